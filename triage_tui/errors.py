@@ -1,0 +1,16 @@
+"""The one exception whose text is meant for the user."""
+
+
+class TriageError(Exception):
+    """A failure the user can act on. The message is one sentence: what, where, what to do.
+
+    `exit_code` is what a command ends with when this reaches it.
+    """
+
+    exit_code = 2
+
+
+class Conflict(TriageError):
+    """Somebody else decided first; nothing was changed."""
+
+    exit_code = 3

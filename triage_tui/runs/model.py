@@ -1,0 +1,294 @@
+"""The run record: the shape of `snapshot.json` and what belongs to it.
+
+The record is a superset of SFEmu's snapshot: its names and fields keep their meaning, ours are added
+beside them. Addresses, sizes and syscall arguments are non-negative integers in guest terms, whatever the
+host is; times are nanoseconds of CLOCK_MONOTONIC unless a field says otherwise. Text that came from the
+guest is stored as the guest wrote it (decoded with backslash escapes where it was not UTF-8) and must go
+through `triage_tui.text` before it is shown.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+Reason = Literal["exit", "signal", "loop", "sleep_loop", "idle", "time_limit", "unknown"]
+"""Why the guest was frozen. `exit`: about to end by itself; `signal`: about to be killed by its own fault;
+`loop`: a repeated syscall sequence; `sleep_loop`: the same with a sleep in it; `idle`: no syscall for a
+while; `time_limit`: nothing of the above within the time given."""
+
+
+class Record(msgspec.Struct, kw_only=True, omit_defaults=False):
+    """Base of all record structs: unknown fields of newer versions are ignored on reading."""
+
+
+class Target(Record):
+    """What was started. `program` and `cwd` are guest paths; `rootfs` is a host path."""
+
+    program: str
+    argv: list[str]
+    arch: str
+    """"arm", "aarch64", "mipsel", ...: the emulator's name of the architecture, from the ELF header."""
+    program_sha256: str = ""
+    target_id: str = ""
+    """Same program bytes and same argv give the same id, on every machine."""
+    cwd: str = "/"
+    env_keys: list[str] = []
+    rootfs: str | None = None
+    interpreter: str | None = None
+
+
+class Engine(Record):
+    """What ran the guest, so that a run can be reproduced."""
+
+    name: str = "triage-tui"
+    version: str = ""
+    emulator: str = ""
+    emulator_version: str = ""
+    carrier: str = ""
+    """"seccomp-notify", ...: how syscalls were intercepted."""
+    contained: list[str] = []
+    """Namespaces and guards that held the guest, in words."""
+    rule_pack_sha256: str = ""
+    generation: int = 0
+
+
+class Syscall(Record):
+    """One syscall of the guest, in the order in which they were made."""
+
+    seq: int
+    name: str
+    num: int = -1
+    args: list[int] = []
+    """Raw argument registers, unsigned; empty when only the text trace was available."""
+    ret: int | None = None
+    """Return value in guest terms (negative errno on failure); None while it has not returned."""
+    intercepted: bool = False
+    arguments: list[str] = []
+    """The arguments as text, decoded as far as possible, one entry each."""
+    errno: str | None = None
+    """Symbolic name of the error, "ENOENT"; None when the call did not fail."""
+    pid: int = 0
+    ts_mono_ns: int = 0
+    path: str | None = None
+    """The path (or AF_UNIX socket name) the call is about, as the guest gave it."""
+    peer: str | None = None
+    """The decoded socket address of connect, bind or sendto: "unix:/var/run/x.sock", "inet:127.0.0.1:80"."""
+    request: str | None = None
+    """Name of an ioctl request, "SIOCGIFINDEX"."""
+    interface: str | None = None
+    """Name of the network interface in an ifreq argument."""
+    rule: str | None = None
+    """Id of the rule that answered or changed this call."""
+    note: str | None = None
+    """Anything else worth saying: "refused by containment: mount"."""
+    host: str | None = None
+    """Name of the host syscall through which it was seen by the supervisor, if it was."""
+
+
+class Trigger(Record):
+    """The moment of the freeze. `seq` is the syscall that is about to happen or repeats."""
+
+    seq: int
+    syscall_name: str
+    syscall_num: int = -1
+    args: list[int] = []
+    ts_sec: int = 0
+    ts_nsec: int = 0
+    detail: str = ""
+    exit_code: int | None = None
+    signal: str | None = None
+    pid: int = 0
+
+
+class Loop(Record):
+    """A repeated sequence: syscalls first_seq..last_seq are `repeats` rounds of `period` calls."""
+
+    period: int
+    repeats: int
+    first_seq: int
+    last_seq: int
+    names: list[str] = []
+    sleeps: bool = False
+    span_ms: float = 0.0
+
+
+class Register(Record):
+    """One register. `value` is an unsigned integer; wider ones are "hex:..." text."""
+
+    num: int
+    name: str
+    value: int | str
+    size: int
+    feature: str = "core"
+    rc: int = 0
+
+
+FrameMethod = Literal["pc", "prologue", "frame_pointer", "back_chain", "link_register", "stack_scan"]
+
+
+class Frame(Record):
+    """One frame of the backtrace, innermost first. Frame 0 is the pc, the others are return addresses."""
+
+    idx: int
+    addr: int
+    addr_hex: str
+    rc: int = 0
+    module_name: str | None = None
+    module_real_path: str | None = None
+    func_name: str | None = None
+    func_offset: int | None = None
+    module_offset: int | None = None
+    """Address in the module's own terms (as in its ELF file)."""
+    sp: int | None = None
+    method: FrameMethod = "pc"
+    """How it was found; `stack_scan` frames are only candidates."""
+    pseudocode_file: str | None = None
+    """Path below the run directory."""
+
+
+class PseudocodeRef(Record):
+    """Which file holds the code of which frame."""
+
+    frame: int
+    addr_hex: str
+    file: str
+    truncated: bool = False
+    kind: Literal["pseudocode", "disassembly"] = "disassembly"
+
+
+class Backtrace(Record):
+    """The call stack: raw addresses and what they mean."""
+
+    raw: list[str] = []
+    frames: list[Frame] = []
+    pseudocode_index: list[PseudocodeRef] = []
+
+
+class Mapping(Record):
+    """One guest mapping [start, end)."""
+
+    start: int
+    end: int
+    perms: str
+    offset: int = 0
+    path: str = ""
+
+
+class Descriptor(Record):
+    """One open descriptor of the guest."""
+
+    fd: int
+    target: str
+    kind: Literal["file", "directory", "socket", "pipe", "device", "other"] = "other"
+    flags: int = 0
+    origin_seq: int | None = None
+    """The syscall that made it, where the trace says so."""
+    state: str | None = None
+    """Socket state: "listening 0.0.0.0:80", "connected ..."."""
+
+
+class Blob(Record):
+    """Bytes read from the guest and kept in a file of their own."""
+
+    addr: int
+    addr_hex: str
+    size: int
+    file: str
+    fnv1a32: str = ""
+    sha256: str = ""
+
+
+class MemoryObject(Record):
+    """One memory object: what it is, where it was, how it was read, why it matters."""
+
+    id: str
+    tag: str
+    source: str
+    addr: int
+    addr_hex: str
+    purpose: str = ""
+    how: str = ""
+    string: str | None = None
+    string_err: str | None = None
+    blob: Blob | None = None
+    blob_err: str | None = None
+
+
+class Unavailable(Record):
+    """Something that could not be had, and the reason."""
+
+    what: str
+    why: str
+
+
+class RuleHit(Record):
+    """How often a rule matched and what it answered, over the whole run."""
+
+    rule: str
+    hits: int
+    syscall: str = ""
+    limit: int | None = None
+    disabled: str | None = None
+    """Why it was switched off, if it was."""
+
+
+class Outputs(Record):
+    """Names of the text files, below the run directory."""
+
+    regs_txt: str = "regs.txt"
+    backtrace_txt: str = "backtrace.txt"
+    diagnosis_md: str = "diagnosis.md"
+    retry_log: str = "retry.log"
+
+
+class Statistics(Record):
+    """Figures over the whole run that the judge compares."""
+
+    syscalls: int = 0
+    distinct_signatures: int = 0
+    failed_syscalls: int = 0
+    elapsed_ms: float = 0.0
+    processes: int = 1
+    listening: list[str] = []
+    output_bytes: int = 0
+
+
+class Snapshot(Record):
+    """The content of `snapshot.json`."""
+
+    run_id: str
+    reason: Reason
+    created_at: str
+    """Local time with zone, ISO 8601 (SFEmu: without zone)."""
+    trigger: Trigger
+    target: Target
+    schema_version: int = SCHEMA_VERSION
+    engine: Engine = msgspec.field(default_factory=Engine)
+    rules_dir: str = ""
+    outputs: Outputs = msgspec.field(default_factory=Outputs)
+    loop: Loop | None = None
+    regs: list[Register] = []
+    previous_regs: list[Register] = []
+    """Registers of the previous stop of the same guest, for marking what changed."""
+    backtrace: Backtrace = msgspec.field(default_factory=Backtrace)
+    maps: list[Mapping] = []
+    fds: list[Descriptor] = []
+    memory: list[MemoryObject] = []
+    recent_syscalls: list[Syscall] = []
+    """Oldest first; the last one is the trigger. The longer history is in `trace.jsonl`."""
+    guest_output: str = "logs/guest.log"
+    """The guest's own stdout and stderr, raw bytes, bounded."""
+    unavailable: list[Unavailable] = []
+    rule_hits: list[RuleHit] = []
+    statistics: Statistics = msgspec.field(default_factory=Statistics)
+    parent_run: str | None = None
+    """The run that this one retries."""
+    round: int = 0
+    guest_pid: int = 0
+    """Host pid of the frozen guest while it is held, else 0."""
+    recorded: str | None = None
+    """Set on runs that ship with the product: says where and how they were recorded."""
