@@ -1,0 +1,1 @@
+"""Rule sets on disk: headers, lint, generations and the patches of runs."""

@@ -1,0 +1,1 @@
+"""The process in which Lua rules run, and its client in the supervisor."""

@@ -1,0 +1,208 @@
+"""What the supervisor and the rule host say to each other about one syscall.
+
+The supervisor owns the guest. It asks a `RuleCaller` about each hooked syscall (`GuestCall`) and does what
+the `Answer` says. While a rule runs it may ask for the guest's memory, registers and files; the supervisor
+serves that as a `GuestAccess`, the only power a rule has. All numbers are in guest terms: guest addresses,
+guest syscall numbers, and errno numbers of the target (MIPS differs from the other Linux ports).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+Endian = Literal["little", "big"]
+
+IfreqField = Literal["ifindex", "flags", "addr", "netmask", "broadaddr", "dstaddr", "hwaddr", "mtu", "metric"]
+"""The member of the union in `struct ifreq` that a rule fills in, netdevice(7)."""
+
+IFREQ_FIELDS: frozenset[str] = frozenset(
+    ("ifindex", "flags", "addr", "netmask", "broadaddr", "dstaddr", "hwaddr", "mtu", "metric")
+)
+
+PeerMode = Literal["blackhole", "eof"]
+"""What the injected peer does: `blackhole` reads everything and never answers, `eof` hangs up at once."""
+
+PEER_MODES: frozenset[str] = frozenset(("blackhole", "eof"))
+
+HOST_DEVICES: frozenset[str] = frozenset(("/dev/zero", "/dev/null", "/dev/urandom", "/dev/random"))
+"""The exact host paths that `open_host` may open (SFEmu's allow-list of c_open_host)."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestCall:
+    """One syscall that the guest is about to make.
+
+    `name` and `num` are the guest's own name and number. `args` holds up to eight raw argument registers;
+    unsigned or sign-extended values are both fine, missing ones count as 0. `pid` and `tid` are host ids.
+    """
+
+    name: str
+    num: int
+    args: tuple[int, ...]
+    pid: int = 0
+    tid: int = 0
+
+
+@dataclass(slots=True)
+class Answer:
+    """What the rules decided about one call.
+
+    `intercept`: do not execute the call, return `ret` (negative target errno on failure) to the guest.
+    `rule`: id of the rule that answered, or that changed the guest and let the call pass; None when no rule
+    acted. `log`: what rules wrote with c_log during this call, untrusted text. `error`: one sentence about
+    a rule that failed during this call; the call itself goes on as the answer says.
+    """
+
+    intercept: bool = False
+    ret: int = 0
+    rule: str | None = None
+    log: list[str] = field(default_factory=list)
+    error: str | None = None
+
+
+class GuestAccess(Protocol):
+    """What a rule may do to the frozen thread of the current call; implemented by the supervisor.
+
+    The methods are called from inside `RuleCaller.call`, in the caller's thread, for the thread that makes
+    the current call. Methods that return an `rc` give 0 or a positive value on success and the negative
+    target errno on failure. Any method may raise OSError instead; the caller turns it into a negative errno
+    (memory methods: always -EFAULT) and never lets it reach the supervisor.
+    """
+
+    @property
+    def endian(self) -> Endian:
+        """Byte order of the guest."""
+        ...
+
+    @property
+    def word(self) -> int:
+        """Size of a guest address and register in bytes, 4 or 8."""
+        ...
+
+    def errno_number(self, name: str) -> int | None:
+        """Positive target errno of a symbolic name ("ECONNREFUSED"), None for an unknown name."""
+        ...
+
+    def read_bytes(self, address: int, size: int) -> bytes:
+        """Exactly `size` bytes at an unsigned guest address; OSError when any of them is not readable."""
+        ...
+
+    def write_bytes(self, address: int, data: bytes) -> None:
+        """Write all of `data` at an unsigned guest address, or raise OSError.
+
+        Works on mappings that the guest itself may not write (a path in .rodata).
+        """
+        ...
+
+    def read_registers(self) -> Mapping[str, int]:
+        """Registers of the calling thread, name to unsigned value, in the debugger's order."""
+        ...
+
+    def write_register(self, name: str, value: int) -> int:
+        """Set one register to an unsigned value; rc."""
+        ...
+
+    def mkdir_p(self, path: bytes, mode: int) -> int:
+        """Make a directory and its parents inside the guest's copy-on-write root; rc (0 when it exists)."""
+        ...
+
+    def provide_file(self, path: bytes, content: bytes, mode: int) -> int:
+        """Create a regular file, with its parents, inside the guest's copy-on-write root; rc.
+
+        An existing file is left as it is (-EEXIST). Links must not lead out of the root.
+        """
+        ...
+
+    def open_bytes(self, content: bytes, cloexec: bool) -> int:
+        """Give the guest a new descriptor on a private file that holds `content`; fd or -errno."""
+        ...
+
+    def open_host(self, path: bytes, flags: int, mode: int) -> int:
+        """Give the guest a descriptor on a host device; fd or -errno. The path is one of `HOST_DEVICES`."""
+        ...
+
+    def ifreq_name(self, address: int) -> bytes:
+        """Interface name in the `struct ifreq` that the current ioctl points to; OSError when unreadable.
+
+        `address` is the guest address that the rule got as the third argument of ioctl.
+        """
+        ...
+
+    def ifreq_set(self, address: int, field: IfreqField, value: int | bytes) -> int:
+        """Fill in one member of that `struct ifreq`; rc. The rule answers the call with 0 afterwards.
+
+        `value` is an int for ifindex, flags, mtu and metric, 4 bytes in network order for the addresses
+        and 6 bytes for hwaddr. The supervisor writes the struct in the layout that the emulator converts.
+        """
+        ...
+
+    def connect_peer(self, fd: int, mode: PeerMode) -> int:
+        """Replace the guest's socket `fd` by one end of a connected pair; rc.
+
+        The supervisor keeps the other end and treats it as `mode` says until the guest ends.
+        """
+        ...
+
+    def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
+        """What lies at a guest code address, None when nothing is known.
+
+        Keys as in SFEmu's c_resolve_addr, all optional: map_start, map_offset, load_bias, analysis_addr,
+        map_path, module_name, module_real_path, func_name, func_entry, func_size, func_offset, prototype.
+        """
+        ...
+
+
+class RuleCaller(Protocol):
+    """What the supervisor asks at each hooked syscall."""
+
+    def hooks(self) -> set[str]:
+        """Guest syscall names that some rule still wants to see."""
+        ...
+
+    def call(self, call: GuestCall) -> Answer:
+        """Run the rules of this syscall. Never raises for a failing rule; see `Answer.error`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSource:
+    """One rule as the host runs it. `source` is Lua text, `syscall` the guest syscall that it hooks.
+
+    `hit_limit`: after so many hits the rule is not called any more, None is without limit. `rules_dir` is
+    only a string for the rule's own use (`__rules_dir`); the host process cannot open it.
+    """
+
+    id: str
+    syscall: str
+    source: bytes
+    hit_limit: int | None = None
+    rules_dir: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Budgets of the rule host. A rule that exceeds one is switched off; the guest goes on.
+
+    `instructions` and `requests` count per call of one rule, `wall_seconds` is the time the rule itself may
+    take per call (time spent in `GuestAccess` is not counted). `memory_bytes` is one rule's Lua heap,
+    `process_bytes` what the process may map beyond its start-up size. `errors` is the number of plain Lua
+    errors after which a rule is switched off. `fixed_clock` gives rules a clock that starts at 0 and
+    advances by one nanosecond per reading, so that a retry sees the same times.
+    """
+
+    instructions: int = 2_000_000
+    wall_seconds: float = 2.0
+    start_seconds: float = 20.0
+    memory_bytes: int = 16 << 20
+    process_bytes: int = 192 << 20
+    cpu_seconds: int = 30
+    requests: int = 512
+    request_bytes: int = 1 << 20
+    log_lines: int = 32
+    log_line_bytes: int = 512
+    log_lines_per_run: int = 2000
+    errors: int = 16
+    on_failure: Literal["open", "closed"] = "open"
+    fixed_clock: bool = False
