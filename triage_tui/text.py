@@ -18,17 +18,25 @@ MAX_MARKS = 3
 """Combining marks kept in a row; further ones are escaped (zero-width floods, stacked marks)."""
 
 # Characters that are assigned and not controls, yet move, hide or reorder text or draw nothing.
-_INVISIBLE = frozenset(
-    [0x00AD, 0x034F, 0x061C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, 0xFFFC]
-    + list(range(0x180B, 0x1810))
-    + list(range(0x200B, 0x2010))
-    + list(range(0x2028, 0x202F))
-    + list(range(0x2060, 0x2070))
-    + list(range(0xFE00, 0xFE10))
-    + [0xFEFF]
-    + list(range(0xFFF0, 0xFFFC))
-    + list(range(0xE0000, 0xE1000))
+_INVISIBLE_RANGES = (
+    (0x00AD, 0x00AD),  # soft hyphen
+    (0x034F, 0x034F),  # combining grapheme joiner
+    (0x061C, 0x061C),  # Arabic letter mark
+    (0x115F, 0x1160),  # Hangul fillers
+    (0x17B4, 0x17B5),  # Khmer inherent vowels
+    (0x180B, 0x180F),  # Mongolian selectors
+    (0x200B, 0x200F),  # zero width, direction marks
+    (0x2028, 0x202E),  # separators, direction embeddings and overrides
+    (0x2060, 0x206F),  # joiners, direction isolates
+    (0x2800, 0x2800),  # blank Braille pattern
+    (0x3164, 0x3164),  # Hangul filler
+    (0xFE00, 0xFE0F),  # variation selectors
+    (0xFEFF, 0xFEFF),  # byte order mark
+    (0xFFA0, 0xFFA0),  # halfwidth Hangul filler
+    (0xFFF0, 0xFFFC),  # specials, interlinear annotation, object replacement
+    (0xE0000, 0xE0FFF),  # tags, more variation selectors
 )
+_INVISIBLE = frozenset(code for first, last in _INVISIBLE_RANGES for code in range(first, last + 1))
 _UNSAFE_CATEGORIES = frozenset(["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"])
 
 
@@ -87,9 +95,7 @@ def safe_block(data: bytes | str, max_lines: int = 10_000, limit: int = MAX_LINE
     """
     text = _decode(data)
     lines = text.split("\n")
-    kept = [
-        safe_line(line.removesuffix("\r").replace("\t", "    "), limit) for line in lines[:max_lines]
-    ]
+    kept = [safe_line(line.removesuffix("\r").replace("\t", "    "), limit) for line in lines[:max_lines]]
     if len(lines) > max_lines:
         kept.append(f"…(+{len(lines) - max_lines} lines)")
     return "\n".join(kept)

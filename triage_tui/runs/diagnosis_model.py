@@ -1,0 +1,75 @@
+"""The content of `diagnosis.json`: hypotheses with evidence, and the proposals made from them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from triage_tui.runs.model import Record
+
+DIAGNOSIS_SCHEMA_VERSION = 1
+
+Risk = Literal["low", "medium", "high"]
+
+
+class Evidence(Record):
+    """One piece of evidence: a link (see `runs.evidence`) and one sentence on what it shows."""
+
+    link: str
+    says: str
+    supported: bool = True
+    """False when the link did not resolve: the claim is shown as unsupported."""
+
+
+class Hypothesis(Record):
+    """One explanation of the failure. `confidence` is between 0 and 1."""
+
+    cause: str
+    proximate: str
+    confidence: float
+    title: str
+    explanation: str = ""
+    """One paragraph; may hold `[text](ev:...)` links."""
+    evidence: list[Evidence] = []
+    contrary: list[Evidence] = []
+    wanted: list[str] = []
+    source: Literal["kb", "model"] = "kb"
+    entry: str = ""
+    parameters: dict[str, str] = {}
+    proposals: list[str] = []
+
+
+class Proposal(Record):
+    """One rule patch: what it changes, what it costs, how it is undone."""
+
+    id: str
+    hypothesis: int
+    template: str
+    title: str
+    intent: str
+    effect: str
+    risk: Risk
+    risk_text: str
+    inverse: str
+    files: list[str]
+    """Names below `rules_patch/`, "fix/syscall/openat.lua"."""
+    hit_limit: int = 0
+    needs_input: str | None = None
+    """What a person must supply first; a proposal that needs something is never applied unfilled."""
+    observe_only: bool = False
+
+
+class Diagnosis(Record):
+    """What was concluded about one run; hypotheses best first."""
+
+    run_id: str
+    scene: str
+    headline: str
+    healthy: bool = False
+    hypotheses: list[Hypothesis] = []
+    proposals: list[Proposal] = []
+    kb_sha256: str = ""
+    unknown_next: str | None = None
+    """When no cause is known: the experiment that would tell most."""
+    schema_version: int = msgspec.field(default=DIAGNOSIS_SCHEMA_VERSION)

@@ -1,0 +1,237 @@
+"""`events.jsonl`: what happened to a run and what was decided, append-only; the run's state follows from it.
+
+One JSON object a line. Each carries the SHA-256 of the line before it, so that a changed or removed line
+shows. Writers hold flock(2) on the file; a decision names the states in which it is legal, and whoever comes
+second is told.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import hashlib
+import os
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from triage_tui.errors import Conflict, TriageError
+from triage_tui.runs.files import read_bounded
+from triage_tui.runs.model import Record
+
+EVENTS_FILE = "events.jsonl"
+MAX_EVENTS_BYTES = 8 << 20
+
+State = Literal[
+    "captured",
+    "diagnosed",
+    "proposed",
+    "approved",
+    "rejected",
+    "applied",
+    "resumed",
+    "retrying",
+    "progressed",
+    "sideways",
+    "regressed",
+    "resolved",
+    "inconclusive",
+    "rolled_back",
+    "ended",
+    "needs_person",
+]
+
+KINDS = frozenset(
+    [
+        "captured", "diagnosed", "proposed", "edited", "approved", "rejected", "activated", "decision",
+        "resumed", "retry_started", "retry_finished", "rolled_back", "ended", "holder_lost", "needs_person",
+    ]
+)  # fmt: skip
+
+VERDICTS = frozenset(["progressed", "sideways", "regressed", "resolved", "inconclusive"])
+
+
+class Event(Record):
+    """One line of the log. `ts_mono_ns` orders events of one machine's uptime, `wall` is for people."""
+
+    event_id: int
+    kind: str
+    actor: str
+    wall: str
+    ts_mono_ns: int
+    payload: dict[str, Any] = {}
+    prev: str = ""
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Event)
+
+
+def default_actor() -> str:
+    """Return the name of the person (or account) at work."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _digest(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()
+
+
+def _parse(raw: bytes) -> tuple[list[Event], list[str], bytes]:
+    """Split raw log bytes into events, problems and the last complete line."""
+    events: list[Event] = []
+    problems: list[str] = []
+    last = b""
+    expected = ""
+    for number, line in enumerate(raw.split(b"\n"), 1):
+        if not line:
+            continue
+        try:
+            event = _decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            problems.append(f"line {number} of {EVENTS_FILE} is damaged and was passed over")
+            continue
+        if event.prev != expected:
+            problems.append(
+                f"line {number} of {EVENTS_FILE} does not follow from the line before it: the log was changed"
+            )
+        events.append(event)
+        last = line
+        expected = _digest(line)
+    return events, problems, last
+
+
+def read_events(run_dir: Path) -> tuple[list[Event], list[str]]:
+    """Return the events of a run and, in one sentence each, what is wrong with its log."""
+    path = run_dir / EVENTS_FILE
+    if not path.exists():
+        return [], []
+    try:
+        raw = read_bounded(path, MAX_EVENTS_BYTES)
+    except TriageError as error:
+        return [], [str(error)]
+    events, problems, _ = _parse(raw)
+    return events, problems
+
+
+def derive_state(events: Iterable[Event]) -> State:
+    """Return the state that the events lead to. A run without events was captured and no more."""
+    state: State = "captured"
+    for event in events:
+        match event.kind:
+            case "captured" | "diagnosed" | "proposed" | "approved" | "rejected" | "needs_person":
+                state = event.kind
+            case "resumed" | "ended" | "rolled_back":
+                state = event.kind
+            case "edited":
+                state = "proposed"
+            case "activated":
+                state = "applied"
+            case "retry_started":
+                state = "retrying"
+            case "retry_finished":
+                verdict = event.payload.get("verdict")
+                state = verdict if isinstance(verdict, str) and verdict in VERDICTS else "inconclusive"  # type: ignore[assignment]
+            case _:
+                pass
+    return state
+
+
+def is_waiting(events: Iterable[Event]) -> bool:
+    """Tell whether a holder keeps the guest frozen and waits for a decision.
+
+    `captured` with `holder` in its payload starts the wait; a decision, the end or the loss of the holder
+    ends it. Whether the holder still lives is a separate question (see `holder_alive`).
+    """
+    waiting = False
+    for event in events:
+        if event.kind == "captured":
+            waiting = bool(event.payload.get("holder"))
+        elif event.kind in ("decision", "resumed", "ended", "holder_lost"):
+            waiting = False
+    return waiting
+
+
+def holder_of(events: Iterable[Event]) -> tuple[int, int] | None:
+    """Return (pid, start time in clock ticks) of the process that holds the guest, if the run names one."""
+    for event in events:
+        holder = event.payload.get("holder") if event.kind == "captured" else None
+        if isinstance(holder, dict):
+            pid, start = holder.get("pid"), holder.get("start")
+            if isinstance(pid, int) and isinstance(start, int):
+                return pid, start
+    return None
+
+
+def process_start(pid: int) -> int | None:
+    """Return the start time of process `pid` in clock ticks since boot (proc(5), field 22), if it lives."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def holder_alive(events: Iterable[Event]) -> bool:
+    """Tell whether the run waits and its holder still lives on this machine (pid and start time agree)."""
+    events = list(events)
+    holder = holder_of(events)
+    return holder is not None and is_waiting(events) and process_start(holder[0]) == holder[1]
+
+
+def append_event(
+    run_dir: Path,
+    kind: str,
+    payload: dict[str, Any] | None = None,
+    actor: str | None = None,
+    expect_state: Iterable[State] | None = None,
+    expect_waiting: bool = False,
+) -> Event:
+    """Append one event, durably, and return it.
+
+    With `expect_state` the run must be in one of those states, and with `expect_waiting` a frozen guest must
+    wait, at the moment of writing; nobody can come in between.
+
+    Raises:
+        Conflict: the run is in another state, or nobody waits any more.
+        TriageError: the run directory is gone or cannot be written.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown event kind {kind!r}")
+    try:
+        handle = os.open(
+            run_dir / EVENTS_FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
+        )
+    except OSError as error:
+        raise TriageError(f"cannot write the event log of run {run_dir.name}: {error.strerror}") from error
+    with os.fdopen(handle, "r+b", buffering=0) as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        raw = stream.read(MAX_EVENTS_BYTES) or b""
+        events, _, last = _parse(raw)
+        state = derive_state(events)
+        if expect_state is not None and state not in set(expect_state):
+            raise Conflict(
+                f"run {run_dir.name} is {state} by now, so {kind.replace('_', ' ')} was not recorded"
+            )
+        if expect_waiting and not is_waiting(events):
+            raise Conflict(f"run {run_dir.name} no longer waits: somebody else decided first")
+        event = Event(
+            event_id=(events[-1].event_id if events else 0) + 1,
+            kind=kind,
+            actor=actor or default_actor(),
+            wall=datetime.now().astimezone().isoformat(timespec="milliseconds"),
+            ts_mono_ns=time.monotonic_ns(),
+            payload=payload or {},
+            prev=_digest(last) if last else "",
+        )
+        line = _encoder.encode(event) + b"\n"
+        # A writer that died left half a line: end it, so that ours stands on its own.
+        stream.write(line if not raw or raw.endswith(b"\n") else b"\n" + line)
+        os.fsync(stream.fileno())
+    return event

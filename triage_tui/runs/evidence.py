@@ -1,0 +1,248 @@
+"""Evidence links: `ev:<kind>/<id>[+off:len][#L<line>][~<hash>]`, made, parsed and resolved.
+
+The hash is the first 12 hex digits of the SHA-256 of what the link points to, in a canonical form, so that a
+checker can prove that the evidence exists and still says what it said when the claim was made.
+
+Kinds: `syscall/<seq>`, `reg/<name>`, `frame/<idx>`, `code/<frame idx>#L<line>`, `mem/<object id>[+off:len]`,
+`map/<index>`, `fd/<n>`, `log/<file>#L<line>`, `rule/<id>`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Literal, get_args
+
+import msgspec
+
+from triage_tui.errors import TriageError
+from triage_tui.runs.model import Frame, Record, Register, Syscall
+from triage_tui.runs.reader import Run
+
+Kind = Literal["syscall", "reg", "frame", "code", "mem", "map", "fd", "log", "rule"]
+
+_LINK = re.compile(
+    r"ev:(?P<kind>[a-z]+)/(?P<id>[^#+~\s()\[\]]+)(?:\+(?P<off>\d+):(?P<len>\d+))?(?:#L(?P<line>\d+))?(?:~(?P<hash>[0-9a-f]{12}))?\Z"
+)
+IN_TEXT = re.compile(r"\[(?P<text>[^\]\n]{1,400})\]\((?P<link>ev:[^)\s]{1,300})\)")
+"""A markdown link to evidence inside an explanation."""
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """A parsed link."""
+
+    kind: Kind
+    id: str
+    offset: int | None = None
+    length: int | None = None
+    line: int | None = None
+    hash: str | None = None
+
+    def __str__(self) -> str:
+        """Return the link's text form."""
+        span = f"+{self.offset}:{self.length}" if self.offset is not None else ""
+        line = f"#L{self.line}" if self.line is not None else ""
+        digest = f"~{self.hash}" if self.hash else ""
+        return f"ev:{self.kind}/{self.id}{span}{line}{digest}"
+
+
+class Resolved(Record):
+    """What a link points to. `text` is raw: pass it through `triage_tui.text` before showing it."""
+
+    link: Link
+    exists: bool
+    hash_ok: bool
+    title: str
+    text: str
+
+
+def parse_link(text: str) -> Link:
+    """Parse the text form of a link.
+
+    Raises:
+        TriageError: it is no evidence link.
+    """
+    match = _LINK.match(text)
+    if match is None or match["kind"] not in get_args(Kind):
+        raise TriageError(f"{text[:80]!r} is no evidence link (ev:<kind>/<id>)")
+    number = {name: int(match[name]) if match[name] else None for name in ("off", "len", "line")}
+    return Link(
+        kind=match["kind"],  # type: ignore[arg-type]
+        id=match["id"],
+        offset=number["off"],
+        length=number["len"],
+        line=number["line"],
+        hash=match["hash"],
+    )
+
+
+def links_in(text: str) -> list[tuple[str, str]]:
+    """Return the (shown text, link) pairs in an explanation."""
+    return [(match["text"], match["link"]) for match in IN_TEXT.finditer(text)]
+
+
+def make_link(
+    run: Run,
+    kind: Kind,
+    id: object,
+    *,
+    offset: int | None = None,
+    length: int | None = None,
+    line: int | None = None,
+) -> str:
+    """Return a link with the hash of what it points to now.
+
+    Raises:
+        TriageError: there is no such evidence in `run`.
+    """
+    link = Link(kind=kind, id=str(id), offset=offset, length=length, line=line)
+    found = _look_up(run, link)
+    if found is None:
+        raise TriageError(f"run {run.run_id} has no {kind} {id} to cite")
+    return str(msgspec.structs.replace(link, hash=_digest(found[1])))
+
+
+def resolve(run: Run, link: Link | str) -> Resolved:
+    """Find what `link` points to in `run` and check its hash. Never raises for a bad link."""
+    if isinstance(link, str):
+        try:
+            link = parse_link(link)
+        except TriageError as error:
+            nothing = Link(kind="log", id="?")
+            return Resolved(link=nothing, exists=False, hash_ok=False, title="no link", text=str(error))
+    found = _look_up(run, link)
+    if found is None:
+        return Resolved(
+            link=link, exists=False, hash_ok=False, title=f"{link.kind} {link.id}", text="not in this run"
+        )
+    title, text = found
+    return Resolved(
+        link=link, exists=True, hash_ok=link.hash in (None, _digest(text)), title=title, text=text
+    )
+
+
+def describe_syscall(call: Syscall) -> str:
+    """Return one syscall in the way strace(1) writes it; raw text."""
+    shown = ", ".join(call.arguments) if call.arguments else ", ".join(f"0x{arg:x}" for arg in call.args)
+    if call.ret is None:
+        result = ""
+    elif call.errno:
+        result = f" = -1 {call.errno}"
+    else:
+        result = f" = {call.ret}" if abs(call.ret) < 0x10000 else f" = 0x{call.ret & (1 << 64) - 1:x}"
+    extra = "".join(
+        f"  [{part}]" for part in (call.peer, call.note, call.rule and f"rule {call.rule}") if part
+    )
+    return f"{call.name}({shown}){result}{extra}"
+
+
+def describe_frame(frame: Frame) -> str:
+    """Return one frame as text: address, module and function."""
+    where = frame.module_name or "(unknown)"
+    name = frame.func_name or "(unknown)"
+    plus = f"+0x{frame.func_offset:x}" if frame.func_offset else ""
+    return f"#{frame.idx:02d} 0x{frame.addr:x}  {where} :: {name}{plus}"
+
+
+def describe_register(register: Register) -> str:
+    """Return one register as `name = value`."""
+    value = register.value
+    return f"{register.name} = {value if isinstance(value, str) else f'0x{value:0{register.size * 2}x}'}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 19 else None
+
+
+def _line_of(text: str, line: int) -> str | None:
+    lines = text.split("\n")
+    return lines[line - 1] if 0 < line <= len(lines) else None
+
+
+def _look_up(run: Run, link: Link) -> tuple[str, str] | None:
+    """Return (title, canonical text) of what a link points to."""
+    try:
+        return _LOOK_UP[link.kind](run, link)
+    except TriageError:
+        return None
+
+
+def _syscall(run: Run, link: Link) -> tuple[str, str] | None:
+    seq = _number(link.id)
+    call = run.syscall(seq) if seq is not None else None
+    return (f"syscall {seq}", describe_syscall(call)) if call else None
+
+
+def _register(run: Run, link: Link) -> tuple[str, str] | None:
+    register = next((entry for entry in run.snapshot.regs if entry.name == link.id), None)
+    return (f"register {link.id}", describe_register(register)) if register else None
+
+
+def _frame(run: Run, link: Link) -> tuple[str, str] | None:
+    frame = next((entry for entry in run.snapshot.backtrace.frames if entry.idx == _number(link.id)), None)
+    return (f"frame {link.id}", describe_frame(frame)) if frame else None
+
+
+def _code(run: Run, link: Link) -> tuple[str, str] | None:
+    entry = next(
+        (ref for ref in run.snapshot.backtrace.pseudocode_index if ref.frame == _number(link.id)), None
+    )
+    if entry is None:
+        return None
+    text = run.text_file(entry.file)
+    if link.line is None:
+        return f"code of frame {link.id}", text
+    line = _line_of(text, link.line)
+    return None if line is None else (f"code of frame {link.id}, line {link.line}", line)
+
+
+def _memory(run: Run, link: Link) -> tuple[str, str] | None:
+    data = run.memory_bytes(link.id)
+    if link.offset is not None and link.length is not None:
+        if link.offset + link.length > len(data):
+            return None
+        data = data[link.offset : link.offset + link.length]
+    return f"memory {link.id}", data.hex(" ")
+
+
+def _mapping(run: Run, link: Link) -> tuple[str, str] | None:
+    index = _number(link.id)
+    if index is None or index >= len(run.snapshot.maps):
+        return None
+    mapping = run.snapshot.maps[index]
+    return f"mapping {index}", f"{mapping.start:x}-{mapping.end:x} {mapping.perms} {mapping.path}"
+
+
+def _descriptor(run: Run, link: Link) -> tuple[str, str] | None:
+    found = next((entry for entry in run.snapshot.fds if entry.fd == _number(link.id)), None)
+    return (f"descriptor {link.id}", f"{found.fd} -> {found.target}") if found else None
+
+
+def _log(run: Run, link: Link) -> tuple[str, str] | None:
+    text = run.text_file(f"logs/{link.id}")
+    if link.line is None:
+        return f"log {link.id}", text
+    line = _line_of(text, link.line)
+    return None if line is None else (f"log {link.id}, line {link.line}", line)
+
+
+def _rule(run: Run, link: Link) -> tuple[str, str] | None:
+    hit = next((entry for entry in run.snapshot.rule_hits if entry.rule == link.id), None)
+    return (f"rule {link.id}", f"{hit.rule}: {hit.hits} hits on {hit.syscall}") if hit else None
+
+
+_LOOK_UP = {
+    "syscall": _syscall,
+    "reg": _register,
+    "frame": _frame,
+    "code": _code,
+    "mem": _memory,
+    "map": _mapping,
+    "fd": _descriptor,
+    "log": _log,
+    "rule": _rule,
+}

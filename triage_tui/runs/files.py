@@ -1,0 +1,86 @@
+"""Reading and writing files of the run record: atomic, bounded, never outside their directory."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.text import safe_line
+
+
+def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
+    """Replace `path` by a file holding `data`: a reader finds the old bytes or the new, never a mixture.
+
+    The data is on disk before the name moves (fsync of the file, then rename(2), then fsync of the
+    directory), so that a crash of the machine keeps the promise too.
+    """
+    raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(raw)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in directory `path` durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_bounded(path: Path, limit: int, *, tail: bool = False, whole: bool = False) -> bytes:
+    """Return at most `limit` bytes of the regular file `path`, its end if `tail`.
+
+    Opens without following a final symbolic link and without blocking on a FIFO or device, because run
+    directories may come from elsewhere.
+
+    Raises:
+        TriageError: not a regular file, unreadable, or (if `whole`) longer than `limit`.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise TriageError(f"cannot read {safe_line(str(path))}: {error.strerror}") from error
+    with os.fdopen(handle, "rb") as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise TriageError(f"{safe_line(str(path))} is not a regular file, so it was not read")
+        if whole and status.st_size > limit:
+            raise TriageError(
+                f"{safe_line(str(path))} holds {status.st_size} bytes, more than the {limit} read here"
+            )
+        if tail and status.st_size > limit:
+            stream.seek(status.st_size - limit)
+        return stream.read(limit)
+
+
+def inside(root: Path, name: str) -> Path:
+    """Return the path of `name` below `root`, resolved.
+
+    Raises:
+        TriageError: `name` is absolute, climbs with "..", holds a NUL, or a link on the way leads outside.
+    """
+    parts = Path(name).parts
+    if not name or "\0" in name or name.startswith("/") or ".." in parts:
+        raise TriageError(f"the name {safe_line(name)!r} leaves its directory, so it was refused")
+    base = root.resolve()
+    resolved = (base / name).resolve()
+    if not resolved.is_relative_to(base):
+        raise TriageError(
+            f"the name {safe_line(name)!r} leads out of {safe_line(str(root))}, so it was refused"
+        )
+    return resolved

@@ -1,0 +1,200 @@
+"""Read a run record that may be hostile, broken, half-written, from SFEmu or from another version."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from triage_tui.errors import TriageError
+from triage_tui.runs.diagnosis_model import Diagnosis
+from triage_tui.runs.events import Event, State, derive_state, read_events
+from triage_tui.runs.files import inside, read_bounded
+from triage_tui.runs.model import SCHEMA_VERSION, MemoryObject, Snapshot, Syscall, Target, Trigger
+from triage_tui.runs.writer import SNAPSHOT_FILE, TRACE_FILE
+from triage_tui.text import safe_line
+
+MAX_SNAPSHOT_BYTES = 32 << 20
+MAX_TRACE_BYTES = 64 << 20
+MAX_TEXT_BYTES = 4 << 20
+MAX_BLOB_BYTES = 64 << 20
+MAX_PATCH_FILES = 256
+
+
+class Run:
+    """One run as read from disk. What could not be read is told in `problems`, one sentence each."""
+
+    def __init__(self, run_dir: Path, snapshot: Snapshot, problems: list[str]) -> None:
+        self.dir = run_dir
+        self.snapshot = snapshot
+        self.problems = problems
+        self.events: list[Event]
+        self.events, found = read_events(run_dir)
+        self.problems += found
+        self.diagnosis = self._read_diagnosis()
+        self._trace: list[Syscall] | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The run's name (of its directory, which is what links and commands use)."""
+        return self.dir.name
+
+    @property
+    def state(self) -> State:
+        """The state that the events lead to."""
+        return derive_state(self.events)
+
+    def refresh_events(self) -> None:
+        """Read the event log again."""
+        self.events, _ = read_events(self.dir)
+
+    def _read_diagnosis(self) -> Diagnosis | None:
+        path = self.dir / "diagnosis.json"
+        if not path.exists():
+            return None
+        try:
+            return msgspec.json.decode(read_bounded(path, MAX_SNAPSHOT_BYTES, whole=True), type=Diagnosis)
+        except (TriageError, msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            self.problems.append(f"diagnosis.json cannot be used: {safe_line(str(error), 200)}")
+            return None
+
+    def trace(self) -> list[Syscall]:
+        """Return the long syscall history, or the snapshot's recent calls when there is no other."""
+        if self._trace is None:
+            self._trace = self._read_trace()
+        return self._trace
+
+    def _read_trace(self) -> list[Syscall]:
+        path = self.dir / TRACE_FILE
+        if not path.exists():
+            return list(self.snapshot.recent_syscalls)
+        decoder = msgspec.json.Decoder(Syscall)
+        calls: list[Syscall] = []
+        damaged = 0
+        try:
+            raw = read_bounded(path, MAX_TRACE_BYTES)
+        except TriageError as error:
+            self.problems.append(str(error))
+            return list(self.snapshot.recent_syscalls)
+        for line in raw.split(b"\n"):
+            if line:
+                try:
+                    calls.append(decoder.decode(line))
+                except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+                    damaged += 1
+        if damaged:
+            self.problems.append(f"{damaged} lines of {TRACE_FILE} are damaged and were passed over")
+        return calls
+
+    def syscall(self, seq: int) -> Syscall | None:
+        """Return the syscall with sequence number `seq`."""
+        for calls in (self.snapshot.recent_syscalls, self.trace()):
+            for call in calls:
+                if call.seq == seq:
+                    return call
+        return None
+
+    def memory_object(self, object_id: str) -> MemoryObject | None:
+        """Return the index entry of a memory object."""
+        return next((entry for entry in self.snapshot.memory if entry.id == object_id), None)
+
+    def memory_bytes(self, object_id: str) -> bytes:
+        """Return the bytes of a memory object.
+
+        Raises:
+            TriageError: there is no such object, it has no bytes, or its file is missing or was changed.
+        """
+        entry = self.memory_object(object_id)
+        if entry is None or entry.blob is None:
+            raise TriageError(f"run {self.run_id} has no bytes for memory object {safe_line(object_id, 60)}")
+        data = read_bounded(inside(self.dir, entry.blob.file), MAX_BLOB_BYTES)
+        if entry.blob.sha256 and hashlib.sha256(data).hexdigest() != entry.blob.sha256:
+            raise TriageError(
+                f"{safe_line(entry.blob.file)} of run {self.run_id} was changed after it was recorded"
+            )
+        return data
+
+    def text_file(self, name: str, limit: int = MAX_TEXT_BYTES, *, tail: bool = False) -> str:
+        """Return a text file of the run, raw (not yet safe to show), at most `limit` bytes of it.
+
+        Raises:
+            TriageError: no such file, or its name leaves the run directory.
+        """
+        return read_bounded(inside(self.dir, name), limit, tail=tail).decode("utf-8", "backslashreplace")
+
+    def patch_files(self) -> list[str]:
+        """Return the names of the rule files below `rules_patch/`, sorted, links left out."""
+        root = self.dir / "rules_patch"
+        names: list[str] = []
+        if not root.is_dir() or root.is_symlink():
+            return names
+        for path in sorted(root.rglob("*.lua")):
+            if path.is_file() and not path.is_symlink():
+                names.append(path.relative_to(root).as_posix())
+            if len(names) >= MAX_PATCH_FILES:
+                self.problems.append(f"only the first {MAX_PATCH_FILES} rule files are shown")
+                break
+        return names
+
+
+def load_run(run_dir: Path) -> Run:
+    """Read the run in `run_dir`.
+
+    Raises:
+        TriageError: there is no readable `snapshot.json`, so this is no run (or not yet one).
+    """
+    path = run_dir / SNAPSHOT_FILE
+    if not path.exists():
+        raise TriageError(
+            f"{safe_line(str(run_dir))} has no {SNAPSHOT_FILE}: it is no run, or still being written"
+        )
+    raw = read_bounded(path, MAX_SNAPSHOT_BYTES, whole=True)
+    problems: list[str] = []
+    try:
+        snapshot = msgspec.json.decode(raw, type=Snapshot)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        snapshot = _salvage(run_dir, raw, error, problems)
+    if snapshot.schema_version > SCHEMA_VERSION:
+        problems.append(
+            f"the run was written by a newer version (schema {snapshot.schema_version}, this program reads"
+            f" {SCHEMA_VERSION}): parts may be missing here"
+        )
+    return Run(run_dir, snapshot, problems)
+
+
+def _salvage(run_dir: Path, raw: bytes, error: Exception, problems: list[str]) -> Snapshot:
+    """Keep what can be kept of a snapshot whose shape is not ours.
+
+    Top-level fields are taken one by one; those that do not fit are left out and named.
+    """
+    try:
+        data: Any = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise TriageError(
+            f"{SNAPSHOT_FILE} of {safe_line(run_dir.name)} is not valid JSON ({safe_line(str(error), 120)})"
+        ) from None
+    if not isinstance(data, dict):
+        raise TriageError(f"{SNAPSHOT_FILE} of {safe_line(run_dir.name)} holds no object, so it is no run")
+    snapshot = Snapshot(
+        run_id=run_dir.name,
+        reason="unknown",
+        created_at="",
+        trigger=Trigger(seq=0, syscall_name="?"),
+        target=Target(program="?", argv=[], arch="?"),
+        schema_version=0,
+    )
+    dropped: list[str] = []
+    for field in msgspec.structs.fields(Snapshot):
+        if field.name in data:
+            try:
+                setattr(snapshot, field.name, msgspec.convert(data[field.name], field.type))
+            except msgspec.ValidationError:
+                dropped.append(field.name)
+        elif field.name in ("reason", "trigger", "target"):
+            dropped.append(field.name)
+    problems.append(
+        f"{SNAPSHOT_FILE} does not follow this program's format; left out: {', '.join(dropped) or 'nothing'}"
+    )
+    return snapshot

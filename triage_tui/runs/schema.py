@@ -1,0 +1,46 @@
+"""JSON Schemas of the run record, generated from the types that read and write it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from triage_tui.runs.diagnosis_model import Diagnosis
+from triage_tui.runs.events import Event
+from triage_tui.runs.files import write_atomic
+from triage_tui.runs.model import Snapshot, Syscall
+from triage_tui.runs.writer import encode_json
+
+SCHEMAS: dict[str, type[msgspec.Struct]] = {
+    "snapshot": Snapshot,
+    "diagnosis": Diagnosis,
+    "event": Event,
+    "trace-line": Syscall,
+}
+
+
+def schema(name: str) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of one file of a run record: a key of `SCHEMAS`."""
+    document = msgspec.json.schema(SCHEMAS[name])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"triage-tui {name}",
+        **document,
+    }
+
+
+def write_schemas(directory: Path) -> list[Path]:
+    """Write all schemas into `directory` as `<name>.schema.json`."""
+    paths = []
+    for name in SCHEMAS:
+        path = directory / f"{name}.schema.json"
+        write_atomic(path, encode_json(schema(name)))
+        paths.append(path)
+    return paths
+
+
+if __name__ == "__main__":
+    for written in write_schemas(Path(__file__).resolve().parents[2] / "docs" / "schemas"):
+        print(written)

@@ -1,0 +1,102 @@
+"""Write a run record: staged under a temporary name, published by one rename."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from triage_tui.runs.files import inside, sync_directory, write_atomic
+from triage_tui.runs.ids import new_run_id
+from triage_tui.runs.model import Blob, Snapshot, Syscall
+from triage_tui.text import safe_name
+
+SNAPSHOT_FILE = "snapshot.json"
+TRACE_FILE = "trace.jsonl"
+
+
+def fnv1a32(data: bytes) -> int:
+    """Return the 32-bit FNV-1a hash of `data` (SFEmu's checksum of memory blobs)."""
+    value = 0x811C9DC5
+    for byte in data:
+        value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
+    return value
+
+
+def encode_json(value: object) -> bytes:
+    """Return `value` as indented JSON with a final newline, the form of all JSON files of a run."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
+
+
+class RunWriter:
+    """One run directory in the making.
+
+    Files go to `.tmp-<run_id>`; `publish` gives the directory its name once `snapshot.json` is in it, so a
+    listing never shows a run without one. After that, writing goes on in place (each file atomically).
+    """
+
+    def __init__(self, runs_dir: Path, run_id: str | None = None) -> None:
+        self.runs_dir = runs_dir
+        self.run_id = run_id or new_run_id(runs_dir)
+        self._staging = runs_dir / f".tmp-{self.run_id}"
+        self._staging.mkdir(parents=True, exist_ok=True)
+        self._published = False
+
+    @property
+    def dir(self) -> Path:
+        """The directory that files go to now."""
+        return self.runs_dir / self.run_id if self._published else self._staging
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a text file below the run directory; `name` may hold a sub-directory."""
+        path = inside(self.dir, name)
+        write_atomic(path, text)
+        return path
+
+    def write_snapshot(self, snapshot: Snapshot) -> None:
+        """Write `snapshot.json`."""
+        write_atomic(self.dir / SNAPSHOT_FILE, encode_json(snapshot))
+
+    def write_trace(self, calls: Iterable[Syscall]) -> None:
+        """Write the longer syscall history, oldest first, one JSON object a line."""
+        encoder = msgspec.json.Encoder()
+        write_atomic(self.dir / TRACE_FILE, b"".join(encoder.encode(call) + b"\n" for call in calls))
+
+    def add_blob(self, name: str, addr: int, data: bytes) -> Blob:
+        """Keep `data`, read at guest address `addr`, as `memory/<name>` and return its index entry."""
+        file = f"memory/{safe_name(name)}"
+        write_atomic(inside(self.dir, file), data)
+        return Blob(
+            addr=addr,
+            addr_hex=f"0x{addr:x}",
+            size=len(data),
+            file=file,
+            fnv1a32=f"0x{fnv1a32(data):08x}",
+            sha256=hashlib.sha256(data).hexdigest(),
+        )
+
+    def add_log(self, name: str, data: bytes) -> Path:
+        """Keep raw log bytes as `logs/<name>`."""
+        path = inside(self.dir, f"logs/{safe_name(name)}")
+        write_atomic(path, data)
+        return path
+
+    def publish(self) -> Path:
+        """Give the directory its final name and return it; the snapshot must have been written."""
+        if not self._published:
+            if not (self._staging / SNAPSHOT_FILE).is_file():
+                raise ValueError("a run is published only with its snapshot")
+            os.rename(self._staging, self.runs_dir / self.run_id)
+            sync_directory(self.runs_dir)
+            self._published = True
+        return self.dir
+
+    def discard(self) -> None:
+        """Remove an unpublished run."""
+        if not self._published:
+            for path in sorted(self._staging.rglob("*"), reverse=True):
+                path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+            self._staging.rmdir()
