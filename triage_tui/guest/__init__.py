@@ -1,0 +1,1 @@
+"""The emulated program: started, contained, watched, frozen and read."""

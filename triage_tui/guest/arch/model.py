@@ -1,0 +1,200 @@
+"""What the engine must know of an architecture: registers, syscall convention, numbers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from triage_tui.guest.arch import errnos, syscalls
+
+Endian = Literal["little", "big"]
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterSpec:
+    """One register as the emulator's gdb stub knows it."""
+
+    name: str
+    num: int
+    """The stub's register number, for `p` and `P` packets."""
+    size: int
+    """Bytes."""
+    offset: int
+    """Byte offset in the reply to a `g` packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvField:
+    """One register inside QEMU's CPUArchState. Values there are in the host's byte order."""
+
+    name: str
+    offset: int
+    """Bytes from the first general register."""
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arch:
+    """One guest architecture and its Linux ABI.
+
+    The register layouts are those of QEMU 7.2 to 10.0 (gdb feature files, target/*/cpu.h); the syscall
+    conventions are those of syscall(2).
+    """
+
+    name: str
+    """The emulator's name: "arm", "mipsel", ...; the binary is `qemu-<name>` or `qemu-<name>-static`."""
+    word: int
+    """Bytes of a register and of a pointer."""
+    endian: Endian
+    """Byte order of data."""
+    elf_machine: int
+    """e_machine of its programs (EM_* of the ELF specification)."""
+    registers: tuple[RegisterSpec, ...]
+    """Core registers in the order of the `g` packet; a reply may go on after them."""
+    env_registers: tuple[str, ...]
+    """Names of the general registers in the order in which CPUArchState holds them, `word` bytes each."""
+    env_pc_offsets: tuple[int, ...]
+    """Where the pc may lie, in bytes from the first general register; QEMU releases differ, newest last."""
+    pc: str
+    sp: str
+    lr: str | None
+    """Name of the register that holds the return address after a call, if the architecture has one."""
+    syscall_number: str
+    """Name of the register that holds the syscall number."""
+    syscall_args: tuple[str, ...]
+    """Names of the registers that hold the arguments, first argument first."""
+    syscall_return: str
+    syscall_table: str
+    """Table in the data file of syscall numbers."""
+    fp: str | None = None
+    """Name of the frame pointer where the ABI fixes one."""
+    env_extra: tuple[EnvField, ...] = ()
+    """Further CPUArchState fields at known places, pc excepted."""
+    stack_args: tuple[int, int] | None = None
+    """(index of the first argument passed on the stack, its byte offset from sp)."""
+    error_flag: tuple[str, int] | None = None
+    """(register, mask): a set bit means failure and a positive errno; None: -4095..-1 mean failure."""
+    errno_kind: errnos.ErrnoKind = "generic"
+    code_endian: Endian | None = None
+    """Byte order of instructions where it is not that of data (ARM BE8)."""
+    code_align: int = 4
+    """Instructions start at multiples of this many bytes."""
+    unwinds: bool = False
+    """True when frames can be found by more than the stack scan."""
+
+    @property
+    def bits(self) -> int:
+        """Bits of a word."""
+        return self.word * 8
+
+    @property
+    def word_mask(self) -> int:
+        """The largest value of a register."""
+        return (1 << self.bits) - 1
+
+    @property
+    def instruction_endian(self) -> Endian:
+        """Byte order of instructions."""
+        return self.code_endian or self.endian
+
+    @property
+    def qemu_names(self) -> tuple[str, str]:
+        """File names under which distributions install the emulator, the static one first."""
+        return (f"qemu-{self.name}-static", f"qemu-{self.name}")
+
+    @property
+    def g_size(self) -> int:
+        """Bytes of the `g` reply that the core registers fill, gaps included."""
+        return max(spec.offset + spec.size for spec in self.registers)
+
+    @property
+    def env_span(self) -> int:
+        """Bytes to read from the first general register on so that `registers_from_env` has everything."""
+        ends = [len(self.env_registers) * self.word]
+        ends += [offset + self.word for offset in self.env_pc_offsets]
+        ends += [field.offset + field.size for field in self.env_extra]
+        return max(ends)
+
+    def register(self, name: str) -> RegisterSpec:
+        """Return the register `name`.
+
+        Raises:
+            KeyError: the architecture has no such register.
+        """
+        for spec in self.registers:
+            if spec.name == name:
+                return spec
+        raise KeyError(name)
+
+    def env_offset(self, name: str, pc_offset: int | None = None) -> int | None:
+        """Return where CPUArchState holds `name`, in bytes from the first general register; None if unknown.
+
+        `pc_offset` is the place of the pc that was found in this QEMU; without it the first candidate holds.
+        """
+        if name == self.pc:
+            return self.env_pc_offsets[0] if pc_offset is None else pc_offset
+        if name in self.env_registers:
+            return self.env_registers.index(name) * self.word
+        return next((field.offset for field in self.env_extra if field.name == name), None)
+
+    def registers_from_g(self, data: bytes) -> dict[str, int]:
+        """Decode the bytes of a `g` reply (hex already undone). Registers beyond its end are left out."""
+        return {
+            spec.name: int.from_bytes(data[spec.offset : spec.offset + spec.size], self.endian)
+            for spec in self.registers
+            if spec.offset + spec.size <= len(data)
+        }
+
+    def registers_from_env(self, data: bytes, pc_offset: int | None = None) -> dict[str, int]:
+        """Decode CPUArchState bytes that begin at the first general register, in the host's byte order.
+
+        Fields beyond the end of `data` are left out.
+        """
+        fields = [EnvField(name, i * self.word, self.word) for i, name in enumerate(self.env_registers)]
+        offset = self.env_pc_offsets[0] if pc_offset is None else pc_offset
+        fields.append(EnvField(self.pc, offset, self.word))
+        return {
+            field.name: int.from_bytes(data[field.offset : field.offset + field.size], sys.byteorder)
+            for field in (*fields, *self.env_extra)
+            if field.offset + field.size <= len(data)
+        }
+
+    def syscall_name(self, number: int) -> str | None:
+        """Return the name of the syscall `number`, or None for one that this table does not know."""
+        return syscalls.names(self.syscall_table).get(number)
+
+    def syscall_nr(self, name: str) -> int | None:
+        """Return the number of the syscall `name`, or None if the architecture has no such call."""
+        return syscalls.numbers(self.syscall_table).get(name)
+
+    def syscall_result(self, registers: Mapping[str, int]) -> int:
+        """Return what the syscall gave, from the registers after it: negative errno on failure.
+
+        Raises:
+            KeyError: a register that the convention uses is missing.
+        """
+        value = registers[self.syscall_return]
+        if self.error_flag is not None:
+            name, mask = self.error_flag
+            return -value if registers[name] & mask else value
+        signed = value - (1 << self.bits) if value >> (self.bits - 1) else value
+        return signed if -4095 <= signed < 0 else value
+
+    def errno_name(self, errno: int) -> str | None:
+        """Return the usual name of a guest error number, positive or negative; None if it has none."""
+        return errnos.names(self.errno_kind).get(abs(errno))
+
+    def errno_number(self, name: str) -> int | None:
+        """Return the guest's number of the error `name`, or None if there is no such error."""
+        return errnos.numbers(self.errno_kind).get(name)
+
+    def to_host(self, errno: int) -> int:
+        """Translate a guest error number (positive) to the host's."""
+        return errnos.to_host(self.errno_kind, errno)
+
+    def to_target(self, errno: int) -> int:
+        """Translate a host error number (positive) to the guest's."""
+        return errnos.to_target(self.errno_kind, errno)
