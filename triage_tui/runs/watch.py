@@ -16,7 +16,7 @@ _CHANGES = frozenset(["created", "modified", "moved", "deleted", "closed"])
 
 
 class RunsWatcher:
-    """Call `callback` with the ids of changed runs, from a thread of its own, every `quiet_s` seconds at most.
+    """Call `callback` with the ids of changed runs, from an own thread, every `quiet_s` seconds at most.
 
     Changes that come close together are told once. Use as a context manager, or `start` and `stop`.
     """

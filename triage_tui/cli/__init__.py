@@ -1,0 +1,1 @@
+"""One module per command: each parses its arguments, calls, and prints. No logic lives here."""

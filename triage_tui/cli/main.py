@@ -1,0 +1,103 @@
+"""The command `triage-tui`: find the command's module, let it parse, run it, turn errors into one sentence.
+
+Nothing but argparse is imported until a command is known, so that `--help` and `--version` are as quick as
+the interpreter allows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from triage_tui import __version__
+from triage_tui.errors import TriageError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "ui": ("triage_tui.cli.ui", "open the terminal app on the workspace (the default command)"),
+    "run": ("triage_tui.cli.run", "run a program under supervision until it exits or spins, and explain why"),
+    "list": ("triage_tui.cli.list", "list the runs"),
+    "show": ("triage_tui.cli.show", "show one run: what happened, why, and what is proposed"),
+    "approve": ("triage_tui.cli.approve", "approve proposed rules and make them active"),
+    "reject": ("triage_tui.cli.reject", "reject what a run proposes"),
+    "rollback": ("triage_tui.cli.rollback", "take back the rules that a run made active"),
+    "decide": ("triage_tui.cli.decide", "tell a frozen guest to resume, to start again, or to end"),
+    "retry": ("triage_tui.cli.retry", "run a target again with the active rules and judge the result"),
+    "watch": ("triage_tui.cli.watch", "print runs as they appear and change"),
+    "demo": ("triage_tui.cli.demo", "fetch real foreign programs and play the whole story on them"),
+    "doctor": ("triage_tui.cli.doctor", "say what this machine can do and what is missing"),
+    "schema": ("triage_tui.cli.schema", "print the JSON Schema of a file of the run record"),
+}
+
+EXIT_INTERRUPTED = 130
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    return (
+        "usage: triage-tui [--version] [--help] [COMMAND] [ARGUMENTS...]\n\n"
+        "Freeze a firmware program at the moment it fails under QEMU user mode, explain the failure,\n"
+        "propose a reversible rule, retry, and judge whether it got further.\n\n"
+        "commands:\n" + "\n".join(lines) + "\n\n"
+        "Each command tells its own options with --help. All take -C DIR (or $TRIAGE_TUI_WORKSPACE): the\n"
+        "directory that holds ai_runs/ and rulebook/, by default the current one.\n"
+    )
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"triage-tui {name}", description=COMMANDS[name][1].capitalize() + "."
+    )
+    parser.add_argument(
+        "-C", "--workspace", metavar="DIR", help="directory of ai_runs/ and rulebook/ (default: here)"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0] in ("--version", "-V"):
+        print(f"triage-tui {__version__}")
+        return 0
+    if arguments and arguments[0] in ("--help", "-h", "help"):
+        print(_overview(), end="")
+        return 0
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in COMMANDS):
+        arguments.insert(0, "ui")
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else "`triage-tui --help` lists the commands"
+        print(f"triage-tui: there is no command {name[:60]!a}; {hint}", file=sys.stderr)
+        return 2
+    return _run(name, rest)
+
+
+def _run(name: str, rest: list[str]) -> int:
+    try:
+        module = importlib.import_module(COMMANDS[name][0])
+        parser = _parser(name)
+        module.add_arguments(parser)
+        code = module.run(parser.parse_args(rest))
+        sys.stdout.flush()
+        return int(code)
+    except TriageError as error:
+        print(f"triage-tui: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("triage-tui: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): not an error, but Python must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        from triage_tui.cli.crash import report
+
+        return report(name, error)

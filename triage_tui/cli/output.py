@@ -1,0 +1,37 @@
+"""Printing for commands: data on standard output, narration on standard error, both safe to show."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import msgspec
+
+from triage_tui.text import safe_line
+
+
+def print_json(value: Any) -> None:
+    """Print `value` as one line of JSON, with everything beyond ASCII escaped (safe for a terminal)."""
+    text = msgspec.json.encode(value, enc_hook=str).decode()
+    print("".join(c if " " <= c < "\x7f" else _json_escape(c) for c in text), flush=True)
+
+
+def _json_escape(char: str) -> str:
+    code = ord(char)
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+
+
+def say(text: str) -> None:
+    """Print one line of narration."""
+    print(safe_line(text), file=sys.stderr, flush=True)
+
+
+def print_table(header: list[str], rows: list[list[str]]) -> None:
+    """Print rows in aligned columns; every cell is made safe."""
+    cells = [[safe_line(cell, 200) for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    for row in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,54 @@
+"""`triage-tui watch`: print runs as they appear and change, for scripts and second terminals."""
+
+from __future__ import annotations
+
+import argparse
+import queue
+
+from triage_tui.cli.output import print_json, say
+from triage_tui.retry.workspace import Workspace
+from triage_tui.runs.listing import RunSummary, list_runs, summarize
+from triage_tui.runs.watch import RunsWatcher
+from triage_tui.text import safe_line
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument(
+        "--count", type=int, default=0, metavar="N", help="end after N changes (default: never)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what is there, then what changes, until interrupted."""
+    workspace = Workspace.at(args.workspace)
+    changes: queue.Queue[set[str]] = queue.Queue()
+    known: dict[str, tuple[str, bool]] = {}
+    printed = 0
+    with RunsWatcher(workspace.runs_dir, changes.put):
+        say(f"watching {workspace.runs_dir}; Ctrl-C ends")
+        for entry in reversed(list_runs(workspace.runs_dir)):
+            known[entry.run_id] = (entry.state, entry.waiting)
+        while not args.count or printed < args.count:
+            for run_id in sorted(changes.get()):
+                run_dir = workspace.runs_dir / run_id
+                if not run_dir.is_dir():
+                    continue
+                entry = summarize(run_dir)
+                if known.get(run_id) == (entry.state, entry.waiting):
+                    continue
+                known[run_id] = (entry.state, entry.waiting)
+                _print(entry, args.json)
+                printed += 1
+    return 0
+
+
+def _print(entry: RunSummary, as_json: bool) -> None:
+    if as_json:
+        print_json(entry)
+        return
+    waiting = " (waiting for a decision)" if entry.waiting else ""
+    print(
+        safe_line(f"{entry.run_id}  {entry.state}{waiting}  {entry.headline or entry.name}", 400), flush=True
+    )

@@ -1,0 +1,224 @@
+"""Judge a retry: did the program get further than before, and what was faked on the way?
+
+The judge compares signatures of syscalls: name, what the call is about (path, peer, ioctl request and
+interface) and whether it failed and how. Addresses, descriptors and times are not part of a signature, so
+two runs of the same program agree on what they have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from triage_tui.errors import TriageError
+from triage_tui.runs.diagnosis_model import Diagnosis
+from triage_tui.runs.evidence import parse_link
+from triage_tui.runs.model import Syscall
+from triage_tui.runs.reader import Run
+from triage_tui.runs.verdict_model import Figures, Rung, Verdict, VerdictWord
+
+MAX_NOVEL = 40
+
+# Calls that say how a program ends or waits for time, not how far it got.
+_NO_PROGRESS = frozenset(
+    [
+        "exit", "exit_group", "brk", "mmap", "mmap2", "munmap", "mprotect", "madvise", "futex",
+        "rt_sigreturn", "sigreturn", "nanosleep", "clock_nanosleep", "clock_nanosleep_time64", "gettimeofday", "time",
+        "clock_gettime", "clock_gettime64", "getpid", "gettid",
+    ]
+)  # fmt: skip
+
+
+def signature(call: Syscall) -> str:
+    """Return what `call` is, independent of addresses, descriptors and time."""
+    about = call.path or call.peer or ""
+    if call.request:
+        about = f"{call.request} {call.interface}" if call.interface else call.request
+    outcome = call.errno or "ok"
+    return f"{call.name}({about}) {outcome}" if about else f"{call.name} {outcome}"
+
+
+def signatures(calls: Iterable[Syscall]) -> dict[str, int]:
+    """Return each signature and the sequence number of its first appearance, in order."""
+    seen: dict[str, int] = {}
+    for call in calls:
+        seen.setdefault(signature(call), call.seq)
+    return seen
+
+
+def figures(run: Run) -> Figures:
+    """Return the figures of one run."""
+    snapshot = run.snapshot
+    statistics = snapshot.statistics
+    return Figures(
+        run_id=run.run_id,
+        reason=snapshot.reason,
+        exit_code=snapshot.trigger.exit_code,
+        signal=snapshot.trigger.signal,
+        syscalls=statistics.syscalls,
+        distinct_signatures=statistics.distinct_signatures or len(signatures(run.trace())),
+        failed_syscalls=statistics.failed_syscalls,
+        listening=statistics.listening,
+        elapsed_ms=statistics.elapsed_ms,
+    )
+
+
+def blocking_signatures(run: Run) -> set[str]:
+    """Return the signatures of the failed calls that the run's best hypothesis rests on."""
+    diagnosis = run.diagnosis
+    if diagnosis is None or not diagnosis.hypotheses or diagnosis.healthy:
+        return set()
+    found: set[str] = set()
+    for evidence in diagnosis.hypotheses[0].evidence:
+        try:
+            link = parse_link(evidence.link)
+        except TriageError:
+            continue
+        call = run.syscall(int(link.id)) if link.kind == "syscall" and link.id.isdecimal() else None
+        if call is not None and call.errno:
+            found.add(signature(call))
+    return found
+
+
+def masked_calls(run: Run) -> list[str]:
+    """Return, one line each, what rules answered or supplied in this run."""
+    counts: dict[tuple[str, str], int] = {}
+    for call in run.trace():
+        if call.rule:
+            about = signature(call).rsplit(" ", 1)[0]
+            verb = "answered" if call.intercepted else "helped"
+            counts[(f"{about} {verb} by rule {call.rule}", call.rule)] = (
+                counts.get((f"{about} {verb} by rule {call.rule}", call.rule), 0) + 1
+            )
+    lines = [f"{text}, {count} times" if count > 1 else text for (text, _), count in counts.items()]
+    named = {rule for _, rule in counts}
+    lines += [
+        f"rule {hit.rule} acted on {hit.syscall} {hit.hits} times"
+        for hit in run.snapshot.rule_hits
+        if hit.hits and hit.rule not in named
+    ]
+    return lines
+
+
+def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: str = "retry") -> Verdict:
+    """Return the verdict on `after`, which retries (or continues) `before`.
+
+    `earlier` are further earlier rounds of the same target: what they reached already is not new. With
+    `how` "resume" the two runs are two stops of one process, and only calls after the first stop count.
+    """
+    known = set(signatures(before.trace()))
+    for run in earlier:
+        known |= set(signatures(run.trace()))
+    start = before.snapshot.trigger.seq if how == "resume" else 0
+    continued = [call for call in after.trace() if call.seq >= start]
+    novel = [
+        text
+        for text, _ in signatures(call for call in continued if _counts(call)).items()
+        if text not in known
+    ]
+    lost = set(signatures(before.trace())) - set(signatures(after.trace()))
+    blocked = blocking_signatures(before)
+    still_blocked = blocked & set(signatures(continued))
+    same_end = _same_end(before, after)
+    word, reasons = _decide(before, after, novel, lost, blocked, still_blocked, same_end)
+    return Verdict(
+        word=word,
+        rung=_rung(after, bool(novel), same_end),
+        reasons=reasons,
+        before=figures(before),
+        after=figures(after),
+        novel=novel[:MAX_NOVEL],
+        masked=masked_calls(after),
+        how="resume" if how == "resume" else "retry",
+    )
+
+
+def _counts(call: Syscall) -> bool:
+    """Tell whether a call can count as new ground: made by the program itself, not by our rule."""
+    return call.name not in _NO_PROGRESS and not call.intercepted
+
+
+def _same_end(before: Run, after: Run) -> bool:
+    """Tell whether both runs stopped for the same reason at the same kind of call with the same result."""
+    first, second = before.snapshot, after.snapshot
+    return (
+        first.reason == second.reason
+        and first.trigger.syscall_name == second.trigger.syscall_name
+        and first.trigger.exit_code == second.trigger.exit_code
+        and first.trigger.signal == second.trigger.signal
+    )
+
+
+def _healthy(diagnosis: Diagnosis | None) -> bool:
+    return diagnosis is not None and diagnosis.healthy
+
+
+def _end_in_words(run: Run) -> str:
+    snapshot = run.snapshot
+    trigger = snapshot.trigger
+    match snapshot.reason:
+        case "exit":
+            return f"exits with {trigger.exit_code}"
+        case "signal":
+            return f"dies of {trigger.signal}"
+        case "loop":
+            return "repeats a syscall sequence"
+        case "sleep_loop":
+            return "sleeps and repeats"
+        case "idle":
+            return f"waits in {trigger.syscall_name}"
+        case _:
+            return "was still running when its time was over"
+
+
+def _decide(
+    before: Run,
+    after: Run,
+    novel: list[str],
+    lost: set[str],
+    blocked: set[str],
+    still_blocked: set[str],
+    same_end: bool,
+) -> tuple[VerdictWord, list[str]]:
+    end = f"it {_end_in_words(after)}; before, it {_end_in_words(before)}"
+    news = (
+        f"{len(novel)} syscall signatures are new, first {novel[0]}"
+        if novel
+        else "no syscall signature is new"
+    )
+    if _healthy(after.diagnosis) and not _healthy(before.diagnosis):
+        scene = after.diagnosis.scene.replace("_", " ") if after.diagnosis else ""
+        return "resolved", [f"the program is well now ({scene}): {end}", news]
+    crashed = after.snapshot.reason == "signal" and before.snapshot.reason != "signal"
+    if still_blocked and same_end:
+        failed = sorted(still_blocked)[0]
+        if len(lost) > len(novel):
+            return "regressed", [
+                f"the same failure is there ({failed}) and {len(lost)} signatures are missing",
+                end,
+            ]
+        return "sideways", [f"the same failure is still there: {failed}", end, news]
+    if crashed and len(lost) >= len(novel):
+        return "regressed", [f"it dies of {after.snapshot.trigger.signal} now, and did not before", end, news]
+    if novel:
+        passed = f"the failure is passed: {sorted(blocked)[0]}" if blocked and not still_blocked else end
+        reasons = [news, passed] if passed == end else [news, passed, end]
+        if crashed:
+            reasons.append(f"but it dies of {after.snapshot.trigger.signal} now")
+        return "progressed", reasons
+    if lost and len(lost) > 2:
+        return "regressed", [f"{len(lost)} signatures of the earlier run are missing and none is new", end]
+    if after.snapshot.reason == "time_limit":
+        return "inconclusive", ["the time was over before anything new happened", end]
+    if same_end:
+        return "sideways", ["it ends in the same way", news]
+    return "sideways", [end, news]
+
+
+def _rung(run: Run, novel: bool, same_end: bool) -> Rung:
+    if run.snapshot.statistics.listening:
+        return "listens"
+    if run.snapshot.reason == "exit" and _healthy(run.diagnosis):
+        return "healthy_exit"
+    if novel:
+        return "new_branch"
+    return "runs" if same_end else "passed"

@@ -1,0 +1,53 @@
+"""`start.json`: how a run was started, so that a retry starts in the same way.
+
+It holds the environment's values (which may be secrets of the target) and is readable by its owner only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from triage_tui.errors import TriageError
+from triage_tui.runs.files import read_bounded, write_atomic
+from triage_tui.runs.writer import encode_json
+
+START_FILE = "start.json"
+
+
+class Start(msgspec.Struct, kw_only=True):
+    """What the person asked to run. Times are seconds."""
+
+    program: str
+    argv: list[str]
+    rootfs: str | None = None
+    cwd: str = "/"
+    env: dict[str, str] = {}
+    stdin: str = "null"
+    idle_s: float = 3.0
+    time_limit_s: float = 60.0
+    allow_root: bool = False
+    allow_uncontained: bool = False
+
+
+def write_start(run_dir: Path, start: Start) -> None:
+    """Keep `start` with a run."""
+    write_atomic(run_dir / START_FILE, encode_json(start), mode=0o600)
+
+
+def read_start(run_dir: Path) -> Start:
+    """Return how a run was started.
+
+    Raises:
+        TriageError: the run does not say (it is from elsewhere, or its file is damaged).
+    """
+    path = run_dir / START_FILE
+    if not path.exists():
+        raise TriageError(
+            f"run {run_dir.name} cannot be retried here: {START_FILE}, which says how it was started, is missing"
+        )
+    try:
+        return msgspec.json.decode(read_bounded(path, 4 << 20, whole=True), type=Start)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise TriageError(f"{START_FILE} of run {run_dir.name} is damaged: {error}") from error

@@ -1,0 +1,67 @@
+"""Where runs and rulebooks lie: one directory holds `ai_runs/` and `rulebook/`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.runs.ids import is_run_id
+from triage_tui.runs.listing import run_dirs
+from triage_tui.runs.reader import Run, load_run
+from triage_tui.text import safe_line, safe_name
+
+ENVIRONMENT_VARIABLE = "TRIAGE_TUI_WORKSPACE"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A directory of runs and of the rules that were approved for their targets."""
+
+    root: Path
+
+    @classmethod
+    def at(cls, directory: str | Path | None) -> Workspace:
+        """Return the workspace at `directory`, else at $TRIAGE_TUI_WORKSPACE, else here."""
+        return cls(Path(directory or os.environ.get(ENVIRONMENT_VARIABLE) or ".").absolute())
+
+    @property
+    def runs_dir(self) -> Path:
+        """Directory of the run records."""
+        return self.root / "ai_runs"
+
+    def rulebook_dir(self, target_id: str) -> Path:
+        """Directory of the rule generations of one target."""
+        return self.root / "rulebook" / safe_name(target_id)
+
+    def run_dir(self, run_id: str) -> Path:
+        """Return the directory of a run, given its id, a unique ending of it, or "last".
+
+        Raises:
+            TriageError: there is no such run, or several.
+        """
+        found = run_dirs(self.runs_dir)
+        if run_id == "last":
+            if not found:
+                raise TriageError(
+                    f"there is no run in {safe_line(str(self.runs_dir))} yet: start one with `triage-tui run`"
+                )
+            return found[0]
+        matching = [path for path in found if path.name == run_id] or [
+            path for path in found if run_id and path.name.endswith(run_id)
+        ]
+        if len(matching) == 1:
+            return matching[0]
+        if matching:
+            raise TriageError(
+                f"{len(matching)} runs end in {safe_line(run_id, 40)!r}: give more of the run id"
+            )
+        hint = "" if is_run_id(run_id) else " (a run id looks like 20260131_020000_00000001, or say `last`)"
+        raise TriageError(
+            f"there is no run {safe_line(run_id, 60)!r} in {safe_line(str(self.runs_dir))}{hint}"
+        )
+
+    def load(self, run_id: str) -> Run:
+        """Read a run by id; see `run_dir` and `load_run` for what may be wrong."""
+        return load_run(self.run_dir(run_id))

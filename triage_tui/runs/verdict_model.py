@@ -1,0 +1,43 @@
+"""The content of `verdict.json`: what the judge said about a retry, and the figures it looked at."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from triage_tui.runs.model import Record
+
+VerdictWord = Literal["progressed", "sideways", "regressed", "resolved", "inconclusive"]
+
+Rung = Literal["runs", "passed", "new_branch", "listens", "healthy_exit"]
+"""The rung of the success ladder that the run stands on: it runs; the exit or loop is passed; it makes
+syscalls never seen before; it listens; it ended well after doing its work."""
+
+
+class Figures(Record):
+    """What was counted in one run."""
+
+    run_id: str
+    reason: str
+    exit_code: int | None = None
+    signal: str | None = None
+    syscalls: int = 0
+    distinct_signatures: int = 0
+    failed_syscalls: int = 0
+    listening: list[str] = []
+    elapsed_ms: float = 0.0
+
+
+class Verdict(Record):
+    """The judgement on one run against the run that it retries."""
+
+    word: VerdictWord
+    rung: Rung
+    reasons: list[str]
+    """One sentence each, the decisive one first."""
+    before: Figures
+    after: Figures
+    novel: list[str] = []
+    """Syscall signatures of this run that no earlier round had, in order, bounded."""
+    masked: list[str] = []
+    """What rules answered or supplied on the way: the failure is masked there, not fixed."""
+    how: Literal["resume", "retry"] = "retry"
