@@ -1,0 +1,75 @@
+# What a person needs: `make demo` and `make test`. Both work from a fresh clone with Python 3.11 or later and
+# a network; neither needs root nor changes the system. Everything made lies in .venv and in the user's cache.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The first interpreter that is new enough; `make PYTHON=/path/to/python3.12 ...` chooses another.
+PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 python3.11; do \
+	if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$candidate; break; fi; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: setup
+setup: $(VENV)/.installed ## virtual environment, QEMU and the demo's programs
+	@$(BIN)/python -m triage_tui.setup
+
+.PHONY: demo
+demo: setup ## real programs fail, are diagnosed, mended and run again
+	@$(BIN)/triage-tui demo
+
+.PHONY: test
+test: lint typecheck pytest ## everything that must hold: style, types, import contracts, all tests
+
+.PHONY: pytest
+pytest: $(VENV)/.installed-dev
+	@$(BIN)/python -m triage_tui.setup --all
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.installed-dev ## ruff and the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+.PHONY: typecheck
+typecheck: $(VENV)/.installed-dev ## mypy --strict over product, tests and benchmarks
+	@$(BIN)/mypy
+
+.PHONY: bench
+bench: $(VENV)/.installed-dev ## measure, and print the tables
+	@$(BIN)/python -m triage_tui.setup --all
+	@$(BIN)/python -m benchmarks
+
+.PHONY: screenshots
+screenshots: $(VENV)/.installed-dev ## draw screenshots/ anew
+	@$(BIN)/python -m triage_tui.setup
+	@$(BIN)/python -m benchmarks.screenshots
+
+.PHONY: clean
+clean: ## remove what make made here (downloads stay in the user's cache)
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info
+
+# The stamps are newer than pyproject.toml exactly when what it asks for has been installed.
+$(VENV)/.installed: pyproject.toml | $(VENV)/.made
+	@echo "setup: installing triage-tui and what it needs"
+	@$(PIP) install -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/.made
+	@echo "setup: installing triage-tui with its development tools"
+	@$(PIP) install -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.made:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "triage-tui needs Python 3.11 or later, and none was found: install it, or name one with make PYTHON=..." >&2; \
+		exit 2; fi
+	@$(PYTHON) -m triage_tui.setup.venv $(VENV)
+	@touch $@

@@ -1,0 +1,22 @@
+"""Real parts for the tests: QEMU and unmodified foreign programs, fetched once into the user's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from triage_tui.setup import ensure_program, ensure_qemu
+
+
+@pytest.fixture(scope="session")
+def qemu_dir() -> Path:
+    """The directory with qemu-<architecture>-static."""
+    return ensure_qemu()
+
+
+@pytest.fixture(scope="session")
+def rootfs(qemu_dir: Path) -> Callable[[str], Path]:
+    """Gives the root file system of a program by its name in triage_tui/setup/programs.toml; never write to it."""
+    return ensure_program

@@ -1,0 +1,135 @@
+"""Which archive gives which package: the host's own, or Debian's for what the host's does not have.
+
+Ubuntu builds for fewer architectures than Debian and keeps some of them on another server; Debian itself
+dropped 32-bit MIPS after bookworm. So on anything but older Debian the foreign programs come from Debian
+bookworm, with signatures checked against Debian's keyring, which Debian and Ubuntu both package.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Collection
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.setup.apt import Apt, native_architecture, require_apt
+from triage_tui.setup.cache import Progress, publish, quiet, staging
+
+_SUITE = "bookworm"
+_RELEASES_WITH_ALL = ("bullseye", "bookworm")
+_KEYRING_PACKAGE = "debian-archive-keyring"
+_KEYRING = f"usr/share/keyrings/{_KEYRING_PACKAGE}"
+_MIRROR_VARIABLE = "TRIAGE_TUI_DEBIAN_MIRROR"
+_MIRROR = "http://deb.debian.org/debian"
+
+
+def fetch(specs: Collection[str], cache: Path, into: Path, progress: Progress = quiet) -> dict[str, Path]:
+    """Download packages into the directory `into`.
+
+    `specs` are "name" for the host's architecture or "name:architecture"; `cache` is the locked cache
+    directory. Returns the downloaded file of each spec.
+
+    Raises:
+        TriageError: apt or dpkg is missing, or the archive cannot be used.
+    """
+    require_apt()
+    native = native_architecture()
+    own = [spec for spec in specs if _architecture(spec, native) == native]
+    foreign = [spec for spec in specs if spec not in own]
+    files: list[Path] = []
+    if host_archive_has_all(_os_release()):
+        files += _host_archive(cache, [native, *_architectures(foreign)]).download(specs, into, progress)
+    else:
+        if own:
+            files += _host_archive(cache, [native]).download(own, into, progress)
+        if foreign:
+            keyring = _debian_keyring(cache, native, progress)
+            archive = Apt(cache / "apt" / "debian", _architectures(foreign), debian_source(keyring))
+            files += archive.download(foreign, into, progress)
+    return {spec: _file_of(spec, native, files) for spec in specs}
+
+
+def host_archive_has_all(os_release: dict[str, str]) -> bool:
+    """Whether the host's own apt sources give all foreign architectures; `os_release` is os-release(5)."""
+    return os_release.get("ID") == "debian" and os_release.get("VERSION_CODENAME") in _RELEASES_WITH_ALL
+
+
+def debian_source(keyring: Path) -> str:
+    """The sources.list(5) line for Debian's archive, trusted by `keyring` alone."""
+    mirror = os.environ.get(_MIRROR_VARIABLE) or _MIRROR
+    return f"deb [signed-by={keyring}] {mirror} {_SUITE} main\n"
+
+
+def _os_release() -> dict[str, str]:
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
+def _host_archive(cache: Path, architectures: Collection[str]) -> Apt:
+    return Apt(cache / "apt" / "host", architectures)
+
+
+def _debian_keyring(cache: Path, native: str, progress: Progress) -> Path:
+    """The host's copy of Debian's archive keys, or one out of the package of the host's own archive."""
+    for root in (Path("/"), cache / "store" / _KEYRING_PACKAGE):
+        for suffix in (".gpg", ".pgp"):
+            if (keyring := (root / _KEYRING).with_suffix(suffix)).is_file():
+                return keyring
+    with staging(cache) as work:
+        [package] = _host_archive(cache, [native]).download([_KEYRING_PACKAGE], work, progress)
+        unpack(package, work / "tree")
+        publish(work / "tree", cache / "store" / _KEYRING_PACKAGE)
+    return _debian_keyring(cache, native, progress)
+
+
+def discard_lists(cache: Path) -> None:
+    """Forget the package lists, some hundred megabytes that are out of date tomorrow."""
+    shutil.rmtree(cache / "apt", ignore_errors=True)
+
+
+def unpack(package: Path, into: Path) -> None:
+    """Unpack the files of a .deb over the directory `into`; no maintainer script is run.
+
+    Raises:
+        TriageError: dpkg-deb could not unpack it, as when the disk is full.
+    """
+    into.mkdir(exist_ok=True)
+    result = subprocess.run(
+        ["dpkg-deb", "-x", str(package), str(into)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if result.returncode != 0:
+        reason = " ".join(result.stderr.split()) or f"dpkg-deb ended with code {result.returncode}"
+        raise TriageError(
+            f"Cannot unpack {package.name} below {into.parent} ({reason}): is there enough space?"
+        )
+
+
+def _architecture(spec: str, native: str) -> str:
+    return spec.partition(":")[2] or native
+
+
+def _architectures(specs: Collection[str]) -> list[str]:
+    return sorted({spec.partition(":")[2] for spec in specs})
+
+
+def _file_of(spec: str, native: str, files: Collection[Path]) -> Path:
+    name = spec.partition(":")[0]
+    for file in files:
+        package, _, rest = file.name.partition("_")
+        if package == name and rest.removesuffix(".deb").rsplit("_", 1)[-1] in (
+            _architecture(spec, native),
+            "all",
+        ):
+            return file
+    raise TriageError(
+        f"apt downloaded no file for {spec}: report this with the output of `apt-get --version`."
+    )
