@@ -18,5 +18,5 @@ def qemu_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def rootfs(qemu_dir: Path) -> Callable[[str], Path]:
-    """Gives the root file system of a program by its name in triage_tui/setup/programs.toml; never write to it."""
+    """Gives the root file system of a program named in triage_tui/setup/programs.toml; never write to it."""
     return ensure_program
