@@ -7,6 +7,7 @@ two runs of the same program agree on what they have in common.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from triage_tui.errors import TriageError
@@ -22,8 +23,8 @@ MAX_NOVEL = 40
 _NO_PROGRESS = frozenset(
     [
         "exit", "exit_group", "brk", "mmap", "mmap2", "munmap", "mprotect", "madvise", "futex",
-        "rt_sigreturn", "sigreturn", "nanosleep", "clock_nanosleep", "clock_nanosleep_time64", "gettimeofday", "time",
-        "clock_gettime", "clock_gettime64", "getpid", "gettid",
+        "rt_sigreturn", "sigreturn", "nanosleep", "clock_nanosleep", "clock_nanosleep_time64", "gettimeofday",
+        "time", "clock_gettime", "clock_gettime64", "getpid", "gettid",
     ]
 )  # fmt: skip
 
@@ -81,15 +82,15 @@ def blocking_signatures(run: Run) -> set[str]:
 
 def masked_calls(run: Run) -> list[str]:
     """Return, one line each, what rules answered or supplied in this run."""
-    counts: dict[tuple[str, str], int] = {}
-    for call in run.trace():
-        if call.rule:
-            about = signature(call).rsplit(" ", 1)[0]
-            verb = "answered" if call.intercepted else "helped"
-            counts[(f"{about} {verb} by rule {call.rule}", call.rule)] = (
-                counts.get((f"{about} {verb} by rule {call.rule}", call.rule), 0) + 1
-            )
-    lines = [f"{text}, {count} times" if count > 1 else text for (text, _), count in counts.items()]
+    counts = Counter(
+        (f"{signature(call).rsplit(' ', 1)[0]} {'answered' if call.intercepted else 'helped'}", call.rule)
+        for call in run.trace()
+        if call.rule
+    )
+    lines = [
+        f"{what} by rule {rule}" + (f", {count} times" if count > 1 else "")
+        for (what, rule), count in counts.items()
+    ]
     named = {rule for _, rule in counts}
     lines += [
         f"rule {hit.rule} acted on {hit.syscall} {hit.hits} times"

@@ -45,7 +45,7 @@ def read_start(run_dir: Path) -> Start:
     path = run_dir / START_FILE
     if not path.exists():
         raise TriageError(
-            f"run {run_dir.name} cannot be retried here: {START_FILE}, which says how it was started, is missing"
+            f"run {run_dir.name} cannot be retried here: {START_FILE} (how it was started) is missing"
         )
     try:
         return msgspec.json.decode(read_bounded(path, 4 << 20, whole=True), type=Start)

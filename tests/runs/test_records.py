@@ -1,0 +1,167 @@
+import os
+from pathlib import Path
+
+import jsonschema
+import msgspec
+import pytest
+
+from tests.runs.build import failed_open, write_run
+from triage_tui.errors import TriageError
+from triage_tui.runs.events import append_event
+from triage_tui.runs.files import inside, read_bounded, write_atomic
+from triage_tui.runs.ids import is_run_id, new_run_id
+from triage_tui.runs.listing import list_runs
+from triage_tui.runs.model import Syscall
+from triage_tui.runs.reader import load_run
+from triage_tui.runs.schema import SCHEMAS, schema
+from triage_tui.runs.writer import RunWriter, fnv1a32
+
+
+def test_a_run_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    calls = [failed_open(seq, f"/etc/{seq}") for seq in range(1, 200)]
+    run = load_run(write_run(tmp_path, calls))
+    assert run.problems == []
+    assert run.snapshot.target.arch == "mipsel"
+    assert len(run.snapshot.recent_syscalls) == 64
+    assert [call.seq for call in run.trace()] == list(range(1, 200))
+    assert run.syscall(3) == calls[2]
+    assert run.memory_bytes("m1") == b"hello\0"
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMAS))
+def test_published_schemas_are_the_ones_in_use(name: str) -> None:
+    published = Path(__file__).parents[2] / "docs" / "schemas" / f"{name}.schema.json"
+    assert msgspec.json.decode(published.read_bytes()) == schema(name)
+
+
+def test_what_is_written_follows_the_schema(tmp_path: Path) -> None:
+    run_dir = write_run(tmp_path)
+    append_event(run_dir, "captured", {"holder": {"pid": 1, "start": 2}})
+    jsonschema.validate(msgspec.json.decode((run_dir / "snapshot.json").read_bytes()), schema("snapshot"))
+    for line in (run_dir / "trace.jsonl").read_bytes().splitlines():
+        jsonschema.validate(msgspec.json.decode(line), schema("trace-line"))
+    for line in (run_dir / "events.jsonl").read_bytes().splitlines():
+        jsonschema.validate(msgspec.json.decode(line), schema("event"))
+
+
+def test_an_unpublished_run_is_not_listed(tmp_path: Path) -> None:
+    writer = RunWriter(tmp_path)
+    writer.write_text("regs.txt", "half")
+    assert list_runs(tmp_path) == []
+    with pytest.raises(ValueError, match="snapshot"):
+        writer.publish()
+    writer.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_ids_grow_and_never_collide(tmp_path: Path) -> None:
+    ids = [new_run_id(tmp_path) for _ in range(5)]
+    assert ids == sorted(set(ids))
+    assert all(is_run_id(name) for name in ids)
+
+
+def test_one_bad_run_never_hides_the_others(tmp_path: Path) -> None:
+    good = write_run(tmp_path)
+    for number, content in enumerate([b"", b"{", b"[]", b"[" * 200_000, b'{"run_id": 1}', b"\xff"]):
+        directory = tmp_path / f"20260101_000000_{number:08d}"
+        directory.mkdir()
+        (directory / "snapshot.json").write_bytes(content)
+    fifo = tmp_path / "20260101_000001_00000000"
+    fifo.mkdir()
+    os.mkfifo(fifo / "snapshot.json")
+    empty = tmp_path / "20260101_000001_00000001"
+    empty.mkdir()
+    (tmp_path / "20260101_000001_00000002").symlink_to(good)
+    (tmp_path / "not-a-run").mkdir()
+    summaries = {entry.run_id: entry for entry in list_runs(tmp_path)}
+    assert summaries[good.name].problem is None
+    assert len(summaries) == 9
+    assert "not a regular file" in str(summaries[fifo.name].problem)
+    assert "still being written" in str(summaries[empty.name].problem)
+
+
+def test_a_missing_directory_holds_no_runs(tmp_path: Path) -> None:
+    assert list_runs(tmp_path / "nothing") == []
+
+
+def test_a_newer_version_says_so_and_still_opens(tmp_path: Path) -> None:
+    run_dir = write_run(tmp_path)
+    path = run_dir / "snapshot.json"
+    data = msgspec.json.decode(path.read_bytes())
+    path.write_bytes(msgspec.json.encode({**data, "schema_version": 99, "new_field": {"x": 1}}))
+    run = load_run(run_dir)
+    assert run.snapshot.target.program == "/sbin/x"
+    assert any("newer version" in problem for problem in run.problems)
+
+
+def test_fields_of_another_shape_are_left_out_and_named(tmp_path: Path) -> None:
+    run_dir = write_run(tmp_path)
+    path = run_dir / "snapshot.json"
+    data = msgspec.json.decode(path.read_bytes())
+    path.write_bytes(msgspec.json.encode({**data, "regs": {"r0": 1}, "maps": [{"start": "x"}]}))
+    run = load_run(run_dir)
+    assert run.snapshot.trigger.exit_code == 1
+    assert run.snapshot.regs == []
+    assert any("regs, maps" in problem for problem in run.problems)
+
+
+def test_no_run_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(TriageError, match=r"has no snapshot\.json"):
+        load_run(tmp_path)
+
+
+def test_damaged_trace_lines_are_counted(tmp_path: Path) -> None:
+    run_dir = write_run(tmp_path)
+    with open(run_dir / "trace.jsonl", "ab") as stream:
+        stream.write(b"{nonsense}\n\xff\n")
+    run = load_run(run_dir)
+    assert len(run.trace()) == 1
+    assert any("2 lines" in problem for problem in run.problems)
+
+
+def test_changed_memory_is_refused(tmp_path: Path) -> None:
+    run = load_run(write_run(tmp_path))
+    (run.dir / "memory" / "m1.bin").write_bytes(b"other!")
+    with pytest.raises(TriageError, match="changed after it was recorded"):
+        run.memory_bytes("m1")
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "", "a\0b", "link/x"])
+def test_names_that_leave_the_directory_are_refused(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path)
+    with pytest.raises(TriageError, match="refused"):
+        inside(root, name)
+
+
+def test_reading_is_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "big"
+    with open(path, "wb") as stream:
+        stream.truncate(1 << 40)
+    assert len(read_bounded(path, 1000)) == 1000
+    with pytest.raises(TriageError, match="more than the 1000"):
+        read_bounded(path, 1000, whole=True)
+
+
+def test_an_atomic_write_replaces_a_link_and_not_its_target(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("old")
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    write_atomic(link, "new")
+    assert target.read_text() == "old"
+    assert link.read_text() == "new"
+    assert not link.is_symlink()
+
+
+def test_fnv1a32_vectors() -> None:
+    # Test vectors of the FNV specification (draft-eastlake-fnv, appendix).
+    assert fnv1a32(b"") == 0x811C9DC5
+    assert fnv1a32(b"a") == 0xE40C292C
+    assert fnv1a32(b"foobar") == 0xBF9CF968
+
+
+def test_guest_text_survives_json(tmp_path: Path) -> None:
+    nasty = Syscall(seq=1, name="openat", path="\x1b]52;c;x\x07\u202e/etc\\xff", ret=-2, errno="ENOENT")
+    assert load_run(write_run(tmp_path, [nasty])).trace() == [nasty]

@@ -1,0 +1,216 @@
+"""What a person can decide about a run: the calls that the terminal app and the commands share.
+
+Each checks the run's state at the moment of writing, so that of two deciders one wins and the other is told;
+each leaves its trace in the run's event log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from triage_tui.errors import Conflict, TriageError
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import generations, lint, patches, rulefile
+from triage_tui.runs.diagnosis_model import Proposal
+from triage_tui.runs.events import append_event, holder_alive, is_waiting
+from triage_tui.runs.reader import Run
+from triage_tui.text import safe_line
+
+Decision = Literal["resume", "retry", "end"]
+DECISIONS: tuple[Decision, ...] = ("resume", "retry", "end")
+
+_OPEN_STATES = (
+    "captured",
+    "diagnosed",
+    "proposed",
+    "rejected",
+    "rolled_back",
+    "ended",
+    "needs_person",
+    "approved",
+)
+
+
+class LocalActions:
+    """The decisions on the runs of one workspace, made by `actor`.
+
+    Every method returns one sentence that says what was done and raises `TriageError` (or its `Conflict`)
+    with one sentence when it was not.
+    """
+
+    def __init__(self, workspace: Workspace, actor: str | None = None) -> None:
+        self._workspace = workspace
+        self._actor = actor
+
+    def approve(self, run_id: str, files: list[str]) -> str:
+        """Make rule files of a run (named below `rules_patch/`) active as a new generation of its target."""
+        run = self._workspace.load(run_id)
+        if not files:
+            files = list(best_proposal(run).files)
+        proposals = [
+            p for p in (run.diagnosis.proposals if run.diagnosis else []) if set(p.files) & set(files)
+        ]
+        for proposal in proposals:
+            if proposal.needs_input:
+                raise TriageError(
+                    f"proposal {proposal.id} needs what only a person has: {safe_line(proposal.needs_input)}"
+                )
+        sources = {name: patches.read_rule(run.dir, name) for name in files}
+        additions = dict(_active_form(name, source) for name, source in sources.items())
+        digests = {name: hashlib.sha256(source).hexdigest() for name, source in sources.items()}
+        append_event(
+            run.dir,
+            "approved",
+            {"files": digests, "proposals": [proposal.id for proposal in proposals]},
+            self._actor,
+            expect_state=_OPEN_STATES,
+        )
+        target_dir = self._workspace.rulebook_dir(run.snapshot.target.target_id)
+        generation = generations.activate(
+            target_dir,
+            add=additions,
+            remove=set(),
+            actor=self._actor or "",
+            reason=f"approved from run {run.run_id}",
+        )
+        append_event(
+            run.dir,
+            "activated",
+            {"generation": generation.number, "parent": generation.parent, "files": sorted(additions)},
+            self._actor,
+        )
+        rules = f"{len(additions)} rule{'s' * (len(additions) != 1)}"
+        return f"{rules} active for {_target_name(run)} (generation {generation.number})"
+
+    def reject(self, run_id: str, reason: str) -> str:
+        """Reject what a run proposes."""
+        run = self._workspace.load(run_id)
+        append_event(run.dir, "rejected", {"reason": reason}, self._actor, expect_state=_OPEN_STATES)
+        return f"the proposals of run {run.run_id} are rejected"
+
+    def rollback(self, run_id: str) -> str:
+        """Make the generation active again that was active before the approval on this run."""
+        run = self._workspace.load(run_id)
+        activated = next((e.payload for e in reversed(run.events) if e.kind == "activated"), None)
+        if activated is None:
+            raise TriageError(
+                f"no rule of run {run.run_id} was made active, so there is nothing to roll back"
+            )
+        target_dir = self._workspace.rulebook_dir(run.snapshot.target.target_id)
+        current = generations.current(target_dir)
+        number, parent = activated.get("generation"), activated.get("parent")
+        if current is None or current.number != number:
+            active = "none" if current is None else str(current.number)
+            raise Conflict(
+                f"generation {number} of run {run.run_id} is not active ({active} is): roll back that one first"
+            )
+        back = generations.rollback(target_dir, parent if isinstance(parent, int) else None)
+        now = back.number if back else 0
+        append_event(run.dir, "rolled_back", {"from": number, "to": now}, self._actor)
+        return (
+            f"rolled back to generation {now} of {_target_name(run)}, byte for byte"
+            if now
+            else (f"rolled back: no rule is active for {_target_name(run)}")
+        )
+
+    def save_edit(self, run_id: str, relpath: str, text: str) -> str:
+        """Replace the text of one proposed rule file after checking it."""
+        run = self._workspace.load(run_id)
+        data = text.encode("utf-8", "surrogateescape")
+        check_rule(relpath, data)
+        patches.write_rule(run.dir, relpath, data)
+        append_event(
+            run.dir, "edited", {"file": relpath, "sha256": hashlib.sha256(data).hexdigest()}, self._actor
+        )
+        return f"{relpath} is saved"
+
+    def decide(self, run_id: str, action: Decision) -> str:
+        """Tell the holder of a frozen guest what to do with it."""
+        run = self._workspace.load(run_id)
+        if not is_waiting(run.events):
+            raise Conflict(f"run {run.run_id} does not wait for a decision")
+        if not holder_alive(run.events):
+            append_event(run.dir, "holder_lost", {}, self._actor)
+            raise Conflict(
+                f"the process that held the guest of run {run.run_id} is gone: retry from the start instead"
+            )
+        append_event(run.dir, "decision", {"action": action}, self._actor, expect_waiting=True)
+        return {
+            "resume": "the guest goes on with the active rules",
+            "retry": "the guest starts again with the active rules",
+            "end": "the guest is ended",
+        }[action]
+
+    def retry(self, run_id: str) -> str:
+        """Run the target again: by its holder when that lives, else by a new process in the background."""
+        run = self._workspace.load(run_id)
+        if holder_alive(run.events):
+            return self.decide(run_id, "retry")
+        command = [
+            sys.executable,
+            "-m",
+            "triage_tui",
+            "retry",
+            "-C",
+            str(self._workspace.root),
+            "--hold",
+            run.run_id,
+        ]
+        spawn_detached(command, run.dir / "logs" / "retry-process.log")
+        return f"run {run.run_id} is started again in the background"
+
+
+def spawn_detached(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start `command` in a session of its own, its output going to `log`; it outlives this process."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as stream:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+
+
+def best_proposal(run: Run, skip: Iterable[str] = ()) -> Proposal:
+    """Return the first proposal of a run that acts and needs nothing from a person.
+
+    Raises:
+        TriageError: there is none.
+    """
+    skipped = set(skip)
+    for proposal in run.diagnosis.proposals if run.diagnosis else []:
+        if not proposal.observe_only and not proposal.needs_input and proposal.id not in skipped:
+            return proposal
+    raise TriageError(f"run {run.run_id} proposes no rule that could be approved as it is")
+
+
+def check_rule(name: str, source: bytes) -> None:
+    """Refuse a rule that cannot run.
+
+    Raises:
+        TriageError: the first error found, with its line.
+    """
+    for finding in lint.lint(source):
+        if finding.severity == "error":
+            raise TriageError(f"{name}, line {finding.line}: {safe_line(finding.message)}")
+
+
+def _active_form(name: str, source: bytes) -> tuple[str, bytes]:
+    """Return the name of a proposed rule file in a generation, and its bytes."""
+    check_rule(name, source)
+    syscall = Path(name).stem
+    rule_id = rulefile.parse(source).header.id
+    return f"syscall/{syscall}@{rule_id}.lua", source
+
+
+def _target_name(run: Run) -> str:
+    return safe_line(" ".join(run.snapshot.target.argv) or run.snapshot.target.program, 60)

@@ -1,0 +1,21 @@
+"""`retry.log`: what happened during a retry, one line each, for people who follow it live."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from triage_tui.text import safe_line
+
+
+class RetryLog:
+    """Append lines to the `retry.log` of a run; each is on disk when `write` returns."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._path = run_dir / "retry.log"
+
+    def write(self, text: str) -> None:
+        """Append one line with the local time; what is not printable is escaped."""
+        line = f"{time.strftime('%H:%M:%S')} {safe_line(text, 1000)}\n"
+        with open(self._path, "a", encoding="utf-8") as stream:
+            stream.write(line)
