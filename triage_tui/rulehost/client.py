@@ -1,0 +1,323 @@
+"""The supervisor's side of the rule host: `RuleHost` answers hooked syscalls by the rules it was given.
+
+One process holds all rules. Each rule is asked by a message of its own, so that a rule that never comes
+back, or takes the process down, is known by name: the process is killed, the rule is switched off, and at
+the next call a new process starts with the others. What the guest sees in the meantime is configuration
+(`Limits.on_failure`); the run itself always goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from dataclasses import dataclass
+from types import TracebackType
+
+from triage_tui.errors import TriageError
+from triage_tui.rulehost import wire
+from triage_tui.rulehost.process import HostDied, HostProcess, HostTooSlow
+from triage_tui.rulehost.protocol import Answer, GuestAccess, GuestCall, Limits, RuleSource
+from triage_tui.rulehost.service import EFFECTS, Service, signed_argument
+from triage_tui.runs.model import RuleHit
+
+_EPERM = 1
+_GENERIC_ENOSYS = 38
+_ARGUMENTS = 8
+_RENEW_EVERY = 256
+_RESTARTS = 8
+
+UNSUPPORTED = {
+    "c_do_syscall": "the emulator cannot be made to execute a call of its own",
+    "c_g2h": "rules have no host addresses",
+    "c_h2g": "rules have no host addresses",
+    "c_resolve_host_addr": "rules have no host addresses",
+    "c_get_shadowstack": "stock QEMU keeps no shadow stack (the list is empty)",
+    "c_async_probe_http": "rules have no network",
+    "c_wait_user_continue": "decisions are made in the run record, not at a terminal",
+    "c_watchdog_suspend": "there is no watchdog inside the emulator",
+    "c_request_reexec": "a retry is a decision of the run record",
+}
+
+
+def unsupported() -> dict[str, str]:
+    """SFEmu helpers that keep their shape but do nothing here (-ENOSYS), each with the reason."""
+    return dict(UNSUPPORTED)
+
+
+@dataclass(slots=True)
+class _Rule:
+    """One rule and what happened to it."""
+
+    source: RuleSource
+    hits: int = 0
+    errors: int = 0
+    disabled: str | None = None
+    failed: bool = False
+    """Switched off because it failed, not because it was used up."""
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What one call of one rule came to."""
+
+    intercept: bool = False
+    ret: int = 0
+    acted: bool = False
+    failure: str | None = None
+
+
+class RuleHost:
+    """Implements `RuleCaller` with a separate process. Thread-safe; use as a context manager or `close()`."""
+
+    def __init__(self, rules: list[RuleSource], access: GuestAccess, limits: Limits | None = None) -> None:
+        """Start the process and load the rules, in the order in which they are to be asked.
+
+        A rule that cannot be loaded is switched off and named in `hits()` and `log`, nothing is raised.
+
+        Raises:
+            TriageError: the process cannot be started at all.
+        """
+        self._limits = limits or Limits()
+        self._access = access
+        self._service = Service(access, self._limits.request_bytes)
+        self._rules = [_Rule(source) for source in rules]
+        self._by_syscall: dict[str, list[int]] = {}
+        for index, rule in enumerate(self._rules):
+            self._by_syscall.setdefault(rule.source.syscall, []).append(index)
+        self._lock = threading.Lock()
+        self._process: HostProcess | None = None
+        self._closed = False
+        self._starts = 0
+        self._calls = 0
+        self._lines_left = self._limits.log_lines_per_run
+        self._enosys = access.errno_number("ENOSYS") or _GENERIC_ENOSYS
+        self.log: list[str] = []
+        """What rules wrote while they were loaded, and why rules were switched off; untrusted text."""
+        with self._lock:
+            self._started()
+
+    def __enter__(self) -> RuleHost:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """Host pid of the process, None while there is none."""
+        return self._process.pid if self._process else None
+
+    def status(self) -> list[str]:
+        """Say which Lua runs and what holds the process, one fact per line; "missing: ..." for the rest."""
+        with self._lock:
+            process = self._process
+            if process is None:
+                return ["the rule host is not running"]
+            greeting = process.greeting
+        return [greeting.lua, *greeting.guards, *(f"missing: {text}" for text in greeting.missing)]
+
+    def hooks(self) -> set[str]:
+        """Guest syscall names that some rule still wants to see."""
+        return {
+            rule.source.syscall
+            for rule in self._rules
+            if rule.disabled is None or (rule.failed and self._limits.on_failure == "closed")
+        }
+
+    def hits(self) -> list[RuleHit]:
+        """How often each rule acted, and why it was switched off if it was; in rule order."""
+        return [
+            RuleHit(
+                rule=rule.source.id,
+                hits=rule.hits,
+                syscall=rule.source.syscall,
+                limit=rule.source.hit_limit,
+                disabled=rule.disabled,
+            )
+            for rule in self._rules
+        ]
+
+    def call(self, call: GuestCall) -> Answer:
+        """Ask the rules of this syscall in order; the first that intercepts wins.
+
+        Never raises for a failing rule: it is named in `Answer.error`, and the next rule is asked.
+        """
+        answer = Answer()
+        with self._lock:
+            for index in self._by_syscall.get(call.name, ()):
+                rule = self._rules[index]
+                if rule.disabled is None:
+                    self._ask_rule(index, rule, call, answer)
+                elif rule.failed and self._limits.on_failure == "closed":
+                    answer.intercept, answer.ret, answer.rule = True, -_EPERM, rule.source.id
+                if answer.intercept:
+                    break
+        return answer
+
+    def close(self) -> None:
+        """End the process; nothing of it is left. Calls after this pass every syscall. May be repeated."""
+        with self._lock:
+            self._closed = True
+            self._end_process()
+
+    # One rule
+
+    def _ask_rule(self, index: int, rule: _Rule, call: GuestCall, answer: Answer) -> None:
+        if not self._started() or rule.disabled is not None:
+            # Loading in a new process may just have switched this rule off.
+            outcome = _Outcome(failure=rule.disabled or "the rule host is not running")
+        else:
+            args = (*call.args, *([0] * _ARGUMENTS))[:_ARGUMENTS]
+            word = self._access.word
+            run = wire.Run(index, call.num, tuple(signed_argument(value, word) for value in args))
+            outcome = self._exchange(rule, run, answer.log)
+        if outcome.failure is not None:
+            answer.error = f"Rule {rule.source.id} failed on {call.name}: {outcome.failure}."
+            if self._limits.on_failure == "closed":
+                outcome.intercept, outcome.ret = True, -_EPERM
+        if outcome.acted or (outcome.intercept and outcome.failure is None):
+            rule.hits += 1
+            limit = rule.source.hit_limit
+            if limit is not None and rule.hits >= limit and rule.disabled is None:
+                rule.disabled = f"hit limit of {limit} reached"
+        if outcome.intercept or outcome.acted:
+            answer.rule = rule.source.id
+        answer.intercept, answer.ret = outcome.intercept, outcome.ret
+
+    def _exchange(self, rule: _Rule, message: wire.Run | wire.Load, log: list[str]) -> _Outcome:
+        """Send one message to the process and serve it until it is done. Kills the process on misuse."""
+        process = self._process
+        if process is None:
+            return _Outcome(failure="the rule host is not running")
+        outcome = _Outcome()
+        try:
+            done = self._converse(process, message, log, outcome)
+        except HostTooSlow:
+            self._end_process()
+            self._switch_off(rule, f"it took longer than {self._limits.wall_seconds:g} seconds")
+            outcome.failure = rule.disabled
+        except HostDied as error:
+            outside = process.killed_from_outside
+            self._end_process()
+            if outside:
+                self._count_error(rule, "the rule host was killed from outside")
+                outcome.failure = "the rule host was killed from outside"
+            else:
+                self._switch_off(rule, str(error))
+                outcome.failure = rule.disabled
+        else:
+            self._settle(rule, done, outcome)
+        return outcome
+
+    def _converse(
+        self, process: HostProcess, message: wire.Run | wire.Load, log: list[str], outcome: _Outcome
+    ) -> wire.Done:
+        running = isinstance(message, wire.Run)
+        deadline = time.monotonic() + self._limits.wall_seconds
+        process.send(message, deadline)
+        requests = lines = 0
+        while True:
+            reply = process.receive(deadline)
+            if isinstance(reply, wire.Done):
+                return reply
+            if isinstance(reply, wire.Log):
+                lines += 1
+                if lines > self._limits.log_lines:
+                    raise HostDied("it wrote too many log lines")
+                self._keep_line(reply.line, log)
+            elif isinstance(reply, wire.Ask):
+                requests += 1
+                if requests > self._limits.requests:
+                    raise HostDied("it asked the guest too often")
+                before = time.monotonic()
+                answer = self._service.serve(reply) if running else wire.Reply(-_EPERM)
+                deadline += time.monotonic() - before
+                outcome.acted |= reply.method in EFFECTS and answer.rc >= 0
+                process.send(answer, deadline)
+            else:
+                raise HostDied("it greeted twice")
+
+    def _settle(self, rule: _Rule, done: wire.Done, outcome: _Outcome) -> None:
+        problem = done.message[:500] or "no reason given"
+        if done.kind == "":
+            outcome.intercept = done.intercept
+            outcome.ret = signed_argument(done.ret, self._access.word) if done.intercept else 0
+        elif done.kind == "error":
+            outcome.failure = problem
+            self._count_error(rule, problem)
+        else:
+            self._switch_off(rule, problem)
+            outcome.failure = rule.disabled
+
+    def _keep_line(self, line: bytes, log: list[str]) -> None:
+        if self._lines_left > 0:
+            self._lines_left -= 1
+            log.append(line[: self._limits.log_line_bytes].decode("utf-8", "backslashreplace"))
+
+    def _count_error(self, rule: _Rule, problem: str) -> None:
+        rule.errors += 1
+        if rule.errors >= self._limits.errors:
+            self._switch_off(rule, f"{rule.errors} errors, the last one: {problem}")
+
+    def _switch_off(self, rule: _Rule, reason: str) -> None:
+        if rule.disabled is None:
+            rule.disabled, rule.failed = reason, True
+            self.log.append(f"rule {rule.source.id} switched off: {reason}")
+
+    # The process
+
+    def _started(self) -> bool:
+        """Make sure that a process with all enabled rules runs; False when that is not possible."""
+        if self._closed:
+            return False
+        if self._process is not None:
+            self._calls += 1
+            if self._calls % _RENEW_EVERY == 0:
+                self._process.renew_cpu_limit()
+            if self._process.alive:
+                return True
+            self._end_process()  # it died between two calls: nobody's fault
+        if self._starts and not self._may_restart():
+            return False
+        return self._start_and_load()
+
+    def _may_restart(self) -> bool:
+        failed = sum(rule.failed for rule in self._rules)
+        return self._starts <= failed + _RESTARTS
+
+    def _start_and_load(self) -> bool:
+        first = self._starts == 0
+        # A rule that takes the process down while it is loaded is out; the others get a new process.
+        while self._process is None and self._may_restart():
+            self._starts += 1
+            try:
+                self._process = HostProcess(self._limits, enosys=self._enosys, rules=len(self._rules))
+            except TriageError as error:
+                if first:
+                    raise
+                self.log.append(str(error))
+                return False
+            self._load_all()
+        return self._process is not None
+
+    def _load_all(self) -> None:
+        for index, rule in enumerate(self._rules):
+            if rule.disabled is not None:
+                continue
+            source = rule.source
+            load = wire.Load(index, source.id, source.syscall, os.fsencode(source.rules_dir), source.source)
+            outcome = self._exchange(rule, load, self.log)
+            if self._process is None:
+                return
+            if outcome.failure is not None:
+                self._switch_off(rule, outcome.failure)
+
+    def _end_process(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(OSError):
+                self._process.end()
+            self._process = None

@@ -1,0 +1,211 @@
+"""The rule host: the child process in which Lua rules run.
+
+Started by `triage_tui.rulehost.process` with one socket; it closes itself in (`sandbox`), then serves one
+request after the other. Rules run in Lua 5.3 because SFEmu embeds that version and its rule packs rely on
+it (integer division, no attribs, no warnings); where lupa was built without it, Lua 5.4 is used and named
+in the greeting. Every rule has a Lua state of its own: a rule cannot reach another one's globals or
+library tables, and each has its own memory limit.
+
+No Python object is ever handed to a rule. The prelude keeps the two bridge functions as upvalues; they
+return integers and byte strings only, never raise, and the attribute filter refuses every access to a
+Python attribute should one leak all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from triage_tui.rulehost import sandbox, wire
+
+_EPERM = 1
+_Bridge = Callable[..., tuple[wire.Value, ...]]
+
+
+class Channel:
+    """The socket to the client, used with plain read(2) and write(2): the filter allows nothing else."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def receive(self) -> wire.ToHost:
+        """Return the next message; ends the process when the client has gone."""
+        (length,) = wire.LENGTH.unpack(self._exactly(wire.LENGTH.size))
+        return wire.to_host.decode(self._exactly(min(length, wire.MAX_MESSAGE)))
+
+    def send(self, message: wire.Message) -> None:
+        """Send one message; ends the process when the client has gone."""
+        rest = memoryview(wire.frame(message))
+        while rest:
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except OSError:
+                os._exit(0)
+
+    def _exactly(self, size: int) -> bytes:
+        parts = bytearray()
+        while len(parts) < size:
+            try:
+                piece = os.read(self._descriptor, min(size - len(parts), 1 << 16))
+            except OSError:
+                piece = b""
+            if not piece:
+                os._exit(0)
+            parts += piece
+        return bytes(parts)
+
+
+def _refuse_attribute(_target: object, name: object, _setting: bool) -> NoReturn:
+    raise AttributeError(f"no Python attributes here ({name!r})")
+
+
+def load_lua() -> Any:
+    """Return lupa's Lua 5.3 module, or its 5.4 one where lupa was built without 5.3."""
+    try:
+        from lupa import lua53 as chosen
+    except ImportError:
+        from lupa import lua54 as chosen
+    return chosen
+
+
+class State:
+    """One rule's Lua state: the prelude's three entry points."""
+
+    def __init__(self, lua: Any, prelude: bytes, setup: wire.Setup, ask: _Bridge, say: _Bridge) -> None:
+        runtime = lua.LuaRuntime(
+            encoding=None,
+            register_eval=False,
+            register_builtins=False,
+            unpack_returned_tuples=True,
+            attribute_filter=_refuse_attribute,
+            max_memory=setup.memory_bytes,
+        )
+        self._memory_error: type[Exception] = lua.LuaMemoryError
+        self._lua_error: type[Exception] = lua.LuaError
+        self._runtime = runtime
+        self._check, self._install, self._run = runtime.execute(
+            prelude,
+            ask,
+            say,
+            setup.instructions,
+            setup.requests,
+            setup.request_bytes,
+            setup.log_lines,
+            setup.log_line_bytes,
+            setup.enosys,
+            mode=b"t",
+        )
+
+    def check(self, name: str, source: bytes) -> wire.Done:
+        """Compile only."""
+        problem = self._check(name.encode(), source)
+        return wire.Done("") if problem is None else wire.Done("error", _text(problem))
+
+    def install(self, message: wire.Load) -> wire.Done:
+        """Compile the rule and run its top level within the budgets."""
+        arguments = (message.name.encode(), message.source, message.syscall.encode(), message.rules_dir)
+        return self._guarded(self._install, arguments)
+
+    def run(self, message: wire.Run) -> wire.Done:
+        """Call do_syscall within the budgets."""
+        return self._guarded(self._run, (message.num, *message.args))
+
+    def _guarded(self, function: Any, arguments: tuple[int | bytes, ...]) -> wire.Done:
+        try:
+            kind, problem, *rest = function(*arguments)
+        except (self._memory_error, MemoryError):
+            return wire.Done("memory", "it used up its memory")
+        except self._lua_error as error:
+            return wire.Done("error", str(error)[:400])
+        if kind == b"error" and b"not enough memory" in problem:
+            return wire.Done("memory", "it used up its memory")
+        intercept, ret = rest or (False, 0)
+        return wire.Done(_text(kind), _text(problem), intercept, ret)
+
+
+class Host:
+    """The serving loop and the bridge from the Lua states to the client."""
+
+    def __init__(self, channel: Channel, setup: wire.Setup, lua: Any, prelude: bytes) -> None:
+        self._channel = channel
+        self._setup = setup
+        self._lua = lua
+        self._prelude = prelude
+        self._states: dict[int, State] = {}
+        self._clock_readings = 0
+
+    def serve(self) -> NoReturn:
+        """Answer messages for ever."""
+        while True:
+            self._channel.send(self._answer(self._channel.receive()))
+
+    def warm_up(self) -> None:
+        """Use everything once, so that it is imported and mapped before the process closes itself in."""
+        self._state().check("warm-up", b"return 1")
+
+    def _answer(self, message: wire.ToHost) -> wire.Done:
+        try:
+            if isinstance(message, wire.Run):
+                return self._states[message.index].run(message)
+            if isinstance(message, wire.Load):
+                state = self._states[message.index] = self._state()
+                return state.install(message)
+            if isinstance(message, wire.Check):
+                return self._state().check(message.name, message.source)
+        except MemoryError:
+            return wire.Done("memory", "it used up the memory of the rule host")
+        return wire.Done("error", "unexpected message")
+
+    def _state(self) -> State:
+        return State(self._lua, self._prelude, self._setup, self._ask, self._say)
+
+    def _ask(self, method: bytes, *args: int | bytes) -> tuple[wire.Value, ...]:
+        try:
+            if method == b"clock":
+                return (0, *divmod(self._now(), 1_000_000_000))
+            self._channel.send(wire.Ask(method.decode(), args))
+            reply = self._channel.receive()
+            if isinstance(reply, wire.Reply):
+                return (reply.rc, *reply.values)
+        except Exception:  # an exception object must never become a Lua error value
+            pass
+        return (-_EPERM,)
+
+    def _say(self, line: bytes) -> tuple[wire.Value, ...]:
+        self._channel.send(wire.Log(line))
+        return (0,)
+
+    def _now(self) -> int:
+        if not self._setup.fixed_clock:
+            return time.time_ns()
+        self._clock_readings += 1
+        return self._clock_readings
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def main(descriptor: int) -> NoReturn:
+    """Serve the client at the other end of the socket `descriptor` until it goes away."""
+    channel = Channel(descriptor)
+    setup = channel.receive()
+    if not isinstance(setup, wire.Setup):
+        os._exit(2)
+    lua = load_lua()
+    prelude = Path(__file__).with_name("prelude.lua").read_bytes()
+    host = Host(channel, setup, lua, prelude)
+    # One state before the door closes: whatever lupa imports or maps lazily is in place by then.
+    host.warm_up()
+    major, minor = lua.LuaRuntime().lua_version
+    guards = sandbox.close_in(
+        descriptor,
+        parent=setup.parent,
+        address_space=setup.process_bytes,
+        cpu_seconds=setup.cpu_seconds,
+    )
+    channel.send(wire.Hello(f"Lua {major}.{minor}", guards.active, guards.missing))
+    host.serve()

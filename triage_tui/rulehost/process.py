@@ -1,0 +1,195 @@
+"""Start the rule host process, talk to it with deadlines, and end it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from triage_tui.errors import TriageError
+from triage_tui.rulehost import wire
+from triage_tui.rulehost.protocol import Limits
+
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+_BOOTSTRAP = "import sys; sys.path[:0] = sys.argv[1:]; from triage_tui.rulehost.host import main; main({})"
+
+
+class HostDied(Exception):
+    """The process ended by itself; the message says how."""
+
+
+class HostTooSlow(Exception):
+    """No complete message came before the deadline."""
+
+
+class HostProcess:
+    """One rule host process and the socket to it. Every method is for one thread at a time."""
+
+    def __init__(self, limits: Limits, *, enosys: int, rules: int) -> None:
+        """Start the process and wait for its greeting.
+
+        `enosys` is the target's errno, `rules` how many Lua states it will hold (for its memory limit).
+
+        Raises:
+            TriageError: the process cannot be started or does not greet in time.
+        """
+        self._limits = limits
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._process = _spawn(theirs.fileno())
+            except OSError as error:
+                ours.close()
+                raise TriageError(f"The rule host cannot be started: {error.strerror}.") from error
+        self._socket = ours
+        self.greeting = self._greet(enosys, rules)
+        self._cpu_clock = (
+            (~self._process.pid) << 3
+        ) | 2  # CPUCLOCK_SCHED of a process, <linux/posix-timers.h>
+
+    @property
+    def pid(self) -> int:
+        """Host pid of the process."""
+        return self._process.pid
+
+    def _greet(self, enosys: int, rules: int) -> wire.Hello:
+        limits = self._limits
+        setup = wire.Setup(
+            parent=os.getpid(),
+            process_bytes=limits.process_bytes + rules * limits.memory_bytes,
+            cpu_seconds=limits.cpu_seconds,
+            memory_bytes=limits.memory_bytes,
+            instructions=limits.instructions,
+            requests=limits.requests,
+            request_bytes=limits.request_bytes,
+            log_lines=limits.log_lines,
+            log_line_bytes=limits.log_line_bytes,
+            enosys=enosys,
+            fixed_clock=limits.fixed_clock,
+        )
+        try:
+            deadline = time.monotonic() + limits.start_seconds
+            self.send(setup, deadline)
+            greeting = self.receive(deadline)
+        except (HostDied, HostTooSlow) as error:
+            self.end()
+            raise TriageError(f"The rule host did not start: {error}.") from error
+        if not isinstance(greeting, wire.Hello):
+            self.end()
+            raise TriageError("The rule host did not start: its greeting was not understood.")
+        return greeting
+
+    def send(self, message: wire.Message, deadline: float) -> None:
+        """Send one message before the monotonic time `deadline`; HostDied or HostTooSlow."""
+        try:
+            self._socket.settimeout(_left(deadline))
+            self._socket.sendall(wire.frame(message))
+        except TimeoutError:
+            raise HostTooSlow("it did not read its input in time") from None
+        except OSError:
+            raise HostDied(self.describe_end()) from None
+
+    def receive(self, deadline: float) -> wire.ToClient:
+        """Return the next message; HostDied (also for a message that is not allowed) or HostTooSlow."""
+        (length,) = wire.LENGTH.unpack(self._exactly(wire.LENGTH.size, deadline))
+        if length > wire.MAX_MESSAGE:
+            raise HostDied("it sent a message that is too long")
+        try:
+            return wire.to_client.decode(self._exactly(length, deadline))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise HostDied("it sent a message that is not allowed") from None
+
+    def _exactly(self, size: int, deadline: float) -> bytes:
+        parts = bytearray()
+        while len(parts) < size:
+            try:
+                self._socket.settimeout(_left(deadline))
+                piece = self._socket.recv(min(size - len(parts), 1 << 16))
+            except TimeoutError:
+                raise HostTooSlow("it did not answer in time") from None
+            except OSError:
+                piece = b""
+            if not piece:
+                raise HostDied(self.describe_end())
+            parts += piece
+        return bytes(parts)
+
+    def renew_cpu_limit(self) -> None:
+        """Allow the process another `Limits.cpu_seconds` from now; it has been answering."""
+        with contextlib.suppress(OSError, ValueError):
+            used = int(time.clock_gettime(self._cpu_clock))
+            hard = resource.prlimit(self.pid, resource.RLIMIT_CPU)[1]
+            resource.prlimit(self.pid, resource.RLIMIT_CPU, (used + self._limits.cpu_seconds, hard))
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
+    @property
+    def killed_from_outside(self) -> bool:
+        """Whether it ended by a SIGKILL that this program did not send."""
+        return self._process.poll() == -signal.SIGKILL
+
+    def describe_end(self) -> str:
+        """Say how the process ended, as the rest of a sentence. Waits for a process that is just ending."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+        status = self._process.poll()
+        if status is None:
+            return "it closed its connection"
+        if status == -signal.SIGSYS:
+            return "it made a system call that is not allowed"
+        if status == -signal.SIGXCPU:
+            return "it used up its processor time"
+        if status < 0:
+            return f"it was ended by {signal.Signals(-status).name}"
+        return f"it ended with status {status}"
+
+    def end(self) -> None:
+        """Kill the process, wait for it and close the socket. May be called again."""
+        self._process.kill()
+        self._process.wait()
+        self._socket.close()
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _spawn(descriptor: int) -> subprocess.Popen[bytes]:
+    """Start an isolated interpreter: no environment, no site hooks, no user directory, cwd "/"."""
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    command = [sys.executable, "-I", "-S", "-B", "-c", _BOOTSTRAP.format(descriptor)]
+    return subprocess.Popen(
+        [*command, str(_PACKAGE_ROOT), *_library_paths()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(descriptor,),
+        env=kept,
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+def _library_paths() -> list[str]:
+    """Return the directories that hold lupa and msgspec, wherever this interpreter found them."""
+    paths = []
+    for name in ("lupa", "msgspec"):
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None:
+            paths.append(str(Path(spec.origin).resolve().parents[1]))
+    return list(dict.fromkeys(paths))

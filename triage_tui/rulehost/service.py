@@ -1,0 +1,310 @@
+"""Serve one request of a rule with the supervisor's `GuestAccess`, trusting nothing that the rule host says.
+
+Requests come from a process that counts as hostile: types, ranges and sizes are checked here, addresses
+are reduced to the guest's word, and every failure becomes a negative target errno. The errno numbers used
+directly (EPERM 1, ENOENT 2, EIO 5, EACCES 13, EFAULT 14, EINVAL 22) are the same on every Linux port.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import cast
+
+from triage_tui.rulehost import wire
+from triage_tui.rulehost.protocol import (
+    HOST_DEVICES,
+    IFREQ_FIELDS,
+    PEER_MODES,
+    GuestAccess,
+    IfreqField,
+    PeerMode,
+)
+
+_ENOENT, _EIO, _EACCES, _EFAULT, _EINVAL = 2, 5, 13, 14, 22
+_LAST_COMMON_ERRNO = 34
+"""Up to ERANGE the numbers are the same on every Linux port, include/uapi/asm-generic/errno-base.h."""
+_PATH_MAX = 4096
+_NAME_MAX = 64
+_PAGE = 4096
+_O_CLOEXEC = 0o2000000
+"""Guest value on every port but alpha, parisc and sparc."""
+_ADDRESS_FIELDS = ("addr", "netmask", "broadaddr", "dstaddr")
+_HARDWARE_ADDRESS = re.compile(rb"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
+
+EFFECTS = frozenset(
+    (
+        "write_bytes",
+        "write_integer",
+        "set_register",
+        "set_register_bytes",
+        "mkdir_p",
+        "provide_file",
+        "open_bytes",
+        "open_host",
+        "ifreq_set",
+        "connect_peer",
+    )
+)
+"""Requests that change the guest; a rule that made one with success counts as a hit."""
+
+
+class _BadRequest(Exception):
+    """The request's arguments are not what the method takes."""
+
+
+class Service:
+    """Serves the requests of one rule host with one guest."""
+
+    def __init__(self, access: GuestAccess, request_bytes: int) -> None:
+        """`request_bytes` bounds what one request may read."""
+        self._access = access
+        self._request_bytes = request_bytes
+
+    def serve(self, ask: wire.Ask) -> wire.Reply:
+        """Return the reply to one request; never raises for what the request holds."""
+        handler = self._handlers().get(ask.method)
+        if handler is None:
+            return wire.Reply(-_EINVAL)
+        try:
+            return handler(_Arguments(ask.args))
+        except _BadRequest:
+            return wire.Reply(-_EINVAL)
+        except OSError as error:
+            return wire.Reply(_negative(error))
+
+    def _handlers(self) -> dict[str, Callable[[_Arguments], wire.Reply]]:
+        return {
+            "read_string": self._read_string,
+            "read_integer": self._read_integer,
+            "write_integer": self._write_integer,
+            "read_bytes": self._read_bytes,
+            "write_bytes": self._write_bytes,
+            "register_names": self._register_names,
+            "get_register": self._get_register,
+            "set_register": self._set_register,
+            "set_register_bytes": self._set_register_bytes,
+            "resolve_address": self._resolve_address,
+            "mkdir_p": self._mkdir_p,
+            "open_host": self._open_host,
+            "provide_file": self._provide_file,
+            "open_bytes": self._open_bytes,
+            "ifreq_name": self._ifreq_name,
+            "ifreq_set": self._ifreq_set,
+            "connect_peer": self._connect_peer,
+            "errno_number": self._errno_number,
+        }
+
+    # Memory
+
+    def _address(self, value: int) -> int:
+        return value & ((1 << (8 * self._access.word)) - 1)
+
+    def _read(self, address: int, size: int) -> bytes:
+        try:
+            data = self._access.read_bytes(address, size)
+        except OSError:
+            raise OSError(_EFAULT, "not readable") from None
+        if len(data) != size:
+            raise OSError(_EFAULT, "not readable")
+        return bytes(data)
+
+    def _write(self, address: int, data: bytes) -> wire.Reply:
+        try:
+            self._access.write_bytes(address, data)
+        except OSError:
+            return wire.Reply(-_EFAULT)
+        return wire.Reply(0)
+
+    def _read_string(self, arguments: _Arguments) -> wire.Reply:
+        address, room = self._address(arguments.integer()), arguments.integer(1, self._request_bytes)
+        parts = bytearray()
+        # Page by page, so that a string that ends before an unmapped page is read whole.
+        while room:
+            size = min(room, _PAGE - address % _PAGE)
+            piece = self._read(address, size)
+            end = piece.find(b"\0")
+            parts += piece if end < 0 else piece[:end]
+            if end >= 0:
+                break
+            address, room = self._address(address + size), room - size
+        return wire.Reply(0, (bytes(parts),))
+
+    def _read_integer(self, arguments: _Arguments) -> wire.Reply:
+        address, size = self._address(arguments.integer()), arguments.integer(4, 8)
+        value = int.from_bytes(self._read(address, size), self._access.endian)
+        return wire.Reply(0, (_signed(value, 64),))
+
+    def _write_integer(self, arguments: _Arguments) -> wire.Reply:
+        address, size = self._address(arguments.integer()), arguments.integer(4, 8)
+        value = arguments.integer() & ((1 << (8 * size)) - 1)
+        return self._write(address, value.to_bytes(size, self._access.endian))
+
+    def _read_bytes(self, arguments: _Arguments) -> wire.Reply:
+        address, size = self._address(arguments.integer()), arguments.integer(0, self._request_bytes)
+        return wire.Reply(0, (self._read(address, size) if size else b"",))
+
+    def _write_bytes(self, arguments: _Arguments) -> wire.Reply:
+        address, data = self._address(arguments.integer()), arguments.data(self._request_bytes)
+        return self._write(address, data) if data else wire.Reply(0)
+
+    # Registers
+
+    def _register_names(self, arguments: _Arguments) -> wire.Reply:
+        return wire.Reply(0, ("\n".join(self._access.read_registers()).encode(),))
+
+    def _register(self, key: int | bytes) -> tuple[str, int]:
+        """Return name and value of a register given by number or, whatever its case, by name."""
+        registers = self._access.read_registers()
+        if isinstance(key, int):
+            names = list(registers)
+            found = names[key : key + 1] if 0 <= key < len(names) else []
+        else:
+            wanted = key.decode("utf-8", "backslashreplace").lower()
+            found = [name for name in registers if name.lower() == wanted]
+        if len(found) != 1:
+            raise OSError(_ENOENT, "no such register")
+        return found[0], registers[found[0]]
+
+    def _get_register(self, arguments: _Arguments) -> wire.Reply:
+        _, value = self._register(arguments.any())
+        return wire.Reply(0, (_signed(value, 64), self._access.word))
+
+    def _set_register(self, arguments: _Arguments) -> wire.Reply:
+        name, _ = self._register(arguments.any())
+        rc = self._access.write_register(name, self._address(arguments.integer()))
+        return wire.Reply(min(rc, 0), (self._access.word if rc >= 0 else 0,))
+
+    def _set_register_bytes(self, arguments: _Arguments) -> wire.Reply:
+        name, _ = self._register(arguments.any())
+        data = arguments.data(self._access.word)
+        if len(data) != self._access.word:
+            raise _BadRequest
+        rc = self._access.write_register(name, int.from_bytes(data, self._access.endian))
+        return wire.Reply(min(rc, 0), (self._access.word if rc >= 0 else 0,))
+
+    def _resolve_address(self, arguments: _Arguments) -> wire.Reply:
+        address = self._address(arguments.integer())
+        known = self._access.resolve_address(address)
+        if known is None:
+            return wire.Reply(-_ENOENT)
+        facts: dict[str, int | str] = {"addr": address, "analysis_addr": address, **known}
+        text = "".join(
+            f"{key}={'i' if isinstance(value, int) else 's'}{str(value).replace(chr(0), '')}\0"
+            for key, value in facts.items()
+        )
+        return wire.Reply(0, (text.encode("utf-8", "backslashreplace")[: self._request_bytes],))
+
+    # Files and descriptors
+
+    def _mkdir_p(self, arguments: _Arguments) -> wire.Reply:
+        path, mode = arguments.guest_path(), arguments.integer(0, 0o777)
+        return wire.Reply(min(self._access.mkdir_p(path, mode), 0))
+
+    def _open_host(self, arguments: _Arguments) -> wire.Reply:
+        path = arguments.data(_PATH_MAX)
+        flags, mode = arguments.integer(0, 0xFFFFFFFF), arguments.integer(0, 0o777)
+        if path.decode("latin-1") not in HOST_DEVICES:
+            return wire.Reply(-_EACCES)
+        return wire.Reply(self._access.open_host(path, flags, mode))
+
+    def _provide_file(self, arguments: _Arguments) -> wire.Reply:
+        path, content = arguments.guest_path(), arguments.data(self._request_bytes)
+        return wire.Reply(min(self._access.provide_file(path, content, arguments.integer(0, 0o777)), 0))
+
+    def _open_bytes(self, arguments: _Arguments) -> wire.Reply:
+        content, flags = arguments.data(self._request_bytes), arguments.integer()
+        return wire.Reply(self._access.open_bytes(content, bool(flags & _O_CLOEXEC)))
+
+    # Network
+
+    def _ifreq_name(self, arguments: _Arguments) -> wire.Reply:
+        return wire.Reply(0, (self._access.ifreq_name(self._address(arguments.integer()))[:16],))
+
+    def _ifreq_set(self, arguments: _Arguments) -> wire.Reply:
+        address = self._address(arguments.integer())
+        field = arguments.data(_NAME_MAX).decode("latin-1")
+        if field not in IFREQ_FIELDS:
+            raise _BadRequest
+        value = _ifreq_value(field, arguments.any())
+        return wire.Reply(min(self._access.ifreq_set(address, cast("IfreqField", field), value), 0))
+
+    def _connect_peer(self, arguments: _Arguments) -> wire.Reply:
+        fd, mode = arguments.integer(0, 1 << 20), arguments.data(_NAME_MAX).decode("latin-1")
+        if mode not in PEER_MODES:
+            raise _BadRequest
+        return wire.Reply(min(self._access.connect_peer(fd, cast("PeerMode", mode)), 0))
+
+    def _errno_number(self, arguments: _Arguments) -> wire.Reply:
+        number = self._access.errno_number(arguments.data(_NAME_MAX).decode("latin-1"))
+        return wire.Reply(0 if number is not None else -_EINVAL, (number,))
+
+
+class _Arguments:
+    """The arguments of one request, taken one after the other and checked."""
+
+    def __init__(self, values: tuple[int | bytes, ...]) -> None:
+        self._values = iter(values)
+
+    def any(self) -> int | bytes:
+        """Return the next argument, whatever it is."""
+        try:
+            return next(self._values)
+        except StopIteration:
+            raise _BadRequest from None
+
+    def integer(self, low: int = -(1 << 63), high: int = (1 << 64) - 1) -> int:
+        """Return the next argument, an integer in low..high."""
+        value = self.any()
+        if not isinstance(value, int) or not low <= value <= high:
+            raise _BadRequest
+        return value
+
+    def data(self, limit: int) -> bytes:
+        """Return the next argument, at most `limit` bytes."""
+        value = self.any()
+        if not isinstance(value, bytes) or len(value) > limit:
+            raise _BadRequest
+        return value
+
+    def guest_path(self) -> bytes:
+        """Return the next argument, an absolute guest path without NUL and without `..`."""
+        path = self.data(_PATH_MAX)
+        if not path.startswith(b"/") or b"\0" in path or b".." in path.split(b"/"):
+            raise _BadRequest
+        return path
+
+
+def _ifreq_value(field: str, value: int | bytes) -> int | bytes:
+    """Return a value of the type that `GuestAccess.ifreq_set` takes; text addresses are converted."""
+    if field in _ADDRESS_FIELDS and isinstance(value, bytes):
+        if len(value) == 4:
+            return value
+        try:
+            return ipaddress.IPv4Address(value.decode("latin-1")).packed
+        except ValueError:
+            raise _BadRequest from None
+    if field == "hwaddr" and isinstance(value, bytes):
+        if len(value) == 6:
+            return value
+        if _HARDWARE_ADDRESS.fullmatch(value):
+            return bytes.fromhex(value.decode("ascii").replace(":", ""))
+    elif field not in _ADDRESS_FIELDS and isinstance(value, int) and -(1 << 31) <= value < 1 << 32:
+        return value
+    raise _BadRequest
+
+
+def _signed(value: int, bits: int) -> int:
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def signed_argument(value: int, word: int) -> int:
+    """Return a raw argument register as SFEmu's rules see it: a signed abi_long of `word` bytes."""
+    return _signed(value, 8 * word)
+
+
+def _negative(error: OSError) -> int:
+    number = error.errno or _EIO
+    return -number if 0 < number <= _LAST_COMMON_ERRNO else -_EIO
