@@ -1,0 +1,109 @@
+"""Guest memory as the views read it: cached, bounded, and never failing for an unreadable address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from triage_tui.errors import TriageError
+from triage_tui.guest.arch import Arch
+from triage_tui.runs.model import Mapping
+
+PAGE = 4096
+"""Unit of reading and caching, in bytes."""
+
+MAX_READ = 1 << 20
+"""Most bytes that one read returns."""
+
+
+class MemorySource(Protocol):
+    """Where guest memory comes from: a frozen guest or a recorded one."""
+
+    def read_memory(self, addr: int, size: int) -> bytes:
+        """Return up to `size` bytes at the guest address `addr`; may raise for unreadable ones."""
+        ...
+
+    def maps(self) -> Sequence[Mapping]:
+        """Return the guest's mappings."""
+        ...
+
+
+class Memory:
+    """A frozen guest's memory, read page by page and kept; valid until the guest runs again."""
+
+    def __init__(self, source: MemorySource, arch: Arch) -> None:
+        self._source = source
+        self._pages: dict[int, bytes] = {}
+        self.arch = arch
+        try:
+            self.maps: list[Mapping] = sorted(source.maps(), key=lambda mapping: mapping.start)
+        except (OSError, TriageError, ValueError):
+            self.maps = []
+
+    def _page(self, base: int) -> bytes:
+        page = self._pages.get(base)
+        if page is None:
+            try:
+                page = bytes(self._source.read_memory(base, PAGE))[:PAGE]
+            except (OSError, TriageError, ValueError, OverflowError):
+                page = b""
+            self._pages[base] = page
+        return page
+
+    def read(self, addr: int, size: int) -> bytes:
+        """Return the bytes from `addr` on up to the first unreadable one, at most `size` (and MAX_READ)."""
+        parts: list[bytes] = []
+        left = min(size, MAX_READ)
+        while left > 0 and 0 <= addr <= self.arch.word_mask:
+            base = addr & ~(PAGE - 1)
+            part = self._page(base)[addr - base : addr - base + left]
+            if not part:
+                break
+            parts.append(part)
+            addr += len(part)
+            left -= len(part)
+        return b"".join(parts)
+
+    def _number(self, addr: int, size: int, endian: str) -> int | None:
+        data = self.read(addr, size)
+        if len(data) < size:
+            return None
+        return int.from_bytes(data, "little" if endian == "little" else "big")
+
+    def word(self, addr: int) -> int | None:
+        """Return the machine word at `addr`, or None if it is not readable."""
+        return self._number(addr, self.arch.word, self.arch.endian)
+
+    def instruction(self, addr: int) -> int | None:
+        """Return the 32-bit instruction word at `addr`, or None if it is not readable."""
+        return self._number(addr, 4, self.arch.instruction_endian)
+
+    def halfword(self, addr: int) -> int | None:
+        """Return the 16-bit instruction unit at `addr`, or None if it is not readable."""
+        return self._number(addr, 2, self.arch.instruction_endian)
+
+    def c_string(self, addr: int, limit: int = 256) -> bytes | None:
+        """Return the NUL-terminated bytes at `addr` without the NUL; None if `limit` bytes hold none."""
+        data = self.read(addr, limit)
+        end = data.find(0)
+        return data[:end] if end >= 0 else None
+
+    def mapping(self, addr: int) -> Mapping | None:
+        """Return the mapping that holds `addr`, or None."""
+        for mapping in self.maps:
+            if mapping.start <= addr < mapping.end:
+                return mapping
+        return None
+
+    def may_hold_code(self, addr: int) -> bool:
+        """Say whether instructions may lie at `addr`.
+
+        QEMU's own host mappings never carry the guest's x bit: without any x in the list every readable
+        mapping of a file counts.
+        """
+        mapping = self.mapping(addr)
+        if mapping is None:
+            return not self.maps and bool(self.read(addr, 2))
+        if any("x" in other.perms for other in self.maps):
+            return "x" in mapping.perms
+        return "r" in mapping.perms and bool(mapping.path)

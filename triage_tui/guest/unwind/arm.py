@@ -1,0 +1,106 @@
+"""Unwind one ARM frame (A32 or Thumb-2) by reading its prologue (AAPCS, "The Stack")."""
+
+from __future__ import annotations
+
+from triage_tui.guest.unwind.arm_prologue import LR, Layout, find_start, layout
+from triage_tui.guest.unwind.calls import call_target, is_return_address
+from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor, ror32
+
+FRAME_POINTERS = {7: "r7", 11: "r11"}
+
+
+def _through_plt(code: Code, target: int) -> int:
+    """Follow a PLT entry (`add ip,pc,#a; add ip,ip,#b; ldr pc,[ip,#c]!`) to where it goes."""
+    mode = target & 1
+    addr = target & ~1
+    if mode:
+        # Thumb callers enter through `bx pc; nop`.
+        if code.memory.halfword(addr) != 0x4778:
+            return target
+        addr += 4
+    words = [code.memory.instruction(addr + 4 * i) or 0 for i in range(3)]
+    if words[0] & 0xFFFFF000 != 0xE28FC000 or words[2] & 0xFFFFF000 != 0xE5BCF000:
+        return target
+    got = addr + 8 + ror32(words[0] & 0xFF, (words[0] >> 8 & 15) * 2)
+    if words[1] & 0xFFFFF000 == 0xE28CC000:
+        got += ror32(words[1] & 0xFF, (words[1] >> 8 & 15) * 2)
+    return code.memory.word((got + (words[2] & 0xFFF)) & 0xFFFFFFFF) or target
+
+
+def _entry_sp(cursor: Cursor, frame: Layout) -> int:
+    """Return sp at the entry of the function."""
+    if frame.frame_pointer is not None:
+        register, below = frame.frame_pointer
+        value = cursor.saved.get(FRAME_POINTERS[register])
+        if value is not None and cursor.sp <= value + 4096:
+            return value + below
+    return cursor.sp + frame.depth
+
+
+def _saved(code: Code, cursor: Cursor, frame: Layout, entry_sp: int) -> dict[str, int]:
+    """Return the caller's frame pointers."""
+    saved = dict(cursor.saved)
+    for number, name in FRAME_POINTERS.items():
+        if number in frame.slots:
+            value = code.memory.word(entry_sp - frame.slots[number])
+            if value is not None:
+                saved[name] = value
+    return saved
+
+
+def step(code: Code, cursor: Cursor) -> Cursor | None:
+    """Return the caller of `cursor`, or None if the prologue cannot be read."""
+    innermost = cursor.lr is not None
+    pc = cursor.pc if innermost else cursor.pc - (2 if cursor.thumb else 4)
+    lowest = max(0, pc - MAX_FUNCTION)
+    known = code.function_start(pc)
+    start = find_start(code, pc, cursor.thumb, max(lowest, known or 0))
+    if start is not None and known is not None:
+        start = known
+    frame = slot = None
+    if start is not None:
+        frame = layout(code, start, pc, cursor.thumb)
+        if LR in frame.slots:
+            slot = code.memory.word(_entry_sp(cursor, frame) - frame.slots[LR])
+    if cursor.lr is not None:
+        own = _leaf_start(code, cursor, pc, frame, slot, known)
+        if own is not None:
+            return _leaf(code, cursor, own, pc)
+    if frame is None or slot is None or not is_return_address(code, slot):
+        return None
+    entry_sp = _entry_sp(cursor, frame)
+    saved = _saved(code, cursor, frame, entry_sp)
+    return Cursor(slot & ~1, entry_sp, None, saved, thumb=bool(slot & 1), method="prologue")
+
+
+def _leaf_start(
+    code: Code, cursor: Cursor, pc: int, frame: Layout | None, slot: int | None, known: int | None
+) -> int | None:
+    """Return where the innermost function starts if lr still holds its return address, else None.
+
+    After calls lr may point anywhere, so that it is believed only where nothing better speaks against it.
+    """
+    lr = cursor.lr or 0
+    if not is_return_address(code, lr):
+        return None
+    target = call_target(code, lr)
+    if target is not None:
+        target = _through_plt(code, target) & ~1
+        if not pc - MAX_FUNCTION < target <= pc:
+            target = None
+    framed = frame is not None and slot is not None and is_return_address(code, slot)
+    if not framed:
+        return known or target or pc
+    if lr != slot and frame is not None and target is not None and target > frame.start:
+        return target
+    return None
+
+
+def _leaf(code: Code, cursor: Cursor, start: int, pc: int) -> Cursor:
+    """Return the caller of an innermost function at `start` that keeps its return address in lr."""
+    lr = cursor.lr or 0
+    frame = layout(code, start, pc, cursor.thumb)
+    # A return in between means that the stack was given back or that `start` is not ours.
+    entry_sp = cursor.sp if frame.returned else _entry_sp(cursor, frame)
+    saved = cursor.saved if frame.returned else _saved(code, cursor, frame, entry_sp)
+    return Cursor(lr & ~1, entry_sp, None, saved, thumb=bool(lr & 1), method="link_register")

@@ -1,0 +1,204 @@
+"""Read ARM prologues, A32 and Thumb-2 (T32): what each instruction does to the stack.
+
+Encodings: Arm Architecture Reference Manual ARMv7-A/R, chapters A6 (Thumb) and A8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from triage_tui.guest.unwind.model import Code, ror32
+
+LR, PC = 14, 15
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What one instruction does, as far as unwinding is concerned."""
+
+    size: int
+    """Bytes of the instruction."""
+    push: tuple[int, ...] = ()
+    """Registers stored below sp, lowest address first."""
+    drop: int = 0
+    """Bytes by which sp goes down otherwise."""
+    frame_pointer: tuple[int, int] | None = None
+    """(register, n): the register becomes sp + n."""
+    below_entry: tuple[int, int] | None = None
+    """(register, n): the register becomes the sp at entry - n."""
+    leaves: bool = False
+    """True for an instruction that returns from the function."""
+
+
+def _bits(mask: int) -> tuple[int, ...]:
+    return tuple(i for i in range(16) if mask >> i & 1)
+
+
+def thumb_immediate(i: int, imm3: int, imm8: int) -> int:
+    """Return the value of a Thumb modified immediate (ThumbExpandImm)."""
+    top = i << 3 | imm3
+    if top < 4:
+        return (imm8, imm8 | imm8 << 16, imm8 << 8 | imm8 << 24, imm8 * 0x01010101)[top]
+    return ror32(0x80 | imm8 & 0x7F, top << 1 | imm8 >> 7)
+
+
+def _thumb(code: Code, addr: int) -> Effect | None:
+    first = code.memory.halfword(addr)
+    if first is None:
+        return None
+    if first >> 11 not in (0x1D, 0x1E, 0x1F):
+        if first & 0xFE00 == 0xB400:
+            return Effect(2, push=(*_bits(first & 0xFF), *((LR,) if first & 0x100 else ())))
+        if first & 0xFF80 == 0xB080:
+            return Effect(2, drop=(first & 0x7F) * 4)
+        if first & 0xFF00 == 0xAF00:
+            return Effect(2, frame_pointer=(7, (first & 0xFF) * 4))
+        if first == 0x466F:
+            return Effect(2, frame_pointer=(7, 0))
+        return Effect(2, leaves=first == 0x4770 or first & 0xFF00 == 0xBD00)
+    second = code.memory.halfword(addr + 2)
+    if second is None:
+        return None
+    if first == 0xE92D:
+        return Effect(4, push=_bits(second))
+    if first == 0xF84D and second & 0x0FFF == 0x0D04:
+        return Effect(4, push=(second >> 12,))
+    if first in (0xF5AD, 0xF1AD) and second & 0x8F00 == 0x0D00:
+        return Effect(4, drop=thumb_immediate(first >> 10 & 1, second >> 12 & 7, second & 0xFF))
+    if first in (0xF2AD, 0xF6AD) and second & 0x8F00 == 0x0D00:
+        return Effect(4, drop=(first >> 10 & 1) << 11 | (second >> 12 & 7) << 8 | second & 0xFF)
+    if first & 0xFFBF == 0xED2D:
+        return Effect(4, drop=(second & 0xFF) * 4)
+    if first == 0xE96D:
+        # strd ra, rb, [sp, #-n]!
+        moved = (second & 0xFF) * 4
+        return Effect(4, push=(second >> 12, second >> 8 & 15), drop=moved - 8) if moved >= 8 else Effect(4)
+    return Effect(4, leaves=first == 0xE8BD and bool(second & 0x8000))
+
+
+def _a32(code: Code, addr: int) -> Effect | None:
+    insn = code.memory.instruction(addr)
+    if insn is None:
+        return None
+    if insn & 0xFFFF0000 == 0xE92D0000:
+        return Effect(4, push=_bits(insn & 0xFFFF))
+    if insn & 0xFFFF0FFF == 0xE52D0004:
+        return Effect(4, push=(insn >> 12 & 15,))
+    if insn & 0xFFFF00F0 == 0xE16D00F0:
+        # strd ra, rb, [sp, #-n]!
+        register, moved = insn >> 12 & 15, (insn >> 4 & 0xF0) | insn & 0xF
+        return Effect(4, push=(register, register + 1), drop=moved - 8) if moved >= 8 else Effect(4)
+    if insn & 0xFFFFF000 == 0xE24DD000:
+        return Effect(4, drop=ror32(insn & 0xFF, (insn >> 8 & 15) * 2))
+    if insn & 0xFFBF0E00 == 0xED2D0A00:
+        return Effect(4, drop=(insn & 0xFF) * 4)
+    if insn & 0xFFFF0000 == 0xE28D0000 and insn >> 12 & 15 in (7, 11):
+        return Effect(4, frame_pointer=(insn >> 12 & 15, ror32(insn & 0xFF, (insn >> 8 & 15) * 2)))
+    if insn & 0xFFFF0FFF == 0xE1A0000D and insn >> 12 & 15 in (7, 11):
+        return Effect(4, frame_pointer=(insn >> 12 & 15, 0))
+    if insn & 0xFFFFF000 == 0xE24CB000:
+        # sub fp, ip, #n: APCS frames keep the entry sp in ip.
+        return Effect(4, below_entry=(11, insn & 0xFFF))
+    leaves = insn & 0x0FFFFFFF == 0x012FFF1E or insn & 0x0FFF8000 == 0x08BD8000 or insn == 0xE49DF004
+    return Effect(4, leaves=leaves and insn >> 28 == 0xE)
+
+
+def effect(code: Code, addr: int, thumb: bool) -> Effect | None:
+    """Return what the instruction at `addr` does, or None if it cannot be read."""
+    return _thumb(code, addr) if thumb else _a32(code, addr)
+
+
+@dataclass(slots=True)
+class Layout:
+    """The stack of a function at some point, relative to sp at its entry."""
+
+    start: int
+    """Address of the first instruction looked at."""
+    depth: int = 0
+    """Bytes taken since entry."""
+    slots: dict[int, int] = field(default_factory=dict)
+    """Register -> bytes below the entry sp at which it was saved."""
+    frame_pointer: tuple[int, int] | None = None
+    """(register, bytes below the entry sp to which it points)."""
+    returned: bool = False
+    """True if a return instruction stands between start and the point."""
+
+
+WINDOW = 60
+"""Instructions behind the start in which a prologue may still allocate (shrink wrapping, late locals)."""
+
+
+def layout(code: Code, start: int, pc: int, thumb: bool) -> Layout:
+    """Follow the instructions from `start` to `pc` and return what they did to the stack."""
+    result = Layout(start)
+    addr, count = start, 0
+    while addr < pc:
+        done = effect(code, addr, thumb)
+        if done is None:
+            break
+        if done.leaves:
+            result.returned = True
+        if count < WINDOW:
+            for i, register in enumerate(done.push):
+                below = result.depth + 4 * (len(done.push) - i)
+                result.slots.setdefault(register, below)
+            result.depth += 4 * len(done.push) + done.drop
+            if done.frame_pointer and result.frame_pointer is None:
+                register, offset = done.frame_pointer
+                result.frame_pointer = (register, result.depth - offset)
+            result.frame_pointer = result.frame_pointer or done.below_entry
+        addr += done.size
+        count += 1
+    return result
+
+
+def _pushes_lr(code: Code, addr: int, thumb: bool) -> bool:
+    if not thumb:
+        insn = code.memory.instruction(addr) or 0
+        return insn & 0xFFFF4000 == 0xE92D4000 or insn == 0xE52DE004
+    first, second = code.memory.halfword(addr) or 0, code.memory.halfword(addr + 2) or 0
+    if first & 0xFF00 == 0xB500:
+        before = code.memory.halfword(addr - 2) or 0
+        # The second half of a 32-bit instruction can look like a push.
+        return before >> 11 not in (0x1D, 0x1E, 0x1F)
+    return (first == 0xE92D and bool(second & 0x4000)) or (first == 0xF84D and second == 0xED04)
+
+
+def find_start(code: Code, pc: int, thumb: bool, lowest: int) -> int | None:
+    """Return the start of the prologue that saves lr nearest before `pc`, or None.
+
+    A push of argument registers before it (variadic functions) belongs to it.
+    """
+    unit = 2 if thumb else 4
+    addr = pc - unit
+    while addr >= lowest:
+        if code.memory.halfword(addr) is None:
+            return None
+        if _pushes_lr(code, addr, thumb):
+            break
+        addr -= unit
+    else:
+        return None
+    return _argument_push(code, addr, thumb)
+
+
+_ARGUMENT_PUSHES = ((3,), (2, 3), (1, 2, 3), (0, 1, 2, 3))
+"""What variadic functions push first: the last of the argument registers."""
+
+
+def _argument_push(code: Code, start: int, thumb: bool) -> int:
+    """Return the push of argument registers a few instructions before `start`, or `start` itself."""
+    addr = start
+    for _ in range(4):
+        for size in (2, 4) if thumb else (4,):
+            before = effect(code, addr - size, thumb)
+            if before is not None and before.size == size:
+                addr -= size
+                break
+        else:
+            return start
+        if before.leaves:
+            return start
+        if before.push in _ARGUMENT_PUSHES:
+            return addr
+    return start
