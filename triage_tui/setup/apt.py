@@ -44,14 +44,14 @@ def require_apt() -> None:
     """Check that this host has apt and dpkg.
 
     Raises:
-        TriageError: it has not, so the person must install QEMU by the host's own means.
+        TriageError: it has not; the sentence says how to go on without.
     """
     missing = [name for name in _NEEDED if shutil.which(name) is None]
     if missing:
         raise TriageError(
             f"Cannot fetch packages without {', '.join(missing)} (neither Debian nor Ubuntu?): install "
             "QEMU's static user-mode emulators (package qemu-user-static, elsewhere qemu-user-static-bin or "
-            "qemu-linux-user) so that qemu-arm-static is in PATH."
+            "qemu-linux-user), and start programs of your own with `triage-tui run --rootfs DIRECTORY`."
         )
 
 
