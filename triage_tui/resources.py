@@ -17,3 +17,9 @@ def shipped(name: str) -> Path:
         if candidate.is_dir():
             return candidate
     raise FileNotFoundError(f"the shipped directory {name!r} is missing: reinstall triage-tui")
+
+
+def recorded_runs() -> list[Path]:
+    """Return the directories of the recorded runs that ship with the product, oldest first."""
+    root = _PACKAGE / "_recorded"
+    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []

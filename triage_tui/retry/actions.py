@@ -108,7 +108,7 @@ class LocalActions:
         if current is None or current.number != number:
             active = "none" if current is None else str(current.number)
             raise Conflict(
-                f"generation {number} of run {run.run_id} is not active ({active} is): roll back that one first"
+                f"generation {number} of run {run.run_id} is not active, {active} is: roll that one back first"
             )
         back = generations.rollback(target_dir, parent if isinstance(parent, int) else None)
         now = back.number if back else 0

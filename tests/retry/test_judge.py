@@ -1,0 +1,146 @@
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.runs.build import failed_open, write_run
+from triage_tui.retry.judge import judge, masked_calls, signature
+from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis
+from triage_tui.runs.evidence import make_link
+from triage_tui.runs.model import Statistics, Syscall
+from triage_tui.runs.reader import Run, load_run
+
+MISSING = failed_open(3, "/etc/x.conf")
+
+
+def ok(seq: int, name: str, **fields: Any) -> Syscall:
+    return Syscall(seq=seq, name=name, ret=0, **fields)
+
+
+def make(
+    tmp_path: Path, calls: list[Syscall], healthy: bool = False, cites: int | None = None, **fields: Any
+) -> Run:
+    run = load_run(write_run(tmp_path, calls, **fields))
+    evidence = [Evidence(link=make_link(run, "syscall", cites), says="it failed")] if cites else []
+    hypothesis = Hypothesis(
+        cause="missing_file", proximate="missing_file", confidence=0.9, title="t", evidence=evidence
+    )
+    diagnosis = Diagnosis(
+        run_id=run.run_id, scene="missing_resource", headline="h", healthy=healthy, hypotheses=[hypothesis]
+    )
+    (run.dir / "diagnosis.json").write_bytes(msgspec.json.encode(diagnosis))
+    return load_run(run.dir)
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> Run:
+    return make(tmp_path, [ok(1, "brk"), ok(2, "socket"), MISSING], cites=3)
+
+
+def test_a_signature_ignores_addresses_and_descriptors() -> None:
+    first = Syscall(
+        seq=1,
+        name="ioctl",
+        args=[3, 0x8933, 0x7FFF],
+        request="SIOCGIFINDEX",
+        interface="lan0",
+        errno="ENODEV",
+    )
+    second = Syscall(
+        seq=9,
+        name="ioctl",
+        args=[5, 0x8933, 0x1234],
+        request="SIOCGIFINDEX",
+        interface="lan0",
+        errno="ENODEV",
+    )
+    assert signature(first) == signature(second) == "ioctl(SIOCGIFINDEX lan0) ENODEV"
+
+
+def test_new_calls_after_the_failure_are_progress(tmp_path: Path, before: Run) -> None:
+    after = make(
+        tmp_path,
+        [
+            ok(1, "brk"),
+            ok(2, "socket"),
+            ok(3, "openat", path="/etc/x.conf"),
+            ok(4, "bind", peer="inet:0.0.0.0:80"),
+        ],
+        reason="idle",
+        exit_code=None,
+    )
+    verdict = judge(before, after)
+    assert verdict.word == "progressed"
+    assert "bind(inet:0.0.0.0:80) ok" in verdict.novel
+    assert verdict.rung == "new_branch"
+
+
+def test_the_next_missing_file_is_progress_although_the_end_is_the_same(tmp_path: Path, before: Run) -> None:
+    after = make(
+        tmp_path,
+        [ok(1, "brk"), ok(2, "socket"), ok(3, "openat", path="/etc/x.conf"), failed_open(4, "/etc/y.conf")],
+        cites=4,
+    )
+    assert judge(before, after).word == "progressed"
+
+
+def test_the_same_failure_is_sideways(tmp_path: Path, before: Run) -> None:
+    after = make(tmp_path, [ok(1, "brk"), ok(2, "socket"), ok(3, "getuid32"), MISSING], cites=3)
+    verdict = judge(before, after)
+    assert verdict.word == "sideways"
+    assert "same failure" in verdict.reasons[0]
+
+
+def test_a_new_crash_with_less_done_is_regressed(tmp_path: Path, before: Run) -> None:
+    after = make(tmp_path, [ok(1, "brk")], reason="signal", exit_code=None)
+    assert judge(before, after).word == "regressed"
+
+
+def test_a_healthy_end_is_resolved(tmp_path: Path, before: Run) -> None:
+    after = make(
+        tmp_path,
+        [ok(1, "brk"), ok(2, "listen")],
+        healthy=True,
+        reason="idle",
+        exit_code=None,
+        statistics=Statistics(listening=["0.0.0.0:80"]),
+    )
+    verdict = judge(before, after)
+    assert verdict.word == "resolved"
+    assert verdict.rung == "listens"
+
+
+def test_what_a_rule_answered_is_no_progress_and_is_named(tmp_path: Path, before: Run) -> None:
+    forged = ok(3, "ioctl", request="SIOCGIFINDEX", interface="lan0", intercepted=True, rule="fix-ioctl-1")
+    after = make(tmp_path, [ok(1, "brk"), ok(2, "socket"), forged, MISSING], cites=3)
+    verdict = judge(before, after)
+    assert verdict.word == "sideways"
+    assert not verdict.novel
+    assert masked_calls(after) == ["ioctl(SIOCGIFINDEX lan0) answered by rule fix-ioctl-1"]
+
+
+def test_what_earlier_rounds_reached_is_not_new(tmp_path: Path, before: Run) -> None:
+    more = [ok(1, "brk"), ok(2, "socket"), ok(3, "listen")]
+    earlier = make(tmp_path, more)
+    after = make(tmp_path, more)
+    assert judge(before, after, [earlier]).novel == []
+
+
+def test_after_a_resume_only_later_calls_count(tmp_path: Path) -> None:
+    loop = [failed_open(seq, "/var/log/messages") for seq in range(2, 6)]
+    before = make(tmp_path, [ok(1, "brk"), *loop], cites=2, reason="sleep_loop", exit_code=None)
+    after = make(
+        tmp_path,
+        [ok(1, "brk"), *loop, ok(6, "openat", path="/var/log/messages"), ok(7, "read"), ok(8, "write")],
+        reason="sleep_loop",
+        exit_code=None,
+    )
+    verdict = judge(before, after, how="resume")
+    assert verdict.word == "progressed"
+    assert verdict.how == "resume"
+
+
+def test_time_over_without_news_is_inconclusive(tmp_path: Path, before: Run) -> None:
+    after = make(tmp_path, [ok(1, "brk"), ok(2, "socket")], reason="time_limit", exit_code=None)
+    assert judge(before, after).word == "inconclusive"

@@ -1,0 +1,46 @@
+"""`triage-tui approve`: make proposed rules active."""
+
+from __future__ import annotations
+
+import argparse
+
+from triage_tui.cli.output import print_json
+from triage_tui.errors import TriageError
+from triage_tui.retry.actions import DECISIONS, LocalActions, best_proposal
+from triage_tui.retry.workspace import Workspace
+from triage_tui.text import safe_line
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("run", help="run id, a unique ending of it, or `last`")
+    parser.add_argument("what", nargs="*", help="proposal ids or rule files (default: the best proposal)")
+    parser.add_argument("--then", choices=DECISIONS, help="what the frozen guest does next")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Approve, and decide if asked to."""
+    workspace = Workspace.at(args.workspace)
+    record = workspace.load(args.run)
+    if args.what:
+        proposals = {proposal.id: proposal for proposal in (record.diagnosis.proposals if record.diagnosis else [])}
+        files: list[str] = []
+        for name in args.what:
+            if name in proposals:
+                files += proposals[name].files
+            elif name in record.patch_files():
+                files.append(name)
+            else:
+                raise TriageError(f"run {record.run_id} has no proposal and no rule file {safe_line(name, 80)!r}")
+    else:
+        files = list(best_proposal(record).files)
+    actions = LocalActions(workspace)
+    said = [actions.approve(record.run_id, files)]
+    if args.then:
+        said.append(actions.decide(record.run_id, args.then))
+    if args.json:
+        print_json({"run_id": record.run_id, "files": files, "said": said})
+    else:
+        print(safe_line("; ".join(said)))
+    return 0

@@ -1,0 +1,42 @@
+"""`triage-tui retry`: run a target again with the rules that are active now, and judge the result."""
+
+from __future__ import annotations
+
+import argparse
+
+from triage_tui.cli.output import say
+from triage_tui.cli.story import add_story_arguments, cancelled_by_signals, print_story
+from triage_tui.retry.policy import Limits
+from triage_tui.retry.rounds import run_story
+from triage_tui.retry.start import read_start
+from triage_tui.retry.workspace import Workspace
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_story_arguments(parser)
+    parser.add_argument("--hold", action="store_true", help="keep the guest frozen for a decision, and go on from there")
+    parser.add_argument("run", help="run id, a unique ending of it, or `last`")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Retry and print the verdict."""
+    workspace = Workspace.at(args.workspace)
+    record = workspace.load(args.run)
+    start = read_start(record.dir)
+    limits = Limits(rounds=args.rounds, decision_s=args.wait)
+    with cancelled_by_signals() as cancel:
+        story = run_story(
+            workspace,
+            start,
+            policy=args.policy,
+            limits=limits,
+            parent=record,
+            hold=args.hold or args.policy == "auto",
+            narrate=say,
+            cancel=cancel,
+        )
+    print_story(story, args.json)
+    if cancel.is_set():
+        raise KeyboardInterrupt
+    return story.exit_code

@@ -1,0 +1,62 @@
+"""`triage-tui run`: run a program under supervision until it exits or spins, and explain why."""
+
+from __future__ import annotations
+
+import argparse
+
+from triage_tui.cli.output import say
+from triage_tui.cli.story import add_story_arguments, cancelled_by_signals, print_story
+from triage_tui.errors import TriageError
+from triage_tui.retry.policy import Limits
+from triage_tui.retry.rounds import run_story
+from triage_tui.retry.start import Start
+from triage_tui.retry.workspace import Workspace
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_story_arguments(parser)
+    parser.add_argument("--rootfs", metavar="DIR", help="root file system; PROGRAM is then a path inside it")
+    parser.add_argument("--cwd", default="/", metavar="DIR", help="working directory inside the root (default /)")
+    parser.add_argument(
+        "--env", action="append", default=[], metavar="NAME=VALUE", help="environment of the guest (repeatable)"
+    )
+    parser.add_argument("--argv0", metavar="NAME", help="what the program sees as its own name (default: PROGRAM)")
+    parser.add_argument("--stdin", default="null", metavar="WHAT", help="null (default), open, or a file of the host")
+    parser.add_argument("--idle", type=float, default=3.0, metavar="SECONDS", help="no syscall for so long is a stop")
+    parser.add_argument("--time-limit", type=float, default=60.0, metavar="SECONDS", help="longest round (default 60)")
+    parser.add_argument("--allow-root", action="store_true", help="run as root even if the guest cannot be confined")
+    parser.add_argument("--allow-uncontained", action="store_true", help="run even where name spaces are denied")
+    parser.add_argument("program", metavar="PROGRAM", help="program to run")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="its arguments")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the story and print it."""
+    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    for entry in args.env:
+        name, equals, value = entry.partition("=")
+        if not name or not equals:
+            raise TriageError(f"--env takes NAME=VALUE, not {entry[:60]!r}")
+        env[name] = value
+    start = Start(
+        program=args.program,
+        argv=[args.argv0 or args.program, *args.arguments],
+        rootfs=args.rootfs,
+        cwd=args.cwd,
+        env=env,
+        stdin=args.stdin,
+        idle_s=args.idle,
+        time_limit_s=args.time_limit,
+        allow_root=args.allow_root,
+        allow_uncontained=args.allow_uncontained,
+    )
+    limits = Limits(rounds=args.rounds, decision_s=args.wait)
+    with cancelled_by_signals() as cancel:
+        story = run_story(
+            Workspace.at(args.workspace), start, policy=args.policy, limits=limits, narrate=say, cancel=cancel
+        )
+    print_story(story, args.json)
+    if cancel.is_set():
+        raise KeyboardInterrupt
+    return story.exit_code

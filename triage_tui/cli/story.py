@@ -1,0 +1,86 @@
+"""What the commands that run guests share: options, interruption, and the table at the end."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from triage_tui.cli.output import print_json, print_table, say
+from triage_tui.retry.rounds import Story
+from triage_tui.text import safe_line
+
+
+def add_story_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of a command that runs guests."""
+    parser.add_argument(
+        "--policy",
+        choices=("manual", "auto"),
+        default="manual",
+        help="manual: a person decides while the guest is frozen; auto: approve low-risk rules, within limits",
+    )
+    parser.add_argument("--rounds", type=int, default=6, metavar="N", help="most rounds under --policy auto (default 6)")
+    parser.add_argument(
+        "--wait", type=float, default=0.0, metavar="SECONDS", help="how long a frozen guest waits for a decision (0: for ever)"
+    )
+    parser.add_argument("--json", action="store_true", help="end with one JSON object instead of a table")
+
+
+@contextmanager
+def cancelled_by_signals() -> Iterator[threading.Event]:
+    """Give an event that SIGINT, SIGTERM and SIGHUP set, so that the guest is ended in good order."""
+    cancel = threading.Event()
+    previous = {
+        number: signal.signal(number, lambda *_: cancel.set())
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield cancel
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def print_story(story: Story, as_json: bool) -> None:
+    """Print what came of each round."""
+    if as_json:
+        print_json(
+            {
+                "ended": story.ended,
+                "exit_code": story.exit_code,
+                "rounds": [
+                    {
+                        "run_id": r.run.run_id,
+                        "reason": r.run.snapshot.reason,
+                        "diagnosis": r.run.diagnosis,
+                        "approved": r.approved,
+                        "verdict": r.verdict,
+                    }
+                    for r in story.rounds
+                ],
+            }
+        )
+        return
+    rows = []
+    for r in story.rounds:
+        best = r.run.diagnosis.hypotheses[0] if r.run.diagnosis and r.run.diagnosis.hypotheses else None
+        rows.append(
+            [
+                r.run.run_id,
+                r.run.snapshot.reason,
+                f"{best.cause} {best.confidence:.2f}" if best else "-",
+                r.verdict.word if r.verdict else "-",
+                r.approved or "",
+            ]
+        )
+    sys.stderr.flush()
+    print_table(["RUN", "STOPPED BY", "CAUSE", "VERDICT", "APPROVED NEXT"], rows)
+    last = story.last_verdict
+    for line in (last.reasons if last else []):
+        print(f"  {safe_line(line, 300)}")
+    for line in (last.masked if last else []):
+        print(f"  masked, not fixed: {safe_line(line, 300)}")
+    say(f"ended: {story.ended}")

@@ -1,0 +1,41 @@
+"""`triage-tui ui`: open the terminal app."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.retry.workspace import Workspace
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--read-only", action="store_true", help="look, but decide nothing")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Open the app and return when the person leaves it."""
+    return open_app(Workspace.at(args.workspace), read_only=args.read_only)
+
+
+def open_app(workspace: Workspace, *, read_only: bool = False) -> int:
+    """Open the app on `workspace`.
+
+    Raises:
+        TriageError: standard input or output is no terminal.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise TriageError(
+            "the app needs a terminal; without one use `triage-tui list`, `show`, `approve`, `retry` (see --help)"
+        )
+    root = Path(workspace.root)
+    if not root.is_dir():
+        raise TriageError(f"there is no directory {root}: name an existing one with -C")
+    from triage_tui.retry.actions import LocalActions
+    from triage_tui.ui.app import TriageApp
+
+    app = TriageApp(root, actions=LocalActions(workspace), read_only=read_only)
+    app.run()
+    return app.return_code or 0

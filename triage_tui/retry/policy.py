@@ -1,0 +1,42 @@
+"""Who decides: a person, or written limits."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from triage_tui.errors import TriageError
+from triage_tui.retry.actions import best_proposal
+from triage_tui.runs.diagnosis_model import Proposal
+from triage_tui.runs.reader import Run
+
+Policy = Literal["manual", "auto"]
+
+AUTO_ACTOR = "policy:auto"
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What the automatic policy may do before a person must decide."""
+
+    rounds: int = 6
+    """Guest starts and continuations, the first one included."""
+    decision_s: float = 0.0
+    """How long a frozen guest waits for a person; 0 is without end."""
+
+
+def choose(run: Run, tried: set[str]) -> Proposal | None:
+    """Return what the automatic policy approves on this run, None when a person must decide.
+
+    It takes the best proposal that acts, needs nothing from a person, carries no high risk and was not
+    tried before.
+    """
+    skip = set(tried)
+    while True:
+        try:
+            proposal = best_proposal(run, skip)
+        except TriageError:
+            return None
+        if proposal.risk != "high":
+            return proposal
+        skip.add(proposal.id)
