@@ -25,7 +25,6 @@ from triage_tui.runs.model import RuleHit
 _EPERM = 1
 _GENERIC_ENOSYS = 38
 _ARGUMENTS = 8
-_RENEW_EVERY = 256
 _RESTARTS = 8
 
 UNSUPPORTED = {
@@ -90,7 +89,6 @@ class RuleHost:
         self._process: HostProcess | None = None
         self._closed = False
         self._starts = 0
-        self._calls = 0
         self._lines_left = self._limits.log_lines_per_run
         self._enosys = access.errno_number("ENOSYS") or _GENERIC_ENOSYS
         self.log: list[str] = []
@@ -275,10 +273,8 @@ class RuleHost:
         if self._closed:
             return False
         if self._process is not None:
-            self._calls += 1
-            if self._calls % _RENEW_EVERY == 0:
-                self._process.renew_cpu_limit()
             if self._process.alive:
+                self._process.renew_cpu_limit()
                 return True
             self._end_process()  # it died between two calls: nobody's fault
         if self._starts and not self._may_restart():

@@ -68,7 +68,7 @@ class GuestAccess(Protocol):
     The methods are called from inside `RuleCaller.call`, in the caller's thread, for the thread that makes
     the current call. Methods that return an `rc` give 0 or a positive value on success and the negative
     target errno on failure. Any method may raise OSError instead; the caller turns it into a negative errno
-    (memory methods: always -EFAULT) and never lets it reach the supervisor.
+    (memory methods and ifreq_name: always -EFAULT) and never lets it reach the supervisor.
     """
 
     @property

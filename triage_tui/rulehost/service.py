@@ -220,7 +220,11 @@ class Service:
     # Network
 
     def _ifreq_name(self, arguments: _Arguments) -> wire.Reply:
-        return wire.Reply(0, (self._access.ifreq_name(self._address(arguments.integer()))[:16],))
+        address = self._address(arguments.integer())
+        try:
+            return wire.Reply(0, (self._access.ifreq_name(address)[:16],))
+        except OSError:
+            return wire.Reply(-_EFAULT)
 
     def _ifreq_set(self, arguments: _Arguments) -> wire.Reply:
         address = self._address(arguments.integer())

@@ -1,0 +1,94 @@
+"""A guest made of a dictionary of pages: what a rule can do to a guest, without an emulator."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+
+from triage_tui.rulehost.protocol import Endian, IfreqField, PeerMode
+
+PAGE = 4096
+
+
+class MemoryGuest:
+    """Implements GuestAccess on plain data and remembers what was asked of it."""
+
+    def __init__(self, endian: Endian = "little", word: int = 4) -> None:
+        self._endian: Endian = endian
+        self._word = word
+        self.pages: dict[int, bytearray] = {}
+        self.registers: dict[str, int] = {"r0": 1, "r1": 0xFFFFFFFF, "sp": 0xBEFF0000, "pc": 0x8000}
+        self.files: dict[bytes, tuple[bytes, int]] = {}
+        self.directories: dict[bytes, int] = {}
+        self.opened: list[tuple[bytes, bool]] = []
+        self.ifreq: dict[tuple[int, str], int | bytes] = {}
+        self.peers: list[tuple[int, str]] = []
+
+    @property
+    def endian(self) -> Endian:
+        return self._endian
+
+    @property
+    def word(self) -> int:
+        return self._word
+
+    def map(self, address: int, data: bytes) -> int:
+        for offset, value in enumerate(data):
+            page = self.pages.setdefault((address + offset) // PAGE, bytearray(PAGE))
+            page[(address + offset) % PAGE] = value
+        return address
+
+    def errno_number(self, name: str) -> int | None:
+        return {"ENOSYS": 89, "ECONNREFUSED": 146, "ENOENT": 2}.get(name)
+
+    def read_bytes(self, address: int, size: int) -> bytes:
+        out = bytearray()
+        for place in range(address, address + size):
+            if place // PAGE not in self.pages:
+                raise OSError(errno.EIO, "unmapped")
+            out.append(self.pages[place // PAGE][place % PAGE])
+        return bytes(out)
+
+    def write_bytes(self, address: int, data: bytes) -> None:
+        self.read_bytes(address, len(data))
+        self.map(address, data)
+
+    def read_registers(self) -> Mapping[str, int]:
+        return self.registers
+
+    def write_register(self, name: str, value: int) -> int:
+        self.registers[name] = value
+        return 0
+
+    def mkdir_p(self, path: bytes, mode: int) -> int:
+        self.directories[path] = mode
+        return 0
+
+    def provide_file(self, path: bytes, content: bytes, mode: int) -> int:
+        if path in self.files:
+            return -errno.EEXIST
+        self.files[path] = (content, mode)
+        return 0
+
+    def open_bytes(self, content: bytes, cloexec: bool) -> int:
+        self.opened.append((content, cloexec))
+        return 20 + len(self.opened)
+
+    def open_host(self, path: bytes, flags: int, mode: int) -> int:
+        return 9
+
+    def ifreq_name(self, address: int) -> bytes:
+        return self.read_bytes(address, 16).split(b"\0")[0]
+
+    def ifreq_set(self, address: int, field: IfreqField, value: int | bytes) -> int:
+        self.ifreq[(address, field)] = value
+        return 0
+
+    def connect_peer(self, fd: int, mode: PeerMode) -> int:
+        self.peers.append((fd, mode))
+        return 0
+
+    def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
+        if address == 0x8000:
+            return {"module_name": "httpd", "func_name": "main", "func_entry": 0x7FF0, "func_offset": 16}
+        return None
