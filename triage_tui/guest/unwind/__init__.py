@@ -17,7 +17,10 @@ MAX_FRAMES = 32
 """Frames found at most unless the caller says otherwise."""
 
 SCAN_BYTES = 4096
-"""How far above sp the fallback looks for a return address."""
+"""How far above sp the fallback looks for any return address."""
+
+FAR_SCAN_BYTES = 128 * 1024
+"""How far it looks for one whose direct call leads into the current function (large local arrays)."""
 
 MAX_GUESSES = 6
 """How many frames may come from the stack scan."""
@@ -108,9 +111,11 @@ def _scan(code: Code, cursor: Cursor) -> Cursor | None:
     A return address whose direct call leads into the current function is taken before any other.
     """
     arch = code.memory.arch
-    data = code.memory.read(cursor.sp, SCAN_BYTES)
+    data = code.memory.read(cursor.sp, FAR_SCAN_BYTES)
     first: Cursor | None = None
     for offset in range(0, len(data) - arch.word + 1, arch.word):
+        if offset >= SCAN_BYTES and first is not None:
+            break
         value = int.from_bytes(data[offset : offset + arch.word], arch.endian)
         if not is_return_address(code, value):
             continue
@@ -126,5 +131,6 @@ def _scan(code: Code, cursor: Cursor) -> Cursor | None:
         target = call_target(code, value)
         if target is not None and 0 <= cursor.pc - (target & ~1) < MAX_FUNCTION // 8:
             return found
-        first = first or found
+        if offset < SCAN_BYTES:
+            first = first or found
     return first

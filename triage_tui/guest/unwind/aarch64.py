@@ -44,6 +44,11 @@ def _store(insn: int) -> int | None:
     return None
 
 
+def _branches(insn: int) -> bool:
+    """Say whether the instruction is a branch of any kind (A64, "Branches")."""
+    return insn >> 26 & 0x1F == 0x05 or insn >> 25 == 0x6B or insn >> 24 in (0x54, 0x34, 0x35, 0xB4, 0xB5)
+
+
 def _prologue(code: Code, pc: int) -> tuple[int, int, int | None] | None:
     """Return (start, bytes allocated, offset of the saved x30 from sp or None) of the function at `pc`."""
     start = code.function_start(pc)
@@ -56,10 +61,13 @@ def _prologue(code: Code, pc: int) -> tuple[int, int, int | None] | None:
             break
         if _allocation(insn)[0]:
             first = addr
-            # A prologue may allocate in several steps; they stand close together.
-            near = range(addr - 4, max(lowest, addr - 24) - 1, -4)
-            more = [a for a in near if _allocation(code.memory.instruction(a) or 0)[0]]
-            first = more[-1] if more else addr
+            # A prologue may allocate in several steps; they stand close together, with no branch between.
+            for earlier in range(addr - 4, max(lowest, addr - 24) - 1, -4):
+                before = code.memory.instruction(earlier)
+                if before is None or _branches(before):
+                    break
+                if _allocation(before)[0]:
+                    first = earlier
             break
         addr -= 4
     if first is None:

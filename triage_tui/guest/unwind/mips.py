@@ -6,10 +6,14 @@ moves sp later (MIPS psABI, "Function calling sequence"). Return addresses lie b
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from triage_tui.guest.unwind.calls import call_target, is_return_address
 from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor
 
 _JR_RA = 0x03E00008
+_MOVE_S8_SP = (0x03A0F025, 0x03A0F021)
+"""or and addu with $zero."""
 
 
 def _frame_size(code: Code, addr: int) -> int | None:
@@ -36,77 +40,96 @@ def _frame_size(code: Code, addr: int) -> int | None:
     return None
 
 
-def _prologue(code: Code, pc: int, start: int | None) -> tuple[int, int] | None:
-    """Return (address, bytes) of the stack allocation that belongs to `pc`, or None."""
-    lowest = pc - MAX_FUNCTION if start is None else start
+@dataclass(slots=True)
+class _Layout:
+    """The stack of a function behind its prologue, relative to sp at its entry."""
+
+    start: int
+    """Address of the first allocation."""
+    depth: int = 0
+    """Bytes taken since entry."""
+    ra: int | None = None
+    """Bytes below the entry sp at which ra is saved."""
+    s8: int | None = None
+    """Bytes below the entry sp at which the caller's s8 is saved."""
+    frame_pointer: int | None = None
+    """Bytes below the entry sp to which s8 points."""
+    returned: bool = False
+    """True if a return stands between the start and the point of interest."""
+
+
+def _prologue(code: Code, pc: int) -> _Layout | None:
+    """Return the stack layout of the function that holds `pc`, or None if no allocation is found."""
+    known = code.function_start(pc)
+    lowest = max(0, pc - MAX_FUNCTION if known is None else known)
     addr = pc - 4
-    while addr >= max(lowest, 0):
+    while addr >= lowest and not _frame_size(code, addr):
         if code.memory.instruction(addr) is None:
             return None
-        size = _frame_size(code, addr)
-        if size:
-            return addr, size
         addr -= 4
-    return None
+    if addr < lowest:
+        return None
+    if (code.memory.instruction(addr) or 0) >> 16 != 0x27BD:
+        # A frame beyond 32 KiB is allocated in two steps; the second one stands close to the first.
+        for earlier in range(addr - 4, max(lowest, addr - 64) - 1, -4):
+            if (code.memory.instruction(earlier) or 0) >> 16 == 0x27BD:
+                addr = earlier
+                break
+    return _layout(code, addr, pc)
+
+
+def _layout(code: Code, start: int, pc: int) -> _Layout:
+    result = _Layout(start)
+    for addr in range(start, pc, 4):
+        insn = code.memory.instruction(addr) or 0
+        if result.frame_pointer is None:
+            result.depth += _frame_size(code, addr) or 0
+        if insn >> 16 == 0xAFBF and result.ra is None:
+            result.ra = result.depth - (insn & 0xFFFF)
+        elif insn >> 16 == 0xAFBE and result.s8 is None:
+            result.s8 = result.depth - (insn & 0xFFFF)
+        elif insn in _MOVE_S8_SP:
+            result.frame_pointer = result.depth
+        elif insn == _JR_RA:
+            result.returned = True
+    return result
 
 
 def step(code: Code, cursor: Cursor) -> Cursor | None:
     """Return the caller of `cursor`, or None if the prologue cannot be read."""
-    innermost = cursor.lr is not None
     # The call itself, not what follows it, belongs to the function for sure.
-    pc = cursor.pc if innermost else cursor.pc - 8
-    found = _prologue(code, pc, code.function_start(pc))
-    slot: int | None = None
-    base = cursor.sp
+    pc = cursor.pc if cursor.lr is not None else cursor.pc - 8
+    frame = _prologue(code, pc)
+    entry_sp, slot = cursor.sp, None
     saved = dict(cursor.saved)
-    if found is not None:
-        start = found[0]
-        ra_at = fp_at = None
-        uses_fp = False
-        for addr in range(start + 4, pc, 4):
-            insn = code.memory.instruction(addr) or 0
-            if insn >> 16 == 0xAFBF and ra_at is None:
-                ra_at = insn & 0xFFFF
-            elif insn >> 16 == 0xAFBE and fp_at is None:
-                fp_at = insn & 0xFFFF
-            elif insn in (0x03A0F025, 0x03A0F021):
-                uses_fp = True
-        base = saved["s8"] if uses_fp and "s8" in saved else cursor.sp
-        if ra_at is not None:
-            slot = code.memory.word(base + ra_at)
-            if fp_at is not None:
-                saved["s8"] = code.memory.word(base + fp_at) or 0
-    if cursor.lr is not None and _is_leaf(code, pc, cursor.lr, slot, found):
-        own = _own_allocation(code, pc, found)
-        return Cursor(cursor.lr, cursor.sp + own, None, cursor.saved, method="link_register")
-    if found is None or slot is None or not is_return_address(code, slot):
+    if frame is not None:
+        entry_sp += frame.depth
+        if frame.frame_pointer is not None and "s8" in saved:
+            entry_sp = saved["s8"] + frame.frame_pointer
+        if frame.ra is not None:
+            slot = code.memory.word(entry_sp - frame.ra)
+        if frame.s8 is not None:
+            saved["s8"] = code.memory.word(entry_sp - frame.s8) or 0
+    if cursor.lr is not None and _is_leaf(code, pc, cursor.lr, slot, frame):
+        # An allocation behind a return belongs to another function.
+        if frame is None or frame.returned:
+            return Cursor(cursor.lr, cursor.sp, None, cursor.saved, method="link_register")
+        return Cursor(cursor.lr, entry_sp, None, saved, method="link_register")
+    if slot is None or not is_return_address(code, slot):
         return None
-    return Cursor(slot, base + found[1], None, saved, method="prologue")
+    return Cursor(slot, entry_sp, None, saved, method="prologue")
 
 
-def _is_leaf(code: Code, pc: int, ra: int, slot: int | None, found: tuple[int, int] | None) -> bool:
+def _is_leaf(code: Code, pc: int, ra: int, slot: int | None, frame: _Layout | None) -> bool:
     """Decide for the innermost frame whether ra still holds its return address."""
     if not is_return_address(code, ra):
         return False
-    if found is None or slot is None or not is_return_address(code, slot):
+    if frame is None or slot is None or not is_return_address(code, slot):
         return True
     if ra == slot:
         return False
     target = call_target(code, ra)
-    if target is not None and found[0] < target <= pc:
+    if target is not None and frame.start < target <= pc:
         return True
     # A function that has a frame and called something has ra pointing into itself.
-    return not found[0] <= ra <= pc + MAX_FUNCTION // 4
-
-
-def _own_allocation(code: Code, pc: int, found: tuple[int, int] | None) -> int:
-    """Return the bytes that a leaf function took from the stack.
-
-    An allocation behind a return belongs to another function.
-    """
-    if found is None:
-        return 0
-    for addr in range(found[0], pc, 4):
-        if code.memory.instruction(addr) == _JR_RA:
-            return 0
-    return found[1]
+    return not frame.start <= ra <= pc + MAX_FUNCTION // 4
