@@ -1,0 +1,1 @@
+"""From a run record to an explanation: facts, knowledge base, hypotheses, report."""

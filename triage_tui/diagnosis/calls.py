@@ -1,0 +1,190 @@
+"""What a syscall is for: its operation, the object it names, its flags.
+
+Names are the guest's own (one kernel request has several: open, openat, stat64, newfstatat...), so everything
+after this module asks for operations. Text arguments are as strace(1) and QEMU's -strace print them.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+from triage_tui.runs.model import Syscall
+
+_GROUPS = {
+    "open": "open openat openat2 open64 creat",
+    "stat": "stat stat64 lstat lstat64 newfstatat fstatat fstatat64 statx oldstat oldlstat statfs statfs64",
+    "access": "access faccessat faccessat2",
+    "readlink": "readlink readlinkat",
+    "chdir": "chdir chroot",
+    "mkdir": "mkdir mkdirat",
+    "mknod": "mknod mknodat",
+    "unlink": "unlink unlinkat rmdir",
+    "rename": "rename renameat renameat2 link linkat symlink symlinkat",
+    "attribute": "chmod fchmod fchmodat chown chown32 lchown lchown32 fchown fchown32 fchownat utimensat truncate",
+    "exec": "execve execveat",
+    "connect": "connect",
+    "bind": "bind",
+    "listen": "listen",
+    "accept": "accept accept4",
+    "socket": "socket",
+    "sockopt": "setsockopt getsockopt",
+    "ioctl": "ioctl",
+    "read": "read readv pread64 preadv recv recvfrom recvmsg recvmmsg",
+    "write": "write writev pwrite64 pwritev",
+    "send": "send sendto sendmsg sendmmsg",
+    "poll": "poll ppoll ppoll_time64 select _newselect pselect6 pselect6_time64 epoll_wait epoll_pwait",
+    "sleep": "nanosleep clock_nanosleep clock_nanosleep_time64 clock_nanosleep64",
+    "child_wait": "wait4 waitpid waitid",
+    "lock": "futex futex_time64 flock fcntl_lock",
+    "pause": "pause sigsuspend rt_sigsuspend rt_sigtimedwait rt_sigtimedwait_time64",
+    "kill": "kill tkill tgkill",
+    "getid": "getuid getuid32 geteuid geteuid32",
+    "setid": "setuid setuid32 seteuid setgid setgid32 setgroups setgroups32 setreuid setreuid32 setregid setregid32 "
+    "setresuid setresuid32 setresgid setresgid32 setfsuid setfsuid32 setfsgid setfsgid32 capset initgroups",
+    "limit": "setrlimit prlimit64 setpriority nice sched_setscheduler sched_setparam mlock mlock2 mlockall",
+    "mount": "mount umount umount2 pivot_root",
+    "clock": "settimeofday clock_settime clock_settime64 stime adjtimex clock_adjtime",
+    "reboot": "reboot",
+    "fork": "fork vfork clone clone3",
+    "exit": "exit exit_group",
+    "ipc": "shmget semget msgget shmat",
+    "trace": "ptrace",
+    "memory": "mmap mmap2 brk mremap",
+}
+OPERATIONS: dict[str, str] = {name: group for group, names in _GROUPS.items() for name in names.split()}
+"""Guest syscall name -> operation. A name that is missing is its own operation."""
+
+HOUSEKEEPING = frozenset(
+    (
+        "close munmap mprotect brk madvise rt_sigaction rt_sigprocmask sigaction sigprocmask sigaltstack fstat fstat64 "
+        "write writev exit exit_group getpid gettid getppid clock_gettime clock_gettime64 gettimeofday time futex "
+        "mmap mmap2 lseek _llseek fcntl fcntl64 getrandom sigreturn rt_sigreturn set_robust_list rseq"
+    ).split()
+)
+"""Calls that say nothing about distance: cleaning up, memory, clocks, the program's own message."""
+
+WAIT_OPERATIONS = frozenset(("poll", "accept", "read", "child_wait", "lock", "pause", "connect"))
+
+_PATH_INDEX = {
+    name: 1
+    for name in (
+        "openat openat2 newfstatat fstatat fstatat64 statx faccessat faccessat2 readlinkat mkdirat mknodat unlinkat "
+        "fchmodat fchownat utimensat execveat"
+    ).split()
+}
+_PATH_INDEX |= {
+    name: 0
+    for name in (
+        "open open64 creat stat stat64 lstat lstat64 oldstat oldlstat statfs statfs64 access readlink chdir chroot "
+        "mkdir mknod unlink rmdir chmod chown chown32 lchown lchown32 truncate execve"
+    ).split()
+}
+PATH_ARGUMENT: dict[str, int] = _PATH_INDEX
+"""Guest syscall name -> index of its path argument."""
+
+CREATING = frozenset(("mkdir", "mknod", "bind"))
+
+_LIBRARY = re.compile(r"(?:\.so(?:\.\d+)*|/ld-[^/]*|/ld\.so)\Z")
+
+
+def operation(call: Syscall) -> str:
+    """Return what the call is for."""
+    name = call.name.lower()
+    return OPERATIONS.get(name, name)
+
+
+def argument(call: Syscall, index: int) -> str:
+    """Return the text of argument `index`, "" when there is none."""
+    return call.arguments[index] if index < len(call.arguments) else ""
+
+
+def number(call: Syscall, index: int) -> int | None:
+    """Return argument `index` as a number: from the raw registers, else from its text."""
+    if index < len(call.args):
+        value = call.args[index]
+        return value - (1 << 32) if 0x80000000 <= value < 1 << 32 else value
+    text = argument(call, index)
+    try:
+        return int(text, 0)
+    except ValueError:
+        return None
+
+
+def descriptor(call: Syscall) -> int | None:
+    """Return the descriptor that the call works on (its first argument)."""
+    value = number(call, 0)
+    return value if value is not None and 0 <= value < 1 << 20 else None
+
+
+def failed(call: Syscall) -> bool:
+    """Tell whether the call returned an error."""
+    return call.errno is not None
+
+
+def succeeded(call: Syscall) -> bool:
+    """Tell whether the call returned without an error."""
+    return call.errno is None and call.ret is not None
+
+
+def resource(path: str) -> str:
+    """Return what a path stands for, as far as its place in the tree says so."""
+    if not path:
+        return ""
+    if _LIBRARY.search(path):
+        return "library"
+    if path.startswith(("/proc/mtd", "/dev/mtd")):
+        return "mtd"
+    if path.startswith(("/dev/nvram", "/proc/nvram")):
+        return "nvram"
+    if path.startswith(("/proc/net", "/sys/class/net", "/proc/sys/net")):
+        return "procnet"
+    if path == "/dev/log" or path.startswith(("/dev/shm/", "/run/", "/var/run/", "/tmp/", "/var/lock/")):
+        return "runtime"
+    if path.startswith("/dev/"):
+        return "device"
+    return "proc" if path.startswith(("/proc/", "/sys/")) else "file"
+
+
+def absolute(path: str, cwd: str) -> str:
+    """Return `path` as seen from working directory `cwd`, without resolving links."""
+    return path if path.startswith("/") or not path else posixpath.normpath(posixpath.join(cwd or "/", path))
+
+
+def detail(call: Syscall) -> str:
+    """Return the arguments that tell calls of this operation apart when no path does."""
+    kind = operation(call)
+    if kind == "socket":
+        return ",".join(call.arguments[:3])
+    if kind == "sockopt":
+        return ",".join(call.arguments[1:3])
+    if kind in ("setid", "kill", "ipc", "limit", "trace"):
+        return ",".join(call.arguments[:2])
+    return ""
+
+
+def request(call: Syscall) -> str:
+    """Return the name of an ioctl's request, or its number as text."""
+    return call.request or (argument(call, 1) if operation(call) == "ioctl" else "")
+
+
+def flags(call: Syscall) -> str:
+    """Return the flags of an open call as text, "" for others."""
+    if operation(call) != "open":
+        return ""
+    return argument(call, PATH_ARGUMENT.get(call.name.lower(), 0) + 1)
+
+
+def describe(call: Syscall) -> str:
+    """Return the call in short: name, object and result, raw text."""
+    parts = [f'"{call.path}"'] if call.path is not None else []
+    if call.peer and call.path is None:
+        parts.append(call.peer)
+    if operation(call) == "ioctl":
+        parts.append(request(call))
+        if call.interface:
+            parts.append(f'"{call.interface}"')
+    if not parts:
+        parts = [detail(call) or ", ".join(call.arguments[:2])]
+    result = "" if call.ret is None else f" = {call.errno}" if call.errno else f" = {call.ret}"
+    return f"{call.name}({', '.join(part for part in parts if part)}){result}"

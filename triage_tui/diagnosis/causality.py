@@ -1,0 +1,187 @@
+"""Which failed call led to the end: not the last error, but the one that the trace ties to it.
+
+Five ties are weighed: nearness to the end (in calls that mean something), the program's own message naming
+the object or the error, being repeated in the loop, being the last failure that is no noise, and retries.
+Against it speak known noise (rules/causality.yaml) and a later success for the same object. The weights were
+set on recorded failures; the reasons are kept in words so that a person can judge them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno as errno_names
+import os
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import re2
+
+from triage_tui.diagnosis.facts import End, FailedCall, Message
+
+NEAR = 6.0
+"""Calls between failure and end at which nearness counts half."""
+
+LATE_LINES = 25
+"""Messages further from the last one than this name nothing that matters for the end."""
+
+RETRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """One kind of failure that programs live with."""
+
+    why: str
+    weight: float
+    operations: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+    errnos: frozenset[str] = frozenset()
+    path: Any = None
+    origin: Any = None
+    request: Any = None
+
+    def matches(self, fact: FailedCall) -> bool:
+        """Tell whether `fact` is of this kind."""
+        return (
+            (not self.operations or fact.operation in self.operations)
+            and (not self.names or fact.name in self.names)
+            and (not self.errnos or fact.errno in self.errnos)
+            and (self.path is None or self.path.search(fact.path) is not None)
+            and (self.origin is None or self.origin.search(fact.origin) is not None)
+            and (self.request is None or self.request.search(fact.request) is not None)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Words in a message that point to an object."""
+
+    message: Any
+    path: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Causality:
+    """The content of rules/causality.yaml."""
+
+    noise: tuple[Noise, ...] = ()
+    hints: tuple[Hint, ...] = ()
+
+    def noise_of(self, fact: FailedCall) -> Noise | None:
+        """Return the first kind of noise that `fact` is."""
+        return next((entry for entry in self.noise if entry.matches(fact)), None)
+
+
+def strerror(name: str) -> str:
+    """Return the C library's text for a symbolic error name, "" when it has none."""
+    number = getattr(errno_names, name, None)
+    return os.strerror(number) if isinstance(number, int) else ""
+
+
+def _names_word(text: str, word: str) -> bool:
+    """Tell whether `word` stands in `text` on its own, not as part of a longer word."""
+    if len(word) < 2 or word.lower() not in text.lower():
+        return False
+    pattern = r"(?<![\w.])" + re.escape(word) + r"(?![\w])"
+    return re.search(pattern, text, re.IGNORECASE) is not None
+
+
+def _mention(fact: FailedCall, text: str, hints: tuple[Hint, ...]) -> tuple[float, str]:
+    """Return how strongly one message points to `fact`'s object, and in which way."""
+    if fact.path and len(fact.path) > 3 and fact.path in text:
+        return 0.5, "a message of the program names its path"
+    if fact.interface and _names_word(text, fact.interface):
+        return 0.45, "a message of the program names the interface"
+    if fact.peer and (fact.peer in text or _peer_named(fact.peer, text)):
+        return 0.45, "a message of the program names the peer"
+    if fact.base and (len(fact.base) > 3 or fact.resource == "device") and _names_word(text, fact.base):
+        return 0.42, "a message of the program names the file"
+    if fact.path and any(hint.message.search(text) and hint.path.search(fact.path) for hint in hints):
+        return 0.38, "a message of the program speaks of what this is for"
+    return 0.0, ""
+
+
+def _peer_named(peer: str, text: str) -> bool:
+    port = peer.rpartition(":")[2]
+    return port.isdecimal() and len(port) > 1 and _names_word(text, port)
+
+
+def _best_mention(
+    fact: FailedCall, messages: list[Message], hints: tuple[Hint, ...], latest: dict[str, int]
+) -> tuple[float, str]:
+    best = (0.0, "")
+    reason = strerror(fact.errno)
+    for message in messages:
+        if 0 <= message.seq < fact.first_seq or not message.text:
+            continue
+        weight, why = _mention(fact, message.text, hints)
+        # strerror() gives the last error only: an earlier failure with the same errno is not meant.
+        if reason and reason in message.text and latest.get(fact.errno) == fact.seq:
+            weight, why = (0.5, why) if weight else (0.35, "a message of the program gives its error")
+        if not message.error:
+            weight *= 0.6
+        best = max(best, (weight, why))
+    return best
+
+
+def weigh(failed: list[FailedCall], messages: list[Message], end: End, knowledge: Causality) -> list[FailedCall]:
+    """Return `failed` with relevance, reasons, noise and mentions filled in."""
+    noises = [knowledge.noise_of(fact) for fact in failed]
+    hard = [fact for fact, noise in zip(failed, noises, strict=True) if noise is None and not fact.later_ok]
+    last_hard = max((fact.seq for fact in hard if not fact.child), default=-1)
+    latest: dict[str, int] = {}
+    for fact, noise in zip(failed, noises, strict=True):
+        if noise is None or noise.weight > 0.1:
+            latest[fact.errno] = max(latest.get(fact.errno, -1), fact.seq)
+    late = [message for message in messages if message.from_last < LATE_LINES]
+    weighed = []
+    for fact, noise in zip(failed, noises, strict=True):
+        mention, why = _best_mention(fact, late, knowledge.hints, latest)
+        score, reasons = _score(fact, end, is_last=fact.seq == last_hard)
+        score += mention
+        if why:
+            reasons.append(why)
+        if noise is not None:
+            # A message that names the object outweighs the general experience that it does not matter.
+            score *= max(noise.weight, 0.7) if mention >= 0.35 and noise.weight > 0.1 else noise.weight
+        if fact.later_ok:
+            score *= 0.15
+        weighed.append(
+            dataclasses.replace(
+                fact,
+                relevance=round(max(0.0, min(1.0, score)), 3),
+                reasons=tuple(reasons),
+                noise=noise.why if noise else "",
+                mentioned=mention > 0.3,
+            )
+        )
+    return weighed
+
+
+def _score(fact: FailedCall, end: End, *, is_last: bool) -> tuple[float, list[str]]:
+    """Return the weight of nearness, loop and retries, with its reasons."""
+    nearness = 1.0 / (1.0 + (fact.steps / NEAR) ** 1.5)
+    reasons = []
+    score = 0.0
+    if end.reason in ("exit", "signal"):
+        score += 0.4 * nearness
+        if nearness > 0.4:
+            reasons.append("it comes shortly before the end")
+    elif end.reason in ("loop", "sleep_loop", "time_limit"):
+        if fact.in_loop:
+            score += 0.65
+            reasons.append("it is repeated in the loop")
+        else:
+            score += 0.1 * nearness
+    else:
+        score += 0.25 * nearness
+    if is_last:
+        score += 0.15
+        reasons.append("no other unusual failure comes after it")
+    if fact.count >= RETRIES:
+        score += 0.05
+        reasons.append(f"it was tried {fact.count} times")
+    if fact.child:
+        score *= 0.8
+    return score, reasons

@@ -1,0 +1,116 @@
+"""Turn facts into citations: evidence links with hashes, and text that cannot pass for one.
+
+Guest text inside a sentence is made printable and inert: a path that spells out a link of ours must not
+become one.
+"""
+
+from __future__ import annotations
+
+import re
+
+from triage_tui.diagnosis.causality import strerror
+from triage_tui.diagnosis.conditions import Bindings
+from triage_tui.diagnosis.facts import Fact, FailedCall, field_types
+from triage_tui.errors import TriageError
+from triage_tui.runs.diagnosis_model import Evidence
+from triage_tui.runs.evidence import make_link
+from triage_tui.runs.reader import Run
+from triage_tui.text import safe_line
+
+PLACEHOLDER = re.compile(r"\{([a-z_]+)\.([a-z_]+)\}")
+VIRTUAL_FIELDS = frozenset(("cite", "reasons", "strerror", "ago"))
+"""Placeholders that are no fields: the citation, the ties to the end, the error in words, the distance."""
+
+UNSUPPORTED = "(unsupported)"
+_BRACKETS = str.maketrans({"[": "(", "]": ")"})
+
+
+def inert(text: str, limit: int = 200) -> str:
+    """Return guest text as one printable line that holds no link."""
+    return safe_line(text, limit).translate(_BRACKETS)
+
+
+class Citer:
+    """Makes links into one run; each place is looked up and hashed once."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._links: dict[object, str | None] = {}
+
+    def link(self, fact: Fact) -> str | None:
+        """Return the link to where `fact` can be seen, None when the record does not hold it."""
+        source = fact.source
+        if source is None:
+            return None
+        if source not in self._links:
+            try:
+                self._links[source] = make_link(self._run, source.kind, source.id, line=source.line)
+            except TriageError:
+                self._links[source] = None
+        return self._links[source]
+
+    def text(self, fact: Fact) -> str:
+        """Return `[what](link)`, or the text marked as unsupported."""
+        link = self.link(fact)
+        shown = inert(fact.cite, 160) or "evidence"
+        return f"[{shown}]({link})" if link else f"{shown} {UNSUPPORTED}"
+
+    def evidence(self, fact: Fact, says: str = "") -> Evidence:
+        """Return `fact` as a piece of evidence; `says` replaces the fact's own sentence."""
+        link = self.link(fact)
+        sentence = says or inert(fact.says, 300)
+        return Evidence(link=link or "", says=sentence, supported=link is not None)
+
+
+def ago(fact: Fact) -> str:
+    """Return the distance between a fact and the end in words."""
+    if fact.in_loop:
+        return "in each round"
+    if fact.steps == 0:
+        return "just before"
+    return f"{fact.steps} call{'s' if fact.steps != 1 else ''} before" if fact.steps < 1000 else "long before"
+
+
+def fill(template: str, bindings: Bindings, citer: Citer) -> str | None:
+    """Fill the placeholders of a sentence; None when it speaks of a fact that was not found."""
+    missing = False
+
+    def value(match: re.Match[str]) -> str:
+        nonlocal missing
+        fact = bindings.get(match[1])
+        if fact is None:
+            missing = True
+            return ""
+        return _field(fact, match[2], citer)
+
+    text = PLACEHOLDER.sub(value, template)
+    return None if missing else text
+
+
+def _field(fact: Fact, name: str, citer: Citer) -> str:
+    if name == "cite":
+        return citer.text(fact)
+    if name == "ago":
+        return ago(fact)
+    if isinstance(fact, FailedCall) and name == "reasons":
+        return " and ".join(fact.reasons) or "nothing else stands out"
+    if isinstance(fact, FailedCall) and name == "strerror":
+        return strerror(fact.errno) or fact.errno
+    return inert(str(getattr(fact, name, "")))
+
+
+def check_placeholders(template: str, kinds: dict[str, str]) -> str | None:
+    """Return what is wrong with the placeholders of `template`, None when nothing is.
+
+    `kinds` maps the names that may be used to the kind of fact they stand for.
+    """
+    for match in PLACEHOLDER.finditer(template):
+        name, attribute = match[1], match[2]
+        if name not in kinds:
+            return f"{match[0]} names nothing; known are {', '.join(sorted(kinds))}"
+        if attribute not in VIRTUAL_FIELDS and attribute not in field_types(kinds[name]):
+            return f"{match[0]}: {kinds[name]} has no field {attribute}"
+    rest = PLACEHOLDER.sub("", template)
+    if "{" in rest or "}" in rest:
+        return "a brace that belongs to no placeholder {name.field}"
+    return None

@@ -1,0 +1,307 @@
+"""From a run record to its facts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from triage_tui.diagnosis import calls as c
+from triage_tui.diagnosis.causality import Causality, weigh
+from triage_tui.diagnosis.facts import (
+    NEVER,
+    Child,
+    End,
+    FailedCall,
+    Facts,
+    Identity,
+    Listening,
+    Message,
+    Opened,
+    Sleep,
+    Source,
+    Wait,
+)
+from triage_tui.diagnosis.failures import failed_calls
+from triage_tui.diagnosis.loops import loop_facts, loop_range
+from triage_tui.diagnosis.output import is_complaint, lines_of, writes_to_output
+from triage_tui.diagnosis.trace import Step, Walk, walk
+from triage_tui.errors import TriageError
+from triage_tui.runs.model import Syscall
+from triage_tui.runs.reader import Run
+
+MAX_CALLS = 200_000
+"""Calls looked at, counted from the end."""
+
+MAX_OPENED = 200
+
+
+def history(run: Run) -> list[Syscall]:
+    """Return the calls up to the moment of the freeze, oldest first, each once."""
+    calls = {call.seq: call for call in run.trace()[-MAX_CALLS:]}
+    for call in run.snapshot.recent_syscalls:
+        calls.setdefault(call.seq, call)
+    last = run.snapshot.trigger.seq
+    ordered = [calls[seq] for seq in sorted(calls)]
+    if run.snapshot.reason in ("exit", "signal"):
+        ordered = [call for call in ordered if call.seq <= last] or ordered
+    return ordered
+
+
+def distances(steps: list[Step], quiet: set[int]) -> dict[int, int]:
+    """Return for each call how many calls of its process that mean something come after it.
+
+    `quiet` holds sequence numbers that do not count, besides the housekeeping calls.
+    """
+    after: dict[int, int] = {}
+    result: dict[int, int] = {}
+    for step in reversed(steps):
+        pid = step.call.pid
+        result[step.call.seq] = after.get(pid, 0)
+        if step.call.name not in c.HOUSEKEEPING and step.call.seq not in quiet:
+            after[pid] = after.get(pid, 0) + 1
+    return result
+
+
+def gather(run: Run, knowledge: Causality) -> Facts:
+    """Derive all facts of `run`."""
+    calls = history(run)
+    walked = walk(calls, run.snapshot.target.cwd)
+    main = run.snapshot.trigger.pid or (calls[-1].pid if calls else 0)
+    rounds = loop_range(run.snapshot, walked.steps)
+    facts = Facts()
+    end = _end(run, walked, main)
+    facts.add("end", end)
+    steps_after = distances(walked.steps, set())
+    failed = failed_calls(walked, main, steps_after, rounds)
+    quiet = {fact.seq for fact in failed if (noise := knowledge.noise_of(fact)) and noise.weight <= 0.1}
+    steps_after = distances(walked.steps, quiet)
+    failed = [dataclasses.replace(fact, steps=steps_after.get(fact.seq, fact.steps)) for fact in failed]
+    messages = _messages(run, calls, steps_after)
+    for fact in weigh(failed, messages, end, knowledge):
+        facts.add("failed_call", fact)
+    for message in messages:
+        facts.add("message", message)
+    for kind, found in loop_facts(run.snapshot, walked.steps, rounds):
+        facts.add(kind, found)
+    _add_waits(facts, walked, main, steps_after, end)
+    _add_identity(facts, walked, steps_after)
+    _add_children(facts, walked, main)
+    _add_opened(facts, walked, messages)
+    return facts
+
+
+def _source(seq: int) -> Source:
+    return Source(kind="syscall", id=str(seq))
+
+
+def _end(run: Run, walked: Walk, main: int) -> End:
+    """Return the fact that says how the run ended."""
+    snapshot = run.snapshot
+    trigger = snapshot.trigger
+    mine = [step for step in walked.steps if step.call.pid == main]
+    last = mine[-1] if mine else None
+    blocked = ""
+    if last is not None and last.call.ret is None and last.call.errno is None and last.operation != "exit":
+        waits = (*c.WAIT_OPERATIONS, "sleep", "open")
+        blocked = last.operation if last.operation in waits else "call"
+    code = trigger.exit_code if trigger.exit_code is not None else -1
+    if snapshot.reason == "exit":
+        says = f"the program is about to end with exit code {code}"
+        cite = f"{trigger.syscall_name}({code})"
+    elif snapshot.reason == "signal":
+        says = f"the program is about to be killed by {trigger.signal or 'a signal'}"
+        cite = trigger.signal or "fatal signal"
+    elif blocked:
+        says = "the program is inside a call that has not returned"
+        cite = c.describe(last.call) if last else "waiting"
+    else:
+        says = "the program was frozen while it went on"
+        cite = c.describe(last.call) if last else "frozen"
+    known = {step.call.seq for step in mine}
+    seq = trigger.seq if trigger.seq in known else (last.call.seq if last else trigger.seq)
+    return End(
+        source=_source(seq),
+        says=says,
+        cite=cite,
+        seq=seq,
+        pid=main,
+        steps=0,
+        reason=snapshot.reason,
+        code=code,
+        signal=trigger.signal or "",
+        blocked_in=blocked,
+        spinning=snapshot.reason == "idle" and not blocked,
+    )
+
+
+def _messages(run: Run, calls: list[Syscall], steps_after: dict[int, int]) -> list[Message]:
+    """Return the lines of the program's output, and its attempts to use the system log."""
+    try:
+        data = run.text_file(run.snapshot.guest_output).encode("utf-8", "surrogateescape")
+    except TriageError:
+        data = b""
+    lines = lines_of(data, writes_to_output(calls))
+    name = run.snapshot.guest_output.removeprefix("logs/")
+    return [
+        Message(
+            source=Source(kind="log", id=name, line=line.number),
+            says=f'the program said "{line.text[:200]}"',
+            cite=f'"{line.text[:120]}"',
+            seq=line.seq,
+            pid=line.pid,
+            steps=steps_after.get(line.seq, NEVER if line.seq >= 0 else 0),
+            text=line.text,
+            stream="output",
+            error=is_complaint(line.text),
+            from_last=len(lines) - 1 - index,
+        )
+        for index, line in enumerate(lines)
+    ]
+
+
+def _add_waits(facts: Facts, walked: Walk, main: int, steps_after: dict[int, int], end: End) -> None:
+    """Add listening sockets, the last wait and the sleeps."""
+    reachable = False
+    for process in walked.processes.values():
+        for origin in {id(origin): origin for origin in process.fds.values()}.values():
+            if origin.listening or (origin.datagram and origin.bound):
+                reachable = True
+                what = "accepts datagrams" if origin.datagram else "listens"
+                facts.add(
+                    "listening",
+                    Listening(
+                        source=_source(origin.seq),
+                        says=f"the program {what} on {origin.bound or 'a socket'}",
+                        cite=f"{origin.label} {what}",
+                        seq=origin.seq,
+                        pid=process.pid,
+                        address=origin.bound,
+                        datagram=origin.datagram,
+                    ),
+                )
+    waits = [step for step in walked.steps if step.operation in c.WAIT_OPERATIONS and not c.failed(step.call)]
+    waits = [step for step in waits if step.operation != "read" or step.call.ret is None]
+    sent = [step for step in walked.steps if step.operation == "send" and c.succeeded(step.call)]
+    mine = [step for step in waits if step.call.pid == main] or waits
+    if mine:
+        step = next((entry for entry in reversed(mine) if entry.call.ret is None), mine[-1])
+        idle = [entry for entry in waits if entry.operation == "poll" and entry.call.ret == 0]
+        blocked = step.call.ret is None and end.reason not in ("exit", "signal")
+        facts.add(
+            "wait",
+            Wait(
+                source=_source(step.call.seq),
+                says="it waits for something from outside" + (" and has not returned" if blocked else ""),
+                cite=c.describe(step.call),
+                seq=step.call.seq,
+                pid=step.call.pid,
+                steps=steps_after.get(step.call.seq, NEVER),
+                operation=step.operation,
+                name=step.call.name,
+                blocked=blocked,
+                timed_out=len(idle),
+                listening=reachable,
+                origin=step.origin.label if step.origin else "",
+                sent=bool(sent) and sent[-1].call.seq < step.call.seq,
+            ),
+        )
+    sleeps = [step for step in walked.steps if is_sleep(step)]
+    if sleeps:
+        last = sleeps[-1]
+        facts.add(
+            "sleep",
+            Sleep(
+                source=_source(last.call.seq),
+                says=f"it slept {len(sleeps)} times",
+                cite=c.describe(last.call),
+                seq=last.call.seq,
+                pid=last.call.pid,
+                steps=steps_after.get(last.call.seq, NEVER),
+                name=last.call.name,
+                count=len(sleeps),
+            ),
+        )
+
+
+def is_sleep(step: Step) -> bool:
+    """Tell whether a call only waits for time: nanosleep, or select/poll without descriptors."""
+    if step.operation == "sleep":
+        return True
+    if step.call.name in ("select", "_newselect", "pselect6", "pselect6_time64"):
+        return c.number(step.call, 0) == 0
+    return step.call.name in ("poll", "ppoll", "ppoll_time64") and c.number(step.call, 1) == 0
+
+
+def _add_identity(facts: Facts, walked: Walk, steps_after: dict[int, int]) -> None:
+    asked = [step.call for step in walked.steps if step.operation == "getid" and (step.call.ret or 0) > 0]
+    if asked:
+        last = asked[-1]
+        facts.add(
+            "identity",
+            Identity(
+                source=_source(last.seq),
+                says=f"the program asked for its user and got {last.ret}, which is not root",
+                cite=f"{last.name}() = {last.ret}",
+                seq=last.seq,
+                pid=last.pid,
+                steps=steps_after.get(last.seq, NEVER),
+                name=last.name,
+                names=",".join(sorted({call.name for call in asked})),
+                value=last.ret or 0,
+            ),
+        )
+
+
+def _add_children(facts: Facts, walked: Walk, main: int) -> None:
+    for step in walked.steps:
+        if step.operation != "fork" or (step.call.ret or 0) <= 0 or "CLONE_THREAD" in ",".join(step.call.arguments):
+            continue
+        child = walked.processes.get(step.call.ret or 0)
+        alive = child is None or not child.ended
+        facts.add(
+            "child",
+            Child(
+                source=_source(step.call.seq),
+                says="it started a process" + (" that is still running" if alive else " that has ended"),
+                cite=f"{step.call.name}() = {step.call.ret}",
+                seq=step.call.seq,
+                pid=main,
+                alive=alive,
+                daemon=bool(child and child.session_leader),
+            ),
+        )
+
+
+def _add_opened(facts: Facts, walked: Walk, messages: list[Message]) -> None:
+    seen: dict[str, Opened] = {}
+    for step in walked.steps:
+        if step.operation == "open" and c.succeeded(step.call) and step.path:
+            path = step.absolute
+            base = path.rpartition("/")[2]
+            named = any(path in m.text or (len(base) > 4 and base in m.text) for m in messages if m.error)
+            seen[path] = Opened(
+                source=_source(step.call.seq),
+                says=f'it could open "{path}"',
+                cite=c.describe(step.call),
+                seq=step.call.seq,
+                pid=step.call.pid,
+                path=path,
+                base=base,
+                resource=c.resource(path),
+                mentioned=named,
+            )
+        elif step.operation == "read" and step.call.ret == 0 and step.origin and step.origin.path in seen:
+            fact = seen[step.origin.path]
+            if fact.seq == step.origin.seq:
+                seen[fact.path] = dataclasses.replace(fact, empty=fact.empty or not _was_read(walked, step))
+    for fact in list(seen.values())[-MAX_OPENED:]:
+        facts.add("opened", fact)
+
+
+def _was_read(walked: Walk, until: Step) -> bool:
+    """Tell whether bytes were read from the same descriptor before `until`."""
+    for step in walked.steps:
+        if step is until:
+            return False
+        if step.origin is until.origin and step.operation == "read" and (step.call.ret or 0) > 0:
+            return True
+    return False

@@ -1,0 +1,279 @@
+"""The typed facts that a diagnosis is made of.
+
+A fact is something the run record shows, never a guess: it names the place in the record that shows it
+(`Source`), one sentence that says what it shows, and fields that the conditions of the knowledge base test.
+The field names are part of the knowledge base's format (docs/knowledge-base.md); renaming one is a change
+of that format.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import get_type_hints
+
+from triage_tui.runs.evidence import Kind
+
+NEVER = 1_000_000
+"""`steps` of a fact whose distance to the end is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where in the run record a fact can be seen: the parts of an evidence link."""
+
+    kind: Kind
+    id: str
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """What all facts share."""
+
+    source: Source | None
+    says: str
+    """One sentence without a final full stop; raw guest text in it, so show it through `triage_tui.text`."""
+    cite: str
+    """The short text that stands for the fact inside a sentence: `open("/etc/x") = ENOENT`."""
+    seq: int = -1
+    """Sequence number of the syscall it belongs to, -1 when there is none."""
+    pid: int = 0
+    steps: int = NEVER
+    """Calls that mean something (not close, munmap, write...) between it and the end, same process."""
+    in_loop: bool = False
+    """It happens in each round of the loop that the run was frozen in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End(Fact):
+    """How the run ended: exactly one per run."""
+
+    reason: str
+    """"exit", "signal", "loop", "sleep_loop", "idle", "time_limit" or "unknown"."""
+    code: int = -1
+    """Exit code, -1 when it did not exit."""
+    signal: str = ""
+    blocked_in: str = ""
+    """Operation of the call that had not returned ("wait", "sleep", "lock"), "" when none was under way."""
+    spinning: bool = False
+    """It made no call and was in none: user-space code ran."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedCall(Fact):
+    """One failed request, however often and through however many syscalls it was made."""
+
+    operation: str
+    """What the call is for: "open", "stat", "connect", ... (see `calls.OPERATIONS`)."""
+    name: str
+    """The syscall's own name in the trace; the last one used."""
+    names: str
+    """All syscalls that failed in this way for this object, comma-separated."""
+    errno: str
+    path: str = ""
+    base: str = ""
+    """Last part of the path."""
+    parent: str = ""
+    """Directory of the path, absolute."""
+    absolute: str = ""
+    """The path with the process's working directory put in front where it was relative."""
+    resource: str = ""
+    """What the path stands for: "device", "library", "mtd", "nvram", "procnet", "proc", "runtime", "file"."""
+    request: str = ""
+    interface: str = ""
+    peer: str = ""
+    detail: str = ""
+    """The remaining arguments that tell such calls apart, as text: socket family and protocol, option."""
+    origin: str = ""
+    """Path or kind of socket behind the descriptor that the call works on."""
+    count: int = 1
+    first_seq: int = -1
+    creates: bool = False
+    """The call would have made the object (O_CREAT, mkdir, mknod, bind)."""
+    exclusive: bool = False
+    """O_EXCL was given."""
+    directory: bool = False
+    """The call is for a directory (O_DIRECTORY, chdir)."""
+    writes: bool = False
+    """Opened for writing."""
+    child: bool = False
+    """Made by another process than the one that ended."""
+    refused: bool = False
+    """Answered by the engine's own containment, not by the kernel."""
+    later_ok: bool = False
+    """The same object, or one of the same name elsewhere, was reached later."""
+    mentioned: bool = False
+    """A later message of the program names it or its error."""
+    noise: str = ""
+    """Why such a failure rarely matters, "" when nothing is known against it."""
+    relevance: float = 0.0
+    """0..1: how likely this failure led to the end (see `causality`)."""
+    reasons: tuple[str, ...] = ()
+    """What speaks for its relevance, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message(Fact):
+    """One line that the program wrote, or an attempt to log whose text was not seen."""
+
+    text: str
+    stream: str
+    """"output" or "syslog"."""
+    error: bool = False
+    """It reads like a complaint."""
+    from_last: int = 0
+    """Lines after this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopFact(Fact):
+    """The repeated sequence: at most one per run."""
+
+    period: int
+    repeats: int
+    sleeps: bool
+    names: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopCall(Fact):
+    """One call of the loop's last round, failed or not."""
+
+    operation: str
+    name: str
+    ret: int
+    """Return value; -1 on failure or when it had not returned."""
+    errno: str = ""
+    path: str = ""
+    detail: str = ""
+    origin: str = ""
+    listening: bool = False
+    """Its descriptor, or one that it can watch, accepts connections."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sleep(Fact):
+    """Sleeping by the clock; `count` calls in all."""
+
+    name: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait(Fact):
+    """The last wait for something outside: accept, poll, select, epoll, read, recv, wait, lock."""
+
+    operation: str
+    name: str
+    blocked: bool
+    """The call had not returned when the run was frozen."""
+    timed_out: int = 0
+    """How many such calls returned 0: nothing came."""
+    listening: bool = False
+    """The program listens or has a bound datagram socket, so clients can reach it."""
+    origin: str = ""
+    """What it waits for: path or kind of the descriptor ("stdin", "socket", path), "" when not known."""
+    sent: bool = False
+    """It sent something before waiting: it waits for an answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening(Fact):
+    """A socket that clients can reach."""
+
+    address: str
+    datagram: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity(Fact):
+    """The program asked who it is and the answer was not root."""
+
+    name: str
+    names: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child(Fact):
+    """A forked process."""
+
+    alive: bool
+    """It was still running at the end."""
+    daemon: bool = False
+    """It became leader of a session of its own: the usual way into the background."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened(Fact):
+    """A file that could be opened: what the program did have."""
+
+    path: str
+    base: str
+    resource: str
+    mentioned: bool = False
+    empty: bool = False
+    """The first read from it gave nothing."""
+
+
+FACT_KINDS: dict[str, type[Fact]] = {
+    "end": End,
+    "failed_call": FailedCall,
+    "message": Message,
+    "loop": LoopFact,
+    "loop_call": LoopCall,
+    "sleep": Sleep,
+    "wait": Wait,
+    "listening": Listening,
+    "identity": Identity,
+    "child": Child,
+    "opened": Opened,
+}
+"""The names by which the knowledge base asks for facts."""
+
+FieldValue = str | int | float | bool
+
+
+def field_types(kind: str) -> dict[str, type]:
+    """Return the testable fields of fact kind `kind` and their types (str, int, float or bool)."""
+    hints = get_type_hints(FACT_KINDS[kind])
+    usable = (str, int, float, bool)
+    return {
+        entry.name: hints[entry.name]
+        for entry in dataclasses.fields(FACT_KINDS[kind])
+        if hints[entry.name] in usable
+    }
+
+
+@dataclass(slots=True)
+class Facts:
+    """All facts of one run, per kind, oldest first."""
+
+    by_kind: dict[str, list[Fact]] = field(default_factory=dict)
+
+    def add(self, kind: str, fact: Fact) -> None:
+        """Add one fact of `kind`."""
+        self.by_kind.setdefault(kind, []).append(fact)
+
+    def of(self, kind: str) -> list[Fact]:
+        """Return the facts of `kind`."""
+        return self.by_kind.get(kind, [])
+
+    @property
+    def end(self) -> End:
+        """The one fact that says how the run ended."""
+        fact = self.by_kind["end"][0]
+        assert isinstance(fact, End)
+        return fact
+
+    @property
+    def failed(self) -> list[FailedCall]:
+        """The failed calls, most relevant first."""
+        found = [fact for fact in self.of("failed_call") if isinstance(fact, FailedCall)]
+        return sorted(found, key=lambda fact: (-fact.relevance, -fact.seq))
+
+    @property
+    def messages(self) -> list[Message]:
+        """The program's messages, oldest first."""
+        return [fact for fact in self.of("message") if isinstance(fact, Message)]

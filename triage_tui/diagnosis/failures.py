@@ -1,0 +1,108 @@
+"""Failed calls as facts: one per object and error, with what happened to the same object later."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import defaultdict
+from dataclasses import dataclass
+
+from triage_tui.diagnosis import calls as c
+from triage_tui.diagnosis.facts import NEVER, FailedCall, Source
+from triage_tui.diagnosis.trace import Step, Walk
+
+MAX_FAILURES = 400
+"""Distinct failures kept, the last ones."""
+
+_LOOK_UPS = frozenset(("open", "stat", "access", "readlink", "chdir", "exec"))
+_REACHED = frozenset(("open", "stat", "access", "readlink", "chdir", "exec", "mkdir", "mknod", "connect", "bind"))
+
+
+@dataclass(slots=True)
+class _Group:
+    steps: list[Step]
+
+
+def _key(step: Step) -> tuple[str, ...]:
+    """Return what makes two failures the same: the object and the error, not the syscall used."""
+    call = step.call
+    if step.path and step.operation in _LOOK_UPS - {"exec"}:
+        return ("path", step.absolute, call.errno or "")
+    if step.path:
+        return (step.operation, step.absolute, call.errno or "")
+    if step.operation == "ioctl":
+        return ("ioctl", c.request(call), call.interface or "", call.errno or "")
+    if step.operation in ("connect", "bind", "send"):
+        return (step.operation, call.peer or "", step.origin.label if step.origin else "", call.errno or "")
+    return (step.operation, call.name, c.detail(call), call.errno or "")
+
+
+def failed_calls(
+    walked: Walk, main: int, steps_after: dict[int, int], rounds: tuple[int, int] | None
+) -> list[FailedCall]:
+    """Return the failures of a history, oldest first.
+
+    `main` is the process that ended, `steps_after` the distance of each call to the end, `rounds` the first
+    and last sequence number of the loop.
+    """
+    groups: dict[tuple[str, ...], _Group] = defaultdict(lambda: _Group(steps=[]))
+    reached: dict[str, int] = {}
+    by_base: dict[str, int] = {}
+    for step in walked.steps:
+        if c.failed(step.call):
+            groups[_key(step)].steps.append(step)
+        elif step.call.ret is not None and step.operation in _REACHED and step.path:
+            reached[step.absolute] = step.call.seq
+            by_base[posixpath.basename(step.absolute)] = step.call.seq
+    ordered = sorted(groups.values(), key=lambda group: group.steps[-1].call.seq)[-MAX_FAILURES:]
+    return [_fact(group.steps, main, steps_after, rounds, reached, by_base) for group in ordered]
+
+
+def _fact(
+    steps: list[Step],
+    main: int,
+    steps_after: dict[int, int],
+    rounds: tuple[int, int] | None,
+    reached: dict[str, int],
+    by_base: dict[str, int],
+) -> FailedCall:
+    last = steps[-1]
+    call = last.call
+    base = posixpath.basename(last.absolute.rstrip("/"))
+    flags = [c.flags(step.call) for step in steps]
+    later = reached.get(last.absolute, -1) > call.seq if last.path else False
+    # A search through directories: the same name found elsewhere afterwards ends it well.
+    later = later or (last.operation in _LOOK_UPS and by_base.get(base, -1) > call.seq)
+    in_loop = rounds is not None and any(rounds[0] <= step.call.seq <= rounds[1] for step in steps)
+    times = "" if len(steps) == 1 else f", {len(steps)} times"
+    return FailedCall(
+        source=Source(kind="syscall", id=str(call.seq)),
+        says=f"{c.describe(call)}{times}",
+        cite=c.describe(call),
+        seq=call.seq,
+        pid=call.pid,
+        steps=steps_after.get(call.seq, NEVER),
+        in_loop=in_loop,
+        operation=last.operation,
+        name=call.name,
+        names=",".join(sorted({step.call.name for step in steps})),
+        errno=call.errno or "",
+        path=last.path,
+        base=base,
+        parent=posixpath.dirname(last.absolute.rstrip("/")),
+        absolute=last.absolute,
+        resource=c.resource(last.absolute),
+        request=c.request(call),
+        interface=call.interface or "",
+        peer=call.peer or "",
+        detail=c.detail(call),
+        origin=last.origin.label if last.origin else "",
+        count=len(steps),
+        first_seq=steps[0].call.seq,
+        creates=last.operation in c.CREATING or any("O_CREAT" in text for text in flags),
+        exclusive=any("O_EXCL" in text for text in flags),
+        directory=last.operation == "chdir" or any("O_DIRECTORY" in text for text in flags),
+        writes=any("O_WRONLY" in text or "O_RDWR" in text for text in flags),
+        child=call.pid != main,
+        refused="containment" in (call.note or ""),
+        later_ok=later,
+    )

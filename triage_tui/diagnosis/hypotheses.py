@@ -1,0 +1,177 @@
+"""From facts and knowledge to ranked hypotheses, each claim with its evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from triage_tui.diagnosis.cite import Citer, fill, inert
+from triage_tui.diagnosis.facts import Fact, FailedCall, Facts, Identity, LoopCall, Message
+from triage_tui.diagnosis.knowledge import Entry, KnowledgeBase
+from triage_tui.diagnosis.scenes import proximate_of
+from triage_tui.runs.diagnosis_model import Evidence, Hypothesis
+from triage_tui.runs.reader import Run
+
+MAX_SUBJECTS = 8
+"""Facts of a run that one entry may be about; the most relevant ones."""
+
+MAX_HYPOTHESES = 6
+MAX_PER_CAUSE = 2
+MAX_EVIDENCE = 8
+FLOOR = 0.12
+"""Hypotheses below this confidence are not shown when there is a better one."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A hypothesis in the making, with the facts behind it."""
+
+    entry: Entry
+    subject: Fact
+    confidence: float
+    bindings: dict[str, Fact]
+    support: list[tuple[Fact, str]] = field(default_factory=list)
+    against: list[tuple[Fact | None, str]] = field(default_factory=list)
+
+
+def _relevance(fact: Fact) -> float:
+    return fact.relevance if isinstance(fact, FailedCall) else 0.0
+
+
+def candidates(facts: Facts, knowledge: KnowledgeBase) -> list[Candidate]:
+    """Return what the knowledge base says about `facts`, most confident first."""
+    found: list[Candidate] = []
+    for entry in knowledge.entries:
+        subjects = sorted(entry.subject.find(facts, {"end": facts.end}), key=lambda fact: (_relevance(fact), fact.seq))
+        for subject in subjects[-MAX_SUBJECTS:]:
+            candidate = _try(entry, subject, facts)
+            if candidate is not None:
+                found.append(candidate)
+    return sorted(found, key=lambda candidate: -candidate.confidence)
+
+
+def _try(entry: Entry, subject: Fact, facts: Facts) -> Candidate | None:
+    bindings: dict[str, Fact] = {"subject": subject, "end": facts.end}
+    support: list[tuple[Fact, str]] = [(subject, "")]
+    if entry.when is not None:
+        answer = entry.when.check(facts, bindings)
+        if answer is None:
+            return None
+        support += [(fact, "") for fact in answer]
+    confidence = entry.base + entry.per_relevance * _relevance(subject)
+    against: list[tuple[Fact | None, str]] = []
+    for change in entry.adjust:
+        answer = change.when.check(facts, bindings)
+        if answer is None:
+            continue
+        confidence += change.add
+        if change.add >= 0:
+            support += [(fact, change.says) for fact in answer[-1:]]
+        else:
+            against.append((answer[-1] if answer else None, change.says))
+    return Candidate(
+        entry=entry,
+        subject=subject,
+        confidence=round(max(0.02, min(entry.ceiling, confidence)), 2),
+        bindings=bindings,
+        support=support,
+        against=against,
+    )
+
+
+def select(found: list[Candidate]) -> list[Candidate]:
+    """Return the candidates worth showing: the best per object, few per cause, none without weight."""
+    chosen: list[Candidate] = []
+    seen: set[tuple[str, str]] = set()
+    per_cause: dict[str, int] = {}
+    for candidate in found:
+        subject = candidate.subject
+        name = subject.absolute if isinstance(subject, FailedCall) and subject.absolute else str(subject.seq)
+        key = (candidate.entry.cause, name)
+        cause = candidate.entry.cause
+        if key in seen or per_cause.get(cause, 0) >= MAX_PER_CAUSE:
+            continue
+        if chosen and candidate.confidence < FLOOR:
+            continue
+        seen.add(key)
+        per_cause[cause] = per_cause.get(cause, 0) + 1
+        chosen.append(candidate)
+    return chosen[:MAX_HYPOTHESES]
+
+
+def build(candidate: Candidate, facts: Facts, citer: Citer) -> Hypothesis:
+    """Write one hypothesis out: every sentence cites, and what cannot be cited is marked."""
+    entry = candidate.entry
+    sentences = [fill(text, candidate.bindings, citer) for text in entry.explanation]
+    return Hypothesis(
+        cause=entry.cause,
+        proximate=entry.proximate or proximate_of(facts, entry.cause),
+        confidence=candidate.confidence,
+        title=fill(entry.title, candidate.bindings, citer) or entry.id,
+        explanation=" ".join(sentence for sentence in sentences if sentence),
+        evidence=_evidence(candidate.support, citer),
+        contrary=[
+            citer.evidence(fact, says)
+            for fact, says in ((fact or facts.end, says) for fact, says in candidate.against)
+        ],
+        wanted=list(entry.wanted),
+        entry=entry.id,
+        parameters=parameters(candidate.subject, candidate.bindings),
+        proposals=list(entry.proposals),
+    )
+
+
+def _evidence(support: list[tuple[Fact, str]], citer: Citer) -> list[Evidence]:
+    result: list[Evidence] = []
+    seen: set[str] = set()
+    for fact, says in support:
+        evidence = citer.evidence(fact, says)
+        key = evidence.link or evidence.says
+        if key not in seen:
+            seen.add(key)
+            result.append(evidence)
+    return result[:MAX_EVIDENCE]
+
+
+def parameters(subject: Fact, bindings: dict[str, Fact]) -> dict[str, str]:
+    """Return what a proposal template may need to know about the hypothesis, as text."""
+    found: dict[str, str] = {"seq": str(subject.seq)}
+    if isinstance(subject, FailedCall):
+        found |= {
+            "syscalls": subject.names,
+            "operation": subject.operation,
+            "errno": subject.errno,
+            "path": subject.path,
+            "absolute": subject.absolute,
+            "directory": subject.absolute if subject.directory else subject.parent,
+            "resource": subject.resource,
+            "request": subject.request,
+            "interface": subject.interface,
+            "peer": subject.peer,
+            "detail": subject.detail,
+            "creates": "yes" if subject.creates else "",
+            "writes": "yes" if subject.writes else "",
+        }
+    elif isinstance(subject, Identity):
+        found |= {"syscalls": subject.names, "value": str(subject.value)}
+    elif isinstance(subject, LoopCall):
+        found |= {
+            "syscalls": subject.name,
+            "operation": subject.operation,
+            "path": subject.path,
+            "absolute": subject.path,
+            "detail": subject.detail,
+            "result": str(subject.ret),
+        }
+    elif isinstance(subject, Message):
+        found["text"] = inert(subject.text, 300)
+    related = bindings.get("object")
+    if isinstance(related, FailedCall) and related is not subject:
+        found |= {f"object_{name}": value for name, value in parameters(related, {}).items()}
+    return {name: value for name, value in found.items() if value}
+
+
+def hypothesize(run: Run, facts: Facts, knowledge: KnowledgeBase) -> tuple[list[Hypothesis], list[Candidate]]:
+    """Return the hypotheses, best first, and the candidates they were made from in the same order."""
+    citer = Citer(run)
+    chosen = select(candidates(facts, knowledge))
+    return [build(candidate, facts, citer) for candidate in chosen], chosen

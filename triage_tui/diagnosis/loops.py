@@ -1,0 +1,120 @@
+"""The loop that a run was frozen in: as the engine found it, or found here in the history's end."""
+
+from __future__ import annotations
+
+from triage_tui.diagnosis import calls as c
+from triage_tui.diagnosis.facts import Fact, LoopCall, LoopFact, Source
+from triage_tui.diagnosis.trace import Step
+from triage_tui.runs.model import Snapshot
+
+MAX_PERIOD = 64
+MIN_ROUNDS = 2
+LOOPING = ("loop", "sleep_loop", "time_limit", "idle")
+
+
+def _signature(step: Step) -> tuple[str, str, str, str, str]:
+    """Return what stays the same from round to round: no addresses, no times, no lengths."""
+    call = step.call
+    return (call.name, step.path, call.errno or "", c.request(call), call.interface or "")
+
+
+def repeated_tail(steps: list[Step]) -> tuple[int, int, int] | None:
+    """Return (period, rounds, index of the first call) of the repetition that `steps` end with."""
+    signatures = [_signature(step) for step in steps]
+    total = len(signatures)
+    for period in range(1, min(MAX_PERIOD, total // MIN_ROUNDS) + 1):
+        index = total - 1
+        while index - period >= 0 and signatures[index] == signatures[index - period]:
+            index -= 1
+        rounds = (total - 1 - index) // period + 1
+        if rounds >= MIN_ROUNDS and total - 1 - index >= period:
+            return period, rounds, index - period + 1
+    return None
+
+
+def loop_range(snapshot: Snapshot, steps: list[Step]) -> tuple[int, int] | None:
+    """Return the sequence numbers between which the loop lies, None when there is no loop."""
+    if snapshot.loop is not None:
+        return snapshot.loop.first_seq, snapshot.loop.last_seq
+    if snapshot.reason not in LOOPING:
+        return None
+    main = snapshot.trigger.pid
+    mine = [step for step in steps if not main or step.call.pid == main] or steps
+    found = repeated_tail(mine)
+    if found is not None:
+        return mine[found[2]].call.seq, steps[-1].call.seq
+    if snapshot.reason in ("loop", "sleep_loop") and steps:
+        # No strict period (times or names change from round to round): the later half stands for the loop.
+        return steps[len(steps) // 2].call.seq, steps[-1].call.seq
+    return None
+
+
+def loop_facts(
+    snapshot: Snapshot, steps: list[Step], rounds: tuple[int, int] | None
+) -> list[tuple[str, Fact]]:
+    """Return the loop and the calls of its last round as (fact kind, fact)."""
+    if rounds is None:
+        return []
+    inside = [step for step in steps if rounds[0] <= step.call.seq <= rounds[1]]
+    main = snapshot.trigger.pid
+    mine = [step for step in inside if step.call.pid == main] or inside
+    if not mine:
+        return []
+    if snapshot.loop is not None:
+        period, repeats, sleeps = snapshot.loop.period, snapshot.loop.repeats, snapshot.loop.sleeps
+    else:
+        found = repeated_tail(mine)
+        period, repeats = (found[0], found[1]) if found else (len(mine), 1)
+        sleeps = any(step.operation == "sleep" for step in inside)
+    last = mine[-period:] if period <= len(mine) else mine
+    others = [step for step in inside if step.call.pid != main][-MAX_PERIOD:]
+    names = ",".join(dict.fromkeys(step.call.name for step in last))
+    first = last[0].call
+    result: list[tuple[str, Fact]] = [
+        (
+            "loop",
+            LoopFact(
+                source=Source(kind="syscall", id=str(first.seq)),
+                says=f"{period} calls ({names}) are repeated {repeats} times",
+                cite=f"{repeats} rounds of {names}",
+                seq=first.seq,
+                pid=first.pid,
+                steps=0,
+                in_loop=True,
+                period=period,
+                repeats=repeats,
+                sleeps=sleeps or snapshot.reason == "sleep_loop",
+                names=names,
+            ),
+        )
+    ]
+    listening = any(step.origin is not None and step.origin.listening for step in steps)
+    seen: set[tuple[str, str, str, str, str]] = set()
+    for step in (*last, *others):
+        if _signature(step) in seen:
+            continue
+        seen.add(_signature(step))
+        call = step.call
+        result.append(
+            (
+                "loop_call",
+                LoopCall(
+                    source=Source(kind="syscall", id=str(call.seq)),
+                    says=f"the loop holds {c.describe(call)}",
+                    cite=c.describe(call),
+                    seq=call.seq,
+                    pid=call.pid,
+                    steps=0,
+                    in_loop=True,
+                    operation=step.operation,
+                    name=call.name,
+                    ret=call.ret if call.ret is not None and not call.errno else -1,
+                    errno=call.errno or "",
+                    path=step.absolute or (step.origin.path if step.origin else ""),
+                    detail=c.detail(call),
+                    origin=step.origin.label if step.origin else "",
+                    listening=listening,
+                ),
+            )
+        )
+    return result

@@ -1,0 +1,177 @@
+"""The diagnosis of a run: made, rendered as Markdown, and written into the run directory."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from triage_tui.diagnosis.cite import ago, inert
+from triage_tui.diagnosis.collect import gather
+from triage_tui.diagnosis.facts import FailedCall, Facts
+from triage_tui.diagnosis.hypotheses import Candidate, hypothesize
+from triage_tui.diagnosis.knowledge import KnowledgeBase, load_knowledge
+from triage_tui.diagnosis.scenes import full_scene
+from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis, Proposal
+from triage_tui.runs.files import write_atomic
+from triage_tui.runs.reader import Run
+from triage_tui.runs.writer import encode_json
+
+SURE = 0.8
+"""From this confidence on the report says "most likely"; below, "perhaps"."""
+
+DOUBT = 0.4
+"""Below this confidence the answer counts as unknown, and the next experiment is named."""
+
+RULES_PATH_VARIABLE = "TRIAGE_TUI_RULES"
+"""Colon-separated directories with a person's own knowledge base files."""
+
+
+@lru_cache(maxsize=8)
+def _load(directories: tuple[str, ...]) -> KnowledgeBase:
+    return load_knowledge([Path(name) for name in directories])
+
+
+def user_directories() -> tuple[str, ...]:
+    """Return the directories named in the environment."""
+    return tuple(name for name in os.environ.get(RULES_PATH_VARIABLE, "").split(":") if name)
+
+
+def diagnose(run: Run, knowledge: KnowledgeBase | None = None) -> Diagnosis:
+    """Say why `run` stopped. Reads the run only; nothing is written.
+
+    Raises:
+        TriageError: the knowledge base has a mistake (file, entry and key are named).
+    """
+    base = knowledge or _load(user_directories())
+    facts = gather(run, base.causality)
+    hypotheses, chosen = hypothesize(run, facts, base)
+    best = hypotheses[0]
+    unknown = best.cause == "unknown" or best.confidence < DOUBT
+    return Diagnosis(
+        run_id=run.run_id,
+        scene=full_scene(facts, best.cause),
+        healthy=chosen[0].entry.healthy and not unknown,
+        headline=headline(run, facts, best, chosen[0]),
+        hypotheses=hypotheses,
+        kb_sha256=base.sha256,
+        unknown_next=next_experiment(facts, hypotheses) if unknown else None,
+    )
+
+
+def _what_happens(run: Run, facts: Facts) -> str:
+    end = facts.end
+    trigger = run.snapshot.trigger
+    if end.reason == "exit":
+        return f"is about to exit({end.code})"
+    if end.reason == "signal":
+        return f"is about to die of {inert(end.signal, 20) or 'a signal'}"
+    loop = facts.of("loop")
+    if end.reason in ("loop", "sleep_loop", "time_limit") and loop:
+        return f"repeats {inert(loop[0].cite, 120)}"
+    if end.blocked_in:
+        return f"waits in {inert(end.cite, 80)}"
+    if end.spinning:
+        return "runs without any syscall"
+    return f"was frozen at {inert(trigger.syscall_name, 40) or 'an unknown point'}"
+
+
+def headline(run: Run, facts: Facts, best: Hypothesis, candidate: Candidate) -> str:
+    """Return in one sentence or two what happened and what is the most likely reason."""
+    target = run.snapshot.target
+    name = inert(posixpath.basename(target.program) or target.program, 60)
+    who = f"{name} ({inert(target.arch.upper(), 20)}, pid {run.snapshot.trigger.pid or '?'})"
+    text = f"{who} {_what_happens(run, facts)}"
+    subject = candidate.subject
+    last = next((m for m in reversed(facts.messages) if m.error and m.text), None)
+    if isinstance(subject, FailedCall):
+        text += f": {inert(subject.cite, 160)} {ago(subject)}"
+        if last is not None and (last.seq < 0 or last.seq > subject.first_seq):
+            text += f', then it printed "{inert(last.text, 120)}"'
+    elif subject is not facts.end:
+        text += f": {inert(subject.cite, 160)}"
+    elif last is not None and not candidate.entry.healthy:
+        text += f', after it printed "{inert(last.text, 120)}"'
+    if best.cause == "unknown":
+        return f"{text}. No known cause fits."
+    if candidate.entry.healthy and best.confidence >= DOUBT:
+        return f"{text}. This looks healthy: {best.cause} ({best.confidence:.2f})."
+    verdict = "Most likely" if best.confidence >= SURE else "Perhaps"
+    return f"{text}. {verdict}: {best.cause} ({best.confidence:.2f})."
+
+
+def next_experiment(facts: Facts, hypotheses: list[Hypothesis]) -> str:
+    """Return the experiment that would tell most when the cause is not known."""
+    end = facts.end
+    if end.spinning:
+        return "sample the program counter and read the code of the innermost frames: it waits for a variable to change"
+    if end.blocked_in in ("accept", "poll", "read"):
+        return "probe it: connect to what it listens on, or feed its standard input, and see whether it answers"
+    wanted = [text for hypothesis in hypotheses[:2] for text in hypothesis.wanted]
+    if wanted:
+        return wanted[0]
+    if end.reason in ("loop", "sleep_loop", "time_limit"):
+        return "activate an observe-only rule on the calls in the loop and read their data"
+    return "read the code of the frame that called exit, and the branch that led there"
+
+
+def _evidence_lines(items: Iterable[Evidence]) -> list[str]:
+    return [
+        f"- {inert(item.says, 400)} ([evidence]({item.link}))"
+        if item.supported and item.link
+        else f"- {inert(item.says, 400)} (unsupported)"
+        for item in items
+    ]
+
+
+def _hypothesis_lines(position: int, hypothesis: Hypothesis) -> list[str]:
+    lines = [f"## {position}. {hypothesis.title} ({hypothesis.confidence:.2f})", ""]
+    lines += [f"Cause `{hypothesis.cause}`, seen at the end as `{hypothesis.proximate}`.", ""]
+    if hypothesis.explanation:
+        lines += [hypothesis.explanation, ""]
+    for heading, body in (
+        ("Evidence", _evidence_lines(hypothesis.evidence)),
+        ("Against it", _evidence_lines(hypothesis.contrary)),
+        ("Still wanted", [f"- {inert(text, 400)}" for text in hypothesis.wanted]),
+    ):
+        if body:
+            lines += [f"{heading}:", "", *body, ""]
+    return lines
+
+
+def _proposal_lines(proposal: Proposal) -> list[str]:
+    lines = [f"### {inert(proposal.title)}", ""]
+    lines += [f"- Intent: {inert(proposal.intent, 400)}", f"- Expected effect: {inert(proposal.effect, 400)}"]
+    lines += [f"- Risk: {proposal.risk}. {inert(proposal.risk_text, 400)}"]
+    lines += [f"- Roll back: {inert(proposal.inverse, 400)}"]
+    if proposal.needs_input:
+        lines.append(f"- Needs a person: {inert(proposal.needs_input, 400)}")
+    if proposal.files:
+        lines.append(f"- Files: {', '.join(f'`rules_patch/{inert(name)}`' for name in proposal.files)}")
+    return [*lines, ""]
+
+
+def render_markdown(run: Run, diagnosis: Diagnosis) -> str:
+    """Return the diagnosis as Markdown; everything that came from the guest is printable and inert."""
+    lines = [f"# Diagnosis of {inert(run.run_id)}", "", inert(diagnosis.headline, 800), ""]
+    lines += [f"Scene: {inert(diagnosis.scene)}."]
+    if diagnosis.healthy:
+        lines.append("The program looks healthy: nothing should be changed.")
+    if diagnosis.unknown_next:
+        lines.append(f"Best next experiment: {inert(diagnosis.unknown_next, 400)}.")
+    lines.append("")
+    for position, hypothesis in enumerate(diagnosis.hypotheses, start=1):
+        lines += _hypothesis_lines(position, hypothesis)
+    if diagnosis.proposals:
+        lines += ["## Proposed rules", ""]
+        for proposal in diagnosis.proposals:
+            lines += _proposal_lines(proposal)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def write_report(run: Run, diagnosis: Diagnosis) -> None:
+    """Write `diagnosis.json` and `diagnosis.md` into the run directory, each atomically."""
+    write_atomic(run.dir / "diagnosis.json", encode_json(diagnosis))
+    write_atomic(run.dir / "diagnosis.md", render_markdown(run, diagnosis))
