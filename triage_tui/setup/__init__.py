@@ -5,13 +5,20 @@ private state of apt below the user's cache directory. Standard library only: th
 installed, as `python -m triage_tui.setup`.
 """
 
-from triage_tui.setup.programs import DemoProgram, demo_programs, ensure_program, known_programs
+from triage_tui.setup.programs import (
+    DemoProgram,
+    demo_programs,
+    ensure_program,
+    ensure_programs,
+    known_programs,
+)
 from triage_tui.setup.qemu import ensure_qemu, find_qemu
 
 __all__ = [
     "DemoProgram",
     "demo_programs",
     "ensure_program",
+    "ensure_programs",
     "ensure_qemu",
     "find_qemu",
     "known_programs",
