@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.rulehost.memory_guest import MemoryGuest
-from triage_tui.rulehost.client import RuleHost, unsupported
+from triage_tui.rulehost.client import RuleHost
+from triage_tui.rulehost.helpers import EXTENSIONS, HELPERS, unsupported
 from triage_tui.rulehost.protocol import Answer, Endian, GuestCall, Limits, RuleSource
 
 SHOW = """
@@ -169,35 +170,10 @@ def test_the_fixed_clock_shows_every_run_the_same_times(guest: MemoryGuest) -> N
 
 
 def test_every_helper_of_the_interface_exists(guest: MemoryGuest) -> None:
-    names = [
-        "c_log",
-        "c_get_timestamp",
-        "c_read_string",
-        "c_read_guest_string",
-        "c_read_guest_u32",
-        "c_read_guest_u64",
-        "c_write_guest_u32",
-        "c_write_guest_u64",
-        "c_read_guest_bytes",
-        "c_read_bytes",
-        "c_write_guest_bytes",
-        "c_write_bytes",
-        "c_list_regs",
-        "c_get_reg",
-        "c_set_reg",
-        "c_do_syscall",
-        "c_g2h",
-        "c_h2g",
-        "c_resolve_addr",
-        "c_resolve_host_addr",
-        "c_get_shadowstack",
-        "c_async_probe_http",
-        "c_wait_user_continue",
-        "c_watchdog_suspend",
-        "c_mkdir_p",
-        "c_open_host",
-        "c_request_reexec",
-    ]
-    wanted = ", ".join(f"{name} ~= nil" for name in names)
+    names = sorted(HELPERS)
+    wanted = ", ".join(f"type({name}) == 'function'" for name in names)
     assert ask(guest, f"show({wanted})").log == [" ".join(["true"] * len(names))]
-    assert set(unsupported()) <= set(names)
+    assert set(unsupported()) <= HELPERS
+    found = "local n = 0 for k in next, _G do if k:sub(1, 2) == 'c_' then n = n + 1 end end show(n)"
+    assert ask(guest, found).log == [str(len(HELPERS))]
+    assert len(HELPERS - EXTENSIONS) == 27

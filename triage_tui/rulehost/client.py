@@ -27,23 +27,6 @@ _GENERIC_ENOSYS = 38
 _ARGUMENTS = 8
 _RESTARTS = 8
 
-UNSUPPORTED = {
-    "c_do_syscall": "the emulator cannot be made to execute a call of its own",
-    "c_g2h": "rules have no host addresses",
-    "c_h2g": "rules have no host addresses",
-    "c_resolve_host_addr": "rules have no host addresses",
-    "c_get_shadowstack": "stock QEMU keeps no shadow stack (the list is empty)",
-    "c_async_probe_http": "rules have no network",
-    "c_wait_user_continue": "decisions are made in the run record, not at a terminal",
-    "c_watchdog_suspend": "there is no watchdog inside the emulator",
-    "c_request_reexec": "a retry is a decision of the run record",
-}
-
-
-def unsupported() -> dict[str, str]:
-    """SFEmu helpers that keep their shape but do nothing here (-ENOSYS), each with the reason."""
-    return dict(UNSUPPORTED)
-
 
 @dataclass(slots=True)
 class _Rule:

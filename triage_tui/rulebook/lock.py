@@ -1,0 +1,42 @@
+"""One change of a target's rules at a time, between threads and between programs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from triage_tui.errors import Conflict
+
+LOCK_NAME = ".lock"
+PATIENCE_SECONDS = 5.0
+_PAUSE_SECONDS = 0.02
+
+
+@contextmanager
+def locked(directory: Path, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
+    """Hold flock(2) on `.lock` in `directory`; it ends with the process, so a crash leaves nothing locked.
+
+    Raises:
+        Conflict: somebody else held it for `patience` seconds.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    handle = os.open(directory / LOCK_NAME, flags, 0o644)
+    try:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise Conflict(
+                        "somebody else is changing the rules of this target: try again in a moment"
+                    ) from None
+                time.sleep(_PAUSE_SECONDS)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,201 @@
+"""The header of a rule file: what the rule is, in a form that programs and people can read.
+
+A rule file is Lua text. Files that triage-tui writes begin with a header, one `-- key: value` line each:
+
+    -- triage-rule: 1
+    -- id: fix-openat-3f2a91c0
+    -- run: 20260131_020000_00000001
+    -- target: 5f0c...
+    -- intent: give the program the file it reads at start
+    -- match: openat path=/etc/config
+    -- hit-limit: 3
+    -- effect: an empty file appears in the guest's copy of the root
+    -- risk: low
+    -- inverse: roll back the generation; the file was never in the real root
+    -- template: missing-file
+
+    function do_syscall(num, a1, a2, a3, a4, a5, a6, a7, a8) ...
+
+Grammar: the first line is `-- triage-rule: 1`; the header goes on while lines have the form `-- key: value`
+(key: small letters and hyphens) and ends before the first line that has not. `id` is required, no key may
+come twice, values are one line without control characters. Keys that are not known are kept. Everything
+after the header is the body and is never changed. A file without this first line is a plain SFEmu rule: it
+has no limits and is named after the hash of its text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field, replace
+
+from triage_tui.errors import TriageError
+from triage_tui.rulehost.protocol import RuleSource
+from triage_tui.text import safe_line
+
+VERSION = 1
+MAX_RULE_BYTES = 256 << 10
+MAX_VALUE = 1000
+"""Characters of one header value."""
+
+RULE_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+SYSCALL_NAME = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+FILE_NAME = re.compile(rf"(?P<syscall>{SYSCALL_NAME.pattern})(?:@(?P<id>{RULE_ID.pattern}))?\.lua")
+"""`openat.lua` (SFEmu's form) or `openat@fix-openat-3f2a91c0.lua` (several rules for one syscall)."""
+
+RISKS = ("low", "medium", "high")
+_TEXT_KEYS = ("run", "target", "intent", "match", "effect", "inverse", "template")
+_ORDER = ("id", "run", "target", "intent", "match", "hit-limit", "effect", "risk", "inverse", "template")
+_FIRST_LINE = f"-- triage-rule: {VERSION}"
+_MARK = re.compile(rb"--[ \t]*triage-rule:[ \t]*(\d{1,9})[ \t]*\r?\n?\Z")
+_LINE = re.compile(rb"--[ \t]*([a-z][a-z-]{0,30}):(?:[ \t]+(.*?))?[ \t]*\r?\n?\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleHeader:
+    """What the header says. Empty strings are keys that the file does not have.
+
+    `hit_limit` None (`hit-limit: none`) is without limit; `risk` is one of `RISKS` or empty.
+    """
+
+    id: str
+    run: str = ""
+    target: str = ""
+    intent: str = ""
+    match: str = ""
+    hit_limit: int | None = None
+    effect: str = ""
+    risk: str = ""
+    inverse: str = ""
+    template: str = ""
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFile:
+    """One rule file. `source` is the whole text as it is on disk, `body` what follows the header.
+
+    `has_header` is False for a plain SFEmu rule; its header then only holds an id made from the text.
+    """
+
+    header: RuleHeader
+    body: bytes
+    source: bytes
+    has_header: bool = True
+    header_keys: frozenset[str] = frozenset()
+    """The keys that the file really has."""
+
+
+def parse(source: bytes) -> RuleFile:
+    """Read one rule file.
+
+    Raises:
+        TriageError: the text is too long, or it has a header that breaks the grammar; names the line.
+    """
+    if len(source) > MAX_RULE_BYTES:
+        raise TriageError(f"a rule of {len(source)} bytes is longer than the {MAX_RULE_BYTES} allowed")
+    lines = source.splitlines(keepends=True)
+    mark = _MARK.match(lines[0]) if lines else None
+    if mark is None:
+        header = RuleHeader(id=f"plain-{hashlib.sha256(source).hexdigest()[:8]}")
+        return RuleFile(header, source, source, has_header=False)
+    if int(mark[1]) != VERSION:
+        raise TriageError(f"line 1: rule header version {int(mark[1])} is not known, only {VERSION} is")
+    values, count = _header_values(lines)
+    header = _header(values)
+    return RuleFile(header, b"".join(lines[count:]), source, header_keys=frozenset(values))
+
+
+def _header_values(lines: list[bytes]) -> tuple[dict[str, tuple[int, str]], int]:
+    values: dict[str, tuple[int, str]] = {}
+    for number, line in enumerate(lines[1:], 2):
+        found = _LINE.match(line)
+        if found is None:
+            return values, number - 1
+        key = found[1].decode("ascii")
+        try:
+            value = (found[2] or b"").decode("utf-8")
+        except UnicodeDecodeError:
+            raise TriageError(f"line {number}: the value of {key} is not UTF-8 text") from None
+        if key in values:
+            raise TriageError(f"line {number}: the header has {key} twice")
+        if len(value) > MAX_VALUE:
+            raise TriageError(f"line {number}: the value of {key} is longer than {MAX_VALUE} characters")
+        if _clean(value) != value:
+            raise TriageError(f"line {number}: the value of {key} has characters that cannot be shown")
+        values[key] = number, value
+    return values, len(lines)
+
+
+def _header(values: dict[str, tuple[int, str]]) -> RuleHeader:
+    if "id" not in values:
+        raise TriageError("line 1: the rule header has no id")
+    number, identity = values["id"]
+    if not RULE_ID.fullmatch(identity):
+        raise TriageError(f"line {number}: {identity!r} is no rule id ({RULE_ID.pattern})")
+    texts = {key: values[key][1] for key in _TEXT_KEYS if key in values}
+    number, risk = values.get("risk", (0, ""))
+    if risk and risk not in RISKS:
+        raise TriageError(f"line {number}: the risk is {risk!r}, not one of {', '.join(RISKS)}")
+    extra = {key: value for key, (_, value) in values.items() if key not in _ORDER}
+    limit = _hit_limit(*values.get("hit-limit", (0, "none")))
+    return RuleHeader(id=identity, hit_limit=limit, risk=risk, extra=extra, **texts)
+
+
+def _hit_limit(number: int, value: str) -> int | None:
+    if value == "none":
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", value):
+        raise TriageError(f"line {number}: the hit-limit is {value!r}, not a positive number or none")
+    return int(value)
+
+
+def format_header(header: RuleHeader) -> str:
+    """Return the header as text, keys in their fixed order, ending in a newline.
+
+    Values may hold guest text: characters that cannot be shown are written as visible escapes.
+
+    Raises:
+        TriageError: id, risk, hit limit or an extra key is not allowed.
+    """
+    values: dict[str, str] = {
+        "id": header.id,
+        "hit-limit": "none" if header.hit_limit is None else str(header.hit_limit),
+        "risk": header.risk,
+        **{key: _clean(str(getattr(header, key))) for key in _TEXT_KEYS},
+    }
+    lines = [_FIRST_LINE, *(f"-- {key}: {values[key]}" for key in _ORDER if values[key])]
+    lines += [f"-- {key}: {_clean(value)}" for key, value in header.extra.items()]
+    text = "\n".join(lines) + "\n"
+    if parse(text.encode()).header.extra.keys() != header.extra.keys():
+        raise TriageError("a rule header has an extra key that is not made of small letters and hyphens")
+    return text
+
+
+def compose(header: RuleHeader, body: bytes) -> bytes:
+    """Return a rule file: the header, then the body unchanged (an empty line keeps comments apart)."""
+    separator = b"" if body.startswith((b"\n", b"\r\n")) else b"\n"
+    return format_header(header).encode() + separator + body
+
+
+def with_header(rule: RuleFile, **changes: str | int | None) -> bytes:
+    """Return the rule's text with some header fields replaced (names of `RuleHeader`); same body."""
+    return format_header(replace(rule.header, **changes)).encode() + rule.body  # type: ignore[arg-type]
+
+
+def to_source(name: str, source: bytes, rules_dir: str = "") -> RuleSource:
+    """Return what the rule host needs of the rule file `name` ("openat@x.lua", also below directories).
+
+    Raises:
+        TriageError: the name is not that of a rule file, or the header is broken.
+    """
+    found = FILE_NAME.fullmatch(name.rpartition("/")[2])
+    if found is None:
+        raise TriageError(f"{safe_line(name, 80)} is not named like a rule (syscall.lua or syscall@id.lua)")
+    header = parse(source).header
+    return RuleSource(header.id, found["syscall"], source, header.hit_limit, rules_dir)
+
+
+def _clean(value: str) -> str:
+    """Return `value` stripped and, only where it cannot be shown as it is, with visible escapes."""
+    return safe_line(value.strip(), MAX_VALUE)
