@@ -21,7 +21,7 @@ setup: $(VENV)/.installed ## virtual environment, QEMU and the demo's programs
 	@$(BIN)/python -m triage_tui.setup
 
 .PHONY: demo
-demo: setup ## real programs fail, are diagnosed, mended and run again
+demo: $(VENV)/.installed ## real programs fail, are diagnosed, mended and run again
 	@$(BIN)/triage-tui demo
 
 .PHONY: test

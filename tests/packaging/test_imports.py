@@ -56,3 +56,31 @@ def test_listing_runs_loads_no_app_and_no_engine(tmp_path: Path) -> None:
     loaded = _modules_after(_COMMAND.format(arguments=["list", "-C", str(tmp_path)]))
     assert _foreign(loaded) & {"textual", "capstone", "lupa", "elftools", "litellm", "watchdog"} == set()
     assert not {name for name in loaded if name.startswith(("triage_tui.ui", "triage_tui.guest"))}
+
+
+_OPEN_APP = """
+import asyncio, sys
+from pathlib import Path
+
+class Recorder:
+    tried = set()
+    def find_spec(self, name, path=None, target=None):
+        self.tried.add(name.partition(".")[0])
+
+sys.meta_path.insert(0, Recorder())
+from triage_tui.ui.app import TriageApp
+
+async def open_and_leave():
+    async with TriageApp(Path({workspace!r})).run_test() as pilot:
+        await pilot.pause()
+
+asyncio.run(open_and_leave())
+for name in Recorder.tried:
+    sys.modules.setdefault(name, None)
+"""
+
+
+def test_opening_the_app_does_not_even_try_to_load_the_model_library(tmp_path: Path) -> None:
+    loaded = _modules_after(_OPEN_APP.format(workspace=str(tmp_path)))
+    assert "textual" in loaded
+    assert loaded & {"litellm", "openai", "httpx", "lupa"} == set()
