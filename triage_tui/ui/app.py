@@ -1,0 +1,203 @@
+"""The application: themes, keys, worker threads, and the guard around everything that changes something."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events
+from textual.app import App, SystemCommand
+from textual.binding import BindingType
+from textual.screen import Screen
+
+from triage_tui.errors import TriageError
+from triage_tui.text import safe_block, safe_line
+from triage_tui.ui import theming
+from triage_tui.ui.actions import ACTIONS, bindings
+from triage_tui.ui.backend import Actions, ReadOnly
+from triage_tui.ui.messages import RunFailed, RunLoaded, RunsChanged, RunsListed, RunsUpdated, Trouble
+from triage_tui.ui.screens.main import MainScreen
+
+if TYPE_CHECKING:
+    from triage_tui.runs.listing import RunSummary
+    from triage_tui.runs.watch import RunsWatcher
+
+RUNS_DIR = "ai_runs"
+_LIVENESS_S = 3.0
+
+
+class TriageApp(App[None]):
+    """Review interventions of one workspace.
+
+    `actions` does what the person decides; without it, or with `read_only`, nothing can be changed whatever
+    a view asks for. `open_run` is the run that is selected first.
+    """
+
+    TITLE = "triage-tui"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("app")
+    CSS_PATH = [f"styles/{name}.tcss" for name in ("app", "main", "panes", "question", "help", "editor")]
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+
+    def __init__(
+        self,
+        workspace: Path,
+        read_only: bool = False,
+        actions: Actions | None = None,
+        open_run: str | None = None,
+        theme: str = theming.DEFAULT_THEME,
+    ) -> None:
+        super().__init__()
+        self.workspace = workspace
+        self.runs_dir = workspace / RUNS_DIR
+        self.read_only = read_only or actions is None
+        self.actions: Actions = ReadOnly() if self.read_only or actions is None else actions
+        self.open_run = open_run
+        self._watcher: RunsWatcher | None = None
+        themes, self._problems = theming.load_themes()
+        for known in themes:
+            self.register_theme(known)
+        if self.get_theme(theme) is not None:
+            self.theme = theme
+        self.keys_changed, problems = theming.load_keymap()
+        self._problems += problems
+        if self.keys_changed:
+            self.set_keymap(self.keys_changed)
+        self._main: MainScreen | None = None
+
+    @property
+    def main(self) -> MainScreen:
+        """The main screen."""
+        if self._main is None:
+            self._main = MainScreen()
+        return self._main
+
+    def get_default_screen(self) -> Screen[None]:
+        """Start on the main screen."""
+        return self.main
+
+    def on_mount(self) -> None:
+        """Read the runs after the first frame is on the terminal."""
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        for problem in self._problems:
+            self.notify(safe_line(problem, 300), severity="warning", markup=False)
+        self.run_worker(self._list_and_watch, thread=True, group="runs", exit_on_error=False)
+        self.set_interval(_LIVENESS_S, self._check_holders)
+
+    def _check_holders(self) -> None:
+        # A holder that dies changes no file, so the runs that wait are looked at again now and then.
+        waiting = self.main.waiting_runs
+        if waiting:
+            self.update_runs(waiting)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Make pasted text safe before any input sees it."""
+        if isinstance(event, events.Paste):
+            event.text = safe_block(event.text, max_lines=5000)
+        await super().on_event(event)
+
+    def on_unmount(self) -> None:
+        """Stop watching."""
+        if self._watcher is not None:
+            self._watcher.stop()
+
+    # --- worker threads: they read, and post what they read ---------------------------------------------
+
+    def _list_and_watch(self) -> None:
+        from triage_tui.runs.listing import list_runs
+
+        try:
+            self.main.post_message(RunsListed(list_runs(self.runs_dir)))
+        except TriageError as error:
+            self.main.post_message(RunsListed([]))
+            self.main.post_message(Trouble(str(error)))
+        from triage_tui.runs.watch import RunsWatcher
+
+        watcher = RunsWatcher(self.runs_dir, lambda ids: self._announce(ids))
+        try:
+            watcher.start()
+            self._watcher = watcher
+        except OSError as error:
+            self.main.post_message(
+                Trouble(f"New runs will not show by themselves: {error.strerror or error}.")
+            )
+            return
+        # What appeared between the listing and the watch would be missed otherwise.
+        try:
+            self.main.post_message(RunsListed(list_runs(self.runs_dir)))
+        except TriageError:
+            return
+
+    def _announce(self, run_ids: set[str]) -> None:
+        self.main.post_message(RunsChanged(run_ids))
+
+    def update_runs(self, run_ids: Iterable[str]) -> None:
+        """Summarize some runs again, in a thread."""
+        ids = list(run_ids)
+
+        def work() -> None:
+            from triage_tui.runs.listing import summarize
+
+            found: dict[str, RunSummary | None] = {}
+            for run_id in ids:
+                path = self.runs_dir / run_id
+                found[run_id] = summarize(path) if path.is_dir() and not path.is_symlink() else None
+            self.main.post_message(RunsUpdated(found))
+
+        self.run_worker(work, thread=True, group="update", exit_on_error=False)
+
+    def load_run(self, run_id: str) -> None:
+        """Read a run in a thread; a later call makes the result of this one unwanted."""
+
+        def work() -> None:
+            from triage_tui.ui.loading import load_view
+
+            try:
+                self.main.post_message(RunLoaded(load_view(self.runs_dir / run_id, self.workspace)))
+            except TriageError as error:
+                self.main.post_message(RunFailed(run_id, str(error)))
+            except Exception as error:
+                # A run that defeats the reader must not take the review of the others down.
+                kind = type(error).__name__
+                self.main.post_message(RunFailed(run_id, f"run {run_id} cannot be shown ({kind})"))
+
+        self.run_worker(work, thread=True, group="load", exit_on_error=False)
+
+    # --- app actions -----------------------------------------------------------------------------------
+
+    def action_help(self) -> None:
+        """Show all keys."""
+        from triage_tui.ui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.keys_changed, self.read_only))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Fill the palette from the list of actions that make sense now."""
+        from triage_tui.ui.screens.chrome import available
+
+        for action in ACTIONS:
+            if action.palette and available(self.main, action):
+                name = action.action
+                title = f"{action.label[:1].upper()}{action.label[1:]}  ({action.shown_key})"
+                yield SystemCommand(title, action.help, lambda name=name: self.call_later(self._run, name))
+        for command in super().get_system_commands(screen):
+            if command.title == "Theme":
+                yield command
+
+    async def _run(self, action: str) -> None:
+        await self.run_action(action, self.main)
+
+
+def require_terminal() -> None:
+    """Raise unless standard input and output are a terminal.
+
+    Raises:
+        TriageError: they are not; the sentence names the commands that need none.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise TriageError("there is no terminal here: use triage-tui list, show, approve and retry instead")

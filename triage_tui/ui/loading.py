@@ -1,0 +1,226 @@
+"""Read everything the panes show of one run, in a worker thread, into one value that no longer touches disk.
+
+Reads are bounded, and a part that cannot be read becomes one sentence instead of an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
+from triage_tui.runs.events import Event, holder_alive
+from triage_tui.runs.files import inside, read_bounded
+from triage_tui.runs.model import Frame, MemoryObject, Snapshot, Syscall
+from triage_tui.runs.reader import Run, load_run
+from triage_tui.text import safe_block, safe_line
+from triage_tui.ui.diff import DiffLine, diff_lines
+from triage_tui.ui.highlight import assembly_lines, c_lines
+from triage_tui.ui.rows import Part
+
+MAX_CODE_BYTES = 1 << 20
+MAX_OBJECTS = 256
+MAX_OBJECT_BYTES = 1 << 20
+MAX_RULE_BYTES = 256 << 10
+MAX_LOG_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class CodeText:
+    """The code of one frame: its lines, safe to show, and whether it is pseudocode."""
+
+    lines: list[str]
+    parts: list[tuple[Part, ...]] = field(default_factory=list)
+    """The same lines in colours."""
+    pseudocode: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class RuleText:
+    """One proposed rule file: its raw text, its difference from the active rule, what is wrong with it."""
+
+    name: str
+    text: str
+    diff: list[DiffLine] = field(default_factory=list)
+    replaces: bool = False
+    """An active rule is replaced; otherwise the rule is new."""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class MemoryText:
+    """One memory object and its bytes, at most `MAX_OBJECT_BYTES` of them."""
+
+    entry: MemoryObject
+    data: bytes = b""
+    problem: str = ""
+
+
+@dataclass
+class RunView:
+    """All that is shown of one run."""
+
+    run: Run
+    calls: list[Syscall]
+    waiting: bool
+    code: dict[int, CodeText] = field(default_factory=dict)
+    memory: list[MemoryText] = field(default_factory=list)
+    rules: dict[str, RuleText] = field(default_factory=dict)
+    generation: str | None = None
+    """Name of the active rule generation of the target, None when no rule is active."""
+    logs: dict[str, list[str]] = field(default_factory=dict)
+    """Log name (without "logs/") to safe lines."""
+    retry_log: list[str] = field(default_factory=list)
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run."""
+        return self.run.run_id
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The snapshot."""
+        return self.run.snapshot
+
+    @property
+    def diagnosis(self) -> Diagnosis | None:
+        """The diagnosis, when there is one."""
+        return self.run.diagnosis
+
+    @property
+    def proposals(self) -> list[Proposal]:
+        """The proposals, best hypothesis first; empty when there is no diagnosis."""
+        return self.diagnosis.proposals if self.diagnosis else []
+
+    @property
+    def events(self) -> list[Event]:
+        """What happened to the run."""
+        return self.run.events
+
+    @property
+    def name(self) -> str:
+        """Short, safe name of the program."""
+        return safe_line(self.snapshot.target.program.rsplit("/", 1)[-1] or "?", 60)
+
+    def frame(self, index: int) -> Frame | None:
+        """Return the frame with number `index`."""
+        return next((frame for frame in self.snapshot.backtrace.frames if frame.idx == index), None)
+
+
+def load_view(run_dir: Path, workspace: Path) -> RunView:
+    """Read the run in `run_dir`.
+
+    Raises:
+        TriageError: it is no run, or not yet one.
+    """
+    run = load_run(run_dir)
+    view = RunView(run=run, calls=run.trace(), waiting=holder_alive(run.events))
+    _read_code(view)
+    _read_memory(view)
+    _read_rules(view, workspace)
+    _read_logs(view)
+    return view
+
+
+def _read_code(view: RunView) -> None:
+    for entry in view.snapshot.backtrace.pseudocode_index[:64]:
+        try:
+            lines = safe_block(view.run.text_file(entry.file, MAX_CODE_BYTES)).split("\n")
+            colour = c_lines if entry.kind == "pseudocode" else assembly_lines
+            view.code[entry.frame] = CodeText(lines, colour(lines), entry.kind == "pseudocode")
+        except TriageError as error:
+            view.code[entry.frame] = CodeText([], problem=str(error))
+
+
+def _read_memory(view: RunView) -> None:
+    for entry in view.snapshot.memory[:MAX_OBJECTS]:
+        if entry.blob is None:
+            why = f"no bytes: {safe_line(entry.blob_err, 200)}" if entry.blob_err else "no bytes were kept"
+            view.memory.append(MemoryText(entry, problem=why))
+            continue
+        try:
+            data = view.run.memory_bytes(entry.id)
+            cut = f"only the first {MAX_OBJECT_BYTES} of {len(data)} bytes are shown"
+            view.memory.append(
+                MemoryText(entry, data[:MAX_OBJECT_BYTES], cut if len(data) > MAX_OBJECT_BYTES else "")
+            )
+        except TriageError as error:
+            view.memory.append(MemoryText(entry, problem=str(error)))
+
+
+def _active_directory(view: RunView, workspace: Path) -> Path | None:
+    target = view.snapshot.target.target_id
+    if not target:
+        return None
+    try:
+        current = inside(workspace / "rulebook", f"{target}/current")
+    except TriageError:
+        return None
+    return current if current.is_dir() else None
+
+
+def rule_id(text: str) -> str | None:
+    """Return the `id` of a rule's header, if the first lines have one."""
+    for line in text[:4096].split("\n")[:20]:
+        if line.startswith("-- id:"):
+            return line.removeprefix("-- id:").strip()
+    return None
+
+
+def _active_rules(directory: Path | None) -> dict[str, str]:
+    """Return the active rule texts by header id and by file name."""
+    texts: dict[str, str] = {}
+    if directory is None:
+        return texts
+    for path in sorted((directory / "syscall").glob("*.lua"))[:256]:
+        try:
+            text = read_bounded(path, MAX_RULE_BYTES).decode("utf-8", "backslashreplace")
+        except TriageError:
+            continue
+        texts[path.name] = text
+        if (name := rule_id(text)) is not None:
+            texts[f"id:{name}"] = text
+    return texts
+
+
+def _read_rules(view: RunView, workspace: Path) -> None:
+    directory = _active_directory(view, workspace)
+    view.generation = directory.name if directory else None
+    active = _active_rules(directory)
+    names = list(
+        dict.fromkeys(
+            [name for proposal in view.proposals for name in proposal.files] + view.run.patch_files()
+        )
+    )
+    for name in names[:256]:
+        try:
+            text = view.run.text_file(f"rules_patch/{name}", MAX_RULE_BYTES)
+        except TriageError as error:
+            view.rules[name] = RuleText(name, "", problem=str(error))
+            continue
+        old = active.get(f"id:{rule_id(text)}", active.get(name.rsplit("/", 1)[-1]))
+        view.rules[name] = RuleText(name, text, diff_lines(old or "", text), replaces=old is not None)
+
+
+def _read_logs(view: RunView) -> None:
+    directory = view.run.dir / "logs"
+    names = []
+    if directory.is_dir() and not directory.is_symlink():
+        names = sorted(path.name for path in directory.iterdir() if path.is_file())[:16]
+    for name in names:
+        try:
+            text = view.run.text_file(f"logs/{name}", MAX_LOG_BYTES)
+        except TriageError as error:
+            text = str(error)
+        view.logs[name] = _lines(text)
+    try:
+        log = view.run.text_file("retry.log", MAX_LOG_BYTES, tail=True)
+    except TriageError:
+        return
+    view.retry_log = _lines(log)
+
+
+def _lines(text: str) -> list[str]:
+    return safe_block(text.removesuffix("\n"), max_lines=20_000).split("\n") if text else []

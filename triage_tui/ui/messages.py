@@ -1,0 +1,63 @@
+"""What worker threads tell the screen. Workers never touch a widget: they post one of these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.message import Message
+
+from triage_tui.runs.listing import RunSummary
+from triage_tui.ui.loading import RunView
+
+
+@dataclass
+class RunsListed(Message):
+    """All runs of the workspace were listed."""
+
+    runs: list[RunSummary]
+
+
+@dataclass
+class RunsUpdated(Message):
+    """Some runs changed; None stands for one that is gone."""
+
+    runs: dict[str, RunSummary | None]
+
+
+@dataclass
+class RunsChanged(Message):
+    """The watcher saw changes in these runs."""
+
+    run_ids: set[str]
+
+
+@dataclass
+class RunLoaded(Message):
+    """A run was read."""
+
+    view: RunView
+
+
+@dataclass
+class RunFailed(Message):
+    """A run could not be read; `sentence` says why."""
+
+    run_id: str
+    sentence: str
+
+
+@dataclass
+class Done(Message):
+    """An action ended. `sentence` is for the person; `pane` is where to look now."""
+
+    sentence: str
+    failed: bool = False
+    run_id: str = ""
+    pane: str | None = None
+
+
+@dataclass
+class Trouble(Message):
+    """Something in the background does not work."""
+
+    sentence: str

@@ -1,0 +1,57 @@
+"""What all panes have in common: a name, the run they show, and how a link finds its place in them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from triage_tui.runs.evidence import Link
+from triage_tui.ui.loading import RunView
+from triage_tui.ui.rows import Rows
+from triage_tui.ui.widgets.line_view import LineView
+
+
+class Pane(LineView):
+    """A view of one run. Subclasses build rows from a `RunView`."""
+
+    NAME: ClassVar[str] = ""
+    KINDS: ClassVar[tuple[str, ...]] = ()
+    """Kinds of evidence links that this pane can show."""
+    EMPTY: ClassVar[str] = "Nothing here."
+    FOLLOW: ClassVar[bool] = False
+    """Stay at the end when rows are added (logs)."""
+
+    def __init__(self) -> None:
+        super().__init__(id=f"pane-{self.NAME}", empty="", classes="pane")
+        self.view: RunView | None = None
+
+    def show(self, view: RunView | None) -> None:
+        """Show another run, or the same run read again (then the cursor stays)."""
+        same = view is not None and self.view is not None and view.run_id == self.view.run_id
+        at_end = self.cursor >= len(self.rows) - 1
+        self.view = view
+        if not same:
+            self.forget()
+        rows = self.build(view) if view is not None else Rows()
+        self.set_rows(rows, cursor=None if same else self.first(rows), empty=self.EMPTY)
+        if same and self.FOLLOW and at_end:
+            self.move_to(len(rows) - 1)
+
+    def forget(self) -> None:
+        """Drop what belongs to the run shown before."""
+
+    def first(self, rows: Rows) -> int:
+        """Return where the cursor starts."""
+        return 0
+
+    def build(self, view: RunView) -> Rows:
+        """Return the rows for a run."""
+        raise NotImplementedError
+
+    def rebuild(self) -> None:
+        """Build the rows again, after a change of what is shown of the same run."""
+        if self.view is not None:
+            self.set_rows(self.build(self.view))
+
+    def reveal(self, link: Link) -> bool:
+        """Move to what `link` points to and highlight it; False when it is not here."""
+        return False

@@ -1,0 +1,89 @@
+"""The code pane: pseudocode or disassembly of the selected frame, its current line marked."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+from triage_tui.runs.evidence import Link
+from triage_tui.text import safe_line
+from triage_tui.ui.loading import CodeText, RunView
+from triage_tui.ui.panes.base import Pane
+from triage_tui.ui.rows import MadeRows, Row, Rows
+
+_ARROW = re.compile(r"\s*(?:=>|-->|->|▶|>)(?=\s|[0-9a-f])", re.IGNORECASE)
+
+
+def current_line(code: CodeText, address: int) -> int | None:
+    """Return the index of the line that an arrow marks, or that begins with the frame's address."""
+    arrow = next((n for n, line in enumerate(code.lines) if _ARROW.match(line)), None)
+    if arrow is not None:
+        return arrow
+    spelled = re.compile(rf"\s*(?:0x)?0*{address:x}\b", re.IGNORECASE)
+    return next((n for n, line in enumerate(code.lines) if spelled.match(line)), None)
+
+
+class CodePane(Pane):
+    """Code of one frame; the backtrace chooses which."""
+
+    NAME: ClassVar[str] = "code"
+    KINDS: ClassVar[tuple[str, ...]] = ("code",)
+    EMPTY: ClassVar[str] = "There is no code for this frame."
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frame = 0
+
+    @property
+    def title_note(self) -> str:
+        """The frame that is shown."""
+        frame = self.view.frame(self._frame) if self.view else None
+        if frame is None:
+            return ""
+        return f"#{frame.idx} {safe_line(frame.func_name or frame.addr_hex, 40)}"
+
+    def forget(self) -> None:
+        """Go to the innermost frame that has code."""
+        self._frame = min(self.view.code, default=0) if self.view else 0
+
+    def select_frame(self, index: int) -> None:
+        """Show the code of another frame."""
+        if self.view is None or index == self._frame:
+            return
+        self._frame = index
+        rows = self.build(self.view)
+        self.set_rows(rows, cursor=self.first(rows))
+
+    def build(self, view: RunView) -> Rows:
+        """Return the lines of the frame's code."""
+        code = view.code.get(self._frame)
+        if code is None:
+            return Rows()
+        if code.problem:
+            return MadeRows(1, lambda index, width: Row(((f" {code.problem}", "warn"),)))
+        frame = view.frame(self._frame)
+        here = current_line(code, frame.addr) if frame else None
+        digits = max(3, len(str(len(code.lines))))
+
+        def make(index: int, width: int) -> Row:
+            gutter = (f"{index + 1:>{digits}} ", "faint")
+            mark = ("▶ " if index == here else "  ", "changed")
+            return Row((gutter, mark, *code.parts[index]), index + 1, "current" if index == here else "")
+
+        widest = max((len(line) for line in code.lines), default=0) + digits + 4
+        return MadeRows(len(code.lines), make, wide=widest)
+
+    def first(self, rows: Rows) -> int:
+        """Start at the current line."""
+        return rows.find(lambda row: row.fill == "current") or 0
+
+    def reveal(self, link: Link) -> bool:
+        """Go to a line of a frame's code."""
+        if self.view is None or not link.id.isdecimal() or int(link.id) not in self.view.code:
+            return False
+        self.select_frame(int(link.id))
+        line = link.line if link.line is not None else self.first(self.rows) + 1
+        if not 0 < line <= len(self.rows):
+            return False
+        self.mark(line - 1)
+        return True

@@ -1,0 +1,176 @@
+"""The diagnosis pane: ranked hypotheses, the reasoning, evidence to follow, and what is still missing."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.cells import cell_len
+
+from triage_tui.runs.diagnosis_model import Evidence, Hypothesis
+from triage_tui.runs.evidence import IN_TEXT, describe_syscall, resolve
+from triage_tui.text import safe_line
+from triage_tui.ui.loading import RunView
+from triage_tui.ui.panes.base import Pane
+from triage_tui.ui.rows import BLANK, ListRows, Part, Row, Rows, clip, heading, wrap_parts, wrapped
+from triage_tui.ui.words import happened, target_words
+
+
+def confidence_bar(confidence: float, cells: int = 10) -> tuple[Part, ...]:
+    """Return a bar of `cells` cells and the number, "━━━━━━━─── 0.70"."""
+    value = min(1.0, max(0.0, confidence if confidence == confidence else 0.0))
+    full = round(value * cells)
+    return (("━" * full, "confidence"), ("━" * (cells - full), "rule"), (f" {value:.2f}", "strong"))
+
+
+def text_with_links(text: str, width: int, indent: int) -> list[Row]:
+    """Wrap an explanation; its `[text](ev:...)` links become places that can be followed."""
+    parts: list[Part] = []
+    targets: list[str] = []
+    last = 0
+    for match in IN_TEXT.finditer(text[:20_000]):
+        parts.append((safe_line(text[last : match.start()].replace("\n", " ")), ""))
+        parts.append((safe_line(match["text"]), f"link{len(targets)}"))
+        targets.append(match["link"])
+        last = match.end()
+    parts.append((safe_line(text[last:20_000].replace("\n", " ")), ""))
+    rows = []
+    pad = " " * indent
+    for line in wrap_parts(parts, width, pad, pad):
+        cell = 0
+        links: list[tuple[int, int, str]] = []
+        shown: list[Part] = []
+        for word, role in line:
+            size = cell_len(word)
+            if role.startswith("link"):
+                link = (
+                    targets[int(role[4:] or 0)] if role != "link" else links[-1][2] if links else targets[0]
+                )
+                if links and links[-1][2] == link and links[-1][1] == cell:
+                    links[-1] = (links[-1][0], cell + size, link)
+                else:
+                    links.append((cell, cell + size, link))
+                role = "link"
+            shown.append((word, role))
+            cell += size
+        rows.append(Row(tuple(shown), links=tuple(links)))
+    return rows
+
+
+def _evidence_rows(view: RunView, evidence: Evidence, width: int, bullet: str, role: str) -> list[Row]:
+    found = resolve(view.run, evidence.link)
+    supported = found.exists and found.hash_ok and evidence.supported
+    head: list[Part] = [("    ", ""), (bullet, role), (" ", "")]
+    links: tuple[tuple[int, int, str], ...] = ()
+    if found.exists:
+        name = safe_line(found.title, 40)
+        links = ((6, 6 + cell_len(name), evidence.link),)
+        head.append((name, "link"))
+    else:
+        head.append(("no such evidence", "bad"))
+    if not supported:
+        mark = "changed since" if found.exists and not found.hash_ok else "unsupported"
+        head += [("  ", ""), (mark, "bad")]
+    rows = []
+    for number, parts in enumerate(
+        wrap_parts(
+            [(safe_line(evidence.says, 2000), "" if supported else "muted")], width, "      ", "      "
+        )
+    ):
+        if (
+            number == 0
+            and sum(cell_len(text) for text, _ in head) + sum(cell_len(text) for text, _ in parts) - 2
+            <= width
+        ):
+            rows.append(Row((*head, ("  ", ""), *parts[1:]), links=links))
+            head = []
+        else:
+            rows.append(Row(parts, links=links))
+    if head:
+        rows.insert(0, Row(tuple(head), links=links))
+    if found.exists and found.link.kind == "syscall" and (shown := safe_line(found.text, 400)):
+        rows.append(Row((("      ", ""), (clip(shown, width - 7), "muted")), links=links))
+    return rows
+
+
+def _hypothesis_rows(view: RunView, number: int, hypothesis: Hypothesis, width: int) -> list[Row]:
+    title = safe_line(hypothesis.title, 200)
+    bar = confidence_bar(hypothesis.confidence)
+    lines = wrap_parts([(title, "strong")], max(20, width - 21), f" {number}. ", "    ")
+    rows = []
+    for place, parts in enumerate(lines):
+        gap = " " * max(1, width - sum(cell_len(text) for text, _ in parts) - 16)
+        end = ((gap, ""), *bar) if place == 0 else ()
+        rows.append(Row((*parts, *end), hypothesis, "section"))
+    cause = safe_line(hypothesis.cause, 60)
+    rows.append(Row((("    ", ""), (cause, "accent"), *_proximate(hypothesis)), hypothesis))
+    if hypothesis.explanation:
+        rows += text_with_links(hypothesis.explanation, width - 1, 4)
+    for evidence in hypothesis.evidence[:50]:
+        rows += _evidence_rows(view, evidence, width, "●", "good")
+    for evidence in hypothesis.contrary[:50]:
+        rows += _evidence_rows(view, evidence, width, "○", "warn")
+    if hypothesis.wanted:
+        rows.append(Row((("    still wanted", "muted"),)))
+        for wanted in hypothesis.wanted[:20]:
+            rows += wrapped("? " + safe_line(wanted, 500), width, "muted", 6)
+    if hypothesis.source == "model":
+        rows.append(Row((("    written by a language model", "warn"),)))
+    return rows
+
+
+def _proximate(hypothesis: Hypothesis) -> tuple[Part, ...]:
+    if not hypothesis.proximate or hypothesis.proximate == hypothesis.cause:
+        return ()
+    return (("  seen as ", "muted"), (safe_line(hypothesis.proximate, 40), "muted"))
+
+
+def diagnosis_rows(view: RunView, width: int) -> list[Row]:
+    """Return the rows of the diagnosis of a run."""
+    rows: list[Row] = []
+    for problem in view.run.problems[:20]:
+        rows += wrapped("! " + safe_line(problem, 500), width, "bad", 1)
+    if rows:
+        rows.append(BLANK)
+    diagnosis = view.diagnosis
+    if diagnosis is None:
+        rows += wrapped(f"{target_words(view.snapshot)} {happened(view.snapshot)}.", width, "strong", 1)
+        rows += wrapped("There is no diagnosis of this run yet.", width, "muted", 1)
+        rows += _last_failures(view, width)
+        return rows
+    if diagnosis.healthy:
+        rows += [*wrapped("This looks healthy: nothing to repair.", width, "good", 1), BLANK]
+    for number, hypothesis in enumerate(diagnosis.hypotheses[:20], 1):
+        rows += [*_hypothesis_rows(view, number, hypothesis, width), BLANK]
+    if not diagnosis.hypotheses:
+        rows += wrapped("No hypothesis fits what was recorded.", width, "warn", 1)
+    if diagnosis.unknown_next:
+        rows.append(heading("Next experiment", width))
+        rows += wrapped(safe_line(diagnosis.unknown_next, 1000), width, "", 2)
+    return rows
+
+
+def _last_failures(view: RunView, width: int) -> list[Row]:
+    failed = [call for call in view.calls if call.errno][-8:]
+    if not failed:
+        return []
+    rows = [BLANK, heading("Last failed syscalls", width)]
+    for call in failed:
+        link = f"ev:syscall/{call.seq}"
+        text = clip(safe_line(describe_syscall(call), 400), width - 10)
+        rows.append(Row(((f"{call.seq:>7}  ", "link"), (text, "")), links=((0, 7, link),)))
+    return rows
+
+
+class DiagnosisPane(Pane):
+    """Hypotheses and evidence. Enter follows the link of the row."""
+
+    NAME: ClassVar[str] = "diagnosis"
+    EMPTY: ClassVar[str] = "No run selected."
+
+    def build(self, view: RunView) -> Rows:
+        """Return the diagnosis as rows."""
+        return ListRows(lambda width: diagnosis_rows(view, width))
+
+    def first(self, rows: Rows) -> int:
+        """Start at the first row that can be followed, so that Enter does something at once."""
+        return 0

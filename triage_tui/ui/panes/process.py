@@ -1,0 +1,140 @@
+"""The process pane: descriptors, mappings, what the guest printed, rule hits and what could not be had."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from triage_tui.runs.evidence import Link
+from triage_tui.text import safe_line
+from triage_tui.ui.loading import RunView
+from triage_tui.ui.panes.base import Pane
+from triage_tui.ui.rows import ListRows, Row, Rows, clip, field, fit, heading, join, wrapped
+
+_PERMS = {"x": "accent", "w": "warn"}
+
+
+def _target(view: RunView, width: int) -> list[Row]:
+    snapshot = view.snapshot
+    target, engine = snapshot.target, snapshot.engine
+    rows = [heading("Target", width)]
+    rows += field("program", safe_line(target.program, 400), width, "strong")
+    rows += field("command", safe_line(" ".join(target.argv), 1000), width)
+    rows += field("arch", safe_line(target.arch, 40), width)
+    if target.rootfs:
+        rows += field("root", safe_line(target.rootfs, 400), width, "muted")
+    emulator = f"{engine.emulator} {engine.emulator_version}".strip()
+    if emulator:
+        rows += field("engine", safe_line(f"{engine.name} {engine.version}, {emulator}", 200), width, "muted")
+    rows += field(
+        "contained",
+        safe_line(", ".join(engine.contained), 400) or "no",
+        width,
+        "good" if engine.contained else "bad",
+    )
+    if snapshot.recorded:
+        rows += field("recorded", safe_line(snapshot.recorded, 300), width, "info")
+    return rows
+
+
+def _output(view: RunView, width: int) -> list[Row]:
+    rows: list[Row] = []
+    for name, lines in view.logs.items():
+        title = (
+            "Guest output" if f"logs/{name}" == view.snapshot.guest_output else f"Log {safe_line(name, 60)}"
+        )
+        rows += [heading(title, width, f"{len(lines)} lines")]
+        for number, line in enumerate(lines, 1):
+            rows.append(Row(((f" {number:>5}  ", "faint"), (line, "")), target=("log", name, number)))
+    return rows
+
+
+def _descriptors(view: RunView, width: int) -> list[Row]:
+    fds = view.snapshot.fds[:1024]
+    rows = [heading("Descriptors", width, str(len(fds)))] if fds else []
+    for entry in fds:
+        parts = [
+            (f" {entry.fd:>5}  ", "number"),
+            (fit(safe_line(entry.kind, 9), 10), "muted"),
+            (clip(safe_line(entry.target, 400), max(10, width - 30)), ""),
+        ]
+        if entry.state:
+            parts.append(("  " + safe_line(entry.state, 80), "info"))
+        rows.append(Row(tuple(parts), target=("fd", entry.fd)))
+    return rows
+
+
+def _mappings(view: RunView, width: int) -> list[Row]:
+    maps = view.snapshot.maps[:4096]
+    rows = [heading("Mappings", width, str(len(maps)))] if maps else []
+    for index, entry in enumerate(maps):
+        perms = safe_line(entry.perms, 6)
+        role = next((role for sign, role in _PERMS.items() if sign in perms), "muted")
+        name = safe_line(entry.path, 400) if entry.path else ""
+        rows.append(
+            Row(
+                (
+                    (f" {entry.start:08x}-{entry.end:08x} ", "address"),
+                    (fit(perms, 5), role),
+                    (clip(name, max(10, width - 26)), "" if name else "muted"),
+                ),
+                target=("map", index),
+            )
+        )
+    return rows
+
+
+def _rules(view: RunView, width: int) -> list[Row]:
+    hits = view.snapshot.rule_hits[:256]
+    rows = [heading("Rules that were active", width)] if hits else []
+    for hit in hits:
+        limit = f" of {hit.limit}" if hit.limit else ""
+        parts = [
+            (f" {hit.hits:>5}{limit} hits  ", "number"),
+            (safe_line(hit.rule, 80), "good"),
+            ("  " + safe_line(hit.syscall, 40), "muted"),
+        ]
+        if hit.disabled:
+            parts.append(("  switched off: " + safe_line(hit.disabled, 200), "bad"))
+        rows.append(Row(tuple(parts), target=("rule", hit.rule)))
+    return rows
+
+
+def _unavailable(view: RunView, width: int) -> list[Row]:
+    missing = view.snapshot.unavailable[:64]
+    rows = [heading("Not available", width)] if missing else []
+    for entry in missing:
+        rows += wrapped(f"{safe_line(entry.what, 100)}: {safe_line(entry.why, 300)}", width, "warn", 2)
+    return rows
+
+
+def process_rows(view: RunView, width: int) -> list[Row]:
+    """Return all sections."""
+    parts = (_target, _output, _descriptors, _rules, _unavailable, _mappings)
+    return join([part(view, width) for part in parts])
+
+
+class ProcessPane(Pane):
+    """What the guest had open, mapped and printed."""
+
+    NAME: ClassVar[str] = "process"
+    KINDS: ClassVar[tuple[str, ...]] = ("fd", "map", "log", "rule")
+    EMPTY: ClassVar[str] = "Nothing was recorded."
+
+    def build(self, view: RunView) -> Rows:
+        """Return the sections as rows."""
+        return ListRows(lambda width: process_rows(view, width))
+
+    def reveal(self, link: Link) -> bool:
+        """Go to a descriptor, mapping, log line or rule."""
+        wanted: tuple[object, ...]
+        if link.kind == "log":
+            wanted = ("log", link.id, link.line or 1)
+        elif link.kind == "rule":
+            wanted = ("rule", link.id)
+        else:
+            wanted = (link.kind, int(link.id) if link.id.isdecimal() else -1)
+        index = self.rows.find(lambda row: row.target == wanted)
+        if index is None:
+            return False
+        self.mark(index)
+        return True

@@ -1,0 +1,167 @@
+"""What stands around the panes: title, tabs, facts of the run, the banner of a frozen guest, keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from textual.containers import Vertical
+
+from triage_tui.text import safe_line
+from triage_tui.ui.actions import ACTIONS, BY_ID, PANES, Action
+from triage_tui.ui.widgets.bar import Bar, Item
+from triage_tui.ui.words import decision_words, state_word
+
+if TYPE_CHECKING:
+    from triage_tui.ui.screens.main import MainScreen
+
+
+def draw(screen: MainScreen) -> None:
+    """Draw all bars of the main screen."""
+    screen.query_one("#title", Bar).set_items(*title(screen))
+    screen.query_one("#tabs", Bar).set_items(tabs(screen.active, screen.size.width))
+    screen.query_one("#facts", Bar).set_items(facts(screen))
+    banner = decision_words(screen.view) if screen.view is not None else None
+    screen.set_class(banner is not None, "-waiting")
+    if banner is not None:
+        screen.query_one("#banner", Bar).set_items([Item(" ▶ " + banner, "wait")])
+    screen.query_one("#keys", Bar).set_items(*keys(screen))
+    note = screen.runs.title_note
+    screen.query_one("#runs-tile", Vertical).border_title = f" 0 Runs {note} ".replace("[", "\\[")
+
+
+def title(screen: MainScreen) -> tuple[list[Item], list[Item]]:
+    """Return the title bar: product, workspace, what waits."""
+    left = [Item(" triage-tui ", "title"), Item(f" {safe_line(str(screen.app.workspace), 60)}", "muted")]
+    right: list[Item] = []
+    if screen.app.read_only:
+        right.append(Item("read-only  ", "warn"))
+    if waiting := screen.runs.waiting:
+        guests = "1 guest waits for you" if waiting == 1 else f"{waiting} guests wait for you"
+        right.append(Item(f"▶ {guests} ", "wait", "screen.show_pane('runs')"))
+    return left, right
+
+
+def tabs(active: str, width: int) -> list[Item]:
+    """Return the tabs of the narrow layout, with short names where the long ones do not fit."""
+    names = [
+        ("runs", "0", "Runs", "Runs"),
+        *((n, str(i), long, short) for i, (n, long, short) in enumerate(PANES, 1)),
+    ]
+    total = sum(len(key) + len(long) + 2 for _, key, long, _ in names)
+    items: list[Item] = []
+    for name, key, long, short in names:
+        label = long if total <= width else short
+        here = name == active
+        action = f"screen.show_pane('{name}')"
+        items.append(Item(f" {key} ", "key" if here else "faint", action, "cursor" if here else ""))
+        items.append(Item(label, "strong" if here else "muted", action, "cursor" if here else ""))
+        if total <= width - len(names):
+            items.append(Item(" ", "", action, "cursor" if here else ""))
+    return items
+
+
+def facts(screen: MainScreen) -> list[Item]:
+    """Return the line under the headline: state, cause, architecture, run."""
+    view = screen.view
+    if view is None:
+        return [Item(" unreadable", "bad")] if screen.failure else []
+    word, role = state_word(view.run.state, view.waiting)
+    items = [Item(f" {word}", role)]
+    best = view.diagnosis.hypotheses[0] if view.diagnosis and view.diagnosis.hypotheses else None
+    if best is not None:
+        items += [
+            Item("  ·  ", "faint"),
+            Item(safe_line(best.cause, 30), "accent"),
+            Item(f" {min(1.0, max(0.0, best.confidence)):.2f}", ""),
+        ]
+    if view.proposals:
+        count = len(view.proposals)
+        items += [
+            Item("  ·  ", "faint"),
+            Item(f"{count} proposal{'s' if count > 1 else ''}", "", "screen.show_pane('patch')"),
+        ]
+    if view.snapshot.round:
+        items += [Item("  ·  ", "faint"), Item(f"round {view.snapshot.round}")]
+    if view.run.problems:
+        items += [Item("  ·  ", "faint"), Item("read with problems", "bad")]
+    items += [
+        Item("  ·  ", "faint"),
+        Item(safe_line(view.snapshot.target.arch, 12), "muted"),
+        Item(f"  {view.run_id}", "faint"),
+    ]
+    if view.snapshot.recorded:
+        items.append(Item("  recording", "info"))
+    return items
+
+
+def available(screen: MainScreen, action: Action) -> bool:
+    """Tell whether an action makes sense now; keys and palette show only those."""
+    if action.writes and screen.app.read_only:
+        return False
+    view = screen.view
+    match action.id:
+        case "approve" | "edit" | "edit_here" | "reject":
+            return view is not None and bool(view.rules)
+        case "rollback":
+            return view is not None and view.generation is not None
+        case "resume" | "end":
+            return view is not None and view.waiting
+        case "retry":
+            return view is not None and (view.waiting or view.generation is not None)
+        case "return":
+            return bool(screen.trail)
+        case "mark":
+            return screen.active == "patch" and view is not None and len(view.proposals) > 1
+        case "failures":
+            return screen.active == "syscalls"
+        case "filter":
+            return screen.active in ("runs", "syscalls")
+        case "zoom":
+            return screen.size.width >= 120
+        case "runs":
+            return screen.active != "runs" and screen.single
+        case "edit_hint":
+            return False
+        case _:
+            return True
+
+
+def _footer_order(screen: MainScreen) -> list[Action]:
+    review = ("approve", "reject", "edit", "edit_here", "mark")
+    actions = [action for action in ACTIONS if action.footer and action.id not in ("help", "quit")]
+    actions.sort(key=lambda action: action.footer)
+    decided = screen.view is not None and screen.view.run.state in ("applied", "approved")
+    if screen.active == "patch" and not decided:
+        # While a rule is under review, what to do with it comes before what to do with the guest.
+        actions.sort(key=lambda action: action.id not in review)
+    elif screen.active not in ("patch", "runs", "diagnosis", "retry"):
+        actions.sort(key=lambda action: action.id in (*review, "rollback"))
+    return actions
+
+
+def keys(screen: MainScreen) -> tuple[list[Item], list[Item]]:
+    """Return the footer: the keys that matter here, as many as fit."""
+    left: list[Item] = [Item(" ")]
+    right = _key_items(screen, [BY_ID["help"], BY_ID["quit"]])
+    room = screen.size.width - sum(cell_len(item.text) for item in right) - 1
+    for action in _footer_order(screen):
+        if not available(screen, action):
+            continue
+        items = _key_items(screen, [action])
+        size = sum(cell_len(item.text) for item in items)
+        if size > room:
+            break
+        left += items
+        room -= size
+    return left, right
+
+
+def _key_items(screen: MainScreen, actions: list[Action]) -> list[Item]:
+    items: list[Item] = []
+    for action in actions:
+        name = action.action if action.scope != "app" else f"app.{action.action}"
+        click = name if action.scope in ("main", "app", "patch", "syscalls") else None
+        shown = safe_line(screen.app.keys_changed.get(action.id, action.shown_key), 16)
+        items += [Item(shown, "key", click), Item(f" {action.label}  ", "muted", click)]
+    return items

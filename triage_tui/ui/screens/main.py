@@ -1,0 +1,402 @@
+"""The main screen: runs at the left, the intervention at the right; tiles when wide, one pane when narrow."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container, Horizontal, Vertical
+from textual.content import Content
+from textual.css.query import NoMatches
+from textual.timer import Timer
+from textual.widgets import Static
+
+from triage_tui.errors import TriageError
+from triage_tui.runs.evidence import parse_link
+from triage_tui.runs.listing import RunSummary
+from triage_tui.text import safe_line
+from triage_tui.ui.actions import PANES, bindings
+from triage_tui.ui.loading import RunView
+from triage_tui.ui.messages import Done, RunFailed, RunLoaded, RunsChanged, RunsListed, RunsUpdated, Trouble
+from triage_tui.ui.panes.backtrace import BacktracePane
+from triage_tui.ui.panes.base import Pane
+from triage_tui.ui.panes.code import CodePane
+from triage_tui.ui.panes.diagnosis import DiagnosisPane
+from triage_tui.ui.panes.memory import MemoryPane
+from triage_tui.ui.panes.patch import PatchPane
+from triage_tui.ui.panes.process import ProcessPane
+from triage_tui.ui.panes.registers import RegistersPane
+from triage_tui.ui.panes.retry import RetryPane
+from triage_tui.ui.panes.runs import RunsPane
+from triage_tui.ui.panes.syscalls import SyscallsPane
+from triage_tui.ui.screens import chrome
+from triage_tui.ui.screens.review import ReviewScreen
+from triage_tui.ui.widgets.bar import Bar
+from triage_tui.ui.widgets.line_view import LineView
+from triage_tui.ui.widgets.tile import Tile
+from triage_tui.ui.words import headline
+
+WIDE = 120
+"""Columns from which the panes are tiled."""
+
+SMALLEST = (60, 14)
+"""Columns and rows below which only one sentence is shown."""
+
+_LOAD_AFTER_S = 0.08
+
+
+class Spot(NamedTuple):
+    """A place to return to: run, pane, row."""
+
+    run_id: str
+    pane: str
+    row: int
+
+
+class MainScreen(ReviewScreen):
+    """Everything about runs on one screen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("main")
+    AUTO_FOCUS = "#pane-runs"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.view: RunView | None = None
+        self.active = "runs"
+        self.wanted: str | None = None
+        self.failure: str | None = None
+        self.trail: list[Spot] = []
+        self._summaries: dict[str, RunSummary] = {}
+        self._zoomed = False
+        self._timer: Timer | None = None
+        self._reveal: str | None = None
+
+    def compose(self) -> ComposeResult:
+        """Lay out title, headline, runs, tiles and keys."""
+        yield Bar(id="title")
+        yield Bar(id="tabs")
+        with Container(id="body"):
+            with Vertical(id="runs-tile", classes="tile") as tile:
+                tile.border_title = "Runs"
+                yield RunsPane()
+            with Vertical(id="run"):
+                with Vertical(id="head"):
+                    yield Static(id="headline")
+                    yield Bar(id="facts")
+                    yield Bar(id="banner")
+                with Horizontal(id="tiles"):
+                    with Vertical(id="left"):
+                        yield Tile(DiagnosisPane(), PatchPane(), RetryPane(), id="tile-story")
+                        yield Tile(SyscallsPane(), ProcessPane(), id="tile-calls")
+                    with Vertical(id="right"):
+                        yield Tile(BacktracePane(), RegistersPane(), id="tile-stack")
+                        yield Tile(CodePane(), MemoryPane(), id="tile-code")
+        yield Static(id="too-small")
+        yield Container(id="filter-line")
+        yield Bar(id="keys")
+
+    def on_mount(self) -> None:
+        """Draw what needs no run."""
+        self.lay_out()
+
+    # --- layout ----------------------------------------------------------------------------------------
+
+    @property
+    def runs(self) -> RunsPane:
+        """The runs list."""
+        return self.query_one(RunsPane)
+
+    def pane(self, name: str) -> Pane:
+        """Return a pane by name."""
+        return self.query_one(f"#pane-{name}", Pane)
+
+    @property
+    def single(self) -> bool:
+        """Whether one pane has the screen for itself."""
+        return self._zoomed or self.size.width < WIDE
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Choose tiles or tabs for the new size."""
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        """Apply size, zoom and active pane to the layout."""
+        width, height = self.size
+        if not width:
+            return
+        tiny = width < SMALLEST[0] or height < SMALLEST[1]
+        self.set_class(tiny, "-tiny")
+        self.set_class(self.single, "-single")
+        self.set_class(self.active == "runs", "-on-runs")
+        if tiny:
+            least = f"{SMALLEST[0]}x{SMALLEST[1]}"
+            text = f"Please make this terminal larger: {least} at least, now {width}x{height}."
+            self.query_one("#too-small", Static).update(Content(text))
+        for tile in self.query(Tile):
+            tile.set_class(self.active in [pane.NAME for pane in tile.panes], "-active")
+        self.refresh_bars()
+
+    def refresh_bars(self) -> None:
+        """Draw title, tabs, facts, banner and keys again."""
+        try:
+            chrome.draw(self)
+        except NoMatches:
+            return  # The screen is being taken down.
+
+    def show_pane(self, name: str) -> None:
+        """Go to a pane, or to the runs list."""
+        pane = self.pane(name)
+        self.active = name
+        for tile in self.query(Tile):
+            if pane in tile.panes:
+                tile.activate(pane)
+        self.lay_out()
+        pane.focus()
+
+    @on(events.DescendantFocus)
+    def follow_focus(self, event: events.DescendantFocus) -> None:
+        """The focused pane is the active one, however it got the focus."""
+        if isinstance(event.widget, Pane) and self.active != event.widget.NAME:
+            self.active = event.widget.NAME
+            self.lay_out()
+        else:
+            self.refresh_bars()
+
+    def action_show_pane(self, name: str) -> None:
+        """Go to a pane."""
+        self.show_pane(name)
+
+    def action_next_pane(self, step: int) -> None:
+        """Go through the panes that can be seen."""
+        if self.single:
+            names = ["runs", *(name for name, _, _ in PANES)]
+        else:
+            names = ["runs", *(tile.active.NAME for tile in self.query(Tile))]
+        place = names.index(self.active) if self.active in names else 0
+        self.show_pane(names[(place + step) % len(names)])
+
+    def action_zoom(self) -> None:
+        """Give the screen to the active pane, or take it back."""
+        self._zoomed = not self._zoomed
+        self.lay_out()
+        self.pane(self.active).focus()
+
+    def action_leave(self) -> None:
+        """Leave zoom, filter, or the pane for the runs list."""
+        if self._zoomed and self.size.width >= WIDE:
+            self.action_zoom()
+        elif self.active == "syscalls" and (pane := self.query_one(SyscallsPane)).filter_text:
+            pane.set_filter("")
+        elif self.active == "runs" and self.runs.filter_text:
+            self.runs.set_filter("")
+        else:
+            self.show_pane("runs")
+        self.refresh_bars()
+
+    # --- runs ------------------------------------------------------------------------------------------
+
+    @on(RunsListed)
+    def runs_listed(self, event: RunsListed) -> None:
+        """Show the runs; the first one opens by itself."""
+        self._summaries = {run.run_id: run for run in event.runs}
+        self._show_runs()
+
+    @on(RunsUpdated)
+    def runs_updated(self, event: RunsUpdated) -> None:
+        """Take changed runs into the list; read the open one again."""
+        for run_id, summary in event.runs.items():
+            if summary is None:
+                self._summaries.pop(run_id, None)
+            else:
+                if summary.waiting and not (run_id in self._summaries and self._summaries[run_id].waiting):
+                    self.app.bell()
+                self._summaries[run_id] = summary
+        self._show_runs()
+        if self.wanted in event.runs:
+            self.load(self.wanted)
+
+    @on(RunsChanged)
+    def runs_changed(self, event: RunsChanged) -> None:
+        """Summarize what changed, in a thread."""
+        self.app.update_runs(event.run_ids)
+
+    def _show_runs(self) -> None:
+        fresh = not self.runs.selected
+        self.runs.set_runs(list(self._summaries.values()))
+        selected = self.runs.selected
+        if selected is not None and (fresh or self.wanted is None):
+            self.load(selected.run_id)
+        self.refresh_bars()
+
+    @property
+    def waiting_runs(self) -> set[str]:
+        """Ids of runs whose guest waits."""
+        return {run.run_id for run in self._summaries.values() if run.waiting}
+
+    def load(self, run_id: str | None) -> None:
+        """Read a run in a thread and show it when it is there."""
+        if run_id is not None:
+            self.wanted = run_id
+            self.app.load_run(run_id)
+
+    @on(LineView.Moved, "#pane-runs")
+    def run_selected(self) -> None:
+        """Open the run under the cursor once the cursor rests."""
+        selected = self.runs.selected
+        if selected is None or selected.run_id == self.wanted:
+            return
+        self.wanted = selected.run_id
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(_LOAD_AFTER_S, lambda: self.load(self.wanted))
+
+    @on(LineView.Opened, "#pane-runs")
+    def run_opened(self) -> None:
+        """Go into the run."""
+        selected = self.runs.selected
+        if selected is not None:
+            if selected.run_id != self.wanted or self.view is None:
+                self.load(selected.run_id)
+            self.show_pane("diagnosis")
+
+    @on(RunLoaded)
+    def run_loaded(self, event: RunLoaded) -> None:
+        """Show a run that was read, unless the person went on to another."""
+        if event.view.run_id == self.wanted:
+            self.failure = None
+            self._show(event.view)
+
+    @on(RunFailed)
+    def run_failed(self, event: RunFailed) -> None:
+        """Say why a run cannot be shown."""
+        if event.run_id == self.wanted:
+            self.failure = event.sentence
+            self._show(None)
+
+    def _show(self, view: RunView | None) -> None:
+        self.view = view
+        for tile in self.query(Tile):
+            for pane in tile.panes:
+                pane.show(view)
+            tile.update_title()
+        text = headline(view) if view is not None else safe_line(self.failure or "", 600)
+        self.query_one("#headline", Static).update(Content(text))
+        self.refresh_bars()
+        if view is not None and self._reveal is not None:
+            link, self._reveal = self._reveal, None
+            self.follow(link, remember=False)
+
+    def action_step_run(self, step: int) -> None:
+        """Go to the next older (1) or newer (-1) run, staying in the pane."""
+        self.runs.move_to(self.runs.cursor + step)
+
+    @on(Done)
+    def action_done(self, event: Done) -> None:
+        """Say what an action did, and show what it led to."""
+        self.say(event.sentence, "error" if event.failed else "information")
+        if event.run_id:
+            self.app.update_runs({event.run_id})
+        if event.pane is not None:
+            self.show_pane(event.pane)
+
+    @on(Trouble)
+    def trouble(self, event: Trouble) -> None:
+        """Say what does not work in the background."""
+        self.say(event.sentence, "warning")
+
+    # --- links -----------------------------------------------------------------------------------------
+
+    @on(BacktracePane.FrameSelected)
+    def frame_selected(self, event: BacktracePane.FrameSelected) -> None:
+        """The code follows the backtrace."""
+        self.query_one(CodePane).select_frame(event.frame)
+        self._tile_titles()
+
+    def _tile_titles(self) -> None:
+        for tile in self.query(Tile):
+            tile.update_title()
+
+    @on(LineView.Opened)
+    def row_opened(self, event: LineView.Opened) -> None:
+        """Follow the link of a row; in the backtrace go to the code; in the retry pane to the new run."""
+        if event.link is not None:
+            self.follow(event.link)
+            return
+        row = event.view.current
+        if isinstance(event.view, BacktracePane) and row is not None:
+            self._remember()
+            self.query_one(CodePane).select_frame(row.target)
+            self.show_pane("code")
+        elif isinstance(event.view, RetryPane) and row is not None and isinstance(row.target, tuple):
+            self._remember()
+            self.runs.select(row.target[1])
+
+    def _remember(self) -> None:
+        if self.view is not None:
+            self.trail.append(Spot(self.view.run_id, self.active, self.pane(self.active).cursor))
+
+    def follow(self, text: str, *, remember: bool = True) -> None:
+        """Open the pane that a link points into, move there and highlight it."""
+        try:
+            link = parse_link(text)
+        except TriageError as error:
+            self.say(str(error), "warning")
+            return
+        pane = next(
+            (pane for tile in self.query(Tile) for pane in tile.panes if link.kind in pane.KINDS), None
+        )
+        if pane is None:
+            return
+        if remember:
+            self._remember()
+        self.show_pane(pane.NAME)
+        # A pane that was hidden has no size yet: rows are laid out for its width after the next layout.
+        self.call_after_refresh(self._point, pane, text)
+
+    def _point(self, pane: Pane, text: str) -> None:
+        link = parse_link(text)
+        if not pane.reveal(link):
+            self.say(f"This evidence is not in the run: {link.kind} {safe_line(link.id, 60)}.", "warning")
+        self._tile_titles()
+        self.refresh_bars()
+
+    def action_go_back(self) -> None:
+        """Return to where the last link was followed."""
+        if not self.trail:
+            self.say("There is nothing to go back to.")
+            return
+        spot = self.trail.pop()
+        if self.view is None or spot.run_id != self.view.run_id:
+            self.runs.select(spot.run_id)
+        self.show_pane(spot.pane)
+        self.call_after_refresh(self.pane(spot.pane).move_to, spot.row, centre=True)
+
+    # --- filter ----------------------------------------------------------------------------------------
+
+    def action_failures(self) -> None:
+        """Show only the calls that explain something, or all."""
+        self.query_one(SyscallsPane).toggle_failures()
+        self._tile_titles()
+
+    def action_filter(self) -> None:
+        """Filter the syscalls when they are active, else the runs."""
+        from triage_tui.ui.widgets.filter_line import FilterLine
+
+        if self.active != "syscalls":
+            self.show_pane("runs")
+        pane = self.runs if self.active == "runs" else self.query_one(SyscallsPane)
+        holder = self.query_one("#filter-line", Container)
+        if not holder.children:
+            holder.mount(FilterLine(pane))
+        self.add_class("-filtering")
+        self._tile_titles()
+
+    def end_filter(self, pane: RunsPane | SyscallsPane) -> None:
+        """Take the filter line away and return to its list."""
+        self.remove_class("-filtering")
+        self.query_one("#filter-line", Container).remove_children()
+        pane.focus()
+        self._tile_titles()
+        self.refresh_bars()

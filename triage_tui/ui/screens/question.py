@@ -1,0 +1,79 @@
+"""Small questions: choose one of a few answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from triage_tui.text import safe_line
+from triage_tui.ui.rows import ListRows, Row
+from triage_tui.ui.widgets.line_view import LineView
+
+
+class Question(ModalScreen[str | None]):
+    """Ask; dismissed with the chosen answer, or None when the person leaves."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "cancel", "leave", show=False)]
+
+    def __init__(self, question: str, answers: Sequence[tuple[str, str]]) -> None:
+        """`answers` are (value, text) pairs; the first is under the cursor."""
+        super().__init__()
+        self._question = safe_line(question, 300)
+        self._answers = list(answers)
+
+    def compose(self) -> ComposeResult:
+        """Show the question above its answers."""
+        with Vertical(id="question"):
+            yield Static(Content(self._question), id="question-text")
+            yield LineView(id="question-answers")
+            yield Static(Content("⏎ choose   esc leave"), id="question-keys")
+
+    def on_mount(self) -> None:
+        """List the answers."""
+        view = self.query_one(LineView)
+        rows = [
+            Row(((f" {n} ", "key"), (safe_line(text, 120), "")), value)
+            for n, (value, text) in enumerate(self._answers, 1)
+        ]
+        view.styles.height = len(rows)
+        view.set_rows(ListRows(lambda width: rows))
+        view.focus()
+
+    def on_line_view_opened(self, event: LineView.Opened) -> None:
+        """Take the answer."""
+        self.dismiss(self._answers[event.index][0])
+
+    def key_1(self) -> None:
+        """Take the first answer."""
+        self._take(0)
+
+    def key_2(self) -> None:
+        """Take the second answer."""
+        self._take(1)
+
+    def key_3(self) -> None:
+        """Take the third answer."""
+        self._take(2)
+
+    def key_4(self) -> None:
+        """Take the fourth answer."""
+        self._take(3)
+
+    def key_5(self) -> None:
+        """Take the fifth answer."""
+        self._take(4)
+
+    def _take(self, index: int) -> None:
+        if index < len(self._answers):
+            self.dismiss(self._answers[index][0])
+
+    def action_cancel(self) -> None:
+        """Leave without an answer."""
+        self.dismiss(None)

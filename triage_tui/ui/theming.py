@@ -1,0 +1,126 @@
+"""Themes in YAML: the ones that ship with the product and the user's own.
+
+A theme file holds `name`, `dark`, `colors` (the fields of a Textual theme) and `roles` (role name to colour,
+see `triage_tui.ui.roles`). A file that cannot be used is named in one sentence and passed over.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from textual.color import Color, ColorParseError
+from textual.theme import Theme
+
+from triage_tui.errors import TriageError
+from triage_tui.resources import shipped
+from triage_tui.runs.files import read_bounded
+from triage_tui.text import safe_line
+
+DEFAULT_THEME = "triage-dark"
+MAX_THEME_BYTES = 64 << 10
+_COLOURS = {
+    "primary",
+    "secondary",
+    "warning",
+    "error",
+    "success",
+    "accent",
+    "foreground",
+    "background",
+    "surface",
+    "panel",
+    "boost",
+}
+"""Fields of a Textual theme that `colors` may set."""
+
+
+def config_dir() -> Path:
+    """Return the user's configuration directory of this product."""
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return Path(base) / "triage-tui"
+
+
+def read_theme(path: Path) -> Theme:
+    """Read one theme file.
+
+    Raises:
+        TriageError: not YAML, no name, no primary colour, or a value that is no colour.
+    """
+    import yaml
+
+    name = safe_line(str(path), 200)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        data: Any = yaml.load(read_bounded(path, MAX_THEME_BYTES, whole=True), Loader=loader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        raise TriageError(f"theme {name} is not valid YAML, so it was passed over") from None
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+        raise TriageError(f"theme {name} has no name, so it was passed over")
+    colours = _checked(data.get("colors"), name)
+    if "primary" not in colours or not colours.keys() <= _COLOURS:
+        extra = ", ".join(sorted(colours.keys() - _COLOURS)) or "primary is missing"
+        raise TriageError(
+            f"theme {name} needs colors with a primary and no unknown field ({safe_line(extra, 80)})"
+        )
+    roles = {f"role-{role}": value for role, value in _checked(data.get("roles"), name).items()}
+    return Theme(
+        name=safe_line(data["name"], 40),
+        dark=bool(data.get("dark", True)),
+        variables={**roles, **_checked(data.get("variables"), name)},
+        **colours,  # type: ignore[arg-type]
+    )
+
+
+def _checked(value: Any, name: str) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise TriageError(f"theme {name} holds something else than colours, so it was passed over")
+    for key, text in value.items():
+        try:
+            Color.parse(str(text))
+        except ColorParseError:
+            raise TriageError(
+                f"theme {name}: {safe_line(str(key), 40)} is no colour, so it was passed over"
+            ) from None
+    return {str(key): str(text) for key, text in value.items()}
+
+
+def load_themes() -> tuple[list[Theme], list[str]]:
+    """Return the shipped themes and the user's, which may replace shipped ones, and the problems met."""
+    themes: dict[str, Theme] = {}
+    problems: list[str] = []
+    for directory in (shipped("themes"), config_dir() / "themes"):
+        try:
+            paths = sorted(directory.glob("*.yaml"))
+        except OSError:
+            continue
+        for path in paths:
+            try:
+                theme = read_theme(path)
+                themes[theme.name] = theme
+            except TriageError as error:
+                problems.append(str(error))
+    return list(themes.values()), problems
+
+
+def load_keymap() -> tuple[dict[str, str], list[str]]:
+    """Return the user's key map (`keys.yaml`: action id to keys) and the problems met."""
+    from triage_tui.ui.actions import BY_ID
+
+    path = config_dir() / "keys.yaml"
+    if not path.exists():
+        return {}, []
+    import yaml
+
+    try:
+        data: Any = yaml.safe_load(read_bounded(path, MAX_THEME_BYTES, whole=True))
+    except (TriageError, yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        return {}, [f"{safe_line(str(path))} is not valid YAML, so the keys are the usual ones"]
+    if not isinstance(data, dict):
+        return {}, [f"{safe_line(str(path))} must map action names to keys"]
+    unknown = [safe_line(str(name), 40) for name in data if name not in BY_ID]
+    problems = [f"{safe_line(str(path))} names unknown actions: {', '.join(unknown)}"] if unknown else []
+    return {str(name): str(keys) for name, keys in data.items() if name in BY_ID}, problems

@@ -1,0 +1,1 @@
+"""The few drawing widgets that everything else is made of."""

@@ -1,0 +1,292 @@
+"""One list widget for everything that is made of lines: runs, syscalls, hex, code, logs, diffs.
+
+It draws only the rows that are visible (Textual's Line API), so it opens and moves equally fast with ten rows
+and with a million.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from triage_tui.text import safe_line
+from triage_tui.ui.actions import bindings
+from triage_tui.ui.roles import Roles
+from triage_tui.ui.rows import Row, Rows
+
+
+class LineView(ScrollView, can_focus=True):
+    """A cursor over `Rows`: arrows, vim keys and mouse move it, Enter or a click on it opens the row."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("list")
+    ALLOW_SELECT = False
+
+    cursor: reactive[int] = reactive(0, repaint=False)
+
+    @dataclass
+    class Moved(Message):
+        """The cursor came to another row."""
+
+        view: LineView
+        index: int
+
+        @property
+        def control(self) -> LineView:
+            """The view it happened in."""
+            return self.view
+
+    @dataclass
+    class Opened(Message):
+        """A row was opened with Enter or by a second click."""
+
+        view: LineView
+        index: int
+        link: str | None = None
+
+        @property
+        def control(self) -> LineView:
+            """The view it happened in."""
+            return self.view
+
+    def __init__(self, *, id: str | None = None, empty: str = "", classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._rows = Rows()
+        self._empty = empty
+        self._marks: dict[int, tuple[int, int] | None] = {}
+        self._roles: Roles | None = None
+        self._link = 0
+        self.style_row: Callable[[int], str] | None = None
+
+    # --- content ---------------------------------------------------------------------------------------
+
+    @property
+    def rows(self) -> Rows:
+        """What is shown."""
+        return self._rows
+
+    @property
+    def current(self) -> Row | None:
+        """The row under the cursor, or None when there are no rows."""
+        return self._rows.row(self.cursor) if 0 <= self.cursor < len(self._rows) else None
+
+    def set_rows(self, rows: Rows, *, cursor: int | None = None, empty: str | None = None) -> None:
+        """Show other rows; the cursor stays at its index unless `cursor` says otherwise."""
+        self._rows = rows
+        self._marks = {}
+        if empty is not None:
+            self._empty = empty
+        self._measure()
+        count = len(rows)
+        wanted = self.cursor if cursor is None else cursor
+        self.set_reactive(LineView.cursor, max(0, min(wanted, count - 1)))
+        self._link = 0
+        if cursor is not None:
+            self.scroll_to(x=0, animate=False)
+        self._show_cursor()
+        self.refresh()
+
+    def mark(self, index: int, span: tuple[int, int] | None = None, rows: int = 1) -> None:
+        """Go to row `index` and highlight it (or only its cells `span`) until the next cursor move."""
+        self.move_to(index, centre=True)
+        self._marks = dict.fromkeys(range(index, index + rows), span)
+        self.refresh()
+
+    def mark_spans(self, spans: dict[int, tuple[int, int] | None]) -> None:
+        """Highlight several rows or parts of them and go to the first."""
+        if spans:
+            self.move_to(min(spans), centre=True)
+            self._marks = dict(spans)
+            self.refresh()
+
+    @property
+    def marked(self) -> list[int]:
+        """Indices of the highlighted rows."""
+        return sorted(self._marks)
+
+    def move_to(self, index: int, *, centre: bool = False) -> None:
+        """Put the cursor on row `index` and make it visible."""
+        self._marks = {}
+        self._link = 0
+        before = self.cursor
+        self.cursor = max(0, min(index, len(self._rows) - 1))
+        self._show_cursor(centre)
+        self.refresh()
+        if before == self.cursor and index != before:
+            return
+
+    def _measure(self) -> None:
+        width = self.scrollable_content_region.width or self.size.width
+        if width <= 0:
+            return
+        self._rows.layout(width)
+        self.virtual_size = Size(max(self._rows.wide, 0) or width, len(self._rows))
+
+    def _show_cursor(self, centre: bool = False) -> None:
+        height = self.scrollable_content_region.height
+        if height <= 0:
+            return
+        top = self.scroll_offset.y
+        if centre and not top <= self.cursor < top + height:
+            self.scroll_to(y=max(0, self.cursor - height // 2), animate=False, immediate=True)
+        elif self.cursor < top:
+            self.scroll_to(y=self.cursor, animate=False, immediate=True)
+        elif self.cursor >= top + height:
+            self.scroll_to(y=self.cursor - height + 1, animate=False, immediate=True)
+
+    # --- drawing ---------------------------------------------------------------------------------------
+
+    @property
+    def roles(self) -> Roles:
+        """The colours of the active theme."""
+        if self._roles is None:
+            self._roles = Roles(self.app.theme_variables)
+        return self._roles
+
+    def notify_style_update(self) -> None:
+        """Forget the colours of the previous theme."""
+        super().notify_style_update()
+        self._roles = None
+
+    def render_line(self, y: int) -> Strip:
+        """Draw the row that is visible at line `y` of the widget."""
+        scroll_x, scroll_y = self.scroll_offset
+        width = self.size.width
+        base = self.rich_style
+        index = scroll_y + y
+        count = len(self._rows)
+        if index >= count:
+            if count == 0 and y == 0 and self._empty:
+                style = base + self.roles.style("muted")
+                return Strip([Segment(" " + self._empty, style)]).adjust_cell_length(width, base)
+            return Strip.blank(width, base)
+        return self._strip(index, base).crop_extend(scroll_x, scroll_x + width, self._background(index, base))
+
+    def _background(self, index: int, base: Style) -> Style:
+        row = self._rows.row(index)
+        fill = self.style_row(index) if self.style_row else row.fill
+        if self._marks.get(index, ...) is None:
+            fill = "mark"
+        elif index == self.cursor:
+            fill = "cursor" if self.has_focus else "cursor-idle"
+        style = self.roles.fill(fill)
+        return base + style if style else base
+
+    def _strip(self, index: int, base: Style) -> Strip:
+        row = self._rows.row(index)
+        background = self._background(index, base)
+        segments = []
+        for text, role in row.parts:
+            # Second door behind the first: whatever a builder let through is made safe here.
+            shown = text if text.isascii() and text.isprintable() else safe_line(text)
+            segments.append(Segment(shown, background + self.roles.style(role)))
+        strip = Strip(segments)
+        span = self._marks.get(index)
+        if span:
+            strip = self._with_fill(strip, span, "mark")
+        if row.links and index == self.cursor and self.has_focus and len(row.links) > 1:
+            first, last, _ = row.links[self._link % len(row.links)]
+            strip = self._with_fill(strip, (first, last), "mark")
+        return strip
+
+    def _with_fill(self, strip: Strip, span: tuple[int, int], fill: str) -> Strip:
+        start, end = max(0, span[0]), min(span[1], strip.cell_length)
+        if start >= end:
+            return strip
+        left, middle, right = strip.crop(0, start), strip.crop(start, end), strip.crop(end)
+        style = self.roles.fill(fill)
+        return Strip.join(
+            [left, middle.apply_style(Style()) if style is None else _tint(middle, style), right]
+        )
+
+    # --- moving ----------------------------------------------------------------------------------------
+
+    def watch_cursor(self, before: int, after: int) -> None:
+        """Redraw both rows and tell the pane."""
+        if before == after:
+            return
+        top = self.scroll_offset.y
+        for index in (before, after):
+            self.refresh(Region(0, index - top, self.size.width, 1))
+        self.post_message(self.Moved(self, after))
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Lay the rows out for the new width."""
+        self._measure()
+        self.set_reactive(LineView.cursor, max(0, min(self.cursor, len(self._rows) - 1)))
+        self._show_cursor()
+
+    def on_focus(self) -> None:
+        """Show the cursor as active."""
+        self.refresh()
+
+    def on_blur(self) -> None:
+        """Show the cursor as idle."""
+        self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        """Move to the clicked row; a click on a link or a double click opens it."""
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        index = offset.y + self.scroll_offset.y
+        if not 0 <= index < len(self._rows):
+            return
+        cell = offset.x + self.scroll_offset.x
+        link = next((text for a, b, text in self._rows.row(index).links if a <= cell < b), None)
+        self.move_to(index)
+        if link or event.chain > 1:
+            self.post_message(self.Opened(self, index, link))
+
+    def action_cursor(self, step: int) -> None:
+        """Move the cursor by `step` rows."""
+        self.move_to(self.cursor + step)
+
+    def action_page(self, step: int) -> None:
+        """Move the cursor by pages."""
+        self.move_to(self.cursor + step * max(1, self.scrollable_content_region.height - 1))
+
+    def action_edge(self, last: int) -> None:
+        """Go to the first (0) or last (1) row."""
+        self.move_to(len(self._rows) - 1 if last else 0)
+
+    def action_sideways(self, step: int) -> None:
+        """Choose another link of the row, or scroll sideways where rows are wider than the view."""
+        row = self.current
+        if row and len(row.links) > 1:
+            self._link = (self._link + step) % len(row.links)
+            self.refresh()
+        elif self._rows.wide:
+            self.scroll_to(x=self.scroll_offset.x + step * 8, animate=False)
+
+    def action_open(self) -> None:
+        """Open the row under the cursor."""
+        row = self.current
+        if row is not None:
+            link = row.links[self._link % len(row.links)][2] if row.links else None
+            self.post_message(self.Opened(self, self.cursor, link))
+
+    def action_copy_row(self) -> None:
+        """Copy the text of the row, exactly as it is shown."""
+        row = self.current
+        if row is not None:
+            self.app.copy_to_clipboard(safe_line(row.text.strip()))
+            self.app.notify("Row copied.", timeout=2)
+
+
+def _tint(strip: Strip, fill: Style) -> Strip:
+    return Strip(
+        [Segment(s.text, (s.style or Style()) + fill) for s in strip],
+        cell_len("".join(s.text for s in strip)),
+    )

@@ -1,0 +1,66 @@
+"""A tile: a frame around one or more panes, of which one shows; its title names them with their keys."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+
+from triage_tui.text import safe_line
+from triage_tui.ui.actions import BY_ID
+from triage_tui.ui.panes.base import Pane
+from triage_tui.ui.rows import clip
+
+
+class Tile(Vertical):
+    """Panes that share one place on the screen."""
+
+    def __init__(self, *panes: Pane, id: str) -> None:
+        super().__init__(id=id, classes="tile")
+        self.panes = panes
+        self.active = panes[0]
+
+    def compose(self) -> ComposeResult:
+        """Put the panes one over the other; the first shows."""
+        for pane in self.panes:
+            pane.display = pane is self.active
+            yield pane
+
+    def on_mount(self) -> None:
+        """Draw the title."""
+        self.update_title()
+
+    def activate(self, pane: Pane) -> None:
+        """Show one of the panes."""
+        self.active = pane
+        for other in self.panes:
+            other.display = other is pane
+        self.update_title()
+
+    def _labels(self) -> list[tuple[str, Pane]]:
+        return [
+            (f" {BY_ID[f'pane_{pane.NAME}'].shown_key} {BY_ID[f'pane_{pane.NAME}'].label} ", pane)
+            for pane in self.panes
+        ]
+
+    def update_title(self) -> None:
+        """Draw the names of the panes, the visible one bright, and its note."""
+        parts: list[Content] = []
+        for label, pane in self._labels():
+            parts.append(Content.styled(label, "bold" if pane is self.active else "dim"))
+        title = Content("─").join(parts)
+        note = clip(safe_line(getattr(self.active, "title_note", "")), 40)
+        self.border_title = title + Content.styled(f"· {note} ", "italic") if note else title
+
+    async def on_click(self, event: events.Click) -> None:
+        """A click on a name in the title shows that pane."""
+        if event.widget is not self or event.y != 0:
+            return
+        cell = 2
+        for label, pane in self._labels():
+            if cell <= event.x < cell + cell_len(label):
+                await self.run_action(f"screen.show_pane('{pane.NAME}')")
+                return
+            cell += cell_len(label) + 1

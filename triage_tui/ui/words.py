@@ -1,0 +1,95 @@
+"""Sentences and words about a run: state, header, what a person can do next. All of it safe to show."""
+
+from __future__ import annotations
+
+from triage_tui.runs.model import Snapshot, Syscall
+from triage_tui.text import safe_line
+from triage_tui.ui.loading import RunView
+
+STATES: dict[str, tuple[str, str]] = {
+    "captured": ("captured", "info"),
+    "diagnosed": ("diagnosed", "info"),
+    "proposed": ("to review", "accent"),
+    "approved": ("approved", "good"),
+    "rejected": ("rejected", "muted"),
+    "applied": ("rule active", "good"),
+    "resumed": ("resumed", "info"),
+    "retrying": ("retrying", "warn"),
+    "progressed": ("progressed", "good"),
+    "sideways": ("sideways", "warn"),
+    "regressed": ("regressed", "bad"),
+    "resolved": ("resolved", "good"),
+    "inconclusive": ("inconclusive", "warn"),
+    "rolled_back": ("rolled back", "muted"),
+    "ended": ("ended", "muted"),
+    "needs_person": ("needs you", "wait"),
+}
+"""State to the word and the colour role that show it."""
+
+WAITING = ("waits for you", "wait")
+BROKEN = ("unreadable", "bad")
+
+
+def state_word(state: str, waiting: bool = False) -> tuple[str, str]:
+    """Return (word, role) of a run's state."""
+    return WAITING if waiting else STATES.get(state, (safe_line(state), "muted"))
+
+
+def happened(snapshot: Snapshot) -> str:
+    """Return what stopped the guest, in words: "is about to exit(1)"."""
+    trigger, loop = snapshot.trigger, snapshot.loop
+    match snapshot.reason:
+        case "exit":
+            code = "" if trigger.exit_code is None else str(trigger.exit_code)
+            return f"is about to exit({code})"
+        case "signal":
+            return f"is about to be killed by {safe_line(trigger.signal or 'a signal', 20)}"
+        case "loop" | "sleep_loop" if loop is not None:
+            how = "sleeps in a loop" if loop.sleeps or snapshot.reason == "sleep_loop" else "repeats itself"
+            return f"{how}: {loop.period} calls, {loop.repeats} rounds"
+        case "loop" | "sleep_loop":
+            return "repeats itself"
+        case "idle":
+            return "makes no syscalls any more"
+        case "time_limit":
+            return "was stopped at its time limit"
+        case _:
+            return f"was stopped ({safe_line(trigger.detail, 80)})" if trigger.detail else "was stopped"
+
+
+def target_words(snapshot: Snapshot) -> str:
+    """Return the command and its architecture: "udhcpc -i eth0 (mipsel)"."""
+    argv = snapshot.target.argv or [snapshot.target.program]
+    name = argv[0].rsplit("/", 1)[-1]
+    return safe_line(" ".join([name, *argv[1:]]), 120) + f" ({safe_line(snapshot.target.arch, 12)})"
+
+
+def headline(view: RunView) -> str:
+    """Return the header line: what happened, most likely why, what is proposed."""
+    diagnosis = view.diagnosis
+    if diagnosis is not None and diagnosis.headline:
+        return safe_line(diagnosis.headline, 600)
+    return f"{target_words(view.snapshot)} {happened(view.snapshot)}. No diagnosis yet."
+
+
+def call_words(call: Syscall) -> tuple[str, str, str]:
+    """Return name, arguments and result of a syscall as safe text."""
+    shown = ", ".join(call.arguments) if call.arguments else ", ".join(f"{arg:#x}" for arg in call.args)
+    if call.ret is None:
+        result = "…"
+    elif call.errno:
+        result = f"{safe_line(call.errno, 20)}"
+    else:
+        result = str(call.ret) if abs(call.ret) < 0x10000 else f"{call.ret & (1 << 64) - 1:#x}"
+    return safe_line(call.name, 40), safe_line(shown, 1000), result
+
+
+def decision_words(view: RunView) -> str | None:
+    """Return the banner of a frozen guest that waits, or None when nothing waits."""
+    if not view.waiting:
+        return None
+    if view.run.state in ("applied", "approved"):
+        return "Rule active. The guest is frozen and waits: let it go on, or start it again?"
+    if view.proposals and view.run.state in ("proposed", "diagnosed", "captured"):
+        return "The guest is frozen and waits for you: approve a rule, or let it go on as it is."
+    return "The guest is frozen and waits for you."
