@@ -24,7 +24,9 @@ def run(args: argparse.Namespace) -> int:
     workspace = Workspace.at(args.workspace)
     record = workspace.load(args.run)
     if args.what:
-        proposals = {proposal.id: proposal for proposal in (record.diagnosis.proposals if record.diagnosis else [])}
+        proposals = {
+            proposal.id: proposal for proposal in (record.diagnosis.proposals if record.diagnosis else [])
+        }
         files: list[str] = []
         for name in args.what:
             if name in proposals:
@@ -32,7 +34,9 @@ def run(args: argparse.Namespace) -> int:
             elif name in record.patch_files():
                 files.append(name)
             else:
-                raise TriageError(f"run {record.run_id} has no proposal and no rule file {safe_line(name, 80)!r}")
+                raise TriageError(
+                    f"run {record.run_id} has no proposal and no rule file {safe_line(name, 80)!r}"
+                )
     else:
         files = list(best_proposal(record).files)
     actions = LocalActions(workspace)

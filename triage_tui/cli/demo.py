@@ -34,7 +34,9 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--text", action="store_true", help="tell the story as text even in a terminal")
-    parser.add_argument("--recorded", action="store_true", help="use the recorded runs that ship with the product")
+    parser.add_argument(
+        "--recorded", action="store_true", help="use the recorded runs that ship with the product"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

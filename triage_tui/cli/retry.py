@@ -15,7 +15,9 @@ from triage_tui.retry.workspace import Workspace
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_story_arguments(parser)
-    parser.add_argument("--hold", action="store_true", help="keep the guest frozen for a decision, and go on from there")
+    parser.add_argument(
+        "--hold", action="store_true", help="keep the guest frozen for a decision, and go on from there"
+    )
     parser.add_argument("run", help="run id, a unique ending of it, or `last`")
 
 

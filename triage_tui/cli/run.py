@@ -17,16 +17,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_story_arguments(parser)
     parser.add_argument("--rootfs", metavar="DIR", help="root file system; PROGRAM is then a path inside it")
-    parser.add_argument("--cwd", default="/", metavar="DIR", help="working directory inside the root (default /)")
     parser.add_argument(
-        "--env", action="append", default=[], metavar="NAME=VALUE", help="environment of the guest (repeatable)"
+        "--cwd", default="/", metavar="DIR", help="working directory inside the root (default /)"
     )
-    parser.add_argument("--argv0", metavar="NAME", help="what the program sees as its own name (default: PROGRAM)")
-    parser.add_argument("--stdin", default="null", metavar="WHAT", help="null (default), open, or a file of the host")
-    parser.add_argument("--idle", type=float, default=3.0, metavar="SECONDS", help="no syscall for so long is a stop")
-    parser.add_argument("--time-limit", type=float, default=60.0, metavar="SECONDS", help="longest round (default 60)")
-    parser.add_argument("--allow-root", action="store_true", help="run as root even if the guest cannot be confined")
-    parser.add_argument("--allow-uncontained", action="store_true", help="run even where name spaces are denied")
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="environment of the guest (repeatable)",
+    )
+    parser.add_argument(
+        "--argv0", metavar="NAME", help="what the program sees as its own name (default: PROGRAM)"
+    )
+    parser.add_argument(
+        "--stdin", default="null", metavar="WHAT", help="null (default), open, or a file of the host"
+    )
+    parser.add_argument(
+        "--idle", type=float, default=3.0, metavar="SECONDS", help="no syscall for so long is a stop"
+    )
+    parser.add_argument(
+        "--time-limit", type=float, default=60.0, metavar="SECONDS", help="longest round (default 60)"
+    )
+    parser.add_argument(
+        "--allow-root", action="store_true", help="run as root even if the guest cannot be confined"
+    )
+    parser.add_argument(
+        "--allow-uncontained", action="store_true", help="run even where name spaces are denied"
+    )
     parser.add_argument("program", metavar="PROGRAM", help="program to run")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="its arguments")
 

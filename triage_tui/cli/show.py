@@ -12,14 +12,26 @@ from triage_tui.runs.evidence import describe_frame, describe_register, describe
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_block, safe_line
 
-SECTIONS = ("summary", "registers", "backtrace", "syscalls", "memory", "patch", "events", "evidence", "output")
+SECTIONS = (
+    "summary",
+    "registers",
+    "backtrace",
+    "syscalls",
+    "memory",
+    "patch",
+    "events",
+    "evidence",
+    "output",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("run", help="run id, a unique ending of it, or `last`")
     parser.add_argument("--json", action="store_true", help="the whole record as one JSON object")
-    parser.add_argument("--section", choices=SECTIONS, default="summary", help="what to show (default: summary)")
+    parser.add_argument(
+        "--section", choices=SECTIONS, default="summary", help="what to show (default: summary)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -110,7 +122,13 @@ def _syscalls(record: Run) -> None:
 
 def _memory(record: Run) -> None:
     rows = [
-        [entry.id, entry.addr_hex, str(entry.blob.size if entry.blob else 0), entry.purpose, entry.string or ""]
+        [
+            entry.id,
+            entry.addr_hex,
+            str(entry.blob.size if entry.blob else 0),
+            entry.purpose,
+            entry.string or "",
+        ]
         for entry in record.snapshot.memory
     ]
     print_table(["OBJECT", "ADDRESS", "BYTES", "PURPOSE", "STRING"], rows)

@@ -20,11 +20,17 @@ def add_story_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy",
         choices=("manual", "auto"),
         default="manual",
-        help="manual: a person decides while the guest is frozen; auto: approve low-risk rules, within limits",
+        help="manual: a person decides, the guest waits frozen; auto: approve low-risk rules, within limits",
     )
-    parser.add_argument("--rounds", type=int, default=6, metavar="N", help="most rounds under --policy auto (default 6)")
     parser.add_argument(
-        "--wait", type=float, default=0.0, metavar="SECONDS", help="how long a frozen guest waits for a decision (0: for ever)"
+        "--rounds", type=int, default=6, metavar="N", help="most rounds under --policy auto (default 6)"
+    )
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long a frozen guest waits for a decision (0: for ever)",
     )
     parser.add_argument("--json", action="store_true", help="end with one JSON object instead of a table")
 
@@ -79,8 +85,8 @@ def print_story(story: Story, as_json: bool) -> None:
     sys.stderr.flush()
     print_table(["RUN", "STOPPED BY", "CAUSE", "VERDICT", "APPROVED NEXT"], rows)
     last = story.last_verdict
-    for line in (last.reasons if last else []):
+    for line in last.reasons if last else []:
         print(f"  {safe_line(line, 300)}")
-    for line in (last.masked if last else []):
+    for line in last.masked if last else []:
         print(f"  masked, not fixed: {safe_line(line, 300)}")
     say(f"ended: {story.ended}")

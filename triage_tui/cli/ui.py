@@ -28,7 +28,7 @@ def open_app(workspace: Workspace, *, read_only: bool = False) -> int:
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise TriageError(
-            "the app needs a terminal; without one use `triage-tui list`, `show`, `approve`, `retry` (see --help)"
+            "the app needs a terminal; without one use `triage-tui list`, `show`, `approve` and `retry`"
         )
     root = Path(workspace.root)
     if not root.is_dir():

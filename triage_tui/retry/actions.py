@@ -12,29 +12,21 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry.workspace import Workspace
-from triage_tui.rulebook import generations, lint, patches, rulefile
+from triage_tui.rulebook import generations, lint, patches
 from triage_tui.runs.diagnosis_model import Proposal
-from triage_tui.runs.events import append_event, holder_alive, is_waiting
+from triage_tui.runs.events import State, append_event, default_actor, holder_alive, is_waiting
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
 
 Decision = Literal["resume", "retry", "end"]
 DECISIONS: tuple[Decision, ...] = ("resume", "retry", "end")
 
-_OPEN_STATES = (
-    "captured",
-    "diagnosed",
-    "proposed",
-    "rejected",
-    "rolled_back",
-    "ended",
-    "needs_person",
-    "approved",
-)
+_OPEN_STATES = frozenset(get_args(State)) - {"retrying"}
+"""States in which the proposals of a run may be decided on: any but while a retry is under way."""
 
 
 class LocalActions:
@@ -62,28 +54,34 @@ class LocalActions:
                     f"proposal {proposal.id} needs what only a person has: {safe_line(proposal.needs_input)}"
                 )
         sources = {name: patches.read_rule(run.dir, name) for name in files}
-        additions = dict(_active_form(name, source) for name, source in sources.items())
-        digests = {name: hashlib.sha256(source).hexdigest() for name, source in sources.items()}
+        for name, source in sources.items():
+            check_rule(name, source)
+        additions = {patches.active_name(name, source): source for name, source in sources.items()}
+        digests = {name: _sha256(source) for name, source in sources.items()}
+        target_dir = self._workspace.rulebook_dir(run.snapshot.target.target_id)
+        active = generations.current(target_dir)
+        if active and all(active.files.get(name) == _sha256(source) for name, source in additions.items()):
+            raise Conflict(f"these rules are active already (generation {active.number})")
+        actor = self._actor or default_actor()
         append_event(
             run.dir,
             "approved",
             {"files": digests, "proposals": [proposal.id for proposal in proposals]},
-            self._actor,
+            actor,
             expect_state=_OPEN_STATES,
         )
-        target_dir = self._workspace.rulebook_dir(run.snapshot.target.target_id)
         generation = generations.activate(
             target_dir,
             add=additions,
-            remove=set(),
-            actor=self._actor or "",
+            actor=actor,
             reason=f"approved from run {run.run_id}",
+            expect=active.number if active else 0,
         )
         append_event(
             run.dir,
             "activated",
             {"generation": generation.number, "parent": generation.parent, "files": sorted(additions)},
-            self._actor,
+            actor,
         )
         rules = f"{len(additions)} rule{'s' * (len(additions) != 1)}"
         return f"{rules} active for {_target_name(run)} (generation {generation.number})"
@@ -108,9 +106,11 @@ class LocalActions:
         if current is None or current.number != number:
             active = "none" if current is None else str(current.number)
             raise Conflict(
-                f"generation {number} of run {run.run_id} is not active, {active} is: roll that one back first"
+                f"generation {number} of run {run.run_id} is not active, {active} is: roll that back first"
             )
-        back = generations.rollback(target_dir, parent if isinstance(parent, int) else None)
+        back = generations.rollback(
+            target_dir, parent if isinstance(parent, int) else 0, expect=current.number
+        )
         now = back.number if back else 0
         append_event(run.dir, "rolled_back", {"from": number, "to": now}, self._actor)
         return (
@@ -125,9 +125,7 @@ class LocalActions:
         data = text.encode("utf-8", "surrogateescape")
         check_rule(relpath, data)
         patches.write_rule(run.dir, relpath, data)
-        append_event(
-            run.dir, "edited", {"file": relpath, "sha256": hashlib.sha256(data).hexdigest()}, self._actor
-        )
+        append_event(run.dir, "edited", {"file": relpath, "sha256": _sha256(data)}, self._actor)
         return f"{relpath} is saved"
 
     def decide(self, run_id: str, action: Decision) -> str:
@@ -199,17 +197,13 @@ def check_rule(name: str, source: bytes) -> None:
     Raises:
         TriageError: the first error found, with its line.
     """
-    for finding in lint.lint(source):
+    for finding in lint.lint(source, name):
         if finding.severity == "error":
             raise TriageError(f"{name}, line {finding.line}: {safe_line(finding.message)}")
 
 
-def _active_form(name: str, source: bytes) -> tuple[str, bytes]:
-    """Return the name of a proposed rule file in a generation, and its bytes."""
-    check_rule(name, source)
-    syscall = Path(name).stem
-    rule_id = rulefile.parse(source).header.id
-    return f"syscall/{syscall}@{rule_id}.lua", source
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _target_name(run: Run) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from triage_tui.errors import Conflict, TriageError
+from triage_tui.errors import TriageError
 from triage_tui.retry.actions import Decision, LocalActions
 from triage_tui.retry.guests import RunningGuest, start_guest
 from triage_tui.retry.judge import judge
@@ -19,9 +19,9 @@ from triage_tui.retry.record import record_stop
 from triage_tui.retry.retry_log import RetryLog
 from triage_tui.retry.start import Start, write_start
 from triage_tui.retry.workspace import Workspace
-from triage_tui.runs.events import EVENTS_FILE, append_event, process_start, read_events
+from triage_tui.runs.events import EVENTS_FILE, append_event, read_events, this_process
 from triage_tui.runs.files import write_atomic
-from triage_tui.runs.reader import Run, load_run
+from triage_tui.runs.reader import Run
 from triage_tui.runs.verdict_model import Verdict
 from triage_tui.runs.writer import encode_json
 
@@ -61,7 +61,9 @@ class Story:
         diagnosis = self.rounds[-1].run.diagnosis
         if diagnosis is not None and diagnosis.healthy:
             return 0
-        return 0 if any(r.verdict and r.verdict.word in ("progressed", "resolved") for r in self.rounds) else 1
+        return (
+            0 if any(r.verdict and r.verdict.word in ("progressed", "resolved") for r in self.rounds) else 1
+        )
 
 
 def run_story(
@@ -142,7 +144,7 @@ class _Teller:
             log = self._begin_retry(current.run)
 
     def _begin_retry(self, run: Run) -> RetryLog:
-        append_event(run.dir, "retry_started", {"pid": process_start_of_self()})
+        append_event(run.dir, "retry_started", this_process())
         log = RetryLog(run.dir)
         log.write(f"run_id={run.run_id} reason={run.snapshot.reason} round={run.snapshot.round + 1}")
         return log
@@ -164,8 +166,8 @@ class _Teller:
             guest_scratch = Path(tempfile.mkdtemp(prefix="guest-", dir=self._scratch))
             self._guest = start_guest(self._workspace, self._start, guest_scratch, tell)
             stop = self._guest.run(tell, self._cancel)
-        number = len(self._story.rounds) + (0 if before is None or self._story.rounds else before.snapshot.round + 1)
-        holder = {"pid": process_start_of_self()[0], "start": process_start_of_self()[1]} if self._will_hold(stop.ended) else None
+        holder = this_process() if self._hold and self._policy == "manual" and not stop.ended else None
+        number = before.snapshot.round + 1 if before is not None else 0
         run = record_stop(self._workspace, self._guest, stop, parent=before, number=number, holder=holder)
         write_start(run.dir, self._start)
         self._held = run if holder else None
@@ -175,9 +177,6 @@ class _Teller:
         if before is not None:
             current.verdict = self._judge(before, run, how, tell)
         return current
-
-    def _will_hold(self, ended: bool) -> bool:
-        return self._hold and self._policy == "manual" and not ended
 
     def _judge(self, before: Run, run: Run, how: str, tell: Narrator) -> Verdict:
         earlier = [r.run for r in self._story.rounds[:-1] if r.run is not before]
@@ -263,25 +262,10 @@ class _Teller:
     def _end_guest(self, current: Round) -> None:
         self._end_current()
         if self._held is not None:
-            try:
-                append_event(self._held.dir, "ended", {"why": self._story.ended})
-            except Conflict:
-                pass
+            append_event(self._held.dir, "ended", {"why": self._story.ended})
             self._held = None
 
     def _end_current(self) -> None:
         if self._guest is not None:
             self._guest.end()
             self._guest = None
-
-
-def process_start_of_self() -> tuple[int, int]:
-    """Return this process's pid and start time, by which others tell whether it still lives."""
-    import os
-
-    return os.getpid(), process_start(os.getpid()) or 0
-
-
-def reload(run: Run) -> Run:
-    """Return the run as it is on disk now."""
-    return load_run(run.dir)

@@ -1,0 +1,159 @@
+"""From a real program's failure to a verdict, and back: real QEMU, real programs, the real commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.commands import Watcher, best, processes_with, start_in_background, triage, triage_json
+from triage_tui.setup import known_programs
+
+Rootfs = Callable[[str], Path]
+
+
+@pytest.fixture
+def watcher(tmp_path: Path) -> Iterator[Watcher]:
+    follower = Watcher(tmp_path)
+    yield follower
+    follower.close()
+
+
+def run_auto(workspace: Path, rootfs: Rootfs, name: str) -> list[dict]:  # type: ignore[type-arg]
+    argv = known_programs()[name].argv
+    story = triage_json(workspace, "run", "--policy", "auto", "--rootfs", str(rootfs(name)), *argv)
+    return story["rounds"]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "cause"),
+    [
+        ("udhcpc-mipsel", "exit", "missing_interface"),
+        ("xl2tpd-arm64", "exit", "missing_dir"),
+        ("haveged-armhf", "exit", "missing_file"),
+        ("tail-armel", "sleep_loop", "missing_file"),
+    ],
+)
+def test_from_the_failure_to_progress_and_back(
+    tmp_path: Path, rootfs: Rootfs, name: str, reason: str, cause: str
+) -> None:
+    rounds = run_auto(tmp_path, rootfs, name)
+    assert rounds[0]["reason"] == reason
+    assert best(rounds[0])["cause"] == cause
+    assert rounds[0]["approved"]
+    assert rounds[1]["verdict"]["word"] in ("progressed", "resolved")
+    assert rounds[1]["verdict"]["masked"], "what a rule supplied must be said"
+    first = rounds[0]["run_id"]
+
+    for entry in reversed(rounds):
+        if entry["approved"]:
+            done = triage(tmp_path, "rollback", entry["run_id"])
+            assert done.returncode == 0, done.stderr
+    again = triage_json(tmp_path, "retry", first)["rounds"][0]
+    assert again["reason"] == reason
+    assert best(again)["cause"] == cause
+    assert triage_json(tmp_path, "show", first)["state"] in ("sideways", "regressed", "inconclusive")
+
+
+def test_a_frozen_loop_goes_on_where_it_stopped(tmp_path: Path, rootfs: Rootfs, watcher: Watcher) -> None:
+    process = start_in_background(tmp_path, rootfs("tail-armel"), known_programs()["tail-armel"].argv)
+    try:
+        waiting = watcher.until(waiting=True, state="proposed")
+        shown = triage_json(tmp_path, "show", waiting["run_id"])
+        assert shown["snapshot"]["loop"]["sleeps"]
+        done = triage(tmp_path, "approve", waiting["run_id"], "--then", "resume")
+        assert done.returncode == 0, done.stderr
+        after = watcher.until(waiting=True, round=1)
+        verdict = json.loads((tmp_path / "ai_runs" / after["run_id"] / "verdict.json").read_text())
+        assert verdict["how"] == "resume"
+        assert verdict["word"] in ("progressed", "resolved")
+        assert any(text.startswith("read") for text in verdict["novel"]) or verdict["novel"]
+        assert triage(tmp_path, "decide", after["run_id"], "end").returncode == 0
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_two_deciders_on_one_frozen_guest(tmp_path: Path, rootfs: Rootfs, watcher: Watcher) -> None:
+    process = start_in_background(tmp_path, rootfs("udhcpc-mipsel"), known_programs()["udhcpc-mipsel"].argv)
+    try:
+        waiting = watcher.until(waiting=True, state="proposed")
+        first = triage(tmp_path, "decide", waiting["run_id"], "end")
+        second = triage(tmp_path, "decide", waiting["run_id"], "retry")
+        assert first.returncode == 0
+        assert second.returncode == 3
+        assert "triage-tui: " in second.stderr
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+APPLETS = [
+    ("busybox-mipsel", ["cat", "/no/such/file"], "/no/such/file"),
+    ("busybox-armhf", ["md5sum", "/opt/firmware.bin"], "/opt/firmware.bin"),
+    ("busybox-arm64", ["sh", "/etc/init.d/rcS"], "/etc/init.d/rcS"),
+    ("busybox-armel", ["head", "-n1", "etc/version"], "etc/version"),
+    ("busybox-mipsel", ["wc", "/mnt/a b/c.txt"], "/mnt/a b/c.txt"),
+]
+
+
+@pytest.mark.parametrize(("name", "applet", "path"), APPLETS, ids=lambda value: str(value))
+def test_any_applet_that_lacks_a_file_is_explained(
+    tmp_path: Path, rootfs: Rootfs, name: str, applet: list[str], path: str
+) -> None:
+    done = triage(
+        tmp_path,
+        "run",
+        "--policy",
+        "auto",
+        "--rounds",
+        "1",
+        "--json",
+        "--rootfs",
+        str(rootfs(name)),
+        "/bin/busybox",
+        *applet,
+    )
+    story = json.loads(done.stdout.strip().splitlines()[-1])
+    first = story["rounds"][0]
+    hypothesis = best(first)
+    assert hypothesis["cause"] == "missing_file"
+    shown = triage(tmp_path, "show", first["run_id"], "--section", "evidence").stdout
+    assert re.search(rf'^ok .*{re.escape(path)}" *.*= -1 ENOENT', shown, re.M), shown
+    assert f'"{path}"' in first["diagnosis"]["headline"] or path in first["diagnosis"]["headline"]
+    assert "ENOENT" in first["diagnosis"]["headline"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_survives_the_supervisor(
+    tmp_path: Path, rootfs: Rootfs, watcher: Watcher, number: signal.Signals
+) -> None:
+    marker = f"/var/log/{tmp_path.name}"
+    process = start_in_background(tmp_path, rootfs("busybox-armel"), ["/bin/busybox", "tail", "-F", marker])
+    watcher.until(waiting=True, state="proposed")
+    assert any("qemu" in line or "busybox" in line for line in processes_with(marker))
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    wait_until_gone(marker)
+    runs = triage_json(tmp_path, "list")
+    assert runs["waiting"] is False
+    assert runs["problem"] is None
+
+
+def wait_until_gone(marker: str) -> None:
+    """Wait until no process mentions `marker`; the kernel ends them, so there is nothing else to wait on."""
+    for _ in range(500):
+        if not processes_with(marker):
+            return
+        os.sched_yield()
+        signal.sigtimedwait([], 0.02)
+    raise AssertionError(f"left behind: {processes_with(marker)}")

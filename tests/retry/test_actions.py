@@ -1,0 +1,206 @@
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.runs.build import write_run
+from triage_tui.errors import Conflict, TriageError
+from triage_tui.retry.actions import LocalActions, best_proposal
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import generations
+from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
+from triage_tui.runs.events import append_event, this_process
+from triage_tui.runs.reader import Run
+
+RULE = b"""-- triage-rule: 1
+-- id: %s
+-- run: 20260101_000000_00000001
+-- target: x-1
+-- intent: give the program its file
+-- match: openat path=/etc/x.conf
+-- hit-limit: 3
+-- effect: an empty file
+-- risk: low
+-- inverse: roll back
+-- template: missing-file
+
+function do_syscall(num, a1, a2, a3, a4, a5, a6, a7, a8)
+  return 0, 0
+end
+"""
+
+
+def proposal(id: str, file: str, **fields: object) -> Proposal:
+    return Proposal(
+        id=id, hypothesis=0, template="t", title=id, intent="i", effect="e", risk="low", risk_text="r",
+        inverse="roll back", files=[file], **fields,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
+
+
+@pytest.fixture
+def run(workspace: Workspace) -> Run:
+    run_dir = write_run(workspace.runs_dir)
+    syscalls = run_dir / "rules_patch" / "fix" / "syscall"
+    syscalls.mkdir(parents=True)
+    for rule_id in (b"fix-openat-1", b"fix-openat-2"):
+        (syscalls / f"openat@{rule_id.decode()}.lua").write_bytes(RULE % rule_id)
+    diagnosis = Diagnosis(
+        run_id=run_dir.name,
+        scene="missing_resource",
+        headline="h",
+        proposals=[
+            proposal("watch", "observe/syscall/openat.lua", observe_only=True),
+            proposal("ask", "fix/syscall/openat@fix-openat-2.lua", needs_input="the key"),
+            proposal("supply", "fix/syscall/openat@fix-openat-1.lua"),
+        ],
+    )
+    (run_dir / "diagnosis.json").write_bytes(msgspec.json.encode(diagnosis))
+    append_event(run_dir, "captured", {})
+    append_event(run_dir, "proposed", {})
+    return workspace.load(run_dir.name)
+
+
+def tree(directory: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def test_the_best_proposal_acts_and_needs_nobody(run: Run) -> None:
+    assert best_proposal(run).id == "supply"
+    with pytest.raises(TriageError, match="proposes no rule"):
+        best_proposal(run, skip=["supply"])
+
+
+def test_approving_activates_exactly_the_file_that_was_shown(workspace: Workspace, run: Run) -> None:
+    said = LocalActions(workspace, "ann").approve(run.run_id, [])
+    assert "1 rule active" in said
+    active = generations.current(workspace.rulebook_dir("x-1"))
+    assert active is not None
+    assert list(active.files) == ["syscall/openat@fix-openat-1.lua"]
+    assert (active.directory / "syscall/openat@fix-openat-1.lua").read_bytes() == RULE % b"fix-openat-1"
+    again = workspace.load(run.run_id)
+    assert again.state == "applied"
+    assert [event.actor for event in again.events[-2:]] == ["ann", "ann"]
+
+
+def test_rolling_back_gives_the_old_bytes_back(workspace: Workspace, run: Run) -> None:
+    actions = LocalActions(workspace, "ann")
+    target = workspace.rulebook_dir("x-1")
+    generations.activate(
+        target, add={"syscall/read@fix-read-1.lua": RULE % b"fix-read-1"}, actor="ann", reason="r"
+    )
+    before = tree(target / "current")
+    actions.approve(run.run_id, [])
+    assert tree(target / "current") != before
+    actions.rollback(run.run_id)
+    assert tree(target / "current") == before
+    assert workspace.load(run.run_id).state == "rolled_back"
+
+
+def test_rolling_back_the_first_rule_leaves_none(workspace: Workspace, run: Run) -> None:
+    actions = LocalActions(workspace)
+    actions.approve(run.run_id, [])
+    assert "no rule is active" in actions.rollback(run.run_id)
+    assert generations.current(workspace.rulebook_dir("x-1")) is None
+    actions.approve(run.run_id, [])
+    assert workspace.load(run.run_id).state == "applied"
+
+
+def test_an_older_run_cannot_take_back_a_later_generation(workspace: Workspace, run: Run) -> None:
+    actions = LocalActions(workspace)
+    actions.approve(run.run_id, [])
+    target = workspace.rulebook_dir("x-1")
+    generations.activate(
+        target, add={"syscall/read@fix-read-1.lua": RULE % b"fix-read-1"}, actor="bob", reason="r"
+    )
+    with pytest.raises(Conflict, match="is not active"):
+        actions.rollback(run.run_id)
+
+
+def test_nothing_to_roll_back(workspace: Workspace, run: Run) -> None:
+    with pytest.raises(TriageError, match="nothing to roll back"):
+        LocalActions(workspace).rollback(run.run_id)
+
+
+def test_what_only_a_person_has_is_never_applied_unfilled(workspace: Workspace, run: Run) -> None:
+    with pytest.raises(TriageError, match="the key"):
+        LocalActions(workspace).approve(run.run_id, ["fix/syscall/openat@fix-openat-2.lua"])
+    assert generations.current(workspace.rulebook_dir("x-1")) is None
+
+
+def test_approving_twice_is_told(workspace: Workspace, run: Run) -> None:
+    actions = LocalActions(workspace)
+    actions.approve(run.run_id, [])
+    with pytest.raises(Conflict, match="active already"):
+        actions.approve(run.run_id, [])
+
+
+def test_a_broken_edit_is_refused_and_the_file_stays(workspace: Workspace, run: Run) -> None:
+    name = "fix/syscall/openat@fix-openat-1.lua"
+    with pytest.raises(TriageError, match="line"):
+        LocalActions(workspace).save_edit(run.run_id, name, "-- triage-rule: 1\n-- id: x\nfunction (")
+    assert (run.dir / "rules_patch" / name).read_bytes() == RULE % b"fix-openat-1"
+
+
+def test_an_edit_is_kept_and_recorded(workspace: Workspace, run: Run) -> None:
+    name = "fix/syscall/openat@fix-openat-1.lua"
+    text = (RULE % b"fix-openat-1").decode().replace("return 0, 0", "return 1, -13")
+    LocalActions(workspace, "ann").save_edit(run.run_id, name, text)
+    LocalActions(workspace, "ann").approve(run.run_id, [name])
+    active = workspace.rulebook_dir("x-1") / "current/syscall/openat@fix-openat-1.lua"
+    assert b"return 1, -13" in active.read_bytes()
+    assert [event.kind for event in workspace.load(run.run_id).events][-3:] == [
+        "edited",
+        "approved",
+        "activated",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../etc/passwd", "fix/syscall/../../x.lua", "/etc/x.lua", "fix/other.txt"]
+)
+def test_edits_stay_inside_the_run(workspace: Workspace, run: Run, name: str) -> None:
+    with pytest.raises(TriageError):
+        LocalActions(workspace).save_edit(run.run_id, name, (RULE % b"fix-openat-1").decode())
+
+
+def test_rejecting_is_recorded_and_can_be_changed(workspace: Workspace, run: Run) -> None:
+    actions = LocalActions(workspace)
+    actions.reject(run.run_id, "not here")
+    assert workspace.load(run.run_id).state == "rejected"
+    actions.approve(run.run_id, [])
+    assert workspace.load(run.run_id).state == "applied"
+
+
+def test_nobody_waits_for_a_decision(workspace: Workspace, run: Run) -> None:
+    with pytest.raises(Conflict, match="does not wait"):
+        LocalActions(workspace).decide(run.run_id, "end")
+
+
+def test_a_dead_holder_is_told_and_recorded(workspace: Workspace, run: Run) -> None:
+    append_event(run.dir, "captured", {"holder": {"pid": 2**22 - 1, "start": 1}})
+    with pytest.raises(Conflict, match="is gone"):
+        LocalActions(workspace).decide(run.run_id, "resume")
+    assert workspace.load(run.run_id).events[-1].kind == "holder_lost"
+
+
+def test_a_living_holder_gets_the_decision(workspace: Workspace, run: Run) -> None:
+    append_event(run.dir, "captured", {"holder": this_process()})
+    LocalActions(workspace).decide(run.run_id, "resume")
+    assert workspace.load(run.run_id).events[-1].payload == {"action": "resume"}
+
+
+def test_runs_are_found_by_ending_and_by_last(workspace: Workspace, run: Run) -> None:
+    second = write_run(workspace.runs_dir)
+    assert workspace.run_dir("last") == second
+    assert workspace.run_dir(run.run_id[-3:]) == run.dir
+    with pytest.raises(TriageError, match="there is no run"):
+        workspace.run_dir("nothing")
