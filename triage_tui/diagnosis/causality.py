@@ -55,10 +55,18 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Words in a message that point to an object."""
+    """Words in a message that point to an object: a path or an ioctl request."""
 
     message: Any
-    path: Any
+    path: Any = None
+    request: Any = None
+
+    def points_to(self, fact: FailedCall, text: str) -> bool:
+        """Tell whether message `text` speaks of what `fact` is about."""
+        named = (self.path is not None and fact.path and self.path.search(fact.path)) or (
+            self.request is not None and fact.request and self.request.search(fact.request)
+        )
+        return bool(named) and self.message.search(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ def _mention(fact: FailedCall, text: str, hints: tuple[Hint, ...]) -> tuple[floa
         return 0.45, "a message of the program names the peer"
     if fact.base and (len(fact.base) > 3 or fact.resource == "device") and _names_word(text, fact.base):
         return 0.42, "a message of the program names the file"
-    if fact.path and any(hint.message.search(text) and hint.path.search(fact.path) for hint in hints):
+    if any(hint.points_to(fact, text) for hint in hints):
         return 0.38, "a message of the program speaks of what this is for"
     return 0.0, ""
 
@@ -121,6 +129,7 @@ def _best_mention(
             weight, why = (0.5, why) if weight else (0.35, "a message of the program gives its error")
         if not message.error:
             weight *= 0.6
+        weight *= 1.0 - 0.02 * message.from_last
         best = max(best, (weight, why))
     return best
 
@@ -147,6 +156,8 @@ def weigh(failed: list[FailedCall], messages: list[Message], end: End, knowledge
             score *= max(noise.weight, 0.7) if mention >= 0.35 and noise.weight > 0.1 else noise.weight
         if fact.later_ok:
             score *= 0.15
+        elif fact.went_on and not fact.in_loop:
+            score *= 0.65
         weighed.append(
             dataclasses.replace(
                 fact,
@@ -183,5 +194,5 @@ def _score(fact: FailedCall, end: End, *, is_last: bool) -> tuple[float, list[st
         score += 0.05
         reasons.append(f"it was tried {fact.count} times")
     if fact.child:
-        score *= 0.8
+        score *= 0.7
     return score, reasons

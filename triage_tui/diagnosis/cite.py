@@ -93,7 +93,7 @@ def _field(fact: Fact, name: str, citer: Citer) -> str:
     if name == "ago":
         return ago(fact)
     if isinstance(fact, FailedCall) and name == "reasons":
-        return " and ".join(fact.reasons) or "nothing else stands out"
+        return ", ".join(fact.reasons) or "nothing else stands out"
     if isinstance(fact, FailedCall) and name == "strerror":
         return strerror(fact.errno) or fact.errno
     return inert(str(getattr(fact, name, "")))

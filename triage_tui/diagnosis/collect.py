@@ -25,7 +25,7 @@ from triage_tui.diagnosis.loops import loop_facts, loop_range
 from triage_tui.diagnosis.output import is_complaint, lines_of, writes_to_output
 from triage_tui.diagnosis.trace import Step, Walk, walk
 from triage_tui.errors import TriageError
-from triage_tui.runs.model import Syscall
+from triage_tui.runs.model import Descriptor, Syscall
 from triage_tui.runs.reader import Run
 
 MAX_CALLS = 200_000
@@ -82,11 +82,27 @@ def gather(run: Run, knowledge: Causality) -> Facts:
         facts.add("message", message)
     for kind, found in loop_facts(run.snapshot, walked.steps, rounds):
         facts.add(kind, found)
+    if not calls and end.reason == "signal":
+        # It died before its first call: the emulator's own message is the only witness.
+        line = next((message for message in messages if "uncaught target signal" in message.text), None)
+        facts.by_kind["end"] = [dataclasses.replace(end, source=line.source if line else end.source)]
+    for descriptor in run.snapshot.fds:
+        if descriptor.state and descriptor.state.startswith("listening"):
+            facts.add("listening", _listening_descriptor(descriptor))
     _add_waits(facts, walked, main, steps_after, end)
     _add_identity(facts, walked, steps_after)
     _add_children(facts, walked, main)
     _add_opened(facts, walked, messages)
     return facts
+
+
+def _listening_descriptor(descriptor: Descriptor) -> Listening:
+    return Listening(
+        source=Source(kind="fd", id=str(descriptor.fd)),
+        says=f"descriptor {descriptor.fd} is {descriptor.state}",
+        cite=f"descriptor {descriptor.fd} {descriptor.state}",
+        address=(descriptor.state or "").removeprefix("listening").strip(),
+    )
 
 
 def _source(seq: int) -> Source:
@@ -118,8 +134,11 @@ def _end(run: Run, walked: Walk, main: int) -> End:
         cite = c.describe(last.call) if last else "frozen"
     known = {step.call.seq for step in mine}
     seq = trigger.seq if trigger.seq in known else (last.call.seq if last else trigger.seq)
+    source = _source(seq)
+    if snapshot.reason == "signal" and snapshot.backtrace.frames:
+        source = Source(kind="frame", id=str(snapshot.backtrace.frames[0].idx))
     return End(
-        source=_source(seq),
+        source=source,
         says=says,
         cite=cite,
         seq=seq,
@@ -160,7 +179,7 @@ def _messages(run: Run, calls: list[Syscall], steps_after: dict[int, int]) -> li
 
 def _add_waits(facts: Facts, walked: Walk, main: int, steps_after: dict[int, int], end: End) -> None:
     """Add listening sockets, the last wait and the sleeps."""
-    reachable = False
+    reachable = bool(facts.of("listening"))
     for process in walked.processes.values():
         for origin in {id(origin): origin for origin in process.fds.values()}.values():
             if origin.listening or (origin.datagram and origin.bound):
@@ -183,7 +202,11 @@ def _add_waits(facts: Facts, walked: Walk, main: int, steps_after: dict[int, int
     sent = [step for step in walked.steps if step.operation == "send" and c.succeeded(step.call)]
     mine = [step for step in waits if step.call.pid == main] or waits
     if mine:
-        step = next((entry for entry in reversed(mine) if entry.call.ret is None), mine[-1])
+        # Input from outside says more than a lock or a child; what has not returned says more than what has.
+        step = max(
+            mine,
+            key=lambda entry: (entry.operation in ("poll", "accept", "read"), entry.call.ret is None, entry.call.seq),
+        )
         idle = [entry for entry in waits if entry.operation == "poll" and entry.call.ret == 0]
         blocked = step.call.ret is None and end.reason not in ("exit", "signal")
         facts.add(

@@ -103,6 +103,8 @@ class FailedCall(Fact):
     """Answered by the engine's own containment, not by the kernel."""
     later_ok: bool = False
     """The same object, or one of the same name elsewhere, was reached later."""
+    went_on: int = 0
+    """Files, sockets and peers that the same process reached between it and the end."""
     mentioned: bool = False
     """A later message of the program names it or its error."""
     noise: str = ""

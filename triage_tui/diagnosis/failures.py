@@ -14,6 +14,9 @@ MAX_FAILURES = 400
 """Distinct failures kept, the last ones."""
 
 _LOOK_UPS = frozenset(("open", "stat", "access", "readlink", "chdir", "exec"))
+_SIDE_RESOURCES = ("library", "device", "proc")
+"""What is opened in passing and shows no progress of the program's own work."""
+
 _REACHED = frozenset(("open", "stat", "access", "readlink", "chdir", "exec", "mkdir", "mknod", "connect", "bind"))
 
 
@@ -36,6 +39,20 @@ def _key(step: Step) -> tuple[str, ...]:
     return (step.operation, call.name, c.detail(call), call.errno or "")
 
 
+def _is_progress(step: Step) -> bool:
+    """Tell whether a call shows that the program went on with its work."""
+    if not c.succeeded(step.call):
+        return False
+    if step.operation in ("connect", "listen", "accept", "exec", "chdir"):
+        return True
+    path = step.absolute
+    return (
+        step.operation == "open"
+        and c.resource(path) not in _SIDE_RESOURCES
+        and not path.startswith(("/etc/localtime", "/etc/nsswitch", "/usr/share/", "/usr/lib/", "/etc/ld.so"))
+    )
+
+
 def failed_calls(
     walked: Walk, main: int, steps_after: dict[int, int], rounds: tuple[int, int] | None
 ) -> list[FailedCall]:
@@ -47,14 +64,17 @@ def failed_calls(
     groups: dict[tuple[str, ...], _Group] = defaultdict(lambda: _Group(steps=[]))
     reached: dict[str, int] = {}
     by_base: dict[str, int] = {}
+    progress: list[tuple[int, int]] = []
     for step in walked.steps:
         if c.failed(step.call):
             groups[_key(step)].steps.append(step)
         elif step.call.ret is not None and step.operation in _REACHED and step.path:
             reached[step.absolute] = step.call.seq
             by_base[posixpath.basename(step.absolute)] = step.call.seq
+        if _is_progress(step):
+            progress.append((step.call.pid, step.call.seq))
     ordered = sorted(groups.values(), key=lambda group: group.steps[-1].call.seq)[-MAX_FAILURES:]
-    return [_fact(group.steps, main, steps_after, rounds, reached, by_base) for group in ordered]
+    return [_fact(group.steps, main, steps_after, rounds, reached, by_base, progress) for group in ordered]
 
 
 def _fact(
@@ -64,6 +84,7 @@ def _fact(
     rounds: tuple[int, int] | None,
     reached: dict[str, int],
     by_base: dict[str, int],
+    progress: list[tuple[int, int]],
 ) -> FailedCall:
     last = steps[-1]
     call = last.call
@@ -105,4 +126,5 @@ def _fact(
         child=call.pid != main,
         refused="containment" in (call.note or ""),
         later_ok=later,
+        went_on=sum(pid == call.pid and seq > call.seq for pid, seq in progress),
     )

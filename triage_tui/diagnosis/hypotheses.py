@@ -90,8 +90,8 @@ def select(found: list[Candidate]) -> list[Candidate]:
         cause = candidate.entry.cause
         if key in seen or per_cause.get(cause, 0) >= MAX_PER_CAUSE:
             continue
-        if chosen and candidate.confidence < FLOOR:
-            continue
+        if chosen and (candidate.confidence < FLOOR or chosen[-1].entry.cause == "unknown"):
+            break
         seen.add(key)
         per_cause[cause] = per_cause.get(cause, 0) + 1
         chosen.append(candidate)

@@ -292,10 +292,9 @@ def parse_causality(document: Mapping[str, Any], path: Path) -> Causality:
             )
         for index, raw in enumerate(document.get("hints", [])):
             where = f"hints[{index}]"
-            _need(isinstance(raw, dict) and set(raw) == {"message", "path"}, where, "needs message and path")
-            hints.append(
-                Hint(compile_regex(raw["message"], f"{where}.message"), compile_regex(raw["path"], f"{where}.path"))
-            )
+            good = isinstance(raw, dict) and set(raw) in ({"message", "path"}, {"message", "request"})
+            _need(good, where, "needs message and one of path and request")
+            hints.append(Hint(**{key: compile_regex(raw[key], f"{where}.{key}") for key in raw}))
     except BadConditionError as error:
         raise TriageError(f"{path}, key {error.where}: {error.what}") from error
     except (TypeError, ValueError) as error:

@@ -104,10 +104,13 @@ def _learn(processes: dict[int, Process], process: Process, step: Step, fd: int 
     elif call.name in ("dup", "dup2", "dup3", "fcntl", "fcntl64") and fd in process.fds:
         if call.name.startswith("dup") or "F_DUPFD" in c.argument(call, 1):
             process.fds[result] = process.fds[fd]
-    elif kind == "bind" and step.origin:
-        step.origin.bound = call.peer or step.path or "an address"
-    elif kind == "listen" and step.origin:
-        step.origin.listening = True
+    elif kind in ("bind", "listen") and fd is not None:
+        # The socket call may be missing from a history that was cut.
+        origin = process.fds.setdefault(fd, step.origin or Origin(label="socket", seq=call.seq))
+        if kind == "listen":
+            origin.listening = True
+        else:
+            origin.bound = call.peer or step.path or "an address"
     elif kind == "connect" and step.origin:
         step.origin.connected = call.peer or step.path or "a peer"
     elif kind == "accept" and step.origin:
