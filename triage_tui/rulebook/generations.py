@@ -4,10 +4,11 @@
         generations/0001/ 0002/ ...     see `manifest`; files read-only, never changed again
         current -> generations/0002     the active generation; no link, no active rules
         .lock                           flock(2): one change at a time
-            .intent.json                    only while a generation is being made
+        .intent.json                    only while a generation is being made
 
-A change that makes files first writes down what it is about to do, so that after a crash at any moment the next change finds
-exactly the old or the new state and removes what was left over. Readers need no lock: they follow one link.
+Making a generation begins with writing down its number, so that after a crash at any moment the next change
+finds exactly the old or the new state and removes what was left over. Readers need no lock: they follow one
+link.
 """
 
 from __future__ import annotations
