@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.memory import Memory
 from triage_tui.guest.unwind import aarch64, arm, mips
+from triage_tui.guest.unwind.arm_prologue import find_start
 from triage_tui.guest.unwind.calls import call_target, is_return_address
 from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor
 from triage_tui.runs.model import Frame
 
-__all__ = ["MAX_FRAMES", "unwind"]
+__all__ = ["MAX_FRAMES", "guess_function_start", "unwind"]
 
 MAX_FRAMES = 32
 """Frames found at most unless the caller says otherwise."""
@@ -83,6 +84,16 @@ def unwind(
         cursor = caller
         frames.append(_frame(len(frames), cursor))
     return frames
+
+
+def guess_function_start(arch: Arch, memory: Memory, addr: int, *, thumb: bool = False) -> int | None:
+    """Return where the function that holds `addr` most likely starts, judged by its prologue, or None."""
+    code = Code(memory, memory.may_hold_code)
+    if arch.elf_machine == 40:
+        return find_start(code, addr, thumb, max(0, addr - MAX_FUNCTION))
+    if arch.elf_machine == 8:
+        return mips.find_start(code, addr)
+    return aarch64.find_start(code, addr) if arch.name == "aarch64" else None
 
 
 def _frame_pointer_names(arch: Arch) -> tuple[str, ...]:

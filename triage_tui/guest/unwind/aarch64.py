@@ -93,6 +93,12 @@ def _record(code: Code, fp: int) -> tuple[int, int] | None:
     return previous, ret & _ADDRESS
 
 
+def find_start(code: Code, addr: int) -> int | None:
+    """Return the start of the prologue nearest before `addr`, or None."""
+    found = _prologue(code, addr)
+    return found[0] if found else None
+
+
 def step(code: Code, cursor: Cursor) -> Cursor | None:
     """Return the caller of `cursor`, or None if neither frame record nor prologue can be read."""
     pc = cursor.pc if cursor.lr is not None else cursor.pc - 4

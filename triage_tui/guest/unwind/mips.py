@@ -95,6 +95,12 @@ def _layout(code: Code, start: int, pc: int) -> _Layout:
     return result
 
 
+def find_start(code: Code, addr: int) -> int | None:
+    """Return the start of the prologue nearest before `addr`, or None."""
+    found = _prologue(code, addr)
+    return found.start if found else None
+
+
 def step(code: Code, cursor: Cursor) -> Cursor | None:
     """Return the caller of `cursor`, or None if the prologue cannot be read."""
     # The call itself, not what follows it, belongs to the function for sure.

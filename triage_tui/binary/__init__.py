@@ -1,0 +1,1 @@
+"""Program files and machine code: symbols, which module an address belongs to, disassembly."""

@@ -1,0 +1,213 @@
+"""The code around an address as text: whole function, resolved names, the line in question marked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from triage_tui.binary.disassembly import Instruction, follow, supports
+from triage_tui.binary.modules import Location, ModuleMap
+from triage_tui.text import safe_line
+
+MAX_LINES = 400
+"""Instructions shown of one function."""
+UNKNOWN_BEFORE = 256
+"""Bytes looked at in front of the address when no symbol tells where the function starts."""
+UNKNOWN_AFTER = 160
+"""Bytes shown behind it at most in that case."""
+_MAX_STRING = 60
+
+
+@dataclass(slots=True)
+class Listing:
+    """A disassembly as text."""
+
+    lines: list[str] = field(default_factory=list)
+    marked: int | None = None
+    """Index of the marked line in `lines`."""
+    truncated: bool = False
+    """True if the function goes on outside the lines."""
+
+    @property
+    def text(self) -> str:
+        """All lines, each ended."""
+        return "".join(line + "\n" for line in self.lines)
+
+
+_TEXT = re.compile(rb"[\x20-\x7e\t\n\r]*")
+
+
+class CodeReader:
+    """Disassembles a frozen guest.
+
+    `read` returns the readable guest bytes at an address (fewer than asked for at a hole, never an error).
+    """
+
+    def __init__(
+        self,
+        arch: str,
+        word: int,
+        little_endian: bool,
+        read: Callable[[int, int], bytes],
+        modules: ModuleMap,
+    ) -> None:
+        self.arch = arch
+        self._word = word
+        self._little = little_endian
+        self._read = read
+        self._modules = modules
+
+    def read_word(self, addr: int) -> int | None:
+        """Return the machine word at `addr`, or None."""
+        data = self._read(addr, self._word)
+        if len(data) < self._word:
+            return None
+        return int.from_bytes(data, "little" if self._little else "big")
+
+    def name(self, addr: int) -> str | None:
+        """Return "function", "function+0x10" or "import" for an address, or None."""
+        location = self._modules.locate(addr & ~1 if self.arch.startswith("arm") else addr)
+        if location is None or location.name is None:
+            return None
+        offset = location.offset
+        return safe_line(f"{location.name}+0x{offset:x}" if offset else location.name, 120)
+
+    def imported(self, addr: int) -> str | None:
+        """Return the name of the imported function whose GOT word lies at `addr`, or None."""
+        module = self._modules.module_at(addr)
+        name = module.image.linkage.got.get(addr - module.bias) if module else None
+        return safe_line(name, 120) if name else None
+
+    def string(self, addr: int) -> str | None:
+        """Return the text at `addr` in quotes if it looks like one, or None."""
+        data = self._read(addr, 256)
+        text = data[: data.find(0)] if 0 in data else data
+        good = _TEXT.match(text)
+        # A string that runs on beyond what was read is shown cut.
+        if good is None or good.end() < 3 or good.end() < len(text):
+            return None
+        return '"' + safe_line(text, _MAX_STRING) + '"'
+
+    def comment(self, insn: Instruction) -> str:
+        """Return what is known of the addresses in an instruction, or an empty text."""
+        if insn.target is not None:
+            name = self.name(insn.target)
+            return f"<{name}>" if name else ""
+        if insn.called is not None:
+            got = insn.loaded_from
+            name = (self.imported(got) if got is not None else None) or self.name(insn.called)
+            return f"<{name}>" if name else f"0x{insn.called:x}"
+        if insn.loaded_from is not None:
+            name = self.imported(insn.loaded_from)
+            if name:
+                return f"[{name}]"
+        if insn.constant is None or insn.constant < 0x1000:
+            return ""
+        value = insn.constant
+        if self._modules.mapping(value) is None:
+            return f"0x{value:x}" if insn.loaded_from is not None else ""
+        found = self.imported(value) or self.string(value) or self.name(value)
+        return f"0x{value:x} {found}" if found else f"0x{value:x}"
+
+    def listing(
+        self, addr: int, *, thumb: bool = False, is_return: bool = False, start: int | None = None
+    ) -> Listing:
+        """Disassemble the function that holds `addr`.
+
+        Args:
+            addr: a program counter, or a return address when `is_return` is set.
+            thumb: the code is Thumb code.
+            is_return: the line marked is then the one to which the call returns ("<-"), and the call is the
+                instruction in front of it; otherwise it is the current one ("=>").
+            start: where the function starts by other evidence; used where no symbol says it.
+        """
+        location = self._modules.locate(addr)
+        if not supports(self.arch):
+            return Listing([f"; {self.arch} code cannot be disassembled"])
+        low, end, known = self._range(addr, location, thumb)
+        if not known and start is not None and addr - 8 * MAX_LINES < start <= addr:
+            low = start
+        code = self._read(low, end - low)
+        if len(code) < 2 or low + len(code) <= addr:
+            return Listing([f"; no readable memory at 0x{addr:x}"])
+        gp = None
+        if location is not None and location.module.image.linkage.gp is not None:
+            gp = location.module.image.linkage.gp + location.module.bias
+        insns = follow(self.arch, code, low, self.read_word, thumb=thumb, gp=gp)
+        if not known:
+            insns = _own_function(insns, addr, low == start)
+        return self._render(insns, addr, self._header(addr, location, thumb, known), is_return)
+
+    def _range(self, addr: int, location: Location | None, thumb: bool) -> tuple[int, int, bool]:
+        if location is not None and location.symbol is not None and location.symbol.is_function:
+            bias = location.module.bias
+            start, end = location.symbol.start + bias, location.symbol.end + bias
+            # Far away from the point nothing is shown: do not decode it.
+            if thumb or not self.arch.startswith("x86"):
+                start = max(start, (addr - 8 * MAX_LINES) & ~3 if addr - start > 8 * MAX_LINES else start)
+            return start, min(end, addr + 8 * MAX_LINES), True
+        unit = 1 if self.arch in ("x86_64", "i386") else 2 if thumb else 4
+        before = 0 if unit == 1 else UNKNOWN_BEFORE
+        return max(addr - before, 0), addr + UNKNOWN_AFTER, False
+
+    def _header(self, addr: int, location: Location | None, thumb: bool, known: bool) -> list[str]:
+        mode = f"{self.arch} thumb" if thumb else self.arch
+        if location is None:
+            path = self._modules.path_at(addr)
+            where = safe_line(path, 200) if path else "anonymous memory"
+            return [f"; 0x{addr:x} in {where} ({mode})"]
+        name = self.name(addr)
+        what = f"{name} of {location.module.name}" if name else location.module.name
+        lines = [f"; 0x{addr:x} in {safe_line(what, 200)}, file address 0x{location.vaddr:x} ({mode})"]
+        if not known:
+            lines.append("; no symbol here: the start of the function is a guess")
+        return lines
+
+    def _render(self, insns: list[Instruction], addr: int, header: list[str], is_return: bool) -> Listing:
+        point = next((i for i, insn in enumerate(insns) if insn.address >= addr), len(insns) - 1)
+        low = max(0, min(point - MAX_LINES // 2, len(insns) - MAX_LINES))
+        shown = insns[low : low + MAX_LINES]
+        listing = Listing(list(header), truncated=len(shown) < len(insns))
+        for insn in shown:
+            mark = "  "
+            if insn.address == addr:
+                mark = "<-" if is_return else "=>"
+                listing.marked = len(listing.lines)
+            text = f"{insn.mnemonic:<8} {insn.operands}".rstrip()
+            comment = self.comment(insn)
+            line = f"{mark} 0x{insn.address:08x}  {insn.data.hex():<8}  {text}"
+            listing.lines.append(f"{line:<60} ; {comment}" if comment else line)
+        return listing
+
+
+def _allocates(insn: Instruction) -> bool:
+    """Say whether the instruction looks like the start of a function's prologue."""
+    text = f"{insn.mnemonic} {insn.operands}"
+    if insn.mnemonic.startswith(("push", "stmdb", "str")) and "lr" in insn.operands.replace("lr, [r", ""):
+        return insn.mnemonic.startswith(("push", "stmdb")) or "[sp, #-4]!" in insn.operands
+    if text.startswith("addiu $sp, $sp, -"):
+        return True
+    return (insn.mnemonic == "stp" and "[sp, #-" in text) or text.startswith("sub sp, sp, #")
+
+
+def _own_function(insns: list[Instruction], addr: int, starts_here: bool) -> list[Instruction]:
+    """Cut the instructions to what most likely is the function around `addr`.
+
+    It starts at the nearest prologue before the point (or where the first one stands, if that is known) and
+    ends with the first return after the point that is followed by a prologue, or at the end of what was read.
+    """
+    point = next((i for i, insn in enumerate(insns) if insn.address >= addr), len(insns))
+    start = 0
+    for i in range(0 if starts_here else min(point, len(insns) - 1), -1, -1):
+        if _allocates(insns[i]):
+            start = i
+            break
+    end = len(insns)
+    for i in range(point, len(insns) - 1):
+        if insns[i].is_return and any(_allocates(insn) for insn in insns[i + 1 : i + 4]):
+            # MIPS: the delay slot belongs to the return.
+            slot = 1 if insns[i].mnemonic == "jr" else 0
+            end = i + 1 + slot
+            break
+    return insns[start:end]

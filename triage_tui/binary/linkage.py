@@ -1,0 +1,178 @@
+"""Names of imported functions: which PLT entry and which GOT word stands for which symbol."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+MAX_ENTRIES = 50_000
+EM_MIPS, EM_ARM, EM_AARCH64 = 8, 40, 183
+_PT_MIPS_REGINFO = 0x70000000
+
+
+@dataclass(slots=True)
+class Linkage:
+    """Imported names by file address."""
+
+    stubs: dict[int, str] = field(default_factory=dict)
+    """PLT entry (or MIPS stub) -> symbol."""
+    got: dict[int, str] = field(default_factory=dict)
+    """GOT word -> symbol."""
+    gp: int | None = None
+    """MIPS: the value of gp in this module."""
+
+
+class _Dynamic:
+    """The dynamic section by its tags, readable without section headers."""
+
+    def __init__(self, elf: Any, data: bytes) -> None:
+        self.data = data
+        self.wide = elf.elfclass == 64
+        self.order = "<" if elf.little_endian else ">"
+        self.tags: dict[str, int] = {}
+        self._loads = [
+            (s["p_vaddr"], s["p_offset"], s["p_filesz"])
+            for s in elf.iter_segments()
+            if s["p_type"] == "PT_LOAD"
+        ]
+        for segment in elf.iter_segments():
+            if segment["p_type"] == "PT_DYNAMIC":
+                layout = struct.Struct(self.order + ("qQ" if self.wide else "iI"))
+                raw = data[segment["p_offset"] : segment["p_offset"] + min(segment["p_filesz"], 65536)]
+                for tag, value in layout.iter_unpack(raw[: len(raw) // layout.size * layout.size]):
+                    if tag == 0:
+                        break
+                    self.tags.setdefault(str(_TAGS.get(tag, tag)), value)
+
+    def offset(self, vaddr: int) -> int | None:
+        for start, offset, size in self._loads:
+            if start <= vaddr < start + size:
+                return int(offset + vaddr - start)
+        return None
+
+    def read(self, vaddr: int, size: int) -> bytes:
+        offset = self.offset(vaddr)
+        return b"" if offset is None or size <= 0 else self.data[offset : offset + size]
+
+    def symbol(self, index: int) -> tuple[str, int, int]:
+        """Return (name, value, section index) of the dynamic symbol `index`; the name may be empty."""
+        layout = struct.Struct(self.order + ("IBBHQQ" if self.wide else "IIIBBH"))
+        raw = self.read(self.tags.get("SYMTAB", 0) + index * layout.size, layout.size)
+        if len(raw) < layout.size:
+            return "", 0, 0
+        fields = layout.unpack(raw)
+        value, section = (fields[4], fields[3]) if self.wide else (fields[1], fields[5])
+        name = self.read(self.tags.get("STRTAB", 0) + fields[0], 512).split(b"\0")[0]
+        return name.decode("utf-8", "backslashreplace"), value, section
+
+
+_TAGS = {3: "PLTGOT", 5: "STRTAB", 6: "SYMTAB", 7: "RELA", 8: "RELASZ", 17: "REL", 18: "RELSZ"} | {
+    2: "PLTRELSZ",
+    20: "PLTREL",
+    23: "JMPREL",
+    0x7000000A: "MIPS_LOCAL_GOTNO",
+    0x70000011: "MIPS_SYMTABNO",
+    0x70000013: "MIPS_GOTSYM",
+}
+_GOT_RELOCATIONS = {EM_ARM: (21, 22), EM_AARCH64: (1025, 1026), 62: (6, 7), 3: (6, 7), 243: (2, 5)}
+"""R_*_GLOB_DAT and R_*_JUMP_SLOT (RISC-V: R_RISCV_64 and R_RISCV_JUMP_SLOT)."""
+
+
+def _relocations(dynamic: _Dynamic) -> Iterator[tuple[int, int, int]]:
+    """Yield (place, type, symbol index) of all dynamic relocations."""
+    tables = [("JMPREL", "PLTRELSZ", dynamic.tags.get("PLTREL") == 7), ("REL", "RELSZ", False)]
+    for start, size, addend in (*tables, ("RELA", "RELASZ", True)):
+        word = "Q" if dynamic.wide else "I"
+        layout = struct.Struct(dynamic.order + word * (3 if addend else 2))
+        length = min(dynamic.tags.get(size, 0), MAX_ENTRIES * layout.size)
+        raw = dynamic.read(dynamic.tags.get(start, 0), length)
+        for fields in layout.iter_unpack(raw[: len(raw) // layout.size * layout.size]):
+            place, info = fields[0], fields[1]
+            yield (place, info & 0xFFFFFFFF, info >> 32) if dynamic.wide else (place, info & 0xFF, info >> 8)
+
+
+def _mips(dynamic: _Dynamic, linkage: Linkage, elf: Any) -> None:
+    """MIPS o32: global GOT words follow the local ones, in the order of the dynamic symbols (psABI, GOT)."""
+    got, first_global = dynamic.tags.get("PLTGOT"), dynamic.tags.get("MIPS_GOTSYM", 0)
+    if got is not None:
+        linkage.gp = (got + 0x7FF0) & 0xFFFFFFFF
+    count = min(dynamic.tags.get("MIPS_SYMTABNO", 0), MAX_ENTRIES)
+    for index in range(count):
+        name, value, section = dynamic.symbol(index)
+        if not name:
+            continue
+        if index >= first_global and got is not None:
+            word = dynamic.tags.get("MIPS_LOCAL_GOTNO", 0) + index - first_global
+            linkage.got[got + 4 * word] = name
+        if section == 0 and value:
+            linkage.stubs[value] = name
+    for segment in elf.iter_segments():
+        if linkage.gp is None and segment["p_type"] in ("PT_MIPS_REGINFO", _PT_MIPS_REGINFO):
+            raw = dynamic.data[segment["p_offset"] : segment["p_offset"] + 24]
+            if len(raw) == 24:
+                linkage.gp = struct.unpack(dynamic.order + "6I", raw)[5]
+
+
+def _arm_stub(words: tuple[int, int, int], vaddr: int) -> int | None:
+    """Return the GOT word of `add ip,pc,#a; add ip,ip,#b; ldr pc,[ip,#c]!` at `vaddr`, or None."""
+    first, second, third = words
+    if first & 0xFFFFF000 != 0xE28FC000 or second & 0xFFFFF000 != 0xE28CC000:
+        return None
+    if third & 0xFFFFF000 != 0xE5BCF000:
+        return None
+    total = vaddr + 8 + (third & 0xFFF)
+    for insn in (first, second):
+        rotate = (insn >> 8 & 15) * 2
+        value = insn & 0xFF
+        total += ((value >> rotate) | (value << (32 - rotate))) & 0xFFFFFFFF if rotate else value
+    return total & 0xFFFFFFFF
+
+
+def _aarch64_stub(words: tuple[int, int, int], vaddr: int) -> int | None:
+    """Return the GOT word of `adrp x16,p; ldr x17,[x16,#n]; ...` at `vaddr`, or None."""
+    first, second = words[0], words[1]
+    if first & 0x9F00001F != 0x90000010 or second & 0xFFC003FF != 0xF9400211:
+        return None
+    page = (first >> 5 & 0x7FFFF) << 2 | first >> 29 & 3
+    page -= 1 << 21 if page >> 20 else 0
+    return (vaddr & ~0xFFF) + (page << 12) + (second >> 10 & 0xFFF) * 8
+
+
+def _plt(dynamic: _Dynamic, linkage: Linkage, machine: int, elf: Any) -> None:
+    decode: Callable[[tuple[int, int, int], int], int | None]
+    decode = _arm_stub if machine == EM_ARM else _aarch64_stub
+    section = elf.get_section_by_name(".plt")
+    if section is None:
+        return
+    start, vaddr = section["sh_offset"], section["sh_addr"]
+    raw = dynamic.data[start : start + min(section["sh_size"], MAX_ENTRIES * 16)]
+    for at in range(0, len(raw) - 11, 4):
+        # Instructions are little-endian on every target that is decoded here.
+        name = linkage.got.get(decode(struct.unpack_from("<3I", raw, at), vaddr + at) or -1)
+        if name:
+            linkage.stubs[vaddr + at] = name
+            if machine == EM_ARM and raw[at - 4 : at] == b"\x78\x47\xc0\x46":
+                # Thumb callers enter one word earlier, at bx pc; nop.
+                linkage.stubs[vaddr + at - 4] = name
+
+
+def read_linkage(elf: Any, data: bytes, machine: int) -> Linkage:
+    """Return the imported names of an ELF file. May raise anything for a damaged one."""
+    linkage = Linkage()
+    if elf.num_segments() > 1024:
+        return linkage
+    dynamic = _Dynamic(elf, data)
+    if machine == EM_MIPS:
+        _mips(dynamic, linkage, elf)
+        return linkage
+    kinds = _GOT_RELOCATIONS.get(machine, ())
+    for place, kind, index in _relocations(dynamic):
+        if kind in kinds and index:
+            name = dynamic.symbol(index)[0]
+            if name:
+                linkage.got[place] = name
+    if machine in (EM_ARM, EM_AARCH64):
+        _plt(dynamic, linkage, machine, elf)
+    return linkage

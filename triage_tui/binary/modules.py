@@ -1,0 +1,177 @@
+"""Which module and function an address of a frozen guest belongs to."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from triage_tui.binary.symbols import MAX_FILE, ElfImage, Symbol, parse_image
+from triage_tui.runs.model import Mapping
+
+_MAX_LINKS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One file that the guest has mapped. Run-time address = file address + `bias`."""
+
+    path: str
+    name: str
+    bias: int
+    image: ElfImage
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where an address lies."""
+
+    module: Module
+    vaddr: int
+    """Address in the module's own terms (as in its ELF file)."""
+    symbol: Symbol | None
+    """The function or object that holds it, if the file says."""
+    stub: str | None = None
+    """The imported function whose PLT entry this is."""
+
+    @property
+    def name(self) -> str | None:
+        """The function's or object's name, or None."""
+        return self.stub or (self.symbol.name if self.symbol else None)
+
+    @property
+    def offset(self) -> int | None:
+        """Bytes from the start of the symbol, or None without one and in a PLT entry."""
+        if self.stub is not None or self.symbol is None:
+            return None
+        return self.vaddr - self.symbol.start
+
+
+def read_guest_file(root: Path | None, path: str, limit: int = MAX_FILE) -> bytes | None:
+    """Return the content of the regular file `path` as the guest sees it under `root`; None if it has none.
+
+    Links are followed inside `root` only (an absolute link starts at `root` again), devices and FIFOs are
+    never opened for reading. Without `root` the path is a host path.
+    """
+    handle: int | None = None
+    try:
+        handle = _open_under(root, path) if root is not None else _open_file(None, path)
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+            return None
+        with os.fdopen(handle, "rb") as stream:
+            handle = None
+            return stream.read(limit)
+    except (OSError, ValueError):
+        return None
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _open_file(directory: int | None, name: str) -> int:
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_NOFOLLOW if directory is not None else 0)
+    return os.open(name, flags, dir_fd=directory)
+
+
+def _open_under(root: Path, path: str) -> int:
+    """Open `path` below `root` component by component, so that no link leads out.
+
+    Raises:
+        OSError: it does not exist, or the links never end.
+    """
+    base = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    opened = [base]
+    parts = [part for part in PurePosixPath(path).parts if part != "/"][::-1]
+    links = 0
+    try:
+        while parts:
+            part = parts.pop()
+            if part == "..":
+                if len(opened) > 1:
+                    os.close(opened.pop())
+                continue
+            mode = os.lstat(part, dir_fd=opened[-1]).st_mode
+            if stat.S_ISLNK(mode):
+                links += 1
+                target = os.readlink(part, dir_fd=opened[-1])
+                if links > _MAX_LINKS:
+                    raise OSError("too many links")
+                if target.startswith("/"):
+                    while len(opened) > 1:
+                        os.close(opened.pop())
+                parts += [piece for piece in PurePosixPath(target).parts if piece != "/"][::-1]
+            elif parts:
+                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+                opened.append(os.open(part, flags, dir_fd=opened[-1]))
+            else:
+                return _open_file(opened[-1], part)
+        raise OSError("no file name")
+    finally:
+        for handle in opened:
+            os.close(handle)
+
+
+class ModuleMap:
+    """The modules of a frozen guest, found through its mappings; files are read when first asked for."""
+
+    def __init__(self, maps: Sequence[Mapping], root: Path | None) -> None:
+        self._maps = sorted((m for m in maps if m.path.startswith("/")), key=lambda m: m.start)
+        self._root = root
+        self._images: dict[str, ElfImage | None] = {}
+
+    def _image(self, path: str) -> ElfImage | None:
+        if path not in self._images:
+            data = read_guest_file(self._root, path)
+            image = parse_image(data) if data is not None and data[:4] == b"\x7fELF" else None
+            self._images[path] = image
+        return self._images[path]
+
+    def mapping(self, addr: int) -> Mapping | None:
+        """Return the file mapping that holds `addr`, or None."""
+        return next((m for m in self._maps if m.start <= addr < m.end), None)
+
+    def module_at(self, addr: int) -> Module | None:
+        """Return the module that is mapped at `addr`, or None for anonymous memory and unreadable files."""
+        mapping = self.mapping(addr)
+        if mapping is None:
+            return None
+        image = self._image(mapping.path)
+        if image is None or not image.segments:
+            return None
+        vaddr = image.vaddr_of_offset(mapping.offset + addr - mapping.start)
+        if vaddr is None:
+            return None
+        return Module(mapping.path, PurePosixPath(mapping.path).name, addr - vaddr, image)
+
+    def locate(self, addr: int) -> Location | None:
+        """Return module, file address and symbol of `addr`, or None if no module holds it."""
+        module = self.module_at(addr)
+        if module is None:
+            return None
+        vaddr = addr - module.bias
+        return Location(module, vaddr, module.image.symbol_at(vaddr), module.image.linkage.stubs.get(vaddr))
+
+    def path_at(self, addr: int) -> str | None:
+        """Return the path of the file mapped at `addr`, readable or not."""
+        mapping = self.mapping(addr)
+        return mapping.path if mapping else None
+
+    def function_start(self, addr: int) -> int | None:
+        """Return the run-time start of the function at `addr` where a symbol gives it."""
+        location = self.locate(addr)
+        if location is None or location.symbol is None or not location.symbol.is_function:
+            return None
+        return location.symbol.start + location.module.bias
+
+    def is_entry(self, addr: int) -> bool:
+        """Say whether `addr` lies in the entry code of its module, which nothing calls."""
+        location = self.locate(addr)
+        return location is not None and 0 <= location.vaddr - location.module.image.entry < 0x80
+
+    def is_code(self, addr: int) -> bool | None:
+        """Say whether a module's file loads code at `addr`; None if no module holds it."""
+        module = self.module_at(addr)
+        return None if module is None else module.image.is_executable(addr - module.bias)
