@@ -52,7 +52,7 @@ class Instruction:
     loaded_from: int | None = None
     """The address of the word that it loads, where that is known."""
     called: int | None = None
-    """The known value of the register through which it calls; `loaded_from` then says where that came from."""
+    """The known value of the register through which it calls; `loaded_from` says where that came from."""
     is_call: bool = False
     is_return: bool = False
     is_jump: bool = False
