@@ -1,0 +1,385 @@
+"""Decide about each notified call: whose it is, whether it stops the guest, who answers it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.guest import policy, process, seccomp
+from triage_tui.guest.access import CallContext, Peers, RuleAccess
+from triage_tui.guest.exec_policy import judge_execution
+from triage_tui.guest.loops import LoopDetector
+from triage_tui.guest.processes import GuestProcess
+from triage_tui.guest.seccomp import Notification
+from triage_tui.guest.startup import EmulatorStart
+from triage_tui.guest.stops import Stop, make_trigger, signal_name
+from triage_tui.guest.strace import LoggedSignal
+from triage_tui.guest.syscall_record import decode_address, to_text
+from triage_tui.guest.trace import ProcessLog
+from triage_tui.guest.views import FrozenViews
+from triage_tui.rulehost.protocol import Answer, GuestCall, RuleCaller
+from triage_tui.runs.model import RuleHit, Syscall
+
+_FORKS = frozenset(("clone", "clone3", "fork", "vfork"))
+_CLONE_THREAD = 0x10000
+_KILLS = frozenset(("kill", "tkill", "tgkill"))
+# Host call -> index of the argument that points to its path.
+_PATH_ARGUMENT = {
+    **dict.fromkeys(
+        "open creat stat lstat access readlink mkdir mknod unlink rename rmdir symlink link chmod chown lchown "
+        "execve chdir chroot".split(),
+        0,
+    ),
+    **dict.fromkeys(
+        "openat newfstatat statx faccessat faccessat2 readlinkat mkdirat mknodat unlinkat renameat renameat2 "
+        "linkat fchmodat fchownat execveat".split(),
+        1,
+    ),
+}
+_ADDRESS_ARGUMENT = {"connect": (1, 2), "bind": (1, 2), "sendto": (4, 5)}
+
+
+@dataclass(slots=True)
+class Held:
+    """The notification that is kept unanswered while the guest is frozen."""
+
+    notification: Notification
+    process: GuestProcess
+    name: str
+    call: Syscall | None
+
+
+class CallHandler(FrozenViews):
+    """The part of a guest that handles notifications."""
+
+    containment: policy.ContainmentPolicy
+    rules: RuleCaller | None
+    access: RuleAccess
+    problems: list[str]
+    peers: Peers
+    _listener: int
+    _emulator_start: EmulatorStart
+    _held: Held | None
+    _first_stop: Stop | None
+    _answered: bool
+
+    def processes(self) -> list[int]:
+        """Return the host pids of the guest's living processes."""
+        raise NotImplementedError
+
+    def report(self, problem: str) -> None:
+        """Note something that went wrong in the supervision itself."""
+        if len(self.problems) < 200:
+            self.problems.append(problem)
+
+    # ------------------------------------------------------------ processes
+
+    def _adopt(self, pid: int, log: ProcessLog, env: int | None) -> GuestProcess:
+        """Get to know a process."""
+        log.pid = pid
+        known = GuestProcess(
+            pid, process.inner_pid(pid), log, LoopDetector(self.spec.triggers), {pid: env}
+        )
+        self.processes_known.add(known)
+        return known
+
+    def _process_of(self, notification: Notification) -> GuestProcess | None:
+        """Return the process of a notification; a new one gets a log of its own in the place of its parent's."""
+        tid = notification.tid
+        known = self.processes_known.of_thread(tid)
+        if known is not None:
+            return known
+        pid = process.process_of(tid)
+        if pid == 0:
+            return None
+        parent = self.processes_known.by_pid.get(process.parent_of(pid))
+        log = self.trace.add(pid)
+        seccomp.add_fd(self._listener, notification, log.fd, self._emulator_start.log_fd)
+        return self._adopt(pid, log, parent.forking_env if parent else self.location.env)
+
+    def _forget(self, pid: int) -> None:
+        """Let go of a process that is gone."""
+        self.trace.forget(pid)
+        self.processes_known.remove(pid)
+
+    # ------------------------------------------------------------ what the log says
+
+    def _on_finished(self, log: ProcessLog, record: Syscall) -> None:
+        known = self.processes_known.by_pid.get(log.pid)
+        if known is None or self._first_stop is not None:
+            return
+        loop = known.loops.add(record)
+        if loop is None:
+            return
+        words = f"{', '.join(loop.names)} {loop.repeats} times in {loop.span_ms / 1000:.1f} s"
+        reason = "sleep_loop" if loop.sleeps else "loop"
+        trigger = make_trigger(None, f"the same {loop.period} calls again and again: {words}", loop.last_seq, record.pid)
+        self._first_stop = Stop("sleep_loop" if reason == "sleep_loop" else "loop", trigger, loop)
+
+    def _on_signal(self, log: ProcessLog, item: LoggedSignal) -> None:
+        for record in reversed(self.trace.history):
+            if record.pid == process_inner(self.processes_known.by_pid.get(log.pid)):
+                text = f"then {item.name} was delivered"
+                record.note = f"{record.note}; {text}" if record.note else text
+                return
+
+    # ------------------------------------------------------------ one notification
+
+    def _handle(self, notification: Notification, name: str) -> None:
+        """Answer the notification, or keep it in `_held`."""
+        known = self._process_of(notification)
+        if known is None or name == "set_robust_list":
+            self._proceed(notification)
+            return
+        if known.log_closed:
+            self._restore_log(known, notification)
+        if self._guard_descriptors(known, notification, name):
+            return
+        self.trace.drain(known.log, complete=True)
+        call = self._match(known, notification, name)
+        if call is not None:
+            self._complete(call, notification, name)
+        if name in _FORKS:
+            self._note_fork(known, notification, name)
+        elif name in ("exit", "exit_group"):
+            if self._on_exit(known, notification, name, call):
+                return
+        elif name in _KILLS and call is None and self._on_fatal_signal(known, notification):
+            return
+        if self._first_stop is not None and call is not None:
+            self._hold(Held(notification, known, name, call))
+            return
+        self._decide(known, notification, name, call)
+
+    def _proceed(self, notification: Notification) -> None:
+        self._answered = True
+        seccomp.proceed(self._listener, notification)
+
+    def _answer(self, notification: Notification, result: int) -> None:
+        self._answered = True
+        seccomp.answer(self._listener, notification, result)
+
+    def _hold(self, held: Held) -> None:
+        """Keep a call unanswered; the guest will be frozen at it."""
+        self._held = held
+        self.pid, self.tid = held.process.pid, held.notification.tid
+        stop = self._first_stop
+        if stop is not None and held.call is not None and not stop.trigger.syscall_name:
+            code, which = stop.trigger.exit_code, stop.trigger.signal
+            stop.trigger = make_trigger(held.call, stop.trigger.detail)
+            stop.trigger.exit_code, stop.trigger.signal = code, which
+
+    def _resume_held(self, held: Held) -> None:
+        """Decide about the call at which the guest was frozen."""
+        if not seccomp.is_waiting(self._listener, held.notification):
+            return
+        try:
+            if held.name in ("exit", "exit_group"):
+                self._proceed(held.notification)
+            else:
+                self._decide(held.process, held.notification, held.name, held.call)
+        except Exception as error:
+            self.report(f"the held call {held.name} was let through, because handling it failed: {error!r}")
+            seccomp.proceed(self._listener, held.notification)
+
+    def _match(self, known: GuestProcess, notification: Notification, name: str) -> Syscall | None:
+        """Return the guest's call behind a host call, None when the emulator makes it for itself."""
+        pending = self.trace.pending(known.log)
+        if not pending:
+            return None
+        if len(pending) > 1:
+            number = self._guest_number(notification.tid)
+            for record in reversed(pending):
+                if record.num == number:
+                    return record
+        for record in reversed(pending):
+            if name in policy.host_names(record.name):
+                return record
+        return None
+
+    def _guest_number(self, tid: int) -> int | None:
+        try:
+            return self.registers(tid)[self.arch.syscall_number]
+        except (TriageError, KeyError):
+            return None
+
+    def fill_arguments(self, call: Syscall, tid: int) -> None:
+        """Take the call's raw arguments from the registers of the thread that is in it."""
+        if call.args:
+            return
+        try:
+            registers = self.registers(tid)
+        except TriageError:
+            return
+        if call.num != registers.get(self.arch.syscall_number):
+            return
+        arguments = [registers[name] for name in self.arch.syscall_args][:6]
+        if self.arch.stack_args is not None:
+            index, offset = self.arch.stack_args
+            count = 8 - index
+            try:
+                data = self.read_memory(registers[self.arch.sp] + offset, count * self.arch.word)
+            except TriageError:
+                data = b""
+            layout = ("<" if self.arch.endian == "little" else ">") + ("I" if self.arch.word == 4 else "Q")
+            arguments[index:] = [value for (value,) in struct.iter_unpack(layout, data)] if data else []
+        call.args = arguments
+
+    def _complete(self, call: Syscall, notification: Notification, name: str) -> None:
+        """Add to a record what only the held thread shows: raw arguments, exact path, socket address."""
+        call.host = name
+        tid = notification.tid
+        self.fill_arguments(call, tid)
+        try:
+            if name in _PATH_ARGUMENT:
+                call.path = to_text(process.read_string(tid, notification.args[_PATH_ARGUMENT[name]]))
+            elif name in _ADDRESS_ARGUMENT:
+                at, length = _ADDRESS_ARGUMENT[name]
+                size = min(notification.args[length] & 0xFFFFFFFF, 128)
+                if notification.args[at] and size >= 2:
+                    call.peer = decode_address(process.read_memory(tid, notification.args[at], size))
+        except OSError:
+            return
+
+    # ------------------------------------------------------------ kinds of calls
+
+    def _guard_descriptors(self, known: GuestProcess, notification: Notification, name: str) -> bool:
+        """Keep the emulator's own descriptors out of the guest's reach; True when the call was answered."""
+        low = [argument & 0xFFFFFFFF for argument in notification.args[:2]]
+        if (name == "close" and low[0] in self._protected) or (
+            name in ("dup2", "dup3") and low[1] in self._protected
+        ):
+            # As for any descriptor above the limit of open files.
+            self._answer(notification, -errno.EBADF)
+            return True
+        if name == "close_range" and any(low[0] <= fd <= low[1] for fd in self._protected):
+            # It cannot be split from outside: it runs, and the log is put back right afterwards.
+            known.log_closed = True
+        return False
+
+    def _restore_log(self, known: GuestProcess, notification: Notification) -> None:
+        number = self._emulator_start.log_fd
+        if not os.path.exists(f"/proc/{known.pid}/fd/{number}"):
+            self._emulator_start.raise_limit(known.pid)
+            seccomp.add_fd(self._listener, notification, known.log.fd, number)
+            self._emulator_start.lower_limit(known.pid)
+            known.log_closed = False
+            known.log.abandon_pending()
+
+    def _note_fork(self, known: GuestProcess, notification: Notification, name: str) -> None:
+        """Remember whose registers a new process begins with."""
+        flags = notification.args[0]
+        if name == "clone3":
+            (flags,) = struct.unpack("=Q", process.read_memory(notification.tid, notification.args[0], 8))
+        if name in ("fork", "vfork") or not flags & _CLONE_THREAD:
+            known.forking_env = self._env(notification.tid)
+
+    def _on_exit(
+        self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
+    ) -> bool:
+        """Handle the end of a process; True when it is held (the end of the guest)."""
+        if name == "exit":
+            # A thread's end; the end of a process is always exit_group.
+            return False
+        code = notification.args[0] & 0xFF
+        known.exiting = True
+        exiting = {pid for pid, other in self.processes_known.by_pid.items() if other.exiting}
+        others = [pid for pid in self.processes() if pid not in exiting]
+        table = self.processes_known
+        if others and known is not table.main:
+            if call is not None:
+                call.note = f"a child process ends with code {code}"
+            return False
+        if others and code == 0:
+            if call is not None:
+                call.note = f"the first process ends with code 0, {len(others)} go on: a daemon"
+            table.main = table.by_pid.get(others[-1])
+            return False
+        trigger = make_trigger(call, f"about to exit with code {code}", self.trace.count, known.inner)
+        trigger.exit_code = code
+        self._first_stop = Stop("exit", trigger, exit_code=code)
+        self._hold(Held(notification, known, name, call))
+        return True
+
+    def _on_fatal_signal(self, known: GuestProcess, notification: Notification) -> bool:
+        """Handle the emulator killing itself with the signal that the guest does not survive."""
+        if known.log.last_signal is None:
+            return False
+        number = notification.args[1 if notification.args[1] else 2] & 0x7F
+        which = signal_name(number)
+        exiting = {pid for pid, other in self.processes_known.by_pid.items() if other.exiting}
+        known.exiting = True
+        others = [pid for pid in self.processes() if pid not in exiting and pid != known.pid]
+        if others and known is not self.processes_known.main:
+            return False
+        details = to_text(known.log.last_signal.details[:200])
+        last = next((call for call in reversed(self.trace.history) if call.pid == known.inner), None)
+        trigger = make_trigger(None, f"about to be killed by {which} ({details})", self.trace.count, known.inner)
+        trigger.signal = which
+        if last is not None and last.ret is None:
+            trigger.syscall_name = last.name
+        self._first_stop = Stop("signal", trigger, signal=which)
+        self._hold(Held(notification, known, "kill", None))
+        return True
+
+    # ------------------------------------------------------------ answering
+
+    def _decide(
+        self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
+    ) -> None:
+        """Answer a call: containment first, then the rules, else it is executed."""
+        refusal = self._refusal(known, notification, name, call)
+        if refusal is not None:
+            if call is not None:
+                call.note = refusal.why
+            self._answer(notification, refusal.result)
+            return
+        if self.rules is not None and call is not None and call.name in self.rules.hooks():
+            answer = self._ask_rules(self.rules, known, notification, call)
+            if answer.intercept:
+                call.intercepted = True
+                ret = answer.ret
+                self._answer(notification, -self.arch.to_host(-ret) if -4095 <= ret < 0 else ret)
+                return
+        self._proceed(notification)
+
+    def _refusal(
+        self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
+    ) -> policy.Refusal | None:
+        if name in ("execve", "execveat") and call is not None:
+            return judge_execution(Path(f"/proc/{known.pid}/root"), known.pid, call.path or "")
+        if call is None and name in _KILLS:
+            return None
+        return self.containment.judge(name, notification, lambda _target: bool(self._cell.notes))
+
+    def _ask_rules(
+        self, rules: RuleCaller, known: GuestProcess, notification: Notification, call: Syscall
+    ) -> Answer:
+        self.pid, self.tid = known.pid, notification.tid
+        self.access.current = CallContext(self, self._cell, self._listener, notification, self.peers)
+        try:
+            answer = rules.call(
+                GuestCall(call.name, call.num, tuple(call.args), known.pid, notification.tid)
+            )
+        finally:
+            self.access.current = None
+        if answer.error:
+            self.report(answer.error)
+        if answer.rule is not None:
+            call.rule = answer.rule
+            hit = self._hits.setdefault(answer.rule, RuleHit(rule=answer.rule, hits=0, syscall=call.name))
+            hit.hits += 1
+        self.rule_log += [to_text(line.encode("utf-8", "surrogateescape")) for line in answer.log]
+        return answer
+
+    rule_log: list[str]
+    """What rules logged, untrusted text, oldest first."""
+
+
+def process_inner(known: GuestProcess | None) -> int:
+    """Return the id by which the guest knows a process, -1 for an unknown one."""
+    return known.inner if known is not None else -1

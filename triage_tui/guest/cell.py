@@ -1,0 +1,150 @@
+"""The supervisor's end of the launcher: start a cell, talk to its init, end it without leftovers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from triage_tui.errors import TriageError
+from triage_tui.guest import process
+from triage_tui.guest.launcher import MAX_MESSAGE
+
+_REPLY_TIMEOUT = 10.0
+_BOOT = "import sys; sys.path.insert(0, {path!r}); from triage_tui.guest.launcher import main; sys.exit(main({fd}))"
+
+
+class Cell:
+    """One running cell: the launcher's process and the channel to its init."""
+
+    def __init__(self, config: dict[str, Any], fds: dict[str, int]) -> None:
+        """Start the launcher with `config`; `fds` are handed over by name (they stay open here)."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel = ours
+        self.notes: list[str] = []
+        self.ended: dict[int, int] = {}
+        """Inner pid -> wait status, of the processes that init reaped."""
+        self.listener: int | None = None
+        self.gone = False
+        self._replies: list[int] = []
+        self._kept: list[int] = []
+        package_root = str(Path(__file__).resolve().parents[2])
+        try:
+            with theirs:
+                self.launcher = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-c", _BOOT.format(path=package_root, fd=theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                    env={"PYTHONDONTWRITEBYTECODE": "1"},
+                    start_new_session=True,
+                )
+        except BaseException:
+            ours.close()
+            raise
+        config = dict(config, fds=list(fds))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            socket.send_fds(ours, [json.dumps(config).encode()], list(fds.values()))
+
+    def fileno(self) -> int:
+        """Descriptor that becomes readable when init has something to say."""
+        return self._channel.fileno()
+
+    def receive(self) -> None:
+        """Take one message of init, which must be there.
+
+        Raises:
+            TriageError: the cell or the guest could not be made.
+        """
+        try:
+            data, fds, _flags, _address = socket.recv_fds(self._channel, MAX_MESSAGE, 4)
+        except OSError:
+            data, fds = b"", []
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        if not data:
+            self.gone = True
+            return
+        message = json.loads(data)
+        if message.get("listener") and fds:
+            self.listener = fds[0]
+        elif "notes" in message:
+            self.notes = message["notes"]
+        elif "ended" in message:
+            self.ended[message["ended"]] = message["status"]
+        elif "reply" in message:
+            self._replies.append(message["reply"])
+        elif "failed" in message:
+            raise TriageError(message["failed"])
+
+    def await_listener(self, cancelled: Callable[[], bool], timeout: float = 20.0) -> int:
+        """Wait for the seccomp listener; return its descriptor.
+
+        Raises:
+            TriageError: the cell could not be made, in time or at all, or the start was cancelled.
+        """
+        deadline = time.monotonic() + timeout
+        while self.listener is None:
+            if self.gone:
+                raise TriageError("the guest's cell ended while it was being made")
+            if cancelled():
+                raise TriageError("the start was cancelled")
+            if time.monotonic() > deadline:
+                raise TriageError("the guest's cell was not ready in time")
+            if select.select([self._channel], [], [], 0.1)[0]:
+                self.receive()
+        return self.listener
+
+    def request(self, what: str, path: bytes, mode: int, content_fd: int | None = None) -> int:
+        """Have init do file work inside the root; return 0 or a negative host errno."""
+        message = {"do": what, "path": path.hex(), "mode": mode}
+        fds = [] if content_fd is None else [content_fd]
+        try:
+            socket.send_fds(self._channel, [json.dumps(message).encode()], fds)
+            deadline = time.monotonic() + _REPLY_TIMEOUT
+            while not self._replies and not self.gone and time.monotonic() < deadline:
+                if select.select([self._channel], [], [], 0.1)[0]:
+                    self.receive()
+        except (OSError, TriageError):
+            return -5
+        return self._replies.pop(0) if self._replies else -5
+
+    def keep_open(self, fd: int) -> None:
+        """Own `fd` until the cell ends (the write end of a guest's input)."""
+        self._kept.append(fd)
+
+    def init_pid(self) -> int | None:
+        """Return the host pid of the cell's init, None when it is gone."""
+        found = [pid for pid in process.descendants(self.launcher.pid) if process.inner_pid(pid) == 1]
+        return found[0] if found else None
+
+    def end(self) -> None:
+        """Kill everything in the cell and wait until it is gone. Idempotent."""
+        # Closing the channel alone would do, but killing is at once: the launcher's end kills init, and
+        # init's end has the kernel kill the whole pid name space before init can be reaped.
+        init = self.init_pid() if self.launcher.poll() is None else None
+        if init is not None:
+            process.send_signal(init, signal.SIGKILL)
+        self._channel.close()
+        if self.listener is not None:
+            # Threads that wait for an answer get ENOSYS; they are being killed anyway.
+            with contextlib.suppress(OSError):
+                os.close(self.listener)
+            self.listener = None
+        while self._kept:
+            os.close(self._kept.pop())
+        try:
+            self.launcher.wait(5)
+        except subprocess.TimeoutExpired:
+            self.launcher.kill()
+            self.launcher.wait()

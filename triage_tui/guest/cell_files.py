@@ -1,0 +1,85 @@
+"""File work inside the guest's root, done by the cell's init on the supervisor's behalf.
+
+Init lives inside the root, so that a path can only lead where the guest's own paths lead: links of a hostile
+root file system, absolute or with "..", cannot reach the host. Standard library only: the launcher imports it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import Any
+
+_MODE = 0o7777
+
+
+def mkdir_p(path: bytes, mode: int) -> int:
+    """Make the directory `path` and its parents; return 0, or a negative host errno."""
+    try:
+        _make_directories(path, mode)
+    except OSError as error:
+        return -(error.errno or errno.EIO)
+    return 0
+
+
+def _make_directories(path: bytes, mode: int) -> None:
+    if not path.startswith(b"/"):
+        raise OSError(errno.EINVAL, "a relative path")
+    current = b"/"
+    parts = [part for part in path.split(b"/") if part]
+    for index, part in enumerate(parts):
+        current = os.path.join(current, part)
+        last = index == len(parts) - 1
+        try:
+            os.mkdir(current, 0o755)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.stat(current).st_mode):
+                raise OSError(errno.EEXIST if last else errno.ENOTDIR, "a file is in the way") from None
+        else:
+            if last:
+                os.chmod(current, mode & _MODE)
+
+
+def provide_file(path: bytes, content_fd: int, mode: int) -> int:
+    """Create the regular file `path`, parents included, with the bytes of `content_fd`; 0 or -errno.
+
+    An existing file is left alone (-EEXIST). The file appears complete or not at all.
+    """
+    directory, name = os.path.split(path)
+    if not name or not path.startswith(b"/") or name in (b".", b".."):
+        return -errno.EINVAL
+    temporary = os.path.join(directory, b".provide-%d" % os.getpid())
+    try:
+        _make_directories(directory, 0o755)
+        if os.path.lexists(path):
+            return -errno.EEXIST
+        target = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            os.lseek(content_fd, 0, os.SEEK_SET)
+            while block := os.read(content_fd, 1 << 20):
+                while block:
+                    block = block[os.write(target, block) :]
+            os.fchmod(target, mode & _MODE)
+        finally:
+            os.close(target)
+        try:
+            # A link, unlike a rename, does not replace what appeared meanwhile.
+            os.link(temporary, path, follow_symlinks=False)
+        finally:
+            os.unlink(temporary)
+    except OSError as error:
+        return -(error.errno or errno.EIO)
+    return 0
+
+
+def serve(request: dict[str, Any], fds: list[int]) -> int:
+    """Do one request: {"do": "mkdir_p" | "provide_file", "path": hex, "mode": int}; content comes as fd."""
+    path = bytes.fromhex(request["path"])
+    if b"\0" in path or len(path) > 4095:
+        return -errno.EINVAL
+    if request["do"] == "mkdir_p":
+        return mkdir_p(path, request["mode"])
+    if request["do"] == "provide_file" and len(fds) == 1:
+        return provide_file(path, fds[0], request["mode"])
+    return -errno.ENOSYS

@@ -1,0 +1,105 @@
+"""Read what the engine needs from a guest program's ELF header (System V gABI, chapter 4).
+
+The file may be anything: every size is bounded and every failure is one sentence.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Literal
+
+from triage_tui.errors import TriageError
+
+PT_LOAD, PT_INTERP = 1, 3
+_MAX_HEADERS = 1024
+_MAX_INTERPRETER = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ElfInfo:
+    """The part of an ELF file's header that decides how it is run. Addresses are the file's own."""
+
+    machine: int
+    bits: Literal[32, 64]
+    little_endian: bool
+    flags: int
+    position_independent: bool
+    entry: int
+    program_headers: int
+    """Offset of the program headers in the file (e_phoff)."""
+    lowest: int
+    """Address of the page that holds the file's first loaded byte."""
+    interpreter: str | None
+    header: bytes
+    """The ELF header itself, as it lies at the start of the loaded image."""
+
+
+def is_elf(data: bytes) -> bool:
+    """Return whether `data` begins like an ELF file."""
+    return data[:4] == b"\x7fELF"
+
+
+def read_elf(data: bytes, name: str) -> ElfInfo:
+    """Read the header of the ELF executable in `data` (at least its start, up to the interpreter's name).
+
+    Raises:
+        TriageError: it is not an ELF executable, or it is damaged. `name` says of what.
+    """
+    if not is_elf(data):
+        what = "a script" if data[:2] == b"#!" else "no ELF file"
+        raise TriageError(f"{name} is {what}: give the program that the emulator should start")
+    if len(data) < 20 or data[4] not in (1, 2) or data[5] not in (1, 2):
+        raise TriageError(f"{name} has a damaged ELF header")
+    wide, little = data[4] == 2, data[5] == 1
+    order = "<" if little else ">"
+    layout = order + ("HHIQQQIHHHHHH" if wide else "HHIIIIIHHHHHH")
+    size = 16 + struct.calcsize(layout)
+    if len(data) < size:
+        raise TriageError(f"{name} has a damaged ELF header")
+    kind, machine, _version, entry, phoff, _shoff, flags, _ehsize, entry_size, count, *_rest = struct.unpack(
+        layout, data[16:size]
+    )
+    if kind not in (2, 3):
+        raise TriageError(f"{name} is an ELF file but no executable")
+    header_layout = order + ("IIQQQQQQ" if wide else "IIIIIIII")
+    if entry_size != struct.calcsize(header_layout) or not 0 < count <= _MAX_HEADERS:
+        raise TriageError(f"{name} has damaged ELF program headers")
+    interpreter: str | None = None
+    lowest: int | None = None
+    for index in range(count):
+        at = phoff + index * entry_size
+        fields = data[at : at + entry_size]
+        if len(fields) < entry_size:
+            raise TriageError(f"{name} is cut off inside its ELF program headers")
+        if wide:
+            segment, _flags, offset, address, _physical, file_size, _memory, _align = struct.unpack(
+                header_layout, fields
+            )
+        else:
+            segment, offset, address, _physical, file_size, _memory, _flags, _align = struct.unpack(
+                header_layout, fields
+            )
+        if segment == PT_LOAD:
+            # The header itself lies where file offset 0 is loaded; that segment settles it.
+            if lowest is None or offset == 0:
+                lowest = max(0, address - offset) & ~0xFFF
+        elif segment == PT_INTERP:
+            text = data[offset : offset + min(file_size, _MAX_INTERPRETER)].split(b"\0")[0]
+            if not text.startswith(b"/"):
+                raise TriageError(f"{name} names a damaged interpreter")
+            interpreter = text.decode("utf-8", "backslashreplace")
+    if lowest is None:
+        raise TriageError(f"{name} has nothing to load: its ELF program headers hold no PT_LOAD")
+    return ElfInfo(
+        machine=machine,
+        bits=64 if wide else 32,
+        little_endian=little,
+        flags=flags,
+        position_independent=kind == 3,
+        entry=entry,
+        program_headers=phoff,
+        lowest=lowest,
+        interpreter=interpreter,
+        header=data[:size],
+    )

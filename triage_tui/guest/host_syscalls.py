@@ -1,0 +1,83 @@
+"""Numbers of the host's system calls that the engine names, for the hosts on which it runs.
+
+x86-64: arch/x86/entry/syscalls/syscall_64.tbl; arm64: include/uapi/asm-generic/unistd.h. A name that a host
+does not have (arm64 has no `open`) is simply missing from its table. The launcher imports this module, so it
+uses the standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+
+AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+"""AUDIT_ARCH_* of linux/audit.h, what seccomp_data.arch holds."""
+
+_X86_64 = (
+    "0 read write open close stat fstat lstat poll lseek 16 ioctl 19 readv writev access pipe select "
+    "28 madvise 32 dup dup2 pause nanosleep 39 getpid 41 socket connect accept sendto recvfrom sendmsg "
+    "recvmsg shutdown bind listen getsockname getpeername socketpair setsockopt getsockopt clone fork vfork "
+    "execve exit wait4 kill uname 72 fcntl flock fsync fdatasync truncate ftruncate getdents getcwd chdir fchdir "
+    "rename mkdir rmdir creat link unlink symlink readlink chmod fchmod chown fchown lchown umask "
+    "99 sysinfo times ptrace getuid syslog getgid setuid setgid geteuid getegid setpgid getppid getpgrp "
+    "setsid setreuid setregid getgroups setgroups setresuid getresuid setresgid getresgid getpgid "
+    "setfsuid setfsgid 126 capset 133 mknod 135 personality 155 pivot_root 157 prctl 159 adjtimex setrlimit "
+    "chroot sync acct settimeofday mount umount2 swapon swapoff reboot sethostname setdomainname iopl "
+    "ioperm 175 init_module delete_module 179 quotactl 186 gettid 188 setxattr lsetxattr fsetxattr 200 tkill "
+    "202 futex 213 epoll_create 217 getdents64 227 clock_settime clock_gettime clock_getres clock_nanosleep "
+    "exit_group epoll_wait epoll_ctl tgkill utimes 246 kexec_load waitid add_key request_key keyctl "
+    "257 openat mkdirat mknodat fchownat futimesat newfstatat unlinkat renameat linkat symlinkat readlinkat "
+    "fchmodat faccessat pselect6 ppoll unshare 280 utimensat epoll_pwait 288 accept4 292 dup3 pipe2 "
+    "298 perf_event_open 302 prlimit64 304 open_by_handle_at clock_adjtime 308 setns 310 process_vm_readv "
+    "process_vm_writev 313 finit_module 316 renameat2 seccomp 320 kexec_file_load bpf execveat userfaultfd "
+    "332 statx 424 pidfd_send_signal io_uring_setup 428 open_tree move_mount fsopen fsconfig fsmount fspick "
+    "pidfd_open clone3 close_range openat2 pidfd_getfd faccessat2 441 epoll_pwait2 mount_setattr"
+)
+_AARCH64 = (
+    "5 setxattr lsetxattr fsetxattr 17 getcwd 20 epoll_create1 epoll_ctl epoll_pwait dup dup3 fcntl 29 ioctl "
+    "32 flock mknodat mkdirat unlinkat symlinkat linkat renameat umount2 mount pivot_root 45 truncate ftruncate 48 faccessat "
+    "chdir fchdir chroot fchmod fchmodat fchownat fchown openat close 59 pipe2 quotactl getdents64 lseek "
+    "read write readv writev 72 pselect6 ppoll 78 readlinkat newfstatat fstat sync fsync fdatasync "
+    "88 utimensat acct 91 capset personality exit exit_group waitid 97 unshare futex 101 nanosleep "
+    "104 kexec_load init_module delete_module 112 clock_settime clock_gettime clock_getres clock_nanosleep "
+    "syslog ptrace 129 kill tkill tgkill 142 reboot setregid setgid setreuid setuid setresuid getresuid "
+    "setresgid getresgid setfsuid setfsgid times setpgid getpgid 157 setsid getgroups setgroups uname "
+    "sethostname setdomainname 164 setrlimit 166 umask prctl 170 settimeofday adjtimex getpid getppid getuid "
+    "geteuid getgid getegid gettid sysinfo 198 socket socketpair bind listen accept connect getsockname "
+    "getpeername sendto recvfrom setsockopt getsockopt shutdown sendmsg recvmsg 217 add_key request_key "
+    "keyctl clone execve 224 swapon swapoff 241 perf_event_open accept4 260 wait4 prlimit64 265 "
+    "open_by_handle_at clock_adjtime 268 setns 270 process_vm_readv process_vm_writev 273 finit_module "
+    "276 renameat2 seccomp 280 bpf execveat userfaultfd 291 statx 294 kexec_file_load 424 pidfd_send_signal "
+    "io_uring_setup 428 open_tree move_mount fsopen fsconfig fsmount fspick pidfd_open clone3 close_range "
+    "openat2 pidfd_getfd faccessat2 441 epoll_pwait2 mount_setattr"
+)
+
+
+def _expand(text: str) -> dict[str, int]:
+    """Read a table: a number sets the next number, a name takes it."""
+    table: dict[str, int] = {}
+    following = 0
+    for word in text.split():
+        if word.isdigit():
+            following = int(word)
+        else:
+            table[word] = following
+            following += 1
+    return table
+
+
+_TABLES = {"x86_64": _expand(_X86_64), "aarch64": _expand(_AARCH64)}
+
+
+def host_machine() -> str:
+    """Return the host's machine name as uname(2) gives it."""
+    return os.uname().machine
+
+
+def numbers(machine: str | None = None) -> dict[str, int]:
+    """Return name -> number for `machine` (default: this host); empty for a machine without a table."""
+    return _TABLES.get(machine or host_machine(), {})
+
+
+def names(machine: str | None = None) -> dict[int, str]:
+    """Return number -> name for `machine` (default: this host)."""
+    return {number: name for name, number in numbers(machine).items()}

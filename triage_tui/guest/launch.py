@@ -1,0 +1,217 @@
+"""Start an emulator in a cell and find its registers: from a `LaunchSpec` to a guest at its first instruction.
+
+See `triage_tui.guest.launcher` for what happens in the cell and `triage_tui.guest.startup` for the descriptors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from triage_tui.errors import TriageError
+from triage_tui.guest import env_locator, host_syscalls, policy, process, seccomp
+from triage_tui.guest.arch import Arch
+from triage_tui.guest.cell import Cell
+from triage_tui.guest.elf import ElfInfo
+from triage_tui.guest.gdbstub import GdbStub
+from triage_tui.guest.qemu import find_qemu
+from triage_tui.guest.spec import LaunchSpec
+from triage_tui.guest.startup import HEADROOM, EmulatorStart
+from triage_tui.guest.trace import ProcessLog
+
+_START_TIMEOUT = 30.0
+
+
+@dataclass(slots=True)
+class Launched:
+    """A guest that waits at its first instruction. `release` lets it go."""
+
+    cell: Cell
+    listener: int
+    pid: int
+    location: env_locator.Location
+    output: dict[int, str]
+    """Read ends of its output pipes -> "stdout" or "stderr"."""
+    start: EmulatorStart
+    stub: GdbStub
+
+    def release(self) -> None:
+        """Lower the limits and switch the stub off: the guest runs."""
+        self.start.lower_limit(self.pid)
+        self.stub.hang_up()
+        self.start.stub = None
+
+
+def _open_stdin(spec: LaunchSpec) -> tuple[int, int | None]:
+    """Return (descriptor for the guest, descriptor to keep open here or None)."""
+    if spec.stdin == "null":
+        return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), None
+    if spec.stdin == "open":
+        return os.pipe2(os.O_CLOEXEC)
+    try:
+        return os.open(spec.stdin, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), None
+    except OSError as error:
+        raise TriageError(f"cannot read {spec.stdin} as the guest's input: {error.strerror}") from error
+
+
+def check_host(spec: LaunchSpec) -> None:
+    """Refuse what cannot work on this host.
+
+    Raises:
+        TriageError: not Linux on a machine whose system calls are known; names NUL bytes in arguments.
+    """
+    machine = host_syscalls.host_machine()
+    if os.uname().sysname != "Linux" or not host_syscalls.numbers(machine):
+        raise TriageError(f"guests can be supervised on Linux on x86_64 or aarch64 only, this is {machine}")
+    texts = [spec.program, spec.cwd, *spec.argv, *spec.env, *spec.env.values()]
+    if any("\0" in text for text in texts):
+        raise TriageError("program, arguments and environment must not hold NUL bytes")
+    bad = [name for name in spec.env if name.startswith("QEMU_") or "=" in name or not name]
+    if bad:
+        raise TriageError(f"the environment variable {bad[0]!r} would change the emulator: leave it out")
+
+
+def _config(spec: LaunchSpec, start: EmulatorStart, emulator: str, code: bytes) -> dict[str, object]:
+    argv = list(spec.argv) or [spec.program]
+    program = spec.program if spec.rootfs else os.path.abspath(spec.program)
+    return {
+        "argv": [emulator, *start.arguments(), *spec.qemu_args, "-0", argv[0], program, *argv[1:]],
+        "env": spec.env,
+        "cwd": spec.cwd,
+        "program": program,
+        "filter": code.hex(),
+        "as_host_root": spec.allow_root,
+        "processes": spec.limits.processes,
+        "memory_bytes": spec.limits.memory_bytes,
+        "disk_bytes": spec.limits.disk_bytes,
+        "open_files": spec.limits.open_files + HEADROOM,
+    }
+
+
+def launch(
+    spec: LaunchSpec,
+    arch: Arch,
+    elf: ElfInfo,
+    guest_names: Iterable[str],
+    containment: policy.ContainmentPolicy,
+    make_log: Callable[[int], ProcessLog],
+    cancelled: Callable[[], bool],
+) -> Launched:
+    """Start the guest and stop it at its first instruction; `make_log` gives the log for a host pid.
+
+    Raises:
+        TriageError: it could not be started; nothing is left behind.
+    """
+    check_host(spec)
+    emulator = find_qemu(arch, spec.qemu_dir)
+    start = EmulatorStart(spec.limits.open_files)
+    watches = [*start.watches(), *policy.watches(containment, guest_names, start.protected())]
+    code = seccomp.program(watches, start.log_fd)
+    with contextlib.ExitStack() as stack:
+        handed: dict[str, int] = {}
+
+        def hand(name: str, fd: int) -> None:
+            handed[name] = fd
+            stack.callback(os.close, fd)
+
+        hand("emulator", os.open(emulator, os.O_RDONLY | os.O_CLOEXEC))
+        if spec.rootfs is not None:
+            hand("root", os.open(spec.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        else:
+            hand("program", os.open(spec.program, os.O_RDONLY | os.O_CLOEXEC))
+        stdin, keep = _open_stdin(spec)
+        hand("stdin", stdin)
+        undo = stack.enter_context(contextlib.ExitStack())
+        if keep is not None:
+            undo.callback(os.close, keep)
+        output: dict[int, str] = {}
+        for name in ("stdout", "stderr"):
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+            output[reader] = name
+            undo.callback(os.close, reader)
+            hand(name, writer)
+            os.set_blocking(reader, False)
+        cell = Cell(_config(spec, start, str(emulator), code), handed)
+        undo.callback(cell.end)
+        undo.callback(start.close)
+        listener = cell.await_listener(cancelled)
+        pid, stub, location = _bring_up(cell, listener, start, arch, elf, make_log, cancelled)
+        undo.pop_all()
+        if keep is not None:
+            cell.keep_open(keep)
+        return Launched(cell, listener, pid, location, output, start, stub)
+
+
+def _bring_up(
+    cell: Cell,
+    listener: int,
+    start: EmulatorStart,
+    arch: Arch,
+    elf: ElfInfo,
+    make_log: Callable[[int], ProcessLog],
+    cancelled: Callable[[], bool],
+) -> tuple[int, GdbStub, env_locator.Location]:
+    """Answer the emulator's start-up calls until its registers are found."""
+    names = host_syscalls.names()
+    pid = 0
+    log: ProcessLog | None = None
+    stub: GdbStub | None = None
+    result: list[env_locator.Location | BaseException] = []
+    done_read, done_write = os.pipe2(os.O_CLOEXEC)
+    worker: threading.Thread | None = None
+
+    def locate(stub: GdbStub, pid: int) -> None:
+        # In a thread of its own: while it talks to the stub, the emulator may still need answers here.
+        try:
+            result.append(env_locator.locate(pid, arch, elf, stub))
+        except BaseException as error:
+            result.append(error)
+        os.write(done_write, b"x")
+
+    poll = select.poll()
+    for fd in (listener, cell.fileno(), done_read):
+        poll.register(fd, select.POLLIN)
+    deadline = time.monotonic() + _START_TIMEOUT
+    try:
+        while not result:
+            if cancelled():
+                raise TriageError("the start was cancelled")
+            if time.monotonic() > deadline:
+                raise TriageError("the emulator did not reach the program's first instruction in time")
+            for fd, events in poll.poll(100):
+                if fd == cell.fileno():
+                    cell.receive()
+                    if cell.gone or cell.ended:
+                        raise TriageError("the emulator ended before the program's first instruction")
+                elif fd == listener and events & select.POLLIN:
+                    notification = seccomp.receive(listener)
+                    if notification is None:
+                        continue
+                    name = names.get(notification.nr, "")
+                    pid = pid or notification.tid
+                    if log is None and start.is_log_open(notification.tid, name, notification):
+                        log = make_log(notification.tid)
+                        seccomp.add_fd(listener, notification, log.fd, start.log_fd)
+                        seccomp.answer(listener, notification, start.log_fd)
+                    elif not start.answer(listener, name, notification):
+                        seccomp.proceed(listener, notification)
+                    if start.stub is not None and worker is None:
+                        stub = GdbStub(start.stub)
+                        worker = threading.Thread(target=locate, args=(stub, pid), daemon=True)
+                        worker.start()
+        if isinstance(result[0], BaseException):
+            raise result[0]
+        assert stub is not None
+        return pid, stub, result[0]
+    finally:
+        if worker is not None:
+            if not result and stub is not None:
+                stub.hang_up()
+            worker.join(15)
+        os.close(done_read)
+        os.close(done_write)

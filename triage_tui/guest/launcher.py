@@ -1,0 +1,255 @@
+"""The process between the supervisor and the guest: makes the cell, then is its init.
+
+Launch sequence (S supervisor, L launcher, I init = pid 1 of the cell, G guest):
+
+1. S starts L (`python -I -S`, this module only) with one end of a SOCK_SEQPACKET pair and sends the
+   configuration as JSON with the descriptors it names.
+2. L makes a user name space (as host root: one with unprivileged host ids, and a mount of the root file system
+   with its owners shifted into it), then mount, pid, network, IPC and UTS name spaces.
+3. L forks I into the pid name space and waits for it. When L dies I is killed, and when I dies the kernel
+   kills everything in the cell.
+4. I mounts a tmpfs, on it a copy-on-write overlay of the root file system, makes that the root directory and
+   lets go of the host's. All that the guest writes is in that tmpfs: bounded, and gone with the cell.
+5. I forks G. G gets the standard descriptors, limits and a session of its own, installs the seccomp filter,
+   sends the listener to S and executes the emulator from a descriptor that was opened before step 4.
+6. I reaps the cell's processes, reports each end to S, and does file work inside the root for S
+   (`triage_tui.guest.cell_files`). When S goes away, however it does, the pair's end closes and I ends.
+
+Messages are JSON objects: {"failed": sentence}, {"notes": [...]}, {"listener": true} with the descriptor,
+{"ended": pid, "status": wait status}, {"reply": ...}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from typing import Any, NoReturn
+
+from triage_tui.guest import cell_files, namespaces, seccomp
+
+MAX_MESSAGE = 1 << 20
+"""Bytes of one message. A SOCK_SEQPACKET message is never larger than the sender's buffer."""
+
+# Directories over which the working tmpfs may be mounted, in the cell only.
+_PLACES = ("/tmp", "/run", "/var/tmp", "/mnt", "/srv", "/opt")
+
+
+def _say(channel: socket.socket, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
+    socket.send_fds(channel, [json.dumps(message).encode()], list(fds))
+
+
+def _make_cell(config: dict[str, Any], root_fd: int | None) -> list[str]:
+    """Enter new name spaces; return what holds the guest, in words. The current directory becomes the lower layer."""
+    notes = ["pid, mount, network, ipc and uts name spaces of its own", "seccomp user notification"]
+    rest = (
+        namespaces.CLONE_NEWNS
+        | namespaces.CLONE_NEWPID
+        | namespaces.CLONE_NEWNET
+        | namespaces.CLONE_NEWIPC
+        | namespaces.CLONE_NEWUTS
+    )
+    if root_fd is not None:
+        os.fchdir(root_fd)
+    if os.geteuid() == 0 and not config["as_host_root"]:
+        userns = namespaces.make_user_namespace()
+        namespaces.unshare(namespaces.CLONE_NEWNS)
+        namespaces.mount("none", "/", "", namespaces.MS_REC | namespaces.MS_PRIVATE)
+        if root_fd is not None:
+            place = _place()
+            namespaces.mount("tmpfs", place, "tmpfs", namespaces.MS_NOSUID | namespaces.MS_NODEV, "mode=755")
+            lower = os.path.join(place, "lower")
+            os.mkdir(lower)
+            namespaces.mount_idmapped(lower, userns)
+            os.chdir(lower)
+        namespaces.enter_user_namespace(userns)
+        namespaces.unshare(rest)
+        notes.insert(0, "root of the guest is an unprivileged host id")
+    elif os.geteuid() == 0:
+        namespaces.unshare(rest)
+        notes.insert(0, "root of the guest is root of the host, as was allowed")
+    else:
+        uid, gid = os.geteuid(), os.getegid()
+        namespaces.unshare(namespaces.CLONE_NEWUSER | rest)
+        namespaces.map_self(uid, gid)
+        notes.insert(0, "root of the guest is the user who started it")
+    return notes
+
+
+def _place() -> str:
+    """Return an existing directory that may be covered by a mount."""
+    for path in _PLACES:
+        if os.path.isdir(path) and not os.path.islink(path):
+            return path
+    raise OSError(errno.ENOENT, "none of " + ", ".join(_PLACES) + " exists")
+
+
+def _make_root(config: dict[str, Any], program_fd: int | None) -> list[str]:
+    """As pid 1: build the guest's root and move into it; return notes."""
+    notes: list[str] = []
+    namespaces.mount("none", "/", "", namespaces.MS_REC | namespaces.MS_PRIVATE)
+    place = _place()
+    options = f"mode=755,size={config['disk_bytes']}"
+    namespaces.mount("tmpfs", place, "tmpfs", namespaces.MS_NOSUID | namespaces.MS_NODEV, options)
+    root, upper, work = (os.path.join(place, name) for name in ("root", "upper", "work"))
+    for path in (root, upper, work):
+        os.mkdir(path, 0o755)
+    if program_fd is None:
+        namespaces.mount_overlay(root, upper, work)
+        notes.append("copy-on-write view of the root file system")
+    else:
+        # A single static program: its root holds nothing but itself.
+        namespaces.mount(root, root, "", namespaces.MS_BIND)
+        target = os.path.join(root, config["program"].lstrip("/"))
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(program_fd, "rb", closefd=False) as source, open(target, "wb") as file:
+            while block := source.read(1 << 20):
+                file.write(block)
+        os.chmod(target, 0o755)
+        notes.append("empty root file system with the program alone")
+    process_directory = os.path.join(root, "proc")
+    with contextlib.suppress(OSError):
+        # A filled /proc is somebody's stand-in, and a missing one is part of what is being looked at.
+        if not os.path.islink(process_directory) and not os.listdir(process_directory):
+            flags = namespaces.MS_NOSUID | namespaces.MS_NODEV | namespaces.MS_NOEXEC
+            namespaces.mount("proc", process_directory, "proc", flags)
+            notes.append("/proc of the cell")
+    devices = namespaces.bind_safe_devices(root)
+    if devices:
+        notes.append("devices: " + ", ".join(devices))
+    with contextlib.suppress(OSError):
+        namespaces.bring_loopback_up()
+    namespaces.become_root_directory(root)
+    return notes
+
+
+def _run_guest(config: dict[str, Any], channel: socket.socket, fds: dict[str, int]) -> NoReturn:
+    """In the guest's process: become the emulator. Tells the supervisor when that fails."""
+    try:
+        namespaces.die_with_parent()
+        os.setsid()
+        for number, name in enumerate(("stdin", "stdout", "stderr")):
+            os.dup2(fds[name], number)
+        namespaces.set_limits(config["processes"], config["memory_bytes"], config["open_files"])
+        for which in signal.Signals:
+            with contextlib.suppress(OSError, ValueError):
+                signal.signal(which, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        os.umask(0o022)
+        try:
+            os.chdir(config["cwd"])
+        except OSError as error:
+            raise OSError(error.errno, f"working directory {config['cwd']}: {os.strerror(error.errno or 0)}") from None
+        namespaces.drop_capabilities()
+        listener = seccomp.install(bytes.fromhex(config["filter"]))
+        _say(channel, {"listener": True}, (listener,))
+        os.close(listener)
+        # Everything else is close-on-exec.
+        os.execve(fds["emulator"], config["argv"], config["env"])
+    except BaseException as error:
+        _say(channel, {"failed": f"the guest could not be started: {error}"})
+    os._exit(127)
+
+
+class _Init:
+    """pid 1 of the cell: reaps, reports, does file work, ends with the supervisor."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
+        self.wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+
+    def reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            _say(self.channel, {"ended": pid, "status": status})
+
+    def serve(self) -> None:
+        poll = select.poll()
+        poll.register(self.channel, select.POLLIN)
+        poll.register(self.wake_read, select.POLLIN)
+        while True:
+            for fd, _events in poll.poll():
+                if fd == self.wake_read:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self.wake_read, 4096)
+                    self.reap()
+                    continue
+                data, fds, _flags, _address = socket.recv_fds(self.channel, MAX_MESSAGE, 4)
+                if not data:
+                    return
+                try:
+                    reply = cell_files.serve(json.loads(data), fds)
+                finally:
+                    for received in fds:
+                        os.close(received)
+                _say(self.channel, {"reply": reply})
+
+
+def _be_init(
+    config: dict[str, Any], channel: socket.socket, fds: dict[str, int], notes: list[str]
+) -> NoReturn:
+    """In pid 1: build the root, start the guest, serve until the supervisor goes away."""
+    try:
+        namespaces.die_with_parent()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        notes = notes + _make_root(config, fds.get("program"))
+        _say(channel, {"notes": notes})
+        guest = os.fork()
+        if guest == 0:
+            _run_guest(config, channel, fds)
+        for fd in fds.values():
+            os.close(fd)
+        devnull = os.pipe()
+        for number in (0, 1, 2):
+            os.dup2(devnull[0], number)
+        namespaces.hide_memory()
+        _Init(channel).serve()
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            _say(channel, {"failed": f"the guest's cell could not be made: {error}"})
+    os._exit(0)
+
+
+def main(channel_fd: int) -> int:
+    """Run the launcher on the socket `channel_fd`; return the exit code."""
+    channel = socket.socket(fileno=channel_fd)
+    data, received, _flags, _address = socket.recv_fds(channel, MAX_MESSAGE, 16)
+    if not data:
+        return 1
+    config = json.loads(data)
+    fds = dict(zip(config["fds"], received, strict=True))
+    for fd in (channel_fd, *received):
+        os.set_inheritable(fd, False)
+    try:
+        notes = _make_cell(config, fds.get("root"))
+        init = os.fork()
+    except BaseException as error:
+        _say(channel, {"failed": f"this system refuses the name spaces that contain a guest: {error}"})
+        return 1
+    if init == 0:
+        _be_init(config, channel, fds, notes)
+    # Only init may hold the channel open: its end is how the supervisor sees that the cell is gone, and
+    # this process has nothing to do but to be init's parent.
+    channel.close()
+    for fd in received:
+        os.close(fd)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.waitpid(init, 0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,114 @@
+"""Tell that a guest goes round in circles: a sequence of syscalls that repeats without progress.
+
+Each process has its own sequence. Two calls are alike when they have the same name, object (path, peer,
+request) and outcome, and arguments that look the same once addresses and other large numbers are left out. A
+call that brings the guest something new (bytes read, a connection accepted) is progress: it ends every
+sequence. Writing is not progress: a program may print "waiting" for ever.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+
+from triage_tui.guest.spec import TriggerLimits
+from triage_tui.runs.model import Loop, Syscall
+
+_INPUT = frozenset(
+    "read readv pread64 preadv preadv2 recv recvfrom recvmsg recvmmsg recvmmsg_time64 getdents getdents64 splice "
+    "sendfile sendfile64 copy_file_range".split()
+)
+_ACCEPT = frozenset(("accept", "accept4"))
+_SLEEPS = frozenset(
+    "nanosleep clock_nanosleep clock_nanosleep_time64 clock_nanosleep_time32 pause sigtimedwait rt_sigtimedwait".split()
+)
+_TIMED_WAITS = frozenset(
+    "select _newselect pselect6 pselect6_time64 poll ppoll ppoll_time64 epoll_wait epoll_pwait epoll_pwait2".split()
+)
+# Their arguments and results are ids and clock readings, different in each round.
+_VOLATILE = frozenset(
+    "clone clone3 fork vfork wait4 waitpid waitid kill tgkill tkill gettid getpid getppid set_robust_list "
+    "clock_gettime clock_gettime64 gettimeofday time times sigreturn rt_sigreturn getrandom sysinfo".split()
+)
+# They say nothing about what a program does.
+_NOISE = frozenset("brk mmap mmap2 munmap madvise sigreturn rt_sigreturn rt_sigprocmask sigprocmask".split())
+_LARGE = re.compile(r"0x[0-9a-f]+|\b\d{5,}\b|-\d{5,}\b")
+
+
+def is_sleep(call: Syscall) -> bool:
+    """Return whether `call` passed time: a sleep, or a wait for input that ended with nothing."""
+    if call.name in _SLEEPS:
+        return True
+    return call.name in _TIMED_WAITS and call.ret == 0
+
+
+def is_progress(call: Syscall) -> bool:
+    """Return whether `call` brought the guest something new."""
+    if call.ret is None:
+        return False
+    return (call.name in _INPUT and call.ret > 0) or (call.name in _ACCEPT and call.ret >= 0)
+
+
+def signature(call: Syscall) -> tuple[str, ...]:
+    """Return what must be equal for two calls to be alike."""
+    outcome = call.errno or ("0" if call.ret == 0 else "")
+    if call.name in _VOLATILE:
+        return (call.name, call.errno or "")
+    arguments = ",".join(_LARGE.sub("*", argument) for argument in call.arguments)
+    return (call.name, call.path or "", call.peer or "", call.request or "", arguments, outcome)
+
+
+class LoopDetector:
+    """Watches the finished calls of one process."""
+
+    def __init__(self, limits: TriggerLimits) -> None:
+        self._limits = limits
+        self._signatures: deque[tuple[str, ...]] = deque(maxlen=4096)
+        self._calls: deque[Syscall] = deque(maxlen=4096)
+        self._runs = [0] * (limits.max_period + 1)
+        """For each period p: how many calls in a row were like the one p calls before."""
+
+    def reset(self) -> None:
+        """Forget everything: what comes next is a new sequence."""
+        self._signatures.clear()
+        self._calls.clear()
+        self._runs = [0] * len(self._runs)
+
+    def add(self, call: Syscall) -> Loop | None:
+        """Take one finished call; return the loop that it completes, if any."""
+        if call.name in _NOISE:
+            return None
+        if is_progress(call):
+            self.reset()
+            return None
+        mark = signature(call)
+        for period in range(1, len(self._runs)):
+            same = len(self._signatures) >= period and self._signatures[-period] == mark
+            self._runs[period] = self._runs[period] + 1 if same else 0
+        self._signatures.append(mark)
+        self._calls.append(call)
+        for period in range(1, len(self._runs)):
+            if self._runs[period] and (loop := self._judge(period)) is not None:
+                return loop
+        return None
+
+    def _judge(self, period: int) -> Loop | None:
+        # `runs` counts from the second round on.
+        rounds = self._runs[period] // period + 1
+        if rounds < self._limits.sleep_repeats:
+            return None
+        one_round = [self._calls[-i] for i in range(period, 0, -1)]
+        sleeps = any(is_sleep(call) for call in one_round)
+        if not sleeps and (rounds < self._limits.loop_repeats or rounds * period < self._limits.loop_calls):
+            return None
+        covered = min(rounds * period, len(self._calls))
+        first, last = self._calls[-covered], self._calls[-1]
+        return Loop(
+            period=period,
+            repeats=rounds,
+            first_seq=first.seq,
+            last_seq=last.seq,
+            names=[call.name for call in one_round],
+            sleeps=sleeps,
+            span_ms=(last.ts_mono_ns - first.ts_mono_ns) / 1e6,
+        )

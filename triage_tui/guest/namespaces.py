@@ -1,0 +1,242 @@
+"""Name spaces, identity maps and mounts that hold a guest (namespaces(7), user_namespaces(7), mount(2)).
+
+Everything here acts on the calling process; the launcher calls it. Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import resource
+import signal
+import socket
+import struct
+
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+_MNT_DETACH = 2
+_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_DUMPABLE = 1, 24, 4
+_AT_FDCWD, _AT_EMPTY_PATH, _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = -100, 0x1000, 1, 0o2000000
+_MOVE_MOUNT_F_EMPTY_PATH = 4
+_MOUNT_ATTR_IDMAP = 0x00100000
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR, _SYS_PIVOT_ROOT = 428, 429, 442, {
+    "x86_64": 155,
+    "aarch64": 41,
+}
+
+HOST_BASE_ID = 1_880_000_000
+"""First of the unprivileged host ids that guests of a root user get: above what systemd, useradd and
+container managers hand out, so that no host file or process belongs to it."""
+ID_COUNT = 65536
+
+SAFE_DEVICES = {(1, 3): "/dev/null", (1, 5): "/dev/zero", (1, 7): "/dev/full"} | {
+    (1, 8): "/dev/random",
+    (1, 9): "/dev/urandom",
+}
+"""Character devices (major, minor) that a guest may really use, and where the host has them."""
+
+# What a guest's root may do inside its name spaces. The rest (mounting, tracing, modules, raw I/O, ...) is
+# taken from the bounding set: its kernel interfaces are the usual way out of a name space.
+_KEPT_CAPABILITIES = frozenset(range(0, 11)) | {11, 12, 13, 14, 15, 18, 23, 24, 27, 29, 31}
+_LAST_CAPABILITY = 63
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return result
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    _check(_libc.unshare(flags), "unshare")
+
+
+def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
+    """mount(2)."""
+    result = _libc.mount(
+        source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), os.fsencode(options) or None
+    )
+    _check(result, f"mount of {kind or source} on {target}")
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that forked it ends (PR_SET_PDEATHSIG)."""
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
+
+
+def hide_memory() -> None:
+    """Keep this process's memory from being traced by what it is about to start."""
+    _check(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")
+
+
+def drop_capabilities() -> None:
+    """Take all but the harmless capabilities from the bounding set, so that no exec gets them back."""
+    for capability in range(_LAST_CAPABILITY + 1):
+        if capability not in _KEPT_CAPABILITIES:
+            # EINVAL: this kernel has no such capability.
+            _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def map_self(uid: int, gid: int) -> None:
+    """Be root of the user name space just made: the one id that an unprivileged user may map."""
+    with open("/proc/self/setgroups", "w") as file:
+        file.write("deny")
+    with open("/proc/self/uid_map", "w") as file:
+        file.write(f"0 {uid} 1")
+    with open("/proc/self/gid_map", "w") as file:
+        file.write(f"0 {gid} 1")
+
+
+def make_user_namespace() -> int:
+    """As host root: make a user name space whose ids 0..65535 are unprivileged host ids.
+
+    Returns a descriptor of it. Nothing keeps it alive but the descriptor.
+    """
+    ready_read, ready_write = os.pipe()
+    done_read, done_write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(done_write)
+            unshare(CLONE_NEWUSER)
+            os.write(ready_write, b"x")
+            os.read(done_read, 1)
+        finally:
+            os._exit(0)
+    os.close(ready_write)
+    os.close(done_read)
+    try:
+        if os.read(ready_read, 1) != b"x":
+            raise OSError("the kernel refuses a user name space")
+        for name in ("uid_map", "gid_map"):
+            with open(f"/proc/{child}/{name}", "w") as file:
+                file.write(f"0 {HOST_BASE_ID} {ID_COUNT}")
+        return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(done_write)
+        os.close(ready_read)
+        os.waitpid(child, 0)
+
+
+def enter_user_namespace(fd: int) -> None:
+    """Become root of the user name space behind `fd`."""
+    _check(_libc.setns(fd, CLONE_NEWUSER), "setns")
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
+class _MountAttributes(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns")]
+
+
+def mount_idmapped(target: str, userns_fd: int) -> None:
+    """Mount the current directory on `target` with its owners seen through `userns_fd`.
+
+    A file of host root then belongs to root of that name space (mount_setattr(2), MOUNT_ATTR_IDMAP).
+
+    Raises:
+        OSError: the kernel (5.12, overlay lower 5.19) or the file system cannot.
+    """
+    tree = _check(
+        _libc.syscall(
+            # By name: a descriptor from before this mount name space would be of another one's mount.
+            _SYS_OPEN_TREE, _AT_FDCWD, b".", _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
+        ),
+        "open_tree",
+    )
+    try:
+        attributes = _MountAttributes(_MOUNT_ATTR_IDMAP | MS_NODEV | MS_NOSUID, 0, 0, userns_fd)
+        _check(
+            _libc.syscall(
+                _SYS_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(attributes), ctypes.sizeof(attributes)
+            ),
+            "mount_setattr",
+        )
+        moved = _libc.syscall(
+            _SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH
+        )
+        _check(moved, "move_mount")
+    finally:
+        os.close(tree)
+
+
+def mount_overlay(target: str, upper: str, work: str) -> None:
+    """Mount a copy-on-write view of the current directory on `target`.
+
+    The lower layer is given as ".", because overlay options cannot hold every path.
+    """
+    options = f"lowerdir=.,upperdir={upper},workdir={work}"
+    try:
+        mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, options + ",userxattr")
+    except OSError:
+        mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, options)
+
+
+def become_root_directory(new_root: str) -> None:
+    """Make `new_root` the root of this mount name space and let go of the old one (pivot_root(2))."""
+    os.chdir(new_root)
+    _check(_libc.syscall(_SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
+    _check(_libc.umount2(b".", _MNT_DETACH), "umount of the old root")
+    os.chdir("/")
+
+
+def bind_safe_devices(root: str) -> list[str]:
+    """Make device nodes below `root`/dev work that name a harmless device; return their paths.
+
+    A device node on the guest's own root cannot be opened (the mount says nodev); the host's node of the same
+    device is mounted over it. Nothing is added that the root did not have.
+    """
+    bound: list[str] = []
+    directory = os.path.join(root, "dev")
+    try:
+        entries = sorted(os.listdir(directory)) if not os.path.islink(directory) else []
+    except OSError:
+        return bound
+    for name in entries:
+        path = os.path.join(directory, name)
+        with contextlib.suppress(OSError):
+            status = os.lstat(path)
+            if (status.st_mode & 0o170000) != 0o020000:
+                continue
+            device = SAFE_DEVICES.get((os.major(status.st_rdev), os.minor(status.st_rdev)))
+            if device is not None:
+                mount(device, path, "", MS_BIND)
+                bound.append("/dev/" + name)
+    return bound
+
+
+def bring_loopback_up() -> None:
+    """Set IFF_UP on `lo` of the current network name space (netdevice(7))."""
+    get_flags, set_flags, up = 0x8913, 0x8914, 1
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        request = fcntl.ioctl(sock, get_flags, struct.pack("16sh22x", b"lo", 0))
+        (flags,) = struct.unpack_from("h", request, 16)
+        fcntl.ioctl(sock, set_flags, struct.pack("16sh22x", b"lo", flags | up))
+
+
+def set_limits(processes: int, memory: int, open_files: int) -> None:
+    """Bound what a guest may use: `processes` in its user name space, `memory` bytes of writable memory each.
+
+    The address space itself cannot be bounded: QEMU reserves the guest's whole address range.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for which, value in (
+        (resource.RLIMIT_NPROC, processes),
+        (resource.RLIMIT_DATA, memory),
+        (resource.RLIMIT_NOFILE, open_files),
+        (resource.RLIMIT_MSGQUEUE, 1 << 20),
+    ):
+        _soft, hard = resource.getrlimit(which)
+        limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(which, (limit, limit))
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")

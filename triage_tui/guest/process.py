@@ -1,0 +1,278 @@
+"""Look at and touch the emulator's host processes: memory, maps, descriptors, threads (proc(5)).
+
+Ids are host ids. Memory functions take host addresses; the supervisor adds the guest's base.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Literal
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_MAX_STRING = 4096
+
+
+class _IoVector(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
+
+
+@dataclass(frozen=True, slots=True)
+class HostMapping:
+    """One line of /proc/<pid>/maps."""
+
+    start: int
+    end: int
+    perms: str
+    offset: int
+    device: str
+    inode: int
+    path: str
+
+
+def read_memory(pid: int, address: int, size: int) -> bytes:
+    """Return up to `size` bytes at a host address; less when the mapping ends first.
+
+    Raises:
+        OSError: nothing is readable there, or the process is gone.
+    """
+    if size <= 0:
+        return b""
+    buffer = ctypes.create_string_buffer(size)
+    local = _IoVector(ctypes.addressof(buffer), size)
+    remote = _IoVector(address & 0xFFFFFFFFFFFFFFFF, size)
+    count = _libc.process_vm_readv(pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
+    if count < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"reading memory at {address:#x}: {os.strerror(number)}")
+    return buffer.raw[:count]
+
+
+def write_memory(pid: int, address: int, data: bytes) -> None:
+    """Write all of `data` at a host address, also where the process itself may not write.
+
+    Raises:
+        OSError: not all of it is mapped, or the process is gone.
+    """
+    fd = os.open(f"/proc/{pid}/mem", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        if os.pwrite(fd, data, address) != len(data):
+            raise OSError(14, f"writing memory at {address:#x}: not all of it is mapped")
+    except OverflowError:
+        raise OSError(14, f"writing memory at {address:#x}: no such address") from None
+    finally:
+        os.close(fd)
+
+
+def read_string(pid: int, address: int, limit: int = _MAX_STRING) -> bytes:
+    """Return the NUL-terminated string at a host address, without its NUL, cut at `limit` bytes.
+
+    Raises:
+        OSError: nothing is readable there.
+    """
+    data = b""
+    while len(data) < limit:
+        # Never across a page border in one go: the string may end on the last mapped page.
+        room = 4096 - ((address + len(data)) & 4095)
+        try:
+            block = read_memory(pid, address + len(data), min(room, limit - len(data)))
+        except OSError:
+            if data:
+                return data
+            raise
+        end = block.find(b"\0")
+        if end >= 0:
+            return data + block[:end]
+        data += block
+    return data
+
+
+_MAPS_LINE = re.compile(
+    rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) ([0-9a-f]+:[0-9a-f]+) (\d+) *(.*)"
+)
+
+
+def read_maps(pid: int) -> list[HostMapping]:
+    """Return the process's mappings; an empty list when it is gone."""
+    mappings: list[HostMapping] = []
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/maps", "rb") as file:
+        for line in file:
+            found = _MAPS_LINE.match(line)
+            if found:
+                start, end, perms, offset, device, inode, path = found.groups()
+                mappings.append(
+                    HostMapping(
+                        int(start, 16),
+                        int(end, 16),
+                        perms.decode(),
+                        int(offset, 16),
+                        device.decode(),
+                        int(inode),
+                        path.decode("utf-8", "backslashreplace"),
+                    )
+                )
+    return mappings
+
+
+def _status(pid: int) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            key, _, value = line.partition(":")
+            fields[key] = value.strip()
+    return fields
+
+
+def process_of(tid: int) -> int:
+    """Return the process (thread group) that the thread `tid` belongs to; 0 when it is gone."""
+    return int(_status(tid).get("Tgid", "0"))
+
+
+def parent_of(pid: int) -> int:
+    """Return the parent process; 0 when the process is gone."""
+    return int(_status(pid).get("PPid", "0"))
+
+
+def inner_pid(pid: int) -> int:
+    """Return the id that the process has inside its own pid name space; 0 when it is gone."""
+    words = _status(pid).get("NSpid", "").split()
+    return int(words[-1]) if words else 0
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadState:
+    """A thread's state letter (R, S, T, Z, ...), consumed CPU clock ticks, and the host syscall it is in."""
+
+    state: str
+    ticks: int
+    syscall: int | None
+
+
+def thread_state(pid: int, tid: int) -> ThreadState | None:
+    """Return what the thread is doing, or None when it is gone."""
+    try:
+        with open(f"/proc/{pid}/task/{tid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except (OSError, IndexError):
+        return None
+    number: int | None = None
+    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/task/{tid}/syscall", "rb") as file:
+        number = int(file.read().split()[0])
+    return ThreadState(fields[0].decode(), int(fields[11]) + int(fields[12]), number)
+
+
+def threads(pid: int) -> list[int]:
+    """Return the thread ids of a process, empty when it is gone."""
+    try:
+        return sorted(int(name) for name in os.listdir(f"/proc/{pid}/task"))
+    except OSError:
+        return []
+
+
+def descendants(root: int) -> list[int]:
+    """Return the living (not zombie) descendants of the process `root`, parents first."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue
+        if len(fields) > 1 and fields[0] not in (b"Z", b"X"):
+            children.setdefault(int(fields[1]), []).append(int(name))
+    found: list[int] = []
+    queue = [root]
+    while queue:
+        for child in sorted(children.get(queue.pop(0), ())):
+            found.append(child)
+            queue.append(child)
+    return found
+
+
+def send_signal(pid: int, which: signal.Signals) -> None:
+    """Send a signal; a process that is gone is fine."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, which)
+
+
+DescriptorKind = Literal["file", "directory", "socket", "pipe", "device", "other"]
+
+
+def descriptor_kind(pid: int, fd: int, target: str) -> DescriptorKind:
+    """Return what kind of thing a descriptor of `pid` is, from its link target and its file type."""
+    if target.startswith("socket:"):
+        return "socket"
+    if target.startswith("pipe:"):
+        return "pipe"
+    if target.startswith("anon_inode:"):
+        return "other"
+    try:
+        kind = os.stat(f"/proc/{pid}/fd/{fd}").st_mode & 0o170000
+    except OSError:
+        return "other"
+    kinds: dict[int, DescriptorKind] = {
+        0o040000: "directory",
+        0o020000: "device",
+        0o060000: "device",
+        0o010000: "pipe",
+        0o140000: "socket",
+        0o100000: "file",
+    }
+    return kinds.get(kind, "other")
+
+
+def descriptor_flags(pid: int, fd: int) -> int:
+    """Return the open flags of a descriptor (octal `flags:` of fdinfo), 0 when unknown."""
+    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("flags:"):
+                return int(line.split()[1], 8)
+    return 0
+
+
+_TCP_STATES = {"01": "connected", "0A": "listening", "06": "closing", "08": "half closed", "02": "connecting"}
+
+
+def _inet_address(text: str) -> str:
+    address, _, port = text.partition(":")
+    # Words of the address are in the host's byte order.
+    words = [int(address[i : i + 8], 16) for i in range(0, len(address), 8)]
+    raw = b"".join(struct.pack("=I", word) for word in words)
+    family = socket.AF_INET if len(raw) == 4 else socket.AF_INET6
+    shown = socket.inet_ntop(family, raw)
+    return f"{shown}:{int(port, 16)}" if family == socket.AF_INET else f"[{shown}]:{int(port, 16)}"
+
+
+def socket_states(pid: int) -> dict[int, str]:
+    """Return inode -> state words of the sockets in the process's network name space.
+
+    "listening 0.0.0.0:80", "connected 127.0.0.1:5 127.0.0.1:80", "bound 0.0.0.0:67" (UDP),
+    "listening unix:/run/x.sock".
+    """
+    states: dict[int, str] = {}
+    for name in ("tcp", "tcp6", "udp", "udp6"):
+        with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/net/{name}", encoding="ascii") as file:
+            for line in list(file)[1:]:
+                words = line.split()
+                local, remote, state, inode = words[1], words[2], words[3], int(words[9])
+                if name.startswith("udp"):
+                    states[inode] = f"bound {_inet_address(local)}"
+                else:
+                    peer = "" if state == "0A" else " " + _inet_address(remote)
+                    states[inode] = f"{_TCP_STATES.get(state, 'state ' + state)} {_inet_address(local)}{peer}"
+    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/net/unix", "rb") as binary:
+        for row in list(binary)[1:]:
+            fields = row.split(None, 7)
+            path = fields[7].strip().decode("utf-8", "backslashreplace") if len(fields) > 7 else ""
+            listening = int(fields[3], 16) & 0x10000
+            word = "listening" if listening else "connected" if fields[5] == b"03" else "open"
+            states[int(fields[6])] = f"{word} unix:{path}"
+    return states

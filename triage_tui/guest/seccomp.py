@@ -1,0 +1,196 @@
+"""Seccomp user notification: the filter, the listener and the answers (seccomp(2), seccomp_unotify(2)).
+
+Structures are those of linux/seccomp.h and linux/filter.h. The launcher imports this module, so it uses the
+standard library only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from triage_tui.guest import host_syscalls
+
+_BPF_LOAD, _BPF_JEQ, _BPF_RETURN = 0x20, 0x15, 0x06
+_RET_ALLOW, _RET_NOTIFY, _RET_KILL = 0x7FFF0000, 0x7FC00000, 0x80000000
+_DATA_NR, _DATA_ARCH, _DATA_ARGS = 0, 4, 16
+"""Offsets in struct seccomp_data; an argument's low half comes first on the little-endian hosts we run on."""
+
+_SET_MODE_FILTER = 1
+_FLAG_NEW_LISTENER, _FLAG_WAIT_KILLABLE = 1 << 3, 1 << 5
+_PR_SET_NO_NEW_PRIVS = 38
+_CONTINUE = 1
+_ADDFD_SETFD = 1
+
+
+def _ioc(direction: int, number: int, size: int) -> int:
+    return (direction << 30) | (size << 16) | (ord("!") << 8) | number
+
+
+_RECV = _ioc(3, 0, 80)
+_SEND = _ioc(3, 1, 24)
+_ID_VALID = _ioc(1, 2, 8)
+_ADDFD = _ioc(1, 3, 24)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One host syscall to be notified about. With `arg`, only when that argument's low half is `value`."""
+
+    name: str
+    arg: int | None = None
+    value: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A thread that waits in a host syscall for an answer. `tid` is the reader's view of the thread id."""
+
+    id: int
+    tid: int
+    nr: int
+    args: tuple[int, ...]
+
+
+def program(watches: Iterable[Watch], skip_fd: int, machine: str | None = None) -> bytes:
+    """Return the BPF program that notifies about `watches` and allows everything else.
+
+    Calls of another ABI than the host's own (int 0x80, x32) kill the process: nothing the emulator does needs
+    them, and they would pass by the numbers checked here. `skip_fd` is the emulator's own log descriptor:
+    writes to it are never notified.
+
+    Raises:
+        KeyError: the host machine has no table.
+    """
+    machine = machine or host_syscalls.host_machine()
+    table = host_syscalls.numbers(machine)
+    code = [
+        (_BPF_LOAD, 0, 0, _DATA_ARCH),
+        (_BPF_JEQ, 1, 0, host_syscalls.AUDIT_ARCH[machine]),
+        (_BPF_RETURN, 0, 0, _RET_KILL),
+        (_BPF_LOAD, 0, 0, _DATA_NR),
+    ]
+    if machine == "x86_64":
+        x32_bit, jump_if_set = 0x40000000, 0x45
+        code += [(jump_if_set, 0, 1, x32_bit), (_BPF_RETURN, 0, 0, _RET_KILL)]
+    for name in ("write", "writev"):
+        # nr == name and args[0] == skip_fd -> allow, else reload the number and go on.
+        code += [
+            (_BPF_JEQ, 0, 4, table[name]),
+            (_BPF_LOAD, 0, 0, _DATA_ARGS),
+            (_BPF_JEQ, 0, 1, skip_fd),
+            (_BPF_RETURN, 0, 0, _RET_ALLOW),
+            (_BPF_LOAD, 0, 0, _DATA_NR),
+        ]
+    for watch in watches:
+        if watch.name not in table:
+            continue
+        number = table[watch.name]
+        if watch.arg is None:
+            code += [(_BPF_JEQ, 0, 1, number), (_BPF_RETURN, 0, 0, _RET_NOTIFY)]
+        else:
+            code += [
+                (_BPF_JEQ, 0, 4, number),
+                (_BPF_LOAD, 0, 0, _DATA_ARGS + 8 * watch.arg),
+                (_BPF_JEQ, 0, 1, watch.value & 0xFFFFFFFF),
+                (_BPF_RETURN, 0, 0, _RET_NOTIFY),
+                (_BPF_LOAD, 0, 0, _DATA_NR),
+            ]
+    code.append((_BPF_RETURN, 0, 0, _RET_ALLOW))
+    return b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
+
+
+class _FilterProgram(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+
+def install(code: bytes) -> int:
+    """Install `code` on this process and its children; return the listener descriptor.
+
+    Raises:
+        OSError: the kernel refuses (too old, or another listener is in the way: EBUSY).
+    """
+    buffer = ctypes.create_string_buffer(code, len(code))
+    filter_program = _FilterProgram(len(code) // 8, ctypes.addressof(buffer))
+    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")
+    number = host_syscalls.numbers()["seccomp"]
+    for flags in (_FLAG_NEW_LISTENER | _FLAG_WAIT_KILLABLE, _FLAG_NEW_LISTENER):
+        fd: int = _libc.syscall(number, _SET_MODE_FILTER, flags, ctypes.byref(filter_program))
+        if fd >= 0:
+            return fd
+        if ctypes.get_errno() != errno.EINVAL:
+            break
+    raise OSError(ctypes.get_errno(), "seccomp(SECCOMP_SET_MODE_FILTER)")
+
+
+def receive(listener: int) -> Notification | None:
+    """Take the next notification; None when its thread is gone again.
+
+    Raises:
+        OSError: the listener is dead.
+    """
+    data = bytearray(80)
+    try:
+        fcntl.ioctl(listener, _RECV, data)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EINTR, errno.EAGAIN):
+            return None
+        raise
+    identifier, tid, _flags, nr, _arch, _ip, *args = struct.unpack("=QIIiIQ6Q", data)
+    return Notification(identifier, tid, nr, tuple(args))
+
+
+def _send(listener: int, identifier: int, value: int, error: int, flags: int) -> bool:
+    data = bytearray(struct.pack("=QqiI", identifier, value, error, flags))
+    try:
+        fcntl.ioctl(listener, _SEND, data)
+    except OSError as failure:
+        # ENOENT: the thread was killed meanwhile. EINPROGRESS: it was answered already.
+        if failure.errno in (errno.ENOENT, errno.EINPROGRESS, errno.EBADF):
+            return False
+        raise
+    return True
+
+
+def proceed(listener: int, notification: Notification) -> bool:
+    """Let the kernel execute the call as it stands; False when its thread is gone."""
+    return _send(listener, notification.id, 0, 0, _CONTINUE)
+
+
+def answer(listener: int, notification: Notification, result: int) -> bool:
+    """Give the call `result` (negative host errno on failure) without executing it."""
+    if -4095 <= result < 0:
+        return _send(listener, notification.id, 0, result, 0)
+    return _send(listener, notification.id, result, 0, 0)
+
+
+def is_waiting(listener: int, notification: Notification) -> bool:
+    """Return whether the thread still waits for this answer (so that its ids are still its own)."""
+    try:
+        fcntl.ioctl(listener, _ID_VALID, struct.pack("=Q", notification.id))
+    except OSError:
+        return False
+    return True
+
+
+def add_fd(
+    listener: int, notification: Notification, fd: int, number: int | None = None, cloexec: bool = False
+) -> int:
+    """Give the waiting process a duplicate of our `fd`, as `number` if given; return its number there.
+
+    Raises:
+        OSError: the process is gone, or has no room.
+    """
+    flags = 0 if number is None else _ADDFD_SETFD
+    data = struct.pack(
+        "=QIIII", notification.id, flags, fd, number or 0, os.O_CLOEXEC if cloexec else 0
+    )
+    return fcntl.ioctl(listener, _ADDFD, data)

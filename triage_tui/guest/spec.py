@@ -1,0 +1,196 @@
+"""What is to be run and when to freeze it; checks that it can be run at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from triage_tui.errors import TriageError
+from triage_tui.guest.arch import Arch, for_elf
+from triage_tui.guest.elf import ElfInfo, read_elf
+from triage_tui.runs.model import Target
+
+_MAX_LINKS = 40
+_ELF_MACHINES = {2: "SPARC", 20: "PowerPC", 21: "PowerPC 64", 22: "S/390", 42: "SuperH", 50: "IA-64"} | {
+    62: "x86-64",
+    243: "RISC-V",
+    258: "LoongArch",
+}
+
+DEFAULT_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerLimits:
+    """When to freeze a guest that does not end. Times are seconds of real time."""
+
+    loop_repeats: int = 64
+    """Rounds of one syscall sequence that make a loop."""
+    loop_calls: int = 256
+    """Calls that these rounds must have in all: short sequences need more rounds."""
+    sleep_repeats: int = 3
+    """Rounds that make a loop when there is a sleep in them."""
+    max_period: int = 16
+    """Longest sequence that is looked for, in calls."""
+    idle_s: float = 3.0
+    """No syscall for so long: blocked or spinning."""
+    time_limit_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceLimits:
+    """What one guest may use of the host."""
+
+    processes: int = 256
+    memory_bytes: int = 4 << 30
+    """Writable private memory of one process, its emulator included."""
+    disk_bytes: int = 512 << 20
+    """All that it writes into its root (kept in memory)."""
+    open_files: int = 1024
+    output_bytes: int = 1 << 20
+    """Its stdout and stderr that are kept: the first half and the last half of this."""
+    history: int = 4096
+    """Syscalls kept in memory."""
+    trace: int = 500_000
+    """Syscalls kept for trace.jsonl in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSpec:
+    """How to start the guest.
+
+    `program` is a guest path when `rootfs` is given, else a host path of a static program. `argv` is the whole
+    vector, argv[0] included; empty means [program]. `env` is the guest's whole environment.
+    """
+
+    program: str
+    argv: list[str] = field(default_factory=list)
+    rootfs: Path | None = None
+    cwd: str = "/"
+    env: dict[str, str] = field(default_factory=lambda: dict(DEFAULT_ENVIRONMENT))
+    stdin: Literal["null", "open"] | Path = "null"
+    allow_root: bool = False
+    """Let the guest's root be the host's root where it cannot be mapped to an unprivileged id."""
+    allow_uncontained: bool = False
+    """Run without name spaces where the system refuses them."""
+    qemu_args: list[str] = field(default_factory=list)
+    qemu_dir: Path | None = None
+    triggers: TriggerLimits = field(default_factory=TriggerLimits)
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
+    also_notify: frozenset[str] = frozenset()
+    """Guest syscalls beyond the usual ones that rules may want to hook later in this run ("read", "write")."""
+
+
+def open_in_root(root: Path, path: str) -> int:
+    """Open `path` for reading as a process inside `root` would, links included; return the descriptor.
+
+    Raises:
+        OSError: there is no such file, or its links lead nowhere inside the root.
+    """
+    parts = [part for part in path.split("/") if part not in ("", ".")][::-1]
+    stack = [os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
+    links = 0
+    try:
+        while parts:
+            part = parts.pop()
+            if part == "..":
+                if len(stack) > 1:
+                    os.close(stack.pop())
+                continue
+            fd = os.open(part, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=stack[-1])
+            try:
+                target = os.readlink("", dir_fd=fd)
+            except OSError:
+                stack.append(fd)
+                continue
+            os.close(fd)
+            links += 1
+            if links > _MAX_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            if target.startswith("/"):
+                while len(stack) > 1:
+                    os.close(stack.pop())
+            parts += [piece for piece in target.split("/") if piece not in ("", ".")][::-1]
+        # O_NONBLOCK: a FIFO must not hold us up; the caller looks at the file type.
+        return os.open(f"/proc/self/fd/{stack[-1]}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        for fd in stack:
+            os.close(fd)
+
+
+def _read_program(spec: LaunchSpec) -> bytes:
+    where = f"{spec.program} in {spec.rootfs}" if spec.rootfs else spec.program
+    try:
+        if spec.rootfs is not None:
+            if not spec.rootfs.is_dir():
+                raise TriageError(f"the root file system {spec.rootfs} is no directory")
+            if not spec.program.startswith("/"):
+                raise TriageError(
+                    f"{spec.program} is no absolute path: with --rootfs the program is named as the guest sees it"
+                )
+            fd = open_in_root(spec.rootfs, spec.program)
+        else:
+            fd = os.open(spec.program, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(fd, "rb") as file:
+            if (os.fstat(fd).st_mode & 0o170000) != 0o100000:
+                raise TriageError(f"{where} is no regular file")
+            return file.read()
+    except OSError as error:
+        raise TriageError(f"cannot read the program {where}: {error.strerror}") from error
+
+
+def resolve_target(spec: LaunchSpec) -> tuple[Target, ElfInfo]:
+    """Return what will be run, identified by its bytes, and its ELF header.
+
+    Raises:
+        TriageError: no such program, not an ELF executable, an architecture nobody emulates here, or a dynamic
+            program without its root file system or its interpreter.
+    """
+    data = _read_program(spec)
+    elf = read_elf(data, spec.program)
+    arch = architecture_of(elf, spec.program)
+    if elf.interpreter is not None:
+        if spec.rootfs is None:
+            raise TriageError(
+                f"{spec.program} is dynamically linked (it needs {elf.interpreter}): give its root file system with --rootfs"
+            )
+        try:
+            os.close(open_in_root(spec.rootfs, elf.interpreter))
+        except OSError as error:
+            raise TriageError(
+                f"{spec.program} needs the interpreter {elf.interpreter}, which {spec.rootfs} does not have "
+                f"({error.strerror}): unpack the package that holds it"
+            ) from error
+    argv = list(spec.argv) or [spec.program]
+    digest = hashlib.sha256(data).hexdigest()
+    identity = hashlib.sha256(digest.encode() + b"\0" + "\0".join(argv).encode("utf-8", "surrogateescape"))
+    target = Target(
+        program=spec.program,
+        argv=argv,
+        arch=arch.name,
+        program_sha256=digest,
+        target_id=identity.hexdigest()[:16],
+        cwd=spec.cwd,
+        env_keys=sorted(spec.env),
+        rootfs=str(spec.rootfs) if spec.rootfs else None,
+        interpreter=elf.interpreter,
+    )
+    return target, elf
+
+
+def architecture_of(elf: ElfInfo, name: str) -> Arch:
+    """Return the architecture of an ELF file.
+
+    Raises:
+        TriageError: none that is known here.
+    """
+    arch = for_elf(elf.machine, elf.bits, elf.little_endian, elf.flags)
+    if arch is None:
+        machine = _ELF_MACHINES.get(elf.machine, f"machine {elf.machine}")
+        order = "little" if elf.little_endian else "big"
+        raise TriageError(f"{name} is for an architecture that is not supported: {elf.bits}-bit {order}-endian {machine}")
+    return arch

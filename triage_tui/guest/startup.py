@@ -1,0 +1,94 @@
+"""Bring QEMU up without leaving anything of it in the guest's view.
+
+QEMU wants to open a log file, listen on a gdb socket and accept a connection. All three happen before the
+guest's first instruction, at host system calls that are notified to us, and are answered with descriptors of
+our own, placed above the guest's limit of open files: no file or socket ever appears in the guest's root, the
+guest's first descriptor is 3 as on the real device, and a loop that closes "all" descriptors does not reach
+them. The limit is lowered before the guest's first instruction.
+"""
+
+from __future__ import annotations
+
+import resource
+import secrets
+import socket
+
+from triage_tui.guest import process, seccomp
+from triage_tui.guest.seccomp import Notification, Watch
+
+_AF_UNIX = 1
+HEADROOM = 16
+"""Descriptors above the guest's limit that the emulator may use."""
+
+
+class EmulatorStart:
+    """The forged part of one emulator's start. `open_files` is the guest's limit."""
+
+    def __init__(self, open_files: int) -> None:
+        self.log_fd = open_files + 1
+        self.listen_fd = open_files + 2
+        self.connection_fd = open_files + 3
+        token = secrets.token_hex(8)
+        self.log_path = f"/.log-{token}"
+        self.gdb_path = f"/.gdb-{token}"
+        self.stub: socket.socket | None = None
+        """Our end of the gdb connection, once the emulator has accepted it."""
+        self._open_files = open_files
+        self._listening = False
+
+    def arguments(self) -> list[str]:
+        """Return the emulator's options."""
+        return ["-g", self.gdb_path, "-d", "strace,unimp", "-D", self.log_path]
+
+    def watches(self) -> list[Watch]:
+        """Return the host calls that have to be seen beyond the usual ones."""
+        return [Watch(name, 0, self.listen_fd) for name in ("listen", "accept", "accept4")]
+
+    def protected(self) -> frozenset[int]:
+        """Return the descriptors that the guest must not reach."""
+        return frozenset((self.log_fd, self.listen_fd, self.connection_fd))
+
+    def is_log_open(self, pid: int, name: str, notification: Notification) -> bool:
+        """Return whether this is the emulator opening its log."""
+        if name not in ("open", "openat"):
+            return False
+        address = notification.args[1 if name == "openat" else 0]
+        try:
+            return process.read_string(pid, address) == self.log_path.encode()
+        except OSError:
+            return False
+
+    def answer(self, listener: int, name: str, notification: Notification) -> bool:
+        """Answer a call of the gdb stub's set-up; False when it is something else."""
+        fd = notification.args[0] & 0xFFFFFFFF
+        if name == "socket" and fd == _AF_UNIX and not self._listening:
+            with socket.socket(socket.AF_UNIX) as placeholder:
+                seccomp.add_fd(listener, notification, placeholder.fileno(), self.listen_fd)
+            self._listening = True
+            return seccomp.answer(listener, notification, self.listen_fd) or True
+        if fd != self.listen_fd:
+            return False
+        if name in ("bind", "listen"):
+            return seccomp.answer(listener, notification, 0) or True
+        if name in ("accept", "accept4") and self.stub is None:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                seccomp.add_fd(listener, notification, theirs.fileno(), self.connection_fd)
+            self.stub = ours
+            return seccomp.answer(listener, notification, self.connection_fd) or True
+        return False
+
+    def lower_limit(self, pid: int) -> None:
+        """Give the guest its own limit of open files."""
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (self._open_files, self._open_files + HEADROOM))
+
+    def raise_limit(self, pid: int) -> None:
+        """Make room for the emulator's own descriptors again, for a moment."""
+        limit = self._open_files + HEADROOM
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
+
+    def close(self) -> None:
+        """Let go of the connection, if it is still open."""
+        if self.stub is not None:
+            self.stub.close()
+            self.stub = None

@@ -1,0 +1,141 @@
+"""Why a guest was frozen, and the reasons that no single call gives: idleness and the time limit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from triage_tui.guest import host_syscalls, process
+from triage_tui.guest.spec import TriggerLimits
+from triage_tui.runs.model import Loop, Reason, Syscall, Trigger
+
+if TYPE_CHECKING:
+    from triage_tui.guest.supervisor import Guest
+
+_SPIN_SHARE = 0.5
+"""Share of one CPU above which an idle guest is said to spin."""
+_HOST_NAMES = host_syscalls.names()
+
+
+@dataclass(slots=True)
+class Stop:
+    """Why `run_until_stop` returned. `ended`: the guest is gone, nothing can be read from it any more."""
+
+    reason: Reason
+    trigger: Trigger
+    loop: Loop | None = None
+    ended: bool = False
+    cancelled: bool = False
+    """The caller asked for it; `reason` is "unknown"."""
+    exit_code: int | None = None
+    signal: str | None = None
+
+
+def make_trigger(call: Syscall | None, detail: str, seq: int = 0, pid: int = 0) -> Trigger:
+    """Return the moment of a freeze at `call`, or at no call in particular."""
+    now = time.time_ns()
+    trigger = Trigger(seq=seq, syscall_name="", detail=detail, pid=pid)
+    trigger.ts_sec, trigger.ts_nsec = divmod(now, 1_000_000_000)
+    if call is not None:
+        trigger.seq, trigger.syscall_name, trigger.syscall_num = call.seq, call.name, call.num
+        trigger.args, trigger.pid = list(call.args), call.pid
+    return trigger
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a host signal."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
+
+
+class Watchdog:
+    """Sees what does not happen: no syscall for a while, no end within the time limit."""
+
+    def __init__(self, limits: TriggerLimits) -> None:
+        self._limits = limits
+        self._deadline = 0.0
+        self._quiet_since = 0.0
+        self._ticks_at_quiet = 0
+        self._count = -1
+
+    def start(self) -> None:
+        """The guest (again) starts to run now."""
+        now = time.monotonic()
+        self._deadline = now + self._limits.time_limit_s
+        self._quiet_since = now
+        self._count = -1
+
+    def look(self, guest: Guest) -> Stop | None:
+        """Return a stop when it is time for one."""
+        now = time.monotonic()
+        if guest.trace.count != self._count or guest.trace.last_activity > self._quiet_since:
+            self._count = guest.trace.count
+            self._quiet_since = max(now, guest.trace.last_activity)
+            self._ticks_at_quiet = self._ticks(guest)
+        elif now - self._quiet_since >= self._limits.idle_s:
+            return self._idle(guest, now - self._quiet_since)
+        if now >= self._deadline:
+            detail = f"nothing conclusive within {self._limits.time_limit_s:g} s"
+            return Stop("time_limit", make_trigger(None, detail, guest.trace.count))
+        return None
+
+    @staticmethod
+    def _ticks(guest: Guest) -> int:
+        states = [process.thread_state(pid, tid) for pid in guest.processes() for tid in process.threads(pid)]
+        return sum(state.ticks for state in states if state is not None)
+
+    def _idle(self, guest: Guest, seconds: float) -> Stop:
+        used = (self._ticks(guest) - self._ticks_at_quiet) / os.sysconf("SC_CLK_TCK") / max(seconds, 0.1)
+        calls = [
+            call
+            for log in guest.trace.logs.values()
+            if log.pid in guest.processes_known.by_pid
+            for call in guest.trace.pending(log)
+        ]
+        if used > _SPIN_SHARE:
+            detail = f"spinning: no syscall for {seconds:.1f} s while using {used:.0%} of a CPU"
+        elif calls:
+            detail = f"blocked in {', '.join(dict.fromkeys(call.name for call in calls))} for {seconds:.1f} s"
+        else:
+            detail = f"no syscall for {seconds:.1f} s"
+        return Stop("idle", make_trigger(None, detail, guest.trace.count))
+
+    @staticmethod
+    def cancelled(guest: Guest) -> Stop:
+        """Return the stop of a guest that the caller wants frozen now."""
+        return Stop("unknown", make_trigger(None, "frozen on request", guest.trace.count), cancelled=True)
+
+    @staticmethod
+    def trigger_of_pending(guest: Guest, trigger: Trigger) -> Trigger:
+        """Name the call in which the looked-at process is, if it is in one and the trigger names none."""
+        known = guest.processes_known.by_pid.get(guest.pid)
+        if trigger.syscall_name or known is None:
+            return trigger
+        pending = guest.trace.pending(known.log)
+        if not pending:
+            return trigger
+        guest.fill_arguments(pending[-1], guest.tid)
+        return make_trigger(pending[-1], trigger.detail)
+
+    @staticmethod
+    def gone(guest: Guest, ended: dict[int, int]) -> Stop:
+        """Return the stop of a guest that ended without being held at its exit."""
+        main = guest.processes_known.main
+        status = ended.get(main.inner) if main is not None else None
+        last = guest.trace.history[-1] if guest.trace.history else None
+        if status is None:
+            return Stop("unknown", make_trigger(last, "the guest is gone"), ended=True)
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            name = signal_name(-code)
+            trigger = make_trigger(last, f"killed by {name}")
+            trigger.signal = name
+            return Stop("signal", trigger, ended=True, signal=name)
+        trigger = make_trigger(last, f"ended with code {code}")
+        trigger.exit_code = code
+        return Stop("exit", trigger, ended=True, exit_code=code)

@@ -1,0 +1,219 @@
+"""Read QEMU's own system call log (`-d strace,unimp`, linux-user/strace.c).
+
+The log is bytes, not lines: strings stand in it as the guest wrote them, with quotes, newlines and NULs; a
+call's text is written before the call and its result after it, in pieces; between the two another thread of
+the same process may have written. So the reader looks for the shapes that QEMU prints, takes the earliest
+that fits, and skips what it does not understand. A guest can put such shapes into its strings; what is
+decided on is checked against its registers by the supervisor.
+
+    2 openat(AT_FDCWD,"/etc/passwd",O_RDONLY) = -1 errno=2 (No such file or directory)
+    2 Unknown syscall 4367
+    Unsupported ioctl: cmd=0x89fb
+    --- SIGSEGV {si_signo=SIGSEGV, si_code=1, si_addr=(nil)} ---
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_START = re.compile(rb"(\d{1,10}) ([a-z_][a-z0-9_]{0,40})\(")
+_UNKNOWN = re.compile(rb"(\d{1,10}) Unknown syscall (-?\d{1,10})\n")
+_RESULT = re.compile(rb" = ([^\n]*)\n")
+_SIGNAL = re.compile(rb"--- (SIG\w{1,12}|\d{1,3}) \{([^\n]*)\} ---\n")
+_UNSUPPORTED = re.compile(rb"(Unsupported [^\n]*|Unimplemented [^\n]*)\n")
+_END = re.compile(
+    rb"\)(?: = (?:-?\d|0x)|(?=\d{1,10} (?:[a-z_][a-z0-9_]{0,40}\(|Unknown syscall))|(?=--- SIG)|(?=\n))"
+)
+_SHAPES = re.compile(rb"\d{1,10} (?:[a-z_][a-z0-9_]{0,40}\(|Unknown syscall -?\d)|--- (?:SIG\w|\d)|Unsupported ")
+_ENDS_LINE = frozenset((b"exit", b"exit_group"))
+_MAX_CALL = 1 << 17
+"""Bytes that one call's text may have before it is given up (execve with a long argument vector)."""
+
+
+@dataclass(slots=True)
+class LoggedCall:
+    """One call in the log. `pid` is the id inside the guest's own pid name space."""
+
+    pid: int
+    name: str
+    arguments: bytes
+    number: int | None = None
+    """Guest syscall number, only for calls that QEMU has no name for."""
+    result: bytes | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedSignal:
+    """A signal that is being delivered to the guest: its name and the text of its siginfo."""
+
+    name: str
+    details: bytes
+
+
+Item = LoggedCall | LoggedSignal
+
+
+class StraceReader:
+    """Incremental reader of one process's log.
+
+    `feed` appends bytes and returns what is complete by now: each call once, when its arguments are there; its
+    `result` is filled in later, in the same object, which is then reported by `finished`.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self.pending: list[LoggedCall] = []
+        """Calls without a result, oldest first; more than one only where threads interleave."""
+        self.finished: list[LoggedCall] = []
+        """Calls whose result has come; the owner empties this."""
+        self.lost = 0
+        """Bytes skipped because they had no known shape."""
+
+    def feed(self, data: bytes, complete: bool = False) -> list[Item]:
+        """Take more bytes. `complete`: the last call's text is known to be whole (its thread waits in it)."""
+        self._buffer += data
+        items: list[Item] = []
+        at = 0
+        while at < len(self._buffer):
+            step = self._one(at, complete, items)
+            if step == 0:
+                break
+            at += step
+        del self._buffer[:at]
+        if len(self._buffer) > _MAX_CALL:
+            self.lost += len(self._buffer)
+            self._buffer.clear()
+        return items
+
+    def _one(self, at: int, complete: bool, items: list[Item]) -> int:
+        """Read one shape at offset `at`; return the bytes used, 0 to wait for more."""
+        buffer = self._buffer
+        if found := _RESULT.match(buffer, at):
+            self._finish(bytes(found[1]))
+            return found.end() - at
+        if found := _UNKNOWN.match(buffer, at):
+            number = int(found[2])
+            call = LoggedCall(int(found[1]), f"syscall_{number}", b"", number)
+            items.append(call)
+            self.pending.append(call)
+            # QEMU prints no result: it answers ENOSYS at once.
+            self._finish(b"ENOSYS")
+            return found.end() - at
+        if found := _START.match(buffer, at):
+            return self._call(found, complete, items)
+        if found := _SIGNAL.match(buffer, at):
+            items.append(LoggedSignal(found[1].decode(), bytes(found[2])))
+            return found.end() - at
+        if found := _UNSUPPORTED.match(buffer, at):
+            text = found[1].decode("utf-8", "backslashreplace")[:200]
+            target = self.pending[-1] if self.pending else (self.finished[-1] if self.finished else None)
+            if target is not None:
+                target.note = f"the emulator: {text}"
+            return found.end() - at
+        if buffer[at : at + 1] == b"\n":
+            return 1
+        return self._skip(at, complete)
+
+    def _call(self, start: re.Match[bytes], complete: bool, items: list[Item]) -> int:
+        buffer = self._buffer
+        name = bytes(start[2])
+        search = start.end()
+        while True:
+            end = _END.search(buffer, search)
+            if end is None:
+                if complete and buffer.rstrip(b"\n").endswith(b")"):
+                    close = len(buffer.rstrip(b"\n")) - 1
+                    used = len(buffer)
+                    break
+                return 0
+            close, used = end.start(), end.start() + 1
+            if buffer[used : used + 1] == b"\n" and name not in _ENDS_LINE and not (complete and used + 1 == len(buffer)):
+                search = used
+                continue
+            break
+        call = LoggedCall(int(start[1]), name.decode(), bytes(buffer[start.end() : close]))
+        items.append(call)
+        self.pending.append(call)
+        return used - start.start()
+
+    def _finish(self, result: bytes) -> None:
+        """Give `result` to the call it most likely belongs to."""
+        if not self.pending:
+            return
+        call = self.pending.pop()
+        call.result = result
+        if self.pending:
+            call.note = call.note or "other threads were in calls too: the result may be theirs"
+        self.finished.append(call)
+
+    def _skip(self, at: int, complete: bool) -> int:
+        """Return how many bytes to skip to the next place that looks like something."""
+        shape = _SHAPES.search(self._buffer, at)
+        line = self._buffer.find(b"\n", at)
+        ends = [end for end in (shape.start() if shape else -1, line + 1 if line >= 0 else -1) if end > at]
+        if not ends:
+            if not complete and len(self._buffer) - at < 4096:
+                return 0
+            ends = [len(self._buffer)]
+        self.lost += min(ends) - at
+        return min(ends) - at
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A call's result in guest terms: `value` (negative errno on failure), and the error's number if any."""
+
+    value: int | None
+    error: int | None
+
+
+def parse_result(text: bytes) -> Result:
+    """Read what stands after " = ": decimal, hexadecimal, or `-1 errno=N (text)`.
+
+    `errno=512` and above are QEMU's own (a return from a signal handler): no result.
+    """
+    if text == b"ENOSYS":
+        return Result(None, None)
+    found = re.match(rb"-1 errno=(\d{1,6})", text)
+    if found:
+        number = int(found[1])
+        return Result(None, None) if number >= 512 else Result(-number, number)
+    found = re.match(rb"0x([0-9a-fA-F]{1,16})|(-?\d{1,20})", text)
+    if not found:
+        return Result(None, None)
+    return Result(int(found[1], 16) if found[1] else int(found[2]), None)
+
+
+def split_arguments(text: bytes, limit: int = 8) -> list[bytes]:
+    """Split a call's argument text at commas that are outside quotes and brackets.
+
+    Strings are not escaped in the log; one that holds a quote and a comma may be split in the wrong place.
+    """
+    parts: list[bytes] = []
+    depth = 0
+    quoted = False
+    start = 0
+    for index, char in enumerate(text):
+        if char == 0x22:
+            quoted = not quoted
+        elif quoted:
+            continue
+        elif char in b"{[(":
+            depth += 1
+        elif char in b"}])":
+            depth = max(0, depth - 1)
+        elif char == 0x2C and depth == 0 and len(parts) < limit - 1:
+            parts.append(text[start:index].strip())
+            start = index + 1
+    if text[start:] or parts:
+        parts.append(text[start:].strip())
+    return parts
+
+
+def unquote(argument: bytes) -> bytes | None:
+    """Return the string of an argument that is one, else None."""
+    if len(argument) >= 2 and argument[:1] == b'"' and argument[-1:] == b'"':
+        return argument[1:-1]
+    return None

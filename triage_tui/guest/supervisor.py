@@ -1,0 +1,370 @@
+"""Supervise one guest: start it in its cell, watch it, freeze it, let it go on, end it.
+
+A `Guest` belongs to one thread: everything happens inside `start`, `run_until_stop` and the calls between them.
+While it runs, the supervisor answers seccomp notifications: each holds one guest thread inside one host system
+call, with the guest's registers exact in QEMU's memory and the call's text at the end of its log. While it is
+frozen every process is stopped by SIGSTOP, and the call at which it was frozen, if any, stays unanswered.
+
+Whatever goes wrong in here, a notification is answered: an exception is recorded in `problems`, and the call is
+executed as it stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.guest import host_syscalls, policy, process, seccomp
+from triage_tui.guest.access import Peers, RuleAccess
+from triage_tui.guest.arch import by_name
+from triage_tui.guest.calls import CallHandler, Held
+from triage_tui.guest.launch import launch
+from triage_tui.guest.output import OutputBuffer
+from triage_tui.guest.processes import ProcessTable
+from triage_tui.guest.seccomp import Notification
+from triage_tui.guest.spec import LaunchSpec, resolve_target
+from triage_tui.guest.stops import Stop, Watchdog
+from triage_tui.guest.trace import ProcessLog, Trace
+from triage_tui.rulehost.protocol import RuleCaller
+
+_TICK_MS = 20
+_NAMES = host_syscalls.names()
+_READ_SIZE = 65536
+
+EventCallback = Callable[[str, str], None]
+"""Called with (kind, text): "output" with text that the guest printed, "problem" with a sentence."""
+
+
+class Guest(CallHandler):
+    """One guest and its whole process tree. Make it with `Guest.start`, and always call `end` (or use `with`)."""
+
+    @classmethod
+    def start(
+        cls,
+        spec: LaunchSpec,
+        rules: RuleCaller | None = None,
+        on_event: EventCallback | None = None,
+        cancel: threading.Event | None = None,
+        containment: policy.ContainmentPolicy | None = None,
+        access: RuleAccess | None = None,
+    ) -> Guest:
+        """Start the guest and stop it before its first instruction; `run_until_stop` lets it run.
+
+        `access` is what the rule host of `rules` was given as its `GuestAccess`.
+
+        Raises:
+            TriageError: it cannot be run; nothing is left behind.
+        """
+        guest = cls(spec, rules, on_event, containment or policy.ContainmentPolicy(), access)
+        try:
+            guest._launch(cancel)
+        except BaseException:
+            guest.end()
+            raise
+        return guest
+
+    def __init__(
+        self,
+        spec: LaunchSpec,
+        rules: RuleCaller | None,
+        on_event: EventCallback | None,
+        containment: policy.ContainmentPolicy,
+        access: RuleAccess | None,
+    ) -> None:
+        self.spec = spec
+        self.target, self.elf = resolve_target(spec)
+        self.arch = by_name(self.target.arch)
+        self.containment = containment
+        self.rules = rules
+        self.access = access or RuleAccess(self.arch)
+        self.rule_log = []
+        self._answered = False
+        self.trace = Trace(self.arch, spec.limits.history, spec.limits.trace)
+        self.processes_known = ProcessTable()
+        self.problems: list[str] = []
+        """What went wrong in the supervision itself, one sentence each."""
+        self.hookable: frozenset[str] = frozenset()
+        self.pid = self.tid = 0
+        self.peers = Peers()
+        self._on_event = on_event or (lambda _kind, _text: None)
+        self._output = OutputBuffer(spec.limits.output_bytes)
+        self._hits = {}
+        self._pipes: dict[int, str] = {}
+        self._launched = False
+        self._alive = False
+        self._frozen = True
+        self._listener = -1
+        self._release: Callable[[], None] | None = None
+        self._stopped: set[int] = set()
+        self._held: Held | None = None
+        self._waiting: Notification | None = None
+        self._first_stop: Stop | None = None
+        self._started = time.monotonic()
+        self._watchdog = Watchdog(spec.triggers)
+        self._protected = frozenset()
+        self.trace.on_finished = self._on_finished
+        self.trace.on_signal = self._on_signal
+
+    def __enter__(self) -> Guest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def _launch(self, cancel: threading.Event | None) -> None:
+        def cancelled() -> bool:
+            return cancel is not None and cancel.is_set()
+
+        names = set(self.spec.also_notify)
+        if self.rules is not None:
+            names |= self.rules.hooks()
+        self.hookable = frozenset(names)
+        launched = launch(self.spec, self.arch, self.elf, names, self.containment, self.trace.add, cancelled)
+        self._cell = launched.cell
+        self._listener = launched.listener
+        self._pipes = launched.output
+        self._emulator_start = launched.start
+        self._protected = launched.start.protected()
+        self.location = launched.location
+        self._launched = self._alive = True
+        self._release = launched.release
+        self.pid = self.tid = launched.pid
+        log = self.trace.logs[launched.pid]
+        self.processes_known.main = self._adopt(launched.pid, log, launched.location.env)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the guest still exists."""
+        return self._alive
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the guest is frozen: its state can be read and does not change."""
+        return self._frozen and self._alive
+
+    def run_until_stop(self, cancel: threading.Event | None = None) -> Stop:
+        """Let the guest run until something makes it worth looking at; freeze it and say why.
+
+        With `cancel` set the guest is frozen where it is, and the stop is marked `cancelled`. May be called
+        again after a stop: then it lets the guest go on first, as `resume` without new rules does.
+        """
+        if not self._alive:
+            return self._gone_stop()
+        self._thaw()
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        poll.register(self._cell, select.POLLIN)
+        for fd in self._pipes:
+            poll.register(fd, select.POLLIN)
+        self._watchdog.start()
+        tick = time.monotonic()
+        while True:
+            if stop := self._take_stop():
+                return self._freeze(stop)
+            if cancel is not None and cancel.is_set():
+                return self._freeze(self._watchdog.cancelled(self))
+            for fd, events in poll.poll(_TICK_MS):
+                if fd == self._listener:
+                    if events & select.POLLIN:
+                        self._serve_one()
+                    else:
+                        poll.unregister(fd)
+                    if self._wants_stop():
+                        break
+                elif fd in self._pipes:
+                    if not self._read_pipe(fd):
+                        poll.unregister(fd)
+                else:
+                    self._hear_init()
+                    if self._cell.gone:
+                        poll.unregister(fd)
+            now = time.monotonic()
+            if now - tick >= _TICK_MS / 1000:
+                tick = now
+                self._on_tick()
+            if not self._alive:
+                for fd in list(self._pipes):
+                    self._read_pipe(fd)
+                return self._gone_stop()
+
+    def resume(self, rules: RuleCaller | None = None) -> None:
+        """Have `rules` (None: the same as before) decide from the held call on; `run_until_stop` then continues.
+
+        Raises:
+            TriageError: the guest is gone, or a rule hooks a call that this run cannot see any more.
+        """
+        if not self._alive:
+            raise TriageError("the guest is gone, so it cannot be resumed: retry from the start")
+        if rules is not None:
+            missing = self.not_hookable(rules.hooks())
+            if missing:
+                raise TriageError(
+                    f"the running guest was not started to be watched at {', '.join(sorted(missing))}: "
+                    "retry from the start"
+                )
+            self.rules = rules
+
+    def not_hookable(self, names: set[str]) -> set[str]:
+        """Return those guest syscalls that rules cannot hook in this run without a new start."""
+        always = set(policy.HOOKABLE.split()) | {"ioctl", "exit_group", "exit", "kill", "clone", "fork", "vfork"}
+        for name in self.hookable:
+            always |= policy.host_names(name)
+        return {name for name in names if not policy.host_names(name) & always}
+
+    def processes(self) -> list[int]:
+        """Return the host pids of the guest's living processes."""
+        if not self._alive:
+            return []
+        init = self._cell.init_pid()
+        return [] if init is None else process.descendants(init)
+
+    def end(self) -> None:
+        """Kill the whole guest and free everything. Idempotent; safe at any moment, also after an exception."""
+        self._alive = False
+        if self._launched:
+            self._emulator_start.close()
+            self._cell.end()
+            self._launched = False
+        self.peers.close()
+        for fd in list(self._pipes):
+            with contextlib.suppress(OSError):
+                self._read_pipe(fd)
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        self._pipes.clear()
+        self.trace.close()
+
+    # ------------------------------------------------------------ running and freezing
+
+    def _thaw(self) -> None:
+        """Let everything run; the held call goes through the rules first."""
+        self._frozen = False
+        self._first_stop = None
+        if self._release is not None:
+            self._release()
+            self._release = None
+        for pid in self._stopped:
+            process.send_signal(pid, signal.SIGCONT)
+        self._stopped.clear()
+        for known in self.processes_known.by_pid.values():
+            known.loops.reset()
+        held, self._held = self._held, None
+        if held is not None:
+            self._resume_held(held)
+        elif self._waiting is not None:
+            # An exception (Ctrl-C) came between receiving and answering.
+            waiting, self._waiting = self._waiting, None
+            seccomp.proceed(self._listener, waiting)
+
+    def _freeze(self, stop: Stop) -> Stop:
+        """Stop every process and fix what is looked at."""
+        self._frozen = True
+        for _ in range(3):
+            # A process may fork while it is being stopped.
+            running = [pid for pid in self.processes() if pid not in self._stopped]
+            if not running:
+                break
+            for pid in running:
+                process.send_signal(pid, signal.SIGSTOP)
+                self._stopped.add(pid)
+            self._await_stopped(running)
+        self.trace.drain_all()
+        for fd in list(self._pipes):
+            self._read_pipe(fd)
+        if self._held is not None:
+            self.pid, self.tid = self._held.process.pid, self._held.notification.tid
+        else:
+            main = self._main_living()
+            if main is not None:
+                self.pid = self.tid = main
+        if self._held is None:
+            stop.trigger = self._watchdog.trigger_of_pending(self, stop.trigger)
+        return stop
+
+    def _await_stopped(self, pids: list[int]) -> None:
+        deadline = time.monotonic() + 1
+        held = self._held.notification.tid if self._held else 0
+        while time.monotonic() < deadline:
+            states = [
+                process.thread_state(pid, tid) for pid in pids for tid in process.threads(pid) if tid != held
+            ]
+            # D and S beside T: a thread waiting for our answer stops only after it.
+            if all(state is None or state.state in "TtZXS" or state.state == "D" for state in states):
+                return
+            time.sleep(0.001)
+
+    def _take_stop(self) -> Stop | None:
+        stop, self._first_stop = self._first_stop, None
+        return stop
+
+    def _wants_stop(self) -> bool:
+        return self._first_stop is not None
+
+    def _serve_one(self) -> None:
+        """Answer one notification, or hold it when it is where the guest is to be frozen."""
+        try:
+            notification = seccomp.receive(self._listener)
+        except OSError:
+            return
+        if notification is None:
+            return
+        self._waiting = notification
+        name = _NAMES.get(notification.nr, f"syscall_{notification.nr}")
+        try:
+            self._handle(notification, name)
+        except Exception as error:
+            # A guest must never hang on a fault of ours.
+            self.report(f"the host call {name} was let through, because handling it failed: {error!r}")
+            with contextlib.suppress(OSError):
+                seccomp.proceed(self._listener, notification)
+        self._waiting = None
+
+    def _hear_init(self) -> None:
+        try:
+            self._cell.receive()
+        except TriageError as error:
+            self.report(str(error))
+        if self._cell.gone:
+            self._alive = False
+
+    def _read_pipe(self, fd: int) -> bool:
+        """Take what the guest printed; False when the pipe has ended."""
+        while True:
+            try:
+                data = os.read(fd, _READ_SIZE)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            if not data:
+                return False
+            self._output.add(data)
+            self._on_event("output", data.decode("utf-8", "backslashreplace"))
+
+    def _on_tick(self) -> None:
+        self.trace.drain_all()
+        for pid in list(self.processes_known.by_pid):
+            if not os.path.exists(f"/proc/{pid}/exe") and not process.threads(pid):
+                self._forget(pid)
+        if self._first_stop is None and self._alive:
+            self._first_stop = self._watchdog.look(self)
+        if not self.processes_known.by_pid and not self.processes():
+            self._alive = False
+
+    def _main_living(self) -> int | None:
+        main = self.processes_known.main
+        living = self.processes()
+        if main is not None and main.pid in living:
+            return main.pid
+        return living[0] if living else None
+
+    def _gone_stop(self) -> Stop:
+        """The guest ended without being caught at its exit: it was killed, from inside or outside."""
+        return self._watchdog.gone(self, self._cell.ended if self._launched else {})

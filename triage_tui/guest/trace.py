@@ -1,0 +1,154 @@
+"""The history of a guest: one emulator log per process, read into one sequence of `Syscall` records."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+
+from triage_tui.guest.arch import Arch
+from triage_tui.guest.strace import LoggedCall, LoggedSignal, StraceReader
+from triage_tui.guest.syscall_record import new_record, set_result
+from triage_tui.runs.model import Syscall
+
+_READ_SIZE = 1 << 20
+_FREE_STEP = 4 << 20
+"""Log bytes after which their memory is given back."""
+_PUNCH_HOLE_KEEP_SIZE = 3
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class ProcessLog:
+    """The log of one guest process: a memory file that its emulator writes and we read."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        """Host pid; 0 until it is known."""
+        self.fd = os.memfd_create("emulator-log", os.MFD_CLOEXEC)
+        self.reader = StraceReader()
+        self.records: dict[int, Syscall] = {}
+        """id(LoggedCall) -> its record, for calls that have not returned."""
+        self.last_signal: LoggedSignal | None = None
+        """The signal that was delivered last, when nothing came after it."""
+        self._offset = 0
+        self._freed = 0
+
+    def read(self) -> bytes:
+        """Return what was written since the last time."""
+        data = os.pread(self.fd, _READ_SIZE, self._offset)
+        self._offset += len(data)
+        if self._offset - self._freed > _FREE_STEP:
+            _libc.fallocate(
+                self.fd,
+                _PUNCH_HOLE_KEEP_SIZE,
+                ctypes.c_long(self._freed),
+                ctypes.c_long(self._offset - self._freed),
+            )
+            self._freed = self._offset & ~0xFFF
+        return data
+
+    def abandon_pending(self) -> None:
+        """Forget calls whose result was lost while the log was closed."""
+        self.reader.pending.clear()
+        self.records.clear()
+
+    def close(self) -> None:
+        """Let go of the log."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class Trace:
+    """All records of a run: the newest ones in memory, and up to a cap for the trace file."""
+
+    def __init__(self, arch: Arch, history: int, cap: int) -> None:
+        self._arch = arch
+        self._cap = cap
+        self.logs: dict[int, ProcessLog] = {}
+        """Host pid -> log."""
+        self.history: deque[Syscall] = deque(maxlen=history)
+        self.full: list[Syscall] = []
+        self.count = 0
+        self.failed = 0
+        self.signatures: set[tuple[object, ...]] = set()
+        self.last_activity = time.monotonic()
+        """When a log last grew."""
+        self.on_signal: Callable[[ProcessLog, LoggedSignal], None] = lambda _log, _signal: None
+        self.on_finished: Callable[[ProcessLog, Syscall], None] = lambda _log, _record: None
+
+    def add(self, pid: int) -> ProcessLog:
+        """Start the log of the process `pid`."""
+        log = ProcessLog(pid)
+        self.logs[pid] = log
+        return log
+
+    def drain(self, log: ProcessLog, complete: bool = False) -> None:
+        """Read what is new in one log. `complete`: its thread waits in a host syscall, so the text is whole."""
+        if log.fd < 0:
+            return
+        while True:
+            data = log.read()
+            if not data and not complete:
+                return
+            if data:
+                self.last_activity = time.monotonic()
+            now = time.monotonic_ns()
+            for item in log.reader.feed(data, complete and len(data) < _READ_SIZE):
+                if isinstance(item, LoggedSignal):
+                    log.last_signal = item
+                    self.on_signal(log, item)
+                else:
+                    log.last_signal = None
+                    self._begin(log, item, now)
+            for call in log.reader.finished:
+                self._end(log, call)
+            log.reader.finished.clear()
+            if len(data) < _READ_SIZE:
+                return
+
+    def drain_all(self) -> None:
+        """Read what is new in every log."""
+        for log in list(self.logs.values()):
+            self.drain(log)
+
+    def _begin(self, log: ProcessLog, call: LoggedCall, now: int) -> None:
+        self.count += 1
+        record = new_record(self.count, call, self._arch, now)
+        log.records[id(call)] = record
+        self.history.append(record)
+        if len(self.full) < self._cap:
+            self.full.append(record)
+
+    def _end(self, log: ProcessLog, call: LoggedCall) -> None:
+        record = log.records.pop(id(call), None)
+        if record is None:
+            return
+        set_result(record, call, self._arch)
+        if record.errno is not None:
+            self.failed += 1
+        if len(self.signatures) < 65536:
+            self.signatures.add((record.name, record.path, record.request, record.errno))
+        self.on_finished(log, record)
+
+    def pending(self, log: ProcessLog) -> list[Syscall]:
+        """Return the records of the calls of this process that have not returned, oldest first."""
+        return [log.records[id(call)] for call in log.reader.pending if id(call) in log.records]
+
+    def forget(self, pid: int) -> None:
+        """Read the rest of a process's log and close it."""
+        log = self.logs.pop(pid, None)
+        if log is not None:
+            with contextlib.suppress(OSError):
+                self.drain(log)
+            log.close()
+
+    def close(self) -> None:
+        """Close all logs."""
+        for log in self.logs.values():
+            log.close()
+        self.logs.clear()

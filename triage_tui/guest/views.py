@@ -1,0 +1,253 @@
+"""What can be seen of a frozen guest: registers, memory, mappings, descriptors, history, figures."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Mapping as MappingABC
+
+from triage_tui.errors import TriageError
+from triage_tui.guest import process
+from triage_tui.guest.arch import Arch
+from triage_tui.guest.cell import Cell
+from triage_tui.guest.elf import ElfInfo
+from triage_tui.guest.env_locator import Location
+from triage_tui.guest.output import OutputBuffer
+from triage_tui.guest.processes import ProcessTable, find_thread_envs
+from triage_tui.guest.spec import LaunchSpec
+from triage_tui.guest.trace import Trace
+from triage_tui.runs.model import Descriptor, Mapping, RuleHit, Statistics, Syscall, Target
+
+_MAX_READ = 16 << 20
+
+
+class FrozenViews:
+    """The read side of a guest. All addresses are guest addresses."""
+
+    spec: LaunchSpec
+    target: Target
+    elf: ElfInfo
+    arch: Arch
+    trace: Trace
+    processes_known: ProcessTable
+    location: Location
+    pid: int
+    """Host pid of the process that is looked at: the one that makes the held call, else the main one."""
+    tid: int
+    _cell: Cell
+    _output: OutputBuffer
+    _protected: frozenset[int]
+    _started: float
+    _hits: dict[str, RuleHit]
+
+    @property
+    def guest_base(self) -> int:
+        """Host address of guest address 0, in all processes of the guest."""
+        return self.location.guest_base
+
+    @property
+    def load_bias(self) -> int:
+        """Guest address of the program minus its address in its file; 0 for a fixed-address program."""
+        return self.location.load_bias
+
+    @property
+    def auxv(self) -> MappingABC[int, int]:
+        """The auxiliary vector that the program was started with."""
+        return self.location.auxv
+
+    @property
+    def root_path(self) -> str:
+        """Host path through which the guest's root can be read while it lives."""
+        return f"/proc/{self.pid}/root"
+
+    @property
+    def contained(self) -> list[str]:
+        """What holds the guest, in words."""
+        return list(self._cell.notes)
+
+    def _host_address(self, address: int) -> int:
+        if not 0 <= address <= self.arch.word_mask:
+            raise TriageError(f"{address:#x} is no guest address")
+        return self.guest_base + address
+
+    def read_memory(self, address: int, size: int) -> bytes:
+        """Return up to `size` bytes at a guest address; less where the readable part ends.
+
+        Raises:
+            TriageError: nothing is readable there.
+        """
+        try:
+            return process.read_memory(self.pid, self._host_address(address), min(size, _MAX_READ))
+        except OSError:
+            raise TriageError(f"guest address {address:#x} is not readable") from None
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        """Write all of `data` at a guest address, also where the guest itself may not write.
+
+        Raises:
+            TriageError: not all of it is mapped.
+        """
+        try:
+            process.write_memory(self.pid, self._host_address(address), data)
+        except OSError:
+            raise TriageError(f"guest address {address:#x} is not writable") from None
+
+    def _env(self, tid: int) -> int | None:
+        """Return the host address of a thread's registers."""
+        owner = self.processes_known.of_thread(tid)
+        if owner is None:
+            return None
+        if tid not in owner.envs:
+            owner.envs[tid] = self._find_env(owner.pid, tid, owner.envs.get(owner.pid))
+        return owner.envs[tid]
+
+    def _find_env(self, pid: int, tid: int, main_env: int | None) -> int | None:
+        if main_env is None:
+            return None
+        known = set(self.processes_known.by_pid[pid].envs.values())
+        candidates = [env for env in find_thread_envs(pid, main_env, self.arch) if env not in known]
+        # Threads start in the order of the list, and each makes itself known at once or soon.
+        waiting = [other for other in process.threads(pid) if other not in self.processes_known.by_pid[pid].envs]
+        return candidates[0] if len(candidates) == 1 or tid in waiting and candidates else None
+
+    def registers(self, tid: int | None = None) -> dict[str, int]:
+        """Return the registers of a thread (default: the one looked at), name -> unsigned value.
+
+        In a thread that waits in a syscall the pc is after the syscall instruction and the arguments are intact.
+
+        Raises:
+            TriageError: the thread's registers are not known, or it is gone.
+        """
+        env = self._env(tid or self.tid)
+        if env is None:
+            raise TriageError(f"the registers of thread {tid or self.tid} were not found in the emulator")
+        return self._registers_at(tid or self.tid, env)
+
+    def _registers_at(self, tid: int, env: int) -> dict[str, int]:
+        try:
+            data = process.read_memory(tid, env, self.arch.env_span)
+        except OSError as error:
+            raise TriageError(f"the registers of thread {tid} cannot be read: {error.strerror}") from error
+        return self.arch.registers_from_env(data, self.location.pc_offset)
+
+    def write_register(self, name: str, value: int, tid: int | None = None) -> None:
+        """Set one register of a thread that waits in a syscall.
+
+        Raises:
+            TriageError: no such register, or the thread's registers are not known.
+        """
+        env = self._env(tid or self.tid)
+        offset = self.arch.env_offset(name, self.location.pc_offset)
+        if env is None or offset is None:
+            raise TriageError(f"register {name} of thread {tid or self.tid} cannot be written")
+        size = next((field.size for field in self.arch.env_extra if field.name == name), self.arch.word)
+        data = (value & ((1 << (8 * size)) - 1)).to_bytes(size, "little")
+        try:
+            process.write_memory(tid or self.tid, env + offset, data)
+        except OSError as error:
+            raise TriageError(f"register {name} cannot be written: {error.strerror}") from error
+
+    def maps(self) -> list[Mapping]:
+        """Return the guest's mappings: those of the emulator that lie in the guest's address range.
+
+        Execute permission is the emulator's guess of ours: QEMU maps guest code without it, so files' first
+        mappings and everything the ELF header calls code cannot be told apart; `x` is left as the host has it.
+        """
+        base = self.guest_base
+        top = base + (1 << min(self.arch.bits, 47))
+        found: list[Mapping] = []
+        for mapping in process.read_maps(self.pid):
+            if not base <= mapping.start < top or mapping.path in ("[heap]", "[stack]", "[vdso]", "[vvar]", "[vsyscall]"):
+                continue
+            if mapping.perms.startswith("---") or self._is_emulator(mapping):
+                continue
+            found.append(
+                Mapping(
+                    start=mapping.start - base,
+                    end=mapping.end - base,
+                    perms=mapping.perms,
+                    offset=mapping.offset,
+                    path=mapping.path,
+                )
+            )
+        return found
+
+    def _is_emulator(self, mapping: process.HostMapping) -> bool:
+        return mapping.inode != 0 and (mapping.device, mapping.inode) == self._emulator_inode()
+
+    def _emulator_inode(self) -> tuple[str, int]:
+        try:
+            status = os.stat(f"/proc/{self.pid}/exe")
+        except OSError:
+            return ("", 0)
+        return (f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}", status.st_ino)
+
+    def fds(self) -> list[Descriptor]:
+        """Return the guest's open descriptors, the emulator's own left out."""
+        found: list[Descriptor] = []
+        states = process.socket_states(self.pid)
+        with contextlib.suppress(OSError):
+            for name in sorted(os.listdir(f"/proc/{self.pid}/fd"), key=int):
+                fd = int(name)
+                if fd in self._protected:
+                    continue
+                try:
+                    target = os.readlink(f"/proc/{self.pid}/fd/{fd}")
+                except OSError:
+                    continue
+                inode = re.match(r"socket:\[(\d+)\]", target)
+                found.append(
+                    Descriptor(
+                        fd=fd,
+                        target=os.fsencode(target).decode("utf-8", "backslashreplace"),
+                        kind=process.descriptor_kind(self.pid, fd, target),
+                        flags=process.descriptor_flags(self.pid, fd),
+                        origin_seq=self._origin(fd),
+                        state=states.get(int(inode[1])) if inode else None,
+                    )
+                )
+        return found
+
+    def _origin(self, fd: int) -> int | None:
+        makers = ("open", "openat", "creat", "socket", "accept", "accept4", "dup", "dup2", "dup3", "epoll_create1")
+        for call in reversed(self.trace.history):
+            if call.ret == fd and call.name in makers:
+                return call.seq
+        return None
+
+    def history(self) -> list[Syscall]:
+        """Return the newest syscalls, oldest first; calls that have not returned have `ret` None."""
+        return list(self.trace.history)
+
+    def full_trace(self) -> list[Syscall]:
+        """Return all syscalls that were kept, from the first one on, up to the cap of the limits."""
+        return list(self.trace.full)
+
+    def output(self) -> bytes:
+        """Return what the guest printed on stdout and stderr, in the order of arrival, bounded."""
+        return self._output.content()
+
+    def rule_hits(self) -> list[RuleHit]:
+        """Return how often each rule acted."""
+        return list(self._hits.values())
+
+    def statistics(self) -> Statistics:
+        """Return figures over the whole run so far."""
+        listening = sorted(
+            {
+                state.removeprefix("listening ").strip()
+                for state in process.socket_states(self.pid).values()
+                if state.startswith("listening ")
+            }
+        )
+        return Statistics(
+            syscalls=self.trace.count,
+            distinct_signatures=len(self.trace.signatures),
+            failed_syscalls=self.trace.failed,
+            elapsed_ms=(time.monotonic() - self._started) * 1000,
+            processes=max(1, self.processes_known.total),
+            listening=listening,
+            output_bytes=self._output.total,
+        )
