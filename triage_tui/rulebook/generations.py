@@ -258,8 +258,7 @@ def _write(directory: Path, generation: Generation, contents: Mapping[str, bytes
     (directory / "syscall").mkdir(parents=True)
     for name, data in files.items():
         write_atomic(directory / name, data, mode=0o444)
-    for path in (directory / "syscall", directory):
-        os.chmod(path, 0o555)
+    sync_directory(directory)
     sync_directory(directory.parent)
 
 
@@ -346,9 +345,6 @@ def _temporaries(target_dir: Path) -> list[str]:
 
 
 def _remove_tree(directory: Path) -> None:
-    """Remove a generation that never became active; its directories are read-only."""
-    if not directory.is_dir():
-        return
-    for parent, _, _ in os.walk(directory):
-        os.chmod(parent, 0o755)
-    shutil.rmtree(directory)
+    """Remove a generation that never became active, if it is there."""
+    if directory.is_dir():
+        shutil.rmtree(directory)
