@@ -163,7 +163,41 @@ def _exit_calls() -> list[Syscall]:
 
 
 def _mips_registers() -> tuple[list[Register], list[Register]]:
-    names = "zero at v0 v1 a0 a1 a2 a3 t0 t1 t2 t3 t4 t5 t6 t7 s0 s1 s2 s3 s4 s5 s6 s7 t8 t9 k0 k1 gp sp fp ra pc".split()
+    names = [
+        "zero",
+        "at",
+        "v0",
+        "v1",
+        "a0",
+        "a1",
+        "a2",
+        "a3",
+        "t0",
+        "t1",
+        "t2",
+        "t3",
+        "t4",
+        "t5",
+        "t6",
+        "t7",
+        "s0",
+        "s1",
+        "s2",
+        "s3",
+        "s4",
+        "s5",
+        "s6",
+        "s7",
+        "t8",
+        "t9",
+        "k0",
+        "k1",
+        "gp",
+        "sp",
+        "fp",
+        "ra",
+        "pc",
+    ]
     values = {
         "v0": 4246,
         "a0": 1,
@@ -399,6 +433,13 @@ def make_retry_run(runs_dir: Path, run_id: str = RETRY_RUN) -> Path:
     snapshot = load_run(run_dir).snapshot
     snapshot.parent_run, snapshot.round = EXIT_RUN, 1
     (run_dir / "snapshot.json").write_bytes(encode_json(snapshot))
+    verdict = {
+        "word": "progressed",
+        "rung": "new syscall branch",
+        "reasons": ["the exit after ENODEV is gone", "6 syscall signatures are new"],
+        "masked": ["the index of eth0 was answered by a rule"],
+    }
+    (run_dir / "verdict.json").write_bytes(encode_json(verdict))
     (run_dir / "retry.log").write_text(
         "round 1 of 3\nactivated generation 0001\nioctl SIOCGIFINDEX eth0 answered by fix-ioctl-3f2a91c0\n"
         "new syscalls: socket(AF_PACKET), bind, sendto\nverdict: progressed\n"
@@ -417,7 +458,8 @@ def make_retry_run(runs_dir: Path, run_id: str = RETRY_RUN) -> Path:
                 {
                     "verdict": "progressed",
                     "reasons": ["the exit after ENODEV is gone", "6 syscall signatures are new"],
-                    "faked": ["the index of eth0"],
+                    "run": EXIT_RUN,
+                    "rung": "exit passed",
                 },
             ),
         ],

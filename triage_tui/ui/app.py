@@ -163,7 +163,7 @@ class TriageApp(App[None]):
             except Exception as error:
                 # A run that defeats the reader must not take the review of the others down.
                 kind = type(error).__name__
-                self.main.post_message(RunFailed(run_id, f"run {run_id} cannot be shown ({kind})"))
+                self.main.post_message(RunFailed(run_id, f"Run {run_id} cannot be shown ({kind})."))
 
         self.run_worker(work, thread=True, group="load", exit_on_error=False)
 

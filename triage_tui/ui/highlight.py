@@ -21,7 +21,7 @@ MAX_COLOURED = 64 << 10
 
 _ASSEMBLY = re.compile(
     r"(?P<comment>(?:;|//|@ ).*$)"
-    r"|(?P<address>^\s*(?:=>|->|>)?\s*(?:0x)?[0-9a-f]{4,16}:?)(?=\s|$)"
+    r"|(?P<address>^\s*(?:=>|<-|->|>)?\s*(?:0x)?[0-9a-f]{4,16}:?)(?=\s|$)"
     r"|(?P<symbol><[^>]*>)"
     r"|(?P<string>\"[^\"]*\")"
     r"|(?P<number>#?-?\b0x[0-9a-f]+\b|#-?\d+\b)"

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
@@ -14,7 +17,7 @@ from triage_tui.runs.events import Event, holder_alive
 from triage_tui.runs.files import inside, read_bounded
 from triage_tui.runs.model import Frame, MemoryObject, Snapshot, Syscall
 from triage_tui.runs.reader import Run, load_run
-from triage_tui.text import safe_block, safe_line
+from triage_tui.text import safe_block, safe_line, safe_name
 from triage_tui.ui.diff import DiffLine, diff_lines
 from triage_tui.ui.highlight import assembly_lines, c_lines
 from triage_tui.ui.rows import Part
@@ -73,6 +76,8 @@ class RunView:
     logs: dict[str, list[str]] = field(default_factory=dict)
     """Log name (without "logs/") to safe lines."""
     retry_log: list[str] = field(default_factory=list)
+    verdict: dict[str, Any] = field(default_factory=dict)
+    """Content of `verdict.json`: how this run compares with the one it retries."""
 
     @property
     def run_id(self) -> str:
@@ -121,13 +126,14 @@ def load_view(run_dir: Path, workspace: Path) -> RunView:
     _read_memory(view)
     _read_rules(view, workspace)
     _read_logs(view)
+    _read_verdict(view)
     return view
 
 
 def _read_code(view: RunView) -> None:
     for entry in view.snapshot.backtrace.pseudocode_index[:64]:
         try:
-            lines = safe_block(view.run.text_file(entry.file, MAX_CODE_BYTES)).split("\n")
+            lines = _lines(view.run.text_file(entry.file, MAX_CODE_BYTES))
             colour = c_lines if entry.kind == "pseudocode" else assembly_lines
             view.code[entry.frame] = CodeText(lines, colour(lines), entry.kind == "pseudocode")
         except TriageError as error:
@@ -155,7 +161,7 @@ def _active_directory(view: RunView, workspace: Path) -> Path | None:
     if not target:
         return None
     try:
-        current = inside(workspace / "rulebook", f"{target}/current")
+        current = inside(workspace / "rulebook", f"{safe_name(target)}/current")
     except TriageError:
         return None
     return current if current.is_dir() else None
@@ -220,6 +226,15 @@ def _read_logs(view: RunView) -> None:
     except TriageError:
         return
     view.retry_log = _lines(log)
+
+
+def _read_verdict(view: RunView) -> None:
+    try:
+        data = msgspec.json.decode(view.run.text_file("verdict.json", MAX_LOG_BYTES))
+    except (TriageError, msgspec.DecodeError, RecursionError):
+        return
+    if isinstance(data, dict):
+        view.verdict = data
 
 
 def _lines(text: str) -> list[str]:

@@ -89,7 +89,7 @@ def decision_words(view: RunView) -> str | None:
     if not view.waiting:
         return None
     if view.run.state in ("applied", "approved"):
-        return "Rule active. The guest is frozen and waits: let it go on, or start it again?"
+        return "Rule active. The guest is frozen and waits: resume it, or retry?"
     if view.proposals and view.run.state in ("proposed", "diagnosed", "captured"):
-        return "The guest is frozen and waits for you: approve a rule, or let it go on as it is."
+        return "The guest is frozen and waits. Approve a rule, or resume it as it is."
     return "The guest is frozen and waits for you."

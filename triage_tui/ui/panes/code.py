@@ -11,7 +11,7 @@ from triage_tui.ui.loading import CodeText, RunView
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import MadeRows, Row, Rows
 
-_ARROW = re.compile(r"\s*(?:=>|-->|->|▶|>)(?=\s|[0-9a-f])", re.IGNORECASE)
+_ARROW = re.compile(r"\s*(?:=>|<-|-->|->|▶|>)(?=\s|[0-9a-f])", re.IGNORECASE)
 
 
 def current_line(code: CodeText, address: int) -> int | None:
@@ -64,10 +64,13 @@ class CodePane(Pane):
         frame = view.frame(self._frame)
         here = current_line(code, frame.addr) if frame else None
         digits = max(3, len(str(len(code.lines))))
+        # Listings bring an arrow of their own; a second one would only push the code to the right.
+        own_arrow = here is not None and _ARROW.match(code.lines[here]) is not None
+        blank, arrow = ("", "") if own_arrow else ("  ", "▶ ")
 
         def make(index: int, width: int) -> Row:
             gutter = (f"{index + 1:>{digits}} ", "faint")
-            mark = ("▶ " if index == here else "  ", "changed")
+            mark = (arrow if index == here else blank, "changed")
             return Row((gutter, mark, *code.parts[index]), index + 1, "current" if index == here else "")
 
         widest = max((len(line) for line in code.lines), default=0) + digits + 4

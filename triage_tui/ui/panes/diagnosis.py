@@ -59,7 +59,7 @@ def text_with_links(text: str, width: int, indent: int) -> list[Row]:
 def _evidence_rows(view: RunView, evidence: Evidence, width: int, bullet: str, role: str) -> list[Row]:
     found = resolve(view.run, evidence.link)
     supported = found.exists and found.hash_ok and evidence.supported
-    head: list[Part] = [("    ", ""), (bullet, role), (" ", "")]
+    head: list[Part] = [("    ", ""), (bullet, role) if supported else ("✗", "bad"), (" ", "")]
     links: tuple[tuple[int, int, str], ...] = ()
     if found.exists:
         name = safe_line(found.title, 40)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import ClassVar
 
 from triage_tui.runs.evidence import Link
@@ -12,28 +13,31 @@ from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import BLANK, Part, Row, Rows, clip
 
 _HEAD = 2
-_PREFIX = 14
 
 
-def bytes_per_row(width: int) -> int:
+def prefix_cells(objects: Sequence[MemoryText]) -> int:
+    """Return the cells that the address column takes: enough for the longest address and its margins."""
+    return max([11, *(len(f"{item.entry.addr + len(item.data):x}") + 1 for item in objects)]) + 2
+
+
+def bytes_per_row(width: int, prefix: int = 13) -> int:
     """Return 16, 8 or 4: as many bytes as fit beside an address and their text."""
     for count in (16, 8):
-        if _PREFIX + count * 3 - 1 + (count - 1) // 8 + 2 + count <= width:
+        if prefix + count * 3 - 1 + (count - 1) // 8 + 2 + count <= width:
             return count
     return 4
 
 
-def hex_cells(index: int) -> tuple[int, int]:
+def hex_cells(index: int, prefix: int = 13) -> tuple[int, int]:
     """Return the cells [first, behind last) of byte `index` of a row in the hex columns."""
-    first = _PREFIX + index * 3 + index // 8
+    first = prefix + index * 3 + index // 8
     return first, first + 2
 
 
-def hex_row(data: bytes, offset: int, address: int, count: int) -> Row:
+def hex_row(data: bytes, offset: int, address: int, count: int, prefix: int = 13) -> Row:
     """Return `count` bytes at `offset`: address, hex in groups of eight, printable text."""
     chunk = data[offset : offset + count]
-    # Twelve digits hold every user-space address of the 48-bit architectures.
-    parts: list[Part] = [(f"{address + offset:08x}".rjust(_PREFIX - 2)[2 - _PREFIX :] + "  ", "address")]
+    parts: list[Part] = [(f"{address + offset:08x}".rjust(prefix - 2) + "  ", "address")]
     for index in range(count):
         gap = "" if index == 0 else " " if index % 8 else "  "
         if index < len(chunk):
@@ -52,6 +56,7 @@ class MemoryRows(Rows):
     def __init__(self, objects: list[MemoryText]) -> None:
         self.objects = objects
         self.count = 16
+        self.prefix = prefix_cells(objects)
         self._starts: list[int] = []
         self._total = 0
         self._width = 80
@@ -60,7 +65,7 @@ class MemoryRows(Rows):
     def layout(self, width: int) -> None:
         """Count the rows for this width."""
         self._width = width
-        self.count = bytes_per_row(width)
+        self.count = bytes_per_row(width, self.prefix)
         self._starts, row = [], 0
         for entry in self.objects:
             self._starts.append(row)
@@ -86,7 +91,7 @@ class MemoryRows(Rows):
             return self._purpose(entry)
         offset = (line - _HEAD) * self.count
         if offset < len(entry.data):
-            row = hex_row(entry.data, offset, entry.entry.addr, self.count)
+            row = hex_row(entry.data, offset, entry.entry.addr, self.count, self.prefix)
             return row._replace(target=(entry.entry.id, offset))
         if line == _HEAD:
             return Row(
@@ -147,7 +152,7 @@ class MemoryPane(Pane):
         last = min(link.offset + max(1, link.length or 1), len(rows.objects[number].data), link.offset + 4096)
         for offset in range(link.offset, last):
             row = start + _HEAD + offset // rows.count
-            first, end = hex_cells(offset % rows.count)
+            first, end = hex_cells(offset % rows.count, rows.prefix)
             known = spans.get(row)
             spans[row] = (known[0], end) if known else (first, end)
         self.mark_spans(spans)

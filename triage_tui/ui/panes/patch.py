@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, NamedTuple
 
+from textual.binding import BindingType
+
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.text import safe_line
+from triage_tui.ui.actions import bindings
 from triage_tui.ui.diff import DiffLine
 from triage_tui.ui.loading import RuleText, RunView
 from triage_tui.ui.panes.base import Pane
@@ -130,6 +133,7 @@ class PatchPane(Pane):
 
     NAME: ClassVar[str] = "patch"
     EMPTY: ClassVar[str] = "No rule is proposed."
+    BINDINGS: ClassVar[list[BindingType]] = bindings("patch")
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The retry pane: what was decided and done, the verdict with its reasons, and the live log."""
+"""The retry pane: the verdict with its reasons, what was decided and done, and the live log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from triage_tui.runs.events import Event
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import ListRows, Part, Row, Rows, clip, fit, heading, join, wrapped
+from triage_tui.ui.rows import ListRows, Part, Row, Rows, fit, heading, join, wrapped
 from triage_tui.ui.words import STATES
 
 _EVENTS = {
@@ -45,34 +45,44 @@ def _items(payload: dict[str, Any], *names: str) -> list[str]:
     return []
 
 
-def verdict_rows(events: Sequence[Event], width: int) -> list[Row]:
-    """Return the last verdict: the word, the reasons, what was faked."""
+def _verdict_rows(payload: dict[str, Any], title: str, width: int) -> list[Row]:
+    verdict = _text(payload.get("word", payload.get("verdict", "inconclusive")), 40)
+    word, role = STATES.get(verdict, (verdict, "warn"))
+    head: list[Part] = [("  ", ""), (word.upper(), role)]
+    if isinstance(payload.get("rung"), str):
+        head += [("  ", ""), (_text(payload["rung"], 100), "muted")]
+    rows = [heading(title, width), Row(tuple(head))]
+    for reason in _items(payload, "reasons"):
+        rows += wrapped("· " + reason, width, "", 2)
+    faked = _items(payload, "masked", "faked")
+    if faked:
+        rows.append(Row((("  masked, not fixed", "muted"),)))
+        for item in faked:
+            rows += wrapped("◆ " + item, width, "warn", 2)
+    return rows
+
+
+def own_verdict(view: RunView, width: int) -> list[Row]:
+    """Return how this run compares with the one that it retries."""
+    parent = view.snapshot.parent_run
+    if not view.verdict:
+        return []
+    rows = _verdict_rows(view.verdict, f"Round {view.snapshot.round} against the one before", width)
+    if parent:
+        target = ("run", parent)
+        rows.append(Row((("  the round before was ", "muted"), (safe_line(parent, 40), "link")), target))
+    return rows
+
+
+def retry_verdict(events: Sequence[Event], width: int) -> list[Row]:
+    """Return the verdict on the last retry of this run: the word, the reasons, the run it led to."""
     event = next((event for event in reversed(events) if event.kind == "retry_finished"), None)
     if event is None:
         return []
-    verdict = _text(event.payload.get("verdict", "inconclusive"), 20)
-    word, role = STATES.get(verdict, (verdict, "warn"))
-    rows = [
-        heading("Verdict", width),
-        Row(
-            (
-                ("  ", ""),
-                (word.upper(), role if role != "good" else "good"),
-            )
-        ),
-    ]
-    for reason in _items(event.payload, "reasons", "reason"):
-        rows += wrapped("· " + reason, width, "", 2)
-    faked = _items(event.payload, "faked", "what_was_faked")
-    if faked:
-        rows.append(Row((("  what was faked on the way", "muted"),)))
-        for item in faked:
-            rows += wrapped("◆ " + item, width, "warn", 2)
-    child = event.payload.get("run_id", event.payload.get("child_run"))
+    rows = _verdict_rows(event.payload, "Retry of this run", width)
+    child = event.payload.get("run")
     if isinstance(child, str):
-        rows.append(
-            Row((("  the new run is ", "muted"), (_text(child, 40), "strong")), target=("run", child))
-        )
+        rows.append(Row((("  it led to ", "muted"), (_text(child, 40), "link")), ("run", child)))
     return rows
 
 
@@ -83,18 +93,19 @@ def _history(events: Sequence[Event], width: int) -> list[Row]:
         when = safe_line(event.wall[11:19], 8)
         parts: list[Part] = [(f"  {fit(when, 8)}  ", "faint"), (fit(word, 20), role), (" ", "")]
         detail = _detail(event)
-        parts += [(clip(detail, max(8, width - 46)), ""), ("  " + _text(event.actor, 24), "faint")]
+        parts += [(fit(detail, max(8, width - 50)), ""), ("  " + _text(event.actor, 24), "faint")]
         rows.append(Row(tuple(parts)))
     return rows
 
 
 def _detail(event: Event) -> str:
-    for key in ("action", "reason", "verdict", "generation", "run_id"):
+    for key in ("action", "reason", "why", "verdict", "generation", "file"):
         if key in event.payload:
             value = event.payload[key]
             return f"generation {_text(value, 20)}" if key == "generation" else _text(value, 120)
     files = event.payload.get("files")
-    return ", ".join(_text(name, 60) for name in files[:8]) if isinstance(files, list) else ""
+    names = list(files)[:8] if isinstance(files, list | dict) else []
+    return ", ".join(_text(name, 60) for name in names)
 
 
 def _log(view: RunView, width: int) -> list[Row]:
@@ -116,7 +127,8 @@ def _log_role(line: str) -> str:
 
 def retry_rows(view: RunView, width: int) -> list[Row]:
     """Return verdict, history and log."""
-    rows = join([verdict_rows(view.events, width), _history(view.events, width), _log(view, width)])
+    verdicts = [own_verdict(view, width), retry_verdict(view.events, width)]
+    rows = join([*verdicts, _history(view.events, width), _log(view, width)])
     return rows or wrapped(
         "This run was not retried. R runs the program again with the active rules.", width, "muted", 1
     )

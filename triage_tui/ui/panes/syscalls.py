@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual.binding import BindingType
+
 from triage_tui.runs.evidence import Link
 from triage_tui.runs.model import Loop, Syscall
 from triage_tui.text import safe_line
+from triage_tui.ui.actions import bindings
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import MadeRows, Part, Row, Rows, clip
 from triage_tui.ui.words import call_words
 
-_SEQ = 7
+_SEQ = 5
 _TIME = 9
 _RESULT_AT = 12
 
@@ -78,6 +81,7 @@ class SyscallsPane(Pane):
     NAME: ClassVar[str] = "syscalls"
     KINDS: ClassVar[tuple[str, ...]] = ("syscall",)
     EMPTY: ClassVar[str] = "No syscall matches."
+    BINDINGS: ClassVar[list[BindingType]] = bindings("syscalls")
 
     def __init__(self) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from textual.containers import Vertical
 
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import ACTIONS, BY_ID, PANES, Action
+from triage_tui.ui.rows import clip
 from triage_tui.ui.widgets.bar import Bar, Item
 from triage_tui.ui.words import decision_words, state_word
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 def draw(screen: MainScreen) -> None:
     """Draw all bars of the main screen."""
     screen.query_one("#title", Bar).set_items(*title(screen))
-    screen.query_one("#tabs", Bar).set_items(tabs(screen.active, screen.size.width))
+    screen.query_one("#tabs", Bar).set_items(
+        tabs(screen.active, screen.size.width), [Item(_note(screen), "info")]
+    )
     screen.query_one("#facts", Bar).set_items(facts(screen))
     banner = decision_words(screen.view) if screen.view is not None else None
     screen.set_class(banner is not None, "-waiting")
@@ -28,6 +31,11 @@ def draw(screen: MainScreen) -> None:
     screen.query_one("#keys", Bar).set_items(*keys(screen))
     note = screen.runs.title_note
     screen.query_one("#runs-tile", Vertical).border_title = f" 0 Runs {note} ".replace("[", "\\[")
+
+
+def _note(screen: MainScreen) -> str:
+    note = safe_line(getattr(screen.pane(screen.active), "title_note", ""))
+    return f"{clip(note, 24)} " if note and screen.active != "runs" else ""
 
 
 def title(screen: MainScreen) -> tuple[list[Item], list[Item]]:
@@ -88,7 +96,7 @@ def facts(screen: MainScreen) -> list[Item]:
     items += [
         Item("  ·  ", "faint"),
         Item(safe_line(view.snapshot.target.arch, 12), "muted"),
-        Item(f"  {view.run_id}", "faint"),
+        Item(f"  {view.run_id}", "faint", "screen.show_pane('runs')"),
     ]
     if view.snapshot.recorded:
         items.append(Item("  recording", "info"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -13,8 +13,6 @@ from textual.css.query import NoMatches
 from textual.timer import Timer
 from textual.widgets import Static
 
-from triage_tui.errors import TriageError
-from triage_tui.runs.evidence import parse_link
 from triage_tui.runs.listing import RunSummary
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import PANES, bindings
@@ -32,7 +30,7 @@ from triage_tui.ui.panes.retry import RetryPane
 from triage_tui.ui.panes.runs import RunsPane
 from triage_tui.ui.panes.syscalls import SyscallsPane
 from triage_tui.ui.screens import chrome
-from triage_tui.ui.screens.review import ReviewScreen
+from triage_tui.ui.screens.links import LinkScreen
 from triage_tui.ui.widgets.bar import Bar
 from triage_tui.ui.widgets.line_view import LineView
 from triage_tui.ui.widgets.tile import Tile
@@ -47,15 +45,7 @@ SMALLEST = (60, 14)
 _LOAD_AFTER_S = 0.08
 
 
-class Spot(NamedTuple):
-    """A place to return to: run, pane, row."""
-
-    run_id: str
-    pane: str
-    row: int
-
-
-class MainScreen(ReviewScreen):
+class MainScreen(LinkScreen):
     """Everything about runs on one screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("main")
@@ -67,11 +57,9 @@ class MainScreen(ReviewScreen):
         self.active = "runs"
         self.wanted: str | None = None
         self.failure: str | None = None
-        self.trail: list[Spot] = []
         self._summaries: dict[str, RunSummary] = {}
         self._zoomed = False
         self._timer: Timer | None = None
-        self._reveal: str | None = None
 
     def compose(self) -> ComposeResult:
         """Lay out title, headline, runs, tiles and keys."""
@@ -104,15 +92,6 @@ class MainScreen(ReviewScreen):
     # --- layout ----------------------------------------------------------------------------------------
 
     @property
-    def runs(self) -> RunsPane:
-        """The runs list."""
-        return self.query_one(RunsPane)
-
-    def pane(self, name: str) -> Pane:
-        """Return a pane by name."""
-        return self.query_one(f"#pane-{name}", Pane)
-
-    @property
     def single(self) -> bool:
         """Whether one pane has the screen for itself."""
         return self._zoomed or self.size.width < WIDE
@@ -130,6 +109,7 @@ class MainScreen(ReviewScreen):
         self.set_class(tiny, "-tiny")
         self.set_class(self.single, "-single")
         self.set_class(self.active == "runs", "-on-runs")
+        self.set_class(height < 30 and self.active not in ("runs", "diagnosis"), "-terse")
         if tiny:
             least = f"{SMALLEST[0]}x{SMALLEST[1]}"
             text = f"Please make this terminal larger: {least} at least, now {width}x{height}."
@@ -284,9 +264,6 @@ class MainScreen(ReviewScreen):
         text = headline(view) if view is not None else safe_line(self.failure or "", 600)
         self.query_one("#headline", Static).update(Content(text))
         self.refresh_bars()
-        if view is not None and self._reveal is not None:
-            link, self._reveal = self._reveal, None
-            self.follow(link, remember=False)
 
     def action_step_run(self, step: int) -> None:
         """Go to the next older (1) or newer (-1) run, staying in the pane."""
@@ -305,73 +282,6 @@ class MainScreen(ReviewScreen):
     def trouble(self, event: Trouble) -> None:
         """Say what does not work in the background."""
         self.say(event.sentence, "warning")
-
-    # --- links -----------------------------------------------------------------------------------------
-
-    @on(BacktracePane.FrameSelected)
-    def frame_selected(self, event: BacktracePane.FrameSelected) -> None:
-        """The code follows the backtrace."""
-        self.query_one(CodePane).select_frame(event.frame)
-        self._tile_titles()
-
-    def _tile_titles(self) -> None:
-        for tile in self.query(Tile):
-            tile.update_title()
-
-    @on(LineView.Opened)
-    def row_opened(self, event: LineView.Opened) -> None:
-        """Follow the link of a row; in the backtrace go to the code; in the retry pane to the new run."""
-        if event.link is not None:
-            self.follow(event.link)
-            return
-        row = event.view.current
-        if isinstance(event.view, BacktracePane) and row is not None:
-            self._remember()
-            self.query_one(CodePane).select_frame(row.target)
-            self.show_pane("code")
-        elif isinstance(event.view, RetryPane) and row is not None and isinstance(row.target, tuple):
-            self._remember()
-            self.runs.select(row.target[1])
-
-    def _remember(self) -> None:
-        if self.view is not None:
-            self.trail.append(Spot(self.view.run_id, self.active, self.pane(self.active).cursor))
-
-    def follow(self, text: str, *, remember: bool = True) -> None:
-        """Open the pane that a link points into, move there and highlight it."""
-        try:
-            link = parse_link(text)
-        except TriageError as error:
-            self.say(str(error), "warning")
-            return
-        pane = next(
-            (pane for tile in self.query(Tile) for pane in tile.panes if link.kind in pane.KINDS), None
-        )
-        if pane is None:
-            return
-        if remember:
-            self._remember()
-        self.show_pane(pane.NAME)
-        # A pane that was hidden has no size yet: rows are laid out for its width after the next layout.
-        self.call_after_refresh(self._point, pane, text)
-
-    def _point(self, pane: Pane, text: str) -> None:
-        link = parse_link(text)
-        if not pane.reveal(link):
-            self.say(f"This evidence is not in the run: {link.kind} {safe_line(link.id, 60)}.", "warning")
-        self._tile_titles()
-        self.refresh_bars()
-
-    def action_go_back(self) -> None:
-        """Return to where the last link was followed."""
-        if not self.trail:
-            self.say("There is nothing to go back to.")
-            return
-        spot = self.trail.pop()
-        if self.view is None or spot.run_id != self.view.run_id:
-            self.runs.select(spot.run_id)
-        self.show_pane(spot.pane)
-        self.call_after_refresh(self.pane(spot.pane).move_to, spot.row, centre=True)
 
     # --- filter ----------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("wrong cause", "The cause is another one"),
     ("too broad", "The rule changes more than it should"),
     ("too risky", "The risk is too high"),
-    ("fix elsewhere", "The root file system or the arguments should be repaired instead"),
+    ("fix elsewhere", "Repair the root file system or the arguments"),
     ("not now", "Not worth a rule now"),
 )
 """Reasons for a rejection: what is recorded, what is shown."""
@@ -40,7 +40,11 @@ class ReviewScreen(Screen[None]):
         self, sentence: str, severity: Literal["information", "warning", "error"] = "information"
     ) -> None:
         """Show a sentence for a few seconds; it is made safe and never read as markup."""
-        self.app.notify(safe_line(sentence, 500), severity=severity, markup=False, timeout=6)
+        text = safe_line(sentence, 500)
+        text = text[:1].upper() + text[1:]
+        self.app.notify(
+            text if text.endswith((".", "?", "!")) else f"{text}.", severity=severity, markup=False, timeout=6
+        )
 
     def show_pane(self, name: str) -> None:
         """Go to a pane."""

@@ -127,9 +127,8 @@ class LineView(ScrollView, can_focus=True):
             return
 
     def _measure(self) -> None:
-        width = self.scrollable_content_region.width or self.size.width
-        if width <= 0:
-            return
+        # A pane that is not shown yet has no width; its rows are laid out again when it gets one.
+        width = self.scrollable_content_region.width or self.size.width or 80
         self._rows.layout(width)
         self.virtual_size = Size(max(self._rows.wide, 0) or width, len(self._rows))
 

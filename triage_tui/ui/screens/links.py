@@ -1,0 +1,113 @@
+"""Following evidence on the main screen: to the exact place, and back along the trail."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from textual import on
+
+from triage_tui.errors import TriageError
+from triage_tui.runs.evidence import parse_link
+from triage_tui.text import safe_line
+from triage_tui.ui.panes.backtrace import BacktracePane
+from triage_tui.ui.panes.base import Pane
+from triage_tui.ui.panes.code import CodePane
+from triage_tui.ui.panes.retry import RetryPane
+from triage_tui.ui.panes.runs import RunsPane
+from triage_tui.ui.screens.review import ReviewScreen
+from triage_tui.ui.widgets.line_view import LineView
+from triage_tui.ui.widgets.tile import Tile
+
+
+class Spot(NamedTuple):
+    """A place to return to: run, pane, row."""
+
+    run_id: str
+    pane: str
+    row: int
+
+
+class LinkScreen(ReviewScreen):
+    """The navigating half of the main screen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trail: list[Spot] = []
+
+    @property
+    def runs(self) -> RunsPane:
+        """The runs list."""
+        return self.query_one(RunsPane)
+
+    def pane(self, name: str) -> Pane:
+        """Return a pane by name."""
+        return self.query_one(f"#pane-{name}", Pane)
+
+    def refresh_bars(self) -> None:
+        """Draw what stands around the panes again."""
+        raise NotImplementedError
+
+    @on(BacktracePane.FrameSelected)
+    def frame_selected(self, event: BacktracePane.FrameSelected) -> None:
+        """The code follows the backtrace."""
+        self.query_one(CodePane).select_frame(event.frame)
+        self._tile_titles()
+
+    def _tile_titles(self) -> None:
+        for tile in self.query(Tile):
+            tile.update_title()
+
+    @on(LineView.Opened)
+    def row_opened(self, event: LineView.Opened) -> None:
+        """Follow the link of a row; in the backtrace go to the code; in the retry pane to the new run."""
+        if event.link is not None:
+            self.follow(event.link)
+            return
+        row = event.view.current
+        if isinstance(event.view, BacktracePane) and row is not None:
+            self._remember()
+            self.query_one(CodePane).select_frame(row.target)
+            self.show_pane("code")
+        elif isinstance(event.view, RetryPane) and row is not None and isinstance(row.target, tuple):
+            self._remember()
+            self.runs.select(row.target[1])
+
+    def _remember(self) -> None:
+        if self.view is not None:
+            self.trail.append(Spot(self.view.run_id, self.active, self.pane(self.active).cursor))
+
+    def follow(self, text: str, *, remember: bool = True) -> None:
+        """Open the pane that a link points into, move there and highlight it."""
+        try:
+            link = parse_link(text)
+        except TriageError as error:
+            self.say(str(error), "warning")
+            return
+        pane = next(
+            (pane for tile in self.query(Tile) for pane in tile.panes if link.kind in pane.KINDS), None
+        )
+        if pane is None:
+            return
+        if remember:
+            self._remember()
+        self.show_pane(pane.NAME)
+        # A pane that was hidden has no size yet: rows are laid out for its width after the next layout.
+        self.call_after_refresh(self._point, pane, text)
+
+    def _point(self, pane: Pane, text: str) -> None:
+        link = parse_link(text)
+        if not pane.reveal(link):
+            self.say(f"This evidence is not in the run: {link.kind} {safe_line(link.id, 60)}.", "warning")
+        self._tile_titles()
+        self.refresh_bars()
+
+    def action_go_back(self) -> None:
+        """Return to where the last link was followed."""
+        if not self.trail:
+            self.say("There is nothing to go back to.")
+            return
+        spot = self.trail.pop()
+        if self.view is None or spot.run_id != self.view.run_id:
+            self.runs.select(spot.run_id)
+        self.show_pane(spot.pane)
+        self.call_after_refresh(self.pane(spot.pane).move_to, spot.row, centre=True)
