@@ -67,8 +67,8 @@ class CallContext:
 class RuleAccess:
     """`GuestAccess` of one guest; see the protocol for what each method means.
 
-    It is made before the guest, because the rule host needs it; `current` is set by the supervisor during each
-    call, and outside of a call everything but the architecture's facts fails with ESRCH.
+    It is made before the guest, because the rule host needs it; `current` is set by the supervisor during
+    each call, and outside of a call everything but the architecture's facts fails with ESRCH.
     """
 
     def __init__(self, arch: Arch) -> None:
@@ -233,7 +233,11 @@ class RuleAccess:
                 theirs.setblocking(False)
             try:
                 seccomp.add_fd(
-                    self._call.listener, self._call.notification, theirs.fileno(), fd, bool(flags & os.O_CLOEXEC)
+                    self._call.listener,
+                    self._call.notification,
+                    theirs.fileno(),
+                    fd,
+                    bool(flags & os.O_CLOEXEC),
                 )
             except OSError as error:
                 ours.close()

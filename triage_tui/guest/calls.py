@@ -27,17 +27,23 @@ from triage_tui.runs.model import RuleHit, Syscall
 _FORKS = frozenset(("clone", "clone3", "fork", "vfork"))
 _CLONE_THREAD = 0x10000
 _KILLS = frozenset(("kill", "tkill", "tgkill"))
+
+
+def _all_at(index: int, names: str) -> dict[str, int]:
+    return dict.fromkeys(names.split(), index)
+
+
 # Host call -> index of the argument that points to its path.
 _PATH_ARGUMENT = {
-    **dict.fromkeys(
-        "open creat stat lstat access readlink mkdir mknod unlink rename rmdir symlink link chmod chown lchown "
-        "execve chdir chroot".split(),
+    **_all_at(
         0,
+        "open creat stat lstat access readlink mkdir mknod unlink rename rmdir symlink link chmod chown lchown "
+        "execve chdir chroot",
     ),
-    **dict.fromkeys(
-        "openat newfstatat statx faccessat faccessat2 readlinkat mkdirat mknodat unlinkat renameat renameat2 "
-        "linkat fchmodat fchownat execveat".split(),
+    **_all_at(
         1,
+        "openat newfstatat statx faccessat faccessat2 readlinkat mkdirat mknodat unlinkat renameat renameat2 "
+        "linkat fchmodat fchownat execveat",
     ),
 }
 _ADDRESS_ARGUMENT = {"connect": (1, 2), "bind": (1, 2), "sendto": (4, 5)}
@@ -81,9 +87,7 @@ class CallHandler(FrozenViews):
     def _adopt(self, pid: int, log: ProcessLog, env: int | None) -> GuestProcess:
         """Get to know a process."""
         log.pid = pid
-        known = GuestProcess(
-            pid, process.inner_pid(pid), log, LoopDetector(self.spec.triggers), {pid: env}
-        )
+        known = GuestProcess(pid, process.inner_pid(pid), log, LoopDetector(self.spec.triggers), {pid: env})
         self.processes_known.add(known)
         return known
 
@@ -117,7 +121,9 @@ class CallHandler(FrozenViews):
             return
         words = f"{', '.join(loop.names)} {loop.repeats} times in {loop.span_ms / 1000:.1f} s"
         reason = "sleep_loop" if loop.sleeps else "loop"
-        trigger = make_trigger(None, f"the same {loop.period} calls again and again: {words}", loop.last_seq, record.pid)
+        trigger = make_trigger(
+            None, f"the same {loop.period} calls again and again: {words}", loop.last_seq, record.pid
+        )
         self._first_stop = Stop("sleep_loop" if reason == "sleep_loop" else "loop", trigger, loop)
 
     def _on_signal(self, log: ProcessLog, item: LoggedSignal) -> None:
@@ -318,7 +324,9 @@ class CallHandler(FrozenViews):
             return False
         details = to_text(known.log.last_signal.details[:200])
         last = next((call for call in reversed(self.trace.history) if call.pid == known.inner), None)
-        trigger = make_trigger(None, f"about to be killed by {which} ({details})", self.trace.count, known.inner)
+        trigger = make_trigger(
+            None, f"about to be killed by {which} ({details})", self.trace.count, known.inner
+        )
         trigger.signal = which
         if last is not None and last.ret is None:
             trigger.syscall_name = last.name
@@ -362,9 +370,7 @@ class CallHandler(FrozenViews):
         self.pid, self.tid = known.pid, notification.tid
         self.access.current = CallContext(self, self._cell, self._listener, notification, self.peers)
         try:
-            answer = rules.call(
-                GuestCall(call.name, call.num, tuple(call.args), known.pid, notification.tid)
-            )
+            answer = rules.call(GuestCall(call.name, call.num, tuple(call.args), known.pid, notification.tid))
         finally:
             self.access.current = None
         if answer.error:

@@ -20,7 +20,12 @@ from triage_tui.guest import process
 from triage_tui.guest.launcher import MAX_MESSAGE
 
 _REPLY_TIMEOUT = 10.0
-_BOOT = "import sys; sys.path.insert(0, {path!r}); from triage_tui.guest.launcher import main; sys.exit(main({fd}))"
+_BOOT = """
+import sys
+sys.path.insert(0, {path!r})
+from triage_tui.guest.launcher import main
+sys.exit(main({fd}))
+"""
 
 
 class Cell:

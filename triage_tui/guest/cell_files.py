@@ -1,7 +1,8 @@
 """File work inside the guest's root, done by the cell's init on the supervisor's behalf.
 
-Init lives inside the root, so that a path can only lead where the guest's own paths lead: links of a hostile
-root file system, absolute or with "..", cannot reach the host. Standard library only: the launcher imports it.
+Init lives inside the root, so that a path can only lead where the guest's own paths lead: links of a
+hostile root file system, absolute or with "..", cannot reach the host. Standard library only: the launcher
+imports it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def provide_file(path: bytes, content_fd: int, mode: int) -> int:
         _make_directories(directory, 0o755)
         if os.path.lexists(path):
             return -errno.EEXIST
-        target = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        target = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
         try:
             os.lseek(content_fd, 0, os.SEEK_SET)
             while block := os.read(content_fd, 1 << 20):

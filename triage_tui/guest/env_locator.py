@@ -62,6 +62,7 @@ def _find_env(pid: int, arch: Arch, stub: GdbStub) -> tuple[int, int]:
     marked = bytearray(before)
     values: dict[str, int] = {}
     constant = {"zero"}
+    code = arch.registers_from_g(before)[arch.pc]
     for name in (*arch.env_registers, arch.pc):
         spec = arch.register(name)
         # Even values with the top bit clear: no side effect on instruction-set modes or sign extension.
@@ -70,6 +71,8 @@ def _find_env(pid: int, arch: Arch, stub: GdbStub) -> tuple[int, int]:
         marked[spec.offset : spec.offset + spec.size] = value.to_bytes(spec.size, arch.endian)
     try:
         stub.write_registers(bytes(marked))
+        # The stub's packet buffer holds the same values in a row: have it overwritten by another reply.
+        stub.command(b"m%x,%x" % (code, len(marked)))
         pattern = b"".join(values[name].to_bytes(arch.word, sys.byteorder) for name in arch.env_registers)
         pc_value = values[arch.pc].to_bytes(arch.word, sys.byteorder)
         found = [
@@ -80,7 +83,7 @@ def _find_env(pid: int, arch: Arch, stub: GdbStub) -> tuple[int, int]:
         ]
     finally:
         stub.write_registers(before)
-    # The reply buffer of the stub can look the same, but it does not follow when the values go back.
+    # A leftover copy does not follow when the values go back.
     real = [
         (hit, offset)
         for hit, offset in found
@@ -120,7 +123,9 @@ def _find_base(pid: int, elf: ElfInfo, header_address: int) -> int:
         if data == elf.header:
             candidates.append(mapping.start - header_address)
     if not candidates:
-        raise TriageError("the program was not found in the emulator's memory, so guest memory cannot be read")
+        raise TriageError(
+            "the program was not found in the emulator's memory, so guest memory cannot be read"
+        )
     # Equal headers at several places would be private copies the guest cannot have made yet.
     return candidates[0]
 
@@ -134,7 +139,9 @@ def locate(pid: int, arch: Arch, elf: ElfInfo, stub: GdbStub) -> Location:
     env, pc_offset = _find_env(pid, arch, stub)
     auxv = _read_auxv(arch, stub)
     if _AT_PHDR not in auxv:
-        raise TriageError("the emulator's gdb stub does not tell where the program lies: use QEMU 7.2 or newer")
+        raise TriageError(
+            "the emulator's gdb stub does not tell where the program lies: use QEMU 7.2 or newer"
+        )
     header_address = auxv[_AT_PHDR] - elf.program_headers
     base = _find_base(pid, elf, header_address)
     return Location(env, pc_offset, base, header_address - elf.lowest, auxv)

@@ -32,7 +32,9 @@ def judge_execution(root: Path, pid: int, path: str) -> Refusal | None:
         if start.startswith(b"\x7fELF") and len(start) >= 20:
             machine = int.from_bytes(start[18:20], "little" if start[5] == 1 else "big")
             if machine in _NATIVE.get(host_machine(), ()):
-                return Refusal(-errno.EACCES, "refused by containment: a program of the host's own architecture")
+                return Refusal(
+                    -errno.EACCES, "refused by containment: a program of the host's own architecture"
+                )
             return Refusal(-errno.ENOEXEC, "the emulator starts no second program")
         if not start.startswith(b"#!"):
             return None

@@ -1,6 +1,7 @@
-"""Start an emulator in a cell and find its registers: from a `LaunchSpec` to a guest at its first instruction.
+"""Start an emulator in a cell and find its registers: from a spec to a guest at its first instruction.
 
-See `triage_tui.guest.launcher` for what happens in the cell and `triage_tui.guest.startup` for the descriptors.
+What happens in the cell is told in `triage_tui.guest.launcher`, what happens to the emulator's descriptors in
+`triage_tui.guest.startup`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
-from triage_tui.guest import env_locator, host_syscalls, policy, process, seccomp
+from triage_tui.guest import env_locator, host_syscalls, policy, seccomp
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.cell import Cell
 from triage_tui.guest.elf import ElfInfo

@@ -4,8 +4,8 @@ Launch sequence (S supervisor, L launcher, I init = pid 1 of the cell, G guest):
 
 1. S starts L (`python -I -S`, this module only) with one end of a SOCK_SEQPACKET pair and sends the
    configuration as JSON with the descriptors it names.
-2. L makes a user name space (as host root: one with unprivileged host ids, and a mount of the root file system
-   with its owners shifted into it), then mount, pid, network, IPC and UTS name spaces.
+2. L makes a user name space (as host root: one with unprivileged host ids, and a mount of the root file
+   system with its owners shifted into it), then mount, pid, network, IPC and UTS name spaces.
 3. L forks I into the pid name space and waits for it. When L dies I is killed, and when I dies the kernel
    kills everything in the cell.
 4. I mounts a tmpfs, on it a copy-on-write overlay of the root file system, makes that the root directory and
@@ -45,7 +45,7 @@ def _say(channel: socket.socket, message: dict[str, Any], fds: tuple[int, ...] =
 
 
 def _make_cell(config: dict[str, Any], root_fd: int | None) -> list[str]:
-    """Enter new name spaces; return what holds the guest, in words. The current directory becomes the lower layer."""
+    """Enter new name spaces; return what holds the guest, in words. The lower layer becomes the cwd."""
     notes = ["pid, mount, network, ipc and uts name spaces of its own", "seccomp user notification"]
     rest = (
         namespaces.CLONE_NEWNS
@@ -144,7 +144,9 @@ def _run_guest(config: dict[str, Any], channel: socket.socket, fds: dict[str, in
         try:
             os.chdir(config["cwd"])
         except OSError as error:
-            raise OSError(error.errno, f"working directory {config['cwd']}: {os.strerror(error.errno or 0)}") from None
+            raise OSError(
+                error.errno, f"working directory {config['cwd']}: {os.strerror(error.errno or 0)}"
+            ) from None
         namespaces.drop_capabilities()
         listener = seccomp.install(bytes.fromhex(config["filter"]))
         _say(channel, {"listener": True}, (listener,))

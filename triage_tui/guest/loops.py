@@ -14,24 +14,29 @@ from collections import deque
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.runs.model import Loop, Syscall
 
-_INPUT = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_INPUT = _words(
     "read readv pread64 preadv preadv2 recv recvfrom recvmsg recvmmsg recvmmsg_time64 getdents getdents64 splice "
-    "sendfile sendfile64 copy_file_range".split()
+    "sendfile sendfile64 copy_file_range"
 )
 _ACCEPT = frozenset(("accept", "accept4"))
-_SLEEPS = frozenset(
-    "nanosleep clock_nanosleep clock_nanosleep_time64 clock_nanosleep_time32 pause sigtimedwait rt_sigtimedwait".split()
+_SLEEPS = _words(
+    "nanosleep clock_nanosleep clock_nanosleep_time64 clock_nanosleep_time32 pause sigtimedwait rt_sigtimedwait"
 )
-_TIMED_WAITS = frozenset(
-    "select _newselect pselect6 pselect6_time64 poll ppoll ppoll_time64 epoll_wait epoll_pwait epoll_pwait2".split()
+_TIMED_WAITS = _words(
+    "select _newselect pselect6 pselect6_time64 poll ppoll ppoll_time64 epoll_wait epoll_pwait epoll_pwait2"
 )
 # Their arguments and results are ids and clock readings, different in each round.
-_VOLATILE = frozenset(
+_VOLATILE = _words(
     "clone clone3 fork vfork wait4 waitpid waitid kill tgkill tkill gettid getpid getppid set_robust_list "
-    "clock_gettime clock_gettime64 gettimeofday time times sigreturn rt_sigreturn getrandom sysinfo".split()
+    "clock_gettime clock_gettime64 gettimeofday time times sigreturn rt_sigreturn getrandom sysinfo"
 )
 # They say nothing about what a program does.
-_NOISE = frozenset("brk mmap mmap2 munmap madvise sigreturn rt_sigreturn rt_sigprocmask sigprocmask".split())
+_NOISE = _words("brk mmap mmap2 munmap madvise sigreturn rt_sigreturn rt_sigprocmask sigprocmask")
 _LARGE = re.compile(r"0x[0-9a-f]+|\b\d{5,}\b|-\d{5,}\b")
 
 

@@ -23,10 +23,15 @@ _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_DUMPABLE = 1, 24, 4
 _AT_FDCWD, _AT_EMPTY_PATH, _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = -100, 0x1000, 1, 0o2000000
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _MOUNT_ATTR_IDMAP = 0x00100000
-_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR, _SYS_PIVOT_ROOT = 428, 429, 442, {
-    "x86_64": 155,
-    "aarch64": 41,
-}
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR, _SYS_PIVOT_ROOT = (
+    428,
+    429,
+    442,
+    {
+        "x86_64": 155,
+        "aarch64": 41,
+    },
+)
 
 HOST_BASE_ID = 1_880_000_000
 """First of the unprivileged host ids that guests of a root user get: above what systemd, useradd and
@@ -41,7 +46,7 @@ SAFE_DEVICES = {(1, 3): "/dev/null", (1, 5): "/dev/zero", (1, 7): "/dev/full"} |
 
 # What a guest's root may do inside its name spaces. The rest (mounting, tracing, modules, raw I/O, ...) is
 # taken from the bounding set: its kernel interfaces are the usual way out of a name space.
-_KEPT_CAPABILITIES = frozenset(range(0, 11)) | {11, 12, 13, 14, 15, 18, 23, 24, 27, 29, 31}
+_KEPT_CAPABILITIES = frozenset(range(11)) | {11, 12, 13, 14, 15, 18, 23, 24, 27, 29, 31}
 _LAST_CAPABILITY = 63
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -62,7 +67,11 @@ def unshare(flags: int) -> None:
 def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
     """mount(2)."""
     result = _libc.mount(
-        source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), os.fsencode(options) or None
+        source.encode(),
+        os.fsencode(target),
+        kind.encode(),
+        ctypes.c_ulong(flags),
+        os.fsencode(options) or None,
     )
     _check(result, f"mount of {kind or source} on {target}")
 
@@ -149,7 +158,10 @@ def mount_idmapped(target: str, userns_fd: int) -> None:
     tree = _check(
         _libc.syscall(
             # By name: a descriptor from before this mount name space would be of another one's mount.
-            _SYS_OPEN_TREE, _AT_FDCWD, b".", _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
+            _SYS_OPEN_TREE,
+            _AT_FDCWD,
+            b".",
+            _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC,
         ),
         "open_tree",
     )
@@ -157,7 +169,12 @@ def mount_idmapped(target: str, userns_fd: int) -> None:
         attributes = _MountAttributes(_MOUNT_ATTR_IDMAP | MS_NODEV | MS_NOSUID, 0, 0, userns_fd)
         _check(
             _libc.syscall(
-                _SYS_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(attributes), ctypes.sizeof(attributes)
+                _SYS_MOUNT_SETATTR,
+                tree,
+                b"",
+                _AT_EMPTY_PATH,
+                ctypes.byref(attributes),
+                ctypes.sizeof(attributes),
             ),
             "mount_setattr",
         )

@@ -25,9 +25,7 @@ _MOUNTING = "mount umount2 pivot_root open_tree move_mount fsopen fsconfig fsmou
 _REFUSED = {
     **dict.fromkeys(_MOUNTING.split(), "changing mounts"),
     **dict.fromkeys(("sethostname", "setdomainname"), "renaming the host"),
-    **dict.fromkeys(
-        ("settimeofday", "clock_settime", "adjtimex", "clock_adjtime"), "setting the clock"
-    ),
+    **dict.fromkeys(("settimeofday", "clock_settime", "adjtimex", "clock_adjtime"), "setting the clock"),
     **dict.fromkeys(("swapon", "swapoff"), "swap space"),
     **dict.fromkeys(
         ("init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load"), "kernel modules"
@@ -74,7 +72,9 @@ class ContainmentPolicy:
         conditions = [Watch("prctl", 0, option) for option in _PR_REFUSED]
         return [*(Watch(name) for name in names), *conditions, Watch("ioctl")]
 
-    def judge(self, name: str, notification: Notification, is_inside: Callable[[int], bool]) -> Refusal | None:
+    def judge(
+        self, name: str, notification: Notification, is_inside: Callable[[int], bool]
+    ) -> Refusal | None:
         """Return how the host call `name` is answered, or None if it may be executed.
 
         `is_inside` tells whether a process id, as the guest sees it, belongs to the guest.
@@ -105,11 +105,10 @@ class ContainmentPolicy:
 
 HOOKABLE = (
     "open openat openat2 creat stat lstat newfstatat statx access faccessat faccessat2 readlink readlinkat "
-    "connect bind listen socket setsockopt getsockopt mkdir mkdirat mknod mknodat unlink unlinkat rename renameat "
-    "renameat2 rmdir symlink symlinkat link linkat chmod fchmodat chown lchown fchownat execve execveat chdir chroot "
-    "setuid setgid setreuid setregid setresuid setresgid setgroups setfsuid setfsgid capset "
-    "getuid geteuid getgid getegid getgroups tgkill tkill clock_nanosleep nanosleep pselect6 ppoll "
-    "sysinfo uname"
+    "connect bind listen socket setsockopt getsockopt mkdir mkdirat mknod mknodat unlink unlinkat rename "
+    "renameat renameat2 rmdir symlink symlinkat link linkat chmod fchmodat chown lchown fchownat execve execveat "
+    "chdir chroot setuid setgid setreuid setregid setresuid setresgid setgroups setfsuid setfsgid capset "
+    "getuid geteuid getgid getegid getgroups tgkill tkill clock_nanosleep nanosleep pselect6 ppoll sysinfo uname"
 )
 """Host syscalls that are always notified: what rules usually hook, rare enough to cost little."""
 
@@ -131,11 +130,28 @@ _HOST_NAMES = {
 }  # fmt: skip
 
 
+_SOCKET_CALLS = frozenset(
+    (
+        "socket",
+        "bind",
+        "connect",
+        "listen",
+        "accept",
+        "accept4",
+        "sendto",
+        "recvfrom",
+        "setsockopt",
+        "getsockopt",
+    )
+) | {"sendmsg", "recvmsg"}
+"""Host calls that socketcall(2) is taken apart into."""
+
+
 def host_names(guest: str) -> frozenset[str]:
     """Return the host syscalls through which the guest syscall `guest` may be seen."""
     names = {guest, _HOST_NAMES.get(guest, guest)}
     if guest == "socketcall":
-        names |= set("socket bind connect listen accept4 accept sendto recvfrom setsockopt getsockopt sendmsg recvmsg".split())
+        names |= _SOCKET_CALLS
     if "openat" in names:
         names.add("open")
     if "newfstatat" in names:

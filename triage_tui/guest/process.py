@@ -93,9 +93,7 @@ def read_string(pid: int, address: int, limit: int = _MAX_STRING) -> bytes:
     return data
 
 
-_MAPS_LINE = re.compile(
-    rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) ([0-9a-f]+:[0-9a-f]+) (\d+) *(.*)"
-)
+_MAPS_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) ([0-9a-f]+:[0-9a-f]+) (\d+) *(.*)")
 
 
 def read_maps(pid: int) -> list[HostMapping]:
@@ -122,7 +120,10 @@ def read_maps(pid: int) -> list[HostMapping]:
 
 def _status(pid: int) -> dict[str, str]:
     fields: dict[str, str] = {}
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+    with (
+        contextlib.suppress(OSError),
+        open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file,
+    ):
         for line in file:
             key, _, value = line.partition(":")
             fields[key] = value.strip()
@@ -259,7 +260,10 @@ def socket_states(pid: int) -> dict[int, str]:
     """
     states: dict[int, str] = {}
     for name in ("tcp", "tcp6", "udp", "udp6"):
-        with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/net/{name}", encoding="ascii") as file:
+        with (
+            contextlib.suppress(OSError, ValueError),
+            open(f"/proc/{pid}/net/{name}", encoding="ascii") as file,
+        ):
             for line in list(file)[1:]:
                 words = line.split()
                 local, remote, state, inode = words[1], words[2], words[3], int(words[9])

@@ -113,7 +113,7 @@ def find_thread_envs(pid: int, main_env: int, arch: Arch) -> list[int]:
 def _follow(pid: int, begin: int, head: int, link_offset: int, env_offset: int) -> list[int]:
     """Walk the list of CPUStates; return their register addresses, empty if it is no such list."""
     envs: list[int] = []
-    at = begin
+    at, previous = begin, 0
     while at and len(envs) < 4096:
         try:
             (first,) = _POINTER.unpack(process.read_memory(pid, at, 8))

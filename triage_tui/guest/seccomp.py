@@ -190,7 +190,7 @@ def add_fd(
         OSError: the process is gone, or has no room.
     """
     flags = 0 if number is None else _ADDFD_SETFD
-    data = struct.pack(
-        "=QIIII", notification.id, flags, fd, number or 0, os.O_CLOEXEC if cloexec else 0
-    )
-    return fcntl.ioctl(listener, _ADDFD, data)
+    data = struct.pack("=QIIII", notification.id, flags, fd, number or 0, os.O_CLOEXEC if cloexec else 0)
+    # The result is the number; a bytearray makes ioctl return it instead of the structure.
+    added: int = fcntl.ioctl(listener, _ADDFD, bytearray(data))
+    return added

@@ -192,5 +192,7 @@ def architecture_of(elf: ElfInfo, name: str) -> Arch:
     if arch is None:
         machine = _ELF_MACHINES.get(elf.machine, f"machine {elf.machine}")
         order = "little" if elf.little_endian else "big"
-        raise TriageError(f"{name} is for an architecture that is not supported: {elf.bits}-bit {order}-endian {machine}")
+        raise TriageError(
+            f"{name} is for an architecture that is not supported: {elf.bits}-bit {order}-endian {machine}"
+        )
     return arch

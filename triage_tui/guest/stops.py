@@ -91,6 +91,7 @@ class Watchdog:
 
     def _idle(self, guest: Guest, seconds: float) -> Stop:
         used = (self._ticks(guest) - self._ticks_at_quiet) / os.sysconf("SC_CLK_TCK") / max(seconds, 0.1)
+        guest.trace.drain_all(complete=True)
         calls = [
             call
             for log in guest.trace.logs.values()

@@ -1,8 +1,8 @@
 """Read QEMU's own system call log (`-d strace,unimp`, linux-user/strace.c).
 
 The log is bytes, not lines: strings stand in it as the guest wrote them, with quotes, newlines and NULs; a
-call's text is written before the call and its result after it, in pieces; between the two another thread of
-the same process may have written. So the reader looks for the shapes that QEMU prints, takes the earliest
+call's text is written before the call and its result after it, in pieces; between the two another thread
+of the same process may have written. So the reader looks for the shapes that QEMU prints, takes the earliest
 that fits, and skips what it does not understand. A guest can put such shapes into its strings; what is
 decided on is checked against its registers by the supervisor.
 
@@ -25,7 +25,9 @@ _UNSUPPORTED = re.compile(rb"(Unsupported [^\n]*|Unimplemented [^\n]*)\n")
 _END = re.compile(
     rb"\)(?: = (?:-?\d|0x)|(?=\d{1,10} (?:[a-z_][a-z0-9_]{0,40}\(|Unknown syscall))|(?=--- SIG)|(?=\n))"
 )
-_SHAPES = re.compile(rb"\d{1,10} (?:[a-z_][a-z0-9_]{0,40}\(|Unknown syscall -?\d)|--- (?:SIG\w|\d)|Unsupported ")
+_SHAPES = re.compile(
+    rb"\d{1,10} (?:[a-z_][a-z0-9_]{0,40}\(|Unknown syscall -?\d)|--- (?:SIG\w|\d)|Unsupported "
+)
 _ENDS_LINE = frozenset((b"exit", b"exit_group"))
 _MAX_CALL = 1 << 17
 """Bytes that one call's text may have before it is given up (execve with a long argument vector)."""
@@ -129,7 +131,11 @@ class StraceReader:
                     break
                 return 0
             close, used = end.start(), end.start() + 1
-            if buffer[used : used + 1] == b"\n" and name not in _ENDS_LINE and not (complete and used + 1 == len(buffer)):
+            if (
+                buffer[used : used + 1] == b"\n"
+                and name not in _ENDS_LINE
+                and not (complete and used + 1 == len(buffer))
+            ):
                 search = used
                 continue
             break

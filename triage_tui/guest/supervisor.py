@@ -18,7 +18,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.guest import host_syscalls, policy, process, seccomp
@@ -31,7 +30,7 @@ from triage_tui.guest.processes import ProcessTable
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.spec import LaunchSpec, resolve_target
 from triage_tui.guest.stops import Stop, Watchdog
-from triage_tui.guest.trace import ProcessLog, Trace
+from triage_tui.guest.trace import Trace
 from triage_tui.rulehost.protocol import RuleCaller
 
 _TICK_MS = 20
@@ -213,7 +212,15 @@ class Guest(CallHandler):
 
     def not_hookable(self, names: set[str]) -> set[str]:
         """Return those guest syscalls that rules cannot hook in this run without a new start."""
-        always = set(policy.HOOKABLE.split()) | {"ioctl", "exit_group", "exit", "kill", "clone", "fork", "vfork"}
+        always = set(policy.HOOKABLE.split()) | {
+            "ioctl",
+            "exit_group",
+            "exit",
+            "kill",
+            "clone",
+            "fork",
+            "vfork",
+        }
         for name in self.hookable:
             always |= policy.host_names(name)
         return {name for name in names if not policy.host_names(name) & always}
@@ -275,7 +282,7 @@ class Guest(CallHandler):
                 process.send_signal(pid, signal.SIGSTOP)
                 self._stopped.add(pid)
             self._await_stopped(running)
-        self.trace.drain_all()
+        self.trace.drain_all(complete=True)
         for fd in list(self._pipes):
             self._read_pipe(fd)
         if self._held is not None:

@@ -111,10 +111,10 @@ class Trace:
             if len(data) < _READ_SIZE:
                 return
 
-    def drain_all(self) -> None:
+    def drain_all(self, complete: bool = False) -> None:
         """Read what is new in every log."""
         for log in list(self.logs.values()):
-            self.drain(log)
+            self.drain(log, complete)
 
     def _begin(self, log: ProcessLog, call: LoggedCall, now: int) -> None:
         self.count += 1

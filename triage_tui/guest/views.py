@@ -109,8 +109,10 @@ class FrozenViews:
         known = set(self.processes_known.by_pid[pid].envs.values())
         candidates = [env for env in find_thread_envs(pid, main_env, self.arch) if env not in known]
         # Threads start in the order of the list, and each makes itself known at once or soon.
-        waiting = [other for other in process.threads(pid) if other not in self.processes_known.by_pid[pid].envs]
-        return candidates[0] if len(candidates) == 1 or tid in waiting and candidates else None
+        waiting = [
+            other for other in process.threads(pid) if other not in self.processes_known.by_pid[pid].envs
+        ]
+        return candidates[0] if len(candidates) == 1 or (tid in waiting and candidates) else None
 
     def registers(self, tid: int | None = None) -> dict[str, int]:
         """Return the registers of a thread (default: the one looked at), name -> unsigned value.
@@ -159,7 +161,13 @@ class FrozenViews:
         top = base + (1 << min(self.arch.bits, 47))
         found: list[Mapping] = []
         for mapping in process.read_maps(self.pid):
-            if not base <= mapping.start < top or mapping.path in ("[heap]", "[stack]", "[vdso]", "[vvar]", "[vsyscall]"):
+            if not base <= mapping.start < top or mapping.path in (
+                "[heap]",
+                "[stack]",
+                "[vdso]",
+                "[vvar]",
+                "[vsyscall]",
+            ):
                 continue
             if mapping.perms.startswith("---") or self._is_emulator(mapping):
                 continue
@@ -211,7 +219,18 @@ class FrozenViews:
         return found
 
     def _origin(self, fd: int) -> int | None:
-        makers = ("open", "openat", "creat", "socket", "accept", "accept4", "dup", "dup2", "dup3", "epoll_create1")
+        makers = (
+            "open",
+            "openat",
+            "creat",
+            "socket",
+            "accept",
+            "accept4",
+            "dup",
+            "dup2",
+            "dup3",
+            "epoll_create1",
+        )
         for call in reversed(self.trace.history):
             if call.ret == fd and call.name in makers:
                 return call.seq
