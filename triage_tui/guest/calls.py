@@ -102,8 +102,21 @@ class CallHandler(FrozenViews):
             return None
         parent = self.processes_known.by_pid.get(process.parent_of(pid))
         log = self.trace.add(pid)
-        seccomp.add_fd(self._listener, notification, log.fd, self._emulator_start.log_fd)
+        try:
+            self._put_log(pid, log, notification)
+        except OSError:
+            self.trace.forget(pid)
+            raise
         return self._adopt(pid, log, parent.forking_env if parent else self.location.env)
+
+    def _put_log(self, pid: int, log: ProcessLog, notification: Notification) -> None:
+        """Make `log` the emulator's log in the process of a notification."""
+        # The descriptor's number is above the guest's limit, which counts for this too.
+        self._emulator_start.raise_limit(pid)
+        try:
+            seccomp.add_fd(self._listener, notification, log.fd, self._emulator_start.log_fd)
+        finally:
+            self._emulator_start.lower_limit(pid)
 
     def _forget(self, pid: int) -> None:
         """Let go of a process that is gone."""
@@ -197,15 +210,11 @@ class CallHandler(FrozenViews):
         pending = self.trace.pending(known.log)
         if not pending:
             return None
-        if len(pending) > 1:
+        fitting = [record for record in pending if name in policy.host_names(record.name)]
+        if len(fitting) > 1:
             number = self._guest_number(notification.tid)
-            for record in reversed(pending):
-                if record.num == number:
-                    return record
-        for record in reversed(pending):
-            if name in policy.host_names(record.name):
-                return record
-        return None
+            fitting = [record for record in fitting if record.num == number] or fitting
+        return fitting[-1] if fitting else None
 
     def _guest_number(self, tid: int) -> int | None:
         try:
@@ -241,7 +250,8 @@ class CallHandler(FrozenViews):
         tid = notification.tid
         self.fill_arguments(call, tid)
         try:
-            if name in _PATH_ARGUMENT:
+            # The emulator has its own idea of some /proc paths; the log has the guest's words.
+            if name in _PATH_ARGUMENT and not (call.path or "").startswith("/proc/"):
                 call.path = to_text(process.read_string(tid, notification.args[_PATH_ARGUMENT[name]]))
             elif name in _ADDRESS_ARGUMENT:
                 at, length = _ADDRESS_ARGUMENT[name]
@@ -268,11 +278,8 @@ class CallHandler(FrozenViews):
         return False
 
     def _restore_log(self, known: GuestProcess, notification: Notification) -> None:
-        number = self._emulator_start.log_fd
-        if not os.path.exists(f"/proc/{known.pid}/fd/{number}"):
-            self._emulator_start.raise_limit(known.pid)
-            seccomp.add_fd(self._listener, notification, known.log.fd, number)
-            self._emulator_start.lower_limit(known.pid)
+        if not os.path.exists(f"/proc/{known.pid}/fd/{self._emulator_start.log_fd}"):
+            self._put_log(known.pid, known.log, notification)
             known.log_closed = False
             known.log.abandon_pending()
 

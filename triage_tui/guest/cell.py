@@ -42,6 +42,7 @@ class Cell:
         self.gone = False
         self._replies: list[int] = []
         self._kept: list[int] = []
+        self._init: int | None = None
         package_root = str(Path(__file__).resolve().parents[2])
         try:
             with theirs:
@@ -130,6 +131,11 @@ class Cell:
 
     def init_pid(self) -> int | None:
         """Return the host pid of the cell's init, None when it is gone."""
+        if self._init is None:
+            self._init = self._find_init()
+        return None if self.gone else self._init
+
+    def _find_init(self) -> int | None:
         found = [pid for pid in process.descendants(self.launcher.pid) if process.inner_pid(pid) == 1]
         return found[0] if found else None
 
@@ -137,9 +143,12 @@ class Cell:
         """Kill everything in the cell and wait until it is gone. Idempotent."""
         # Closing the channel alone would do, but killing is at once: the launcher's end kills init, and
         # init's end has the kernel kill the whole pid name space before init can be reaped.
-        init = self.init_pid() if self.launcher.poll() is None else None
-        if init is not None:
-            process.send_signal(init, signal.SIGKILL)
+        if self.launcher.poll() is None and not self.gone:
+            with contextlib.suppress(OSError):
+                init = self.init_pid()
+                if init is not None:
+                    process.send_signal(init, signal.SIGKILL)
+        self.gone = True
         self._channel.close()
         if self.listener is not None:
             # Threads that wait for an answer get ENOSYS; they are being killed anyway.
