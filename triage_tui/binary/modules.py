@@ -12,6 +12,8 @@ from triage_tui.binary.symbols import MAX_FILE, ElfImage, Symbol, parse_image
 from triage_tui.runs.model import Mapping
 
 _MAX_LINKS = 40
+_ENTRY_CODE = 0x60
+"""Bytes of entry code (_start) where no symbol gives its size; the C libraries' are no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,18 +135,20 @@ class ModuleMap:
         """Return the file mapping that holds `addr`, or None."""
         return next((m for m in self._maps if m.start <= addr < m.end), None)
 
+    def _bias(self, path: str, image: ElfImage) -> int | None:
+        """Return run-time minus file addresses of a module, from the lowest of its mappings."""
+        first = next(mapping for mapping in self._maps if mapping.path == path)
+        vaddr = image.vaddr_of_offset(first.offset)
+        return None if vaddr is None else first.start - vaddr
+
     def module_at(self, addr: int) -> Module | None:
         """Return the module that is mapped at `addr`, or None for anonymous memory and unreadable files."""
         mapping = self.mapping(addr)
-        if mapping is None:
+        image = self._image(mapping.path) if mapping else None
+        bias = self._bias(mapping.path, image) if mapping and image else None
+        if mapping is None or image is None or bias is None or image.segment_at(addr - bias) is None:
             return None
-        image = self._image(mapping.path)
-        if image is None or not image.segments:
-            return None
-        vaddr = image.vaddr_of_offset(mapping.offset + addr - mapping.start)
-        if vaddr is None:
-            return None
-        return Module(mapping.path, PurePosixPath(mapping.path).name, addr - vaddr, image)
+        return Module(mapping.path, PurePosixPath(mapping.path).name, bias, image)
 
     def locate(self, addr: int) -> Location | None:
         """Return module, file address and symbol of `addr`, or None if no module holds it."""
@@ -169,7 +173,20 @@ class ModuleMap:
     def is_entry(self, addr: int) -> bool:
         """Say whether `addr` lies in the entry code of its module, which nothing calls."""
         location = self.locate(addr)
-        return location is not None and 0 <= location.vaddr - location.module.image.entry < 0x80
+        if location is None or not 0 <= location.vaddr - location.module.image.entry < _ENTRY_CODE:
+            return False
+        return location.symbol is None or location.symbol.start == location.module.image.entry
+
+    def permissions(self, mapping: Mapping) -> str:
+        """Return the permissions of a mapping with the execute bit that the module's file asks for.
+
+        The emulator maps guest code without it.
+        """
+        module = self.module_at(mapping.start)
+        segment = module.image.segment_at(mapping.start - module.bias) if module else None
+        if segment is None or not segment.executable or len(mapping.perms) < 3:
+            return mapping.perms
+        return mapping.perms[:2] + "x" + mapping.perms[3:]
 
     def is_code(self, addr: int) -> bool | None:
         """Say whether a module's file loads code at `addr`; None if no module holds it."""

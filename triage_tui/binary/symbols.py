@@ -101,9 +101,17 @@ class ElfImage:
                 return segment.vaddr + offset - segment.offset
         return None
 
+    def segment_at(self, vaddr: int) -> Segment | None:
+        """Return the segment on whose pages the file address `vaddr` lies, or None."""
+        for segment in self.segments:
+            if segment.vaddr & ~0xFFF <= vaddr < segment.vaddr + segment.memory_size + 0xFFF & ~0xFFF:
+                return segment
+        return None
+
     def is_executable(self, vaddr: int) -> bool:
         """Say whether the file loads `vaddr` as code."""
-        return any(s.executable and s.vaddr <= vaddr < s.vaddr + s.memory_size for s in self.segments)
+        segment = self.segment_at(vaddr)
+        return segment is not None and segment.executable
 
 
 def _raw_symbols(

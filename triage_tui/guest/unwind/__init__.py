@@ -12,7 +12,7 @@ from triage_tui.guest.unwind.calls import call_target, is_return_address
 from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor
 from triage_tui.runs.model import Frame
 
-__all__ = ["MAX_FRAMES", "guess_function_start", "unwind"]
+__all__ = ["MAX_FRAMES", "Cursor", "guess_function_start", "unwind", "walk"]
 
 MAX_FRAMES = 32
 """Frames found at most unless the caller says otherwise."""
@@ -46,7 +46,30 @@ def unwind(
     function_start: Callable[[int], int | None] | None = None,
     is_outermost: Callable[[int], bool] | None = None,
 ) -> list[Frame]:
-    """Return the call stack, innermost frame first; only what can be justified.
+    """Return the call stack as `walk` finds it, innermost frame first."""
+    cursors = walk(
+        arch,
+        registers,
+        memory,
+        limit=limit,
+        is_code=is_code,
+        function_start=function_start,
+        is_outermost=is_outermost,
+    )
+    return [_frame(idx, cursor) for idx, cursor in enumerate(cursors)]
+
+
+def walk(
+    arch: Arch,
+    registers: Mapping[str, int],
+    memory: Memory,
+    *,
+    limit: int = MAX_FRAMES,
+    is_code: Callable[[int], bool] | None = None,
+    function_start: Callable[[int], int | None] | None = None,
+    is_outermost: Callable[[int], bool] | None = None,
+) -> list[Cursor]:
+    """Return the frames of the call stack, innermost first; only what can be justified.
 
     Args:
         arch: the guest's architecture.
@@ -70,7 +93,7 @@ def unwind(
         saved={name: registers[name] for name in _frame_pointer_names(arch) if name in registers},
         thumb=bool(registers.get("thumb", registers.get("cpsr", 0) >> 5) & 1) or bool(registers[arch.pc] & 1),
     )
-    frames = [_frame(0, cursor)]
+    frames = [cursor]
     guesses = 0
     while len(frames) < limit and not (is_outermost and len(frames) > 1 and is_outermost(cursor.pc)):
         caller = step(code, cursor) if step else None
@@ -82,7 +105,7 @@ def unwind(
             if caller is None:
                 break
         cursor = caller
-        frames.append(_frame(len(frames), cursor))
+        frames.append(cursor)
     return frames
 
 

@@ -1,0 +1,319 @@
+"""Write down everything that a frozen guest shows: one run record.
+
+A part that cannot be had never stops the others: it is named in `unavailable`, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+
+from triage_tui.binary.code import CodeReader
+from triage_tui.binary.modules import ModuleMap
+from triage_tui.errors import TriageError
+from triage_tui.guest.arch import Arch
+from triage_tui.guest.frozen import FrozenGuest, StopReport
+from triage_tui.guest.memory import Memory
+from triage_tui.guest.objects import ObjectCollector
+from triage_tui.guest.unwind import Cursor, guess_function_start, walk
+from triage_tui.runs.model import (
+    Backtrace,
+    Engine,
+    Frame,
+    Mapping,
+    PseudocodeRef,
+    Register,
+    Snapshot,
+    Syscall,
+    Target,
+    Trigger,
+    Unavailable,
+)
+from triage_tui.runs.writer import RunWriter
+from triage_tui.text import safe_line
+
+CODE_FRAMES = 8
+"""How many frames get their code disassembled."""
+RECENT_SYSCALLS = 64
+"""How many syscalls the snapshot itself holds; the trace file has more."""
+
+
+@dataclass(slots=True)
+class _Part:
+    """Collects what could not be had."""
+
+    missing: list[Unavailable]
+
+    @contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        # Parts read a hostile process and hostile files with many libraries: whatever one of them raises, the
+        # record must be written with the others.
+        try:
+            yield
+        except Exception as error:
+            self.note(what, _reason(error))
+
+    def note(self, what: str, why: str) -> None:
+        self.missing.append(Unavailable(what=what, why=why))
+
+
+def _reason(error: Exception) -> str:
+    """Return one line that says why."""
+    text = safe_line(str(error), 300)
+    if isinstance(error, TriageError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def capture(
+    guest: FrozenGuest,
+    stop: StopReport,
+    writer: RunWriter,
+    *,
+    target: Target,
+    engine: Engine,
+    rules_dir: str = "",
+    parent_run: str | None = None,
+    round_number: int = 0,
+    previous_regs: Sequence[Register] = (),
+    hold: bool = True,
+) -> Snapshot:
+    """Write the run record of a frozen (or ended) guest through `writer` and return its snapshot.
+
+    All files are written, `snapshot.json` last; `writer.publish` is left to the caller. `hold` says that the
+    guest stays frozen after this, so that its pid is worth recording.
+
+    Raises:
+        OSError: the run directory cannot be written.
+    """
+    snapshot = Snapshot(
+        run_id=writer.run_id,
+        reason=stop.reason,
+        created_at=datetime.now().astimezone().isoformat(timespec="seconds"),
+        trigger=stop.trigger,
+        target=target,
+        engine=engine,
+        rules_dir=rules_dir,
+        loop=stop.loop,
+        previous_regs=list(previous_regs),
+        parent_run=parent_run,
+        round=round_number,
+        guest_pid=guest.pid if hold and not stop.ended else 0,
+    )
+    part = _Part(snapshot.unavailable)
+    _capture_history(guest, snapshot, writer, part)
+    if stop.ended:
+        part.note(
+            "registers, backtrace, memory, mappings, descriptors", "the guest's process was already gone"
+        )
+    else:
+        _capture_state(guest, snapshot, writer, part)
+    writer.write_text(snapshot.outputs.regs_txt, "".join(map(_register_line, snapshot.regs)))
+    writer.write_text(snapshot.outputs.backtrace_txt, "".join(map(_frame_line, snapshot.backtrace.frames)))
+    writer.write_snapshot(snapshot)
+    return snapshot
+
+
+def _capture_history(guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, part: _Part) -> None:
+    """Fill in what the supervisor itself knows: it outlives the guest."""
+    output = b""
+    with part("the guest's output"):
+        output = guest.output()
+    writer.add_log(PurePosixPath(snapshot.guest_output).name, output)
+    with part("statistics"):
+        snapshot.statistics = guest.statistics()
+    with part("rule hits"):
+        snapshot.rule_hits = guest.rule_hits()
+    history: list[Syscall] = []
+    with part("recent syscalls"):
+        history = guest.history()
+    trace: list[Syscall] = []
+    with part("trace"):
+        trace = guest.full_trace() or history
+    writer.write_trace(trace)
+    if trace and snapshot.statistics.syscalls > len(trace):
+        kept = f"only the first {len(trace)} of {snapshot.statistics.syscalls} syscalls were kept"
+        part.note("the whole trace", kept)
+    snapshot.recent_syscalls = _recent(history, snapshot.trigger)
+
+
+def _recent(history: list[Syscall], trigger: Trigger) -> list[Syscall]:
+    """Return the newest calls; the trigger is the last one where it is a call."""
+    if trigger.syscall_name:
+        for index in range(len(history) - 1, -1, -1):
+            if history[index].seq == trigger.seq:
+                history = history[: index + 1]
+                break
+    return history[-RECENT_SYSCALLS:]
+
+
+def _capture_state(guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, part: _Part) -> None:
+    """Fill in what can be read from the frozen process."""
+    arch = guest.arch
+    registers: dict[str, int] = {}
+    with part("registers"):
+        registers = guest.registers()
+        snapshot.regs = _registers(arch, registers)
+        missing = [spec.name for spec in arch.registers if spec.name not in registers]
+        if missing:
+            part.note(f"registers {', '.join(missing)}", "the emulator does not keep them in one piece")
+    with part("mappings"):
+        snapshot.maps = guest.maps()
+    modules = ModuleMap(snapshot.maps, Path(guest.root_path))
+    with part("execute permissions of mappings"):
+        for mapping in snapshot.maps:
+            mapping.perms = modules.permissions(mapping)
+    with part("descriptors"):
+        snapshot.fds = guest.fds()
+    memory = Memory(_Source(guest.read_memory, snapshot.maps), arch)
+    if arch.pc in registers:
+        with part("backtrace"):
+            _capture_backtrace(arch, registers, memory, modules, snapshot, writer, part)
+    else:
+        part.note("backtrace", "the registers are not known")
+    collector = ObjectCollector(memory, writer)
+    with part("memory of the trigger"):
+        call = _trigger_call(arch, snapshot, registers, memory)
+        if call is not None:
+            collector.add_call(arch, call, "trigger")
+    with part("memory of the last failed call"):
+        failed = _last_failed(snapshot)
+        if failed is not None:
+            collector.add_call(arch, failed, "last_err")
+    with part("memory at the registers"):
+        collector.add_stack(arch, registers)
+        collector.add_registers(arch, registers, skip=(arch.syscall_number,))
+    snapshot.memory = collector.objects
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Guest memory with the mappings as they are recorded."""
+
+    read: Callable[[int, int], bytes]
+    mappings: list[Mapping]
+
+    def read_memory(self, addr: int, size: int) -> bytes:
+        return self.read(addr, size)
+
+    def maps(self) -> list[Mapping]:
+        return self.mappings
+
+
+def _registers(arch: Arch, values: dict[str, int]) -> list[Register]:
+    """Return the registers in the order of the gdb stub; what it has no number for comes last, as -1."""
+    found = [
+        Register(num=spec.num, name=spec.name, value=values[spec.name], size=spec.size)
+        for spec in arch.registers
+        if spec.name in values
+    ]
+    known = {spec.name for spec in arch.registers}
+    found += [
+        Register(num=-1, name=field.name, value=values[field.name], size=field.size, feature="emulator")
+        for field in arch.env_extra
+        if field.name in values and field.name not in known
+    ]
+    return found
+
+
+def _capture_backtrace(
+    arch: Arch,
+    registers: dict[str, int],
+    memory: Memory,
+    modules: ModuleMap,
+    snapshot: Snapshot,
+    writer: RunWriter,
+    part: _Part,
+) -> None:
+    def is_code(addr: int) -> bool:
+        known = modules.is_code(addr)
+        return memory.may_hold_code(addr) if known is None else known
+
+    cursors = walk(
+        arch,
+        registers,
+        memory,
+        is_code=is_code,
+        function_start=modules.function_start,
+        is_outermost=modules.is_entry,
+    )
+    if not arch.unwinds:
+        part.note("exact backtrace", f"frames of {arch.name} guests are found by scanning the stack only")
+    snapshot.backtrace = Backtrace(
+        raw=[f"0x{cursor.pc:x}" for cursor in cursors],
+        frames=[_describe(idx, cursor, modules) for idx, cursor in enumerate(cursors)],
+    )
+    reader = CodeReader(arch.name, arch.word, arch.endian == "little", memory.read, modules)
+    for frame, cursor in list(zip(snapshot.backtrace.frames, cursors, strict=True))[:CODE_FRAMES]:
+        with part(f"code of frame {frame.idx}"):
+            start = guess_function_start(arch, memory, cursor.pc, thumb=cursor.thumb)
+            listing = reader.listing(cursor.pc, thumb=cursor.thumb, is_return=frame.idx > 0, start=start)
+            frame.pseudocode_file = f"pseudocode/frame{frame.idx:02d}_0x{frame.addr:x}.txt"
+            writer.write_text(frame.pseudocode_file, listing.text)
+            snapshot.backtrace.pseudocode_index.append(
+                PseudocodeRef(
+                    frame=frame.idx,
+                    addr_hex=frame.addr_hex,
+                    file=frame.pseudocode_file,
+                    truncated=listing.truncated,
+                )
+            )
+
+
+def _describe(idx: int, cursor: Cursor, modules: ModuleMap) -> Frame:
+    """Return the frame with module and function; a return address counts for the call in front of it."""
+    frame = Frame(idx=idx, addr=cursor.pc, addr_hex=f"0x{cursor.pc:x}", sp=cursor.sp, method=cursor.method)
+    location = modules.locate(cursor.pc - 1 if idx else cursor.pc)
+    if location is None:
+        path = modules.path_at(cursor.pc)
+        if path is not None:
+            frame.module_name, frame.module_real_path = PurePosixPath(path).name, path
+        return frame
+    frame.module_name, frame.module_real_path = location.module.name, location.module.path
+    frame.module_offset = cursor.pc - location.module.bias
+    if location.symbol is not None and location.symbol.is_function:
+        frame.func_name = location.name
+        frame.func_offset = frame.module_offset - location.symbol.start
+    return frame
+
+
+def _trigger_call(
+    arch: Arch, snapshot: Snapshot, registers: dict[str, int], memory: Memory
+) -> Syscall | None:
+    """Return the call of the trigger with its raw arguments, from the registers if nothing else has them."""
+    trigger = snapshot.trigger
+    if not trigger.syscall_name:
+        return None
+    args = list(trigger.args)
+    if not args and all(name in registers for name in arch.syscall_args):
+        args = [registers[name] for name in arch.syscall_args]
+        if arch.stack_args is not None:
+            first, offset = arch.stack_args
+            stack = registers.get(arch.sp, 0) + offset
+            args += [memory.word(stack + arch.word * i) or 0 for i in range(8 - first)]
+        trigger.args = args
+    return Syscall(seq=trigger.seq, name=trigger.syscall_name, num=trigger.syscall_num, args=args)
+
+
+def _last_failed(snapshot: Snapshot) -> Syscall | None:
+    """Return the newest failed call with known arguments, the trigger left out."""
+    for call in reversed(snapshot.recent_syscalls):
+        if call.errno and call.args and call.seq != snapshot.trigger.seq:
+            return call
+    return None
+
+
+def _register_line(register: Register) -> str:
+    value = register.value
+    return f"{register.name}({register.num}) size={register.size} rc={register.rc} value={value}\n"
+
+
+def _frame_line(frame: Frame) -> str:
+    line = f"#{frame.idx:02d} {frame.addr_hex}"
+    if frame.module_name or frame.func_name:
+        names = (frame.module_name or "(unknown)", frame.func_name or "(unknown)")
+        line += f"  {safe_line(names[0], 200)} :: {safe_line(names[1], 200)}"
+    return line + "\n"

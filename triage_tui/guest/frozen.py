@@ -1,0 +1,96 @@
+"""What `capture` asks of a guest that does not run; `supervisor.Guest` and `stops.Stop` are such."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from triage_tui.guest.arch import Arch
+from triage_tui.runs.model import (
+    Descriptor,
+    Loop,
+    Mapping,
+    Reason,
+    RuleHit,
+    Statistics,
+    Syscall,
+    Trigger,
+)
+
+
+class FrozenGuest(Protocol):
+    """What is asked of a guest that does not run. Any method may raise; then that part is unavailable."""
+
+    @property
+    def arch(self) -> Arch:
+        """The guest's architecture."""
+        ...
+
+    @property
+    def pid(self) -> int:
+        """Host pid of the process that is looked at."""
+        ...
+
+    @property
+    def root_path(self) -> str:
+        """Host path through which the guest's files can be read."""
+        ...
+
+    def registers(self) -> dict[str, int]:
+        """Return name -> value of the thread that is looked at."""
+        ...
+
+    def read_memory(self, address: int, size: int, /) -> bytes:
+        """Return up to `size` bytes at a guest address."""
+        ...
+
+    def maps(self) -> list[Mapping]:
+        """Return the guest's mappings."""
+        ...
+
+    def fds(self) -> list[Descriptor]:
+        """Return the open descriptors."""
+        ...
+
+    def history(self) -> list[Syscall]:
+        """Return the newest syscalls, oldest first."""
+        ...
+
+    def full_trace(self) -> list[Syscall]:
+        """Return all syscalls that were kept, oldest first."""
+        ...
+
+    def output(self) -> bytes:
+        """Return what the guest printed."""
+        ...
+
+    def rule_hits(self) -> list[RuleHit]:
+        """Return how often each rule acted."""
+        ...
+
+    def statistics(self) -> Statistics:
+        """Return figures over the whole run."""
+        ...
+
+
+class StopReport(Protocol):
+    """Why the guest does not run any more."""
+
+    @property
+    def reason(self) -> Reason:
+        """The kind of stop."""
+        ...
+
+    @property
+    def trigger(self) -> Trigger:
+        """The moment of the stop."""
+        ...
+
+    @property
+    def loop(self) -> Loop | None:
+        """The repeated sequence, if that is the reason."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """True if the guest's process is gone."""
+        ...
