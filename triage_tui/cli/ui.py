@@ -33,9 +33,15 @@ def open_app(workspace: Workspace, *, read_only: bool = False) -> int:
     root = Path(workspace.root)
     if not root.is_dir():
         raise TriageError(f"there is no directory {root}: name an existing one with -C")
-    from triage_tui.retry.actions import LocalActions
     from triage_tui.ui.app import TriageApp
+    from triage_tui.ui.backend import Actions, Deferred
 
-    app = TriageApp(root, actions=LocalActions(workspace), read_only=read_only)
+    def actions() -> Actions:
+        from triage_tui.retry.actions import LocalActions
+
+        return LocalActions(workspace)
+
+    # What decisions need (linting, the rulebook) is imported when the first is made, not before the first frame.
+    app = TriageApp(root, actions=Deferred(actions), read_only=read_only)
     app.run()
     return app.return_code or 0

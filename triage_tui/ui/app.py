@@ -37,7 +37,7 @@ class TriageApp(App[None]):
 
     TITLE = "triage-tui"
     BINDINGS: ClassVar[list[BindingType]] = bindings("app")
-    CSS_PATH = [f"styles/{name}.tcss" for name in ("app", "main", "panes", "question", "help", "editor")]
+    CSS_PATH = [f"styles/{name}.tcss" for name in ("app", "main", "panes")]
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
 
@@ -82,11 +82,12 @@ class TriageApp(App[None]):
         """Read the runs after the first frame is on the terminal."""
         self.call_after_refresh(self._begin)
 
-    def _begin(self) -> None:
+    async def _begin(self) -> None:
         for problem in self._problems:
             self.notify(safe_line(problem, 300), severity="warning", markup=False)
         self.run_worker(self._list_and_watch, thread=True, group="runs", exit_on_error=False)
         self.set_interval(_LIVENESS_S, self._check_holders)
+        await self.main.mount_panes()
 
     def _check_holders(self) -> None:
         # A holder that dies changes no file, so the runs that wait are looked at again now and then.

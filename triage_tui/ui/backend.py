@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 from triage_tui.errors import TriageError
@@ -32,6 +33,43 @@ class Actions(Protocol):
 
     def retry(self, run_id: str) -> str:
         """Run the target again in the background, when no holder of the run is alive to do it."""
+
+
+class Deferred:
+    """Actions that are made when the first is asked for: what they import does not delay the first frame."""
+
+    def __init__(self, make: Callable[[], Actions]) -> None:
+        self._make = make
+        self._made: Actions | None = None
+
+    def _actions(self) -> Actions:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def approve(self, run_id: str, files: list[str]) -> str:
+        """Pass on."""
+        return self._actions().approve(run_id, files)
+
+    def reject(self, run_id: str, reason: str) -> str:
+        """Pass on."""
+        return self._actions().reject(run_id, reason)
+
+    def rollback(self, run_id: str) -> str:
+        """Pass on."""
+        return self._actions().rollback(run_id)
+
+    def save_edit(self, run_id: str, relpath: str, text: str) -> str:
+        """Pass on."""
+        return self._actions().save_edit(run_id, relpath, text)
+
+    def decide(self, run_id: str, action: Decision) -> str:
+        """Pass on."""
+        return self._actions().decide(run_id, action)
+
+    def retry(self, run_id: str) -> str:
+        """Pass on."""
+        return self._actions().retry(run_id)
 
 
 class ReadOnly:

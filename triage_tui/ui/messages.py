@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from triage_tui.runs.listing import RunSummary
-from triage_tui.ui.loading import RunView
+if TYPE_CHECKING:
+    from triage_tui.runs.listing import RunSummary
+    from triage_tui.ui.loading import RunView
 
 
 @dataclass

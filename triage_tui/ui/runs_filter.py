@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from triage_tui.runs.listing import RunSummary
+if TYPE_CHECKING:
+    from triage_tui.runs.listing import RunSummary
 
 _SINCE = re.compile(r"(\d{1,6})([smhd])\Z")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 KEYS = ("reason", "cause", "state", "arch", "target", "since")
 """Keys that a term may begin with."""
 
-Test = Callable[[RunSummary], bool]
+Test = Callable[["RunSummary"], bool]
 
 
 def compile_filter(text: str, now: datetime | None = None) -> Test:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from triage_tui.runs.model import Snapshot, Syscall
+from typing import TYPE_CHECKING
+
 from triage_tui.text import safe_line
-from triage_tui.ui.loading import RunView
+
+if TYPE_CHECKING:
+    from triage_tui.runs.model import Snapshot, Syscall
+    from triage_tui.ui.loading import RunView
 
 STATES: dict[str, tuple[str, str]] = {
     "captured": ("captured", "info"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from triage_tui.runs.evidence import Link
-from triage_tui.ui.loading import RunView
 from triage_tui.ui.rows import Rows
 from triage_tui.ui.widgets.line_view import LineView
+
+if TYPE_CHECKING:
+    from triage_tui.runs.evidence import Link
+    from triage_tui.ui.loading import RunView
 
 
 class Pane(LineView):

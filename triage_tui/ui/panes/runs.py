@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.cells import cell_len
 
-from triage_tui.runs.listing import RunSummary
 from triage_tui.text import safe_line
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import MadeRows, Part, Row, clip, fit
 from triage_tui.ui.runs_filter import compile_filter, ordered
 from triage_tui.ui.words import BROKEN, state_word
+
+if TYPE_CHECKING:
+    from triage_tui.runs.listing import RunSummary
 
 _STATE = 13
 

@@ -20,6 +20,7 @@ class EditorScreen(ModalScreen[str | None]):
     Only text for which `editing.editable_here` holds may be given: the widget draws it as it is.
     """
 
+    CSS_PATH = "../styles/editor.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s,f2", "save", "save", show=False, priority=True),
         Binding("escape", "leave", "leave", show=False, priority=True),

@@ -37,6 +37,7 @@ def help_rows(width: int, keymap: Mapping[str, str], read_only: bool) -> list[Ro
 class HelpScreen(ModalScreen[None]):
     """All keys."""
 
+    CSS_PATH = "../styles/help.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,f1", "dismiss(None)", "leave", show=False)
     ]

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from textual import on
 
 from triage_tui.errors import TriageError
-from triage_tui.runs.evidence import parse_link
 from triage_tui.text import safe_line
-from triage_tui.ui.panes.backtrace import BacktracePane
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.panes.code import CodePane
-from triage_tui.ui.panes.retry import RetryPane
 from triage_tui.ui.panes.runs import RunsPane
 from triage_tui.ui.screens.review import ReviewScreen
 from triage_tui.ui.widgets.line_view import LineView
-from triage_tui.ui.widgets.tile import Tile
+
+if TYPE_CHECKING:
+    from triage_tui.ui.panes.backtrace import BacktracePane
+    from triage_tui.ui.panes.code import CodePane
+    from triage_tui.ui.widgets.tile import Tile
 
 
 class Spot(NamedTuple):
@@ -43,18 +43,27 @@ class LinkScreen(ReviewScreen):
         """Return a pane by name."""
         return self.query_one(f"#pane-{name}", Pane)
 
+    @property
+    def tiles(self) -> list[Tile]:
+        """The tiles; none before the first frame is painted."""
+        return [cast("Tile", node) for node in self.query("Tile")]
+
+    @property
+    def code(self) -> CodePane:
+        """The code pane."""
+        return cast("CodePane", self.query_one("#pane-code"))
+
     def refresh_bars(self) -> None:
         """Draw what stands around the panes again."""
         raise NotImplementedError
 
-    @on(BacktracePane.FrameSelected)
-    def frame_selected(self, event: BacktracePane.FrameSelected) -> None:
+    def on_backtrace_pane_frame_selected(self, event: BacktracePane.FrameSelected) -> None:
         """The code follows the backtrace."""
-        self.query_one(CodePane).select_frame(event.frame)
+        self.code.select_frame(event.frame)
         self._tile_titles()
 
     def _tile_titles(self) -> None:
-        for tile in self.query(Tile):
+        for tile in self.tiles:
             tile.update_title()
 
     @on(LineView.Opened)
@@ -64,11 +73,11 @@ class LinkScreen(ReviewScreen):
             self.follow(event.link)
             return
         row = event.view.current
-        if isinstance(event.view, BacktracePane) and row is not None:
+        if event.view.id == "pane-backtrace" and row is not None:
             self._remember()
-            self.query_one(CodePane).select_frame(row.target)
+            self.code.select_frame(row.target)
             self.show_pane("code")
-        elif isinstance(event.view, RetryPane) and row is not None and isinstance(row.target, tuple):
+        elif event.view.id == "pane-retry" and row is not None and isinstance(row.target, tuple):
             self._remember()
             self.runs.select(row.target[1])
 
@@ -78,14 +87,14 @@ class LinkScreen(ReviewScreen):
 
     def follow(self, text: str, *, remember: bool = True) -> None:
         """Open the pane that a link points into, move there and highlight it."""
+        from triage_tui.runs.evidence import parse_link
+
         try:
             link = parse_link(text)
         except TriageError as error:
             self.say(str(error), "warning")
             return
-        pane = next(
-            (pane for tile in self.query(Tile) for pane in tile.panes if link.kind in pane.KINDS), None
-        )
+        pane = next((pane for tile in self.tiles for pane in tile.panes if link.kind in pane.KINDS), None)
         if pane is None:
             return
         if remember:
@@ -95,6 +104,8 @@ class LinkScreen(ReviewScreen):
         self.call_after_refresh(self._point, pane, text)
 
     def _point(self, pane: Pane, text: str) -> None:
+        from triage_tui.runs.evidence import parse_link
+
         link = parse_link(text)
         if not pane.reveal(link):
             self.say(f"This evidence is not in the run: {link.kind} {safe_line(link.id, 60)}.", "warning")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -13,28 +13,21 @@ from textual.css.query import NoMatches
 from textual.timer import Timer
 from textual.widgets import Static
 
-from triage_tui.runs.listing import RunSummary
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import PANES, bindings
-from triage_tui.ui.loading import RunView
 from triage_tui.ui.messages import Done, RunFailed, RunLoaded, RunsChanged, RunsListed, RunsUpdated, Trouble
-from triage_tui.ui.panes.backtrace import BacktracePane
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.panes.code import CodePane
-from triage_tui.ui.panes.diagnosis import DiagnosisPane
-from triage_tui.ui.panes.memory import MemoryPane
-from triage_tui.ui.panes.patch import PatchPane
-from triage_tui.ui.panes.process import ProcessPane
-from triage_tui.ui.panes.registers import RegistersPane
-from triage_tui.ui.panes.retry import RetryPane
 from triage_tui.ui.panes.runs import RunsPane
-from triage_tui.ui.panes.syscalls import SyscallsPane
 from triage_tui.ui.screens import chrome
 from triage_tui.ui.screens.links import LinkScreen
 from triage_tui.ui.widgets.bar import Bar
 from triage_tui.ui.widgets.line_view import LineView
-from triage_tui.ui.widgets.tile import Tile
 from triage_tui.ui.words import headline
+
+if TYPE_CHECKING:
+    from triage_tui.runs.listing import RunSummary
+    from triage_tui.ui.loading import RunView
+    from triage_tui.ui.panes.syscalls import SyscallsPane
 
 WIDE = 120
 """Columns from which the panes are tiled."""
@@ -60,9 +53,11 @@ class MainScreen(LinkScreen):
         self._summaries: dict[str, RunSummary] = {}
         self._zoomed = False
         self._timer: Timer | None = None
+        self._loaded: RunView | None = None
 
     def compose(self) -> ComposeResult:
-        """Lay out title, headline, runs, tiles and keys."""
+        """Lay out title, headline, runs and keys; the panes come after the first frame."""
+        self._classify(*self.app.size)
         yield Bar(id="title")
         yield Bar(id="tabs")
         with Container(id="body"):
@@ -74,22 +69,26 @@ class MainScreen(LinkScreen):
                     yield Static(id="headline")
                     yield Bar(id="facts")
                     yield Bar(id="banner")
-                with Horizontal(id="tiles"):
-                    with Vertical(id="left"):
-                        yield Tile(DiagnosisPane(), PatchPane(), RetryPane(), id="tile-story")
-                        yield Tile(SyscallsPane(), ProcessPane(), id="tile-calls")
-                    with Vertical(id="right"):
-                        yield Tile(BacktracePane(), RegistersPane(), id="tile-stack")
-                        yield Tile(CodePane(), MemoryPane(), id="tile-code")
+                yield Horizontal(id="tiles")
         yield Static(id="too-small")
         yield Container(id="filter-line")
         yield Bar(id="keys")
 
-    def on_mount(self) -> None:
-        """Draw what needs no run."""
+    async def mount_panes(self) -> None:
+        """Put the panes into their place: after the first frame, so that it need not wait for them."""
+        from triage_tui.ui.screens.tiles import columns
+
+        await self.query_one("#tiles", Horizontal).mount_all(columns())
         self.lay_out()
+        if self._loaded is not None:
+            self._show(self._loaded)
 
     # --- layout ----------------------------------------------------------------------------------------
+
+    @property
+    def syscalls(self) -> SyscallsPane:
+        """The syscalls pane."""
+        return cast("SyscallsPane", self.query_one("#pane-syscalls"))
 
     @property
     def single(self) -> bool:
@@ -105,18 +104,20 @@ class MainScreen(LinkScreen):
         width, height = self.size
         if not width:
             return
-        tiny = width < SMALLEST[0] or height < SMALLEST[1]
-        self.set_class(tiny, "-tiny")
-        self.set_class(self.single, "-single")
-        self.set_class(self.active == "runs", "-on-runs")
-        self.set_class(height < 30 and self.active not in ("runs", "diagnosis"), "-terse")
-        if tiny:
+        self._classify(width, height)
+        if self.has_class("-tiny"):
             least = f"{SMALLEST[0]}x{SMALLEST[1]}"
             text = f"Please make this terminal larger: {least} at least, now {width}x{height}."
             self.query_one("#too-small", Static).update(Content(text))
-        for tile in self.query(Tile):
+        for tile in self.tiles:
             tile.set_class(self.active in [pane.NAME for pane in tile.panes], "-active")
         self.refresh_bars()
+
+    def _classify(self, width: int, height: int) -> None:
+        self.set_class(width < SMALLEST[0] or height < SMALLEST[1], "-tiny")
+        self.set_class(self._zoomed or width < WIDE, "-single")
+        self.set_class(self.active == "runs", "-on-runs")
+        self.set_class(height < 30 and self.active not in ("runs", "diagnosis"), "-terse")
 
     def refresh_bars(self) -> None:
         """Draw title, tabs, facts, banner and keys again."""
@@ -127,9 +128,11 @@ class MainScreen(LinkScreen):
 
     def show_pane(self, name: str) -> None:
         """Go to a pane, or to the runs list."""
+        if name != "runs" and not self.tiles:
+            return
         pane = self.pane(name)
         self.active = name
-        for tile in self.query(Tile):
+        for tile in self.tiles:
             if pane in tile.panes:
                 tile.activate(pane)
         self.lay_out()
@@ -153,7 +156,7 @@ class MainScreen(LinkScreen):
         if self.single:
             names = ["runs", *(name for name, _, _ in PANES)]
         else:
-            names = ["runs", *(tile.active.NAME for tile in self.query(Tile))]
+            names = ["runs", *(tile.active.NAME for tile in self.tiles)]
         place = names.index(self.active) if self.active in names else 0
         self.show_pane(names[(place + step) % len(names)])
 
@@ -167,7 +170,7 @@ class MainScreen(LinkScreen):
         """Leave zoom, filter, or the pane for the runs list."""
         if self._zoomed and self.size.width >= WIDE:
             self.action_zoom()
-        elif self.active == "syscalls" and (pane := self.query_one(SyscallsPane)).filter_text:
+        elif self.active == "syscalls" and (pane := self.syscalls).filter_text:
             pane.set_filter("")
         elif self.active == "runs" and self.runs.filter_text:
             self.runs.set_filter("")
@@ -246,7 +249,9 @@ class MainScreen(LinkScreen):
         """Show a run that was read, unless the person went on to another."""
         if event.view.run_id == self.wanted:
             self.failure = None
-            self._show(event.view)
+            self._loaded = event.view
+            if self.tiles:
+                self._show(event.view)
 
     @on(RunFailed)
     def run_failed(self, event: RunFailed) -> None:
@@ -257,7 +262,7 @@ class MainScreen(LinkScreen):
 
     def _show(self, view: RunView | None) -> None:
         self.view = view
-        for tile in self.query(Tile):
+        for tile in self.tiles:
             for pane in tile.panes:
                 pane.show(view)
             tile.update_title()
@@ -287,7 +292,7 @@ class MainScreen(LinkScreen):
 
     def action_failures(self) -> None:
         """Show only the calls that explain something, or all."""
-        self.query_one(SyscallsPane).toggle_failures()
+        self.syscalls.toggle_failures()
         self._tile_titles()
 
     def action_filter(self) -> None:
@@ -296,7 +301,7 @@ class MainScreen(LinkScreen):
 
         if self.active != "syscalls":
             self.show_pane("runs")
-        pane = self.runs if self.active == "runs" else self.query_one(SyscallsPane)
+        pane = self.runs if self.active == "runs" else self.syscalls
         holder = self.query_one("#filter-line", Container)
         if not holder.children:
             holder.mount(FilterLine(pane))

@@ -20,6 +20,7 @@ from triage_tui.ui.widgets.line_view import LineView
 class Question(ModalScreen[str | None]):
     """Ask; dismissed with the chosen answer, or None when the person leaves."""
 
+    CSS_PATH = "../styles/question.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "cancel", "leave", show=False)]
 
     def __init__(self, question: str, answers: Sequence[tuple[str, str]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from textual.app import SuspendNotSupported
 from textual.screen import Screen
@@ -11,13 +11,12 @@ from textual.screen import Screen
 from triage_tui.errors import TriageError
 from triage_tui.text import safe_line
 from triage_tui.ui.backend import Actions, Decision
-from triage_tui.ui.editing import edit_outside, editable_here
-from triage_tui.ui.loading import RuleText, RunView
 from triage_tui.ui.messages import Done
-from triage_tui.ui.panes.patch import PatchPane
 
 if TYPE_CHECKING:
     from triage_tui.ui.app import TriageApp
+    from triage_tui.ui.loading import RuleText, RunView
+    from triage_tui.ui.panes.patch import PatchPane
 
 REASONS: tuple[tuple[str, str], ...] = (
     ("wrong cause", "The cause is another one"),
@@ -42,9 +41,9 @@ class ReviewScreen(Screen[None]):
         """Show a sentence for a few seconds; it is made safe and never read as markup."""
         text = safe_line(sentence, 500)
         text = text[:1].upper() + text[1:]
-        self.app.notify(
-            text if text.endswith((".", "?", "!")) else f"{text}.", severity=severity, markup=False, timeout=6
-        )
+        if not text.endswith((".", "?", "!")):
+            text += "."
+        self.app.notify(text, severity=severity, markup=False, timeout=6)
 
     def show_pane(self, name: str) -> None:
         """Go to a pane."""
@@ -53,7 +52,7 @@ class ReviewScreen(Screen[None]):
     @property
     def patch(self) -> PatchPane:
         """The patch pane."""
-        return self.query_one(PatchPane)
+        return cast("PatchPane", self.query_one("#pane-patch"))
 
     def _perform(self, act: Callable[[Actions], str], pane: str | None = None) -> None:
         """Run an action in a worker thread; its sentence comes back as a message."""
@@ -198,6 +197,8 @@ class ReviewScreen(Screen[None]):
 
     def action_edit(self) -> None:
         """Edit the rule in the person's editor."""
+        from triage_tui.ui.editing import edit_outside
+
         chosen = self._rule_to_edit("e")
         if chosen is None:
             return
@@ -217,6 +218,8 @@ class ReviewScreen(Screen[None]):
 
     def action_edit_here(self) -> None:
         """Edit the rule in this terminal."""
+        from triage_tui.ui.editing import editable_here
+
         chosen = self._rule_to_edit("i")
         if chosen is None:
             return
