@@ -21,7 +21,8 @@ _GROUPS = {
     "mknod": "mknod mknodat",
     "unlink": "unlink unlinkat rmdir",
     "rename": "rename renameat renameat2 link linkat symlink symlinkat",
-    "attribute": "chmod fchmod fchmodat chown chown32 lchown lchown32 fchown fchown32 fchownat utimensat truncate",
+    "attribute": "chmod fchmod fchmodat chown chown32 lchown lchown32 fchown fchown32 fchownat utimensat "
+    "truncate",
     "exec": "execve execveat",
     "connect": "connect",
     "bind": "bind",
@@ -40,8 +41,9 @@ _GROUPS = {
     "pause": "pause sigsuspend rt_sigsuspend rt_sigtimedwait rt_sigtimedwait_time64",
     "kill": "kill tkill tgkill",
     "getid": "getuid getuid32 geteuid geteuid32",
-    "setid": "setuid setuid32 seteuid setgid setgid32 setgroups setgroups32 setreuid setreuid32 setregid setregid32 "
-    "setresuid setresuid32 setresgid setresgid32 setfsuid setfsuid32 setfsgid setfsgid32 capset initgroups",
+    "setid": "setuid setuid32 seteuid setgid setgid32 setgroups setgroups32 setreuid setreuid32 setregid "
+    "setregid32 setresuid setresuid32 setresgid setresgid32 setfsuid setfsuid32 setfsgid setfsgid32 "
+    "capset initgroups",
     "limit": "setrlimit prlimit64 setpriority nice sched_setscheduler sched_setparam mlock mlock2 mlockall",
     "mount": "mount umount umount2 pivot_root",
     "clock": "settimeofday clock_settime clock_settime64 stime adjtimex clock_adjtime",
@@ -55,32 +57,29 @@ _GROUPS = {
 OPERATIONS: dict[str, str] = {name: group for group, names in _GROUPS.items() for name in names.split()}
 """Guest syscall name -> operation. A name that is missing is its own operation."""
 
-HOUSEKEEPING = frozenset(
-    (
-        "close munmap mprotect brk madvise rt_sigaction rt_sigprocmask sigaction sigprocmask sigaltstack fstat fstat64 "
-        "write writev exit exit_group getpid gettid getppid clock_gettime clock_gettime64 gettimeofday time futex "
-        "mmap mmap2 lseek _llseek fcntl fcntl64 getrandom sigreturn rt_sigreturn set_robust_list rseq"
-    ).split()
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+HOUSEKEEPING = _names(
+    "close munmap mprotect brk madvise rt_sigaction rt_sigprocmask sigaction sigprocmask sigaltstack fstat "
+    "fstat64 write writev exit exit_group getpid gettid getppid clock_gettime clock_gettime64 gettimeofday "
+    "time futex mmap mmap2 lseek _llseek fcntl fcntl64 getrandom sigreturn rt_sigreturn set_robust_list rseq"
 )
 """Calls that say nothing about distance: cleaning up, memory, clocks, the program's own message."""
 
 WAIT_OPERATIONS = frozenset(("poll", "accept", "read", "child_wait", "lock", "pause", "connect"))
 
-_PATH_INDEX = {
-    name: 1
-    for name in (
-        "openat openat2 newfstatat fstatat fstatat64 statx faccessat faccessat2 readlinkat mkdirat mknodat unlinkat "
-        "fchmodat fchownat utimensat execveat"
-    ).split()
-}
-_PATH_INDEX |= {
-    name: 0
-    for name in (
-        "open open64 creat stat stat64 lstat lstat64 oldstat oldlstat statfs statfs64 access readlink chdir chroot "
-        "mkdir mknod unlink rmdir chmod chown chown32 lchown lchown32 truncate execve"
-    ).split()
-}
-PATH_ARGUMENT: dict[str, int] = _PATH_INDEX
+_PATH_SECOND = _names(
+    "openat openat2 newfstatat fstatat fstatat64 statx faccessat faccessat2 readlinkat mkdirat mknodat "
+    "unlinkat fchmodat fchownat utimensat execveat"
+)
+_PATH_FIRST = _names(
+    "open open64 creat stat stat64 lstat lstat64 oldstat oldlstat statfs statfs64 access readlink chdir "
+    "chroot mkdir mknod unlink rmdir chmod chown chown32 lchown lchown32 truncate execve"
+)
+PATH_ARGUMENT: dict[str, int] = dict.fromkeys(_PATH_SECOND, 1) | dict.fromkeys(_PATH_FIRST, 0)
 """Guest syscall name -> index of its path argument."""
 
 CREATING = frozenset(("mkdir", "mknod", "bind"))

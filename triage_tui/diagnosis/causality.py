@@ -15,8 +15,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import re2
-
 from triage_tui.diagnosis.facts import End, FailedCall, Message
 
 NEAR = 6.0
@@ -126,7 +124,9 @@ def _best_mention(
         weight, why = _mention(fact, message.text, hints)
         # strerror() gives the last error only: an earlier failure with the same errno is not meant.
         if reason and reason in message.text and latest.get(fact.errno) == fact.seq:
-            weight, why = (0.5, why) if weight else (0.35, "a message of the program gives its error")
+            said = _names_word(message.text, fact.operation) or _names_word(message.text, fact.name)
+            strong = weight > 0 or said
+            weight, why = 0.5 if strong else 0.35, why or "a message of the program gives its error"
         if not message.error:
             weight *= 0.6
         weight *= 1.0 - 0.02 * message.from_last
@@ -134,7 +134,9 @@ def _best_mention(
     return best
 
 
-def weigh(failed: list[FailedCall], messages: list[Message], end: End, knowledge: Causality) -> list[FailedCall]:
+def weigh(
+    failed: list[FailedCall], messages: list[Message], end: End, knowledge: Causality
+) -> list[FailedCall]:
     """Return `failed` with relevance, reasons, noise and mentions filled in."""
     noises = [knowledge.noise_of(fact) for fact in failed]
     hard = [fact for fact, noise in zip(failed, noises, strict=True) if noise is None and not fact.later_ok]

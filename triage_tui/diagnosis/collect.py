@@ -10,7 +10,6 @@ from triage_tui.diagnosis.facts import (
     NEVER,
     Child,
     End,
-    FailedCall,
     Facts,
     Identity,
     Listening,
@@ -205,7 +204,11 @@ def _add_waits(facts: Facts, walked: Walk, main: int, steps_after: dict[int, int
         # Input from outside says more than a lock or a child; what has not returned says more than what has.
         step = max(
             mine,
-            key=lambda entry: (entry.operation in ("poll", "accept", "read"), entry.call.ret is None, entry.call.seq),
+            key=lambda entry: (
+                entry.operation in ("poll", "accept", "read"),
+                entry.call.ret is None,
+                entry.call.seq,
+            ),
         )
         idle = [entry for entry in waits if entry.operation == "poll" and entry.call.ret == 0]
         blocked = step.call.ret is None and end.reason not in ("exit", "signal")
@@ -276,7 +279,11 @@ def _add_identity(facts: Facts, walked: Walk, steps_after: dict[int, int]) -> No
 
 def _add_children(facts: Facts, walked: Walk, main: int) -> None:
     for step in walked.steps:
-        if step.operation != "fork" or (step.call.ret or 0) <= 0 or "CLONE_THREAD" in ",".join(step.call.arguments):
+        if (
+            step.operation != "fork"
+            or (step.call.ret or 0) <= 0
+            or "CLONE_THREAD" in ",".join(step.call.arguments)
+        ):
             continue
         child = walked.processes.get(step.call.ret or 0)
         alive = child is None or not child.ended

@@ -81,6 +81,9 @@ class FailedCall(Fact):
     resource: str = ""
     """What the path stands for: "device", "library", "mtd", "nvram", "procnet", "proc", "runtime", "file"."""
     request: str = ""
+    number: int = 0
+    """Number of an ioctl request, 0 when it is not known."""
+    first_argument: str = ""
     interface: str = ""
     peer: str = ""
     detail: str = ""

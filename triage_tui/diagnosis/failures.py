@@ -17,7 +17,9 @@ _LOOK_UPS = frozenset(("open", "stat", "access", "readlink", "chdir", "exec"))
 _SIDE_RESOURCES = ("library", "device", "proc")
 """What is opened in passing and shows no progress of the program's own work."""
 
-_REACHED = frozenset(("open", "stat", "access", "readlink", "chdir", "exec", "mkdir", "mknod", "connect", "bind"))
+_REACHED = frozenset(
+    ("open", "stat", "access", "readlink", "chdir", "exec", "mkdir", "mknod", "connect", "bind")
+)
 
 
 @dataclass(slots=True)
@@ -113,8 +115,10 @@ def _fact(
         absolute=last.absolute,
         resource=c.resource(last.absolute),
         request=c.request(call),
+        number=(c.number(call, 1) or 0) & 0xFFFFFFFF if last.operation == "ioctl" else 0,
+        first_argument=c.argument(call, 0) or (str(call.args[0]) if call.args else ""),
         interface=call.interface or "",
-        peer=call.peer or "",
+        peer=call.peer or (last.origin.connected if last.origin else ""),
         detail=c.detail(call),
         origin=last.origin.label if last.origin else "",
         count=len(steps),

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from triage_tui.diagnosis.cite import Citer, fill, inert
-from triage_tui.diagnosis.facts import Fact, FailedCall, Facts, Identity, LoopCall, Message
+from triage_tui.diagnosis.facts import (
+    Fact,
+    Facts,
+    FailedCall,
+    Identity,
+    LoopCall,
+    LoopFact,
+    Message,
+    Sleep,
+    Wait,
+)
 from triage_tui.diagnosis.knowledge import Entry, KnowledgeBase
 from triage_tui.diagnosis.scenes import proximate_of
 from triage_tui.runs.diagnosis_model import Evidence, Hypothesis
@@ -19,6 +29,10 @@ MAX_PER_CAUSE = 2
 MAX_EVIDENCE = 8
 FLOOR = 0.12
 """Hypotheses below this confidence are not shown when there is a better one."""
+
+
+IRRELEVANT = 0.15
+"""A failed call of less relevance than this explains nothing, whatever its kind."""
 
 
 @dataclass(slots=True)
@@ -41,7 +55,9 @@ def candidates(facts: Facts, knowledge: KnowledgeBase) -> list[Candidate]:
     """Return what the knowledge base says about `facts`, most confident first."""
     found: list[Candidate] = []
     for entry in knowledge.entries:
-        subjects = sorted(entry.subject.find(facts, {"end": facts.end}), key=lambda fact: (_relevance(fact), fact.seq))
+        subjects = sorted(
+            entry.subject.find(facts, {"end": facts.end}), key=lambda fact: (_relevance(fact), fact.seq)
+        )
         for subject in subjects[-MAX_SUBJECTS:]:
             candidate = _try(entry, subject, facts)
             if candidate is not None:
@@ -68,6 +84,8 @@ def _try(entry: Entry, subject: Fact, facts: Facts) -> Candidate | None:
             support += [(fact, change.says) for fact in answer[-1:]]
         else:
             against.append((answer[-1] if answer else None, change.says))
+    if isinstance(subject, FailedCall) and entry.per_relevance and subject.relevance < IRRELEVANT:
+        confidence = min(confidence, IRRELEVANT)
     return Candidate(
         entry=entry,
         subject=subject,
@@ -85,7 +103,11 @@ def select(found: list[Candidate]) -> list[Candidate]:
     per_cause: dict[str, int] = {}
     for candidate in found:
         subject = candidate.subject
-        name = subject.absolute if isinstance(subject, FailedCall) and subject.absolute else str(subject.seq)
+        name = str(subject.seq)
+        if isinstance(subject, FailedCall) and subject.absolute:
+            name = subject.absolute
+        elif isinstance(subject, Message):
+            name = candidate.entry.id
         key = (candidate.entry.cause, name)
         cause = candidate.entry.cause
         if key in seen or per_cause.get(cause, 0) >= MAX_PER_CAUSE:
@@ -145,6 +167,9 @@ def parameters(subject: Fact, bindings: dict[str, Fact]) -> dict[str, str]:
             "directory": subject.absolute if subject.directory else subject.parent,
             "resource": subject.resource,
             "request": subject.request,
+            "request_number": str(subject.number) if subject.number else "",
+            "first_argument": subject.first_argument,
+            "base": subject.base,
             "interface": subject.interface,
             "peer": subject.peer,
             "detail": subject.detail,
@@ -162,6 +187,10 @@ def parameters(subject: Fact, bindings: dict[str, Fact]) -> dict[str, str]:
             "detail": subject.detail,
             "result": str(subject.ret),
         }
+    elif isinstance(subject, LoopFact):
+        found["syscalls"] = subject.names
+    elif isinstance(subject, Wait | Sleep):
+        found["syscalls"] = subject.name
     elif isinstance(subject, Message):
         found["text"] = inert(subject.text, 300)
     related = bindings.get("object")

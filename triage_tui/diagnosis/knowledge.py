@@ -32,12 +32,14 @@ from triage_tui.runs.files import read_bounded
 MAX_FILE_BYTES = 1 << 20
 CAUSALITY_FILE = "causality.yaml"
 
-CAUSES = frozenset(
-    "missing_file missing_dir readonly_fs missing_device device_ioctl nvram_key mtd_flash missing_interface "
-    "bind_address ifindex_procnet netlink missing_peer arguments cwd_webroot missing_library helper_exec permission "
-    "unsupported_syscall sleep_loop network_wait spin_or_lock crash_signal watchdog_reboot time_rtc fd_hygiene "
-    "resource_limit rule_abi normal_exit config_error unknown".split()
-)
+_CAUSE_NAMES = """
+missing_file missing_dir readonly_fs missing_device device_ioctl nvram_key mtd_flash missing_interface
+bind_address ifindex_procnet netlink missing_peer arguments cwd_webroot missing_library helper_exec permission
+unsupported_syscall sleep_loop network_wait spin_or_lock crash_signal watchdog_reboot time_rtc fd_hygiene
+resource_limit rule_abi normal_exit config_error unknown
+"""
+CAUSES = frozenset(_CAUSE_NAMES.split())
+"""The causes that an entry may name."""
 
 _ENTRY_KEYS = {
     "id", "version", "status", "cause", "proximate", "healthy", "title", "subject", "when", "confidence",
@@ -103,7 +105,9 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str | int) and key in seen:
                 line = key_node.start_mark.line + 1
-                raise yaml.constructor.ConstructorError(None, None, f"line {line}: the key {key!r} is given twice")
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"line {line}: the key {key!r} is given twice"
+                )
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
@@ -173,7 +177,11 @@ def parse_entries(document: Mapping[str, Any], path: Path) -> list[Entry]:
         raise TriageError(f"{path}, key entries: needs a list of entries")
     result = []
     for index, item in enumerate(raw):
-        name = item.get("id") if isinstance(item, dict) and isinstance(item.get("id"), str) else f"number {index + 1}"
+        name = (
+            item.get("id")
+            if isinstance(item, dict) and isinstance(item.get("id"), str)
+            else f"number {index + 1}"
+        )
         try:
             result.append(_entry(item, str(path)))
         except BadConditionError as error:
@@ -193,7 +201,11 @@ def _entry(raw: object, file: str) -> Entry:
         _need(key in _ENTRY_KEYS, str(key), f"unknown; known are {', '.join(sorted(_ENTRY_KEYS))}")
     for key in _REQUIRED:
         _need(key in raw, key, "missing")
-    _need(re.fullmatch(r"[a-z0-9][a-z0-9-]*", str(raw["id"])) is not None, "id", "needs lower-case words with hyphens")
+    _need(
+        re.fullmatch(r"[a-z0-9][a-z0-9-]*", str(raw["id"])) is not None,
+        "id",
+        "needs lower-case words with hyphens",
+    )
     _need(type(raw["version"]) is int, "version", "needs a whole number")
     status = raw.get("status", "stable")
     _need(status in _STATUSES, "status", f"needs one of {', '.join(_STATUSES)}")
@@ -208,7 +220,11 @@ def _entry(raw: object, file: str) -> Entry:
     explanation = _texts(raw, "explanation")
     for index, sentence in enumerate(explanation):
         cites = [match[1] for match in _PLACEHOLDER.finditer(sentence) if match[2] == "cite"]
-        _need(bool(cites), f"explanation[{index}]", "this sentence cites nothing; put {subject.cite} or another in it")
+        _need(
+            bool(cites),
+            f"explanation[{index}]",
+            "this sentence cites nothing; put {subject.cite} or another in it",
+        )
     return Entry(
         id=raw["id"],
         version=raw["version"],
@@ -222,7 +238,9 @@ def _entry(raw: object, file: str) -> Entry:
         base=base,
         per_relevance=per_relevance,
         ceiling=ceiling,
-        adjust=tuple(_adjustment(item, f"adjust[{index}]") for index, item in enumerate(raw.get("adjust", []))),
+        adjust=tuple(
+            _adjustment(item, f"adjust[{index}]") for index, item in enumerate(raw.get("adjust", []))
+        ),
         explanation=explanation,
         wanted=_texts(raw, "wanted"),
         proposals=_texts(raw, "proposals"),
@@ -233,7 +251,9 @@ def _entry(raw: object, file: str) -> Entry:
 
 def _texts(raw: Mapping[str, Any], key: str) -> tuple[str, ...]:
     value = raw.get(key, [])
-    _need(isinstance(value, list) and all(isinstance(item, str) for item in value), key, "needs a list of texts")
+    _need(
+        isinstance(value, list) and all(isinstance(item, str) for item in value), key, "needs a list of texts"
+    )
     return tuple(value)
 
 
@@ -242,7 +262,9 @@ def _confidence(raw: object) -> tuple[float, float, float]:
     _need(isinstance(raw, dict), "confidence", "needs a mapping with base")
     values = cast("dict[str, object]", raw)
     extra = set(values) - {"base", "per_relevance", "ceiling"}
-    _need(not extra, f"confidence.{min(extra, default='')}", "unknown; known are base, per_relevance, ceiling")
+    _need(
+        not extra, f"confidence.{min(extra, default='')}", "unknown; known are base, per_relevance, ceiling"
+    )
     numbers = {"base": None, "per_relevance": 0.0, "ceiling": 0.97} | values
     for key, value in numbers.items():
         good = isinstance(value, int | float) and not isinstance(value, bool) and -1 <= value <= 1
@@ -258,7 +280,9 @@ def _adjustment(raw: object, where: str) -> Adjustment:
     good = isinstance(add, int | float) and not isinstance(add, bool) and -1 <= add <= 1
     _need(good, f"{where}.add", "needs a number between -1 and 1")
     _need(isinstance(values["says"], str), f"{where}.says", "needs text")
-    return Adjustment(when=parse_condition(values["when"], f"{where}.when"), add=float(add), says=values["says"])
+    return Adjustment(
+        when=parse_condition(values["when"], f"{where}.when"), add=float(add), says=values["says"]
+    )
 
 
 def parse_causality(document: Mapping[str, Any], path: Path) -> Causality:
@@ -274,7 +298,11 @@ def parse_causality(document: Mapping[str, Any], path: Path) -> Causality:
     try:
         for index, raw in enumerate(document.get("noise", [])):
             where = f"noise[{index}]"
-            _need(isinstance(raw, dict) and {"why", "weight"} <= set(raw) <= known, where, "needs why and weight")
+            _need(
+                isinstance(raw, dict) and {"why", "weight"} <= set(raw) <= known,
+                where,
+                "needs why and weight",
+            )
             sets = {key: frozenset(raw.get(key, ())) for key in ("operation", "name", "errno")}
             expressions = {
                 key: compile_regex(raw[key], f"{where}.{key}") if key in raw else None

@@ -69,14 +69,19 @@ def loop_facts(
     last = mine[-period:] if period <= len(mine) else mine
     others = [step for step in inside if step.call.pid != main][-MAX_PERIOD:]
     names = ",".join(dict.fromkeys(step.call.name for step in last))
+    sure = snapshot.loop is not None or repeats > 1
     first = last[0].call
     result: list[tuple[str, Fact]] = [
         (
             "loop",
             LoopFact(
                 source=Source(kind="syscall", id=str(first.seq)),
-                says=f"{period} calls ({names}) are repeated {repeats} times",
-                cite=f"{repeats} rounds of {names}",
+                says=f"{period} calls ({names}) are repeated {repeats} times"
+                if sure
+                else "the calls repeat without a strict period",
+                cite=f"{repeats} rounds of {names}"
+                if sure
+                else f"calls without a strict period ({names})"[:160],
                 seq=first.seq,
                 pid=first.pid,
                 steps=0,

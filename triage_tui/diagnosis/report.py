@@ -10,7 +10,7 @@ from pathlib import Path
 
 from triage_tui.diagnosis.cite import ago, inert
 from triage_tui.diagnosis.collect import gather
-from triage_tui.diagnosis.facts import FailedCall, Facts
+from triage_tui.diagnosis.facts import Facts, FailedCall, LoopFact
 from triage_tui.diagnosis.hypotheses import Candidate, hypothesize
 from triage_tui.diagnosis.knowledge import KnowledgeBase, load_knowledge
 from triage_tui.diagnosis.scenes import full_scene
@@ -68,9 +68,9 @@ def _what_happens(run: Run, facts: Facts) -> str:
         return f"is about to exit({end.code})"
     if end.reason == "signal":
         return f"is about to die of {inert(end.signal, 20) or 'a signal'}"
-    loop = facts.of("loop")
-    if end.reason in ("loop", "sleep_loop", "time_limit") and loop:
-        return f"repeats {inert(loop[0].cite, 120)}"
+    loop = next((fact for fact in facts.of("loop") if isinstance(fact, LoopFact)), None)
+    if end.reason in ("loop", "sleep_loop", "time_limit") and loop and loop.repeats > 1:
+        return f"repeats {inert(loop.cite, 120)}"
     if end.blocked_in:
         return f"waits in {inert(end.cite, 80)}"
     if end.spinning:
@@ -106,9 +106,11 @@ def next_experiment(facts: Facts, hypotheses: list[Hypothesis]) -> str:
     """Return the experiment that would tell most when the cause is not known."""
     end = facts.end
     if end.spinning:
-        return "sample the program counter and read the code of the innermost frames: it waits for a variable to change"
+        return "sample the program counter and read the innermost frames: it waits for a variable to change"
     if end.blocked_in in ("accept", "poll", "read"):
-        return "probe it: connect to what it listens on, or feed its standard input, and see whether it answers"
+        return (
+            "probe it: connect to what it listens on, or feed its standard input, and see whether it answers"
+        )
     wanted = [text for hypothesis in hypotheses[:2] for text in hypothesis.wanted]
     if wanted:
         return wanted[0]

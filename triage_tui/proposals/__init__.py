@@ -1,0 +1,1 @@
+"""From a hypothesis to rule files that a person can approve."""

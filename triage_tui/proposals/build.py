@@ -1,0 +1,235 @@
+"""Write the rule files that could get a program past its failure, and say what each one costs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from triage_tui.diagnosis.calls import OPERATIONS, PATH_ARGUMENT
+from triage_tui.proposals.parameters import literals
+from triage_tui.proposals.templates import PLACEHOLDER, Library, Template, load_library
+from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis, Proposal
+from triage_tui.runs.files import inside, write_atomic
+from triage_tui.runs.reader import Run
+from triage_tui.text import safe_line
+
+MIN_CONFIDENCE = 0.25
+"""Hypotheses below this get no rule that changes anything."""
+
+MAX_PROPOSALS = 12
+PATCH_DIRECTORY = "rules_patch"
+
+WORTH = 0.4
+"""Share of the best hypothesis's confidence that another one needs for the same."""
+
+_VARIANTS = {
+    "connect": "connect", "bind": "bind", "ioctl": "ioctl", "kill": "kill", "setsockopt": "sockopt",
+    "getsockopt": "sockopt",
+}  # fmt: skip
+_SYSCALL = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+_WORD = re.compile(r"\{([a-z_]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """One rule file in the making."""
+
+    name: str
+    text: str
+
+
+def propose(run: Run, diagnosis: Diagnosis, library: Library | None = None) -> list[Proposal]:
+    """Write rule files for `diagnosis` below `rules_patch/` and return the proposals, best first.
+
+    A healthy program gets none. Files written for an earlier diagnosis of the run are replaced or left; the
+    proposals name the ones that count.
+    """
+    if diagnosis.healthy:
+        return []
+    library = library or load_library()
+    found: list[Proposal] = []
+    enough = max(
+        MIN_CONFIDENCE, WORTH * max((entry.confidence for entry in diagnosis.hypotheses), default=0.0)
+    )
+    for index, hypothesis in enumerate(diagnosis.hypotheses):
+        for name in hypothesis.proposals:
+            template = library.templates.get(name)
+            if template is None or (not template.observe and hypothesis.confidence < enough):
+                continue
+            proposal = _build(run, index, hypothesis, template, library)
+            if proposal is not None and not _known(proposal, found):
+                found.append(proposal)
+    if not any(proposal.observe_only for proposal in found):
+        watch = _watch_last_calls(run, diagnosis, library)
+        found += [watch] if watch is not None else []
+    return found[:MAX_PROPOSALS]
+
+
+def _known(proposal: Proposal, found: list[Proposal]) -> bool:
+    return any(
+        (other.files == proposal.files and proposal.files) or other.id == proposal.id for other in found
+    )
+
+
+def _words(template: str, words: Mapping[str, str]) -> str:
+    """Fill `{name}` in a template's own text; the values are printable already."""
+    return safe_line(_WORD.sub(lambda match: words.get(match[1], "it"), template), 600)
+
+
+def _syscalls(hypothesis: Hypothesis) -> list[str]:
+    names = [name.lower() for name in hypothesis.parameters.get("syscalls", "").split(",")]
+    return [name for name in names if _SYSCALL.fullmatch(name)]
+
+
+def _build(
+    run: Run, index: int, hypothesis: Hypothesis, template: Template, library: Library
+) -> Proposal | None:
+    """Return the proposal of one template for one hypothesis, None when the template does not fit."""
+    code, words, needs = literals(run, hypothesis, library)
+    known = set(code) | {name for name, value in words.items() if value}
+    operation = hypothesis.parameters.get("operation", "getid" if hypothesis.entry == "not-root" else "")
+    if template.operations and operation not in template.operations:
+        return None
+    if any(name not in known for name in template.parameters):
+        return None
+    names = [name for name in _syscalls(hypothesis) if not template.syscalls or name in template.syscalls]
+    words.setdefault("syscalls", ", ".join(names))
+    if template.lua and not names:
+        return None
+    if template.needs_input is not None:
+        needs = _words(template.needs_input, words)
+    elif "content" not in template.parameters:
+        needs = None
+    rules = (
+        [_rule(run, hypothesis, template, name, code, words, needs, library) for name in names]
+        if template.lua
+        else []
+    )
+    files = [rule.name for rule in rules if rule is not None]
+    if template.lua and not files:
+        return None
+    for rule in rules:
+        if rule is not None:
+            write_atomic(inside(run.dir, f"{PATCH_DIRECTORY}/{rule.name}"), rule.text)
+    digest = hashlib.sha256(f"{template.id}\0{sorted(hypothesis.parameters.items())}".encode()).hexdigest()[
+        :8
+    ]
+    return Proposal(
+        id=f"{template.id.replace('_', '-')}-{digest}",
+        hypothesis=index,
+        template=template.id,
+        title=_words(template.title, words),
+        intent=_words(template.intent, words),
+        effect=_words(template.effect, words),
+        risk=template.risk,
+        risk_text=_words(template.risk_text, words),
+        inverse=_words(template.inverse, words),
+        files=files,
+        hit_limit=template.hit_limit,
+        needs_input=needs,
+        observe_only=template.observe,
+    )
+
+
+def _variant(template: Template, syscall: str, code: Mapping[str, str]) -> str | None:
+    """Return the Lua text of `template` for one syscall."""
+    if OPERATIONS.get(syscall) == "open" and "open" in template.lua:
+        return template.lua["open"]
+    special = _VARIANTS.get(syscall)
+    if special is not None and special in template.lua:
+        return template.lua[special]
+    if "with_path" in template.lua and syscall in PATH_ARGUMENT and "path" in code:
+        return template.lua["with_path"]
+    return template.lua.get("default")
+
+
+def _rule(
+    run: Run,
+    hypothesis: Hypothesis,
+    template: Template,
+    syscall: str,
+    code: Mapping[str, str],
+    words: Mapping[str, str],
+    needs: str | None,
+    library: Library,
+) -> _Rule | None:
+    """Return the rule file of one template for one syscall, None when it needs what is not known."""
+    body = _variant(template, syscall, code)
+    if body is None:
+        return None
+    values = dict(code)
+    if syscall in PATH_ARGUMENT:
+        place = PATH_ARGUMENT[syscall] + 1
+        values["path_argument"], values["flags_argument"] = f"a{place}", f"a{place + 1}"
+        if syscall == "creat":
+            values["flags_argument"] = "1"
+    if any(match[1] not in values for match in PLACEHOLDER.finditer(body)):
+        return None
+    text = PLACEHOLDER.sub(lambda match: values[match[1]], body)
+    # A snippet is defined before the text that calls it.
+    snippets = [library.snippets[name] for name in template.uses if f"{name}(" in text]
+    text = "\n".join([*snippets, text])
+    kind = "observe" if template.observe else "fix"
+    digest = hashlib.sha256(f"{run.run_id}\0{syscall}\0{text}".encode()).hexdigest()[:8]
+    identity = f"{kind}-{syscall[:40]}-{digest}"
+    header = {
+        "id": identity,
+        "run": run.run_id,
+        "target": run.snapshot.target.target_id or run.snapshot.target.program_sha256 or "unknown",
+        "intent": _words(template.intent, words),
+        "match": _match(syscall, template, hypothesis),
+        "hit-limit": str(template.hit_limit),
+        "effect": _words(template.effect, words),
+        "risk": template.risk,
+        "inverse": _words(template.inverse, words),
+        "template": template.id,
+    }
+    if needs:
+        header["needs-input"] = needs
+    lines = ["-- triage-rule: 1", *(f"-- {key}: {safe_line(value, 900)}" for key, value in header.items())]
+    return _Rule(f"{kind}/syscall/{syscall}@{identity}.lua", "\n".join(lines) + "\n\n" + text.strip() + "\n")
+
+
+def _match(syscall: str, template: Template, hypothesis: Hypothesis) -> str:
+    """Return in words which calls the rule is about."""
+    given = hypothesis.parameters
+    keys = [name for name in ("path", "interface", "request", "peer", "detail") if given.get(name)]
+    if template.id == "identity_root":
+        keys = []
+    return " ".join([syscall, *(f"{name}={safe_line(given[name], 200)}" for name in keys)])
+
+
+def _watch_last_calls(run: Run, diagnosis: Diagnosis, library: Library) -> Proposal | None:
+    """Return a proposal that only watches the calls before the end, for causes that name no syscall."""
+    template = library.templates.get("observe_calls")
+    if template is None or not diagnosis.hypotheses:
+        return None
+    quiet = {
+        "close",
+        "munmap",
+        "mmap",
+        "mmap2",
+        "brk",
+        "exit_group",
+        "exit",
+        "rt_sigaction",
+        "rt_sigprocmask",
+        "write",
+    }
+    last = [
+        call.name.lower() for call in run.snapshot.recent_syscalls[-24:] if call.name.lower() not in quiet
+    ]
+    names = list(dict.fromkeys(reversed(last)))[:3]
+    if not names:
+        return None
+    first = diagnosis.hypotheses[0]
+    watched = Hypothesis(
+        cause=first.cause,
+        proximate=first.proximate,
+        confidence=first.confidence,
+        title=first.title,
+        parameters={"syscalls": ",".join(names)},
+    )
+    return _build(run, 0, watched, template, library)

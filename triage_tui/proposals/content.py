@@ -1,0 +1,100 @@
+"""What to put into a file that is missing: a sibling from the root file system, a known form, or nothing."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.proposals.templates import Library
+from triage_tui.runs.files import inside, read_bounded
+
+MAX_CONTENT = 48 << 10
+"""Bytes of a file that a rule carries; a rule file may have 256 KiB and a byte may take four characters."""
+
+_SUFFIXES = (
+    "default",
+    "dist",
+    "example",
+    "sample",
+    "orig",
+    "bak",
+    "template",
+    "tmpl",
+    "in",
+    "factory",
+    "def",
+)
+_SEPARATORS = (".", "-", "_")
+_DIRECTORIES = (
+    "/etc/defaults",
+    "/etc/default",
+    "/etc_ro",
+    "/usr/etc",
+    "/rom/etc",
+    "/factory",
+    "/etc.default",
+)
+_SECRET = re.compile(
+    r"(?i)(host_?key|private|id_(rsa|dsa|ecdsa|ed25519)|\.(key|pem|crt|p12|pfx|der)\Z|_key\Z|shadow-)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a missing file could hold. `data` is None when only a person can say."""
+
+    data: bytes | None
+    source: str
+    risk: str
+    needs: str | None = None
+
+
+def siblings(path: str) -> Iterator[str]:
+    """Return the guest paths where a default or an example of `path` may lie, likeliest first."""
+    directory, base = posixpath.split(path)
+    for suffix in _SUFFIXES:
+        for separator in _SEPARATORS:
+            yield f"{directory}/{base}{separator}{suffix}"
+    stem, dot, extension = base.rpartition(".")
+    if stem and dot:
+        for suffix in _SUFFIXES:
+            yield f"{directory}/{stem}{dot}{suffix}{dot}{extension}"
+            yield f"{directory}/{stem}-{suffix}{dot}{extension}"
+    for other in _DIRECTORIES:
+        yield f"{other}/{base}"
+
+
+def _read(rootfs: Path, path: str) -> bytes | None:
+    try:
+        data = read_bounded(inside(rootfs, path.lstrip("/")), MAX_CONTENT + 1)
+    except (TriageError, OSError, ValueError):
+        return None
+    return data if len(data) <= MAX_CONTENT else None
+
+
+def choose(path: str, rootfs: str | None, library: Library) -> Content:
+    """Return what the file at the absolute guest path `path` could hold."""
+    if rootfs:
+        for candidate in siblings(path):
+            data = _read(Path(rootfs), candidate)
+            if data is not None:
+                return Content(
+                    data, f"the content of {candidate}", "the sibling may be meant for another model"
+                )
+    for known in library.contents:
+        if known.path.search(path):
+            return Content(known.text.encode(), "the usual content of such a file", known.risk)
+    if _SECRET.search(posixpath.basename(path)):
+        what = (
+            f"a key or certificate for {path}: make one, or take it from the device, and put it into the rule"
+        )
+        return Content(None, "the content that a person supplies", "a made-up key is of no use", what)
+    return Content(
+        b"",
+        "nothing in it",
+        "an empty file may be parsed without end, or may mean something else than no file",
+    )

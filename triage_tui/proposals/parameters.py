@@ -1,0 +1,109 @@
+"""What templates need beyond a hypothesis's own parameters: devices, addresses, numbers, contents."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import socket
+import struct
+
+from triage_tui.proposals.content import choose
+from triage_tui.proposals.lua import guest_bytes, lua_long_string, lua_string
+from triage_tui.proposals.templates import Library
+from triage_tui.runs.diagnosis_model import Hypothesis
+from triage_tui.runs.reader import Run
+from triage_tui.text import safe_line
+
+# netdevice(7): the requests have these numbers on every Linux architecture.
+_REQUESTS = {
+    "SIOCGIFNAME": 0x8910, "SIOCGIFCONF": 0x8912, "SIOCGIFFLAGS": 0x8913, "SIOCSIFFLAGS": 0x8914,
+    "SIOCGIFADDR": 0x8915, "SIOCGIFDSTADDR": 0x8917, "SIOCGIFBRDADDR": 0x8919, "SIOCGIFNETMASK": 0x891B,
+    "SIOCGIFMETRIC": 0x891D, "SIOCGIFMTU": 0x8921, "SIOCGIFHWADDR": 0x8927, "SIOCGIFINDEX": 0x8933,
+    "SIOCETHTOOL": 0x8946, "SIOCGMIIPHY": 0x8947, "SIOCGMIIREG": 0x8948, "SIOCGIWNAME": 0x8B01,
+}  # fmt: skip
+
+_RANDOM = re.compile(r"random|hwrng|entropy")
+_ZERO = re.compile(r"/zero\Z|/mem\Z|mtd|flash|/sd|/mmcblk|/loop")
+
+
+def device_for(path: str) -> str:
+    """Return the host device that comes nearest to the guest device `path`."""
+    name = posixpath.basename(path)
+    if _RANDOM.search(name):
+        # /dev/random may block, which the program did not ask for.
+        return "/dev/urandom"
+    return "/dev/zero" if _ZERO.search(path) else "/dev/null"
+
+
+def peer_bytes(peer: str, path: str) -> bytes | None:
+    """Return what follows the address family in the struct sockaddr of `peer`, None when it cannot be known.
+
+    unix(7): the path without its NUL; ip(7): port and address in network order.
+    """
+    if peer.startswith("unix:") or (path and not peer):
+        name = guest_bytes(peer.removeprefix("unix:") if peer else path)
+        return name or None
+    match = re.fullmatch(r"inet:([0-9.]+):(\d{1,5})", peer)
+    if match is None or int(match[2]) > 0xFFFF:
+        return None
+    try:
+        return struct.pack("!H", int(match[2])) + socket.inet_pton(socket.AF_INET, match[1])
+    except OSError:
+        return None
+
+
+def _integer(text: str) -> int | None:
+    try:
+        return int(text, 0)
+    except ValueError:
+        return None
+
+
+def literals(
+    run: Run, hypothesis: Hypothesis, library: Library
+) -> tuple[dict[str, str], dict[str, str], str | None]:
+    """Return (Lua literals, words for the texts, what a person must supply) for one hypothesis.
+
+    A parameter that is not known is in neither mapping.
+    """
+    given = hypothesis.parameters
+    words = {name: safe_line(value, 160) for name, value in given.items()}
+    code: dict[str, str] = {}
+    needs: str | None = None
+    for name in ("path", "absolute", "directory", "interface"):
+        if given.get(name):
+            code[name] = lua_string(guest_bytes(given[name]))
+    absolute = given.get("absolute", "")
+    if absolute:
+        content = choose(absolute, run.snapshot.target.rootfs, library)
+        code["content"] = "nil" if content.data is None else lua_long_string(content.data)
+        words |= {"content": "", "content_from": content.source, "content_risk": content.risk}
+        needs = content.needs
+        device = device_for(absolute)
+        code["device"], words["device"] = lua_string(device.encode()), device
+    number = _integer(given.get("request_number", "")) or _REQUESTS.get(given.get("request", ""))
+    if number:
+        code["request_number"] = f"0x{number & 0xFFFFFFFF:x}"
+        words["request_number"] = code["request_number"]
+    first = _integer(given.get("first_argument", ""))
+    code["first_argument"] = str(first) if first is not None else "nil"
+    raw = peer_bytes(
+        given.get("peer", ""), given.get("path", "") if given.get("operation") == "connect" else ""
+    )
+    if raw is not None:
+        code["peer_bytes"] = lua_string(raw)
+        code["is_path"] = "false" if given.get("peer", "").startswith("inet:") else "true"
+        words["peer_name"] = words.get("peer") or words.get("path", "a peer")
+    _split(given, code, words)
+    return code, words, needs
+
+
+def _split(given: dict[str, str], code: dict[str, str], words: dict[str, str]) -> None:
+    """Read the numbers in `detail`: level and option of a socket option, process and signal of a kill."""
+    numbers = [_integer(part.strip()) for part in given.get("detail", "").split(",")]
+    names = {"sockopt": ("level", "option"), "kill": ("process", "signal")}.get(
+        given.get("operation", ""), ()
+    )
+    for name, number in zip(names, numbers, strict=False):
+        if number is not None:
+            code[name] = words[name] = str(number)
