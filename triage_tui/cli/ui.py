@@ -41,7 +41,7 @@ def open_app(workspace: Workspace, *, read_only: bool = False) -> int:
 
         return LocalActions(workspace)
 
-    # What decisions need (linting, the rulebook) is imported when the first is made, not before the first frame.
+    # What decisions need (linting, the rulebook) is imported when the first is made, not at the start.
     app = TriageApp(root, actions=Deferred(actions), read_only=read_only)
     app.run()
     return app.return_code or 0

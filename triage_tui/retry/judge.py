@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.diagnosis_model import Diagnosis
@@ -18,6 +19,9 @@ from triage_tui.runs.reader import Run
 from triage_tui.runs.verdict_model import Figures, Rung, Verdict, VerdictWord
 
 MAX_NOVEL = 40
+
+How = Literal["resume", "retry"]
+"""Whether the frozen guest went on, or a new one started."""
 
 # Calls that say how a program ends or waits for time, not how far it got.
 _NO_PROGRESS = frozenset(
@@ -100,7 +104,7 @@ def masked_calls(run: Run) -> list[str]:
     return lines
 
 
-def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: str = "retry") -> Verdict:
+def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: How = "retry") -> Verdict:
     """Return the verdict on `after`, which retries (or continues) `before`.
 
     `earlier` are further earlier rounds of the same target: what they reached already is not new. With
@@ -129,7 +133,7 @@ def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: str = "retr
         after=figures(after),
         novel=novel[:MAX_NOVEL],
         masked=masked_calls(after),
-        how="resume" if how == "resume" else "retry",
+        how=how,
     )
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from triage_tui.errors import TriageError
+from triage_tui.guest.stops import Stop
 from triage_tui.retry.actions import Decision, LocalActions
-from triage_tui.retry.guests import RunningGuest, start_guest
-from triage_tui.retry.judge import judge
+from triage_tui.retry.guests import RunningGuest
+from triage_tui.retry.judge import How, judge
 from triage_tui.retry.policy import AUTO_ACTOR, Limits, Policy, choose
 from triage_tui.retry.record import record_stop
 from triage_tui.retry.retry_log import RetryLog
-from triage_tui.retry.start import Start, write_start
+from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import EVENTS_FILE, append_event, read_events, this_process
 from triage_tui.runs.files import write_atomic
@@ -94,7 +92,7 @@ def run_story(
 
 
 class _Teller:
-    """The state of one story: the guest that runs now and the rounds so far."""
+    """The state of one story: the guest that runs now, the run that waits, the rounds so far."""
 
     def __init__(
         self,
@@ -113,159 +111,181 @@ class _Teller:
         self._hold = hold
         self._narrate = narrate
         self._cancel = cancel
-        self._scratch = Path(tempfile.mkdtemp(prefix="triage-tui-"))
+        self._log: RetryLog | None = None
         self._guest: RunningGuest | None = None
         self._held: Run | None = None
         self._story = Story()
         self._tried: set[str] = set()
 
     def clean_up(self) -> None:
-        """End the guest and remove what it left; safe to call at any moment and more than once."""
+        """End the guest and say so in the run that held it; safe at any moment and more than once."""
         if self._guest is not None:
             self._guest.end()
             self._guest = None
-        if self._held is not None:
-            append_event(self._held.dir, "ended", {"why": "the supervisor ended"})
-            self._held = None
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        held, self._held = self._held, None
+        if held is not None:
+            append_event(held.dir, "ended", {"why": self._story.ended or "the supervisor was ended"})
 
     def tell(self, parent: Run | None) -> Story:
-        before, how = parent, "retry"
-        log = self._begin_retry(parent) if parent is not None else None
+        """Run round after round until nothing more is decided."""
+        before = parent
         action: Decision = "retry"
         while True:
-            current = self._run_once(before, how, action, log)
-            chosen = self._decide(current)
-            if chosen is None:
-                self._end_guest(current)
+            current = self._round(before, action)
+            if current is None:
+                self._story.ended = "interrupted"
                 return self._story
-            action = chosen
-            before, how = current.run, "resume" if action == "resume" else "retry"
-            log = self._begin_retry(current.run)
+            decided = self._decide(current)
+            if decided is None:
+                return self._story
+            action, before = decided
 
-    def _begin_retry(self, run: Run) -> RetryLog:
-        append_event(run.dir, "retry_started", this_process())
-        log = RetryLog(run.dir)
-        log.write(f"run_id={run.run_id} reason={run.snapshot.reason} round={run.snapshot.round + 1}")
-        return log
+    def _tell(self, text: str) -> None:
+        self._narrate(text)
+        if self._log is not None:
+            self._log.write(text)
 
-    def _run_once(self, before: Run | None, how: str, action: Decision, log: RetryLog | None) -> Round:
-        def tell(text: str) -> None:
-            self._narrate(text)
-            if log is not None:
-                log.write(text)
-
-        if action == "resume" and self._guest is not None:
-            if before is not None:
-                append_event(before.dir, "resumed", {})
-            self._held = None
-            tell("the guest goes on with the active rules")
-            stop = self._guest.resume(tell, self._cancel)
-        else:
-            self._end_current()
-            guest_scratch = Path(tempfile.mkdtemp(prefix="guest-", dir=self._scratch))
-            self._guest = start_guest(self._workspace, self._start, guest_scratch, tell)
-            stop = self._guest.run(tell, self._cancel)
-        holder = this_process() if self._hold and self._policy == "manual" and not stop.ended else None
-        number = before.snapshot.round + 1 if before is not None else 0
-        run = record_stop(self._workspace, self._guest, stop, parent=before, number=number, holder=holder)
-        write_start(run.dir, self._start)
-        self._held = run if holder else None
-        current = Round(run)
-        self._story.rounds.append(current)
-        tell(run.diagnosis.headline if run.diagnosis else f"stopped: {run.snapshot.reason}")
+    def _round(self, before: Run | None, action: Decision) -> Round | None:
+        """Run the guest once, on or again, and record and judge it; None when that was interrupted."""
         if before is not None:
-            current.verdict = self._judge(before, run, how, tell)
+            append_event(before.dir, "retry_started", this_process())
+            self._log = RetryLog(before.dir)
+            self._log.write(f"run_id={before.run_id} reason={before.snapshot.reason} {action}")
+        try:
+            stop, how = self._run_guest(action)
+            if stop.cancelled:
+                raise KeyboardInterrupt
+            current = self._record(before, stop)
+        except (TriageError, KeyboardInterrupt) as error:
+            why = str(error) or "interrupted"
+            if self._log is not None:
+                self._log.write(why)
+            if before is not None:
+                append_event(before.dir, "needs_person", {"why": f"the retry came to nothing: {why}"})
+            if isinstance(error, TriageError):
+                raise
+            return None
+        if before is not None:
+            current.verdict = self._judge(before, current.run, how)
         return current
 
-    def _judge(self, before: Run, run: Run, how: str, tell: Narrator) -> Verdict:
+    def _run_guest(self, action: Decision) -> tuple[Stop, How]:
+        if action == "resume" and self._guest is not None:
+            self._held = None
+            try:
+                stop = self._guest.resume(self._cancel)
+            except TriageError as error:
+                self._tell(f"{error}; so it starts again")
+            else:
+                return stop, "resume"
+        if self._guest is not None:
+            self._guest.end()
+            self._guest = None
+        self._held = None
+        self._guest = RunningGuest(self._workspace, self._start, self._tell, self._cancel)
+        return self._guest.run(self._cancel), "retry"
+
+    def _record(self, before: Run | None, stop: Stop) -> Round:
+        assert self._guest is not None
+        holds = self._hold and self._policy == "manual" and not stop.ended
+        number = before.snapshot.round + 1 if before is not None else 0
+        run = record_stop(
+            self._workspace,
+            self._guest,
+            stop,
+            self._start,
+            parent=before,
+            number=number,
+            holder=this_process() if holds else None,
+        )
+        self._held = run if holds else None
+        self._tell(run.diagnosis.headline if run.diagnosis else f"stopped: {run.snapshot.reason}")
+        current = Round(run)
+        self._story.rounds.append(current)
+        return current
+
+    def _judge(self, before: Run, run: Run, how: How) -> Verdict:
         earlier = [r.run for r in self._story.rounds[:-1] if r.run is not before]
         verdict = judge(before, run, earlier, how)
         write_atomic(run.dir / "verdict.json", encode_json(verdict))
+        self._tell(f"verdict: {verdict.word} ({verdict.rung}): " + "; ".join(verdict.reasons))
+        for line in verdict.masked:
+            self._tell(f"masked, not fixed: {line}")
         append_event(
             before.dir,
             "retry_finished",
             {"verdict": verdict.word, "run": run.run_id, "rung": verdict.rung, "reasons": verdict.reasons},
         )
-        tell(f"verdict: {verdict.word} ({verdict.rung}): " + "; ".join(verdict.reasons))
-        for line in verdict.masked:
-            tell(f"masked, not fixed: {line}")
         return verdict
 
-    def _decide(self, current: Round) -> Decision | None:
-        """Return what to do next, None to end; sets why the story ends."""
+    def _decide(self, current: Round) -> tuple[Decision, Run] | None:
+        """Return what to do next and on which run it was decided; None ends the story and says why."""
         run = current.run
         if run.diagnosis is not None and run.diagnosis.healthy:
             self._story.ended = "the program is well"
+            self._held = None
+            append_event(run.dir, "ended", {"why": self._story.ended, "verdict": "resolved"})
             return None
         if not self._hold:
             self._story.ended = "one round was asked for"
             return None
-        if len(self._story.rounds) >= self._limits.rounds and self._policy == "auto":
-            return self._leave_to_person(run, f"the limit of {self._limits.rounds} rounds is reached")
         if self._policy == "auto":
             return self._decide_by_policy(current)
         return self._wait(run)
 
-    def _decide_by_policy(self, current: Round) -> Decision | None:
+    def _decide_by_policy(self, current: Round) -> tuple[Decision, Run] | None:
+        if len(self._story.rounds) >= self._limits.rounds:
+            self._leave_to_person(current.run, f"the limit of {self._limits.rounds} rounds is reached")
+            return None
         actions = LocalActions(self._workspace, AUTO_ACTOR)
         verdict = current.verdict
-        previous = self._story.rounds[-2] if len(self._story.rounds) > 1 else None
+        previous = next((r for r in reversed(self._story.rounds[:-1]) if r.approved), None)
         if verdict is not None and verdict.word in ("sideways", "regressed") and previous is not None:
-            self._narrate(f"{verdict.word}: {actions.rollback(previous.run.run_id)}")
+            self._tell(f"{verdict.word}, so {actions.rollback(previous.run.run_id)}")
+            previous.approved = None
             current = previous
         proposal = choose(current.run, self._tried)
         if proposal is None:
-            return self._leave_to_person(current.run, "no rule is left that the automatic policy may approve")
+            self._leave_to_person(current.run, "no rule is left that the automatic policy may approve")
+            return None
         self._tried.add(proposal.id)
+        self._tell(f"approving by policy: {proposal.title} (risk {proposal.risk})")
+        self._tell(actions.approve(current.run.run_id, proposal.files))
         current.approved = proposal.title
-        self._narrate(f"approving by policy: {proposal.title} (risk {proposal.risk})")
-        self._narrate(actions.approve(current.run.run_id, proposal.files))
-        return "retry"
+        return "retry", current.run
 
     def _leave_to_person(self, run: Run, why: str) -> None:
         append_event(run.dir, "needs_person", {"why": why})
         self._story.ended = f"{why}: a person must decide"
 
-    def _wait(self, run: Run) -> Decision | None:
+    def _wait(self, run: Run) -> tuple[Decision, Run] | None:
         """Wait until somebody decides on the frozen guest, or the time for that is over."""
         if self._held is None:
             self._story.ended = "the process is gone, so there is nothing to hold"
             return None
-        self._narrate(f"frozen, waiting for a decision on run {run.run_id}")
+        self._tell(f"frozen, waiting for a decision on run {run.run_id}")
         deadline = time.monotonic() + self._limits.decision_s if self._limits.decision_s else None
         seen = -1
         while not self._cancel.is_set():
             try:
                 size = (run.dir / EVENTS_FILE).stat().st_size
             except FileNotFoundError:
+                self._held = None
                 raise TriageError(f"run {run.run_id} was removed while its guest waited") from None
             if size != seen:
                 seen = size
-                event = next((e for e in reversed(read_events(run.dir)[0]) if e.kind == "decision"), None)
-                if event is not None:
-                    return self._take(run, str(event.payload.get("action")))
+                decided = next((e for e in reversed(read_events(run.dir)[0]) if e.kind == "decision"), None)
+                if decided is not None:
+                    return self._obey(run, decided.payload.get("action"))
             if deadline is not None and time.monotonic() > deadline:
-                return self._leave_to_person(run, f"nobody decided within {self._limits.decision_s:g} s")
+                self._leave_to_person(run, f"nobody decided within {self._limits.decision_s:g} s")
+                return None
             self._cancel.wait(_POLL_S)
         self._story.ended = "interrupted"
         return None
 
-    def _take(self, run: Run, action: str) -> Decision | None:
-        if action == "resume":
-            return "resume"
-        if action == "retry":
-            return "retry"
+    def _obey(self, run: Run, action: object) -> tuple[Decision, Run] | None:
+        if action in ("resume", "retry"):
+            return ("resume" if action == "resume" else "retry"), run
         self._story.ended = "a person ended it"
         return None
-
-    def _end_guest(self, current: Round) -> None:
-        self._end_current()
-        if self._held is not None:
-            append_event(self._held.dir, "ended", {"why": self._story.ended})
-            self._held = None
-
-    def _end_current(self) -> None:
-        if self._guest is not None:
-            self._guest.end()
-            self._guest = None

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -127,8 +127,10 @@ def derive_state(events: Iterable[Event]) -> State:
         match event.kind:
             case "captured" | "diagnosed" | "proposed" | "approved" | "rejected" | "needs_person":
                 state = event.kind
-            case "resumed" | "ended" | "rolled_back":
+            case "resumed" | "rolled_back":
                 state = event.kind
+            case "ended":
+                state = _verdict(event, "ended")
             case "edited":
                 state = "proposed"
             case "activated":
@@ -136,11 +138,16 @@ def derive_state(events: Iterable[Event]) -> State:
             case "retry_started":
                 state = "retrying"
             case "retry_finished":
-                verdict = event.payload.get("verdict")
-                state = verdict if isinstance(verdict, str) and verdict in VERDICTS else "inconclusive"  # type: ignore[assignment]
+                state = _verdict(event, "inconclusive")
             case _:
                 pass
     return state
+
+
+def _verdict(event: Event, otherwise: State) -> State:
+    """Return the verdict that an event carries. An invented word counts as none."""
+    word = event.payload.get("verdict")
+    return cast("State", word) if isinstance(word, str) and word in VERDICTS else otherwise
 
 
 def is_waiting(events: Iterable[Event]) -> bool:
@@ -176,6 +183,11 @@ def process_start(pid: int) -> int | None:
     except OSError:
         return None
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def this_process() -> dict[str, int]:
+    """Return this process as a holder: its pid and start time, by which others tell whether it lives."""
+    return {"pid": os.getpid(), "start": process_start(os.getpid()) or 0}
 
 
 def holder_alive(events: Iterable[Event]) -> bool:

@@ -1,0 +1,143 @@
+"""Start a guest with the rules that are active for its target, and change its rules while it is frozen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from triage_tui.errors import TriageError
+from triage_tui.guest.access import RuleAccess
+from triage_tui.guest.arch import by_name
+from triage_tui.guest.spec import LaunchSpec, TriggerLimits, resolve_target
+from triage_tui.guest.stops import Stop
+from triage_tui.guest.supervisor import Guest
+from triage_tui.retry.start import Start
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import generations
+from triage_tui.rulebook.generations import Generation
+from triage_tui.rulehost.client import RuleHost
+from triage_tui.runs.model import RuleHit, Target
+
+Narrator = Callable[[str], None]
+
+
+def launch_spec(start: Start) -> LaunchSpec:
+    """Return the engine's form of a start."""
+    stdin = start.stdin if start.stdin in ("null", "open") else Path(start.stdin)
+    return LaunchSpec(
+        program=start.program,
+        argv=list(start.argv),
+        rootfs=Path(start.rootfs).absolute() if start.rootfs is not None else None,
+        cwd=start.cwd,
+        env=dict(start.env),
+        stdin=cast("Path", stdin),
+        allow_root=start.allow_root,
+        allow_uncontained=start.allow_uncontained,
+        triggers=TriggerLimits(idle_s=start.idle_s, time_limit_s=start.time_limit_s),
+    )
+
+
+class RunningGuest:
+    """A guest, the rule host that answers for it, and the generation of rules that it runs with."""
+
+    def __init__(
+        self, workspace: Workspace, start: Start, narrate: Narrator, cancel: threading.Event
+    ) -> None:
+        """Start the guest, frozen before its first instruction.
+
+        Raises:
+            TriageError: it cannot be run, or its active rules were changed; nothing is left behind.
+        """
+        spec = launch_spec(start)
+        self.target: Target = resolve_target(spec)[0]
+        self._rulebook = workspace.rulebook_dir(self.target.target_id)
+        self._access = RuleAccess(by_name(self.target.arch))
+        self._host: RuleHost | None = None
+        self._past_hits: dict[str, RuleHit] = {}
+        self.generation: Generation | None = None
+        self._load_rules()
+        try:
+            self.guest = Guest.start(spec, self._host, _listener(narrate), cancel, access=self._access)
+        except BaseException:
+            self._close_host()
+            raise
+        narrate(f"started {self._rules_in_words()}")
+
+    def run(self, cancel: threading.Event) -> Stop:
+        """Let the guest run until it is frozen or gone."""
+        return self.guest.run_until_stop(cancel)
+
+    def resume(self, cancel: threading.Event) -> Stop:
+        """Let the frozen guest go on with the rules that are active now.
+
+        Raises:
+            TriageError: a rule hooks a call that this process is not watched at, so it must start again.
+        """
+        before = self._host
+        self._load_rules()
+        try:
+            self.guest.resume(self._host)
+        except TriageError:
+            self._close_host()
+            self._host = before
+            raise
+        if before is not None:
+            self._remember_hits(before)
+            before.close()
+        return self.guest.run_until_stop(cancel)
+
+    def rule_hits(self) -> list[RuleHit]:
+        """Return what each rule did, rules that were replaced by a resume included."""
+        hits = dict(self._past_hits)
+        for hit in self._host.hits() if self._host is not None else []:
+            past = self._past_hits.get(hit.rule)
+            if past is not None:
+                hit.hits += past.hits
+            hits[hit.rule] = hit
+        return list(hits.values())
+
+    def end(self) -> None:
+        """End the guest and its rule host; may be repeated."""
+        self.guest.end()
+        self._close_host()
+
+    def _rules_in_words(self) -> str:
+        if self.generation is None or not self.generation.rule_ids:
+            return "without rules"
+        return f"with generation {self.generation.number} of rules: {', '.join(self.generation.rule_ids)}"
+
+    def _load_rules(self) -> None:
+        self.generation = generations.current(self._rulebook)
+        sources = generations.rules(self.generation) if self.generation is not None else []
+        self._host = RuleHost(sources, self._access) if sources else None
+
+    def _remember_hits(self, host: RuleHost) -> None:
+        for hit in host.hits():
+            past = self._past_hits.get(hit.rule)
+            self._past_hits[hit.rule] = hit
+            if past is not None:
+                hit.hits += past.hits
+
+    def _close_host(self) -> None:
+        if self._host is not None:
+            self._host.close()
+            self._host = None
+
+
+def _listener(narrate: Narrator) -> Callable[[str, str], None]:
+    """Turn the guest's events into narration: each line that it prints, each problem."""
+    pending: dict[str, str] = {"output": ""}
+
+    def on_event(kind: str, text: str) -> None:
+        if kind != "output":
+            narrate(f"{kind}: {text}")
+            return
+        *lines, rest = (pending["output"] + text).split("\n")
+        # A line without an end must not grow without an end.
+        pending["output"] = rest[-4096:]
+        for line in lines:
+            narrate(f"guest: {line}")
+
+    return on_event

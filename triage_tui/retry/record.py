@@ -1,0 +1,90 @@
+"""Turn a frozen guest into a run on disk: capture, diagnose, propose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from triage_tui import __version__
+from triage_tui.diagnosis.report import diagnose, write_report
+from triage_tui.guest.arch import by_name
+from triage_tui.guest.capture import capture
+from triage_tui.guest.qemu import find_qemu, qemu_version
+from triage_tui.guest.stops import Stop
+from triage_tui.proposals.build import propose
+from triage_tui.retry.guests import RunningGuest
+from triage_tui.retry.start import Start, write_start
+from triage_tui.retry.workspace import Workspace
+from triage_tui.runs.events import append_event
+from triage_tui.runs.model import Engine
+from triage_tui.runs.reader import Run, load_run
+from triage_tui.runs.writer import RunWriter
+
+
+def record_stop(
+    workspace: Workspace,
+    running: RunningGuest,
+    stop: Stop,
+    start: Start,
+    *,
+    parent: Run | None,
+    number: int,
+    holder: dict[str, int] | None,
+) -> Run:
+    """Record why and where the guest stopped, say why it failed, and propose rules.
+
+    `start` is kept for retries; `number` is the round; `holder` names the process that keeps the guest frozen
+    for a decision, if one does.
+
+    Raises:
+        TriageError: the run cannot be written, or the knowledge base has a mistake.
+    """
+    writer = RunWriter(workspace.runs_dir)
+    try:
+        snapshot = capture(
+            running.guest,
+            stop,
+            writer,
+            target=running.target,
+            engine=engine_facts(running),
+            parent_run=parent.run_id if parent is not None else None,
+            round_number=number,
+            previous_regs=parent.snapshot.regs if parent is not None else (),
+            hold=holder is not None,
+        )
+        snapshot.rule_hits = running.rule_hits()
+        writer.write_snapshot(snapshot)
+        write_start(writer.dir, start)
+    except BaseException:
+        writer.discard()
+        raise
+    run_dir = writer.publish()
+    payload: dict[str, Any] = {"reason": snapshot.reason}
+    if holder is not None:
+        payload["holder"] = holder
+    append_event(run_dir, "captured", payload)
+    run = load_run(run_dir)
+    diagnosis = diagnose(run)
+    write_report(run, diagnosis)
+    append_event(
+        run_dir, "diagnosed", {"cause": diagnosis.hypotheses[0].cause if diagnosis.hypotheses else ""}
+    )
+    diagnosis.proposals = propose(run, diagnosis)
+    write_report(run, diagnosis)
+    if diagnosis.proposals:
+        append_event(run_dir, "proposed", {"proposals": [proposal.id for proposal in diagnosis.proposals]})
+    return load_run(run_dir)
+
+
+def engine_facts(running: RunningGuest) -> Engine:
+    """Return what ran the guest, so that the run can be reproduced."""
+    emulator = find_qemu(by_name(running.target.arch), running.guest.spec.qemu_dir)
+    generation = running.generation
+    return Engine(
+        version=__version__,
+        emulator=emulator.name,
+        emulator_version=qemu_version(emulator),
+        carrier="seccomp-notify",
+        contained=running.guest.contained,
+        rule_pack_sha256=generation.digest if generation is not None else "",
+        generation=generation.number if generation is not None else 0,
+    )
