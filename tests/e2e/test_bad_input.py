@@ -22,12 +22,13 @@ def one_sentence(text: str) -> str:
     return lines[0]
 
 
-def test_not_an_elf(tmp_path: Path) -> None:
-    program = tmp_path / "script.sh"
-    program.write_text("#!/bin/sh\n")
+@pytest.mark.parametrize(("content", "says"), [("hello", "ELF"), ("", "ELF"), ("#!/bin/sh\n", "is a script")])
+def test_not_an_elf(tmp_path: Path, content: str, says: str) -> None:
+    program = tmp_path / "program"
+    program.write_text(content)
     done = triage(tmp_path, "run", str(program))
     assert done.returncode == 2
-    assert "ELF" in one_sentence(done.stderr)
+    assert says in one_sentence(done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_a_rule_that_never_ends_costs_the_rule_and_not_the_run(tmp_path: Path, r
     first = triage_json(tmp_path, "run", "--policy", "auto", "--rounds", "1", *arguments)["rounds"][0]
     rule = tmp_path / "ai_runs" / first["run_id"] / "rules_patch" / "fix" / "syscall" / "openat.lua"
     name = triage_json(tmp_path, "show", "last")["patch_files"]
-    syscall = Path(next(entry for entry in name if entry.startswith("fix/"))).stem
+    syscall = Path(next(entry for entry in name if entry.startswith("fix/"))).stem.partition("@")[0]
     rule = rule.with_name(f"{syscall}.lua")
     rule.write_text(ENDLESS.replace("openat", syscall))
     done = triage(tmp_path, "approve", first["run_id"], f"fix/syscall/{syscall}.lua")
