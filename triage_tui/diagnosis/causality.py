@@ -115,8 +115,8 @@ def _peer_named(peer: str, text: str) -> bool:
 
 def _best_mention(
     fact: FailedCall, messages: list[Message], hints: tuple[Hint, ...], latest: dict[str, int]
-) -> tuple[float, str]:
-    best = (0.0, "")
+) -> tuple[float, str, Message | None]:
+    best: tuple[float, str, Message | None] = (0.0, "", None)
     reason = strerror(fact.errno)
     for message in messages:
         if 0 <= message.seq < fact.first_seq or not message.text:
@@ -130,7 +130,8 @@ def _best_mention(
         if not message.error:
             weight *= 0.6
         weight *= 1.0 - 0.02 * message.from_last
-        best = max(best, (weight, why))
+        if weight > best[0]:
+            best = (weight, why, message)
     return best
 
 
@@ -148,7 +149,7 @@ def weigh(
     late = [message for message in messages if message.from_last < LATE_LINES]
     weighed = []
     for fact, noise in zip(failed, noises, strict=True):
-        mention, why = _best_mention(fact, late, knowledge.hints, latest)
+        mention, why, witness = _best_mention(fact, late, knowledge.hints, latest)
         score, reasons = _score(fact, end, is_last=fact.seq == last_hard)
         score += mention
         if why:
@@ -167,6 +168,7 @@ def weigh(
                 reasons=tuple(reasons),
                 noise=noise.why if noise else "",
                 mentioned=mention > 0.3,
+                named_by=witness,
             )
         )
     return weighed

@@ -62,13 +62,15 @@ class Citer:
         return Evidence(link=link or "", says=sentence, supported=link is not None)
 
 
-def ago(fact: Fact) -> str:
+def ago(fact: Fact, word: str = "before") -> str:
     """Return the distance between a fact and the end in words."""
     if fact.in_loop:
         return "in each round"
     if fact.steps == 0:
         return "just before"
-    return f"{fact.steps} call{'s' if fact.steps != 1 else ''} before" if fact.steps < 1000 else "long before"
+    if fact.steps >= 1000:
+        return f"long {word}"
+    return f"{fact.steps} call{'s' if fact.steps != 1 else ''} {word}"
 
 
 def fill(template: str, bindings: Bindings, citer: Citer) -> str | None:

@@ -114,6 +114,8 @@ class FailedCall(Fact):
     """Why such a failure rarely matters, "" when nothing is known against it."""
     relevance: float = 0.0
     """0..1: how likely this failure led to the end (see `causality`)."""
+    named_by: Fact | None = None
+    """The message that names it."""
     reasons: tuple[str, ...] = ()
     """What speaks for its relevance, in words."""
 

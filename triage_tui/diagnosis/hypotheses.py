@@ -68,6 +68,8 @@ def candidates(facts: Facts, knowledge: KnowledgeBase) -> list[Candidate]:
 def _try(entry: Entry, subject: Fact, facts: Facts) -> Candidate | None:
     bindings: dict[str, Fact] = {"subject": subject, "end": facts.end}
     support: list[tuple[Fact, str]] = [(subject, "")]
+    if isinstance(subject, FailedCall) and subject.named_by is not None:
+        support.append((subject.named_by, ""))
     if entry.when is not None:
         answer = entry.when.check(facts, bindings)
         if answer is None:

@@ -22,9 +22,9 @@ MAX_LINE_BYTES = 2000
 _COMPLAINT = re2.compile(
     r"(?i)\b(error|err|fail(ed|ure|s)?|fatal|cannot|can't|cant|could ?n.t|unable|no such|not found|missing|"
     r"denied|invalid|illegal|bad|unknown|unsupported|not supported|refus(ed|ing)|abort(ed|ing)?|panic|"
-    r"exception|traceback|must|need(s|ed)?|permission|not permitted|no \w+ (found|available)|timed? ?out|usage|"
-    r"warning|exiting|does(n't| not) exist|not exist|not (implemented|available|open|running|superuser|root)|"
-    r"required)\b"
+    r"exception|traceback|must|need(s|ed)?|permission|not permitted|no \w+ (found|available)|timed? ?out|"
+    r"usage|warning|exiting|does(n't| not) exist|not exist|not (implemented|available|open|running|root)|"
+    r"not superuser|required)\b"
 )
 
 
