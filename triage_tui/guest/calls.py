@@ -13,7 +13,7 @@ from triage_tui.guest import policy, process, seccomp
 from triage_tui.guest.access import CallContext, Peers, RuleAccess
 from triage_tui.guest.exec_policy import judge_execution
 from triage_tui.guest.loops import LoopDetector
-from triage_tui.guest.processes import GuestProcess
+from triage_tui.guest.processes import GuestProcess, find_thread_envs
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.startup import EmulatorStart
 from triage_tui.guest.stops import Stop, make_trigger, signal_name
@@ -118,6 +118,24 @@ class CallHandler(FrozenViews):
         finally:
             self._emulator_start.lower_limit(pid)
 
+    def _find_env(self, known: GuestProcess, notification: Notification, name: str) -> None:
+        """Find the registers of a thread that is seen for the first time: the ones that show this very call."""
+        main_env = known.envs.get(known.pid)
+        if main_env is None:
+            return
+        taken = set(known.envs.values())
+        fitting: list[int] = []
+        for env in find_thread_envs(known.pid, main_env, self.arch):
+            if env in taken:
+                continue
+            number = self._registers_at(known.pid, env).get(self.arch.syscall_number, -1)
+            guest_name = self.arch.syscall_name(number)
+            if guest_name is not None and name in policy.host_names(guest_name):
+                fitting.append(env)
+        # Two new threads in the same call cannot be told apart: the next call will.
+        if len(fitting) == 1:
+            known.envs[notification.tid] = fitting[0]
+
     def _forget(self, pid: int) -> None:
         """Let go of a process that is gone."""
         self.trace.forget(pid)
@@ -159,6 +177,8 @@ class CallHandler(FrozenViews):
         if self._guard_descriptors(known, notification, name):
             return
         self.trace.drain(known.log, complete=True)
+        if notification.tid not in known.envs:
+            self._find_env(known, notification, name)
         call = self._match(known, notification, name)
         if call is not None:
             self._complete(call, notification, name)
@@ -214,7 +234,12 @@ class CallHandler(FrozenViews):
         if len(fitting) > 1:
             number = self._guest_number(notification.tid)
             fitting = [record for record in fitting if record.num == number] or fitting
-        return fitting[-1] if fitting else None
+            others = [id(record) for tid, record in known.calls.items() if tid != notification.tid]
+            fitting = [record for record in fitting if id(record) not in others] or fitting
+        if not fitting:
+            return None
+        known.calls[notification.tid] = fitting[-1]
+        return fitting[-1]
 
     def _guest_number(self, tid: int) -> int | None:
         try:

@@ -12,6 +12,7 @@ from typing import Literal
 from triage_tui.errors import TriageError
 
 PT_LOAD, PT_INTERP = 1, 3
+_PF_X = 1
 _MAX_HEADERS = 1024
 _MAX_INTERPRETER = 4096
 
@@ -31,6 +32,8 @@ class ElfInfo:
     lowest: int
     """Address of the page that holds the file's first loaded byte."""
     interpreter: str | None
+    executable_segments: tuple[tuple[int, int], ...]
+    """(start, end) of the loaded segments that are code."""
     header: bytes
     """The ELF header itself, as it lies at the start of the loaded image."""
 
@@ -67,23 +70,26 @@ def read_elf(data: bytes, name: str) -> ElfInfo:
         raise TriageError(f"{name} has damaged ELF program headers")
     interpreter: str | None = None
     lowest: int | None = None
+    code: list[tuple[int, int]] = []
     for index in range(count):
         at = phoff + index * entry_size
         fields = data[at : at + entry_size]
         if len(fields) < entry_size:
             raise TriageError(f"{name} is cut off inside its ELF program headers")
         if wide:
-            segment, _flags, offset, address, _physical, file_size, _memory, _align = struct.unpack(
+            segment, access, offset, address, _physical, file_size, memory, _align = struct.unpack(
                 header_layout, fields
             )
         else:
-            segment, offset, address, _physical, file_size, _memory, _flags, _align = struct.unpack(
+            segment, offset, address, _physical, file_size, memory, access, _align = struct.unpack(
                 header_layout, fields
             )
         if segment == PT_LOAD:
             # The header itself lies where file offset 0 is loaded; that segment settles it.
             if lowest is None or offset == 0:
                 lowest = max(0, address - offset) & ~0xFFF
+            if access & _PF_X:
+                code.append((address, address + memory))
         elif segment == PT_INTERP:
             text = data[offset : offset + min(file_size, _MAX_INTERPRETER)].split(b"\0")[0]
             if not text.startswith(b"/"):
@@ -101,5 +107,6 @@ def read_elf(data: bytes, name: str) -> ElfInfo:
         program_headers=phoff,
         lowest=lowest,
         interpreter=interpreter,
+        executable_segments=tuple(code),
         header=data[:size],
     )

@@ -14,6 +14,7 @@ from triage_tui.guest import process
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.loops import LoopDetector
 from triage_tui.guest.trace import ProcessLog
+from triage_tui.runs.model import Syscall
 
 _BACKWARD = 0x6000
 """How far before CPUArchState its CPUState may begin (QEMU 7.2 to 10.0: less than 0x5000)."""
@@ -33,6 +34,8 @@ class GuestProcess:
     forking_env: int | None = None
     """Registers of the thread that is about to fork."""
     exiting: bool = False
+    calls: dict[int, Syscall] = field(default_factory=dict)
+    """Host tid -> the call that the thread made last, as far as it was notified."""
     log_closed: bool = False
     """The guest has closed the log with close_range: put it back at the next chance."""
 

@@ -18,6 +18,7 @@ _READ_SIZE = 1 << 20
 _FREE_STEP = 4 << 20
 """Log bytes after which their memory is given back."""
 _PUNCH_HOLE_KEEP_SIZE = 3
+_MAPPING_CALLS = frozenset(("mmap", "mmap2", "mprotect", "munmap"))
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -76,6 +77,8 @@ class Trace:
         self.count = 0
         self.failed = 0
         self.signatures: set[tuple[object, ...]] = set()
+        self.executable: list[tuple[int, int]] = []
+        """Guest ranges that mmap or mprotect made executable, and nothing unmade since."""
         self.last_activity = time.monotonic()
         """When a log last grew."""
         self.on_signal: Callable[[ProcessLog, LoggedSignal], None] = lambda _log, _signal: None
@@ -131,9 +134,27 @@ class Trace:
         set_result(record, call, self._arch)
         if record.errno is not None:
             self.failed += 1
+        elif record.name in _MAPPING_CALLS:
+            self._note_mapping(record)
         if len(self.signatures) < 65536:
             self.signatures.add((record.name, record.path, record.request, record.errno))
         self.on_finished(log, record)
+
+    def _note_mapping(self, record: Syscall) -> None:
+        """Follow which ranges are executable, in the order in which they were mapped over each other."""
+        if len(record.arguments) < 2 or len(self.executable) > 10_000:
+            return
+        start = str(record.ret) if record.name.startswith("mmap") else record.arguments[0]
+        try:
+            first, last = int(start, 0), int(start, 0) + int(record.arguments[1], 0)
+        except ValueError:
+            return
+        kept: list[tuple[int, int]] = []
+        for low, high in self.executable:
+            kept += [(a, b) for a, b in ((low, min(high, first)), (max(low, last), high)) if a < b]
+        if len(record.arguments) > 2 and "PROT_EXEC" in record.arguments[2]:
+            kept.append((first, last))
+        self.executable = kept
 
     def pending(self, log: ProcessLog) -> list[Syscall]:
         """Return the records of the calls of this process that have not returned, oldest first."""

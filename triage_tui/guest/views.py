@@ -9,13 +9,13 @@ import time
 from collections.abc import Mapping as MappingABC
 
 from triage_tui.errors import TriageError
-from triage_tui.guest import process
+from triage_tui.guest import address_space, process
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.cell import Cell
-from triage_tui.guest.elf import ElfInfo
-from triage_tui.guest.env_locator import Location
+from triage_tui.guest.elf import ElfInfo, read_elf
+from triage_tui.guest.env_locator import AT_BASE, Location
 from triage_tui.guest.output import OutputBuffer
-from triage_tui.guest.processes import ProcessTable, find_thread_envs
+from triage_tui.guest.processes import ProcessTable
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.trace import Trace
 from triage_tui.runs.model import Descriptor, Mapping, RuleHit, Statistics, Syscall, Target
@@ -95,24 +95,9 @@ class FrozenViews:
             raise TriageError(f"guest address {address:#x} is not writable") from None
 
     def _env(self, tid: int) -> int | None:
-        """Return the host address of a thread's registers."""
+        """Return the host address of a thread's registers, None when they were not found."""
         owner = self.processes_known.of_thread(tid)
-        if owner is None:
-            return None
-        if tid not in owner.envs:
-            owner.envs[tid] = self._find_env(owner.pid, tid, owner.envs.get(owner.pid))
-        return owner.envs[tid]
-
-    def _find_env(self, pid: int, tid: int, main_env: int | None) -> int | None:
-        if main_env is None:
-            return None
-        known = set(self.processes_known.by_pid[pid].envs.values())
-        candidates = [env for env in find_thread_envs(pid, main_env, self.arch) if env not in known]
-        # Threads start in the order of the list, and each makes itself known at once or soon.
-        waiting = [
-            other for other in process.threads(pid) if other not in self.processes_known.by_pid[pid].envs
-        ]
-        return candidates[0] if len(candidates) == 1 or (tid in waiting and candidates) else None
+        return owner.envs.get(tid) if owner is not None else None
 
     def registers(self, tid: int | None = None) -> dict[str, int]:
         """Return the registers of a thread (default: the one looked at), name -> unsigned value.
@@ -152,45 +137,24 @@ class FrozenViews:
             raise TriageError(f"register {name} cannot be written: {error.strerror}") from error
 
     def maps(self) -> list[Mapping]:
-        """Return the guest's mappings: those of the emulator that lie in the guest's address range.
+        """Return the guest's mappings: those of the emulator's that lie in the guest's address range."""
+        return address_space.guest_mappings(self.pid, self.guest_base, self.arch, self._executable_ranges())
 
-        Execute permission is the emulator's guess of ours: QEMU maps guest code without it, so files' first
-        mappings and everything the ELF header calls code cannot be told apart; `x` is left as the host has it.
-        """
-        base = self.guest_base
-        top = base + (1 << min(self.arch.bits, 47))
-        found: list[Mapping] = []
-        for mapping in process.read_maps(self.pid):
-            if not base <= mapping.start < top or mapping.path in (
-                "[heap]",
-                "[stack]",
-                "[vdso]",
-                "[vvar]",
-                "[vsyscall]",
-            ):
-                continue
-            if mapping.perms.startswith("---") or self._is_emulator(mapping):
-                continue
-            found.append(
-                Mapping(
-                    start=mapping.start - base,
-                    end=mapping.end - base,
-                    perms=mapping.perms,
-                    offset=mapping.offset,
-                    path=mapping.path,
-                )
-            )
-        return found
-
-    def _is_emulator(self, mapping: process.HostMapping) -> bool:
-        return mapping.inode != 0 and (mapping.device, mapping.inode) == self._emulator_inode()
-
-    def _emulator_inode(self) -> tuple[str, int]:
-        try:
-            status = os.stat(f"/proc/{self.pid}/exe")
-        except OSError:
-            return ("", 0)
-        return (f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}", status.st_ino)
+    def _executable_ranges(self) -> list[tuple[int, int]]:
+        """Return the guest ranges that the program, its interpreter or a traced call made executable."""
+        ranges = [
+            (start + self.load_bias, end + self.load_bias) for start, end in self.elf.executable_segments
+        ]
+        base = self.auxv.get(AT_BASE, 0)
+        if base:
+            try:
+                interpreter = read_elf(self.read_memory(base, 1 << 16), "the interpreter")
+            except TriageError:
+                pass
+            else:
+                bias = base - interpreter.lowest
+                ranges += [(start + bias, end + bias) for start, end in interpreter.executable_segments]
+        return ranges + self.trace.executable
 
     def fds(self) -> list[Descriptor]:
         """Return the guest's open descriptors, the emulator's own left out."""
