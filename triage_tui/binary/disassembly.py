@@ -30,6 +30,9 @@ _MODES = {
 }
 _BIG_ENDIAN = ("mips", "armeb", "ppc")
 
+_FOLLOWED = ("arm", "aarch64", "mips")
+"""Architectures whose constants are followed; the others are only decoded."""
+
 _CALL_CLOBBERED = {
     "arm": {"r0", "r1", "r2", "r3", "ip", "r12", "lr"},
     "aarch64": {f"x{i}" for i in range(19)} | {f"w{i}" for i in range(19)} | {"x30"},
@@ -291,6 +294,8 @@ def follow(
     """
     raw = _raw(arch, code, address, thumb)
     result = [_plain(arch, insn) for insn in raw]
+    if not arch.startswith(_FOLLOWED):
+        return result
     labels = {insn.target for insn in result if insn.is_jump and insn.target is not None}
     writes: Counter[str] = Counter()
     for insn in raw:

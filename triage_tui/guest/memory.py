@@ -7,6 +7,7 @@ from typing import Protocol
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
+from triage_tui.guest.arch.model import Endian
 from triage_tui.runs.model import Mapping
 
 PAGE = 4096
@@ -64,11 +65,12 @@ class Memory:
             left -= len(part)
         return b"".join(parts)
 
-    def _number(self, addr: int, size: int, endian: str) -> int | None:
-        data = self.read(addr, size)
-        if len(data) < size:
-            return None
-        return int.from_bytes(data, "little" if endian == "little" else "big")
+    def _number(self, addr: int, size: int, endian: Endian) -> int | None:
+        at = addr & (PAGE - 1)
+        page = self._pages.get(addr - at, b"")
+        # Unwinding reads millions of small numbers from few pages.
+        data = page[at : at + size] if at + size <= len(page) else self.read(addr, size)
+        return int.from_bytes(data, endian) if len(data) == size else None
 
     def word(self, addr: int) -> int | None:
         """Return the machine word at `addr`, or None if it is not readable."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
+
 from triage_tui.guest.unwind.arm_prologue import LR, Layout, find_start, layout
 from triage_tui.guest.unwind.calls import call_target, is_return_address
 from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor, ror32
@@ -48,29 +51,55 @@ def _saved(code: Code, cursor: Cursor, frame: Layout, entry_sp: int) -> dict[str
     return saved
 
 
+MAX_CANDIDATES = 8
+"""Pushes of lr that are tried, nearest first: words of literal pools can look like one."""
+
+
+def _frames(code: Code, cursor: Cursor, pc: int, known: int | None) -> Iterator[tuple[Layout, int | None]]:
+    """Yield (stack layout, value in the slot of lr) for every prologue that may belong to `pc`."""
+    lowest = max(0, pc - MAX_FUNCTION, known or 0)
+    before = pc
+    for _ in range(MAX_CANDIDATES):
+        start = find_start(code, before, cursor.thumb, lowest)
+        if start is None:
+            return
+        before = start
+        frame = layout(code, start if known is None else known, pc, cursor.thumb)
+        if LR in frame.slots:
+            yield frame, code.memory.word(_entry_sp(cursor, frame) - frame.slots[LR])
+
+
+def _fits(code: Code, frame: Layout, slot: int | None, pc: int) -> bool:
+    """Say whether the saved return address may belong to this function.
+
+    A direct call that leads behind the prologue shows that another, later function holds the pc.
+    """
+    if slot is None or not is_return_address(code, slot):
+        return False
+    target = call_target(code, slot)
+    return target is None or not frame.start + 16 < target & ~1 <= pc
+
+
 def step(code: Code, cursor: Cursor) -> Cursor | None:
     """Return the caller of `cursor`, or None if the prologue cannot be read."""
     innermost = cursor.lr is not None
     pc = cursor.pc if innermost else cursor.pc - (2 if cursor.thumb else 4)
-    lowest = max(0, pc - MAX_FUNCTION)
     known = code.function_start(pc)
-    start = find_start(code, pc, cursor.thumb, max(lowest, known or 0))
-    if start is not None and known is not None:
-        start = known
-    frame = slot = None
-    if start is not None:
-        frame = layout(code, start, pc, cursor.thumb)
-        if LR in frame.slots:
-            slot = code.memory.word(_entry_sp(cursor, frame) - frame.slots[LR])
+    candidates: Iterator[tuple[Layout, int | None]] = _frames(code, cursor, pc, known)
     if cursor.lr is not None:
-        own = _leaf_start(code, cursor, pc, frame, slot, known)
+        first = next(candidates, None)
+        nearest, nearest_slot = first or (None, None)
+        own = _leaf_start(code, cursor, pc, nearest, nearest_slot, known)
         if own is not None:
             return _leaf(code, cursor, own, pc)
-    if frame is None or slot is None or not is_return_address(code, slot):
-        return None
-    entry_sp = _entry_sp(cursor, frame)
-    saved = _saved(code, cursor, frame, entry_sp)
-    return Cursor(slot & ~1, entry_sp, None, saved, thumb=bool(slot & 1), method="prologue")
+        if first is not None:
+            candidates = chain([first], candidates)
+    for frame, slot in candidates:
+        if slot is not None and _fits(code, frame, slot, pc):
+            entry_sp = _entry_sp(cursor, frame)
+            saved = _saved(code, cursor, frame, entry_sp)
+            return Cursor(slot & ~1, entry_sp, None, saved, thumb=bool(slot & 1), method="prologue")
+    return None
 
 
 def _leaf_start(

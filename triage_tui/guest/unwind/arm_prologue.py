@@ -187,18 +187,15 @@ _ARGUMENT_PUSHES = ((3,), (2, 3), (1, 2, 3), (0, 1, 2, 3))
 
 
 def _argument_push(code: Code, start: int, thumb: bool) -> int:
-    """Return the push of argument registers a few instructions before `start`, or `start` itself."""
-    addr = start
-    for _ in range(4):
-        for size in (2, 4) if thumb else (4,):
-            before = effect(code, addr - size, thumb)
-            if before is not None and before.size == size:
-                addr -= size
-                break
-        else:
+    """Return the push of argument registers shortly before `start`, or `start` itself.
+
+    Going backwards the borders of Thumb instructions are unknown: every halfword is looked at.
+    """
+    unit, steps = (2, 6) if thumb else (4, 4)
+    for addr in range(start - unit, start - unit * steps - 1, -unit):
+        before = effect(code, addr, thumb)
+        if before is None or (before.leaves and before.size == unit):
             return start
-        if before.leaves:
-            return start
-        if before.push in _ARGUMENT_PUSHES:
+        if before.push in _ARGUMENT_PUSHES and before.size == unit:
             return addr
     return start

@@ -1,0 +1,112 @@
+"""Disassembly listings of real code: names, strings, marks, bounds."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.binary.loaded import ARCH, BASE, Loaded, content, without_sections
+from triage_tui.binary.code import MAX_LINES, CodeReader
+from triage_tui.binary.disassembly import decode
+from triage_tui.binary.modules import ModuleMap
+
+
+def relocate_local_got(guest: Loaded) -> None:
+    """Do what the dynamic linker does to the one local GOT word of the MIPS object: add the bias."""
+    at = min(guest.image.linkage.got) - 4
+    word = int.from_bytes(guest.memory[at : at + 4], "little")
+    guest.memory[at : at + 4] = (word + BASE).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize("variant", ARCH)
+def test_whole_function_with_names_and_strings(variant: str, tmp_path: Path) -> None:
+    guest = Loaded(variant, tmp_path)
+    if variant == "mipsel":
+        relocate_local_got(guest)
+    caller = guest.address("caller")
+    listing = guest.reader.listing(caller, thumb=variant == "thumb")
+    assert listing.lines[0].startswith(f"; 0x{caller:x} in caller of imports.so, file address")
+    assert listing.marked is not None
+    assert listing.lines[listing.marked].startswith(f"=> 0x{caller:08x}")
+    assert "<outside>" in listing.text
+    assert "<inner>" in listing.text
+    assert '"a text of imports"' in listing.text
+    assert "no symbol" not in listing.text
+    assert not listing.truncated
+
+
+@pytest.mark.parametrize("variant", ARCH)
+def test_return_address_is_marked_behind_its_call(variant: str, tmp_path: Path) -> None:
+    guest = Loaded(variant, tmp_path)
+    thumb = variant == "thumb"
+    plain = guest.reader.listing(guest.address("caller"), thumb=thumb)
+    call = next(i for i, line in enumerate(plain.lines) if "<outside>" in line and "[" not in line[60:])
+    # The MIPS delay slot stands between the call and where it returns to.
+    back = plain.lines[call + (2 if variant == "mipsel" else 1)].split()
+    addr = int(back[0], 16)
+    listing = guest.reader.listing(addr, thumb=thumb, is_return=True)
+    assert listing.marked is not None
+    assert listing.lines[listing.marked].startswith(f"<- 0x{addr:08x}")
+    assert sum(line.startswith(("<-", "=>")) for line in listing.lines) == 1
+
+
+@pytest.mark.parametrize("variant", ARCH)
+def test_function_without_symbols_is_cut_at_prologue_and_return(variant: str, tmp_path: Path) -> None:
+    caller = Loaded(variant, tmp_path).address("caller")
+    guest = Loaded(variant, tmp_path, without_sections(content(variant)))
+    assert guest.image.symbols == []
+    listing = guest.reader.listing(caller + 16, thumb=variant == "thumb")
+    assert listing.lines[1] == "; no symbol here: the start of the function is a guess"
+    first = listing.lines[2].split()
+    assert abs(int(first[0], 16) - caller) <= 12
+
+
+def test_unmapped_address_gives_one_line(tmp_path: Path) -> None:
+    guest = Loaded("arm", tmp_path)
+    assert guest.reader.listing(0x10).lines == ["; no readable memory at 0x10"]
+
+
+def test_unknown_architecture_gives_one_line(tmp_path: Path) -> None:
+    reader = CodeReader("vax", 4, True, lambda _addr, _size: b"", ModuleMap([], tmp_path))
+    assert reader.listing(0x1000).lines == ["; vax code cannot be disassembled"]
+
+
+def test_big_endian_mips_is_decoded() -> None:
+    insns = decode("mips", bytes.fromhex("27bdffe0afbf001c03e00008"), 0x400000)
+    assert [insn.mnemonic for insn in insns] == ["addiu", "sw", "jr"]
+    assert insns[2].is_return
+
+
+def test_data_between_instructions_is_shown_as_bytes() -> None:
+    insns = decode("aarch64", b"\x00\x00\x00\x00\xc0\x03\x5f\xd6", 0x1000)
+    assert [insn.address for insn in insns] == [0x1000, 0x1004]
+    assert insns[1].is_return
+
+
+@pytest.mark.parametrize(
+    "arch", ["arm", "armeb", "aarch64", "mips", "mipsel", "x86_64", "i386", "riscv64", "ppc"]
+)
+def test_any_bytes_give_a_bounded_listing(arch: str, tmp_path: Path) -> None:
+    source = random.Random(arch)
+    code = bytes(source.randrange(256) for _ in range(20_000))
+    word = 8 if arch in ("aarch64", "x86_64", "riscv64") else 4
+
+    def read(addr: int, size: int) -> bytes:
+        return code[addr - 0x10000 : addr - 0x10000 + size] if addr >= 0x10000 else b""
+
+    reader = CodeReader(arch, word, arch not in ("mips", "armeb", "ppc"), read, ModuleMap([], tmp_path))
+    for _ in range(12):
+        addr = 0x10000 + source.randrange(0, 15_000) & ~3
+        listing = reader.listing(addr, thumb=arch == "arm" and source.random() < 0.5)
+        assert 1 <= len(listing.lines) <= MAX_LINES + 4
+        assert all(line.isprintable() for line in listing.lines)
+
+
+def test_hostile_names_and_strings_stay_printable(tmp_path: Path) -> None:
+    data = content("arm").replace(b"caller\0", b"\x1b[31m\xff\0").replace(b"a text of", b"\x1b]52;c;aa")
+    guest = Loaded("arm", tmp_path, data)
+    start = next(s.start for s in guest.image.symbols if s.name.startswith("\x1b"))
+    listing = guest.reader.listing(BASE + start)
+    assert all(line.isprintable() for line in listing.lines)
