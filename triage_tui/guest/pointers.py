@@ -30,7 +30,7 @@ class PointerArgument:
 # value of argument N, `*N*M` for M times that, `s` for a C string, `ioc` for the size in an ioctl request.
 _TABLE = """
 open creat access stat lstat stat64 lstat64 chdir chroot rmdir unlink mkdir mknod chmod chown lchown chown32 \
-lchown32 truncate truncate64 uselib swapon swapoff umount umount2 acct utime utimes statfs oldstat: 0:path:s
+lchown32 truncate truncate64 swapon swapoff umount umount2 acct utime utimes statfs oldstat: 0:path:s
 openat openat2 faccessat faccessat2 unlinkat mkdirat mknodat fchmodat fchownat newfstatat fstatat64 statx \
 utimensat execveat name_to_handle_at: 1:path:s
 statfs64: 0:path:s
