@@ -17,6 +17,7 @@ from typing import Any, cast
 import yaml
 
 from triage_tui.diagnosis.causality import Causality, Hint, Noise
+from triage_tui.diagnosis.cite import PLACEHOLDER, check_placeholders
 from triage_tui.diagnosis.conditions import (
     BadConditionError,
     Condition,
@@ -46,8 +47,7 @@ _ENTRY_KEYS = {
     "adjust", "explanation", "wanted", "proposals", "references",
 }  # fmt: skip
 _REQUIRED = ("id", "version", "cause", "title", "subject", "confidence", "explanation")
-_STATUSES = ("stable", "experimental", "disabled")
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\.([a-z_]+)\}")
+STATUSES = ("stable", "experimental", "disabled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ def _entry(raw: object, file: str) -> Entry:
     )
     _need(type(raw["version"]) is int, "version", "needs a whole number")
     status = raw.get("status", "stable")
-    _need(status in _STATUSES, "status", f"needs one of {', '.join(_STATUSES)}")
+    _need(status in STATUSES, "status", f"needs one of {', '.join(STATUSES)}")
     _need(raw["cause"] in CAUSES, "cause", f"unknown cause {raw['cause']!r}")
     proximate = raw.get("proximate", "")
     _need(proximate == "" or proximate in CAUSES, "proximate", f"unknown cause {proximate!r}")
@@ -218,10 +218,17 @@ def _entry(raw: object, file: str) -> Entry:
     subject = parse_leaf(raw["subject"], "subject")
     base, per_relevance, ceiling = _confidence(raw["confidence"])
     explanation = _texts(raw, "explanation")
+    kinds = {"subject": subject.kind, "end": "end"} | _named(raw)
+    for key, text in [
+        ("title", raw["title"]),
+        *((f"explanation[{i}]", t) for i, t in enumerate(explanation)),
+    ]:
+        problem = check_placeholders(text, kinds)
+        _need(problem is None, key, problem or "")
     for index, sentence in enumerate(explanation):
-        cites = [match[1] for match in _PLACEHOLDER.finditer(sentence) if match[2] == "cite"]
+        cites = any(match[2] == "cite" for match in PLACEHOLDER.finditer(sentence))
         _need(
-            bool(cites),
+            cites,
             f"explanation[{index}]",
             "this sentence cites nothing; put {subject.cite} or another in it",
         )
@@ -247,6 +254,16 @@ def _entry(raw: object, file: str) -> Entry:
         references=_texts(raw, "references"),
         file=file,
     )
+
+
+def _named(raw: object) -> dict[str, str]:
+    """Return the names given with `as` anywhere below `raw`, with the kind of fact each stands for."""
+    if isinstance(raw, list):
+        return {name: kind for item in raw for name, kind in _named(item).items()}
+    if not isinstance(raw, dict):
+        return {}
+    own = {str(raw["as"]): str(raw["fact"])} if "as" in raw and "fact" in raw else {}
+    return own | {name: kind for item in raw.values() for name, kind in _named(item).items()}
 
 
 def _texts(raw: Mapping[str, Any], key: str) -> tuple[str, ...]:
