@@ -71,11 +71,12 @@ _PROBE = """
 import os, sys
 from triage_tui.guest import namespaces as n
 uid, gid = os.geteuid(), os.getegid()
+rest = n.CLONE_NEWNS | n.CLONE_NEWPID | n.CLONE_NEWNET | n.CLONE_NEWIPC | n.CLONE_NEWUTS
 if uid == 0:
     n.enter_user_namespace(n.make_user_namespace())
-    n.unshare(n.CLONE_NEWNS | n.CLONE_NEWPID | n.CLONE_NEWNET | n.CLONE_NEWIPC | n.CLONE_NEWUTS)
+    n.unshare(rest)
 else:
-    n.unshare(n.CLONE_NEWUSER | n.CLONE_NEWNS | n.CLONE_NEWPID | n.CLONE_NEWNET | n.CLONE_NEWIPC | n.CLONE_NEWUTS)
+    n.unshare(n.CLONE_NEWUSER | rest)
     n.map_self(uid, gid)
 """
 
@@ -95,7 +96,7 @@ def _cell() -> list[Check]:
             name="containment",
             grade="missing",
             found=f"name spaces are refused ({why})",
-            cost="guests are not run unless --allow-uncontained is given; allow unprivileged user name spaces",
+            cost="guests need --allow-uncontained; better allow unprivileged user name spaces",
         )
     ]
 
@@ -147,6 +148,6 @@ def _user() -> list[Check]:
             name="user",
             grade="limited",
             found="root",
-            cost="guests get an unprivileged host id, which needs idmapped mounts (Linux 5.19); prefer a user",
+            cost="guests get an unprivileged host id, which needs Linux 5.19; an ordinary user is better",
         )
     ]
