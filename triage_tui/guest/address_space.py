@@ -13,9 +13,7 @@ _RESERVED_64 = 1 << 40
 """A 64-bit guest's own addresses end far below this in QEMU user mode; the emulator lives far above."""
 
 
-def guest_mappings(
-    pid: int, base: int, arch: Arch, executable: list[tuple[int, int]]
-) -> list[Mapping]:
+def guest_mappings(pid: int, base: int, arch: Arch, executable: list[tuple[int, int]]) -> list[Mapping]:
     """Return the mappings of the guest in QEMU process `pid`, in guest addresses.
 
     `base` is the host address of guest address 0. QEMU maps guest code without execute permission, so `x` is

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +11,17 @@ from triage_tui.guest import policy, process, seccomp
 from triage_tui.guest.access import CallContext, Peers, RuleAccess
 from triage_tui.guest.exec_policy import judge_execution
 from triage_tui.guest.loops import LoopDetector
-from triage_tui.guest.processes import GuestProcess, find_thread_envs
+from triage_tui.guest.process_keeper import ProcessKeeper
+from triage_tui.guest.processes import GuestProcess
 from triage_tui.guest.seccomp import Notification
-from triage_tui.guest.startup import EmulatorStart
 from triage_tui.guest.stops import Stop, make_trigger, signal_name
 from triage_tui.guest.strace import LoggedSignal
 from triage_tui.guest.syscall_record import decode_address, to_text
-from triage_tui.guest.trace import ProcessLog
-from triage_tui.guest.views import FrozenViews
+from triage_tui.guest.trace import ThreadLog
 from triage_tui.rulehost.protocol import Answer, GuestCall, RuleCaller
 from triage_tui.runs.model import RuleHit, Syscall
 
 _FORKS = frozenset(("clone", "clone3", "fork", "vfork"))
-_CLONE_THREAD = 0x10000
 _KILLS = frozenset(("kill", "tkill", "tgkill"))
 
 
@@ -59,95 +55,25 @@ class Held:
     call: Syscall | None
 
 
-class CallHandler(FrozenViews):
+class CallHandler(ProcessKeeper):
     """The part of a guest that handles notifications."""
 
     containment: policy.ContainmentPolicy
     rules: RuleCaller | None
     access: RuleAccess
-    problems: list[str]
     peers: Peers
-    _listener: int
-    _emulator_start: EmulatorStart
     _held: Held | None
     _first_stop: Stop | None
-    _answered: bool
-
-    def processes(self) -> list[int]:
-        """Return the host pids of the guest's living processes."""
-        raise NotImplementedError
-
-    def report(self, problem: str) -> None:
-        """Note something that went wrong in the supervision itself."""
-        if len(self.problems) < 200:
-            self.problems.append(problem)
-
-    # ------------------------------------------------------------ processes
-
-    def _adopt(self, pid: int, log: ProcessLog, env: int | None) -> GuestProcess:
-        """Get to know a process."""
-        log.pid = pid
-        known = GuestProcess(pid, process.inner_pid(pid), log, LoopDetector(self.spec.triggers), {pid: env})
-        self.processes_known.add(known)
-        return known
-
-    def _process_of(self, notification: Notification) -> GuestProcess | None:
-        """Return the process of a notification; a new one gets a log of its own in the place of its parent's."""
-        tid = notification.tid
-        known = self.processes_known.of_thread(tid)
-        if known is not None:
-            return known
-        pid = process.process_of(tid)
-        if pid == 0:
-            return None
-        parent = self.processes_known.by_pid.get(process.parent_of(pid))
-        log = self.trace.add(pid)
-        try:
-            self._put_log(pid, log, notification)
-        except OSError:
-            self.trace.forget(pid)
-            raise
-        return self._adopt(pid, log, parent.forking_env if parent else self.location.env)
-
-    def _put_log(self, pid: int, log: ProcessLog, notification: Notification) -> None:
-        """Make `log` the emulator's log in the process of a notification."""
-        # The descriptor's number is above the guest's limit, which counts for this too.
-        self._emulator_start.raise_limit(pid)
-        try:
-            seccomp.add_fd(self._listener, notification, log.fd, self._emulator_start.log_fd)
-        finally:
-            self._emulator_start.lower_limit(pid)
-
-    def _find_env(self, known: GuestProcess, notification: Notification, name: str) -> None:
-        """Find the registers of a thread that is seen for the first time: the ones that show this very call."""
-        main_env = known.envs.get(known.pid)
-        if main_env is None:
-            return
-        taken = set(known.envs.values())
-        fitting: list[int] = []
-        for env in find_thread_envs(known.pid, main_env, self.arch):
-            if env in taken:
-                continue
-            number = self._registers_at(known.pid, env).get(self.arch.syscall_number, -1)
-            guest_name = self.arch.syscall_name(number)
-            if guest_name is not None and name in policy.host_names(guest_name):
-                fitting.append(env)
-        # Two new threads in the same call cannot be told apart: the next call will.
-        if len(fitting) == 1:
-            known.envs[notification.tid] = fitting[0]
-
-    def _forget(self, pid: int) -> None:
-        """Let go of a process that is gone."""
-        self.trace.forget(pid)
-        self.processes_known.remove(pid)
 
     # ------------------------------------------------------------ what the log says
 
-    def _on_finished(self, log: ProcessLog, record: Syscall) -> None:
+    def _on_finished(self, log: ThreadLog, record: Syscall) -> None:
         known = self.processes_known.by_pid.get(log.pid)
         if known is None or self._first_stop is not None:
             return
-        loop = known.loops.add(record)
+        if log.tid not in known.loops:
+            known.loops[log.tid] = LoopDetector(self.spec.triggers)
+        loop = known.loops[log.tid].add(record)
         if loop is None:
             return
         words = f"{', '.join(loop.names)} {loop.repeats} times in {loop.span_ms / 1000:.1f} s"
@@ -157,7 +83,7 @@ class CallHandler(FrozenViews):
         )
         self._first_stop = Stop("sleep_loop" if reason == "sleep_loop" else "loop", trigger, loop)
 
-    def _on_signal(self, log: ProcessLog, item: LoggedSignal) -> None:
+    def _on_signal(self, log: ThreadLog, item: LoggedSignal) -> None:
         for record in reversed(self.trace.history):
             if record.pid == process_inner(self.processes_known.by_pid.get(log.pid)):
                 text = f"then {item.name} was delivered"
@@ -172,14 +98,19 @@ class CallHandler(FrozenViews):
         if known is None or name == "set_robust_list":
             self._proceed(notification)
             return
-        if known.log_closed:
-            self._restore_log(known, notification)
-        if self._guard_descriptors(known, notification, name):
+        if known.logs_closed:
+            self._restore_logs(known, notification)
+        if self._emulator_start.is_log_open(notification.tid, name, notification):
+            self._open_log(known, notification)
             return
-        self.trace.drain(known.log, complete=True)
+        log = self.trace.logs.get(notification.tid)
+        if log is not None:
+            self.trace.drain(log, complete=True)
         if notification.tid not in known.envs:
             self._find_env(known, notification, name)
-        call = self._match(known, notification, name)
+        call = self._match(log, name)
+        if self._guard_descriptors(known, notification, name, call):
+            return
         if call is not None:
             self._complete(call, notification, name)
         if name in _FORKS:
@@ -195,11 +126,9 @@ class CallHandler(FrozenViews):
         self._decide(known, notification, name, call)
 
     def _proceed(self, notification: Notification) -> None:
-        self._answered = True
         seccomp.proceed(self._listener, notification)
 
     def _answer(self, notification: Notification, result: int) -> None:
-        self._answered = True
         seccomp.answer(self._listener, notification, result)
 
     def _hold(self, held: Held) -> None:
@@ -225,27 +154,12 @@ class CallHandler(FrozenViews):
             self.report(f"the held call {held.name} was let through, because handling it failed: {error!r}")
             seccomp.proceed(self._listener, held.notification)
 
-    def _match(self, known: GuestProcess, notification: Notification, name: str) -> Syscall | None:
+    def _match(self, log: ThreadLog | None, name: str) -> Syscall | None:
         """Return the guest's call behind a host call, None when the emulator makes it for itself."""
-        pending = self.trace.pending(known.log)
-        if not pending:
-            return None
-        fitting = [record for record in pending if name in policy.host_names(record.name)]
-        if len(fitting) > 1:
-            number = self._guest_number(notification.tid)
-            fitting = [record for record in fitting if record.num == number] or fitting
-            others = [id(record) for tid, record in known.calls.items() if tid != notification.tid]
-            fitting = [record for record in fitting if id(record) not in others] or fitting
-        if not fitting:
-            return None
-        known.calls[notification.tid] = fitting[-1]
-        return fitting[-1]
-
-    def _guest_number(self, tid: int) -> int | None:
-        try:
-            return self.registers(tid)[self.arch.syscall_number]
-        except (TriageError, KeyError):
-            return None
+        pending = self.trace.pending(log) if log is not None else []
+        if pending and name in policy.host_names(pending[-1].name):
+            return pending[-1]
+        return None
 
     def fill_arguments(self, call: Syscall, tid: int) -> None:
         """Take the call's raw arguments from the registers of the thread that is in it."""
@@ -288,34 +202,6 @@ class CallHandler(FrozenViews):
 
     # ------------------------------------------------------------ kinds of calls
 
-    def _guard_descriptors(self, known: GuestProcess, notification: Notification, name: str) -> bool:
-        """Keep the emulator's own descriptors out of the guest's reach; True when the call was answered."""
-        low = [argument & 0xFFFFFFFF for argument in notification.args[:2]]
-        if (name == "close" and low[0] in self._protected) or (
-            name in ("dup2", "dup3") and low[1] in self._protected
-        ):
-            # As for any descriptor above the limit of open files.
-            self._answer(notification, -errno.EBADF)
-            return True
-        if name == "close_range" and any(low[0] <= fd <= low[1] for fd in self._protected):
-            # It cannot be split from outside: it runs, and the log is put back right afterwards.
-            known.log_closed = True
-        return False
-
-    def _restore_log(self, known: GuestProcess, notification: Notification) -> None:
-        if not os.path.exists(f"/proc/{known.pid}/fd/{self._emulator_start.log_fd}"):
-            self._put_log(known.pid, known.log, notification)
-            known.log_closed = False
-            known.log.abandon_pending()
-
-    def _note_fork(self, known: GuestProcess, notification: Notification, name: str) -> None:
-        """Remember whose registers a new process begins with."""
-        flags = notification.args[0]
-        if name == "clone3":
-            (flags,) = struct.unpack("=Q", process.read_memory(notification.tid, notification.args[0], 8))
-        if name in ("fork", "vfork") or not flags & _CLONE_THREAD:
-            known.forking_env = self._env(notification.tid)
-
     def _on_exit(
         self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
     ) -> bool:
@@ -345,7 +231,8 @@ class CallHandler(FrozenViews):
 
     def _on_fatal_signal(self, known: GuestProcess, notification: Notification) -> bool:
         """Handle the emulator killing itself with the signal that the guest does not survive."""
-        if known.log.last_signal is None:
+        log = self.trace.logs.get(notification.tid)
+        if log is None or log.last_signal is None:
             return False
         number = notification.args[1 if notification.args[1] else 2] & 0x7F
         which = signal_name(number)
@@ -354,7 +241,7 @@ class CallHandler(FrozenViews):
         others = [pid for pid in self.processes() if pid not in exiting and pid != known.pid]
         if others and known is not self.processes_known.main:
             return False
-        details = to_text(known.log.last_signal.details[:200])
+        details = to_text(log.last_signal.details[:200])
         last = next((call for call in reversed(self.trace.history) if call.pid == known.inner), None)
         trigger = make_trigger(
             None, f"about to be killed by {which} ({details})", self.trace.count, known.inner

@@ -23,7 +23,7 @@ from triage_tui.guest.gdbstub import GdbStub
 from triage_tui.guest.qemu import find_qemu
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.startup import HEADROOM, EmulatorStart
-from triage_tui.guest.trace import ProcessLog
+from triage_tui.guest.trace import ThreadLog
 
 _START_TIMEOUT = 30.0
 
@@ -86,7 +86,7 @@ def _config(spec: LaunchSpec, start: EmulatorStart, emulator: str, code: bytes) 
         "cwd": spec.cwd,
         "program": program,
         "filter": code.hex(),
-        "as_host_root": spec.allow_root,
+        "allow_root": spec.allow_root,
         "processes": spec.limits.processes,
         "memory_bytes": spec.limits.memory_bytes,
         "disk_bytes": spec.limits.disk_bytes,
@@ -100,10 +100,10 @@ def launch(
     elf: ElfInfo,
     guest_names: Iterable[str],
     containment: policy.ContainmentPolicy,
-    make_log: Callable[[int], ProcessLog],
+    make_log: Callable[[int, int, int], ThreadLog],
     cancelled: Callable[[], bool],
 ) -> Launched:
-    """Start the guest and stop it at its first instruction; `make_log` gives the log for a host pid.
+    """Start the guest and stop it at its first instruction; `make_log` gives a log (pid, tid, number).
 
     Raises:
         TriageError: it could not be started; nothing is left behind.
@@ -111,8 +111,8 @@ def launch(
     check_host(spec)
     emulator = find_qemu(arch, spec.qemu_dir)
     start = EmulatorStart(spec.limits.open_files)
-    watches = [*start.watches(), *policy.watches(containment, guest_names, start.protected())]
-    code = seccomp.program(watches, start.log_fd)
+    watches = [*start.watches(), *policy.watches(containment, guest_names, start.first_fd)]
+    code = seccomp.program(watches, start.first_fd)
     with contextlib.ExitStack() as stack:
         handed: dict[str, int] = {}
 
@@ -154,13 +154,13 @@ def _bring_up(
     start: EmulatorStart,
     arch: Arch,
     elf: ElfInfo,
-    make_log: Callable[[int], ProcessLog],
+    make_log: Callable[[int, int, int], ThreadLog],
     cancelled: Callable[[], bool],
 ) -> tuple[int, GdbStub, env_locator.Location]:
     """Answer the emulator's start-up calls until its registers are found."""
     names = host_syscalls.names()
     pid = 0
-    log: ProcessLog | None = None
+    numbers: list[int] = []
     stub: GdbStub | None = None
     result: list[env_locator.Location | BaseException] = []
     done_read, done_write = os.pipe2(os.O_CLOEXEC)
@@ -195,10 +195,12 @@ def _bring_up(
                         continue
                     name = names.get(notification.nr, "")
                     pid = pid or notification.tid
-                    if log is None and start.is_log_open(notification.tid, name, notification):
-                        log = make_log(notification.tid)
-                        seccomp.add_fd(listener, notification, log.fd, start.log_fd)
-                        seccomp.answer(listener, notification, start.log_fd)
+                    if start.is_log_open(notification.tid, name, notification):
+                        number = start.log_number(numbers)
+                        numbers.append(number)
+                        log = make_log(pid, notification.tid, number)
+                        seccomp.add_fd(listener, notification, log.fd, number)
+                        seccomp.answer(listener, notification, number)
                     elif not start.answer(listener, name, notification):
                         seccomp.proceed(listener, notification)
                     if start.stub is not None and worker is None:

@@ -36,6 +36,11 @@ from triage_tui.guest import cell_files, namespaces, seccomp
 MAX_MESSAGE = 1 << 20
 """Bytes of one message. A SOCK_SEQPACKET message is never larger than the sender's buffer."""
 
+_HINT = (
+    "; allow unprivileged user name spaces (sysctl kernel.unprivileged_userns_clone=1, "
+    "kernel.apparmor_restrict_unprivileged_userns=0, user.max_user_namespaces above 0)"
+)
+
 # Directories over which the working tmpfs may be mounted, in the cell only.
 _PLACES = ("/tmp", "/run", "/var/tmp", "/mnt", "/srv", "/opt")
 
@@ -56,29 +61,43 @@ def _make_cell(config: dict[str, Any], root_fd: int | None) -> list[str]:
     )
     if root_fd is not None:
         os.fchdir(root_fd)
-    if os.geteuid() == 0 and not config["as_host_root"]:
-        userns = namespaces.make_user_namespace()
-        namespaces.unshare(namespaces.CLONE_NEWNS)
-        namespaces.mount("none", "/", "", namespaces.MS_REC | namespaces.MS_PRIVATE)
-        if root_fd is not None:
-            place = _place()
-            namespaces.mount("tmpfs", place, "tmpfs", namespaces.MS_NOSUID | namespaces.MS_NODEV, "mode=755")
-            lower = os.path.join(place, "lower")
-            os.mkdir(lower)
-            namespaces.mount_idmapped(lower, userns)
-            os.chdir(lower)
-        namespaces.enter_user_namespace(userns)
+    if os.geteuid() == 0:
+        try:
+            userns = _shift_owners(root_fd)
+        except OSError as error:
+            if not config["allow_root"]:
+                raise OSError(
+                    error.errno, f"its root would be the host's root ({error}); run it as an ordinary user"
+                ) from error
+            notes.insert(0, "root of the guest is root of the host, as was allowed")
+        else:
+            namespaces.enter_user_namespace(userns)
+            notes.insert(0, "root of the guest is an unprivileged host id")
         namespaces.unshare(rest)
-        notes.insert(0, "root of the guest is an unprivileged host id")
-    elif os.geteuid() == 0:
-        namespaces.unshare(rest)
-        notes.insert(0, "root of the guest is root of the host, as was allowed")
     else:
         uid, gid = os.geteuid(), os.getegid()
         namespaces.unshare(namespaces.CLONE_NEWUSER | rest)
         namespaces.map_self(uid, gid)
         notes.insert(0, "root of the guest is the user who started it")
     return notes
+
+
+def _shift_owners(root_fd: int | None) -> int:
+    """As host root: make a user name space, and the current directory a view of the root with owners shifted.
+
+    Returns a descriptor of the name space. In the view, files of host root belong to the guest's root.
+    """
+    userns = namespaces.make_user_namespace()
+    namespaces.unshare(namespaces.CLONE_NEWNS)
+    namespaces.mount("none", "/", "", namespaces.MS_REC | namespaces.MS_PRIVATE)
+    if root_fd is not None:
+        place = _place()
+        namespaces.mount("tmpfs", place, "tmpfs", namespaces.MS_NOSUID | namespaces.MS_NODEV, "mode=755")
+        lower = os.path.join(place, "lower")
+        os.mkdir(lower)
+        namespaces.mount_idmapped(lower, userns)
+        os.chdir(lower)
+    return userns
 
 
 def _place() -> str:
@@ -239,7 +258,8 @@ def main(channel_fd: int) -> int:
         notes = _make_cell(config, fds.get("root"))
         init = os.fork()
     except BaseException as error:
-        _say(channel, {"failed": f"this system refuses the name spaces that contain a guest: {error}"})
+        hint = "" if os.geteuid() == 0 else _HINT
+        _say(channel, {"failed": f"the guest cannot be contained on this system: {error}{hint}"})
         return 1
     if init == 0:
         _be_init(config, channel, fds, notes)

@@ -161,24 +161,24 @@ def host_names(guest: str) -> frozenset[str]:
     return frozenset(names)
 
 
+_CLOSERS = {"close": 0, "dup2": 1, "dup3": 1}
 _ALWAYS = "exit exit_group set_robust_list clone clone3 fork vfork kill"
 
 
 def watches(
-    containment: ContainmentPolicy, guest_names: Iterable[str], protected_fds: Iterable[int]
+    containment: ContainmentPolicy, guest_names: Iterable[str], first_protected_fd: int
 ) -> list[Watch]:
     """Return all host syscalls to be notified about, each once.
 
-    `guest_names` are the guest syscalls that rules hook; `protected_fds` are the emulator's own descriptors,
-    which the guest must not close or replace.
+    `guest_names` are the guest syscalls that rules hook; from `first_protected_fd` on descriptors are the
+    emulator's own, which the guest must not close or replace.
     """
     names = dict.fromkeys([*HOOKABLE.split(), *_ALWAYS.split()])
     for guest in guest_names:
         names |= dict.fromkeys(sorted(host_names(guest)))
     result = [Watch(name) for name in names]
-    for fd in sorted(protected_fds):
-        closers = [Watch("close", 0, fd), Watch("dup2", 1, fd), Watch("dup3", 1, fd)]
-        result += [watch for watch in closers if watch.name not in names]
+    closers = [Watch(name, index, first_protected_fd, True) for name, index in _CLOSERS.items()]
+    result += [watch for watch in closers if watch.name not in names]
     result += [watch for watch in containment.watches() if watch.name not in names]
     if "close_range" not in names:
         result.append(Watch("close_range"))

@@ -13,12 +13,18 @@ from dataclasses import dataclass, field
 from triage_tui.guest import process
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.loops import LoopDetector
-from triage_tui.guest.trace import ProcessLog
-from triage_tui.runs.model import Syscall
 
 _BACKWARD = 0x6000
 """How far before CPUArchState its CPUState may begin (QEMU 7.2 to 10.0: less than 0x5000)."""
 _POINTER = struct.Struct("=Q")
+
+
+@dataclass(frozen=True, slots=True)
+class Forking:
+    """What a new process takes over from the thread that forks: registers, and its log's descriptor."""
+
+    env: int | None
+    number: int | None
 
 
 @dataclass(slots=True)
@@ -27,17 +33,15 @@ class GuestProcess:
 
     pid: int
     inner: int
-    log: ProcessLog
-    loops: LoopDetector
+    loops: dict[int, LoopDetector] = field(default_factory=dict)
+    """Host tid -> what looks for loops in that thread."""
     envs: dict[int, int | None] = field(default_factory=dict)
     """Host tid -> host address of its general registers; None: looked for and not found."""
-    forking_env: int | None = None
-    """Registers of the thread that is about to fork."""
+    forking: Forking | None = None
+    """The thread that is about to fork."""
     exiting: bool = False
-    calls: dict[int, Syscall] = field(default_factory=dict)
-    """Host tid -> the call that the thread made last, as far as it was notified."""
-    log_closed: bool = False
-    """The guest has closed the log with close_range: put it back at the next chance."""
+    logs_closed: bool = False
+    """The guest has closed the logs with close_range: put them back at the next chance."""
 
 
 class ProcessTable:
@@ -47,6 +51,7 @@ class ProcessTable:
         self.by_pid: dict[int, GuestProcess] = {}
         self._pid_of: dict[int, int] = {}
         self.total = 0
+        self.last_forking: Forking | None = None
         self.main: GuestProcess | None = None
         """The process whose end is the end of the guest."""
 

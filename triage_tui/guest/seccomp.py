@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from triage_tui.guest import host_syscalls
 
-_BPF_LOAD, _BPF_JEQ, _BPF_RETURN = 0x20, 0x15, 0x06
+_BPF_LOAD, _BPF_JEQ, _BPF_JGE, _BPF_RETURN = 0x20, 0x15, 0x35, 0x06
 _RET_ALLOW, _RET_NOTIFY, _RET_KILL = 0x7FFF0000, 0x7FC00000, 0x80000000
 _DATA_NR, _DATA_ARCH, _DATA_ARGS = 0, 4, 16
 """Offsets in struct seccomp_data; an argument's low half comes first on the little-endian hosts we run on."""
@@ -42,11 +42,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """One host syscall to be notified about. With `arg`, only when that argument's low half is `value`."""
+    """One host syscall to be notified about.
+
+    With `arg`, only when that argument's low half is `value` (`at_least`: or more, unsigned).
+    """
 
     name: str
     arg: int | None = None
     value: int = 0
+    at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +63,12 @@ class Notification:
     args: tuple[int, ...]
 
 
-def program(watches: Iterable[Watch], skip_fd: int, machine: str | None = None) -> bytes:
+def program(watches: Iterable[Watch], first_skipped_fd: int, machine: str | None = None) -> bytes:
     """Return the BPF program that notifies about `watches` and allows everything else.
 
     Calls of another ABI than the host's own (int 0x80, x32) kill the process: nothing the emulator does needs
-    them, and they would pass by the numbers checked here. `skip_fd` is the emulator's own log descriptor:
-    writes to it are never notified.
+    them, and they would pass by the numbers checked here. Writes to `first_skipped_fd` and above, the
+    emulator's logs, are never notified.
 
     Raises:
         KeyError: the host machine has no table.
@@ -81,11 +85,11 @@ def program(watches: Iterable[Watch], skip_fd: int, machine: str | None = None) 
         x32_bit, jump_if_set = 0x40000000, 0x45
         code += [(jump_if_set, 0, 1, x32_bit), (_BPF_RETURN, 0, 0, _RET_KILL)]
     for name in ("write", "writev"):
-        # nr == name and args[0] == skip_fd -> allow, else reload the number and go on.
+        # nr == name and args[0] >= first_skipped_fd -> allow, else reload the number and go on.
         code += [
             (_BPF_JEQ, 0, 4, table[name]),
             (_BPF_LOAD, 0, 0, _DATA_ARGS),
-            (_BPF_JEQ, 0, 1, skip_fd),
+            (_BPF_JGE, 0, 1, first_skipped_fd),
             (_BPF_RETURN, 0, 0, _RET_ALLOW),
             (_BPF_LOAD, 0, 0, _DATA_NR),
         ]
@@ -99,7 +103,7 @@ def program(watches: Iterable[Watch], skip_fd: int, machine: str | None = None) 
             code += [
                 (_BPF_JEQ, 0, 4, number),
                 (_BPF_LOAD, 0, 0, _DATA_ARGS + 8 * watch.arg),
-                (_BPF_JEQ, 0, 1, watch.value & 0xFFFFFFFF),
+                (_BPF_JGE if watch.at_least else _BPF_JEQ, 0, 1, watch.value & 0xFFFFFFFF),
                 (_BPF_RETURN, 0, 0, _RET_NOTIFY),
                 (_BPF_LOAD, 0, 0, _DATA_NR),
             ]

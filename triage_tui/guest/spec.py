@@ -75,8 +75,6 @@ class LaunchSpec:
     stdin: Literal["null", "open"] | Path = "null"
     allow_root: bool = False
     """Let the guest's root be the host's root where it cannot be mapped to an unprivileged id."""
-    allow_uncontained: bool = False
-    """Run without name spaces where the system refuses them."""
     qemu_args: list[str] = field(default_factory=list)
     qemu_dir: Path | None = None
     triggers: TriggerLimits = field(default_factory=TriggerLimits)

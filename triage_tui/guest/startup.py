@@ -12,24 +12,26 @@ from __future__ import annotations
 import resource
 import secrets
 import socket
+from collections.abc import Iterable
 
 from triage_tui.guest import process, seccomp
 from triage_tui.guest.seccomp import Notification, Watch
 
 _AF_UNIX = 1
-HEADROOM = 16
-"""Descriptors above the guest's limit that the emulator may use."""
+HEADROOM = 1024
+"""Descriptors above the guest's limit that the emulator may use: one log for each thread."""
 
 
 class EmulatorStart:
     """The forged part of one emulator's start. `open_files` is the guest's limit."""
 
     def __init__(self, open_files: int) -> None:
-        self.log_fd = open_files + 1
+        self.first_fd = open_files + 1
+        """Descriptors from this one on are the emulator's, the logs from the fourth on."""
         self.listen_fd = open_files + 2
         self.connection_fd = open_files + 3
         token = secrets.token_hex(8)
-        self.log_path = f"/.log-{token}"
+        self.log_path = f"/.log-{token}."
         self.gdb_path = f"/.gdb-{token}"
         self.stub: socket.socket | None = None
         """Our end of the gdb connection, once the emulator has accepted it."""
@@ -38,23 +40,24 @@ class EmulatorStart:
 
     def arguments(self) -> list[str]:
         """Return the emulator's options."""
-        return ["-g", self.gdb_path, "-d", "strace,unimp", "-D", self.log_path]
+        return ["-g", self.gdb_path, "-d", "strace,unimp,tid", "-D", self.log_path + "%d"]
 
     def watches(self) -> list[Watch]:
         """Return the host calls that have to be seen beyond the usual ones."""
         return [Watch(name, 0, self.listen_fd) for name in ("listen", "accept", "accept4")]
 
-    def protected(self) -> frozenset[int]:
-        """Return the descriptors that the guest must not reach."""
-        return frozenset((self.log_fd, self.listen_fd, self.connection_fd))
+    def log_number(self, used: Iterable[int]) -> int:
+        """Return a free descriptor for a log."""
+        taken = set(used)
+        return next(fd for fd in range(self.first_fd + 3, self.first_fd + HEADROOM) if fd not in taken)
 
     def is_log_open(self, pid: int, name: str, notification: Notification) -> bool:
-        """Return whether this is the emulator opening its log."""
+        """Return whether this is the emulator opening a thread's log."""
         if name not in ("open", "openat"):
             return False
         address = notification.args[1 if name == "openat" else 0]
         try:
-            return process.read_string(pid, address) == self.log_path.encode()
+            return process.read_string(pid, address).startswith(self.log_path.encode())
         except OSError:
             return False
 

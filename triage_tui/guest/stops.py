@@ -117,7 +117,8 @@ class Watchdog:
         known = guest.processes_known.by_pid.get(guest.pid)
         if trigger.syscall_name or known is None:
             return trigger
-        pending = guest.trace.pending(known.log)
+        log = guest.trace.logs.get(guest.tid)
+        pending = guest.trace.pending(log) if log is not None else []
         if not pending:
             return trigger
         guest.fill_arguments(pending[-1], guest.tid)

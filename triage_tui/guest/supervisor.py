@@ -84,7 +84,6 @@ class Guest(CallHandler):
         self.rules = rules
         self.access = access or RuleAccess(self.arch)
         self.rule_log = []
-        self._answered = False
         self.trace = Trace(self.arch, spec.limits.history, spec.limits.trace)
         self.processes_known = ProcessTable()
         self.problems: list[str] = []
@@ -107,7 +106,7 @@ class Guest(CallHandler):
         self._first_stop: Stop | None = None
         self._started = time.monotonic()
         self._watchdog = Watchdog(spec.triggers)
-        self._protected = frozenset()
+        self._first_own_fd = 0
         self.trace.on_finished = self._on_finished
         self.trace.on_signal = self._on_signal
 
@@ -130,13 +129,12 @@ class Guest(CallHandler):
         self._listener = launched.listener
         self._pipes = launched.output
         self._emulator_start = launched.start
-        self._protected = launched.start.protected()
+        self._first_own_fd = launched.start.first_fd
         self.location = launched.location
         self._launched = self._alive = True
         self._release = launched.release
         self.pid = self.tid = launched.pid
-        log = self.trace.logs[launched.pid]
-        self.processes_known.main = self._adopt(launched.pid, log, launched.location.env)
+        self.processes_known.main = self._adopt(launched.pid, launched.location.env)
 
     @property
     def is_alive(self) -> bool:
@@ -188,7 +186,7 @@ class Guest(CallHandler):
             if now - tick >= _TICK_MS / 1000:
                 tick = now
                 self._on_tick()
-            if not self._alive:
+            if not self.is_alive:
                 for fd in list(self._pipes):
                     self._read_pipe(fd)
                 return self._gone_stop()
@@ -261,7 +259,7 @@ class Guest(CallHandler):
             process.send_signal(pid, signal.SIGCONT)
         self._stopped.clear()
         for known in self.processes_known.by_pid.values():
-            known.loops.reset()
+            known.loops.clear()
         held, self._held = self._held, None
         if held is not None:
             self._resume_held(held)

@@ -1,4 +1,4 @@
-"""The history of a guest: one emulator log per process, read into one sequence of `Syscall` records."""
+"""The history of a guest: one emulator log per thread, read into one sequence of `Syscall` records."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ _MAPPING_CALLS = frozenset(("mmap", "mmap2", "mprotect", "munmap"))
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class ProcessLog:
-    """The log of one guest process: a memory file that its emulator writes and we read."""
+class ThreadLog:
+    """The log of one guest thread: a memory file that its emulator writes and we read."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, tid: int, number: int) -> None:
         self.pid = pid
-        """Host pid; 0 until it is known."""
+        self.tid = tid
+        self.number = number
+        """The descriptor by which the thread's process knows it."""
         self.fd = os.memfd_create("emulator-log", os.MFD_CLOEXEC)
         self.reader = StraceReader()
         self.records: dict[int, Syscall] = {}
@@ -70,8 +72,8 @@ class Trace:
     def __init__(self, arch: Arch, history: int, cap: int) -> None:
         self._arch = arch
         self._cap = cap
-        self.logs: dict[int, ProcessLog] = {}
-        """Host pid -> log."""
+        self.logs: dict[int, ThreadLog] = {}
+        """Host tid -> log."""
         self.history: deque[Syscall] = deque(maxlen=history)
         self.full: list[Syscall] = []
         self.count = 0
@@ -81,16 +83,17 @@ class Trace:
         """Guest ranges that mmap or mprotect made executable, and nothing unmade since."""
         self.last_activity = time.monotonic()
         """When a log last grew."""
-        self.on_signal: Callable[[ProcessLog, LoggedSignal], None] = lambda _log, _signal: None
-        self.on_finished: Callable[[ProcessLog, Syscall], None] = lambda _log, _record: None
+        self.on_signal: Callable[[ThreadLog, LoggedSignal], None] = lambda _log, _signal: None
+        self.on_finished: Callable[[ThreadLog, Syscall], None] = lambda _log, _record: None
 
-    def add(self, pid: int) -> ProcessLog:
-        """Start the log of the process `pid`."""
-        log = ProcessLog(pid)
-        self.logs[pid] = log
+    def add(self, pid: int, tid: int, number: int) -> ThreadLog:
+        """Start the log of the thread `tid` of the process `pid`; one that it had is closed."""
+        self.forget(tid)
+        log = ThreadLog(pid, tid, number)
+        self.logs[tid] = log
         return log
 
-    def drain(self, log: ProcessLog, complete: bool = False) -> None:
+    def drain(self, log: ThreadLog, complete: bool = False) -> None:
         """Read what is new in one log. `complete`: its thread waits in a host syscall, so the text is whole."""
         if log.fd < 0:
             return
@@ -119,7 +122,7 @@ class Trace:
         for log in list(self.logs.values()):
             self.drain(log, complete)
 
-    def _begin(self, log: ProcessLog, call: LoggedCall, now: int) -> None:
+    def _begin(self, log: ThreadLog, call: LoggedCall, now: int) -> None:
         self.count += 1
         record = new_record(self.count, call, self._arch, now)
         log.records[id(call)] = record
@@ -127,7 +130,7 @@ class Trace:
         if len(self.full) < self._cap:
             self.full.append(record)
 
-    def _end(self, log: ProcessLog, call: LoggedCall) -> None:
+    def _end(self, log: ThreadLog, call: LoggedCall) -> None:
         record = log.records.pop(id(call), None)
         if record is None:
             return
@@ -156,13 +159,17 @@ class Trace:
             kept.append((first, last))
         self.executable = kept
 
-    def pending(self, log: ProcessLog) -> list[Syscall]:
-        """Return the records of the calls of this process that have not returned, oldest first."""
+    def pending(self, log: ThreadLog) -> list[Syscall]:
+        """Return the records of the calls of this thread that have not returned, oldest first."""
         return [log.records[id(call)] for call in log.reader.pending if id(call) in log.records]
 
-    def forget(self, pid: int) -> None:
-        """Read the rest of a process's log and close it."""
-        log = self.logs.pop(pid, None)
+    def of_process(self, pid: int) -> list[ThreadLog]:
+        """Return the logs of one process."""
+        return [log for log in self.logs.values() if log.pid == pid]
+
+    def forget(self, tid: int) -> None:
+        """Read the rest of a thread's log and close it."""
+        log = self.logs.pop(tid, None)
         if log is not None:
             with contextlib.suppress(OSError):
                 self.drain(log)

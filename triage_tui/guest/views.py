@@ -38,7 +38,7 @@ class FrozenViews:
     tid: int
     _cell: Cell
     _output: OutputBuffer
-    _protected: frozenset[int]
+    _first_own_fd: int
     _started: float
     _hits: dict[str, RuleHit]
 
@@ -163,7 +163,7 @@ class FrozenViews:
         with contextlib.suppress(OSError):
             for name in sorted(os.listdir(f"/proc/{self.pid}/fd"), key=int):
                 fd = int(name)
-                if fd in self._protected:
+                if fd >= self._first_own_fd:
                     continue
                 try:
                     target = os.readlink(f"/proc/{self.pid}/fd/{fd}")

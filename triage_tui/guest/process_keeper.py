@@ -1,0 +1,148 @@
+"""Know the guest's processes and threads: their logs, their registers, their descriptors."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+
+from triage_tui.guest import policy, process, seccomp
+from triage_tui.guest.processes import Forking, GuestProcess, find_thread_envs
+from triage_tui.guest.seccomp import Notification
+from triage_tui.guest.startup import EmulatorStart
+from triage_tui.guest.trace import ThreadLog
+from triage_tui.guest.views import FrozenViews
+from triage_tui.runs.model import Syscall
+
+_CLONE_THREAD = 0x10000
+
+
+class ProcessKeeper(FrozenViews):
+    """The part of a guest that keeps track of its processes."""
+
+    problems: list[str]
+    _listener: int
+    _emulator_start: EmulatorStart
+
+    def processes(self) -> list[int]:
+        """Return the host pids of the guest's living processes."""
+        raise NotImplementedError
+
+    def report(self, problem: str) -> None:
+        """Note something that went wrong in the supervision itself."""
+        if len(self.problems) < 200:
+            self.problems.append(problem)
+
+    def _proceed(self, notification: Notification) -> None:
+        seccomp.proceed(self._listener, notification)
+
+    def _answer(self, notification: Notification, result: int) -> None:
+        seccomp.answer(self._listener, notification, result)
+
+    # ------------------------------------------------------------ processes and registers
+
+    def _adopt(self, pid: int, env: int | None) -> GuestProcess:
+        """Get to know a process."""
+        known = GuestProcess(pid, process.inner_pid(pid), envs={pid: env})
+        self.processes_known.add(known)
+        return known
+
+    def _process_of(self, notification: Notification) -> GuestProcess | None:
+        """Return the process of a notification.
+
+        A forked process writes on in the log of the thread that forked it: the first time it is seen, which
+        is inside fork itself, it gets a log of its own in that one's place.
+        """
+        tid = notification.tid
+        known = self.processes_known.of_thread(tid)
+        if known is not None:
+            return known
+        pid = process.process_of(tid)
+        if pid == 0:
+            return None
+        parent = self.processes_known.by_pid.get(process.parent_of(pid))
+        forking = (parent.forking if parent else None) or self.processes_known.last_forking
+        known = self._adopt(pid, forking.env if forking else self.location.env)
+        if forking is not None and forking.number is not None:
+            self._put_log(self.trace.add(pid, tid, forking.number), notification)
+        return known
+
+    def _note_fork(self, known: GuestProcess, notification: Notification, name: str) -> None:
+        """Remember what a new process begins with."""
+        flags = notification.args[0]
+        if name == "clone3":
+            (flags,) = struct.unpack("=Q", process.read_memory(notification.tid, notification.args[0], 8))
+        if name in ("fork", "vfork") or not flags & _CLONE_THREAD:
+            log = self.trace.logs.get(notification.tid)
+            known.forking = Forking(self._env(notification.tid), log.number if log else None)
+            self.processes_known.last_forking = known.forking
+
+    def _find_env(self, known: GuestProcess, notification: Notification, name: str) -> None:
+        """Find the registers of a thread that is seen for the first time: the ones that show this very call."""
+        main_env = known.envs.get(known.pid)
+        if main_env is None:
+            return
+        taken = set(known.envs.values())
+        fitting: list[int] = []
+        for env in find_thread_envs(known.pid, main_env, self.arch):
+            if env in taken:
+                continue
+            number = self._registers_at(known.pid, env).get(self.arch.syscall_number, -1)
+            guest_name = self.arch.syscall_name(number)
+            if guest_name is not None and name in policy.host_names(guest_name):
+                fitting.append(env)
+        # Two new threads in the same call cannot be told apart: the next call will.
+        if len(fitting) == 1:
+            known.envs[notification.tid] = fitting[0]
+
+    def _forget(self, pid: int) -> None:
+        """Let go of a process that is gone."""
+        for log in self.trace.of_process(pid):
+            self.trace.forget(log.tid)
+        self.processes_known.remove(pid)
+
+    # ------------------------------------------------------------ logs and other own descriptors
+
+    def _put_log(self, log: ThreadLog, notification: Notification) -> None:
+        """Give `log` to the process of a notification under its number."""
+        # The number is above the guest's limit of open files, which counts for this too.
+        self._emulator_start.raise_limit(log.pid)
+        try:
+            seccomp.add_fd(self._listener, notification, log.fd, log.number)
+        finally:
+            self._emulator_start.lower_limit(log.pid)
+
+    def _open_log(self, known: GuestProcess, notification: Notification) -> None:
+        """Answer the emulator's opening of a thread's log."""
+        used = {log.number for log in self.trace.of_process(known.pid)}
+        inherited = {log.number for log in self.trace.logs.values()}
+        number = self._emulator_start.log_number(used | inherited)
+        log = self.trace.add(known.pid, notification.tid, number)
+        self._put_log(log, notification)
+        self._answer(notification, number)
+
+    def _guard_descriptors(
+        self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
+    ) -> bool:
+        """Keep the emulator's own descriptors out of the guest's reach; True when the call was answered."""
+        low = [argument & 0xFFFFFFFF for argument in notification.args[:2]]
+        first = self._first_own_fd
+        if name == "close" and call is None and low[0] >= first:
+            # A thread has ended and the emulator closes its log.
+            self.trace.forget(notification.tid)
+            return False
+        if (name == "close" and low[0] >= first) or (name in ("dup2", "dup3") and low[1] >= first):
+            # As for any descriptor above the limit of open files.
+            self._answer(notification, -errno.EBADF)
+            return True
+        if name == "close_range" and low[1] >= first:
+            # It cannot be split from outside: it runs, and the logs are put back right afterwards.
+            known.logs_closed = True
+        return False
+
+    def _restore_logs(self, known: GuestProcess, notification: Notification) -> None:
+        for log in self.trace.of_process(known.pid):
+            if not os.path.exists(f"/proc/{known.pid}/fd/{log.number}"):
+                self._put_log(log, notification)
+                log.abandon_pending()
+        known.logs_closed = False
