@@ -11,9 +11,8 @@ import bisect
 import hashlib
 import io
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from elftools.elf.elffile import ELFFile
@@ -194,9 +193,7 @@ def _segments(elf: Any) -> list[Segment]:
     ]
 
 
-@lru_cache(maxsize=64)
-def _parse_cached(digest: str, data_of: Callable[[], bytes]) -> ElfImage:
-    data = data_of()
+def _parse(digest: str, data: bytes) -> ElfImage:
     image = ElfImage(digest)
     # pyelftools raises whatever its parsers meet in a damaged file (ELFError, struct.error, KeyError,
     # UnicodeDecodeError, RecursionError ...): none of it may reach the user, all of it means the same.
@@ -221,22 +218,18 @@ def _parse_cached(digest: str, data_of: Callable[[], bytes]) -> ElfImage:
     return image
 
 
-class _Bytes:
-    """File content that is equal to any other: the cache is keyed by the hash alone."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def __call__(self) -> bytes:
-        return self._data
-
-    def __hash__(self) -> int:
-        return 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Bytes)
+_MAX_CACHED = 64
+_cache: dict[str, ElfImage] = {}
 
 
 def parse_image(data: bytes) -> ElfImage:
     """Return what the ELF file in `data` says; parsed once per content, never failing."""
-    return _parse_cached(hashlib.sha256(data).hexdigest(), _Bytes(data))
+    digest = hashlib.sha256(data).hexdigest()
+    image = _cache.get(digest)
+    if image is None:
+        image = _parse(digest, data)
+        while len(_cache) >= _MAX_CACHED:
+            # Several threads may do this at once; each removes at most what another one has left.
+            _cache.pop(next(iter(_cache), ""), None)
+        _cache[digest] = image
+    return image
