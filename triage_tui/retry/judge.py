@@ -138,8 +138,8 @@ def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: How = "retr
 
 
 def _counts(call: Syscall) -> bool:
-    """Tell whether a call can count as new ground: made by the program itself, not by our rule."""
-    return call.name not in _NO_PROGRESS and not call.intercepted
+    """Tell whether a call can count as new ground: the program got there without a rule's help on this call."""
+    return call.name not in _NO_PROGRESS and call.rule is None
 
 
 def _same_end(before: Run, after: Run) -> bool:
