@@ -205,6 +205,26 @@ class Parts:
         return Statistics(syscalls=100)
 
 
+def test_computing_guest_has_no_exact_registers(
+    qemu_dir: Path, rootfs: Callable[[str], Path], tmp_path: Path
+) -> None:
+    argv = ["/bin/busybox", "sh", "-c", "while true; do :; done"]
+    triggers = TriggerLimits(idle_s=0.5, time_limit_s=60)
+    root = rootfs("busybox-armhf")
+    spec = LaunchSpec(program=argv[0], argv=argv, rootfs=root, qemu_dir=qemu_dir, triggers=triggers)
+    with Guest.start(spec) as guest:
+        stop = guest.run_until_stop()
+        writer = RunWriter(tmp_path)
+        snapshot = capture(guest, stop, writer, target=guest.target, engine=Engine())
+    assert snapshot.reason == "idle"
+    assert "exact pc and registers" in {item.what for item in snapshot.unavailable}
+    assert len(snapshot.backtrace.frames) >= 4
+    # The loop runs in Thumb code: the emulator says so, and the code is decoded as such.
+    assert next(register.value for register in snapshot.regs if register.name == "thumb") == 1
+    first = writer.dir / snapshot.backtrace.pseudocode_index[0].file
+    assert "(arm thumb)" in first.read_text(encoding="utf-8").splitlines()[0]
+
+
 def record(tmp_path: Path, broken: Collection[str] = (), *, ended: bool = False) -> tuple[Snapshot, Run]:
     guest = Parts("mipsel", tmp_path, broken)
     stop = Stop("loop", Trigger(seq=90, syscall_name="nanosleep"), ended=ended)

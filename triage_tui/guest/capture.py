@@ -160,6 +160,9 @@ def _capture_state(guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, pa
         missing = [spec.name for spec in arch.registers if spec.name not in registers]
         if missing:
             part.note(f"registers {', '.join(missing)}", "the emulator does not keep them in one piece")
+        if not snapshot.trigger.syscall_name:
+            # Between the exits of translated code QEMU brings neither pc nor registers up to date.
+            part.note("exact pc and registers", "the guest was computing: they are those of a moment before")
     with part("mappings"):
         snapshot.maps = guest.maps()
     modules = ModuleMap(snapshot.maps, Path(guest.root_path))
