@@ -138,7 +138,7 @@ def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: How = "retr
 
 
 def _counts(call: Syscall) -> bool:
-    """Tell whether a call can count as new ground: the program got there without a rule's help on this call."""
+    """Tell whether a call can count as new ground: no rule helped with it."""
     return call.name not in _NO_PROGRESS and call.rule is None
 
 
