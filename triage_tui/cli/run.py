@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stdin", default="null", metavar="WHAT", help="null (default), open, or a file of the host"
     )
     parser.add_argument(
+        "--qemu-arg", action="append", default=[], metavar="ARG", help="option for QEMU, as --qemu-arg=-cpu"
+    )
+    parser.add_argument(
         "--idle", type=float, default=3.0, metavar="SECONDS", help="no syscall for so long is a stop"
     )
     parser.add_argument(
