@@ -45,9 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-root", action="store_true", help="run as root even if the guest cannot be confined"
     )
-    parser.add_argument(
-        "--allow-uncontained", action="store_true", help="run even where name spaces are denied"
-    )
     parser.add_argument("program", metavar="PROGRAM", help="program to run")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="its arguments")
 
@@ -71,7 +68,6 @@ def run(args: argparse.Namespace) -> int:
         idle_s=args.idle,
         time_limit_s=args.time_limit,
         allow_root=args.allow_root,
-        allow_uncontained=args.allow_uncontained,
     )
     limits = Limits(rounds=args.rounds, decision_s=args.wait)
     with cancelled_by_signals() as cancel:

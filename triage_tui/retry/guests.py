@@ -35,7 +35,6 @@ def launch_spec(start: Start) -> LaunchSpec:
         stdin=cast("Path", stdin),
         qemu_args=list(start.qemu_args),
         allow_root=start.allow_root,
-        allow_uncontained=start.allow_uncontained,
         triggers=TriggerLimits(idle_s=start.idle_s, time_limit_s=start.time_limit_s),
     )
 

@@ -29,7 +29,6 @@ class Start(msgspec.Struct, kw_only=True):
     idle_s: float = 3.0
     time_limit_s: float = 60.0
     allow_root: bool = False
-    allow_uncontained: bool = False
 
 
 def write_start(run_dir: Path, start: Start) -> None:

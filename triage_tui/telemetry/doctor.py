@@ -96,7 +96,7 @@ def _cell() -> list[Check]:
             name="containment",
             grade="missing",
             found=f"name spaces are refused ({why})",
-            cost="guests need --allow-uncontained; better allow unprivileged user name spaces",
+            cost="no guest is run without them: allow unprivileged user name spaces",
         )
     ]
 
