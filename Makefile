@@ -49,8 +49,7 @@ bench: $(VENV)/.installed-dev ## measure, and print the tables
 
 .PHONY: screenshots
 screenshots: $(VENV)/.installed-dev ## draw screenshots/ anew
-	@$(BIN)/python -m triage_tui.setup
-	@$(BIN)/python -m benchmarks.screenshots
+	@$(BIN)/python screenshots/draw.py
 
 .PHONY: clean
 clean: ## remove what make made here (downloads stay in the user's cache)
