@@ -87,6 +87,7 @@ def _config(spec: LaunchSpec, start: EmulatorStart, emulator: str, code: bytes) 
         "program": program,
         "filter": code.hex(),
         "allow_root": spec.allow_root,
+        "allow_uncontained": spec.allow_uncontained,
         "processes": spec.limits.processes,
         "memory_bytes": spec.limits.memory_bytes,
         "disk_bytes": spec.limits.disk_bytes,

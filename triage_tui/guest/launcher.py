@@ -259,6 +259,8 @@ def main(channel_fd: int) -> int:
         init = os.fork()
     except BaseException as error:
         hint = "" if os.geteuid() == 0 else _HINT
+        if config["allow_uncontained"]:
+            hint += "; there is no way to run a guest without its name spaces"
         _say(channel, {"failed": f"the guest cannot be contained on this system: {error}{hint}"})
         return 1
     if init == 0:

@@ -75,6 +75,8 @@ class LaunchSpec:
     stdin: Literal["null", "open"] | Path = "null"
     allow_root: bool = False
     """Let the guest's root be the host's root where it cannot be mapped to an unprivileged id."""
+    allow_uncontained: bool = False
+    """Asks for a run where the system refuses name spaces. There is no such way: the refusal says so."""
     qemu_args: list[str] = field(default_factory=list)
     qemu_dir: Path | None = None
     triggers: TriggerLimits = field(default_factory=TriggerLimits)

@@ -85,9 +85,12 @@ class Watchdog:
         return None
 
     @staticmethod
-    def _ticks(guest: Guest) -> int:
+    def _states(guest: Guest) -> list[process.ThreadState]:
         states = [process.thread_state(pid, tid) for pid in guest.processes() for tid in process.threads(pid)]
-        return sum(state.ticks for state in states if state is not None)
+        return [state for state in states if state is not None]
+
+    def _ticks(self, guest: Guest) -> int:
+        return sum(state.ticks for state in self._states(guest))
 
     def _idle(self, guest: Guest, seconds: float) -> Stop:
         used = (self._ticks(guest) - self._ticks_at_quiet) / os.sysconf("SC_CLK_TCK") / max(seconds, 0.1)
@@ -98,7 +101,9 @@ class Watchdog:
             if log.pid in guest.processes_known.by_pid
             for call in guest.trace.pending(log)
         ]
-        if used > _SPIN_SHARE:
+        running = any(state.state == "R" for state in self._states(guest))
+        if running or used > _SPIN_SHARE:
+            # A busy host may give a spinning guest very little.
             detail = f"spinning: no syscall for {seconds:.1f} s while using {used:.0%} of a CPU"
         elif calls:
             detail = f"blocked in {', '.join(dict.fromkeys(call.name for call in calls))} for {seconds:.1f} s"

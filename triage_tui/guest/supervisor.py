@@ -191,22 +191,21 @@ class Guest(CallHandler):
                     self._read_pipe(fd)
                 return self._gone_stop()
 
-    def resume(self, rules: RuleCaller | None = None) -> None:
-        """Have `rules` (None: the same as before) decide from the held call on; `run_until_stop` then continues.
+    def resume(self, rules: RuleCaller | None) -> None:
+        """Have `rules` (None: no rules) decide from the held call on; `run_until_stop` then lets the guest go on.
 
         Raises:
             TriageError: the guest is gone, or a rule hooks a call that this run cannot see any more.
         """
         if not self._alive:
             raise TriageError("the guest is gone, so it cannot be resumed: retry from the start")
-        if rules is not None:
-            missing = self.not_hookable(rules.hooks())
-            if missing:
-                raise TriageError(
-                    f"the running guest was not started to be watched at {', '.join(sorted(missing))}: "
-                    "retry from the start"
-                )
-            self.rules = rules
+        missing = self.not_hookable(rules.hooks()) if rules is not None else set()
+        if missing:
+            raise TriageError(
+                f"the running guest was not started to be watched at {', '.join(sorted(missing))}: "
+                "retry from the start"
+            )
+        self.rules = rules
 
     def not_hookable(self, names: set[str]) -> set[str]:
         """Return those guest syscalls that rules cannot hook in this run without a new start."""

@@ -1,0 +1,36 @@
+"""Start real guests in tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from triage_tui.guest.process import inner_pid
+from triage_tui.guest.spec import LaunchSpec, TriggerLimits
+
+QUICK = TriggerLimits(idle_s=0.5, time_limit_s=30, sleep_repeats=2)
+
+
+def spec(rootfs: Path, qemu_dir: Path, *argv: str, **more: object) -> LaunchSpec:
+    """Return the start of `argv` in `rootfs` with limits that suit a test."""
+    options: dict[str, object] = {"triggers": QUICK, "qemu_dir": qemu_dir} | more
+    return LaunchSpec(program=argv[0], argv=list(argv), rootfs=rootfs, **options)  # type: ignore[arg-type]
+
+
+def shell(script: str) -> tuple[str, ...]:
+    """Return the argument vector of a busybox shell that runs `script`."""
+    return ("/bin/busybox", "sh", "-c", script)
+
+
+def cell_processes(marker: str) -> list[int]:
+    """Return the pids of this machine's processes whose command line holds `marker`, zombies left out."""
+    found: list[int] = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                words = Path(f"/proc/{name}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if marker.encode() in words and inner_pid(int(name)) != int(name):
+                found.append(int(name))
+    return found

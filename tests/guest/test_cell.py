@@ -1,0 +1,83 @@
+"""Nothing of a guest outlives its supervisor, however that one ends; and no privilege is needed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.guest.helpers import cell_processes, shell, spec
+from triage_tui.guest.supervisor import Guest
+
+_PROGRAM = """
+import sys
+from pathlib import Path
+from triage_tui.guest.spec import LaunchSpec, TriggerLimits
+from triage_tui.guest.supervisor import Guest
+
+root, qemu, marker = sys.argv[1:]
+script = f": {marker}; (while :; do :; done) | (while :; do :; done)"
+spec = LaunchSpec(
+    program="/bin/busybox", argv=["sh", "-c", script], rootfs=Path(root), qemu_dir=Path(qemu),
+    triggers=TriggerLimits(idle_s=60, time_limit_s=60),
+)
+spec.argv[0] = "/bin/busybox"
+spec.argv.insert(1, "sh")
+with Guest.start(spec) as guest:
+    print("started", flush=True)
+    guest.run_until_stop()
+"""
+
+
+def wait_for(condition: Callable[[], bool]) -> bool:
+    """Poll until `condition` holds; a stuck test ends after half a minute."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@pytest.mark.parametrize("which", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_left_when_the_supervisor_is_ended(
+    rootfs: Callable[[str], Path], qemu_dir: Path, which: signal.Signals
+) -> None:
+    marker = f"marker-{os.getpid()}-{which}"
+    mounts = Path("/proc/self/mounts").read_text()
+    command = [sys.executable, "-c", _PROGRAM, str(rootfs("busybox-armel")), str(qemu_dir), marker]
+    supervisor = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert supervisor.stdout is not None
+        assert supervisor.stdout.readline() == b"started\n"
+        assert wait_for(lambda: len(cell_processes(marker)) == 3)
+        supervisor.send_signal(which)
+        supervisor.wait(30)
+        assert wait_for(lambda: not cell_processes(marker))
+        assert Path("/proc/self/mounts").read_text() == mounts
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+
+
+def test_end_may_be_repeated_and_closes_everything(rootfs: Callable[[str], Path], qemu_dir: Path) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    guest = Guest.start(spec(rootfs("busybox-armel"), qemu_dir, *shell("while :; do :; done")))
+    guest.end()
+    guest.end()
+    assert guest.run_until_stop().ended
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_failed_start_leaves_nothing(rootfs: Callable[[str], Path], qemu_dir: Path) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    for _ in range(2):
+        with pytest.raises(Exception, match="working directory"):
+            Guest.start(spec(rootfs("busybox-armel"), qemu_dir, "/bin/busybox", cwd="/nowhere"))
+    assert set(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,235 @@
+"""Real foreign programs under the supervisor: what stops them, and what can be seen of them then."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.guest.helpers import shell, spec
+from triage_tui.errors import TriageError
+from triage_tui.guest import process
+from triage_tui.guest.spec import LaunchSpec, TriggerLimits, resolve_target
+from triage_tui.guest.supervisor import Guest
+from triage_tui.runs.model import Syscall
+
+Rootfs = Callable[[str], Path]
+
+
+def calls(guest: Guest, name: str) -> list[Syscall]:
+    return [call for call in guest.history() if call.name == name]
+
+
+def test_exit_is_held_with_everything_readable(rootfs: Rootfs, qemu_dir: Path) -> None:
+    root = rootfs("udhcpc-mipsel")
+    argv = ("/bin/busybox", "udhcpc", "-f", "-i", "lan0", "-s", "/bin/true")
+    with Guest.start(spec(root, qemu_dir, *argv)) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code, stop.ended) == ("exit", 1, False)
+        assert stop.trigger.syscall_name == "exit_group"
+        assert stop.trigger.args[0] == 1
+        (request,) = calls(guest, "ioctl")
+        assert (request.request, request.interface, request.errno) == ("SIOCGIFINDEX", "lan0", "ENODEV")
+        assert request.args[1] == 0x8933
+        registers = guest.registers()
+        assert registers["v0"] == guest.arch.syscall_nr("exit_group")
+        assert guest.read_memory(registers["sp"], 16)
+        code = next(m for m in guest.maps() if m.start <= registers["pc"] < m.end)
+        assert "x" in code.perms
+        assert b"SIOCGIFINDEX" in guest.output()
+        # The program moved a pipe to descriptor 3, as it does on a device.
+        assert [descriptor.fd for descriptor in guest.fds()] == [0, 1, 2, 3, 4]
+        assert guest.problems == []
+    assert guest.processes() == []
+
+
+@pytest.mark.parametrize(
+    ("program", "argv", "call", "path"),
+    [
+        ("haveged-armhf", ("/usr/sbin/haveged", "-F"), "openat", "/proc/sys/kernel/random/poolsize"),
+        ("xl2tpd-arm64", ("/usr/sbin/xl2tpd", "-D"), "mknodat", "/var/run/xl2tpd/l2tp-control"),
+    ],
+)
+def test_dynamic_programs(
+    rootfs: Rootfs, qemu_dir: Path, program: str, argv: tuple[str, ...], call: str, path: str
+) -> None:
+    with Guest.start(spec(rootfs(program), qemu_dir, *argv)) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 1)
+        assert [one.errno for one in calls(guest, call) if one.path == path] == ["ENOENT"]
+        pc = guest.registers()[guest.arch.pc]
+        module = next(m for m in guest.maps() if m.start <= pc < m.end)
+        assert "libc" in module.path
+        assert "x" in module.perms
+
+
+def test_sleep_loop(rootfs: Rootfs, qemu_dir: Path) -> None:
+    argv = ("/bin/busybox", "tail", "-s", "0", "-F", "/var/log/messages")
+    with Guest.start(spec(rootfs("tail-armel"), qemu_dir, *argv)) as guest:
+        stop = guest.run_until_stop()
+        assert stop.reason == "sleep_loop"
+        assert stop.loop is not None
+        assert set(stop.loop.names) == {"openat", "clock_nanosleep"}
+        assert stop.trigger.syscall_name in stop.loop.names
+        assert stop.trigger.seq > stop.loop.last_seq - 2
+
+
+def test_loop_with_children_is_seen_in_the_parent(rootfs: Rootfs, qemu_dir: Path) -> None:
+    script = "while [ ! -e /tmp/ready ]; do /bin/busybox false; done"
+    limits = TriggerLimits(loop_repeats=4, loop_calls=8, idle_s=5)
+    with Guest.start(spec(rootfs("busybox-arm64"), qemu_dir, *shell(script), triggers=limits)) as guest:
+        stop = guest.run_until_stop()
+        assert stop.reason == "loop"
+        assert stop.loop is not None
+        assert "newfstatat" in stop.loop.names
+        refused = calls(guest, "execve")
+        assert {call.errno for call in refused} <= {"ENOEXEC", "ENOENT"}
+        assert {call.pid for call in refused}.isdisjoint({stop.trigger.pid})
+
+
+def test_blocked_guest_is_idle_and_shows_its_call(rootfs: Rootfs, qemu_dir: Path) -> None:
+    argv = ("/bin/busybox", "nc", "-l", "-p", "5555")
+    with Guest.start(spec(rootfs("busybox-armel"), qemu_dir, *argv)) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.trigger.syscall_name) == ("idle", "accept")
+        assert guest.statistics().listening == ["[::]:5555"]
+        (socket_fd,) = [one for one in guest.fds() if one.kind == "socket"]
+        assert socket_fd.state == "listening [::]:5555"
+        assert guest.history()[socket_fd.origin_seq or 0].seq
+        # Thawed and frozen again, it still waits: no signal reached it.
+        again = guest.run_until_stop()
+        assert (again.reason, again.trigger.seq) == ("idle", stop.trigger.seq)
+
+
+def test_spinning_guest_is_idle(rootfs: Rootfs, qemu_dir: Path) -> None:
+    with Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, *shell("while :; do :; done"))) as guest:
+        stop = guest.run_until_stop()
+        assert stop.reason == "idle"
+        assert "spinning" in stop.trigger.detail
+        assert guest.registers()["pc"] in range(0x10000, 0x200000)
+
+
+def test_fatal_signal_is_held_before_the_process_dies(rootfs: Rootfs, qemu_dir: Path) -> None:
+    with Guest.start(spec(rootfs("busybox-armel"), qemu_dir, *shell("kill -SEGV $$"))) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.signal, stop.ended) == ("signal", "SIGSEGV", False)
+        assert guest.registers()["pc"]
+        end = guest.run_until_stop()
+        assert (end.reason, end.signal, end.ended) == ("signal", "SIGSEGV", True)
+
+
+def test_daemon_is_followed(rootfs: Rootfs, qemu_dir: Path, tmp_path: Path) -> None:
+    for name, content in (
+        ("bin/busybox", (rootfs("busybox-mipsel") / "bin/busybox").read_bytes()),
+        ("dev/null", b""),
+    ):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / name).chmod(0o755)
+    script = "(echo child; while :; do :; done) & echo parent; exit 0"
+    with Guest.start(spec(tmp_path, qemu_dir, *shell(script))) as guest:
+        stop = guest.run_until_stop()
+        assert stop.reason == "idle"
+        (end_of_parent,) = calls(guest, "exit_group")
+        assert "a daemon" in (end_of_parent.note or "")
+        assert len(guest.processes()) == 1
+        assert sorted(guest.output().split()) == [b"child", b"parent"]
+
+
+def test_children_have_their_own_calls_and_registers(rootfs: Rootfs, qemu_dir: Path) -> None:
+    script = "(cd /nowhere1) ; (cd /nowhere2; cd /nowhere3); exit 7"
+    with Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, *shell(script))) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 7)
+        moves = calls(guest, "chdir")
+        assert [call.path for call in moves] == ["/nowhere1", "/nowhere2", "/nowhere3"]
+        assert moves[1].pid == moves[2].pid != moves[0].pid
+        assert all(call.args and guest.arch.syscall_nr("chdir") == call.num for call in moves)
+        assert guest.statistics().processes == 3
+        assert guest.problems == []
+
+
+def test_closing_all_descriptors_leaves_the_supervision_whole(rootfs: Rootfs, qemu_dir: Path) -> None:
+    closes = "; ".join(f"exec {fd}>&-" for fd in (3, 4, 5, 6, 1025, 1026, 1027, 1028, 1029))
+    with Guest.start(
+        spec(rootfs("busybox-armel"), qemu_dir, *shell(f"{closes}; cd /after; exit 4"))
+    ) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 4)
+        assert [call.path for call in calls(guest, "chdir")] == ["/after"]
+
+
+def test_cancel_freezes_where_it_is(rootfs: Rootfs, qemu_dir: Path) -> None:
+    cancel = threading.Event()
+    start = spec(rootfs("busybox-armhf"), qemu_dir, *shell("echo up; while :; do :; done"))
+    with Guest.start(start, on_event=lambda kind, _text: cancel.set() if kind == "output" else None) as guest:
+        stop = guest.run_until_stop(cancel)
+        assert stop.cancelled
+        assert guest.is_frozen
+        states = [process.thread_state(pid, pid) for pid in guest.processes()]
+        assert {state.state for state in states if state} == {"T"}
+
+
+def test_writes_stay_in_the_cell(rootfs: Rootfs, qemu_dir: Path) -> None:
+    root = rootfs("busybox-armel")
+    before = sorted(path.name for path in root.iterdir())
+    digest = hashlib.sha256((root / "bin/busybox").read_bytes()).hexdigest()
+    script = "echo new > /new; busybox=1; echo broken > /bin/busybox; cat < /new >&2; while :; do :; done"
+    with Guest.start(spec(root, qemu_dir, *shell(script))) as guest:
+        guest.run_until_stop()
+        names = os.listdir(guest.root_path)
+        assert "new" in names
+        assert not [name for name in names if name.startswith(".")]
+    assert sorted(path.name for path in root.iterdir()) == before
+    assert hashlib.sha256((root / "bin/busybox").read_bytes()).hexdigest() == digest
+
+
+def test_dangerous_calls_are_evidence(rootfs: Rootfs, qemu_dir: Path) -> None:
+    host = os.uname().nodename
+    with Guest.start(spec(rootfs("busybox-mipsel"), qemu_dir, "/bin/busybox", "hostname", "owned")) as guest:
+        stop = guest.run_until_stop()
+        assert stop.exit_code == 1
+        (call,) = calls(guest, "sethostname")
+        assert (call.errno, call.note) == ("EPERM", "refused by containment: renaming the host")
+    assert os.uname().nodename == host
+
+
+def test_what_cannot_be_run_is_said_in_one_sentence(rootfs: Rootfs, qemu_dir: Path, tmp_path: Path) -> None:
+    root = rootfs("busybox-armel")
+    for program, words in (
+        ("/bin/nothing", "No such file"),
+        ("bin/busybox", "no absolute path"),
+        ("/bin", "Is a directory"),
+    ):
+        with pytest.raises(TriageError, match=words):
+            resolve_target(LaunchSpec(program=program, rootfs=root))
+    with pytest.raises(TriageError, match="working directory /nowhere"):
+        Guest.start(spec(root, qemu_dir, "/bin/busybox", cwd="/nowhere"))
+    with pytest.raises(TriageError, match="QEMU_STRACE"):
+        Guest.start(spec(root, qemu_dir, "/bin/busybox", env={"QEMU_STRACE": "1"}))
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "link").symlink_to("../../../../etc/hostname")
+    with pytest.raises(TriageError, match="No such file"):
+        resolve_target(LaunchSpec(program="/etc/link", rootfs=tmp_path))
+
+
+def test_dynamic_program_needs_its_interpreter(rootfs: Rootfs, tmp_path: Path) -> None:
+    program = rootfs("haveged-armhf") / "usr/sbin/haveged"
+    with pytest.raises(TriageError, match="--rootfs"):
+        resolve_target(LaunchSpec(program=str(program)))
+    (tmp_path / "haveged").write_bytes(program.read_bytes())
+    with pytest.raises(TriageError, match="interpreter /lib/ld-linux-armhf"):
+        resolve_target(LaunchSpec(program="/haveged", rootfs=tmp_path))
+
+
+def test_single_program_without_a_root(rootfs: Rootfs, qemu_dir: Path) -> None:
+    program = str(rootfs("busybox-armel") / "bin/busybox")
+    start = LaunchSpec(program=program, argv=["busybox", "ls", "/"], qemu_dir=qemu_dir)
+    with Guest.start(start) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 0)
+        assert guest.output().split() == [program.split("/")[1].encode()]
