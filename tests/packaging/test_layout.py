@@ -25,7 +25,8 @@ _TOP_LEVEL = {
 }
 _PRIVATE = re.compile(
     rb"/(?:work|tmp)/(?:main|shared|lab)\b"
-    rb"|co-authored-by:.*(?:\bai\b|gpt|copilot|claude)"
+    rb"|co-authored"
+    rb"-by:.*(?:\bai\b|gpt|copilot|claude)"
     rb"|generated (?:by|with) (?:an? )?(?:ai\b|llm|gpt|claude|copilot)",
     re.IGNORECASE,
 )
