@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from triage_tui.errors import TriageError
-from triage_tui.guest import policy, process, seccomp
+from triage_tui.guest import identity, policy, process, seccomp
 from triage_tui.guest.access import CallContext, Peers, RuleAccess
 from triage_tui.guest.exec_policy import judge_execution
 from triage_tui.guest.loops import LoopDetector
@@ -271,6 +271,18 @@ class CallHandler(ProcessKeeper):
                 call.intercepted = True
                 ret = answer.ret
                 self._answer(notification, -self.arch.to_host(-ret) if -4095 <= ret < 0 else ret)
+                return
+        if self._cell.single_id and call is not None and name in identity.CALLS:
+            tid = notification.tid
+            result = known.identity.answer(
+                name,
+                notification.args,
+                lambda address, size: process.read_memory(tid, address, size),
+                lambda address, data: process.write_memory(tid, address, data),
+            )
+            if result is not None:
+                call.note = "answered as for a real root: only one user id exists here"
+                self._answer(notification, result)
                 return
         self._proceed(notification)
 

@@ -36,6 +36,8 @@ class Cell:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel = ours
         self.notes: list[str] = []
+        self.single_id = False
+        """Whether the guest can have no user id but 0."""
         self.ended: dict[int, int] = {}
         """Inner pid -> wait status, of the processes that init reaped."""
         self.listener: int | None = None
@@ -86,6 +88,7 @@ class Cell:
             self.listener = fds[0]
         elif "notes" in message:
             self.notes = message["notes"]
+            self.single_id = message["single_id"]
         elif "ended" in message:
             self.ended[message["ended"]] = message["status"]
         elif "reply" in message:

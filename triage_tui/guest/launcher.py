@@ -15,7 +15,8 @@ Launch sequence (S supervisor, L launcher, I init = pid 1 of the cell, G guest):
 6. I reaps the cell's processes, reports each end to S, and does file work inside the root for S
    (`triage_tui.guest.cell_files`). When S goes away, however it does, the pair's end closes and I ends.
 
-Messages are JSON objects: {"failed": sentence}, {"notes": [...]}, {"listener": true} with the descriptor,
+Messages are JSON objects: {"failed": sentence}, {"notes": [...], "single_id": bool}, {"listener": true}
+with the descriptor,
 {"ended": pid, "status": wait status}, {"reply": ...}.
 """
 
@@ -147,6 +148,12 @@ def _make_root(config: dict[str, Any], program_fd: int | None) -> list[str]:
     return notes
 
 
+def _has_single_id() -> bool:
+    """Return whether no user id but 0 can be had in this user name space."""
+    with open("/proc/self/uid_map") as file:
+        return sum(int(line.split()[2]) for line in file) == 1
+
+
 def _run_guest(config: dict[str, Any], channel: socket.socket, fds: dict[str, int]) -> NoReturn:
     """In the guest's process: become the emulator. Tells the supervisor when that fails."""
     try:
@@ -226,8 +233,9 @@ def _be_init(
         namespaces.die_with_parent()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        single_id = _has_single_id()
         notes = notes + _make_root(config, fds.get("program"))
-        _say(channel, {"notes": notes})
+        _say(channel, {"notes": notes, "single_id": single_id})
         guest = os.fork()
         if guest == 0:
             _run_guest(config, channel, fds)

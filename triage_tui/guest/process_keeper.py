@@ -63,6 +63,8 @@ class ProcessKeeper(FrozenViews):
         parent = self.processes_known.by_pid.get(process.parent_of(pid))
         forking = (parent.forking if parent else None) or self.processes_known.last_forking
         known = self._adopt(pid, forking.env if forking else self.location.env)
+        if parent is not None:
+            known.identity = parent.identity.copy()
         if forking is not None and forking.number is not None:
             self._put_log(self.trace.add(pid, tid, forking.number), notification)
         return known

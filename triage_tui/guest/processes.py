@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from triage_tui.guest import process
 from triage_tui.guest.arch import Arch
+from triage_tui.guest.identity import Identity
 from triage_tui.guest.loops import LoopDetector
 
 _BACKWARD = 0x6000
@@ -37,6 +38,8 @@ class GuestProcess:
     """Host tid -> what looks for loops in that thread."""
     envs: dict[int, int | None] = field(default_factory=dict)
     """Host tid -> host address of its general registers; None: looked for and not found."""
+    identity: Identity = field(default_factory=Identity)
+    """The ids that it believes to have, where it can have one only."""
     forking: Forking | None = None
     """The thread that is about to fork."""
     exiting: bool = False
