@@ -182,7 +182,7 @@ class RuleAccess:
         return self._give(self._memory_file(content), cloexec)
 
     def open_host(self, path: bytes, flags: int, mode: int) -> int:
-        """Give the guest a descriptor on a harmless host device. `flags` are the guest's, access mode only."""
+        """Give the guest a descriptor on a harmless host device; of `flags` only the access mode counts."""
         if path.decode("utf-8", "replace") not in HOST_DEVICES:
             return self._failure(errno.EACCES)
         try:

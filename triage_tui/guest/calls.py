@@ -33,7 +33,8 @@ def _all_at(index: int, names: str) -> dict[str, int]:
 _PATH_ARGUMENT = {
     **_all_at(
         0,
-        "open creat stat lstat access readlink mkdir mknod unlink rename rmdir symlink link chmod chown lchown "
+        "open creat stat lstat access readlink mkdir mknod unlink rename rmdir symlink link chmod chown "
+        "lchown"
         "execve chdir chroot",
     ),
     **_all_at(

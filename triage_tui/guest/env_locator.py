@@ -131,7 +131,8 @@ def _find_base(pid: int, elf: ElfInfo, header_address: int) -> int:
 
 
 def locate(pid: int, arch: Arch, elf: ElfInfo, stub: GdbStub) -> Location:
-    """Find registers and address space of the guest that waits at its first instruction in QEMU process `pid`.
+    """Find registers and address space of the guest that waits at its first instruction in QEMU process
+    `pid`.
 
     Raises:
         TriageError: the emulator is not one whose registers can be found.

@@ -3,8 +3,8 @@
 An unprivileged user can map a single id into a user name space: the guest is root, and any other id is
 refused with EINVAL. Daemons that drop their privileges would end there, which they do not on the device. So
 changes of identity are answered as a real root would get them, and the questions that follow agree with them
-(setuid(2), setreuid(2), setresuid(2), setgroups(2), credentials(7)). Nothing of it changes what the process may
-do on the host, which is what its user may do.
+(setuid(2), setreuid(2), setresuid(2), setgroups(2), credentials(7)). Nothing of it changes what the process
+may do on the host, which is what its user may do.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _MAX_GROUPS = 65536
 
 CALLS = frozenset(
     str.split(
-        "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups getuid geteuid getgid "
-        "getegid getresuid getresgid getgroups chown lchown fchown fchownat"
+        "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups getuid geteuid "
+        "getgid getegid getresuid getresgid getgroups chown lchown fchown fchownat"
     )
 )
 """Host calls that this module answers."""

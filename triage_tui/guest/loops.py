@@ -20,12 +20,13 @@ def _words(text: str) -> frozenset[str]:
 
 
 _INPUT = _words(
-    "read readv pread64 preadv preadv2 recv recvfrom recvmsg recvmmsg recvmmsg_time64 getdents getdents64 splice "
-    "sendfile sendfile64 copy_file_range"
+    "read readv pread64 preadv preadv2 recv recvfrom recvmsg recvmmsg recvmmsg_time64 getdents getdents64 "
+    "splice sendfile sendfile64 copy_file_range"
 )
 _ACCEPT = frozenset(("accept", "accept4"))
 _SLEEPS = _words(
-    "nanosleep clock_nanosleep clock_nanosleep_time64 clock_nanosleep_time32 pause sigtimedwait rt_sigtimedwait"
+    "nanosleep clock_nanosleep clock_nanosleep_time64 clock_nanosleep_time32 pause sigtimedwait "
+    "rt_sigtimedwait"
 )
 _TIMED_WAITS = _words(
     "select _newselect pselect6 pselect6_time64 poll ppoll ppoll_time64 epoll_wait epoll_pwait epoll_pwait2"

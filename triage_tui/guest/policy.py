@@ -106,9 +106,10 @@ class ContainmentPolicy:
 HOOKABLE = (
     "open openat openat2 creat stat lstat newfstatat statx access faccessat faccessat2 readlink readlinkat "
     "connect bind listen socket setsockopt getsockopt mkdir mkdirat mknod mknodat unlink unlinkat rename "
-    "renameat renameat2 rmdir symlink symlinkat link linkat chmod fchmodat chown lchown fchownat execve execveat "
-    "chdir chroot setuid setgid setreuid setregid setresuid setresgid setgroups setfsuid setfsgid capset "
-    "getuid geteuid getgid getegid getgroups getresuid getresgid fchown tgkill tkill clock_nanosleep nanosleep pselect6 ppoll sysinfo uname"
+    "renameat renameat2 rmdir symlink symlinkat link linkat chmod fchmodat chown lchown fchownat execve "
+    "execveat chdir chroot setuid setgid setreuid setregid setresuid setresgid setgroups setfsuid setfsgid "
+    "capset getuid geteuid getgid getegid getgroups getresuid getresgid fchown tgkill tkill clock_nanosleep "
+    "nanosleep pselect6 ppoll sysinfo uname"
 )
 """Host syscalls that are always notified: what rules usually hook, rare enough to cost little."""
 

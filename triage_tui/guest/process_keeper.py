@@ -80,7 +80,7 @@ class ProcessKeeper(FrozenViews):
             self.processes_known.last_forking = known.forking
 
     def _find_env(self, known: GuestProcess, notification: Notification, name: str) -> None:
-        """Find the registers of a thread that is seen for the first time: the ones that show this very call."""
+        """Find the registers of a thread that is seen for the first time: those that show this call."""
         main_env = known.envs.get(known.pid)
         if main_env is None:
             return

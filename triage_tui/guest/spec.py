@@ -63,8 +63,8 @@ class ResourceLimits:
 class LaunchSpec:
     """How to start the guest.
 
-    `program` is a guest path when `rootfs` is given, else a host path of a static program. `argv` is the whole
-    vector, argv[0] included; empty means [program]. `env` is the guest's whole environment.
+    `program` is a guest path when `rootfs` is given, else a host path of a static program. `argv` is the
+    whole vector, argv[0] included; empty means [program]. `env` is the guest's whole environment.
     """
 
     program: str
@@ -82,7 +82,7 @@ class LaunchSpec:
     triggers: TriggerLimits = field(default_factory=TriggerLimits)
     limits: ResourceLimits = field(default_factory=ResourceLimits)
     also_notify: frozenset[str] = frozenset()
-    """Guest syscalls beyond the usual ones that rules may want to hook later in this run ("read", "write")."""
+    """Guest syscalls beyond the usual ones that rules may want to hook later in this run ("read")."""
 
 
 def open_in_root(root: Path, path: str) -> int:
@@ -130,7 +130,8 @@ def _read_program(spec: LaunchSpec) -> bytes:
                 raise TriageError(f"the root file system {spec.rootfs} is no directory")
             if not spec.program.startswith("/"):
                 raise TriageError(
-                    f"{spec.program} is no absolute path: with --rootfs the program is named as the guest sees it"
+                    f"{spec.program} is no absolute path: in a root file system the program is named as the "
+                    "guest sees it"
                 )
             fd = open_in_root(spec.rootfs, spec.program)
         else:
@@ -147,8 +148,8 @@ def resolve_target(spec: LaunchSpec) -> tuple[Target, ElfInfo]:
     """Return what will be run, identified by its bytes, and its ELF header.
 
     Raises:
-        TriageError: no such program, not an ELF executable, an architecture nobody emulates here, or a dynamic
-            program without its root file system or its interpreter.
+        TriageError: no such program, not an ELF executable, an architecture nobody emulates here, or a
+            dynamic program without its root file system or its interpreter.
     """
     data = _read_program(spec)
     elf = read_elf(data, spec.program)
@@ -156,7 +157,8 @@ def resolve_target(spec: LaunchSpec) -> tuple[Target, ElfInfo]:
     if elf.interpreter is not None:
         if spec.rootfs is None:
             raise TriageError(
-                f"{spec.program} is dynamically linked (it needs {elf.interpreter}): give its root file system with --rootfs"
+                f"{spec.program} is dynamically linked (it needs {elf.interpreter}): give its root file "
+                "system with --rootfs"
             )
         try:
             os.close(open_in_root(spec.rootfs, elf.interpreter))

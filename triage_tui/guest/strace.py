@@ -60,8 +60,8 @@ Item = LoggedCall | LoggedSignal
 class StraceReader:
     """Incremental reader of one process's log.
 
-    `feed` appends bytes and returns what is complete by now: each call once, when its arguments are there; its
-    `result` is filled in later, in the same object, which is then reported by `finished`.
+    `feed` appends bytes and returns what is complete by now: each call once, when its arguments are there;
+    its `result` is filled in later, in the same object, which is then reported by `finished`.
     """
 
     def __init__(self) -> None:

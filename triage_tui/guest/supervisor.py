@@ -1,12 +1,13 @@
 """Supervise one guest: start it in its cell, watch it, freeze it, let it go on, end it.
 
-A `Guest` belongs to one thread: everything happens inside `start`, `run_until_stop` and the calls between them.
-While it runs, the supervisor answers seccomp notifications: each holds one guest thread inside one host system
-call, with the guest's registers exact in QEMU's memory and the call's text at the end of its log. While it is
-frozen every process is stopped by SIGSTOP, and the call at which it was frozen, if any, stays unanswered.
+A `Guest` belongs to one thread: everything happens inside `start`, `run_until_stop` and the calls between
+them. While it runs, the supervisor answers seccomp notifications: each holds one guest thread inside one
+host system call, with the guest's registers exact in QEMU's memory and the call's text at the end of its
+log. While it is frozen every process is stopped by SIGSTOP, and the call at which it was frozen, if any,
+stays unanswered.
 
-Whatever goes wrong in here, a notification is answered: an exception is recorded in `problems`, and the call is
-executed as it stands.
+Whatever goes wrong in here, a notification is answered: an exception is recorded in `problems`, and the call
+is executed as it stands.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ EventCallback = Callable[[str, str], None]
 
 
 class Guest(CallHandler):
-    """One guest and its whole process tree. Make it with `Guest.start`, and always call `end` (or use `with`)."""
+    """One guest and its process tree. Make it with `Guest.start`, and always call `end` (or use `with`)."""
 
     @classmethod
     def start(
@@ -192,7 +193,8 @@ class Guest(CallHandler):
                 return self._gone_stop()
 
     def resume(self, rules: RuleCaller | None) -> None:
-        """Have `rules` (None: no rules) decide from the held call on; `run_until_stop` then lets the guest go on.
+        """Have `rules` (None: no rules) decide from the held call on; `run_until_stop` then lets the guest
+        go on.
 
         Raises:
             TriageError: the guest is gone, or a rule hooks a call that this run cannot see any more.
@@ -230,7 +232,7 @@ class Guest(CallHandler):
         return [] if init is None else process.descendants(init)
 
     def end(self) -> None:
-        """Kill the whole guest and free everything. Idempotent; safe at any moment, also after an exception."""
+        """Kill the whole guest and free everything. Idempotent; safe at any moment, also in an exception."""
         self._alive = False
         if self._launched:
             self._emulator_start.close()

@@ -15,10 +15,11 @@ from triage_tui.runs.model import Syscall
 _PATH_CALLS = frozenset(
     str.split(
         "open openat openat2 creat stat stat64 lstat lstat64 newfstatat fstatat64 statx access faccessat "
-        "faccessat2 readlink readlinkat mkdir mkdirat rmdir mknod mknodat unlink unlinkat chdir chroot execve "
-        "execveat chmod fchmodat chown chown32 lchown fchownat truncate truncate64 statfs statfs64 utime utimes "
-        "utimensat futimesat mount umount umount2 swapon swapoff acct rename renameat renameat2 link linkat "
-        "symlink symlinkat inotify_add_watch getxattr lgetxattr setxattr lsetxattr name_to_handle_at uselib"
+        "faccessat2 readlink readlinkat mkdir mkdirat rmdir mknod mknodat unlink unlinkat chdir chroot "
+        "execve execveat chmod fchmodat chown chown32 lchown fchownat truncate truncate64 statfs statfs64 "
+        "utime utimes utimensat futimesat mount umount umount2 swapon swapoff acct rename renameat renameat2 "
+        "link linkat symlink symlinkat inotify_add_watch getxattr lgetxattr setxattr lsetxattr "
+        "name_to_handle_at uselib"
     )
 )
 _ADDRESS_CALLS = frozenset(("connect", "bind", "sendto"))

@@ -94,7 +94,7 @@ class Trace:
         return log
 
     def drain(self, log: ThreadLog, complete: bool = False) -> None:
-        """Read what is new in one log. `complete`: its thread waits in a host syscall, so the text is whole."""
+        """Read what is new in one log. `complete`: its thread waits in a host call, so the text is whole."""
         if log.fd < 0:
             return
         while True:

@@ -102,7 +102,8 @@ class FrozenViews:
     def registers(self, tid: int | None = None) -> dict[str, int]:
         """Return the registers of a thread (default: the one looked at), name -> unsigned value.
 
-        In a thread that waits in a syscall the pc is after the syscall instruction and the arguments are intact.
+        In a thread that waits in a syscall the pc is after the syscall instruction and the arguments are
+        intact.
 
         Raises:
             TriageError: the thread's registers are not known, or it is gone.
