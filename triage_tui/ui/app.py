@@ -78,22 +78,27 @@ class TriageApp(App[None]):
         """Start on the main screen."""
         return self.main
 
-    def on_mount(self) -> None:
-        """Read the runs after the first frame is on the terminal."""
-        self.call_after_refresh(self._begin)
+    def on_ready(self) -> None:
+        """Read the runs now that the screen stands."""
+        self._begin()
 
-    async def _begin(self) -> None:
+    def _begin(self) -> None:
         for problem in self._problems:
             self.notify(safe_line(problem, 300), severity="warning", markup=False)
         self.run_worker(self._list_and_watch, thread=True, group="runs", exit_on_error=False)
         self.set_interval(_LIVENESS_S, self._check_holders)
-        await self.main.mount_panes()
 
     def _check_holders(self) -> None:
         # A holder that dies changes no file, so the runs that wait are looked at again now and then.
         waiting = self.main.waiting_runs
         if waiting:
             self.update_runs(waiting)
+
+    async def on_key(self, event: events.Key) -> None:
+        """Give keys that were typed before the filter line had the focus to the filter."""
+        if self.screen is self.main and await self.main.typed_ahead(event):
+            event.stop()
+            event.prevent_default()
 
     async def on_event(self, event: events.Event) -> None:
         """Make pasted text safe before any input sees it."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from textual.containers import Vertical
+from textual.content import Content
 
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import ACTIONS, BY_ID, PANES, Action
@@ -20,17 +21,16 @@ if TYPE_CHECKING:
 def draw(screen: MainScreen) -> None:
     """Draw all bars of the main screen."""
     screen.query_one("#title", Bar).set_items(*title(screen))
-    screen.query_one("#tabs", Bar).set_items(
-        tabs(screen.active, screen.size.width), [Item(_note(screen), "info")]
-    )
-    screen.query_one("#facts", Bar).set_items(facts(screen))
+    screen.query_one("#tabs", Bar).set_items(tabs(screen.active, screen.size.width))
+    note = _note(screen) if screen.single else ""
+    screen.query_one("#facts", Bar).set_items(facts(screen), [Item(note, "info")] if note else [])
     banner = decision_words(screen.view) if screen.view is not None else None
     screen.set_class(banner is not None, "-waiting")
     if banner is not None:
         screen.query_one("#banner", Bar).set_items([Item(" ▶ " + banner, "wait")])
     screen.query_one("#keys", Bar).set_items(*keys(screen))
-    note = screen.runs.title_note
-    screen.query_one("#runs-tile", Vertical).border_title = f" 0 Runs {note} ".replace("[", "\\[")
+    count = screen.runs.title_note
+    screen.query_one("#runs-tile", Vertical).border_title = Content(f" 0 Runs {safe_line(count)} ")
 
 
 def _note(screen: MainScreen) -> str:

@@ -60,9 +60,10 @@ class LinkScreen(ReviewScreen):
     def on_backtrace_pane_frame_selected(self, event: BacktracePane.FrameSelected) -> None:
         """The code follows the backtrace."""
         self.code.select_frame(event.frame)
-        self._tile_titles()
+        self.tile_titles()
 
-    def _tile_titles(self) -> None:
+    def tile_titles(self) -> None:
+        """Draw the titles of the tiles again."""
         for tile in self.tiles:
             tile.update_title()
 
@@ -109,7 +110,7 @@ class LinkScreen(ReviewScreen):
         link = parse_link(text)
         if not pane.reveal(link):
             self.say(f"This evidence is not in the run: {link.kind} {safe_line(link.id, 60)}.", "warning")
-        self._tile_titles()
+        self.tile_titles()
         self.refresh_bars()
 
     def action_go_back(self) -> None:

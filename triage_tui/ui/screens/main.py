@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from triage_tui.runs.listing import RunSummary
     from triage_tui.ui.loading import RunView
     from triage_tui.ui.panes.syscalls import SyscallsPane
+    from triage_tui.ui.widgets.filter_line import FilterLine
 
 WIDE = 120
 """Columns from which the panes are tiled."""
@@ -36,6 +37,7 @@ SMALLEST = (60, 14)
 """Columns and rows below which only one sentence is shown."""
 
 _LOAD_AFTER_S = 0.08
+_PANES_AFTER_S = 0.03
 
 
 class MainScreen(LinkScreen):
@@ -75,8 +77,11 @@ class MainScreen(LinkScreen):
         yield Bar(id="keys")
 
     async def mount_panes(self) -> None:
-        """Put the panes into their place: after the first frame, so that it need not wait for them."""
+        """Put the panes into their place: after the first list of runs, so that it need not wait for them."""
         from triage_tui.ui.screens.tiles import columns
+
+        if self.tiles:
+            return
 
         await self.query_one("#tiles", Horizontal).mount_all(columns())
         self.lay_out()
@@ -136,12 +141,17 @@ class MainScreen(LinkScreen):
             if pane in tile.panes:
                 tile.activate(pane)
         self.lay_out()
-        pane.focus()
+        # At once: a focus that comes later would win over the key pressed next.
+        self.set_focus(pane)
 
     @on(events.DescendantFocus)
     def follow_focus(self, event: events.DescendantFocus) -> None:
         """The focused pane is the active one, however it got the focus."""
-        if isinstance(event.widget, Pane) and self.active != event.widget.NAME:
+        if (
+            isinstance(event.widget, Pane)
+            and event.widget is self.focused
+            and self.active != event.widget.NAME
+        ):
             self.active = event.widget.NAME
             self.lay_out()
         else:
@@ -185,6 +195,9 @@ class MainScreen(LinkScreen):
         """Show the runs; the first one opens by itself."""
         self._summaries = {run.run_id: run for run in event.runs}
         self._show_runs()
+        if not self.tiles:
+            # A frame's time later: the list is on the terminal before the panes are imported and mounted.
+            self.set_timer(_PANES_AFTER_S, self.mount_panes)
 
     @on(RunsUpdated)
     def runs_updated(self, event: RunsUpdated) -> None:
@@ -293,9 +306,9 @@ class MainScreen(LinkScreen):
     def action_failures(self) -> None:
         """Show only the calls that explain something, or all."""
         self.syscalls.toggle_failures()
-        self._tile_titles()
+        self.tile_titles()
 
-    def action_filter(self) -> None:
+    async def action_filter(self) -> None:
         """Filter the syscalls when they are active, else the runs."""
         from triage_tui.ui.widgets.filter_line import FilterLine
 
@@ -304,14 +317,25 @@ class MainScreen(LinkScreen):
         pane = self.runs if self.active == "runs" else self.syscalls
         holder = self.query_one("#filter-line", Container)
         if not holder.children:
-            holder.mount(FilterLine(pane))
+            await holder.mount(FilterLine(pane))
         self.add_class("-filtering")
-        self._tile_titles()
+        self.tile_titles()
+
+    async def typed_ahead(self, event: events.Key) -> bool:
+        """Take a key for the open filter line; True when it was for the filter.
+
+        Keys typed at once after "/" were sent to the list that had the focus then. Without this a filter
+        typed quickly would run as commands.
+        """
+        lines = self.query("FilterLine")
+        if not self.has_class("-filtering") or not lines:
+            return False
+        return await cast("FilterLine", lines.first()).take(event)
 
     def end_filter(self, pane: RunsPane | SyscallsPane) -> None:
         """Take the filter line away and return to its list."""
         self.remove_class("-filtering")
         self.query_one("#filter-line", Container).remove_children()
         pane.focus()
-        self._tile_titles()
+        self.tile_titles()
         self.refresh_bars()

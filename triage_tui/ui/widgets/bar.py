@@ -49,11 +49,12 @@ class Bar(Widget):
 
     def _placed(self, width: int) -> list[tuple[int, Item]]:
         right_width = sum(cell_len(item.text) for item in self._right)
+        limit = width - right_width - bool(right_width)
         placed: list[tuple[int, Item]] = []
         cell = 0
         for item in self._left:
             size = cell_len(item.text)
-            room = width - right_width - cell
+            room = limit - cell
             if size > room:
                 # A sentence is cut; a key or a tab that does not fit is left out.
                 if item.action is None and room > 8:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -43,6 +44,21 @@ class FilterLine(Horizontal):
     def on_mount(self) -> None:
         """Type at once."""
         self.query_one(Input).focus()
+
+    async def take(self, event: events.Key) -> bool:
+        """Do with a key what the field would have done; True when it was for the field."""
+        field = self.query_one(Input)
+        if event.is_printable and event.character is not None:
+            field.insert_text_at_cursor(event.character)
+        elif event.key == "backspace":
+            field.action_delete_left()
+        elif event.key == "enter":
+            self.action_keep()
+        elif event.key == "escape":
+            self.action_drop()
+        else:
+            return False
+        return True
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter as it is typed."""

@@ -1,0 +1,116 @@
+"""Workspaces and apps for the tests of the terminal application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.ui import fixtures
+from triage_tui.errors import TriageError
+from triage_tui.ui.app import TriageApp
+from triage_tui.ui.backend import Decision
+
+Call = tuple[str, ...]
+
+
+@dataclass
+class RecordedActions:
+    """Actions kept in memory: what was asked for, in order; `refuse` makes each fail with that sentence."""
+
+    calls: list[Call] = field(default_factory=list)
+    refuse: str | None = None
+
+    def _note(self, *call: str) -> str:
+        self.calls.append(call)
+        if self.refuse is not None:
+            raise TriageError(self.refuse)
+        return f"{call[0]} was recorded"
+
+    def approve(self, run_id: str, files: list[str]) -> str:
+        return self._note("approve", run_id, *files)
+
+    def reject(self, run_id: str, reason: str) -> str:
+        return self._note("reject", run_id, reason)
+
+    def rollback(self, run_id: str) -> str:
+        return self._note("rollback", run_id)
+
+    def save_edit(self, run_id: str, relpath: str, text: str) -> str:
+        return self._note("save_edit", run_id, relpath, text)
+
+    def decide(self, run_id: str, action: Decision) -> str:
+        return self._note("decide", run_id, action)
+
+    def retry(self, run_id: str) -> str:
+        return self._note("retry", run_id)
+
+
+@pytest.fixture(autouse=True)
+def _no_user_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace with six runs; its path is relative, so that pictures do not depend on where tests run."""
+    fixtures.make_workspace(tmp_path / "demo")
+    monkeypatch.chdir(tmp_path)
+    return Path("demo")
+
+
+@pytest.fixture
+def actions() -> RecordedActions:
+    return RecordedActions()
+
+
+@pytest.fixture
+def app(workspace: Path, actions: RecordedActions) -> TriageApp:
+    return TriageApp(workspace, actions=actions)
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], object], what: str = "") -> None:
+    """Let the app work until `condition` holds; fail when it does not come."""
+    for _ in range(500):
+        await pilot.pause(0.02)
+        if condition():
+            return
+    raise AssertionError(f"this did not come: {what or condition}")
+
+
+async def opened(pilot: Pilot[None], run_id: str = fixtures.EXIT_RUN) -> TriageApp:
+    """Wait until the first run is shown."""
+    app = pilot.app
+    assert isinstance(app, TriageApp)
+    await until(
+        pilot,
+        lambda: (
+            app.main.tiles
+            and app.main.view
+            and app.main.pane("diagnosis").view
+            and app.main.view.run_id == run_id
+        ),
+        f"run {run_id} on screen",
+    )
+    await pilot.pause()
+    return app
+
+
+def shown(app: TriageApp) -> str:
+    """Return the whole screen as text, row by row."""
+    width, height = app.size
+    lines = []
+    for strip in app.screen._compositor.render_strips()[:height]:
+        lines.append("".join(segment.text for segment in strip)[:width])
+    return "\n".join(lines)
+
+
+def said(app: TriageApp) -> str:
+    """Return the sentences that were shown as notifications."""
+    return "\n".join(notification.message for notification in app._notifications)

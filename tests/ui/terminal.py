@@ -1,0 +1,110 @@
+"""The app in a real pseudo terminal: keys go in, bytes come out, a terminal emulator shows what they mean."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pexpect
+import pyte
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_OPEN = """
+import sys
+from pathlib import Path
+from triage_tui.retry.actions import LocalActions
+from triage_tui.retry.workspace import Workspace
+from triage_tui.ui.app import TriageApp
+workspace = Workspace.at(sys.argv[1])
+TriageApp(workspace.root, actions=LocalActions(workspace)).run()
+"""
+
+
+class Terminal:
+    """The app on a workspace in a terminal of `rows` x `columns`."""
+
+    def __init__(self, workspace: Path, rows: int = 24, columns: int = 80, **environment: str) -> None:
+        self.raw = b""
+        self._screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self._screen)
+        self._child = pexpect.spawn(
+            sys.executable,
+            ["-c", _OPEN, str(workspace)],
+            cwd=str(ROOT),
+            dimensions=(rows, columns),
+            env={
+                **os.environ,
+                "TERM": "xterm-256color",
+                "COLORTERM": "truecolor",
+                "TEXTUAL_ANIMATIONS": "none",
+                **environment,
+            },
+            timeout=30,
+        )
+
+    def __enter__(self) -> Terminal:
+        """Return self."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the app if it still runs."""
+        self._child.close(force=True)
+
+    @property
+    def text(self) -> str:
+        """What the terminal shows."""
+        return "\n".join(self._screen.display)
+
+    def _take(self, data: Any) -> None:
+        assert isinstance(data, bytes)
+        self.raw += data
+        self._stream.feed(data)
+
+    def _read(self) -> bool:
+        try:
+            data = self._child.read_nonblocking(65536, timeout=0.2)
+        except pexpect.TIMEOUT:
+            return True
+        except pexpect.EOF:
+            return False
+        self._take(data)
+        return True
+
+    def until(self, text: str, seconds: float = 40) -> None:
+        """Read until the terminal shows `text`."""
+        end = time.monotonic() + seconds
+        while text not in self.text:
+            assert self._read(), f"the app ended before it showed {text!r}:\n{self.text}"
+            assert time.monotonic() < end, f"{text!r} did not come:\n{self.text}"
+
+    def until_gone(self, text: str, seconds: float = 40) -> None:
+        """Read until the terminal no longer shows `text`."""
+        end = time.monotonic() + seconds
+        while text in self.text:
+            assert self._read(), "the app ended"
+            assert time.monotonic() < end, f"{text!r} stayed:\n{self.text}"
+
+    def press(self, keys: str) -> None:
+        """Type."""
+        self._child.send(keys)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the size of the terminal."""
+        self._screen.resize(rows, columns)
+        self._screen.reset()
+        self._child.setwinsize(rows, columns)
+
+    def finish(self) -> int:
+        """Read to the end and return the exit status."""
+        end = time.monotonic() + 40
+        while self._read():
+            assert time.monotonic() < end, "the app did not end"
+        self._child.wait()
+        return int(self._child.exitstatus if self._child.exitstatus is not None else -1)

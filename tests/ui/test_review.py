@@ -1,0 +1,239 @@
+"""What a person decides, from the key to the action that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.widgets import TextArea
+
+from tests.ui import fixtures
+from tests.ui.conftest import RecordedActions, opened, said, shown, until
+from triage_tui.errors import TriageError
+from triage_tui.runs.reader import load_run
+from triage_tui.runs.writer import encode_json
+from triage_tui.ui.app import TriageApp
+from triage_tui.ui.backend import Deferred, ReadOnly
+from triage_tui.ui.editing import edit_outside, editable_here
+
+RULE = "fix/syscall/ioctl.lua"
+SIZE = (100, 40)
+
+
+async def test_approve_shows_the_rule_first_and_then_approves_it(
+    app: TriageApp, actions: RecordedActions
+) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("a")
+        await pilot.pause()
+        assert app.main.active == "patch"
+        assert actions.calls == []
+        await pilot.press("a")
+        await until(pilot, lambda: actions.calls)
+        assert actions.calls == [("approve", fixtures.EXIT_RUN, RULE)]
+        await until(pilot, lambda: "Approve was recorded." in said(app))
+
+
+async def test_several_proposals_are_approved_at_once(app: TriageApp, actions: RecordedActions) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("2", "space", "G", "space", "a")
+        await until(pilot, lambda: actions.calls)
+        assert actions.calls == [("approve", fixtures.EXIT_RUN, RULE, "observe/syscall/socket.lua")]
+
+
+async def test_proposal_that_needs_input_is_not_approved(workspace: Path, actions: RecordedActions) -> None:
+    run_dir = workspace / "ai_runs" / fixtures.EXIT_RUN
+    diagnosis = load_run(run_dir).diagnosis
+    assert diagnosis is not None
+    diagnosis.proposals[0].needs_input = "the address of the peer"
+    (run_dir / "diagnosis.json").write_bytes(encode_json(diagnosis))
+    app = TriageApp(workspace, actions=actions)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("2", "a")
+        await until(pilot, lambda: "needs something from you first" in said(app))
+        assert actions.calls == []
+
+
+async def test_reject_asks_for_a_reason(app: TriageApp, actions: RecordedActions) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("x")
+        await until(pilot, lambda: "Why reject the proposals" in shown(app))
+        await pilot.press("j", "enter")
+        await until(pilot, lambda: actions.calls)
+        assert actions.calls == [("reject", fixtures.EXIT_RUN, "too broad")]
+
+
+async def test_leaving_the_question_rejects_nothing(app: TriageApp, actions: RecordedActions) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("x")
+        await until(pilot, lambda: "Why reject the proposals" in shown(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.main)
+        assert actions.calls == []
+
+
+@pytest.mark.parametrize(("key", "call"), [("r", "resume"), ("R", "retry")])
+async def test_frozen_guest_gets_its_decision(
+    app: TriageApp, actions: RecordedActions, key: str, call: str
+) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press(key)
+        await until(pilot, lambda: actions.calls)
+        assert actions.calls == [("decide", fixtures.EXIT_RUN, call)]
+        await until(pilot, lambda: app.main.active == "retry", "the retry pane")
+
+
+async def test_ending_the_guest_asks_first(app: TriageApp, actions: RecordedActions) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("E")
+        await until(pilot, lambda: "End the frozen guest udhcpc?" in shown(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen is app.main)
+        assert actions.calls == []
+        await pilot.press("E")
+        await until(pilot, lambda: "End the frozen guest udhcpc?" in shown(app))
+        await pilot.press("2")
+        await until(pilot, lambda: actions.calls)
+        assert actions.calls == [("decide", fixtures.EXIT_RUN, "end")]
+
+
+async def test_without_a_frozen_guest_resume_says_so_and_retry_starts_again(
+    app: TriageApp, actions: RecordedActions
+) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        app.main.runs.select(fixtures.RETRY_RUN)
+        await until(pilot, lambda: app.main.view and app.main.view.run_id == fixtures.RETRY_RUN)
+        await pilot.press("r")
+        await until(pilot, lambda: "No frozen guest waits in this run." in said(app))
+        await pilot.press("R")
+        await until(pilot, lambda: actions.calls)
+        assert actions.calls == [("retry", fixtures.RETRY_RUN)]
+
+
+async def test_edit_in_place_saves_only_what_was_saved(app: TriageApp, actions: RecordedActions) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("2", "i")
+        await until(pilot, lambda: app.screen is not app.main and app.screen.query(TextArea))
+        await pilot.press("X", "escape")
+        await pilot.pause()
+        assert "Not saved." in shown(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.main)
+        assert actions.calls == []
+        await pilot.press("i")
+        await until(pilot, lambda: app.screen is not app.main and app.screen.query(TextArea))
+        await pilot.press("minus", "minus", "enter", "f2")
+        await until(pilot, lambda: actions.calls)
+        assert actions.calls == [("save_edit", fixtures.EXIT_RUN, RULE, "--\n" + fixtures.OPEN_RULE)]
+
+
+async def test_rule_with_control_characters_is_not_edited_in_place(
+    workspace: Path, actions: RecordedActions
+) -> None:
+    rule = workspace / "ai_runs" / fixtures.EXIT_RUN / "rules_patch" / RULE
+    rule.write_text("-- \x1b]52;c;ZXZpbA==\x07\n")
+    app = TriageApp(workspace, actions=actions)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("2", "i")
+        await until(pilot, lambda: "cannot be shown here" in said(app))
+        assert app.screen is app.main
+
+
+async def test_refusal_of_an_action_is_shown_as_its_sentence(
+    app: TriageApp, actions: RecordedActions
+) -> None:
+    actions.refuse = "somebody else decided first [@click=app.quit]x[/]"
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("2", "a")
+        await until(pilot, lambda: "[@click=app.quit]x[/]" in said(app))
+
+
+async def test_read_only_refuses_below_the_views(workspace: Path, actions: RecordedActions) -> None:
+    app = TriageApp(workspace, read_only=True, actions=actions)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        assert "read-only" in shown(app)
+        assert "approve" not in shown(app).split("\n")[-1]
+        await pilot.press("2", "a", "x", "u", "r", "R", "E", "e", "i")
+        await pilot.pause()
+        with pytest.raises(TriageError, match="read-only"):
+            app.actions.approve(fixtures.EXIT_RUN, [RULE])
+        assert actions.calls == []
+
+
+def test_every_read_only_action_refuses() -> None:
+    guard = ReadOnly()
+    acts: list[Callable[[], str]] = [
+        lambda: guard.approve("r", []),
+        lambda: guard.reject("r", ""),
+        lambda: guard.rollback("r"),
+        lambda: guard.save_edit("r", "", ""),
+        lambda: guard.decide("r", "end"),
+        lambda: guard.retry("r"),
+    ]
+    for act in acts:
+        with pytest.raises(TriageError):
+            act()
+
+
+def test_deferred_actions_are_made_once_and_only_when_asked() -> None:
+    made: list[RecordedActions] = []
+
+    def make() -> RecordedActions:
+        made.append(RecordedActions())
+        return made[-1]
+
+    deferred = Deferred(make)
+    assert made == []
+    deferred.approve("r", ["f"])
+    deferred.reject("r", "w")
+    deferred.rollback("r")
+    deferred.save_edit("r", "f", "t")
+    deferred.decide("r", "end")
+    deferred.retry("r")
+    assert [call[0] for call in made[0].calls] == [
+        "approve",
+        "reject",
+        "rollback",
+        "save_edit",
+        "decide",
+        "retry",
+    ]
+    assert len(made) == 1
+
+
+def test_outside_editor_changes_keeps_or_discards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", "sed -i s/old/new/")
+    assert edit_outside("old text\n", RULE) == "new text\n"
+    monkeypatch.setenv("EDITOR", "true")
+    assert edit_outside("old text\n", RULE) is None
+    monkeypatch.setenv("EDITOR", "sh -c 'echo lost > \"$0\"; exit 3'")
+    with pytest.raises(TriageError, match="ended with 3, so the edit was discarded"):
+        edit_outside("old text\n", RULE)
+    monkeypatch.setenv("EDITOR", "no-such-editor-here")
+    with pytest.raises(TriageError, match="cannot be started"):
+        edit_outside("old text\n", RULE)
+    monkeypatch.setenv("EDITOR", "'unfinished")
+    with pytest.raises(TriageError, match="not a command"):
+        edit_outside("old text\n", RULE)
+
+
+def test_only_plain_text_is_edited_in_place() -> None:
+    assert editable_here(fixtures.OPEN_RULE)
+    assert editable_here("\tindented\n")
+    assert not editable_here("a\x1b[31mb")
+    assert not editable_here("a\u202eb")
+    assert not editable_here("a\x9bb")

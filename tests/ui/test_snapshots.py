@@ -1,0 +1,63 @@
+"""Pictures of every pane at 80x24 and of the main screen at 160x48, compared with the ones kept here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.ui.conftest import RecordedActions, opened
+from triage_tui.ui.actions import PANES
+from triage_tui.ui.app import TriageApp
+
+Compare = Callable[..., bool]
+
+
+def _keys(*keys: str) -> Callable[[Pilot[None]], object]:
+    async def press(pilot: Pilot[None]) -> None:
+        await opened(pilot)
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause()
+        await pilot.pause()
+
+    return press
+
+
+def test_runs(app: TriageApp, snap_compare: Compare) -> None:
+    assert snap_compare(app, terminal_size=(80, 24), run_before=_keys())
+
+
+@pytest.mark.parametrize(("number", "name"), [(n, name) for n, (name, _, _) in enumerate(PANES, 1)])
+def test_pane(app: TriageApp, snap_compare: Compare, number: int, name: str) -> None:
+    assert snap_compare(app, terminal_size=(80, 24), run_before=_keys(str(number)))
+
+
+@pytest.mark.parametrize("theme", ["triage-dark", "triage-light"])
+def test_main_screen_wide(
+    workspace: Path, actions: RecordedActions, snap_compare: Compare, theme: str
+) -> None:
+    app = TriageApp(workspace, actions=actions, theme=theme)
+    assert snap_compare(app, terminal_size=(160, 48), run_before=_keys("1", "j", "j"))
+
+
+def test_main_screen_least_wide(app: TriageApp, snap_compare: Compare) -> None:
+    assert snap_compare(app, terminal_size=(120, 30), run_before=_keys("2"))
+
+
+def test_marked_evidence(app: TriageApp, snap_compare: Compare) -> None:
+    assert snap_compare(app, terminal_size=(160, 48), run_before=_keys("1", "j", "j", "j", "enter"))
+
+
+def test_help(app: TriageApp, snap_compare: Compare) -> None:
+    assert snap_compare(app, terminal_size=(80, 24), run_before=_keys("question_mark"))
+
+
+def test_question(app: TriageApp, snap_compare: Compare) -> None:
+    assert snap_compare(app, terminal_size=(80, 24), run_before=_keys("2", "x"))
+
+
+def test_too_small(app: TriageApp, snap_compare: Compare) -> None:
+    assert snap_compare(app, terminal_size=(40, 10), run_before=_keys())

@@ -1,0 +1,70 @@
+"""The app in a real pseudo terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.ui import fixtures
+from tests.ui.terminal import Terminal
+from triage_tui.runs.reader import load_run
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Path:
+    return fixtures.make_workspace(tmp_path / "demo")
+
+
+def test_open_look_resize_to_nothing_and_back_and_quit(demo: Path) -> None:
+    with Terminal(demo) as terminal:
+        terminal.until("waits for you")
+        terminal.until("likely: missing_interface")
+        terminal.press("1")
+        terminal.until("The network interface eth0 does not exist")
+        terminal.press("3")
+        terminal.until("held before it happens")
+        terminal.press("6")
+        terminal.until("was 0x1057")
+        terminal.resize(10, 40)
+        terminal.until("Please make this terminal larger")
+        terminal.resize(24, 80)
+        terminal.until("was 0x1057")
+        terminal.resize(48, 160)
+        terminal.until("held before it happens")
+        terminal.press("q")
+        assert terminal.finish() == 0
+    assert b"Traceback" not in terminal.raw
+
+
+def test_interrupt_leaves_the_terminal_in_order(demo: Path) -> None:
+    with Terminal(demo) as terminal:
+        terminal.until("waits for you")
+        terminal.press("q")
+        assert terminal.finish() == 0
+    assert b"\x1b[?1049l" in terminal.raw
+    assert b"\x1b[?25h" in terminal.raw
+
+
+def test_a_whole_review_is_on_disk_afterwards(demo: Path) -> None:
+    run_dir = demo / "ai_runs" / fixtures.EXIT_RUN
+    with Terminal(demo, EDITOR="sed -i s/ifindex/ifindex_or/") as terminal:
+        terminal.until("likely: missing_interface")
+        terminal.press("2")
+        terminal.until("Let udhcpc believe")
+        terminal.press("e")
+        terminal.until("is saved")
+        terminal.press("a")
+        terminal.until("active: generation 0001")
+        terminal.until("Rule active.")
+        terminal.press("u")
+        terminal.until("no rule is active for this target")
+        terminal.press("r")
+        terminal.until("The guest goes on")
+        terminal.press("q")
+        assert terminal.finish() == 0
+    run = load_run(run_dir)
+    kinds = [event.kind for event in run.events]
+    assert kinds[3:] == ["edited", "approved", "activated", "rolled_back", "decision"]
+    assert "ifindex_or" in (run_dir / "rules_patch/fix/syscall/ioctl.lua").read_text()
+    assert run.events[-1].payload == {"action": "resume"}
