@@ -24,6 +24,7 @@ from triage_tui.guest.qemu import find_qemu
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.startup import HEADROOM, EmulatorStart
 from triage_tui.guest.trace import ThreadLog
+from triage_tui.text import safe_line
 
 _START_TIMEOUT = 30.0
 
@@ -142,11 +143,27 @@ def launch(
         undo.callback(cell.end)
         undo.callback(start.close)
         listener = cell.await_listener(cancelled)
-        pid, stub, location = _bring_up(cell, listener, start, arch, elf, make_log, cancelled)
+        try:
+            pid, stub, location = _bring_up(cell, listener, start, arch, elf, make_log, cancelled)
+        except TriageError as error:
+            said = _last_words(output)
+            if not said:
+                raise
+            raise TriageError(f"{error}; it said: {said}") from error
         undo.pop_all()
         if keep is not None:
             cell.keep_open(keep)
         return Launched(cell, listener, pid, location, output, start, stub)
+
+
+def _last_words(output: Iterable[int]) -> str:
+    """Return the last line that the emulator printed, made printable."""
+    data = b""
+    for fd in output:
+        with contextlib.suppress(BlockingIOError):
+            data += os.read(fd, 4096)
+    lines = [line for line in data.splitlines() if line.strip()]
+    return safe_line(lines[-1], 300) if lines else ""
 
 
 def _bring_up(

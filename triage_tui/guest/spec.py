@@ -86,10 +86,10 @@ class LaunchSpec:
 
 
 def open_in_root(root: Path, path: str) -> int:
-    """Open `path` for reading as a process inside `root` would, links included; return the descriptor.
+    """Open the regular file `path` as a process inside `root` would, links included; return the descriptor.
 
     Raises:
-        OSError: there is no such file, or its links lead nowhere inside the root.
+        OSError: there is no such file, it is of another kind, or its links lead nowhere inside the root.
     """
     parts = [part for part in path.split("/") if part not in ("", ".")][::-1]
     stack = [os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
@@ -115,7 +115,11 @@ def open_in_root(root: Path, path: str) -> int:
                 while len(stack) > 1:
                     os.close(stack.pop())
             parts += [piece for piece in target.split("/") if piece not in ("", ".")][::-1]
-        # O_NONBLOCK: a FIFO must not hold us up; the caller looks at the file type.
+        kind = os.fstat(stack[-1]).st_mode & 0o170000
+        if kind != 0o100000:
+            # Merely opening a device or a FIFO can have effects.
+            number = errno.EISDIR if kind == 0o040000 else errno.EINVAL
+            raise OSError(number, "Is a directory" if kind == 0o040000 else "Not a regular file", path)
         return os.open(f"/proc/self/fd/{stack[-1]}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     finally:
         for fd in stack:
