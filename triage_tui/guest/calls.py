@@ -107,9 +107,9 @@ class CallHandler(ProcessKeeper):
         log = self.trace.logs.get(notification.tid)
         if log is not None:
             self.trace.drain(log, complete=True)
-        if notification.tid not in known.envs:
-            self._find_env(known, notification, name)
         call = self._match(log, name)
+        if call is not None and notification.tid not in known.envs:
+            self._find_env(known, notification, name)
         if self._guard_descriptors(known, notification, name, call):
             return
         if call is not None:

@@ -178,6 +178,33 @@ def threads(pid: int) -> list[int]:
 
 def descendants(root: int) -> list[int]:
     """Return the living (not zombie) descendants of the process `root`, parents first."""
+    if not os.path.exists(f"/proc/{root}/task/{root}/children"):
+        return _descendants_by_parent(root)
+    found: list[int] = []
+    queue = [root]
+    while queue:
+        pid = queue.pop(0)
+        for tid in threads(pid):
+            try:
+                with open(f"/proc/{pid}/task/{tid}/children", "rb") as file:
+                    children = [int(word) for word in file.read().split()]
+            except OSError:
+                continue
+            queue += children
+            found += [child for child in children if _is_living(child)]
+    return found
+
+
+def _is_living(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (OSError, IndexError):
+        return False
+
+
+def _descendants_by_parent(root: int) -> list[int]:
+    """The same for kernels without CONFIG_PROC_CHILDREN: look at every process of the machine."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
