@@ -23,7 +23,9 @@ _RESULT = re.compile(rb" = ([^\n]*)\n")
 _SIGNAL = re.compile(rb"--- (SIG\w{1,12}|\d{1,3}) \{([^\n]*)\} ---\n")
 _UNSUPPORTED = re.compile(rb"(Unsupported [^\n]*|Unimplemented [^\n]*)\n")
 _END = re.compile(
-    rb"\)(?: = (?:-?\d|0x)|(?=\d{1,10} (?:[a-z_][a-z0-9_]{0,40}\(|Unknown syscall))|(?=--- SIG)|(?=\n))"
+    rb"\)(?: = (?:-?\d|0x)|(?=\d{1,10} (?:[a-z_][a-z0-9_]{0,40}\(|Unknown syscall))|(?=--- SIG)"
+    # `-d unimp` writes its line between a call and its result.
+    rb"|(?=Unsupported |Unimplemented )|(?=\n))"
 )
 _SHAPES = re.compile(
     rb"\d{1,10} (?:[a-z_][a-z0-9_]{0,40}\(|Unknown syscall -?\d)|--- (?:SIG\w|\d)|Unsupported "
