@@ -147,8 +147,18 @@ def _end(run: Run, walked: Walk, main: int) -> End:
         code=code,
         signal=trigger.signal or "",
         blocked_in=blocked,
+        background=_in_background(walked, main),
         spinning=snapshot.reason == "idle" and not blocked,
     )
+
+
+def _in_background(walked: Walk, main: int) -> bool:
+    """Tell whether `main` was left behind by a process that ended with code 0."""
+    if not walked.steps or walked.steps[0].call.pid == main:
+        return False
+    first = walked.steps[0].call.pid
+    exits = [step for step in walked.steps if step.call.pid == first and step.call.name == "exit_group"]
+    return bool(exits) and c.number(exits[-1].call, 0) == 0
 
 
 def _messages(run: Run, calls: list[Syscall], steps_after: dict[int, int]) -> list[Message]:

@@ -56,6 +56,8 @@ class End(Fact):
     signal: str = ""
     blocked_in: str = ""
     """Operation of the call that had not returned ("wait", "sleep", "lock"), "" when none was under way."""
+    background: bool = False
+    """The process that was started has ended with code 0 before; this is a process that it left behind."""
     spinning: bool = False
     """It made no call and was in none: user-space code ran."""
 
