@@ -188,6 +188,35 @@ def test_writes_stay_in_the_cell(rootfs: Rootfs, qemu_dir: Path) -> None:
     assert hashlib.sha256((root / "bin/busybox").read_bytes()).hexdigest() == digest
 
 
+def test_a_guest_that_is_not_root(rootfs: Rootfs, qemu_dir: Path) -> None:
+    how = spec(rootfs("busybox-armel"), qemu_dir, "/bin/busybox", "ping", "-c", "1", "127.0.0.1", user=65534)
+    with Guest.start(how) as guest:
+        stop = guest.run_until_stop()
+        assert stop.exit_code == 1
+        assert {call.ret for call in calls(guest, "getuid32")} == {65534}
+        assert next(call.errno for call in calls(guest, "socket")) == "EPERM"
+
+
+def test_loop_of_one_thread_is_shown_in_that_process(rootfs: Rootfs, qemu_dir: Path, tmp_path: Path) -> None:
+    for name, content in (
+        ("bin/busybox", (rootfs("busybox-armhf") / "bin/busybox").read_bytes()),
+        ("dev/null", b""),
+    ):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / name).chmod(0o755)
+    script = "(while cd /; do :; done) & while :; do cd /nowhere; cd /a; done 2>/dev/null"
+    limits = TriggerLimits(loop_repeats=200, loop_calls=200)
+    with Guest.start(spec(tmp_path, qemu_dir, *shell(script), triggers=limits)) as guest:
+        stop = guest.run_until_stop()
+        assert stop.reason == "loop"
+        assert stop.loop is not None
+        assert stop.trigger.syscall_name in stop.loop.names
+        assert process.inner_pid(guest.pid) == stop.trigger.pid
+        looping = [call for call in guest.history() if call.seq == stop.loop.last_seq]
+        assert [call.pid for call in looping] == [stop.trigger.pid]
+
+
 def test_dangerous_calls_are_evidence(rootfs: Rootfs, qemu_dir: Path) -> None:
     host = os.uname().nodename
     with Guest.start(spec(rootfs("busybox-mipsel"), qemu_dir, "/bin/busybox", "hostname", "owned")) as guest:

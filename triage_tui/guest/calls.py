@@ -65,6 +65,8 @@ class CallHandler(ProcessKeeper):
     peers: Peers
     _held: Held | None
     _first_stop: Stop | None
+    _looping_tid: int
+    """The thread whose loop is the reason of `_first_stop`, 0 for none."""
 
     # ------------------------------------------------------------ what the log says
 
@@ -78,6 +80,7 @@ class CallHandler(ProcessKeeper):
         if loop is None:
             return
         words = f"{', '.join(loop.names)} {loop.repeats} times in {loop.span_ms / 1000:.1f} s"
+        self._looping_tid = log.tid
         reason = "sleep_loop" if loop.sleeps else "loop"
         trigger = make_trigger(
             None, f"the same {loop.period} calls again and again: {words}", loop.last_seq, record.pid
@@ -121,7 +124,8 @@ class CallHandler(ProcessKeeper):
                 return
         elif name in _KILLS and call is None and self._on_fatal_signal(known, notification):
             return
-        if self._first_stop is not None and call is not None:
+        # A loop is held in the thread that loops; any other goes on until all are stopped.
+        if self._first_stop is not None and call is not None and notification.tid == self._looping_tid:
             self._hold(Held(notification, known, name, call))
             return
         self._decide(known, notification, name, call)

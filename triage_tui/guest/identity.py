@@ -36,6 +36,11 @@ class Identity:
     gids: tuple[int, int, int] = (0, 0, 0)
     groups: list[int] = field(default_factory=list)
 
+    @classmethod
+    def of_user(cls, user: int) -> Identity:
+        """Return the identity of a process that starts as `user`."""
+        return cls((user, user, user), (user, user, user))
+
     def copy(self) -> Identity:
         """Return what a forked process begins with."""
         return replace(self, groups=list(self.groups))

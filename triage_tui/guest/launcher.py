@@ -173,7 +173,11 @@ def _run_guest(config: dict[str, Any], channel: socket.socket, fds: dict[str, in
             raise OSError(
                 error.errno, f"working directory {config['cwd']}: {os.strerror(error.errno or 0)}"
             ) from None
-        namespaces.drop_capabilities()
+        user = config["user"]
+        namespaces.drop_capabilities(keep_harmless=user == 0 or not config["single_id"])
+        if user and not config["single_id"]:
+            namespaces.become_user(user)
+            namespaces.die_with_parent()
         listener = seccomp.install(bytes.fromhex(config["filter"]))
         _say(channel, {"listener": True}, (listener,))
         os.close(listener)
@@ -233,9 +237,9 @@ def _be_init(
         namespaces.die_with_parent()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        single_id = _has_single_id()
+        config["single_id"] = _has_single_id()
         notes = notes + _make_root(config, fds.get("program"))
-        _say(channel, {"notes": notes, "single_id": single_id})
+        _say(channel, {"notes": notes, "single_id": config["single_id"]})
         guest = os.fork()
         if guest == 0:
             _run_guest(config, channel, fds)
@@ -267,8 +271,6 @@ def main(channel_fd: int) -> int:
         init = os.fork()
     except BaseException as error:
         hint = "" if os.geteuid() == 0 else _HINT
-        if config["allow_uncontained"]:
-            hint += "; there is no way to run a guest without its name spaces"
         _say(channel, {"failed": f"the guest cannot be contained on this system: {error}{hint}"})
         return 1
     if init == 0:

@@ -31,6 +31,8 @@ _SLEEPS = _words(
 _TIMED_WAITS = _words(
     "select _newselect pselect6 pselect6_time64 poll ppoll ppoll_time64 epoll_wait epoll_pwait epoll_pwait2"
 )
+WAITS = frozenset(("wait4", "waitpid", "waitid"))
+"""Calls in which a process waits for a child."""
 # Their arguments and results are ids and clock readings, different in each round.
 _VOLATILE = _words(
     "clone clone3 fork vfork wait4 waitpid waitid kill tgkill tkill gettid getpid getppid set_robust_list "

@@ -86,10 +86,13 @@ def hide_memory() -> None:
     _check(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")
 
 
-def drop_capabilities() -> None:
-    """Take all but the harmless capabilities from the bounding set, so that no exec gets them back."""
+def drop_capabilities(keep_harmless: bool = True) -> None:
+    """Take all but the harmless capabilities from the bounding set, so that no exec gets them back.
+
+    Without `keep_harmless` all are taken: what then starts is root by name only.
+    """
     for capability in range(_LAST_CAPABILITY + 1):
-        if capability not in _KEPT_CAPABILITIES:
+        if not keep_harmless or capability not in _KEPT_CAPABILITIES:
             # EINVAL: this kernel has no such capability.
             _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
 
@@ -238,6 +241,13 @@ def bring_loopback_up() -> None:
         request = fcntl.ioctl(sock, get_flags, struct.pack("16sh22x", b"lo", 0))
         (flags,) = struct.unpack_from("h", request, 16)
         fcntl.ioctl(sock, set_flags, struct.pack("16sh22x", b"lo", flags | up))
+
+
+def become_user(user: int) -> None:
+    """Take `user` as all user and group ids of this user name space, and no other groups."""
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
 
 
 def set_limits(processes: int, memory: int, open_files: int) -> None:

@@ -34,10 +34,12 @@ class TriggerLimits:
     """Calls that these rounds must have in all: short sequences need more rounds."""
     sleep_repeats: int = 3
     """Rounds that make a loop when there is a sleep in them."""
-    max_period: int = 16
+    max_period: int = 64
     """Longest sequence that is looked for, in calls."""
     idle_s: float = 3.0
     """No syscall for so long: blocked or spinning."""
+    sleep_patience: float = 4.0
+    """Who does nothing but sleep is idle after so many times `idle_s`: it may go round slowly."""
     time_limit_s: float = 60.0
 
 
@@ -75,8 +77,8 @@ class LaunchSpec:
     stdin: Literal["null", "open"] | Path = "null"
     allow_root: bool = False
     """Let the guest's root be the host's root where it cannot be mapped to an unprivileged id."""
-    allow_uncontained: bool = False
-    """Asks for a run where the system refuses name spaces. There is no such way: the refusal says so."""
+    user: int = 0
+    """User and group id that the guest starts with, as it sees them; 0 is root."""
     qemu_args: list[str] = field(default_factory=list)
     qemu_dir: Path | None = None
     triggers: TriggerLimits = field(default_factory=TriggerLimits)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from triage_tui.guest import host_syscalls, process
+from triage_tui.guest.loops import WAITS, is_sleep
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.runs.model import Loop, Reason, Syscall, Trigger
 
@@ -62,6 +63,8 @@ class Watchdog:
         self._quiet_since = 0.0
         self._ticks_at_quiet = 0
         self._count = -1
+        self._sleeping: bool | None = None
+        """Whether all the guest does is sleep; None until it was looked at."""
 
     def start(self) -> None:
         """The guest (again) starts to run now."""
@@ -77,12 +80,28 @@ class Watchdog:
             self._count = guest.trace.count
             self._quiet_since = max(now, guest.trace.last_activity)
             self._ticks_at_quiet = self._ticks(guest)
-        elif now - self._quiet_since >= self._limits.idle_s:
+            self._sleeping = None
+        elif now - self._quiet_since >= self._limits.idle_s * self._patience(guest):
             return self._idle(guest, now - self._quiet_since)
         if now >= self._deadline:
             detail = f"nothing conclusive within {self._limits.time_limit_s:g} s"
             return Stop("time_limit", make_trigger(None, detail, guest.trace.count))
         return None
+
+    @staticmethod
+    def _pending(guest: Guest) -> list[Syscall]:
+        """Return the calls that threads of the guest are in."""
+        guest.trace.drain_all(complete=True)
+        logs = [log for log in guest.trace.logs.values() if log.pid in guest.processes_known.by_pid]
+        return [call for log in logs for call in guest.trace.pending(log)[-1:]]
+
+    def _patience(self, guest: Guest) -> float:
+        if self._sleeping is None:
+            calls = self._pending(guest)
+            # A parent that waits for a child that sleeps waits for the same.
+            others = [call for call in calls if not is_sleep(call) and call.name not in WAITS]
+            self._sleeping = any(is_sleep(call) for call in calls) and not others
+        return self._limits.sleep_patience if self._sleeping else 1.0
 
     @staticmethod
     def _states(guest: Guest) -> list[process.ThreadState]:
@@ -94,13 +113,7 @@ class Watchdog:
 
     def _idle(self, guest: Guest, seconds: float) -> Stop:
         used = (self._ticks(guest) - self._ticks_at_quiet) / os.sysconf("SC_CLK_TCK") / max(seconds, 0.1)
-        guest.trace.drain_all(complete=True)
-        calls = [
-            call
-            for log in guest.trace.logs.values()
-            if log.pid in guest.processes_known.by_pid
-            for call in guest.trace.pending(log)
-        ]
+        calls = self._pending(guest)
         running = any(state.state == "R" for state in self._states(guest))
         if running or used > _SPIN_SHARE:
             # A busy host may give a spinning guest very little.

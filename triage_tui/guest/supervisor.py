@@ -25,6 +25,7 @@ from triage_tui.guest import host_syscalls, policy, process, seccomp
 from triage_tui.guest.access import Peers, RuleAccess
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls import CallHandler, Held
+from triage_tui.guest.identity import Identity
 from triage_tui.guest.launch import launch
 from triage_tui.guest.output import OutputBuffer
 from triage_tui.guest.processes import ProcessTable
@@ -105,6 +106,7 @@ class Guest(CallHandler):
         self._held: Held | None = None
         self._waiting: Notification | None = None
         self._first_stop: Stop | None = None
+        self._looping_tid = 0
         self._started = time.monotonic()
         self._watchdog = Watchdog(spec.triggers)
         self._first_own_fd = 0
@@ -135,7 +137,9 @@ class Guest(CallHandler):
         self._launched = self._alive = True
         self._release = launched.release
         self.pid = self.tid = launched.pid
-        self.processes_known.main = self._adopt(launched.pid, launched.location.env)
+        main = self._adopt(launched.pid, launched.location.env)
+        main.identity = Identity.of_user(self.spec.user)
+        self.processes_known.main = main
 
     @property
     def is_alive(self) -> bool:
@@ -253,6 +257,7 @@ class Guest(CallHandler):
         """Let everything run; the held call goes through the rules first."""
         self._frozen = False
         self._first_stop = None
+        self._looping_tid = 0
         if self._release is not None:
             self._release()
             self._release = None
@@ -286,6 +291,8 @@ class Guest(CallHandler):
             self._read_pipe(fd)
         if self._held is not None:
             self.pid, self.tid = self._held.process.pid, self._held.notification.tid
+        elif self._looping_tid in self.trace.logs:
+            self.pid, self.tid = self.trace.logs[self._looping_tid].pid, self._looping_tid
         else:
             main = self._main_living()
             if main is not None:
