@@ -25,12 +25,20 @@ TriageApp(workspace.root, actions=LocalActions(workspace)).run()
 """
 
 
+class _Screen(pyte.Screen):
+    """A screen that passes over the private form of SGR (a question about keyboard modes)."""
+
+    def select_graphic_rendition(self, *attributes: int, private: bool = False) -> None:
+        if not private:
+            super().select_graphic_rendition(*attributes)
+
+
 class Terminal:
     """The app on a workspace in a terminal of `rows` x `columns`."""
 
     def __init__(self, workspace: Path, rows: int = 24, columns: int = 80, **environment: str) -> None:
         self.raw = b""
-        self._screen = pyte.Screen(columns, rows)
+        self._screen = _Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self._child = pexpect.spawn(
             sys.executable,

@@ -91,7 +91,7 @@ def make_hostile_run(runs_dir: Path, run_id: str = fixtures.EXIT_RUN) -> Path:
     (run_dir / "logs" / "\x1b]0;7777\x07\u202elog").write_bytes(raw)
     (run_dir / "retry.log").write_bytes(raw)
     (run_dir / "verdict.json").write_bytes(
-        encode_json({"word": ATTACKS[0], "rung": ATTACKS[1], "reasons": list(ATTACKS)})
+        encode_json({"word": ATTACKS[0], "rung": ATTACKS[1], "reasons": list(ATTACKS[2:6])})
     )
     for name in ("pseudocode/frame01_0x431e4c.txt", "pseudocode/frame02_0x42f7a0.txt"):
         (run_dir / name).write_text(f"{block}\ncode-of-the-frame\n")
@@ -112,8 +112,8 @@ def _events(run_dir: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 _PANES = (
-    ("1", "still wanted"), ("2", "intent"), ("3", "held before it happens"), ("5", "code-of-the-frame"),
-    ("4", "from the prologue"), ("6", "0x00001096"), ("7", "bytes"), ("8", "Target"), ("9", "What happened"),
+    ("1", "0.93"), ("2", "intent"), ("3", "held before it happens"), ("5", "code-of-the-frame"),
+    ("4", "0x00431e4c"), ("6", "0x00001096"), ("7", "bytes"), ("8", "Target"), ("9", "What happened"),
 )  # fmt: skip
 
 
@@ -130,10 +130,10 @@ def _drive(workspace: Path) -> Terminal:
             terminal.press("g")
             terminal.until(text if key != "5" else "5 Code")
         terminal.press("1jjjjj\r")
-        terminal.press("3/77\r")
-        terminal.until("/77")
+        terminal.press("3/zz9\r")
+        terminal.until("No syscall matches")
         terminal.press("\x1b")
-        terminal.until_gone("/77")
+        terminal.until_gone("No syscall matches")
         terminal.press("?")
         terminal.until("Review and decide")
         terminal.press("q")
@@ -143,8 +143,6 @@ def _drive(workspace: Path) -> Terminal:
         terminal.press("q")
         terminal.until_gone("End the frozen guest")
         terminal.press("2a")
-        terminal.press("e")
-        terminal.press("i")
         terminal.press("\x10")
         terminal.until("Search for commands")
         terminal.press("\x1b")
@@ -157,9 +155,14 @@ def _drive(workspace: Path) -> Terminal:
 _CSI = re.compile(r"\x1b\[([0-?]*)([ -/]*)([@-~])")
 
 
+_POINTER = re.compile("\x1b]22;[a-z]{3,16}\x07")
+"""The shape of the mouse pointer: the one OSC sequence that Textual itself sends."""
+
+
 def _sequences(raw: bytes) -> set[str]:
     """Check the bytes one by one and return the control sequences in them, colours and positions apart."""
-    text = raw.decode("utf-8")
+    text = _POINTER.sub("", raw.decode("utf-8"))
+    assert "\x1b]" not in text, "an OSC sequence came from data"
     assert MARK not in "".join(match[0] for match in _CSI.finditer(text)), "a CSI sequence came from data"
     kinds = {match[0] for match in _CSI.finditer(text) if match[3] not in "mH"}
     rest = _CSI.sub("", text)
@@ -189,5 +192,4 @@ def test_attacks_reach_no_terminal(tmp_path: Path, own_sequences: set[str]) -> N
     make_hostile_run(tmp_path / "ai_runs")
     terminal = _drive(tmp_path)
     assert _sequences(terminal.raw) <= own_sequences
-    assert b"\x1b]" not in terminal.raw
     assert MARK.encode() in terminal.raw, "the attacks were shown, as text"

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 
+from triage_tui.text import safe_line
+
 Part = tuple[str, str]
 """Text and the name of its colour role ("" = plain text)."""
 
@@ -113,6 +115,11 @@ def fit(text: str, width: int, align: str = "left") -> str:
 def clip(text: str, width: int) -> str:
     """Return `text` in at most `width` cells, cut with an ellipsis."""
     return text if cell_len(text) <= width else fit(text, width)
+
+
+def short(data: bytes | str, cells: int) -> str:
+    """Return untrusted text as safe text of at most `cells` cells, cut with an ellipsis."""
+    return clip(safe_line(data, max(400, cells)), cells)
 
 
 def _split_long(word: str, width: int) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from triage_tui.text import safe_line
+from triage_tui.ui.rows import short
 
 if TYPE_CHECKING:
     from triage_tui.runs.model import Snapshot, Syscall
@@ -47,7 +48,7 @@ def happened(snapshot: Snapshot) -> str:
             code = "" if trigger.exit_code is None else str(trigger.exit_code)
             return f"is about to exit({code})"
         case "signal":
-            return f"is about to be killed by {safe_line(trigger.signal or 'a signal', 20)}"
+            return f"is about to be killed by {short(trigger.signal or 'a signal', 20)}"
         case "loop" | "sleep_loop" if loop is not None:
             how = "sleeps in a loop" if loop.sleeps or snapshot.reason == "sleep_loop" else "repeats itself"
             return f"{how}: {loop.period} calls, {loop.repeats} rounds"
@@ -58,14 +59,14 @@ def happened(snapshot: Snapshot) -> str:
         case "time_limit":
             return "was stopped at its time limit"
         case _:
-            return f"was stopped ({safe_line(trigger.detail, 80)})" if trigger.detail else "was stopped"
+            return f"was stopped ({short(trigger.detail, 80)})" if trigger.detail else "was stopped"
 
 
 def target_words(snapshot: Snapshot) -> str:
     """Return the command and its architecture: "udhcpc -i eth0 (mipsel)"."""
     argv = snapshot.target.argv or [snapshot.target.program]
     name = argv[0].rsplit("/", 1)[-1]
-    return safe_line(" ".join([name, *argv[1:]]), 120) + f" ({safe_line(snapshot.target.arch, 12)})"
+    return safe_line(" ".join([name, *argv[1:]]), 120) + f" ({short(snapshot.target.arch, 12)})"
 
 
 def headline(view: RunView) -> str:
@@ -82,10 +83,10 @@ def call_words(call: Syscall) -> tuple[str, str, str]:
     if call.ret is None:
         result = "…"
     elif call.errno:
-        result = f"{safe_line(call.errno, 20)}"
+        result = f"{short(call.errno, 20)}"
     else:
         result = str(call.ret) if abs(call.ret) < 0x10000 else f"{call.ret & (1 << 64) - 1:#x}"
-    return safe_line(call.name, 40), safe_line(shown, 1000), result
+    return short(call.name, 40), safe_line(shown, 1000), result
 
 
 def decision_words(view: RunView) -> str | None:

@@ -12,7 +12,7 @@ from triage_tui.runs.model import Frame
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import ListRows, Part, Row, Rows, clip
+from triage_tui.ui.rows import ListRows, Part, Row, Rows, clip, short
 from triage_tui.ui.widgets.line_view import LineView
 
 _METHODS = {
@@ -29,7 +29,7 @@ def frame_row(frame: Frame, width: int, has_code: bool) -> Row:
     """Return one frame: number, address, function, module, how it was found."""
     name = safe_line(frame.func_name, 200) if frame.func_name else "?"
     plus = f"+{frame.func_offset:#x}" if frame.func_offset else ""
-    module = safe_line(frame.module_name, 60) if frame.module_name else "unknown module"
+    module = short(frame.module_name, 60) if frame.module_name else "unknown module"
     sure = frame.method != "stack_scan"
     room = max(8, width - 20 - len(plus) - min(len(module), 24) - 2)
     parts: list[Part] = [

@@ -6,10 +6,9 @@ import re
 from typing import ClassVar
 
 from triage_tui.runs.evidence import Link
-from triage_tui.text import safe_line
 from triage_tui.ui.loading import CodeText, RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import MadeRows, Row, Rows
+from triage_tui.ui.rows import MadeRows, Row, Rows, short
 
 _ARROW = re.compile(r"\s*(?:=>|<-|-->|->|▶|>)(?=\s|[0-9a-f])", re.IGNORECASE)
 
@@ -40,7 +39,7 @@ class CodePane(Pane):
         frame = self.view.frame(self._frame) if self.view else None
         if frame is None:
             return ""
-        return f"#{frame.idx} {safe_line(frame.func_name or frame.addr_hex, 40)}"
+        return f"#{frame.idx} {short(frame.func_name or frame.addr_hex, 40)}"
 
     def forget(self) -> None:
         """Go to the innermost frame that has code."""

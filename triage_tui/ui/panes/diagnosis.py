@@ -11,7 +11,7 @@ from triage_tui.runs.evidence import IN_TEXT, describe_syscall, resolve
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import BLANK, ListRows, Part, Row, Rows, clip, heading, wrap_parts, wrapped
+from triage_tui.ui.rows import BLANK, ListRows, Part, Row, Rows, clip, heading, short, wrap_parts, wrapped
 from triage_tui.ui.words import happened, target_words
 
 
@@ -62,7 +62,7 @@ def _evidence_rows(view: RunView, evidence: Evidence, width: int, bullet: str, r
     head: list[Part] = [("    ", ""), (bullet, role) if supported else ("✗", "bad"), (" ", "")]
     links: tuple[tuple[int, int, str], ...] = ()
     if found.exists:
-        name = safe_line(found.title, 40)
+        name = short(found.title, 40)
         links = ((6, 6 + cell_len(name), evidence.link),)
         head.append((name, "link"))
     else:
@@ -101,7 +101,7 @@ def _hypothesis_rows(view: RunView, number: int, hypothesis: Hypothesis, width: 
         gap = " " * max(1, width - sum(cell_len(text) for text, _ in parts) - 16)
         end = ((gap, ""), *bar) if place == 0 else ()
         rows.append(Row((*parts, *end), hypothesis, "section"))
-    cause = safe_line(hypothesis.cause, 60)
+    cause = short(hypothesis.cause, 60)
     rows.append(Row((("    ", ""), (cause, "accent"), *_proximate(hypothesis)), hypothesis))
     if hypothesis.explanation:
         rows += text_with_links(hypothesis.explanation, width - 1, 4)
@@ -121,7 +121,7 @@ def _hypothesis_rows(view: RunView, number: int, hypothesis: Hypothesis, width: 
 def _proximate(hypothesis: Hypothesis) -> tuple[Part, ...]:
     if not hypothesis.proximate or hypothesis.proximate == hypothesis.cause:
         return ()
-    return (("  seen as ", "muted"), (safe_line(hypothesis.proximate, 40), "muted"))
+    return (("  seen as ", "muted"), (short(hypothesis.proximate, 40), "muted"))
 
 
 def diagnosis_rows(view: RunView, width: int) -> list[Row]:

@@ -10,7 +10,7 @@ from triage_tui.runs.evidence import Link
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import MemoryText, RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import BLANK, Part, Row, Rows, clip
+from triage_tui.ui.rows import BLANK, Part, Row, Rows, clip, short
 
 _HEAD = 2
 
@@ -104,12 +104,12 @@ class MemoryRows(Rows):
         size = entry.blob.size if entry.blob else 0
         parts: list[Part] = [
             (" ", ""),
-            (clip(safe_line(entry.tag or entry.id, 60), max(10, self._width // 2)), "heading"),
+            (clip(short(entry.tag or entry.id, 60), max(10, self._width // 2)), "heading"),
             (f"  {entry.addr:#010x}", "address"),
             (f"  {size} bytes", "muted"),
         ]
         if entry.source:
-            parts += [("  ", ""), (clip(safe_line(entry.source, 80), max(8, self._width // 3)), "muted")]
+            parts += [("  ", ""), (clip(short(entry.source, 80), max(8, self._width // 3)), "muted")]
         return Row(tuple(parts), target=(entry.id, None), fill="section")
 
     def _purpose(self, item: MemoryText) -> Row:

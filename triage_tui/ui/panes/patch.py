@@ -12,7 +12,7 @@ from triage_tui.ui.actions import bindings
 from triage_tui.ui.diff import DiffLine
 from triage_tui.ui.loading import RuleText, RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import BLANK, ListRows, Part, Row, Rows, clip, field, wrapped
+from triage_tui.ui.rows import BLANK, ListRows, Part, Row, Rows, clip, field, short, wrapped
 
 _RISK = {"low": ("low risk", "good"), "medium": ("medium risk", "warn"), "high": ("HIGH RISK", "bad")}
 _FILLS = {"+": "added-row", "-": "removed-row"}
@@ -99,7 +99,7 @@ def patch_rows(view: RunView, selected: frozenset[int], width: int) -> list[Row]
     """Return all proposals of a run, and the rule files that no proposal speaks of."""
     rows: list[Row] = []
     generation = (
-        f"active: generation {safe_line(view.generation, 20)}"
+        f"active: generation {short(view.generation, 20)}"
         if view.generation
         else "no rule is active for this target"
     )

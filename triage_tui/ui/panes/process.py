@@ -8,7 +8,7 @@ from triage_tui.runs.evidence import Link
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import ListRows, Row, Rows, clip, field, fit, heading, join, wrapped
+from triage_tui.ui.rows import ListRows, Row, Rows, clip, field, fit, heading, join, short, wrapped
 
 _PERMS = {"x": "accent", "w": "warn"}
 
@@ -19,7 +19,7 @@ def _target(view: RunView, width: int) -> list[Row]:
     rows = [heading("Target", width)]
     rows += field("program", safe_line(target.program, 400), width, "strong")
     rows += field("command", safe_line(" ".join(target.argv), 1000), width)
-    rows += field("arch", safe_line(target.arch, 40), width)
+    rows += field("arch", short(target.arch, 40), width)
     if target.rootfs:
         rows += field("root", safe_line(target.rootfs, 400), width, "muted")
     emulator = f"{engine.emulator} {engine.emulator_version}".strip()
@@ -39,9 +39,7 @@ def _target(view: RunView, width: int) -> list[Row]:
 def _output(view: RunView, width: int) -> list[Row]:
     rows: list[Row] = []
     for name, lines in view.logs.items():
-        title = (
-            "Guest output" if f"logs/{name}" == view.snapshot.guest_output else f"Log {safe_line(name, 60)}"
-        )
+        title = "Guest output" if f"logs/{name}" == view.snapshot.guest_output else f"Log {short(name, 60)}"
         rows += [heading(title, width, f"{len(lines)} lines")]
         for number, line in enumerate(lines, 1):
             rows.append(Row(((f" {number:>5}  ", "faint"), (line, "")), target=("log", name, number)))
@@ -54,11 +52,11 @@ def _descriptors(view: RunView, width: int) -> list[Row]:
     for entry in fds:
         parts = [
             (f" {entry.fd:>5}  ", "number"),
-            (fit(safe_line(entry.kind, 9), 10), "muted"),
+            (fit(short(entry.kind, 9), 10), "muted"),
             (clip(safe_line(entry.target, 400), max(10, width - 30)), ""),
         ]
         if entry.state:
-            parts.append(("  " + safe_line(entry.state, 80), "info"))
+            parts.append(("  " + short(entry.state, 80), "info"))
         rows.append(Row(tuple(parts), target=("fd", entry.fd)))
     return rows
 
@@ -67,7 +65,7 @@ def _mappings(view: RunView, width: int) -> list[Row]:
     maps = view.snapshot.maps[:4096]
     rows = [heading("Mappings", width, str(len(maps)))] if maps else []
     for index, entry in enumerate(maps):
-        perms = safe_line(entry.perms, 6)
+        perms = short(entry.perms, 6)
         role = next((role for sign, role in _PERMS.items() if sign in perms), "muted")
         name = safe_line(entry.path, 400) if entry.path else ""
         rows.append(
@@ -90,8 +88,8 @@ def _rules(view: RunView, width: int) -> list[Row]:
         limit = f" of {hit.limit}" if hit.limit else ""
         parts = [
             (f" {hit.hits:>5}{limit} hits  ", "number"),
-            (safe_line(hit.rule, 80), "good"),
-            ("  " + safe_line(hit.syscall, 40), "muted"),
+            (short(hit.rule, 80), "good"),
+            ("  " + short(hit.syscall, 40), "muted"),
         ]
         if hit.disabled:
             parts.append(("  switched off: " + safe_line(hit.disabled, 200), "bad"))

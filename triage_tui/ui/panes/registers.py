@@ -9,14 +9,14 @@ from triage_tui.runs.model import Register, Snapshot
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import ListRows, Part, Row, Rows, clip, fit
+from triage_tui.ui.rows import ListRows, Part, Row, Rows, clip, fit, short
 
 
 def register_value(register: Register) -> str:
     """Return the value as fixed-width hex, or the text that stands for a wide one."""
     value = register.value
     if isinstance(value, str):
-        return safe_line(value, 80)
+        return short(value, 80)
     return f"0x{value:0{max(1, min(register.size, 16)) * 2}x}"
 
 
@@ -29,11 +29,11 @@ def points_to(snapshot: Snapshot, value: int | str) -> Part | None:
             return (f'"{safe_line(entry.string, 120)}"', "string")
     for frame in snapshot.backtrace.frames:
         if frame.addr == value and frame.func_name:
-            return (f"{safe_line(frame.func_name, 60)}+{frame.func_offset or 0:#x}", "symbol")
+            return (f"{short(frame.func_name, 60)}+{frame.func_offset or 0:#x}", "symbol")
     for mapping in snapshot.maps:
         if mapping.start <= value < mapping.end:
-            name = safe_line(mapping.path.rsplit("/", 1)[-1] or "anonymous", 40)
-            return (f"{name}+{value - mapping.start:#x} {safe_line(mapping.perms, 6)}", "muted")
+            name = short(mapping.path.rsplit("/", 1)[-1] or "anonymous", 40)
+            return (f"{name}+{value - mapping.start:#x} {short(mapping.perms, 6)}", "muted")
     return None
 
 
@@ -47,7 +47,7 @@ def register_rows(view: RunView, width: int) -> list[Row]:
         changed = register.name in before and before[register.name] != register.value
         parts: list[Part] = [
             (" * " if changed else "   ", "changed"),
-            (fit(safe_line(register.name, 12), min(names, 12)), "changed" if changed else "register"),
+            (fit(short(register.name, 12), min(names, 12)), "changed" if changed else "register"),
             ("  ", ""),
             (register_value(register), "number" if register.value else "faint"),
         ]
@@ -62,7 +62,7 @@ def register_rows(view: RunView, width: int) -> list[Row]:
             old = before[register.name]
             text = f"  was {old if isinstance(old, str) else f'{old:#x}'}"
             if width - used > len(text):
-                parts.append((safe_line(text, 60), "muted"))
+                parts.append((short(text, 60), "muted"))
         rows.append(Row(tuple(parts), target=register.name))
     return rows
 

@@ -9,7 +9,7 @@ from triage_tui.runs.events import Event
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import ListRows, Part, Row, Rows, fit, heading, join, wrapped
+from triage_tui.ui.rows import ListRows, Part, Row, Rows, fit, heading, join, short, wrapped
 from triage_tui.ui.words import STATES
 
 _EVENTS = {
@@ -70,7 +70,7 @@ def own_verdict(view: RunView, width: int) -> list[Row]:
     rows = _verdict_rows(view.verdict, f"Round {view.snapshot.round} against the one before", width)
     if parent:
         target = ("run", parent)
-        rows.append(Row((("  the round before was ", "muted"), (safe_line(parent, 40), "link")), target))
+        rows.append(Row((("  the round before was ", "muted"), (short(parent, 40), "link")), target))
     return rows
 
 
@@ -90,7 +90,7 @@ def _history(events: Sequence[Event], width: int) -> list[Row]:
     rows = [heading("What happened", width)] if events else []
     for event in events[-200:]:
         word, role = _EVENTS.get(event.kind, (_text(event.kind, 20), "muted"))
-        when = safe_line(event.wall[11:19], 8)
+        when = short(event.wall[11:19], 8)
         parts: list[Part] = [(f"  {fit(when, 8)}  ", "faint"), (fit(word, 20), role), (" ", "")]
         detail = _detail(event)
         parts += [(fit(detail, max(8, width - 50)), ""), ("  " + _text(event.actor, 24), "faint")]

@@ -12,7 +12,7 @@ from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import MadeRows, Part, Row, Rows, clip
+from triage_tui.ui.rows import MadeRows, Part, Row, Rows, clip, short
 from triage_tui.ui.words import call_words
 
 _SEQ = 5
@@ -54,9 +54,9 @@ def call_row(call: Syscall, view: RunView, start: int, width: int) -> Row:
     if call.peer and call.peer not in arguments:
         extra.append(("  " + safe_line(call.peer, 100), "info"))
     if call.interface and call.interface not in arguments:
-        extra.append(("  " + safe_line(call.interface, 20), "info"))
+        extra.append(("  " + short(call.interface, 20), "info"))
     if call.rule:
-        extra.append(("  ◆ " + safe_line(call.rule, 60), "good"))
+        extra.append(("  ◆ " + short(call.rule, 60), "good"))
     if call.note:
         extra.append(("  " + safe_line(call.note, 120), "warn"))
     tail = sum(len(text) for text, _ in extra) + len(result) + 3

@@ -10,7 +10,7 @@ from textual.content import Content
 
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import ACTIONS, BY_ID, PANES, Action
-from triage_tui.ui.rows import clip
+from triage_tui.ui.rows import clip, short
 from triage_tui.ui.widgets.bar import Bar, Item
 from triage_tui.ui.words import decision_words, state_word
 
@@ -40,7 +40,7 @@ def _note(screen: MainScreen) -> str:
 
 def title(screen: MainScreen) -> tuple[list[Item], list[Item]]:
     """Return the title bar: product, workspace, what waits."""
-    left = [Item(" triage-tui ", "title"), Item(f" {safe_line(str(screen.app.workspace), 60)}", "muted")]
+    left = [Item(" triage-tui ", "title"), Item(f" {short(str(screen.app.workspace), 60)}", "muted")]
     right: list[Item] = []
     if screen.app.read_only:
         right.append(Item("read-only  ", "warn"))
@@ -58,8 +58,8 @@ def tabs(active: str, width: int) -> list[Item]:
     ]
     total = sum(len(key) + len(long) + 2 for _, key, long, _ in names)
     items: list[Item] = []
-    for name, key, long, short in names:
-        label = long if total <= width else short
+    for name, key, long, brief in names:
+        label = long if total <= width else brief
         here = name == active
         action = f"screen.show_pane('{name}')"
         items.append(Item(f" {key} ", "key" if here else "faint", action, "cursor" if here else ""))
@@ -80,7 +80,7 @@ def facts(screen: MainScreen) -> list[Item]:
     if best is not None:
         items += [
             Item("  ·  ", "faint"),
-            Item(safe_line(best.cause, 30), "accent"),
+            Item(short(best.cause, 30), "accent"),
             Item(f" {min(1.0, max(0.0, best.confidence)):.2f}", ""),
         ]
     if view.proposals:
@@ -95,7 +95,7 @@ def facts(screen: MainScreen) -> list[Item]:
         items += [Item("  ·  ", "faint"), Item("read with problems", "bad")]
     items += [
         Item("  ·  ", "faint"),
-        Item(safe_line(view.snapshot.target.arch, 12), "muted"),
+        Item(short(view.snapshot.target.arch, 12), "muted"),
         Item(f"  {view.run_id}", "faint", "screen.show_pane('runs')"),
     ]
     if view.snapshot.recorded:
@@ -170,6 +170,6 @@ def _key_items(screen: MainScreen, actions: list[Action]) -> list[Item]:
     for action in actions:
         name = action.action if action.scope != "app" else f"app.{action.action}"
         click = name if action.scope in ("main", "app", "patch", "syscalls") else None
-        shown = safe_line(screen.app.keys_changed.get(action.id, action.shown_key), 16)
+        shown = short(screen.app.keys_changed.get(action.id, action.shown_key), 16)
         items += [Item(shown, "key", click), Item(f" {action.label}  ", "muted", click)]
     return items

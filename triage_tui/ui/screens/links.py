@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from textual import on
 
 from triage_tui.errors import TriageError
-from triage_tui.text import safe_line
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.panes.runs import RunsPane
+from triage_tui.ui.rows import short
 from triage_tui.ui.screens.review import ReviewScreen
 from triage_tui.ui.widgets.line_view import LineView
 
@@ -109,7 +109,7 @@ class LinkScreen(ReviewScreen):
 
         link = parse_link(text)
         if not pane.reveal(link):
-            self.say(f"This evidence is not in the run: {link.kind} {safe_line(link.id, 60)}.", "warning")
+            self.say(f"This evidence is not in the run: {link.kind} {short(link.id, 60)}.", "warning")
         self.tile_titles()
         self.refresh_bars()
 
