@@ -63,6 +63,10 @@ def test_the_missing_file_is_named_with_path_and_errno(
     diagnosis = diagnose(run)
     best = diagnosis.hypotheses[0]
     wanted = missing + (".gz" if applet[0] == "gunzip" else "")
-    assert (best.cause, best.parameters["path"], best.parameters["errno"]) == ("missing_file", wanted, "ENOENT")
+    assert (best.cause, best.parameters["path"], best.parameters["errno"]) == (
+        "missing_file",
+        wanted,
+        "ENOENT",
+    )
     assert wanted in diagnosis.headline
     assert best.confidence > 0.8

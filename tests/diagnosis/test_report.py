@@ -1,0 +1,67 @@
+"""The report: hostile text stays harmless, files are complete, the record decides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from tests.diagnosis.recorded import load_case, parse_trace, run_of, write_run
+from triage_tui.diagnosis.report import diagnose, render_markdown, write_report
+from triage_tui.proposals.build import propose
+from triage_tui.runs.diagnosis_model import Diagnosis
+from triage_tui.runs.evidence import links_in, resolve
+from triage_tui.runs.reader import load_run
+
+HOSTILE = "/etc/\x1b]52;c;eA==\x07\u202e[ok](ev:syscall/1)`\u200b"
+
+
+def test_hostile_paths_and_messages_become_neither_control_sequences_nor_links(tmp_path: Path) -> None:
+    trace = f'2 openat(AT_FDCWD,"{HOSTILE}",O_RDONLY) = -1 errno=2 (No such file or directory)\n'
+    run = write_run(
+        tmp_path,
+        parse_trace(trace.encode() + b"2 write(2,0x1000,40) = 40\n2 exit_group(1)\n"),
+        reason="exit",
+        argv=["/sbin/\x1b[31mx"],
+        output=b"\x1b[2J[red](ev:syscall/2) error in /etc/ " + "\u202e".encode(),
+        code=1,
+    )
+    diagnosis = diagnose(run)
+    diagnosis.proposals = propose(run, diagnosis)
+    text = render_markdown(run, diagnosis)
+    for part in (text, diagnosis.headline, *(h.title for h in diagnosis.hypotheses)):
+        assert not any(char in part for char in "\x1b\x07\u202e\u200b")
+    for shown, link in links_in(text):
+        assert shown not in ("ok", "red"), "guest text became a link"
+        assert resolve(run, link).hash_ok
+
+
+def test_both_files_are_written_and_read_back(tmp_path: Path) -> None:
+    run = run_of(load_case("haveged-poolsize-armhf"), tmp_path)
+    diagnosis = diagnose(run)
+    write_report(run, diagnosis)
+    again = load_run(run.dir)
+    assert again.diagnosis == diagnosis
+    raw = (run.dir / "diagnosis.json").read_bytes()
+    assert msgspec.json.decode(raw, type=Diagnosis).headline == diagnosis.headline
+    text = (run.dir / "diagnosis.md").read_text()
+    assert "missing_file" in text
+    assert diagnosis.headline in text
+
+
+def test_a_claim_whose_evidence_was_changed_is_detected(tmp_path: Path) -> None:
+    run = run_of(load_case("haveged-poolsize-armhf"), tmp_path)
+    link = diagnose(run).hypotheses[0].evidence[0].link
+    trace = run.dir / "trace.jsonl"
+    trace.write_text(trace.read_text().replace("poolsize", "poolsave"))
+    snapshot = run.dir / "snapshot.json"
+    snapshot.write_text(snapshot.read_text().replace("poolsize", "poolsave"))
+    assert not resolve(load_run(run.dir), link).hash_ok
+
+
+def test_half_a_run_is_still_diagnosed(tmp_path: Path) -> None:
+    run = run_of(load_case("haveged-poolsize-armhf"), tmp_path)
+    (run.dir / "logs" / "guest.log").unlink()
+    (run.dir / "trace.jsonl").write_bytes((run.dir / "trace.jsonl").read_bytes()[:700])
+    again = load_run(run.dir)
+    assert diagnose(again).hypotheses[0].cause == "missing_file"

@@ -1,0 +1,289 @@
+"""Proposals: the rules compile, match only what they are about, and do what they say on a guest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.diagnosis.recorded import case_names, load_case, parse_trace, run_of, write_run
+from tests.rulehost.memory_guest import MemoryGuest
+from triage_tui.diagnosis.report import diagnose
+from triage_tui.proposals.build import propose
+from triage_tui.rulebook.lint import lint
+from triage_tui.rulebook.rulefile import parse
+from triage_tui.rulehost.client import RuleHost
+from triage_tui.rulehost.protocol import Answer, GuestCall, RuleSource
+from triage_tui.runs.diagnosis_model import Proposal
+from triage_tui.runs.model import Reason
+from triage_tui.runs.reader import Run
+
+ENOENT = "-1 errno=2 (No such file or directory)"
+PATH, OTHER = 0x1000, 0x2000
+
+
+def failing(
+    trace: str, tmp_path: Path, output: bytes = b"", reason: Reason = "exit", rootfs: Path | None = None
+) -> Run:
+    calls = parse_trace(trace.encode())
+    return write_run(
+        tmp_path / "runs", calls, reason=reason, argv=["/sbin/x"], output=output, code=1, rootfs=rootfs
+    )
+
+
+def first_fix(run: Run) -> tuple[Proposal, list[Proposal]]:
+    proposals = propose(run, diagnose(run))
+    return next(proposal for proposal in proposals if not proposal.observe_only), proposals
+
+
+def ask(run: Run, proposal: Proposal, guest: MemoryGuest, name: str, *args: int) -> Answer:
+    rules = []
+    for file in proposal.files:
+        rule = parse((run.dir / "rules_patch" / file).read_bytes())
+        syscall = Path(file).name.split("@")[0]
+        rules.append(RuleSource(rule.header.id, syscall, rule.source, rule.header.hit_limit))
+    with RuleHost(rules, guest) as host:
+        assert not [hit for hit in host.hits() if hit.disabled], host.hits()
+        answer = host.call(GuestCall(name, 1, args))
+    assert answer.error is None
+    return answer
+
+
+def guest_with(**strings: bytes) -> MemoryGuest:
+    guest = MemoryGuest()
+    for address, text in zip((PATH, OTHER), strings.values(), strict=False):
+        guest.map(address, text + b"\0")
+    return guest
+
+
+@pytest.mark.parametrize("name", case_names())
+def test_every_rule_of_every_recorded_failure_passes_the_lint(name: str, tmp_path: Path) -> None:
+    case = load_case(name)
+    run = run_of(case, tmp_path)
+    proposals = propose(run, diagnose(run))
+    assert bool(proposals) != case.label["healthy"]
+    for proposal in proposals:
+        assert proposal.files or proposal.needs_input
+        for file in proposal.files:
+            source = (run.dir / "rules_patch" / file).read_bytes()
+            assert lint(source, file) == []
+            header = parse(source).header
+            assert header.run == run.run_id
+            assert header.hit_limit
+            assert (header.risk, header.template) == (proposal.risk, proposal.template)
+            assert all((header.intent, header.match, header.effect, header.inverse, header.target))
+            assert Path(file).name == f"{Path(file).name.split('@')[0]}@{header.id}.lua"
+
+
+@pytest.mark.parametrize("name", ["haveged-poolsize-armhf", "busybox-crond-spool-armel", "birdc-armhf"])
+def test_there_is_always_a_rule_that_only_watches(name: str, tmp_path: Path) -> None:
+    run = run_of(load_case(name), tmp_path)
+    watching = [proposal for proposal in propose(run, diagnose(run)) if proposal.observe_only]
+    assert watching
+    assert all(file.startswith("observe/") for proposal in watching for file in proposal.files)
+
+
+def test_a_missing_file_is_provided_for_every_call_that_asked_for_it(tmp_path: Path) -> None:
+    run = failing(
+        f'2 stat64("/etc/shells",0x1) = {ENOENT}\n2 openat(AT_FDCWD,"/etc/shells",O_RDONLY) = {ENOENT}\n'
+        "2 exit_group(1)\n",
+        tmp_path,
+    )
+    fix, _ = first_fix(run)
+    assert fix.template == "provide_file"
+    assert sorted(Path(file).name.split("@")[0] for file in fix.files) == ["openat", "stat64"]
+    for name, args in (("openat", (0xFFFFFF9C, PATH, 0)), ("stat64", (PATH, 0x3000))):
+        guest = guest_with(path=b"/etc/shells")
+        answer = ask(run, fix, guest, name, *args)
+        assert not answer.intercept, "the program's own call goes on and succeeds"
+        assert guest.files == {b"/etc/shells": (b"/bin/sh\n", 0o644)}
+    guest = guest_with(path=b"/etc/shells.x")
+    assert ask(run, fix, guest, "openat", 0, PATH, 0).rule is None
+    assert guest.files == {}
+
+
+def test_content_comes_from_a_sibling_in_the_root_file_system(tmp_path: Path) -> None:
+    rootfs = tmp_path / "root"
+    (rootfs / "etc").mkdir(parents=True)
+    (rootfs / "etc" / "app.conf.default").write_bytes(b'port = "80"\n\xff')
+    run = failing(
+        f'2 openat(AT_FDCWD,"/etc/app.conf",O_RDONLY) = {ENOENT}\n2 exit_group(1)\n', tmp_path, rootfs=rootfs
+    )
+    fix, _ = first_fix(run)
+    guest = guest_with(path=b"/etc/app.conf")
+    ask(run, fix, guest, "openat", 0, PATH, 0)
+    assert guest.files[b"/etc/app.conf"][0] == b'port = "80"\n\xff'
+    assert "/etc/app.conf.default" in fix.effect
+
+
+def test_a_sibling_that_is_a_link_out_of_the_root_is_not_read(tmp_path: Path) -> None:
+    rootfs = tmp_path / "root"
+    (rootfs / "etc").mkdir(parents=True)
+    (tmp_path / "secret").write_text("secret")
+    (rootfs / "etc" / "app.conf.default").symlink_to(tmp_path / "secret")
+    run = failing(
+        f'2 openat(AT_FDCWD,"/etc/app.conf",O_RDONLY) = {ENOENT}\n2 exit_group(1)\n', tmp_path, rootfs=rootfs
+    )
+    fix, _ = first_fix(run)
+    guest = guest_with(path=b"/etc/app.conf")
+    ask(run, fix, guest, "openat", 0, PATH, 0)
+    assert guest.files[b"/etc/app.conf"][0] == b""
+    assert "empty" in fix.risk_text
+
+
+def test_a_key_is_left_to_a_person_and_the_unfilled_rule_does_nothing(tmp_path: Path) -> None:
+    path = "/etc/ssl/private/server.key"
+    run = failing(f'2 openat(AT_FDCWD,"{path}",O_RDONLY) = {ENOENT}\n2 exit_group(1)\n', tmp_path)
+    fix, _ = first_fix(run)
+    assert fix.needs_input
+    assert path in fix.needs_input
+    guest = guest_with(path=path.encode())
+    assert ask(run, fix, guest, "openat", 0, PATH, 0).rule is None
+    assert guest.files == {}
+
+
+@pytest.mark.parametrize(
+    "path", ['/etc/"; c_mkdir_p("/x", 511) --', "/etc/]]x", "/etc/\\", "/etc/\u202e", "/etc/@content@"]
+)
+def test_a_hostile_path_is_data_and_nothing_else(path: str, tmp_path: Path) -> None:
+    trace = f'2 openat(AT_FDCWD,"/etc/PATH",O_RDONLY) = {ENOENT}\n2 exit_group(1)\n'
+    calls = parse_trace(trace.encode())
+    calls[0].path = path
+    run = write_run(tmp_path, calls, reason="exit", argv=["/sbin/x"], code=1)
+    fix, _ = first_fix(run)
+    guest = guest_with(path=path.encode())
+    assert ask(run, fix, guest, "openat", 0, PATH, 0).rule
+    assert list(guest.files) == [path.encode()]
+    assert guest.directories == {}
+
+
+def test_a_missing_directory_is_made_before_the_call(tmp_path: Path) -> None:
+    run = failing(
+        f'2 openat(AT_FDCWD,"/var/run/x.pid",O_RDWR|O_CREAT,0644) = {ENOENT}\n2 exit_group(1)\n', tmp_path
+    )
+    fix, _ = first_fix(run)
+    guest = guest_with(path=b"/var/run/x.pid")
+    assert not ask(run, fix, guest, "openat", 0, PATH, 0x42).intercept
+    assert guest.directories == {b"/var/run": 0o755}
+
+
+def test_the_directory_of_a_local_socket_is_made_before_bind(tmp_path: Path) -> None:
+    run = failing(
+        "2 socket(PF_UNIX,SOCK_STREAM,IPPROTO_IP) = 3\n"
+        f'2 bind(3,{{sun_family=AF_UNIX,sun_path="/run/x/ctl"}}, 20) = {ENOENT}\n2 exit_group(1)\n',
+        tmp_path,
+    )
+    fix, _ = first_fix(run)
+    guest = MemoryGuest()
+    guest.map(PATH, b"\x01\x00/run/x/ctl\0" + bytes(100))
+    assert not ask(run, fix, guest, "bind", 3, PATH, 13).intercept
+    assert guest.directories == {b"/run/x": 0o755}
+
+
+def test_a_missing_device_gets_the_nearest_host_device(tmp_path: Path) -> None:
+    run = failing(f'2 openat(AT_FDCWD,"/dev/hwrng",O_RDONLY) = {ENOENT}\n2 exit_group(1)\n', tmp_path)
+    fix, _ = first_fix(run)
+    answer = ask(run, fix, guest_with(path=b"/dev/hwrng"), "openat", 0, PATH, 0)
+    assert (answer.intercept, answer.ret) == (True, 9)
+    assert "/dev/urandom" in fix.title
+    assert not ask(run, fix, guest_with(path=b"/dev/other"), "openat", 0, PATH, 0).intercept
+
+
+@pytest.mark.parametrize("endian", ["little", "big"])
+def test_questions_about_a_missing_interface_are_answered(endian: Any, tmp_path: Path) -> None:
+    run = failing(
+        '2 ioctl(3,SIOCGIFINDEX,{"lan0\0\0\0",0}) = -1 errno=19 (No such device)\n2 exit_group(1)\n', tmp_path
+    )
+    fix, _ = first_fix(run)
+    guest = MemoryGuest(endian=endian)
+    guest.map(PATH, b"lan0" + bytes(28))
+    guest.map(OTHER, b"eth1" + bytes(28))
+    assert ask(run, fix, guest, "ioctl", 3, 0x8933, PATH).intercept
+    assert ask(run, fix, guest, "ioctl", 3, 0xFFFFFFFF00008927, PATH).intercept
+    assert guest.ifreq == {(PATH, "ifindex"): 1, (PATH, "hwaddr"): b"\x02\0\0\0\0\x01"}
+    assert not ask(run, fix, guest, "ioctl", 3, 0x8933, OTHER).intercept
+    assert not ask(run, fix, guest, "ioctl", 3, 0x5401, PATH).intercept
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "other"),
+    [
+        (
+            '{sun_family=AF_UNIX,sun_path="/run/x.ctl"}',
+            b"\x01\0/run/x.ctl\0" + bytes(97),
+            b"\x01\0/run/x.ctl2" + bytes(97),
+        ),
+        (
+            '{sin_family=AF_INET,sin_port=htons(6379),sin_addr=inet_addr("127.0.0.1")}',
+            b"\x02\0\x18\xeb\x7f\0\0\x01" + bytes(8),
+            b"\x02\0\x18\xeb\x7f\0\0\x02" + bytes(8),
+        ),
+    ],
+)
+def test_a_missing_peer_becomes_a_black_hole(text: str, address: bytes, other: bytes, tmp_path: Path) -> None:
+    run = failing(f"2 connect(4,{text}, 16) = -1 errno=111 (Connection refused)\n2 exit_group(1)\n", tmp_path)
+    fix, _ = first_fix(run)
+    assert fix.risk == "high"
+    assert "wait" in fix.risk_text
+    guest = MemoryGuest()
+    guest.map(PATH, address)
+    guest.map(OTHER, other)
+    answer = ask(run, fix, guest, "connect", 4, PATH, len(address))
+    assert (answer.intercept, answer.ret, guest.peers) == (True, 0, [(4, "blackhole")])
+    assert not ask(run, fix, guest, "connect", 4, OTHER, len(other)).intercept
+
+
+def test_a_test_for_root_is_answered(tmp_path: Path) -> None:
+    run = failing(
+        "2 getuid32() = 65534\n2 write(2,0x1,14) = 14\n2 exit_group(1)\n", tmp_path, b"must be root\n\n"
+    )
+    fix, _ = first_fix(run)
+    assert fix.template == "identity_root"
+    answer = ask(run, fix, MemoryGuest(), "getuid32")
+    assert (answer.intercept, answer.ret) == (True, 0)
+
+
+def test_a_privileged_call_may_be_said_to_have_worked_but_only_from_the_list(tmp_path: Path) -> None:
+    denied = "-1 errno=1 (Operation not permitted)"
+    run = failing(f"2 setgroups(1,0x100) = {denied}\n2 exit_group(1)\n", tmp_path)
+    fix, _ = first_fix(run)
+    assert ask(run, fix, MemoryGuest(), "setgroups", 1, 0x100).intercept
+    assert not ask(run, fix, MemoryGuest(), "setgroups", 2, 0x100).intercept
+    other = failing(f'2 mount("a","/b","c",0,0) = {denied}\n2 exit_group(1)\n', tmp_path)
+    assert all(proposal.observe_only for proposal in propose(other, diagnose(other)))
+
+
+def test_a_wait_for_another_process_is_ended(tmp_path: Path) -> None:
+    run = failing("2 kill(1,0) = 0\n" * 20, tmp_path, reason="loop")
+    fix, _ = first_fix(run)
+    answer = ask(run, fix, MemoryGuest(), "kill", 1, 0)
+    assert (answer.intercept, answer.ret) == (True, -3)
+    assert not ask(run, fix, MemoryGuest(), "kill", 1, 9).intercept
+    assert not ask(run, fix, MemoryGuest(), "kill", 7, 0).intercept
+
+
+def test_an_unsupported_request_may_be_said_to_have_worked(tmp_path: Path) -> None:
+    run = failing(
+        "2 ioctl(3,0x8946,0x100) = -1 errno=38 (Function not implemented)\n2 exit_group(1)\n", tmp_path
+    )
+    fix, _ = first_fix(run)
+    assert fix.risk == "high"
+    assert ask(run, fix, MemoryGuest(), "ioctl", 3, 0x8946, 0).intercept
+    assert not ask(run, fix, MemoryGuest(), "ioctl", 3, 0x8947, 0).intercept
+
+
+def test_watching_changes_nothing(tmp_path: Path) -> None:
+    run = failing(f'2 openat(AT_FDCWD,"/etc/x",O_RDONLY) = {ENOENT}\n2 exit_group(1)\n', tmp_path)
+    _, proposals = first_fix(run)
+    watch = next(proposal for proposal in proposals if proposal.observe_only)
+    guest = guest_with(path=b"/etc/x")
+    answer = ask(run, watch, guest, "openat", 0, PATH, 0)
+    assert not answer.intercept
+    assert guest.files == {}
+    assert any("/etc/x" in line for line in answer.log)
+
+
+def test_proposals_are_the_same_for_the_same_run(tmp_path: Path) -> None:
+    run = run_of(load_case("haveged-poolsize-armhf"), tmp_path)
+    assert propose(run, diagnose(run)) == propose(run, diagnose(run))
