@@ -56,6 +56,24 @@ def test_input_is_progress() -> None:
     assert run([call("read", "3", "0x1000", "4096", ret=0) for _ in range(100)]) is not None
 
 
+def test_input_is_no_progress_for_one_who_sleeps() -> None:
+    watching = [call("read", "3", "0x1000", "512", ret=100), call("nanosleep", "0x1", "0x2")]
+    loop = run([one for _ in range(3) for one in watching])
+    assert loop is not None
+    assert loop.sleeps
+    serving = [call("accept", "3", "NULL", "NULL", ret=5), call("nanosleep", "0x1", "0x2")]
+    assert run([one for _ in range(9) for one in serving]) is None
+
+
+def test_length_of_what_is_written_does_not_matter() -> None:
+    assert signature(call("write", "1", "0x10", "3", ret=3)) == signature(
+        call("write", "1", "0x10", "4", ret=4)
+    )
+    assert signature(call("write", "1", "0x10", "3", ret=3)) != signature(
+        call("write", "2", "0x10", "3", ret=3)
+    )
+
+
 def test_printing_is_no_progress() -> None:
     assert not is_progress(call("write", "1", "0x1000", "8", ret=8))
     assert run([call("write", "1", "0x1000", "8", ret=8) for _ in range(100)]) is not None

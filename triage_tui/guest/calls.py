@@ -79,7 +79,9 @@ class CallHandler(ProcessKeeper):
         loop = known.loops[log.tid].add(record)
         if loop is None:
             return
-        words = f"{', '.join(loop.names)} {loop.repeats} times in {loop.span_ms / 1000:.1f} s"
+        names = list(dict.fromkeys(loop.names))
+        shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+        words = f"{shown} {loop.repeats} times in {loop.span_ms / 1000:.1f} s"
         self._looping_tid = log.tid
         reason = "sleep_loop" if loop.sleeps else "loop"
         trigger = make_trigger(

@@ -2,8 +2,9 @@
 
 Each process has its own sequence. Two calls are alike when they have the same name, object (path, peer,
 request) and outcome, and arguments that look the same once addresses and other large numbers are left out. A
-call that brings the guest something new (bytes read, a connection accepted) is progress: it ends every
-sequence. Writing is not progress: a program may print "waiting" for ever.
+connection that is accepted ends every sequence. Bytes that are read are progress too, unless the sequence
+sleeps: who looks at the same thing again and again waits for it. Writing is not progress: a program may print
+"waiting" for ever.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ _INPUT = _words(
     "read readv pread64 preadv preadv2 recv recvfrom recvmsg recvmmsg recvmmsg_time64 getdents getdents64 "
     "splice sendfile sendfile64 copy_file_range"
 )
+_OUTPUT = frozenset(("write", "writev", "pwrite64"))
+"""How much is written says little: numbers in a text get longer."""
 _ACCEPT = frozenset(("accept", "accept4"))
 _SLEEPS = _words(
     "nanosleep clock_nanosleep clock_nanosleep_time64 clock_nanosleep_time32 pause sigtimedwait "
@@ -60,6 +63,8 @@ def is_progress(call: Syscall) -> bool:
 def signature(call: Syscall) -> tuple[str, ...]:
     """Return what must be equal for two calls to be alike."""
     outcome = call.errno or ("0" if call.ret == 0 else "")
+    if call.name in _OUTPUT:
+        return (call.name, call.arguments[0] if call.arguments else "", call.errno or "")
     if call.name in _VOLATILE:
         return (call.name, call.errno or "")
     arguments = ",".join(_LARGE.sub("*", argument) for argument in call.arguments)
@@ -75,20 +80,24 @@ class LoopDetector:
         self._calls: deque[Syscall] = deque(maxlen=4096)
         self._runs = [0] * (limits.max_period + 1)
         """For each period p: how many calls in a row were like the one p calls before."""
+        self._since_input = 0
+        """Calls since bytes were read."""
 
     def reset(self) -> None:
         """Forget everything: what comes next is a new sequence."""
         self._signatures.clear()
         self._calls.clear()
+        self._since_input = 0
         self._runs = [0] * len(self._runs)
 
     def add(self, call: Syscall) -> Loop | None:
         """Take one finished call; return the loop that it completes, if any."""
         if call.name in _NOISE:
             return None
-        if is_progress(call):
+        if is_progress(call) and call.name in _ACCEPT:
             self.reset()
             return None
+        self._since_input = 0 if is_progress(call) else self._since_input + 1
         mark = signature(call)
         for period in range(1, len(self._runs)):
             same = len(self._signatures) >= period and self._signatures[-period] == mark
@@ -107,6 +116,8 @@ class LoopDetector:
             return None
         one_round = [self._calls[-i] for i in range(period, 0, -1)]
         sleeps = any(is_sleep(call) for call in one_round)
+        if not sleeps:
+            rounds = min(rounds, self._since_input // period)
         if not sleeps and (rounds < self._limits.loop_repeats or rounds * period < self._limits.loop_calls):
             return None
         covered = min(rounds * period, len(self._calls))

@@ -57,7 +57,7 @@ class ResourceLimits:
     """Its stdout and stderr that are kept: the first half and the last half of this."""
     history: int = 4096
     """Syscalls kept in memory."""
-    trace: int = 500_000
+    trace: int = 50_000
     """Syscalls kept for trace.jsonl in all."""
 
 
