@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.setup.conftest import Archive
+from triage_tui.guest.arch import known_names
 from triage_tui.setup import qemu, sources
 from triage_tui.setup.apt import Apt
 
@@ -21,6 +22,10 @@ def test_the_emulators_run(qemu_dir: Path) -> None:
             [qemu_dir / f"qemu-{name}-static", "--version"], capture_output=True, text=True
         )
         assert version.stdout.startswith(f"qemu-{name} version")
+
+
+def test_there_is_an_emulator_for_every_architecture_of_guests() -> None:
+    assert set(qemu.EMULATORS) == set(known_names())
 
 
 def _emulators_in(directory: Path) -> Path:

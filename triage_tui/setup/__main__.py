@@ -12,27 +12,40 @@ from triage_tui.setup.qemu import ensure_qemu
 from triage_tui.setup.sources import discard_lists
 
 
-def main() -> int:
-    """Fetch what is missing and say where it is; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m triage_tui.setup", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("--all", action="store_true", help="fetch the programs of the tests as well")
-    options = parser.parse_args()
-    names = list(known_programs()) if options.all else [program.name for program in demo_programs()]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fetch what is missing and say where it is; returns the exit code.
+
+    Raises:
+        TriageError: something cannot be fetched.
+    """
+    names = list(known_programs()) if args.all else [program.name for program in demo_programs()]
+    emulators = ensure_qemu(_say)
+    programs = ensure_programs(names, _say)
+    with exclusive(_say) as directory:
+        discard_lists(directory)
+    _say(f"emulators: {emulators}")
+    for name, rootfs in programs.items():
+        _say(f"{name}: {rootfs}")
+    return 0
+
+
+def main() -> int:
+    """Run this as a program of its own; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m triage_tui.setup", description=__doc__)
+    add_arguments(parser)
     try:
-        emulators = ensure_qemu(_say)
-        programs = ensure_programs(names, _say)
-        with exclusive(_say) as directory:
-            discard_lists(directory)
+        return run(parser.parse_args())
     except TriageError as error:
         print(f"triage-tui setup: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("triage-tui setup: interrupted; nothing half-made was kept.", file=sys.stderr)
         return 130
-    _say(f"emulators: {emulators}")
-    for name, rootfs in programs.items():
-        _say(f"{name}: {rootfs}")
-    return 0
 
 
 def _say(line: str) -> None:

@@ -14,7 +14,7 @@ from triage_tui.setup.sources import fetch, unpack
 DIRECTORY_VARIABLE = "TRIAGE_TUI_QEMU_DIR"
 """Names a directory with emulators that is preferred to all others."""
 
-EMULATORS = ("aarch64", "arm", "mips", "mipsel")
+EMULATORS = ("aarch64", "arm", "armeb", "i386", "mips", "mipsel", "ppc", "riscv64", "x86_64")
 """QEMU's names of the architectures that guests can have."""
 
 # Since QEMU 9.1 Debian's qemu-user-static is an empty package that stands for qemu-user, whose programs are
@@ -75,7 +75,7 @@ def _fetch_emulators(package: str, cache: Path, progress: Progress) -> bool:
         if not _has_all(programs):
             return False
         _drop_others(programs)
-        point(cache / "qemu", publish(work / "tree", cache / "store" / f"{file.stem}+{'+'.join(EMULATORS)}"))
+        point(cache / "qemu", publish(work / "tree", cache / "store" / f"{file.stem}+{len(EMULATORS)}"))
     return True
 
 
