@@ -27,7 +27,7 @@ from triage_tui.errors import TriageError
 from triage_tui.runs.model import Descriptor, Syscall
 from triage_tui.runs.reader import Run
 
-MAX_CALLS = 200_000
+MAX_CALLS = 60_000
 """Calls looked at, counted from the end."""
 
 MAX_OPENED = 200
@@ -313,11 +313,13 @@ def _add_children(facts: Facts, walked: Walk, main: int) -> None:
 
 def _add_opened(facts: Facts, walked: Walk, messages: list[Message]) -> None:
     seen: dict[str, Opened] = {}
+    # Calls that made a descriptor from which something was read later.
+    fed: set[int] = set()
+    complaints = "\n".join(message.text for message in messages if message.error)
     for step in walked.steps:
         if step.operation == "open" and c.succeeded(step.call) and step.path:
             path = step.absolute
             base = path.rpartition("/")[2]
-            named = any(path in m.text or (len(base) > 4 and base in m.text) for m in messages if m.error)
             seen[path] = Opened(
                 source=_source(step.call.seq),
                 says=f'it could open "{path}"',
@@ -327,21 +329,13 @@ def _add_opened(facts: Facts, walked: Walk, messages: list[Message]) -> None:
                 path=path,
                 base=base,
                 resource=c.resource(path),
-                mentioned=named,
+                mentioned=path in complaints or (len(base) > 4 and base in complaints),
             )
-        elif step.operation == "read" and step.call.ret == 0 and step.origin and step.origin.path in seen:
-            fact = seen[step.origin.path]
-            if fact.seq == step.origin.seq:
-                seen[fact.path] = dataclasses.replace(fact, empty=fact.empty or not _was_read(walked, step))
+        elif step.operation == "read" and step.origin is not None and c.succeeded(step.call):
+            fact = seen.get(step.origin.path)
+            if step.call.ret:
+                fed.add(step.origin.seq)
+            elif fact is not None and fact.seq == step.origin.seq and fact.seq not in fed and not fact.empty:
+                seen[fact.path] = dataclasses.replace(fact, empty=True)
     for fact in list(seen.values())[-MAX_OPENED:]:
         facts.add("opened", fact)
-
-
-def _was_read(walked: Walk, until: Step) -> bool:
-    """Tell whether bytes were read from the same descriptor before `until`."""
-    for step in walked.steps:
-        if step is until:
-            return False
-        if step.origin is until.origin and step.operation == "read" and (step.call.ret or 0) > 0:
-            return True
-    return False

@@ -9,6 +9,8 @@ from triage_tui.runs.model import Snapshot
 
 MAX_PERIOD = 64
 MIN_ROUNDS = 2
+MAX_TAIL = 8192
+"""Calls looked at for a repetition, from the end."""
 LOOPING = ("loop", "sleep_loop", "time_limit", "idle")
 
 
@@ -20,7 +22,8 @@ def _signature(step: Step) -> tuple[str, str, str, str, str]:
 
 def repeated_tail(steps: list[Step]) -> tuple[int, int, int] | None:
     """Return (period, rounds, index of the first call) of the repetition that `steps` end with."""
-    signatures = [_signature(step) for step in steps]
+    skipped = max(0, len(steps) - MAX_TAIL)
+    signatures = [_signature(step) for step in steps[skipped:]]
     total = len(signatures)
     for period in range(1, min(MAX_PERIOD, total // MIN_ROUNDS) + 1):
         index = total - 1
@@ -28,7 +31,7 @@ def repeated_tail(steps: list[Step]) -> tuple[int, int, int] | None:
             index -= 1
         rounds = (total - 1 - index) // period + 1
         if rounds >= MIN_ROUNDS and total - 1 - index >= period:
-            return period, rounds, index - period + 1
+            return period, rounds, skipped + index - period + 1
     return None
 
 

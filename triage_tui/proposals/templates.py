@@ -21,6 +21,8 @@ from triage_tui.runs.diagnosis_model import Risk
 from triage_tui.runs.files import read_bounded
 
 MAX_FILE_BYTES = 1 << 20
+
+_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 PLACEHOLDER = re.compile(r"@([a-z_]+)@")
 
 _KEYS = {
@@ -82,7 +84,7 @@ def load_library(directory: Path | None = None) -> Library:
     library = Library()
     for path in sorted((directory or shipped("rules") / "templates").glob("*.yaml")):
         try:
-            document = yaml.safe_load(read_bounded(path, MAX_FILE_BYTES, whole=True))
+            document = yaml.load(read_bounded(path, MAX_FILE_BYTES, whole=True), _LOADER)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise TriageError(f"{path} is no usable YAML: {' '.join(str(error).split())[:200]}") from error
         if not isinstance(document, dict) or document.get("schema") != 1:
