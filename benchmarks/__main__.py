@@ -6,7 +6,7 @@ import importlib
 import platform
 import sys
 
-FIGURES = ("start_up", "first_frame", "supervision", "time_to_diagnosis")
+FIGURES = ("start_up", "first_frame", "supervision", "time_to_diagnosis", "rule_call")
 
 
 def main() -> int:
@@ -20,6 +20,7 @@ def main() -> int:
         )
         return 2
     print(f"Python {platform.python_version()}, Linux {platform.release()}, {platform.machine()}")
+    del sys.argv[1:]  # the figures have arguments of their own
     for name in names:
         importlib.import_module(f"benchmarks.{name}").main()
     return 0
