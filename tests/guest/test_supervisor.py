@@ -163,6 +163,18 @@ def test_closing_all_descriptors_leaves_the_supervision_whole(rootfs: Rootfs, qe
         assert [call.path for call in calls(guest, "chdir")] == ["/after"]
 
 
+def test_a_guest_that_calls_faster_than_its_log_is_read(rootfs: Rootfs, qemu_dir: Path) -> None:
+    limits = TriggerLimits(idle_s=5, time_limit_s=1, loop_repeats=10**9)
+    script = "while :; do cd /; done"
+    with Guest.start(spec(rootfs("busybox-arm64"), qemu_dir, *shell(script), triggers=limits)) as guest:
+        stop = guest.run_until_stop()
+        assert stop.reason == "time_limit"
+        assert guest.trace.unread() == 0
+        assert guest.statistics().syscalls > 1000
+        seqs = [call.seq for call in guest.history()]
+        assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+
+
 def test_cancel_freezes_where_it_is(rootfs: Rootfs, qemu_dir: Path) -> None:
     cancel = threading.Event()
     start = spec(rootfs("busybox-armhf"), qemu_dir, *shell("echo up; while :; do :; done"))

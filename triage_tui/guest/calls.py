@@ -65,6 +65,7 @@ class CallHandler(ProcessKeeper):
     peers: Peers
     _held: Held | None
     _first_stop: Stop | None
+    _frozen: bool
     _looping_tid: int
     """The thread whose loop is the reason of `_first_stop`, 0 for none."""
 
@@ -72,7 +73,7 @@ class CallHandler(ProcessKeeper):
 
     def _on_finished(self, log: ThreadLog, record: Syscall) -> None:
         known = self.processes_known.by_pid.get(log.pid)
-        if known is None or self._first_stop is not None:
+        if known is None or self._first_stop is not None or self._frozen:
             return
         if log.tid not in known.loops:
             known.loops[log.tid] = LoopDetector(self.spec.triggers)

@@ -73,6 +73,10 @@ class Watchdog:
         self._quiet_since = now
         self._count = -1
 
+    def is_overdue(self) -> bool:
+        """Return whether the time limit has passed."""
+        return time.monotonic() >= self._deadline
+
     def look(self, guest: Guest) -> Stop | None:
         """Return a stop when it is time for one."""
         now = time.monotonic()
@@ -83,7 +87,7 @@ class Watchdog:
             self._sleeping = None
         elif now - self._quiet_since >= self._limits.idle_s * self._patience(guest):
             return self._idle(guest, now - self._quiet_since)
-        if now >= self._deadline:
+        if self.is_overdue():
             detail = f"nothing conclusive within {self._limits.time_limit_s:g} s"
             return Stop("time_limit", make_trigger(None, detail, guest.trace.count))
         return None

@@ -38,6 +38,8 @@ from triage_tui.rulehost.protocol import RuleCaller
 _TICK_MS = 20
 _NAMES = host_syscalls.names()
 _READ_SIZE = 65536
+_MAX_UNREAD = 1 << 20
+"""Bytes of log above which the guest has to wait for its reader."""
 
 EventCallback = Callable[[str, str], None]
 """Called with (kind, text): "output" with text that the guest printed, "problem" with a sentence."""
@@ -191,6 +193,8 @@ class Guest(CallHandler):
             if now - tick >= _TICK_MS / 1000:
                 tick = now
                 self._on_tick()
+                if self.trace.unread() > _MAX_UNREAD:
+                    self._catch_up(cancel)
             if not self.is_alive:
                 for fd in list(self._pipes):
                     self._read_pipe(fd)
@@ -370,6 +374,23 @@ class Guest(CallHandler):
             self._first_stop = self._watchdog.look(self)
         if not self.processes_known.by_pid and not self.processes():
             self._alive = False
+
+    def _catch_up(self, cancel: threading.Event | None) -> None:
+        """Hold the guest while its log is read: it makes calls faster than they can be taken in."""
+        paused = self.processes()
+        for pid in paused:
+            process.send_signal(pid, signal.SIGSTOP)
+        try:
+            while self.trace.unread() > 0 and not self._wants_stop():
+                if self._watchdog.is_overdue() or (cancel is not None and cancel.is_set()):
+                    break
+                before = self.trace.unread()
+                self.trace.drain_all()
+                if self.trace.unread() >= before:
+                    break
+        finally:
+            for pid in paused:
+                process.send_signal(pid, signal.SIGCONT)
 
     def _main_living(self) -> int | None:
         main = self.processes_known.main

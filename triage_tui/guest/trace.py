@@ -14,7 +14,7 @@ from triage_tui.guest.strace import LoggedCall, LoggedSignal, StraceReader
 from triage_tui.guest.syscall_record import new_record, set_result
 from triage_tui.runs.model import Syscall
 
-_READ_SIZE = 1 << 20
+_READ_SIZE = 1 << 18
 _FREE_STEP = 4 << 20
 """Log bytes after which their memory is given back."""
 _PUNCH_HOLE_KEEP_SIZE = 3
@@ -39,6 +39,10 @@ class ThreadLog:
         """The signal that was delivered last, when nothing came after it."""
         self._offset = 0
         self._freed = 0
+
+    def unread(self) -> int:
+        """Return how many bytes have been written and not read."""
+        return 0 if self.fd < 0 else max(0, os.fstat(self.fd).st_size - self._offset)
 
     def read(self) -> bytes:
         """Return what was written since the last time."""
@@ -94,7 +98,11 @@ class Trace:
         return log
 
     def drain(self, log: ThreadLog, complete: bool = False) -> None:
-        """Read what is new in one log. `complete`: its thread waits in a host call, so the text is whole."""
+        """Read what is new in one log.
+
+        `complete`: its thread waits in a host call, so that its text is whole and no more comes. Without it at
+        most one portion is read: a busy guest writes faster than it can be read.
+        """
         if log.fd < 0:
             return
         while True:
@@ -114,8 +122,12 @@ class Trace:
             for call in log.reader.finished:
                 self._end(log, call)
             log.reader.finished.clear()
-            if len(data) < _READ_SIZE:
+            if len(data) < _READ_SIZE or not complete:
                 return
+
+    def unread(self) -> int:
+        """Return how many bytes of all logs are still to be read."""
+        return sum(log.unread() for log in self.logs.values())
 
     def drain_all(self, complete: bool = False) -> None:
         """Read what is new in every log."""
