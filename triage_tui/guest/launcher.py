@@ -266,6 +266,8 @@ def main(channel_fd: int) -> int:
     fds = dict(zip(config["fds"], received, strict=True))
     for fd in (channel_fd, *received):
         os.set_inheritable(fd, False)
+    # Before the ids change: afterwards /proc/self belongs to somebody else.
+    namespaces.be_first_victim()
     try:
         notes = _make_cell(config, fds.get("root"))
         init = os.fork()

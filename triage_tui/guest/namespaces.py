@@ -265,5 +265,9 @@ def set_limits(processes: int, memory: int, open_files: int) -> None:
         _soft, hard = resource.getrlimit(which)
         limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(which, (limit, limit))
+
+
+def be_first_victim() -> None:
+    """Have the kernel kill this process and its children before others when memory runs out."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")

@@ -306,14 +306,11 @@ class Guest(CallHandler):
         return stop
 
     def _await_stopped(self, pids: list[int]) -> None:
+        """Wait until no thread of `pids` runs; one that waits for our answer counts as stopped."""
         deadline = time.monotonic() + 1
-        held = self._held.notification.tid if self._held else 0
         while time.monotonic() < deadline:
-            states = [
-                process.thread_state(pid, tid) for pid in pids for tid in process.threads(pid) if tid != held
-            ]
-            # D and S beside T: a thread waiting for our answer stops only after it.
-            if all(state is None or state.state in "TtZXS" or state.state == "D" for state in states):
+            states = [process.thread_state(pid, tid) for pid in pids for tid in process.threads(pid)]
+            if all(state is None or state.state != "R" for state in states):
                 return
             time.sleep(0.001)
 

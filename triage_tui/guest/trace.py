@@ -100,8 +100,8 @@ class Trace:
     def drain(self, log: ThreadLog, complete: bool = False) -> None:
         """Read what is new in one log.
 
-        `complete`: its thread waits in a host call, so that its text is whole and no more comes. Without it at
-        most one portion is read: a busy guest writes faster than it can be read.
+        `complete`: its thread waits in a host call, so that its text is whole and no more comes. Without it
+        at most one portion is read: a busy guest writes faster than it can be read.
         """
         if log.fd < 0:
             return
