@@ -125,7 +125,8 @@ def _fact(
         first_seq=steps[0].call.seq,
         creates=last.operation in c.CREATING or any("O_CREAT" in text for text in flags),
         exclusive=any("O_EXCL" in text for text in flags),
-        directory=last.operation == "chdir" or any("O_DIRECTORY" in text for text in flags),
+        directory=last.operation == "chdir"
+        or (any(flags) and all("O_DIRECTORY" in text for text in flags if text)),
         writes=any("O_WRONLY" in text or "O_RDWR" in text for text in flags),
         child=call.pid != main,
         refused="containment" in (call.note or ""),
