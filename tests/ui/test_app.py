@@ -173,6 +173,47 @@ async def test_syscalls_filter_and_failures_only(app: TriageApp) -> None:
         assert len(pane.rows) == 14
 
 
+async def test_enter_shows_the_whole_syscall(app: TriageApp) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        await pilot.press("3")
+        app.main.pane("syscalls").move_to(10)
+        await pilot.press("enter")
+        await until(pilot, lambda: "Syscall 11" in shown(app))
+        for part in ("SIOCGIFINDEX", "ENODEV", "eth0"):
+            assert part in shown(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.main)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_a_long_timeline_opens_at_its_trigger(app: TriageApp, size: tuple[int, int]) -> None:
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        app.main.runs.select(fixtures.LOOP_RUN)
+        await until(pilot, lambda: app.main.view and app.main.view.run_id == fixtures.LOOP_RUN)
+        await pilot.press("3")
+        await pilot.pause()
+        assert "  121 " in shown(app)
+        assert "╭" in shown(app)
+        await pilot.press("g")
+        await pilot.pause()
+        assert "watchd" in shown(app)
+        assert "  121 " not in shown(app)
+
+
+async def test_a_filter_typed_ahead_never_runs_as_commands(app: TriageApp, actions: RecordedActions) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        await app.main.action_filter()
+        app.main.runs.focus()
+        await pilot.press("x", "R", "q", "backspace", "r")
+        await pilot.pause()
+        assert app.main.runs.filter_text == "xRr"
+        assert actions.calls == []
+        assert app.screen is app.main
+
+
 async def test_next_and_previous_run_keep_the_pane(app: TriageApp) -> None:
     messages: list[Message] = []
     async with app.run_test(size=SMALL, message_hook=messages.append) as pilot:

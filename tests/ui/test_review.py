@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import TextArea
 
-from tests.ui import fixtures
+from tests.ui import fixtures, texts
 from tests.ui.conftest import RecordedActions, opened, said, shown, until
 from triage_tui.errors import TriageError
 from triage_tui.runs.reader import load_run
@@ -134,7 +134,7 @@ async def test_edit_in_place_saves_only_what_was_saved(app: TriageApp, actions: 
         await until(pilot, lambda: app.screen is not app.main and app.screen.query(TextArea))
         await pilot.press("minus", "minus", "enter", "f2")
         await until(pilot, lambda: actions.calls)
-        assert actions.calls == [("save_edit", fixtures.EXIT_RUN, RULE, "--\n" + fixtures.OPEN_RULE)]
+        assert actions.calls == [("save_edit", fixtures.EXIT_RUN, RULE, "--\n" + texts.OPEN_RULE)]
 
 
 async def test_rule_with_control_characters_is_not_edited_in_place(
@@ -232,7 +232,7 @@ def test_outside_editor_changes_keeps_or_discards(tmp_path: Path, monkeypatch: p
 
 
 def test_only_plain_text_is_edited_in_place() -> None:
-    assert editable_here(fixtures.OPEN_RULE)
+    assert editable_here(texts.OPEN_RULE)
     assert editable_here("\tindented\n")
     assert not editable_here("a\x1b[31mb")
     assert not editable_here("a\u202eb")

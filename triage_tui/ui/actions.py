@@ -310,7 +310,7 @@ ACTIONS: tuple[Action, ...] = (
         "enter",
         "open",
         "open",
-        "Open the row: follow its evidence, select the frame, open the run.",
+        "Open the row: its evidence, the code of the frame, the whole syscall, the run.",
         "list",
         _MOVE,
         19,

@@ -149,7 +149,7 @@ def wrap_parts(parts: Sequence[Part], width: int, first: str = "", rest: str = "
                     line = [(rest, "")] if rest else []
                     used, fresh, space = cell_len(rest), True, False
                 if space and not fresh:
-                    line.append((" ", role if role == "link" and number else ""))
+                    line.append((" ", role if role.startswith("link") and number else ""))
                     used += 1
                 if piece:
                     line.append((piece, role))

@@ -91,9 +91,10 @@ def _history(events: Sequence[Event], width: int) -> list[Row]:
     for event in events[-200:]:
         word, role = _EVENTS.get(event.kind, (_text(event.kind, 20), "muted"))
         when = short(event.wall[11:19], 8)
-        parts: list[Part] = [(f"  {fit(when, 8)}  ", "faint"), (fit(word, 20), role), (" ", "")]
-        detail = _detail(event)
-        parts += [(fit(detail, max(8, width - 50)), ""), ("  " + _text(event.actor, 24), "faint")]
+        head: list[Part] = [(f"  {fit(when, 8)}  ", "faint"), (fit(word, 20), role), (" ", "")]
+        detail, actor = _detail(event), short(event.actor, 16)
+        room = max(8, width - 34 - len(actor))
+        parts: list[Part] = [*head, (fit(detail, room), ""), (" " + actor, "faint")]
         rows.append(Row(tuple(parts)))
     return rows
 

@@ -35,10 +35,13 @@ def run_row(run: RunSummary, width: int) -> Row:
     child = "↳ " if run.parent_run else ""
     if width < 50:
         room = max(6, width - 2 - 6 - _STATE - 1)
+        title = clip(child + name, room)
+        arguments = "" if broken else safe_line(" ".join(run.argv[1:]), 200)
         parts: tuple[Part, ...] = (
             mark,
             (when(run.run_id, long=False) + " ", "faint"),
-            (fit(child + name, room), "strong" if run.waiting else ""),
+            (title, "strong" if run.waiting else ""),
+            (fit(" " + arguments, room - cell_len(title)), "muted"),
             (" ", ""),
             (fit(word, _STATE), role),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.binding import BindingType
 
 from triage_tui.runs.evidence import Link
@@ -12,7 +13,7 @@ from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import MadeRows, Part, Row, Rows, clip, short
+from triage_tui.ui.rows import MadeRows, Part, Row, Rows, clip, field, short
 from triage_tui.ui.words import call_words
 
 _SEQ = 5
@@ -34,7 +35,7 @@ def _elapsed(call: Syscall, start: int) -> str:
     if not call.ts_mono_ns or not start or call.ts_mono_ns < start:
         return ""
     ms = (call.ts_mono_ns - start) / 1e6
-    return f"{ms:.1f}ms" if ms < 10_000 else f"{ms / 1000:.1f}s"
+    return f"{ms:.1f}ms" if ms < 1000 else f"{ms / 1000:.3f}s"
 
 
 def call_row(call: Syscall, view: RunView, start: int, width: int) -> Row:
@@ -59,7 +60,11 @@ def call_row(call: Syscall, view: RunView, start: int, width: int) -> Row:
         extra.append(("  ◆ " + short(call.rule, 60), "good"))
     if call.note:
         extra.append(("  " + safe_line(call.note, 120), "warn"))
-    tail = sum(len(text) for text, _ in extra) + len(result) + 3
+    end: list[Part] = [(" = ", "muted"), (result, "failed" if call.errno else "number")]
+    if trigger and call.ret is None:
+        held = snapshot.reason == "exit"
+        end = [(" held before it happens" if held else " frozen here", "changed")]
+    tail = sum(cell_len(text) for text, _ in (*extra, *end))
     room = max(16, width - used - len(name) - 2 - tail)
     parts += [
         ("▶ " if trigger else "  ", "changed"),
@@ -67,12 +72,32 @@ def call_row(call: Syscall, view: RunView, start: int, width: int) -> Row:
         ("(", "muted"),
         (clip(arguments, room), ""),
         (")", "muted"),
+        *end,
     ]
-    if call.ret is not None or not trigger:
-        parts += [(" = ", "muted"), (result, "failed" if call.errno else "number")]
-    else:
-        parts.append((" held before it happens", "changed"))
     return Row((*parts, *extra), target=call.seq, fill="current" if trigger else "")
+
+
+def call_rows(call: Syscall, width: int) -> list[Row]:
+    """Return everything that is known of one syscall, nothing cut."""
+    name, _, result = call_words(call)
+    rows = field("call", name, width, "strong")
+    for number, argument in enumerate(call.arguments or [f"{value:#x}" for value in call.args], 1):
+        rows += field(f"arg {number}", safe_line(argument), width)
+    rows += field("result", result, width, "failed" if call.errno else "number")
+    for label, text in (
+        ("path", call.path),
+        ("peer", call.peer),
+        ("request", call.request),
+        ("interface", call.interface),
+        ("rule", call.rule),
+        ("note", call.note),
+        ("seen as", call.host),
+    ):
+        if text:
+            rows += field(label, safe_line(text), width)
+    rows += field("raw", " ".join(f"{value:#x}" for value in call.args) or "-", width, "muted")
+    rows += field("pid", str(call.pid), width, "muted")
+    return rows
 
 
 class SyscallsPane(Pane):
@@ -153,6 +178,13 @@ class SyscallsPane(Pane):
             if self._shown[index].seq <= seq:
                 return index
         return 0
+
+    def detail(self) -> tuple[str, Syscall] | None:
+        """Return the title and the call under the cursor."""
+        if not 0 <= self.cursor < len(self._shown):
+            return None
+        call = self._shown[self.cursor]
+        return f"Syscall {call.seq}", call
 
     def reveal(self, link: Link) -> bool:
         """Go to a syscall by its number; a filter that hides it is dropped."""

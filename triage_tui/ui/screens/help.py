@@ -1,13 +1,14 @@
-"""The help screen: every key, from the one list of actions."""
+"""Sheets over the main screen; the one with all keys is made from the one list of actions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 
 from triage_tui.text import safe_line
@@ -34,28 +35,39 @@ def help_rows(width: int, keymap: Mapping[str, str], read_only: bool) -> list[Ro
     return rows
 
 
-class HelpScreen(ModalScreen[None]):
-    """All keys."""
+class Sheet(ModalScreen[None]):
+    """Rows over the main screen, to be read and left: the keys, everything about one syscall."""
 
     CSS_PATH = "../styles/help.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark,f1", "dismiss(None)", "leave", show=False)
+        Binding("escape,q,enter", "dismiss(None)", "leave", show=False, priority=True)
     ]
 
-    def __init__(self, keymap: Mapping[str, str], read_only: bool) -> None:
+    def __init__(self, title: str, build: Callable[[int], list[Row]]) -> None:
         super().__init__()
-        self._keymap = keymap
-        self._read_only = read_only
+        self._heading = title
+        self._build = build
 
     def compose(self) -> ComposeResult:
-        """Show the keys in a frame."""
+        """Show the rows in a frame."""
         with Vertical(id="help") as frame:
-            frame.border_title = "Keys"
-            frame.border_subtitle = "esc leave"
+            frame.border_title = Content(safe_line(self._heading, 80))
+            frame.border_subtitle = Content("esc leave")
             yield LineView(id="help-rows")
 
     def on_mount(self) -> None:
         """Build the rows."""
         view = self.query_one(LineView)
-        view.set_rows(ListRows(lambda width: help_rows(width, self._keymap, self._read_only)))
+        view.set_rows(ListRows(self._build))
         view.focus()
+
+
+class HelpScreen(Sheet):
+    """All keys."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark,f1", "dismiss(None)", "leave", show=False)
+    ]
+
+    def __init__(self, keymap: Mapping[str, str], read_only: bool) -> None:
+        super().__init__("Keys", lambda width: help_rows(width, keymap, read_only))

@@ -78,6 +78,8 @@ class LinkScreen(ReviewScreen):
             self._remember()
             self.code.select_frame(row.target)
             self.show_pane("code")
+        elif event.view.id == "pane-syscalls":
+            self.show_call()
         elif event.view.id == "pane-retry" and row is not None and isinstance(row.target, tuple):
             self._remember()
             self.runs.select(row.target[1])
@@ -85,6 +87,16 @@ class LinkScreen(ReviewScreen):
     def _remember(self) -> None:
         if self.view is not None:
             self.trail.append(Spot(self.view.run_id, self.active, self.pane(self.active).cursor))
+
+    def show_call(self) -> None:
+        """Show everything about the syscall under the cursor."""
+        from triage_tui.ui.panes.syscalls import SyscallsPane, call_rows
+        from triage_tui.ui.screens.help import Sheet
+
+        found = self.query_one(SyscallsPane).detail()
+        if found is not None:
+            title, call = found
+            self.app.push_screen(Sheet(title, lambda width: call_rows(call, width)))
 
     def follow(self, text: str, *, remember: bool = True) -> None:
         """Open the pane that a link points into, move there and highlight it."""

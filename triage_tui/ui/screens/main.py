@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 WIDE = 120
 """Columns from which the panes are tiled."""
 
+ROOMY = 150
+"""Columns from which the runs list is wider."""
+
 SMALLEST = (60, 14)
 """Columns and rows below which only one sentence is shown."""
 
@@ -121,6 +124,7 @@ class MainScreen(LinkScreen):
     def _classify(self, width: int, height: int) -> None:
         self.set_class(width < SMALLEST[0] or height < SMALLEST[1], "-tiny")
         self.set_class(self._zoomed or width < WIDE, "-single")
+        self.set_class(width >= ROOMY, "-roomy")
         self.set_class(self.active == "runs", "-on-runs")
         self.set_class(height < 30 and self.active not in ("runs", "diagnosis"), "-terse")
 
@@ -221,6 +225,8 @@ class MainScreen(LinkScreen):
     def _show_runs(self) -> None:
         fresh = not self.runs.selected
         self.runs.set_runs(list(self._summaries.values()))
+        if fresh and self.app.open_run is not None:
+            self.runs.select(self.app.open_run)
         selected = self.runs.selected
         if selected is not None and (fresh or self.wanted is None):
             self.load(selected.run_id)

@@ -93,8 +93,8 @@ class LineView(ScrollView, can_focus=True):
         self.set_reactive(LineView.cursor, max(0, min(wanted, count - 1)))
         self._link = 0
         if cursor is not None:
-            self.scroll_to(x=0, animate=False)
-        self._show_cursor()
+            self.scroll_to(x=0, animate=False, immediate=True)
+        self._show_cursor(centre=cursor is not None)
         self.refresh()
 
     def mark(self, index: int, span: tuple[int, int] | None = None, rows: int = 1) -> None:

@@ -1,0 +1,204 @@
+"""The parts of the app that need no screen: rows, differences, colours of code, filters, themes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from tests.ui import fixtures, texts
+from triage_tui.errors import TriageError
+from triage_tui.resources import shipped
+from triage_tui.runs.listing import RunSummary
+from triage_tui.runs.model import Loop
+from triage_tui.ui.actions import ACTIONS, BY_ID
+from triage_tui.ui.diff import diff_lines
+from triage_tui.ui.highlight import assembly_lines, c_lines, lua_lines
+from triage_tui.ui.loading import load_view, rule_id
+from triage_tui.ui.panes.diagnosis import text_with_links
+from triage_tui.ui.panes.memory import bytes_per_row, hex_cells, hex_row
+from triage_tui.ui.panes.registers import register_rows
+from triage_tui.ui.panes.syscalls import loop_mark
+from triage_tui.ui.rows import fit, short, wrap_parts
+from triage_tui.ui.runs_filter import compile_filter, ordered
+from triage_tui.ui.theming import load_themes, read_theme
+
+
+@pytest.mark.parametrize("text", ["", "plain", "中文字", "a中b", "x" * 50])
+@pytest.mark.parametrize("width", [1, 2, 5, 9])
+def test_fit_is_exactly_as_wide_as_asked(text: str, width: int) -> None:
+    assert cell_len(fit(text, width)) == width
+    assert cell_len(fit(text, width, "right")) == width
+
+
+def test_short_is_safe_and_bounded() -> None:
+    assert short("\x1b[31mred", 30) == "\\x1b[31mred"
+    assert cell_len(short("中" * 1000, 9)) <= 9
+
+
+def test_wrapping_keeps_every_word_and_the_width() -> None:
+    words = "one two three 中文字 " + "x" * 70 + " end"
+    lines = wrap_parts([(words, "a"), ("tail", "b")], 24, "> ", "  ")
+    texts = ["".join(text for text, _ in line) for line in lines]
+    assert all(cell_len(text) <= 24 for text in texts)
+    assert "".join("".join(texts).replace(">", "").split()) == "".join((words + "tail").split())
+
+
+def test_links_in_text_cover_their_words_even_across_lines() -> None:
+    rows = text_with_links("It [read the long file name](ev:syscall/7) and [died](ev:syscall/9).", 20, 2)
+    found = [(row.text[a:b], link) for row in rows for a, b, link in row.links]
+    assert " ".join(text for text, link in found if link == "ev:syscall/7") == "read the long file name"
+    assert ("died", "ev:syscall/9") in found
+
+
+def test_difference_shows_removed_added_and_kept_lines() -> None:
+    lines = diff_lines("a\nb\nc\n", "a\nB\nc\nd\n")
+    assert [(line.sign, line.text) for line in lines] == [
+        (" ", "a"),
+        ("-", "b"),
+        ("+", "B"),
+        (" ", "c"),
+        ("+", "d"),
+    ]
+    assert [line.new for line in lines] == [1, 0, 2, 3, 4]
+
+
+def test_difference_against_nothing_is_all_new_and_safe() -> None:
+    lines = diff_lines("", "x = 1\n\x1b]0;t\x07\n")
+    assert [line.sign for line in lines] == ["+", "+"]
+    assert lines[1].text == "\\x1b]0;t\\x07"
+
+
+@pytest.mark.parametrize("colour", [lua_lines, c_lines, assembly_lines])
+@pytest.mark.parametrize(
+    "text", [texts.OPEN_RULE, texts.PSEUDOCODE, texts.DISASSEMBLY, "'[[ --[==[ \"", "\n\n"]
+)
+def test_colours_never_change_the_text(colour: object, text: str) -> None:
+    lines = text.split("\n")
+    assert callable(colour)
+    assert ["".join(part for part, _ in row) for row in colour(lines)] == lines
+
+
+def test_lua_and_assembly_are_coloured() -> None:
+    assert ("function", "keyword") in lua_lines(["function f() end"])[0]
+    roles = dict(assembly_lines(["=> 0x0016916c  0040a0e1  mov      r4, #0x10 ; note"])[0])
+    assert roles["mov"] == "mnemonic"
+    assert roles["r4"] == "register"
+    assert roles["#0x10"] == "number"
+    assert roles["; note"] == "comment"
+
+
+def test_hex_rows_line_up_with_the_cells_of_their_bytes() -> None:
+    data = bytes(range(0x40, 0x60))
+    row = hex_row(data, 16, 0x1000, 16).text
+    for index in range(16):
+        first, end = hex_cells(index)
+        assert row[first:end] == f"{data[16 + index]:02x}"
+    assert row.endswith("PQRSTUVWXYZ[\\]^_")
+    assert (bytes_per_row(79), bytes_per_row(50), bytes_per_row(30)) == (16, 8, 4)
+
+
+def test_loop_brackets_follow_the_period() -> None:
+    loop = Loop(period=3, repeats=2, first_seq=10, last_seq=15)
+    assert "".join(loop_mark(loop, seq)[0] for seq in range(9, 17)) == " ╭│╰╭│╰ "
+    assert loop_mark(Loop(period=1, repeats=5, first_seq=1, last_seq=5), 3)[0] == "↻"
+
+
+def test_changed_registers_are_starred(tmp_path: Path) -> None:
+    view = load_view(fixtures.make_exit_run(tmp_path / "ai_runs"), tmp_path)
+    starred = [row.target for row in register_rows(view, 80) if row.text.startswith(" *")]
+    assert starred == ["v0", "a1"]
+
+
+def _run(run_id: str, **more: object) -> RunSummary:
+    return RunSummary(run_id=run_id, dir=Path(run_id), **more)  # type: ignore[arg-type]
+
+
+def test_filter_terms_all_hold() -> None:
+    exits = _run(
+        "20251118_140000_00000001",
+        reason="exit",
+        arch="mipsel",
+        cause="missing_file",
+        program="/bin/a",
+        state="proposed",
+    )
+    loops = _run(
+        "20251118_100000_00000002",
+        reason="sleep_loop",
+        arch="arm",
+        cause="missing_device",
+        program="/bin/b",
+        waiting=True,
+    )
+    runs = [exits, loops]
+
+    def kept(text: str) -> list[RunSummary]:
+        return [run for run in runs if compile_filter(text, datetime(2025, 11, 18, 15, 0))(run)]
+
+    assert kept("") == runs
+    assert kept("reason:exit") == [exits]
+    assert kept("arch:mips cause:missing") == [exits]
+    assert kept("state:waiting") == [loops]
+    assert kept("since:2h") == [exits]
+    assert kept("since:1d missing_d") == [loops]
+    assert kept("since:nonsense") == runs
+    assert kept("reason:") == runs
+    assert kept("reason:exit arch:arm") == []
+
+
+def test_waiting_runs_come_first_then_the_newest() -> None:
+    old, new, waits = (
+        _run("20250101_000000_00000001"),
+        _run("20250301_000000_00000003"),
+        _run("20250201_000000_00000002", waiting=True),
+    )
+    assert ordered([old, new, waits]) == [waits, new, old]
+
+
+def test_shipped_themes_load_without_a_problem() -> None:
+    themes, problems = load_themes()
+    assert {"triage-dark", "triage-light"} <= {theme.name for theme in themes}
+    assert problems == []
+
+
+def test_user_theme_replaces_and_a_bad_one_is_named(tmp_path: Path) -> None:
+    directory = tmp_path / "config" / "triage-tui" / "themes"
+    directory.mkdir(parents=True)
+    (directory / "mine.yaml").write_text(
+        "name: mine\ncolors: {primary: '#123456'}\nroles: {wait: '#ffffff'}\n"
+    )
+    (directory / "bad.yaml").write_text("name: bad\ncolors: {primary: 'no colour \x1b[31m'}\n")
+    themes, problems = load_themes()
+    mine = next(theme for theme in themes if theme.name == "mine")
+    assert mine.variables["role-wait"] == "#ffffff"
+    assert len(problems) == 1
+    assert problems[0].isprintable()
+
+
+@pytest.mark.parametrize(
+    "text", ["[", "name: 3", "a: b", "name: x\ncolors: {nonsense: red, primary: red}", "name: x"]
+)
+def test_theme_that_is_no_theme_is_refused_in_one_sentence(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "theme.yaml"
+    path.write_text(text)
+    with pytest.raises(TriageError):
+        read_theme(path)
+
+
+def test_every_action_has_a_name_of_its_own_and_avoids_keys_others_need() -> None:
+    assert len(BY_ID) == len(ACTIONS)
+    keys = {key for action in ACTIONS for key in action.keys.split(",")}
+    assert not keys & {"ctrl+q", "ctrl+b", "ctrl+o", "ctrl+c", "ctrl+z"}
+    main = [
+        key for action in ACTIONS if action.scope in ("main", "app", "list") for key in action.keys.split(",")
+    ]
+    assert len(main) == len(set(main))
+
+
+def test_rule_id_is_read_from_the_header() -> None:
+    assert rule_id(texts.OPEN_RULE) == "fix-ioctl-3f2a91c0"
+    assert rule_id("return 1") is None
+    assert shipped("themes").is_dir()
