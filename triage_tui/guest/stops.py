@@ -139,10 +139,13 @@ class Watchdog:
         known = guest.processes_known.by_pid.get(guest.pid)
         if trigger.syscall_name or known is None:
             return trigger
+        # A loop that was stopped between two calls is shown by its last one.
+        looped = (call for call in reversed(guest.trace.history) if call.seq == trigger.seq)
+        last = next(looped, None) if guest._looping_tid else None
         log = guest.trace.logs.get(guest.tid)
         pending = guest.trace.pending(log) if log is not None else []
         if not pending:
-            return trigger
+            return make_trigger(last, trigger.detail, trigger.seq, trigger.pid)
         guest.fill_arguments(pending[-1], guest.tid)
         return make_trigger(pending[-1], trigger.detail)
 
