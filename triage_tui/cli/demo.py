@@ -25,8 +25,9 @@ from triage_tui.retry.rounds import Story, run_story
 from triage_tui.retry.start import Start, read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.listing import list_runs
-from triage_tui.setup import DemoProgram, demo_programs, ensure_program, ensure_qemu
+from triage_tui.setup import DemoProgram, demo_programs, ensure_qemu
 from triage_tui.setup.cache import cache_dir
+from triage_tui.setup.programs import ensure_programs
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
@@ -64,11 +65,13 @@ def _fresh_directory() -> Path:
 def _prepare() -> list[tuple[DemoProgram, Start]]:
     """Fetch QEMU and the programs; each prints its progress."""
     ensure_qemu(say)
+    programs = demo_programs()
+    roots = ensure_programs([program.name for program in programs], say)
     starts = []
-    for program in demo_programs():
-        rootfs = ensure_program(program.name, say)
+    for program in programs:
         argv = list(program.argv)
-        starts.append((program, Start(program=argv[0], argv=argv, rootfs=str(rootfs), env=dict(ENVIRONMENT))))
+        root = str(roots[program.name])
+        starts.append((program, Start(program=argv[0], argv=argv, rootfs=root, env=dict(ENVIRONMENT))))
     return starts
 
 
