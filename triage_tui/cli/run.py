@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         cwd=args.cwd,
         env=env,
         stdin=args.stdin,
+        user=args.user,
         qemu_args=args.qemu_arg,
         idle_s=args.idle,
         time_limit_s=args.time_limit,

@@ -33,6 +33,7 @@ def launch_spec(start: Start) -> LaunchSpec:
         cwd=start.cwd,
         env=dict(start.env),
         stdin=cast("Path", stdin),
+        user=start.user,
         qemu_args=list(start.qemu_args),
         allow_root=start.allow_root,
         triggers=TriggerLimits(idle_s=start.idle_s, time_limit_s=start.time_limit_s),

@@ -25,6 +25,7 @@ class Start(msgspec.Struct, kw_only=True):
     cwd: str = "/"
     env: dict[str, str] = {}
     stdin: str = "null"
+    user: int = 0
     qemu_args: list[str] = []
     idle_s: float = 3.0
     time_limit_s: float = 60.0
