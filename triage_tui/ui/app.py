@@ -66,6 +66,7 @@ class TriageApp(App[None]):
         if self.keys_changed:
             self.set_keymap(self.keys_changed)
         self._main: MainScreen | None = None
+        self._loads = 0
 
     @property
     def main(self) -> MainScreen:
@@ -92,7 +93,7 @@ class TriageApp(App[None]):
         # A holder that dies changes no file, so the runs that wait are looked at again now and then.
         waiting = self.main.waiting_runs
         if waiting:
-            self.update_runs(waiting)
+            self.update_runs(waiting, files_changed=False)
 
     async def on_key(self, event: events.Key) -> None:
         """Give keys that were typed before the filter line had the focus to the filter."""
@@ -141,7 +142,7 @@ class TriageApp(App[None]):
     def _announce(self, run_ids: set[str]) -> None:
         self.main.post_message(RunsChanged(run_ids))
 
-    def update_runs(self, run_ids: Iterable[str]) -> None:
+    def update_runs(self, run_ids: Iterable[str], *, files_changed: bool = True) -> None:
         """Summarize some runs again, in a thread."""
         ids = list(run_ids)
 
@@ -152,18 +153,20 @@ class TriageApp(App[None]):
             for run_id in ids:
                 path = self.runs_dir / run_id
                 found[run_id] = summarize(path) if path.is_dir() and not path.is_symlink() else None
-            self.main.post_message(RunsUpdated(found))
+            self.main.post_message(RunsUpdated(found, files_changed))
 
         self.run_worker(work, thread=True, group="update", exit_on_error=False)
 
     def load_run(self, run_id: str) -> None:
         """Read a run in a thread; a later call makes the result of this one unwanted."""
+        self._loads += 1
+        serial = self._loads
 
         def work() -> None:
             from triage_tui.ui.loading import load_view
 
             try:
-                self.main.post_message(RunLoaded(load_view(self.runs_dir / run_id, self.workspace)))
+                self.main.post_message(RunLoaded(load_view(self.runs_dir / run_id, self.workspace), serial))
             except TriageError as error:
                 self.main.post_message(RunFailed(run_id, str(error)))
             except Exception as error:

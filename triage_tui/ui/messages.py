@@ -24,6 +24,8 @@ class RunsUpdated(Message):
     """Some runs changed; None stands for one that is gone."""
 
     runs: dict[str, RunSummary | None]
+    files_changed: bool = True
+    """False when only the holders of frozen guests were looked at again."""
 
 
 @dataclass
@@ -35,9 +37,10 @@ class RunsChanged(Message):
 
 @dataclass
 class RunLoaded(Message):
-    """A run was read."""
+    """A run was read. Of two readings of one run, the one with the higher `serial` began later."""
 
     view: RunView
+    serial: int = 0
 
 
 @dataclass

@@ -19,7 +19,7 @@ def confidence_bar(confidence: float, cells: int = 10) -> tuple[Part, ...]:
     """Return a bar of `cells` cells and the number, "━━━━━━━─── 0.70"."""
     value = min(1.0, max(0.0, confidence if confidence == confidence else 0.0))
     full = round(value * cells)
-    return (("━" * full, "confidence"), ("━" * (cells - full), "rule"), (f" {value:.2f}", "strong"))
+    return (("━" * full, "confidence"), ("─" * (cells - full), "rule"), (f" {value:.2f}", "strong"))
 
 
 def text_with_links(text: str, width: int, indent: int) -> list[Row]:

@@ -30,7 +30,7 @@ def draw(screen: MainScreen) -> None:
         screen.query_one("#banner", Bar).set_items([Item(" ▶ " + banner, "wait")])
     screen.query_one("#keys", Bar).set_items(*keys(screen))
     count = screen.runs.title_note
-    screen.query_one("#runs-tile", Vertical).border_title = Content(f" 0 Runs {safe_line(count)} ")
+    screen.query_one("#runs-tile", Vertical).border_title = Content(f"0 Runs {safe_line(count)}".strip())
 
 
 def _note(screen: MainScreen) -> str:

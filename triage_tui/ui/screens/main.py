@@ -59,6 +59,7 @@ class MainScreen(LinkScreen):
         self._zoomed = False
         self._timer: Timer | None = None
         self._loaded: RunView | None = None
+        self._serial = 0
 
     def compose(self) -> ComposeResult:
         """Lay out title, headline, runs and keys; the panes come after the first frame."""
@@ -206,15 +207,19 @@ class MainScreen(LinkScreen):
     @on(RunsUpdated)
     def runs_updated(self, event: RunsUpdated) -> None:
         """Take changed runs into the list; read the open one again."""
+        stale = False
         for run_id, summary in event.runs.items():
+            before = self._summaries.get(run_id)
+            if run_id == self.wanted:
+                stale = event.files_changed or summary != before
             if summary is None:
                 self._summaries.pop(run_id, None)
             else:
-                if summary.waiting and not (run_id in self._summaries and self._summaries[run_id].waiting):
+                if summary.waiting and not (before and before.waiting):
                     self.app.bell()
                 self._summaries[run_id] = summary
         self._show_runs()
-        if self.wanted in event.runs:
+        if stale:
             self.load(self.wanted)
 
     @on(RunsChanged)
@@ -265,8 +270,9 @@ class MainScreen(LinkScreen):
 
     @on(RunLoaded)
     def run_loaded(self, event: RunLoaded) -> None:
-        """Show a run that was read, unless the person went on to another."""
-        if event.view.run_id == self.wanted:
+        """Show a run that was read, unless the person went on to another or a later reading is shown."""
+        if event.view.run_id == self.wanted and event.serial >= self._serial:
+            self._serial = event.serial
             self.failure = None
             self._loaded = event.view
             if self.tiles:

@@ -137,12 +137,14 @@ class LineView(ScrollView, can_focus=True):
         if height <= 0:
             return
         top = self.scroll_offset.y
-        if centre and not top <= self.cursor < top + height:
-            self.scroll_to(y=max(0, self.cursor - height // 2), animate=False, immediate=True)
-        elif self.cursor < top:
-            self.scroll_to(y=self.cursor, animate=False, immediate=True)
-        elif self.cursor >= top + height:
-            self.scroll_to(y=self.cursor - height + 1, animate=False, immediate=True)
+        if top <= self.cursor < top + height:
+            return
+        if centre:
+            top = max(0, self.cursor - height // 2)
+        else:
+            top = self.cursor if self.cursor < top else self.cursor - height + 1
+        # Forced, because rows that were just set have no scrollbar before the next layout.
+        self.scroll_to(y=top, animate=False, immediate=True, force=True)
 
     # --- drawing ---------------------------------------------------------------------------------------
 

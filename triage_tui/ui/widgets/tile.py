@@ -13,6 +13,10 @@ from triage_tui.ui.actions import BY_ID
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import clip
 
+_BETWEEN = " ─ "
+_FIRST_CELL = 3
+"""Where the title begins: behind the corner, a line and a space."""
+
 
 class Tile(Vertical):
     """Panes that share one place on the screen."""
@@ -41,7 +45,7 @@ class Tile(Vertical):
 
     def _labels(self) -> list[tuple[str, Pane]]:
         return [
-            (f" {BY_ID[f'pane_{pane.NAME}'].shown_key} {BY_ID[f'pane_{pane.NAME}'].label} ", pane)
+            (f"{BY_ID[f'pane_{pane.NAME}'].shown_key} {BY_ID[f'pane_{pane.NAME}'].label}", pane)
             for pane in self.panes
         ]
 
@@ -50,17 +54,17 @@ class Tile(Vertical):
         parts: list[Content] = []
         for label, pane in self._labels():
             parts.append(Content.styled(label, "bold" if pane is self.active else "dim"))
-        title = Content("─").join(parts)
+        title = Content(_BETWEEN).join(parts)
         note = clip(safe_line(getattr(self.active, "title_note", "")), 40)
-        self.border_title = title + Content.styled(f"· {note} ", "italic") if note else title
+        self.border_title = title + Content.styled(f" · {note}", "italic") if note else title
 
     async def on_click(self, event: events.Click) -> None:
         """A click on a name in the title shows that pane."""
         if event.widget is not self or event.y != 0:
             return
-        cell = 2
+        cell = _FIRST_CELL
         for label, pane in self._labels():
             if cell <= event.x < cell + cell_len(label):
                 await self.run_action(f"screen.show_pane('{pane.NAME}')")
                 return
-            cell += cell_len(label) + 1
+            cell += cell_len(label) + len(_BETWEEN)
