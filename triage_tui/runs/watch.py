@@ -6,10 +6,33 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
 from watchdog.observers import Observer
 
 from triage_tui.runs.ids import is_run_id
+
+# The kernel is asked for changes only: with the default, each look at a thousand runs would fill its queue.
+_KERNEL_EVENTS: list[type[FileSystemEvent]] = [
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+]
 
 # Reading a file is not a change; without this filter every look at a run would announce it again.
 _CHANGES = frozenset(["created", "modified", "moved", "deleted", "closed"])
@@ -35,7 +58,9 @@ class RunsWatcher:
     def start(self) -> None:
         """Begin watching; the directory is made if it does not exist yet."""
         self._runs_dir.mkdir(parents=True, exist_ok=True)
-        self._observer.schedule(_Handler(self), str(self._runs_dir), recursive=True)
+        self._observer.schedule(
+            _Handler(self), str(self._runs_dir), recursive=True, event_filter=_KERNEL_EVENTS
+        )
         self._observer.start()
         self._thread.start()
 

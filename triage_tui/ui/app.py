@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -124,6 +125,10 @@ class TriageApp(App[None]):
             self.main.post_message(Trouble(str(error)))
         from triage_tui.runs.watch import RunsWatcher
 
+        # A library's warnings on standard error would be drawn across the screen.
+        log = logging.getLogger("watchdog")
+        log.addHandler(logging.NullHandler())
+        log.propagate = False
         watcher = RunsWatcher(self.runs_dir, lambda ids: self._announce(ids))
         try:
             watcher.start()
