@@ -1,6 +1,6 @@
 """Make the pictures of the documentation from real runs: `python -m triage_tui.ui.screenshots`.
 
-    python -m triage_tui.ui.screenshots [--workspace DIR] [--to screenshots] [--run RUN_ID]
+    python -m triage_tui.ui.screenshots [--workspace DIR] [--to screenshots/panes] [--run RUN_ID]
 
 Each picture is what the app draws for the runs of the workspace, at a fixed size, after fixed keys. Nothing
 can be changed by it: the app is opened read-only.
@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Make all pictures; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m triage_tui.ui.screenshots", description=__doc__)
     parser.add_argument("--workspace", type=Path, default=Path())
-    parser.add_argument("--to", type=Path, default=Path("screenshots"))
+    parser.add_argument("--to", type=Path, default=Path("screenshots/panes"))
     parser.add_argument("--run", help="the run to show; the newest by default")
     options = parser.parse_args(arguments)
     runs = [run.run_id for run in list_runs(options.workspace / RUNS_DIR) if run.program]
