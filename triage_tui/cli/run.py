@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="environment of the guest (repeatable)",
     )
+    parser.add_argument("--user", type=int, default=0, metavar="UID", help="user id of the guest (default 0)")
     parser.add_argument(
         "--argv0", metavar="NAME", help="what the program sees as its own name (default: PROGRAM)"
     )
