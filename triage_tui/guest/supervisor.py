@@ -349,18 +349,20 @@ class Guest(CallHandler):
             self._alive = False
 
     def _read_pipe(self, fd: int) -> bool:
-        """Take what the guest printed; False when the pipe has ended."""
-        while True:
-            try:
-                data = os.read(fd, _READ_SIZE)
-            except BlockingIOError:
-                return True
-            except OSError:
-                return False
-            if not data:
-                return False
+        """Take what the guest printed; False when the pipe has ended.
+
+        One read holds all that a pipe can, and a guest that prints without end must not keep us here.
+        """
+        try:
+            data = os.read(fd, _READ_SIZE)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if data:
             self._output.add(data)
             self._on_event("output", data.decode("utf-8", "backslashreplace"))
+        return bool(data)
 
     def _on_tick(self) -> None:
         self.trace.drain_all()

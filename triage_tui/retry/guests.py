@@ -22,6 +22,9 @@ from triage_tui.runs.model import RuleHit, Target
 
 Narrator = Callable[[str], None]
 
+MAX_TOLD_LINES = 200
+"""Lines of one guest's output that are narrated."""
+
 
 def launch_spec(start: Start) -> LaunchSpec:
     """Return the engine's form of a start."""
@@ -128,17 +131,26 @@ class RunningGuest:
 
 
 def _listener(narrate: Narrator) -> Callable[[str, str], None]:
-    """Turn the guest's events into narration: each line that it prints, each problem."""
-    pending: dict[str, str] = {"output": ""}
+    """Turn the guest's events into narration: its lines, up to a limit, and each problem."""
+    rest = ""
+    told = 0
 
     def on_event(kind: str, text: str) -> None:
+        nonlocal rest, told
         if kind != "output":
             narrate(f"{kind}: {text}")
             return
-        *lines, rest = (pending["output"] + text).split("\n")
+        if told > MAX_TOLD_LINES:
+            return
+        *lines, rest = (rest + text).split("\n")
         # A line without an end must not grow without an end.
-        pending["output"] = rest[-4096:]
-        for line in lines:
+        rest = rest[-4096:]
+        for line in lines[: MAX_TOLD_LINES - told]:
             narrate(f"guest: {line}")
+        told += len(lines)
+        if told > MAX_TOLD_LINES:
+            narrate(
+                f"the guest prints more than {MAX_TOLD_LINES} lines: the rest is only kept in logs/guest.log"
+            )
 
     return on_event
