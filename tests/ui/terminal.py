@@ -14,16 +14,6 @@ import pyte
 
 ROOT = Path(__file__).resolve().parents[2]
 
-_OPEN = """
-import sys
-from pathlib import Path
-from triage_tui.retry.actions import LocalActions
-from triage_tui.retry.workspace import Workspace
-from triage_tui.ui.app import TriageApp
-workspace = Workspace.at(sys.argv[1])
-TriageApp(workspace.root, actions=LocalActions(workspace)).run()
-"""
-
 
 class _Screen(pyte.Screen):
     """A screen that passes over the private form of SGR (a question about keyboard modes)."""
@@ -42,7 +32,7 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self._child = pexpect.spawn(
             sys.executable,
-            ["-c", _OPEN, str(workspace)],
+            ["-m", "triage_tui", "ui", "-C", str(workspace)],
             cwd=str(ROOT),
             dimensions=(rows, columns),
             env={
