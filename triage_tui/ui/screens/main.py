@@ -266,7 +266,9 @@ class MainScreen(LinkScreen):
         if selected is not None:
             if selected.run_id != self.wanted or self.view is None:
                 self.load(selected.run_id)
-            self.show_pane("diagnosis")
+            # A key pressed right after Enter may have led on already; it must not be taken back.
+            if self.active == "runs":
+                self.show_pane("diagnosis")
 
     @on(RunLoaded)
     def run_loaded(self, event: RunLoaded) -> None:
