@@ -8,7 +8,7 @@ from tests.runs.build import failed_open, write_run
 from triage_tui.retry.judge import judge, masked_calls, signature
 from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis
 from triage_tui.runs.evidence import make_link
-from triage_tui.runs.model import Statistics, Syscall
+from triage_tui.runs.model import Loop, RuleHit, Statistics, Syscall
 from triage_tui.runs.reader import Run, load_run
 
 MISSING = failed_open(3, "/etc/x.conf")
@@ -144,3 +144,41 @@ def test_after_a_resume_only_later_calls_count(tmp_path: Path) -> None:
 def test_time_over_without_news_is_inconclusive(tmp_path: Path, before: Run) -> None:
     after = make(tmp_path, [ok(1, "brk"), ok(2, "socket")], reason="time_limit", exit_code=None)
     assert judge(before, after).word == "inconclusive"
+
+
+def test_using_what_a_rule_supplied_is_no_progress_when_the_end_is_the_same(
+    tmp_path: Path, before: Run
+) -> None:
+    supplied = ok(3, "openat", path="/etc/x.conf", rule="fix-openat-1")
+    after = make(tmp_path, [ok(1, "brk"), ok(2, "socket"), supplied, ok(4, "dup2"), ok(5, "read")])
+    verdict = judge(before, after)
+    assert verdict.word == "sideways"
+    assert verdict.rung == "runs"
+    assert verdict.reasons[0] == "the failure is passed: openat(/etc/x.conf) ENOENT"
+    assert "led to no new" in verdict.reasons[1]
+
+
+def test_other_output_before_the_same_end_is_progress(tmp_path: Path, before: Run) -> None:
+    after = make(tmp_path, [ok(1, "brk"), ok(2, "socket"), ok(3, "read")])
+    (after.dir / "logs" / "guest.log").write_bytes(b"no configuration\nline 7 of x.conf is wrong\nbye\n")
+    verdict = judge(before, after)
+    assert verdict.word == "progressed"
+    assert "line 7 of x.conf is wrong" in verdict.reasons[0]
+
+
+def test_a_loop_of_other_calls_is_another_place(tmp_path: Path) -> None:
+    def looping(calls: list[Syscall], names: list[str], **more: Any) -> Run:
+        loop = Loop(period=2, repeats=3, first_seq=2, last_seq=7, names=names)
+        return make(tmp_path, calls, reason="sleep_loop", exit_code=None, loop=loop, **more)
+
+    first = looping([ok(1, "brk"), failed_open(2, "/var/log/messages")], ["nanosleep", "openat"], cites=2)
+    second = looping([ok(1, "brk"), ok(2, "read")], ["nanosleep", "read"])
+    assert judge(first, second).word == "progressed"
+
+
+def test_a_rule_that_was_used_up_is_told(tmp_path: Path, before: Run) -> None:
+    hit = RuleHit(
+        rule="fix-openat-1", hits=16, syscall="openat", limit=16, disabled="hit limit of 16 reached"
+    )
+    after = make(tmp_path, [ok(1, "brk"), ok(2, "socket"), MISSING], cites=3, rule_hits=[hit])
+    assert "rule fix-openat-1 was switched off: hit limit of 16 reached" in judge(before, after).reasons

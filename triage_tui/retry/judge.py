@@ -7,6 +7,7 @@ two runs of the same program agree on what they have in common.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -17,6 +18,7 @@ from triage_tui.runs.evidence import parse_link
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import Run
 from triage_tui.runs.verdict_model import Figures, Rung, Verdict, VerdictWord
+from triage_tui.text import safe_line
 
 MAX_NOVEL = 40
 
@@ -31,6 +33,25 @@ _NO_PROGRESS = frozenset(
         "time", "clock_gettime", "clock_gettime64", "getpid", "gettid",
     ]
 )  # fmt: skip
+
+
+# Calls that lead on although they name nothing: a program that makes its first one does something else.
+_LEADS_ON = frozenset(
+    [
+        "socket",
+        "socketpair",
+        "bind",
+        "listen",
+        "accept",
+        "accept4",
+        "connect",
+        "clone",
+        "clone3",
+        "fork",
+        "vfork",
+    ]
+)
+MAX_OUTPUT_BYTES = 1 << 20
 
 
 def signature(call: Syscall) -> str:
@@ -125,9 +146,14 @@ def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: How = "retr
     still_blocked = blocked & set(signatures(continued))
     same_end = _same_end(before, after)
     word, reasons = _decide(before, after, novel, lost, blocked, still_blocked, same_end)
+    reasons += [
+        f"rule {hit.rule} was switched off: {hit.disabled}"
+        for hit in after.snapshot.rule_hits
+        if hit.disabled
+    ]
     return Verdict(
         word=word,
-        rung=_rung(after, bool(novel), same_end),
+        rung=_rung(after, bool(novel) and word != "sideways", same_end),
         reasons=reasons,
         before=figures(before),
         after=figures(after),
@@ -151,6 +177,37 @@ def _same_end(before: Run, after: Run) -> bool:
         and first.trigger.exit_code == second.trigger.exit_code
         and first.trigger.signal == second.trigger.signal
     )
+
+
+def _same_place(before: Run, after: Run) -> bool:
+    """Tell whether both ended in the same way, loops of other calls told apart."""
+    first, second = before.snapshot.loop, after.snapshot.loop
+    return _same_end(before, after) and (set(first.names) if first else None) == (
+        set(second.names) if second else None
+    )
+
+
+def _leads_on(text: str) -> bool:
+    """Tell whether a new signature shows new ground: an object by name, a failure, a socket or a process.
+
+    Copying, reading and closing the descriptor of a file that a rule put there shows none.
+    """
+    name = text.split("(")[0].split(" ")[0]
+    return "(" in text or not text.endswith(" ok") or name in _LEADS_ON
+
+
+def _new_output(before: Run, after: Run) -> str | None:
+    """Return the first line that only the later run printed, numbers aside."""
+    known = {re.sub(r"\d+", "#", line) for line in _output(before)}
+    return next((line for line in _output(after) if re.sub(r"\d+", "#", line) not in known), None)
+
+
+def _output(run: Run) -> list[str]:
+    try:
+        text = run.text_file(run.snapshot.guest_output, MAX_OUTPUT_BYTES)
+    except TriageError:
+        return []
+    return [line for line in text.split("\n") if line.strip()]
 
 
 def _healthy(diagnosis: Diagnosis | None) -> bool:
@@ -185,11 +242,9 @@ def _decide(
     same_end: bool,
 ) -> tuple[VerdictWord, list[str]]:
     end = f"it {_end_in_words(after)}; before, it {_end_in_words(before)}"
-    news = (
-        f"{len(novel)} syscall signatures are new, first {novel[0]}"
-        if novel
-        else "no syscall signature is new"
-    )
+    count = "1 syscall signature is" if len(novel) == 1 else f"{len(novel)} syscall signatures are"
+    first = next((text for text in novel if _leads_on(text)), novel[0] if novel else "")
+    news = f"{count} new, such as {first}" if novel else "no syscall signature is new"
     if _healthy(after.diagnosis) and not _healthy(before.diagnosis):
         scene = after.diagnosis.scene.replace("_", " ") if after.diagnosis else ""
         return "resolved", [f"the program is well now ({scene}): {end}", news]
@@ -204,8 +259,14 @@ def _decide(
         return "sideways", [f"the same failure is still there: {failed}", end, news]
     if crashed and len(lost) >= len(novel):
         return "regressed", [f"it dies of {after.snapshot.trigger.signal} now, and did not before", end, news]
+    passed = f"the failure is passed: {sorted(blocked)[0]}" if blocked and not still_blocked else end
+    if novel and _same_place(before, after) and not any(map(_leads_on, novel)):
+        printed = _new_output(before, after)
+        if printed is None:
+            led = "it led to no new object, failure, connection, process or line of output"
+            return "sideways", [*([passed] if passed != end else []), led, end, news]
+        news = f"it prints something new: {safe_line(printed, 120)}; {news}"
     if novel:
-        passed = f"the failure is passed: {sorted(blocked)[0]}" if blocked and not still_blocked else end
         reasons = [news, passed] if passed == end else [news, passed, end]
         if crashed:
             reasons.append(f"but it dies of {after.snapshot.trigger.signal} now")
