@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from triage_tui.setup import ensure_program, ensure_qemu
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A test run in the background inherits an ignored SIGINT, and so would every program that it starts; a
+    # person at a terminal has none.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -69,8 +69,6 @@ def test_interrupting_leaves_nothing_half_made(qemu_dir: Path, tmp_path: Path) -
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            # A test run in the background inherits an ignored SIGINT; a person at a terminal does not.
-            preexec_fn=_heed_interrupts,
         )
         # The registry that never answers: once apt has called, the set-up is in the middle of its work.
         connection, _ = registry.accept()
@@ -85,10 +83,6 @@ def test_interrupting_leaves_nothing_half_made(qemu_dir: Path, tmp_path: Path) -
         # Told to end by the same signal; the kernel reports when it has.
         assert select.select([survivor], [], [], 30)[0], "a process of the set-up goes on"
         os.close(survivor)
-
-
-def _heed_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _alive_in_group(group: int) -> list[int]:
