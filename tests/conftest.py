@@ -10,7 +10,6 @@ import pytest
 
 from triage_tui.setup import ensure_program, ensure_qemu
 
-
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A test run in the background inherits an ignored SIGINT, and so would every program that it starts; a
     # person at a terminal has none.
