@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import cache
 from typing import get_type_hints
 
 from triage_tui.runs.evidence import Kind
@@ -244,6 +245,7 @@ FACT_KINDS: dict[str, type[Fact]] = {
 FieldValue = str | int | float | bool
 
 
+@cache
 def field_types(kind: str) -> dict[str, type]:
     """Return the testable fields of fact kind `kind` and their types (str, int, float or bool)."""
     hints = get_type_hints(FACT_KINDS[kind])
