@@ -70,7 +70,7 @@ def signature(call: Syscall) -> tuple[str, ...]:
         return (call.name, call.arguments[0] if call.arguments else "", call.errno or "")
     if call.name in _VOLATILE:
         return (call.name, call.errno or "")
-    arguments = ",".join(_LARGE.sub("*", argument) for argument in call.arguments)
+    arguments = _LARGE.sub("*", ",".join(call.arguments))
     return (call.name, call.path or "", call.peer or "", call.request or "", arguments, outcome)
 
 
@@ -81,13 +81,16 @@ class LoopDetector:
         self._limits = limits
         self._numbers: dict[tuple[str, ...], int] = {}
         """Signature -> a number of its own, so that comparing is cheap."""
+        self._no_runs = [0] * (limits.max_period + 1)
+        self._least_run = min(limits.sleep_repeats, limits.loop_repeats) - 1
+        """No loop has fewer calls in a row that are like an earlier one."""
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: what comes next is a new sequence."""
         self._recent: list[int] = []
         self._calls: deque[Syscall] = deque(maxlen=_KEPT)
-        self._runs = [0] * (self._limits.max_period + 1)
+        self._runs = self._no_runs.copy()
         """For each period p: how many calls in a row were like the one p calls before."""
         self._since_input = self._since_sleep = 0
         """Calls since bytes were read, and since a sleep; at first, calls at all."""
@@ -111,13 +114,17 @@ class LoopDetector:
         number = self._numbers.setdefault(signature(call), len(self._numbers))
         recent, runs = self._recent, self._runs
         found = 0
-        for period in range(1, min(len(runs), len(recent) + 1)):
-            if recent[-period] == number:
-                runs[period] += 1
-                if not found and self._is_loop(period):
-                    found = period
-            else:
-                runs[period] = 0
+        window = recent[: -len(runs) : -1]
+        if number in window:
+            for period, other in enumerate(window, 1):
+                if other == number:
+                    runs[period] += 1
+                    if not found and runs[period] >= self._least_run and self._is_loop(period):
+                        found = period
+                else:
+                    runs[period] = 0
+        else:
+            runs[:] = self._no_runs
         recent.append(number)
         if len(recent) > _KEPT:
             del recent[: -self._limits.max_period]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from triage_tui.guest.seccomp import Notification, Watch
 
@@ -148,6 +149,7 @@ _SOCKET_CALLS = frozenset(
 """Host calls that socketcall(2) is taken apart into."""
 
 
+@cache
 def host_names(guest: str) -> frozenset[str]:
     """Return the host syscalls through which the guest syscall `guest` may be seen."""
     names = {guest, _HOST_NAMES.get(guest, guest)}

@@ -12,15 +12,39 @@ import re
 import signal
 import socket
 import struct
+import threading
 from dataclasses import dataclass
 from typing import Literal
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _MAX_STRING = 4096
+_SHORT_STRING = 128
 
 
 class _IoVector(ctypes.Structure):
     _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
+
+
+_process_vm_readv = _libc.process_vm_readv
+_process_vm_readv.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong]
+_process_vm_readv.argtypes += [ctypes.c_ulong]
+_process_vm_readv.restype = ctypes.c_ssize_t
+
+
+class _Transfer(threading.local):
+    """What one read of another process's memory needs; the small one is kept, one for each thread."""
+
+    def __init__(self, size: int) -> None:
+        self.buffer = ctypes.create_string_buffer(size)
+        self.view = memoryview(self.buffer).cast("B")
+        self.local = _IoVector(ctypes.addressof(self.buffer), size)
+        self.remote = _IoVector(0, size)
+        self.local_pointer = ctypes.addressof(self.local)
+        self.remote_pointer = ctypes.addressof(self.remote)
+
+
+_SMALL_READ = 1024
+_transfer = _Transfer(_SMALL_READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +68,14 @@ def read_memory(pid: int, address: int, size: int) -> bytes:
     """
     if size <= 0:
         return b""
-    buffer = ctypes.create_string_buffer(size)
-    local = _IoVector(ctypes.addressof(buffer), size)
-    remote = _IoVector(address & 0xFFFFFFFFFFFFFFFF, size)
-    count = _libc.process_vm_readv(pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
+    transfer = _transfer if size <= _SMALL_READ else _Transfer(size)
+    transfer.local.length = transfer.remote.length = size
+    transfer.remote.base = address & 0xFFFFFFFFFFFFFFFF
+    count = _process_vm_readv(pid, transfer.local_pointer, 1, transfer.remote_pointer, 1, 0)
     if count < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"reading memory at {address:#x}: {os.strerror(number)}")
-    return buffer.raw[:count]
+    return transfer.view[:count].tobytes()
 
 
 def write_memory(pid: int, address: int, data: bytes) -> None:
@@ -80,8 +104,10 @@ def read_string(pid: int, address: int, limit: int = _MAX_STRING) -> bytes:
     while len(data) < limit:
         # Never across a page border in one go: the string may end on the last mapped page.
         room = 4096 - ((address + len(data)) & 4095)
+        # Most strings are short.
+        room = min(room, limit - len(data), _SHORT_STRING if not data else _MAX_STRING)
         try:
-            block = read_memory(pid, address + len(data), min(room, limit - len(data)))
+            block = read_memory(pid, address + len(data), room)
         except OSError:
             if data:
                 return data

@@ -31,6 +31,9 @@ _SHAPES = re.compile(
     rb"\d{1,10} (?:[a-z_][a-z0-9_]{0,40}\(|Unknown syscall -?\d)|--- (?:SIG\w|\d)|Unsupported "
 )
 _ENDS_LINE = frozenset((b"exit", b"exit_group"))
+_PUNCTUATION = re.compile(rb'"[^"]*(?:"|\Z)|[{}\[\](),]')
+_ERROR_RESULT = re.compile(rb"-1 errno=(\d{1,6})")
+_NUMBER_RESULT = re.compile(rb"0x([0-9a-fA-F]{1,16})|(-?\d{1,20})")
 _MAX_CALL = 1 << 17
 """Bytes that one call's text may have before it is given up (execve with a long argument vector)."""
 
@@ -97,6 +100,8 @@ class StraceReader:
         if found := _RESULT.match(buffer, at):
             self._finish(bytes(found[1]))
             return found.end() - at
+        if found := _START.match(buffer, at):
+            return self._call(found, complete, items)
         if found := _UNKNOWN.match(buffer, at):
             number = int(found[2])
             call = LoggedCall(int(found[1]), f"syscall_{number}", b"", number)
@@ -105,8 +110,6 @@ class StraceReader:
             # QEMU prints no result: it answers ENOSYS at once.
             self._finish(b"ENOSYS")
             return found.end() - at
-        if found := _START.match(buffer, at):
-            return self._call(found, complete, items)
         if found := _SIGNAL.match(buffer, at):
             items.append(LoggedSignal(found[1].decode(), bytes(found[2])))
             return found.end() - at
@@ -184,11 +187,11 @@ def parse_result(text: bytes) -> Result:
     """
     if text == b"ENOSYS":
         return Result(None, None)
-    found = re.match(rb"-1 errno=(\d{1,6})", text)
+    found = _ERROR_RESULT.match(text)
     if found:
         number = int(found[1])
         return Result(None, None) if number >= 512 else Result(-number, number)
-    found = re.match(rb"0x([0-9a-fA-F]{1,16})|(-?\d{1,20})", text)
+    found = _NUMBER_RESULT.match(text)
     if not found:
         return Result(None, None)
     return Result(int(found[1], 16) if found[1] else int(found[2]), None)
@@ -201,20 +204,17 @@ def split_arguments(text: bytes, limit: int = 8) -> list[bytes]:
     """
     parts: list[bytes] = []
     depth = 0
-    quoted = False
     start = 0
-    for index, char in enumerate(text):
-        if char == 0x22:
-            quoted = not quoted
-        elif quoted:
-            continue
+    for found in _PUNCTUATION.finditer(text):
+        char = found[0]
+        if char == b",":
+            if depth == 0 and len(parts) < limit - 1:
+                parts.append(text[start : found.start()].strip())
+                start = found.end()
         elif char in b"{[(":
             depth += 1
         elif char in b"}])":
             depth = max(0, depth - 1)
-        elif char == 0x2C and depth == 0 and len(parts) < limit - 1:
-            parts.append(text[start:index].strip())
-            start = index + 1
     if text[start:] or parts:
         parts.append(text[start:].strip())
     return parts

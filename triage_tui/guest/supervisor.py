@@ -132,6 +132,7 @@ class Guest(CallHandler):
         launched = launch(self.spec, self.arch, self.elf, names, self.containment, self.trace.add, cancelled)
         self._cell = launched.cell
         self._listener = launched.listener
+        seccomp.wake_in_turn(self._listener)
         self._pipes = launched.output
         self._emulator_start = launched.start
         self._first_own_fd = launched.start.first_fd

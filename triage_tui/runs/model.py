@@ -56,7 +56,7 @@ class Engine(Record):
     generation: int = 0
 
 
-class Syscall(Record):
+class Syscall(Record, gc=False):
     """One syscall of the guest, in the order in which they were made."""
 
     seq: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -153,14 +154,20 @@ class Arch:
 
         Fields beyond the end of `data` are left out.
         """
-        fields = [EnvField(name, i * self.word, self.word) for i, name in enumerate(self.env_registers)]
+        general = struct.Struct(f"={len(self.env_registers)}{'I' if self.word == 4 else 'Q'}")
+        values: dict[str, int] = {}
+        if len(data) >= general.size:
+            # Done at every watched call.
+            values.update(zip(self.env_registers, general.unpack_from(data), strict=True))
+            fields = []
+        else:
+            fields = [EnvField(name, i * self.word, self.word) for i, name in enumerate(self.env_registers)]
         offset = self.env_pc_offsets[0] if pc_offset is None else pc_offset
-        fields.append(EnvField(self.pc, offset, self.word))
-        return {
-            field.name: int.from_bytes(data[field.offset : field.offset + field.size], sys.byteorder)
-            for field in (*fields, *self.env_extra)
-            if field.offset + field.size <= len(data)
-        }
+        for field in (*fields, EnvField(self.pc, offset, self.word), *self.env_extra):
+            if field.offset + field.size <= len(data):
+                part = data[field.offset : field.offset + field.size]
+                values[field.name] = int.from_bytes(part, sys.byteorder)
+        return values
 
     def syscall_name(self, number: int) -> str | None:
         """Return the name of the syscall `number`, or None for one that this table does not know."""
