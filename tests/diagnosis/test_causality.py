@@ -143,3 +143,14 @@ def test_nothing_known_is_said_to_be_unknown_with_an_experiment(tmp_path: Path) 
 def test_a_run_without_any_call_is_still_answered(tmp_path: Path) -> None:
     diagnosis = diagnose(run_of("", tmp_path, reason="unknown", code=None))
     assert diagnosis.hypotheses[0].cause == "unknown"
+
+
+def test_the_help_on_an_option_complains_of_nothing(tmp_path: Path) -> None:
+    run = run_of(
+        f'2 write(2,0x1000,30) = 30\n2 openat(AT_FDCWD,"/etc/passwd",O_RDONLY) = {ENOENT}\n'
+        "2 write(2,0x1000,59) = 59\n2 exit_group(1)\n",
+        tmp_path,
+        b"logger: invalid option -- 'n'\nUsage: logger\n\n\t-t TAG\tLog as TAG (defaults to user name)\n\n\n",
+    )
+    assert not by_path(facts_of(run), "/etc/passwd").mentioned
+    assert diagnose(run).hypotheses[0].cause == "arguments"

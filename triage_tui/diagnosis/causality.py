@@ -25,6 +25,9 @@ LATE_LINES = 25
 
 RETRIES = 3
 
+_OPTION_HELP = re.compile(r"^(-\w|--\w[\w-]*)\b")
+"""A line that explains an option, "-t TAG  Log with TAG (defaults to user name)", complains of no user."""
+
 
 @dataclass(frozen=True, slots=True)
 class Noise:
@@ -103,7 +106,7 @@ def _mention(fact: FailedCall, text: str, hints: tuple[Hint, ...]) -> tuple[floa
         return 0.45, "a message of the program names the peer"
     if fact.base and (len(fact.base) > 3 or fact.resource == "device") and _names_word(text, fact.base):
         return 0.42, "a message of the program names the file"
-    if any(hint.points_to(fact, text) for hint in hints):
+    if not _OPTION_HELP.search(text) and any(hint.points_to(fact, text) for hint in hints):
         return 0.38, "a message of the program speaks of what this is for"
     return 0.0, ""
 
