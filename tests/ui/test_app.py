@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -376,3 +377,53 @@ async def test_copy_takes_the_row_as_it_is_shown(app: TriageApp) -> None:
         await pilot.press("3", "y")
         assert app.clipboard.endswith("exit_group(1) held before it happens")
         assert app.clipboard.isprintable()
+
+
+async def test_the_open_run_is_the_highlighted_one_when_a_filter_hides_it(app: TriageApp) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        before = app.main.runs.cursor
+        app.main.runs.set_filter("watchd")
+        await until(pilot, lambda: app.main.view and app.main.view.run_id != fixtures.EXIT_RUN)
+        assert app.main.runs.cursor == before
+        assert app.main.runs.selected
+        assert app.main.view
+        assert app.main.runs.selected.run_id == app.main.view.run_id
+        chosen = app.main.view.run_id
+        app.main.runs.set_filter("nothing has this name")
+        app.main.runs.set_filter("")
+        await pilot.pause()
+        assert app.main.runs.selected.run_id == app.main.view.run_id == chosen
+
+
+async def test_the_open_run_stays_the_highlighted_one_when_runs_come_on_top(
+    app: TriageApp, workspace: Path
+) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        summaries = list(app.main.waiting_runs)
+        source = workspace / "ai_runs" / fixtures.EXIT_RUN
+        copy = workspace / "ai_runs" / "20991231_235959_00000001"
+        shutil.copytree(source, copy)
+        await until(pilot, lambda: len(app.main.waiting_runs) > len(summaries), "the new run")
+        assert app.main.runs.cursor == 1
+        assert app.main.runs.selected
+        assert app.main.view
+        assert app.main.runs.selected.run_id == app.main.view.run_id == fixtures.EXIT_RUN
+
+
+async def test_leaving_asks_only_where_it_ends_frozen_guests(
+    workspace: Path, actions: RecordedActions
+) -> None:
+    demo = TriageApp(workspace, actions=actions, guests_end=True)
+    async with demo.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        await pilot.press("q")
+        await pilot.pause()
+        assert "1 guest is frozen and waits for you. Leaving the demo ends" in " ".join(shown(demo).split())
+        await pilot.press("enter")
+        await pilot.pause()
+        assert demo.is_running
+        await pilot.press("q", "2")
+        await pilot.pause()
+        assert not demo.is_running

@@ -85,6 +85,8 @@ class RunsPane(Pane):
         self._shown: list[RunSummary] = []
         self._filter = ""
         self._listed = False
+        self._last: str | None = None
+        """The run that was under the cursor last, also while the filter hides all runs."""
 
     @property
     def title_note(self) -> str:
@@ -120,7 +122,9 @@ class RunsPane(Pane):
         self._restrict()
 
     def _restrict(self) -> None:
-        at = self.selected.run_id if self.selected else None
+        if self.selected is not None:
+            self._last = self.selected.run_id
+        at = self._last
         test = compile_filter(self._filter) if self._filter else None
         self._shown = [run for run in self._all if test(run)] if test else self._all
         place = next((n for n, run in enumerate(self._shown) if run.run_id == at), None)
@@ -130,6 +134,9 @@ class RunsPane(Pane):
         )
         self.set_rows(MadeRows(len(shown), lambda index, width: run_row(shown[index], width)), empty=empty)
         self.move_to(place if place is not None else 0 if at is None else self.cursor)
+        if self.selected is not None and self.selected.run_id != at:
+            # The index may be the same while the run is another one.
+            self.post_message(self.Moved(self, self.cursor))
 
     def select(self, run_id: str) -> bool:
         """Put the cursor on a run; False when the list does not show it."""
