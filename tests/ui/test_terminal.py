@@ -42,6 +42,7 @@ def test_interrupt_leaves_the_terminal_in_order(demo: Path) -> None:
         terminal.until("waits for you")
         terminal.press("q")
         assert terminal.finish() == 0
+    assert b"1 frozen guest goes on waiting: open the app again" in terminal.raw
     assert b"\x1b[?1049l" in terminal.raw
     assert b"\x1b[?25h" in terminal.raw
 

@@ -85,8 +85,10 @@ def _play_in_app(workspace: Workspace, starts: list[tuple[DemoProgram, Start]]) 
             command = [sys.executable, "-m", "triage_tui", "run", "-C", str(workspace.root)]
             command += ["--rootfs", str(start.rootfs), start.program, *start.argv[1:]]
             holders.append(spawn_detached(command, workspace.root / "logs" / f"{program.name}.log"))
-        return open_app(workspace)
+        return open_app(workspace, guests_end=True)
     finally:
+        if any(holder.poll() is None for holder in holders):
+            say("ending the guests of the demo")
         _end(holders)
 
 

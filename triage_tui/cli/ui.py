@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from triage_tui.cli.output import say
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
 
@@ -20,8 +21,8 @@ def run(args: argparse.Namespace) -> int:
     return open_app(Workspace.at(args.workspace), read_only=args.read_only)
 
 
-def open_app(workspace: Workspace, *, read_only: bool = False) -> int:
-    """Open the app on `workspace`.
+def open_app(workspace: Workspace, *, read_only: bool = False, guests_end: bool = False) -> int:
+    """Open the app on `workspace`; `guests_end` says that the caller ends the guests afterwards.
 
     Raises:
         TriageError: standard input or output is no terminal.
@@ -42,6 +43,11 @@ def open_app(workspace: Workspace, *, read_only: bool = False) -> int:
         return LocalActions(workspace)
 
     # What decisions need (linting, the rulebook) is imported when the first is made, not at the start.
-    app = TriageApp(root, actions=Deferred(actions), read_only=read_only)
+    app = TriageApp(root, actions=Deferred(actions), read_only=read_only, guests_end=guests_end)
     app.run()
+    if (waiting := len(app.main.waiting_runs)) and not guests_end:
+        say(
+            f"{waiting} frozen guest{'s go' if waiting > 1 else ' goes'} on waiting: open the app again to"
+            " decide, or end one with `triage-tui decide RUN end`"
+        )
     return app.return_code or 0

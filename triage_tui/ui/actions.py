@@ -330,7 +330,16 @@ ACTIONS: tuple[Action, ...] = (
         palette=False,
     ),
     Action("help", "question_mark,f1", "help", "help", "All keys.", "app", _LOOK, 90),
-    Action("quit", "q", "quit", "quit", "Leave. A frozen guest goes on waiting.", "app", _LOOK, 95),
+    Action(
+        "quit",
+        "q",
+        "quit",
+        "quit",
+        "Leave. A frozen guest goes on waiting; those of the demo end, after a question.",
+        "app",
+        _LOOK,
+        95,
+    ),
 )
 
 BY_ID = {action.id: action for action in ACTIONS}

@@ -33,7 +33,8 @@ class TriageApp(App[None]):
     """Review interventions of one workspace.
 
     `actions` does what the person decides; without it, or with `read_only`, nothing can be changed whatever
-    a view asks for. `open_run` is the run that is selected first.
+    a view asks for. `open_run` is the run that is selected first. `guests_end`: who opened the app ends the
+    guests when it closes, so leaving asks first.
     """
 
     TITLE = "triage-tui"
@@ -49,6 +50,7 @@ class TriageApp(App[None]):
         actions: Actions | None = None,
         open_run: str | None = None,
         theme: str = theming.DEFAULT_THEME,
+        guests_end: bool = False,
     ) -> None:
         super().__init__()
         self.workspace = workspace
@@ -56,6 +58,7 @@ class TriageApp(App[None]):
         self.read_only = read_only or actions is None
         self.actions: Actions = ReadOnly() if self.read_only or actions is None else actions
         self.open_run = open_run
+        self.guests_end = guests_end
         self._watcher: RunsWatcher | None = None
         themes, self._problems = theming.load_themes()
         for known in themes:
@@ -182,6 +185,27 @@ class TriageApp(App[None]):
         self.run_worker(work, thread=True, group="load", exit_on_error=False)
 
     # --- app actions -----------------------------------------------------------------------------------
+
+    async def action_quit(self) -> None:
+        """Leave; ask first when that ends frozen guests."""
+        waiting = len(self.main.waiting_runs)
+        if not (self.guests_end and waiting):
+            self.exit()
+            return
+        from triage_tui.ui.screens.question import Question
+
+        def answered(answer: str | None) -> None:
+            if answer == "leave":
+                self.exit()
+
+        if not isinstance(self.screen, Question):
+            guests = (
+                "1 guest is frozen and waits" if waiting == 1 else f"{waiting} guests are frozen and wait"
+            )
+            answers = (("stay", "Stay"), ("leave", "Leave and end them; the records stay"))
+            self.push_screen(
+                Question(f"{guests} for you. Leaving the demo ends what it started.", answers), answered
+            )
 
     def action_help(self) -> None:
         """Show all keys."""
