@@ -110,9 +110,17 @@ def number(call: Syscall, index: int) -> int | None:
         return None
 
 
+SELECTS = frozenset(("select", "_newselect", "pselect6", "pselect6_time64"))
+
+
 def descriptor(call: Syscall) -> int | None:
-    """Return the descriptor that the call works on (its first argument)."""
+    """Return the descriptor that the call works on: its first argument.
+
+    select(2) begins with the number of descriptors: 1 means descriptor 0 alone, more does not say which.
+    """
     value = number(call, 0)
+    if call.name in SELECTS:
+        return 0 if value == 1 else None
     return value if value is not None and 0 <= value < 1 << 20 else None
 
 

@@ -207,7 +207,9 @@ def _add_waits(facts: Facts, walked: Walk, main: int, steps_after: dict[int, int
                     ),
                 )
     waits = [step for step in walked.steps if step.operation in c.WAIT_OPERATIONS and not c.failed(step.call)]
-    waits = [step for step in waits if step.operation != "read" or step.call.ret is None]
+    waits = [
+        step for step in waits if (step.operation != "read" or step.call.ret is None) and not is_sleep(step)
+    ]
     sent = [step for step in walked.steps if step.operation == "send" and c.succeeded(step.call)]
     mine = [step for step in waits if step.call.pid == main] or waits
     if mine:
@@ -262,7 +264,7 @@ def is_sleep(step: Step) -> bool:
     """Tell whether a call only waits for time: nanosleep, or select/poll without descriptors."""
     if step.operation == "sleep":
         return True
-    if step.call.name in ("select", "_newselect", "pselect6", "pselect6_time64"):
+    if step.call.name in c.SELECTS:
         return c.number(step.call, 0) == 0
     return step.call.name in ("poll", "ppoll", "ppoll_time64") and c.number(step.call, 1) == 0
 
