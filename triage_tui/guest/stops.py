@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from triage_tui.guest import host_syscalls, process
+from triage_tui.guest import process
 from triage_tui.guest.loops import WAITS, is_sleep
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.runs.model import Loop, Reason, Syscall, Trigger
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _SPIN_SHARE = 0.5
 """Share of one CPU above which an idle guest is said to spin."""
-_HOST_NAMES = host_syscalls.names()
+_BETWEEN_CALLS = frozenset(("time_limit", "unknown"))
+"""Reasons that may find a guest in no call at all; that of an idle one tells whether it spins."""
 
 
 @dataclass(slots=True)
@@ -134,8 +135,9 @@ class Watchdog:
         return Stop("unknown", make_trigger(None, "frozen on request", guest.trace.count), cancelled=True)
 
     @staticmethod
-    def trigger_of_pending(guest: Guest, trigger: Trigger) -> Trigger:
+    def trigger_of_pending(guest: Guest, stop: Stop) -> Trigger:
         """Name the call in which the looked-at process is, if it is in one and the trigger names none."""
+        trigger = stop.trigger
         known = guest.processes_known.by_pid.get(guest.pid)
         if trigger.syscall_name or known is None:
             return trigger
@@ -145,7 +147,9 @@ class Watchdog:
         log = guest.trace.logs.get(guest.tid)
         pending = guest.trace.pending(log) if log is not None else []
         if not pending:
-            return make_trigger(last, trigger.detail, trigger.seq, trigger.pid)
+            computing = stop.reason in _BETWEEN_CALLS
+            detail = f"{trigger.detail}: it was computing, in no call" if computing else trigger.detail
+            return make_trigger(last, detail, trigger.seq, trigger.pid or known.inner)
         guest.fill_arguments(pending[-1], guest.tid)
         return make_trigger(pending[-1], trigger.detail)
 

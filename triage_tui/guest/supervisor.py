@@ -303,7 +303,7 @@ class Guest(CallHandler):
             if main is not None:
                 self.pid = self.tid = main
         if self._held is None:
-            stop.trigger = self._watchdog.trigger_of_pending(self, stop.trigger)
+            stop.trigger = self._watchdog.trigger_of_pending(self, stop)
         return stop
 
     def _await_stopped(self, pids: list[int]) -> None:
