@@ -105,6 +105,33 @@ def test_blocked_guest_is_idle_and_shows_its_call(rootfs: Rootfs, qemu_dir: Path
         assert (again.reason, again.trigger.seq) == ("idle", stop.trigger.seq)
 
 
+def test_time_limit_between_calls_names_the_process(rootfs: Rootfs, qemu_dir: Path) -> None:
+    limits = TriggerLimits(idle_s=60, time_limit_s=0.5)
+    argv = shell("while :; do :; done")
+    with Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, *argv, triggers=limits)) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.trigger.syscall_name) == ("time_limit", "")
+        assert stop.trigger.pid == guest.history()[-1].pid
+        assert "computing" in stop.trigger.detail
+
+
+def test_datagram_server_is_reachable(rootfs: Rootfs, qemu_dir: Path, tmp_path: Path) -> None:
+    for name, content in (
+        ("bin/busybox", (rootfs("busybox-armel") / "bin/busybox").read_bytes()),
+        (
+            "etc/udhcpd.conf",
+            b"interface lo\nstart 127.0.0.2\nend 127.0.0.9\npidfile /pid\nlease_file /leases\n",
+        ),
+        ("leases", b""),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "bin/busybox").chmod(0o755)
+    with Guest.start(spec(tmp_path, qemu_dir, "/bin/busybox", "udhcpd", "-f", "/etc/udhcpd.conf")) as guest:
+        assert guest.run_until_stop().reason in ("idle", "sleep_loop"), guest.output()
+        assert guest.statistics().listening == ["udp 0.0.0.0:67"]
+
+
 def test_spinning_guest_is_idle(rootfs: Rootfs, qemu_dir: Path) -> None:
     with Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, *shell("while :; do :; done"))) as guest:
         stop = guest.run_until_stop()

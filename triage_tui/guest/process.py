@@ -13,6 +13,7 @@ import signal
 import socket
 import struct
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -292,7 +293,14 @@ def descriptor_flags(pid: int, fd: int) -> int:
     return 0
 
 
-_TCP_STATES = {"01": "connected", "0A": "listening", "06": "closing", "08": "half closed", "02": "connecting"}
+_CONNECTED = "01"
+_TCP_STATES = {
+    _CONNECTED: "connected",
+    "0A": "listening",
+    "06": "closing",
+    "08": "half closed",
+    "02": "connecting",
+}
 
 
 def _inet_address(text: str) -> str:
@@ -305,10 +313,37 @@ def _inet_address(text: str) -> str:
     return f"{shown}:{int(port, 16)}" if family == socket.AF_INET else f"[{shown}]:{int(port, 16)}"
 
 
+def _ephemeral_ports() -> range:
+    """Return the ports that the kernel chooses from (ip(7), ip_local_port_range)."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+            first, last = map(int, file.read().split())
+    except (OSError, ValueError):
+        first, last = 32768, 60999
+    return range(first, last + 1)
+
+
+def reachable_addresses(states: Iterable[str]) -> list[str]:
+    """Return where others can reach a process with sockets in `states` (see `socket_states`), sorted.
+
+    "0.0.0.0:80", "unix:/run/x.sock", "udp 0.0.0.0:67". A datagram socket counts when it has no peer and a
+    port that the kernel did not choose.
+    """
+    ephemeral = _ephemeral_ports()
+    found: set[str] = set()
+    for state in states:
+        word, _, address = state.partition(" ")
+        if word == "listening":
+            found.add(address.strip())
+        elif word == "bound" and (port := int(address.rpartition(":")[2])) and port not in ephemeral:
+            found.add(f"udp {address}")
+    return sorted(found)
+
+
 def socket_states(pid: int) -> dict[int, str]:
     """Return inode -> state words of the sockets in the process's network name space.
 
-    "listening 0.0.0.0:80", "connected 127.0.0.1:5 127.0.0.1:80", "bound 0.0.0.0:67" (UDP),
+    "listening 0.0.0.0:80", "connected 127.0.0.1:5 127.0.0.1:80", "bound 0.0.0.0:67" (UDP without a peer),
     "listening unix:/run/x.sock".
     """
     states: dict[int, str] = {}
@@ -320,7 +355,7 @@ def socket_states(pid: int) -> dict[int, str]:
             for line in list(file)[1:]:
                 words = line.split()
                 local, remote, state, inode = words[1], words[2], words[3], int(words[9])
-                if name.startswith("udp"):
+                if name.startswith("udp") and state != _CONNECTED:
                     states[inode] = f"bound {_inet_address(local)}"
                 else:
                     peer = "" if state == "0A" else " " + _inet_address(remote)

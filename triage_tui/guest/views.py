@@ -219,13 +219,7 @@ class FrozenViews:
 
     def statistics(self) -> Statistics:
         """Return figures over the whole run so far."""
-        listening = sorted(
-            {
-                state.removeprefix("listening ").strip()
-                for state in process.socket_states(self.pid).values()
-                if state.startswith("listening ")
-            }
-        )
+        listening = process.reachable_addresses(process.socket_states(self.pid).values())
         return Statistics(
             syscalls=self.trace.count,
             distinct_signatures=len(self.trace.signatures),
