@@ -10,6 +10,7 @@ from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis
 from triage_tui.runs.events import holder_alive
 from triage_tui.runs.evidence import describe_frame, describe_register, describe_syscall, resolve
 from triage_tui.runs.reader import Run
+from triage_tui.runs.writer import RULES_LOG, SUPERVISOR_LOG
 from triage_tui.text import safe_block, safe_line
 
 SECTIONS = (
@@ -22,6 +23,7 @@ SECTIONS = (
     "events",
     "evidence",
     "output",
+    "logs",
 )
 
 
@@ -157,6 +159,13 @@ def _output(record: Run) -> None:
     print(safe_block(record.text_file(record.snapshot.guest_output)))
 
 
+def _logs(record: Run) -> None:
+    for name in (SUPERVISOR_LOG, RULES_LOG):
+        if (record.dir / "logs" / name).is_file():
+            _line(f"--- logs/{name}")
+            print(safe_block(record.text_file(f"logs/{name}")).rstrip("\n"))
+
+
 _SHOW = {
     "summary": _summary,
     "registers": _registers,
@@ -167,4 +176,5 @@ _SHOW = {
     "events": _events,
     "evidence": _evidence,
     "output": _output,
+    "logs": _logs,
 }

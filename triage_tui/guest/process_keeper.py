@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from collections.abc import Callable
 
 from triage_tui.guest import policy, process, seccomp
 from triage_tui.guest.processes import Forking, GuestProcess, find_thread_envs
@@ -15,12 +16,14 @@ from triage_tui.guest.views import FrozenViews
 from triage_tui.runs.model import Syscall
 
 _CLONE_THREAD = 0x10000
+_MAX_PROBLEMS = 200
 
 
 class ProcessKeeper(FrozenViews):
     """The part of a guest that keeps track of its processes."""
 
     problems: list[str]
+    _on_event: Callable[[str, str], None]
     _listener: int
     _emulator_start: EmulatorStart
 
@@ -29,9 +32,10 @@ class ProcessKeeper(FrozenViews):
         raise NotImplementedError
 
     def report(self, problem: str) -> None:
-        """Note something that went wrong in the supervision itself."""
-        if len(self.problems) < 200:
+        """Note something that went wrong in the supervision itself, and tell it."""
+        if len(self.problems) < _MAX_PROBLEMS:
             self.problems.append(problem)
+            self._on_event("problem", problem)
 
     def _proceed(self, notification: Notification) -> None:
         seccomp.proceed(self._listener, notification)

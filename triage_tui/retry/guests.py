@@ -60,6 +60,7 @@ class RunningGuest:
         self._access = RuleAccess(by_name(self.target.arch))
         self._host: RuleHost | None = None
         self._past_hits: dict[str, RuleHit] = {}
+        self._past_log: list[str] = []
         self.generation: Generation | None = None
         self._load_rules()
         try:
@@ -89,6 +90,7 @@ class RunningGuest:
             raise
         if before is not None:
             self._remember_hits(before)
+            self._past_log += before.log
             before.close()
         return self.guest.run_until_stop(cancel)
 
@@ -101,6 +103,15 @@ class RunningGuest:
                 hit.hits += past.hits
             hits[hit.rule] = hit
         return list(hits.values())
+
+    def problems(self) -> list[str]:
+        """Return what went wrong in the supervision, failed rules included, one sentence each."""
+        return list(self.guest.problems)
+
+    def rule_log(self) -> list[str]:
+        """Return what rules logged and why some were switched off, untrusted text."""
+        said = [*self._past_log, *self.guest.rule_log]
+        return said + (self._host.log if self._host is not None else [])
 
     def end(self) -> None:
         """End the guest and its rule host; may be repeated."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from triage_tui import __version__
@@ -15,9 +16,10 @@ from triage_tui.retry.guests import RunningGuest
 from triage_tui.retry.start import Start, write_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import append_event
-from triage_tui.runs.model import Engine
+from triage_tui.runs.model import Engine, Unavailable
 from triage_tui.runs.reader import Run, load_run
-from triage_tui.runs.writer import RunWriter
+from triage_tui.runs.writer import RULES_LOG, SUPERVISOR_LOG, RunWriter
+from triage_tui.text import safe_line
 
 
 def record_stop(
@@ -52,6 +54,13 @@ def record_stop(
             hold=holder is not None,
         )
         snapshot.rule_hits = running.rule_hits()
+        problems, said = running.problems(), running.rule_log()
+        if problems:
+            writer.add_log(SUPERVISOR_LOG, _log_bytes(problems))
+            why = f"{len(problems)} problem{'s' * (len(problems) != 1)}, see logs/{SUPERVISOR_LOG}: {problems[0]}"
+            snapshot.unavailable.append(Unavailable(what="undisturbed supervision", why=safe_line(why, 400)))
+        if said:
+            writer.add_log(RULES_LOG, _log_bytes(said))
         writer.write_snapshot(snapshot)
         write_start(writer.dir, start)
     except BaseException:
@@ -73,6 +82,11 @@ def record_stop(
     if diagnosis.proposals:
         append_event(run_dir, "proposed", {"proposals": [proposal.id for proposal in diagnosis.proposals]})
     return load_run(run_dir)
+
+
+def _log_bytes(lines: Iterable[str]) -> bytes:
+    """Return texts as log lines; one that holds a line break must not look like two."""
+    return "".join(f"{safe_line(line, 4000)}\n" for line in lines).encode()
 
 
 def engine_facts(running: RunningGuest) -> Engine:

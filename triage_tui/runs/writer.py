@@ -16,6 +16,10 @@ from triage_tui.text import safe_name
 
 SNAPSHOT_FILE = "snapshot.json"
 TRACE_FILE = "trace.jsonl"
+SUPERVISOR_LOG = "supervisor.log"
+"""What went wrong in the supervision itself, below `logs/`; absent when nothing did."""
+RULES_LOG = "rules.log"
+"""What rules logged, below `logs/`; absent when they logged nothing."""
 
 
 def fnv1a32(data: bytes) -> int:

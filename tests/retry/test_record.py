@@ -1,0 +1,55 @@
+"""What a run keeps of the supervision itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from triage_tui.guest.spec import resolve_target
+from triage_tui.retry.guests import launch_spec
+from triage_tui.retry.rounds import run_story
+from triage_tui.retry.start import Start
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import generations
+
+RULE = b"""-- triage-rule: 1
+-- id: %s
+-- run: 20260101_000000_00000001
+-- target: x-1
+-- intent: test
+-- match: %s
+-- hit-limit: 3
+-- effect: none
+-- risk: low
+-- inverse: roll back
+-- template: test
+
+function do_syscall(num, a1, a2, a3, a4, a5, a6, a7, a8)
+  %s
+  return 0, 0
+end
+"""
+
+
+def test_failed_rules_and_what_rules_logged_are_kept(rootfs: Callable[[str], Path], tmp_path: Path) -> None:
+    start = Start(
+        program="/bin/busybox",
+        argv=["busybox", "cat", "/missing"],
+        rootfs=str(rootfs("busybox-armhf")),
+        env={},
+    )
+    workspace = Workspace(tmp_path)
+    rules = {
+        "syscall/write@broken.lua": RULE % (b"broken", b"write", b"local x = nil; x()"),
+        "syscall/openat@talks.lua": RULE % (b"talks", b"openat", b'c_log("one\\ntwo \\27[31m")'),
+    }
+    target = resolve_target(launch_spec(start))[0]
+    generations.activate(workspace.rulebook_dir(target.target_id), add=rules, actor="t", reason="t", expect=0)
+    told: list[str] = []
+    run = run_story(workspace, start, hold=False, narrate=told.append).rounds[0].run
+    assert "Rule broken failed on write" in run.text_file("logs/supervisor.log")
+    assert any("Rule broken failed" in entry.why for entry in run.snapshot.unavailable)
+    assert any("Rule broken failed" in line for line in told)
+    lines = run.text_file("logs/rules.log").splitlines()
+    assert lines[0].startswith("one") and "two" in lines[0]
+    assert not any("\x1b" in line for line in lines)
