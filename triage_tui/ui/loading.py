@@ -75,6 +75,8 @@ class RunView:
     """Name of the active rule generation of the target, None when no rule is active."""
     logs: dict[str, list[str]] = field(default_factory=dict)
     """Log name (without "logs/") to safe lines."""
+    log_notes: dict[str, str] = field(default_factory=dict)
+    """Log name to a sentence that says what of it was not read."""
     retry_log: list[str] = field(default_factory=list)
     verdict: dict[str, Any] = field(default_factory=dict)
     """Content of `verdict.json`: how this run compares with the one it retries."""
@@ -218,8 +220,13 @@ def _read_logs(view: RunView) -> None:
     for name in names:
         try:
             text = view.run.text_file(f"logs/{name}", MAX_LOG_BYTES)
+            size = (directory / name).stat().st_size
+            if size > MAX_LOG_BYTES:
+                view.log_notes[name] = f"only the first {MAX_LOG_BYTES} of {size} bytes were read"
         except TriageError as error:
             text = str(error)
+        except OSError:
+            continue
         view.logs[name] = _lines(text)
     try:
         log = view.run.text_file("retry.log", MAX_LOG_BYTES, tail=True)

@@ -14,6 +14,9 @@ from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import BLANK, ListRows, Part, Row, Rows, clip, heading, short, wrap_parts, wrapped
 from triage_tui.ui.words import happened, target_words
 
+MAX_EXPLANATION, MAX_EVIDENCE, MAX_SAYS = 6000, 30, 600
+"""Laid out of one hypothesis: characters of its explanation, pieces of evidence, characters of each."""
+
 
 def confidence_bar(confidence: float, cells: int = 10) -> tuple[Part, ...]:
     """Return a bar of `cells` cells and the number, "━━━━━━━─── 0.70"."""
@@ -27,12 +30,14 @@ def text_with_links(text: str, width: int, indent: int) -> list[Row]:
     parts: list[Part] = []
     targets: list[str] = []
     last = 0
-    for match in IN_TEXT.finditer(text[:20_000]):
+    if len(text) > MAX_EXPLANATION:
+        text = f"{text[:MAX_EXPLANATION]} … ({len(text) - MAX_EXPLANATION} characters are left out here)"
+    for match in IN_TEXT.finditer(text):
         parts.append((safe_line(text[last : match.start()].replace("\n", " ")), ""))
         parts.append((safe_line(match["text"]), f"link{len(targets)}"))
         targets.append(match["link"])
         last = match.end()
-    parts.append((safe_line(text[last:20_000].replace("\n", " ")), ""))
+    parts.append((safe_line(text[last:].replace("\n", " "), MAX_EXPLANATION * 6), ""))
     rows = []
     pad = " " * indent
     for line in wrap_parts(parts, width, pad, pad):
@@ -73,7 +78,7 @@ def _evidence_rows(view: RunView, evidence: Evidence, width: int, bullet: str, r
     rows = []
     for number, parts in enumerate(
         wrap_parts(
-            [(safe_line(evidence.says, 2000), "" if supported else "muted")], width, "      ", "      "
+            [(safe_line(evidence.says, MAX_SAYS), "" if supported else "muted")], width, "      ", "      "
         )
     ):
         if (
@@ -105,10 +110,11 @@ def _hypothesis_rows(view: RunView, number: int, hypothesis: Hypothesis, width: 
     rows.append(Row((("    ", ""), (cause, "accent"), *_proximate(hypothesis)), hypothesis))
     if hypothesis.explanation:
         rows += text_with_links(hypothesis.explanation, width - 1, 4)
-    for evidence in hypothesis.evidence[:50]:
-        rows += _evidence_rows(view, evidence, width, "●", "good")
-    for evidence in hypothesis.contrary[:50]:
-        rows += _evidence_rows(view, evidence, width, "○", "warn")
+    for entries, bullet, role in ((hypothesis.evidence, "●", "good"), (hypothesis.contrary, "○", "warn")):
+        for evidence in entries[:MAX_EVIDENCE]:
+            rows += _evidence_rows(view, evidence, width, bullet, role)
+        if len(entries) > MAX_EVIDENCE:
+            rows += wrapped(f"… {len(entries) - MAX_EVIDENCE} more are left out here", width, "muted", 4)
     if hypothesis.wanted:
         rows.append(Row((("    still wanted", "muted"),)))
         for wanted in hypothesis.wanted[:20]:
@@ -141,6 +147,10 @@ def diagnosis_rows(view: RunView, width: int) -> list[Row]:
         rows += [*wrapped("This looks healthy: nothing to repair.", width, "good", 1), BLANK]
     for number, hypothesis in enumerate(diagnosis.hypotheses[:20], 1):
         rows += [*_hypothesis_rows(view, number, hypothesis, width), BLANK]
+    if len(diagnosis.hypotheses) > 20:
+        rows += wrapped(
+            f"… {len(diagnosis.hypotheses) - 20} more hypotheses are left out here", width, "muted", 1
+        )
     if not diagnosis.hypotheses:
         rows += wrapped("No hypothesis fits what was recorded.", width, "warn", 1)
     if diagnosis.unknown_next:

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from triage_tui.runs.evidence import Link
+from triage_tui.errors import TriageError
+from triage_tui.runs.evidence import Link, parse_link
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import ListRows, Row, Rows, clip, field, fit, heading, join, short, wrapped
+from triage_tui.ui.rows import (
+    ListRows,
+    Row,
+    Rows,
+    clip,
+    field,
+    fit,
+    heading,
+    join,
+    short,
+    wrap_parts,
+    wrapped,
+)
+
+MAX_FIRST, MAX_LAST, AROUND = 200, 1800, 10
+"""Lines laid out of one log: its first, its last, and those around a line that is cited as evidence."""
+
+MAX_LINE = 600
+"""Characters laid out of one line of a log."""
 
 _PERMS = {"x": "accent", "w": "warn"}
 
@@ -38,12 +57,52 @@ def _target(view: RunView, width: int) -> list[Row]:
 
 def _output(view: RunView, width: int) -> list[Row]:
     rows: list[Row] = []
+    cited = _cited_lines(view)
     for name, lines in view.logs.items():
         title = "Guest output" if f"logs/{name}" == view.snapshot.guest_output else f"Log {short(name, 60)}"
         rows += [heading(title, width, f"{len(lines)} lines")]
-        for number, line in enumerate(lines, 1):
-            rows.append(Row(((f" {number:>5}  ", "faint"), (line, "")), target=("log", name, number)))
+        last = 0
+        for number in _lines_to_show(len(lines), cited.get(name, set())):
+            if number > last + 1:
+                rows += wrapped(f"… {number - last - 1} lines are left out here", width, "muted", 8)
+            last = number
+            rows += _log_line(name, number, lines[number - 1], width)
+        if name in view.log_notes:
+            rows += wrapped(view.log_notes[name], width, "warn", 8)
     return rows
+
+
+def _log_line(name: str, number: int, line: str, width: int) -> list[Row]:
+    head = f" {number:>5}  "
+    target = ("log", name, number)
+    if len(line) < width - len(head) and line.isascii():
+        return [Row(((head, "faint"), (line, "")), target)]
+    lines = wrap_parts([(safe_line(line, MAX_LINE), "")], width, head, " " * len(head))
+    (_, *parts), *more = lines
+    return [Row(((head, "faint"), *parts), target), *(Row(parts, target) for parts in more)]
+
+
+def _lines_to_show(count: int, cited: set[int]) -> list[int]:
+    if count <= MAX_FIRST + MAX_LAST:
+        return list(range(1, count + 1))
+    shown = {*range(1, MAX_FIRST + 1), *range(count - MAX_LAST + 1, count + 1)}
+    for line in cited:
+        shown.update(range(max(1, line - AROUND), min(count, line + AROUND) + 1))
+    return sorted(shown)
+
+
+def _cited_lines(view: RunView) -> dict[str, set[int]]:
+    """Return the lines of each log that the diagnosis cites."""
+    found: dict[str, set[int]] = {}
+    for hypothesis in view.diagnosis.hypotheses[:20] if view.diagnosis else []:
+        for entry in (*hypothesis.evidence[:50], *hypothesis.contrary[:50]):
+            try:
+                link = parse_link(entry.link)
+            except TriageError:
+                continue
+            if link.kind == "log" and link.line:
+                found.setdefault(link.id, set()).add(link.line)
+    return found
 
 
 def _descriptors(view: RunView, width: int) -> list[Row]:
@@ -134,5 +193,8 @@ class ProcessPane(Pane):
         index = self.rows.find(lambda row: row.target == wanted)
         if index is None:
             return False
-        self.mark(index)
+        count = 1
+        while index + count < len(self.rows) and self.rows.row(index + count).target == wanted:
+            count += 1
+        self.mark(index, rows=count)
         return True

@@ -9,8 +9,11 @@ from triage_tui.runs.events import Event
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import ListRows, Part, Row, Rows, fit, heading, join, short, wrapped
+from triage_tui.ui.rows import ListRows, Part, Row, Rows, fit, heading, join, short, wrap_parts, wrapped
 from triage_tui.ui.words import STATES
+
+MAX_LOG_LINES, MAX_LOG_LINE = 2000, 600
+"""Lines of the log that are laid out, the last ones, and characters of each."""
 
 _EVENTS = {
     "captured": ("frozen and recorded", "info"),
@@ -113,10 +116,13 @@ def _log(view: RunView, width: int) -> list[Row]:
     if not view.retry_log:
         return []
     live = "live" if view.run.state == "retrying" else f"{len(view.retry_log)} lines"
-    return [
-        heading("Log", width, live),
-        *(Row((("  ", ""), (line, _log_role(line)))) for line in view.retry_log),
-    ]
+    rows = [heading("Log", width, live)]
+    if (hidden := len(view.retry_log) - MAX_LOG_LINES) > 0:
+        rows += wrapped(f"… {hidden} earlier lines are left out here", width, "muted", 2)
+    for line in view.retry_log[-MAX_LOG_LINES:]:
+        text, role = safe_line(line, MAX_LOG_LINE), _log_role(line)
+        rows += [Row(parts) for parts in wrap_parts([(text, role)], width, "  ", " " * 11)]
+    return rows
 
 
 def _log_role(line: str) -> str:
