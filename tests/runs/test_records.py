@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from tests.runs.build import failed_open, write_run
 from triage_tui.errors import TriageError
+from triage_tui.runs import reader
 from triage_tui.runs.events import append_event
 from triage_tui.runs.files import inside, read_bounded, write_atomic
 from triage_tui.runs.ids import is_run_id, new_run_id
@@ -117,6 +119,44 @@ def test_damaged_trace_lines_are_counted(tmp_path: Path) -> None:
     run = load_run(run_dir)
     assert len(run.trace()) == 1
     assert any("2 lines" in problem for problem in run.problems)
+
+
+def test_of_a_trace_that_is_too_long_the_end_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_dir = write_run(tmp_path, [failed_open(seq, f"/etc/{seq}.conf") for seq in range(1, 201)])
+    monkeypatch.setattr(reader, "MAX_TRACE_BYTES", 10_000)
+    run = load_run(run_dir)
+    calls = run.trace()
+    assert calls[-1].seq == 200
+    assert [call.seq for call in calls] == list(range(calls[0].seq, 201))
+    assert run.problems == ["trace.jsonl is longer than 0 MiB: its beginning is left out"]
+    assert run.syscall(200) == calls[-1]
+    assert run.syscall(1) is None
+
+
+def test_a_record_of_sfemu_is_read(tmp_path: Path) -> None:
+    run_dir = tmp_path / "20260131_020304_00000042"
+    run_dir.mkdir()
+    snapshot = {
+        "run_id": run_dir.name,
+        "reason": "deadloop",
+        "created_at": "2026-01-31 02:03:04",
+        "rules_dir": "/rules/",
+        "trigger": {"seq": 42, "syscall_name": "select", "syscall_num": 142, "args": [0] * 8, "ts_sec": 1},
+        "outputs": [],
+        "regs": [{"num": 0, "name": "r0", "feature": "core", "size": 4, "rc": 4, "value": 5}],
+        "memory": [
+            {"tag": "arg1", "source": "trigger", "addr": 8192, "addr_hex": "0x2000", "string": "/dev/nvram"}
+        ],
+        "recent_syscalls": [
+            {"seq": 40, "name": "open", "num": 5, "args": [8192], "ret": -2, "intercepted": False}
+        ],
+    }
+    (run_dir / "snapshot.json").write_text(json.dumps(snapshot))
+    run = load_run(run_dir)
+    assert run.snapshot.reason == "loop"
+    assert run.snapshot.memory[0].string == "/dev/nvram"
+    assert run.snapshot.recent_syscalls[0].name == "open"
+    assert run.problems == ["snapshot.json does not follow this program's format; left out: target"]
 
 
 def test_changed_memory_is_refused(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ class Run:
         self.problems += found
         self.diagnosis = self._read_diagnosis()
         self._trace: list[Syscall] | None = None
+        self._by_seq: dict[int, Syscall] | None = None
 
     @property
     def run_id(self) -> str:
@@ -74,10 +75,15 @@ class Run:
         calls: list[Syscall] = []
         damaged = 0
         try:
-            raw = read_bounded(path, MAX_TRACE_BYTES)
+            # The end of a longer trace is what explains the end of the program.
+            raw = read_bounded(path, MAX_TRACE_BYTES + 1, tail=True)
         except TriageError as error:
             self.problems.append(str(error))
             return list(self.snapshot.recent_syscalls)
+        if len(raw) > MAX_TRACE_BYTES:
+            raw = raw[raw.find(b"\n") + 1 :]
+            mib = MAX_TRACE_BYTES >> 20
+            self.problems.append(f"{TRACE_FILE} is longer than {mib} MiB: its beginning is left out")
         for line in raw.split(b"\n"):
             if line:
                 try:
@@ -90,11 +96,11 @@ class Run:
 
     def syscall(self, seq: int) -> Syscall | None:
         """Return the syscall with sequence number `seq`."""
-        for calls in (self.snapshot.recent_syscalls, self.trace()):
-            for call in calls:
-                if call.seq == seq:
-                    return call
-        return None
+        if self._by_seq is None:
+            # The first of several wins, and the snapshot's own wins over the trace.
+            known = (*reversed(self.trace()), *reversed(self.snapshot.recent_syscalls))
+            self._by_seq = {call.seq: call for call in known}
+        return self._by_seq.get(seq)
 
     def memory_object(self, object_id: str) -> MemoryObject | None:
         """Return the index entry of a memory object."""
@@ -164,6 +170,24 @@ def load_run(run_dir: Path) -> Run:
     return Run(run_dir, snapshot, problems)
 
 
+_SFEMU_REASONS = {"deadloop": "loop", "idle_deadloop": "idle"}
+
+
+def _translate(data: dict[str, Any]) -> None:
+    """Put what SFEmu writes otherwise into this program's form: reasons, empty objects, unnamed memory."""
+    reason = data.get("reason")
+    if isinstance(reason, str) and reason in _SFEMU_REASONS:
+        data["reason"] = _SFEMU_REASONS[reason]
+    for name in ("outputs", "backtrace", "target"):
+        # Its encoder writes an empty table as a list.
+        if data.get(name) == []:
+            del data[name]
+    memory = data.get("memory")
+    for number, entry in enumerate(memory if isinstance(memory, list) else []):
+        if isinstance(entry, dict):
+            entry.setdefault("id", f"m{number}")
+
+
 def _salvage(run_dir: Path, raw: bytes, error: Exception, problems: list[str]) -> Snapshot:
     """Keep what can be kept of a snapshot whose shape is not ours.
 
@@ -185,6 +209,7 @@ def _salvage(run_dir: Path, raw: bytes, error: Exception, problems: list[str]) -
         target=Target(program="?", argv=[], arch="?"),
         schema_version=0,
     )
+    _translate(data)
     dropped: list[str] = []
     for field in msgspec.structs.fields(Snapshot):
         if field.name in data:
