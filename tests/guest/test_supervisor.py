@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +91,31 @@ def test_loop_with_children_is_seen_in_the_parent(rootfs: Rootfs, qemu_dir: Path
         refused = calls(guest, "execve")
         assert {call.errno for call in refused} <= {"ENOEXEC", "ENOENT"}
         assert {call.pid for call in refused}.isdisjoint({stop.trigger.pid})
+
+
+def test_no_name_lets_a_program_of_the_host_run(rootfs: Rootfs, qemu_dir: Path, tmp_path: Path) -> None:
+    copies = {"bin/busybox": rootfs("busybox-armhf") / "bin/busybox"}
+    copies |= dict.fromkeys(("host", 'a","b', "run me"), Path(sys.executable).resolve())
+    (tmp_path / "bin").mkdir()
+    for name, source in copies.items():
+        shutil.copy(source, tmp_path / name)
+    (tmp_path / "text").write_text("hello")
+    script = (
+        "/host; '/a\",\"b'; '/run me'; cd /bin; ../host; exec 9</host; /proc/self/fd/9; /text; /bin; /none"
+    )
+    with Guest.start(spec(tmp_path, qemu_dir, *shell(script))) as guest:
+        assert guest.run_until_stop().reason == "exit"
+        tried = calls(guest, "execve")
+        assert guest.problems == []
+    refused = [call for call in tried if "host's own architecture" in (call.note or "")]
+    assert [call.path for call in refused][:3] == ["/host", '/a","b', "/run me"]
+    assert len(refused) >= 5
+    assert {call.errno for call in refused} == {"EACCES"}
+    assert {call.path: call.errno for call in tried if call not in refused} == {
+        "/text": "EACCES",
+        "/bin": "EACCES",
+        "/none": "ENOENT",
+    }
 
 
 def test_blocked_guest_is_idle_and_shows_its_call(rootfs: Rootfs, qemu_dir: Path) -> None:

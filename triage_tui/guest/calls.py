@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from triage_tui.errors import TriageError
 from triage_tui.guest import identity, policy, process, seccomp
 from triage_tui.guest.access import CallContext, Peers, RuleAccess
-from triage_tui.guest.exec_policy import judge_execution
+from triage_tui.guest.exec_policy import judge_execution, requested_path
 from triage_tui.guest.loops import LoopDetector
 from triage_tui.guest.process_keeper import ProcessKeeper
 from triage_tui.guest.processes import GuestProcess
@@ -34,8 +35,7 @@ _PATH_ARGUMENT = {
     **_all_at(
         0,
         "open creat stat lstat access readlink mkdir mknod unlink rename rmdir symlink link chmod chown "
-        "lchown"
-        "execve chdir chroot",
+        "lchown execve chdir chroot",
     ),
     **_all_at(
         1,
@@ -159,8 +159,16 @@ class CallHandler(ProcessKeeper):
             else:
                 self._decide(held.process, held.notification, held.name, held.call)
         except Exception as error:
-            self.report(f"the held call {held.name} was let through, because handling it failed: {error!r}")
-            seccomp.proceed(self._listener, held.notification)
+            self.report(f"handling the held call {held.name} failed, so no rule was asked: {error!r}")
+            self._give_up(held.notification, held.name)
+
+    def _give_up(self, notification: Notification, name: str) -> None:
+        """Answer a call whose handling failed: a guest must never hang on a fault of ours."""
+        if name in ("execve", "execveat"):
+            # Executed natively, a program would leave the emulation.
+            self._answer(notification, -errno.EACCES)
+        else:
+            self._proceed(notification)
 
     def _match(self, log: ThreadLog | None, name: str) -> Syscall | None:
         """Return the guest's call behind a host call, None when the emulator makes it for itself."""
@@ -268,7 +276,7 @@ class CallHandler(ProcessKeeper):
     ) -> None:
         """Answer a call: containment first, then the rules, else it is executed."""
         refusal = self._refusal(known, notification, name, call)
-        if refusal is not None:
+        if refusal is not None and refusal.why:
             if call is not None:
                 call.note = refusal.why
             self._answer(notification, refusal.result)
@@ -280,6 +288,14 @@ class CallHandler(ProcessKeeper):
                 ret = answer.ret
                 self._answer(notification, -self.arch.to_host(-ret) if -4095 <= ret < 0 else ret)
                 return
+            if refusal is not None:
+                # The rule may have provided the file.
+                refusal = self._refusal(known, notification, name, call)
+        if refusal is not None:
+            if call is not None and refusal.why:
+                call.note = refusal.why
+            self._answer(notification, refusal.result)
+            return
         if self._cell.single_id and call is not None and name in identity.CALLS:
             tid = notification.tid
             result = known.identity.answer(
@@ -297,8 +313,13 @@ class CallHandler(ProcessKeeper):
     def _refusal(
         self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
     ) -> policy.Refusal | None:
-        if name in ("execve", "execveat") and call is not None:
-            return judge_execution(Path(f"/proc/{known.pid}/root"), known.pid, call.path or "")
+        if name in ("execve", "execveat"):
+            # Not by what the log says: a guest chooses the text in it.
+            try:
+                path = requested_path(name, notification)
+            except OSError:
+                return policy.Refusal(-errno.EFAULT, "")
+            return judge_execution(Path(f"/proc/{known.pid}/root"), known.pid, path)
         if call is None and name in _KILLS:
             return None
         return self.containment.judge(name, notification, lambda _target: bool(self._cell.notes))

@@ -16,7 +16,10 @@ from triage_tui.guest.seccomp import Notification, Watch
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """How a call is answered: `result` is 0 or a negative host errno, `why` one clause for the record."""
+    """How a call is answered: `result` is 0 or a negative host errno, `why` one clause for the record.
+
+    `why` is empty where the file or argument itself is the reason.
+    """
 
     result: int
     why: str

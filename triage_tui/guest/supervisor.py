@@ -335,10 +335,9 @@ class Guest(CallHandler):
         try:
             self._handle(notification, name)
         except Exception as error:
-            # A guest must never hang on a fault of ours.
-            self.report(f"the host call {name} was let through, because handling it failed: {error!r}")
+            self.report(f"handling the host call {name} failed, so no rule was asked: {error!r}")
             with contextlib.suppress(OSError):
-                seccomp.proceed(self._listener, notification)
+                self._give_up(notification, name)
         self._waiting = None
 
     def _hear_init(self) -> None:
