@@ -83,7 +83,6 @@ def test_states_of_own_datagram_sockets() -> None:
         server.bind(("127.0.0.1", 0))
         client.connect(server.getsockname())
         states = process.socket_states(os.getpid())
-        assert states[os.fstat(server.fileno()).st_ino] == "bound 127.0.0.1:%d" % server.getsockname()[1]
-        assert states[os.fstat(client.fileno()).st_ino] == (
-            "connected 127.0.0.1:%d 127.0.0.1:%d" % (client.getsockname()[1], server.getsockname()[1])
-        )
+        here, there = (f"127.0.0.1:{one.getsockname()[1]}" for one in (client, server))
+        assert states[os.fstat(server.fileno()).st_ino] == f"bound {there}"
+        assert states[os.fstat(client.fileno()).st_ino] == f"connected {here} {there}"

@@ -51,5 +51,6 @@ def test_failed_rules_and_what_rules_logged_are_kept(rootfs: Callable[[str], Pat
     assert any("Rule broken failed" in entry.why for entry in run.snapshot.unavailable)
     assert any("Rule broken failed" in line for line in told)
     lines = run.text_file("logs/rules.log").splitlines()
-    assert lines[0].startswith("one") and "two" in lines[0]
+    assert lines[0].startswith("one")
+    assert "two" in lines[0]
     assert not any("\x1b" in line for line in lines)

@@ -57,8 +57,8 @@ def record_stop(
         problems, said = running.problems(), running.rule_log()
         if problems:
             writer.add_log(SUPERVISOR_LOG, _log_bytes(problems))
-            why = f"{len(problems)} problem{'s' * (len(problems) != 1)}, see logs/{SUPERVISOR_LOG}: {problems[0]}"
-            snapshot.unavailable.append(Unavailable(what="undisturbed supervision", why=safe_line(why, 400)))
+            why = safe_line(f"see logs/{SUPERVISOR_LOG}, {len(problems)} in all: {problems[0]}", 400)
+            snapshot.unavailable.append(Unavailable(what="undisturbed supervision", why=why))
         if said:
             writer.add_log(RULES_LOG, _log_bytes(said))
         writer.write_snapshot(snapshot)
