@@ -1,15 +1,25 @@
-"""`triage-tui show`: one run in words: what happened, why, what is proposed, what was decided."""
+"""`triage-tui show`: one run in words: what happened, why, what is proposed, what was decided.
+
+What the app's panes show, each section can print. Long lines are wrapped to the terminal, or to 80 columns.
+"""
 
 from __future__ import annotations
 
 import argparse
+import shutil
+import textwrap
+from collections.abc import Iterable
+
+import msgspec
 
 from triage_tui.cli.output import print_json, print_table
+from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis
 from triage_tui.runs.events import holder_alive
-from triage_tui.runs.evidence import describe_frame, describe_register, describe_syscall, resolve
+from triage_tui.runs.evidence import IN_TEXT, describe_frame, describe_register, describe_syscall, resolve
 from triage_tui.runs.reader import Run
+from triage_tui.runs.verdict_model import Verdict
 from triage_tui.runs.writer import RULES_LOG, SUPERVISOR_LOG
 from triage_tui.text import safe_block, safe_line
 
@@ -17,14 +27,19 @@ SECTIONS = (
     "summary",
     "registers",
     "backtrace",
+    "code",
     "syscalls",
     "memory",
+    "process",
     "patch",
+    "retry",
     "events",
     "evidence",
     "output",
     "logs",
 )
+
+_MAX_VERDICT_BYTES = 1 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
                 "problems": record.problems,
                 "snapshot": record.snapshot,
                 "diagnosis": record.diagnosis,
+                "verdict": _verdict_of(record),
                 "events": record.events,
                 "patch_files": record.patch_files(),
             }
@@ -61,38 +77,57 @@ def _line(text: str = "") -> None:
     print(safe_line(text, 600))
 
 
+def _wrapped(text: str, first: str = "", rest: str | None = None) -> None:
+    """Print `text` behind `first`, further lines behind `rest` (by default as many spaces)."""
+    width = max(40, shutil.get_terminal_size((80, 24)).columns)
+    rest = " " * len(first) if rest is None else rest
+    lines = textwrap.wrap(
+        safe_line(text, 4000), max(20, width - len(rest)), break_long_words=False, break_on_hyphens=False
+    )
+    for number, line in enumerate(lines or [""]):
+        print(f"{rest if number else first}{line}".rstrip())
+
+
 def _summary(record: Run) -> None:
     snapshot = record.snapshot
     waiting = ", its guest is frozen and waits" if holder_alive(record.events) else ""
-    _line(f"run {record.run_id}: {record.state}{waiting}")
-    _line(f"  {' '.join(snapshot.target.argv)}  ({snapshot.target.arch}, stopped by {snapshot.reason})")
+    state = record.state.replace("_", " ")
+    _wrapped(f"run {record.run_id}: {state}{waiting}")
+    _wrapped(
+        f"{' '.join(snapshot.target.argv)}  ({snapshot.target.arch}, stopped by {snapshot.reason})", "  "
+    )
     for problem in record.problems:
-        _line(f"  note: {problem}")
+        _wrapped(f"note: {problem}", "  ", "    ")
     if snapshot.recorded:
-        _line(f"  recorded: {snapshot.recorded}")
+        _wrapped(f"recorded: {snapshot.recorded}", "  ", "    ")
     if record.diagnosis is None:
         _line("  not diagnosed")
-        return
-    _line()
-    _line(record.diagnosis.headline)
-    for number, hypothesis in enumerate(record.diagnosis.hypotheses, 1):
+    else:
         _line()
-        _hypothesis(record, number, hypothesis)
-    _proposals(record.diagnosis)
-    if record.diagnosis.unknown_next:
-        _line()
-        _line(f"next experiment: {record.diagnosis.unknown_next}")
+        _wrapped(record.diagnosis.headline)
+        for number, hypothesis in enumerate(record.diagnosis.hypotheses, 1):
+            _line()
+            _hypothesis(record, number, hypothesis)
+        _proposals(record.diagnosis)
+        if record.diagnosis.unknown_next:
+            _line()
+            _wrapped(record.diagnosis.unknown_next, "next experiment: ", "  ")
+    _rule_hits(record)
+    _verdicts(record)
 
 
 def _hypothesis(record: Run, number: int, hypothesis: Hypothesis) -> None:
-    _line(f"{number}. {hypothesis.cause} ({hypothesis.confidence:.2f}): {hypothesis.title}")
+    _wrapped(f"{hypothesis.cause} ({hypothesis.confidence:.2f}): {hypothesis.title}", f"{number}. ")
+    if hypothesis.explanation:
+        # The links are below, with what each shows.
+        _wrapped(IN_TEXT.sub(lambda match: match["text"], hypothesis.explanation), "   ")
     for sign, entries in (("+", hypothesis.evidence), ("-", hypothesis.contrary)):
         for entry in entries:
             found = resolve(record, entry.link)
             mark = "" if found.exists and found.hash_ok else "  UNSUPPORTED"
-            _line(f"   {sign} {entry.says}  [{entry.link}]{mark}")
+            _wrapped(f"{entry.says}  [{entry.link}]{mark}", f"   {sign} ", "     ")
     for wanted in hypothesis.wanted:
-        _line(f"   ? {wanted}")
+        _wrapped(wanted, "   ? ")
 
 
 def _proposals(diagnosis: Diagnosis) -> None:
@@ -101,10 +136,55 @@ def _proposals(diagnosis: Diagnosis) -> None:
     _line()
     _line("proposals:")
     for proposal in diagnosis.proposals:
-        needs = f", needs: {proposal.needs_input}" if proposal.needs_input else ""
-        _line(f"  {proposal.id}  {proposal.title} (risk {proposal.risk}{needs})")
+        _wrapped(f"{proposal.title} ({proposal.risk} risk)", "  ", "      ")
+        _wrapped(proposal.id, "      ")
+        if proposal.needs_input:
+            _wrapped(f"needs: {proposal.needs_input}", "      ")
         for name in proposal.files:
             _line(f"      {name}")
+
+
+def _rule_hits(record: Run) -> None:
+    hits = record.snapshot.rule_hits
+    if not hits:
+        return
+    _line()
+    _line("rules that were active:")
+    for hit in hits:
+        limit = f" of {hit.limit}" if hit.limit else ""
+        off = f", switched off: {hit.disabled}" if hit.disabled else ""
+        _wrapped(f"{hit.rule}: {hit.hits}{limit} hits on {hit.syscall}{off}", "  ", "    ")
+
+
+def _verdict_of(record: Run) -> Verdict | None:
+    """Return how this run compares with the one that it retries, if that was judged and can be read."""
+    try:
+        text = record.text_file("verdict.json", _MAX_VERDICT_BYTES)
+        return msgspec.json.decode(text, type=Verdict)
+    except (TriageError, msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _verdicts(record: Run) -> None:
+    own = _verdict_of(record)
+    if own is not None:
+        _line()
+        parent = record.snapshot.parent_run or "the round before"
+        _wrapped(f"verdict against {parent}: {own.word} ({own.rung.replace('_', ' ')})", "", "  ")
+        _reasons(own.reasons, own.masked)
+    event = next((event for event in reversed(record.events) if event.kind == "retry_finished"), None)
+    if event is not None:
+        _line()
+        _wrapped(f"retried as {event.payload.get('run')}: {event.payload.get('verdict')}", "", "  ")
+        told = (event.payload.get(name) for name in ("reasons", "masked"))
+        _reasons(*([str(line) for line in lines] if isinstance(lines, list) else [] for lines in told))
+
+
+def _reasons(reasons: Iterable[str], masked: Iterable[str]) -> None:
+    for reason in reasons:
+        _wrapped(reason, "  - ")
+    for line in masked:
+        _wrapped(f"masked, not fixed: {line}", "  ! ")
 
 
 def _registers(record: Run) -> None:
@@ -115,6 +195,36 @@ def _registers(record: Run) -> None:
 def _backtrace(record: Run) -> None:
     for frame in record.snapshot.backtrace.frames:
         _line(f"{describe_frame(frame)}  ({frame.method})")
+
+
+def _code(record: Run) -> None:
+    for entry in record.snapshot.backtrace.pseudocode_index:
+        _line(f"--- frame {entry.frame}  {entry.file}")
+        try:
+            print(safe_block(record.text_file(entry.file)))
+        except TriageError as error:
+            _line(str(error))
+
+
+def _process(record: Run) -> None:
+    snapshot = record.snapshot
+    for entry in snapshot.fds:
+        _line(f"fd {entry.fd:<5} {entry.kind:<10} {entry.target}{'  ' + entry.state if entry.state else ''}")
+    for mapping in snapshot.maps:
+        _line(f"map {mapping.start:08x}-{mapping.end:08x} {mapping.perms} {mapping.path}")
+    for missing in snapshot.unavailable:
+        _wrapped(f"not available: {missing.what}: {missing.why}", "", "  ")
+    _rule_hits(record)
+
+
+def _retry(record: Run) -> None:
+    _verdicts(record)
+    try:
+        log = record.text_file("retry.log", tail=True)
+    except TriageError:
+        return
+    _line()
+    print(safe_block(log.removesuffix("\n")))
 
 
 def _syscalls(record: Run) -> None:
@@ -170,6 +280,9 @@ _SHOW = {
     "summary": _summary,
     "registers": _registers,
     "backtrace": _backtrace,
+    "code": _code,
+    "process": _process,
+    "retry": _retry,
     "syscalls": _syscalls,
     "memory": _memory,
     "patch": _patch,

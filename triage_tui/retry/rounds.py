@@ -214,7 +214,13 @@ class _Teller:
         append_event(
             before.dir,
             "retry_finished",
-            {"verdict": verdict.word, "run": run.run_id, "rung": verdict.rung, "reasons": verdict.reasons},
+            {
+                "verdict": verdict.word,
+                "run": run.run_id,
+                "rung": verdict.rung,
+                "reasons": verdict.reasons,
+                "masked": verdict.masked[:50],
+            },
         )
         return verdict
 

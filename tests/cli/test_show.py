@@ -1,0 +1,104 @@
+"""`triage-tui show`: readable at 80 columns, with rule hits and verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.runs.build import failed_open, write_run
+from triage_tui.cli.main import main
+from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis
+from triage_tui.runs.events import append_event
+from triage_tui.runs.evidence import make_link
+from triage_tui.runs.model import RuleHit
+from triage_tui.runs.reader import load_run
+from triage_tui.runs.verdict_model import Figures, Verdict
+from triage_tui.runs.writer import encode_json
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    hits = [
+        RuleHit(rule="fix-openat-1", hits=8, syscall="openat", limit=8, disabled="hit limit of 8 reached")
+    ]
+    run_dir = write_run(tmp_path / "ai_runs", [failed_open(1, "/etc/x.conf")], rule_hits=hits)
+    run = load_run(run_dir)
+    link = make_link(run, "syscall", 1)
+    best = Hypothesis(
+        cause="missing_file",
+        proximate="missing_file",
+        confidence=0.9,
+        title="The file /etc/x.conf is missing",
+        explanation=f"The call [openat(x)]({link}) failed. " + "It is tied to the end by many words. " * 8,
+        evidence=[Evidence(link=link, says="the call failed " * 12)],
+    )
+    diagnosis = Diagnosis(run_id=run.run_id, scene="s", headline="long words " * 30, hypotheses=[best])
+    (run_dir / "diagnosis.json").write_bytes(msgspec.json.encode(diagnosis))
+    figures = Figures(run_id=run.run_id, reason="exit")
+    verdict = Verdict(
+        word="sideways",
+        rung="new_branch",
+        reasons=["it ends in the same way"],
+        before=figures,
+        after=figures,
+        masked=["openat(/etc/x.conf) helped by rule fix-openat-1"],
+    )
+    (run_dir / "verdict.json").write_bytes(encode_json(verdict))
+    payload = {"verdict": "progressed", "run": "20260131_020304_00000042", "rung": "passed"}
+    more = {"reasons": ["the failure is passed"], "masked": ["openat answered by rule fix-openat-2"]}
+    append_event(run_dir, "retry_finished", {**payload, **more})
+    return run_dir
+
+
+def shown(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *options: str
+) -> str:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["show", run_dir.name, "-C", str(run_dir.parent.parent), *options]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_summary_fits_80_columns_and_cites_whole_links(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = shown(run_dir, capsys, monkeypatch)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "The call openat(x) failed." in text
+    assert f"[{make_link(load_run(run_dir), 'syscall', 1)}]" in text
+
+
+def test_rule_hits_and_verdicts_are_told(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = " ".join(shown(run_dir, capsys, monkeypatch).split())
+    assert "fix-openat-1: 8 of 8 hits on openat, switched off: hit limit of 8 reached" in text
+    assert "sideways (new branch) - it ends in the same way ! masked, not fixed: openat(/etc/x.conf)" in text
+    assert "retried as 20260131_020304_00000042: progressed - the failure is passed ! masked" in text
+
+
+def test_a_verdict_that_cannot_be_read_is_left_out(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run_dir / "verdict.json").write_bytes(b"[" * 10_000)
+    assert "verdict against" not in shown(run_dir, capsys, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [("code", "second"), ("process", "fix-openat-1"), ("retry", "retried as"), ("output", "bye")],
+)
+def test_each_pane_of_the_app_has_a_section(
+    run_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    section: str,
+    expected: str,
+) -> None:
+    if section == "code":
+        path = run_dir / "snapshot.json"
+        data = msgspec.json.decode(path.read_bytes())
+        index = [{"frame": 0, "addr_hex": "0x1000", "file": "pseudocode/frame00_0x1000.txt"}]
+        path.write_bytes(msgspec.json.encode({**data, "backtrace": {"pseudocode_index": index}}))
+    assert expected in shown(run_dir, capsys, monkeypatch, "--section", section)
