@@ -154,3 +154,11 @@ def test_the_help_on_an_option_complains_of_nothing(tmp_path: Path) -> None:
     )
     assert not by_path(facts_of(run), "/etc/passwd").mentioned
     assert diagnose(run).hypotheses[0].cause == "arguments"
+
+
+def test_nothing_is_called_unexplained_beside_an_explanation(tmp_path: Path) -> None:
+    diagnosis = diagnose(
+        run_of(f'2 openat(AT_FDCWD,"/etc/app.conf",O_RDONLY) = {ENOENT}\n2 exit_group(1)\n', tmp_path)
+    )
+    assert diagnosis.hypotheses[0].confidence >= 0.5
+    assert "unknown" not in [hypothesis.cause for hypothesis in diagnosis.hypotheses]

@@ -31,6 +31,9 @@ FLOOR = 0.12
 """Hypotheses below this confidence are not shown when there is a better one."""
 
 
+EXPLAINED = 0.5
+"""From this confidence of the best hypothesis on, "nothing explains it" would be untrue."""
+
 IRRELEVANT = 0.15
 """A failed call of less relevance than this explains nothing, whatever its kind."""
 
@@ -116,6 +119,8 @@ def select(found: list[Candidate]) -> list[Candidate]:
             continue
         if chosen and (candidate.confidence < FLOOR or chosen[-1].entry.cause == "unknown"):
             break
+        if chosen and cause == "unknown" and chosen[0].confidence >= EXPLAINED:
+            continue
         seen.add(key)
         per_cause[cause] = per_cause.get(cause, 0) + 1
         chosen.append(candidate)
