@@ -219,10 +219,10 @@ def test_computing_guest_has_no_exact_registers(
     assert snapshot.reason == "idle"
     assert "exact pc and registers" in {item.what for item in snapshot.unavailable}
     assert len(snapshot.backtrace.frames) >= 4
-    # The loop runs in Thumb code: the emulator says so, and the code is decoded as such.
-    assert next(register.value for register in snapshot.regs if register.name == "thumb") == 1
+    # Some routines of the C library are A32: code is decoded in the state that the processor was caught in.
+    thumb = next(register.value for register in snapshot.regs if register.name == "thumb")
     first = writer.dir / snapshot.backtrace.pseudocode_index[0].file
-    assert "(arm thumb)" in first.read_text(encoding="utf-8").splitlines()[0]
+    assert ("(arm thumb)" in first.read_text(encoding="utf-8").splitlines()[0]) == bool(thumb)
 
 
 def record(tmp_path: Path, broken: Collection[str] = (), *, ended: bool = False) -> tuple[Snapshot, Run]:
