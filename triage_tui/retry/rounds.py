@@ -269,7 +269,10 @@ class _Teller:
         if self._held is None:
             self._story.ended = "the process is gone, so there is nothing to hold"
             return None
-        self._tell(f"frozen, waiting for a decision on run {run.run_id}")
+        self._tell(
+            f"frozen, waiting for a decision on run {run.run_id}: open `triage-tui ui -C {self._workspace.root}`"
+            f" in another terminal, or say `triage-tui approve -C {self._workspace.root} last --then retry`"
+        )
         deadline = time.monotonic() + self._limits.decision_s if self._limits.decision_s else None
         seen = -1
         while not self._cancel.is_set():
