@@ -93,6 +93,19 @@ def test_loop_with_children_is_seen_in_the_parent(rootfs: Rootfs, qemu_dir: Path
         assert {call.pid for call in refused}.isdisjoint({stop.trigger.pid})
 
 
+@pytest.mark.parametrize("number", [0.0, -1.0, float("nan"), float("inf")])
+def test_times_must_be_times(rootfs: Rootfs, qemu_dir: Path, number: float) -> None:
+    for limits in (TriggerLimits(idle_s=number), TriggerLimits(time_limit_s=number)):
+        with pytest.raises(TriageError, match="seconds"):
+            Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, "/bin/busybox", "true", triggers=limits))
+
+
+@pytest.mark.parametrize("user", [-1, 65536, 1 << 40])
+def test_user_ids_must_exist(rootfs: Rootfs, qemu_dir: Path, user: int) -> None:
+    with pytest.raises(TriageError, match="user id"):
+        Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, "/bin/busybox", "true", user=user))
+
+
 def test_no_name_lets_a_program_of_the_host_run(rootfs: Rootfs, qemu_dir: Path, tmp_path: Path) -> None:
     copies = {"bin/busybox": rootfs("busybox-armhf") / "bin/busybox"}
     copies |= dict.fromkeys(("host", 'a","b', "run me"), Path(sys.executable).resolve())

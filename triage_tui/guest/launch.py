@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
-from triage_tui.guest import env_locator, host_syscalls, policy, seccomp
+from triage_tui.guest import env_locator, host_syscalls, namespaces, policy, seccomp
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.cell import Cell
 from triage_tui.guest.elf import ElfInfo
@@ -27,6 +27,7 @@ from triage_tui.guest.trace import ThreadLog
 from triage_tui.text import safe_line
 
 _START_TIMEOUT = 30.0
+_MAX_SECONDS = 1e9
 
 
 @dataclass(slots=True)
@@ -65,11 +66,19 @@ def check_host(spec: LaunchSpec) -> None:
     """Refuse what cannot work on this host.
 
     Raises:
-        TriageError: not Linux on a machine whose system calls are known; names NUL bytes in arguments.
+        TriageError: not Linux on a machine whose system calls are known; a time or user id that cannot be;
+            names NUL bytes in arguments.
     """
     machine = host_syscalls.host_machine()
     if os.uname().sysname != "Linux" or not host_syscalls.numbers(machine):
         raise TriageError(f"guests can be supervised on Linux on x86_64 or aarch64 only, this is {machine}")
+    for what, seconds in (("time limit", spec.triggers.time_limit_s), ("idle time", spec.triggers.idle_s)):
+        if not 0 < seconds <= _MAX_SECONDS:
+            raise TriageError(f"the {what} must be a number of seconds above 0, not {seconds:g}")
+    if not 0 <= spec.user < namespaces.ID_COUNT:
+        raise TriageError(
+            f"the guest's user id must be one of 0 to {namespaces.ID_COUNT - 1}, not {spec.user}"
+        )
     texts = [spec.program, spec.cwd, *spec.argv, *spec.env, *spec.env.values()]
     if any("\0" in text for text in texts):
         raise TriageError("program, arguments and environment must not hold NUL bytes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -23,6 +24,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Guest starts and continuations, the first one included."""
     decision_s: float = 0.0
     """How long a frozen guest waits for a person; 0 is without end."""
+
+    def __post_init__(self) -> None:
+        """Refuse limits that are none.
+
+        Raises:
+            TriageError: less than one round, or a time that is no number of seconds.
+        """
+        if self.rounds < 1:
+            raise TriageError(f"at least one round must be allowed, not {self.rounds}")
+        if not 0 <= self.decision_s < math.inf:
+            raise TriageError(f"the time for a decision must be 0 or more seconds, not {self.decision_s:g}")
 
 
 def choose(run: Run, tried: set[str]) -> Proposal | None:
