@@ -205,3 +205,21 @@ def test_fnv1a32_vectors() -> None:
 def test_guest_text_survives_json(tmp_path: Path) -> None:
     nasty = Syscall(seq=1, name="openat", path="\x1b]52;c;x\x07\u202e/etc\\xff", ret=-2, errno="ENOENT")
     assert load_run(write_run(tmp_path, [nasty])).trace() == [nasty]
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_is_written_is_not(tmp_path: Path) -> None:
+    living = RunWriter(tmp_path)
+    abandoned = tmp_path / ".tmp-20260101_000000_00000001"
+    (abandoned / "memory").mkdir(parents=True)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / ".tmp-link").symlink_to(outside)
+    for path in (living.dir, abandoned):
+        os.utime(path, (1, 1))
+    fresh = RunWriter(tmp_path)
+    assert not abandoned.exists()
+    assert living.dir.is_dir()
+    assert fresh.dir.is_dir()
+    assert outside.is_dir()
+    fresh.discard()
+    assert not fresh.dir.exists()

@@ -7,6 +7,7 @@ the interpreter allows.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -33,6 +34,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 EXIT_INTERRUPTED = 130
+_FILE_TROUBLE = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG)
+)
+"""What is wrong with a place, not with the program."""
 
 
 def _overview() -> str:
@@ -98,7 +103,19 @@ def _run(name: str, rest: list[str]) -> int:
         # The reader of our output went away (`| head`): not an error, but Python must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
-        from triage_tui.cli.crash import report
+    except OSError as error:
+        if error.errno not in _FILE_TROUBLE:
+            return _crashed(name, error)
+        from triage_tui.text import safe_line
 
-        return report(name, error)
+        where = safe_line(os.fsdecode(error.filename), 200) if error.filename else "a file"
+        print(f"triage-tui: {where} cannot be written or read: {error.strerror}", file=sys.stderr)
+        return TriageError.exit_code
+    except Exception as error:
+        return _crashed(name, error)
+
+
+def _crashed(name: str, error: Exception) -> int:
+    from triage_tui.cli.crash import report
+
+    return report(name, error)

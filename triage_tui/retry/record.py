@@ -7,6 +7,7 @@ from typing import Any
 
 from triage_tui import __version__
 from triage_tui.diagnosis.report import diagnose, write_report
+from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.capture import capture
 from triage_tui.guest.qemu import find_qemu, qemu_version
@@ -38,9 +39,13 @@ def record_stop(
     for a decision, if one does.
 
     Raises:
-        TriageError: the run cannot be written, or the knowledge base has a mistake.
+        TriageError: the run cannot be written, nothing is left of it; or the knowledge base has a mistake.
     """
-    writer = RunWriter(workspace.runs_dir)
+    try:
+        writer = RunWriter(workspace.runs_dir)
+    except OSError as error:
+        where = safe_line(str(workspace.runs_dir))
+        raise TriageError(f"the run could not be written in {where}: {error.strerror}") from error
     try:
         snapshot = capture(
             running.guest,
@@ -63,10 +68,14 @@ def record_stop(
             writer.add_log(RULES_LOG, _log_bytes(said))
         writer.write_snapshot(snapshot)
         write_start(writer.dir, start)
+        run_dir = writer.publish()
+    except OSError as error:
+        writer.discard()
+        where = safe_line(str(workspace.runs_dir))
+        raise TriageError(f"the run could not be written in {where}: {error.strerror or error}") from error
     except BaseException:
         writer.discard()
         raise
-    run_dir = writer.publish()
     payload: dict[str, Any] = {"reason": snapshot.reason}
     if holder is not None:
         payload["holder"] = holder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -17,5 +18,6 @@ class RetryLog:
     def write(self, text: str) -> None:
         """Append one line with the local time; what is not printable is escaped."""
         line = f"{time.strftime('%H:%M:%S')} {safe_line(text, 1000)}\n"
-        with open(self._path, "a", encoding="utf-8") as stream:
+        # A full disk must not end a retry because of its log.
+        with contextlib.suppress(OSError), open(self._path, "a", encoding="utf-8") as stream:
             stream.write(line)

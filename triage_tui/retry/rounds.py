@@ -84,6 +84,7 @@ def run_story(
     Raises:
         TriageError: the target cannot be started, or capture failed; what was recorded before stays.
     """
+    workspace.check_writable()
     teller = _Teller(workspace, start, policy, limits or Limits(), hold, narrate, cancel or threading.Event())
     try:
         return teller.tell(parent)
@@ -123,7 +124,7 @@ class _Teller:
             self._guest.end()
             self._guest = None
         held, self._held = self._held, None
-        if held is not None:
+        if held is not None and held.dir.is_dir():
             append_event(held.dir, "ended", {"why": self._story.ended or "the supervisor was ended"})
 
     def tell(self, parent: Run | None) -> Story:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,23 @@ class Workspace:
         raise TriageError(
             f"there is no run {safe_line(run_id, 60)!r} in {safe_line(str(self.runs_dir))}{hint}"
         )
+
+    def check_writable(self) -> None:
+        """Make the directory of the runs, so that a guest is not run for nothing.
+
+        Raises:
+            TriageError: runs cannot be written there.
+        """
+        try:
+            self.runs_dir.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.runs_dir) as probe:
+                probe.write(bytes(4096))
+                probe.flush()
+        except OSError as error:
+            raise TriageError(
+                f"runs cannot be written in {safe_line(str(self.runs_dir))}: {error.strerror}; "
+                "choose another workspace with -C DIR"
+            ) from error
 
     def load(self, run_id: str) -> Run:
         """Read a run by id; see `run_dir` and `load_run` for what may be wrong."""

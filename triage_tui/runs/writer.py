@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
+import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,6 +26,9 @@ RULES_LOG = "rules.log"
 """What rules logged, below `logs/`; absent when they logged nothing."""
 
 
+_ABANDONED_S = 60
+
+
 def fnv1a32(data: bytes) -> int:
     """Return the 32-bit FNV-1a hash of `data` (SFEmu's checksum of memory blobs)."""
     value = 0x811C9DC5
@@ -35,6 +42,21 @@ def encode_json(value: object) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
 
 
+def remove_abandoned(runs_dir: Path) -> None:
+    """Remove what writers left that were killed in the middle: old staging directories that nobody holds."""
+    for path in runs_dir.glob(".tmp-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.lstat().st_mtime < _ABANDONED_S:
+                # Its writer may be about to lock it.
+                continue
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(handle)
+
+
 class RunWriter:
     """One run directory in the making.
 
@@ -44,9 +66,13 @@ class RunWriter:
 
     def __init__(self, runs_dir: Path, run_id: str | None = None) -> None:
         self.runs_dir = runs_dir
+        remove_abandoned(runs_dir)
         self.run_id = run_id or new_run_id(runs_dir)
         self._staging = runs_dir / f".tmp-{self.run_id}"
         self._staging.mkdir(parents=True, exist_ok=True)
+        self._claim = os.open(self._staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        """Its lock says that the directory is being written; it ends with the process."""
+        fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._published = False
 
     @property
@@ -96,11 +122,16 @@ class RunWriter:
             os.rename(self._staging, self.runs_dir / self.run_id)
             sync_directory(self.runs_dir)
             self._published = True
+            self._let_go()
         return self.dir
 
     def discard(self) -> None:
         """Remove an unpublished run."""
         if not self._published:
-            for path in sorted(self._staging.rglob("*"), reverse=True):
-                path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
-            self._staging.rmdir()
+            self._let_go()
+            shutil.rmtree(self._staging, ignore_errors=True)
+
+    def _let_go(self) -> None:
+        if self._claim >= 0:
+            os.close(self._claim)
+            self._claim = -1
