@@ -105,3 +105,11 @@ def safe_name(data: bytes | str, limit: int = 80) -> str:
     """Return `data` as a file-name-safe word: letters, digits and `._-`, never empty, never dotted away."""
     text = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in _decode(data)[:limit])
     return text.lstrip(".") or "_"
+
+
+def recordable(text: str) -> str:
+    """Return a text of the command line or the file system without the bytes that no JSON can hold.
+
+    Bytes that are no UTF-8 are in such texts as surrogates (PEP 383); they become backslash escapes.
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -167,3 +168,24 @@ def test_the_app_without_a_terminal(tmp_path: Path) -> None:
     done = triage(tmp_path, "ui")
     assert done.returncode == 2
     assert "terminal" in one_sentence(done.stderr)
+
+
+def test_a_retry_from_elsewhere_finds_a_program_that_was_named_relatively(
+    tmp_path: Path, rootfs: Rootfs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(rootfs("busybox-armhf"))
+    odd = os.fsdecode(b"/no such\n\x1b[31m\xff")
+    triage(tmp_path, "run", "--policy", "auto", "--rounds", "1", "--rootfs", ".", "/bin/busybox", "cat", odd)
+    monkeypatch.chdir(tmp_path)
+    (again,) = triage_json(tmp_path, "retry", "last")["rounds"]
+    assert again["verdict"]["word"] == "sideways"
+    shown = triage_json(tmp_path, "show", "last")
+    assert shown["snapshot"]["target"]["argv"][-1] == "/no such\n\x1b[31m\\xff"
+
+
+@pytest.mark.parametrize("place", ["/proc/nowhere", "/dev/null"])
+def test_a_workspace_that_cannot_be_written(rootfs: Rootfs, place: str) -> None:
+    root = rootfs("busybox-armhf")
+    done = triage(Path(place), "run", "--rootfs", str(root), "/bin/busybox", "true")
+    assert done.returncode == 2
+    assert place in one_sentence(done.stderr)

@@ -7,7 +7,7 @@ import argparse
 from triage_tui.cli.output import print_json
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.workspace import Workspace
-from triage_tui.text import safe_line
+from triage_tui.text import recordable, safe_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +21,6 @@ def run(args: argparse.Namespace) -> int:
     """Reject."""
     workspace = Workspace.at(args.workspace)
     run_id = workspace.run_dir(args.run).name
-    said = LocalActions(workspace).reject(run_id, args.reason)
+    said = LocalActions(workspace).reject(run_id, recordable(args.reason))
     print_json({"run_id": run_id, "said": [said]}) if args.json else print(safe_line(said))
     return 0

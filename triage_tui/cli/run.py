@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from triage_tui.cli.output import say
 from triage_tui.cli.story import add_story_arguments, cancelled_by_signals, print_story
@@ -58,13 +59,14 @@ def run(args: argparse.Namespace) -> int:
         if not name or not equals:
             raise TriageError(f"--env takes NAME=VALUE, not {entry[:60]!r}")
         env[name] = value
+    # A retry may come from another directory.
     start = Start(
-        program=args.program,
+        program=args.program if args.rootfs is not None else os.path.abspath(args.program),
         argv=[args.argv0 or args.program, *args.arguments],
-        rootfs=args.rootfs,
+        rootfs=os.path.abspath(args.rootfs) if args.rootfs is not None else None,
         cwd=args.cwd,
         env=env,
-        stdin=args.stdin,
+        stdin=args.stdin if args.stdin in ("null", "open") else os.path.abspath(args.stdin),
         user=args.user,
         qemu_args=args.qemu_arg,
         idle_s=args.idle,

@@ -13,6 +13,7 @@ from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, for_elf
 from triage_tui.guest.elf import ElfInfo, read_elf
 from triage_tui.runs.model import Target
+from triage_tui.text import recordable
 
 _MAX_LINKS = 40
 _ELF_MACHINES = {2: "SPARC", 20: "PowerPC", 21: "PowerPC 64", 22: "S/390", 42: "SuperH", 50: "IA-64"} | {
@@ -177,14 +178,14 @@ def resolve_target(spec: LaunchSpec) -> tuple[Target, ElfInfo]:
     digest = hashlib.sha256(data).hexdigest()
     identity = hashlib.sha256(digest.encode() + b"\0" + "\0".join(argv).encode("utf-8", "surrogateescape"))
     target = Target(
-        program=spec.program,
-        argv=argv,
+        program=recordable(spec.program),
+        argv=[recordable(argument) for argument in argv],
         arch=arch.name,
         program_sha256=digest,
         target_id=identity.hexdigest()[:16],
-        cwd=spec.cwd,
-        env_keys=sorted(spec.env),
-        rootfs=str(spec.rootfs) if spec.rootfs else None,
+        cwd=recordable(spec.cwd),
+        env_keys=sorted(map(recordable, spec.env)),
+        rootfs=recordable(str(spec.rootfs)) if spec.rootfs else None,
         interpreter=elf.interpreter,
     )
     return target, elf

@@ -5,13 +5,14 @@ It holds the environment's values (which may be secrets of the target) and is re
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.files import read_bounded, write_atomic
-from triage_tui.runs.writer import encode_json
+from triage_tui.text import safe_line
 
 START_FILE = "start.json"
 
@@ -34,7 +35,9 @@ class Start(msgspec.Struct, kw_only=True):
 
 def write_start(run_dir: Path, start: Start) -> None:
     """Keep `start` with a run."""
-    write_atomic(run_dir / START_FILE, encode_json(start), mode=0o600)
+    # Arguments and paths may hold any byte; the escapes of ASCII JSON keep those that are no UTF-8.
+    text = json.dumps(msgspec.to_builtins(start), indent=1)
+    write_atomic(run_dir / START_FILE, text + "\n", mode=0o600)
 
 
 def read_start(run_dir: Path) -> Start:
@@ -49,6 +52,7 @@ def read_start(run_dir: Path) -> Start:
             f"run {run_dir.name} cannot be retried here: {START_FILE} (how it was started) is missing"
         )
     try:
-        return msgspec.json.decode(read_bounded(path, 4 << 20, whole=True), type=Start)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise TriageError(f"{START_FILE} of run {run_dir.name} is damaged: {error}") from error
+        return msgspec.convert(json.loads(read_bounded(path, 4 << 20, whole=True)), Start)
+    except (ValueError, RecursionError) as error:
+        reason = safe_line(str(error), 200)
+        raise TriageError(f"{START_FILE} of run {run_dir.name} is damaged: {reason}") from error

@@ -1,0 +1,30 @@
+"""How a run was started comes back byte for byte, or is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from triage_tui.errors import TriageError
+from triage_tui.retry.start import START_FILE, Start, read_start, write_start
+
+ODD = os.fsdecode(b"/a b\n\x1b[31m\xff\xc3")
+
+
+def test_bytes_that_are_no_text_come_back(tmp_path: Path) -> None:
+    start = Start(program=ODD, argv=["x", ODD], rootfs=ODD, env={"A": ODD, ODD: "1"})
+    write_start(tmp_path, start)
+    assert read_start(tmp_path) == start
+    assert (tmp_path / START_FILE).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '{"program": 1, "argv": []}', '{"program": "x"}', "[" * 100_000, "\xff"],
+)
+def test_a_damaged_start_is_one_sentence(tmp_path: Path, content: str) -> None:
+    (tmp_path / START_FILE).write_bytes(content.encode("latin-1"))
+    with pytest.raises(TriageError, match="is damaged"):
+        read_start(tmp_path)
