@@ -1,15 +1,17 @@
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from tests.runs.build import write_run
 from triage_tui.errors import Conflict, TriageError
+from triage_tui.retry import actions as actions_module
 from triage_tui.retry.actions import LocalActions, best_proposal
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
 from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
-from triage_tui.runs.events import append_event, this_process
+from triage_tui.runs.events import Event, append_event, this_process
 from triage_tui.runs.reader import Run
 
 RULE = b"""-- triage-rule: 1
@@ -204,3 +206,27 @@ def test_runs_are_found_by_ending_and_by_last(workspace: Workspace, run: Run) ->
     assert workspace.run_dir(run.run_id[-3:]) == run.dir
     with pytest.raises(TriageError, match="there is no run"):
         workspace.run_dir("nothing")
+
+
+def test_an_activation_that_was_cut_short_can_be_rolled_back(
+    workspace: Workspace, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(Exception):
+        pass
+
+    real = actions_module.append_event
+
+    def killed(run_dir: Path, kind: str, *args: Any, **more: Any) -> Event:
+        if kind == "activated":
+            raise KilledError
+        return real(run_dir, kind, *args, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(actions_module, "append_event", killed)
+        with pytest.raises(KilledError):
+            LocalActions(workspace).approve(run.run_id, [])
+    assert generations.current(workspace.rulebook_dir("x-1")) is not None
+    with pytest.raises(Conflict, match="active already"):
+        LocalActions(workspace).approve(run.run_id, [])
+    assert workspace.load(run.run_id).state == "applied"
+    assert "no rule is active" in LocalActions(workspace).rollback(run.run_id)

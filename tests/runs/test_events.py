@@ -16,6 +16,7 @@ from triage_tui.runs.events import (
     is_waiting,
     process_start,
     read_events,
+    this_process,
 )
 
 
@@ -138,3 +139,11 @@ def test_the_log_is_not_followed_out_of_the_run(run_dir: Path, tmp_path: Path) -
     with pytest.raises(Exception, match="cannot write the event log"):
         append_event(run_dir, "captured")
     assert outside.read_text() == "keep"
+
+
+def test_a_retry_that_was_killed_leaves_the_run_to_a_person(run_dir: Path) -> None:
+    append_event(run_dir, "retry_started", this_process())
+    assert derive_state(read_events(run_dir)[0]) == "retrying"
+    append_event(run_dir, "retry_started", {"pid": os.getpid(), "start": 1})
+    assert derive_state(read_events(run_dir)[0]) == "needs_person"
+    append_event(run_dir, "rejected", expect_state=["needs_person"])

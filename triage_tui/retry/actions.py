@@ -60,6 +60,7 @@ class LocalActions:
         digests = {name: _sha256(source) for name, source in sources.items()}
         target_dir = self._workspace.rulebook_dir(run.snapshot.target.target_id)
         active = generations.current(target_dir)
+        self._catch_up(run, active)
         if active and all(active.files.get(name) == _sha256(source) for name, source in additions.items()):
             raise Conflict(f"these rules are active already (generation {active.number})")
         actor = self._actor or default_actor()
@@ -74,7 +75,7 @@ class LocalActions:
             target_dir,
             add=additions,
             actor=actor,
-            reason=f"approved from run {run.run_id}",
+            reason=_reason(run),
             expect=active.number if active else 0,
         )
         append_event(
@@ -86,6 +87,15 @@ class LocalActions:
         rules = f"{len(additions)} rule{'s' * (len(additions) != 1)}"
         return f"{rules} active for {_target_name(run)} (generation {generation.number})"
 
+    def _catch_up(self, run: Run, active: generations.Generation | None) -> None:
+        """Note an activation whose process was killed between the rulebook and the run's log."""
+        if active is None or active.reason != _reason(run):
+            return
+        noted = [event.payload.get("generation") for event in run.events if event.kind == "activated"]
+        if active.number not in noted:
+            payload = {"generation": active.number, "parent": active.parent, "files": sorted(active.files)}
+            run.events.append(append_event(run.dir, "activated", payload, active.actor))
+
     def reject(self, run_id: str, reason: str) -> str:
         """Reject what a run proposes."""
         run = self._workspace.load(run_id)
@@ -95,13 +105,14 @@ class LocalActions:
     def rollback(self, run_id: str) -> str:
         """Make the generation active again that was active before the approval on this run."""
         run = self._workspace.load(run_id)
+        target_dir = self._workspace.rulebook_dir(run.snapshot.target.target_id)
+        current = generations.current(target_dir)
+        self._catch_up(run, current)
         activated = next((e.payload for e in reversed(run.events) if e.kind == "activated"), None)
         if activated is None:
             raise TriageError(
                 f"no rule of run {run.run_id} was made active, so there is nothing to roll back"
             )
-        target_dir = self._workspace.rulebook_dir(run.snapshot.target.target_id)
-        current = generations.current(target_dir)
         number, parent = activated.get("generation"), activated.get("parent")
         if current is None or current.number != number:
             active = "none" if current is None else str(current.number)
@@ -200,6 +211,11 @@ def check_rule(name: str, source: bytes) -> None:
     for finding in lint.lint(source, name):
         if finding.severity == "error":
             raise TriageError(f"{name}, line {finding.line}: {safe_line(finding.message)}")
+
+
+def _reason(run: Run) -> str:
+    """Return the reason of generations that were approved on `run`."""
+    return f"approved from run {run.run_id}"
 
 
 def _sha256(data: bytes) -> str:

@@ -7,12 +7,14 @@ second is told.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import getpass
 import hashlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -121,7 +123,11 @@ def read_events(run_dir: Path) -> tuple[list[Event], list[str]]:
 
 
 def derive_state(events: Iterable[Event]) -> State:
-    """Return the state that the events lead to. A run without events was captured and no more."""
+    """Return the state that the events lead to. A run without events was captured and no more.
+
+    A retry whose process is gone leaves the run to a person.
+    """
+    events = list(events)
     state: State = "captured"
     for event in events:
         match event.kind:
@@ -141,7 +147,14 @@ def derive_state(events: Iterable[Event]) -> State:
                 state = _verdict(event, "inconclusive")
             case _:
                 pass
-    return state
+    return "needs_person" if state == "retrying" and _retry_is_gone(events) else state
+
+
+def _retry_is_gone(events: Sequence[Event]) -> bool:
+    """Tell whether the process that retried was killed before it could say what came of it."""
+    payload = next((event.payload for event in reversed(events) if event.kind == "retry_started"), {})
+    pid, start = payload.get("pid"), payload.get("start")
+    return isinstance(pid, int) and isinstance(start, int) and process_start(pid) != start
 
 
 def _verdict(event: Event, otherwise: State) -> State:
@@ -224,6 +237,7 @@ def append_event(
         raise TriageError(f"cannot write the event log of run {run_dir.name}: {error.strerror}") from error
     with os.fdopen(handle, "r+b", buffering=0) as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
+        size = os.fstat(stream.fileno()).st_size
         raw = stream.read(MAX_EVENTS_BYTES) or b""
         events, _, last = _parse(raw)
         state = derive_state(events)
@@ -243,7 +257,17 @@ def append_event(
             prev=_digest(last) if last else "",
         )
         line = _encoder.encode(event) + b"\n"
-        # A writer that died left half a line: end it, so that ours stands on its own.
-        stream.write(line if not raw or raw.endswith(b"\n") else b"\n" + line)
-        os.fsync(stream.fileno())
+        if raw and not raw.endswith(b"\n"):
+            # A writer that died left half a line: end it, so that ours stands on its own.
+            line = b"\n" + line
+        try:
+            if stream.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(stream.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                stream.truncate(size)
+            raise TriageError(
+                f"cannot write the event log of run {run_dir.name}: {error.strerror}"
+            ) from error
     return event
