@@ -6,7 +6,6 @@ import pytest
 
 from tests.runs.build import write_run
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.retry import actions as actions_module
 from triage_tui.retry.actions import LocalActions, best_proposal
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
@@ -214,15 +213,13 @@ def test_an_activation_that_was_cut_short_can_be_rolled_back(
     class KilledError(Exception):
         pass
 
-    real = actions_module.append_event
-
     def killed(run_dir: Path, kind: str, *args: Any, **more: Any) -> Event:
         if kind == "activated":
             raise KilledError
-        return real(run_dir, kind, *args, **more)
+        return append_event(run_dir, kind, *args, **more)
 
     with monkeypatch.context() as patched:
-        patched.setattr(actions_module, "append_event", killed)
+        patched.setattr("triage_tui.retry.actions.append_event", killed)
         with pytest.raises(KilledError):
             LocalActions(workspace).approve(run.run_id, [])
     assert generations.current(workspace.rulebook_dir("x-1")) is not None
