@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from triage_tui.cli.output import print_json, print_table, say
+from triage_tui.errors import TriageError
 from triage_tui.retry.rounds import Story
 from triage_tui.text import safe_line
 
@@ -45,6 +46,11 @@ def cancelled_by_signals() -> Iterator[threading.Event]:
     }
     try:
         yield cancel
+    except TriageError:
+        # "The start was cancelled" and the like: what the person did is no error.
+        if cancel.is_set():
+            raise KeyboardInterrupt from None
+        raise
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
