@@ -271,8 +271,8 @@ class _Teller:
             self._story.ended = "the process is gone, so there is nothing to hold"
             return None
         self._tell(
-            f"frozen, waiting for a decision on run {run.run_id}: open `triage-tui ui -C {self._workspace.root}`"
-            f" in another terminal, or say `triage-tui approve -C {self._workspace.root} last --then retry`"
+            f"frozen, waiting for a decision on run {run.run_id}: in another terminal open"
+            f" `triage-tui ui -C {self._workspace.root}` or say `triage-tui approve -C {self._workspace.root} last --then retry`"
         )
         deadline = time.monotonic() + self._limits.decision_s if self._limits.decision_s else None
         seen = -1
