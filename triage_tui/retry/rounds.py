@@ -270,9 +270,10 @@ class _Teller:
         if self._held is None:
             self._story.ended = "the process is gone, so there is nothing to hold"
             return None
+        where = f"-C {self._workspace.root}"
         self._tell(
             f"frozen, waiting for a decision on run {run.run_id}: in another terminal open"
-            f" `triage-tui ui -C {self._workspace.root}` or say `triage-tui approve -C {self._workspace.root} last --then retry`"
+            f" `triage-tui ui {where}` or say `triage-tui approve {where} last --then retry`"
         )
         deadline = time.monotonic() + self._limits.decision_s if self._limits.decision_s else None
         seen = -1
