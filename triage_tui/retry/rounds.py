@@ -231,7 +231,8 @@ class _Teller:
         if run.diagnosis is not None and run.diagnosis.healthy:
             self._story.ended = "the program is well"
             self._held = None
-            append_event(run.dir, "ended", {"why": self._story.ended, "verdict": "resolved"})
+            verdict = {"verdict": "resolved"} if current.verdict is not None else {}
+            append_event(run.dir, "ended", {"why": self._story.ended, **verdict})
             return None
         if not self._hold:
             self._story.ended = "one round was asked for"
@@ -241,9 +242,6 @@ class _Teller:
         return self._wait(run)
 
     def _decide_by_policy(self, current: Round) -> tuple[Decision, Run] | None:
-        if len(self._story.rounds) >= self._limits.rounds:
-            self._leave_to_person(current.run, f"the limit of {self._limits.rounds} rounds is reached")
-            return None
         actions = LocalActions(self._workspace, AUTO_ACTOR)
         verdict = current.verdict
         previous = next((r for r in reversed(self._story.rounds[:-1]) if r.approved), None)
@@ -251,6 +249,9 @@ class _Teller:
             self._tell(f"{verdict.word}, so {actions.rollback(previous.run.run_id)}")
             previous.approved = None
             current = previous
+        if len(self._story.rounds) >= self._limits.rounds:
+            self._leave_to_person(current.run, f"the limit of {self._limits.rounds} rounds is reached")
+            return None
         proposal = choose(current.run, self._tried)
         if proposal is None:
             self._leave_to_person(current.run, "no rule is left that the automatic policy may approve")
