@@ -427,3 +427,25 @@ async def test_leaving_asks_only_where_it_ends_frozen_guests(
         await pilot.press("q", "2")
         await pilot.pause()
         assert not demo.is_running
+
+
+async def test_an_unforeseen_error_is_kept_and_not_printed(
+    workspace: Path, actions: RecordedActions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = TriageApp(workspace, actions=actions)
+
+    def fail() -> None:
+        secret = "local variables may hold secrets"
+        raise ValueError(secret[:5])
+
+    async def fails() -> None:
+        async with app.run_test(size=SMALL) as pilot:
+            await opened(pilot)
+            app.call_later(fail)
+            await pilot.pause()
+
+    with pytest.raises(ValueError, match="local"):
+        await fails()
+    assert isinstance(app.crash, ValueError)
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.out + printed.err

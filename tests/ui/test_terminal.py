@@ -69,3 +69,24 @@ def test_a_whole_review_is_on_disk_afterwards(demo: Path) -> None:
     assert kinds[3:] == ["edited", "approved", "activated", "rolled_back", "decision"]
     assert "ifindex_or" in (run_dir / "rules_patch/fix/syscall/ioctl.lua").read_text()
     assert run.events[-1].payload == {"action": "resume"}
+
+
+@pytest.mark.parametrize(
+    ("editor", "sentence"),
+    [
+        ("/nonexistent/editor", "cannot be started"),
+        ("false", "editor ended with 1"),
+        ("true", "Nothing was changed"),
+    ],
+)
+def test_an_editor_that_fails_gives_the_terminal_back(demo: Path, editor: str, sentence: str) -> None:
+    with Terminal(demo, EDITOR=editor) as terminal:
+        terminal.until("likely: missing_interface")
+        terminal.press("2")
+        terminal.until("Let udhcpc believe")
+        terminal.press("e")
+        terminal.until(sentence)
+        terminal.press("3")
+        terminal.until("held before it happens")
+        terminal.press("q")
+        assert terminal.finish() == 0

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from triage_tui.cli.crash import report
 from triage_tui.cli.output import say
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
@@ -45,6 +46,8 @@ def open_app(workspace: Workspace, *, read_only: bool = False, guests_end: bool 
     # What decisions need (linting, the rulebook) is imported when the first is made, not at the start.
     app = TriageApp(root, actions=Deferred(actions), read_only=read_only, guests_end=guests_end)
     app.run()
+    if app.crash is not None:
+        return report("ui", app.crash)
     if (waiting := len(app.main.waiting_runs)) and not guests_end:
         say(
             f"{waiting} frozen guest{'s go' if waiting > 1 else ' goes'} on waiting: open the app again to"

@@ -70,6 +70,8 @@ class TriageApp(App[None]):
         if self.keys_changed:
             self.set_keymap(self.keys_changed)
         self._main: MainScreen | None = None
+        self.crash: Exception | None = None
+        """The error that nobody foresaw and that closed the app, if one did."""
         self._loads = 0
 
     @property
@@ -183,6 +185,11 @@ class TriageApp(App[None]):
                 self.main.post_message(RunFailed(run_id, f"Run {run_id} cannot be shown ({kind})."))
 
         self.run_worker(work, thread=True, group="load", exit_on_error=False)
+
+    def _fatal_error(self) -> None:
+        # In place of Textual's traceback, which prints local variables: who opened the app reports it.
+        self.crash = self._exception
+        self._close_messages_no_wait()
 
     # --- app actions -----------------------------------------------------------------------------------
 

@@ -203,17 +203,20 @@ class ReviewScreen(Screen[None]):
         if chosen is None:
             return
         view, rule = chosen
+        text, trouble = None, ""
         try:
             with self.app.suspend():
-                text = edit_outside(rule.text, rule.name)
+                # Caught inside: an error that passes through `suspend` leaves the terminal to nobody.
+                try:
+                    text = edit_outside(rule.text, rule.name)
+                except (TriageError, OSError) as error:
+                    trouble = str(error)
         except SuspendNotSupported:
-            self.say("This terminal cannot hand over to an editor: edit here with i.", "warning")
+            trouble = "This terminal cannot hand over to an editor: edit here with i."
+        self.refresh()
+        if trouble:
+            self.say(trouble, "warning")
             return
-        except TriageError as error:
-            self.say(str(error), "warning")
-            return
-        finally:
-            self.refresh()
         self._save(view, rule, text)
 
     def action_edit_here(self) -> None:
