@@ -18,6 +18,7 @@ from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.setup.cache import Progress, quiet
+from triage_tui.setup.child import ends_with_us
 
 _KEPT = re.compile(r"(?:Acquire|Dir::Etc)::")
 _DROPPED = re.compile(
@@ -145,6 +146,7 @@ class Apt:
             | {"APT_CONFIG": str(self._config), "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            preexec_fn=ends_with_us(),
             text=True,
             errors="replace",
             check=False,
