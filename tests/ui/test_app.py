@@ -449,3 +449,12 @@ async def test_an_unforeseen_error_is_kept_and_not_printed(
     assert isinstance(app.crash, ValueError)
     printed = capsys.readouterr()
     assert "Traceback" not in printed.out + printed.err
+
+
+async def test_page_keys_in_an_empty_palette_do_nothing(app: TriageApp) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        await pilot.press("colon", *"zzqq", "pageup", "pagedown", "home", "end")
+        await pilot.pause()
+        await pilot.press("escape")
+        assert app.is_running

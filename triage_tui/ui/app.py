@@ -221,6 +221,13 @@ class TriageApp(App[None]):
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(self.keys_changed, self.read_only))
 
+    def action_command_palette(self) -> None:
+        """Show all commands, with search."""
+        from triage_tui.ui.screens.palette import Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Fill the palette from the list of actions that make sense now."""
         from triage_tui.ui.screens.chrome import available
