@@ -12,7 +12,7 @@ import pytest
 _PARENT = """
 import subprocess, sys
 from triage_tui.setup.child import ends_with_us
-subprocess.run(["sh", "-c", "echo started >&{0}; exec sleep 600"], pass_fds=[{0}], preexec_fn=ends_with_us())
+subprocess.run(["sh", "-c", "echo started; exec sleep 600"], stdout={0}, preexec_fn=ends_with_us())
 """
 
 
