@@ -106,6 +106,11 @@ def test_user_ids_must_exist(rootfs: Rootfs, qemu_dir: Path, user: int) -> None:
         Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, "/bin/busybox", "true", user=user))
 
 
+def test_a_path_with_nul_is_refused(rootfs: Rootfs, qemu_dir: Path) -> None:
+    with pytest.raises(TriageError, match="NUL"):
+        Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, "/bin/busy\0box"))
+
+
 def test_no_name_lets_a_program_of_the_host_run(rootfs: Rootfs, qemu_dir: Path, tmp_path: Path) -> None:
     copies = {"bin/busybox": rootfs("busybox-armhf") / "bin/busybox"}
     copies |= dict.fromkeys(("host", 'a","b', "run me"), Path(sys.executable).resolve())

@@ -223,3 +223,27 @@ def test_what_a_killed_writer_left_is_removed_and_what_is_written_is_not(tmp_pat
     assert outside.is_dir()
     fresh.discard()
     assert not fresh.dir.exists()
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo", "link"])
+@pytest.mark.parametrize("name", ["events.jsonl", "snapshot.json", "diagnosis.json", "trace.jsonl"])
+def test_what_is_no_file_hides_no_other_run(tmp_path: Path, name: str, kind: str) -> None:
+    good, bad = write_run(tmp_path), write_run(tmp_path)
+    (bad / name).unlink(missing_ok=True)
+    if kind == "directory":
+        (bad / name).mkdir()
+    elif kind == "fifo":
+        os.mkfifo(bad / name)
+    else:
+        (bad / name).symlink_to("/dev/zero")
+    assert [entry.run_id for entry in list_runs(tmp_path)] == [bad.name, good.name]
+    if name == "snapshot.json":
+        with pytest.raises(TriageError):
+            load_run(bad)
+    else:
+        run = load_run(bad)
+        run.trace()
+        assert run.problems
+    if name == "events.jsonl":
+        with pytest.raises(TriageError, match="cannot write the event log"):
+            append_event(bad, "diagnosed")

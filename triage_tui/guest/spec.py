@@ -131,6 +131,8 @@ def open_in_root(root: Path, path: str) -> int:
 
 def _read_program(spec: LaunchSpec) -> bytes:
     where = f"{spec.program} in {spec.rootfs}" if spec.rootfs else spec.program
+    if "\0" in f"{spec.program}{spec.rootfs}":
+        raise TriageError("the program's path must not hold NUL bytes")
     try:
         if spec.rootfs is not None:
             if not spec.rootfs.is_dir():

@@ -13,6 +13,7 @@ import fcntl
 import getpass
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -229,12 +230,15 @@ def append_event(
     """
     if kind not in KINDS:
         raise ValueError(f"unknown event kind {kind!r}")
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        handle = os.open(
-            run_dir / EVENTS_FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
-        )
+        handle = os.open(run_dir / EVENTS_FILE, flags, 0o644)
     except OSError as error:
         raise TriageError(f"cannot write the event log of run {run_dir.name}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        # Reading from a FIFO would wait for ever.
+        os.close(handle)
+        raise TriageError(f"cannot write the event log of run {run_dir.name}: it is no regular file")
     with os.fdopen(handle, "r+b", buffering=0) as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         size = os.fstat(stream.fileno()).st_size

@@ -55,10 +55,11 @@ def read_bounded(path: Path, limit: int, *, tail: bool = False, whole: bool = Fa
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise TriageError(f"cannot read {safe_line(str(path))}: {error.strerror}") from error
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise TriageError(f"{safe_line(str(path))} is not a regular file, so it was not read")
     with os.fdopen(handle, "rb") as stream:
-        status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise TriageError(f"{safe_line(str(path))} is not a regular file, so it was not read")
         if whole and status.st_size > limit:
             raise TriageError(
                 f"{safe_line(str(path))} holds {status.st_size} bytes, more than the {limit} read here"
