@@ -227,3 +227,18 @@ def test_an_activation_that_was_cut_short_can_be_rolled_back(
         LocalActions(workspace).approve(run.run_id, [])
     assert workspace.load(run.run_id).state == "applied"
     assert "no rule is active" in LocalActions(workspace).rollback(run.run_id)
+
+
+def test_a_retry_that_cannot_be_started_is_one_sentence(workspace: Workspace, run: Run) -> None:
+    log = run.dir / "logs" / "retry-process.log"
+    log.mkdir()
+    with pytest.raises(TriageError, match="cannot be started again from here: Is a directory"):
+        LocalActions(workspace).retry(run.run_id)
+
+
+def test_what_was_rolled_back_is_not_rolled_back_again(workspace: Workspace, run: Run) -> None:
+    actions = LocalActions(workspace)
+    actions.approve(run.run_id, [])
+    actions.rollback(run.run_id)
+    with pytest.raises(Conflict, match=r"generation 1 of run .* is not active, no rule is$"):
+        actions.rollback(run.run_id)

@@ -115,10 +115,8 @@ class LocalActions:
             )
         number, parent = activated.get("generation"), activated.get("parent")
         if current is None or current.number != number:
-            active = "none" if current is None else str(current.number)
-            raise Conflict(
-                f"generation {number} of run {run.run_id} is not active, {active} is: roll that back first"
-            )
+            active = f"generation {current.number} is: roll that back first" if current else "no rule is"
+            raise Conflict(f"generation {number} of run {run.run_id} is not active, {active}")
         back = generations.rollback(
             target_dir, parent if isinstance(parent, int) else 0, expect=current.number
         )
@@ -171,7 +169,12 @@ class LocalActions:
             "--hold",
             run.run_id,
         ]
-        spawn_detached(command, run.dir / "logs" / "retry-process.log")
+        try:
+            spawn_detached(command, run.dir / "logs" / "retry-process.log")
+        except OSError as error:
+            raise TriageError(
+                f"run {run.run_id} cannot be started again from here: {error.strerror or error}"
+            ) from error
         return f"run {run.run_id} is started again in the background"
 
 
