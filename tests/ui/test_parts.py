@@ -24,6 +24,7 @@ from triage_tui.ui.panes.syscalls import loop_mark
 from triage_tui.ui.rows import fit, short, wrap_parts
 from triage_tui.ui.runs_filter import compile_filter, ordered
 from triage_tui.ui.theming import load_themes, read_theme
+from triage_tui.ui.words import place
 
 
 @pytest.mark.parametrize("text", ["", "plain", "中文字", "a中b", "x" * 50])
@@ -202,3 +203,10 @@ def test_rule_id_is_read_from_the_header() -> None:
     assert rule_id(texts.OPEN_RULE) == "fix-ioctl-3f2a91c0"
     assert rule_id("return 1") is None
     assert shipped("themes").is_dir()
+
+
+def test_the_home_directory_is_written_as_people_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert place("/home/ann/router") == "~/router"
+    assert place("/home/anna/router") == "/home/anna/router"
+    assert place("/\x1b[2J") == "/\\x1b[2J"

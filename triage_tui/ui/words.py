@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from triage_tui.text import safe_line
@@ -33,6 +34,14 @@ STATES: dict[str, tuple[str, str]] = {
 
 WAITING = ("waits for you", "wait")
 BROKEN = ("unreadable", "bad")
+
+
+def place(path: str) -> str:
+    """Return a path of this machine as people write it, with ~ for the home directory; safe."""
+    home = os.path.expanduser("~").rstrip("/")
+    if home and (path == home or path.startswith(home + "/")):
+        path = "~" + path[len(home) :]
+    return safe_line(path, 400)
 
 
 def state_word(state: str, waiting: bool = False) -> tuple[str, str]:

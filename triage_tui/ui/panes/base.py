@@ -26,15 +26,15 @@ class Pane(LineView):
         super().__init__(id=f"pane-{self.NAME}", empty="", classes="pane")
         self.view: RunView | None = None
 
-    def show(self, view: RunView | None) -> None:
-        """Show another run, or the same run read again (then the cursor stays)."""
+    def show(self, view: RunView | None, empty: str = "") -> None:
+        """Show another run, or the same run read again (then the cursor stays); `empty` replaces `EMPTY`."""
         same = view is not None and self.view is not None and view.run_id == self.view.run_id
         at_end = self.cursor >= len(self.rows) - 1
         self.view = view
         if not same:
             self.forget()
         rows = self.build(view) if view is not None else Rows()
-        self.set_rows(rows, cursor=None if same else self.first(rows), empty=self.EMPTY)
+        self.set_rows(rows, cursor=None if same else self.first(rows), empty=empty or self.EMPTY)
         if same and self.FOLLOW and at_end:
             self.move_to(len(rows) - 1)
 

@@ -22,6 +22,7 @@ from triage_tui.ui.rows import (
     wrap_parts,
     wrapped,
 )
+from triage_tui.ui.words import place
 
 MAX_FIRST, MAX_LAST, AROUND = 200, 1800, 10
 """Lines laid out of one log: its first, its last, and those around a line that is cited as evidence."""
@@ -40,7 +41,7 @@ def _target(view: RunView, width: int) -> list[Row]:
     rows += field("command", safe_line(" ".join(target.argv), 1000), width)
     rows += field("arch", short(target.arch, 40), width)
     if target.rootfs:
-        rows += field("root", safe_line(target.rootfs, 400), width, "muted")
+        rows += field("root", place(target.rootfs), width, "muted")
     emulator = f"{engine.emulator} {engine.emulator_version}".strip()
     if emulator:
         rows += field("engine", safe_line(f"{engine.name} {engine.version}, {emulator}", 200), width, "muted")

@@ -12,7 +12,7 @@ from triage_tui.text import safe_line
 from triage_tui.ui.actions import ACTIONS, BY_ID, PANES, Action
 from triage_tui.ui.rows import clip, short
 from triage_tui.ui.widgets.bar import Bar, Item
-from triage_tui.ui.words import decision_words, state_word
+from triage_tui.ui.words import decision_words, place, state_word
 
 if TYPE_CHECKING:
     from triage_tui.ui.screens.main import MainScreen
@@ -40,7 +40,7 @@ def _note(screen: MainScreen) -> str:
 
 def title(screen: MainScreen) -> tuple[list[Item], list[Item]]:
     """Return the title bar: product, workspace, what waits."""
-    left = [Item(" triage-tui ", "title"), Item(f" {short(str(screen.app.workspace), 60)}", "muted")]
+    left = [Item(" triage-tui ", "title"), Item(f" {short(place(str(screen.app.workspace)), 60)}", "muted")]
     right: list[Item] = []
     if screen.app.read_only:
         right.append(Item("read-only  ", "warn"))
