@@ -78,6 +78,12 @@ def test_rule_hits_and_verdicts_are_told(
     assert "retried as 20260131_020304_00000042: progressed - the failure is passed ! masked" in text
 
 
+def test_a_command_is_described_with_its_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["setup", "--help"])
+    assert "Fetch QEMU and the demo's programs" in capsys.readouterr().out
+
+
 def test_a_verdict_that_cannot_be_read_is_left_out(
     run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

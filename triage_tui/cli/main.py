@@ -54,9 +54,8 @@ def _overview() -> str:
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"triage-tui {name}", description=COMMANDS[name][1].capitalize() + "."
-    )
+    text = COMMANDS[name][1]
+    parser = argparse.ArgumentParser(prog=f"triage-tui {name}", description=f"{text[:1].upper()}{text[1:]}.")
     parser.add_argument(
         "-C", "--workspace", metavar="DIR", help="directory of ai_runs/ and rulebook/ (default: here)"
     )

@@ -21,7 +21,7 @@ def add_story_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy",
         choices=("manual", "auto"),
         default="manual",
-        help="manual: a person decides, the guest waits frozen; auto: approve low-risk rules, within limits",
+        help="manual: a person decides, the guest waits frozen; auto: approve rules of low or medium risk",
     )
     parser.add_argument(
         "--rounds", type=int, default=6, metavar="N", help="most rounds under --policy auto (default 6)"
