@@ -43,6 +43,12 @@ def triage_json(workspace: Path, *arguments: str) -> Any:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def triage_lines(workspace: Path, *arguments: str) -> list[Any]:
+    """Run one command with --json and return its JSON values, one a line."""
+    name, *rest = arguments
+    return [json.loads(line) for line in triage(workspace, name, "--json", *rest).stdout.splitlines()]
+
+
 class Watcher:
     """Follow `triage-tui watch --json`: an event for each change, so that no test polls or sleeps."""
 

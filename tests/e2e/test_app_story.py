@@ -45,3 +45,28 @@ def test_approve_resume_and_roll_back_by_keys(
         triage(tmp_path, "decide", "last", "end")
         holder.kill()
         holder.communicate()
+
+
+def test_run_with_the_app(tmp_path: Path, rootfs: Callable[[str], Path]) -> None:
+    program = known_programs()["xl2tpd-arm64"]
+    command = ("run", "--ui", "--rootfs", str(rootfs("xl2tpd-arm64")), *program.argv)
+    with Terminal(tmp_path, 24, 80, command) as terminal:
+        terminal.until("missing_dir")
+        terminal.until("waits for you")
+        terminal.press("E")
+        terminal.until("2 End it")
+        terminal.press("2")
+        terminal.until("guest is ended")
+        terminal.press("q")
+        assert terminal.finish() == 0
+    assert triage_json(tmp_path, "show", "last")["state"] == "ended"
+
+
+def test_run_with_the_app_says_what_is_wrong_at_once(tmp_path: Path) -> None:
+    with Terminal(tmp_path, 24, 80, ("run", "--ui", "/nonexistent")) as terminal:
+        terminal.until("cannot read the program /nonexistent")
+        assert terminal.finish() == 2
+    done = triage(tmp_path, "run", "--ui", "/nonexistent")
+    assert done.returncode == 2
+    assert "needs a terminal" in done.stderr
+    assert not (tmp_path / "logs").exists()

@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.commands import Watcher, best, processes_with, start_in_background, triage, triage_json
+from tests.e2e.commands import (
+    Watcher,
+    best,
+    processes_with,
+    start_in_background,
+    triage,
+    triage_json,
+    triage_lines,
+)
+from tests.ui.terminal import Terminal
 from triage_tui.setup import known_programs
 
 Rootfs = Callable[[str], Path]
@@ -157,3 +166,14 @@ def wait_until_gone(marker: str) -> None:
         os.sched_yield()
         signal.sigtimedwait([], 0.02)
     raise AssertionError(f"left behind: {processes_with(marker)}")
+
+
+def test_the_guests_of_a_demo_end_with_it_however_it_ends(
+    tmp_path: Path, qemu_dir: Path, watcher: Watcher
+) -> None:
+    workspace = tmp_path
+    with Terminal(workspace, 24, 80, ("demo",)) as terminal:
+        watcher.until(waiting=True, state="proposed")
+        os.kill(terminal.pid, signal.SIGKILL)
+    wait_until_gone(f"run -C {workspace} ")
+    assert not any(entry["waiting"] for entry in triage_lines(workspace, "list"))

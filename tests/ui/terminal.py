@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,13 +27,20 @@ class _Screen(pyte.Screen):
 class Terminal:
     """The app on a workspace in a terminal of `rows` x `columns`."""
 
-    def __init__(self, workspace: Path, rows: int = 24, columns: int = 80, **environment: str) -> None:
+    def __init__(
+        self,
+        workspace: Path,
+        rows: int = 24,
+        columns: int = 80,
+        command: Sequence[str] = ("ui",),
+        **environment: str,
+    ) -> None:
         self.raw = b""
         self._screen = _Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self._child = pexpect.spawn(
             sys.executable,
-            ["-m", "triage_tui", "ui", "-C", str(workspace)],
+            ["-m", "triage_tui", command[0], "-C", str(workspace), *command[1:]],
             cwd=str(ROOT),
             dimensions=(rows, columns),
             env={
@@ -54,6 +62,12 @@ class Terminal:
     ) -> None:
         """End the app if it still runs."""
         self._child.close(force=True)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the app."""
+        assert self._child.pid is not None
+        return self._child.pid
 
     @property
     def text(self) -> str:

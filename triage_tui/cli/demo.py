@@ -84,7 +84,8 @@ def _play_in_app(workspace: Workspace, starts: list[tuple[DemoProgram, Start]]) 
             say(f"starting {' '.join(start.argv)}: {program.why}")
             command = [sys.executable, "-m", "triage_tui", "run", "-C", str(workspace.root)]
             command += ["--rootfs", str(start.rootfs), start.program, *start.argv[1:]]
-            holders.append(spawn_detached(command, workspace.root / "logs" / f"{program.name}.log"))
+            log = workspace.root / "logs" / f"{program.name}.log"
+            holders.append(spawn_detached(command, log, end_with_us=True))
         return open_app(workspace, guests_end=True)
     finally:
         if any(holder.poll() is None for holder in holders):

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from triage_tui.cli.output import say
 from triage_tui.cli.story import add_story_arguments, cancelled_by_signals, print_story
+from triage_tui.cli.ui import open_app, require_terminal
 from triage_tui.errors import TriageError
+from triage_tui.guest.spec import resolve_target
+from triage_tui.retry.actions import spawn_detached
+from triage_tui.retry.guests import launch_spec
 from triage_tui.retry.policy import Limits
 from triage_tui.retry.rounds import run_story
 from triage_tui.retry.start import Start
@@ -17,6 +22,9 @@ from triage_tui.retry.workspace import Workspace
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_story_arguments(parser)
+    parser.add_argument(
+        "--ui", action="store_true", help="run it in the background and open the app (a person decides)"
+    )
     parser.add_argument("--rootfs", metavar="DIR", help="root file system; PROGRAM is then a path inside it")
     parser.add_argument(
         "--cwd", default="/", metavar="DIR", help="working directory inside the root (default /)"
@@ -73,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
         time_limit_s=args.time_limit,
         allow_root=args.allow_root,
     )
+    if args.ui:
+        return _run_with_app(Workspace.at(args.workspace), start)
     limits = Limits(rounds=args.rounds, decision_s=args.wait)
     with cancelled_by_signals() as cancel:
         story = run_story(
@@ -82,3 +92,15 @@ def run(args: argparse.Namespace) -> int:
     if cancel.is_set():
         raise KeyboardInterrupt
     return story.exit_code
+
+
+def _run_with_app(workspace: Workspace, start: Start) -> int:
+    """Leave the guest to a process of its own, which holds it also after the app, and open the app."""
+    require_terminal()
+    # What is wrong with the program is said here, not in the log of a process that nobody sees.
+    resolve_target(launch_spec(start))
+    command = [sys.executable, "-m", "triage_tui", *sys.argv[1:]]
+    command.remove("--ui")
+    log = workspace.root / "logs" / "run.log"
+    spawn_detached(command, log)
+    return open_app(workspace)

@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,10 +37,37 @@ def add_story_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="end with one JSON object instead of a table")
 
 
+class SignalEvent(threading.Event):
+    """An event that a signal handler may set.
+
+    `threading.Event` takes a lock, which the very code that the signal interrupts may hold: the handler would
+    then wait for itself. Here setting is one assignment, and waiting looks again every few milliseconds.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._happened = False
+
+    def set(self) -> None:
+        """Note that it happened."""
+        self._happened = True
+
+    def is_set(self) -> bool:
+        """Tell whether it happened."""
+        return self._happened
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it happens, `timeout` seconds at most, and tell whether it did."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._happened and (deadline is None or time.monotonic() < deadline):
+            time.sleep(0.02)
+        return self._happened
+
+
 @contextmanager
 def cancelled_by_signals() -> Iterator[threading.Event]:
     """Give an event that SIGINT, SIGTERM and SIGHUP set, so that the guest is ended in good order."""
-    cancel = threading.Event()
+    cancel = SignalEvent()
     previous = {
         number: signal.signal(number, lambda *_: cancel.set())
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

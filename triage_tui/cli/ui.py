@@ -22,8 +22,8 @@ def run(args: argparse.Namespace) -> int:
     return open_app(Workspace.at(args.workspace), read_only=args.read_only)
 
 
-def open_app(workspace: Workspace, *, read_only: bool = False, guests_end: bool = False) -> int:
-    """Open the app on `workspace`; `guests_end` says that the caller ends the guests afterwards.
+def require_terminal() -> None:
+    """Make sure that there is somebody to show the app to.
 
     Raises:
         TriageError: standard input or output is no terminal.
@@ -32,6 +32,15 @@ def open_app(workspace: Workspace, *, read_only: bool = False, guests_end: bool 
         raise TriageError(
             "the app needs a terminal; without one use `triage-tui list`, `show`, `approve` and `retry`"
         )
+
+
+def open_app(workspace: Workspace, *, read_only: bool = False, guests_end: bool = False) -> int:
+    """Open the app on `workspace`; `guests_end` says that the caller ends the guests afterwards.
+
+    Raises:
+        TriageError: standard input or output is no terminal.
+    """
+    require_terminal()
     root = Path(workspace.root)
     if not root.is_dir():
         raise TriageError(f"there is no directory {root}: name an existing one with -C")

@@ -6,8 +6,10 @@ each leaves its trace in the run's event log.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -27,6 +29,11 @@ DECISIONS: tuple[Decision, ...] = ("resume", "retry", "end")
 
 _OPEN_STATES = frozenset(get_args(State)) - {"retrying"}
 """States in which the proposals of a run may be decided on: any but while a retry is under way."""
+
+
+_PR_SET_PDEATHSIG = 1
+# Loaded before any fork: looking it up in a child could wait for a lock that nobody holds there.
+_libc = ctypes.CDLL(None)
 
 
 class LocalActions:
@@ -178,8 +185,11 @@ class LocalActions:
         return f"run {run.run_id} is started again in the background"
 
 
-def spawn_detached(command: list[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start `command` in a session of its own, its output going to `log`; it outlives this process."""
+def spawn_detached(command: list[str], log: Path, *, end_with_us: bool = False) -> subprocess.Popen[bytes]:
+    """Start `command` in a session of its own, its output going to `log`.
+
+    It outlives this process, unless `end_with_us`: then it gets SIGTERM when this process ends in any way.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as stream:
         return subprocess.Popen(
@@ -188,8 +198,14 @@ def spawn_detached(command: list[str], log: Path) -> subprocess.Popen[bytes]:
             stdout=stream,
             stderr=stream,
             start_new_session=True,
+            preexec_fn=_end_with_parent if end_with_us else None,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
+
+
+def _end_with_parent() -> None:
+    """In the child: be told when the parent is gone, prctl(2), PR_SET_PDEATHSIG."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def best_proposal(run: Run, skip: Iterable[str] = ()) -> Proposal:
