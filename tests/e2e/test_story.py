@@ -94,6 +94,9 @@ def test_two_deciders_on_one_frozen_guest(tmp_path: Path, rootfs: Rootfs, watche
     process = start_in_background(tmp_path, rootfs("udhcpc-mipsel"), known_programs()["udhcpc-mipsel"].argv)
     try:
         waiting = watcher.until(waiting=True, state="proposed")
+        refused = triage(tmp_path, "retry", waiting["run_id"])
+        assert refused.returncode == 3
+        assert "is frozen and waits" in refused.stderr
         first = triage(tmp_path, "decide", waiting["run_id"], "end")
         second = triage(tmp_path, "decide", waiting["run_id"], "retry")
         assert first.returncode == 0

@@ -133,14 +133,12 @@ def _indented(text: str) -> None:
 
 def _rows(program: DemoProgram, story: Story) -> list[list[str]]:
     rows = []
-    approved = ""
     for entry in story.rounds:
         diagnosis = entry.run.diagnosis
         best = diagnosis.hypotheses[0] if diagnosis and diagnosis.hypotheses else None
         cause = f"{best.cause} {best.confidence:.2f}" if best else "-"
         verdict = f"{entry.verdict.word}, {entry.verdict.rung.replace('_', ' ')}" if entry.verdict else "-"
-        rows.append([program.name, entry.run.snapshot.reason, cause, approved or "-", verdict])
-        approved = entry.approved or ""
+        rows.append([program.name, entry.run.snapshot.reason, cause, entry.approved_before or "-", verdict])
     return rows
 
 

@@ -6,10 +6,12 @@ import argparse
 
 from triage_tui.cli.output import say
 from triage_tui.cli.story import add_story_arguments, cancelled_by_signals, print_story
+from triage_tui.errors import Conflict
 from triage_tui.retry.policy import Limits
 from triage_tui.retry.rounds import run_story
 from triage_tui.retry.start import read_start
 from triage_tui.retry.workspace import Workspace
+from triage_tui.runs.events import holder_alive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +27,11 @@ def run(args: argparse.Namespace) -> int:
     """Retry and print the verdict."""
     workspace = Workspace.at(args.workspace)
     record = workspace.load(args.run)
+    if holder_alive(record.events):
+        raise Conflict(
+            f"the guest of run {record.run_id} is frozen and waits:"
+            f" say `triage-tui decide {record.run_id} retry`, or end it first"
+        )
     start = read_start(record.dir)
     limits = Limits(rounds=args.rounds, decision_s=args.wait)
     with cancelled_by_signals() as cancel:

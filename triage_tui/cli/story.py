@@ -97,6 +97,7 @@ def print_story(story: Story, as_json: bool) -> None:
                         "reason": r.run.snapshot.reason,
                         "diagnosis": r.run.diagnosis,
                         "approved": r.approved,
+                        "approved_before": r.approved_before,
                         "verdict": r.verdict,
                     }
                     for r in story.rounds
@@ -113,11 +114,11 @@ def print_story(story: Story, as_json: bool) -> None:
                 r.run.snapshot.reason,
                 f"{best.cause} {best.confidence:.2f}" if best else "-",
                 r.verdict.word if r.verdict else "-",
-                r.approved or "",
+                r.approved_before or "-",
             ]
         )
     sys.stderr.flush()
-    print_table(["RUN", "STOPPED BY", "CAUSE", "VERDICT", "APPROVED NEXT"], rows)
+    print_table(["RUN", "STOPPED BY", "CAUSE", "VERDICT", "RULE APPROVED BEFORE"], rows)
     last = story.last_verdict
     for line in last.reasons if last else []:
         print(f"  {safe_line(line, 300)}")

@@ -35,7 +35,9 @@ class Round:
     run: Run
     verdict: Verdict | None = None
     approved: str | None = None
-    """Title of the proposal that was approved on it."""
+    """Title of the proposal that was approved on it and is still active."""
+    approved_before: str | None = None
+    """Title of the proposal that was approved for this round, whether it was taken back since or not."""
 
 
 @dataclass
@@ -117,6 +119,7 @@ class _Teller:
         self._held: Run | None = None
         self._story = Story()
         self._tried: set[str] = set()
+        self._approved: str | None = None
 
     def clean_up(self) -> None:
         """End the guest and say so in the run that held it; safe at any moment and more than once."""
@@ -201,7 +204,8 @@ class _Teller:
         )
         self._held = run if holds else None
         self._tell(run.diagnosis.headline if run.diagnosis else f"stopped: {run.snapshot.reason}")
-        current = Round(run)
+        current = Round(run, approved_before=self._approved)
+        self._approved = None
         self._story.rounds.append(current)
         return current
 
@@ -259,7 +263,7 @@ class _Teller:
         self._tried.add(proposal.id)
         self._tell(f"approving by policy: {proposal.title} (risk {proposal.risk})")
         self._tell(actions.approve(current.run.run_id, proposal.files))
-        current.approved = proposal.title
+        current.approved = self._approved = proposal.title
         return "retry", current.run
 
     def _leave_to_person(self, run: Run, why: str) -> None:
