@@ -24,10 +24,10 @@ _TOP_LEVEL = {
     "triage_tui",
 }
 _PRIVATE = re.compile(
-    rb"/(?:work|tmp)/(?:main|shared|lab)\b"
-    rb"|co-authored"
-    rb"-by:.*(?:\bai\b|gpt|copilot|claude)"
-    rb"|generated (?:by|with) (?:an? )?(?:ai\b|llm|gpt|claude|copilot)",
+    re.escape(str(ROOT).encode()) + rb"\b"
+    rb"|(?:deb|archive|ports|security)\.(?:debian|ubuntu)\.(?:org|com)"
+    rb"|(?:files\.pythonhosted|pypi)\.org"
+    rb"|co-authored" + rb"-by:",
     re.IGNORECASE,
 )
 

@@ -24,12 +24,31 @@ def test_only_older_debian_has_all_architectures(os_release: dict[str, str], exp
     assert sources.host_archive_has_all(os_release) is expected
 
 
-def test_debian_is_trusted_by_its_keyring_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debian_is_trusted_by_its_keyring_alone() -> None:
+    line = sources.debian_source(Path("/keys/debian.gpg"), "http://mirror.example.org/debian")
+    assert line == "deb [signed-by=/keys/debian.gpg] http://mirror.example.org/debian bookworm main\n"
+
+
+def test_the_mirror_is_what_the_distribution_says(tmp_path: Path) -> None:
+    templates = tmp_path / "Debian.info"
+    templates.write_text(
+        "ChangelogURI: https://changes.example.org/\n\nBaseURI: https://mirror.example.org/debian/\n"
+    )
+    assert sources.debian_mirror(templates) == "http://mirror.example.org/debian"
+    templates.write_text("Suite: bookworm\n")
+    with pytest.raises(TriageError, match="TRIAGE_TUI_DEBIAN_MIRROR"):
+        sources.debian_mirror(templates)
+
+
+def test_another_distribution_gets_foreign_programs_from_debian(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("TRIAGE_TUI_DEBIAN_MIRROR", raising=False)
-    line = sources.debian_source(Path("/keys/debian.gpg"))
-    assert line.startswith("deb [signed-by=/keys/debian.gpg] http")
-    monkeypatch.setenv("TRIAGE_TUI_DEBIAN_MIRROR", "https://mirror.example.org/debian")
-    assert " https://mirror.example.org/debian " in sources.debian_source(Path("/keys/debian.gpg"))
+    # The one thing that is replaced: what this system says of itself.
+    monkeypatch.setattr(sources, "_os_release", lambda: {"ID": "ubuntu", "VERSION_CODENAME": "noble"})
+    (tmp_path / "into").mkdir()
+    files = sources.fetch(["busybox-static:mipsel"], tmp_path / "cache", tmp_path / "into")
+    assert files["busybox-static:mipsel"].name.endswith("_mipsel.deb")
 
 
 def test_unpack_gives_the_files_and_runs_nothing(archive: Archive, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Collection
@@ -21,9 +22,12 @@ from triage_tui.setup.cache import Progress, publish, quiet, staging
 _SUITE = "bookworm"
 _RELEASES_WITH_ALL = ("bullseye", "bookworm")
 _KEYRING_PACKAGE = "debian-archive-keyring"
-_KEYRING = f"usr/share/keyrings/{_KEYRING_PACKAGE}"
+_KEYRINGS = tuple(f"usr/share/keyrings/{_KEYRING_PACKAGE}{suffix}" for suffix in (".gpg", ".pgp"))
 _MIRROR_VARIABLE = "TRIAGE_TUI_DEBIAN_MIRROR"
-_MIRROR = "http://deb.debian.org/debian"
+# What distributions tell their own tools about Debian's archive; both package it.
+_TEMPLATES_PACKAGE = "python-apt-common"
+_TEMPLATES = ("usr/share/python-apt/templates/Debian.info",)
+_BASE_URI = re.compile(r"^BaseURI:\s*https?://(\S+?)/?\s*$", re.MULTILINE)
 
 
 def fetch(specs: Collection[str], cache: Path, into: Path, progress: Progress = quiet) -> dict[str, Path]:
@@ -46,8 +50,11 @@ def fetch(specs: Collection[str], cache: Path, into: Path, progress: Progress = 
         if own:
             files += _host_archive(cache, [native]).download(own, into, progress)
         if foreign:
-            keyring = _debian_keyring(cache, native, progress)
-            archive = Apt(cache / "apt" / "debian", _architectures(foreign), debian_source(keyring))
+            keyring = _shared_file(_KEYRING_PACKAGE, _KEYRINGS, cache, native, progress)
+            mirror = os.environ.get(_MIRROR_VARIABLE) or debian_mirror(
+                _shared_file(_TEMPLATES_PACKAGE, _TEMPLATES, cache, native, progress)
+            )
+            archive = Apt(cache / "apt" / "debian", _architectures(foreign), debian_source(keyring, mirror))
             files += archive.download(foreign, into, progress)
     return {spec: _file_of(spec, native, files) for spec in specs}
 
@@ -57,10 +64,23 @@ def host_archive_has_all(os_release: dict[str, str]) -> bool:
     return os_release.get("ID") == "debian" and os_release.get("VERSION_CODENAME") in _RELEASES_WITH_ALL
 
 
-def debian_source(keyring: Path) -> str:
-    """The sources.list(5) line for Debian's archive, trusted by `keyring` alone."""
-    mirror = os.environ.get(_MIRROR_VARIABLE) or _MIRROR
+def debian_source(keyring: Path, mirror: str) -> str:
+    """The sources.list(5) line for Debian's archive at `mirror`, trusted by `keyring` alone."""
     return f"deb [signed-by={keyring}] {mirror} {_SUITE} main\n"
+
+
+def debian_mirror(templates: Path) -> str:
+    """The address of Debian's archive, from the distribution's own description of Debian's releases.
+
+    It is asked by plain HTTP, which needs no certificates on a bare machine: apt checks the signatures.
+
+    Raises:
+        TriageError: the description names none.
+    """
+    found = _BASE_URI.search(templates.read_text(encoding="utf-8", errors="replace"))
+    if found is None:
+        raise TriageError(f"{templates} names no Debian archive: name one in {_MIRROR_VARIABLE}")
+    return f"http://{found[1]}"
 
 
 def _os_release() -> dict[str, str]:
@@ -74,17 +94,21 @@ def _host_archive(cache: Path, architectures: Collection[str]) -> Apt:
     return Apt(cache / "apt" / "host", architectures)
 
 
-def _debian_keyring(cache: Path, native: str, progress: Progress) -> Path:
-    """The host's copy of Debian's archive keys, or one out of the package of the host's own archive."""
-    for root in (Path("/"), cache / "store" / _KEYRING_PACKAGE):
-        for suffix in (".gpg", ".pgp"):
-            if (keyring := (root / _KEYRING).with_suffix(suffix)).is_file():
-                return keyring
+def _shared_file(package: str, names: tuple[str, ...], cache: Path, native: str, progress: Progress) -> Path:
+    """The host's copy of one of the files `names` of `package`, or one out of the host's own archive."""
+    place = cache / "store" / package
+    for root in (Path("/"), place):
+        for name in names:
+            if (root / name).is_file():
+                return root / name
     with staging(cache) as work:
-        [package] = _host_archive(cache, [native]).download([_KEYRING_PACKAGE], work, progress)
-        unpack(package, work / "tree")
-        publish(work / "tree", cache / "store" / _KEYRING_PACKAGE)
-    return _debian_keyring(cache, native, progress)
+        [file] = _host_archive(cache, [native]).download([package], work, progress)
+        unpack(file, work / "tree")
+        publish(work / "tree", place)
+    for name in names:
+        if (place / name).is_file():
+            return place / name
+    raise TriageError(f"the package {package} of this system's archive does not hold {names[0]}")
 
 
 def discard_lists(cache: Path) -> None:
