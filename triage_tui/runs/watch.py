@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +58,9 @@ class RunsWatcher:
 
     def start(self) -> None:
         """Begin watching; the directory is made if it does not exist yet."""
+        # A directory that is made and filled at once is found twice by watchdog, which is told at length on
+        # standard error and means nothing.
+        warnings.filterwarnings("ignore", "Callback with id .* already exists", RuntimeWarning)
         self._runs_dir.mkdir(parents=True, exist_ok=True)
         self._observer.schedule(
             _Handler(self), str(self._runs_dir), recursive=True, event_filter=_KERNEL_EVENTS
