@@ -21,6 +21,8 @@ from tests.e2e.commands import (
     triage_lines,
 )
 from tests.ui.terminal import Terminal
+from triage_tui.retry.actions import LocalActions
+from triage_tui.retry.workspace import Workspace
 from triage_tui.setup import known_programs
 
 Rootfs = Callable[[str], Path]
@@ -106,6 +108,23 @@ def test_two_deciders_on_one_frozen_guest(tmp_path: Path, rootfs: Rootfs, watche
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_run_whose_holder_is_gone_starts_again_in_the_background(
+    tmp_path: Path, rootfs: Rootfs, watcher: Watcher
+) -> None:
+    rounds = triage_json(
+        tmp_path, "run", "--policy", "auto", "--rounds", "1",
+        "--rootfs", str(rootfs("busybox-arm64")), "/bin/busybox", "cat", "/no/such/file",
+    )["rounds"]  # fmt: skip
+    said = LocalActions(Workspace(tmp_path), "ann").retry(rounds[0]["run_id"])
+    assert "in the background" in said
+    again = watcher.until(waiting=True, round=1, state="proposed")
+    assert again["parent_run"] == rounds[0]["run_id"]
+    assert triage_json(tmp_path, "show", rounds[0]["run_id"])["state"] == "sideways"
+    assert triage(tmp_path, "decide", again["run_id"], "end").returncode == 0
+    watcher.until(run_id=again["run_id"], waiting=False)
+    wait_until_gone(f"retry -C {tmp_path} ")
 
 
 APPLETS = [
