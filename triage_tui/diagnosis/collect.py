@@ -324,7 +324,8 @@ def _add_opened(facts: Facts, walked: Walk, messages: list[Message]) -> None:
             base = path.rpartition("/")[2]
             seen[path] = Opened(
                 source=_source(step.call.seq),
-                says=f'it could open "{path}"',
+                says=f'it could open "{path}"'
+                + (f", which rule {step.call.rule} supplied" if step.call.rule else ""),
                 cite=c.describe(step.call),
                 seq=step.call.seq,
                 pid=step.call.pid,
@@ -332,6 +333,7 @@ def _add_opened(facts: Facts, walked: Walk, messages: list[Message]) -> None:
                 base=base,
                 resource=c.resource(path),
                 mentioned=path in complaints or (len(base) > 4 and base in complaints),
+                supplied=step.call.rule or "",
             )
         elif step.operation == "read" and step.origin is not None and c.succeeded(step.call):
             fact = seen.get(step.origin.path)

@@ -225,6 +225,8 @@ class Opened(Fact):
     mentioned: bool = False
     empty: bool = False
     """The first read from it gave nothing."""
+    supplied: str = ""
+    """Id of the rule that made this open succeed; empty when the file was there by itself."""
 
 
 FACT_KINDS: dict[str, type[Fact]] = {
