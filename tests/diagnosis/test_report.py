@@ -7,10 +7,12 @@ from pathlib import Path
 import msgspec
 
 from tests.diagnosis.recorded import load_case, parse_trace, run_of, write_run
+from tests.runs import build as runs
 from triage_tui.diagnosis.report import diagnose, render_markdown, write_report
 from triage_tui.proposals.build import propose
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.evidence import links_in, resolve
+from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import load_run
 
 HOSTILE = "/etc/\x1b]52;c;eA==\x07\u202e[ok](ev:syscall/1)`\u200b"
@@ -65,3 +67,17 @@ def test_half_a_run_is_still_diagnosed(tmp_path: Path) -> None:
     (run.dir / "trace.jsonl").write_bytes((run.dir / "trace.jsonl").read_bytes()[:700])
     again = load_run(run.dir)
     assert diagnose(again).hypotheses[0].cause == "missing_file"
+
+
+def test_a_headline_says_each_thing_once(tmp_path: Path) -> None:
+    waiting = Syscall(seq=1, name="poll", pid=2, arguments=["0x40800000", "2", "3000"])
+    text = diagnose(load_run(runs.write_run(tmp_path, [waiting], reason="idle", exit_code=None))).headline
+    assert text.count("poll(") == 1
+
+
+def test_a_guest_caught_computing_is_told_so(tmp_path: Path) -> None:
+    done = Syscall(seq=1, name="brk", pid=2, arguments=["0"], ret=4096)
+    run_dir = runs.write_run(tmp_path, [done], reason="time_limit", exit_code=None)
+    path = run_dir / "snapshot.json"
+    path.write_bytes(path.read_bytes().replace(b'"exit_group"', b'""'))
+    assert "was computing when its time was over" in diagnose(load_run(run_dir)).headline

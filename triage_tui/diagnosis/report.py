@@ -75,7 +75,11 @@ def _what_happens(run: Run, facts: Facts) -> str:
         return f"waits in {inert(end.cite, 80)}"
     if end.spinning:
         return "runs without any syscall"
-    return f"was frozen at {inert(trigger.syscall_name, 40) or 'an unknown point'}"
+    if trigger.syscall_name:
+        return f"was frozen at {inert(trigger.syscall_name, 40)}"
+    if end.reason == "time_limit":
+        return "was computing when its time was over"
+    return "was frozen between two calls"
 
 
 def headline(run: Run, facts: Facts, best: Hypothesis, candidate: Candidate) -> str:
@@ -90,7 +94,7 @@ def headline(run: Run, facts: Facts, best: Hypothesis, candidate: Candidate) -> 
         text += f": {inert(subject.cite, 160)} {ago(subject, 'ago')}"
         if last is not None and (last.seq < 0 or last.seq > subject.first_seq):
             text += f', then it printed "{inert(last.text, 120)}"'
-    elif subject is not facts.end:
+    elif subject is not facts.end and inert(subject.cite, 160) not in text:
         text += f": {inert(subject.cite, 160)}"
     elif last is not None and not candidate.entry.healthy:
         text += f', after it printed "{inert(last.text, 120)}"'
