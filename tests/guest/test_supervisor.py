@@ -15,6 +15,7 @@ import pytest
 from tests.guest.helpers import shell, spec
 from triage_tui.errors import TriageError
 from triage_tui.guest import process
+from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.spec import LaunchSpec, TriggerLimits, resolve_target
 from triage_tui.guest.supervisor import Guest
 from triage_tui.runs.model import Syscall
@@ -346,3 +347,22 @@ def test_single_program_without_a_root(rootfs: Rootfs, qemu_dir: Path) -> None:
         stop = guest.run_until_stop()
         assert (stop.reason, stop.exit_code) == ("exit", 0)
         assert guest.output().split() == [program.split("/")[1].encode()]
+
+
+def test_an_interrupted_exec_is_never_left_to_the_kernel(
+    rootfs: Rootfs, qemu_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = Guest._handle
+
+    def interrupted(guest: Guest, notification: Notification, name: str) -> None:
+        if name == "execve":
+            monkeypatch.setattr(Guest, "_handle", handle)
+            raise KeyboardInterrupt
+        handle(guest, notification, name)
+
+    monkeypatch.setattr(Guest, "_handle", interrupted)
+    with Guest.start(spec(rootfs("busybox-armel"), qemu_dir, *shell("/bin/busybox echo; echo $?"))) as guest:
+        with pytest.raises(KeyboardInterrupt):
+            guest.run_until_stop()
+        assert guest.run_until_stop().reason == "exit"
+        assert b"Permission denied\n126" in guest.output()

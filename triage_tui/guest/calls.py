@@ -84,11 +84,10 @@ class CallHandler(ProcessKeeper):
         shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
         words = f"{shown} {loop.repeats} times in {loop.span_ms / 1000:.1f} s"
         self._looping_tid = log.tid
-        reason = "sleep_loop" if loop.sleeps else "loop"
         trigger = make_trigger(
             None, f"the same {loop.period} calls again and again: {words}", loop.last_seq, record.pid
         )
-        self._first_stop = Stop("sleep_loop" if reason == "sleep_loop" else "loop", trigger, loop)
+        self._first_stop = Stop("sleep_loop" if loop.sleeps else "loop", trigger, loop)
 
     def _on_signal(self, log: ThreadLog, item: LoggedSignal) -> None:
         for record in reversed(self.trace.history):
@@ -132,12 +131,6 @@ class CallHandler(ProcessKeeper):
             self._hold(Held(notification, known, name, call))
             return
         self._decide(known, notification, name, call)
-
-    def _proceed(self, notification: Notification) -> None:
-        seccomp.proceed(self._listener, notification)
-
-    def _answer(self, notification: Notification, result: int) -> None:
-        seccomp.answer(self._listener, notification, result)
 
     def _hold(self, held: Held) -> None:
         """Keep a call unanswered; the guest will be frozen at it."""
@@ -218,6 +211,12 @@ class CallHandler(ProcessKeeper):
 
     # ------------------------------------------------------------ kinds of calls
 
+    def _outliving(self, known: GuestProcess) -> list[int]:
+        """Note that a process is about to end; return the pids of those that go on."""
+        known.exiting = True
+        exiting = {pid for pid, other in self.processes_known.by_pid.items() if other.exiting}
+        return [pid for pid in self.processes() if pid not in exiting]
+
     def _on_exit(
         self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
     ) -> bool:
@@ -226,9 +225,7 @@ class CallHandler(ProcessKeeper):
             # A thread's end; the end of a process is always exit_group.
             return False
         code = notification.args[0] & 0xFF
-        known.exiting = True
-        exiting = {pid for pid, other in self.processes_known.by_pid.items() if other.exiting}
-        others = [pid for pid in self.processes() if pid not in exiting]
+        others = self._outliving(known)
         table = self.processes_known
         if others and known is not table.main:
             if call is not None:
@@ -252,9 +249,7 @@ class CallHandler(ProcessKeeper):
             return False
         number = notification.args[1 if notification.args[1] else 2] & 0x7F
         which = signal_name(number)
-        exiting = {pid for pid, other in self.processes_known.by_pid.items() if other.exiting}
-        known.exiting = True
-        others = [pid for pid in self.processes() if pid not in exiting and pid != known.pid]
+        others = self._outliving(known)
         if others and known is not self.processes_known.main:
             return False
         details = to_text(log.last_signal.details[:200])
@@ -277,9 +272,7 @@ class CallHandler(ProcessKeeper):
         """Answer a call: containment first, then the rules, else it is executed."""
         refusal = self._refusal(known, notification, name, call)
         if refusal is not None and refusal.why:
-            if call is not None:
-                call.note = refusal.why
-            self._answer(notification, refusal.result)
+            self._refuse(refusal, notification, call)
             return
         if self.rules is not None and call is not None and call.name in self.rules.hooks():
             answer = self._ask_rules(self.rules, known, notification, call)
@@ -292,9 +285,7 @@ class CallHandler(ProcessKeeper):
                 # The rule may have provided the file.
                 refusal = self._refusal(known, notification, name, call)
         if refusal is not None:
-            if call is not None and refusal.why:
-                call.note = refusal.why
-            self._answer(notification, refusal.result)
+            self._refuse(refusal, notification, call)
             return
         if self._cell.single_id and call is not None and name in identity.CALLS:
             tid = notification.tid
@@ -309,6 +300,11 @@ class CallHandler(ProcessKeeper):
                 self._answer(notification, result)
                 return
         self._proceed(notification)
+
+    def _refuse(self, refusal: policy.Refusal, notification: Notification, call: Syscall | None) -> None:
+        if call is not None and refusal.why:
+            call.note = refusal.why
+        self._answer(notification, refusal.result)
 
     def _refusal(
         self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None

@@ -15,13 +15,12 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import threading
 import time
 from collections.abc import Callable
 
 from triage_tui.errors import TriageError
-from triage_tui.guest import host_syscalls, policy, process, seccomp
+from triage_tui.guest import host_syscalls, pausing, policy, process, seccomp
 from triage_tui.guest.access import Peers, RuleAccess
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls import CallHandler, Held
@@ -43,6 +42,10 @@ _MAX_UNREAD = 1 << 20
 
 EventCallback = Callable[[str, str], None]
 """Called with (kind, text): "output" with text that the guest printed, "problem" with a sentence."""
+
+
+def _host_name(notification: Notification) -> str:
+    return _NAMES.get(notification.nr, f"syscall_{notification.nr}")
 
 
 class Guest(CallHandler):
@@ -266,8 +269,7 @@ class Guest(CallHandler):
         if self._release is not None:
             self._release()
             self._release = None
-        for pid in self._stopped:
-            process.send_signal(pid, signal.SIGCONT)
+        pausing.let_go(self._stopped)
         self._stopped.clear()
         for known in self.processes_known.by_pid.values():
             known.loops.clear()
@@ -277,20 +279,12 @@ class Guest(CallHandler):
         elif self._waiting is not None:
             # An exception (Ctrl-C) came between receiving and answering.
             waiting, self._waiting = self._waiting, None
-            seccomp.proceed(self._listener, waiting)
+            self._give_up(waiting, _host_name(waiting))
 
     def _freeze(self, stop: Stop) -> Stop:
         """Stop every process and fix what is looked at."""
         self._frozen = True
-        for _ in range(3):
-            # A process may fork while it is being stopped.
-            running = [pid for pid in self.processes() if pid not in self._stopped]
-            if not running:
-                break
-            for pid in running:
-                process.send_signal(pid, signal.SIGSTOP)
-                self._stopped.add(pid)
-            self._await_stopped(running)
+        pausing.stop_all(self.processes, self._stopped)
         self.trace.drain_all(complete=True)
         for fd in list(self._pipes):
             self._read_pipe(fd)
@@ -305,15 +299,6 @@ class Guest(CallHandler):
         if self._held is None:
             stop.trigger = self._watchdog.trigger_of_pending(self, stop)
         return stop
-
-    def _await_stopped(self, pids: list[int]) -> None:
-        """Wait until no thread of `pids` runs; one that waits for our answer counts as stopped."""
-        deadline = time.monotonic() + 1
-        while time.monotonic() < deadline:
-            states = [process.thread_state(pid, tid) for pid in pids for tid in process.threads(pid)]
-            if all(state is None or state.state != "R" for state in states):
-                return
-            time.sleep(0.001)
 
     def _take_stop(self) -> Stop | None:
         stop, self._first_stop = self._first_stop, None
@@ -331,7 +316,7 @@ class Guest(CallHandler):
         if notification is None:
             return
         self._waiting = notification
-        name = _NAMES.get(notification.nr, f"syscall_{notification.nr}")
+        name = _host_name(notification)
         try:
             self._handle(notification, name)
         except Exception as error:
@@ -377,8 +362,7 @@ class Guest(CallHandler):
     def _catch_up(self, cancel: threading.Event | None) -> None:
         """Hold the guest while its log is read: it makes calls faster than they can be taken in."""
         paused = self.processes()
-        for pid in paused:
-            process.send_signal(pid, signal.SIGSTOP)
+        pausing.stop(paused)
         try:
             while self.trace.unread() > 0 and not self._wants_stop():
                 if self._watchdog.is_overdue() or (cancel is not None and cancel.is_set()):
@@ -388,8 +372,7 @@ class Guest(CallHandler):
                 if self.trace.unread() >= before:
                     break
         finally:
-            for pid in paused:
-                process.send_signal(pid, signal.SIGCONT)
+            pausing.let_go(paused)
 
     def _main_living(self) -> int | None:
         main = self.processes_known.main

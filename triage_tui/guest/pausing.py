@@ -1,0 +1,49 @@
+"""Stop the processes of a guest where they are, and let them go on, by SIGSTOP and SIGCONT."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterable
+
+from triage_tui.guest import process
+
+_PATIENCE_S = 1.0
+_ROUNDS = 3
+"""How often new processes are looked for: one may fork while it is being stopped."""
+
+
+def stop(pids: Iterable[int]) -> None:
+    """Ask processes to stop; see `stop_all` for waiting until they have."""
+    for pid in pids:
+        process.send_signal(pid, signal.SIGSTOP)
+
+
+def let_go(pids: Iterable[int]) -> None:
+    """Let stopped processes go on."""
+    for pid in pids:
+        process.send_signal(pid, signal.SIGCONT)
+
+
+def stop_all(living: Callable[[], list[int]], stopped: set[int]) -> None:
+    """Stop all processes that `living` tells of, those forked meanwhile too, and add their pids to `stopped`.
+
+    The set is filled as it goes, so that an exception in between loses none that must be let go again.
+    """
+    for _ in range(_ROUNDS):
+        running = [pid for pid in living() if pid not in stopped]
+        if not running:
+            break
+        stopped.update(running)
+        stop(running)
+        _await_stopped(running)
+
+
+def _await_stopped(pids: list[int]) -> None:
+    """Wait until no thread of `pids` runs; one that waits for the supervisor's answer counts as stopped."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        states = [process.thread_state(pid, tid) for pid in pids for tid in process.threads(pid)]
+        if all(state is None or state.state != "R" for state in states):
+            return
+        time.sleep(0.001)
