@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from triage_tui.errors import TriageError
-from triage_tui.setup.cache import cache_dir, exclusive, point, publish, staging
+from triage_tui.resources import cache_dir
+from triage_tui.setup.cache import exclusive, point, publish, staging
 
 
 @pytest.fixture

@@ -16,15 +16,10 @@ from pathlib import Path
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.elf import read_elf
+from triage_tui.resources import CACHED_EMULATORS, cache_dir
 
 DIRECTORY_VARIABLE = "TRIAGE_TUI_QEMU_DIR"
 _HEADER_BYTES = 1 << 16
-
-
-def cache_directory() -> Path:
-    """Return where `triage-tui setup` unpacks emulators."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "triage-tui" / "qemu" / "usr" / "bin"
 
 
 def _is_static(path: Path) -> bool:
@@ -51,7 +46,7 @@ def find_qemu(arch: Arch, directory: Path | None = None) -> Path:
         in_path = shutil.which(name)
         if in_path:
             candidates.append(Path(in_path))
-        candidates.append(cache_directory() / name)
+        candidates.append(cache_dir() / CACHED_EMULATORS / name)
         for candidate in candidates:
             if not candidate.is_file() or not os.access(candidate, os.X_OK):
                 continue

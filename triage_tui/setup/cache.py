@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from triage_tui.errors import TriageError
+from triage_tui.resources import cache_dir
 
 Progress = Callable[[str], None]
 """Takes one line about what is being done now."""
@@ -20,25 +21,6 @@ _STAGING_PREFIX = "tmp-"
 
 def quiet(_line: str) -> None:
     """Say nothing: the default `Progress`."""
-
-
-def cache_dir() -> Path:
-    """Return `triage-tui` below $XDG_CACHE_HOME, or below ~/.cache when that is unset or not absolute.
-
-    Raises:
-        TriageError: neither variable tells a place.
-    """
-    # The XDG base directory specification: a relative path in the variable is to be ignored.
-    configured = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(configured):
-        return Path(configured) / "triage-tui"
-    try:
-        return Path.home() / ".cache" / "triage-tui"
-    except RuntimeError as error:
-        raise TriageError(
-            "There is no home directory to keep downloads in: "
-            "set HOME or XDG_CACHE_HOME to a writable directory."
-        ) from error
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from triage_tui.errors import TriageError
-from triage_tui.setup.cache import Progress, cache_dir, exclusive, point, publish, quiet, staging
+from triage_tui.resources import cache_dir
+from triage_tui.setup.cache import Progress, exclusive, point, publish, quiet, staging
 from triage_tui.setup.sources import fetch, unpack
 
 

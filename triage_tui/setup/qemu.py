@@ -7,8 +7,9 @@ import struct
 from pathlib import Path
 
 from triage_tui.errors import TriageError
+from triage_tui.resources import CACHED_EMULATORS, cache_dir
 from triage_tui.setup.apt import NotOfferedError
-from triage_tui.setup.cache import Progress, cache_dir, exclusive, point, publish, quiet, staging
+from triage_tui.setup.cache import Progress, exclusive, point, publish, quiet, staging
 from triage_tui.setup.sources import fetch, unpack
 
 DIRECTORY_VARIABLE = "TRIAGE_TUI_QEMU_DIR"
@@ -32,7 +33,7 @@ def find_qemu() -> Path | None:
     places = [
         os.environ.get(DIRECTORY_VARIABLE, ""),
         *os.get_exec_path(),
-        str(cache_dir() / "qemu" / "usr" / "bin"),
+        str(cache_dir() / CACHED_EMULATORS),
     ]
     for place in filter(os.path.isabs, places):
         directory = Path(place)
@@ -54,7 +55,7 @@ def ensure_qemu(progress: Progress = quiet) -> Path:
             return found
         for package in _PACKAGES:
             if _fetch_emulators(package, cache, progress):
-                return cache / "qemu" / "usr" / "bin"
+                return cache / CACHED_EMULATORS
     raise TriageError(
         f"No package of {', '.join(_PACKAGES)} has static emulators for {', '.join(EMULATORS)}: "
         f"install them yourself and set {DIRECTORY_VARIABLE} to their directory."
