@@ -15,10 +15,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from triage_tui.cli.output import print_table, say
+from triage_tui.cli.output import best_cause, cause_in_words, print_table, say
 from triage_tui.cli.story import cancelled_by_signals
 from triage_tui.errors import TriageError
-from triage_tui.resources import recorded_runs
+from triage_tui.resources import cache_dir, recorded_runs
 from triage_tui.retry.actions import LocalActions, spawn_detached
 from triage_tui.retry.policy import Limits
 from triage_tui.retry.rounds import Story, run_story
@@ -26,7 +26,6 @@ from triage_tui.retry.start import Start, read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.listing import list_runs
 from triage_tui.setup import DemoProgram, demo_programs, ensure_qemu
-from triage_tui.setup.cache import cache_dir
 from triage_tui.setup.programs import ensure_programs
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -134,9 +133,7 @@ def _indented(text: str) -> None:
 def _rows(program: DemoProgram, story: Story) -> list[list[str]]:
     rows = []
     for entry in story.rounds:
-        diagnosis = entry.run.diagnosis
-        best = diagnosis.hypotheses[0] if diagnosis and diagnosis.hypotheses else None
-        cause = f"{best.cause} {best.confidence:.2f}" if best else "-"
+        cause = best_cause(entry.run.diagnosis)
         verdict = f"{entry.verdict.word}, {entry.verdict.rung.replace('_', ' ')}" if entry.verdict else "-"
         rows.append([program.name, entry.run.snapshot.reason, cause, entry.approved_before or "-", verdict])
     return rows
@@ -154,9 +151,8 @@ def _roll_back(workspace: Workspace, program: DemoProgram, story: Story) -> list
         again.snapshot.reason == first.snapshot.reason
         and again.snapshot.trigger.exit_code == first.snapshot.trigger.exit_code
     )
-    best = again.diagnosis.hypotheses[0] if again.diagnosis and again.diagnosis.hypotheses else None
     words = "the first failure is back" if same else "it does NOT fail as at first"
-    cause = f"{best.cause} {best.confidence:.2f}" if best else "-"
+    cause = best_cause(again.diagnosis)
     return [program.name, again.snapshot.reason, cause, "rolled back", words]
 
 
@@ -175,7 +171,7 @@ def _play_recorded(workspace: Workspace, interactive: bool) -> int:
         return open_app(workspace)
     rows = []
     for entry in list_runs(workspace.runs_dir):
-        cause = f"{entry.cause} {entry.confidence:.2f}" if entry.cause else "-"
+        cause = cause_in_words(entry.cause, entry.confidence)
         rows.append([entry.run_id, " ".join(entry.argv), entry.reason, cause, entry.state])
         say(f"{entry.run_id} (recorded): {entry.headline}")
     print_table(["RECORDED RUN", "PROGRAM", "STOPPED BY", "CAUSE", "STATE"], rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from triage_tui.cli.output import print_json, print_table, say
+from triage_tui.cli.output import cause_in_words, print_json, print_table, say
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.listing import RunSummary, list_runs
 
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _row(entry: RunSummary) -> list[str]:
-    cause = f"{entry.cause} {entry.confidence:.2f}" if entry.cause else "-"
+    cause = cause_in_words(entry.cause, entry.confidence)
     state = f"{entry.state}, waiting" if entry.waiting else entry.state
     command = " ".join(entry.argv)[:48] or entry.name
     return [entry.run_id, state, command, entry.arch or "-", entry.reason, cause, entry.problem or ""]

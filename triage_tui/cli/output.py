@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.text import safe_line
 
 
@@ -22,6 +23,18 @@ def _json_escape(char: str) -> str:
         return f"\\u{code:04x}"
     code -= 0x10000
     return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+
+
+def best_cause(diagnosis: Diagnosis | None) -> str:
+    """Return the most likely cause with its confidence, "-" when there is none."""
+    if diagnosis is None or not diagnosis.hypotheses:
+        return cause_in_words("", 0.0)
+    return cause_in_words(diagnosis.hypotheses[0].cause, diagnosis.hypotheses[0].confidence)
+
+
+def cause_in_words(cause: str, confidence: float) -> str:
+    """Return a cause with its confidence, "-" for none."""
+    return f"{cause} {confidence:.2f}" if cause else "-"
 
 
 def say(text: str) -> None:

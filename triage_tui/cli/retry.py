@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from triage_tui.cli.output import say
-from triage_tui.cli.story import add_story_arguments, cancelled_by_signals, print_story
+from triage_tui.cli.story import add_story_arguments, cancelled_by_signals, finish
 from triage_tui.errors import Conflict
 from triage_tui.retry.policy import Limits
 from triage_tui.retry.rounds import run_story
@@ -45,7 +45,4 @@ def run(args: argparse.Namespace) -> int:
             narrate=say,
             cancel=cancel,
         )
-    print_story(story, args.json)
-    if cancel.is_set():
-        raise KeyboardInterrupt
-    return story.exit_code
+    return finish(story, cancel, args.json)

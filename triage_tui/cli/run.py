@@ -7,9 +7,11 @@ import os
 import sys
 
 from triage_tui.cli.output import say
-from triage_tui.cli.story import add_story_arguments, cancelled_by_signals, print_story
+from triage_tui.cli.story import add_story_arguments, cancelled_by_signals, finish
 from triage_tui.cli.ui import open_app, require_terminal
 from triage_tui.errors import TriageError
+from triage_tui.guest.arch import by_name
+from triage_tui.guest.qemu import find_qemu
 from triage_tui.guest.spec import resolve_target
 from triage_tui.retry.actions import spawn_detached
 from triage_tui.retry.guests import launch_spec
@@ -88,17 +90,15 @@ def run(args: argparse.Namespace) -> int:
         story = run_story(
             Workspace.at(args.workspace), start, policy=args.policy, limits=limits, narrate=say, cancel=cancel
         )
-    print_story(story, args.json)
-    if cancel.is_set():
-        raise KeyboardInterrupt
-    return story.exit_code
+    return finish(story, cancel, args.json)
 
 
 def _run_with_app(workspace: Workspace, start: Start) -> int:
     """Leave the guest to a process of its own, which holds it also after the app, and open the app."""
     require_terminal()
     # What is wrong with the program is said here, not in the log of a process that nobody sees.
-    resolve_target(launch_spec(start))
+    target, _ = resolve_target(launch_spec(start))
+    find_qemu(by_name(target.arch))
     command = [sys.executable, "-m", "triage_tui", *sys.argv[1:]]
     command.remove("--ui")
     log = workspace.root / "logs" / "run.log"

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from triage_tui.cli.output import print_json, print_table, say
+from triage_tui.cli.output import best_cause, print_json, print_table, say
 from triage_tui.errors import TriageError
 from triage_tui.retry.rounds import Story
 from triage_tui.text import safe_line
@@ -84,6 +84,18 @@ def cancelled_by_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+def finish(story: Story, cancel: threading.Event, as_json: bool) -> int:
+    """Print what came of a story and return the exit code of its command.
+
+    Raises:
+        KeyboardInterrupt: `cancel` was set, so the command ends as interrupted.
+    """
+    print_story(story, as_json)
+    if cancel.is_set():
+        raise KeyboardInterrupt
+    return story.exit_code
+
+
 def print_story(story: Story, as_json: bool) -> None:
     """Print what came of each round."""
     if as_json:
@@ -107,12 +119,11 @@ def print_story(story: Story, as_json: bool) -> None:
         return
     rows = []
     for r in story.rounds:
-        best = r.run.diagnosis.hypotheses[0] if r.run.diagnosis and r.run.diagnosis.hypotheses else None
         rows.append(
             [
                 r.run.run_id,
                 r.run.snapshot.reason,
-                f"{best.cause} {best.confidence:.2f}" if best else "-",
+                best_cause(r.run.diagnosis),
                 r.verdict.word if r.verdict else "-",
                 r.approved_before or "-",
             ]
