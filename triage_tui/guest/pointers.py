@@ -167,8 +167,3 @@ def pointer_arguments(arch: Arch, name: str, args: list[int]) -> Iterator[Pointe
     for index, what, size in known:
         if index < len(args):
             yield PointerArgument(index, what, _size(arch, size, args))
-
-
-def is_known(name: str) -> bool:
-    """Say whether the arguments of the call `name` are known."""
-    return name in _table()

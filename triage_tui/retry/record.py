@@ -82,6 +82,7 @@ def record_stop(
     append_event(run_dir, "captured", payload)
     run = load_run(run_dir)
     diagnosis = diagnose(run)
+    # Written before the rules are: somebody may wait in front of the screen for the reason.
     write_report(run, diagnosis)
     append_event(
         run_dir, "diagnosed", {"cause": diagnosis.hypotheses[0].cause if diagnosis.hypotheses else ""}

@@ -82,8 +82,6 @@ class RuleFile:
     body: bytes
     source: bytes
     has_header: bool = True
-    header_keys: frozenset[str] = frozenset()
-    """The keys that the file really has."""
 
 
 def parse(source: bytes) -> RuleFile:
@@ -103,7 +101,7 @@ def parse(source: bytes) -> RuleFile:
         raise TriageError(f"line 1: rule header version {int(mark[1])} is not known, only {VERSION} is")
     values, count = _header_values(lines)
     header = _header(values)
-    return RuleFile(header, b"".join(lines[count:]), source, header_keys=frozenset(values))
+    return RuleFile(header, b"".join(lines[count:]), source)
 
 
 def _header_values(lines: list[bytes]) -> tuple[dict[str, tuple[int, str]], int]:

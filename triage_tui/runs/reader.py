@@ -47,10 +47,6 @@ class Run:
         """The state that the events lead to."""
         return derive_state(self.events)
 
-    def refresh_events(self) -> None:
-        """Read the event log again."""
-        self.events, _ = read_events(self.dir)
-
     def _read_diagnosis(self) -> Diagnosis | None:
         path = self.dir / "diagnosis.json"
         if not path.exists():

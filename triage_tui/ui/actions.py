@@ -352,11 +352,3 @@ def bindings(*scopes: Scope) -> list[BindingType]:
         for action in ACTIONS
         if action.scope in scopes
     ]
-
-
-def action_id(action: str) -> str | None:
-    """Return the id of the action that the Textual action name `action` (without namespace) belongs to."""
-    return _BY_NAME.get(action)
-
-
-_BY_NAME = {a.action.removeprefix("screen.").split("(")[0]: a.id for a in ACTIONS if a.scope != "list"}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from triage_tui.guest.unwind.model import Code, ror32
 
-LR, PC = 14, 15
+LR = 14
 
 
 @dataclass(frozen=True, slots=True)
