@@ -361,9 +361,9 @@ class Guest(CallHandler):
 
     def _catch_up(self, cancel: threading.Event | None) -> None:
         """Hold the guest while its log is read: it makes calls faster than they can be taken in."""
-        paused = self.processes()
-        pausing.stop(paused)
+        paused: set[int] = set()
         try:
+            pausing.stop_all(self.processes, paused)
             while self.trace.unread() > 0 and not self._wants_stop():
                 if self._watchdog.is_overdue() or (cancel is not None and cancel.is_set()):
                     break
