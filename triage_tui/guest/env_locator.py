@@ -58,6 +58,7 @@ def _scan(pid: int, pattern: bytes) -> list[int]:
 
 def _find_env(pid: int, arch: Arch, stub: GdbStub) -> tuple[int, int]:
     """Return (host address of the first general register, offset of the pc from it)."""
+    stub.describe_target()
     before = stub.read_registers()
     marked = bytearray(before)
     values: dict[str, int] = {}

@@ -66,11 +66,19 @@ class GdbStub:
         if self.command(b"G" + data.hex().encode()) != b"OK":
             raise TriageError("the emulator's gdb stub refuses to set registers")
 
-    def read_object(self, name: bytes) -> bytes:
+    def describe_target(self) -> bytes:
+        """Return the description of the registers (target.xml), empty when the stub has none.
+
+        Asking for it has an effect: until then QEMU lays the `g` packet of ARM and PowerPC out as gdb did
+        before there were descriptions (gdbstub.c, `gdb_has_xml`), up to 7.2 at least.
+        """
+        return self.read_object(b"features", b"target.xml")
+
+    def read_object(self, name: bytes, annex: bytes = b"") -> bytes:
         """Return a qXfer object ("auxv"), empty when the stub has none."""
         result = bytearray()
         while True:
-            reply = self.command(b"qXfer:%s:read::%x,%x" % (name, len(result), 0x700))
+            reply = self.command(b"qXfer:%s:read:%s:%x,%x" % (name, annex, len(result), 0x700))
             if reply[:1] not in (b"l", b"m"):
                 return bytes(result)
             escaped = False

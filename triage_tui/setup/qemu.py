@@ -15,7 +15,10 @@ from triage_tui.setup.sources import fetch, unpack
 DIRECTORY_VARIABLE = "TRIAGE_TUI_QEMU_DIR"
 """Names a directory with emulators that is preferred to all others."""
 
-EMULATORS = ("aarch64", "arm", "armeb", "i386", "mips", "mipsel", "ppc", "riscv64", "x86_64")
+EMULATORS = (
+    *("aarch64", "arm", "armeb", "i386", "mips", "mips64el", "mipsel", "ppc", "ppc64le", "riscv64", "s390x"),
+    "x86_64",
+)
 """QEMU's names of the architectures that guests can have."""
 
 # Since QEMU 9.1 Debian's qemu-user-static is an empty package that stands for qemu-user, whose programs are

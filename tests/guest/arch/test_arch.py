@@ -14,7 +14,7 @@ from triage_tui.guest.arch import errnos, generate, syscalls, tables
 def test_every_elf_header_finds_its_emulator() -> None:
     found = {
         (machine, bits, little): arch.for_elf(machine, bits, little)
-        for machine in (3, 8, 20, 40, 62, 183, 243)
+        for machine in (3, 8, 20, 21, 22, 40, 62, 183, 243)
         for bits in (32, 64)
         for little in (True, False)
     }
@@ -23,7 +23,10 @@ def test_every_elf_header_finds_its_emulator() -> None:
         (3, 32, True): "i386",
         (8, 32, False): "mips",
         (8, 32, True): "mipsel",
+        (8, 64, True): "mips64el",
         (20, 32, False): "ppc",
+        (21, 64, True): "ppc64le",
+        (22, 64, False): "s390x",
         (40, 32, False): "armeb",
         (40, 32, True): "arm",
         (62, 64, True): "x86_64",
@@ -65,7 +68,8 @@ def test_entry_is_consistent(entry: arch.Arch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("arm", 68), ("aarch64", 268), ("mips", 38 * 4), ("riscv64", 264), ("ppc", 152)]
+    ("name", "size"),
+    [("arm", 68), ("aarch64", 268), ("mips", 38 * 4), ("riscv64", 264), ("ppc", 152), ("ppc64le", 296)],
 )
 def test_g_packet_layout(name: str, size: int) -> None:
     entry = arch.by_name(name)

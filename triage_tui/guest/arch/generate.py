@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-TABLES = ("arm", "arm64", "i386", "mips64", "mipso32", "powerpc", "riscv64", "x86_64")
+TABLES = (
+    *("arm", "arm64", "i386", "mips64", "mipso32", "powerpc", "powerpc64", "riscv64", "s390x", "x86_64"),
+)
 """Names of the tables as the `system-calls` package calls them."""
 
 OUTPUT = Path(__file__).with_name("syscalls.json")

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from triage_tui.guest.arch.model import Arch, EnvField, RegisterSpec
 
-EM_386, EM_MIPS, EM_PPC, EM_ARM, EM_X86_64, EM_AARCH64, EM_RISCV = 3, 8, 20, 40, 62, 183, 243
+EM_386, EM_MIPS, EM_PPC, EM_PPC64, EM_S390 = 3, 8, 20, 21, 22
+EM_ARM, EM_X86_64, EM_AARCH64, EM_RISCV = 40, 62, 183, 243
 """e_machine values (ELF specification, elf.h)."""
 
 
@@ -100,6 +101,31 @@ MIPS = Arch(
 )
 MIPSEL = replace(MIPS, name="mipsel", endian="little")
 
+# The n64 ABI has eight argument registers, so that a4..a7 and t0..t3 are where o32 has t0..t7.
+_MIPS64_NAMES = _names(
+    "zero at v0 v1 a0 a1 a2 a3 a4 a5 a6 a7 t0 t1 t2 t3 s0 s1 s2 s3 s4 s5 s6 s7 t8 t9 k0 k1 gp sp s8 ra"
+)
+
+MIPS64EL = Arch(
+    name="mips64el",
+    word=8,
+    endian="little",
+    elf_machine=EM_MIPS,
+    registers=_row((*_MIPS64_NAMES, "sr", "lo", "hi", "bad", "cause", "pc"), 8),
+    env_registers=_MIPS64_NAMES,
+    # gpr[32] is followed by the upper halves of the 128-bit multimedia registers, gpr_hi[32].
+    env_pc_offsets=(512,),
+    pc="pc",
+    sp="sp",
+    lr="ra",
+    syscall_number="v0",
+    syscall_args=("a0", "a1", "a2", "a3", "a4", "a5"),
+    syscall_return="v0",
+    syscall_table="mips64",
+    error_flag=("a3", 0xFFFFFFFF),
+    errno_kind="mips",
+)
+
 _X86_64_NAMES = _names("rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip")
 _X86_SEGMENTS = ("eflags", "cs", "ss", "ds", "es", "fs", "gs")
 
@@ -187,5 +213,53 @@ PPC = Arch(
     errno_kind="powerpc",
 )
 
-ALL: tuple[Arch, ...] = (ARM, ARMEB, AARCH64, MIPS, MIPSEL, X86_64, I386, RISCV64, PPC)
+PPC64LE = Arch(
+    name="ppc64le",
+    word=8,
+    endian="little",
+    elf_machine=EM_PPC64,
+    registers=(
+        *_row((*_PPC_NAMES, "pc", "msr"), 8),
+        RegisterSpec("cr", 66, 4, 272),
+        *_row(("lr", "ctr"), 8, num=67, offset=276),
+        RegisterSpec("xer", 69, 4, 292),
+    ),
+    env_registers=_PPC_NAMES,
+    env_pc_offsets=(680, 688),
+    pc="pc",
+    sp="r1",
+    lr="lr",
+    syscall_number="r0",
+    syscall_args=("r3", "r4", "r5", "r6", "r7", "r8"),
+    syscall_return="r3",
+    syscall_table="powerpc64",
+    error_flag=("cr", 0x10000000),
+    errno_kind="powerpc",
+)
+
+_S390_NAMES = tuple(f"r{i}" for i in range(16))
+
+S390X = Arch(
+    name="s390x",
+    word=8,
+    endian="big",
+    elf_machine=EM_S390,
+    # The program status word comes first: its mask, then the address.
+    registers=_row(("pswm", "pc", *_S390_NAMES), 8),
+    env_registers=_S390_NAMES,
+    env_pc_offsets=(800,),
+    pc="pc",
+    sp="r15",
+    lr="r14",
+    syscall_number="r1",
+    syscall_args=("r2", "r3", "r4", "r5", "r6", "r7"),
+    syscall_return="r2",
+    syscall_table="s390x",
+    code_align=2,
+)
+
+ALL: tuple[Arch, ...] = (
+    *(ARM, ARMEB, AARCH64, MIPS, MIPSEL, MIPS64EL),
+    *(X86_64, I386, RISCV64, PPC, PPC64LE, S390X),
+)
 """Every architecture; the ones with `unwinds` are fully supported."""
