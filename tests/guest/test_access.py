@@ -141,7 +141,6 @@ def test_interface_request(rootfs: Rootfs, qemu_dir: Path, program: str, arch: s
         guest.run_until_stop()
         assert names[0] == b"lan0"
         assert b"broadcasting discover" in guest.output()
-        assert {hit.rule: hit.hits for hit in guest.rule_hits()}["index"] >= 1
         marked = [call for call in guest.history() if call.rule == "index"]
         assert marked[0].intercepted
 

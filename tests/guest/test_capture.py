@@ -20,7 +20,6 @@ from triage_tui.runs.model import (
     Descriptor,
     Engine,
     Mapping,
-    RuleHit,
     Snapshot,
     Statistics,
     Syscall,
@@ -196,10 +195,6 @@ class Parts:
         self._fail("output")
         return b"hello\n"
 
-    def rule_hits(self) -> list[RuleHit]:
-        self._fail("rule hits")
-        return []
-
     def statistics(self) -> Statistics:
         self._fail("statistics")
         return Statistics(syscalls=100)
@@ -254,7 +249,6 @@ def test_trigger_ends_the_recent_calls_and_gets_its_arguments(tmp_path: Path) ->
         ("history", "recent syscalls"),
         ("output", "the guest's output"),
         ("statistics", "statistics"),
-        ("rule hits", "rule hits"),
         ("trace", "trace"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.rulefile import RuleHeader
+from triage_tui.rulehost.protocol import Budget
 
 FULL = RuleHeader(
     id="fix-openat-3f2a91c0",
@@ -19,6 +20,9 @@ FULL = RuleHeader(
     risk="low",
     inverse="roll back the generation",
     template="missing-file",
+    budget=Budget(
+        instructions=9, memory_bytes=4 << 20, wall_seconds=0.5, calls_per_second=1, on_failure="closed"
+    ),
     extra={"reviewed-by": "somebody"},
 )
 BODY = b"-- just a comment\nfunction do_syscall() return 0, 0 end\n"
@@ -143,3 +147,18 @@ def test_the_rule_host_gets_syscall_id_and_limit_from_name_and_header() -> None:
     for name in ("../x.lua.txt", "openat", "Open At.lua", "openat@.lua", "openat@a@b.lua", ".lua"):
         with pytest.raises(TriageError):
             rulefile.to_source(name, source)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["budget: hits=3", "budget: wall-ms=-1", "budget: wall-ms=1 wall-ms=2", "budget: 5", "on-failure: maybe"],
+)
+def test_a_budget_that_is_none_is_named_by_line(line: str) -> None:
+    with pytest.raises(TriageError, match=r"^line 3: "):
+        rulefile.parse(f"-- triage-rule: 1\n-- id: a\n-- {line}\n".encode())
+
+
+def test_the_rule_host_gets_the_budget_of_the_header() -> None:
+    text = b"-- triage-rule: 1\n-- id: a\n-- budget: memory-kb=64 wall-ms=250\n-- on-failure: closed\n"
+    budget = rulefile.to_source("open.lua", text).budget
+    assert budget == Budget(memory_bytes=64 << 10, wall_seconds=0.25, on_failure="closed")

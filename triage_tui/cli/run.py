@@ -17,7 +17,7 @@ from triage_tui.retry.actions import spawn_detached
 from triage_tui.retry.guests import launch_spec
 from triage_tui.retry.policy import Limits
 from triage_tui.retry.rounds import run_story
-from triage_tui.retry.start import Start
+from triage_tui.retry.start import RULE_BUDGETS, Start
 from triage_tui.retry.workspace import Workspace
 
 
@@ -57,6 +57,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-root", action="store_true", help="run as root even if the guest cannot be confined"
     )
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="let the guest make a call that containment refuses, as --allow ptrace (repeatable, recorded)",
+    )
+    parser.add_argument(
+        "--rule-budget",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help=f"most that one rule may use: {', '.join(RULE_BUDGETS)} (repeatable)",
+    )
+    parser.add_argument(
+        "--rule-failure",
+        choices=("open", "closed"),
+        default="",
+        help="where a rule fails: open lets the call go on, closed answers it with EPERM (default: the "
+        "rule's own word, else open)",
+    )
     parser.add_argument("program", metavar="PROGRAM", help="program to run")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="its arguments")
 
@@ -82,6 +103,9 @@ def run(args: argparse.Namespace) -> int:
         idle_s=args.idle,
         time_limit_s=args.time_limit,
         allow_root=args.allow_root,
+        allow=args.allow,
+        rule_budget=_budgets(args.rule_budget),
+        rule_failure=args.rule_failure,
     )
     if args.ui:
         return _run_with_app(Workspace.at(args.workspace), start)
@@ -91,6 +115,21 @@ def run(args: argparse.Namespace) -> int:
             Workspace.at(args.workspace), start, policy=args.policy, limits=limits, narrate=say, cancel=cancel
         )
     return finish(story, cancel, args.json)
+
+
+def _budgets(entries: list[str]) -> dict[str, int]:
+    """Read NAME=N entries.
+
+    Raises:
+        TriageError: an entry has no number.
+    """
+    found: dict[str, int] = {}
+    for entry in entries:
+        name, _, amount = entry.partition("=")
+        if not amount.isdecimal() or len(amount) > 12:
+            raise TriageError(f"--rule-budget takes NAME=N, not {entry[:60]!r}")
+        found[name] = int(amount)
+    return found
 
 
 def _run_with_app(workspace: Workspace, start: Start) -> int:

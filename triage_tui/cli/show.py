@@ -19,6 +19,7 @@ from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis
 from triage_tui.runs.events import holder_alive
 from triage_tui.runs.evidence import IN_TEXT, describe_frame, describe_register, describe_syscall, resolve
 from triage_tui.runs.reader import Run
+from triage_tui.runs.rule_account import rule_account
 from triage_tui.runs.verdict_model import Verdict
 from triage_tui.runs.writer import RULES_LOG, SUPERVISOR_LOG
 from triage_tui.text import safe_block, safe_line
@@ -154,6 +155,8 @@ def _rule_hits(record: Run) -> None:
         limit = f" of {hit.limit}" if hit.limit else ""
         off = f", switched off: {hit.disabled}" if hit.disabled else ""
         _wrapped(f"{hit.rule}: {hit.hits}{limit} hits on {hit.syscall}{off}", "  ", "    ")
+        if account := rule_account(hit):
+            _wrapped(account, "    ", "    ")
 
 
 def _verdict_of(record: Run) -> Verdict | None:

@@ -20,7 +20,7 @@ from triage_tui.guest.strace import LoggedSignal
 from triage_tui.guest.syscall_record import decode_address, to_text
 from triage_tui.guest.trace import ThreadLog
 from triage_tui.rulehost.protocol import Answer, GuestCall, RuleCaller
-from triage_tui.runs.model import RuleHit, Syscall
+from triage_tui.runs.model import Syscall
 
 _FORKS = frozenset(("clone", "clone3", "fork", "vfork"))
 _KILLS = frozenset(("kill", "tkill", "tgkill"))
@@ -59,7 +59,6 @@ class Held:
 class CallHandler(ProcessKeeper):
     """The part of a guest that handles notifications."""
 
-    containment: policy.ContainmentPolicy
     rules: RuleCaller | None
     access: RuleAccess
     peers: Peers
@@ -333,8 +332,6 @@ class CallHandler(ProcessKeeper):
             self.report(answer.error)
         if answer.rule is not None:
             call.rule = answer.rule
-            hit = self._hits.setdefault(answer.rule, RuleHit(rule=answer.rule, hits=0, syscall=call.name))
-            hit.hits += 1
         self.rule_log += [to_text(line.encode("utf-8", "surrogateescape")) for line in answer.log]
         return answer
 

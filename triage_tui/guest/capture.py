@@ -125,8 +125,6 @@ def _capture_history(guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, 
     writer.add_log(PurePosixPath(snapshot.guest_output).name, output)
     with part("statistics"):
         snapshot.statistics = guest.statistics()
-    with part("rule hits"):
-        snapshot.rule_hits = guest.rule_hits()
     history: list[Syscall] = []
     with part("recent syscalls"):
         history = guest.history()

@@ -10,7 +10,6 @@ from triage_tui.runs.model import (
     Loop,
     Mapping,
     Reason,
-    RuleHit,
     Statistics,
     Syscall,
     Trigger,
@@ -61,10 +60,6 @@ class FrozenGuest(Protocol):
 
     def output(self) -> bytes:
         """Return what the guest printed."""
-        ...
-
-    def rule_hits(self) -> list[RuleHit]:
-        """Return how often each rule acted."""
         ...
 
     def statistics(self) -> Statistics:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 
+from triage_tui.errors import TriageError
 from triage_tui.guest.seccomp import Notification, Watch
+from triage_tui.text import safe_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,20 @@ class ContainmentPolicy:
     """Which of the refusals are lifted. `allow` holds host syscall names and SIOC names."""
 
     allow: frozenset[str] = frozenset()
+
+    @classmethod
+    def allowing(cls, names: Iterable[str]) -> ContainmentPolicy:
+        """Return the policy that lifts the refusals `names`.
+
+        Raises:
+            TriageError: there is no such refusal; a name with a mistake in it must not pass for a decision.
+        """
+        chosen = frozenset(names)
+        known = frozenset((*_REFUSED, *_ABSENT, *_SIOC_SET.values()))
+        for name in sorted(chosen - known):
+            names_known = ", ".join(sorted(known))
+            raise TriageError(f"{safe_line(name, 60)} is no call that containment refuses: {names_known}")
+        return cls(chosen)
 
     def watches(self) -> list[Watch]:
         """Return the host syscalls that have to be seen for this policy."""

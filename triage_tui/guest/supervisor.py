@@ -100,7 +100,6 @@ class Guest(CallHandler):
         self.peers = Peers()
         self._on_event = on_event or (lambda _kind, _text: None)
         self._output = OutputBuffer(spec.limits.output_bytes)
-        self._hits = {}
         self._pipes: dict[int, str] = {}
         self._launched = False
         self._alive = False

@@ -15,10 +15,11 @@ from triage_tui.guest.cell import Cell
 from triage_tui.guest.elf import ElfInfo, read_elf
 from triage_tui.guest.env_locator import AT_BASE, Location
 from triage_tui.guest.output import OutputBuffer
+from triage_tui.guest.policy import ContainmentPolicy
 from triage_tui.guest.processes import ProcessTable
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.trace import Trace
-from triage_tui.runs.model import Descriptor, Mapping, RuleHit, Statistics, Syscall, Target
+from triage_tui.runs.model import Descriptor, Mapping, Statistics, Syscall, Target
 
 _MAX_READ = 16 << 20
 
@@ -36,11 +37,11 @@ class FrozenViews:
     pid: int
     """Host pid of the process that is looked at: the one that makes the held call, else the main one."""
     tid: int
+    containment: ContainmentPolicy
     _cell: Cell
     _output: OutputBuffer
     _first_own_fd: int
     _started: float
-    _hits: dict[str, RuleHit]
 
     @property
     def guest_base(self) -> int:
@@ -65,7 +66,8 @@ class FrozenViews:
     @property
     def contained(self) -> list[str]:
         """What holds the guest, in words."""
-        return list(self._cell.notes)
+        allowed = ", ".join(sorted(self.containment.allow))
+        return [*self._cell.notes, *([f"allowed by the person who started it: {allowed}"] if allowed else [])]
 
     def _host_address(self, address: int) -> int:
         if not 0 <= address <= self.arch.word_mask:
@@ -212,10 +214,6 @@ class FrozenViews:
     def output(self) -> bytes:
         """Return what the guest printed on stdout and stderr, in the order of arrival, bounded."""
         return self._output.content()
-
-    def rule_hits(self) -> list[RuleHit]:
-        """Return how often each rule acted."""
-        return list(self._hits.values())
 
     def statistics(self) -> Statistics:
         """Return figures over the whole run so far."""

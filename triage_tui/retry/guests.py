@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.access import RuleAccess
 from triage_tui.guest.arch import by_name
+from triage_tui.guest.policy import ContainmentPolicy
 from triage_tui.guest.spec import LaunchSpec, TriggerLimits, resolve_target
 from triage_tui.guest.stops import Stop
 from triage_tui.guest.supervisor import Guest
@@ -18,6 +20,7 @@ from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
 from triage_tui.rulebook.generations import Generation
 from triage_tui.rulehost.client import RuleHost
+from triage_tui.rulehost.protocol import Limits
 from triage_tui.runs.model import RuleHit, Target
 
 Narrator = Callable[[str], None]
@@ -43,6 +46,19 @@ def launch_spec(start: Start) -> LaunchSpec:
     )
 
 
+def rule_limits(start: Start) -> Limits:
+    """Return the rule host's budgets as a start sets them."""
+    budget, default = start.rule_budget, Limits()
+    return replace(
+        default,
+        instructions=budget.get("instructions", default.instructions),
+        memory_bytes=budget["memory-kb"] << 10 if "memory-kb" in budget else default.memory_bytes,
+        wall_seconds=budget["wall-ms"] / 1000 if "wall-ms" in budget else default.wall_seconds,
+        calls_per_second=budget.get("calls-per-second", default.calls_per_second),
+        hits=budget.get("hits", default.hits),
+    )
+
+
 class RunningGuest:
     """A guest, the rule host that answers for it, and the generation of rules that it runs with."""
 
@@ -58,13 +74,21 @@ class RunningGuest:
         self.target: Target = resolve_target(spec)[0]
         self._rulebook = workspace.rulebook_dir(self.target.target_id)
         self._access = RuleAccess(by_name(self.target.arch))
+        self._start = start
         self._host: RuleHost | None = None
         self._past_hits: dict[str, RuleHit] = {}
         self._past_log: list[str] = []
         self.generation: Generation | None = None
         self._load_rules()
         try:
-            self.guest = Guest.start(spec, self._host, _listener(narrate), cancel, access=self._access)
+            self.guest = Guest.start(
+                spec,
+                self._host,
+                _listener(narrate),
+                cancel,
+                ContainmentPolicy.allowing(start.allow),
+                access=self._access,
+            )
         except BaseException:
             self._close_host()
             raise
@@ -98,10 +122,7 @@ class RunningGuest:
         """Return what each rule did, rules that were replaced by a resume included."""
         hits = dict(self._past_hits)
         for hit in self._host.hits() if self._host is not None else []:
-            past = self._past_hits.get(hit.rule)
-            if past is not None:
-                hit.hits += past.hits
-            hits[hit.rule] = hit
+            hits[hit.rule] = _added(hits.get(hit.rule), hit)
         return list(hits.values())
 
     def problems(self) -> list[str]:
@@ -126,19 +147,28 @@ class RunningGuest:
     def _load_rules(self) -> None:
         self.generation = generations.current(self._rulebook)
         sources = generations.rules(self.generation) if self.generation is not None else []
-        self._host = RuleHost(sources, self._access) if sources else None
+        if failure := self._start.rule_failure:
+            sources = [replace(rule, budget=replace(rule.budget, on_failure=failure)) for rule in sources]
+        self._host = RuleHost(sources, self._access, rule_limits(self._start)) if sources else None
 
     def _remember_hits(self, host: RuleHost) -> None:
         for hit in host.hits():
-            past = self._past_hits.get(hit.rule)
-            self._past_hits[hit.rule] = hit
-            if past is not None:
-                hit.hits += past.hits
+            self._past_hits[hit.rule] = _added(self._past_hits.get(hit.rule), hit)
 
     def _close_host(self) -> None:
         if self._host is not None:
             self._host.close()
             self._host = None
+
+
+def _added(past: RuleHit | None, hit: RuleHit) -> RuleHit:
+    """Return the account of a rule over two of its lives; its state is that of the later one."""
+    if past is not None:
+        for name in ("hits", "calls", "errors", "skipped", "time_total_us"):
+            setattr(hit, name, getattr(hit, name) + getattr(past, name))
+        hit.time_max_us = max(hit.time_max_us, past.time_max_us)
+        hit.asked_restart = hit.asked_restart or past.asked_restart
+    return hit
 
 
 def _listener(narrate: Narrator) -> Callable[[str, str], None]:

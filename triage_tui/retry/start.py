@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -15,6 +16,9 @@ from triage_tui.runs.files import read_bounded, write_atomic
 from triage_tui.text import safe_line
 
 START_FILE = "start.json"
+
+RULE_BUDGETS = ("instructions", "memory-kb", "wall-ms", "calls-per-second", "hits")
+"""Budgets of one rule that a person can set; a rule's header can only ask for less."""
 
 
 class Start(msgspec.Struct, kw_only=True):
@@ -31,6 +35,25 @@ class Start(msgspec.Struct, kw_only=True):
     idle_s: float = 3.0
     time_limit_s: float = 60.0
     allow_root: bool = False
+    allow: list[str] = []
+    """Host calls that containment lets the guest make, by name."""
+    rule_budget: dict[str, int] = {}
+    """Budgets of the rule host that differ from its own: names of `RULE_BUDGETS`."""
+    rule_failure: Literal["", "open", "closed"] = ""
+    """What the guest gets where a rule fails; empty leaves it to the rule's header."""
+
+    def __post_init__(self) -> None:
+        """Refuse budgets that are none.
+
+        Raises:
+            TriageError: a name that is not known, or an amount that is not positive.
+        """
+        for name, amount in self.rule_budget.items():
+            if name not in RULE_BUDGETS or amount < 1:
+                known = ", ".join(RULE_BUDGETS)
+                raise TriageError(
+                    f"{safe_line(name, 40)}={amount} is no rule budget: give {known} a positive number"
+                )
 
 
 def write_start(run_dir: Path, start: Start) -> None:

@@ -9,6 +9,8 @@ A rule file is Lua text. Files that triage-tui writes begin with a header, one `
     -- intent: give the program the file it reads at start
     -- match: openat path=/etc/config
     -- hit-limit: 3
+    -- budget: instructions=100000 memory-kb=4096 wall-ms=500 calls-per-second=100
+    -- on-failure: open
     -- effect: an empty file appears in the guest's copy of the root
     -- risk: low
     -- inverse: roll back the generation; the file was never in the real root
@@ -20,7 +22,11 @@ Grammar: the first line is `-- triage-rule: 1`; the header goes on while lines h
 (key: small letters and hyphens) and ends before the first line that has not. `id` is required, no key may
 come twice, values are one line without control characters. Keys that are not known are kept. Everything
 after the header is the body and is never changed. A file without this first line is a plain SFEmu rule: it
-has no limits and is named after the hash of its text.
+has no limits of its own and is named after the hash of its text.
+
+`budget` names any of the four; what it leaves out, and what is above the limits of the person who runs the
+guest, is theirs. `on-failure` says what the guest gets when the rule fails: `open` lets the call go on,
+`closed` answers it with EPERM.
 """
 
 from __future__ import annotations
@@ -28,9 +34,10 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from triage_tui.errors import TriageError
-from triage_tui.rulehost.protocol import RuleSource
+from triage_tui.rulehost.protocol import Budget, OnFailure, RuleSource
 from triage_tui.text import safe_line
 
 VERSION = 1
@@ -45,7 +52,11 @@ FILE_NAME = re.compile(rf"(?P<syscall>{SYSCALL_NAME.pattern})(?:@(?P<id>{RULE_ID
 
 RISKS = ("low", "medium", "high")
 _TEXT_KEYS = ("run", "target", "intent", "match", "effect", "inverse", "template")
-_ORDER = ("id", "run", "target", "intent", "match", "hit-limit", "effect", "risk", "inverse", "template")
+_ORDER = (
+    *("id", "run", "target", "intent", "match", "hit-limit", "budget", "on-failure"),
+    *("effect", "risk", "inverse", "template"),
+)
+_BUDGETS = ("instructions", "memory-kb", "wall-ms", "calls-per-second")
 _FIRST_LINE = f"-- triage-rule: {VERSION}"
 _MARK = re.compile(rb"--[ \t]*triage-rule:[ \t]*(\d{1,9})[ \t]*\r?\n?\Z")
 _LINE = re.compile(rb"--[ \t]*([a-z][a-z-]{0,30}):(?:[ \t]+(.*?))?[ \t]*\r?\n?\Z", re.DOTALL)
@@ -68,6 +79,7 @@ class RuleHeader:
     risk: str = ""
     inverse: str = ""
     template: str = ""
+    budget: Budget = field(default_factory=Budget)
     extra: dict[str, str] = field(default_factory=dict)
 
 
@@ -137,7 +149,40 @@ def _header(values: dict[str, tuple[int, str]]) -> RuleHeader:
         raise TriageError(f"line {number}: the risk is {risk!r}, not one of {', '.join(RISKS)}")
     extra = {key: value for key, (_, value) in values.items() if key not in _ORDER}
     limit = _hit_limit(*values.get("hit-limit", (0, "none")))
-    return RuleHeader(id=identity, hit_limit=limit, risk=risk, extra=extra, **texts)
+    budget = _budget(*values.get("budget", (0, "")), *values.get("on-failure", (0, "")))
+    return RuleHeader(id=identity, hit_limit=limit, risk=risk, extra=extra, budget=budget, **texts)
+
+
+def _budget(number: int, value: str, failure_number: int, failure: str) -> Budget:
+    found: dict[str, int] = {}
+    for word in value.split():
+        name, _, amount = word.partition("=")
+        if name not in _BUDGETS or name in found or not re.fullmatch(r"[1-9][0-9]{0,8}", amount):
+            raise TriageError(
+                f"line {number}: the budget has {word!r}, not a positive number for one of "
+                + ", ".join(_BUDGETS)
+            )
+        found[name] = int(amount)
+    if failure not in ("", "open", "closed"):
+        raise TriageError(f"line {failure_number}: on-failure is {failure!r}, not open or closed")
+    memory, wall = found.get("memory-kb"), found.get("wall-ms")
+    return Budget(
+        instructions=found.get("instructions"),
+        memory_bytes=memory << 10 if memory else None,
+        wall_seconds=wall / 1000 if wall else None,
+        calls_per_second=found.get("calls-per-second"),
+        on_failure=cast("OnFailure | None", failure or None),
+    )
+
+
+def _budget_text(budget: Budget) -> str:
+    amounts = (
+        budget.instructions,
+        budget.memory_bytes and budget.memory_bytes >> 10,
+        budget.wall_seconds and round(budget.wall_seconds * 1000),
+        budget.calls_per_second,
+    )
+    return " ".join(f"{name}={amount}" for name, amount in zip(_BUDGETS, amounts, strict=True) if amount)
 
 
 def _hit_limit(number: int, value: str) -> int | None:
@@ -160,6 +205,8 @@ def format_header(header: RuleHeader) -> str:
         "id": header.id,
         "hit-limit": "none" if header.hit_limit is None else str(header.hit_limit),
         "risk": header.risk,
+        "budget": _budget_text(header.budget),
+        "on-failure": header.budget.on_failure or "",
         **{key: _clean(str(getattr(header, key))) for key in _TEXT_KEYS},
     }
     lines = [_FIRST_LINE, *(f"-- {key}: {values[key]}" for key in _ORDER if values[key])]
@@ -176,7 +223,7 @@ def compose(header: RuleHeader, body: bytes) -> bytes:
     return format_header(header).encode() + separator + body
 
 
-def with_header(rule: RuleFile, **changes: str | int | None) -> bytes:
+def with_header(rule: RuleFile, **changes: str | int | Budget | None) -> bytes:
     """Return the rule's text with some header fields replaced (names of `RuleHeader`); same body."""
     return format_header(replace(rule.header, **changes)).encode() + rule.body  # type: ignore[arg-type]
 
@@ -191,7 +238,7 @@ def to_source(name: str, source: bytes, rules_dir: str = "") -> RuleSource:
     if found is None:
         raise TriageError(f"{safe_line(name, 80)} is not named like a rule (syscall.lua or syscall@id.lua)")
     header = parse(source).header
-    return RuleSource(header.id, found["syscall"], source, header.hit_limit, rules_dir)
+    return RuleSource(header.id, found["syscall"], source, header.hit_limit, rules_dir, header.budget)
 
 
 def _clean(value: str) -> str:

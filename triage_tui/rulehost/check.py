@@ -25,7 +25,7 @@ def check_syntax(sources: Sequence[tuple[str, bytes]], limits: Limits | None = N
     process: HostProcess | None = None
     try:
         for name, source in sources:
-            process = process or HostProcess(limits, enosys=_ENOSYS, rules=1)
+            process = process or HostProcess(limits, enosys=_ENOSYS, rule_bytes=limits.memory_bytes)
             problem = _check_one(process, wire.Check(name, source), limits)
             if problem.died:
                 process.end()

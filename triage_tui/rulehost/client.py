@@ -19,25 +19,15 @@ from triage_tui.errors import TriageError
 from triage_tui.rulehost import wire
 from triage_tui.rulehost.process import HostDied, HostProcess, HostTooSlow
 from triage_tui.rulehost.protocol import Answer, GuestAccess, GuestCall, Limits, RuleSource
+from triage_tui.rulehost.rule_state import RuleState
 from triage_tui.rulehost.service import EFFECTS, Service, signed_argument
 from triage_tui.runs.model import RuleHit
 
 _EPERM = 1
 _GENERIC_ENOSYS = 38
 _ARGUMENTS = 8
+_FIXED_STEP_NS = 1_000_000
 _RESTARTS = 8
-
-
-@dataclass(slots=True)
-class _Rule:
-    """One rule and what happened to it."""
-
-    source: RuleSource
-    hits: int = 0
-    errors: int = 0
-    disabled: str | None = None
-    failed: bool = False
-    """Switched off because it failed, not because it was used up."""
 
 
 @dataclass(slots=True)
@@ -63,8 +53,8 @@ class RuleHost:
         """
         self._limits = limits or Limits()
         self._access = access
-        self._service = Service(access, self._limits.request_bytes)
-        self._rules = [_Rule(source) for source in rules]
+        self._service = Service(access, self._limits)
+        self._rules = [RuleState.of(source, self._limits) for source in rules]
         self._by_syscall: dict[str, list[int]] = {}
         for index, rule in enumerate(self._rules):
             self._by_syscall.setdefault(rule.source.syscall, []).append(index)
@@ -72,6 +62,7 @@ class RuleHost:
         self._process: HostProcess | None = None
         self._closed = False
         self._starts = 0
+        self._runs = 0
         self._lines_left = self._limits.log_lines_per_run
         self._enosys = access.errno_number("ENOSYS") or _GENERIC_ENOSYS
         self.log: list[str] = []
@@ -103,24 +94,14 @@ class RuleHost:
 
     def hooks(self) -> set[str]:
         """Guest syscall names that some rule still wants to see."""
-        return {
-            rule.source.syscall
-            for rule in self._rules
-            if rule.disabled is None or (rule.failed and self._limits.on_failure == "closed")
-        }
+        return {rule.source.syscall for rule in self._rules if rule.disabled is None or rule.is_closed}
 
     def hits(self) -> list[RuleHit]:
-        """How often each rule acted, and why it was switched off if it was; in rule order."""
-        return [
-            RuleHit(
-                rule=rule.source.id,
-                hits=rule.hits,
-                syscall=rule.source.syscall,
-                limit=rule.source.hit_limit,
-                disabled=rule.disabled,
-            )
-            for rule in self._rules
-        ]
+        """How often each rule was asked and acted, what it cost, and why it was switched off if it was.
+
+        In rule order. This is the one count of hits there is.
+        """
+        return [rule.record() for rule in self._rules]
 
     def call(self, call: GuestCall) -> Answer:
         """Ask the rules of this syscall in order; the first that intercepts wins.
@@ -131,9 +112,9 @@ class RuleHost:
         with self._lock:
             for index in self._by_syscall.get(call.name, ()):
                 rule = self._rules[index]
-                if rule.disabled is None:
+                if rule.disabled is None and rule.may_ask(time.monotonic()):
                     self._ask_rule(index, rule, call, answer)
-                elif rule.failed and self._limits.on_failure == "closed":
+                elif rule.is_closed:
                     answer.intercept, answer.ret, answer.rule = True, -_EPERM, rule.source.id
                 if answer.intercept:
                     break
@@ -147,39 +128,44 @@ class RuleHost:
 
     # One rule
 
-    def _ask_rule(self, index: int, rule: _Rule, call: GuestCall, answer: Answer) -> None:
+    def _ask_rule(self, index: int, rule: RuleState, call: GuestCall, answer: Answer) -> None:
         if not self._started() or rule.disabled is not None:
             # Loading in a new process may just have switched this rule off.
             outcome = _Outcome(failure=rule.disabled or "the rule host is not running")
         else:
             args = (*call.args, *([0] * _ARGUMENTS))[:_ARGUMENTS]
             word = self._access.word
-            run = wire.Run(index, call.num, tuple(signed_argument(value, word) for value in args))
+            values = tuple(signed_argument(value, word) for value in args)
+            run = wire.Run(index, call.num, values, self._clock(call.time_ns))
+            self._runs += 1
+            began = time.monotonic()
             outcome = self._exchange(rule, run, answer.log)
+            rule.add_call(time.monotonic() - began)
         if outcome.failure is not None:
             answer.error = f"Rule {rule.source.id} failed on {call.name}: {outcome.failure}."
-            if self._limits.on_failure == "closed":
+            if rule.limits.on_failure == "closed":
                 outcome.intercept, outcome.ret = True, -_EPERM
         if outcome.acted or (outcome.intercept and outcome.failure is None):
-            rule.hits += 1
-            limit = rule.source.hit_limit
-            if limit is not None and rule.hits >= limit and rule.disabled is None:
-                rule.disabled = f"hit limit of {limit} reached"
+            rule.add_hit()
         if outcome.intercept or outcome.acted:
             answer.rule = rule.source.id
         answer.intercept, answer.ret = outcome.intercept, outcome.ret
 
-    def _exchange(self, rule: _Rule, message: wire.Run | wire.Load, log: list[str]) -> _Outcome:
+    def _clock(self, time_ns: int) -> int:
+        """Return what the rules' clock shows at a call of this time."""
+        return self._runs * _FIXED_STEP_NS if self._limits.fixed_clock else time_ns or time.time_ns()
+
+    def _exchange(self, rule: RuleState, message: wire.Run | wire.Load, log: list[str]) -> _Outcome:
         """Send one message to the process and serve it until it is done. Kills the process on misuse."""
         process = self._process
         if process is None:
             return _Outcome(failure="the rule host is not running")
         outcome = _Outcome()
         try:
-            done = self._converse(process, message, log, outcome)
+            done = self._converse(process, rule, message, log, outcome)
         except HostTooSlow:
             self._end_process()
-            self._switch_off(rule, f"it took longer than {self._limits.wall_seconds:g} seconds")
+            self._switch_off(rule, f"it took longer than {rule.limits.wall_seconds:g} seconds")
             outcome.failure = rule.disabled
         except HostDied as error:
             outside = process.killed_from_outside
@@ -195,10 +181,15 @@ class RuleHost:
         return outcome
 
     def _converse(
-        self, process: HostProcess, message: wire.Run | wire.Load, log: list[str], outcome: _Outcome
+        self,
+        process: HostProcess,
+        rule: RuleState,
+        message: wire.Run | wire.Load,
+        log: list[str],
+        outcome: _Outcome,
     ) -> wire.Done:
         running = isinstance(message, wire.Run)
-        deadline = time.monotonic() + self._limits.wall_seconds
+        deadline = time.monotonic() + rule.limits.wall_seconds
         process.send(message, deadline)
         requests = lines = 0
         while True:
@@ -218,11 +209,13 @@ class RuleHost:
                 answer = self._service.serve(reply) if running else wire.Reply(-_EPERM)
                 deadline += time.monotonic() - before
                 outcome.acted |= reply.method in EFFECTS and answer.rc >= 0
+                if reply.method == "request_reexec" and answer.rc == 0:
+                    rule.asked_restart = self._service.restart_tag
                 process.send(answer, deadline)
             else:
                 raise HostDied("it greeted twice")
 
-    def _settle(self, rule: _Rule, done: wire.Done, outcome: _Outcome) -> None:
+    def _settle(self, rule: RuleState, done: wire.Done, outcome: _Outcome) -> None:
         problem = done.message[:500] or "no reason given"
         if done.kind == "":
             outcome.intercept = done.intercept
@@ -239,13 +232,14 @@ class RuleHost:
             self._lines_left -= 1
             log.append(line[: self._limits.log_line_bytes].decode("utf-8", "backslashreplace"))
 
-    def _count_error(self, rule: _Rule, problem: str) -> None:
+    def _count_error(self, rule: RuleState, problem: str) -> None:
         rule.errors += 1
         if rule.errors >= self._limits.errors:
             self._switch_off(rule, f"{rule.errors} errors, the last one: {problem}")
 
-    def _switch_off(self, rule: _Rule, reason: str) -> None:
+    def _switch_off(self, rule: RuleState, reason: str) -> None:
         if rule.disabled is None:
+            rule.errors = max(rule.errors, 1)
             rule.disabled, rule.failed = reason, True
             self.log.append(f"rule {rule.source.id} switched off: {reason}")
 
@@ -270,11 +264,12 @@ class RuleHost:
 
     def _start_and_load(self) -> bool:
         first = self._starts == 0
+        memory = sum(rule.limits.memory_bytes for rule in self._rules)
         # A rule that takes the process down while it is loaded is out; the others get a new process.
         while self._process is None and self._may_restart():
             self._starts += 1
             try:
-                self._process = HostProcess(self._limits, enosys=self._enosys, rules=len(self._rules))
+                self._process = HostProcess(self._limits, enosys=self._enosys, rule_bytes=memory)
             except TriageError as error:
                 if first:
                     raise
@@ -288,7 +283,16 @@ class RuleHost:
             if rule.disabled is not None:
                 continue
             source = rule.source
-            load = wire.Load(index, source.id, source.syscall, os.fsencode(source.rules_dir), source.source)
+            load = wire.Load(
+                index,
+                source.id,
+                source.syscall,
+                os.fsencode(source.rules_dir),
+                source.source,
+                rule.limits.instructions,
+                rule.limits.memory_bytes,
+                self._clock(0),
+            )
             outcome = self._exchange(rule, load, self.log)
             if self._process is None:
                 return

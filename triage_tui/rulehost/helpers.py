@@ -11,18 +11,26 @@ UNSUPPORTED = {
     "c_async_probe_http": "rules have no network",
     "c_wait_user_continue": "decisions are made in the run record, not at a terminal",
     "c_watchdog_suspend": "there is no watchdog inside the emulator",
-    "c_request_reexec": "a retry is a decision of the run record",
 }
 """SFEmu helpers that keep their shape but only answer -ENOSYS (or nothing), each with the reason."""
 
 _SFEMU = """
 c_log c_get_timestamp c_read_string c_read_guest_string c_read_guest_u32 c_read_guest_u64 c_write_guest_u32
 c_write_guest_u64 c_read_guest_bytes c_read_bytes c_write_guest_bytes c_write_bytes c_list_regs c_get_reg
-c_set_reg c_resolve_addr c_mkdir_p c_open_host
+c_set_reg c_resolve_addr c_mkdir_p c_open_host c_request_reexec
 """
 
 EXTENSIONS = frozenset(
-    ("c_provide_file", "c_open_bytes", "c_ifreq_name", "c_ifreq_set", "c_connect_peer", "c_errno")
+    (
+        "c_provide_file",
+        "c_open_bytes",
+        "c_ifreq_name",
+        "c_ifreq_set",
+        "c_connect_peer",
+        "c_errno",
+        "c_shared_get",
+        "c_shared_set",
+    )
 )
 """Helpers that SFEmu does not have."""
 

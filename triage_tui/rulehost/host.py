@@ -14,7 +14,6 @@ Python attribute should one leak all the same.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -74,14 +73,23 @@ def load_lua() -> Any:
 class State:
     """One rule's Lua state: the prelude's three entry points."""
 
-    def __init__(self, lua: Any, prelude: bytes, setup: wire.Setup, ask: _Bridge, say: _Bridge) -> None:
+    def __init__(
+        self,
+        lua: Any,
+        prelude: bytes,
+        setup: wire.Setup,
+        ask: _Bridge,
+        say: _Bridge,
+        instructions: int,
+        memory_bytes: int,
+    ) -> None:
         runtime = lua.LuaRuntime(
             encoding=None,
             register_eval=False,
             register_builtins=False,
             unpack_returned_tuples=True,
             attribute_filter=_refuse_attribute,
-            max_memory=setup.memory_bytes,
+            max_memory=memory_bytes,
         )
         self._memory_error: type[Exception] = lua.LuaMemoryError
         self._lua_error: type[Exception] = lua.LuaError
@@ -90,7 +98,7 @@ class State:
             prelude,
             ask,
             say,
-            setup.instructions,
+            instructions,
             setup.requests,
             setup.request_bytes,
             setup.log_lines,
@@ -135,7 +143,7 @@ class Host:
         self._lua = lua
         self._prelude = prelude
         self._states: dict[int, State] = {}
-        self._clock_readings = 0
+        self._clock = 0
 
     def serve(self) -> NoReturn:
         """Answer messages for ever."""
@@ -149,9 +157,12 @@ class Host:
     def _answer(self, message: wire.ToHost) -> wire.Done:
         try:
             if isinstance(message, wire.Run):
+                self._clock = message.clock
                 return self._states[message.index].run(message)
             if isinstance(message, wire.Load):
-                state = self._states[message.index] = self._state()
+                self._clock = message.clock
+                state = self._state(message.instructions, message.memory_bytes)
+                self._states[message.index] = state
                 return state.install(message)
             if isinstance(message, wire.Check):
                 return self._state().check(message.name, message.source)
@@ -159,13 +170,24 @@ class Host:
             return wire.Done("memory", "it used up the memory of the rule host")
         return wire.Done("error", "unexpected message")
 
-    def _state(self) -> State:
-        return State(self._lua, self._prelude, self._setup, self._ask, self._say)
+    def _state(self, instructions: int = 0, memory_bytes: int = 0) -> State:
+        setup = self._setup
+        return State(
+            self._lua,
+            self._prelude,
+            setup,
+            self._ask,
+            self._say,
+            instructions or setup.instructions,
+            memory_bytes or setup.memory_bytes,
+        )
 
     def _ask(self, method: bytes, *args: int | bytes) -> tuple[wire.Value, ...]:
         try:
             if method == b"clock":
-                return (0, *divmod(self._now(), 1_000_000_000))
+                # The clock of the call, so that the record says what a rule was told.
+                self._clock += 1
+                return (0, *divmod(self._clock, 1_000_000_000))
             self._channel.send(wire.Ask(method.decode(), args))
             reply = self._channel.receive()
             if isinstance(reply, wire.Reply):
@@ -177,12 +199,6 @@ class Host:
     def _say(self, line: bytes) -> tuple[wire.Value, ...]:
         self._channel.send(wire.Log(line))
         return (0,)
-
-    def _now(self) -> int:
-        if not self._setup.fixed_clock:
-            return time.time_ns()
-        self._clock_readings += 1
-        return self._clock_readings
 
 
 def _text(raw: bytes) -> str:

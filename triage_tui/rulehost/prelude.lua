@@ -12,7 +12,7 @@ local error, pcall, type, tostring, tonumber, rawget, pairs, next, setmetatable,
   error, pcall, type, tostring, tonumber, rawget, pairs, next, setmetatable, select
 local load, sethook, tointeger, math_type = load, debug.sethook, math.tointeger, math.type
 local sub, gmatch, format, char, find = string.sub, string.gmatch, string.format, string.char, string.find
-local unpack_integer, pack_integer = string.unpack, string.pack
+local unpack_number, pack_number = string.unpack, string.pack
 local concat = table.concat
 
 local EPERM, EFAULT, EACCES, EINVAL = 1, 14, 13, 22
@@ -272,6 +272,52 @@ function helper.c_errno(name)
   return number
 end
 
+-- Rules have a Lua state each; what they keep for each other goes through the supervisor, by value, so that
+-- it is bounded and outlives a restart of this process. Returns value (nil: none), rc.
+function helper.c_shared_get(key)
+  local rc, value = request("shared_get", text(key, "key"))
+  if rc ~= 0 then
+    return nil, rc
+  end
+  local kind, rest = sub(value, 1, 1), sub(value, 2)
+  if kind == "s" then
+    return rest, rc
+  elseif kind == "b" then
+    return rest == "1", rc
+  elseif kind == "i" then
+    return tointeger(tonumber(rest)), rc
+  end
+  return (unpack_number("<d", rest)), rc
+end
+
+-- Returns rc; nil takes the value away.
+function helper.c_shared_set(key, value)
+  key = text(key, "key")
+  local encoded
+  if value == nil then
+    encoded = ""
+  elseif type(value) == "string" then
+    encoded = "s" .. text(value, "value")
+  elseif type(value) == "boolean" then
+    encoded = value and "b1" or "b0"
+  elseif math_type(value) == "integer" then
+    encoded = "i" .. format("%d", value)
+  elseif math_type(value) == "float" then
+    encoded = "n" .. pack_number("<d", value)
+  else
+    error("bad argument: value must be a string, number or boolean, not " .. type(value), 2)
+  end
+  local rc = request("shared_set", key, encoded)
+  return rc
+end
+
+-- SFEmu starts its emulator again on the spot. Here the wish is put on record and the call goes on: starting
+-- again is a retry, which a person or a written policy decides.
+function helper.c_request_reexec(tag)
+  local rc = request("request_reexec", text(tag == nil and "" or tag, "tag"))
+  return rc == 0, rc
+end
+
 -- What this engine does not do keeps its return shape and says ENOSYS.
 function helper.c_do_syscall() return -ENOSYS end
 function helper.c_g2h() return nil end
@@ -280,7 +326,6 @@ function helper.c_resolve_host_addr() return nil, -ENOSYS end
 function helper.c_async_probe_http() return false, -ENOSYS end
 function helper.c_wait_user_continue() return false, -ENOSYS end
 function helper.c_watchdog_suspend() return false, -ENOSYS end
-function helper.c_request_reexec() return false, -ENOSYS end
 
 -- The rule's globals ----------------------------------------------------------------------------------
 
@@ -294,7 +339,12 @@ end
 
 local globals = copy(_G, "_VERSION assert error getmetatable ipairs next pairs rawequal rawget rawlen rawset select tonumber tostring type")
 globals.pcall, globals.xpcall, globals.setmetatable = guarded_pcall, guarded_xpcall, guarded_setmetatable
-globals.math = copy(math, "abs acos asin atan ceil cos deg exp floor fmod huge log max maxinteger min mininteger modf pi rad random randomseed sin sqrt tan tointeger type ult")
+globals.math = copy(math, "abs acos asin atan ceil cos deg exp floor fmod huge log max maxinteger min mininteger modf pi rad sin sqrt tan tointeger type ult")
+-- The same calls must get the same answers in a retry.
+function globals.math.random()
+  error("math.random is not available: rules must be deterministic", 2)
+end
+globals.math.randomseed = globals.math.random
 globals.table = copy(table, "concat insert move pack remove sort unpack")
 globals.utf8 = copy(utf8, "char charpattern codepoint codes len offset")
 globals.string = string

@@ -34,10 +34,10 @@ class HostTooSlow(Exception):
 class HostProcess:
     """One rule host process and the socket to it. Every method is for one thread at a time."""
 
-    def __init__(self, limits: Limits, *, enosys: int, rules: int) -> None:
+    def __init__(self, limits: Limits, *, enosys: int, rule_bytes: int) -> None:
         """Start the process and wait for its greeting.
 
-        `enosys` is the target's errno, `rules` how many Lua states it will hold (for its memory limit).
+        `enosys` is the target's errno, `rule_bytes` what all Lua states together may use.
 
         Raises:
             TriageError: the process cannot be started or does not greet in time.
@@ -51,7 +51,7 @@ class HostProcess:
                 ours.close()
                 raise TriageError(f"The rule host cannot be started: {error.strerror}.") from error
         self._socket = ours
-        self.greeting = self._greet(enosys, rules)
+        self.greeting = self._greet(enosys, rule_bytes)
         self._renewed = time.monotonic()
         self._cpu_clock = (
             (~self._process.pid) << 3
@@ -62,11 +62,11 @@ class HostProcess:
         """Host pid of the process."""
         return self._process.pid
 
-    def _greet(self, enosys: int, rules: int) -> wire.Hello:
+    def _greet(self, enosys: int, rule_bytes: int) -> wire.Hello:
         limits = self._limits
         setup = wire.Setup(
             parent=os.getpid(),
-            process_bytes=limits.process_bytes + rules * limits.memory_bytes,
+            process_bytes=limits.process_bytes + rule_bytes,
             cpu_seconds=limits.cpu_seconds,
             memory_bytes=limits.memory_bytes,
             instructions=limits.instructions,
@@ -75,7 +75,6 @@ class HostProcess:
             log_lines=limits.log_lines,
             log_line_bytes=limits.log_line_bytes,
             enosys=enosys,
-            fixed_clock=limits.fixed_clock,
         )
         try:
             deadline = time.monotonic() + limits.start_seconds

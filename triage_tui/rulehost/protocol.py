@@ -9,7 +9,7 @@ guest syscall numbers, and errno numbers of the target (MIPS differs from the ot
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 Endian = Literal["little", "big"]
@@ -36,6 +36,7 @@ class GuestCall:
 
     `name` and `num` are the guest's own name and number. `args` holds up to eight raw argument registers;
     unsigned or sign-extended values are both fine, missing ones count as 0. `pid` and `tid` are host ids.
+    `time_ns` is CLOCK_REALTIME of the call, which is what the rules' clock shows; 0 is now.
     """
 
     name: str
@@ -43,6 +44,7 @@ class GuestCall:
     args: tuple[int, ...]
     pid: int = 0
     tid: int = 0
+    time_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -166,12 +168,31 @@ class RuleCaller(Protocol):
         ...
 
 
+OnFailure = Literal["open", "closed"]
+"""What the guest gets where a rule fails or may not run: `open`, the call goes on without the rule; `closed`,
+the call is answered with -EPERM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one rule may use, where that differs from `Limits`; None is no wish.
+
+    A rule may ask for less than the limits and never for more: its text may come from anybody.
+    """
+
+    instructions: int | None = None
+    memory_bytes: int | None = None
+    wall_seconds: float | None = None
+    calls_per_second: int | None = None
+    on_failure: OnFailure | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class RuleSource:
     """One rule as the host runs it. `source` is Lua text, `syscall` the guest syscall that it hooks.
 
-    `hit_limit`: after so many hits the rule is not called any more, None is without limit. `rules_dir` is
-    only a string for the rule's own use (`__rules_dir`); the host process cannot open it.
+    `hit_limit`: after so many hits the rule is not called any more, None is without a limit of its own.
+    `rules_dir` is only a string for the rule's own use (`__rules_dir`); the host process cannot open it.
     """
 
     id: str
@@ -179,17 +200,21 @@ class RuleSource:
     source: bytes
     hit_limit: int | None = None
     rules_dir: str = ""
+    budget: Budget = Budget()
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Budgets of the rule host. A rule that exceeds one is switched off; the guest goes on.
+    """Budgets of the rule host. A rule that exceeds one is switched off or skipped; the guest goes on.
 
     `instructions` and `requests` count per call of one rule, `wall_seconds` is the time the rule itself may
     take per call (time spent in `GuestAccess` is not counted). `memory_bytes` is one rule's Lua heap,
     `process_bytes` what the process may map beyond its start-up size. `errors` is the number of plain Lua
-    errors after which a rule is switched off. `fixed_clock` gives rules a clock that starts at 0 and
-    advances by one nanosecond per reading, so that a retry sees the same times.
+    errors after which a rule is switched off. `calls_per_second` is how often one rule may be asked: calls
+    beyond it, counted over a second, skip the rule. `hits` is for rules without a hit limit of their own.
+    `shared_bytes` and `shared_keys` bound what all rules of a run keep for each other. `fixed_clock` gives
+    rules a clock that starts at 0 and advances by one nanosecond per reading, so that a retry sees the same
+    times.
     """
 
     instructions: int = 2_000_000
@@ -204,5 +229,24 @@ class Limits:
     log_line_bytes: int = 512
     log_lines_per_run: int = 2000
     errors: int = 16
-    on_failure: Literal["open", "closed"] = "open"
+    calls_per_second: int = 10_000
+    hits: int | None = None
+    shared_bytes: int = 1 << 20
+    shared_keys: int = 1024
+    on_failure: OnFailure = "open"
     fixed_clock: bool = False
+
+    def of(self, budget: Budget) -> Limits:
+        """Return the limits of a rule that asks for `budget`."""
+
+        def less(own: float | None, most: float) -> float:
+            return most if own is None else min(own, most)
+
+        return replace(
+            self,
+            instructions=int(less(budget.instructions, self.instructions)),
+            memory_bytes=int(less(budget.memory_bytes, self.memory_bytes)),
+            wall_seconds=less(budget.wall_seconds, self.wall_seconds),
+            calls_per_second=int(less(budget.calls_per_second, self.calls_per_second)),
+            on_failure=budget.on_failure or self.on_failure,
+        )

@@ -2,7 +2,7 @@
 
 Requests come from a process that counts as hostile: types, ranges and sizes are checked here, addresses
 are reduced to the guest's word, and every failure becomes a negative target errno. The errno numbers used
-directly (EPERM 1, ENOENT 2, EIO 5, EACCES 13, EFAULT 14, EINVAL 22) are the same on every Linux port.
+directly (EPERM 1 to ENOSPC 28) are the same on every Linux port.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from triage_tui.rulehost.protocol import (
     PEER_MODES,
     GuestAccess,
     IfreqField,
+    Limits,
     PeerMode,
 )
 
-_ENOENT, _EIO, _EACCES, _EFAULT, _EINVAL = 2, 5, 13, 14, 22
+_ENOENT, _EIO, _EACCES, _EFAULT, _EINVAL, _ENOSPC = 2, 5, 13, 14, 22, 28
 _LAST_COMMON_ERRNO = 34
 """Up to ERANGE the numbers are the same on every Linux port, include/uapi/asm-generic/errno-base.h."""
 _PATH_MAX = 4096
 _NAME_MAX = 64
+_KEY_MAX = 256
 _PAGE = 4096
 _O_CLOEXEC = 0o2000000
 """Guest value on every port but alpha, parisc and sparc."""
@@ -57,10 +59,13 @@ class _BadRequest(Exception):
 class Service:
     """Serves the requests of one rule host with one guest."""
 
-    def __init__(self, access: GuestAccess, request_bytes: int) -> None:
-        """`request_bytes` bounds what one request may read."""
+    def __init__(self, access: GuestAccess, limits: Limits) -> None:
+        """Of `limits`, `request_bytes` bounds what one request reads, the shared_ ones what rules share."""
         self._access = access
-        self._request_bytes = request_bytes
+        self._request_bytes = limits.request_bytes
+        self._shared = SharedValues(limits.shared_bytes, limits.shared_keys)
+        self.restart_tag = ""
+        """What the last rule that asked for a restart gave as its reason."""
 
     def serve(self, ask: wire.Ask) -> wire.Reply:
         """Return the reply to one request; never raises for what the request holds."""
@@ -94,6 +99,9 @@ class Service:
             "ifreq_set": self._ifreq_set,
             "connect_peer": self._connect_peer,
             "errno_number": self._errno_number,
+            "shared_get": self._shared_get,
+            "shared_set": self._shared_set,
+            "request_reexec": self._request_reexec,
         }
 
     # Memory
@@ -243,6 +251,48 @@ class Service:
     def _errno_number(self, arguments: _Arguments) -> wire.Reply:
         number = self._access.errno_number(arguments.data(_NAME_MAX).decode("latin-1"))
         return wire.Reply(0 if number is not None else -_EINVAL, (number,))
+
+    # What rules leave for each other, and for the person
+
+    def _shared_get(self, arguments: _Arguments) -> wire.Reply:
+        value = self._shared.get(arguments.data(_KEY_MAX))
+        return wire.Reply(0 if value is not None else -_ENOENT, (value,))
+
+    def _shared_set(self, arguments: _Arguments) -> wire.Reply:
+        key, value = arguments.data(_KEY_MAX), arguments.data(self._request_bytes)
+        return wire.Reply(0 if self._shared.set(key, value) else -_ENOSPC)
+
+    def _request_reexec(self, arguments: _Arguments) -> wire.Reply:
+        self.restart_tag = arguments.data(_KEY_MAX).decode("utf-8", "backslashreplace")
+        return wire.Reply(0)
+
+
+class SharedValues:
+    """What the rules of one run keep for each other: it outlives a rule host that had to be restarted."""
+
+    def __init__(self, most_bytes: int, most_keys: int) -> None:
+        """Hold at most `most_bytes` of keys and values under at most `most_keys` keys."""
+        self._values: dict[bytes, bytes] = {}
+        self._most_bytes, self._most_keys = most_bytes, most_keys
+        self._bytes = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of `key`, None when there is none."""
+        return self._values.get(key)
+
+    def set(self, key: bytes, value: bytes) -> bool:
+        """Keep `value`, empty to forget the key; False when there is no room (the old value stays)."""
+        old = self._values.get(key)
+        if not value:
+            if old is not None:
+                del self._values[key]
+                self._bytes -= len(key) + len(old)
+            return True
+        grown = self._bytes + len(value) - len(old or b"") + (len(key) if old is None else 0)
+        if grown > self._most_bytes or (old is None and len(self._values) >= self._most_keys):
+            return False
+        self._values[key], self._bytes = value, grown
+        return True
 
 
 class _Arguments:

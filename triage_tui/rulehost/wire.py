@@ -36,7 +36,6 @@ class Setup(Message, tag="setup"):
     log_lines: int
     log_line_bytes: int
     enosys: int
-    fixed_clock: bool
 
 
 class Check(Message, tag="check"):
@@ -54,6 +53,10 @@ class Load(Message, tag="load"):
     syscall: str
     rules_dir: bytes
     source: bytes
+    instructions: int
+    memory_bytes: int
+    clock: int
+    """What the rule's clock shows, nanoseconds of CLOCK_REALTIME; each reading advances it by one."""
 
 
 class Run(Message, tag="run"):
@@ -62,6 +65,8 @@ class Run(Message, tag="run"):
     index: int
     num: int
     args: tuple[int, ...]
+    clock: int
+    """As in `Load`."""
 
 
 class Reply(Message, tag="reply"):

@@ -225,8 +225,13 @@ class Unavailable(Record):
     why: str
 
 
+RuleState = Literal["active", "throttled", "used_up", "disabled"]
+"""`throttled`: skipped at some calls, because it was asked too often; `used_up`: it has made all its hits;
+`disabled`: switched off because it failed or took too much."""
+
+
 class RuleHit(Record):
-    """How often a rule matched and what it answered, over the whole run."""
+    """How often a rule matched and what it answered, over the whole run, and what it cost."""
 
     rule: str
     hits: int
@@ -234,6 +239,21 @@ class RuleHit(Record):
     limit: int | None = None
     disabled: str | None = None
     """Why it was switched off, if it was."""
+    calls: int = 0
+    """How often it was asked."""
+    errors: int = 0
+    """Of these, how often it failed."""
+    skipped: int = 0
+    """Calls at which it was not asked, because it had been asked too often within a second."""
+    time_total_us: int = 0
+    """Time that the guest waited for it, microseconds, the supervisor's share included."""
+    time_max_us: int = 0
+    """The longest of these waits."""
+    state: RuleState = "active"
+    on_failure: Literal["open", "closed"] = "open"
+    """What the guest got where it failed: `open`, the call went on; `closed`, -EPERM."""
+    asked_restart: str | None = None
+    """The tag with which it asked to start the program again (c_request_reexec); untrusted text."""
 
 
 class Outputs(Record):

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.evidence import Link, parse_link
+from triage_tui.runs.rule_account import rule_account
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
@@ -154,6 +155,8 @@ def _rules(view: RunView, width: int) -> list[Row]:
         if hit.disabled:
             parts.append(("  switched off: " + safe_line(hit.disabled, 200), "bad"))
         rows.append(Row(tuple(parts), target=("rule", hit.rule)))
+        if account := rule_account(hit):
+            rows += wrapped(account, width, "muted", 7)
     return rows
 
 

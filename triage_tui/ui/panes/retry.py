@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from triage_tui.runs.events import Event
+from triage_tui.runs.rule_account import rule_account
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
@@ -89,6 +90,27 @@ def retry_verdict(events: Sequence[Event], width: int) -> list[Row]:
     return rows
 
 
+def _accounts(view: RunView, width: int) -> list[Row]:
+    """Return what the rules of this round did and cost, where the run says so."""
+    told = [(hit, account) for hit in view.snapshot.rule_hits[:64] if (account := rule_account(hit))]
+    rows = [heading("Rules in this round", width)] if told else []
+    for hit, account in told:
+        off = hit.state == "disabled"
+        rows.append(
+            Row(
+                (
+                    ("  ", ""),
+                    (short(hit.rule, 80), "bad" if off else "good"),
+                    (f"  {hit.hits} hits", "number"),
+                )
+            )
+        )
+        if hit.disabled:
+            rows += wrapped(safe_line(hit.disabled, 200), width, "bad" if off else "muted", 4)
+        rows += wrapped(account, width, "muted", 4)
+    return rows
+
+
 def _history(events: Sequence[Event], width: int) -> list[Row]:
     rows = [heading("What happened", width)] if events else []
     for event in events[-200:]:
@@ -135,7 +157,7 @@ def _log_role(line: str) -> str:
 def retry_rows(view: RunView, width: int) -> list[Row]:
     """Return verdict, history and log."""
     verdicts = [own_verdict(view, width), retry_verdict(view.events, width)]
-    rows = join([*verdicts, _history(view.events, width), _log(view, width)])
+    rows = join([*verdicts, _accounts(view, width), _history(view.events, width), _log(view, width)])
     return rows or wrapped(
         "This run was not retried. R runs the program again with the active rules.", width, "muted", 1
     )
