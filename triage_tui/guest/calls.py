@@ -177,7 +177,7 @@ class CallHandler(ProcessKeeper):
             registers = self.registers(tid)
         except TriageError:
             return
-        if call.num != registers.get(self.arch.syscall_number):
+        if call.num != self.arch.syscall_in(registers):
             return
         arguments = [registers[name] for name in self.arch.syscall_args][:6]
         if self.arch.stack_args is not None:

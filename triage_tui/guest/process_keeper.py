@@ -93,7 +93,7 @@ class ProcessKeeper(FrozenViews):
         for env in find_thread_envs(known.pid, main_env, self.arch):
             if env in taken:
                 continue
-            number = self._registers_at(known.pid, env).get(self.arch.syscall_number, -1)
+            number = self.arch.syscall_in(self._registers_at(known.pid, env))
             guest_name = self.arch.syscall_name(number)
             if guest_name is not None and name in policy.host_names(guest_name):
                 fitting.append(env)

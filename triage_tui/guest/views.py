@@ -129,15 +129,17 @@ class FrozenViews:
             TriageError: no such register, or the thread's registers are not known.
         """
         env = self._env(tid or self.tid)
-        offset = self.arch.env_offset(name, self.location.pc_offset)
-        if env is None or offset is None:
+        if env is None:
             raise TriageError(f"register {name} of thread {tid or self.tid} cannot be written")
-        size = next((field.size for field in self.arch.env_extra if field.name == name), self.arch.word)
-        data = (value & ((1 << (8 * size)) - 1)).to_bytes(size, "little")
         try:
-            process.write_memory(tid or self.tid, env + offset, data)
+            data = process.read_memory(tid or self.tid, env, self.arch.env_span)
+            writes = self.arch.env_writes(name, value, data, self.location.pc_offset)
+            for offset, content in writes:
+                process.write_memory(tid or self.tid, env + offset, content)
         except OSError as error:
             raise TriageError(f"register {name} cannot be written: {error.strerror}") from error
+        if not writes:
+            raise TriageError(f"register {name} of thread {tid or self.tid} cannot be written")
 
     def maps(self) -> list[Mapping]:
         """Return the guest's mappings: those of the emulator's that lie in the guest's address range."""

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import tables
-from triage_tui.guest.arch.model import Arch, EnvField, RegisterSpec
+from triage_tui.guest.arch.model import Arch, EnvComposed, EnvField, EnvPart, RegisterSpec
 
-__all__ = ["Arch", "EnvField", "RegisterSpec", "by_name", "for_elf", "known_names"]
+__all__ = ["Arch", "EnvComposed", "EnvField", "EnvPart", "RegisterSpec", "by_name", "for_elf", "known_names"]
 
 _BY_NAME = {arch.name: arch for arch in tables.ALL}
 

@@ -6,11 +6,22 @@ import struct
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from triage_tui.guest.arch import errnos, syscalls
 
 Endian = Literal["little", "big"]
+
+_UNSIGNED = {
+    size: struct.Struct(f"={code}").unpack_from for size, code in ((1, "B"), (2, "H"), (4, "I"), (8, "Q"))
+}
+"""Size in bytes -> what reads an unsigned number of the host."""
+
+
+@cache
+def _general_registers(count: int, size: int) -> struct.Struct:
+    return struct.Struct(f"={count}{'I' if size == 4 else 'Q'}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +46,61 @@ class EnvField:
     """Bytes from the first general register."""
     size: int
     """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvPart:
+    """Some bits of a register that QEMU keeps in parts, and where CPUArchState has them."""
+
+    offset: int
+    """Bytes from the first general register."""
+    size: int
+    """Bytes of the part."""
+    shift: int
+    """Lowest bit in the register."""
+    width: int = 1
+    """Bits."""
+    low: int = 0
+    """Lowest bit in the part."""
+    is_zero: bool = False
+    """The one bit is set when the whole part is zero, as QEMU keeps ARM's Z."""
+
+    def changed(self, register: int, data: bytes | bytearray) -> bytes:
+        """Return the bytes of the part once the register is to be `register`; `data` is what is there now."""
+        wanted = register >> self.shift & ((1 << self.width) - 1)
+        if self.is_zero:
+            value = 0 if wanted else 1
+        else:
+            mask = ((1 << self.width) - 1) << self.low
+            now = int.from_bytes(data[self.offset : self.offset + self.size], sys.byteorder)
+            value = now & ~mask | wanted << self.low
+        return value.to_bytes(self.size, sys.byteorder)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvComposed:
+    """One register that QEMU keeps in parts."""
+
+    name: str
+    size: int
+    """Bytes of the register."""
+    parts: tuple[EnvPart, ...]
+
+    @property
+    def end(self) -> int:
+        """Bytes from the first general register to the end of the last part."""
+        return max(part.offset + part.size for part in self.parts)
+
+    def value(self, data: bytes) -> int:
+        """Return the register, from CPUArchState bytes."""
+        result = 0
+        for part in self.parts:
+            (found,) = _UNSIGNED[part.size](data, part.offset)
+            if part.is_zero:
+                result |= (found == 0) << part.shift
+            else:
+                result |= (found >> part.low & ((1 << part.width) - 1)) << part.shift
+        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +140,11 @@ class Arch:
     """Name of the frame pointer where the ABI fixes one."""
     env_extra: tuple[EnvField, ...] = ()
     """Further CPUArchState fields at known places, pc excepted."""
+    env_composed: tuple[EnvComposed, ...] = ()
+    """Registers that CPUArchState holds in parts."""
+    syscall_immediate: str | None = None
+    """Name of the CPUArchState field with the number in the syscall instruction itself; 0 there means that
+    `syscall_number` holds it."""
     stack_args: tuple[int, int] | None = None
     """(index of the first argument passed on the stack, its byte offset from sp)."""
     error_flag: tuple[str, int] | None = None
@@ -117,6 +188,7 @@ class Arch:
         ends = [len(self.env_registers) * self.word]
         ends += [offset + self.word for offset in self.env_pc_offsets]
         ends += [field.offset + field.size for field in self.env_extra]
+        ends += [composed.end for composed in self.env_composed]
         return max(ends)
 
     def register(self, name: str) -> RegisterSpec:
@@ -131,7 +203,8 @@ class Arch:
         raise KeyError(name)
 
     def env_offset(self, name: str, pc_offset: int | None = None) -> int | None:
-        """Return where CPUArchState holds `name`, in bytes from the first general register; None if unknown.
+        """Return where CPUArchState holds `name`, in bytes from the first general register; None if it does
+        not, or in parts.
 
         `pc_offset` is the place of the pc that was found in this QEMU; without it the first candidate holds.
         """
@@ -154,20 +227,49 @@ class Arch:
 
         Fields beyond the end of `data` are left out.
         """
-        general = struct.Struct(f"={len(self.env_registers)}{'I' if self.word == 4 else 'Q'}")
+        pc = EnvField(self.pc, self.env_pc_offsets[0] if pc_offset is None else pc_offset, self.word)
+        general = _general_registers(len(self.env_registers), self.word)
         values: dict[str, int] = {}
         if len(data) >= general.size:
             # Done at every watched call.
             values.update(zip(self.env_registers, general.unpack_from(data), strict=True))
-            fields = []
+            fields = (pc, *self.env_extra)
         else:
-            fields = [EnvField(name, i * self.word, self.word) for i, name in enumerate(self.env_registers)]
-        offset = self.env_pc_offsets[0] if pc_offset is None else pc_offset
-        for field in (*fields, EnvField(self.pc, offset, self.word), *self.env_extra):
+            first = [EnvField(name, i * self.word, self.word) for i, name in enumerate(self.env_registers)]
+            fields = (*first, pc, *self.env_extra)
+        for field in fields:
             if field.offset + field.size <= len(data):
-                part = data[field.offset : field.offset + field.size]
-                values[field.name] = int.from_bytes(part, sys.byteorder)
+                values[field.name] = _UNSIGNED[field.size](data, field.offset)[0]
+        for composed in self.env_composed:
+            if composed.end <= len(data):
+                values[composed.name] = composed.value(data)
         return values
+
+    def env_writes(
+        self, name: str, value: int, data: bytes, pc_offset: int | None = None
+    ) -> list[tuple[int, bytes]]:
+        """Return what to write where in CPUArchState so that the register `name` has `value`.
+
+        `data` is what CPUArchState holds now, as for `registers_from_env`. Each entry is (bytes from the
+        first general register, content); the list is empty for a register that cannot be set.
+        """
+        for composed in self.env_composed:
+            if composed.name == name:
+                # Two parts may lie in one word.
+                state = bytearray(data)
+                for part in composed.parts:
+                    state[part.offset : part.offset + part.size] = part.changed(value, state)
+                return [(part.offset, bytes(state[part.offset :][: part.size])) for part in composed.parts]
+        offset = self.env_offset(name, pc_offset)
+        if offset is None or name == "zero":
+            return []
+        size = next((field.size for field in self.env_extra if field.name == name), self.word)
+        return [(offset, (value & ((1 << (8 * size)) - 1)).to_bytes(size, sys.byteorder))]
+
+    def syscall_in(self, registers: Mapping[str, int]) -> int:
+        """Return the number of the syscall that a thread with these registers is in, -1 if unknown."""
+        immediate = registers.get(self.syscall_immediate, 0) if self.syscall_immediate else 0
+        return immediate or registers.get(self.syscall_number, -1)
 
     def syscall_name(self, number: int) -> str | None:
         """Return the name of the syscall `number`, or None for one that this table does not know."""

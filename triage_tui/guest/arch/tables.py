@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from triage_tui.guest.arch.model import Arch, EnvField, RegisterSpec
+from triage_tui.guest.arch.model import Arch, EnvComposed, EnvField, EnvPart, RegisterSpec
 
 EM_386, EM_MIPS, EM_PPC, EM_PPC64, EM_S390 = 3, 8, 20, 21, 22
 EM_ARM, EM_X86_64, EM_AARCH64, EM_RISCV = 40, 62, 183, 243
@@ -26,6 +26,38 @@ def _row(names: Iterable[str], size: int, num: int = 0, offset: int = 0) -> tupl
     return tuple(RegisterSpec(name, num + i, size, offset + i * size) for i, name in enumerate(names))
 
 
+def _arm_flags(at: int) -> tuple[EnvPart, ...]:
+    """Return C, V, N and Z of CPUARMState, four words that begin at `at`."""
+    return (
+        EnvPart(at, 4, 29),
+        EnvPart(at + 4, 4, 28, low=31),
+        EnvPart(at + 8, 4, 31, low=31),
+        EnvPart(at + 12, 4, 30, is_zero=True),
+    )
+
+
+def _ppc_flags(crf: int, word: int) -> tuple[EnvComposed, ...]:
+    """Return cr and xer of CPUPPCState; `crf` is where the eight fields of cr begin."""
+    fields = tuple(EnvPart(crf + 4 * i, 4, 28 - 4 * i, 4) for i in range(8))
+    # cfar (64-bit processors only), xer, so, ov, ca.
+    xer = crf + 32 + (word if word == 8 else 0)
+    flags = tuple(EnvPart(xer + word * i, word, 32 - i) for i in range(1, 4))
+    return (EnvComposed("cr", 4, fields), EnvComposed("xer", 4, (EnvPart(xer, word, 0, 29), *flags)))
+
+
+def _x86_segments(at: int, word: int) -> tuple[EnvField, ...]:
+    """Return the segment registers of CPUX86State, whose array begins at `at`, and the bases of fs and gs.
+
+    An entry is a SegmentCache: selector (32 bits), base (a word), limit and flags (32 bits each).
+    """
+    size = 16 if word == 4 else 24
+    selectors = [
+        EnvField(name, at + size * i, 4) for i, name in enumerate(("es", "cs", "ss", "ds", "fs", "gs"))
+    ]
+    bases = [EnvField(f"{name}_base", at + size * i + word, word) for i, name in ((4, "fs"), (5, "gs"))]
+    return (*selectors, *bases)
+
+
 _ARM_NAMES = (*(f"r{i}" for i in range(13)), "sp", "lr", "pc")
 
 ARM = Arch(
@@ -36,8 +68,25 @@ ARM = Arch(
     registers=(*_row(_ARM_NAMES, 4), RegisterSpec("cpsr", 25, 4, 64)),
     env_registers=_ARM_NAMES,
     env_pc_offsets=(60,),
-    # `bool thumb` is the byte after `bool aarch64` in CPUARMState; cpsr itself is kept in pieces.
-    env_extra=(EnvField("thumb", 333, 1),),
+    # CPUARMState: bool thumb, uncached_cpsr, then CF, VF, NF, ZF, QF, GE, condexec_bits and daif.
+    env_composed=(
+        EnvComposed(
+            "cpsr",
+            4,
+            (
+                *_arm_flags(520),
+                EnvPart(536, 4, 27),
+                EnvPart(540, 4, 16, 4),
+                # The bits of the IT state lie in two places.
+                EnvPart(544, 4, 25, 2),
+                EnvPart(544, 4, 10, 6, low=2),
+                EnvPart(552, 8, 6, 3, low=6),
+                EnvPart(333, 1, 5),
+                EnvPart(344, 4, 9, low=9),
+                EnvPart(344, 4, 0, 5),
+            ),
+        ),
+    ),
     pc="pc",
     sp="sp",
     lr="lr",
@@ -60,6 +109,9 @@ AARCH64 = Arch(
     registers=(*_row((*_AARCH64_NAMES, "pc"), 8), RegisterSpec("cpsr", 33, 4, 264)),
     env_registers=_AARCH64_NAMES,
     env_pc_offsets=(256,),
+    env_composed=(
+        EnvComposed("cpsr", 4, (*_arm_flags(464), EnvPart(492, 4, 10, 2), EnvPart(496, 8, 6, 4, low=6))),
+    ),
     pc="pc",
     sp="sp",
     lr="x30",
@@ -115,6 +167,7 @@ MIPS64EL = Arch(
     env_registers=_MIPS64_NAMES,
     # gpr[32] is followed by the upper halves of the 128-bit multimedia registers, gpr_hi[32].
     env_pc_offsets=(512,),
+    env_extra=(EnvField("hi", 520, 8), EnvField("lo", 552, 8)),
     pc="pc",
     sp="sp",
     lr="ra",
@@ -137,6 +190,7 @@ X86_64 = Arch(
     registers=(*_row(_X86_64_NAMES, 8), *_row(_X86_SEGMENTS, 4, num=17, offset=136)),
     env_registers=_names("rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15"),
     env_pc_offsets=(128,),
+    env_extra=(EnvField("eflags", 136, 4), *_x86_segments(184, 8)),
     pc="rip",
     sp="rsp",
     lr=None,
@@ -157,6 +211,7 @@ I386 = Arch(
     registers=_row((*_I386_NAMES, "eip", *_X86_SEGMENTS), 4),
     env_registers=_I386_NAMES,
     env_pc_offsets=(32,),
+    env_extra=(EnvField("eflags", 36, 4), *_x86_segments(68, 4)),
     pc="eip",
     sp="esp",
     lr=None,
@@ -201,6 +256,9 @@ PPC = Arch(
     registers=(*_row(_PPC_NAMES, 4), *_row(("pc", "msr", "cr", "lr", "ctr", "xer"), 4, num=64, offset=128)),
     env_registers=_PPC_NAMES,
     env_pc_offsets=(352,),
+    # CPUPPCState: gpr[32], gprh[32], lr, ctr, crf[8].
+    env_extra=(EnvField("lr", 256, 4), EnvField("ctr", 260, 4)),
+    env_composed=_ppc_flags(264, 4),
     pc="pc",
     sp="r1",
     lr="lr",
@@ -226,6 +284,8 @@ PPC64LE = Arch(
     ),
     env_registers=_PPC_NAMES,
     env_pc_offsets=(680, 688),
+    env_extra=(EnvField("lr", 512, 8), EnvField("ctr", 520, 8)),
+    env_composed=_ppc_flags(528, 8),
     pc="pc",
     sp="r1",
     lr="lr",
@@ -248,6 +308,9 @@ S390X = Arch(
     registers=_row(("pswm", "pc", *_S390_NAMES), 8),
     env_registers=_S390_NAMES,
     env_pc_offsets=(800,),
+    # int_svc_code.
+    env_extra=(EnvField("svc", 880, 4),),
+    syscall_immediate="svc",
     pc="pc",
     sp="r15",
     lr="r14",
