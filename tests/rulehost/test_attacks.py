@@ -8,6 +8,7 @@ import pytest
 
 from tests.rulehost.memory_guest import MemoryGuest
 from triage_tui.rulehost.client import RuleHost
+from triage_tui.rulehost.helpers import HELPERS
 from triage_tui.rulehost.protocol import GuestCall, Limits, RuleSource
 
 LIMITS = Limits(wall_seconds=0.5)
@@ -43,6 +44,37 @@ SWITCHED_OFF = {
     "log flood": "for i = 1, 100000 do c_log(('x'):rep(10000)) end",
     "log flood swallowed": "while true do pcall(c_log, 'x') end",
     "request flood": "while true do c_read_guest_u32(0x1000) end",
+    "pattern bomb by gsub": "return 1, #(('a'):rep(60)):gsub(('a*'):rep(30) .. 'b', '')",
+    "pattern bomb by gmatch": "for _ in (('a'):rep(60)):gmatch(('a*'):rep(30) .. 'b') do end",
+    "table.concat bomb": """
+        local t = {} for i = 1, 4096 do t[i] = ('x'):rep(65536) end return 1, #table.concat(t)""",
+    "table.unpack over a huge range swallowed": """
+        while true do pcall(table.unpack, {}, 1, 1e6) end""",
+    "string doubled without end": "local s = 'x' while true do s = s .. s end",
+    "gsub that multiplies": """
+        local s = ('x'):rep(1 << 16) for i = 1, 8 do s = s:gsub('x', ('x'):rep(64)) end return 1, 0""",
+    "format over huge strings": """
+        local s = ('x'):rep(1 << 20) return 1, #string.format(('%s'):rep(200), table.unpack(
+            (function() local t = {} for i = 1, 200 do t[i] = s end return t end)()))""",
+    "goto loop": "::again:: goto again",
+    "goto loop with swallowed errors": "::again:: pcall(error) goto again",
+    "repeat loop in a comparison": """
+        local t = setmetatable({}, {__lt = function() while true do end end}) return t < t""",
+    "loop in tostring of print": """
+        print(1, setmetatable({}, {__tostring = function() while true do end end}))
+        return tostring(setmetatable({}, {__tostring = function() while true do end end}))""",
+    "loop in __name and __index of the result": """
+        return setmetatable({}, {__eq = function() while true do end end}) ==
+               setmetatable({}, {__eq = function() while true do end end})""",
+    "loop in __len for table functions": """
+        table.insert(setmetatable({}, {__len = function() while true do end end}), 1)""",
+    "loop in __pairs": """
+        for _ in pairs(setmetatable({}, {__pairs = function() while true do end end})) do end""",
+    "recursion swallowed without end": """
+        local function f() pcall(f) pcall(f) end f() while true do end""",
+    "error handler that recurses": """
+        local function f() return xpcall(error, f) end while true do f() end""",
+    "garbage without end": "while true do local t = {{}, {}, ('x'):rep(100)} end",
     "endless metamethods": """
         local t = setmetatable({}, {__index = function(t, k) return t[k + 1] end})
         while true do pcall(function() return t[1] end) end""",
@@ -86,6 +118,27 @@ FAILS = {
     "coroutine": "coroutine.wrap(function() while true do end end)()",
     "python.eval": "python.eval('1')",
     "python.builtins": "python.builtins.open('/etc/passwd')",
+    "os.time": "os.time()",
+    "os.getenv": "os.getenv('HOME')",
+    "io.popen": "io.popen('id')",
+    "package.loaded": "package.loaded.os.exit()",
+    "debug.setmetatable": "debug.setmetatable('', nil)",
+    "load with an environment": "load('x = 1', 'x', 't', {})",
+    "collectgarbage by count": "collectgarbage('count')",
+    "environment through a closure": "_ENV = {} c_log('x')",
+    "metatable of the environment": "getmetatable(_ENV).__index = nil return c_log('x') + 1",
+    "finalizer added later": """
+        local m = {} local t = setmetatable({}, m) m.__gc = function() while true do end end
+        t = nil setmetatable({}, {__gc = true})""",
+    "table.concat over numbers": "return 1, #table.concat({}, 'x' , 1, math.maxinteger - 1)",
+    "string.pack of a huge size": "return 1, #string.pack(('!16 s8'):rep(100), table.unpack({}, 1, 100))",
+    "format width": "string.format('%1000d', 1)",
+    "format precision": "string.format('%.1000f', 1)",
+    "unpack of too much": "table.unpack({}, 1, 1e7)",
+    "table.move from nothing": "table.move(nil, 1, 2, 3)",
+    "utf8 of what is none": "utf8.codepoint('\\xff\\xfe', 1, -1)",
+    "deep nesting in a pattern": "string.find(('('):rep(5000), ('('):rep(5000))",
+    "re-entrance through a handler": "do_syscall()",
     "finalizer": "setmetatable({}, {__gc = function() while true do end end})",
     "string metatable replaced": "setmetatable('', {})",
     "string metatable edited": "getmetatable('').__index = nil",
@@ -197,3 +250,91 @@ def test_nothing_is_left_after_an_attack() -> None:
         second = host.pid
     for pid in (first, second):
         assert pid is None or not Path(f"/proc/{pid}").exists()
+
+
+def test_a_finalizer_that_is_slipped_in_later_never_runs() -> None:
+    # Lua marks an object for finalization when its metatable is set: a __gc that comes later is nothing.
+    body = """
+        local m = {} setmetatable({}, m) m.__gc = function() c_log("finalized") while true do end end
+        local junk for i = 1, 20000 do junk = {i} end
+        return 0, 0"""
+    with RuleHost([rule(body)], MemoryGuest(), LIMITS) as host:
+        for _ in range(3):
+            answer = host.call(CALL)
+            assert (answer.error, answer.log) == (None, [])
+
+
+def test_the_helper_tables_of_one_rule_are_its_own() -> None:
+    source = b"""local rawset, g = rawset, _G for name in next, g do rawset(g, name, nil) end
+        function do_syscall() return 0, 0 end"""
+    spoiler = RuleSource("attack", "open", source)
+    with RuleHost([spoiler, GOOD], MemoryGuest(), LIMITS) as host:
+        assert host.call(CALL).rule == "good"
+        assert [hit.disabled for hit in host.hits()] == [None, None]
+
+
+HELPER_CALLS = """
+    local strings = {"", "\\0", "\\xff\\xfe", ("\\0"):rep(5000), "a\\0b", "\\27]52;c;x\\7", "%s%n"}
+    strings[#strings + 1] = ("x"):rep(1 << 20)
+    local numbers = {0, -1, 1, math.mininteger, math.maxinteger, 2^53, 0.5, 1/0, 0/0, 1 << 31, 1 << 32}
+    local values = {}
+    for _, v in ipairs(strings) do values[#values + 1] = v end
+    for _, v in ipairs(numbers) do values[#values + 1] = v end
+    values[#values + 1] = true
+    values[#values + 1] = {}
+    values[#values + 1] = print
+"""
+
+
+def test_every_helper_takes_every_argument_and_answers_or_errs() -> None:
+    # One rule for each helper, so that the budget of one is not another one's.
+    limits = Limits(requests=4096, log_lines=4096)
+    for name in sorted(HELPERS):
+        body = (
+            HELPER_CALLS
+            + f"""
+            for _, first in ipairs(values) do
+                pcall({name}, first) pcall({name}, 1, first) pcall({name}, 'x', first)
+                pcall({name}, 1, 1, first) pcall({name}, 'x', 1, first) pcall({name}, first, first, first)
+            end
+            return 0, 0"""
+        )
+        guest = MemoryGuest()
+        guest.map(0, b"x\0")
+        with RuleHost([rule(body), GOOD], guest, limits) as host:
+            answer = host.call(CALL)
+            assert answer.rule in ("good", "attack"), name
+            assert answer.error is None, (name, answer.error)
+            assert [hit.disabled for hit in host.hits()] == [None, None], name
+
+
+@pytest.mark.parametrize(
+    ("body", "ret"),
+    [
+        ("return 1, math.maxinteger", -1),
+        ("return 1, math.mininteger", 0),
+        ("return 1, 2^63", 0),
+        ("return 1, {}", 0),
+        ("return 1, ('x'):rep(1 << 20)", 0),
+        ("return table.unpack({1, 5}, 1, 100000)", 5),
+        ("return 1, -4096", -4096),
+    ],
+)
+def test_what_a_rule_returns_is_one_word_of_the_guest(body: str, ret: int) -> None:
+    with RuleHost([rule(body)], MemoryGuest(), LIMITS) as host:
+        answer = host.call(CALL)
+        assert (answer.error, answer.intercept, answer.ret) == (None, True, ret)
+
+
+def test_log_lines_are_bytes_that_were_cut_and_made_text() -> None:
+    body = "c_log('\\xff\\0\\27[2J' .. ('y'):rep(1 << 19)) return 0, 0"
+    with RuleHost([rule(body)], MemoryGuest(), LIMITS) as host:
+        (line,) = host.call(CALL).log
+    assert line.startswith("\\xff\0\x1b[2J")
+    assert len(line) < 600
+
+
+def test_a_rule_that_asks_for_a_call_inside_its_call_gets_none() -> None:
+    body = "local rc = c_do_syscall(5, 0x1000) return 1, rc"
+    with RuleHost([rule(body), GOOD], MemoryGuest(), LIMITS) as host:
+        assert host.call(CALL).ret == -89

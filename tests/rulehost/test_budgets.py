@@ -172,7 +172,7 @@ def test_what_rules_share_is_bounded() -> None:
 def test_the_clock_is_that_of_the_call() -> None:
     body = SHARED + "show(c_get_timestamp()) show(c_get_timestamp())"
     with RuleHost([rule(body)], MemoryGuest()) as host:
-        call = GuestCall("open", 5, (), time_ns=1_700_000_000_999_999_999)
+        call = GuestCall("open", 5, (), ts_mono_ns=1_700_000_000_999_999_999 - host.clock_offset_ns)
         assert host.call(call).log == host.call(call).log == ["1700000001 0", "1700000001 1"]
 
 

@@ -8,8 +8,9 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.guest import process, seccomp
@@ -18,6 +19,7 @@ from triage_tui.guest.cell import Cell
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.views import FrozenViews
 from triage_tui.rulehost.protocol import HOST_DEVICES, Endian, IfreqField, PeerMode
+from triage_tui.runs.model import Mapping as GuestMapping
 
 _IFNAMSIZ = 16
 _IFREQ_SIZE = 40
@@ -25,6 +27,11 @@ _IFREQ_SIZE = 40
 _AF_INET, _ARPHRD_ETHER = 2, 1
 _ADDRESS_FIELDS = frozenset(("addr", "netmask", "broadaddr", "dstaddr"))
 _NUMBER_LAYOUT = {"ifindex": "=i", "flags": "=H", "mtu": "=i", "metric": "=i"}
+
+
+AddressDescriber = Callable[[Sequence[GuestMapping], Path, int], Mapping[str, "int | str"]]
+"""Given the guest's mappings, its root as the host sees it, and a code address: what is known of it,
+under the names of `GuestAccess.resolve_address`. Given from above, because this package reads no programs."""
 
 
 class Peers:
@@ -71,8 +78,10 @@ class RuleAccess:
     each call, and outside of a call everything but the architecture's facts fails with ESRCH.
     """
 
-    def __init__(self, arch: Arch) -> None:
+    def __init__(self, arch: Arch, describe: AddressDescriber | None = None) -> None:
+        """`describe` names code addresses; without it only their mapping is told."""
         self._arch = arch
+        self._describe = describe
         self.current: CallContext | None = None
 
     @property
@@ -268,7 +277,8 @@ class RuleAccess:
 
     def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
         """What is mapped at a guest code address."""
-        for mapping in self._views.maps():
+        maps = self._views.maps()
+        for mapping in maps:
             if mapping.start <= address < mapping.end:
                 name = os.path.basename(mapping.path)
                 known: dict[str, int | str] = {
@@ -278,5 +288,7 @@ class RuleAccess:
                 }
                 if name:
                     known["module_name"] = name
+                if self._describe is not None:
+                    known |= self._describe(maps, Path(self._views.root_path), address)
                 return known
         return None

@@ -325,7 +325,9 @@ class CallHandler(ProcessKeeper):
         self.pid, self.tid = known.pid, notification.tid
         self.access.current = CallContext(self, self._cell, self._listener, notification, self.peers)
         try:
-            answer = rules.call(GuestCall(call.name, call.num, tuple(call.args), known.pid, notification.tid))
+            answer = rules.call(
+                GuestCall(call.name, call.num, tuple(call.args), known.pid, notification.tid, call.ts_mono_ns)
+            )
         finally:
             self.access.current = None
         if answer.error:

@@ -15,6 +15,7 @@ from triage_tui.guest.policy import ContainmentPolicy
 from triage_tui.guest.spec import LaunchSpec, TriggerLimits, resolve_target
 from triage_tui.guest.stops import Stop
 from triage_tui.guest.supervisor import Guest
+from triage_tui.retry.addresses import AddressNames
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
@@ -73,7 +74,7 @@ class RunningGuest:
         spec = launch_spec(start)
         self.target: Target = resolve_target(spec)[0]
         self._rulebook = workspace.rulebook_dir(self.target.target_id)
-        self._access = RuleAccess(by_name(self.target.arch))
+        self._access = RuleAccess(by_name(self.target.arch), AddressNames().describe)
         self._start = start
         self._host: RuleHost | None = None
         self._past_hits: dict[str, RuleHit] = {}
@@ -124,6 +125,11 @@ class RunningGuest:
         for hit in self._host.hits() if self._host is not None else []:
             hits[hit.rule] = _added(hits.get(hit.rule), hit)
         return list(hits.values())
+
+    @property
+    def rule_clock_offset_ns(self) -> int:
+        """What the rules' clock adds to the times of the record, 0 without rules."""
+        return self._host.clock_offset_ns if self._host is not None else 0
 
     def problems(self) -> list[str]:
         """Return what went wrong in the supervision, failed rules included, one sentence each."""

@@ -109,6 +109,7 @@ def engine_facts(running: RunningGuest) -> Engine:
         emulator_version=qemu_version(emulator),
         carrier="seccomp-notify",
         contained=running.guest.contained,
+        rule_clock_offset_ns=running.rule_clock_offset_ns,
         rule_pack_sha256=generation.digest if generation is not None else "",
         generation=generation.number if generation is not None else 0,
     )

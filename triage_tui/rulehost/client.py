@@ -63,6 +63,8 @@ class RuleHost:
         self._closed = False
         self._starts = 0
         self._runs = 0
+        self.clock_offset_ns = time.time_ns() - time.monotonic_ns()
+        """What the rules' clock adds to the times of the run record."""
         self._lines_left = self._limits.log_lines_per_run
         self._enosys = access.errno_number("ENOSYS") or _GENERIC_ENOSYS
         self.log: list[str] = []
@@ -136,7 +138,7 @@ class RuleHost:
             args = (*call.args, *([0] * _ARGUMENTS))[:_ARGUMENTS]
             word = self._access.word
             values = tuple(signed_argument(value, word) for value in args)
-            run = wire.Run(index, call.num, values, self._clock(call.time_ns))
+            run = wire.Run(index, call.num, values, self._clock(call.ts_mono_ns))
             self._runs += 1
             began = time.monotonic()
             outcome = self._exchange(rule, run, answer.log)
@@ -151,9 +153,11 @@ class RuleHost:
             answer.rule = rule.source.id
         answer.intercept, answer.ret = outcome.intercept, outcome.ret
 
-    def _clock(self, time_ns: int) -> int:
-        """Return what the rules' clock shows at a call of this time."""
-        return self._runs * _FIXED_STEP_NS if self._limits.fixed_clock else time_ns or time.time_ns()
+    def _clock(self, ts_mono_ns: int) -> int:
+        """Return what the rules' clock shows at a call of this time: CLOCK_REALTIME as the record has it."""
+        if self._limits.fixed_clock:
+            return self._runs * _FIXED_STEP_NS
+        return self.clock_offset_ns + (ts_mono_ns or time.monotonic_ns())
 
     def _exchange(self, rule: RuleState, message: wire.Run | wire.Load, log: list[str]) -> _Outcome:
         """Send one message to the process and serve it until it is done. Kills the process on misuse."""

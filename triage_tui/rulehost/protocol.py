@@ -36,7 +36,7 @@ class GuestCall:
 
     `name` and `num` are the guest's own name and number. `args` holds up to eight raw argument registers;
     unsigned or sign-extended values are both fine, missing ones count as 0. `pid` and `tid` are host ids.
-    `time_ns` is CLOCK_REALTIME of the call, which is what the rules' clock shows; 0 is now.
+    `ts_mono_ns` is the time of the call in the run record, which is what the rules' clock shows; 0 is now.
     """
 
     name: str
@@ -44,7 +44,7 @@ class GuestCall:
     args: tuple[int, ...]
     pid: int = 0
     tid: int = 0
-    time_ns: int = 0
+    ts_mono_ns: int = 0
 
 
 @dataclass(slots=True)

@@ -52,6 +52,8 @@ class Engine(Record):
     """"seccomp-notify", ...: how syscalls were intercepted."""
     contained: list[str] = []
     """Namespaces and guards that held the guest, in words."""
+    rule_clock_offset_ns: int = 0
+    """What c_get_timestamp told rules is a call's `ts_mono_ns` plus this; 0 when there were no rules."""
     rule_pack_sha256: str = ""
     generation: int = 0
 

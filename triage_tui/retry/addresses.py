@@ -1,0 +1,43 @@
+"""Names for code addresses of a running guest, for rules that ask what lies there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingABC
+from collections.abc import Sequence
+from pathlib import Path
+
+from triage_tui.binary.modules import ModuleMap
+from triage_tui.runs.model import Mapping
+
+
+class AddressNames:
+    """The functions of a guest's modules; a module's file is read when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._modules: ModuleMap | None = None
+        self._known: list[tuple[int, str, int]] = []
+
+    def describe(self, maps: Sequence[Mapping], root: Path, address: int) -> MappingABC[str, int | str]:
+        """Return what is known of `address` under the names of SFEmu's c_resolve_addr; empty when nothing is.
+
+        `root` is the guest's root as the host sees it. `analysis_addr` and `func_entry` are addresses in the
+        module's own terms (as in its ELF file).
+        """
+        key = [(mapping.start, mapping.path, mapping.offset) for mapping in maps]
+        if self._modules is None or key != self._known:
+            self._modules, self._known = ModuleMap(maps, root), key
+        found = self._modules.locate(address)
+        if found is None:
+            return {}
+        facts: dict[str, int | str] = {
+            "module_name": found.module.name,
+            "module_real_path": found.module.path,
+            "load_bias": found.module.bias,
+            "analysis_addr": found.vaddr,
+        }
+        if found.name is not None:
+            start = found.symbol.start if found.symbol is not None and found.stub is None else found.vaddr
+            facts |= {"func_name": found.name, "func_entry": start, "func_offset": found.vaddr - start}
+            if found.symbol is not None and found.stub is None:
+                facts["func_size"] = found.symbol.end - found.symbol.start
+        return facts
