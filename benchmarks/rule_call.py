@@ -60,6 +60,9 @@ class StringGuest:
     def ifreq_set(self, address: int, field: IfreqField, value: int | bytes) -> int:
         return 0
 
+    def set_argument(self, index: int, value: int) -> int:
+        return 0
+
     def connect_peer(self, fd: int, mode: PeerMode) -> int:
         return 0
 

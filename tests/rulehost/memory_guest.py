@@ -23,6 +23,7 @@ class MemoryGuest:
         self.opened: list[tuple[bytes, bool]] = []
         self.ifreq: dict[tuple[int, str], int | bytes] = {}
         self.peers: list[tuple[int, str]] = []
+        self.arguments: dict[int, int] = {}
 
     @property
     def endian(self) -> Endian:
@@ -82,6 +83,10 @@ class MemoryGuest:
 
     def ifreq_set(self, address: int, field: IfreqField, value: int | bytes) -> int:
         self.ifreq[(address, field)] = value
+        return 0
+
+    def set_argument(self, index: int, value: int) -> int:
+        self.arguments[index] = value
         return 0
 
     def connect_peer(self, fd: int, mode: PeerMode) -> int:

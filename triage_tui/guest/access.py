@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from triage_tui.errors import TriageError
@@ -69,6 +69,12 @@ class CallContext:
     listener: int
     notification: Notification
     peers: Peers
+    in_host_call: bool = True
+    """The notification is the call itself, its arguments are the host's."""
+    may_change: bool = True
+    """The call has not been made."""
+    changes: dict[int, int] = field(default_factory=dict)
+    """Arguments that rules have changed, by index."""
 
 
 class RuleAccess:
@@ -143,6 +149,13 @@ class RuleAccess:
             self._views.write_register(name, value)
         except TriageError:
             return self._failure(errno.EINVAL)
+        return 0
+
+    def set_argument(self, index: int, value: int) -> int:
+        """Note another value for an argument."""
+        if not self._call.may_change or not 0 <= index < 8:
+            return self._failure(errno.EINVAL)
+        self._call.changes[index] = value
         return 0
 
     def _absolute(self, path: bytes) -> bytes:

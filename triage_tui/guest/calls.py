@@ -9,17 +9,16 @@ from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.guest import identity, policy, process, seccomp
-from triage_tui.guest.access import CallContext, Peers, RuleAccess
 from triage_tui.guest.exec_policy import judge_execution, requested_path
 from triage_tui.guest.loops import LoopDetector
-from triage_tui.guest.process_keeper import ProcessKeeper
 from triage_tui.guest.processes import GuestProcess
+from triage_tui.guest.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
+from triage_tui.guest.rule_calls import RuleAsker
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.stops import Stop, make_trigger, signal_name
 from triage_tui.guest.strace import LoggedSignal
 from triage_tui.guest.syscall_record import decode_address, to_text
 from triage_tui.guest.trace import ThreadLog
-from triage_tui.rulehost.protocol import Answer, GuestCall, RuleCaller
 from triage_tui.runs.model import Syscall
 
 _FORKS = frozenset(("clone", "clone3", "fork", "vfork"))
@@ -56,12 +55,9 @@ class Held:
     call: Syscall | None
 
 
-class CallHandler(ProcessKeeper):
+class CallHandler(RuleAsker):
     """The part of a guest that handles notifications."""
 
-    rules: RuleCaller | None
-    access: RuleAccess
-    peers: Peers
     _held: Held | None
     _first_stop: Stop | None
     _frozen: bool
@@ -105,6 +101,12 @@ class CallHandler(ProcessKeeper):
             return
         if known.logs_closed:
             self._restore_logs(known, notification)
+        if name == MARKER_CALL and notification.args[MARKER_ARGUMENT] & 0xFFFFFFFF == MARKER_WHENCE:
+            self._on_marker(notification)
+            return
+        if name == "write" and notification.args[0] & 0xFFFFFFFF >= self._first_own_fd:
+            self._on_log_write(known, notification)
+            return
         if self._emulator_start.is_log_open(notification.tid, name, notification):
             self._open_log(known, notification)
             return
@@ -273,12 +275,8 @@ class CallHandler(ProcessKeeper):
         if refusal is not None and refusal.why:
             self._refuse(refusal, notification, call)
             return
-        if self.rules is not None and call is not None and call.name in self.rules.hooks():
-            answer = self._ask_rules(self.rules, known, notification, call)
-            if answer.intercept:
-                call.intercepted = True
-                ret = answer.ret
-                self._answer(notification, -self.arch.to_host(-ret) if -4095 <= ret < 0 else ret)
+        if self.rules is not None and call is not None and self.is_hooked(call):
+            if self._ask_before(self.rules, known, notification, call):
                 return
             if refusal is not None:
                 # The rule may have provided the file.
@@ -318,27 +316,6 @@ class CallHandler(ProcessKeeper):
         if call is None and name in _KILLS:
             return None
         return self.containment.judge(name, notification, lambda _target: bool(self._cell.notes))
-
-    def _ask_rules(
-        self, rules: RuleCaller, known: GuestProcess, notification: Notification, call: Syscall
-    ) -> Answer:
-        self.pid, self.tid = known.pid, notification.tid
-        self.access.current = CallContext(self, self._cell, self._listener, notification, self.peers)
-        try:
-            answer = rules.call(
-                GuestCall(call.name, call.num, tuple(call.args), known.pid, notification.tid, call.ts_mono_ns)
-            )
-        finally:
-            self.access.current = None
-        if answer.error:
-            self.report(answer.error)
-        if answer.rule is not None:
-            call.rule = answer.rule
-        self.rule_log += [to_text(line.encode("utf-8", "surrogateescape")) for line in answer.log]
-        return answer
-
-    rule_log: list[str]
-    """What rules logged, untrusted text, oldest first."""
 
 
 def process_inner(known: GuestProcess | None) -> int:

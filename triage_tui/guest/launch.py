@@ -11,7 +11,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
@@ -21,6 +21,7 @@ from triage_tui.guest.cell import Cell
 from triage_tui.guest.elf import ElfInfo
 from triage_tui.guest.gdbstub import GdbStub
 from triage_tui.guest.qemu import find_qemu
+from triage_tui.guest.served_calls import log_lengths
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.startup import HEADROOM, EmulatorStart
 from triage_tui.guest.trace import ThreadLog
@@ -109,7 +110,7 @@ def launch(
     spec: LaunchSpec,
     arch: Arch,
     elf: ElfInfo,
-    guest_names: Iterable[str],
+    guest_names: Collection[str],
     containment: policy.ContainmentPolicy,
     make_log: Callable[[int, int, int], ThreadLog],
     cancelled: Callable[[], bool],
@@ -123,7 +124,7 @@ def launch(
     emulator = find_qemu(arch, spec.qemu_dir)
     start = EmulatorStart(spec.limits.open_files)
     watches = [*start.watches(), *policy.watches(containment, guest_names, start.first_fd)]
-    code = seccomp.program(watches, start.first_fd)
+    code = seccomp.program(watches, start.first_fd, log_lengths=log_lengths(arch, guest_names))
     with contextlib.ExitStack() as stack:
         handed: dict[str, int] = {}
 

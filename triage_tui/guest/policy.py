@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from triage_tui.errors import TriageError
+from triage_tui.guest.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.seccomp import Notification, Watch
 from triage_tui.text import safe_line
 
@@ -204,4 +205,6 @@ def watches(
     result += [watch for watch in containment.watches() if watch.name not in names]
     if "close_range" not in names:
         result.append(Watch("close_range"))
+    if MARKER_CALL not in names:
+        result.append(Watch(MARKER_CALL, MARKER_ARGUMENT, MARKER_WHENCE))
     return result

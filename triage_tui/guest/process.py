@@ -85,12 +85,22 @@ def write_memory(pid: int, address: int, data: bytes) -> None:
     Raises:
         OSError: not all of it is mapped, or the process is gone.
     """
+    write_parts(pid, [(address, data)])
+
+
+def write_parts(pid: int, parts: Iterable[tuple[int, bytes]]) -> None:
+    """Write several (host address, bytes), each as `write_memory` does, in order.
+
+    Raises:
+        OSError: as `write_memory`; the parts before the failing one are written.
+    """
     fd = os.open(f"/proc/{pid}/mem", os.O_WRONLY | os.O_CLOEXEC)
     try:
-        if os.pwrite(fd, data, address) != len(data):
-            raise OSError(14, f"writing memory at {address:#x}: not all of it is mapped")
+        for address, data in parts:
+            if os.pwrite(fd, data, address) != len(data):
+                raise OSError(14, f"writing memory at {address:#x}: not all of it is mapped")
     except OverflowError:
-        raise OSError(14, f"writing memory at {address:#x}: no such address") from None
+        raise OSError(14, "writing memory: no such address") from None
     finally:
         os.close(fd)
 

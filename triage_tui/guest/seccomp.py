@@ -12,7 +12,7 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -69,12 +69,17 @@ class Notification(NamedTuple):
     args: tuple[int, ...]
 
 
-def program(watches: Iterable[Watch], first_skipped_fd: int, machine: str | None = None) -> bytes:
+def program(
+    watches: Iterable[Watch],
+    first_skipped_fd: int,
+    machine: str | None = None,
+    log_lengths: Collection[int] = (),
+) -> bytes:
     """Return the BPF program that notifies about `watches` and allows everything else.
 
     Calls of another ABI than the host's own (int 0x80, x32) kill the process: nothing the emulator does needs
-    them, and they would pass by the numbers checked here. Writes to `first_skipped_fd` and above, the
-    emulator's logs, are never notified.
+    them, and they would pass by the numbers checked here. Of writes to `first_skipped_fd` and above, the
+    emulator's logs, only those of `log_lengths` bytes are notified.
 
     Raises:
         KeyError: the host machine has no table.
@@ -91,12 +96,20 @@ def program(watches: Iterable[Watch], first_skipped_fd: int, machine: str | None
         x32_bit, jump_if_set = 0x40000000, 0x45
         code += [(jump_if_set, 0, 1, x32_bit), (_BPF_RETURN, 0, 0, _RET_KILL)]
     for name in ("write", "writev"):
-        # nr == name and args[0] >= first_skipped_fd -> allow, else reload the number and go on.
-        code += [
-            (_BPF_JEQ, 0, 4, table[name]),
-            (_BPF_LOAD, 0, 0, _DATA_ARGS),
-            (_BPF_JGE, 0, 1, first_skipped_fd),
+        # nr == name and args[0] >= first_skipped_fd -> by length, else reload the number and go on.
+        lengths = sorted(log_lengths) if name == "write" else []
+        told = [(_BPF_JEQ, len(lengths) - at, 0, length) for at, length in enumerate(lengths)]
+        by_length = [
+            *([(_BPF_LOAD, 0, 0, _DATA_ARGS + 16)] if lengths else []),
+            *told,
             (_BPF_RETURN, 0, 0, _RET_ALLOW),
+            *([(_BPF_RETURN, 0, 0, _RET_NOTIFY)] if lengths else []),
+        ]
+        code += [
+            (_BPF_JEQ, 0, 3 + len(by_length), table[name]),
+            (_BPF_LOAD, 0, 0, _DATA_ARGS),
+            (_BPF_JGE, 0, len(by_length), first_skipped_fd),
+            *by_length,
             (_BPF_LOAD, 0, 0, _DATA_NR),
         ]
     for watch in watches:

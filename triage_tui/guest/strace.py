@@ -30,6 +30,8 @@ _END = re.compile(
 _SHAPES = re.compile(
     rb"\d{1,10} (?:[a-z_][a-z0-9_]{0,40}\(|Unknown syscall -?\d)|--- (?:SIG\w|\d)|Unsupported "
 )
+_EQUALS = b" = "
+"""What stands between a call and its result; written by itself."""
 _ENDS_LINE = frozenset((b"exit", b"exit_group"))
 _PUNCTUATION = re.compile(rb'"[^"]*(?:"|\Z)|[{}\[\](),]')
 _ERROR_RESULT = re.compile(rb"-1 errno=(\d{1,6})")
@@ -103,12 +105,11 @@ class StraceReader:
         if found := _START.match(buffer, at):
             return self._call(found, complete, items)
         if found := _UNKNOWN.match(buffer, at):
+            self._end_unnamed()
             number = int(found[2])
             call = LoggedCall(int(found[1]), f"syscall_{number}", b"", number)
             items.append(call)
             self.pending.append(call)
-            # QEMU prints no result: it answers ENOSYS at once.
-            self._finish(b"ENOSYS")
             return found.end() - at
         if found := _SIGNAL.match(buffer, at):
             items.append(LoggedSignal(found[1].decode(), bytes(found[2])))
@@ -118,9 +119,18 @@ class StraceReader:
             target = self.pending[-1] if self.pending else (self.finished[-1] if self.finished else None)
             if target is not None:
                 target.note = f"the emulator: {text}"
+            if (
+                self.pending
+                and self.pending[-1].number is not None
+                and text.startswith("Unsupported syscall")
+            ):
+                self._finish(b"ENOSYS")
             return found.end() - at
         if buffer[at : at + 1] == b"\n":
             return 1
+        if complete and buffer[at:] == _EQUALS:
+            # The thread is held while it writes the rest of the result.
+            return 0
         return self._skip(at, complete)
 
     def _call(self, start: re.Match[bytes], complete: bool, items: list[Item]) -> int:
@@ -130,6 +140,10 @@ class StraceReader:
         while True:
             end = _END.search(buffer, search)
             if end is None:
+                if complete and buffer.endswith(b")" + _EQUALS):
+                    close = len(buffer) - len(_EQUALS) - 1
+                    used = close + 1
+                    break
                 if complete and buffer.rstrip(b"\n").endswith(b")"):
                     close = len(buffer.rstrip(b"\n")) - 1
                     used = len(buffer)
@@ -144,10 +158,19 @@ class StraceReader:
                 search = used
                 continue
             break
+        self._end_unnamed()
         call = LoggedCall(int(start[1]), name.decode(), bytes(buffer[start.end() : close]))
         items.append(call)
         self.pending.append(call)
         return used - start.start()
+
+    def _end_unnamed(self) -> None:
+        """Finish the call before, if it is one that QEMU carried out without having a name for it.
+
+        No result is printed for those.
+        """
+        if self.pending and self.pending[-1].number is not None:
+            self._finish(b"")
 
     def _finish(self, result: bytes) -> None:
         """Give `result` to the call it most likely belongs to."""

@@ -29,6 +29,7 @@ from triage_tui.guest.launch import launch
 from triage_tui.guest.output import OutputBuffer
 from triage_tui.guest.processes import ProcessTable
 from triage_tui.guest.seccomp import Notification
+from triage_tui.guest.served_calls import SERVED
 from triage_tui.guest.spec import LaunchSpec, resolve_target
 from triage_tui.guest.stops import Stop, Watchdog
 from triage_tui.guest.trace import Trace
@@ -91,6 +92,8 @@ class Guest(CallHandler):
         self.rules = rules
         self.access = access or RuleAccess(self.arch)
         self.rule_log = []
+        self._held_returns = {}
+        self._repeated = {}
         self.trace = Trace(self.arch, spec.limits.history, spec.limits.trace)
         self.processes_known = ProcessTable()
         self.problems: list[str] = []
@@ -222,18 +225,26 @@ class Guest(CallHandler):
 
     def not_hookable(self, names: set[str]) -> set[str]:
         """Return those guest syscalls that rules cannot hook in this run without a new start."""
-        always = set(policy.HOOKABLE.split()) | {
-            "ioctl",
-            "exit_group",
-            "exit",
-            "kill",
-            "clone",
-            "fork",
-            "vfork",
-        }
+        always = (
+            set(policy.HOOKABLE.split())
+            | {
+                "ioctl",
+                "exit_group",
+                "exit",
+                "kill",
+                "clone",
+                "fork",
+                "vfork",
+            }
+            | SERVED
+        )
         for name in self.hookable:
             always |= policy.host_names(name)
-        return {name for name in names if not policy.host_names(name) & always}
+        return {name for name in names if not policy.host_names(name) & always and not self._is_missing(name)}
+
+    def _is_missing(self, name: str) -> bool:
+        """Return whether `name` is a call that the emulator's log tells because it does not have it."""
+        return name.startswith("syscall_")
 
     def processes(self) -> list[int]:
         """Return the host pids of the guest's living processes."""

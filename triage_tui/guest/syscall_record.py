@@ -88,6 +88,12 @@ def set_result(record: Syscall, call: LoggedCall, arch: Arch) -> None:
         record.errno = arch.errno_name(result.error) or f"E{result.error}"
 
 
+def set_value(record: Syscall, ret: int, arch: Arch) -> None:
+    """Fill in what the call returned, a value in guest terms: negative errno on failure."""
+    record.ret = ret
+    record.errno = (arch.errno_name(-ret) or f"E{-ret}") if -4095 <= ret < 0 else None
+
+
 def decode_address(data: bytes) -> str | None:
     """Return a socket address of the host's layout in words, None for a family without a decoder.
 

@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Callable
 
 from triage_tui.guest.arch import Arch
-from triage_tui.guest.strace import LoggedCall, LoggedSignal, StraceReader
-from triage_tui.guest.syscall_record import new_record, set_result
+from triage_tui.guest.return_stub import MARKER_CALL, MARKER_WHENCE
+from triage_tui.guest.strace import LoggedCall, LoggedSignal, StraceReader, split_arguments
+from triage_tui.guest.syscall_record import new_record, set_result, set_value
 from triage_tui.runs.model import Syscall
 
 _READ_SIZE = 1 << 18
@@ -21,6 +22,12 @@ _PUNCH_HOLE_KEEP_SIZE = 3
 _MAPPING_CALLS = frozenset(("mmap", "mmap2", "mprotect", "munmap"))
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def is_marker(call: LoggedCall) -> bool:
+    """Return whether a call of the log is the engine's own, see `return_stub`."""
+    shown = (str(MARKER_WHENCE).encode(), hex(MARKER_WHENCE).encode())
+    return any(argument in shown for argument in split_arguments(call.arguments))
 
 
 class ThreadLog:
@@ -37,6 +44,12 @@ class ThreadLog:
         """id(LoggedCall) -> its record, for calls that have not returned."""
         self.last_signal: LoggedSignal | None = None
         """The signal that was delivered last, when nothing came after it."""
+        self.unsettled: list[Syscall] = []
+        """Records whose result is not the one in the log: `Trace.settle` sets it."""
+        self.repeated: Syscall | None = None
+        """The record of the call that the thread is about to make again with other arguments."""
+        self.markers = 0
+        """How many calls of the engine's own (see `return_stub`) are still to come in this log."""
         self._offset = 0
         self._freed = 0
 
@@ -135,6 +148,12 @@ class Trace:
             self.drain(log, complete)
 
     def _begin(self, log: ThreadLog, call: LoggedCall, now: int) -> None:
+        if log.markers and call.name == MARKER_CALL and is_marker(call):
+            log.markers -= 1
+            return
+        if log.repeated is not None and call.name in (log.repeated.name, f"syscall_{log.repeated.num}"):
+            log.records[id(call)], log.repeated = log.repeated, None
+            return
         self.count += 1
         record = new_record(self.count, call, self._arch, now)
         log.records[id(call)] = record
@@ -146,7 +165,19 @@ class Trace:
         record = log.records.pop(id(call), None)
         if record is None:
             return
+        if any(record is other for other in log.unsettled):
+            record.note = record.note or call.note
+            return
         set_result(record, call, self._arch)
+        self._finish(log, record)
+
+    def settle(self, log: ThreadLog, record: Syscall, ret: int) -> None:
+        """Give a record of `log.unsettled` the result that the guest got."""
+        log.unsettled = [other for other in log.unsettled if other is not record]
+        set_value(record, ret, self._arch)
+        self._finish(log, record)
+
+    def _finish(self, log: ThreadLog, record: Syscall) -> None:
         if record.errno is not None:
             self.failed += 1
         elif record.name in _MAPPING_CALLS:

@@ -114,13 +114,34 @@ class RuleHost:
         with self._lock:
             for index in self._by_syscall.get(call.name, ()):
                 rule = self._rules[index]
-                if rule.disabled is None and rule.may_ask(time.monotonic()):
+                if rule.disabled is None and not rule.asks_before:
+                    answer.after = True
+                elif rule.disabled is None and rule.may_ask(time.monotonic()):
                     self._ask_rule(index, rule, call, answer)
+                    answer.after |= rule.asks_after and rule.disabled is None
                 elif rule.is_closed:
                     answer.intercept, answer.ret, answer.rule = True, -_EPERM, rule.source.id
                 if answer.intercept:
                     break
         return answer
+
+    def returned(self, call: GuestCall, ret: int) -> Answer:
+        """Show a call's result to the rules that define after_syscall, each what the one before made of it.
+
+        Never raises for a failing rule: it is named in `Answer.error`, and the result stays as it was.
+        """
+        final = Answer()
+        with self._lock:
+            for index in self._by_syscall.get(call.name, ()):
+                rule = self._rules[index]
+                if rule.disabled is not None or not rule.asks_after or not rule.may_ask(time.monotonic()):
+                    continue
+                answer = Answer(log=final.log)
+                self._ask_rule(index, rule, call, answer, ret)
+                final.rule, final.error = answer.rule or final.rule, answer.error or final.error
+                if answer.intercept:
+                    final.intercept, final.ret, ret = True, answer.ret, answer.ret
+        return final
 
     def close(self) -> None:
         """End the process; nothing of it is left. Calls after this pass every syscall. May be repeated."""
@@ -130,7 +151,9 @@ class RuleHost:
 
     # One rule
 
-    def _ask_rule(self, index: int, rule: RuleState, call: GuestCall, answer: Answer) -> None:
+    def _ask_rule(
+        self, index: int, rule: RuleState, call: GuestCall, answer: Answer, ret: int | None = None
+    ) -> None:
         if not self._started() or rule.disabled is not None:
             # Loading in a new process may just have switched this rule off.
             outcome = _Outcome(failure=rule.disabled or "the rule host is not running")
@@ -138,7 +161,7 @@ class RuleHost:
             args = (*call.args, *([0] * _ARGUMENTS))[:_ARGUMENTS]
             word = self._access.word
             values = tuple(signed_argument(value, word) for value in args)
-            run = wire.Run(index, call.num, values, self._clock(call.ts_mono_ns))
+            run = wire.Run(index, call.num, values, self._clock(call.ts_mono_ns), ret)
             self._runs += 1
             began = time.monotonic()
             outcome = self._exchange(rule, run, answer.log)
@@ -182,6 +205,8 @@ class RuleHost:
                 outcome.failure = rule.disabled
         else:
             self._settle(rule, done, outcome)
+            if isinstance(message, wire.Load):
+                rule.asks_before, rule.asks_after = done.ret != 2, bool(done.ret & 2)
         return outcome
 
     def _converse(

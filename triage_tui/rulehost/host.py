@@ -71,7 +71,7 @@ def load_lua() -> Any:
 
 
 class State:
-    """One rule's Lua state: the prelude's three entry points."""
+    """One rule's Lua state: the prelude's entry points."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class State:
         self._memory_error: type[Exception] = lua.LuaMemoryError
         self._lua_error: type[Exception] = lua.LuaError
         self._runtime = runtime
-        self._check, self._install, self._run = runtime.execute(
+        self._check, self._install, self._run, self._run_after = runtime.execute(
             prelude,
             ask,
             say,
@@ -118,7 +118,9 @@ class State:
         return self._guarded(self._install, arguments)
 
     def run(self, message: wire.Run) -> wire.Done:
-        """Call do_syscall within the budgets."""
+        """Call do_syscall or after_syscall within the budgets."""
+        if message.ret is not None:
+            return self._guarded(self._run_after, (message.num, message.ret, *message.args))
         return self._guarded(self._run, (message.num, *message.args))
 
     def _guarded(self, function: Any, arguments: tuple[int | bytes, ...]) -> wire.Done:

@@ -210,6 +210,12 @@ function helper.c_set_reg(register, value)
   return written or 0, rc
 end
 
+-- Arguments are counted as in do_syscall: a1 is argument 1.
+function helper.c_set_arg(index, value)
+  local rc = request("set_argument", integer(index, nil, "i"), integer(value, nil, "value"))
+  return rc
+end
+
 function helper.c_resolve_addr(address)
   local rc, facts = request("resolve_address", integer(address, nil, "addr"))
   if rc < 0 then
@@ -402,7 +408,8 @@ local function check(name, source)
   return nil
 end
 
--- install(name, source, syscall, rules_dir) -> kind ("", "error", "budget"), message
+-- install(name, source, syscall, rules_dir) -> kind ("", "error", "budget"), message, false, which
+-- which: 1 it defines do_syscall, 2 after_syscall, 3 both
 local function install(name, source, syscall, rules_dir)
   begin()
   environment = setmetatable({ __rules_dir = rules_dir, __syscall_name = syscall }, { __index = globals })
@@ -417,18 +424,24 @@ local function install(name, source, syscall, rules_dir)
   if not ok then
     return "error", describe(problem)
   end
-  if type(rawget(environment, "do_syscall")) ~= "function" then
+  local which = 0
+  if type(rawget(environment, "do_syscall")) == "function" then
+    which = 1
+  end
+  if type(rawget(environment, "after_syscall")) == "function" then
+    which = which + 2
+  end
+  if which == 0 then
     return "error", "it does not define do_syscall"
   end
-  return "", ""
+  return "", "", false, which
 end
 
--- run(num, a1..a8) -> kind, message, intercept, ret
-local function run(...)
+local function call(name, ...)
   begin()
-  local handler = rawget(environment, "do_syscall")
+  local handler = rawget(environment, name)
   if type(handler) ~= "function" then
-    return "error", "it removed its own do_syscall", false, 0
+    return "error", "it removed its own " .. name, false, 0
   end
   local ok, action, ret = pcall(handler, ...)
   if exhausted then
@@ -441,5 +454,15 @@ local function run(...)
   return "", "", action == true or action == 1, math_type(ret) == "integer" and ret or 0
 end
 
+-- run(num, a1..a8) -> kind, message, intercept, ret
+local function run(...)
+  return call("do_syscall", ...)
+end
+
+-- run_after(num, ret, a1..a8) -> kind, message, intercept, ret
+local function run_after(...)
+  return call("after_syscall", ...)
+end
+
 sethook(count, "", STEP)
-return check, install, run
+return check, install, run, run_after

@@ -52,6 +52,7 @@ class Answer:
     """What the rules decided about one call.
 
     `intercept`: do not execute the call, return `ret` (negative target errno on failure) to the guest.
+    `after`: a rule wants to see the call's result; the supervisor asks `RuleCaller.returned` then.
     `rule`: id of the rule that answered, or that changed the guest and let the call pass; None when no rule
     acted. `log`: what rules wrote with c_log during this call, untrusted text. `error`: one sentence about
     a rule that failed during this call; the call itself goes on as the answer says.
@@ -60,6 +61,7 @@ class Answer:
     intercept: bool = False
     ret: int = 0
     rule: str | None = None
+    after: bool = False
     log: list[str] = field(default_factory=list)
     error: str | None = None
 
@@ -104,6 +106,14 @@ class GuestAccess(Protocol):
 
     def write_register(self, name: str, value: int) -> int:
         """Set one register to an unsigned value; rc."""
+        ...
+
+    def set_argument(self, index: int, value: int) -> int:
+        """Give argument `index` (0 to 7) of the current call another value; rc.
+
+        The call is then made with the arguments as they are when the rules have been asked, unless a rule
+        answers it. Not after the call (-EINVAL).
+        """
         ...
 
     def mkdir_p(self, path: bytes, mode: int) -> int:
@@ -165,6 +175,13 @@ class RuleCaller(Protocol):
 
     def call(self, call: GuestCall) -> Answer:
         """Run the rules of this syscall. Never raises for a failing rule; see `Answer.error`."""
+        ...
+
+    def returned(self, call: GuestCall, ret: int) -> Answer:
+        """Show the rules that asked for it the result of a call that was made: `ret`, or a negative errno.
+
+        With `Answer.intercept` the guest gets `Answer.ret` instead. Never raises for a failing rule.
+        """
         ...
 
 

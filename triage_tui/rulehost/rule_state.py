@@ -16,6 +16,10 @@ class RuleState:
     source: RuleSource
     limits: Limits
     hit_limit: int | None
+    asks_before: bool = True
+    """It defines do_syscall."""
+    asks_after: bool = False
+    """It defines after_syscall."""
     hits: int = 0
     calls: int = 0
     errors: int = 0

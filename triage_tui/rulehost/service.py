@@ -41,6 +41,7 @@ EFFECTS = frozenset(
         "write_integer",
         "set_register",
         "set_register_bytes",
+        "set_argument",
         "mkdir_p",
         "provide_file",
         "open_bytes",
@@ -90,6 +91,7 @@ class Service:
             "get_register": self._get_register,
             "set_register": self._set_register,
             "set_register_bytes": self._set_register_bytes,
+            "set_argument": self._set_argument,
             "resolve_address": self._resolve_address,
             "mkdir_p": self._mkdir_p,
             "open_host": self._open_host,
@@ -191,6 +193,10 @@ class Service:
             raise _BadRequest
         rc = self._access.write_register(name, int.from_bytes(data, self._access.endian))
         return wire.Reply(min(rc, 0), (self._access.word if rc >= 0 else 0,))
+
+    def _set_argument(self, arguments: _Arguments) -> wire.Reply:
+        index = arguments.integer(1, 8)
+        return wire.Reply(min(self._access.set_argument(index - 1, self._address(arguments.integer())), 0))
 
     def _resolve_address(self, arguments: _Arguments) -> wire.Reply:
         address = self._address(arguments.integer())

@@ -60,13 +60,17 @@ class Load(Message, tag="load"):
 
 
 class Run(Message, tag="run"):
-    """Client to host: call do_syscall of rule `index`. Answered by `Done`."""
+    """Client to host: call do_syscall of rule `index`, or after_syscall with the result `ret`.
+
+    Answered by `Done`.
+    """
 
     index: int
     num: int
     args: tuple[int, ...]
     clock: int
     """As in `Load`."""
+    ret: int | None = None
 
 
 class Reply(Message, tag="reply"):
@@ -98,7 +102,10 @@ class Log(Message, tag="log"):
 
 
 class Done(Message, tag="done"):
-    """Host to client: the end of a check, load or run. `kind` is "", "error", "budget" or "memory"."""
+    """Host to client: the end of a check, load or run. `kind` is "", "error", "budget" or "memory".
+
+    After a load `ret` tells which functions the rule defines: 1 do_syscall, 2 after_syscall, 3 both.
+    """
 
     kind: str
     message: str = ""

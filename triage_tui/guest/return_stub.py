@@ -1,0 +1,137 @@
+"""A few instructions that stop a guest thread once more right after one of its system calls.
+
+When QEMU has finished a call it writes the result register and goes on at the pc. A pc that was turned to the
+stub while the call was being made therefore brings the thread to a second call, made by the stub, with the
+first call's real result in its registers. That second call is the marker: lseek with a `whence` that does not
+exist, the only lseek that the filter notifies. It is answered and never executed, and a kernel that did
+execute it would only say EINVAL.
+
+The stub has two entries. The normal one is at `start`. A call that a signal interrupts is made again by QEMU,
+which sets the pc back by the size of the syscall instruction: that lands at the other entry, which ends in a
+marker of its own.
+
+Where the register of the result is also that of the number (MIPS, x86), or the flag of failure does not
+survive the marker (ppc: CR0.SO), the stub first moves it to a register that is put back afterwards.
+
+The stub lies behind the last byte of an executable segment, in the rest of its last page. It holds no state,
+so threads may share it, and a forked process has it too.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from triage_tui.guest.arch import Arch
+
+MARKER_CALL = "lseek"
+MARKER_WHENCE = 0x6D61726B
+"""The third argument of the marker; 0 to 4 are real (lseek(2))."""
+MARKER_ARGUMENT = 2
+"""Index of that argument."""
+
+_PAGE = 4096
+_ALIGN = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Stub:
+    """Code for one architecture and instruction set; offsets are bytes from its first byte."""
+
+    code: bytes
+    start: int
+    """Where a call that has ended goes on."""
+    after: int
+    """The pc at the marker of a call that has ended."""
+    after_restart: int
+    """The pc at the marker of a call that a signal interrupted."""
+    step: int
+    """Bytes of a syscall instruction."""
+    result: str | None
+    """Register to which the stub moves the result; None: it is still in its own."""
+    flags: str | None = None
+    """Register to which the stub moves the one with the flag of failure."""
+
+
+def _order(arch: Arch) -> str:
+    return "<" if arch.instruction_endian == "little" else ">"
+
+
+def _plain(layout: str, instruction: int) -> Stub:
+    """Return a stub of two syscall instructions, for a call number in a register of its own."""
+    code = struct.pack(layout, instruction)
+    size = len(code)
+    return Stub(code * 2, start=size, after=2 * size, after_restart=size, step=size, result=None)
+
+
+def _mips(arch: Arch, number: int) -> Stub:
+    # b +4 instructions; move t8, v0 (also the branch's delay slot); li v0, number; syscall; li; syscall
+    load, call = 0x24020000 | number, 0x0000000C
+    move = 0x0040C025
+    words = (0x10000003, move, load, call, load, call)
+    code = struct.pack(_order(arch) + "6I", *words)
+    return Stub(code, start=4, after=16, after_restart=24, step=4, result="t8")
+
+
+def _ppc(arch: Arch) -> Stub:
+    # sc; mfcr r10; sc
+    code = struct.pack(_order(arch) + "3I", 0x44000002, 0x7D400026, 0x44000002)
+    return Stub(code, start=4, after=12, after_restart=4, step=4, result=None, flags="r10")
+
+
+def _x86(move: bytes, number: int, call: bytes, result: str) -> Stub:
+    # jmp over the next part; mov <result>, eax; mov eax, number; syscall; mov eax, number; syscall
+    again = b"\xb8" + struct.pack("<I", number) + call
+    first = move + again
+    code = b"\xeb" + bytes([len(first)]) + first + again
+    return Stub(code, start=2, after=2 + len(first), after_restart=len(code), step=2, result=result)
+
+
+def stub_for(arch: Arch, instruction: bytes) -> Stub | None:
+    """Return the stub for a thread whose syscall instruction ends with the four bytes `instruction`.
+
+    None where there is none: an unknown architecture or instruction.
+    """
+    number = arch.syscall_nr(MARKER_CALL)
+    if number is None:
+        return None
+    if arch.name in ("arm", "armeb"):
+        # Big-endian ARM has code of either byte order (BE8, BE32).
+        for order in "<", ">":
+            if struct.unpack_from(order + "H", instruction, 2)[0] == 0xDF00:
+                return _plain(order + "H", 0xDF00)
+            # svc #0, whatever the call's own immediate is (the old ABI has the number there).
+            if struct.unpack(order + "I", instruction)[0] >> 24 == 0xEF:
+                return _plain(order + "I", 0xEF000000)
+        return None
+    if arch.name == "s390x":
+        # svc 0: the number is in r1.
+        return _plain(">H", 0x0A00)
+    if arch.name == "aarch64":
+        return _plain("<I", 0xD4000001)
+    if arch.name.startswith("riscv"):
+        return _plain("<I", 0x00000073)
+    if arch.name.startswith("mips"):
+        return _mips(arch, number)
+    if arch.name.startswith("ppc"):
+        return _ppc(arch)
+    if arch.name == "x86_64":
+        return _x86(b"\x49\x89\xc0", number, b"\x0f\x05", "r8")
+    if arch.name == "i386":
+        return _x86(b"\x89\xc7", number, b"\xcd\x80", "edi")
+    return None
+
+
+def find_room(segments: Iterable[tuple[int, int]]) -> int | None:
+    """Return the guest address of `ROOM` unused bytes behind an executable segment (start, end), or None."""
+    for _start, end in segments:
+        address = (end + _ALIGN - 1) & -_ALIGN
+        if end % _PAGE and address + ROOM <= (end + _PAGE - 1) & -_PAGE:
+            return address
+    return None
+
+
+ROOM = 64
+"""Bytes set aside for a stub; ARM and Thumb code each have their half."""
+THUMB_OFFSET = 32

@@ -1,0 +1,84 @@
+"""Calls that QEMU answers by itself: they never reach the host, but its log tells of them in time.
+
+QEMU writes its log piece by piece, and the pieces that end such a call have lengths of their own, so that the
+filter can tell them from nearly everything else that is logged (linux-user/syscall.c and strace.c of QEMU 7.2
+to 10.0):
+
+    Unsupported ioctl: cmd=0x89f0           an ioctl that QEMU does not know: 4, 8 or 16 digits
+    Unsupported syscall: 277                a system call that it does not have
+    -1 errno=92 (Protocol not available)    setsockopt, an option that it does not know
+    -1 errno=95 (Operation not supported)   getsockopt, likewise
+    -1 errno=93 (Protocol not supported)    socket, a netlink protocol that it does not know
+
+The error's number is the guest's, its text the host's. Each piece is written before the guest's result
+register is. MIPS tells a call that no MIPS kernel has by no piece at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from triage_tui.guest.arch import Arch
+
+_TEXTS = {
+    "ENOPROTOOPT": b"Protocol not available",
+    "EOPNOTSUPP": b"Operation not supported",
+    "EPROTONOSUPPORT": b"Protocol not supported",
+}
+_CALLS = {
+    "ENOPROTOOPT": frozenset(("setsockopt", "getsockopt", "socketcall")),
+    "EOPNOTSUPP": frozenset(("setsockopt", "getsockopt", "socketcall")),
+    "EPROTONOSUPPORT": frozenset(("socket", "socketcall")),
+}
+_ERROR = re.compile(rb"-1 errno=(\d{1,5}) \(([A-Za-z ]{1,60})\)")
+_UNSUPPORTED = re.compile(rb"Unsupported syscall: (\d{1,10})\n")
+_IOCTL = re.compile(rb"Unsupported ioctl(?: type)?: cmd=0x[0-9a-f]{4,16}[^\n]*\n")
+_MISSING_FILE = 38
+"""Bytes of the most frequent error of all, ENOENT: not worth being told of all of them."""
+
+SERVED = frozenset(("ioctl", "setsockopt", "getsockopt", "socket", "socketcall"))
+"""Guest syscalls that QEMU may answer by itself and that can be hooked all the same, unknown ones apart."""
+
+
+def _error_piece(arch: Arch, error: str) -> bytes:
+    return b"-1 errno=%d (%s)" % (arch.errno_number(error) or 0, _TEXTS[error])
+
+
+def log_lengths(arch: Arch, guest_names: Iterable[str] = ()) -> frozenset[int]:
+    """Return the lengths of the log pieces to be notified about.
+
+    `guest_names` are the guest syscalls that rules hook from the start; for others a piece that is as long as
+    the most frequent ones is left out (getsockopt on MIPS).
+    """
+    pieces = [_error_piece(arch, error) for error in _TEXTS]
+    # All numbers of calls that are new or rare have as many digits as the newest one.
+    pieces.append(b"Unsupported syscall: %d\n" % (arch.syscall_nr("pidfd_open") or 434))
+    pieces += [b"Unsupported ioctl: cmd=0x" + b"0" * digits + b"\n" for digits in (4, 8, 16)]
+    lengths = {len(piece) for piece in pieces}
+    if not {"getsockopt", "setsockopt"} & set(guest_names):
+        lengths.discard(_MISSING_FILE)
+    return frozenset(lengths)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a piece of the log says: which calls it can be about."""
+
+    names: frozenset[str]
+    number: int | None = None
+    """The guest syscall, where the piece names it."""
+
+
+def read_piece(arch: Arch, piece: bytes) -> Served | None:
+    """Return what a piece of the log says about a call that QEMU answers, None for any other piece."""
+    if found := _ERROR.fullmatch(piece):
+        for error, text in _TEXTS.items():
+            if found[2] == text and int(found[1]) == arch.errno_number(error):
+                return Served(_CALLS[error])
+    elif _IOCTL.fullmatch(piece):
+        return Served(frozenset(("ioctl",)))
+    elif found := _UNSUPPORTED.fullmatch(piece):
+        return Served(frozenset(), int(found[1]))
+    return None
