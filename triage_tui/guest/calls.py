@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.guest import identity, policy, process, seccomp
-from triage_tui.guest.exec_policy import judge_execution, requested_path
 from triage_tui.guest.loops import LoopDetector
-from triage_tui.guest.processes import GuestProcess
+from triage_tui.guest.processes import GuestProcess, Program
+from triage_tui.guest.program_keeper import ProgramKeeper
 from triage_tui.guest.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.rule_calls import RuleAsker
 from triage_tui.guest.seccomp import Notification
@@ -55,7 +54,7 @@ class Held:
     call: Syscall | None
 
 
-class CallHandler(RuleAsker):
+class CallHandler(RuleAsker, ProgramKeeper):
     """The part of a guest that handles notifications."""
 
     _held: Held | None
@@ -99,6 +98,8 @@ class CallHandler(RuleAsker):
         if known is None or name == "set_robust_list":
             self._proceed(notification)
             return
+        # What is decided from here on is about this process: its architecture, its memory.
+        self.pid, self.tid = known.pid, notification.tid
         if known.logs_closed:
             self._restore_logs(known, notification)
         if name == MARKER_CALL and notification.args[MARKER_ARGUMENT] & 0xFFFFFFFF == MARKER_WHENCE:
@@ -147,6 +148,7 @@ class CallHandler(RuleAsker):
         """Decide about the call at which the guest was frozen."""
         if not seccomp.is_waiting(self._listener, held.notification):
             return
+        self.pid, self.tid = held.process.pid, held.notification.tid
         try:
             if held.name in ("exit", "exit_group"):
                 self._proceed(held.notification)
@@ -179,17 +181,19 @@ class CallHandler(RuleAsker):
             registers = self.registers(tid)
         except TriageError:
             return
-        if call.num != self.arch.syscall_in(registers):
+        arch = self._program_of(tid).arch
+        if call.num != arch.syscall_in(registers):
             return
-        arguments = [registers[name] for name in self.arch.syscall_args][:6]
-        if self.arch.stack_args is not None:
-            index, offset = self.arch.stack_args
+        arguments = [registers[name] for name in arch.syscall_args][:6]
+        if arch.stack_args is not None:
+            index, offset = arch.stack_args
             count = 8 - index
+            base = self._location_of(tid).guest_base
             try:
-                data = self.read_memory(registers[self.arch.sp] + offset, count * self.arch.word)
-            except TriageError:
+                data = process.read_memory(tid, base + registers[arch.sp] + offset, count * arch.word)
+            except OSError:
                 data = b""
-            layout = ("<" if self.arch.endian == "little" else ">") + ("I" if self.arch.word == 4 else "Q")
+            layout = ("<" if arch.endian == "little" else ">") + ("I" if arch.word == 4 else "Q")
             arguments[index:] = [value for (value,) in struct.iter_unpack(layout, data)] if data else []
         call.args = arguments
 
@@ -265,6 +269,12 @@ class CallHandler(RuleAsker):
         self._hold(Held(notification, known, "kill", None))
         return True
 
+    def _start_afresh(self, known: GuestProcess, program: Program) -> None:
+        for log in self.trace.of_process(known.pid):
+            self._held_returns.pop(log.tid, None)
+            self._repeated.pop(log.tid, None)
+        super()._start_afresh(known, program)
+
     # ------------------------------------------------------------ answering
 
     def _decide(
@@ -296,7 +306,10 @@ class CallHandler(RuleAsker):
                 call.note = "answered as for a real root: only one user id exists here"
                 self._answer(notification, result)
                 return
-        self._proceed(notification)
+        if name in ("execve", "execveat"):
+            self._execute(known, notification, name, call)
+        else:
+            self._proceed(notification)
 
     def _refuse(self, refusal: policy.Refusal, notification: Notification, call: Syscall | None) -> None:
         if call is not None and refusal.why:
@@ -307,12 +320,7 @@ class CallHandler(RuleAsker):
         self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
     ) -> policy.Refusal | None:
         if name in ("execve", "execveat"):
-            # Not by what the log says: a guest chooses the text in it.
-            try:
-                path = requested_path(name, notification)
-            except OSError:
-                return policy.Refusal(-errno.EFAULT, "")
-            return judge_execution(Path(f"/proc/{known.pid}/root"), known.pid, path)
+            return self._judge_execution(known, notification, name)
         if call is None and name in _KILLS:
             return None
         return self.containment.judge(name, notification, lambda _target: bool(self._cell.notes))

@@ -227,7 +227,7 @@ def _bring_up(
                         number = start.log_number(numbers)
                         numbers.append(number)
                         log = make_log(pid, notification.tid, number)
-                        seccomp.add_fd(listener, notification, log.fd, number)
+                        seccomp.add_fd(listener, notification, log.fd, number, cloexec=True)
                         seccomp.answer(listener, notification, number)
                     elif not start.answer(listener, name, notification):
                         seccomp.proceed(listener, notification)

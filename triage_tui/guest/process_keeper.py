@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import struct
 from collections.abc import Callable
 
 from triage_tui.guest import policy, process, seccomp
-from triage_tui.guest.processes import Forking, GuestProcess, find_thread_envs
+from triage_tui.guest.processes import Forking, GuestProcess, Program, find_thread_envs
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.startup import EmulatorStart
 from triage_tui.guest.trace import ThreadLog
@@ -45,9 +46,9 @@ class ProcessKeeper(FrozenViews):
 
     # ------------------------------------------------------------ processes and registers
 
-    def _adopt(self, pid: int, env: int | None) -> GuestProcess:
+    def _adopt(self, pid: int, env: int | None, program: Program) -> GuestProcess:
         """Get to know a process."""
-        known = GuestProcess(pid, process.inner_pid(pid), envs={pid: env})
+        known = GuestProcess(pid, process.inner_pid(pid), program, envs={pid: env})
         self.processes_known.add(known)
         return known
 
@@ -66,11 +67,16 @@ class ProcessKeeper(FrozenViews):
             return None
         parent = self.processes_known.by_pid.get(process.parent_of(pid))
         forking = (parent.forking if parent else None) or self.processes_known.last_forking
-        known = self._adopt(pid, forking.env if forking else self.location.env)
-        if parent is not None:
-            known.identity = parent.identity.copy()
+        origin = parent if parent is not None else forking.process if forking else self.processes_known.main
+        program = copy.copy(origin.program if origin is not None else self.first_program)
+        first = program.location.env if program.location is not None else None
+        known = self._adopt(pid, forking.env if forking else first, program)
+        if origin is not None:
+            known.identity = origin.identity.copy()
+            known.parent = origin.inner
+            self.trace.executable[pid] = self.trace.executable.get(origin.pid, [])
         if forking is not None and forking.number is not None:
-            self._put_log(self.trace.add(pid, tid, forking.number), notification)
+            self._put_log(self.trace.add(pid, tid, forking.number, program.arch), notification)
         return known
 
     def _note_fork(self, known: GuestProcess, notification: Notification, name: str) -> None:
@@ -80,7 +86,7 @@ class ProcessKeeper(FrozenViews):
             (flags,) = struct.unpack("=Q", process.read_memory(notification.tid, notification.args[0], 8))
         if name in ("fork", "vfork") or not flags & _CLONE_THREAD:
             log = self.trace.logs.get(notification.tid)
-            known.forking = Forking(self._env(notification.tid), log.number if log else None)
+            known.forking = Forking(known, self._env(notification.tid), log.number if log else None)
             self.processes_known.last_forking = known.forking
 
     def _find_env(self, known: GuestProcess, notification: Notification, name: str) -> None:
@@ -88,13 +94,14 @@ class ProcessKeeper(FrozenViews):
         main_env = known.envs.get(known.pid)
         if main_env is None:
             return
+        arch = known.program.arch
         taken = set(known.envs.values())
         fitting: list[int] = []
-        for env in find_thread_envs(known.pid, main_env, self.arch):
+        for env in find_thread_envs(known.pid, main_env, arch):
             if env in taken:
                 continue
-            number = self.arch.syscall_in(self._registers_at(known.pid, env))
-            guest_name = self.arch.syscall_name(number)
+            number = arch.syscall_in(self._registers_at(known.pid, env))
+            guest_name = arch.syscall_name(number)
             if guest_name is not None and name in policy.host_names(guest_name):
                 fitting.append(env)
         # Two new threads in the same call cannot be told apart: the next call will.
@@ -105,6 +112,7 @@ class ProcessKeeper(FrozenViews):
         """Let go of a process that is gone."""
         for log in self.trace.of_process(pid):
             self.trace.forget(log.tid)
+        self.trace.executable.pop(pid, None)
         self.processes_known.remove(pid)
 
     # ------------------------------------------------------------ logs and other own descriptors
@@ -114,7 +122,7 @@ class ProcessKeeper(FrozenViews):
         # The number is above the guest's limit of open files, which counts for this too.
         self._emulator_start.raise_limit(log.pid)
         try:
-            seccomp.add_fd(self._listener, notification, log.fd, log.number)
+            seccomp.add_fd(self._listener, notification, log.fd, log.number, cloexec=True)
         finally:
             self._emulator_start.lower_limit(log.pid)
 
@@ -123,7 +131,7 @@ class ProcessKeeper(FrozenViews):
         used = {log.number for log in self.trace.of_process(known.pid)}
         inherited = {log.number for log in self.trace.logs.values()}
         number = self._emulator_start.log_number(used | inherited)
-        log = self.trace.add(known.pid, notification.tid, number)
+        log = self.trace.add(known.pid, notification.tid, number, known.program.arch)
         self._put_log(log, notification)
         self._answer(notification, number)
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from triage_tui.guest import process
 from triage_tui.guest.arch import Arch
+from triage_tui.guest.elf import ElfInfo
+from triage_tui.guest.env_locator import Location
 from triage_tui.guest.identity import Identity
 from triage_tui.guest.loops import LoopDetector
 
@@ -22,10 +24,26 @@ _POINTER = struct.Struct("=Q")
 
 @dataclass(frozen=True, slots=True)
 class Forking:
-    """What a new process takes over from the thread that forks: registers, and its log's descriptor."""
+    """What a new process takes over from the thread that forks: program, registers, its log's descriptor."""
 
+    process: GuestProcess
     env: int | None
     number: int | None
+
+
+@dataclass(slots=True)
+class Program:
+    """What a process executes, with its forked children: they have the same memory at the same places."""
+
+    path: str
+    """As the guest names it, absolute."""
+    argv: list[str]
+    arch: Arch
+    elf: ElfInfo
+    location: Location | None = None
+    """None as long as nothing of it was found in the emulator."""
+    tries: int = 0
+    """How often it was looked for in vain."""
 
 
 @dataclass(slots=True)
@@ -34,6 +52,9 @@ class GuestProcess:
 
     pid: int
     inner: int
+    program: Program
+    parent: int = 0
+    """Inner id of the process that forked it."""
     loops: dict[int, LoopDetector] = field(default_factory=dict)
     """Host tid -> what looks for loops in that thread."""
     envs: dict[int, int | None] = field(default_factory=dict)
@@ -73,10 +94,14 @@ class ProcessTable:
         self.by_pid[new.pid] = new
         self.total += 1
 
-    def remove(self, pid: int) -> GuestProcess | None:
-        """Forget a process that is gone."""
+    def forget_threads(self, pid: int) -> None:
+        """Forget which threads a process has: it executes another program, or is gone."""
         for tid in [tid for tid, owner in self._pid_of.items() if owner == pid]:
             del self._pid_of[tid]
+
+    def remove(self, pid: int) -> GuestProcess | None:
+        """Forget a process that is gone."""
+        self.forget_threads(pid)
         return self.by_pid.pop(pid, None)
 
 

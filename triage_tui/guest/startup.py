@@ -27,7 +27,9 @@ class EmulatorStart:
 
     def __init__(self, open_files: int) -> None:
         self.first_fd = open_files + 1
-        """Descriptors from this one on are the emulator's, the logs from the fourth on."""
+        """Descriptors from this one on are the emulator's, the logs from the fourth on.
+
+        This one is the emulator itself for the moment in which a process executes a program."""
         self.listen_fd = open_files + 2
         self.connection_fd = open_files + 3
         token = secrets.token_hex(8)
@@ -38,9 +40,18 @@ class EmulatorStart:
         self._open_files = open_files
         self._listening = False
 
+    @property
+    def program_fd(self) -> int:
+        """Descriptor of an executed program that has no path; the number is free after the first start."""
+        return self.listen_fd
+
     def arguments(self) -> list[str]:
         """Return the emulator's options."""
-        return ["-g", self.gdb_path, "-d", "strace,unimp,tid", "-D", self.log_path + "%d"]
+        return ["-g", self.gdb_path, *self.log_arguments()]
+
+    def log_arguments(self) -> list[str]:
+        """Return the options of an emulator that starts without a gdb stub."""
+        return ["-d", "strace,unimp,tid", "-D", self.log_path + "%d"]
 
     def watches(self) -> list[Watch]:
         """Return the host calls that have to be seen beyond the usual ones."""

@@ -17,17 +17,19 @@ import os
 import select
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 from triage_tui.errors import TriageError
-from triage_tui.guest import host_syscalls, pausing, policy, process, seccomp
+from triage_tui.guest import emulator_image, host_syscalls, pausing, policy, process, seccomp
 from triage_tui.guest.access import Peers, RuleAccess
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls import CallHandler, Held
 from triage_tui.guest.identity import Identity
 from triage_tui.guest.launch import launch
 from triage_tui.guest.output import OutputBuffer
-from triage_tui.guest.processes import ProcessTable
+from triage_tui.guest.processes import ProcessTable, Program
+from triage_tui.guest.program_keeper import Emulators
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.served_calls import SERVED
 from triage_tui.guest.spec import LaunchSpec, resolve_target
@@ -86,15 +88,16 @@ class Guest(CallHandler):
         access: RuleAccess | None,
     ) -> None:
         self.spec = spec
-        self.target, self.elf = resolve_target(spec)
-        self.arch = by_name(self.target.arch)
+        self.target, elf = resolve_target(spec)
+        arch = by_name(self.target.arch)
+        self.first_program = Program(spec.program, list(self.target.argv), arch, elf)
         self.containment = containment
         self.rules = rules
-        self.access = access or RuleAccess(self.arch)
+        self.access = access or RuleAccess(arch)
         self.rule_log = []
         self._held_returns = {}
         self._repeated = {}
-        self.trace = Trace(self.arch, spec.limits.history, spec.limits.trace)
+        self.trace = Trace(arch, spec.limits.history, spec.limits.trace)
         self.processes_known = ProcessTable()
         self.problems: list[str] = []
         """What went wrong in the supervision itself, one sentence each."""
@@ -112,6 +115,8 @@ class Guest(CallHandler):
         self._stopped: set[int] = set()
         self._held: Held | None = None
         self._waiting: Notification | None = None
+        self._deferred = deque()
+        self._emulators = Emulators(spec.qemu_dir)
         self._first_stop: Stop | None = None
         self._looping_tid = 0
         self._started = time.monotonic()
@@ -134,18 +139,24 @@ class Guest(CallHandler):
         if self.rules is not None:
             names |= self.rules.hooks()
         self.hookable = frozenset(names)
-        launched = launch(self.spec, self.arch, self.elf, names, self.containment, self.trace.add, cancelled)
+        program = self.first_program
+        launched = launch(
+            self.spec, program.arch, program.elf, names, self.containment, self.trace.add, cancelled
+        )
         self._cell = launched.cell
         self._listener = launched.listener
         seccomp.wake_in_turn(self._listener)
         self._pipes = launched.output
         self._emulator_start = launched.start
         self._first_own_fd = launched.start.first_fd
-        self.location = launched.location
+        program.location = launched.location
+        marks = emulator_image.learn(launched.pid, launched.location)
+        if marks is not None:
+            self._emulators.landmarks[program.arch.name] = marks
         self._launched = self._alive = True
         self._release = launched.release
         self.pid = self.tid = launched.pid
-        main = self._adopt(launched.pid, launched.location.env)
+        main = self._adopt(launched.pid, launched.location.env, program)
         main.identity = Identity.of_user(self.spec.user)
         self.processes_known.main = main
 
@@ -180,6 +191,10 @@ class Guest(CallHandler):
                 return self._freeze(stop)
             if cancel is not None and cancel.is_set():
                 return self._freeze(self._watchdog.cancelled(self))
+            while self._deferred and not self._wants_stop():
+                self._serve_one()
+            if self._wants_stop():
+                continue
             for fd, events in poll.poll(_TICK_MS):
                 if fd == self._listener:
                     if events & select.POLLIN:
@@ -261,6 +276,7 @@ class Guest(CallHandler):
             self._cell.end()
             self._launched = False
         self.peers.close()
+        self._emulators.close()
         for fd in list(self._pipes):
             with contextlib.suppress(OSError):
                 self._read_pipe(fd)
@@ -319,12 +335,18 @@ class Guest(CallHandler):
 
     def _serve_one(self) -> None:
         """Answer one notification, or hold it when it is where the guest is to be frozen."""
-        try:
-            notification = seccomp.receive(self._listener)
-        except OSError:
-            return
-        if notification is None:
-            return
+        if self._deferred:
+            notification = self._deferred.popleft()
+            if not seccomp.is_waiting(self._listener, notification):
+                return
+        else:
+            try:
+                received = seccomp.receive(self._listener)
+            except OSError:
+                return
+            if received is None:
+                return
+            notification = received
         self._waiting = notification
         name = _host_name(notification)
         try:

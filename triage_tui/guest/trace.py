@@ -33,9 +33,11 @@ def is_marker(call: LoggedCall) -> bool:
 class ThreadLog:
     """The log of one guest thread: a memory file that its emulator writes and we read."""
 
-    def __init__(self, pid: int, tid: int, number: int) -> None:
+    def __init__(self, pid: int, tid: int, number: int, arch: Arch) -> None:
         self.pid = pid
         self.tid = tid
+        self.arch = arch
+        """What the thread executes."""
         self.number = number
         """The descriptor by which the thread's process knows it."""
         self.fd = os.memfd_create("emulator-log", os.MFD_CLOEXEC)
@@ -96,17 +98,20 @@ class Trace:
         self.count = 0
         self.failed = 0
         self.signatures: set[tuple[object, ...]] = set()
-        self.executable: list[tuple[int, int]] = []
-        """Guest ranges that mmap or mprotect made executable, and nothing unmade since."""
+        self.executable: dict[int, list[tuple[int, int]]] = {}
+        """Host pid -> guest ranges that mmap or mprotect made executable, and nothing unmade since."""
         self.last_activity = time.monotonic()
         """When a log last grew."""
         self.on_signal: Callable[[ThreadLog, LoggedSignal], None] = lambda _log, _signal: None
         self.on_finished: Callable[[ThreadLog, Syscall], None] = lambda _log, _record: None
 
-    def add(self, pid: int, tid: int, number: int) -> ThreadLog:
-        """Start the log of the thread `tid` of the process `pid`; one that it had is closed."""
+    def add(self, pid: int, tid: int, number: int, arch: Arch | None = None) -> ThreadLog:
+        """Start the log of the thread `tid` of the process `pid`; one that it had is closed.
+
+        `arch` is what its program is for, where that is not what the guest was started with.
+        """
         self.forget(tid)
-        log = ThreadLog(pid, tid, number)
+        log = ThreadLog(pid, tid, number, arch or self._arch)
         self.logs[tid] = log
         return log
 
@@ -155,7 +160,7 @@ class Trace:
             log.records[id(call)], log.repeated = log.repeated, None
             return
         self.count += 1
-        record = new_record(self.count, call, self._arch, now)
+        record = new_record(self.count, call, log.arch, now)
         log.records[id(call)] = record
         self.history.append(record)
         if len(self.full) < self._cap:
@@ -168,27 +173,28 @@ class Trace:
         if any(record is other for other in log.unsettled):
             record.note = record.note or call.note
             return
-        set_result(record, call, self._arch)
+        set_result(record, call, log.arch)
         self._finish(log, record)
 
     def settle(self, log: ThreadLog, record: Syscall, ret: int) -> None:
         """Give a record of `log.unsettled` the result that the guest got."""
         log.unsettled = [other for other in log.unsettled if other is not record]
-        set_value(record, ret, self._arch)
+        set_value(record, ret, log.arch)
         self._finish(log, record)
 
     def _finish(self, log: ThreadLog, record: Syscall) -> None:
         if record.errno is not None:
             self.failed += 1
         elif record.name in _MAPPING_CALLS:
-            self._note_mapping(record)
+            self._note_mapping(log.pid, record)
         if len(self.signatures) < 65536:
             self.signatures.add((record.name, record.path, record.request, record.errno))
         self.on_finished(log, record)
 
-    def _note_mapping(self, record: Syscall) -> None:
+    def _note_mapping(self, pid: int, record: Syscall) -> None:
         """Follow which ranges are executable, in the order in which they were mapped over each other."""
-        if len(record.arguments) < 2 or len(self.executable) > 10_000:
+        known = self.executable.get(pid, [])
+        if len(record.arguments) < 2 or len(known) > 10_000:
             return
         start = str(record.ret) if record.name.startswith("mmap") else record.arguments[0]
         try:
@@ -196,11 +202,11 @@ class Trace:
         except ValueError:
             return
         kept: list[tuple[int, int]] = []
-        for low, high in self.executable:
+        for low, high in known:
             kept += [(a, b) for a, b in ((low, min(high, first)), (max(low, last), high)) if a < b]
         if len(record.arguments) > 2 and "PROT_EXEC" in record.arguments[2]:
             kept.append((first, last))
-        self.executable = kept
+        self.executable[pid] = kept
 
     def pending(self, log: ThreadLog) -> list[Syscall]:
         """Return the records of the calls of this thread that have not returned, oldest first."""

@@ -12,11 +12,11 @@ from triage_tui.errors import TriageError
 from triage_tui.guest import address_space, process
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.cell import Cell
-from triage_tui.guest.elf import ElfInfo, read_elf
+from triage_tui.guest.elf import read_elf
 from triage_tui.guest.env_locator import AT_BASE, Location
 from triage_tui.guest.output import OutputBuffer
 from triage_tui.guest.policy import ContainmentPolicy
-from triage_tui.guest.processes import ProcessTable
+from triage_tui.guest.processes import ProcessTable, Program
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.trace import Trace
 from triage_tui.runs.model import Descriptor, Mapping, Statistics, Syscall, Target
@@ -29,11 +29,10 @@ class FrozenViews:
 
     spec: LaunchSpec
     target: Target
-    elf: ElfInfo
-    arch: Arch
+    first_program: Program
+    """What the guest was started with."""
     trace: Trace
     processes_known: ProcessTable
-    location: Location
     pid: int
     """Host pid of the process that is looked at: the one that makes the held call, else the main one."""
     tid: int
@@ -44,8 +43,37 @@ class FrozenViews:
     _started: float
 
     @property
+    def program(self) -> Program:
+        """What the process that is looked at executes."""
+        return self._program_of(self.pid)
+
+    def _program_of(self, tid: int) -> Program:
+        known = self.processes_known.of_thread(tid)
+        return self.first_program if known is None else known.program
+
+    @property
+    def arch(self) -> Arch:
+        """The architecture of the process that is looked at."""
+        return self.program.arch
+
+    @property
+    def location(self) -> Location:
+        """Where the program of the process that is looked at lives in its emulator.
+
+        Raises:
+            TriageError: it has only just been started.
+        """
+        return self._location_of(self.pid)
+
+    def _location_of(self, tid: int) -> Location:
+        program = self._program_of(tid)
+        if program.location is None:
+            raise TriageError(f"{program.path} has only just been started: nothing of it is known yet")
+        return program.location
+
+    @property
     def guest_base(self) -> int:
-        """Host address of guest address 0, in all processes of the guest."""
+        """Host address of guest address 0 in the process that is looked at."""
         return self.location.guest_base
 
     @property
@@ -116,11 +144,12 @@ class FrozenViews:
         return self._registers_at(tid or self.tid, env)
 
     def _registers_at(self, tid: int, env: int) -> dict[str, int]:
+        arch = self._program_of(tid).arch
         try:
-            data = process.read_memory(tid, env, self.arch.env_span)
+            data = process.read_memory(tid, env, arch.env_span)
         except OSError as error:
             raise TriageError(f"the registers of thread {tid} cannot be read: {error.strerror}") from error
-        return self.arch.registers_from_env(data, self.location.pc_offset)
+        return arch.registers_from_env(data, self._location_of(tid).pc_offset)
 
     def write_register(self, name: str, value: int, tid: int | None = None) -> None:
         """Set one register of a thread that waits in a syscall.
@@ -131,9 +160,11 @@ class FrozenViews:
         env = self._env(tid or self.tid)
         if env is None:
             raise TriageError(f"register {name} of thread {tid or self.tid} cannot be written")
+        arch = self._program_of(tid or self.tid).arch
+        pc_offset = self._location_of(tid or self.tid).pc_offset
         try:
-            data = process.read_memory(tid or self.tid, env, self.arch.env_span)
-            writes = self.arch.env_writes(name, value, data, self.location.pc_offset)
+            data = process.read_memory(tid or self.tid, env, arch.env_span)
+            writes = arch.env_writes(name, value, data, pc_offset)
             for offset, content in writes:
                 process.write_memory(tid or self.tid, env + offset, content)
         except OSError as error:
@@ -148,7 +179,8 @@ class FrozenViews:
     def _executable_ranges(self) -> list[tuple[int, int]]:
         """Return the guest ranges that the program, its interpreter or a traced call made executable."""
         ranges = [
-            (start + self.load_bias, end + self.load_bias) for start, end in self.elf.executable_segments
+            (start + self.load_bias, end + self.load_bias)
+            for start, end in self.program.elf.executable_segments
         ]
         base = self.auxv.get(AT_BASE, 0)
         if base:
@@ -159,7 +191,7 @@ class FrozenViews:
             else:
                 bias = base - interpreter.lowest
                 ranges += [(start + bias, end + bias) for start, end in interpreter.executable_segments]
-        return ranges + self.trace.executable
+        return ranges + self.trace.executable.get(self.pid, [])
 
     def fds(self) -> list[Descriptor]:
         """Return the guest's open descriptors, the emulator's own left out."""

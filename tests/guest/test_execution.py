@@ -1,0 +1,142 @@
+"""Programs that a guest executes: real shells, scripts and daemons, and attempts to run one natively."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.guest.helpers import shell, spec
+from tests.programs import build
+from triage_tui.guest.spec import TriggerLimits
+from triage_tui.guest.supervisor import Guest
+from triage_tui.runs.model import Syscall
+
+Rootfs = Callable[[str], Path]
+LONG = TriggerLimits(idle_s=5, time_limit_s=60, loop_repeats=100_000)
+
+
+def executions(guest: Guest) -> list[Syscall]:
+    return [call for call in guest.full_trace() if call.name == "execve"]
+
+
+def run(root: Path, qemu_dir: Path, *argv: str) -> tuple[bytes, list[Syscall]]:
+    """Run a guest to its end; return what it printed and its execve calls."""
+    with Guest.start(spec(root, qemu_dir, *argv, triggers=LONG)) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, guest.problems) == ("exit", []), stop.trigger.detail
+        return guest.output(), executions(guest)
+
+
+def script(root: Path, name: str, text: str) -> None:
+    (root / name).write_text(text)
+    (root / name).chmod(0o755)
+
+
+@pytest.fixture
+def root(rootfs: Rootfs, tmp_path: Path) -> Path:
+    """A root file system with busybox for ARM."""
+    for name in ("bin", "proc", "tmp"):
+        (tmp_path / name).mkdir()
+    shutil.copy(rootfs("busybox-armel") / "bin/busybox", tmp_path / "bin")
+    for applet in ("sh", "env", "cat", "echo", "uname"):
+        (tmp_path / "bin" / applet).symlink_to("busybox")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["busybox-armel", "busybox-armhf", "busybox-arm64", "busybox-mipsel"])
+def test_children_run_other_programs_and_are_supervised(rootfs: Rootfs, qemu_dir: Path, name: str) -> None:
+    code = "x=$(/bin/busybox echo inner | /bin/busybox cat); echo $x; exec /bin/busybox echo outer"
+    with Guest.start(spec(rootfs(name), qemu_dir, *shell(code), triggers=LONG)) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 0)
+        assert guest.output() == b"inner\nouter\n"
+        done = executions(guest)
+        assert len(done) == 3
+        assert {(call.ret, call.note) for call in done} == {(0, "now runs /bin/busybox")}
+        # The last one replaced the first process, whose state is that of the new program.
+        assert guest.program.argv == ["/bin/busybox", "echo", "outer"]
+        registers = guest.registers()
+        arch = guest.arch
+        assert registers[arch.syscall_number] == arch.syscall_nr("exit_group")
+        assert any(m.start <= registers[arch.pc] < m.end and "x" in m.perms for m in guest.maps())
+        assert guest.read_memory(guest.auxv[3] - guest.program.elf.program_headers, 4) == b"\x7fELF"
+        children = {call.pid for call in done} - {done[-1].pid}
+        writers = {call.pid for call in guest.full_trace() if call.name == "write"}
+        assert children & writers
+        assert guest.problems == []
+
+
+def test_hash_bang_lines_are_followed_as_by_the_kernel(root: Path, qemu_dir: Path) -> None:
+    script(root, "bin/one", '#! /bin/sh\necho "one $0 $#: $*"\n')
+    script(root, "bin/two", "#!/bin/env /bin/one\n")
+    script(root, "bin/three", "#!/bin/one a  b\t\nignored")
+    script(root, "bin/plain", "echo plain $1\n")
+    script(root, "bin/nothing", "#!\n")
+    script(root, "bin/lost", "#!/bin/none\n")
+    script(root, "bin/loop", "#!/bin/loop\n")
+    code = "cd /bin; one x 'y z'; ./two; /bin/three c; ./plain 5; ./lost; echo $?; ./loop; echo $?"
+    output, done = run(root, qemu_dir, *shell(code))
+    assert output.splitlines()[:4] == [
+        b"one /bin/one 2: x y z",
+        b"one /bin/one 1: ./two",
+        b"one /bin/one 3: a  b /bin/three c",
+        b"plain 5",
+    ]
+    failed = {call.path: call.errno for call in done if call.errno}
+    assert failed == {"./plain": "ENOEXEC", "./lost": "ENOENT", "./loop": "ELOOP"}
+
+
+def test_what_fails_anyway_gets_its_error(root: Path, qemu_dir: Path) -> None:
+    (root / "text").write_text("hello")
+    (root / "cut").write_bytes(b"\x7fELF\1\1\1")
+    (root / "vax").write_bytes((root / "bin/busybox").read_bytes()[:18] + b"\x4b\0" + bytes(100))
+    for name in ("cut", "vax"):
+        (root / name).chmod(0o755)
+    shutil.copy(Path(sys.executable).resolve(), root / "dynamic")
+    code = "for x in /text /bin /none /cut /vax /dynamic; do $x; done; /bin/echo on"
+    output, done = run(root, qemu_dir, *shell(code))
+    assert output.endswith(b"on\n")
+    assert {call.path: call.errno for call in done if call.errno} == {
+        "/text": "EACCES",
+        "/bin": "EACCES",
+        "/none": "ENOENT",
+        "/cut": "ENOEXEC",
+        "/vax": "ENOEXEC",
+        "/dynamic": "ENOENT",
+    }
+
+
+def test_programs_of_other_architectures_run_under_their_emulator(
+    root: Path, rootfs: Rootfs, qemu_dir: Path
+) -> None:
+    for name in ("mipsel", "arm64"):
+        (root / name).mkdir()
+        shutil.copy(rootfs(f"busybox-{name}") / "bin/busybox", root / name)
+    code = "for x in mipsel arm64 bin; do /$x/busybox uname -m; done; exec /mipsel/busybox cat /none"
+    with Guest.start(spec(root, qemu_dir, *shell(code), triggers=LONG)) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 1)
+        assert guest.output().split()[:3] == [b"mips", b"aarch64", b"armv7l"]
+        # The last call of the MIPS program, in the terms of its architecture.
+        assert guest.arch.name == "mipsel"
+        assert guest.registers()["v0"] == guest.arch.syscall_nr("exit_group")
+        assert guest.auxv[4] == 32
+        failed = [call for call in guest.full_trace() if call.path == "/none"]
+        assert failed
+        assert failed[-1].errno == "ENOENT"
+        assert guest.problems == []
+
+
+def test_a_program_of_the_host_runs_emulated_too(root: Path, qemu_dir: Path) -> None:
+    arch = os.uname().machine
+    shutil.copy(build("executes", arch), root / "bin/host")
+    with Guest.start(spec(root, qemu_dir, *shell("exec /bin/host"), triggers=LONG)) as guest:
+        guest.run_until_stop()
+        assert guest.arch.name == arch
+        assert os.readlink(f"/proc/{guest.pid}/exe").endswith(f"qemu-{arch}-static")
+        assert guest.problems == []
