@@ -96,7 +96,7 @@ def _begin_again(tid: int, layout: _Layout) -> None:
                 return
             words[layout.pc] = at
             words[layout.result] = _first_argument(tid) if layout.number is None else words[layout.number]
-            buffer[: vector.length] = struct.pack(f"={len(words)}Q", *words)
+            ctypes.memmove(buffer, struct.pack(f"={len(words)}Q", *words), vector.length)
             _libc.ptrace(_SET_REGISTERS, tid, _NT_PRSTATUS, ctypes.addressof(vector))
     finally:
         _libc.ptrace(_DETACH, tid, None, None)
