@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reject": ("triage_tui.cli.reject", "reject what a run proposes"),
     "rollback": ("triage_tui.cli.rollback", "take back the rules that a run made active"),
     "decide": ("triage_tui.cli.decide", "tell a frozen guest to resume, to start again, or to end"),
+    "freeze": ("triage_tui.cli.freeze", "freeze a guest that runs, and record what it is doing"),
     "retry": ("triage_tui.cli.retry", "run a target again with the active rules and judge the result"),
     "watch": ("triage_tui.cli.watch", "print runs as they appear and change"),
     "demo": ("triage_tui.cli.demo", "fetch real foreign programs and play the whole story on them"),

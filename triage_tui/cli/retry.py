@@ -7,6 +7,7 @@ import argparse
 from triage_tui.cli.output import say
 from triage_tui.cli.story import add_story_arguments, cancelled_by_signals, finish
 from triage_tui.errors import Conflict
+from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.policy import Limits
 from triage_tui.retry.rounds import run_story
 from triage_tui.retry.start import read_start
@@ -34,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
         )
     start = read_start(record.dir)
     limits = Limits(rounds=args.rounds, decision_s=args.wait)
-    with cancelled_by_signals() as cancel:
+    freeze = FreezeSwitch()
+    with cancelled_by_signals(freeze) as cancel:
         story = run_story(
             workspace,
             start,
@@ -44,5 +46,6 @@ def run(args: argparse.Namespace) -> int:
             hold=args.hold or args.policy == "auto",
             narrate=say,
             cancel=cancel,
+            freeze=freeze,
         )
     return finish(story, cancel, args.json)

@@ -8,12 +8,14 @@ import sys
 
 from triage_tui.cli.output import say
 from triage_tui.cli.story import add_story_arguments, cancelled_by_signals, finish
+from triage_tui.cli.triggers import add_trigger_arguments, probes, trigger_limits
 from triage_tui.cli.ui import open_app, require_terminal
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.qemu import find_qemu
 from triage_tui.guest.spec import resolve_target
 from triage_tui.retry.actions import spawn_detached
+from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import launch_spec
 from triage_tui.retry.policy import Limits
 from triage_tui.retry.rounds import run_story
@@ -49,12 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--qemu-arg", action="append", default=[], metavar="ARG", help="option for QEMU, as --qemu-arg=-cpu"
     )
     parser.add_argument(
-        "--idle", type=float, default=3.0, metavar="SECONDS", help="no syscall for so long is a stop"
-    )
-    parser.add_argument(
-        "--time-limit", type=float, default=60.0, metavar="SECONDS", help="longest round (default 60)"
-    )
-    parser.add_argument(
         "--allow-root", action="store_true", help="run as root even if the guest cannot be confined"
     )
     parser.add_argument(
@@ -78,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where a rule fails: open lets the call go on, closed answers it with EPERM (default: the "
         "rule's own word, else open)",
     )
+    add_trigger_arguments(parser)
     parser.add_argument("program", metavar="PROGRAM", help="program to run")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="its arguments")
 
@@ -100,8 +97,9 @@ def run(args: argparse.Namespace) -> int:
         stdin=args.stdin if args.stdin in ("null", "open") else os.path.abspath(args.stdin),
         user=args.user,
         qemu_args=args.qemu_arg,
-        idle_s=args.idle,
-        time_limit_s=args.time_limit,
+        triggers=trigger_limits(args),
+        probes=probes(args),
+        probing=not args.no_probe,
         allow_root=args.allow_root,
         allow=args.allow,
         rule_budget=_budgets(args.rule_budget),
@@ -110,9 +108,16 @@ def run(args: argparse.Namespace) -> int:
     if args.ui:
         return _run_with_app(Workspace.at(args.workspace), start)
     limits = Limits(rounds=args.rounds, decision_s=args.wait)
-    with cancelled_by_signals() as cancel:
+    freeze = FreezeSwitch()
+    with cancelled_by_signals(freeze) as cancel:
         story = run_story(
-            Workspace.at(args.workspace), start, policy=args.policy, limits=limits, narrate=say, cancel=cancel
+            Workspace.at(args.workspace),
+            start,
+            policy=args.policy,
+            limits=limits,
+            narrate=say,
+            cancel=cancel,
+            freeze=freeze,
         )
     return finish(story, cancel, args.json)
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from triage_tui.cli.output import best_cause, print_json, print_table, say
 from triage_tui.errors import TriageError
+from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.rounds import Story
 from triage_tui.text import safe_line
 
@@ -65,12 +66,20 @@ class SignalEvent(threading.Event):
 
 
 @contextmanager
-def cancelled_by_signals() -> Iterator[threading.Event]:
-    """Give an event that SIGINT, SIGTERM and SIGHUP set, so that the guest is ended in good order."""
+def cancelled_by_signals(freeze: FreezeSwitch | None = None) -> Iterator[threading.Event]:
+    """Give an event that SIGINT, SIGTERM and SIGHUP set, so that the guest is ended in good order.
+
+    With `freeze`, a person's Ctrl-C at a terminal freezes the guest first; the next one ends it.
+    """
     cancel = SignalEvent()
+    at_terminal = freeze is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+    def on_signal(number: int, _frame: object) -> None:
+        if not (number == signal.SIGINT and at_terminal and freeze is not None and freeze.set()):
+            cancel.set()
+
     previous = {
-        number: signal.signal(number, lambda *_: cancel.set())
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }
     try:
         yield cancel

@@ -14,10 +14,12 @@ from triage_tui.guest.program_keeper import ProgramKeeper
 from triage_tui.guest.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.rule_calls import RuleAsker
 from triage_tui.guest.seccomp import Notification
-from triage_tui.guest.stops import Stop, make_trigger, signal_name
-from triage_tui.guest.strace import LoggedSignal
+from triage_tui.guest.stops import Stop, chosen_stop, loop_stop, make_trigger, signal_name
+from triage_tui.guest.strace import LoggedSignal, parse_failure
+from triage_tui.guest.suspicion import Suspicion
 from triage_tui.guest.syscall_record import decode_address, to_text
 from triage_tui.guest.trace import ThreadLog
+from triage_tui.guest.triggers import CallTrigger
 from triage_tui.runs.model import Syscall
 
 _FORKS = frozenset(("clone", "clone3", "fork", "vfork"))
@@ -52,6 +54,8 @@ class Held:
     process: GuestProcess
     name: str
     call: Syscall | None
+    is_logged: bool = False
+    """The emulator writes the call's failure into its log: it has been executed."""
 
 
 class CallHandler(RuleAsker, ProgramKeeper):
@@ -62,6 +66,11 @@ class CallHandler(RuleAsker, ProgramKeeper):
     _frozen: bool
     _looping_tid: int
     """The thread whose loop is the reason of `_first_stop`, 0 for none."""
+    _suspicion: Suspicion | None
+    _chosen: tuple[CallTrigger, ...]
+    """Calls at which a person wants the guest frozen."""
+    _held_seq: int
+    """Number of the call that was frozen at its return last."""
 
     # ------------------------------------------------------------ what the log says
 
@@ -69,19 +78,26 @@ class CallHandler(RuleAsker, ProgramKeeper):
         known = self.processes_known.by_pid.get(log.pid)
         if known is None or self._first_stop is not None or self._frozen:
             return
+        if self._chosen and self._is_chosen(record, record.errno) and record.seq != self._held_seq:
+            # Its failure was not seen being written: it was of a kind that QEMU has no text for.
+            self._first_stop = chosen_stop(record, record.errno)
+            return
         if log.tid not in known.loops:
             known.loops[log.tid] = LoopDetector(self.spec.triggers)
         loop = known.loops[log.tid].add(record)
-        if loop is None:
-            return
-        names = list(dict.fromkeys(loop.names))
-        shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
-        words = f"{shown} {loop.repeats} times in {loop.span_ms / 1000:.1f} s"
-        self._looping_tid = log.tid
-        trigger = make_trigger(
-            None, f"the same {loop.period} calls again and again: {words}", loop.last_seq, record.pid
-        )
-        self._first_stop = Stop("sleep_loop" if loop.sleeps else "loop", trigger, loop)
+        if loop is not None:
+            self._suspect(loop_stop(loop, record.pid), log.tid, known.loops[log.tid])
+
+    def _suspect(self, stop: Stop, tid: int = 0, loop: LoopDetector | None = None) -> None:
+        """Take note of a loop or an idle state."""
+        raise NotImplementedError
+
+    def _believe(self, suspicion: Suspicion) -> None:
+        """Freeze the guest for what was suspected."""
+        raise NotImplementedError
+
+    def _is_chosen(self, call: Syscall, errno: str | None) -> bool:
+        return any(trigger.fails(call, errno) for trigger in self._chosen)
 
     def _on_signal(self, log: ThreadLog, item: LoggedSignal) -> None:
         for record in reversed(self.trace.history):
@@ -106,7 +122,8 @@ class CallHandler(RuleAsker, ProgramKeeper):
             self._on_marker(notification)
             return
         if name == "write" and notification.args[0] & 0xFFFFFFFF >= self._first_own_fd:
-            self._on_log_write(known, notification)
+            if not self._on_logged_failure(known, notification):
+                self._on_log_write(known, notification)
             return
         if self._emulator_start.is_log_open(notification.tid, name, notification):
             self._open_log(known, notification)
@@ -128,11 +145,49 @@ class CallHandler(RuleAsker, ProgramKeeper):
                 return
         elif name in _KILLS and call is None and self._on_fatal_signal(known, notification):
             return
+        suspicion = self._suspicion
+        if suspicion is not None and suspicion.ripe_since and notification.tid == suspicion.tid and call:
+            self._believe(suspicion)
         # A loop is held in the thread that loops; any other goes on until all are stopped.
         if self._first_stop is not None and call is not None and notification.tid == self._looping_tid:
             self._hold(Held(notification, known, name, call))
             return
+        if call is not None and self._first_stop is None and self._is_awaited(call):
+            self._first_stop = chosen_stop(call, None)
+            self._hold(Held(notification, known, name, call))
+            return
         self._decide(known, notification, name, call)
+
+    def _is_awaited(self, call: Syscall) -> bool:
+        """Tell whether a person chose to stop in front of `call`."""
+        return any(
+            not trigger.errno and trigger.names(call.name) and trigger.is_about(call)
+            for trigger in self._chosen
+        )
+
+    def _on_logged_failure(self, known: GuestProcess, notification: Notification) -> bool:
+        """Freeze the guest when the failure that is being logged was chosen; False for any other log entry.
+
+        The call has been executed, and the guest does not have its result yet.
+        """
+        log = self.trace.logs.get(notification.tid)
+        if not self._chosen or log is None or self._first_stop is not None:
+            return False
+        text = process.read_memory(notification.tid, notification.args[1], notification.args[2] & 0xFFFF)
+        failure = parse_failure(text)
+        if failure is None:
+            return False
+        self.trace.drain(log, complete=True)
+        call = next(iter(self.trace.pending(log)[-1:]), None)
+        name = self._program_of(notification.tid).arch.errno_name(failure)
+        if call is None or not self._is_chosen(call, name):
+            return False
+        call.ret, call.errno = -failure, name
+        self._held_seq = call.seq
+        self.fill_arguments(call, notification.tid)
+        self._first_stop = chosen_stop(call, name)
+        self._hold(Held(notification, known, "write", call, is_logged=True))
+        return True
 
     def _hold(self, held: Held) -> None:
         """Keep a call unanswered; the guest will be frozen at it."""
@@ -150,7 +205,9 @@ class CallHandler(RuleAsker, ProgramKeeper):
             return
         self.pid, self.tid = held.process.pid, held.notification.tid
         try:
-            if held.name in ("exit", "exit_group"):
+            if held.is_logged:
+                self._on_log_write(held.process, held.notification)
+            elif held.name in ("exit", "exit_group"):
                 self._proceed(held.notification)
             else:
                 self._decide(held.process, held.notification, held.name, held.call)
@@ -196,6 +253,8 @@ class CallHandler(RuleAsker, ProgramKeeper):
             layout = ("<" if arch.endian == "little" else ">") + ("I" if arch.word == 4 else "Q")
             arguments[index:] = [value for (value,) in struct.iter_unpack(layout, data)] if data else []
         call.args = arguments
+        call.pc = registers.get(arch.pc)
+        call.return_address = registers.get(arch.lr) if arch.lr else None
 
     def _complete(self, call: Syscall, notification: Notification, name: str) -> None:
         """Add to a record what only the held thread shows: raw arguments, exact path, socket address."""
@@ -236,6 +295,8 @@ class CallHandler(RuleAsker, ProgramKeeper):
             if call is not None:
                 call.note = f"a child process ends with code {code}"
             return False
+        if not others and "exit" in self.spec.triggers.off:
+            return False
         if others and code == 0:
             if call is not None:
                 call.note = f"the first process ends with code 0, {len(others)} go on: a daemon"
@@ -255,7 +316,7 @@ class CallHandler(RuleAsker, ProgramKeeper):
         number = notification.args[1 if notification.args[1] else 2] & 0x7F
         which = signal_name(number)
         others = self._outliving(known)
-        if others and known is not self.processes_known.main:
+        if (others and known is not self.processes_known.main) or "signal" in self.spec.triggers.off:
             return False
         details = to_text(log.last_signal.details[:200])
         last = next((call for call in reversed(self.trace.history) if call.pid == known.inner), None)

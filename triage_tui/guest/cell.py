@@ -43,6 +43,8 @@ class Cell:
         self.listener: int | None = None
         self.gone = False
         self._replies: list[int] = []
+        self._handed: list[int] = []
+        """Descriptors that came with replies."""
         self._kept: list[int] = []
         self._init: int | None = None
         package_root = str(Path(__file__).resolve().parents[2])
@@ -93,6 +95,7 @@ class Cell:
             self.ended[message["ended"]] = message["status"]
         elif "reply" in message:
             self._replies.append(message["reply"])
+            self._handed += fds
         elif "failed" in message:
             raise TriageError(message["failed"])
 
@@ -117,7 +120,15 @@ class Cell:
     def request(self, what: str, path: bytes, mode: int, content_fd: int | None = None) -> int:
         """Have init do file work inside the root; return 0 or a negative host errno."""
         message = {"do": what, "path": path.hex(), "mode": mode}
-        fds = [] if content_fd is None else [content_fd]
+        return self._exchange(message, [] if content_fd is None else [content_fd])
+
+    def open_socket(self, family: int, kind: int) -> int:
+        """Return a descriptor of a new socket of the guest's network name space, or a negative host errno."""
+        result = self._exchange({"do": "open_socket", "family": family, "kind": kind}, [])
+        return self._handed.pop(0) if result == 0 and self._handed else result or -5
+
+    def _exchange(self, message: dict[str, Any], fds: list[int]) -> int:
+        """Have init do a request; return its reply."""
         try:
             socket.send_fds(self._channel, [json.dumps(message).encode()], fds)
             deadline = time.monotonic() + _REPLY_TIMEOUT
@@ -158,6 +169,8 @@ class Cell:
             with contextlib.suppress(OSError):
                 os.close(self.listener)
             self.listener = None
+        while self._handed:
+            os.close(self._handed.pop())
         while self._kept:
             os.close(self._kept.pop())
         try:

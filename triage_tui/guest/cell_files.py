@@ -1,4 +1,4 @@
-"""File work inside the guest's root, done by the cell's init on the supervisor's behalf.
+"""Work inside the guest's name spaces, done by the cell's init on the supervisor's behalf: files and sockets.
 
 Init lives inside the root, so that a path can only lead where the guest's own paths lead: links of a
 hostile root file system, absolute or with "..", cannot reach the host. Standard library only: the launcher
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import stat
 from typing import Any
 
@@ -74,6 +75,16 @@ def provide_file(path: bytes, content_fd: int, mode: int) -> int:
     except OSError as error:
         return -(error.errno or errno.EIO)
     return 0
+
+
+def open_socket(family: int, kind: int) -> int:
+    """Return a descriptor of a new socket of this network name space, or a negative host errno."""
+    if family not in (socket.AF_INET, socket.AF_INET6) or kind not in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        return -errno.EINVAL
+    try:
+        return socket.socket(family, kind | socket.SOCK_CLOEXEC).detach()
+    except OSError as error:
+        return -(error.errno or errno.EIO)
 
 
 def serve(request: dict[str, Any], fds: list[int]) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
-from triage_tui.guest import env_locator, host_syscalls, namespaces, policy, seccomp
+from triage_tui.guest import env_locator, host_syscalls, namespaces, policy, seccomp, triggers
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.cell import Cell
 from triage_tui.guest.elf import ElfInfo
@@ -28,7 +28,6 @@ from triage_tui.guest.trace import ThreadLog
 from triage_tui.text import safe_line
 
 _START_TIMEOUT = 30.0
-_MAX_SECONDS = 1e9
 
 
 @dataclass(slots=True)
@@ -73,9 +72,7 @@ def check_host(spec: LaunchSpec) -> None:
     machine = host_syscalls.host_machine()
     if os.uname().sysname != "Linux" or not host_syscalls.numbers(machine):
         raise TriageError(f"guests can be supervised on Linux on x86_64 or aarch64 only, this is {machine}")
-    for what, seconds in (("time limit", spec.triggers.time_limit_s), ("idle time", spec.triggers.idle_s)):
-        if not 0 < seconds <= _MAX_SECONDS:
-            raise TriageError(f"the {what} must be a number of seconds above 0, not {seconds:g}")
+    spec.triggers.check()
     if not 0 <= spec.user < namespaces.ID_COUNT:
         raise TriageError(
             f"the guest's user id must be one of 0 to {namespaces.ID_COUNT - 1}, not {spec.user}"
@@ -124,7 +121,8 @@ def launch(
     emulator = find_qemu(arch, spec.qemu_dir)
     start = EmulatorStart(spec.limits.open_files)
     watches = [*start.watches(), *policy.watches(containment, guest_names, start.first_fd)]
-    code = seccomp.program(watches, start.first_fd, log_lengths=log_lengths(arch, guest_names))
+    lengths = log_lengths(arch, guest_names) | triggers.failure_lengths(spec.triggers.calls, arch)
+    code = seccomp.program(watches, start.first_fd, log_lengths=lengths)
     with contextlib.ExitStack() as stack:
         handed: dict[str, int] = {}
 

@@ -221,12 +221,19 @@ class _Init:
                 data, fds, _flags, _address = socket.recv_fds(self.channel, MAX_MESSAGE, 4)
                 if not data:
                     return
+                made: tuple[int, ...] = ()
                 try:
-                    reply = cell_files.serve(json.loads(data), fds)
+                    request = json.loads(data)
+                    if request["do"] == "open_socket":
+                        reply = cell_files.open_socket(request["family"], request["kind"])
+                        if reply >= 0:
+                            made, reply = (reply,), 0
+                    else:
+                        reply = cell_files.serve(request, fds)
+                    _say(self.channel, {"reply": reply}, made)
                 finally:
-                    for received in fds:
+                    for received in (*fds, *made):
                         os.close(received)
-                _say(self.channel, {"reply": reply})
 
 
 def _be_init(

@@ -1,18 +1,22 @@
 """Tell that a guest goes round in circles: a sequence of syscalls that repeats without progress.
 
-Each process has its own sequence. Two calls are alike when they have the same name, object (path, peer,
-request) and outcome, and arguments that look the same once addresses and other large numbers are left out. A
-connection that is accepted ends every sequence. Bytes that are read are progress too, unless the sequence
-sleeps: who looks at the same thing again and again waits for it. Writing is not progress: a program may print
-"waiting" for ever.
+Each thread has its own sequence. Two calls are alike when they have the same name, object (path, peer,
+request) and outcome, come from the same place in the program where that is known (it is for calls that the
+supervisor answers: their registers are exact), and have arguments that look the same once those that change
+from round to round are left out: addresses and other large numbers, times, offsets, process ids, and the
+numbers of descriptors, which count as what made them. A connection that is accepted ends every sequence.
+Bytes that are read are progress too, unless the sequence sleeps: who looks at the same thing again and again
+waits for it. Writing is not progress: a program may print "waiting" for ever.
 """
 
 from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
 
-from triage_tui.guest.spec import TriggerLimits
+from triage_tui.guest.triggers import TriggerLimits
 from triage_tui.runs.model import Loop, Syscall
 
 
@@ -39,12 +43,46 @@ WAITS = frozenset(("wait4", "waitpid", "waitid"))
 # Their arguments and results are ids and clock readings, different in each round.
 _VOLATILE = _words(
     "clone clone3 fork vfork wait4 waitpid waitid kill tgkill tkill gettid getpid getppid set_robust_list "
-    "clock_gettime clock_gettime64 gettimeofday time times sigreturn rt_sigreturn getrandom sysinfo"
+    "clock_gettime clock_gettime64 gettimeofday time times sigreturn rt_sigreturn getrandom sysinfo "
+    "getrusage getpgid setpgid getsid alarm setitimer"
 )
+_CHANGING = {
+    **dict.fromkeys(("lseek", "ftruncate", "ftruncate64"), (1,)),
+    **dict.fromkeys(("_llseek", "readahead", "fadvise64_64"), (1, 2, 3)),
+    **dict.fromkeys(("pread64", "pwrite64", "preadv", "pwritev", "poll", "sendto", "send"), (2, 3, 4)),
+    **dict.fromkeys(("ppoll", "ppoll_time64"), (2,)),
+    **dict.fromkeys(("epoll_wait", "epoll_pwait", "epoll_pwait2"), (3,)),
+    **dict.fromkeys(("select", "_newselect", "pselect6", "pselect6_time64"), (4,)),
+    "nanosleep": (0, 1),
+    **dict.fromkeys(_words("clock_nanosleep clock_nanosleep_time64 clock_nanosleep_time32"), (2, 3)),
+    **dict.fromkeys(_words("timer_settime timerfd_settime timer_settime64 timerfd_settime64"), (2, 3)),
+    **dict.fromkeys(("futex", "futex_time64"), (2, 3, 4, 5)),
+}
+"""Arguments (call -> indices) that are times, offsets or counters. A timeout of 0 or -1 is none of them."""
+_MAKERS = _words(
+    "open openat openat2 creat socket accept accept4 dup dup2 dup3 epoll_create epoll_create1 eventfd "
+    "eventfd2 timerfd_create signalfd4 inotify_init inotify_init1 memfd_create fcntl fcntl64"
+)
+"""Calls whose result may be a new descriptor."""
+_ON_DESCRIPTOR = (
+    _INPUT
+    | _OUTPUT
+    | _ACCEPT
+    | _MAKERS
+    | _words(
+        "close connect bind listen ioctl fstat fstat64 lseek _llseek setsockopt getsockopt getsockname "
+        "getpeername shutdown sendto send sendmsg fsync fdatasync ftruncate ftruncate64 flock fchmod fchown "
+        "fchown32 fchdir epoll_wait epoll_pwait epoll_ctl newfstatat fstatat64 fstatfs fstatfs64"
+    )
+)
+"""Calls whose first argument is a descriptor, if it is a number."""
+_OFFSET = re.compile(r"\d+")
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 # They say nothing about what a program does.
 _NOISE = _words("brk mmap mmap2 munmap madvise sigreturn rt_sigreturn rt_sigprocmask sigprocmask")
 _KEPT = 4096
 """Calls that are remembered for describing a loop."""
+_MAX_DESCRIPTORS = 4096
 _MAX_SIGNATURES = 65536
 _LARGE = re.compile(r"0x[0-9a-f]+|\b\d{5,}\b|-\d{5,}\b")
 
@@ -63,15 +101,37 @@ def is_progress(call: Syscall) -> bool:
     return (call.name in _INPUT and call.ret > 0) or (call.name in _ACCEPT and call.ret >= 0)
 
 
-def signature(call: Syscall) -> tuple[str, ...]:
-    """Return what must be equal for two calls to be alike."""
+def _arguments(call: Syscall, made: Mapping[str, int]) -> str:
+    """Return the arguments without what changes from round to round."""
+    arguments = call.arguments
+    changing = _CHANGING.get(call.name)
+    if changing is not None:
+        arguments = [
+            _OFFSET.sub("#", text) if index in changing and text not in ("0", "-1") else text
+            for index, text in enumerate(arguments)
+        ]
+    if arguments and arguments[0] in made and call.name in _ON_DESCRIPTOR:
+        arguments = [f"fd of {made[arguments[0]]}", *arguments[1:]]
+    return _LARGE.sub("*", ",".join(arguments))
+
+
+def _descriptor(call: Syscall, made: Mapping[str, int]) -> object:
+    number = call.arguments[0] if call.arguments else ""
+    return made.get(number, number)
+
+
+def signature(call: Syscall, made: Mapping[str, int] = _NOTHING) -> tuple[object, ...]:
+    """Return what must be equal for two calls to be alike.
+
+    `made` maps the numbers of open descriptors to a number that stands for the call that made them.
+    """
     outcome = call.errno or ("0" if call.ret == 0 else "")
     if call.name in _OUTPUT:
-        return (call.name, call.arguments[0] if call.arguments else "", call.errno or "")
+        return (call.name, _descriptor(call, made), call.errno or "")
     if call.name in _VOLATILE:
         return (call.name, call.errno or "")
-    arguments = _LARGE.sub("*", ",".join(call.arguments))
-    return (call.name, call.path or "", call.peer or "", call.request or "", arguments, outcome)
+    about = (call.path or "", call.peer or "", call.request or "")
+    return (call.name, call.pc, call.return_address, *about, _arguments(call, made), outcome)
 
 
 class LoopDetector:
@@ -79,7 +139,7 @@ class LoopDetector:
 
     def __init__(self, limits: TriggerLimits) -> None:
         self._limits = limits
-        self._numbers: dict[tuple[str, ...], int] = {}
+        self._numbers: dict[tuple[object, ...], int] = {}
         """Signature -> a number of its own, so that comparing is cheap."""
         self._no_runs = [0] * (limits.max_period + 1)
         self._least_run = min(limits.sleep_repeats, limits.loop_repeats) - 1
@@ -95,14 +155,33 @@ class LoopDetector:
         self._since_input = self._since_sleep = 0
         """Calls since bytes were read, and since a sleep; at first, calls at all."""
         self._slept = False
+        self._times: list[int] = []
+        """Time of each call in `_recent`."""
+        self._now = 0
+        self._made: dict[str, int] = {}
+        """Descriptor -> number of the signature of the call that made it."""
+        self._followed = 0
+        self.is_broken = False
+        """The loop that is followed did not go on."""
+
+    def follow(self, loop: Loop) -> None:
+        """From now on only look whether `loop`, just found, goes on: `is_broken` tells when it does not."""
+        self._followed = loop.period
+        self.is_broken = False
+
+    def followed(self) -> Loop | None:
+        """Return the loop that is followed as it is by now, None when it has ended."""
+        return None if self.is_broken or not self._followed else self._describe(self._followed)
 
     def add(self, call: Syscall) -> Loop | None:
-        """Take one finished call; return the loop that it completes, if any."""
+        """Take one finished call; return the loop that it completes, if any, and none is followed yet."""
         if call.name in _NOISE:
             return None
         progress = is_progress(call)
         if progress and call.name in _ACCEPT:
+            followed = self._followed
             self.reset()
+            self.is_broken = bool(followed)
             return None
         self._since_input = 0 if progress else self._since_input + 1
         sleeping = is_sleep(call)
@@ -111,8 +190,13 @@ class LoopDetector:
         if len(self._numbers) > _MAX_SIGNATURES:
             self._numbers.clear()
             self.reset()
-        number = self._numbers.setdefault(signature(call), len(self._numbers))
+        self._now = call.ts_mono_ns
+        number = self._numbers.setdefault(signature(call, self._made), len(self._numbers))
+        self._note_descriptor(call, number)
         recent, runs = self._recent, self._runs
+        if self._followed:
+            self._follow_on(number, call)
+            return None
         found = 0
         window = recent[: -len(runs) : -1]
         if number in window:
@@ -125,19 +209,48 @@ class LoopDetector:
                     runs[period] = 0
         else:
             runs[:] = self._no_runs
-        recent.append(number)
-        if len(recent) > _KEPT:
-            del recent[: -self._limits.max_period]
-        self._calls.append(call)
+        self._remember(number, call)
         return self._describe(found) if found else None
+
+    def _remember(self, number: int, call: Syscall) -> None:
+        self._recent.append(number)
+        self._times.append(call.ts_mono_ns)
+        if len(self._recent) > 2 * _KEPT:
+            del self._recent[:-_KEPT], self._times[:-_KEPT]
+        self._calls.append(call)
+
+    def _follow_on(self, number: int, call: Syscall) -> None:
+        if len(self._recent) < self._followed or self._recent[-self._followed] != number:
+            self.is_broken = True
+        self._runs[self._followed] += 1
+        self._remember(number, call)
+
+    def _note_descriptor(self, call: Syscall, number: int) -> None:
+        """Remember which call made a descriptor."""
+        if call.name in _MAKERS:
+            if call.ret is not None and call.ret >= 0 and len(self._made) < _MAX_DESCRIPTORS:
+                self._made[str(call.ret)] = number
+        elif call.name == "close" and call.arguments:
+            self._made.pop(call.arguments[0], None)
 
     def _is_loop(self, period: int) -> bool:
         # A run counts from the second round on.
         rounds = self._runs[period] // period + 1
+        limits = self._limits
         if self._sleeps(period):
-            return rounds >= self._limits.sleep_repeats
+            enough = rounds >= limits.sleep_repeats
+            return enough and self._span_s(limits.sleep_repeats * period) <= limits.sleep_span_s
         rounds = min(rounds, self._since_input // period)
-        return rounds >= self._limits.loop_repeats and rounds * period >= self._limits.loop_calls
+        if rounds < limits.loop_repeats or rounds * period < limits.loop_calls:
+            return False
+        needed = max(limits.loop_repeats, -(-limits.loop_calls // period))
+        return self._span_s(needed * period) <= limits.loop_span_s
+
+    def _span_s(self, calls: int) -> float:
+        """Return the seconds from the end of the call before the last `calls` calls to now."""
+        times = self._times
+        # The call that is being added is not among them yet.
+        return (self._now - times[-min(calls, len(times))]) / 1e9 if times else 0.0
 
     def _sleeps(self, period: int) -> bool:
         return self._slept and self._since_sleep < period

@@ -1,4 +1,4 @@
-"""What is to be run and when to freeze it; checks that it can be run at all."""
+"""What is to be run; checks that it can be run at all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Literal
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, for_elf
 from triage_tui.guest.elf import ElfInfo, read_elf
+from triage_tui.guest.triggers import TriggerLimits as TriggerLimits
 from triage_tui.runs.model import Target
 from triage_tui.text import recordable
 
@@ -23,25 +24,6 @@ _ELF_MACHINES = {2: "SPARC", 20: "PowerPC", 21: "PowerPC 64", 22: "S/390", 42: "
 }
 
 DEFAULT_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-
-
-@dataclass(frozen=True, slots=True)
-class TriggerLimits:
-    """When to freeze a guest that does not end. Times are seconds of real time."""
-
-    loop_repeats: int = 64
-    """Rounds of one syscall sequence that make a loop."""
-    loop_calls: int = 256
-    """Calls that these rounds must have in all: short sequences need more rounds."""
-    sleep_repeats: int = 3
-    """Rounds that make a loop when there is a sleep in them."""
-    max_period: int = 64
-    """Longest sequence that is looked for, in calls."""
-    idle_s: float = 3.0
-    """No syscall for so long: blocked or spinning."""
-    sleep_patience: float = 4.0
-    """Who does nothing but sleep is idle after so many times `idle_s`: it may go round slowly."""
-    time_limit_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

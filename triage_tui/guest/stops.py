@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from triage_tui.guest import process
 from triage_tui.guest.loops import WAITS, is_sleep
-from triage_tui.guest.spec import TriggerLimits
+from triage_tui.guest.triggers import TriggerLimits
 from triage_tui.runs.model import Loop, Reason, Syscall, Trigger
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _SPIN_SHARE = 0.5
 """Share of one CPU above which an idle guest is said to spin."""
-_BETWEEN_CALLS = frozenset(("time_limit", "unknown"))
+_BETWEEN_CALLS = frozenset(("time_limit", "unknown", "requested"))
 """Reasons that may find a guest in no call at all; that of an idle one tells whether it spins."""
 
 
@@ -45,6 +45,21 @@ def make_trigger(call: Syscall | None, detail: str, seq: int = 0, pid: int = 0) 
         trigger.seq, trigger.syscall_name, trigger.syscall_num = call.seq, call.name, call.num
         trigger.args, trigger.pid = list(call.args), call.pid
     return trigger
+
+
+def loop_stop(loop: Loop, pid: int) -> Stop:
+    """Return the stop of a process that goes round in `loop`."""
+    names = list(dict.fromkeys(loop.names))
+    shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+    words = f"{shown} {loop.repeats} times in {loop.span_ms / 1000:.1f} s"
+    detail = f"the same {loop.period} calls again and again: {words}"
+    return Stop("sleep_loop" if loop.sleeps else "loop", make_trigger(None, detail, loop.last_seq, pid), loop)
+
+
+def chosen_stop(call: Syscall, errno: str | None) -> Stop:
+    """Return the stop at a call that a person chose: in front of it, or at its return with `errno`."""
+    how = f"at its return with {errno}" if errno else "in front of it"
+    return Stop("syscall", make_trigger(call, f"{call.name} was chosen to stop at: frozen {how}"))
 
 
 def signal_name(number: int) -> str:
@@ -74,6 +89,11 @@ class Watchdog:
         self._quiet_since = now
         self._count = -1
 
+    def rest(self) -> None:
+        """Forget since when nothing has happened."""
+        self._quiet_since = time.monotonic()
+        self._sleeping = None
+
     def is_overdue(self) -> bool:
         """Return whether the time limit has passed."""
         return time.monotonic() >= self._deadline
@@ -86,12 +106,19 @@ class Watchdog:
             self._quiet_since = max(now, guest.trace.last_activity)
             self._ticks_at_quiet = self._ticks(guest)
             self._sleeping = None
-        elif now - self._quiet_since >= self._limits.idle_s * self._patience(guest):
+        elif (
+            "idle" not in self._limits.off
+            and now - self._quiet_since >= self._limits.idle_s * self._patience(guest)
+        ):
             return self._idle(guest, now - self._quiet_since)
-        if self.is_overdue():
-            detail = f"nothing conclusive within {self._limits.time_limit_s:g} s"
-            return Stop("time_limit", make_trigger(None, detail, guest.trace.count))
-        return None
+        return self.overdue(guest)
+
+    def overdue(self, guest: Guest) -> Stop | None:
+        """Return a stop when the time limit has passed."""
+        if not self.is_overdue():
+            return None
+        detail = f"nothing conclusive within {self._limits.time_limit_s:g} s"
+        return Stop("time_limit", make_trigger(None, detail, guest.trace.count))
 
     @staticmethod
     def _pending(guest: Guest) -> list[Syscall]:
@@ -133,6 +160,11 @@ class Watchdog:
     def cancelled(guest: Guest) -> Stop:
         """Return the stop of a guest that the caller wants frozen now."""
         return Stop("unknown", make_trigger(None, "frozen on request", guest.trace.count), cancelled=True)
+
+    @staticmethod
+    def requested(guest: Guest) -> Stop:
+        """Return the stop of a guest that a person wants to look at."""
+        return Stop("requested", make_trigger(None, "a person wanted it", guest.trace.count))
 
     @staticmethod
     def trigger_of_pending(guest: Guest, stop: Stop) -> Trigger:

@@ -102,6 +102,9 @@ class StraceReader:
         if found := _RESULT.match(buffer, at):
             self._finish(bytes(found[1]))
             return found.end() - at
+        if buffer.startswith(b" = ", at):
+            # The thread was stopped before it had written all of its result.
+            return 0
         if found := _START.match(buffer, at):
             return self._call(found, complete, items)
         if found := _UNKNOWN.match(buffer, at):
@@ -193,6 +196,12 @@ class StraceReader:
             ends = [len(self._buffer)]
         self.lost += min(ends) - at
         return min(ends) - at
+
+
+def parse_failure(text: bytes) -> int | None:
+    """Return the guest's error number of a piece of the log that says a call failed, None for any other."""
+    found = _ERROR_RESULT.match(text)
+    return int(found[1]) if found else None
 
 
 @dataclass(frozen=True, slots=True)

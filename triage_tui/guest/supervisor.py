@@ -27,19 +27,25 @@ from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls import CallHandler, Held
 from triage_tui.guest.identity import Identity
 from triage_tui.guest.launch import launch
+from triage_tui.guest.loops import LoopDetector
 from triage_tui.guest.output import OutputBuffer
 from triage_tui.guest.processes import ProcessTable, Program
 from triage_tui.guest.program_keeper import Emulators
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.served_calls import SERVED
 from triage_tui.guest.spec import LaunchSpec, resolve_target
-from triage_tui.guest.stops import Stop, Watchdog
+from triage_tui.guest.stops import Stop, Watchdog, make_trigger
+from triage_tui.guest.suspicion import Line, Prober, Suspicion, is_well
 from triage_tui.guest.trace import Trace
+from triage_tui.guest.triggers import resolve_calls
 from triage_tui.rulehost.protocol import RuleCaller
+from triage_tui.runs.model import Probe
 
 _TICK_MS = 20
 _NAMES = host_syscalls.names()
 _READ_SIZE = 65536
+_MOST_SUSPICIONS = 4
+"""How often the service is asked in one run: who then seems to hang again is believed."""
 _MAX_UNREAD = 1 << 20
 """Bytes of log above which the guest has to wait for its reader."""
 
@@ -63,15 +69,17 @@ class Guest(CallHandler):
         cancel: threading.Event | None = None,
         containment: policy.ContainmentPolicy | None = None,
         access: RuleAccess | None = None,
+        prober: Prober | None = None,
     ) -> Guest:
         """Start the guest and stop it before its first instruction; `run_until_stop` lets it run.
 
-        `access` is what the rule host of `rules` was given as its `GuestAccess`.
+        `access` is what the rule host of `rules` was given as its `GuestAccess`. `prober` asks the guest's
+        service, in a thread of its own, before a loop or an idle state is taken for a failure.
 
         Raises:
             TriageError: it cannot be run; nothing is left behind.
         """
-        guest = cls(spec, rules, on_event, containment or policy.ContainmentPolicy(), access)
+        guest = cls(spec, rules, on_event, containment or policy.ContainmentPolicy(), access, prober)
         try:
             guest._launch(cancel)
         except BaseException:
@@ -86,6 +94,7 @@ class Guest(CallHandler):
         on_event: EventCallback | None,
         containment: policy.ContainmentPolicy,
         access: RuleAccess | None,
+        prober: Prober | None,
     ) -> None:
         self.spec = spec
         self.target, elf = resolve_target(spec)
@@ -121,6 +130,13 @@ class Guest(CallHandler):
         self._looping_tid = 0
         self._started = time.monotonic()
         self._watchdog = Watchdog(spec.triggers)
+        self._prober = prober
+        self._suspicion: Suspicion | None = None
+        self._suspicions = 0
+        self.probes: list[Probe] = []
+        """What was asked of the guest's service since it runs, and the answers."""
+        self._chosen = resolve_calls(spec.triggers.calls, self.arch)
+        self._held_seq = 0
         self._first_own_fd = 0
         self.trace.on_finished = self._on_finished
         self.trace.on_signal = self._on_signal
@@ -138,6 +154,7 @@ class Guest(CallHandler):
         names = set(self.spec.also_notify)
         if self.rules is not None:
             names |= self.rules.hooks()
+        names |= {trigger.name for trigger in self._chosen if not trigger.errno}
         self.hookable = frozenset(names)
         program = self.first_program
         launched = launch(
@@ -170,11 +187,14 @@ class Guest(CallHandler):
         """Whether the guest is frozen: its state can be read and does not change."""
         return self._frozen and self._alive
 
-    def run_until_stop(self, cancel: threading.Event | None = None) -> Stop:
+    def run_until_stop(
+        self, cancel: threading.Event | None = None, wanted: Callable[[], bool] = lambda: False
+    ) -> Stop:
         """Let the guest run until something makes it worth looking at; freeze it and say why.
 
-        With `cancel` set the guest is frozen where it is, and the stop is marked `cancelled`. May be called
-        again after a stop: then it lets the guest go on first, as `resume` without new rules does.
+        With `cancel` set the guest is frozen where it is, and the stop is marked `cancelled`; as soon as
+        `wanted` says yes it is frozen for a person. May be called again after a stop: then it lets the guest
+        go on first, as `resume` without new rules does.
         """
         if not self._alive:
             return self._gone_stop()
@@ -214,6 +234,8 @@ class Guest(CallHandler):
             if now - tick >= _TICK_MS / 1000:
                 tick = now
                 self._on_tick()
+                if wanted():
+                    return self._freeze(self._watchdog.requested(self))
                 if self.trace.unread() > _MAX_UNREAD:
                     self._catch_up(cancel)
             if not self.is_alive:
@@ -271,6 +293,7 @@ class Guest(CallHandler):
     def end(self) -> None:
         """Kill the whole guest and free everything. Idempotent; safe at any moment, also in an exception."""
         self._alive = False
+        self._close_suspicion()
         if self._launched:
             self._emulator_start.close()
             self._cell.end()
@@ -292,6 +315,8 @@ class Guest(CallHandler):
         self._frozen = False
         self._first_stop = None
         self._looping_tid = 0
+        self._suspicions = 0
+        self.probes = []
         if self._release is not None:
             self._release()
             self._release = None
@@ -310,6 +335,7 @@ class Guest(CallHandler):
     def _freeze(self, stop: Stop) -> Stop:
         """Stop every process and fix what is looked at."""
         self._frozen = True
+        self._close_suspicion()
         pausing.stop_all(self.processes, self._stopped)
         self.trace.drain_all(complete=True)
         for fd in list(self._pipes):
@@ -387,9 +413,76 @@ class Guest(CallHandler):
             if not os.path.exists(f"/proc/{pid}/exe") and not process.threads(pid):
                 self._forget(pid)
         if self._first_stop is None and self._alive:
-            self._first_stop = self._watchdog.look(self)
+            if self._suspicion is not None:
+                self._weigh(self._suspicion)
+            elif (stop := self._watchdog.look(self)) is not None:
+                self._suspect(stop)
         if not self.processes_known.by_pid and not self.processes():
             self._alive = False
+
+    # ------------------------------------------------------------ loops and idle states
+
+    def _suspect(self, stop: Stop, tid: int = 0, loop: LoopDetector | None = None) -> None:
+        """Ask and wait before a loop or an idle state is believed."""
+        limits = self.spec.triggers
+        if self._suspicion is not None:
+            return
+        if stop.reason in limits.off:
+            if loop is not None:
+                loop.reset()
+            return
+        init = self._cell.init_pid()
+        prober = self._prober if self._suspicions < _MOST_SUSPICIONS and init is not None else None
+        if stop.reason == "time_limit" or (limits.grace_s == 0 and prober is None):
+            self._looping_tid, self._first_stop = tid, stop
+            return
+        self._suspicions += 1
+        line = None
+        if prober is not None and init is not None:
+            # All of the guest's sockets: which process would answer is not known beforehand.
+            line = Line(process.reachable_addresses(process.socket_states(init).values()), init)
+        self._suspicion = Suspicion(
+            stop, self.trace, limits.grace_s, tid=tid, loop=loop, prober=prober, line=line
+        )
+
+    def _weigh(self, suspicion: Suspicion) -> None:
+        """Decide about a suspected state, when it can be decided."""
+        suspicion.serve(self._cell.open_socket)
+        overdue = self._watchdog.overdue(self)
+        if suspicion.is_asking and overdue is None:
+            return
+        found = suspicion.look()
+        well = not suspicion.is_asking and is_well(suspicion.probes())
+        if well and overdue is None and not suspicion.is_over:
+            return
+        if found is None and not well and overdue is None:
+            return
+        if found and not well and overdue is None and not suspicion.is_ripe():
+            return
+        if found is not False and not well:
+            self._believe(suspicion)
+            return
+        self._close_suspicion()
+        if well:
+            detail = f"its service is well: {suspicion.probes()[0].detail}"
+            self._first_stop = Stop("idle", make_trigger(None, detail, self.trace.count))
+        elif overdue is not None:
+            self._first_stop = overdue
+        else:
+            # It was not what it seemed: begin anew.
+            for known in self.processes_known.by_pid.values():
+                known.loops.clear()
+            self._watchdog.rest()
+
+    def _believe(self, suspicion: Suspicion) -> None:
+        self._close_suspicion()
+        self._looping_tid, self._first_stop = suspicion.tid, suspicion.believed()
+
+    def _close_suspicion(self) -> None:
+        suspicion, self._suspicion = self._suspicion, None
+        if suspicion is not None:
+            suspicion.close()
+            self.probes += suspicion.probes()
 
     def _catch_up(self, cancel: threading.Event | None) -> None:
         """Hold the guest while its log is read: it makes calls faster than they can be taken in."""

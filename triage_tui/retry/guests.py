@@ -12,10 +12,12 @@ from triage_tui.errors import TriageError
 from triage_tui.guest.access import RuleAccess
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.policy import ContainmentPolicy
-from triage_tui.guest.spec import LaunchSpec, TriggerLimits, resolve_target
+from triage_tui.guest.spec import LaunchSpec, resolve_target
 from triage_tui.guest.stops import Stop
 from triage_tui.guest.supervisor import Guest
 from triage_tui.retry.addresses import AddressNames
+from triage_tui.retry.freezing import FreezeSwitch
+from triage_tui.retry.probe import parse_question, prober
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
@@ -43,7 +45,7 @@ def launch_spec(start: Start) -> LaunchSpec:
         user=start.user,
         qemu_args=list(start.qemu_args),
         allow_root=start.allow_root,
-        triggers=TriggerLimits(idle_s=start.idle_s, time_limit_s=start.time_limit_s),
+        triggers=start.triggers,
     )
 
 
@@ -81,6 +83,7 @@ class RunningGuest:
         self._past_log: list[str] = []
         self.generation: Generation | None = None
         self._load_rules()
+        asker = prober(parse_question(text) for text in start.probes) if start.probing else None
         try:
             self.guest = Guest.start(
                 spec,
@@ -89,17 +92,18 @@ class RunningGuest:
                 cancel,
                 ContainmentPolicy.allowing(start.allow),
                 access=self._access,
+                prober=asker,
             )
         except BaseException:
             self._close_host()
             raise
         narrate(f"started {self._rules_in_words()}")
 
-    def run(self, cancel: threading.Event) -> Stop:
-        """Let the guest run until it is frozen or gone."""
-        return self.guest.run_until_stop(cancel)
+    def run(self, cancel: threading.Event, freeze: FreezeSwitch) -> Stop:
+        """Let the guest run until it is frozen, by itself or by `freeze`, or gone."""
+        return self.guest.run_until_stop(cancel, freeze.is_set)
 
-    def resume(self, cancel: threading.Event) -> Stop:
+    def resume(self, cancel: threading.Event, freeze: FreezeSwitch) -> Stop:
         """Let the frozen guest go on with the rules that are active now.
 
         Raises:
@@ -117,7 +121,7 @@ class RunningGuest:
             self._remember_hits(before)
             self._past_log += before.log
             before.close()
-        return self.guest.run_until_stop(cancel)
+        return self.guest.run_until_stop(cancel, freeze.is_set)
 
     def rule_hits(self) -> list[RuleHit]:
         """Return what each rule did, rules that were replaced by a resume included."""

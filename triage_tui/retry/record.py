@@ -59,6 +59,7 @@ def record_stop(
             hold=holder is not None,
         )
         snapshot.rule_hits = running.rule_hits()
+        snapshot.probes = list(running.guest.probes)
         problems, said = running.problems(), running.rule_log()
         if problems:
             writer.add_log(SUPERVISOR_LOG, _log_bytes(problems))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.stops import Stop
 from triage_tui.retry.actions import Decision, LocalActions
+from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import RunningGuest
 from triage_tui.retry.judge import How, judge
 from triage_tui.retry.policy import AUTO_ACTOR, Limits, Policy, choose
@@ -76,18 +78,29 @@ def run_story(
     hold: bool = True,
     narrate: Narrator = lambda text: None,
     cancel: threading.Event | None = None,
+    freeze: FreezeSwitch | None = None,
 ) -> Story:
     """Run a target until it is well, nobody can help it further, or a decision ends it.
 
     With `parent` the first round is judged as a retry of that run. Without `hold` a frozen guest is not kept
     for a person: one round is run, recorded, judged, and the guest ended. `narrate` gets one line of raw text
-    for each thing that happens. Whatever happens, no guest survives this call.
+    for each thing that happens. `freeze` can be set while a guest runs that is held for a person. Whatever
+    happens, no guest survives this call.
 
     Raises:
         TriageError: the target cannot be started, or capture failed; what was recorded before stays.
     """
     workspace.check_writable()
-    teller = _Teller(workspace, start, policy, limits or Limits(), hold, narrate, cancel or threading.Event())
+    teller = _Teller(
+        workspace,
+        start,
+        policy,
+        limits or Limits(),
+        hold,
+        narrate,
+        cancel or threading.Event(),
+        freeze or FreezeSwitch(),
+    )
     try:
         return teller.tell(parent)
     finally:
@@ -106,6 +119,7 @@ class _Teller:
         hold: bool,
         narrate: Narrator,
         cancel: threading.Event,
+        freeze: FreezeSwitch,
     ) -> None:
         self._workspace = workspace
         self._start = start
@@ -114,6 +128,7 @@ class _Teller:
         self._hold = hold
         self._narrate = narrate
         self._cancel = cancel
+        self._freeze = freeze
         self._log: RetryLog | None = None
         self._guest: RunningGuest | None = None
         self._held: Run | None = None
@@ -156,7 +171,8 @@ class _Teller:
             self._log = RetryLog(before.dir)
             self._log.write(f"run_id={before.run_id} reason={before.snapshot.reason} {action}")
         try:
-            stop, how = self._run_guest(action)
+            with self._freezable():
+                stop, how = self._run_guest(action)
             if stop.cancelled:
                 raise KeyboardInterrupt
             current = self._record(before, stop)
@@ -173,11 +189,17 @@ class _Teller:
             current.verdict = self._judge(before, current.run, how)
         return current
 
+    def _freezable(self) -> AbstractContextManager[None]:
+        """While the guest runs: let a person freeze it, if it is held for one then."""
+        if not self._hold or self._policy != "manual":
+            return nullcontext()
+        return self._freeze.armed(self._workspace.running_dir, self._start.argv)
+
     def _run_guest(self, action: Decision) -> tuple[Stop, How]:
         if action == "resume" and self._guest is not None:
             self._held = None
             try:
-                stop = self._guest.resume(self._cancel)
+                stop = self._guest.resume(self._cancel, self._freeze)
             except TriageError as error:
                 self._tell(f"{error}; so it starts again")
             else:
@@ -187,7 +209,7 @@ class _Teller:
             self._guest = None
         self._held = None
         self._guest = RunningGuest(self._workspace, self._start, self._tell, self._cancel)
-        return self._guest.run(self._cancel), "retry"
+        return self._guest.run(self._cancel, self._freeze), "retry"
 
     def _record(self, before: Run | None, stop: Stop) -> Round:
         assert self._guest is not None
@@ -232,7 +254,8 @@ class _Teller:
     def _decide(self, current: Round) -> tuple[Decision, Run] | None:
         """Return what to do next and on which run it was decided; None ends the story and says why."""
         run = current.run
-        if run.diagnosis is not None and run.diagnosis.healthy:
+        chosen = run.snapshot.reason in ("requested", "syscall")
+        if run.diagnosis is not None and run.diagnosis.healthy and not chosen:
             self._story.ended = "the program is well"
             self._held = None
             verdict = {"verdict": "resolved"} if current.verdict is not None else {}

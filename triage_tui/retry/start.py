@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from triage_tui.errors import TriageError
+from triage_tui.guest.triggers import TriggerLimits
 from triage_tui.runs.files import read_bounded, write_atomic
 from triage_tui.text import safe_line
 
@@ -32,8 +33,12 @@ class Start(msgspec.Struct, kw_only=True):
     stdin: str = "null"
     user: int = 0
     qemu_args: list[str] = []
-    idle_s: float = 3.0
-    time_limit_s: float = 60.0
+    triggers: TriggerLimits = TriggerLimits()
+    """When to freeze it."""
+    probes: list[str] = []
+    """Questions to its service, in the form of `probe.parse_question`; none: whatever it listens on."""
+    probing: bool = True
+    """Whether its service is asked at all."""
     allow_root: bool = False
     allow: list[str] = []
     """Host calls that containment lets the guest make, by name."""
@@ -75,7 +80,9 @@ def read_start(run_dir: Path) -> Start:
             f"run {run_dir.name} cannot be retried here: {START_FILE} (how it was started) is missing"
         )
     try:
-        return msgspec.convert(json.loads(read_bounded(path, 4 << 20, whole=True)), Start)
-    except (ValueError, RecursionError) as error:
+        start = msgspec.convert(json.loads(read_bounded(path, 4 << 20, whole=True)), Start)
+        start.triggers.check()
+        return start
+    except (ValueError, RecursionError, TriageError) as error:
         reason = safe_line(str(error), 200)
         raise TriageError(f"{START_FILE} of run {run_dir.name} is damaged: {reason}") from error

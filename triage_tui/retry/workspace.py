@@ -32,6 +32,11 @@ class Workspace:
         """Directory of the run records."""
         return self.root / "ai_runs"
 
+    @property
+    def running_dir(self) -> Path:
+        """Directory in which processes say that they supervise a running guest."""
+        return self.root / "running"
+
     def rulebook_dir(self, target_id: str) -> Path:
         """Directory of the rule generations of one target."""
         return self.root / "rulebook" / safe_name(target_id)

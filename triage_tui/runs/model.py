@@ -15,10 +15,13 @@ import msgspec
 
 SCHEMA_VERSION = 1
 
-Reason = Literal["exit", "signal", "loop", "sleep_loop", "idle", "time_limit", "unknown"]
+Reason = Literal[
+    "exit", "signal", "loop", "sleep_loop", "idle", "syscall", "requested", "time_limit", "unknown"
+]
 """Why the guest was frozen. `exit`: about to end by itself; `signal`: about to be killed by its own fault;
-`loop`: a repeated syscall sequence; `sleep_loop`: the same with a sleep in it; `idle`: no syscall for a
-while; `time_limit`: nothing of the above within the time given."""
+`loop`: a repeated syscall sequence; `sleep_loop`: the same with a sleep in it; `idle`: it waits, that is it
+made no syscall for a while, or it went round and a probe found its service answering; `syscall`: a call that
+a person chose; `requested`: a person wanted it; `time_limit`: nothing of the above within the time given."""
 
 
 class Record(msgspec.Struct, kw_only=True, omit_defaults=False):
@@ -89,6 +92,39 @@ class Syscall(Record, gc=False):
     """Anything else worth saying: "refused by containment: mount"."""
     host: str | None = None
     """Name of the host syscall through which it was seen by the supervisor, if it was."""
+    pc: int | None = None
+    """Guest address after the syscall instruction, of calls that the supervisor saw itself."""
+    return_address: int | None = None
+    """Value of the link register then, where the architecture has one."""
+
+
+ProbeOutcome = Literal["answered", "accepted", "wrong", "silent", "refused", "failed"]
+"""`answered`: the service replied, or the command ended with 0; `accepted`: it took the connection and said
+nothing; `wrong`: it replied, but not what was expected; `silent`: the connection waits, the program does not
+take it; `refused`: nobody listens there; `failed`: the probe itself could not be done, or its command said
+no."""
+
+
+class Probe(Record):
+    """A question that was put to the guest's service from outside while the guest ran, and the answer."""
+
+    target: str
+    """"tcp 127.0.0.1:80", "http 127.0.0.1:80/", "command curl ..."."""
+    outcome: ProbeOutcome
+    asked: bool = False
+    """A person named this probe; else it was made because the guest listens there."""
+    detail: str = ""
+    """One sentence without a final full stop; what came back may be quoted in it."""
+    status: int | None = None
+    """HTTP status or exit code."""
+    received: int = 0
+    """Bytes that came back."""
+    reply: str = ""
+    """The beginning of what came back, as text with backslash escapes."""
+    ts_mono_ns: int = 0
+    elapsed_ms: float = 0.0
+    seq: int = 0
+    """Number of the guest's newest syscall when the probe began."""
 
 
 class Trigger(Record):
@@ -306,6 +342,8 @@ class Snapshot(Record):
     """The guest's own stdout and stderr, raw bytes, bounded."""
     unavailable: list[Unavailable] = []
     rule_hits: list[RuleHit] = []
+    probes: list[Probe] = []
+    """What was asked of the service before the freeze, oldest first."""
     statistics: Statistics = msgspec.field(default_factory=Statistics)
     parent_run: str | None = None
     """The run that this one retries."""
