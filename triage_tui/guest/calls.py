@@ -22,7 +22,7 @@ from triage_tui.guest.trace import ThreadLog
 from triage_tui.guest.triggers import CallTrigger
 from triage_tui.runs.model import Syscall
 
-_FORKS = frozenset(("clone", "clone3", "fork", "vfork"))
+_FORKS = frozenset(("clone", "fork", "vfork"))
 _KILLS = frozenset(("kill", "tkill", "tgkill"))
 
 
@@ -75,6 +75,8 @@ class CallHandler(RuleAsker, ProgramKeeper):
     # ------------------------------------------------------------ what the log says
 
     def _on_finished(self, log: ThreadLog, record: Syscall) -> None:
+        if record.errno is not None and (why := policy.why_denied(record)):
+            record.note = f"{why}; {record.note}" if record.note else why
         known = self.processes_known.by_pid.get(log.pid)
         if known is None or self._first_stop is not None or self._frozen:
             return
@@ -220,6 +222,8 @@ class CallHandler(RuleAsker, ProgramKeeper):
         if name in ("execve", "execveat"):
             # Executed natively, a program would leave the emulation.
             self._answer(notification, -errno.EACCES)
+        elif self.containment.judge(name, notification) is not None:
+            self._answer(notification, -errno.EPERM)
         else:
             self._proceed(notification)
 
@@ -341,17 +345,17 @@ class CallHandler(RuleAsker, ProgramKeeper):
     def _decide(
         self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
     ) -> None:
-        """Answer a call: containment first, then the rules, else it is executed."""
-        refusal = self._refusal(known, notification, name, call)
-        if refusal is not None and refusal.why:
-            self._refuse(refusal, notification, call)
+        """Answer a call: by a rule, which executes nothing, else by containment; the rest is executed."""
+        rules = self.rules
+        if (
+            rules is not None
+            and call is not None
+            and self.is_hooked(call)
+            and self._ask_before(rules, known, notification, call)
+        ):
             return
-        if self.rules is not None and call is not None and self.is_hooked(call):
-            if self._ask_before(self.rules, known, notification, call):
-                return
-            if refusal is not None:
-                # The rule may have provided the file.
-                refusal = self._refusal(known, notification, name, call)
+        # After the rules: what they pass, and what they changed, is judged like anything else.
+        refusal = self._refusal(known, notification, name, call)
         if refusal is not None:
             self._refuse(refusal, notification, call)
             return
@@ -373,6 +377,11 @@ class CallHandler(RuleAsker, ProgramKeeper):
             self._proceed(notification)
 
     def _refuse(self, refusal: policy.Refusal, notification: Notification, call: Syscall | None) -> None:
+        if call is None:
+            # The emulator may reach the same thing by another host call than its name says.
+            log = self.trace.logs.get(notification.tid)
+            pending = self.trace.pending(log) if log is not None else []
+            call = pending[-1] if pending else None
         if call is not None and refusal.why:
             call.note = refusal.why
         self._answer(notification, refusal.result)
@@ -384,7 +393,7 @@ class CallHandler(RuleAsker, ProgramKeeper):
             return self._judge_execution(known, notification, name)
         if call is None and name in _KILLS:
             return None
-        return self.containment.judge(name, notification, lambda _target: bool(self._cell.notes))
+        return self.containment.judge(name, notification)
 
 
 def process_inner(known: GuestProcess | None) -> int:

@@ -122,7 +122,8 @@ def launch(
     start = EmulatorStart(spec.limits.open_files)
     watches = [*start.watches(), *policy.watches(containment, guest_names, start.first_fd)]
     lengths = log_lengths(arch, guest_names) | triggers.failure_lengths(spec.triggers.calls, arch)
-    code = seccomp.program(watches, start.first_fd, log_lengths=lengths)
+    refused = policy.NEVER_NEEDED.split()
+    code = seccomp.program(watches, start.first_fd, log_lengths=lengths, refused=refused)
     with contextlib.ExitStack() as stack:
         handed: dict[str, int] = {}
 

@@ -139,6 +139,9 @@ def _make_root(config: dict[str, Any], program_fd: int | None) -> list[str]:
             flags = namespaces.MS_NOSUID | namespaces.MS_NODEV | namespaces.MS_NOEXEC
             namespaces.mount("proc", process_directory, "proc", flags)
             notes.append("/proc of the cell")
+            namespaces.limit_shared_memory(process_directory, config["memory_bytes"])
+            protected = namespaces.protect_kernel_files(process_directory)
+            notes.append("read-only: " + ", ".join(protected))
     devices = namespaces.bind_safe_devices(root)
     if devices:
         notes.append("devices: " + ", ".join(devices))

@@ -16,7 +16,7 @@ import struct
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
-MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _MNT_DETACH = 2
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_DUMPABLE = 1, 24, 4
@@ -232,6 +232,43 @@ def bind_safe_devices(root: str) -> list[str]:
                 mount(device, path, "", MS_BIND)
                 bound.append("/dev/" + name)
     return bound
+
+
+_KERNEL_FILES = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")
+
+
+def protect_kernel_files(process_directory: str) -> list[str]:
+    """Make what sets the host's kernel in a mounted /proc read-only; return the guest's names of it.
+
+    Settings of the network are those of the cell's own name space: they stay writable. Without a user name
+    space of its own (root that is the host's root) this is what keeps the rest from a guest.
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
+    done = []
+    for name in _KERNEL_FILES:
+        path = os.path.join(process_directory, name)
+        if os.path.exists(path):
+            mount(path, path, "", MS_BIND)
+            mount("", path, "", MS_REMOUNT | MS_BIND | MS_RDONLY | flags)
+            done.append("/proc/" + name)
+    network = os.path.join(process_directory, "sys/net")
+    if os.path.exists(network):
+        mount(network, network, "", MS_BIND)
+        mount("", network, "", MS_REMOUNT | MS_BIND | flags)
+    return done
+
+
+def limit_shared_memory(process_directory: str, size: int) -> None:
+    """Bound System V shared memory of this IPC name space to `size` bytes, where the kernel lets us."""
+    for name, value in (("shmall", size // 4096), ("shmmax", size)):
+        with (
+            contextlib.suppress(OSError),
+            open(os.path.join(process_directory, "sys/kernel", name), "w") as file,
+        ):
+            file.write(str(value))
 
 
 def bring_loopback_up() -> None:

@@ -7,13 +7,15 @@ where a name space cannot be had, and each one is evidence in the run record.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.seccomp import Notification, Watch
+from triage_tui.runs.model import Syscall
 from triage_tui.text import safe_line
 
 
@@ -28,6 +30,7 @@ class Refusal:
     why: str
 
 
+_UNUSUAL = "kernel interface that firmware does not need"
 _MOUNTING = "mount umount2 pivot_root open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr"
 _REFUSED = {
     **dict.fromkeys(_MOUNTING.split(), "changing mounts"),
@@ -44,9 +47,12 @@ _REFUSED = {
     **dict.fromkeys(("unshare", "setns"), "name spaces"),
     **dict.fromkeys(
         ("bpf", "userfaultfd", "perf_event_open", "add_key", "request_key", "keyctl", "open_by_handle_at"),
-        "kernel interface that firmware does not need",
+        _UNUSUAL,
     ),
     **dict.fromkeys(("quotactl", "acct"), "system accounting"),
+    **dict.fromkeys(("fanotify_init", "name_to_handle_at", "quotactl_fd", "memfd_secret"), _UNUSUAL),
+    "syslog": "the host's kernel log",
+    "vhangup": "the host's terminals",
     "reboot": "restarting the machine",
 }
 # ENOSYS, as on a kernel without it: programs fall back to what can be watched.
@@ -63,7 +69,27 @@ _SIOC_SET = {
 }  # fmt: skip
 """Requests of netdevice(7), route(8) and bridges that change the network configuration."""
 
-_PR_REFUSED = {22: "a filter of its own", 4: "dumpable flag"}
+_TERMINAL = {0x5412: "TIOCSTI", 0x541C: "TIOCLINUX", 0x541D: "TIOCCONS", 0x540E: "TIOCSCTTY"}
+"""Requests of ioctl_tty(2) that reach the terminal itself, not what is written to it."""
+
+_FAMILIES = {38: "AF_ALG, the kernel's ciphers", 40: "AF_VSOCK, the host of a virtual machine"}
+"""Address families of socket(2) that no network name space holds."""
+
+_JUDGED = ("socket", "personality", "mknod", "mknodat", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
+"""Host syscalls of which `ContainmentPolicy.judge` has to see every one; kill is watched anyway."""
+_PERSONALITY_QUERY = 0xFFFFFFFF
+_DEVICE_KINDS = (0o020000, 0o060000)
+
+NEVER_NEEDED = (
+    "uselib modify_ldt _sysctl create_module query_module nfsservctl lookup_dcookie migrate_pages move_pages "
+    "fanotify_mark kcmp io_uring_enter io_uring_register process_madvise process_mrelease map_shadow_stack "
+    "statmount listmount"
+)
+"""Host syscalls that neither QEMU nor a guest through it makes: the filter refuses them by itself. Who makes
+one is native code in the emulator's process."""
+
+_PR_SET_DUMPABLE = 4
+_PR_REFUSED = {22: "a filter of its own", _PR_SET_DUMPABLE: "dumpable flag"}
 """prctl options: PR_SET_SECCOMP, and PR_SET_DUMPABLE, which would hide the guest from its supervisor."""
 
 
@@ -81,7 +107,7 @@ class ContainmentPolicy:
             TriageError: there is no such refusal; a name with a mistake in it must not pass for a decision.
         """
         chosen = frozenset(names)
-        known = frozenset((*_REFUSED, *_ABSENT, *_SIOC_SET.values()))
+        known = frozenset((*_REFUSED, *_ABSENT, *_SIOC_SET.values(), *_TERMINAL.values(), *_JUDGED))
         for name in sorted(chosen - known):
             names_known = ", ".join(sorted(known))
             raise TriageError(f"{safe_line(name, 60)} is no call that containment refuses: {names_known}")
@@ -91,37 +117,68 @@ class ContainmentPolicy:
         """Return the host syscalls that have to be seen for this policy."""
         names = [name for name in (*_REFUSED, *_ABSENT) if name not in self.allow]
         conditions = [Watch("prctl", 0, option) for option in _PR_REFUSED]
-        return [*(Watch(name) for name in names), *conditions, Watch("ioctl")]
+        more = [Watch(name) for name in ("ioctl", *_JUDGED) if name not in self.allow]
+        return [*(Watch(name) for name in names), *conditions, *more]
 
-    def judge(
-        self, name: str, notification: Notification, is_inside: Callable[[int], bool]
-    ) -> Refusal | None:
-        """Return how the host call `name` is answered, or None if it may be executed.
-
-        `is_inside` tells whether a process id, as the guest sees it, belongs to the guest.
-        """
+    def judge(self, name: str, notification: Notification) -> Refusal | None:
+        """Return how the host call `name` is answered, or None if it may be executed."""
         if name in self.allow:
             return None
         if name in _REFUSED:
             return Refusal(-errno.EPERM, f"refused by containment: {_REFUSED[name]}")
         if name in _ABSENT:
             return Refusal(-errno.ENOSYS, f"refused by containment: {_ABSENT[name]}")
+        why = self._by_arguments(name, [argument & 0xFFFFFFFF for argument in notification.args])
+        if why is None:
+            return None
+        result, words = why
+        return Refusal(result, f"{'refused' if result else 'answered'} by containment: {words}")
+
+    def _by_arguments(self, name: str, low: list[int]) -> tuple[int, str] | None:
+        """Return result and reason for a call that only some arguments make dangerous."""
         if name == "ioctl":
-            request = _SIOC_SET.get(notification.args[1] & 0xFFFFFFFF)
-            if request is not None and request not in self.allow:
-                return Refusal(-errno.EPERM, f"refused by containment: network configuration ({request})")
-        elif name == "prctl":
-            option = notification.args[0] & 0xFFFFFFFF
-            if option == 4:
-                return Refusal(0, "answered by containment: dumpable flag")
-            if option in _PR_REFUSED:
-                return Refusal(-errno.EINVAL, f"refused by containment: {_PR_REFUSED[option]}")
-        elif name in ("kill", "tkill", "tgkill"):
-            target = notification.args[0] & 0xFFFFFFFF
-            target -= (target & 0x80000000) << 1
-            if not is_inside(target):
-                return Refusal(-errno.EPERM, f"refused by containment: signal to process {target} outside")
+            network, terminal = _SIOC_SET.get(low[1]), _TERMINAL.get(low[1])
+            if network is not None and network not in self.allow:
+                return -errno.EPERM, f"network configuration ({network})"
+            if terminal is not None and terminal not in self.allow:
+                return -errno.EPERM, f"the host's terminal ({terminal})"
+        elif name == "prctl" and low[0] in _PR_REFUSED:
+            return (0 if low[0] == _PR_SET_DUMPABLE else -errno.EINVAL), _PR_REFUSED[low[0]]
+        elif name == "socket" and low[0] in _FAMILIES:
+            return -errno.EAFNOSUPPORT, f"sockets of {_FAMILIES[low[0]]}"
+        elif name == "personality" and low[0] not in (0, _PERSONALITY_QUERY):
+            return -errno.EPERM, "the personality would be the emulator's"
+        elif name in ("mknod", "mknodat") and low[1 if name == "mknod" else 2] & 0o170000 in _DEVICE_KINDS:
+            return -errno.EPERM, "a device node"
+        elif name in ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo") and low[0] == 1:
+            return -errno.EPERM, "a signal to the cell's own first process"
         return None
+
+
+_SIGNALLING = frozenset(("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"))
+_KERNEL_FILES = ("/proc/sys/", "/proc/sysrq-trigger", "/proc/irq/", "/sys/")
+_DENIALS = frozenset(("EACCES", "EPERM", "EROFS"))
+_FOREIGN_PROCESS = re.compile(r"/proc/\d+/")
+
+
+def why_denied(record: Syscall) -> str | None:
+    """Return why a failed call reached nothing outside, where name spaces or the emulator itself saw to that.
+
+    Such a call did not come to `ContainmentPolicy.judge`, or was executed and found nothing; it is evidence
+    like a refusal.
+    """
+    name = _HOST_NAMES.get(record.name, record.name)
+    if record.errno == "ENOSYS" and record.host is None:
+        reason = _REFUSED.get(name) or _ABSENT.get(name)
+        return f"not executed: {reason}" if reason else None
+    if name in _SIGNALLING and record.errno == "ESRCH":
+        return "no such process in the guest's cell: signals do not reach others"
+    path = record.path or ""
+    if path.startswith(_KERNEL_FILES) and record.errno in _DENIALS:
+        return "refused by the cell: settings of the host's kernel"
+    if _FOREIGN_PROCESS.match(path) and record.errno in (*_DENIALS, "ENOENT"):
+        return "no process of the guest: the cell shows no others"
+    return None
 
 
 HOOKABLE = (
@@ -148,7 +205,9 @@ _HOST_NAMES = {
     "setfsuid32": "setfsuid", "setfsgid32": "setfsgid", "chown32": "chown", "lchown32": "lchown",
     "fchown32": "fchown", "fcntl64": "fcntl", "_llseek": "lseek", "dup2": "dup3", "epoll_wait": "epoll_pwait",
     "pread64": "pread64", "umount": "umount2", "waitpid": "wait4", "futex_time64": "futex",
-    "accept": "accept4", "mmap2": "mmap", "clock_gettime64": "clock_gettime", "statfs64": "statfs",
+    "accept": "accept4", "settimeofday": "clock_settime", "stime": "clock_settime",
+    "clock_settime64": "clock_settime", "adjtimex": "clock_adjtime", "clock_adjtime64": "clock_adjtime",
+    "mmap2": "mmap", "clock_gettime64": "clock_gettime", "statfs64": "statfs",
 }  # fmt: skip
 
 
@@ -185,7 +244,7 @@ def host_names(guest: str) -> frozenset[str]:
 
 
 _CLOSERS = {"close": 0, "dup2": 1, "dup3": 1}
-_ALWAYS = "exit exit_group set_robust_list clone clone3 fork vfork kill"
+_ALWAYS = "exit exit_group set_robust_list clone fork vfork kill"
 
 
 def watches(

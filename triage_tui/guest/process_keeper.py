@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import errno
 import os
-import struct
 from collections.abc import Callable
 
 from triage_tui.guest import policy, process, seccomp
@@ -82,8 +81,6 @@ class ProcessKeeper(FrozenViews):
     def _note_fork(self, known: GuestProcess, notification: Notification, name: str) -> None:
         """Remember what a new process begins with."""
         flags = notification.args[0]
-        if name == "clone3":
-            (flags,) = struct.unpack("=Q", process.read_memory(notification.tid, notification.args[0], 8))
         if name in ("fork", "vfork") or not flags & _CLONE_THREAD:
             log = self.trace.logs.get(notification.tid)
             known.forking = Forking(known, self._env(notification.tid), log.number if log else None)

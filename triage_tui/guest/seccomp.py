@@ -19,7 +19,10 @@ from typing import NamedTuple
 from triage_tui.guest import host_syscalls
 
 _BPF_LOAD, _BPF_JEQ, _BPF_JGE, _BPF_RETURN = 0x20, 0x15, 0x35, 0x06
-_RET_ALLOW, _RET_NOTIFY, _RET_KILL = 0x7FFF0000, 0x7FC00000, 0x80000000
+_RET_ALLOW, _RET_NOTIFY, _RET_KILL, _RET_ERRNO = 0x7FFF0000, 0x7FC00000, 0x80000000, 0x00050000
+_BPF_JSET = 0x45
+_NEW_NAMESPACES = 0x7E020000
+"""CLONE_NEW* of clone(2); the time name space has its bit among the signals of clone, and only in clone3."""
 _DATA_NR, _DATA_ARCH, _DATA_ARGS = 0, 4, 16
 """Offsets in struct seccomp_data; an argument's low half comes first on the little-endian hosts we run on."""
 
@@ -74,8 +77,12 @@ def program(
     first_skipped_fd: int,
     machine: str | None = None,
     log_lengths: Collection[int] = (),
+    refused: Iterable[str] = (),
 ) -> bytes:
-    """Return the BPF program that notifies about `watches` and allows everything else.
+    """Return the BPF program that notifies about `watches` and allows everything else but `refused`.
+
+    `refused` get EPERM. So does clone with new name spaces; clone3, whose flags no filter can see, gets
+    ENOSYS, at which C libraries take clone.
 
     Calls of another ABI than the host's own (int 0x80, x32) kill the process: nothing the emulator does needs
     them, and they would pass by the numbers checked here. Of writes to `first_skipped_fd` and above, the
@@ -93,8 +100,9 @@ def program(
         (_BPF_LOAD, 0, 0, _DATA_NR),
     ]
     if machine == "x86_64":
-        x32_bit, jump_if_set = 0x40000000, 0x45
-        code += [(jump_if_set, 0, 1, x32_bit), (_BPF_RETURN, 0, 0, _RET_KILL)]
+        x32_bit = 0x40000000
+        code += [(_BPF_JSET, 0, 1, x32_bit), (_BPF_RETURN, 0, 0, _RET_KILL)]
+    code += _refusals(table, refused)
     for name in ("write", "writev"):
         # nr == name and args[0] >= first_skipped_fd -> by length, else reload the number and go on.
         lengths = sorted(log_lengths) if name == "write" else []
@@ -128,6 +136,23 @@ def program(
             ]
     code.append((_BPF_RETURN, 0, 0, _RET_ALLOW))
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
+
+
+def _refusals(table: dict[str, int], refused: Iterable[str]) -> list[tuple[int, int, int, int]]:
+    code = []
+    for name in refused:
+        if name in table:
+            code += [(_BPF_JEQ, 0, 1, table[name]), (_BPF_RETURN, 0, 0, _RET_ERRNO | errno.EPERM)]
+    return [
+        *code,
+        (_BPF_JEQ, 0, 1, table["clone3"]),
+        (_BPF_RETURN, 0, 0, _RET_ERRNO | errno.ENOSYS),
+        (_BPF_JEQ, 0, 4, table["clone"]),
+        (_BPF_LOAD, 0, 0, _DATA_ARGS),
+        (_BPF_JSET, 0, 1, _NEW_NAMESPACES),
+        (_BPF_RETURN, 0, 0, _RET_ERRNO | errno.EPERM),
+        (_BPF_LOAD, 0, 0, _DATA_NR),
+    ]
 
 
 class _FilterProgram(ctypes.Structure):

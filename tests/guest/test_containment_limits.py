@@ -1,0 +1,74 @@
+"""Real programs that take more than their share: each is stopped at its limit, and nothing of it is left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.guest.helpers import cell_processes, spec
+from tests.guest.host_state import host_state, tree_state
+from tests.programs import root_with
+from triage_tui.guest.spec import ResourceLimits, TriggerLimits
+from triage_tui.guest.supervisor import Guest
+
+PATIENT = TriggerLimits(idle_s=60, time_limit_s=60, loop_repeats=10**9, loop_calls=10**9)
+SMALL = ResourceLimits(processes=40, memory_bytes=256 << 20, disk_bytes=32 << 20, open_files=128)
+EAGAIN, ENOMEM, EMFILE, ENOSPC = 11, 12, 24, 28
+
+LIMITED = [
+    ("processes", EAGAIN, range(10, 40)),
+    ("memory", ENOMEM, range(16, 256)),
+    ("disk", ENOSPC, range(16, 33)),
+    ("descriptors", EMFILE, range(100, 129)),
+]
+
+
+@pytest.mark.parametrize(("what", "error", "between"), LIMITED, ids=[what for what, *_ in LIMITED])
+def test_a_limit_stops_the_guest_and_is_seen_by_it(
+    tmp_path: Path, qemu_dir: Path, what: str, error: int, between: range
+) -> None:
+    root = root_with(tmp_path / "root", "arm", "greedy")
+    marker = f"marker-{os.getpid()}-{what}"
+    host, tree = host_state(), tree_state(root)
+    free = shutil.disk_usage(tmp_path).free
+    how = spec(root, qemu_dir, "/bin/greedy", what, marker, triggers=PATIENT, limits=SMALL)
+    with Guest.start(how) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 5)
+        line = next(line for line in guest.output().decode().splitlines() if " errno " in line)
+        _, amount, _, number = line.split()
+        assert int(number) == error
+        assert int(amount) in between
+        assert cell_processes(marker)
+    assert cell_processes(marker) == []
+    assert tree_state(root) == tree
+    assert host_state() == host
+    assert free - shutil.disk_usage(tmp_path).free < 16 << 20
+
+
+def test_a_guest_that_kills_its_parent_ends_and_nothing_is_left(tmp_path: Path, qemu_dir: Path) -> None:
+    marker = f"marker-{os.getpid()}-parents"
+    limits = TriggerLimits(idle_s=2, time_limit_s=60)
+    how = spec(
+        root_with(tmp_path, "mips", "greedy"), qemu_dir, "/bin/greedy", "parents", marker, triggers=limits
+    )
+    with Guest.start(how) as guest:
+        stop = guest.run_until_stop()
+        # The child lives on and waits for ever.
+        assert (stop.reason, len(guest.processes())) == ("idle", 1)
+        kills = [call for call in guest.history() if call.name == "kill"]
+        assert [call.note for call in kills] == [None]
+    assert cell_processes(marker) == []
+
+
+def test_a_flood_of_output_is_bounded(tmp_path: Path, qemu_dir: Path) -> None:
+    limits = ResourceLimits(output_bytes=100_000)
+    how = spec(root_with(tmp_path, "arm", "flood"), qemu_dir, "/bin/flood", triggers=PATIENT, limits=limits)
+    with Guest.start(how) as guest:
+        stop = guest.run_until_stop()
+        assert stop.reason == "exit"
+        assert len(guest.output()) <= 101_000
+        assert guest.statistics().output_bytes > 100_000

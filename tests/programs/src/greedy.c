@@ -1,0 +1,88 @@
+/* Takes more than its share of one thing, named by the argument, and says where it was stopped. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char block[1 << 20];
+
+static int take_processes(void)
+{
+    int count = 0;
+    for (; count < 5000; count++) {
+        pid_t child = fork();
+        if (child < 0)
+            break;
+        if (child == 0) {
+            pause();
+            _exit(0);
+        }
+    }
+    printf("processes %d errno %d\n", count, errno);
+    fflush(stdout);
+    return 5;
+}
+
+static int take_memory(void)
+{
+    int count = 0;
+    for (; count < 1 << 14; count++) {
+        char *more = mmap(NULL, sizeof block, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (more == MAP_FAILED)
+            break;
+        if (count < 64)
+            memset(more, 1, sizeof block);
+    }
+    printf("megabytes %d errno %d\n", count, errno);
+    return 5;
+}
+
+static int take_disk(void)
+{
+    int count = 0, fd = open("/tmp/fill", O_WRONLY | O_CREAT, 0600);
+    while (count < 1 << 14 && write(fd, block, sizeof block) == sizeof block)
+        count++;
+    printf("disk %d errno %d\n", count, errno);
+    return 5;
+}
+
+static int take_descriptors(void)
+{
+    int count = 0;
+    while (count < 1 << 20 && dup(0) >= 0)
+        count++;
+    printf("descriptors %d errno %d\n", count, errno);
+    return 5;
+}
+
+static int kill_parents(void)
+{
+    if (fork() == 0) {
+        kill(getppid(), SIGKILL);
+        for (;;)
+            pause();
+    }
+    pause();
+    return 5;
+}
+
+int main(int argc, char **argv)
+{
+    const char *what = argc > 1 ? argv[1] : "";
+    if (!strcmp(what, "processes"))
+        return take_processes();
+    if (!strcmp(what, "memory"))
+        return take_memory();
+    if (!strcmp(what, "disk"))
+        return take_disk();
+    if (!strcmp(what, "descriptors"))
+        return take_descriptors();
+    if (!strcmp(what, "parents"))
+        return kill_parents();
+    return 2;
+}
