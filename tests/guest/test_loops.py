@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triage_tui.guest.loops import LoopDetector, is_progress, signature
+from triage_tui.guest.loops import LoopDetector, Sleepers, is_progress, signature
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.runs.model import Loop, Syscall
 
@@ -102,3 +102,19 @@ def test_longest_period() -> None:
     limits = TriggerLimits(loop_repeats=4, loop_calls=4, max_period=16)
     assert run([call(name) for _ in range(9) for name in names[:16]], limits) is not None
     assert run([call(name) for _ in range(9) for name in names], limits) is None
+
+
+def test_who_waits_for_a_sleeper_has_slept() -> None:
+    sleepers = Sleepers()
+    nap = call("clock_nanosleep", "CLOCK_REALTIME", "0", "{tv_sec = 1,tv_nsec = 0}")
+    nap.pid = 7
+    assert not sleepers.note(nap)
+    assert not sleepers.note(call("wait4", "-1", ret=8))
+    assert sleepers.note(call("wait4", "-1", ret=7))
+    assert not sleepers.note(call("wait4", "-1", ret=7)), "the number may be another process's by now"
+
+    detector = LoopDetector(TriggerLimits())
+    rounds = [(missing(), False), (call("clone", ret=7), False), (call("wait4", "-1", ret=7), True)] * 3
+    loops = [detector.add(one, slept) for one, slept in rounds]
+    assert loops[-1] is not None
+    assert loops[-1].sleeps

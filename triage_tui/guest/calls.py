@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
 from triage_tui.guest import identity, policy, process, seccomp
-from triage_tui.guest.loops import LoopDetector
+from triage_tui.guest.loops import LoopDetector, Sleepers
 from triage_tui.guest.processes import GuestProcess, Program
 from triage_tui.guest.program_keeper import ProgramKeeper
 from triage_tui.guest.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
@@ -66,6 +66,7 @@ class CallHandler(RuleAsker, ProgramKeeper):
     _frozen: bool
     _looping_tid: int
     """The thread whose loop is the reason of `_first_stop`, 0 for none."""
+    _sleepers: Sleepers
     _suspicion: Suspicion | None
     _chosen: tuple[CallTrigger, ...]
     """Calls at which a person wants the guest frozen."""
@@ -77,6 +78,7 @@ class CallHandler(RuleAsker, ProgramKeeper):
     def _on_finished(self, log: ThreadLog, record: Syscall) -> None:
         if record.errno is not None and (why := policy.why_denied(record)):
             record.note = f"{why}; {record.note}" if record.note else why
+        slept = self._sleepers.note(record)
         known = self.processes_known.by_pid.get(log.pid)
         if known is None or self._first_stop is not None or self._frozen:
             return
@@ -86,7 +88,7 @@ class CallHandler(RuleAsker, ProgramKeeper):
             return
         if log.tid not in known.loops:
             known.loops[log.tid] = LoopDetector(self.spec.triggers)
-        loop = known.loops[log.tid].add(record)
+        loop = known.loops[log.tid].add(record, slept)
         if loop is not None:
             self._suspect(loop_stop(loop, record.pid), log.tid, known.loops[log.tid])
 

@@ -82,7 +82,8 @@ _NOTHING: Mapping[str, int] = MappingProxyType({})
 _NOISE = _words("brk mmap mmap2 munmap madvise sigreturn rt_sigreturn rt_sigprocmask sigprocmask")
 _KEPT = 4096
 """Calls that are remembered for describing a loop."""
-_MAX_DESCRIPTORS = 4096
+_MAX_NOTED = 4096
+"""Descriptors, and sleeping processes, that are remembered."""
 _MAX_SIGNATURES = 65536
 _LARGE = re.compile(r"0x[0-9a-f]+|\b\d{5,}\b|-\d{5,}\b")
 
@@ -92,6 +93,28 @@ def is_sleep(call: Syscall) -> bool:
     if call.name in _SLEEPS:
         return True
     return call.name in _TIMED_WAITS and call.ret == 0
+
+
+class Sleepers:
+    """Which processes have slept, so that who waits for one of them is known to have slept as well.
+
+    A shell's `sleep 1` is another program: the shell itself makes no call that passes time but the wait.
+    """
+
+    def __init__(self) -> None:
+        self._pids: set[int] = set()
+
+    def note(self, call: Syscall) -> bool:
+        """Take one finished call of any process; return whether it was a wait for one that has slept."""
+        if is_sleep(call):
+            if len(self._pids) < _MAX_NOTED:
+                self._pids.add(call.pid)
+            return False
+        if call.name in WAITS and call.ret in self._pids:
+            # The number may be given to another process from now on.
+            self._pids.discard(call.ret)
+            return True
+        return False
 
 
 def is_progress(call: Syscall) -> bool:
@@ -173,8 +196,11 @@ class LoopDetector:
         """Return the loop that is followed as it is by now, None when it has ended."""
         return None if self.is_broken or not self._followed else self._describe(self._followed)
 
-    def add(self, call: Syscall) -> Loop | None:
-        """Take one finished call; return the loop that it completes, if any, and none is followed yet."""
+    def add(self, call: Syscall, slept: bool = False) -> Loop | None:
+        """Take one finished call; return the loop that it completes, if any, and none is followed yet.
+
+        `slept`: time passed in it although it is no sleep by itself (see `Sleepers`).
+        """
         if call.name in _NOISE:
             return None
         progress = is_progress(call)
@@ -184,7 +210,7 @@ class LoopDetector:
             self.is_broken = bool(followed)
             return None
         self._since_input = 0 if progress else self._since_input + 1
-        sleeping = is_sleep(call)
+        sleeping = slept or is_sleep(call)
         self._since_sleep = 0 if sleeping else self._since_sleep + 1
         self._slept = self._slept or sleeping
         if len(self._numbers) > _MAX_SIGNATURES:
@@ -228,7 +254,7 @@ class LoopDetector:
     def _note_descriptor(self, call: Syscall, number: int) -> None:
         """Remember which call made a descriptor."""
         if call.name in _MAKERS:
-            if call.ret is not None and call.ret >= 0 and len(self._made) < _MAX_DESCRIPTORS:
+            if call.ret is not None and call.ret >= 0 and len(self._made) < _MAX_NOTED:
                 self._made[str(call.ret)] = number
         elif call.name == "close" and call.arguments:
             self._made.pop(call.arguments[0], None)

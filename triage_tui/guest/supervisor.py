@@ -27,7 +27,7 @@ from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls import CallHandler, Held
 from triage_tui.guest.identity import Identity
 from triage_tui.guest.launch import launch
-from triage_tui.guest.loops import LoopDetector
+from triage_tui.guest.loops import LoopDetector, Sleepers
 from triage_tui.guest.output import OutputBuffer
 from triage_tui.guest.processes import ProcessTable, Program
 from triage_tui.guest.program_keeper import Emulators
@@ -128,6 +128,7 @@ class Guest(CallHandler):
         self._emulators = Emulators(spec.qemu_dir)
         self._first_stop: Stop | None = None
         self._looping_tid = 0
+        self._sleepers = Sleepers()
         self._started = time.monotonic()
         self._watchdog = Watchdog(spec.triggers)
         self._prober = prober
