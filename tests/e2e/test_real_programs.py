@@ -1,4 +1,4 @@
-"""Unmodified programs of several architectures and kinds: each is frozen for the right reason and explained."""
+"""Unmodified programs of several architectures: each is frozen for the right reason and explained."""
 
 from __future__ import annotations
 
