@@ -12,6 +12,7 @@ from triage_tui.binary.modules import read_guest_file
 from triage_tui.binary.symbols import parse_image
 from triage_tui.errors import TriageError
 from triage_tui.guest.capture import RECENT_SYSCALLS, capture
+from triage_tui.guest.census import Census
 from triage_tui.guest.spec import LaunchSpec, TriggerLimits
 from triage_tui.guest.stops import Stop
 from triage_tui.guest.supervisor import Guest
@@ -20,6 +21,7 @@ from triage_tui.runs.model import (
     Descriptor,
     Engine,
     Mapping,
+    Process,
     Snapshot,
     Statistics,
     Syscall,
@@ -183,6 +185,10 @@ class Parts:
         self._fail("fds")
         return [Descriptor(fd=0, target="/dev/null")]
 
+    def census(self) -> Census:
+        self._fail("census")
+        return Census([Process(pid=2, looked_at=True)], {2: ["PATH=/bin"]})
+
     def history(self) -> list[Syscall]:
         self._fail("history")
         return [Syscall(seq=seq, name="getpid", ret=1) for seq in range(1, 101)]
@@ -246,6 +252,7 @@ def test_trigger_ends_the_recent_calls_and_gets_its_arguments(tmp_path: Path) ->
         ("registers", "registers"),
         ("maps", "mappings"),
         ("fds", "descriptors"),
+        ("census", "processes"),
         ("history", "recent syscalls"),
         ("output", "the guest's output"),
         ("statistics", "statistics"),
@@ -269,7 +276,18 @@ def test_unreadable_memory_leaves_pc_and_reasons(tmp_path: Path) -> None:
 
 
 def test_everything_broken_still_makes_a_record(tmp_path: Path) -> None:
-    parts = {"registers", "maps", "memory", "fds", "history", "output", "statistics", "rule hits", "trace"}
+    parts = {
+        "registers",
+        "maps",
+        "memory",
+        "fds",
+        "census",
+        "history",
+        "output",
+        "statistics",
+        "rule hits",
+        "trace",
+    }
     snapshot, run = record(tmp_path, parts)
     assert len(snapshot.unavailable) >= 8
     assert run.text_file("regs.txt") == ""

@@ -40,7 +40,7 @@ def test_reads_all_layouts(wide: bool, little: bool) -> None:
     assert (elf.bits, elf.little_endian, elf.machine) == (64 if wide else 32, little, 8)
     assert elf.interpreter == "/lib/ld.so.1"
     assert (elf.lowest, elf.flags, elf.position_independent) == (0x400000, 0x1000, False)
-    assert elf.executable_segments == ((0x400000, 0x401000),)
+    assert elf.segments == ((0x400000, 0x401000, "r-x"),)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import socket
 import threading
 
 import pytest
@@ -54,35 +53,3 @@ def test_threads_do_not_share_what_they_read() -> None:
     for worker in workers:
         worker.join()
     assert wrong == []
-
-
-def test_what_others_can_reach() -> None:
-    states = [
-        "listening 0.0.0.0:80",
-        "listening unix:/run/x.sock",
-        "bound 0.0.0.0:67",
-        "bound [::]:67",
-        "bound 0.0.0.0:0",
-        "connected 127.0.0.1:53 127.0.0.1:900",
-        "open unix:",
-    ]
-    chosen = f"bound 0.0.0.0:{process._ephemeral_ports()[5]}"
-    assert process.reachable_addresses([*states, chosen]) == [
-        "0.0.0.0:80",
-        "udp 0.0.0.0:67",
-        "udp [::]:67",
-        "unix:/run/x.sock",
-    ]
-
-
-def test_states_of_own_datagram_sockets() -> None:
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
-    ):
-        server.bind(("127.0.0.1", 0))
-        client.connect(server.getsockname())
-        states = process.socket_states(os.getpid())
-        here, there = (f"127.0.0.1:{one.getsockname()[1]}" for one in (client, server))
-        assert states[os.fstat(server.fileno()).st_ino] == f"bound {there}"
-        assert states[os.fstat(client.fileno()).st_ino] == f"connected {here} {there}"

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from triage_tui.cli import processes
 from triage_tui.cli.output import print_json, print_table
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
@@ -27,11 +28,15 @@ from triage_tui.text import safe_block, safe_line
 SECTIONS = (
     "summary",
     "registers",
+    "threads",
     "backtrace",
     "code",
     "syscalls",
     "memory",
     "process",
+    "processes",
+    "descriptors",
+    "environment",
     "patch",
     "retry",
     "events",
@@ -214,7 +219,7 @@ def _process(record: Run) -> None:
     for entry in snapshot.fds:
         _line(f"fd {entry.fd:<5} {entry.kind:<10} {entry.target}{'  ' + entry.state if entry.state else ''}")
     for mapping in snapshot.maps:
-        _line(f"map {mapping.start:08x}-{mapping.end:08x} {mapping.perms} {mapping.path}")
+        _line(f"map {mapping.start:08x}-{mapping.end:08x} {mapping.perms} {mapping.path or mapping.name}")
     for missing in snapshot.unavailable:
         _wrapped(f"not available: {missing.what}: {missing.why}", "", "  ")
     _rule_hits(record)
@@ -285,6 +290,10 @@ _SHOW = {
     "backtrace": _backtrace,
     "code": _code,
     "process": _process,
+    "processes": processes.show_processes,
+    "threads": processes.show_threads,
+    "descriptors": processes.show_descriptors,
+    "environment": processes.show_environment,
     "retry": _retry,
     "syscalls": _syscalls,
     "memory": _memory,

@@ -14,7 +14,8 @@ from triage_tui.guest.program_keeper import ProgramKeeper
 from triage_tui.guest.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.rule_calls import RuleAsker
 from triage_tui.guest.seccomp import Notification
-from triage_tui.guest.stops import Stop, chosen_stop, loop_stop, make_trigger, signal_name
+from triage_tui.guest.signals import signal_name
+from triage_tui.guest.stops import Stop, chosen_stop, loop_stop, make_trigger
 from triage_tui.guest.strace import LoggedSignal, parse_failure
 from triage_tui.guest.suspicion import Suspicion
 from triage_tui.guest.syscall_record import decode_address, to_text
@@ -183,7 +184,7 @@ class CallHandler(RuleAsker, ProgramKeeper):
             return False
         self.trace.drain(log, complete=True)
         call = next(iter(self.trace.pending(log)[-1:]), None)
-        name = self._program_of(notification.tid).arch.errno_name(failure)
+        name = self.program_of(notification.tid).arch.errno_name(failure)
         if call is None or not self._is_chosen(call, name):
             return False
         call.ret, call.errno = -failure, name
@@ -244,14 +245,14 @@ class CallHandler(RuleAsker, ProgramKeeper):
             registers = self.registers(tid)
         except TriageError:
             return
-        arch = self._program_of(tid).arch
+        arch = self.program_of(tid).arch
         if call.num != arch.syscall_in(registers):
             return
         arguments = [registers[name] for name in arch.syscall_args][:6]
         if arch.stack_args is not None:
             index, offset = arch.stack_args
             count = 8 - index
-            base = self._location_of(tid).guest_base
+            base = self.location_of(tid).guest_base
             try:
                 data = process.read_memory(tid, base + registers[arch.sp] + offset, count * arch.word)
             except OSError:

@@ -15,6 +15,7 @@ from triage_tui.binary.code import CodeReader
 from triage_tui.binary.modules import ModuleMap
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
+from triage_tui.guest.census import name_thread_stacks
 from triage_tui.guest.frozen import FrozenGuest, StopReport
 from triage_tui.guest.memory import Memory
 from triage_tui.guest.objects import ObjectCollector
@@ -169,6 +170,8 @@ def _capture_state(guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, pa
             mapping.perms = modules.permissions(mapping)
     with part("descriptors"):
         snapshot.fds = guest.fds()
+    with part("processes"):
+        _capture_processes(guest, snapshot, writer)
     memory = Memory(_Source(guest.read_memory, snapshot.maps), arch)
     if arch.pc in registers:
         with part("backtrace"):
@@ -188,6 +191,16 @@ def _capture_state(guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, pa
         collector.add_stack(arch, registers)
         collector.add_registers(arch, registers, skip=(arch.syscall_number,))
     snapshot.memory = collector.objects
+
+
+def _capture_processes(guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter) -> None:
+    census = guest.census()
+    snapshot.processes = census.processes
+    snapshot.unavailable += census.missing
+    for entry in census.processes:
+        if entry.looked_at:
+            name_thread_stacks(guest.arch, entry, snapshot.maps)
+    writer.write_environments(census.environments)
 
 
 @dataclass(frozen=True, slots=True)

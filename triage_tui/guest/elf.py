@@ -12,7 +12,7 @@ from typing import Literal
 from triage_tui.errors import TriageError
 
 PT_LOAD, PT_INTERP = 1, 3
-_PF_X = 1
+_PF_X, _PF_W, _PF_R = 1, 2, 4
 _MAX_HEADERS = 1024
 _MAX_INTERPRETER = 4096
 
@@ -32,8 +32,8 @@ class ElfInfo:
     lowest: int
     """Address of the page that holds the file's first loaded byte."""
     interpreter: str | None
-    executable_segments: tuple[tuple[int, int], ...]
-    """(start, end) of the loaded segments that are code."""
+    segments: tuple[tuple[int, int, str], ...]
+    """(start, end, permissions as "rwx" with dashes) of what is loaded, zero-filled memory included."""
     header: bytes
     """The ELF header itself, as it lies at the start of the loaded image."""
 
@@ -70,7 +70,7 @@ def read_elf(data: bytes, name: str) -> ElfInfo:
         raise TriageError(f"{name} has damaged ELF program headers")
     interpreter: str | None = None
     lowest: int | None = None
-    code: list[tuple[int, int]] = []
+    segments: list[tuple[int, int, str]] = []
     for index in range(count):
         at = phoff + index * entry_size
         fields = data[at : at + entry_size]
@@ -88,8 +88,10 @@ def read_elf(data: bytes, name: str) -> ElfInfo:
             # The header itself lies where file offset 0 is loaded; that segment settles it.
             if lowest is None or offset == 0:
                 lowest = max(0, address - offset) & ~0xFFF
-            if access & _PF_X:
-                code.append((address, address + memory))
+            perms = "".join(
+                sign if access & bit else "-" for bit, sign in ((_PF_R, "r"), (_PF_W, "w"), (_PF_X, "x"))
+            )
+            segments.append((address, address + memory, perms))
         elif segment == PT_INTERP:
             text = data[offset : offset + min(file_size, _MAX_INTERPRETER)].split(b"\0")[0]
             if not text.startswith(b"/"):
@@ -107,6 +109,6 @@ def read_elf(data: bytes, name: str) -> ElfInfo:
         program_headers=phoff,
         lowest=lowest,
         interpreter=interpreter,
-        executable_segments=tuple(code),
+        segments=tuple(segments),
         header=data[:size],
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from triage_tui.guest.arch import Arch
+from triage_tui.guest.census import Census
 from triage_tui.runs.model import (
     Descriptor,
     Loop,
@@ -48,6 +49,10 @@ class FrozenGuest(Protocol):
 
     def fds(self) -> list[Descriptor]:
         """Return the open descriptors."""
+        ...
+
+    def census(self) -> Census:
+        """Return every process and thread, with what each has and was started with."""
         ...
 
     def history(self) -> list[Syscall]:

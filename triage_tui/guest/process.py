@@ -10,12 +10,9 @@ import ctypes
 import os
 import re
 import signal
-import socket
-import struct
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _MAX_STRING = 4096
@@ -268,32 +265,6 @@ def send_signal(pid: int, which: signal.Signals) -> None:
         os.kill(pid, which)
 
 
-DescriptorKind = Literal["file", "directory", "socket", "pipe", "device", "other"]
-
-
-def descriptor_kind(pid: int, fd: int, target: str) -> DescriptorKind:
-    """Return what kind of thing a descriptor of `pid` is, from its link target and its file type."""
-    if target.startswith("socket:"):
-        return "socket"
-    if target.startswith("pipe:"):
-        return "pipe"
-    if target.startswith("anon_inode:"):
-        return "other"
-    try:
-        kind = os.stat(f"/proc/{pid}/fd/{fd}").st_mode & 0o170000
-    except OSError:
-        return "other"
-    kinds: dict[int, DescriptorKind] = {
-        0o040000: "directory",
-        0o020000: "device",
-        0o060000: "device",
-        0o010000: "pipe",
-        0o140000: "socket",
-        0o100000: "file",
-    }
-    return kinds.get(kind, "other")
-
-
 def descriptor_flags(pid: int, fd: int) -> int:
     """Return the open flags of a descriptor (octal `flags:` of fdinfo), 0 when unknown."""
     with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as file:
@@ -301,80 +272,3 @@ def descriptor_flags(pid: int, fd: int) -> int:
             if line.startswith("flags:"):
                 return int(line.split()[1], 8)
     return 0
-
-
-_CONNECTED = "01"
-_TCP_STATES = {
-    _CONNECTED: "connected",
-    "0A": "listening",
-    "06": "closing",
-    "08": "half closed",
-    "02": "connecting",
-}
-
-
-def _inet_address(text: str) -> str:
-    address, _, port = text.partition(":")
-    # Words of the address are in the host's byte order.
-    words = [int(address[i : i + 8], 16) for i in range(0, len(address), 8)]
-    raw = b"".join(struct.pack("=I", word) for word in words)
-    family = socket.AF_INET if len(raw) == 4 else socket.AF_INET6
-    shown = socket.inet_ntop(family, raw)
-    return f"{shown}:{int(port, 16)}" if family == socket.AF_INET else f"[{shown}]:{int(port, 16)}"
-
-
-def _ephemeral_ports() -> range:
-    """Return the ports that the kernel chooses from (ip(7), ip_local_port_range)."""
-    try:
-        with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
-            first, last = map(int, file.read().split())
-    except (OSError, ValueError):
-        first, last = 32768, 60999
-    return range(first, last + 1)
-
-
-def reachable_addresses(states: Iterable[str]) -> list[str]:
-    """Return where others can reach a process with sockets in `states` (see `socket_states`), sorted.
-
-    "0.0.0.0:80", "unix:/run/x.sock", "udp 0.0.0.0:67". A datagram socket counts when it has no peer and a
-    port that the kernel did not choose.
-    """
-    ephemeral = _ephemeral_ports()
-    found: set[str] = set()
-    for state in states:
-        word, _, address = state.partition(" ")
-        if word == "listening":
-            found.add(address.strip())
-        elif word == "bound" and (port := int(address.rpartition(":")[2])) and port not in ephemeral:
-            found.add(f"udp {address}")
-    return sorted(found)
-
-
-def socket_states(pid: int) -> dict[int, str]:
-    """Return inode -> state words of the sockets in the process's network name space.
-
-    "listening 0.0.0.0:80", "connected 127.0.0.1:5 127.0.0.1:80", "bound 0.0.0.0:67" (UDP without a peer),
-    "listening unix:/run/x.sock".
-    """
-    states: dict[int, str] = {}
-    for name in ("tcp", "tcp6", "udp", "udp6"):
-        with (
-            contextlib.suppress(OSError, ValueError),
-            open(f"/proc/{pid}/net/{name}", encoding="ascii") as file,
-        ):
-            for line in list(file)[1:]:
-                words = line.split()
-                local, remote, state, inode = words[1], words[2], words[3], int(words[9])
-                if name.startswith("udp") and state != _CONNECTED:
-                    states[inode] = f"bound {_inet_address(local)}"
-                else:
-                    peer = "" if state == "0A" else " " + _inet_address(remote)
-                    states[inode] = f"{_TCP_STATES.get(state, 'state ' + state)} {_inet_address(local)}{peer}"
-    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/net/unix", "rb") as binary:
-        for row in list(binary)[1:]:
-            fields = row.split(None, 7)
-            path = fields[7].strip().decode("utf-8", "backslashreplace") if len(fields) > 7 else ""
-            listening = int(fields[3], 16) & 0x10000
-            word = "listening" if listening else "connected" if fields[5] == b"03" else "open"
-            states[int(fields[6])] = f"{word} unix:{path}"
-    return states

@@ -27,10 +27,6 @@ class ProcessKeeper(FrozenViews):
     _listener: int
     _emulator_start: EmulatorStart
 
-    def processes(self) -> list[int]:
-        """Return the host pids of the guest's living processes."""
-        raise NotImplementedError
-
     def report(self, problem: str) -> None:
         """Note something that went wrong in the supervision itself, and tell it."""
         if len(self.problems) < _MAX_PROBLEMS:
@@ -73,7 +69,7 @@ class ProcessKeeper(FrozenViews):
         if origin is not None:
             known.identity = origin.identity.copy()
             known.parent = origin.inner
-            self.trace.executable[pid] = self.trace.executable.get(origin.pid, [])
+            self.trace.inherit_effects(origin.pid, pid)
         if forking is not None and forking.number is not None:
             self._put_log(self.trace.add(pid, tid, forking.number, program.arch), notification)
         return known
@@ -97,7 +93,7 @@ class ProcessKeeper(FrozenViews):
         for env in find_thread_envs(known.pid, main_env, arch):
             if env in taken:
                 continue
-            number = arch.syscall_in(self._registers_at(known.pid, env))
+            number = arch.syscall_in(self.registers_at(known.pid, env))
             guest_name = arch.syscall_name(number)
             if guest_name is not None and name in policy.host_names(guest_name):
                 fitting.append(env)
@@ -107,9 +103,7 @@ class ProcessKeeper(FrozenViews):
 
     def _forget(self, pid: int) -> None:
         """Let go of a process that is gone."""
-        for log in self.trace.of_process(pid):
-            self.trace.forget(log.tid)
-        self.trace.executable.pop(pid, None)
+        self.trace.forget_process(pid)
         self.processes_known.remove(pid)
 
     # ------------------------------------------------------------ logs and other own descriptors

@@ -208,7 +208,7 @@ class ProgramKeeper(ProcessKeeper):
         """Forget what was known of a process: it executes another program now."""
         for log in self.trace.of_process(known.pid):
             self.trace.forget(log.tid)
-        self.trace.executable.pop(known.pid, None)
+        self.trace.effects(known.pid).begin_program()
         self.processes_known.forget_threads(known.pid)
         known.program = program
         known.envs = {}

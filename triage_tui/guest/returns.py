@@ -108,7 +108,7 @@ class ReturnKeeper(ProcessKeeper):
         log.unsettled.append(call)
 
     def _put_stub(self, known: GuestProcess, stub: Stub) -> int:
-        room = find_room(self._executable_ranges())
+        room = find_room(self.executable_ranges())
         if room is None:
             raise TriageError("the program has no room for the code that holds the end of a call")
         place = room + (THUMB_OFFSET if stub.step == 2 and self.arch.code_align == 2 else 0)

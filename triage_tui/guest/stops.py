@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from triage_tui.guest import process
 from triage_tui.guest.loops import WAITS, is_sleep
+from triage_tui.guest.signals import signal_name
 from triage_tui.guest.triggers import TriggerLimits
 from triage_tui.runs.model import Loop, Reason, Syscall, Trigger
 
@@ -60,14 +60,6 @@ def chosen_stop(call: Syscall, errno: str | None) -> Stop:
     """Return the stop at a call that a person chose: in front of it, or at its return with `errno`."""
     how = f"at its return with {errno}" if errno else "in front of it"
     return Stop("syscall", make_trigger(call, f"{call.name} was chosen to stop at: frozen {how}"))
-
-
-def signal_name(number: int) -> str:
-    """Return the name of a host signal."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIG{number}"
 
 
 class Watchdog:

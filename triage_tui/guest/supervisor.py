@@ -441,7 +441,7 @@ class Guest(CallHandler):
         line = None
         if prober is not None and init is not None:
             # All of the guest's sockets: which process would answer is not known beforehand.
-            line = Line(process.reachable_addresses(process.socket_states(init).values()), init)
+            line = Line(self.listening(), init)
         self._suspicion = Suspicion(
             stop, self.trace, limits.grace_s, tid=tid, loop=loop, prober=prober, line=line
         )

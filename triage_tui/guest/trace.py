@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from triage_tui.guest.arch import Arch
+from triage_tui.guest.call_effects import RELEVANT, CallEffects
 from triage_tui.guest.return_stub import MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.strace import LoggedCall, LoggedSignal, StraceReader, split_arguments
 from triage_tui.guest.syscall_record import new_record, set_result, set_value
@@ -19,7 +20,6 @@ _READ_SIZE = 1 << 18
 _FREE_STEP = 4 << 20
 """Log bytes after which their memory is given back."""
 _PUNCH_HOLE_KEEP_SIZE = 3
-_MAPPING_CALLS = frozenset(("mmap", "mmap2", "mprotect", "munmap"))
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -98,8 +98,8 @@ class Trace:
         self.count = 0
         self.failed = 0
         self.signatures: set[tuple[object, ...]] = set()
-        self.executable: dict[int, list[tuple[int, int]]] = {}
-        """Host pid -> guest ranges that mmap or mprotect made executable, and nothing unmade since."""
+        self._effects: dict[int, CallEffects] = {}
+        """Host pid -> what its calls did to it."""
         self.last_activity = time.monotonic()
         """When a log last grew."""
         self.on_signal: Callable[[ThreadLog, LoggedSignal], None] = lambda _log, _signal: None
@@ -185,28 +185,25 @@ class Trace:
     def _finish(self, log: ThreadLog, record: Syscall) -> None:
         if record.errno is not None:
             self.failed += 1
-        elif record.name in _MAPPING_CALLS:
-            self._note_mapping(log.pid, record)
+        elif record.name in RELEVANT:
+            self.effects(log.pid).note(record)
         if len(self.signatures) < 65536:
             self.signatures.add((record.name, record.path, record.request, record.errno))
         self.on_finished(log, record)
 
-    def _note_mapping(self, pid: int, record: Syscall) -> None:
-        """Follow which ranges are executable, in the order in which they were mapped over each other."""
-        known = self.executable.get(pid, [])
-        if len(record.arguments) < 2 or len(known) > 10_000:
-            return
-        start = str(record.ret) if record.name.startswith("mmap") else record.arguments[0]
-        try:
-            first, last = int(start, 0), int(start, 0) + int(record.arguments[1], 0)
-        except ValueError:
-            return
-        kept: list[tuple[int, int]] = []
-        for low, high in known:
-            kept += [(a, b) for a, b in ((low, min(high, first)), (max(low, last), high)) if a < b]
-        if len(record.arguments) > 2 and "PROT_EXEC" in record.arguments[2]:
-            kept.append((first, last))
-        self.executable[pid] = kept
+    def effects(self, pid: int) -> CallEffects:
+        """Return what the calls of a process did to it."""
+        return self._effects.setdefault(pid, CallEffects())
+
+    def inherit_effects(self, parent: int, child: int) -> None:
+        """A process has forked: its child begins with what its calls did so far."""
+        self._effects[child] = self.effects(parent).copy()
+
+    def forget_process(self, pid: int) -> None:
+        """Let go of a process that is gone, and of its logs."""
+        for log in self.of_process(pid):
+            self.forget(log.tid)
+        self._effects.pop(pid, None)
 
     def pending(self, log: ThreadLog) -> list[Syscall]:
         """Return the records of the calls of this thread that have not returned, oldest first."""

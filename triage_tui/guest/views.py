@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 import time
+from collections.abc import Iterator
 from collections.abc import Mapping as MappingABC
 
 from triage_tui.errors import TriageError
-from triage_tui.guest import address_space, process
+from triage_tui.guest import address_space, process, sockets
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.cell import Cell
+from triage_tui.guest.census import Census, take_census
+from triage_tui.guest.descriptors import open_descriptors
 from triage_tui.guest.elf import read_elf
-from triage_tui.guest.env_locator import AT_BASE, Location
+from triage_tui.guest.env_locator import AT_BASE, AT_RANDOM, Location
 from triage_tui.guest.output import OutputBuffer
 from triage_tui.guest.policy import ContainmentPolicy
 from triage_tui.guest.processes import ProcessTable, Program
+from triage_tui.guest.ranges import RangeMap
 from triage_tui.guest.spec import LaunchSpec
+from triage_tui.guest.thread_registers import match_threads
 from triage_tui.guest.trace import Trace
 from triage_tui.runs.model import Descriptor, Mapping, Statistics, Syscall, Target
 
@@ -45,9 +48,10 @@ class FrozenViews:
     @property
     def program(self) -> Program:
         """What the process that is looked at executes."""
-        return self._program_of(self.pid)
+        return self.program_of(self.pid)
 
-    def _program_of(self, tid: int) -> Program:
+    def program_of(self, tid: int) -> Program:
+        """Return what the process of a thread executes."""
         known = self.processes_known.of_thread(tid)
         return self.first_program if known is None else known.program
 
@@ -63,10 +67,15 @@ class FrozenViews:
         Raises:
             TriageError: it has only just been started.
         """
-        return self._location_of(self.pid)
+        return self.location_of(self.pid)
 
-    def _location_of(self, tid: int) -> Location:
-        program = self._program_of(tid)
+    def location_of(self, tid: int) -> Location:
+        """Return where the program of a thread's process lives in its emulator.
+
+        Raises:
+            TriageError: it has only just been started.
+        """
+        program = self.program_of(tid)
         if program.location is None:
             raise TriageError(f"{program.path} has only just been started: nothing of it is known yet")
         return program.location
@@ -141,15 +150,34 @@ class FrozenViews:
         env = self._env(tid or self.tid)
         if env is None:
             raise TriageError(f"the registers of thread {tid or self.tid} were not found in the emulator")
-        return self._registers_at(tid or self.tid, env)
+        return self.registers_at(tid or self.tid, env)
 
-    def _registers_at(self, tid: int, env: int) -> dict[str, int]:
-        arch = self._program_of(tid).arch
+    def registers_at(self, tid: int, env: int) -> dict[str, int]:
+        """Return the registers of a thread that lie at the host address `env`.
+
+        Raises:
+            TriageError: the thread is gone.
+        """
+        arch = self.program_of(tid).arch
         try:
             data = process.read_memory(tid, env, arch.env_span)
         except OSError as error:
             raise TriageError(f"the registers of thread {tid} cannot be read: {error.strerror}") from error
-        return arch.registers_from_env(data, self._location_of(tid).pc_offset)
+        return arch.registers_from_env(data, self.location_of(tid).pc_offset)
+
+    def thread_places(self, pid: int, inner: MappingABC[int, int]) -> dict[int, int]:
+        """Return where the registers of the threads of a process lie: host tid -> host address.
+
+        `inner` gives for each host tid the id as the guest sees it.
+        """
+        known = self.processes_known.by_pid.get(pid)
+        if known is None:
+            return {}
+        found = {tid: env for tid, env in known.envs.items() if env is not None}
+        main_env = found.get(pid)
+        if main_env is not None:
+            found |= match_threads(pid, inner, main_env, known.program.arch)
+        return found
 
     def write_register(self, name: str, value: int, tid: int | None = None) -> None:
         """Set one register of a thread that waits in a syscall.
@@ -160,8 +188,8 @@ class FrozenViews:
         env = self._env(tid or self.tid)
         if env is None:
             raise TriageError(f"register {name} of thread {tid or self.tid} cannot be written")
-        arch = self._program_of(tid or self.tid).arch
-        pc_offset = self._location_of(tid or self.tid).pc_offset
+        arch = self.program_of(tid or self.tid).arch
+        pc_offset = self.location_of(tid or self.tid).pc_offset
         try:
             data = process.read_memory(tid or self.tid, env, arch.env_span)
             writes = arch.env_writes(name, value, data, pc_offset)
@@ -172,70 +200,70 @@ class FrozenViews:
         if not writes:
             raise TriageError(f"register {name} of thread {tid or self.tid} cannot be written")
 
-    def maps(self) -> list[Mapping]:
-        """Return the guest's mappings: those of the emulator's that lie in the guest's address range."""
-        return address_space.guest_mappings(self.pid, self.guest_base, self.arch, self._executable_ranges())
+    def read_process_memory(self, pid: int, address: int, size: int) -> bytes:
+        """Return up to `size` bytes at a guest address of one of the guest's processes.
 
-    def _executable_ranges(self) -> list[tuple[int, int]]:
-        """Return the guest ranges that the program, its interpreter or a traced call made executable."""
-        ranges = [
-            (start + self.load_bias, end + self.load_bias)
-            for start, end in self.program.elf.executable_segments
-        ]
-        base = self.auxv.get(AT_BASE, 0)
-        if base:
-            try:
-                interpreter = read_elf(self.read_memory(base, 1 << 16), "the interpreter")
-            except TriageError:
-                pass
-            else:
-                bias = base - interpreter.lowest
-                ranges += [(start + bias, end + bias) for start, end in interpreter.executable_segments]
-        return ranges + self.trace.executable.get(self.pid, [])
+        Raises:
+            TriageError: nothing is readable there.
+        """
+        if not 0 <= address <= self.program_of(pid).arch.word_mask:
+            raise TriageError(f"{address:#x} is no guest address")
+        try:
+            base = self.location_of(pid).guest_base
+            return process.read_memory(pid, base + address, min(size, _MAX_READ))
+        except OSError:
+            raise TriageError(f"guest address {address:#x} is not readable") from None
 
-    def fds(self) -> list[Descriptor]:
-        """Return the guest's open descriptors, the emulator's own left out."""
-        found: list[Descriptor] = []
-        states = process.socket_states(self.pid)
-        with contextlib.suppress(OSError):
-            for name in sorted(os.listdir(f"/proc/{self.pid}/fd"), key=int):
-                fd = int(name)
-                if fd >= self._first_own_fd:
-                    continue
-                try:
-                    target = os.readlink(f"/proc/{self.pid}/fd/{fd}")
-                except OSError:
-                    continue
-                inode = re.match(r"socket:\[(\d+)\]", target)
-                found.append(
-                    Descriptor(
-                        fd=fd,
-                        target=os.fsencode(target).decode("utf-8", "backslashreplace"),
-                        kind=process.descriptor_kind(self.pid, fd, target),
-                        flags=process.descriptor_flags(self.pid, fd),
-                        origin_seq=self._origin(fd),
-                        state=states.get(int(inode[1])) if inode else None,
-                    )
-                )
-        return found
-
-    def _origin(self, fd: int) -> int | None:
-        makers = (
-            "open",
-            "openat",
-            "creat",
-            "socket",
-            "accept",
-            "accept4",
-            "dup",
-            "dup2",
-            "dup3",
-            "epoll_create1",
+    def maps(self, pid: int = 0) -> list[Mapping]:
+        """Return the mappings of a process (default: the one looked at), in guest addresses."""
+        pid = pid or self.pid
+        permitted = RangeMap()
+        for start, end, perms in self._segments(pid):
+            permitted.set(*address_space.page_range(start, end), perms)
+        for start, end, perms in self.trace.effects(pid).permissions():
+            permitted.set(start, end, perms)
+        location, program = self.location_of(pid), self.program_of(pid)
+        bias = location.load_bias
+        return address_space.name_mappings(
+            address_space.guest_mappings(pid, location.guest_base, program.arch, permitted),
+            [(start + bias, end + bias) for start, end, _perms in program.elf.segments],
+            self.trace.effects(pid).heap,
+            location.auxv.get(AT_RANDOM, 0),
         )
-        for call in reversed(self.trace.history):
-            if call.ret == fd and call.name in makers:
-                return call.seq
-        return None
+
+    def _segments(self, pid: int) -> list[tuple[int, int, str]]:
+        """Return what the files of program and interpreter ask for: (start, end, permissions)."""
+        location = self.location_of(pid)
+        loaded = [(self.program_of(pid).elf, location.load_bias)]
+        base = location.auxv.get(AT_BASE, 0)
+        if base:
+            with contextlib.suppress(TriageError):
+                interpreter = read_elf(self.read_process_memory(pid, base, 1 << 16), "the interpreter")
+                loaded.append((interpreter, base - interpreter.lowest))
+        return [
+            (start + bias, end + bias, perms) for elf, bias in loaded for start, end, perms in elf.segments
+        ]
+
+    def executable_ranges(self) -> list[tuple[int, int]]:
+        """Return the ranges that the program, its interpreter or a call of the guest made executable."""
+        asked = [*self._segments(self.pid), *self.trace.effects(self.pid).permissions()]
+        return [(start, end) for start, end, perms in asked if "x" in perms]
+
+    def fds(self, pid: int = 0) -> list[Descriptor]:
+        """Return the open descriptors of a process (default: the one looked at), the emulator's own left out.
+
+        Raises:
+            TriageError: the process is gone.
+        """
+        pid = pid or self.pid
+        try:
+            return list(open_descriptors(pid, self._first_own_fd, self.trace.effects(pid).opener))
+        except OSError as error:
+            raise TriageError(f"the descriptors of process {pid} cannot be read: {error.strerror}") from error
+
+    def census(self) -> Census:
+        """Return every process and thread, with what each has and was started with."""
+        return take_census(self)
 
     def history(self) -> list[Syscall]:
         """Return the newest syscalls, oldest first; calls that have not returned have `ret` None."""
@@ -251,13 +279,26 @@ class FrozenViews:
 
     def statistics(self) -> Statistics:
         """Return figures over the whole run so far."""
-        listening = process.reachable_addresses(process.socket_states(self.pid).values())
         return Statistics(
             syscalls=self.trace.count,
             distinct_signatures=len(self.trace.signatures),
             failed_syscalls=self.trace.failed,
             elapsed_ms=(time.monotonic() - self._started) * 1000,
             processes=max(1, self.processes_known.total),
-            listening=listening,
+            listening=self.listening(),
             output_bytes=self._output.total,
         )
+
+    def listening(self) -> list[str]:
+        """Return where others can reach the guest, in words as `sockets.reachable_addresses` has them."""
+        return sockets.reachable_addresses(self._socket_states())
+
+    def _socket_states(self) -> Iterator[str]:
+        """Yield state and addresses of each socket of the guest."""
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                yield from sockets.states(pid, self._first_own_fd)
+
+    def processes(self) -> list[int]:
+        """Return the host pids of the guest's living processes."""
+        raise NotImplementedError

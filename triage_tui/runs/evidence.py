@@ -214,7 +214,10 @@ def _mapping(run: Run, link: Link) -> tuple[str, str] | None:
     if index is None or index >= len(run.snapshot.maps):
         return None
     mapping = run.snapshot.maps[index]
-    return f"mapping {index}", f"{mapping.start:x}-{mapping.end:x} {mapping.perms} {mapping.path}"
+    return (
+        f"mapping {index}",
+        f"{mapping.start:x}-{mapping.end:x} {mapping.perms} {mapping.path or mapping.name}",
+    )
 
 
 def _descriptor(run: Run, link: Link) -> tuple[str, str] | None:

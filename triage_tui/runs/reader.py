@@ -13,7 +13,7 @@ from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.events import Event, State, derive_state, read_events
 from triage_tui.runs.files import inside, read_bounded
 from triage_tui.runs.model import SCHEMA_VERSION, MemoryObject, Snapshot, Syscall, Target, Trigger
-from triage_tui.runs.writer import SNAPSHOT_FILE, TRACE_FILE
+from triage_tui.runs.writer import ENVIRONMENT_FILE, SNAPSHOT_FILE, TRACE_FILE
 from triage_tui.text import safe_line
 
 MAX_SNAPSHOT_BYTES = 32 << 20
@@ -117,6 +117,23 @@ class Run:
                 f"{safe_line(entry.blob.file)} of run {self.run_id} was changed after it was recorded"
             )
         return data
+
+    def environments(self) -> dict[int, list[str]]:
+        """Return process id -> "NAME=value" entries. They may be secrets: show them through `secrets.masked`.
+
+        Raises:
+            TriageError: they were not recorded, or may not be read.
+        """
+        path = self.dir / ENVIRONMENT_FILE
+        if not path.exists():
+            raise TriageError(f"run {self.run_id} has no {ENVIRONMENT_FILE}")
+        try:
+            raw = read_bounded(path, MAX_SNAPSHOT_BYTES, whole=True)
+            return msgspec.json.decode(raw, type=dict[int, list[str]])
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise TriageError(
+                f"{ENVIRONMENT_FILE} of run {self.run_id} is damaged: {safe_line(str(error), 200)}"
+            ) from error
 
     def text_file(self, name: str, limit: int = MAX_TEXT_BYTES, *, tail: bool = False) -> str:
         """Return a text file of the run, raw (not yet safe to show), at most `limit` bytes of it.

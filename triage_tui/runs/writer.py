@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,8 @@ from triage_tui.text import safe_name
 
 SNAPSHOT_FILE = "snapshot.json"
 TRACE_FILE = "trace.jsonl"
+ENVIRONMENT_FILE = "environment.json"
+"""Process id -> "NAME=value" entries."""
 SUPERVISOR_LOG = "supervisor.log"
 """What went wrong in the supervision itself, below `logs/`; absent when nothing did."""
 RULES_LOG = "rules.log"
@@ -89,6 +91,10 @@ class RunWriter:
     def write_snapshot(self, snapshot: Snapshot) -> None:
         """Write `snapshot.json`."""
         write_atomic(self.dir / SNAPSHOT_FILE, encode_json(snapshot))
+
+    def write_environments(self, environments: Mapping[int, list[str]]) -> None:
+        """Write the environments of processes, by id; only the owner may read them, they may hold secrets."""
+        write_atomic(self.dir / ENVIRONMENT_FILE, encode_json(environments), mode=0o600)
 
     def write_trace(self, calls: Iterable[Syscall]) -> None:
         """Write the longer syscall history, oldest first, one JSON object a line."""

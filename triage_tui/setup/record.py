@@ -22,7 +22,7 @@ from triage_tui.errors import TriageError
 from triage_tui.runs.events import EVENTS_FILE, Event
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.reader import Run, load_run
-from triage_tui.runs.writer import encode_json
+from triage_tui.runs.writer import ENVIRONMENT_FILE, encode_json
 from triage_tui.setup.cache import staging
 
 DESTINATION = Path(__file__).resolve().parents[1] / "_recorded"
@@ -31,7 +31,7 @@ DESTINATION = Path(__file__).resolve().parents[1] / "_recorded"
 PROGRAMS_ROOT = "/rootfs"
 """What stands for the root file system's place on the recording machine."""
 
-_LEFT_OUT = ("start.json", "checkpoint", ".*", "*.tmp")
+_LEFT_OUT = ("start.json", ENVIRONMENT_FILE, "checkpoint", ".*", "*.tmp")
 _PERSON = "person"
 
 

@@ -1,0 +1,116 @@
+"""`triage-tui show --section threads|processes|descriptors|environment`: all that the guest consisted of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from triage_tui.cli.output import print_table
+from triage_tui.errors import TriageError
+from triage_tui.runs.model import Descriptor, Process, ResourceLimit, Snapshot
+from triage_tui.runs.reader import Run
+from triage_tui.runs.secrets import masked
+from triage_tui.text import safe_line
+
+_PER_LINE = 4
+"""Registers printed on one line."""
+
+
+def _line(text: str) -> None:
+    print(safe_line(text, 600))
+
+
+def show_threads(record: Run) -> None:
+    """Print each thread: what it does, and its registers."""
+    for process in record.snapshot.processes:
+        for thread in process.threads:
+            doing = f"in {thread.call} (syscall {thread.seq})" if thread.call else thread.state
+            mark = ", looked at" if thread.looked_at else ""
+            _line(f"thread {thread.tid} of process {process.pid}: {doing}{mark}")
+            for what, names in (("blocks", thread.blocked_signals), ("pending", thread.pending_signals)):
+                if names:
+                    _line(f"  {what} {' '.join(names)}")
+            if thread.why:
+                _line(f"  no registers: {thread.why}")
+            words = [
+                f"{name:>5} {value:0{8 if value < 1 << 32 else 16}x}"
+                for name, value in thread.registers.items()
+            ]
+            for start in range(0, len(words), _PER_LINE):
+                _line("  " + "  ".join(words[start : start + _PER_LINE]))
+
+
+def show_processes(record: Run) -> None:
+    """Print the tree of processes, and what the kernel and the auxiliary vector tell of each."""
+    depth: dict[int, int] = {}
+    for process in record.snapshot.processes:
+        depth[process.pid] = depth.get(process.parent, -1) + 1
+        mark = ", looked at" if process.looked_at else ""
+        pad = "  " * min(depth[process.pid], 20)
+        _line(f"{pad}process {process.pid}: {' '.join(process.argv) or process.program or '?'}{mark}")
+        for text in _facts(process):
+            _line(f"{pad}  {text}")
+
+
+def _facts(process: Process) -> Iterator[str]:
+    if process.program:
+        yield f"program {process.program}"
+    yield f"threads {len(process.threads)}, descriptors {len(process.fds)}, mappings {len(process.maps)}"
+    umask = "?" if process.umask is None else f"{process.umask:03o}"
+    yield f"directory {process.cwd}, root {process.root}, umask {umask}"
+    for what, names in (
+        ("ignores", process.ignored_signals),
+        ("catches", process.caught_signals),
+        ("pending", process.pending_signals),
+    ):
+        if names:
+            yield f"{what} {' '.join(names)}"
+    limits = [limit for limit in process.limits if limit.soft is not None or limit.hard is not None]
+    if limits:
+        yield "limits " + ", ".join(map(_limit, limits))
+    for entry in process.auxv:
+        yield f"{entry.name} {entry.value:#x}" + (f" {entry.text}" if entry.text else "")
+
+
+def _limit(limit: ResourceLimit) -> str:
+    soft, hard = ("unlimited" if value is None else str(value) for value in (limit.soft, limit.hard))
+    return f"{limit.name.removeprefix('RLIMIT_')} {soft}" + (f" of {hard}" if soft != hard else "")
+
+
+def descriptors_of(snapshot: Snapshot) -> Iterator[tuple[Process | None, list[Descriptor]]]:
+    """Yield each process with its descriptors; None stands for the one of a run that names no processes."""
+    if not snapshot.processes:
+        yield None, snapshot.fds
+    for process in snapshot.processes:
+        yield process, snapshot.fds if process.looked_at else process.fds
+
+
+def show_descriptors(record: Run) -> None:
+    """Print the descriptors of every process."""
+    for process, fds in descriptors_of(record.snapshot):
+        if process is not None:
+            _line(f"process {process.pid}")
+        rows = [
+            [
+                str(entry.fd),
+                entry.kind,
+                " ".join(entry.flag_names),
+                "" if entry.offset is None else str(entry.offset),
+                "" if entry.origin_seq is None else str(entry.origin_seq),
+                "; ".join(text for text in (entry.target, entry.state, entry.detail) if text),
+            ]
+            for entry in fds
+        ]
+        print_table(["FD", "KIND", "FLAGS", "OFFSET", "SYSCALL", "WHAT"], rows)
+
+
+def show_environment(record: Run) -> None:
+    """Print the environment of every process; values that look like secrets are masked."""
+    try:
+        environments = record.environments()
+    except TriageError as error:
+        _line(str(error))
+        return
+    for pid, entries in environments.items():
+        _line(f"process {pid}")
+        for entry in entries:
+            _line(f"  {masked(entry)}")
