@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.guest.helpers import shell, spec
-from tests.programs import build
+from tests.programs import build, root_with
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.guest.supervisor import Guest
 from triage_tui.runs.model import Syscall
@@ -140,3 +141,67 @@ def test_a_program_of_the_host_runs_emulated_too(root: Path, qemu_dir: Path) -> 
         assert guest.arch.name == arch
         assert os.readlink(f"/proc/{guest.pid}/exe").endswith(f"qemu-{arch}-static")
         assert guest.problems == []
+
+
+@pytest.mark.parametrize("arch", ["arm", "aarch64", os.uname().machine])
+@pytest.mark.parametrize("switched_by", ["process", "thread"])
+def test_no_race_runs_a_program_of_the_host_natively(
+    tmp_path: Path, qemu_dir: Path, arch: str, switched_by: str
+) -> None:
+    root = root_with(tmp_path, arch, "exec_race")
+    shutil.copy(build("is_native", arch), root / "bin/good")
+    shutil.copy(build("is_native", os.uname().machine), root / "bin/evil")
+    argv = ["/bin/exec_race", "/bin/good", "/bin/evil", "25", *([switched_by] * (switched_by == "thread"))]
+    with Guest.start(spec(root, qemu_dir, *argv, triggers=LONG)) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code, guest.problems) == ("exit", 0, [])
+        *said, last = guest.output().decode().splitlines()
+        assert set(said) == {"emulated"}
+        done = [call for call in executions(guest) if call.ret == 0]
+        assert last == f"failed {25 - len(said)}"
+        assert len(done) == len(said)
+        assert {call.path for call in done} <= {"/bin/good", "/bin/evil"}
+
+
+def test_the_host_can_tell_what_is_native() -> None:
+    assert subprocess.run([build("is_native", os.uname().machine)], stdout=-1).stdout == b"NATIVE\n"
+
+
+WAYS = [("arm", way) for way in ("-x", "./x", "memory", "descriptor", "stops")]
+WAYS += [
+    (arch, way) for arch in ("arm", "aarch64", "mipsel", "ppc", "riscv64") for way in ("thread", "signals")
+]
+
+
+@pytest.mark.parametrize(("arch", "way"), WAYS)
+def test_a_program_inherits_what_it_should(tmp_path: Path, qemu_dir: Path, arch: str, way: str) -> None:
+    root = root_with(tmp_path, arch, "exec_state")
+    for name in ("-x", "x"):
+        (root / "tmp" / name).symlink_to("/bin/exec_state")
+    output, (done,) = run(root, qemu_dir, "/bin/exec_state", way)
+    assert (done.ret, done.errno) == (0, None)
+    lines = output.decode().splitlines()
+    first = "/bin/exec_state" if way == "thread" else "name given"
+    assert lines[0] == f"argc 2 first {first} last show"
+    # In the order given, but for what goes to the emulator by option.
+    plain = ["env PLAIN=1", "env EMPTY=", "env COMMA=a,b"]
+    assert [line for line in lines if line in plain] == plain
+    others = {"env LD_LIBRARY_PATH=/lib:/usr/lib", "env QEMU_STRACE=1", "env QEMU_GDB=1234"}
+    assert {line for line in lines if line.startswith("env ")} == {*plain, *others}
+    assert f"[{first[1:]}|show|]" in lines
+    assert "cwd /tmp" in lines
+    assert "ignored 10" in lines or "ignored 16" in lines
+    assert "blocked 1 0" in lines
+    numbers = [int(line.split()[1]) for line in lines if line.startswith("fd ")]
+    kept = {"memory": [4], "descriptor": [3]}.get(way, [])
+    assert [number for number in numbers if number < 1024] == [0, 1, 2, *kept, 10]
+    if way != "memory":
+        assert "exe /bin/exec_state" in lines
+
+
+def test_long_argument_vectors_arrive_and_too_long_ones_fail(tmp_path: Path, qemu_dir: Path) -> None:
+    root = root_with(tmp_path, "arm", "exec_state")
+    output, _ = run(root, qemu_dir, "/bin/exec_state", "long")
+    assert output.startswith(b"argc 30001 first /bin/exec_state last xxxxxxxxxxxxxxxxxxxx\n")
+    output, _ = run(root, qemu_dir, "/bin/exec_state", "too long")
+    assert output == b"error 7\n"

@@ -286,7 +286,7 @@ class CallHandler(RuleAsker, ProgramKeeper):
         """Note that a process is about to end; return the pids of those that go on."""
         known.exiting = True
         exiting = {pid for pid, other in self.processes_known.by_pid.items() if other.exiting}
-        return [pid for pid in self.processes() if pid not in exiting]
+        return [pid for pid in self.processes() if pid not in exiting and not process.is_ending(pid)]
 
     def _on_exit(
         self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None

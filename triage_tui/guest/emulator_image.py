@@ -28,7 +28,7 @@ from triage_tui.runs.model import Syscall
 _BACKWARD = 0x6000
 """How far behind the start of a CPUState its registers may be (QEMU 7.2 to 10.0: less than 0x5000)."""
 _MAX_IMAGE = 64 << 20
-_MAX_STACK = 4 << 20
+_NEAR_STACK, _MAX_STACK = 64 << 10, 4 << 20
 """How much of a guest's stack is searched for its auxiliary vector: arguments and environment lie above."""
 _AT_NULL, _AT_PHDR, _AT_PHENT, _AT_PHNUM = 0, 3, 4, 5
 
@@ -101,9 +101,9 @@ def learn(pid: int, location: Location) -> Landmarks | None:
     return None
 
 
-def _begin_of_first(pid: int, marks: Landmarks) -> int:
+def _begin_of_first(pid: int, maps: list[HostMapping], marks: Landmarks) -> int:
     """Return the address of the first CPUState, 0 if there is none."""
-    start, _writable = _image(pid, process.read_maps(pid))
+    start, _writable = _image(pid, maps)
     head = start + marks.head
     begin = _word(pid, head)
     return begin if begin and _word(pid, begin + marks.node + 8) == head else 0
@@ -162,37 +162,58 @@ def find_program(pid: int, arch: Arch, elf: ElfInfo) -> Location:
     Raises:
         TriageError: it was not found.
     """
-    maps = process.read_maps(pid)
+    return _find_program(pid, process.read_maps(pid), arch, elf, None)
+
+
+def _find_program(pid: int, maps: list[HostMapping], arch: Arch, elf: ElfInfo, sp: int | None) -> Location:
+    """Find the program by its ELF header, and its auxiliary vector on its stack, above `sp` if given."""
     places = [mapping.start for mapping in maps if _begins_with(pid, mapping, elf.header)]
-    order = "<" if arch.endian == "little" else ">"
-    word = "I" if arch.word == 4 else "Q"
-    # e_phentsize and e_phnum
-    at = 42 if elf.bits == 32 else 54
-    size, count = (int.from_bytes(elf.header[i : i + 2], arch.endian) for i in (at, at + 2))
-    pattern = struct.pack(f"{order}4{word}", _AT_PHENT, size, _AT_PHNUM, count)
-    pair = struct.Struct(f"{order}2{word}")
+    if sp is not None:
+        # Where the program must be at one address, or the guest's addresses are the host's, one look does.
+        guesses = [0] if arch.bits == 64 else []
+        guesses += [] if elf.position_independent else [place - elf.lowest for place in places]
+        for base in guesses:
+            stack = next((m for m in maps if m.start <= base + sp < m.end), None)
+            if stack is not None:
+                size = min(stack.end - base - sp, _NEAR_STACK)
+                if found := _search(pid, base + sp, size, places, arch, elf):
+                    return found
     reach = 1 << 32 if arch.bits == 32 else 1 << 48
     for mapping in maps:
         if mapping.path or not mapping.perms.startswith("rw-p"):
             continue
         if not any(abs(mapping.start - place) < reach for place in places):
             continue
-        low = max(mapping.start, mapping.end - _MAX_STACK)
-        try:
-            data = process.read_memory(pid, low, mapping.end - low)
-        except OSError:
-            continue
-        at = data.find(pattern)
-        while at >= pair.size:
-            vector = _vector(pair, data, at - pair.size)
-            for place in places:
-                header = vector.get(_AT_PHDR, 0) - elf.program_headers
-                base = place - header
-                fits = elf.position_independent or header == elf.lowest
-                if fits and header > 0 and base >= 0 and not base & 4095 and (base or arch.bits == 64):
-                    return Location(0, arch.env_pc_offsets[0], base, header - elf.lowest, vector)
-            at = data.find(pattern, at + 1)
+        size = mapping.end - mapping.start
+        for part in (min(size, _NEAR_STACK), min(size, _MAX_STACK)):
+            if found := _search(pid, mapping.end - part, part, places, arch, elf):
+                return found
     raise TriageError("the program was not found in the emulator's memory, so guest memory cannot be read")
+
+
+def _search(pid: int, start: int, size: int, places: list[int], arch: Arch, elf: ElfInfo) -> Location | None:
+    """Look for the program's auxiliary vector in `size` bytes; `places` hold its ELF header."""
+    try:
+        data = process.read_memory(pid, start, size)
+    except OSError:
+        return None
+    order = "<" if arch.endian == "little" else ">"
+    word = "I" if arch.word == 4 else "Q"
+    # e_phentsize and e_phnum
+    at = 42 if elf.bits == 32 else 54
+    entry, count = (int.from_bytes(elf.header[i : i + 2], arch.endian) for i in (at, at + 2))
+    pattern = struct.pack(f"{order}4{word}", _AT_PHENT, entry, _AT_PHNUM, count)
+    pair = struct.Struct(f"{order}2{word}")
+    at = data.find(pattern)
+    while at >= pair.size:
+        vector = _vector(pair, data, at - pair.size)
+        header = vector.get(_AT_PHDR, 0) - elf.program_headers
+        fits = elf.position_independent or header == elf.lowest
+        for base in (place - header for place in places):
+            if fits and header > 0 and base >= 0 and not base & 4095 and (base or arch.bits == 64):
+                return Location(0, arch.env_pc_offsets[0], base, header - elf.lowest, vector)
+        at = data.find(pattern, at + 1)
+    return None
 
 
 def _begins_with(pid: int, mapping: HostMapping, header: bytes) -> bool:
@@ -222,11 +243,14 @@ def locate(pid: int, arch: Arch, elf: ElfInfo, marks: Landmarks) -> Location:
     Raises:
         TriageError: it was not found, or has not come so far yet.
     """
+    maps = process.read_maps(pid)
     try:
-        begin = _begin_of_first(pid, marks)
+        begin = _begin_of_first(pid, maps, marks)
+        data = process.read_memory(pid, begin + marks.env, arch.env_span) if begin else b""
     except OSError:
         begin = 0
     if not begin:
         raise TriageError("the program has only just been started")
-    found = find_program(pid, arch, elf)
+    sp = arch.registers_from_env(data, marks.pc).get(arch.sp)
+    found = _find_program(pid, maps, arch, elf, sp)
     return Location(begin + marks.env, marks.pc, found.guest_base, found.load_bias, found.auxv)

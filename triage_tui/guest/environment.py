@@ -20,12 +20,12 @@ _BEGINNING = 32
 _MAX_STRING = 32 * 4096
 
 
-def sift(tid: int, pointers: list[int]) -> tuple[list[int] | None, list[bytes], list[str]]:
+def sift(tid: int, pointers: list[int]) -> tuple[list[int], list[bytes], list[str]]:
     """Take the variables that mean something to the emulator out of an environment.
 
-    `pointers` are the host addresses of "NAME=value" strings. Returns (the pointers that are left, None if
-    all are; the strings that go by option; the names of those that cannot, because QEMU takes a comma in the
-    option for the end of a variable).
+    `pointers` are the host addresses of "NAME=value" strings. Returns (the pointers that are left, last one
+    first, because QEMU turns their order round (util/envlist.c); the strings that go by option; the names of
+    those that cannot, because QEMU takes a comma in the option for the end of a variable).
 
     Raises:
         OSError: a string is not readable.
@@ -42,4 +42,4 @@ def sift(tid: int, pointers: list[int]) -> tuple[list[int] | None, list[bytes], 
             dropped.append(os.fsdecode(text.partition(b"=")[0]))
         else:
             moved.append(text)
-    return (left if len(left) < len(pointers) else None), moved, dropped
+    return left[::-1], moved[::-1], dropped

@@ -37,6 +37,8 @@ _DESCRIPTOR = re.compile(r"/(?:proc/self|dev)/fd/(\d+)")
 class Execution:
     """A program that can be executed."""
 
+    requested: str
+    """What the guest asked for: the program, or a script."""
     path: str
     """Where it lies, as the guest names it; what the emulator is to open."""
     arch: Arch
@@ -75,6 +77,7 @@ def plan_execution(
     """
     argv0: str | None = None
     inserted: tuple[str, ...] = ()
+    requested = path
     for _ in range(_MAX_INTERPRETERS):
         if found := _OWN_PROGRAM.fullmatch(path):
             path = program_of(found[1]) or path
@@ -94,7 +97,7 @@ def plan_execution(
                 # A path that begins with "-" would be an option.
                 name = inside or path
                 name = f"./{name}" if name.startswith("-") else name
-                return Execution(name, arch, elf, argv0, inserted, fd if keep else None)
+                return Execution(requested, name, arch, elf, argv0, inserted, fd if keep else None)
         finally:
             if not keep:
                 os.close(fd)

@@ -18,8 +18,9 @@ The last step makes the others safe: whatever another thread of the guest did to
 looking and executing, no native program gets to its first instruction. Nothing is stopped for it but the
 thread itself, nothing is added to the guest's root, and the guest sees no signal.
 
-When a signal comes in between, the attempt is taken back: the thread's registers are set as if its execve
-had never begun, the signal is delivered, and the emulator makes the call again.
+Signals wait until the new program is in place, or the old one goes on. When the thread stops for another
+reason all the same (SIGSTOP cannot be held off), the attempt is taken back: its registers are set as if its
+execve had never begun, and the emulator makes the call again.
 """
 
 from __future__ import annotations
@@ -110,9 +111,9 @@ def _room(pid: int, stack: int) -> int:
 
 
 def _layout(
-    pid: int, stack: int, words: Sequence[bytes], arguments: list[int], environment: list[int] | None
+    pid: int, stack: int, words: Sequence[bytes], arguments: list[int], environment: list[int]
 ) -> tuple[int, int, int, bytes]:
-    """Return (start, argv, envp, bytes) of what is to lie below the stack; envp 0: the old one holds.
+    """Return (start, argv, envp, bytes) of what is to lie below the stack.
 
     The first byte is a NUL, the empty path.
 
@@ -126,16 +127,14 @@ def _layout(
         text += word + b"\0"
     text += bytes(-len(text) % 8)
     count = len(words) + len(arguments) + 1
-    size = len(text) + 8 * count + (8 * (len(environment) + 1) if environment is not None else 0)
+    size = len(text) + 8 * (count + len(environment) + 1)
     if size > 4096 and size > _room(pid, stack):
         raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
     start = (stack - _RED_ZONE - size) & ~15
     pointers = [*(start + offset for offset in offsets), *arguments, 0]
     argv = start + len(text)
-    envp = 0
-    if environment is not None:
-        envp = argv + 8 * len(pointers)
-        pointers += [*environment, 0]
+    envp = argv + 8 * len(pointers)
+    pointers += [*environment, 0]
     return start, argv, envp, text + struct.pack(f"={len(pointers)}Q", *pointers)
 
 
@@ -158,18 +157,18 @@ def execute(
     notification: Notification,
     pid: int,
     emulation: Emulation,
-    vectors: tuple[int, int],
-    environment: list[int] | None,
+    argv: int,
+    environment: list[int],
     defer: Callable[[Notification], None],
 ) -> Outcome:
     """Replace the emulator of the process `pid`, whose thread waits in execve with `notification`.
 
-    `vectors` are the host addresses of its argument and environment vectors; `environment` are pointers that
-    replace the latter. The notification is answered in any case.
+    `argv` is the host address of its argument vector, `environment` are the pointers of the new environment
+    vector. The notification is answered in any case.
     """
     tid = notification.tid
     try:
-        arguments = read_pointers(tid, vectors[0])
+        arguments = read_pointers(tid, argv)
         own_name = process.read_string(tid, arguments[0], _MAX_STRING) if arguments else b""
         if len(own_name) >= _MAX_STRING:
             raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
@@ -184,7 +183,7 @@ def execute(
         return Outcome(error=-number, why=str(error) if number == errno.EPERM else "")
     try:
         attempt = _Attempt(listener, notification, pid, emulation, words, defer, tracee)
-        return attempt.run(arguments[1:], vectors[1], environment)
+        return attempt.run(arguments[1:], environment)
     except TraceeGone:
         return Outcome(killed=True, why="it was killed meanwhile")
     except BaseException as error:
@@ -217,27 +216,30 @@ class _Attempt:
         self.words = words
         self.defer = defer
         self.tracee = tracee
+        self.mask = 0
+        """The signals that the thread itself blocks."""
 
-    def run(self, arguments: list[int], envp: int, environment: list[int] | None) -> Outcome:
+    def run(self, arguments: list[int], environment: list[int]) -> Outcome:
         tracee = self.tracee
         tracee.interrupt()
         seccomp.answer(self.listener, self.notification, -errno.EINTR)
         event = tracee.await_event()
         before = tracee.read_registers()
+        self.mask = tracee.hold_signals()
         if event.kind != "asked":
             return self._take_back(before, event.signal)
         where, code = tracee.instruction_before(before)
         if process.read_memory(tracee.tid, where, len(code)) != code:
             raise OSError(errno.EFAULT, "the thread is not where it made its system call")
         try:
-            start, argv, new_envp, data = _layout(
+            start, argv, envp, data = _layout(
                 self.pid, tracee.stack_pointer(before), self.words, arguments, environment
             )
             process.write_memory(tracee.tid, start, data)
         except OSError as error:
             return self._fail(before, -(error.errno or errno.E2BIG))
         number = host_syscalls.numbers()["execveat"]
-        values = (self.emulation.own_fd, start, argv, new_envp or envp, _AT_EMPTY_PATH)
+        values = (self.emulation.own_fd, start, argv, envp, _AT_EMPTY_PATH)
         tracee.write_registers(tracee.with_call(before, number, values))
         tracee.resume()
         event = tracee.await_event()
@@ -252,6 +254,7 @@ class _Attempt:
         if event.kind == "exec":
             if not self._is_expected():
                 raise OSError(errno.EPERM, "what was executed is not the emulator as it was to be")
+            tracee.set_signal_mask(self.mask)
             tracee.let_go()
             return Outcome()
         if event.kind == "call":
@@ -271,6 +274,7 @@ class _Attempt:
     def _fail(self, before: list[int], result: int) -> Outcome:
         """Let the thread go on with its call having failed."""
         self.tracee.write_registers(self.tracee.with_result(before, result))
+        self.tracee.set_signal_mask(self.mask)
         self.tracee.let_go()
         return Outcome(error=result)
 
@@ -279,5 +283,6 @@ class _Attempt:
         notification = self.notification
         again = self.tracee.with_call(before, notification.nr, notification.args)
         self.tracee.write_registers(again)
+        self.tracee.set_signal_mask(self.mask)
         self.tracee.let_go(number)
         return Outcome(again=True)

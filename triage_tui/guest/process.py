@@ -180,6 +180,22 @@ def inner_pid(pid: int) -> int:
     return int(words[-1]) if words else 0
 
 
+_PF_EXITING = 0x4
+_SIGKILL_BIT = 1 << (signal.SIGKILL - 1)
+
+
+def is_ending(pid: int) -> bool:
+    """Return whether the process is on its way out: it is exiting, or about to be killed by SIGKILL."""
+    fields = _status(pid)
+    pending = int(fields.get("SigPnd", "0"), 16) | int(fields.get("ShdPnd", "0"), 16)
+    if not fields or pending & _SIGKILL_BIT:
+        return True
+    with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
+        # Field 9 of proc(5); the second one may hold spaces.
+        return bool(int(file.read().rpartition(b")")[2].split()[6]) & _PF_EXITING)
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class ThreadState:
     """A thread's state letter (R, S, T, Z, ...), consumed CPU clock ticks, and the host syscall it is in."""

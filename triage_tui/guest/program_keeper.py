@@ -114,15 +114,15 @@ class ProgramKeeper(ProcessKeeper):
             self._answer(notification, plan.result)
             return
         at = 1 if name == "execve" else 2
-        vectors = (notification.args[at], notification.args[at + 1])
+        argv_at, envp_at = notification.args[at : at + 2]
         tid = notification.tid
         try:
             path, emulator = self._emulators.find(plan.arch)
             if plan.descriptor is not None:
                 self._give_program(notification, plan.descriptor)
-            pointers = execution.read_pointers(tid, vectors[1])
+            pointers = execution.read_pointers(tid, envp_at)
             variables, moved, dropped = environment.sift(tid, pointers)
-            argv = self._argument_texts(tid, vectors[0], plan)
+            argv = self._argument_texts(tid, argv_at, plan)
         except (OSError, TriageError) as error:
             number = getattr(error, "errno", None) or errno.ENOEXEC
             self._answer(notification, -number)
@@ -147,7 +147,7 @@ class ProgramKeeper(ProcessKeeper):
                 notification,
                 known.pid,
                 execution.Emulation(emulator, tuple(words), start.first_fd),
-                vectors,
+                argv_at,
                 variables,
                 self._deferred.append,
             )
@@ -196,6 +196,8 @@ class ProgramKeeper(ProcessKeeper):
             return
         if call is not None:
             call.ret = 0
+            # The guest may have changed it since it was written down.
+            call.path = plan.requested
             call.note = f"now runs {plan.path}"
             if plan.arch.name != known.program.arch.name:
                 call.note += f" ({plan.arch.name})"

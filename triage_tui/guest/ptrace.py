@@ -7,6 +7,7 @@ be watched doing so. Everything happens in the thread that seized it, as ptrace 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -18,6 +19,8 @@ from triage_tui.guest import host_syscalls
 
 _SEIZE, _INTERRUPT, _SYSCALL, _DETACH = 0x4206, 0x4207, 24, 17
 _GETREGSET, _SETREGSET, _NT_PRSTATUS = 0x4204, 0x4205, 1
+_GETSIGMASK, _SETSIGMASK, _SIGMASK_SIZE = 0x420A, 0x420B, 8
+_ALL_SIGNALS = (1 << 64) - 1
 _O_TRACESYSGOOD, _O_TRACEEXEC, _O_EXITKILL = 1, 0x10, 0x100000
 _SYSCALL_STOP = signal.SIGTRAP | 0x80
 _EVENT_EXEC, _EVENT_STOP = 4, 128
@@ -118,15 +121,15 @@ class Tracee:
         deadline = time.monotonic() + _PATIENCE_S
         tries = 0
         while True:
+            known = False
             for tid in dict.fromkeys((self.tid, also or self.tid)):
-                try:
+                with contextlib.suppress(ChildProcessError):
                     found, status = os.waitpid(tid, os.WNOHANG | _WALL)
-                except ChildProcessError:
-                    if tid == (also or self.tid):
-                        raise TraceeGone from None
-                    continue
-                if found:
-                    return self._event(tid, status)
+                    known = True
+                    if found:
+                        return self._event(tid, status)
+            if not known:
+                raise TraceeGone
             tries += 1
             if tries > _SPINS:
                 time.sleep(0.00005)
@@ -145,6 +148,18 @@ class Tracee:
         if number == _SYSCALL_STOP:
             return Event("call")
         return Event("signal", number)
+
+    def hold_signals(self) -> int:
+        """Have no signal delivered to the stopped thread (SIGKILL and SIGSTOP excepted); return its mask."""
+        mask = ctypes.c_uint64()
+        _ptrace(_GETSIGMASK, self.tid, _SIGMASK_SIZE, ctypes.addressof(mask))
+        self.set_signal_mask(_ALL_SIGNALS)
+        return mask.value
+
+    def set_signal_mask(self, mask: int) -> None:
+        """Set the stopped thread's mask of blocked signals."""
+        value = ctypes.c_uint64(mask)
+        _ptrace(_SETSIGMASK, self.tid, _SIGMASK_SIZE, ctypes.addressof(value))
 
     # ------------------------------------------------------------ registers, as words of `read_registers`
 

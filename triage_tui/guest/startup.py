@@ -77,7 +77,7 @@ class EmulatorStart:
         fd = notification.args[0] & 0xFFFFFFFF
         if name == "socket" and fd == _AF_UNIX and not self._listening:
             with socket.socket(socket.AF_UNIX) as placeholder:
-                seccomp.add_fd(listener, notification, placeholder.fileno(), self.listen_fd)
+                seccomp.add_fd(listener, notification, placeholder.fileno(), self.listen_fd, True)
             self._listening = True
             return seccomp.answer(listener, notification, self.listen_fd) or True
         if fd != self.listen_fd:
@@ -87,7 +87,7 @@ class EmulatorStart:
         if name in ("accept", "accept4") and self.stub is None:
             ours, theirs = socket.socketpair()
             with theirs:
-                seccomp.add_fd(listener, notification, theirs.fileno(), self.connection_fd)
+                seccomp.add_fd(listener, notification, theirs.fileno(), self.connection_fd, True)
             self.stub = ours
             return seccomp.answer(listener, notification, self.connection_fd) or True
         return False
