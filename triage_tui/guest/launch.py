@@ -95,6 +95,7 @@ def _config(spec: LaunchSpec, start: EmulatorStart, emulator: str, code: bytes) 
         "user": spec.user,
         "program": program,
         "filter": code.hex(),
+        "first_skipped_fd": start.first_fd,
         "allow_root": spec.allow_root,
         "processes": spec.limits.processes,
         "memory_bytes": spec.limits.memory_bytes,

@@ -86,7 +86,8 @@ def program(
 
     Calls of another ABI than the host's own (int 0x80, x32) kill the process: nothing the emulator does needs
     them, and they would pass by the numbers checked here. Of writes to `first_skipped_fd` and above, the
-    emulator's logs, only those of `log_lengths` bytes are notified.
+    emulator's logs, only those of `log_lengths` bytes are notified. Nor is sendmsg there, by which the
+    launcher sends the listener.
 
     Raises:
         KeyError: the host machine has no table.
@@ -103,7 +104,7 @@ def program(
         x32_bit = 0x40000000
         code += [(_BPF_JSET, 0, 1, x32_bit), (_BPF_RETURN, 0, 0, _RET_KILL)]
     code += _refusals(table, refused)
-    for name in ("write", "writev"):
+    for name in ("write", "writev", "sendmsg"):
         # nr == name and args[0] >= first_skipped_fd -> by length, else reload the number and go on.
         lengths = sorted(log_lengths) if name == "write" else []
         told = [(_BPF_JEQ, len(lengths) - at, 0, length) for at, length in enumerate(lengths)]
