@@ -75,6 +75,8 @@ class CallContext:
     """The call has not been made."""
     changes: dict[int, int] = field(default_factory=dict)
     """Arguments that rules have changed, by index."""
+    written: list[tuple[int, bytes]] = field(default_factory=list)
+    """What rules have written, (guest address, bytes), oldest first."""
 
 
 class RuleAccess:
@@ -133,6 +135,7 @@ class RuleAccess:
             self._views.write_memory(address, data)
         except TriageError as error:
             raise OSError(errno.EFAULT, str(error)) from error
+        self._call.written.append((address, data))
 
     def read_registers(self) -> Mapping[str, int]:
         """Registers of the calling thread."""

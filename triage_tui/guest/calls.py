@@ -124,7 +124,7 @@ class CallHandler(RuleAsker, ProgramKeeper):
         if known.logs_closed:
             self._restore_logs(known, notification)
         if name == MARKER_CALL and notification.args[MARKER_ARGUMENT] & 0xFFFFFFFF == MARKER_WHENCE:
-            self._on_marker(notification)
+            self._on_marker(known, notification)
             return
         if name == "write" and notification.args[0] & 0xFFFFFFFF >= self._first_own_fd:
             if not self._on_logged_failure(known, notification):

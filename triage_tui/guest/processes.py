@@ -42,6 +42,8 @@ class Program:
     elf: ElfInfo
     location: Location | None = None
     """None as long as nothing of it was found in the emulator."""
+    room: int | None = None
+    """Guest address of unused bytes in its code, see `return_stub`; None: not looked for, or none."""
     tries: int = 0
     """How often it was looked for in vain."""
 

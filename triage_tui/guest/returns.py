@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from triage_tui.errors import TriageError
 from triage_tui.guest import process
 from triage_tui.guest.process_keeper import ProcessKeeper
-from triage_tui.guest.processes import GuestProcess
+from triage_tui.guest.processes import GuestProcess, Program
 from triage_tui.guest.return_stub import (
     MARKER_ARGUMENT,
     MARKER_CALL,
@@ -88,13 +88,14 @@ class ReturnKeeper(ProcessKeeper):
         log = self.trace.logs.get(tid)
         if log is None:
             raise TriageError("the thread has no log")
+        self.pid, self.tid = known.pid, tid
         registers = self.registers(tid)
         pc = registers[self.arch.pc]
         instruction = self.read_memory(pc - 4, 4)
         stub = stub_for(self.arch, instruction)
         if stub is None:
             raise TriageError(f"no way is known to hold the end of a call on {self.arch.name}")
-        place = self._put_stub(known, stub)
+        place = self._put_stub(known.program, stub)
         changes = {self.arch.pc: place + stub.start}
         changes[self.arch.syscall_args[MARKER_ARGUMENT]] = MARKER_WHENCE
         if self.arch.syscall_number != self.arch.syscall_return:
@@ -107,11 +108,12 @@ class ReturnKeeper(ProcessKeeper):
         log.markers += 1
         log.unsettled.append(call)
 
-    def _put_stub(self, known: GuestProcess, stub: Stub) -> int:
-        room = find_room(self.executable_ranges())
-        if room is None:
+    def _put_stub(self, program: Program, stub: Stub) -> int:
+        if program.room is None:
+            program.room = find_room(self.executable_ranges())
+        if program.room is None:
             raise TriageError("the program has no room for the code that holds the end of a call")
-        place = room + (THUMB_OFFSET if stub.step == 2 and self.arch.code_align == 2 else 0)
+        place = program.room + (THUMB_OFFSET if stub.step == 2 and self.arch.code_align == 2 else 0)
         assert len(stub.code) <= ROOM
         if self.read_memory(place, len(stub.code)) != stub.code:
             self.write_memory(place, stub.code)
@@ -140,9 +142,10 @@ class ReturnKeeper(ProcessKeeper):
 
     # ------------------------------------------------------------ at the marker
 
-    def _on_marker(self, notification: Notification) -> None:
+    def _on_marker(self, known: GuestProcess, notification: Notification) -> None:
         """Handle the stub's own call: the call before it has ended."""
         tid = notification.tid
+        self.pid, self.tid = known.pid, tid
         log = self.trace.logs.get(tid)
         if log is not None:
             self.trace.drain(log, complete=True)

@@ -8,6 +8,7 @@ call ends (see `returns`).
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
@@ -79,6 +80,8 @@ class RuleAsker(ReturnKeeper):
         if answer.intercept and not served:
             call.intercepted = True
             ret = answer.ret
+            if context.written:
+                self._write_again(known, tid, call, context.written)
             self._answer(notification, -self.arch.to_host(-ret) if -4095 <= ret < 0 else ret)
             return True
         if answer.intercept:
@@ -88,6 +91,24 @@ class RuleAsker(ReturnKeeper):
         elif answer.after:
             self._await_return(rules, known, notification, call)
         return False
+
+    def _write_again(
+        self, known: GuestProcess, tid: int, call: Syscall, written: list[tuple[int, bytes]]
+    ) -> None:
+        """Repeat at the end of an answered call what a rule wrote to the guest's memory.
+
+        QEMU fills the guest's structures from those of the host, which the answered call left as they were.
+        """
+
+        def finish(notification: Notification, held: HeldReturn, result: int) -> None:
+            with contextlib.suppress(TriageError):
+                for address, data in written:
+                    self.write_memory(address, data)
+            self.end_call(notification, held, result)
+
+        # Where the end cannot be held, the buffers that QEMU does not convert are right all the same.
+        with contextlib.suppress(TriageError):
+            self.hold_return(known, tid, call, finish)
 
     def _replace_at_return(self, known: GuestProcess, tid: int, call: Syscall, ret: int) -> None:
         def finish(notification: Notification, held: HeldReturn, _result: int) -> None:
