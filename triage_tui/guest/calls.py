@@ -249,19 +249,25 @@ class CallHandler(RuleAsker, ProgramKeeper):
         if call.num != arch.syscall_in(registers):
             return
         arguments = [registers[name] for name in arch.syscall_args][:6]
-        if arch.stack_args is not None:
+        if call.num == arch.syscall_nr("socketcall") and call.name != "socketcall":
+            arguments = self._words_at(tid, arguments[1], 6)
+        elif arch.stack_args is not None:
             index, offset = arch.stack_args
-            count = 8 - index
-            base = self.location_of(tid).guest_base
-            try:
-                data = process.read_memory(tid, base + registers[arch.sp] + offset, count * arch.word)
-            except OSError:
-                data = b""
-            layout = ("<" if arch.endian == "little" else ">") + ("I" if arch.word == 4 else "Q")
-            arguments[index:] = [value for (value,) in struct.iter_unpack(layout, data)] if data else []
+            arguments[index:] = self._words_at(tid, registers[arch.sp] + offset, 8 - index)
         call.args = arguments
         call.pc = registers.get(arch.pc)
         call.return_address = registers.get(arch.lr) if arch.lr else None
+
+    def _words_at(self, tid: int, address: int, count: int) -> list[int]:
+        """Return up to `count` words of a thread's memory, fewer where it ends."""
+        arch = self.program_of(tid).arch
+        try:
+            data = process.read_memory(tid, self.location_of(tid).guest_base + address, count * arch.word)
+        except OSError:
+            return []
+        layout = ("<" if arch.endian == "little" else ">") + ("I" if arch.word == 4 else "Q")
+        whole = len(data) // arch.word * arch.word
+        return [value for (value,) in struct.iter_unpack(layout, data[:whole])]
 
     def _complete(self, call: Syscall, notification: Notification, name: str) -> None:
         """Add to a record what only the held thread shows: raw arguments, exact path, socket address."""

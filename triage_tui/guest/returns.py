@@ -204,7 +204,7 @@ class ReturnKeeper(ProcessKeeper):
         arch = self.arch
         registers = dict(held.registers)
         for index, value in changes.items():
-            self._set_argument(registers, index, value)
+            self._set_argument(held.call, registers, index, value)
         registers[arch.pc] -= held.stub.step
         log = self.trace.logs.get(tid)
         if log is not None:
@@ -219,8 +219,12 @@ class ReturnKeeper(ProcessKeeper):
         self._set_registers(tid, general | {arch.pc: registers[arch.pc]})
         self._give(notification, registers[arch.syscall_return])
 
-    def _set_argument(self, registers: dict[str, int], index: int, value: int) -> None:
+    def _set_argument(self, call: Syscall, registers: dict[str, int], index: int, value: int) -> None:
         arch = self.arch
+        if call.num == arch.syscall_nr("socketcall") and call.name != "socketcall":
+            address = registers[arch.syscall_args[1]] + index * arch.word
+            self.write_memory(address, (value & arch.word_mask).to_bytes(arch.word, arch.endian))
+            return
         count = arch.stack_args[0] if arch.stack_args is not None else len(arch.syscall_args)
         if index < min(count, len(arch.syscall_args)):
             registers[arch.syscall_args[index]] = value & arch.word_mask

@@ -17,18 +17,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_START = re.compile(rb"(\d{1,10}) ([a-z_][a-z0-9_]{0,40})\(")
+_NAME = rb"[a-z_][a-z0-9_]{0,40}|[A-Z]{4,11}4?"
+"""The name of a call; in capitals when it is made through socketcall(2)."""
+_START = re.compile(rb"(\d{1,10}) (" + _NAME + rb")\(")
 _UNKNOWN = re.compile(rb"(\d{1,10}) Unknown syscall (-?\d{1,10})\n")
 _RESULT = re.compile(rb" = ([^\n]*)\n")
 _SIGNAL = re.compile(rb"--- (SIG\w{1,12}|\d{1,3}) \{([^\n]*)\} ---\n")
 _UNSUPPORTED = re.compile(rb"(Unsupported [^\n]*|Unimplemented [^\n]*)\n")
 _END = re.compile(
-    rb"\)(?: = (?:-?\d|0x)|(?=\d{1,10} (?:[a-z_][a-z0-9_]{0,40}\(|Unknown syscall))|(?=--- SIG)"
+    rb"\)(?: = (?:-?\d|0x)|(?=\d{1,10} (?:(?:" + _NAME + rb")\(|Unknown syscall))|(?=--- SIG)"
     # `-d unimp` writes its line between a call and its result.
     rb"|(?=Unsupported |Unimplemented )|(?=\n))"
 )
 _SHAPES = re.compile(
-    rb"\d{1,10} (?:[a-z_][a-z0-9_]{0,40}\(|Unknown syscall -?\d)|--- (?:SIG\w|\d)|Unsupported "
+    rb"\d{1,10} (?:(?:" + _NAME + rb")\(|Unknown syscall -?\d)|--- (?:SIG\w|\d)|Unsupported "
 )
 _EQUALS = b" = "
 """What stands between a call and its result; written by itself."""
@@ -51,6 +53,8 @@ class LoggedCall:
     """Guest syscall number, only for calls that QEMU has no name for."""
     result: bytes | None = None
     note: str | None = None
+    by_socketcall: bool = False
+    """Made through socketcall(2): the number is that one's, the arguments are in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,9 @@ class StraceReader:
                 continue
             break
         self._end_unnamed()
-        call = LoggedCall(int(start[1]), name.decode(), bytes(buffer[start.end() : close]))
+        text = name.decode()
+        call = LoggedCall(int(start[1]), text.lower(), bytes(buffer[start.end() : close]))
+        call.by_socketcall = text.isupper()
         items.append(call)
         self.pending.append(call)
         return used - start.start()

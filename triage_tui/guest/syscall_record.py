@@ -37,7 +37,9 @@ def to_text(data: bytes) -> str:
 def new_record(seq: int, call: LoggedCall, arch: Arch, now_ns: int) -> Syscall:
     """Return the record of a call that has not returned."""
     arguments = split_arguments(call.arguments)
-    number = call.number if call.number is not None else arch.syscall_nr(call.name)
+    number = call.number
+    if number is None:
+        number = arch.syscall_nr("socketcall" if call.by_socketcall else call.name)
     name = call.name
     if call.number is not None:
         name = arch.syscall_name(call.number) or call.name
