@@ -158,6 +158,19 @@ def _has_single_id() -> bool:
         return sum(int(line.split()[2]) for line in file) == 1
 
 
+def _install_filter(code: bytes) -> int:
+    try:
+        return seccomp.install(code)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        raise OSError(
+            errno.EBUSY,
+            "another program already intercepts system calls here, and there can be one only: run it outside "
+            "that container or sandbox (triage-tui doctor says more)",
+        ) from None
+
+
 def _run_guest(config: dict[str, Any], channel: socket.socket, fds: dict[str, int]) -> NoReturn:
     """In the guest's process: become the emulator. Tells the supervisor when that fails."""
     try:
@@ -185,7 +198,7 @@ def _run_guest(config: dict[str, Any], channel: socket.socket, fds: dict[str, in
         # Up there sendmsg is never held, so that the listener gets through whatever the filter names.
         reserved = fcntl.fcntl(channel.fileno(), fcntl.F_DUPFD_CLOEXEC, config["first_skipped_fd"])
         channel = socket.socket(fileno=reserved)
-        listener = seccomp.install(bytes.fromhex(config["filter"]))
+        listener = _install_filter(bytes.fromhex(config["filter"]))
         _say(channel, {"listener": True}, (listener,))
         os.close(listener)
         # Everything else is close-on-exec.

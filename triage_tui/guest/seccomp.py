@@ -177,7 +177,8 @@ def install(code: bytes) -> int:
             return fd
         if ctypes.get_errno() != errno.EINVAL:
             break
-    raise OSError(ctypes.get_errno(), "seccomp(SECCOMP_SET_MODE_FILTER)")
+    number = ctypes.get_errno()
+    raise OSError(number, f"seccomp(SECCOMP_SET_MODE_FILTER): {os.strerror(number)}")
 
 
 def wake_in_turn(listener: int) -> None:
@@ -186,7 +187,29 @@ def wake_in_turn(listener: int) -> None:
     Waking an idle processor costs more than the call itself. Kernels before 6.6 do not know it.
     """
     with contextlib.suppress(OSError):
-        fcntl.ioctl(listener, _SET_FLAGS, _SYNC_WAKE_UP)
+        set_wake_in_turn(listener)
+
+
+def set_wake_in_turn(listener: int) -> None:
+    """Do what `wake_in_turn` does where the kernel can.
+
+    Raises:
+        OSError: it cannot.
+    """
+    fcntl.ioctl(listener, _SET_FLAGS, _SYNC_WAKE_UP)
+
+
+def check_wait_killable() -> None:
+    """Ask the kernel for a listener whose threads wait undisturbed by signals, and install nothing.
+
+    Raises:
+        OSError: the kernel (before 5.19) has none; a signal may then interrupt a call that is being decided.
+    """
+    number = host_syscalls.numbers()["seccomp"]
+    # Flags are looked at before the program, which is nowhere: EFAULT means that they are known.
+    _libc.syscall(number, _SET_MODE_FILTER, _FLAG_NEW_LISTENER | _FLAG_WAIT_KILLABLE, None)
+    if ctypes.get_errno() != errno.EFAULT:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def receive(listener: int) -> Notification | None:

@@ -1,13 +1,15 @@
-"""Say what this machine can do, what is missing, and what that costs."""
+"""Say what this machine can do, what is missing, what that costs, and what mends it."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import os
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Literal
+import shutil
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.guest import arch as architectures
@@ -15,6 +17,7 @@ from triage_tui.guest.access import RuleAccess
 from triage_tui.guest.qemu import find_qemu, qemu_version
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.runs.model import Record
+from triage_tui.telemetry.kernel import Findings, cell_features, notification_features
 
 Grade = Literal["ok", "missing", "limited"]
 
@@ -23,18 +26,51 @@ FULL = ("arm", "aarch64", "mipsel")
 
 
 class Check(Record):
-    """One thing that was looked at. `cost` says what is lost without it."""
+    """One thing that was looked at. `cost` says what is lost without it, `mend` is the command that helps."""
 
     name: str
     grade: Grade
+    """`missing`: it is not there, or does not do what it is for; `limited`: something works worse without."""
     found: str
     cost: str = ""
+    mend: str = ""
+    needed: bool = False
+    """Whether nothing can be run while this is missing. Of the emulators one is enough."""
 
 
 def examine() -> list[Check]:
-    """Look at everything that a run needs. Nothing on the machine is changed."""
-    checks: list[Callable[[], list[Check]]] = [_kernel, _notification, _cell, _emulators, _rules, _user]
+    """Look at everything that a run needs or gains from. Nothing on the machine is changed."""
+    notification, cell = notification_features(), cell_features()
+    checks: list[Callable[[], list[Check]]] = [
+        _kernel,
+        lambda: _notification(notification),
+        lambda: _cell(cell),
+        lambda: _carrier(notification, cell),
+        _emulators,
+        _rules,
+        _code_view,
+        _tools,
+        _user,
+    ]
     return [result for check in checks for result in check()]
+
+
+def exit_code(checks: Iterable[Check]) -> int:
+    """Return 0 when a guest can be run here, whatever is limited; 1 when something needed is missing."""
+    found = list(checks)
+    emulators = [check for check in found if check.name.startswith("emulator ")]
+    lacking = any(check.needed and check.grade == "missing" for check in found)
+    return 1 if lacking or all(check.grade == "missing" for check in emulators) else 0
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of one line of `triage-tui doctor --json`, kept in docs/schemas."""
+    document = msgspec.json.schema(Check)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "triage-tui doctor",
+        **document,
+    }
 
 
 def _kernel() -> list[Check]:
@@ -46,57 +82,111 @@ def _kernel() -> list[Check]:
             grade="ok" if supported else "missing",
             found=f"{system.sysname} {system.release} on {system.machine}",
             cost="" if supported else "guests are supervised on Linux for x86-64 (and aarch64) only",
+            needed=True,
         )
     ]
 
 
-def _notification() -> list[Check]:
-    """seccomp(2): user notification, with ADDFD (5.9) for descriptors that are given to guests."""
-    try:
-        offered = Path("/proc/sys/kernel/seccomp/actions_avail").read_text().split()
-    except OSError:
-        offered = []
-    present = "user_notif" in offered
+_NOTIFICATION_COSTS = {
+    "continue": "no call could be let through: Linux 5.5 is needed",
+    "addfd": "no descriptor can be given to a guest: Linux 5.9 is needed",
+    "wait_killable": "a signal may interrupt a call that a rule is asked about (Linux 5.19 prevents it)",
+    "sync_wake_up": "each watched call costs more, most of all on idle processors (Linux 6.6 is faster)",
+}
+
+
+_BUSY = "another program already listens to this one's system calls, and there can be one only"
+_NO_LISTENER = "Linux 5.9 with CONFIG_SECCOMP_FILTER is needed, and a container must allow seccomp(2)"
+
+
+def _notification(found: Findings) -> list[Check]:
+    """seccomp_unotify(2)."""
+    if why := found["listener"]:
+        busy = "busy" in why.lower()
+        return [
+            Check(
+                name="syscall interception",
+                grade="missing",
+                found=f"no seccomp user notification ({why})",
+                cost="no guest can be supervised: " + (_BUSY if busy else _NO_LISTENER),
+                mend="run it outside the container or sandbox that intercepts system calls" if busy else "",
+                needed=True,
+            )
+        ]
+    lacking = [name for name in _NOTIFICATION_COSTS if found[name]]
+    works = [name for name in found if not found[name]]
+    vital = [name for name in lacking if name in ("continue", "addfd")]
     return [
         Check(
             name="syscall interception",
-            grade="ok" if present else "missing",
-            found="seccomp user notification" if present else "no seccomp user notification",
-            cost="" if present else "no guest can be supervised: Linux 5.9 with seccomp is needed",
+            grade="missing" if vital else "limited" if lacking else "ok",
+            found=f"seccomp user notification with {', '.join(works)}",
+            cost="; ".join(_NOTIFICATION_COSTS[name] for name in lacking),
+            mend="use a newer kernel" if lacking else "",
+            needed=True,
         )
     ]
 
 
-_PROBE = """
-import os, sys
-from triage_tui.guest import namespaces as n
-uid, gid = os.geteuid(), os.getegid()
-rest = n.CLONE_NEWNS | n.CLONE_NEWPID | n.CLONE_NEWNET | n.CLONE_NEWIPC | n.CLONE_NEWUTS
-if uid == 0:
-    n.enter_user_namespace(n.make_user_namespace())
-    n.unshare(rest)
-else:
-    n.unshare(n.CLONE_NEWUSER | rest)
-    n.map_self(uid, gid)
-"""
+_CELL_NAMES = {
+    "user": "user name space",
+    "others": "mount, pid, network, ipc and uts name spaces",
+    "tmpfs": "tmpfs",
+    "overlay": "overlay in a user name space",
+    "idmapped": "mounts with shifted owners",
+    "proc": "/proc of its own",
+}
+_ALLOW_USERNS = (
+    "sysctl -w kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0 "
+    "user.max_user_namespaces=65536"
+)
 
 
-def _cell() -> list[Check]:
-    """Try the name spaces in a process of their own."""
-    done = subprocess.run(
-        [sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=30, check=False
-    )
-    if done.returncode == 0:
-        return [
-            Check(name="containment", grade="ok", found="user, mount, pid, network, ipc and uts name spaces")
-        ]
-    why = (done.stderr.strip().splitlines() or ["unknown error"])[-1]
+def _cell(found: Findings) -> list[Check]:
+    works = [words for name, words in _CELL_NAMES.items() if not found[name]]
+    lacking = {name: found[name] for name in _CELL_NAMES if found[name]}
+    costs = {
+        "overlay": "no root file system can be used, only single static programs (Linux 5.11 is needed)",
+        "proc": "guests have no /proc",
+        "idmapped": "as root nothing is run without --allow-root (Linux 5.19 is needed)",
+    }
+    cost = "; ".join(costs.get(name, f"no guest is run without {_CELL_NAMES[name]}") for name in lacking)
+    grade: Grade = "ok" if not lacking else "limited" if set(lacking) <= {"proc"} else "missing"
+    mend = ""
+    if "user" in lacking:
+        mend = _ALLOW_USERNS
+    elif "idmapped" in lacking:
+        mend = "run it as an ordinary user"
     return [
         Check(
             name="containment",
+            grade=grade,
+            found=", ".join(works + [f"no {_CELL_NAMES[name]} ({why})" for name, why in lacking.items()]),
+            cost=cost,
+            mend=mend,
+            needed=True,
+        )
+    ]
+
+
+def _carrier(notification: Findings, cell: Findings) -> list[Check]:
+    usable = not any(notification[name] for name in ("listener", "continue", "addfd"))
+    if usable and not cell["user"]:
+        return [
+            Check(
+                name="carrier",
+                grade="ok",
+                found="seccomp user notification: watched calls only, the same for every architecture",
+                needed=True,
+            )
+        ]
+    return [
+        Check(
+            name="carrier",
             grade="missing",
-            found=f"name spaces are refused ({why})",
-            cost="no guest is run without them: allow unprivileged user name spaces",
+            found="none: " + (notification["listener"] or cell["user"] or "the kernel is too old"),
+            cost="no guest is run: there is no other way here to hold a call back before it is executed",
+            needed=True,
         )
     ]
 
@@ -108,7 +198,15 @@ def _emulators() -> list[Check]:
         try:
             path = find_qemu(machine)
         except TriageError as error:
-            checks.append(Check(name=f"emulator {name}", grade="missing", found="none", cost=str(error)))
+            checks.append(
+                Check(
+                    name=f"emulator {name}",
+                    grade="missing",
+                    found="none",
+                    cost=f"no {name} program can be run: {error}",
+                    mend="triage-tui setup",
+                )
+            )
             continue
         tested = name in FULL
         checks.append(
@@ -128,7 +226,15 @@ def _rules() -> list[Check]:
         with RuleHost([], access) as host:
             status = host.status()
     except TriageError as error:
-        return [Check(name="rule host", grade="missing", found=str(error), cost="no rule can act")]
+        return [
+            Check(
+                name="rule host",
+                grade="missing",
+                found=str(error),
+                cost="no rule can act, and what rules could mend stays broken",
+                mend="pip install --force-reinstall lupa",
+            )
+        ]
     lacking = [line for line in status if line.startswith("missing: ")]
     return [
         Check(
@@ -136,6 +242,59 @@ def _rules() -> list[Check]:
             grade="limited" if lacking else "ok",
             found="; ".join(line for line in status if line not in lacking),
             cost="; ".join(lacking),
+        )
+    ]
+
+
+def _code_view() -> list[Check]:
+    """What shows code: the disassembler is a dependency, a decompiler is not."""
+    capstone = _version("capstone")
+    angr = _version("angr")
+    return [
+        Check(
+            name="disassembler",
+            grade="ok" if capstone else "missing",
+            found=f"capstone {capstone}" if capstone else "none",
+            cost="" if capstone else "no code is shown, and back traces are worse",
+            mend="" if capstone else "pip install capstone",
+        ),
+        Check(
+            name="decompiler",
+            grade="ok" if angr else "limited",
+            found=f"angr {angr}" if angr else "none",
+            cost="" if angr else "the code pane shows disassembly, unless an analysis directory is given",
+            mend="" if angr else "pip install angr",
+        ),
+        Check(
+            name="model",
+            grade="ok" if (litellm := _version("litellm")) else "limited",
+            found=f"litellm {litellm}" if litellm else "none",
+            cost="" if litellm else "no second opinion; everything else is the same without it",
+            mend="" if litellm else "pip install 'triage-tui[model]'",
+        ),
+    ]
+
+
+def _version(package: str) -> str | None:
+    """Return the version of an installed package without importing it."""
+    if importlib.util.find_spec(package) is None:
+        return None
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "of unknown version"
+
+
+def _tools() -> list[Check]:
+    path = shutil.which("gdb-multiarch") or shutil.which("gdb")
+    many = path is not None and path.endswith("gdb-multiarch")
+    return [
+        Check(
+            name="debugger",
+            grade="ok" if many else "limited",
+            found=path or "none",
+            cost="" if many else "back traces cannot be compared with those of gdb; no run needs it",
+            mend="" if many else "apt-get install gdb-multiarch",
         )
     ]
 
@@ -149,5 +308,6 @@ def _user() -> list[Check]:
             grade="limited",
             found="root",
             cost="guests get an unprivileged host id, which needs Linux 5.19; an ordinary user is better",
+            mend="run it as an ordinary user",
         )
     ]
