@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from triage_tui.diagnosis import calls as c
 from triage_tui.diagnosis.causality import Causality, weigh
@@ -22,6 +23,7 @@ from triage_tui.diagnosis.facts import (
 from triage_tui.diagnosis.failures import failed_calls
 from triage_tui.diagnosis.loops import loop_facts, loop_range
 from triage_tui.diagnosis.output import is_complaint, lines_of, writes_to_output
+from triage_tui.diagnosis.probes import is_well, probe_facts, without_answers
 from triage_tui.diagnosis.trace import Step, Walk, walk
 from triage_tui.errors import TriageError
 from triage_tui.runs.model import Descriptor, Syscall
@@ -75,7 +77,10 @@ def gather(run: Run, knowledge: Causality) -> Facts:
     steps_after = distances(walked.steps, quiet)
     failed = [dataclasses.replace(fact, steps=steps_after.get(fact.seq, fact.steps)) for fact in failed]
     messages = _messages(run, calls, steps_after)
-    for fact in weigh(failed, messages, end, knowledge):
+    probes = probe_facts(run.snapshot)
+    for probe in probes:
+        facts.add("probe", probe)
+    for fact in without_answers(weigh(failed, messages, end, knowledge), probes):
         facts.add("failed_call", fact)
     for message in messages:
         facts.add("message", message)
@@ -118,6 +123,9 @@ def _end(run: Run, walked: Walk, main: int) -> End:
     if last is not None and last.call.ret is None and last.call.errno is None and last.operation != "exit":
         waits = (*c.WAIT_OPERATIONS, "sleep", "open")
         blocked = last.operation if last.operation in waits else "call"
+    if snapshot.reason == "syscall":
+        # It is where a person wanted it, not where it waits.
+        blocked = ""
     code = trigger.exit_code if trigger.exit_code is not None else -1
     if snapshot.reason == "exit":
         says = f"the program is about to end with exit code {code}"
@@ -148,7 +156,7 @@ def _end(run: Run, walked: Walk, main: int) -> End:
         signal=trigger.signal or "",
         blocked_in=blocked,
         background=_in_background(walked, main),
-        spinning=snapshot.reason == "idle" and not blocked,
+        spinning=snapshot.reason == "idle" and not blocked and not any(map(is_well, snapshot.probes)),
     )
 
 
@@ -256,8 +264,18 @@ def _add_waits(facts: Facts, walked: Walk, main: int, steps_after: dict[int, int
                 steps=steps_after.get(last.call.seq, NEVER),
                 name=last.call.name,
                 count=len(sleeps),
+                seconds=sleep_seconds(last.call),
             ),
         )
+
+
+_TIME = re.compile(r"tv_sec = (\d{1,12})")
+
+
+def sleep_seconds(call: Syscall) -> float:
+    """Return for how long a call was to sleep, -1 where its arguments do not tell."""
+    found = next((match for text in call.arguments if (match := _TIME.search(text))), None)
+    return -1.0 if found is None else float(found[1])
 
 
 def is_sleep(step: Step) -> bool:

@@ -51,7 +51,7 @@ class End(Fact):
     """How the run ended: exactly one per run."""
 
     reason: str
-    """"exit", "signal", "loop", "sleep_loop", "idle", "time_limit" or "unknown"."""
+    """"exit", "signal", "loop", "sleep_loop", "idle", "syscall", "requested", "time_limit" or "unknown"."""
     code: int = -1
     """Exit code, -1 when it did not exit."""
     signal: str = ""
@@ -168,6 +168,8 @@ class Sleep(Fact):
 
     name: str
     count: int
+    seconds: float = -1.0
+    """How long the last one was to take, -1 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +231,22 @@ class Opened(Fact):
     """Id of the rule that made this open succeed; empty when the file was there by itself."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeFact(Fact):
+    """A question put to the service from outside before the freeze, and what came of it."""
+
+    target: str
+    outcome: str
+    """"answered", "accepted", "wrong", "silent", "refused" or "failed" (see `runs.model.ProbeOutcome`)."""
+    ok: bool
+    """The service did what the probe wanted."""
+    asked: bool
+    """A person named the probe; else it was made because the program listens there."""
+    status: int = -1
+    """HTTP status or exit code, -1 when there is none."""
+    received: int = 0
+
+
 FACT_KINDS: dict[str, type[Fact]] = {
     "end": End,
     "failed_call": FailedCall,
@@ -241,6 +259,7 @@ FACT_KINDS: dict[str, type[Fact]] = {
     "identity": Identity,
     "child": Child,
     "opened": Opened,
+    "probe": ProbeFact,
 }
 """The names by which the knowledge base asks for facts."""
 

@@ -11,7 +11,7 @@ MAX_PERIOD = 64
 MIN_ROUNDS = 2
 MAX_TAIL = 8192
 """Calls looked at for a repetition, from the end."""
-LOOPING = ("loop", "sleep_loop", "time_limit", "idle")
+LOOPING = ("loop", "sleep_loop", "time_limit", "idle", "requested")
 
 
 def _signature(step: Step) -> tuple[str, str, str, str, str]:

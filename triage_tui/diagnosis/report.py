@@ -63,11 +63,20 @@ def diagnose(run: Run, knowledge: KnowledgeBase | None = None) -> Diagnosis:
 
 def _what_happens(run: Run, facts: Facts) -> str:
     end = facts.end
-    trigger = run.snapshot.trigger
     if end.reason == "exit":
         return f"is about to exit({end.code})"
     if end.reason == "signal":
         return f"is about to die of {inert(end.signal, 20) or 'a signal'}"
+    if end.reason == "syscall":
+        return f"was frozen at {inert(end.cite, 120)}, as was wanted"
+    if end.reason == "requested":
+        return f"was frozen on request: it {_what_goes_on(run, facts)}"
+    return _what_goes_on(run, facts)
+
+
+def _what_goes_on(run: Run, facts: Facts) -> str:
+    end = facts.end
+    trigger = run.snapshot.trigger
     loop = next((fact for fact in facts.of("loop") if isinstance(fact, LoopFact)), None)
     if end.reason in ("loop", "sleep_loop", "time_limit") and loop and loop.repeats > 1:
         return f"repeats {inert(loop.cite, 120)}"

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from triage_tui.errors import TriageError
+from triage_tui.guest.suspicion import is_well
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.evidence import parse_link
 from triage_tui.runs.model import Syscall
@@ -210,6 +211,11 @@ def _output(run: Run) -> list[str]:
     return [line for line in text.split("\n") if line.strip()]
 
 
+def _answer(run: Run) -> str:
+    """Return what the first probe that was answered says, raw text."""
+    return next((probe.detail for probe in run.snapshot.probes if probe.outcome == "answered"), "")
+
+
 def _healthy(diagnosis: Diagnosis | None) -> bool:
     return diagnosis is not None and diagnosis.healthy
 
@@ -228,6 +234,10 @@ def _end_in_words(run: Run) -> str:
             return "sleeps and repeats"
         case "idle":
             return f"waits in {trigger.syscall_name}"
+        case "syscall":
+            return f"was frozen at {trigger.syscall_name}, as was wanted"
+        case "requested":
+            return "was frozen on request"
         case _:
             return "was still running when its time was over"
 
@@ -260,6 +270,8 @@ def _decide(
     if crashed and len(lost) >= len(novel):
         return "regressed", [f"it dies of {after.snapshot.trigger.signal} now, and did not before", end, news]
     passed = f"the failure is passed: {sorted(blocked)[0]}" if blocked and not still_blocked else end
+    if is_well(after.snapshot.probes) and not is_well(before.snapshot.probes):
+        return "progressed", [f"its service answers now: {safe_line(_answer(after), 160)}", end, news]
     if novel and _same_place(before, after) and not any(map(_leads_on, novel)):
         printed = _new_output(before, after)
         if printed is None:
@@ -281,6 +293,8 @@ def _decide(
 
 
 def _rung(run: Run, novel: bool, same_end: bool) -> Rung:
+    if is_well(run.snapshot.probes):
+        return "answers"
     if run.snapshot.statistics.listening:
         return "listens"
     if run.snapshot.reason == "exit" and _healthy(run.diagnosis):

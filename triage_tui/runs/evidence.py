@@ -4,7 +4,8 @@ The hash is the first 12 hex digits of the SHA-256 of what the link points to, i
 checker can prove that the evidence exists and still says what it said when the claim was made.
 
 Kinds: `syscall/<seq>`, `reg/<name>`, `frame/<idx>`, `code/<frame idx>#L<line>`, `mem/<object id>[+off:len]`,
-`map/<index>`, `fd/<n>`, `log/<file>#L<line>`, `rule/<id>`.
+`map/<index>`, `fd/<n>`, `log/<file>#L<line>`, `rule/<id>`,
+`probe/<index>`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from triage_tui.errors import TriageError
 from triage_tui.runs.model import Frame, Record, Register, Syscall
 from triage_tui.runs.reader import Run
 
-Kind = Literal["syscall", "reg", "frame", "code", "mem", "map", "fd", "log", "rule"]
+Kind = Literal["syscall", "reg", "frame", "code", "mem", "map", "fd", "log", "rule", "probe"]
 
 _LINK = re.compile(
     r"ev:(?P<kind>[a-z]+)/(?P<id>[^#+~\s()\[\]]+)(?:\+(?P<off>\d+):(?P<len>\d+))?(?:#L(?P<line>\d+))?(?:~(?P<hash>[0-9a-f]{12}))?\Z"
@@ -238,6 +239,15 @@ def _rule(run: Run, link: Link) -> tuple[str, str] | None:
     return (f"rule {link.id}", f"{hit.rule}: {hit.hits} hits on {hit.syscall}") if hit else None
 
 
+def _probe(run: Run, link: Link) -> tuple[str, str] | None:
+    index = _number(link.id)
+    if index is None or index >= len(run.snapshot.probes):
+        return None
+    probe = run.snapshot.probes[index]
+    reply = f"\n{probe.reply}" if probe.reply else ""
+    return f"probe {index}", f"{probe.target}: {probe.outcome}, {probe.detail}{reply}"
+
+
 _LOOK_UP = {
     "syscall": _syscall,
     "reg": _register,
@@ -248,4 +258,5 @@ _LOOK_UP = {
     "fd": _descriptor,
     "log": _log,
     "rule": _rule,
+    "probe": _probe,
 }

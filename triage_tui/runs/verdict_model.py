@@ -8,9 +8,9 @@ from triage_tui.runs.model import Record
 
 VerdictWord = Literal["progressed", "sideways", "regressed", "resolved", "inconclusive"]
 
-Rung = Literal["runs", "passed", "new_branch", "listens", "healthy_exit"]
+Rung = Literal["runs", "passed", "new_branch", "listens", "answers", "healthy_exit"]
 """The rung of the success ladder that the run stands on: it runs; the exit or loop is passed; it makes
-syscalls never seen before; it listens; it ended well after doing its work."""
+syscalls never seen before; it listens; its service answers a probe; it ended well after doing its work."""
 
 
 class Figures(Record):

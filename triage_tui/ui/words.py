@@ -65,6 +65,10 @@ def happened(snapshot: Snapshot) -> str:
             return "repeats itself"
         case "idle":
             return "makes no syscalls any more"
+        case "syscall":
+            return f"was frozen at {short(trigger.syscall_name, 40)}, as was wanted"
+        case "requested":
+            return "was frozen on request"
         case "time_limit":
             return "was stopped at its time limit"
         case _:

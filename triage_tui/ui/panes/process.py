@@ -160,6 +160,21 @@ def _rules(view: RunView, width: int) -> list[Row]:
     return rows
 
 
+_OUTCOMES = {"answered": "good", "accepted": "info"}
+
+
+def _probes(view: RunView, width: int) -> list[Row]:
+    probes = view.snapshot.probes[:64]
+    rows = [heading("What its service was asked", width)] if probes else []
+    for index, probe in enumerate(probes):
+        parts = [
+            (f" {fit(short(probe.outcome, 9), 10)}", _OUTCOMES.get(probe.outcome, "bad")),
+            (clip(safe_line(probe.detail or probe.target, 400), max(10, width - 12)), ""),
+        ]
+        rows.append(Row(tuple(parts), target=("probe", index)))
+    return rows
+
+
 def _unavailable(view: RunView, width: int) -> list[Row]:
     missing = view.snapshot.unavailable[:64]
     rows = [heading("Not available", width)] if missing else []
@@ -170,7 +185,7 @@ def _unavailable(view: RunView, width: int) -> list[Row]:
 
 def process_rows(view: RunView, width: int) -> list[Row]:
     """Return all sections."""
-    parts = (_target, _output, _descriptors, _rules, _unavailable, _mappings)
+    parts = (_target, _output, _descriptors, _probes, _rules, _unavailable, _mappings)
     return join([part(view, width) for part in parts])
 
 
@@ -178,7 +193,7 @@ class ProcessPane(Pane):
     """What the guest had open, mapped and printed."""
 
     NAME: ClassVar[str] = "process"
-    KINDS: ClassVar[tuple[str, ...]] = ("fd", "map", "log", "rule")
+    KINDS: ClassVar[tuple[str, ...]] = ("fd", "map", "log", "rule", "probe")
     EMPTY: ClassVar[str] = "Nothing was recorded."
 
     def build(self, view: RunView) -> Rows:
