@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from triage_tui.binary.cfi import Row
 from triage_tui.binary.symbols import MAX_FILE, ElfImage, Symbol, parse_image
 from triage_tui.runs.model import Mapping
 
@@ -164,18 +165,38 @@ class ModuleMap:
         return mapping.path if mapping else None
 
     def function_start(self, addr: int) -> int | None:
-        """Return the run-time start of the function at `addr` where a symbol gives it."""
+        """Return the run-time start of the function at `addr` where a symbol or an unwind table gives it."""
         location = self.locate(addr)
-        if location is None or location.symbol is None or not location.symbol.is_function:
+        if location is None:
             return None
-        return location.symbol.start + location.module.bias
+        if location.symbol is not None and location.symbol.is_function:
+            return location.symbol.start + location.module.bias
+        start = location.module.image.unwind.start_of(location.vaddr)
+        return None if start is None else start + location.module.bias
 
-    def is_entry(self, addr: int) -> bool:
-        """Say whether `addr` lies in the entry code of its module, which nothing calls."""
+    def unwind_row(self, addr: int) -> Row | None:
+        """Return the call frame information of the instruction at `addr`, or None if no file has it."""
+        module = self.module_at(addr)
+        return module.image.unwind.row(addr - module.bias) if module else None
+
+    def exception_code(self, addr: int) -> bytes | None:
+        """Return the EHABI unwind instructions of the ARM function at `addr`, or None."""
+        module = self.module_at(addr)
+        return module.image.unwind.exception_code(addr - module.bias) if module else None
+
+    def is_entry(self, addr: int) -> bool | None:
+        """Say whether `addr` lies in the entry code of its module, which nothing calls.
+
+        None means that it may: it lies shortly behind the entry and nothing says where the entry code ends.
+        """
         location = self.locate(addr)
-        if location is None or not 0 <= location.vaddr - location.module.image.entry < _ENTRY_CODE:
+        if location is None:
             return False
-        return location.symbol is None or location.symbol.start == location.module.image.entry
+        image = location.module.image
+        if not 0 <= location.vaddr - image.entry < _ENTRY_CODE:
+            return False
+        start = location.symbol.start if location.symbol else image.unwind.start_of(location.vaddr)
+        return None if start is None else start == image.entry
 
     def permissions(self, mapping: Mapping) -> str:
         """Return the permissions of a mapping with the execute bit that the module's file asks for.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import io
+import lzma
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,12 +19,15 @@ from typing import Any
 from elftools.elf.elffile import ELFFile
 
 from triage_tui.binary.linkage import Linkage, read_linkage
+from triage_tui.binary.unwind_tables import UnwindTables, read_unwind_tables
 
 MAX_FILE = 128 << 20
 """Largest file that is read, in bytes."""
 MAX_SYMBOLS = 400_000
 MAX_SECTIONS = 8192
 MAX_SEGMENTS = 1024
+MAX_DEBUG_DATA = 32 << 20
+"""Largest uncompressed `.gnu_debugdata`, in bytes."""
 MAX_NAME = 512
 """Longest symbol name kept, in bytes."""
 
@@ -68,6 +72,8 @@ class ElfImage:
     """Names that the dynamic linker fills in."""
     thumb_marks: list[tuple[int, str]] = field(default_factory=list)
     """ARM mapping symbols (address, "a" | "t" | "d"), ordered."""
+    unwind: UnwindTables = field(default_factory=UnwindTables)
+    """How to get from one frame to the next, where the file says it."""
     problem: str = ""
     """Why the file could not be read in full, or empty."""
     _starts: list[int] = field(default_factory=list)
@@ -146,10 +152,34 @@ def _better(name: str, other: str) -> bool:
     return (name.startswith("_"), len(name), name) < (other.startswith("_"), len(other), other)
 
 
-def _collect_symbols(elf: Any, data: bytes, image: ElfImage) -> None:
+def _debug_data(elf: Any, data: bytes) -> bytes | None:
+    """Return the ELF file in `.gnu_debugdata`, the symbols that a distribution leaves in a stripped program.
+
+    See "MiniDebugInfo" in the manual of gdb. The text is LZMA and may be made to explode: both the result
+    and the decoder's memory are bounded.
+    """
+    section = elf.get_section_by_name(".gnu_debugdata") if elf.num_sections() <= MAX_SECTIONS else None
+    if section is None:
+        return None
+    raw = data[section["sh_offset"] : section["sh_offset"] + section["sh_size"]]
+    plain = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=128 << 20).decompress(raw, MAX_DEBUG_DATA)
+    return plain if plain[:4] == b"\x7fELF" else None
+
+
+def _all_tables(elf: Any, data: bytes) -> Iterator[tuple[bytes, int, int, bytes]]:
+    """Yield (content, offset, size, string table) of all symbol tables, those of the debug data included."""
+    for offset, size, names in _tables(elf, data):
+        yield data, offset, size, names
+    inner = _debug_data(elf, data)
+    if inner is not None:
+        for offset, size, names in _tables(ELFFile(io.BytesIO(inner)), inner):
+            yield inner, offset, size, names
+
+
+def _collect_symbols(elf: Any, content: bytes, image: ElfImage) -> None:
     found: dict[tuple[int, bool], Symbol] = {}
     marks: set[tuple[int, str]] = set()
-    for offset, size, names in _tables(elf, data):
+    for data, offset, size, names in _all_tables(elf, content):
         for raw, value, length, info, section in _raw_symbols(data, offset, size, names, image):
             if section == 0 or not raw:
                 continue
@@ -215,6 +245,10 @@ def _parse(digest: str, data: bytes) -> ElfImage:
         image.linkage = read_linkage(elf, data, image.machine)
     except Exception as error:
         image.problem = image.problem or f"its dynamic section is damaged ({type(error).__name__})"
+    try:
+        image.unwind = read_unwind_tables(elf, data, image.machine)
+    except Exception as error:
+        image.problem = image.problem or f"its unwind tables are damaged ({type(error).__name__})"
     return image
 
 

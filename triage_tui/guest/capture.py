@@ -19,7 +19,7 @@ from triage_tui.guest.census import name_thread_stacks
 from triage_tui.guest.frozen import FrozenGuest, StopReport
 from triage_tui.guest.memory import Memory
 from triage_tui.guest.objects import ObjectCollector
-from triage_tui.guest.unwind import Cursor, guess_function_start, walk
+from triage_tui.guest.unwind import MAX_FRAMES, Cursor, frame_of, guess_function_start, walk
 from triage_tui.runs.model import (
     Backtrace,
     Engine,
@@ -253,18 +253,19 @@ def _capture_backtrace(
         is_code=is_code,
         function_start=modules.function_start,
         is_outermost=modules.is_entry,
+        unwind_row=modules.unwind_row,
+        exception_code=modules.exception_code,
     )
-    if not arch.unwinds:
-        part.note("exact backtrace", f"frames of {arch.name} guests are found by scanning the stack only")
     snapshot.backtrace = Backtrace(
         raw=[f"0x{cursor.pc:x}" for cursor in cursors],
         frames=[_describe(idx, cursor, modules) for idx, cursor in enumerate(cursors)],
+        truncated=len(cursors) >= MAX_FRAMES,
     )
     reader = CodeReader(arch.name, arch.word, arch.endian == "little", memory.read, modules)
     for frame, cursor in list(zip(snapshot.backtrace.frames, cursors, strict=True))[:CODE_FRAMES]:
         with part(f"code of frame {frame.idx}"):
             start = guess_function_start(arch, memory, cursor.pc, thumb=cursor.thumb)
-            listing = reader.listing(cursor.pc, thumb=cursor.thumb, is_return=frame.idx > 0, start=start)
+            listing = reader.listing(cursor.pc, thumb=cursor.thumb, is_return=not cursor.exact, start=start)
             frame.pseudocode_file = f"pseudocode/frame{frame.idx:02d}_0x{frame.addr:x}.txt"
             writer.write_text(frame.pseudocode_file, listing.text)
             snapshot.backtrace.pseudocode_index.append(
@@ -279,8 +280,8 @@ def _capture_backtrace(
 
 def _describe(idx: int, cursor: Cursor, modules: ModuleMap) -> Frame:
     """Return the frame with module and function; a return address counts for the call in front of it."""
-    frame = Frame(idx=idx, addr=cursor.pc, addr_hex=f"0x{cursor.pc:x}", sp=cursor.sp, method=cursor.method)
-    location = modules.locate(cursor.pc - 1 if idx else cursor.pc)
+    frame = frame_of(idx, cursor)
+    location = modules.locate(cursor.pc if cursor.exact or cursor.signal else cursor.pc - 1)
     if location is None:
         path = modules.path_at(cursor.pc)
         if path is not None:

@@ -165,11 +165,36 @@ class Register(Record):
     rc: int = 0
 
 
-FrameMethod = Literal["pc", "prologue", "frame_pointer", "back_chain", "link_register", "stack_scan"]
+FrameMethod = Literal[
+    "pc",
+    "cfi",
+    "exception_index",
+    "signal_frame",
+    "prologue",
+    "epilogue",
+    "link_register",
+    "frame_pointer",
+    "back_chain",
+    "stack_scan",
+]
+"""How a frame was found. `pc`: the program counter; `cfi`: call frame information (.eh_frame, .debug_frame);
+`exception_index`: .ARM.exidx; `signal_frame`: the registers that the kernel saved for a signal handler;
+`prologue`, `epilogue`: the instructions at the start of the function, or on the way to its end;
+`link_register`: the return address was still in its register; `frame_pointer`, `back_chain`: the chain that
+frames form on the stack; `stack_scan`: a word on the stack that points behind a call."""
+
+Confidence = Literal["high", "medium", "low"]
+"""How sure a frame is. `high`: a table says it, or the caller's direct call leads into the function;
+`medium`: plausible and nothing speaks against it; `low`: only a candidate. Without such a call no frame is
+surer than the one from which it was found."""
 
 
 class Frame(Record):
-    """One frame of the backtrace, innermost first. Frame 0 is the pc, the others are return addresses."""
+    """One frame of the backtrace, innermost first.
+
+    Frame 0 and those found by `signal_frame` give the instruction where they stand; the others are return
+    addresses.
+    """
 
     idx: int
     addr: int
@@ -184,6 +209,10 @@ class Frame(Record):
     sp: int | None = None
     method: FrameMethod = "pc"
     """How it was found; `stack_scan` frames are only candidates."""
+    confidence: Confidence | None = None
+    """None in records of versions that did not judge it."""
+    signal: bool = False
+    """True for the code that a signal handler returns to; the next frame is what the signal interrupted."""
     pseudocode_file: str | None = None
     """Path below the run directory."""
 
@@ -204,6 +233,8 @@ class Backtrace(Record):
     raw: list[str] = []
     frames: list[Frame] = []
     pseudocode_index: list[PseudocodeRef] = []
+    truncated: bool = False
+    """True if there are more frames than were looked for."""
 
 
 class Mapping(Record):

@@ -6,7 +6,7 @@ A frame record is the pair (caller's x29, return address) to which x29 points (A
 from __future__ import annotations
 
 from triage_tui.guest.unwind.calls import call_target, is_return_address
-from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor
+from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor, Step
 
 _ADDRESS = (1 << 48) - 1
 """Return addresses may carry an authentication code above the address bits."""
@@ -99,9 +99,9 @@ def find_start(code: Code, addr: int) -> int | None:
     return found[0] if found else None
 
 
-def step(code: Code, cursor: Cursor) -> Cursor | None:
+def step(code: Code, cursor: Cursor) -> Step:
     """Return the caller of `cursor`, or None if neither frame record nor prologue can be read."""
-    pc = cursor.pc if cursor.lr is not None else cursor.pc - 4
+    pc = cursor.pc if cursor.exact else cursor.pc - 4
     fp = cursor.saved.get("x29", 0)
     prologue = _prologue(code, pc)
     if cursor.lr is not None:
@@ -124,7 +124,7 @@ def step(code: Code, cursor: Cursor) -> Cursor | None:
     sp = fp + 16
     if prologue is not None and prologue[2] is not None:
         sp = max(sp, fp + 8 - prologue[2] + prologue[1])
-    return Cursor(record[1], sp, None, {"x29": record[0]}, method="frame_pointer")
+    return Cursor(record[1], sp, None, cursor.saved | {"x29": record[0]}, method="frame_pointer")
 
 
 def _returns_between(code: Code, start: int, pc: int) -> bool:

@@ -7,7 +7,7 @@ from itertools import chain
 
 from triage_tui.guest.unwind.arm_prologue import LR, Layout, find_start, layout
 from triage_tui.guest.unwind.calls import call_target, is_return_address
-from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor, ror32
+from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor, Step, ror32
 
 FRAME_POINTERS = {7: "r7", 11: "r11"}
 
@@ -41,13 +41,12 @@ def _entry_sp(cursor: Cursor, frame: Layout) -> int:
 
 
 def _saved(code: Code, cursor: Cursor, frame: Layout, entry_sp: int) -> dict[str, int]:
-    """Return the caller's frame pointers."""
+    """Return the registers of the caller that the function preserves."""
     saved = dict(cursor.saved)
-    for number, name in FRAME_POINTERS.items():
-        if number in frame.slots:
-            value = code.memory.word(entry_sp - frame.slots[number])
-            if value is not None:
-                saved[name] = value
+    for number, below in frame.slots.items():
+        value = code.memory.word(entry_sp - below) if 4 <= number <= 11 else None
+        if value is not None:
+            saved[f"r{number}"] = value
     return saved
 
 
@@ -80,10 +79,9 @@ def _fits(code: Code, frame: Layout, slot: int | None, pc: int) -> bool:
     return target is None or not frame.start + 16 < target & ~1 <= pc
 
 
-def step(code: Code, cursor: Cursor) -> Cursor | None:
+def step(code: Code, cursor: Cursor) -> Step:
     """Return the caller of `cursor`, or None if the prologue cannot be read."""
-    innermost = cursor.lr is not None
-    pc = cursor.pc if innermost else cursor.pc - (2 if cursor.thumb else 4)
+    pc = cursor.pc if cursor.exact else cursor.pc - (2 if cursor.thumb else 4)
     known = code.function_start(pc)
     candidates: Iterator[tuple[Layout, int | None]] = _frames(code, cursor, pc, known)
     if cursor.lr is not None:

@@ -6,6 +6,18 @@ Encodings: Arm ARM (A32, T32, A64), MIPS32 volume II, RISC-V unprivileged ISA, P
 from __future__ import annotations
 
 from triage_tui.guest.unwind.model import Code
+from triage_tui.guest.unwind.registers import (
+    EM_386,
+    EM_AARCH64,
+    EM_ARM,
+    EM_MIPS,
+    EM_PPC,
+    EM_PPC64,
+    EM_RISCV,
+    EM_X86_64,
+    code_address,
+)
+from triage_tui.guest.unwind.trampolines import trampoline
 
 
 def _signed(value: int, bits: int) -> int:
@@ -71,46 +83,74 @@ def _riscv64(code: Code, ret: int) -> tuple[bool, int | None]:
     insn, short = code.memory.instruction(ret - 4), code.memory.halfword(ret - 2)
     if ret & 1 or insn is None or short is None:
         return False, None
-    long_call = insn & 0xFFF == 0x0EF or (insn & 0x707F == 0x67 and insn >> 7 & 31 == 1)
-    return long_call or (short & 0xF07F == 0x9002 and short != 0x9002), None
+    site = ret - 4
+    if insn & 0xFFF == 0x0EF:
+        # jal ra: imm[20|10:1|11|19:12]
+        offset = insn >> 31 << 20 | (insn >> 21 & 0x3FF) << 1 | (insn >> 20 & 1) << 11 | insn & 0xFF000
+        return True, site + _signed(offset, 21)
+    if insn & 0x707F == 0x67 and insn >> 7 & 31 == 1:
+        # auipc rd, hi; jalr ra, lo(rd)
+        before = code.memory.instruction(site - 4) or 0
+        if before & 0x7F == 0x17 and before >> 7 & 31 == insn >> 15 & 31:
+            target = site - 4 + _signed(before & 0xFFFFF000, 32) + _signed(insn >> 20, 12)
+            return True, target & code.memory.arch.word_mask
+        return True, None
+    return short & 0xF07F == 0x9002 and short != 0x9002, None
 
 
 def _ppc(code: Code, ret: int) -> tuple[bool, int | None]:
     insn = code.memory.instruction(ret - 4)
     if ret & 3 or insn is None:
         return False, None
-    return insn & 0xFC000003 == 0x48000001 or insn in (0x4E800421, 0x4E800021), None
+    if insn & 0xFC000003 == 0x48000001:
+        return True, (ret - 4 + _signed(insn & 0x03FFFFFC, 26)) & code.memory.arch.word_mask
+    # bctrl and blrl; bcl 20,31 only reads the pc.
+    return insn in (0x4E800421, 0x4E800021), None
 
 
 def _x86(code: Code, ret: int) -> tuple[bool, int | None]:
     data = code.memory.read(ret - 7, 7)
     if len(data) < 7:
         return False, None
-    # call rel32 (E8), call r/m (FF /2) of 2, 3, 6 and 7 bytes.
-    indirect = any(data[-size] == 0xFF and data[-size + 1] & 0x38 == 0x10 for size in (2, 3, 6, 7))
-    return data[2] == 0xE8 or indirect, None
+    # call rel32 (E8), call r/m (FF /2) of 2 to 7 bytes.
+    if data[2] == 0xE8:
+        offset = _signed(int.from_bytes(data[3:], "little"), 32)
+        return True, (ret + offset) & code.memory.arch.word_mask
+    return any(data[-size] == 0xFF and data[-size + 1] & 0x38 == 0x10 for size in (2, 3, 4, 6, 7)), None
 
 
-_BY_ARCH = {
-    "arm": _arm,
-    "armeb": _arm,
-    "mips": _mips,
-    "mipsel": _mips,
-    "aarch64": _aarch64,
-    "riscv64": _riscv64,
-    "ppc": _ppc,
-    "x86_64": _x86,
-    "i386": _x86,
+_BY_MACHINE = {
+    EM_ARM: _arm,
+    EM_MIPS: _mips,
+    EM_AARCH64: _aarch64,
+    EM_RISCV: _riscv64,
+    EM_PPC: _ppc,
+    EM_PPC64: _ppc,
+    EM_X86_64: _x86,
+    EM_386: _x86,
 }
 
 
-def is_return_address(code: Code, value: int) -> bool:
+def follows_call(code: Code, value: int) -> bool:
     """Say whether `value` (with its Thumb bit on ARM) lies behind a call instruction."""
-    if value < 0x1000 or not code.is_code(value & ~1 if code.memory.arch.elf_machine == 40 else value):
+    look = _BY_MACHINE.get(code.memory.arch.elf_machine)
+    if value < 0x1000 or look is None or not code.is_code(code_address(code.memory.arch, value)):
         return False
-    return _BY_ARCH[code.memory.arch.name](code, value)[0]
+    return look(code, value)[0]
+
+
+def is_return_address(code: Code, value: int) -> bool:
+    """Say whether a callee may return to `value`: behind a call, or where signal handlers return to."""
+    if follows_call(code, value):
+        return True
+    arch = code.memory.arch
+    addr = code_address(arch, value)
+    if value < 0x1000 or code.memory.mapping(addr) is None:
+        return False
+    return trampoline(code.memory, addr, thumb=arch.elf_machine == EM_ARM and bool(value & 1)) is not None
 
 
 def call_target(code: Code, value: int) -> int | None:
     """Return where the direct call in front of the return address `value` goes; None for an indirect one."""
-    return _BY_ARCH[code.memory.arch.name](code, value)[1]
+    look = _BY_MACHINE.get(code.memory.arch.elf_machine)
+    return look(code, value)[1] if look else None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from triage_tui.binary.cfi import Row
 from triage_tui.guest.memory import Memory
-from triage_tui.runs.model import FrameMethod
+from triage_tui.runs.model import Confidence, FrameMethod
 
 MAX_FUNCTION = 32 * 1024
 """How far back, in bytes of code, the start of a function is looked for."""
@@ -17,15 +18,33 @@ class Cursor:
     """Where the unwinding stands: one frame."""
 
     pc: int
-    """Frame 0: the program counter; others: the return address, without a mode bit."""
+    """The instruction where the frame stands if `exact`, else the return address; without a mode bit."""
     sp: int
     """Stack pointer while the frame is active."""
     lr: int | None
-    """Return address register; trusted in frame 0 only, None in the others."""
+    """Return address register; trusted in an `exact` frame only, None in the others."""
     saved: dict[str, int] = field(default_factory=dict)
-    """Values of callee-saved registers that may be frame pointers."""
+    """Registers whose values in this frame are known, by name; pc and sp are left out."""
     thumb: bool = False
     method: FrameMethod = "pc"
+    confidence: Confidence = "high"
+    signal: bool = False
+    """True for the code that a signal handler returns to; the next frame is the one that was interrupted."""
+
+    @property
+    def exact(self) -> bool:
+        """True if `pc` is where the frame stands: the innermost one, or one that a signal interrupted."""
+        return self.method in ("pc", "signal_frame")
+
+
+class Outermost:
+    """What a step returns for a frame that surely has no caller."""
+
+
+OUTERMOST = Outermost()
+
+Step = Cursor | Outermost | None
+"""The caller, or that there is none, or None if that way of looking does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +55,13 @@ class Code:
     is_code: Callable[[int], bool]
     """Says whether instructions may lie at an address."""
     function_start: Callable[[int], int | None] = lambda _addr: None
-    """Gives the start of the function that holds an address where a symbol says so."""
+    """Gives the start of the function that holds an address where the program file says so."""
+    unwind_row: Callable[[int], Row | None] = lambda _addr: None
+    """Gives the call frame information of the instruction at an address."""
+    exception_code: Callable[[int], bytes | None] = lambda _addr: None
+    """Gives the EHABI unwind instructions of the function at an address."""
+    starts: dict[tuple[int, bool, bool], int | None] = field(default_factory=dict)
+    """Function starts that were guessed before."""
 
 
 def ror32(value: int, count: int) -> int:

@@ -1,0 +1,82 @@
+"""Unwind one PowerPC frame along the back chain.
+
+The word at r1 points to the caller's frame; the return address is saved above the caller's back chain (System
+V ABI, PowerPC supplement, "The Stack Frame": LR save word at 4; 64-bit ELF ABI: at 16).
+"""
+
+from __future__ import annotations
+
+from triage_tui.guest.unwind.calls import is_return_address
+from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor, Step
+
+_BLR = 0x4E800020
+_MFLR_R0 = 0x7C0802A6
+
+
+def _prologue(code: Code, pc: int) -> tuple[int, bool, bool, dict[int, int]] | None:
+    """Return (start, frame made, lr saved, register -> offset from r1) of the function at `pc`, or None."""
+    known = code.function_start(pc)
+    lowest = max(0, pc - MAX_FUNCTION if known is None else known)
+    start = known
+    if start is None:
+        for addr in range(pc - 4, lowest - 1, -4):
+            insn = code.memory.instruction(addr)
+            if insn is None or insn == _BLR:
+                break
+            if insn >> 16 == 0x9421 or insn == _MFLR_R0:
+                start = addr
+    if start is None:
+        return None
+    framed = saved = False
+    slots: dict[int, int] = {}
+    for addr in range(start, min(pc, start + 400), 4):
+        insn = code.memory.instruction(addr) or 0
+        if insn >> 16 in (0x9421, 0xF821) or insn & 0xFFFF07FF in (0x7C21016E, 0x7C21016A):
+            # stwu, stdu, stwux and stdux of r1.
+            framed = True
+        elif insn >> 16 in (0x9001, 0xF801):
+            saved = True
+        elif insn >> 26 == 36 and insn >> 16 & 31 == 1 and insn >> 21 & 31 >= 14 and not insn & 0x8000:
+            slots.setdefault(insn >> 21 & 31, insn & 0x7FFF)
+    return start, framed, saved, slots
+
+
+def find_start(code: Code, addr: int) -> int | None:
+    """Return the start of the prologue nearest before `addr`, or None."""
+    found = _prologue(code, addr)
+    return found[0] if found else None
+
+
+def step(code: Code, cursor: Cursor) -> Step:
+    """Return the caller of `cursor`, or None if the chain is broken here."""
+    memory = code.memory
+    pc = cursor.pc if cursor.exact else cursor.pc - 4
+    prologue = _prologue(code, pc)
+    framed = prologue is None or prologue[1]
+    up = memory.word(cursor.sp)
+    if cursor.exact and cursor.lr is not None and is_return_address(code, cursor.lr):
+        if not framed or (prologue is None and not _chained(code, up)):
+            return Cursor(cursor.lr, cursor.sp, None, cursor.saved, method="link_register")
+        if prologue is not None and not prologue[2] and up is not None and up > cursor.sp:
+            return Cursor(cursor.lr, up, None, _saved(code, cursor, prologue[3]), method="link_register")
+    if up is None or up <= cursor.sp or up & 3:
+        return None
+    ret = memory.word(up + (4 if memory.arch.word == 4 else 16))
+    if ret is None or not is_return_address(code, ret):
+        return None
+    saved = _saved(code, cursor, prologue[3]) if prologue else cursor.saved
+    return Cursor(ret, up, None, saved, method="back_chain")
+
+
+def _chained(code: Code, up: int | None) -> bool:
+    ret = None if up is None else code.memory.word(up + (4 if code.memory.arch.word == 4 else 16))
+    return ret is not None and is_return_address(code, ret)
+
+
+def _saved(code: Code, cursor: Cursor, slots: dict[int, int]) -> dict[str, int]:
+    saved = dict(cursor.saved)
+    for number, offset in slots.items():
+        value = code.memory.word(cursor.sp + offset)
+        if value is not None:
+            saved[f"r{number}"] = value
+    return saved
