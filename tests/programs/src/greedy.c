@@ -71,6 +71,31 @@ static int kill_parents(void)
     return 5;
 }
 
+static int fork_a_thousand(void)
+{
+    int count = 0, failed = 0;
+    for (; count < 1000; count++) {
+        pid_t child = fork();
+        if (child < 0)
+            failed++;
+        else if (child == 0)
+            _exit(0);
+        else
+            waitpid(child, NULL, 0);
+    }
+    printf("forks %d errno %d\n", count, failed);
+    return 5;
+}
+
+static int close_everything(void)
+{
+    int fd;
+    for (fd = 0; fd < 1 << 16; fd++)
+        close(fd);
+    fd = open("/etc/after-closing", O_RDONLY);
+    return fd < 0 ? 6 : 5;
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -84,5 +109,11 @@ int main(int argc, char **argv)
         return take_descriptors();
     if (!strcmp(what, "parents"))
         return kill_parents();
+    if (!strcmp(what, "forks"))
+        return fork_a_thousand();
+    if (!strcmp(what, "closes"))
+        return close_everything();
+    if (!strcmp(what, "dies"))
+        abort();
     return 2;
 }
