@@ -97,9 +97,12 @@ class ProcessKeeper(FrozenViews):
             guest_name = arch.syscall_name(number)
             if guest_name is not None and name in policy.host_names(guest_name):
                 fitting.append(env)
-        # Two new threads in the same call cannot be told apart: the next call will.
         if len(fitting) == 1:
             known.envs[notification.tid] = fitting[0]
+        elif fitting:
+            # Several new threads are in the same call: the emulator's own thread ids tell, at more cost.
+            inner = {tid: process.inner_pid(tid) for tid in process.threads(known.pid)}
+            known.envs |= self.thread_places(known.pid, inner)
 
     def _forget(self, pid: int) -> None:
         """Let go of a process that is gone."""

@@ -6,8 +6,8 @@ it was carried out, the thread is held again at the stub's marker, with the real
 decision made there is either a result, with which the guest goes on behind its syscall instruction, or to
 make the call again with other arguments.
 
-QEMU translates nothing of what it is told here: the marker's result is the guest's own value, so that every
-architecture's way to tell a failure comes out right.
+The marker's result becomes the guest's own value in the way of any other call, so that every architecture's
+way to tell a failure comes out right.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ class ReturnKeeper(ProcessKeeper):
             raise TriageError(f"{arch.name} has no argument {index + 1}")
 
     def _give(self, notification: Notification, value: int) -> None:
-        """Answer the marker so that QEMU takes `value` for the guest's own result, untranslated."""
+        """Answer the marker so that the guest gets `value`."""
         mask = self.arch.word_mask
         value &= mask
         if value == mask:
@@ -246,4 +246,6 @@ class ReturnKeeper(ProcessKeeper):
             # A positive number of 64 bits: no errno for the kernel, the right one for the guest.
             self._answer(notification, value)
         else:
-            self._answer(notification, value - (1 << 64) if value >> 63 else value)
+            # A failure goes through the C library and QEMU, which translates its number.
+            signed = value - (1 << 64) if value >> 63 else value
+            self._answer(notification, -self.arch.to_host(-signed) if -4095 <= signed < 0 else signed)

@@ -32,7 +32,7 @@ from triage_tui.guest.output import OutputBuffer
 from triage_tui.guest.processes import ProcessTable, Program
 from triage_tui.guest.program_keeper import Emulators
 from triage_tui.guest.seccomp import Notification
-from triage_tui.guest.served_calls import SERVED
+from triage_tui.guest.served_calls import is_told
 from triage_tui.guest.spec import LaunchSpec, resolve_target
 from triage_tui.guest.stops import Stop, Watchdog, make_trigger
 from triage_tui.guest.suspicion import Line, Prober, Suspicion, is_well
@@ -263,26 +263,19 @@ class Guest(CallHandler):
 
     def not_hookable(self, names: set[str]) -> set[str]:
         """Return those guest syscalls that rules cannot hook in this run without a new start."""
-        always = (
-            set(policy.HOOKABLE.split())
-            | {
-                "ioctl",
-                "exit_group",
-                "exit",
-                "kill",
-                "clone",
-                "fork",
-                "vfork",
-            }
-            | SERVED
-        )
+        always = set(policy.HOOKABLE.split()) | {
+            "ioctl",
+            "exit_group",
+            "exit",
+            "kill",
+            "clone",
+            "fork",
+            "vfork",
+        }
         for name in self.hookable:
             always |= policy.host_names(name)
-        return {name for name in names if not policy.host_names(name) & always and not self._is_missing(name)}
-
-    def _is_missing(self, name: str) -> bool:
-        """Return whether `name` is a call that the emulator's log tells because it does not have it."""
-        return name.startswith("syscall_")
+        unseen = {name for name in names if not policy.host_names(name) & always}
+        return {name for name in unseen if not is_told(self.arch, name, self.hookable)}
 
     def processes(self) -> list[int]:
         """Return the host pids of the guest's living processes."""

@@ -149,7 +149,7 @@ int main(int argc, char **argv)
         else if (!strcmp(name, "interrupted"))
             interrupted();
         else if (!strcmp(name, "unknown"))
-            show(name, syscall(SYS_pidfd_open + 10, 11, 22, 33));
+            show(name, syscall(SYS_bpf, 11, 22, 33));
         else if (!strcmp(name, "netlink"))
             show(name, socket(AF_NETLINK, SOCK_RAW, 21));
         else if (!strcmp(name, "setsockopt")) {
