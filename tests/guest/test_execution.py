@@ -13,9 +13,11 @@ import pytest
 
 from tests.guest.helpers import shell, spec
 from tests.programs import build, root_with
+from triage_tui.guest.capture import capture
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.guest.supervisor import Guest
-from triage_tui.runs.model import Syscall
+from triage_tui.runs.model import Engine, Syscall
+from triage_tui.runs.writer import RunWriter
 
 Rootfs = Callable[[str], Path]
 LONG = TriggerLimits(idle_s=5, time_limit_s=60, loop_repeats=100_000)
@@ -41,8 +43,9 @@ def script(root: Path, name: str, text: str) -> None:
 @pytest.fixture
 def root(rootfs: Rootfs, tmp_path: Path) -> Path:
     """A root file system with busybox for ARM."""
-    for name in ("bin", "proc", "tmp"):
+    for name in ("bin", "dev", "proc", "tmp"):
         (tmp_path / name).mkdir()
+    (tmp_path / "dev/null").touch()
     shutil.copy(rootfs("busybox-armel") / "bin/busybox", tmp_path / "bin")
     for applet in ("sh", "env", "cat", "echo", "uname"):
         (tmp_path / "bin" / applet).symlink_to("busybox")
@@ -207,3 +210,26 @@ def test_long_argument_vectors_arrive_and_too_long_ones_fail(tmp_path: Path, qem
     assert output.startswith(b"argc 30001 first /bin/exec_state last xxxxxxxxxxxxxxxxxxxx\n")
     output, _ = run(root, qemu_dir, "/bin/exec_state", "too long")
     assert output == b"error 7\n"
+
+
+def test_each_process_has_its_own_program_in_the_record(
+    root: Path, rootfs: Rootfs, qemu_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (root / "mips").mkdir()
+    shutil.copy(rootfs("busybox-mipsel") / "bin/busybox", root / "mips")
+    code = "/bin/busybox sleep 100 & exec /mips/busybox tail -f /dev/null"
+    quick = TriggerLimits(idle_s=1, time_limit_s=30)
+    with Guest.start(spec(root, qemu_dir, *shell(code), triggers=quick)) as guest:
+        stop = guest.run_until_stop()
+        writer = RunWriter(tmp_path_factory.mktemp("runs"))
+        snapshot = capture(guest, stop, writer, target=guest.target, engine=Engine())
+    programs = {(p.program, p.arch, tuple(p.argv)) for p in snapshot.processes}
+    assert programs == {
+        ("/bin/busybox", "arm", ("/bin/busybox", "sleep", "100")),
+        ("/mips/busybox", "mipsel", ("/mips/busybox", "tail", "-f", "/dev/null")),
+    }
+    looked_at = next(p for p in snapshot.processes if p.looked_at)
+    assert snapshot.target.arch == looked_at.arch
+    assert {register.name for register in snapshot.regs} >= {"v0" if looked_at.arch == "mipsel" else "r7"}
+    assert any(m.path.endswith(looked_at.program) and "x" in m.perms for m in snapshot.maps)
+    assert snapshot.backtrace.frames

@@ -88,7 +88,7 @@ class RuleAccess:
 
     def __init__(self, arch: Arch, describe: AddressDescriber | None = None) -> None:
         """`describe` names code addresses; without it only their mapping is told."""
-        self._arch = arch
+        self._first_arch = arch
         self._describe = describe
         self.current: CallContext | None = None
 
@@ -101,6 +101,11 @@ class RuleAccess:
     @property
     def _views(self) -> FrozenViews:
         return self._call.views
+
+    @property
+    def _arch(self) -> Arch:
+        """The architecture of the calling process; outside of a call, that of the first program."""
+        return self._first_arch if self.current is None else self.current.views.arch
 
     @property
     def endian(self) -> Endian:

@@ -313,7 +313,9 @@ class CallHandler(RuleAsker, ProgramKeeper):
         if others and code == 0:
             if call is not None:
                 call.note = f"the first process ends with code 0, {len(others)} go on: a daemon"
-            table.main = table.by_pid.get(others[-1])
+            # Its own child, if it has one: others may be helpers of that.
+            children = [pid for pid in others if process.parent_of(pid) == known.pid]
+            table.move_main((children or others)[-1])
             return False
         trigger = make_trigger(call, f"about to exit with code {code}", self.trace.count, known.inner)
         trigger.exit_code = code

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
+from msgspec.structs import replace
+
 from triage_tui.binary.code import CodeReader
 from triage_tui.binary.modules import ModuleMap
 from triage_tui.errors import TriageError
@@ -95,7 +97,7 @@ def capture(
         reason=stop.reason,
         created_at=datetime.now().astimezone().isoformat(timespec="seconds"),
         trigger=stop.trigger,
-        target=target,
+        target=target if stop.ended else _target_of(guest, target),
         engine=engine,
         rules_dir=rules_dir,
         loop=stop.loop,
@@ -116,6 +118,11 @@ def capture(
     writer.write_text(snapshot.outputs.backtrace_txt, "".join(map(_frame_line, snapshot.backtrace.frames)))
     writer.write_snapshot(snapshot)
     return snapshot
+
+
+def _target_of(guest: FrozenGuest, target: Target) -> Target:
+    """Return `target` with the architecture of the process whose state is recorded."""
+    return target if guest.arch.name == target.arch else replace(target, arch=guest.arch.name)
 
 
 def _capture_history(guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, part: _Part) -> None:

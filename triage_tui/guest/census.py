@@ -63,6 +63,8 @@ def take_census(guest: FrozenViews) -> Census:
             pid=inner[pid], parent=inner.get(process.parent_of(pid), 0), looked_at=pid == guest.pid
         )
         what = f"process {entry.pid}"
+        program = guest.program_of(pid)
+        entry.arch, entry.program, entry.argv = program.arch.name, program.path, list(program.argv)
         with census.part(f"state of {what}"):
             _describe(pid, entry)
         with census.part(f"arguments and environment of {what}"):

@@ -30,6 +30,8 @@ _BACKWARD = 0x6000
 _MAX_IMAGE = 64 << 20
 _NEAR_STACK, _MAX_STACK = 64 << 10, 4 << 20
 """How much of a guest's stack is searched for its auxiliary vector: arguments and environment lie above."""
+_MAX_KEY = 64
+"""The largest key that an auxiliary vector may have (linux/auxvec.h has 51)."""
 _AT_NULL, _AT_PHDR, _AT_PHENT, _AT_PHNUM = 0, 3, 4, 5
 
 
@@ -206,7 +208,7 @@ def _search(pid: int, start: int, size: int, places: list[int], arch: Arch, elf:
     pair = struct.Struct(f"{order}2{word}")
     at = data.find(pattern)
     while at >= pair.size:
-        vector = _vector(pair, data, at - pair.size)
+        vector = _vector(pair, data, _begin_of_vector(pair, data, at - pair.size))
         header = vector.get(_AT_PHDR, 0) - elf.program_headers
         fits = elf.position_independent or header == elf.lowest
         for base in (place - header for place in places):
@@ -223,6 +225,16 @@ def _begins_with(pid: int, mapping: HostMapping, header: bytes) -> bool:
         return process.read_memory(pid, mapping.start, len(header)) == header
     except OSError:
         return False
+
+
+def _begin_of_vector(pair: struct.Struct, data: bytes, at: int) -> int:
+    """Return where the vector begins that has an entry at `at`: behind the environment's pointers and a 0."""
+    while at >= pair.size:
+        key, _value = pair.unpack_from(data, at - pair.size)
+        if not 0 < key <= _MAX_KEY:
+            break
+        at -= pair.size
+    return at
 
 
 def _vector(pair: struct.Struct, data: bytes, at: int) -> dict[int, int]:

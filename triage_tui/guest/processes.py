@@ -79,7 +79,8 @@ class ProcessTable:
         self.total = 0
         self.last_forking: Forking | None = None
         self.main: GuestProcess | None = None
-        """The process whose end is the end of the guest."""
+        """The process whose end is the end of the guest; None: one that has not made itself known yet."""
+        self._next_main = 0
 
     def of_thread(self, tid: int) -> GuestProcess | None:
         """Return the known process of a thread."""
@@ -94,7 +95,14 @@ class ProcessTable:
     def add(self, new: GuestProcess) -> None:
         """Add a process."""
         self.by_pid[new.pid] = new
+        if new.pid == self._next_main:
+            self.main = new
         self.total += 1
+
+    def move_main(self, pid: int) -> None:
+        """Make another process the main one: the one before it has become a daemon's parent."""
+        self._next_main = pid
+        self.main = self.by_pid.get(pid)
 
     def forget_threads(self, pid: int) -> None:
         """Forget which threads a process has: it executes another program, or is gone."""

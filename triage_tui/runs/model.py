@@ -333,6 +333,8 @@ class Process(Record):
     program: str = ""
     """Guest path of the program, from its auxiliary vector."""
     argv: list[str] = []
+    arch: str = ""
+    """Architecture of the program, which may be another than that of the first one."""
     looked_at: bool = False
     """Whether the snapshot's `maps` and `fds` are this process's; its own lists are then empty."""
     threads: list[Thread] = []
