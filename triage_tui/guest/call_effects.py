@@ -6,6 +6,9 @@ permission, and takes write permission from pages that it has translated), where
 
 from __future__ import annotations
 
+import bisect
+import re
+
 from triage_tui.guest.ranges import RangeMap
 from triage_tui.runs.model import Syscall
 
@@ -25,6 +28,27 @@ _MAX_PENDING = 4096
 
 RELEVANT = _OPENERS | _MAPPERS | {"brk"}
 """Names of the calls that matter here."""
+
+
+_FLAGS = re.MULTILINE | re.IGNORECASE
+_OPENED = re.compile(rb"^\d{1,10} (?:%s)\([^\n]* = (\d{1,5})\n" % "|".join(sorted(_OPENERS)).encode(), _FLAGS)
+_MAPPED = re.compile(rb"^\d{1,10} (?:%s|brk)\([^\n]*\n" % "|".join(sorted(_MAPPERS)).encode(), _FLAGS)
+
+
+def lasting_calls(text: bytes, starts: list[int]) -> list[tuple[bytes, int]]:
+    """Return the lines of a log whose effects last, in order, each with the index of its call.
+
+    `starts` are the offsets at which the calls of `text` begin. Of calls that make the same descriptor, and
+    of calls that are the same in everything, only the last one matters.
+    """
+    found: dict[bytes, tuple[bytes, int]] = {}
+    for match in _OPENED.finditer(text):
+        found[match[1]] = (match[0], match.start())
+    for match in _MAPPED.finditer(text):
+        line = match[0]
+        found.pop(line, None)
+        found[line] = (line, match.start())
+    return [(line, bisect.bisect_right(starts, at) - 1) for line, at in found.values()]
 
 
 class CallEffects:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+import time
 from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
@@ -12,38 +13,24 @@ from triage_tui.guest.loops import LoopDetector, Sleepers
 from triage_tui.guest.processes import GuestProcess, Program
 from triage_tui.guest.program_keeper import ProgramKeeper
 from triage_tui.guest.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
-from triage_tui.guest.rule_calls import RuleAsker
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.signals import signal_name
 from triage_tui.guest.stops import Stop, chosen_stop, loop_stop, make_trigger
 from triage_tui.guest.strace import LoggedSignal, parse_failure
 from triage_tui.guest.suspicion import Suspicion
 from triage_tui.guest.syscall_record import decode_address, to_text
-from triage_tui.guest.trace import ThreadLog
-from triage_tui.guest.triggers import CallTrigger
+from triage_tui.guest.thread_log import ThreadLog
+from triage_tui.guest.undecided import PATH_ARGUMENT, UndecidedCalls
 from triage_tui.runs.model import Syscall
 
 _FORKS = frozenset(("clone", "fork", "vfork"))
 _KILLS = frozenset(("kill", "tkill", "tgkill"))
+_TURNING_POINTS = _FORKS | _KILLS | {"exit", "exit_group", "execve", "execveat"}
+"""Calls at which everything before them has to be known."""
+_OLD_NS = 100_000_000
+"""A loop in text that is older may be over."""
 
 
-def _all_at(index: int, names: str) -> dict[str, int]:
-    return dict.fromkeys(names.split(), index)
-
-
-# Host call -> index of the argument that points to its path.
-_PATH_ARGUMENT = {
-    **_all_at(
-        0,
-        "open creat stat lstat access readlink mkdir mknod unlink rename rmdir symlink link chmod chown "
-        "lchown execve chdir chroot",
-    ),
-    **_all_at(
-        1,
-        "openat newfstatat statx faccessat faccessat2 readlinkat mkdirat mknodat unlinkat renameat renameat2 "
-        "linkat fchmodat fchownat execveat",
-    ),
-}
 _ADDRESS_ARGUMENT = {"connect": (1, 2), "bind": (1, 2), "sendto": (4, 5)}
 
 
@@ -59,18 +46,14 @@ class Held:
     """The emulator writes the call's failure into its log: it has been executed."""
 
 
-class CallHandler(RuleAsker, ProgramKeeper):
+class CallHandler(UndecidedCalls, ProgramKeeper):
     """The part of a guest that handles notifications."""
 
     _held: Held | None
-    _first_stop: Stop | None
     _frozen: bool
     _looping_tid: int
     """The thread whose loop is the reason of `_first_stop`, 0 for none."""
     _sleepers: Sleepers
-    _suspicion: Suspicion | None
-    _chosen: tuple[CallTrigger, ...]
-    """Calls at which a person wants the guest frozen."""
     _held_seq: int
     """Number of the call that was frozen at its return last."""
 
@@ -81,7 +64,11 @@ class CallHandler(RuleAsker, ProgramKeeper):
             record.note = f"{why}; {record.note}" if record.note else why
         slept = self._sleepers.note(record)
         known = self.processes_known.by_pid.get(log.pid)
-        if known is None or self._first_stop is not None or self._frozen:
+        if known is None:
+            return
+        if self._first_stop is not None or self._frozen:
+            if log.tid == self._looping_tid and log.tid in known.loops:
+                known.loops[log.tid].add(record, slept)
             return
         if self._chosen and self._is_chosen(record, record.errno) and record.seq != self._held_seq:
             # Its failure was not seen being written: it was of a kind that QEMU has no text for.
@@ -90,7 +77,13 @@ class CallHandler(RuleAsker, ProgramKeeper):
         if log.tid not in known.loops:
             known.loops[log.tid] = LoopDetector(self.spec.triggers)
         loop = known.loops[log.tid].add(record, slept)
-        if loop is not None:
+        if loop is None:
+            return
+        if time.monotonic_ns() - self.trace.now_ns > _OLD_NS and not log.suspected:
+            log.suspected = True
+            known.loops[log.tid].reset()
+            self.trace.skip(log)
+        else:
             self._suspect(loop_stop(loop, record.pid), log.tid, known.loops[log.tid])
 
     def _suspect(self, stop: Stop, tid: int = 0, loop: LoopDetector | None = None) -> None:
@@ -104,6 +97,11 @@ class CallHandler(RuleAsker, ProgramKeeper):
     def _is_chosen(self, call: Syscall, errno: str | None) -> bool:
         return any(trigger.fails(call, errno) for trigger in self._chosen)
 
+    def _on_gap(self, log: ThreadLog) -> None:
+        known = self.processes_known.by_pid.get(log.pid)
+        if known is not None and log.tid in known.loops:
+            known.loops[log.tid].note_gap()
+
     def _on_signal(self, log: ThreadLog, item: LoggedSignal) -> None:
         for record in reversed(self.trace.history):
             if record.pid == process_inner(self.processes_known.by_pid.get(log.pid)):
@@ -115,6 +113,8 @@ class CallHandler(RuleAsker, ProgramKeeper):
 
     def _handle(self, notification: Notification, name: str) -> None:
         """Answer the notification, or keep it in `_held`."""
+        if name in self._passed_on and self._pass_on(notification, name):
+            return
         known = self._process_of(notification)
         if known is None or name == "set_robust_list":
             self._proceed(notification)
@@ -134,7 +134,9 @@ class CallHandler(RuleAsker, ProgramKeeper):
             self._open_log(known, notification)
             return
         log = self.trace.logs.get(notification.tid)
-        if log is not None:
+        may_stop = self._first_stop or self._suspicion or self._chosen
+        if log is not None and (may_stop or name in _TURNING_POINTS):
+            # It may be what the guest is frozen at: everything before it is read first.
             self.trace.drain(log, complete=True)
         call = self._match(log, name)
         if call is not None and notification.tid not in known.envs:
@@ -232,10 +234,8 @@ class CallHandler(RuleAsker, ProgramKeeper):
 
     def _match(self, log: ThreadLog | None, name: str) -> Syscall | None:
         """Return the guest's call behind a host call, None when the emulator makes it for itself."""
-        pending = self.trace.pending(log) if log is not None else []
-        if pending and name in policy.host_names(pending[-1].name):
-            return pending[-1]
-        return None
+        call = self.trace.current(log) if log is not None else None
+        return call if call is not None and name in policy.host_names(call.name) else None
 
     def fill_arguments(self, call: Syscall, tid: int) -> None:
         """Take the call's raw arguments from the registers of the thread that is in it."""
@@ -276,8 +276,8 @@ class CallHandler(RuleAsker, ProgramKeeper):
         self.fill_arguments(call, tid)
         try:
             # The emulator has its own idea of some /proc paths; the log has the guest's words.
-            if name in _PATH_ARGUMENT and not (call.path or "").startswith("/proc/"):
-                call.path = to_text(process.read_string(tid, notification.args[_PATH_ARGUMENT[name]]))
+            if name in PATH_ARGUMENT and not (call.path or "").startswith("/proc/"):
+                call.path = to_text(process.read_string(tid, notification.args[PATH_ARGUMENT[name]]))
             elif name in _ADDRESS_ARGUMENT:
                 at, length = _ADDRESS_ARGUMENT[name]
                 size = min(notification.args[length] & 0xFFFFFFFF, 128)

@@ -141,7 +141,7 @@ def _capture_history(guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, 
         trace = guest.full_trace() or history
     writer.write_trace(trace)
     if trace and snapshot.statistics.syscalls > len(trace):
-        kept = f"only the first {len(trace)} of {snapshot.statistics.syscalls} syscalls were kept"
+        kept = f"{len(trace)} of {snapshot.statistics.syscalls} syscalls were kept: the first and the last"
         part.note("the whole trace", kept)
     snapshot.recent_syscalls = _recent(history, snapshot.trigger)
 

@@ -24,7 +24,7 @@ from triage_tui.guest.qemu import find_qemu
 from triage_tui.guest.served_calls import log_lengths
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.startup import HEADROOM, EmulatorStart
-from triage_tui.guest.trace import ThreadLog
+from triage_tui.guest.thread_log import ThreadLog
 from triage_tui.text import safe_line
 
 _START_TIMEOUT = 30.0

@@ -184,8 +184,16 @@ class LoopDetector:
         self._made: dict[str, int] = {}
         """Descriptor -> number of the signature of the call that made it."""
         self._followed = 0
+        self._has_gap = False
         self.is_broken = False
         """The loop that is followed did not go on."""
+
+    def note_gap(self) -> None:
+        """Calls were left out: what comes next does not follow what came before."""
+        if self._followed:
+            self._has_gap = True
+        else:
+            self.reset()
 
     def follow(self, loop: Loop) -> None:
         """From now on only look whether `loop`, just found, goes on: `is_broken` tells when it does not."""
@@ -246,6 +254,13 @@ class LoopDetector:
         self._calls.append(call)
 
     def _follow_on(self, number: int, call: Syscall) -> None:
+        if self._has_gap:
+            # It may go on anywhere in the sequence.
+            self._has_gap = False
+            cycle = self._recent[-self._followed :]
+            skipped = cycle[: cycle.index(number)] if number in cycle else []
+            self._recent += skipped
+            self._times += [call.ts_mono_ns] * len(skipped)
         if len(self._recent) < self._followed or self._recent[-self._followed] != number:
             self.is_broken = True
         self._runs[self._followed] += 1

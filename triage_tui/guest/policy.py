@@ -7,6 +7,7 @@ where a name space cannot be had, and each one is evidence in the run record.
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -182,14 +183,22 @@ def why_denied(record: Syscall) -> str | None:
 
 
 HOOKABLE = (
-    "open openat openat2 creat stat lstat newfstatat statx access faccessat faccessat2 readlink readlinkat "
-    "connect bind listen socket setsockopt getsockopt mkdir mkdirat mknod mknodat unlink unlinkat rename "
-    "renameat renameat2 rmdir symlink symlinkat link linkat chmod fchmodat chown lchown fchownat execve "
-    "execveat chdir chroot setuid setgid setreuid setregid setresuid setresgid setgroups setfsuid setfsgid "
-    "capset getuid geteuid getgid getegid getgroups getresuid getresgid fchown tgkill tkill clock_nanosleep "
-    "nanosleep pselect6 ppoll sysinfo uname"
+    "creat openat2 connect bind listen socket setsockopt getsockopt mkdir mkdirat mknod "
+    "mknodat unlink unlinkat rename renameat renameat2 rmdir symlink symlinkat link linkat chmod "
+    "fchmodat chown lchown fchownat execve execveat chdir chroot setuid setgid setreuid setregid "
+    "setresuid setresgid setgroups setfsuid setfsgid capset getuid geteuid getgid getegid getgroups "
+    "getresuid getresgid fchown tgkill tkill clock_nanosleep nanosleep sysinfo uname"
 )
-"""Host syscalls that are always notified: what rules usually hook, rare enough to cost little."""
+"""Host syscalls that are always notified: what rules usually hook, rare enough to cost little.
+
+The stat, access and readlink families and the waits for descriptors are left out: programs make them by the
+thousand. A rule hooks them from the start of a run on. `open` and `openat` are notified but for directories,
+see `OPENS`.
+"""
+
+OPENS = {"open": 1, "openat": 2}
+"""Host syscalls that open a file -> index of their flags. Who lists directories opens them by the thousand:
+with O_DIRECTORY they are notified only when a rule hooks them from the start on."""
 
 # Guest names whose host call has another name (linux-user/syscall.c); everything else keeps its name.
 _HOST_NAMES = {
@@ -259,6 +268,8 @@ def watches(
     for guest in guest_names:
         names |= dict.fromkeys(sorted(host_names(guest)))
     result = [Watch(name) for name in names]
+    opens = [Watch(name, index, os.O_DIRECTORY, without=True) for name, index in OPENS.items()]
+    result += [watch for watch in opens if watch.name not in names]
     closers = [Watch(name, index, first_protected_fd, True) for name, index in _CLOSERS.items()]
     result += [watch for watch in closers if watch.name not in names]
     result += [watch for watch in containment.watches() if watch.name not in names]

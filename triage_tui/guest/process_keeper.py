@@ -11,7 +11,7 @@ from triage_tui.guest import policy, process, seccomp
 from triage_tui.guest.processes import Forking, GuestProcess, Program, find_thread_envs
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.startup import EmulatorStart
-from triage_tui.guest.trace import ThreadLog
+from triage_tui.guest.thread_log import ThreadLog
 from triage_tui.guest.views import FrozenViews
 from triage_tui.runs.model import Syscall
 

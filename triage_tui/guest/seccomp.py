@@ -18,9 +18,8 @@ from typing import NamedTuple
 
 from triage_tui.guest import host_syscalls
 
-_BPF_LOAD, _BPF_JEQ, _BPF_JGE, _BPF_RETURN = 0x20, 0x15, 0x35, 0x06
+_BPF_LOAD, _BPF_JEQ, _BPF_JGE, _BPF_JSET, _BPF_RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _RET_ALLOW, _RET_NOTIFY, _RET_KILL, _RET_ERRNO = 0x7FFF0000, 0x7FC00000, 0x80000000, 0x00050000
-_BPF_JSET = 0x45
 _NEW_NAMESPACES = 0x7E020000
 """CLONE_NEW* of clone(2); the time name space has its bit among the signals of clone, and only in clone3."""
 _DATA_NR, _DATA_ARCH, _DATA_ARGS = 0, 4, 16
@@ -54,13 +53,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Watch:
     """One host syscall to be notified about.
 
-    With `arg`, only when that argument's low half is `value` (`at_least`: or more, unsigned).
+    With `arg`, only when that argument's low half is `value` (`at_least`: or more, unsigned; `without`: when
+    it has none of the bits of `value`).
     """
 
     name: str
     arg: int | None = None
     value: int = 0
     at_least: bool = False
+    without: bool = False
 
 
 class Notification(NamedTuple):
@@ -127,6 +128,14 @@ def program(
         number = table[watch.name]
         if watch.arg is None:
             code += [(_BPF_JEQ, 0, 1, number), (_BPF_RETURN, 0, 0, _RET_NOTIFY)]
+        elif watch.without:
+            code += [
+                (_BPF_JEQ, 0, 4, number),
+                (_BPF_LOAD, 0, 0, _DATA_ARGS + 8 * watch.arg),
+                (_BPF_JSET, 1, 0, watch.value & 0xFFFFFFFF),
+                (_BPF_RETURN, 0, 0, _RET_NOTIFY),
+                (_BPF_LOAD, 0, 0, _DATA_NR),
+            ]
         else:
             code += [
                 (_BPF_JEQ, 0, 4, number),

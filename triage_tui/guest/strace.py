@@ -22,6 +22,8 @@ _NAME = rb"[a-z_][a-z0-9_]{0,40}|[A-Z]{4,11}4?"
 _START = re.compile(rb"(\d{1,10}) (" + _NAME + rb")\(")
 _UNKNOWN = re.compile(rb"(\d{1,10}) Unknown syscall (-?\d{1,10})\n")
 _RESULT = re.compile(rb" = ([^\n]*)\n")
+_WHOLE = re.compile(rb"(\d{1,10}) ([a-z_][a-z0-9_]{0,40})\(([^\n)]*)\) = ((?:-?\d|0x)[^\n]*)\n")
+"""The usual case: a call and its result on one line, and no bracket in its arguments that could end it."""
 _SIGNAL = re.compile(rb"--- (SIG\w{1,12}|\d{1,3}) \{([^\n]*)\} ---\n")
 _UNSUPPORTED = re.compile(rb"(Unsupported [^\n]*|Unimplemented [^\n]*)\n")
 _END = re.compile(
@@ -34,8 +36,11 @@ _SHAPES = re.compile(
 )
 _EQUALS = b" = "
 """What stands between a call and its result; written by itself."""
+BEGINS_CALL = re.compile(rb"^\d{1,10} (?:(?:" + _NAME + rb")\(|Unknown syscall )", re.MULTILINE)
+"""What each call's line begins with: for counting calls without reading them."""
 _ENDS_LINE = frozenset((b"exit", b"exit_group"))
 _PUNCTUATION = re.compile(rb'"[^"]*(?:"|\Z)|[{}\[\](),]')
+_NEEDS_CARE = re.compile(rb"[\"{}\[\](]")
 _ERROR_RESULT = re.compile(rb"-1 errno=(\d{1,6})")
 _NUMBER_RESULT = re.compile(rb"0x([0-9a-fA-F]{1,16})|(-?\d{1,20})")
 _MAX_CALL = 1 << 17
@@ -55,6 +60,10 @@ class LoggedCall:
     note: str | None = None
     by_socketcall: bool = False
     """Made through socketcall(2): the number is that one's, the arguments are in memory."""
+    at: int = 0
+    """Offset in the log at which its text begins."""
+    end: int = 0
+    """Offset at which its text ended when its thread went into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +85,8 @@ class StraceReader:
     """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffer = b""
+        self._base = 0
         self.pending: list[LoggedCall] = []
         """Calls without a result, oldest first; more than one only where threads interleave."""
         self.finished: list[LoggedCall] = []
@@ -84,27 +94,53 @@ class StraceReader:
         self.lost = 0
         """Bytes skipped because they had no known shape."""
 
+    @property
+    def position(self) -> int:
+        """Offset in the log of the first byte that was not understood yet."""
+        return self._base
+
+    def take(self, data: bytes) -> bytes:
+        """Return the text that was not understood yet with `data` after it; the reader forgets it."""
+        text, self._buffer = self._buffer + data, b""
+        return text
+
+    def jump(self, offset: int) -> None:
+        """Go on at `offset`, where a line begins; what was pending is forgotten."""
+        self._buffer = b""
+        self._base = offset
+        self.pending.clear()
+
     def feed(self, data: bytes, complete: bool = False) -> list[Item]:
         """Take more bytes. `complete`: the last call's text is known to be whole (its thread waits in it)."""
-        self._buffer += data
+        self._buffer = buffer = self._buffer + data if self._buffer else data
         items: list[Item] = []
         at = 0
-        while at < len(self._buffer):
+        while at < len(buffer):
+            if not self.pending and (whole := _WHOLE.match(buffer, at)):
+                pid, name, arguments, result = whole.groups()
+                call = LoggedCall(int(pid), name.decode(), arguments, None, result, None)
+                call.at, call.end = self._base + at, self._base + whole.end(3) + 1
+                items.append(call)
+                self.finished.append(call)
+                at = whole.end()
+                continue
             step = self._one(at, complete, items)
             if step == 0:
                 break
             at += step
-        del self._buffer[:at]
+        self._buffer = buffer[at:]
+        self._base += at
         if len(self._buffer) > _MAX_CALL:
             self.lost += len(self._buffer)
-            self._buffer.clear()
+            self._base += len(self._buffer)
+            self._buffer = b""
         return items
 
     def _one(self, at: int, complete: bool, items: list[Item]) -> int:
         """Read one shape at offset `at`; return the bytes used, 0 to wait for more."""
         buffer = self._buffer
         if found := _RESULT.match(buffer, at):
-            self._finish(bytes(found[1]))
+            self._finish(found[1])
             return found.end() - at
         if buffer.startswith(b" = ", at):
             # The thread was stopped before it had written all of its result.
@@ -114,12 +150,12 @@ class StraceReader:
         if found := _UNKNOWN.match(buffer, at):
             self._end_unnamed()
             number = int(found[2])
-            call = LoggedCall(int(found[1]), f"syscall_{number}", b"", number)
+            call = LoggedCall(int(found[1]), f"syscall_{number}", b"", number, at=self._base + at)
             items.append(call)
             self.pending.append(call)
             return found.end() - at
         if found := _SIGNAL.match(buffer, at):
-            items.append(LoggedSignal(found[1].decode(), bytes(found[2])))
+            items.append(LoggedSignal(found[1].decode(), found[2]))
             return found.end() - at
         if found := _UNSUPPORTED.match(buffer, at):
             text = found[1].decode("utf-8", "backslashreplace")[:200]
@@ -142,7 +178,7 @@ class StraceReader:
 
     def _call(self, start: re.Match[bytes], complete: bool, items: list[Item]) -> int:
         buffer = self._buffer
-        name = bytes(start[2])
+        name = start[2]
         search = start.end()
         while True:
             end = _END.search(buffer, search)
@@ -167,8 +203,9 @@ class StraceReader:
             break
         self._end_unnamed()
         text = name.decode()
-        call = LoggedCall(int(start[1]), text.lower(), bytes(buffer[start.end() : close]))
+        call = LoggedCall(int(start[1]), text.lower(), buffer[start.end() : close])
         call.by_socketcall = text.isupper()
+        call.at, call.end = self._base + start.start(), self._base + close + 1
         items.append(call)
         self.pending.append(call)
         return used - start.start()
@@ -210,6 +247,18 @@ def parse_failure(text: bytes) -> int | None:
     return int(found[1]) if found else None
 
 
+def read_pending(line: bytes) -> LoggedCall | None:
+    """Return the call of a line whose thread still waits in it; None when the line shows anything else."""
+    start = _START.match(line)
+    line = line.removesuffix(b"\n")
+    if start is None or not line.endswith(b")") or _END.search(line, start.end()):
+        return None
+    name = start[2].decode()
+    call = LoggedCall(int(start[1]), name.lower(), line[start.end() : -1])
+    call.by_socketcall = name.isupper()
+    return call
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """A call's result in guest terms: `value` (negative errno on failure), and the error's number if any."""
@@ -240,6 +289,8 @@ def split_arguments(text: bytes, limit: int = 8) -> list[bytes]:
 
     Strings are not escaped in the log; one that holds a quote and a comma may be split in the wrong place.
     """
+    if not _NEEDS_CARE.search(text):
+        return [part.strip() for part in text.split(b",", limit - 1)] if text else []
     parts: list[bytes] = []
     depth = 0
     start = 0

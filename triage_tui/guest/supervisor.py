@@ -46,8 +46,8 @@ _NAMES = host_syscalls.names()
 _READ_SIZE = 65536
 _MOST_SUSPICIONS = 4
 """How often the service is asked in one run: who then seems to hang again is believed."""
-_MAX_UNREAD = 1 << 20
-"""Bytes of log above which the guest has to wait for its reader."""
+_READING_S = 0.002
+"""How long logs are read in one tick: a guest that makes calls needs the processor, and must not wait."""
 
 EventCallback = Callable[[str, str], None]
 """Called with (kind, text): "output" with text that the guest printed, "problem" with a sentence."""
@@ -139,6 +139,9 @@ class Guest(CallHandler):
         self._chosen = resolve_calls(spec.triggers.calls, self.arch)
         self._held_seq = 0
         self._first_own_fd = 0
+        self._passed_on = frozenset()
+        self.trace.tell_seen(self._on_seen)
+        self.trace.on_gap = self._on_gap
         self.trace.on_finished = self._on_finished
         self.trace.on_signal = self._on_signal
 
@@ -207,6 +210,7 @@ class Guest(CallHandler):
             poll.register(fd, select.POLLIN)
         self._watchdog.start()
         tick = time.monotonic()
+        pause = _TICK_MS
         while True:
             if stop := self._take_stop():
                 return self._freeze(stop)
@@ -216,7 +220,7 @@ class Guest(CallHandler):
                 self._serve_one()
             if self._wants_stop():
                 continue
-            for fd, events in poll.poll(_TICK_MS):
+            for fd, events in poll.poll(pause):
                 if fd == self._listener:
                     if events & select.POLLIN:
                         self._serve_one()
@@ -234,11 +238,11 @@ class Guest(CallHandler):
             now = time.monotonic()
             if now - tick >= _TICK_MS / 1000:
                 tick = now
-                self._on_tick()
+                pause = 0 if self._on_tick() else _TICK_MS
                 if wanted():
                     return self._freeze(self._watchdog.requested(self))
-                if self.trace.unread() > _MAX_UNREAD:
-                    self._catch_up(cancel)
+            elif pause == 0 and self.trace.keep_up(_READING_S):
+                pause = _TICK_MS
             if not self.is_alive:
                 for fd in list(self._pipes):
                     self._read_pipe(fd)
@@ -263,19 +267,29 @@ class Guest(CallHandler):
 
     def not_hookable(self, names: set[str]) -> set[str]:
         """Return those guest syscalls that rules cannot hook in this run without a new start."""
-        always = set(policy.HOOKABLE.split()) | {
-            "ioctl",
-            "exit_group",
-            "exit",
-            "kill",
-            "clone",
-            "fork",
-            "vfork",
-        }
+        opens = set() if self._failed_to_list() else set(policy.OPENS)
+        always = (
+            set(policy.HOOKABLE.split())
+            | opens
+            | {
+                "ioctl",
+                "exit_group",
+                "exit",
+                "kill",
+                "clone",
+                "fork",
+                "vfork",
+            }
+        )
         for name in self.hookable:
             always |= policy.host_names(name)
         unseen = {name for name in names if not policy.host_names(name) & always}
         return {name for name in unseen if not is_told(self.arch, name, self.hookable)}
+
+    def _failed_to_list(self) -> bool:
+        """Return whether the guest lately failed to open a directory: rules may be about that."""
+        calls = (call for call in self.trace.history if call.errno is not None)
+        return any("O_DIRECTORY" in argument for call in calls for argument in call.arguments[1:3])
 
     def processes(self) -> list[int]:
         """Return the host pids of the guest's living processes."""
@@ -308,6 +322,7 @@ class Guest(CallHandler):
         """Let everything run; the held call goes through the rules first."""
         self._frozen = False
         self._first_stop = None
+        self._choose_passed_on()
         self._looping_tid = 0
         self._suspicions = 0
         self.probes = []
@@ -332,6 +347,7 @@ class Guest(CallHandler):
         self._close_suspicion()
         pausing.stop_all(self.processes, self._stopped)
         self.trace.drain_all(complete=True)
+        self._update_loop(stop)
         for fd in list(self._pipes):
             self._read_pipe(fd)
         if self._held is not None:
@@ -345,6 +361,17 @@ class Guest(CallHandler):
         if self._held is None:
             stop.trigger = self._watchdog.trigger_of_pending(self, stop)
         return stop
+
+    def _update_loop(self, stop: Stop) -> None:
+        """Describe a loop as it is now: it went on while its text waited to be read."""
+        log = self.trace.logs.get(self._looping_tid)
+        known = self.processes_known.by_pid.get(log.pid) if log is not None else None
+        detector = known.loops.get(self._looping_tid) if known is not None else None
+        loop = detector.followed() if detector is not None and stop.loop is not None else None
+        if loop is not None:
+            stop.loop = loop
+            if not stop.trigger.syscall_name:
+                stop.trigger.seq = loop.last_seq
 
     def _take_stop(self) -> Stop | None:
         stop, self._first_stop = self._first_stop, None
@@ -401,8 +428,10 @@ class Guest(CallHandler):
             self._on_event("output", data.decode("utf-8", "backslashreplace"))
         return bool(data)
 
-    def _on_tick(self) -> None:
-        self.trace.drain_all()
+    def _on_tick(self) -> bool:
+        """Look after everything; return whether there is time to read more of what was logged."""
+        grown = self.trace.look()
+        done = self.trace.keep_up(_READING_S)
         for pid in list(self.processes_known.by_pid):
             if not os.path.exists(f"/proc/{pid}/exe") and not process.threads(pid):
                 self._forget(pid)
@@ -413,6 +442,7 @@ class Guest(CallHandler):
                 self._suspect(stop)
         if not self.processes_known.by_pid and not self.processes():
             self._alive = False
+        return not done and not grown
 
     # ------------------------------------------------------------ loops and idle states
 
@@ -429,6 +459,8 @@ class Guest(CallHandler):
         prober = self._prober if self._suspicions < _MOST_SUSPICIONS and init is not None else None
         if stop.reason == "time_limit" or (limits.grace_s == 0 and prober is None):
             self._looping_tid, self._first_stop = tid, stop
+            if loop is not None and stop.loop is not None:
+                loop.follow(stop.loop)
             return
         self._suspicions += 1
         line = None
@@ -477,21 +509,6 @@ class Guest(CallHandler):
         if suspicion is not None:
             suspicion.close()
             self.probes += suspicion.probes()
-
-    def _catch_up(self, cancel: threading.Event | None) -> None:
-        """Hold the guest while its log is read: it makes calls faster than they can be taken in."""
-        paused: set[int] = set()
-        try:
-            pausing.stop_all(self.processes, paused)
-            while self.trace.unread() > 0 and not self._wants_stop():
-                if self._watchdog.is_overdue() or (cancel is not None and cancel.is_set()):
-                    break
-                before = self.trace.unread()
-                self.trace.drain_all()
-                if self.trace.unread() >= before:
-                    break
-        finally:
-            pausing.let_go(paused)
 
     def _main_living(self) -> int | None:
         main = self.processes_known.main

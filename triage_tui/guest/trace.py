@@ -1,27 +1,44 @@
-"""The history of a guest: one emulator log per thread, read into one sequence of `Syscall` records."""
+"""The history of a guest: one emulator log per thread, read into one sequence of `Syscall` records.
+
+The logs are the truth, and the guest never waits for their reader. Each log's length is noted from time to
+time (`ThreadLog.mark`), and the logs are read in the order of these marks, which gives all threads one order
+and each call a time. A guest can call faster than its log can be read. Then the older part of what is waiting
+is only skimmed: its calls are counted, its text is kept within the cap of the trace, and read when somebody
+asks for it.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import time
 from collections import deque
 from collections.abc import Callable
 
 from triage_tui.guest.arch import Arch
-from triage_tui.guest.call_effects import RELEVANT, CallEffects
+from triage_tui.guest.call_effects import RELEVANT, CallEffects, lasting_calls
+from triage_tui.guest.kept_calls import KeptCalls, OnSeen, RawCalls, make_record
 from triage_tui.guest.return_stub import MARKER_CALL, MARKER_WHENCE
-from triage_tui.guest.strace import LoggedCall, LoggedSignal, StraceReader, split_arguments
+from triage_tui.guest.strace import BEGINS_CALL, LoggedCall, LoggedSignal, StraceReader, split_arguments
 from triage_tui.guest.syscall_record import new_record, set_result, set_value
+from triage_tui.guest.thread_log import Mark, ThreadLog
 from triage_tui.runs.model import Syscall
 
-_READ_SIZE = 1 << 18
-_FREE_STEP = 4 << 20
-"""Log bytes after which their memory is given back."""
-_PUNCH_HOLE_KEEP_SIZE = 3
+_PORTION = 1 << 14
+"""Log bytes that are read in one go; a held call waits for no more than that."""
+_SKIM_PORTION = 1 << 18
+MAX_BACKLOG = 16 << 20
+"""Bytes of all logs that may wait."""
+_WINDOW = 1 << 19
+"""Text that is read in one piece, so that long sequences are recognised; what came meanwhile is skimmed."""
+_LAST_WINDOW = 1 << 17
+"""Bytes that are read when nothing may wait: the guest is being frozen, or waits itself."""
+_SMALL = 512
+"""Text that is rather read than looked at from its end."""
+_MAX_SIGNATURES = 65536
+_FAILED, _MISSING = b" = -1 errno=", b"Unsupported syscall"
+_MAX_EARLY = 20_000
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_Take = Callable[[ThreadLog, bytes, Mark, bool], None]
 
 
 def is_marker(call: LoggedCall) -> bool:
@@ -30,80 +47,31 @@ def is_marker(call: LoggedCall) -> bool:
     return any(argument in shown for argument in split_arguments(call.arguments))
 
 
-class ThreadLog:
-    """The log of one guest thread: a memory file that its emulator writes and we read."""
-
-    def __init__(self, pid: int, tid: int, number: int, arch: Arch) -> None:
-        self.pid = pid
-        self.tid = tid
-        self.arch = arch
-        """What the thread executes."""
-        self.number = number
-        """The descriptor by which the thread's process knows it."""
-        self.fd = os.memfd_create("emulator-log", os.MFD_CLOEXEC)
-        self.reader = StraceReader()
-        self.records: dict[int, Syscall] = {}
-        """id(LoggedCall) -> its record, for calls that have not returned."""
-        self.last_signal: LoggedSignal | None = None
-        """The signal that was delivered last, when nothing came after it."""
-        self.unsettled: list[Syscall] = []
-        """Records whose result is not the one in the log: `Trace.settle` sets it."""
-        self.repeated: Syscall | None = None
-        """The record of the call that the thread is about to make again with other arguments."""
-        self.markers = 0
-        """How many calls of the engine's own (see `return_stub`) are still to come in this log."""
-        self._offset = 0
-        self._freed = 0
-
-    def unread(self) -> int:
-        """Return how many bytes have been written and not read."""
-        return 0 if self.fd < 0 else max(0, os.fstat(self.fd).st_size - self._offset)
-
-    def read(self) -> bytes:
-        """Return what was written since the last time."""
-        data = os.pread(self.fd, _READ_SIZE, self._offset)
-        self._offset += len(data)
-        if self._offset - self._freed > _FREE_STEP:
-            _libc.fallocate(
-                self.fd,
-                _PUNCH_HOLE_KEEP_SIZE,
-                ctypes.c_long(self._freed),
-                ctypes.c_long(self._offset - self._freed),
-            )
-            self._freed = self._offset & ~0xFFF
-        return data
-
-    def abandon_pending(self) -> None:
-        """Forget calls whose result was lost while the log was closed."""
-        self.reader.pending.clear()
-        self.records.clear()
-
-    def close(self) -> None:
-        """Let go of the log."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-
 class Trace:
-    """All records of a run: the newest ones in memory, and up to a cap for the trace file."""
+    """All calls of a run: the newest ones as records in memory, and up to a cap for the trace file."""
 
     def __init__(self, arch: Arch, history: int, cap: int) -> None:
         self._arch = arch
-        self._cap = cap
         self.logs: dict[int, ThreadLog] = {}
         """Host tid -> log."""
-        self.history: deque[Syscall] = deque(maxlen=history)
-        self.full: list[Syscall] = []
+        self._history: deque[Syscall] = deque(maxlen=history)
+        self._history_size = history
+        self._kept = KeptCalls(cap)
         self.count = 0
+        self.skimmed = 0
+        """Calls that were counted and not read when they were made."""
         self.failed = 0
         self.signatures: set[tuple[object, ...]] = set()
         self._effects: dict[int, CallEffects] = {}
         """Host pid -> what its calls did to it."""
         self.last_activity = time.monotonic()
         """When a log last grew."""
+        self.now_ns = 0
+        """The time of the text that is being read."""
         self.on_signal: Callable[[ThreadLog, LoggedSignal], None] = lambda _log, _signal: None
         self.on_finished: Callable[[ThreadLog, Syscall], None] = lambda _log, _record: None
+        self.on_gap: Callable[[ThreadLog], None] = lambda _log: None
+        """Called when calls of a log were skimmed: what comes next does not follow what came before."""
 
     def add(self, pid: int, tid: int, number: int, arch: Arch | None = None) -> ThreadLog:
         """Start the log of the thread `tid` of the process `pid`; one that it had is closed.
@@ -115,44 +83,169 @@ class Trace:
         self.logs[tid] = log
         return log
 
-    def drain(self, log: ThreadLog, complete: bool = False) -> None:
-        """Read what is new in one log.
+    def tell_seen(self, on_seen: OnSeen) -> None:
+        """Have `on_seen` complete each record of which something was seen while its call was held."""
+        self._kept.on_seen = on_seen
 
-        `complete`: its thread waits in a host call, so that its text is whole and no more comes. Without it
-        at most one portion is read: a busy guest writes faster than it can be read.
+    # ------------------------------------------------------------ reading
+
+    def look(self) -> bool:
+        """Note how long the logs are; return whether one has grown."""
+        grown = [log.mark() for log in self.logs.values()]
+        if any(grown):
+            self.last_activity = time.monotonic()
+        return any(grown)
+
+    def keep_up(self, seconds: float) -> bool:
+        """Read for at most about `seconds`, skim what is too much; return whether all was read."""
+        if self.backlog() > MAX_BACKLOG:
+            self.skim(_LAST_WINDOW)
+        deadline = time.monotonic() + seconds
+        while (log := self._next()) is not None:
+            if log.position >= log.window_end:
+                log.window_end = log.marked
+                log.skip_to = log.marked - _WINDOW
+            if log.position < log.skip_to:
+                self._advance(log, self._count, min(_SKIM_PORTION, log.skip_to - log.position))
+            else:
+                self._advance(log, self._read, _PORTION)
+            if time.monotonic() > deadline:
+                return self._next() is None
+        return True
+
+    def skim(self, keep: int) -> None:
+        """Take in all but the last `keep` bytes that are waiting by counting them only."""
+        left = self.backlog()
+        while left > keep and (log := self._next()) is not None:
+            left -= self._advance(log, self._count, min(_SKIM_PORTION, left - keep))
+
+    def skip(self, log: ThreadLog) -> None:
+        """Have all of a log but its newest text skimmed at the next chance."""
+        log.window_end = log.position
+
+    def drain(self, log: ThreadLog, complete: bool = False) -> None:
+        """Read all that one log holds now, skimming what is far back.
+
+        `complete`: its thread waits in a host call, so that its text is whole and no more comes.
         """
         if log.fd < 0:
             return
-        while True:
-            data = log.read()
-            if not data and not complete:
-                return
-            if data:
+        if log.mark(complete):
+            self.last_activity = time.monotonic()
+        left = log.backlog()
+        while log.marks:
+            if left > _LAST_WINDOW:
+                left -= self._advance(log, self._count, min(_SKIM_PORTION, left - _LAST_WINDOW))
+            else:
+                self._advance(log, self._read, _PORTION)
+
+    def drain_all(self, complete: bool = False) -> None:
+        """Read what is new in every log, in the order in which it was written."""
+        for log in self.logs.values():
+            if log.mark(complete):
                 self.last_activity = time.monotonic()
-            now = time.monotonic_ns()
-            for item in log.reader.feed(data, complete and len(data) < _READ_SIZE):
-                if isinstance(item, LoggedSignal):
-                    log.last_signal = item
-                    self.on_signal(log, item)
-                else:
-                    log.last_signal = None
-                    self._begin(log, item, now)
-            for call in log.reader.finished:
-                self._end(log, call)
-            log.reader.finished.clear()
-            if len(data) < _READ_SIZE or not complete:
-                return
+        self.skim(_LAST_WINDOW)
+        while (log_ := self._next()) is not None:
+            self._advance(log_, self._read, _PORTION)
+
+    def backlog(self) -> int:
+        """Return how many bytes of all logs are still to be read, up to their last marks."""
+        return sum(log.backlog() for log in self.logs.values())
 
     def unread(self) -> int:
         """Return how many bytes of all logs are still to be read."""
         return sum(log.unread() for log in self.logs.values())
 
-    def drain_all(self, complete: bool = False) -> None:
-        """Read what is new in every log."""
-        for log in list(self.logs.values()):
-            self.drain(log, complete)
+    def _next(self) -> ThreadLog | None:
+        """Return the log whose oldest mark is the oldest of all."""
+        found: ThreadLog | None = None
+        for log in self.logs.values():
+            if log.marks and (found is None or log.marks[0] < found.marks[0]):
+                found = log
+        return found
 
-    def _begin(self, log: ThreadLog, call: LoggedCall, now: int) -> None:
+    def _advance(self, log: ThreadLog, take: _Take, limit: int) -> int:
+        """Take in one portion of a log, up to its first mark; return its size."""
+        mark = log.marks.popleft()
+        # A quick series of marks is one portion, as long as no other log was marked between them.
+        other = min(
+            (one.marks[0] for one in self.logs.values() if one.marks and one is not log), default=None
+        )
+        while log.marks and log.marks[0].end - log.position <= limit and (not other or log.marks[0] < other):
+            mark = log.marks.popleft()
+        data = log.read(mark.end, limit)
+        reached = len(data) < limit or log.position >= mark.end
+        if not reached:
+            log.marks.appendleft(mark)
+        self.now_ns = max(self.now_ns, mark.ts_mono_ns)
+        take(log, data, mark, reached and mark.whole)
+        return max(1, len(data))
+
+    def _read(self, log: ThreadLog, data: bytes, mark: Mark, whole: bool) -> None:
+        for item in log.reader.feed(data, whole):
+            if isinstance(item, LoggedSignal):
+                log.last_signal = item
+                self.on_signal(log, item)
+            else:
+                log.last_signal = None
+                self._begin(log, item)
+        for call in log.reader.finished:
+            self._end(log, call)
+        log.reader.finished.clear()
+        if len(log.early) > _MAX_EARLY:
+            # Text of the guest's own making was taken for calls.
+            log.early = {at: one for at, one in log.early.items() if at >= log.reader.position}
+        if len(log.seen) > _MAX_EARLY:
+            log.seen = {end: one for end, one in log.seen.items() if end >= log.reader.position}
+
+    def _count(self, log: ThreadLog, data: bytes, mark: Mark, whole: bool) -> None:
+        """Take in `data` as lines that are counted and kept."""
+        if log.is_altered:
+            self._read(log, data, mark, whole)
+            return
+        if log.reader.pending:
+            # The result of a call that is known already comes first.
+            line = data.find(b"\n") + 1
+            self._read(log, data[:line], mark, False)
+            data = data[line:]
+            if log.reader.pending:
+                self._read(log, data, mark, whole)
+                return
+        begin = log.reader.position
+        text = log.reader.take(data)
+        starts = [found.start() for found in BEGINS_CALL.finditer(text)]
+        cut = starts[-1] if starts else 0
+        log.reader.jump(begin + cut)
+        if len(starts) > 1:
+            if starts[0]:
+                log.reader.lost += starts[0]
+            base = starts[0]
+            self._keep_raw(log, text[base:cut], begin + base, [start - base for start in starts[:-1]])
+        self._read(log, text[cut:], mark, whole)
+
+    def _keep_raw(self, log: ThreadLog, text: bytes, at: int, starts: list[int]) -> None:
+        raw = RawCalls(log.arch, self.count + 1, len(starts), self.now_ns, text, at)
+        end = at + len(text)
+        while log.early and (offset := next(iter(log.early))) < end:
+            raw.early[offset] = log.early.pop(offset)
+        while log.seen and (offset := next(iter(log.seen))) < end:
+            raw.seen[offset] = log.seen.pop(offset)
+        self.count += raw.count
+        self.skimmed += raw.count
+        self.failed += text.count(_FAILED) + text.count(_MISSING)
+        log.last_signal = None
+        for line, index in lasting_calls(text, starts):
+            reader = StraceReader()
+            reader.feed(line)
+            for call in reader.finished:
+                record = new_record(raw.first + index, call, log.arch, 0)
+                set_result(record, call, log.arch)
+                if record.errno is None:
+                    self.effects(log.pid).note(record)
+        self._kept.add(raw)
+        self.on_gap(log)
+
+    def _begin(self, log: ThreadLog, call: LoggedCall) -> None:
         if log.markers and call.name == MARKER_CALL and is_marker(call):
             log.markers -= 1
             return
@@ -160,11 +253,13 @@ class Trace:
             log.records[id(call)], log.repeated = log.repeated, None
             return
         self.count += 1
-        record = new_record(self.count, call, log.arch, now)
+        record = make_record(call, log.arch, self.now_ns, log.early)
+        record.seq = self.count
+        if log.seen and (seen := log.seen.pop(call.end, None)) is not None:
+            self._kept.on_seen(log.arch, record, seen)
         log.records[id(call)] = record
-        self.history.append(record)
-        if len(self.full) < self._cap:
-            self.full.append(record)
+        self._history.append(record)
+        self._kept.add(record)
 
     def _end(self, log: ThreadLog, call: LoggedCall) -> None:
         record = log.records.pop(id(call), None)
@@ -187,9 +282,12 @@ class Trace:
             self.failed += 1
         elif record.name in RELEVANT:
             self.effects(log.pid).note(record)
-        if len(self.signatures) < 65536:
-            self.signatures.add((record.name, record.path, record.request, record.errno))
+        self._note_signature(record)
         self.on_finished(log, record)
+
+    def _note_signature(self, record: Syscall) -> None:
+        if len(self.signatures) < _MAX_SIGNATURES:
+            self.signatures.add((record.name, record.path, record.request, record.errno))
 
     def effects(self, pid: int) -> CallEffects:
         """Return what the calls of a process did to it."""
@@ -204,6 +302,43 @@ class Trace:
         for log in self.of_process(pid):
             self.forget(log.tid)
         self._effects.pop(pid, None)
+
+    # ------------------------------------------------------------ what was read
+
+    @property
+    def history(self) -> deque[Syscall]:
+        """The newest calls that were read; between two of them others may have been skimmed."""
+        return self._history
+
+    def newest(self) -> list[Syscall]:
+        """Return the newest calls, oldest first, none left out between them."""
+        history = list(self._history)
+        if not history or history[-1].seq - history[0].seq < len(history):
+            return history
+        kept = {record.seq: record for record in (*self.kept(), *history)}
+        return [kept[seq] for seq in sorted(kept)[-self._history_size :]]
+
+    def kept(self) -> list[Syscall]:
+        """Return the calls for the trace file: from the first one on, and up to the last one."""
+        return self._kept.records(self._note_signature)
+
+    @property
+    def left_out(self) -> int:
+        """How many calls in the middle are not in the trace file."""
+        return self._kept.left_out
+
+    def current(self, log: ThreadLog) -> Syscall | None:
+        """Return the record of the call that the thread of this log waits in, without reading the rest."""
+        log.mark(whole=True)
+        self.last_activity = time.monotonic()
+        if log.backlog() > _SMALL and not log.is_altered and (call := log.peek()) is not None:
+            record = log.early.get(call.at)
+            if record is None:
+                record = log.early[call.at] = new_record(0, call, log.arch, time.monotonic_ns())
+            return record
+        self.drain(log, complete=True)
+        pending = self.pending(log)
+        return pending[-1] if pending else None
 
     def pending(self, log: ThreadLog) -> list[Syscall]:
         """Return the records of the calls of this thread that have not returned, oldest first."""

@@ -267,11 +267,11 @@ class FrozenViews:
 
     def history(self) -> list[Syscall]:
         """Return the newest syscalls, oldest first; calls that have not returned have `ret` None."""
-        return list(self.trace.history)
+        return self.trace.newest()
 
     def full_trace(self) -> list[Syscall]:
-        """Return all syscalls that were kept, from the first one on, up to the cap of the limits."""
-        return list(self.trace.full)
+        """Return the syscalls that were kept: half of the limit from the first on, half up to the last."""
+        return self.trace.kept()
 
     def output(self) -> bytes:
         """Return what the guest printed on stdout and stderr, in the order of arrival, bounded."""
@@ -279,6 +279,9 @@ class FrozenViews:
 
     def statistics(self) -> Statistics:
         """Return figures over the whole run so far."""
+        if self.trace.skimmed:
+            # Signatures of calls that were only counted are known after reading them.
+            self.trace.kept()
         return Statistics(
             syscalls=self.trace.count,
             distinct_signatures=len(self.trace.signatures),
