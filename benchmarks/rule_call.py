@@ -66,6 +66,10 @@ class StringGuest:
     def connect_peer(self, fd: int, mode: PeerMode) -> int:
         return 0
 
+    def start_probe(self, address: str, timeout: float, payload: bytes) -> int:
+        """No service."""
+        return -1
+
     def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
         return None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.guest.helpers import shell, spec
+from tests.programs import root_with
 from triage_tui.errors import TriageError
 from triage_tui.guest.access import RuleAccess
 from triage_tui.guest.arch import by_name
@@ -193,6 +194,22 @@ def test_a_failing_rule_caller_does_not_stop_the_guest(rootfs: Rootfs, qemu_dir:
     )
     assert stop.exit_code == 3
     assert "broken on purpose" in problems[0]
+
+
+def test_a_rule_calls_the_guests_own_service(tmp_path: Path, qemu_dir: Path) -> None:
+    started: list[int] = []
+
+    def answer(access: RuleAccess, _call: GuestCall) -> Answer:
+        if not started:
+            started.append(access.start_probe("127.0.0.1", 20, b"from a rule"))
+        return Answer()
+
+    root = root_with(tmp_path, "arm", "serves")
+    guest, _caller = start("arm", spec(root, qemu_dir, "/bin/serves", "80"), {"accept": answer})
+    with guest:
+        assert guest.run_until_stop().reason == "idle"
+        reads = [call for call in guest.history() if call.name == "read" and call.ret == len(b"from a rule")]
+        assert (started, len(reads)) == ([0], 1)
 
 
 def test_access_outside_a_call_is_an_error() -> None:

@@ -23,6 +23,7 @@ class MemoryGuest:
         self.opened: list[tuple[bytes, bool]] = []
         self.ifreq: dict[tuple[int, str], int | bytes] = {}
         self.peers: list[tuple[int, str]] = []
+        self.probes: list[tuple[str, float, bytes]] = []
         self.arguments: dict[int, int] = {}
 
     @property
@@ -91,6 +92,10 @@ class MemoryGuest:
 
     def connect_peer(self, fd: int, mode: PeerMode) -> int:
         self.peers.append((fd, mode))
+        return 0
+
+    def start_probe(self, address: str, timeout: float, payload: bytes) -> int:
+        self.probes.append((address, timeout, payload))
         return 0
 
     def resolve_address(self, address: int) -> Mapping[str, int | str] | None:

@@ -82,7 +82,9 @@ TABLE = [
     ("show(c_do_syscall(1))", "-89"),
     ("show(c_request_reexec('x'))", "true 0"),
     ("show(c_request_reexec())", "true 0"),
-    ("show(c_async_probe_http())", "false -89"),
+    ("show(c_async_probe_http())", "true 0"),
+    ("show(c_async_probe_http('127.0.0.2', 100, 'x'), (c_async_probe_http('localhost')))", "true false"),
+    ("show(c_async_probe_http('127.0.0.1', 0))", "false -22"),
     ("show(c_wait_user_continue('sure?'))", "false -89"),
     ("show(c_g2h(1), c_h2g(1), c_resolve_host_addr(1))", "nil 0 nil -89"),
     ("show(__syscall_name, __rules_dir)", "ioctl "),
@@ -115,6 +117,11 @@ def test_effects_reach_the_guest_in_its_own_terms(guest: MemoryGuest) -> None:
         (0x9000_0000, "mtu"): 1500,
     }
     assert guest.peers == [(7, "blackhole")]
+
+
+def test_a_probe_is_made_as_it_was_asked_for(guest: MemoryGuest) -> None:
+    ask(guest, "c_async_probe_http() c_async_probe_http('127.0.0.2', 250, 'HELO') return 0, 0")
+    assert guest.probes == [("127.0.0.1", 0.5, b"GET / HTTP/1.0\r\n\r\n"), ("127.0.0.2", 0.25, b"HELO")]
 
 
 @pytest.mark.parametrize(("endian", "value"), [("little", 0x04030201), ("big", 0x01020304)])

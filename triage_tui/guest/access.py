@@ -16,6 +16,7 @@ from triage_tui.errors import TriageError
 from triage_tui.guest import process, seccomp
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.cell import Cell
+from triage_tui.guest.rule_probe import RuleProbes
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.views import FrozenViews
 from triage_tui.rulehost.protocol import HOST_DEVICES, Endian, IfreqField, PeerMode
@@ -90,6 +91,7 @@ class RuleAccess:
         """`describe` names code addresses; without it only their mapping is told."""
         self._first_arch = arch
         self._describe = describe
+        self._probes = RuleProbes()
         self.current: CallContext | None = None
 
     @property
@@ -295,6 +297,14 @@ class RuleAccess:
             if any(len(words) > 9 and words[9] == inode for words in map(bytes.split, file)):
                 kind = socket.SOCK_DGRAM
         return kind, process.descriptor_flags(pid, fd)
+
+    def start_probe(self, address: str, timeout: float, payload: bytes) -> int:
+        """Send `payload` to the guest's own service in the background."""
+        cell = self._call.cell
+        result = self._probes.start(
+            lambda: cell.open_socket(socket.AF_INET, socket.SOCK_STREAM), address, timeout, payload
+        )
+        return self._failure(-result) if result < 0 else 0
 
     def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
         """What is mapped at a guest code address."""

@@ -8,7 +8,6 @@ UNSUPPORTED = {
     "c_h2g": "rules have no host addresses",
     "c_resolve_host_addr": "rules have no host addresses",
     "c_get_shadowstack": "stock QEMU keeps no shadow stack (the list is empty)",
-    "c_async_probe_http": "rules have no network",
     "c_wait_user_continue": "decisions are made in the run record, not at a terminal",
     "c_watchdog_suspend": "there is no watchdog inside the emulator",
 }
@@ -18,6 +17,7 @@ _SFEMU = """
 c_log c_get_timestamp c_read_string c_read_guest_string c_read_guest_u32 c_read_guest_u64 c_write_guest_u32
 c_write_guest_u64 c_read_guest_bytes c_read_bytes c_write_guest_bytes c_write_bytes c_list_regs c_get_reg
 c_set_reg c_resolve_addr c_mkdir_p c_open_host c_request_reexec
+c_async_probe_http
 """
 
 EXTENSIONS = frozenset(

@@ -210,6 +210,14 @@ function helper.c_set_reg(register, value)
   return written or 0, rc
 end
 
+-- In the guest's own network; nothing is told of the answer, as in SFEmu.
+function helper.c_async_probe_http(ip, timeout, payload)
+  ip, timeout = text(ip == nil and "127.0.0.1" or ip, "ip"), integer(timeout, 500, "timeout_ms")
+  payload = text(payload == nil and "GET / HTTP/1.0\r\n\r\n" or payload, "payload")
+  local rc = request("probe_http", ip, timeout, payload)
+  return rc == 0, rc
+end
+
 -- Arguments are counted as in do_syscall: a1 is argument 1.
 function helper.c_set_arg(index, value)
   local rc = request("set_argument", integer(index, nil, "i"), integer(value, nil, "value"))
@@ -329,7 +337,6 @@ function helper.c_do_syscall() return -ENOSYS end
 function helper.c_g2h() return nil end
 function helper.c_h2g() return 0 end
 function helper.c_resolve_host_addr() return nil, -ENOSYS end
-function helper.c_async_probe_http() return false, -ENOSYS end
 function helper.c_wait_user_continue() return false, -ENOSYS end
 function helper.c_watchdog_suspend() return false, -ENOSYS end
 

@@ -157,6 +157,13 @@ class GuestAccess(Protocol):
         """
         ...
 
+    def start_probe(self, address: str, timeout: float, payload: bytes) -> int:
+        """Send `payload` to port 80, else 443, of an IPv4 address in the guest's network; rc.
+
+        Nothing is waited for and nothing told of the answer. `timeout` is seconds, for each step.
+        """
+        ...
+
     def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
         """What lies at a guest code address, None when nothing is known.
 

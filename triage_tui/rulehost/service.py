@@ -29,6 +29,7 @@ _LAST_COMMON_ERRNO = 34
 _PATH_MAX = 4096
 _NAME_MAX = 64
 _KEY_MAX = 256
+_LONGEST_PROBE, _LONGEST_PROBE_MS = 4096, 60_000
 _PAGE = 4096
 _O_CLOEXEC = 0o2000000
 """Guest value on every port but alpha, parisc and sparc."""
@@ -101,6 +102,7 @@ class Service:
             "ifreq_set": self._ifreq_set,
             "connect_peer": self._connect_peer,
             "errno_number": self._errno_number,
+            "probe_http": self._probe_http,
             "shared_get": self._shared_get,
             "shared_set": self._shared_set,
             "request_reexec": self._request_reexec,
@@ -253,6 +255,15 @@ class Service:
         if mode not in PEER_MODES:
             raise _BadRequest
         return wire.Reply(min(self._access.connect_peer(fd, cast("PeerMode", mode)), 0))
+
+    def _probe_http(self, arguments: _Arguments) -> wire.Reply:
+        text, milliseconds = arguments.data(_NAME_MAX), arguments.integer(1, _LONGEST_PROBE_MS)
+        payload = arguments.data(_LONGEST_PROBE)
+        try:
+            address = str(ipaddress.IPv4Address(text.decode("latin-1")))
+        except ValueError:
+            raise _BadRequest from None
+        return wire.Reply(min(self._access.start_probe(address, milliseconds / 1000, payload), 0))
 
     def _errno_number(self, arguments: _Arguments) -> wire.Reply:
         number = self._access.errno_number(arguments.data(_NAME_MAX).decode("latin-1"))
