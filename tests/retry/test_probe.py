@@ -1,0 +1,144 @@
+"""Asking the service of a guest, in the guest's own network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.guest.helpers import QUICK, shell, spec
+from tests.programs import root_with
+from triage_tui.errors import TriageError
+from triage_tui.guest.stops import Stop
+from triage_tui.guest.supervisor import Guest
+from triage_tui.retry.probe import Question, parse_question, prober, targets
+from triage_tui.runs.model import Probe
+
+Rootfs = Callable[[str], Path]
+
+
+@pytest.mark.parametrize(
+    ("text", "question"),
+    [
+        ("tcp:80", Question("tcp", 80)),
+        ("http:80", Question("http", 80, "/")),
+        ("http:8080/a/b?c", Question("http", 8080, "/a/b?c")),
+        ("http:80/index.html=Log in = now", Question("http", 80, "/index.html", "Log in = now")),
+        ("cmd:curl -f 127.0.0.1:80", Question("cmd", command="curl -f 127.0.0.1:80")),
+    ],
+)
+def test_questions_are_read_as_they_are_written(text: str, question: Question) -> None:
+    assert parse_question(text) == question
+
+
+@pytest.mark.parametrize("text", ["", "tcp", "tcp:0", "tcp:70000", "tcp:80/x", "udp:53", "http:x", "cmd: "])
+def test_what_is_no_question_is_refused(text: str) -> None:
+    with pytest.raises(TriageError, match="no probe"):
+        parse_question(text)
+
+
+def test_what_listens_is_asked_once_for_each_port() -> None:
+    listening = ["0.0.0.0:80", "[::]:80", "127.0.0.1:23", "udp 0.0.0.0:67", "unix:/x", "[::1]:8080"]
+    assert targets(listening) == [("127.0.0.1", 23), ("127.0.0.1", 80), ("::1", 8080)]
+    assert len(targets(f"0.0.0.0:{port}" for port in range(1, 99))) < 10
+
+
+def run(
+    root: Path, qemu_dir: Path, argv: tuple[str, ...], *questions: str, **triggers: float
+) -> tuple[Stop, list[Probe]]:
+    how = dataclasses.replace(QUICK, **triggers)  # type: ignore[arg-type]
+    asker = prober(map(parse_question, questions))
+    with Guest.start(spec(root, qemu_dir, *argv, triggers=how), prober=asker) as guest:
+        stop = guest.run_until_stop()
+        assert guest.problems == []
+        return stop, guest.probes
+
+
+@pytest.fixture
+def web_root(rootfs: Rootfs, tmp_path: Path) -> Path:
+    for name, content in (
+        ("bin/busybox", (rootfs("busybox-armhf") / "bin/busybox").read_bytes()),
+        ("www/index.html", b"<h1>welcome</h1>\n"),
+        ("dev/null", b""),
+    ):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "bin/busybox").chmod(0o755)
+    return tmp_path
+
+
+HTTPD = ("/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/www")
+
+
+def test_a_web_server_is_found_and_answers(web_root: Path, qemu_dir: Path) -> None:
+    stop, probes = run(web_root, qemu_dir, HTTPD)
+    assert (stop.reason, stop.loop) == ("idle", None)
+    assert "its service is well" in stop.trigger.detail
+    assert stop.trigger.syscall_name == "accept"
+    (probe,) = probes
+    assert (probe.outcome, probe.asked, probe.status) == ("answered", False, 200)
+    assert "welcome" in probe.reply
+    assert probe.received > len(b"<h1>welcome</h1>\n")
+
+
+@pytest.mark.parametrize(
+    ("question", "outcome", "status"),
+    [
+        ("http:80/index.html=welcome", "answered", 200),
+        ("http:80/index.html=good bye", "wrong", 200),
+        ("http:80/absent", "wrong", 404),
+        ("tcp:81", "refused", None),
+        # The guest's network, not this machine's: nothing else listens there.
+        ("cmd:test $(wc -l < /proc/net/tcp6) = 2", "answered", 0),
+        ("cmd:exit 5", "wrong", 5),
+    ],
+)
+def test_a_person_s_question(
+    web_root: Path, qemu_dir: Path, question: str, outcome: str, status: int | None
+) -> None:
+    stop, probes = run(web_root, qemu_dir, HTTPD, question)
+    assert stop.reason == "idle"
+    assert [(probe.outcome, probe.status, probe.asked) for probe in probes] == [(outcome, status, True)]
+    assert ("its service is well" in stop.trigger.detail) == (outcome == "answered")
+
+
+def test_a_server_that_looks_for_clients_again_and_again_is_no_dead_loop(
+    qemu_dir: Path, tmp_path: Path
+) -> None:
+    stop, probes = run(root_with(tmp_path, "arm", "polls"), qemu_dir, ("/bin/polls",))
+    assert (stop.reason, stop.loop) == ("idle", None)
+    assert [(probe.outcome, probe.reply) for probe in probes] == [("answered", "hello\n")]
+
+
+def test_a_loop_that_takes_no_connection_is_one(qemu_dir: Path, tmp_path: Path) -> None:
+    stop, probes = run(root_with(tmp_path, "arm", "polls"), qemu_dir, ("/bin/polls", "deaf"), idle_s=10)
+    assert stop.reason == "sleep_loop"
+    assert stop.loop is not None
+    assert [probe.outcome for probe in probes] == ["silent"]
+
+
+def test_a_service_that_speaks_first(web_root: Path, qemu_dir: Path) -> None:
+    argv = ("/bin/busybox", "nc", "-ll", "-p", "2121", "-e", "/bin/busybox", "echo", "220 ready")
+    stop, probes = run(web_root, qemu_dir, argv)
+    assert stop.reason == "idle"
+    assert [(probe.target, probe.outcome, probe.reply) for probe in probes] == [
+        ("tcp 127.0.0.1:2121", "answered", "220 ready\n")
+    ]
+
+
+def test_a_question_that_ends_the_guest(web_root: Path, qemu_dir: Path) -> None:
+    stop, _ = run(web_root, qemu_dir, ("/bin/busybox", "nc", "-l", "-p", "5555"))
+    # It serves one client, and that was us.
+    assert (stop.reason, stop.exit_code) == ("exit", 0)
+
+
+def test_who_listens_nowhere_is_not_asked(web_root: Path, qemu_dir: Path) -> None:
+    stop, probes = run(web_root, qemu_dir, shell("while :; do :; done"))
+    assert (stop.reason, probes) == ("idle", [])
+
+
+def test_an_exit_is_never_probed(web_root: Path, qemu_dir: Path) -> None:
+    stop, probes = run(web_root, qemu_dir, ("/bin/busybox", "true"), "tcp:80")
+    assert (stop.reason, stop.exit_code, probes) == ("exit", 0, [])
