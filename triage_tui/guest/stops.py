@@ -103,14 +103,14 @@ class Watchdog:
             and now - self._quiet_since >= self._limits.idle_s * self._patience(guest)
         ):
             return self._idle(guest, now - self._quiet_since)
-        return self.overdue(guest)
+        return self.overdue(guest.trace.count)
 
-    def overdue(self, guest: Guest) -> Stop | None:
-        """Return a stop when the time limit has passed."""
+    def overdue(self, count: int) -> Stop | None:
+        """Return a stop when the time limit has passed; `count` calls were made."""
         if not self.is_overdue():
             return None
         detail = f"nothing conclusive within {self._limits.time_limit_s:g} s"
-        return Stop("time_limit", make_trigger(None, detail, guest.trace.count))
+        return Stop("time_limit", make_trigger(None, detail, count))
 
     @staticmethod
     def _pending(guest: Guest) -> list[Syscall]:

@@ -24,18 +24,19 @@ from triage_tui.errors import TriageError
 from triage_tui.guest import emulator_image, host_syscalls, pausing, policy, process, seccomp
 from triage_tui.guest.access import Peers, RuleAccess
 from triage_tui.guest.arch import by_name
-from triage_tui.guest.calls import CallHandler, Held
+from triage_tui.guest.calls import Held
 from triage_tui.guest.identity import Identity
 from triage_tui.guest.launch import launch
-from triage_tui.guest.loops import LoopDetector, Sleepers
+from triage_tui.guest.loops import Sleepers
 from triage_tui.guest.output import OutputBuffer
 from triage_tui.guest.processes import ProcessTable, Program
 from triage_tui.guest.program_keeper import Emulators
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.served_calls import is_told
 from triage_tui.guest.spec import LaunchSpec, resolve_target
-from triage_tui.guest.stops import Stop, Watchdog, make_trigger
-from triage_tui.guest.suspicion import Line, Prober, Suspicion, is_well
+from triage_tui.guest.stops import Stop, Watchdog
+from triage_tui.guest.suspecting import Suspecting
+from triage_tui.guest.suspicion import Prober, Suspicion
 from triage_tui.guest.trace import Trace
 from triage_tui.guest.triggers import resolve_calls
 from triage_tui.rulehost.protocol import RuleCaller
@@ -44,8 +45,6 @@ from triage_tui.runs.model import Probe
 _TICK_MS = 20
 _NAMES = host_syscalls.names()
 _READ_SIZE = 65536
-_MOST_SUSPICIONS = 4
-"""How often the service is asked in one run: who then seems to hang again is believed."""
 _READING_S = 0.002
 """How long logs are read in one tick: a guest that makes calls needs the processor, and must not wait."""
 
@@ -57,7 +56,7 @@ def _host_name(notification: Notification) -> str:
     return _NAMES.get(notification.nr, f"syscall_{notification.nr}")
 
 
-class Guest(CallHandler):
+class Guest(Suspecting):
     """One guest and its process tree. Make it with `Guest.start`, and always call `end` (or use `with`)."""
 
     @classmethod
@@ -443,72 +442,6 @@ class Guest(CallHandler):
         if not self.processes_known.by_pid and not self.processes():
             self._alive = False
         return not done and not grown
-
-    # ------------------------------------------------------------ loops and idle states
-
-    def _suspect(self, stop: Stop, tid: int = 0, loop: LoopDetector | None = None) -> None:
-        """Ask and wait before a loop or an idle state is believed."""
-        limits = self.spec.triggers
-        if self._suspicion is not None:
-            return
-        if stop.reason in limits.off:
-            if loop is not None:
-                loop.reset()
-            return
-        init = self._cell.init_pid()
-        prober = self._prober if self._suspicions < _MOST_SUSPICIONS and init is not None else None
-        if stop.reason == "time_limit" or (limits.grace_s == 0 and prober is None):
-            self._looping_tid, self._first_stop = tid, stop
-            if loop is not None and stop.loop is not None:
-                loop.follow(stop.loop)
-            return
-        self._suspicions += 1
-        line = None
-        if prober is not None and init is not None:
-            # All of the guest's sockets: which process would answer is not known beforehand.
-            line = Line(self.listening(), init)
-        self._suspicion = Suspicion(
-            stop, self.trace, limits.grace_s, tid=tid, loop=loop, prober=prober, line=line
-        )
-
-    def _weigh(self, suspicion: Suspicion) -> None:
-        """Decide about a suspected state, when it can be decided."""
-        suspicion.serve(self._cell.open_socket)
-        overdue = self._watchdog.overdue(self)
-        if suspicion.is_asking and overdue is None:
-            return
-        found = suspicion.look()
-        well = not suspicion.is_asking and is_well(suspicion.probes())
-        if well and overdue is None and not suspicion.is_over:
-            return
-        if found is None and not well and overdue is None:
-            return
-        if found and not well and overdue is None and not suspicion.is_ripe():
-            return
-        if found is not False and not well:
-            self._believe(suspicion)
-            return
-        self._close_suspicion()
-        if well:
-            detail = f"its service is well: {suspicion.probes()[0].detail}"
-            self._first_stop = Stop("idle", make_trigger(None, detail, self.trace.count))
-        elif overdue is not None:
-            self._first_stop = overdue
-        else:
-            # It was not what it seemed: begin anew.
-            for known in self.processes_known.by_pid.values():
-                known.loops.clear()
-            self._watchdog.rest()
-
-    def _believe(self, suspicion: Suspicion) -> None:
-        self._close_suspicion()
-        self._looping_tid, self._first_stop = suspicion.tid, suspicion.believed()
-
-    def _close_suspicion(self) -> None:
-        suspicion, self._suspicion = self._suspicion, None
-        if suspicion is not None:
-            suspicion.close()
-            self.probes += suspicion.probes()
 
     def _main_living(self) -> int | None:
         main = self.processes_known.main

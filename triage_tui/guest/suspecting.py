@@ -1,0 +1,88 @@
+"""Decide whether a guest that goes round or does nothing has failed: ask its service, and wait a little."""
+
+from __future__ import annotations
+
+from triage_tui.guest.calls import CallHandler
+from triage_tui.guest.loops import LoopDetector
+from triage_tui.guest.spec import LaunchSpec
+from triage_tui.guest.stops import Stop, Watchdog, make_trigger
+from triage_tui.guest.suspicion import Line, Prober, Suspicion, is_well
+from triage_tui.runs.model import Probe
+
+_MOST_SUSPICIONS = 4
+"""How often the service is asked in one run: who then seems to hang again is believed."""
+
+
+class Suspecting(CallHandler):
+    """The part of a guest that suspects before it believes."""
+
+    spec: LaunchSpec
+    probes: list[Probe]
+    """What was asked of the guest's service since it runs, and the answers."""
+    _prober: Prober | None
+    _suspicions: int
+    _watchdog: Watchdog
+
+    def _suspect(self, stop: Stop, tid: int = 0, loop: LoopDetector | None = None) -> None:
+        """Ask and wait before a loop or an idle state is believed."""
+        limits = self.spec.triggers
+        if self._suspicion is not None:
+            return
+        if stop.reason in limits.off:
+            if loop is not None:
+                loop.reset()
+            return
+        init = self._cell.init_pid()
+        prober = self._prober if self._suspicions < _MOST_SUSPICIONS and init is not None else None
+        if stop.reason == "time_limit" or (limits.grace_s == 0 and prober is None):
+            self._looping_tid, self._first_stop = tid, stop
+            if loop is not None and stop.loop is not None:
+                loop.follow(stop.loop)
+            return
+        self._suspicions += 1
+        line = None
+        if prober is not None and init is not None:
+            # All of the guest's sockets: which process would answer is not known beforehand.
+            line = Line(self.listening(), init)
+        self._suspicion = Suspicion(
+            stop, self.trace, limits.grace_s, tid=tid, loop=loop, prober=prober, line=line
+        )
+
+    def _weigh(self, suspicion: Suspicion) -> None:
+        """Decide about a suspected state, when it can be decided."""
+        suspicion.serve(self._cell.open_socket)
+        overdue = self._watchdog.overdue(self.trace.count)
+        if suspicion.is_asking and overdue is None:
+            return
+        found = suspicion.look()
+        well = not suspicion.is_asking and is_well(suspicion.probes())
+        if well and overdue is None and not suspicion.is_over:
+            return
+        if found is None and not well and overdue is None:
+            return
+        if found and not well and overdue is None and not suspicion.is_ripe():
+            return
+        if found is not False and not well:
+            self._believe(suspicion)
+            return
+        self._close_suspicion()
+        if well:
+            detail = f"its service is well: {suspicion.probes()[0].detail}"
+            self._first_stop = Stop("idle", make_trigger(None, detail, self.trace.count))
+        elif overdue is not None:
+            self._first_stop = overdue
+        else:
+            # It was not what it seemed: begin anew.
+            for known in self.processes_known.by_pid.values():
+                known.loops.clear()
+            self._watchdog.rest()
+
+    def _believe(self, suspicion: Suspicion) -> None:
+        self._close_suspicion()
+        self._looping_tid, self._first_stop = suspicion.tid, suspicion.believed()
+
+    def _close_suspicion(self) -> None:
+        suspicion, self._suspicion = self._suspicion, None
+        if suspicion is not None:
+            suspicion.close()
+            self.probes += suspicion.probes()
