@@ -172,7 +172,7 @@ def _find_program(pid: int, maps: list[HostMapping], arch: Arch, elf: ElfInfo, s
     places = [mapping.start for mapping in maps if _begins_with(pid, mapping, elf.header)]
     if sp is not None:
         # Where the program must be at one address, or the guest's addresses are the host's, one look does.
-        guesses = [0] if arch.bits == 64 else []
+        guesses = [0]
         guesses += [] if elf.position_independent else [place - elf.lowest for place in places]
         for base in guesses:
             stack = next((m for m in maps if m.start <= base + sp < m.end), None)
@@ -212,7 +212,7 @@ def _search(pid: int, start: int, size: int, places: list[int], arch: Arch, elf:
         header = vector.get(_AT_PHDR, 0) - elf.program_headers
         fits = elf.position_independent or header == elf.lowest
         for base in (place - header for place in places):
-            if fits and header > 0 and base >= 0 and not base & 4095 and (base or arch.bits == 64):
+            if fits and header > 0 and base >= 0 and not base & 4095:
                 return Location(0, arch.env_pc_offsets[0], base, header - elf.lowest, vector)
         at = data.find(pattern, at + 1)
     return None

@@ -20,12 +20,17 @@ _BEGINNING = 32
 _MAX_STRING = 32 * 4096
 
 
+def turns_round(version: str) -> bool:
+    """Return whether a QEMU release gives the environment to the guest in the opposite order (before 10)."""
+    major = version.partition(".")[0]
+    return not major.isdecimal() or int(major) < 10
+
+
 def sift(tid: int, pointers: list[int]) -> tuple[list[int], list[bytes], list[str]]:
     """Take the variables that mean something to the emulator out of an environment.
 
-    `pointers` are the host addresses of "NAME=value" strings. Returns (the pointers that are left, last one
-    first, because QEMU turns their order round (util/envlist.c); the strings that go by option; the names of
-    those that cannot, because QEMU takes a comma in the option for the end of a variable).
+    `pointers` are the host addresses of "NAME=value" strings. Returns (the pointers that are left; the
+    strings that go by option; the names of those that cannot, because QEMU takes a comma in the option for the end).
 
     Raises:
         OSError: a string is not readable.
@@ -42,4 +47,4 @@ def sift(tid: int, pointers: list[int]) -> tuple[list[int], list[bytes], list[st
             dropped.append(os.fsdecode(text.partition(b"=")[0]))
         else:
             moved.append(text)
-    return left[::-1], moved[::-1], dropped
+    return left, moved, dropped

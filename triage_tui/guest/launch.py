@@ -13,14 +13,16 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.guest import env_locator, host_syscalls, namespaces, policy, seccomp, triggers
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.cell import Cell
 from triage_tui.guest.elf import ElfInfo
+from triage_tui.guest.environment import turns_round
 from triage_tui.guest.gdbstub import GdbStub
-from triage_tui.guest.qemu import find_qemu
+from triage_tui.guest.qemu import find_qemu, qemu_version
 from triage_tui.guest.served_calls import log_lengths
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.startup import HEADROOM, EmulatorStart
@@ -90,7 +92,8 @@ def _config(spec: LaunchSpec, start: EmulatorStart, emulator: str, code: bytes) 
     program = spec.program if spec.rootfs else os.path.abspath(spec.program)
     return {
         "argv": [emulator, *start.arguments(), *spec.qemu_args, "-0", argv[0], program, *argv[1:]],
-        "env": spec.env,
+        # QEMU before 10 gives it to the guest in the opposite order.
+        "env": dict(reversed(spec.env.items())) if turns_round(qemu_version(Path(emulator))) else spec.env,
         "cwd": spec.cwd,
         "user": spec.user,
         "program": program,

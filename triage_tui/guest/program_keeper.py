@@ -21,7 +21,7 @@ from triage_tui.guest.exec_policy import Execution, plan_execution, requested_pa
 from triage_tui.guest.policy import Refusal
 from triage_tui.guest.process_keeper import ProcessKeeper
 from triage_tui.guest.processes import GuestProcess, Program
-from triage_tui.guest.qemu import find_qemu
+from triage_tui.guest.qemu import find_qemu, qemu_version
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.syscall_record import to_text
 from triage_tui.runs.model import Syscall
@@ -122,6 +122,9 @@ class ProgramKeeper(ProcessKeeper):
                 self._give_program(notification, plan.descriptor)
             pointers = execution.read_pointers(tid, envp_at)
             variables, moved, dropped = environment.sift(tid, pointers)
+            if environment.turns_round(qemu_version(path)):
+                variables.reverse()
+                moved.reverse()
             argv = self._argument_texts(tid, argv_at, plan)
         except (OSError, TriageError) as error:
             number = getattr(error, "errno", None) or errno.ENOEXEC
