@@ -49,6 +49,20 @@ def test_a_limit_stops_the_guest_and_is_seen_by_it(
     assert free - shutil.disk_usage(tmp_path).free < 16 << 20
 
 
+def test_processes_that_take_too_much_together_lose_one(tmp_path: Path, qemu_dir: Path) -> None:
+    root = root_with(tmp_path, "arm", "greedy")
+    marker = f"marker-{os.getpid()}-crowd"
+    limits = ResourceLimits(tree_memory_bytes=300 << 20)
+    with Guest.start(
+        spec(root, qemu_dir, "/bin/greedy", "crowd", marker, triggers=PATIENT, limits=limits)
+    ) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 5)
+        assert b"crowd 1 errno 9" in guest.output()
+        assert "more than 300 MiB of memory together" in guest.problems[0]
+    assert cell_processes(marker) == []
+
+
 def test_a_guest_that_kills_its_parent_ends_and_nothing_is_left(tmp_path: Path, qemu_dir: Path) -> None:
     marker = f"marker-{os.getpid()}-parents"
     limits = TriggerLimits(idle_s=2, time_limit_s=60)

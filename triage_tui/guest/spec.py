@@ -12,6 +12,7 @@ from typing import Literal
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, for_elf
 from triage_tui.guest.elf import ElfInfo, read_elf
+from triage_tui.guest.tree_memory import machine_memory
 from triage_tui.guest.triggers import TriggerLimits as TriggerLimits
 from triage_tui.runs.model import Target
 from triage_tui.text import recordable
@@ -33,6 +34,8 @@ class ResourceLimits:
     processes: int = 256
     memory_bytes: int = 4 << 30
     """Writable private memory of one process, its emulator included."""
+    tree_memory_bytes: int = field(default_factory=lambda: machine_memory() // 2)
+    """Memory in use by all processes together, their emulators included: half of the machine's."""
     disk_bytes: int = 512 << 20
     """All that it writes into its root (kept in memory)."""
     open_files: int = 1024

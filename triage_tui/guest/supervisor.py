@@ -38,6 +38,7 @@ from triage_tui.guest.stops import Stop, Watchdog
 from triage_tui.guest.suspecting import Suspecting
 from triage_tui.guest.suspicion import Prober, Suspicion
 from triage_tui.guest.trace import Trace
+from triage_tui.guest.tree_memory import TreeMemory
 from triage_tui.guest.triggers import resolve_calls
 from triage_tui.rulehost.protocol import RuleCaller
 from triage_tui.runs.model import Probe
@@ -113,6 +114,7 @@ class Guest(Suspecting):
         self.pid = self.tid = 0
         self.peers = Peers()
         self._on_event = on_event or (lambda _kind, _text: None)
+        self._memory = TreeMemory(spec.limits.tree_memory_bytes)
         self._output = OutputBuffer(spec.limits.output_bytes)
         self._pipes: dict[int, str] = {}
         self._launched = False
@@ -431,6 +433,8 @@ class Guest(Suspecting):
         """Look after everything; return whether there is time to read more of what was logged."""
         grown = self.trace.look()
         done = self.trace.keep_up(_READING_S)
+        if (killed := self._memory.look(self.processes)) is not None:
+            self.report(killed)
         for pid in list(self.processes_known.by_pid):
             if not os.path.exists(f"/proc/{pid}/exe") and not process.threads(pid):
                 self._forget(pid)

@@ -42,6 +42,21 @@ static int take_memory(void)
     return 5;
 }
 
+static int crowd(void)
+{
+    int count, status = 0;
+    for (count = 0; count < 8; count++)
+        if (fork() == 0) {
+            char *more = mmap(NULL, 64 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            memset(more, 1, 64 << 20);
+            for (;;)
+                pause();
+        }
+    wait(&status);
+    printf("crowd %d errno %d\n", WIFSIGNALED(status), WTERMSIG(status));
+    return 5;
+}
+
 static int take_disk(void)
 {
     int count = 0, fd = open("/tmp/fill", O_WRONLY | O_CREAT, 0600);
@@ -103,6 +118,8 @@ int main(int argc, char **argv)
         return take_processes();
     if (!strcmp(what, "memory"))
         return take_memory();
+    if (!strcmp(what, "crowd"))
+        return crowd();
     if (!strcmp(what, "disk"))
         return take_disk();
     if (!strcmp(what, "descriptors"))
