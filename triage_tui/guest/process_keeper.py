@@ -7,8 +7,8 @@ import errno
 import os
 from collections.abc import Callable
 
-from triage_tui.guest import policy, process, seccomp
-from triage_tui.guest.processes import Forking, GuestProcess, Program, find_thread_envs
+from triage_tui.guest import process, seccomp
+from triage_tui.guest.processes import Forking, GuestProcess, Program
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.startup import EmulatorStart
 from triage_tui.guest.thread_log import ThreadLog
@@ -83,26 +83,13 @@ class ProcessKeeper(FrozenViews):
             self.processes_known.last_forking = known.forking
 
     def _find_env(self, known: GuestProcess, notification: Notification, name: str) -> None:
-        """Find the registers of a thread that is seen for the first time: those that show this call."""
+        """Find the registers of a thread that is seen for the first time."""
         main_env = known.envs.get(known.pid)
-        if main_env is None:
-            return
-        arch = known.program.arch
-        taken = set(known.envs.values())
-        fitting: list[int] = []
-        for env in find_thread_envs(known.pid, main_env, arch):
-            if env in taken:
-                continue
-            number = arch.syscall_in(self.registers_at(known.pid, env))
-            guest_name = arch.syscall_name(number)
-            if guest_name is not None and name in policy.host_names(guest_name):
-                fitting.append(env)
-        if len(fitting) == 1:
-            known.envs[notification.tid] = fitting[0]
-        elif fitting:
-            # Several new threads are in the same call: the emulator's own thread ids tell, at more cost.
-            inner = {tid: process.inner_pid(tid) for tid in process.threads(known.pid)}
-            known.envs |= self.thread_places(known.pid, inner)
+        if main_env is not None:
+            finder = self.processes_known.finder(known.program.arch)
+            env = finder.registers(known.pid, main_env).get(process.inner_pid(notification.tid))
+            if env is not None:
+                known.envs[notification.tid] = env
 
     def _forget(self, pid: int) -> None:
         """Let go of a process that is gone."""

@@ -1,13 +1,11 @@
 """The processes and threads of a guest, and where their registers are.
 
 A forked process has its registers at the address where the thread that forked had them. A new thread gets a
-CPUArchState of its own: QEMU keeps all of them in one list, so that the newest one is found from the main
-thread's (see `find_thread_env`).
+CPUArchState of its own, see `thread_registers`.
 """
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, field
 
 from triage_tui.guest import process
@@ -16,10 +14,7 @@ from triage_tui.guest.elf import ElfInfo
 from triage_tui.guest.env_locator import Location
 from triage_tui.guest.identity import Identity
 from triage_tui.guest.loops import LoopDetector
-
-_BACKWARD = 0x6000
-"""How far before CPUArchState its CPUState may begin (QEMU 7.2 to 10.0: less than 0x5000)."""
-_POINTER = struct.Struct("=Q")
+from triage_tui.guest.thread_registers import ThreadFinder
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +71,7 @@ class ProcessTable:
     def __init__(self) -> None:
         self.by_pid: dict[int, GuestProcess] = {}
         self._pid_of: dict[int, int] = {}
+        self._finders: dict[str, ThreadFinder] = {}
         self.total = 0
         self.last_forking: Forking | None = None
         self.main: GuestProcess | None = None
@@ -91,6 +87,10 @@ class ProcessTable:
                 return None
             self._pid_of[tid] = pid
         return self.by_pid[pid]
+
+    def finder(self, arch: Arch) -> ThreadFinder:
+        """Return what finds the threads of processes with the emulator for `arch`."""
+        return self._finders.setdefault(arch.name, ThreadFinder())
 
     def add(self, new: GuestProcess) -> None:
         """Add a process."""
@@ -113,62 +113,3 @@ class ProcessTable:
         """Forget a process that is gone."""
         self.forget_threads(pid)
         return self.by_pid.pop(pid, None)
-
-
-def _words(pid: int, start: int, size: int) -> tuple[int, ...]:
-    try:
-        data = process.read_memory(pid, start, size)
-    except OSError:
-        return ()
-    return struct.unpack(f"={len(data) // 8}Q", data[: len(data) // 8 * 8])
-
-
-def find_thread_envs(pid: int, main_env: int, arch: Arch) -> list[int]:
-    """Return the register addresses of all threads of a QEMU process, the main thread's first.
-
-    Every CPUState begins with a pointer to the same class object, and is linked to the next one (`node`, a
-    QTAILQ entry). So: a word before the main thread's registers that points to something with the same first
-    word as the main CPUState's is the link. Which word begins the main CPUState is not known beforehand; the
-    pair (begin, link) that agrees is the answer.
-    """
-    start = (main_env - _BACKWARD) & ~7
-    words = _words(pid, start, _BACKWARD)
-    if not words:
-        return [main_env]
-    heads: dict[int, int] = {}
-    for index, word in enumerate(words):
-        if word > 0x10000 and word not in heads:
-            heads[word] = index
-    for link_index, link in enumerate(words):
-        if link < 0x10000 or link % 16 or start <= link < main_env:
-            continue
-        try:
-            (first,) = _POINTER.unpack(process.read_memory(pid, link, 8))
-        except (OSError, struct.error):
-            continue
-        head_index = heads.get(first)
-        if head_index is None or head_index >= link_index:
-            continue
-        begin = start + 8 * head_index
-        envs = _follow(pid, begin, first, start + 8 * link_index - begin, main_env - begin)
-        if len(envs) > 1:
-            return envs
-    return [main_env]
-
-
-def _follow(pid: int, begin: int, head: int, link_offset: int, env_offset: int) -> list[int]:
-    """Walk the list of CPUStates; return their register addresses, empty if it is no such list."""
-    envs: list[int] = []
-    at, previous = begin, 0
-    while at and len(envs) < 4096:
-        try:
-            (first,) = _POINTER.unpack(process.read_memory(pid, at, 8))
-            link, back = struct.unpack("=QQ", process.read_memory(pid, at + link_offset, 16))
-        except (OSError, struct.error):
-            return []
-        # tqe_prev points to the previous element's link field.
-        if first != head or (envs and back != previous + link_offset):
-            return []
-        envs.append(at + env_offset)
-        previous, at = at, link
-    return envs

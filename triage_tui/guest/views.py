@@ -20,7 +20,6 @@ from triage_tui.guest.policy import ContainmentPolicy
 from triage_tui.guest.processes import ProcessTable, Program
 from triage_tui.guest.ranges import RangeMap
 from triage_tui.guest.spec import LaunchSpec
-from triage_tui.guest.thread_registers import match_threads
 from triage_tui.guest.trace import Trace
 from triage_tui.runs.model import Descriptor, Mapping, Statistics, Syscall, Target
 
@@ -176,7 +175,8 @@ class FrozenViews:
         found = {tid: env for tid, env in known.envs.items() if env is not None}
         main_env = found.get(pid)
         if main_env is not None:
-            found |= match_threads(pid, inner, main_env, known.program.arch)
+            by_id = self.processes_known.finder(known.program.arch).registers(pid, main_env)
+            found |= {tid: by_id[number] for tid, number in inner.items() if number in by_id}
         return found
 
     def write_register(self, name: str, value: int, tid: int | None = None) -> None:
