@@ -6,7 +6,7 @@ import importlib
 import platform
 import sys
 
-FIGURES = ("start_up", "first_frame", "supervision", "time_to_diagnosis", "rule_call")
+FIGURES = ("start_up", "first_frame", "supervision", "time_to_diagnosis", "rule_call", "freeze_latency")
 
 
 def main() -> int:
