@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.commands import processes_with, triage
+from tests.e2e.commands import processes_with, start_in_background, triage
 from tests.ui.terminal import Terminal
 from triage_tui.runs.listing import run_dirs
 from triage_tui.runs.reader import load_run
@@ -43,5 +43,23 @@ def test_a_command_freezes_what_runs_elsewhere(tmp_path: Path, rootfs: Rootfs) -
         assert asked.returncode == 0
         assert "busybox" in asked.stderr + asked.stdout
         terminal.until("ended: nobody decided")
+    (directory,) = run_dirs(tmp_path / "ai_runs")
+    assert load_run(directory).snapshot.reason == "requested"
+
+
+def test_a_key_in_the_app_freezes_what_runs(tmp_path: Path, rootfs: Rootfs) -> None:
+    options = ("--idle", "600", "--time-limit", "600")
+    with start_in_background(tmp_path, rootfs("busybox-armhf"), SPIN, *options) as holder:
+        try:
+            assert holder.stderr is not None
+            while "guest: begun" not in holder.stderr.readline():
+                assert holder.poll() is None
+            with Terminal(tmp_path, 30, 120) as terminal:
+                terminal.until("No runs")
+                terminal.press("F")
+                terminal.until("frozen on request")
+        finally:
+            holder.terminate()
+            holder.communicate(timeout=30)
     (directory,) = run_dirs(tmp_path / "ai_runs")
     assert load_run(directory).snapshot.reason == "requested"

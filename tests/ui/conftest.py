@@ -48,6 +48,9 @@ class RecordedActions:
     def retry(self, run_id: str) -> str:
         return self._note("retry", run_id)
 
+    def freeze(self) -> str:
+        return self._note("freeze")
+
 
 @pytest.fixture(autouse=True)
 def _no_user_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

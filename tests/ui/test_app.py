@@ -271,6 +271,13 @@ async def test_retry_log_is_followed_live(app: TriageApp, workspace: Path) -> No
         await until(pilot, lambda: "line 39" in shown(app), "the end of the log")
 
 
+async def test_a_key_freezes_the_guest_that_runs(app: TriageApp, actions: RecordedActions) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        await pilot.press("F")
+        await until(pilot, lambda: ("freeze",) in actions.calls, "the freeze")
+
+
 async def test_help_lists_every_key_of_the_registry(app: TriageApp) -> None:
     async with app.run_test(size=(100, 200)) as pilot:
         await opened(pilot)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from triage_tui.errors import Conflict, TriageError
+from triage_tui.retry.freezing import ask_to_freeze
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, lint, patches
 from triage_tui.runs.diagnosis_model import Proposal
@@ -160,6 +161,10 @@ class LocalActions:
             "retry": "the guest starts again with the active rules",
             "end": "the guest is ended",
         }[action]
+
+    def freeze(self) -> str:
+        """Have the guest of this workspace that was started last frozen and recorded."""
+        return ask_to_freeze(self._workspace.running_dir)
 
     def retry(self, run_id: str) -> str:
         """Run the target again: by its holder when that lives, else by a new process in the background."""

@@ -167,6 +167,18 @@ ACTIONS: tuple[Action, ...] = (
         key_text="E",
     ),
     Action(
+        "freeze",
+        "F",
+        "screen.freeze",
+        "freeze",
+        "Freeze the guest that runs now, and record what it is doing.",
+        "main",
+        _REVIEW,
+        0,
+        True,
+        key_text="F",
+    ),
+    Action(
         "mark",
         "space",
         "screen.mark_proposal",

@@ -34,6 +34,9 @@ class Actions(Protocol):
     def retry(self, run_id: str) -> str:
         """Run the target again in the background, when no holder of the run is alive to do it."""
 
+    def freeze(self) -> str:
+        """Have the guest that was started last frozen and recorded."""
+
 
 class Deferred:
     """Actions that are made when the first is asked for: what they import does not delay the first frame."""
@@ -71,6 +74,10 @@ class Deferred:
         """Pass on."""
         return self._actions().retry(run_id)
 
+    def freeze(self) -> str:
+        """Pass on."""
+        return self._actions().freeze()
+
 
 class ReadOnly:
     """Actions that change nothing: each says why in one sentence."""
@@ -101,5 +108,9 @@ class ReadOnly:
         raise TriageError(self._why)
 
     def retry(self, run_id: str) -> str:
+        """Refuse."""
+        raise TriageError(self._why)
+
+    def freeze(self) -> str:
         """Refuse."""
         raise TriageError(self._why)

@@ -56,10 +56,7 @@ class ReviewScreen(Screen[None]):
 
     def _perform(self, act: Callable[[Actions], str], pane: str | None = None) -> None:
         """Run an action in a worker thread; its sentence comes back as a message."""
-        view = self.view
-        if view is None:
-            return
-        run_id, actions = view.run_id, self.app.actions
+        run_id, actions = self.view.run_id if self.view is not None else "", self.app.actions
 
         def work() -> None:
             try:
@@ -156,6 +153,13 @@ class ReviewScreen(Screen[None]):
             self._decide("retry", "retry")
         else:
             self._perform(lambda actions: actions.retry(view.run_id), "retry")
+
+    def action_freeze(self) -> None:
+        """Freeze a guest that runs, whichever run is shown: it has no record yet."""
+        if self.app.read_only:
+            self.say("This view is read-only: start triage-tui without --read-only to decide.", "warning")
+            return
+        self._perform(lambda actions: actions.freeze())
 
     def action_end_guest(self) -> None:
         """Ask, then end the frozen guest."""
