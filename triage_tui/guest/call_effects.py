@@ -6,7 +6,6 @@ permission, and takes write permission from pages that it has translated), where
 
 from __future__ import annotations
 
-import bisect
 import re
 
 from triage_tui.guest.ranges import RangeMap
@@ -30,25 +29,29 @@ RELEVANT = _OPENERS | _MAPPERS | {"brk"}
 """Names of the calls that matter here."""
 
 
+_OPENING_NAMES = frozenset(name.encode() for one in _OPENERS for name in (one, one.upper()))
+_MAPPING_NAMES = frozenset(name.encode() for name in (*_MAPPERS, "brk"))
 _FLAGS = re.MULTILINE | re.IGNORECASE
 _OPENED = re.compile(rb"^\d{1,10} (?:%s)\([^\n]* = (\d{1,5})\n" % "|".join(sorted(_OPENERS)).encode(), _FLAGS)
 _MAPPED = re.compile(rb"^\d{1,10} (?:%s|brk)\([^\n]*\n" % "|".join(sorted(_MAPPERS)).encode(), _FLAGS)
 
 
-def lasting_calls(text: bytes, starts: list[int]) -> list[tuple[bytes, int]]:
-    """Return the lines of a log whose effects last, in order, each with the index of its call.
+def lasting_calls(text: bytes, names: set[bytes]) -> list[tuple[bytes, int]]:
+    """Return the lines of a log whose effects last, in order, each with the number of lines before it.
 
-    `starts` are the offsets at which the calls of `text` begin. Of calls that make the same descriptor, and
-    of calls that are the same in everything, only the last one matters.
+    `names` are those of the calls in `text`. Of calls that make the same descriptor, and of calls that are the
+    same in everything, only the last one matters.
     """
     found: dict[bytes, tuple[bytes, int]] = {}
-    for match in _OPENED.finditer(text):
-        found[match[1]] = (match[0], match.start())
-    for match in _MAPPED.finditer(text):
-        line = match[0]
-        found.pop(line, None)
-        found[line] = (line, match.start())
-    return [(line, bisect.bisect_right(starts, at) - 1) for line, at in found.values()]
+    if not names.isdisjoint(_OPENING_NAMES):
+        for match in _OPENED.finditer(text):
+            found[match[1]] = (match[0], match.start())
+    if not names.isdisjoint(_MAPPING_NAMES):
+        for match in _MAPPED.finditer(text):
+            line = match[0]
+            found.pop(line, None)
+            found[line] = (line, match.start())
+    return [(line, text.count(b"\n", 0, at)) for line, at in found.values()]
 
 
 class CallEffects:

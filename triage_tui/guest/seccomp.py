@@ -104,7 +104,7 @@ def program(
     if machine == "x86_64":
         x32_bit = 0x40000000
         code += [(_BPF_JSET, 0, 1, x32_bit), (_BPF_RETURN, 0, 0, _RET_KILL)]
-    code += _refusals(table, refused)
+    # The emulator writes its log in many small pieces, so this comes first.
     for name in ("write", "writev", "sendmsg"):
         # nr == name and args[0] >= first_skipped_fd -> by length, else reload the number and go on.
         lengths = sorted(log_lengths) if name == "write" else []
@@ -122,6 +122,7 @@ def program(
             *by_length,
             (_BPF_LOAD, 0, 0, _DATA_NR),
         ]
+    code += _refusals(table, refused)
     for watch in watches:
         if watch.name not in table:
             continue

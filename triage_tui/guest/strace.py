@@ -36,8 +36,8 @@ _SHAPES = re.compile(
 )
 _EQUALS = b" = "
 """What stands between a call and its result; written by itself."""
-BEGINS_CALL = re.compile(rb"^\d{1,10} (?:(?:" + _NAME + rb")\(|Unknown syscall )", re.MULTILINE)
-"""What each call's line begins with: for counting calls without reading them."""
+BEGINS_CALL = re.compile(rb"^\d{1,10} (?:(" + _NAME + rb")\(|Unknown syscall )", re.MULTILINE)
+"""What each call's line begins with, and its name: for counting calls without reading them."""
 _ENDS_LINE = frozenset((b"exit", b"exit_group"))
 _PUNCTUATION = re.compile(rb'"[^"]*(?:"|\Z)|[{}\[\](),]')
 _NEEDS_CARE = re.compile(rb"[\"{}\[\](]")

@@ -16,6 +16,8 @@ _FREE_STEP = 1 << 20
 """Log bytes after which their memory is given back."""
 _PUNCH_HOLE_KEEP_SIZE = 3
 _PEEK = 4096
+_MOST_REGISTERS = 512
+"""Bytes of the emulator's CPU state that are looked at in each held call."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -49,6 +51,7 @@ class ThreadLog:
         self.tid = tid
         self.arch = arch
         """What the thread executes."""
+        self.registers_size = min(arch.env_span, _MOST_REGISTERS)
         self.number = number
         """The descriptor by which the thread's process knows it."""
         self.fd = os.memfd_create("emulator-log", os.MFD_CLOEXEC)

@@ -47,6 +47,15 @@ def is_marker(call: LoggedCall) -> bool:
     return any(argument in shown for argument in split_arguments(call.arguments))
 
 
+def _last_call(text: bytes) -> int:
+    """Return the offset at which the last call of `text` begins, 0 if none does."""
+    at = len(text)
+    while (at := text.rfind(b"\n", 0, at)) >= 0:
+        if BEGINS_CALL.match(text, at + 1):
+            return at + 1
+    return 0
+
+
 class Trace:
     """All calls of a run: the newest ones as records in memory, and up to a cap for the trace file."""
 
@@ -213,18 +222,18 @@ class Trace:
                 return
         begin = log.reader.position
         text = log.reader.take(data)
-        starts = [found.start() for found in BEGINS_CALL.finditer(text)]
-        cut = starts[-1] if starts else 0
+        first = BEGINS_CALL.search(text)
+        base = first.start() if first else 0
+        cut = _last_call(text)
         log.reader.jump(begin + cut)
-        if len(starts) > 1:
-            if starts[0]:
-                log.reader.lost += starts[0]
-            base = starts[0]
-            self._keep_raw(log, text[base:cut], begin + base, [start - base for start in starts[:-1]])
+        if cut > base:
+            log.reader.lost += base
+            self._keep_raw(log, text[base:cut], begin + base)
         self._read(log, text[cut:], mark, whole)
 
-    def _keep_raw(self, log: ThreadLog, text: bytes, at: int, starts: list[int]) -> None:
-        raw = RawCalls(log.arch, self.count + 1, len(starts), self.now_ns, text, at)
+    def _keep_raw(self, log: ThreadLog, text: bytes, at: int) -> None:
+        names = BEGINS_CALL.findall(text)
+        raw = RawCalls(log.arch, self.count + 1, len(names), self.now_ns, text, at)
         end = at + len(text)
         while log.early and (offset := next(iter(log.early))) < end:
             raw.early[offset] = log.early.pop(offset)
@@ -234,11 +243,11 @@ class Trace:
         self.skimmed += raw.count
         self.failed += text.count(_FAILED) + text.count(_MISSING)
         log.last_signal = None
-        for line, index in lasting_calls(text, starts):
+        for line, index in lasting_calls(text, set(names)):
             reader = StraceReader()
             reader.feed(line)
             for call in reader.finished:
-                record = new_record(raw.first + index, call, log.arch, 0)
+                record = new_record(raw.first + min(index, raw.count - 1), call, log.arch, 0)
                 set_result(record, call, log.arch)
                 if record.errno is None:
                     self.effects(log.pid).note(record)

@@ -31,7 +31,6 @@ _PASSED_ON = frozenset(
 """Host calls that are executed as they are when no rule hooks them; connect and its like have addresses that
 are read while they last."""
 _MAX_SEEN = 50_000
-_MOST_REGISTERS = 512
 _NEW_FILE = os.O_CREAT | os.O_WRONLY
 
 
@@ -99,7 +98,7 @@ class UndecidedCalls(RuleAsker):
                 # The emulator has its own idea of some /proc paths; the log has the guest's words.
                 if name in PATH_ARGUMENT:
                     path = process.read_string(tid, args[PATH_ARGUMENT[name]])
-                registers = process.read_memory(tid, env, min(log.arch.env_span, _MOST_REGISTERS))
+                registers = process.read_memory(tid, env, log.registers_size)
                 log.seen[log.marked] = Seen(name, registers, self.location_of(tid).pc_offset, path)
         self._proceed(notification)
         return True
