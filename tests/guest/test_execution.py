@@ -13,10 +13,14 @@ import pytest
 
 from tests.guest.helpers import shell, spec
 from tests.programs import build, root_with
+from triage_tui.guest.access import RuleAccess
+from triage_tui.guest.arch import by_name
 from triage_tui.guest.capture import capture
 from triage_tui.guest.qemu import find_qemu
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.guest.supervisor import Guest
+from triage_tui.rulehost.client import RuleHost
+from triage_tui.rulehost.protocol import RuleSource
 from triage_tui.runs.model import Engine, Syscall
 from triage_tui.runs.writer import RunWriter
 
@@ -234,3 +238,62 @@ def test_each_process_has_its_own_program_in_the_record(
     assert {register.name for register in snapshot.regs} >= {"v0" if looked_at.arch == "mipsel" else "r7"}
     assert any(m.path.endswith(looked_at.program) and "x" in m.perms for m in snapshot.maps)
     assert snapshot.backtrace.frames
+
+
+@pytest.mark.parametrize("arch", ["arm", "mipsel", os.uname().machine])
+def test_the_c_library_starts_programs_and_two_hundred_follow_each_other(
+    root: Path, qemu_dir: Path, arch: str
+) -> None:
+    shutil.copy(build("shells_out", arch), root / "bin")
+    output, done = run(root, qemu_dir, "/bin/shells_out", "200", "all")
+    # A posix_spawn that fails reports it through shared memory, which QEMU's vfork does not have.
+    lines = output.decode().splitlines()
+    assert lines[:5] == ["system 5", "through a pipe", "pclose 0", "spawned", "posix_spawnp 0"]
+    assert lines[-1] == f"pid {done[-1].pid}"
+    assert sum(call.note == "now runs /bin/shells_out" for call in done) == 200
+    assert {call.path for call in done if call.errno} >= {"/none"}
+
+
+def test_a_daemon_is_followed_to_where_it_serves(root: Path, qemu_dir: Path) -> None:
+    """busybox telnetd goes to the background by itself; the shell that started it is gone by then."""
+    quick = TriggerLimits(idle_s=1, time_limit_s=30)
+    code = "/bin/busybox telnetd -l /bin/sh && exit 0"
+    with Guest.start(spec(root, qemu_dir, *shell(code), triggers=quick)) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.trigger.syscall_name) == ("idle", "pselect6")
+        assert guest.program.argv[:2] == ["/bin/busybox", "telnetd"]
+        assert guest.statistics().listening == ["[::]:23"]
+        ended = [call for call in guest.full_trace() if call.name == "exit_group"]
+        assert any("a daemon" in (call.note or "") for call in ended)
+        assert guest.problems == []
+
+
+def test_start_stop_daemon_starts_one_and_ends_it(root: Path, qemu_dir: Path) -> None:
+    tool = "/bin/busybox start-stop-daemon -p /tmp/pid"
+    code = (
+        f"{tool} -S -b -m -x /bin/busybox -- sleep 20; while [ ! -s /tmp/pid ]; do /bin/busybox usleep 10000;"
+        f" done; {tool} -K; while [ -d /proc/$(cat /tmp/pid) ]; do /bin/busybox usleep 10000; done; echo gone"
+    )
+    output, done = run(root, qemu_dir, *shell(code))
+    assert b"stopped process in pidfile" in output
+    assert output.endswith(b"gone\n")
+    assert "now runs /bin/busybox" in {call.note for call in done if "sleep" in str(call.arguments)}
+
+
+def test_rules_for_execve_come_first(root: Path, qemu_dir: Path) -> None:
+    code = """function do_syscall(num, path)
+        local name = c_read_string(path, 100)
+        if name == "/bin/forbidden" then return 1, -c_errno("EPERM") end
+        if name == "/bin/late" then c_provide_file("/bin/late", "#!/bin/echo late\\n", tonumber("755", 8)) end
+        return 0, 0
+    end"""
+    (root / "bin/forbidden").symlink_to("busybox")
+    access = RuleAccess(by_name("arm"))
+    start = spec(root, qemu_dir, *shell("/bin/forbidden; echo $?; /bin/late"), triggers=LONG)
+    with (
+        RuleHost([RuleSource("r", "execve", code.encode())], access) as rules,
+        Guest.start(start, rules=rules, access=access) as guest,
+    ):
+        assert guest.run_until_stop().exit_code == 0
+        assert guest.problems == []
+        assert guest.output().splitlines()[-2:] == [b"126", b"late /bin/late"]

@@ -29,8 +29,8 @@ def turns_round(version: str) -> bool:
 def sift(tid: int, pointers: list[int]) -> tuple[list[int], list[bytes], list[str]]:
     """Take the variables that mean something to the emulator out of an environment.
 
-    `pointers` are the host addresses of "NAME=value" strings. Returns (the pointers that are left; the
-    strings that go by option; the names of those that cannot, because QEMU takes a comma in the option for the end).
+    `pointers` are the host addresses of "NAME=value" strings. Returns the pointers that are left, the strings
+    that go by option, and the names of those that cannot: QEMU takes a comma in the option for an end.
 
     Raises:
         OSError: a string is not readable.

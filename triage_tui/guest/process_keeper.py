@@ -63,7 +63,9 @@ class ProcessKeeper(FrozenViews):
         parent = self.processes_known.by_pid.get(process.parent_of(pid))
         forking = (parent.forking if parent else None) or self.processes_known.last_forking
         origin = parent if parent is not None else forking.process if forking else self.processes_known.main
-        program = copy.copy(origin.program if origin is not None else self.first_program)
+        # As it was in fork: the parent may execute another program before its child is seen.
+        began = forking.program if forking else origin.program if origin else self.first_program
+        program = copy.copy(began)
         first = program.location.env if program.location is not None else None
         known = self._adopt(pid, forking.env if forking else first, program)
         if origin is not None:
@@ -79,7 +81,8 @@ class ProcessKeeper(FrozenViews):
         flags = notification.args[0]
         if name in ("fork", "vfork") or not flags & _CLONE_THREAD:
             log = self.trace.logs.get(notification.tid)
-            known.forking = Forking(known, self._env(notification.tid), log.number if log else None)
+            env = self._env(notification.tid)
+            known.forking = Forking(known, known.program, env, log.number if log else None)
             self.processes_known.last_forking = known.forking
 
     def _find_env(self, known: GuestProcess, notification: Notification, name: str) -> None:

@@ -22,6 +22,7 @@ class Forking:
     """What a new process takes over from the thread that forks: program, registers, its log's descriptor."""
 
     process: GuestProcess
+    program: Program
     env: int | None
     number: int | None
 

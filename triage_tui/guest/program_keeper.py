@@ -218,7 +218,6 @@ class ProgramKeeper(ProcessKeeper):
         known.program = program
         known.envs = {}
         known.loops.clear()
-        known.forking = None
         known.logs_closed = False
 
     def _absolute_path(self, known: GuestProcess, path: str) -> str:
