@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
 from triage_tui.guest.loops import LoopDetector, Sleepers, is_progress, signature
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.runs.model import Loop, Syscall
@@ -118,3 +123,71 @@ def test_who_waits_for_a_sleeper_has_slept() -> None:
     loops = [detector.add(one, slept) for one, slept in rounds]
     assert loops[-1] is not None
     assert loops[-1].sleeps
+
+
+def repeated(make: Callable[[int], list[Syscall]], rounds: int = 9, **limits: float) -> Loop | None:
+    how = TriggerLimits(**{"loop_repeats": 8, "loop_calls": 8} | limits)  # type: ignore[arg-type]
+    return run([one for number in range(rounds) for one in make(number)], how)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda n: [call("lseek", "3", str(512 * n), "SEEK_SET", ret=512 * n)], id="offset"),
+        pytest.param(lambda n: [call("poll", "0x1", "1", str(900 - n), ret=1)], id="time that is left"),
+        pytest.param(lambda n: [call("futex", "0x1000", "FUTEX_WAKE", str(n), "NULL")], id="counter"),
+        pytest.param(lambda n: [call("kill", str(100 + n), "0")], id="process id"),
+        pytest.param(lambda n: [call("ioctl", "3", "FIONREAD", f"0x4080{n:04x}")], id="stack address"),
+        pytest.param(
+            lambda n: [
+                call("socket", "PF_INET", "SOCK_STREAM", "IPPROTO_IP", ret=3 + n),
+                call("connect", str(3 + n), "0x1000", "16", ret=-111, errno="ECONNREFUSED"),
+            ],
+            id="descriptor that is never closed",
+        ),
+    ],
+)
+def test_what_changes_from_round_to_round_does_not_matter(make: Callable[[int], list[Syscall]]) -> None:
+    assert repeated(make) is not None
+
+
+def test_a_timeout_of_nothing_or_without_end_is_another_call() -> None:
+    waits = [signature(call("poll", "0x1", "1", timeout, ret=1)) for timeout in ("0", "-1", "500")]
+    assert len(set(waits)) == 3
+
+
+def at(site: int, name: str = "access", **more: Any) -> Syscall:
+    found = call(name, '"/x"', "F_OK", path="/x", ret=-2, errno="ENOENT", **more)
+    found.pc, found.return_address = 0x10400, site
+    return found
+
+
+def test_two_places_in_the_program_are_not_merged() -> None:
+    one = repeated(lambda _: [at(0x8000)])
+    two = repeated(lambda _: [at(0x8000), at(0x9000)])
+    assert one is not None
+    assert two is not None
+    assert (one.period, two.period) == (1, 2)
+    assert repeated(lambda n: [at(0x8000 + 4 * n)]) is None
+
+
+def test_rounds_must_happen_within_the_span() -> None:
+    # A call each millisecond.
+    assert repeated(lambda _: [missing()], rounds=40, loop_span_s=0.004) is None
+    assert repeated(lambda _: [missing()], rounds=40, loop_span_s=0.04) is not None
+    sleep = call("nanosleep", "{tv_sec = 1,tv_nsec = 0}", "NULL")
+    assert repeated(lambda _: [missing(), sleep], sleep_span_s=0.003) is None
+    assert repeated(lambda _: [missing(), sleep], sleep_span_s=0.03) is not None
+
+
+def test_a_loop_that_is_followed_tells_when_it_ends() -> None:
+    detector = LoopDetector(TriggerLimits(loop_repeats=4, loop_calls=4))
+    loop = next(found for _ in range(9) if (found := detector.add(missing())))
+    detector.follow(loop)
+    assert detector.add(missing()) is None
+    going_on = detector.followed()
+    assert going_on is not None
+    assert going_on.repeats == loop.repeats + 1
+    detector.add(call("chdir", '"/"', path="/"))
+    assert detector.is_broken
+    assert detector.followed() is None

@@ -8,7 +8,7 @@ from tests.runs.build import failed_open, write_run
 from triage_tui.retry.judge import judge, masked_calls, signature
 from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis
 from triage_tui.runs.evidence import make_link
-from triage_tui.runs.model import Loop, RuleHit, Statistics, Syscall
+from triage_tui.runs.model import Loop, Probe, RuleHit, Statistics, Syscall
 from triage_tui.runs.reader import Run, load_run
 
 MISSING = failed_open(3, "/etc/x.conf")
@@ -182,3 +182,14 @@ def test_a_rule_that_was_used_up_is_told(tmp_path: Path, before: Run) -> None:
     )
     after = make(tmp_path, [ok(1, "brk"), ok(2, "socket"), MISSING], cites=3, rule_hits=[hit])
     assert "rule fix-openat-1 was switched off: hit limit of 16 reached" in judge(before, after).reasons
+
+
+def test_a_service_that_answers_now_is_progress_on_a_rung_of_its_own(tmp_path: Path, before: Run) -> None:
+    answer = Probe(target="tcp 127.0.0.1:80", outcome="answered", detail="tcp 127.0.0.1:80 spoke first")
+    silent = Probe(target="tcp 127.0.0.1:80", outcome="silent")
+    calls = [ok(1, "brk"), ok(2, "socket")]
+    statistics = Statistics(listening=["0.0.0.0:80"])
+    for probes, word, rung in (([answer], "progressed", "answers"), ([silent], "sideways", "listens")):
+        after = make(tmp_path, calls, reason="idle", exit_code=None, probes=probes, statistics=statistics)
+        verdict = judge(before, after)
+        assert (verdict.word, verdict.rung) == (word, rung)
