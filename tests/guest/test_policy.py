@@ -56,6 +56,8 @@ def test_network_configuration_is_refused_questions_are_not(request_number: int,
 def test_signals_stay_inside() -> None:
     assert judge("kill", 5, 9) is None
     assert judge("kill", 1, 9) is not None
+    assert judge("kill", 1, 0) is None
+    assert judge("tgkill", 1, 1, 15) is not None
     assert judge("rt_sigqueueinfo", 1, 9) is not None
     assert judge("kill", 0xFFFFFFFFFFFFFFFF, 9) is None
 

@@ -79,6 +79,8 @@ _FAMILIES = {38: "AF_ALG, the kernel's ciphers", 40: "AF_VSOCK, the host of a vi
 _JUDGED = ("socket", "personality", "mknod", "mknodat", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
 """Host syscalls of which `ContainmentPolicy.judge` has to see every one; kill is watched anyway."""
 _PERSONALITY_QUERY = 0xFFFFFFFF
+_SIGNAL_ARGUMENT = {"kill": 1, "tkill": 1, "tgkill": 2, "rt_sigqueueinfo": 1, "rt_tgsigqueueinfo": 2}
+"""Host syscall -> index of the signal; the process or thread comes first."""
 _DEVICE_KINDS = (0o020000, 0o060000)
 
 NEVER_NEEDED = (
@@ -151,12 +153,12 @@ class ContainmentPolicy:
             return -errno.EPERM, "the personality would be the emulator's"
         elif name in ("mknod", "mknodat") and low[1 if name == "mknod" else 2] & 0o170000 in _DEVICE_KINDS:
             return -errno.EPERM, "a device node"
-        elif name in ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo") and low[0] == 1:
+        elif name in _SIGNAL_ARGUMENT and low[0] == 1 and low[_SIGNAL_ARGUMENT[name]]:
+            # Signal 0 only asks whether the process exists.
             return -errno.EPERM, "a signal to the cell's own first process"
         return None
 
 
-_SIGNALLING = frozenset(("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"))
 _KERNEL_FILES = ("/proc/sys/", "/proc/sysrq-trigger", "/proc/irq/", "/sys/")
 _DENIALS = frozenset(("EACCES", "EPERM", "EROFS"))
 _FOREIGN_PROCESS = re.compile(r"/proc/\d+/")
@@ -172,7 +174,7 @@ def why_denied(record: Syscall) -> str | None:
     if record.errno == "ENOSYS" and record.host is None:
         reason = _REFUSED.get(name) or _ABSENT.get(name)
         return f"not executed: {reason}" if reason else None
-    if name in _SIGNALLING and record.errno == "ESRCH":
+    if name in _SIGNAL_ARGUMENT and record.errno == "ESRCH":
         return "no such process in the guest's cell: signals do not reach others"
     path = record.path or ""
     if path.startswith(_KERNEL_FILES) and record.errno in _DENIALS:
