@@ -63,6 +63,23 @@ def test_a_waiting_call_goes_on_after_a_freeze(qemu_dir: Path, tmp_path: Path, a
         assert guest.problems == []
 
 
+@pytest.mark.parametrize("arch", ["arm", "mipsel"])
+def test_a_parent_is_not_told_that_its_child_was_frozen(qemu_dir: Path, tmp_path: Path, arch: str) -> None:
+    root = root_with(tmp_path, arch, "waits")
+    ready = threading.Event()
+    start = spec(root, qemu_dir, "/bin/waits", "poll", "child", triggers=PATIENT)
+    with Guest.start(start, on_event=lambda what, _: ready.set() if what == "output" else None) as guest:
+        for _ in range(3):
+            assert guest.run_until_stop(wanted=ready.is_set).reason == "requested"
+            assert len(guest.processes()) == 2
+            assert states(guest) == {"T"}
+        with tempfile.TemporaryFile() as empty:
+            assert guest._cell.request("provide_file", b"/tmp/go", 0o644, empty.fileno()) == 0
+        while b"told" not in guest.output():
+            guest.run_until_stop(wanted=lambda: b"told" in guest.output())
+        assert guest.output().splitlines()[-2:] == [b"poll 1 0", b"told 0 times"]
+
+
 def test_all_threads_stop_although_the_first_one_is_held(qemu_dir: Path, tmp_path: Path) -> None:
     root = root_with(tmp_path, "arm", "crowd")
     with Guest.start(spec(root, qemu_dir, "/bin/crowd", "8", "end", triggers=PATIENT)) as guest:

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
-from triage_tui.guest import identity, policy, process, seccomp
+from triage_tui.guest import child_stops, identity, policy, process, seccomp
 from triage_tui.guest.loops import LoopDetector, Sleepers
 from triage_tui.guest.processes import GuestProcess, Program
 from triage_tui.guest.program_keeper import ProgramKeeper
@@ -145,6 +145,8 @@ class CallHandler(UndecidedCalls, ProgramKeeper):
             return
         if call is not None:
             self._complete(call, notification, name)
+        if name == child_stops.CALL:
+            child_stops.hide(notification)
         if name in _FORKS:
             self._note_fork(known, notification, name)
         elif name in ("exit", "exit_group"):

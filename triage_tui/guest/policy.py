@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from triage_tui.errors import TriageError
+from triage_tui.guest import child_stops
 from triage_tui.guest.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.seccomp import Notification, Watch
 from triage_tui.runs.model import Syscall
@@ -275,6 +276,8 @@ def watches(
     closers = [Watch(name, index, first_protected_fd, True) for name, index in _CLOSERS.items()]
     result += [watch for watch in closers if watch.name not in names]
     result += [watch for watch in containment.watches() if watch.name not in names]
+    if child_stops.CALL not in names:
+        result.append(child_stops.WATCH)
     if "close_range" not in names:
         result.append(Watch("close_range"))
     if MARKER_CALL not in names:

@@ -1,10 +1,12 @@
-/* Waits in the call named by argv[1] until /tmp/go exists, and prints what the call gave and its errno. */
+/* Waits in the call named by argv[1] until /tmp/go exists, and prints what the call gave and its errno. With a
+   second argument it has a child meanwhile, and prints how often it was told of it. */
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -21,6 +23,14 @@
 
 static int ends[2], pair[2], listener, word;
 static struct sockaddr_in address;
+
+static volatile int told;
+
+static void tell(int number)
+{
+    (void)number;
+    told++;
+}
 
 static void *wake(void *kind)
 {
@@ -86,12 +96,21 @@ int main(int argc, char **argv)
     if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 1))
         return 1;
     getsockname(listener, (struct sockaddr *)&address, &size);
+    if (argc > 2) {
+        struct sigaction action = {.sa_handler = tell};
+        sigaction(SIGCHLD, &action, NULL);
+        if (fork() == 0)
+            for (;;)
+                pause();
+    }
     pthread_create(&thread, NULL, wake, argv[1]);
     puts("ready");
     fflush(stdout);
     errno = 0;
     result = call(argv[1]);
     printf("%s %ld %d\n", argv[1], result, result > 0 ? 0 : errno);
+    if (argc > 2)
+        printf("told %d times\n", told);
     fflush(stdout);
     return 0;
 }
