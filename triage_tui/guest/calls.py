@@ -119,6 +119,8 @@ class CallHandler(UndecidedCalls, ProgramKeeper):
         if known is None or name == "set_robust_list":
             self._proceed(notification)
             return
+        if known.program.name and notification.tid == known.pid and self._name_process(known, notification):
+            return
         # What is decided from here on is about this process: its architecture, its memory.
         self.pid, self.tid = known.pid, notification.tid
         if known.logs_closed:

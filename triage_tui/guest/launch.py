@@ -11,6 +11,7 @@ import os
 import select
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,9 @@ from triage_tui.guest.cell import Cell
 from triage_tui.guest.elf import ElfInfo
 from triage_tui.guest.environment import turns_round
 from triage_tui.guest.gdbstub import GdbStub
+from triage_tui.guest.process_name import name_of
 from triage_tui.guest.qemu import find_qemu, qemu_version
+from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.served_calls import log_lengths
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.startup import HEADROOM, EmulatorStart
@@ -123,7 +126,7 @@ def launch(
     """
     check_host(spec)
     emulator = find_qemu(arch, spec.qemu_dir)
-    start = EmulatorStart(spec.limits.open_files)
+    start = EmulatorStart(spec.limits.open_files, name_of(spec.program))
     watches = [*start.watches(), *policy.watches(containment, guest_names, start.first_fd)]
     lengths = log_lengths(arch, guest_names) | triggers.failure_lengths(spec.triggers.calls, arch)
     refused = policy.NEVER_NEEDED.split()
@@ -196,6 +199,7 @@ def _bring_up(
     result: list[env_locator.Location | BaseException] = []
     done_read, done_write = os.pipe2(os.O_CLOEXEC)
     worker: threading.Thread | None = None
+    waiting: deque[Notification] = deque()
 
     def locate(stub: GdbStub, pid: int) -> None:
         # In a thread of its own: while it talks to the stub, the emulator may still need answers here.
@@ -221,19 +225,20 @@ def _bring_up(
                     if cell.gone or cell.ended:
                         raise TriageError("the emulator ended before the program's first instruction")
                 elif fd == listener and events & select.POLLIN:
-                    notification = seccomp.receive(listener)
-                    if notification is None:
-                        continue
-                    name = names.get(notification.nr, "")
-                    pid = pid or notification.tid
-                    if start.is_log_open(notification.tid, name, notification):
-                        number = start.log_number(numbers)
-                        numbers.append(number)
-                        log = make_log(pid, notification.tid, number)
-                        seccomp.add_fd(listener, notification, log.fd, number, cloexec=True)
-                        seccomp.answer(listener, notification, number)
-                    elif not start.answer(listener, name, notification):
-                        seccomp.proceed(listener, notification)
+                    received = seccomp.receive(listener)
+                    waiting += [received] if received is not None else []
+                    while waiting:
+                        notification = waiting.popleft()
+                        name = names.get(notification.nr, "")
+                        pid = pid or notification.tid
+                        if start.is_log_open(notification.tid, name, notification):
+                            number = start.log_number(numbers)
+                            numbers.append(number)
+                            log = make_log(pid, notification.tid, number)
+                            seccomp.add_fd(listener, notification, log.fd, number, cloexec=True)
+                            seccomp.answer(listener, notification, number)
+                        elif not start.answer(listener, name, notification, waiting.append):
+                            seccomp.proceed(listener, notification)
                     if start.stub is not None and worker is None:
                         stub = GdbStub(start.stub)
                         worker = threading.Thread(target=locate, args=(stub, pid), daemon=True)

@@ -40,6 +40,8 @@ class Program:
     """None as long as nothing of it was found in the emulator."""
     room: int | None = None
     """Guest address of unused bytes in its code, see `return_stub`; None: not looked for, or none."""
+    name: bytes = b""
+    """What its process is to be called, until it is."""
     tries: int = 0
     """How often it was looked for in vain."""
 

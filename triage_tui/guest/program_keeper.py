@@ -20,6 +20,7 @@ from triage_tui.guest.emulator_image import Landmarks
 from triage_tui.guest.exec_policy import Execution, plan_execution, requested_path
 from triage_tui.guest.policy import Refusal
 from triage_tui.guest.process_keeper import ProcessKeeper
+from triage_tui.guest.process_name import give_name, name_of
 from triage_tui.guest.processes import GuestProcess, Program
 from triage_tui.guest.qemu import find_qemu, qemu_version
 from triage_tui.guest.seccomp import Notification
@@ -207,6 +208,7 @@ class ProgramKeeper(ProcessKeeper):
             if dropped:
                 call.note += f", without {', '.join(dropped)}, which would change the emulator"
         program = Program(self._absolute_path(known, plan.path), argv, plan.arch, plan.elf)
+        program.name = name_of(plan.requested)
         self._start_afresh(known, program)
 
     def _start_afresh(self, known: GuestProcess, program: Program) -> None:
@@ -219,6 +221,11 @@ class ProgramKeeper(ProcessKeeper):
         known.envs = {}
         known.loops.clear()
         known.logs_closed = False
+
+    def _name_process(self, known: GuestProcess, notification: Notification) -> bool:
+        """Give a process the name of its new program; True when its call will be made again."""
+        name, known.program.name = known.program.name, b""
+        return give_name(self._listener, notification, name, self._deferred.append)
 
     def _absolute_path(self, known: GuestProcess, path: str) -> str:
         if path.startswith("/"):

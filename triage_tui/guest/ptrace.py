@@ -118,7 +118,14 @@ class Tracee:
             TraceeGone: it ended.
             TimeoutError: it did not stop in time.
         """
-        deadline = time.monotonic() + _PATIENCE_S
+        event = self.poll_event(_PATIENCE_S, also)
+        if event is None:
+            raise TimeoutError(f"thread {self.tid} does not stop")
+        return event
+
+    def poll_event(self, patience: float, also: int | None = None) -> Event | None:
+        """Wait for `patience` seconds as `await_event` does; None: it has not stopped."""
+        deadline = time.monotonic() + patience
         tries = 0
         while True:
             known = False
@@ -134,7 +141,7 @@ class Tracee:
             if tries > _SPINS:
                 time.sleep(0.00005)
             if time.monotonic() > deadline:
-                raise TimeoutError(f"thread {self.tid} does not stop")
+                return None
 
     def _event(self, tid: int, status: int) -> Event:
         if not os.WIFSTOPPED(status):

@@ -12,9 +12,10 @@ from __future__ import annotations
 import resource
 import secrets
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from triage_tui.guest import process, seccomp
+from triage_tui.guest.process_name import give_name
 from triage_tui.guest.seccomp import Notification, Watch
 
 _AF_UNIX = 1
@@ -25,7 +26,8 @@ HEADROOM = 1024
 class EmulatorStart:
     """The forged part of one emulator's start. `open_files` is the guest's limit."""
 
-    def __init__(self, open_files: int) -> None:
+    def __init__(self, open_files: int, name: bytes = b"") -> None:
+        """`name` is what the process is to be called, empty to leave it as it is."""
         self.first_fd = open_files + 1
         """Descriptors from this one on are the emulator's, the logs from the fourth on.
 
@@ -39,6 +41,7 @@ class EmulatorStart:
         """Our end of the gdb connection, once the emulator has accepted it."""
         self._open_files = open_files
         self._listening = False
+        self._name = name
 
     @property
     def program_fd(self) -> int:
@@ -72,8 +75,13 @@ class EmulatorStart:
         except OSError:
             return False
 
-    def answer(self, listener: int, name: str, notification: Notification) -> bool:
-        """Answer a call of the gdb stub's set-up; False when it is something else."""
+    def answer(
+        self, listener: int, name: str, notification: Notification, defer: Callable[[Notification], None]
+    ) -> bool:
+        """Answer a call of the gdb stub's set-up; False when it is something else.
+
+        Notifications that come while the process gets its name are handed to `defer`.
+        """
         fd = notification.args[0] & 0xFFFFFFFF
         if name == "socket" and fd == _AF_UNIX and not self._listening:
             with socket.socket(socket.AF_UNIX) as placeholder:
@@ -82,6 +90,10 @@ class EmulatorStart:
             return seccomp.answer(listener, notification, self.listen_fd) or True
         if fd != self.listen_fd:
             return False
+        if name == "listen" and self._name:
+            given, self._name = self._name, b""
+            if give_name(listener, notification, given, defer):
+                return True
         if name in ("bind", "listen"):
             return seccomp.answer(listener, notification, 0) or True
         if name in ("accept", "accept4") and self.stub is None:
