@@ -23,7 +23,6 @@ from collections.abc import Callable
 from triage_tui.errors import TriageError
 from triage_tui.guest import emulator_image, host_syscalls, pausing, policy, process, seccomp
 from triage_tui.guest.access import Peers, RuleAccess
-from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls import Held
 from triage_tui.guest.identity import Identity
 from triage_tui.guest.launch import launch
@@ -33,7 +32,7 @@ from triage_tui.guest.processes import ProcessTable, Program
 from triage_tui.guest.program_keeper import Emulators
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.served_calls import is_told
-from triage_tui.guest.spec import LaunchSpec, resolve_target
+from triage_tui.guest.spec import LaunchSpec, architecture_of, resolve_target
 from triage_tui.guest.stops import Stop, Watchdog
 from triage_tui.guest.suspecting import Suspecting
 from triage_tui.guest.suspicion import Prober, Suspicion
@@ -98,7 +97,7 @@ class Guest(Suspecting):
     ) -> None:
         self.spec = spec
         self.target, elf = resolve_target(spec)
-        arch = by_name(self.target.arch)
+        arch = architecture_of(elf, spec.program)
         self.first_program = Program(spec.program, list(self.target.argv), arch, elf)
         self.containment = containment
         self.rules = rules

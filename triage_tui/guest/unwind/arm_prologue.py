@@ -158,9 +158,12 @@ def _pushes_lr(code: Code, addr: int, thumb: bool) -> bool:
         return insn & 0xFFFF4000 == 0xE92D4000 or insn == 0xE52DE004
     first, second = code.memory.halfword(addr) or 0, code.memory.halfword(addr + 2) or 0
     if first & 0xFF00 == 0xB500:
-        before = code.memory.halfword(addr - 2) or 0
-        # The second half of a 32-bit instruction can look like a push.
-        return before >> 11 not in (0x1D, 0x1E, 0x1F)
+        # The second half of a 32-bit instruction can look like a push, and like a first half: of a row of
+        # such halves every other one begins an instruction.
+        row = 0
+        while row < 8 and (code.memory.halfword(addr - 2 - 2 * row) or 0) >> 11 in (0x1D, 0x1E, 0x1F):
+            row += 1
+        return row % 2 == 0
     return (first == 0xE92D and bool(second & 0x4000)) or (first == 0xF84D and second == 0xED04)
 
 

@@ -6,7 +6,14 @@ from triage_tui.binary.cfi import DamagedError, Row, Rule
 from triage_tui.guest.unwind.calls import is_return_address
 from triage_tui.guest.unwind.expression import evaluate
 from triage_tui.guest.unwind.model import OUTERMOST, Code, Cursor, Step
-from triage_tui.guest.unwind.registers import EM_ARM, EM_MIPS, code_address, dwarf_names, preserved_names
+from triage_tui.guest.unwind.registers import (
+    EM_ARM,
+    EM_MIPS,
+    EM_S390,
+    code_address,
+    dwarf_names,
+    preserved_names,
+)
 
 
 def step(code: Code, cursor: Cursor) -> Step:
@@ -31,6 +38,9 @@ def step(code: Code, cursor: Cursor) -> Step:
             return OUTERMOST
         if ret is None:
             return None
+        above = _stack_pointer(code, row, names, cfa, values)
+        if above is None:
+            return None
         saved = {}
         kept = preserved_names(arch)
         for number, name in names.items():
@@ -44,7 +54,7 @@ def step(code: Code, cursor: Cursor) -> Step:
         return None
     return Cursor(
         pc,
-        cfa,
+        above,
         None,
         saved,
         thumb=arch.elf_machine == EM_ARM and bool(ret & 1),
@@ -64,6 +74,20 @@ def _pushed_arguments(code: Code, pc: int) -> int:
         return 0
     after = memory.instruction(pc) or 0
     return after & 0x7FFF if after >> 15 == 0x27BD << 1 else 0
+
+
+def _stack_pointer(
+    code: Code, row: Row, names: dict[int, str], cfa: int, values: dict[int, int]
+) -> int | None:
+    """Return the caller's stack pointer: the CFA unless the table says otherwise.
+
+    On s390x the CFA lies 160 bytes above it, and a function that takes no stack leaves it alone.
+    """
+    arch = code.memory.arch
+    number = next(number for number, name in names.items() if name == arch.sp)
+    if number in row.rules or arch.elf_machine == EM_S390:
+        return _value(code, row, number, cfa, values)
+    return cfa
 
 
 def _cfa(code: Code, row: Row, values: dict[int, int]) -> int | None:

@@ -14,6 +14,7 @@ from triage_tui.guest.unwind.registers import (
     EM_PPC,
     EM_PPC64,
     EM_RISCV,
+    EM_S390,
     EM_X86_64,
     code_address,
 )
@@ -108,6 +109,17 @@ def _ppc(code: Code, ret: int) -> tuple[bool, int | None]:
     return insn in (0x4E800421, 0x4E800021), None
 
 
+def _s390(code: Code, ret: int) -> tuple[bool, int | None]:
+    data = code.memory.read(ret - 6, 6)
+    if len(data) < 6:
+        return False, None
+    if data[:2] == b"\xc0\xe5":
+        offset = _signed(int.from_bytes(data[2:], "big"), 32) * 2
+        return True, (ret - 6 + offset) & code.memory.arch.word_mask
+    # bras and basr of r14.
+    return data[2:4] == b"\xa7\xe5" or (data[4] == 0x0D and data[5] >> 4 == 14), None
+
+
 def _x86(code: Code, ret: int) -> tuple[bool, int | None]:
     data = code.memory.read(ret - 7, 7)
     if len(data) < 7:
@@ -126,6 +138,7 @@ _BY_MACHINE = {
     EM_RISCV: _riscv64,
     EM_PPC: _ppc,
     EM_PPC64: _ppc,
+    EM_S390: _s390,
     EM_X86_64: _x86,
     EM_386: _x86,
 }

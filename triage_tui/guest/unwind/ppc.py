@@ -6,7 +6,7 @@ V ABI, PowerPC supplement, "The Stack Frame": LR save word at 4; 64-bit ELF ABI:
 
 from __future__ import annotations
 
-from triage_tui.guest.unwind.calls import is_return_address
+from triage_tui.guest.unwind.calls import call_target, is_return_address
 from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor, Step
 
 _BLR = 0x4E800020
@@ -23,7 +23,7 @@ def _prologue(code: Code, pc: int) -> tuple[int, bool, bool, dict[int, int]] | N
             insn = code.memory.instruction(addr)
             if insn is None or insn == _BLR:
                 break
-            if insn >> 16 == 0x9421 or insn == _MFLR_R0:
+            if insn >> 16 in (0x9421, 0xF821) or insn == _MFLR_R0:
                 start = addr
     if start is None:
         return None
@@ -55,7 +55,7 @@ def step(code: Code, cursor: Cursor) -> Step:
     framed = prologue is None or prologue[1]
     up = memory.word(cursor.sp)
     if cursor.exact and cursor.lr is not None and is_return_address(code, cursor.lr):
-        if not framed or (prologue is None and not _chained(code, up)):
+        if not framed or (prologue is None and (_leads_here(code, cursor) or not _chained(code, up))):
             return Cursor(cursor.lr, cursor.sp, None, cursor.saved, method="link_register")
         if prologue is not None and not prologue[2] and up is not None and up > cursor.sp:
             return Cursor(cursor.lr, up, None, _saved(code, cursor, prologue[3]), method="link_register")
@@ -66,6 +66,12 @@ def step(code: Code, cursor: Cursor) -> Step:
         return None
     saved = _saved(code, cursor, prologue[3]) if prologue else cursor.saved
     return Cursor(ret, up, None, saved, method="back_chain")
+
+
+def _leads_here(code: Code, cursor: Cursor) -> bool:
+    """Say whether the call in front of the link register most likely entered the function at the pc."""
+    target = call_target(code, cursor.lr or 0)
+    return target is not None and cursor.pc - MAX_FUNCTION // 8 < target <= cursor.pc
 
 
 def _chained(code: Code, up: int | None) -> bool:

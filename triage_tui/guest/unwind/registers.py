@@ -21,7 +21,7 @@ _PRESERVED: dict[int, tuple[int, ...]] = {
     EM_RISCV: (3, 4, 8, 9, *range(18, 28)),
     EM_PPC: (2, *range(13, 32)),
     EM_PPC64: (2, *range(13, 32)),
-    EM_S390: tuple(range(6, 16)),
+    EM_S390: tuple(range(6, 14)),
     EM_X86_64: (3, 6, 12, 13, 14, 15),
     EM_386: (3, 5, 6, 7),
 }

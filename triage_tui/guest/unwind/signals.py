@@ -55,6 +55,9 @@ def _layout(arch: Arch, info: bool) -> _Saved | None:
             # A pointer leads to gp_regs: r0-r31, nip, msr, orig_r3, ctr, link.
             pointer = 80 + start + 48 if info else 64 + 28
             return _Saved(0, (*names, arch.pc, None, None, None, arch.lr), 4, pointer)
+        case 21:
+            # ucontext comes first; its sigcontext ends with the pointer.
+            return _Saved(0, (*names, arch.pc, None, None, None, arch.lr), 8, 144 + 168 + 56)
         case 62:
             order = "r8 r9 r10 r11 r12 r13 r14 r15 rdi rsi rbp rbx rdx rax rcx rsp rip"
             return _Saved(40, tuple(order.split()), 8)

@@ -9,6 +9,7 @@ from triage_tui.guest.unwind.registers import (
     EM_ARM,
     EM_MIPS,
     EM_PPC,
+    EM_PPC64,
     EM_RISCV,
     EM_X86_64,
 )
@@ -34,6 +35,7 @@ _WORD_CODE: dict[int, dict[tuple[int, int], bool]] = {
         (0x2402145B, 0x0000000C): True,
     },
     EM_PPC: {(0x380000AC, 0x44000002): True, (0x38000077, 0x44000002): False},
+    EM_PPC64: {(0x380000AC, 0x44000002): True},
     EM_RISCV: {(0x08B00893, 0x00000073): True},
 }
 """Two instructions -> whether they return from a signal frame with siginfo."""

@@ -148,8 +148,6 @@ def walk(
         caller = None if last else _caller(code, cursor)
         if last or isinstance(caller, Outermost):
             break
-        if last is None and caller is not None and _judge(code, cursor, caller) != "high":
-            break
         if caller is None:
             if last is None or guesses >= MAX_GUESSES or _ended(code, cursor):
                 break
@@ -220,7 +218,7 @@ def _calls(code: Code, cursor: Cursor, caller: Cursor) -> bool:
     if target is None:
         return False
     target = code_address(code.memory.arch, target)
-    point = cursor.pc if cursor.exact else cursor.pc - 1
+    point = cursor.pc if cursor.exact else cursor.pc - code.memory.arch.code_align
     start = code.function_start(point)
     if start is None:
         # A prologue may stand some instructions behind the start.
