@@ -78,7 +78,7 @@ def _what_goes_on(run: Run, facts: Facts) -> str:
     end = facts.end
     trigger = run.snapshot.trigger
     loop = next((fact for fact in facts.of("loop") if isinstance(fact, LoopFact)), None)
-    if end.reason in ("loop", "sleep_loop", "time_limit") and loop and loop.repeats > 1:
+    if end.reason in ("loop", "sleep_loop", "time_limit", "requested") and loop and loop.repeats > 1:
         return f"repeats {inert(loop.cite, 120)}"
     if end.blocked_in:
         return f"waits in {inert(end.cite, 80)}"

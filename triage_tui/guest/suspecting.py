@@ -32,8 +32,8 @@ class Suspecting(CallHandler):
             if loop is not None:
                 loop.reset()
             return
-        init = self._cell.init_pid()
-        prober = self._prober if self._suspicions < _MOST_SUSPICIONS and init is not None else None
+        living = self.processes()
+        prober = self._prober if self._suspicions < _MOST_SUSPICIONS and living else None
         if stop.reason == "time_limit" or (limits.grace_s == 0 and prober is None):
             self._looping_tid, self._first_stop = tid, stop
             if loop is not None and stop.loop is not None:
@@ -41,9 +41,9 @@ class Suspecting(CallHandler):
             return
         self._suspicions += 1
         line = None
-        if prober is not None and init is not None:
+        if prober is not None:
             # All of the guest's sockets: which process would answer is not known beforehand.
-            line = Line(self.listening(), init)
+            line = Line(self.listening(), living[0])
         self._suspicion = Suspicion(
             stop, self.trace, limits.grace_s, tid=tid, loop=loop, prober=prober, line=line
         )

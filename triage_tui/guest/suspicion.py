@@ -29,10 +29,10 @@ _ACCEPTS = frozenset(("accept", "accept4", "socketcall"))
 class Line:
     """What a prober may use, from its own thread. `listening` says where the guest can be reached."""
 
-    def __init__(self, listening: list[str], init: int) -> None:
+    def __init__(self, listening: list[str], pid: int) -> None:
         self.listening = listening
-        self.init = init
-        """Host pid of the cell's init: its name spaces are those of the guest."""
+        self.pid = pid
+        """Host pid of a process of the guest, which shows its name spaces."""
         self.is_closed = threading.Event()
         self._wanted: queue.SimpleQueue[tuple[int, int, queue.SimpleQueue[int]]] = queue.SimpleQueue()
 

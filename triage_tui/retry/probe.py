@@ -278,7 +278,7 @@ def _run_command(line: Line, command: str) -> Probe:
     fds: list[int] = []
     try:
         for name in names:
-            fds.append(os.open(f"/proc/{line.init}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC))
+            fds.append(os.open(f"/proc/{line.pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC))
         arguments = [",".join(names), ",".join(map(str, fds)), command]
         child = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _ENTER, *arguments],
