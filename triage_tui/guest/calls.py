@@ -157,7 +157,7 @@ class CallHandler(UndecidedCalls, ProgramKeeper):
         elif name in _KILLS and call is None and self._on_fatal_signal(known, notification):
             return
         suspicion = self._suspicion
-        if suspicion is not None and suspicion.ripe_since and notification.tid == suspicion.tid and call:
+        if suspicion is not None and call is not None and suspicion.is_due_in(notification.tid):
             self._believe(suspicion)
         # A loop is held in the thread that loops; any other goes on until all are stopped.
         if self._first_stop is not None and call is not None and notification.tid == self._looping_tid:

@@ -143,6 +143,9 @@ class Suspicion:
         if self._asking is None:
             return []
         found = list(self._asking.results)
+        if self.is_asking and self._asking.line.is_closed.is_set():
+            detail = "the guest was frozen or ended before it had answered"
+            found.append(Probe(target="its service", outcome="failed", detail=detail))
         accepted = any(
             call.name in _ACCEPTS and (call.ret or -1) >= 0
             for call in self._trace.history
@@ -198,6 +201,11 @@ class Suspicion:
         now = time.monotonic()
         self.ripe_since = self.ripe_since or now
         return self._loop is None or now - self.ripe_since > _NEXT_CALL_S
+
+    def is_due_in(self, tid: int) -> bool:
+        """Tell whether the guest may be frozen at the call that thread `tid` makes now."""
+        goes_on = self._loop is not None and not self._loop.is_broken
+        return self.ripe_since > 0 and tid == self.tid and goes_on
 
     def believed(self) -> Stop:
         """Return the stop, its loop as it is by now."""
