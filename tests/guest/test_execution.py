@@ -17,6 +17,7 @@ from triage_tui.guest.access import RuleAccess
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.capture import capture
 from triage_tui.guest.qemu import find_qemu
+from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
@@ -308,3 +309,46 @@ def test_processes_have_the_names_of_their_programs(root: Path, qemu_dir: Path) 
     assert words[:2] == ["busybox", "serve-it"]
     assert words[2] == words[3]
     assert words[4:] == ["cat"]
+
+
+def test_what_is_not_the_emulator_is_killed_before_its_first_instruction(
+    tmp_path: Path, qemu_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the guest had won every race before: the kernel executes a native program."""
+    root = root_with(tmp_path, "arm", "executes", "is_native")
+    native = build("is_native", os.uname().machine)
+    give = Guest._give_own
+
+    def give_another(guest: Guest, notification: Notification, fd: int, number: int, cloexec: bool) -> None:
+        with native.open("rb") as file:
+            give(guest, notification, file.fileno(), number, cloexec)
+
+    monkeypatch.setattr(Guest, "_give_own", give_another)
+    start = spec(root, qemu_dir, "/bin/executes", "/bin/is_native", triggers=LONG)
+    with Guest.start(start) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.signal) == ("signal", "SIGKILL")
+        assert guest.output() == b""
+        assert "is not the emulator" in guest.problems[0]
+
+
+def test_a_program_that_computes_at_once_is_found_when_it_is_frozen(tmp_path: Path, qemu_dir: Path) -> None:
+    root = root_with(tmp_path, "arm", "executes", "spins")
+    shutil.copy(build("spins", "mipsel"), root / "bin/other")
+    for program, arch in (("spins", "arm"), ("other", "mipsel")):
+        quick = TriggerLimits(idle_s=0.5, time_limit_s=30)
+        argv = ["/bin/executes", f"/bin/{program}"]
+        with Guest.start(spec(root, qemu_dir, *argv, triggers=quick)) as guest:
+            assert guest.run_until_stop().reason == "idle"
+            assert guest.arch.name == arch
+            pc = guest.registers()[guest.arch.pc]
+            assert any(m.start <= pc < m.end and "x" in m.perms for m in guest.maps())
+
+
+def test_processes_that_are_killed_while_they_execute_leave_nothing(tmp_path: Path, qemu_dir: Path) -> None:
+    root = root_with(tmp_path, "arm", "exec_killed", "calls")
+    with Guest.start(spec(root, qemu_dir, "/bin/exec_killed", "60", "/bin/calls", triggers=LONG)) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 0)
+        assert guest.output().endswith(b"all gone\n")
+        assert {problem.split(": ")[1] for problem in guest.problems} <= {"it was killed meanwhile"}

@@ -111,10 +111,11 @@ def _begin_of_first(pid: int, maps: list[HostMapping], marks: Landmarks) -> int:
     return begin if begin and _word(pid, begin + marks.node + 8) == head else 0
 
 
-def discover(pid: int, arch: Arch, location: Location, call: Syscall) -> Landmarks | None:
+def discover(pid: int, arch: Arch, location: Location, call: Syscall | None) -> Landmarks | None:
     """Return the landmarks of an emulator of which nothing is known, from its first thread being in `call`.
 
-    `location` is what is known of the program, its registers left out.
+    `location` is what is known of the program, its registers left out. Without a call, what must fit is only
+    that the thread executes code of the program and has a stack.
     """
     try:
         maps = process.read_maps(pid)
@@ -136,7 +137,7 @@ def discover(pid: int, arch: Arch, location: Location, call: Syscall) -> Landmar
 
 
 def _registers_behind(
-    pid: int, arch: Arch, location: Location, call: Syscall, begin: int, maps: list[HostMapping]
+    pid: int, arch: Arch, location: Location, call: Syscall | None, begin: int, maps: list[HostMapping]
 ) -> tuple[int, int] | None:
     """Return (offset of the registers from `begin`, of the pc from there) where they show `call`."""
     data = _words(pid, begin, _BACKWARD).tobytes()
@@ -147,7 +148,7 @@ def _registers_behind(
         for pc_offset in arch.env_pc_offsets:
             values = arch.registers_from_env(data[offset : offset + arch.env_span], pc_offset)
             pc, sp = values.get(arch.pc, 0), values.get(arch.sp, 0)
-            if arch.syscall_in(values) != call.num or not pc or not sp:
+            if not pc or not sp or (call is not None and arch.syscall_in(values) != call.num):
                 continue
             if _holds(code, pc + location.guest_base) and _holds(stacks, sp + location.guest_base):
                 found.append((offset, pc_offset))

@@ -25,7 +25,6 @@ execve had never begun, and the emulator makes the call again.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import select
@@ -51,16 +50,17 @@ _ANSWER_MS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Emulation:
-    """What is to be executed: the emulator behind our descriptor `emulator`, with `words` in front.
+    """What is to be executed: the emulator, with `words` in front.
 
     `words` are the emulator's name, its options up to -0, a None that stands for the guest's own argv[0], and
     the program. The guest's further arguments follow.
     """
 
     emulator: int
-    words: tuple[bytes | None, ...]
+    """Our descriptor of it."""
     own_fd: int
-    """Number for the emulator's descriptor in the guest's process."""
+    """Its number in the process, which has it already."""
+    words: tuple[bytes | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,6 @@ def execute(
         if len(own_name) >= _MAX_STRING:
             raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
         words = [own_name if word is None else word for word in emulation.words]
-        seccomp.add_fd(listener, notification, emulation.emulator, emulation.own_fd, cloexec=True)
         tracee = Tracee(tid)
     except TraceeGone:
         return Outcome(killed=True, why="it was killed meanwhile")
@@ -185,12 +184,12 @@ def execute(
         attempt = _Attempt(listener, notification, pid, emulation, words, defer, tracee)
         return attempt.run(arguments[1:], environment)
     except TraceeGone:
+        tracee.release(pid)
         return Outcome(killed=True, why="it was killed meanwhile")
     except BaseException as error:
         # It is in an unknown state: what it would execute next is not known either.
         process.send_signal(pid, signal.SIGKILL)
-        with contextlib.suppress(TraceeGone, OSError):
-            tracee.await_event(pid)
+        tracee.release(pid)
         if not isinstance(error, Exception):
             raise
         return Outcome(killed=True, why=f"executing a program failed: {error}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import signal
 from collections.abc import Callable
 
 from triage_tui.guest import host_syscalls, process, seccomp
@@ -34,6 +35,9 @@ def give_name(
 
     True: the call will be made again, with a notification of its own. False: nothing was done, and the
     notification still has to be answered. Notifications of others that come meanwhile go to `defer`.
+
+    Raises:
+        OSError: it could not be done, and the process was killed.
     """
     tid = notification.tid
     try:
@@ -62,7 +66,12 @@ def give_name(
         tracee.set_signal_mask(mask)
         tracee.let_go(event.signal)
     except TraceeGone:
-        pass
+        tracee.release(tid)
+    except BaseException:
+        # It is in an unknown state: what it would do next is not known either.
+        process.send_signal(tid, signal.SIGKILL)
+        tracee.release(tid)
+        raise
     return True
 
 

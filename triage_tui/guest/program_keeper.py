@@ -119,8 +119,10 @@ class ProgramKeeper(ProcessKeeper):
         tid = notification.tid
         try:
             path, emulator = self._emulators.find(plan.arch)
+            start = self._emulator_start
+            self._give_own(notification, emulator, start.first_fd, cloexec=True)
             if plan.descriptor is not None:
-                self._give_program(notification, plan.descriptor)
+                self._give_own(notification, plan.descriptor, start.program_fd, cloexec=False)
             pointers = execution.read_pointers(tid, envp_at)
             variables, moved, dropped = environment.sift(tid, pointers)
             if environment.turns_round(qemu_version(path)):
@@ -134,7 +136,6 @@ class ProgramKeeper(ProcessKeeper):
         finally:
             if plan.descriptor is not None:
                 os.close(plan.descriptor)
-        start = self._emulator_start
         program = plan.path if plan.descriptor is None else f"/proc/self/fd/{start.program_fd}"
         options = [str(path), *start.log_arguments()]
         if plan.arch.name == self.first_program.arch.name:
@@ -144,28 +145,23 @@ class ProgramKeeper(ProcessKeeper):
             words += [b"-E", variable]
         words += [b"-0", None if plan.argv0 is None else os.fsencode(plan.argv0)]
         words += [os.fsencode(word) for word in (program, *plan.inserted)]
-        start.raise_limit(known.pid)
-        try:
-            outcome = execution.execute(
-                self._listener,
-                notification,
-                known.pid,
-                execution.Emulation(emulator, tuple(words), start.first_fd),
-                argv_at,
-                variables,
-                self._deferred.append,
-            )
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                start.lower_limit(known.pid)
+        outcome = execution.execute(
+            self._listener,
+            notification,
+            known.pid,
+            execution.Emulation(emulator, start.first_fd, tuple(words)),
+            argv_at,
+            variables,
+            self._deferred.append,
+        )
         self._note_execution(known, outcome, plan, argv, call, dropped)
 
-    def _give_program(self, notification: Notification, descriptor: int) -> None:
-        """Give the process a program that has no path, to open again by its number."""
+    def _give_own(self, notification: Notification, descriptor: int, number: int, cloexec: bool) -> None:
+        """Give the waiting process a descriptor of ours, as one of the emulator's own."""
         start = self._emulator_start
         start.raise_limit(notification.tid)
         try:
-            seccomp.add_fd(self._listener, notification, descriptor, start.program_fd)
+            seccomp.add_fd(self._listener, notification, descriptor, number, cloexec)
         finally:
             start.lower_limit(notification.tid)
 
@@ -260,10 +256,11 @@ class ProgramKeeper(ProcessKeeper):
         program.tries += 1
         try:
             marks = self._emulators.landmarks.get(program.arch.name)
-            if marks is None and call is not None and tid == known.pid:
+            if marks is None and (call is None or tid == known.pid):
                 found = emulator_image.find_program(known.pid, program.arch, program.elf)
                 marks = emulator_image.discover(known.pid, program.arch, found, call)
-                if marks is not None:
+                # Without a call they are likely, and good for this one look.
+                if marks is not None and call is not None:
                     self._emulators.landmarks[program.arch.name] = marks
             if marks is None:
                 return False

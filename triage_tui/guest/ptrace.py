@@ -109,6 +109,24 @@ class Tracee:
         """Stop tracing the stopped thread; it goes on, with the signal `number` if that is not 0."""
         _ptrace(_DETACH, self.tid, 0, number)
 
+    def release(self, pid: int) -> None:
+        """Take note of the end of a traced thread: its parent does not hear of it before.
+
+        `pid` is its process, whose first thread it may have become.
+        """
+        deadline = time.monotonic() + _PATIENCE_S
+        ids = {self.tid, pid}
+        while ids and time.monotonic() < deadline:
+            for tid in tuple(ids):
+                try:
+                    found, status = os.waitpid(tid, os.WNOHANG | _WALL)
+                except ChildProcessError:
+                    ids.discard(tid)
+                    continue
+                if found and not os.WIFSTOPPED(status):
+                    ids.discard(tid)
+            time.sleep(0.00005)
+
     def await_event(self, also: int | None = None) -> Event:
         """Wait until the thread stops.
 

@@ -346,6 +346,9 @@ class Guest(Suspecting):
         self._frozen = True
         self._close_suspicion()
         pausing.stop_all(self.processes, self._stopped)
+        for known in self.processes_known.by_pid.values():
+            # A program that was executed and has made no watched call since.
+            self._locate(known)
         self.trace.drain_all(complete=True)
         self._update_loop(stop)
         for fd in list(self._pipes):
