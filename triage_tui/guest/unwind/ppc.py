@@ -55,6 +55,14 @@ def step(code: Code, cursor: Cursor) -> Step:
     framed = prologue is None or prologue[1]
     up = memory.word(cursor.sp)
     if cursor.exact and cursor.lr is not None and is_return_address(code, cursor.lr):
+        if (
+            prologue is not None
+            and prologue[2]
+            and _leads_here(code, cursor)
+            and not _is_kept(code, cursor, up)
+        ):
+            # The way to this pc led around the prologue.
+            framed = False
         if not framed or (prologue is None and (_leads_here(code, cursor) or not _chained(code, up))):
             return Cursor(cursor.lr, cursor.sp, None, cursor.saved, method="link_register")
         if prologue is not None and not prologue[2] and up is not None and up > cursor.sp:
@@ -72,6 +80,12 @@ def _leads_here(code: Code, cursor: Cursor) -> bool:
     """Say whether the call in front of the link register most likely entered the function at the pc."""
     target = call_target(code, cursor.lr or 0)
     return target is not None and cursor.pc - MAX_FUNCTION // 8 < target <= cursor.pc
+
+
+def _is_kept(code: Code, cursor: Cursor, up: int | None) -> bool:
+    """Say whether the link register's value was saved where a frame at sp keeps it."""
+    word = code.memory.arch.word
+    return up is not None and code.memory.word(up + (4 if word == 4 else 16)) == cursor.lr
 
 
 def _chained(code: Code, up: int | None) -> bool:
