@@ -55,15 +55,10 @@ def step(code: Code, cursor: Cursor) -> Step:
     framed = prologue is None or prologue[1]
     up = memory.word(cursor.sp)
     if cursor.exact and cursor.lr is not None and is_return_address(code, cursor.lr):
-        if (
-            prologue is not None
-            and prologue[2]
-            and _leads_here(code, cursor)
-            and not _is_kept(code, cursor, up)
-        ):
-            # The way to this pc led around the prologue.
-            framed = False
-        if not framed or (prologue is None and (_leads_here(code, cursor) or not _chained(code, up))):
+        if prologue is None or prologue[2]:
+            # Several returns hide the prologue, and ways lead around it: what was saved decides.
+            framed = _is_kept(code, cursor, up) or not _leads_here(code, cursor)
+        if not framed or (prologue is None and not _chained(code, up)):
             return Cursor(cursor.lr, cursor.sp, None, cursor.saved, method="link_register")
         if prologue is not None and not prologue[2] and up is not None and up > cursor.sp:
             return Cursor(cursor.lr, up, None, _saved(code, cursor, prologue[3]), method="link_register")
