@@ -176,6 +176,58 @@ def test_the_same_holds_for_an_ordinary_user(qemu_dir: Path, victim: subprocess.
     assert host_state() == host
 
 
+_WITHOUT_USER_NAMESPACES = """
+import json, os, sys
+from pathlib import Path
+from tests.guest.helpers import spec
+from triage_tui.errors import TriageError
+from triage_tui.guest import namespaces
+from triage_tui.guest.supervisor import Guest
+uid, gid = os.geteuid(), os.getegid()
+namespaces.unshare(namespaces.CLONE_NEWUSER)
+namespaces.map_self(uid, gid)
+Path("/proc/sys/user/max_user_namespaces").write_text("0")
+root, qemu, victim = sys.argv[1:]
+for allowed in (False, True):
+    try:
+        with Guest.start(spec(Path(root), Path(qemu), "/bin/forbidden", victim, allow_root=allowed)) as guest:
+            stop = guest.run_until_stop()
+            print(json.dumps([stop.exit_code, guest.contained, guest.output().decode()]))
+    except TriageError as error:
+        print(json.dumps(str(error)))
+"""
+"""A root to whom the kernel gives no user name space below: here of one user name space, which is all that
+the test may use, and to the launcher the same as the host's root."""
+
+
+def test_root_without_user_name_spaces_is_refused_and_held_when_allowed(
+    tmp_path: Path, qemu_dir: Path, victim: subprocess.Popen[bytes]
+) -> None:
+    root = root_with(tmp_path / "root", "arm", "forbidden")
+    host, tree = host_state(), tree_state(root)
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_USER_NAMESPACES, str(root), str(qemu_dir), str(victim.pid)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.returncode == 0, done.stderr
+    refused, (code, contained, output) = map(json.loads, done.stdout.splitlines())
+    assert "its root would be the host's root" in refused
+    assert "Errno" not in refused
+    assert code == 3
+    assert contained[0] == "root of the guest is root of the host, as was allowed"
+    found = answers(output)
+    check_answers(found)
+    # Only that these are read-only keeps them from a root that is the host's.
+    assert {found[name][1] for name in ("hostname", "core_pattern", "drop_caches")} == {"EROFS"}
+    assert victim.poll() is None
+    assert host_state() == host
+    assert tree_state(root) == tree
+
+
 def test_what_a_person_allows_is_executed_and_on_record(tmp_path: Path, qemu_dir: Path) -> None:
     root = root_with(tmp_path, "arm", "forbidden")
     host = host_state()

@@ -158,6 +158,11 @@ def _has_single_id() -> bool:
         return sum(int(line.split()[2]) for line in file) == 1
 
 
+def _words(error: BaseException) -> str:
+    """Return what went wrong without the number, for which the words already stand."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 def _install_filter(code: bytes) -> int:
     try:
         return seccomp.install(code)
@@ -204,7 +209,7 @@ def _run_guest(config: dict[str, Any], channel: socket.socket, fds: dict[str, in
         # Everything else is close-on-exec.
         os.execve(fds["emulator"], config["argv"], config["env"])
     except BaseException as error:
-        _say(channel, {"failed": f"the guest could not be started: {error}"})
+        _say(channel, {"failed": f"the guest could not be started: {_words(error)}"})
     os._exit(127)
 
 
@@ -279,7 +284,7 @@ def _be_init(
         _Init(channel).serve()
     except BaseException as error:
         with contextlib.suppress(OSError):
-            _say(channel, {"failed": f"the guest's cell could not be made: {error}"})
+            _say(channel, {"failed": f"the guest's cell could not be made: {_words(error)}"})
     os._exit(0)
 
 
@@ -300,7 +305,7 @@ def main(channel_fd: int) -> int:
         init = os.fork()
     except BaseException as error:
         hint = "" if os.geteuid() == 0 else _HINT
-        _say(channel, {"failed": f"the guest cannot be contained on this system: {error}{hint}"})
+        _say(channel, {"failed": f"the guest cannot be contained on this system: {_words(error)}{hint}"})
         return 1
     if init == 0:
         _be_init(config, channel, fds, notes)

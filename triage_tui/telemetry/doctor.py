@@ -45,7 +45,7 @@ def examine() -> list[Check]:
         _kernel,
         lambda: _notification(notification),
         lambda: _cell(cell),
-        lambda: _carrier(notification, cell),
+        lambda: _carrier(notification),
         _emulators,
         _rules,
         _code_view,
@@ -144,8 +144,12 @@ _ALLOW_USERNS = (
 
 def _cell(found: Findings) -> list[Check]:
     works = [words for name, words in _CELL_NAMES.items() if not found[name]]
-    lacking = {name: found[name] for name in _CELL_NAMES if found[name]}
+    # What comes after a refused user name space was not even tried.
+    names = ["user"] if found["user"] else list(_CELL_NAMES)
+    lacking = {name: found[name] for name in names if found[name]}
     costs = {
+        "user": "no guest is run without it"
+        + (", but with --allow-root as root of this machine" if os.geteuid() == 0 else ""),
         "overlay": "no root file system can be used, only single static programs (Linux 5.11 is needed)",
         "proc": "guests have no /proc",
         "idmapped": "as root nothing is run without --allow-root (Linux 5.19 is needed)",
@@ -169,9 +173,9 @@ def _cell(found: Findings) -> list[Check]:
     ]
 
 
-def _carrier(notification: Findings, cell: Findings) -> list[Check]:
+def _carrier(notification: Findings) -> list[Check]:
     usable = not any(notification[name] for name in ("listener", "continue", "addfd"))
-    if usable and not cell["user"]:
+    if usable:
         return [
             Check(
                 name="carrier",
@@ -184,7 +188,7 @@ def _carrier(notification: Findings, cell: Findings) -> list[Check]:
         Check(
             name="carrier",
             grade="missing",
-            found="none: " + (notification["listener"] or cell["user"] or "the kernel is too old"),
+            found="none: " + (notification["listener"] or "the kernel is too old"),
             cost="no guest is run: there is no other way here to hold a call back before it is executed",
             needed=True,
         )
