@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple
 from textual.binding import BindingType
 
 from triage_tui.runs.diagnosis_model import Proposal
+from triage_tui.runs.rule_account import rule_account
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.diff import DiffLine
@@ -55,6 +56,16 @@ def _file_rows(rule: RuleText | None, name: str, place: Place, width: int) -> li
     return rows + [diff_row(line, place) for line in rule.diff]
 
 
+def _account(view: RunView, proposal: Proposal) -> str:
+    """Return what the rules of a proposal did in this run, when they were active in it."""
+    told = [
+        f"{hit.hits} hits, {account}"
+        for hit in view.snapshot.rule_hits[:64]
+        if any(f"@{hit.rule}." in name for name in proposal.files) and (account := rule_account(hit))
+    ]
+    return "; ".join(told)
+
+
 def _proposal_rows(
     view: RunView, number: int, proposal: Proposal, selected: bool, active: bool, width: int
 ) -> list[Row]:
@@ -85,6 +96,7 @@ def _proposal_rows(
         ("risk", proposal.risk_text, risk[1] if proposal.risk != "low" else "muted"),
         ("undo", proposal.inverse, "muted"),
         ("hits", hits, "muted"),
+        ("in this run", _account(view, proposal), "muted"),
         ("needs you", proposal.needs_input or "", "wait"),
     ):
         if text:

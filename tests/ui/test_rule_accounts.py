@@ -1,0 +1,63 @@
+"""What the panes tell of the rules that were active: hits, cost, failures, and guest text made harmless."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.ui import fixtures
+from triage_tui.runs.model import RuleHit
+from triage_tui.ui.loading import RunView, load_view
+from triage_tui.ui.panes import patch, process, retry
+from triage_tui.ui.rows import Row
+
+BUSY = RuleHit(
+    rule="fix-openat-busy",
+    hits=2,
+    syscall="openat",
+    calls=40,
+    errors=3,
+    skipped=7,
+    time_total_us=4000,
+    time_max_us=900,
+    state="disabled",
+    disabled="it used more than 5000 instructions",
+    on_failure="closed",
+    asked_restart="\x1b[2Jnvram",
+)
+
+
+def view_with(workspace: Path, *hits: RuleHit) -> RunView:
+    view = load_view(workspace / "ai_runs" / fixtures.EXIT_RUN, workspace)
+    view.snapshot.rule_hits = list(hits)
+    return view
+
+
+def words(rows: list[Row]) -> str:
+    return " ".join(" ".join(row.text for row in rows).split())
+
+
+def test_process_and_retry_pane_tell_the_whole_account(workspace: Path) -> None:
+    view = view_with(workspace, BUSY)
+    for said in (words(process.process_rows(view, 80)), words(retry.retry_rows(view, 80))):
+        assert "asked 40 times, 100 us each, 900 us at most, 3 errors" in said
+        assert "skipped at 7 calls" in said
+        assert "a failure answers the call with EPERM" in said
+        assert "it used more than 5000 instructions" in said
+        assert "it asks to start the program again" in said
+        assert "\x1b" not in said
+
+
+def test_the_patch_pane_tells_what_a_proposed_rule_did_when_it_was_active(workspace: Path) -> None:
+    view = view_with(workspace)
+    view.proposals[0].files = ["fix/syscall/openat@fix-openat-3f2a91c0.lua"]
+    assert "in this run" not in words(patch.patch_rows(view, frozenset(), 80))
+    view.snapshot.rule_hits = [
+        RuleHit(rule="fix-openat-3f2a91c0", hits=1, calls=1, time_total_us=80, time_max_us=80)
+    ]
+    assert "1 hits, asked 1 time, 80 us each" in words(patch.patch_rows(view, frozenset(), 80))
+
+
+def test_an_old_run_without_accounts_is_told_as_before(workspace: Path) -> None:
+    view = view_with(workspace, RuleHit(rule="old", hits=5, syscall="openat"))
+    assert "asked" not in words(process.process_rows(view, 80))
+    assert "Rules in this round" not in words(retry.retry_rows(view, 80))
