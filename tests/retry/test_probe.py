@@ -128,10 +128,16 @@ def test_a_service_that_speaks_first(web_root: Path, qemu_dir: Path) -> None:
     ]
 
 
-def test_a_question_that_ends_the_guest(web_root: Path, qemu_dir: Path) -> None:
-    stop, _ = run(web_root, qemu_dir, ("/bin/busybox", "nc", "-l", "-p", "5555"))
-    # It serves one client, and that was us.
-    assert (stop.reason, stop.exit_code) == ("exit", 0)
+def test_who_serves_one_client_is_frozen_while_it_has_it(web_root: Path, qemu_dir: Path) -> None:
+    asker = prober([])
+    argv = ("/bin/busybox", "nc", "-l", "-p", "5555")
+    with Guest.start(spec(web_root, qemu_dir, *argv), prober=asker) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.ended) == ("idle", False)
+        assert [probe.outcome for probe in guest.probes] == ["accepted"]
+        # We hang up then, and it ends as it would with any client.
+        end = guest.run_until_stop()
+        assert (end.reason, end.exit_code) == ("exit", 0)
 
 
 def test_who_listens_nowhere_is_not_asked(web_root: Path, qemu_dir: Path) -> None:

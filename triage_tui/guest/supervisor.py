@@ -134,6 +134,7 @@ class Guest(Suspecting):
         self._prober = prober
         self._suspicion: Suspicion | None = None
         self._suspicions = 0
+        self._asked: list[Suspicion] = []
         self.probes: list[Probe] = []
         """What was asked of the guest's service since it runs, and the answers."""
         self._chosen = resolve_calls(spec.triggers.calls, self.arch)
@@ -302,6 +303,7 @@ class Guest(Suspecting):
         """Kill the whole guest and free everything. Idempotent; safe at any moment, also in an exception."""
         self._alive = False
         self._close_suspicion()
+        self._hang_up()
         if self._launched:
             self._emulator_start.close()
             self._cell.end()
@@ -346,6 +348,7 @@ class Guest(Suspecting):
         self._frozen = True
         self._close_suspicion()
         pausing.stop_all(self.processes, self._stopped)
+        self._hang_up()
         for known in self.processes_known.by_pid.values():
             # A program that was executed and has made no watched call since.
             self._locate(known)

@@ -20,6 +20,8 @@ class Suspecting(CallHandler):
     probes: list[Probe]
     """What was asked of the guest's service since it runs, and the answers."""
     _prober: Prober | None
+    _asked: list[Suspicion]
+    """Suspicions that are over; they may have connections to the guest."""
     _suspicions: int
     _watchdog: Watchdog
 
@@ -73,6 +75,7 @@ class Suspecting(CallHandler):
             self._first_stop = overdue
         else:
             # It was not what it seemed: begin anew.
+            self._hang_up()
             for known in self.processes_known.by_pid.values():
                 known.loops.clear()
             self._watchdog.rest()
@@ -86,3 +89,9 @@ class Suspecting(CallHandler):
         if suspicion is not None:
             suspicion.close()
             self.probes += suspicion.probes()
+            self._asked.append(suspicion)
+
+    def _hang_up(self) -> None:
+        """Close the connections of all questions: the guest is frozen, gone, or goes on for other reasons."""
+        while self._asked:
+            self._asked.pop().hang_up()

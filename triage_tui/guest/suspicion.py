@@ -34,6 +34,7 @@ class Line:
         self.pid = pid
         """Host pid of a process of the guest, which shows its name spaces."""
         self.is_closed = threading.Event()
+        self._kept: list[socket.socket] = []
         self._wanted: queue.SimpleQueue[tuple[int, int, queue.SimpleQueue[int]]] = queue.SimpleQueue()
 
     def open_socket(self, family: socket.AddressFamily, kind: socket.SocketKind) -> socket.socket:
@@ -53,6 +54,16 @@ class Line:
         if result < 0:
             raise OSError(-result, "no socket in the guest's network")
         return socket.socket(fileno=result)
+
+    def keep(self, connection: socket.socket) -> None:
+        """Leave a connection open until the guest is frozen: its end would be news for a program that serves
+        one client, and what it would do then is not what is looked at."""
+        self._kept.append(connection)
+
+    def hang_up(self) -> None:
+        """Close what was left open."""
+        while self._kept:
+            self._kept.pop().close()
 
     def serve(self, make: Callable[[int, int], int]) -> None:
         """In the supervisor's thread: make the wanted sockets; `make` gives a descriptor or -errno."""
@@ -162,6 +173,11 @@ class Suspicion:
         """Ask no more."""
         if self._asking is not None:
             self._asking.line.is_closed.set()
+
+    def hang_up(self) -> None:
+        """Close the connections that were left open."""
+        if self._asking is not None:
+            self._asking.line.hang_up()
 
     def look(self) -> bool | None:
         """Return True when the state is what it seemed, False when it is over, None when that is still open.

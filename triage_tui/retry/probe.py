@@ -150,7 +150,7 @@ def _result(
     )
 
 
-def _open(line: Line, host: str, port: int) -> socket.socket:
+def _call(line: Line, host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     connection = line.open_socket(family, socket.SOCK_STREAM)
     try:
@@ -199,14 +199,17 @@ def _refused(timer: _Timer, target: str, error: OSError, asked: bool) -> Probe:
 def _connect(line: Line, host: str, port: int) -> Probe:
     timer, target = _Timer(), f"tcp {host}:{port}"
     try:
-        with _open(line, host, port) as connection:
+        with _call(line, host, port) as connection:
             reply, closed = _receive(connection, GREETING_S)
+            if not reply:
+                line.keep(connection.dup())
     except OSError as error:
         return _refused(timer, target, error, True)
     if reply:
         return _result(timer, target, "answered", f"{target} spoke first, {len(reply)} bytes", reply)
     if closed:
-        return _result(timer, target, "accepted", f"{target} took the connection and closed it")
+        detail = f"{target} took the connection and ended its side without a word"
+        return _result(timer, target, "accepted", detail)
     return _result(timer, target, "silent", f"{target} does not take it: the connection waits")
 
 
@@ -214,8 +217,10 @@ def _get(line: Line, host: str, port: int, path: str, expect: str) -> Probe:
     timer, target = _Timer(), f"http {host}:{port}{path}"
     wanted = expect.encode("utf-8", "surrogateescape")
     try:
-        with _open(line, host, port) as connection:
+        with _call(line, host, port) as connection:
             reply, _ = _request(connection, host, path, wanted)
+            if not reply:
+                line.keep(connection.dup())
     except OSError as error:
         return _refused(timer, target, error, True)
     return _judge_http(timer, target, reply, wanted, asked=True)
@@ -252,19 +257,22 @@ def _automatic(line: Line, host: str, port: int) -> Probe:
     """Connect, let the service speak, and say something of HTTP when it does not."""
     timer, target = _Timer(), f"tcp {host}:{port}"
     try:
-        with _open(line, host, port) as connection:
+        with _call(line, host, port) as connection:
             reply, closed = _receive(connection, GREETING_S)
             if reply:
                 detail = f"{target} spoke first, {len(reply)} bytes"
                 return _result(timer, target, "answered", detail, reply, asked=False)
             if closed:
-                detail = f"{target} took the connection and closed it"
+                line.keep(connection.dup())
+                detail = f"{target} took the connection and ended its side without a word"
                 return _result(timer, target, "accepted", detail, asked=False)
             reply, closed = _request(connection, host, "/")
+            if not reply:
+                line.keep(connection.dup())
     except OSError as error:
         return _refused(timer, target, error, False)
     if not reply and closed:
-        detail = f"{target} took the connection and closed it without an answer"
+        detail = f"{target} took the connection and ended its side without an answer"
         return _result(timer, target, "accepted", detail, asked=False)
     shown = f"http {host}:{port}/" if _STATUS.match(reply) else target
     return _judge_http(timer, shown, reply, b"", asked=False)
