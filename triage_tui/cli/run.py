@@ -54,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-root", action="store_true", help="run as root even if the guest cannot be confined"
     )
     parser.add_argument(
+        "--sfanalysis", metavar="DIR", help="SFAnalysis results of the firmware: names and pseudocode"
+    )
+    parser.add_argument(
         "--allow",
         action="append",
         default=[],
@@ -101,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
         probes=probes(args),
         probing=not args.no_probe,
         allow_root=args.allow_root,
+        sfanalysis=os.path.abspath(args.sfanalysis) if args.sfanalysis is not None else None,
         allow=args.allow,
         rule_budget=_budgets(args.rule_budget),
         rule_failure=args.rule_failure,

@@ -202,12 +202,13 @@ def _registers(record: Run) -> None:
 
 def _backtrace(record: Run) -> None:
     for frame in record.snapshot.backtrace.frames:
-        _line(f"{describe_frame(frame)}  ({frame.method})")
+        sure = f", {frame.confidence} confidence" if frame.confidence else ""
+        _line(f"{describe_frame(frame)}  ({frame.method}{sure})")
 
 
 def _code(record: Run) -> None:
     for entry in record.snapshot.backtrace.pseudocode_index:
-        _line(f"--- frame {entry.frame}  {entry.file}")
+        _line(f"--- frame {entry.frame}  {entry.file}  {entry.provenance or entry.kind}")
         try:
             print(safe_block(record.text_file(entry.file)))
         except TriageError as error:

@@ -14,7 +14,9 @@ from pathlib import Path, PurePosixPath
 from msgspec.structs import replace
 
 from triage_tui.binary.code import CodeReader
+from triage_tui.binary.code_source import CodePoint, CodeSource, Disassembly, FunctionCode
 from triage_tui.binary.modules import ModuleMap
+from triage_tui.binary.sfanalysis import SfAnalysis
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.census import name_thread_stacks
@@ -38,6 +40,8 @@ from triage_tui.runs.model import (
 from triage_tui.runs.writer import RunWriter
 from triage_tui.text import safe_line
 
+MAX_PROBLEMS = 8
+"""How many unusable SFAnalysis files are named."""
 CODE_FRAMES = 8
 """How many frames get their code disassembled."""
 RECENT_SYSCALLS = 64
@@ -83,11 +87,12 @@ def capture(
     round_number: int = 0,
     previous_regs: Sequence[Register] = (),
     hold: bool = True,
+    sfanalysis: Path | None = None,
 ) -> Snapshot:
     """Write the run record of a frozen (or ended) guest through `writer` and return its snapshot.
 
     All files are written, `snapshot.json` last; `writer.publish` is left to the caller. `hold` says that the
-    guest stays frozen after this, so that its pid is worth recording.
+    guest stays frozen after this, so that its pid is worth recording; `sfanalysis` is a directory of results.
 
     Raises:
         OSError: the run directory cannot be written.
@@ -113,7 +118,7 @@ def capture(
             "registers, backtrace, memory, mappings, descriptors", "the guest's process was already gone"
         )
     else:
-        _capture_state(guest, snapshot, writer, part)
+        _capture_state(guest, snapshot, writer, part, sfanalysis)
     writer.write_text(snapshot.outputs.regs_txt, "".join(map(_register_line, snapshot.regs)))
     writer.write_text(snapshot.outputs.backtrace_txt, "".join(map(_frame_line, snapshot.backtrace.frames)))
     writer.write_snapshot(snapshot)
@@ -156,7 +161,9 @@ def _recent(history: list[Syscall], trigger: Trigger) -> list[Syscall]:
     return history[-RECENT_SYSCALLS:]
 
 
-def _capture_state(guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, part: _Part) -> None:
+def _capture_state(
+    guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, part: _Part, sfanalysis: Path | None
+) -> None:
     """Fill in what can be read from the frozen process."""
     arch = guest.arch
     registers: dict[str, int] = {}
@@ -182,7 +189,8 @@ def _capture_state(guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, pa
     memory = Memory(_Source(guest.read_memory, snapshot.maps), arch)
     if arch.pc in registers:
         with part("backtrace"):
-            _capture_backtrace(arch, registers, memory, modules, snapshot, writer, part)
+            cursors = _capture_backtrace(arch, registers, memory, modules, snapshot)
+            _capture_code(arch, cursors, memory, modules, snapshot, writer, part, sfanalysis)
     else:
         part.note("backtrace", "the registers are not known")
     collector = ObjectCollector(memory, writer)
@@ -246,9 +254,7 @@ def _capture_backtrace(
     memory: Memory,
     modules: ModuleMap,
     snapshot: Snapshot,
-    writer: RunWriter,
-    part: _Part,
-) -> None:
+) -> list[Cursor]:
     def is_code(addr: int) -> bool:
         known = modules.is_code(addr)
         return memory.may_hold_code(addr) if known is None else known
@@ -268,21 +274,63 @@ def _capture_backtrace(
         frames=[_describe(idx, cursor, modules) for idx, cursor in enumerate(cursors)],
         truncated=len(cursors) >= MAX_FRAMES,
     )
+    return cursors
+
+
+def _capture_code(
+    arch: Arch,
+    cursors: Sequence[Cursor],
+    memory: Memory,
+    modules: ModuleMap,
+    snapshot: Snapshot,
+    writer: RunWriter,
+    part: _Part,
+    sfanalysis: Path | None,
+) -> None:
+    """Write the code of the frames, from each source that has it; the best source names the function."""
     reader = CodeReader(arch.name, arch.word, arch.endian == "little", memory.read, modules)
-    for frame, cursor in list(zip(snapshot.backtrace.frames, cursors, strict=True))[:CODE_FRAMES]:
-        with part(f"code of frame {frame.idx}"):
-            start = guess_function_start(arch, memory, cursor.pc, thumb=cursor.thumb)
-            listing = reader.listing(cursor.pc, thumb=cursor.thumb, is_return=not cursor.exact, start=start)
-            frame.pseudocode_file = f"pseudocode/frame{frame.idx:02d}_0x{frame.addr:x}.txt"
-            writer.write_text(frame.pseudocode_file, listing.text)
-            snapshot.backtrace.pseudocode_index.append(
-                PseudocodeRef(
-                    frame=frame.idx,
-                    addr_hex=frame.addr_hex,
-                    file=frame.pseudocode_file,
-                    truncated=listing.truncated,
-                )
-            )
+    sources: list[CodeSource] = [
+        Disassembly(reader, lambda addr, thumb: guess_function_start(arch, memory, addr, thumb=thumb))
+    ]
+    with part("pseudocode"):
+        if sfanalysis is not None:
+            results = SfAnalysis(sfanalysis)
+            for problem in results.problems[:MAX_PROBLEMS]:
+                part.note("pseudocode", problem)
+            sources.insert(0, results)
+    for frame, cursor in zip(snapshot.backtrace.frames, cursors, strict=True):
+        ref = cursor.pc if cursor.exact or cursor.signal else cursor.pc - 1
+        point = CodePoint(cursor.pc, modules.locate(ref), cursor.thumb, not cursor.exact)
+        for source in sources:
+            if isinstance(source, Disassembly) and frame.idx >= CODE_FRAMES:
+                continue
+            with part(f"code of frame {frame.idx}"):
+                found = source.function(point)
+                if found is not None:
+                    _keep_code(frame, found, snapshot.backtrace, writer)
+
+
+def _keep_code(frame: Frame, found: FunctionCode, backtrace: Backtrace, writer: RunWriter) -> None:
+    """Write what a source has of a frame; only the first one that knows the function names it."""
+    if frame.func_name is None and found.name:
+        frame.func_name, frame.func_offset = found.name, found.offset
+    frame.prototype = frame.prototype or found.prototype
+    if not found.text:
+        return
+    ending = "c" if found.kind == "pseudocode" else "txt"
+    name = f"pseudocode/frame{frame.idx:02d}_0x{frame.addr:x}.{ending}"
+    writer.write_text(name, found.text)
+    frame.pseudocode_file = frame.pseudocode_file or name
+    backtrace.pseudocode_index.append(
+        PseudocodeRef(
+            frame=frame.idx,
+            addr_hex=frame.addr_hex,
+            file=name,
+            truncated=found.truncated,
+            kind=found.kind,
+            provenance=found.provenance,
+        )
+    )
 
 
 def _describe(idx: int, cursor: Cursor, modules: ModuleMap) -> Frame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from triage_tui import __version__
@@ -57,6 +58,7 @@ def record_stop(
             round_number=number,
             previous_regs=parent.snapshot.regs if parent is not None else (),
             hold=holder is not None,
+            sfanalysis=Path(start.sfanalysis) if start.sfanalysis is not None else None,
         )
         snapshot.rule_hits = running.rule_hits()
         snapshot.probes = list(running.guest.probes)

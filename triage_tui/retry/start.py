@@ -40,6 +40,8 @@ class Start(msgspec.Struct, kw_only=True):
     probing: bool = True
     """Whether its service is asked at all."""
     allow_root: bool = False
+    sfanalysis: str | None = None
+    """Host directory of SFAnalysis results of the firmware."""
     allow: list[str] = []
     """Host calls that containment lets the guest make, by name."""
     rule_budget: dict[str, int] = {}

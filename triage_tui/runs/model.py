@@ -204,6 +204,8 @@ class Frame(Record):
     module_real_path: str | None = None
     func_name: str | None = None
     func_offset: int | None = None
+    prototype: str | None = None
+    """The function's declaration, where an analysis of the program gives it."""
     module_offset: int | None = None
     """Address in the module's own terms (as in its ELF file)."""
     sp: int | None = None
@@ -218,13 +220,15 @@ class Frame(Record):
 
 
 class PseudocodeRef(Record):
-    """Which file holds the code of which frame."""
+    """Which file holds the code of which frame; the first entry of a frame is the best."""
 
     frame: int
     addr_hex: str
     file: str
     truncated: bool = False
     kind: Literal["pseudocode", "disassembly"] = "disassembly"
+    provenance: str = ""
+    """Where it comes from: "pseudocode from SFAnalysis", "decompiled by angr 9.2", "disassembly"."""
 
 
 class Backtrace(Record):

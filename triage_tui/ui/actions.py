@@ -11,7 +11,7 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Scope = Literal["app", "main", "list", "patch", "syscalls", "modal"]
+Scope = Literal["app", "main", "list", "patch", "syscalls", "code", "modal"]
 """Where a key works: everywhere, on the main screen, in any list, in one pane, in questions."""
 
 
@@ -198,6 +198,16 @@ ACTIONS: tuple[Action, ...] = (
         "main",
         _LOOK,
         30,
+    ),
+    Action(
+        "next_source",
+        "v",
+        "next_source",
+        "other source",
+        "Code pane: show the function from the next source that has it (pseudocode, disassembly).",
+        "code",
+        _LOOK,
+        palette=False,
     ),
     Action(
         "failures",

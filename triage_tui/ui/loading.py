@@ -37,6 +37,8 @@ class CodeText:
     parts: list[tuple[Part, ...]] = field(default_factory=list)
     """The same lines in colours."""
     pseudocode: bool = False
+    provenance: str = ""
+    """Where it comes from, in words."""
     problem: str = ""
 
 
@@ -68,7 +70,8 @@ class RunView:
     run: Run
     calls: list[Syscall]
     waiting: bool
-    code: dict[int, CodeText] = field(default_factory=dict)
+    code: dict[int, list[CodeText]] = field(default_factory=dict)
+    """Frame to its code from each source that has it, best first; never an empty list."""
     memory: list[MemoryText] = field(default_factory=list)
     rules: dict[str, RuleText] = field(default_factory=dict)
     generation: str | None = None
@@ -133,13 +136,15 @@ def load_view(run_dir: Path, workspace: Path) -> RunView:
 
 
 def _read_code(view: RunView) -> None:
-    for entry in view.snapshot.backtrace.pseudocode_index[:64]:
+    for entry in view.snapshot.backtrace.pseudocode_index[:256]:
         try:
             lines = _lines(view.run.text_file(entry.file, MAX_CODE_BYTES))
             colour = c_lines if entry.kind == "pseudocode" else assembly_lines
-            view.code[entry.frame] = CodeText(lines, colour(lines), entry.kind == "pseudocode")
+            where = safe_line(entry.provenance or entry.kind, 60)
+            code = CodeText(lines, colour(lines), entry.kind == "pseudocode", where)
         except TriageError as error:
-            view.code[entry.frame] = CodeText([], problem=str(error))
+            code = CodeText([], problem=str(error))
+        view.code.setdefault(entry.frame, []).append(code)
 
 
 def _read_memory(view: RunView) -> None:

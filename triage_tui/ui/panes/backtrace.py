@@ -17,7 +17,11 @@ from triage_tui.ui.widgets.line_view import LineView
 
 _METHODS = {
     "pc": "",
+    "cfi": "by unwind table",
+    "exception_index": "by unwind table",
+    "signal_frame": "interrupted by a signal",
     "prologue": "from the prologue",
+    "epilogue": "from the epilogue",
     "frame_pointer": "by frame pointer",
     "back_chain": "by back chain",
     "link_register": "link register",
@@ -28,9 +32,11 @@ _METHODS = {
 def frame_row(frame: Frame, width: int, has_code: bool) -> Row:
     """Return one frame: number, address, function, module, how it was found."""
     name = safe_line(frame.func_name, 200) if frame.func_name else "?"
+    if frame.signal:
+        name = "<signal handler called>"
     plus = f"+{frame.func_offset:#x}" if frame.func_offset else ""
     module = short(frame.module_name, 60) if frame.module_name else "unknown module"
-    sure = frame.method != "stack_scan"
+    sure = frame.method != "stack_scan" and frame.confidence != "low"
     room = max(8, width - 20 - len(plus) - min(len(module), 24) - 2)
     parts: list[Part] = [
         (f" {frame.idx:>2} ", "muted"),
@@ -42,6 +48,8 @@ def frame_row(frame: Frame, width: int, has_code: bool) -> Row:
         (clip(module, 24), "info" if sure else "muted"),
     ]
     how = _METHODS.get(frame.method, "")
+    if frame.confidence in ("medium", "low") and frame.idx:
+        how = f"{how}, {frame.confidence}" if how else frame.confidence
     used = sum(len(text) for text, _ in parts)
     if how and width - used > len(how) + 2:
         parts += [("  ", ""), (how, "faint" if sure else "warn")]

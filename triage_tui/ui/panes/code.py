@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+from textual.binding import BindingType
+
 from triage_tui.runs.evidence import Link
+from triage_tui.ui.actions import bindings
 from triage_tui.ui.loading import CodeText, RunView
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import MadeRows, Row, Rows, short
@@ -28,10 +31,12 @@ class CodePane(Pane):
     NAME: ClassVar[str] = "code"
     KINDS: ClassVar[tuple[str, ...]] = ("code",)
     EMPTY: ClassVar[str] = "There is no code for this frame."
+    BINDINGS: ClassVar[list[BindingType]] = bindings("code")
 
     def __init__(self) -> None:
         super().__init__()
         self._frame = 0
+        self._source = 0
 
     @property
     def title_note(self) -> str:
@@ -39,23 +44,38 @@ class CodePane(Pane):
         frame = self.view.frame(self._frame) if self.view else None
         if frame is None:
             return ""
-        return f"#{frame.idx} {short(frame.func_name or frame.addr_hex, 40)}"
+        code = self._code(self.view) if self.view else None
+        where = f" · {code.provenance}" if code is not None and code.provenance else ""
+        return f"#{frame.idx} {short(frame.func_name or frame.addr_hex, 40)}{where}"
+
+    def _code(self, view: RunView) -> CodeText | None:
+        """Return the code that is shown: of the frame, from the chosen source."""
+        found = view.code.get(self._frame)
+        return found[self._source % len(found)] if found else None
+
+    def action_next_source(self) -> None:
+        """Show the code of the same frame from the next source that has it."""
+        if self.view is not None and len(self.view.code.get(self._frame, ())) > 1:
+            self._source += 1
+            rows = self.build(self.view)
+            self.set_rows(rows, cursor=self.first(rows))
 
     def forget(self) -> None:
         """Go to the innermost frame that has code."""
+        self._source = 0
         self._frame = min(self.view.code, default=0) if self.view else 0
 
     def select_frame(self, index: int) -> None:
         """Show the code of another frame."""
         if self.view is None or index == self._frame:
             return
-        self._frame = index
+        self._frame, self._source = index, 0
         rows = self.build(self.view)
         self.set_rows(rows, cursor=self.first(rows))
 
     def build(self, view: RunView) -> Rows:
         """Return the lines of the frame's code."""
-        code = view.code.get(self._frame)
+        code = self._code(view)
         if code is None:
             return Rows()
         if code.problem:

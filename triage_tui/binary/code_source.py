@@ -1,0 +1,67 @@
+"""Where the code of a function can come from, best first; each source says what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from triage_tui.binary.code import CodeReader
+from triage_tui.binary.modules import Location
+
+
+@dataclass(frozen=True, slots=True)
+class CodePoint:
+    """A place in a frozen guest whose function is wanted. Addresses are run-time addresses."""
+
+    addr: int
+    location: Location | None
+    """Where `addr` (of a return address: the call in front of it) lies; None outside of all modules."""
+    thumb: bool = False
+    is_return: bool = False
+    """`addr` is a return address."""
+    start: int | None = None
+    """Where the function starts by other evidence than symbols."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCode:
+    """The code of one function as text."""
+
+    text: str
+    kind: Literal["pseudocode", "disassembly"]
+    provenance: str
+    """"pseudocode from SFAnalysis", "decompiled by angr 9.2", "disassembly"."""
+    name: str | None = None
+    """The function's name as the source knows it."""
+    prototype: str | None = None
+    offset: int | None = None
+    """Bytes from the function's start to the point, where the source knows the start."""
+    truncated: bool = False
+
+
+class CodeSource(Protocol):
+    """Something that has code of functions."""
+
+    def function(self, point: CodePoint) -> FunctionCode | None:
+        """Return the code of the function that holds `point`, or None if the source has none.
+
+        Raises:
+            TriageError: it should have it but cannot give it; the text says why.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Disassembly:
+    """The last source: it has code wherever memory can be read."""
+
+    reader: CodeReader
+    guess_start: Callable[[int, bool], int | None]
+    """Guesses the start of the function at (address, Thumb)."""
+
+    def function(self, point: CodePoint) -> FunctionCode:
+        """Return an annotated listing."""
+        start = self.guess_start(point.addr, point.thumb) if point.start is None else point.start
+        listing = self.reader.listing(point.addr, thumb=point.thumb, is_return=point.is_return, start=start)
+        return FunctionCode(listing.text, "disassembly", "disassembly", truncated=listing.truncated)

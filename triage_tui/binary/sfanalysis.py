@@ -1,0 +1,175 @@
+"""Read a directory of SFAnalysis results: names, prototypes and pseudocode of a firmware's functions.
+
+Layout (the SFEmu emulator's linux-user/sfanalysis.c): one JSON file per program, `file` with `name`,
+`real_path` and `fs_root`, `functions` with `name`, `entry.offset`, `size`, `prototype` and
+`pseudocode_file`. The directory may come from anywhere: files are bounded, pseudocode is only read below the
+directory, and what cannot be used is skipped with a sentence in `problems`.
+"""
+
+from __future__ import annotations
+
+import bisect
+import os
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from triage_tui.binary.code_source import CodePoint, FunctionCode
+from triage_tui.binary.modules import read_guest_file
+from triage_tui.errors import TriageError
+from triage_tui.text import safe_line
+
+MAX_FILES = 2000
+MAX_JSON = 64 << 20
+"""Largest JSON file read, in bytes."""
+MAX_PSEUDOCODE = 1 << 20
+"""Bytes of pseudocode read of one function; the rest is left out."""
+PROVENANCE = "pseudocode from SFAnalysis"
+
+
+class _Entry(msgspec.Struct):
+    offset: int
+
+
+class _Function(msgspec.Struct):
+    name: str
+    entry: _Entry
+    size: int = 0
+    prototype: str | None = None
+    pseudocode_file: str | None = None
+
+
+class _File(msgspec.Struct):
+    name: str
+    real_path: str
+    fs_root: str = ""
+
+
+class _Analysis(msgspec.Struct):
+    file: _File
+    functions: list[_Function]
+
+
+@dataclass(slots=True)
+class _Program:
+    """The functions of one analysed file, ordered by address."""
+
+    file: _File
+    functions: list[_Function]
+    starts: list[int] = field(default_factory=list)
+
+    def at(self, vaddr: int) -> _Function | None:
+        index = bisect.bisect_right(self.starts, vaddr) - 1
+        if index < 0:
+            return None
+        found = self.functions[index]
+        # Without a size only the entry itself is known.
+        return found if vaddr < found.entry.offset + max(found.size, 1) else None
+
+    @property
+    def guest_path(self) -> str:
+        """The path inside the firmware's root, from a slash on."""
+        root = self.file.fs_root.rstrip("/")
+        inside = root and self.file.real_path.startswith(root + "/")
+        return self.file.real_path[len(root) :] if inside else self.file.real_path
+
+
+class SfAnalysis:
+    """A source of pseudocode."""
+
+    def __init__(self, directory: Path) -> None:
+        """Read all results in `directory`.
+
+        Raises:
+            TriageError: it is no directory, or none of its files can be used.
+        """
+        self._directory = directory
+        self.problems: list[str] = []
+        """One sentence for each file that was skipped."""
+        self._programs: list[_Program] = []
+        try:
+            listed = sorted(os.listdir(directory))
+        except OSError as error:
+            where = safe_line(str(directory), 200)
+            raise TriageError(f"SFAnalysis results in {where} cannot be read: {error.strerror}") from error
+        names = [name for name in listed if name.endswith(".json") and not name.startswith(".")]
+        if len(names) > MAX_FILES:
+            self.problems.append(f"only the first {MAX_FILES} of {len(names)} SFAnalysis files were read")
+        for name in names[:MAX_FILES]:
+            self._read(name)
+        if not self._programs:
+            why = f": {self.problems[0]}" if self.problems else ": it holds no *.json file"
+            where = safe_line(str(directory), 200)
+            raise TriageError(f"{where} holds no usable SFAnalysis result{why}")
+
+    def _read(self, name: str) -> None:
+        shown = safe_line(name, 80)
+        data = read_guest_file(self._directory, name, MAX_JSON)
+        if data is None:
+            self.problems.append(f"{shown} was skipped: no regular file, unreadable or larger than 64 MiB")
+            return
+        try:
+            analysis = msgspec.json.decode(data, type=_Analysis)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            self.problems.append(f"{shown} was skipped: {safe_line(str(error), 120)}")
+            return
+        functions = sorted(
+            (one for one in analysis.functions if one.entry.offset >= 0 and one.size >= 0),
+            key=lambda one: one.entry.offset,
+        )
+        if not functions:
+            self.problems.append(f"{shown} was skipped: it names no function")
+            return
+        starts = [one.entry.offset for one in functions]
+        self._programs.append(_Program(analysis.file, functions, starts))
+
+    def _program(self, path: str) -> _Program | None:
+        """Return the analysis of the guest's file `path`: by its whole path, its end, at last its name."""
+        for program in self._programs:
+            if path in (program.file.real_path, program.guest_path):
+                return program
+        same = [p for p in self._programs if PurePosixPath(p.file.real_path).name == PurePosixPath(path).name]
+        for program in same:
+            if program.file.real_path.endswith(path) or path.endswith(program.guest_path):
+                return program
+        return same[0] if len(same) == 1 else None
+
+    def function(self, point: CodePoint) -> FunctionCode | None:
+        """Return name, prototype and pseudocode of the function at `point`; None without all of them.
+
+        Raises:
+            TriageError: the pseudocode file that the results name cannot be read.
+        """
+        location = point.location
+        program = self._program(location.module.path) if location is not None else None
+        found = program.at(location.vaddr) if program is not None and location is not None else None
+        if found is None or location is None:
+            return None
+        text, cut = "", False
+        if found.pseudocode_file:
+            data = self._pseudocode(found.pseudocode_file)
+            cut = len(data) > MAX_PSEUDOCODE
+            text = data[:MAX_PSEUDOCODE].decode("utf-8", "backslashreplace")
+        return FunctionCode(
+            text,
+            "pseudocode",
+            PROVENANCE,
+            name=found.name,
+            prototype=found.prototype,
+            offset=location.vaddr - found.entry.offset,
+            truncated=cut,
+        )
+
+    def _pseudocode(self, name: str) -> bytes:
+        """Return the start of a pseudocode file, which must lie below the directory of the results."""
+        base = str(self._directory.resolve())
+        inside = os.path.normpath(os.path.join(base, name))
+        relative = os.path.relpath(inside, base)
+        if relative.startswith(".."):
+            # Results are often moved after they were made: the file then lies beside the JSON.
+            relative = PurePosixPath(name).name
+        data = read_guest_file(self._directory, relative, MAX_JSON)
+        if data is None:
+            raise TriageError(f"pseudocode file {safe_line(name, 120)} is not below the SFAnalysis directory")
+        return data[: MAX_PSEUDOCODE + 1]
