@@ -112,8 +112,7 @@ def test_mappings_have_names_and_the_guests_permissions(holds: Run) -> None:
     assert names["[stack]"].start <= sp < names["[stack]"].end
 
 
-# QEMU's list of CPU states is not found in its s390x variant: there each thread but the first says so.
-@pytest.mark.parametrize("arch", [arch for arch in ARCHES if arch != "s390x"])
+@pytest.mark.parametrize("arch", ARCHES)
 def test_registers_of_all_threads(arch: str, qemu_dir: Path, tmp_path: Path) -> None:
     run = record(
         spec(root_with(tmp_path / "root", arch, "threads"), qemu_dir, "/bin/threads"), tmp_path / "runs"
