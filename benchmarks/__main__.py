@@ -7,6 +7,7 @@ import platform
 import sys
 
 FIGURES = ("start_up", "first_frame", "supervision", "time_to_diagnosis", "rule_call", "freeze_latency")
+FIGURES += ("backtraces",)
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,9 +75,17 @@ class Source:
 
 
 def stack_of(
-    program: Path, kind: str, root: Path, qemu_dir: Path, strip: Callable[[bytes], bytes] = without_sections
+    program: Path,
+    kind: str,
+    root: Path,
+    qemu_dir: Path,
+    strip: Callable[[bytes], bytes] = without_sections,
+    times: list[float] | None = None,
 ) -> tuple[list[Cursor], list[str]]:
-    """Run `program`, stripped, until it waits; return its frames and their names by the symbols kept here."""
+    """Run `program`, stripped, until it waits; return its frames and their names by the symbols kept here.
+
+    `times` takes the seconds that the frames took.
+    """
     (root / "bin").mkdir(parents=True)
     stripped = root / "bin" / "frames"
     stripped.write_bytes(strip(program.read_bytes()))
@@ -92,6 +101,7 @@ def stack_of(
             known = modules.is_code(addr)
             return memory.may_hold_code(addr) if known is None else known
 
+        start = time.perf_counter()
         frames = walk(
             guest.arch,
             guest.registers(),
@@ -102,6 +112,8 @@ def stack_of(
             unwind_row=modules.unwind_row,
             exception_code=modules.exception_code,
         )
+        if times is not None:
+            times.append(time.perf_counter() - start)
     shutil.rmtree(root)
     return frames, [name_of(image, frame) for frame in frames]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -57,11 +56,10 @@ class Disassembly:
     """The last source: it has code wherever memory can be read."""
 
     reader: CodeReader
-    guess_start: Callable[[int, bool], int | None]
-    """Guesses the start of the function at (address, Thumb)."""
 
     def function(self, point: CodePoint) -> FunctionCode:
         """Return an annotated listing."""
-        start = self.guess_start(point.addr, point.thumb) if point.start is None else point.start
-        listing = self.reader.listing(point.addr, thumb=point.thumb, is_return=point.is_return, start=start)
+        listing = self.reader.listing(
+            point.addr, thumb=point.thumb, is_return=point.is_return, start=point.start
+        )
         return FunctionCode(listing.text, "disassembly", "disassembly", truncated=listing.truncated)

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("triage_tui.cli.run", "run a program under supervision until it exits or spins, and explain why"),
     "list": ("triage_tui.cli.list", "list the runs"),
     "show": ("triage_tui.cli.show", "show one run: what happened, why, and what is proposed"),
+    "code": ("triage_tui.cli.code", "show the code of a frame; decompile it if asked to"),
     "approve": ("triage_tui.cli.approve", "approve proposed rules and make them active"),
     "reject": ("triage_tui.cli.reject", "reject what a run proposes"),
     "rollback": ("triage_tui.cli.rollback", "take back the rules that a run made active"),

@@ -289,9 +289,7 @@ def _capture_code(
 ) -> None:
     """Write the code of the frames, from each source that has it; the best source names the function."""
     reader = CodeReader(arch.name, arch.word, arch.endian == "little", memory.read, modules)
-    sources: list[CodeSource] = [
-        Disassembly(reader, lambda addr, thumb: guess_function_start(arch, memory, addr, thumb=thumb))
-    ]
+    sources: list[CodeSource] = [Disassembly(reader)]
     with part("pseudocode"):
         if sfanalysis is not None:
             results = SfAnalysis(sfanalysis)
@@ -300,7 +298,12 @@ def _capture_code(
             sources.insert(0, results)
     for frame, cursor in zip(snapshot.backtrace.frames, cursors, strict=True):
         ref = cursor.pc if cursor.exact or cursor.signal else cursor.pc - 1
-        point = CodePoint(cursor.pc, modules.locate(ref), cursor.thumb, not cursor.exact)
+        location, start = modules.locate(ref), modules.function_start(ref)
+        if start is None and frame.idx < CODE_FRAMES:
+            start = guess_function_start(arch, memory, ref, thumb=cursor.thumb)
+        if location is not None and start is not None:
+            frame.function_start = start - location.module.bias
+        point = CodePoint(cursor.pc, location, cursor.thumb, not cursor.exact, start)
         for source in sources:
             if isinstance(source, Disassembly) and frame.idx >= CODE_FRAMES:
                 continue

@@ -204,6 +204,10 @@ class Frame(Record):
     module_real_path: str | None = None
     func_name: str | None = None
     func_offset: int | None = None
+    function_start: int | None = None
+    """Where the function starts in the module's own terms, by a symbol, a table or its prologue."""
+    thumb: bool = False
+    """True for ARM code in the Thumb instruction set."""
     prototype: str | None = None
     """The function's declaration, where an analysis of the program gives it."""
     module_offset: int | None = None

@@ -88,6 +88,7 @@ def frame_of(idx: int, cursor: Cursor) -> Frame:
         method=cursor.method,
         confidence=cursor.confidence,
         signal=cursor.signal,
+        thumb=cursor.thumb,
     )
 
 

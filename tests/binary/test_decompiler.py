@@ -1,0 +1,42 @@
+"""Decompiling one function, where the optional decompiler is installed; its absence is said otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.binary.loaded import content
+from triage_tui.binary.code_source import CodePoint
+from triage_tui.binary.decompiler import Angr, why_missing
+from triage_tui.binary.modules import Location, Module
+from triage_tui.binary.symbols import parse_image
+from triage_tui.errors import TriageError
+
+
+def point(data: bytes) -> CodePoint:
+    image = parse_image(data)
+    symbol = next(one for one in image.symbols if one.name == "caller")
+    module = Module("/lib/imports.so", "imports.so", 0, image)
+    return CodePoint(symbol.start, Location(module, symbol.start, symbol), start=symbol.start)
+
+
+def test_a_function_is_decompiled_or_the_reason_is_said() -> None:
+    source = Angr(content("arm"))
+    if why_missing() is not None:
+        with pytest.raises(TriageError, match=r"pip install 'triage-tui\[decompiler\]'"):
+            source.function(point(source.program))
+        return
+    found = source.function(point(source.program))
+    assert found.provenance.startswith("decompiled by angr 9.")
+    assert "caller" in found.text
+    with pytest.raises(TriageError, match=r"ended after 0\.1 s"):
+        Angr(source.program, seconds=0.1).function(point(source.program))
+
+
+def test_the_process_that_decompiles_survives_any_file(tmp_path: Path) -> None:
+    if why_missing() is None:
+        with pytest.raises(TriageError, match="could not decompile"):
+            Angr(b"\x7fELF" + bytes(200)).function(point(content("arm")))
+    else:
+        assert "angr" in (why_missing() or "")

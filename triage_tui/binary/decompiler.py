@@ -1,0 +1,123 @@
+"""Decompile one function with angr, in a process of its own that may be killed at any time.
+
+angr is an optional extra (`pip install 'triage-tui[decompiler]'`, BSD licence). It reads a program that wants
+to do harm: it runs with bounds on memory, CPU time and output, without our environment, and its text is
+treated like any other guest text.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from triage_tui.binary.code_source import CodePoint, FunctionCode
+from triage_tui.errors import TriageError
+from triage_tui.text import safe_line
+
+MEMORY = 6 << 30
+"""Address space of the decompiler, in bytes; importing angr alone takes about one GiB of it."""
+SECONDS = 60.0
+MAX_OUTPUT = 1 << 20
+"""Bytes of pseudocode kept."""
+
+
+def why_missing() -> str | None:
+    """Return why nothing can be decompiled, or None if it can."""
+    if importlib.util.find_spec("angr") is None:
+        return "no decompiler is installed: pip install 'triage-tui[decompiler]' adds angr"
+    return None
+
+
+def _version() -> str:
+    return ".".join(importlib.metadata.version("angr").split(".")[:2])
+
+
+def _limit(seconds: float) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 2))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20, 64 << 20))
+    os.nice(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Angr:
+    """A source that decompiles functions of one program file."""
+
+    program: bytes
+    """The content of the ELF file that the guest has mapped."""
+    seconds: float = SECONDS
+
+    def function(self, point: CodePoint) -> FunctionCode:
+        """Return the pseudocode of the function at `point`.
+
+        Raises:
+            TriageError: there is no decompiler, it failed, or it took too long; the text says which.
+        """
+        missing = why_missing()
+        if missing is not None:
+            raise TriageError(missing)
+        if point.location is None:
+            raise TriageError("the address lies in no program file, so that nothing can be decompiled")
+        vaddr, start = point.location.vaddr, point.start
+        if start is not None:
+            start -= point.location.module.bias
+        answer = self._ask(vaddr, vaddr if start is None else start, point.thumb)
+        text = answer["text"]
+        return FunctionCode(
+            text[:MAX_OUTPUT],
+            "pseudocode",
+            f"decompiled by angr {_version()}",
+            name=answer.get("name"),
+            truncated=len(text) > MAX_OUTPUT,
+        )
+
+    def _ask(self, vaddr: int, start: int, thumb: bool) -> dict[str, str]:
+        """Run the decompiler's process and return its answer."""
+        with tempfile.TemporaryDirectory(prefix="triage-tui-") as work:
+            path = Path(work, "program")
+            path.write_bytes(self.program)
+            command = [sys.executable, "-m", "triage_tui.binary.decompile_one"]
+            command += [str(path), hex(vaddr), hex(start), "thumb" if thumb else "plain"]
+            kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
+            out = Path(work, "answer")
+            try:
+                with out.open("wb") as answer:
+                    result = subprocess.run(
+                        command,
+                        stdin=subprocess.DEVNULL,
+                        stdout=answer,
+                        stderr=subprocess.PIPE,
+                        env=kept | {"HOME": work, "TMPDIR": work},
+                        cwd=work,
+                        timeout=self.seconds,
+                        preexec_fn=lambda: _limit(self.seconds),
+                        check=False,
+                    )
+            except subprocess.TimeoutExpired:
+                raise TriageError(
+                    f"the decompiler was ended after {self.seconds:g} s without a result"
+                ) from None
+            with out.open("rb") as stream:
+                raw = stream.read(4 * MAX_OUTPUT)
+            last = raw.splitlines()[-1:] or [b""]
+            try:
+                found = json.loads(last[0])
+            except ValueError:
+                found = {}
+            if isinstance(found, dict) and isinstance(found.get("text"), str):
+                return {key: value for key, value in found.items() if isinstance(value, str)}
+            said = found.get("error") if isinstance(found, dict) else None
+            if not said:
+                lines = result.stderr.decode("utf-8", "replace").strip().splitlines()
+                ended = f"ended by signal {-result.returncode}" if result.returncode < 0 else "gave nothing"
+                said = lines[-1] if lines and result.returncode > 0 else ended
+            raise TriageError(f"angr could not decompile the function: {safe_line(str(said), 300)}")
