@@ -6,8 +6,15 @@ import importlib
 import platform
 import sys
 
-FIGURES = ("start_up", "first_frame", "supervision", "time_to_diagnosis", "rule_call", "freeze_latency")
-FIGURES += ("backtraces",)
+FIGURES = (
+    "start_up",
+    "first_frame",
+    "supervision",
+    "time_to_diagnosis",
+    "rule_call",
+    "freeze_latency",
+    "backtraces",
+)
 
 
 def main() -> int:

@@ -1,7 +1,8 @@
 """Call stacks against gdb-multiarch: the same stripped programs, stopped inside the same function.
 
 Ours are those of a guest that the supervisor froze; gdb looks at the same file under the emulator's gdb stub,
-stopped at the entry of the C library's `pause`, in which ours waits.
+stopped at the syscall instruction in which ours waits (i386: at the entry of `pause`, whose instruction is
+shared by all calls).
 """
 
 from __future__ import annotations
@@ -44,19 +45,28 @@ def right(names: list[str], kind: str) -> int:
     return count
 
 
-def gdb_stack(program: Path, stripped: Path, arch: str, kind: str) -> tuple[list[str], float]:
+SYSCALL_SIZE = {"thumb": 2, "x86_64": 2, "s390x": 2}
+"""Bytes of a syscall instruction where it is not four."""
+
+
+def gdb_stack(
+    program: Path, stripped: Path, arch: str, kind: str, stopped_at: int
+) -> tuple[list[str], float]:
     """Return the names of gdb's frames, by the symbols that were kept from it, and the seconds it took."""
     image = parse_image(program.read_bytes())
     pause = next(symbol for symbol in image.symbols if symbol.name in ("pause", "__libc_pause"))
+    place = pause.start if arch == "i386" else stopped_at - SYSCALL_SIZE.get(arch, 4)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     emulator = ensure_qemu() / f"qemu-{qemu_name(arch)}-static"
-    guest = subprocess.Popen([emulator, "-g", str(port), stripped, kind], stdout=subprocess.DEVNULL)
+    guest = subprocess.Popen(
+        [emulator, "-g", str(port), stripped, kind], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     start = time.perf_counter()
     try:
         commands = ["set auto-load off", f"file {stripped}", f"target remote :{port}"]
-        commands += ["handle SIGSEGV nostop noprint pass", f"break *{pause.start:#x}", "continue", "bt 70"]
+        commands += ["handle SIGSEGV nostop noprint pass", f"break *{place:#x}", "continue", "bt 70"]
         words = [word for command in commands for word in ("-ex", command)]
         result = subprocess.run(
             ["gdb-multiarch", "-nx", "-batch", *words],
@@ -95,12 +105,12 @@ def main() -> None:
                     stripped.write_bytes(strip(program.read_bytes()))
                     stripped.chmod(0o755)
                     times: list[float] = []
-                    _, ours = stack_of(program, kind, Path(work, "root"), ensure_qemu(), strip, times)
+                    frames, ours = stack_of(program, kind, Path(work, "root"), ensure_qemu(), strip, times)
                     depth = sum(name != ANY for name in CHAINS[kind])
                     row = f"{arch:9} {variant + ' ' + kind:18} {depth:5} {right(ours, kind):5}"
                     row += f" {times[0] * 1e3:7.1f}"
                     if gdb:
-                        theirs, seconds = gdb_stack(program, stripped, arch, kind)
+                        theirs, seconds = gdb_stack(program, stripped, arch, kind, frames[0].pc)
                         row += f" {right(theirs, kind):5} {seconds * 1e3:7.0f}"
                     print(row, flush=True)
 

@@ -297,7 +297,8 @@ def _capture_code(
                 part.note("pseudocode", problem)
             sources.insert(0, results)
     for frame, cursor in zip(snapshot.backtrace.frames, cursors, strict=True):
-        ref = cursor.pc if cursor.exact or cursor.signal else cursor.pc - 1
+        # A call that never returns may be the last instruction of its function.
+        ref = cursor.pc if cursor.exact or cursor.signal else cursor.pc - arch.code_align
         location, start = modules.locate(ref), modules.function_start(ref)
         if start is None and frame.idx < CODE_FRAMES:
             start = guess_function_start(arch, memory, ref, thumb=cursor.thumb)
