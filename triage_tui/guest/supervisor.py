@@ -405,7 +405,9 @@ class Guest(Suspecting):
         try:
             self._handle(notification, name)
         except Exception as error:
-            self.report(f"handling the host call {name} failed, so no rule was asked: {error!r}")
+            # A thread that was killed meanwhile is no fault.
+            if seccomp.is_waiting(self._listener, notification):
+                self.report(f"handling the host call {name} failed, so no rule was asked: {error!r}")
             with contextlib.suppress(OSError):
                 self._give_up(notification, name)
         self._waiting = None
