@@ -110,3 +110,32 @@ def test_hostile_names_and_strings_stay_printable(tmp_path: Path) -> None:
     start = next(s.start for s in guest.image.symbols if s.name.startswith("\x1b"))
     listing = guest.reader.listing(BASE + start)
     assert all(line.isprintable() for line in listing.lines)
+
+
+@pytest.mark.parametrize(
+    ("arch", "code", "number"),
+    [
+        ("arm", "1d70a0e3000000ef", 29),
+        ("aarch64", "a80f80d2010000d4", 125),
+        ("mips", "24020fbd0000000c", 4029),
+        ("mipsel", "bd0f02240c000000", 4029),
+        ("x86_64", "b8220000000f05", 34),
+        ("i386", "b81d000000cd80", 29),
+        ("riscv64", "9308d00573000000", 93),
+        ("ppc", "3800001d44000002", 29),
+    ],
+)
+def test_syscall_is_named_by_the_constant_before_it(
+    arch: str, code: str, number: int, tmp_path: Path
+) -> None:
+    data = bytes.fromhex(code)
+
+    def read(addr: int, size: int) -> bytes:
+        return data[addr - 0x10000 : addr - 0x10000 + size] if addr >= 0x10000 else b""
+
+    little = arch not in ("mips", "ppc")
+    names = {number: "the_call"}
+    reader = CodeReader(arch, 4, little, read, ModuleMap([], tmp_path), names.get)
+    text = reader.listing(0x10000, start=0x10000).text
+    assert "; syscall the_call" in text
+    assert "the_call" not in CodeReader(arch, 4, little, read, ModuleMap([], tmp_path)).listing(0x10000).text

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from triage_tui.binary.disassembly import Instruction, follow, supports
 from triage_tui.binary.modules import Location, ModuleMap
+from triage_tui.binary.syscall_sites import syscall_number
 from triage_tui.text import safe_line
 
 MAX_LINES = 400
@@ -41,7 +42,8 @@ _TEXT = re.compile(rb"[\x20-\x7e\t\n\r]*")
 class CodeReader:
     """Disassembles a frozen guest.
 
-    `read` returns the readable guest bytes at an address (fewer than asked for at a hole, never an error).
+    `read` returns the readable guest bytes at an address (fewer than asked for at a hole, never an error);
+    `syscall_name` names a syscall number.
     """
 
     def __init__(
@@ -51,12 +53,14 @@ class CodeReader:
         little_endian: bool,
         read: Callable[[int, int], bytes],
         modules: ModuleMap,
+        syscall_name: Callable[[int], str | None] = lambda _number: None,
     ) -> None:
         self.arch = arch
         self._word = word
         self._little = little_endian
         self._read = read
         self._modules = modules
+        self._syscall_name = syscall_name
 
     def read_word(self, addr: int) -> int | None:
         """Return the machine word at `addr`, or None."""
@@ -109,6 +113,13 @@ class CodeReader:
             return f"0x{value:x}" if insn.loaded_from is not None else ""
         found = self.imported(value) or self.string(value) or self.name(value)
         return f"0x{value:x} {found}" if found else f"0x{value:x}"
+
+    def _syscall(self, insns: list[Instruction], index: int) -> str:
+        """Return the name of the syscall that an instruction makes, or nothing where its number varies."""
+        number = syscall_number(self.arch, insns, index)
+        if number is None:
+            return ""
+        return f"syscall {self._syscall_name(number) or number}"
 
     def listing(
         self, addr: int, *, thumb: bool = False, is_return: bool = False, start: int | None = None
@@ -169,13 +180,13 @@ class CodeReader:
         low = max(0, min(point - MAX_LINES // 2, len(insns) - MAX_LINES))
         shown = insns[low : low + MAX_LINES]
         listing = Listing(list(header), truncated=len(shown) < len(insns))
-        for insn in shown:
+        for index, insn in enumerate(shown, low):
             mark = "  "
             if insn.address == addr:
                 mark = "<-" if is_return else "=>"
                 listing.marked = len(listing.lines)
             text = f"{insn.mnemonic:<8} {insn.operands}".rstrip()
-            comment = self.comment(insn)
+            comment = self._syscall(insns, index) or self.comment(insn)
             line = f"{mark} 0x{insn.address:08x}  {insn.data.hex():<8}  {text}"
             listing.lines.append(f"{line:<60} ; {comment}" if comment else line)
         return listing

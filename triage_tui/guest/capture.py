@@ -288,7 +288,9 @@ def _capture_code(
     sfanalysis: Path | None,
 ) -> None:
     """Write the code of the frames, from each source that has it; the best source names the function."""
-    reader = CodeReader(arch.name, arch.word, arch.endian == "little", memory.read, modules)
+    reader = CodeReader(
+        arch.name, arch.word, arch.endian == "little", memory.read, modules, arch.syscall_name
+    )
     sources: list[CodeSource] = [Disassembly(reader)]
     with part("pseudocode"):
         if sfanalysis is not None:
