@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from triage_tui.guest.arch import Arch
+from triage_tui.guest.arch import Arch, layouts
 
 STRING_LIMIT = 4096
 """Longest C string that is looked at (PATH_MAX), in bytes."""
@@ -26,8 +26,9 @@ class PointerArgument:
     """Bytes; None for a C string."""
 
 
-# One call a line: names, then `index:what:size`. A size is a number of bytes, `Nw` for words, `*N` for the
-# value of argument N, `*N*M` for M times that, `s` for a C string, `ioc` for the size in an ioctl request.
+# One call a line: names, then `index:what:size`. A size is a number of bytes, `Nw` for words, `=name` for
+# a structure of `arch.layouts`, `*N` for the value of argument N, `*N*M` for M times that, `s` for a C
+# string, `ioc` for the size in an ioctl request.
 _TABLE = """
 open creat access stat lstat stat64 lstat64 chdir chroot rmdir unlink mkdir mknod chmod chown lchown chown32 \
 lchown32 truncate truncate64 swapon swapoff umount umount2 acct utime utimes statfs oldstat: 0:path:s
@@ -46,10 +47,10 @@ inotify_add_watch: 1:path:s
 read pread64 recv getdents getdents64 getrandom: 1:buffer:*2
 write pwrite64 send: 1:data:*2
 sendto recvfrom: 1:data:*2 4:socket address:28
-readv writev preadv pwritev: 1:vector:*2*2w
+readv writev preadv pwritev: 1:vector:*2*=iovec
 connect bind: 1:socket address:*2
 accept accept4 getsockname getpeername: 1:socket address:28
-sendmsg recvmsg: 1:message header:7w
+sendmsg recvmsg: 1:message header:=msghdr
 sendmmsg recvmmsg: 1:message headers:8w
 setsockopt: 3:option:*4
 getsockopt: 3:option:4
@@ -58,24 +59,24 @@ pipe pipe2: 0:descriptors:8
 socketcall: 1:arguments:6w
 ioctl: 2:argument:ioc
 fcntl fcntl64: 2:lock:32
-poll ppoll ppoll_time64: 0:descriptors:*1*8
+poll ppoll ppoll_time64: 0:descriptors:*1*=pollfd
 select _newselect pselect6 pselect6_time64: 1:read set:128 2:write set:128 3:exception set:128 4:time-out:16
 epoll_ctl: 3:event:16
 epoll_wait epoll_pwait: 1:events:16
-nanosleep: 0:interval:2w
-clock_nanosleep: 2:interval:2w
-clock_nanosleep_time64: 2:interval:16
-clock_gettime clock_settime clock_getres: 1:time:2w
-clock_gettime64 clock_settime64: 1:time:16
-gettimeofday settimeofday: 0:time:2w
+nanosleep: 0:interval:=timespec
+clock_nanosleep: 2:interval:=timespec
+clock_nanosleep_time64: 2:interval:=timespec64
+clock_gettime clock_settime clock_getres: 1:time:=timespec
+clock_gettime64 clock_settime64: 1:time:=timespec64
+gettimeofday settimeofday: 0:time:=timeval
 time stime: 0:time:1w
 setitimer: 1:interval:4w
 futex futex_time64: 0:futex:4
-rt_sigaction: 1:action:32
+rt_sigaction: 1:action:=sigaction
 rt_sigprocmask: 1:signal set:16
 wait4 waitpid: 1:status:4
 waitid: 2:information:128
-uname: 0:names:390
+uname: 0:names:=utsname
 sysinfo: 0:information:64
 sethostname setdomainname: 0:name:*1
 prctl: 1:argument:16
@@ -93,8 +94,8 @@ memfd_create: 0:name:s
 set_tid_address: 0:thread id:4
 capget capset: 0:header:8 1:sets:24
 sched_setaffinity: 2:set:*1
-getrlimit setrlimit ugetrlimit: 1:limit:2w
-prlimit64: 2:limit:16
+getrlimit setrlimit ugetrlimit: 1:limit:=rlimit
+prlimit64: 2:limit:=rlimit64
 bpf: 1:attributes:*2
 """
 
@@ -151,6 +152,8 @@ def _size(arch: Arch, text: str, args: list[int]) -> int | None:
 
 
 def _fixed(arch: Arch, text: str) -> int:
+    if text.startswith("="):
+        return layouts.layout(arch, text[1:]).size
     return int(text[:-1]) * arch.word if text.endswith("w") else int(text)
 
 
