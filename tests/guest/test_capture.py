@@ -13,6 +13,7 @@ from triage_tui.binary.symbols import parse_image
 from triage_tui.errors import TriageError
 from triage_tui.guest.capture import RECENT_SYSCALLS, capture
 from triage_tui.guest.census import Census
+from triage_tui.guest.memory_dump import AddressSpace
 from triage_tui.guest.spec import LaunchSpec, TriggerLimits
 from triage_tui.guest.stops import Stop
 from triage_tui.guest.supervisor import Guest
@@ -184,6 +185,10 @@ class Parts:
     def fds(self) -> list[Descriptor]:
         self._fail("fds")
         return [Descriptor(fd=0, target="/dev/null")]
+
+    def address_spaces(self) -> list[AddressSpace]:
+        self._fail("address spaces")
+        return []
 
     def census(self) -> Census:
         self._fail("census")

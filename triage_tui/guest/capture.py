@@ -22,6 +22,7 @@ from triage_tui.guest.arch import Arch
 from triage_tui.guest.census import name_thread_stacks
 from triage_tui.guest.frozen import FrozenGuest, StopReport
 from triage_tui.guest.memory import Memory
+from triage_tui.guest.memory_dump import dump_memory
 from triage_tui.guest.objects import ObjectCollector
 from triage_tui.guest.unwind import MAX_FRAMES, Cursor, frame_of, guess_function_start, walk
 from triage_tui.runs.model import (
@@ -88,11 +89,13 @@ def capture(
     previous_regs: Sequence[Register] = (),
     hold: bool = True,
     sfanalysis: Path | None = None,
+    memory_bytes: int = 0,
 ) -> Snapshot:
     """Write the run record of a frozen (or ended) guest through `writer` and return its snapshot.
 
     All files are written, `snapshot.json` last; `writer.publish` is left to the caller. `hold` says that the
     guest stays frozen after this, so that its pid is worth recording; `sfanalysis` is a directory of results.
+    `memory_bytes` is how much of all memory is kept at most; 0 keeps only the pieces that explain the stop.
 
     Raises:
         OSError: the run directory cannot be written.
@@ -118,7 +121,7 @@ def capture(
             "registers, backtrace, memory, mappings, descriptors", "the guest's process was already gone"
         )
     else:
-        _capture_state(guest, snapshot, writer, part, sfanalysis)
+        _capture_state(guest, snapshot, writer, part, sfanalysis, memory_bytes)
     writer.write_text(snapshot.outputs.regs_txt, "".join(map(_register_line, snapshot.regs)))
     writer.write_text(snapshot.outputs.backtrace_txt, "".join(map(_frame_line, snapshot.backtrace.frames)))
     writer.write_snapshot(snapshot)
@@ -162,7 +165,12 @@ def _recent(history: list[Syscall], trigger: Trigger) -> list[Syscall]:
 
 
 def _capture_state(
-    guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, part: _Part, sfanalysis: Path | None
+    guest: FrozenGuest,
+    snapshot: Snapshot,
+    writer: RunWriter,
+    part: _Part,
+    sfanalysis: Path | None,
+    memory_bytes: int,
 ) -> None:
     """Fill in what can be read from the frozen process."""
     arch = guest.arch
@@ -206,6 +214,9 @@ def _capture_state(
         collector.add_stack(arch, registers)
         collector.add_registers(arch, registers, skip=(arch.syscall_number,))
     snapshot.memory = collector.objects
+    if memory_bytes:
+        with part("all memory"):
+            snapshot.memory_regions = dump_memory(guest.address_spaces(), writer, memory_bytes)
 
 
 def _capture_processes(guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter) -> None:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.census import Census
+from triage_tui.guest.memory_dump import AddressSpace
 from triage_tui.runs.model import (
     Descriptor,
     Loop,
@@ -49,6 +50,10 @@ class FrozenGuest(Protocol):
 
     def fds(self) -> list[Descriptor]:
         """Return the open descriptors."""
+        ...
+
+    def address_spaces(self) -> list[AddressSpace]:
+        """Return the memory of every process, that of the one looked at first."""
         ...
 
     def census(self) -> Census:

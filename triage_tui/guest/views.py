@@ -15,6 +15,7 @@ from triage_tui.guest.census import Census, take_census
 from triage_tui.guest.descriptors import open_descriptors
 from triage_tui.guest.elf import read_elf
 from triage_tui.guest.env_locator import AT_BASE, AT_RANDOM, Location
+from triage_tui.guest.memory_dump import AddressSpace
 from triage_tui.guest.output import OutputBuffer
 from triage_tui.guest.policy import ContainmentPolicy
 from triage_tui.guest.processes import ProcessTable, Program
@@ -260,6 +261,16 @@ class FrozenViews:
             return list(open_descriptors(pid, self._first_own_fd, self.trace.effects(pid).opener))
         except OSError as error:
             raise TriageError(f"the descriptors of process {pid} cannot be read: {error.strerror}") from error
+
+    def address_spaces(self) -> list[AddressSpace]:
+        """Return the memory of every process, that of the one looked at first."""
+        pids = sorted(self.processes(), key=lambda pid: pid != self.pid)
+        spaces: list[AddressSpace] = []
+        for pid in pids:
+            with contextlib.suppress(TriageError):
+                base = self.location_of(pid).guest_base
+                spaces.append(AddressSpace(process.inner_pid(pid), pid, base, self.maps(pid)))
+        return spaces
 
     def census(self) -> Census:
         """Return every process and thread, with what each has and was started with."""

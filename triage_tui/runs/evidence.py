@@ -4,8 +4,8 @@ The hash is the first 12 hex digits of the SHA-256 of what the link points to, i
 checker can prove that the evidence exists and still says what it said when the claim was made.
 
 Kinds: `syscall/<seq>`, `reg/<name>`, `frame/<idx>`, `code/<frame idx>#L<line>`, `mem/<object id>[+off:len]`,
-`map/<index>`, `fd/<n>`, `log/<file>#L<line>`, `rule/<id>`,
-`probe/<index>`.
+`mem/[<pid>@]0x<address>+off:len` (of kept memory), `map/<index>`, `fd/<n>`, `log/<file>#L<line>`,
+`rule/<id>`, `probe/<index>`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Literal, get_args
 import msgspec
 
 from triage_tui.errors import TriageError
+from triage_tui.runs.memory_files import MAX_READ
 from triage_tui.runs.model import Frame, Record, Register, Syscall
 from triage_tui.runs.reader import Run
 
@@ -201,7 +202,15 @@ def _code(run: Run, link: Link) -> tuple[str, str] | None:
     return None if line is None else (f"code of frame {link.id}, line {link.line}", line)
 
 
+_ADDRESS = re.compile(r"(?:(\d{1,9})@)?0x([0-9a-f]{1,16})\Z")
+
+
 def _memory(run: Run, link: Link) -> tuple[str, str] | None:
+    place = _ADDRESS.match(link.id)
+    if place is not None and link.length is not None and link.length <= MAX_READ:
+        start = int(place[2], 16) + (link.offset or 0)
+        data = run.read_memory(start, link.length, int(place[1]) if place[1] else None)
+        return f"memory at {start:#x}", data.hex(" ")
     data = run.memory_bytes(link.id)
     if link.offset is not None and link.length is not None:
         if link.offset + link.length > len(data):

@@ -389,6 +389,50 @@ class MemoryObject(Record):
     blob_err: str | None = None
 
 
+class MemoryExtent(Record):
+    """Bytes [addr, addr + size) of guest memory; they begin at `offset` in the region's file."""
+
+    addr: int
+    size: int
+    offset: int
+
+
+class FileExtent(Record):
+    """Bytes [addr, addr + size) that are those of a file of the guest, from `offset` on; not kept here."""
+
+    addr: int
+    size: int
+    path: str
+    """As the guest names it."""
+    offset: int
+    sha256: str
+    """Of these bytes, as they were in memory."""
+
+
+class MemoryRegion(Record):
+    """One mapping of a process as it was kept, [start, end). What is in no extent was zero."""
+
+    pid: int
+    """Id as the guest sees it."""
+    start: int
+    end: int
+    perms: str
+    name: str
+    file: str = ""
+    """Path below the run directory, "" when no bytes had to be kept."""
+    size: int = 0
+    """Bytes of that file."""
+    hashes: list[str] = []
+    """SHA-256 of each MiB of that file; the last one is of the rest."""
+    extents: list[MemoryExtent] = []
+    """By address."""
+    files: list[FileExtent] = []
+    """By address."""
+    how: str = ""
+    missing: str | None = None
+    """Why some of it could not be kept."""
+
+
 class Unavailable(Record):
     """Something that could not be had, and the reason."""
 
@@ -471,6 +515,8 @@ class Snapshot(Record):
     processes: list[Process] = []
     """All processes, the first one first, children after their parents."""
     memory: list[MemoryObject] = []
+    memory_regions: list[MemoryRegion] = []
+    """All memory of all processes, when that was asked for."""
     recent_syscalls: list[Syscall] = []
     """Oldest first; the last one is the trigger. The longer history is in `trace.jsonl`."""
     guest_output: str = "logs/guest.log"

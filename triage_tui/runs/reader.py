@@ -12,6 +12,7 @@ from triage_tui.errors import TriageError
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.events import Event, State, derive_state, read_events
 from triage_tui.runs.files import inside, read_bounded
+from triage_tui.runs.memory_files import RegionReader
 from triage_tui.runs.model import SCHEMA_VERSION, MemoryObject, Snapshot, Syscall, Target, Trigger
 from triage_tui.runs.writer import ENVIRONMENT_FILE, SNAPSHOT_FILE, TRACE_FILE
 from triage_tui.text import safe_line
@@ -35,6 +36,7 @@ class Run:
         self.problems += found
         self.diagnosis = self._read_diagnosis()
         self._trace: list[Syscall] | None = None
+        self._readers: list[RegionReader] | None = None
         self._by_seq: dict[int, Syscall] | None = None
 
     @property
@@ -134,6 +136,35 @@ class Run:
             raise TriageError(
                 f"{ENVIRONMENT_FILE} of run {self.run_id} is damaged: {safe_line(str(error), 200)}"
             ) from error
+
+    def region_readers(self) -> list[RegionReader]:
+        """Return what reads each region of kept memory, in the snapshot's order."""
+        if self._readers is None:
+            # A program without a root file system was named by its host path.
+            root = Path(self.snapshot.target.rootfs or "/")
+            self._readers = [RegionReader(self.dir, region, root) for region in self.snapshot.memory_regions]
+        return self._readers
+
+    def read_memory(self, address: int, size: int, pid: int | None = None) -> bytes:
+        """Return `size` bytes of guest memory of a process (default: the one that is looked at).
+
+        Raises:
+            TriageError: they were not kept, or what was kept is missing or was changed.
+        """
+        if pid is None:
+            pid = next((entry.pid for entry in self.snapshot.processes if entry.looked_at), 0)
+        found = b""
+        readers = [reader for reader in self.region_readers() if reader.region.pid == pid]
+        while len(found) < size:
+            at = address + len(found)
+            reader = next((one for one in readers if one.region.start <= at < one.region.end), None)
+            data = reader.read(at, size - len(found)) if reader is not None else b""
+            if not data:
+                break
+            found += data
+        if len(found) < size:
+            raise TriageError(f"run {self.run_id} has not kept the memory at {address + len(found):#x}")
+        return found
 
     def text_file(self, name: str, limit: int = MAX_TEXT_BYTES, *, tail: bool = False) -> str:
         """Return a text file of the run, raw (not yet safe to show), at most `limit` bytes of it.
