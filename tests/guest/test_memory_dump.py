@@ -12,7 +12,7 @@ import pytest
 from tests.guest.helpers import spec
 from tests.programs import build
 from triage_tui.errors import TriageError
-from triage_tui.guest.capture import capture
+from triage_tui.guest.capture import Scope, capture
 from triage_tui.guest.memory_dump import AddressSpace, dump_memory
 from triage_tui.guest.supervisor import Guest
 from triage_tui.runs.evidence import make_link, resolve
@@ -39,7 +39,7 @@ def kept(qemu_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run,
         stop = guest.run_until_stop()
         writer = RunWriter(work / "runs")
         target = guest.target
-        snapshot = capture(guest, stop, writer, target=target, engine=Engine(), memory_bytes=1 << 40)
+        snapshot = capture(guest, stop, writer, target=target, engine=Engine(), scope=Scope(all_memory=True))
         for mapping in snapshot.maps:
             if "r" in mapping.perms and mapping.end - mapping.start <= 16 << 20:
                 truth[mapping.start] = guest.read_memory(mapping.start, mapping.end - mapping.start)

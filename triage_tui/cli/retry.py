@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 
 from triage_tui.cli.output import say
-from triage_tui.cli.story import add_story_arguments, cancelled_by_signals, finish
+from triage_tui.cli.story import add_story_arguments, cancelled_by_signals, finish, story_limits
 from triage_tui.errors import Conflict
 from triage_tui.retry.freezing import FreezeSwitch
-from triage_tui.retry.policy import Limits
 from triage_tui.retry.rounds import run_story
 from triage_tui.retry.start import read_start
 from triage_tui.retry.workspace import Workspace
@@ -34,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
             f" say `triage-tui decide {record.run_id} retry`, or end it first"
         )
     start = read_start(record.dir)
-    limits = Limits(rounds=args.rounds, decision_s=args.wait)
+    limits = story_limits(args)
     freeze = FreezeSwitch()
     with cancelled_by_signals(freeze) as cancel:
         story = run_story(

@@ -7,7 +7,7 @@ import os
 import sys
 
 from triage_tui.cli.output import say
-from triage_tui.cli.story import add_story_arguments, cancelled_by_signals, finish
+from triage_tui.cli.story import add_story_arguments, cancelled_by_signals, finish, story_limits
 from triage_tui.cli.triggers import add_trigger_arguments, probes, trigger_limits
 from triage_tui.cli.ui import open_app, require_terminal
 from triage_tui.errors import TriageError
@@ -17,7 +17,6 @@ from triage_tui.guest.spec import resolve_target
 from triage_tui.retry.actions import spawn_detached
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import launch_spec
-from triage_tui.retry.policy import Limits
 from triage_tui.retry.rounds import run_story
 from triage_tui.retry.start import RULE_BUDGETS, Start
 from triage_tui.retry.workspace import Workspace
@@ -49,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--qemu-arg", action="append", default=[], metavar="ARG", help="option for QEMU, as --qemu-arg=-cpu"
+    )
+    parser.add_argument(
+        "--memory",
+        choices=("small", "full"),
+        default="small",
+        help="small (default): keep the pieces of memory that explain a stop; full: keep all of it",
     )
     parser.add_argument(
         "--allow-root", action="store_true", help="run as root even if the guest cannot be confined"
@@ -103,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
         triggers=trigger_limits(args),
         probes=probes(args),
         probing=not args.no_probe,
+        memory=args.memory,
         allow_root=args.allow_root,
         sfanalysis=os.path.abspath(args.sfanalysis) if args.sfanalysis is not None else None,
         allow=args.allow,
@@ -111,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.ui:
         return _run_with_app(Workspace.at(args.workspace), start)
-    limits = Limits(rounds=args.rounds, decision_s=args.wait)
+    limits = story_limits(args)
     freeze = FreezeSwitch()
     with cancelled_by_signals(freeze) as cancel:
         story = run_story(

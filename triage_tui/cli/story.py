@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from triage_tui.cli.output import best_cause, print_json, print_table, say
 from triage_tui.errors import TriageError
 from triage_tui.retry.freezing import FreezeSwitch
+from triage_tui.retry.policy import Limits
 from triage_tui.retry.rounds import Story
+from triage_tui.runs.limits import CaptureLimits
 from triage_tui.text import safe_line
 
 
@@ -35,7 +37,29 @@ def add_story_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long a frozen guest waits for a decision (0: for ever)",
     )
+    for name, metavar, what in (
+        ("per-minute", "N", "captures in a minute (default 60)"),
+        ("capture-size", "SIZE", "size of one capture (default 4G)"),
+        ("disk", "SIZE", "size of all runs (default 64G)"),
+    ):
+        parser.add_argument(
+            f"--max-{name}", metavar=metavar, help=f"most {what}; over it a run is brief and says so; 0: none"
+        )
     parser.add_argument("--json", action="store_true", help="end with one JSON object instead of a table")
+
+
+def story_limits(args: argparse.Namespace) -> Limits:
+    """Return the limits that the options and the environment set.
+
+    Raises:
+        TriageError: one of them is none.
+    """
+    given = {
+        "per_minute": args.max_per_minute,
+        "capture_bytes": args.max_capture_size,
+        "disk_bytes": args.max_disk,
+    }
+    return Limits(rounds=args.rounds, decision_s=args.wait, capture=CaptureLimits.of(given))
 
 
 class SignalEvent(threading.Event):

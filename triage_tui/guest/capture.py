@@ -49,6 +49,18 @@ RECENT_SYSCALLS = 64
 """How many syscalls the snapshot itself holds; the trace file has more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """How much is captured."""
+
+    all_memory: bool = False
+    """All memory, not only the pieces that explain the stop."""
+    max_bytes: int = 1 << 62
+    """Bytes that the run may hold: what is over is left out, and said."""
+    brief: str = ""
+    """Why only the most necessary is captured, if that is so."""
+
+
 @dataclass(slots=True)
 class _Part:
     """Collects what could not be had."""
@@ -89,13 +101,12 @@ def capture(
     previous_regs: Sequence[Register] = (),
     hold: bool = True,
     sfanalysis: Path | None = None,
-    memory_bytes: int = 0,
+    scope: Scope | None = None,
 ) -> Snapshot:
     """Write the run record of a frozen (or ended) guest through `writer` and return its snapshot.
 
     All files are written, `snapshot.json` last; `writer.publish` is left to the caller. `hold` says that the
     guest stays frozen after this, so that its pid is worth recording; `sfanalysis` is a directory of results.
-    `memory_bytes` is how much of all memory is kept at most; 0 keeps only the pieces that explain the stop.
 
     Raises:
         OSError: the run directory cannot be written.
@@ -115,13 +126,16 @@ def capture(
         guest_pid=guest.pid if hold and not stop.ended else 0,
     )
     part = _Part(snapshot.unavailable)
-    _capture_history(guest, snapshot, writer, part)
+    scope = scope or Scope()
+    if scope.brief:
+        part.note("the longer trace, code, memory and processes", scope.brief)
+    _capture_history(guest, snapshot, writer, part, scope)
     if stop.ended:
         part.note(
             "registers, backtrace, memory, mappings, descriptors", "the guest's process was already gone"
         )
     else:
-        _capture_state(guest, snapshot, writer, part, sfanalysis, memory_bytes)
+        _capture_state(guest, snapshot, writer, part, sfanalysis, scope)
     writer.write_text(snapshot.outputs.regs_txt, "".join(map(_register_line, snapshot.regs)))
     writer.write_text(snapshot.outputs.backtrace_txt, "".join(map(_frame_line, snapshot.backtrace.frames)))
     writer.write_snapshot(snapshot)
@@ -133,7 +147,9 @@ def _target_of(guest: FrozenGuest, target: Target) -> Target:
     return target if guest.arch.name == target.arch else replace(target, arch=guest.arch.name)
 
 
-def _capture_history(guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, part: _Part) -> None:
+def _capture_history(
+    guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, part: _Part, scope: Scope
+) -> None:
     """Fill in what the supervisor itself knows: it outlives the guest."""
     output = b""
     with part("the guest's output"):
@@ -147,11 +163,15 @@ def _capture_history(guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, 
     trace: list[Syscall] = []
     with part("trace"):
         trace = guest.full_trace() or history
-    writer.write_trace(trace)
-    if trace and snapshot.statistics.syscalls > len(trace):
+    snapshot.recent_syscalls = _recent(history, snapshot.trigger)
+    if scope.brief:
+        return
+    written = writer.write_trace(trace, scope.max_bytes // 2)
+    if written < len(trace):
+        part.note("the whole trace", f"{written} of {len(trace)} syscalls fit into the limit of one capture")
+    elif trace and snapshot.statistics.syscalls > len(trace):
         kept = f"{len(trace)} of {snapshot.statistics.syscalls} syscalls were kept: the first and the last"
         part.note("the whole trace", kept)
-    snapshot.recent_syscalls = _recent(history, snapshot.trigger)
 
 
 def _recent(history: list[Syscall], trigger: Trigger) -> list[Syscall]:
@@ -170,7 +190,7 @@ def _capture_state(
     writer: RunWriter,
     part: _Part,
     sfanalysis: Path | None,
-    memory_bytes: int,
+    scope: Scope,
 ) -> None:
     """Fill in what can be read from the frozen process."""
     arch = guest.arch
@@ -192,15 +212,19 @@ def _capture_state(
             mapping.perms = modules.permissions(mapping)
     with part("descriptors"):
         snapshot.fds = guest.fds()
-    with part("processes"):
-        _capture_processes(guest, snapshot, writer)
+    if not scope.brief:
+        with part("processes"):
+            _capture_processes(guest, snapshot, writer)
     memory = Memory(_Source(guest.read_memory, snapshot.maps), arch)
     if arch.pc in registers:
         with part("backtrace"):
             cursors = _capture_backtrace(arch, registers, memory, modules, snapshot)
-            _capture_code(arch, cursors, memory, modules, snapshot, writer, part, sfanalysis)
+            if not scope.brief:
+                _capture_code(arch, cursors, memory, modules, snapshot, writer, part, sfanalysis)
     else:
         part.note("backtrace", "the registers are not known")
+    if scope.brief:
+        return
     collector = ObjectCollector(memory, writer)
     with part("memory of the trigger"):
         call = _trigger_call(arch, snapshot, registers, memory)
@@ -214,9 +238,13 @@ def _capture_state(
         collector.add_stack(arch, registers)
         collector.add_registers(arch, registers, skip=(arch.syscall_number,))
     snapshot.memory = collector.objects
-    if memory_bytes:
+    if scope.all_memory:
         with part("all memory"):
-            snapshot.memory_regions = dump_memory(guest.address_spaces(), writer, memory_bytes)
+            room = max(0, scope.max_bytes - writer.disk_bytes())
+            snapshot.memory_regions = dump_memory(guest.address_spaces(), writer, room)
+            for region in snapshot.memory_regions:
+                if region.missing and "r" in region.perms:
+                    part.note(f"all of {region.name or 'the mapping'} at 0x{region.start:x}", region.missing)
 
 
 def _capture_processes(guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from triage_tui.errors import TriageError
 from triage_tui.retry.actions import best_proposal
 from triage_tui.runs.diagnosis_model import Proposal
+from triage_tui.runs.limits import CaptureLimits
 from triage_tui.runs.reader import Run
 
 Policy = Literal["manual", "auto"]
@@ -18,12 +19,14 @@ AUTO_ACTOR = "policy:auto"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What the automatic policy may do before a person must decide."""
+    """What may be done before a person must decide, and what may be kept."""
 
     rounds: int = 6
     """Guest starts and continuations, the first one included."""
     decision_s: float = 0.0
     """How long a frozen guest waits for a person; 0 is without end."""
+    capture: CaptureLimits = CaptureLimits()
+    """How often and how much may be captured."""
 
     def __post_init__(self) -> None:
         """Refuse limits that are none.

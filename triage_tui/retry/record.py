@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from triage_tui import __version__
 from triage_tui.diagnosis.report import diagnose, write_report
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name
-from triage_tui.guest.capture import capture
+from triage_tui.guest.capture import Scope, capture
 from triage_tui.guest.qemu import find_qemu, qemu_version
 from triage_tui.guest.stops import Stop
 from triage_tui.proposals.build import propose
@@ -18,10 +19,17 @@ from triage_tui.retry.guests import RunningGuest
 from triage_tui.retry.start import Start, write_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import append_event
+from triage_tui.runs.limits import Allowance
 from triage_tui.runs.model import Engine, Unavailable
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.writer import RULES_LOG, SUPERVISOR_LOG, RunWriter
 from triage_tui.text import safe_line
+
+_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+
+
+class NoRoom(TriageError):
+    """The disk is full."""
 
 
 def record_stop(
@@ -33,20 +41,62 @@ def record_stop(
     parent: Run | None,
     number: int,
     holder: dict[str, int] | None,
+    allowed: Allowance,
 ) -> Run:
     """Record why and where the guest stopped, say why it failed, and propose rules.
 
     `start` is kept for retries; `number` is the round; `holder` names the process that keeps the guest frozen
-    for a decision, if one does.
+    for a decision, if one does; `allowed` is how much may be kept. Where the disk has no room for that, only
+    what is needed most is kept.
 
     Raises:
+        NoRoom: the disk has no room for anything; nothing is left of the run.
         TriageError: the run cannot be written, nothing is left of it; or the knowledge base has a mistake.
     """
+    scope = Scope(
+        all_memory=start.memory == "full" and not allowed.brief,
+        max_bytes=allowed.max_bytes,
+        brief=allowed.brief,
+    )
+    where = safe_line(str(workspace.runs_dir))
     try:
-        writer = RunWriter(workspace.runs_dir)
+        try:
+            run_dir, reason = _write(workspace, running, stop, start, parent, number, holder, scope)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            brief = Scope(brief=f"the disk has no room for more ({error.strerror})")
+            run_dir, reason = _write(workspace, running, stop, start, parent, number, holder, brief)
     except OSError as error:
-        where = safe_line(str(workspace.runs_dir))
-        raise TriageError(f"the run could not be written in {where}: {error.strerror}") from error
+        kind = NoRoom if error.errno in _NO_ROOM else TriageError
+        raise kind(f"the run could not be written in {where}: {error.strerror or error}") from error
+    payload: dict[str, Any] = {"reason": reason}
+    if holder is not None:
+        payload["holder"] = holder
+    append_event(run_dir, "captured", payload)
+    try:
+        return _explain(run_dir)
+    except OSError as error:
+        name = run_dir.name
+        raise TriageError(f"run {name} was captured, but not explained: {error.strerror or error}") from error
+
+
+def _write(
+    workspace: Workspace,
+    running: RunningGuest,
+    stop: Stop,
+    start: Start,
+    parent: Run | None,
+    number: int,
+    holder: dict[str, int] | None,
+    scope: Scope,
+) -> tuple[Path, str]:
+    """Write and publish the run; return its directory and the reason of the stop.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of it.
+    """
+    writer = RunWriter(workspace.runs_dir)
     try:
         snapshot = capture(
             running.guest,
@@ -59,6 +109,7 @@ def record_stop(
             previous_regs=parent.snapshot.regs if parent is not None else (),
             hold=holder is not None,
             sfanalysis=Path(start.sfanalysis) if start.sfanalysis is not None else None,
+            scope=scope,
         )
         snapshot.rule_hits = running.rule_hits()
         snapshot.probes = list(running.guest.probes)
@@ -71,18 +122,14 @@ def record_stop(
             writer.add_log(RULES_LOG, _log_bytes(said))
         writer.write_snapshot(snapshot)
         write_start(writer.dir, start)
-        run_dir = writer.publish()
-    except OSError as error:
-        writer.discard()
-        where = safe_line(str(workspace.runs_dir))
-        raise TriageError(f"the run could not be written in {where}: {error.strerror or error}") from error
+        return writer.publish(), snapshot.reason
     except BaseException:
         writer.discard()
         raise
-    payload: dict[str, Any] = {"reason": snapshot.reason}
-    if holder is not None:
-        payload["holder"] = holder
-    append_event(run_dir, "captured", payload)
+
+
+def _explain(run_dir: Path) -> Run:
+    """Diagnose a run and propose rules; return it as it is then."""
     run = load_run(run_dir)
     diagnosis = diagnose(run)
     # Written before the rules are: somebody may wait in front of the screen for the reason.

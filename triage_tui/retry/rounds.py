@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -15,12 +16,13 @@ from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import RunningGuest
 from triage_tui.retry.judge import How, judge
 from triage_tui.retry.policy import AUTO_ACTOR, Limits, Policy, choose
-from triage_tui.retry.record import record_stop
+from triage_tui.retry.record import NoRoom, record_stop
 from triage_tui.retry.retry_log import RetryLog
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import EVENTS_FILE, append_event, read_events, this_process
 from triage_tui.runs.files import write_atomic
+from triage_tui.runs.limits import DiskUsage, allowance
 from triage_tui.runs.reader import Run
 from triage_tui.runs.verdict_model import Verdict
 from triage_tui.runs.writer import encode_json
@@ -28,6 +30,7 @@ from triage_tui.runs.writer import encode_json
 Narrator = Callable[[str], None]
 
 _POLL_S = 0.1
+_ROOM_POLL_S = 1.0
 
 
 @dataclass
@@ -134,6 +137,7 @@ class _Teller:
         self._held: Run | None = None
         self._story = Story()
         self._tried: set[str] = set()
+        self._usage = DiskUsage(workspace.runs_dir)
         self._approved: str | None = None
 
     def clean_up(self) -> None:
@@ -208,6 +212,9 @@ class _Teller:
             self._guest.end()
             self._guest = None
         self._held = None
+        if self._limits.capture.disk_bytes:
+            # Counted while no guest waits for it; what was counted is remembered.
+            self._usage.bytes()
         self._guest = RunningGuest(self._workspace, self._start, self._tell, self._cancel)
         return self._guest.run(self._cancel, self._freeze), "retry"
 
@@ -215,21 +222,40 @@ class _Teller:
         assert self._guest is not None
         holds = self._hold and self._policy == "manual" and not stop.ended
         number = before.snapshot.round + 1 if before is not None else 0
-        run = record_stop(
-            self._workspace,
-            self._guest,
-            stop,
-            self._start,
-            parent=before,
-            number=number,
-            holder=this_process() if holds else None,
-        )
+        run = self._write(before, stop, number, holds)
         self._held = run if holds else None
         self._tell(run.diagnosis.headline if run.diagnosis else f"stopped: {run.snapshot.reason}")
         current = Round(run, approved_before=self._approved)
         self._approved = None
         self._story.rounds.append(current)
         return current
+
+    def _write(self, before: Run | None, stop: Stop, number: int, holds: bool) -> Run:
+        """Record the stop. A frozen guest waits until the disk has room for it, as long as for a decision."""
+        assert self._guest is not None
+        patience = self._limits.decision_s or math.inf
+        since = time.monotonic()
+        told = False
+        while True:
+            try:
+                return record_stop(
+                    self._workspace,
+                    self._guest,
+                    stop,
+                    self._start,
+                    parent=before,
+                    number=number,
+                    holder=this_process() if holds else None,
+                    allowed=allowance(self._limits.capture, self._workspace.runs_dir, self._usage),
+                )
+            except NoRoom as error:
+                if not holds or time.monotonic() - since > patience:
+                    raise
+                if not told:
+                    self._tell(f"{error}; the guest stays frozen, and is recorded as soon as there is room")
+                told = True
+                if self._cancel.wait(_ROOM_POLL_S):
+                    raise
 
     def _judge(self, before: Run, run: Run, how: How) -> Verdict:
         earlier = [r.run for r in self._story.rounds[:-1] if r.run is not before]

@@ -39,6 +39,8 @@ class Start(msgspec.Struct, kw_only=True):
     """Questions to its service, in the form of `probe.parse_question`; none: whatever it listens on."""
     probing: bool = True
     """Whether its service is asked at all."""
+    memory: Literal["small", "full"] = "small"
+    """How much of its memory is kept at a stop: the pieces that explain it, or all."""
     allow_root: bool = False
     sfanalysis: str | None = None
     """Host directory of SFAnalysis results of the firmware."""

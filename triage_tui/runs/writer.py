@@ -15,6 +15,7 @@ import msgspec
 
 from triage_tui.runs.files import inside, sync_directory, write_atomic
 from triage_tui.runs.ids import new_run_id
+from triage_tui.runs.limits import tree_bytes
 from triage_tui.runs.model import Blob, Snapshot, Syscall
 from triage_tui.text import safe_name
 
@@ -96,10 +97,25 @@ class RunWriter:
         """Write the environments of processes, by id; only the owner may read them, they may hold secrets."""
         write_atomic(self.dir / ENVIRONMENT_FILE, encode_json(environments), mode=0o600)
 
-    def write_trace(self, calls: Iterable[Syscall]) -> None:
-        """Write the longer syscall history, oldest first, one JSON object a line."""
+    def write_trace(self, calls: Iterable[Syscall], limit: int = 1 << 62) -> int:
+        """Write the longer syscall history, oldest first, one JSON object a line; return how many there are.
+
+        Calls that would make the file longer than `limit` bytes are left out.
+        """
         encoder = msgspec.json.Encoder()
-        write_atomic(self.dir / TRACE_FILE, b"".join(encoder.encode(call) + b"\n" for call in calls))
+        lines: list[bytes] = []
+        for call in calls:
+            line = encoder.encode(call) + b"\n"
+            limit -= len(line)
+            if limit < 0:
+                break
+            lines.append(line)
+        write_atomic(self.dir / TRACE_FILE, b"".join(lines))
+        return len(lines)
+
+    def disk_bytes(self) -> int:
+        """Return what the run takes on the disk so far."""
+        return tree_bytes(self.dir)
 
     def add_blob(self, name: str, addr: int, data: bytes) -> Blob:
         """Keep `data`, read at guest address `addr`, as `memory/<name>` and return its index entry."""
