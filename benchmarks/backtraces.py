@@ -66,21 +66,26 @@ def gdb_stack(
     start = time.perf_counter()
     try:
         commands = ["set auto-load off", f"file {stripped}", f"target remote :{port}"]
+        if arch == "thumb":
+            commands.insert(0, "set arm fallback-mode thumb")
         commands += ["handle SIGSEGV nostop noprint pass", f"break *{place:#x}", "continue", "bt 70"]
         words = [word for command in commands for word in ("-ex", command)]
-        result = subprocess.run(
+        text = subprocess.run(
             ["gdb-multiarch", "-nx", "-batch", *words],
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=60,
+            timeout=20,
             check=False,
-        )
+        ).stdout
+    except subprocess.TimeoutExpired:
+        # It never came to the place, or never to an end: no frame.
+        text = ""
     finally:
         guest.kill()
         guest.wait()
     names = []
-    for number, rest in re.findall(r"^#(\d+) +(.*)$", result.stdout, re.MULTILINE):
+    for number, rest in re.findall(r"^#(\d+) +(.*)$", text, re.MULTILINE):
         found = re.match(r"0x([0-9a-f]+)", rest)
         if "signal handler" in rest or found is None:
             names.append("<signal>" if "signal handler" in rest else "?")
@@ -111,7 +116,9 @@ def main() -> None:
                     row += f" {times[0] * 1e3:7.1f}"
                     if gdb:
                         theirs, seconds = gdb_stack(program, stripped, arch, kind, frames[0].pc)
-                        row += f" {right(theirs, kind):5} {seconds * 1e3:7.0f}"
+                        # "-": gdb never stopped there, which says nothing about its frames.
+                        count = str(right(theirs, kind)) if theirs else "-"
+                        row += f" {count:>5} {seconds * 1e3:7.0f}"
                     print(row, flush=True)
 
 
