@@ -14,6 +14,7 @@ FIGURES = (
     "rule_call",
     "freeze_latency",
     "backtraces",
+    "snapshot",
 )
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.guest.helpers import spec
-from tests.programs import ARCHES, root_with
+from tests.programs import ARCHES, build, root_with
+from triage_tui.errors import TriageError
+from triage_tui.guest import process as host_process
 from triage_tui.guest.arch import by_name
-from triage_tui.guest.capture import capture
-from triage_tui.guest.spec import LaunchSpec
+from triage_tui.guest.capture import Scope, capture
+from triage_tui.guest.spec import LaunchSpec, ResourceLimits
 from triage_tui.guest.supervisor import Guest
+from triage_tui.guest.triggers import TriggerLimits
 from triage_tui.runs.model import Descriptor, Engine
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.writer import RunWriter
@@ -145,3 +151,59 @@ def test_threads_of_a_forked_process(qemu_dir: Path, tmp_path: Path) -> None:
     assert "[heap]" in {entry.name for entry in other.maps}
     inherited = next(entry for entry in second.fds or run.snapshot.fds if entry.target == "/etc")
     assert opener(run, inherited) == "openat"
+
+
+def many(directory: Path, *flags: str) -> Path:
+    (directory / "bin").mkdir(parents=True)
+    shutil.copy(build("many", "arm", *flags), directory / "bin/many")
+    return directory
+
+
+def test_ten_thousand_descriptors(qemu_dir: Path, tmp_path: Path) -> None:
+    root = many(tmp_path / "root", "-DFILES=10000")
+    limits = ResourceLimits(open_files=10_100)
+    triggers = TriggerLimits(idle_s=0.5, time_limit_s=60, loop_calls=1 << 30)
+    run = record(spec(root, qemu_dir, "/bin/many", limits=limits, triggers=triggers), tmp_path / "runs")
+    assert len(run.snapshot.fds) == 10_003
+    assert {entry.target for entry in run.snapshot.fds[3:]} == {"/"}
+    assert missing(run) == set()
+    assert run.problems == []
+
+
+def test_many_threads(qemu_dir: Path, tmp_path: Path) -> None:
+    root = many(tmp_path / "root", "-DTHREADS=150")
+    triggers = TriggerLimits(idle_s=0.5, time_limit_s=60, loop_calls=1 << 30)
+    limits = ResourceLimits(processes=1000)
+    run = record(spec(root, qemu_dir, "/bin/many", limits=limits, triggers=triggers), tmp_path / "runs")
+    (entry,) = run.snapshot.processes
+    assert len({thread.registers["sp"] for thread in entry.threads}) == 151
+    assert sum(mapping.name.startswith("[stack of thread") for mapping in run.snapshot.maps) == 150
+
+
+def test_megabytes_of_arguments_and_environment(qemu_dir: Path, tmp_path: Path) -> None:
+    arguments = ["a\n\x1b[31m" + "x" * 1000] * 1000
+    environment = {f"V{number}": "y" * 1000 for number in range(800)}
+    root = many(tmp_path / "root")
+    run = record(spec(root, qemu_dir, "/bin/many", *arguments, env=environment), tmp_path / "runs")
+    (entry,) = run.snapshot.processes
+    assert entry.argv[:2] == ["/bin/many", arguments[0]]
+    assert 200 < len(entry.argv) < 1000
+    assert 200 < len(entry.env_keys) < 800
+    assert missing(run) == {f"all arguments and environment variables of process {entry.pid}"}
+    with pytest.raises(TriageError, match="Argument list too long"):
+        Guest.start(spec(root, qemu_dir, "/bin/many", *["x" * 100_000] * 100))
+
+
+def test_a_guest_that_is_killed_while_it_is_frozen(qemu_dir: Path, tmp_path: Path) -> None:
+    root = many(tmp_path / "root", "-DTHREADS=3")
+    with Guest.start(spec(root, qemu_dir, "/bin/many")) as guest:
+        stop = guest.run_until_stop()
+        host_process.send_signal(guest.pid, signal.SIGKILL)
+        while host_process.threads(guest.pid):
+            time.sleep(0.01)
+        writer = RunWriter(tmp_path / "runs")
+        scope = Scope(all_memory=True)
+        snapshot = capture(guest, stop, writer, target=guest.target, engine=Engine(), scope=scope)
+        run = load_run(writer.publish())
+    assert {"registers", "descriptors"} <= {item.what for item in snapshot.unavailable}
+    assert run.trace()

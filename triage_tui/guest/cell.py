@@ -62,9 +62,12 @@ class Cell:
         except BaseException:
             ours.close()
             raise
-        config = dict(config, fds=list(fds))
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            socket.send_fds(ours, [json.dumps(config).encode()], list(fds.values()))
+        # Arguments and environment may be longer than a message can be.
+        with open(os.memfd_create("config", os.MFD_CLOEXEC), "wb") as file:
+            file.write(json.dumps(dict(config, fds=list(fds))).encode())
+            file.seek(0)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                socket.send_fds(ours, [b"config"], [file.fileno(), *fds.values()])
 
     def fileno(self) -> int:
         """Descriptor that becomes readable when init has something to say."""

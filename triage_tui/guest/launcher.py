@@ -3,7 +3,7 @@
 Launch sequence (S supervisor, L launcher, I init = pid 1 of the cell, G guest):
 
 1. S starts L (`python -I -S`, this module only) with one end of a SOCK_SEQPACKET pair and sends the
-   configuration as JSON with the descriptors it names.
+   configuration as JSON in a memory file, with the descriptors it names.
 2. L makes a user name space (as host root: one with unprivileged host ids, and a mount of the root file
    system with its owners shifted into it), then mount, pid, network, IPC and UTS name spaces.
 3. L forks I into the pid name space and waits for it. When L dies I is killed, and when I dies the kernel
@@ -294,7 +294,8 @@ def main(channel_fd: int) -> int:
     data, received, _flags, _address = socket.recv_fds(channel, MAX_MESSAGE, 16)
     if not data:
         return 1
-    config = json.loads(data)
+    with open(received.pop(0), "rb") as file:
+        config = json.load(file)
     fds = dict(zip(config["fds"], received, strict=True))
     for fd in (channel_fd, *received):
         os.set_inheritable(fd, False)
