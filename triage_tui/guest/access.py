@@ -223,32 +223,43 @@ class RuleAccess:
             return self._failure(error.errno)
         return self._give(fd, False)
 
-    def _ifreq_address(self) -> int:
-        # The host struct: QEMU has converted the guest's into it and converts it back after the call.
-        return self._call.notification.args[2]
-
     def ifreq_name(self, address: int) -> bytes:
         """Interface name in the current ioctl's struct ifreq."""
-        return process.read_memory(self._views.tid, self._ifreq_address(), _IFNAMSIZ).split(b"\0")[0]
+        if self._call.in_host_call:
+            data = process.read_memory(self._views.tid, self._call.notification.args[2], _IFNAMSIZ)
+        else:
+            data = self.read_bytes(address, _IFNAMSIZ)
+        return data.split(b"\0")[0]
 
     def ifreq_set(self, address: int, field: IfreqField, value: int | bytes) -> int:
-        """Fill in one member of the union, in the host's layout."""
+        """Fill in one member of the union.
+
+        In a call that reaches the host that is the host's struct: QEMU has converted the guest's into it and
+        converts it back after the call. Otherwise it is the guest's.
+        """
+        host = self._call.in_host_call
+        order: Endian = "little" if host else self._arch.endian
+        sign = "<" if order == "little" else ">"
         if field in _ADDRESS_FIELDS:
             if not isinstance(value, bytes) or len(value) != 4:
                 return self._failure(errno.EINVAL)
-            data = struct.pack("=HH4s8x", _AF_INET, 0, value)
+            data = struct.pack(f"{sign}HH4s8x", _AF_INET, 0, value)
         elif field == "hwaddr":
             if not isinstance(value, bytes) or len(value) != 6:
                 return self._failure(errno.EINVAL)
-            data = struct.pack("=H6s8x", _ARPHRD_ETHER, value)
+            data = struct.pack(f"{sign}H6s8x", _ARPHRD_ETHER, value)
         elif isinstance(value, int):
             layout = _NUMBER_LAYOUT[field]
             size = struct.calcsize(layout)
-            data = (value & ((1 << 8 * size) - 1)).to_bytes(size, "little")
+            data = (value & ((1 << 8 * size) - 1)).to_bytes(size, order)
         else:
             return self._failure(errno.EINVAL)
         try:
-            process.write_memory(self._views.tid, self._ifreq_address() + _IFNAMSIZ, data)
+            if host:
+                at = self._call.notification.args[2] + _IFNAMSIZ
+                process.write_memory(self._views.tid, at, data)
+            else:
+                self.write_bytes(address + _IFNAMSIZ, data)
         except OSError as error:
             return self._failure(error.errno)
         return 0

@@ -34,9 +34,9 @@ _CALLS = {
 }
 _MISSING = frozenset(
     str.split(
-        "add_key afs_syscall bdflush bpf cachestat create_module epoll_pwait2 fanotify_init fanotify_mark fchmodat2 "
-        "finit_module fsconfig fsmount fsopen fspick get_kernel_syms get_mempolicy init_module io_cancel "
-        "io_destroy io_getevents io_pgetevents io_setup io_submit io_uring_enter io_uring_register "
+        "add_key afs_syscall bdflush bpf cachestat create_module epoll_pwait2 fanotify_init fanotify_mark "
+        "fchmodat2 finit_module fsconfig fsmount fsopen fspick get_kernel_syms get_mempolicy init_module "
+        "io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit io_uring_enter io_uring_register "
         "io_uring_setup kcmp kexec_file_load kexec_load keyctl landlock_add_rule landlock_create_ruleset "
         "landlock_restrict_self lookup_dcookie mbind memfd_secret migrate_pages mount_setattr move_mount "
         "move_pages nfsservctl open_tree perf_event_open pkey_alloc pkey_free pkey_mprotect process_madvise "
@@ -84,7 +84,7 @@ def _missing_piece(arch: Arch, name: str) -> bytes | None:
 
 
 def is_told(arch: Arch, name: str, guest_names: Iterable[str]) -> bool:
-    """Return whether the log tells of the guest syscall `name` where `guest_names` were hooked at the start."""
+    """Return whether the log tells of the guest syscall `name`; `guest_names` were hooked at the start."""
     piece = _missing_piece(arch, name)
     return name in SERVED or (piece is not None and len(piece) in log_lengths(arch, guest_names))
 

@@ -1,6 +1,6 @@
 """Check a rule before a person is asked to approve it. Nothing of the rule is executed.
 
-An "error" means that the rule cannot do its work (it does not compile, has no do_syscall, calls what does
+An "error" means that the rule cannot do its work (it does not compile, has no entry point, calls what does
 not exist in the rule host); a "warning" is something a reviewer should know.
 """
 
@@ -15,6 +15,8 @@ from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.lexer import Token, tokens
 from triage_tui.rulehost.check import check_syntax
 from triage_tui.rulehost.helpers import HELPERS, UNSUPPORTED
+
+_ENTRY_POINTS = ("do_syscall", "after_syscall")
 
 Severity = Literal["error", "warning"]
 
@@ -130,19 +132,19 @@ def _defined(stream: list[Token]) -> set[str]:
 
 
 def _entry_point(stream: list[Token]) -> list[Finding]:
-    local_line = 0
+    local_line, local_name = 0, ""
     for place, token in enumerate(stream):
-        if token.kind != "name" or token.text != "do_syscall" or _text(stream, place - 1) in (".", ":"):
+        if token.kind != "name" or token.text not in _ENTRY_POINTS or _text(stream, place - 1) in (".", ":"):
             continue
         before, two_before = _text(stream, place - 1), _text(stream, place - 2)
         if before == "local" or (before == "function" and two_before == "local"):
-            local_line = token.line
+            local_line, local_name = token.line, token.text
         elif before == "function" or _text(stream, place + 1) == "=":
             return []
     if local_line:
-        message = "do_syscall is local, so the rule host cannot see it"
+        message = f"{local_name} is local, so the rule host cannot see it"
         return [Finding(local_line, "error", "no-entry-point", message)]
-    return [Finding(1, "error", "no-entry-point", "the rule does not define do_syscall")]
+    return [Finding(1, "error", "no-entry-point", "the rule defines neither do_syscall nor after_syscall")]
 
 
 def _string_dump(stream: list[Token]) -> list[Finding]:

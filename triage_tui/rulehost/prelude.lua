@@ -439,7 +439,7 @@ local function install(name, source, syscall, rules_dir)
     which = which + 2
   end
   if which == 0 then
-    return "error", "it does not define do_syscall"
+    return "error", "it defines neither do_syscall nor after_syscall"
   end
   return "", "", false, which
 end
