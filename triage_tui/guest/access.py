@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from triage_tui.errors import TriageError
-from triage_tui.guest import process, seccomp
+from triage_tui.guest import process
 from triage_tui.guest.arch import Arch
+from triage_tui.guest.carrier import Carrier
 from triage_tui.guest.cell import Cell
 from triage_tui.guest.rule_probe import RuleProbes
 from triage_tui.guest.seccomp import Notification
@@ -67,7 +68,7 @@ class CallContext:
 
     views: FrozenViews
     cell: Cell
-    listener: int
+    carrier: Carrier
     notification: Notification
     peers: Peers
     in_host_call: bool = True
@@ -203,7 +204,7 @@ class RuleAccess:
 
     def _give(self, fd: int, cloexec: bool) -> int:
         try:
-            return seccomp.add_fd(self._call.listener, self._call.notification, fd, None, cloexec)
+            return self._call.carrier.add_fd(self._call.notification, fd, None, cloexec)
         except OSError as error:
             return self._failure(error.errno)
         finally:
@@ -275,8 +276,7 @@ class RuleAccess:
             if flags & os.O_NONBLOCK:
                 theirs.setblocking(False)
             try:
-                seccomp.add_fd(
-                    self._call.listener,
+                self._call.carrier.add_fd(
                     self._call.notification,
                     theirs.fileno(),
                     fd,

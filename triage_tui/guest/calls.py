@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
-from triage_tui.guest import child_stops, identity, policy, process, seccomp
+from triage_tui.guest import child_stops, identity, policy, process
 from triage_tui.guest.loops import LoopDetector, Sleepers
 from triage_tui.guest.processes import GuestProcess, Program
 from triage_tui.guest.program_keeper import ProgramKeeper
@@ -212,7 +212,7 @@ class CallHandler(UndecidedCalls, ProgramKeeper):
 
     def _resume_held(self, held: Held) -> None:
         """Decide about the call at which the guest was frozen."""
-        if not seccomp.is_waiting(self._listener, held.notification):
+        if not self._carrier.is_waiting(held.notification):
             return
         self.pid, self.tid = held.process.pid, held.notification.tid
         try:

@@ -17,6 +17,7 @@ from typing import Any
 
 from triage_tui.errors import TriageError
 from triage_tui.guest import process
+from triage_tui.guest.carrier import Carrier, NotificationCarrier
 from triage_tui.guest.launcher import MAX_MESSAGE
 
 _REPLY_TIMEOUT = 10.0
@@ -40,7 +41,7 @@ class Cell:
         """Whether the guest can have no user id but 0."""
         self.ended: dict[int, int] = {}
         """Inner pid -> wait status, of the processes that init reaped."""
-        self.listener: int | None = None
+        self.carrier: Carrier | None = None
         self.gone = False
         self._replies: list[int] = []
         self._handed: list[int] = []
@@ -90,7 +91,7 @@ class Cell:
             return
         message = json.loads(data)
         if message.get("listener") and fds:
-            self.listener = fds[0]
+            self.carrier = NotificationCarrier(fds[0])
         elif "notes" in message:
             self.notes = message["notes"]
             self.single_id = message["single_id"]
@@ -102,14 +103,14 @@ class Cell:
         elif "failed" in message:
             raise TriageError(message["failed"])
 
-    def await_listener(self, cancelled: Callable[[], bool], timeout: float = 20.0) -> int:
-        """Wait for the seccomp listener; return its descriptor.
+    def await_carrier(self, cancelled: Callable[[], bool], timeout: float = 20.0) -> Carrier:
+        """Wait until the guest's watched calls can be had; return what carries them.
 
         Raises:
             TriageError: the cell could not be made, in time or at all, or the start was cancelled.
         """
         deadline = time.monotonic() + timeout
-        while self.listener is None:
+        while self.carrier is None:
             if self.gone:
                 raise TriageError("the guest's cell ended while it was being made")
             if cancelled():
@@ -118,7 +119,7 @@ class Cell:
                 raise TriageError("the guest's cell was not ready in time")
             if select.select([self._channel], [], [], 0.1)[0]:
                 self.receive()
-        return self.listener
+        return self.carrier
 
     def request(self, what: str, path: bytes, mode: int, content_fd: int | None = None) -> int:
         """Have init do file work inside the root; return 0 or a negative host errno."""
@@ -167,11 +168,9 @@ class Cell:
                     process.send_signal(init, signal.SIGKILL)
         self.gone = True
         self._channel.close()
-        if self.listener is not None:
-            # Threads that wait for an answer get ENOSYS; they are being killed anyway.
-            with contextlib.suppress(OSError):
-                os.close(self.listener)
-            self.listener = None
+        if self.carrier is not None:
+            # Threads that wait for an answer are being killed anyway.
+            self.carrier.close()
         while self._handed:
             os.close(self._handed.pop())
         while self._kept:

@@ -19,6 +19,7 @@ from pathlib import Path
 from triage_tui.errors import TriageError
 from triage_tui.guest import env_locator, host_syscalls, namespaces, policy, seccomp, triggers
 from triage_tui.guest.arch import Arch
+from triage_tui.guest.carrier import Carrier
 from triage_tui.guest.cell import Cell
 from triage_tui.guest.elf import ElfInfo
 from triage_tui.guest.environment import turns_round
@@ -40,7 +41,7 @@ class Launched:
     """A guest that waits at its first instruction. `release` lets it go."""
 
     cell: Cell
-    listener: int
+    carrier: Carrier
     pid: int
     location: env_locator.Location
     output: dict[int, str]
@@ -158,9 +159,9 @@ def launch(
         cell = Cell(_config(spec, start, str(emulator), code), handed)
         undo.callback(cell.end)
         undo.callback(start.close)
-        listener = cell.await_listener(cancelled)
+        carrier = cell.await_carrier(cancelled)
         try:
-            pid, stub, location = _bring_up(cell, listener, start, arch, elf, make_log, cancelled)
+            pid, stub, location = _bring_up(cell, carrier, start, arch, elf, make_log, cancelled)
         except TriageError as error:
             said = _last_words(output)
             if not said:
@@ -169,7 +170,7 @@ def launch(
         undo.pop_all()
         if keep is not None:
             cell.keep_open(keep)
-        return Launched(cell, listener, pid, location, output, start, stub)
+        return Launched(cell, carrier, pid, location, output, start, stub)
 
 
 def _last_words(output: Iterable[int]) -> str:
@@ -184,7 +185,7 @@ def _last_words(output: Iterable[int]) -> str:
 
 def _bring_up(
     cell: Cell,
-    listener: int,
+    carrier: Carrier,
     start: EmulatorStart,
     arch: Arch,
     elf: ElfInfo,
@@ -210,7 +211,7 @@ def _bring_up(
         os.write(done_write, b"x")
 
     poll = select.poll()
-    for fd in (listener, cell.fileno(), done_read):
+    for fd in (carrier.fileno(), cell.fileno(), done_read):
         poll.register(fd, select.POLLIN)
     deadline = time.monotonic() + _START_TIMEOUT
     try:
@@ -224,8 +225,8 @@ def _bring_up(
                     cell.receive()
                     if cell.gone or cell.ended:
                         raise TriageError("the emulator ended before the program's first instruction")
-                elif fd == listener and events & select.POLLIN:
-                    received = seccomp.receive(listener)
+                elif fd == carrier.fileno() and events & select.POLLIN:
+                    received = carrier.receive()
                     waiting += [received] if received is not None else []
                     while waiting:
                         notification = waiting.popleft()
@@ -235,10 +236,10 @@ def _bring_up(
                             number = start.log_number(numbers)
                             numbers.append(number)
                             log = make_log(pid, notification.tid, number)
-                            seccomp.add_fd(listener, notification, log.fd, number, cloexec=True)
-                            seccomp.answer(listener, notification, number)
-                        elif not start.answer(listener, name, notification, waiting.append):
-                            seccomp.proceed(listener, notification)
+                            carrier.add_fd(notification, log.fd, number, cloexec=True)
+                            carrier.answer(notification, number)
+                        elif not start.answer(carrier, name, notification, waiting.append):
+                            carrier.proceed(notification)
                     if start.stub is not None and worker is None:
                         stub = GdbStub(start.stub)
                         worker = threading.Thread(target=locate, args=(stub, pid), daemon=True)

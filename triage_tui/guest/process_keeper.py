@@ -7,7 +7,8 @@ import errno
 import os
 from collections.abc import Callable
 
-from triage_tui.guest import process, seccomp
+from triage_tui.guest import process
+from triage_tui.guest.carrier import Carrier
 from triage_tui.guest.processes import Forking, GuestProcess, Program
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.startup import EmulatorStart
@@ -24,7 +25,7 @@ class ProcessKeeper(FrozenViews):
 
     problems: list[str]
     _on_event: Callable[[str, str], None]
-    _listener: int
+    _carrier: Carrier
     _emulator_start: EmulatorStart
 
     def report(self, problem: str) -> None:
@@ -34,10 +35,10 @@ class ProcessKeeper(FrozenViews):
             self._on_event("problem", problem)
 
     def _proceed(self, notification: Notification) -> None:
-        seccomp.proceed(self._listener, notification)
+        self._carrier.proceed(notification)
 
     def _answer(self, notification: Notification, result: int) -> None:
-        seccomp.answer(self._listener, notification, result)
+        self._carrier.answer(notification, result)
 
     # ------------------------------------------------------------ processes and registers
 
@@ -106,7 +107,7 @@ class ProcessKeeper(FrozenViews):
         # The number is above the guest's limit of open files, which counts for this too.
         self._emulator_start.raise_limit(log.pid)
         try:
-            seccomp.add_fd(self._listener, notification, log.fd, log.number, cloexec=True)
+            self._carrier.add_fd(notification, log.fd, log.number, cloexec=True)
         finally:
             self._emulator_start.lower_limit(log.pid)
 

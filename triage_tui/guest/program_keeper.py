@@ -14,13 +14,13 @@ from collections import deque
 from pathlib import Path
 
 from triage_tui.errors import TriageError
-from triage_tui.guest import emulator_image, environment, execution, process, seccomp
+from triage_tui.guest import emulator_image, environment, execution, process
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.emulator_image import Landmarks
 from triage_tui.guest.exec_policy import Execution, plan_execution, requested_path
 from triage_tui.guest.policy import Refusal
 from triage_tui.guest.process_keeper import ProcessKeeper
-from triage_tui.guest.process_name import give_name, name_of
+from triage_tui.guest.process_name import name_of
 from triage_tui.guest.processes import GuestProcess, Program
 from triage_tui.guest.qemu import find_qemu, qemu_version
 from triage_tui.guest.seccomp import Notification
@@ -145,8 +145,7 @@ class ProgramKeeper(ProcessKeeper):
             words += [b"-E", variable]
         words += [b"-0", None if plan.argv0 is None else os.fsencode(plan.argv0)]
         words += [os.fsencode(word) for word in (program, *plan.inserted)]
-        outcome = execution.execute(
-            self._listener,
+        outcome = self._carrier.execute(
             notification,
             known.pid,
             execution.Emulation(emulator, start.first_fd, tuple(words)),
@@ -161,7 +160,7 @@ class ProgramKeeper(ProcessKeeper):
         start = self._emulator_start
         start.raise_limit(notification.tid)
         try:
-            seccomp.add_fd(self._listener, notification, descriptor, number, cloexec)
+            self._carrier.add_fd(notification, descriptor, number, cloexec)
         finally:
             start.lower_limit(notification.tid)
 
@@ -221,7 +220,7 @@ class ProgramKeeper(ProcessKeeper):
     def _name_process(self, known: GuestProcess, notification: Notification) -> bool:
         """Give a process the name of its new program; True when its call will be made again."""
         name, known.program.name = known.program.name, b""
-        return give_name(self._listener, notification, name, self._deferred.append)
+        return self._carrier.give_name(notification, name, self._deferred.append)
 
     def _absolute_path(self, known: GuestProcess, path: str) -> str:
         if path.startswith("/"):

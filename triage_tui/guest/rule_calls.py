@@ -192,7 +192,7 @@ class RuleAsker(ReturnKeeper):
         self.pid, self.tid = known.pid, notification.tid
         in_host_call = ret is None and not served
         context = CallContext(
-            self, self._cell, self._listener, notification, self.peers, in_host_call, may_change=ret is None
+            self, self._cell, self._carrier, notification, self.peers, in_host_call, may_change=ret is None
         )
         self.access.current = context
         name = self._hooked_name(call) or call.name

@@ -14,8 +14,8 @@ import secrets
 import socket
 from collections.abc import Callable, Iterable
 
-from triage_tui.guest import process, seccomp
-from triage_tui.guest.process_name import give_name
+from triage_tui.guest import process
+from triage_tui.guest.carrier import Carrier
 from triage_tui.guest.seccomp import Notification, Watch
 
 _AF_UNIX = 1
@@ -76,7 +76,7 @@ class EmulatorStart:
             return False
 
     def answer(
-        self, listener: int, name: str, notification: Notification, defer: Callable[[Notification], None]
+        self, carrier: Carrier, name: str, notification: Notification, defer: Callable[[Notification], None]
     ) -> bool:
         """Answer a call of the gdb stub's set-up; False when it is something else.
 
@@ -85,23 +85,23 @@ class EmulatorStart:
         fd = notification.args[0] & 0xFFFFFFFF
         if name == "socket" and fd == _AF_UNIX and not self._listening:
             with socket.socket(socket.AF_UNIX) as placeholder:
-                seccomp.add_fd(listener, notification, placeholder.fileno(), self.listen_fd, True)
+                carrier.add_fd(notification, placeholder.fileno(), self.listen_fd, True)
             self._listening = True
-            return seccomp.answer(listener, notification, self.listen_fd) or True
+            return carrier.answer(notification, self.listen_fd) or True
         if fd != self.listen_fd:
             return False
         if name == "listen" and self._name:
             given, self._name = self._name, b""
-            if give_name(listener, notification, given, defer):
+            if carrier.give_name(notification, given, defer):
                 return True
         if name in ("bind", "listen"):
-            return seccomp.answer(listener, notification, 0) or True
+            return carrier.answer(notification, 0) or True
         if name in ("accept", "accept4") and self.stub is None:
             ours, theirs = socket.socketpair()
             with theirs:
-                seccomp.add_fd(listener, notification, theirs.fileno(), self.connection_fd, True)
+                carrier.add_fd(notification, theirs.fileno(), self.connection_fd, True)
             self.stub = ours
-            return seccomp.answer(listener, notification, self.connection_fd) or True
+            return carrier.answer(notification, self.connection_fd) or True
         return False
 
     def lower_limit(self, pid: int) -> None:

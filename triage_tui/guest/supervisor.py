@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 
 from triage_tui.errors import TriageError
-from triage_tui.guest import emulator_image, host_syscalls, pausing, policy, process, seccomp
+from triage_tui.guest import emulator_image, host_syscalls, pausing, policy, process
 from triage_tui.guest.access import Peers, RuleAccess
 from triage_tui.guest.calls import Held
 from triage_tui.guest.identity import Identity
@@ -119,7 +119,6 @@ class Guest(Suspecting):
         self._launched = False
         self._alive = False
         self._frozen = True
-        self._listener = -1
         self._release: Callable[[], None] | None = None
         self._stopped: set[int] = set()
         self._held: Held | None = None
@@ -166,8 +165,7 @@ class Guest(Suspecting):
             self.spec, program.arch, program.elf, names, self.containment, self.trace.add, cancelled
         )
         self._cell = launched.cell
-        self._listener = launched.listener
-        seccomp.wake_in_turn(self._listener)
+        self._carrier = launched.carrier
         self._pipes = launched.output
         self._emulator_start = launched.start
         self._first_own_fd = launched.start.first_fd
@@ -205,10 +203,11 @@ class Guest(Suspecting):
             return self._gone_stop()
         self._thaw()
         poll = select.poll()
-        poll.register(self._listener, select.POLLIN)
+        poll.register(self._carrier, select.POLLIN)
         poll.register(self._cell, select.POLLIN)
         for fd in self._pipes:
             poll.register(fd, select.POLLIN)
+        carried = self._carrier.fileno()
         self._watchdog.start()
         tick = time.monotonic()
         pause = _TICK_MS
@@ -222,11 +221,11 @@ class Guest(Suspecting):
             if self._wants_stop():
                 continue
             for fd, events in poll.poll(pause):
-                if fd == self._listener:
-                    if events & select.POLLIN:
-                        self._serve_one()
-                    else:
+                if fd == carried:
+                    if events & select.POLLHUP:
                         poll.unregister(fd)
+                    else:
+                        self._serve_one()
                     if self._wants_stop():
                         break
                 elif fd in self._pipes:
@@ -390,11 +389,11 @@ class Guest(Suspecting):
         """Answer one notification, or hold it when it is where the guest is to be frozen."""
         if self._deferred:
             notification = self._deferred.popleft()
-            if not seccomp.is_waiting(self._listener, notification):
+            if not self._carrier.is_waiting(notification):
                 return
         else:
             try:
-                received = seccomp.receive(self._listener)
+                received = self._carrier.receive()
             except OSError:
                 return
             if received is None:
@@ -406,7 +405,7 @@ class Guest(Suspecting):
             self._handle(notification, name)
         except Exception as error:
             # A thread that was killed meanwhile is no fault.
-            if seccomp.is_waiting(self._listener, notification):
+            if self._carrier.is_waiting(notification):
                 self.report(f"handling the host call {name} failed, so no rule was asked: {error!r}")
             with contextlib.suppress(OSError):
                 self._give_up(notification, name)
