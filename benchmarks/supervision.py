@@ -24,6 +24,8 @@ from triage_tui.rulehost.protocol import RuleSource
 from triage_tui.setup import ensure_program, ensure_qemu
 
 _NEVER = TriggerLimits(loop_repeats=10**9, sleep_repeats=10**9, idle_s=600, time_limit_s=600)
+# The C library must not look for a time zone in the host's root in one case and in the bare root in another.
+_ENV = {"PATH": "/bin", "TZ": "UTC0"}
 _COUNT = "i=0; while [ $i -lt {rounds} ]; do {body} i=$((i+1)); done"
 
 # Each is what busybox is given. Paths are relative: the plain emulator has no root of its own, but starts in
@@ -41,6 +43,8 @@ WORKLOADS = {
     ],
     "reading: md5sum of itself, 100 times": ["md5sum", *["bin/busybox"] * 100],
 }
+
+WITH_RULES = ("processor: 100,000 rounds of the shell", "calls: ls -lR, 1,000 times")
 
 _RULE = b"""
 function do_syscall(num, a1, a2, a3, a4, a5, a6, a7, a8)
@@ -62,7 +66,7 @@ def rules(count: int) -> list[RuleSource]:
 def plain(emulator: Path, rootfs: Path, arguments: Sequence[str]) -> Timed:
     """Run under the emulator alone."""
     command = [str(emulator), "bin/busybox", *arguments]
-    return timed(lambda: subprocess.run(command, cwd=rootfs, capture_output=True, check=True))
+    return timed(lambda: subprocess.run(command, cwd=rootfs, capture_output=True, check=True, env=_ENV))
 
 
 def straced(emulator: Path, rootfs: Path, arguments: Sequence[str]) -> Timed:
@@ -73,7 +77,7 @@ def straced(emulator: Path, rootfs: Path, arguments: Sequence[str]) -> Timed:
         try:
             path = f"/proc/self/fd/{log}"
             command = [str(emulator), "-d", "strace,unimp", "-D", path, "bin/busybox", *arguments]
-            subprocess.run(command, cwd=rootfs, capture_output=True, check=True, pass_fds=(log,))
+            subprocess.run(command, cwd=rootfs, capture_output=True, check=True, env=_ENV, pass_fds=(log,))
         finally:
             os.close(log)
 
@@ -86,6 +90,7 @@ def supervised(rootfs: Path, arguments: Sequence[str], rule_count: int = 0, **op
         "/bin/busybox",
         ["busybox", *arguments],
         rootfs,
+        env=_ENV,
         triggers=_NEVER,
         **options,  # type: ignore[arg-type]
     )
@@ -140,8 +145,16 @@ def _measure(emulator: Path, rootfs: Path) -> None:
             "plain QEMU": plain(emulator, rootfs, arguments),
             "QEMU -strace": straced(emulator, rootfs, arguments),
             "observed fully": supervised(rootfs, arguments),
+            "watched calls only": supervised(rootfs, arguments, observe="watched"),
         }
         print_table(title, take_turns(cases, 5))
+    for title in WITH_RULES:
+        for observe in ("full", "watched"):
+            rows = {
+                f"{count} rules": supervised(rootfs, WORKLOADS[title], count, observe=observe)
+                for count in (0, 1, 5, 20)
+            }
+            print_table(f"{title}; rules that are hit rarely, observe {observe}", take_turns(rows, 5))
 
 
 if __name__ == "__main__":

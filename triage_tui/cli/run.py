@@ -56,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="small (default): keep the pieces of memory that explain a stop; full: keep all of it",
     )
     parser.add_argument(
+        "--observe",
+        choices=("full", "watched"),
+        default="full",
+        help="full: every syscall (default); watched: only those that rules may hook, at QEMU's own speed",
+    )
+    parser.add_argument(
         "--allow-root", action="store_true", help="run as root even if the guest cannot be confined"
     )
     parser.add_argument(
@@ -110,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
         probing=not args.no_probe,
         memory=args.memory,
         allow_root=args.allow_root,
+        observe=args.observe,
         sfanalysis=os.path.abspath(args.sfanalysis) if args.sfanalysis is not None else None,
         allow=args.allow,
         rule_budget=_budgets(args.rule_budget),

@@ -39,8 +39,8 @@ _MAPPED = re.compile(rb"^\d{1,10} (?:%s|brk)\([^\n]*\n" % "|".join(sorted(_MAPPE
 def lasting_calls(text: bytes, names: set[bytes]) -> list[tuple[bytes, int]]:
     """Return the lines of a log whose effects last, in order, each with the number of lines before it.
 
-    `names` are those of the calls in `text`. Of calls that make the same descriptor, and of calls that are the
-    same in everything, only the last one matters.
+    `names` are those of the calls in `text`. Of calls that make the same descriptor, and of calls that are
+    the same in everything, only the last one matters.
     """
     found: dict[bytes, tuple[bytes, int]] = {}
     if not names.isdisjoint(_OPENING_NAMES):

@@ -20,7 +20,8 @@ from triage_tui.guest.strace import LoggedSignal, parse_failure
 from triage_tui.guest.suspicion import Suspicion
 from triage_tui.guest.syscall_record import decode_address, to_text
 from triage_tui.guest.thread_log import ThreadLog
-from triage_tui.guest.undecided import PATH_ARGUMENT, UndecidedCalls
+from triage_tui.guest.undecided import PATH_ARGUMENT
+from triage_tui.guest.watched_calls import WatchedCalls
 from triage_tui.runs.model import Syscall
 
 _FORKS = frozenset(("clone", "fork", "vfork"))
@@ -46,7 +47,7 @@ class Held:
     """The emulator writes the call's failure into its log: it has been executed."""
 
 
-class CallHandler(UndecidedCalls, ProgramKeeper):
+class CallHandler(WatchedCalls, ProgramKeeper):
     """The part of a guest that handles notifications."""
 
     _held: Held | None
@@ -79,7 +80,10 @@ class CallHandler(UndecidedCalls, ProgramKeeper):
         loop = known.loops[log.tid].add(record, slept)
         if loop is None:
             return
-        if time.monotonic_ns() - self.trace.now_ns > _OLD_NS and not log.suspected:
+        if not self.observes_all and self._has_read(log.pid):
+            # What it reads may be new to it.
+            known.loops[log.tid].reset()
+        elif time.monotonic_ns() - self.trace.now_ns > _OLD_NS and not log.suspected:
             log.suspected = True
             known.loops[log.tid].reset()
             self.trace.skip(log)
@@ -129,6 +133,8 @@ class CallHandler(UndecidedCalls, ProgramKeeper):
             self._on_marker(known, notification)
             return
         if name == "write" and notification.args[0] & 0xFFFFFFFF >= self._first_own_fd:
+            if not self.observes_all and self.rules is not None:
+                self._begin_watched(known, notification, None)
             if not self._on_logged_failure(known, notification):
                 self._on_log_write(known, notification)
             return
@@ -140,7 +146,7 @@ class CallHandler(UndecidedCalls, ProgramKeeper):
         if log is not None and (may_stop or name in _TURNING_POINTS):
             # It may be what the guest is frozen at: everything before it is read first.
             self.trace.drain(log, complete=True)
-        call = self._match(log, name)
+        call = self._match(log, name) if self.observes_all else self._begin_watched(known, notification, name)
         if call is not None and notification.tid not in known.envs:
             self._find_env(known, notification, name)
         if self._guard_descriptors(known, notification, name, call):
@@ -330,14 +336,14 @@ class CallHandler(UndecidedCalls, ProgramKeeper):
     def _on_fatal_signal(self, known: GuestProcess, notification: Notification) -> bool:
         """Handle the emulator killing itself with the signal that the guest does not survive."""
         log = self.trace.logs.get(notification.tid)
-        if log is None or log.last_signal is None:
+        if log is None or (self.observes_all and log.last_signal is None):
             return False
         number = notification.args[1 if notification.args[1] else 2] & 0x7F
         which = signal_name(number)
         others = self._outliving(known)
         if (others and known is not self.processes_known.main) or "signal" in self.spec.triggers.off:
             return False
-        details = to_text(log.last_signal.details[:200])
+        details = to_text(log.last_signal.details[:200]) if log.last_signal is not None else "not logged"
         last = next((call for call in reversed(self.trace.history) if call.pid == known.inner), None)
         trigger = make_trigger(
             None, f"about to be killed by {which} ({details})", self.trace.count, known.inner

@@ -157,6 +157,9 @@ def _capture_history(
     writer.add_log(PurePosixPath(snapshot.guest_output).name, output)
     with part("statistics"):
         snapshot.statistics = guest.statistics()
+    with part("what was not observed"):
+        for what, why in guest.not_observed():
+            part.note(what, why)
     history: list[Syscall] = []
     with part("recent syscalls"):
         history = guest.history()

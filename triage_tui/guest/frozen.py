@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from triage_tui.guest.arch import Arch
@@ -58,6 +59,10 @@ class FrozenGuest(Protocol):
 
     def census(self) -> Census:
         """Return every process and thread, with what each has and was started with."""
+        ...
+
+    def not_observed(self) -> Sequence[tuple[str, str]]:
+        """Return what of the run was not observed, and why, in pairs."""
         ...
 
     def history(self) -> list[Syscall]:

@@ -127,7 +127,7 @@ def launch(
     """
     check_host(spec)
     emulator = find_qemu(arch, spec.qemu_dir)
-    start = EmulatorStart(spec.limits.open_files, name_of(spec.program))
+    start = EmulatorStart(spec.limits.open_files, name_of(spec.program), spec.observe == "full")
     watches = [*start.watches(), *policy.watches(containment, guest_names, start.first_fd)]
     lengths = log_lengths(arch, guest_names) | triggers.failure_lengths(spec.triggers.calls, arch)
     refused = policy.NEVER_NEEDED.split()

@@ -69,6 +69,8 @@ class LaunchSpec:
     qemu_dir: Path | None = None
     triggers: TriggerLimits = field(default_factory=TriggerLimits)
     limits: ResourceLimits = field(default_factory=ResourceLimits)
+    observe: Literal["full", "watched"] = "full"
+    """Every syscall, or, at the emulator's own speed, only those that rules may hook."""
     also_notify: frozenset[str] = frozenset()
     """Guest syscalls beyond the usual ones that rules may want to hook later in this run ("read")."""
 

@@ -26,7 +26,7 @@ HEADROOM = 1024
 class EmulatorStart:
     """The forged part of one emulator's start. `open_files` is the guest's limit."""
 
-    def __init__(self, open_files: int, name: bytes = b"") -> None:
+    def __init__(self, open_files: int, name: bytes = b"", logs_calls: bool = True) -> None:
         """`name` is what the process is to be called, empty to leave it as it is."""
         self.first_fd = open_files + 1
         """Descriptors from this one on are the emulator's, the logs from the fourth on.
@@ -40,6 +40,7 @@ class EmulatorStart:
         self.stub: socket.socket | None = None
         """Our end of the gdb connection, once the emulator has accepted it."""
         self._open_files = open_files
+        self._log_items = "strace,unimp,tid" if logs_calls else "unimp,tid"
         self._listening = False
         self._name = name
 
@@ -54,7 +55,7 @@ class EmulatorStart:
 
     def log_arguments(self) -> list[str]:
         """Return the options of an emulator that starts without a gdb stub."""
-        return ["-d", "strace,unimp,tid", "-D", self.log_path + "%d"]
+        return ["-d", self._log_items, "-D", self.log_path + "%d"]
 
     def watches(self) -> list[Watch]:
         """Return the host calls that have to be seen beyond the usual ones."""

@@ -84,7 +84,9 @@ class StraceReader:
     its `result` is filled in later, in the same object, which is then reported by `finished`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, logs_calls: bool = True) -> None:
+        """`logs_calls`: the log tells of every call, so that what it says is about the last one."""
+        self._logs_calls = logs_calls
         self._buffer = b""
         self._base = 0
         self.pending: list[LoggedCall] = []
@@ -160,7 +162,7 @@ class StraceReader:
         if found := _UNSUPPORTED.match(buffer, at):
             text = found[1].decode("utf-8", "backslashreplace")[:200]
             target = self.pending[-1] if self.pending else (self.finished[-1] if self.finished else None)
-            if target is not None:
+            if target is not None and self._logs_calls:
                 target.note = f"the emulator: {text}"
             if (
                 self.pending

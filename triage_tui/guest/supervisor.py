@@ -105,7 +105,7 @@ class Guest(Suspecting):
         self.rule_log = []
         self._held_returns = {}
         self._repeated = {}
-        self.trace = Trace(arch, spec.limits.history, spec.limits.trace)
+        self.trace = Trace(arch, spec.limits.history, spec.limits.trace, spec.observe == "full")
         self.processes_known = ProcessTable()
         self.problems: list[str] = []
         """What went wrong in the supervision itself, one sentence each."""
@@ -140,6 +140,9 @@ class Guest(Suspecting):
         self._held_seq = 0
         self._first_own_fd = 0
         self._passed_on = frozenset()
+        self._counted = ()
+        self._counted_at = 0.0
+        self._bytes_read = {}
         self.trace.tell_seen(self._on_seen)
         self.trace.on_gap = self._on_gap
         self.trace.on_finished = self._on_finished
@@ -352,6 +355,7 @@ class Guest(Suspecting):
             # A program that was executed and has made no watched call since.
             self._locate(known)
         self.trace.drain_all(complete=True)
+        self._find_blocked()
         self._update_loop(stop)
         for fd in list(self._pipes):
             self._read_pipe(fd)
@@ -438,6 +442,7 @@ class Guest(Suspecting):
     def _on_tick(self) -> bool:
         """Look after everything; return whether there is time to read more of what was logged."""
         grown = self.trace.look()
+        self._look_at_threads()
         done = self.trace.keep_up(_READING_S)
         if (killed := self._memory.look(self.processes)) is not None:
             self.report(killed)

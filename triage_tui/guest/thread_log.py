@@ -46,7 +46,7 @@ class Seen(NamedTuple):
 class ThreadLog:
     """The log of one guest thread. What is written is read later, mark by mark; nothing waits for that."""
 
-    def __init__(self, pid: int, tid: int, number: int, arch: Arch) -> None:
+    def __init__(self, pid: int, tid: int, number: int, arch: Arch, logs_calls: bool = True) -> None:
         self.pid = pid
         self.tid = tid
         self.arch = arch
@@ -55,7 +55,7 @@ class ThreadLog:
         self.number = number
         """The descriptor by which the thread's process knows it."""
         self.fd = os.memfd_create("emulator-log", os.MFD_CLOEXEC)
-        self.reader = StraceReader()
+        self.reader = StraceReader(logs_calls)
         self.records: dict[int, Syscall] = {}
         """id(LoggedCall) -> its record, for calls that have not returned."""
         self.early: dict[int, Syscall] = {}

@@ -59,8 +59,9 @@ def _last_call(text: bytes) -> int:
 class Trace:
     """All calls of a run: the newest ones as records in memory, and up to a cap for the trace file."""
 
-    def __init__(self, arch: Arch, history: int, cap: int) -> None:
+    def __init__(self, arch: Arch, history: int, cap: int, logs_calls: bool = True) -> None:
         self._arch = arch
+        self._logs_calls = logs_calls
         self.logs: dict[int, ThreadLog] = {}
         """Host tid -> log."""
         self._history: deque[Syscall] = deque(maxlen=history)
@@ -88,7 +89,7 @@ class Trace:
         `arch` is what its program is for, where that is not what the guest was started with.
         """
         self.forget(tid)
-        log = ThreadLog(pid, tid, number, arch or self._arch)
+        log = ThreadLog(pid, tid, number, arch or self._arch, self._logs_calls)
         self.logs[tid] = log
         return log
 
@@ -348,6 +349,22 @@ class Trace:
         self.drain(log, complete=True)
         pending = self.pending(log)
         return pending[-1] if pending else None
+
+    def begin_watched(self, log: ThreadLog, call: LoggedCall) -> Syscall:
+        """Take in a call that no log tells of; the one before it has ended without a known result."""
+        self.end_watched(log, None)
+        self.now_ns = max(self.now_ns, time.monotonic_ns())
+        self.last_activity = time.monotonic()
+        log.reader.pending.append(call)
+        self._begin(log, call)
+        return log.records[id(call)]
+
+    def end_watched(self, log: ThreadLog, result: bytes | None) -> None:
+        """End the call that `begin_watched` began, with a result in the form of the log if it is known."""
+        while log.reader.pending:
+            call = log.reader.pending.pop()
+            call.result = result
+            self._end(log, call)
 
     def pending(self, log: ThreadLog) -> list[Syscall]:
         """Return the records of the calls of this thread that have not returned, oldest first."""

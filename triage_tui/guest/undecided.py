@@ -70,7 +70,7 @@ class UndecidedCalls(RuleAsker):
             names -= identity.CALLS
         for hooked in self.rules.hooks() if self.rules is not None else ():
             names -= policy.host_names(hooked)
-        self._passed_on = frozenset() if self._chosen else frozenset(names)
+        self._passed_on = frozenset() if self._chosen or self.spec.observe != "full" else frozenset(names)
 
     def _pass_on(self, notification: Notification, name: str) -> bool:
         """Let the call go on when that is all there is to do; return whether it was."""

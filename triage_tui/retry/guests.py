@@ -45,6 +45,7 @@ def launch_spec(start: Start) -> LaunchSpec:
         user=start.user,
         qemu_args=list(start.qemu_args),
         allow_root=start.allow_root,
+        observe=start.observe,
         triggers=start.triggers,
     )
 

@@ -41,6 +41,8 @@ class Start(msgspec.Struct, kw_only=True):
     """Whether its service is asked at all."""
     memory: Literal["small", "full"] = "small"
     """How much of its memory is kept at a stop: the pieces that explain it, or all."""
+    observe: Literal["full", "watched"] = "full"
+    """Every syscall, or only those that rules may hook."""
     allow_root: bool = False
     sfanalysis: str | None = None
     """Host directory of SFAnalysis results of the firmware."""
