@@ -89,17 +89,16 @@ class ReturnKeeper(ProcessKeeper):
         if log is None:
             raise TriageError("the thread has no log")
         self.pid, self.tid = known.pid, tid
+        arch = known.program.arch
         registers = self.registers(tid)
-        pc = registers[self.arch.pc]
-        instruction = self.read_memory(pc - 4, 4)
-        stub = stub_for(self.arch, instruction)
+        instruction = self.read_memory(registers[arch.pc] - 4, 4)
+        stub = stub_for(arch, instruction)
         if stub is None:
-            raise TriageError(f"no way is known to hold the end of a call on {self.arch.name}")
+            raise TriageError(f"no way is known to hold the end of a call on {arch.name}")
         place = self._put_stub(known.program, stub)
-        changes = {self.arch.pc: place + stub.start}
-        changes[self.arch.syscall_args[MARKER_ARGUMENT]] = MARKER_WHENCE
-        if self.arch.syscall_number != self.arch.syscall_return:
-            changes[self.arch.syscall_number] = self.arch.syscall_nr(MARKER_CALL) or 0
+        changes = {arch.pc: place + stub.start, arch.syscall_args[MARKER_ARGUMENT]: MARKER_WHENCE}
+        if arch.syscall_number != arch.syscall_return:
+            changes[arch.syscall_number] = arch.syscall_nr(MARKER_CALL) or 0
         held = self._held_returns.setdefault(tid, [])
         if len(held) >= _MAX_HELD:
             raise TriageError("too many calls of this thread have not ended")
@@ -128,13 +127,14 @@ class ReturnKeeper(ProcessKeeper):
         env = self._env(tid)
         if env is None:
             raise TriageError(f"the registers of thread {tid} were not found in the emulator")
+        arch, pc_offset = self.arch, self.location.pc_offset
+        mask, word = arch.word_mask, arch.word
         parts: list[tuple[int, bytes]] = []
         for name, value in values.items():
-            offset = self.arch.env_offset(name, self.location.pc_offset)
+            offset = arch.env_offset(name, pc_offset)
             if offset is None:
                 raise TriageError(f"register {name} cannot be written")
-            data = (value & self.arch.word_mask).to_bytes(self.arch.word, sys.byteorder)
-            parts.append((env + offset, data))
+            parts.append((env + offset, (value & mask).to_bytes(word, sys.byteorder)))
         try:
             process.write_parts(tid, parts)
         except OSError as error:
@@ -150,11 +150,12 @@ class ReturnKeeper(ProcessKeeper):
         if log is not None:
             self.trace.drain(log, complete=True)
         registers = self.registers(tid)
+        arch = known.program.arch
         held = self._held_returns.get(tid, [])
         while held:
             top = held.pop()
-            pc = registers[self.arch.pc] - top.place
-            if registers[self.arch.sp] == top.registers[self.arch.sp] and pc in (
+            pc = registers[arch.pc] - top.place
+            if registers[arch.sp] == top.registers[arch.sp] and pc in (
                 top.stub.after,
                 top.stub.after_restart,
             ):
@@ -183,9 +184,10 @@ class ReturnKeeper(ProcessKeeper):
     def end_call(self, notification: Notification, held: HeldReturn, ret: int) -> None:
         """End the held call with `ret`, negative target errno on failure."""
         tid = notification.tid
-        names = {self.arch.pc, self.arch.syscall_args[MARKER_ARGUMENT], self.arch.syscall_number}
+        arch = self.arch
+        names = {arch.pc, arch.syscall_args[MARKER_ARGUMENT], arch.syscall_number}
         names |= {name for name in (held.stub.result, held.stub.flags) if name is not None}
-        names.discard(self.arch.syscall_return)
+        names.discard(arch.syscall_return)
         self._set_registers(tid, {name: held.registers[name] for name in names})
         log = self.trace.logs.get(tid)
         self._give(notification, ret)

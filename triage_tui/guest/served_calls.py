@@ -1,37 +1,39 @@
 """Calls that QEMU answers by itself: they never reach the host, but its log tells of them in time.
 
-QEMU writes its log piece by piece, and the pieces that end such a call have lengths of their own, so that the
-filter can tell them from nearly everything else that is logged (linux-user/syscall.c and strace.c of QEMU 7.2
-to 10.0):
+QEMU writes its log piece by piece, and the pieces that tell of such a call have lengths of their own, so that
+the filter can tell them from nearly everything else that is logged (linux-user/syscall.c and strace.c of QEMU
+7.2 to 10.0):
 
-    Unsupported ioctl: cmd=0x89f0           an ioctl that QEMU does not know: 4, 8 or 16 digits
-    Unsupported syscall: 277                a system call that it does not have
-    -1 errno=92 (Protocol not available)    setsockopt, an option that it does not know
-    -1 errno=95 (Operation not supported)   getsockopt, likewise
-    -1 errno=93 (Protocol not supported)    socket, a netlink protocol that it does not know
+    Unsupported ioctl: cmd=0x89f0                        an ioctl that QEMU does not know: 4, 8 or 16 digits
+    Unsupported syscall: 277                             a system call that it does not have
+    Unsupported setsockopt level=1 optname=77            a socket option that it does not know
+    getsockopt level=0 optname=77 not yet supported      likewise
+    -1 errno=93 (Protocol not supported)                 socket, a netlink protocol that it does not know
 
-The error's number is the guest's, its text the host's. Each piece is written before the guest's result
-register is. MIPS tells a call that no MIPS kernel has by no piece at all.
+Each piece is written before the guest's result register is. The error's number is the guest's, its text the
+host's. MIPS tells a call that no MIPS kernel has by no piece at all.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from triage_tui.guest.arch import Arch
 
-_TEXTS = {
-    "ENOPROTOOPT": b"Protocol not available",
-    "EOPNOTSUPP": b"Operation not supported",
-    "EPROTONOSUPPORT": b"Protocol not supported",
-}
-_CALLS = {
-    "ENOPROTOOPT": frozenset(("setsockopt", "getsockopt", "socketcall")),
-    "EOPNOTSUPP": frozenset(("setsockopt", "getsockopt", "socketcall")),
-    "EPROTONOSUPPORT": frozenset(("socket", "socketcall")),
-}
+_UNKNOWN_NETLINK = re.compile(rb"-1 errno=(\d{1,5}) \(Protocol not supported\)")
+_UNSUPPORTED = re.compile(rb"Unsupported syscall: (\d{1,10})\n")
+_IOCTL = re.compile(rb"Unsupported ioctl(?: type)?: cmd=0x[0-9a-f]{4,16}[^\n]*\n")
+_SETSOCKOPT = re.compile(rb"Unsupported setsockopt level=-?\d{1,10} optname=-?\d{1,10}\n")
+_GETSOCKOPT = re.compile(rb"getsockopt level=-?\d{1,10} optname=-?\d{1,10} not yet supported\n")
+_OPTION_PIECES = {"setsockopt": range(41, 50), "getsockopt": range(47, 57)}
+"""Lengths of these pieces for all levels and options that there are."""
+
+SERVED = frozenset(("ioctl", "setsockopt", "getsockopt", "socket", "socketcall"))
+"""Guest syscalls that QEMU may answer by itself and that can be hooked all the same, unknown ones apart."""
+
 _MISSING = frozenset(
     str.split(
         "add_key afs_syscall bdflush bpf cachestat create_module epoll_pwait2 fanotify_init fanotify_mark "
@@ -45,34 +47,33 @@ _MISSING = frozenset(
     )
 )
 """System calls that no QEMU from 7.2 to 10.0 has; what a newer one has is seen at the host, where watched."""
-_ERROR = re.compile(rb"-1 errno=(\d{1,5}) \(([A-Za-z ]{1,60})\)")
-_UNSUPPORTED = re.compile(rb"Unsupported syscall: (\d{1,10})\n")
-_IOCTL = re.compile(rb"Unsupported ioctl(?: type)?: cmd=0x[0-9a-f]{4,16}[^\n]*\n")
-_MISSING_FILE = 38
-"""Bytes of the most frequent error of all, ENOENT: not worth being told of all of them."""
-
-SERVED = frozenset(("ioctl", "setsockopt", "getsockopt", "socket", "socketcall"))
-"""Guest syscalls that QEMU may answer by itself and that can be hooked all the same, unknown ones apart."""
 
 
-def _error_piece(arch: Arch, error: str) -> bytes:
-    return b"-1 errno=%d (%s)" % (arch.errno_number(error) or 0, _TEXTS[error])
-
-
-def log_lengths(arch: Arch, guest_names: Iterable[str] = ()) -> frozenset[int]:
+def log_lengths(arch: Arch, guest_names: Collection[str] = ()) -> frozenset[int]:
     """Return the lengths of the log pieces to be notified about.
 
-    `guest_names` are the guest syscalls that rules hook from the start. For others a piece that is as long as
-    the most frequent ones is left out (getsockopt on MIPS), and numbers with an unusual count of digits.
+    `guest_names` are the guest syscalls that rules hook from the start. For others, rare pieces are left out
+    (options of unusual levels, numbers with an unusual count of digits), and those that are as long as what
+    every reading of the clock logs.
     """
-    pieces = [_error_piece(arch, error) for error in _TEXTS]
-    # All numbers of calls that are new or rare have as many digits as the newest one.
-    pieces.append(b"Unsupported syscall: %d\n" % (arch.syscall_nr("pidfd_open") or 434))
+    # All numbers of calls that are new or rare have as many digits as this one.
+    pieces = [b"Unsupported syscall: %d\n" % (arch.syscall_nr("pidfd_open") or 434)]
     pieces += [b"Unsupported ioctl: cmd=0x" + b"0" * digits + b"\n" for digits in (4, 8, 16)]
+    # SOL_SOCKET is 65535 on MIPS, with options of two and four digits; IPPROTO_IP is 0.
+    mips = ((0xFFFF, 0x1001), (0xFFFF, 46), (0, 46))
+    for level, option in mips if arch.errno_kind == "mips" else ((1, 46),):
+        pieces.append(b"Unsupported setsockopt level=%d optname=%d\n" % (level, option))
+        pieces.append(b"getsockopt level=%d optname=%d not yet supported\n" % (level, option))
     lengths = {len(piece) for piece in pieces}
-    if not {"getsockopt", "setsockopt"} & set(guest_names):
-        lengths.discard(_MISSING_FILE)
-    return frozenset(lengths | {len(piece) for name in guest_names if (piece := _missing_piece(arch, name))})
+    netlink = len(b"-1 errno=%d (Protocol not supported)" % (arch.errno_number("EPROTONOSUPPORT") or 93))
+    reading = len(b"{tv_sec = %d,tv_nsec = 123456789}" % int(time.monotonic()))
+    if netlink != reading or {"socket", "socketcall"} & set(guest_names):
+        lengths.add(netlink)
+    for name in guest_names:
+        lengths |= set(_OPTION_PIECES.get(name, ()))
+        if piece := _missing_piece(arch, name):
+            lengths.add(len(piece))
+    return frozenset(lengths)
 
 
 def _missing_piece(arch: Arch, name: str) -> bytes | None:
@@ -83,7 +84,7 @@ def _missing_piece(arch: Arch, name: str) -> bytes | None:
     return None if number is None else b"Unsupported syscall: %d\n" % number
 
 
-def is_told(arch: Arch, name: str, guest_names: Iterable[str]) -> bool:
+def is_told(arch: Arch, name: str, guest_names: Collection[str]) -> bool:
     """Return whether the log tells of the guest syscall `name`; `guest_names` were hooked at the start."""
     piece = _missing_piece(arch, name)
     return name in SERVED or (piece is not None and len(piece) in log_lengths(arch, guest_names))
@@ -100,12 +101,11 @@ class Served:
 
 def read_piece(arch: Arch, piece: bytes) -> Served | None:
     """Return what a piece of the log says about a call that QEMU answers, None for any other piece."""
-    if found := _ERROR.fullmatch(piece):
-        for error, text in _TEXTS.items():
-            if found[2] == text and int(found[1]) == arch.errno_number(error):
-                return Served(_CALLS[error])
-    elif _IOCTL.fullmatch(piece):
-        return Served(frozenset(("ioctl",)))
-    elif found := _UNSUPPORTED.fullmatch(piece):
+    if (found := _UNKNOWN_NETLINK.fullmatch(piece)) and int(found[1]) == arch.errno_number("EPROTONOSUPPORT"):
+        return Served(frozenset(("socket", "socketcall")))
+    if found := _UNSUPPORTED.fullmatch(piece):
         return Served(frozenset(), int(found[1]))
+    for shape, name in ((_IOCTL, "ioctl"), (_SETSOCKOPT, "setsockopt"), (_GETSOCKOPT, "getsockopt")):
+        if shape.fullmatch(piece):
+            return Served(frozenset((name, "socketcall")) if name != "ioctl" else frozenset((name,)))
     return None
