@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from tests.runs.build import failed_open, write_run
+from tests.ui import fixtures
 from triage_tui.cli.main import main
 from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis
 from triage_tui.runs.events import append_event
@@ -108,3 +109,46 @@ def test_each_pane_of_the_app_has_a_section(
         index = [{"frame": 0, "addr_hex": "0x1000", "file": "pseudocode/frame00_0x1000.txt"}]
         path.write_bytes(msgspec.json.encode({**data, "backtrace": {"pseudocode_index": index}}))
     assert expected in shown(run_dir, capsys, monkeypatch, "--section", section)
+
+
+@pytest.mark.parametrize(
+    ("section", "texts"),
+    [
+        (
+            "threads",
+            ["thread 4 of process 2: in futex (syscall 7)", "v0 ffffffff", "no registers: its"],
+        ),
+        (
+            "processes",
+            ["process 2: udhcpc -i eth0, looked at", "  process 7: sh -c \\x1b", "umask 077"],
+        ),
+        ("descriptors", ["O_RDWR O_NONBLOCK", "connected 127.0.0.1:40112", "/etc/udhcpc.conf"]),
+        ("environment", ["PATH=/usr/sbin:/usr/bin", "API_KEY=********"]),
+    ],
+)
+def test_all_that_the_guest_consisted_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], section: str, texts: list[str]
+) -> None:
+    fixtures.make_exit_run(tmp_path / "ai_runs")
+    assert main(["show", "-C", str(tmp_path), "last", "--section", section]) == 0
+    printed = capsys.readouterr().out
+    for text in texts:
+        assert text in printed
+    assert "\x1b" not in printed
+    assert "hunter2" not in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--at", "here"], "--at takes an address"),
+        (["--at", "0x1000"], "has not kept the memory at 0x1000"),
+        (["--at", "0x1000", "--length", "0"], "--length must be 1 to 1048576"),
+    ],
+)
+def test_bytes_that_cannot_be_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], why: str
+) -> None:
+    fixtures.make_exit_run(tmp_path / "ai_runs")
+    assert main(["show", "-C", str(tmp_path), "last", *options]) == 2
+    assert why in capsys.readouterr().err

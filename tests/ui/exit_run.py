@@ -14,11 +14,13 @@ from triage_tui.runs.model import (
     Frame,
     Mapping,
     MemoryObject,
+    Process,
     PseudocodeRef,
     Register,
     Snapshot,
     Syscall,
     Target,
+    Thread,
     Trigger,
     Unavailable,
 )
@@ -206,7 +208,48 @@ def exit_snapshot(writer: RunWriter, run_id: str, program: str) -> Snapshot:
             Descriptor(fd=0, target="/dev/null", kind="device"),
             Descriptor(fd=1, target="pipe:[81023]", kind="pipe"),
             Descriptor(fd=2, target="pipe:[81024]", kind="pipe"),
-            Descriptor(fd=3, target="/dev/null", kind="device", origin_seq=8),
+            Descriptor(
+                fd=3, target="/dev/null", kind="device", origin_seq=8, flag_names=["O_RDWR", "O_CLOEXEC"]
+            ),
+            Descriptor(
+                fd=4,
+                target="socket:[81030]",
+                kind="socket",
+                state="connected 127.0.0.1:40112 127.0.0.1:53",
+                flag_names=["O_RDWR", "O_NONBLOCK"],
+            ),
+        ],
+        processes=[
+            Process(
+                pid=2,
+                program=program,
+                argv=["udhcpc", "-i", "eth0"],
+                looked_at=True,
+                cwd="/",
+                umask=0o022,
+                ignored_signals=["SIGPIPE"],
+                env_keys=["PATH", "API_KEY"],
+                threads=[
+                    Thread(tid=2, state="in call", call="exit_group", seq=13, looked_at=True),
+                    Thread(
+                        tid=4,
+                        state="in call",
+                        call="futex",
+                        seq=7,
+                        registers={"zero": 0, "at": 1, "v0": 0xFFFFFFFF, "a0": 0x7F8FFC60, "sp": 0x77D9F000},
+                    ),
+                    Thread(tid=5, why="its registers were not found in the emulator"),
+                ],
+            ),
+            Process(
+                pid=7,
+                parent=2,
+                argv=["sh", "-c", "\x1b[31mtrue"],
+                cwd="/etc",
+                umask=0o077,
+                threads=[Thread(tid=7, state="computing", registers={"zero": 0, "pc": 0x404B18})],
+                fds=[Descriptor(fd=0, target="/etc/udhcpc.conf", kind="file", offset=3, size=120)],
+            ),
         ],
         memory=[
             MemoryObject(

@@ -68,6 +68,7 @@ def make_exit_run(
     writer.write_text("pseudocode/frame01_0x431e4c.txt", DISASSEMBLY)
     writer.write_text("pseudocode/frame02_0x42f7a0.txt", PSEUDOCODE)
     writer.add_log("guest.log", b"udhcpc: started, v1.35.0\nudhcpc: SIOCGIFINDEX failed: No such device\n")
+    writer.write_environments({2: ["PATH=/usr/sbin:/usr/bin", "API_KEY=hunter2"]})
     writer.write_text("rules_patch/fix/syscall/ioctl.lua", OPEN_RULE)
     writer.write_text("rules_patch/observe/syscall/socket.lua", OBSERVE_RULE)
     writer.write_snapshot(exit_snapshot(writer, run_id, program))

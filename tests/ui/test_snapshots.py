@@ -35,6 +35,12 @@ def test_pane(app: TriageApp, snap_compare: Compare, number: int, name: str) -> 
     assert snap_compare(app, terminal_size=(80, 24), run_before=_keys(str(number)))
 
 
+@pytest.mark.parametrize("number", [6, 8])
+def test_end_of_pane(app: TriageApp, snap_compare: Compare, number: int) -> None:
+    """Other threads below the frozen one's registers; descriptors and environment of the process."""
+    assert snap_compare(app, terminal_size=(80, 36), run_before=_keys(str(number), "end"))
+
+
 @pytest.mark.parametrize("theme", ["triage-dark", "triage-light"])
 def test_main_screen_wide(
     workspace: Path, actions: RecordedActions, snap_compare: Compare, theme: str

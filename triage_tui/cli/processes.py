@@ -13,6 +13,7 @@ from triage_tui.text import safe_line
 
 _PER_LINE = 4
 """Registers printed on one line."""
+_MAX_BYTES = 1 << 20
 
 
 def _line(text: str) -> None:
@@ -101,6 +102,25 @@ def show_descriptors(record: Run) -> None:
             for entry in fds
         ]
         print_table(["FD", "KIND", "FLAGS", "OFFSET", "SYSCALL", "WHAT"], rows)
+
+
+def show_bytes(record: Run, at: str, length: int, pid: int | None) -> None:
+    """Print bytes of kept memory, 16 on a line.
+
+    Raises:
+        TriageError: no address, or these bytes were not kept.
+    """
+    try:
+        address = int(at, 0)
+    except ValueError:
+        raise TriageError(f"--at takes an address such as 0x4000a0, not {safe_line(at, 40)!r}") from None
+    if not 0 < length <= _MAX_BYTES:
+        raise TriageError(f"--length must be 1 to {_MAX_BYTES}, not {length}")
+    data = record.read_memory(address, length, pid)
+    for start in range(0, len(data), 16):
+        row = data[start : start + 16]
+        text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)
+        print(f"{address + start:08x}  {row.hex(' '):47}  {text}")
 
 
 def show_environment(record: Run) -> None:

@@ -55,11 +55,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--section", choices=SECTIONS, default="summary", help="what to show (default: summary)"
     )
+    parser.add_argument(
+        "--at", metavar="ADDRESS", help="bytes from this address on, of a run with `--memory full`"
+    )
+    parser.add_argument("--length", type=int, default=256, metavar="N", help="how many bytes (default 256)")
+    parser.add_argument(
+        "--pid", type=int, metavar="PID", help="of which process (default: the one looked at)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the run."""
     record = Workspace.at(args.workspace).load(args.run)
+    if args.at is not None:
+        processes.show_bytes(record, args.at, args.length, args.pid)
+        return 0
     if args.json:
         print_json(
             {

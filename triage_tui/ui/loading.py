@@ -17,6 +17,7 @@ from triage_tui.runs.events import Event, holder_alive
 from triage_tui.runs.files import inside, read_bounded
 from triage_tui.runs.model import Frame, MemoryObject, Snapshot, Syscall
 from triage_tui.runs.reader import Run, load_run
+from triage_tui.runs.secrets import masked
 from triage_tui.text import safe_block, safe_line, safe_name
 from triage_tui.ui.diff import DiffLine, diff_lines
 from triage_tui.ui.highlight import assembly_lines, c_lines
@@ -25,6 +26,8 @@ from triage_tui.ui.rows import Part
 MAX_CODE_BYTES = 1 << 20
 MAX_OBJECTS = 256
 MAX_OBJECT_BYTES = 1 << 20
+KEPT_HEAD = 4096
+"""Bytes shown of each region when all memory was kept: `show RUN --at ADDRESS` has the rest."""
 MAX_RULE_BYTES = 256 << 10
 MAX_LOG_BYTES = 1 << 20
 
@@ -81,6 +84,8 @@ class RunView:
     log_notes: dict[str, str] = field(default_factory=dict)
     """Log name to a sentence that says what of it was not read."""
     retry_log: list[str] = field(default_factory=list)
+    environment: list[str] = field(default_factory=list)
+    """Environment of the process that is looked at, as "NAME=value"; values that look like secrets masked."""
     verdict: dict[str, Any] = field(default_factory=dict)
     """Content of `verdict.json`: how this run compares with the one it retries."""
 
@@ -129,9 +134,11 @@ def load_view(run_dir: Path, workspace: Path) -> RunView:
     view = RunView(run=run, calls=run.trace(), waiting=holder_alive(run.events))
     _read_code(view)
     _read_memory(view)
+    _read_kept_memory(view)
     _read_rules(view, workspace)
     _read_logs(view)
     _read_verdict(view)
+    _read_environment(view)
     return view
 
 
@@ -161,6 +168,35 @@ def _read_memory(view: RunView) -> None:
             )
         except TriageError as error:
             view.memory.append(MemoryText(entry, problem=str(error)))
+
+
+def _read_kept_memory(view: RunView) -> None:
+    """Read the beginning of each region of kept memory."""
+    regions = [region for region in view.snapshot.memory_regions if region.extents]
+    for region in regions[: max(0, MAX_OBJECTS - len(view.memory))]:
+        start = region.extents[0].addr
+        size = min(region.extents[0].size, KEPT_HEAD)
+        entry = MemoryObject(
+            id=f"{region.pid}@0x{start:x}",
+            tag=region.name or "anonymous",
+            source=f"process {region.pid}",
+            addr=start,
+            addr_hex=f"0x{start:x}",
+            purpose=f"{region.perms} {region.start:x}-{region.end:x}, {region.size} bytes kept",
+        )
+        try:
+            view.memory.append(MemoryText(entry, view.run.read_memory(start, size, region.pid)))
+        except TriageError as error:
+            view.memory.append(MemoryText(entry, problem=str(error)))
+
+
+def _read_environment(view: RunView) -> None:
+    try:
+        known = view.run.environments()
+    except TriageError:
+        return
+    pid = next((entry.pid for entry in view.snapshot.processes if entry.looked_at), -1)
+    view.environment = [masked(entry) for entry in known.get(pid, [])[:512]]
 
 
 def _active_directory(view: RunView, workspace: Path) -> Path | None:

@@ -125,6 +125,20 @@ class MemoryRows(Rows):
         return Row(tuple(parts), target=(entry.id, None))
 
 
+def _holding(objects: Sequence[MemoryText], link: Link) -> tuple[int | None, int]:
+    """Return which object shows the bytes of a link to kept memory, `[<pid>@]0x<address>`, and where."""
+    pid, _, text = link.id.rpartition("@")
+    try:
+        address = int(text, 16) + (link.offset or 0)
+    except ValueError:
+        return None, 0
+    for number, item in enumerate(objects):
+        owner, at, _ = item.entry.id.partition("@")
+        if at and pid in ("", owner) and item.entry.addr <= address < item.entry.addr + len(item.data):
+            return number, address - item.entry.addr
+    return None, 0
+
+
 class MemoryPane(Pane):
     """Recorded memory."""
 
@@ -142,17 +156,20 @@ class MemoryPane(Pane):
         if not isinstance(rows, MemoryRows):
             return False
         number = next((n for n, item in enumerate(rows.objects) if item.entry.id == link.id), None)
+        offset = link.offset
+        if number is None:
+            number, offset = _holding(rows.objects, link)
         if number is None:
             return False
         start = rows.start(number)
-        if link.offset is None:
+        if offset is None:
             self.mark(start)
             return True
         spans: dict[int, tuple[int, int] | None] = {}
-        last = min(link.offset + max(1, link.length or 1), len(rows.objects[number].data), link.offset + 4096)
-        for offset in range(link.offset, last):
-            row = start + _HEAD + offset // rows.count
-            first, end = hex_cells(offset % rows.count, rows.prefix)
+        last = min(offset + max(1, link.length or 1), len(rows.objects[number].data), offset + 4096)
+        for place in range(offset, last):
+            row = start + _HEAD + place // rows.count
+            first, end = hex_cells(place % rows.count, rows.prefix)
             known = spans.get(row)
             spans[row] = (known[0], end) if known else (first, end)
         self.mark_spans(spans)

@@ -6,11 +6,13 @@ from typing import ClassVar
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.evidence import Link, parse_link
+from triage_tui.runs.model import Descriptor, Process
 from triage_tui.runs.rule_account import rule_account
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import (
+    BLANK,
     ListRows,
     Row,
     Rows,
@@ -107,9 +109,53 @@ def _cited_lines(view: RunView) -> dict[str, set[int]]:
     return found
 
 
+def _processes(view: RunView, width: int) -> list[Row]:
+    """Return the tree of processes, with what each has of its own."""
+    processes = view.snapshot.processes[:256]
+    rows = [heading("Processes", width, str(len(view.snapshot.processes)))] if processes else []
+    depth: dict[int, int] = {}
+    for entry in processes:
+        depth[entry.pid] = min(depth.get(entry.parent, -1) + 1, 12)
+        command = safe_line(" ".join(entry.argv[:64]) or entry.program or "?", 400)
+        head = f"{' ' * (1 + 2 * depth[entry.pid])}{entry.pid:>5}  "
+        shown = clip(command, max(10, width - len(head)))
+        rows.append(Row(((head, "number"), (shown, "strong" if entry.looked_at else ""))))
+        for fact in _facts(entry):
+            rows += wrapped(safe_line(fact, 400), width, "muted", len(head))
+    return rows
+
+
+def _facts(entry: Process) -> list[str]:
+    umask = "" if entry.umask is None else f", umask {entry.umask:03o}"
+    threads = "1 thread" if len(entry.threads) == 1 else f"{len(entry.threads)} threads"
+    facts = [f"{threads}, in {entry.cwd or '?'}{umask}"]
+    for what, names in (("ignores", entry.ignored_signals), ("pending", entry.pending_signals)):
+        if names:
+            facts.append(f"{what} {' '.join(names)}")
+    return facts
+
+
+def _environment(view: RunView, width: int) -> list[Row]:
+    """Return the environment of the process that is looked at, secrets masked."""
+    rows = [heading("Environment", width, str(len(view.environment)))] if view.environment else []
+    for entry in view.environment:
+        name, _, value = entry.partition("=")
+        rows += field(short(name, 30), safe_line(value, 400), width, column=max(10, min(len(name) + 2, 24)))
+    return rows
+
+
 def _descriptors(view: RunView, width: int) -> list[Row]:
-    fds = view.snapshot.fds[:1024]
-    rows = [heading("Descriptors", width, str(len(fds)))] if fds else []
+    rows = _descriptor_rows("Descriptors", view.snapshot.fds[:1024], width, "fd")
+    for process in view.snapshot.processes[:64]:
+        if process.fds:
+            title = f"Descriptors of process {process.pid}"
+            rows += [BLANK, *_descriptor_rows(title, process.fds[:256], width, "")]
+    return rows
+
+
+def _descriptor_rows(title: str, fds: list[Descriptor], width: int, kind: str) -> list[Row]:
+    """Return one or two rows for each descriptor; `kind` makes them findable as evidence."""
+    rows = [heading(title, width, str(len(fds)))] if fds else []
     for entry in fds:
         parts = [
             (f" {entry.fd:>5}  ", "number"),
@@ -118,8 +164,24 @@ def _descriptors(view: RunView, width: int) -> list[Row]:
         ]
         if entry.state:
             parts.append(("  " + short(entry.state, 80), "info"))
-        rows.append(Row(tuple(parts), target=("fd", entry.fd)))
+        target = (kind, entry.fd) if kind else None
+        rows.append(Row(tuple(parts), target=target))
+        more = safe_line(_opened(entry), 300)
+        if more:
+            rows.append(Row(((" " * 18, ""), (clip(more, max(10, width - 20)), "muted")), target))
     return rows
+
+
+def _opened(entry: Descriptor) -> str:
+    """Say how a descriptor was opened, where it stands and what it holds."""
+    words = [" ".join(entry.flag_names)] if entry.flag_names else []
+    if entry.offset is not None and entry.kind == "file":
+        words.append(f"at {entry.offset}" + ("" if entry.size is None else f" of {entry.size}"))
+    if entry.detail:
+        words.append(entry.detail)
+    if entry.origin_seq is not None and words:
+        words.append(f"from syscall {entry.origin_seq}")
+    return ", ".join(words)
 
 
 def _mappings(view: RunView, width: int) -> list[Row]:
@@ -128,7 +190,7 @@ def _mappings(view: RunView, width: int) -> list[Row]:
     for index, entry in enumerate(maps):
         perms = short(entry.perms, 6)
         role = next((role for sign, role in _PERMS.items() if sign in perms), "muted")
-        name = safe_line(entry.path, 400) if entry.path else ""
+        name = safe_line(entry.path or entry.name, 400)
         rows.append(
             Row(
                 (
@@ -185,7 +247,8 @@ def _unavailable(view: RunView, width: int) -> list[Row]:
 
 def process_rows(view: RunView, width: int) -> list[Row]:
     """Return all sections."""
-    parts = (_target, _output, _descriptors, _probes, _rules, _unavailable, _mappings)
+    sections = (_target, _output, _processes, _descriptors, _environment)
+    parts = (*sections, _probes, _rules, _unavailable, _mappings)
     return join([part(view, width) for part in parts])
 
 

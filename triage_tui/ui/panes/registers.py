@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 from triage_tui.runs.evidence import Link
-from triage_tui.runs.model import Register, Snapshot
+from triage_tui.runs.model import Register, Snapshot, Thread
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import ListRows, Part, Row, Rows, clip, fit, short
+from triage_tui.ui.rows import BLANK, ListRows, Part, Row, Rows, clip, fit, heading, short, wrapped
+
+MAX_THREADS = 256
+"""Threads whose registers are laid out."""
 
 
 def register_value(register: Register) -> str:
@@ -67,8 +70,42 @@ def register_rows(view: RunView, width: int) -> list[Row]:
     return rows
 
 
+def thread_rows(view: RunView, width: int) -> list[Row]:
+    """Return the registers of all other threads, several on a line."""
+    rows: list[Row] = []
+    for process in view.snapshot.processes[:MAX_THREADS]:
+        for thread in process.threads[:MAX_THREADS]:
+            if thread.looked_at or len(rows) > MAX_THREADS * 16:
+                continue
+            doing = f"in {short(thread.call, 30)}" if thread.call else thread.state
+            title = f"Thread {thread.tid} of process {process.pid}"
+            rows += [BLANK, heading(title, width, doing, target=("thread", thread.tid))]
+            if thread.why:
+                rows += wrapped(safe_line(thread.why, 200), width, "warn", 3)
+            rows += _packed(thread, width)
+    return rows
+
+
+def _packed(thread: Thread, width: int) -> list[Row]:
+    """Return the registers of a thread in columns; values as wide as the widest."""
+    values = list(thread.registers.items())[:512]
+    digits = 8 if all(value < 1 << 32 for _, value in values) else 16
+    column = 2 + 6 + 1 + digits
+    count = max(1, (width - 1) // column)
+    rows = []
+    for start in range(0, len(values), count):
+        parts: list[Part] = [(" ", "")]
+        for name, value in values[start : start + count]:
+            parts += [
+                (fit(short(name, 6), 6, "right"), "register"),
+                (f" {value:0{digits}x}  ", "number" if value else "faint"),
+            ]
+        rows.append(Row(tuple(parts), target=("thread", thread.tid)))
+    return rows
+
+
 class RegistersPane(Pane):
-    """Registers of the frozen thread."""
+    """Registers of the frozen thread, then those of all others."""
 
     NAME: ClassVar[str] = "registers"
     KINDS: ClassVar[tuple[str, ...]] = ("reg",)
@@ -76,7 +113,7 @@ class RegistersPane(Pane):
 
     def build(self, view: RunView) -> Rows:
         """Return the registers as rows."""
-        return ListRows(lambda width: register_rows(view, width))
+        return ListRows(lambda width: register_rows(view, width) + thread_rows(view, width))
 
     def reveal(self, link: Link) -> bool:
         """Go to a register by name."""
