@@ -194,8 +194,7 @@ class CallHandler(WatchedCalls, ProgramKeeper):
         failure = parse_failure(text)
         if failure is None:
             return False
-        self.trace.drain(log, complete=True)
-        call = next(iter(self.trace.pending(log)[-1:]), None)
+        call = next(iter(self.trace.in_result(log)[-1:]), None)
         name = self.program_of(notification.tid).arch.errno_name(failure)
         if call is None or not self._is_chosen(call, name):
             return False

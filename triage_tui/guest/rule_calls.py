@@ -226,8 +226,7 @@ class RuleAsker(ReturnKeeper):
         log = self.trace.logs.get(tid)
         if served is None or log is None:
             return
-        self.trace.drain(log, complete=True)
-        pending = self.trace.pending(log)
+        pending = self.trace.in_result(log)
         if not pending:
             return
         call = pending[-1]

@@ -95,6 +95,9 @@ class StraceReader:
         """Calls whose result has come; the owner empties this."""
         self.lost = 0
         """Bytes skipped because they had no known shape."""
+        self.writes_result = False
+        """Whether its thread is held while it writes a result: a call whose result is missing has been made,
+        but the guest does not know it. At any other moment such a call is as good as finished."""
 
     @property
     def position(self) -> int:
@@ -185,7 +188,7 @@ class StraceReader:
         while True:
             end = _END.search(buffer, search)
             if end is None:
-                if complete and buffer.endswith(b")" + _EQUALS):
+                if self.writes_result and buffer.endswith(b")" + _EQUALS):
                     close = len(buffer) - len(_EQUALS) - 1
                     used = close + 1
                     break

@@ -149,6 +149,15 @@ class Trace:
             else:
                 self._advance(log, self._read, _PORTION)
 
+    def in_result(self, log: ThreadLog) -> list[Syscall]:
+        """Return the pending calls of a thread that is held while it writes to its log."""
+        log.reader.writes_result = True
+        try:
+            self.drain(log, complete=True)
+            return self.pending(log)
+        finally:
+            log.reader.writes_result = False
+
     def drain_all(self, complete: bool = False) -> None:
         """Read what is new in every log, in the order in which it was written."""
         for log in self.logs.values():
