@@ -62,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="full: every syscall (default); watched: only those that rules may hook, at QEMU's own speed",
     )
     parser.add_argument(
+        "--full-trace",
+        action="store_true",
+        help="keep every syscall, compressed, in the run record (`show --section full-trace`)",
+    )
+    parser.add_argument(
         "--allow-root", action="store_true", help="run as root even if the guest cannot be confined"
     )
     parser.add_argument(
@@ -101,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
         if not name or not equals:
             raise TriageError(f"--env takes NAME=VALUE, not {entry[:60]!r}")
         env[name] = value
+    if args.full_trace and args.observe != "full":
+        raise TriageError("a full trace needs every syscall: leave out --observe watched")
     # A retry may come from another directory.
     start = Start(
         program=args.program if args.rootfs is not None else os.path.abspath(args.program),
@@ -117,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
         memory=args.memory,
         allow_root=args.allow_root,
         observe=args.observe,
+        full_trace=args.full_trace,
         sfanalysis=os.path.abspath(args.sfanalysis) if args.sfanalysis is not None else None,
         allow=args.allow,
         rule_budget=_budgets(args.rule_budget),

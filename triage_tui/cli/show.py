@@ -32,6 +32,7 @@ SECTIONS = (
     "backtrace",
     "code",
     "syscalls",
+    "full-trace",
     "memory",
     "process",
     "processes",
@@ -251,6 +252,17 @@ def _syscalls(record: Run) -> None:
         _line(f"{call.seq:6d}  {describe_syscall(call)}")
 
 
+def _full_trace(record: Run) -> None:
+    # Only here: the other sections need nothing of the engine.
+    from triage_tui.guest.full_trace import FILE, read_full_trace
+
+    path = record.dir / FILE
+    if not path.is_file() or path.is_symlink():
+        raise TriageError(f"run {record.run_id} has no full trace: `triage-tui run --full-trace` keeps one")
+    for call in read_full_trace(path):
+        _line(f"{call.seq:6d}  {describe_syscall(call)}")
+
+
 def _memory(record: Run) -> None:
     rows = [
         [
@@ -307,6 +319,7 @@ _SHOW = {
     "environment": processes.show_environment,
     "retry": _retry,
     "syscalls": _syscalls,
+    "full-trace": _full_trace,
     "memory": _memory,
     "patch": _patch,
     "events": _events,

@@ -119,6 +119,9 @@ class CallHandler(WatchedCalls, ProgramKeeper):
         """Answer the notification, or keep it in `_held`."""
         if name in self._passed_on and self._pass_on(notification, name):
             return
+        if self._is_mere_log(notification, name):
+            self._proceed(notification)
+            return
         known = self._process_of(notification)
         if known is None or name == "set_robust_list":
             self._proceed(notification)

@@ -160,6 +160,10 @@ def _capture_history(
     with part("what was not observed"):
         for what, why in guest.not_observed():
             part.note(what, why)
+    with part("the full trace"):
+        lacks = guest.copy_full_trace(writer.dir)
+        if lacks is not None:
+            part.note("the end of the full trace", lacks)
     history: list[Syscall] = []
     with part("recent syscalls"):
         history = guest.history()

@@ -8,6 +8,7 @@ no listener, `triage_tui.guest.trace_carrier` does the same through ptrace.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from typing import Literal, Protocol
 
@@ -72,6 +73,11 @@ class Carrier(Protocol):
         """Let go of everything. Idempotent."""
 
 
+_PERIOD_S = 0.02
+_OFTEN = 40
+"""Notifications in one period from which on guest and supervisor mostly wait for each other."""
+
+
 class NotificationCarrier:
     """A seccomp listener."""
 
@@ -80,7 +86,9 @@ class NotificationCarrier:
     def __init__(self, listener: int) -> None:
         """Own the descriptor `listener`."""
         self._listener = listener
-        seccomp.wake_in_turn(listener)
+        self._by_turns = False
+        self._received = 0
+        self._since = time.monotonic()
 
     def fileno(self) -> int:
         """Return the listener."""
@@ -88,6 +96,14 @@ class NotificationCarrier:
 
     def receive(self) -> Notification | None:
         """See `Carrier`."""
+        self._received += 1
+        now = time.monotonic()
+        if now - self._since >= _PERIOD_S:
+            often = self._received >= _OFTEN
+            if often != self._by_turns:
+                self._by_turns = often
+                seccomp.wake_in_turn(self._listener, often)
+            self._received, self._since = 0, now
         return seccomp.receive(self._listener)
 
     def proceed(self, notification: Notification) -> bool:

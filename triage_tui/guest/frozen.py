@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from triage_tui.guest.arch import Arch
@@ -71,6 +72,10 @@ class FrozenGuest(Protocol):
 
     def full_trace(self) -> list[Syscall]:
         """Return all syscalls that were kept, oldest first."""
+        ...
+
+    def copy_full_trace(self, directory: Path, /) -> str | None:
+        """Copy the full trace into a run directory, if one is kept; return what it lacks, if anything."""
         ...
 
     def output(self) -> bytes:

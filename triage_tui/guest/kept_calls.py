@@ -20,6 +20,8 @@ class RawCalls:
     """Whole lines of one thread's log that were counted and not read. Its calls have seq `first` and on."""
 
     arch: Arch
+    tid: int
+    """The thread, as the guest sees it."""
     first: int
     count: int
     ts_mono_ns: int
@@ -45,6 +47,7 @@ class RawCalls:
             if item.end in self.seen:
                 on_seen(self.arch, record, self.seen[item.end])
             # Counting and reading agree but for text that the guest made up.
+            record.tid = self.tid
             record.seq = self.first + min(len(ordered), self.count - 1)
             records[id(item)] = record
             ordered.append(record)

@@ -191,22 +191,23 @@ def install(code: bytes) -> int:
     raise OSError(number, f"seccomp(SECCOMP_SET_MODE_FILTER): {os.strerror(number)}")
 
 
-def wake_in_turn(listener: int) -> None:
-    """Tell the kernel that supervisor and guest run by turns, so that a call needs no second processor.
+def wake_in_turn(listener: int, by_turns: bool) -> None:
+    """Tell the kernel whether supervisor and guest run by turns, so that a call needs no second processor.
 
-    Waking an idle processor costs more than the call itself. Kernels before 6.6 do not know it.
+    Waking an idle processor costs more than the call itself; but a guest that is woken where its supervisor
+    runs has to wait while that has other work to do. Kernels before 6.6 do not know it.
     """
     with contextlib.suppress(OSError):
-        set_wake_in_turn(listener)
+        set_wake_in_turn(listener, by_turns)
 
 
-def set_wake_in_turn(listener: int) -> None:
+def set_wake_in_turn(listener: int, by_turns: bool = True) -> None:
     """Do what `wake_in_turn` does where the kernel can.
 
     Raises:
         OSError: it cannot.
     """
-    fcntl.ioctl(listener, _SET_FLAGS, _SYNC_WAKE_UP)
+    fcntl.ioctl(listener, _SET_FLAGS, _SYNC_WAKE_UP if by_turns else 0)
 
 
 def check_wait_killable() -> None:

@@ -45,6 +45,8 @@ class ResourceLimits:
     """Syscalls kept in memory."""
     trace: int = 50_000
     """Syscalls kept for trace.jsonl in all."""
+    full_trace_bytes: int = 256 << 20
+    """Size of the compressed full trace, where one is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class LaunchSpec:
     limits: ResourceLimits = field(default_factory=ResourceLimits)
     observe: Literal["full", "watched"] = "full"
     """Every syscall, or, at the emulator's own speed, only those that rules may hook."""
+    full_trace: bool = False
+    """Keep the text of all calls, compressed, in a temporary file and in each run record."""
     also_notify: frozenset[str] = frozenset()
     """Guest syscalls beyond the usual ones that rules may want to hook later in this run ("read")."""
 

@@ -24,6 +24,7 @@ from triage_tui.errors import TriageError
 from triage_tui.guest import emulator_image, host_syscalls, pausing, policy, process
 from triage_tui.guest.access import Peers, RuleAccess
 from triage_tui.guest.calls import Held
+from triage_tui.guest.full_trace import FullTrace
 from triage_tui.guest.identity import Identity
 from triage_tui.guest.launch import launch
 from triage_tui.guest.loops import Sleepers
@@ -139,7 +140,10 @@ class Guest(Suspecting):
         self._chosen = resolve_calls(spec.triggers.calls, self.arch)
         self._held_seq = 0
         self._first_own_fd = 0
+        if spec.full_trace:
+            self.trace.full = FullTrace(spec.limits.full_trace_bytes)
         self._passed_on = frozenset()
+        self._log_is_unasked = False
         self._counted = ()
         self._counted_at = 0.0
         self._bytes_read = {}

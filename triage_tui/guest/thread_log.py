@@ -8,6 +8,7 @@ import time
 from collections import deque
 from typing import NamedTuple
 
+from triage_tui.guest import process
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.strace import LoggedCall, LoggedSignal, StraceReader, read_pending
 from triage_tui.runs.model import Syscall
@@ -51,7 +52,11 @@ class ThreadLog:
         self.tid = tid
         self.arch = arch
         """What the thread executes."""
+        self.key = 0
+        """A number of its own among all logs of the run."""
         self.registers_size = min(arch.env_span, _MOST_REGISTERS)
+        self.inner_tid = process.inner_pid(tid)
+        """Its id as the guest sees it."""
         self.number = number
         """The descriptor by which the thread's process knows it."""
         self.fd = os.memfd_create("emulator-log", os.MFD_CLOEXEC)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.call_effects import RELEVANT, CallEffects, lasting_calls
+from triage_tui.guest.full_trace import FullTrace
 from triage_tui.guest.kept_calls import KeptCalls, OnSeen, RawCalls, make_record
 from triage_tui.guest.return_stub import MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.strace import BEGINS_CALL, LoggedCall, LoggedSignal, StraceReader, split_arguments
@@ -67,6 +68,9 @@ class Trace:
         self._history: deque[Syscall] = deque(maxlen=history)
         self._history_size = history
         self._kept = KeptCalls(cap)
+        self._logs_made = 0
+        self.full: FullTrace | None = None
+        """Where all text is kept, if somebody wants it."""
         self.count = 0
         self.skimmed = 0
         """Calls that were counted and not read when they were made."""
@@ -89,7 +93,9 @@ class Trace:
         `arch` is what its program is for, where that is not what the guest was started with.
         """
         self.forget(tid)
+        self._logs_made += 1
         log = ThreadLog(pid, tid, number, arch or self._arch, self._logs_calls)
+        log.key = self._logs_made
         self.logs[tid] = log
         return log
 
@@ -197,6 +203,9 @@ class Trace:
         if not reached:
             log.marks.appendleft(mark)
         self.now_ns = max(self.now_ns, mark.ts_mono_ns)
+        if self.full is not None:
+            header = {"log": log.key, "tid": log.inner_tid, "arch": log.arch.name, "count": self.count}
+            self.full.add(header | {"ts_mono_ns": self.now_ns, "whole": reached and mark.whole}, data)
         take(log, data, mark, reached and mark.whole)
         return max(1, len(data))
 
@@ -243,7 +252,7 @@ class Trace:
 
     def _keep_raw(self, log: ThreadLog, text: bytes, at: int) -> None:
         names = BEGINS_CALL.findall(text)
-        raw = RawCalls(log.arch, self.count + 1, len(names), self.now_ns, text, at)
+        raw = RawCalls(log.arch, log.inner_tid, self.count + 1, len(names), self.now_ns, text, at)
         end = at + len(text)
         while log.early and (offset := next(iter(log.early))) < end:
             raw.early[offset] = log.early.pop(offset)
@@ -273,7 +282,7 @@ class Trace:
             return
         self.count += 1
         record = make_record(call, log.arch, self.now_ns, log.early)
-        record.seq = self.count
+        record.seq, record.tid = self.count, log.inner_tid
         if log.seen and (seen := log.seen.pop(call.end, None)) is not None:
             self._kept.on_seen(log.arch, record, seen)
         log.records[id(call)] = record
@@ -396,3 +405,6 @@ class Trace:
         for log in self.logs.values():
             log.close()
         self.logs.clear()
+        if self.full is not None:
+            self.full.close()
+            self.full = None

@@ -13,6 +13,7 @@ from triage_tui.guest import identity, policy, process
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.rule_calls import RuleAsker
 from triage_tui.guest.seccomp import Notification
+from triage_tui.guest.served_calls import SERVED, is_told
 from triage_tui.guest.stops import Stop
 from triage_tui.guest.suspicion import Suspicion
 from triage_tui.guest.syscall_record import to_text
@@ -62,6 +63,9 @@ class UndecidedCalls(RuleAsker):
     """Calls at which a person wants the guest frozen."""
     _passed_on: frozenset[str]
     """Host calls that no rule hooks now."""
+    _log_is_unasked: bool
+    """Whether no rule and no person waits for what the log says of calls that the emulator answers."""
+    hookable: frozenset[str]
 
     def _choose_passed_on(self) -> None:
         """Find out which calls nobody decides about with the rules as they are."""
@@ -70,7 +74,19 @@ class UndecidedCalls(RuleAsker):
             names -= identity.CALLS
         for hooked in self.rules.hooks() if self.rules is not None else ():
             names -= policy.host_names(hooked)
+        hooks = self.rules.hooks() if self.rules is not None else set()
+        self._log_is_unasked = not self._chosen and not any(
+            hook in SERVED or is_told(self.arch, hook, self.hookable) for hook in hooks
+        )
         self._passed_on = frozenset() if self._chosen or self.spec.observe != "full" else frozenset(names)
+
+    def _is_mere_log(self, notification: Notification, name: str) -> bool:
+        """Return whether this is a piece of the log that nobody waits for."""
+        return (
+            name == "write"
+            and self._log_is_unasked
+            and notification.args[0] & 0xFFFFFFFF >= self._first_own_fd
+        )
 
     def _pass_on(self, notification: Notification, name: str) -> bool:
         """Let the call go on when that is all there is to do; return whether it was."""

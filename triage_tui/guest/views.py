@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingABC
+from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.guest import address_space, process, sockets
@@ -15,6 +16,7 @@ from triage_tui.guest.census import Census, take_census
 from triage_tui.guest.descriptors import open_descriptors
 from triage_tui.guest.elf import read_elf
 from triage_tui.guest.env_locator import AT_BASE, AT_RANDOM, Location
+from triage_tui.guest.full_trace import FILE
 from triage_tui.guest.memory_dump import AddressSpace
 from triage_tui.guest.output import OutputBuffer
 from triage_tui.guest.policy import ContainmentPolicy
@@ -283,6 +285,19 @@ class FrozenViews:
     def full_trace(self) -> list[Syscall]:
         """Return the syscalls that were kept: half of the limit from the first on, half up to the last."""
         return self.trace.kept()
+
+    def copy_full_trace(self, directory: Path) -> str | None:
+        """Copy the full trace into a run directory, if one is kept; return what it lacks, if anything.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        full = self.trace.full
+        if full is None:
+            return None
+        full.copy_to(directory / FILE)
+        limit = self.spec.limits.full_trace_bytes
+        return f"it had reached {limit >> 20} MiB: later calls are not in it" if full.left_out else None
 
     def output(self) -> bytes:
         """Return what the guest printed on stdout and stderr, in the order of arrival, bounded."""

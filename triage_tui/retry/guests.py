@@ -46,6 +46,7 @@ def launch_spec(start: Start) -> LaunchSpec:
         qemu_args=list(start.qemu_args),
         allow_root=start.allow_root,
         observe=start.observe,
+        full_trace=start.full_trace,
         triggers=start.triggers,
     )
 

@@ -43,6 +43,8 @@ class Start(msgspec.Struct, kw_only=True):
     """How much of its memory is kept at a stop: the pieces that explain it, or all."""
     observe: Literal["full", "watched"] = "full"
     """Every syscall, or only those that rules may hook."""
+    full_trace: bool = False
+    """Whether the text of all calls goes into the run record."""
     allow_root: bool = False
     sfanalysis: str | None = None
     """Host directory of SFAnalysis results of the firmware."""

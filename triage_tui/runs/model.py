@@ -77,6 +77,8 @@ class Syscall(Record, gc=False):
     errno: str | None = None
     """Symbolic name of the error, "ENOENT"; None when the call did not fail."""
     pid: int = 0
+    """Process that made it, and its thread below, as the guest sees them."""
+    tid: int = 0
     ts_mono_ns: int = 0
     path: str | None = None
     """The path (or AF_UNIX socket name) the call is about, as the guest gave it."""
