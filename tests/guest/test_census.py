@@ -153,6 +153,30 @@ def test_threads_of_a_forked_process(qemu_dir: Path, tmp_path: Path) -> None:
     assert opener(run, inherited) == "openat"
 
 
+def test_a_program_of_another_architecture_that_was_executed(qemu_dir: Path, tmp_path: Path) -> None:
+    """Its registers, arguments and memory are its own; what was opened before is known."""
+    root = root_with(tmp_path / "root", "mipsel", "executes")
+    shutil.copy(build("holds", "aarch64"), root / "bin/holds")
+    (root / "etc/data").write_bytes(b"0123456789")
+    launch = spec(root, qemu_dir, "/bin/executes", "/bin/holds", "one argument")
+    with Guest.start(launch) as guest:
+        stop = guest.run_until_stop()
+        writer = RunWriter(tmp_path / "runs")
+        scope = Scope(all_memory=True)
+        capture(guest, stop, writer, target=guest.target, engine=Engine(), scope=scope)
+        run = load_run(writer.publish())
+    entry = next(process for process in run.snapshot.processes if process.looked_at)
+    assert missing(run) == set()
+    assert entry.program == "/bin/holds"
+    assert entry.argv[-1] == "one argument"
+    assert ["x30" in thread.registers for thread in entry.threads] == [True]
+    assert [descriptor.state for descriptor in run.snapshot.fds if descriptor.kind == "socket"]
+    assert {"/bin/holds", "[heap]", "[stack]"} <= {m.path or m.name for m in run.snapshot.maps}
+    assert "/bin/executes" not in {m.path for m in run.snapshot.maps}
+    header = next(m for m in run.snapshot.maps if m.path == "/bin/holds" and m.offset == 0)
+    assert run.read_memory(header.start, 4) == b"\x7fELF"
+
+
 def many(directory: Path, *flags: str) -> Path:
     (directory / "bin").mkdir(parents=True)
     shutil.copy(build("many", "arm", *flags), directory / "bin/many")
