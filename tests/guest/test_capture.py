@@ -201,6 +201,12 @@ class Parts:
     def copy_full_trace(self, directory: Path, /) -> str | None:
         return "it is a test's"
 
+    def streams(self) -> dict[str, tuple[bytes, int]]:
+        return {"stdout": (b"", 0), "stderr": (b"", 0)}
+
+    def calls_left_out(self) -> int:
+        return 0
+
     def not_observed(self) -> list[tuple[str, str]]:
         return [("results of syscalls", "they were not logged")]
 

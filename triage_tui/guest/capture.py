@@ -24,6 +24,7 @@ from triage_tui.guest.frozen import FrozenGuest, StopReport
 from triage_tui.guest.memory import Memory
 from triage_tui.guest.memory_dump import dump_memory
 from triage_tui.guest.objects import ObjectCollector
+from triage_tui.guest.printed import line_up
 from triage_tui.guest.unwind import MAX_FRAMES, Cursor, frame_of, guess_function_start, walk
 from triage_tui.runs.model import (
     Backtrace,
@@ -161,7 +162,7 @@ def _capture_history(
         for what, why in guest.not_observed():
             part.note(what, why)
     with part("the full trace"):
-        lacks = guest.copy_full_trace(writer.dir)
+        lacks = guest.copy_full_trace(writer.dir) if not scope.brief else None
         if lacks is not None:
             part.note("the end of the full trace", lacks)
     history: list[Syscall] = []
@@ -170,6 +171,15 @@ def _capture_history(
     trace: list[Syscall] = []
     with part("trace"):
         trace = guest.full_trace() or history
+    with part("which call printed what"):
+        streams = guest.streams()
+        for name, (content, _total) in streams.items():
+            writer.add_log(f"{name}.log", content)
+        unclear = line_up(
+            trace, {name: total for name, (_, total) in streams.items()}, guest.calls_left_out()
+        )
+        if unclear is not None:
+            part.note("which call printed what", unclear)
     snapshot.recent_syscalls = _recent(history, snapshot.trigger)
     if scope.brief:
         return

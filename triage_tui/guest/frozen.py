@@ -78,6 +78,14 @@ class FrozenGuest(Protocol):
         """Copy the full trace into a run directory, if one is kept; return what it lacks, if anything."""
         ...
 
+    def streams(self) -> dict[str, tuple[bytes, int]]:
+        """Return stdout and stderr by name: what is kept of each, and how many bytes it had."""
+        ...
+
+    def calls_left_out(self) -> int:
+        """Return how many calls in the middle `full_trace` lacks."""
+        ...
+
     def output(self) -> bytes:
         """Return what the guest printed."""
         ...

@@ -29,6 +29,7 @@ from triage_tui.guest.identity import Identity
 from triage_tui.guest.launch import launch
 from triage_tui.guest.loops import Sleepers
 from triage_tui.guest.output import OutputBuffer
+from triage_tui.guest.printed import STREAMS
 from triage_tui.guest.processes import ProcessTable, Program
 from triage_tui.guest.program_keeper import Emulators
 from triage_tui.guest.seccomp import Notification
@@ -116,6 +117,7 @@ class Guest(Suspecting):
         self._on_event = on_event or (lambda _kind, _text: None)
         self._memory = TreeMemory(spec.limits.tree_memory_bytes)
         self._output = OutputBuffer(spec.limits.output_bytes)
+        self._streams = {name: OutputBuffer(spec.limits.output_bytes) for name in STREAMS.values()}
         self._pipes: dict[int, str] = {}
         self._launched = False
         self._alive = False
@@ -440,6 +442,7 @@ class Guest(Suspecting):
             return False
         if data:
             self._output.add(data)
+            self._streams[self._pipes[fd]].add(data)
             self._on_event("output", data.decode("utf-8", "backslashreplace"))
         return bool(data)
 

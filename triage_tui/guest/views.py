@@ -44,6 +44,7 @@ class FrozenViews:
     containment: ContainmentPolicy
     _cell: Cell
     _output: OutputBuffer
+    _streams: dict[str, OutputBuffer]
     _first_own_fd: int
     _started: float
 
@@ -298,6 +299,14 @@ class FrozenViews:
         full.copy_to(directory / FILE)
         limit = self.spec.limits.full_trace_bytes
         return f"it had reached {limit >> 20} MiB: later calls are not in it" if full.left_out else None
+
+    def streams(self) -> dict[str, tuple[bytes, int]]:
+        """Return stdout and stderr by name: what is kept of each, bounded, and how many bytes it had."""
+        return {name: (buffer.content(), buffer.total) for name, buffer in self._streams.items()}
+
+    def calls_left_out(self) -> int:
+        """Return how many calls in the middle `full_trace` lacks."""
+        return self.trace.left_out
 
     def output(self) -> bytes:
         """Return what the guest printed on stdout and stderr, in the order of arrival, bounded."""

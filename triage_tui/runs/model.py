@@ -61,6 +61,15 @@ class Engine(Record):
     generation: int = 0
 
 
+class Printed(Record, gc=False):
+    """Bytes of `logs/stdout.log` or `logs/stderr.log`: `offset` counts from the first byte of the stream."""
+
+    stream: str
+    """"stdout" or "stderr"."""
+    offset: int
+    size: int
+
+
 class Syscall(Record, gc=False):
     """One syscall of the guest, in the order in which they were made."""
 
@@ -98,6 +107,8 @@ class Syscall(Record, gc=False):
     """Guest address after the syscall instruction, of calls that the supervisor saw itself."""
     return_address: int | None = None
     """Value of the link register then, where the architecture has one."""
+    printed: Printed | None = None
+    """What it printed, where that is certain."""
 
 
 ProbeOutcome = Literal["answered", "accepted", "wrong", "silent", "refused", "failed"]

@@ -1,0 +1,39 @@
+"""Tell which call printed which bytes: line up the guest's writes with its stdout and stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from triage_tui.runs.model import Printed, Syscall
+
+STREAMS = {"1": "stdout", "2": "stderr"}
+"""Descriptor, as the log shows it -> the stream that it is when a program starts."""
+_WRITES = frozenset(("write", "writev", "sendfile", "sendfile64"))
+
+
+def line_up(calls: Sequence[Syscall], totals: Mapping[str, int], left_out: int) -> str | None:
+    """Give each call that printed something its part of the stream; return why not, if that cannot be done.
+
+    `calls` are those of the run, oldest first, of which `left_out` are missing; `totals` says how many bytes
+    came out of each stream. What a call printed follows what the calls before it printed. A guest that has
+    turned its descriptors to something else is found out by its totals.
+    """
+    if left_out:
+        return f"{left_out} syscalls in between were not kept"
+    found: dict[str, list[Syscall]] = {name: [] for name in STREAMS.values()}
+    for call in calls:
+        if call.name in _WRITES and call.arguments and (call.ret or 0) > 0:
+            stream = STREAMS.get(call.arguments[0])
+            if stream is not None:
+                found[stream].append(call)
+    for stream, writers in found.items():
+        written = sum(call.ret or 0 for call in writers)
+        if written != totals.get(stream, 0):
+            return f"{written} bytes were written to {stream}, {totals.get(stream, 0)} came out of it"
+    for stream, writers in found.items():
+        offset = 0
+        for call in writers:
+            size = call.ret or 0
+            call.printed = Printed(stream=stream, offset=offset, size=size)
+            offset += size
+    return None
