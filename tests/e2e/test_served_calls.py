@@ -15,7 +15,9 @@ Rootfs = Callable[[str], Path]
 
 def approved(run: dict[str, Any], template: str) -> str:
     """Return the id of the proposal that was made from `template`."""
-    found: list[str] = [entry["id"] for entry in run["diagnosis"]["proposals"] if entry["template"] == template]
+    found: list[str] = [
+        entry["id"] for entry in run["diagnosis"]["proposals"] if entry["template"] == template
+    ]
     return found[0]
 
 

@@ -14,7 +14,8 @@ from triage_tui.runs.model import Mapping
 
 _HOST_ONLY = frozenset(("[heap]", "[stack]", "[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]"))
 _RESERVED_64 = 1 << 40
-"""A 64-bit guest's own addresses end far below this in QEMU user mode; the emulator lives far above."""
+"""Below this lies a 64-bit guest in QEMU user mode; above it the emulator, and what a call of the guest or
+its program is known to have put there (QEMU 10 places position-independent programs among its own parts)."""
 _PAGE_MASK = 0xFFF
 
 
@@ -29,14 +30,15 @@ def guest_mappings(pid: int, base: int, arch: Arch, permitted: RangeMap) -> list
     emulator = _emulator_file(pid)
     found: list[Mapping] = []
     for mapping in process.read_maps(pid):
-        if not base <= mapping.start < top or mapping.path in _HOST_ONLY:
+        far = mapping.start >= top
+        if mapping.start < base or (far and arch.bits == 32) or mapping.path in _HOST_ONLY:
             continue
         if mapping.inode and (mapping.device, mapping.inode) == emulator:
             continue
         first = mapping.start - base
         for start, end, perms in permitted.pieces(first, mapping.end - base):
-            if perms is None and mapping.perms.startswith("---"):
-                # Not the guest's: QEMU reserves what the guest may map.
+            if perms is None and (far or mapping.perms.startswith("---")):
+                # Not the guest's, or not known to be: QEMU reserves what the guest may map.
                 continue
             shown = mapping.perms if perms is None else perms + mapping.perms[3:]
             offset = mapping.offset + (start - first if mapping.inode else 0)

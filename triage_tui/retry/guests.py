@@ -10,9 +10,8 @@ from typing import cast
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.access import RuleAccess
-from triage_tui.guest.arch import by_name
 from triage_tui.guest.policy import ContainmentPolicy
-from triage_tui.guest.spec import LaunchSpec, resolve_target
+from triage_tui.guest.spec import LaunchSpec, architecture_of, resolve_target
 from triage_tui.guest.stops import Stop
 from triage_tui.guest.supervisor import Guest
 from triage_tui.retry.addresses import AddressNames
@@ -24,7 +23,7 @@ from triage_tui.rulebook import generations
 from triage_tui.rulebook.generations import Generation
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.protocol import Limits
-from triage_tui.runs.model import RuleHit, Target
+from triage_tui.runs.model import RuleHit
 
 Narrator = Callable[[str], None]
 
@@ -76,9 +75,9 @@ class RunningGuest:
             TriageError: it cannot be run, or its active rules were changed; nothing is left behind.
         """
         spec = launch_spec(start)
-        self.target: Target = resolve_target(spec)[0]
+        self.target, elf = resolve_target(spec)
         self._rulebook = workspace.rulebook_dir(self.target.target_id)
-        self._access = RuleAccess(by_name(self.target.arch), AddressNames().describe)
+        self._access = RuleAccess(architecture_of(elf, spec.program), AddressNames().describe)
         self._start = start
         self._host: RuleHost | None = None
         self._past_hits: dict[str, RuleHit] = {}
