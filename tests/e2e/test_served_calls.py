@@ -1,4 +1,4 @@
-"""Real programs that end over a call that QEMU serves by itself: explained, answered by a rule, and past it."""
+"""Real programs that end over a call that QEMU serves itself: explained, answered by a rule, and past it."""
 
 from __future__ import annotations
 
