@@ -87,6 +87,21 @@ def processes_with(text: str) -> list[str]:
     return found
 
 
+def processes_with_variable(name: str, value: str) -> list[str]:
+    """Return the pids of living processes that have this environment variable, zombies left out."""
+    wanted = f"{name}={value}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                variables = (entry / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if wanted in variables:
+                found.append(entry.name)
+    return found
+
+
 def best(run: dict[str, Any]) -> dict[str, Any]:
     """Return the first hypothesis of a round or shown run."""
     hypothesis: dict[str, Any] = run["diagnosis"]["hypotheses"][0]

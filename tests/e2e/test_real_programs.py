@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.commands import best, processes_with, triage_json
+from tests.e2e.commands import best, processes_with_variable, triage_json
 
 CASES: dict[str, dict[str, Any]] = tomllib.loads(
     Path(__file__).with_name("real_programs.toml").read_text(encoding="utf-8")
@@ -52,7 +52,9 @@ def test_is_frozen_and_explained(name: str, rootfs: Callable[[str], Path], tmp_p
     case = CASES[name]
     root = prepare(case, rootfs, tmp_path)
     argv = case["argv"]
-    story = triage_json(tmp_path / "w", "run", *options(case, tmp_path), "--rootfs", str(root), *argv)
+    mark = ("TRIAGE_TEST", str(tmp_path))
+    words = [*options(case, tmp_path), "--env", "=".join(mark), "--rootfs", str(root)]
+    story = triage_json(tmp_path / "w", "run", *words, *argv)
     first = story["rounds"][0]
     assert first["reason"] in case["reasons"]
     assert best(first)["cause"] in case["causes"]
@@ -68,4 +70,4 @@ def test_is_frozen_and_explained(name: str, rootfs: Callable[[str], Path], tmp_p
         assert snapshot["recent_syscalls"]
     assert snapshot["regs"]
     assert snapshot["backtrace"]["frames"]
-    assert not processes_with(str(root)), "something of the guest was left behind"
+    assert not processes_with_variable(*mark), "something of the guest was left behind"
