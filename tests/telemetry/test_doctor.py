@@ -15,7 +15,14 @@ import pytest
 from tests.e2e.commands import command, triage
 from tests.programs import build
 from triage_tui.telemetry.doctor import Check, examine, exit_code, schema
-from triage_tui.telemetry.kernel import CELL, NOTIFICATION, cell_features, notification_features
+from triage_tui.telemetry.kernel import (
+    CELL,
+    NOTIFICATION,
+    TRACING,
+    cell_features,
+    notification_features,
+    tracing_features,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,25 +88,36 @@ def test_each_line_follows_the_published_schema(tmp_path: Path) -> None:
 def test_the_kernel_of_the_tests_has_all_that_is_used() -> None:
     assert notification_features().keys() == set(NOTIFICATION)
     assert {name: why for name, why in notification_features().items() if why} == {}
+    assert tracing_features() == dict.fromkeys(TRACING, "")
     assert cell_features() == dict.fromkeys(CELL, "")
 
 
 def test_another_listener_in_the_way_is_recognized(tmp_path: Path) -> None:
     done = under_a_listener(*command(tmp_path, "doctor", "--json"))
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 0, done.stderr
     checks = by_name(done.stdout)
     interception = checks["syscall interception"]
-    assert interception["grade"] == "missing"
+    assert interception["grade"] == "limited"
     assert "another program already listens" in interception["cost"]
-    assert checks["carrier"]["grade"] == "missing"
+    assert checks["carrier"]["grade"] == "limited"
+    assert checks["carrier"]["found"].startswith("seccomp with ptrace")
     assert checks["containment"]["grade"] == "ok"
 
 
-def test_a_run_under_another_listener_is_refused_in_one_sentence(tmp_path: Path, qemu_dir: Path) -> None:
-    done = under_a_listener(*command(tmp_path, "run", str(build("calls", "arm"))))
+def test_a_run_under_another_listener_is_traced_and_says_so(tmp_path: Path, qemu_dir: Path) -> None:
+    program = str(build("calls", "arm"))
+    done = under_a_listener(*command(tmp_path, "run", "--wait", "1", program))
+    assert "no notifications: another program already listens" in done.stdout + done.stderr
+    (run,) = (path for path in (tmp_path / "ai_runs").iterdir() if path.is_dir())
+    engine = json.loads((run / "snapshot.json").read_text())["engine"]
+    assert engine["carrier"] == "seccomp-trace"
+
+
+def test_notifications_that_were_asked_for_are_not_replaced(tmp_path: Path, qemu_dir: Path) -> None:
+    done = under_a_listener(*command(tmp_path, "run", "--carrier", "notify", str(build("calls", "arm"))))
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "another program already intercepts system calls here" in line
+    assert "no seccomp notifications: another program already listens" in line
     assert not (tmp_path / "ai_runs").exists() or not list((tmp_path / "ai_runs").iterdir())
 
 

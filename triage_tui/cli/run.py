@@ -70,6 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-root", action="store_true", help="run as root even if the guest cannot be confined"
     )
     parser.add_argument(
+        "--carrier",
+        choices=("auto", "notify", "trace"),
+        default="",
+        help="how calls are held: by seccomp notification, or by ptrace; auto takes what works",
+    )
+    parser.add_argument(
         "--sfanalysis", metavar="DIR", help="SFAnalysis results of the firmware: names and pseudocode"
     )
     parser.add_argument(
@@ -125,6 +131,7 @@ def run(args: argparse.Namespace) -> int:
         allow_root=args.allow_root,
         observe=args.observe,
         full_trace=args.full_trace,
+        carrier=args.carrier,
         sfanalysis=os.path.abspath(args.sfanalysis) if args.sfanalysis is not None else None,
         allow=args.allow,
         rule_budget=_budgets(args.rule_budget),

@@ -19,6 +19,7 @@ from triage_tui.errors import TriageError
 from triage_tui.guest import process
 from triage_tui.guest.carrier import Carrier, NotificationCarrier
 from triage_tui.guest.launcher import MAX_MESSAGE
+from triage_tui.guest.trace_carrier import TraceCarrier
 
 _REPLY_TIMEOUT = 10.0
 _BOOT = """
@@ -63,8 +64,12 @@ class Cell:
         except BaseException:
             ours.close()
             raise
+        # For the tracer, which is there only if it is needed.
+        self._events, events = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._orders, orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        fds = fds | {"events": events.fileno(), "orders": orders.fileno()}
         # Arguments and environment may be longer than a message can be.
-        with open(os.memfd_create("config", os.MFD_CLOEXEC), "wb") as file:
+        with events, orders, open(os.memfd_create("config", os.MFD_CLOEXEC), "wb") as file:
             file.write(json.dumps(dict(config, fds=list(fds))).encode())
             file.seek(0)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -92,6 +97,10 @@ class Cell:
         message = json.loads(data)
         if message.get("listener") and fds:
             self.carrier = NotificationCarrier(fds[0])
+            self.notes.append("seccomp user notification")
+        elif "traced" in message:
+            self.carrier = TraceCarrier(self._events, self._orders)
+            self.notes.append(f"seccomp with ptrace, no notifications: {message['traced']}")
         elif "notes" in message:
             self.notes = message["notes"]
             self.single_id = message["single_id"]
@@ -171,6 +180,8 @@ class Cell:
         if self.carrier is not None:
             # Threads that wait for an answer are being killed anyway.
             self.carrier.close()
+        self._events.close()
+        self._orders.close()
         while self._handed:
             os.close(self._handed.pop())
         while self._kept:

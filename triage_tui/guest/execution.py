@@ -138,6 +138,52 @@ def _layout(
     return start, argv, envp, text + struct.pack(f"={len(pointers)}Q", *pointers)
 
 
+def argument_words(tid: int, emulation: Emulation, arguments: list[int]) -> list[bytes]:
+    """Return what stands in front of the guest's own arguments; `arguments` are the pointers of its vector.
+
+    Raises:
+        OSError: its first argument is not readable, or too long (E2BIG).
+    """
+    own_name = process.read_string(tid, arguments[0], _MAX_STRING) if arguments else b""
+    if len(own_name) >= _MAX_STRING:
+        raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+    return [own_name if word is None else word for word in emulation.words]
+
+
+def write_vectors(
+    tid: int,
+    pid: int,
+    stack: int,
+    words: Sequence[bytes],
+    arguments: list[int],
+    environment: list[int],
+    own_fd: int,
+) -> tuple[int, ...]:
+    """Write the new vectors below a thread's stack; return the arguments of the execveat that takes them.
+
+    Raises:
+        OSError: E2BIG, there is not enough room.
+    """
+    start, argv, envp, data = _layout(pid, stack, words, arguments, environment)
+    process.write_memory(tid, start, data)
+    return own_fd, start, argv, envp, _AT_EMPTY_PATH
+
+
+def is_expected(pid: int, emulation: Emulation, words: Sequence[bytes]) -> bool:
+    """Return whether the process is now the emulator with the options that it was given.
+
+    Raises:
+        OSError: it is gone.
+    """
+    ours = os.fstat(emulation.emulator)
+    theirs = os.stat(f"/proc/{pid}/exe")
+    if (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino):
+        return False
+    expected = b"".join(word + b"\0" for word in words)
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read(len(expected)) == expected
+
+
 def _receive_from(listener: int, tid: int, defer: Callable[[Notification], None]) -> Notification | None:
     """Take the next notification of the thread `tid`; those of others are handed to `defer`."""
     poll = select.poll()
@@ -169,10 +215,7 @@ def execute(
     tid = notification.tid
     try:
         arguments = read_pointers(tid, argv)
-        own_name = process.read_string(tid, arguments[0], _MAX_STRING) if arguments else b""
-        if len(own_name) >= _MAX_STRING:
-            raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
-        words = [own_name if word is None else word for word in emulation.words]
+        words = argument_words(tid, emulation, arguments)
         tracee = Tracee(tid)
     except TraceeGone:
         return Outcome(killed=True, why="it was killed meanwhile")
@@ -231,14 +274,18 @@ class _Attempt:
         if process.read_memory(tracee.tid, where, len(code)) != code:
             raise OSError(errno.EFAULT, "the thread is not where it made its system call")
         try:
-            start, argv, envp, data = _layout(
-                self.pid, tracee.stack_pointer(before), self.words, arguments, environment
+            values = write_vectors(
+                tracee.tid,
+                self.pid,
+                tracee.stack_pointer(before),
+                self.words,
+                arguments,
+                environment,
+                self.emulation.own_fd,
             )
-            process.write_memory(tracee.tid, start, data)
         except OSError as error:
             return self._fail(before, -(error.errno or errno.E2BIG))
         number = host_syscalls.numbers()["execveat"]
-        values = (self.emulation.own_fd, start, argv, envp, _AT_EMPTY_PATH)
         tracee.write_registers(tracee.with_call(before, number, values))
         tracee.resume()
         event = tracee.await_event()
@@ -251,7 +298,7 @@ class _Attempt:
         seccomp.proceed(self.listener, second)
         event = tracee.await_event(self.pid)
         if event.kind == "exec":
-            if not self._is_expected():
+            if not is_expected(self.pid, self.emulation, self.words):
                 raise OSError(errno.EPERM, "what was executed is not the emulator as it was to be")
             tracee.set_signal_mask(self.mask)
             tracee.let_go()
@@ -259,16 +306,6 @@ class _Attempt:
         if event.kind == "call":
             return self._fail(before, tracee.result(tracee.read_registers()))
         return self._take_back(before, event.signal)
-
-    def _is_expected(self) -> bool:
-        """Return whether the process is now the emulator with the options that it was given."""
-        ours = os.fstat(self.emulation.emulator)
-        theirs = os.stat(f"/proc/{self.pid}/exe")
-        if (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino):
-            return False
-        expected = b"".join(word + b"\0" for word in self.words)
-        with open(f"/proc/{self.pid}/cmdline", "rb") as file:
-            return file.read(len(expected)) == expected
 
     def _fail(self, before: list[int], result: int) -> Outcome:
         """Let the thread go on with its call having failed."""

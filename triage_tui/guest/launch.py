@@ -28,7 +28,7 @@ from triage_tui.guest.process_name import name_of
 from triage_tui.guest.qemu import find_qemu, qemu_version
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.served_calls import log_lengths
-from triage_tui.guest.spec import LaunchSpec
+from triage_tui.guest.spec import CARRIERS, LaunchSpec
 from triage_tui.guest.startup import HEADROOM, EmulatorStart
 from triage_tui.guest.thread_log import ThreadLog
 from triage_tui.text import safe_line
@@ -79,6 +79,8 @@ def check_host(spec: LaunchSpec) -> None:
     if os.uname().sysname != "Linux" or not host_syscalls.numbers(machine):
         raise TriageError(f"guests can be supervised on Linux on x86_64 or aarch64 only, this is {machine}")
     spec.triggers.check()
+    if spec.carrier not in CARRIERS:
+        raise TriageError(f"the carrier must be one of {', '.join(CARRIERS)}, not {spec.carrier!r}")
     if not 0 <= spec.user < namespaces.ID_COUNT:
         raise TriageError(
             f"the guest's user id must be one of 0 to {namespaces.ID_COUNT - 1}, not {spec.user}"
@@ -91,7 +93,9 @@ def check_host(spec: LaunchSpec) -> None:
         raise TriageError(f"the environment variable {bad[0]!r} would change the emulator: leave it out")
 
 
-def _config(spec: LaunchSpec, start: EmulatorStart, emulator: str, code: bytes) -> dict[str, object]:
+def _config(
+    spec: LaunchSpec, start: EmulatorStart, emulator: str, filters: dict[str, str]
+) -> dict[str, object]:
     argv = list(spec.argv) or [spec.program]
     program = spec.program if spec.rootfs else os.path.abspath(spec.program)
     return {
@@ -101,7 +105,8 @@ def _config(spec: LaunchSpec, start: EmulatorStart, emulator: str, code: bytes) 
         "cwd": spec.cwd,
         "user": spec.user,
         "program": program,
-        "filter": code.hex(),
+        **filters,
+        "carrier": spec.carrier,
         "first_skipped_fd": start.first_fd,
         "allow_root": spec.allow_root,
         "processes": spec.limits.processes,
@@ -131,7 +136,10 @@ def launch(
     watches = [*start.watches(), *policy.watches(containment, guest_names, start.first_fd)]
     lengths = log_lengths(arch, guest_names) | triggers.failure_lengths(spec.triggers.calls, arch)
     refused = policy.NEVER_NEEDED.split()
-    code = seccomp.program(watches, start.first_fd, log_lengths=lengths, refused=refused)
+    filters = {
+        name: seccomp.program(watches, start.first_fd, log_lengths=lengths, refused=refused, held=held).hex()
+        for name, held in (("filter", seccomp.NOTIFY), ("trace_filter", seccomp.TRACE))
+    }
     with contextlib.ExitStack() as stack:
         handed: dict[str, int] = {}
 
@@ -156,7 +164,7 @@ def launch(
             undo.callback(os.close, reader)
             hand(name, writer)
             os.set_blocking(reader, False)
-        cell = Cell(_config(spec, start, str(emulator), code), handed)
+        cell = Cell(_config(spec, start, str(emulator), filters), handed)
         undo.callback(cell.end)
         undo.callback(start.close)
         carrier = cell.await_carrier(cancelled)

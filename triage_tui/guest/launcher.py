@@ -12,11 +12,12 @@ Launch sequence (S supervisor, L launcher, I init = pid 1 of the cell, G guest):
    lets go of the host's. All that the guest writes is in that tmpfs: bounded, and gone with the cell.
 5. I forks G. G gets the standard descriptors, limits and a session of its own, installs the seccomp filter,
    sends the listener to S and executes the emulator from a descriptor that was opened before step 4.
+   Where there is no listener to be had it asks L to trace it instead (`triage_tui.guest.tracer`).
 6. I reaps the cell's processes, reports each end to S, and does file work inside the root for S
    (`triage_tui.guest.cell_files`). When S goes away, however it does, the pair's end closes and I ends.
 
 Messages are JSON objects: {"failed": sentence}, {"notes": [...], "single_id": bool}, {"listener": true}
-with the descriptor,
+with the descriptor, {"traced": why not notified},
 {"ended": pid, "status": wait status}, {"reply": ...}.
 """
 
@@ -33,7 +34,7 @@ import socket
 import sys
 from typing import Any, NoReturn
 
-from triage_tui.guest import cell_files, namespaces, seccomp
+from triage_tui.guest import cell_files, namespaces, seccomp, tracer
 
 MAX_MESSAGE = 1 << 20
 """Bytes of one message. A SOCK_SEQPACKET message is never larger than the sender's buffer."""
@@ -42,6 +43,9 @@ _HINT = (
     "; allow unprivileged user name spaces (sysctl kernel.unprivileged_userns_clone=1, "
     "kernel.apparmor_restrict_unprivileged_userns=0, user.max_user_namespaces above 0)"
 )
+
+_NO_LISTENER = frozenset((errno.EBUSY, errno.EINVAL, errno.ENOSYS))
+"""What seccomp(2) says where there is another listener, and in kernels without notifications."""
 
 # Directories over which the working tmpfs may be mounted, in the cell only.
 _PLACES = ("/tmp", "/run", "/var/tmp", "/mnt", "/srv", "/opt")
@@ -53,7 +57,7 @@ def _say(channel: socket.socket, message: dict[str, Any], fds: tuple[int, ...] =
 
 def _make_cell(config: dict[str, Any], root_fd: int | None) -> list[str]:
     """Enter new name spaces; return what holds the guest, in words. The lower layer becomes the cwd."""
-    notes = ["pid, mount, network, ipc and uts name spaces of its own", "seccomp user notification"]
+    notes = ["pid, mount, network, ipc and uts name spaces of its own"]
     rest = (
         namespaces.CLONE_NEWNS
         | namespaces.CLONE_NEWPID
@@ -163,20 +167,37 @@ def _words(error: BaseException) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
-def _install_filter(code: bytes) -> int:
+def _install_filter(config: dict[str, Any], channel: socket.socket, handshake: socket.socket) -> None:
+    """Have this process's watched calls be held from here on, by a listener or by the launcher's tracing."""
+    why = "as was asked for"
+    if config["carrier"] != "trace":
+        try:
+            seccomp.check_add_fd()
+            listener = seccomp.install(bytes.fromhex(config["filter"]))
+        except OSError as error:
+            if error.errno not in _NO_LISTENER:
+                raise
+            why = _words(error)
+            if error.errno == errno.EBUSY:
+                why = "another program already listens to the system calls here, and there can be one only"
+            if config["carrier"] == "notify":
+                raise OSError(error.errno, f"no seccomp notifications: {why}") from None
+        else:
+            _say(channel, {"listener": True}, (listener,))
+            os.close(listener)
+            return
     try:
-        return seccomp.install(code)
+        namespaces.show_memory()
+        tracer.ask_to_be_traced(handshake)
+        seccomp.install_traced(bytes.fromhex(config["trace_filter"]))
     except OSError as error:
-        if error.errno != errno.EBUSY:
-            raise
-        raise OSError(
-            errno.EBUSY,
-            "another program already intercepts system calls here, and there can be one only: run it outside "
-            "that container or sandbox (triage-tui doctor says more)",
-        ) from None
+        raise OSError(error.errno, f"no seccomp notifications ({why}); {_words(error)}") from None
+    _say(channel, {"traced": why})
 
 
-def _run_guest(config: dict[str, Any], channel: socket.socket, fds: dict[str, int]) -> NoReturn:
+def _run_guest(
+    config: dict[str, Any], channel: socket.socket, fds: dict[str, int], handshake: socket.socket
+) -> NoReturn:
     """In the guest's process: become the emulator. Tells the supervisor when that fails."""
     try:
         namespaces.die_with_parent()
@@ -203,9 +224,7 @@ def _run_guest(config: dict[str, Any], channel: socket.socket, fds: dict[str, in
         # Up there sendmsg is never held, so that the listener gets through whatever the filter names.
         reserved = fcntl.fcntl(channel.fileno(), fcntl.F_DUPFD_CLOEXEC, config["first_skipped_fd"])
         channel = socket.socket(fileno=reserved)
-        listener = _install_filter(bytes.fromhex(config["filter"]))
-        _say(channel, {"listener": True}, (listener,))
-        os.close(listener)
+        _install_filter(config, channel, handshake)
         # Everything else is close-on-exec.
         os.execve(fds["emulator"], config["argv"], config["env"])
     except BaseException as error:
@@ -262,7 +281,11 @@ class _Init:
 
 
 def _be_init(
-    config: dict[str, Any], channel: socket.socket, fds: dict[str, int], notes: list[str]
+    config: dict[str, Any],
+    channel: socket.socket,
+    fds: dict[str, int],
+    notes: list[str],
+    handshake: socket.socket,
 ) -> NoReturn:
     """In pid 1: build the root, start the guest, serve until the supervisor goes away."""
     try:
@@ -274,7 +297,8 @@ def _be_init(
         _say(channel, {"notes": notes, "single_id": config["single_id"]})
         guest = os.fork()
         if guest == 0:
-            _run_guest(config, channel, fds)
+            _run_guest(config, channel, fds, handshake)
+        handshake.close()
         for fd in fds.values():
             os.close(fd)
         devnull = os.pipe()
@@ -303,20 +327,29 @@ def main(channel_fd: int) -> int:
     namespaces.be_first_victim()
     try:
         notes = _make_cell(config, fds.get("root"))
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         init = os.fork()
     except BaseException as error:
         hint = "" if os.geteuid() == 0 else _HINT
         _say(channel, {"failed": f"the guest cannot be contained on this system: {_words(error)}{hint}"})
         return 1
     if init == 0:
-        _be_init(config, channel, fds, notes)
+        ours.close()
+        _be_init(config, channel, fds, notes, theirs)
     # Only init may hold the channel open: its end is how the supervisor sees that the cell is gone, and
     # this process has nothing to do but to be init's parent.
     channel.close()
-    for fd in received:
+    theirs.close()
+    events, orders = (socket.socket(fileno=fds.pop(name)) for name in ("events", "orders"))
+    for fd in fds.values():
         os.close(fd)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.waitpid(init, 0)
+    guest = tracer.await_request(ours)
+    if guest:
+        tracer.serve(ours, guest, init, events, orders)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(init, 0)
     return 0
 
 

@@ -86,6 +86,11 @@ def hide_memory() -> None:
     _check(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")
 
 
+def show_memory() -> None:
+    """Let an ancestor in the same user name space trace this process, until it executes something."""
+    _check(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")
+
+
 def drop_capabilities(keep_harmless: bool = True) -> None:
     """Take all but the harmless capabilities from the bounding set, so that no exec gets them back.
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from triage_tui.guest import host_syscalls
 
 _SEIZE, _INTERRUPT, _SYSCALL, _DETACH = 0x4206, 0x4207, 24, 17
-_GETREGSET, _SETREGSET, _NT_PRSTATUS = 0x4204, 0x4205, 1
+_GETREGSET, _SETREGSET, _NT_PRSTATUS, _NT_ARM_SYSTEM_CALL = 0x4204, 0x4205, 1, 0x404
 _GETSIGMASK, _SETSIGMASK, _SIGMASK_SIZE = 0x420A, 0x420B, 8
 _ALL_SIGNALS = (1 << 64) - 1
 _O_TRACESYSGOOD, _O_TRACEEXEC, _O_EXITKILL = 1, 0x10, 0x100000
@@ -73,8 +73,14 @@ class Event(NamedTuple):
     signal: int = 0
 
 
-def _ptrace(request: int, tid: int, address: int = 0, data: int = 0) -> None:
-    if _libc.ptrace(request, tid, address, data) < 0:
+def request(what: int, tid: int, address: int = 0, data: int = 0) -> None:
+    """Make one ptrace request.
+
+    Raises:
+        TraceeGone: there is no such thread, or it is not stopped (any more).
+        OSError: refused.
+    """
+    if _libc.ptrace(what, tid, address, data) < 0:
         number = ctypes.get_errno()
         if number == errno.ESRCH:
             raise TraceeGone
@@ -84,14 +90,15 @@ def _ptrace(request: int, tid: int, address: int = 0, data: int = 0) -> None:
 class Tracee:
     """One traced thread. `let_go` must be called, unless it is gone."""
 
-    def __init__(self, tid: int) -> None:
-        """Seize the thread `tid`, which goes on as before.
+    def __init__(self, tid: int, seize: bool = True) -> None:
+        """Seize the thread `tid`, which goes on as before; without `seize` it is traced already.
 
         Raises:
             OSError: somebody else traces it, or the system does not allow it.
             TraceeGone: there is no such thread.
         """
-        _ptrace(_SEIZE, tid, 0, _O_TRACESYSGOOD | _O_TRACEEXEC | _O_EXITKILL)
+        if seize:
+            request(_SEIZE, tid, 0, _O_TRACESYSGOOD | _O_TRACEEXEC | _O_EXITKILL)
         self.tid = tid
         self._layout = _LAYOUTS[host_syscalls.host_machine()]
         self._words = (ctypes.c_uint64 * self._layout.words)()
@@ -99,15 +106,15 @@ class Tracee:
 
     def interrupt(self) -> None:
         """Ask the thread to stop as soon as it is out of the kernel."""
-        _ptrace(_INTERRUPT, self.tid)
+        request(_INTERRUPT, self.tid)
 
     def resume(self) -> None:
         """Let the stopped thread go on to its next system call entry, exit, or other event."""
-        _ptrace(_SYSCALL, self.tid)
+        request(_SYSCALL, self.tid)
 
     def let_go(self, number: int = 0) -> None:
         """Stop tracing the stopped thread; it goes on, with the signal `number` if that is not 0."""
-        _ptrace(_DETACH, self.tid, 0, number)
+        request(_DETACH, self.tid, 0, number)
 
     def release(self, pid: int) -> None:
         """Take note of the end of a traced thread: its parent does not hear of it before.
@@ -177,27 +184,27 @@ class Tracee:
     def hold_signals(self) -> int:
         """Have no signal delivered to the stopped thread (SIGKILL and SIGSTOP excepted); return its mask."""
         mask = ctypes.c_uint64()
-        _ptrace(_GETSIGMASK, self.tid, _SIGMASK_SIZE, ctypes.addressof(mask))
+        request(_GETSIGMASK, self.tid, _SIGMASK_SIZE, ctypes.addressof(mask))
         self.set_signal_mask(_ALL_SIGNALS)
         return mask.value
 
     def set_signal_mask(self, mask: int) -> None:
         """Set the stopped thread's mask of blocked signals."""
         value = ctypes.c_uint64(mask)
-        _ptrace(_SETSIGMASK, self.tid, _SIGMASK_SIZE, ctypes.addressof(value))
+        request(_SETSIGMASK, self.tid, _SIGMASK_SIZE, ctypes.addressof(value))
 
     # ------------------------------------------------------------ registers, as words of `read_registers`
 
     def read_registers(self) -> list[int]:
         """Return the stopped thread's registers."""
-        _ptrace(_GETREGSET, self.tid, _NT_PRSTATUS, ctypes.addressof(self._vector))
+        request(_GETREGSET, self.tid, _NT_PRSTATUS, ctypes.addressof(self._vector))
         return list(self._words)
 
     def write_registers(self, words: list[int]) -> None:
         """Set the stopped thread's registers."""
         for index, word in enumerate(words):
             self._words[index] = word
-        _ptrace(_SETREGSET, self.tid, _NT_PRSTATUS, ctypes.addressof(self._vector))
+        request(_SETREGSET, self.tid, _NT_PRSTATUS, ctypes.addressof(self._vector))
 
     def stack_pointer(self, words: list[int]) -> int:
         """Return the stack pointer."""
@@ -219,6 +226,35 @@ class Tracee:
         if layout.restart is not None:
             changed[layout.restart] = (1 << 64) - 1
         return changed
+
+    def held_call(self, words: list[int]) -> tuple[int, tuple[int, ...]]:
+        """Return number and arguments of the call at whose entry the thread stands."""
+        layout = self._layout
+        number = words[layout.number if layout.restart is None else layout.restart]
+        return number, tuple(words[index] for index in layout.arguments)
+
+    def replace_held(self, words: list[int], number: int, arguments: tuple[int, ...]) -> None:
+        """Have the thread make another call than the one at whose entry it stands."""
+        changed = list(words)
+        for index, value in zip(self._layout.arguments, arguments, strict=False):
+            changed[index] = value
+        self._write_held(changed, number)
+
+    def skip_held(self, words: list[int], result: int) -> None:
+        """Have the call at whose entry the thread stands give `result` without being executed."""
+        changed = list(words)
+        changed[self._layout.result] = result & ((1 << 64) - 1)
+        self._write_held(changed, -1)
+
+    def _write_held(self, words: list[int], number: int) -> None:
+        if self._layout.restart is not None:
+            words[self._layout.restart] = number & ((1 << 64) - 1)
+            self.write_registers(words)
+            return
+        self.write_registers(words)
+        value = ctypes.c_int(number)
+        vector = _IoVector(ctypes.addressof(value), ctypes.sizeof(value))
+        request(_SETREGSET, self.tid, _NT_ARM_SYSTEM_CALL, ctypes.addressof(vector))
 
     def with_result(self, words: list[int], result: int) -> list[int]:
         """Return `words` with the result of the call that they come from."""

@@ -21,6 +21,7 @@ from functools import cache
 from typing import NamedTuple
 
 from triage_tui.guest import host_syscalls, process
+from triage_tui.guest.ptrace import Tracee
 
 _SEIZE, _DETACH, _GET_REGISTERS, _SET_REGISTERS = 0x4206, 17, 0x4204, 0x4205
 _NT_PRSTATUS = 1
@@ -73,6 +74,25 @@ def begin_again(pid: int) -> None:
         state = process.thread_state(pid, tid)
         if state is not None and state.state == "T" and state.syscall in _numbers():
             _begin_again(tid, layout)
+
+
+def set_back(tracee: Tracee) -> None:
+    """Set a traced thread that is about to stop back to the call that its stop has ended with EINTR.
+
+    On arm64 it keeps the EINTR: nothing that a tracer sees tells the call's first argument any more.
+    """
+    layout = _LAYOUTS.get(host_syscalls.host_machine())
+    if layout is None or layout.number is None:
+        return
+    words = tracee.read_registers()
+    if words[layout.result] != -errno.EINTR & 0xFFFFFFFFFFFFFFFF or words[layout.number] not in _numbers():
+        return
+    at, instruction = tracee.instruction_before(words)
+    with contextlib.suppress(OSError):
+        if process.read_memory(tracee.tid, at, len(instruction)) == instruction:
+            words[layout.pc] = at
+            words[layout.result] = words[layout.number]
+            tracee.write_registers(words)
 
 
 def _begin_again(tid: int, layout: _Layout) -> None:

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import struct
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from typing import NamedTuple
 from triage_tui.guest import host_syscalls
 
 _BPF_LOAD, _BPF_JEQ, _BPF_JGE, _BPF_JSET, _BPF_RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_RET_ALLOW, _RET_NOTIFY, _RET_KILL, _RET_ERRNO = 0x7FFF0000, 0x7FC00000, 0x80000000, 0x00050000
+_RET_ALLOW, _RET_KILL, _RET_ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+NOTIFY, TRACE = 0x7FC00000, 0x7FF00000
+"""What is returned for a watched call: SECCOMP_RET_USER_NOTIF, or SECCOMP_RET_TRACE for a tracer."""
 _NEW_NAMESPACES = 0x7E020000
 """CLONE_NEW* of clone(2); the time name space has its bit among the signals of clone, and only in clone3."""
 _DATA_NR, _DATA_ARCH, _DATA_ARGS = 0, 4, 16
@@ -79,8 +82,11 @@ def program(
     machine: str | None = None,
     log_lengths: Collection[int] = (),
     refused: Iterable[str] = (),
+    held: int = NOTIFY,
 ) -> bytes:
     """Return the BPF program that notifies about `watches` and allows everything else but `refused`.
+
+    `held` is what it says for a watched call, `NOTIFY` or `TRACE`.
 
     `refused` get EPERM. So does clone with new name spaces; clone3, whose flags no filter can see, gets
     ENOSYS, at which C libraries take clone.
@@ -113,7 +119,7 @@ def program(
             *([(_BPF_LOAD, 0, 0, _DATA_ARGS + 16)] if lengths else []),
             *told,
             (_BPF_RETURN, 0, 0, _RET_ALLOW),
-            *([(_BPF_RETURN, 0, 0, _RET_NOTIFY)] if lengths else []),
+            *([(_BPF_RETURN, 0, 0, held)] if lengths else []),
         ]
         code += [
             (_BPF_JEQ, 0, 3 + len(by_length), table[name]),
@@ -128,13 +134,13 @@ def program(
             continue
         number = table[watch.name]
         if watch.arg is None:
-            code += [(_BPF_JEQ, 0, 1, number), (_BPF_RETURN, 0, 0, _RET_NOTIFY)]
+            code += [(_BPF_JEQ, 0, 1, number), (_BPF_RETURN, 0, 0, held)]
         elif watch.without:
             code += [
                 (_BPF_JEQ, 0, 4, number),
                 (_BPF_LOAD, 0, 0, _DATA_ARGS + 8 * watch.arg),
                 (_BPF_JSET, 1, 0, watch.value & 0xFFFFFFFF),
-                (_BPF_RETURN, 0, 0, _RET_NOTIFY),
+                (_BPF_RETURN, 0, 0, held),
                 (_BPF_LOAD, 0, 0, _DATA_NR),
             ]
         else:
@@ -142,7 +148,7 @@ def program(
                 (_BPF_JEQ, 0, 4, number),
                 (_BPF_LOAD, 0, 0, _DATA_ARGS + 8 * watch.arg),
                 (_BPF_JGE if watch.at_least else _BPF_JEQ, 0, 1, watch.value & 0xFFFFFFFF),
-                (_BPF_RETURN, 0, 0, _RET_NOTIFY),
+                (_BPF_RETURN, 0, 0, held),
                 (_BPF_LOAD, 0, 0, _DATA_NR),
             ]
     code.append((_BPF_RETURN, 0, 0, _RET_ALLOW))
@@ -176,12 +182,25 @@ def install(code: bytes) -> int:
     Raises:
         OSError: the kernel refuses (too old, or another listener is in the way: EBUSY).
     """
+    return _install(code, (_FLAG_NEW_LISTENER | _FLAG_WAIT_KILLABLE, _FLAG_NEW_LISTENER))
+
+
+def install_traced(code: bytes) -> None:
+    """Install `code`, made with `TRACE`, on this process and its children, which are traced already.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    _install(code, (0,))
+
+
+def _install(code: bytes, choices: Iterable[int]) -> int:
     buffer = ctypes.create_string_buffer(code, len(code))
     filter_program = _FilterProgram(len(code) // 8, ctypes.addressof(buffer))
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")
     number = host_syscalls.numbers()["seccomp"]
-    for flags in (_FLAG_NEW_LISTENER | _FLAG_WAIT_KILLABLE, _FLAG_NEW_LISTENER):
+    for flags in choices:
         fd: int = _libc.syscall(number, _SET_MODE_FILTER, flags, ctypes.byref(filter_program))
         if fd >= 0:
             return fd
@@ -208,6 +227,16 @@ def set_wake_in_turn(listener: int, by_turns: bool = True) -> None:
         OSError: it cannot.
     """
     fcntl.ioctl(listener, _SET_FLAGS, _SYNC_WAKE_UP if by_turns else 0)
+
+
+def check_add_fd() -> None:
+    """Ask whether the kernel can give descriptors to a notified process (5.9).
+
+    Raises:
+        OSError: ENOSYS, it cannot, so that notifications are no use here.
+    """
+    if tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2]) < (5, 9):
+        raise OSError(errno.ENOSYS, "the kernel is older than 5.9")
 
 
 def check_wait_killable() -> None:

@@ -24,7 +24,13 @@ _ELF_MACHINES = {2: "SPARC", 20: "PowerPC", 21: "PowerPC 64", 22: "S/390", 42: "
     258: "LoongArch",
 }
 
+CARRIERS = ("auto", "notify", "trace")
 DEFAULT_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+def carrier_of_environment() -> str:
+    """Return the carrier that TRIAGE_TUI_CARRIER asks for, "auto" where it does not say."""
+    return os.environ.get("TRIAGE_TUI_CARRIER") or "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,9 @@ class LaunchSpec:
     """Every syscall, or, at the emulator's own speed, only those that rules may hook."""
     full_trace: bool = False
     """Keep the text of all calls, compressed, in a temporary file and in each run record."""
+    carrier: str = field(default_factory=carrier_of_environment)
+    """How watched calls are held, one of `CARRIERS`: "auto" by notification wherever that is to be had, else
+    by ptrace."""
     also_notify: frozenset[str] = frozenset()
     """Guest syscalls beyond the usual ones that rules may want to hook later in this run ("read")."""
 

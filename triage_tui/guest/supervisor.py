@@ -24,6 +24,7 @@ from triage_tui.errors import TriageError
 from triage_tui.guest import emulator_image, host_syscalls, pausing, policy, process
 from triage_tui.guest.access import Peers, RuleAccess
 from triage_tui.guest.calls import Held
+from triage_tui.guest.carrier import CarrierName
 from triage_tui.guest.full_trace import FullTrace
 from triage_tui.guest.identity import Identity
 from triage_tui.guest.launch import launch
@@ -188,6 +189,11 @@ class Guest(Suspecting):
         main = self._adopt(launched.pid, launched.location.env, program)
         main.identity = Identity.of_user(self.spec.user)
         self.processes_known.main = main
+
+    @property
+    def carrier(self) -> CarrierName:
+        """What holds its watched calls."""
+        return self._carrier.name
 
     @property
     def is_alive(self) -> bool:

@@ -11,7 +11,7 @@ from typing import cast
 from triage_tui.errors import TriageError
 from triage_tui.guest.access import RuleAccess
 from triage_tui.guest.policy import ContainmentPolicy
-from triage_tui.guest.spec import LaunchSpec, architecture_of, resolve_target
+from triage_tui.guest.spec import LaunchSpec, architecture_of, carrier_of_environment, resolve_target
 from triage_tui.guest.stops import Stop
 from triage_tui.guest.supervisor import Guest
 from triage_tui.retry.addresses import AddressNames
@@ -47,6 +47,7 @@ def launch_spec(start: Start) -> LaunchSpec:
         observe=start.observe,
         full_trace=start.full_trace,
         triggers=start.triggers,
+        carrier=start.carrier or carrier_of_environment(),
     )
 
 
@@ -99,6 +100,8 @@ class RunningGuest:
             self._close_host()
             raise
         narrate(f"started {self._rules_in_words()}")
+        if self.guest.carrier != "seccomp-notify":
+            narrate(f"watched calls cost more in this run: {self.guest.contained[-1]}")
 
     def run(self, cancel: threading.Event, freeze: FreezeSwitch) -> Stop:
         """Let the guest run until it is frozen, by itself or by `freeze`, or gone."""

@@ -157,7 +157,7 @@ def engine_facts(running: RunningGuest) -> Engine:
         version=__version__,
         emulator=emulator.name,
         emulator_version=qemu_version(emulator),
-        carrier="seccomp-notify",
+        carrier=running.guest.carrier,
         contained=running.guest.contained,
         rule_clock_offset_ns=running.rule_clock_offset_ns,
         rule_pack_sha256=generation.digest if generation is not None else "",

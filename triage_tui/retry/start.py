@@ -46,6 +46,8 @@ class Start(msgspec.Struct, kw_only=True):
     full_trace: bool = False
     """Whether the text of all calls goes into the run record."""
     allow_root: bool = False
+    carrier: str = ""
+    """How its calls are held, one of the guest's `CARRIERS`; empty leaves the choice."""
     sfanalysis: str | None = None
     """Host directory of SFAnalysis results of the firmware."""
     allow: list[str] = []

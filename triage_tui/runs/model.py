@@ -52,7 +52,7 @@ class Engine(Record):
     emulator: str = ""
     emulator_version: str = ""
     carrier: str = ""
-    """"seccomp-notify", ...: how syscalls were intercepted."""
+    """"seccomp-notify" or "seccomp-trace": how syscalls were intercepted."""
     contained: list[str] = []
     """Namespaces and guards that held the guest, in words."""
     rule_clock_offset_ns: int = 0

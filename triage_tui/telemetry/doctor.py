@@ -17,7 +17,12 @@ from triage_tui.guest.access import RuleAccess
 from triage_tui.guest.qemu import find_qemu, qemu_version
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.runs.model import Record
-from triage_tui.telemetry.kernel import Findings, cell_features, notification_features
+from triage_tui.telemetry.kernel import (
+    Findings,
+    cell_features,
+    notification_features,
+    tracing_features,
+)
 
 Grade = Literal["ok", "missing", "limited"]
 
@@ -40,12 +45,12 @@ class Check(Record):
 
 def examine() -> list[Check]:
     """Look at everything that a run needs or gains from. Nothing on the machine is changed."""
-    notification, cell = notification_features(), cell_features()
+    notification, tracing, cell = notification_features(), tracing_features(), cell_features()
     checks: list[Callable[[], list[Check]]] = [
         _kernel,
-        lambda: _notification(notification),
+        lambda: _notification(notification, tracing),
         lambda: _cell(cell),
-        lambda: _carrier(notification),
+        lambda: _carrier(notification, tracing),
         _emulators,
         _rules,
         _code_view,
@@ -99,23 +104,25 @@ _BUSY = "another program already listens to this one's system calls, and there c
 _NO_LISTENER = "Linux 5.9 with CONFIG_SECCOMP_FILTER is needed, and a container must allow seccomp(2)"
 
 
-def _notification(found: Findings) -> list[Check]:
+def _notification(found: Findings, tracing: Findings) -> list[Check]:
     """seccomp_unotify(2)."""
     if why := found["listener"]:
         busy = "busy" in why.lower()
+        traced = not any(tracing.values())
+        lost = "guests run all the same (see carrier), but slower" if traced else "no guest can be supervised"
         return [
             Check(
                 name="syscall interception",
-                grade="missing",
+                grade="limited" if traced else "missing",
                 found=f"no seccomp user notification ({why})",
-                cost="no guest can be supervised: " + (_BUSY if busy else _NO_LISTENER),
+                cost=f"{lost}: {_BUSY if busy else _NO_LISTENER}",
                 mend="run it outside the container or sandbox that intercepts system calls" if busy else "",
                 needed=True,
             )
         ]
     lacking = [name for name in _NOTIFICATION_COSTS if found[name]]
     works = [name for name in found if not found[name]]
-    vital = [name for name in lacking if name in ("continue", "addfd")]
+    vital = any(name in ("continue", "addfd") for name in lacking) and any(tracing.values())
     return [
         Check(
             name="syscall interception",
@@ -173,26 +180,22 @@ def _cell(found: Findings) -> list[Check]:
     ]
 
 
-def _carrier(notification: Findings) -> list[Check]:
-    usable = not any(notification[name] for name in ("listener", "continue", "addfd"))
-    if usable:
-        return [
-            Check(
-                name="carrier",
-                grade="ok",
-                found="seccomp user notification: watched calls only, the same for every architecture",
-                needed=True,
-            )
-        ]
-    return [
-        Check(
-            name="carrier",
-            grade="missing",
-            found="none: " + (notification["listener"] or "the kernel is too old"),
-            cost="no guest is run: there is no other way here to hold a call back before it is executed",
-            needed=True,
-        )
-    ]
+def _carrier(notification: Findings, tracing: Findings) -> list[Check]:
+    """What of the two will hold the calls of a guest, chosen as the launcher does."""
+    if not any(notification[name] for name in ("listener", "continue", "addfd")):
+        grade: Grade = "ok"
+        found = "seccomp user notification: watched calls only, the same for every architecture"
+        cost = ""
+    elif not any(tracing.values()):
+        grade = "limited"
+        found = "seccomp with ptrace: watched calls only, the same for every architecture"
+        cost = "each watched call costs several times as much; the rest runs at full speed"
+    else:
+        grade = "missing"
+        reasons = [next(filter(None, found.values())) for found in (notification, tracing)]
+        found = f"none: no notifications ({reasons[0]}), and no ptrace instead ({reasons[1]})"
+        cost = "no guest is run: there is no other way here to hold a call back before it is executed"
+    return [Check(name="carrier", grade=grade, found=found, cost=cost, needed=True)]
 
 
 def _emulators() -> list[Check]:

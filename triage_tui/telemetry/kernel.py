@@ -18,7 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from triage_tui.guest import namespaces, seccomp
+from triage_tui.guest import namespaces, seccomp, tracer
+from triage_tui.guest.seccomp import Notification
+from triage_tui.guest.trace_carrier import TraceCarrier
 
 _ROOT = Path(__file__).resolve().parents[2]
 _BOOT = "import sys; sys.path.insert(0, {root!r}); from triage_tui.telemetry.kernel import {name}; {name}()"
@@ -29,6 +31,8 @@ Findings = dict[str, str]
 
 NOTIFICATION = ("listener", "continue", "addfd", "wait_killable", "sync_wake_up")
 """seccomp_unotify(2): Linux 5.0, 5.5, 5.9, 5.19 and 6.6."""
+TRACING = ("trace", "trace_addfd")
+"""What takes the place of notifications: ptrace stops at a filter's calls, and pidfd_getfd(2) (Linux 5.6)."""
 CELL = ("user", "others", "tmpfs", "overlay", "idmapped", "proc")
 """Name spaces (user first), and mounts in them: overlay in a user name space 5.11, idmapped overlay 5.19."""
 
@@ -36,6 +40,11 @@ CELL = ("user", "others", "tmpfs", "overlay", "idmapped", "proc")
 def notification_features() -> Findings:
     """Return what of `NOTIFICATION` works here."""
     return _in_a_process("try_notification", NOTIFICATION)
+
+
+def tracing_features() -> Findings:
+    """Return what of `TRACING` works here."""
+    return _in_a_process("try_tracing", TRACING)
 
 
 def cell_features() -> Findings:
@@ -107,6 +116,51 @@ def _be_watched(channel: socket.socket) -> NoReturn:
         os.close(listener)
         os.getppid()
     os._exit(0)
+
+
+def try_tracing() -> None:
+    """In a process of its own: have a call of a grandchild held by its tracer, and give it a descriptor."""
+    events, their_events = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    orders, their_orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    tracing = os.fork()
+    if tracing == 0:
+        events.close()
+        orders.close()
+        _be_tracer(their_events, their_orders)
+    their_events.close()
+    their_orders.close()
+    carrier = TraceCarrier(events, orders)
+    held: list[Notification] = []
+
+    def receive() -> None:
+        notification = carrier.receive()
+        held.extend([] if notification is None else [notification])
+
+    if _tell("trace", receive):
+        _tell("trace_addfd", lambda: carrier.add_fd(held[0], 0))
+        carrier.proceed(held[0])
+    os.waitpid(tracing, 0)
+
+
+def _be_tracer(events: socket.socket, orders: socket.socket) -> NoReturn:
+    """In the child: trace a child of this one, which makes a watched call."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    child = os.fork()
+    try:
+        if child == 0:
+            for end in (events, orders, ours):
+                end.close()
+            tracer.ask_to_be_traced(theirs)
+            watches = [seccomp.Watch("getppid")]
+            seccomp.install_traced(seccomp.program(watches, 1 << 20, held=seccomp.TRACE))
+            os.getppid()
+        else:
+            theirs.close()
+            if pid := tracer.await_request(ours):
+                tracer.serve(ours, pid, child, events, orders)
+    finally:
+        os._exit(0)
 
 
 def try_cell() -> None:
