@@ -56,6 +56,7 @@ def test_the_limit_holds_and_is_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [b"", b"no gzip", gzip.compress(b"other"), gzip.compress(b"triage-tui full trace 1\n" + b"\xff" * 99)],
+    ids=["empty", "no gzip", "another text", "a damaged trace"],
 )
 def test_anything_else_is_refused_in_one_sentence(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
