@@ -2,8 +2,9 @@
 
 Run it with `python -m benchmarks.hook_round_trip [calls] [architecture ...]`. The guest measures each call by
 its own clock, so the table holds the whole way: QEMU, the kernel's notification, the supervisor, the rule
-host, and back. The first lines are the same calls without a rule. Trust the ratios: the first column of a
-noisy machine is noisy.
+host, and back. The first lines are the same calls without a rule, held all the same; the last ones are those
+of a guest whose calls are held by ptrace, as where the kernel gives no notifications. Trust the
+ratios: the first column of a noisy machine is noisy.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _CASES = [
 """Title, call of the program, guest syscall, rule."""
 
 
-def call_us(root: Path, arch: str, call: str, hook: str, rule: str | None, calls: int) -> float:
+def call_us(root: Path, arch: str, call: str, hook: str, rule: str | None, calls: int, carrier: str) -> float:
     """Run the guest once; return its median time of one call in microseconds."""
     model = by_name(qemu_name(arch))
     names = {hook, "getuid32"} if hook == "getuid" else {hook}
@@ -55,6 +56,7 @@ def call_us(root: Path, arch: str, call: str, hook: str, rule: str | None, calls
         rootfs=root,
         qemu_dir=ensure_qemu(),
         triggers=TriggerLimits(idle_s=60, time_limit_s=120, loop_span_s=0.000_001),
+        carrier=carrier,
     )
     with RuleHost(sources, access) as host, Guest.start(how, host, access=access) as guest:
         guest.run_until_stop()
@@ -69,9 +71,14 @@ def main() -> None:
     print(f"{'median us of one call':52}" + "".join(f"{arch:>10}" for arch in arches))
     with tempfile.TemporaryDirectory() as directory:
         roots = {arch: root_with(Path(directory, arch), arch, "rounds") for arch in arches}
-        for title, call, hook, rule in _CASES:
+        for carrier, (title, call, hook, rule) in (
+            *(("auto", case) for case in _CASES),
+            *(("trace", (f"by ptrace: {case[0]}", case[1], case[2], case[3])) for case in _CASES[:3]),
+        ):
             medians = [
-                statistics.median(call_us(roots[arch], arch, call, hook, rule, calls) for _ in range(_ROUNDS))
+                statistics.median(
+                    call_us(roots[arch], arch, call, hook, rule, calls, carrier) for _ in range(_ROUNDS)
+                )
                 for arch in arches
             ]
             print(f"{title:52}" + "".join(f"{value:10.1f}" for value in medians), flush=True)

@@ -56,6 +56,7 @@ def run(arch: str, how: LaunchSpec, rules: dict[str, Rule]) -> tuple[Stop, bytes
 ARCHES = [("busybox-armel", "arm"), ("busybox-mipsel", "mipsel"), ("busybox-arm64", "aarch64")]
 
 
+@pytest.mark.usefixtures("each_carrier")
 @pytest.mark.parametrize(("program", "arch"), ARCHES)
 def test_file_in_memory(rootfs: Rootfs, qemu_dir: Path, program: str, arch: str) -> None:
     def answer(access: RuleAccess, call: GuestCall) -> Answer:
@@ -71,6 +72,7 @@ def test_file_in_memory(rootfs: Rootfs, qemu_dir: Path, program: str, arch: str)
     assert len(caller.calls) == 1
 
 
+@pytest.mark.usefixtures("each_carrier")
 @pytest.mark.parametrize(("program", "arch"), ARCHES)
 def test_errno_reaches_the_guest_in_its_own_numbers(
     rootfs: Rootfs, qemu_dir: Path, program: str, arch: str
@@ -85,6 +87,7 @@ def test_errno_reaches_the_guest_in_its_own_numbers(
     assert b"Connection refused" in output
 
 
+@pytest.mark.usefixtures("each_carrier")
 @pytest.mark.parametrize(("program", "arch"), ARCHES)
 def test_provided_file_and_directory(rootfs: Rootfs, qemu_dir: Path, program: str, arch: str) -> None:
     results: list[int] = []
@@ -149,6 +152,7 @@ def test_interface_request(rootfs: Rootfs, qemu_dir: Path, program: str, arch: s
         assert marked[0].intercepted
 
 
+@pytest.mark.usefixtures("each_carrier")
 def test_missing_peer_is_replaced(rootfs: Rootfs, qemu_dir: Path) -> None:
     def answer(access: RuleAccess, call: GuestCall) -> Answer:
         return Answer(intercept=True, ret=access.connect_peer(call.args[0], "blackhole"), rule="peer")

@@ -98,6 +98,7 @@ def victim() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
+@pytest.mark.usefixtures("each_carrier")
 @pytest.mark.parametrize("user", [0, 1000])
 @pytest.mark.parametrize("arch", ARCHES)
 def test_every_forbidden_call_is_answered_and_noted(

@@ -58,6 +58,7 @@ def root(rootfs: Rootfs, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.usefixtures("each_carrier")
 @pytest.mark.parametrize("name", ["busybox-armel", "busybox-armhf", "busybox-arm64", "busybox-mipsel"])
 def test_children_run_other_programs_and_are_supervised(rootfs: Rootfs, qemu_dir: Path, name: str) -> None:
     code = "x=$(/bin/busybox echo inner | /bin/busybox cat); echo $x; exec /bin/busybox echo outer"
@@ -101,6 +102,7 @@ def test_hash_bang_lines_are_followed_as_by_the_kernel(root: Path, qemu_dir: Pat
     assert failed == {"./plain": "ENOEXEC", "./lost": "ENOENT", "./loop": "ELOOP"}
 
 
+@pytest.mark.usefixtures("each_carrier")
 def test_what_fails_anyway_gets_its_error(root: Path, qemu_dir: Path) -> None:
     (root / "text").write_text("hello")
     (root / "cut").write_bytes(b"\x7fELF\1\1\1")
@@ -152,6 +154,7 @@ def test_a_program_of_the_host_runs_emulated_too(root: Path, qemu_dir: Path) -> 
         assert guest.problems == []
 
 
+@pytest.mark.usefixtures("each_carrier")
 @pytest.mark.parametrize("arch", ["arm", "aarch64", os.uname().machine])
 @pytest.mark.parametrize("switched_by", ["process", "thread"])
 def test_no_race_runs_a_program_of_the_host_natively(
@@ -241,6 +244,7 @@ def test_each_process_has_its_own_program_in_the_record(
     assert snapshot.backtrace.frames
 
 
+@pytest.mark.usefixtures("each_carrier")
 @pytest.mark.parametrize("arch", ["arm", "mipsel", os.uname().machine])
 def test_the_c_library_starts_programs_and_two_hundred_follow_each_other(
     root: Path, qemu_dir: Path, arch: str
@@ -311,6 +315,7 @@ def test_processes_have_the_names_of_their_programs(root: Path, qemu_dir: Path) 
     assert words[4:] == ["cat"]
 
 
+@pytest.mark.usefixtures("each_carrier")
 def test_what_is_not_the_emulator_is_killed_before_its_first_instruction(
     tmp_path: Path, qemu_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -345,6 +350,7 @@ def test_a_program_that_computes_at_once_is_found_when_it_is_frozen(tmp_path: Pa
             assert any(m.start <= pc < m.end and "x" in m.perms for m in guest.maps())
 
 
+@pytest.mark.usefixtures("each_carrier")
 def test_processes_that_are_killed_while_they_execute_leave_nothing(tmp_path: Path, qemu_dir: Path) -> None:
     root = root_with(tmp_path, "arm", "exec_killed", "calls")
     with Guest.start(spec(root, qemu_dir, "/bin/exec_killed", "60", "/bin/calls", triggers=LONG)) as guest:

@@ -136,6 +136,7 @@ def test_arguments_and_results_changed(tmp_path: Path, qemu_dir: Path, arch: str
     assert [call.errno for call in calls if call.name.startswith("open") and call.errno] == ["ELOOP"]
 
 
+@pytest.mark.usefixtures("each_carrier")
 @pytest.mark.parametrize("arch", ARCHES)
 def test_threads_children_and_signal_handlers(tmp_path: Path, qemu_dir: Path, arch: str) -> None:
     printed, calls = run(tmp_path, qemu_dir, arch, "threads children interrupted", RULES)

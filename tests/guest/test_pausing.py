@@ -33,6 +33,7 @@ def states(guest: Guest) -> set[str]:
     return {state.state for state in found if state is not None}
 
 
+@pytest.mark.usefixtures("each_carrier")
 @pytest.mark.parametrize(
     ("arch", "kind"),
     [*(("arm", kind) for kind in CALLS), ("mipsel", "epoll"), ("mipsel", "recv"), ("aarch64", "epoll")],
@@ -63,6 +64,7 @@ def test_a_waiting_call_goes_on_after_a_freeze(qemu_dir: Path, tmp_path: Path, a
         assert guest.problems == []
 
 
+@pytest.mark.usefixtures("each_carrier")
 @pytest.mark.parametrize("arch", ["arm", "mipsel"])
 def test_a_parent_is_not_told_that_its_child_was_frozen(qemu_dir: Path, tmp_path: Path, arch: str) -> None:
     root = root_with(tmp_path, arch, "waits")
@@ -80,6 +82,7 @@ def test_a_parent_is_not_told_that_its_child_was_frozen(qemu_dir: Path, tmp_path
         assert guest.output().splitlines()[-2:] == [b"poll 1 0", b"told 0 times"]
 
 
+@pytest.mark.usefixtures("each_carrier")
 def test_all_threads_stop_although_the_first_one_is_held(qemu_dir: Path, tmp_path: Path) -> None:
     root = root_with(tmp_path, "arm", "crowd")
     with Guest.start(spec(root, qemu_dir, "/bin/crowd", "8", "end", triggers=PATIENT)) as guest:
@@ -91,6 +94,7 @@ def test_all_threads_stop_although_the_first_one_is_held(qemu_dir: Path, tmp_pat
         assert len(process.threads(pid)) >= 9
 
 
+@pytest.mark.usefixtures("each_carrier")
 def test_computing_threads_are_frozen_on_request(qemu_dir: Path, tmp_path: Path) -> None:
     root = root_with(tmp_path, "arm", "crowd")
     ready = threading.Event()

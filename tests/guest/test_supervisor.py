@@ -25,6 +25,7 @@ def calls(guest: Guest, name: str) -> list[Syscall]:
     return [call for call in guest.history() if call.name == name]
 
 
+@pytest.mark.usefixtures("each_carrier")
 def test_exit_is_held_with_everything_readable(rootfs: Rootfs, qemu_dir: Path) -> None:
     root = rootfs("udhcpc-mipsel")
     argv = ("/bin/busybox", "udhcpc", "-f", "-i", "lan0", "-s", "/bin/true")
@@ -159,6 +160,7 @@ def test_spinning_guest_is_idle(rootfs: Rootfs, qemu_dir: Path) -> None:
         assert guest.registers()["pc"] in range(0x10000, 0x200000)
 
 
+@pytest.mark.usefixtures("each_carrier")
 def test_fatal_signal_is_held_before_the_process_dies(rootfs: Rootfs, qemu_dir: Path) -> None:
     with Guest.start(spec(rootfs("busybox-armel"), qemu_dir, *shell("kill -SEGV $$"))) as guest:
         stop = guest.run_until_stop()
@@ -168,6 +170,7 @@ def test_fatal_signal_is_held_before_the_process_dies(rootfs: Rootfs, qemu_dir: 
         assert (end.reason, end.signal, end.ended) == ("signal", "SIGSEGV", True)
 
 
+@pytest.mark.usefixtures("each_carrier")
 def test_daemon_is_followed(rootfs: Rootfs, qemu_dir: Path, tmp_path: Path) -> None:
     for name, content in (
         ("bin/busybox", (rootfs("busybox-mipsel") / "bin/busybox").read_bytes()),
@@ -186,6 +189,7 @@ def test_daemon_is_followed(rootfs: Rootfs, qemu_dir: Path, tmp_path: Path) -> N
         assert sorted(guest.output().split()) == [b"child", b"parent"]
 
 
+@pytest.mark.usefixtures("each_carrier")
 def test_children_have_their_own_calls_and_registers(rootfs: Rootfs, qemu_dir: Path) -> None:
     script = "(cd /nowhere1) ; (cd /nowhere2; cd /nowhere3); exit 7"
     with Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, *shell(script))) as guest:
@@ -199,6 +203,7 @@ def test_children_have_their_own_calls_and_registers(rootfs: Rootfs, qemu_dir: P
         assert guest.problems == []
 
 
+@pytest.mark.usefixtures("each_carrier")
 def test_closing_all_descriptors_leaves_the_supervision_whole(rootfs: Rootfs, qemu_dir: Path) -> None:
     closes = "; ".join(f"exec {fd}>&-" for fd in (3, 4, 5, 6, 1025, 1026, 1027, 1028, 1029))
     with Guest.start(
@@ -221,6 +226,7 @@ def test_a_guest_that_calls_faster_than_its_log_is_read(rootfs: Rootfs, qemu_dir
         assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
 
 
+@pytest.mark.usefixtures("each_carrier")
 def test_cancel_freezes_where_it_is(rootfs: Rootfs, qemu_dir: Path) -> None:
     cancel = threading.Event()
     start = spec(rootfs("busybox-armhf"), qemu_dir, *shell("echo up; while :; do :; done"))

@@ -189,7 +189,7 @@ def _carrier(notification: Findings, tracing: Findings) -> list[Check]:
     elif not any(tracing.values()):
         grade = "limited"
         found = "seccomp with ptrace: watched calls only, the same for every architecture"
-        cost = "each watched call costs several times as much; the rest runs at full speed"
+        cost = "each watched call costs about twice as much; the rest runs at full speed"
     else:
         grade = "missing"
         reasons = [next(filter(None, found.values())) for found in (notification, tracing)]
