@@ -144,6 +144,17 @@ def test_programs_of_other_architectures_run_under_their_emulator(
         assert guest.problems == []
 
 
+def test_a_program_of_another_architecture_may_begin_with_threads(root: Path, qemu_dir: Path) -> None:
+    """Nothing is known of its emulator, and its first call that is looked at already makes a thread."""
+    shutil.copy(build("threads", "aarch64"), root / "bin/threads")
+    with Guest.start(spec(root, qemu_dir, *shell("exec /bin/threads"))) as guest:
+        assert guest.run_until_stop().reason == "idle"
+        (known,) = guest.processes_known.by_pid.values()
+        assert known.program.location is not None
+        assert len([env for env in known.envs.values() if env]) == 4
+        assert guest.problems == []
+
+
 def test_a_program_of_the_host_runs_emulated_too(root: Path, qemu_dir: Path) -> None:
     arch = os.uname().machine
     shutil.copy(build("executes", arch), root / "bin/host")

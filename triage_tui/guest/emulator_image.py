@@ -30,6 +30,7 @@ _BACKWARD = 0x6000
 _MAX_IMAGE = 64 << 20
 _NEAR_STACK, _MAX_STACK = 64 << 10, 4 << 20
 """How much of a guest's stack is searched for its auxiliary vector: arguments and environment lie above."""
+_MAX_THREADS = 4096
 _MAX_KEY = 64
 """The largest key that an auxiliary vector may have (linux/auxvec.h has 51)."""
 _AT_NULL, _AT_PHDR, _AT_PHENT, _AT_PHNUM = 0, 3, 4, 5
@@ -122,18 +123,36 @@ def discover(pid: int, arch: Arch, location: Location, call: Syscall | None) -> 
         start, writable = _image(pid, maps)
     except OSError:
         return None
+    allocated = [m for m in maps if m.perms.startswith("rw") and m.path in ("", "[heap]")]
     for mapping in writable:
         words = _words(pid, mapping.start, mapping.end - mapping.start)
         for index in range(len(words) - 1):
-            begin, node = words[index], words[index + 1]
-            if not 0 < node - begin < _BACKWARD or begin & 7:
+            begin, last = words[index], words[index + 1]
+            if begin & 7 or last & 7 or not _holds(allocated, begin) or not _holds(allocated, last):
                 continue
             head = mapping.start + 8 * index
-            if _word(pid, node + 8) == head:
+            node = _first_link(pid, head, last)
+            if 0 < node - begin < _BACKWARD:
                 found = _registers_behind(pid, arch, location, call, begin, maps)
                 if found is not None:
                     return Landmarks(head - start, node - begin, *found)
     return None
+
+
+def _first_link(pid: int, head: int, last: int) -> int:
+    """Follow a list back from its last link to the one that points to `head`; 0 where there is no such list.
+
+    A new thread is in the list before the call that makes it.
+    """
+    link = last
+    for _ in range(_MAX_THREADS):
+        previous = _word(pid, link + 8)
+        if previous == head or not previous:
+            return link if previous else 0
+        if not 0 < link - _word(pid, previous) < _BACKWARD:
+            return 0
+        link = previous
+    return 0
 
 
 def _registers_behind(
