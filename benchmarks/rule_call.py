@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import Endian, GuestCall, IfreqField, PeerMode, RuleSource
+from triage_tui.rulehost.protocol import Endian, GuestCall, IfreqField, PeerMode, RuleSource, StandIn
 
 WARM_UP = 200
 
@@ -62,6 +62,9 @@ class StringGuest:
 
     def set_argument(self, index: int, value: int) -> int:
         return 0
+
+    def socket_stub(self, kind: StandIn, flags: int) -> int:
+        return 30
 
     def connect_peer(self, fd: int, mode: PeerMode) -> int:
         return 0

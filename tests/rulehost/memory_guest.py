@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 
-from triage_tui.rulehost.protocol import Endian, IfreqField, PeerMode
+from triage_tui.rulehost.protocol import Endian, IfreqField, PeerMode, StandIn
 
 PAGE = 4096
 
@@ -89,6 +89,10 @@ class MemoryGuest:
     def set_argument(self, index: int, value: int) -> int:
         self.arguments[index] = value
         return 0
+
+    def socket_stub(self, kind: StandIn, flags: int) -> int:
+        self.peers.append((flags, kind))
+        return 30
 
     def connect_peer(self, fd: int, mode: PeerMode) -> int:
         self.peers.append((fd, mode))

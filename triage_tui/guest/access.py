@@ -7,7 +7,6 @@ import errno
 import os
 import socket
 import struct
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +18,9 @@ from triage_tui.guest.carrier import Carrier
 from triage_tui.guest.cell import Cell
 from triage_tui.guest.rule_probe import RuleProbes
 from triage_tui.guest.seccomp import Notification
+from triage_tui.guest.stand_ins import Peers
 from triage_tui.guest.views import FrozenViews
-from triage_tui.rulehost.protocol import HOST_DEVICES, Endian, IfreqField, PeerMode
+from triage_tui.rulehost.protocol import HOST_DEVICES, Endian, IfreqField, PeerMode, StandIn
 from triage_tui.runs.model import Mapping as GuestMapping
 
 _IFNAMSIZ = 16
@@ -34,32 +34,6 @@ _NUMBER_LAYOUT = {"ifindex": "=i", "flags": "=H", "mtu": "=i", "metric": "=i"}
 AddressDescriber = Callable[[Sequence[GuestMapping], Path, int], Mapping[str, "int | str"]]
 """Given the guest's mappings, its root as the host sees it, and a code address: what is known of it,
 under the names of `GuestAccess.resolve_address`. Given from above, because this package reads no programs."""
-
-
-class Peers:
-    """Our ends of connections that rules gave the guest; each is drained by a thread until it ends."""
-
-    def __init__(self) -> None:
-        self._ends: list[socket.socket] = []
-
-    def add(self, end: socket.socket) -> None:
-        """Keep `end` and read everything that comes."""
-        self._ends.append(end)
-        threading.Thread(target=self._drain, args=(end,), daemon=True).start()
-
-    @staticmethod
-    def _drain(end: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while end.recv(65536):
-                pass
-
-    def close(self) -> None:
-        """Hang up on all of them."""
-        for end in self._ends:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-        self._ends.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +264,25 @@ class RuleAccess:
         else:
             self._call.peers.add(ours)
         return 0
+
+    def socket_stub(self, kind: StandIn, flags: int) -> int:
+        """Give the guest a new socket with our end behind it."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            # As SOCK_NONBLOCK and SOCK_CLOEXEC have it, socket(2); MIPS has O_NONBLOCK elsewhere.
+            theirs.setblocking(not flags & (0x80 if self._arch.name.startswith("mips") else os.O_NONBLOCK))
+            try:
+                number = self._call.carrier.add_fd(
+                    self._call.notification, theirs.fileno(), None, bool(flags & os.O_CLOEXEC)
+                )
+            except OSError as error:
+                ours.close()
+                return self._failure(error.errno)
+            if kind == "netlink":
+                self._call.peers.add_netlink(ours, theirs, self._arch.endian)
+            else:
+                self._call.peers.add(ours)
+        return number
 
     def _socket_kind(self, fd: int) -> tuple[socket.SocketKind, int]:
         """Return the type and the open flags of the guest's socket `fd`."""

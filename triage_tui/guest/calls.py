@@ -394,7 +394,9 @@ class CallHandler(WatchedCalls, ProgramKeeper):
                 call.note = "answered as for a real root: only one user id exists here"
                 self._answer(notification, result)
                 return
-        if name in ("execve", "execveat"):
+        if self.peers.answers_address(name, notification, known.pid, known.inner):
+            self._answer(notification, 0)
+        elif name in ("execve", "execveat"):
             self._execute(known, notification, name, call)
         else:
             self._proceed(notification)

@@ -186,7 +186,7 @@ def why_denied(record: Syscall) -> str | None:
 
 
 HOOKABLE = (
-    "creat openat2 connect bind listen socket setsockopt getsockopt mkdir mkdirat mknod "
+    "creat openat2 connect bind getsockname listen socket setsockopt getsockopt mkdir mkdirat mknod "
     "mknodat unlink unlinkat rename renameat renameat2 rmdir symlink symlinkat link linkat chmod "
     "fchmodat chown lchown fchownat execve execveat chdir chroot setuid setgid setreuid setregid "
     "setresuid setresgid setgroups setfsuid setfsgid capset getuid geteuid getgid getegid getgroups "

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
 from triage_tui.guest import process
-from triage_tui.guest.access import CallContext, Peers, RuleAccess
+from triage_tui.guest.access import CallContext, RuleAccess
 from triage_tui.guest.processes import GuestProcess
 from triage_tui.guest.returns import HeldReturn, ReturnKeeper
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.served_calls import read_piece
+from triage_tui.guest.stand_ins import Peers
 from triage_tui.guest.syscall_record import to_text
 from triage_tui.rulehost.protocol import Answer, GuestCall, RuleCaller
 from triage_tui.runs.model import Syscall

@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 from triage_tui.errors import TriageError
 from triage_tui.guest import emulator_image, host_syscalls, pausing, policy, process
-from triage_tui.guest.access import Peers, RuleAccess
+from triage_tui.guest.access import RuleAccess
 from triage_tui.guest.calls import Held
 from triage_tui.guest.carrier import CarrierName
 from triage_tui.guest.full_trace import FullTrace
@@ -36,6 +36,7 @@ from triage_tui.guest.program_keeper import Emulators
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.served_calls import is_told
 from triage_tui.guest.spec import LaunchSpec, architecture_of, resolve_target
+from triage_tui.guest.stand_ins import Peers
 from triage_tui.guest.stops import Stop, Watchdog
 from triage_tui.guest.suspecting import Suspecting
 from triage_tui.guest.suspicion import Prober, Suspicion

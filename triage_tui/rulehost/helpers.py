@@ -27,6 +27,7 @@ EXTENSIONS = frozenset(
         "c_ifreq_name",
         "c_ifreq_set",
         "c_connect_peer",
+        "c_socket_stub",
         "c_set_arg",
         "c_errno",
         "c_shared_get",

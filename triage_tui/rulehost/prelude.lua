@@ -276,6 +276,11 @@ function helper.c_ifreq_set(address, field, value)
   return rc
 end
 
+function helper.c_socket_stub(kind, flags)
+  local rc = request("socket_stub", text(kind, "kind"), integer(flags, 0, "type") & 0xffffffff)
+  return rc
+end
+
 function helper.c_connect_peer(fd, mode)
   local rc = request("connect_peer", integer(fd, nil, "fd"), text(mode or "blackhole", "mode"))
   return rc

@@ -24,6 +24,11 @@ IFREQ_FIELDS: frozenset[str] = frozenset(
 PeerMode = Literal["blackhole", "eof"]
 """What the injected peer does: `blackhole` reads everything and never answers, `eof` hangs up at once."""
 
+StandIn = Literal["netlink", "blackhole"]
+"""What is behind a new socket: `netlink` acknowledges every request, `blackhole` reads and never answers."""
+
+STAND_INS: frozenset[str] = frozenset(("netlink", "blackhole"))
+
 PEER_MODES: frozenset[str] = frozenset(("blackhole", "eof"))
 
 HOST_DEVICES: frozenset[str] = frozenset(("/dev/zero", "/dev/null", "/dev/urandom", "/dev/random"))
@@ -161,6 +166,14 @@ class GuestAccess(Protocol):
         """Send `payload` to port 80, else 443, of an IPv4 address in the guest's network; rc.
 
         Nothing is waited for and nothing told of the answer. `timeout` is seconds, for each step.
+        """
+        ...
+
+    def socket_stub(self, kind: StandIn, flags: int) -> int:
+        """Give the guest a new socket that keeps message borders; fd or -errno.
+
+        `flags` is the guest's socket type with its SOCK_NONBLOCK and SOCK_CLOEXEC. The supervisor keeps the
+        other end until the guest ends; bind and getsockname of a `netlink` one are answered as netlink(7).
         """
         ...
 

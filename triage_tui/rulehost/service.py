@@ -17,10 +17,12 @@ from triage_tui.rulehost.protocol import (
     HOST_DEVICES,
     IFREQ_FIELDS,
     PEER_MODES,
+    STAND_INS,
     GuestAccess,
     IfreqField,
     Limits,
     PeerMode,
+    StandIn,
 )
 
 _ENOENT, _EIO, _EACCES, _EFAULT, _EINVAL, _ENOSPC = 2, 5, 13, 14, 22, 28
@@ -49,6 +51,7 @@ EFFECTS = frozenset(
         "open_host",
         "ifreq_set",
         "connect_peer",
+        "socket_stub",
     )
 )
 """Requests that change the guest; a rule that made one with success counts as a hit."""
@@ -101,6 +104,7 @@ class Service:
             "ifreq_name": self._ifreq_name,
             "ifreq_set": self._ifreq_set,
             "connect_peer": self._connect_peer,
+            "socket_stub": self._socket_stub,
             "errno_number": self._errno_number,
             "probe_http": self._probe_http,
             "shared_get": self._shared_get,
@@ -255,6 +259,12 @@ class Service:
         if mode not in PEER_MODES:
             raise _BadRequest
         return wire.Reply(min(self._access.connect_peer(fd, cast("PeerMode", mode)), 0))
+
+    def _socket_stub(self, arguments: _Arguments) -> wire.Reply:
+        kind, flags = arguments.data(_NAME_MAX).decode("latin-1"), arguments.integer(0, 0xFFFFFFFF)
+        if kind not in STAND_INS:
+            raise _BadRequest
+        return wire.Reply(self._access.socket_stub(cast("StandIn", kind), flags))
 
     def _probe_http(self, arguments: _Arguments) -> wire.Reply:
         text, milliseconds = arguments.data(_NAME_MAX), arguments.integer(1, _LONGEST_PROBE_MS)

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -126,6 +127,35 @@ static void interrupted(void)
     wait(&status);
 }
 
+/* A request to a netlink family that the emulator does not know, in the way of netlink(7). */
+static void configure(void)
+{
+    struct sockaddr_nl address = {.nl_family = AF_NETLINK};
+    struct { struct nlmsghdr header; int error; struct nlmsghdr asked; } answer;
+    struct { struct nlmsghdr header; char text[8]; } request = {{sizeof request, 0x30, 0, 4711, 0}, "rule"};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 21);
+    long result;
+
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+        show("configure", -1);
+        return;
+    }
+    if (getsockname(fd, (struct sockaddr *)&address, &size) < 0 || address.nl_family != AF_NETLINK)
+        show("getsockname", -1);
+    request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+    address.nl_pid = 0;
+    result = sendto(fd, &request, sizeof request, 0, (struct sockaddr *)&address, sizeof address);
+    if (result != sizeof request)
+        show("sent", result);
+    result = recv(fd, &answer, sizeof answer, 0);
+    printf("configure %ld type %d error %d seq %u %u %d\n", result, answer.header.nlmsg_type, answer.error,
+           (unsigned)answer.header.nlmsg_seq, (unsigned)answer.asked.nlmsg_seq,
+           (fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    fflush(stdout);
+    close(fd);
+}
+
 int main(int argc, char **argv)
 {
     int i;
@@ -144,6 +174,8 @@ int main(int argc, char **argv)
             show(name, result);
         } else if (!strcmp(name, "threads"))
             threads();
+        else if (!strcmp(name, "configure"))
+            configure();
         else if (!strcmp(name, "children"))
             children();
         else if (!strcmp(name, "interrupted"))
