@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import struct
 import time
 from dataclasses import dataclass
 
-from triage_tui.errors import TriageError
 from triage_tui.guest import child_stops, identity, policy, process
+from triage_tui.guest.call_details import CallDetails
 from triage_tui.guest.loops import LoopDetector, Sleepers
 from triage_tui.guest.processes import GuestProcess, Program
 from triage_tui.guest.program_keeper import ProgramKeeper
@@ -18,9 +17,8 @@ from triage_tui.guest.signals import signal_name
 from triage_tui.guest.stops import Stop, chosen_stop, loop_stop, make_trigger
 from triage_tui.guest.strace import LoggedSignal, parse_failure
 from triage_tui.guest.suspicion import Suspicion
-from triage_tui.guest.syscall_record import decode_address, to_text
+from triage_tui.guest.syscall_record import to_text
 from triage_tui.guest.thread_log import ThreadLog
-from triage_tui.guest.undecided import PATH_ARGUMENT
 from triage_tui.guest.watched_calls import WatchedCalls
 from triage_tui.runs.model import Syscall
 
@@ -30,9 +28,6 @@ _TURNING_POINTS = _FORKS | _KILLS | {"exit", "exit_group", "execve", "execveat"}
 """Calls at which everything before them has to be known."""
 _OLD_NS = 100_000_000
 """A loop in text that is older may be over."""
-
-
-_ADDRESS_ARGUMENT = {"connect": (1, 2), "bind": (1, 2), "sendto": (4, 5)}
 
 
 @dataclass(slots=True)
@@ -47,7 +42,7 @@ class Held:
     """The emulator writes the call's failure into its log: it has been executed."""
 
 
-class CallHandler(WatchedCalls, ProgramKeeper):
+class CallHandler(CallDetails, WatchedCalls, ProgramKeeper):
     """The part of a guest that handles notifications."""
 
     _held: Held | None
@@ -248,55 +243,6 @@ class CallHandler(WatchedCalls, ProgramKeeper):
         """Return the guest's call behind a host call, None when the emulator makes it for itself."""
         call = self.trace.current(log) if log is not None else None
         return call if call is not None and name in policy.host_names(call.name) else None
-
-    def fill_arguments(self, call: Syscall, tid: int) -> None:
-        """Take the call's raw arguments from the registers of the thread that is in it."""
-        if call.args:
-            return
-        try:
-            registers = self.registers(tid)
-        except TriageError:
-            return
-        arch = self.program_of(tid).arch
-        if call.num != arch.syscall_in(registers):
-            return
-        arguments = [registers[name] for name in arch.syscall_args][:6]
-        if call.num == arch.syscall_nr("socketcall") and call.name != "socketcall":
-            arguments = self._words_at(tid, arguments[1], 6)
-        elif arch.stack_args is not None:
-            index, offset = arch.stack_args
-            arguments[index:] = self._words_at(tid, registers[arch.sp] + offset, 8 - index)
-        call.args = arguments
-        call.pc = registers.get(arch.pc)
-        call.return_address = registers.get(arch.lr) if arch.lr else None
-
-    def _words_at(self, tid: int, address: int, count: int) -> list[int]:
-        """Return up to `count` words of a thread's memory, fewer where it ends."""
-        arch = self.program_of(tid).arch
-        try:
-            data = process.read_memory(tid, self.location_of(tid).guest_base + address, count * arch.word)
-        except OSError:
-            return []
-        layout = ("<" if arch.endian == "little" else ">") + ("I" if arch.word == 4 else "Q")
-        whole = len(data) // arch.word * arch.word
-        return [value for (value,) in struct.iter_unpack(layout, data[:whole])]
-
-    def _complete(self, call: Syscall, notification: Notification, name: str) -> None:
-        """Add to a record what only the held thread shows: raw arguments, exact path, socket address."""
-        call.host = name
-        tid = notification.tid
-        self.fill_arguments(call, tid)
-        try:
-            # The emulator has its own idea of some /proc paths; the log has the guest's words.
-            if name in PATH_ARGUMENT and not (call.path or "").startswith("/proc/"):
-                call.path = to_text(process.read_string(tid, notification.args[PATH_ARGUMENT[name]]))
-            elif name in _ADDRESS_ARGUMENT:
-                at, length = _ADDRESS_ARGUMENT[name]
-                size = min(notification.args[length] & 0xFFFFFFFF, 128)
-                if notification.args[at] and size >= 2:
-                    call.peer = decode_address(process.read_memory(tid, notification.args[at], size))
-        except OSError:
-            return
 
     # ------------------------------------------------------------ kinds of calls
 
