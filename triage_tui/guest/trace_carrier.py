@@ -26,6 +26,7 @@ class TraceCarrier:
         """Own our ends of the tracer's two sockets (SOCK_SEQPACKET)."""
         self._events = events
         self._orders = orders
+        self._order = 0
         orders.settimeout(_REPLY_TIMEOUT)
 
     def fileno(self) -> int:
@@ -135,7 +136,9 @@ class TraceCarrier:
         more: bytes = b"",
         fd: int | None = None,
     ) -> bool:
-        order = tracer.ORDER.pack(what, pid, identifier, value, *values, *(0,) * (6 - len(values))) + more
+        self._order += 1
+        values += (0,) * (6 - len(values))
+        order = tracer.ORDER.pack(what, pid, self._order, identifier, value, *values) + more
         try:
             if fd is None:
                 self._orders.send(order)
@@ -158,16 +161,20 @@ class TraceCarrier:
         """Give an order and return its result, a negative errno where it failed."""
         if not self._send(what, identifier, pid, value, values, more, fd):
             return -errno.ESRCH
-        try:
-            data = self._orders.recv(tracer.REPLY.size)
-        except OSError:
-            # A reply that comes late must not be taken for another's: there will be no more of them.
-            self._orders.close()
-            data = b""
-        if len(data) < tracer.REPLY.size:
-            return -errno.ESRCH
-        result: int = tracer.REPLY.unpack(data)[0]
-        return result
+        order = self._order
+        while True:
+            try:
+                data = self._orders.recv(tracer.REPLY.size)
+            except OSError:
+                # The tracer hangs: by this it ends itself and the guest.
+                self._orders.close()
+                data = b""
+            if len(data) < tracer.REPLY.size:
+                return -errno.ESRCH
+            replied, result = tracer.REPLY.unpack(data)
+            # Of an order that was interrupted (Ctrl-C) nobody has taken the reply.
+            if replied == order:
+                return int(result)
 
 
 def _signed(value: int) -> int:

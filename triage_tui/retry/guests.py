@@ -101,7 +101,8 @@ class RunningGuest:
             raise
         narrate(f"started {self._rules_in_words()}")
         if self.guest.carrier != "seccomp-notify":
-            narrate(f"watched calls cost more in this run: {self.guest.contained[-1]}")
+            held = next(note for note in self.guest.contained if note.startswith("seccomp"))
+            narrate(f"watched calls cost more in this run: {held}")
 
     def run(self, cancel: threading.Event, freeze: FreezeSwitch) -> Stop:
         """Let the guest run until it is frozen, by itself or by `freeze`, or gone."""
