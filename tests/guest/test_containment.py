@@ -54,13 +54,12 @@ ANSWERS = {
     "memory outside": "ENOENT",
     "files outside": "ENOENT",
     "files of init": "EACCES",
-    "memory of init": "EACCES",
     "setrlimit": "EPERM",
     "setpriority": "EACCES",
     "setpriority outside": "ESRCH",
 }
-WRITES = ("hostname", "core_pattern", "drop_caches", "sysrq")
-"""Files of /proc that set the kernel."""
+WRITES = ("hostname", "core_pattern", "drop_caches", "sysrq", "memory of init")
+"""Files of /proc that set the kernel, or are a process's memory."""
 
 NOTED = frozenset(REFUSED) | {"kill", "tgkill", "mknod", "mknodat"}
 """Calls whose refusal has to be evidence in the record; ioctl is looked at by request."""

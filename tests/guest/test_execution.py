@@ -13,6 +13,7 @@ import pytest
 
 from tests.guest.helpers import shell, spec
 from tests.programs import build, root_with
+from triage_tui.guest import environment
 from triage_tui.guest.access import RuleAccess
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.capture import capture
@@ -161,7 +162,10 @@ def test_a_program_of_the_host_runs_emulated_too(root: Path, qemu_dir: Path) -> 
     with Guest.start(spec(root, qemu_dir, *shell("exec /bin/host"), triggers=LONG)) as guest:
         guest.run_until_stop()
         assert guest.arch.name == arch
-        assert os.readlink(f"/proc/{guest.pid}/exe") == str(find_qemu(guest.arch, qemu_dir))
+        assert (
+            os.readlink(f"/proc/{guest.pid}/exe")
+            == f"/memfd:{find_qemu(guest.arch, qemu_dir).name} (deleted)"
+        )
         assert guest.problems == []
 
 
@@ -342,6 +346,19 @@ def test_what_is_not_the_emulator_is_killed_before_its_first_instruction(
     monkeypatch.setattr(Guest, "_give_own", give_another)
     start = spec(root, qemu_dir, "/bin/executes", "/bin/is_native", triggers=LONG)
     with Guest.start(start) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.signal) == ("signal", "SIGKILL")
+        assert guest.output() == b""
+        assert "is not the emulator" in guest.problems[0]
+
+
+def test_an_environment_that_would_change_the_emulator_is_found_before_its_first_instruction(
+    root: Path, qemu_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if another thread had changed a variable's name right after it was looked at."""
+    monkeypatch.setattr(environment, "sift", lambda tid, pointers: (list(pointers), [], []))
+    code = "QEMU_STRACE=1 exec /bin/echo on"
+    with Guest.start(spec(root, qemu_dir, *shell(code), triggers=LONG)) as guest:
         stop = guest.run_until_stop()
         assert (stop.reason, stop.signal) == ("signal", "SIGKILL")
         assert guest.output() == b""

@@ -130,6 +130,16 @@ class Cell:
                 self.receive()
         return self.carrier
 
+    def await_end(self, inner: int, timeout: float = 0.5) -> None:
+        """Wait for a moment for what init says of the end of the process `inner`, which is gone.
+
+        Init hears of it a little after the process has left /proc, and not at all when a parent waited for it.
+        """
+        deadline = time.monotonic() + timeout
+        while not self.gone and inner not in self.ended and (left := deadline - time.monotonic()) > 0:
+            if select.select([self._channel], [], [], left)[0]:
+                self.receive()
+
     def request(self, what: str, path: bytes, mode: int, content_fd: int | None = None) -> int:
         """Have init do file work inside the root; return 0 or a negative host errno."""
         message = {"do": what, "path": path.hex(), "mode": mode}

@@ -26,6 +26,14 @@ def turns_round(version: str) -> bool:
     return not major.isdecimal() or int(major) < 10
 
 
+_SOMEWHERE = re.compile(rb"(?:^|\0)" + _FOR_THE_EMULATOR.pattern)
+
+
+def reaches_emulator(environment: bytes) -> bool:
+    """Return whether /proc/<pid>/environ has a variable that means something to the emulator."""
+    return _SOMEWHERE.search(environment) is not None
+
+
 def sift(tid: int, pointers: list[int]) -> tuple[list[int], list[bytes], list[str]]:
     """Take the variables that mean something to the emulator out of an environment.
 

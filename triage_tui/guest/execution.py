@@ -12,11 +12,11 @@ emulator instead, in these steps:
    executes execveat.
 4. That call is notified too. It goes on when it is the expected one.
 5. The thread stops again (PTRACE_EVENT_EXEC) before the new program's first instruction. Only if what is in
-   place is the emulator, with the options that it was to have, is it let go; otherwise the process is killed.
+   place is the emulator, with no options but those given, is it let go; otherwise the process is killed.
 
-The last step makes the others safe: whatever another thread of the guest did to path or arguments between
-looking and executing, no native program gets to its first instruction. Nothing is stopped for it but the
-thread itself, nothing is added to the guest's root, and the guest sees no signal.
+The last step makes the others safe: whatever another thread of the guest did to path, arguments or
+environment between looking and executing, no native program gets to its first instruction. Nothing is stopped
+for it but the thread itself, nothing is added to the guest's root, and the guest sees no signal.
 
 Signals wait until the new program is in place, or the old one goes on. When the thread stops for another
 reason all the same (SIGSTOP cannot be held off), the attempt is taken back: its registers are set as if its
@@ -34,6 +34,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from triage_tui.guest import host_syscalls, process, seccomp
+from triage_tui.guest.environment import reaches_emulator
 from triage_tui.guest.ptrace import Tracee, TraceeGone
 from triage_tui.guest.seccomp import Notification
 
@@ -181,7 +182,11 @@ def is_expected(pid: int, emulation: Emulation, words: Sequence[bytes]) -> bool:
         return False
     expected = b"".join(word + b"\0" for word in words)
     with open(f"/proc/{pid}/cmdline", "rb") as file:
-        return file.read(len(expected)) == expected
+        if file.read(len(expected)) != expected:
+            return False
+    # It holds options too, and lay in memory that other threads could change.
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        return not reaches_emulator(file.read())
 
 
 def _receive_from(listener: int, tid: int, defer: Callable[[Notification], None]) -> Notification | None:

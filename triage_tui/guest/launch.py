@@ -7,8 +7,10 @@ What happens in the cell is told in `triage_tui.guest.launcher`, what happens to
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
+import stat
 import threading
 import time
 from collections import deque
@@ -26,6 +28,7 @@ from triage_tui.guest.environment import turns_round
 from triage_tui.guest.gdbstub import GdbStub
 from triage_tui.guest.process_name import name_of
 from triage_tui.guest.qemu import find_qemu, qemu_version
+from triage_tui.guest.sealed import open_sealed, sealed_copy
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.served_calls import log_lengths
 from triage_tui.guest.spec import CARRIERS, LaunchSpec
@@ -34,6 +37,8 @@ from triage_tui.guest.thread_log import ThreadLog
 from triage_tui.text import safe_line
 
 _START_TIMEOUT = 30.0
+_MAX_INPUT = 1 << 30
+"""Bytes of a file that is the guest's input: it is copied into memory."""
 
 
 @dataclass(slots=True)
@@ -63,7 +68,16 @@ def _open_stdin(spec: LaunchSpec) -> tuple[int, int | None]:
     if spec.stdin == "open":
         return os.pipe2(os.O_CLOEXEC)
     try:
-        return os.open(spec.stdin, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), None
+        fd = os.open(spec.stdin, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            return fd, None
+        try:
+            if status.st_size > _MAX_INPUT:
+                raise OSError(errno.EFBIG, f"it is larger than {_MAX_INPUT >> 20} MB")
+            return sealed_copy(fd, spec.stdin.name), None
+        finally:
+            os.close(fd)
     except OSError as error:
         raise TriageError(f"cannot read {spec.stdin} as the guest's input: {error.strerror}") from error
 
@@ -147,7 +161,10 @@ def launch(
             handed[name] = fd
             stack.callback(os.close, fd)
 
-        hand("emulator", os.open(emulator, os.O_RDONLY | os.O_CLOEXEC))
+        try:
+            hand("emulator", open_sealed(emulator))
+        except OSError as error:
+            raise TriageError(f"{emulator} cannot be copied into memory: {error.strerror}") from error
         if spec.rootfs is not None:
             hand("root", os.open(spec.rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         else:

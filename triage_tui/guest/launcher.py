@@ -145,7 +145,7 @@ def _make_root(config: dict[str, Any], program_fd: int | None) -> list[str]:
             namespaces.mount("proc", process_directory, "proc", flags)
             notes.append("/proc of the cell")
             namespaces.limit_shared_memory(process_directory, config["memory_bytes"])
-            protected = namespaces.protect_kernel_files(process_directory)
+            protected = namespaces.make_proc_read_only(process_directory)
             notes.append("read-only: " + ", ".join(protected))
     devices = namespaces.bind_safe_devices(root)
     if devices:

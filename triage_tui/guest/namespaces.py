@@ -242,8 +242,12 @@ def bind_safe_devices(root: str) -> list[str]:
 _KERNEL_FILES = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")
 
 
-def protect_kernel_files(process_directory: str) -> list[str]:
-    """Make what sets the host's kernel in a mounted /proc read-only; return the guest's names of it.
+def make_proc_read_only(process_directory: str) -> list[str]:
+    """Make a mounted /proc read-only but for the network's settings; return the guest's names of what is.
+
+    /proc/<pid>/mem would let a guest write over the emulator that runs it, and so run native code; files such
+    as /proc/sys/kernel/core_pattern set the host's kernel. What has a mount of its own stays read-only there
+    whatever becomes of /proc itself.
 
     Settings of the network are those of the cell's own name space: they stay writable. Without a user name
     space of its own (root that is the host's root) this is what keeps the rest from a guest.
@@ -263,7 +267,8 @@ def protect_kernel_files(process_directory: str) -> list[str]:
     if os.path.exists(network):
         mount(network, network, "", MS_BIND)
         mount("", network, "", MS_REMOUNT | MS_BIND | flags)
-    return done
+    mount("", process_directory, "", MS_REMOUNT | MS_BIND | MS_RDONLY | flags)
+    return ["/proc", *done]
 
 
 def limit_shared_memory(process_directory: str, size: int) -> None:

@@ -180,6 +180,8 @@ def why_denied(record: Syscall) -> str | None:
     path = record.path or ""
     if path.startswith(_KERNEL_FILES) and record.errno in _DENIALS:
         return "refused by the cell: settings of the host's kernel"
+    if path.startswith("/proc/") and record.errno == "EROFS":
+        return "refused by the cell: /proc is read-only"
     if _FOREIGN_PROCESS.match(path) and record.errno in (*_DENIALS, "ENOENT"):
         return "no process of the guest: the cell shows no others"
     return None

@@ -23,6 +23,7 @@ from triage_tui.guest.process_keeper import ProcessKeeper
 from triage_tui.guest.process_name import name_of
 from triage_tui.guest.processes import GuestProcess, Program
 from triage_tui.guest.qemu import find_qemu, qemu_version
+from triage_tui.guest.sealed import open_sealed
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.syscall_record import to_text
 from triage_tui.runs.model import Syscall
@@ -35,7 +36,7 @@ _MAX_ARGUMENT = 1024
 
 
 class Emulators:
-    """The emulators of a guest: opened on first use, with what was learned of them."""
+    """The emulators of a guest: copied on first use, with what was learned of them."""
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
@@ -44,7 +45,7 @@ class Emulators:
         """Architecture -> where its emulator keeps things."""
 
     def find(self, arch: Arch) -> tuple[Path, int]:
-        """Return path and open descriptor of the emulator for `arch`.
+        """Return the path of the emulator for `arch` and a descriptor of a sealed copy.
 
         Raises:
             TriageError: there is none.
@@ -52,9 +53,9 @@ class Emulators:
         if arch.name not in self._open:
             path = find_qemu(arch, self._directory)
             try:
-                self._open[arch.name] = (path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                self._open[arch.name] = (path, open_sealed(path))
             except OSError as error:
-                raise TriageError(f"{path} cannot be opened: {error.strerror}") from error
+                raise TriageError(f"{path} cannot be copied into memory: {error.strerror}") from error
         return self._open[arch.name]
 
     def close(self) -> None:

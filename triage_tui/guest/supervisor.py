@@ -481,4 +481,8 @@ class Guest(Suspecting):
 
     def _gone_stop(self) -> Stop:
         """The guest ended without being caught at its exit: it was killed, from inside or outside."""
+        main = self.processes_known.main
+        if self._launched and main is not None:
+            with contextlib.suppress(TriageError):
+                self._cell.await_end(main.inner)
         return self._watchdog.gone(self, self._cell.ended if self._launched else {})
