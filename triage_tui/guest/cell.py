@@ -133,7 +133,7 @@ class Cell:
     def await_end(self, inner: int, timeout: float = 0.5) -> None:
         """Wait for a moment for what init says of the end of the process `inner`, which is gone.
 
-        Init hears of it a little after the process has left /proc, and not at all when a parent waited for it.
+        Init hears of it a little later than /proc tells, and not at all when a parent has waited for it.
         """
         deadline = time.monotonic() + timeout
         while not self.gone and inner not in self.ended and (left := deadline - time.monotonic()) > 0:
