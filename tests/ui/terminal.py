@@ -89,14 +89,14 @@ class Terminal:
         self._take(data)
         return True
 
-    def until(self, text: str, seconds: float = 40) -> None:
+    def until(self, text: str, seconds: float = 90) -> None:
         """Read until the terminal shows `text`."""
         end = time.monotonic() + seconds
         while text not in self.text:
             assert self._read(), f"the app ended before it showed {text!r}:\n{self.text}"
             assert time.monotonic() < end, f"{text!r} did not come:\n{self.text}"
 
-    def until_gone(self, text: str, seconds: float = 40) -> None:
+    def until_gone(self, text: str, seconds: float = 90) -> None:
         """Read until the terminal no longer shows `text`."""
         end = time.monotonic() + seconds
         while text in self.text:
@@ -115,7 +115,7 @@ class Terminal:
 
     def finish(self) -> int:
         """Read to the end and return the exit status."""
-        end = time.monotonic() + 40
+        end = time.monotonic() + 90
         while self._read():
             assert time.monotonic() < end, "the app did not end"
         self._child.wait()

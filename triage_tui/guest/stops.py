@@ -16,6 +16,8 @@ from triage_tui.runs.model import Loop, Reason, Syscall, Trigger
 if TYPE_CHECKING:
     from triage_tui.guest.supervisor import Guest
 
+_SETTLED_S = 0.2
+"""Seconds without a call after which a guest's processor time begins to count."""
 _SPIN_SHARE = 0.5
 """Share of one CPU above which an idle guest is said to spin."""
 _BETWEEN_CALLS = frozenset(("time_limit", "unknown", "requested"))
@@ -69,7 +71,8 @@ class Watchdog:
         self._limits = limits
         self._deadline = 0.0
         self._quiet_since = 0.0
-        self._ticks_at_quiet = 0
+        self._ticks_at_quiet: tuple[float, int] | None = None
+        """When the processor time of all threads was read, a while after the last call, and what it was."""
         self._count = -1
         self._sleeping: bool | None = None
         """Whether all the guest does is sleep; None until it was looked at."""
@@ -96,13 +99,15 @@ class Watchdog:
         if guest.trace.count != self._count or guest.trace.last_activity > self._quiet_since:
             self._count = guest.trace.count
             self._quiet_since = max(now, guest.trace.last_activity)
-            self._ticks_at_quiet = self._ticks(guest)
+            self._ticks_at_quiet = None
             self._sleeping = None
-        elif (
-            "idle" not in self._limits.off
-            and now - self._quiet_since >= self._limits.idle_s * self._patience(guest)
-        ):
-            return self._idle(guest, now - self._quiet_since)
+            return self.overdue(guest.trace.count)
+        quiet = now - self._quiet_since
+        if self._ticks_at_quiet is None and quiet >= min(_SETTLED_S, self._limits.idle_s / 2):
+            # Reading it costs time for each thread, too much for each tick of a busy guest.
+            self._ticks_at_quiet = (now, self._ticks(guest))
+        if "idle" not in self._limits.off and quiet >= self._limits.idle_s * self._patience(guest, quiet):
+            return self._idle(guest, quiet)
         return self.overdue(guest.trace.count)
 
     def overdue(self, count: int) -> Stop | None:
@@ -119,7 +124,9 @@ class Watchdog:
         logs = [log for log in guest.trace.logs.values() if log.pid in guest.processes_known.by_pid]
         return [call for log in logs for call in guest.trace.pending(log)[-1:]]
 
-    def _patience(self, guest: Guest) -> float:
+    def _patience(self, guest: Guest, quiet: float) -> float:
+        if quiet < self._limits.idle_s:
+            return 1.0
         if self._sleeping is None:
             calls = self._pending(guest)
             # A parent that waits for a child that sleeps waits for the same.
@@ -136,7 +143,9 @@ class Watchdog:
         return sum(state.ticks for state in self._states(guest))
 
     def _idle(self, guest: Guest, seconds: float) -> Stop:
-        used = (self._ticks(guest) - self._ticks_at_quiet) / os.sysconf("SC_CLK_TCK") / max(seconds, 0.1)
+        since, before = self._ticks_at_quiet or (0.0, 0)
+        share = (self._ticks(guest) - before) / os.sysconf("SC_CLK_TCK")
+        used = share / max(time.monotonic() - since, 0.1)
         calls = self._pending(guest)
         running = any(state.state == "R" for state in self._states(guest))
         if running or used > _SPIN_SHARE:
