@@ -53,6 +53,7 @@ static long call(const char *kind)
     struct epoll_event event = {.events = EPOLLIN};
     struct pollfd entry = {.fd = ends[0], .events = POLLIN};
     struct timespec second = {1, 0};
+    long result;
     char byte;
     fd_set set;
     int epoll;
@@ -77,8 +78,11 @@ static long call(const char *kind)
     }
     if (!strcmp(kind, "accept"))
         return accept(listener, NULL, NULL) > 0;
-    if (!strcmp(kind, "futex"))
-        return syscall(SYS_futex, &word, FUTEX_WAIT, 0, NULL, NULL, 0) + 1;
+    if (!strcmp(kind, "futex")) {
+        result = syscall(SYS_futex, &word, FUTEX_WAIT, 0, NULL, NULL, 0);
+        /* Who waits again after a stop finds the word changed: futex(2) has callers look for that. */
+        return result < 0 && errno == EAGAIN && word ? 1 : result + 1;
+    }
     return nanosleep(&second, NULL) + 1;
 }
 
