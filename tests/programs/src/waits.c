@@ -81,7 +81,9 @@ static long call(const char *kind)
     if (!strcmp(kind, "futex")) {
         result = syscall(SYS_futex, &word, FUTEX_WAIT, 0, NULL, NULL, 0);
         /* Who waits again after a stop finds the word changed: futex(2) has callers look for that. */
-        return result < 0 && errno == EAGAIN && word ? 1 : result + 1;
+        if (result < 0 && errno == EAGAIN && word)
+            result = errno = 0;
+        return result + 1;
     }
     return nanosleep(&second, NULL) + 1;
 }
