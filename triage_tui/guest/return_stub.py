@@ -123,15 +123,15 @@ def stub_for(arch: Arch, instruction: bytes) -> Stub | None:
     return None
 
 
-def find_room(segments: Iterable[tuple[int, int]]) -> int | None:
-    """Return the guest address of `ROOM` unused bytes behind an executable segment (start, end), or None."""
+def find_room(segments: Iterable[tuple[int, int]], size: int) -> int | None:
+    """Return the guest address of `size` unused bytes behind an executable segment (start, end), or None."""
     for _start, end in segments:
         address = (end + _ALIGN - 1) & -_ALIGN
-        if end % _PAGE and address + ROOM <= (end + _PAGE - 1) & -_PAGE:
+        if end % _PAGE and address + size <= (end + _PAGE - 1) & -_PAGE:
             return address
     return None
 
 
 ROOM = 64
-"""Bytes set aside for a stub; ARM and Thumb code each have their half."""
+"""Bytes set aside where a program may need two stubs: ARM and Thumb code each have their half."""
 THUMB_OFFSET = 32

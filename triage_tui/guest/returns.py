@@ -109,7 +109,8 @@ class ReturnKeeper(ProcessKeeper):
 
     def _put_stub(self, program: Program, stub: Stub) -> int:
         if program.room is None:
-            program.room = find_room(self.executable_ranges())
+            size = ROOM if self.arch.code_align == 2 else len(stub.code)
+            program.room = find_room(self.executable_ranges(), size)
         if program.room is None:
             raise TriageError("the program has no room for the code that holds the end of a call")
         place = program.room + (THUMB_OFFSET if stub.step == 2 and self.arch.code_align == 2 else 0)
