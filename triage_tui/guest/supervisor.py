@@ -29,7 +29,7 @@ from triage_tui.guest.full_trace import FullTrace
 from triage_tui.guest.identity import Identity
 from triage_tui.guest.launch import launch
 from triage_tui.guest.loops import Sleepers
-from triage_tui.guest.output import OutputBuffer
+from triage_tui.guest.output import GuestOutput
 from triage_tui.guest.printed import STREAMS
 from triage_tui.guest.processes import ProcessTable, Program
 from triage_tui.guest.program_keeper import Emulators
@@ -48,7 +48,6 @@ from triage_tui.runs.model import Probe
 
 _TICK_MS = 20
 _NAMES = host_syscalls.names()
-_READ_SIZE = 65536
 _READING_S = 0.002
 """How long logs are read in one tick: a guest that makes calls needs the processor, and must not wait."""
 
@@ -118,9 +117,9 @@ class Guest(Suspecting):
         self.peers = Peers()
         self._on_event = on_event or (lambda _kind, _text: None)
         self._memory = TreeMemory(spec.limits.tree_memory_bytes)
-        self._output = OutputBuffer(spec.limits.output_bytes)
-        self._streams = {name: OutputBuffer(spec.limits.output_bytes) for name in STREAMS.values()}
-        self._pipes: dict[int, str] = {}
+        self._output = GuestOutput(
+            STREAMS.values(), spec.limits.output_bytes, lambda text: self._on_event("output", text)
+        )
         self._launched = False
         self._alive = False
         self._frozen = True
@@ -177,7 +176,7 @@ class Guest(Suspecting):
         )
         self._cell = launched.cell
         self._carrier = launched.carrier
-        self._pipes = launched.output
+        self._output.pipes = launched.output
         self._emulator_start = launched.start
         self._first_own_fd = launched.start.first_fd
         program.location = launched.location
@@ -221,7 +220,7 @@ class Guest(Suspecting):
         poll = select.poll()
         poll.register(self._carrier, select.POLLIN)
         poll.register(self._cell, select.POLLIN)
-        for fd in self._pipes:
+        for fd in self._output.pipes:
             poll.register(fd, select.POLLIN)
         carried = self._carrier.fileno()
         self._watchdog.start()
@@ -244,8 +243,8 @@ class Guest(Suspecting):
                         self._serve_one()
                     if self._wants_stop():
                         break
-                elif fd in self._pipes:
-                    if not self._read_pipe(fd):
+                elif fd in self._output.pipes:
+                    if not self._output.read(fd):
                         poll.unregister(fd)
                 else:
                     self._hear_init()
@@ -260,8 +259,7 @@ class Guest(Suspecting):
             elif pause == 0 and self.trace.keep_up(_READING_S):
                 pause = _TICK_MS
             if not self.is_alive:
-                for fd in list(self._pipes):
-                    self._read_pipe(fd)
+                self._output.read_all()
                 return self._gone_stop()
 
     def resume(self, rules: RuleCaller | None) -> None:
@@ -325,12 +323,7 @@ class Guest(Suspecting):
             self._launched = False
         self.peers.close()
         self._emulators.close()
-        for fd in list(self._pipes):
-            with contextlib.suppress(OSError):
-                self._read_pipe(fd)
-            with contextlib.suppress(OSError):
-                os.close(fd)
-        self._pipes.clear()
+        self._output.close()
         self.trace.close()
 
     # ------------------------------------------------------------ running and freezing
@@ -370,8 +363,7 @@ class Guest(Suspecting):
         self.trace.drain_all(complete=True)
         self._find_blocked()
         self._update_loop(stop)
-        for fd in list(self._pipes):
-            self._read_pipe(fd)
+        self._output.read_all()
         if self._held is not None:
             self.pid, self.tid = self._held.process.pid, self._held.notification.tid
         elif self._looping_tid in self.trace.logs:
@@ -435,23 +427,6 @@ class Guest(Suspecting):
             self.report(str(error))
         if self._cell.gone:
             self._alive = False
-
-    def _read_pipe(self, fd: int) -> bool:
-        """Take what the guest printed; False when the pipe has ended.
-
-        One read holds all that a pipe can, and a guest that prints without end must not keep us here.
-        """
-        try:
-            data = os.read(fd, _READ_SIZE)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        if data:
-            self._output.add(data)
-            self._streams[self._pipes[fd]].add(data)
-            self._on_event("output", data.decode("utf-8", "backslashreplace"))
-        return bool(data)
 
     def _on_tick(self) -> bool:
         """Look after everything; return whether there is time to read more of what was logged."""

@@ -18,7 +18,7 @@ from triage_tui.guest.elf import read_elf
 from triage_tui.guest.env_locator import AT_BASE, AT_RANDOM, Location
 from triage_tui.guest.full_trace import FILE
 from triage_tui.guest.memory_dump import AddressSpace
-from triage_tui.guest.output import OutputBuffer
+from triage_tui.guest.output import GuestOutput
 from triage_tui.guest.policy import ContainmentPolicy
 from triage_tui.guest.processes import ProcessTable, Program
 from triage_tui.guest.ranges import RangeMap
@@ -43,8 +43,7 @@ class FrozenViews:
     tid: int
     containment: ContainmentPolicy
     _cell: Cell
-    _output: OutputBuffer
-    _streams: dict[str, OutputBuffer]
+    _output: GuestOutput
     _first_own_fd: int
     _started: float
 
@@ -302,7 +301,7 @@ class FrozenViews:
 
     def streams(self) -> dict[str, tuple[bytes, int]]:
         """Return stdout and stderr by name: what is kept of each, bounded, and how many bytes it had."""
-        return {name: (buffer.content(), buffer.total) for name, buffer in self._streams.items()}
+        return {name: (buffer.content(), buffer.total) for name, buffer in self._output.streams.items()}
 
     def calls_left_out(self) -> int:
         """Return how many calls in the middle `full_trace` lacks."""
@@ -310,7 +309,7 @@ class FrozenViews:
 
     def output(self) -> bytes:
         """Return what the guest printed on stdout and stderr, in the order of arrival, bounded."""
-        return self._output.content()
+        return self._output.both.content()
 
     def statistics(self) -> Statistics:
         """Return figures over the whole run so far."""
@@ -324,7 +323,7 @@ class FrozenViews:
             elapsed_ms=(time.monotonic() - self._started) * 1000,
             processes=max(1, self.processes_known.total),
             listening=self.listening(),
-            output_bytes=self._output.total,
+            output_bytes=self._output.both.total,
         )
 
     def listening(self) -> list[str]:
