@@ -89,6 +89,21 @@ def test_a_held_call_is_known_without_reading_what_is_before_it(trace: Trace) ->
     assert (held.seq, held.ret, held.note) == (101, 3, "seen")
 
 
+def test_no_call_has_a_later_time_than_the_one_after_it(trace: Trace) -> None:
+    log = trace.add(10, 10, 1028)
+    write(log, LINE % 1 * 100 + b'2 openat(AT_FDCWD,"/held",O_RDONLY)')
+    held = trace.current(log)
+    assert held is not None
+    exact = held.ts_mono_ns
+    write(log, b" = 3\n" + LINE % 2)
+    trace.look()
+    assert trace.keep_up(1.0)
+    for calls in (trace.newest(), trace.kept()):
+        times = [call.ts_mono_ns for call in calls]
+        assert times == sorted(times)
+        assert calls[100].ts_mono_ns == exact
+
+
 @pytest.mark.parametrize("count", [100, 10_000])
 def test_what_was_seen_while_a_call_was_held_joins_its_record(trace: Trace, count: int) -> None:
     seen: list[tuple[Syscall, Seen]] = []

@@ -71,6 +71,17 @@ def make_record(call: LoggedCall, arch: Arch, now_ns: int, early: dict[int, Sysc
     return new_record(0, call, arch, now_ns)
 
 
+def bound_times(records: list[Syscall]) -> list[Syscall]:
+    """Let no call of `records`, oldest first, be later than the one after it; return them.
+
+    The time of a call that was not held is when its log was read, which may be after the exact time of a
+    held call that came later.
+    """
+    for earlier, later in zip(reversed(records[:-1]), reversed(records[1:]), strict=True):
+        earlier.ts_mono_ns = min(earlier.ts_mono_ns, later.ts_mono_ns)
+    return records
+
+
 Entry = Syscall | RawCalls
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.call_effects import RELEVANT, CallEffects, lasting_calls
 from triage_tui.guest.full_trace import FullTrace
-from triage_tui.guest.kept_calls import KeptCalls, OnSeen, RawCalls, make_record
+from triage_tui.guest.kept_calls import KeptCalls, OnSeen, RawCalls, bound_times, make_record
 from triage_tui.guest.return_stub import MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.strace import BEGINS_CALL, LoggedCall, LoggedSignal, StraceReader, split_arguments
 from triage_tui.guest.syscall_record import new_record, set_result, set_value
@@ -340,15 +340,15 @@ class Trace:
 
     def newest(self) -> list[Syscall]:
         """Return the newest calls, oldest first, none left out between them."""
-        history = list(self._history)
+        history = bound_times(list(self._history))
         if not history or history[-1].seq - history[0].seq < len(history):
             return history
         kept = {record.seq: record for record in (*self.kept(), *history)}
-        return [kept[seq] for seq in sorted(kept)[-self._history_size :]]
+        return bound_times([kept[seq] for seq in sorted(kept)[-self._history_size :]])
 
     def kept(self) -> list[Syscall]:
         """Return the calls for the trace file: from the first one on, and up to the last one."""
-        return self._kept.records(self._note_signature)
+        return bound_times(self._kept.records(self._note_signature))
 
     @property
     def left_out(self) -> int:
