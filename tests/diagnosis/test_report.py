@@ -81,3 +81,21 @@ def test_a_guest_caught_computing_is_told_so(tmp_path: Path) -> None:
     path = run_dir / "snapshot.json"
     path.write_bytes(path.read_bytes().replace(b'"exit_group"', b'""'))
     assert "was computing when its time was over" in diagnose(load_run(run_dir)).headline
+
+
+def test_a_peer_that_is_a_path_is_named_once(tmp_path: Path) -> None:
+    calls = [
+        Syscall(seq=1, name="socket", pid=2, arguments=["PF_UNIX", "SOCK_STREAM", "IPPROTO_IP"], ret=3),
+        Syscall(
+            seq=2,
+            name="connect",
+            pid=2,
+            arguments=["3", "0x1000", "110"],
+            ret=-2,
+            errno="ENOENT",
+            peer="unix:/run/ubus.sock",
+        ),
+        Syscall(seq=3, name="exit_group", pid=2, arguments=["1"]),
+    ]
+    diagnosis = diagnose(load_run(runs.write_run(tmp_path, calls)))
+    assert "Nobody answers at unix:/run/ubus.sock" in [one.title for one in diagnosis.hypotheses]

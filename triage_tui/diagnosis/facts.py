@@ -89,6 +89,8 @@ class FailedCall(Fact):
     first_argument: str = ""
     interface: str = ""
     peer: str = ""
+    whom: str = ""
+    """The peer, or the path of one that has no other name."""
     detail: str = ""
     """The remaining arguments that tell such calls apart, as text: socket family and protocol, option."""
     origin: str = ""

@@ -97,6 +97,7 @@ def _fact(
     later = later or (last.operation in _LOOK_UPS and by_base.get(base, -1) > call.seq)
     in_loop = rounds is not None and any(rounds[0] <= step.call.seq <= rounds[1] for step in steps)
     times = "" if len(steps) == 1 else f", {len(steps)} times"
+    peer = call.peer or (last.origin.connected if last.origin else "")
     return FailedCall(
         source=Source(kind="syscall", id=str(call.seq)),
         says=f"{c.describe(call)}{times}",
@@ -118,7 +119,8 @@ def _fact(
         number=(c.number(call, 1) or 0) & 0xFFFFFFFF if last.operation == "ioctl" else 0,
         first_argument=c.argument(call, 0) or (str(call.args[0]) if call.args else ""),
         interface=call.interface or "",
-        peer=call.peer or (last.origin.connected if last.origin else ""),
+        peer=peer,
+        whom=peer or last.path,
         detail=c.detail(call),
         origin=last.origin.label if last.origin else "",
         count=len(steps),
