@@ -5,8 +5,8 @@ import pytest
 
 from tests.runs.build import write_run
 from triage_tui.errors import TriageError
-from triage_tui.runs.evidence import Link, links_in, make_link, parse_link, resolve
-from triage_tui.runs.model import Backtrace, Descriptor, Frame, Mapping, PseudocodeRef, RuleHit
+from triage_tui.runs.evidence import Link, describe_syscall, links_in, make_link, parse_link, resolve
+from triage_tui.runs.model import Backtrace, Descriptor, Frame, Mapping, PseudocodeRef, RuleHit, Syscall
 from triage_tui.runs.reader import Run, load_run
 
 
@@ -113,3 +113,10 @@ def test_links_are_found_in_an_explanation() -> None:
 def test_a_link_round_trips_through_json() -> None:
     link = parse_link("ev:code/0#L3~0123456789ab")
     assert msgspec.json.decode(msgspec.json.encode(link), type=Link) == link
+
+
+def test_the_path_of_a_call_is_shown_where_its_arguments_are_only_numbers() -> None:
+    call = Syscall(seq=1, name="openat", args=[0xFFFFFF9C, 0x1000], path="/etc/x")
+    assert describe_syscall(call) == 'openat(0xffffff9c, 0x1000)  ["/etc/x"]'
+    call.arguments = ["AT_FDCWD", '"/etc/x"']
+    assert describe_syscall(call) == 'openat(AT_FDCWD, "/etc/x")'

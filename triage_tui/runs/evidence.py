@@ -132,8 +132,10 @@ def describe_syscall(call: Syscall) -> str:
         result = f" = -1 {call.errno}"
     else:
         result = f" = {call.ret}" if abs(call.ret) < 0x10000 else f" = 0x{call.ret & (1 << 64) - 1:x}"
+    # Without the log the arguments are numbers, and the path stands nowhere else.
+    path = f'"{call.path}"' if call.path is not None and not call.arguments else None
     extra = "".join(
-        f"  [{part}]" for part in (call.peer, call.note, call.rule and f"rule {call.rule}") if part
+        f"  [{part}]" for part in (path, call.peer, call.note, call.rule and f"rule {call.rule}") if part
     )
     return f"{call.name}({shown}){result}{extra}"
 
