@@ -31,11 +31,11 @@ def ask(source: SfAnalysis, path: str, vaddr: int) -> FunctionCode | None:
     return source.function(CodePoint(0x40000000 + vaddr, Location(module, vaddr, None)))
 
 
-@pytest.mark.parametrize("real_path", ["/usr/sbin/httpd", "/work/rootfs/usr/sbin/httpd"])
+@pytest.mark.parametrize("real_path", ["/usr/sbin/httpd", "/firmware/root/usr/sbin/httpd"])
 def test_function_gives_name_prototype_and_pseudocode(tmp_path: Path, real_path: str) -> None:
     (tmp_path / "main.c").write_text("int main(void)\n{\n}\n")
     main = function("main", 0x1000, 0x40, prototype="int main(void)", pseudocode_file="main.c")
-    write(tmp_path, "httpd.json", real_path, [function("last", 0x2000), main], "/work/rootfs")
+    write(tmp_path, "httpd.json", real_path, [function("last", 0x2000), main], "/firmware/root")
     source = SfAnalysis(tmp_path)
     found = ask(source, "/usr/sbin/httpd", 0x1010)
     assert found is not None

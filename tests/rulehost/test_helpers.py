@@ -6,7 +6,7 @@ import pytest
 
 from tests.rulehost.memory_guest import MemoryGuest
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.helpers import EXTENSIONS, HELPERS, unsupported
+from triage_tui.rulehost.helpers import EXTENSIONS, HELPERS, UNSUPPORTED
 from triage_tui.rulehost.protocol import Answer, Endian, GuestCall, Limits, RuleSource
 
 SHOW = """
@@ -182,7 +182,7 @@ def test_every_helper_of_the_interface_exists(guest: MemoryGuest) -> None:
     names = sorted(HELPERS)
     wanted = ", ".join(f"type({name}) == 'function'" for name in names)
     assert ask(guest, f"show({wanted})").log == [" ".join(["true"] * len(names))]
-    assert set(unsupported()) <= HELPERS
+    assert set(UNSUPPORTED) <= HELPERS
     found = "local n = 0 for k in next, _G do if k:sub(1, 2) == 'c_' then n = n + 1 end end show(n)"
     assert ask(guest, found).log == [str(len(HELPERS))]
     assert len(HELPERS - EXTENSIONS) == 27

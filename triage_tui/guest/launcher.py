@@ -295,9 +295,15 @@ def _be_init(
         config["single_id"] = _has_single_id()
         notes = notes + _make_root(config, fds.get("program"))
         _say(channel, {"notes": notes, "single_id": config["single_id"]})
+        hidden, hide = os.pipe()
         guest = os.fork()
         if guest == 0:
+            os.close(hide)
+            # Until it is hidden, init could be looked into by whoever runs in the cell.
+            os.read(hidden, 1)
+            os.close(hidden)
             _run_guest(config, channel, fds, handshake)
+        os.close(hidden)
         handshake.close()
         for fd in fds.values():
             os.close(fd)
@@ -305,6 +311,7 @@ def _be_init(
         for number in (0, 1, 2):
             os.dup2(devnull[0], number)
         namespaces.hide_memory()
+        os.close(hide)
         _Init(channel).serve()
     except BaseException as error:
         with contextlib.suppress(OSError):

@@ -38,8 +38,3 @@ EXTENSIONS = frozenset(
 
 HELPERS = frozenset(_SFEMU.split()) | EXTENSIONS | frozenset(UNSUPPORTED)
 """Every helper that exists in a rule's globals."""
-
-
-def unsupported() -> dict[str, str]:
-    """SFEmu helpers that keep their shape but do nothing here (-ENOSYS), each with the reason."""
-    return dict(UNSUPPORTED)

@@ -154,8 +154,6 @@ class Arch:
     """Byte order of instructions where it is not that of data (ARM BE8)."""
     code_align: int = 4
     """Instructions start at multiples of this many bytes."""
-    unwinds: bool = False
-    """True when frames can be found by more than the stack scan."""
 
     @property
     def bits(self) -> int:

@@ -95,7 +95,6 @@ ARM = Arch(
     syscall_return="r0",
     syscall_table="arm",
     code_align=2,
-    unwinds=True,
 )
 ARMEB = replace(ARM, name="armeb", endian="big")
 
@@ -120,7 +119,6 @@ AARCH64 = Arch(
     syscall_args=("x0", "x1", "x2", "x3", "x4", "x5"),
     syscall_return="x0",
     syscall_table="arm64",
-    unwinds=True,
 )
 
 # o32 names of the MIPS psABI; s8 is the frame pointer where a function uses one.
@@ -149,7 +147,6 @@ MIPS = Arch(
     # a3 is 0 or 1 after a syscall.
     error_flag=("a3", 0xFFFFFFFF),
     errno_kind="mips",
-    unwinds=True,
 )
 MIPSEL = replace(MIPS, name="mipsel", endian="little")
 
