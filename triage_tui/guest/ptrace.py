@@ -210,6 +210,11 @@ class Tracee:
         """Return the stack pointer."""
         return words[self._layout.stack]
 
+    @property
+    def result_hides_argument(self) -> bool:
+        """Whether a call's result takes the place of its first argument."""
+        return self._layout.result == self._layout.arguments[0]
+
     def instruction_before(self, words: list[int]) -> tuple[int, bytes]:
         """Return where the system call instruction must be that was executed last, and what it looks like."""
         code = self._layout.instruction
