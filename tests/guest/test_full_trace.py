@@ -29,7 +29,7 @@ def test_every_call_of_a_real_guest_comes_back(rootfs: Rootfs, qemu_dir: Path, t
         assert guest.copy_full_trace(tmp_path) is None
         newest = {call.seq: (call.name, call.path, call.errno, call.tid) for call in guest.history()}
         count = guest.statistics().syscalls
-    calls = sorted(read_full_trace(tmp_path / FILE), key=lambda call: call.seq)
+    calls = list(read_full_trace(tmp_path / FILE))
     assert [call.seq for call in calls] == list(range(1, count + 1))
     assert sum(call.name == "umask" for call in calls) == 60_000
     for call in calls[-10:]:
@@ -38,6 +38,21 @@ def test_every_call_of_a_real_guest_comes_back(rootfs: Rootfs, qemu_dir: Path, t
             assert newest[call.seq][0] == call.name
         else:
             assert newest[call.seq] == (call.name, call.path, call.errno, call.tid)
+
+
+def test_calls_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    full = FullTrace(limit=1 << 20)
+    for log, tid, count, text in (
+        (1, 2, 0, b"2 wait4(-1,0x1,0,NULL)"),
+        (2, 3, 1, b"3 getpid() = 3\n3 pause()"),
+        (1, 2, 3, b" = 3\n2 getppid() = 1\n"),
+    ):
+        header = {"log": log, "tid": tid, "arch": by_name("arm").name, "count": count}
+        full.add(header | {"ts_mono_ns": 5, "whole": True}, text)
+    full.copy_to(tmp_path / FILE)
+    full.close()
+    calls = [(call.seq, call.name, call.ret) for call in read_full_trace(tmp_path / FILE)]
+    assert calls == [(1, "wait4", 3), (2, "getpid", 3), (3, "pause", None), (4, "getppid", 1)]
 
 
 def test_the_limit_holds_and_is_known(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ It may end anywhere: it is copied while the guest still has more to say.
 from __future__ import annotations
 
 import gzip
+import heapq
 import json
 import os
 import struct
@@ -31,6 +32,8 @@ _LENGTH = struct.Struct("<II")
 _MAX_HEADER, _MAX_TEXT = 4096, 1 << 24
 _COPY_SIZE = 1 << 20
 _CHECK_EVERY = 1 << 20
+_ORDERED = 4096
+"""Calls among which the order of `seq` is restored."""
 
 
 class FullTrace:
@@ -105,11 +108,25 @@ def _frames(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
 
 
 def read_full_trace(path: Path) -> Iterator[Syscall]:
-    """Return all calls in the order in which they ended; those that did not end come last.
+    """Return all calls in the order of their numbers.
+
+    A call that ended more than 4096 calls after it began comes where it ended; one that did not end comes
+    last, with the newest 4096.
 
     Raises:
         TriageError: there is no such file, or it is no such trace.
     """
+    window: list[tuple[int, int, Syscall]] = []
+    for place, record in enumerate(_in_order_of_ending(path)):
+        # Damage may give two calls one number: then the place decides.
+        heapq.heappush(window, (record.seq, place, record))
+        if len(window) > _ORDERED:
+            yield heapq.heappop(window)[2]
+    while window:
+        yield heapq.heappop(window)[2]
+
+
+def _in_order_of_ending(path: Path) -> Iterator[Syscall]:
     readers: dict[int, StraceReader] = {}
     waiting: dict[int, tuple[LoggedCall, Syscall]] = {}
     for header, text in _frames(path):
