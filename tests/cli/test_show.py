@@ -120,7 +120,12 @@ def test_each_pane_of_the_app_has_a_section(
         ),
         (
             "processes",
-            ["process 2: udhcpc -i eth0, looked at", "  process 7: sh -c \\x1b", "umask 077"],
+            [
+                "process 2: udhcpc -i eth0, looked at",
+                "  threads 3, descriptors 5, mappings 4",
+                "  process 7: sh -c \\x1b",
+                "umask 077",
+            ],
         ),
         ("descriptors", ["O_RDWR O_NONBLOCK", "connected 127.0.0.1:40112", "/etc/udhcpc.conf"]),
         ("environment", ["PATH=/usr/sbin:/usr/bin", "API_KEY=********"]),

@@ -48,14 +48,16 @@ def show_processes(record: Run) -> None:
         mark = ", looked at" if process.looked_at else ""
         pad = "  " * min(depth[process.pid], 20)
         _line(f"{pad}process {process.pid}: {' '.join(process.argv) or process.program or '?'}{mark}")
-        for text in _facts(process):
+        for text in _facts(process, record.snapshot):
             _line(f"{pad}  {text}")
 
 
-def _facts(process: Process) -> Iterator[str]:
+def _facts(process: Process, snapshot: Snapshot) -> Iterator[str]:
     if process.program:
         yield f"program {process.program}"
-    yield f"threads {len(process.threads)}, descriptors {len(process.fds)}, mappings {len(process.maps)}"
+    # The process that is looked at has these in the snapshot itself.
+    fds, maps = (snapshot.fds, snapshot.maps) if process.looked_at else (process.fds, process.maps)
+    yield f"threads {len(process.threads)}, descriptors {len(fds)}, mappings {len(maps)}"
     umask = "?" if process.umask is None else f"{process.umask:03o}"
     yield f"directory {process.cwd}, root {process.root}, umask {umask}"
     for what, names in (
