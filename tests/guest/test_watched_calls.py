@@ -34,6 +34,18 @@ def test_exit_is_held_and_refusals_have_their_result(rootfs: Rootfs, qemu_dir: P
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
+def test_a_fork_is_one_call_of_the_parent(rootfs: Rootfs, qemu_dir: Path, program: str) -> None:
+    script = "cat /nope; (exit 3); (exit 3); exit 4"
+    with Guest.start(spec(rootfs(program), qemu_dir, *shell(script), observe="watched")) as guest:
+        assert guest.run_until_stop().exit_code == 4
+        calls = guest.history()
+        forks = [call.pid for call in calls if call.name in ("clone", "fork", "vfork")]
+        main = calls[-1].pid
+        assert forks == [main] * 3
+        assert len({call.pid for call in calls}) == 4
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_a_fatal_signal_is_held(rootfs: Rootfs, qemu_dir: Path, program: str) -> None:
     start = spec(rootfs(program), qemu_dir, *shell("kill -SEGV $$"), observe="watched")
     with Guest.start(start) as guest:

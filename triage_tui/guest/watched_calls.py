@@ -22,6 +22,7 @@ from triage_tui.runs.model import Syscall
 _LOOK_S = 0.1
 _HOST_NAMES = host_syscalls.names()
 _SIGNALLING = frozenset(("kill", "tkill", "tgkill"))
+_CLONE_THREAD = 0x10000
 NOT_OBSERVED = (
     (
         "syscalls that are not watched",
@@ -34,6 +35,13 @@ NOT_OBSERVED = (
     ),
 )
 """What a run record lacks: (what, why)."""
+
+
+def _makes_thread(log: ThreadLog, call: LoggedCall) -> bool:
+    """Return whether a call, with its arguments as numbers, is a clone that makes a thread."""
+    # The flags come second on s390x (CONFIG_CLONE_BACKWARDS2).
+    flags = call.arguments.split(b",")[1 if log.arch.name == "s390x" else 0]
+    return call.name == "clone" and bool(int(flags, 0) & _CLONE_THREAD)
 
 
 class WatchedCalls(UndecidedCalls):
@@ -79,6 +87,9 @@ class WatchedCalls(UndecidedCalls):
             and [int(text, 0) & 0xFFFFFFFF for text in call.arguments.split(b",")[:2]] != wanted
         ):
             # The registers are those of an earlier call: it is the emulator that ends the guest.
+            return None
+        if name == "clone" and _makes_thread(log, call) != bool(notification.args[0] & _CLONE_THREAD):
+            # A forked child begins with a thread of the emulator's own, and with its parent's registers.
             return None
         return self.trace.begin_watched(log, call)
 
