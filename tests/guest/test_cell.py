@@ -81,3 +81,35 @@ def test_a_failed_start_leaves_nothing(rootfs: Callable[[str], Path], qemu_dir: 
         with pytest.raises(Exception, match="working directory"):
             Guest.start(spec(rootfs("busybox-armel"), qemu_dir, "/bin/busybox", cwd="/nowhere"))
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+_IGNORED = """
+import sys
+from pathlib import Path
+from triage_tui.guest.spec import LaunchSpec
+from triage_tui.guest.supervisor import Guest
+
+root, qemu = sys.argv[1:]
+spec = LaunchSpec(
+    program="/bin/busybox", argv=["/bin/busybox", "true"], rootfs=Path(root), qemu_dir=Path(qemu)
+)
+with Guest.start(spec) as guest:
+    guest.run_until_stop()
+    print(next(line for line in open(f"/proc/{guest.pid}/status") if line.startswith("SigIgn")), end="")
+"""
+
+
+def test_the_guest_ignores_no_signal_that_who_started_us_ignores(
+    rootfs: Callable[[str], Path], qemu_dir: Path, tmp_path: Path
+) -> None:
+    """posix_spawn(3), which make uses, leaves two signals of the C library ignored."""
+    out = tmp_path / "out"
+    flags = os.O_WRONLY | os.O_CREAT
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-c", _IGNORED, str(rootfs("busybox-armel")), str(qemu_dir)],
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_OPEN, 1, str(out), flags, 0o600)],
+    )
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert out.read_text().split() == ["SigIgn:", "0" * 16]

@@ -44,7 +44,8 @@ class Terminal:
             cwd=str(ROOT),
             dimensions=(rows, columns),
             env={
-                **os.environ,
+                # These would hold instead of the terminal's size; a parallel test run sets them.
+                **{name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")},
                 "TERM": "xterm-256color",
                 "COLORTERM": "truecolor",
                 "TEXTUAL_ANIMATIONS": "none",

@@ -205,10 +205,7 @@ def _run_guest(
         for number, name in enumerate(("stdin", "stdout", "stderr")):
             os.dup2(fds[name], number)
         namespaces.set_limits(config["processes"], config["memory_bytes"], config["open_files"])
-        for which in signal.Signals:
-            with contextlib.suppress(OSError, ValueError):
-                signal.signal(which, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        namespaces.reset_signals()
         os.umask(0o022)
         try:
             os.chdir(config["cwd"])

@@ -49,6 +49,8 @@ SAFE_DEVICES = {(1, 3): "/dev/null", (1, 5): "/dev/zero", (1, 7): "/dev/full"} |
 _KEPT_CAPABILITIES = frozenset(range(11)) | {11, 12, 13, 14, 15, 18, 23, 24, 27, 29, 31}
 _LAST_CAPABILITY = 63
 
+_RT_SIGACTION = {"x86_64": 13, "aarch64": 134}
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -74,6 +76,19 @@ def mount(source: str, target: str, kind: str, flags: int = 0, options: str = ""
         os.fsencode(options) or None,
     )
     _check(result, f"mount of {kind or source} on {target}")
+
+
+def reset_signals() -> None:
+    """Give every signal its default action and let all of them through.
+
+    By the kernel's own call: the C library keeps two of them for itself, which make(1) and others that start
+    programs by posix_spawn(3) leave ignored, and the guest would have them so.
+    """
+    default = ctypes.create_string_buffer(32)
+    for number in range(1, 65):
+        # Two cannot be changed.
+        _libc.syscall(_RT_SIGACTION[os.uname().machine], number, default, None, 8)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def die_with_parent() -> None:
