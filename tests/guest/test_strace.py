@@ -168,6 +168,8 @@ def test_arguments_split_at_the_top_level_only() -> None:
     assert split_arguments(b'"a,b",{x,{y,z}},3') == [b'"a,b"', b"{x,{y,z}}", b"3"]
     assert split_arguments(b'[a,b], (c,d) ,}e,"f') == [b"[a,b]", b"(c,d)", b"}e", b'"f']
     assert split_arguments(b'"unclosed,{a,b') == [b'"unclosed,{a,b']
+    assert split_arguments(b'1,"/a"b,c",2') == [b"1", b'"/a"b,c"', b"2"]
+    assert split_arguments(b'{"a","b"},"c"...,3') == [b'{"a","b"}', b'"c"...', b"3"]
     assert split_arguments(b"1,2,3,4", limit=2) == [b"1", b"2,3,4"]
     assert split_arguments(b"") == []
     assert unquote(b'"a"') == b"a"

@@ -39,7 +39,8 @@ _EQUALS = b" = "
 BEGINS_CALL = re.compile(rb"^\d{1,10} (?:(" + _NAME + rb")\(|Unknown syscall )", re.MULTILINE)
 """What each call's line begins with, and its name: for counting calls without reading them."""
 _ENDS_LINE = frozenset((b"exit", b"exit_group"))
-_PUNCTUATION = re.compile(rb'"[^"]*(?:"|\Z)|[{}\[\](),]')
+_PUNCTUATION = re.compile(rb'"[^"]*(?:"(?! *(?:[,)}\]]|\.\.\.|\Z))[^"]*)*(?:"|\Z)|[{}\[\](),]')
+"""A string, which ends only at a quote behind which an argument can end, or a character that may divide."""
 _NEEDS_CARE = re.compile(rb"[\"{}\[\](]")
 _ERROR_RESULT = re.compile(rb"-1 errno=(\d{1,6})")
 _NUMBER_RESULT = re.compile(rb"0x([0-9a-fA-F]{1,16})|(-?\d{1,20})")
@@ -292,7 +293,8 @@ def parse_result(text: bytes) -> Result:
 def split_arguments(text: bytes, limit: int = 8) -> list[bytes]:
     """Split a call's argument text at commas that are outside quotes and brackets.
 
-    Strings are not escaped in the log; one that holds a quote and a comma may be split in the wrong place.
+    Strings are not escaped in the log; one that holds a quote and then a comma or a closing bracket may be
+    split in the wrong place.
     """
     if not _NEEDS_CARE.search(text):
         return [part.strip() for part in text.split(b",", limit - 1)] if text else []
