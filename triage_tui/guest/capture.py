@@ -19,6 +19,7 @@ from triage_tui.binary.modules import ModuleMap
 from triage_tui.binary.sfanalysis import SfAnalysis
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
+from triage_tui.guest.call_arguments import with_decoded_arguments
 from triage_tui.guest.census import name_thread_stacks
 from triage_tui.guest.frozen import FrozenGuest, StopReport
 from triage_tui.guest.memory import Memory
@@ -180,10 +181,10 @@ def _capture_history(
         )
         if unclear is not None:
             part.note("which call printed what", unclear)
-    snapshot.recent_syscalls = _recent(history, snapshot.trigger)
+    snapshot.recent_syscalls = with_decoded_arguments(_recent(history, snapshot.trigger), guest.arch)
     if scope.brief:
         return
-    written = writer.write_trace(trace, scope.max_bytes // 2)
+    written = writer.write_trace(with_decoded_arguments(trace, guest.arch), scope.max_bytes // 2)
     if written < len(trace):
         part.note("the whole trace", f"{written} of {len(trace)} syscalls fit into the limit of one capture")
     elif trace and snapshot.statistics.syscalls > len(trace):

@@ -12,6 +12,7 @@ from triage_tui.proposals.lua import guest_bytes, lua_long_string, lua_string
 from triage_tui.proposals.templates import Library
 from triage_tui.runs.diagnosis_model import Hypothesis
 from triage_tui.runs.reader import Run
+from triage_tui.runs.socket_options import option_number
 from triage_tui.text import safe_line
 
 # netdevice(7): the requests have these numbers on every Linux architecture.
@@ -94,13 +95,13 @@ def literals(
         code["peer_bytes"] = lua_string(raw)
         code["is_path"] = "false" if given.get("peer", "").startswith("inet:") else "true"
         words["peer_name"] = words.get("peer") or words.get("path", "a peer")
-    _split(given, code, words)
+    _split(given, run.snapshot.target.arch, code, words)
     return code, words, needs
 
 
-def _split(given: dict[str, str], code: dict[str, str], words: dict[str, str]) -> None:
+def _split(given: dict[str, str], arch: str, code: dict[str, str], words: dict[str, str]) -> None:
     """Read the numbers in `detail`: level and option of a socket option, process and signal of a kill."""
-    numbers = [_integer(part.strip()) for part in given.get("detail", "").split(",")]
+    numbers = [option_number(arch, part.strip()) for part in given.get("detail", "").split(",")]
     names = {"sockopt": ("level", "option"), "kill": ("process", "signal")}.get(
         given.get("operation", ""), ()
     )

@@ -1,0 +1,118 @@
+"""Names of socket options, from the numbers that a program passes and back.
+
+Sources: include/uapi of Linux: asm-generic/socket.h, arch/mips and arch/powerpc asm/socket.h, linux/socket.h
+(levels), linux/in.h, linux/in6.h, linux/tcp.h, linux/netlink.h, linux/if_packet.h.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+
+def _parse(text: str) -> dict[int, str]:
+    pairs = (word.split("=") for word in text.split())
+    return {int(number, 0): name for name, number in pairs}
+
+
+_LEVELS = _parse(
+    "IPPROTO_IP=0 IPPROTO_TCP=6 IPPROTO_UDP=17 IPPROTO_IPV6=41 IPPROTO_ICMPV6=58 SOL_RAW=255 SOL_PACKET=263 "
+    "SOL_NETLINK=270"
+)
+_SHARED = _parse(
+    "SO_NO_CHECK=11 SO_PRIORITY=12 SO_BSDCOMPAT=14 SO_BINDTODEVICE=25 SO_ATTACH_FILTER=26 "
+    "SO_DETACH_FILTER=27 SO_TIMESTAMP=29 SO_RCVBUFFORCE=33 SO_PASSSEC=34 SO_TIMESTAMPNS=35 SO_MARK=36 "
+    "SO_TIMESTAMPING=37 SO_RXQ_OVFL=40 SO_PEEK_OFF=42 SO_LOCK_FILTER=44 SO_BUSY_POLL=46 "
+    "SO_MAX_PACING_RATE=47 SO_INCOMING_CPU=49 SO_ATTACH_BPF=50 SO_COOKIE=57 SO_PEERGROUPS=59 "
+    "SO_ZEROCOPY=60 SO_BINDTOIFINDEX=62 SO_TIMESTAMP_NEW=63 SO_TIMESTAMPNS_NEW=64 SO_TIMESTAMPING_NEW=65 "
+    "SO_RCVTIMEO_NEW=66 SO_SNDTIMEO_NEW=67"
+)
+"""Options of SOL_SOCKET with the same number everywhere."""
+_GENERIC = _SHARED | _parse(
+    "SO_DEBUG=1 SO_REUSEADDR=2 SO_TYPE=3 SO_ERROR=4 SO_DONTROUTE=5 SO_BROADCAST=6 SO_SNDBUF=7 SO_RCVBUF=8 "
+    "SO_KEEPALIVE=9 SO_OOBINLINE=10 SO_LINGER=13 SO_REUSEPORT=15 SO_PASSCRED=16 SO_PEERCRED=17 "
+    "SO_RCVLOWAT=18 SO_SNDLOWAT=19 SO_RCVTIMEO=20 SO_SNDTIMEO=21 SO_ACCEPTCONN=30 SO_PEERSEC=31 "
+    "SO_SNDBUFFORCE=32 SO_PROTOCOL=38 SO_DOMAIN=39"
+)
+_POWERPC = _GENERIC | _parse(
+    "SO_RCVLOWAT=16 SO_SNDLOWAT=17 SO_RCVTIMEO=18 SO_SNDTIMEO=19 SO_PASSCRED=20 SO_PEERCRED=21"
+)
+_MIPS = _SHARED | _parse(
+    "SO_DEBUG=0x1 SO_REUSEADDR=0x4 SO_KEEPALIVE=0x8 SO_DONTROUTE=0x10 SO_BROADCAST=0x20 SO_LINGER=0x80 "
+    "SO_OOBINLINE=0x100 SO_REUSEPORT=0x200 SO_SNDBUF=0x1001 SO_RCVBUF=0x1002 SO_SNDLOWAT=0x1003 "
+    "SO_RCVLOWAT=0x1004 SO_SNDTIMEO=0x1005 SO_RCVTIMEO=0x1006 SO_ERROR=0x1007 SO_TYPE=0x1008 "
+    "SO_ACCEPTCONN=0x1009 SO_PROTOCOL=0x1028 SO_DOMAIN=0x1029 SO_PASSCRED=17 SO_PEERCRED=18 SO_PEERSEC=30 "
+    "SO_SNDBUFFORCE=31"
+)
+_OPTIONS = {
+    "IPPROTO_IP": _parse(
+        "IP_TOS=1 IP_TTL=2 IP_HDRINCL=3 IP_OPTIONS=4 IP_ROUTER_ALERT=5 IP_RECVOPTS=6 IP_RETOPTS=7 "
+        "IP_PKTINFO=8 IP_MTU_DISCOVER=10 IP_RECVERR=11 IP_RECVTTL=12 IP_RECVTOS=13 IP_MTU=14 IP_FREEBIND=15 "
+        "IP_IPSEC_POLICY=16 IP_XFRM_POLICY=17 IP_TRANSPARENT=19 IP_ORIGDSTADDR=20 IP_MINTTL=21 "
+        "IP_BIND_ADDRESS_NO_PORT=24 IP_MULTICAST_IF=32 IP_MULTICAST_TTL=33 IP_MULTICAST_LOOP=34 "
+        "IP_ADD_MEMBERSHIP=35 IP_DROP_MEMBERSHIP=36 IP_UNBLOCK_SOURCE=37 IP_BLOCK_SOURCE=38 "
+        "IP_ADD_SOURCE_MEMBERSHIP=39 IP_DROP_SOURCE_MEMBERSHIP=40 IP_MSFILTER=41 MCAST_JOIN_GROUP=42 "
+        "MCAST_LEAVE_GROUP=45 IP_MULTICAST_ALL=49 IP_UNICAST_IF=50 MRT_INIT=200 "
+        "MRT_DONE=201 MRT_ADD_VIF=202 MRT_DEL_VIF=203 MRT_ADD_MFC=204 MRT_DEL_MFC=205 MRT_VERSION=206"
+    ),
+    "IPPROTO_TCP": _parse(
+        "TCP_NODELAY=1 TCP_MAXSEG=2 TCP_CORK=3 TCP_KEEPIDLE=4 TCP_KEEPINTVL=5 TCP_KEEPCNT=6 TCP_SYNCNT=7 "
+        "TCP_LINGER2=8 TCP_DEFER_ACCEPT=9 TCP_WINDOW_CLAMP=10 TCP_INFO=11 TCP_QUICKACK=12 "
+        "TCP_CONGESTION=13 TCP_MD5SIG=14 TCP_USER_TIMEOUT=18 TCP_REPAIR=19 TCP_FASTOPEN=23 "
+        "TCP_TIMESTAMP=24 TCP_NOTSENT_LOWAT=25 TCP_FASTOPEN_CONNECT=30 TCP_ULP=31"
+    ),
+    "IPPROTO_IPV6": _parse(
+        "IPV6_ADDRFORM=1 IPV6_CHECKSUM=7 IPV6_UNICAST_HOPS=16 IPV6_MULTICAST_IF=17 IPV6_MULTICAST_HOPS=18 "
+        "IPV6_MULTICAST_LOOP=19 IPV6_ADD_MEMBERSHIP=20 IPV6_DROP_MEMBERSHIP=21 IPV6_ROUTER_ALERT=22 "
+        "IPV6_MTU_DISCOVER=23 IPV6_MTU=24 IPV6_RECVERR=25 IPV6_V6ONLY=26 IPV6_JOIN_ANYCAST=27 "
+        "IPV6_LEAVE_ANYCAST=28 IPV6_HDRINCL=36 MCAST_JOIN_GROUP=42 MCAST_LEAVE_GROUP=45 "
+        "IPV6_RECVPKTINFO=49 IPV6_PKTINFO=50 IPV6_RECVHOPLIMIT=51 IPV6_HOPLIMIT=52 IPV6_RECVHOPOPTS=53 "
+        "IPV6_HOPOPTS=54 IPV6_RECVRTHDR=56 IPV6_RTHDR=57 IPV6_DONTFRAG=62 IPV6_RECVTCLASS=66 "
+        "IPV6_TCLASS=67 IPV6_TRANSPARENT=75 IPV6_FREEBIND=78"
+    ),
+    "SOL_NETLINK": _parse(
+        "NETLINK_ADD_MEMBERSHIP=1 NETLINK_DROP_MEMBERSHIP=2 NETLINK_PKTINFO=3 NETLINK_BROADCAST_ERROR=4 "
+        "NETLINK_NO_ENOBUFS=5 NETLINK_LISTEN_ALL_NSID=8 NETLINK_LIST_MEMBERSHIPS=9 NETLINK_CAP_ACK=10 "
+        "NETLINK_EXT_ACK=11 NETLINK_GET_STRICT_CHK=12"
+    ),
+    "SOL_PACKET": _parse(
+        "PACKET_ADD_MEMBERSHIP=1 PACKET_DROP_MEMBERSHIP=2 PACKET_RECV_OUTPUT=3 PACKET_RX_RING=5 "
+        "PACKET_STATISTICS=6 PACKET_COPY_THRESH=7 PACKET_AUXDATA=8 PACKET_ORIGDEV=9 PACKET_VERSION=10 "
+        "PACKET_HDRLEN=11 PACKET_RESERVE=12 PACKET_TX_RING=13 PACKET_LOSS=14 PACKET_VNET_HDR=15 "
+        "PACKET_TIMESTAMP=17 PACKET_FANOUT=18 PACKET_QDISC_BYPASS=20 PACKET_IGNORE_OUTGOING=23"
+    ),
+}
+
+
+def _socket_level(arch: str) -> tuple[int, dict[int, str]]:
+    if arch.startswith("mips"):
+        return 0xFFFF, _MIPS
+    return 1, _POWERPC if arch.startswith("ppc") else _GENERIC
+
+
+def option_names(arch: str, level: int, option: int) -> tuple[str | None, str | None]:
+    """Return the names of a socket option's level and of the option, None for what has none here.
+
+    `arch` is the emulator's name of the architecture: MIPS and PowerPC have numbers of their own.
+    """
+    socket_level, socket_options = _socket_level(arch)
+    if level == socket_level:
+        return "SOL_SOCKET", socket_options.get(option)
+    name = _LEVELS.get(level)
+    return name, _OPTIONS.get(name or "", {}).get(option)
+
+
+@cache
+def _numbers(arch: str) -> dict[str, int]:
+    level, options = _socket_level(arch)
+    found = {"SOL_SOCKET": level, "SOL_TCP": 6, "SOL_IP": 0, "SOL_IPV6": 41}
+    for table in (_LEVELS, options, *_OPTIONS.values()):
+        found |= {name: number for number, name in table.items()}
+    return found
+
+
+def option_number(arch: str, text: str) -> int | None:
+    """Return the number of a level or an option that is given by name or as a number, None for neither."""
+    try:
+        return int(text, 0)
+    except ValueError:
+        return _numbers(arch).get(text)
