@@ -42,6 +42,11 @@ def test_a_limit_stops_the_guest_and_is_seen_by_it(
         _, amount, _, number = line.split()
         assert int(number) == error
         assert int(amount) in between
+        if what == "processes":
+            failed = [call for call in guest.history() if call.errno == "EAGAIN"]
+            assert failed
+            for call in failed:
+                assert (call.note or "").startswith("the limit of 40 processes and threads of this run")
         assert cell_processes(marker)
     assert cell_processes(marker) == []
     assert tree_state(root) == tree

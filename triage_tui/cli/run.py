@@ -67,6 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep every syscall, compressed, in the run record (`show --section full-trace`)",
     )
     parser.add_argument(
+        "--max-processes",
+        type=int,
+        default=256,
+        metavar="N",
+        help="most processes and threads of the guest, QEMU's own included (default 256)",
+    )
+    parser.add_argument(
         "--allow-root", action="store_true", help="run as root even if the guest cannot be confined"
     )
     parser.add_argument(
@@ -131,6 +138,7 @@ def run(args: argparse.Namespace) -> int:
         allow_root=args.allow_root,
         observe=args.observe,
         full_trace=args.full_trace,
+        max_processes=args.max_processes,
         carrier=args.carrier,
         sfanalysis=os.path.abspath(args.sfanalysis) if args.sfanalysis is not None else None,
         allow=args.allow,

@@ -56,8 +56,10 @@ class CallHandler(CallDetails, WatchedCalls, ProgramKeeper):
     # ------------------------------------------------------------ what the log says
 
     def _on_finished(self, log: ThreadLog, record: Syscall) -> None:
-        if record.errno is not None and (why := policy.why_denied(record)):
-            record.note = f"{why}; {record.note}" if record.note else why
+        if record.errno is not None:
+            limit = self.spec.limits.processes
+            if why := policy.why_denied(record) or policy.why_no_child(record, limit):
+                record.note = f"{why}; {record.note}" if record.note else why
         slept = self._sleepers.note(record)
         known = self.processes_known.by_pid.get(log.pid)
         if known is None:

@@ -187,6 +187,18 @@ def why_denied(record: Syscall) -> str | None:
     return None
 
 
+def why_no_child(record: Syscall, processes: int) -> str | None:
+    """Return what may have kept a call from making a process or a thread: this run has at most `processes`.
+
+    EAGAIN of fork(2) is a limit: this one, or, rarely, one that is set for all of this run from outside.
+    """
+    if record.errno != "EAGAIN" or record.intercepted:
+        return None
+    if _HOST_NAMES.get(record.name, record.name) != "clone":
+        return None
+    return f"the limit of {processes} processes and threads of this run (--max-processes)"
+
+
 HOOKABLE = (
     "creat openat2 connect bind getsockname listen socket setsockopt getsockopt mkdir mkdirat mknod "
     "mknodat unlink unlinkat rename renameat renameat2 rmdir symlink symlinkat link linkat chmod "

@@ -38,6 +38,7 @@ class ResourceLimits:
     """What one guest may use of the host."""
 
     processes: int = 256
+    """Processes and threads together, the emulators' own threads included."""
     memory_bytes: int = 4 << 30
     """Writable private memory of one process, its emulator included."""
     tree_memory_bytes: int = field(default_factory=lambda: machine_memory() // 2)

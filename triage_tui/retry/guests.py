@@ -11,7 +11,13 @@ from typing import cast
 from triage_tui.errors import TriageError
 from triage_tui.guest.access import RuleAccess
 from triage_tui.guest.policy import ContainmentPolicy
-from triage_tui.guest.spec import LaunchSpec, architecture_of, carrier_of_environment, resolve_target
+from triage_tui.guest.spec import (
+    LaunchSpec,
+    ResourceLimits,
+    architecture_of,
+    carrier_of_environment,
+    resolve_target,
+)
 from triage_tui.guest.stops import Stop
 from triage_tui.guest.supervisor import Guest
 from triage_tui.retry.addresses import AddressNames
@@ -47,6 +53,7 @@ def launch_spec(start: Start) -> LaunchSpec:
         observe=start.observe,
         full_trace=start.full_trace,
         triggers=start.triggers,
+        limits=ResourceLimits(processes=start.max_processes),
         carrier=start.carrier or carrier_of_environment(),
     )
 

@@ -18,6 +18,8 @@ from triage_tui.text import safe_line
 
 START_FILE = "start.json"
 
+MIN_PROCESSES, MAX_PROCESSES = 16, 32_768
+"""Least and most of `Start.max_processes`: QEMU takes a few threads to start."""
 RULE_BUDGETS = ("instructions", "memory-kb", "wall-ms", "calls-per-second", "hits")
 """Budgets of one rule that a person can set; a rule's header can only ask for less."""
 
@@ -45,6 +47,8 @@ class Start(msgspec.Struct, kw_only=True):
     """Every syscall, or only those that rules may hook."""
     full_trace: bool = False
     """Whether the text of all calls goes into the run record."""
+    max_processes: int = 256
+    """Most processes and threads of the guest together."""
     allow_root: bool = False
     carrier: str = ""
     """How its calls are held, one of the guest's `CARRIERS`; empty leaves the choice."""
@@ -58,11 +62,17 @@ class Start(msgspec.Struct, kw_only=True):
     """What the guest gets where a rule fails; empty leaves it to the rule's header."""
 
     def __post_init__(self) -> None:
-        """Refuse budgets that are none.
+        """Refuse limits and budgets that are none.
 
         Raises:
-            TriageError: a name that is not known, or an amount that is not positive.
+            TriageError: a limit that is too small or too large, a name that is not known, or an amount that
+                is not positive.
         """
+        if not MIN_PROCESSES <= self.max_processes <= MAX_PROCESSES:
+            raise TriageError(
+                f"the guest cannot have at most {self.max_processes} processes and threads: "
+                f"give {MIN_PROCESSES} to {MAX_PROCESSES}"
+            )
         for name, amount in self.rule_budget.items():
             if name not in RULE_BUDGETS or amount < 1:
                 known = ", ".join(RULE_BUDGETS)
