@@ -77,3 +77,15 @@ def test_anything_else_is_refused_in_one_sentence(tmp_path: Path, content: bytes
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(TriageError, match=FILE):
         list(read_full_trace(tmp_path / FILE))
+
+
+def test_calls_have_their_arguments_in_words(tmp_path: Path) -> None:
+    full = FullTrace(limit=1 << 20)
+    header = {"log": 1, "tid": 2, "arch": by_name("arm").name, "count": 0, "ts_mono_ns": 5, "whole": True}
+    full.add(header, b"2 shutdown(4,2,0,0,0,0) = 0\n2 epoll_ctl(4,2,5,4096,0,0)")
+    full.copy_to(tmp_path / FILE)
+    full.close()
+    assert [call.arguments for call in read_full_trace(tmp_path / FILE)] == [
+        ["4", "SHUT_RDWR"],
+        ["4", "EPOLL_CTL_DEL", "5", "0x1000"],
+    ]

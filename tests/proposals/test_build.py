@@ -287,3 +287,12 @@ def test_watching_changes_nothing(tmp_path: Path) -> None:
 def test_proposals_are_the_same_for_the_same_run(tmp_path: Path) -> None:
     run = run_of(load_case("haveged-poolsize-armhf"), tmp_path)
     assert propose(run, diagnose(run)) == propose(run, diagnose(run))
+
+
+@pytest.mark.parametrize("option", ["SOL_SOCKET,SO_BUSY_POLL", "1,46"])
+def test_a_rule_for_a_socket_option_is_about_its_numbers(option: str, tmp_path: Path) -> None:
+    failed = f"1 setsockopt(3,{option},0x1000,4) = -1 errno=92 (Protocol not available)\n"
+    run = failing("1 socket(PF_INET,SOCK_STREAM,0) = 3\n" + failed + "1 exit_group(1)\n", tmp_path)
+    fix, _ = first_fix(run)
+    assert ask(run, fix, guest_with(), "setsockopt", 3, 1, 46, 0x1000, 4).intercept
+    assert not ask(run, fix, guest_with(), "setsockopt", 3, 1, 47, 0x1000, 4).intercept

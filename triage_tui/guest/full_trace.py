@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.arch import by_name
+from triage_tui.guest.arch import Arch, by_name
+from triage_tui.guest.call_arguments import with_decoded_arguments
 from triage_tui.guest.strace import LoggedCall, StraceReader
 from triage_tui.guest.syscall_record import new_record, set_result
 from triage_tui.runs.model import Syscall
@@ -128,7 +129,7 @@ def read_full_trace(path: Path) -> Iterator[Syscall]:
 
 def _in_order_of_ending(path: Path) -> Iterator[Syscall]:
     readers: dict[int, StraceReader] = {}
-    waiting: dict[int, tuple[LoggedCall, Syscall]] = {}
+    waiting: dict[int, tuple[LoggedCall, Syscall, Arch]] = {}
     for header, text in _frames(path):
         try:
             arch = by_name(header["arch"])
@@ -139,12 +140,13 @@ def _in_order_of_ending(path: Path) -> Iterator[Syscall]:
                     seq += 1
                     record = new_record(seq, item, arch, int(header["ts_mono_ns"]))
                     record.tid = int(header["tid"])
-                    waiting[id(item)] = item, record
+                    waiting[id(item)] = item, record, arch
         except (KeyError, TypeError, ValueError) as error:
             raise TriageError(f"{path.name} is damaged: {error}") from error
         for call in reader.finished:
-            _item, record = waiting.pop(id(call))
+            _item, record, _arch = waiting.pop(id(call))
             set_result(record, call, arch)
-            yield record
+            yield from with_decoded_arguments([record], arch)
         reader.finished.clear()
-    yield from (record for _item, record in waiting.values())
+    for _item, record, arch in waiting.values():
+        yield from with_decoded_arguments([record], arch)
