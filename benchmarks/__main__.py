@@ -12,6 +12,7 @@ FIGURES = (
     "supervision",
     "time_to_diagnosis",
     "rule_call",
+    "hook_round_trip",
     "freeze_latency",
     "backtraces",
     "snapshot",
