@@ -124,6 +124,18 @@ def test_what_fails_anyway_gets_its_error(root: Path, qemu_dir: Path) -> None:
     }
 
 
+def test_a_process_names_programs_through_its_own_links(root: Path, qemu_dir: Path) -> None:
+    code = (
+        "cd /bin; exec 7</bin/busybox; /proc/self/root/bin/echo a; /proc/thread-self/cwd/echo b; "
+        "/proc/self/cwd/../bin/echo c; /proc/self/root/../../../bin/echo d; "
+        "(exec -a busybox /proc/thread-self/fd/7 echo e); /proc/self/root%s; /bin/echo f"
+    )
+    # A file of the host that the guest's root does not have.
+    output, done = run(root, qemu_dir, *shell(code % Path(sys.executable).resolve()))
+    assert [line for line in output.splitlines() if len(line) == 1] == [b"a", b"b", b"c", b"d", b"e", b"f"]
+    assert [call.errno for call in done if call.errno] == ["ENOENT"]
+
+
 def test_programs_of_other_architectures_run_under_their_emulator(
     root: Path, rootfs: Rootfs, qemu_dir: Path
 ) -> None:

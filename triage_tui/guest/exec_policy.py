@@ -30,7 +30,8 @@ _LINE_SIZE = 256
 _HEADER_SIZE = 1 << 16
 _AT_FDCWD, _AT_EMPTY_PATH = 0xFFFFFF9C, 0x1000
 _OWN_PROGRAM = re.compile(r"/proc/(self|thread-self|\d+)/exe")
-_DESCRIPTOR = re.compile(r"/(?:proc/self|dev)/fd/(\d+)")
+_DESCRIPTOR = re.compile(r"/(?:proc/(?:thread-)?self|dev)/fd/(\d+)")
+_OWN_DIRECTORY = re.compile(r"/proc/(?:thread-)?self/(root|cwd)/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,10 @@ def _open_program(root: Path, pid: int, path: str) -> tuple[int, str | None]:
     """
     if not path:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    if found := _OWN_DIRECTORY.match(path):
+        # Only the guest's kernel may follow these links: for us they would lead to our own directories.
+        start = _inside(root, pid, "cwd") if found[1] == "cwd" else "/"
+        path = os.path.join(start, path[found.end() :].lstrip("/"))
     inside: str | None = path
     if found := _DESCRIPTOR.match(path):
         number, rest = found[1], path[found.end() :].lstrip("/")
