@@ -88,7 +88,7 @@ def test_a_waiting_call_is_not_interrupted_by_a_stop(name: str) -> None:
     with _program(_CALLS[name]) as (child, line):
         for _ in range(3):
             stopped: set[int] = set()
-            pausing.stop_all(lambda: [child.pid], stopped)
+            pausing.stop_all(lambda: [child.pid], stopped, lambda: None)
             states = [process.thread_state(child.pid, tid) for tid in process.threads(child.pid)]
             assert {state.state for state in states if state} == {"T"}
             pausing.let_go(stopped)

@@ -69,6 +69,9 @@ class Carrier(Protocol):
     ) -> execution.Outcome:
         """Have the waiting thread execute the emulator; see `execution.execute`."""
 
+    def settle(self) -> None:
+        """Wait until every stop of a thread that has been reported is passed on."""
+
     def close(self) -> None:
         """Let go of everything. Idempotent."""
 
@@ -139,6 +142,9 @@ class NotificationCarrier:
     ) -> execution.Outcome:
         """See `Carrier`."""
         return execution.execute(self._listener, notification, pid, emulation, argv, environment, defer)
+
+    def settle(self) -> None:
+        """See `Carrier`: nobody stands between the kernel and a thread here."""
 
     def close(self) -> None:
         """Close the listener: threads that wait for an answer get ENOSYS."""

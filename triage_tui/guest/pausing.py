@@ -41,10 +41,12 @@ def let_go(pids: Iterable[int]) -> None:
         process.send_signal(pid, signal.SIGCONT)
 
 
-def stop_all(living: Callable[[], list[int]], stopped: set[int]) -> None:
+def stop_all(living: Callable[[], list[int]], stopped: set[int], settle: Callable[[], None]) -> None:
     """Stop all processes that `living` tells of, those forked meanwhile too, and add their pids to `stopped`.
 
-    The set is filled as it goes, so that an exception in between loses none that must be let go again.
+    `settle` returns when a tracer, if there is one, has passed on the stops that it was told of: until then a
+    thread stands still before it is really stopped. The set is filled as it goes, so that an exception in
+    between loses none that must be let go again.
     """
     for _ in range(_ROUNDS):
         running = [pid for pid in living() if pid not in stopped]
@@ -52,6 +54,8 @@ def stop_all(living: Callable[[], list[int]], stopped: set[int]) -> None:
             break
         stopped.update(running)
         stop(running)
+        _await_stopped(running)
+        settle()
         _await_stopped(running)
 
 

@@ -355,7 +355,7 @@ class Guest(Suspecting):
         """Stop every process and fix what is looked at."""
         self._frozen = True
         self._close_suspicion()
-        pausing.stop_all(self.processes, self._stopped)
+        pausing.stop_all(self.processes, self._stopped, self._carrier.settle)
         self._hang_up()
         for known in self.processes_known.by_pid.values():
             # A program that was executed and has made no watched call since.

@@ -119,6 +119,12 @@ class TraceCarrier:
         self._ask(tracer.RELEASE, 0, pid=pid)
         return execution.Outcome()
 
+    def settle(self) -> None:
+        """See `Carrier`."""
+        # It looks for stops before each order: what was there at the first is passed on before the second.
+        for _ in range(2):
+            self._ask(tracer.IS_WAITING, 0)
+
     def close(self) -> None:
         """Hang up: the tracer goes on until the cell is gone."""
         self._events.close()
