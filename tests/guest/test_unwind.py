@@ -7,15 +7,15 @@ import random
 import pytest
 
 from tests.guest.recorded import VARIANTS, RecordedGuest
-from triage_tui.guest.unwind import MAX_FRAMES, unwind
+from triage_tui.guest.unwind import MAX_FRAMES, walk
 
 TRUTH = ["pause_here", "sleeper", "variadic", "early", "huge", "compare"]
 TRUTH += ["sort", "sort", "sort", "sorter", "main", "start"]
 
 
 def names(guest: RecordedGuest, **options: object) -> list[str]:
-    frames = unwind(guest.arch, guest.registers, guest.memory, **options)  # type: ignore[arg-type]
-    return [guest.name_of_frame(frame.idx, frame.addr) for frame in frames]
+    frames = walk(guest.arch, guest.registers, guest.memory, **options)  # type: ignore[arg-type]
+    return [guest.name_of_frame(idx, frame.pc) for idx, frame in enumerate(frames)]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -38,8 +38,7 @@ def test_whole_chain_is_found_with_symbols(variant: str) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_frames_say_how_they_were_found(variant: str) -> None:
     guest = RecordedGuest(variant)
-    frames = unwind(guest.arch, guest.registers, guest.memory)
-    assert [frame.idx for frame in frames] == list(range(len(frames)))
+    frames = walk(guest.arch, guest.registers, guest.memory)
     assert [frame.method for frame in frames[:2]] == ["pc", "link_register"]
     expected = {"aarch64": {"frame_pointer"}, "aarch64-nofp": {"frame_pointer", "prologue"}}
     assert {frame.method for frame in frames[2:]} == expected.get(variant, {"prologue"})
@@ -54,8 +53,8 @@ def test_unreadable_prologue_is_bridged_by_a_marked_guess(variant: str) -> None:
         start = guest.start_of(name)
         # Registers stay saved on the stack; only the code that says where is gone.
         guest.patch(start, bytes(8 if variant == "arm-thumb" else 24))
-    frames = unwind(guest.arch, guest.registers, guest.memory)
-    found = [guest.name_of_frame(frame.idx, frame.addr) for frame in frames]
+    frames = walk(guest.arch, guest.registers, guest.memory)
+    found = [guest.name_of_frame(idx, frame.pc) for idx, frame in enumerate(frames)]
     assert found[:3] == TRUTH[:3]
     assert "stack_scan" in {frame.method for frame in frames}
     assert found[-2:] == ["main", "start"]
@@ -75,18 +74,18 @@ def test_limit_holds() -> None:
 
 def test_leaf_that_lr_left_is_not_trusted_for_a_framed_function() -> None:
     guest = RecordedGuest("arm-a32")
-    frames = unwind(guest.arch, guest.registers, guest.memory)
+    frames = walk(guest.arch, guest.registers, guest.memory)
     # Stand in `sleeper` after its call of `fill`: lr then points into sleeper, not to its caller.
     sleeper = frames[1]
-    guest.registers["pc"], guest.registers["sp"] = sleeper.addr, sleeper.sp or 0
-    guest.registers["lr"] = sleeper.addr
+    guest.registers["pc"], guest.registers["sp"] = sleeper.pc, sleeper.sp or 0
+    guest.registers["lr"] = sleeper.pc
     assert names(guest) == TRUTH[1:]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_registers_without_pc_give_no_frames(variant: str) -> None:
     guest = RecordedGuest(variant)
-    assert unwind(guest.arch, {}, guest.memory) == []
+    assert walk(guest.arch, {}, guest.memory) == []
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -101,6 +100,6 @@ def test_garbage_ends_and_gives_at_least_the_pc(variant: str) -> None:
         for name in guest.registers:
             if source.random() < 0.3:
                 guest.registers[name] = source.getrandbits(guest.arch.bits)
-        frames = unwind(guest.arch, guest.registers, guest.memory)
+        frames = walk(guest.arch, guest.registers, guest.memory)
         assert 1 <= len(frames) <= MAX_FRAMES
-        assert frames[0].addr == guest.registers["pc"] & (~1 if guest.arch.name == "arm" else -1)
+        assert frames[0].pc == guest.registers["pc"] & (~1 if guest.arch.name == "arm" else -1)

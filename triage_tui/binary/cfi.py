@@ -74,24 +74,22 @@ class Reader:
 
     def uleb(self) -> int:
         """Return the next unsigned LEB128 number (DWARF 5, 7.6)."""
-        value = shift = 0
-        while shift < 70:
-            byte = self.number(1)
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-        raise DamagedError("endless number")
+        return self._leb()[0]
 
     def sleb(self) -> int:
         """Return the next signed LEB128 number."""
-        value = shift = 0
-        while shift < 70:
+        value, bits = self._leb()
+        return value - (1 << bits) if value >> (bits - 1) else value
+
+    def _leb(self) -> tuple[int, int]:
+        """Return the next LEB128 number as unsigned, and how many bits it was written with."""
+        value = bits = 0
+        while bits < 70:
             byte = self.number(1)
-            value |= (byte & 0x7F) << shift
-            shift += 7
+            value |= (byte & 0x7F) << bits
+            bits += 7
             if byte < 0x80:
-                return value - (1 << shift) if byte & 0x40 else value
+                return value, bits
         raise DamagedError("endless number")
 
     def text(self) -> bytes:

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from triage_tui.binary.code import CodeReader
 from triage_tui.binary.modules import Location
+from triage_tui.runs.model import Frame, PseudocodeRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,17 @@ class FunctionCode:
     offset: int | None = None
     """Bytes from the function's start to the point, where the source knows the start."""
     truncated: bool = False
+
+    def reference(self, frame: Frame, file: str) -> PseudocodeRef:
+        """Return how a record refers to this code as that of `frame`, kept under the name `file`."""
+        return PseudocodeRef(
+            frame=frame.idx,
+            addr_hex=frame.addr_hex,
+            file=file,
+            truncated=self.truncated,
+            kind=self.kind,
+            provenance=self.provenance,
+        )
 
 
 class CodeSource(Protocol):

@@ -15,7 +15,7 @@ from triage_tui.errors import TriageError
 from triage_tui.retry.start import read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.files import write_atomic
-from triage_tui.runs.model import Frame, PseudocodeRef
+from triage_tui.runs.model import Frame
 from triage_tui.runs.reader import Run
 from triage_tui.runs.writer import encode_json
 from triage_tui.text import safe_block, safe_line
@@ -87,14 +87,6 @@ def _keep(record: Run, frame: Frame, found: FunctionCode) -> None:
     name = f"pseudocode/frame{frame.idx:02d}_0x{frame.addr:x}.{maker}.c"
     write_atomic(record.dir / name, found.text)
     index = [ref for ref in snapshot.backtrace.pseudocode_index if ref.file != name]
-    ref = PseudocodeRef(
-        frame=frame.idx,
-        addr_hex=frame.addr_hex,
-        file=name,
-        truncated=found.truncated,
-        kind=found.kind,
-        provenance=found.provenance,
-    )
-    snapshot.backtrace.pseudocode_index = [ref, *index]
+    snapshot.backtrace.pseudocode_index = [found.reference(frame, name), *index]
     frame.pseudocode_file = name
     write_atomic(record.dir / "snapshot.json", encode_json(snapshot))

@@ -32,7 +32,6 @@ from triage_tui.runs.model import (
     Engine,
     Frame,
     Mapping,
-    PseudocodeRef,
     Register,
     Snapshot,
     Syscall,
@@ -384,16 +383,7 @@ def _keep_code(frame: Frame, found: FunctionCode, backtrace: Backtrace, writer: 
     name = f"pseudocode/frame{frame.idx:02d}_0x{frame.addr:x}.{ending}"
     writer.write_text(name, found.text)
     frame.pseudocode_file = frame.pseudocode_file or name
-    backtrace.pseudocode_index.append(
-        PseudocodeRef(
-            frame=frame.idx,
-            addr_hex=frame.addr_hex,
-            file=name,
-            truncated=found.truncated,
-            kind=found.kind,
-            provenance=found.provenance,
-        )
-    )
+    backtrace.pseudocode_index.append(found.reference(frame, name))
 
 
 def _describe(idx: int, cursor: Cursor, modules: ModuleMap) -> Frame:

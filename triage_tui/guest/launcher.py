@@ -58,13 +58,6 @@ def _say(channel: socket.socket, message: dict[str, Any], fds: tuple[int, ...] =
 def _make_cell(config: dict[str, Any], root_fd: int | None) -> list[str]:
     """Enter new name spaces; return what holds the guest, in words. The lower layer becomes the cwd."""
     notes = ["pid, mount, network, ipc and uts name spaces of its own"]
-    rest = (
-        namespaces.CLONE_NEWNS
-        | namespaces.CLONE_NEWPID
-        | namespaces.CLONE_NEWNET
-        | namespaces.CLONE_NEWIPC
-        | namespaces.CLONE_NEWUTS
-    )
     if root_fd is not None:
         os.fchdir(root_fd)
     if os.geteuid() == 0:
@@ -79,10 +72,10 @@ def _make_cell(config: dict[str, Any], root_fd: int | None) -> list[str]:
         else:
             namespaces.enter_user_namespace(userns)
             notes.insert(0, "root of the guest is an unprivileged host id")
-        namespaces.unshare(rest)
+        namespaces.unshare(namespaces.CLONE_CELL)
     else:
         uid, gid = os.geteuid(), os.getegid()
-        namespaces.unshare(namespaces.CLONE_NEWUSER | rest)
+        namespaces.unshare(namespaces.CLONE_NEWUSER | namespaces.CLONE_CELL)
         namespaces.map_self(uid, gid)
         notes.insert(0, "root of the guest is the user who started it")
     return notes

@@ -165,13 +165,6 @@ def _be_tracer(events: socket.socket, orders: socket.socket) -> NoReturn:
 
 def try_cell() -> None:
     """In a process of its own: make name spaces and mounts as the launcher does."""
-    rest = (
-        namespaces.CLONE_NEWNS
-        | namespaces.CLONE_NEWPID
-        | namespaces.CLONE_NEWNET
-        | namespaces.CLONE_NEWIPC
-        | namespaces.CLONE_NEWUTS
-    )
     lower = tempfile.mkdtemp()
     os.chdir(lower)
     userns = -1
@@ -194,7 +187,7 @@ def try_cell() -> None:
             namespaces.map_self(uid, gid)
 
     try:
-        if not _tell("user", enter) or not _tell("others", lambda: namespaces.unshare(rest)):
+        if not _tell("user", enter) or not _tell("others", lambda: namespaces.unshare(namespaces.CLONE_CELL)):
             return
     finally:
         with contextlib.suppress(OSError):

@@ -10,9 +10,9 @@ from triage_tui.guest.arch import Arch
 from triage_tui.guest.memory import Memory
 from triage_tui.guest.unwind.function_start import find_start
 from triage_tui.guest.unwind.model import Code, Cursor
-from triage_tui.guest.unwind.walk import MAX_FRAMES, frame_of, unwind, walk
+from triage_tui.guest.unwind.walk import MAX_FRAMES, frame_of, walk
 
-__all__ = ["MAX_FRAMES", "Cursor", "frame_of", "guess_function_start", "unwind", "walk"]
+__all__ = ["MAX_FRAMES", "Cursor", "frame_of", "guess_function_start", "walk"]
 
 
 def guess_function_start(arch: Arch, memory: Memory, addr: int, *, thumb: bool = False) -> int | None:

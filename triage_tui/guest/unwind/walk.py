@@ -51,33 +51,6 @@ _BY_MACHINE: dict[int, tuple[Callable[[Code, Cursor], Step], ...]] = {
 _RANKS: tuple[Confidence, ...] = ("low", "medium", "high")
 
 
-def unwind(
-    arch: Arch,
-    registers: Mapping[str, int],
-    memory: Memory,
-    *,
-    limit: int = MAX_FRAMES,
-    is_code: Callable[[int], bool] | None = None,
-    function_start: Callable[[int], int | None] | None = None,
-    is_outermost: Callable[[int], bool | None] | None = None,
-    unwind_row: Callable[[int], Row | None] | None = None,
-    exception_code: Callable[[int], bytes | None] | None = None,
-) -> list[Frame]:
-    """Return the call stack as `walk` finds it, innermost frame first."""
-    cursors = walk(
-        arch,
-        registers,
-        memory,
-        limit=limit,
-        is_code=is_code,
-        function_start=function_start,
-        is_outermost=is_outermost,
-        unwind_row=unwind_row,
-        exception_code=exception_code,
-    )
-    return [frame_of(idx, cursor) for idx, cursor in enumerate(cursors)]
-
-
 def frame_of(idx: int, cursor: Cursor) -> Frame:
     """Return a cursor as a frame of the record, without what its module says."""
     return Frame(
