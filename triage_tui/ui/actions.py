@@ -11,7 +11,7 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Scope = Literal["app", "main", "list", "patch", "syscalls", "code", "modal"]
+Scope = Literal["app", "main", "list", "patch", "syscalls", "code", "registers", "modal"]
 """Where a key works: everywhere, on the main screen, in any list, in one pane, in questions."""
 
 
@@ -218,6 +218,26 @@ ACTIONS: tuple[Action, ...] = (
         "syscalls",
         _LOOK,
         31,
+    ),
+    Action(
+        "next_thread",
+        "right_square_bracket",
+        "screen.step_thread(1)",
+        "next thread",
+        "Registers pane: show the registers of the next thread, of whatever process.",
+        "registers",
+        _LOOK,
+        32,
+    ),
+    Action(
+        "previous_thread",
+        "left_square_bracket",
+        "screen.step_thread(-1)",
+        "thread before",
+        "Registers pane: show the registers of the thread before.",
+        "registers",
+        _LOOK,
+        33,
     ),
     Action("next_run", "n", "screen.step_run(1)", "next run", "Go to the next older run.", "main", _LOOK, 40),
     Action(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+from textual.message import Message
 
 from triage_tui.ui.rows import Rows
 from triage_tui.ui.widgets.line_view import LineView
@@ -21,6 +24,12 @@ class Pane(LineView):
     EMPTY: ClassVar[str] = "Nothing here."
     FOLLOW: ClassVar[bool] = False
     """Stay at the end when rows are added (logs)."""
+    NOTE_CELLS: ClassVar[int] = 24
+    """Cells that the pane's note may take beside the facts of the run, where the pane has the screen."""
+
+    @dataclass
+    class Retitled(Message):
+        """What the pane's title says has changed."""
 
     def __init__(self) -> None:
         super().__init__(id=f"pane-{self.NAME}", empty="", classes="pane")

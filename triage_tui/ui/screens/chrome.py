@@ -34,8 +34,14 @@ def draw(screen: MainScreen) -> None:
 
 
 def _note(screen: MainScreen) -> str:
-    note = safe_line(getattr(screen.pane(screen.active), "title_note", ""))
-    return f"{clip(note, 24)} " if note and screen.active != "runs" else ""
+    pane = screen.pane(screen.active)
+    note = safe_line(getattr(pane, "title_note", ""))
+    # A third of the line stays for the facts of the run.
+    return (
+        f"{clip(note, min(pane.NOTE_CELLS, screen.size.width * 2 // 3))} "
+        if note and screen.active != "runs"
+        else ""
+    )
 
 
 def title(screen: MainScreen) -> tuple[list[Item], list[Item]]:
@@ -123,6 +129,8 @@ def available(screen: MainScreen, action: Action) -> bool:
             return screen.active == "patch" and view is not None and len(view.proposals) > 1
         case "failures":
             return screen.active == "syscalls"
+        case "next_thread" | "previous_thread":
+            return screen.active == "registers" and len(screen.registers.threads) > 1
         case "filter":
             return screen.active in ("runs", "syscalls")
         case "zoom":
@@ -169,7 +177,7 @@ def _key_items(screen: MainScreen, actions: list[Action]) -> list[Item]:
     items: list[Item] = []
     for action in actions:
         name = action.action if action.scope != "app" else f"app.{action.action}"
-        click = name if action.scope in ("main", "app", "patch", "syscalls") else None
+        click = name if name.startswith(("screen.", "app.")) else None
         shown = short(screen.app.keys_changed.get(action.id, action.shown_key), 16)
         items += [Item(shown, "key", click), Item(f" {action.label}  ", "muted", click)]
     return items

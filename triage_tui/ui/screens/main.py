@@ -19,7 +19,7 @@ from triage_tui.ui.messages import Done, RunFailed, RunLoaded, RunsChanged, Runs
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.panes.runs import RunsPane
 from triage_tui.ui.screens import chrome
-from triage_tui.ui.screens.links import LinkScreen
+from triage_tui.ui.screens.inspect import InspectScreen
 from triage_tui.ui.widgets.bar import Bar
 from triage_tui.ui.widgets.line_view import LineView
 from triage_tui.ui.words import headline
@@ -43,7 +43,7 @@ _LOAD_AFTER_S = 0.08
 _PANES_AFTER_S = 0.03
 
 
-class MainScreen(LinkScreen):
+class MainScreen(InspectScreen):
     """Everything about runs on one screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("main")
