@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.runs.build import write_run
+from tests.runs.build import failed_open, write_run
+from triage_tui.diagnosis.collect import gather
+from triage_tui.diagnosis.knowledge import load_knowledge
 from triage_tui.diagnosis.report import diagnose
 from triage_tui.runs.model import Loop, Syscall
 from triage_tui.runs.reader import load_run
@@ -48,3 +50,47 @@ def test_a_program_at_its_standard_input_is_healthy(tmp_path: Path) -> None:
     reader = Syscall(seq=1, name="read", pid=2, arguments=["0", "0x2000", "1"])
     diagnosis = diagnose(load_run(write_run(tmp_path, [reader], reason="idle", exit_code=None)))
     assert diagnosis.healthy
+
+
+def waiting(tmp_path: Path, waiter: Syscall, path: str = "/etc/app.conf") -> str:
+    """Return what is said against the missing `path` being the reason."""
+    calls = [failed_open(1, path), waiter]
+    calls[0].pid = 2
+    diagnosis = diagnose(load_run(write_run(tmp_path, calls, reason="idle", exit_code=None)))
+    found = [item for item in diagnosis.hypotheses if path in item.title]
+    return "; ".join(item.says for hypothesis in found for item in hypothesis.contrary)
+
+
+@pytest.mark.parametrize("path", ["/etc/app.conf", "/dev/i2c-0"])
+def test_waiting_for_a_child_is_no_wait_for_input(tmp_path: Path, path: str) -> None:
+    waiter = Syscall(seq=2, name="wait4", pid=2, args=[0xFFFFFFFF, 0x1000, 0, 0])
+    said = waiting(tmp_path, waiter, path)
+    assert said == "the program went on and waits for a process that it started"
+
+
+def test_the_wait_of_another_process_says_nothing_about_the_one_that_failed(tmp_path: Path) -> None:
+    assert not waiting(tmp_path, Syscall(seq=2, name="wait4", pid=1, arguments=["-1", "0x1000", "0"]))
+
+
+def test_waiting_for_input_still_counts(tmp_path: Path) -> None:
+    waiter = Syscall(seq=2, name="read", pid=2, arguments=["0", "0x2000", "1"])
+    assert waiting(tmp_path, waiter) == "the program went on and waits for input"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "awaited"),
+    [
+        ("wait4", ["-1", "0x1000", "0"], "a process that it started to end"),
+        ("wait4", ["7", "0x1000", "0"], "process 7, which it started, to end"),
+        ("waitid", ["P_PID", "8", "0x1000", "4"], "process 8, which it started, to end"),
+        ("waitid", ["P_ALL", "8", "0x1000", "4"], "a process that it started to end"),
+        ("futex", ["0x2000", "FUTEX_WAIT", "0"], "a lock"),
+        ("rt_sigsuspend", ["0x2000", "8"], "a signal"),
+        ("poll", ["0x2000", "1", "-1"], "something from outside"),
+    ],
+)
+def test_a_wait_says_for_what(tmp_path: Path, name: str, arguments: list[str], awaited: str) -> None:
+    call = Syscall(seq=1, name=name, pid=2, arguments=arguments)
+    run = load_run(write_run(tmp_path, [call], reason="idle", exit_code=None))
+    (wait,) = gather(run, load_knowledge().causality).of("wait")
+    assert wait.says == f"it waits for {awaited} and has not returned"

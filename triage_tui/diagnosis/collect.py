@@ -236,7 +236,7 @@ def _add_waits(facts: Facts, walked: Walk, main: int, steps_after: dict[int, int
             "wait",
             Wait(
                 source=_source(step.call.seq),
-                says="it waits for something from outside" + (" and has not returned" if blocked else ""),
+                says=f"it waits for {awaited(step)}" + (" and has not returned" if blocked else ""),
                 cite=c.describe(step.call),
                 seq=step.call.seq,
                 pid=step.call.pid,
@@ -267,6 +267,27 @@ def _add_waits(facts: Facts, walked: Walk, main: int, steps_after: dict[int, int
                 seconds=sleep_seconds(last.call),
             ),
         )
+
+
+_AWAITED = {
+    "lock": "a lock",
+    "pause": "a signal",
+    "connect": "a connection",
+    "accept": "a client",
+}
+"""Operation of a wait -> what ends it; for the others that is input."""
+
+
+def awaited(step: Step) -> str:
+    """Return what a wait waits for, in words."""
+    if step.operation != "child_wait":
+        return _AWAITED.get(step.operation, "something from outside")
+    # waitid(2) has the kind of its number first: P_PID is 1.
+    by_kind = step.call.name == "waitid"
+    which = c.number(step.call, 1 if by_kind else 0) or 0
+    if by_kind and c.argument(step.call, 0) not in ("1", "P_PID"):
+        which = 0
+    return f"process {which}, which it started, to end" if which > 0 else "a process that it started to end"
 
 
 _TIME = re.compile(r"tv_sec = (\d{1,12})")
