@@ -108,7 +108,9 @@ class FailedCall(Fact):
     child: bool = False
     """Made by another process than the one that ended."""
     refused: bool = False
-    """Answered by the engine's own containment, not by the kernel."""
+    """Refused by the run itself, its containment or one of its limits: a device would not have done so."""
+    option: str = ""
+    """The option of `run` that sets the limit which it met, "" for any other refusal."""
     later_ok: bool = False
     """The same object, or one of the same name elsewhere, was reached later."""
     went_on: int = 0

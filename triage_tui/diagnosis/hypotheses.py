@@ -182,6 +182,7 @@ def parameters(subject: Fact, bindings: dict[str, Fact]) -> dict[str, str]:
             "detail": subject.detail,
             "creates": "yes" if subject.creates else "",
             "writes": "yes" if subject.writes else "",
+            "option": subject.option,
         }
     elif isinstance(subject, Identity):
         found |= {"syscalls": subject.names, "value": str(subject.value)}
