@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.programs import qemu_name
 from triage_tui.binary.code import CodeReader
 from triage_tui.binary.modules import ModuleMap
 from triage_tui.binary.symbols import ElfImage, parse_image
+from triage_tui.guest.elf import read_elf
+from triage_tui.guest.spec import architecture_of
 from triage_tui.runs.model import Mapping
 
 PROGRAMS = Path(__file__).with_name("programs")
@@ -61,3 +64,43 @@ class Loaded:
 
     def address(self, function: str) -> int:
         return BASE + next(s.start for s in self.image.symbols if s.name == function)
+
+
+class Image:
+    """An ELF file at the addresses that it was linked for, its relocations not applied.
+
+    `symbols` is the same file with its symbols where `data` has none.
+    """
+
+    def __init__(self, arch: str, tmp_path: Path, data: bytes, symbols: bytes | None = None) -> None:
+        (tmp_path / "program").write_bytes(data)
+        image = parse_image(data)
+        self.symbols = {one.name: one for one in parse_image(symbols or data).symbols if one.is_function}
+        known = architecture_of(read_elf(data, "program"), "program")
+        assert known.name == qemu_name(arch)
+        low = min(segment.vaddr for segment in image.segments) & ~0xFFF
+        memory = bytearray(max(segment.vaddr + segment.memory_size for segment in image.segments) - low)
+        maps = []
+        for segment in image.segments:
+            part = data[segment.offset : segment.offset + segment.file_size]
+            memory[segment.vaddr - low : segment.vaddr - low + len(part)] = part
+            end = (segment.vaddr + segment.memory_size + 0xFFF) & ~0xFFF
+            start, offset = segment.vaddr & ~0xFFF, segment.offset & ~0xFFF
+            maps.append(Mapping(start=start, end=end, perms="r--p", offset=offset, path="/program"))
+
+        def read(addr: int, size: int) -> bytes:
+            return bytes(memory[addr - low : addr - low + size]) if addr >= low else b""
+
+        self.reader = CodeReader(
+            known.instruction_set,
+            known.word,
+            known.endian == "little",
+            read,
+            ModuleMap(maps, tmp_path),
+            known.syscall_name,
+        )
+
+    def listing(self, function: str) -> str:
+        """Return the disassembly of a function, up to its last instructions also where no symbol ends it."""
+        symbol = self.symbols[function]
+        return self.reader.listing(symbol.end - 4 & ~1, thumb=symbol.thumb, start=symbol.start).text

@@ -11,6 +11,8 @@ from tests.binary.loaded import ARCH, BASE, Loaded, content, without_sections
 from triage_tui.binary.code import MAX_LINES, CodeReader
 from triage_tui.binary.disassembly import decode
 from triage_tui.binary.modules import ModuleMap
+from triage_tui.guest.arch import by_name
+from triage_tui.guest.arch.tables import ALL
 
 
 def relocate_local_got(guest: Loaded) -> None:
@@ -79,24 +81,35 @@ def test_big_endian_mips_is_decoded() -> None:
     assert insns[2].is_return
 
 
+def test_unknown_s390x_instructions_are_stepped_over_by_their_length() -> None:
+    insns = decode("s390x", bytes.fromhex("e7ff07feffff07fe"), 0x1000)
+    assert [(insn.mnemonic, insn.is_return) for insn in insns] == [(".byte", False), ("br", True)]
+
+
+def test_branches_of_riscv_go_to_addresses() -> None:
+    insns = decode("riscv64", bytes.fromhex("efb03206e39ab6fe"), 0x2FA2C)
+    assert [(insn.target, insn.operands) for insn in insns] == [
+        (0x5B28E, "0x5b28e"),
+        (0x2FA24, "a3, a1, 0x2fa24"),
+    ]
+
+
 def test_data_between_instructions_is_shown_as_bytes() -> None:
     insns = decode("aarch64", b"\x00\x00\x00\x00\xc0\x03\x5f\xd6", 0x1000)
     assert [insn.address for insn in insns] == [0x1000, 0x1004]
     assert insns[1].is_return
 
 
-@pytest.mark.parametrize(
-    "arch", ["arm", "armeb", "aarch64", "mips", "mipsel", "x86_64", "i386", "riscv64", "ppc"]
-)
+@pytest.mark.parametrize("arch", [arch.name for arch in ALL])
 def test_any_bytes_give_a_bounded_listing(arch: str, tmp_path: Path) -> None:
     source = random.Random(arch)
     code = bytes(source.randrange(256) for _ in range(20_000))
-    word = 8 if arch in ("aarch64", "x86_64", "riscv64") else 4
 
     def read(addr: int, size: int) -> bytes:
         return code[addr - 0x10000 : addr - 0x10000 + size] if addr >= 0x10000 else b""
 
-    reader = CodeReader(arch, word, arch not in ("mips", "armeb", "ppc"), read, ModuleMap([], tmp_path))
+    known = by_name(arch)
+    reader = CodeReader(arch, known.word, known.endian == "little", read, ModuleMap([], tmp_path))
     for _ in range(12):
         addr = 0x10000 + source.randrange(0, 15_000) & ~3
         listing = reader.listing(addr, thumb=arch == "arm" and source.random() < 0.5)
@@ -123,6 +136,11 @@ def test_hostile_names_and_strings_stay_printable(tmp_path: Path) -> None:
         ("i386", "b81d000000cd80", 29),
         ("riscv64", "9308d00573000000", 93),
         ("ppc", "3800001d44000002", 29),
+        ("ppc64le", "1d00003802000044", 29),
+        ("mips64el", "b71302240c000000", 5047),
+        ("s390x", "0a1d", 29),
+        ("s390x", "a719012c0a00", 300),
+        ("x86_64", "bee700000089f00f05", 231),
     ],
 )
 def test_syscall_is_named_by_the_constant_before_it(
@@ -133,7 +151,7 @@ def test_syscall_is_named_by_the_constant_before_it(
     def read(addr: int, size: int) -> bytes:
         return data[addr - 0x10000 : addr - 0x10000 + size] if addr >= 0x10000 else b""
 
-    little = arch not in ("mips", "ppc")
+    little = arch not in ("mips", "ppc", "s390x")
     names = {number: "the_call"}
     reader = CodeReader(arch, 4, little, read, ModuleMap([], tmp_path), names.get)
     text = reader.listing(0x10000, start=0x10000).text

@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from triage_tui.binary.disassembly import Instruction, follow, supports
+from triage_tui.binary.constants import follow
+from triage_tui.binary.disassembly import Instruction, supports
+from triage_tui.binary.jumps import Jump, jump_at, table_register
 from triage_tui.binary.modules import Location, ModuleMap
 from triage_tui.binary.syscall_sites import syscall_number
 from triage_tui.text import safe_line
@@ -61,6 +63,7 @@ class CodeReader:
         self._read = read
         self._modules = modules
         self._syscall_name = syscall_name
+        self._stubs: dict[tuple[int, int | None], str | None] = {}
 
     def read_word(self, addr: int) -> int | None:
         """Return the machine word at `addr`, or None."""
@@ -83,6 +86,44 @@ class CodeReader:
         name = module.image.linkage.got.get(addr - module.bias) if module else None
         return safe_line(name, 120) if name else None
 
+    def _called(self, insn: Instruction, thumb: bool) -> str | None:
+        """Return the name of what a direct call or jump leads to, through a linkage stub too."""
+        target = insn.target or 0
+        location = self._modules.locate(target & ~1 if self.arch.startswith("arm") else target)
+        if location is not None and location.stub is None and location.offset != 0:
+            key = (target, insn.base)
+            if key not in self._stubs:
+                mode = thumb != (insn.mnemonic == "blx")
+                self._stubs[key] = self._through(
+                    jump_at(
+                        self.arch, self._read, self.read_word, target, self._known(location, insn.base), mode
+                    )
+                )
+            if self._stubs[key] is not None:
+                return self._stubs[key]
+            if self.arch == "ppc64le" and location.offset == 8:
+                # The entry for callers within the module (ELFv2 ABI, 3.4.1).
+                target -= 8
+        return self.name(target)
+
+    def _through(self, jump: Jump | None) -> str | None:
+        """Return the name of where an indirect jump goes, by the word it comes from or by itself."""
+        if jump is None:
+            return None
+        name = self.imported(jump.loaded_from)
+        return name or (self.name(jump.goes_to) if jump.goes_to is not None else None)
+
+    def _known(self, location: Location | None, base: int | None = None) -> dict[str, int]:
+        """Return the registers whose values the module gives, or that have the value `base` at a stub."""
+        if location is None:
+            return {}
+        linkage, bias = location.module.image.linkage, location.module.bias
+        known = {} if linkage.gp is None else {"gp": linkage.gp + bias}
+        if base is None and linkage.table is not None:
+            base = linkage.table + bias
+        register = table_register(self.arch)
+        return known | ({register: base} if register and base is not None else {})
+
     def string(self, addr: int) -> str | None:
         """Return the text at `addr` in quotes if it looks like one, or None."""
         data = self._read(addr, 256)
@@ -93,10 +134,10 @@ class CodeReader:
             return None
         return '"' + safe_line(text, _MAX_STRING) + '"'
 
-    def comment(self, insn: Instruction) -> str:
+    def comment(self, insn: Instruction, thumb: bool = False) -> str:
         """Return what is known of the addresses in an instruction, or an empty text."""
         if insn.target is not None:
-            name = self.name(insn.target)
+            name = self._called(insn, thumb)
             return f"<{name}>" if name else ""
         if insn.called is not None:
             got = insn.loaded_from
@@ -106,6 +147,9 @@ class CodeReader:
             name = self.imported(insn.loaded_from)
             if name:
                 return f"[{name}]"
+        if insn.refers is not None:
+            name = self.imported(insn.refers) or self.name(insn.refers)
+            return f"[{name}]" if name else ""
         if insn.constant is None or insn.constant < 0x1000:
             return ""
         value = insn.constant
@@ -142,13 +186,13 @@ class CodeReader:
         code = self._read(low, end - low)
         if len(code) < 2 or low + len(code) <= addr:
             return Listing([f"; no readable memory at 0x{addr:x}"])
-        gp = None
-        if location is not None and location.module.image.linkage.gp is not None:
-            gp = location.module.image.linkage.gp + location.module.bias
-        insns = follow(self.arch, code, low, self.read_word, thumb=thumb, gp=gp)
+        values = {} if self.arch == "i386" else self._known(location)
+        if self.arch.startswith("mips") and known:
+            values["t9"] = low
+        insns = follow(self.arch, code, low, self.read_word, thumb=thumb, known=values)
         if not known:
             insns = _own_function(insns, addr, low == start)
-        return self._render(insns, addr, self._header(addr, location, thumb, known), is_return)
+        return self._render(insns, addr, self._header(addr, location, thumb, known), is_return, thumb)
 
     def _range(self, addr: int, location: Location | None, thumb: bool) -> tuple[int, int, bool]:
         if location is not None and location.symbol is not None and location.symbol.is_function:
@@ -175,7 +219,9 @@ class CodeReader:
             lines.append("; no symbol here: the start of the function is a guess")
         return lines
 
-    def _render(self, insns: list[Instruction], addr: int, header: list[str], is_return: bool) -> Listing:
+    def _render(
+        self, insns: list[Instruction], addr: int, header: list[str], is_return: bool, thumb: bool
+    ) -> Listing:
         point = next((i for i, insn in enumerate(insns) if insn.address >= addr), len(insns) - 1)
         low = max(0, min(point - MAX_LINES // 2, len(insns) - MAX_LINES))
         shown = insns[low : low + MAX_LINES]
@@ -186,7 +232,7 @@ class CodeReader:
                 mark = "<-" if is_return else "=>"
                 listing.marked = len(listing.lines)
             text = f"{insn.mnemonic:<8} {insn.operands}".rstrip()
-            comment = self._syscall(insns, index) or self.comment(insn)
+            comment = self._syscall(insns, index) or self.comment(insn, thumb)
             line = f"{mark} 0x{insn.address:08x}  {insn.data.hex():<8}  {text}"
             listing.lines.append(f"{line:<60} ; {comment}" if comment else line)
         return listing

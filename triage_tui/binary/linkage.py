@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_ENTRIES = 50_000
-EM_MIPS, EM_ARM, EM_AARCH64 = 8, 40, 183
+MAX_SECTIONS = 8192
+EM_386, EM_MIPS, EM_PPC, EM_PPC64, EM_S390 = 3, 8, 20, 21, 22
+EM_ARM, EM_X86_64, EM_AARCH64, EM_RISCV = 40, 62, 183, 243
 _PT_MIPS_REGINFO = 0x70000000
 
 
@@ -22,6 +24,8 @@ class Linkage:
     """GOT word -> symbol."""
     gp: int | None = None
     """MIPS: the value of gp in this module."""
+    table: int | None = None
+    """i386: the global offset table, to which ebx points in a PLT entry; ppc64le: the value of r2."""
 
 
 class _Dynamic:
@@ -76,11 +80,21 @@ _TAGS = {3: "PLTGOT", 5: "STRTAB", 6: "SYMTAB", 7: "RELA", 8: "RELASZ", 17: "REL
     0x70000011: "MIPS_SYMTABNO",
     0x70000013: "MIPS_GOTSYM",
 }
-_GOT_RELOCATIONS = {EM_ARM: (21, 22), EM_AARCH64: (1025, 1026), 62: (6, 7), 3: (6, 7), 243: (2, 5)}
-"""R_*_GLOB_DAT and R_*_JUMP_SLOT (RISC-V: R_RISCV_64 and R_RISCV_JUMP_SLOT)."""
+_GOT_RELOCATIONS = {
+    EM_ARM: (21, 22),
+    EM_AARCH64: (1025, 1026),
+    EM_X86_64: (6, 7),
+    EM_386: (6, 7),
+    EM_RISCV: (2, 5),
+    EM_PPC: (20, 21),
+    EM_PPC64: (20, 21, 38),
+    EM_S390: (10, 11),
+    EM_MIPS: (127,),
+}
+"""R_*_GLOB_DAT and R_*_JUMP_SLOT (RISC-V: R_RISCV_64; PowerPC: R_PPC64_ADDR64 too; MIPS: JUMP_SLOT only)."""
 
 
-def _relocations(dynamic: _Dynamic) -> Iterator[tuple[int, int, int]]:
+def _relocations(dynamic: _Dynamic, mips: bool) -> Iterator[tuple[int, int, int]]:
     """Yield (place, type, symbol index) of all dynamic relocations."""
     tables = [("JMPREL", "PLTRELSZ", dynamic.tags.get("PLTREL") == 7), ("REL", "RELSZ", False)]
     for start, size, addend in (*tables, ("RELA", "RELASZ", True)):
@@ -90,14 +104,21 @@ def _relocations(dynamic: _Dynamic) -> Iterator[tuple[int, int, int]]:
         raw = dynamic.read(dynamic.tags.get(start, 0), length)
         for fields in layout.iter_unpack(raw[: len(raw) // layout.size * layout.size]):
             place, info = fields[0], fields[1]
-            yield (place, info & 0xFFFFFFFF, info >> 32) if dynamic.wide else (place, info & 0xFF, info >> 8)
+            if not dynamic.wide:
+                yield place, info & 0xFF, info >> 8
+            elif mips:
+                # Three types and two symbols, of which the last type and the first symbol count here.
+                yield place, info >> 56, info & 0xFFFFFFFF
+            else:
+                yield place, info & 0xFFFFFFFF, info >> 32
 
 
 def _mips(dynamic: _Dynamic, linkage: Linkage, elf: Any) -> None:
-    """MIPS o32: global GOT words follow the local ones, in the order of the dynamic symbols (psABI, GOT)."""
+    """MIPS: global GOT words follow the local ones, in the order of the dynamic symbols (psABI, GOT)."""
+    size = 8 if dynamic.wide else 4
     got, first_global = dynamic.tags.get("PLTGOT"), dynamic.tags.get("MIPS_GOTSYM", 0)
     if got is not None:
-        linkage.gp = (got + 0x7FF0) & 0xFFFFFFFF
+        linkage.gp = (got + 0x7FF0) & ((1 << 8 * size) - 1)
     count = min(dynamic.tags.get("MIPS_SYMTABNO", 0), MAX_ENTRIES)
     for index in range(count):
         name, value, section = dynamic.symbol(index)
@@ -105,7 +126,7 @@ def _mips(dynamic: _Dynamic, linkage: Linkage, elf: Any) -> None:
             continue
         if index >= first_global and got is not None:
             word = dynamic.tags.get("MIPS_LOCAL_GOTNO", 0) + index - first_global
-            linkage.got[got + 4 * word] = name
+            linkage.got[got + size * word] = name
         if section == 0 and value:
             linkage.stubs[value] = name
     for segment in elf.iter_segments():
@@ -166,9 +187,14 @@ def read_linkage(elf: Any, data: bytes, machine: int) -> Linkage:
     dynamic = _Dynamic(elf, data)
     if machine == EM_MIPS:
         _mips(dynamic, linkage, elf)
-        return linkage
+    elif machine == EM_386:
+        linkage.table = dynamic.tags.get("PLTGOT")
+    elif machine == EM_PPC64 and elf.num_sections() <= MAX_SECTIONS:
+        got = elf.get_section_by_name(".got")
+        # ELFv2 ABI, 3.3: the TOC pointer.
+        linkage.table = None if got is None else got["sh_addr"] + 0x8000
     kinds = _GOT_RELOCATIONS.get(machine, ())
-    for place, kind, index in _relocations(dynamic):
+    for place, kind, index in _relocations(dynamic, machine == EM_MIPS):
         if kind in kinds and index:
             name = dynamic.symbol(index)[0]
             if name:

@@ -345,7 +345,7 @@ def _capture_code(
 ) -> None:
     """Write the code of the frames, from each source that has it; the best source names the function."""
     reader = CodeReader(
-        arch.name, arch.word, arch.endian == "little", memory.read, modules, arch.syscall_name
+        arch.instruction_set, arch.word, arch.endian == "little", memory.read, modules, arch.syscall_name
     )
     sources: list[CodeSource] = [Disassembly(reader)]
     with part("pseudocode"):

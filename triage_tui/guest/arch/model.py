@@ -171,6 +171,11 @@ class Arch:
         return self.code_endian or self.endian
 
     @property
+    def instruction_set(self) -> str:
+        """The architecture as which its code is to be decoded: `arm` for BE8, big-endian for data only."""
+        return "arm" if self.name == "armeb" and self.instruction_endian == "little" else self.name
+
+    @property
     def qemu_names(self) -> tuple[str, str]:
         """File names under which distributions install the emulator, the static one first."""
         return (f"qemu-{self.name}-static", f"qemu-{self.name}")
