@@ -91,6 +91,16 @@ def test_the_calls_themselves_keep_their_texts() -> None:
     assert decoded[1] is other
 
 
+def test_each_call_is_read_in_terms_of_its_own_program() -> None:
+    texts = ["6", "65535", "4", "0x10", "4"]
+    calls = [
+        Syscall(seq=seq, name="setsockopt", arguments=list(texts), arch=arch)
+        for seq, arch in enumerate(("mips", "arm", None), 1)
+    ]
+    decoded = with_decoded_arguments(calls, by_name("mips"))
+    assert [call.arguments[2] for call in decoded] == ["SO_REUSEADDR", "4", "SO_REUSEADDR"]
+
+
 def test_names_of_options_lead_back_to_their_numbers() -> None:
     assert option_number("mips", "SO_REUSEADDR") == 4
     assert option_number("arm", "SO_REUSEADDR") == 2

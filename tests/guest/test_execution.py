@@ -154,6 +154,10 @@ def test_programs_of_other_architectures_run_under_their_emulator(
         failed = [call for call in guest.full_trace() if call.path == "/none"]
         assert failed
         assert failed[-1].errno == "ENOENT"
+        # Each call says which architecture's numbers it has.
+        trace = guest.full_trace()
+        assert {call.arch for call in trace if call.pid == failed[-1].pid} == {"arm", "mipsel"}
+        assert {call.arch for call in trace} == {"arm", "mipsel", "aarch64"}
         assert guest.problems == []
 
 

@@ -12,10 +12,11 @@ from tests.guest.helpers import shell, spec
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.full_trace import FILE, FullTrace, read_full_trace
-from triage_tui.guest.spec import ResourceLimits
+from triage_tui.guest.spec import ResourceLimits, TriggerLimits
 from triage_tui.guest.supervisor import Guest
 
 Rootfs = Callable[[str], Path]
+ENDLESS = TriggerLimits(time_limit_s=60, loop_repeats=10**9, loop_calls=10**9)
 
 
 def test_every_call_of_a_real_guest_comes_back(rootfs: Rootfs, qemu_dir: Path, tmp_path: Path) -> None:
@@ -23,7 +24,9 @@ def test_every_call_of_a_real_guest_comes_back(rootfs: Rootfs, qemu_dir: Path, t
         "i=0; while [ $i -lt 20000 ]; do umask 22; i=$((i+1)); done; (cd /nowhere1); cd /nowhere2; exit 3"
     )
     limits = ResourceLimits(trace=100)
-    start = spec(rootfs("busybox-armhf"), qemu_dir, *shell(script), full_trace=True, limits=limits)
+    start = spec(
+        rootfs("busybox-armhf"), qemu_dir, *shell(script), full_trace=True, limits=limits, triggers=ENDLESS
+    )
     with Guest.start(start) as guest:
         assert guest.run_until_stop().exit_code == 3
         assert guest.copy_full_trace(tmp_path) is None

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from triage_tui.guest.arch import Arch
+from triage_tui.guest.arch import Arch, by_name
+from triage_tui.guest.whole_addresses import WholeAddresses
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.socket_options import option_names
 
@@ -246,16 +247,25 @@ def decode_arguments(
     return out
 
 
-def with_decoded_arguments(calls: Iterable[Syscall], arch: Arch) -> list[Syscall]:
+def with_decoded_arguments(
+    calls: Iterable[Syscall], arch: Arch, addresses: WholeAddresses | None = None
+) -> list[Syscall]:
     """Return the calls with arguments for people to read; those given stay as they are.
 
+    `arch` is what calls without an architecture of their own are for.
     What compares calls while the guest runs goes by the texts of the log: the same call has the same text
     there whether or not its thread was held in it.
     """
     done = []
     for call in calls:
-        if call.arguments and (call.args or call.name in _DECODED):
-            texts = decode_arguments(arch, call.name, call.arguments, call.args, call.peer)
+        if call.arguments:
+            mine = by_name(call.arch) if call.arch else arch
+            texts = call.arguments
+            if call.args or call.name in _DECODED:
+                texts = decode_arguments(mine, call.name, texts, call.args, call.peer)
+            if addresses is not None and mine.word == 8 and not call.args:
+                texts = list(texts)
+                addresses.complete(call, texts)
             if texts != call.arguments:
                 call = replace(call, arguments=texts)
         done.append(call)

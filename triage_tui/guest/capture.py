@@ -18,7 +18,7 @@ from triage_tui.binary.code_source import CodePoint, CodeSource, Disassembly, Fu
 from triage_tui.binary.modules import ModuleMap
 from triage_tui.binary.sfanalysis import SfAnalysis
 from triage_tui.errors import TriageError
-from triage_tui.guest.arch import Arch
+from triage_tui.guest.arch import Arch, by_name
 from triage_tui.guest.call_arguments import with_decoded_arguments
 from triage_tui.guest.census import name_thread_stacks
 from triage_tui.guest.frozen import FrozenGuest, StopReport
@@ -27,6 +27,7 @@ from triage_tui.guest.memory_dump import dump_memory
 from triage_tui.guest.objects import ObjectCollector
 from triage_tui.guest.printed import line_up
 from triage_tui.guest.unwind import MAX_FRAMES, Cursor, frame_of, guess_function_start, walk
+from triage_tui.guest.whole_addresses import WholeAddresses
 from triage_tui.runs.model import (
     Backtrace,
     Engine,
@@ -130,7 +131,7 @@ def capture(
     scope = scope or Scope()
     if scope.brief:
         part.note("the longer trace, code, memory and processes", scope.brief)
-    _capture_history(guest, snapshot, writer, part, scope)
+    _capture_history(guest, snapshot, writer, part, scope, stop.ended)
     if stop.ended:
         part.note(
             "registers, backtrace, memory, mappings, descriptors", "the guest's process was already gone"
@@ -149,7 +150,7 @@ def _target_of(guest: FrozenGuest, target: Target) -> Target:
 
 
 def _capture_history(
-    guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, part: _Part, scope: Scope
+    guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, part: _Part, scope: Scope, ended: bool
 ) -> None:
     """Fill in what the supervisor itself knows: it outlives the guest."""
     output = b""
@@ -180,10 +181,17 @@ def _capture_history(
         )
         if unclear is not None:
             part.note("which call printed what", unclear)
-    snapshot.recent_syscalls = with_decoded_arguments(_recent(history, snapshot.trigger), guest.arch)
+    maps: dict[int, list[Mapping]] = {}
+    wide = any(by_name(name).word == 8 for name in {call.arch for call in trace} if name)
+    if wide and not scope.brief and not ended:
+        with part("mappings for the addresses in the trace"):
+            maps = {space.pid: space.maps for space in guest.address_spaces()}
+    addresses = WholeAddresses(maps, trace)
+    recent = _recent(history, snapshot.trigger)
+    snapshot.recent_syscalls = with_decoded_arguments(recent, guest.arch, addresses)
     if scope.brief:
         return
-    written = writer.write_trace(with_decoded_arguments(trace, guest.arch), scope.max_bytes // 2)
+    written = writer.write_trace(with_decoded_arguments(trace, guest.arch, addresses), scope.max_bytes // 2)
     if written < len(trace):
         part.note("the whole trace", f"{written} of {len(trace)} syscalls fit into the limit of one capture")
     elif trace and snapshot.statistics.syscalls > len(trace):

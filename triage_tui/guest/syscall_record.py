@@ -51,6 +51,7 @@ def new_record(seq: int, call: LoggedCall, arch: Arch, now_ns: int) -> Syscall:
         pid=call.pid,
         ts_mono_ns=now_ns,
         note=call.note,
+        arch=arch.name,
     )
     if name in _PATH_CALLS:
         strings = [text for argument in arguments if (text := unquote(argument)) is not None]

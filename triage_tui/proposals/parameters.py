@@ -95,7 +95,9 @@ def literals(
         code["peer_bytes"] = lua_string(raw)
         code["is_path"] = "false" if given.get("peer", "").startswith("inet:") else "true"
         words["peer_name"] = words.get("peer") or words.get("path", "a peer")
-    _split(given, run.snapshot.target.arch, code, words)
+    seq = _integer(given.get("seq", ""))
+    call = run.syscall(seq) if seq is not None else None
+    _split(given, (call and call.arch) or run.snapshot.target.arch, code, words)
     return code, words, needs
 
 

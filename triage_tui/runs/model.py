@@ -109,6 +109,9 @@ class Syscall(Record, gc=False):
     """Value of the link register then, where the architecture has one."""
     printed: Printed | None = None
     """What it printed, where that is certain."""
+    arch: str | None = None
+    """Architecture of the program that made it, which `num`, `args` and `ret` belong to; None in records of
+    versions that did not say it."""
 
 
 ProbeOutcome = Literal["answered", "accepted", "wrong", "silent", "refused", "failed"]
