@@ -10,6 +10,7 @@ FIGURES = (
     "start_up",
     "first_frame",
     "supervision",
+    "qiling",
     "time_to_diagnosis",
     "rule_call",
     "hook_round_trip",

@@ -69,14 +69,14 @@ def plain(emulator: Path, rootfs: Path, arguments: Sequence[str]) -> Timed:
     return timed(lambda: subprocess.run(command, cwd=rootfs, capture_output=True, check=True, env=_ENV))
 
 
-def straced(emulator: Path, rootfs: Path, arguments: Sequence[str]) -> Timed:
+def straced(emulator: Path, rootfs: Path, arguments: Sequence[str], program: str = "bin/busybox") -> Timed:
     """Run under the emulator with its call log going to memory."""
 
     def work() -> None:
         log = os.memfd_create("log")
         try:
             path = f"/proc/self/fd/{log}"
-            command = [str(emulator), "-d", "strace,unimp", "-D", path, "bin/busybox", *arguments]
+            command = [str(emulator), "-d", "strace,unimp", "-D", path, program, *arguments]
             subprocess.run(command, cwd=rootfs, capture_output=True, check=True, env=_ENV, pass_fds=(log,))
         finally:
             os.close(log)
