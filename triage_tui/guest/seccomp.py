@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from triage_tui.guest import host_syscalls
+from triage_tui.guest.filter_tree import ALLOW, JEQ, JGE, JSET, LOAD, RETURN, Instruction, assemble
 
-_BPF_LOAD, _BPF_JEQ, _BPF_JGE, _BPF_JSET, _BPF_RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_RET_ALLOW, _RET_KILL, _RET_ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_RET_KILL, _RET_ERRNO = 0x80000000, 0x00050000
 NOTIFY, TRACE = 0x7FC00000, 0x7FF00000
 """What is returned for a watched call: SECCOMP_RET_USER_NOTIF, or SECCOMP_RET_TRACE for a tracer."""
 _NEW_NAMESPACES = 0x7E020000
 """CLONE_NEW* of clone(2); the time name space has its bit among the signals of clone, and only in clone3."""
+_X32_BIT = 0x40000000
 _DATA_NR, _DATA_ARCH, _DATA_ARGS = 0, 4, 16
 """Offsets in struct seccomp_data; an argument's low half comes first on the little-endian hosts we run on."""
 
@@ -101,74 +102,67 @@ def program(
     """
     machine = machine or host_syscalls.host_machine()
     table = host_syscalls.numbers(machine)
+    checks: dict[int, list[Instruction]] = {}
+
+    def check(name: str, code: Iterable[Instruction]) -> None:
+        if name in table:
+            checks.setdefault(table[name], []).extend(code)
+
+    for name in refused:
+        check(name, [(RETURN, 0, 0, _RET_ERRNO | errno.EPERM)])
+    check("clone3", [(RETURN, 0, 0, _RET_ERRNO | errno.ENOSYS)])
+    check("clone", _no_name_spaces())
+    check("write", _of_emulator(first_skipped_fd, log_lengths, held))
+    for name in ("writev", "sendmsg"):
+        check(name, _of_emulator(first_skipped_fd, (), held))
+    for watch in watches:
+        check(watch.name, _seen(watch, held))
     code = [
-        (_BPF_LOAD, 0, 0, _DATA_ARCH),
-        (_BPF_JEQ, 1, 0, host_syscalls.AUDIT_ARCH[machine]),
-        (_BPF_RETURN, 0, 0, _RET_KILL),
-        (_BPF_LOAD, 0, 0, _DATA_NR),
+        (LOAD, 0, 0, _DATA_ARCH),
+        (JEQ, 1, 0, host_syscalls.AUDIT_ARCH[machine]),
+        (RETURN, 0, 0, _RET_KILL),
+        (LOAD, 0, 0, _DATA_NR),
     ]
     if machine == "x86_64":
-        x32_bit = 0x40000000
-        code += [(_BPF_JSET, 0, 1, x32_bit), (_BPF_RETURN, 0, 0, _RET_KILL)]
-    # The emulator writes its log in many small pieces, so this comes first.
-    for name in ("write", "writev", "sendmsg"):
-        # nr == name and args[0] >= first_skipped_fd -> by length, else reload the number and go on.
-        lengths = sorted(log_lengths) if name == "write" else []
-        told = [(_BPF_JEQ, len(lengths) - at, 0, length) for at, length in enumerate(lengths)]
-        by_length = [
-            *([(_BPF_LOAD, 0, 0, _DATA_ARGS + 16)] if lengths else []),
-            *told,
-            (_BPF_RETURN, 0, 0, _RET_ALLOW),
-            *([(_BPF_RETURN, 0, 0, held)] if lengths else []),
-        ]
-        code += [
-            (_BPF_JEQ, 0, 3 + len(by_length), table[name]),
-            (_BPF_LOAD, 0, 0, _DATA_ARGS),
-            (_BPF_JGE, 0, len(by_length), first_skipped_fd),
-            *by_length,
-            (_BPF_LOAD, 0, 0, _DATA_NR),
-        ]
-    code += _refusals(table, refused)
-    for watch in watches:
-        if watch.name not in table:
-            continue
-        number = table[watch.name]
-        if watch.arg is None:
-            code += [(_BPF_JEQ, 0, 1, number), (_BPF_RETURN, 0, 0, held)]
-        elif watch.without:
-            code += [
-                (_BPF_JEQ, 0, 4, number),
-                (_BPF_LOAD, 0, 0, _DATA_ARGS + 8 * watch.arg),
-                (_BPF_JSET, 1, 0, watch.value & 0xFFFFFFFF),
-                (_BPF_RETURN, 0, 0, held),
-                (_BPF_LOAD, 0, 0, _DATA_NR),
-            ]
-        else:
-            code += [
-                (_BPF_JEQ, 0, 4, number),
-                (_BPF_LOAD, 0, 0, _DATA_ARGS + 8 * watch.arg),
-                (_BPF_JGE if watch.at_least else _BPF_JEQ, 0, 1, watch.value & 0xFFFFFFFF),
-                (_BPF_RETURN, 0, 0, held),
-                (_BPF_LOAD, 0, 0, _DATA_NR),
-            ]
-    code.append((_BPF_RETURN, 0, 0, _RET_ALLOW))
+        code += [(JSET, 0, 1, _X32_BIT), (RETURN, 0, 0, _RET_KILL)]
+    # The emulator writes its log in many small pieces, so these come first.
+    code += assemble(checks, first=table["write"])
+    return packed(code)
+
+
+def packed(code: Iterable[Instruction]) -> bytes:
+    """Return instructions as an array of struct sock_filter."""
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
 
 
-def _refusals(table: dict[str, int], refused: Iterable[str]) -> list[tuple[int, int, int, int]]:
-    code = []
-    for name in refused:
-        if name in table:
-            code += [(_BPF_JEQ, 0, 1, table[name]), (_BPF_RETURN, 0, 0, _RET_ERRNO | errno.EPERM)]
+def _of_emulator(first_fd: int, lengths: Collection[int], held: int) -> list[Instruction]:
+    """Return the check of a write: to the emulator's own descriptors it is allowed, but for some lengths."""
+    told: list[Instruction] = [
+        (JEQ, len(lengths) - at, 0, length) for at, length in enumerate(sorted(lengths))
+    ]
+    by_length = [(LOAD, 0, 0, _DATA_ARGS + 16), *told] if told else []
+    verdicts = [(RETURN, 0, 0, ALLOW), *([(RETURN, 0, 0, held)] if told else [])]
+    own = [*by_length, *verdicts]
+    return [(LOAD, 0, 0, _DATA_ARGS), (JGE, 0, len(own), first_fd), *own]
+
+
+def _seen(watch: Watch, held: int) -> list[Instruction]:
+    """Return the check by which a watched call is held."""
+    verdict: Instruction = (RETURN, 0, 0, held)
+    if watch.arg is None:
+        return [verdict]
+    value = watch.value & 0xFFFFFFFF
+    load: Instruction = (LOAD, 0, 0, _DATA_ARGS + 8 * watch.arg)
+    if watch.without:
+        return [load, (JSET, 1, 0, value), verdict]
+    return [load, (JGE if watch.at_least else JEQ, 0, 1, value), verdict]
+
+
+def _no_name_spaces() -> list[Instruction]:
     return [
-        *code,
-        (_BPF_JEQ, 0, 1, table["clone3"]),
-        (_BPF_RETURN, 0, 0, _RET_ERRNO | errno.ENOSYS),
-        (_BPF_JEQ, 0, 4, table["clone"]),
-        (_BPF_LOAD, 0, 0, _DATA_ARGS),
-        (_BPF_JSET, 0, 1, _NEW_NAMESPACES),
-        (_BPF_RETURN, 0, 0, _RET_ERRNO | errno.EPERM),
-        (_BPF_LOAD, 0, 0, _DATA_NR),
+        (LOAD, 0, 0, _DATA_ARGS),
+        (JSET, 0, 1, _NEW_NAMESPACES),
+        (RETURN, 0, 0, _RET_ERRNO | errno.EPERM),
     ]
 
 
