@@ -147,7 +147,7 @@ end"""
 def test_a_stand_in_acknowledges_netlink_requests(tmp_path: Path, qemu_dir: Path, arch: str) -> None:
     """Except on i386, where QEMU 7.2 itself fails over its log entry of sendto."""
     printed, calls = run(tmp_path, qemu_dir, arch, "configure", {"socket": STAND_IN})
-    assert printed == {"configure": "36 type 2 error 0 seq 4711 4711 1"}
+    assert printed == {"configure": "36 type 2 error 0 seq 4711 4711 1 from 12 0 0"}
     made = next(call for call in calls if call.name == "socket")
     assert (made.ret, made.errno, made.rule) == (3, None, "r-socket")
 

@@ -279,7 +279,8 @@ class RuleAccess:
                 ours.close()
                 return self._failure(error.errno)
             if kind == "netlink":
-                self._call.peers.add_netlink(ours, theirs, self._arch.endian)
+                port = process.inner_pid(self._views.pid)
+                self._call.peers.add_netlink(ours, theirs, self._arch.endian, port)
             else:
                 self._call.peers.add(ours)
         return number

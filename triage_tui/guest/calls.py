@@ -342,7 +342,7 @@ class CallHandler(CallDetails, WatchedCalls, ProgramKeeper):
                 call.note = "answered as for a real root: only one user id exists here"
                 self._answer(notification, result)
                 return
-        if self.peers.answers_address(name, notification, known.pid, known.inner):
+        if self.peers.answers_address(name, notification, known.pid):
             self._answer(notification, 0)
         elif name in ("execve", "execveat"):
             self._execute(known, notification, name, call)

@@ -148,10 +148,13 @@ static void configure(void)
     result = sendto(fd, &request, sizeof request, 0, (struct sockaddr *)&address, sizeof address);
     if (result != sizeof request)
         show("sent", result);
-    result = recv(fd, &answer, sizeof answer, 0);
-    printf("configure %ld type %d error %d seq %u %u %d\n", result, answer.header.nlmsg_type, answer.error,
-           (unsigned)answer.header.nlmsg_seq, (unsigned)answer.asked.nlmsg_seq,
-           (fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    size = sizeof address;
+    address.nl_pid = address.nl_groups = 9;
+    result = recvfrom(fd, &answer, sizeof answer, 0, (struct sockaddr *)&address, &size);
+    printf("configure %ld type %d error %d seq %u %u %d from %u %u %u\n", result, answer.header.nlmsg_type,
+           answer.error, (unsigned)answer.header.nlmsg_seq, (unsigned)answer.asked.nlmsg_seq,
+           (fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0, (unsigned)size, (unsigned)address.nl_pid,
+           (unsigned)address.nl_groups);
     fflush(stdout);
     close(fd);
 }
