@@ -142,10 +142,6 @@ def follows(names: Sequence[str], chain: Sequence[str]) -> bool:
     return True
 
 
-PROLOGUES = tuple(arch for arch in ARCHES if arch != "s390x")
-"""Architectures whose code is read where a program has no tables."""
-
-
 @pytest.mark.parametrize("arch", ARCHES)
 def test_stripped_program_with_tables(arch: str, tmp_path: Path, qemu_dir: Path) -> None:
     program = build("frames", arch, *TABLES)
@@ -156,14 +152,14 @@ def test_stripped_program_with_tables(arch: str, tmp_path: Path, qemu_dir: Path)
     assert {frame.confidence for frame in surest} == {"high"}
 
 
-@pytest.mark.parametrize("arch", PROLOGUES)
+@pytest.mark.parametrize("arch", ARCHES)
 @pytest.mark.parametrize("kind", ["plain", "tail"])
 def test_stripped_program_without_tables(arch: str, kind: str, tmp_path: Path, qemu_dir: Path) -> None:
     _, names = stack_of(build("frames", arch, *BARE), kind, tmp_path / "root", qemu_dir)
     assert follows(names, CHAINS[kind]), names
 
 
-@pytest.mark.parametrize("arch", PROLOGUES)
+@pytest.mark.parametrize("arch", ARCHES)
 @pytest.mark.parametrize("kind", ["altstack", "noreturn"])
 def test_stripped_program_with_frame_pointers(arch: str, kind: str, tmp_path: Path, qemu_dir: Path) -> None:
     frames, names = stack_of(build("frames", arch, *POINTERS), kind, tmp_path / "root", qemu_dir)

@@ -50,6 +50,9 @@ def step(code: Code, cursor: Cursor) -> Step:
     except DamagedError:
         return None
     pc = code_address(arch, ret)
+    if not is_return_address(code, ret) and _is_own(code, cursor, pc):
+        # The link register was used for something else, and the table does not say what was in it before.
+        return None
     if not code.is_code(pc) and not is_return_address(code, ret):
         return None
     return Cursor(
@@ -61,6 +64,12 @@ def step(code: Code, cursor: Cursor) -> Step:
         method="cfi",
         confidence="high" if is_return_address(code, ret) else "medium",
     )
+
+
+def _is_own(code: Code, cursor: Cursor, addr: int) -> bool:
+    """Say whether `addr` lies in the function of `cursor`."""
+    own = code.function_start(cursor.pc if cursor.exact else cursor.pc - 1)
+    return own is not None and own == code.function_start(addr)
 
 
 def _pushed_arguments(code: Code, pc: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triage_tui.guest.unwind import aarch64, arm_prologue, mips, ppc, riscv, x86
+from triage_tui.guest.unwind import aarch64, arm_prologue, mips, ppc, riscv, s390x, x86
 from triage_tui.guest.unwind.model import MAX_FUNCTION, Code
 from triage_tui.guest.unwind.registers import (
     EM_386,
@@ -12,10 +12,11 @@ from triage_tui.guest.unwind.registers import (
     EM_PPC,
     EM_PPC64,
     EM_RISCV,
+    EM_S390,
     EM_X86_64,
 )
 
-_WITH_LINK = {EM_MIPS: mips.find_start, EM_RISCV: riscv.find_start}
+_WITH_LINK = {EM_MIPS: mips.find_start, EM_RISCV: riscv.find_start, EM_S390: s390x.find_start}
 _BY_MACHINE = {
     EM_AARCH64: aarch64.find_start,
     EM_PPC: ppc.find_start,

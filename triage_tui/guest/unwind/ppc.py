@@ -11,6 +11,10 @@ from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor, Step
 
 _BLR = 0x4E800020
 _MFLR_R0 = 0x7C0802A6
+_READ_PC = 0x429F0005
+"""bcl 20,31,$+4"""
+_MAX_CALLER = 4096
+"""Bytes of a function in which a call is looked for."""
 
 
 def _prologue(code: Code, pc: int) -> tuple[int, bool, bool, dict[int, int]] | None:
@@ -54,6 +58,10 @@ def step(code: Code, cursor: Cursor) -> Step:
     prologue = _prologue(code, pc)
     framed = prologue is None or prologue[1]
     up = memory.word(cursor.sp)
+    if cursor.exact and cursor.lr is not None and memory.instruction(cursor.lr - 4) == _READ_PC:
+        found = _behind_pc_read(code, cursor, prologue, up if framed else cursor.sp)
+        if found is not None:
+            return found
     if cursor.exact and cursor.lr is not None and is_return_address(code, cursor.lr):
         if prologue is None or prologue[2]:
             # Several returns hide the prologue, and ways lead around it: what was saved decides.
@@ -64,11 +72,56 @@ def step(code: Code, cursor: Cursor) -> Step:
             return Cursor(cursor.lr, up, None, _saved(code, cursor, prologue[3]), method="link_register")
     if up is None or up <= cursor.sp or up & 3:
         return None
-    ret = memory.word(up + (4 if memory.arch.word == 4 else 16))
+    ret = _link(code, up)
     if ret is None or not is_return_address(code, ret):
         return None
     saved = _saved(code, cursor, prologue[3]) if prologue else cursor.saved
     return Cursor(ret, up, None, saved, method="back_chain")
+
+
+def _behind_pc_read(
+    code: Code, cursor: Cursor, prologue: tuple[int, bool, bool, dict[int, int]] | None, up: int | None
+) -> Cursor | None:
+    """Return the caller of a function that has put its own address into the link register.
+
+    Position-independent code does that. The return address is in the register to which it was moved before,
+    until it is stored; a function that never returns may not have kept it. `up` is the caller's r1.
+    """
+    if prologue is None or up is None or up < cursor.sp:
+        return None
+    start, _, stored, slots = prologue
+    end = (cursor.lr or 0) - 4
+    for addr in range(start, end, 4):
+        insn = code.memory.instruction(addr) or 0
+        if insn & 0xFC1FFFFF == 0x7C0802A6:
+            value = cursor.saved.get(f"r{insn >> 21 & 31}")
+            if stored or value is None or not is_return_address(code, value):
+                return None
+            return Cursor(value, up, None, _saved(code, cursor, slots), method="link_register")
+    return _only_call(code, cursor, start, up, _saved(code, cursor, slots))
+
+
+def _only_call(code: Code, cursor: Cursor, start: int, up: int, saved: dict[str, int]) -> Cursor | None:
+    """Return the caller of a lost return address, whose frame is at `up`: the one call that leads to `start`.
+
+    The caller's own return address says which function it is.
+    """
+    above = code.memory.word(up)
+    ret = None if above is None or above <= up else _link(code, above)
+    caller = call_target(code, ret) if ret is not None and is_return_address(code, ret) else None
+    if ret is None or caller is None:
+        return None
+    sites = [
+        addr
+        for addr in range(caller + 4, caller + _MAX_CALLER, 4)
+        if call_target(code, addr) == start and code.function_start(addr - 4) in (None, caller)
+    ]
+    return Cursor(sites[0], up, None, saved, method="back_chain") if len(sites) == 1 else None
+
+
+def _link(code: Code, frame: int) -> int | None:
+    """Return the word in which the callee of the frame at `frame` saves its return address."""
+    return code.memory.word(frame + (4 if code.memory.arch.word == 4 else 16))
 
 
 def _leads_here(code: Code, cursor: Cursor) -> bool:
@@ -79,12 +132,11 @@ def _leads_here(code: Code, cursor: Cursor) -> bool:
 
 def _is_kept(code: Code, cursor: Cursor, up: int | None) -> bool:
     """Say whether the link register's value was saved where a frame at sp keeps it."""
-    word = code.memory.arch.word
-    return up is not None and code.memory.word(up + (4 if word == 4 else 16)) == cursor.lr
+    return up is not None and _link(code, up) == cursor.lr
 
 
 def _chained(code: Code, up: int | None) -> bool:
-    ret = None if up is None else code.memory.word(up + (4 if code.memory.arch.word == 4 else 16))
+    ret = None if up is None else _link(code, up)
     return ret is not None and is_return_address(code, ret)
 
 

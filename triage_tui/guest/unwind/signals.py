@@ -58,6 +58,11 @@ def _layout(arch: Arch, info: bool) -> _Saved | None:
         case 21:
             # ucontext comes first; its sigcontext ends with the pointer.
             return _Saved(0, (*names, arch.pc, None, None, None, arch.lr), 8, 144 + 168 + 56)
+        case 22:
+            # 160 bytes for the callee. With siginfo: code, siginfo; ucontext: flags, link, stack.
+            # Without: sigcontext. Then both: psw (mask, address), r0-r15.
+            at = 160 + (8 + start + 40 if info else 16)
+            return _Saved(at, (None, arch.pc, *names), 8)
         case 62:
             order = "r8 r9 r10 r11 r12 r13 r14 r15 rdi rsi rbp rbx rdx rax rcx rsp rip"
             return _Saved(40, tuple(order.split()), 8)

@@ -11,6 +11,7 @@ from triage_tui.guest.unwind.registers import (
     EM_PPC,
     EM_PPC64,
     EM_RISCV,
+    EM_S390,
     EM_X86_64,
 )
 
@@ -39,13 +40,14 @@ _WORD_CODE: dict[int, dict[tuple[int, int], bool]] = {
     EM_RISCV: {(0x08B00893, 0x00000073): True},
 }
 """Two instructions -> whether they return from a signal frame with siginfo."""
-_X86_CODE = {
+_CODE_BYTES = {
     EM_X86_64: {bytes.fromhex("48c7c00f0000000f05"): True, bytes.fromhex("b80f0000000f05"): True},
     EM_386: {
         bytes.fromhex("b8ad000000cd80"): True,
         bytes.fromhex("58b877000000cd80"): False,
         bytes.fromhex("b877000000cd80"): False,
     },
+    EM_S390: {bytes.fromhex("0aad"): True, bytes.fromhex("0a77"): False},
 }
 
 
@@ -56,9 +58,9 @@ def trampoline(memory: Memory, addr: int, *, thumb: bool = False) -> bool | None
     """
     arch = memory.arch
     machine = arch.elf_machine
-    if machine in _X86_CODE:
+    if machine in _CODE_BYTES:
         data = memory.read(addr, 16)
-        for code, kind in _X86_CODE[machine].items():
+        for code, kind in _CODE_BYTES[machine].items():
             if data.startswith(code):
                 return kind
         return None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from triage_tui.binary.cfi import Row
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.memory import Memory
-from triage_tui.guest.unwind import aarch64, arm, call_frames, ehabi, mips, ppc, riscv, signals, x86
+from triage_tui.guest.unwind import aarch64, arm, call_frames, ehabi, mips, ppc, riscv, s390x, signals, x86
 from triage_tui.guest.unwind.calls import call_target, follows_call
 from triage_tui.guest.unwind.function_start import find_start
 from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor, Outermost, Step
@@ -19,6 +19,7 @@ from triage_tui.guest.unwind.registers import (
     EM_PPC,
     EM_PPC64,
     EM_RISCV,
+    EM_S390,
     EM_X86_64,
     code_address,
     dwarf_names,
@@ -45,6 +46,7 @@ _BY_MACHINE: dict[int, tuple[Callable[[Code, Cursor], Step], ...]] = {
     EM_RISCV: (riscv.step,),
     EM_PPC: (ppc.step,),
     EM_PPC64: (ppc.step,),
+    EM_S390: (s390x.step,),
     EM_X86_64: (x86.step,),
     EM_386: (x86.step,),
 }
