@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.elf import read_elf
+from triage_tui.guest.elf import check_whole, read_elf
 
 
 def make(
@@ -48,10 +48,11 @@ def test_reads_all_layouts(wide: bool, little: bool) -> None:
     [
         (b"", "no ELF file"),
         (b"#!/bin/sh\n", "a script"),
-        (b"\x7fELF", "damaged"),
-        (b"\x7fELF\x01\x01" + bytes(20), "damaged"),
+        (b"\x7fELF", "cut off inside its ELF header"),
+        (b"\x7fELF\x01\x01" + bytes(20), "cut off inside its ELF header"),
         (b"\x7fELF\x09\x01" + bytes(60), "damaged"),
-        (make()[:80], "cut off"),
+        (make()[:80], "cut off inside its ELF program headers"),
+        (make()[:116], "cut off before its interpreter's name"),
         (make(interpreter=b"ld.so\0"), "damaged interpreter"),
     ],
 )
@@ -69,3 +70,17 @@ def test_flipped_bytes_never_raise_anything_else(seed: int) -> None:
         data[generator.randrange(4, len(data))] = generator.randrange(256)
     with contextlib.suppress(TriageError):
         read_elf(bytes(data), "x")
+
+
+def test_a_file_without_a_whole_page_of_a_segment_is_cut_off() -> None:
+    elf = read_elf(make(), "x")
+    assert elf.file_ranges == ((0, 0x1000),)
+    # What lacks of the last page is zero, whoever loads it.
+    for size in (0x1000, 0x2000, 1):
+        check_whole(elf, size, "x")
+    with pytest.raises(TriageError) as caught:
+        check_whole(elf, 0, "the program")
+    assert str(caught.value) == (
+        "the program is cut off: its segment r-x at 0x400000-0x401000 needs 4096 bytes of the file, "
+        "and the file has 0: copy it again"
+    )

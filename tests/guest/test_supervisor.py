@@ -13,6 +13,7 @@ import pytest
 from tests.guest.helpers import shell, spec
 from triage_tui.errors import TriageError
 from triage_tui.guest import process
+from triage_tui.guest.elf import read_elf
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.spec import LaunchSpec, TriggerLimits, resolve_target
 from triage_tui.guest.supervisor import Guest
@@ -317,6 +318,28 @@ def test_dynamic_program_needs_its_interpreter(rootfs: Rootfs, tmp_path: Path) -
     (tmp_path / "haveged").write_bytes(program.read_bytes())
     with pytest.raises(TriageError, match="interpreter /lib/ld-linux-armhf"):
         resolve_target(LaunchSpec(program="/haveged", rootfs=tmp_path))
+
+
+@pytest.mark.parametrize("kept", [0.01, 0.5, 0.99])
+def test_a_program_or_interpreter_that_is_cut_off_says_so(
+    rootfs: Rootfs, tmp_path: Path, kept: float
+) -> None:
+    source, loader = rootfs("haveged-armhf"), Path("lib/ld-linux-armhf.so.3")
+    (tmp_path / "lib").mkdir()
+    for path, words in (
+        (Path("usr/sbin/haveged"), "^/haveged is cut off: its segment .* needs [0-9]+ bytes of the file"),
+        (loader, "^the interpreter /lib/ld-linux-armhf.so.3 is cut off: its segment"),
+    ):
+        (tmp_path / "haveged").write_bytes((source / "usr/sbin/haveged").read_bytes())
+        (tmp_path / loader).write_bytes((source / loader).read_bytes())
+        resolve_target(LaunchSpec(program="/haveged", rootfs=tmp_path))
+        cut = tmp_path / (loader if path == loader else "haveged")
+        whole = cut.read_bytes()
+        # Beyond what is loaded there are only the section headers.
+        loaded = max(end for _, end in read_elf(whole, "x").file_ranges)
+        cut.write_bytes(whole[: max(1024, int((loaded - 4096) * kept))])
+        with pytest.raises(TriageError, match=words):
+            resolve_target(LaunchSpec(program="/haveged", rootfs=tmp_path))
 
 
 def test_single_program_without_a_root(rootfs: Rootfs, qemu_dir: Path) -> None:

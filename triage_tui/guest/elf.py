@@ -15,6 +15,7 @@ PT_LOAD, PT_INTERP = 1, 3
 _PF_X, _PF_W, _PF_R = 1, 2, 4
 _MAX_HEADERS = 1024
 _MAX_INTERPRETER = 4096
+_PAGE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class ElfInfo:
     interpreter: str | None
     segments: tuple[tuple[int, int, str], ...]
     """(start, end, permissions as "rwx" with dashes) of what is loaded, zero-filled memory included."""
+    file_ranges: tuple[tuple[int, int], ...]
+    """(start, end) in the file of what each of `segments` is loaded from."""
     header: bytes
     """The ELF header itself, as it lies at the start of the loaded image."""
 
@@ -52,14 +55,16 @@ def read_elf(data: bytes, name: str) -> ElfInfo:
     if not is_elf(data):
         what = "a script" if data[:2] == b"#!" else "no ELF file"
         raise TriageError(f"{name} is {what}: give the program that the emulator should start")
-    if len(data) < 20 or data[4] not in (1, 2) or data[5] not in (1, 2):
+    if len(data) < 20:
+        raise TriageError(f"{name} is cut off inside its ELF header")
+    if data[4] not in (1, 2) or data[5] not in (1, 2):
         raise TriageError(f"{name} has a damaged ELF header")
     wide, little = data[4] == 2, data[5] == 1
     order = "<" if little else ">"
     layout = order + ("HHIQQQIHHHHHH" if wide else "HHIIIIIHHHHHH")
     size = 16 + struct.calcsize(layout)
     if len(data) < size:
-        raise TriageError(f"{name} has a damaged ELF header")
+        raise TriageError(f"{name} is cut off inside its ELF header")
     kind, machine, _version, entry, phoff, _shoff, flags, _ehsize, entry_size, count, *_rest = struct.unpack(
         layout, data[16:size]
     )
@@ -71,6 +76,7 @@ def read_elf(data: bytes, name: str) -> ElfInfo:
     interpreter: str | None = None
     lowest: int | None = None
     segments: list[tuple[int, int, str]] = []
+    file_ranges: list[tuple[int, int]] = []
     for index in range(count):
         at = phoff + index * entry_size
         fields = data[at : at + entry_size]
@@ -92,8 +98,11 @@ def read_elf(data: bytes, name: str) -> ElfInfo:
                 sign if access & bit else "-" for bit, sign in ((_PF_R, "r"), (_PF_W, "w"), (_PF_X, "x"))
             )
             segments.append((address, address + memory, perms))
+            file_ranges.append((offset, offset + file_size))
         elif segment == PT_INTERP:
             text = data[offset : offset + min(file_size, _MAX_INTERPRETER)].split(b"\0")[0]
+            if not data[offset : offset + 1]:
+                raise TriageError(f"{name} is cut off before its interpreter's name")
             if not text.startswith(b"/"):
                 raise TriageError(f"{name} names a damaged interpreter")
             interpreter = text.decode("utf-8", "backslashreplace")
@@ -110,5 +119,23 @@ def read_elf(data: bytes, name: str) -> ElfInfo:
         lowest=lowest,
         interpreter=interpreter,
         segments=tuple(segments),
+        file_ranges=tuple(file_ranges),
         header=data[:size],
     )
+
+
+def check_whole(elf: ElfInfo, size: int, name: str) -> None:
+    """Check that a file of `size` bytes holds everything that `elf`, its header, loads from it.
+
+    What lacks within a page is zero in memory, elf(5) and mmap(2), and may be as wanted; the emulator dies of
+    SIGBUS when a whole page lacks.
+
+    Raises:
+        TriageError: the file is cut off. `name` says of what.
+    """
+    for (start, end, perms), (first, last) in zip(elf.segments, elf.file_ranges, strict=True):
+        if first < last and last > (size + _PAGE - 1) // _PAGE * _PAGE:
+            raise TriageError(
+                f"{name} is cut off: its segment {perms} at 0x{start:x}-0x{end:x} needs {last} bytes of the "
+                f"file, and the file has {size}: copy it again"
+            )

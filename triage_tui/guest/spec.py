@@ -11,13 +11,15 @@ from typing import Literal
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, for_elf
-from triage_tui.guest.elf import ElfInfo, read_elf
+from triage_tui.guest.elf import ElfInfo, check_whole, is_elf, read_elf
 from triage_tui.guest.tree_memory import machine_memory
 from triage_tui.guest.triggers import TriggerLimits as TriggerLimits
 from triage_tui.runs.model import Target
 from triage_tui.text import recordable
 
 _MAX_LINKS = 40
+_HEADER_BYTES = 1 << 16
+"""How much of an interpreter is read: its headers."""
 _ELF_MACHINES = {2: "SPARC", 20: "PowerPC", 21: "PowerPC 64", 22: "S/390", 42: "SuperH", 50: "IA-64"} | {
     62: "x86-64",
     243: "RISC-V",
@@ -158,11 +160,12 @@ def resolve_target(spec: LaunchSpec) -> tuple[Target, ElfInfo]:
     """Return what will be run, identified by its bytes, and its ELF header.
 
     Raises:
-        TriageError: no such program, not an ELF executable, an architecture nobody emulates here, or a
-            dynamic program without its root file system or its interpreter.
+        TriageError: no such program, not an ELF executable, an architecture nobody emulates here, a
+            dynamic program without its root file system or its interpreter, or a file that is cut off.
     """
     data = _read_program(spec)
     elf = read_elf(data, spec.program)
+    check_whole(elf, len(data), spec.program)
     arch = architecture_of(elf, spec.program)
     if elf.interpreter is not None:
         if spec.rootfs is None:
@@ -171,12 +174,16 @@ def resolve_target(spec: LaunchSpec) -> tuple[Target, ElfInfo]:
                 "system with --rootfs"
             )
         try:
-            os.close(open_in_root(spec.rootfs, elf.interpreter))
+            with open(open_in_root(spec.rootfs, elf.interpreter), "rb") as file:
+                head, size = file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size
         except OSError as error:
             raise TriageError(
                 f"{spec.program} needs the interpreter {elf.interpreter}, which {spec.rootfs} does not have "
                 f"({error.strerror}): unpack the package that holds it"
             ) from error
+        if is_elf(head):
+            name = f"the interpreter {elf.interpreter}"
+            check_whole(read_elf(head, name), size, name)
     argv = list(spec.argv) or [spec.program]
     digest = hashlib.sha256(data).hexdigest()
     identity = hashlib.sha256(digest.encode() + b"\0" + "\0".join(argv).encode("utf-8", "surrogateescape"))
