@@ -36,6 +36,9 @@ ATTACKS = (
     f"中文{MARK}\U0001f469\u200d\U0001f4bb",
 )
 
+HOME = "\x1b[H"
+BACKSPACE = "\x7f"
+
 _KEPT = {
     "reason", "kind", "method", "risk", "source", "file", "pseudocode_file", "link", "sha256", "files",
     "schema_version", "fnv1a32", "guest_output", "diagnosis_md", "regs_txt", "backtrace_txt", "retry_log",
@@ -127,8 +130,17 @@ def _drive(workspace: Path) -> Terminal:
                 terminal.press("G")
             terminal.until(text)
             terminal.press("G")
-            terminal.press("g")
+            terminal.press(HOME)
             terminal.until(text if key != "5" else "5 Code")
+            if key == "6":
+                terminal.press("]]][[[[[G\r")
+            if key == "7":
+                terminal.press("g7777@sp+zz\r")
+                terminal.until("Nothing in this record")
+                terminal.press(BACKSPACE * 20)
+                terminal.until("numbers are hex")
+                terminal.press("\x1b")
+                terminal.until_gone("numbers are hex")
         terminal.press("1jjjjj\r")
         terminal.press("3/zz9\r")
         terminal.until("No syscall matches")

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
-from tests.ui.conftest import RecordedActions, opened
+from tests.ui.conftest import RecordedActions, opened, until
+from tests.ui.kept_run import make_kept_run
 from triage_tui.ui.actions import PANES
 from triage_tui.ui.app import TriageApp
+from triage_tui.ui.panes.memory import MemoryPane
 
 Compare = Callable[..., bool]
 
@@ -67,3 +70,21 @@ def test_question(app: TriageApp, snap_compare: Compare) -> None:
 
 def test_too_small(app: TriageApp, snap_compare: Compare) -> None:
     assert snap_compare(app, terminal_size=(40, 10), run_before=_keys())
+
+
+def test_kept_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, snap_compare: Compare) -> None:
+    """A byte in the middle of a large region, and the line in which the next address is typed."""
+    make_kept_run(tmp_path / "demo" / "ai_runs", tmp_path / "root")
+    monkeypatch.chdir(tmp_path)
+
+    async def go(pilot: Pilot[None]) -> None:
+        app = await opened(pilot)
+        await pilot.press("7", "g", *"[heap]+123456", "enter")
+        pane = app.main.query_one(MemoryPane)
+        await until(pilot, lambda: pane.marked and pane.current and "…" not in pane.current.text)
+        await pilot.press("g")
+        await pilot.pause()
+        app.screen.query_one(Input).cursor_blink = False
+        await pilot.pause()
+
+    assert snap_compare(TriageApp(Path("demo")), terminal_size=(100, 30), run_before=go)

@@ -11,7 +11,7 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Scope = Literal["app", "main", "list", "patch", "syscalls", "code", "registers", "modal"]
+Scope = Literal["app", "main", "list", "patch", "syscalls", "code", "registers", "memory", "modal"]
 """Where a key works: everywhere, on the main screen, in any list, in one pane, in questions."""
 
 
@@ -238,6 +238,16 @@ ACTIONS: tuple[Action, ...] = (
         "registers",
         _LOOK,
         33,
+    ),
+    Action(
+        "go_to_address",
+        "g",
+        "screen.go_to_address",
+        "go to",
+        "Memory pane: go to an address: hex, a register, a symbol, module+offset.",
+        "memory",
+        _LOOK,
+        32,
     ),
     Action("next_run", "n", "screen.step_run(1)", "next run", "Go to the next older run.", "main", _LOOK, 40),
     Action(

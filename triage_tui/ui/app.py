@@ -102,7 +102,7 @@ class TriageApp(App[None]):
             self.update_runs(waiting, files_changed=False)
 
     async def on_key(self, event: events.Key) -> None:
-        """Give keys that were typed before the filter line had the focus to the filter."""
+        """Give keys that were typed before the line to type into had the focus to that line."""
         if self.screen is self.main and await self.main.typed_ahead(event):
             event.stop()
             event.prevent_default()

@@ -1,6 +1,7 @@
 """Read everything the panes show of one run, in a worker thread, into one value that no longer touches disk.
 
-Reads are bounded, and a part that cannot be read becomes one sentence instead of an error.
+Reads are bounded, and a part that cannot be read becomes one sentence instead of an error. Only whole regions
+of kept memory stay on the disk: they may be gigabytes, and are read page by page (`kept_memory`).
 """
 
 from __future__ import annotations
@@ -26,8 +27,6 @@ from triage_tui.ui.rows import Part
 MAX_CODE_BYTES = 1 << 20
 MAX_OBJECTS = 256
 MAX_OBJECT_BYTES = 1 << 20
-KEPT_HEAD = 4096
-"""Bytes shown of each region when all memory was kept: `show RUN --at ADDRESS` has the rest."""
 MAX_RULE_BYTES = 256 << 10
 MAX_LOG_BYTES = 1 << 20
 
@@ -134,7 +133,6 @@ def load_view(run_dir: Path, workspace: Path) -> RunView:
     view = RunView(run=run, calls=run.trace(), waiting=holder_alive(run.events))
     _read_code(view)
     _read_memory(view)
-    _read_kept_memory(view)
     _read_rules(view, workspace)
     _read_logs(view)
     _read_verdict(view)
@@ -166,26 +164,6 @@ def _read_memory(view: RunView) -> None:
             view.memory.append(
                 MemoryText(entry, data[:MAX_OBJECT_BYTES], cut if len(data) > MAX_OBJECT_BYTES else "")
             )
-        except TriageError as error:
-            view.memory.append(MemoryText(entry, problem=str(error)))
-
-
-def _read_kept_memory(view: RunView) -> None:
-    """Read the beginning of each region of kept memory."""
-    regions = [region for region in view.snapshot.memory_regions if region.extents]
-    for region in regions[: max(0, MAX_OBJECTS - len(view.memory))]:
-        start = region.extents[0].addr
-        size = min(region.extents[0].size, KEPT_HEAD)
-        entry = MemoryObject(
-            id=f"{region.pid}@0x{start:x}",
-            tag=region.name or "anonymous",
-            source=f"process {region.pid}",
-            addr=start,
-            addr_hex=f"0x{start:x}",
-            purpose=f"{region.perms} {region.start:x}-{region.end:x}, {region.size} bytes kept",
-        )
-        try:
-            view.memory.append(MemoryText(entry, view.run.read_memory(start, size, region.pid)))
         except TriageError as error:
             view.memory.append(MemoryText(entry, problem=str(error)))
 

@@ -64,5 +64,9 @@ class Pane(LineView):
             self.set_rows(self.build(self.view))
 
     def reveal(self, link: Link) -> bool:
-        """Move to what `link` points to and highlight it; False when it is not here."""
+        """Move to what `link` points to and highlight it; False when it is not here.
+
+        Raises:
+            TriageError: it is not here, and there is a reason to tell.
+        """
         return False

@@ -1,142 +1,24 @@
-"""The memory pane: the recorded memory objects, each with its purpose, in hex and text."""
+"""The memory pane: the recorded objects, each with its purpose, and whole regions where they were kept."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
+from textual.binding import BindingType
+from textual.message import Message
+from textual.strip import Strip
+
+from triage_tui.errors import TriageError
 from triage_tui.runs.evidence import Link
 from triage_tui.text import safe_line
-from triage_tui.ui.loading import MemoryText, RunView
+from triage_tui.ui.actions import bindings
+from triage_tui.ui.kept_memory import MAX_REGIONS, MemoryPages, PageKey
+from triage_tui.ui.loading import RunView
+from triage_tui.ui.memory_rows import At, MemoryRows, ObjectSection, RegionSection
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import BLANK, Part, Row, Rows, clip, short
-
-_HEAD = 2
-
-
-def prefix_cells(objects: Sequence[MemoryText]) -> int:
-    """Return the cells that the address column takes: enough for the longest address and its margins."""
-    return max([11, *(len(f"{item.entry.addr + len(item.data):x}") + 1 for item in objects)]) + 2
-
-
-def bytes_per_row(width: int, prefix: int = 13) -> int:
-    """Return 16, 8 or 4: as many bytes as fit beside an address and their text."""
-    for count in (16, 8):
-        if prefix + count * 3 - 1 + (count - 1) // 8 + 2 + count <= width:
-            return count
-    return 4
-
-
-def hex_cells(index: int, prefix: int = 13) -> tuple[int, int]:
-    """Return the cells [first, behind last) of byte `index` of a row in the hex columns."""
-    first = prefix + index * 3 + index // 8
-    return first, first + 2
-
-
-def hex_row(data: bytes, offset: int, address: int, count: int, prefix: int = 13) -> Row:
-    """Return `count` bytes at `offset`: address, hex in groups of eight, printable text."""
-    chunk = data[offset : offset + count]
-    parts: list[Part] = [(f"{address + offset:08x}".rjust(prefix - 2) + "  ", "address")]
-    for index in range(count):
-        gap = "" if index == 0 else " " if index % 8 else "  "
-        if index < len(chunk):
-            byte = chunk[index]
-            role = "faint" if byte == 0 else "string" if 0x20 <= byte < 0x7F else "number"
-            parts.append((f"{gap}{byte:02x}", role))
-        else:
-            parts.append((gap + "  ", ""))
-    text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "·" for byte in chunk)
-    return Row((*parts, ("  ", ""), (text, "string")), target=("byte", offset))
-
-
-class MemoryRows(Rows):
-    """Objects one below the other: a title, a purpose, then hex rows made as they are drawn."""
-
-    def __init__(self, objects: list[MemoryText]) -> None:
-        self.objects = objects
-        self.count = 16
-        self.prefix = prefix_cells(objects)
-        self._starts: list[int] = []
-        self._total = 0
-        self._width = 80
-        self.layout(80)
-
-    def layout(self, width: int) -> None:
-        """Count the rows for this width."""
-        self._width = width
-        self.count = bytes_per_row(width, self.prefix)
-        self._starts, row = [], 0
-        for entry in self.objects:
-            self._starts.append(row)
-            body = 1 if entry.problem and not entry.data else -(-len(entry.data) // self.count)
-            row += _HEAD + max(1, body) + 1
-        self._total = max(0, row - 1)
-
-    def __len__(self) -> int:
-        return self._total
-
-    def start(self, index: int) -> int:
-        """Return the row at which object `index` begins."""
-        return self._starts[index]
-
-    def row(self, index: int) -> Row:
-        """Return the title, purpose, or hex row at `index`."""
-        number = bisect_right(self._starts, index) - 1
-        entry = self.objects[number]
-        line = index - self._starts[number]
-        if line == 0:
-            return self._title(entry)
-        if line == 1:
-            return self._purpose(entry)
-        offset = (line - _HEAD) * self.count
-        if offset < len(entry.data):
-            row = hex_row(entry.data, offset, entry.entry.addr, self.count, self.prefix)
-            return row._replace(target=(entry.entry.id, offset))
-        if line == _HEAD:
-            return Row(
-                (("   ", ""), (safe_line(entry.problem or "empty", 300), "warn")), target=(entry.entry.id, 0)
-            )
-        return BLANK
-
-    def _title(self, item: MemoryText) -> Row:
-        entry = item.entry
-        size = entry.blob.size if entry.blob else 0
-        parts: list[Part] = [
-            (" ", ""),
-            (clip(short(entry.tag or entry.id, 60), max(10, self._width // 2)), "heading"),
-            (f"  {entry.addr:#010x}", "address"),
-            (f"  {size} bytes", "muted"),
-        ]
-        if entry.source:
-            parts += [("  ", ""), (clip(short(entry.source, 80), max(8, self._width // 3)), "muted")]
-        return Row(tuple(parts), target=(entry.id, None), fill="section")
-
-    def _purpose(self, item: MemoryText) -> Row:
-        entry = item.entry
-        parts: list[Part] = [("   ", ""), (clip(safe_line(entry.purpose, 200), self._width - 4), "muted")]
-        if entry.string:
-            used = sum(len(text) for text, _ in parts)
-            if self._width - used > 12:
-                parts += [
-                    ("  ", ""),
-                    (clip(f'"{safe_line(entry.string, 200)}"', self._width - used - 3), "string"),
-                ]
-        return Row(tuple(parts), target=(entry.id, None))
-
-
-def _holding(objects: Sequence[MemoryText], link: Link) -> tuple[int | None, int]:
-    """Return which object shows the bytes of a link to kept memory, `[<pid>@]0x<address>`, and where."""
-    pid, _, text = link.id.rpartition("@")
-    try:
-        address = int(text, 16) + (link.offset or 0)
-    except ValueError:
-        return None, 0
-    for number, item in enumerate(objects):
-        owner, at, _ = item.entry.id.partition("@")
-        if at and pid in ("", owner) and item.entry.addr <= address < item.entry.addr + len(item.data):
-            return number, address - item.entry.addr
-    return None, 0
+from triage_tui.ui.rows import Rows
+from triage_tui.ui.widgets.line_view import LineView
 
 
 class MemoryPane(Pane):
@@ -145,32 +27,168 @@ class MemoryPane(Pane):
     NAME: ClassVar[str] = "memory"
     KINDS: ClassVar[tuple[str, ...]] = ("mem",)
     EMPTY: ClassVar[str] = "No memory was recorded."
+    NOTE_CELLS: ClassVar[int] = 36
+    BINDINGS: ClassVar[list[BindingType]] = bindings("memory")
+
+    @dataclass
+    class PagesRead(Message):
+        """Pages of kept memory came from the disk."""
+
+        pages: MemoryPages
+        found: dict[PageKey, bytes | str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pages = MemoryPages([])
+        self._regions: list[RegionSection] = []
+        self._reading = False
+
+    @property
+    def title_note(self) -> str:
+        """Where the cursor is."""
+        row = self.current
+        if row is None or not isinstance(row.target, At):
+            return ""
+        return f"{row.target.address:#x} · {row.target.name.rsplit('/', 1)[-1]}"
+
+    def forget(self) -> None:
+        """Drop the pages of the run shown before."""
+        self._regions = []
 
     def build(self, view: RunView) -> Rows:
-        """Return the memory objects as rows."""
-        return MemoryRows(view.memory)
+        """Return the objects and the regions as rows; what was read of the same regions is kept."""
+        regions = view.snapshot.memory_regions[:MAX_REGIONS]
+        if [section.region for section in self._regions] != regions:
+            self._pages = MemoryPages(view.run.region_readers())
+            self._regions = [
+                RegionSection(number, region, self._pages) for number, region in enumerate(regions)
+            ]
+        return MemoryRows([ObjectSection(item) for item in view.memory], self._regions)
+
+    # --- pages: asked for while rows are drawn, read in a thread -----------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        """Draw a row, and have read what it lacks."""
+        strip = super().render_line(y)
+        if self._pages.wanting and not self._reading:
+            self._reading = True
+            self.call_later(self._read)
+        return strip
+
+    def _read(self) -> None:
+        pages, wanted = self._pages, self._pages.take_wanted()
+
+        def work() -> None:
+            self.post_message(self.PagesRead(pages, pages.read(wanted)))
+
+        self.run_worker(work, thread=True, group="pages", exit_on_error=False)
+
+    def on_memory_pane_pages_read(self, event: PagesRead) -> None:
+        """Take what was read; rows drawn meanwhile may want more."""
+        event.stop()
+        self._reading = False
+        event.pages.keep(event.found)
+        self.refresh()
+
+    def action_edge(self, last: int) -> None:
+        """Go to the first (0) or last (1) row of the object or region; from there, to that of all."""
+        rows = self.rows
+        if isinstance(rows, MemoryRows) and (place := rows.ends(self.cursor)[last]) != self.cursor:
+            self.move_to(place)
+        else:
+            super().action_edge(last)
+
+    # --- places ------------------------------------------------------------------------------------------
+
+    def on_line_view_moved(self, event: LineView.Moved) -> None:
+        """Say in the title where the cursor is."""
+        self.post_message(self.Retitled())
+
+    def on_line_view_opened(self, event: LineView.Opened) -> None:
+        """Show a stretch of zeros byte by byte."""
+        row, rows = self.current, self.rows
+        if row is None or not isinstance(row.target, At) or not isinstance(rows, MemoryRows):
+            return
+        section = rows.region_at(row.target.pid, row.target.address)
+        if section is not None and rows.open_zeros(section, row.target.address):
+            self.set_rows(rows)
+
+    def go_to(self, address: int, pid: int | None = None, length: int = 1) -> None:
+        """Go to an address of a process (default: the one that is looked at) and highlight bytes there.
+
+        Raises:
+            TriageError: this memory was not kept; the text says why.
+        """
+        view, rows = self.view, self.rows
+        if view is None or not isinstance(rows, MemoryRows):
+            raise TriageError("no run is shown")
+        looked_at = next((one.pid for one in view.snapshot.processes if one.looked_at), None)
+        section = self._section(rows, address, looked_at if pid is None else pid, looked_at)
+        if isinstance(section, RegionSection) and rows.open_zeros(section, address):
+            self.set_rows(rows)
+        spans = rows.spans(section, address, length)
+        self.mark_spans(spans)
+        self.post_message(self.Retitled())
+
+    def _section(
+        self, rows: MemoryRows, address: int, pid: int | None, looked_at: int | None
+    ) -> ObjectSection | RegionSection:
+        """Return what holds an address: a kept region before an object."""
+        region = rows.region_at(pid if pid is not None else 0, address)
+        why = region.missing(address) if region is not None else None
+        if region is not None and why is None:
+            return region
+        if pid == looked_at:
+            for section in rows.objects:
+                if section.item.entry.addr <= address < section.end:
+                    return section
+        raise TriageError(self._not_kept(address, pid, looked_at, why))
+
+    def _not_kept(self, address: int, pid: int | None, looked_at: int | None, why: str | None) -> str:
+        """Return a sentence that says why there are no bytes of an address."""
+        assert self.view is not None
+        snapshot = self.view.snapshot
+        whose = "" if pid is None or pid == looked_at else f" of process {pid}"
+        if why is not None:
+            return f"The memory at {address:#x}{whose} was not kept: {safe_line(why, 200)}."
+        process = next((one for one in snapshot.processes if one.pid == pid), None)
+        if pid is not None and pid != looked_at and process is None:
+            return f"This run has no process {pid}."
+        maps = process.maps if process is not None and pid != looked_at else snapshot.maps
+        mapping = next((one for one in maps if one.start <= address < one.end), None)
+        if mapping is None:
+            return f"Nothing is mapped at {address:#x}{whose}."
+        name = safe_line(mapping.path or mapping.name or "anonymous memory", 80)
+        if snapshot.memory_regions:
+            return f"The memory at {address:#x}{whose} ({name}) was not kept."
+        return (
+            f"The memory at {address:#x}{whose} ({name}) was not kept: only pieces were, and"
+            " `triage-tui run --memory full` keeps all."
+        )
 
     def reveal(self, link: Link) -> bool:
-        """Go to an object, and to a range of its bytes when the link has one."""
+        """Go to an object, and to a range of its bytes when the link has one; or to an address."""
         rows = self.rows
         if not isinstance(rows, MemoryRows):
             return False
-        number = next((n for n, item in enumerate(rows.objects) if item.entry.id == link.id), None)
-        offset = link.offset
-        if number is None:
-            number, offset = _holding(rows.objects, link)
-        if number is None:
-            return False
-        start = rows.start(number)
-        if offset is None:
-            self.mark(start)
+        section = next((one for one in rows.objects if one.item.entry.id == link.id), None)
+        if section is None:
+            return self._reveal_address(link)
+        start = section.item.entry.addr
+        if link.offset is None:
+            self.mark(rows.start(section))
             return True
-        spans: dict[int, tuple[int, int] | None] = {}
-        last = min(offset + max(1, link.length or 1), len(rows.objects[number].data), offset + 4096)
-        for place in range(offset, last):
-            row = start + _HEAD + place // rows.count
-            first, end = hex_cells(place % rows.count, rows.prefix)
-            known = spans.get(row)
-            spans[row] = (known[0], end) if known else (first, end)
+        spans = rows.spans(section, start + link.offset, link.length or 1)
         self.mark_spans(spans)
         return bool(spans)
+
+    def _reveal_address(self, link: Link) -> bool:
+        """Follow a link to kept memory, `[<pid>@]0x<address>`."""
+        pid, _, text = link.id.rpartition("@")
+        try:
+            address = int(text, 16) + (link.offset or 0)
+            owner = int(pid) if pid else None
+        except ValueError:
+            return False
+        self.go_to(address, owner, link.length or 1)
+        return True

@@ -131,6 +131,8 @@ def available(screen: MainScreen, action: Action) -> bool:
             return screen.active == "syscalls"
         case "next_thread" | "previous_thread":
             return screen.active == "registers" and len(screen.registers.threads) > 1
+        case "go_to_address":
+            return screen.active == "memory" and view is not None
         case "filter":
             return screen.active in ("runs", "syscalls")
         case "zoom":

@@ -120,8 +120,11 @@ class LinkScreen(ReviewScreen):
         from triage_tui.runs.evidence import parse_link
 
         link = parse_link(text)
-        if not pane.reveal(link):
-            self.say(f"This evidence is not in the run: {link.kind} {short(link.id, 60)}.", "warning")
+        try:
+            if not pane.reveal(link):
+                self.say(f"This evidence is not in the run: {link.kind} {short(link.id, 60)}.", "warning")
+        except TriageError as error:
+            self.say(str(error), "warning")
         self.tile_titles()
         self.refresh_bars()
 

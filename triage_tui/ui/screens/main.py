@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from triage_tui.runs.listing import RunSummary
     from triage_tui.ui.loading import RunView
     from triage_tui.ui.panes.syscalls import SyscallsPane
-    from triage_tui.ui.widgets.filter_line import FilterLine
+    from triage_tui.ui.widgets.typed_line import TypedLine
 
 WIDE = 120
 """Columns from which the panes are tiled."""
@@ -77,7 +77,7 @@ class MainScreen(InspectScreen):
                     yield Bar(id="banner")
                 yield Horizontal(id="tiles")
         yield Static(id="too-small")
-        yield Container(id="filter-line")
+        yield Container(id="typed-line")
         yield Bar(id="keys")
 
     async def mount_panes(self) -> None:
@@ -328,28 +328,31 @@ class MainScreen(InspectScreen):
 
         if self.active != "syscalls":
             self.show_pane("runs")
-        pane = self.runs if self.active == "runs" else self.syscalls
-        holder = self.query_one("#filter-line", Container)
-        if not holder.children:
-            await holder.mount(FilterLine(pane))
-        self.add_class("-filtering")
+        await self.type_into(FilterLine(self.runs if self.active == "runs" else self.syscalls))
         self.tile_titles()
 
-    async def typed_ahead(self, event: events.Key) -> bool:
-        """Take a key for the open filter line; True when it was for the filter.
+    async def type_into(self, line: TypedLine) -> None:
+        """Show a line to type into, in place of one that is open."""
+        holder = self.query_one("#typed-line", Container)
+        await holder.remove_children()
+        await holder.mount(line)
+        self.add_class("-typing")
 
-        Keys typed at once after "/" were sent to the list that had the focus then. Without this a filter
+    async def typed_ahead(self, event: events.Key) -> bool:
+        """Take a key for the open line; True when it was for that.
+
+        Keys typed at once after "/" were sent to the list that had the focus then. Without this what is
         typed quickly would run as commands.
         """
-        lines = self.query("FilterLine")
-        if not self.has_class("-filtering") or not lines:
+        lines = self.query("TypedLine")
+        if not self.has_class("-typing") or not lines:
             return False
-        return await cast("FilterLine", lines.first()).take(event)
+        return await cast("TypedLine", lines.first()).take(event)
 
-    def end_filter(self, pane: RunsPane | SyscallsPane) -> None:
-        """Take the filter line away and return to its list."""
-        self.remove_class("-filtering")
-        self.query_one("#filter-line", Container).remove_children()
-        pane.focus()
+    def end_typing(self, view: LineView) -> None:
+        """Take the line away and return to its list."""
+        self.remove_class("-typing")
+        self.query_one("#typed-line", Container).remove_children()
+        view.focus()
         self.tile_titles()
         self.refresh_bars()

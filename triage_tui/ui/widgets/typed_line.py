@@ -1,0 +1,78 @@
+"""A line at the foot of the main screen in which something is typed: a filter, an address."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.widgets import Input, Static
+
+from triage_tui.ui.widgets.line_view import LineView
+
+if TYPE_CHECKING:
+    from triage_tui.ui.screens.main import MainScreen
+
+
+class TypedLine(Horizontal):
+    """Enter accepts what was typed, Escape drops it, Down goes to the list that it is about."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "drop", "drop", show=False, priority=True),
+        Binding("down", "keep", "list", show=False),
+    ]
+
+    def __init__(self, view: LineView, sign: str, hint: str, text: str = "") -> None:
+        """`sign` stands in front of the field, `hint` in the field while it is empty."""
+        super().__init__()
+        self._view, self._sign, self._hint, self._text = view, sign, hint, text
+
+    def compose(self) -> ComposeResult:
+        """Show the sign and the field."""
+        yield Static(Content(self._sign), id="typed-sign")
+        yield Input(self._text, placeholder=self._hint, compact=True, id="typed-input")
+
+    def on_mount(self) -> None:
+        """Type at once."""
+        self.query_one(Input).focus()
+
+    async def take(self, event: events.Key) -> bool:
+        """Do with a key what the field would have done; True when it was for the field."""
+        field = self.query_one(Input)
+        if event.is_printable and event.character is not None:
+            field.insert_text_at_cursor(event.character)
+        elif event.key == "backspace":
+            field.action_delete_left()
+        elif event.key == "enter":
+            self.action_keep()
+        elif event.key == "escape":
+            self.action_drop()
+        else:
+            return False
+        return True
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Accept what was typed."""
+        event.stop()
+        self.action_keep()
+
+    @property
+    def typed(self) -> str:
+        """What was typed."""
+        return self.query_one(Input).value
+
+    @property
+    def main(self) -> MainScreen:
+        """The screen below."""
+        return cast("MainScreen", self.screen)
+
+    def action_keep(self) -> None:
+        """Accept what was typed, and go to the list."""
+        self.main.end_typing(self._view)
+
+    def action_drop(self) -> None:
+        """Go to the list as it was."""
+        self.main.end_typing(self._view)
