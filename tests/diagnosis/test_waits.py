@@ -94,3 +94,17 @@ def test_a_wait_says_for_what(tmp_path: Path, name: str, arguments: list[str], a
     run = load_run(write_run(tmp_path, [call], reason="idle", exit_code=None))
     (wait,) = gather(run, load_knowledge().causality).of("wait")
     assert wait.says == f"it waits for {awaited} and has not returned"
+
+
+def test_idle_workers_say_less_than_the_thread_that_waits_for_input(tmp_path: Path) -> None:
+    waiter = Syscall(seq=1, name="epoll_wait", pid=2, tid=2, arguments=["5", "0x1000", "64", "100"])
+    workers = [
+        Syscall(seq=2 + at, name="futex", pid=2, tid=3 + at, arguments=["0x2000", "FUTEX_WAIT", "0"])
+        for at in range(3)
+    ]
+    run = load_run(write_run(tmp_path, [waiter, *workers], reason="time_limit", exit_code=None))
+    diagnosis = diagnose(run)
+    assert diagnosis.hypotheses[0].cause != "spin_or_lock"
+    (end,) = gather(run, load_knowledge().causality).of("end")
+    assert (end.seq, end.source.id) == (1, "1")
+    assert "epoll_wait" in end.cite

@@ -72,6 +72,13 @@ def test_a_dynamic_program_without_its_root(tmp_path: Path, rootfs: Rootfs) -> N
     assert "--rootfs" in one_sentence(done.stderr)
 
 
+def test_the_root_given_behind_the_program(tmp_path: Path, rootfs: Rootfs) -> None:
+    root = rootfs("xl2tpd-arm64")
+    done = triage(tmp_path, "run", str(root / "usr/sbin/xl2tpd"), "--rootfs", str(root))
+    assert done.returncode == 2
+    assert "put it in front" in one_sentence(done.stderr)
+
+
 def test_no_qemu(tmp_path: Path, rootfs: Rootfs) -> None:
     root = rootfs("busybox-mipsel")
     env = {"PATH": "/nonexistent", "XDG_CACHE_HOME": str(tmp_path / "empty"), "TRIAGE_TUI_QEMU_DIR": ""}

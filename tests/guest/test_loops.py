@@ -191,3 +191,68 @@ def test_a_loop_that_is_followed_tells_when_it_ends() -> None:
     detector.add(call("chdir", '"/"', path="/"))
     assert detector.is_broken
     assert detector.followed() is None
+
+
+NAP = ("epoll_wait", "5", "0x1000", "64", "100")
+
+
+def routine(rounds: int, first: int = 0) -> list[Syscall]:
+    """Rounds that differ: each makes another choice of the same 40 calls."""
+    calls = []
+    for at in range(first, first + rounds):
+        calls += [call("stat", f'"/{step}"', path=f"/{step}") for step in range(40) if (at * 7 + step) % 3]
+        calls.append(call(*NAP))
+    return calls
+
+
+def feed(detector: LoopDetector, calls: list[Syscall], start_s: float, step_s: float) -> Loop | None:
+    found = None
+    for at, one in enumerate(calls):
+        one.seq, one.ts_mono_ns = at + 1, int((start_s + at * step_s) * 1e9)
+        found = detector.add(one) or found
+    return found
+
+
+def test_rounds_that_differ_but_bring_nothing_new_are_a_loop() -> None:
+    limits = TriggerLimits(idle_s=1, sleep_patience=5)
+    calls = routine(60)
+    loop = feed(LoopDetector(limits), calls, 1, 0.01)
+    assert loop is not None
+    assert (loop.sleeps, loop.varies) == (True, True)
+    assert loop.span_ms >= 5000
+    assert set(loop.names) == {"stat", "epoll_wait"}
+    assert loop.names[-1] == "epoll_wait"
+    assert loop.repeats >= 3
+
+
+def test_such_rounds_need_their_time() -> None:
+    assert feed(LoopDetector(TriggerLimits(idle_s=30)), routine(60), 1, 0.01) is None
+
+
+def test_one_new_call_begins_the_time_anew() -> None:
+    limits = TriggerLimits(idle_s=1, sleep_patience=5)
+    calls = routine(60)
+    for at in range(100, len(calls), 300):
+        calls.insert(at, call("stat", f'"/new{at}"', path=f"/new{at}"))
+    assert feed(LoopDetector(limits), calls, 1, 0.01) is None
+
+
+def test_without_a_sleep_such_rounds_are_work() -> None:
+    limits = TriggerLimits(idle_s=1, sleep_patience=5)
+    calls = [one for one in routine(60) if one.name == "stat"]
+    assert feed(LoopDetector(limits), calls, 1, 0.01) is None
+
+
+def test_such_a_loop_is_followed_until_something_new_happens() -> None:
+    detector = LoopDetector(TriggerLimits(idle_s=1, sleep_patience=5))
+    loop = feed(detector, routine(60), 1, 0.01)
+    assert loop is not None
+    detector.follow(loop)
+    assert feed(detector, routine(20, 60), 30, 0.01) is None
+    followed = detector.followed()
+    assert followed is not None
+    assert followed.varies
+    assert followed.repeats > loop.repeats
+    feed(detector, [call("stat", '"/other"', path="/other")], 60, 0.01)
+    assert detector.is_broken
+    assert detector.followed() is None

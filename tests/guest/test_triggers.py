@@ -239,3 +239,15 @@ def test_calls_have_their_place_in_the_program(rootfs: Rootfs, qemu_dir: Path) -
         assert len({(call.pc, call.return_address) for call in moves[-8:]}) == 1
         assert moves[-1].pc
         assert moves[-1].return_address
+
+
+def test_rounds_of_different_calls_with_a_sleep_are_a_loop(rootfs: Rootfs, qemu_dir: Path) -> None:
+    argv = shell("while :; do busybox sleep 0.05; cd /; cd /bin; cd /usr; cd /usr/share; done")
+    how = limits(max_period=2, idle_s=0.3, sleep_patience=4, grace_s=0.3)
+    with Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, *argv, triggers=how)) as guest:
+        stop = guest.run_until_stop()
+        assert stop.reason == "sleep_loop", stop
+        assert stop.loop is not None
+        assert stop.loop.varies
+        assert {"chdir"} < set(stop.loop.names)
+        assert "no new kind of call" in stop.trigger.detail

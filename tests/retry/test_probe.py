@@ -140,6 +140,12 @@ def test_who_serves_one_client_is_frozen_while_it_has_it(web_root: Path, qemu_di
         assert (end.reason, end.exit_code) == ("exit", 0)
 
 
+def test_the_service_is_asked_at_the_time_limit_too(web_root: Path, qemu_dir: Path) -> None:
+    stop, probes = run(web_root, qemu_dir, HTTPD, idle_s=60, time_limit_s=1)
+    assert stop.reason == "time_limit"
+    assert [(probe.outcome, probe.status) for probe in probes] == [("answered", 200)]
+
+
 def test_who_listens_nowhere_is_not_asked(web_root: Path, qemu_dir: Path) -> None:
     stop, probes = run(web_root, qemu_dir, shell("while :; do :; done"))
     assert (stop.reason, probes) == ("idle", [])

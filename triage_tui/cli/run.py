@@ -113,6 +113,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the story and print it."""
+    try:
+        return _run(args)
+    except TriageError as error:
+        if args.rootfs is None and any(word.split("=")[0] == "--rootfs" for word in args.arguments):
+            raise TriageError(
+                f"{error} (--rootfs stands behind the program here and is an argument of the program: "
+                "put it in front)"
+            ) from error
+        raise
+
+
+def _run(args: argparse.Namespace) -> int:
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     for entry in args.env:
         name, equals, value = entry.partition("=")

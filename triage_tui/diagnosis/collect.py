@@ -118,7 +118,7 @@ def _end(run: Run, walked: Walk, main: int) -> End:
     snapshot = run.snapshot
     trigger = snapshot.trigger
     mine = [step for step in walked.steps if step.call.pid == main]
-    last = mine[-1] if mine else None
+    last = _last_of(mine, trigger.seq)
     blocked = ""
     if last is not None and last.call.ret is None and last.call.errno is None and last.operation != "exit":
         waits = (*c.WAIT_OPERATIONS, "sleep", "open")
@@ -140,7 +140,7 @@ def _end(run: Run, walked: Walk, main: int) -> End:
         says = "the program was frozen while it went on"
         cite = c.describe(last.call) if last else "frozen"
     known = {step.call.seq for step in mine}
-    seq = trigger.seq if trigger.seq in known else (last.call.seq if last else trigger.seq)
+    seq = last.call.seq if last and (blocked or trigger.seq not in known) else trigger.seq
     source = _source(seq)
     if snapshot.reason == "signal" and snapshot.backtrace.frames:
         source = Source(kind="frame", id=str(snapshot.backtrace.frames[0].idx))
@@ -157,6 +157,23 @@ def _end(run: Run, walked: Walk, main: int) -> End:
         blocked_in=blocked,
         background=_in_background(walked, main),
         spinning=snapshot.reason == "idle" and not blocked and not any(map(is_well, snapshot.probes)),
+    )
+
+
+def _last_of(mine: list[Step], trigger_seq: int) -> Step | None:
+    """Return the call that shows where a process is: the last one, or of several under way the telling one.
+
+    Of a process whose threads all wait, one that waits for input or time says more than those that wait for
+    work from another thread.
+    """
+    if not mine:
+        return None
+    by_thread = {step.call.tid: step for step in mine}
+    under_way = [step for step in by_thread.values() if step.call.ret is None and not step.call.errno]
+    if mine[-1] not in under_way:
+        return mine[-1]
+    return max(
+        under_way, key=lambda step: (step.call.seq == trigger_seq, step.operation != "lock", step.call.seq)
     )
 
 

@@ -7,6 +7,9 @@ from round to round are left out: addresses and other large numbers, times, offs
 numbers of descriptors, which count as what made them. A connection that is accepted ends every sequence.
 Bytes that are read are progress too, unless the sequence sleeps: who looks at the same thing again and again
 waits for it. Writing is not progress: a program may print "waiting" for ever.
+
+A daemon's rounds are seldom all alike: it looks at one thing each time and at another every tenth time. A
+thread that sleeps now and then and has long made no call that is unlike all earlier ones goes round, too.
 """
 
 from __future__ import annotations
@@ -184,7 +187,16 @@ class LoopDetector:
         self._made: dict[str, int] = {}
         """Descriptor -> number of the signature of the call that made it."""
         self._followed = 0
+        self._follows_routine = False
         self._has_gap = False
+        self._new_at: int | None = None
+        """Time of the last call that was unlike all earlier ones."""
+        self._routine_seq = 0
+        """The first call after that."""
+        self._naps = 0
+        """Sleeps since then."""
+        self._nap_calls = 0
+        """Calls of the round that the last sleep ended."""
         self.is_broken = False
         """The loop that is followed did not go on."""
 
@@ -198,11 +210,14 @@ class LoopDetector:
     def follow(self, loop: Loop) -> None:
         """From now on only look whether `loop`, just found, goes on: `is_broken` tells when it does not."""
         self._followed = loop.period
+        self._follows_routine = loop.varies
         self.is_broken = False
 
     def followed(self) -> Loop | None:
         """Return the loop that is followed as it is by now, None when it has ended."""
-        return None if self.is_broken or not self._followed else self._describe(self._followed)
+        if self.is_broken or not self._followed:
+            return None
+        return self._describe_routine() if self._follows_routine else self._describe(self._followed)
 
     def add(self, call: Syscall, slept: bool = False) -> Loop | None:
         """Take one finished call; return the loop that it completes, if any, and none is followed yet.
@@ -219,15 +234,26 @@ class LoopDetector:
             return None
         self._since_input = 0 if progress else self._since_input + 1
         sleeping = slept or is_sleep(call)
+        if sleeping:
+            self._naps += 1
+            self._nap_calls = self._since_sleep + 1
         self._since_sleep = 0 if sleeping else self._since_sleep + 1
         self._slept = self._slept or sleeping
         if len(self._numbers) > _MAX_SIGNATURES:
             self._numbers.clear()
             self.reset()
         self._now = call.ts_mono_ns
-        number = self._numbers.setdefault(signature(call, self._made), len(self._numbers))
+        known = len(self._numbers)
+        number = self._numbers.setdefault(signature(call, self._made), known)
+        is_new = number == known
+        if is_new or self._new_at is None:
+            self._new_at, self._routine_seq, self._naps = call.ts_mono_ns, call.seq + 1, 0
         self._note_descriptor(call, number)
         recent, runs = self._recent, self._runs
+        if self._follows_routine:
+            self.is_broken = self.is_broken or is_new
+            self._remember(number, call)
+            return None
         if self._followed:
             self._follow_on(number, call)
             return None
@@ -244,7 +270,9 @@ class LoopDetector:
         else:
             runs[:] = self._no_runs
         self._remember(number, call)
-        return self._describe(found) if found else None
+        if found:
+            return self._describe(found)
+        return self._describe_routine() if sleeping and self._is_routine() else None
 
     def _remember(self, number: int, call: Syscall) -> None:
         self._recent.append(number)
@@ -287,6 +315,14 @@ class LoopDetector:
         needed = max(limits.loop_repeats, -(-limits.loop_calls // period))
         return self._span_s(needed * period) <= limits.loop_span_s
 
+    def _is_routine(self) -> bool:
+        if self._naps < self._limits.sleep_repeats or self._new_at is None:
+            return False
+        seconds = (self._now - self._new_at) / 1e9
+        limits = self._limits
+        often = seconds / self._naps * limits.sleep_repeats <= limits.sleep_span_s
+        return often and seconds >= limits.routine_s
+
     def _span_s(self, calls: int) -> float:
         """Return the seconds from the end of the call before the last `calls` calls to now."""
         times = self._times
@@ -311,4 +347,17 @@ class LoopDetector:
             names=[self._calls[-at].name for at in range(period, 0, -1)],
             sleeps=sleeps,
             span_ms=(last.ts_mono_ns - first.ts_mono_ns) / 1e6,
+        )
+
+    def _describe_routine(self) -> Loop:
+        period = max(1, min(self._nap_calls, len(self._calls)))
+        return Loop(
+            period=period,
+            repeats=self._naps,
+            first_seq=self._routine_seq,
+            last_seq=self._calls[-1].seq,
+            names=[self._calls[-at].name for at in range(period, 0, -1)],
+            sleeps=True,
+            varies=True,
+            span_ms=(self._now - (self._new_at or self._now)) / 1e6,
         )

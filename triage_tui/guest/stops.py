@@ -53,8 +53,11 @@ def loop_stop(loop: Loop, pid: int) -> Stop:
     """Return the stop of a process that goes round in `loop`."""
     names = list(dict.fromkeys(loop.names))
     shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
-    words = f"{shown} {loop.repeats} times in {loop.span_ms / 1000:.1f} s"
-    detail = f"the same {loop.period} calls again and again: {words}"
+    span = f"{loop.span_ms / 1000:.1f} s"
+    if loop.varies:
+        detail = f"no new kind of call for {span}, with {loop.repeats} sleeps: {shown}"
+    else:
+        detail = f"the same {loop.period} calls again and again: {shown} {loop.repeats} times in {span}"
     return Stop("sleep_loop" if loop.sleeps else "loop", make_trigger(None, detail, loop.last_seq, pid), loop)
 
 

@@ -36,7 +36,8 @@ class Suspecting(CallHandler):
             return
         living = self.processes()
         prober = self._prober if self._suspicions < _MOST_SUSPICIONS and living else None
-        if stop.reason == "time_limit" or (limits.grace_s == 0 and prober is None):
+        at_once = stop.reason == "time_limit" or limits.grace_s == 0
+        if at_once and prober is None:
             self._looping_tid, self._first_stop = tid, stop
             if loop is not None and stop.loop is not None:
                 loop.follow(stop.loop)
@@ -53,6 +54,11 @@ class Suspecting(CallHandler):
     def _weigh(self, suspicion: Suspicion) -> None:
         """Decide about a suspected state, when it can be decided."""
         suspicion.serve(self._cell.open_socket)
+        if suspicion.stop.reason == "time_limit":
+            # Nothing is to last any more; but who answers is no failure.
+            if not suspicion.is_asking:
+                self._believe(suspicion)
+            return
         overdue = self._watchdog.overdue(self.trace.count)
         if suspicion.is_asking and overdue is None:
             return

@@ -103,7 +103,8 @@ class TriggerLimits:
     idle_s: float = 3.0
     """No syscall for so long: blocked or spinning."""
     sleep_patience: float = 4.0
-    """Who does nothing but sleep is idle after so many times `idle_s`: it may go round slowly."""
+    """Who does nothing but sleep is idle after so many times `idle_s`: it may go round slowly. Who sleeps now
+    and then, and makes only calls that it made before, goes round after the same time."""
     grace_s: float = 1.0
     """How long a loop or an idle state must go on after it was noticed, and after the service was probed."""
     time_limit_s: float = 60.0
@@ -111,6 +112,11 @@ class TriggerLimits:
     """Calls at which a person wants it frozen."""
     off: frozenset[Switchable] = frozenset()
     """Triggers that are switched off."""
+
+    @property
+    def routine_s(self) -> float:
+        """How long a thread that sleeps must have made no new kind of call to go round."""
+        return self.idle_s * self.sleep_patience
 
     def check(self) -> None:
         """Refuse limits that are none.

@@ -159,7 +159,10 @@ class Trigger(Record):
 
 
 class Loop(Record):
-    """A repeated sequence: syscalls first_seq..last_seq are `repeats` rounds of `period` calls."""
+    """A repeated sequence: syscalls first_seq..last_seq are `repeats` rounds of `period` calls.
+
+    With `varies` the rounds differ, but hold no call that was not made before; `period` is that of the last.
+    """
 
     period: int
     repeats: int
@@ -167,6 +170,7 @@ class Loop(Record):
     last_seq: int
     names: list[str] = []
     sleeps: bool = False
+    varies: bool = False
     span_ms: float = 0.0
 
 
