@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.guest.helpers import QUICK, shell, spec
+from tests.programs import root_with
 from triage_tui.guest.access import RuleAccess
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.supervisor import Guest
@@ -97,3 +98,32 @@ def test_rules_decide_as_ever(rootfs: Rootfs, qemu_dir: Path) -> None:
             assert (call.ret, call.intercepted, call.rule) == (0, True, "rule")
     finally:
         host.close()
+
+
+@pytest.mark.parametrize("arch", ["riscv64", "armeb"])
+def test_a_guest_for_which_the_emulator_logs_nothing(tmp_path: Path, qemu_dir: Path, arch: str) -> None:
+    source = b"function do_syscall(num, a1, a2, a3, a4, a5, a6, a7, a8) return 1, -17 end"
+    access = RuleAccess(by_name(arch))
+    host = RuleHost([RuleSource("rule", "mkdirat", source), RuleSource("old", "mkdir", source)], access)
+    root = root_with(tmp_path, arch, "calls")
+    try:
+        with Guest.start(spec(root, qemu_dir, "/bin/calls", observe="watched"), host, access=access) as guest:
+            stop = guest.run_until_stop()
+            assert (stop.reason, stop.exit_code, stop.trigger.syscall_name) == ("exit", 7, "exit_group")
+            calls = {call.name.removesuffix("at"): call for call in guest.history()}
+            assert calls["open"].path == "/etc/missing.conf"
+            assert (calls["mkdir"].errno, calls["mkdir"].intercepted) == ("EEXIST", True)
+            assert b"mkdir -1 17" in guest.output()
+            assert guest.problems == []
+    finally:
+        host.close()
+
+
+def test_children_for_which_the_emulator_logs_nothing(tmp_path: Path, qemu_dir: Path) -> None:
+    root = root_with(tmp_path, "riscv64", "children")
+    with Guest.start(spec(root, qemu_dir, "/bin/children", observe="watched")) as guest:
+        stop = guest.run_until_stop()
+        ends = [call for call in guest.history() if call.name == "exit_group"]
+        assert stop.reason == "exit"
+        assert len({call.pid for call in ends}) == guest.statistics().processes > 1
+        assert guest.problems == []

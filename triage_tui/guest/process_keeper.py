@@ -113,12 +113,16 @@ class ProcessKeeper(FrozenViews):
 
     def _open_log(self, known: GuestProcess, notification: Notification) -> None:
         """Answer the emulator's opening of a thread's log."""
+        log = self._add_log(known, notification.tid)
+        self._put_log(log, notification)
+        self._answer(notification, log.number)
+
+    def _add_log(self, known: GuestProcess, tid: int) -> ThreadLog:
+        """Start the log of a thread under a number that no other has."""
         used = {log.number for log in self.trace.of_process(known.pid)}
         inherited = {log.number for log in self.trace.logs.values()}
         number = self._emulator_start.log_number(used | inherited)
-        log = self.trace.add(known.pid, notification.tid, number, known.program.arch)
-        self._put_log(log, notification)
-        self._answer(notification, number)
+        return self.trace.add(known.pid, tid, number, known.program.arch)
 
     def _guard_descriptors(
         self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None

@@ -65,6 +65,22 @@ class WatchedCalls(UndecidedCalls):
             self.trace.end_watched(log, text)
         super()._answer(notification, result)
 
+    def _open_log(self, known: GuestProcess, notification: Notification) -> None:
+        log = self.trace.logs.get(notification.tid)
+        if self.observes_all or log is None:
+            super()._open_log(known, notification)
+            return
+        # Its calls are recorded already; the emulator's opening is no answer to the last of them.
+        self._put_log(log, notification)
+        super()._answer(notification, log.number)
+
+    def _forget_ended(self, pid: int) -> None:
+        """Let go of the logs of threads that ended without closing one, since none was ever opened."""
+        living = set(process.threads(pid))
+        for log in self.trace.of_process(pid):
+            if log.tid not in living:
+                self.trace.forget(log.tid)
+
     def _begin_watched(
         self, known: GuestProcess, notification: Notification, name: str | None
     ) -> Syscall | None:
@@ -73,11 +89,16 @@ class WatchedCalls(UndecidedCalls):
         `name` is the host call, None for a piece of the emulator's log.
         """
         tid = notification.tid
-        log = self.trace.logs.get(tid)
-        if log is None:
-            return None
         if name is not None and tid not in known.envs:
             self._find_env(known, notification, name)
+        log = self.trace.logs.get(tid)
+        if log is None:
+            if known.envs.get(tid) is None:
+                # A thread of the emulator's own.
+                return None
+            # The emulator opens a log when it has something to write, which may be never.
+            self._forget_ended(known.pid)
+            log = self._add_log(known, tid)
         call = self._call_in_registers(tid, log)
         if call is None or (name is not None and name not in policy.host_names(call.name)):
             return None
