@@ -125,15 +125,15 @@ WORKLOADS = (
     Workload("ARM A32, busybox dd", "arm", "busybox-armel", _dd, 15_000),
     Workload("ARM Thumb-2, busybox dd", "arm", "busybox-armhf", _dd, 15_000),
     Workload("ARM Thumb-2, umask in the shell", "arm", "busybox-armhf", _umask, 10_000),
-    Workload("ARM Thumb-2, chdir in the shell", "arm", "busybox-armhf", _chdir, 3000),
+    Workload("ARM Thumb-2, chdir (held) in the shell", "arm", "busybox-armhf", _chdir, 3000),
     Workload("mipsel, busybox dd", "mipsel", "busybox-mipsel", _dd, 15_000),
     Workload("mipsel, umask in the shell", "mipsel", "busybox-mipsel", _umask, 10_000),
-    Workload("x86_64, clock and getuid in C", "x86_64", "c", _getuid, 10_000),
-    Workload("riscv64, clock and getuid in C", "riscv64", "c", _getuid, 10_000),
+    Workload("x86_64, clock and getuid (held) in C", "x86_64", "c", _getuid, 10_000),
+    Workload("riscv64, clock and getuid (held) in C", "riscv64", "c", _getuid, 10_000),
     Workload("ARM Thumb-2, busybox ls -l", "arm", "busybox-armhf", _list, 800),
     Workload("aarch64, busybox dd", "aarch64", "busybox-arm64", _dd, 15_000),
-    Workload("armeb, clock and getuid in C", "armeb", "c", _getuid, 10_000),
-    Workload("mips64el, clock and getuid in C", "mips64el", "c", _getuid, 10_000),
+    Workload("armeb, clock and getuid (held) in C", "armeb", "c", _getuid, 10_000),
+    Workload("mips64el, clock and getuid (held) in C", "mips64el", "c", _getuid, 10_000),
 )
 _FEW = 100
 CASES = {
