@@ -106,5 +106,6 @@ def test_idle_workers_say_less_than_the_thread_that_waits_for_input(tmp_path: Pa
     diagnosis = diagnose(run)
     assert diagnosis.hypotheses[0].cause != "spin_or_lock"
     (end,) = gather(run, load_knowledge().causality).of("end")
+    assert end.source is not None
     assert (end.seq, end.source.id) == (1, "1")
     assert "epoll_wait" in end.cite
