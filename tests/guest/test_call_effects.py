@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from triage_tui.guest.call_effects import CallEffects
+from triage_tui.guest.call_effects import CallEffects, lasting_calls
+from triage_tui.guest.strace import calls_begun
 from triage_tui.runs.model import Syscall
 
 
@@ -58,3 +59,19 @@ def test_a_great_many_mappings_stay_quick_and_right() -> None:
     for seq in range(20_000):
         effects.note(call(seq, "mmap", seq % 100 * 0x1000, "NULL", "4096", "PROT_READ", "", "-1", "0"))
     assert len(list(effects.permissions())) == 100
+
+
+def test_only_lines_with_lasting_effects_are_taken_from_text() -> None:
+    text = (
+        b'2 openat(AT_FDCWD,"/a",O_RDONLY) = 3\n'
+        b'2 read(3,0x1000,5) = 5\n2 openat(AT_FDCWD,"/none",O_RDONLY) = -1 errno=2 (No such file)\n'
+        b'2 brk(0x9000) = 0x00009000\n2 openat(AT_FDCWD,"/b",O_RDONLY) = 3\n2 SOCKET(2,1,0) = 4\n'
+        b"2 brk(0x9000) = 0x00009000\n2 openat_of_another_kind(1) = 9\n"
+    )
+    lines = lasting_calls(text, set(calls_begun(text)))
+    assert sorted(lines) == [
+        (b"2 SOCKET(2,1,0) = 4\n", 5),
+        (b"2 brk(0x9000) = 0x00009000\n", 6),
+        (b'2 openat(AT_FDCWD,"/b",O_RDONLY) = 3\n', 4),
+    ]
+    assert lasting_calls(text, {b"read"}) == []

@@ -8,9 +8,11 @@ import pytest
 
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.strace import (
+    BEGINS_CALL,
     LoggedCall,
     LoggedSignal,
     StraceReader,
+    calls_begun,
     parse_result,
     split_arguments,
     unquote,
@@ -174,3 +176,13 @@ def test_arguments_split_at_the_top_level_only() -> None:
     assert split_arguments(b"") == []
     assert unquote(b'"a"') == b"a"
     assert unquote(b"a") is None
+
+
+def test_calls_are_counted_without_reading_them() -> None:
+    text = (
+        b'2 openat(AT_FDCWD,"/a\n3 x",O_RDONLY) = 3\n2 Unknown syscall 4367\nUnsupported syscall: 4367\n'
+        b"--- SIGALRM {si_signo=SIGALRM} ---\n12345 CONNECT(3,...) = 0\n2 12 = 0\n2 read(3,0x10,1)"
+    )
+    assert calls_begun(text) == [b"openat", b"", b"CONNECT", b"read"]
+    assert calls_begun(text) == BEGINS_CALL.findall(text)
+    assert calls_begun(b"") == []

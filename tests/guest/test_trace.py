@@ -138,3 +138,41 @@ def test_forged_lines_in_a_path_do_not_break_the_count(trace: Trace) -> None:
     write(log, b" = 0\n" + LINE % 1 * 10_000)
     trace.drain(log)
     assert numbers(trace.kept()) == list(range(1, trace.count + 1))
+
+
+def test_of_long_text_before_a_decision_only_the_newest_calls_are_read_at_once(trace: Trace) -> None:
+    log = trace.add(10, 10, 1028)
+    write(log, b"".join(LINE % index for index in range(2000)) + b"2 exit_group(0)\n")
+    trace.catch_up(log)
+    assert trace.count == 2001
+    assert trace.failed == 2000
+    assert [call.name for call in trace.pending(log)] == ["exit_group"]
+    assert 0 < len(trace.history) < 200
+    newest = trace.newest()
+    assert numbers(newest) == list(range(1, 2002))
+    assert [call.path for call in newest[:-1]] == [f"/etc/{index}" for index in range(2000)]
+    assert numbers(trace.kept()) == numbers(newest)
+
+
+def test_short_text_before_a_decision_is_read_whole(trace: Trace) -> None:
+    log = trace.add(10, 10, 1028)
+    write(log, b"".join(LINE % index for index in range(100)) + b"2 exit_group(0)\n")
+    trace.catch_up(log)
+    assert numbers(list(trace.history)) == list(range(1, 102))
+
+
+def test_the_newest_calls_of_a_long_history_need_no_reading_of_the_rest() -> None:
+    trace = Trace(by_name("arm"), history=50, cap=100_000)
+    log = trace.add(10, 10, 1028)
+    for index in range(40):
+        write(log, LINE % index * 1000)
+        trace.catch_up(log)
+    read = trace.signatures.copy()
+    assert numbers(trace.newest()) == list(range(39_951, 40_001))
+    assert trace.signatures == read
+    write(log, LINE % 99 * 1000)
+    trace.drain(log, keep=0)
+    assert numbers(trace.newest()) == list(range(40_951, 41_001))
+    assert len(trace.signatures) == len(read) + 1
+    assert len(numbers(trace.kept())) == 41_000
+    trace.close()

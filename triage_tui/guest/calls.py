@@ -144,8 +144,11 @@ class CallHandler(CallDetails, WatchedCalls, ProgramKeeper):
         log = self.trace.logs.get(notification.tid)
         may_stop = self._first_stop or self._suspicion or self._chosen
         if log is not None and (may_stop or name in _TURNING_POINTS):
-            # It may be what the guest is frozen at: everything before it is read first.
-            self.trace.drain(log, complete=True)
+            # It may be what the guest is frozen at: everything before it is taken in first.
+            if may_stop:
+                self.trace.drain(log, complete=True)
+            else:
+                self.trace.catch_up(log)
         call = self._match(log, name) if self.observes_all else self._begin_watched(known, notification, name)
         if call is not None and notification.tid not in known.envs:
             self._find_env(known, notification, name)

@@ -121,7 +121,18 @@ class KeptCalls:
         self._tail = deque(self._read(self._tail, on_read))
         return [entry for part in (self._head, self._tail) for entry in part if isinstance(entry, Syscall)]
 
-    def _read(self, entries: Iterable[Entry], on_read: Callable[[Syscall], None]) -> Iterator[Entry]:
+    def newest(self, count: int, on_read: Callable[[Syscall], None]) -> list[Syscall]:
+        """Return at least the newest `count` of what is kept, oldest first, and read only what that takes."""
+        found: deque[Syscall] = deque()
+        for part in self._tail, self._head:
+            read: deque[Syscall] = deque()
+            while part and len(read) + len(found) < count:
+                read.extendleft(reversed(list(self._read([part.pop()], on_read))))
+            part.extend(read)
+            found.extendleft(reversed(read))
+        return list(found)
+
+    def _read(self, entries: Iterable[Entry], on_read: Callable[[Syscall], None]) -> Iterator[Syscall]:
         for entry in entries:
             if isinstance(entry, Syscall):
                 yield entry

@@ -37,7 +37,8 @@ _SHAPES = re.compile(
 _EQUALS = b" = "
 """What stands between a call and its result; written by itself."""
 BEGINS_CALL = re.compile(rb"^\d{1,10} (?:(" + _NAME + rb")\(|Unknown syscall )", re.MULTILINE)
-"""What each call's line begins with, and its name: for counting calls without reading them."""
+"""What each call's line begins with, and its name."""
+_NEXT_CALL = re.compile(rb"\n\d{1,10} (?:(" + _NAME + rb")\(|Unknown syscall )")
 _ENDS_LINE = frozenset((b"exit", b"exit_group"))
 _PUNCTUATION = re.compile(rb'"[^"]*(?:"(?! *(?:[,)}\]]|\.\.\.|\Z))[^"]*)*(?:"|\Z)|[{}\[\](),]')
 """A string, which ends only at a quote behind which an argument can end, or a character that may divide."""
@@ -245,6 +246,14 @@ class StraceReader:
             ends = [len(self._buffer)]
         self.lost += min(ends) - at
         return min(ends) - at
+
+
+def calls_begun(text: bytes) -> list[bytes]:
+    """Return the names of the calls whose lines begin in `text`, without reading them; "" for unknown ones.
+
+    It is the same as `BEGINS_CALL.findall`, several times as fast.
+    """
+    return _NEXT_CALL.findall(b"\n" + text)
 
 
 def parse_failure(text: bytes) -> int | None:

@@ -19,7 +19,14 @@ from triage_tui.guest.call_effects import RELEVANT, CallEffects, lasting_calls
 from triage_tui.guest.full_trace import FullTrace
 from triage_tui.guest.kept_calls import KeptCalls, OnSeen, RawCalls, bound_times, make_record
 from triage_tui.guest.return_stub import MARKER_CALL, MARKER_WHENCE
-from triage_tui.guest.strace import BEGINS_CALL, LoggedCall, LoggedSignal, StraceReader, split_arguments
+from triage_tui.guest.strace import (
+    BEGINS_CALL,
+    LoggedCall,
+    LoggedSignal,
+    StraceReader,
+    calls_begun,
+    split_arguments,
+)
 from triage_tui.guest.syscall_record import new_record, set_result, set_value
 from triage_tui.guest.thread_log import Mark, ThreadLog
 from triage_tui.runs.model import Syscall
@@ -32,7 +39,9 @@ MAX_BACKLOG = 16 << 20
 _WINDOW = 1 << 19
 """Text that is read in one piece, so that long sequences are recognised; what came meanwhile is skimmed."""
 _LAST_WINDOW = 1 << 17
-"""Bytes that are read when nothing may wait: the guest is being frozen, or waits itself."""
+"""Bytes that are read when nothing may wait: the guest is being frozen."""
+_SHORT, _TAIL = 1 << 15, 1 << 13
+"""Where a thread waits and only its newest calls matter: longer text than this is skimmed but for its end."""
 _SMALL = 512
 """Text that is rather read than looked at from its end."""
 _MAX_SIGNATURES = 65536
@@ -139,8 +148,8 @@ class Trace:
         """Have all of a log but its newest text skimmed at the next chance."""
         log.window_end = log.position
 
-    def drain(self, log: ThreadLog, complete: bool = False) -> None:
-        """Read all that one log holds now, skimming what is far back.
+    def drain(self, log: ThreadLog, complete: bool = False, keep: int = _LAST_WINDOW) -> None:
+        """Take in all that one log holds now, skimming all but the last `keep` bytes.
 
         `complete`: its thread waits in a host call, so that its text is whole and no more comes.
         """
@@ -150,10 +159,14 @@ class Trace:
             self.last_activity = time.monotonic()
         left = log.backlog()
         while log.marks:
-            if left > _LAST_WINDOW:
-                left -= self._advance(log, self._count, min(_SKIM_PORTION, left - _LAST_WINDOW))
+            if left > keep:
+                left -= self._advance(log, self._count, min(_SKIM_PORTION, left - keep))
             else:
                 self._advance(log, self._read, _PORTION)
+
+    def catch_up(self, log: ThreadLog) -> None:
+        """Take in all that the log of a held thread holds; of long text only the end is read now."""
+        self.drain(log, complete=True, keep=_SHORT if log.unread() <= _SHORT else _TAIL)
 
     def in_result(self, log: ThreadLog) -> list[Syscall]:
         """Return the pending calls of a thread that is held while it writes to its log."""
@@ -251,7 +264,7 @@ class Trace:
         self._read(log, text[cut:], mark, whole)
 
     def _keep_raw(self, log: ThreadLog, text: bytes, at: int) -> None:
-        names = BEGINS_CALL.findall(text)
+        names = calls_begun(text)
         raw = RawCalls(log.arch, log.inner_tid, self.count + 1, len(names), self.now_ns, text, at)
         end = at + len(text)
         while log.early and (offset := next(iter(log.early))) < end:
@@ -341,9 +354,13 @@ class Trace:
     def newest(self) -> list[Syscall]:
         """Return the newest calls, oldest first, none left out between them."""
         history = bound_times(list(self._history))
-        if not history or history[-1].seq - history[0].seq < len(history):
+        if not history:
             return history
-        kept = {record.seq: record for record in (*self.kept(), *history)}
+        wanted = min(self._history_size, history[-1].seq)
+        if len(history) == wanted and history[-1].seq - history[0].seq < wanted:
+            return history
+        newest = self._kept.newest(wanted, self._note_signature)
+        kept = {record.seq: record for record in (*newest, *history)}
         return bound_times([kept[seq] for seq in sorted(kept)[-self._history_size :]])
 
     def kept(self) -> list[Syscall]:
