@@ -8,6 +8,7 @@ import pytest
 
 from tests.runs.build import failed_open, write_run
 from triage_tui.diagnosis.collect import gather
+from triage_tui.diagnosis.facts import LoopCall, LoopFact
 from triage_tui.diagnosis.knowledge import load_knowledge
 from triage_tui.diagnosis.report import diagnose
 from triage_tui.runs.model import Loop, Syscall
@@ -109,3 +110,29 @@ def test_idle_workers_say_less_than_the_thread_that_waits_for_input(tmp_path: Pa
     assert end.source is not None
     assert (end.seq, end.source.id) == (1, "1")
     assert "epoll_wait" in end.cite
+
+
+def test_the_last_round_is_the_one_that_the_engine_saw(tmp_path: Path) -> None:
+    """Calls of other threads, and calls that are not counted, lie between those of the rounds."""
+    calls = []
+    for seq in range(1, 25, 4):
+        calls += [
+            Syscall(seq=seq, name="rt_sigprocmask", pid=2, tid=2, ret=0),
+            failed_open(seq + 1, "/etc/wanted"),
+            Syscall(seq=seq + 2, name="getpid", pid=2, tid=3, ret=2),
+            Syscall(seq=seq + 3, name="nanosleep", pid=2, tid=2, arguments=["0x1", "0x2"], ret=0),
+        ]
+        calls[-3].pid = calls[-3].tid = 2
+    loop = Loop(
+        period=2, repeats=6, first_seq=2, last_seq=24, tid=2, names=["openat", "nanosleep"], sleeps=True
+    )
+    loop.round_seqs = list(range(2, 25, 4))
+    run = load_run(write_run(tmp_path, calls, reason="sleep_loop", exit_code=None, loop=loop))
+    facts = gather(run, load_knowledge().causality)
+    assert {fact.name for fact in facts.of("loop_call") if isinstance(fact, LoopCall)} == {
+        "openat",
+        "nanosleep",
+    }
+    (found,) = facts.of("loop")
+    assert isinstance(found, LoopFact)
+    assert (found.names, found.seq) == ("openat,nanosleep", 22)

@@ -41,6 +41,7 @@ def test_sleep_makes_three_rounds_enough() -> None:
     assert loop is not None
     assert (loop.period, loop.repeats, loop.sleeps) == (2, 3, True)
     assert (loop.first_seq, loop.last_seq) == (2, 7)
+    assert loop.round_seqs == [2, 4, 6]
     assert sorted(loop.names) == ["clock_nanosleep", "openat"]
 
 
@@ -223,6 +224,17 @@ def test_rounds_that_differ_but_bring_nothing_new_are_a_loop() -> None:
     assert set(loop.names) == {"stat", "epoll_wait"}
     assert loop.names[-1] == "epoll_wait"
     assert loop.repeats >= 3
+    assert loop.first_seq <= loop.round_seqs[0]
+    by_seq = {one.seq: one for one in calls}
+    assert {by_seq[seq - 1].name for seq in loop.round_seqs} == {"epoll_wait"}
+    assert len(loop.names) == loop.last_seq - loop.round_seqs[-1] + 1
+
+
+def test_calls_that_say_nothing_are_in_no_round() -> None:
+    noise = ("rt_sigprocmask", "SIG_SETMASK", "0x1", "NULL")
+    loop = run([one for _ in range(3) for one in (call(*noise), missing(), call(*noise), call(*NAP))])
+    assert loop is not None
+    assert (loop.period, loop.round_seqs, loop.last_seq) == (2, [2, 6, 10], 12)
 
 
 def test_such_rounds_need_their_time() -> None:

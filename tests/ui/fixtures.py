@@ -119,6 +119,7 @@ def make_loop_run(runs_dir: Path, run_id: str = LOOP_RUN, rounds: int = 40) -> P
                 repeats=rounds,
                 first_seq=2,
                 last_seq=last,
+                round_seqs=list(range(2, last, 3))[-64:],
                 sleeps=True,
                 names=["openat", "write", "clock_nanosleep"],
             ),

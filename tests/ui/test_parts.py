@@ -12,7 +12,7 @@ from tests.ui import fixtures, texts
 from triage_tui.errors import TriageError
 from triage_tui.resources import shipped
 from triage_tui.runs.listing import RunSummary
-from triage_tui.runs.model import Loop
+from triage_tui.runs.model import Loop, Syscall
 from triage_tui.ui.actions import ACTIONS, BY_ID
 from triage_tui.ui.diff import diff_lines
 from triage_tui.ui.hex_rows import bytes_per_row, hex_cells, hex_row
@@ -104,9 +104,11 @@ def test_hex_rows_line_up_with_the_cells_of_their_bytes() -> None:
 
 
 def test_loop_brackets_follow_the_period() -> None:
-    loop = Loop(period=3, repeats=2, first_seq=10, last_seq=15)
-    assert "".join(loop_mark(loop, seq)[0] for seq in range(9, 17)) == " ╭│╰╭│╰ "
-    assert loop_mark(Loop(period=1, repeats=5, first_seq=1, last_seq=5), 3)[0] == "↻"
+    loop = Loop(period=3, repeats=2, first_seq=10, last_seq=15, tid=4, round_seqs=[10, 13])
+    calls = [Syscall(seq=seq, name="read", tid=4) for seq in range(9, 17)]
+    assert "".join(loop_mark(loop, call)[0] for call in calls) == " ╭││╭│╰ "
+    assert loop_mark(loop, Syscall(seq=11, name="futex", tid=5))[0] == " "
+    assert loop_mark(Loop(period=1, repeats=9, first_seq=1, last_seq=9), calls[0])[0] == "↻"
 
 
 def test_changed_registers_are_starred(tmp_path: Path) -> None:

@@ -52,6 +52,18 @@ def loop_range(snapshot: Snapshot, steps: list[Step]) -> tuple[int, int] | None:
     return None
 
 
+def _last_round(snapshot: Snapshot, mine: list[Step]) -> list[Step]:
+    """Return the calls of the last round that the engine saw, none when it did not say where that begins."""
+    loop = snapshot.loop
+    if loop is None or not loop.round_seqs:
+        return []
+    return [
+        step
+        for step in mine
+        if loop.round_seqs[-1] <= step.call.seq <= loop.last_seq and loop.tid in (0, step.call.tid)
+    ]
+
+
 def loop_facts(
     snapshot: Snapshot, steps: list[Step], rounds: tuple[int, int] | None
 ) -> list[tuple[str, Fact]]:
@@ -69,9 +81,10 @@ def loop_facts(
         found = repeated_tail(mine)
         period, repeats = (found[0], found[1]) if found else (len(mine), 1)
         sleeps = any(step.operation == "sleep" for step in inside)
-    last = mine[-period:] if period <= len(mine) else mine
-    others = [step for step in inside if step.call.pid != main][-MAX_PERIOD:]
-    names = ",".join(dict.fromkeys(step.call.name for step in last))
+    last = _last_round(snapshot, mine) or (mine[-period:] if period <= len(mine) else mine)
+    others = [step for step in inside if step.call.pid != (main or last[-1].call.pid)][-MAX_PERIOD:]
+    told = snapshot.loop.names if snapshot.loop is not None else []
+    names = ",".join(dict.fromkeys(told or (step.call.name for step in last)))
     sure = snapshot.loop is not None or repeats > 1
     first = last[0].call
     result: list[tuple[str, Fact]] = [

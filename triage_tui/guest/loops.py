@@ -88,6 +88,8 @@ _KEPT = 4096
 _MAX_NOTED = 4096
 """Descriptors, and sleeping processes, that are remembered."""
 _MAX_SIGNATURES = 65536
+_MAX_ROUNDS = 64
+"""Rounds whose beginnings are kept."""
 _LARGE = re.compile(r"0x[0-9a-f]+|\b\d{5,}\b|-\d{5,}\b")
 
 
@@ -197,6 +199,8 @@ class LoopDetector:
         """Sleeps since then."""
         self._nap_calls = 0
         """Calls of the round that the last sleep ended."""
+        self._round_seqs: deque[int] = deque(maxlen=_MAX_ROUNDS)
+        """The first calls after the latest sleeps."""
         self.is_broken = False
         """The loop that is followed did not go on."""
 
@@ -234,6 +238,8 @@ class LoopDetector:
             return None
         self._since_input = 0 if progress else self._since_input + 1
         sleeping = slept or is_sleep(call)
+        if self._slept and self._since_sleep == 0:
+            self._round_seqs.append(call.seq)
         if sleeping:
             self._naps += 1
             self._nap_calls = self._since_sleep + 1
@@ -339,11 +345,14 @@ class LoopDetector:
             rounds = min(rounds, self._since_input // period)
         covered = min(rounds * period, len(self._calls))
         first, last = self._calls[-covered], self._calls[-1]
+        kept = min(covered // period, _MAX_ROUNDS)
         return Loop(
             period=period,
             repeats=rounds,
             first_seq=first.seq,
             last_seq=last.seq,
+            tid=last.tid,
+            round_seqs=[self._calls[-at * period].seq for at in range(kept, 0, -1)],
             names=[self._calls[-at].name for at in range(period, 0, -1)],
             sleeps=sleeps,
             span_ms=(last.ts_mono_ns - first.ts_mono_ns) / 1e6,
@@ -356,6 +365,8 @@ class LoopDetector:
             repeats=self._naps,
             first_seq=self._routine_seq,
             last_seq=self._calls[-1].seq,
+            tid=self._calls[-1].tid,
+            round_seqs=[seq for seq in self._round_seqs if seq >= self._routine_seq],
             names=[self._calls[-at].name for at in range(period, 0, -1)],
             sleeps=True,
             varies=True,

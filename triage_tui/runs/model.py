@@ -161,13 +161,18 @@ class Trigger(Record):
 class Loop(Record):
     """A repeated sequence: syscalls first_seq..last_seq are `repeats` rounds of `period` calls.
 
-    With `varies` the rounds differ, but hold no call that was not made before; `period` is that of the last.
+    Calls that say nothing of what a program does (memory, signal masks) are not counted in a round. With
+    `varies` the rounds differ, but hold no call that was not made before; `period` is that of the last.
     """
 
     period: int
     repeats: int
     first_seq: int
     last_seq: int
+    tid: int = 0
+    """The thread that goes round."""
+    round_seqs: list[int] = []
+    """The first call of each of the latest rounds, oldest first."""
     names: list[str] = []
     sleeps: bool = False
     varies: bool = False

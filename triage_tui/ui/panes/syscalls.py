@@ -21,14 +21,17 @@ _TIME = 9
 _RESULT_AT = 12
 
 
-def loop_mark(loop: Loop | None, seq: int) -> Part:
+def loop_mark(loop: Loop | None, call: Syscall) -> Part:
     """Return the gutter sign of a call: the bracket of its round in the loop, or a blank."""
-    if loop is None or not loop.first_seq <= seq <= loop.last_seq or loop.period < 1:
+    if loop is None or not loop.first_seq <= call.seq <= loop.last_seq:
         return (" ", "")
-    place = (seq - loop.first_seq) % loop.period
+    if loop.tid and call.tid != loop.tid:
+        return (" ", "")
     if loop.period == 1:
         return ("↻", "loop")
-    return ({0: "╭", loop.period - 1: "╰"}.get(place, "│"), "loop")
+    if call.seq in loop.round_seqs:
+        return ("╭", "loop")
+    return ("╰" if call.seq == loop.last_seq else "│", "loop")
 
 
 def _elapsed(call: Syscall, start: int) -> str:
@@ -44,7 +47,7 @@ def call_row(call: Syscall, view: RunView, start: int, width: int) -> Row:
     name, arguments, result = call_words(call)
     trigger = call.seq == snapshot.trigger.seq
     parts: list[Part] = [
-        loop_mark(snapshot.loop, call.seq),
+        loop_mark(snapshot.loop, call),
         (f"{call.seq:>{_SEQ}} ", "faint"),
     ]
     if width >= 70:
