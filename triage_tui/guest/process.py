@@ -11,11 +11,13 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _MAX_STRING = 4096
+_MOST_PLACES = 16
+"""Places that are written in one go."""
 _SHORT_STRING = 128
 
 
@@ -29,8 +31,12 @@ _process_vm_readv.argtypes += [ctypes.c_ulong]
 _process_vm_readv.restype = ctypes.c_ssize_t
 
 
+_process_vm_writev = _libc.process_vm_writev
+_process_vm_writev.argtypes, _process_vm_writev.restype = _process_vm_readv.argtypes, ctypes.c_ssize_t
+
+
 class _Transfer(threading.local):
-    """What one read of another process's memory needs; the small one is kept, one for each thread."""
+    """What one access to another process's memory needs; the small one is kept, one for each thread."""
 
     def __init__(self, size: int) -> None:
         self.buffer = ctypes.create_string_buffer(size)
@@ -39,6 +45,8 @@ class _Transfer(threading.local):
         self.remote = _IoVector(0, size)
         self.local_pointer = ctypes.addressof(self.local)
         self.remote_pointer = ctypes.addressof(self.remote)
+        self.places = (_IoVector * _MOST_PLACES)()
+        self.places_pointer = ctypes.addressof(self.places)
 
 
 _SMALL_READ = 1024
@@ -91,6 +99,9 @@ def write_parts(pid: int, parts: Iterable[tuple[int, bytes]]) -> None:
     Raises:
         OSError: as `write_memory`; the parts before the failing one are written.
     """
+    parts = list(parts)
+    if _write_at_once(pid, parts):
+        return
     fd = os.open(f"/proc/{pid}/mem", os.O_WRONLY | os.O_CLOEXEC)
     try:
         for address, data in parts:
@@ -100,6 +111,20 @@ def write_parts(pid: int, parts: Iterable[tuple[int, bytes]]) -> None:
         raise OSError(14, "writing memory: no such address") from None
     finally:
         os.close(fd)
+
+
+def _write_at_once(pid: int, parts: Sequence[tuple[int, bytes]]) -> bool:
+    """Write a few short parts where the process itself may write; False if that was not possible for all."""
+    content = b"".join([data for _address, data in parts])
+    if len(content) > _SMALL_READ or len(parts) > _MOST_PLACES:
+        return False
+    transfer = _transfer
+    transfer.view[: len(content)] = content
+    transfer.local.length = len(content)
+    for place, (address, data) in zip(transfer.places, parts, strict=False):
+        place.base, place.length = address & 0xFFFFFFFFFFFFFFFF, len(data)
+    written: int = _process_vm_writev(pid, transfer.local_pointer, 1, transfer.places_pointer, len(parts), 0)
+    return written == len(content)
 
 
 def read_string(pid: int, address: int, limit: int = _MAX_STRING) -> bytes:

@@ -42,7 +42,7 @@ _LAST_WINDOW = 1 << 17
 """Bytes that are read when nothing may wait: the guest is being frozen."""
 _SHORT, _TAIL = 1 << 15, 1 << 13
 """Where a thread waits and only its newest calls matter: longer text than this is skimmed but for its end."""
-_SMALL = 512
+_SMALL = 64
 """Text that is rather read than looked at from its end."""
 _MAX_SIGNATURES = 65536
 _FAILED, _MISSING = b" = -1 errno=", b"Unsupported syscall"

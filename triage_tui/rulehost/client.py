@@ -219,6 +219,7 @@ class RuleHost:
     ) -> wire.Done:
         running = isinstance(message, wire.Run)
         deadline = time.monotonic() + rule.limits.wall_seconds
+        process.come_near()
         process.send(message, deadline)
         requests = lines = 0
         while True:

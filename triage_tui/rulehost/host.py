@@ -29,11 +29,13 @@ class Channel:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._received = bytearray()
+        """What came behind the last message."""
 
     def receive(self) -> wire.ToHost:
         """Return the next message; ends the process when the client has gone."""
-        (length,) = wire.LENGTH.unpack(self._exactly(wire.LENGTH.size))
-        return wire.to_host.decode(self._exactly(min(length, wire.MAX_MESSAGE)))
+        (length,) = wire.LENGTH.unpack(self._take(wire.LENGTH.size))
+        return wire.to_host.decode(self._take(min(length, wire.MAX_MESSAGE)))
 
     def send(self, message: wire.Message) -> None:
         """Send one message; ends the process when the client has gone."""
@@ -44,17 +46,19 @@ class Channel:
             except OSError:
                 os._exit(0)
 
-    def _exactly(self, size: int) -> bytes:
-        parts = bytearray()
-        while len(parts) < size:
+    def _take(self, size: int) -> bytes:
+        received = self._received
+        while len(received) < size:
             try:
-                piece = os.read(self._descriptor, min(size - len(parts), 1 << 16))
+                piece = os.read(self._descriptor, 1 << 16)
             except OSError:
                 piece = b""
             if not piece:
                 os._exit(0)
-            parts += piece
-        return bytes(parts)
+            received += piece
+        taken = bytes(received[:size])
+        del received[:size]
+        return taken
 
 
 def _refuse_attribute(_target: object, name: object, _setting: bool) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import os
 import resource
@@ -20,6 +21,8 @@ from triage_tui.rulehost import wire
 from triage_tui.rulehost.protocol import Limits
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+_PIECE = 1 << 16
+_libc = ctypes.CDLL(None)
 _BOOTSTRAP = "import sys; sys.path[:0] = sys.argv[1:]; from triage_tui.rulehost.host import main; main({})"
 
 
@@ -51,6 +54,10 @@ class HostProcess:
                 ours.close()
                 raise TriageError(f"The rule host cannot be started: {error.strerror}.") from error
         self._socket = ours
+        self._received = bytearray()
+        """What came behind the last message."""
+        self._near = -1
+        """The processor on which the process runs, -1 for any."""
         self.greeting = self._greet(enosys, rule_bytes)
         self._renewed = time.monotonic()
         self._cpu_clock = (
@@ -100,28 +107,43 @@ class HostProcess:
 
     def receive(self, deadline: float) -> wire.ToClient:
         """Return the next message; HostDied (also for a message that is not allowed) or HostTooSlow."""
-        (length,) = wire.LENGTH.unpack(self._exactly(wire.LENGTH.size, deadline))
+        (length,) = wire.LENGTH.unpack(self._take(wire.LENGTH.size, deadline))
         if length > wire.MAX_MESSAGE:
             raise HostDied("it sent a message that is too long")
         try:
-            return wire.to_client.decode(self._exactly(length, deadline))
+            return wire.to_client.decode(self._take(length, deadline))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise HostDied("it sent a message that is not allowed") from None
 
-    def _exactly(self, size: int, deadline: float) -> bytes:
-        parts = bytearray()
-        while len(parts) < size:
+    def _take(self, size: int, deadline: float) -> bytes:
+        """Return the next `size` bytes; what came with them is kept for the next time."""
+        received = self._received
+        while len(received) < size:
             try:
                 self._socket.settimeout(_left(deadline))
-                piece = self._socket.recv(min(size - len(parts), 1 << 16))
+                piece = self._socket.recv(_PIECE)
             except TimeoutError:
                 raise HostTooSlow("it did not answer in time") from None
             except OSError:
                 piece = b""
             if not piece:
                 raise HostDied(self.describe_end())
-            parts += piece
-        return bytes(parts)
+            received += piece
+        taken = bytes(received[:size])
+        del received[:size]
+        return taken
+
+    def come_near(self) -> None:
+        """Have the process run on the processor that this thread runs on.
+
+        One of the two always waits for the other, and waking a second processor takes longer than what a
+        rule does. Nothing depends on it.
+        """
+        here = _current_cpu()
+        if here != self._near:
+            self._near = here
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(self.pid, {here})
 
     def renew_cpu_limit(self) -> None:
         """Allow the process another `Limits.cpu_seconds` from now; it has been answering.
@@ -167,6 +189,11 @@ class HostProcess:
         self._process.kill()
         self._process.wait()
         self._socket.close()
+
+
+def _current_cpu() -> int:
+    number: int = _libc.sched_getcpu()
+    return number
 
 
 def _left(deadline: float) -> float:

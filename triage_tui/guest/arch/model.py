@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
@@ -19,9 +19,7 @@ _UNSIGNED = {
 """Size in bytes -> what reads an unsigned number of the host."""
 
 
-@cache
-def _general_registers(count: int, size: int) -> struct.Struct:
-    return struct.Struct(f"={count}{'I' if size == 4 else 'Q'}")
+_Read = Callable[[bytes, int], tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +84,33 @@ class EnvComposed:
     """Bytes of the register."""
     parts: tuple[EnvPart, ...]
 
-    @property
-    def end(self) -> int:
-        """Bytes from the first general register to the end of the last part."""
-        return max(part.offset + part.size for part in self.parts)
+    end: int = field(init=False, compare=False)
+    """Bytes from the first general register to the end of the last part."""
+    _steps: tuple[tuple[_Read, int, int, int, int], ...] = field(init=False, compare=False, repr=False)
+    """For each part: what reads it, its offset, lowest bit in it, mask, and lowest bit in the register.
+    A mask of 0 stands for a part whose being zero sets the bit."""
+
+    def __post_init__(self) -> None:
+        """Prepare what is done at every watched call."""
+        steps = tuple(
+            (
+                _UNSIGNED[part.size],
+                part.offset,
+                part.low,
+                0 if part.is_zero else (1 << part.width) - 1,
+                part.shift,
+            )
+            for part in self.parts
+        )
+        object.__setattr__(self, "end", max(part.offset + part.size for part in self.parts))
+        object.__setattr__(self, "_steps", steps)
 
     def value(self, data: bytes) -> int:
         """Return the register, from CPUArchState bytes."""
         result = 0
-        for part in self.parts:
-            (found,) = _UNSIGNED[part.size](data, part.offset)
-            if part.is_zero:
-                result |= (found == 0) << part.shift
-            else:
-                result |= (found >> part.low & ((1 << part.width) - 1)) << part.shift
+        for read, offset, low, mask, shift in self._steps:
+            (found,) = read(data, offset)
+            result |= (found >> low & mask if mask else found == 0) << shift
         return result
 
 
@@ -185,14 +196,14 @@ class Arch:
         """Bytes of the `g` reply that the core registers fill, gaps included."""
         return max(spec.offset + spec.size for spec in self.registers)
 
+    def __hash__(self) -> int:
+        """Return a hash by name: what follows from an architecture is kept, and asked for at each call."""
+        return hash(self.name)
+
     @property
     def env_span(self) -> int:
         """Bytes to read from the first general register on so that `registers_from_env` has everything."""
-        ends = [len(self.env_registers) * self.word]
-        ends += [offset + self.word for offset in self.env_pc_offsets]
-        ends += [field.offset + field.size for field in self.env_extra]
-        ends += [composed.end for composed in self.env_composed]
-        return max(ends)
+        return _env_span(self)
 
     def register(self, name: str) -> RegisterSpec:
         """Return the register `name`.
@@ -230,21 +241,21 @@ class Arch:
 
         Fields beyond the end of `data` are left out.
         """
-        pc = EnvField(self.pc, self.env_pc_offsets[0] if pc_offset is None else pc_offset, self.word)
-        general = _general_registers(len(self.env_registers), self.word)
+        general, fields = _env_layout(self, self.env_pc_offsets[0] if pc_offset is None else pc_offset)
+        size = len(data)
         values: dict[str, int] = {}
-        if len(data) >= general.size:
+        if size >= general.size:
             # Done at every watched call.
             values.update(zip(self.env_registers, general.unpack_from(data), strict=True))
-            fields = (pc, *self.env_extra)
         else:
-            first = [EnvField(name, i * self.word, self.word) for i, name in enumerate(self.env_registers)]
-            fields = (*first, pc, *self.env_extra)
-        for field in fields:
-            if field.offset + field.size <= len(data):
-                values[field.name] = _UNSIGNED[field.size](data, field.offset)[0]
+            word = _UNSIGNED[self.word]
+            whole = self.env_registers[: size // self.word]
+            values.update({name: word(data, i * self.word)[0] for i, name in enumerate(whole)})
+        for name, end, offset, read in fields:
+            if end <= size:
+                values[name] = read(data, offset)[0]
         for composed in self.env_composed:
-            if composed.end <= len(data):
+            if composed.end <= size:
                 values[composed.name] = composed.value(data)
         return values
 
@@ -310,3 +321,22 @@ class Arch:
     def to_target(self, errno: int) -> int:
         """Translate a host error number (positive) to the guest's."""
         return errnos.to_target(self.errno_kind, errno)
+
+
+@cache
+def _env_span(arch: Arch) -> int:
+    ends = [len(arch.env_registers) * arch.word]
+    ends += [offset + arch.word for offset in arch.env_pc_offsets]
+    ends += [one.offset + one.size for one in arch.env_extra]
+    ends += [composed.end for composed in arch.env_composed]
+    return max(ends)
+
+
+@cache
+def _env_layout(arch: Arch, pc_offset: int) -> tuple[struct.Struct, tuple[tuple[str, int, int, _Read], ...]]:
+    """Return what reads the general registers, and (name, end, offset, what reads it) of each other field."""
+    general = struct.Struct(f"={len(arch.env_registers)}{'I' if arch.word == 4 else 'Q'}")
+    fields = (EnvField(arch.pc, pc_offset, arch.word), *arch.env_extra)
+    return general, tuple(
+        (one.name, one.offset + one.size, one.offset, _UNSIGNED[one.size]) for one in fields
+    )
