@@ -127,3 +127,19 @@ def test_children_for_which_the_emulator_logs_nothing(tmp_path: Path, qemu_dir: 
         assert stop.reason == "exit"
         assert len({call.pid for call in ends}) == guest.statistics().processes > 1
         assert guest.problems == []
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_call_that_nobody_decides_about_has_a_whole_record(
+    rootfs: Rootfs, qemu_dir: Path, program: str
+) -> None:
+    script = "cd /bin; mkdir /made; chmod 751 /made; exit 0"
+    with Guest.start(spec(rootfs(program), qemu_dir, *shell(script), observe="watched")) as guest:
+        assert guest.run_until_stop().exit_code == 0
+        paths = {call.host: call for call in guest.history() if call.path is not None}
+        made = next(call for name, call in paths.items() if name in ("mkdir", "mkdirat"))
+        changed = next(call for name, call in paths.items() if name in ("chmod", "fchmodat"))
+        assert (paths["chdir"].path, made.path, changed.path) == ("/bin", "/made", "/made")
+        assert 0o751 in changed.args
+        assert all(call.pc for call in (paths["chdir"], made, changed))
+        assert [call.seq for call in guest.history()] == list(range(1, guest.trace.count + 1))

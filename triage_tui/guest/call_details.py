@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 from triage_tui.errors import TriageError
 from triage_tui.guest import process
@@ -30,15 +31,20 @@ class CallDetails(ProcessKeeper):
         arch = self.program_of(tid).arch
         if call.num != arch.syscall_in(registers):
             return
-        arguments = [registers[name] for name in arch.syscall_args][:6]
-        if call.num == arch.syscall_nr("socketcall") and call.name != "socketcall":
-            arguments = self._words_at(tid, arguments[1], 6)
-        elif arch.stack_args is not None:
-            index, offset = arch.stack_args
-            arguments[index:] = self._words_at(tid, registers[arch.sp] + offset, 8 - index)
-        call.args = arguments
+        call.args = self.raw_arguments(call.num, call.name, tid, registers)
         call.pc = registers.get(arch.pc)
         call.return_address = registers.get(arch.lr) if arch.lr else None
+
+    def raw_arguments(self, number: int, name: str, tid: int, registers: Mapping[str, int]) -> list[int]:
+        """Return the arguments of the call `name` that a held thread with these registers is in."""
+        arch = self.program_of(tid).arch
+        arguments = [registers[register] for register in arch.syscall_args][:6]
+        if number == arch.syscall_nr("socketcall") and name != "socketcall":
+            return self._words_at(tid, arguments[1], 6)
+        if arch.stack_args is not None:
+            index, offset = arch.stack_args
+            arguments[index:] = self._words_at(tid, registers[arch.sp] + offset, 8 - index)
+        return arguments
 
     def _words_at(self, tid: int, address: int, count: int) -> list[int]:
         """Return up to `count` words of a thread's memory, fewer where it ends."""

@@ -9,6 +9,7 @@ call ends (see `returns`).
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
@@ -47,6 +48,10 @@ class RuleAsker(ReturnKeeper):
 
     def fill_arguments(self, call: Syscall, tid: int) -> None:
         """Take the call's raw arguments from the registers of the thread that is in it."""
+        raise NotImplementedError
+
+    def raw_arguments(self, number: int, name: str, tid: int, registers: Mapping[str, int]) -> list[int]:
+        """Return the arguments of the call `name` that a held thread with these registers is in."""
         raise NotImplementedError
 
     def is_hooked(self, call: Syscall) -> bool:

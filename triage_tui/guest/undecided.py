@@ -17,7 +17,7 @@ from triage_tui.guest.served_calls import SERVED, is_told
 from triage_tui.guest.stops import Stop
 from triage_tui.guest.suspicion import Suspicion
 from triage_tui.guest.syscall_record import to_text
-from triage_tui.guest.thread_log import Seen
+from triage_tui.guest.thread_log import Seen, ThreadLog
 from triage_tui.guest.triggers import CallTrigger
 from triage_tui.runs.model import Syscall
 
@@ -78,7 +78,7 @@ class UndecidedCalls(RuleAsker):
         self._log_is_unasked = not self._chosen and not any(
             hook in SERVED or is_told(self.arch, hook, self.hookable) for hook in hooks
         )
-        self._passed_on = frozenset() if self._chosen or self.spec.observe != "full" else frozenset(names)
+        self._passed_on = frozenset() if self._chosen else frozenset(names)
 
     def _is_mere_log(self, notification: Notification, name: str) -> bool:
         """Return whether this is a piece of the log that nobody waits for."""
@@ -88,8 +88,8 @@ class UndecidedCalls(RuleAsker):
             and notification.args[0] & 0xFFFFFFFF >= self._first_own_fd
         )
 
-    def _pass_on(self, notification: Notification, name: str) -> bool:
-        """Let the call go on when that is all there is to do; return whether it was."""
+    def _undecided(self, notification: Notification, name: str) -> tuple[ThreadLog, int] | None:
+        """Return log and registers' address of the thread whose call just goes on; None if it may not."""
         tid, args = notification.tid, notification.args
         log = self.trace.logs.get(tid)
         known = self.processes_known.of_thread(tid)
@@ -100,13 +100,22 @@ class UndecidedCalls(RuleAsker):
             or log.is_altered
             or self._first_stop is not None
         ):
-            return False
+            return None
         if name in policy.OPENS and args[policy.OPENS[name]] & _NEW_FILE == _NEW_FILE:
             # It may be the emulator's log.
-            return False
+            return None
         env = known.envs.get(tid)
         if env is None or self.containment.judge(name, notification) is not None:
+            return None
+        return log, env
+
+    def _pass_on(self, notification: Notification, name: str) -> bool:
+        """Let the call go on when that is all there is to do; return whether it was."""
+        undecided = self._undecided(notification, name)
+        if undecided is None:
             return False
+        log, env = undecided
+        tid, args = notification.tid, notification.args
         log.mark(whole=True)
         if log.marked not in log.seen and len(log.seen) < _MAX_SEEN:
             path = None

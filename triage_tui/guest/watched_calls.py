@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Mapping
 
 from triage_tui.errors import TriageError
 from triage_tui.guest import host_syscalls, policy, process
 from triage_tui.guest.processes import GuestProcess
 from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.strace import LoggedCall
+from triage_tui.guest.syscall_record import to_text
 from triage_tui.guest.thread_log import ThreadLog
-from triage_tui.guest.undecided import UndecidedCalls
+from triage_tui.guest.undecided import PATH_ARGUMENT, UndecidedCalls
 from triage_tui.runs.model import Syscall
 
 _LOOK_S = 0.1
@@ -119,6 +121,9 @@ class WatchedCalls(UndecidedCalls):
             registers = self.registers(tid)
         except TriageError:
             return None
+        return self._call_with(registers, tid, log)
+
+    def _call_with(self, registers: Mapping[str, int], tid: int, log: ThreadLog) -> LoggedCall | None:
         number = log.arch.syscall_in(registers)
         name = log.arch.syscall_name(number)
         known = self.processes_known.of_thread(tid)
@@ -126,6 +131,34 @@ class WatchedCalls(UndecidedCalls):
             return None
         values = [registers[register] for register in log.arch.syscall_args][:6]
         return LoggedCall(known.inner, name, ",".join(f"{value:#x}" for value in values).encode())
+
+    def _pass_on(self, notification: Notification, name: str) -> bool:
+        """Let the call go on when that is all there is to do; its record is made while the guest goes on."""
+        if self.observes_all:
+            return super()._pass_on(notification, name)
+        undecided = self._undecided(notification, name)
+        if undecided is None or self._suspicion is not None:
+            return False
+        log, env = undecided
+        tid, path = notification.tid, None
+        try:
+            registers = self.registers_at(tid, env)
+            call = self._call_with(registers, tid, log)
+            if call is None or name not in policy.host_names(call.name):
+                return False
+            number = log.arch.syscall_in(registers)
+            arguments = self.raw_arguments(number, call.name, tid, registers)
+            if name in PATH_ARGUMENT:
+                path = to_text(process.read_string(tid, notification.args[PATH_ARGUMENT[name]]))
+        except (TriageError, OSError):
+            return False
+        self._proceed(notification)
+        record = self.trace.begin_watched(log, call)
+        record.host, record.args = name, arguments
+        record.pc = registers.get(log.arch.pc)
+        record.return_address = registers.get(log.arch.lr) if log.arch.lr else None
+        record.path = path or record.path
+        return True
 
     def _look_at_threads(self) -> None:
         """Find out whether the guest is doing anything, from what the kernel counts for it."""
