@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from tests.diagnosis.recorded import load_case, parse_trace, run_of, write_run
 from tests.runs import build as runs
+from triage_tui.diagnosis.collect import gather
+from triage_tui.diagnosis.knowledge import load_knowledge
 from triage_tui.diagnosis.report import diagnose, render_markdown, write_report
 from triage_tui.proposals.build import propose
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.evidence import links_in, resolve
-from triage_tui.runs.model import Syscall
+from triage_tui.runs.model import Process, SignalAction, Syscall
 from triage_tui.runs.reader import load_run
+from triage_tui.runs.writer import encode_json
 
 HOSTILE = "/etc/\x1b]52;c;eA==\x07\u202e[ok](ev:syscall/1)`\u200b"
 
@@ -99,3 +103,21 @@ def test_a_peer_that_is_a_path_is_named_once(tmp_path: Path) -> None:
     ]
     diagnosis = diagnose(load_run(runs.write_run(tmp_path, calls)))
     assert "Nobody answers at unix:/run/ubus.sock" in [one.title for one in diagnosis.hypotheses]
+
+
+@pytest.mark.parametrize(
+    ("handled", "words"),
+    [
+        ("SIGSEGV", "killed by SIGSEGV, which it handles itself at 0x10400 (on_fault)"),
+        ("SIGTERM", "killed by SIGSEGV"),
+    ],
+)
+def test_a_handler_of_the_fatal_signal_is_named(tmp_path: Path, handled: str, words: str) -> None:
+    action = SignalAction(signal=handled, addr=0x10400, func_name="on_fault")
+    process = Process(pid=2, looked_at=True, signal_actions=[action])
+    directory = runs.write_run(tmp_path, reason="signal", exit_code=None, processes=[process])
+    snapshot = load_run(directory).snapshot
+    snapshot.trigger.signal = "SIGSEGV"
+    (directory / "snapshot.json").write_bytes(encode_json(snapshot))
+    end = gather(load_run(directory), load_knowledge().causality).end
+    assert end.says.endswith(words)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from triage_tui.cli.output import print_table
 from triage_tui.errors import TriageError
-from triage_tui.runs.model import Descriptor, Process, ResourceLimit, Snapshot
+from triage_tui.runs.model import Descriptor, Process, ResourceLimit, SignalAction, Snapshot
 from triage_tui.runs.reader import Run
 from triage_tui.runs.secrets import masked
 from triage_tui.text import safe_line
@@ -67,11 +67,22 @@ def _facts(process: Process, snapshot: Snapshot) -> Iterator[str]:
     ):
         if names:
             yield f"{what} {' '.join(names)}"
+    for action in process.signal_actions:
+        if action.action == "handle":
+            yield f"handles {action.signal} at {_handler(action)}"
     limits = [limit for limit in process.limits if limit.soft is not None or limit.hard is not None]
     if limits:
         yield "limits " + ", ".join(map(_limit, limits))
     for entry in process.auxv:
         yield f"{entry.name} {entry.value:#x}" + (f" {entry.text}" if entry.text else "")
+
+
+def _handler(action: SignalAction) -> str:
+    place = f"{action.addr:#x}"
+    if action.module_name and action.module_offset is not None:
+        place += f" {action.module_name}+{action.module_offset:#x}"
+    name = f" ({action.func_name})" if action.func_name else ""
+    return place + name + "".join(f" {flag}" for flag in action.flags)
 
 
 def _limit(limit: ResourceLimit) -> str:

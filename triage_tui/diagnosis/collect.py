@@ -26,7 +26,7 @@ from triage_tui.diagnosis.output import is_complaint, lines_of, writes_to_output
 from triage_tui.diagnosis.probes import is_well, probe_facts, without_answers
 from triage_tui.diagnosis.trace import Step, Walk, walk
 from triage_tui.errors import TriageError
-from triage_tui.runs.model import Descriptor, Syscall
+from triage_tui.runs.model import Descriptor, Snapshot, Syscall
 from triage_tui.runs.reader import Run
 
 MAX_CALLS = 60_000
@@ -131,7 +131,7 @@ def _end(run: Run, walked: Walk, main: int) -> End:
         says = f"the program is about to end with exit code {code}"
         cite = f"{trigger.syscall_name}({code})"
     elif snapshot.reason == "signal":
-        says = f"the program is about to be killed by {trigger.signal or 'a signal'}"
+        says = f"the program is about to be killed by {trigger.signal or 'a signal'}{_handled(snapshot)}"
         cite = trigger.signal or "fatal signal"
     elif blocked:
         says = "the program is inside a call that has not returned"
@@ -175,6 +175,16 @@ def _last_of(mine: list[Step], trigger_seq: int) -> Step | None:
     return max(
         under_way, key=lambda step: (step.call.seq == trigger_seq, step.operation != "lock", step.call.seq)
     )
+
+
+def _handled(snapshot: Snapshot) -> str:
+    """Return the clause that names the program's own handler of the signal that kills it, "" without one."""
+    for process in snapshot.processes:
+        for action in process.signal_actions:
+            if process.looked_at and action.signal == snapshot.trigger.signal and action.action == "handle":
+                name = f" ({action.func_name})" if action.func_name else ""
+                return f", which it handles itself at 0x{action.addr:x}{name}"
+    return ""
 
 
 def _in_background(walked: Walk, main: int) -> bool:

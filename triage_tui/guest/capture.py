@@ -20,7 +20,7 @@ from triage_tui.binary.sfanalysis import SfAnalysis
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, by_name
 from triage_tui.guest.call_arguments import with_decoded_arguments
-from triage_tui.guest.census import name_thread_stacks
+from triage_tui.guest.capture_processes import capture_processes
 from triage_tui.guest.frozen import FrozenGuest, StopReport
 from triage_tui.guest.memory import Memory
 from triage_tui.guest.memory_dump import dump_memory
@@ -131,13 +131,13 @@ def capture(
     scope = scope or Scope()
     if scope.brief:
         part.note("the longer trace, code, memory and processes", scope.brief)
-    _capture_history(guest, snapshot, writer, part, scope, stop.ended)
+    calls = _capture_history(guest, snapshot, writer, part, scope, stop.ended)
     if stop.ended:
         part.note(
             "registers, backtrace, memory, mappings, descriptors", "the guest's process was already gone"
         )
     else:
-        _capture_state(guest, snapshot, writer, part, sfanalysis, scope)
+        _capture_state(guest, snapshot, writer, part, sfanalysis, scope, calls)
     writer.write_text(snapshot.outputs.regs_txt, "".join(map(_register_line, snapshot.regs)))
     writer.write_text(snapshot.outputs.backtrace_txt, "".join(map(_frame_line, snapshot.backtrace.frames)))
     writer.write_snapshot(snapshot)
@@ -151,8 +151,8 @@ def _target_of(guest: FrozenGuest, target: Target) -> Target:
 
 def _capture_history(
     guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, part: _Part, scope: Scope, ended: bool
-) -> None:
-    """Fill in what the supervisor itself knows: it outlives the guest."""
+) -> list[Syscall]:
+    """Fill in what the supervisor itself knows: it outlives the guest. Return the trace."""
     output = b""
     with part("the guest's output"):
         output = guest.output()
@@ -190,13 +190,14 @@ def _capture_history(
     recent = _recent(history, snapshot.trigger)
     snapshot.recent_syscalls = with_decoded_arguments(recent, guest.arch, addresses)
     if scope.brief:
-        return
+        return trace
     written = writer.write_trace(with_decoded_arguments(trace, guest.arch, addresses), scope.max_bytes // 2)
     if written < len(trace):
         part.note("the whole trace", f"{written} of {len(trace)} syscalls fit into the limit of one capture")
     elif trace and snapshot.statistics.syscalls > len(trace):
         kept = f"{len(trace)} of {snapshot.statistics.syscalls} syscalls were kept: the first and the last"
         part.note("the whole trace", kept)
+    return trace
 
 
 def _recent(history: list[Syscall], trigger: Trigger) -> list[Syscall]:
@@ -216,8 +217,9 @@ def _capture_state(
     part: _Part,
     sfanalysis: Path | None,
     scope: Scope,
+    calls: Sequence[Syscall],
 ) -> None:
-    """Fill in what can be read from the frozen process."""
+    """Fill in what can be read from the frozen process; `calls` is the trace."""
     arch = guest.arch
     registers: dict[str, int] = {}
     with part("registers"):
@@ -239,7 +241,7 @@ def _capture_state(
         snapshot.fds = guest.fds()
     if not scope.brief:
         with part("processes"):
-            _capture_processes(guest, snapshot, writer)
+            capture_processes(guest, snapshot, writer, calls)
     memory = Memory(_Source(guest.read_memory, snapshot.maps), arch)
     if arch.pc in registers:
         with part("backtrace"):
@@ -270,16 +272,6 @@ def _capture_state(
             for region in snapshot.memory_regions:
                 if region.missing and "r" in region.perms:
                     part.note(f"all of {region.name or 'the mapping'} at 0x{region.start:x}", region.missing)
-
-
-def _capture_processes(guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter) -> None:
-    census = guest.census()
-    snapshot.processes = census.processes
-    snapshot.unavailable += census.missing
-    for entry in census.processes:
-        if entry.looked_at:
-            name_thread_stacks(guest.arch, entry, snapshot.maps)
-    writer.write_environments(census.environments)
 
 
 @dataclass(frozen=True, slots=True)

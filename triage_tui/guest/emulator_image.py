@@ -50,7 +50,7 @@ class Landmarks:
     """The pc, from the first general register."""
 
 
-def _image(pid: int, maps: list[HostMapping]) -> tuple[int, list[HostMapping]]:
+def own_image(pid: int, maps: list[HostMapping]) -> tuple[int, list[HostMapping]]:
     """Return (start, writable mappings) of the emulator's own image; its zeroed data included.
 
     Raises:
@@ -88,7 +88,7 @@ def _word(pid: int, address: int) -> int:
 def learn(pid: int, location: Location) -> Landmarks | None:
     """Return the landmarks of the emulator in process `pid`, whose first thread's registers are known."""
     try:
-        start, writable = _image(pid, process.read_maps(pid))
+        start, writable = own_image(pid, process.read_maps(pid))
     except OSError:
         return None
     low = (location.env - _BACKWARD) & ~7
@@ -106,7 +106,7 @@ def learn(pid: int, location: Location) -> Landmarks | None:
 
 def _begin_of_first(pid: int, maps: list[HostMapping], marks: Landmarks) -> int:
     """Return the address of the first CPUState, 0 if there is none."""
-    start, _writable = _image(pid, maps)
+    start, _writable = own_image(pid, maps)
     head = start + marks.head
     begin = _word(pid, head)
     return begin if begin and _word(pid, begin + marks.node + 8) == head else 0
@@ -120,7 +120,7 @@ def discover(pid: int, arch: Arch, location: Location, call: Syscall | None) -> 
     """
     try:
         maps = process.read_maps(pid)
-        start, writable = _image(pid, maps)
+        start, writable = own_image(pid, maps)
     except OSError:
         return None
     allocated = [m for m in maps if m.perms.startswith("rw") and m.path in ("", "[heap]")]

@@ -357,6 +357,21 @@ class ResourceLimit(Record):
     hard: int | None = None
 
 
+class SignalAction(Record):
+    """What a process does at one signal, sigaction(2), where that is not the default."""
+
+    signal: str
+    action: Literal["handle", "ignore"] = "handle"
+    addr: int = 0
+    """Address of the handler; odd for one in the Thumb instruction set."""
+    flags: list[str] = []
+    """"SA_SIGINFO", "SA_RESTART", ..."""
+    module_name: str | None = None
+    module_offset: int | None = None
+    """Address in the module's own terms (as in its ELF file)."""
+    func_name: str | None = None
+
+
 class Process(Record):
     """One process of the guest; `pid` and `parent` are ids as the guest sees them."""
 
@@ -383,6 +398,8 @@ class Process(Record):
     """Only those that would otherwise do nothing: the emulator itself catches every fatal one."""
     pending_signals: list[str] = []
     """Sent to the process and not yet taken by a thread."""
+    signal_actions: list[SignalAction] = []
+    """From the emulator's own table, fatal signals included; empty where it was not recognised."""
     fds: list[Descriptor] = []
     maps: list[Mapping] = []
 
