@@ -18,6 +18,10 @@ MAX_TABLE = 32 << 20
 MAX_ENTRIES = 100_000
 MAX_STEPS = 20_000
 """Instructions executed for one row."""
+MAX_RULES = 256
+"""Registers in one row; the most that an architecture numbers is about a hundred that are saved."""
+MAX_EXPRESSION = 1024
+"""Bytes of one expression."""
 _MAX_STATES = 64
 
 RuleKind = Literal["offset", "val_offset", "register", "expression", "val_expression", "same", "undefined"]
@@ -310,6 +314,8 @@ class CallFrameTable:
                         row.rules, row.cfa_register, row.cfa_offset, row.cfa_expression = states.pop()
                     else:
                         _set(reader, op, row, initial, scale)
+            if len(row.rules) > MAX_RULES:
+                raise DamagedError("too many registers")
             if moved is not None:
                 if vaddr is not None and moved > vaddr:
                     return
@@ -326,6 +332,13 @@ def _restore(row: Row, initial: dict[int, Rule], register: int) -> None:
         row.rules[register] = initial[register]
     else:
         row.rules.pop(register, None)
+
+
+def _expression(reader: Reader) -> bytes:
+    size = reader.uleb()
+    if size > MAX_EXPRESSION:
+        raise DamagedError("expression too long")
+    return reader.take(size)
 
 
 def _set(reader: Reader, op: int, row: Row, initial: dict[int, Rule], scale: int) -> None:
@@ -353,11 +366,11 @@ def _set(reader: Reader, op: int, row: Row, initial: dict[int, Rule], scale: int
         case 0x0E:
             row.cfa_offset = reader.uleb()
         case 0x0F:
-            row.cfa_expression = reader.take(reader.uleb())
+            row.cfa_expression = _expression(reader)
         case 0x10 | 0x16:
             register = reader.uleb()
             kind: RuleKind = "expression" if op == 0x10 else "val_expression"
-            row.rules[register] = Rule(kind, expression=reader.take(reader.uleb()))
+            row.rules[register] = Rule(kind, expression=_expression(reader))
         case 0x11 | 0x15:
             register = reader.uleb()
             row.rules[register] = Rule("offset" if op == 0x11 else "val_offset", reader.sleb() * scale)

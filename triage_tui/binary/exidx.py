@@ -27,19 +27,18 @@ class ExceptionIndex:
     def __init__(self, data: bytes, address: int, read: Callable[[int, int], bytes], little: bool) -> None:
         """Index `data`, loaded at `address`; `read` gives bytes of the file at a file address."""
         self._order = "<" if little else ">"
-        self._starts: list[int] = []
-        self._code: list[bytes | None] = []
-        rows: list[tuple[int, bytes | None]] = []
+        self._read = read
+        rows: list[tuple[int, int, int]] = []
         for i, (first, second) in enumerate(struct.iter_unpack(self._order + "II", data[: len(data) & ~7])):
             if i >= MAX_ENTRIES:
                 break
             place = address + 8 * i
-            rows.append((_prel31(first, place) & ~1, self._instructions(int(second), place + 4, read)))
-        for start, code in sorted(rows, key=lambda row: row[0]):
-            self._starts.append(start)
-            self._code.append(code)
+            rows.append((_prel31(first, place) & ~1, int(second), place + 4))
+        rows.sort(key=lambda row: row[0])
+        self._starts = [start for start, _, _ in rows]
+        self._entries = [(word, place) for _, word, place in rows]
 
-    def _instructions(self, word: int, place: int, read: Callable[[int, int], bytes]) -> bytes | None:
+    def _instructions(self, word: int, place: int) -> bytes | None:
         """Return the unwind instructions of an entry, or None if it has none (EXIDX_CANTUNWIND)."""
         if word == 1:
             return None
@@ -47,7 +46,7 @@ class ExceptionIndex:
             # Inline, for personality routine 0 only.
             return word.to_bytes(4, "big")[1:] if word >> 24 == 0x80 else None
         at = _prel31(word, place)
-        raw = read(at, 4 * _MAX_WORDS)
+        raw = self._read(at, 4 * _MAX_WORDS)
         words: list[int] = [value for (value,) in struct.iter_unpack(self._order + "I", raw[: len(raw) & ~3])]
         if not words:
             return None
@@ -67,4 +66,4 @@ class ExceptionIndex:
     def at(self, vaddr: int) -> bytes | None:
         """Return the unwind instructions of the function at the file address `vaddr`, or None."""
         index = bisect.bisect_right(self._starts, vaddr) - 1
-        return self._code[index] if index >= 0 else None
+        return self._instructions(*self._entries[index]) if index >= 0 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 import stat
 from collections.abc import Sequence
@@ -124,6 +125,10 @@ class ModuleMap:
         self._maps = sorted((m for m in maps if m.path.startswith("/")), key=lambda m: m.start)
         self._root = root
         self._images: dict[str, ElfImage | None] = {}
+        self._starts = [mapping.start for mapping in self._maps]
+        self._first: dict[str, Mapping] = {}
+        for mapping in self._maps:
+            self._first.setdefault(mapping.path, mapping)
 
     def _image(self, path: str) -> ElfImage | None:
         if path not in self._images:
@@ -134,11 +139,12 @@ class ModuleMap:
 
     def mapping(self, addr: int) -> Mapping | None:
         """Return the file mapping that holds `addr`, or None."""
-        return next((m for m in self._maps if m.start <= addr < m.end), None)
+        index = bisect.bisect_right(self._starts, addr) - 1
+        return self._maps[index] if index >= 0 and addr < self._maps[index].end else None
 
     def _bias(self, path: str, image: ElfImage) -> int | None:
         """Return run-time minus file addresses of a module, from the lowest of its mappings."""
-        first = next(mapping for mapping in self._maps if mapping.path == path)
+        first = self._first[path]
         vaddr = image.vaddr_of_offset(first.offset)
         return None if vaddr is None else first.start - vaddr
 

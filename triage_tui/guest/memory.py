@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -92,10 +93,8 @@ class Memory:
 
     def mapping(self, addr: int) -> Mapping | None:
         """Return the mapping that holds `addr`, or None."""
-        for mapping in self.maps:
-            if mapping.start <= addr < mapping.end:
-                return mapping
-        return None
+        index = bisect.bisect_right(self.maps, addr, key=lambda mapping: mapping.start) - 1
+        return self.maps[index] if index >= 0 and addr < self.maps[index].end else None
 
     def may_hold_code(self, addr: int) -> bool:
         """Say whether instructions may lie at `addr`.

@@ -6,8 +6,11 @@ exception index, the prologue of the function or the chain that frames form, at 
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.memory import Memory
+from triage_tui.guest.unwind.budget import MeteredMemory, OutOfWorkError
 from triage_tui.guest.unwind.function_start import find_start
 from triage_tui.guest.unwind.model import Code, Cursor
 from triage_tui.guest.unwind.walk import MAX_FRAMES, frame_of, walk
@@ -17,4 +20,6 @@ __all__ = ["MAX_FRAMES", "Cursor", "frame_of", "guess_function_start", "walk"]
 
 def guess_function_start(arch: Arch, memory: Memory, addr: int, *, thumb: bool = False) -> int | None:
     """Return where the function that holds `addr` most likely starts, judged by its prologue, or None."""
-    return find_start(Code(memory, memory.may_hold_code), addr, thumb)
+    with suppress(OutOfWorkError):
+        return find_start(Code(MeteredMemory(memory), memory.may_hold_code), addr, thumb)
+    return None

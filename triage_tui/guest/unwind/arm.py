@@ -66,6 +66,9 @@ def _frames(code: Code, cursor: Cursor, pc: int, known: int | None) -> Iterator[
         frame = layout(code, start if known is None else known, pc, cursor.thumb)
         if LR in frame.slots:
             yield frame, code.memory.word(_entry_sp(cursor, frame) - frame.slots[LR])
+        if known is not None:
+            # Whatever push was found, the layout is that from the start on.
+            return
 
 
 def _fits(code: Code, frame: Layout, slot: int | None, pc: int) -> bool:

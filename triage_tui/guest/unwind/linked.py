@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from triage_tui.guest.unwind.calls import call_target, is_return_address
 from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor, Step
 
+MAX_CANDIDATES = 200
+"""Stack allocations that are looked at as a prologue for one frame."""
+
 
 @dataclass(slots=True)
 class Layout:
@@ -90,11 +93,15 @@ def prologue_before(
     stand before any such, it is the nearest one: that of a leaf.
     """
     nearest: int | None = None
+    left = MAX_CANDIDATES
     for addr in range(pc - unit, lowest - 1, -unit):
         if code.memory.halfword(addr) is None:
             break
         if not allocates(code, addr):
             continue
+        left -= 1
+        if not left:
+            break
         frame = layout(code, addr, min(pc, addr + 160))
         if link in frame.slots:
             if nearest is not None and not has_called and layout(code, addr, nearest).returned:

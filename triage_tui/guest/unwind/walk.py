@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from triage_tui.binary.cfi import Row
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.memory import Memory
 from triage_tui.guest.unwind import aarch64, arm, call_frames, ehabi, mips, ppc, riscv, s390x, signals, x86
+from triage_tui.guest.unwind.budget import MeteredMemory, OutOfWorkError
 from triage_tui.guest.unwind.calls import call_target, follows_call
 from triage_tui.guest.unwind.function_start import find_start
 from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor, Outermost, Step
@@ -92,12 +94,13 @@ def walk(
         unwind_row: gives the call frame information of the instruction at an address.
         exception_code: gives the EHABI unwind instructions of the function at an address.
 
-    Each frame says how it was found and how sure it is. No frame is surer than the one before it.
+    Each frame says how it was found and how sure it is. No frame is surer than the one before it. Of a guest
+    that makes the work endless there are those frames that were found within `budget.MAX_READS`.
     """
     if arch.pc not in registers or arch.sp not in registers:
         return []
     code = Code(
-        memory,
+        MeteredMemory(memory),
         is_code or memory.may_hold_code,
         function_start or (lambda _addr: None),
         unwind_row or (lambda _addr: None),
@@ -117,29 +120,38 @@ def walk(
         and (bool(registers.get("thumb", registers.get("cpsr", 0) >> 5) & 1) or bool(registers[arch.pc] & 1)),
     )
     frames = [cursor]
+    with suppress(OutOfWorkError):
+        _extend(frames, code, limit, is_outermost)
+    return frames
+
+
+def _extend(
+    frames: list[Cursor], code: Code, limit: int, is_outermost: Callable[[int], bool | None] | None
+) -> None:
+    """Add the callers of the one frame in `frames`."""
+    cursor = frames[0]
     seen = {(cursor.pc, cursor.sp)}
     guesses = 0
     while len(frames) < limit:
         last = is_outermost(cursor.pc) if is_outermost and len(frames) > 1 else False
         caller = None if last else _caller(code, cursor)
         if last or isinstance(caller, Outermost):
-            break
+            return
         if caller is None:
             if last is None or guesses >= MAX_GUESSES or _ended(code, cursor):
-                break
+                return
             guesses += 1
             caller = _scan(code, cursor)
             if caller is None:
-                break
+                return
         if caller.method != "signal_frame":
-            caller.signal = trampoline(memory, caller.pc, thumb=caller.thumb) is not None
+            caller.signal = trampoline(code.memory, caller.pc, thumb=caller.thumb) is not None
         caller.confidence = _judge(code, cursor, caller)
         if (caller.pc, caller.sp) in seen:
-            break
+            return
         seen.add((caller.pc, caller.sp))
         cursor = caller
         frames.append(cursor)
-    return frames
 
 
 def _caller(code: Code, cursor: Cursor) -> Step:

@@ -57,7 +57,7 @@ def step(code: Code, cursor: Cursor) -> Cursor | None:
     while paths:
         path = paths.pop()
         data = code.memory.read(path.addr, _BLOCK) if code.is_code(path.addr) else b""
-        going = bool(data)
+        going, begun = bool(data), path.addr
         for insn in engine.disasm(data, path.addr):
             if insn.address in seen or left <= 0:
                 going = False
@@ -83,7 +83,8 @@ def step(code: Code, cursor: Cursor) -> Cursor | None:
                 going = False
                 break
         else:
-            going = going and len(data) > 16 and path.addr > insn.address
+            # What cannot be decoded at all ends the path.
+            going = going and len(data) > 16 and path.addr > begun
         if going:
             paths.append(path)
     return None
