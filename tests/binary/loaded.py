@@ -10,7 +10,7 @@ from triage_tui.binary.modules import ModuleMap
 from triage_tui.binary.symbols import ElfImage, parse_image
 from triage_tui.guest.elf import read_elf
 from triage_tui.guest.spec import architecture_of
-from triage_tui.runs.model import Mapping
+from triage_tui.runs.process_model import Mapping
 
 PROGRAMS = Path(__file__).with_name("programs")
 BASE = 0x5000_0000

@@ -9,7 +9,7 @@ import pytest
 
 from tests.binary.loaded import ARCH, BASE, Loaded
 from triage_tui.binary.modules import ModuleMap, read_guest_file
-from triage_tui.runs.model import Mapping
+from triage_tui.runs.process_model import Mapping
 
 
 @pytest.mark.parametrize("variant", ARCH)

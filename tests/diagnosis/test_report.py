@@ -15,7 +15,8 @@ from triage_tui.diagnosis.report import diagnose, render_markdown, write_report
 from triage_tui.proposals.build import propose
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.evidence import links_in, resolve
-from triage_tui.runs.model import Process, SignalAction, Syscall
+from triage_tui.runs.model import Syscall
+from triage_tui.runs.process_model import Process, SignalAction
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import encode_json
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.memory import Memory
 from triage_tui.guest.unwind import Cursor, walk
-from triage_tui.runs.model import Mapping
+from triage_tui.runs.process_model import Mapping
 
 CODE, STACK, SIZE = 0x10000, 0x80000, 0x4000
 

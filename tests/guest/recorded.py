@@ -11,7 +11,7 @@ from typing import Any
 
 from triage_tui.guest import arch
 from triage_tui.guest.memory import Memory
-from triage_tui.runs.model import Mapping
+from triage_tui.runs.process_model import Mapping
 
 CHAIN = Path(__file__).with_name("chain")
 VARIANTS = sorted(path.stem for path in CHAIN.glob("*.json"))

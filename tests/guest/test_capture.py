@@ -18,17 +18,8 @@ from triage_tui.guest.spec import LaunchSpec, TriggerLimits
 from triage_tui.guest.stops import Stop
 from triage_tui.guest.supervisor import Guest
 from triage_tui.runs.evidence import make_link, resolve
-from triage_tui.runs.model import (
-    Descriptor,
-    Engine,
-    Mapping,
-    Process,
-    Snapshot,
-    Statistics,
-    Syscall,
-    Target,
-    Trigger,
-)
+from triage_tui.runs.model import Engine, Snapshot, Statistics, Syscall, Target, Trigger
+from triage_tui.runs.process_model import Descriptor, Mapping, Process
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.writer import RunWriter
 

@@ -19,7 +19,8 @@ from triage_tui.guest.capture import Scope, capture
 from triage_tui.guest.spec import LaunchSpec, ResourceLimits
 from triage_tui.guest.supervisor import Guest
 from triage_tui.guest.triggers import TriggerLimits
-from triage_tui.runs.model import Descriptor, Engine
+from triage_tui.runs.model import Engine
+from triage_tui.runs.process_model import Descriptor
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.writer import RunWriter
 

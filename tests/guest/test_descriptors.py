@@ -14,7 +14,7 @@ import pytest
 
 from triage_tui.guest import descriptors
 from triage_tui.guest.descriptors import open_descriptors
-from triage_tui.runs.model import Descriptor
+from triage_tui.runs.process_model import Descriptor
 
 
 @pytest.fixture(autouse=True)

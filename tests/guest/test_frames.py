@@ -19,7 +19,7 @@ from triage_tui.guest.memory import Memory
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.guest.supervisor import Guest
 from triage_tui.guest.unwind import Cursor, walk
-from triage_tui.runs.model import Mapping
+from triage_tui.runs.process_model import Mapping
 
 QUICK = TriggerLimits(idle_s=0.25, time_limit_s=30)
 BARE = ("-O2", "-fomit-frame-pointer", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables")

@@ -17,7 +17,9 @@ from triage_tui.guest.memory_dump import AddressSpace, dump_memory
 from triage_tui.guest.supervisor import Guest
 from triage_tui.runs.evidence import make_link, resolve
 from triage_tui.runs.memory_files import RegionReader
-from triage_tui.runs.model import Engine, FileExtent, Mapping, MemoryExtent, MemoryRegion
+from triage_tui.runs.memory_model import FileExtent, MemoryExtent, MemoryRegion
+from triage_tui.runs.model import Engine
+from triage_tui.runs.process_model import Mapping
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.writer import RunWriter
 

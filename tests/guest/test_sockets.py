@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 from triage_tui.guest import sockets
-from triage_tui.runs.model import Socket
+from triage_tui.runs.process_model import Socket
 
 
 def look(one: socket.socket) -> Socket:

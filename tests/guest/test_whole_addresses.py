@@ -11,7 +11,8 @@ from tests.guest.helpers import spec
 from triage_tui.guest.capture import capture
 from triage_tui.guest.supervisor import Guest
 from triage_tui.guest.whole_addresses import WholeAddresses
-from triage_tui.runs.model import Engine, Mapping, Syscall
+from triage_tui.runs.model import Engine, Syscall
+from triage_tui.runs.process_model import Mapping
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import RunWriter
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from triage_tui.runs.model import MemoryObject, Register, Snapshot, Syscall, Target, Trigger
+from triage_tui.runs.memory_model import MemoryObject
+from triage_tui.runs.model import Register, Snapshot, Syscall, Target, Trigger
 from triage_tui.runs.writer import RunWriter
 
 

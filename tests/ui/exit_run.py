@@ -7,23 +7,20 @@ from typing import Any
 import msgspec
 
 from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis, Proposal
+from triage_tui.runs.memory_model import MemoryObject
 from triage_tui.runs.model import (
     Backtrace,
-    Descriptor,
     Engine,
     Frame,
-    Mapping,
-    MemoryObject,
-    Process,
     PseudocodeRef,
     Register,
     Snapshot,
     Syscall,
     Target,
-    Thread,
     Trigger,
     Unavailable,
 )
+from triage_tui.runs.process_model import Descriptor, Mapping, Process, Thread
 from triage_tui.runs.writer import RunWriter
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tests.ui import fixtures
 from triage_tui.runs.memory_files import BlockWriter
-from triage_tui.runs.model import FileExtent, Mapping, MemoryExtent, MemoryRegion
+from triage_tui.runs.memory_model import FileExtent, MemoryExtent, MemoryRegion
+from triage_tui.runs.process_model import Mapping
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import encode_json
 

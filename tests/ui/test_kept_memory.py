@@ -11,7 +11,7 @@ from tests.ui import fixtures
 from tests.ui.conftest import opened, said, shown, until
 from tests.ui.kept_run import HEAP, HEAP_SIZE, STACK, TEXT, heap_byte, make_kept_run
 from triage_tui.errors import TriageError
-from triage_tui.runs.model import FileExtent, MemoryExtent, MemoryRegion
+from triage_tui.runs.memory_model import FileExtent, MemoryExtent, MemoryRegion
 from triage_tui.ui.addresses import find_place
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.kept_memory import KEPT_PAGES, PAGE, MemoryPages, segment_at, segments_of

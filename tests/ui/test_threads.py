@@ -9,7 +9,8 @@ from rich.cells import cell_len
 
 from tests.ui import fixtures
 from tests.ui.conftest import opened, said, shown, until
-from triage_tui.runs.model import Process, Snapshot, Thread
+from triage_tui.runs.model import Snapshot
+from triage_tui.runs.process_model import Process, Thread
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.loading import RunView, load_view
 from triage_tui.ui.panes.registers import RegistersPane, chooser_rows, register_rows, thread_rows

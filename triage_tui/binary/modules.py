@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from triage_tui.binary.cfi import Row
 from triage_tui.binary.symbols import MAX_FILE, ElfImage, Symbol, parse_image
-from triage_tui.runs.model import Mapping
+from triage_tui.runs.process_model import Mapping
 
 _MAX_LINKS = 40
 _ENTRY_CODE = 0x60

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from triage_tui.cli.output import print_table
 from triage_tui.errors import TriageError
-from triage_tui.runs.model import Descriptor, Process, ResourceLimit, SignalAction, Snapshot
+from triage_tui.runs.model import Snapshot
+from triage_tui.runs.process_model import Descriptor, Process, ResourceLimit, SignalAction
 from triage_tui.runs.reader import Run
 from triage_tui.runs.secrets import masked
 from triage_tui.text import safe_line

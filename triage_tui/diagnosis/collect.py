@@ -26,7 +26,8 @@ from triage_tui.diagnosis.output import is_complaint, lines_of, writes_to_output
 from triage_tui.diagnosis.probes import is_well, probe_facts, without_answers
 from triage_tui.diagnosis.trace import Step, Walk, walk
 from triage_tui.errors import TriageError
-from triage_tui.runs.model import Descriptor, Snapshot, Syscall
+from triage_tui.runs.model import Snapshot, Syscall
+from triage_tui.runs.process_model import Descriptor
 from triage_tui.runs.reader import Run
 
 MAX_CALLS = 60_000

@@ -21,7 +21,7 @@ from triage_tui.guest.seccomp import Notification
 from triage_tui.guest.stand_ins import Peers
 from triage_tui.guest.views import FrozenViews
 from triage_tui.rulehost.protocol import HOST_DEVICES, Endian, IfreqField, PeerMode, StandIn
-from triage_tui.runs.model import Mapping as GuestMapping
+from triage_tui.runs.process_model import Mapping as GuestMapping
 
 _IFNAMSIZ = 16
 _IFREQ_SIZE = 40

@@ -10,7 +10,7 @@ from collections.abc import Mapping as MappingABC
 from triage_tui.guest import process
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.ranges import RangeMap
-from triage_tui.runs.model import Mapping
+from triage_tui.runs.process_model import Mapping
 
 _HOST_ONLY = frozenset(("[heap]", "[stack]", "[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]"))
 _RESERVED_64 = 1 << 40

@@ -32,7 +32,6 @@ from triage_tui.runs.model import (
     Backtrace,
     Engine,
     Frame,
-    Mapping,
     Register,
     Snapshot,
     Syscall,
@@ -40,6 +39,7 @@ from triage_tui.runs.model import (
     Trigger,
     Unavailable,
 )
+from triage_tui.runs.process_model import Mapping
 from triage_tui.runs.writer import RunWriter
 from triage_tui.text import safe_line
 

@@ -11,7 +11,8 @@ from triage_tui.guest.arch import Arch, by_name
 from triage_tui.guest.census import name_thread_stacks
 from triage_tui.guest.frozen import FrozenGuest
 from triage_tui.guest.signal_actions import Action, ActionTables, asked_for, flag_names
-from triage_tui.runs.model import Mapping, Process, SignalAction, Snapshot, Syscall, Unavailable
+from triage_tui.runs.model import Snapshot, Syscall, Unavailable
+from triage_tui.runs.process_model import Mapping, Process, SignalAction
 from triage_tui.runs.writer import RunWriter
 
 _IGNORED = 1

@@ -15,7 +15,8 @@ from triage_tui.guest.descriptors import MAX_DESCRIPTORS
 from triage_tui.guest.initial_stack import read_initial_stack
 from triage_tui.guest.process_state import ThreadFacts
 from triage_tui.guest.syscall_record import to_text
-from triage_tui.runs.model import Mapping, Process, Thread, Unavailable
+from triage_tui.runs.model import Unavailable
+from triage_tui.runs.process_model import Mapping, Process, Thread
 
 if TYPE_CHECKING:
     from triage_tui.guest.views import FrozenViews

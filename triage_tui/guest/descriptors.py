@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from triage_tui.guest import sockets
 from triage_tui.guest.signals import signals_of_mask
-from triage_tui.runs.model import Descriptor
+from triage_tui.runs.process_model import Descriptor
 
 MAX_DESCRIPTORS = 16_384
 """Descriptors recorded of one process."""

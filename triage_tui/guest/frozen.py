@@ -9,15 +9,8 @@ from typing import Protocol
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.census import Census
 from triage_tui.guest.memory_dump import AddressSpace
-from triage_tui.runs.model import (
-    Descriptor,
-    Loop,
-    Mapping,
-    Reason,
-    Statistics,
-    Syscall,
-    Trigger,
-)
+from triage_tui.runs.model import Loop, Reason, Statistics, Syscall, Trigger
+from triage_tui.runs.process_model import Descriptor, Mapping
 
 
 class FrozenGuest(Protocol):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
-from triage_tui.runs.model import AuxiliaryValue
+from triage_tui.runs.process_model import AuxiliaryValue
 
 MAX_STRINGS = 8192
 """Arguments, or environment variables, that are read."""

@@ -9,7 +9,7 @@ from typing import Protocol
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.arch.model import Endian
-from triage_tui.runs.model import Mapping
+from triage_tui.runs.process_model import Mapping
 
 PAGE = 4096
 """Unit of reading and caching, in bytes."""

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from triage_tui.runs.memory_files import BlockWriter
-from triage_tui.runs.model import FileExtent, Mapping, MemoryExtent, MemoryRegion
+from triage_tui.runs.memory_model import FileExtent, MemoryExtent, MemoryRegion
+from triage_tui.runs.process_model import Mapping
 from triage_tui.runs.writer import RunWriter
 
 _PAGE = 4096

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.memory import Memory
 from triage_tui.guest.pointers import STRING_LIMIT, pointer_arguments
-from triage_tui.runs.model import MemoryObject, Syscall
+from triage_tui.runs.memory_model import MemoryObject
+from triage_tui.runs.model import Syscall
 from triage_tui.runs.writer import RunWriter
 
 LOWEST_POINTER = 4096

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from triage_tui.guest.signals import signals_of_mask
-from triage_tui.runs.model import ResourceLimit
+from triage_tui.runs.process_model import ResourceLimit
 
 _RESOURCES = str.split(
     "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME"

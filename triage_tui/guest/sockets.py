@@ -13,7 +13,7 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 
-from triage_tui.runs.model import Socket
+from triage_tui.runs.process_model import Socket
 
 _PIDFD_GETFD = 438
 """System call number, the same on all machines since Linux 5.6."""

@@ -24,7 +24,8 @@ from triage_tui.guest.processes import ProcessTable, Program
 from triage_tui.guest.ranges import RangeMap
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.trace import Trace
-from triage_tui.runs.model import Descriptor, Mapping, Statistics, Syscall, Target
+from triage_tui.runs.model import Statistics, Syscall, Target
+from triage_tui.runs.process_model import Descriptor, Mapping
 
 _MAX_READ = 16 << 20
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from triage_tui.runs.model import Mapping as MemoryMapping
 from triage_tui.runs.model import Syscall
+from triage_tui.runs.process_model import Mapping as MemoryMapping
 
 _HALVES = {"read": 1, "write": 1, "connect": 1, "ioctl": 2}
 """Call -> index of the argument of which the log has half."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from triage_tui.binary.modules import ModuleMap
-from triage_tui.runs.model import Mapping
+from triage_tui.runs.process_model import Mapping
 
 
 class AddressNames:

@@ -19,7 +19,7 @@ import msgspec
 from triage_tui.errors import TriageError
 from triage_tui.rulebook.rulefile import FILE_NAME, MAX_RULE_BYTES
 from triage_tui.runs.files import read_bounded
-from triage_tui.runs.model import Record
+from triage_tui.runs.record import Record
 from triage_tui.text import safe_line
 
 MANIFEST = "manifest.json"

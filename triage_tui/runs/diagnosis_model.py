@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from triage_tui.runs.model import Record
+from triage_tui.runs.record import Record
 
 DIAGNOSIS_SCHEMA_VERSION = 1
 

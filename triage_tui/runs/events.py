@@ -24,7 +24,7 @@ import msgspec
 
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.runs.files import read_bounded
-from triage_tui.runs.model import Record
+from triage_tui.runs.record import Record
 
 EVENTS_FILE = "events.jsonl"
 MAX_EVENTS_BYTES = 8 << 20

@@ -18,8 +18,9 @@ import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.memory_files import MAX_READ
-from triage_tui.runs.model import Frame, Record, Register, Syscall
+from triage_tui.runs.model import Frame, Register, Syscall
 from triage_tui.runs.reader import Run
+from triage_tui.runs.record import Record
 
 Kind = Literal["syscall", "reg", "frame", "code", "mem", "map", "fd", "log", "rule", "probe"]
 

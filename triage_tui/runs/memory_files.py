@@ -14,7 +14,7 @@ from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.files import inside
-from triage_tui.runs.model import FileExtent, MemoryExtent, MemoryRegion
+from triage_tui.runs.memory_model import FileExtent, MemoryExtent, MemoryRegion
 from triage_tui.text import safe_line
 
 BLOCK = 1 << 20

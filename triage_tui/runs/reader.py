@@ -13,7 +13,8 @@ from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.events import Event, State, derive_state, read_events
 from triage_tui.runs.files import inside, read_bounded
 from triage_tui.runs.memory_files import RegionReader
-from triage_tui.runs.model import SCHEMA_VERSION, MemoryObject, Snapshot, Syscall, Target, Trigger
+from triage_tui.runs.memory_model import MemoryObject
+from triage_tui.runs.model import SCHEMA_VERSION, Snapshot, Syscall, Target, Trigger
 from triage_tui.runs.writer import ENVIRONMENT_FILE, SNAPSHOT_FILE, TRACE_FILE
 from triage_tui.text import safe_line
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from triage_tui.runs.model import Record
+from triage_tui.runs.record import Record
 
 VerdictWord = Literal["progressed", "sideways", "regressed", "resolved", "inconclusive"]
 

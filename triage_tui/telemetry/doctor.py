@@ -16,7 +16,7 @@ from triage_tui.guest import arch as architectures
 from triage_tui.guest.access import RuleAccess
 from triage_tui.guest.qemu import find_qemu, qemu_version
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.runs.model import Record
+from triage_tui.runs.record import Record
 from triage_tui.telemetry.kernel import (
     Findings,
     cell_features,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from triage_tui.errors import TriageError
-from triage_tui.runs.model import Mapping, Snapshot
+from triage_tui.runs.model import Snapshot
+from triage_tui.runs.process_model import Mapping
 from triage_tui.text import safe_line
 from triage_tui.ui.threads import ThreadView
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.memory_files import RegionReader
-from triage_tui.runs.model import FileExtent, MemoryExtent, MemoryRegion
+from triage_tui.runs.memory_model import FileExtent, MemoryExtent, MemoryRegion
 
 PAGE = 16 << 10
 """Bytes that are read at once."""

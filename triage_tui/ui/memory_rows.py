@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from triage_tui.runs.model import MemoryRegion
+from triage_tui.runs.memory_model import MemoryRegion
 from triage_tui.text import safe_line
 from triage_tui.ui.hex_rows import bytes_per_row, hex_cells, hex_row
 from triage_tui.ui.kept_memory import MemoryPages, Segment, segment_at, segments_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from triage_tui.runs.model import Mapping, Process, Register, Snapshot, Thread
+from triage_tui.runs.model import Register, Snapshot
+from triage_tui.runs.process_model import Mapping, Process, Thread
 from triage_tui.ui.rows import short
 
 MAX_SHOWN = 4096

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.evidence import Link, parse_link
-from triage_tui.runs.model import Descriptor, Process
+from triage_tui.runs.process_model import Descriptor, Process
 from triage_tui.runs.rule_account import rule_account
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import RunView

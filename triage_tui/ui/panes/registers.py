@@ -8,7 +8,8 @@ from typing import ClassVar
 from textual.binding import BindingType
 
 from triage_tui.runs.evidence import Link
-from triage_tui.runs.model import Mapping, Register, Snapshot
+from triage_tui.runs.model import Register, Snapshot
+from triage_tui.runs.process_model import Mapping
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.loading import RunView
