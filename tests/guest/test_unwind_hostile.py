@@ -21,7 +21,7 @@ from triage_tui.guest.memory import Memory
 from triage_tui.guest.spec import architecture_of
 from triage_tui.guest.unwind import MAX_FRAMES, Cursor, walk
 from triage_tui.guest.unwind.budget import MeteredMemory, OutOfWorkError
-from triage_tui.runs.model import Mapping
+from triage_tui.runs.process_model import Mapping
 
 STACK, STACK_SIZE = 0x7000_0000, 0x8000
 WORK = 20_000_000
