@@ -5,31 +5,26 @@ A part that cannot be had never stops the others: it is named in `unavailable`, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from msgspec.structs import replace
 
-from triage_tui.binary.code import CodeReader
-from triage_tui.binary.code_source import CodePoint, CodeSource, Disassembly, FunctionCode
 from triage_tui.binary.modules import ModuleMap
-from triage_tui.binary.sfanalysis import SfAnalysis
-from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, by_name
 from triage_tui.guest.call_arguments import with_decoded_arguments
+from triage_tui.guest.capture_code import capture_backtrace, capture_code
+from triage_tui.guest.capture_parts import Parts
 from triage_tui.guest.capture_processes import capture_processes
 from triage_tui.guest.frozen import FrozenGuest, StopReport
 from triage_tui.guest.memory import Memory
 from triage_tui.guest.memory_dump import dump_memory
 from triage_tui.guest.objects import ObjectCollector
 from triage_tui.guest.printed import line_up
-from triage_tui.guest.unwind import MAX_FRAMES, Cursor, frame_of, guess_function_start, walk
 from triage_tui.guest.whole_addresses import WholeAddresses
 from triage_tui.runs.model import (
-    Backtrace,
     Engine,
     Frame,
     Register,
@@ -37,16 +32,11 @@ from triage_tui.runs.model import (
     Syscall,
     Target,
     Trigger,
-    Unavailable,
 )
 from triage_tui.runs.process_model import Mapping
 from triage_tui.runs.writer import RunWriter
 from triage_tui.text import safe_line
 
-MAX_PROBLEMS = 8
-"""How many unusable SFAnalysis files are named."""
-CODE_FRAMES = 8
-"""How many frames get their code disassembled."""
 RECENT_SYSCALLS = 64
 """How many syscalls the snapshot itself holds; the trace file has more."""
 
@@ -61,33 +51,6 @@ class Scope:
     """Bytes that the run may hold: what is over is left out, and said."""
     brief: str = ""
     """Why only the most necessary is captured, if that is so."""
-
-
-@dataclass(slots=True)
-class _Part:
-    """Collects what could not be had."""
-
-    missing: list[Unavailable]
-
-    @contextmanager
-    def __call__(self, what: str) -> Iterator[None]:
-        # Parts read a hostile process and hostile files with many libraries: whatever one of them raises, the
-        # record must be written with the others.
-        try:
-            yield
-        except Exception as error:
-            self.note(what, _reason(error))
-
-    def note(self, what: str, why: str) -> None:
-        self.missing.append(Unavailable(what=what, why=why))
-
-
-def _reason(error: Exception) -> str:
-    """Return one line that says why."""
-    text = safe_line(str(error), 300)
-    if isinstance(error, TriageError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def capture(
@@ -127,7 +90,7 @@ def capture(
         round=round_number,
         guest_pid=guest.pid if hold and not stop.ended else 0,
     )
-    part = _Part(snapshot.unavailable)
+    part = Parts(snapshot.unavailable)
     scope = scope or Scope()
     if scope.brief:
         part.note("the longer trace, code, memory and processes", scope.brief)
@@ -150,7 +113,7 @@ def _target_of(guest: FrozenGuest, target: Target) -> Target:
 
 
 def _capture_history(
-    guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, part: _Part, scope: Scope, ended: bool
+    guest: FrozenGuest, snapshot: Snapshot, writer: RunWriter, part: Parts, scope: Scope, ended: bool
 ) -> list[Syscall]:
     """Fill in what the supervisor itself knows: it outlives the guest. Return the trace."""
     output = b""
@@ -214,7 +177,7 @@ def _capture_state(
     guest: FrozenGuest,
     snapshot: Snapshot,
     writer: RunWriter,
-    part: _Part,
+    part: Parts,
     sfanalysis: Path | None,
     scope: Scope,
     calls: Sequence[Syscall],
@@ -245,9 +208,9 @@ def _capture_state(
     memory = Memory(_Source(guest.read_memory, snapshot.maps), arch)
     if arch.pc in registers:
         with part("backtrace"):
-            cursors = _capture_backtrace(arch, registers, memory, modules, snapshot)
+            cursors = capture_backtrace(arch, registers, memory, modules, snapshot)
             if not scope.brief:
-                _capture_code(arch, cursors, memory, modules, snapshot, writer, part, sfanalysis)
+                capture_code(arch, cursors, memory, modules, snapshot, writer, part, sfanalysis)
     else:
         part.note("backtrace", "the registers are not known")
     if scope.brief:
@@ -302,105 +265,6 @@ def _registers(arch: Arch, values: dict[str, int]) -> list[Register]:
         if field.name in values and field.name not in known
     ]
     return found
-
-
-def _capture_backtrace(
-    arch: Arch,
-    registers: dict[str, int],
-    memory: Memory,
-    modules: ModuleMap,
-    snapshot: Snapshot,
-) -> list[Cursor]:
-    def is_code(addr: int) -> bool:
-        known = modules.is_code(addr)
-        return memory.may_hold_code(addr) if known is None else known
-
-    cursors = walk(
-        arch,
-        registers,
-        memory,
-        is_code=is_code,
-        function_start=modules.function_start,
-        is_outermost=modules.is_entry,
-        unwind_row=modules.unwind_row,
-        exception_code=modules.exception_code,
-    )
-    snapshot.backtrace = Backtrace(
-        raw=[f"0x{cursor.pc:x}" for cursor in cursors],
-        frames=[_describe(idx, cursor, modules) for idx, cursor in enumerate(cursors)],
-        truncated=len(cursors) >= MAX_FRAMES,
-    )
-    return cursors
-
-
-def _capture_code(
-    arch: Arch,
-    cursors: Sequence[Cursor],
-    memory: Memory,
-    modules: ModuleMap,
-    snapshot: Snapshot,
-    writer: RunWriter,
-    part: _Part,
-    sfanalysis: Path | None,
-) -> None:
-    """Write the code of the frames, from each source that has it; the best source names the function."""
-    reader = CodeReader(
-        arch.instruction_set, arch.word, arch.endian == "little", memory.read, modules, arch.syscall_name
-    )
-    sources: list[CodeSource] = [Disassembly(reader)]
-    with part("pseudocode"):
-        if sfanalysis is not None:
-            results = SfAnalysis(sfanalysis)
-            for problem in results.problems[:MAX_PROBLEMS]:
-                part.note("pseudocode", problem)
-            sources.insert(0, results)
-    for frame, cursor in zip(snapshot.backtrace.frames, cursors, strict=True):
-        # A call that never returns may be the last instruction of its function.
-        ref = cursor.pc if cursor.exact or cursor.signal else cursor.pc - arch.code_align
-        location, start = modules.locate(ref), modules.function_start(ref)
-        if start is None and frame.idx < CODE_FRAMES:
-            start = guess_function_start(arch, memory, ref, thumb=cursor.thumb)
-        if location is not None and start is not None:
-            frame.function_start = start - location.module.bias
-        point = CodePoint(cursor.pc, location, cursor.thumb, not cursor.exact, start)
-        for source in sources:
-            if isinstance(source, Disassembly) and frame.idx >= CODE_FRAMES:
-                continue
-            with part(f"code of frame {frame.idx}"):
-                found = source.function(point)
-                if found is not None:
-                    _keep_code(frame, found, snapshot.backtrace, writer)
-
-
-def _keep_code(frame: Frame, found: FunctionCode, backtrace: Backtrace, writer: RunWriter) -> None:
-    """Write what a source has of a frame; only the first one that knows the function names it."""
-    if frame.func_name is None and found.name:
-        frame.func_name, frame.func_offset = found.name, found.offset
-    frame.prototype = frame.prototype or found.prototype
-    if not found.text:
-        return
-    ending = "c" if found.kind == "pseudocode" else "txt"
-    name = f"pseudocode/frame{frame.idx:02d}_0x{frame.addr:x}.{ending}"
-    writer.write_text(name, found.text)
-    frame.pseudocode_file = frame.pseudocode_file or name
-    backtrace.pseudocode_index.append(found.reference(frame, name))
-
-
-def _describe(idx: int, cursor: Cursor, modules: ModuleMap) -> Frame:
-    """Return the frame with module and function; a return address counts for the call in front of it."""
-    frame = frame_of(idx, cursor)
-    location = modules.locate(cursor.pc if cursor.exact or cursor.signal else cursor.pc - 1)
-    if location is None:
-        path = modules.path_at(cursor.pc)
-        if path is not None:
-            frame.module_name, frame.module_real_path = PurePosixPath(path).name, path
-        return frame
-    frame.module_name, frame.module_real_path = location.module.name, location.module.path
-    frame.module_offset = cursor.pc - location.module.bias
-    if location.symbol is not None and location.symbol.is_function:
-        frame.func_name = location.name
-        frame.func_offset = frame.module_offset - location.symbol.start
-    return frame
 
 
 def _trigger_call(
