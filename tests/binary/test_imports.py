@@ -47,3 +47,19 @@ def test_syscalls_of_the_c_library_have_names(arch: str, tmp_path: Path) -> None
     # The Thumb code of glibc makes them all in one place, with the number as an argument.
     image = Image(arch, tmp_path, build("chain", arch).read_bytes())
     assert "; syscall exit_group" in image.listing("_Exit")
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize("stripped", [False, True])
+def test_a_call_that_does_not_return_belongs_to_its_function(
+    arch: str, stripped: bool, tmp_path: Path
+) -> None:
+    data = build("chain", arch).read_bytes()
+    image = Image(arch, tmp_path, without_sections(data) if stripped else data, symbols=data)
+    symbol = image.symbols["inner"]
+    listing = image.reader.listing(symbol.end, thumb=symbol.thumb, is_return=True, start=symbol.start)
+    shown = listing.lines[2 if stripped else 1]
+    assert int(shown[3:].split()[0], 16) == symbol.start
+    if not stripped:
+        assert listing.lines[0].startswith(f"; 0x{symbol.end:x} in inner+0x")
+        assert listing.marked is None or listing.lines[listing.marked].startswith("=>")

@@ -177,21 +177,23 @@ class CodeReader:
                 instruction in front of it; otherwise it is the current one ("=>").
             start: where the function starts by other evidence; used where no symbol says it.
         """
-        location = self._modules.locate(addr)
+        # Behind a call that does not return another function may begin.
+        inside = addr - 1 if is_return else addr
+        location = self._modules.locate(inside)
         if not supports(self.arch):
             return Listing([f"; {self.arch} code cannot be disassembled"])
         low, end, known = self._range(addr, location, thumb)
-        if not known and start is not None and addr - 8 * MAX_LINES < start <= addr:
+        if not known and start is not None and inside - 8 * MAX_LINES < start <= inside:
             low = start
         code = self._read(low, end - low)
-        if len(code) < 2 or low + len(code) <= addr:
+        if len(code) < 2 or low + len(code) <= inside:
             return Listing([f"; no readable memory at 0x{addr:x}"])
         values = {} if self.arch == "i386" else self._known(location)
         if self.arch.startswith("mips") and known:
             values["t9"] = low
         insns = follow(self.arch, code, low, self.read_word, thumb=thumb, known=values)
         if not known:
-            insns = _own_function(insns, addr, low == start)
+            insns = _own_function(insns, inside, low == start)
         return self._render(insns, addr, self._header(addr, location, thumb, known), is_return, thumb)
 
     def _range(self, addr: int, location: Location | None, thumb: bool) -> tuple[int, int, bool]:
@@ -199,7 +201,7 @@ class CodeReader:
             bias = location.module.bias
             start, end = location.symbol.start + bias, location.symbol.end + bias
             # Far away from the point nothing is shown: do not decode it.
-            if thumb or not self.arch.startswith("x86"):
+            if self.arch not in ("x86_64", "i386", "s390x", "riscv64"):
                 start = max(start, (addr - 8 * MAX_LINES) & ~3 if addr - start > 8 * MAX_LINES else start)
             return start, min(end, addr + 8 * MAX_LINES), True
         unit = 1 if self.arch in ("x86_64", "i386") else 2 if thumb else 4
@@ -212,9 +214,15 @@ class CodeReader:
             path = self._modules.path_at(addr)
             where = safe_line(path, 200) if path else "anonymous memory"
             return [f"; 0x{addr:x} in {where} ({mode})"]
-        name = self.name(addr)
+        name, offset = location.name, location.offset
+        if name is not None:
+            # Where the function itself was looked for is the call in front of a return address.
+            past = None if offset is None else offset + addr - location.module.bias - location.vaddr
+            name = safe_line(f"{name}+0x{past:x}" if past else name, 120)
         what = f"{name} of {location.module.name}" if name else location.module.name
-        lines = [f"; 0x{addr:x} in {safe_line(what, 200)}, file address 0x{location.vaddr:x} ({mode})"]
+        lines = [
+            f"; 0x{addr:x} in {safe_line(what, 200)}, file address 0x{addr - location.module.bias:x} ({mode})"
+        ]
         if not known:
             lines.append("; no symbol here: the start of the function is a guess")
         return lines
@@ -226,10 +234,12 @@ class CodeReader:
         low = max(0, min(point - MAX_LINES // 2, len(insns) - MAX_LINES))
         shown = insns[low : low + MAX_LINES]
         listing = Listing(list(header), truncated=len(shown) < len(insns))
+        # The call itself, where it is the last of the function.
+        last = shown[-1].address if shown and is_return and shown[-1].address < addr else None
         for index, insn in enumerate(shown, low):
             mark = "  "
-            if insn.address == addr:
-                mark = "<-" if is_return else "=>"
+            if insn.address in (addr, last):
+                mark = "<-" if is_return and insn.address == addr else "=>"
                 listing.marked = len(listing.lines)
             text = f"{insn.mnemonic:<8} {insn.operands}".rstrip()
             comment = self._syscall(insns, index) or self.comment(insn, thumb)
@@ -254,14 +264,14 @@ def _own_function(insns: list[Instruction], addr: int, starts_here: bool) -> lis
     It starts at the nearest prologue before the point (or where the first one stands, if that is known) and
     ends with the first return after the point that is followed by a prologue, or at the end of what was read.
     """
-    point = next((i for i, insn in enumerate(insns) if insn.address >= addr), len(insns))
+    point = next((i - 1 for i, insn in enumerate(insns) if insn.address > addr), len(insns) - 1)
     start = 0
-    for i in range(0 if starts_here else min(point, len(insns) - 1), -1, -1):
+    for i in range(0 if starts_here else point, -1, -1):
         if _allocates(insns[i]):
             start = i
             break
     end = len(insns)
-    for i in range(point, len(insns) - 1):
+    for i in range(max(0, point), len(insns) - 1):
         if insns[i].is_return and any(_allocates(insn) for insn in insns[i + 1 : i + 4]):
             # MIPS: the delay slot belongs to the return.
             slot = 1 if insns[i].mnemonic == "jr" else 0

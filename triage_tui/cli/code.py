@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
         source: CodeSource = Angr(data) if args.decompile else SfAnalysis(Path(args.sfanalysis))
         found = source.function(_point(frame, path, data))
         if found is None or not found.text:
-            raise TriageError(f"the SFAnalysis results hold no pseudocode of frame {frame.idx}")
+            what = "decompiler has" if args.decompile else "SFAnalysis results hold"
+            raise TriageError(f"the {what} no pseudocode of frame {frame.idx}")
         _keep(record, frame, found)
     refs = [ref for ref in record.snapshot.backtrace.pseudocode_index if ref.frame == frame.idx]
     if not refs:
