@@ -15,6 +15,7 @@ import pytest
 from tests.guest.helpers import spec
 from tests.guest.test_containment import as_ordinary_user
 from tests.programs import build, root_with
+from triage_tui.errors import TriageError
 from triage_tui.guest.sealed import open_sealed
 from triage_tui.guest.supervisor import Guest
 
@@ -94,3 +95,13 @@ def test_a_sealed_copy_is_whole_and_cannot_be_written_to(tmp_path: Path) -> None
         assert copy.read() == source.read_bytes()
         with open(f"/proc/self/fd/{fd}", "r+b", buffering=0) as again, pytest.raises(PermissionError):
             again.write(b"x")
+
+
+def test_an_input_that_is_too_large_for_memory_is_one_sentence(tmp_path: Path, qemu_dir: Path) -> None:
+    given = tmp_path / "input"
+    with open(given, "wb") as file:
+        # Nothing but a hole: it takes no room on the disk.
+        file.truncate(1 << 41)
+    root = root_with(tmp_path / "root", "arm", "overwrites")
+    with pytest.raises(TriageError, match="it has 2097152 MiB, and the guest gets a copy in memory of at most"):
+        Guest.start(spec(root, qemu_dir, "/bin/overwrites", stdin=given))

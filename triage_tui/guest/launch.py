@@ -34,11 +34,13 @@ from triage_tui.guest.served_calls import log_lengths
 from triage_tui.guest.spec import CARRIERS, LaunchSpec
 from triage_tui.guest.startup import HEADROOM, EmulatorStart
 from triage_tui.guest.thread_log import ThreadLog
+from triage_tui.guest.tree_memory import machine_memory
 from triage_tui.text import safe_line
 
 _START_TIMEOUT = 30.0
 _MAX_INPUT = 1 << 30
-"""Bytes of a file that is the guest's input: it is copied into memory."""
+_INPUT_SHARE = 4
+"""A file that is the guest's input is copied into memory: so many bytes, and this part of the machine's."""
 
 
 @dataclass(slots=True)
@@ -73,8 +75,11 @@ def _open_stdin(spec: LaunchSpec) -> tuple[int, int | None]:
         if not stat.S_ISREG(status.st_mode):
             return fd, None
         try:
-            if status.st_size > _MAX_INPUT:
-                raise OSError(errno.EFBIG, f"it is larger than {_MAX_INPUT >> 20} MB")
+            most = min(_MAX_INPUT, machine_memory() // _INPUT_SHARE)
+            if status.st_size > most:
+                why = f"it has {status.st_size >> 20} MiB, and the guest gets a copy in memory of at most "
+                advice = f"{most >> 20} MiB: put it into the root file system, where the program can open it"
+                raise OSError(errno.EFBIG, why + advice)
             return sealed_copy(fd, spec.stdin.name), None
         finally:
             os.close(fd)
