@@ -103,5 +103,5 @@ def test_an_input_that_is_too_large_for_memory_is_one_sentence(tmp_path: Path, q
         # Nothing but a hole: it takes no room on the disk.
         file.truncate(1 << 41)
     root = root_with(tmp_path / "root", "arm", "overwrites")
-    with pytest.raises(TriageError, match="it has 2097152 MiB, and the guest gets a copy in memory of at most"):
+    with pytest.raises(TriageError, match="it has 2097152 MiB, and the guest gets a copy in memory"):
         Guest.start(spec(root, qemu_dir, "/bin/overwrites", stdin=given))
