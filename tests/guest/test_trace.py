@@ -176,3 +176,22 @@ def test_the_newest_calls_of_a_long_history_need_no_reading_of_the_rest() -> Non
     assert len(trace.signatures) == len(read) + 1
     assert len(numbers(trace.kept())) == 41_000
     trace.close()
+
+
+def test_reading_stops_when_somebody_waits(trace: Trace) -> None:
+    log = trace.add(10, 10, 1028)
+    write(log, LINE % 1 * 1000)
+    trace.look()
+    assert not trace.keep_up(60.0, lambda: True)
+    assert 0 < trace.count < 100
+    assert trace.keep_up(60.0, lambda: False)
+    assert trace.count == 1000
+
+
+def test_a_log_has_grown_also_when_a_held_call_has_marked_it(trace: Trace) -> None:
+    log = trace.add(10, 10, 1028)
+    assert not trace.look()
+    write(log, LINE % 1)
+    log.mark(whole=True)
+    assert trace.look()
+    assert not trace.look()

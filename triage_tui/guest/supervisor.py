@@ -128,6 +128,7 @@ class Guest(Suspecting):
         self._held: Held | None = None
         self._waiting: Notification | None = None
         self._deferred = deque()
+        self._calls = select.poll()
         self._emulators = Emulators(spec.qemu_dir)
         self._first_stop: Stop | None = None
         self._looping_tid = 0
@@ -223,6 +224,8 @@ class Guest(Suspecting):
         for fd in self._output.pipes:
             poll.register(fd, select.POLLIN)
         carried = self._carrier.fileno()
+        self._calls = select.poll()
+        self._calls.register(carried, select.POLLIN)
         self._watchdog.start()
         tick = time.monotonic()
         pause = _TICK_MS
@@ -256,7 +259,7 @@ class Guest(Suspecting):
                 pause = 0 if self._on_tick() else _TICK_MS
                 if wanted():
                     return self._freeze(self._watchdog.requested(self))
-            elif pause == 0 and self.trace.keep_up(_READING_S):
+            elif pause == 0 and self.trace.keep_up(_READING_S, self._is_called):
                 pause = _TICK_MS
             if not self.is_alive:
                 self._output.read_all()
@@ -387,6 +390,10 @@ class Guest(Suspecting):
             if not stop.trigger.syscall_name:
                 stop.trigger.seq = loop.last_seq
 
+    def _is_called(self) -> bool:
+        """Return whether a held call waits for its answer."""
+        return any(events & select.POLLIN for _fd, events in self._calls.poll(0))
+
     def _take_stop(self) -> Stop | None:
         stop, self._first_stop = self._first_stop, None
         return stop
@@ -432,7 +439,7 @@ class Guest(Suspecting):
         """Look after everything; return whether there is time to read more of what was logged."""
         grown = self.trace.look()
         self._look_at_threads()
-        done = self.trace.keep_up(_READING_S)
+        done = self.trace.keep_up(_READING_S, self._is_called)
         if (killed := self._memory.look(self.processes)) is not None:
             self.report(killed)
         for pid in list(self.processes_known.by_pid):

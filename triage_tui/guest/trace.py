@@ -31,9 +31,8 @@ from triage_tui.guest.syscall_record import new_record, set_result, set_value
 from triage_tui.guest.thread_log import Mark, ThreadLog
 from triage_tui.runs.model import Syscall
 
-_PORTION = 1 << 14
-"""Log bytes that are read in one go; a held call waits for no more than that."""
-_SKIM_PORTION = 1 << 18
+_PORTION, _SKIM_PORTION = 1 << 10, 1 << 15
+"""Log bytes that are read, or skimmed, in one go, in a quarter of a millisecond: so long may a held call wait."""
 MAX_BACKLOG = 16 << 20
 """Bytes of all logs that may wait."""
 _WINDOW = 1 << 19
@@ -78,6 +77,8 @@ class Trace:
         self._history_size = history
         self._kept = KeptCalls(cap)
         self._logs_made = 0
+        self._looked = 0
+        """Length of all logs at the last look."""
         self.full: FullTrace | None = None
         """Where all text is kept, if somebody wants it."""
         self.count = 0
@@ -115,14 +116,20 @@ class Trace:
     # ------------------------------------------------------------ reading
 
     def look(self) -> bool:
-        """Note how long the logs are; return whether one has grown."""
-        grown = [log.mark() for log in self.logs.values()]
-        if any(grown):
+        """Note how long the logs are; return whether one has grown since the last look."""
+        for log in self.logs.values():
+            log.mark()
+        # Held calls mark the logs too.
+        before, self._looked = self._looked, sum(log.marked for log in self.logs.values())
+        if self._looked != before:
             self.last_activity = time.monotonic()
-        return any(grown)
+        return self._looked != before
 
-    def keep_up(self, seconds: float) -> bool:
-        """Read for at most about `seconds`, skim what is too much; return whether all was read."""
+    def keep_up(self, seconds: float, is_wanted: Callable[[], bool] = lambda: False) -> bool:
+        """Read for at most about `seconds`, skim what is too much; return whether all was read.
+
+        Stops as soon as `is_wanted` says that somebody waits.
+        """
         if self.backlog() > MAX_BACKLOG:
             self.skim(_LAST_WINDOW)
         deadline = time.monotonic() + seconds
@@ -134,7 +141,7 @@ class Trace:
                 self._advance(log, self._count, min(_SKIM_PORTION, log.skip_to - log.position))
             else:
                 self._advance(log, self._read, _PORTION)
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or is_wanted():
                 return self._next() is None
         return True
 
