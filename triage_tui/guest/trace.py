@@ -32,7 +32,7 @@ from triage_tui.guest.thread_log import Mark, ThreadLog
 from triage_tui.runs.model import Syscall
 
 _PORTION, _SKIM_PORTION = 1 << 10, 1 << 15
-"""Log bytes that are read, or skimmed, in one go of a quarter of a millisecond: so long may a call be held."""
+"""Log bytes that are read, or skimmed, in one go of a quarter of a millisecond: so long may a call wait."""
 MAX_BACKLOG = 16 << 20
 """Bytes of all logs that may wait."""
 _WINDOW = 1 << 19
