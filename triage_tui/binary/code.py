@@ -174,7 +174,8 @@ class CodeReader:
             addr: a program counter, or a return address when `is_return` is set.
             thumb: the code is Thumb code.
             is_return: the line marked is then the one to which the call returns ("<-"), and the call is the
-                instruction in front of it; otherwise it is the current one ("=>").
+                instruction in front of it; a call that ends its function is marked itself. Otherwise it is
+                the current one ("=>").
             start: where the function starts by other evidence; used where no symbol says it.
         """
         # Behind a call that does not return another function may begin.
@@ -234,8 +235,9 @@ class CodeReader:
         low = max(0, min(point - MAX_LINES // 2, len(insns) - MAX_LINES))
         shown = insns[low : low + MAX_LINES]
         listing = Listing(list(header), truncated=len(shown) < len(insns))
-        # The call itself, where it is the last of the function.
-        last = shown[-1].address if shown and is_return and shown[-1].address < addr else None
+        # The call itself, where it is the last of the function (on MIPS with its delay slot).
+        ends = is_return and len(shown) > 1 and shown[-1].address < addr
+        last = shown[-2 if self.arch.startswith("mips") else -1].address if ends else None
         for index, insn in enumerate(shown, low):
             mark = "  "
             if insn.address in (addr, last):
