@@ -41,6 +41,7 @@ class Memory:
             self.maps: list[Mapping] = sorted(source.maps(), key=lambda mapping: mapping.start)
         except (OSError, TriageError, ValueError):
             self.maps = []
+        self._has_code = any("x" in mapping.perms for mapping in self.maps)
 
     def _page(self, base: int) -> bytes:
         page = self._pages.get(base)
@@ -105,6 +106,6 @@ class Memory:
         mapping = self.mapping(addr)
         if mapping is None:
             return not self.maps and bool(self.read(addr, 2))
-        if any("x" in other.perms for other in self.maps):
+        if self._has_code:
             return "x" in mapping.perms
         return "r" in mapping.perms and bool(mapping.path)

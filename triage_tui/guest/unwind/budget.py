@@ -25,7 +25,7 @@ class MeteredMemory(Memory):
 
     def __init__(self, memory: Memory, reads: int = MAX_READS) -> None:
         self._source, self._pages = memory._source, memory._pages
-        self.arch, self.maps = memory.arch, memory.maps
+        self.arch, self.maps, self._has_code = memory.arch, memory.maps, memory._has_code
         self._left = reads
 
     def _number(self, addr: int, size: int, endian: Endian) -> int | None:
