@@ -49,6 +49,8 @@ from triage_tui.runs.writer import RunWriter
         ("arm", "timerfd_create", "1,524290", "CLOCK_MONOTONIC,TFD_CLOEXEC|0x2"),
         ("arm", "set_tid_address", "590184,0,1,2,3,4", "0x90168"),
         ("arm", "poll", "0x10,1,-1", "0x10,1,-1"),
+        ("aarch64", "wait4", "-1,365080608972,0,0", "-1,0x55008000cc,0,0"),
+        ("aarch64", "pselect6", "5,365114374952,0,0,0,0", "5,0x5502833b28,0,0,0,0"),
         ("arm", "ioctl", "1,2,3,4", "1,2,3,4"),
         ("mips", "getsockname", "4,{sa_family=2560,x},0x10", "4,{sa_family=AF_INET6,x},0x10"),
     ],

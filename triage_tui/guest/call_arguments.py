@@ -48,7 +48,7 @@ _ARITY: dict[str, int] = {
         (4, "accept4 epoll_ctl epoll_wait socketpair signalfd4 timerfd_settime timerfd_settime64 prlimit64 "
             "send recv tee timer_settime rseq rt_sigaction rt_sigprocmask wait4 sendmmsg"),
         (5, "setsockopt getsockopt prctl ppoll ppoll_time64 recvmmsg waitid mount"),
-        (6, "epoll_pwait sendto recvfrom splice"),
+        (6, "epoll_pwait sendto recvfrom splice pselect6 pselect6_time64"),
     )
     for name in names.split()
 }  # fmt: skip
@@ -60,7 +60,8 @@ _POINTERS: dict[str, tuple[int, ...]] = {
     "accept": (1, 2), "accept4": (1, 2), "connect": (1,), "bind": (1,), "getsockname": (1, 2),
     "getpeername": (1, 2), "signalfd4": (1,), "timerfd_settime": (2, 3), "timerfd_gettime": (1,),
     "prlimit64": (2, 3), "getrandom": (0,), "sched_getaffinity": (2,),
-    "sched_setaffinity": (2,), "poll": (0,), "ppoll": (0, 2, 3),
+    "sched_setaffinity": (2,), "poll": (0,), "ppoll": (0, 2, 3), "wait4": (1, 3),
+    "pselect6": (1, 2, 3, 4, 5), "pselect6_time64": (1, 2, 3, 4, 5),
 }  # fmt: skip
 """Name of a call -> indices of arguments that are addresses, of calls that QEMU prints in decimal."""
 _ADDRESS = {"connect": 1, "bind": 1, "sendto": 4}
