@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tests.programs import root_with
-from triage_tui.guest import pausing
+from triage_tui.guest.freezing import pausing
 from triage_tui.guest.spec import LaunchSpec, TriggerLimits
 from triage_tui.guest.supervisor import Guest
 from triage_tui.setup import ensure_program

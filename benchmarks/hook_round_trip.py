@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 
 from tests.programs import qemu_name, root_with
-from triage_tui.guest.access import RuleAccess
 from triage_tui.guest.arch import by_name
+from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.spec import LaunchSpec, TriggerLimits
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from benchmarks.measure import Timed, print_table, take_turns, timed
 from tests.programs import build
-from triage_tui.guest.capture import Scope, capture
+from triage_tui.guest.freezing.stops import Stop
+from triage_tui.guest.freezing.triggers import TriggerLimits
+from triage_tui.guest.record.capture import Scope, capture
 from triage_tui.guest.spec import LaunchSpec
-from triage_tui.guest.stops import Stop
 from triage_tui.guest.supervisor import Guest
-from triage_tui.guest.triggers import TriggerLimits
 from triage_tui.runs.model import Engine
 from triage_tui.runs.writer import RunWriter
 from triage_tui.setup import ensure_program, ensure_qemu

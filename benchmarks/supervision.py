@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.measure import Timed, print_table, take_turns, timed
-from triage_tui.guest.access import RuleAccess
 from triage_tui.guest.arch import by_name
+from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.spec import LaunchSpec, TriggerLimits
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost

@@ -8,7 +8,7 @@ from tests.programs import qemu_name
 from triage_tui.binary.code import CodeReader
 from triage_tui.binary.modules import ModuleMap
 from triage_tui.binary.symbols import ElfImage, parse_image
-from triage_tui.guest.elf import read_elf
+from triage_tui.guest.emulator.elf import read_elf
 from triage_tui.guest.spec import architecture_of
 from triage_tui.runs.process_model import Mapping
 

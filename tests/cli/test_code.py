@@ -14,7 +14,7 @@ from tests.guest.helpers import spec
 from tests.programs import root_with
 from triage_tui.binary.decompiler import why_missing
 from triage_tui.cli.main import main
-from triage_tui.guest.capture import capture
+from triage_tui.guest.record.capture import capture
 from triage_tui.guest.supervisor import Guest
 from triage_tui.retry.start import Start, write_start
 from triage_tui.runs.model import Engine

@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from triage_tui.guest.strace import LoggedCall, StraceReader, parse_result, split_arguments, unquote
-from triage_tui.guest.syscall_record import to_text
+from triage_tui.guest.log.strace import LoggedCall, StraceReader, parse_result, split_arguments, unquote
+from triage_tui.guest.log.syscall_record import to_text
 from triage_tui.runs.model import Reason, Snapshot, Syscall, Target, Trigger
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.writer import RunWriter

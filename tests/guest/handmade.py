@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from triage_tui.guest.arch import by_name
-from triage_tui.guest.memory import Memory
+from triage_tui.guest.state.memory import Memory
 from triage_tui.guest.unwind import Cursor, walk
 from triage_tui.runs.process_model import Mapping
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from triage_tui.guest.process import inner_pid
+from triage_tui.guest.host.process import inner_pid
 from triage_tui.guest.spec import LaunchSpec, TriggerLimits
 
 QUICK = TriggerLimits(idle_s=0.5, time_limit_s=30, sleep_repeats=2)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from triage_tui.guest import arch
-from triage_tui.guest.memory import Memory
+from triage_tui.guest.state.memory import Memory
 from triage_tui.runs.process_model import Mapping
 
 CHAIN = Path(__file__).with_name("chain")

@@ -18,7 +18,7 @@ from tests.guest.helpers import spec
 from tests.guest.host_state import host_state, tree_state
 from tests.programs import build, root_with
 from triage_tui.errors import TriageError
-from triage_tui.guest.policy import ContainmentPolicy
+from triage_tui.guest.cell.policy import ContainmentPolicy
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.protocol import Answer, GuestCall
 
@@ -181,7 +181,7 @@ import json, os, sys
 from pathlib import Path
 from tests.guest.helpers import spec
 from triage_tui.errors import TriageError
-from triage_tui.guest import namespaces
+from triage_tui.guest.host import namespaces
 from triage_tui.guest.supervisor import Guest
 uid, gid = os.geteuid(), os.getegid()
 namespaces.unshare(namespaces.CLONE_NEWUSER)

@@ -15,8 +15,8 @@ from tests.guest.helpers import spec
 from tests.programs import ARCHES, build
 from triage_tui.binary.modules import ModuleMap
 from triage_tui.binary.symbols import ElfImage, parse_image
-from triage_tui.guest.memory import Memory
 from triage_tui.guest.spec import TriggerLimits
+from triage_tui.guest.state.memory import Memory
 from triage_tui.guest.supervisor import Guest
 from triage_tui.guest.unwind import Cursor, walk
 from triage_tui.runs.process_model import Mapping

@@ -10,8 +10,8 @@ import pytest
 
 from tests.guest.helpers import spec
 from tests.programs import ARCHES, qemu_name, root_with
-from triage_tui.guest.access import RuleAccess
 from triage_tui.guest.arch import by_name
+from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost

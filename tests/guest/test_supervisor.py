@@ -12,9 +12,9 @@ import pytest
 
 from tests.guest.helpers import shell, spec
 from triage_tui.errors import TriageError
-from triage_tui.guest import process
-from triage_tui.guest.elf import read_elf
-from triage_tui.guest.seccomp import Notification
+from triage_tui.guest.emulator.elf import read_elf
+from triage_tui.guest.host import process
+from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.spec import LaunchSpec, TriggerLimits, resolve_target
 from triage_tui.guest.supervisor import Guest
 from triage_tui.runs.model import Syscall

@@ -16,9 +16,9 @@ from tests.programs import ARCHES, build
 from triage_tui.binary.modules import ModuleMap
 from triage_tui.binary.symbols import ElfImage, parse_image
 from triage_tui.guest.arch import Arch
-from triage_tui.guest.elf import read_elf
-from triage_tui.guest.memory import Memory
+from triage_tui.guest.emulator.elf import read_elf
 from triage_tui.guest.spec import architecture_of
+from triage_tui.guest.state.memory import Memory
 from triage_tui.guest.unwind import MAX_FRAMES, Cursor, walk
 from triage_tui.guest.unwind.budget import MeteredMemory, OutOfWorkError
 from triage_tui.runs.process_model import Mapping

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs import ARCHES, build, qemu_name, root_with
-from triage_tui.guest.elf import read_elf
+from triage_tui.guest.emulator.elf import read_elf
 from triage_tui.guest.spec import architecture_of
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.guest.helpers import spec
 from tests.programs import root_with
-from triage_tui.guest.access import RuleAccess
 from triage_tui.guest.arch import by_name
+from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.supervisor import Guest
 from triage_tui.retry.addresses import AddressNames
 from triage_tui.rulehost.client import RuleHost

@@ -11,7 +11,7 @@ import pytest
 
 from tests.programs import root_with
 from triage_tui.errors import TriageError
-from triage_tui.guest.triggers import TriggerLimits
+from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.retry.policy import Limits
 from triage_tui.retry.record import NoRoom
 from triage_tui.retry.rounds import run_story

@@ -11,7 +11,7 @@ import pytest
 from tests.guest.helpers import QUICK, shell, spec
 from tests.programs import root_with
 from triage_tui.errors import TriageError
-from triage_tui.guest.stops import Stop
+from triage_tui.guest.freezing.stops import Stop
 from triage_tui.guest.supervisor import Guest
 from triage_tui.retry.probe import Question, parse_question, prober, targets
 from triage_tui.runs.model import Probe

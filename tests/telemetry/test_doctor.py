@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _LISTENED_TO = """
 import os, sys
-from triage_tui.guest import seccomp
+from triage_tui.guest.host import seccomp
 fd = seccomp.install(seccomp.program([], 1 << 20))
 os.set_inheritable(fd, True)
 os.execv(sys.argv[1], sys.argv[1:])

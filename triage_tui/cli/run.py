@@ -12,7 +12,7 @@ from triage_tui.cli.triggers import add_trigger_arguments, probes, trigger_limit
 from triage_tui.cli.ui import open_app, require_terminal
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name
-from triage_tui.guest.qemu import find_qemu
+from triage_tui.guest.emulator.qemu import find_qemu
 from triage_tui.guest.spec import resolve_target
 from triage_tui.retry.actions import spawn_detached
 from triage_tui.retry.freezing import FreezeSwitch

@@ -254,7 +254,7 @@ def _syscalls(record: Run) -> None:
 
 def _full_trace(record: Run) -> None:
     # Only here: the other sections need nothing of the engine.
-    from triage_tui.guest.full_trace import FILE, read_full_trace
+    from triage_tui.guest.log.full_trace import FILE, read_full_trace
 
     path = record.dir / FILE
     if not path.is_file() or path.is_symlink():

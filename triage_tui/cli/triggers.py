@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.triggers import SWITCHABLE, TriggerLimits, parse_call_trigger
+from triage_tui.guest.freezing.triggers import SWITCHABLE, TriggerLimits, parse_call_trigger
 from triage_tui.retry.probe import check, parse_question
 
 _DEFAULT = TriggerLimits()

@@ -1,7 +1,7 @@
 """Start an emulator in a cell and find its registers: from a spec to a guest at its first instruction.
 
-What happens in the cell is told in `triage_tui.guest.launcher`, what happens to the emulator's descriptors in
-`triage_tui.guest.startup`.
+What happens in the cell is told in `triage_tui.guest.cell.launcher`, what happens to the emulator's
+descriptors in `triage_tui.guest.emulator.startup`.
 """
 
 from __future__ import annotations
@@ -19,22 +19,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from triage_tui.errors import TriageError
-from triage_tui.guest import env_locator, host_syscalls, namespaces, policy, seccomp, triggers
 from triage_tui.guest.arch import Arch
-from triage_tui.guest.carrier import Carrier
-from triage_tui.guest.cell import Cell
-from triage_tui.guest.elf import ElfInfo
-from triage_tui.guest.environment import turns_round
-from triage_tui.guest.gdbstub import GdbStub
-from triage_tui.guest.process_name import name_of
-from triage_tui.guest.qemu import find_qemu, qemu_version
-from triage_tui.guest.sealed import open_sealed, sealed_copy
-from triage_tui.guest.seccomp import Notification
-from triage_tui.guest.served_calls import log_lengths
+from triage_tui.guest.calls.carrier import Carrier
+from triage_tui.guest.calls.served_calls import log_lengths
+from triage_tui.guest.cell import policy
+from triage_tui.guest.cell.cell import Cell
+from triage_tui.guest.emulator import env_locator
+from triage_tui.guest.emulator.elf import ElfInfo
+from triage_tui.guest.emulator.environment import turns_round
+from triage_tui.guest.emulator.gdbstub import GdbStub
+from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
+from triage_tui.guest.emulator.startup import HEADROOM, EmulatorStart
+from triage_tui.guest.freezing import triggers
+from triage_tui.guest.host import host_syscalls, namespaces, seccomp
+from triage_tui.guest.host.sealed import open_sealed, sealed_copy
+from triage_tui.guest.host.seccomp import Notification
+from triage_tui.guest.host.tree_memory import machine_memory
+from triage_tui.guest.log.thread_log import ThreadLog
+from triage_tui.guest.processes.process_name import name_of
 from triage_tui.guest.spec import CARRIERS, LaunchSpec
-from triage_tui.guest.startup import HEADROOM, EmulatorStart
-from triage_tui.guest.thread_log import ThreadLog
-from triage_tui.guest.tree_memory import machine_memory
 from triage_tui.text import safe_line
 
 _START_TIMEOUT = 30.0

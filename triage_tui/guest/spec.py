@@ -11,9 +11,9 @@ from typing import Literal
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, for_elf
-from triage_tui.guest.elf import ElfInfo, check_whole, is_elf, read_elf
-from triage_tui.guest.tree_memory import machine_memory
-from triage_tui.guest.triggers import TriggerLimits as TriggerLimits
+from triage_tui.guest.emulator.elf import ElfInfo, check_whole, is_elf, read_elf
+from triage_tui.guest.freezing.triggers import TriggerLimits as TriggerLimits
+from triage_tui.guest.host.tree_memory import machine_memory
 from triage_tui.runs.model import Target
 from triage_tui.text import recordable
 

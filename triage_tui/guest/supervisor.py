@@ -21,28 +21,31 @@ from collections import deque
 from collections.abc import Callable
 
 from triage_tui.errors import TriageError
-from triage_tui.guest import emulator_image, host_syscalls, pausing, policy, process
-from triage_tui.guest.access import RuleAccess
-from triage_tui.guest.calls import Held
-from triage_tui.guest.carrier import CarrierName
-from triage_tui.guest.full_trace import FullTrace
-from triage_tui.guest.identity import Identity
+from triage_tui.guest.calls.access import RuleAccess
+from triage_tui.guest.calls.call_handler import Held
+from triage_tui.guest.calls.carrier import CarrierName
+from triage_tui.guest.calls.served_calls import is_told
+from triage_tui.guest.calls.stand_ins import Peers
+from triage_tui.guest.calls.suspecting import Suspecting
+from triage_tui.guest.cell import policy
+from triage_tui.guest.cell.identity import Identity
+from triage_tui.guest.emulator import emulator_image
+from triage_tui.guest.freezing import pausing
+from triage_tui.guest.freezing.loops import Sleepers
+from triage_tui.guest.freezing.stops import Stop, Watchdog
+from triage_tui.guest.freezing.suspicion import Prober, Suspicion
+from triage_tui.guest.freezing.triggers import resolve_calls
+from triage_tui.guest.host import host_syscalls, process
+from triage_tui.guest.host.seccomp import Notification
+from triage_tui.guest.host.tree_memory import TreeMemory
 from triage_tui.guest.launch import launch
-from triage_tui.guest.loops import Sleepers
-from triage_tui.guest.output import GuestOutput
-from triage_tui.guest.printed import STREAMS
-from triage_tui.guest.processes import ProcessTable, Program
-from triage_tui.guest.program_keeper import Emulators
-from triage_tui.guest.seccomp import Notification
-from triage_tui.guest.served_calls import is_told
+from triage_tui.guest.log.full_trace import FullTrace
+from triage_tui.guest.log.output import GuestOutput
+from triage_tui.guest.log.printed import STREAMS
+from triage_tui.guest.log.trace import Trace
+from triage_tui.guest.processes.process_table import ProcessTable, Program
+from triage_tui.guest.processes.program_keeper import Emulators
 from triage_tui.guest.spec import LaunchSpec, architecture_of, resolve_target
-from triage_tui.guest.stand_ins import Peers
-from triage_tui.guest.stops import Stop, Watchdog
-from triage_tui.guest.suspecting import Suspecting
-from triage_tui.guest.suspicion import Prober, Suspicion
-from triage_tui.guest.trace import Trace
-from triage_tui.guest.tree_memory import TreeMemory
-from triage_tui.guest.triggers import resolve_calls
 from triage_tui.rulehost.protocol import RuleCaller
 from triage_tui.runs.model import Probe
 
@@ -129,6 +132,8 @@ class Guest(Suspecting):
         self._waiting: Notification | None = None
         self._deferred = deque()
         self._calls = select.poll()
+        self._share_s = 0.0
+        """What is left of the time for reading the log in this tick."""
         self._emulators = Emulators(spec.qemu_dir)
         self._first_stop: Stop | None = None
         self._looping_tid = 0
@@ -238,7 +243,7 @@ class Guest(Suspecting):
                 self._serve_one()
             if self._wants_stop():
                 continue
-            for fd, events in poll.poll(pause):
+            for fd, events in poll.poll(0 if self._share_s > 0 else pause):
                 if fd == carried:
                     if events & select.POLLHUP:
                         poll.unregister(fd)
@@ -259,6 +264,8 @@ class Guest(Suspecting):
                 pause = 0 if self._on_tick() else _TICK_MS
                 if wanted():
                     return self._freeze(self._watchdog.requested(self))
+            elif self._share_s > 0:
+                self._read_log()
             elif pause == 0 and self.trace.keep_up(_READING_S, self._is_called):
                 pause = _TICK_MS
             if not self.is_alive:
@@ -390,6 +397,17 @@ class Guest(Suspecting):
             if not stop.trigger.syscall_name:
                 stop.trigger.seq = loop.last_seq
 
+    def _read_log(self) -> bool:
+        """Read what was logged, as long as no call waits; return whether all was read.
+
+        What a call that waits leaves of this tick's share is used after its answer: calls that are held
+        without a pause would keep the log from being read at all.
+        """
+        began = time.monotonic()
+        done = self.trace.keep_up(self._share_s, self._is_called)
+        self._share_s = 0.0 if done else self._share_s - (time.monotonic() - began)
+        return done
+
     def _is_called(self) -> bool:
         """Return whether a held call waits for its answer."""
         return any(events & select.POLLIN for _fd, events in self._calls.poll(0))
@@ -439,7 +457,8 @@ class Guest(Suspecting):
         """Look after everything; return whether there is time to read more of what was logged."""
         grown = self.trace.look()
         self._look_at_threads()
-        done = self.trace.keep_up(_READING_S, self._is_called)
+        self._share_s = _READING_S
+        done = self._read_log()
         if (killed := self._memory.look(self.processes)) is not None:
             self.report(killed)
         for pid in list(self.processes_known.by_pid):

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import cast
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.access import RuleAccess
-from triage_tui.guest.policy import ContainmentPolicy
+from triage_tui.guest.calls.access import RuleAccess
+from triage_tui.guest.cell.policy import ContainmentPolicy
+from triage_tui.guest.freezing.stops import Stop
 from triage_tui.guest.spec import (
     LaunchSpec,
     ResourceLimits,
@@ -18,7 +19,6 @@ from triage_tui.guest.spec import (
     carrier_of_environment,
     resolve_target,
 )
-from triage_tui.guest.stops import Stop
 from triage_tui.guest.supervisor import Guest
 from triage_tui.retry.addresses import AddressNames
 from triage_tui.retry.freezing import FreezeSwitch

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.suspicion import is_well
+from triage_tui.guest.freezing.suspicion import is_well
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.evidence import parse_link
 from triage_tui.runs.model import Syscall

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.suspicion import Line, Prober
+from triage_tui.guest.freezing.suspicion import Line, Prober
 from triage_tui.runs.model import Probe, ProbeOutcome
 
 CONNECT_S = 1.0

@@ -11,9 +11,9 @@ from triage_tui import __version__
 from triage_tui.diagnosis.report import diagnose, write_report
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name
-from triage_tui.guest.capture import Scope, capture
-from triage_tui.guest.qemu import find_qemu, qemu_version
-from triage_tui.guest.stops import Stop
+from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
+from triage_tui.guest.freezing.stops import Stop
+from triage_tui.guest.record.capture import Scope, capture
 from triage_tui.proposals.build import propose
 from triage_tui.retry.guests import RunningGuest
 from triage_tui.retry.start import Start, write_start

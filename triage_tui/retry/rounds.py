@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.stops import Stop
+from triage_tui.guest.freezing.stops import Stop
 from triage_tui.retry.actions import Decision, LocalActions
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import RunningGuest

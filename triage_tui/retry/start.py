@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.triggers import TriggerLimits
+from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.runs.files import read_bounded, write_atomic
 from triage_tui.text import safe_line
 

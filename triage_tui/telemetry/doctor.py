@@ -13,8 +13,8 @@ import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.guest import arch as architectures
-from triage_tui.guest.access import RuleAccess
-from triage_tui.guest.qemu import find_qemu, qemu_version
+from triage_tui.guest.calls.access import RuleAccess
+from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.runs.record import Record
 from triage_tui.telemetry.kernel import (

@@ -18,9 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from triage_tui.guest import namespaces, seccomp, tracer
-from triage_tui.guest.seccomp import Notification
-from triage_tui.guest.trace_carrier import TraceCarrier
+from triage_tui.guest.calls import tracer
+from triage_tui.guest.calls.trace_carrier import TraceCarrier
+from triage_tui.guest.host import namespaces, seccomp
+from triage_tui.guest.host.seccomp import Notification
 
 _ROOT = Path(__file__).resolve().parents[2]
 _BOOT = "import sys; sys.path.insert(0, {root!r}); from triage_tui.telemetry.kernel import {name}; {name}()"

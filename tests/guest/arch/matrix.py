@@ -10,13 +10,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.guest.calls.test_access import Rule, Rules
 from tests.guest.helpers import spec
-from tests.guest.test_access import Rule, Rules
 from tests.programs import ARCHES, qemu_name, root_with
-from triage_tui.guest import process
-from triage_tui.guest.access import RuleAccess
 from triage_tui.guest.arch import by_name
-from triage_tui.guest.capture import capture
+from triage_tui.guest.calls.access import RuleAccess
+from triage_tui.guest.host import process
+from triage_tui.guest.record.capture import capture
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.protocol import Answer, GuestCall
 from triage_tui.runs.model import Engine

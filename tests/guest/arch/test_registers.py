@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.programs import ARCHES, build, qemu_name
-from triage_tui.guest import process
 from triage_tui.guest.arch import Arch, by_name
-from triage_tui.guest.elf import read_elf
-from triage_tui.guest.env_locator import Location, locate
-from triage_tui.guest.gdbstub import GdbStub
+from triage_tui.guest.emulator.elf import read_elf
+from triage_tui.guest.emulator.env_locator import Location, locate
+from triage_tui.guest.emulator.gdbstub import GdbStub
+from triage_tui.guest.host import process
 
 FLAGS = {
     # N Z C V Q, GE, IT, A I F, T, mode; the mode of user programs is 16.

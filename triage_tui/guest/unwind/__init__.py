@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from triage_tui.guest.arch import Arch
-from triage_tui.guest.memory import Memory
+from triage_tui.guest.state.memory import Memory
 from triage_tui.guest.unwind.budget import MeteredMemory, OutOfWorkError
 from triage_tui.guest.unwind.function_start import find_start
 from triage_tui.guest.unwind.model import Code, Cursor

@@ -7,7 +7,7 @@ every frame. What they all do is read memory: that is counted.
 from __future__ import annotations
 
 from triage_tui.guest.arch.model import Endian
-from triage_tui.guest.memory import Memory
+from triage_tui.guest.state.memory import Memory
 
 MAX_READS = 1_000_000
 """Reads for one backtrace, which takes some seconds then; those of real programs need up to 100,000."""

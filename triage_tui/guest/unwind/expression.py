@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable
 
 from triage_tui.binary.cfi import DamagedError, Reader
-from triage_tui.guest.memory import Memory
+from triage_tui.guest.state.memory import Memory
 
 MAX_OPERATIONS = 256
 _MAX_DEPTH = 64

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from triage_tui.binary.cfi import Row
-from triage_tui.guest.memory import Memory
+from triage_tui.guest.state.memory import Memory
 from triage_tui.runs.model import Confidence, FrameMethod
 
 MAX_FUNCTION = 32 * 1024

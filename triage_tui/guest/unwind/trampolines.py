@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triage_tui.guest.memory import Memory
+from triage_tui.guest.state.memory import Memory
 from triage_tui.guest.unwind.registers import (
     EM_386,
     EM_AARCH64,

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from triage_tui.binary.cfi import Row
 from triage_tui.guest.arch import Arch
-from triage_tui.guest.memory import Memory
+from triage_tui.guest.state.memory import Memory
 from triage_tui.guest.unwind import aarch64, arm, call_frames, ehabi, mips, ppc, riscv, s390x, signals, x86
 from triage_tui.guest.unwind.budget import MeteredMemory, OutOfWorkError
 from triage_tui.guest.unwind.calls import call_target, follows_call

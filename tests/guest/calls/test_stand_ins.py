@@ -1,0 +1,93 @@
+"""What a stand-in for the kernel's netlink answers, to well-formed requests and to anything else."""
+
+from __future__ import annotations
+
+import random
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.guest.helpers import spec
+from triage_tui.guest.arch import by_name
+from triage_tui.guest.calls.access import RuleAccess
+from triage_tui.guest.calls.stand_ins import Peers, acknowledge
+from triage_tui.guest.supervisor import Guest
+from triage_tui.rulehost.client import RuleHost
+from triage_tui.rulehost.protocol import Endian, RuleSource
+
+Rootfs = Callable[[str], Path]
+
+REQUEST, ACK, DUMP = 1, 4, 0x300
+
+
+def request(order: str, flags: int, sequence: int, text: bytes = b"") -> bytes:
+    header = struct.pack(order + "IHHII", 16 + len(text), 0x30, flags, sequence, 99)
+    return header + text + bytes(-len(text) % 4)
+
+
+@pytest.mark.parametrize(("endian", "order"), [("little", "<"), ("big", ">")])
+def test_each_request_of_a_message_is_answered(endian: Endian, order: str) -> None:
+    first, second = request(order, REQUEST | ACK, 1, b"abcde"), request(order, REQUEST | DUMP, 2)
+    silent = request(order, REQUEST, 3)
+    answer = acknowledge(first + second + silent, endian, 4711)
+    # The port is the socket's, not what the request says.
+    assert struct.unpack(order + "IHHIIi", answer[:20]) == (36, 2, 0, 1, 4711, 0)
+    assert answer[20:36] == first[:16]
+    assert struct.unpack(order + "IHHIIi", answer[36:]) == (20, 3, 2, 2, 4711, 0)
+
+
+def test_the_sender_is_the_kernel_for_several_at_once() -> None:
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(3)]
+    peers = Peers()
+    try:
+        for ours, guests in pairs:
+            peers.add_netlink(ours, guests, "little", 2)
+        for _, guests in pairs:
+            guests.send(request("<", REQUEST | ACK, 7))
+            *_, sender = guests.recvmsg(100)
+            # Port and groups of a struct sockaddr_nl, without its family.
+            assert len(sender) == 10
+            assert sender[2:] == bytes(8)
+    finally:
+        peers.close()
+        for _, guests in pairs:
+            guests.close()
+
+
+def test_what_is_no_request_gets_no_answer() -> None:
+    generator = random.Random(4)
+    assert acknowledge(b"", "little") == b""
+    assert acknowledge(request("<", ACK, 1), "little") == b""
+    # A length of 0 would never come to an end.
+    assert acknowledge(struct.pack("<IHHII", 0, 1, REQUEST | ACK, 1, 1) * 50, "little") == b""
+    for _ in range(500):
+        data = generator.randbytes(generator.randrange(200))
+        assert len(acknowledge(data, "big")) <= 3 * len(data)
+
+
+INSTEAD = """function do_syscall(num, family, kind)
+    if family ~= 16 then return 0, 0 end
+    return 1, c_socket_stub("netlink", kind)
+end"""
+
+
+@pytest.mark.parametrize(("program", "arch"), [("busybox-arm64", "aarch64"), ("busybox-mipsel", "mipsel")])
+@pytest.mark.parametrize(
+    "words", ["link", "route", "addr add 10.0.0.1/24 dev lo", "route add default dev lo"]
+)
+def test_a_real_program_takes_the_answers_for_the_kernels(
+    rootfs: Rootfs, qemu_dir: Path, program: str, arch: str, words: str
+) -> None:
+    """It compares the sender's address, the port and the number of each message."""
+    access = RuleAccess(by_name(arch))
+    rule = RuleSource("instead", "socket", INSTEAD.encode())
+    how = spec(rootfs(program), qemu_dir, "/bin/busybox", "ip", *words.split())
+    with RuleHost([rule], access) as host, Guest.start(how, host, access=access) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code, guest.output()) == ("exit", 0, b"")
+        (made,) = [call for call in guest.full_trace() if call.rule == "instead" and call.ret is not None]
+        assert made.ret is not None
+        assert made.ret >= 0

@@ -1,0 +1,330 @@
+"""What a rule may do to the guest during one held call: the supervisor's `GuestAccess`."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.guest.arch import Arch
+from triage_tui.guest.calls.carrier import Carrier
+from triage_tui.guest.calls.rule_probe import RuleProbes
+from triage_tui.guest.calls.stand_ins import Peers
+from triage_tui.guest.cell.cell import Cell
+from triage_tui.guest.host import process
+from triage_tui.guest.host.seccomp import Notification
+from triage_tui.guest.state.views import FrozenViews
+from triage_tui.rulehost.protocol import HOST_DEVICES, Endian, IfreqField, PeerMode, StandIn
+from triage_tui.runs.process_model import Mapping as GuestMapping
+
+_IFNAMSIZ = 16
+_IFREQ_SIZE = 40
+"""struct ifreq of a 64-bit host, netdevice(7): the name, then a union of 24 bytes."""
+_AF_INET, _ARPHRD_ETHER = 2, 1
+_ADDRESS_FIELDS = frozenset(("addr", "netmask", "broadaddr", "dstaddr"))
+_NUMBER_LAYOUT = {"ifindex": "=i", "flags": "=H", "mtu": "=i", "metric": "=i"}
+
+
+AddressDescriber = Callable[[Sequence[GuestMapping], Path, int], Mapping[str, "int | str"]]
+"""Given the guest's mappings, its root as the host sees it, and a code address: what is known of it,
+under the names of `GuestAccess.resolve_address`. Given from above, because this package reads no programs."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """The held call that a rule is being asked about."""
+
+    views: FrozenViews
+    cell: Cell
+    carrier: Carrier
+    notification: Notification
+    peers: Peers
+    in_host_call: bool = True
+    """The notification is the call itself, its arguments are the host's."""
+    may_change: bool = True
+    """The call has not been made."""
+    changes: dict[int, int] = field(default_factory=dict)
+    """Arguments that rules have changed, by index."""
+    written: list[tuple[int, bytes]] = field(default_factory=list)
+    """What rules have written, (guest address, bytes), oldest first."""
+
+
+class RuleAccess:
+    """`GuestAccess` of one guest; see the protocol for what each method means.
+
+    It is made before the guest, because the rule host needs it; `current` is set by the supervisor during
+    each call, and outside of a call everything but the architecture's facts fails with ESRCH.
+    """
+
+    def __init__(self, arch: Arch, describe: AddressDescriber | None = None) -> None:
+        """`describe` names code addresses; without it only their mapping is told."""
+        self._first_arch = arch
+        self._describe = describe
+        self._probes = RuleProbes()
+        self.current: CallContext | None = None
+
+    @property
+    def _call(self) -> CallContext:
+        if self.current is None:
+            raise OSError(errno.ESRCH, "no call of the guest is being decided")
+        return self.current
+
+    @property
+    def _views(self) -> FrozenViews:
+        return self._call.views
+
+    @property
+    def _arch(self) -> Arch:
+        """The architecture of the calling process; outside of a call, that of the first program."""
+        return self._first_arch if self.current is None else self.current.views.arch
+
+    @property
+    def endian(self) -> Endian:
+        """Byte order of the guest."""
+        return self._arch.endian
+
+    @property
+    def word(self) -> int:
+        """Bytes of a guest address."""
+        return self._arch.word
+
+    def errno_number(self, name: str) -> int | None:
+        """Target errno of a symbolic name."""
+        return self._arch.errno_number(name)
+
+    def _failure(self, number: int | None) -> int:
+        return -self._arch.to_target(number or errno.EIO)
+
+    def read_bytes(self, address: int, size: int) -> bytes:
+        """Exactly `size` bytes at a guest address."""
+        try:
+            data = self._views.read_memory(address, size) if size else b""
+        except TriageError as error:
+            raise OSError(errno.EFAULT, str(error)) from error
+        if len(data) != size:
+            raise OSError(errno.EFAULT, f"only {len(data)} of {size} bytes are readable at {address:#x}")
+        return data
+
+    def write_bytes(self, address: int, data: bytes) -> None:
+        """Write all of `data` at a guest address."""
+        try:
+            self._views.write_memory(address, data)
+        except TriageError as error:
+            raise OSError(errno.EFAULT, str(error)) from error
+        self._call.written.append((address, data))
+
+    def read_registers(self) -> Mapping[str, int]:
+        """Registers of the calling thread."""
+        try:
+            found = self._views.registers()
+        except TriageError as error:
+            raise OSError(errno.ESRCH, str(error)) from error
+        order = {spec.name: spec.num for spec in self._arch.registers}
+        return dict(sorted(found.items(), key=lambda item: order.get(item[0], 1 << 16)))
+
+    def write_register(self, name: str, value: int) -> int:
+        """Set one register of the calling thread."""
+        try:
+            self._views.write_register(name, value)
+        except TriageError:
+            return self._failure(errno.EINVAL)
+        return 0
+
+    def set_argument(self, index: int, value: int) -> int:
+        """Note another value for an argument."""
+        if not self._call.may_change or not 0 <= index < 8:
+            return self._failure(errno.EINVAL)
+        self._call.changes[index] = value
+        return 0
+
+    def _absolute(self, path: bytes) -> bytes:
+        if path.startswith(b"/"):
+            return path
+        # The guest's working directory, as seen from its own root.
+        current = os.fsencode(os.readlink(f"/proc/{self._views.pid}/cwd"))
+        root = os.fsencode(os.readlink(f"/proc/{self._views.pid}/root"))
+        if root != b"/" and current.startswith(root):
+            current = current[len(root) :] or b"/"
+        return os.path.join(current, path)
+
+    def mkdir_p(self, path: bytes, mode: int) -> int:
+        """Make a directory and its parents inside the guest's root."""
+        result = self._call.cell.request("mkdir_p", self._absolute(path), mode)
+        return self._failure(-result) if result < 0 else 0
+
+    def provide_file(self, path: bytes, content: bytes, mode: int) -> int:
+        """Create a file inside the guest's root."""
+        fd = self._memory_file(content)
+        try:
+            result = self._call.cell.request("provide_file", self._absolute(path), mode, fd)
+        finally:
+            os.close(fd)
+        return self._failure(-result) if result < 0 else 0
+
+    @staticmethod
+    def _memory_file(content: bytes) -> int:
+        fd = os.memfd_create("rule", os.MFD_CLOEXEC)
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.lseek(fd, 0, os.SEEK_SET)
+        return fd
+
+    def _give(self, fd: int, cloexec: bool) -> int:
+        try:
+            return self._call.carrier.add_fd(self._call.notification, fd, None, cloexec)
+        except OSError as error:
+            return self._failure(error.errno)
+        finally:
+            os.close(fd)
+
+    def open_bytes(self, content: bytes, cloexec: bool) -> int:
+        """Give the guest a descriptor on a private file."""
+        return self._give(self._memory_file(content), cloexec)
+
+    def open_host(self, path: bytes, flags: int, mode: int) -> int:
+        """Give the guest a descriptor on a harmless host device; of `flags` only the access mode counts."""
+        if path.decode("utf-8", "replace") not in HOST_DEVICES:
+            return self._failure(errno.EACCES)
+        try:
+            fd = os.open(path, (flags & os.O_ACCMODE) | os.O_CLOEXEC | os.O_NOCTTY)
+        except OSError as error:
+            return self._failure(error.errno)
+        return self._give(fd, False)
+
+    def ifreq_name(self, address: int) -> bytes:
+        """Interface name in the current ioctl's struct ifreq."""
+        if self._call.in_host_call:
+            data = process.read_memory(self._views.tid, self._call.notification.args[2], _IFNAMSIZ)
+        else:
+            data = self.read_bytes(address, _IFNAMSIZ)
+        return data.split(b"\0")[0]
+
+    def ifreq_set(self, address: int, field: IfreqField, value: int | bytes) -> int:
+        """Fill in one member of the union.
+
+        In a call that reaches the host that is the host's struct: QEMU has converted the guest's into it and
+        converts it back after the call. Otherwise it is the guest's.
+        """
+        host = self._call.in_host_call
+        order: Endian = "little" if host else self._arch.endian
+        sign = "<" if order == "little" else ">"
+        if field in _ADDRESS_FIELDS:
+            if not isinstance(value, bytes) or len(value) != 4:
+                return self._failure(errno.EINVAL)
+            data = struct.pack(f"{sign}HH4s8x", _AF_INET, 0, value)
+        elif field == "hwaddr":
+            if not isinstance(value, bytes) or len(value) != 6:
+                return self._failure(errno.EINVAL)
+            data = struct.pack(f"{sign}H6s8x", _ARPHRD_ETHER, value)
+        elif isinstance(value, int):
+            layout = _NUMBER_LAYOUT[field]
+            size = struct.calcsize(layout)
+            data = (value & ((1 << 8 * size) - 1)).to_bytes(size, order)
+        else:
+            return self._failure(errno.EINVAL)
+        try:
+            if host:
+                at = self._call.notification.args[2] + _IFNAMSIZ
+                process.write_memory(self._views.tid, at, data)
+            else:
+                self.write_bytes(address + _IFNAMSIZ, data)
+        except OSError as error:
+            return self._failure(error.errno)
+        return 0
+
+    def connect_peer(self, fd: int, mode: PeerMode) -> int:
+        """Put one end of a connected pair in the place of the guest's socket."""
+        try:
+            kind, flags = self._socket_kind(fd)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        except OSError as error:
+            return self._failure(error.errno)
+        with theirs:
+            if flags & os.O_NONBLOCK:
+                theirs.setblocking(False)
+            try:
+                self._call.carrier.add_fd(
+                    self._call.notification,
+                    theirs.fileno(),
+                    fd,
+                    bool(flags & os.O_CLOEXEC),
+                )
+            except OSError as error:
+                ours.close()
+                return self._failure(error.errno)
+        if mode == "eof":
+            ours.close()
+        else:
+            self._call.peers.add(ours)
+        return 0
+
+    def socket_stub(self, kind: StandIn, flags: int) -> int:
+        """Give the guest a new socket with our end behind it."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            # As SOCK_NONBLOCK and SOCK_CLOEXEC have it, socket(2); MIPS has O_NONBLOCK elsewhere.
+            theirs.setblocking(not flags & (0x80 if self._arch.name.startswith("mips") else os.O_NONBLOCK))
+            try:
+                number = self._call.carrier.add_fd(
+                    self._call.notification, theirs.fileno(), None, bool(flags & os.O_CLOEXEC)
+                )
+            except OSError as error:
+                ours.close()
+                return self._failure(error.errno)
+            if kind == "netlink":
+                port = process.inner_pid(self._views.pid)
+                self._call.peers.add_netlink(ours, theirs, self._arch.endian, port)
+            else:
+                self._call.peers.add(ours)
+        return number
+
+    def _socket_kind(self, fd: int) -> tuple[socket.SocketKind, int]:
+        """Return the type and the open flags of the guest's socket `fd`."""
+        pid = self._views.pid
+        target = os.readlink(f"/proc/{pid}/fd/{fd}")
+        if not target.startswith("socket:"):
+            raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
+        inode = target[8:-1].encode()
+        kind = socket.SOCK_STREAM
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/net/unix", "rb") as file:
+            for line in file:
+                words = line.split()
+                if len(words) > 6 and words[6] == inode:
+                    kind = socket.SocketKind(int(words[4], 16))
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/net/udp", "rb") as file:
+            if any(len(words) > 9 and words[9] == inode for words in map(bytes.split, file)):
+                kind = socket.SOCK_DGRAM
+        return kind, process.descriptor_flags(pid, fd)
+
+    def start_probe(self, address: str, timeout: float, payload: bytes) -> int:
+        """Send `payload` to the guest's own service in the background."""
+        cell = self._call.cell
+        result = self._probes.start(
+            lambda: cell.open_socket(socket.AF_INET, socket.SOCK_STREAM), address, timeout, payload
+        )
+        return self._failure(-result) if result < 0 else 0
+
+    def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
+        """What is mapped at a guest code address."""
+        maps = self._views.maps()
+        for mapping in maps:
+            if mapping.start <= address < mapping.end:
+                name = os.path.basename(mapping.path)
+                known: dict[str, int | str] = {
+                    "map_start": mapping.start,
+                    "map_offset": mapping.offset,
+                    "map_path": mapping.path,
+                }
+                if name:
+                    known["module_name"] = name
+                if self._describe is not None:
+                    known |= self._describe(maps, Path(self._views.root_path), address)
+                return known
+        return None

@@ -1,0 +1,378 @@
+"""Decide about each notified call: whose it is, whether it stops the guest, who answers it."""
+
+from __future__ import annotations
+
+import errno
+import time
+from dataclasses import dataclass
+
+from triage_tui.guest.calls.call_details import CallDetails
+from triage_tui.guest.calls.watched_calls import WatchedCalls
+from triage_tui.guest.cell import child_stops, identity, policy
+from triage_tui.guest.emulator.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
+from triage_tui.guest.freezing.loops import LoopDetector, Sleepers
+from triage_tui.guest.freezing.stops import Stop, chosen_stop, loop_stop, make_trigger
+from triage_tui.guest.freezing.suspicion import Suspicion
+from triage_tui.guest.host import process
+from triage_tui.guest.host.seccomp import Notification
+from triage_tui.guest.host.signals import signal_name
+from triage_tui.guest.log.strace import LoggedSignal, parse_failure
+from triage_tui.guest.log.syscall_record import to_text
+from triage_tui.guest.log.thread_log import ThreadLog
+from triage_tui.guest.processes.process_table import GuestProcess, Program
+from triage_tui.guest.processes.program_keeper import ProgramKeeper
+from triage_tui.runs.model import Syscall
+
+_FORKS = frozenset(("clone", "fork", "vfork"))
+_KILLS = frozenset(("kill", "tkill", "tgkill"))
+_TURNING_POINTS = _FORKS | _KILLS | {"exit", "exit_group", "execve", "execveat"}
+"""Calls at which everything before them has to be known."""
+_OLD_NS = 100_000_000
+"""A loop in text that is older may be over."""
+
+
+@dataclass(slots=True)
+class Held:
+    """The notification that is kept unanswered while the guest is frozen."""
+
+    notification: Notification
+    process: GuestProcess
+    name: str
+    call: Syscall | None
+    is_logged: bool = False
+    """The emulator writes the call's failure into its log: it has been executed."""
+
+
+class CallHandler(CallDetails, WatchedCalls, ProgramKeeper):
+    """The part of a guest that handles notifications."""
+
+    _held: Held | None
+    _frozen: bool
+    _looping_tid: int
+    """The thread whose loop is the reason of `_first_stop`, 0 for none."""
+    _sleepers: Sleepers
+    _held_seq: int
+    """Number of the call that was frozen at its return last."""
+
+    # ------------------------------------------------------------ what the log says
+
+    def _on_finished(self, log: ThreadLog, record: Syscall) -> None:
+        if record.errno is not None:
+            limit = self.spec.limits.processes
+            if why := policy.why_denied(record) or policy.why_no_child(record, limit):
+                record.note = f"{why}; {record.note}" if record.note else why
+        slept = self._sleepers.note(record)
+        known = self.processes_known.by_pid.get(log.pid)
+        if known is None:
+            return
+        if self._first_stop is not None or self._frozen:
+            if log.tid == self._looping_tid and log.tid in known.loops:
+                known.loops[log.tid].add(record, slept)
+            return
+        if self._chosen and self._is_chosen(record, record.errno) and record.seq != self._held_seq:
+            # Its failure was not seen being written: it was of a kind that QEMU has no text for.
+            self._first_stop = chosen_stop(record, record.errno)
+            return
+        if log.tid not in known.loops:
+            known.loops[log.tid] = LoopDetector(self.spec.triggers)
+        loop = known.loops[log.tid].add(record, slept)
+        if loop is None:
+            return
+        if not self.observes_all and self._has_read(log.pid):
+            # What it reads may be new to it.
+            known.loops[log.tid].reset()
+        elif time.monotonic_ns() - self.trace.now_ns > _OLD_NS and not log.suspected:
+            log.suspected = True
+            known.loops[log.tid].reset()
+            self.trace.skip(log)
+        else:
+            self._suspect(loop_stop(loop, record.pid), log.tid, known.loops[log.tid])
+
+    def _suspect(self, stop: Stop, tid: int = 0, loop: LoopDetector | None = None) -> None:
+        """Take note of a loop or an idle state."""
+        raise NotImplementedError
+
+    def _believe(self, suspicion: Suspicion) -> None:
+        """Freeze the guest for what was suspected."""
+        raise NotImplementedError
+
+    def _is_chosen(self, call: Syscall, errno: str | None) -> bool:
+        return any(trigger.fails(call, errno) for trigger in self._chosen)
+
+    def _on_gap(self, log: ThreadLog) -> None:
+        known = self.processes_known.by_pid.get(log.pid)
+        if known is not None and log.tid in known.loops:
+            known.loops[log.tid].note_gap()
+
+    def _on_signal(self, log: ThreadLog, item: LoggedSignal) -> None:
+        for record in reversed(self.trace.history):
+            if record.pid == process_inner(self.processes_known.by_pid.get(log.pid)):
+                text = f"then {item.name} was delivered"
+                record.note = f"{record.note}; {text}" if record.note else text
+                return
+
+    # ------------------------------------------------------------ one notification
+
+    def _handle(self, notification: Notification, name: str) -> None:
+        """Answer the notification, or keep it in `_held`."""
+        if name in self._passed_on and self._pass_on(notification, name):
+            return
+        if self._is_mere_log(notification, name):
+            self._proceed(notification)
+            return
+        known = self._process_of(notification)
+        if known is None or name == "set_robust_list":
+            self._proceed(notification)
+            return
+        if known.program.name and notification.tid == known.pid and self._name_process(known, notification):
+            return
+        # What is decided from here on is about this process: its architecture, its memory.
+        self.pid, self.tid = known.pid, notification.tid
+        if known.logs_closed:
+            self._restore_logs(known, notification)
+        if name == MARKER_CALL and notification.args[MARKER_ARGUMENT] & 0xFFFFFFFF == MARKER_WHENCE:
+            self._on_marker(known, notification)
+            return
+        if name == "write" and notification.args[0] & 0xFFFFFFFF >= self._first_own_fd:
+            if not self.observes_all and self.rules is not None:
+                self._begin_watched(known, notification, None)
+            if not self._on_logged_failure(known, notification):
+                self._on_log_write(known, notification)
+            return
+        if self._emulator_start.is_log_open(notification.tid, name, notification):
+            self._open_log(known, notification)
+            return
+        log = self.trace.logs.get(notification.tid)
+        may_stop = self._first_stop or self._suspicion or self._chosen
+        if log is not None and (may_stop or name in _TURNING_POINTS):
+            # It may be what the guest is frozen at: everything before it is taken in first.
+            if may_stop:
+                self.trace.drain(log, complete=True)
+            else:
+                self.trace.catch_up(log)
+        call = self._match(log, name) if self.observes_all else self._begin_watched(known, notification, name)
+        if call is not None and notification.tid not in known.envs:
+            self._find_env(known, notification, name)
+        if self._guard_descriptors(known, notification, name, call):
+            return
+        if call is not None:
+            self._complete(call, notification, name)
+        if name == child_stops.CALL:
+            child_stops.hide(notification)
+        if name in _FORKS:
+            self._note_fork(known, notification, name)
+        elif name in ("exit", "exit_group"):
+            if self._on_exit(known, notification, name, call):
+                return
+        elif name in _KILLS and call is None and self._on_fatal_signal(known, notification):
+            return
+        suspicion = self._suspicion
+        if suspicion is not None and call is not None and suspicion.is_due_in(notification.tid):
+            self._believe(suspicion)
+        # A loop is held in the thread that loops; any other goes on until all are stopped.
+        if self._first_stop is not None and call is not None and notification.tid == self._looping_tid:
+            self._hold(Held(notification, known, name, call))
+            return
+        if call is not None and self._first_stop is None and self._is_awaited(call):
+            self._first_stop = chosen_stop(call, None)
+            self._hold(Held(notification, known, name, call))
+            return
+        self._decide(known, notification, name, call)
+
+    def _is_awaited(self, call: Syscall) -> bool:
+        """Tell whether a person chose to stop in front of `call`."""
+        return any(
+            not trigger.errno and trigger.names(call.name) and trigger.is_about(call)
+            for trigger in self._chosen
+        )
+
+    def _on_logged_failure(self, known: GuestProcess, notification: Notification) -> bool:
+        """Freeze the guest when the failure that is being logged was chosen; False for any other log entry.
+
+        The call has been executed, and the guest does not have its result yet.
+        """
+        log = self.trace.logs.get(notification.tid)
+        if not self._chosen or log is None or self._first_stop is not None:
+            return False
+        text = process.read_memory(notification.tid, notification.args[1], notification.args[2] & 0xFFFF)
+        failure = parse_failure(text)
+        if failure is None:
+            return False
+        call = next(iter(self.trace.in_result(log)[-1:]), None)
+        name = self.program_of(notification.tid).arch.errno_name(failure)
+        if call is None or not self._is_chosen(call, name):
+            return False
+        call.ret, call.errno = -failure, name
+        self._held_seq = call.seq
+        self.fill_arguments(call, notification.tid)
+        self._first_stop = chosen_stop(call, name)
+        self._hold(Held(notification, known, "write", call, is_logged=True))
+        return True
+
+    def _hold(self, held: Held) -> None:
+        """Keep a call unanswered; the guest will be frozen at it."""
+        self._held = held
+        self.pid, self.tid = held.process.pid, held.notification.tid
+        stop = self._first_stop
+        if stop is not None and held.call is not None and not stop.trigger.syscall_name:
+            code, which = stop.trigger.exit_code, stop.trigger.signal
+            stop.trigger = make_trigger(held.call, stop.trigger.detail)
+            stop.trigger.exit_code, stop.trigger.signal = code, which
+
+    def _resume_held(self, held: Held) -> None:
+        """Decide about the call at which the guest was frozen."""
+        if not self._carrier.is_waiting(held.notification):
+            return
+        self.pid, self.tid = held.process.pid, held.notification.tid
+        try:
+            if held.is_logged:
+                self._on_log_write(held.process, held.notification)
+            elif held.name in ("exit", "exit_group"):
+                self._proceed(held.notification)
+            else:
+                self._decide(held.process, held.notification, held.name, held.call)
+        except Exception as error:
+            self.report(f"handling the held call {held.name} failed, so no rule was asked: {error!r}")
+            self._give_up(held.notification, held.name)
+
+    def _give_up(self, notification: Notification, name: str) -> None:
+        """Answer a call whose handling failed: a guest must never hang on a fault of ours."""
+        if name in ("execve", "execveat"):
+            # Executed natively, a program would leave the emulation.
+            self._answer(notification, -errno.EACCES)
+        elif self.containment.judge(name, notification) is not None:
+            self._answer(notification, -errno.EPERM)
+        else:
+            self._proceed(notification)
+
+    def _match(self, log: ThreadLog | None, name: str) -> Syscall | None:
+        """Return the guest's call behind a host call, None when the emulator makes it for itself."""
+        call = self.trace.current(log) if log is not None else None
+        return call if call is not None and name in policy.host_names(call.name) else None
+
+    # ------------------------------------------------------------ kinds of calls
+
+    def _outliving(self, known: GuestProcess) -> list[int]:
+        """Note that a process is about to end; return the pids of those that go on."""
+        known.exiting = True
+        exiting = {pid for pid, other in self.processes_known.by_pid.items() if other.exiting}
+        return [pid for pid in self.processes() if pid not in exiting and not process.is_ending(pid)]
+
+    def _on_exit(
+        self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
+    ) -> bool:
+        """Handle the end of a process; True when it is held (the end of the guest)."""
+        if name == "exit":
+            # A thread's end; the end of a process is always exit_group.
+            return False
+        code = notification.args[0] & 0xFF
+        others = self._outliving(known)
+        table = self.processes_known
+        if others and known is not table.main:
+            if call is not None:
+                call.note = f"a child process ends with code {code}"
+            return False
+        if not others and "exit" in self.spec.triggers.off:
+            return False
+        if others and code == 0:
+            if call is not None:
+                call.note = f"the first process ends with code 0, {len(others)} go on: a daemon"
+            # Its own child, if it has one: others may be helpers of that.
+            children = [pid for pid in others if process.parent_of(pid) == known.pid]
+            table.move_main((children or others)[-1])
+            return False
+        trigger = make_trigger(call, f"about to exit with code {code}", self.trace.count, known.inner)
+        trigger.exit_code = code
+        self._first_stop = Stop("exit", trigger, exit_code=code)
+        self._hold(Held(notification, known, name, call))
+        return True
+
+    def _on_fatal_signal(self, known: GuestProcess, notification: Notification) -> bool:
+        """Handle the emulator killing itself with the signal that the guest does not survive."""
+        log = self.trace.logs.get(notification.tid)
+        if log is None or (self.observes_all and log.last_signal is None):
+            return False
+        number = notification.args[1 if notification.args[1] else 2] & 0x7F
+        which = signal_name(number)
+        others = self._outliving(known)
+        if (others and known is not self.processes_known.main) or "signal" in self.spec.triggers.off:
+            return False
+        details = to_text(log.last_signal.details[:200]) if log.last_signal is not None else "not logged"
+        last = next((call for call in reversed(self.trace.history) if call.pid == known.inner), None)
+        trigger = make_trigger(
+            None, f"about to be killed by {which} ({details})", self.trace.count, known.inner
+        )
+        trigger.signal = which
+        if last is not None and last.ret is None:
+            trigger.syscall_name = last.name
+        self._first_stop = Stop("signal", trigger, signal=which)
+        self._hold(Held(notification, known, "kill", None))
+        return True
+
+    def _start_afresh(self, known: GuestProcess, program: Program) -> None:
+        for log in self.trace.of_process(known.pid):
+            self._held_returns.pop(log.tid, None)
+            self._repeated.pop(log.tid, None)
+        super()._start_afresh(known, program)
+
+    # ------------------------------------------------------------ answering
+
+    def _decide(
+        self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
+    ) -> None:
+        """Answer a call: by a rule, which executes nothing, else by containment; the rest is executed."""
+        rules = self.rules
+        if (
+            rules is not None
+            and call is not None
+            and self.is_hooked(call)
+            and self._ask_before(rules, known, notification, call)
+        ):
+            return
+        # After the rules: what they pass, and what they changed, is judged like anything else.
+        refusal = self._refusal(known, notification, name, call)
+        if refusal is not None:
+            self._refuse(refusal, notification, call)
+            return
+        if self._cell.single_id and call is not None and name in identity.CALLS:
+            tid = notification.tid
+            result = known.identity.answer(
+                name,
+                notification.args,
+                lambda address, size: process.read_memory(tid, address, size),
+                lambda address, data: process.write_memory(tid, address, data),
+            )
+            if result is not None:
+                call.note = "answered as for a real root: only one user id exists here"
+                self._answer(notification, result)
+                return
+        if self.peers.answers_address(name, notification, known.pid):
+            self._answer(notification, 0)
+        elif name in ("execve", "execveat"):
+            self._execute(known, notification, name, call)
+        else:
+            self._proceed(notification)
+
+    def _refuse(self, refusal: policy.Refusal, notification: Notification, call: Syscall | None) -> None:
+        if call is None:
+            # The emulator may reach the same thing by another host call than its name says.
+            log = self.trace.logs.get(notification.tid)
+            pending = self.trace.pending(log) if log is not None else []
+            call = pending[-1] if pending else None
+        if call is not None and refusal.why:
+            call.note = refusal.why
+        self._answer(notification, refusal.result)
+
+    def _refusal(
+        self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
+    ) -> policy.Refusal | None:
+        if name in ("execve", "execveat"):
+            return self._judge_execution(known, notification, name)
+        if call is None and name in _KILLS:
+            return None
+        return self.containment.judge(name, notification)
+
+
+def process_inner(known: GuestProcess | None) -> int:
+    """Return the id by which the guest knows a process, -1 for an unknown one."""
+    return known.inner if known is not None else -1

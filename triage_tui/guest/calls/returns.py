@@ -1,0 +1,254 @@
+"""Hold a guest thread at the end of one of its calls, and decide there how the call ends.
+
+`hold_return` turns the thread's pc to the stub (see `return_stub`) while the thread is held in the middle of
+a call: at the call's host system call, or at QEMU's own log entry about it. When the call has ended, however
+it was carried out, the thread is held again at the stub's marker, with the real result in its registers. The
+decision made there is either a result, with which the guest goes on behind its syscall instruction, or to
+make the call again with other arguments.
+
+The marker's result becomes the guest's own value in the way of any other call, so that every architecture's
+way to tell a failure comes out right.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from triage_tui.errors import TriageError
+from triage_tui.guest.emulator.return_stub import (
+    MARKER_ARGUMENT,
+    MARKER_CALL,
+    MARKER_WHENCE,
+    ROOM,
+    THUMB_OFFSET,
+    Stub,
+    find_room,
+    stub_for,
+)
+from triage_tui.guest.host import process
+from triage_tui.guest.host.seccomp import Notification
+from triage_tui.guest.processes.process_keeper import ProcessKeeper
+from triage_tui.guest.processes.process_table import GuestProcess, Program
+from triage_tui.runs.model import Syscall
+
+_FORKS = ("fork", "vfork", "clone", "clone3")
+ONE_WAY = frozenset((*_FORKS, "execve", "execveat", "exit", "exit_group", "sigreturn", "rt_sigreturn"))
+"""Calls that end in another process, another program, or not where they began."""
+
+_NO_RESULT = 0x1_0000_0000 - 512
+"""-512 as a 32-bit guest's result: QEMU_ERESTARTSYS. QEMU then sets the pc back by one syscall instruction
+and leaves the registers as they are. As a positive number the kernel does not take it for its own
+ERESTARTSYS."""
+_MAX_HELD = 64
+"""Returns of one thread that may be open: more than one only inside signal handlers."""
+
+
+@dataclass(slots=True)
+class HeldReturn:
+    """One call whose end is waited for."""
+
+    call: Syscall
+    registers: dict[str, int]
+    """As they were in the call: arguments and number intact, pc behind the syscall instruction."""
+    stub: Stub
+    place: int
+    """Guest address of the stub."""
+    then: Callable[[Notification, HeldReturn, int], None]
+    """Called at the end with the call's real result, negative target errno on failure. It answers."""
+    repeats: bool = False
+    """The call was only stopped to be made again: it need not be made again after a signal."""
+
+
+class ReturnKeeper(ProcessKeeper):
+    """The part of a guest that holds threads at the end of a call."""
+
+    _held_returns: dict[int, list[HeldReturn]]
+    """Host tid -> open returns, oldest first."""
+
+    def hold_return(
+        self,
+        known: GuestProcess,
+        tid: int,
+        call: Syscall,
+        then: Callable[[Notification, HeldReturn, int], None],
+        repeats: bool = False,
+    ) -> None:
+        """Hold the thread `tid`, which is held in the middle of `call`, when the call has ended.
+
+        The held notification still has to be answered, in any way.
+
+        Raises:
+            TriageError: this call, thread or program cannot be held.
+        """
+        if call.name in ONE_WAY:
+            raise TriageError(f"the end of {call.name} cannot be held")
+        log = self.trace.logs.get(tid)
+        if log is None:
+            raise TriageError("the thread has no log")
+        self.pid, self.tid = known.pid, tid
+        arch = known.program.arch
+        registers = self.registers(tid)
+        instruction = self.read_memory(registers[arch.pc] - 4, 4)
+        stub = stub_for(arch, instruction)
+        if stub is None:
+            raise TriageError(f"no way is known to hold the end of a call on {arch.name}")
+        place = self._put_stub(known.program, stub)
+        changes = {arch.pc: place + stub.start, arch.syscall_args[MARKER_ARGUMENT]: MARKER_WHENCE}
+        if arch.syscall_number != arch.syscall_return:
+            changes[arch.syscall_number] = arch.syscall_nr(MARKER_CALL) or 0
+        held = self._held_returns.setdefault(tid, [])
+        if len(held) >= _MAX_HELD:
+            raise TriageError("too many calls of this thread have not ended")
+        self._set_registers(tid, changes)
+        held.append(HeldReturn(call, registers, stub, place, then, repeats))
+        log.markers += 1
+        log.unsettled.append(call)
+
+    def _put_stub(self, program: Program, stub: Stub) -> int:
+        if program.room is None:
+            size = ROOM if self.arch.code_align == 2 else len(stub.code)
+            program.room = find_room(self.executable_ranges(), size)
+        if program.room is None:
+            raise TriageError("the program has no room for the code that holds the end of a call")
+        place = program.room + (THUMB_OFFSET if stub.step == 2 and self.arch.code_align == 2 else 0)
+        assert len(stub.code) <= ROOM
+        if self.read_memory(place, len(stub.code)) != stub.code:
+            self.write_memory(place, stub.code)
+        return place
+
+    def _set_registers(self, tid: int, values: Mapping[str, int]) -> None:
+        """Set general registers of a held thread.
+
+        Raises:
+            TriageError: the thread's registers are not known, or it is gone.
+        """
+        env = self._env(tid)
+        if env is None:
+            raise TriageError(f"the registers of thread {tid} were not found in the emulator")
+        arch, pc_offset = self.arch, self.location.pc_offset
+        mask, word = arch.word_mask, arch.word
+        parts: list[tuple[int, bytes]] = []
+        for name, value in values.items():
+            offset = arch.env_offset(name, pc_offset)
+            if offset is None:
+                raise TriageError(f"register {name} cannot be written")
+            parts.append((env + offset, (value & mask).to_bytes(word, sys.byteorder)))
+        try:
+            process.write_parts(tid, parts)
+        except OSError as error:
+            raise TriageError(f"the registers cannot be written: {error.strerror}") from error
+
+    # ------------------------------------------------------------ at the marker
+
+    def _on_marker(self, known: GuestProcess, notification: Notification) -> None:
+        """Handle the stub's own call: the call before it has ended."""
+        tid = notification.tid
+        self.pid, self.tid = known.pid, tid
+        log = self.trace.logs.get(tid)
+        if log is not None:
+            self.trace.drain(log, complete=True)
+        registers = self.registers(tid)
+        arch = known.program.arch
+        held = self._held_returns.get(tid, [])
+        while held:
+            top = held.pop()
+            pc = registers[arch.pc] - top.place
+            if registers[arch.sp] == top.registers[arch.sp] and pc in (
+                top.stub.after,
+                top.stub.after_restart,
+            ):
+                break
+            # A signal handler left by longjmp: that call never ends.
+        else:
+            self._answer(notification, -errno.EINVAL)
+            return
+        if pc == top.stub.after_restart:
+            self._after_restart(notification, top)
+        else:
+            top.then(notification, top, self._result(top.stub, registers))
+
+    def _result(self, stub: Stub, registers: dict[str, int]) -> int:
+        found = dict(registers)
+        if stub.result is not None:
+            found[self.arch.syscall_return] = registers[stub.result]
+        if stub.flags is not None and self.arch.error_flag is not None:
+            found[self.arch.error_flag[0]] = registers[stub.flags]
+        return self.arch.syscall_result(found)
+
+    def _after_restart(self, notification: Notification, held: HeldReturn) -> None:
+        """A signal came in the middle: the call is made again, and its end is waited for again."""
+        self.repeat_call(notification, held, {})
+
+    def end_call(self, notification: Notification, held: HeldReturn, ret: int) -> None:
+        """End the held call with `ret`, negative target errno on failure."""
+        tid = notification.tid
+        arch = self.arch
+        names = {arch.pc, arch.syscall_args[MARKER_ARGUMENT], arch.syscall_number}
+        names |= {name for name in (held.stub.result, held.stub.flags) if name is not None}
+        names.discard(arch.syscall_return)
+        self._set_registers(tid, {name: held.registers[name] for name in names})
+        log = self.trace.logs.get(tid)
+        self._give(notification, ret)
+        if log is not None:
+            self.trace.settle(log, held.call, ret)
+
+    def repeat_call(self, notification: Notification, held: HeldReturn, changes: Mapping[int, int]) -> None:
+        """Have the guest make the held call again; `changes` are new arguments by index.
+
+        The result of the time before is dropped. The call's record is used for the new time too.
+
+        Raises:
+            TriageError: an argument cannot be set.
+        """
+        tid = notification.tid
+        arch = self.arch
+        registers = dict(held.registers)
+        for index, value in changes.items():
+            self._set_argument(held.call, registers, index, value)
+        registers[arch.pc] -= held.stub.step
+        log = self.trace.logs.get(tid)
+        if log is not None:
+            log.unsettled = [other for other in log.unsettled if other is not held.call]
+            log.repeated = held.call
+        general = {name: value for name, value in registers.items() if name in arch.env_registers}
+        if arch.word == 4:
+            # QEMU goes back by one instruction and writes no result.
+            self._set_registers(tid, general | {arch.pc: registers[arch.pc] + held.stub.step})
+            self._answer(notification, _NO_RESULT)
+            return
+        self._set_registers(tid, general | {arch.pc: registers[arch.pc]})
+        self._give(notification, registers[arch.syscall_return])
+
+    def _set_argument(self, call: Syscall, registers: dict[str, int], index: int, value: int) -> None:
+        arch = self.arch
+        if call.num == arch.syscall_nr("socketcall") and call.name != "socketcall":
+            address = registers[arch.syscall_args[1]] + index * arch.word
+            self.write_memory(address, (value & arch.word_mask).to_bytes(arch.word, arch.endian))
+            return
+        count = arch.stack_args[0] if arch.stack_args is not None else len(arch.syscall_args)
+        if index < min(count, len(arch.syscall_args)):
+            registers[arch.syscall_args[index]] = value & arch.word_mask
+        elif arch.stack_args is not None and index < 8:
+            first, offset = arch.stack_args
+            address = registers[arch.sp] + offset + (index - first) * arch.word
+            self.write_memory(address, (value & arch.word_mask).to_bytes(arch.word, arch.endian))
+        else:
+            raise TriageError(f"{arch.name} has no argument {index + 1}")
+
+    def _give(self, notification: Notification, value: int) -> None:
+        """Answer the marker so that the guest gets `value`."""
+        mask = self.arch.word_mask
+        value &= mask
+        if value == mask:
+            # For the C library every -1 is a failure with the errno that it holds: EPERM is 1 everywhere.
+            self._answer(notification, -errno.EPERM)
+        elif self.arch.word == 4:
+            # A positive number of 64 bits: no errno for the kernel, the right one for the guest.
+            self._answer(notification, value)
+        else:
+            # A failure goes through the C library and QEMU, which translates its number.
+            signed = value - (1 << 64) if value >> 63 else value
+            self._answer(notification, -self.arch.to_host(-signed) if -4095 <= signed < 0 else signed)

@@ -1,0 +1,250 @@
+"""Ask the rules about a call, before it and after it, and do what they answer.
+
+A call reaches the rules at its host system call, or, where QEMU answers it by itself, at QEMU's log entry
+about that (see `served_calls`). There a rule may give the result at once, or change arguments, or ask to see
+the result: the last two, and every answer to a call that QEMU has answered already, take effect where the
+call ends (see `returns`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from triage_tui.errors import TriageError
+from triage_tui.guest.calls.access import CallContext, RuleAccess
+from triage_tui.guest.calls.returns import HeldReturn, ReturnKeeper
+from triage_tui.guest.calls.served_calls import read_piece
+from triage_tui.guest.calls.stand_ins import Peers
+from triage_tui.guest.host import process
+from triage_tui.guest.host.seccomp import Notification
+from triage_tui.guest.log.syscall_record import to_text
+from triage_tui.guest.processes.process_table import GuestProcess
+from triage_tui.rulehost.protocol import Answer, GuestCall, RuleCaller
+from triage_tui.runs.model import Syscall
+
+_LONGEST_PIECE = 64
+
+
+@dataclass(slots=True)
+class Repeated:
+    """A call that the guest makes again because a rule changed its arguments, or a signal came."""
+
+    call: Syscall
+    wants_return: bool
+
+
+class RuleAsker(ReturnKeeper):
+    """The part of a guest that asks the rules."""
+
+    rules: RuleCaller | None
+    access: RuleAccess
+    peers: Peers
+    rule_log: list[str]
+    """What rules logged, untrusted text, oldest first."""
+    _repeated: dict[int, Repeated]
+    """Host tid -> the call that it makes again."""
+
+    def fill_arguments(self, call: Syscall, tid: int) -> None:
+        """Take the call's raw arguments from the registers of the thread that is in it."""
+        raise NotImplementedError
+
+    def raw_arguments(self, number: int, name: str, tid: int, registers: Mapping[str, int]) -> list[int]:
+        """Return the arguments of the call `name` that a held thread with these registers is in."""
+        raise NotImplementedError
+
+    def is_hooked(self, call: Syscall) -> bool:
+        """Return whether a rule wants to see this call. A call without a name has that of its number."""
+        return self._hooked_name(call) is not None
+
+    def _hooked_name(self, call: Syscall) -> str | None:
+        if self.rules is None:
+            return None
+        hooks = self.rules.hooks()
+        return next((name for name in (call.name, f"syscall_{call.num}") if name in hooks), None)
+
+    def _ask_before(
+        self,
+        rules: RuleCaller,
+        known: GuestProcess,
+        notification: Notification,
+        call: Syscall,
+        served: bool = False,
+    ) -> bool:
+        """Ask the rules about a call before it takes effect; True when the notification is answered.
+
+        `served`: QEMU is answering the call by itself; it can only get another end.
+        """
+        tid = notification.tid
+        again = self._repeated.pop(tid, None)
+        if again is not None and again.call is call:
+            if again.wants_return:
+                self._await_return(rules, known, notification, call)
+            return False
+        answer, context = self._ask(rules, known, notification, call, served=served)
+        if answer.intercept and not served:
+            call.intercepted = True
+            ret = answer.ret
+            if context.written:
+                self._write_again(known, tid, call, context.written)
+            self._answer(notification, -self.arch.to_host(-ret) if -4095 <= ret < 0 else ret)
+            return True
+        if answer.intercept:
+            self._replace_at_return(known, tid, call, answer.ret)
+        elif context.changes:
+            return self._change_arguments(known, notification, call, context.changes, answer.after, served)
+        elif answer.after:
+            self._await_return(rules, known, notification, call)
+        return False
+
+    def _write_again(
+        self, known: GuestProcess, tid: int, call: Syscall, written: list[tuple[int, bytes]]
+    ) -> None:
+        """Repeat at the end of an answered call what a rule wrote to the guest's memory.
+
+        QEMU fills the guest's structures from those of the host, which the answered call left as they were.
+        """
+
+        def finish(notification: Notification, held: HeldReturn, result: int) -> None:
+            with contextlib.suppress(TriageError):
+                for address, data in written:
+                    self.write_memory(address, data)
+            self.end_call(notification, held, result)
+
+        # Where the end cannot be held, the buffers that QEMU does not convert are right all the same.
+        with contextlib.suppress(TriageError):
+            self.hold_return(known, tid, call, finish)
+
+    def _replace_at_return(self, known: GuestProcess, tid: int, call: Syscall, ret: int) -> None:
+        def finish(notification: Notification, held: HeldReturn, _result: int) -> None:
+            call.intercepted = True
+            self.end_call(notification, held, ret)
+
+        try:
+            self.hold_return(known, tid, call, finish)
+        except TriageError as error:
+            self.report(f"the rule's answer to {call.name} had no effect: {error}")
+
+    def _await_return(
+        self, rules: RuleCaller, known: GuestProcess, notification: Notification, call: Syscall
+    ) -> None:
+        def finish(at_return: Notification, held: HeldReturn, result: int) -> None:
+            ret = result
+            asked = self.rules
+            if asked is not None:
+                answer, _context = self._ask(asked, known, at_return, call, ret=result)
+                if answer.intercept:
+                    call.intercepted = True
+                    ret = answer.ret
+            self.end_call(at_return, held, ret)
+
+        try:
+            self.hold_return(known, notification.tid, call, finish)
+        except TriageError as error:
+            self.report(f"no rule saw the result of {call.name}: {error}")
+
+    def _change_arguments(
+        self,
+        known: GuestProcess,
+        notification: Notification,
+        call: Syscall,
+        changes: dict[int, int],
+        wants_return: bool,
+        served: bool,
+    ) -> bool:
+        """Stop the call and have it made again with other arguments; True when it is answered."""
+        tid = notification.tid
+
+        def again(at_return: Notification, held: HeldReturn, _result: int) -> None:
+            self._repeated[tid] = Repeated(call, wants_return)
+            try:
+                self.repeat_call(at_return, held, changes)
+            except TriageError as error:
+                self.report(f"arguments of {call.name} were not changed: {error}")
+                self.repeat_call(at_return, held, {})
+
+        try:
+            self.hold_return(known, tid, call, again, repeats=True)
+        except TriageError as error:
+            self.report(f"arguments of {call.name} were not changed: {error}")
+            return False
+        shown = ", ".join(f"argument {index + 1} = {value:#x}" for index, value in sorted(changes.items()))
+        call.note = f"a rule changed {shown}"
+        for index, value in changes.items():
+            if index < len(call.args):
+                call.args[index] = value & self.arch.word_mask
+        if served:
+            return False
+        # The kernel does not see the call as it was; what is answered here is dropped.
+        self._answer(notification, -22)
+        return True
+
+    def _after_restart(self, notification: Notification, held: HeldReturn) -> None:
+        self._repeated[notification.tid] = Repeated(held.call, not held.repeats)
+        super()._after_restart(notification, held)
+
+    def _ask(
+        self,
+        rules: RuleCaller,
+        known: GuestProcess,
+        notification: Notification,
+        call: Syscall,
+        *,
+        ret: int | None = None,
+        served: bool = False,
+    ) -> tuple[Answer, CallContext]:
+        """Ask the rules of one call; with `ret`, those that want to see its result."""
+        self.pid, self.tid = known.pid, notification.tid
+        in_host_call = ret is None and not served
+        context = CallContext(
+            self, self._cell, self._carrier, notification, self.peers, in_host_call, may_change=ret is None
+        )
+        self.access.current = context
+        name = self._hooked_name(call) or call.name
+        arguments = tuple(call.args)
+        question = GuestCall(name, call.num, arguments, known.pid, notification.tid, call.ts_mono_ns)
+        try:
+            answer = rules.call(question) if ret is None else rules.returned(question, ret)
+        finally:
+            self.access.current = None
+        if answer.error:
+            self.report(answer.error)
+        if answer.rule is not None:
+            call.rule = answer.rule
+        self.rule_log += [to_text(line.encode("utf-8", "surrogateescape")) for line in answer.log]
+        return answer, context
+
+    # ------------------------------------------------------------ calls that QEMU answers by itself
+
+    def _on_log_write(self, known: GuestProcess, notification: Notification) -> None:
+        """Handle a piece of the log that may say that QEMU is answering a call by itself."""
+        try:
+            if self.rules is not None:
+                self._ask_served(self.rules, known, notification)
+        finally:
+            self._proceed(notification)
+
+    def _ask_served(self, rules: RuleCaller, known: GuestProcess, notification: Notification) -> None:
+        tid = notification.tid
+        piece = process.read_memory(tid, notification.args[1], min(notification.args[2], _LONGEST_PIECE))
+        served = read_piece(self.arch, piece)
+        log = self.trace.logs.get(tid)
+        if served is None or log is None:
+            return
+        pending = self.trace.in_result(log)
+        if not pending:
+            return
+        call = pending[-1]
+        # A call that has reached the host was asked about there.
+        if call.host is not None or not (call.name in served.names or call.num == served.number):
+            return
+        if not self.is_hooked(call):
+            return
+        if tid not in known.envs:
+            self._find_env(known, notification, call.name)
+        self.fill_arguments(call, tid)
+        if not call.args:
+            # The registers say otherwise: not this thread's own call.
+            return
+        self._ask_before(rules, known, notification, call, served=True)

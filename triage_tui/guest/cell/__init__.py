@@ -1,0 +1,1 @@
+"""What holds a guest: the cell, its init, and what is refused in it."""

@@ -1,0 +1,203 @@
+"""The supervisor's end of the launcher: start a cell, talk to its init, end it without leftovers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from triage_tui.errors import TriageError
+from triage_tui.guest.calls.carrier import Carrier, NotificationCarrier
+from triage_tui.guest.calls.trace_carrier import TraceCarrier
+from triage_tui.guest.cell.launcher import MAX_MESSAGE
+from triage_tui.guest.host import process
+
+_REPLY_TIMEOUT = 10.0
+_BOOT = """
+import sys
+sys.path.insert(0, {path!r})
+from triage_tui.guest.cell.launcher import main
+sys.exit(main({fd}))
+"""
+
+
+class Cell:
+    """One running cell: the launcher's process and the channel to its init."""
+
+    def __init__(self, config: dict[str, Any], fds: dict[str, int]) -> None:
+        """Start the launcher with `config`; `fds` are handed over by name (they stay open here)."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel = ours
+        self.notes: list[str] = []
+        self.single_id = False
+        """Whether the guest can have no user id but 0."""
+        self.ended: dict[int, int] = {}
+        """Inner pid -> wait status, of the processes that init reaped."""
+        self.carrier: Carrier | None = None
+        self.gone = False
+        self._replies: list[int] = []
+        self._handed: list[int] = []
+        """Descriptors that came with replies."""
+        self._kept: list[int] = []
+        self._init: int | None = None
+        package_root = str(Path(__file__).resolve().parents[3])
+        try:
+            with theirs:
+                self.launcher = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-c", _BOOT.format(path=package_root, fd=theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                    env={"PYTHONDONTWRITEBYTECODE": "1"},
+                    start_new_session=True,
+                )
+        except BaseException:
+            ours.close()
+            raise
+        # For the tracer, which is there only if it is needed.
+        self._events, events = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._orders, orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        fds = fds | {"events": events.fileno(), "orders": orders.fileno()}
+        # Arguments and environment may be longer than a message can be.
+        with events, orders, open(os.memfd_create("config", os.MFD_CLOEXEC), "wb") as file:
+            file.write(json.dumps(dict(config, fds=list(fds))).encode())
+            file.seek(0)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                socket.send_fds(ours, [b"config"], [file.fileno(), *fds.values()])
+
+    def fileno(self) -> int:
+        """Descriptor that becomes readable when init has something to say."""
+        return self._channel.fileno()
+
+    def receive(self) -> None:
+        """Take one message of init, which must be there.
+
+        Raises:
+            TriageError: the cell or the guest could not be made.
+        """
+        try:
+            data, fds, _flags, _address = socket.recv_fds(self._channel, MAX_MESSAGE, 4)
+        except OSError:
+            data, fds = b"", []
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        if not data:
+            self.gone = True
+            return
+        message = json.loads(data)
+        if message.get("listener") and fds:
+            self.carrier = NotificationCarrier(fds[0])
+            self.notes.append("seccomp user notification")
+        elif "traced" in message:
+            self.carrier = TraceCarrier(self._events, self._orders)
+            self.notes.append(f"seccomp with ptrace, no notifications: {message['traced']}")
+        elif "notes" in message:
+            self.notes = message["notes"]
+            self.single_id = message["single_id"]
+        elif "ended" in message:
+            self.ended[message["ended"]] = message["status"]
+        elif "reply" in message:
+            self._replies.append(message["reply"])
+            self._handed += fds
+        elif "failed" in message:
+            raise TriageError(message["failed"])
+
+    def await_carrier(self, cancelled: Callable[[], bool], timeout: float = 20.0) -> Carrier:
+        """Wait until the guest's watched calls can be had; return what carries them.
+
+        Raises:
+            TriageError: the cell could not be made, in time or at all, or the start was cancelled.
+        """
+        deadline = time.monotonic() + timeout
+        while self.carrier is None:
+            if self.gone:
+                raise TriageError("the guest's cell ended while it was being made")
+            if cancelled():
+                raise TriageError("the start was cancelled")
+            if time.monotonic() > deadline:
+                raise TriageError("the guest's cell was not ready in time")
+            if select.select([self._channel], [], [], 0.1)[0]:
+                self.receive()
+        return self.carrier
+
+    def await_end(self, inner: int, timeout: float = 0.5) -> None:
+        """Wait for a moment for what init says of the end of the process `inner`, which is gone.
+
+        Init hears of it a little later than /proc tells, and not at all when a parent has waited for it.
+        """
+        deadline = time.monotonic() + timeout
+        while not self.gone and inner not in self.ended and (left := deadline - time.monotonic()) > 0:
+            if select.select([self._channel], [], [], left)[0]:
+                self.receive()
+
+    def request(self, what: str, path: bytes, mode: int, content_fd: int | None = None) -> int:
+        """Have init do file work inside the root; return 0 or a negative host errno."""
+        message = {"do": what, "path": path.hex(), "mode": mode}
+        return self._exchange(message, [] if content_fd is None else [content_fd])
+
+    def open_socket(self, family: int, kind: int) -> int:
+        """Return a descriptor of a new socket of the guest's network name space, or a negative host errno."""
+        result = self._exchange({"do": "open_socket", "family": family, "kind": kind}, [])
+        return self._handed.pop(0) if result == 0 and self._handed else result or -5
+
+    def _exchange(self, message: dict[str, Any], fds: list[int]) -> int:
+        """Have init do a request; return its reply."""
+        try:
+            socket.send_fds(self._channel, [json.dumps(message).encode()], fds)
+            deadline = time.monotonic() + _REPLY_TIMEOUT
+            while not self._replies and not self.gone and time.monotonic() < deadline:
+                if select.select([self._channel], [], [], 0.1)[0]:
+                    self.receive()
+        except (OSError, TriageError):
+            return -5
+        return self._replies.pop(0) if self._replies else -5
+
+    def keep_open(self, fd: int) -> None:
+        """Own `fd` until the cell ends (the write end of a guest's input)."""
+        self._kept.append(fd)
+
+    def init_pid(self) -> int | None:
+        """Return the host pid of the cell's init, None when it is gone."""
+        if self._init is None:
+            self._init = self._find_init()
+        return None if self.gone else self._init
+
+    def _find_init(self) -> int | None:
+        found = [pid for pid in process.descendants(self.launcher.pid) if process.inner_pid(pid) == 1]
+        return found[0] if found else None
+
+    def end(self) -> None:
+        """Kill everything in the cell and wait until it is gone. Idempotent."""
+        # Closing the channel alone would do, but killing is at once: the launcher's end kills init, and
+        # init's end has the kernel kill the whole pid name space before init can be reaped.
+        if self.launcher.poll() is None and not self.gone:
+            with contextlib.suppress(OSError):
+                init = self.init_pid()
+                if init is not None:
+                    process.send_signal(init, signal.SIGKILL)
+        self.gone = True
+        self._channel.close()
+        if self.carrier is not None:
+            # Threads that wait for an answer are being killed anyway.
+            self.carrier.close()
+        self._events.close()
+        self._orders.close()
+        while self._handed:
+            os.close(self._handed.pop())
+        while self._kept:
+            os.close(self._kept.pop())
+        try:
+            self.launcher.wait(5)
+        except subprocess.TimeoutExpired:
+            self.launcher.kill()
+            self.launcher.wait()

@@ -1,0 +1,121 @@
+"""Bring QEMU up without leaving anything of it in the guest's view.
+
+QEMU wants to open a log file, listen on a gdb socket and accept a connection. All three happen before the
+guest's first instruction, at host system calls that are notified to us, and are answered with descriptors of
+our own, placed above the guest's limit of open files: no file or socket ever appears in the guest's root, the
+guest's first descriptor is 3 as on the real device, and a loop that closes "all" descriptors does not reach
+them. The limit is lowered before the guest's first instruction.
+"""
+
+from __future__ import annotations
+
+import resource
+import secrets
+import socket
+from collections.abc import Callable, Iterable
+
+from triage_tui.guest.calls.carrier import Carrier
+from triage_tui.guest.host import process
+from triage_tui.guest.host.seccomp import Notification, Watch
+
+_AF_UNIX = 1
+HEADROOM = 1024
+"""Descriptors above the guest's limit that the emulator may use: one log for each thread."""
+
+
+class EmulatorStart:
+    """The forged part of one emulator's start. `open_files` is the guest's limit."""
+
+    def __init__(self, open_files: int, name: bytes = b"", logs_calls: bool = True) -> None:
+        """`name` is what the process is to be called, empty to leave it as it is."""
+        self.first_fd = open_files + 1
+        """Descriptors from this one on are the emulator's, the logs from the fourth on.
+
+        This one is the emulator itself for the moment in which a process executes a program."""
+        self.listen_fd = open_files + 2
+        self.connection_fd = open_files + 3
+        token = secrets.token_hex(8)
+        self.log_path = f"/.log-{token}."
+        self.gdb_path = f"/.gdb-{token}"
+        self.stub: socket.socket | None = None
+        """Our end of the gdb connection, once the emulator has accepted it."""
+        self._open_files = open_files
+        self._log_items = "strace,unimp,tid" if logs_calls else "unimp,tid"
+        self._listening = False
+        self._name = name
+
+    @property
+    def program_fd(self) -> int:
+        """Descriptor of an executed program that has no path; the number is free after the first start."""
+        return self.listen_fd
+
+    def arguments(self) -> list[str]:
+        """Return the emulator's options."""
+        return ["-g", self.gdb_path, *self.log_arguments()]
+
+    def log_arguments(self) -> list[str]:
+        """Return the options of an emulator that starts without a gdb stub."""
+        return ["-d", self._log_items, "-D", self.log_path + "%d"]
+
+    def watches(self) -> list[Watch]:
+        """Return the host calls that have to be seen beyond the usual ones."""
+        return [Watch(name, 0, self.listen_fd) for name in ("listen", "accept", "accept4")]
+
+    def log_number(self, used: Iterable[int]) -> int:
+        """Return a free descriptor for a log."""
+        taken = set(used)
+        return next(fd for fd in range(self.first_fd + 3, self.first_fd + HEADROOM) if fd not in taken)
+
+    def is_log_open(self, pid: int, name: str, notification: Notification) -> bool:
+        """Return whether this is the emulator opening a thread's log."""
+        if name not in ("open", "openat"):
+            return False
+        address = notification.args[1 if name == "openat" else 0]
+        try:
+            return process.read_string(pid, address).startswith(self.log_path.encode())
+        except OSError:
+            return False
+
+    def answer(
+        self, carrier: Carrier, name: str, notification: Notification, defer: Callable[[Notification], None]
+    ) -> bool:
+        """Answer a call of the gdb stub's set-up; False when it is something else.
+
+        Notifications that come while the process gets its name are handed to `defer`.
+        """
+        fd = notification.args[0] & 0xFFFFFFFF
+        if name == "socket" and fd == _AF_UNIX and not self._listening:
+            with socket.socket(socket.AF_UNIX) as placeholder:
+                carrier.add_fd(notification, placeholder.fileno(), self.listen_fd, True)
+            self._listening = True
+            return carrier.answer(notification, self.listen_fd) or True
+        if fd != self.listen_fd:
+            return False
+        if name == "listen" and self._name:
+            given, self._name = self._name, b""
+            if carrier.give_name(notification, given, defer):
+                return True
+        if name in ("bind", "listen"):
+            return carrier.answer(notification, 0) or True
+        if name in ("accept", "accept4") and self.stub is None:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                carrier.add_fd(notification, theirs.fileno(), self.connection_fd, True)
+            self.stub = ours
+            return carrier.answer(notification, self.connection_fd) or True
+        return False
+
+    def lower_limit(self, pid: int) -> None:
+        """Give the guest its own limit of open files."""
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (self._open_files, self._open_files + HEADROOM))
+
+    def raise_limit(self, pid: int) -> None:
+        """Make room for the emulator's own descriptors again, for a moment."""
+        limit = self._open_files + HEADROOM
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
+
+    def close(self) -> None:
+        """Let go of the connection, if it is still open."""
+        if self.stub is not None:
+            self.stub.close()
+            self.stub = None

@@ -1,0 +1,208 @@
+"""Why a guest was frozen, and the reasons that no single call gives: idleness and the time limit."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from triage_tui.guest.freezing.loops import WAITS, is_sleep
+from triage_tui.guest.freezing.triggers import TriggerLimits
+from triage_tui.guest.host import process
+from triage_tui.guest.host.signals import signal_name
+from triage_tui.runs.model import Loop, Reason, Syscall, Trigger
+
+if TYPE_CHECKING:
+    from triage_tui.guest.supervisor import Guest
+
+_SETTLED_S = 0.2
+"""Seconds without a call after which a guest's processor time begins to count."""
+_SPIN_SHARE = 0.5
+"""Share of one CPU above which an idle guest is said to spin."""
+_BETWEEN_CALLS = frozenset(("time_limit", "unknown", "requested"))
+"""Reasons that may find a guest in no call at all; that of an idle one tells whether it spins."""
+
+
+@dataclass(slots=True)
+class Stop:
+    """Why `run_until_stop` returned. `ended`: the guest is gone, nothing can be read from it any more."""
+
+    reason: Reason
+    trigger: Trigger
+    loop: Loop | None = None
+    ended: bool = False
+    cancelled: bool = False
+    """The caller asked for it; `reason` is "unknown"."""
+    exit_code: int | None = None
+    signal: str | None = None
+
+
+def make_trigger(call: Syscall | None, detail: str, seq: int = 0, pid: int = 0) -> Trigger:
+    """Return the moment of a freeze at `call`, or at no call in particular."""
+    now = time.time_ns()
+    trigger = Trigger(seq=seq, syscall_name="", detail=detail, pid=pid)
+    trigger.ts_sec, trigger.ts_nsec = divmod(now, 1_000_000_000)
+    if call is not None:
+        trigger.seq, trigger.syscall_name, trigger.syscall_num = call.seq, call.name, call.num
+        trigger.args, trigger.pid = list(call.args), call.pid
+    return trigger
+
+
+def loop_stop(loop: Loop, pid: int) -> Stop:
+    """Return the stop of a process that goes round in `loop`."""
+    names = list(dict.fromkeys(loop.names))
+    shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+    span = f"{loop.span_ms / 1000:.1f} s"
+    if loop.varies:
+        detail = f"no new kind of call for {span}, with {loop.repeats} sleeps: {shown}"
+    else:
+        detail = f"the same {loop.period} calls again and again: {shown} {loop.repeats} times in {span}"
+    return Stop("sleep_loop" if loop.sleeps else "loop", make_trigger(None, detail, loop.last_seq, pid), loop)
+
+
+def chosen_stop(call: Syscall, errno: str | None) -> Stop:
+    """Return the stop at a call that a person chose: in front of it, or at its return with `errno`."""
+    how = f"at its return with {errno}" if errno else "in front of it"
+    return Stop("syscall", make_trigger(call, f"{call.name} was chosen to stop at: frozen {how}"))
+
+
+class Watchdog:
+    """Sees what does not happen: no syscall for a while, no end within the time limit."""
+
+    def __init__(self, limits: TriggerLimits) -> None:
+        self._limits = limits
+        self._deadline = 0.0
+        self._quiet_since = 0.0
+        self._ticks_at_quiet: tuple[float, int] | None = None
+        """When the processor time of all threads was read, a while after the last call, and what it was."""
+        self._count = -1
+        self._sleeping: bool | None = None
+        """Whether all the guest does is sleep; None until it was looked at."""
+
+    def start(self) -> None:
+        """The guest (again) starts to run now."""
+        now = time.monotonic()
+        self._deadline = now + self._limits.time_limit_s
+        self._quiet_since = now
+        self._count = -1
+
+    def rest(self) -> None:
+        """Forget since when nothing has happened."""
+        self._quiet_since = time.monotonic()
+        self._sleeping = None
+
+    def is_overdue(self) -> bool:
+        """Return whether the time limit has passed."""
+        return time.monotonic() >= self._deadline
+
+    def look(self, guest: Guest) -> Stop | None:
+        """Return a stop when it is time for one."""
+        now = time.monotonic()
+        if guest.trace.count != self._count or guest.trace.last_activity > self._quiet_since:
+            self._count = guest.trace.count
+            self._quiet_since = max(now, guest.trace.last_activity)
+            self._ticks_at_quiet = None
+            self._sleeping = None
+            return self.overdue(guest.trace.count)
+        quiet = now - self._quiet_since
+        if self._ticks_at_quiet is None and quiet >= min(_SETTLED_S, self._limits.idle_s / 2):
+            # Reading it costs time for each thread, too much for each tick of a busy guest.
+            self._ticks_at_quiet = (now, self._ticks(guest))
+        if "idle" not in self._limits.off and quiet >= self._limits.idle_s * self._patience(guest, quiet):
+            return self._idle(guest, quiet)
+        return self.overdue(guest.trace.count)
+
+    def overdue(self, count: int) -> Stop | None:
+        """Return a stop when the time limit has passed; `count` calls were made."""
+        if not self.is_overdue():
+            return None
+        detail = f"nothing conclusive within {self._limits.time_limit_s:g} s"
+        return Stop("time_limit", make_trigger(None, detail, count))
+
+    @staticmethod
+    def _pending(guest: Guest) -> list[Syscall]:
+        """Return the calls that threads of the guest are in."""
+        guest.trace.drain_all(complete=True)
+        logs = [log for log in guest.trace.logs.values() if log.pid in guest.processes_known.by_pid]
+        return [call for log in logs for call in guest.trace.pending(log)[-1:]]
+
+    def _patience(self, guest: Guest, quiet: float) -> float:
+        if quiet < self._limits.idle_s:
+            return 1.0
+        if self._sleeping is None:
+            calls = self._pending(guest)
+            # A parent that waits for a child that sleeps waits for the same.
+            others = [call for call in calls if not is_sleep(call) and call.name not in WAITS]
+            self._sleeping = any(is_sleep(call) for call in calls) and not others
+        return self._limits.sleep_patience if self._sleeping else 1.0
+
+    @staticmethod
+    def _states(guest: Guest) -> list[process.ThreadState]:
+        states = [process.thread_state(pid, tid) for pid in guest.processes() for tid in process.threads(pid)]
+        return [state for state in states if state is not None]
+
+    def _ticks(self, guest: Guest) -> int:
+        return sum(state.ticks for state in self._states(guest))
+
+    def _idle(self, guest: Guest, seconds: float) -> Stop:
+        since, before = self._ticks_at_quiet or (0.0, 0)
+        share = (self._ticks(guest) - before) / os.sysconf("SC_CLK_TCK")
+        used = share / max(time.monotonic() - since, 0.1)
+        calls = self._pending(guest)
+        running = any(state.state == "R" for state in self._states(guest))
+        if running or used > _SPIN_SHARE:
+            # A busy host may give a spinning guest very little.
+            detail = f"spinning: no syscall for {seconds:.1f} s while using {used:.0%} of a CPU"
+        elif calls:
+            detail = f"blocked in {', '.join(dict.fromkeys(call.name for call in calls))} for {seconds:.1f} s"
+        else:
+            detail = f"no syscall for {seconds:.1f} s"
+        return Stop("idle", make_trigger(None, detail, guest.trace.count))
+
+    @staticmethod
+    def cancelled(guest: Guest) -> Stop:
+        """Return the stop of a guest that the caller wants frozen now."""
+        return Stop("unknown", make_trigger(None, "frozen on request", guest.trace.count), cancelled=True)
+
+    @staticmethod
+    def requested(guest: Guest) -> Stop:
+        """Return the stop of a guest that a person wants to look at."""
+        return Stop("requested", make_trigger(None, "a person wanted it", guest.trace.count))
+
+    @staticmethod
+    def trigger_of_pending(guest: Guest, stop: Stop) -> Trigger:
+        """Name the call in which the looked-at process is, if it is in one and the trigger names none."""
+        trigger = stop.trigger
+        known = guest.processes_known.by_pid.get(guest.pid)
+        if trigger.syscall_name or known is None:
+            return trigger
+        # A loop that was stopped between two calls is shown by its last one.
+        looped = (call for call in reversed(guest.trace.history) if call.seq == trigger.seq)
+        last = next(looped, None) if guest._looping_tid else None
+        log = guest.trace.logs.get(guest.tid)
+        pending = guest.trace.pending(log) if log is not None else []
+        if not pending:
+            computing = stop.reason in _BETWEEN_CALLS
+            detail = f"{trigger.detail}: it was computing, in no call" if computing else trigger.detail
+            return make_trigger(last, detail, trigger.seq, trigger.pid or known.inner)
+        guest.fill_arguments(pending[-1], guest.tid)
+        return make_trigger(pending[-1], trigger.detail)
+
+    @staticmethod
+    def gone(guest: Guest, ended: dict[int, int]) -> Stop:
+        """Return the stop of a guest that ended without being held at its exit."""
+        main = guest.processes_known.main
+        status = ended.get(main.inner) if main is not None else None
+        last = guest.trace.history[-1] if guest.trace.history else None
+        if status is None:
+            return Stop("unknown", make_trigger(last, "the guest is gone"), ended=True)
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            name = signal_name(-code)
+            trigger = make_trigger(last, f"killed by {name}")
+            trigger.signal = name
+            return Stop("signal", trigger, ended=True, signal=name)
+        trigger = make_trigger(last, f"ended with code {code}")
+        trigger.exit_code = code
+        return Stop("exit", trigger, ended=True, exit_code=code)

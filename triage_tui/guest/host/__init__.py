@@ -1,0 +1,1 @@
+"""What the host's kernel offers the engine: processes, name spaces, seccomp, ptrace."""

@@ -1,0 +1,152 @@
+"""The log of one guest thread, as its emulator writes it: a memory file, read in the order of its marks."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections import deque
+from typing import NamedTuple
+
+from triage_tui.guest.arch import Arch
+from triage_tui.guest.host import process
+from triage_tui.guest.log.strace import LoggedCall, LoggedSignal, StraceReader, read_pending
+from triage_tui.runs.model import Syscall
+
+_FREE_STEP = 1 << 20
+"""Log bytes after which their memory is given back."""
+_PUNCH_HOLE_KEEP_SIZE = 3
+_PEEK = 4096
+_MOST_REGISTERS = 512
+"""Bytes of the emulator's CPU state that are looked at in each held call."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Mark(NamedTuple):
+    """A moment at which the log's length was looked at."""
+
+    ts_mono_ns: int
+    end: int
+    whole: bool
+    """Its thread waited in a host call then, so that the text of its call ends exactly here."""
+
+
+class Seen(NamedTuple):
+    """What a held call showed that its text does not."""
+
+    host: str
+    """The host syscall."""
+    registers: bytes
+    """The thread's general registers, as the emulator keeps them."""
+    pc_offset: int | None
+    """Where the program counter lies among them."""
+    path: bytes | None
+
+
+class ThreadLog:
+    """The log of one guest thread. What is written is read later, mark by mark; nothing waits for that."""
+
+    def __init__(self, pid: int, tid: int, number: int, arch: Arch, logs_calls: bool = True) -> None:
+        self.pid = pid
+        self.tid = tid
+        self.arch = arch
+        """What the thread executes."""
+        self.key = 0
+        """A number of its own among all logs of the run."""
+        self.registers_size = min(arch.env_span, _MOST_REGISTERS)
+        self.inner_tid = process.inner_pid(tid)
+        """Its id as the guest sees it."""
+        self.number = number
+        """The descriptor by which the thread's process knows it."""
+        self.fd = os.memfd_create("emulator-log", os.MFD_CLOEXEC)
+        self.reader = StraceReader(logs_calls)
+        self.records: dict[int, Syscall] = {}
+        """id(LoggedCall) -> its record, for calls that have not returned."""
+        self.early: dict[int, Syscall] = {}
+        """Offset of a call's text -> its record, made while the call was held and the text not yet read."""
+        self.seen: dict[int, Seen] = {}
+        """Offset of the end of a call's text -> what was seen while the call was held."""
+        self.last_signal: LoggedSignal | None = None
+        """The signal that was delivered last, when nothing came after it."""
+        self.unsettled: list[Syscall] = []
+        """Records whose result is not the one in the log: `Trace.settle` sets it."""
+        self.repeated: Syscall | None = None
+        """The record of the call that the thread is about to make again with other arguments."""
+        self.markers = 0
+        """How many calls of the engine's own (see `return_stub`) are still to come in this log."""
+        self.marks: deque[Mark] = deque()
+        self.marked = 0
+        """Length at the last mark."""
+        self.suspected = False
+        """A loop was found in text that was old by then; found once more, it counts."""
+        self.position = 0
+        """How much of it was read."""
+        self.skip_to = 0
+        """What lies before this offset need only be skimmed."""
+        self.window_end = 0
+        """Up to this offset the text is read in one piece."""
+        self._freed = 0
+
+    @property
+    def is_altered(self) -> bool:
+        """Whether what comes next in the log is not what the guest gets to see: it has to be read."""
+        return bool(self.markers or self.unsettled or self.repeated is not None)
+
+    def size(self) -> int:
+        """Return how many bytes have been written."""
+        return 0 if self.fd < 0 else os.fstat(self.fd).st_size
+
+    def unread(self) -> int:
+        """Return how many bytes have been written and not read."""
+        return max(0, self.size() - self.position)
+
+    def backlog(self) -> int:
+        """Return how many bytes were written up to the last mark and not read."""
+        return max(0, self.marked - self.position)
+
+    def mark(self, whole: bool = False) -> bool:
+        """Note how long the log is now; return whether it has grown since the last time."""
+        size = self.size()
+        grown = size > self.marked
+        if grown or (whole and not (self.marks and self.marks[-1].whole)):
+            self.marks.append(Mark(time.monotonic_ns(), size, whole))
+            self.marked = size
+        return grown
+
+    def read(self, end: int, limit: int) -> bytes:
+        """Return what follows what was read, up to the offset `end` and at most `limit` bytes."""
+        data = os.pread(self.fd, max(0, min(limit, end - self.position)), self.position)
+        self.position += len(data)
+        if self.position - self._freed > _FREE_STEP:
+            length = (self.position & ~0xFFF) - self._freed
+            _libc.fallocate(self.fd, _PUNCH_HOLE_KEEP_SIZE, ctypes.c_long(self._freed), ctypes.c_long(length))
+            self._freed += length
+        return data
+
+    def peek(self) -> LoggedCall | None:
+        """Return the call in which the log's thread waits, from the end of its text alone.
+
+        None when that does not show it without doubt: then the whole text has to be read.
+        """
+        size = self.size()
+        start = max(self.reader.position, size - _PEEK)
+        text = os.pread(self.fd, size - start, start)
+        line = text.rfind(b"\n", 0, len(text) - 1) + 1
+        if line == 0 and start > self.reader.position:
+            return None
+        call = read_pending(text[line:])
+        if call is not None:
+            call.at = start + line
+        return call
+
+    def abandon_pending(self) -> None:
+        """Forget calls whose result was lost while the log was closed."""
+        self.reader.pending.clear()
+        self.records.clear()
+
+    def close(self) -> None:
+        """Let go of the log."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1

@@ -1,0 +1,151 @@
+"""Know the guest's processes and threads: their logs, their registers, their descriptors."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import os
+from collections.abc import Callable
+
+from triage_tui.guest.calls.carrier import Carrier
+from triage_tui.guest.emulator.startup import EmulatorStart
+from triage_tui.guest.host import process
+from triage_tui.guest.host.seccomp import Notification
+from triage_tui.guest.log.thread_log import ThreadLog
+from triage_tui.guest.processes.process_table import Forking, GuestProcess, Program
+from triage_tui.guest.state.views import FrozenViews
+from triage_tui.runs.model import Syscall
+
+_CLONE_THREAD = 0x10000
+_MAX_PROBLEMS = 200
+
+
+class ProcessKeeper(FrozenViews):
+    """The part of a guest that keeps track of its processes."""
+
+    problems: list[str]
+    _on_event: Callable[[str, str], None]
+    _carrier: Carrier
+    _emulator_start: EmulatorStart
+
+    def report(self, problem: str) -> None:
+        """Note something that went wrong in the supervision itself, and tell it."""
+        if len(self.problems) < _MAX_PROBLEMS:
+            self.problems.append(problem)
+            self._on_event("problem", problem)
+
+    def _proceed(self, notification: Notification) -> None:
+        self._carrier.proceed(notification)
+
+    def _answer(self, notification: Notification, result: int) -> None:
+        self._carrier.answer(notification, result)
+
+    # ------------------------------------------------------------ processes and registers
+
+    def _adopt(self, pid: int, env: int | None, program: Program) -> GuestProcess:
+        """Get to know a process."""
+        known = GuestProcess(pid, process.inner_pid(pid), program, envs={pid: env})
+        self.processes_known.add(known)
+        return known
+
+    def _process_of(self, notification: Notification) -> GuestProcess | None:
+        """Return the process of a notification.
+
+        A forked process writes on in the log of the thread that forked it: the first time it is seen, which
+        is inside fork itself, it gets a log of its own in that one's place.
+        """
+        tid = notification.tid
+        known = self.processes_known.of_thread(tid)
+        if known is not None:
+            return known
+        pid = process.process_of(tid)
+        if pid == 0:
+            return None
+        parent = self.processes_known.by_pid.get(process.parent_of(pid))
+        forking = (parent.forking if parent else None) or self.processes_known.last_forking
+        origin = parent if parent is not None else forking.process if forking else self.processes_known.main
+        # As it was in fork: the parent may execute another program before its child is seen.
+        began = forking.program if forking else origin.program if origin else self.first_program
+        program = copy.copy(began)
+        first = program.location.env if program.location is not None else None
+        known = self._adopt(pid, forking.env if forking else first, program)
+        if origin is not None:
+            known.identity = origin.identity.copy()
+            known.parent = origin.inner
+            self.trace.inherit_effects(origin.pid, pid)
+        if forking is not None and forking.number is not None:
+            self._put_log(self.trace.add(pid, tid, forking.number, program.arch), notification)
+        return known
+
+    def _note_fork(self, known: GuestProcess, notification: Notification, name: str) -> None:
+        """Remember what a new process begins with."""
+        flags = notification.args[0]
+        if name in ("fork", "vfork") or not flags & _CLONE_THREAD:
+            log = self.trace.logs.get(notification.tid)
+            env = self._env(notification.tid)
+            known.forking = Forking(known, known.program, env, log.number if log else None)
+            self.processes_known.last_forking = known.forking
+
+    def _find_env(self, known: GuestProcess, notification: Notification, name: str) -> None:
+        """Find the registers of a thread that is seen for the first time."""
+        main_env = known.envs.get(known.pid)
+        if main_env is not None:
+            finder = self.processes_known.finder(known.program.arch)
+            env = finder.registers(known.pid, main_env).get(process.inner_pid(notification.tid))
+            if env is not None:
+                known.envs[notification.tid] = env
+
+    def _forget(self, pid: int) -> None:
+        """Let go of a process that is gone."""
+        self.trace.forget_process(pid)
+        self.processes_known.remove(pid)
+
+    # ------------------------------------------------------------ logs and other own descriptors
+
+    def _put_log(self, log: ThreadLog, notification: Notification) -> None:
+        """Give `log` to the process of a notification under its number."""
+        # The number is above the guest's limit of open files, which counts for this too.
+        self._emulator_start.raise_limit(log.pid)
+        try:
+            self._carrier.add_fd(notification, log.fd, log.number, cloexec=True)
+        finally:
+            self._emulator_start.lower_limit(log.pid)
+
+    def _open_log(self, known: GuestProcess, notification: Notification) -> None:
+        """Answer the emulator's opening of a thread's log."""
+        log = self._add_log(known, notification.tid)
+        self._put_log(log, notification)
+        self._answer(notification, log.number)
+
+    def _add_log(self, known: GuestProcess, tid: int) -> ThreadLog:
+        """Start the log of a thread under a number that no other has."""
+        used = {log.number for log in self.trace.of_process(known.pid)}
+        inherited = {log.number for log in self.trace.logs.values()}
+        number = self._emulator_start.log_number(used | inherited)
+        return self.trace.add(known.pid, tid, number, known.program.arch)
+
+    def _guard_descriptors(
+        self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
+    ) -> bool:
+        """Keep the emulator's own descriptors out of the guest's reach; True when the call was answered."""
+        low = [argument & 0xFFFFFFFF for argument in notification.args[:2]]
+        first = self._first_own_fd
+        if name == "close" and call is None and low[0] >= first:
+            # A thread has ended and the emulator closes its log.
+            self.trace.forget(notification.tid)
+            return False
+        if (name == "close" and low[0] >= first) or (name in ("dup2", "dup3") and low[1] >= first):
+            # As for any descriptor above the limit of open files.
+            self._answer(notification, -errno.EBADF)
+            return True
+        if name == "close_range" and low[1] >= first:
+            # It cannot be split from outside: it runs, and the logs are put back right afterwards.
+            known.logs_closed = True
+        return False
+
+    def _restore_logs(self, known: GuestProcess, notification: Notification) -> None:
+        for log in self.trace.of_process(known.pid):
+            if not os.path.exists(f"/proc/{known.pid}/fd/{log.number}"):
+                self._put_log(log, notification)
+                log.abandon_pending()
+        known.logs_closed = False

@@ -1,0 +1,118 @@
+"""The processes and threads of a guest, and where their registers are.
+
+A forked process has its registers at the address where the thread that forked had them. A new thread gets a
+CPUArchState of its own, see `thread_registers`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from triage_tui.guest.arch import Arch
+from triage_tui.guest.cell.identity import Identity
+from triage_tui.guest.emulator.elf import ElfInfo
+from triage_tui.guest.emulator.env_locator import Location
+from triage_tui.guest.emulator.thread_registers import ThreadFinder
+from triage_tui.guest.freezing.loops import LoopDetector
+from triage_tui.guest.host import process
+
+
+@dataclass(frozen=True, slots=True)
+class Forking:
+    """What a new process takes over from the thread that forks: program, registers, its log's descriptor."""
+
+    process: GuestProcess
+    program: Program
+    env: int | None
+    number: int | None
+
+
+@dataclass(slots=True)
+class Program:
+    """What a process executes, with its forked children: they have the same memory at the same places."""
+
+    path: str
+    """As the guest names it, absolute."""
+    argv: list[str]
+    arch: Arch
+    elf: ElfInfo
+    location: Location | None = None
+    """None as long as nothing of it was found in the emulator."""
+    room: int | None = None
+    """Guest address of unused bytes in its code, see `return_stub`; None: not looked for, or none."""
+    name: bytes = b""
+    """What its process is to be called, until it is."""
+    tries: int = 0
+    """How often it was looked for in vain."""
+
+
+@dataclass(slots=True)
+class GuestProcess:
+    """One process of the guest. `pid` is its host id, `inner` its id as the guest sees it."""
+
+    pid: int
+    inner: int
+    program: Program
+    parent: int = 0
+    """Inner id of the process that forked it."""
+    loops: dict[int, LoopDetector] = field(default_factory=dict)
+    """Host tid -> what looks for loops in that thread."""
+    envs: dict[int, int | None] = field(default_factory=dict)
+    """Host tid -> host address of its general registers; None: looked for and not found."""
+    identity: Identity = field(default_factory=Identity)
+    """The ids that it believes to have, where it can have one only."""
+    forking: Forking | None = None
+    """The thread that is about to fork."""
+    exiting: bool = False
+    logs_closed: bool = False
+    """The guest has closed the logs with close_range: put them back at the next chance."""
+
+
+class ProcessTable:
+    """All living processes of the guest that have made themselves known."""
+
+    def __init__(self) -> None:
+        self.by_pid: dict[int, GuestProcess] = {}
+        self._pid_of: dict[int, int] = {}
+        self._finders: dict[str, ThreadFinder] = {}
+        self.total = 0
+        self.last_forking: Forking | None = None
+        self.main: GuestProcess | None = None
+        """The process whose end is the end of the guest; None: one that has not made itself known yet."""
+        self._next_main = 0
+
+    def of_thread(self, tid: int) -> GuestProcess | None:
+        """Return the known process of a thread."""
+        pid = self._pid_of.get(tid)
+        if pid is None or pid not in self.by_pid:
+            pid = process.process_of(tid)
+            if pid not in self.by_pid:
+                return None
+            self._pid_of[tid] = pid
+        return self.by_pid[pid]
+
+    def finder(self, arch: Arch) -> ThreadFinder:
+        """Return what finds the threads of processes with the emulator for `arch`."""
+        return self._finders.setdefault(arch.name, ThreadFinder())
+
+    def add(self, new: GuestProcess) -> None:
+        """Add a process."""
+        self.by_pid[new.pid] = new
+        if new.pid == self._next_main:
+            self.main = new
+        self.total += 1
+
+    def move_main(self, pid: int) -> None:
+        """Make another process the main one: the one before it has become a daemon's parent."""
+        self._next_main = pid
+        self.main = self.by_pid.get(pid)
+
+    def forget_threads(self, pid: int) -> None:
+        """Forget which threads a process has: it executes another program, or is gone."""
+        for tid in [tid for tid, owner in self._pid_of.items() if owner == pid]:
+            del self._pid_of[tid]
+
+    def remove(self, pid: int) -> GuestProcess | None:
+        """Forget a process that is gone."""
+        self.forget_threads(pid)
+        return self.by_pid.pop(pid, None)

@@ -1,0 +1,1 @@
+"""The run record that is made of a frozen guest."""

@@ -1,0 +1,343 @@
+"""What can be seen of a frozen guest: registers, memory, mappings, descriptors, history, figures."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingABC
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.guest.arch import Arch
+from triage_tui.guest.cell.cell import Cell
+from triage_tui.guest.cell.policy import ContainmentPolicy
+from triage_tui.guest.emulator.elf import read_elf
+from triage_tui.guest.emulator.env_locator import AT_BASE, AT_RANDOM, Location
+from triage_tui.guest.host import process
+from triage_tui.guest.log.full_trace import FILE
+from triage_tui.guest.log.output import GuestOutput
+from triage_tui.guest.log.ranges import RangeMap
+from triage_tui.guest.log.trace import Trace
+from triage_tui.guest.processes.process_table import ProcessTable, Program
+from triage_tui.guest.record.memory_dump import AddressSpace
+from triage_tui.guest.spec import LaunchSpec
+from triage_tui.guest.state import address_space, sockets
+from triage_tui.guest.state.census import Census, take_census
+from triage_tui.guest.state.descriptors import open_descriptors
+from triage_tui.runs.model import Statistics, Syscall, Target
+from triage_tui.runs.process_model import Descriptor, Mapping
+
+_MAX_READ = 16 << 20
+
+
+class FrozenViews:
+    """The read side of a guest. All addresses are guest addresses."""
+
+    spec: LaunchSpec
+    target: Target
+    first_program: Program
+    """What the guest was started with."""
+    trace: Trace
+    processes_known: ProcessTable
+    pid: int
+    """Host pid of the process that is looked at: the one that makes the held call, else the main one."""
+    tid: int
+    containment: ContainmentPolicy
+    _cell: Cell
+    _output: GuestOutput
+    _first_own_fd: int
+    _started: float
+
+    @property
+    def program(self) -> Program:
+        """What the process that is looked at executes."""
+        return self.program_of(self.pid)
+
+    def program_of(self, tid: int) -> Program:
+        """Return what the process of a thread executes."""
+        known = self.processes_known.of_thread(tid)
+        return self.first_program if known is None else known.program
+
+    @property
+    def arch(self) -> Arch:
+        """The architecture of the process that is looked at."""
+        return self.program.arch
+
+    @property
+    def location(self) -> Location:
+        """Where the program of the process that is looked at lives in its emulator.
+
+        Raises:
+            TriageError: it has only just been started.
+        """
+        return self.location_of(self.pid)
+
+    def location_of(self, tid: int) -> Location:
+        """Return where the program of a thread's process lives in its emulator.
+
+        Raises:
+            TriageError: it has only just been started.
+        """
+        program = self.program_of(tid)
+        if program.location is None:
+            raise TriageError(f"{program.path} has only just been started: nothing of it is known yet")
+        return program.location
+
+    @property
+    def guest_base(self) -> int:
+        """Host address of guest address 0 in the process that is looked at."""
+        return self.location.guest_base
+
+    @property
+    def load_bias(self) -> int:
+        """Guest address of the program minus its address in its file; 0 for a fixed-address program."""
+        return self.location.load_bias
+
+    @property
+    def auxv(self) -> MappingABC[int, int]:
+        """The auxiliary vector that the program was started with."""
+        return self.location.auxv
+
+    @property
+    def root_path(self) -> str:
+        """Host path through which the guest's root can be read while it lives."""
+        return f"/proc/{self.pid}/root"
+
+    @property
+    def contained(self) -> list[str]:
+        """What holds the guest, in words."""
+        allowed = ", ".join(sorted(self.containment.allow))
+        return [*self._cell.notes, *([f"allowed by the person who started it: {allowed}"] if allowed else [])]
+
+    def _host_address(self, address: int) -> int:
+        if not 0 <= address <= self.arch.word_mask:
+            raise TriageError(f"{address:#x} is no guest address")
+        return self.guest_base + address
+
+    def read_memory(self, address: int, size: int) -> bytes:
+        """Return up to `size` bytes at a guest address; less where the readable part ends.
+
+        Raises:
+            TriageError: nothing is readable there.
+        """
+        try:
+            return process.read_memory(self.pid, self._host_address(address), min(size, _MAX_READ))
+        except OSError:
+            raise TriageError(f"guest address {address:#x} is not readable") from None
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        """Write all of `data` at a guest address, also where the guest itself may not write.
+
+        Raises:
+            TriageError: not all of it is mapped.
+        """
+        try:
+            process.write_memory(self.pid, self._host_address(address), data)
+        except OSError:
+            raise TriageError(f"guest address {address:#x} is not writable") from None
+
+    def _env(self, tid: int) -> int | None:
+        """Return the host address of a thread's registers, None when they were not found."""
+        owner = self.processes_known.of_thread(tid)
+        return owner.envs.get(tid) if owner is not None else None
+
+    def registers(self, tid: int | None = None) -> dict[str, int]:
+        """Return the registers of a thread (default: the one looked at), name -> unsigned value.
+
+        In a thread that waits in a syscall the pc is after the syscall instruction and the arguments are
+        intact.
+
+        Raises:
+            TriageError: the thread's registers are not known, or it is gone.
+        """
+        env = self._env(tid or self.tid)
+        if env is None:
+            raise TriageError(f"the registers of thread {tid or self.tid} were not found in the emulator")
+        return self.registers_at(tid or self.tid, env)
+
+    def registers_at(self, tid: int, env: int) -> dict[str, int]:
+        """Return the registers of a thread that lie at the host address `env`.
+
+        Raises:
+            TriageError: the thread is gone.
+        """
+        arch = self.program_of(tid).arch
+        try:
+            data = process.read_memory(tid, env, arch.env_span)
+        except OSError as error:
+            raise TriageError(f"the registers of thread {tid} cannot be read: {error.strerror}") from error
+        return arch.registers_from_env(data, self.location_of(tid).pc_offset)
+
+    def thread_places(self, pid: int, inner: MappingABC[int, int]) -> dict[int, int]:
+        """Return where the registers of the threads of a process lie: host tid -> host address.
+
+        `inner` gives for each host tid the id as the guest sees it.
+        """
+        known = self.processes_known.by_pid.get(pid)
+        if known is None:
+            return {}
+        found = {tid: env for tid, env in known.envs.items() if env is not None}
+        main_env = found.get(pid)
+        if main_env is not None:
+            by_id = self.processes_known.finder(known.program.arch).registers(pid, main_env)
+            found |= {tid: by_id[number] for tid, number in inner.items() if number in by_id}
+        return found
+
+    def write_register(self, name: str, value: int, tid: int | None = None) -> None:
+        """Set one register of a thread that waits in a syscall.
+
+        Raises:
+            TriageError: no such register, or the thread's registers are not known.
+        """
+        env = self._env(tid or self.tid)
+        if env is None:
+            raise TriageError(f"register {name} of thread {tid or self.tid} cannot be written")
+        arch = self.program_of(tid or self.tid).arch
+        pc_offset = self.location_of(tid or self.tid).pc_offset
+        try:
+            data = process.read_memory(tid or self.tid, env, arch.env_span)
+            writes = arch.env_writes(name, value, data, pc_offset)
+            for offset, content in writes:
+                process.write_memory(tid or self.tid, env + offset, content)
+        except OSError as error:
+            raise TriageError(f"register {name} cannot be written: {error.strerror}") from error
+        if not writes:
+            raise TriageError(f"register {name} of thread {tid or self.tid} cannot be written")
+
+    def read_process_memory(self, pid: int, address: int, size: int) -> bytes:
+        """Return up to `size` bytes at a guest address of one of the guest's processes.
+
+        Raises:
+            TriageError: nothing is readable there.
+        """
+        if not 0 <= address <= self.program_of(pid).arch.word_mask:
+            raise TriageError(f"{address:#x} is no guest address")
+        try:
+            base = self.location_of(pid).guest_base
+            return process.read_memory(pid, base + address, min(size, _MAX_READ))
+        except OSError:
+            raise TriageError(f"guest address {address:#x} is not readable") from None
+
+    def maps(self, pid: int = 0) -> list[Mapping]:
+        """Return the mappings of a process (default: the one looked at), in guest addresses."""
+        pid = pid or self.pid
+        permitted = RangeMap()
+        for start, end, perms in self._segments(pid):
+            permitted.set(*address_space.page_range(start, end), perms)
+        for start, end, perms in self.trace.effects(pid).permissions():
+            permitted.set(start, end, perms)
+        location, program = self.location_of(pid), self.program_of(pid)
+        bias = location.load_bias
+        return address_space.name_mappings(
+            address_space.guest_mappings(pid, location.guest_base, program.arch, permitted),
+            [(start + bias, end + bias) for start, end, _perms in program.elf.segments],
+            self.trace.effects(pid).heap,
+            location.auxv.get(AT_RANDOM, 0),
+        )
+
+    def _segments(self, pid: int) -> list[tuple[int, int, str]]:
+        """Return what the files of program and interpreter ask for: (start, end, permissions)."""
+        location = self.location_of(pid)
+        loaded = [(self.program_of(pid).elf, location.load_bias)]
+        base = location.auxv.get(AT_BASE, 0)
+        if base:
+            with contextlib.suppress(TriageError):
+                interpreter = read_elf(self.read_process_memory(pid, base, 1 << 16), "the interpreter")
+                loaded.append((interpreter, base - interpreter.lowest))
+        return [
+            (start + bias, end + bias, perms) for elf, bias in loaded for start, end, perms in elf.segments
+        ]
+
+    def executable_ranges(self) -> list[tuple[int, int]]:
+        """Return the ranges that the program, its interpreter or a call of the guest made executable."""
+        asked = [*self._segments(self.pid), *self.trace.effects(self.pid).permissions()]
+        return [(start, end) for start, end, perms in asked if "x" in perms]
+
+    def fds(self, pid: int = 0) -> list[Descriptor]:
+        """Return the open descriptors of a process (default: the one looked at), the emulator's own left out.
+
+        Raises:
+            TriageError: the process is gone.
+        """
+        pid = pid or self.pid
+        try:
+            return list(open_descriptors(pid, self._first_own_fd, self.trace.effects(pid).opener))
+        except OSError as error:
+            raise TriageError(f"the descriptors of process {pid} cannot be read: {error.strerror}") from error
+
+    def address_spaces(self) -> list[AddressSpace]:
+        """Return the memory of every process, that of the one looked at first."""
+        pids = sorted(self.processes(), key=lambda pid: pid != self.pid)
+        spaces: list[AddressSpace] = []
+        for pid in pids:
+            with contextlib.suppress(TriageError):
+                base = self.location_of(pid).guest_base
+                spaces.append(AddressSpace(process.inner_pid(pid), pid, base, self.maps(pid)))
+        return spaces
+
+    def census(self) -> Census:
+        """Return every process and thread, with what each has and was started with."""
+        return take_census(self)
+
+    def history(self) -> list[Syscall]:
+        """Return the newest syscalls, oldest first; calls that have not returned have `ret` None."""
+        return self.trace.newest()
+
+    def full_trace(self) -> list[Syscall]:
+        """Return the syscalls that were kept: half of the limit from the first on, half up to the last."""
+        return self.trace.kept()
+
+    def copy_full_trace(self, directory: Path) -> str | None:
+        """Copy the full trace into a run directory, if one is kept; return what it lacks, if anything.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        full = self.trace.full
+        if full is None:
+            return None
+        full.copy_to(directory / FILE)
+        limit = self.spec.limits.full_trace_bytes
+        return f"it had reached {limit >> 20} MiB: later calls are not in it" if full.left_out else None
+
+    def streams(self) -> dict[str, tuple[bytes, int]]:
+        """Return stdout and stderr by name: what is kept of each, bounded, and how many bytes it had."""
+        return {name: (buffer.content(), buffer.total) for name, buffer in self._output.streams.items()}
+
+    def calls_left_out(self) -> int:
+        """Return how many calls in the middle `full_trace` lacks."""
+        return self.trace.left_out
+
+    def output(self) -> bytes:
+        """Return what the guest printed on stdout and stderr, in the order of arrival, bounded."""
+        return self._output.both.content()
+
+    def statistics(self) -> Statistics:
+        """Return figures over the whole run so far."""
+        if self.trace.skimmed:
+            # Signatures of calls that were only counted are known after reading them.
+            self.trace.kept()
+        return Statistics(
+            syscalls=self.trace.count,
+            distinct_signatures=len(self.trace.signatures),
+            failed_syscalls=self.trace.failed,
+            elapsed_ms=(time.monotonic() - self._started) * 1000,
+            processes=max(1, self.processes_known.total),
+            listening=self.listening(),
+            output_bytes=self._output.both.total,
+        )
+
+    def listening(self) -> list[str]:
+        """Return where others can reach the guest, in words as `sockets.reachable_addresses` has them."""
+        return sockets.reachable_addresses(self._socket_states())
+
+    def _socket_states(self) -> Iterator[str]:
+        """Yield state and addresses of each socket of the guest."""
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                yield from sockets.states(pid, self._first_own_fd)
+
+    def processes(self) -> list[int]:
+        """Return the host pids of the guest's living processes."""
+        raise NotImplementedError
