@@ -24,7 +24,7 @@ from triage_tui.errors import TriageError
 from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.calls.call_handler import Held
 from triage_tui.guest.calls.carrier import CarrierName
-from triage_tui.guest.calls.served_calls import is_told
+from triage_tui.guest.calls.hookable import not_hookable
 from triage_tui.guest.calls.stand_ins import Peers
 from triage_tui.guest.calls.suspecting import Suspecting
 from triage_tui.guest.cell import policy
@@ -42,6 +42,7 @@ from triage_tui.guest.launch import launch
 from triage_tui.guest.log.full_trace import FullTrace
 from triage_tui.guest.log.output import GuestOutput
 from triage_tui.guest.log.printed import STREAMS
+from triage_tui.guest.log.reading_share import ReadingShare
 from triage_tui.guest.log.trace import Trace
 from triage_tui.guest.processes.process_table import ProcessTable, Program
 from triage_tui.guest.processes.program_keeper import Emulators
@@ -51,8 +52,6 @@ from triage_tui.runs.model import Probe
 
 _TICK_MS = 20
 _NAMES = host_syscalls.names()
-_READING_S = 0.002
-"""How long logs are read in one tick: a guest that makes calls needs the processor, and must not wait."""
 
 EventCallback = Callable[[str, str], None]
 """Called with (kind, text): "output" with text that the guest printed, "problem" with a sentence."""
@@ -132,8 +131,7 @@ class Guest(Suspecting):
         self._waiting: Notification | None = None
         self._deferred = deque()
         self._calls = select.poll()
-        self._share_s = 0.0
-        """What is left of the time for reading the log in this tick."""
+        self._reading = ReadingShare(self.trace, self._is_called)
         self._emulators = Emulators(spec.qemu_dir)
         self._first_stop: Stop | None = None
         self._looping_tid = 0
@@ -243,7 +241,7 @@ class Guest(Suspecting):
                 self._serve_one()
             if self._wants_stop():
                 continue
-            for fd, events in poll.poll(0 if self._share_s > 0 else pause):
+            for fd, events in poll.poll(0 if self._reading.left_s > 0 else pause):
                 if fd == carried:
                     if events & select.POLLHUP:
                         poll.unregister(fd)
@@ -264,10 +262,11 @@ class Guest(Suspecting):
                 pause = 0 if self._on_tick() else _TICK_MS
                 if wanted():
                     return self._freeze(self._watchdog.requested(self))
-            elif self._share_s > 0:
-                self._read_log()
-            elif pause == 0 and self.trace.keep_up(_READING_S, self._is_called):
-                pause = _TICK_MS
+            elif self._reading.left_s > 0:
+                self._reading.use()
+            elif pause == 0:
+                self._reading.renew()
+                pause = _TICK_MS if self._reading.use() else 0
             if not self.is_alive:
                 self._output.read_all()
                 return self._gone_stop()
@@ -281,39 +280,14 @@ class Guest(Suspecting):
         """
         if not self._alive:
             raise TriageError("the guest is gone, so it cannot be resumed: retry from the start")
-        missing = self.not_hookable(rules.hooks()) if rules is not None else set()
+        hooks = rules.hooks() if rules is not None else set()
+        missing = not_hookable(hooks, self.hookable, self.arch, self.trace.history)
         if missing:
             raise TriageError(
                 f"the running guest was not started to be watched at {', '.join(sorted(missing))}: "
                 "retry from the start"
             )
         self.rules = rules
-
-    def not_hookable(self, names: set[str]) -> set[str]:
-        """Return those guest syscalls that rules cannot hook in this run without a new start."""
-        opens = set() if self._failed_to_list() else set(policy.OPENS)
-        always = (
-            set(policy.HOOKABLE.split())
-            | opens
-            | {
-                "ioctl",
-                "exit_group",
-                "exit",
-                "kill",
-                "clone",
-                "fork",
-                "vfork",
-            }
-        )
-        for name in self.hookable:
-            always |= policy.host_names(name)
-        unseen = {name for name in names if not policy.host_names(name) & always}
-        return {name for name in unseen if not is_told(self.arch, name, self.hookable)}
-
-    def _failed_to_list(self) -> bool:
-        """Return whether the guest lately failed to open a directory: rules may be about that."""
-        calls = (call for call in self.trace.history if call.errno is not None)
-        return any("O_DIRECTORY" in argument for call in calls for argument in call.arguments[1:3])
 
     def processes(self) -> list[int]:
         """Return the host pids of the guest's living processes."""
@@ -397,17 +371,6 @@ class Guest(Suspecting):
             if not stop.trigger.syscall_name:
                 stop.trigger.seq = loop.last_seq
 
-    def _read_log(self) -> bool:
-        """Read what was logged, as long as no call waits; return whether all was read.
-
-        What a call that waits leaves of this tick's share is used after its answer: calls that are held
-        without a pause would keep the log from being read at all.
-        """
-        began = time.monotonic()
-        done = self.trace.keep_up(self._share_s, self._is_called)
-        self._share_s = 0.0 if done else self._share_s - (time.monotonic() - began)
-        return done
-
     def _is_called(self) -> bool:
         """Return whether a held call waits for its answer."""
         return any(events & select.POLLIN for _fd, events in self._calls.poll(0))
@@ -457,8 +420,8 @@ class Guest(Suspecting):
         """Look after everything; return whether there is time to read more of what was logged."""
         grown = self.trace.look()
         self._look_at_threads()
-        self._share_s = _READING_S
-        done = self._read_log()
+        self._reading.renew()
+        done = self._reading.use()
         if (killed := self._memory.look(self.processes)) is not None:
             self.report(killed)
         for pid in list(self.processes_known.by_pid):

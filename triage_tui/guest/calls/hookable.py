@@ -1,0 +1,36 @@
+"""Which calls a rule can still hook in a guest that runs: the filter of a process cannot be widened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from triage_tui.guest.arch import Arch
+from triage_tui.guest.calls.served_calls import is_told
+from triage_tui.guest.cell import policy
+from triage_tui.runs.model import Syscall
+
+_ALWAYS = frozenset(policy.HOOKABLE.split()) | frozenset(
+    ("ioctl", "exit_group", "exit", "kill", "clone", "fork", "vfork")
+)
+
+
+def not_hookable(
+    names: Iterable[str], hooked: Iterable[str], arch: Arch, history: Iterable[Syscall]
+) -> set[str]:
+    """Return those guest syscalls of `names` that rules cannot hook without a new start.
+
+    `hooked` are those that were hooked at the start; `history` are the newest calls.
+    """
+    seen = set(_ALWAYS)
+    if not _failed_to_list(history):
+        seen |= set(policy.OPENS)
+    for name in hooked:
+        seen |= policy.host_names(name)
+    unseen = {name for name in names if not policy.host_names(name) & seen}
+    return {name for name in unseen if not is_told(arch, name, frozenset(hooked))}
+
+
+def _failed_to_list(history: Iterable[Syscall]) -> bool:
+    """Return whether the guest lately failed to open a directory: rules may be about that."""
+    failed = (call for call in history if call.errno is not None)
+    return any("O_DIRECTORY" in argument for call in failed for argument in call.arguments[1:3])
