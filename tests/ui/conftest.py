@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ class RecordedActions:
 
     calls: list[Call] = field(default_factory=list)
     refuse: str | None = None
+    hold: bool = False
+    """Whether decompiling lasts until it is cancelled."""
 
     def _note(self, *call: str) -> str:
         self.calls.append(call)
@@ -50,6 +53,13 @@ class RecordedActions:
 
     def freeze(self) -> str:
         return self._note("freeze")
+
+    def decompile(self, run_id: str, frame: int, cancel: threading.Event) -> str:
+        said = self._note("decompile", run_id, str(frame))
+        if self.hold:
+            cancel.wait(60)
+            raise TriageError("the decompiler was stopped")
+        return said
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,9 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +28,8 @@ from triage_tui.text import safe_line
 MEMORY = 6 << 30
 """Address space of the decompiler, in bytes; importing angr alone takes about one GiB of it."""
 SECONDS = 60.0
+_LOOK_S = 0.1
+"""How often it is looked whether the decompiler is to be ended."""
 MAX_OUTPUT = 1 << 20
 """Bytes of pseudocode kept."""
 
@@ -55,12 +60,14 @@ class Angr:
     program: bytes
     """The content of the ELF file that the guest has mapped."""
     seconds: float = SECONDS
+    cancel: threading.Event | None = None
+    """Set by another thread, it ends the decompiler."""
 
     def function(self, point: CodePoint) -> FunctionCode:
         """Return the pseudocode of the function at `point`.
 
         Raises:
-            TriageError: there is no decompiler, it failed, or it took too long; the text says which.
+            TriageError: there is no decompiler, it failed, took too long, or was ended; the text says which.
         """
         missing = why_missing()
         if missing is not None:
@@ -88,24 +95,8 @@ class Angr:
             command = [sys.executable, "-m", "triage_tui.binary.decompile_one"]
             command += [str(path), hex(vaddr), hex(start), "thumb" if thumb else "plain"]
             kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
-            out = Path(work, "answer")
-            try:
-                with out.open("wb") as answer:
-                    result = subprocess.run(
-                        command,
-                        stdin=subprocess.DEVNULL,
-                        stdout=answer,
-                        stderr=subprocess.PIPE,
-                        env=kept | {"HOME": work, "TMPDIR": work},
-                        cwd=work,
-                        timeout=self.seconds,
-                        preexec_fn=lambda: _limit(self.seconds),
-                        check=False,
-                    )
-            except subprocess.TimeoutExpired:
-                raise TriageError(
-                    f"the decompiler was ended after {self.seconds:g} s without a result"
-                ) from None
+            out, errors = Path(work, "answer"), Path(work, "errors")
+            status = self._run(command, kept | {"HOME": work, "TMPDIR": work}, work, out, errors)
             with out.open("rb") as stream:
                 raw = stream.read(4 * MAX_OUTPUT)
             last = raw.splitlines()[-1:] or [b""]
@@ -117,7 +108,39 @@ class Angr:
                 return {key: value for key, value in found.items() if isinstance(value, str)}
             said = found.get("error") if isinstance(found, dict) else None
             if not said:
-                lines = result.stderr.decode("utf-8", "replace").strip().splitlines()
-                ended = f"ended by signal {-result.returncode}" if result.returncode < 0 else "gave nothing"
-                said = lines[-1] if lines and result.returncode > 0 else ended
+                with errors.open("rb") as stream:
+                    lines = stream.read(MAX_OUTPUT).decode("utf-8", "replace").strip().splitlines()
+                ended = f"ended by signal {-status}" if status < 0 else "gave nothing"
+                said = lines[-1] if lines and status > 0 else ended
             raise TriageError(f"angr could not decompile the function: {safe_line(str(said), 300)}")
+
+    def _run(self, command: Sequence[str], env: Mapping[str, str], work: str, out: Path, errors: Path) -> int:
+        """Run the decompiler until it ends or is ended, and return its status."""
+        end = time.monotonic() + self.seconds
+        with (
+            out.open("wb") as answer,
+            errors.open("wb") as said,
+            subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=answer,
+                stderr=said,
+                env=env,
+                cwd=work,
+                preexec_fn=lambda: _limit(self.seconds),
+            ) as process,
+        ):
+            try:
+                while True:
+                    try:
+                        return process.wait(min(_LOOK_S, max(0.0, end - time.monotonic())))
+                    except subprocess.TimeoutExpired:
+                        if self.cancel is not None and self.cancel.is_set():
+                            raise TriageError("the decompiler was stopped") from None
+                        if time.monotonic() >= end:
+                            raise TriageError(
+                                f"the decompiler was ended after {self.seconds:g} s without a result"
+                            ) from None
+            finally:
+                # Also when this thread is interrupted: nothing that was started stays behind.
+                process.kill()

@@ -9,6 +9,7 @@ import argparse
 import shutil
 import textwrap
 from collections.abc import Iterable
+from pathlib import Path
 
 import msgspec
 
@@ -63,6 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pid", type=int, metavar="PID", help="of which process (default: the one looked at)"
     )
+    parser.add_argument(
+        "--sfanalysis",
+        metavar="DIR",
+        help="the code of the frames, with pseudocode from these SFAnalysis results where they have it",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,6 +76,11 @@ def run(args: argparse.Namespace) -> int:
     record = Workspace.at(args.workspace).load(args.run)
     if args.at is not None:
         processes.show_bytes(record, args.at, args.length, args.pid)
+        return 0
+    if args.sfanalysis is not None:
+        if args.json or args.section not in ("summary", "code"):
+            raise TriageError("--sfanalysis shows the code of the frames: leave --json and --section away")
+        _code_with_results(record, Path(args.sfanalysis))
         return 0
     if args.json:
         print_json(
@@ -224,6 +235,26 @@ def _code(record: Run) -> None:
             print(safe_block(record.text_file(entry.file)))
         except TriageError as error:
             _line(str(error))
+
+
+def _code_with_results(record: Run, directory: Path) -> None:
+    """Print the code of each frame: from the results in `directory`, else as it was recorded."""
+    # Only here: the other sections read no analysis.
+    from triage_tui.binary.sfanalysis import SfAnalysis
+    from triage_tui.retry.frame_code import from_results
+
+    results = SfAnalysis(directory)
+    for problem in results.problems:
+        _wrapped(f"note: {problem}", "", "  ")
+    recorded = {ref.frame: ref for ref in reversed(record.snapshot.backtrace.pseudocode_index)}
+    for frame in record.snapshot.backtrace.frames:
+        found = from_results(frame, results)
+        if found is not None:
+            _line(f"--- frame {frame.idx}  {found.name or ''}  {found.provenance}")
+            print(safe_block(found.text))
+        elif (ref := recorded.get(frame.idx)) is not None:
+            _line(f"--- frame {frame.idx}  {ref.file}  {ref.provenance or ref.kind}")
+            print(safe_block(record.text_file(ref.file)))
 
 
 def _process(record: Run) -> None:

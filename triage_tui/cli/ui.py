@@ -10,16 +10,21 @@ from triage_tui.cli.crash import report
 from triage_tui.cli.output import say
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
+from triage_tui.text import safe_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--read-only", action="store_true", help="look, but decide nothing")
+    parser.add_argument(
+        "--sfanalysis", metavar="DIR", help="SFAnalysis results of the firmware: show their pseudocode first"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Open the app and return when the person leaves it."""
-    return open_app(Workspace.at(args.workspace), read_only=args.read_only)
+    results = Path(args.sfanalysis) if args.sfanalysis is not None else None
+    return open_app(Workspace.at(args.workspace), read_only=args.read_only, sfanalysis=results)
 
 
 def require_terminal() -> None:
@@ -34,13 +39,23 @@ def require_terminal() -> None:
         )
 
 
-def open_app(workspace: Workspace, *, read_only: bool = False, guests_end: bool = False) -> int:
+def open_app(
+    workspace: Workspace,
+    *,
+    read_only: bool = False,
+    guests_end: bool = False,
+    sfanalysis: Path | None = None,
+) -> int:
     """Open the app on `workspace`; `guests_end` says that the caller ends the guests afterwards.
 
+    `sfanalysis` is a directory of SFAnalysis results.
+
     Raises:
-        TriageError: standard input or output is no terminal.
+        TriageError: standard input or output is no terminal, or there is no such directory.
     """
     require_terminal()
+    if sfanalysis is not None and not sfanalysis.is_dir():
+        raise TriageError(f"there is no directory {safe_line(str(sfanalysis), 200)} of SFAnalysis results")
     root = Path(workspace.root)
     if not root.is_dir():
         raise TriageError(f"there is no directory {root}: name an existing one with -C")
@@ -53,7 +68,13 @@ def open_app(workspace: Workspace, *, read_only: bool = False, guests_end: bool 
         return LocalActions(workspace)
 
     # What decisions need (linting, the rulebook) is imported when the first is made, not at the start.
-    app = TriageApp(root, actions=Deferred(actions), read_only=read_only, guests_end=guests_end)
+    app = TriageApp(
+        root,
+        actions=Deferred(actions),
+        read_only=read_only,
+        guests_end=guests_end,
+        sfanalysis=sfanalysis,
+    )
     app.run()
     if app.crash is not None:
         return report("ui", app.crash)

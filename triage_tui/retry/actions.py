@@ -12,11 +12,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, get_args
 
 from triage_tui.errors import Conflict, TriageError
+from triage_tui.retry import frame_code
 from triage_tui.retry.freezing import ask_to_freeze
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, lint, patches
@@ -165,6 +167,16 @@ class LocalActions:
     def freeze(self) -> str:
         """Have the guest of this workspace that was started last frozen and recorded."""
         return ask_to_freeze(self._workspace.running_dir)
+
+    def decompile(self, run_id: str, frame: int, cancel: threading.Event) -> str:
+        """Decompile the function of a frame and keep the text in the record; `cancel` ends it."""
+        run = self._workspace.load(run_id)
+        chosen = frame_code.frame_of(run, frame)
+        found = frame_code.decompiled(run, chosen, cancel)
+        # It may have taken a minute: what was added to the record meanwhile stays.
+        run = self._workspace.load(run_id)
+        frame_code.keep(run, frame_code.frame_of(run, frame), found)
+        return f"frame {frame} is {found.provenance}, and the text is kept in the record"
 
     def retry(self, run_id: str) -> str:
         """Run the target again: by its holder when that lives, else by a new process in the background."""

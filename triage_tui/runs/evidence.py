@@ -102,7 +102,7 @@ def make_link(
     found = _look_up(run, link)
     if found is None:
         raise TriageError(f"run {run.run_id} has no {kind} {id} to cite")
-    return str(msgspec.structs.replace(link, hash=_digest(found[1])))
+    return str(msgspec.structs.replace(link, hash=digest(found[1])))
 
 
 def resolve(run: Run, link: Link | str) -> Resolved:
@@ -119,9 +119,7 @@ def resolve(run: Run, link: Link | str) -> Resolved:
             link=link, exists=False, hash_ok=False, title=f"{link.kind} {link.id}", text="not in this run"
         )
     title, text = found
-    return Resolved(
-        link=link, exists=True, hash_ok=link.hash in (None, _digest(text)), title=title, text=text
-    )
+    return Resolved(link=link, exists=True, hash_ok=link.hash in (None, digest(text)), title=title, text=text)
 
 
 def describe_syscall(call: Syscall) -> str:
@@ -155,7 +153,8 @@ def describe_register(register: Register) -> str:
     return f"{register.name} = {value if isinstance(value, str) else f'0x{value:0{register.size * 2}x}'}"
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """Return the hash of a canonical text, as links carry it."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
@@ -193,16 +192,18 @@ def _frame(run: Run, link: Link) -> tuple[str, str] | None:
 
 
 def _code(run: Run, link: Link) -> tuple[str, str] | None:
-    entry = next(
-        (ref for ref in run.snapshot.backtrace.pseudocode_index if ref.frame == _number(link.id)), None
-    )
-    if entry is None:
-        return None
-    text = run.text_file(entry.file)
-    if link.line is None:
-        return f"code of frame {link.id}", text
-    line = _line_of(text, link.line)
-    return None if line is None else (f"code of frame {link.id}, line {link.line}", line)
+    """Return the code of a frame: of its sources the one that is meant by the hash, else the best."""
+    found: list[tuple[str, str]] = []
+    for entry in run.snapshot.backtrace.pseudocode_index:
+        if entry.frame != _number(link.id):
+            continue
+        text = run.text_file(entry.file)
+        if link.line is None:
+            found.append((f"code of frame {link.id}", text))
+        elif (line := _line_of(text, link.line)) is not None:
+            found.append((f"code of frame {link.id}, line {link.line}", line))
+    # Sources that are added later come first in the index, and must not make older evidence untrue.
+    return next((one for one in found if digest(one[1]) == link.hash), found[0] if found else None)
 
 
 _ADDRESS = re.compile(r"(?:(\d{1,9})@)?0x([0-9a-f]{1,16})\Z")

@@ -11,7 +11,7 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Scope = Literal["app", "main", "list", "patch", "syscalls", "code", "registers", "memory", "modal"]
+Scope = Literal["app", "main", "list", "patch", "syscalls", "code", "frames", "registers", "memory", "modal"]
 """Where a key works: everywhere, on the main screen, in any list, in one pane, in questions."""
 
 
@@ -207,7 +207,19 @@ ACTIONS: tuple[Action, ...] = (
         "Code pane: show the function from the next source that has it (pseudocode, disassembly).",
         "code",
         _LOOK,
+        31,
         palette=False,
+    ),
+    Action(
+        "decompile",
+        "d",
+        "screen.decompile",
+        "decompile",
+        "Code and backtrace panes: decompile the selected frame; once more, or esc, stops it.",
+        "frames",
+        _LOOK,
+        32,
+        True,
     ),
     Action(
         "failures",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -22,11 +23,14 @@ from triage_tui.ui.messages import RunFailed, RunLoaded, RunsChanged, RunsListed
 from triage_tui.ui.screens.main import MainScreen
 
 if TYPE_CHECKING:
+    from triage_tui.binary.sfanalysis import SfAnalysis
     from triage_tui.runs.listing import RunSummary
     from triage_tui.runs.watch import RunsWatcher
 
 RUNS_DIR = "ai_runs"
 _LIVENESS_S = 3.0
+MAX_PROBLEMS = 4
+"""How many unusable SFAnalysis files are named."""
 
 
 class TriageApp(App[None]):
@@ -34,7 +38,8 @@ class TriageApp(App[None]):
 
     `actions` does what the person decides; without it, or with `read_only`, nothing can be changed whatever
     a view asks for. `open_run` is the run that is selected first. `guests_end`: who opened the app ends the
-    guests when it closes, so leaving asks first.
+    guests when it closes, so leaving asks first. `sfanalysis`: a directory of SFAnalysis results, whose
+    pseudocode is shown before that of the runs.
     """
 
     TITLE = "triage-tui"
@@ -51,6 +56,7 @@ class TriageApp(App[None]):
         open_run: str | None = None,
         theme: str = theming.DEFAULT_THEME,
         guests_end: bool = False,
+        sfanalysis: Path | None = None,
     ) -> None:
         super().__init__()
         self.workspace = workspace
@@ -59,6 +65,9 @@ class TriageApp(App[None]):
         self.actions: Actions = ReadOnly() if self.read_only or actions is None else actions
         self.open_run = open_run
         self.guests_end = guests_end
+        self._sfanalysis = sfanalysis
+        self._analysis: SfAnalysis | None = None
+        self._reading_analysis = threading.Lock()
         self._watcher: RunsWatcher | None = None
         themes, self._problems = theming.load_themes()
         for known in themes:
@@ -114,7 +123,9 @@ class TriageApp(App[None]):
         await super().on_event(event)
 
     def on_unmount(self) -> None:
-        """Stop watching."""
+        """Stop watching, and a decompiler that runs: its thread would be waited for."""
+        if self.main.decompilation is not None:
+            self.main.decompilation.cancel.set()
         if self._watcher is not None:
             self._watcher.stop()
 
@@ -176,7 +187,8 @@ class TriageApp(App[None]):
             from triage_tui.ui.loading import load_view
 
             try:
-                self.main.post_message(RunLoaded(load_view(self.runs_dir / run_id, self.workspace), serial))
+                view = load_view(self.runs_dir / run_id, self.workspace, self._analysed())
+                self.main.post_message(RunLoaded(view, serial))
             except TriageError as error:
                 self.main.post_message(RunFailed(run_id, str(error)))
             except Exception as error:
@@ -185,6 +197,22 @@ class TriageApp(App[None]):
                 self.main.post_message(RunFailed(run_id, f"Run {run_id} cannot be shown ({kind})."))
 
         self.run_worker(work, thread=True, group="load", exit_on_error=False)
+
+    def _analysed(self) -> SfAnalysis | None:
+        """Return the results of the directory that was given, read when the first run is."""
+        with self._reading_analysis:
+            if self._sfanalysis is not None:
+                from triage_tui.binary.sfanalysis import SfAnalysis
+
+                directory, self._sfanalysis = self._sfanalysis, None
+                try:
+                    self._analysis = SfAnalysis(directory)
+                except TriageError as error:
+                    self.main.post_message(Trouble(str(error)))
+                else:
+                    for problem in self._analysis.problems[:MAX_PROBLEMS]:
+                        self.main.post_message(Trouble(problem))
+            return self._analysis
 
     def _fatal_error(self) -> None:
         # In place of Textual's traceback, which prints local variables: who opened the app reports it.

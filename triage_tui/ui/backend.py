@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Literal, Protocol
 
@@ -36,6 +37,9 @@ class Actions(Protocol):
 
     def freeze(self) -> str:
         """Have the guest that was started last frozen and recorded."""
+
+    def decompile(self, run_id: str, frame: int, cancel: threading.Event) -> str:
+        """Decompile the function of a frame and keep the text in the record; `cancel` ends it."""
 
 
 class Deferred:
@@ -78,6 +82,10 @@ class Deferred:
         """Pass on."""
         return self._actions().freeze()
 
+    def decompile(self, run_id: str, frame: int, cancel: threading.Event) -> str:
+        """Pass on."""
+        return self._actions().decompile(run_id, frame, cancel)
+
 
 class ReadOnly:
     """Actions that change nothing: each says why in one sentence."""
@@ -112,5 +120,9 @@ class ReadOnly:
         raise TriageError(self._why)
 
     def freeze(self) -> str:
+        """Refuse."""
+        raise TriageError(self._why)
+
+    def decompile(self, run_id: str, frame: int, cancel: threading.Event) -> str:
         """Refuse."""
         raise TriageError(self._why)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -24,6 +24,9 @@ from triage_tui.text import safe_block, safe_line, safe_name
 from triage_tui.ui.diff import DiffLine, diff_lines
 from triage_tui.ui.highlight import assembly_lines, c_lines
 from triage_tui.ui.rows import Part
+
+if TYPE_CHECKING:
+    from triage_tui.binary.sfanalysis import SfAnalysis
 
 MAX_CODE_BYTES = 1 << 20
 MAX_OBJECTS = 256
@@ -43,6 +46,8 @@ class CodeText:
     provenance: str = ""
     """Where it comes from, in words."""
     problem: str = ""
+    raw: str = ""
+    """The text as it was read, for evidence that cites it; never shown."""
 
 
 @dataclass(frozen=True)
@@ -124,14 +129,16 @@ class RunView:
         return next((frame for frame in self.snapshot.backtrace.frames if frame.idx == index), None)
 
 
-def load_view(run_dir: Path, workspace: Path) -> RunView:
-    """Read the run in `run_dir`.
+def load_view(run_dir: Path, workspace: Path, analysis: SfAnalysis | None = None) -> RunView:
+    """Read the run in `run_dir`; `analysis` is a further source of code, better than the recorded ones.
 
     Raises:
         TriageError: it is no run, or not yet one.
     """
     run = load_run(run_dir)
     view = RunView(run=run, calls=run.trace(), waiting=holder_alive(run.events))
+    if analysis is not None:
+        _take_analysis(view, analysis)
     _read_code(view)
     _read_memory(view)
     _read_rules(view, workspace)
@@ -144,13 +151,29 @@ def load_view(run_dir: Path, workspace: Path) -> RunView:
 def _read_code(view: RunView) -> None:
     for entry in view.snapshot.backtrace.pseudocode_index[:256]:
         try:
-            lines = _lines(view.run.text_file(entry.file, MAX_CODE_BYTES))
+            text = view.run.text_file(entry.file, MAX_CODE_BYTES)
+            lines = _lines(text)
             colour = c_lines if entry.kind == "pseudocode" else assembly_lines
             where = safe_line(entry.provenance or entry.kind, 60)
-            code = CodeText(lines, colour(lines), entry.kind == "pseudocode", where)
+            code = CodeText(lines, colour(lines), entry.kind == "pseudocode", where, raw=text)
         except TriageError as error:
             code = CodeText([], problem=str(error))
         view.code.setdefault(entry.frame, []).append(code)
+
+
+def _take_analysis(view: RunView, analysis: SfAnalysis) -> None:
+    from triage_tui.retry.frame_code import from_results
+
+    for frame in view.snapshot.backtrace.frames[:256]:
+        try:
+            found = from_results(frame, analysis)
+        except TriageError as error:
+            view.code.setdefault(frame.idx, []).append(CodeText([], problem=str(error)))
+            continue
+        if found is not None:
+            lines = _lines(found.text[:MAX_CODE_BYTES])
+            code = CodeText(lines, c_lines(lines), True, found.provenance)
+            view.code.setdefault(frame.idx, []).append(code)
 
 
 def _read_memory(view: RunView) -> None:

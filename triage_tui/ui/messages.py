@@ -62,6 +62,16 @@ class Done(Message):
 
 
 @dataclass
+class Decompiled(Message):
+    """The decompiler ended; `sentence` says with what."""
+
+    run_id: str
+    frame: int
+    sentence: str
+    failed: bool = False
+
+
+@dataclass
 class Trouble(Message):
     """Something in the background does not work."""
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from textual.binding import BindingType
 from textual.message import Message
 
 from triage_tui.runs.evidence import Link
 from triage_tui.runs.model import Frame
 from triage_tui.text import safe_line
+from triage_tui.ui.actions import bindings
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import ListRows, Part, Row, Rows, clip, short
@@ -62,6 +64,7 @@ class BacktracePane(Pane):
     NAME: ClassVar[str] = "backtrace"
     KINDS: ClassVar[tuple[str, ...]] = ("frame",)
     EMPTY: ClassVar[str] = "No frame was recorded."
+    BINDINGS: ClassVar[list[BindingType]] = bindings("frames")
 
     @dataclass
     class FrameSelected(Message):

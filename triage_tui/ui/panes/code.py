@@ -1,17 +1,22 @@
-"""The code pane: pseudocode or disassembly of the selected frame, its current line marked."""
+"""The code pane: pseudocode or disassembly of the selected frame, its current line marked.
+
+Above the code stands what goes on with it: that it is being decompiled, or why it cannot be.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from textual.binding import BindingType
 
-from triage_tui.runs.evidence import Link
+from triage_tui.runs.evidence import Link, digest
+from triage_tui.runs.model import Frame
+from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.loading import CodeText, RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import MadeRows, Row, Rows, short
+from triage_tui.ui.rows import MadeRows, Row, Rows, short, wrapped
 
 _ARROW = re.compile(r"\s*(?:=>|<-|-->|->|▶|>)(?=\s|[0-9a-f])", re.IGNORECASE)
 
@@ -25,28 +30,50 @@ def current_line(code: CodeText, address: int) -> int | None:
     return next((n for n, line in enumerate(code.lines) if spelled.match(line)), None)
 
 
+class Notice(NamedTuple):
+    """A sentence above the code of one frame of one run."""
+
+    run_id: str
+    frame: int
+    text: str
+    role: str
+
+
 class CodePane(Pane):
     """Code of one frame; the backtrace chooses which."""
 
     NAME: ClassVar[str] = "code"
     KINDS: ClassVar[tuple[str, ...]] = ("code",)
     EMPTY: ClassVar[str] = "There is no code for this frame."
-    BINDINGS: ClassVar[list[BindingType]] = bindings("code")
+    BINDINGS: ClassVar[list[BindingType]] = bindings("code", "frames")
 
     def __init__(self) -> None:
         super().__init__()
         self._frame = 0
         self._source = 0
+        self._notice: Notice | None = None
+        self._above = 0
 
     @property
     def title_note(self) -> str:
-        """The frame that is shown."""
-        frame = self.view.frame(self._frame) if self.view else None
+        """The frame that is shown, where its code comes from, and which of several sources that is."""
+        frame = self.frame
         if frame is None:
             return ""
         code = self._code(self.view) if self.view else None
         where = f" · {code.provenance}" if code is not None and code.provenance else ""
-        return f"#{frame.idx} {short(frame.func_name or frame.addr_hex, 40)}{where}"
+        place = f" · {self._source % self.sources + 1} of {self.sources}" if self.sources > 1 else ""
+        return f"#{frame.idx} {short(frame.func_name or frame.addr_hex, 40)}{where}{place}"
+
+    @property
+    def frame(self) -> Frame | None:
+        """The frame that is shown."""
+        return self.view.frame(self._frame) if self.view else None
+
+    @property
+    def sources(self) -> int:
+        """How many sources have code of the frame."""
+        return len(self.view.code.get(self._frame, ())) if self.view else 0
 
     def _code(self, view: RunView) -> CodeText | None:
         """Return the code that is shown: of the frame, from the chosen source."""
@@ -55,10 +82,24 @@ class CodePane(Pane):
 
     def action_next_source(self) -> None:
         """Show the code of the same frame from the next source that has it."""
-        if self.view is not None and len(self.view.code.get(self._frame, ())) > 1:
+        if self.view is not None and self.sources > 1:
             self._source += 1
             rows = self.build(self.view)
             self.set_rows(rows, cursor=self.first(rows))
+            self.post_message(self.Retitled())
+
+    def choose_best(self) -> None:
+        """Show the best source again, which may be one that the next reading of the run brings."""
+        self._source = 0
+
+    def notify_above(self, notice: Notice | None) -> None:
+        """Show a sentence above the code, or take it away; the cursor stays on its line."""
+        before, self._notice = self._above, notice
+        if self.view is not None:
+            cursor = self.cursor
+            self.set_rows(self.build(self.view))
+            if self._above != before:
+                self.move_to(cursor + self._above - before)
 
     def forget(self) -> None:
         """Go to the innermost frame that has code."""
@@ -74,12 +115,16 @@ class CodePane(Pane):
         self.set_rows(rows, cursor=self.first(rows))
 
     def build(self, view: RunView) -> Rows:
-        """Return the lines of the frame's code."""
+        """Return the lines of the frame's code, below the sentence about it."""
+        above = self._rows_above(view)
+        self._above = len(above)
         code = self._code(view)
-        if code is None:
-            return Rows()
-        if code.problem:
-            return MadeRows(1, lambda index, width: Row(((f" {code.problem}", "warn"),)))
+        if code is not None and code.problem:
+            above = [*above, Row(((f" {code.problem}", "warn"),))]
+        elif code is None and above:
+            above = [*above, Row(((f" {self.EMPTY}", "muted"),))]
+        if code is None or code.problem:
+            return MadeRows(len(above), lambda index, width: above[index])
         frame = view.frame(self._frame)
         here = current_line(code, frame.addr) if frame else None
         digits = max(3, len(str(len(code.lines))))
@@ -88,24 +133,45 @@ class CodePane(Pane):
         blank, arrow = ("", "") if own_arrow else ("  ", "▶ ")
 
         def make(index: int, width: int) -> Row:
-            gutter = (f"{index + 1:>{digits}} ", "faint")
-            mark = (arrow if index == here else blank, "changed")
-            return Row((gutter, mark, *code.parts[index]), index + 1, "current" if index == here else "")
+            if index < len(above):
+                return above[index]
+            line = index - len(above)
+            gutter = (f"{line + 1:>{digits}} ", "faint")
+            mark = (arrow if line == here else blank, "changed")
+            return Row((gutter, mark, *code.parts[line]), line + 1, "current" if line == here else "")
 
         widest = max((len(line) for line in code.lines), default=0) + digits + 4
-        return MadeRows(len(code.lines), make, wide=widest)
+        return MadeRows(len(above) + len(code.lines), make, wide=widest)
+
+    def _rows_above(self, view: RunView) -> list[Row]:
+        notice = self._notice
+        if notice is None or (notice.run_id, notice.frame) != (view.run_id, self._frame):
+            return []
+        return wrapped(safe_line(notice.text, 400), max(30, (self.size.width or 80) - 2), notice.role, 1)
 
     def first(self, rows: Rows) -> int:
         """Start at the current line."""
         return rows.find(lambda row: row.fill == "current") or 0
+
+    def _choose_cited(self, view: RunView, link: Link) -> None:
+        """Show the source that a link cites: one that came later has other lines."""
+        for number, code in enumerate(view.code.get(self._frame, ())):
+            lines = code.raw.split("\n") if link.line is not None else [code.raw]
+            place = (link.line or 1) - 1
+            if 0 <= place < len(lines) and digest(lines[place]) == link.hash:
+                if number != self._source % self.sources:
+                    self._source = number
+                    self.set_rows(self.build(view))
+                return
 
     def reveal(self, link: Link) -> bool:
         """Go to a line of a frame's code."""
         if self.view is None or not link.id.isdecimal() or int(link.id) not in self.view.code:
             return False
         self.select_frame(int(link.id))
-        line = link.line if link.line is not None else self.first(self.rows) + 1
-        if not 0 < line <= len(self.rows):
+        self._choose_cited(self.view, link)
+        index = self.first(self.rows) if link.line is None else self._above + link.line - 1
+        if not self._above <= index < len(self.rows):
             return False
-        self.mark(line - 1)
+        self.mark(index)
         return True

@@ -131,6 +131,10 @@ def available(screen: MainScreen, action: Action) -> bool:
             return screen.active == "syscalls"
         case "next_thread" | "previous_thread":
             return screen.active == "registers" and len(screen.registers.threads) > 1
+        case "next_source":
+            return screen.active == "code" and screen.code.sources > 1
+        case "decompile":
+            return screen.active in ("code", "backtrace") and screen.code.frame is not None
         case "go_to_address":
             return screen.active == "memory" and view is not None
         case "filter":

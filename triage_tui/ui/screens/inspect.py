@@ -1,12 +1,15 @@
-"""Looking closer on the main screen: other threads, any address."""
+"""Looking closer on the main screen: other threads, any address, decompiled code."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from textual import on
 
 from triage_tui.errors import TriageError
+from triage_tui.ui.messages import Decompiled
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.screens.links import LinkScreen
 
@@ -16,8 +19,23 @@ if TYPE_CHECKING:
     from triage_tui.ui.widgets.typed_line import TypedLine
 
 
+_TICK_S = 1.0
+
+
+class Decompilation(NamedTuple):
+    """A decompiler that runs."""
+
+    run_id: str
+    frame: int
+    cancel: threading.Event
+    began: float
+    """Seconds of CLOCK_MONOTONIC."""
+
+
 class InspectScreen(LinkScreen):
     """The examining part of the main screen."""
+
+    decompilation: Decompilation | None = None
 
     @property
     def registers(self) -> RegistersPane:
@@ -75,3 +93,75 @@ class InspectScreen(LinkScreen):
         except TriageError:
             self.trail.pop()
             raise
+
+    # --- decompiling -------------------------------------------------------------------------------------
+
+    def action_decompile(self) -> None:
+        """Decompile the selected frame in a thread, or stop that."""
+        if self.stop_decompiling():
+            return
+        view, frame = self._ready(), self.code.frame
+        if view is None:
+            return
+        if frame is None:
+            self.say("This run has no frame to decompile.", "warning")
+            return
+        job = Decompilation(view.run_id, frame.idx, threading.Event(), time.monotonic())
+        actions = self.app.actions
+
+        def work() -> None:
+            try:
+                said, failed = actions.decompile(job.run_id, job.frame, job.cancel), False
+            except TriageError as error:
+                said, failed = str(error), True
+            except Exception as error:
+                # As with every action: its own defect must not take the review down.
+                said, failed = f"this failed inside the program ({type(error).__name__})", True
+            self.post_message(Decompiled(job.run_id, job.frame, said, failed))
+
+        self.decompilation = job
+        self.show_pane("code")
+        self._tell_progress()
+        self.set_timer(_TICK_S, lambda: self._tick(job))
+        self.run_worker(work, thread=True, group="decompile", exit_on_error=False)
+
+    def stop_decompiling(self) -> bool:
+        """Stop the decompiler; False when none runs."""
+        if self.decompilation is None:
+            return False
+        self.decompilation.cancel.set()
+        self._tell_progress()
+        return True
+
+    def _tick(self, job: Decompilation) -> None:
+        if self.decompilation is job:
+            self._tell_progress()
+            self.set_timer(_TICK_S, lambda: self._tick(job))
+
+    def _tell_progress(self) -> None:
+        from triage_tui.binary.decompiler import SECONDS
+        from triage_tui.ui.panes.code import Notice
+
+        job = self.decompilation
+        if job is None:
+            return
+        seconds = int(time.monotonic() - job.began)
+        text = f"Decompiling frame {job.frame}: {seconds} s of at most {SECONDS:g}. esc stops it."
+        if job.cancel.is_set():
+            text = f"Stopping the decompiler of frame {job.frame} …"
+        self.code.notify_above(Notice(job.run_id, job.frame, text, "info"))
+
+    @on(Decompiled)
+    def decompiled(self, event: Decompiled) -> None:
+        """Show the code, or why there is none."""
+        from triage_tui.ui.panes.code import Notice
+
+        self.decompilation = None
+        text = f"{event.sentence[:1].upper()}{event.sentence[1:]}."
+        failure = Notice(event.run_id, event.frame, text, "warn")
+        self.code.notify_above(failure if event.failed else None)
+        self.say(event.sentence, "warning" if event.failed else "information")
+        if not event.failed:
+            self.code.choose_best()
+            self.app.update_runs({event.run_id})
+        self.refresh_bars()

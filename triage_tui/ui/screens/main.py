@@ -183,6 +183,8 @@ class MainScreen(InspectScreen):
 
     def action_leave(self) -> None:
         """Leave zoom, filter, or the pane for the runs list."""
+        if self.active in ("code", "backtrace") and self.stop_decompiling():
+            return
         if self._zoomed and self.size.width >= WIDE:
             self.action_zoom()
         elif self.active == "syscalls" and (pane := self.syscalls).filter_text:

@@ -1,0 +1,103 @@
+"""Code of a recorded frame from a source that was not asked when the run was recorded, and how it is kept.
+
+Nothing of the guest runs any more: its program files are read again, from the root that the run was started
+with.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from triage_tui.binary.code_source import CodePoint, FunctionCode
+from triage_tui.binary.decompiler import Angr
+from triage_tui.binary.modules import Location, Module, read_guest_file
+from triage_tui.binary.sfanalysis import SfAnalysis
+from triage_tui.binary.symbols import ElfImage, parse_image
+from triage_tui.errors import TriageError
+from triage_tui.retry.start import read_start
+from triage_tui.runs.files import write_atomic
+from triage_tui.runs.model import SCHEMA_VERSION, Frame
+from triage_tui.runs.reader import Run
+from triage_tui.runs.writer import SNAPSHOT_FILE, encode_json
+from triage_tui.text import safe_line
+
+
+def frame_of(run: Run, number: int) -> Frame:
+    """Return a frame by its number.
+
+    Raises:
+        TriageError: the run has no such frame.
+    """
+    for frame in run.snapshot.backtrace.frames:
+        if frame.idx == number:
+            return frame
+    raise TriageError(f"run {run.run_id} has no frame {number}")
+
+
+def decompiled(run: Run, frame: Frame, cancel: threading.Event | None = None) -> FunctionCode:
+    """Return the pseudocode of a frame's function as the decompiler gives it; `cancel` ends it.
+
+    Raises:
+        TriageError: there is no decompiler, the program file is gone, or it could not be done.
+    """
+    data = _program(run, frame)
+    found = Angr(data, cancel=cancel).function(_point(frame, parse_image(data)))
+    if not found.text:
+        raise TriageError(f"the decompiler has no pseudocode of frame {frame.idx}")
+    return found
+
+
+def from_results(frame: Frame, results: SfAnalysis) -> FunctionCode | None:
+    """Return the pseudocode that SFAnalysis results hold of a frame's function, or None.
+
+    Raises:
+        TriageError: the results name a file of pseudocode that cannot be read.
+    """
+    if frame.module_real_path is None or frame.module_offset is None:
+        return None
+    found = results.function(_point(frame, ElfImage("")))
+    return found if found is not None and found.text else None
+
+
+def keep(run: Run, frame: Frame, found: FunctionCode) -> None:
+    """Put code into the record as the best of its frame, beside what is there.
+
+    Raises:
+        TriageError: the record is of another version, so that writing it would lose a part of it.
+    """
+    snapshot = run.snapshot
+    if snapshot.schema_version != SCHEMA_VERSION:
+        raise TriageError(f"the record of run {run.run_id} is of another version, so no code is added to it")
+    maker = "angr" if "angr" in found.provenance else "sfanalysis"
+    name = f"pseudocode/frame{frame.idx:02d}_0x{frame.addr:x}.{maker}.c"
+    write_atomic(run.dir / name, found.text)
+    index = [ref for ref in snapshot.backtrace.pseudocode_index if ref.file != name]
+    snapshot.backtrace.pseudocode_index = [found.reference(frame, name), *index]
+    frame.pseudocode_file = name
+    write_atomic(run.dir / SNAPSHOT_FILE, encode_json(snapshot))
+
+
+def _program(run: Run, frame: Frame) -> bytes:
+    """Return the content of the file that holds the frame's function."""
+    path = frame.module_real_path
+    if path is None or frame.module_offset is None:
+        raise TriageError(f"frame {frame.idx} lies in no program file")
+    start = read_start(run.dir)
+    root = Path(start.rootfs) if start.rootfs is not None else None
+    host = start.program if root is None and path == run.snapshot.target.program else path
+    data = read_guest_file(root, host)
+    if data is None:
+        raise TriageError(f"the program file {safe_line(path, 200)} of the run cannot be read any more")
+    return data
+
+
+def _point(frame: Frame, image: ElfImage) -> CodePoint:
+    """Return the frame's place in its program file; as nothing runs, file addresses serve for all."""
+    path = frame.module_real_path or ""
+    exact = frame.idx == 0 or frame.method == "signal_frame"
+    vaddr = (frame.module_offset or 0) - (0 if exact else 1)
+    symbol = image.symbol_at(vaddr, functions_only=True)
+    start = symbol.start if symbol else frame.function_start
+    module = Module(path, Path(path).name, 0, image)
+    return CodePoint(vaddr, Location(module, vaddr, symbol), frame.thumb, not exact, start)
