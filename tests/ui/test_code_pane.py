@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,12 @@ async def test_v_goes_round_the_sources_of_a_function(
         await pilot.pause()
         assert "strncpy_IFNAMSIZ" in shown(app)
         assert "v other source" in shown(app)
-        assert app.main.query_one(CodePane).title_note.endswith("decompiled by angr 9.2 · 1 of 2")
+        assert app.main.query_one(CodePane).title_note.endswith("1 of 2 · decompiled by angr 9.2")
         await pilot.press("v")
         await pilot.pause()
         assert "bgez" in shown(app)
         assert "strncpy_IFNAMSIZ" not in shown(app)
-        assert app.main.query_one(CodePane).title_note.endswith("2 of 2")
+        assert app.main.query_one(CodePane).title_note.endswith("2 of 2 · disassembly")
         await pilot.press("v")
         await pilot.pause()
         assert "strncpy_IFNAMSIZ" in shown(app)
@@ -80,6 +81,22 @@ async def test_d_decompiles_the_selected_frame(
         assert app.main.decompilation is None
 
 
+async def test_what_was_decompiled_is_shown_from_its_beginning(
+    app: TriageApp, workspace: Path, actions: RecordedActions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decompile(run_id: str, frame: int, cancel: threading.Event) -> str:
+        add_source(workspace)
+        return f"frame {frame} is decompiled"
+
+    monkeypatch.setattr(actions, "decompile", decompile)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("5", "d")
+        pane = app.main.query_one(CodePane)
+        await until(pilot, lambda: "strncpy_IFNAMSIZ" in shown(app) and pane.cursor == 0)
+        await until(pilot, lambda: "1 of 2 · decompiled" in shown(app))
+
+
 @pytest.mark.parametrize("stop", ["d", "escape"])
 async def test_decompiling_shows_that_it_goes_on_and_can_be_stopped(
     app: TriageApp, actions: RecordedActions, stop: str
@@ -95,8 +112,10 @@ async def test_decompiling_shows_that_it_goes_on_and_can_be_stopped(
         assert pane.current is not None
         assert pane.current.target == line, "the cursor stays on its line"
         assert "bgez" in shown(app), "the code that there is stays"
+        assert "esc stops" in pane.title_note
         await pilot.press(stop)
         await until(pilot, lambda: app.main.decompilation is None)
+        assert pane.title_note.endswith("not decompiled")
         await until(pilot, lambda: "The decompiler was stopped." in shown(app))
         assert app.main.active == "code"
         assert pane.current.target == line
@@ -179,7 +198,7 @@ async def test_results_are_shown_before_the_recorded_code(workspace: Path, tmp_p
         await opened(pilot)
         await pilot.press("5")
         await until(pilot, lambda: "analysed_function" in shown(app))
-        assert "pseudocode from SFAnalysis · 1 of 2" in app.main.query_one(CodePane).title_note
+        assert "1 of 2 · pseudocode from SFAnalysis" in app.main.query_one(CodePane).title_note
         await pilot.press("v")
         await pilot.pause()
         assert "bgez" in shown(app)

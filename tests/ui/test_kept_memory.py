@@ -12,6 +12,9 @@ from tests.ui.conftest import opened, said, shown, until
 from tests.ui.kept_run import HEAP, HEAP_SIZE, STACK, TEXT, heap_byte, make_kept_run
 from triage_tui.errors import TriageError
 from triage_tui.runs.memory_model import FileExtent, MemoryExtent, MemoryRegion
+from triage_tui.runs.process_model import Mapping
+from triage_tui.runs.reader import load_run
+from triage_tui.runs.writer import encode_json
 from triage_tui.ui.addresses import find_place
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.kept_memory import KEPT_PAGES, PAGE, MemoryPages, segment_at, segments_of
@@ -255,6 +258,24 @@ async def test_an_address_that_was_not_kept_is_told_and_can_be_mended(
         assert pane.cursor == 0
         await pilot.press(*["backspace"] * len(typed), *"7@500000", "enter")
         await until(pilot, lambda: pane.marked and "other" in bytes_shown(pane))
+
+
+async def test_a_region_without_a_name_has_that_of_its_mapping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = make_kept_run(tmp_path / "demo" / "ai_runs", tmp_path / "root")
+    snapshot = load_run(run_dir).snapshot
+    snapshot.memory_regions[2].name = ""
+    snapshot.maps.append(
+        Mapping(start=STACK, end=STACK + (1 << 30), perms="rw-p", name="[stack of thread 4]")
+    )
+    (run_dir / "snapshot.json").write_bytes(encode_json(snapshot))
+    monkeypatch.chdir(tmp_path)
+    app = TriageApp(Path("demo"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        await pilot.press("7", "g", *"[stack of thread 4]", "enter")
+        await until(pilot, lambda: f"{STACK:#x} · [stack of thread 4]" in shown(app))
 
 
 async def test_without_kept_memory_the_sentence_says_how_to_get_it(app: TriageApp) -> None:

@@ -127,6 +127,8 @@ class RegionSection:
     number: int
     region: MemoryRegion
     pages: MemoryPages
+    also: str = ""
+    """Its name where the dump had none: that of a thread's stack is known later."""
     opened: set[int] = field(default_factory=set)
     """Addresses of the stretches of zeros that are shown byte by byte."""
 
@@ -134,7 +136,7 @@ class RegionSection:
         self.segments = segments_of(self.region)
         self._starts: list[int] = []
         self._layout = Layout(80, 16, 13)
-        self.name = short(self.region.name or "anonymous", 200)
+        self.name = short(self.region.name or self.also or "anonymous", 200)
 
     @property
     def end(self) -> int:
@@ -203,7 +205,7 @@ class RegionSection:
         region, width = self.region, self._layout.width
         parts: list[Part] = [
             (" ", ""),
-            (clip(short(region.name or "anonymous", 60), max(10, width // 2)), "heading"),
+            (clip(short(self.name, 60), max(10, width // 2)), "heading"),
             (f"  {region.start:#010x}", "address"),
             (f"  {short(region.perms, 6)}", "muted"),
             (f"  process {region.pid}", "muted"),

@@ -37,6 +37,8 @@ class Notice(NamedTuple):
     frame: int
     text: str
     role: str
+    brief: str
+    """The same in few words for the title, which is seen wherever the code is scrolled to."""
 
 
 class CodePane(Pane):
@@ -45,6 +47,7 @@ class CodePane(Pane):
     NAME: ClassVar[str] = "code"
     KINDS: ClassVar[tuple[str, ...]] = ("code",)
     EMPTY: ClassVar[str] = "There is no code for this frame."
+    NOTE_CELLS: ClassVar[int] = 46
     BINDINGS: ClassVar[list[BindingType]] = bindings("code", "frames")
 
     def __init__(self) -> None:
@@ -53,6 +56,7 @@ class CodePane(Pane):
         self._source = 0
         self._notice: Notice | None = None
         self._above = 0
+        self._jump = False
 
     @property
     def title_note(self) -> str:
@@ -60,10 +64,18 @@ class CodePane(Pane):
         frame = self.frame
         if frame is None:
             return ""
+        if self._noticed is not None:
+            return f"#{frame.idx} {self._noticed.brief}"
         code = self._code(self.view) if self.view else None
         where = f" · {code.provenance}" if code is not None and code.provenance else ""
         place = f" · {self._source % self.sources + 1} of {self.sources}" if self.sources > 1 else ""
-        return f"#{frame.idx} {short(frame.func_name or frame.addr_hex, 40)}{where}{place}"
+        return f"#{frame.idx} {short(frame.func_name or frame.addr_hex, 24)}{place}{where}"
+
+    @property
+    def _noticed(self) -> Notice | None:
+        """The sentence about the code that is shown."""
+        notice, run_id = self._notice, self.view.run_id if self.view else ""
+        return notice if notice and (notice.run_id, notice.frame) == (run_id, self._frame) else None
 
     @property
     def frame(self) -> Frame | None:
@@ -88,9 +100,16 @@ class CodePane(Pane):
             self.set_rows(rows, cursor=self.first(rows))
             self.post_message(self.Retitled())
 
+    def show(self, view: RunView | None, empty: str = "") -> None:
+        """Show another run, or the same one read again: a new source of it from its beginning."""
+        super().show(view, empty)
+        if self._jump and self.view is not None:
+            self._jump = False
+            self.move_to(self.first(self.rows))
+
     def choose_best(self) -> None:
-        """Show the best source again, which may be one that the next reading of the run brings."""
-        self._source = 0
+        """Show the best source again, which is one that the next reading of the run brings."""
+        self._source, self._jump = 0, True
 
     def notify_above(self, notice: Notice | None) -> None:
         """Show a sentence above the code, or take it away; the cursor stays on its line."""
@@ -100,10 +119,11 @@ class CodePane(Pane):
             self.set_rows(self.build(self.view))
             if self._above != before:
                 self.move_to(cursor + self._above - before)
+            self.post_message(self.Retitled())
 
     def forget(self) -> None:
         """Go to the innermost frame that has code."""
-        self._source = 0
+        self._source, self._jump = 0, False
         self._frame = min(self.view.code, default=0) if self.view else 0
 
     def select_frame(self, index: int) -> None:
@@ -116,7 +136,7 @@ class CodePane(Pane):
 
     def build(self, view: RunView) -> Rows:
         """Return the lines of the frame's code, below the sentence about it."""
-        above = self._rows_above(view)
+        above = self._rows_above()
         self._above = len(above)
         code = self._code(view)
         if code is not None and code.problem:
@@ -143,9 +163,9 @@ class CodePane(Pane):
         widest = max((len(line) for line in code.lines), default=0) + digits + 4
         return MadeRows(len(above) + len(code.lines), make, wide=widest)
 
-    def _rows_above(self, view: RunView) -> list[Row]:
-        notice = self._notice
-        if notice is None or (notice.run_id, notice.frame) != (view.run_id, self._frame):
+    def _rows_above(self) -> list[Row]:
+        notice = self._noticed
+        if notice is None:
             return []
         return wrapped(safe_line(notice.text, 400), max(30, (self.size.width or 80) - 2), notice.role, 1)
 

@@ -11,6 +11,8 @@ from textual.strip import Strip
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.evidence import Link
+from triage_tui.runs.memory_model import MemoryRegion
+from triage_tui.runs.model import Snapshot
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.kept_memory import MAX_REGIONS, MemoryPages, PageKey
@@ -19,6 +21,15 @@ from triage_tui.ui.memory_rows import At, MemoryRows, ObjectSection, RegionSecti
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import Rows
 from triage_tui.ui.widgets.line_view import LineView
+
+
+def _name_of(snapshot: Snapshot, region: MemoryRegion) -> str:
+    """Return the name of the mapping that a region without a name was."""
+    if region.name:
+        return ""
+    process = next((one for one in snapshot.processes if one.pid == region.pid), None)
+    maps = snapshot.maps if process is None or process.looked_at else process.maps
+    return next((one.name for one in maps if one.start <= region.start < one.end), "")
 
 
 class MemoryPane(Pane):
@@ -61,7 +72,8 @@ class MemoryPane(Pane):
         if [section.region for section in self._regions] != regions:
             self._pages = MemoryPages(view.run.region_readers())
             self._regions = [
-                RegionSection(number, region, self._pages) for number, region in enumerate(regions)
+                RegionSection(number, region, self._pages, _name_of(view.snapshot, region))
+                for number, region in enumerate(regions)
             ]
         return MemoryRows([ObjectSection(item) for item in view.memory], self._regions)
 

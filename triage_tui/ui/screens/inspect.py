@@ -147,9 +147,10 @@ class InspectScreen(LinkScreen):
             return
         seconds = int(time.monotonic() - job.began)
         text = f"Decompiling frame {job.frame}: {seconds} s of at most {SECONDS:g}. esc stops it."
+        brief = f"decompiling {seconds} s · esc stops"
         if job.cancel.is_set():
-            text = f"Stopping the decompiler of frame {job.frame} …"
-        self.code.notify_above(Notice(job.run_id, job.frame, text, "info"))
+            text, brief = f"Stopping the decompiler of frame {job.frame} …", "stopping …"
+        self.code.notify_above(Notice(job.run_id, job.frame, text, "info", brief))
 
     @on(Decompiled)
     def decompiled(self, event: Decompiled) -> None:
@@ -158,7 +159,7 @@ class InspectScreen(LinkScreen):
 
         self.decompilation = None
         text = f"{event.sentence[:1].upper()}{event.sentence[1:]}."
-        failure = Notice(event.run_id, event.frame, text, "warn")
+        failure = Notice(event.run_id, event.frame, text, "warn", "not decompiled")
         self.code.notify_above(failure if event.failed else None)
         self.say(event.sentence, "warning" if event.failed else "information")
         if not event.failed:
