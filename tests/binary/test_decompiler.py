@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,10 @@ def test_a_function_is_decompiled_or_the_reason_is_said() -> None:
     assert "caller" in found.text
     with pytest.raises(TriageError, match=r"ended after 0\.1 s"):
         Angr(source.program, seconds=0.1).function(point(source.program))
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(TriageError, match="the decompiler was stopped"):
+        Angr(source.program, cancel=cancel).function(point(source.program))
 
 
 def test_the_process_that_decompiles_survives_any_file(tmp_path: Path) -> None:
