@@ -44,6 +44,17 @@ def test_a_broken_elf(tmp_path: Path, content: bytes) -> None:
     one_sentence(done.stderr)
 
 
+def test_a_program_that_begins_outside_of_itself(tmp_path: Path, rootfs: Rootfs) -> None:
+    content = bytearray((rootfs("busybox-armhf") / "bin/busybox").read_bytes())
+    content[24:28] = (0xDEADBEEF).to_bytes(4, "little")
+    program = tmp_path / "program"
+    program.write_bytes(content)
+    program.chmod(0o755)
+    done = triage(tmp_path, "run", str(program))
+    assert done.returncode == 2
+    assert "begins at 0xdeadbeef" in one_sentence(done.stderr)
+
+
 def test_an_unknown_architecture(tmp_path: Path) -> None:
     program = tmp_path / "sparc"
     header = b"\x7fELF\x01\x02\x01" + bytes(9) + b"\x00\x02\x00\x02\x00\x00\x00\x01" + bytes(8)

@@ -104,6 +104,29 @@ def test_with_little_room_the_run_is_brief(
     assert not list(run.dir.glob("memory/*3bfff000*"))
 
 
+def test_a_brief_run_keeps_the_end_of_a_long_output(
+    rootfs: Callable[[str], Path], tmp_path: Path, file_size: Callable[[int | None], None]
+) -> None:
+    def narrate(text: str) -> None:
+        if text.startswith("started"):
+            file_size(60_000)
+
+    script = "i=0; while [ $i -lt 4000 ]; do echo this is line number $i; i=$((i+1)); done; exit 3"
+    talkative = Start(
+        program="/bin/busybox",
+        argv=["busybox", "sh", "-c", script],
+        rootfs=str(rootfs("busybox-armhf")),
+        triggers=TriggerLimits(time_limit_s=30, off=frozenset(("loop",))),
+    )
+    story = run_story(Workspace(tmp_path), talkative, hold=False, narrate=narrate)
+    run = load_run(story.rounds[0].run.dir)
+    log = run.text_file(run.snapshot.guest_output)
+    assert log.endswith("this is line number 3999\n")
+    assert len(log) == 1 << 15
+    assert "bytes are kept" in reasons(run)
+    assert run.snapshot.trigger.exit_code == 3
+
+
 def test_a_frozen_guest_waits_until_there_is_room(
     start: Start, tmp_path: Path, file_size: Callable[[int | None], None]
 ) -> None:

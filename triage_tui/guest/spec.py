@@ -11,7 +11,7 @@ from typing import Literal
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, for_elf
-from triage_tui.guest.emulator.elf import ElfInfo, check_whole, is_elf, read_elf
+from triage_tui.guest.emulator.elf import ElfInfo, check_entry, check_whole, is_elf, read_elf
 from triage_tui.guest.freezing.triggers import TriggerLimits as TriggerLimits
 from triage_tui.guest.host.tree_memory import machine_memory
 from triage_tui.runs.model import Target
@@ -161,11 +161,13 @@ def resolve_target(spec: LaunchSpec) -> tuple[Target, ElfInfo]:
 
     Raises:
         TriageError: no such program, not an ELF executable, an architecture nobody emulates here, a
-            dynamic program without its root file system or its interpreter, or a file that is cut off.
+            dynamic program without its root file system or its interpreter, a file that is cut off, or one
+            that begins outside of itself.
     """
     data = _read_program(spec)
     elf = read_elf(data, spec.program)
     check_whole(elf, len(data), spec.program)
+    check_entry(elf, spec.program)
     arch = architecture_of(elf, spec.program)
     if elf.interpreter is not None:
         if spec.rootfs is None:

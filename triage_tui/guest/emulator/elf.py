@@ -139,3 +139,15 @@ def check_whole(elf: ElfInfo, size: int, name: str) -> None:
                 f"{name} is cut off: its segment {perms} at 0x{start:x}-0x{end:x} needs {last} bytes of the "
                 f"file, and the file has {size}: copy it again"
             )
+
+
+def check_entry(elf: ElfInfo, name: str) -> None:
+    """Check that the program begins inside of what is loaded.
+
+    Raises:
+        TriageError: it does not. `name` says of what.
+    """
+    if not any(start <= elf.entry < end for start, end, _perms in elf.segments):
+        raise TriageError(
+            f"{name} has a damaged ELF header: it begins at 0x{elf.entry:x}, which none of its segments holds"
+        )

@@ -39,6 +39,8 @@ from triage_tui.text import safe_line
 
 RECENT_SYSCALLS = 64
 """How many syscalls the snapshot itself holds; the trace file has more."""
+_BRIEF_OUTPUT = 1 << 15
+"""Bytes of the guest's output, from its end, that a brief run keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,10 @@ def _capture_history(
     output = b""
     with part("the guest's output"):
         output = guest.output()
+    shortened = scope.brief and len(output) > _BRIEF_OUTPUT
+    if shortened:
+        part.note("the guest's whole output", f"the last {_BRIEF_OUTPUT} of {len(output)} bytes are kept")
+        output = output[-_BRIEF_OUTPUT:]
     writer.add_log(PurePosixPath(snapshot.guest_output).name, output)
     with part("statistics"):
         snapshot.statistics = guest.statistics()
@@ -136,14 +142,14 @@ def _capture_history(
     with part("trace"):
         trace = guest.full_trace() or history
     with part("which call printed what"):
-        streams = guest.streams()
+        streams = guest.streams() if not shortened else {}
         for name, (content, _total) in streams.items():
             writer.add_log(f"{name}.log", content)
         unclear = line_up(
             trace, {name: total for name, (_, total) in streams.items()}, guest.calls_left_out()
         )
-        if unclear is not None:
-            part.note("which call printed what", unclear)
+        if shortened or unclear is not None:
+            part.note("which call printed what", unclear or scope.brief)
     maps: dict[int, list[Mapping]] = {}
     wide = any(by_name(name).word == 8 for name in {call.arch for call in trace} if name)
     if wide and not scope.brief and not ended:
