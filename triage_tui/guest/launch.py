@@ -269,7 +269,7 @@ def _bring_up(
                             number = start.log_number(numbers)
                             numbers.append(number)
                             log = make_log(pid, notification.tid, number)
-                            carrier.add_fd(notification, log.fd, number, cloexec=True)
+                            carrier.add_fd(notification, log.writer, number, cloexec=True)
                             carrier.answer(notification, number)
                         elif not start.answer(carrier, name, notification, waiting.append):
                             carrier.proceed(notification)

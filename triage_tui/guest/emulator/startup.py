@@ -9,6 +9,7 @@ them. The limit is lowered before the guest's first instruction.
 
 from __future__ import annotations
 
+import os
 import resource
 import secrets
 import socket
@@ -85,8 +86,13 @@ class EmulatorStart:
         """
         fd = notification.args[0] & 0xFFFFFFFF
         if name == "socket" and fd == _AF_UNIX and not self._listening:
-            with socket.socket(socket.AF_UNIX) as placeholder:
-                carrier.add_fd(notification, placeholder.fileno(), self.listen_fd, True)
+            # It stays open: a socket of the supervisor's would lead a guest to the host's network.
+            placeholder, end = os.pipe2(os.O_CLOEXEC)
+            try:
+                carrier.add_fd(notification, placeholder, self.listen_fd, True)
+            finally:
+                os.close(placeholder)
+                os.close(end)
             self._listening = True
             return carrier.answer(notification, self.listen_fd) or True
         if fd != self.listen_fd:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import time
 from collections import deque
@@ -44,6 +45,22 @@ class Seen(NamedTuple):
     path: bytes | None
 
 
+def _log_file() -> tuple[int, int]:
+    """Return two descriptors of a new memory file: one to read it, one that only ever appends to it.
+
+    A guest can name descriptors of its emulator in its own calls. With the second one it cannot shorten the
+    file, and neither read nor write at another place than its end.
+    """
+    fd = os.memfd_create("emulator-log", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+        # Opened once more: a duplicate would share our flags.
+        return fd, os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
 class ThreadLog:
     """The log of one guest thread. What is written is read later, mark by mark; nothing waits for that."""
 
@@ -59,7 +76,8 @@ class ThreadLog:
         """Its id as the guest sees it."""
         self.number = number
         """The descriptor by which the thread's process knows it."""
-        self.fd = os.memfd_create("emulator-log", os.MFD_CLOEXEC)
+        self.fd, self.writer = _log_file()
+        """Our descriptor of it, and the one for the emulator."""
         self.reader = StraceReader(logs_calls)
         self.records: dict[int, Syscall] = {}
         """id(LoggedCall) -> its record, for calls that have not returned."""
@@ -149,4 +167,5 @@ class ThreadLog:
         """Let go of the log."""
         if self.fd >= 0:
             os.close(self.fd)
-            self.fd = -1
+            os.close(self.writer)
+            self.fd = self.writer = -1

@@ -107,7 +107,7 @@ class ProcessKeeper(FrozenViews):
         # The number is above the guest's limit of open files, which counts for this too.
         self._emulator_start.raise_limit(log.pid)
         try:
-            self._carrier.add_fd(notification, log.fd, log.number, cloexec=True)
+            self._carrier.add_fd(notification, log.writer, log.number, cloexec=True)
         finally:
             self._emulator_start.lower_limit(log.pid)
 

@@ -1,0 +1,41 @@
+"""A guest that names its emulator's descriptors in its own calls changes neither the record nor a decision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.guest.helpers import spec
+from tests.programs import root_with
+from triage_tui.guest.emulator.startup import EmulatorStart
+from triage_tui.guest.spec import LaunchSpec
+from triage_tui.guest.supervisor import Guest
+from triage_tui.runs.model import Syscall
+
+LOG = str(EmulatorStart(1024).first_fd + 3)
+
+
+def start_of(tmp_path: Path, qemu_dir: Path, mode: str, arch: str = "arm") -> LaunchSpec:
+    return spec(root_with(tmp_path, arch, "own_fds"), qemu_dir, "/bin/own_fds", mode, LOG)
+
+
+def markers(calls: list[Syscall]) -> list[str]:
+    """Return what each call of the program was called, in the order of the record."""
+    paths = [call.path or "" for call in calls]
+    return [path.removeprefix("/after-") for path in paths if path.startswith("/after-")]
+
+
+def said(guest: Guest) -> dict[str, int]:
+    """Return name -> error number of what the program did."""
+    lines = (line.split() for line in guest.output().decode().splitlines())
+    return {name: int(number) for name, number in lines}
+
+
+@pytest.mark.usefixtures("each_carrier")
+def test_the_record_of_earlier_and_later_calls_stays(tmp_path: Path, qemu_dir: Path) -> None:
+    with Guest.start(start_of(tmp_path, qemu_dir, "shorten")) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 5)
+        assert markers(guest.history()) == ["before", "lseek", "ftruncate", "pwrite"]
+        assert said(guest)["ftruncate"] != 0
