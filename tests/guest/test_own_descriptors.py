@@ -1,4 +1,4 @@
-"""A guest that names its emulator's descriptors in its own calls changes neither the record nor a decision."""
+"""A guest that names the descriptors of its emulator changes neither the record nor a decision."""
 
 from __future__ import annotations
 
