@@ -136,3 +136,24 @@ def test_the_last_round_is_the_one_that_the_engine_saw(tmp_path: Path) -> None:
     (found,) = facts.of("loop")
     assert isinstance(found, LoopFact)
     assert (found.names, found.seq) == ("openat,nanosleep", 22)
+
+
+def test_threads_that_wait_in_the_same_call_repeat_nothing(tmp_path: Path) -> None:
+    waiters = [Syscall(seq=1 + at, name="pause", pid=2, tid=2 + at) for at in range(4)]
+    run = load_run(write_run(tmp_path, waiters, reason="time_limit", exit_code=None))
+    assert gather(run, load_knowledge().causality).of("loop") == []
+
+
+def test_a_thread_that_repeats_is_found_among_others(tmp_path: Path) -> None:
+    calls = []
+    for seq in range(1, 41, 4):
+        calls += [
+            Syscall(seq=seq, name="nanosleep", pid=2, tid=3, arguments=["0x1", "0x2"], ret=0),
+            Syscall(seq=seq + 1, name="getpid", pid=2, tid=2, ret=2),
+            Syscall(seq=seq + 2, name=f"call{seq}", pid=2, tid=2, ret=0),
+            Syscall(seq=seq + 3, name="chdir", pid=2, tid=3, arguments=['"/"'], ret=0),
+        ]
+    run = load_run(write_run(tmp_path, calls, reason="time_limit", exit_code=None))
+    (loop,) = gather(run, load_knowledge().causality).of("loop")
+    assert isinstance(loop, LoopFact)
+    assert (loop.period, loop.repeats) == (2, 10)

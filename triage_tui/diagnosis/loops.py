@@ -35,14 +35,32 @@ def repeated_tail(steps: list[Step]) -> tuple[int, int, int] | None:
     return None
 
 
+def repeating_thread(snapshot: Snapshot, steps: list[Step]) -> list[Step]:
+    """Return the calls of the thread of the main process that repeats most.
+
+    Threads that all wait in the same call repeat nothing, so each thread is looked at by itself.
+    """
+    main = snapshot.trigger.pid
+    by_thread: dict[tuple[int, int], list[Step]] = {}
+    for step in steps:
+        call = step.call
+        if not main or call.pid == main:
+            by_thread.setdefault((call.pid, call.tid), []).append(step)
+
+    def repeated(calls: list[Step]) -> int:
+        found = repeated_tail(calls)
+        return 0 if found is None else found[0] * found[1]
+
+    return max(by_thread.values(), key=repeated, default=[])
+
+
 def loop_range(snapshot: Snapshot, steps: list[Step]) -> tuple[int, int] | None:
     """Return the sequence numbers between which the loop lies, None when there is no loop."""
     if snapshot.loop is not None:
         return snapshot.loop.first_seq, snapshot.loop.last_seq
     if snapshot.reason not in LOOPING:
         return None
-    main = snapshot.trigger.pid
-    mine = [step for step in steps if not main or step.call.pid == main] or steps
+    mine = repeating_thread(snapshot, steps)
     found = repeated_tail(mine)
     if found is not None:
         return mine[found[2]].call.seq, steps[-1].call.seq
@@ -78,7 +96,10 @@ def loop_facts(
     if snapshot.loop is not None:
         period, repeats, sleeps = snapshot.loop.period, snapshot.loop.repeats, snapshot.loop.sleeps
     else:
-        found = repeated_tail(mine)
+        thread = repeating_thread(snapshot, inside)
+        found = repeated_tail(thread)
+        if found is not None:
+            mine = thread
         period, repeats = (found[0], found[1]) if found else (len(mine), 1)
         sleeps = any(step.operation == "sleep" for step in inside)
     last = _last_round(snapshot, mine) or (mine[-period:] if period <= len(mine) else mine)
