@@ -126,6 +126,23 @@ def test_blocked_guest_is_idle_and_shows_its_call(rootfs: Rootfs, qemu_dir: Path
         assert (again.reason, again.trigger.seq) == ("idle", stop.trigger.seq)
 
 
+@pytest.mark.usefixtures("each_carrier")
+@pytest.mark.parametrize("after", ["sleep 5", "exit 3", "exit 0"])
+def test_killed_main_process_is_no_end_of_the_child_that_killed_it(
+    rootfs: Rootfs, qemu_dir: Path, after: str
+) -> None:
+    argv = shell(f"(kill -9 $$; {after}) | read x")
+    with Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, *argv)) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.signal, stop.exit_code) == ("signal", "SIGKILL", None)
+        (killing,) = calls(guest, "kill")
+        trigger = stop.trigger
+        assert (trigger.seq, trigger.syscall_name, trigger.sender) == (killing.seq, "kill", killing.pid)
+        assert trigger.args[:2] == [trigger.pid, 9]
+        assert trigger.pid != killing.pid
+        assert f"process {killing.pid} sent with kill" in trigger.detail
+
+
 def test_time_limit_between_calls_names_the_process(rootfs: Rootfs, qemu_dir: Path) -> None:
     limits = TriggerLimits(idle_s=60, time_limit_s=0.5)
     argv = shell("while :; do :; done")

@@ -127,6 +127,9 @@ def _end(run: Run, walked: Walk, main: int) -> End:
     if snapshot.reason == "syscall":
         # It is where a person wanted it, not where it waits.
         blocked = ""
+    # A process that was killed from outside is gone: what there is to see is the call that did it.
+    sent = (step.call for step in walked.steps if step.call.seq == trigger.seq) if trigger.sender else ()
+    killing = next(iter(sent), None)
     code = trigger.exit_code if trigger.exit_code is not None else -1
     if snapshot.reason == "exit":
         says = f"the program is about to end with exit code {code}"
@@ -134,6 +137,10 @@ def _end(run: Run, walked: Walk, main: int) -> End:
     elif snapshot.reason == "signal":
         says = f"the program is about to be killed by {trigger.signal or 'a signal'}{_handled(snapshot)}"
         cite = trigger.signal or "fatal signal"
+        if killing is not None:
+            by = "it sent itself" if trigger.sender == main else f"process {trigger.sender} sent"
+            says = f"the program was killed by {trigger.signal or 'a signal'}, which {by}"
+            cite = c.describe(killing)
     elif blocked:
         says = "the program is inside a call that has not returned"
         cite = c.describe(last.call) if last else "waiting"
@@ -143,7 +150,9 @@ def _end(run: Run, walked: Walk, main: int) -> End:
     known = {step.call.seq for step in mine}
     seq = last.call.seq if last and (blocked or trigger.seq not in known) else trigger.seq
     source = _source(seq)
-    if snapshot.reason == "signal" and snapshot.backtrace.frames:
+    if killing is not None:
+        seq, source = killing.seq, _source(killing.seq)
+    elif snapshot.reason == "signal" and snapshot.backtrace.frames:
         source = Source(kind="frame", id=str(snapshot.backtrace.frames[0].idx))
     return End(
         source=source,
@@ -157,6 +166,7 @@ def _end(run: Run, walked: Walk, main: int) -> End:
         signal=trigger.signal or "",
         blocked_in=blocked,
         background=_in_background(walked, main),
+        killed_by=trigger.sender if killing is not None else 0,
         spinning=snapshot.reason == "idle" and not blocked and not any(map(is_well, snapshot.probes)),
     )
 

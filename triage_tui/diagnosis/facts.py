@@ -55,6 +55,8 @@ class End(Fact):
     code: int = -1
     """Exit code, -1 when it did not exit."""
     signal: str = ""
+    killed_by: int = 0
+    """Process that sent the signal which killed it where it was, 0 for a signal of its own making."""
     blocked_in: str = ""
     """Operation of the call that had not returned ("wait", "sleep", "lock"), "" when none was under way."""
     background: bool = False

@@ -65,6 +65,9 @@ def _what_happens(run: Run, facts: Facts) -> str:
     end = facts.end
     if end.reason == "exit":
         return f"is about to exit({end.code})"
+    if end.killed_by:
+        by = "it sent itself" if end.killed_by == end.pid else f"process {end.killed_by} sent"
+        return f"was killed by {inert(end.signal, 20) or 'a signal'}, which {by}"
     if end.reason == "signal":
         return f"is about to die of {inert(end.signal, 20) or 'a signal'}"
     if end.reason == "syscall":

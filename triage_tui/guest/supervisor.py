@@ -30,7 +30,7 @@ from triage_tui.guest.calls.suspecting import Suspecting
 from triage_tui.guest.cell import policy
 from triage_tui.guest.cell.identity import Identity
 from triage_tui.guest.emulator import emulator_image
-from triage_tui.guest.freezing import pausing
+from triage_tui.guest.freezing import killed, pausing
 from triage_tui.guest.freezing.loops import Sleepers
 from triage_tui.guest.freezing.stops import Stop, Watchdog
 from triage_tui.guest.freezing.suspicion import Prober, Suspicion
@@ -356,7 +356,7 @@ class Guest(Suspecting):
             main = self._main_living()
             if main is not None:
                 self.pid = self.tid = main
-        if self._held is None:
+        if self._held is None and not stop.trigger.sender:
             stop.trigger = self._watchdog.trigger_of_pending(self, stop)
         return stop
 
@@ -415,6 +415,9 @@ class Guest(Suspecting):
             self.report(str(error))
         if self._cell.gone:
             self._alive = False
+        elif self._first_stop is None and (stop := killed.main_killed(self)) is not None:
+            self._close_suspicion()
+            self._first_stop = stop
 
     def _on_tick(self) -> bool:
         """Look after everything; return whether there is time to read more of what was logged."""
@@ -449,4 +452,8 @@ class Guest(Suspecting):
         if self._launched and main is not None:
             with contextlib.suppress(TriageError):
                 self._cell.await_end(main.inner)
-        return self._watchdog.gone(self, self._cell.ended if self._launched else {})
+        return killed.gone(self)
+
+    def wait_status(self, inner: int) -> int | None:
+        """Return how the process with the guest's id `inner` ended (wait(2)), None where it is not known."""
+        return self._cell.ended.get(inner) if self._launched else None

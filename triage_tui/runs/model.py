@@ -156,6 +156,8 @@ class Trigger(Record):
     exit_code: int | None = None
     signal: str | None = None
     pid: int = 0
+    sender: int = 0
+    """Process that sent the fatal `signal`, with the call `seq`; 0 where none of the guest did."""
 
 
 class Loop(Record):

@@ -258,6 +258,13 @@ class CallHandler(CallDetails, WatchedCalls, ProgramKeeper):
         exiting = {pid for pid, other in self.processes_known.by_pid.items() if other.exiting}
         return [pid for pid in self.processes() if pid not in exiting and not process.is_ending(pid)]
 
+    def _is_main_killed(self) -> bool:
+        """Return whether the main process was killed where it was: that is the end of the guest then."""
+        main = self.processes_known.main
+        if main is None or main.exiting or "signal" in self.spec.triggers.off:
+            return False
+        return process.is_ending(main.pid)
+
     def _on_exit(
         self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
     ) -> bool:
@@ -268,7 +275,7 @@ class CallHandler(CallDetails, WatchedCalls, ProgramKeeper):
         code = notification.args[0] & 0xFF
         others = self._outliving(known)
         table = self.processes_known
-        if others and known is not table.main:
+        if known is not table.main and (others or self._is_main_killed()):
             if call is not None:
                 call.note = f"a child process ends with code {code}"
             return False

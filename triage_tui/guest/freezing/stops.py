@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from triage_tui.guest.freezing.loops import WAITS, is_sleep
 from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.guest.host import process
-from triage_tui.guest.host.signals import signal_name
 from triage_tui.runs.model import Loop, Reason, Syscall, Trigger
 
 if TYPE_CHECKING:
@@ -188,21 +187,3 @@ class Watchdog:
             return make_trigger(last, detail, trigger.seq, trigger.pid or known.inner)
         guest.fill_arguments(pending[-1], guest.tid)
         return make_trigger(pending[-1], trigger.detail)
-
-    @staticmethod
-    def gone(guest: Guest, ended: dict[int, int]) -> Stop:
-        """Return the stop of a guest that ended without being held at its exit."""
-        main = guest.processes_known.main
-        status = ended.get(main.inner) if main is not None else None
-        last = guest.trace.history[-1] if guest.trace.history else None
-        if status is None:
-            return Stop("unknown", make_trigger(last, "the guest is gone"), ended=True)
-        code = os.waitstatus_to_exitcode(status)
-        if code < 0:
-            name = signal_name(-code)
-            trigger = make_trigger(last, f"killed by {name}")
-            trigger.signal = name
-            return Stop("signal", trigger, ended=True, signal=name)
-        trigger = make_trigger(last, f"ended with code {code}")
-        trigger.exit_code = code
-        return Stop("exit", trigger, ended=True, exit_code=code)

@@ -1,0 +1,40 @@
+"""A program that another process killed has not ended well, whatever that one does afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from triage_tui.diagnosis.report import diagnose
+from triage_tui.runs.model import Snapshot, Syscall, Target, Trigger
+from triage_tui.runs.reader import load_run
+from triage_tui.runs.writer import RunWriter
+
+
+def test_the_call_that_killed_it_is_cited(tmp_path: Path) -> None:
+    calls = [
+        Syscall(seq=1, name="fork", pid=2, ret=4),
+        Syscall(seq=2, name="pause", pid=2),
+        Syscall(seq=3, name="kill", pid=4, arguments=["2", "SIGKILL"], ret=0),
+        Syscall(seq=4, name="exit_group", pid=4, arguments=["0"]),
+    ]
+    writer = RunWriter(tmp_path)
+    writer.add_log("guest.log", b"")
+    writer.write_trace(calls)
+    writer.write_snapshot(
+        Snapshot(
+            run_id=writer.run_id,
+            reason="signal",
+            created_at="2026-01-31T02:00:00+00:00",
+            trigger=Trigger(seq=3, syscall_name="kill", signal="SIGKILL", pid=2, sender=4),
+            target=Target(program="/sbin/x", argv=["x"], arch="mipsel"),
+            recent_syscalls=calls,
+        )
+    )
+    diagnosis = diagnose(load_run(writer.publish()))
+    assert not diagnosis.healthy
+    assert "killed by SIGKILL, which process 4 sent" in diagnosis.headline
+    best = diagnosis.hypotheses[0]
+    assert best.cause == "crash_signal"
+    assert best.evidence[0].link is not None
+    assert "syscall/3" in best.evidence[0].link
+    assert "processor_model" not in best.proposals
