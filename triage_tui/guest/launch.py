@@ -271,7 +271,7 @@ def _bring_up(
                             log = make_log(pid, notification.tid, number)
                             carrier.add_fd(notification, log.writer, number, cloexec=True)
                             carrier.answer(notification, number)
-                        elif not start.answer(carrier, name, notification, waiting.append):
+                        elif not start.answer(carrier, name, notification, cell.open_pair, waiting.append):
                             carrier.proceed(notification)
                     if start.stub is not None and worker is None:
                         stub = GdbStub(start.stub)

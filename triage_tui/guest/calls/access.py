@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
@@ -19,6 +18,7 @@ from triage_tui.guest.calls.stand_ins import Peers
 from triage_tui.guest.cell.cell import Cell
 from triage_tui.guest.host import process
 from triage_tui.guest.host.seccomp import Notification
+from triage_tui.guest.state.sockets import process_handle, take
 from triage_tui.guest.state.views import FrozenViews
 from triage_tui.rulehost.protocol import HOST_DEVICES, Endian, IfreqField, PeerMode, StandIn
 from triage_tui.runs.process_model import Mapping as GuestMapping
@@ -243,7 +243,7 @@ class RuleAccess:
         """Put one end of a connected pair in the place of the guest's socket."""
         try:
             kind, flags = self._socket_kind(fd)
-            ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+            ours, theirs = self._call.cell.open_pair(kind)
         except OSError as error:
             return self._failure(error.errno)
         with theirs:
@@ -267,7 +267,10 @@ class RuleAccess:
 
     def socket_stub(self, kind: StandIn, flags: int) -> int:
         """Give the guest a new socket with our end behind it."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = self._call.cell.open_pair(socket.SOCK_SEQPACKET)
+        except OSError as error:
+            return self._failure(error.errno)
         with theirs:
             # As SOCK_NONBLOCK and SOCK_CLOEXEC have it, socket(2); MIPS has O_NONBLOCK elsewhere.
             theirs.setblocking(not flags & (0x80 if self._arch.name.startswith("mips") else os.O_NONBLOCK))
@@ -286,22 +289,13 @@ class RuleAccess:
         return number
 
     def _socket_kind(self, fd: int) -> tuple[socket.SocketKind, int]:
-        """Return the type and the open flags of the guest's socket `fd`."""
+        """Return the type of the local socket that can stand in for the guest's `fd`, and its open flags."""
         pid = self._views.pid
-        target = os.readlink(f"/proc/{pid}/fd/{fd}")
-        if not target.startswith("socket:"):
-            raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
-        inode = target[8:-1].encode()
-        kind = socket.SOCK_STREAM
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/net/unix", "rb") as file:
-            for line in file:
-                words = line.split()
-                if len(words) > 6 and words[6] == inode:
-                    kind = socket.SocketKind(int(words[4], 16))
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/net/udp", "rb") as file:
-            if any(len(words) > 9 and words[9] == inode for words in map(bytes.split, file)):
-                kind = socket.SOCK_DGRAM
-        return kind, process.descriptor_flags(pid, fd)
+        with process_handle(pid) as handle, take(handle, fd) as taken:
+            kind = taken.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+        # A raw socket keeps message borders too, and there are no local ones of that type, unix(7).
+        stand_in = socket.SOCK_DGRAM if kind == socket.SOCK_RAW else socket.SocketKind(kind)
+        return stand_in, process.descriptor_flags(pid, fd)
 
     def start_probe(self, address: str, timeout: float, payload: bytes) -> int:
         """Send `payload` to the guest's own service in the background."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -149,6 +150,21 @@ class Cell:
         """Return a descriptor of a new socket of the guest's network name space, or a negative host errno."""
         result = self._exchange({"do": "open_socket", "family": family, "kind": kind}, [])
         return self._handed.pop(0) if result == 0 and self._handed else result or -5
+
+    def open_pair(self, kind: int) -> tuple[socket.socket, socket.socket]:
+        """Return two connected local sockets of the guest's network name space.
+
+        Whatever socket is given to the guest has to be of there: one of the host's would reach the host's
+        abstract socket names and show its interfaces.
+
+        Raises:
+            OSError: there are none to be had.
+        """
+        result = self._exchange({"do": "open_pair", "kind": kind}, [])
+        if result < 0 or len(self._handed) < 2:
+            raise OSError(-result or errno.EIO, os.strerror(-result or errno.EIO))
+        first, second = (socket.socket(fileno=self._handed.pop(0)) for _ in range(2))
+        return first, second
 
     def _exchange(self, message: dict[str, Any], fds: list[int]) -> int:
         """Have init do a request; return its reply."""

@@ -87,6 +87,20 @@ def open_socket(family: int, kind: int) -> int:
         return -(error.errno or errno.EIO)
 
 
+def open_pair(kind: int) -> tuple[int, int] | int:
+    """Return two descriptors of connected local sockets of this network name space, or a negative errno.
+
+    A local socket reaches the abstract names, and the interfaces, of the name space that it was made in.
+    """
+    if kind not in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
+        return -errno.EINVAL
+    try:
+        first, second = socket.socketpair(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
+    except OSError as error:
+        return -(error.errno or errno.EIO)
+    return first.detach(), second.detach()
+
+
 def serve(request: dict[str, Any], fds: list[int]) -> int:
     """Do one request: {"do": "mkdir_p" | "provide_file", "path": hex, "mode": int}; content comes as fd."""
     path = bytes.fromhex(request["path"])

@@ -5,6 +5,9 @@ guest's first instruction, at host system calls that are notified to us, and are
 our own, placed above the guest's limit of open files: no file or socket ever appears in the guest's root, the
 guest's first descriptor is 3 as on the real device, and a loop that closes "all" descriptors does not reach
 them. The limit is lowered before the guest's first instruction.
+
+A guest can use them by their numbers all the same, so no socket of the host's is among them: in the place
+of the listening socket is a pipe, and the connection is made inside the cell.
 """
 
 from __future__ import annotations
@@ -78,11 +81,20 @@ class EmulatorStart:
             return False
 
     def answer(
-        self, carrier: Carrier, name: str, notification: Notification, defer: Callable[[Notification], None]
+        self,
+        carrier: Carrier,
+        name: str,
+        notification: Notification,
+        open_pair: Callable[[int], tuple[socket.socket, socket.socket]],
+        defer: Callable[[Notification], None],
     ) -> bool:
         """Answer a call of the gdb stub's set-up; False when it is something else.
 
+        `open_pair` makes two connected local sockets of a type in the guest's network name space.
         Notifications that come while the process gets its name are handed to `defer`.
+
+        Raises:
+            OSError: the connection could not be made.
         """
         fd = notification.args[0] & 0xFFFFFFFF
         if name == "socket" and fd == _AF_UNIX and not self._listening:
@@ -104,7 +116,7 @@ class EmulatorStart:
         if name in ("bind", "listen"):
             return carrier.answer(notification, 0) or True
         if name in ("accept", "accept4") and self.stub is None:
-            ours, theirs = socket.socketpair()
+            ours, theirs = open_pair(socket.SOCK_STREAM)
             with theirs:
                 carrier.add_fd(notification, theirs.fileno(), self.connection_fd, True)
             self.stub = ours

@@ -43,21 +43,32 @@ def process_handle(pid: int) -> Iterator[int]:
         os.close(handle)
 
 
-def look(handle: int, fd: int) -> Socket | None:
-    """Return what the socket `fd` of the process behind the pidfd `handle` is; None if it cannot be asked."""
+@contextlib.contextmanager
+def take(handle: int, fd: int) -> Iterator[socket.socket]:
+    """Give a duplicate of the socket `fd` of the process behind the pidfd `handle`.
+
+    Raises:
+        OSError: there is none, or it may not be taken; ENOTSOCK, it is no socket.
+    """
     own = _libc.syscall(_PIDFD_GETFD, handle, fd, 0)
     if own < 0:
-        return None
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     try:
         taken = socket.socket(fileno=own)
     except OSError:
         os.close(own)
-        return None
+        raise
     with taken:
-        try:
+        yield taken
+
+
+def look(handle: int, fd: int) -> Socket | None:
+    """Return what the socket `fd` of the process behind the pidfd `handle` is; None if it cannot be asked."""
+    try:
+        with take(handle, fd) as taken:
             return _describe(taken)
-        except (OSError, ValueError, struct.error):
-            return None
+    except (OSError, ValueError, struct.error):
+        return None
 
 
 def _describe(taken: socket.socket) -> Socket:
