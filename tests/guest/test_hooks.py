@@ -10,6 +10,7 @@ import pytest
 
 from tests.guest.helpers import spec
 from tests.programs import ARCHES, qemu_name, root_with
+from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.spec import TriggerLimits
@@ -177,6 +178,51 @@ def test_approved_while_frozen(tmp_path: Path, qemu_dir: Path, arch: str) -> Non
             guest.run_until_stop()
         printed = guest.output().decode().splitlines()
     assert printed == [f"driver {ROUNDS} 0", "setsockopt 0 0", "unknown 112233 0"]
+
+
+@contextmanager
+def executed(
+    tmp_path: Path, qemu_dir: Path, first: str, arch: str, parts: str, rules: dict[str, str]
+) -> Iterator[Guest]:
+    """Start a program of `first` that executes `hooks` of `arch` with `parts`."""
+    root = root_with(root_with(tmp_path / "root", first, "executes"), arch, "hooks")
+    access = RuleAccess(by_name(qemu_name(first)))
+    sources = [RuleSource(f"r-{name}", name, text.encode()) for name, text in rules.items()]
+    argv = ("/bin/executes", "/bin/hooks", str(ROUNDS), *parts.split())
+    with (
+        RuleHost(sources, access) as host,
+        Guest.start(spec(root, qemu_dir, *argv, triggers=PATIENT), host, access=access) as guest,
+    ):
+        yield guest
+
+
+@pytest.mark.parametrize(("first", "arch"), [("arm", "mips"), ("mips", "arm"), ("x86_64", "ppc")])
+def test_served_in_an_executed_program_of_another_architecture(
+    tmp_path: Path, qemu_dir: Path, first: str, arch: str
+) -> None:
+    """Numbers of calls and errors have other counts of digits there, and pieces of the log other lengths."""
+    with executed(tmp_path, qemu_dir, first, arch, "driver unknown netlink", RULES) as guest:
+        guest.run_until_stop()
+        refused = by_name(qemu_name(arch)).errno_number("EAFNOSUPPORT")
+        assert guest.output().decode().splitlines() == [
+            f"driver {ROUNDS} 0",
+            "unknown 112233 0",
+            f"netlink -1 {refused}",
+        ]
+        assert guest.problems == []
+
+
+def test_a_call_that_the_executed_program_cannot_be_watched_for_is_refused(
+    tmp_path: Path, qemu_dir: Path
+) -> None:
+    with executed(tmp_path, qemu_dir, "arm", "mips", "", {}) as guest:
+        assert guest.run_until_stop().reason == "exit"
+        sources = [RuleSource(UNKNOWN, UNKNOWN, RULES[UNKNOWN].encode())]
+        with (
+            RuleHost(sources, guest.access) as later,
+            pytest.raises(TriageError, match=f"watched at {UNKNOWN}: retry from the start"),
+        ):
+            guest.resume(later)
 
 
 def test_the_end_of_a_fork_cannot_be_seen(tmp_path: Path, qemu_dir: Path) -> None:

@@ -281,7 +281,9 @@ class Guest(Suspecting):
         if not self._alive:
             raise TriageError("the guest is gone, so it cannot be resumed: retry from the start")
         hooks = rules.hooks() if rules is not None else set()
-        missing = not_hookable(hooks, self.hookable, self.arch, self.trace.history)
+        running = [known.program.arch for known in self.processes_known.by_pid.values()]
+        first = self.first_program.arch
+        missing = not_hookable(hooks, self.hookable, first, running, self.trace.history)
         if missing:
             raise TriageError(
                 f"the running guest was not started to be watched at {', '.join(sorted(missing))}: "

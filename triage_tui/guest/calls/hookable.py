@@ -15,11 +15,16 @@ _ALWAYS = frozenset(policy.HOOKABLE.split()) | frozenset(
 
 
 def not_hookable(
-    names: Iterable[str], hooked: Iterable[str], arch: Arch, history: Iterable[Syscall]
+    names: Iterable[str],
+    hooked: Iterable[str],
+    first: Arch,
+    running: Iterable[Arch],
+    history: Iterable[Syscall],
 ) -> set[str]:
     """Return those guest syscalls of `names` that rules cannot hook without a new start.
 
-    `hooked` are those that were hooked at the start; `history` are the newest calls.
+    `hooked` are those that were hooked at the start, when a program of `first` was; `running` are the
+    architectures of the programs that run now, `history` are the newest calls.
     """
     seen = set(_ALWAYS)
     if not _failed_to_list(history):
@@ -27,7 +32,8 @@ def not_hookable(
     for name in hooked:
         seen |= policy.host_names(name)
     unseen = {name for name in names if not policy.host_names(name) & seen}
-    return {name for name in unseen if not is_told(arch, name, frozenset(hooked))}
+    now, at_start = tuple(running), frozenset(hooked)
+    return {name for name in unseen if not is_told(first, name, at_start, now)}
 
 
 def _failed_to_list(history: Iterable[Syscall]) -> bool:

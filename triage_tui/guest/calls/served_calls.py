@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from triage_tui.guest.arch import Arch
+from triage_tui.guest.arch import Arch, by_name, known_names
 
 _UNKNOWN_NETLINK = re.compile(rb"-1 errno=(\d{1,5}) \(Protocol not supported\)")
 _UNSUPPORTED = re.compile(rb"Unsupported syscall: (\d{1,10})\n")
@@ -49,12 +49,16 @@ _MISSING = frozenset(
 """System calls that no QEMU from 7.2 to 10.0 has; what a newer one has is seen at the host, where watched."""
 
 
+_ALL = tuple(by_name(name) for name in known_names())
+
+
 def log_lengths(arch: Arch, guest_names: Collection[str] = ()) -> frozenset[int]:
     """Return the lengths of the log pieces to be notified about.
 
-    `guest_names` are the guest syscalls that rules hook from the start. For others, rare pieces are left out
-    (options of unusual levels, numbers with an unusual count of digits), and those that are as long as what
-    every reading of the clock logs.
+    `arch` is that of the first program. `guest_names` are the guest syscalls that rules hook from the start:
+    of those, the pieces of all architectures count, since programs of any may be executed. For others, rare
+    pieces are left out (options of unusual levels, numbers with an unusual count of digits), and those that
+    are as long as what every reading of the clock logs.
     """
     # All numbers of calls that are new or rare have as many digits as this one.
     pieces = [b"Unsupported syscall: %d\n" % (arch.syscall_nr("pidfd_open") or 434)]
@@ -65,15 +69,20 @@ def log_lengths(arch: Arch, guest_names: Collection[str] = ()) -> frozenset[int]
         pieces.append(b"Unsupported setsockopt level=%d optname=%d\n" % (level, option))
         pieces.append(b"getsockopt level=%d optname=%d not yet supported\n" % (level, option))
     lengths = {len(piece) for piece in pieces}
-    netlink = len(b"-1 errno=%d (Protocol not supported)" % (arch.errno_number("EPROTONOSUPPORT") or 93))
+    netlink = _netlink_length(arch)
     reading = len(b"{tv_sec = %d,tv_nsec = 123456789}" % int(time.monotonic()))
-    if netlink != reading or {"socket", "socketcall"} & set(guest_names):
+    if netlink != reading:
         lengths.add(netlink)
+    if {"socket", "socketcall"} & set(guest_names):
+        lengths |= {_netlink_length(other) for other in _ALL}
     for name in guest_names:
         lengths |= set(_OPTION_PIECES.get(name, ()))
-        if piece := _missing_piece(arch, name):
-            lengths.add(len(piece))
+        lengths |= {len(piece) for other in _ALL if (piece := _missing_piece(other, name))}
     return frozenset(lengths)
+
+
+def _netlink_length(arch: Arch) -> int:
+    return len(b"-1 errno=%d (Protocol not supported)" % (arch.errno_number("EPROTONOSUPPORT") or 93))
 
 
 def _missing_piece(arch: Arch, name: str) -> bytes | None:
@@ -84,10 +93,19 @@ def _missing_piece(arch: Arch, name: str) -> bytes | None:
     return None if number is None else b"Unsupported syscall: %d\n" % number
 
 
-def is_told(arch: Arch, name: str, guest_names: Collection[str]) -> bool:
-    """Return whether the log tells of the guest syscall `name`; `guest_names` were hooked at the start."""
-    piece = _missing_piece(arch, name)
-    return name in SERVED or (piece is not None and len(piece) in log_lengths(arch, guest_names))
+def may_be_told(name: str) -> bool:
+    """Return whether a log may tell of the guest syscall `name`, on any architecture."""
+    return name in SERVED or any(_missing_piece(arch, name) for arch in _ALL)
+
+
+def is_told(first: Arch, name: str, guest_names: Collection[str], running: Iterable[Arch]) -> bool:
+    """Return whether the log tells of the guest syscall `name` in programs of all architectures `running`.
+
+    The guest began with a program of `first`, and `guest_names` were hooked then.
+    """
+    lengths = log_lengths(first, guest_names)
+    pieces = [piece for arch in running if (piece := _missing_piece(arch, name))]
+    return name in SERVED or (bool(pieces) and all(len(piece) in lengths for piece in pieces))
 
 
 @dataclass(frozen=True, slots=True)

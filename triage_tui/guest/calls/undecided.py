@@ -11,7 +11,7 @@ import os
 
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.calls.rule_calls import RuleAsker
-from triage_tui.guest.calls.served_calls import SERVED, is_told
+from triage_tui.guest.calls.served_calls import may_be_told
 from triage_tui.guest.cell import identity, policy
 from triage_tui.guest.freezing.stops import Stop
 from triage_tui.guest.freezing.suspicion import Suspicion
@@ -76,9 +76,7 @@ class UndecidedCalls(RuleAsker):
         for hooked in self.rules.hooks() if self.rules is not None else ():
             names -= policy.host_names(hooked)
         hooks = self.rules.hooks() if self.rules is not None else set()
-        self._log_is_unasked = not self._chosen and not any(
-            hook in SERVED or is_told(self.arch, hook, self.hookable) for hook in hooks
-        )
+        self._log_is_unasked = not self._chosen and not any(map(may_be_told, hooks))
         self._passed_on = frozenset() if self._chosen else frozenset(names)
 
     def _is_mere_log(self, notification: Notification, name: str) -> bool:
