@@ -41,7 +41,7 @@ class MemoryGuest:
         return address
 
     def errno_number(self, name: str) -> int | None:
-        return {"ENOSYS": 89, "ECONNREFUSED": 146, "ENOENT": 2}.get(name)
+        return {"ENOSYS": 89, "ECONNREFUSED": 146, "ENOENT": 2, "EDQUOT": 1133}.get(name)
 
     def read_bytes(self, address: int, size: int) -> bytes:
         out = bytearray()

@@ -7,6 +7,8 @@ import signal
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.rulehost.memory_guest import MemoryGuest
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.protocol import GuestCall, Limits, RuleSource
@@ -61,6 +63,26 @@ def test_state_lives_from_call_to_call() -> None:
     rule = RuleSource("a", "open", b"local n = 0 function do_syscall() n = n + 1 return 1, n end")
     with RuleHost([rule], MemoryGuest()) as host:
         assert [host.call(OPEN).ret for _ in range(3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("ret", [-512, -513, -516, -4095, 0xFFFFFE00])
+def test_an_error_number_for_kernels_alone_is_a_failure_of_the_rule(ret: int) -> None:
+    after = f"function after_syscall() return 1, {ret} end"
+    rules = [source("a", f"return 1, {ret}"), RuleSource("b", "open", after.encode())]
+    with RuleHost(rules, MemoryGuest()) as host:
+        answer = host.call(OPEN)
+        assert (answer.intercept, answer.rule, answer.after) == (False, None, True)
+        assert "which is no error number that a program can get" in (answer.error or "")
+        changed = host.returned(OPEN, 3)
+        assert (changed.intercept, changed.rule) == (False, None)
+        assert "Rule b failed on open: it answered -" in (changed.error or "")
+        assert [hit.hits for hit in host.hits()] == [0, 0]
+
+
+@pytest.mark.parametrize("ret", [-511, -1133, -4096])
+def test_error_numbers_of_drivers_and_of_mips_are_answers(ret: int) -> None:
+    with RuleHost([source("a", f"return 1, {ret}")], MemoryGuest()) as host:
+        assert host.call(OPEN).ret == ret
 
 
 def test_a_lua_error_passes_the_call_and_only_many_switch_the_rule_off() -> None:
@@ -141,9 +163,9 @@ def test_a_guest_that_raises_costs_the_request_only() -> None:
         def connect_peer(self, fd: int, mode: str) -> int:
             raise OSError(111, "host number that another port does not share")
 
-    rule = source("a", "return 1, c_provide_file('/x', '') * 100 + c_connect_peer(3)")
+    rule = source("a", "return 1, -c_provide_file('/x', '') * 100 - c_connect_peer(3)")
     with RuleHost([rule], Broken()) as host:
-        assert host.call(OPEN).ret == -2805
+        assert host.call(OPEN).ret == 2805
 
 
 def test_the_processor_time_of_a_long_run_is_not_held_against_a_rule() -> None:

@@ -26,6 +26,8 @@ from triage_tui.runs.model import RuleHit
 _EPERM = 1
 _GENERIC_ENOSYS = 38
 _ARGUMENTS = 8
+_FIRST_INTERNAL, _LAST_ERROR = 512, 4095
+"""From ERESTARTSYS of include/linux/errno.h on no error is for programs, but for EDQUOT of MIPS (1133)."""
 _FIXED_STEP_NS = 1_000_000
 _RESTARTS = 8
 
@@ -248,14 +250,25 @@ class RuleHost:
     def _settle(self, rule: RuleState, done: wire.Done, outcome: _Outcome) -> None:
         problem = done.message[:500] or "no reason given"
         if done.kind == "":
-            outcome.intercept = done.intercept
-            outcome.ret = signed_argument(done.ret, self._access.word) if done.intercept else 0
+            ret = signed_argument(done.ret, self._access.word) if done.intercept else 0
+            if self._is_internal(ret):
+                outcome.failure = f"it answered {ret}, which is no error number that a program can get"
+                self._count_error(rule, outcome.failure)
+            else:
+                outcome.intercept, outcome.ret = done.intercept, ret
         elif done.kind == "error":
             outcome.failure = problem
             self._count_error(rule, problem)
         else:
             self._switch_off(rule, problem)
             outcome.failure = rule.disabled
+
+    def _is_internal(self, ret: int) -> bool:
+        """Return whether a result is an error number for use inside a kernel, or none at all.
+
+        The emulator would take some for orders of its own: to make the call again, or to end a handler.
+        """
+        return -_LAST_ERROR <= ret <= -_FIRST_INTERNAL and -ret != self._access.errno_number("EDQUOT")
 
     def _keep_line(self, line: bytes, log: list[str]) -> None:
         if self._lines_left > 0:
