@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,29 @@ def test_the_record_of_earlier_and_later_calls_stays(tmp_path: Path, qemu_dir: P
         assert (stop.reason, stop.exit_code) == ("exit", 5)
         assert markers(guest.history()) == ["before", "lseek", "ftruncate", "pwrite"]
         assert said(guest)["ftruncate"] != 0
+
+
+@pytest.mark.usefixtures("each_carrier")
+def test_what_would_change_the_emulators_descriptors_finds_none(tmp_path: Path, qemu_dir: Path) -> None:
+    with Guest.start(start_of(tmp_path, qemu_dir, "use")) as guest:
+        assert guest.run_until_stop().reason == "exit"
+        told = said(guest)
+        # The log cannot be read, so that the kernel itself refuses this.
+        assert told.pop("mmap") == errno.EACCES
+        assert told == dict.fromkeys(told, errno.EBADF)
+        assert len(told) == 25
+        assert set(markers(guest.history())) == {*told, "mmap"}
+        refused = next(call for call in guest.history() if call.name == "ftruncate")
+        assert refused.note == "refused by containment: a descriptor of the emulator"
+
+
+@pytest.mark.usefixtures("each_carrier")
+def test_the_emulators_descriptors_are_not_sent_to_where_they_have_other_numbers(
+    tmp_path: Path, qemu_dir: Path
+) -> None:
+    with Guest.start(start_of(tmp_path, qemu_dir, "send")) as guest:
+        assert guest.run_until_stop().reason == "exit"
+        assert said(guest) == {"send": errno.EBADF}
+    with Guest.start(replace(start_of(tmp_path, qemu_dir, "send"), argv=["own_fds", "send", "0"])) as guest:
+        assert guest.run_until_stop().reason == "exit"
+        assert said(guest) == {"send": 0}

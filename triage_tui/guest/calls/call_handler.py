@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from triage_tui.guest.calls.call_details import CallDetails
 from triage_tui.guest.calls.watched_calls import WatchedCalls
-from triage_tui.guest.cell import child_stops, identity, policy
+from triage_tui.guest.cell import child_stops, identity, own_descriptors, policy
 from triage_tui.guest.emulator.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.freezing.loops import LoopDetector, Sleepers
 from triage_tui.guest.freezing.stops import Stop, chosen_stop, loop_stop, make_trigger
@@ -242,6 +242,8 @@ class CallHandler(CallDetails, WatchedCalls, ProgramKeeper):
             self._answer(notification, -errno.EACCES)
         elif self.containment.judge(name, notification) is not None:
             self._answer(notification, -errno.EPERM)
+        elif own_descriptors.are_used(name, notification, self._first_own_fd):
+            self._answer(notification, -errno.EBADF)
         else:
             self._proceed(notification)
 
@@ -377,6 +379,8 @@ class CallHandler(CallDetails, WatchedCalls, ProgramKeeper):
             return self._judge_execution(known, notification, name)
         if call is None and name in _KILLS:
             return None
+        if own_descriptors.are_used(name, notification, self._first_own_fd):
+            return policy.Refusal(-errno.EBADF, "refused by containment: a descriptor of the emulator")
         return self.containment.judge(name, notification)
 
 

@@ -10,7 +10,7 @@ from triage_tui.guest.cell import policy
 from triage_tui.runs.model import Syscall
 
 _ALWAYS = frozenset(policy.HOOKABLE.split()) | frozenset(
-    ("ioctl", "exit_group", "exit", "kill", "clone", "fork", "vfork")
+    ("ioctl", "exit_group", "exit", "kill", "clone", "fork", "vfork", "sendmsg")
 )
 
 

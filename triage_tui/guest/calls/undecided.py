@@ -12,7 +12,7 @@ import os
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.calls.rule_calls import RuleAsker
 from triage_tui.guest.calls.served_calls import may_be_told
-from triage_tui.guest.cell import identity, policy
+from triage_tui.guest.cell import identity, own_descriptors, policy
 from triage_tui.guest.freezing.stops import Stop
 from triage_tui.guest.freezing.suspicion import Suspicion
 from triage_tui.guest.freezing.triggers import CallTrigger
@@ -27,7 +27,7 @@ _PASSED_ON = frozenset(
         "open openat openat2 creat mkdir mkdirat mknod mknodat unlink unlinkat rename renameat renameat2 "
         "rmdir symlink symlinkat link linkat chmod fchmodat chown lchown fchown fchownat chdir socket listen "
         "setsockopt getsockopt sysinfo uname getuid geteuid getgid getegid getgroups getresuid getresgid "
-        "ioctl"
+        "ioctl sendmsg"
     )
 )
 """Host calls that are executed as they are when no rule hooks them; connect and its like have addresses that
@@ -105,6 +105,8 @@ class UndecidedCalls(RuleAsker):
             return None
         env = known.envs.get(tid)
         if env is None or self.containment.judge(name, notification) is not None:
+            return None
+        if own_descriptors.are_used(name, notification, self._first_own_fd):
             return None
         return log, env
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.cell import child_stops
+from triage_tui.guest.cell import child_stops, own_descriptors
 from triage_tui.guest.emulator.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.host.seccomp import Notification, Watch
 from triage_tui.runs.model import Syscall
@@ -279,7 +279,7 @@ def watches(
     """Return all host syscalls to be notified about, each once.
 
     `guest_names` are the guest syscalls that rules hook; from `first_protected_fd` on descriptors are the
-    emulator's own, which the guest must not close or replace.
+    emulator's own, which the guest must not close, replace or use.
     """
     names = dict.fromkeys([*HOOKABLE.split(), *_ALWAYS.split()])
     for guest in guest_names:
@@ -296,4 +296,7 @@ def watches(
         result.append(Watch("close_range"))
     if MARKER_CALL not in names:
         result.append(Watch(MARKER_CALL, MARKER_ARGUMENT, MARKER_WHENCE))
-    return result
+    always = {watch.name for watch in result if watch.arg is None}
+    return result + [
+        watch for watch in own_descriptors.watches(first_protected_fd) if watch.name not in always
+    ]

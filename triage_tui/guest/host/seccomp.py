@@ -94,8 +94,8 @@ def program(
 
     Calls of another ABI than the host's own (int 0x80, x32) kill the process: nothing the emulator does needs
     them, and they would pass by the numbers checked here. Of writes to `first_skipped_fd` and above, the
-    emulator's logs, only those of `log_lengths` bytes are notified. Nor is sendmsg there, by which the
-    launcher sends the listener.
+    emulator's logs, only those of `log_lengths` bytes are notified. Nor is sendmsg to `first_skipped_fd`
+    itself, by which the launcher sends the listener.
 
     Raises:
         KeyError: the host machine has no table.
@@ -113,8 +113,7 @@ def program(
     check("clone3", [(RETURN, 0, 0, _RET_ERRNO | errno.ENOSYS)])
     check("clone", _no_name_spaces())
     check("write", _of_emulator(first_skipped_fd, log_lengths, held))
-    for name in ("writev", "sendmsg"):
-        check(name, _of_emulator(first_skipped_fd, (), held))
+    check("sendmsg", [(LOAD, 0, 0, _DATA_ARGS), (JEQ, 0, 1, first_skipped_fd), (RETURN, 0, 0, ALLOW)])
     for watch in watches:
         check(watch.name, _seen(watch, held))
     code = [

@@ -1,0 +1,82 @@
+"""Keep the emulator's own descriptors out of the guest's calls.
+
+QEMU hands the guest's descriptor numbers on as they are, so that a guest can name its emulator's: the log,
+above all. Once a guest runs, the emulator itself only writes to these and closes them. So every other call
+that could do something with one is held, by its number alone, and answered as for a descriptor that is not
+open. Reading is not among them, which cannot be told apart without cost, and need not be: the emulator's end
+of the log can neither be read nor mapped (`triage_tui.guest.log.thread_log`).
+"""
+
+from __future__ import annotations
+
+import struct
+
+from triage_tui.guest.host import process
+from triage_tui.guest.host.seccomp import Notification, Watch
+
+_FIRST = (
+    "dup dup2 dup3 fcntl ioctl lseek flock ftruncate fallocate fchmod fchown fsetxattr fremovexattr "
+    "pwrite64 pwritev pwritev2 writev vmsplice connect bind listen accept accept4 setsockopt getsockopt "
+    "sendmsg sendmmsg"
+)
+_ARGUMENTS: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(_FIRST.split(), (0,)),
+    **dict.fromkeys(("sendfile", "tee"), (0, 1)),
+    **dict.fromkeys(("splice", "copy_file_range"), (0, 2)),
+    "epoll_ctl": (2,),
+}
+"""Host call -> indices of its arguments that are descriptors."""
+
+SENDS_DESCRIPTORS = "sendmsg"
+"""The call by which a descriptor could be sent to where it gets another number (unix(7), SCM_RIGHTS)."""
+_MESSAGE = struct.Struct("=QI4xQQQQ")
+"""struct msghdr up to msg_controllen, on both hosts."""
+_CONTROL = struct.Struct("=Qii")
+"""struct cmsghdr."""
+_SOL_SOCKET = _SCM_RIGHTS = 1
+_MOST_CONTROL = 1 << 17
+"""Bytes; the kernel takes no more (net.core.optmem_max)."""
+
+
+def watches(first: int) -> list[Watch]:
+    """Return the host calls to be notified about when they name a descriptor from `first` on."""
+    named = [
+        Watch(name, index, first, at_least=True) for name, indices in _ARGUMENTS.items() for index in indices
+    ]
+    return [Watch(SENDS_DESCRIPTORS), *(watch for watch in named if watch.name != SENDS_DESCRIPTORS)]
+
+
+def are_used(name: str, notification: Notification, first: int) -> bool:
+    """Return whether the held host call `name` would use a descriptor from `first` on.
+
+    What sendmsg sends is in the emulator's own memory by now: a guest of 32 bits cannot change it any more.
+    """
+    args = notification.args
+    if any(args[index] & 0xFFFFFFFF >= first for index in _ARGUMENTS.get(name, ())):
+        return True
+    return name == SENDS_DESCRIPTORS and any(number >= first for number in _sent(notification, first))
+
+
+def _sent(notification: Notification, first: int) -> list[int]:
+    """Return the descriptors that a held sendmsg sends; `first` for more than the kernel would take."""
+    tid = notification.tid
+    try:
+        header = process.read_memory(tid, notification.args[1], _MESSAGE.size)
+        _name, _name_size, _vector, _count, address, size = _MESSAGE.unpack(header)
+        if size > _MOST_CONTROL:
+            return [first]
+        control = process.read_memory(tid, address, size) if size else b""
+    except OSError:
+        # The kernel cannot read it either.
+        return []
+    found: list[int] = []
+    at = 0
+    while at + _CONTROL.size <= len(control):
+        length, level, kind = _CONTROL.unpack_from(control, at)
+        if not _CONTROL.size <= length <= len(control) - at:
+            break
+        if (level, kind) == (_SOL_SOCKET, _SCM_RIGHTS):
+            data = control[at + _CONTROL.size : at + length]
+            found += [number for (number,) in struct.iter_unpack("=I", data[: len(data) & ~3])]
+        at += (length + 7) & ~7
+    return found
