@@ -15,7 +15,12 @@ from typing import Any
 
 import yaml
 
-from triage_tui.guest.log.strace import LoggedCall, StraceReader, parse_result, split_arguments, unquote
+from triage_tui.guest.log.argument_text import split_arguments, unquote
+from triage_tui.guest.log.strace import (
+    LoggedCall,
+    StraceReader,
+    parse_result,
+)
 from triage_tui.guest.log.syscall_record import to_text
 from triage_tui.runs.model import Reason, Snapshot, Syscall, Target, Trigger
 from triage_tui.runs.reader import Run, load_run

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 
-from triage_tui.runs.model import Syscall
+from triage_tui.runs.model import DOUBT, Syscall
 
 _GROUPS = {
     "open": "open openat openat2 open64 creat",
@@ -125,13 +125,17 @@ def descriptor(call: Syscall) -> int | None:
 
 
 def failed(call: Syscall) -> bool:
-    """Tell whether the call returned an error."""
-    return call.errno is not None
+    """Tell whether the call returned an error, and surely was made."""
+    return call.errno is not None and not _is_doubtful(call)
 
 
 def succeeded(call: Syscall) -> bool:
-    """Tell whether the call returned without an error."""
-    return call.errno is None and call.ret is not None
+    """Tell whether the call returned without an error, and surely was made."""
+    return call.errno is None and call.ret is not None and not _is_doubtful(call)
+
+
+def _is_doubtful(call: Syscall) -> bool:
+    return call.note is not None and DOUBT in call.note
 
 
 def resource(path: str) -> str:

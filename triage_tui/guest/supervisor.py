@@ -22,6 +22,7 @@ from collections.abc import Callable
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.calls.access import RuleAccess
+from triage_tui.guest.calls.always_held import held_calls
 from triage_tui.guest.calls.call_handler import Held
 from triage_tui.guest.calls.carrier import CarrierName
 from triage_tui.guest.calls.hookable import not_hookable
@@ -110,7 +111,9 @@ class Guest(Suspecting):
         self.rule_log = []
         self._held_returns = {}
         self._repeated = {}
-        self.trace = Trace(arch, spec.limits.history, spec.limits.trace, spec.observe == "full")
+        logs_calls = spec.observe == "full"
+        held = held_calls(containment)
+        self.trace = Trace(arch, spec.limits.history, spec.limits.trace, logs_calls, held)
         self.processes_known = ProcessTable()
         self.problems: list[str] = []
         """What went wrong in the supervision itself, one sentence each."""

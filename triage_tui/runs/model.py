@@ -70,6 +70,10 @@ class Printed(Record, gc=False):
     size: int
 
 
+DOUBT = "may be text of the program's own"
+"""The note of a call that the log may show only because a string of the program's looks like one."""
+
+
 class Syscall(Record, gc=False):
     """One syscall of the guest, in the order in which they were made."""
 

@@ -7,21 +7,20 @@ import random
 import pytest
 
 from triage_tui.guest.arch import by_name
+from triage_tui.guest.log.argument_text import split_arguments, unquote
 from triage_tui.guest.log.strace import (
     BEGINS_CALL,
+    Item,
     LoggedCall,
-    LoggedSignal,
     StraceReader,
     calls_begun,
     parse_result,
-    split_arguments,
-    unquote,
 )
 from triage_tui.guest.log.syscall_record import new_record, set_result
 from triage_tui.runs.model import Syscall
 
 
-def read(data: bytes, complete: bool = False) -> tuple[list[LoggedCall | LoggedSignal], StraceReader]:
+def read(data: bytes, complete: bool = False) -> tuple[list[Item], StraceReader]:
     reader = StraceReader()
     return reader.feed(data, complete), reader
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from triage_tui.guest.arch import Arch
-from triage_tui.guest.log.strace import LoggedCall, LoggedSignal, StraceReader
+from triage_tui.guest.log.strace import LoggedCall, LoggedSignal, LongerCall, StraceReader
 from triage_tui.guest.log.syscall_record import new_record, set_result
 from triage_tui.guest.log.thread_log import Seen
 from triage_tui.runs.model import Syscall
@@ -31,10 +31,13 @@ class RawCalls:
     early: dict[int, Syscall] = field(default_factory=dict)
     """Offset of a call -> the record that it already has."""
     seen: dict[int, Seen] = field(default_factory=dict)
+    held: frozenset[bytes] = frozenset()
+    waits: frozenset[int] = frozenset()
+    """See `StraceReader`."""
 
     def read(self, on_seen: OnSeen) -> Iterator[Syscall]:
         """Return the records of the calls, made now."""
-        reader = StraceReader()
+        reader = StraceReader(True, self.held, self.waits)
         reader.jump(self.at)
         records: dict[int, Syscall] = {}
         ordered: list[Syscall] = []
@@ -42,6 +45,11 @@ class RawCalls:
             if isinstance(item, LoggedSignal):
                 if ordered:
                     add_note(ordered[-1], f"then {item.name} was delivered")
+                continue
+            if isinstance(item, LongerCall):
+                fresh = new_record(0, item.call, self.arch, self.ts_mono_ns)
+                ordered[-1].arguments, ordered[-1].path = fresh.arguments, fresh.path
+                ordered[-1].note = item.call.note
                 continue
             record = make_record(item, self.arch, self.ts_mono_ns, self.early)
             if item.end in self.seen:

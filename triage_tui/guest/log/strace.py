@@ -15,7 +15,11 @@ decided on is checked against its registers by the supervisor.
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
+
+from triage_tui.guest.log.own_text import CHECKED, is_complete, is_own_answer
+from triage_tui.runs.model import DOUBT
 
 _NAME = rb"[a-z_][a-z0-9_]{0,40}|[A-Z]{4,11}4?"
 """The name of a call; in capitals when it is made through socketcall(2)."""
@@ -40,11 +44,10 @@ BEGINS_CALL = re.compile(rb"^\d{1,10} (?:(" + _NAME + rb")\(|Unknown syscall )",
 """What each call's line begins with, and its name."""
 _NEXT_CALL = re.compile(rb"\n\d{1,10} (?:(" + _NAME + rb")\(|Unknown syscall )")
 _ENDS_LINE = frozenset((b"exit", b"exit_group"))
-_PUNCTUATION = re.compile(rb'"[^"]*(?:"(?! *(?:[,)}\]]|\.\.\.|\Z))[^"]*)*(?:"|\Z)|[{}\[\](),]')
-"""A string, which ends only at a quote behind which an argument can end, or a character that may divide."""
-_NEEDS_CARE = re.compile(rb"[\"{}\[\](]")
 _ERROR_RESULT = re.compile(rb"-1 errno=(\d{1,6})")
 _NUMBER_RESULT = re.compile(rb"0x([0-9a-fA-F]{1,16})|(-?\d{1,20})")
+_MAX_STRING = 1 << 14
+"""Bytes up to which the end of a string that seems to go on is waited for; QEMU prints strings whole."""
 _MAX_CALL = 1 << 17
 """Bytes that one call's text may have before it is given up (execve with a long argument vector)."""
 
@@ -76,7 +79,19 @@ class LoggedSignal:
     details: bytes
 
 
-Item = LoggedCall | LoggedSignal
+@dataclass(frozen=True, slots=True)
+class LongerCall:
+    """A call that has been read already: what came behind it belongs to its string too."""
+
+    call: LoggedCall
+
+    @property
+    def name(self) -> str:
+        """The call's name."""
+        return self.call.name
+
+
+Item = LoggedCall | LoggedSignal | LongerCall
 
 
 class StraceReader:
@@ -86,9 +101,24 @@ class StraceReader:
     its `result` is filled in later, in the same object, which is then reported by `finished`.
     """
 
-    def __init__(self, logs_calls: bool = True) -> None:
-        """`logs_calls`: the log tells of every call, so that what it says is about the last one."""
+    def __init__(
+        self,
+        logs_calls: bool = True,
+        held: frozenset[bytes] = frozenset(),
+        waits: Container[int] = (),
+    ) -> None:
+        """`logs_calls`: the log tells of every call, so that what it says is about the last one.
+
+        `held`: calls in which the thread is always held; `waits`: the offsets at which it was, each the end
+        of a call's text.
+        """
         self._logs_calls = logs_calls
+        self._held = held
+        self._waits = waits
+        self._last: LoggedCall | None = None
+        """The call that was read last."""
+        self._doubt: str | None = None
+        """Note for calls behind text that was made up, until the thread is held."""
         self._buffer = b""
         self._base = 0
         self.pending: list[LoggedCall] = []
@@ -125,12 +155,16 @@ class StraceReader:
         while at < len(buffer):
             if not self.pending and (whole := _WHOLE.match(buffer, at)):
                 pid, name, arguments, result = whole.groups()
-                call = LoggedCall(int(pid), name.decode(), arguments, None, result, None)
-                call.at, call.end = self._base + at, self._base + whole.end(3) + 1
-                items.append(call)
-                self.finished.append(call)
-                at = whole.end()
-                continue
+                if name not in CHECKED or (
+                    is_complete(name, arguments) and (name not in self._held or self._is_plain(whole))
+                ):
+                    call = LoggedCall(int(pid), name.decode(), arguments, None, result, self._doubt)
+                    call.at, call.end = self._base + at, self._base + whole.end(3) + 1
+                    items.append(call)
+                    self.finished.append(call)
+                    self._last = call
+                    at = whole.end()
+                    continue
             step = self._one(at, complete, items)
             if step == 0:
                 break
@@ -142,6 +176,19 @@ class StraceReader:
             self._base += len(self._buffer)
             self._buffer = b""
         return items
+
+    def _is_plain(self, line: re.Match[bytes]) -> bool:
+        """Return whether the line of a call that is always held needs no further thought."""
+        if self._base + line.end(3) + 1 in self._waits:
+            self._doubt = None
+            return True
+        return not self._may_go_on(self._last) or is_own_answer(line[2], line[3], line[4])
+
+    def _may_go_on(self, call: LoggedCall | None) -> bool:
+        """Return whether what comes behind `call` may be the rest of its string."""
+        if call is None or b'"' not in call.arguments:
+            return False
+        return call.end not in self._waits
 
     def _one(self, at: int, complete: bool, items: list[Item]) -> int:
         """Read one shape at offset `at`; return the bytes used, 0 to wait for more."""
@@ -187,8 +234,18 @@ class StraceReader:
         buffer = self._buffer
         name = start[2]
         search = start.end()
+        cut: re.Match[bytes] | None = None
         while True:
             end = _END.search(buffer, search)
+            if end is None and cut is not None:
+                # The string goes on behind what looks like the end of its call.
+                if not complete and len(buffer) - start.start() < _MAX_STRING:
+                    return 0
+                end, self._doubt = cut, DOUBT
+            elif end is not None and not is_complete(name, buffer[start.end() : end.start()]):
+                cut = cut or end
+                search = end.start() + 1
+                continue
             if end is None:
                 if self.writes_result and buffer.endswith(b")" + _EQUALS):
                     close = len(buffer) - len(_EQUALS) - 1
@@ -208,14 +265,48 @@ class StraceReader:
                 search = used
                 continue
             break
+        if cut is not None and end is not cut:
+            self._doubt = DOUBT
+        if self._is_made_up(start, close):
+            return self._absorb(start, close, items)
         self._end_unnamed()
         text = name.decode()
-        call = LoggedCall(int(start[1]), text.lower(), buffer[start.end() : close])
+        call = LoggedCall(int(start[1]), text.lower(), buffer[start.end() : close], note=self._doubt)
+        self._last = call
         call.by_socketcall = text.isupper()
         call.at, call.end = self._base + start.start(), self._base + close + 1
         items.append(call)
         self.pending.append(call)
         return used - start.start()
+
+    def _is_made_up(self, start: re.Match[bytes], close: int) -> bool:
+        """Return whether the text of a call with a result is no call: its thread was never held in it."""
+        end = self._base + close + 1
+        # Calls without a result end their line.
+        if (self._doubt or start[2] in self._held) and (end in self._waits or end + 1 in self._waits):
+            self._doubt = None
+            return False
+        if start[2] not in self._held:
+            return False
+        if self.pending or not self._may_go_on(self._last):
+            return False
+        result = _RESULT.match(self._buffer, close + 1)
+        arguments = self._buffer[start.end() : close]
+        return result is not None and not is_own_answer(start[2], arguments, result[1])
+
+    def _absorb(self, start: re.Match[bytes], close: int, items: list[Item]) -> int:
+        """Take a line for a part of the string of the call before; return the bytes used."""
+        before = self._last
+        result = _RESULT.match(self._buffer, close + 1)
+        assert before is not None
+        assert result is not None
+        begun = b") = " + (before.result or b"") + b"\n"
+        before.arguments += begun + self._buffer[start.start() : close]
+        before.end = self._base + close + 1
+        before.result = result[1]
+        before.note = self._doubt = DOUBT
+        items.append(LongerCall(before))
+        return result.end() - start.start()
 
     def _end_unnamed(self) -> None:
         """Finish the call before, if it is one that QEMU carried out without having a name for it.
@@ -297,36 +388,3 @@ def parse_result(text: bytes) -> Result:
     if not found:
         return Result(None, None)
     return Result(int(found[1], 16) if found[1] else int(found[2]), None)
-
-
-def split_arguments(text: bytes, limit: int = 8) -> list[bytes]:
-    """Split a call's argument text at commas that are outside quotes and brackets.
-
-    Strings are not escaped in the log; one that holds a quote and then a comma or a closing bracket may be
-    split in the wrong place.
-    """
-    if not _NEEDS_CARE.search(text):
-        return [part.strip() for part in text.split(b",", limit - 1)] if text else []
-    parts: list[bytes] = []
-    depth = 0
-    start = 0
-    for found in _PUNCTUATION.finditer(text):
-        char = found[0]
-        if char == b",":
-            if depth == 0 and len(parts) < limit - 1:
-                parts.append(text[start : found.start()].strip())
-                start = found.end()
-        elif char in b"{[(":
-            depth += 1
-        elif char in b"}])":
-            depth = max(0, depth - 1)
-    if text[start:] or parts:
-        parts.append(text[start:].strip())
-    return parts
-
-
-def unquote(argument: bytes) -> bytes | None:
-    """Return the string of an argument that is one, else None."""
-    if len(argument) >= 2 and argument[:1] == b'"' and argument[-1:] == b'"':
-        return argument[1:-1]
-    return None

@@ -64,7 +64,15 @@ def _log_file() -> tuple[int, int]:
 class ThreadLog:
     """The log of one guest thread. What is written is read later, mark by mark; nothing waits for that."""
 
-    def __init__(self, pid: int, tid: int, number: int, arch: Arch, logs_calls: bool = True) -> None:
+    def __init__(
+        self,
+        pid: int,
+        tid: int,
+        number: int,
+        arch: Arch,
+        logs_calls: bool = True,
+        held: frozenset[bytes] = frozenset(),
+    ) -> None:
         self.pid = pid
         self.tid = tid
         self.arch = arch
@@ -78,9 +86,15 @@ class ThreadLog:
         """The descriptor by which the thread's process knows it."""
         self.fd, self.writer = _log_file()
         """Our descriptor of it, and the one for the emulator."""
-        self.reader = StraceReader(logs_calls)
+        self.held = held
+        """Calls in which the thread is always held."""
+        self.waits: dict[int, None] = {}
+        """Offsets at which the thread was held: there the text of a call ends. Old ones are dropped."""
+        self.reader = StraceReader(logs_calls, held, self.waits)
         self.records: dict[int, Syscall] = {}
         """id(LoggedCall) -> its record, for calls that have not returned."""
+        self.latest: Syscall | None = None
+        """The record of the call that was read last."""
         self.early: dict[int, Syscall] = {}
         """Offset of a call's text -> its record, made while the call was held and the text not yet read."""
         self.seen: dict[int, Seen] = {}
@@ -130,6 +144,8 @@ class ThreadLog:
         if grown or (whole and not (self.marks and self.marks[-1].whole)):
             self.marks.append(Mark(time.monotonic_ns(), size, whole))
             self.marked = size
+        if whole and self.held:
+            self.waits[size] = None
         return grown
 
     def read(self, end: int, limit: int) -> bytes:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.emulator.return_stub import MARKER_CALL, MARKER_WHENCE
+from triage_tui.guest.log.argument_text import split_arguments
 from triage_tui.guest.log.call_effects import RELEVANT, CallEffects, lasting_calls
 from triage_tui.guest.log.full_trace import FullTrace
 from triage_tui.guest.log.kept_calls import KeptCalls, OnSeen, RawCalls, bound_times, make_record
@@ -23,9 +24,9 @@ from triage_tui.guest.log.strace import (
     BEGINS_CALL,
     LoggedCall,
     LoggedSignal,
+    LongerCall,
     StraceReader,
     calls_begun,
-    split_arguments,
 )
 from triage_tui.guest.log.syscall_record import new_record, set_result, set_value
 from triage_tui.guest.log.thread_log import Mark, ThreadLog
@@ -68,8 +69,17 @@ def _last_call(text: bytes) -> int:
 class Trace:
     """All calls of a run: the newest ones as records in memory, and up to a cap for the trace file."""
 
-    def __init__(self, arch: Arch, history: int, cap: int, logs_calls: bool = True) -> None:
+    def __init__(
+        self,
+        arch: Arch,
+        history: int,
+        cap: int,
+        logs_calls: bool = True,
+        held: frozenset[bytes] = frozenset(),
+    ) -> None:
+        """`held`: the calls in which a thread is always held, see `own_text.held_calls`."""
         self._arch = arch
+        self._held = held
         self._logs_calls = logs_calls
         self.logs: dict[int, ThreadLog] = {}
         """Host tid -> log."""
@@ -104,7 +114,7 @@ class Trace:
         """
         self.forget(tid)
         self._logs_made += 1
-        log = ThreadLog(pid, tid, number, arch or self._arch, self._logs_calls)
+        log = ThreadLog(pid, tid, number, arch or self._arch, self._logs_calls, self._held)
         log.key = self._logs_made
         self.logs[tid] = log
         return log
@@ -234,6 +244,8 @@ class Trace:
             if isinstance(item, LoggedSignal):
                 log.last_signal = item
                 self.on_signal(log, item)
+            elif isinstance(item, LongerCall):
+                self._lengthen(log, item.call)
             else:
                 log.last_signal = None
                 self._begin(log, item)
@@ -245,6 +257,23 @@ class Trace:
             log.early = {at: one for at, one in log.early.items() if at >= log.reader.position}
         if len(log.seen) > _MAX_EARLY:
             log.seen = {end: one for end, one in log.seen.items() if end >= log.reader.position}
+
+        if len(log.waits) > _MAX_EARLY:
+            for end in [end for end in log.waits if end < log.reader.position - _TAIL]:
+                del log.waits[end]
+
+    def _lengthen(self, log: ThreadLog, call: LoggedCall) -> None:
+        """What was read behind a call belongs to its string: complete its record."""
+        record = log.latest
+        if record is None:
+            return
+        failed = record.errno is not None
+        fresh = new_record(record.seq, call, log.arch, 0)
+        record.arguments, record.path, record.note = fresh.arguments, fresh.path, call.note
+        if id(call) not in log.records:
+            record.errno = None
+            set_result(record, call, log.arch)
+            self.failed += (record.errno is not None) - failed
 
     def _count(self, log: ThreadLog, data: bytes, mark: Mark, whole: bool) -> None:
         """Take in `data` as lines that are counted and kept."""
@@ -278,6 +307,7 @@ class Trace:
             raw.early[offset] = log.early.pop(offset)
         while log.seen and (offset := next(iter(log.seen))) < end:
             raw.seen[offset] = log.seen.pop(offset)
+        raw.held, raw.waits = log.held, frozenset(offset for offset in log.waits if at < offset <= end)
         self.count += raw.count
         self.skimmed += raw.count
         self.failed += text.count(_FAILED) + text.count(_MISSING)
@@ -305,7 +335,7 @@ class Trace:
         record.seq, record.tid = self.count, log.inner_tid
         if log.seen and (seen := log.seen.pop(call.end, None)) is not None:
             self._kept.on_seen(log.arch, record, seen)
-        log.records[id(call)] = record
+        log.records[id(call)] = log.latest = record
         self._history.append(record)
         self._kept.add(record)
 

@@ -1,0 +1,12 @@
+"""Which guest calls cannot be made without being held: a line of the log about one needs a notification."""
+
+from __future__ import annotations
+
+from triage_tui.guest.cell import policy
+from triage_tui.guest.log.own_text import HELD
+
+
+def held_calls(containment: policy.ContainmentPolicy) -> frozenset[bytes]:
+    """Return the guest calls that are always held under `containment`, as the log names them."""
+    held = {*policy.HOOKABLE.split(), *policy.OPENS, *(watch.name for watch in containment.watches())}
+    return frozenset(name.encode() for name in HELD.split() if policy.host_names(name) & held)
