@@ -30,9 +30,9 @@ def trace() -> Iterator[Trace]:
 
 def held(trace: Trace, log: ThreadLog, text: bytes, result: bytes) -> None:
     """Write a call in which its thread is held, and then its result."""
-    os.write(log.writer, text)
+    os.write(log.fd, text)
     trace.current(log)
-    os.write(log.writer, result)
+    os.write(log.fd, result)
 
 
 @pytest.mark.parametrize("step", [1, 7, 4096])
@@ -53,7 +53,7 @@ def test_a_string_ends_where_the_call_has_its_other_arguments(begin: bytes, step
 
 def test_a_call_that_is_always_held_is_none_when_its_thread_was_not(trace: Trace) -> None:
     log = trace.add(10, 10, 1028)
-    os.write(log.writer, b'2 access("/tmp",F_OK) = 0\n' + MOUNT + b'2 access("/x' + END)
+    os.write(log.fd, b'2 access("/tmp",F_OK) = 0\n' + MOUNT + b'2 access("/x' + END)
     held(trace, log, b'2 mkdir("/a",0755)', b" = 0\n2 getpid() = 2\n")
     trace.drain(log)
     kept = trace.kept()
@@ -65,7 +65,7 @@ def test_a_call_that_is_always_held_is_none_when_its_thread_was_not(trace: Trace
 
 def test_calls_that_were_held_are_calls(trace: Trace) -> None:
     log = trace.add(10, 10, 1028)
-    os.write(log.writer, b'2 access("/tmp",F_OK) = 0\n')
+    os.write(log.fd, b'2 access("/tmp",F_OK) = 0\n')
     line, _, result = MOUNT.partition(b" = ")
     held(trace, log, line, b" = " + result)
     trace.drain(log)
@@ -87,7 +87,7 @@ def test_calls_that_were_held_are_calls(trace: Trace) -> None:
 )
 def test_what_the_emulator_answers_itself_is_a_call(trace: Trace, line: bytes) -> None:
     log = trace.add(10, 10, 1028)
-    os.write(log.writer, b'2 access("/tmp",F_OK) = 0\n' + line)
+    os.write(log.fd, b'2 access("/tmp",F_OK) = 0\n' + line)
     trace.drain(log)
     assert [call.note for call in trace.kept()] == [None, None]
 
