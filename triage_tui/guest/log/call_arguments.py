@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from triage_tui.guest.arch import Arch, by_name
+from triage_tui.guest.log.argument_layouts import LAID_OUT, whole_arguments
+from triage_tui.guest.log.argument_values import NAMED, name_values
 from triage_tui.guest.log.whole_addresses import WholeAddresses
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.socket_options import option_names
@@ -125,7 +127,7 @@ _FLAGS = {
 _CLOEXEC = 0o2000000
 _SOCKET_KINDS = _parse("SOCK_STREAM=1 SOCK_DGRAM=2 SOCK_RAW=3 SOCK_RDM=4 SOCK_SEQPACKET=5 SOCK_PACKET=10")
 _SOCKET_KINDS_MIPS = _SOCKET_KINDS | _parse("SOCK_DGRAM=1 SOCK_STREAM=2")
-_DECODED = frozenset((*_ARITY, *_VALUES, *_FLAGS, *_ADDRESS, *_SOCKADDR_CALLS))
+_DECODED = frozenset((*_ARITY, *_VALUES, *_FLAGS, *_ADDRESS, *_SOCKADDR_CALLS, *LAID_OUT, *NAMED))
 
 
 def _number(text: str) -> int | None:
@@ -216,6 +218,8 @@ def decode_arguments(
     """
     out = list(texts)
     if name in _DECODED:
+        if name in LAID_OUT and (whole := whole_arguments(arch, name, out)) is not None:
+            out = whole
         arity = _ARITY.get(name)
         if name == "prctl" and out:
             first = _number(out[0])
@@ -238,6 +242,8 @@ def decode_arguments(
             out[index] = _flag_names(arch, prefix, number & 0xFFFFFFFF)
         if name == "socketpair" and len(out) > 1 and (number := _number(out[1])) is not None:
             out[1] = _socket_kind(arch, number & 0xFFFFFFFF)
+        if name in NAMED:
+            name_values(arch, name, out)
         at = _ADDRESS.get(name, -1)
         if peer and 0 <= at < len(out):
             out[at] = peer
