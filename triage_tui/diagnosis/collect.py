@@ -120,13 +120,18 @@ def _end(run: Run, walked: Walk, main: int) -> End:
     trigger = snapshot.trigger
     mine = [step for step in walked.steps if step.call.pid == main]
     last = _last_of(mine, trigger.seq)
+    if trigger.spinning and (of_thread := [step for step in mine if step.call.tid == trigger.tid]):
+        last = of_thread[-1]
     blocked = ""
     if last is not None and last.call.ret is None and last.call.errno is None and last.operation != "exit":
         waits = (*c.WAIT_OPERATIONS, "sleep", "open")
         blocked = last.operation if last.operation in waits else "call"
-    if snapshot.reason == "syscall":
-        # It is where a person wanted it, not where it waits.
+    if snapshot.reason == "syscall" or trigger.spinning or trigger.stopped:
+        # It is where a person wanted it, or where a signal stopped it, not where it waits; and of threads of
+        # which one computes the others tell nothing.
         blocked = ""
+    # Records of before it was measured have only the calls to tell by.
+    spins = trigger.spinning if trigger.spinning is not None else not blocked
     # A process that was killed from outside is gone: what there is to see is the call that did it.
     sent = (step.call for step in walked.steps if step.call.seq == trigger.seq) if trigger.sender else ()
     killing = next(iter(sent), None)
@@ -141,6 +146,13 @@ def _end(run: Run, walked: Walk, main: int) -> End:
             by = "it sent itself" if trigger.sender == main else f"process {trigger.sender} sent"
             says = f"the program was killed by {trigger.signal or 'a signal'}, which {by}"
             cite = c.describe(killing)
+    elif trigger.stopped:
+        by = "it sent itself" if trigger.sender == main else f"process {trigger.sender} sent"
+        says = f"the program is stopped by {trigger.stopped}" + (f", which {by}" if trigger.sender else "")
+        cite = c.describe(killing) if killing is not None else f"stopped by {trigger.stopped}"
+    elif trigger.spinning:
+        says = f"thread {trigger.tid} of the program computes, and made no call for a while"
+        cite = c.describe(last.call) if last else "computing"
     elif blocked:
         says = "the program is inside a call that has not returned"
         cite = c.describe(last.call) if last else "waiting"
@@ -166,8 +178,9 @@ def _end(run: Run, walked: Walk, main: int) -> End:
         signal=trigger.signal or "",
         blocked_in=blocked,
         background=_in_background(walked, main),
-        killed_by=trigger.sender if killing is not None else 0,
-        spinning=snapshot.reason == "idle" and not blocked and not any(map(is_well, snapshot.probes)),
+        killed_by=trigger.sender if killing is not None and snapshot.reason == "signal" else 0,
+        stopped=trigger.stopped,
+        spinning=snapshot.reason == "idle" and spins and not any(map(is_well, snapshot.probes)),
     )
 
 
@@ -180,6 +193,11 @@ def _last_of(mine: list[Step], trigger_seq: int) -> Step | None:
     if not mine:
         return None
     by_thread = {step.call.tid: step for step in mine}
+    gone = {tid for tid, step in by_thread.items() if step.call.name == "exit"}
+    if gone != set(by_thread):
+        # A thread that ended tells nothing of those that go on.
+        mine = [step for step in mine if step.call.tid not in gone]
+        by_thread = {tid: step for tid, step in by_thread.items() if tid not in gone}
     under_way = [step for step in by_thread.values() if step.call.ret is None and not step.call.errno]
     if mine[-1] not in under_way:
         return mine[-1]
@@ -270,6 +288,8 @@ def _add_waits(facts: Facts, walked: Walk, main: int, steps_after: dict[int, int
         )
         idle = [entry for entry in waits if entry.operation == "poll" and entry.call.ret == 0]
         blocked = step.call.ret is None and end.reason not in ("exit", "signal")
+        # Where one thread computes, or all were stopped, a wait is not what the program is at.
+        blocked = blocked and not end.spinning and not end.stopped
         facts.add(
             "wait",
             Wait(

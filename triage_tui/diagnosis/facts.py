@@ -57,6 +57,8 @@ class End(Fact):
     signal: str = ""
     killed_by: int = 0
     """Process that sent the signal which killed it where it was, 0 for a signal of its own making."""
+    stopped: str = ""
+    """The signal that stopped it before it was frozen, "a signal" for an unknown one, "" when none did."""
     blocked_in: str = ""
     """Operation of the call that had not returned ("wait", "sleep", "lock"), "" when none was under way."""
     background: bool = False

@@ -83,6 +83,8 @@ def _what_goes_on(run: Run, facts: Facts) -> str:
     loop = next((fact for fact in facts.of("loop") if isinstance(fact, LoopFact)), None)
     if end.reason in ("loop", "sleep_loop", "time_limit", "requested") and loop and loop.repeats > 1:
         return f"repeats {inert(loop.cite, 120)}"
+    if end.stopped:
+        return f"is stopped by {inert(end.stopped, 20)}"
     if end.blocked_in:
         return f"waits in {inert(end.cite, 80)}"
     if end.spinning:

@@ -47,6 +47,8 @@ def scene_of(facts: Facts) -> str:
     if end.reason == "signal":
         return "fatal signal"
     wait = next((fact for fact in facts.of("wait") if isinstance(fact, Wait)), None)
+    if end.stopped:
+        return "stopped by a signal"
     if end.blocked_in == "sleep" or end.reason == "sleep_loop":
         return "wait loop by the clock" if facts.of("loop") or facts.of("sleep") else "long sleep"
     if end.blocked_in:

@@ -32,6 +32,7 @@ from triage_tui.guest.cell import policy
 from triage_tui.guest.cell.identity import Identity
 from triage_tui.guest.emulator import emulator_image
 from triage_tui.guest.freezing import killed, pausing
+from triage_tui.guest.freezing.activity import living_thread
 from triage_tui.guest.freezing.loops import Sleepers
 from triage_tui.guest.freezing.stops import Stop, Watchdog
 from triage_tui.guest.freezing.suspicion import Prober, Suspicion
@@ -357,12 +358,19 @@ class Guest(Suspecting):
             self.pid, self.tid = self._held.process.pid, self._held.notification.tid
         elif self._looping_tid in self.trace.logs:
             self.pid, self.tid = self.trace.logs[self._looping_tid].pid, self._looping_tid
+        elif stop.tid in self.trace.logs:
+            self.pid, self.tid = self.trace.logs[stop.tid].pid, stop.tid
         else:
             main = self._main_living()
             if main is not None:
-                self.pid = self.tid = main
+                self.pid, self.tid = main, living_thread(self, main)
         if self._held is None and not stop.trigger.sender:
             stop.trigger = self._watchdog.trigger_of_pending(self, stop)
+        stop.trigger.tid = process.inner_pid(self.tid)
+        known_now = self.processes_known.by_pid.get(self.pid)
+        if known_now is not None and known_now.envs.get(self.tid) is None:
+            # A thread that made no watched call yet.
+            known_now.envs |= self.thread_places(self.pid, {self.tid: stop.trigger.tid})
         return stop
 
     def _update_loop(self, stop: Stop) -> None:

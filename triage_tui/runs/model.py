@@ -160,8 +160,14 @@ class Trigger(Record):
     exit_code: int | None = None
     signal: str | None = None
     pid: int = 0
+    tid: int = 0
+    """Thread that is looked at: its registers and its stack are the snapshot's. 0 where it is not known."""
     sender: int = 0
-    """Process that sent the fatal `signal`, with the call `seq`; 0 where none of the guest did."""
+    """Process that sent the fatal `signal`, or the one in `stopped`, with the call `seq`; 0: none."""
+    spinning: bool | None = None
+    """Whether an idle guest used the processor, most of it in thread `tid`; None: not measured."""
+    stopped: str = ""
+    """The signal by which an idle guest had been stopped, "a signal" where it is not known which."""
 
 
 class Loop(Record):

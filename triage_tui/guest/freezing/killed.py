@@ -7,49 +7,15 @@ left is its wait status, which the cell's init has, and the call that sent the s
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from triage_tui.guest.freezing.senders import number_of, sender_of
 from triage_tui.guest.freezing.stops import Stop, make_trigger
 from triage_tui.guest.host import process
 from triage_tui.guest.host.signals import signal_name
-from triage_tui.runs.model import Syscall
 
 if TYPE_CHECKING:
     from triage_tui.guest.supervisor import Guest
-
-_SENDS = {"kill": 1, "tkill": 1, "tgkill": 2, "rt_sigqueueinfo": 1, "rt_tgsigqueueinfo": 2}
-"""Call that sends a signal -> which of its arguments is the signal; the first is the process."""
-
-
-def _number(text: str) -> int | None:
-    try:
-        value = int(text, 0)
-    except ValueError:
-        return None
-    return value - (1 << 32) if 1 << 31 <= value < 1 << 32 else value
-
-
-def sender_of(history: Iterable[Syscall], pid: int, signal: str, number: int) -> Syscall | None:
-    """Return the last call that sent the process `pid` the signal; both are as the guest sees them.
-
-    `number` is that of the signal, for calls whose arguments are known as numbers only. A call that named
-    the process is preferred to one that was for a group or for all.
-    """
-    to_group: Syscall | None = None
-    for call in reversed(list(history)):
-        place = _SENDS.get(call.name)
-        if place is None or call.errno or len(call.arguments) <= place:
-            continue
-        sent = call.arguments[place]
-        if sent != signal and _number(sent) != number:
-            continue
-        whom = _number(call.arguments[0])
-        if whom == pid:
-            return call
-        if to_group is None and whom is not None and whom <= 0:
-            to_group = call
-    return to_group
 
 
 def killed_stop(guest: Guest, pid: int, number: int, *, ended: bool) -> Stop:
@@ -67,7 +33,7 @@ def killed_stop(guest: Guest, pid: int, number: int, *, ended: bool) -> Stop:
         trigger = make_trigger(call, f"process {pid} was killed by {name}, which {by} with {call.name}")
         trigger.pid, trigger.sender = pid, call.pid
         # Its registers may be those of a later call by now, so they say nothing of its arguments.
-        known = [_number(text) for text in call.arguments]
+        known = [number_of(text) for text in call.arguments]
         trigger.args = trigger.args or [number if value is None else value for value in known]
     trigger.signal = name
     return Stop("signal", trigger, ended=ended, signal=name)

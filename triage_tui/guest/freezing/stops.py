@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from triage_tui.guest.freezing.activity import (
+    Measurement,
+    Standstill,
+    measure,
+    spin_between,
+    stopped_by_signal,
+)
 from triage_tui.guest.freezing.loops import WAITS, is_sleep
 from triage_tui.guest.freezing.triggers import TriggerLimits
-from triage_tui.guest.host import process
 from triage_tui.runs.model import Loop, Reason, Syscall, Trigger
 
 if TYPE_CHECKING:
@@ -17,8 +22,8 @@ if TYPE_CHECKING:
 
 _SETTLED_S = 0.2
 """Seconds without a call after which a guest's processor time begins to count."""
-_SPIN_SHARE = 0.5
-"""Share of one CPU above which an idle guest is said to spin."""
+# What ends a thread never returns, nor do those that return elsewhere.
+_NO_WAITS = frozenset(("exit", "sigreturn", "rt_sigreturn"))
 _BETWEEN_CALLS = frozenset(("time_limit", "unknown", "requested"))
 """Reasons that may find a guest in no call at all; that of an idle one tells whether it spins."""
 
@@ -35,6 +40,8 @@ class Stop:
     """The caller asked for it; `reason` is "unknown"."""
     exit_code: int | None = None
     signal: str | None = None
+    tid: int = 0
+    """The thread (host id) that it is about, 0 when it is about none in particular."""
 
 
 def make_trigger(call: Syscall | None, detail: str, seq: int = 0, pid: int = 0) -> Trigger:
@@ -45,6 +52,19 @@ def make_trigger(call: Syscall | None, detail: str, seq: int = 0, pid: int = 0) 
     if call is not None:
         trigger.seq, trigger.syscall_name, trigger.syscall_num = call.seq, call.name, call.num
         trigger.args, trigger.pid = list(call.args), call.pid
+    return trigger
+
+
+def _standstill(stopped: Standstill, seq: int) -> Trigger:
+    """Return the moment of a freeze of a process that a signal had stopped."""
+    if stopped.call is None:
+        trigger = make_trigger(None, f"process {stopped.pid} is stopped by a signal", seq, stopped.pid)
+    else:
+        by = "it" if stopped.call.pid == stopped.pid else f"process {stopped.call.pid}"
+        sent = f"{stopped.signal}, which {by} sent with {stopped.call.name}"
+        trigger = make_trigger(stopped.call, f"process {stopped.pid} is stopped by {sent}")
+        trigger.pid, trigger.sender = stopped.pid, stopped.call.pid
+    trigger.stopped = stopped.signal or "a signal"
     return trigger
 
 
@@ -73,8 +93,8 @@ class Watchdog:
         self._limits = limits
         self._deadline = 0.0
         self._quiet_since = 0.0
-        self._ticks_at_quiet: tuple[float, int] | None = None
-        """When the processor time of all threads was read, a while after the last call, and what it was."""
+        self._at_quiet: Measurement | None = None
+        """The processor time of all threads a while after the last call."""
         self._count = -1
         self._sleeping: bool | None = None
         """Whether all the guest does is sleep; None until it was looked at."""
@@ -101,13 +121,12 @@ class Watchdog:
         if guest.trace.count != self._count or guest.trace.last_activity > self._quiet_since:
             self._count = guest.trace.count
             self._quiet_since = max(now, guest.trace.last_activity)
-            self._ticks_at_quiet = None
+            self._at_quiet = None
             self._sleeping = None
             return self.overdue(guest.trace.count)
         quiet = now - self._quiet_since
-        if self._ticks_at_quiet is None and quiet >= min(_SETTLED_S, self._limits.idle_s / 2):
-            # Reading it costs time for each thread, too much for each tick of a busy guest.
-            self._ticks_at_quiet = (now, self._ticks(guest))
+        if self._at_quiet is None and quiet >= min(_SETTLED_S, self._limits.idle_s / 2):
+            self._at_quiet = measure(guest.processes())
         if "idle" not in self._limits.off and quiet >= self._limits.idle_s * self._patience(guest, quiet):
             return self._idle(guest, quiet)
         return self.overdue(guest.trace.count)
@@ -124,7 +143,8 @@ class Watchdog:
         """Return the calls that threads of the guest are in."""
         guest.trace.drain_all(complete=True)
         logs = [log for log in guest.trace.logs.values() if log.pid in guest.processes_known.by_pid]
-        return [call for log in logs for call in guest.trace.pending(log)[-1:]]
+        calls = [call for log in logs for call in guest.trace.pending(log)[-1:]]
+        return [call for call in calls if call.name not in _NO_WAITS]
 
     def _patience(self, guest: Guest, quiet: float) -> float:
         if quiet < self._limits.idle_s:
@@ -136,28 +156,21 @@ class Watchdog:
             self._sleeping = any(is_sleep(call) for call in calls) and not others
         return self._limits.sleep_patience if self._sleeping else 1.0
 
-    @staticmethod
-    def _states(guest: Guest) -> list[process.ThreadState]:
-        states = [process.thread_state(pid, tid) for pid in guest.processes() for tid in process.threads(pid)]
-        return [state for state in states if state is not None]
-
-    def _ticks(self, guest: Guest) -> int:
-        return sum(state.ticks for state in self._states(guest))
-
     def _idle(self, guest: Guest, seconds: float) -> Stop:
-        since, before = self._ticks_at_quiet or (0.0, 0)
-        share = (self._ticks(guest) - before) / os.sysconf("SC_CLK_TCK")
-        used = share / max(time.monotonic() - since, 0.1)
+        now = measure(guest.processes())
         calls = self._pending(guest)
-        running = any(state.state == "R" for state in self._states(guest))
-        if running or used > _SPIN_SHARE:
-            # A busy host may give a spinning guest very little.
-            detail = f"spinning: no syscall for {seconds:.1f} s while using {used:.0%} of a CPU"
+        spin = spin_between(self._at_quiet, now)
+        stopped = stopped_by_signal(guest, now) if spin is None else None
+        trigger = make_trigger(None, f"no syscall for {seconds:.1f} s", guest.trace.count)
+        if spin is not None:
+            trigger.detail = f"spinning: no syscall for {seconds:.1f} s while using {spin.share:.0%} of a CPU"
+        elif stopped is not None:
+            trigger = _standstill(stopped, guest.trace.count)
         elif calls:
-            detail = f"blocked in {', '.join(dict.fromkeys(call.name for call in calls))} for {seconds:.1f} s"
-        else:
-            detail = f"no syscall for {seconds:.1f} s"
-        return Stop("idle", make_trigger(None, detail, guest.trace.count))
+            names = ", ".join(dict.fromkeys(call.name for call in calls))
+            trigger.detail = f"blocked in {names} for {seconds:.1f} s"
+        trigger.spinning = spin is not None
+        return Stop("idle", trigger, tid=spin.tid if spin is not None else 0)
 
     @staticmethod
     def cancelled(guest: Guest) -> Stop:
@@ -181,9 +194,13 @@ class Watchdog:
         last = next(looped, None) if guest._looping_tid else None
         log = guest.trace.logs.get(guest.tid)
         pending = guest.trace.pending(log) if log is not None else []
+        pending = [call for call in pending if call.name not in _NO_WAITS]
         if not pending:
             computing = stop.reason in _BETWEEN_CALLS
             detail = f"{trigger.detail}: it was computing, in no call" if computing else trigger.detail
-            return make_trigger(last, detail, trigger.seq, trigger.pid or known.inner)
-        guest.fill_arguments(pending[-1], guest.tid)
-        return make_trigger(pending[-1], trigger.detail)
+            named = make_trigger(last, detail, trigger.seq, trigger.pid or known.inner)
+        else:
+            guest.fill_arguments(pending[-1], guest.tid)
+            named = make_trigger(pending[-1], trigger.detail)
+        named.spinning, named.stopped = trigger.spinning, trigger.stopped
+        return named

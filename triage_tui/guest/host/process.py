@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import re
 import signal
@@ -78,6 +79,8 @@ def read_memory(pid: int, address: int, size: int) -> bytes:
     transfer.local.length = transfer.remote.length = size
     transfer.remote.base = address & 0xFFFFFFFFFFFFFFFF
     count = _process_vm_readv(pid, transfer.local_pointer, 1, transfer.remote_pointer, 1, 0)
+    if count < 0 and ctypes.get_errno() == errno.ESRCH and (other := outliving_thread(pid)) is not None:
+        count = _process_vm_readv(other, transfer.local_pointer, 1, transfer.remote_pointer, 1, 0)
     if count < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"reading memory at {address:#x}: {os.strerror(number)}")
@@ -158,7 +161,9 @@ _MAPS_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) ([0-9a-f]
 def read_maps(pid: int) -> list[HostMapping]:
     """Return the process's mappings; an empty list when it is gone."""
     mappings: list[HostMapping] = []
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/maps", "rb") as file:
+    state = thread_state(pid, pid)
+    other = outliving_thread(pid) if state is not None and state.state == "Z" else None
+    with contextlib.suppress(OSError), open(f"/proc/{other or pid}/maps", "rb") as file:
         for line in file:
             found = _MAPS_LINE.match(line)
             if found:
@@ -217,7 +222,8 @@ def is_ending(pid: int) -> bool:
         return True
     with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
         # Field 9 of proc(5); the second one may hold spaces.
-        return bool(int(file.read().rpartition(b")")[2].split()[6]) & _PF_EXITING)
+        ends = bool(int(file.read().rpartition(b")")[2].split()[6]) & _PF_EXITING)
+        return ends and outliving_thread(pid) is None
     return True
 
 
@@ -293,9 +299,21 @@ def descendants(root: int) -> list[int]:
 def _is_living(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+            ended = file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
     except (OSError, IndexError):
         return False
+    return not ended or outliving_thread(pid) is not None
+
+
+def outliving_thread(pid: int) -> int | None:
+    """Return a thread of a process whose first thread has ended before it, None where there is none.
+
+    The kernel shows such a process as a zombie and gives its memory by the ids of its living threads only.
+    """
+    for tid in threads(pid):
+        if tid != pid and (state := thread_state(pid, tid)) is not None and state.state not in "ZX":
+            return tid
+    return None
 
 
 def _descendants_by_parent(root: int) -> list[int]:
@@ -309,7 +327,7 @@ def _descendants_by_parent(root: int) -> list[int]:
                 fields = file.read().rpartition(b")")[2].split()
         except OSError:
             continue
-        if len(fields) > 1 and fields[0] not in (b"Z", b"X"):
+        if len(fields) > 1 and (fields[0] not in (b"Z", b"X") or outliving_thread(int(name)) is not None):
             children.setdefault(int(fields[1]), []).append(int(name))
     found: list[int] = []
     queue = [root]

@@ -102,7 +102,8 @@ class FrozenViews:
     @property
     def root_path(self) -> str:
         """Host path through which the guest's root can be read while it lives."""
-        return f"/proc/{self.pid}/root"
+        # The first thread may have ended before the others.
+        return f"/proc/{self.tid or self.pid}/root"
 
     @property
     def contained(self) -> list[str]:
