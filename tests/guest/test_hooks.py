@@ -233,3 +233,53 @@ def test_the_end_of_a_fork_cannot_be_seen(tmp_path: Path, qemu_dir: Path) -> Non
         guest.run_until_stop()
         assert guest.output() == b"children 3 0\n"
         assert guest.problems == ["no rule saw the result of clone: the end of clone cannot be held"] * 3
+
+
+SEES = "function do_syscall(num, code) c_log('ends with ' .. code) return 0, 0 end"
+GOES_ON = "function do_syscall() return 1, 0 end"
+
+
+@pytest.mark.usefixtures("each_carrier")
+@pytest.mark.parametrize("arch", ["arm", "mips", "x86_64"])
+def test_a_rule_sees_the_end_before_the_guest_is_frozen_there(
+    tmp_path: Path, qemu_dir: Path, arch: str
+) -> None:
+    with guest_of(tmp_path, qemu_dir, arch, "driver", {"exit_group": SEES}) as (guest, host):
+        assert guest.run_until_stop().reason == "exit"
+        assert guest.rule_log == ["ends with 0"]
+        # It is decided already, and the guest just ends.
+        assert guest.run_until_stop().ended
+        assert ([hit.calls for hit in host.hits()], guest.problems) == ([1], [])
+
+
+@pytest.mark.parametrize("arch", ["arm", "mips", "x86_64"])
+def test_a_rule_answers_the_end(tmp_path: Path, qemu_dir: Path, arch: str) -> None:
+    """The C library takes the other call then, whose end can be seen only."""
+    rules = {"exit_group": GOES_ON, "exit": GOES_ON}
+    with guest_of(tmp_path, qemu_dir, arch, "driver", rules) as (guest, _):
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 0)
+        ends = [(call.name, call.intercepted) for call in guest.history()[-2:]]
+        assert ends == [("exit_group", True), ("exit", False)]
+        assert guest.problems == [
+            "the rule's answer to exit had no effect: a thread does not go on after its end"
+        ]
+
+
+def test_a_rule_that_is_approved_at_the_end_is_asked_about_it(tmp_path: Path, qemu_dir: Path) -> None:
+    with guest_of(tmp_path, qemu_dir, "arm", "driver", {}) as (guest, _):
+        assert guest.run_until_stop().reason == "exit"
+        with RuleHost([RuleSource("r", "exit_group", GOES_ON.encode())], guest.access) as later:
+            guest.resume(later)
+            assert guest.run_until_stop().reason == "exit"
+            ends = [(call.name, call.rule) for call in guest.history()[-2:]]
+            assert ends == [("exit_group", "r"), ("exit", None)]
+
+
+@pytest.mark.usefixtures("each_carrier")
+def test_the_end_of_a_thread_can_be_seen_only(tmp_path: Path, qemu_dir: Path) -> None:
+    rules = {"ioctl": DRIVER, "exit": GOES_ON}
+    with guest_of(tmp_path, qemu_dir, "arm", "threads", rules) as (guest, _):
+        assert guest.run_until_stop().exit_code == 0
+        assert guest.output() == f"threads {5 * ROUNDS} 0\n".encode()
+        assert len(guest.problems) == 3

@@ -21,11 +21,13 @@ from triage_tui.guest.log.syscall_record import to_text
 from triage_tui.guest.log.thread_log import ThreadLog
 from triage_tui.guest.processes.process_table import GuestProcess, Program
 from triage_tui.guest.processes.program_keeper import ProgramKeeper
+from triage_tui.rulehost.protocol import RuleCaller
 from triage_tui.runs.model import Syscall
 
 _FORKS = frozenset(("clone", "fork", "vfork"))
 _KILLS = frozenset(("kill", "tkill", "tgkill"))
-_TURNING_POINTS = _FORKS | _KILLS | {"exit", "exit_group", "execve", "execveat"}
+_ENDS = frozenset(("exit", "exit_group"))
+_TURNING_POINTS = _FORKS | _KILLS | _ENDS | {"execve", "execveat"}
 """Calls at which everything before them has to be known."""
 _OLD_NS = 100_000_000
 """A loop in text that is older may be over."""
@@ -41,6 +43,8 @@ class Held:
     call: Syscall | None
     is_logged: bool = False
     """The emulator writes the call's failure into its log: it has been executed."""
+    rules: RuleCaller | None = None
+    """The rules that were there when it was held."""
 
 
 class CallHandler(CallDetails, WatchedCalls, ProgramKeeper):
@@ -161,8 +165,9 @@ class CallHandler(CallDetails, WatchedCalls, ProgramKeeper):
             child_stops.hide(notification)
         if name in _FORKS:
             self._note_fork(known, notification, name)
-        elif name in ("exit", "exit_group"):
-            if self._on_exit(known, notification, name, call):
+        elif name in _ENDS:
+            # Before it stops the guest: what a rule answers is no end.
+            if self._ask_rules(known, notification, call) or self._on_exit(known, notification, name, call):
                 return
         elif name in _KILLS and call is None and self._on_fatal_signal(known, notification):
             return
@@ -177,7 +182,7 @@ class CallHandler(CallDetails, WatchedCalls, ProgramKeeper):
             self._first_stop = chosen_stop(call, None)
             self._hold(Held(notification, known, name, call))
             return
-        self._decide(known, notification, name, call)
+        self._decide(known, notification, name, call, asked=name in _ENDS)
 
     def _is_awaited(self, call: Syscall) -> bool:
         """Tell whether a person chose to stop in front of `call`."""
@@ -212,6 +217,7 @@ class CallHandler(CallDetails, WatchedCalls, ProgramKeeper):
     def _hold(self, held: Held) -> None:
         """Keep a call unanswered; the guest will be frozen at it."""
         self._held = held
+        held.rules = self.rules
         self.pid, self.tid = held.process.pid, held.notification.tid
         stop = self._first_stop
         if stop is not None and held.call is not None and not stop.trigger.syscall_name:
@@ -227,10 +233,11 @@ class CallHandler(CallDetails, WatchedCalls, ProgramKeeper):
         try:
             if held.is_logged:
                 self._on_log_write(held.process, held.notification)
-            elif held.name in ("exit", "exit_group"):
-                self._proceed(held.notification)
             else:
-                self._decide(held.process, held.notification, held.name, held.call)
+                asked = held.name in _ENDS and held.rules is self.rules
+                self._decide(held.process, held.notification, held.name, held.call, asked)
+                if held.call is not None and held.call.intercepted:
+                    held.process.exiting = False
         except Exception as error:
             self.report(f"handling the held call {held.name} failed, so no rule was asked: {error!r}")
             self._give_up(held.notification, held.name)
@@ -326,17 +333,26 @@ class CallHandler(CallDetails, WatchedCalls, ProgramKeeper):
 
     # ------------------------------------------------------------ answering
 
-    def _decide(
-        self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
-    ) -> None:
-        """Answer a call: by a rule, which executes nothing, else by containment; the rest is executed."""
+    def _ask_rules(self, known: GuestProcess, notification: Notification, call: Syscall | None) -> bool:
+        """Ask the rules that hook a call, if any; True when it is answered."""
         rules = self.rules
-        if (
-            rules is not None
-            and call is not None
-            and self.is_hooked(call)
-            and self._ask_before(rules, known, notification, call)
-        ):
+        if rules is None or call is None or not self.is_hooked(call):
+            return False
+        return self._ask_before(rules, known, notification, call)
+
+    def _decide(
+        self,
+        known: GuestProcess,
+        notification: Notification,
+        name: str,
+        call: Syscall | None,
+        asked: bool = False,
+    ) -> None:
+        """Answer a call: by a rule, which executes nothing, else by containment; the rest is executed.
+
+        `asked`: no rule answers it.
+        """
+        if not asked and self._ask_rules(known, notification, call):
             return
         # After the rules: what they pass, and what they changed, is judged like anything else.
         refusal = self._refusal(known, notification, name, call)

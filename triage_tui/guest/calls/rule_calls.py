@@ -83,6 +83,10 @@ class RuleAsker(ReturnKeeper):
                 self._await_return(rules, known, notification, call)
             return False
         answer, context = self._ask(rules, known, notification, call, served=served)
+        if answer.intercept and call.name == "exit":
+            # By now the emulator has taken down what it needs to go on with the thread.
+            self.report("the rule's answer to exit had no effect: a thread does not go on after its end")
+            return False
         if answer.intercept and not served:
             call.intercepted = True
             ret = answer.ret

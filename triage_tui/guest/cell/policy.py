@@ -266,6 +266,9 @@ def host_names(guest: str) -> frozenset[str]:
         names |= {"stat", "lstat", "statx"}
     if "faccessat2" in names:
         names |= {"access", "faccessat"}
+    if guest == "exit":
+        # That of the last thread.
+        names.add("exit_group")
     return frozenset(names)
 
 
