@@ -30,6 +30,7 @@ from triage_tui.guest.calls.stand_ins import Peers
 from triage_tui.guest.calls.suspecting import Suspecting
 from triage_tui.guest.cell import policy
 from triage_tui.guest.cell.identity import Identity
+from triage_tui.guest.cell.limits import Limits
 from triage_tui.guest.emulator import emulator_image
 from triage_tui.guest.freezing import killed, pausing
 from triage_tui.guest.freezing.activity import living_thread
@@ -196,6 +197,7 @@ class Guest(Suspecting):
         self.pid = self.tid = launched.pid
         main = self._adopt(launched.pid, launched.location.env, program)
         main.identity = Identity.of_user(self.spec.user)
+        main.limits = Limits.beginning(self.spec.limits.open_files)
         self.processes_known.main = main
 
     @property

@@ -7,8 +7,9 @@ import time
 from dataclasses import dataclass
 
 from triage_tui.guest.calls.call_details import CallDetails
+from triage_tui.guest.calls.limit_calls import LimitCalls
 from triage_tui.guest.calls.watched_calls import WatchedCalls
-from triage_tui.guest.cell import child_stops, identity, own_descriptors, policy
+from triage_tui.guest.cell import child_stops, identity, limits, own_descriptors, policy
 from triage_tui.guest.emulator.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.freezing.loops import LoopDetector, Sleepers
 from triage_tui.guest.freezing.stops import Stop, chosen_stop, loop_stop, make_trigger
@@ -47,7 +48,7 @@ class Held:
     """The rules that were there when it was held."""
 
 
-class CallHandler(CallDetails, WatchedCalls, ProgramKeeper):
+class CallHandler(CallDetails, WatchedCalls, LimitCalls, ProgramKeeper):
     """The part of a guest that handles notifications."""
 
     _held: Held | None
@@ -371,6 +372,8 @@ class CallHandler(CallDetails, WatchedCalls, ProgramKeeper):
                 call.note = "answered as for a real root: only one user id exists here"
                 self._answer(notification, result)
                 return
+        if name in limits.CALLS and self._answer_limits(known, notification, name, call):
+            return
         if self.peers.answers_address(name, notification, known.pid):
             self._answer(notification, 0)
         elif name in ("execve", "execveat"):

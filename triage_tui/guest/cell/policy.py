@@ -157,6 +157,8 @@ class ContainmentPolicy:
         elif name in _SIGNAL_ARGUMENT and low[0] == 1 and low[_SIGNAL_ARGUMENT[name]]:
             # Signal 0 only asks whether the process exists.
             return -errno.EPERM, "a signal to the cell's own first process"
+        elif name == "prlimit64" and low[0] == 1:
+            return -errno.EPERM, "limits of the cell's own first process"
         return None
 
 
@@ -204,7 +206,7 @@ HOOKABLE = (
     "mknodat unlink unlinkat rename renameat renameat2 rmdir symlink symlinkat link linkat chmod "
     "fchmodat chown lchown fchownat execve execveat chdir chroot setuid setgid setreuid setregid "
     "setresuid setresgid setgroups setfsuid setfsgid capset getuid geteuid getgid getegid getgroups "
-    "getresuid getresgid fchown tgkill tkill clock_nanosleep nanosleep sysinfo uname"
+    "getresuid getresgid fchown tgkill tkill clock_nanosleep nanosleep sysinfo uname prlimit64 setrlimit"
 )
 """Host syscalls that are always notified: what rules usually hook, rare enough to cost little.
 
@@ -234,6 +236,7 @@ _HOST_NAMES = {
     "accept": "accept4", "settimeofday": "clock_settime", "stime": "clock_settime",
     "clock_settime64": "clock_settime", "adjtimex": "clock_adjtime", "clock_adjtime64": "clock_adjtime",
     "mmap2": "mmap", "clock_gettime64": "clock_gettime", "statfs64": "statfs",
+    "setrlimit": "prlimit64", "getrlimit": "prlimit64", "ugetrlimit": "prlimit64",
 }  # fmt: skip
 
 

@@ -4,7 +4,8 @@ QEMU wants to open a log file, listen on a gdb socket and accept a connection. A
 guest's first instruction, at host system calls that are notified to us, and are answered with descriptors of
 our own, placed above the guest's limit of open files: no file or socket ever appears in the guest's root, the
 guest's first descriptor is 3 as on the real device, and a loop that closes "all" descriptors does not reach
-them. The limit is lowered before the guest's first instruction.
+them. The limit is lowered before the guest's first instruction, and only the soft one is ever touched:
+without CAP_SYS_RESOURCE a hard limit that is lowered cannot be raised again.
 
 A guest can use them by their numbers all the same, so no socket of the host's is among them: in the place
 of the listening socket is a pipe, and the connection is made inside the cell.
@@ -43,7 +44,7 @@ class EmulatorStart:
         self.gdb_path = f"/.gdb-{token}"
         self.stub: socket.socket | None = None
         """Our end of the gdb connection, once the emulator has accepted it."""
-        self._open_files = open_files
+        self.open_files = open_files
         self._log_items = "strace,unimp,tid" if logs_calls else "unimp,tid"
         self._listening = False
         self._name = name
@@ -123,13 +124,14 @@ class EmulatorStart:
             return carrier.answer(notification, self.connection_fd) or True
         return False
 
-    def lower_limit(self, pid: int) -> None:
-        """Give the guest its own limit of open files."""
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (self._open_files, self._open_files + HEADROOM))
+    def lower_limit(self, pid: int, open_files: int | None = None) -> None:
+        """Give the guest its own limit of open files, at most the one for all of the run, which is usual."""
+        limit = self.open_files if open_files is None else min(open_files, self.open_files)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, self.open_files + HEADROOM))
 
     def raise_limit(self, pid: int) -> None:
         """Make room for the emulator's own descriptors again, for a moment."""
-        limit = self._open_files + HEADROOM
+        limit = self.open_files + HEADROOM
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
 
     def close(self) -> None:

@@ -16,6 +16,8 @@ _RESOURCES = str.split(
 )
 """In the order of their numbers, <asm-generic/resource.h>."""
 
+_INFINITY = (1 << 64) - 1
+
 # Signals whose default action is to do nothing, to stop or to go on. The emulator catches all others itself,
 # to tell its guest (linux-user/signal.c, fatal_signal).
 _HARMLESS = frozenset(("SIGCHLD", "SIGURG", "SIGWINCH", "SIGCONT", "SIGTSTP", "SIGTTIN", "SIGTTOU"))
@@ -57,21 +59,23 @@ def umask(fields: Mapping[str, str]) -> int | None:
     return None
 
 
-def limits(pid: int) -> list[ResourceLimit]:
+def limits(pid: int, kept: Mapping[int, tuple[int, int]]) -> list[ResourceLimit]:
     """Return the resource limits as getrlimit(2) gives them to the guest.
+
+    `kept` are those that the host was not told of: number -> (soft, hard).
 
     Raises:
         OSError: the process is gone.
     """
     found: list[ResourceLimit] = []
     for number, name in enumerate(_RESOURCES):
-        soft, hard = resource.prlimit(pid, number)
+        soft, hard = kept[number] if number in kept else resource.prlimit(pid, number)
         found.append(ResourceLimit(name=f"RLIMIT_{name}", soft=_bound(soft), hard=_bound(hard)))
     return found
 
 
 def _bound(value: int) -> int | None:
-    return None if value == resource.RLIM_INFINITY else value
+    return None if value & _INFINITY == _INFINITY else value
 
 
 def directory(pid: int, link: str) -> str:

@@ -71,6 +71,8 @@ class ProcessKeeper(FrozenViews):
         known = self._adopt(pid, forking.env if forking else first, program)
         if origin is not None:
             known.identity = origin.identity.copy()
+            inherited = forking.limits if forking else origin.limits
+            known.limits = self.processes_known.early_limits.pop(pid, inherited).copy()
             known.parent = origin.inner
             self.trace.inherit_effects(origin.pid, pid)
         if forking is not None and forking.number is not None:
@@ -83,7 +85,8 @@ class ProcessKeeper(FrozenViews):
         if name in ("fork", "vfork") or not flags & _CLONE_THREAD:
             log = self.trace.logs.get(notification.tid)
             env = self._env(notification.tid)
-            known.forking = Forking(known, known.program, env, log.number if log else None)
+            number = log.number if log else None
+            known.forking = Forking(known, known.program, env, number, known.limits.copy())
             self.processes_known.last_forking = known.forking
 
     def _find_env(self, known: GuestProcess, notification: Notification, name: str) -> None:
@@ -105,11 +108,12 @@ class ProcessKeeper(FrozenViews):
     def _put_log(self, log: ThreadLog, notification: Notification) -> None:
         """Give `log` to the process of a notification under its number."""
         # The number is above the guest's limit of open files, which counts for this too.
-        self._emulator_start.raise_limit(log.pid)
+        start, known = self._emulator_start, self.processes_known.by_pid.get(log.pid)
+        start.raise_limit(log.pid)
         try:
             self._carrier.add_fd(notification, log.writer, log.number, cloexec=True)
         finally:
-            self._emulator_start.lower_limit(log.pid)
+            start.lower_limit(log.pid, known.limits.open_files(start.open_files) if known else None)
 
     def _open_log(self, known: GuestProcess, notification: Notification) -> None:
         """Answer the emulator's opening of a thread's log."""

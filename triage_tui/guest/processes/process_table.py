@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.cell.identity import Identity
+from triage_tui.guest.cell.limits import Limits
 from triage_tui.guest.emulator.elf import ElfInfo
 from triage_tui.guest.emulator.env_locator import Location
 from triage_tui.guest.emulator.thread_registers import ThreadFinder
@@ -19,12 +20,16 @@ from triage_tui.guest.host import process
 
 @dataclass(frozen=True, slots=True)
 class Forking:
-    """What a new process takes over from the thread that forks: program, registers, its log's descriptor."""
+    """What a new process takes over from the thread that forks.
+
+    That is program, registers, its log's descriptor, and what it wished for limits.
+    """
 
     process: GuestProcess
     program: Program
     env: int | None
     number: int | None
+    limits: Limits
 
 
 @dataclass(slots=True)
@@ -61,6 +66,8 @@ class GuestProcess:
     """Host tid -> host address of its general registers; None: looked for and not found."""
     identity: Identity = field(default_factory=Identity)
     """The ids that it believes to have, where it can have one only."""
+    limits: Limits = field(default_factory=Limits)
+    """What it wished for limits that would hit the emulator."""
     forking: Forking | None = None
     """The thread that is about to fork."""
     exiting: bool = False
@@ -77,6 +84,8 @@ class ProcessTable:
         self._finders: dict[str, ThreadFinder] = {}
         self.total = 0
         self.last_forking: Forking | None = None
+        self.early_limits: dict[int, Limits] = {}
+        """Host pid -> limits that were set for a process before it made itself known."""
         self.main: GuestProcess | None = None
         """The process whose end is the end of the guest; None: one that has not made itself known yet."""
         self._next_main = 0
@@ -115,4 +124,5 @@ class ProcessTable:
     def remove(self, pid: int) -> GuestProcess | None:
         """Forget a process that is gone."""
         self.forget_threads(pid)
+        self.early_limits.pop(pid, None)
         return self.by_pid.pop(pid, None)

@@ -165,7 +165,8 @@ class ProgramKeeper(ProcessKeeper):
         try:
             self._carrier.add_fd(notification, descriptor, number, cloexec)
         finally:
-            start.lower_limit(notification.tid)
+            known = self.processes_known.of_thread(notification.tid)
+            start.lower_limit(notification.tid, known.limits.open_files(start.open_files) if known else None)
 
     @staticmethod
     def _argument_texts(tid: int, address: int, plan: Execution) -> list[str]:

@@ -68,7 +68,7 @@ def take_census(guest: FrozenViews) -> Census:
         program = guest.program_of(pid)
         entry.arch, entry.program, entry.argv = program.arch.name, program.path, list(program.argv)
         with census.part(f"state of {what}"):
-            _describe(pid, entry)
+            _describe(guest, pid, entry)
         with census.part(f"arguments and environment of {what}"):
             _describe_start(census, guest, pid, entry)
         with census.part(f"threads of {what}"):
@@ -108,16 +108,17 @@ class _Room:
         self.descriptors = _Bound(MAX_DESCRIPTORS)
 
 
-def _describe(pid: int, entry: Process) -> None:
+def _describe(guest: FrozenViews, pid: int, entry: Process) -> None:
     """Fill in what the kernel tells of the process itself."""
     fields = process_state.status(f"/proc/{pid}")
+    known = guest.processes_known.by_pid.get(pid)
     entry.umask = process_state.umask(fields)
     entry.ignored_signals = process_state.mask(fields, "SigIgn")
     entry.caught_signals = process_state.caught(fields)
     entry.pending_signals = process_state.mask(fields, "ShdPnd")
     entry.cwd = process_state.directory(pid, "cwd")
     entry.root = process_state.directory(pid, "root")
-    entry.limits = process_state.limits(pid)
+    entry.limits = process_state.limits(pid, known.limits.wishes if known else {})
 
 
 def _describe_start(census: Census, guest: FrozenViews, pid: int, entry: Process) -> None:
