@@ -77,7 +77,8 @@ def gather(run: Run, knowledge: Causality) -> Facts:
     quiet = {fact.seq for fact in failed if (noise := knowledge.noise_of(fact)) and noise.weight <= 0.1}
     steps_after = distances(walked.steps, quiet)
     failed = [dataclasses.replace(fact, steps=steps_after.get(fact.seq, fact.steps)) for fact in failed]
-    messages = _messages(run, calls, steps_after)
+    printed = _messages(run, calls, steps_after)
+    messages = [message for message in printed if message.stream != "emulator"]
     probes = probe_facts(run.snapshot)
     for probe in probes:
         facts.add("probe", probe)
@@ -89,7 +90,7 @@ def gather(run: Run, knowledge: Causality) -> Facts:
         facts.add(kind, found)
     if not calls and end.reason == "signal":
         # It died before its first call: the emulator's own message is the only witness.
-        line = next((message for message in messages if "uncaught target signal" in message.text), None)
+        line = next((message for message in printed if "uncaught target signal" in message.text), None)
         facts.by_kind["end"] = [dataclasses.replace(end, source=line.source if line else end.source)]
     for descriptor in run.snapshot.fds:
         if descriptor.state and descriptor.state.startswith("listening"):
@@ -242,9 +243,9 @@ def _messages(run: Run, calls: list[Syscall], steps_after: dict[int, int]) -> li
             pid=line.pid,
             steps=steps_after.get(line.seq, NEVER if line.seq >= 0 else 0),
             text=line.text,
-            stream="output",
-            error=is_complaint(line.text),
-            from_last=len(lines) - 1 - index,
+            stream="emulator" if line.emulator else "output",
+            error=is_complaint(line.text) and not line.emulator,
+            from_last=sum(not later.emulator for later in lines[index + 1 :]),
         )
         for index, line in enumerate(lines)
     ]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import re2
 
 from triage_tui.diagnosis.calls import descriptor
+from triage_tui.runs.emulator_text import emulator_lines
 from triage_tui.runs.model import Syscall
 
 MAX_LINES = 400
@@ -36,6 +37,8 @@ class Line:
     text: str
     seq: int
     pid: int
+    emulator: bool = False
+    """The emulator wrote it, not the program."""
 
 
 def is_complaint(text: str) -> bool:
@@ -58,7 +61,8 @@ def lines_of(data: bytes, writes: list[Syscall]) -> list[Line]:
     `writes` are the calls of `writes_to_output`. At most `MAX_LINES` lines are returned, the last ones.
     """
     ends: list[tuple[int, Syscall]] = []
-    position = len(data)
+    own = emulator_lines(data, sum(call.ret or 0 for call in writes))
+    position = len(data) - sum(own.values())
     # From the end, so that a log whose beginning was cut still lines up.
     for call in reversed(writes):
         if position <= 0:
@@ -71,6 +75,10 @@ def lines_of(data: bytes, writes: list[Syscall]) -> list[Line]:
     offset = 0
     index = 0
     for number, raw in enumerate(data.split(b"\n"), start=1):
+        if number in own:
+            text = raw[:MAX_LINE_BYTES].decode("utf-8", "backslashreplace").strip()
+            lines.append(Line(number=number, text=text, seq=-1, pid=0, emulator=True))
+            continue
         finish = offset + len(raw)
         while index < len(ends) and ends[index][0] < finish:
             index += 1

@@ -11,12 +11,15 @@ STREAMS = {"1": "stdout", "2": "stderr"}
 _WRITES = frozenset(("write", "writev", "sendfile", "sendfile64"))
 
 
-def line_up(calls: Sequence[Syscall], totals: Mapping[str, int], left_out: int) -> str | None:
+def line_up(
+    calls: Sequence[Syscall], totals: Mapping[str, int], left_out: int, emulator: int = 0
+) -> str | None:
     """Give each call that printed something its part of the stream; return why not, if that cannot be done.
 
     `calls` are those of the run, oldest first, of which `left_out` are missing; `totals` says how many bytes
     came out of each stream. What a call printed follows what the calls before it printed. A guest that has
-    turned its descriptors to something else is found out by its totals.
+    turned its descriptors to something else is found out by its totals. `emulator` is how many bytes at the
+    end of stderr read like the emulator's own: where the program's writes do not hold them, they are.
     """
     if left_out:
         return f"{left_out} syscalls in between were not kept"
@@ -28,7 +31,10 @@ def line_up(calls: Sequence[Syscall], totals: Mapping[str, int], left_out: int) 
                 found[stream].append(call)
     for stream, writers in found.items():
         written = sum(call.ret or 0 for call in writers)
-        if written != totals.get(stream, 0):
+        printed = {totals.get(stream, 0)} | (
+            {totals.get(stream, 0) - emulator} if stream == "stderr" else set()
+        )
+        if written not in printed:
             return f"{written} bytes were written to {stream}, {totals.get(stream, 0)} came out of it"
     for stream, writers in found.items():
         offset = 0

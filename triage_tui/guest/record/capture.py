@@ -24,6 +24,7 @@ from triage_tui.guest.record.frozen import FrozenGuest, StopReport
 from triage_tui.guest.record.memory_dump import dump_memory
 from triage_tui.guest.record.objects import ObjectCollector
 from triage_tui.guest.state.memory import Memory
+from triage_tui.runs.emulator_text import emulator_tail
 from triage_tui.runs.model import (
     Engine,
     Frame,
@@ -146,7 +147,10 @@ def _capture_history(
         for name, (content, _total) in streams.items():
             writer.add_log(f"{name}.log", content)
         unclear = line_up(
-            trace, {name: total for name, (_, total) in streams.items()}, guest.calls_left_out()
+            trace,
+            {name: total for name, (_, total) in streams.items()},
+            guest.calls_left_out(),
+            emulator_tail(streams["stderr"][0]) if "stderr" in streams else 0,
         )
         if shortened or unclear is not None:
             part.note("which call printed what", unclear or scope.brief)
