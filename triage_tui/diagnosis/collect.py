@@ -387,6 +387,18 @@ def _add_identity(facts: Facts, walked: Walk, steps_after: dict[int, int]) -> No
         )
 
 
+_FAULT = re.compile(r"then (SIG(?:SEGV|BUS|ILL|FPE|ABRT|SYS|TRAP)) was delivered")
+
+
+def _crash_of(walked: Walk, pid: int) -> str:
+    """Return the signal of a fault that the ended process `pid` died of, "" when it exited itself."""
+    last = next((step.call for step in reversed(walked.steps) if step.call.pid == pid), None)
+    if last is None or last.name in ("exit", "exit_group"):
+        return ""
+    found = _FAULT.findall(last.note or "")
+    return found[-1] if found else ""
+
+
 def _add_children(facts: Facts, walked: Walk, main: int) -> None:
     for step in walked.steps:
         if (
@@ -397,15 +409,24 @@ def _add_children(facts: Facts, walked: Walk, main: int) -> None:
             continue
         child = walked.processes.get(step.call.ret or 0)
         alive = child is None or not child.ended
+        crashed = "" if alive else _crash_of(walked, step.call.ret or 0)
+        went = (
+            " that is still running"
+            if alive
+            else f" that died of {crashed}"
+            if crashed
+            else " that has ended"
+        )
         facts.add(
             "child",
             Child(
                 source=_source(step.call.seq),
-                says="it started a process" + (" that is still running" if alive else " that has ended"),
+                says=f"it started a process{went}",
                 cite=f"{step.call.name}() = {step.call.ret}",
                 seq=step.call.seq,
                 pid=main,
                 alive=alive,
+                crashed=crashed,
                 daemon=bool(child and child.session_leader),
             ),
         )

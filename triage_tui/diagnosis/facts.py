@@ -221,6 +221,8 @@ class Child(Fact):
 
     alive: bool
     """It was still running at the end."""
+    crashed: str = ""
+    """The signal of a fault of its own that it died of, "" when it did not."""
     daemon: bool = False
     """It became leader of a session of its own: the usual way into the background."""
 

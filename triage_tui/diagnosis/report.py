@@ -10,7 +10,7 @@ from pathlib import Path
 
 from triage_tui.diagnosis.cite import ago, inert
 from triage_tui.diagnosis.collect import gather
-from triage_tui.diagnosis.facts import Facts, FailedCall, LoopFact
+from triage_tui.diagnosis.facts import Child, Facts, FailedCall, LoopFact
 from triage_tui.diagnosis.hypotheses import Candidate, hypothesize
 from triage_tui.diagnosis.knowledge import KnowledgeBase, load_knowledge
 from triage_tui.diagnosis.scenes import full_scene
@@ -112,6 +112,9 @@ def headline(run: Run, facts: Facts, best: Hypothesis, candidate: Candidate) -> 
         text += f": {inert(subject.cite, 160)}"
     elif last is not None and not candidate.entry.healthy:
         text += f', after it printed "{inert(last.text, 120)}"'
+    crashed = next((f for f in facts.of("child") if isinstance(f, Child) and f.crashed), None)
+    if crashed is not None:
+        text += f". A process that it started died of {crashed.crashed}"
     if best.cause == "unknown":
         return f"{text}. No known cause fits."
     if candidate.entry.healthy and best.confidence >= DOUBT:
