@@ -231,11 +231,24 @@ def become_root_directory(new_root: str) -> None:
     os.chdir("/")
 
 
+def _make_read_only(path: str) -> None:
+    """Make a mount read-only and keep its other flags, which may be locked in a user name space."""
+    # These have the same numbers in both (statvfs(3), mount(2)).
+    kept = os.statvfs(path).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    try:
+        mount("", path, "", MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
+    except OSError:
+        _check(_libc.umount2(os.fsencode(path), _MNT_DETACH), "umount")
+        raise
+
+
 def bind_safe_devices(root: str) -> list[str]:
     """Make device nodes below `root`/dev work that name a harmless device; return their paths.
 
     A device node on the guest's own root cannot be opened (the mount says nodev); the host's node of the same
-    device is mounted over it. Nothing is added that the root did not have.
+    device is mounted over it. Nothing is added that the root did not have. The mounts are read-only: that
+    keeps owner, mode and times of the host's node as they are, and a character device can be written all the
+    same.
     """
     bound: list[str] = []
     directory = os.path.join(root, "dev")
@@ -252,6 +265,7 @@ def bind_safe_devices(root: str) -> list[str]:
             device = SAFE_DEVICES.get((os.major(status.st_rdev), os.minor(status.st_rdev)))
             if device is not None:
                 mount(device, path, "", MS_BIND)
+                _make_read_only(path)
                 bound.append("/dev/" + name)
     return bound
 
