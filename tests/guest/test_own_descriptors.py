@@ -67,3 +67,24 @@ def test_the_emulators_descriptors_are_not_sent_to_where_they_have_other_numbers
     with Guest.start(replace(start_of(tmp_path, qemu_dir, "send"), argv=["own_fds", "send", "0"])) as guest:
         assert guest.run_until_stop().reason == "exit"
         assert said(guest) == {"send": 0}
+
+
+@pytest.mark.usefixtures("each_carrier")
+def test_the_log_cannot_be_opened_once_more(tmp_path: Path, qemu_dir: Path) -> None:
+    with Guest.start(start_of(tmp_path, qemu_dir, "open")) as guest:
+        assert guest.run_until_stop().reason == "exit"
+        told = said(guest)
+        assert told.pop("usual") == 0
+        assert len(told) == 7
+        assert told == dict.fromkeys(told, errno.ENOENT)
+        assert guest.problems == []
+
+
+@pytest.mark.usefixtures("each_carrier")
+def test_an_open_that_reaches_the_log_by_another_name_is_told(tmp_path: Path, qemu_dir: Path) -> None:
+    with Guest.start(start_of(tmp_path, qemu_dir, "hide")) as guest:
+        assert guest.run_until_stop().reason == "exit"
+        assert said(guest) == {"hidden": 0}
+        assert guest.problems == [
+            "the program opened its emulator's log: what the record says of its calls may be its own"
+        ]

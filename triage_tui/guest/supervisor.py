@@ -353,6 +353,7 @@ class Guest(Suspecting):
             # A program that was executed and has made no watched call since.
             self._locate(known)
         self.trace.drain_all(complete=True)
+        self._look_at_log_opens()
         self._find_blocked()
         self._update_loop(stop)
         self._output.read_all()
@@ -437,6 +438,7 @@ class Guest(Suspecting):
     def _on_tick(self) -> bool:
         """Look after everything; return whether there is time to read more of what was logged."""
         grown = self.trace.look()
+        self._look_at_log_opens()
         self._look_at_threads()
         self._reading.renew()
         done = self._reading.use()

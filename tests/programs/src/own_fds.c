@@ -107,6 +107,11 @@ int main(int count, char **words) {
         say("cwd", open(path, O_WRONLY | O_TRUNC));
         say("usual", open("/proc/self/fd/0", O_RDONLY));
     }
+    if (!strcmp(words[1], "hide")) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        symlink(path, "/hidden");
+        say("hidden", open("/hidden", O_WRONLY));
+    }
     if (!strcmp(words[1], "forge")) {
         static const char forged[] = "1 openat(AT_FDCWD,\"/forged\",O_RDONLY) = 77\n";
         say("before", 0);

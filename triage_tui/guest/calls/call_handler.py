@@ -250,8 +250,8 @@ class CallHandler(CallDetails, WatchedCalls, LimitCalls, ProgramKeeper):
             self._answer(notification, -errno.EACCES)
         elif self.containment.judge(name, notification) is not None:
             self._answer(notification, -errno.EPERM)
-        elif own_descriptors.are_used(name, notification, self._first_own_fd):
-            self._answer(notification, -errno.EBADF)
+        elif number := own_descriptors.refusal(name, notification, self._first_own_fd):
+            self._answer(notification, -number)
         else:
             self._proceed(notification)
 
@@ -398,8 +398,8 @@ class CallHandler(CallDetails, WatchedCalls, LimitCalls, ProgramKeeper):
             return self._judge_execution(known, notification, name)
         if call is None and name in _KILLS:
             return None
-        if own_descriptors.are_used(name, notification, self._first_own_fd):
-            return policy.Refusal(-errno.EBADF, "refused by containment: a descriptor of the emulator")
+        if number := own_descriptors.refusal(name, notification, self._first_own_fd):
+            return policy.Refusal(-number, "refused by containment: a descriptor of the emulator")
         return self.containment.judge(name, notification)
 
 

@@ -106,7 +106,7 @@ class UndecidedCalls(RuleAsker):
         env = known.envs.get(tid)
         if env is None or self.containment.judge(name, notification) is not None:
             return None
-        if own_descriptors.are_used(name, notification, self._first_own_fd):
+        if own_descriptors.refusal(name, notification, self._first_own_fd):
             return None
         return log, env
 

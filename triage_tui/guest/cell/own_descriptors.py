@@ -9,6 +9,9 @@ of the log can neither be read nor mapped (`triage_tui.guest.log.thread_log`).
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import struct
 
 from triage_tui.guest.host import process
@@ -26,6 +29,20 @@ _ARGUMENTS: dict[str, tuple[int, ...]] = {
     "epoll_ctl": (2,),
 }
 """Host call -> indices of its arguments that are descriptors."""
+
+_OPENS: dict[str, tuple[int | None, int]] = {
+    "open": (None, 0),
+    "creat": (None, 0),
+    "openat": (0, 1),
+    "openat2": (0, 1),
+}
+"""Host call -> indices of its directory, if it has one, and its path."""
+_LINKS = re.compile(r"(?:^|/)(?:dev|(?:\d+|self|thread-self)(?:/task/\d+)?)/fd$")
+"""Directories that hold a link for each descriptor."""
+_MOST_LINKS = 8
+_LOGS = 3
+"""The logs are the descriptors from this one of the emulator's own on; a program may be opened below."""
+_AT_FDCWD = 0xFFFFFF9C
 
 SENDS_DESCRIPTORS = "sendmsg"
 """The call by which a descriptor could be sent to where it gets another number (unix(7), SCM_RIGHTS)."""
@@ -55,6 +72,39 @@ def are_used(name: str, notification: Notification, first: int) -> bool:
     if any(args[index] & 0xFFFFFFFF >= first for index in _ARGUMENTS.get(name, ())):
         return True
     return name == SENDS_DESCRIPTORS and any(number >= first for number in _sent(notification, first))
+
+
+def refusal(name: str, notification: Notification, first: int) -> int:
+    """Return the errno by which the held host call `name` is answered for what it does with them, or 0."""
+    if are_used(name, notification, first):
+        return errno.EBADF
+    return errno.ENOENT if _opens_log(name, notification, first + _LOGS) else 0
+
+
+def _opens_log(name: str, notification: Notification, first: int) -> bool:
+    """Return whether a held call opens the link of a descriptor from `first` on, in /proc or /dev."""
+    if name not in _OPENS:
+        return False
+    directory_at, path_at = _OPENS[name]
+    args, tid = notification.args, notification.tid
+    try:
+        path = os.fsdecode(process.read_string(tid, args[path_at]))
+        parent, _, last = path.rpartition("/")
+        if not (last.isascii() and last.isdigit() and len(last) < 10 and int(last) >= first):
+            return False
+        if not path.startswith("/"):
+            directory = _AT_FDCWD if directory_at is None else args[directory_at] & 0xFFFFFFFF
+            link = "cwd" if directory == _AT_FDCWD else f"fd/{directory}"
+            parent = os.path.join(os.readlink(f"/proc/{tid}/{link}"), parent)
+        for _ in range(_MOST_LINKS):
+            parent = os.path.normpath(parent)
+            if _LINKS.search(parent):
+                return True
+            target = os.readlink(f"/proc/{tid}/root{parent}")
+            parent = os.path.join(os.path.dirname(parent), target)
+    except OSError:
+        pass
+    return False
 
 
 def _sent(notification: Notification, first: int) -> list[int]:

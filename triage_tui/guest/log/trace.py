@@ -20,6 +20,7 @@ from triage_tui.guest.log.argument_text import split_arguments
 from triage_tui.guest.log.call_effects import RELEVANT, CallEffects, lasting_calls
 from triage_tui.guest.log.full_trace import FullTrace
 from triage_tui.guest.log.kept_calls import KeptCalls, OnSeen, RawCalls, bound_times, make_record
+from triage_tui.guest.log.log_opens import LogOpens
 from triage_tui.guest.log.strace import (
     BEGINS_CALL,
     LoggedCall,
@@ -87,6 +88,7 @@ class Trace:
         self._history_size = history
         self._kept = KeptCalls(cap)
         self._logs_made = 0
+        self.opens = LogOpens()
         self._looked = 0
         """Length of all logs at the last look."""
         self.full: FullTrace | None = None
@@ -117,6 +119,7 @@ class Trace:
         log = ThreadLog(pid, tid, number, arch or self._arch, self._logs_calls, self._held)
         log.key = self._logs_made
         self.logs[tid] = log
+        self.opens.watch(log.fd)
         return log
 
     def tell_seen(self, on_seen: OnSeen) -> None:
@@ -456,6 +459,7 @@ class Trace:
 
     def close(self) -> None:
         """Close all logs."""
+        self.opens.close()
         for log in self.logs.values():
             log.close()
         self.logs.clear()

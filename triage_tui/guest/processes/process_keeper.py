@@ -18,6 +18,8 @@ from triage_tui.runs.model import Syscall
 
 _CLONE_THREAD = 0x10000
 _MAX_PROBLEMS = 200
+_OPENED = "the program opened its emulator's log: what the record says of its calls may be its own"
+_UNWATCHED = "whether the program opens its emulator's log is not watched: inotify has no room"
 
 
 class ProcessKeeper(FrozenViews):
@@ -39,6 +41,13 @@ class ProcessKeeper(FrozenViews):
 
     def _answer(self, notification: Notification, result: int) -> None:
         self._carrier.answer(notification, result)
+
+    def _look_at_log_opens(self) -> None:
+        """Report, once, that a log was opened by somebody."""
+        if self.trace.opens.happened() and _OPENED not in self.problems:
+            self.report(_OPENED)
+        if not self.trace.opens.works and _UNWATCHED not in self.problems:
+            self.report(_UNWATCHED)
 
     # ------------------------------------------------------------ processes and registers
 
