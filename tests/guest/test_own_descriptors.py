@@ -10,9 +10,13 @@ import pytest
 
 from tests.guest.helpers import spec
 from tests.programs import root_with
+from triage_tui.guest.arch import by_name
+from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.emulator.startup import EmulatorStart
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.supervisor import Guest
+from triage_tui.rulehost.client import RuleHost
+from triage_tui.rulehost.protocol import RuleSource
 from triage_tui.runs.model import Syscall
 
 LOG = str(EmulatorStart(1024).first_fd + 3)
@@ -88,3 +92,26 @@ def test_an_open_that_reaches_the_log_by_another_name_is_told(tmp_path: Path, qe
         assert guest.problems == [
             "the program opened its emulator's log: what the record says of its calls may be its own"
         ]
+
+
+@pytest.mark.usefixtures("each_carrier")
+def test_what_is_refused_does_not_depend_on_the_log(tmp_path: Path, qemu_dir: Path) -> None:
+    with Guest.start(start_of(tmp_path, qemu_dir, "disturb")) as guest:
+        assert guest.run_until_stop().reason == "exit"
+        told = said(guest)
+        assert (told["mount"], told["kill"]) == (errno.EPERM, errno.EPERM)
+
+
+@pytest.mark.usefixtures("each_carrier")
+def test_a_rule_that_cannot_be_asked_is_a_problem(tmp_path: Path, qemu_dir: Path) -> None:
+    rule = b"function do_syscall() return 1, 1234 end"
+    access = RuleAccess(by_name("arm"))
+    names = ("getuid", "getuid32")
+    sources = [RuleSource(f"rule-{name}", name, rule) for name in names]
+    with (
+        RuleHost(sources, access) as host,
+        Guest.start(start_of(tmp_path, qemu_dir, "disturb"), host, access=access) as guest,
+    ):
+        assert guest.run_until_stop().reason == "exit"
+        if said(guest)["uid"] != 1234:
+            assert any(problem.startswith("no rule was asked about a getuid") for problem in guest.problems)

@@ -170,7 +170,7 @@ class CallHandler(CallDetails, WatchedCalls, LimitCalls, ProgramKeeper):
             # Before it stops the guest: what a rule answers is no end.
             if self._ask_rules(known, notification, call) or self._on_exit(known, notification, name, call):
                 return
-        elif name in _KILLS and call is None and self._on_fatal_signal(known, notification):
+        elif name in _KILLS and call is None and self._on_fatal_signal(known, notification, name):
             return
         suspicion = self._suspicion
         if suspicion is not None and call is not None and suspicion.is_due_in(notification.tid):
@@ -304,10 +304,13 @@ class CallHandler(CallDetails, WatchedCalls, LimitCalls, ProgramKeeper):
         self._hold(Held(notification, known, name, call))
         return True
 
-    def _on_fatal_signal(self, known: GuestProcess, notification: Notification) -> bool:
+    def _on_fatal_signal(self, known: GuestProcess, notification: Notification, name: str) -> bool:
         """Handle the emulator killing itself with the signal that the guest does not survive."""
         log = self.trace.logs.get(notification.tid)
         if log is None or (self.observes_all and log.last_signal is None):
+            return False
+        if name != "tkill" and notification.args[0] & 0xFFFFFFFF != known.inner:
+            # A signal to another process: the log was disturbed.
             return False
         number = notification.args[1 if notification.args[1] else 2] & 0x7F
         which = signal_name(number)
@@ -355,6 +358,8 @@ class CallHandler(CallDetails, WatchedCalls, LimitCalls, ProgramKeeper):
         """
         if not asked and self._ask_rules(known, notification, call):
             return
+        if self.rules is not None and call is None:
+            self._note_unasked(self.rules, notification, name)
         # After the rules: what they pass, and what they changed, is judged like anything else.
         refusal = self._refusal(known, notification, name, call)
         if refusal is not None:
@@ -381,6 +386,18 @@ class CallHandler(CallDetails, WatchedCalls, LimitCalls, ProgramKeeper):
         else:
             self._proceed(notification)
 
+    def _note_unasked(self, rules: RuleCaller, notification: Notification, name: str) -> None:
+        """Report that rules were not asked of a call that is the guest's by its registers, not by its log."""
+        log = self.trace.logs.get(notification.tid)
+        hooked = {hook for hook in rules.hooks() if name in policy.host_names(hook)}
+        if log is None or not hooked or name in _KILLS or name in _FORKS:
+            return
+        call = self._call_in_registers(notification.tid, log)
+        if call is not None and call.name in hooked:
+            text = f"no rule was asked about a {call.name}: the emulator's log does not tell of it"
+            if text not in self.problems:
+                self.report(text)
+
     def _refuse(self, refusal: policy.Refusal, notification: Notification, call: Syscall | None) -> None:
         if call is None:
             # The emulator may reach the same thing by another host call than its name says.
@@ -396,8 +413,8 @@ class CallHandler(CallDetails, WatchedCalls, LimitCalls, ProgramKeeper):
     ) -> policy.Refusal | None:
         if name in ("execve", "execveat"):
             return self._judge_execution(known, notification, name)
-        if call is None and name in _KILLS:
-            return None
+        # By the host call alone: what the log says of it may be the guest's own words. The emulator ends
+        # itself by a signal to its own process, which is never the cell's first.
         if number := own_descriptors.refusal(name, notification, self._first_own_fd):
             return policy.Refusal(-number, "refused by containment: a descriptor of the emulator")
         return self.containment.judge(name, notification)
