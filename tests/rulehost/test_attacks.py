@@ -338,3 +338,11 @@ def test_a_rule_that_asks_for_a_call_inside_its_call_gets_none() -> None:
     body = "local rc = c_do_syscall(5, 0x1000) return 1, rc"
     with RuleHost([rule(body), GOOD], MemoryGuest(), LIMITS) as host:
         assert host.call(CALL).ret == -89
+
+
+def test_a_text_that_is_too_long_is_named_as_that() -> None:
+    long = RuleSource("long", "open", b"--" + b"x" * 5_000_000 + b"\nfunction do_syscall() return 1, 2 end")
+    with RuleHost([long, GOOD], MemoryGuest(), LIMITS) as host:
+        assert host.call(CALL).rule == "good"
+        disabled = str(host.hits()[0].disabled)
+    assert disabled == "its text is too long: 5000040 bytes, at most 4128768 are allowed"

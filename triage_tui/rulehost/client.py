@@ -71,6 +71,11 @@ class RuleHost:
         self._enosys = access.errno_number("ENOSYS") or _GENERIC_ENOSYS
         self.log: list[str] = []
         """What rules wrote while they were loaded, and why rules were switched off; untrusted text."""
+        for rule in self._rules:
+            size = len(rule.source.source)
+            if size > wire.MAX_SOURCE:
+                why = f"its text is too long: {size} bytes, at most {wire.MAX_SOURCE} are allowed"
+                self._switch_off(rule, why)
         with self._lock:
             self._started()
 

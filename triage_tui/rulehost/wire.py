@@ -15,6 +15,8 @@ import msgspec
 LENGTH = struct.Struct("<I")
 MAX_MESSAGE = 4 << 20
 """Longest message in bytes, larger than any request or rule that `Limits` and the client let through."""
+MAX_SOURCE = MAX_MESSAGE - (1 << 16)
+"""Longest text of one rule in bytes: what goes with it in a message needs room too."""
 
 Value: TypeAlias = int | bytes | None
 
