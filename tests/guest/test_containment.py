@@ -294,10 +294,10 @@ def test_a_fault_of_the_supervisor_executes_nothing_forbidden(
 ) -> None:
     decide = Guest._decide
 
-    def broken(guest: Guest, *details: Any) -> None:
+    def broken(guest: Guest, *details: Any, **options: Any) -> None:
         if details[2] == "personality":
             raise RuntimeError("broken on purpose")
-        decide(guest, *details)
+        decide(guest, *details, **options)
 
     monkeypatch.setattr(Guest, "_decide", broken)
     root = root_with(tmp_path, "arm", "forbidden")

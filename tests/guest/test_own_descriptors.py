@@ -115,3 +115,20 @@ def test_a_rule_that_cannot_be_asked_is_a_problem(tmp_path: Path, qemu_dir: Path
         assert guest.run_until_stop().reason == "exit"
         if said(guest)["uid"] != 1234:
             assert any(problem.startswith("no rule was asked about a getuid") for problem in guest.problems)
+
+
+@pytest.mark.usefixtures("each_carrier")
+def test_who_writes_to_the_log_is_named_in_the_record(tmp_path: Path, qemu_dir: Path) -> None:
+    with Guest.start(start_of(tmp_path, qemu_dir, "forge")) as guest:
+        assert guest.run_until_stop().reason == "exit"
+        assert [problem for problem in guest.problems if "of its own making" in problem] == guest.problems
+        assert len(guest.problems) == 1
+        ((what, why),) = guest.not_observed()
+        assert what == "whether process 2 made the calls that the trace has of it"
+        assert "may be its log" in why
+
+
+def test_a_program_that_writes_elsewhere_is_not_suspected(tmp_path: Path, qemu_dir: Path) -> None:
+    with Guest.start(start_of(tmp_path, qemu_dir, "shorten")) as guest:
+        guest.run_until_stop()
+        assert guest.not_observed() == ()

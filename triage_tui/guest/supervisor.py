@@ -155,6 +155,7 @@ class Guest(Suspecting):
         if spec.full_trace:
             self.trace.full = FullTrace(spec.limits.full_trace_bytes)
         self._passed_on = frozenset()
+        self._forgers = set()
         self._log_is_unasked = False
         self._counted = ()
         self._counted_at = 0.0
@@ -162,6 +163,7 @@ class Guest(Suspecting):
         self.trace.tell_seen(self._on_seen)
         self.trace.on_gap = self._on_gap
         self.trace.on_finished = self._on_finished
+        self.trace.on_forgery = self._on_forgery
         self.trace.on_signal = self._on_signal
 
     def __enter__(self) -> Guest:
@@ -187,7 +189,7 @@ class Guest(Suspecting):
         self._carrier = launched.carrier
         self._output.pipes = launched.output
         self._emulator_start = launched.start
-        self._first_own_fd = launched.start.first_fd
+        self._first_own_fd = self.trace.own_fds_from = launched.start.first_fd
         program.location = launched.location
         marks = emulator_image.learn(launched.pid, launched.location)
         if marks is not None:

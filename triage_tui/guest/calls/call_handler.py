@@ -109,6 +109,15 @@ class CallHandler(CallDetails, WatchedCalls, LimitCalls, ProgramKeeper):
         if known is not None and log.tid in known.loops:
             known.loops[log.tid].note_gap()
 
+    def _on_forgery(self, log: ThreadLog) -> None:
+        pid = process_inner(self.processes_known.by_pid.get(log.pid))
+        if pid not in self._forgers:
+            self._forgers.add(pid)
+            self.report(
+                f"process {pid} writes to a descriptor of its emulator, which may be its log: "
+                "what the record says of its calls may be of its own making"
+            )
+
     def _on_signal(self, log: ThreadLog, item: LoggedSignal) -> None:
         for record in reversed(self.trace.history):
             if record.pid == process_inner(self.processes_known.by_pid.get(log.pid)):

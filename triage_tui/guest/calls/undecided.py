@@ -62,6 +62,8 @@ class UndecidedCalls(RuleAsker):
     _suspicion: Suspicion | None
     _chosen: tuple[CallTrigger, ...]
     """Calls at which a person wants the guest frozen."""
+    _forgers: set[int]
+    """Processes, as the guest numbers them, that wrote to a descriptor of their emulator's."""
     _passed_on: frozenset[str]
     """Host calls that no rule hooks now."""
     _log_is_unasked: bool

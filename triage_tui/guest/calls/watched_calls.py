@@ -201,4 +201,11 @@ class WatchedCalls(UndecidedCalls):
 
     def not_observed(self) -> tuple[tuple[str, str], ...]:
         """Return what the run record will lack, and why."""
-        return () if self.observes_all else NOT_OBSERVED
+        forged = tuple(
+            (
+                f"whether process {pid} made the calls that the trace has of it",
+                "it wrote to a descriptor of its emulator, which may be its log",
+            )
+            for pid in sorted(self._forgers)
+        )
+        return forged if self.observes_all else forged + NOT_OBSERVED

@@ -10,6 +10,7 @@ asks for it.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -47,6 +48,7 @@ _SMALL = 64
 """Text that is rather read than looked at from its end."""
 _MAX_SIGNATURES = 65536
 _FAILED, _MISSING = b" = -1 errno=", b"Unsupported syscall"
+_HIGH_WRITE = re.compile(rb"write\((\d{4,}),")
 _MAX_EARLY = 20_000
 
 _Take = Callable[[ThreadLog, bytes, Mark, bool], None]
@@ -106,6 +108,10 @@ class Trace:
         """The time of the text that is being read."""
         self.on_signal: Callable[[ThreadLog, LoggedSignal], None] = lambda _log, _signal: None
         self.on_finished: Callable[[ThreadLog, Syscall], None] = lambda _log, _record: None
+        self.own_fds_from = 1 << 31
+        """From here on descriptors are the emulator's own."""
+        self.on_forgery: Callable[[ThreadLog], None] = lambda _log: None
+        """Called when a guest writes to a descriptor of the emulator's: it may be the log."""
         self.on_gap: Callable[[ThreadLog], None] = lambda _log: None
         """Called when calls of a log were skimmed: what comes next does not follow what came before."""
 
@@ -315,6 +321,8 @@ class Trace:
         self.skimmed += raw.count
         self.failed += text.count(_FAILED) + text.count(_MISSING)
         log.last_signal = None
+        for found in _HIGH_WRITE.finditer(text):
+            self._look_for_forgery(log, found[1])
         for line, index in lasting_calls(text, set(names)):
             reader = StraceReader()
             reader.feed(line)
@@ -333,6 +341,8 @@ class Trace:
         if log.repeated is not None and call.name in (log.repeated.name, f"syscall_{log.repeated.num}"):
             log.records[id(call)], log.repeated = log.repeated, None
             return
+        if call.name == "write":
+            self._look_for_forgery(log, call.arguments.partition(b",")[0])
         self.count += 1
         record = make_record(call, log.arch, self.now_ns, log.early)
         record.seq, record.tid = self.count, log.inner_tid
@@ -341,6 +351,10 @@ class Trace:
         log.records[id(call)] = log.latest = record
         self._history.append(record)
         self._kept.add(record)
+
+    def _look_for_forgery(self, log: ThreadLog, descriptor: bytes) -> None:
+        if len(descriptor) > 3 and descriptor.isdigit() and int(descriptor) >= self.own_fds_from:
+            self.on_forgery(log)
 
     def _end(self, log: ThreadLog, call: LoggedCall) -> None:
         record = log.records.pop(id(call), None)
