@@ -251,3 +251,16 @@ def test_rounds_of_different_calls_with_a_sleep_are_a_loop(rootfs: Rootfs, qemu_
         assert stop.loop.varies
         assert {"chdir"} < set(stop.loop.names)
         assert "no new kind of call" in stop.trigger.detail
+
+
+@pytest.mark.parametrize(
+    ("steps", "rounds", "reason"), [("3000000", "150", "exit"), ("0", "100000000", "loop")]
+)
+def test_who_computes_between_its_calls_does_not_merely_repeat_them(
+    qemu_dir: Path, tmp_path: Path, steps: str, rounds: str, reason: str
+) -> None:
+    root = root_with(tmp_path, "aarch64", "computes")
+    how = limits(loop_repeats=32, loop_calls=32, grace_s=0.3, idle_s=10, time_limit_s=30)
+    argv = ("/bin/computes", steps, rounds)
+    with Guest.start(spec(root, qemu_dir, *argv, triggers=how)) as guest:
+        assert guest.run_until_stop().reason == reason

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from triage_tui.guest.freezing.loops import LoopDetector
 from triage_tui.guest.freezing.stops import Stop, loop_stop
+from triage_tui.guest.host import process
 from triage_tui.guest.log.trace import Trace
 from triage_tui.runs.model import Probe
 
@@ -23,6 +24,8 @@ _SOCKET_PATIENCE_S = 5.0
 _SETTLED_S = 0.2
 _NEXT_CALL_S = 0.1
 _MOST_SETTLING_S = 2.0
+_WORK_S = 0.001
+"""Processor time for each call from which on a thread computes rather than repeats its calls."""
 _ACCEPTS = frozenset(("accept", "accept4", "socketcall"))
 
 
@@ -129,6 +132,8 @@ class Suspicion:
         self._first_seq = trace.count
         self._quiet_since = time.monotonic()
         self._quiet_count = trace.count
+        self._cpu_at_rest = process.cpu_seconds(tid) if tid else 0.0
+        """Processor time of the thread that goes round, at `_quiet_since`."""
         self.ripe_since = 0.0
         """When the state was believed, 0 before that."""
         self._settled_since = self._asked_until = 0.0
@@ -191,9 +196,21 @@ class Suspicion:
             return None
         if self._loop is not None and self._loop.is_broken:
             return False
+        if self._is_over_grace() and self._computes():
+            return False
         if self._loop is None and self._trace.count != self._quiet_count:
             return False
-        return True if time.monotonic() - self._quiet_since >= self._grace_s else None
+        return True if self._is_over_grace() else None
+
+    def _is_over_grace(self) -> bool:
+        return time.monotonic() - self._quiet_since >= self._grace_s
+
+    def _computes(self) -> bool:
+        """Tell whether a thread that repeats a call without a sleep works hard between the calls."""
+        if self._loop is None or self.stop.reason != "loop":
+            return False
+        used = process.cpu_seconds(self.tid) - self._cpu_at_rest
+        return used > _WORK_S * max(1, self._trace.count - self._quiet_count)
 
     def _is_settled(self) -> bool:
         """Tell whether the guest is done with the questions, as far as can be seen from outside."""
@@ -208,6 +225,7 @@ class Suspicion:
     def _rest(self) -> None:
         self._quiet_since = time.monotonic()
         self._quiet_count = self._trace.count
+        self._cpu_at_rest = process.cpu_seconds(self.tid) if self.tid else 0.0
 
     def is_ripe(self) -> bool:
         """Note that the state is believed; True when the guest may be frozen wherever it is.

@@ -249,6 +249,13 @@ def thread_state(pid: int, tid: int) -> ThreadState | None:
     return ThreadState(fields[0].decode(), int(fields[11]) + int(fields[12]), number)
 
 
+def cpu_seconds(tid: int) -> float:
+    """Return the processor time of a thread in seconds, 0 when it is gone or the kernel does not tell."""
+    with contextlib.suppress(OSError, IndexError, ValueError), open(f"/proc/{tid}/schedstat", "rb") as file:
+        return int(file.read().split()[0]) / 1e9
+    return 0.0
+
+
 def progress(pid: int, tid: int) -> tuple[int, int]:
     """Return figures that grow when a thread makes calls: kernel time in clock ticks, voluntary switches."""
     system = switches = 0
