@@ -29,7 +29,8 @@ class TraceCarrier:
         """Own our ends of the tracer's two sockets (SOCK_SEQPACKET)."""
         self._events = events
         self._orders = orders
-        self._order = 0
+        self._number = 0
+        """Of the newest order."""
         orders.settimeout(_REPLY_TIMEOUT)
 
     def fileno(self) -> int:
@@ -46,36 +47,36 @@ class TraceCarrier:
 
     def proceed(self, notification: Notification) -> bool:
         """See `Carrier`."""
-        return self._send(tracer.PROCEED, notification.id)
+        return self._send(self._order(tracer.PROCEED, notification.id))
 
     def answer(self, notification: Notification, result: int) -> bool:
         """See `Carrier`."""
         # As the other carrier's: a result of 64 bits, whatever sign it is written with.
-        return self._send(tracer.ANSWER, notification.id, value=_signed(result))
+        return self._send(self._order(tracer.ANSWER, notification.id, value=_signed(result)))
 
     def is_waiting(self, notification: Notification) -> bool:
         """See `Carrier`."""
-        return self._ask(tracer.IS_WAITING, notification.id) == 1
+        return self._ask(self._order(tracer.IS_WAITING, notification.id)) == 1
 
     def add_fd(
         self, notification: Notification, fd: int, number: int | None = None, cloexec: bool = False
     ) -> int:
         """See `Carrier`. The process needs room for three descriptors for a moment."""
-        added = self._ask(
+        order = self._order(
             tracer.ADD_FD,
             notification.id,
             pid=process.process_of(notification.tid),
             value=tracer.ANY_NUMBER if number is None else number,
             values=(tracer.CLOEXEC if cloexec else 0,),
-            fd=fd,
         )
+        added = self._ask(order, fd)
         if added < 0:
             raise OSError(-added, os.strerror(-added))
         return added
 
     def give_name(self, notification: Notification, name: bytes, defer: Defer) -> bool:
         """Name the process; False: the notification still has to be answered."""
-        self._ask(tracer.NAME, notification.id, more=name + b"\0")
+        self._ask(self._order(tracer.NAME, notification.id, more=name + b"\0"))
         return False
 
     def execute(
@@ -97,7 +98,7 @@ class TraceCarrier:
         try:
             arguments = execution.read_pointers(tid, argv)
             words = execution.argument_words(tid, emulation, arguments)
-            stack = self._ask(tracer.STACK, notification.id)
+            stack = self._ask(self._order(tracer.STACK, notification.id))
             if stack < 0:
                 return execution.Outcome(killed=True, why="it was killed meanwhile")
             values = execution.write_vectors(
@@ -107,7 +108,7 @@ class TraceCarrier:
             number = error.errno or errno.ENOEXEC
             self.answer(notification, -number)
             return execution.Outcome(error=-number)
-        result = self._ask(tracer.EXECUTE, notification.id, values=values)
+        result = self._ask(self._order(tracer.EXECUTE, notification.id, values=values))
         if result == -errno.ESRCH:
             return execution.Outcome(killed=True, why="it was killed meanwhile")
         if result < 0:
@@ -119,14 +120,14 @@ class TraceCarrier:
         if not expected:
             process.send_signal(pid, signal.SIGKILL)
             return execution.Outcome(killed=True, why="what was executed is not the emulator as it was to be")
-        self._ask(tracer.RELEASE, 0, pid=pid)
+        self._ask(self._order(tracer.RELEASE, 0, pid=pid))
         return execution.Outcome()
 
     def settle(self) -> None:
         """See `Carrier`."""
         # It looks for stops before each order: what was there at the first is passed on before the second.
         for _ in range(2):
-            self._ask(tracer.IS_WAITING, 0)
+            self._ask(self._order(tracer.IS_WAITING, 0))
 
     def close(self) -> None:
         """Hang up: the tracer goes on until the cell is gone."""
@@ -135,7 +136,7 @@ class TraceCarrier:
 
     # ------------------------------------------------------------ the sockets
 
-    def _send(
+    def _order(
         self,
         what: int,
         identifier: int,
@@ -143,11 +144,13 @@ class TraceCarrier:
         value: int = 0,
         values: tuple[int, ...] = (),
         more: bytes = b"",
-        fd: int | None = None,
-    ) -> bool:
-        self._order += 1
+    ) -> bytes:
+        """Return the next order in the form in which it is sent."""
+        self._number += 1
         values += (0,) * (6 - len(values))
-        order = tracer.ORDER.pack(what, pid, self._order, identifier, value, *values) + more
+        return tracer.ORDER.pack(what, pid, self._number, identifier, value, *values) + more
+
+    def _send(self, order: bytes, fd: int | None = None) -> bool:
         try:
             if fd is None:
                 self._orders.send(order)
@@ -157,20 +160,10 @@ class TraceCarrier:
             return False
         return True
 
-    def _ask(
-        self,
-        what: int,
-        identifier: int,
-        pid: int = 0,
-        value: int = 0,
-        values: tuple[int, ...] = (),
-        more: bytes = b"",
-        fd: int | None = None,
-    ) -> int:
-        """Give an order and return its result, a negative errno where it failed."""
-        if not self._send(what, identifier, pid, value, values, more, fd):
+    def _ask(self, order: bytes, fd: int | None = None) -> int:
+        """Give the newest order and return its result, a negative errno where it failed."""
+        if not self._send(order, fd):
             return -errno.ESRCH
-        order = self._order
         while True:
             try:
                 data = self._orders.recv(tracer.REPLY.size)
@@ -182,7 +175,7 @@ class TraceCarrier:
                 return -errno.ESRCH
             replied, result = tracer.REPLY.unpack(data)
             # Of an order that was interrupted (Ctrl-C) nobody has taken the reply.
-            if replied == order:
+            if replied == self._number:
                 return int(result)
 
 
