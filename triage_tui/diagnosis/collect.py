@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from itertools import accumulate
 
 from triage_tui.diagnosis import calls as c
 from triage_tui.diagnosis.causality import Causality, weigh
+from triage_tui.diagnosis.ending import end_of
 from triage_tui.diagnosis.facts import (
     NEVER,
     Child,
@@ -19,14 +21,15 @@ from triage_tui.diagnosis.facts import (
     Sleep,
     Source,
     Wait,
+    syscall_source,
 )
 from triage_tui.diagnosis.failures import failed_calls
 from triage_tui.diagnosis.loops import loop_facts, loop_range
 from triage_tui.diagnosis.output import is_complaint, lines_of, writes_to_output
-from triage_tui.diagnosis.probes import is_well, probe_facts, without_answers
+from triage_tui.diagnosis.probes import probe_facts, without_answers
 from triage_tui.diagnosis.trace import Step, Walk, walk
 from triage_tui.errors import TriageError
-from triage_tui.runs.model import Snapshot, Syscall
+from triage_tui.runs.model import Syscall
 from triage_tui.runs.process_model import Descriptor
 from triage_tui.runs.reader import Run
 
@@ -70,7 +73,7 @@ def gather(run: Run, knowledge: Causality) -> Facts:
     main = run.snapshot.trigger.pid or (calls[-1].pid if calls else 0)
     rounds = loop_range(run.snapshot, walked.steps)
     facts = Facts()
-    end = _end(run, walked, main)
+    end = end_of(run, walked, main)
     facts.add("end", end)
     steps_after = distances(walked.steps, set())
     failed = failed_calls(walked, main, steps_after, rounds)
@@ -111,121 +114,6 @@ def _listening_descriptor(descriptor: Descriptor) -> Listening:
     )
 
 
-def _source(seq: int) -> Source:
-    return Source(kind="syscall", id=str(seq))
-
-
-def _end(run: Run, walked: Walk, main: int) -> End:
-    """Return the fact that says how the run ended."""
-    snapshot = run.snapshot
-    trigger = snapshot.trigger
-    mine = [step for step in walked.steps if step.call.pid == main]
-    last = _last_of(mine, trigger.seq)
-    if trigger.spinning and (of_thread := [step for step in mine if step.call.tid == trigger.tid]):
-        last = of_thread[-1]
-    blocked = ""
-    if last is not None and last.call.ret is None and last.call.errno is None and last.operation != "exit":
-        waits = (*c.WAIT_OPERATIONS, "sleep", "open")
-        blocked = last.operation if last.operation in waits else "call"
-    if snapshot.reason == "syscall" or trigger.spinning or trigger.stopped:
-        # It is where a person wanted it, or where a signal stopped it, not where it waits; and of threads of
-        # which one computes the others tell nothing.
-        blocked = ""
-    # Records of before it was measured have only the calls to tell by.
-    spins = trigger.spinning if trigger.spinning is not None else not blocked
-    # A process that was killed from outside is gone: what there is to see is the call that did it.
-    sent = (step.call for step in walked.steps if step.call.seq == trigger.seq) if trigger.sender else ()
-    killing = next(iter(sent), None)
-    code = trigger.exit_code if trigger.exit_code is not None else -1
-    if snapshot.reason == "exit":
-        says = f"the program is about to end with exit code {code}"
-        cite = f"{trigger.syscall_name}({code})"
-    elif snapshot.reason == "signal":
-        says = f"the program is about to be killed by {trigger.signal or 'a signal'}{_handled(snapshot)}"
-        cite = trigger.signal or "fatal signal"
-        if killing is not None:
-            by = "it sent itself" if trigger.sender == main else f"process {trigger.sender} sent"
-            says = f"the program was killed by {trigger.signal or 'a signal'}, which {by}"
-            cite = c.describe(killing)
-    elif trigger.stopped:
-        by = "it sent itself" if trigger.sender == main else f"process {trigger.sender} sent"
-        says = f"the program is stopped by {trigger.stopped}" + (f", which {by}" if trigger.sender else "")
-        cite = c.describe(killing) if killing is not None else f"stopped by {trigger.stopped}"
-    elif trigger.spinning:
-        says = f"thread {trigger.tid} of the program computes, and made no call for a while"
-        cite = c.describe(last.call) if last else "computing"
-    elif blocked:
-        says = "the program is inside a call that has not returned"
-        cite = c.describe(last.call) if last else "waiting"
-    else:
-        says = "the program was frozen while it went on"
-        cite = c.describe(last.call) if last else "frozen"
-    known = {step.call.seq for step in mine}
-    seq = last.call.seq if last and (blocked or trigger.seq not in known) else trigger.seq
-    source = _source(seq)
-    if killing is not None:
-        seq, source = killing.seq, _source(killing.seq)
-    elif snapshot.reason == "signal" and snapshot.backtrace.frames:
-        source = Source(kind="frame", id=str(snapshot.backtrace.frames[0].idx))
-    return End(
-        source=source,
-        says=says,
-        cite=cite,
-        seq=seq,
-        pid=main,
-        steps=0,
-        reason=snapshot.reason,
-        code=code,
-        signal=trigger.signal or "",
-        blocked_in=blocked,
-        background=_in_background(walked, main),
-        killed_by=trigger.sender if killing is not None and snapshot.reason == "signal" else 0,
-        stopped=trigger.stopped,
-        spinning=snapshot.reason == "idle" and spins and not any(map(is_well, snapshot.probes)),
-    )
-
-
-def _last_of(mine: list[Step], trigger_seq: int) -> Step | None:
-    """Return the call that shows where a process is: the last one, or of several under way the telling one.
-
-    Of a process whose threads all wait, one that waits for input or time says more than those that wait for
-    work from another thread.
-    """
-    if not mine:
-        return None
-    by_thread = {step.call.tid: step for step in mine}
-    gone = {tid for tid, step in by_thread.items() if step.call.name == "exit"}
-    if gone != set(by_thread):
-        # A thread that ended tells nothing of those that go on.
-        mine = [step for step in mine if step.call.tid not in gone]
-        by_thread = {tid: step for tid, step in by_thread.items() if tid not in gone}
-    under_way = [step for step in by_thread.values() if step.call.ret is None and not step.call.errno]
-    if mine[-1] not in under_way:
-        return mine[-1]
-    return max(
-        under_way, key=lambda step: (step.call.seq == trigger_seq, step.operation != "lock", step.call.seq)
-    )
-
-
-def _handled(snapshot: Snapshot) -> str:
-    """Return the clause that names the program's own handler of the signal that kills it, "" without one."""
-    for process in snapshot.processes:
-        for action in process.signal_actions:
-            if process.looked_at and action.signal == snapshot.trigger.signal and action.action == "handle":
-                name = f" ({action.func_name})" if action.func_name else ""
-                return f", which it handles itself at 0x{action.addr:x}{name}"
-    return ""
-
-
-def _in_background(walked: Walk, main: int) -> bool:
-    """Tell whether `main` was left behind by a process that ended with code 0."""
-    if not walked.steps or walked.steps[0].call.pid == main:
-        return False
-    first = walked.steps[0].call.pid
-    exits = [step for step in walked.steps if step.call.pid == first and step.call.name == "exit_group"]
-    return bool(exits) and c.number(exits[-1].call, 0) == 0
-
-
 def _messages(run: Run, calls: list[Syscall], steps_after: dict[int, int]) -> list[Message]:
     """Return the lines of the program's output, and its attempts to use the system log."""
     try:
@@ -234,6 +122,7 @@ def _messages(run: Run, calls: list[Syscall], steps_after: dict[int, int]) -> li
         data = b""
     lines = lines_of(data, writes_to_output(calls))
     name = run.snapshot.guest_output.removeprefix("logs/")
+    said = list(accumulate(not line.emulator for line in lines))
     return [
         Message(
             source=Source(kind="log", id=name, line=line.number),
@@ -245,7 +134,7 @@ def _messages(run: Run, calls: list[Syscall], steps_after: dict[int, int]) -> li
             text=line.text,
             stream="emulator" if line.emulator else "output",
             error=is_complaint(line.text) and not line.emulator,
-            from_last=sum(not later.emulator for later in lines[index + 1 :]),
+            from_last=said[-1] - said[index],
         )
         for index, line in enumerate(lines)
     ]
@@ -262,7 +151,7 @@ def _add_waits(facts: Facts, walked: Walk, main: int, steps_after: dict[int, int
                 facts.add(
                     "listening",
                     Listening(
-                        source=_source(origin.seq),
+                        source=syscall_source(origin.seq),
                         says=f"the program {what} on {origin.bound or 'a socket'}",
                         cite=f"{origin.label} {what}",
                         seq=origin.seq,
@@ -294,7 +183,7 @@ def _add_waits(facts: Facts, walked: Walk, main: int, steps_after: dict[int, int
         facts.add(
             "wait",
             Wait(
-                source=_source(step.call.seq),
+                source=syscall_source(step.call.seq),
                 says=f"it waits for {awaited(step)}" + (" and has not returned" if blocked else ""),
                 cite=c.describe(step.call),
                 seq=step.call.seq,
@@ -315,7 +204,7 @@ def _add_waits(facts: Facts, walked: Walk, main: int, steps_after: dict[int, int
         facts.add(
             "sleep",
             Sleep(
-                source=_source(last.call.seq),
+                source=syscall_source(last.call.seq),
                 says=f"it slept {len(sleeps)} times",
                 cite=c.describe(last.call),
                 seq=last.call.seq,
@@ -374,7 +263,7 @@ def _add_identity(facts: Facts, walked: Walk, steps_after: dict[int, int]) -> No
         facts.add(
             "identity",
             Identity(
-                source=_source(last.seq),
+                source=syscall_source(last.seq),
                 says=f"the program asked for its user and got {last.ret}, which is not root",
                 cite=f"{last.name}() = {last.ret}",
                 seq=last.seq,
@@ -420,7 +309,7 @@ def _add_children(facts: Facts, walked: Walk, main: int) -> None:
         facts.add(
             "child",
             Child(
-                source=_source(step.call.seq),
+                source=syscall_source(step.call.seq),
                 says=f"it started a process{went}",
                 cite=f"{step.call.name}() = {step.call.ret}",
                 seq=step.call.seq,
@@ -442,7 +331,7 @@ def _add_opened(facts: Facts, walked: Walk, messages: list[Message]) -> None:
             path = step.absolute
             base = path.rpartition("/")[2]
             seen[path] = Opened(
-                source=_source(step.call.seq),
+                source=syscall_source(step.call.seq),
                 says=f'it could open "{path}"'
                 + (f", which rule {step.call.rule} supplied" if step.call.rule else ""),
                 cite=c.describe(step.call),

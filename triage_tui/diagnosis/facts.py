@@ -28,6 +28,11 @@ class Source:
     line: int | None = None
 
 
+def syscall_source(seq: int) -> Source:
+    """Return the source of what the syscall `seq` shows."""
+    return Source(kind="syscall", id=str(seq))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
     """What all facts share."""

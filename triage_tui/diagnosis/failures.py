@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from triage_tui.diagnosis import calls as c
-from triage_tui.diagnosis.facts import NEVER, FailedCall, Source
+from triage_tui.diagnosis.facts import NEVER, FailedCall, syscall_source
 from triage_tui.diagnosis.trace import Step, Walk
 
 MAX_FAILURES = 400
@@ -104,7 +104,7 @@ def _fact(
     limit = _OWN_LIMIT.search(call.note or "")
     option = limit[1] if limit else ""
     return FailedCall(
-        source=Source(kind="syscall", id=str(call.seq)),
+        source=syscall_source(call.seq),
         says=f"{c.describe(call)}{times}",
         cite=c.describe(call),
         seq=call.seq,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from triage_tui.diagnosis import calls as c
-from triage_tui.diagnosis.facts import Fact, LoopCall, LoopFact, Source
+from triage_tui.diagnosis.facts import Fact, LoopCall, LoopFact, syscall_source
 from triage_tui.diagnosis.trace import Step
 from triage_tui.runs.model import Snapshot
 
@@ -20,7 +20,11 @@ def _signature(step: Step) -> tuple[str, str, str, str, str]:
     return (call.name, step.path, call.errno or "", c.request(call), call.interface or "")
 
 
-def repeated_tail(steps: list[Step]) -> tuple[int, int, int] | None:
+Repetition = tuple[int, int, int]
+"""(period, rounds, index of the first call)."""
+
+
+def repeated_tail(steps: list[Step]) -> Repetition | None:
     """Return (period, rounds, index of the first call) of the repetition that `steps` end with."""
     skipped = max(0, len(steps) - MAX_TAIL)
     signatures = [_signature(step) for step in steps[skipped:]]
@@ -35,8 +39,8 @@ def repeated_tail(steps: list[Step]) -> tuple[int, int, int] | None:
     return None
 
 
-def repeating_thread(snapshot: Snapshot, steps: list[Step]) -> list[Step]:
-    """Return the calls of the thread of the main process that repeats most.
+def repeating_thread(snapshot: Snapshot, steps: list[Step]) -> tuple[list[Step], Repetition | None]:
+    """Return the calls of the thread of the main process that repeats most, and its repetition if it has one.
 
     Threads that all wait in the same call repeat nothing, so each thread is looked at by itself.
     """
@@ -47,11 +51,8 @@ def repeating_thread(snapshot: Snapshot, steps: list[Step]) -> list[Step]:
         if not main or call.pid == main:
             by_thread.setdefault((call.pid, call.tid), []).append(step)
 
-    def repeated(calls: list[Step]) -> int:
-        found = repeated_tail(calls)
-        return 0 if found is None else found[0] * found[1]
-
-    return max(by_thread.values(), key=repeated, default=[])
+    found = ((calls, repeated_tail(calls)) for calls in by_thread.values())
+    return max(found, key=lambda one: one[1][0] * one[1][1] if one[1] else 0, default=([], None))
 
 
 def loop_range(snapshot: Snapshot, steps: list[Step]) -> tuple[int, int] | None:
@@ -60,8 +61,7 @@ def loop_range(snapshot: Snapshot, steps: list[Step]) -> tuple[int, int] | None:
         return snapshot.loop.first_seq, snapshot.loop.last_seq
     if snapshot.reason not in LOOPING:
         return None
-    mine = repeating_thread(snapshot, steps)
-    found = repeated_tail(mine)
+    mine, found = repeating_thread(snapshot, steps)
     if found is not None:
         return mine[found[2]].call.seq, steps[-1].call.seq
     if snapshot.reason in ("loop", "sleep_loop") and steps:
@@ -96,8 +96,7 @@ def loop_facts(
     if snapshot.loop is not None:
         period, repeats, sleeps = snapshot.loop.period, snapshot.loop.repeats, snapshot.loop.sleeps
     else:
-        thread = repeating_thread(snapshot, inside)
-        found = repeated_tail(thread)
+        thread, found = repeating_thread(snapshot, inside)
         if found is not None:
             mine = thread
         period, repeats = (found[0], found[1]) if found else (len(mine), 1)
@@ -112,7 +111,7 @@ def loop_facts(
         (
             "loop",
             LoopFact(
-                source=Source(kind="syscall", id=str(first.seq)),
+                source=syscall_source(first.seq),
                 says=f"{period} calls ({names}) are repeated {repeats} times"
                 if sure
                 else "the calls repeat without a strict period",
@@ -141,7 +140,7 @@ def loop_facts(
             (
                 "loop_call",
                 LoopCall(
-                    source=Source(kind="syscall", id=str(call.seq)),
+                    source=syscall_source(call.seq),
                     says=f"the loop holds {c.describe(call)}",
                     cite=c.describe(call),
                     seq=call.seq,

@@ -444,8 +444,8 @@ class Guest(Suspecting):
         self._look_at_threads()
         self._reading.renew()
         done = self._reading.use()
-        if (killed := self._memory.look(self.processes)) is not None:
-            self.report(killed)
+        if (over := self._memory.look(self.processes)) is not None:
+            self.report(over)
         for pid in list(self.processes_known.by_pid):
             if not os.path.exists(f"/proc/{pid}/exe") and not process.threads(pid):
                 self._forget(pid)

@@ -266,7 +266,6 @@ class Trace:
             log.early = {at: one for at, one in log.early.items() if at >= log.reader.position}
         if len(log.seen) > _MAX_EARLY:
             log.seen = {end: one for end, one in log.seen.items() if end >= log.reader.position}
-
         if len(log.waits) > _MAX_EARLY:
             for end in [end for end in log.waits if end < log.reader.position - _TAIL]:
                 del log.waits[end]
