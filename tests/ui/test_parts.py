@@ -21,6 +21,7 @@ from triage_tui.ui.loading import load_view, rule_id
 from triage_tui.ui.panes.diagnosis import text_with_links
 from triage_tui.ui.panes.process import process_rows
 from triage_tui.ui.panes.registers import register_rows
+from triage_tui.ui.panes.runs import run_row
 from triage_tui.ui.panes.syscalls import loop_mark
 from triage_tui.ui.rows import fit, short, wrap_parts
 from triage_tui.ui.runs_filter import compile_filter, ordered
@@ -227,3 +228,10 @@ def test_the_home_directory_is_written_as_people_do(monkeypatch: pytest.MonkeyPa
     assert place("/home/ann/router") == "~/router"
     assert place("/home/anna/router") == "/home/anna/router"
     assert place("/\x1b[2J") == "/\\x1b[2J"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_longest_architecture_leaves_a_gap_before_the_cause(width: int) -> None:
+    run = _run("20251118_133005_00000001", program="/x", argv=["x"], arch="mips64el", cause="network_wait")
+    row = run_row(run, width)
+    assert "mips64el " in "".join(text for text, _role in row.parts)

@@ -54,7 +54,7 @@ def _wide_row(run: RunSummary, width: int, given: tuple[Part, Part, Part], broke
     wide = width >= 100
     time = ((when(run.run_id, wide) + "  ", "faint"),)
     end = (" " + fit(state[0], _STATE), state[1])
-    room = max(10, width - 2 - len(time[0][0]) - 9 - (11 if wide else 0) - 19 - 5 - len(end[0]))
+    room = max(10, width - 2 - len(time[0][0]) - 10 - (11 if wide else 0) - 19 - 5 - len(end[0]))
     child = "↳ " if run.parent_run else ""
     if broken:
         space = max(0, width - 2 - len(time[0][0]) - 23 - len(end[0]))
@@ -64,7 +64,7 @@ def _wide_row(run: RunSummary, width: int, given: tuple[Part, Part, Part], broke
     arguments = safe_line(" ".join(run.argv[1:]), 200)
     columns: list[Part] = [mark, *time, (title, "strong")]
     columns.append((fit(" " + arguments, room - cell_len(title)), "muted"))
-    columns.append((" " + fit(safe_line(run.arch), 8), "info"))
+    columns.append((" " + fit(safe_line(run.arch), 8) + " ", "info"))
     if wide:
         columns.append((fit(safe_line(run.reason), 10) + " ", "muted"))
     cause = safe_line(run.cause)
