@@ -23,8 +23,8 @@ from collections.abc import Callable
 from triage_tui.errors import TriageError
 from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.calls.always_held import held_calls
-from triage_tui.guest.calls.call_handler import Held
 from triage_tui.guest.calls.carrier import CarrierName
+from triage_tui.guest.calls.held_call import Held
 from triage_tui.guest.calls.hookable import not_hookable
 from triage_tui.guest.calls.stand_ins import Peers
 from triage_tui.guest.calls.suspecting import Suspecting

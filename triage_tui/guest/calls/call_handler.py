@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import errno
 import time
-from dataclasses import dataclass
 
 from triage_tui.guest.calls.call_details import CallDetails
+from triage_tui.guest.calls.held_call import Held
 from triage_tui.guest.calls.limit_calls import LimitCalls
-from triage_tui.guest.calls.watched_calls import WatchedCalls
+from triage_tui.guest.calls.process_ends import ProcessEnds
 from triage_tui.guest.cell import child_stops, identity, limits, own_descriptors, policy
 from triage_tui.guest.emulator.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.freezing.loops import LoopDetector, Sleepers
-from triage_tui.guest.freezing.stops import Stop, chosen_stop, loop_stop, make_trigger
+from triage_tui.guest.freezing.stops import Stop, chosen_stop, loop_stop
 from triage_tui.guest.freezing.suspicion import Suspicion
 from triage_tui.guest.host import process
 from triage_tui.guest.host.seccomp import Notification
-from triage_tui.guest.host.signals import signal_name
 from triage_tui.guest.log.strace import LoggedSignal, parse_failure
-from triage_tui.guest.log.syscall_record import to_text
 from triage_tui.guest.log.thread_log import ThreadLog
 from triage_tui.guest.processes.process_table import GuestProcess, Program
 from triage_tui.guest.processes.program_keeper import ProgramKeeper
@@ -34,24 +32,9 @@ _OLD_NS = 100_000_000
 """A loop in text that is older may be over."""
 
 
-@dataclass(slots=True)
-class Held:
-    """The notification that is kept unanswered while the guest is frozen."""
-
-    notification: Notification
-    process: GuestProcess
-    name: str
-    call: Syscall | None
-    is_logged: bool = False
-    """The emulator writes the call's failure into its log: it has been executed."""
-    rules: RuleCaller | None = None
-    """The rules that were there when it was held."""
-
-
-class CallHandler(CallDetails, WatchedCalls, LimitCalls, ProgramKeeper):
+class CallHandler(CallDetails, ProcessEnds, LimitCalls, ProgramKeeper):
     """The part of a guest that handles notifications."""
 
-    _held: Held | None
     _frozen: bool
     _looping_tid: int
     """The thread whose loop is the reason of `_first_stop`, 0 for none."""
@@ -224,17 +207,6 @@ class CallHandler(CallDetails, WatchedCalls, LimitCalls, ProgramKeeper):
         self._hold(Held(notification, known, "write", call, is_logged=True))
         return True
 
-    def _hold(self, held: Held) -> None:
-        """Keep a call unanswered; the guest will be frozen at it."""
-        self._held = held
-        held.rules = self.rules
-        self.pid, self.tid = held.process.pid, held.notification.tid
-        stop = self._first_stop
-        if stop is not None and held.call is not None and not stop.trigger.syscall_name:
-            code, which = stop.trigger.exit_code, stop.trigger.signal
-            stop.trigger = make_trigger(held.call, stop.trigger.detail)
-            stop.trigger.exit_code, stop.trigger.signal = code, which
-
     def _resume_held(self, held: Held) -> None:
         """Decide about the call at which the guest was frozen."""
         if not self._carrier.is_waiting(held.notification):
@@ -268,75 +240,6 @@ class CallHandler(CallDetails, WatchedCalls, LimitCalls, ProgramKeeper):
         """Return the guest's call behind a host call, None when the emulator makes it for itself."""
         call = self.trace.current(log) if log is not None else None
         return call if call is not None and name in policy.host_names(call.name) else None
-
-    # ------------------------------------------------------------ kinds of calls
-
-    def _outliving(self, known: GuestProcess) -> list[int]:
-        """Note that a process is about to end; return the pids of those that go on."""
-        known.exiting = True
-        exiting = {pid for pid, other in self.processes_known.by_pid.items() if other.exiting}
-        return [pid for pid in self.processes() if pid not in exiting and not process.is_ending(pid)]
-
-    def _is_main_killed(self) -> bool:
-        """Return whether the main process was killed where it was: that is the end of the guest then."""
-        main = self.processes_known.main
-        if main is None or main.exiting or "signal" in self.spec.triggers.off:
-            return False
-        return process.is_ending(main.pid)
-
-    def _on_exit(
-        self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
-    ) -> bool:
-        """Handle the end of a process; True when it is held (the end of the guest)."""
-        if name == "exit":
-            # A thread's end; the end of a process is always exit_group.
-            return False
-        code = notification.args[0] & 0xFF
-        others = self._outliving(known)
-        table = self.processes_known
-        if known is not table.main and (others or self._is_main_killed()):
-            if call is not None:
-                call.note = f"a child process ends with code {code}"
-            return False
-        if not others and "exit" in self.spec.triggers.off:
-            return False
-        if others and code == 0:
-            if call is not None:
-                call.note = f"the first process ends with code 0, {len(others)} go on: a daemon"
-            # Its own child, if it has one: others may be helpers of that.
-            children = [pid for pid in others if process.parent_of(pid) == known.pid]
-            table.move_main((children or others)[-1])
-            return False
-        trigger = make_trigger(call, f"about to exit with code {code}", self.trace.count, known.inner)
-        trigger.exit_code = code
-        self._first_stop = Stop("exit", trigger, exit_code=code)
-        self._hold(Held(notification, known, name, call))
-        return True
-
-    def _on_fatal_signal(self, known: GuestProcess, notification: Notification, name: str) -> bool:
-        """Handle the emulator killing itself with the signal that the guest does not survive."""
-        log = self.trace.logs.get(notification.tid)
-        if log is None or (self.observes_all and log.last_signal is None):
-            return False
-        if name != "tkill" and notification.args[0] & 0xFFFFFFFF != known.inner:
-            # A signal to another process: the log was disturbed.
-            return False
-        number = notification.args[1 if notification.args[1] else 2] & 0x7F
-        which = signal_name(number)
-        others = self._outliving(known)
-        if (others and known is not self.processes_known.main) or "signal" in self.spec.triggers.off:
-            return False
-        details = to_text(log.last_signal.details[:200]) if log.last_signal is not None else "not logged"
-        last = next((call for call in reversed(self.trace.history) if call.pid == known.inner), None)
-        trigger = make_trigger(
-            None, f"about to be killed by {which} ({details})", self.trace.count, known.inner
-        )
-        trigger.signal = which
-        if last is not None and last.ret is None:
-            trigger.syscall_name = last.name
-        self._first_stop = Stop("signal", trigger, signal=which)
-        self._hold(Held(notification, known, "kill", None))
-        return True
 
     def _start_afresh(self, known: GuestProcess, program: Program) -> None:
         for log in self.trace.of_process(known.pid):
