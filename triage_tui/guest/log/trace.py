@@ -10,27 +10,15 @@ asks for it.
 from __future__ import annotations
 
 import contextlib
-import re
 import time
-from collections import deque
 from collections.abc import Callable
 
 from triage_tui.guest.arch import Arch
-from triage_tui.guest.emulator.return_stub import MARKER_CALL, MARKER_WHENCE
-from triage_tui.guest.log.argument_text import split_arguments
-from triage_tui.guest.log.call_effects import RELEVANT, CallEffects, lasting_calls
+from triage_tui.guest.log.call_records import CallRecords
 from triage_tui.guest.log.full_trace import FullTrace
-from triage_tui.guest.log.kept_calls import KeptCalls, OnSeen, RawCalls, bound_times, make_record
 from triage_tui.guest.log.log_opens import LogOpens
-from triage_tui.guest.log.strace import (
-    BEGINS_CALL,
-    LoggedCall,
-    LoggedSignal,
-    LongerCall,
-    StraceReader,
-    calls_begun,
-)
-from triage_tui.guest.log.syscall_record import new_record, set_result, set_value
+from triage_tui.guest.log.strace import LoggedCall
+from triage_tui.guest.log.syscall_record import new_record
 from triage_tui.guest.log.thread_log import Mark, ThreadLog
 from triage_tui.runs.model import Syscall
 
@@ -46,31 +34,12 @@ _SHORT, _TAIL = 1 << 15, 1 << 13
 """Where a thread waits and only its newest calls matter: longer text than this is skimmed but for its end."""
 _SMALL = 64
 """Text that is rather read than looked at from its end."""
-_MAX_SIGNATURES = 65536
-_FAILED, _MISSING = b" = -1 errno=", b"Unsupported syscall"
-_HIGH_WRITE = re.compile(rb"write\((\d{4,}),")
-_MAX_EARLY = 20_000
 
 _Take = Callable[[ThreadLog, bytes, Mark, bool], None]
 
 
-def is_marker(call: LoggedCall) -> bool:
-    """Return whether a call of the log is the engine's own, see `return_stub`."""
-    shown = (str(MARKER_WHENCE).encode(), hex(MARKER_WHENCE).encode())
-    return any(argument in shown for argument in split_arguments(call.arguments))
-
-
-def _last_call(text: bytes) -> int:
-    """Return the offset at which the last call of `text` begins, 0 if none does."""
-    at = len(text)
-    while (at := text.rfind(b"\n", 0, at)) >= 0:
-        if BEGINS_CALL.match(text, at + 1):
-            return at + 1
-    return 0
-
-
-class Trace:
-    """All calls of a run: the newest ones as records in memory, and up to a cap for the trace file."""
+class Trace(CallRecords):
+    """The logs of all threads, and the calls that were read from them."""
 
     def __init__(
         self,
@@ -81,39 +50,20 @@ class Trace:
         held: frozenset[bytes] = frozenset(),
     ) -> None:
         """`held`: the calls in which a thread is always held, see `own_text.held_calls`."""
+        super().__init__(history, cap)
         self._arch = arch
         self._held = held
         self._logs_calls = logs_calls
         self.logs: dict[int, ThreadLog] = {}
         """Host tid -> log."""
-        self._history: deque[Syscall] = deque(maxlen=history)
-        self._history_size = history
-        self._kept = KeptCalls(cap)
         self._logs_made = 0
         self.opens = LogOpens()
         self._looked = 0
         """Length of all logs at the last look."""
         self.full: FullTrace | None = None
         """Where all text is kept, if somebody wants it."""
-        self.count = 0
-        self.skimmed = 0
-        """Calls that were counted and not read when they were made."""
-        self.failed = 0
-        self.signatures: set[tuple[object, ...]] = set()
-        self._effects: dict[int, CallEffects] = {}
-        """Host pid -> what its calls did to it."""
         self.last_activity = time.monotonic()
         """When a log last grew."""
-        self.now_ns = 0
-        """The time of the text that is being read."""
-        self.on_signal: Callable[[ThreadLog, LoggedSignal], None] = lambda _log, _signal: None
-        self.on_finished: Callable[[ThreadLog, Syscall], None] = lambda _log, _record: None
-        self.own_fds_from = 1 << 31
-        """From here on descriptors are the emulator's own."""
-        self.on_forgery: Callable[[ThreadLog], None] = lambda _log: None
-        """Called when a guest writes to a descriptor of the emulator's: it may be the log."""
-        self.on_gap: Callable[[ThreadLog], None] = lambda _log: None
-        """Called when calls of a log were skimmed: what comes next does not follow what came before."""
 
     def add(self, pid: int, tid: int, number: int, arch: Arch | None = None) -> ThreadLog:
         """Start the log of the thread `tid` of the process `pid`; one that it had is closed.
@@ -127,10 +77,6 @@ class Trace:
         self.logs[tid] = log
         self.opens.watch(log.fd)
         return log
-
-    def tell_seen(self, on_seen: OnSeen) -> None:
-        """Have `on_seen` complete each record of which something was seen while its call was held."""
-        self._kept.on_seen = on_seen
 
     # ------------------------------------------------------------ reading
 
@@ -248,182 +194,11 @@ class Trace:
         take(log, data, mark, reached and mark.whole)
         return max(1, len(data))
 
-    def _read(self, log: ThreadLog, data: bytes, mark: Mark, whole: bool) -> None:
-        for item in log.reader.feed(data, whole):
-            if isinstance(item, LoggedSignal):
-                log.last_signal = item
-                self.on_signal(log, item)
-            elif isinstance(item, LongerCall):
-                self._lengthen(log, item.call)
-            else:
-                log.last_signal = None
-                self._begin(log, item)
-        for call in log.reader.finished:
-            self._end(log, call)
-        log.reader.finished.clear()
-        if len(log.early) > _MAX_EARLY:
-            # Text of the guest's own making was taken for calls.
-            log.early = {at: one for at, one in log.early.items() if at >= log.reader.position}
-        if len(log.seen) > _MAX_EARLY:
-            log.seen = {end: one for end, one in log.seen.items() if end >= log.reader.position}
-        if len(log.waits) > _MAX_EARLY:
-            for end in [end for end in log.waits if end < log.reader.position - _TAIL]:
-                del log.waits[end]
-
-    def _lengthen(self, log: ThreadLog, call: LoggedCall) -> None:
-        """What was read behind a call belongs to its string: complete its record."""
-        record = log.latest
-        if record is None:
-            return
-        failed = record.errno is not None
-        fresh = new_record(record.seq, call, log.arch, 0)
-        record.arguments, record.path, record.note = fresh.arguments, fresh.path, call.note
-        if id(call) not in log.records:
-            record.errno = None
-            set_result(record, call, log.arch)
-            self.failed += (record.errno is not None) - failed
-
-    def _count(self, log: ThreadLog, data: bytes, mark: Mark, whole: bool) -> None:
-        """Take in `data` as lines that are counted and kept."""
-        if log.is_altered:
-            self._read(log, data, mark, whole)
-            return
-        if log.reader.pending:
-            # The result of a call that is known already comes first.
-            line = data.find(b"\n") + 1
-            self._read(log, data[:line], mark, False)
-            data = data[line:]
-            if log.reader.pending:
-                self._read(log, data, mark, whole)
-                return
-        begin = log.reader.position
-        text = log.reader.take(data)
-        first = BEGINS_CALL.search(text)
-        base = first.start() if first else 0
-        cut = _last_call(text)
-        log.reader.jump(begin + cut)
-        if cut > base:
-            log.reader.lost += base
-            self._keep_raw(log, text[base:cut], begin + base)
-        self._read(log, text[cut:], mark, whole)
-
-    def _keep_raw(self, log: ThreadLog, text: bytes, at: int) -> None:
-        names = calls_begun(text)
-        raw = RawCalls(log.arch, log.inner_tid, self.count + 1, len(names), self.now_ns, text, at)
-        end = at + len(text)
-        while log.early and (offset := next(iter(log.early))) < end:
-            raw.early[offset] = log.early.pop(offset)
-        while log.seen and (offset := next(iter(log.seen))) < end:
-            raw.seen[offset] = log.seen.pop(offset)
-        raw.held, raw.waits = log.held, frozenset(offset for offset in log.waits if at < offset <= end)
-        self.count += raw.count
-        self.skimmed += raw.count
-        self.failed += text.count(_FAILED) + text.count(_MISSING)
-        log.last_signal = None
-        for found in _HIGH_WRITE.finditer(text):
-            self._look_for_forgery(log, found[1])
-        for line, index in lasting_calls(text, set(names)):
-            reader = StraceReader()
-            reader.feed(line)
-            for call in reader.finished:
-                record = new_record(raw.first + min(index, raw.count - 1), call, log.arch, 0)
-                set_result(record, call, log.arch)
-                if record.errno is None:
-                    self.effects(log.pid).note(record)
-        self._kept.add(raw)
-        self.on_gap(log)
-
-    def _begin(self, log: ThreadLog, call: LoggedCall) -> None:
-        if log.markers and call.name == MARKER_CALL and is_marker(call):
-            log.markers -= 1
-            return
-        if log.repeated is not None and call.name in (log.repeated.name, f"syscall_{log.repeated.num}"):
-            log.records[id(call)], log.repeated = log.repeated, None
-            return
-        if call.name == "write":
-            self._look_for_forgery(log, call.arguments.partition(b",")[0])
-        self.count += 1
-        record = make_record(call, log.arch, self.now_ns, log.early)
-        record.seq, record.tid = self.count, log.inner_tid
-        if log.seen and (seen := log.seen.pop(call.end, None)) is not None:
-            self._kept.on_seen(log.arch, record, seen)
-        log.records[id(call)] = log.latest = record
-        self._history.append(record)
-        self._kept.add(record)
-
-    def _look_for_forgery(self, log: ThreadLog, descriptor: bytes) -> None:
-        if len(descriptor) > 3 and descriptor.isdigit() and int(descriptor) >= self.own_fds_from:
-            self.on_forgery(log)
-
-    def _end(self, log: ThreadLog, call: LoggedCall) -> None:
-        record = log.records.pop(id(call), None)
-        if record is None:
-            return
-        if any(record is other for other in log.unsettled):
-            record.note = record.note or call.note
-            return
-        set_result(record, call, log.arch)
-        self._finish(log, record)
-
-    def settle(self, log: ThreadLog, record: Syscall, ret: int) -> None:
-        """Give a record of `log.unsettled` the result that the guest got."""
-        log.unsettled = [other for other in log.unsettled if other is not record]
-        set_value(record, ret, log.arch)
-        self._finish(log, record)
-
-    def _finish(self, log: ThreadLog, record: Syscall) -> None:
-        if record.errno is not None:
-            self.failed += 1
-        elif record.name in RELEVANT:
-            self.effects(log.pid).note(record)
-        self._note_signature(record)
-        self.on_finished(log, record)
-
-    def _note_signature(self, record: Syscall) -> None:
-        if len(self.signatures) < _MAX_SIGNATURES:
-            self.signatures.add((record.name, record.path, record.request, record.errno))
-
-    def effects(self, pid: int) -> CallEffects:
-        """Return what the calls of a process did to it."""
-        return self._effects.setdefault(pid, CallEffects())
-
-    def inherit_effects(self, parent: int, child: int) -> None:
-        """A process has forked: its child begins with what its calls did so far."""
-        self._effects[child] = self.effects(parent).copy()
-
     def forget_process(self, pid: int) -> None:
         """Let go of a process that is gone, and of its logs."""
         for log in self.of_process(pid):
             self.forget(log.tid)
         self._effects.pop(pid, None)
-
-    # ------------------------------------------------------------ what was read
-
-    @property
-    def history(self) -> deque[Syscall]:
-        """The newest calls that were read; between two of them others may have been skimmed."""
-        return self._history
-
-    def newest(self) -> list[Syscall]:
-        """Return the newest calls, oldest first, none left out between them."""
-        history = bound_times(list(self._history))
-        if not history:
-            return history
-        wanted = min(self._history_size, history[-1].seq)
-        if len(history) == wanted and history[-1].seq - history[0].seq < wanted:
-            return history
-        newest = self._kept.newest(wanted, self._note_signature)
-        kept = {record.seq: record for record in (*newest, *history)}
-        return bound_times([kept[seq] for seq in sorted(kept)[-self._history_size :]])
-
-    def kept(self) -> list[Syscall]:
-        """Return the calls for the trace file: from the first one on, and up to the last one."""
-        return bound_times(self._kept.records(self._note_signature))
-
-    @property
-    def left_out(self) -> int:
-        """How many calls in the middle are not in the trace file."""
-        return self._kept.left_out
 
     def current(self, log: ThreadLog) -> Syscall | None:
         """Return the record of the call that the thread of this log waits in, without reading the rest."""
@@ -453,10 +228,6 @@ class Trace:
             call = log.reader.pending.pop()
             call.result = result
             self._end(log, call)
-
-    def pending(self, log: ThreadLog) -> list[Syscall]:
-        """Return the records of the calls of this thread that have not returned, oldest first."""
-        return [log.records[id(call)] for call in log.reader.pending if id(call) in log.records]
 
     def of_process(self, pid: int) -> list[ThreadLog]:
         """Return the logs of one process."""
