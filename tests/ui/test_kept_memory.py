@@ -19,7 +19,8 @@ from triage_tui.ui.addresses import find_place
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.kept_memory import KEPT_PAGES, PAGE, MemoryPages, segment_at, segments_of
 from triage_tui.ui.loading import RunView, load_view
-from triage_tui.ui.memory_rows import At, MemoryRows, RegionSection
+from triage_tui.ui.memory_rows import MemoryRows
+from triage_tui.ui.memory_sections import At, ObjectSection, RegionSection
 from triage_tui.ui.panes.memory import MemoryPane
 from triage_tui.ui.threads import threads_of
 
@@ -312,14 +313,48 @@ async def test_a_link_into_kept_memory_marks_its_bytes_wherever_they_are(
         kept_app.main.follow(f"ev:mem/0x{HEAP + 0x200000:x}+14:4")
         await until(pilot, lambda: pane.marked)
         await until(pilot, lambda: "…" not in bytes_shown(pane))
-        spans = [(row, pane._marks[row] or (0, 0)) for row in pane.marked]
-        marked = " ".join(pane.rows.row(row).text[first:end] for row, (first, end) in spans)
         wanted = [f"{heap_byte(0x200000 + 14 + n):02x}" for n in range(4)]
-        assert marked.split() == wanted
+        await until(pilot, lambda: marked_bytes(pane) == wanted)
         kept_app.main.follow("ev:mem/7@0x500000+0:5")
         await until(pilot, lambda: "other" in bytes_shown(pane))
         kept_app.main.follow("ev:mem/ioctl-arg+0:4")
         await until(pilot, lambda: "65 74 68 30" in bytes_shown(pane))
+
+
+def marked_bytes(pane: MemoryPane) -> list[str]:
+    spans = [(row, pane._marks[row] or (0, 0)) for row in pane.marked]
+    return " ".join(pane.rows.row(row).text[first:end] for row, (first, end) in spans).split()
+
+
+async def test_marks_and_cursor_stay_on_their_bytes_when_the_terminal_changes_its_size(
+    kept_app: TriageApp,
+) -> None:
+    wanted = [f"{heap_byte(0x200000 + 14 + n):02x}" for n in range(12)]
+    async with kept_app.run_test(size=(160, 48)) as pilot:
+        await opened(pilot)
+        pane = kept_app.main.query_one(MemoryPane)
+        kept_app.main.follow(f"ev:mem/0x{HEAP + 0x200000:x}+14:12")
+        for columns, rows in ((160, 48), (80, 24), (40, 12), (100, 30), (160, 48)):
+            await pilot.resize_terminal(columns, rows)
+            await until(pilot, lambda: marked_bytes(pane) == wanted)
+            place = HEAP + 0x200000 + 14
+            assert 0 <= place - at(pane) < 16
+            assert pane.scroll_offset.y <= pane.cursor
+            if height := pane.scrollable_content_region.height:
+                assert pane.cursor < pane.scroll_offset.y + height
+
+
+def test_rows_of_memory_stand_for_the_same_at_any_width(kept: RunView) -> None:
+    pages = MemoryPages(kept.run.region_readers())
+    sections = [RegionSection(number, one, pages) for number, one in enumerate(kept.snapshot.memory_regions)]
+    rows = MemoryRows([ObjectSection(item) for item in kept.memory], sections)
+    rows.layout(80)
+    for index in range(0, len(rows), max(1, len(rows) // 500)):
+        rows.layout(80)
+        target, text = rows.row(index).target, rows.row(index).text
+        narrow, _ = rows.relayout(40, index, {})
+        back, _ = rows.relayout(80, narrow, {})
+        assert (rows.row(back).target, rows.row(back).text) == (target, text)
 
 
 async def test_backspace_returns_from_an_address(kept_app: TriageApp) -> None:

@@ -23,7 +23,7 @@ from triage_tui.ui.panes.process import process_rows
 from triage_tui.ui.panes.registers import register_rows
 from triage_tui.ui.panes.runs import run_row
 from triage_tui.ui.panes.syscalls import loop_mark
-from triage_tui.ui.rows import fit, short, wrap_parts
+from triage_tui.ui.rows import BLANK, ListRows, Row, fit, short, wrap_parts, wrapped
 from triage_tui.ui.runs_filter import compile_filter, ordered
 from triage_tui.ui.theming import load_themes, read_theme
 from triage_tui.ui.threads import threads_of
@@ -35,6 +35,26 @@ from triage_tui.ui.words import place
 def test_fit_is_exactly_as_wide_as_asked(text: str, width: int) -> None:
     assert cell_len(fit(text, width)) == width
     assert cell_len(fit(text, width, "right")) == width
+
+
+def test_rows_of_a_list_are_found_again_at_another_width() -> None:
+    words = ["one two three four five six seven", "eight nine ten eleven twelve", "thirteen"]
+
+    def build(width: int) -> list[Row]:
+        return [row for text in words for row in (*wrapped(text, width, target=text), BLANK)]
+
+    rows = ListRows(build)
+    rows.layout(12)
+    second = [index for index in range(len(rows)) if rows.row(index).target == words[1]]
+    assert len(second) > 2
+    cursor, marks = rows.relayout(80, second[-1], dict.fromkeys(second))
+    assert rows.row(cursor).target == words[1]
+    assert list(marks) == [cursor]
+    cursor, marks = rows.relayout(12, cursor, marks)
+    assert cursor == second[0]
+    assert list(marks) == second, "all of what it says is marked"
+    _, marks = rows.relayout(8, cursor, {second[1]: None})
+    assert [rows.row(index).target for index in marks] == [words[1]], "one row of it was, so one is"
 
 
 def test_short_is_safe_and_bounded() -> None:

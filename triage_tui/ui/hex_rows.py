@@ -22,6 +22,16 @@ def hex_cells(index: int, prefix: int = OFFSET_CELLS) -> tuple[int, int]:
     return first, first + 2
 
 
+def bytes_in_cells(span: tuple[int, int], count: int, prefix: int = OFFSET_CELLS) -> range:
+    """Return which of the `count` bytes of a row are within the cells [first, behind last)."""
+    within = [
+        index
+        for index in range(count)
+        if span[0] <= hex_cells(index, prefix)[0] and hex_cells(index, prefix)[1] <= span[1]
+    ]
+    return range(within[0], within[-1] + 1) if within else range(0)
+
+
 def hex_row(data: bytes, offset: int, address: int, count: int, prefix: int = OFFSET_CELLS) -> Row:
     """Return `count` bytes at `offset`: address, hex in groups of eight, printable text."""
     chunk = data[offset : offset + count]

@@ -1,262 +1,13 @@
-"""The rows of the memory pane: recorded objects, then kept regions, each row made when it is drawn.
-
-A region is as long as it was in the guest. What was never written is one row until it is opened; other bytes
-are asked of `MemoryPages`, which may not have them yet.
-"""
+"""The rows of the memory pane: recorded objects, then kept regions, one below the other."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
 
-from triage_tui.runs.memory_model import MemoryRegion
-from triage_tui.text import safe_line
-from triage_tui.ui.hex_rows import bytes_per_row, hex_cells, hex_row
-from triage_tui.ui.kept_memory import MemoryPages, Segment, segment_at, segments_of
-from triage_tui.ui.loading import MemoryText
-from triage_tui.ui.rows import BLANK, Part, Row, Rows, clip, short
-
-HEAD = 2
-"""Rows above the bytes of an object or a region: what it is, and what for."""
-MAX_MARKED = 4096
-"""Bytes that are highlighted at once."""
-
-
-_SAYS = {"kept": "kept", "file": "as in a file", "zero": "zeros", "missing": "unknown"}
-"""Kinds of segments in words."""
-
-
-class At(NamedTuple):
-    """What a row of bytes stands for: its first address, in which process, and the name of the region."""
-
-    pid: int | None
-    address: int
-    name: str
-
-
-class Layout(NamedTuple):
-    """How wide things are: cells of the view, bytes on a row, cells in front of them."""
-
-    width: int
-    bytes: int
-    prefix: int
-
-
-class Section(Protocol):
-    """Rows that belong together."""
-
-    @property
-    def end(self) -> int:
-        """The address behind the last byte."""
-
-    def lay(self, layout: Layout) -> int:
-        """Return the number of rows for this layout."""
-
-    def row(self, line: int) -> Row:
-        """Return one of them."""
-
-    def span(self, address: int, length: int) -> list[tuple[int, int]]:
-        """Return (line, first byte's place on it) of each of the bytes from `address` on."""
-
-
-class ObjectSection:
-    """One recorded object."""
-
-    def __init__(self, item: MemoryText) -> None:
-        self.item = item
-        self._layout = Layout(80, 16, 13)
-
-    @property
-    def end(self) -> int:
-        """The address behind its last byte."""
-        return self.item.entry.addr + len(self.item.data)
-
-    def lay(self, layout: Layout) -> int:
-        """Count its rows: two of words, the bytes or why there are none."""
-        self._layout = layout
-        return HEAD + max(1, -(-len(self.item.data) // layout.bytes))
-
-    def row(self, line: int) -> Row:
-        """Return the title, the purpose, or a row of bytes."""
-        item, entry, layout = self.item, self.item.entry, self._layout
-        if line < HEAD:
-            return self._purpose() if line else self._title()
-        offset = (line - HEAD) * layout.bytes
-        if offset < len(item.data):
-            row = hex_row(item.data, offset, entry.addr, layout.bytes, layout.prefix)
-            return row._replace(target=(entry.id, offset))
-        return Row((("   ", ""), (safe_line(item.problem or "empty", 300), "warn")), target=(entry.id, 0))
-
-    def span(self, address: int, length: int) -> list[tuple[int, int]]:
-        """Return where the bytes of a part of the object are."""
-        first = address - self.item.entry.addr
-        last = min(first + max(1, min(length, MAX_MARKED)), len(self.item.data))
-        count = self._layout.bytes
-        return [(HEAD + place // count, place % count) for place in range(max(0, first), last)]
-
-    def _title(self) -> Row:
-        entry, width = self.item.entry, self._layout.width
-        size = entry.blob.size if entry.blob else 0
-        parts: list[Part] = [
-            (" ", ""),
-            (clip(short(entry.tag or entry.id, 60), max(10, width // 2)), "heading"),
-            (f"  {entry.addr:#010x}", "address"),
-            (f"  {size} bytes", "muted"),
-        ]
-        if entry.source:
-            parts += [("  ", ""), (clip(short(entry.source, 80), max(8, width // 3)), "muted")]
-        return Row(tuple(parts), target=(entry.id, None), fill="section")
-
-    def _purpose(self) -> Row:
-        entry, width = self.item.entry, self._layout.width
-        parts: list[Part] = [("   ", ""), (clip(safe_line(entry.purpose, 200), width - 4), "muted")]
-        if entry.string:
-            used = sum(len(text) for text, _ in parts)
-            if width - used > 12:
-                text = clip(f'"{safe_line(entry.string, 200)}"', width - used - 3)
-                parts += [("  ", ""), (text, "string")]
-        return Row(tuple(parts), target=(entry.id, None))
-
-
-@dataclass
-class RegionSection:
-    """One region of kept memory."""
-
-    number: int
-    region: MemoryRegion
-    pages: MemoryPages
-    also: str = ""
-    """Its name where the dump had none: that of a thread's stack is known later."""
-    opened: set[int] = field(default_factory=set)
-    """Addresses of the stretches of zeros that are shown byte by byte."""
-
-    def __post_init__(self) -> None:
-        self.segments = segments_of(self.region)
-        self._starts: list[int] = []
-        self._layout = Layout(80, 16, 13)
-        self.name = short(self.region.name or self.also or "anonymous", 200)
-
-    @property
-    def end(self) -> int:
-        """The address behind its last byte."""
-        last = self.segments[-1] if self.segments else None
-        return last.addr + last.size if last else max(0, self.region.end)
-
-    def _lines(self, segment: Segment) -> int:
-        body = -(-segment.size // self._layout.bytes)
-        match segment.kind:
-            case "zero":
-                return body if segment.addr in self.opened else 1
-            case "missing":
-                return 1
-            case "file":
-                return 1 + body
-            case _:
-                return body
-
-    def lay(self, layout: Layout) -> int:
-        """Count its rows."""
-        self._layout = layout
-        self._starts, line = [], HEAD
-        for segment in self.segments:
-            self._starts.append(line)
-            line += self._lines(segment)
-        return line
-
-    def row(self, line: int) -> Row:
-        """Return the title, what it is made of, or a row of a segment."""
-        if line < HEAD:
-            return self._made_of() if line else self._title()
-        index = bisect_right(self._starts, line) - 1
-        if index < 0:
-            return BLANK
-        segment = self.segments[index]
-        line -= self._starts[index]
-        if segment.kind == "file":
-            if line == 0:
-                return self._words(segment, f"the same as {segment.note}", "muted")
-            line -= 1
-        elif segment.kind == "missing":
-            return self._words(segment, f"{_amount(segment.size)} not kept: {segment.note}", "warn")
-        elif segment.kind == "zero" and segment.addr not in self.opened:
-            return self._words(segment, f"{_amount(segment.size)} of zeros", "faint")
-        return self._bytes(segment, line * self._layout.bytes)
-
-    def _bytes(self, segment: Segment, offset: int) -> Row:
-        count, prefix = self._layout.bytes, self._layout.prefix
-        address = segment.addr + offset
-        found = self.pages.peek(self.number, segment, address, min(count, segment.size - offset))
-        if isinstance(found, bytes) and found:
-            row = hex_row(found, 0, address, count, prefix)
-        else:
-            text, role = ("…", "faint") if found is None else (safe_line(found or "nothing", 300), "warn")
-            where = f"{address:08x}".rjust(prefix - 2) + "  "
-            row = Row(((where, "address"), (clip(text, self._layout.width - prefix), role)))
-        return row._replace(target=At(self.region.pid, address, self.name))
-
-    def _words(self, segment: Segment, text: str, role: str) -> Row:
-        where = f"{segment.addr:08x}".rjust(self._layout.prefix - 2) + "  "
-        shown = clip(safe_line(text, 300), max(8, self._layout.width - len(where)))
-        return Row(((where, "address"), (shown, role)), target=At(self.region.pid, segment.addr, self.name))
-
-    def _title(self) -> Row:
-        region, width = self.region, self._layout.width
-        parts: list[Part] = [
-            (" ", ""),
-            (clip(short(self.name, 60), max(10, width // 2)), "heading"),
-            (f"  {region.start:#010x}", "address"),
-            (f"  {short(region.perms, 6)}", "muted"),
-            (f"  process {region.pid}", "muted"),
-        ]
-        return Row(tuple(parts), target=At(region.pid, region.start, self.name), fill="section")
-
-    def _made_of(self) -> Row:
-        region = self.region
-        total = dict.fromkeys(("kept", "file", "zero", "missing"), 0)
-        for segment in self.segments:
-            total[segment.kind] += segment.size
-        words = [f"{_amount(max(0, region.end - region.start))} to {region.end:#x}"]
-        for kind, says in _SAYS.items():
-            if total[kind]:
-                words.append(f"{_amount(total[kind])} {says}")
-        text = clip(f"   {words[0]}: {', '.join(words[1:])}", self._layout.width - 1)
-        return Row(((text, "muted"),), target=At(region.pid, region.start, self.name))
-
-    def span(self, address: int, length: int) -> list[tuple[int, int]]:
-        """Return where bytes are; those of one segment at most, as the next may be elsewhere."""
-        index = segment_at(self.segments, address)
-        if index is None or self.segments[index].kind == "missing":
-            return []
-        segment, count = self.segments[index], self._layout.bytes
-        first = address - segment.addr
-        last = min(first + max(1, min(length, MAX_MARKED)), segment.size)
-        top = self._starts[index] + (segment.kind == "file")
-        return [(top + place // count, place % count) for place in range(first, last)]
-
-    def missing(self, address: int) -> str | None:
-        """Return why the byte at an address of this region was not kept, or None if it was."""
-        index = segment_at(self.segments, address)
-        if index is None:
-            return "the region is too large to be shown"
-        return self.segments[index].note if self.segments[index].kind == "missing" else None
-
-    def zeros_at(self, address: int) -> int | None:
-        """Return the start of the stretch of zeros that holds `address`."""
-        index = segment_at(self.segments, address)
-        if index is None or self.segments[index].kind != "zero":
-            return None
-        return self.segments[index].addr
-
-
-def _amount(size: int) -> str:
-    """Return a number of bytes as people write it: "12 KiB"."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.4g} {unit}"
-        size = size // 1024 if size % 1024 == 0 else size / 1024  # type: ignore[assignment]
-    return f"{size:.4g} TiB"
+from triage_tui.ui.hex_rows import bytes_in_cells, bytes_per_row, hex_cells
+from triage_tui.ui.memory_sections import Layout, ObjectSection, Place, RegionSection, Section
+from triage_tui.ui.rows import BLANK, Marks, Row, Rows
 
 
 class MemoryRows(Rows):
@@ -270,18 +21,46 @@ class MemoryRows(Rows):
         self.prefix = max(11, longest + 1) + 2
         self._starts: list[int] = []
         self._total = 0
-        self._width = 80
+        self._width, self._bytes = 80, 16
         self.layout(80)
 
     def layout(self, width: int) -> None:
         """Count the rows for this width."""
-        self._width = width
-        layout = Layout(width, bytes_per_row(width, self.prefix), self.prefix)
+        self._width, self._bytes = width, bytes_per_row(width, self.prefix)
+        layout = Layout(width, self._bytes, self.prefix)
         self._starts, row = [], 0
         for section in self._sections:
             self._starts.append(row)
             row += section.lay(layout) + 1
         self._total = max(0, row - 1)
+
+    def relayout(self, width: int, cursor: int, marks: Marks) -> tuple[int, Marks]:
+        """Lay out for a new width; the cursor and the marks stay on their bytes."""
+        before = self._bytes
+        places = {index: self._place(index) for index in [cursor, *marks] if 0 <= index < self._total}
+        self.layout(width)
+        found: Marks = {}
+        for index, span in marks.items():
+            if index not in places:
+                continue
+            number, place = places[index]
+            section = self._sections[number]
+            address = section.address(place)
+            if span is None or address is None:
+                found[self._starts[number] + section.line(place)] = span
+                continue
+            wanted = bytes_in_cells(span, before, self.prefix)
+            for row, cells in self.spans(section, address + wanted.start, len(wanted)).items():
+                known = found.get(row)
+                found[row] = (min(known[0], cells[0]), max(known[1], cells[1])) if known and cells else cells
+        if cursor in places:
+            number, place = places[cursor]
+            cursor = self._starts[number] + self._sections[number].line(place)
+        return (min(found) if cursor in marks and found else cursor), found
+
+    def _place(self, index: int) -> tuple[int, Place]:
+        number = max(0, bisect_right(self._starts, index) - 1)
+        return number, self._sections[number].place(index - self._starts[number])
 
     def __len__(self) -> int:
         return self._total
@@ -299,7 +78,7 @@ class MemoryRows(Rows):
         behind = self._starts[number + 1] if number + 1 < len(self._starts) else self._total + 1
         return (self._starts[number] if self._starts else 0), max(0, behind - 2)
 
-    def start(self, section: ObjectSection | RegionSection) -> int:
+    def start(self, section: Section) -> int:
         """Return the row at which a section begins."""
         return self._starts[self._sections.index(section)]
 
@@ -319,12 +98,10 @@ class MemoryRows(Rows):
         self.layout(self._width)
         return True
 
-    def spans(
-        self, section: ObjectSection | RegionSection, address: int, length: int
-    ) -> dict[int, tuple[int, int] | None]:
+    def spans(self, section: Section, address: int, length: int) -> Marks:
         """Return row to cells of the bytes from `address` on."""
         start = self.start(section)
-        found: dict[int, tuple[int, int] | None] = {}
+        found: Marks = {}
         for line, place in section.span(address, length):
             first, end = hex_cells(place, self.prefix)
             known = found.get(start + line)

@@ -16,6 +16,8 @@ from triage_tui.text import safe_line
 
 Part = tuple[str, str]
 """Text and the name of its colour role ("" = plain text)."""
+Marks = dict[int, tuple[int, int] | None]
+"""Highlighted rows: index to the cells [first, behind last), or None for the whole row."""
 
 
 class Row(NamedTuple):
@@ -39,7 +41,8 @@ BLANK = Row(())
 class Rows:
     """A sequence of rows that is asked for one row at a time.
 
-    Subclasses override `__len__` and `row`; those whose rows depend on the width override `layout` too.
+    Subclasses override `__len__` and `row`; those whose rows depend on the width override `layout` too, and
+    `relayout` when a row then stands for something else than the row of the same index did.
     """
 
     wide: int = 0
@@ -47,6 +50,11 @@ class Rows:
 
     def layout(self, width: int) -> None:
         """Be told the width in cells of the view, before the first `row` and after each change."""
+
+    def relayout(self, width: int, cursor: int, marks: Marks) -> tuple[int, Marks]:
+        """Be told a new width; return where the row of the cursor and the highlighted ones are then."""
+        self.layout(width)
+        return cursor, marks
 
     def __len__(self) -> int:
         return 0
@@ -58,6 +66,16 @@ class Rows:
     def find(self, test: Callable[[Row], bool]) -> int | None:
         """Return the index of the first row that passes `test`, or None."""
         return next((index for index in range(len(self)) if test(self.row(index))), None)
+
+
+def _alike(rows: Sequence[Row], index: int) -> range:
+    """Return the rows around row `index` that stand for the same."""
+    target, first, end = rows[index].target, index, index + 1
+    while first > 0 and rows[first - 1].target == target:
+        first -= 1
+    while end < len(rows) and rows[end].target == target:
+        end += 1
+    return range(first, end)
 
 
 class ListRows(Rows):
@@ -73,6 +91,30 @@ class ListRows(Rows):
         if width != self._width:
             self._width = width
             self._rows = self._build(width)
+
+    def relayout(self, width: int, cursor: int, marks: Marks) -> tuple[int, Marks]:
+        """Build the rows for a new width and find what the old ones stood for, by their targets."""
+        before = self._rows
+        self.layout(width)
+        if before is self._rows:
+            return cursor, marks
+        found: Marks = {}
+        for index, span in marks.items():
+            for place in self._places(before, index, all(one in marks for one in _alike(before, index))):
+                found[place] = span
+        return next(iter(self._places(before, cursor, False)), cursor), found
+
+    def _places(self, before: Sequence[Row], index: int, whole: bool) -> Iterable[int]:
+        """Return the row that stands for what row `index` stood for, or all of them."""
+        if not 0 <= index < len(before) or before[index].target is None:
+            return [index] if index < len(self._rows) else []
+        old = _alike(before, index)
+        target = before[index].target
+        first = self.find(lambda row: row.target == target)
+        if first is None:
+            return []
+        new = _alike(self._rows, first)
+        return new if whole else [new[min(index - old.start, len(new) - 1)]]
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 from textual.strip import Strip
@@ -17,7 +18,8 @@ from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.kept_memory import MAX_REGIONS, MemoryPages, PageKey
 from triage_tui.ui.loading import RunView
-from triage_tui.ui.memory_rows import At, MemoryRows, ObjectSection, RegionSection
+from triage_tui.ui.memory_rows import MemoryRows
+from triage_tui.ui.memory_sections import At, ObjectSection, RegionSection
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import Rows
 from triage_tui.ui.widgets.line_view import LineView
@@ -114,6 +116,10 @@ class MemoryPane(Pane):
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
         """Say in the title where the cursor is."""
+        self.post_message(self.Retitled())
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Say it again: the row of the cursor may begin at another address (`LineView` lays the rows out)."""
         self.post_message(self.Retitled())
 
     def on_line_view_opened(self, event: LineView.Opened) -> None:

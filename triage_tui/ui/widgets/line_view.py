@@ -24,7 +24,7 @@ from textual.strip import Strip
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.roles import Roles
-from triage_tui.ui.rows import Row, Rows
+from triage_tui.ui.rows import Marks, Row, Rows
 
 
 class LineView(ScrollView, can_focus=True):
@@ -64,7 +64,7 @@ class LineView(ScrollView, can_focus=True):
         super().__init__(id=id, classes=classes)
         self._rows = Rows()
         self._empty = empty
-        self._marks: dict[int, tuple[int, int] | None] = {}
+        self._marks: Marks = {}
         self._roles: Roles | None = None
         self._link = 0
         self.style_row: Callable[[int], str] | None = None
@@ -87,6 +87,7 @@ class LineView(ScrollView, can_focus=True):
         self._marks = {}
         if empty is not None:
             self._empty = empty
+        self._rows.layout(self._width)
         self._measure()
         count = len(rows)
         wanted = self.cursor if cursor is None else cursor
@@ -103,7 +104,7 @@ class LineView(ScrollView, can_focus=True):
         self._marks = dict.fromkeys(range(index, index + rows), span)
         self.refresh()
 
-    def mark_spans(self, spans: dict[int, tuple[int, int] | None]) -> None:
+    def mark_spans(self, spans: Marks) -> None:
         """Highlight several rows or parts of them and go to the first."""
         if spans:
             self.move_to(min(spans), centre=True)
@@ -126,11 +127,13 @@ class LineView(ScrollView, can_focus=True):
         if before == self.cursor and index != before:
             return
 
-    def _measure(self) -> None:
+    @property
+    def _width(self) -> int:
         # A pane that is not shown yet has no width; its rows are laid out again when it gets one.
-        width = self.scrollable_content_region.width or self.size.width or 80
-        self._rows.layout(width)
-        self.virtual_size = Size(max(self._rows.wide, 0) or width, len(self._rows))
+        return self.scrollable_content_region.width or self.size.width or 80
+
+    def _measure(self) -> None:
+        self.virtual_size = Size(max(self._rows.wide, 0) or self._width, len(self._rows))
 
     def _show_cursor(self, centre: bool = False) -> None:
         height = self.scrollable_content_region.height
@@ -223,10 +226,12 @@ class LineView(ScrollView, can_focus=True):
         self.post_message(self.Moved(self, after))
 
     def on_resize(self, event: events.Resize) -> None:
-        """Lay the rows out for the new width."""
+        """Lay the rows out for the new width; the cursor and the marks stay with what they are on."""
+        cursor, self._marks = self._rows.relayout(self._width, self.cursor, self._marks)
         self._measure()
-        self.set_reactive(LineView.cursor, max(0, min(self.cursor, len(self._rows) - 1)))
-        self._show_cursor()
+        self.set_reactive(LineView.cursor, max(0, min(cursor, len(self._rows) - 1)))
+        self._show_cursor(centre=bool(self._marks))
+        self.refresh()
 
     def on_focus(self) -> None:
         """Show the cursor as active."""
