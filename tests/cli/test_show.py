@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.runs.build import failed_open, write_run
+from tests.runs.build import failed_open, killed_main, write_run
 from tests.ui import fixtures
 from triage_tui.cli.main import main
 from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis
@@ -141,6 +141,19 @@ def test_all_that_the_guest_consisted_of(
         assert text in printed
     assert "\x1b" not in printed
     assert "hunter2" not in printed
+
+
+@pytest.mark.parametrize("section", ["threads", "processes", "descriptors"])
+def test_a_process_that_is_gone_shows_how_it_ended_and_no_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], section: str
+) -> None:
+    write_run(tmp_path / "ai_runs", processes=[killed_main()])
+    assert main(["show", "-C", str(tmp_path), "last", "--section", section]) == 0
+    printed = capsys.readouterr().out
+    assert "process 2: " in printed
+    assert "killed by SIGKILL, which process 4 sent with kill (syscall 31)" in printed
+    for figure in ("threads 0", "umask", "FD"):
+        assert figure not in printed
 
 
 @pytest.mark.parametrize(

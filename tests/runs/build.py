@@ -5,6 +5,7 @@ from typing import Any
 
 from triage_tui.runs.memory_model import MemoryObject
 from triage_tui.runs.model import Register, Snapshot, Syscall, Target, Trigger
+from triage_tui.runs.process_model import Process
 from triage_tui.runs.writer import RunWriter
 
 
@@ -17,6 +18,12 @@ def failed_open(seq: int, path: str, errno: str = "ENOENT", ret: int = -2) -> Sy
         errno=errno,
         path=path,
     )
+
+
+def killed_main() -> Process:
+    """A process that was gone before the freeze."""
+    ended = "killed by SIGKILL, which process 4 sent with kill (syscall 31)"
+    return Process(pid=2, program="/sbin/x", argv=["x", "-d"], arch="mipsel", ended=ended)
 
 
 def write_run(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from tests.runs.build import killed_main, write_run
 from tests.ui import fixtures, texts
 from triage_tui.errors import TriageError
 from triage_tui.resources import shipped
@@ -255,3 +256,12 @@ def test_the_longest_architecture_leaves_a_gap_before_the_cause(width: int) -> N
     run = _run("20251118_133005_00000001", program="/x", argv=["x"], arch="mips64el", cause="network_wait")
     row = run_row(run, width)
     assert "mips64el " in "".join(text for text, _role in row.parts)
+
+
+def test_a_process_that_is_gone_shows_how_it_ended_and_no_figures(tmp_path: Path) -> None:
+    view = load_view(write_run(tmp_path / "ai_runs", processes=[killed_main()]), tmp_path)
+    text = "\n".join(row.text for row in process_rows(view, 120))
+    assert "x -d" in text
+    assert "killed by SIGKILL, which process 4 sent with kill" in text
+    assert "thread" not in text
+    assert [thread.process for thread in threads_of(view.snapshot)] == [None]

@@ -24,6 +24,8 @@ def _line(text: str) -> None:
 def show_threads(record: Run) -> None:
     """Print each thread: what it does, and its registers."""
     for process in record.snapshot.processes:
+        if process.ended is not None:
+            _line(f"process {process.pid}: {process.ended}")
         for thread in process.threads:
             doing = f"in {thread.call} (syscall {thread.seq})" if thread.call else thread.state
             mark = ", looked at" if thread.looked_at else ""
@@ -49,7 +51,8 @@ def show_processes(record: Run) -> None:
         mark = ", looked at" if process.looked_at else ""
         pad = "  " * min(depth[process.pid], 20)
         _line(f"{pad}process {process.pid}: {' '.join(process.argv) or process.program or '?'}{mark}")
-        for text in _facts(process, record.snapshot):
+        facts = [process.ended] if process.ended is not None else _facts(process, record.snapshot)
+        for text in facts:
             _line(f"{pad}  {text}")
 
 
@@ -102,6 +105,9 @@ def descriptors_of(snapshot: Snapshot) -> Iterator[tuple[Process | None, list[De
 def show_descriptors(record: Run) -> None:
     """Print the descriptors of every process."""
     for process, fds in descriptors_of(record.snapshot):
+        if process is not None and process.ended is not None:
+            _line(f"process {process.pid}: {process.ended}")
+            continue
         if process is not None:
             _line(f"process {process.pid}")
         rows = [

@@ -122,6 +122,9 @@ class Process(Record):
     """Architecture of the program, which may be another than that of the first one."""
     looked_at: bool = False
     """Whether the snapshot's `maps` and `fds` are this process's; its own lists are then empty."""
+    ended: str | None = None
+    """How it ended, where it was gone before the guest was frozen: "killed by SIGKILL, which process 4 sent
+    with kill (syscall 31)". Nothing is known then but ids, program, arguments and architecture."""
     threads: list[Thread] = []
     cwd: str = ""
     root: str = ""

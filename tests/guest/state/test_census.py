@@ -232,3 +232,29 @@ def test_a_guest_that_is_killed_while_it_is_frozen(qemu_dir: Path, tmp_path: Pat
         run = load_run(writer.publish())
     assert {"registers", "descriptors"} <= {item.what for item in snapshot.unavailable}
     assert run.trace()
+
+
+@pytest.mark.parametrize("arch", ["mips", "arm"])
+def test_a_main_process_that_its_child_killed_is_listed_as_ended(
+    tmp_path: Path, qemu_dir: Path, arch: str
+) -> None:
+    root = root_with(tmp_path / "root", arch, "kills")
+    run = record(spec(root, qemu_dir, "/bin/kills", "parent"), tmp_path / "runs")
+    trigger = run.snapshot.trigger
+    assert (run.snapshot.reason, trigger.signal) == ("signal", "SIGKILL")
+    killer, victim = run.snapshot.processes
+    assert (killer.pid, killer.looked_at, killer.ended) == (trigger.sender, True, None)
+    assert (victim.pid, victim.parent, victim.arch) == (trigger.pid, 0, arch)
+    assert (victim.program, victim.argv) == ("/bin/kills", ["/bin/kills", "parent"])
+    sent = f"which process {killer.pid} sent with kill (syscall {trigger.seq})"
+    assert victim.ended == f"killed by SIGKILL, {sent}"
+    assert (victim.threads, victim.fds, victim.maps, victim.cwd, victim.umask) == ([], [], [], "", None)
+    assert any(f"of process {victim.pid}" in item.what for item in run.snapshot.unavailable)
+
+
+def test_a_process_of_which_nothing_is_left_is_listed_as_ended(tmp_path: Path, qemu_dir: Path) -> None:
+    root = root_with(tmp_path / "root", "mips", "kills")
+    run = record(spec(root, qemu_dir, "/bin/kills", "itself"), tmp_path / "runs")
+    (process,) = run.snapshot.processes
+    assert process.ended is not None
+    assert process.ended.startswith("killed by SIGKILL, which it sent with")

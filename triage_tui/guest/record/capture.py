@@ -102,6 +102,8 @@ def capture(
         part.note(
             "registers, backtrace, memory, mappings, descriptors", "the guest's process was already gone"
         )
+        with part("processes"):
+            snapshot.processes = guest.census().processes
     else:
         _capture_state(guest, snapshot, writer, part, sfanalysis, scope, calls)
     writer.write_text(snapshot.outputs.regs_txt, "".join(map(_register_line, snapshot.regs)))

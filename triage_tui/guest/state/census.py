@@ -15,6 +15,7 @@ from triage_tui.guest.host.process_state import ThreadFacts
 from triage_tui.guest.log.syscall_record import to_text
 from triage_tui.guest.state import address_space
 from triage_tui.guest.state.descriptors import MAX_DESCRIPTORS
+from triage_tui.guest.state.ended import ended_main
 from triage_tui.guest.state.initial_stack import read_initial_stack
 from triage_tui.runs.model import Unavailable
 from triage_tui.runs.process_model import Mapping, Process, Thread
@@ -55,7 +56,7 @@ class Census:
 
 
 def take_census(guest: FrozenViews) -> Census:
-    """Describe the processes of a frozen guest, parents before children."""
+    """Describe the processes of a frozen guest, parents before children, and last a main one that is gone."""
     census = Census()
     pids = guest.processes()
     inner = {pid: process.inner_pid(pid) for pid in pids}
@@ -81,6 +82,11 @@ def take_census(guest: FrozenViews) -> Census:
             with census.part(f"descriptors of {what}"):
                 entry.fds = room.descriptors.take(census, f"descriptors of {what}", guest.fds(pid))
         census.processes.append(entry)
+    gone = ended_main(guest, inner.values())
+    if gone is not None:
+        census.processes.append(gone)
+        what = f"registers, memory, descriptors and environment of process {gone.pid}"
+        census.note(what, "it had ended before the guest was frozen")
     return census
 
 

@@ -342,3 +342,7 @@ class FrozenViews:
     def processes(self) -> list[int]:
         """Return the host pids of the guest's living processes."""
         raise NotImplementedError
+
+    def wait_status(self, inner: int) -> int | None:
+        """Return how the process with the guest's id `inner` ended (wait(2)), None where it is not known."""
+        raise NotImplementedError

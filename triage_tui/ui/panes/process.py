@@ -126,6 +126,8 @@ def _processes(view: RunView, width: int) -> list[Row]:
 
 
 def _facts(entry: Process) -> list[str]:
+    if entry.ended is not None:
+        return [entry.ended]
     umask = "" if entry.umask is None else f", umask {entry.umask:03o}"
     threads = "1 thread" if len(entry.threads) == 1 else f"{len(entry.threads)} threads"
     facts = [f"{threads}, in {entry.cwd or '?'}{umask}"]
