@@ -33,6 +33,8 @@ def _run(code: bytes, data: bytes) -> tuple[int, set[int]]:
         if kind == 0x20:
             loads.add(value)
             (accumulator,) = struct.unpack_from("<I", data, value)
+        elif kind == 0x54:
+            accumulator &= value
         elif kind == 0x05:
             at += value
         elif kind == 0x06:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.guest.helpers import spec
-from tests.programs import root_with
+from tests.programs import build, root_with
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls.access import RuleAccess
+from triage_tui.guest.emulator import call_site
 from triage_tui.guest.emulator.startup import EmulatorStart
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.supervisor import Guest
@@ -20,6 +23,15 @@ from triage_tui.rulehost.protocol import RuleSource
 from triage_tui.runs.model import Syscall
 
 LOG = str(EmulatorStart(1024).first_fd + 3)
+
+
+@pytest.fixture
+def unknown_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have emulators be of a kind in which the place of the guest's own calls is not found."""
+    monkeypatch.setattr(call_site, "_SITES", {})
+    call_site._in_page.cache_clear()
+    yield
+    call_site._in_page.cache_clear()
 
 
 def start_of(tmp_path: Path, qemu_dir: Path, mode: str, arch: str = "arm") -> LaunchSpec:
@@ -94,7 +106,7 @@ def test_an_open_that_reaches_the_log_by_another_name_is_told(tmp_path: Path, qe
         ]
 
 
-@pytest.mark.usefixtures("each_carrier")
+@pytest.mark.usefixtures("each_carrier", "unknown_emulator")
 def test_what_is_refused_does_not_depend_on_the_log(tmp_path: Path, qemu_dir: Path) -> None:
     with Guest.start(start_of(tmp_path, qemu_dir, "disturb")) as guest:
         assert guest.run_until_stop().reason == "exit"
@@ -102,7 +114,7 @@ def test_what_is_refused_does_not_depend_on_the_log(tmp_path: Path, qemu_dir: Pa
         assert (told["mount"], told["kill"]) == (errno.EPERM, errno.EPERM)
 
 
-@pytest.mark.usefixtures("each_carrier")
+@pytest.mark.usefixtures("each_carrier", "unknown_emulator")
 def test_a_rule_that_cannot_be_asked_is_a_problem(tmp_path: Path, qemu_dir: Path) -> None:
     rule = b"function do_syscall() return 1, 1234 end"
     access = RuleAccess(by_name("arm"))
@@ -118,12 +130,55 @@ def test_a_rule_that_cannot_be_asked_is_a_problem(tmp_path: Path, qemu_dir: Path
 
 
 @pytest.mark.usefixtures("each_carrier")
+@pytest.mark.parametrize("arch", ["arm", "mips", "aarch64"])
+def test_the_log_takes_no_text_of_a_programs_own(tmp_path: Path, qemu_dir: Path, arch: str) -> None:
+    with Guest.start(start_of(tmp_path, qemu_dir, "forge", arch)) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 5)
+        assert said(guest) == {"before": 0, "write": errno.EBADF}
+        assert guest.problems == []
+        assert guest.not_observed() == ()
+        writes = [call for call in guest.history() if call.name == "write" and int(call.arguments[0]) > 1024]
+        assert len(writes) == 67
+        assert {(call.errno, call.note) for call in writes} == {
+            ("EBADF", "refused by containment: a descriptor of the emulator")
+        }
+        assert "/forged" not in {call.path for call in guest.history()}
+
+
+def test_nor_does_that_of_a_program_for_another_machine(tmp_path: Path, qemu_dir: Path) -> None:
+    started = start_of(tmp_path, qemu_dir, "forge")
+    assert started.rootfs is not None
+    shutil.copy(build("own_fds", "mips64el"), started.rootfs / "bin" / "other")
+    with Guest.start(replace(started, argv=["own_fds", "forge", LOG, "/bin/other"])) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 5)
+        assert guest.history()[-1].arch == "mips64el"
+        assert guest.problems == []
+        assert "/forged" not in {call.path for call in guest.history()}
+
+
+def test_a_rule_that_hooks_write_is_asked_and_the_log_stays_the_emulators(
+    tmp_path: Path, qemu_dir: Path
+) -> None:
+    access = RuleAccess(by_name("arm"))
+    sources = [RuleSource("one", "write", b"function do_syscall() return 0 end")]
+    with (
+        RuleHost(sources, access) as host,
+        Guest.start(start_of(tmp_path, qemu_dir, "forge"), host, access=access) as guest,
+    ):
+        assert guest.run_until_stop().reason == "exit"
+        assert said(guest) == {"before": 0, "write": errno.EBADF}
+        assert "/forged" not in {call.path for call in guest.history()}
+
+
+@pytest.mark.usefixtures("each_carrier", "unknown_emulator")
 def test_who_writes_to_the_log_is_named_in_the_record(tmp_path: Path, qemu_dir: Path) -> None:
     with Guest.start(start_of(tmp_path, qemu_dir, "forge")) as guest:
         assert guest.run_until_stop().reason == "exit"
         assert [problem for problem in guest.problems if "of its own making" in problem] == guest.problems
-        assert len(guest.problems) == 1
-        ((what, why),) = guest.not_observed()
+        assert len(guest.problems) == 2
+        ((what, why), _child) = guest.not_observed()
         assert what == "whether process 2 made the calls that the trace has of it"
         assert "may be its log" in why
 

@@ -24,7 +24,7 @@ from triage_tui.guest.calls.carrier import Carrier
 from triage_tui.guest.calls.served_calls import log_lengths
 from triage_tui.guest.cell import policy
 from triage_tui.guest.cell.cell import Cell
-from triage_tui.guest.emulator import env_locator
+from triage_tui.guest.emulator import call_site, env_locator
 from triage_tui.guest.emulator.elf import ElfInfo
 from triage_tui.guest.emulator.environment import turns_round
 from triage_tui.guest.emulator.gdbstub import GdbStub
@@ -58,6 +58,8 @@ class Launched:
     """Read ends of its output pipes -> "stdout" or "stderr"."""
     start: EmulatorStart
     stub: GdbStub
+    places: dict[str, int]
+    """See `call_site.places`."""
 
     def release(self) -> None:
         """Lower the limits and switch the stub off: the guest runs."""
@@ -158,8 +160,16 @@ def launch(
     watches = [*start.watches(), *policy.watches(containment, guest_names, start.first_fd)]
     lengths = log_lengths(arch, guest_names) | triggers.failure_lengths(spec.triggers.calls, arch)
     refused = policy.NEVER_NEEDED.split()
+    places = call_site.places(emulator, spec.qemu_dir)
     filters = {
-        name: seccomp.program(watches, start.first_fd, log_lengths=lengths, refused=refused, held=held).hex()
+        name: seccomp.program(
+            watches,
+            start.first_fd,
+            log_lengths=lengths,
+            refused=refused,
+            held=held,
+            guest_places=places.values(),
+        ).hex()
         for name, held in (("filter", seccomp.NOTIFY), ("trace_filter", seccomp.TRACE))
     }
     with contextlib.ExitStack() as stack:
@@ -203,7 +213,7 @@ def launch(
         undo.pop_all()
         if keep is not None:
             cell.keep_open(keep)
-        return Launched(cell, carrier, pid, location, output, start, stub)
+        return Launched(cell, carrier, pid, location, output, start, stub, places)
 
 
 def _last_words(output: Iterable[int]) -> str:

@@ -152,6 +152,7 @@ class Guest(Suspecting):
         self._chosen = resolve_calls(spec.triggers.calls, self.arch)
         self._held_seq = 0
         self._first_own_fd = 0
+        self._places = {}
         if spec.full_trace:
             self.trace.full = FullTrace(spec.limits.full_trace_bytes)
         self._passed_on = frozenset()
@@ -190,6 +191,7 @@ class Guest(Suspecting):
         self._output.pipes = launched.output
         self._emulator_start = launched.start
         self._first_own_fd = self.trace.own_fds_from = launched.start.first_fd
+        self._places = launched.places
         program.location = launched.location
         marks = emulator_image.learn(launched.pid, launched.location)
         if marks is not None:

@@ -116,6 +116,16 @@ int main(int count, char **words) {
         static const char forged[] = "1 openat(AT_FDCWD,\"/forged\",O_RDONLY) = 77\n";
         say("before", 0);
         say("write", write(fd, forged, strlen(forged)));
+        for (int other = fd - 3; other < fd + 30; other++)
+            if (write(other, forged, strlen(forged)) >= 0) say("other", 0);
+        fflush(stdout);
+        if (!fork()) {
+            for (int other = fd - 3; other < fd + 30; other++)
+                if (write(other, forged, strlen(forged)) >= 0) say("child", 0);
+            _exit(0);
+        }
+        wait(0);
+        if (count > 3) execl(words[3], words[3], "forge", words[2], (char *)0);
     }
     if (!strcmp(words[1], "disturb")) {
         for (int i = 0; i < 300; i++) getppid();

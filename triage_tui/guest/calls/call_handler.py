@@ -94,7 +94,7 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, ProgramKeeper):
 
     def _on_forgery(self, log: ThreadLog) -> None:
         pid = process_inner(self.processes_known.by_pid.get(log.pid))
-        if pid not in self._forgers:
+        if pid not in self._forgers and log.arch.name not in self._places:
             self._forgers.add(pid)
             self.report(
                 f"process {pid} writes to a descriptor of its emulator, which may be its log: "
@@ -130,7 +130,7 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, ProgramKeeper):
         if name == MARKER_CALL and notification.args[MARKER_ARGUMENT] & 0xFFFFFFFF == MARKER_WHENCE:
             self._on_marker(known, notification)
             return
-        if name == "write" and notification.args[0] & 0xFFFFFFFF >= self._first_own_fd:
+        if self._writes_log(notification, name):
             if not self.observes_all and self.rules is not None:
                 self._begin_watched(known, notification, None)
             if not self._on_logged_failure(known, notification):

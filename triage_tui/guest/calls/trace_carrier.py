@@ -42,8 +42,8 @@ class TraceCarrier:
         data = self._events.recv(tracer.EVENT.size)
         if len(data) < tracer.EVENT.size:
             raise OSError(errno.EPIPE, "the tracer is gone")
-        identifier, tid, number, *arguments = tracer.EVENT.unpack(data)
-        return Notification(identifier, tid, number, tuple(arguments))
+        identifier, tid, number, pointer, *arguments = tracer.EVENT.unpack(data)
+        return Notification(identifier, tid, number, tuple(arguments), pointer)
 
     def proceed(self, notification: Notification) -> bool:
         """See `Carrier`."""

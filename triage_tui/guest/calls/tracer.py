@@ -39,8 +39,8 @@ from triage_tui.guest.freezing import restarts
 from triage_tui.guest.host import host_syscalls
 from triage_tui.guest.host.ptrace import Tracee, TraceeGone, request
 
-EVENT = struct.Struct("=QqQ6Q")
-"""A watched thread waits: (id, thread id, number of the call, arguments)."""
+EVENT = struct.Struct("=QqQQ6Q")
+"""A watched thread waits: (id, thread id, number of the call, address behind it, arguments)."""
 ORDER = struct.Struct("=IiQQq6Q")
 """(what, process id, number of the order, id of the waiting thread's event, value, values); a descriptor or a
 name follow."""
@@ -242,7 +242,7 @@ class _Tracer:
         self.last_id += 1
         self.waiting[self.last_id] = tid
         self.held[tid] = self.last_id, words
-        self.unsent.append(EVENT.pack(self.last_id, tid, number, *arguments))
+        self.unsent.append(EVENT.pack(self.last_id, tid, number, tracee.pointer(words), *arguments))
         self._send_unsent()
 
     def _send_unsent(self) -> None:

@@ -13,6 +13,7 @@ from triage_tui.guest.arch import Arch
 from triage_tui.guest.calls.rule_calls import RuleAsker
 from triage_tui.guest.calls.served_calls import may_be_told
 from triage_tui.guest.cell import identity, own_descriptors, policy
+from triage_tui.guest.emulator import call_site
 from triage_tui.guest.freezing.stops import Stop
 from triage_tui.guest.freezing.suspicion import Suspicion
 from triage_tui.guest.freezing.triggers import CallTrigger
@@ -64,6 +65,8 @@ class UndecidedCalls(RuleAsker):
     """Calls at which a person wants the guest frozen."""
     _forgers: set[int]
     """Processes, as the guest numbers them, that wrote to a descriptor of their emulator's."""
+    _places: dict[str, int]
+    """Architecture -> where in its emulator's pages the guest's own calls are made, see `call_site`."""
     _passed_on: frozenset[str]
     """Host calls that no rule hooks now."""
     _log_is_unasked: bool
@@ -81,13 +84,17 @@ class UndecidedCalls(RuleAsker):
         self._log_is_unasked = not self._chosen and not any(map(may_be_told, hooks))
         self._passed_on = frozenset() if self._chosen else frozenset(names)
 
+    def _writes_log(self, notification: Notification, name: str) -> bool:
+        """Return whether the emulator writes to a descriptor of its own."""
+        if name != "write" or notification.args[0] & 0xFFFFFFFF < self._first_own_fd:
+            return False
+        if notification.pointer & call_site.PAGE_MASK not in self._places.values():
+            return True
+        return not call_site.is_for_guest(notification.tid, notification.pointer)
+
     def _is_mere_log(self, notification: Notification, name: str) -> bool:
         """Return whether this is a piece of the log that nobody waits for."""
-        return (
-            name == "write"
-            and self._log_is_unasked
-            and notification.args[0] & 0xFFFFFFFF >= self._first_own_fd
-        )
+        return self._log_is_unasked and self._writes_log(notification, name)
 
     def _undecided(self, notification: Notification, name: str) -> tuple[ThreadLog, int] | None:
         """Return log and registers' address of the thread whose call just goes on; None if it may not."""

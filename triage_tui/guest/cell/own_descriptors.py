@@ -3,8 +3,9 @@
 QEMU hands the guest's descriptor numbers on as they are, so that a guest can name its emulator's: the log,
 above all. Once a guest runs, the emulator itself only writes to these and closes them. So every other call
 that could do something with one is held, by its number alone, and answered as for a descriptor that is not
-open. Reading is not among them, which cannot be told apart without cost, and need not be: the emulator's end
-of the log can neither be read nor mapped (`triage_tui.guest.log.thread_log`).
+open; and so is a write that the emulator makes for its guest (`triage_tui.guest.emulator.call_site`). Reading
+is not among them and need not be: the emulator's end of the log can neither be read nor mapped
+(`triage_tui.guest.log.thread_log`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import re
 import struct
 
+from triage_tui.guest.emulator import call_site
 from triage_tui.guest.host import process
 from triage_tui.guest.host.seccomp import Notification, Watch
 
@@ -71,6 +73,9 @@ def are_used(name: str, notification: Notification, first: int) -> bool:
     args = notification.args
     if any(args[index] & 0xFFFFFFFF >= first for index in _ARGUMENTS.get(name, ())):
         return True
+    if name == "write":
+        is_own = args[0] & 0xFFFFFFFF >= first
+        return is_own and call_site.is_for_guest(notification.tid, notification.pointer)
     return name == SENDS_DESCRIPTORS and any(number >= first for number in _sent(notification, first))
 
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-LOAD, JUMP, JEQ, JGE, JSET, RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
-"""Codes of linux/filter.h: load a word of struct seccomp_data, jump, jump if, return."""
+LOAD, JUMP, JEQ, JGE, JSET, RETURN, AND = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06, 0x54
+"""Codes of linux/filter.h: load a word of struct seccomp_data, jump, jump if, return, keep some bits of the
+word."""
 ALLOW = 0x7FFF0000
 """SECCOMP_RET_ALLOW."""
 

@@ -220,6 +220,10 @@ class Tracee:
         code = self._layout.instruction
         return words[self._layout.pc] - len(code), code
 
+    def pointer(self, words: list[int]) -> int:
+        """Return the address behind the system call instruction at which the thread stands."""
+        return words[self._layout.pc]
+
     def with_call(self, words: list[int], number: int, arguments: tuple[int, ...]) -> list[int]:
         """Return registers that make the system call `number`, when those are of a thread after a call."""
         changed = list(words)

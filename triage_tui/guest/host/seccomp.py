@@ -18,7 +18,18 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from triage_tui.guest.host import host_syscalls
-from triage_tui.guest.host.filter_tree import ALLOW, JEQ, JGE, JSET, LOAD, RETURN, Instruction, assemble
+from triage_tui.guest.host.filter_tree import (
+    ALLOW,
+    AND,
+    JEQ,
+    JGE,
+    JSET,
+    JUMP,
+    LOAD,
+    RETURN,
+    Instruction,
+    assemble,
+)
 
 _RET_KILL, _RET_ERRNO = 0x80000000, 0x00050000
 NOTIFY, TRACE = 0x7FC00000, 0x7FF00000
@@ -26,7 +37,7 @@ NOTIFY, TRACE = 0x7FC00000, 0x7FF00000
 _NEW_NAMESPACES = 0x7E020000
 """CLONE_NEW* of clone(2); the time name space has its bit among the signals of clone, and only in clone3."""
 _X32_BIT = 0x40000000
-_DATA_NR, _DATA_ARCH, _DATA_ARGS = 0, 4, 16
+_DATA_NR, _DATA_ARCH, _DATA_POINTER, _DATA_ARGS = 0, 4, 8, 16
 """Offsets in struct seccomp_data; an argument's low half comes first on the little-endian hosts we run on."""
 
 _SET_MODE_FILTER = 1
@@ -75,6 +86,8 @@ class Notification(NamedTuple):
     tid: int
     nr: int
     args: tuple[int, ...]
+    pointer: int = 0
+    """The address behind the thread's system call instruction."""
 
 
 def program(
@@ -84,6 +97,7 @@ def program(
     log_lengths: Collection[int] = (),
     refused: Iterable[str] = (),
     held: int = NOTIFY,
+    guest_places: Collection[int] = (),
 ) -> bytes:
     """Return the BPF program that notifies about `watches` and allows everything else but `refused`.
 
@@ -94,7 +108,8 @@ def program(
 
     Calls of another ABI than the host's own (int 0x80, x32) kill the process: nothing the emulator does needs
     them, and they would pass by the numbers checked here. Of writes to `first_skipped_fd` and above, the
-    emulator's logs, only those of `log_lengths` bytes are notified. Nor is sendmsg to `first_skipped_fd`
+    emulator's logs, only those of `log_lengths` bytes are notified, and those whose address within its page
+    is one of `guest_places`, see `triage_tui.guest.emulator.call_site`. Nor is sendmsg to `first_skipped_fd`
     itself, by which the launcher sends the listener.
 
     Raises:
@@ -112,7 +127,7 @@ def program(
         check(name, [(RETURN, 0, 0, _RET_ERRNO | errno.EPERM)])
     check("clone3", [(RETURN, 0, 0, _RET_ERRNO | errno.ENOSYS)])
     check("clone", _no_name_spaces())
-    check("write", _of_emulator(first_skipped_fd, log_lengths, held))
+    check("write", _of_emulator(first_skipped_fd, log_lengths, guest_places, held))
     check("sendmsg", [(LOAD, 0, 0, _DATA_ARGS), (JEQ, 0, 1, first_skipped_fd), (RETURN, 0, 0, ALLOW)])
     for watch in watches:
         check(watch.name, _seen(watch, held))
@@ -134,15 +149,24 @@ def packed(code: Iterable[Instruction]) -> bytes:
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
 
 
-def _of_emulator(first_fd: int, lengths: Collection[int], held: int) -> list[Instruction]:
-    """Return the check of a write: to the emulator's own descriptors it is allowed, but for some lengths."""
-    told: list[Instruction] = [
-        (JEQ, len(lengths) - at, 0, length) for at, length in enumerate(sorted(lengths))
-    ]
-    by_length = [(LOAD, 0, 0, _DATA_ARGS + 16), *told] if told else []
-    verdicts = [(RETURN, 0, 0, ALLOW), *([(RETURN, 0, 0, held)] if told else [])]
-    own = [*by_length, *verdicts]
+def _of_emulator(
+    first_fd: int, lengths: Collection[int], places: Collection[int], held: int
+) -> list[Instruction]:
+    """Return the check of a write: to the emulator's own descriptors it is allowed.
+
+    But for some lengths, and for the guest's own.
+    """
+    by_place = [(LOAD, 0, 0, _DATA_POINTER), (AND, 0, 0, 0xFFF), *_held_if(places, held)] if places else []
+    by_length = [(LOAD, 0, 0, _DATA_ARGS + 16), *_held_if(lengths, held)] if lengths else []
+    own = [*by_place, *by_length, (RETURN, 0, 0, ALLOW)]
     return [(LOAD, 0, 0, _DATA_ARGS), (JGE, 0, len(own), first_fd), *own]
+
+
+def _held_if(values: Collection[int], held: int) -> list[Instruction]:
+    """Return the check by which a call is held when the loaded word is one of `values`."""
+    ordered = sorted(set(values))
+    tests: list[Instruction] = [(JEQ, len(ordered) - at, 0, value) for at, value in enumerate(ordered)]
+    return [*tests, (JUMP, 0, 0, 1), (RETURN, 0, 0, held)]
 
 
 def _seen(watch: Watch, held: int) -> list[Instruction]:
@@ -258,8 +282,8 @@ def receive(listener: int) -> Notification | None:
         if error.errno in (errno.ENOENT, errno.EINTR, errno.EAGAIN):
             return None
         raise
-    identifier, tid, _flags, nr, _arch, _ip, *args = _NOTIFICATION.unpack(data)
-    return Notification(identifier, tid, nr, tuple(args))
+    identifier, tid, _flags, nr, _arch, pointer, *args = _NOTIFICATION.unpack(data)
+    return Notification(identifier, tid, nr, tuple(args), pointer)
 
 
 def _send(listener: int, identifier: int, value: int, error: int, flags: int) -> bool:
