@@ -54,12 +54,13 @@ def test_a_limit_stops_the_guest_and_is_seen_by_it(
     assert free - shutil.disk_usage(tmp_path).free < 16 << 20
 
 
-def test_processes_that_take_too_much_together_lose_one(tmp_path: Path, qemu_dir: Path) -> None:
+@pytest.mark.parametrize("kind", ["crowd", "crowd without first threads"])
+def test_processes_that_take_too_much_together_lose_one(tmp_path: Path, qemu_dir: Path, kind: str) -> None:
     root = root_with(tmp_path, "arm", "greedy")
     marker = f"marker-{os.getpid()}-crowd"
     limits = ResourceLimits(tree_memory_bytes=300 << 20)
     with Guest.start(
-        spec(root, qemu_dir, "/bin/greedy", "crowd", marker, triggers=PATIENT, limits=limits)
+        spec(root, qemu_dir, "/bin/greedy", kind, marker, triggers=PATIENT, limits=limits)
     ) as guest:
         stop = guest.run_until_stop()
         assert (stop.reason, stop.exit_code) == ("exit", 5)

@@ -65,6 +65,14 @@ def test_what_a_thread_was_doing_and_what_the_record_lacks_is_said(view: RunView
     assert "No registers were recorded" in words(thread_rows(view, bare, 80))
 
 
+def test_a_first_thread_that_its_process_outlives_is_shown_as_ended(view: RunView) -> None:
+    thread = view.snapshot.processes[0].threads[1]
+    thread.state, thread.call, thread.registers, thread.why = "ended", None, {}, "it has ended"
+    shown = next(one for one in threads_of(view.snapshot) if one.thread is thread)
+    assert shown.doing == "ended before the others"
+    assert "it has ended" in words(thread_rows(view, shown, 80))
+
+
 def test_registers_of_another_process_point_into_its_own_memory(view: RunView) -> None:
     other = view.snapshot.processes[1]
     other.threads[0].registers["sp"] = view.snapshot.maps[0].start

@@ -61,8 +61,9 @@ class Thread(Record):
     """One thread of the guest; `tid` is its id as the guest sees it."""
 
     tid: int
-    state: Literal["in call", "computing", "unknown"] = "unknown"
-    """`computing`: between calls, its registers are those of a moment before."""
+    state: Literal["in call", "computing", "ended", "unknown"] = "unknown"
+    """`computing`: between calls, its registers are those of a moment before. `ended`: it was the first one,
+    and the process goes on without it."""
     call: str | None = None
     """Name of the syscall that it is in."""
     seq: int | None = None

@@ -39,6 +39,8 @@ class ThreadView:
             return "frozen here"
         if thread.call:
             return f"{'frozen at' if self.cause else 'blocked in'} {short(thread.call, 30)}"
+        if thread.state == "ended":
+            return "ended before the others"
         if thread.state == "computing":
             return "frozen while computing" if self.cause else "computing"
         return "frozen here" if self.cause else "state unknown"

@@ -258,3 +258,78 @@ def test_a_process_of_which_nothing_is_left_is_listed_as_ended(tmp_path: Path, q
     (process,) = run.snapshot.processes
     assert process.ended is not None
     assert process.ended.startswith("killed by SIGKILL, which it sent with")
+
+
+OUTLIVING = ["mips", "arm", "x86_64"]
+"""Big- and little-endian, and one of 64 bits."""
+
+
+def record_outliving(tmp_path: Path, qemu_dir: Path, arch: str, *words: str) -> Run:
+    """Run a program whose first thread ends before the others."""
+    root = root_with(tmp_path / "root", arch, "outlives")
+    for name in ("etc/data", "etc/here", "var/log/there"):
+        (root / name).write_text("data")
+    return record(spec(root, qemu_dir, "/bin/outlives", *words), tmp_path / "runs")
+
+
+@pytest.mark.usefixtures("each_carrier")
+@pytest.mark.parametrize("arch", OUTLIVING)
+def test_a_process_is_whole_after_its_first_thread_has_ended(
+    tmp_path: Path, qemu_dir: Path, arch: str
+) -> None:
+    run = record_outliving(tmp_path, qemu_dir, arch)
+    snapshot = run.snapshot
+    assert (snapshot.reason, snapshot.trigger.syscall_name) == ("idle", "read")
+    assert missing(run) == set()
+    assert not {"registers", "backtrace", "mappings"} & {item.what for item in snapshot.unavailable}
+    assert {"read", "waits"} & {frame.func_name for frame in snapshot.backtrace.frames}
+    found = {entry.fd: entry for entry in snapshot.fds}
+    assert sorted(found) == list(range(7))
+    assert found[3].target == "/etc/data"
+    assert found[6].state == "listening 0.0.0.0:8080"
+    assert snapshot.statistics.listening == ["0.0.0.0:8080"]
+    (process,) = snapshot.processes
+    assert (process.cwd, process.root, process.umask) == ("/var/log", "/", 0o022)
+    first, second = process.threads
+    assert (first.tid, first.state, first.registers) == (process.pid, "ended", {})
+    assert (second.state, second.call, second.looked_at) == ("in call", "read", True)
+    assert second.registers
+
+
+@pytest.mark.parametrize("arch", OUTLIVING)
+def test_a_thread_that_computes_after_the_first_has_ended_shows_where(
+    tmp_path: Path, qemu_dir: Path, arch: str
+) -> None:
+    run = record_outliving(tmp_path, qemu_dir, arch, "computes")
+    snapshot = run.snapshot
+    assert (snapshot.reason, snapshot.trigger.spinning) == ("idle", True)
+    assert snapshot.backtrace.frames[0].func_name == "computes"
+    (process,) = snapshot.processes
+    states = [(thread.state, bool(thread.registers)) for thread in process.threads]
+    assert states == [("ended", False), ("computing", True), ("in call", True)]
+
+
+@pytest.mark.usefixtures("each_carrier")
+def test_calls_after_the_first_thread_has_ended_are_told_and_the_end_too(
+    tmp_path: Path, qemu_dir: Path
+) -> None:
+    run = record_outliving(tmp_path, qemu_dir, "mips", "calls")
+    assert (run.snapshot.reason, run.snapshot.trigger.exit_code) == ("exit", 6)
+    opened = [(call.path, call.errno) for call in run.trace() if call.name == "openat"][-4:]
+    assert opened == [("/etc/here", None)] * 2 + [("there", None)] * 2
+    assert "calls" in {frame.func_name for frame in run.snapshot.backtrace.frames}
+
+
+def test_memory_of_a_process_without_its_first_thread_is_kept(tmp_path: Path, qemu_dir: Path) -> None:
+    root = root_with(tmp_path / "root", "mips", "outlives")
+    (root / "etc/data").write_text("data")
+    with Guest.start(spec(root, qemu_dir, "/bin/outlives")) as guest:
+        stop = guest.run_until_stop()
+        writer = RunWriter(tmp_path / "runs")
+        scope = Scope(all_memory=True)
+        capture(guest, stop, writer, target=guest.target, engine=Engine(), scope=scope)
+        run = load_run(writer.publish())
+    sp = next(reg.value for reg in run.snapshot.regs if reg.name == "sp")
+    assert isinstance(sp, int)
+    assert len(run.read_memory(sp, 64)) == 64
+    assert not [region for region in run.snapshot.memory_regions if region.missing and "r" in region.perms]

@@ -1,6 +1,7 @@
 /* Takes more than its share of one thing, named by the argument, and says where it was stopped. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,15 +43,24 @@ static int take_memory(void)
     return 5;
 }
 
-static int crowd(void)
+static void *hold_memory(void *unused)
+{
+    char *more = mmap(NULL, 64 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memset(more, 1, 64 << 20);
+    for (;;)
+        pause();
+    return unused;
+}
+
+static int crowd(int first_threads_end)
 {
     int count, status = 0;
     for (count = 0; count < 8; count++)
         if (fork() == 0) {
-            char *more = mmap(NULL, 64 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-            memset(more, 1, 64 << 20);
-            for (;;)
-                pause();
+            pthread_t thread;
+            if (first_threads_end && pthread_create(&thread, NULL, hold_memory, NULL) == 0)
+                pthread_exit(NULL);
+            hold_memory(NULL);
         }
     wait(&status);
     printf("crowd %d errno %d\n", WIFSIGNALED(status), WTERMSIG(status));
@@ -119,7 +129,9 @@ int main(int argc, char **argv)
     if (!strcmp(what, "memory"))
         return take_memory();
     if (!strcmp(what, "crowd"))
-        return crowd();
+        return crowd(0);
+    if (!strcmp(what, "crowd without first threads"))
+        return crowd(1);
     if (!strcmp(what, "disk"))
         return take_disk();
     if (!strcmp(what, "descriptors"))

@@ -147,8 +147,9 @@ class RuleAccess:
         if path.startswith(b"/"):
             return path
         # The guest's working directory, as seen from its own root.
-        current = os.fsencode(os.readlink(f"/proc/{self._views.pid}/cwd"))
-        root = os.fsencode(os.readlink(f"/proc/{self._views.pid}/root"))
+        shown = process.living_id(self._views.pid)
+        current = os.fsencode(os.readlink(f"/proc/{shown}/cwd"))
+        root = os.fsencode(os.readlink(f"/proc/{shown}/root"))
         if root != b"/" and current.startswith(root):
             current = current[len(root) :] or b"/"
         return os.path.join(current, path)
@@ -291,7 +292,7 @@ class RuleAccess:
     def _socket_kind(self, fd: int) -> tuple[socket.SocketKind, int]:
         """Return the type of the local socket that can stand in for the guest's `fd`, and its open flags."""
         pid = self._views.pid
-        with process_handle(pid) as handle, take(handle, fd) as taken:
+        with process_handle(process.living_id(pid)) as handle, take(handle, fd) as taken:
             kind = taken.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
         # A raw socket keeps message borders too, and there are no local ones of that type, unix(7).
         stand_in = socket.SOCK_DGRAM if kind == socket.SOCK_RAW else socket.SocketKind(kind)

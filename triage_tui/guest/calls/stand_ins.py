@@ -111,7 +111,7 @@ class Peers:
             return False
         fd, address, size = notification.args[:3]
         try:
-            inode = os.stat(f"/proc/{pid}/fd/{fd & 0xFFFFFFFF}").st_ino
+            inode = os.stat(f"/proc/{notification.tid}/fd/{fd & 0xFFFFFFFF}").st_ino
             if inode not in self._netlink:
                 return False
             if name == "bind" and size & 0xFFFFFFFF >= _ADDRESS.size:

@@ -56,7 +56,7 @@ def own_image(pid: int, maps: list[HostMapping]) -> tuple[int, list[HostMapping]
     Raises:
         OSError: the process is gone.
     """
-    status = os.stat(f"/proc/{pid}/exe")
+    status = os.stat(f"/proc/{process.living_id(pid)}/exe")
     device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
     start, end = 0, 0
     writable: list[HostMapping] = []
@@ -102,6 +102,15 @@ def learn(pid: int, location: Location) -> Landmarks | None:
         if last == node and low <= begin < node:
             return Landmarks(head - start, node - begin, location.env - begin, location.pc_offset)
     return None
+
+
+def first_registers(pid: int, marks: Landmarks) -> int | None:
+    """Return the host address of the registers in the first CPUState of the list, None if there is none."""
+    try:
+        begin = _begin_of_first(pid, process.read_maps(pid), marks)
+    except OSError:
+        return None
+    return begin + marks.env if begin else None
 
 
 def _begin_of_first(pid: int, maps: list[HostMapping], marks: Landmarks) -> int:

@@ -104,7 +104,7 @@ class ActionTables:
             OSError: the process is gone.
         """
         start, writable = own_image(pid, process.read_maps(pid))
-        key = arch.name, os.stat(f"/proc/{pid}/exe").st_ino
+        key = arch.name, os.stat(f"/proc/{process.living_id(pid)}/exe").st_ino
         fields = process_state.status(f"/proc/{pid}")
         ignored = set(process_state.mask(fields, "SigIgn"))
         caught = set(process_state.caught(fields))

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from triage_tui.guest.emulator.emulator_image import Landmarks
 from triage_tui.guest.host import process
 
 _BACKWARD = 0x6000
@@ -45,20 +46,36 @@ class ThreadFinder:
         `pid` is the QEMU process, `main_env` where the registers of its first thread are. A thread that is
         just being made may be missing.
         """
-        found = {process.inner_pid(pid): main_env}
-        envs = self.envs(pid, main_env)
+        return {process.inner_pid(pid): main_env} | self._others(pid, main_env, main_env)
+
+    def outliving(self, pid: int, first_env: int, marks: Landmarks) -> dict[int, int]:
+        """Return the same for a process whose first thread has ended; the CPUState of that one is freed.
+
+        `first_env` are the registers of the CPUState that is the first of the list now.
+        """
         if self._list is None:
-            return found
+            self._list = _ListPlace(marks.env, marks.env - marks.node)
+        return self._others(pid, first_env, None)
+
+    def _others(self, pid: int, first_env: int, main_env: int | None) -> dict[int, int]:
+        """Return id -> registers of the threads from `first_env` on in the list, `main_env` left out.
+
+        That is None when the process's first thread has ended.
+        """
+        envs = self.envs(pid, first_env)
+        if self._list is None:
+            return {}
         if len(self._id_distances) != 1:
-            self._narrow(pid, envs, self._list.begin)
+            self._narrow(pid, envs, self._list.begin, main_env)
         owners = [_ids(pid, envs, distance) for distance in self._id_distances]
         # Where several places may tell, they have to agree.
-        for number, env in owners[0].items():
-            if number and env != main_env and all(other.get(number) == env for other in owners):
-                found[number] = env
-        return found
+        return {
+            number: env
+            for number, env in owners[0].items()
+            if number and env != main_env and all(other.get(number) == env for other in owners)
+        }
 
-    def _narrow(self, pid: int, envs: list[int], begin: int) -> None:
+    def _narrow(self, pid: int, envs: list[int], begin: int, main_env: int | None) -> None:
         """Keep those distances at which every CPUState points to the id of a living guest thread."""
         first = process.inner_pid(pid)
         # The second thread is always the emulator's own (util/rcu.c).
@@ -68,10 +85,10 @@ class ThreadFinder:
         fitting: dict[int, tuple[bool, int]] = {}
         for distance in self._id_distances:
             ids = _ids(pid, envs, distance) if distance < begin else {}
-            others = {number for number, env in ids.items() if env != envs[0]}
+            others = {number for number, env in ids.items() if env != main_env}
             if len(ids) >= max(1, len(envs) - 1) and others <= guests:
                 # After a fork the first thread may still go by the id of the thread that forked.
-                fitting[distance] = (ids.get(first) == envs[0], len(others))
+                fitting[distance] = (ids.get(first) == main_env, len(others - {0}))
         best = max(fitting.values(), default=None)
         if best is not None:
             self._id_distances = [distance for distance, fit in fitting.items() if fit == best]

@@ -105,7 +105,7 @@ def write_parts(pid: int, parts: Iterable[tuple[int, bytes]]) -> None:
     parts = list(parts)
     if _write_at_once(pid, parts):
         return
-    fd = os.open(f"/proc/{pid}/mem", os.O_WRONLY | os.O_CLOEXEC)
+    fd = os.open(f"/proc/{living_id(pid)}/mem", os.O_WRONLY | os.O_CLOEXEC)
     try:
         for address, data in parts:
             if os.pwrite(fd, data, address) != len(data):
@@ -161,9 +161,7 @@ _MAPS_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) ([0-9a-f]
 def read_maps(pid: int) -> list[HostMapping]:
     """Return the process's mappings; an empty list when it is gone."""
     mappings: list[HostMapping] = []
-    state = thread_state(pid, pid)
-    other = outliving_thread(pid) if state is not None and state.state == "Z" else None
-    with contextlib.suppress(OSError), open(f"/proc/{other or pid}/maps", "rb") as file:
+    with contextlib.suppress(OSError), open(f"/proc/{living_id(pid)}/maps", "rb") as file:
         for line in file:
             found = _MAPS_LINE.match(line)
             if found:
@@ -321,6 +319,18 @@ def outliving_thread(pid: int) -> int | None:
         if tid != pid and (state := thread_state(pid, tid)) is not None and state.state not in "ZX":
             return tid
     return None
+
+
+def living_id(pid: int) -> int:
+    """Return the id through which proc(5) shows a process: that of its first thread, if it lives.
+
+    What is in /proc/<pid> is that thread's. When it has ended before the others, the files of one of those
+    show the same memory, descriptors and directories.
+    """
+    state = thread_state(pid, pid)
+    if state is not None and state.state not in "ZX":
+        return pid
+    return outliving_thread(pid) or pid
 
 
 def _descendants_by_parent(root: int) -> list[int]:

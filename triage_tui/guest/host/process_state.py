@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from triage_tui.guest.host import process
 from triage_tui.guest.host.signals import signals_of_mask
 from triage_tui.runs.process_model import ResourceLimit
 
@@ -84,7 +85,7 @@ def directory(pid: int, link: str) -> str:
     Raises:
         OSError: the process is gone.
     """
-    place = os.fsencode(os.readlink(f"/proc/{pid}/{link}"))
+    place = os.fsencode(os.readlink(f"/proc/{process.living_id(pid)}/{link}"))
     return place.decode("utf-8", "backslashreplace")
 
 
@@ -100,6 +101,8 @@ class ThreadFacts:
     """Whether it is in a host system call; None when the kernel does not say."""
     blocked: list[str]
     pending: list[str]
+    ended: bool = False
+    """It is a process's first thread, which the process outlives."""
 
 
 def thread_facts(pid: int, tid: int) -> ThreadFacts:
@@ -115,4 +118,5 @@ def thread_facts(pid: int, tid: int) -> ThreadFacts:
         in_call = int(file.read().split()[0]) >= 0
     # The stop that freezes it is ours.
     pending = [name for name in mask(fields, "SigPnd") if name != "SIGSTOP"]
-    return ThreadFacts(tid, inner_id(fields), in_call, mask(fields, "SigBlk"), pending)
+    ended = fields.get("State", "")[:1] in ("Z", "X")
+    return ThreadFacts(tid, inner_id(fields), in_call, mask(fields, "SigBlk"), pending, ended)

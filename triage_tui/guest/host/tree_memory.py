@@ -27,7 +27,7 @@ def machine_memory() -> int:
 
 def _sum(pid: int, file: str) -> int:
     try:
-        text = Path(f"/proc/{pid}/{file}").read_bytes()
+        text = Path(f"/proc/{process.living_id(pid)}/{file}").read_bytes()
     except OSError:
         return 0
     return sum(int(amount) for _, amount in _KIB.findall(text)) << 10

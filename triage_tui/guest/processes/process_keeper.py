@@ -100,12 +100,10 @@ class ProcessKeeper(FrozenViews):
 
     def _find_env(self, known: GuestProcess, notification: Notification, name: str) -> None:
         """Find the registers of a thread that is seen for the first time."""
-        main_env = known.envs.get(known.pid)
-        if main_env is not None:
-            finder = self.processes_known.finder(known.program.arch)
-            env = finder.registers(known.pid, main_env).get(process.inner_pid(notification.tid))
-            if env is not None:
-                known.envs[notification.tid] = env
+        by_id = self._registers_by_id(known, known.envs.get(known.pid))
+        env = by_id.get(process.inner_pid(notification.tid))
+        if env is not None:
+            known.envs[notification.tid] = env
 
     def _forget(self, pid: int) -> None:
         """Let go of a process that is gone."""
@@ -157,8 +155,9 @@ class ProcessKeeper(FrozenViews):
         return False
 
     def _restore_logs(self, known: GuestProcess, notification: Notification) -> None:
+        shown = process.living_id(known.pid)
         for log in self.trace.of_process(known.pid):
-            if not os.path.exists(f"/proc/{known.pid}/fd/{log.number}"):
+            if not os.path.exists(f"/proc/{shown}/fd/{log.number}"):
                 self._put_log(log, notification)
                 log.abandon_pending()
         known.logs_closed = False

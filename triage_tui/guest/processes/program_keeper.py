@@ -83,8 +83,10 @@ class ProgramKeeper(ProcessKeeper):
             path = requested_path(name, notification)
         except OSError:
             return Refusal(-errno.EFAULT, "")
+        # Its first thread may have ended before this one.
+        shown = process.living_id(known.pid)
         return plan_execution(
-            Path(f"/proc/{known.pid}/root"), known.pid, path, lambda which: self._path_of(known, which)
+            Path(f"/proc/{shown}/root"), shown, path, lambda which: self._path_of(known, which)
         )
 
     def _path_of(self, known: GuestProcess, which: str) -> str | None:
@@ -230,8 +232,9 @@ class ProgramKeeper(ProcessKeeper):
         if path.startswith("/"):
             return path
         with contextlib.suppress(OSError):
-            directory = os.readlink(f"/proc/{known.pid}/cwd")
-            root = os.readlink(f"/proc/{known.pid}/root")
+            shown = process.living_id(known.pid)
+            directory = os.readlink(f"/proc/{shown}/cwd")
+            root = os.readlink(f"/proc/{shown}/root")
             if root != "/" and directory.startswith(root):
                 directory = directory[len(root) :]
             return os.path.normpath(os.path.join(directory or "/", path))

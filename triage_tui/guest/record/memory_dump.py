@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from triage_tui.guest.host import process
 from triage_tui.runs.memory_files import BlockWriter
 from triage_tui.runs.memory_model import FileExtent, MemoryExtent, MemoryRegion
 from triage_tui.runs.process_model import Mapping
@@ -55,13 +56,14 @@ def dump_memory(spaces: Iterable[AddressSpace], writer: RunWriter, limit: int) -
     regions: list[MemoryRegion] = []
     left = limit
     for space in spaces:
+        shown = process.living_id(space.host_pid)
         try:
-            memory = os.open(f"/proc/{space.host_pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+            memory = os.open(f"/proc/{shown}/mem", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             regions += [_unread(space, mapping, error.strerror or str(error)) for mapping in space.maps]
             continue
         try:
-            pages = os.open(f"/proc/{space.host_pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+            pages = os.open(f"/proc/{shown}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
             try:
                 dump = _Dump(space, memory, pages, writer)
                 for mapping in space.maps:

@@ -92,7 +92,7 @@ def name_stacks(mappings: Iterable[Mapping], stacks: MappingABC[int, str]) -> No
 def _emulator_file(pid: int) -> tuple[str, int]:
     """Return (device, inode) of the emulator's executable as /proc/<pid>/maps shows them."""
     try:
-        status = os.stat(f"/proc/{pid}/exe")
+        status = os.stat(f"/proc/{process.living_id(pid)}/exe")
     except OSError:
         return ("", 0)
     return (f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}", status.st_ino)

@@ -116,7 +116,7 @@ class _Room:
 
 def _describe(guest: FrozenViews, pid: int, entry: Process) -> None:
     """Fill in what the kernel tells of the process itself."""
-    fields = process_state.status(f"/proc/{pid}")
+    fields = process_state.status(f"/proc/{process.living_id(pid)}")
     known = guest.processes_known.by_pid.get(pid)
     entry.umask = process_state.umask(fields)
     entry.ignored_signals = process_state.mask(fields, "SigIgn")
@@ -157,6 +157,9 @@ def _describe_threads(census: Census, guest: FrozenViews, pid: int, entry: Proce
 def _thread(guest: FrozenViews, pid: int, facts: ThreadFacts, place: int | None) -> Thread:
     entry = Thread(tid=facts.inner, looked_at=facts.tid == guest.tid)
     entry.blocked_signals, entry.pending_signals = facts.blocked, facts.pending
+    if facts.ended:
+        entry.state, entry.why = "ended", "it has ended, the process goes on without it"
+        return entry
     log = guest.trace.logs.get(facts.tid)
     pending = guest.trace.pending(log) if log is not None else []
     if facts.in_call is False:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
+from triage_tui.guest.host import process
 from triage_tui.guest.host.signals import signals_of_mask
 from triage_tui.guest.state import sockets
 from triage_tui.runs.process_model import Descriptor
@@ -58,6 +59,7 @@ def open_descriptors(
     Raises:
         OSError: the process is gone.
     """
+    pid = process.living_id(pid)
     numbers = sorted(fd for name in os.listdir(f"/proc/{pid}/fd") if (fd := int(name)) < first_own_fd)
     with sockets.process_handle(pid) as handle:
         for fd in numbers[:MAX_DESCRIPTORS]:
@@ -68,7 +70,8 @@ def open_descriptors(
 def count(pid: int, first_own_fd: int) -> int:
     """Return how many descriptors of its own the guest's process has, 0 when it is gone."""
     try:
-        return sum(int(name) < first_own_fd for name in os.listdir(f"/proc/{pid}/fd"))
+        names = os.listdir(f"/proc/{process.living_id(pid)}/fd")
+        return sum(int(name) < first_own_fd for name in names)
     except OSError:
         return 0
 

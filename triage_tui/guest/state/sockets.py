@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator
 
+from triage_tui.guest.host import process
 from triage_tui.runs.process_model import Socket
 
 _PIDFD_GETFD = 438
 """System call number, the same on all machines since Linux 5.6."""
+_PIDFD_THREAD = os.O_EXCL
+"""<linux/pidfd.h>"""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 # Linux, <netinet/tcp.h>.
@@ -31,12 +35,25 @@ _SO_DOMAIN, _SO_PROTOCOL = 39, 38
 
 @contextlib.contextmanager
 def process_handle(pid: int) -> Iterator[int]:
-    """Give a pidfd of the process.
+    """Give a pidfd of the process, or of a thread of one whose first thread has ended.
+
+    Before Linux 6.9 there are no pidfds of threads: it is -1 then, from which no socket can be taken.
 
     Raises:
-        OSError: the process is gone.
+        OSError: it is gone.
     """
-    handle = os.pidfd_open(pid)
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise
+    except OSError:
+        try:
+            handle = os.pidfd_open(pid, _PIDFD_THREAD)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            yield -1
+            return
     try:
         yield handle
     finally:
@@ -117,6 +134,7 @@ def states(pid: int, first_own_fd: int) -> list[str]:
         OSError: the process is gone.
     """
     found: list[str] = []
+    pid = process.living_id(pid)
     with process_handle(pid) as handle:
         for name in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):

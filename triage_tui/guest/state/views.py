@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingABC
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.cell.cell import Cell
 from triage_tui.guest.cell.policy import ContainmentPolicy
+from triage_tui.guest.emulator import emulator_image
 from triage_tui.guest.emulator.elf import read_elf
 from triage_tui.guest.emulator.env_locator import AT_BASE, AT_RANDOM, Location
 from triage_tui.guest.host import process
@@ -19,7 +21,7 @@ from triage_tui.guest.log.full_trace import FILE
 from triage_tui.guest.log.output import GuestOutput
 from triage_tui.guest.log.ranges import RangeMap
 from triage_tui.guest.log.trace import Trace
-from triage_tui.guest.processes.process_table import ProcessTable, Program
+from triage_tui.guest.processes.process_table import GuestProcess, ProcessTable, Program
 from triage_tui.guest.record.memory_dump import AddressSpace
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.state import address_space, sockets
@@ -27,6 +29,9 @@ from triage_tui.guest.state.census import Census, take_census
 from triage_tui.guest.state.descriptors import open_descriptors
 from triage_tui.runs.model import Statistics, Syscall, Target
 from triage_tui.runs.process_model import Descriptor, Mapping
+
+if TYPE_CHECKING:
+    from triage_tui.guest.processes.program_keeper import Emulators
 
 _MAX_READ = 16 << 20
 
@@ -45,6 +50,7 @@ class FrozenViews:
     tid: int
     containment: ContainmentPolicy
     _cell: Cell
+    _emulators: Emulators
     _output: GuestOutput
     _first_own_fd: int
     _started: float
@@ -179,11 +185,20 @@ class FrozenViews:
         if known is None:
             return {}
         found = {tid: env for tid, env in known.envs.items() if env is not None}
-        main_env = found.get(pid)
-        if main_env is not None:
-            by_id = self.processes_known.finder(known.program.arch).registers(pid, main_env)
-            found |= {tid: by_id[number] for tid, number in inner.items() if number in by_id}
-        return found
+        by_id = self._registers_by_id(known, found.get(pid))
+        if process.living_id(pid) != pid:
+            # What the emulator had of it is freed.
+            found.pop(pid, None)
+        return found | {tid: by_id[number] for tid, number in inner.items() if number in by_id}
+
+    def _registers_by_id(self, known: GuestProcess, main_env: int | None) -> dict[int, int]:
+        """Return where the registers of a process's threads lie: id as the guest sees it -> host address."""
+        finder = self.processes_known.finder(known.program.arch)
+        if process.living_id(known.pid) == known.pid:
+            return {} if main_env is None else finder.registers(known.pid, main_env)
+        marks = self._emulators.landmarks.get(known.program.arch.name)
+        first_env = emulator_image.first_registers(known.pid, marks) if marks is not None else None
+        return {} if marks is None or first_env is None else finder.outliving(known.pid, first_env, marks)
 
     def write_register(self, name: str, value: int, tid: int | None = None) -> None:
         """Set one register of a thread that waits in a syscall.
