@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.guest.helpers import spec
+from tests.guest.helpers import QUICK, spec
 from tests.programs import build, root_with
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.emulator import call_site
 from triage_tui.guest.emulator.startup import EmulatorStart
+from triage_tui.guest.freezing.triggers import CallTrigger
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
@@ -97,10 +99,51 @@ def test_the_log_cannot_be_opened_once_more(tmp_path: Path, qemu_dir: Path) -> N
 
 
 @pytest.mark.usefixtures("each_carrier")
-def test_an_open_that_reaches_the_log_by_another_name_is_told(tmp_path: Path, qemu_dir: Path) -> None:
+def test_nor_by_another_name(tmp_path: Path, qemu_dir: Path) -> None:
     with Guest.start(start_of(tmp_path, qemu_dir, "hide")) as guest:
         assert guest.run_until_stop().reason == "exit"
-        assert said(guest) == {"hidden": 0}
+        told = said(guest)
+        assert (told.pop("usual"), told.pop("loop")) == (0, errno.ELOOP)
+        assert len(told) == 4
+        assert told == dict.fromkeys(told, errno.ENOENT)
+        assert guest.problems == []
+
+
+@pytest.mark.usefixtures("each_carrier")
+def test_the_log_cannot_be_made_longer(tmp_path: Path, qemu_dir: Path) -> None:
+    with Guest.start(start_of(tmp_path, qemu_dir, "lengthen")) as guest:
+        assert guest.run_until_stop().reason == "exit"
+        assert said(guest) == {"link": errno.ENOENT, "before": 0, "hidden": errno.ENOENT, "after": 0}
+
+
+def halfway(tmp_path: Path, qemu_dir: Path) -> Guest:
+    """Return a guest that is frozen in front of its call of ftruncate."""
+    limits = replace(QUICK, calls=(CallTrigger("ftruncate"), CallTrigger("ftruncate64")))
+    guest = Guest.start(replace(start_of(tmp_path, qemu_dir, "shorten"), triggers=limits))
+    guest.run_until_stop()
+    return guest
+
+
+def test_only_its_owner_could_open_the_log(tmp_path: Path, qemu_dir: Path) -> None:
+    with halfway(tmp_path, qemu_dir) as guest:
+        assert os.stat(f"/proc/{guest.pid}/fd/{LOG}").st_mode & 0o777 == 0o400
+
+
+def test_a_log_that_was_made_longer_is_read_on_where_it_has_text(tmp_path: Path, qemu_dir: Path) -> None:
+    with halfway(tmp_path, qemu_dir) as guest:
+        os.truncate(f"/proc/{guest.pid}/fd/{LOG}", (1 << 40) + 5)
+        assert guest.run_until_stop().reason == "exit"
+        assert markers(guest.history()) == ["before", "lseek", "ftruncate", "pwrite"]
+        assert guest.history()[-1].name == "exit_group"
+        assert guest.problems == [
+            "the program made its emulator's log longer: calls may be missing from the record"
+        ]
+
+
+def test_an_open_that_reaches_the_log_is_told(tmp_path: Path, qemu_dir: Path) -> None:
+    with halfway(tmp_path, qemu_dir) as guest:
+        with open(f"/proc/{guest.pid}/fd/{LOG}", "rb"):
+            assert guest.run_until_stop().reason == "exit"
         assert guest.problems == [
             "the program opened its emulator's log: what the record says of its calls may be its own"
         ]

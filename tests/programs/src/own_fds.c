@@ -111,6 +111,26 @@ int main(int count, char **words) {
         snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
         symlink(path, "/hidden");
         say("hidden", open("/hidden", O_WRONLY));
+        symlink("/proc/self", "/me");
+        snprintf(path, sizeof path, "/me/fd/%d", fd);
+        say("below", open(path, O_WRONLY));
+        symlink("fd", "/directory");
+        chdir("/proc/self/task");
+        snprintf(path, sizeof path, "../../self/./root/me/fd/%d", fd);
+        say("turns", open(path, O_RDWR));
+        snprintf(path, sizeof path, "/proc/self/fd/%d/%d", open("/proc/self/fd", O_RDONLY), fd);
+        say("twice", open(path, O_RDWR));
+        symlink("/loop", "/loop");
+        say("loop", open("/loop", O_RDWR));
+        say("usual", open("/me/../thread-self/fd/0", O_RDONLY));
+    }
+    if (!strcmp(words[1], "lengthen")) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        symlink(path, "/hidden");
+        say("link", truncate(path, 1L << 30));
+        say("before", 0);
+        say("hidden", syscall(SYS_truncate, "/hidden", 1L << 30));
+        say("after", 0);
     }
     if (!strcmp(words[1], "forge")) {
         static const char forged[] = "1 openat(AT_FDCWD,\"/forged\",O_RDONLY) = 77\n";

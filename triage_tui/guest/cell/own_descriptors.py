@@ -14,6 +14,7 @@ import errno
 import os
 import re
 import struct
+from collections.abc import Callable
 
 from triage_tui.guest.emulator import call_site
 from triage_tui.guest.host import process
@@ -37,11 +38,22 @@ _OPENS: dict[str, tuple[int | None, int]] = {
     "creat": (None, 0),
     "openat": (0, 1),
     "openat2": (0, 1),
+    "truncate": (None, 0),
 }
-"""Host call -> indices of its directory, if it has one, and its path."""
+"""Host call that needs a path only -> indices of its directory, if it has one, and its path."""
+_FLAGS = {"open": 1, "openat": 2}
+"""Host call -> index of its flags."""
 _LINKS = re.compile(r"(?:^|/)(?:dev|(?:\d+|self|thread-self)(?:/task/\d+)?)/fd$")
 """Directories that hold a link for each descriptor."""
-_MOST_LINKS = 8
+_MOST_LINKS = 40
+"""Symbolic links in one path, for the kernel as well (MAXSYMLINKS of linux/namei.h)."""
+_OF_READER: dict[str, Callable[[int], str]] = {
+    "/proc/self": lambda tid: str(process.inner_pid(process.process_of(tid))),
+    "/proc/thread-self": lambda tid: (
+        f"{process.inner_pid(process.process_of(tid))}/task/{process.inner_pid(tid)}"
+    ),
+}
+"""Links of proc(5) that lead elsewhere for each reader, with where they lead for the thread `tid`."""
 _LOGS = 3
 """The logs are the descriptors from this one of the emulator's own on; a program may be opened below."""
 _AT_FDCWD = 0xFFFFFF9C
@@ -62,7 +74,8 @@ def watches(first: int) -> list[Watch]:
     named = [
         Watch(name, index, first, at_least=True) for name, indices in _ARGUMENTS.items() for index in indices
     ]
-    return [Watch(SENDS_DESCRIPTORS), *(watch for watch in named if watch.name != SENDS_DESCRIPTORS)]
+    whole = (SENDS_DESCRIPTORS, "truncate")
+    return [*map(Watch, whole), *(watch for watch in named if watch.name not in whole)]
 
 
 def are_used(name: str, notification: Notification, first: int) -> bool:
@@ -87,28 +100,57 @@ def refusal(name: str, notification: Notification, first: int) -> int:
 
 
 def _opens_log(name: str, notification: Notification, first: int) -> bool:
-    """Return whether a held call opens the link of a descriptor from `first` on, in /proc or /dev."""
+    """Return whether a held call opens the link of a descriptor from `first` on, in /proc or /dev.
+
+    Or changes the length of what is behind it. Who only reads does no harm, and opens files by the thousand:
+    then no link in the place of the file is followed.
+    """
     if name not in _OPENS:
         return False
     directory_at, path_at = _OPENS[name]
     args, tid = notification.args, notification.tid
+    reads = name in _FLAGS and args[_FLAGS[name]] & (os.O_ACCMODE | os.O_TRUNC) == os.O_RDONLY
     try:
         path = os.fsdecode(process.read_string(tid, args[path_at]))
-        parent, _, last = path.rpartition("/")
-        if not (last.isascii() and last.isdigit() and len(last) < 10 and int(last) >= first):
+        if reads and not _is_number(path, first):
             return False
         if not path.startswith("/"):
             directory = _AT_FDCWD if directory_at is None else args[directory_at] & 0xFFFFFFFF
             link = "cwd" if directory == _AT_FDCWD else f"fd/{directory}"
-            parent = os.path.join(os.readlink(f"/proc/{tid}/{link}"), parent)
-        for _ in range(_MOST_LINKS):
-            parent = os.path.normpath(parent)
-            if _LINKS.search(parent):
-                return True
-            target = os.readlink(f"/proc/{tid}/root{parent}")
-            parent = os.path.join(os.path.dirname(parent), target)
+            path = os.path.join(os.readlink(f"/proc/{tid}/{link}"), path)
+        return _leads_to_link(tid, path, first)
     except OSError:
-        pass
+        return False
+
+
+def _is_number(path: str, first: int) -> bool:
+    last = path.rpartition("/")[2]
+    return last.isascii() and last.isdigit() and len(last) < 10 and int(last) >= first
+
+
+def _leads_to_link(tid: int, path: str, first: int) -> bool:
+    """Follow an absolute path as the kernel does for the thread `tid`, up to its last symbolic link."""
+    left, at, links = path.split("/")[::-1], "", 0
+    while left:
+        name = left.pop()
+        if name in ("", "."):
+            continue
+        if name == "..":
+            at = os.path.dirname(at).rstrip("/")
+            continue
+        if not any(left) and _is_number(name, first) and _LINKS.search(at):
+            return True
+        own = _OF_READER.get(f"{at}/{name}")
+        at = f"{at}/{own(tid) if own else name}"
+        try:
+            target = os.readlink(f"/proc/{tid}/root{at}")
+        except OSError:
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            return False
+        at = "" if target.startswith("/") else os.path.dirname(at).rstrip("/")
+        left += target.split("/")[::-1]
     return False
 
 

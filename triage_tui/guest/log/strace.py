@@ -141,6 +141,10 @@ class StraceReader:
         text, self._buffer = self._buffer + data, b""
         return text
 
+    def leave_out(self, size: int) -> None:
+        """The log has `size` bytes next that nobody wrote."""
+        self._base += size
+
     def jump(self, offset: int) -> None:
         """Go on at `offset`, where a line begins; what was pending is forgotten."""
         self._buffer = b""

@@ -18,6 +18,8 @@ _FREE_STEP = 1 << 20
 """Log bytes after which their memory is given back."""
 _PUNCH_HOLE_KEEP_SIZE = 3
 _PEEK = 4096
+_MOST_GROWN = 1 << 24
+"""Bytes by which a log may grow between two looks before it is looked at whether all of them were written."""
 _MOST_REGISTERS = 512
 """Bytes of the emulator's CPU state that are looked at in each held call."""
 
@@ -49,13 +51,16 @@ def _log_file() -> tuple[int, int]:
     """Return two descriptors of a new memory file: one to read it, one that only ever appends to it.
 
     A guest can name descriptors of its emulator in its own calls. With the second one it cannot shorten the
-    file, and neither read nor write at another place than its end.
+    file, and neither read nor write at another place than its end. Nor can it open it once more for
+    writing, unless it has a capability over files of ours: then its root is the user who runs this.
     """
     fd = os.memfd_create("emulator-log", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
         # Opened once more: a duplicate would share our flags.
-        return fd, os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        writer = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        os.fchmod(fd, 0o400)
+        return fd, writer
     except BaseException:
         os.close(fd)
         raise
@@ -119,6 +124,10 @@ class ThreadLog:
         self.window_end = 0
         """Up to this offset the text is read in one piece."""
         self._freed = 0
+        self.lengthened = False
+        """Whether it was made longer without being written to."""
+        self._gaps: deque[tuple[int, int]] = deque()
+        """(start, end) of what was never written, in pages, and not reached yet."""
 
     @property
     def is_altered(self) -> bool:
@@ -141,6 +150,8 @@ class ThreadLog:
         """Note how long the log is now; return whether it has grown since the last time."""
         size = self.size()
         grown = size > self.marked
+        if size - self.marked > _MOST_GROWN:
+            self._look_for_gaps(size)
         if grown or (whole and not (self.marks and self.marks[-1].whole)):
             self.marks.append(Mark(time.monotonic_ns(), size, whole))
             self.marked = size
@@ -150,13 +161,36 @@ class ThreadLog:
 
     def read(self, end: int, limit: int) -> bytes:
         """Return what follows what was read, up to the offset `end` and at most `limit` bytes."""
+        after = bool(self._gaps) and self.position >= self._gaps[0][0]
+        if after:
+            _start, begin = self._gaps.popleft()
+            self.reader.leave_out(begin - self.position)
+            self.position = begin
+        if self._gaps:
+            end = min(end, self._gaps[0][0])
         data = os.pread(self.fd, max(0, min(limit, end - self.position)), self.position)
         self.position += len(data)
+        if after or (self._gaps and self.position == self._gaps[0][0]):
+            # A gap begins and ends within pages.
+            text = data.strip(b"\0")
+            self.reader.leave_out(len(data) - len(text))
+            data = text
         if self.position - self._freed > _FREE_STEP:
             length = (self.position & ~0xFFF) - self._freed
             _libc.fallocate(self.fd, _PUNCH_HOLE_KEEP_SIZE, ctypes.c_long(self._freed), ctypes.c_long(length))
             self._freed += length
         return data
+
+    def _look_for_gaps(self, size: int) -> None:
+        at = self.marked
+        while at < size and (start := os.lseek(self.fd, at, os.SEEK_HOLE)) < size:
+            try:
+                at = os.lseek(self.fd, start, os.SEEK_DATA)
+            except OSError:
+                # Nothing was written behind it.
+                at = size
+            self.lengthened = True
+            self._gaps.append((start, at))
 
     def peek(self) -> LoggedCall | None:
         """Return the call in which the log's thread waits, from the end of its text alone.

@@ -58,6 +58,7 @@ class Trace(CallRecords):
         """Host tid -> log."""
         self._logs_made = 0
         self.opens = LogOpens()
+        self._lengthened = False
         self._looked = 0
         """Length of all logs at the last look."""
         self.full: FullTrace | None = None
@@ -184,7 +185,7 @@ class Trace(CallRecords):
         while log.marks and log.marks[0].end - log.position <= limit and (not other or log.marks[0] < other):
             mark = log.marks.popleft()
         data = log.read(mark.end, limit)
-        reached = len(data) < limit or log.position >= mark.end
+        reached = log.position >= mark.end
         if not reached:
             log.marks.appendleft(mark)
         self.now_ns = max(self.now_ns, mark.ts_mono_ns)
@@ -229,6 +230,11 @@ class Trace(CallRecords):
             call.result = result
             self._end(log, call)
 
+    @property
+    def was_lengthened(self) -> bool:
+        """Whether something but text was put into a log."""
+        return self._lengthened or any(log.lengthened for log in self.logs.values())
+
     def of_process(self, pid: int) -> list[ThreadLog]:
         """Return the logs of one process."""
         return [log for log in self.logs.values() if log.pid == pid]
@@ -239,6 +245,7 @@ class Trace(CallRecords):
         if log is not None:
             with contextlib.suppress(OSError):
                 self.drain(log)
+            self._lengthened |= log.lengthened
             log.close()
 
     def close(self) -> None:

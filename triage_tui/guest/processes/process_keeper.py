@@ -19,6 +19,7 @@ from triage_tui.runs.model import Syscall
 _CLONE_THREAD = 0x10000
 _MAX_PROBLEMS = 200
 _OPENED = "the program opened its emulator's log: what the record says of its calls may be its own"
+_LENGTHENED = "the program made its emulator's log longer: calls may be missing from the record"
 _UNWATCHED = "whether the program opens its emulator's log is not watched: inotify has no room"
 
 
@@ -46,6 +47,8 @@ class ProcessKeeper(FrozenViews):
         """Report, once, that a log was opened by somebody."""
         if self.trace.opens.happened() and _OPENED not in self.problems:
             self.report(_OPENED)
+        if self.trace.was_lengthened and _LENGTHENED not in self.problems:
+            self.report(_LENGTHENED)
         if not self.trace.opens.works and _UNWATCHED not in self.problems:
             self.report(_UNWATCHED)
 
