@@ -6,7 +6,8 @@ import pytest
 from tests.runs.build import write_run
 from triage_tui.errors import TriageError
 from triage_tui.runs.evidence import Link, describe_syscall, links_in, make_link, parse_link, resolve
-from triage_tui.runs.model import Backtrace, Frame, PseudocodeRef, RuleHit, Syscall
+from triage_tui.runs.frame_model import Backtrace, Frame, PseudocodeRef
+from triage_tui.runs.model import RuleHit, Syscall
 from triage_tui.runs.process_model import Descriptor, Mapping
 from triage_tui.runs.reader import Run, load_run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.ui import fixtures
 from tests.ui.texts import PSEUDOCODE
 from triage_tui.runs.evidence import make_link
-from triage_tui.runs.model import PseudocodeRef
+from triage_tui.runs.frame_model import PseudocodeRef
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import encode_json
 

@@ -7,12 +7,10 @@ from typing import Any
 import msgspec
 
 from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis, Proposal
+from triage_tui.runs.frame_model import Backtrace, Frame, PseudocodeRef
 from triage_tui.runs.memory_model import MemoryObject
 from triage_tui.runs.model import (
-    Backtrace,
     Engine,
-    Frame,
-    PseudocodeRef,
     Register,
     Snapshot,
     Syscall,
@@ -234,6 +232,24 @@ def exit_snapshot(writer: RunWriter, run_id: str, program: str) -> Snapshot:
                         call="futex",
                         seq=7,
                         registers={"zero": 0, "at": 1, "v0": 0xFFFFFFFF, "a0": 0x7F8FFC60, "sp": 0x77D9F000},
+                        frames=[
+                            Frame(
+                                idx=0,
+                                addr=0x77E52A14,
+                                addr_hex="0x77e52a14",
+                                module_name="libc.so.6",
+                                func_name="\x1b[31mpthread_cond_wait",
+                                func_offset=0x114,
+                            ),
+                            Frame(
+                                idx=1,
+                                addr=0x430A10,
+                                addr_hex="0x430a10",
+                                module_name="busybox",
+                                method="prologue",
+                                confidence="medium",
+                            ),
+                        ],
                     ),
                     Thread(tid=5, why="its registers were not found in the emulator"),
                 ],

@@ -13,6 +13,7 @@ from triage_tui.runs.model import Snapshot
 from triage_tui.runs.process_model import Process, Thread
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.loading import RunView, load_view
+from triage_tui.ui.panes.backtrace import MAX_FRAMES, MAX_ROWS, BacktracePane, backtrace_rows
 from triage_tui.ui.panes.registers import RegistersPane, chooser_rows, register_rows, thread_rows
 from triage_tui.ui.rows import Row
 from triage_tui.ui.threads import MAX_SHOWN, threads_of, title_of
@@ -47,9 +48,8 @@ def test_changes_are_marked_only_where_an_earlier_stop_was_recorded(view: RunVie
     rows = register_rows(view, threads[1], 80)
     assert any("v0    0xffffffff" in row.text for row in rows)
     assert not any(row.text.startswith(" *") for row in rows)
-    assert "nor its registers at an earlier stop" in "".join(
-        r.text for r in thread_rows(view, threads[1], 99)
-    )
+    assert "earlier stop were not recorded" in words(thread_rows(view, threads[1], 99))
+    assert "nor its registers at an earlier stop" in words(thread_rows(view, threads[2], 99))
     assert not any("earlier stop" in row.text for row in thread_rows(view, threads[0], 99))
 
 
@@ -194,3 +194,42 @@ async def test_another_reading_of_the_run_keeps_the_thread(app: TriageApp) -> No
         await pilot.press("n", "n")
         await until(pilot, lambda: app.main.view and app.main.view.run_id != fixtures.EXIT_RUN)
         await until(pilot, lambda: pane.chosen == 0)
+
+
+def test_the_backtrace_has_the_frames_of_every_thread_in_turn(view: RunView) -> None:
+    rows = backtrace_rows(view, 100)
+    text = "\n".join(row.text for row in rows)
+    assert text.index("udhcpc_main") < text.index("pid 2 tid 4 · blocked in futex")
+    assert text.index("blocked in futex") < text.index("pthread_cond_wait") < text.index("0x00430a10")
+    assert "tid 5" not in text, "nothing was recorded of it"
+    for width in (20, 40, 100):
+        for row in backtrace_rows(view, width)[5:]:
+            assert row.text.isprintable()
+            assert cell_len(row.text) <= max(width, 50)
+
+
+def test_the_frames_of_endless_threads_are_bounded(view: RunView) -> None:
+    frames = view.snapshot.backtrace.frames * 1000
+    many = [Thread(tid=number, frames=frames) for number in range(3 * MAX_ROWS)]
+    view.snapshot.processes.append(Process(pid=9, threads=many))
+    assert len(backtrace_rows(view, 80)) < MAX_ROWS + 2 * MAX_FRAMES
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+async def test_brackets_step_from_stack_to_stack(app: TriageApp, size: tuple[int, int]) -> None:
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        await pilot.press("4", "right_square_bracket")
+        pane = app.main.query_one(BacktracePane)
+        assert pane.current is not None
+        assert "pid 2 tid 4" in pane.current.text
+        await until(pilot, lambda: "0x77e52a14" in shown(app))
+        code = app.main.code.frame
+        await pilot.press("j", "enter")
+        await until(pilot, lambda: "of the frozen thread only" in said(app))
+        assert app.main.code.frame is code, "its frames are not taken for those of the frozen thread"
+        assert app.main.active == "backtrace"
+        await pilot.press("left_square_bracket")
+        assert pane.cursor == 0
+        await pilot.press("left_square_bracket")
+        assert "pid 2 tid 4" in pane.current.text

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from triage_tui.binary.code import CodeReader
 from triage_tui.binary.modules import Location
-from triage_tui.runs.model import Frame, PseudocodeRef
+from triage_tui.runs.frame_model import Frame, PseudocodeRef
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from triage_tui.cli.output import say
 from triage_tui.errors import TriageError
 from triage_tui.retry.frame_code import decompiled, frame_of, from_results, keep
 from triage_tui.retry.workspace import Workspace
-from triage_tui.runs.model import Frame
+from triage_tui.runs.frame_model import Frame
 from triage_tui.text import safe_block
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from triage_tui.cli.output import print_table
 from triage_tui.errors import TriageError
+from triage_tui.runs.evidence import describe_frame
+from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.model import Snapshot
 from triage_tui.runs.process_model import Descriptor, Process, ResourceLimit, SignalAction
 from triage_tui.runs.reader import Run
@@ -21,8 +23,14 @@ def _line(text: str) -> None:
     print(safe_line(text, 600))
 
 
+def frame_line(frame: Frame) -> str:
+    """Return one frame, how it was found and how sure it is."""
+    sure = f", {frame.confidence} confidence" if frame.confidence else ""
+    return f"{describe_frame(frame)}  ({frame.method}{sure})"
+
+
 def show_threads(record: Run) -> None:
-    """Print each thread: what it does, and its registers."""
+    """Print each thread: what it does, its registers and its call stack."""
     for process in record.snapshot.processes:
         if process.ended is not None:
             _line(f"process {process.pid}: {process.ended}")
@@ -41,6 +49,8 @@ def show_threads(record: Run) -> None:
             ]
             for start in range(0, len(words), _PER_LINE):
                 _line("  " + "  ".join(words[start : start + _PER_LINE]))
+            for frame in record.snapshot.backtrace.frames if thread.looked_at else thread.frames:
+                _line(f"  {frame_line(frame)}")
 
 
 def show_processes(record: Run) -> None:

@@ -19,7 +19,7 @@ from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis
 from triage_tui.runs.events import holder_alive
-from triage_tui.runs.evidence import IN_TEXT, describe_frame, describe_register, describe_syscall, resolve
+from triage_tui.runs.evidence import IN_TEXT, describe_register, describe_syscall, resolve
 from triage_tui.runs.reader import Run
 from triage_tui.runs.rule_account import rule_account
 from triage_tui.runs.verdict_model import Verdict
@@ -224,8 +224,7 @@ def _registers(record: Run) -> None:
 
 def _backtrace(record: Run) -> None:
     for frame in record.snapshot.backtrace.frames:
-        sure = f", {frame.confidence} confidence" if frame.confidence else ""
-        _line(f"{describe_frame(frame)}  ({frame.method}{sure})")
+        _line(processes.frame_line(frame))
 
 
 def _code(record: Run) -> None:

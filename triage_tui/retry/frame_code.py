@@ -17,7 +17,8 @@ from triage_tui.binary.symbols import ElfImage, parse_image
 from triage_tui.errors import TriageError
 from triage_tui.retry.start import read_start
 from triage_tui.runs.files import write_atomic
-from triage_tui.runs.model import SCHEMA_VERSION, Frame
+from triage_tui.runs.frame_model import Frame
+from triage_tui.runs.model import SCHEMA_VERSION
 from triage_tui.runs.reader import Run
 from triage_tui.runs.writer import SNAPSHOT_FILE, encode_json
 from triage_tui.text import safe_line

@@ -17,8 +17,9 @@ from typing import Literal, get_args
 import msgspec
 
 from triage_tui.errors import TriageError
+from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.memory_files import MAX_READ
-from triage_tui.runs.model import Frame, Register, Syscall
+from triage_tui.runs.model import Register, Syscall
 from triage_tui.runs.reader import Run
 from triage_tui.runs.record import Record
 

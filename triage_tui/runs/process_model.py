@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.record import Record
 
 
@@ -73,6 +74,8 @@ class Thread(Record):
     registers: dict[str, int] = {}
     why: str | None = None
     """Why there are no registers."""
+    frames: list[Frame] = []
+    """Its call stack, innermost frame first; that of the thread that is looked at is the snapshot's own."""
     blocked_signals: list[str] = []
     pending_signals: list[str] = []
 

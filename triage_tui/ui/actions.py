@@ -11,7 +11,7 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Scope = Literal["app", "main", "list", "patch", "syscalls", "code", "frames", "registers", "memory", "modal"]
+Scope = Literal["app", "main", "list", "patch", "syscalls", "code", "frames", "threads", "memory", "modal"]
 """Where a key works: everywhere, on the main screen, in any list, in one pane, in questions."""
 
 
@@ -236,8 +236,8 @@ ACTIONS: tuple[Action, ...] = (
         "right_square_bracket",
         "screen.step_thread(1)",
         "next thread",
-        "Registers pane: show the registers of the next thread, of whatever process.",
-        "registers",
+        "Registers and backtrace panes: go to the next thread, of whatever process.",
+        "threads",
         _LOOK,
         32,
     ),
@@ -246,8 +246,8 @@ ACTIONS: tuple[Action, ...] = (
         "left_square_bracket",
         "screen.step_thread(-1)",
         "thread before",
-        "Registers pane: show the registers of the thread before.",
-        "registers",
+        "Registers and backtrace panes: go to the thread before.",
+        "threads",
         _LOOK,
         33,
     ),

@@ -16,8 +16,9 @@ from triage_tui.errors import TriageError
 from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
 from triage_tui.runs.events import Event, holder_alive
 from triage_tui.runs.files import inside, read_bounded
+from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.memory_model import MemoryObject
-from triage_tui.runs.model import Frame, Snapshot, Syscall
+from triage_tui.runs.model import Snapshot, Syscall
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.secrets import masked
 from triage_tui.text import safe_block, safe_line, safe_name

@@ -179,6 +179,9 @@ class Parts:
         self._fail("memory")
         return self.recording.read_memory(address, size)
 
+    def read_process_memory(self, pid: int, address: int, size: int) -> bytes:
+        raise TriageError(f"there is no process {pid}")
+
     def fds(self) -> list[Descriptor]:
         self._fail("fds")
         return [Descriptor(fd=0, target="/dev/null")]

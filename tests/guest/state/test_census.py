@@ -17,8 +17,10 @@ from triage_tui.guest.arch import by_name
 from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.guest.host import process as host_process
 from triage_tui.guest.record.capture import Scope, capture
+from triage_tui.guest.record.capture_threads import MAX_STACKS
 from triage_tui.guest.spec import LaunchSpec, ResourceLimits
 from triage_tui.guest.supervisor import Guest
+from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.model import Engine
 from triage_tui.runs.process_model import Descriptor
 from triage_tui.runs.reader import Run, load_run
@@ -136,6 +138,26 @@ def test_registers_of_all_threads(arch: str, qemu_dir: Path, tmp_path: Path) -> 
         assert stack.start <= thread.registers[sp] < stack.end
 
 
+def functions(frames: list[Frame]) -> list[str]:
+    return [frame.func_name or "?" for frame in frames]
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_call_stacks_of_all_threads(arch: str, qemu_dir: Path, tmp_path: Path) -> None:
+    run = record(
+        spec(root_with(tmp_path / "root", arch, "threads"), qemu_dir, "/bin/threads"), tmp_path / "runs"
+    )
+    (process,) = run.snapshot.processes
+    others = [thread for thread in process.threads if not thread.looked_at]
+    stacks = [functions(run.snapshot.backtrace.frames), *(functions(thread.frames) for thread in others)]
+    assert len(stacks) == 4
+    assert sum("main" in names for names in stacks) == 1
+    workers = [names for names in stacks if "work" in names]
+    assert len(workers) == 3
+    assert all(names.index("pause") < names.index("work") for names in workers)
+    assert [thread.frames for thread in process.threads if thread.looked_at] == [[]]
+
+
 def test_threads_of_a_forked_process(qemu_dir: Path, tmp_path: Path) -> None:
     root = root_with(tmp_path / "root", "arm", "family")
     run = record(spec(root, qemu_dir, "/bin/family"), tmp_path / "runs")
@@ -150,6 +172,10 @@ def test_threads_of_a_forked_process(qemu_dir: Path, tmp_path: Path) -> None:
     other = first if second.looked_at else second
     assert {entry.fd for entry in other.fds} >= {0, 1, 2}
     assert "[heap]" in {entry.name for entry in other.maps}
+    stacks = [functions(run.snapshot.backtrace.frames)]
+    stacks += [functions(thread.frames) for entry in (first, second) for thread in entry.threads]
+    for count, function in ((2, "main"), (1, "wait_for_ever"), (1, "compute_for_ever"), (1, "wait4")):
+        assert sum(any(function in name for name in names) for names in stacks) == count
     inherited = next(entry for entry in second.fds or run.snapshot.fds if entry.target == "/etc")
     assert opener(run, inherited) == "openat"
 
@@ -203,6 +229,8 @@ def test_many_threads(qemu_dir: Path, tmp_path: Path) -> None:
     (entry,) = run.snapshot.processes
     assert len({thread.registers["sp"] for thread in entry.threads}) == 151
     assert sum(mapping.name.startswith("[stack of thread") for mapping in run.snapshot.maps) == 150
+    assert sum(bool(thread.frames) for thread in entry.threads) == MAX_STACKS
+    assert "backtraces of all threads" in {item.what for item in run.snapshot.unavailable}
 
 
 def test_megabytes_of_arguments_and_environment(qemu_dir: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ A part that cannot be had never stops the others: it is named in `unavailable`, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -20,14 +20,15 @@ from triage_tui.guest.log.whole_addresses import WholeAddresses
 from triage_tui.guest.record.capture_code import capture_backtrace, capture_code
 from triage_tui.guest.record.capture_parts import Parts
 from triage_tui.guest.record.capture_processes import capture_processes
+from triage_tui.guest.record.capture_threads import RecordedMemory, capture_thread_frames
 from triage_tui.guest.record.frozen import FrozenGuest, StopReport
 from triage_tui.guest.record.memory_dump import dump_memory
 from triage_tui.guest.record.objects import ObjectCollector
 from triage_tui.guest.state.memory import Memory
 from triage_tui.runs.emulator_text import emulator_tail
+from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.model import (
     Engine,
-    Frame,
     Register,
     Snapshot,
     Syscall,
@@ -217,7 +218,7 @@ def _capture_state(
     if not scope.brief:
         with part("processes"):
             capture_processes(guest, snapshot, writer, calls)
-    memory = Memory(_Source(guest.read_memory, snapshot.maps), arch)
+    memory = Memory(RecordedMemory(guest.read_memory, snapshot.maps), arch)
     if arch.pc in registers:
         with part("backtrace"):
             cursors = capture_backtrace(arch, registers, memory, modules, snapshot)
@@ -227,6 +228,8 @@ def _capture_state(
         part.note("backtrace", "the registers are not known")
     if scope.brief:
         return
+    with part("backtraces of the other threads"):
+        capture_thread_frames(guest, snapshot, memory, modules, part)
     collector = ObjectCollector(memory, writer)
     with part("memory of the trigger"):
         call = _trigger_call(arch, snapshot, registers, memory)
@@ -247,20 +250,6 @@ def _capture_state(
             for region in snapshot.memory_regions:
                 if region.missing and "r" in region.perms:
                     part.note(f"all of {region.name or 'the mapping'} at 0x{region.start:x}", region.missing)
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Guest memory with the mappings as they are recorded."""
-
-    read: Callable[[int, int], bytes]
-    mappings: list[Mapping]
-
-    def read_memory(self, addr: int, size: int) -> bytes:
-        return self.read(addr, size)
-
-    def maps(self) -> list[Mapping]:
-        return self.mappings
 
 
 def _registers(arch: Arch, values: dict[str, int]) -> list[Register]:

@@ -13,13 +13,41 @@ from triage_tui.guest.arch import Arch
 from triage_tui.guest.record.capture_parts import Parts
 from triage_tui.guest.state.memory import Memory
 from triage_tui.guest.unwind import MAX_FRAMES, Cursor, frame_of, guess_function_start, walk
-from triage_tui.runs.model import Backtrace, Frame, Snapshot
+from triage_tui.runs.frame_model import Backtrace, Frame
+from triage_tui.runs.model import Snapshot
 from triage_tui.runs.writer import RunWriter
 
 MAX_PROBLEMS = 8
 """How many unusable SFAnalysis files are named."""
 CODE_FRAMES = 8
 """How many frames get their code disassembled."""
+
+
+def find_frames(
+    arch: Arch,
+    registers: dict[str, int],
+    memory: Memory,
+    modules: ModuleMap,
+    limit: int = MAX_FRAMES,
+) -> tuple[list[Frame], list[Cursor]]:
+    """Return the call stack of a thread, innermost frame first, and what each frame was made of."""
+
+    def is_code(addr: int) -> bool:
+        known = modules.is_code(addr)
+        return memory.may_hold_code(addr) if known is None else known
+
+    cursors = walk(
+        arch,
+        registers,
+        memory,
+        limit=limit,
+        is_code=is_code,
+        function_start=modules.function_start,
+        is_outermost=modules.is_entry,
+        unwind_row=modules.unwind_row,
+        exception_code=modules.exception_code,
+    )
+    return [_describe(idx, cursor, modules) for idx, cursor in enumerate(cursors)], cursors
 
 
 def capture_backtrace(
@@ -30,25 +58,9 @@ def capture_backtrace(
     snapshot: Snapshot,
 ) -> list[Cursor]:
     """Fill in the call stack and return what its frames were made of."""
-
-    def is_code(addr: int) -> bool:
-        known = modules.is_code(addr)
-        return memory.may_hold_code(addr) if known is None else known
-
-    cursors = walk(
-        arch,
-        registers,
-        memory,
-        is_code=is_code,
-        function_start=modules.function_start,
-        is_outermost=modules.is_entry,
-        unwind_row=modules.unwind_row,
-        exception_code=modules.exception_code,
-    )
+    frames, cursors = find_frames(arch, registers, memory, modules)
     snapshot.backtrace = Backtrace(
-        raw=[f"0x{cursor.pc:x}" for cursor in cursors],
-        frames=[_describe(idx, cursor, modules) for idx, cursor in enumerate(cursors)],
-        truncated=len(cursors) >= MAX_FRAMES,
+        raw=[frame.addr_hex for frame in frames], frames=frames, truncated=len(frames) >= MAX_FRAMES
     )
     return cursors
 

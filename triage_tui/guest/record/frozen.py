@@ -39,6 +39,10 @@ class FrozenGuest(Protocol):
         """Return up to `size` bytes at a guest address."""
         ...
 
+    def read_process_memory(self, pid: int, address: int, size: int, /) -> bytes:
+        """Return up to `size` bytes at a guest address of the process with this host pid."""
+        ...
+
     def maps(self) -> list[Mapping]:
         """Return the guest's mappings."""
         ...

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from triage_tui.binary.cfi import Row
 from triage_tui.guest.state.memory import Memory
-from triage_tui.runs.model import Confidence, FrameMethod
+from triage_tui.runs.frame_model import Confidence, FrameMethod
 
 MAX_FUNCTION = 32 * 1024
 """How far back, in bytes of code, the start of a function is looked for."""

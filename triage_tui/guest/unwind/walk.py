@@ -27,7 +27,7 @@ from triage_tui.guest.unwind.registers import (
     dwarf_names,
 )
 from triage_tui.guest.unwind.trampolines import trampoline
-from triage_tui.runs.model import Confidence, Frame
+from triage_tui.runs.frame_model import Confidence, Frame
 
 MAX_FRAMES = 64
 """Frames found at most unless the caller says otherwise."""

@@ -1,22 +1,30 @@
-"""The backtrace pane: frames innermost first; the selected one is what the code pane shows."""
+"""The backtrace pane: frames innermost first; the selected one is what the code pane shows.
+
+Below the frames of the thread that caused the freeze stand those of the others, thread by thread.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from textual.binding import BindingType
 from textual.message import Message
 
 from triage_tui.runs.evidence import Link
-from triage_tui.runs.model import Frame
+from triage_tui.runs.frame_model import Frame
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import ListRows, Part, Row, Rows, clip, short
+from triage_tui.ui.rows import BLANK, ListRows, Part, Row, Rows, clip, heading, short
+from triage_tui.ui.threads import threads_of
 from triage_tui.ui.widgets.line_view import LineView
 
+MAX_FRAMES = 512
+"""Frames shown of one thread."""
+MAX_ROWS = 4096
+"""Rows behind which no other thread begins."""
 _METHODS = {
     "pc": "",
     "cfi": "by unwind table",
@@ -58,13 +66,40 @@ def frame_row(frame: Frame, width: int, has_code: bool) -> Row:
     return Row(tuple(parts), target=frame.idx)
 
 
+class ThreadPlace(NamedTuple):
+    """What a row about another thread stands for."""
+
+    thread: int
+    """Its place in the order of the threads."""
+    frame: int | None = None
+    """The frame; None for the row that names the thread."""
+
+
+def backtrace_rows(view: RunView, width: int) -> list[Row]:
+    """Return the frames of all threads, those of the thread that caused the freeze first."""
+    frames = view.snapshot.backtrace.frames[:MAX_FRAMES]
+    rows = [frame_row(frame, width, frame.idx in view.code) for frame in frames]
+    threads = threads_of(view.snapshot)
+    for number, shown in enumerate(threads):
+        if shown.cause or shown.thread is None or not shown.thread.frames:
+            continue
+        if len(rows) > MAX_ROWS:
+            break
+        title = f"{shown.ids} · {shown.doing}"
+        rows += [BLANK, heading(clip(title, max(8, width - 6)), width, target=ThreadPlace(number))]
+        for frame in shown.thread.frames[:MAX_FRAMES]:
+            row = frame_row(frame, width, has_code=False)
+            rows.append(row._replace(target=ThreadPlace(number, frame.idx)))
+    return rows
+
+
 class BacktracePane(Pane):
-    """The call stack."""
+    """The call stacks."""
 
     NAME: ClassVar[str] = "backtrace"
     KINDS: ClassVar[tuple[str, ...]] = ("frame",)
     EMPTY: ClassVar[str] = "No frame was recorded."
-    BINDINGS: ClassVar[list[BindingType]] = bindings("frames")
+    BINDINGS: ClassVar[list[BindingType]] = bindings("frames", "threads")
 
     @dataclass
     class FrameSelected(Message):
@@ -74,13 +109,32 @@ class BacktracePane(Pane):
 
     def build(self, view: RunView) -> Rows:
         """Return the frames as rows."""
-        frames = view.snapshot.backtrace.frames[:512]
-        return ListRows(lambda width: [frame_row(frame, width, frame.idx in view.code) for frame in frames])
+        return ListRows(lambda width: backtrace_rows(view, width))
+
+    @property
+    def threads(self) -> list[int]:
+        """The rows at which the threads begin, that of the frozen one first."""
+        rows = [0] if self.rows.find(lambda row: isinstance(row.target, int)) is not None else []
+        for index in range(len(self.rows)):
+            target = self.rows.row(index).target
+            if isinstance(target, ThreadPlace) and target.frame is None:
+                rows.append(index)
+        return rows
+
+    def step(self, by: int) -> None:
+        """Go to the next thread (1) or the one before (-1), from the last to the first and back."""
+        starts = self.threads
+        here = max((n for n, start in enumerate(starts) if start <= self.cursor), default=0)
+        if starts:
+            start = starts[(here + by) % len(starts)]
+            self.move_to(start)
+            # Its frames are below it, so it comes to the top.
+            self.scroll_to(y=start, animate=False, immediate=True)
 
     def on_line_view_moved(self, event: LineView.Moved) -> None:
         """Tell which frame is selected."""
         row = self.current
-        if row is not None:
+        if row is not None and isinstance(row.target, int):
             self.post_message(self.FrameSelected(row.target))
 
     def reveal(self, link: Link) -> bool:

@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 from textual.binding import BindingType
 
 from triage_tui.runs.evidence import Link, digest
-from triage_tui.runs.model import Frame
+from triage_tui.runs.frame_model import Frame
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.loading import CodeText, RunView

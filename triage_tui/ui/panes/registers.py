@@ -115,7 +115,9 @@ def thread_rows(view: RunView, shown: ThreadView, width: int) -> list[Row]:
     elif not shown.registers:
         rows += wrapped("No registers were recorded of this thread.", width, "warn", 3)
     if not shown.cause:
-        lacks = "Its frames were not recorded, nor its registers at an earlier stop."
+        lacks = "Its registers at an earlier stop were not recorded."
+        if not thread.frames:
+            lacks = "Its frames were not recorded, nor its registers at an earlier stop."
         if shown.registers and thread.state == "computing":
             lacks = f"It was computing: these values are of a moment before. {lacks}"
         rows += wrapped(lacks, width, "muted", 3)
@@ -156,7 +158,7 @@ class RegistersPane(Pane):
     KINDS: ClassVar[tuple[str, ...]] = ("reg",)
     EMPTY: ClassVar[str] = "No registers were recorded."
     NOTE_CELLS: ClassVar[int] = 54
-    BINDINGS: ClassVar[list[BindingType]] = bindings("registers")
+    BINDINGS: ClassVar[list[BindingType]] = bindings("threads")
 
     def __init__(self) -> None:
         super().__init__()

@@ -130,7 +130,8 @@ def available(screen: MainScreen, action: Action) -> bool:
         case "failures":
             return screen.active == "syscalls"
         case "next_thread" | "previous_thread":
-            return screen.active == "registers" and len(screen.registers.threads) > 1
+            pane = screen.stepped
+            return pane is not None and len(pane.threads) > 1
         case "next_source":
             return screen.active == "code" and screen.code.sources > 1
         case "decompile":

@@ -14,6 +14,7 @@ from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.screens.links import LinkScreen
 
 if TYPE_CHECKING:
+    from triage_tui.ui.panes.backtrace import BacktracePane
     from triage_tui.ui.panes.memory import MemoryPane
     from triage_tui.ui.panes.registers import RegistersPane
     from triage_tui.ui.widgets.typed_line import TypedLine
@@ -43,6 +44,22 @@ class InspectScreen(LinkScreen):
         return cast("RegistersPane", self.query_one("#pane-registers"))
 
     @property
+    def backtrace(self) -> BacktracePane:
+        """The backtrace pane."""
+        return cast("BacktracePane", self.query_one("#pane-backtrace"))
+
+    @property
+    def stepped(self) -> RegistersPane | BacktracePane | None:
+        """The active pane, if it goes from thread to thread."""
+        match self.active:
+            case "registers":
+                return self.registers
+            case "backtrace":
+                return self.backtrace
+            case _:
+                return None
+
+    @property
     def memory(self) -> MemoryPane:
         """The memory pane."""
         return cast("MemoryPane", self.query_one("#pane-memory"))
@@ -58,11 +75,12 @@ class InspectScreen(LinkScreen):
         self.refresh_bars()
 
     def action_step_thread(self, step: int) -> None:
-        """Show the registers of the next thread (1) or the one before (-1)."""
-        if len(self.registers.threads) > 1:
-            self.registers.step(step)
-        elif self.view is not None:
-            self.say("This run holds the registers of one thread only.")
+        """Go to the next thread (1) or the one before (-1), in the backtrace or in the registers."""
+        pane = self.stepped
+        if pane is not None and len(pane.threads) > 1:
+            pane.step(step)
+        elif pane is not None and self.view is not None:
+            self.say(f"This run holds the {self.active} of one thread only.")
 
     async def action_go_to_address(self) -> None:
         """Ask for an address, and go there in the memory pane."""

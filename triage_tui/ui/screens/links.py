@@ -75,6 +75,9 @@ class LinkScreen(ReviewScreen):
             return
         row = event.view.current
         if event.view.id == "pane-backtrace" and row is not None:
+            if not isinstance(row.target, int):
+                self.say("Code is recorded for the frames of the frozen thread only.")
+                return
             self._remember()
             self.code.select_frame(row.target)
             self.show_pane("code")
