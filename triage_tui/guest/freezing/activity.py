@@ -13,6 +13,7 @@ from triage_tui.guest.freezing.senders import sender_of
 from triage_tui.guest.host import process
 
 if TYPE_CHECKING:
+    from triage_tui.guest.state.views import FrozenViews
     from triage_tui.guest.supervisor import Guest
     from triage_tui.runs.model import Syscall
 
@@ -99,7 +100,7 @@ def stopped_by_signal(guest: Guest, now: Measurement) -> Standstill | None:
     return Standstill(main.inner, "", None)
 
 
-def living_thread(guest: Guest, pid: int) -> int:
+def living_thread(guest: FrozenViews, pid: int) -> int:
     """Return the thread that stands for the process `pid` (host ids): its first, or one that outlives it.
 
     Of those, one that is in a call says more than one that is in none.

@@ -18,6 +18,7 @@ from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.runs.model import Loop, Reason, Syscall, Trigger
 
 if TYPE_CHECKING:
+    from triage_tui.guest.calls.suspecting import Suspecting
     from triage_tui.guest.supervisor import Guest
 
 _SETTLED_S = 0.2
@@ -183,7 +184,7 @@ class Watchdog:
         return Stop("requested", make_trigger(None, "a person wanted it", guest.trace.count))
 
     @staticmethod
-    def trigger_of_pending(guest: Guest, stop: Stop) -> Trigger:
+    def trigger_of_pending(guest: Suspecting, stop: Stop) -> Trigger:
         """Name the call in which the looked-at process is, if it is in one and the trigger names none."""
         trigger = stop.trigger
         known = guest.processes_known.by_pid.get(guest.pid)

@@ -1,0 +1,104 @@
+"""Freeze a guest's processes at a stop, fix what is looked at, and let them go on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from triage_tui.guest.calls.suspecting import Suspecting
+from triage_tui.guest.freezing import pausing
+from triage_tui.guest.freezing.activity import living_thread
+from triage_tui.guest.freezing.stops import Stop
+from triage_tui.guest.host import host_syscalls, process
+from triage_tui.guest.host.seccomp import Notification
+
+_NAMES = host_syscalls.names()
+
+
+def host_name(notification: Notification) -> str:
+    """Return the name of the host call that a notification is about, `syscall_NR` for one without a name."""
+    return _NAMES.get(notification.nr, f"syscall_{notification.nr}")
+
+
+class Freezer(Suspecting):
+    """The part of a guest that freezes it and lets it go on."""
+
+    _release: Callable[[], None] | None
+    """Lets the guest that has only been prepared begin; None since it has begun."""
+    _stopped: set[int]
+    """Host pids of the processes that are stopped."""
+    _waiting: Notification | None
+    """The notification that is being handled."""
+
+    def _thaw(self) -> None:
+        """Let everything run; the held call goes through the rules first."""
+        self._frozen = False
+        self._first_stop = None
+        self._choose_passed_on()
+        self._looping_tid = 0
+        self._suspicions = 0
+        self.probes = []
+        if self._release is not None:
+            self._release()
+            self._release = None
+        pausing.let_go(self._stopped)
+        self._stopped.clear()
+        for known in self.processes_known.by_pid.values():
+            known.loops.clear()
+        held, self._held = self._held, None
+        if held is not None:
+            self._resume_held(held)
+        elif self._waiting is not None:
+            # An exception (Ctrl-C) came between receiving and answering.
+            waiting, self._waiting = self._waiting, None
+            self._give_up(waiting, host_name(waiting))
+
+    def _freeze(self, stop: Stop) -> Stop:
+        """Stop every process and fix what is looked at."""
+        self._frozen = True
+        self._close_suspicion()
+        pausing.stop_all(self.processes, self._stopped, self._carrier.settle)
+        self._hang_up()
+        for known in self.processes_known.by_pid.values():
+            # A program that was executed and has made no watched call since.
+            self._locate(known)
+        self.trace.drain_all(complete=True)
+        self._look_at_log_opens()
+        self._find_blocked()
+        self._update_loop(stop)
+        self._output.read_all()
+        if self._held is not None:
+            self.pid, self.tid = self._held.process.pid, self._held.notification.tid
+        elif self._looping_tid in self.trace.logs:
+            self.pid, self.tid = self.trace.logs[self._looping_tid].pid, self._looping_tid
+        elif stop.tid in self.trace.logs:
+            self.pid, self.tid = self.trace.logs[stop.tid].pid, stop.tid
+        else:
+            main = self._main_living()
+            if main is not None:
+                self.pid, self.tid = main, living_thread(self, main)
+        if self._held is None and not stop.trigger.sender:
+            stop.trigger = self._watchdog.trigger_of_pending(self, stop)
+        stop.trigger.tid = process.inner_pid(self.tid)
+        known_now = self.processes_known.by_pid.get(self.pid)
+        if known_now is not None and known_now.envs.get(self.tid) is None:
+            # A thread that made no watched call yet.
+            known_now.envs |= self.thread_places(self.pid, {self.tid: stop.trigger.tid})
+        return stop
+
+    def _update_loop(self, stop: Stop) -> None:
+        """Describe a loop as it is now: it went on while its text waited to be read."""
+        log = self.trace.logs.get(self._looping_tid)
+        known = self.processes_known.by_pid.get(log.pid) if log is not None else None
+        detector = known.loops.get(self._looping_tid) if known is not None else None
+        loop = detector.followed() if detector is not None and stop.loop is not None else None
+        if loop is not None:
+            stop.loop = loop
+            if not stop.trigger.syscall_name:
+                stop.trigger.seq = loop.last_seq
+
+    def _main_living(self) -> int | None:
+        main = self.processes_known.main
+        living = self.processes()
+        if main is not None and main.pid in living:
+            return main.pid
+        return living[0] if living else None
