@@ -119,6 +119,16 @@ def test_served_by_the_emulator(tmp_path: Path, qemu_dir: Path, arch: str) -> No
     assert [call.seq for call in calls] == list(range(1, len(calls) + 1))
 
 
+@pytest.mark.parametrize("arch", ["arm", "mipsel"])
+def test_what_the_log_tells_twice_is_asked_once(tmp_path: Path, qemu_dir: Path, arch: str) -> None:
+    """The line about an option may be as long as the failure of another call: then both are held."""
+    rules = dict.fromkeys(("setsockopt", "getsockopt"), "function do_syscall() return 0, 0 end")
+    with guest_of(tmp_path, qemu_dir, arch, "setsockopt getsockopt", rules) as (guest, host):
+        assert guest.run_until_stop().reason == "exit"
+        assert [(hit.rule, hit.calls) for hit in host.hits()] == [("r-setsockopt", 1), ("r-getsockopt", 1)]
+        assert guest.problems == []
+
+
 @pytest.mark.parametrize("arch", ARCHES)
 def test_arguments_and_results_changed(tmp_path: Path, qemu_dir: Path, arch: str) -> None:
     rules = RULES | {"openat": OPEN, "open": OPEN}

@@ -156,9 +156,11 @@ def launch(
     """
     check_host(spec)
     emulator = find_qemu(arch, spec.qemu_dir)
-    start = EmulatorStart(spec.limits.open_files, name_of(spec.program), spec.observe == "full")
+    logs_calls = spec.observe == "full"
+    start = EmulatorStart(spec.limits.open_files, name_of(spec.program), logs_calls)
     watches = [*start.watches(), *policy.watches(containment, guest_names, start.first_fd)]
-    lengths = log_lengths(arch, guest_names) | triggers.failure_lengths(spec.triggers.calls, arch)
+    lengths = log_lengths(arch, guest_names, logs_calls)
+    lengths |= triggers.failure_lengths(spec.triggers.calls, arch)
     refused = policy.NEVER_NEEDED.split()
     places = call_site.places(emulator, spec.qemu_dir)
     filters = {

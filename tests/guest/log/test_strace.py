@@ -71,6 +71,24 @@ def test_unknown_call_gets_enosys_and_the_emulators_remark() -> None:
     assert [item.name for item in items] == ["syscall_4367", "getpid"]
 
 
+def test_a_socket_option_that_the_emulator_does_not_know() -> None:
+    """Its words about getsockopt begin in another way than all others."""
+    remark = b"getsockopt level=1 optname=77 not yet supported"
+    begun = b"2 getsockopt(3,1,77,0x40800a,0x40800e)" + remark + b"\n"
+    waiting = StraceReader()
+    waiting.writes_result = True
+    waiting.feed(begun + b" = ", complete=True)
+    assert [(call.name, call.arguments) for call in waiting.pending] == [
+        ("getsockopt", b"3,1,77,0x40800a,0x40800e")
+    ]
+    whole = StraceReader()
+    whole.feed(begun + b" = -1 errno=95 (Operation not supported)\n2 getpid() = 2\n")
+    first, second = whole.finished
+    assert (first.arguments, first.note) == (b"3,1,77,0x40800a,0x40800e", f"the emulator: {remark.decode()}")
+    assert first.result == b"-1 errno=95 (Operation not supported)"
+    assert second.name == "getpid"
+
+
 def test_a_waiting_call_is_complete_only_when_said_so() -> None:
     text = b'2 openat(AT_FDCWD,"/a(b)'
     items, reader = read(text)

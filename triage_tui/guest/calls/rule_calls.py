@@ -243,8 +243,10 @@ class RuleAsker(ReturnKeeper):
         # A call that has reached the host was asked about there.
         if call.host is not None or not (call.name in served.names or call.num == served.number):
             return
-        if not self.is_hooked(call):
+        if not self.is_hooked(call) or (log.asked is call and tid not in self._repeated):
+            # The log tells of it twice.
             return
+        log.asked = call
         if tid not in known.envs:
             self._find_env(known, notification, call.name)
         self.fill_arguments(call, tid)

@@ -2,20 +2,30 @@
 
 QEMU writes its log piece by piece, and the pieces that tell of such a call have lengths of their own, so that
 the filter can tell them from nearly everything else that is logged (linux-user/syscall.c and strace.c of QEMU
-7.2 to 10.0):
+7.2 to 10.0). A line of its own announces most of them:
 
     Unsupported ioctl: cmd=0x89f0                        an ioctl that QEMU does not know: 4, 8 or 16 digits
     Unsupported syscall: 277                             a system call that it does not have
     Unsupported setsockopt level=1 optname=77            a socket option that it does not know
     getsockopt level=0 optname=77 not yet supported      likewise
+
+Where calls are logged, the failure follows as a piece; its number is the guest's, its text the host's:
+
+    -1 errno=92 (Protocol not available)                 setsockopt
+    -1 errno=95 (Operation not supported)                getsockopt
     -1 errno=93 (Protocol not supported)                 socket, a netlink protocol that it does not know
 
-Each piece is written before the guest's result register is. The error's number is the guest's, its text the
-host's. MIPS tells a call that no MIPS kernel has by no piece at all.
+Of calls on sockets these are held rather than the lines, which have as many lengths as there are numbers:
+paths and whole calls are logged in one piece too, and each length that is held costs a guest those that have
+it by chance. ioctl fails with ENOSYS, before QEMU 8.1 or so, which is as long as ENOENT.
+
+Each piece is written before the guest's result register is. MIPS tells a call that no MIPS kernel has by no
+piece at all.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Collection, Iterable
@@ -23,13 +33,19 @@ from dataclasses import dataclass
 
 from triage_tui.guest.arch import Arch, by_name, known_names
 
-_UNKNOWN_NETLINK = re.compile(rb"-1 errno=(\d{1,5}) \(Protocol not supported\)")
+_FAILURE = re.compile(rb"-1 errno=(\d{1,5}) \([^()\n]*\)")
 _UNSUPPORTED = re.compile(rb"Unsupported syscall: (\d{1,10})\n")
 _IOCTL = re.compile(rb"Unsupported ioctl(?: type)?: cmd=0x[0-9a-f]{4,16}[^\n]*\n")
 _SETSOCKOPT = re.compile(rb"Unsupported setsockopt level=-?\d{1,10} optname=-?\d{1,10}\n")
 _GETSOCKOPT = re.compile(rb"getsockopt level=-?\d{1,10} optname=-?\d{1,10} not yet supported\n")
-_OPTION_PIECES = {"setsockopt": range(41, 50), "getsockopt": range(47, 57)}
-"""Lengths of these pieces for all levels and options that there are."""
+_ANNOUNCED = {"setsockopt": range(41, 50), "getsockopt": range(47, 57)}
+"""Lengths of these lines for all levels and options that there are."""
+_ERRORS = {
+    "socket": "EPROTONOSUPPORT",
+    "setsockopt": "ENOPROTOOPT",
+    "getsockopt": "EOPNOTSUPP",
+}
+"""Guest syscall -> the error by which QEMU answers it itself."""
 
 SERVED = frozenset(("ioctl", "setsockopt", "getsockopt", "socket", "socketcall"))
 """Guest syscalls that QEMU may answer by itself and that can be hooked all the same, unknown ones apart."""
@@ -52,37 +68,53 @@ _MISSING = frozenset(
 _ALL = tuple(by_name(name) for name in known_names())
 
 
-def log_lengths(arch: Arch, guest_names: Collection[str] = ()) -> frozenset[int]:
+def log_lengths(arch: Arch, guest_names: Collection[str] = (), logs_calls: bool = True) -> frozenset[int]:
     """Return the lengths of the log pieces to be notified about.
 
     `arch` is that of the first program. `guest_names` are the guest syscalls that rules hook from the start:
     of those, the pieces of all architectures count, since programs of any may be executed. For others, rare
     pieces are left out (options of unusual levels, numbers with an unusual count of digits), and those that
-    are as long as what every reading of the clock logs.
+    are as long as what every reading of the clock logs. `logs_calls`: calls are logged, not only what QEMU
+    does not support.
     """
     # All numbers of calls that are new or rare have as many digits as this one.
-    pieces = [b"Unsupported syscall: %d\n" % (arch.syscall_nr("pidfd_open") or 434)]
-    pieces += [b"Unsupported ioctl: cmd=0x" + b"0" * digits + b"\n" for digits in (4, 8, 16)]
-    # SOL_SOCKET is 65535 on MIPS, with options of two and four digits; IPPROTO_IP is 0.
-    mips = ((0xFFFF, 0x1001), (0xFFFF, 46), (0, 46))
-    for level, option in mips if arch.errno_kind == "mips" else ((1, 46),):
-        pieces.append(b"Unsupported setsockopt level=%d optname=%d\n" % (level, option))
-        pieces.append(b"getsockopt level=%d optname=%d not yet supported\n" % (level, option))
-    lengths = {len(piece) for piece in pieces}
-    netlink = _netlink_length(arch)
+    lengths = {len(b"Unsupported syscall: %d\n" % (arch.syscall_nr("pidfd_open") or 434))}
+    lengths |= {len(b"Unsupported ioctl: cmd=0x\n") + digits for digits in (4, 8, 16)}
+    # What every reading of the clock logs, and every file that is not there.
     reading = len(b"{tv_sec = %d,tv_nsec = 123456789}" % int(time.monotonic()))
-    if netlink != reading:
-        lengths.add(netlink)
-    if {"socket", "socketcall"} & set(guest_names):
-        lengths |= {_netlink_length(other) for other in _ALL}
+    common = {reading, _failure_length(arch, "ENOENT")}
+    for name, error in _ERRORS.items():
+        is_hooked = bool({name, "socketcall"} & set(guest_names))
+        for other in _ALL if is_hooked else (arch,):
+            failure = _failure_length(other, error)
+            if (logs_calls and (failure not in common or failure in lengths)) or (
+                is_hooked and name == "socket"
+            ):
+                lengths.add(failure)
+            else:
+                lengths |= _announced(other, name, is_hooked and other.errno_kind == arch.errno_kind)
     for name in guest_names:
-        lengths |= set(_OPTION_PIECES.get(name, ()))
         lengths |= {len(piece) for other in _ALL if (piece := _missing_piece(other, name))}
     return frozenset(lengths)
 
 
-def _netlink_length(arch: Arch) -> int:
-    return len(b"-1 errno=%d (Protocol not supported)" % (arch.errno_number("EPROTONOSUPPORT") or 93))
+def _failure_length(arch: Arch, error: str) -> int:
+    number = arch.errno_number(error) or 0
+    return len(b"-1 errno=%d (%s)" % (number, os.strerror(arch.to_host(number)).encode()))
+
+
+def _announced(arch: Arch, name: str, all_of_them: bool) -> set[int]:
+    """Return the lengths of the lines that announce what QEMU answers itself of the calls `name`."""
+    if all_of_them:
+        return set(_ANNOUNCED.get(name, ()))
+    # SOL_SOCKET is 65535 on MIPS, with options of two and four digits; IPPROTO_IP is 0.
+    mips = ((0xFFFF, 0x1001), (0xFFFF, 46), (0, 46))
+    options = mips if arch.errno_kind == "mips" else ((1, 46),)
+    if name == "setsockopt":
+        return {len(b"Unsupported setsockopt level=%d optname=%d\n" % option) for option in options}
+    if name == "getsockopt":
+        return {len(b"getsockopt level=%d optname=%d not yet supported\n" % option) for option in options}
+    return set()
 
 
 def _missing_piece(arch: Arch, name: str) -> bytes | None:
@@ -118,9 +150,14 @@ class Served:
 
 
 def read_piece(arch: Arch, piece: bytes) -> Served | None:
-    """Return what a piece of the log says about a call that QEMU answers, None for any other piece."""
-    if (found := _UNKNOWN_NETLINK.fullmatch(piece)) and int(found[1]) == arch.errno_number("EPROTONOSUPPORT"):
-        return Served(frozenset(("socket", "socketcall")))
+    """Return what a piece of the log says about a call that QEMU answers, None for any other piece.
+
+    A failure may just as well be that of a call which has been executed.
+    """
+    if found := _FAILURE.fullmatch(piece):
+        error = arch.errno_name(int(found[1]))
+        name = next((name for name, other in _ERRORS.items() if other == error), None)
+        return Served(frozenset((name, "socketcall"))) if name is not None else None
     if found := _UNSUPPORTED.fullmatch(piece):
         return Served(frozenset(), int(found[1]))
     for shape, name in ((_IOCTL, "ioctl"), (_SETSOCKOPT, "setsockopt"), (_GETSOCKOPT, "getsockopt")):

@@ -29,14 +29,17 @@ _RESULT = re.compile(rb" = ([^\n]*)\n")
 _WHOLE = re.compile(rb"(\d{1,10}) ([a-z_][a-z0-9_]{0,40})\(([^\n)]*)\) = ((?:-?\d|0x)[^\n]*)\n")
 """The usual case: a call and its result on one line, and no bracket in its arguments that could end it."""
 _SIGNAL = re.compile(rb"--- (SIG\w{1,12}|\d{1,3}) \{([^\n]*)\} ---\n")
-_UNSUPPORTED = re.compile(rb"(Unsupported [^\n]*|Unimplemented [^\n]*)\n")
+_UNSUPPORTED = re.compile(
+    rb"(Unsupported [^\n]*|Unimplemented [^\n]*|getsockopt level=-?\d{1,10} optname=[^\n]*)\n"
+)
 _END = re.compile(
     rb"\)(?: = (?:-?\d|0x)|(?=\d{1,10} (?:(?:" + _NAME + rb")\(|Unknown syscall))|(?=--- SIG)"
     # `-d unimp` writes its line between a call and its result.
-    rb"|(?=Unsupported |Unimplemented )|(?=\n))"
+    rb"|(?=Unsupported |Unimplemented |getsockopt level=)|(?=\n))"
 )
 _SHAPES = re.compile(
     rb"\d{1,10} (?:(?:" + _NAME + rb")\(|Unknown syscall -?\d)|--- (?:SIG\w|\d)|Unsupported "
+    rb"|getsockopt level="
 )
 _EQUALS = b" = "
 """What stands between a call and its result; written by itself."""

@@ -104,6 +104,8 @@ class ThreadLog:
         """Offset of a call's text -> its record, made while the call was held and the text not yet read."""
         self.seen: dict[int, Seen] = {}
         """Offset of the end of a call's text -> what was seen while the call was held."""
+        self.asked: Syscall | None = None
+        """The record of the call that rules were asked about last because QEMU answers it by itself."""
         self.last_signal: LoggedSignal | None = None
         """The signal that was delivered last, when nothing came after it."""
         self.unsettled: list[Syscall] = []
