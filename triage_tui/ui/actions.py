@@ -6,57 +6,9 @@ multiplexers and editors keep for themselves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from textual.binding import Binding, BindingType
 
-Scope = Literal["app", "main", "list", "patch", "syscalls", "code", "frames", "threads", "memory", "modal"]
-"""Where a key works: everywhere, on the main screen, in any list, in one pane, in questions."""
-
-
-@dataclass(frozen=True)
-class Action:
-    """One thing a person can do."""
-
-    id: str
-    keys: str
-    """Textual key names, comma separated; the first is the one that is shown."""
-    action: str
-    """The Textual action that does it."""
-    label: str
-    """One or two words, for the footer."""
-    help: str
-    """One sentence, for the help screen and the palette."""
-    scope: Scope
-    section: str
-    footer: int = 0
-    """Place in the footer, low first; 0 = not there."""
-    writes: bool = False
-    """Changes something: absent in read-only mode."""
-    palette: bool = True
-    key_text: str = ""
-    """How the key is written, where Textual's name for it is no good."""
-
-    @property
-    def shown_key(self) -> str:
-        """The first key as people write it."""
-        if self.key_text:
-            return self.key_text
-        return _KEY_TEXT.get(key := self.keys.split(",")[0], key)
-
-
-_KEY_TEXT = {
-    "question_mark": "?",
-    "slash": "/",
-    "colon": ":",
-    "backspace": "⌫",
-    "enter": "⏎",
-    "escape": "esc",
-    "left_square_bracket": "[",
-    "right_square_bracket": "]",
-    "space": "space",
-}
+from triage_tui.ui.action_model import Action, Scope
 
 PANES: tuple[tuple[str, str, str], ...] = (
     ("diagnosis", "Diagnosis", "Why"),

@@ -9,7 +9,8 @@ from textual.containers import Vertical
 from textual.content import Content
 
 from triage_tui.text import safe_line
-from triage_tui.ui.actions import ACTIONS, BY_ID, PANES, Action
+from triage_tui.ui.action_model import Action
+from triage_tui.ui.actions import ACTIONS, BY_ID, PANES
 from triage_tui.ui.rows import clip, short
 from triage_tui.ui.widgets.bar import Bar, Item
 from triage_tui.ui.words import decision_words, place, state_word
