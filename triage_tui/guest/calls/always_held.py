@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from triage_tui.guest.cell import policy
+from triage_tui.guest.cell import own_descriptors, policy
 from triage_tui.guest.log.own_text import HELD
 
 
 def held_calls(containment: policy.ContainmentPolicy) -> frozenset[bytes]:
     """Return the guest calls that are always held under `containment`, as the log names them."""
-    held = {*policy.HOOKABLE.split(), *policy.OPENS, *(watch.name for watch in containment.watches())}
+    watches = [*containment.watches(), *(watch for watch in own_descriptors.watches(0) if watch.arg is None)]
+    held = {*policy.HOOKABLE.split(), *policy.OPENS, *(watch.name for watch in watches)}
     return frozenset(name.encode() for name in HELD.split() if policy.host_names(name) & held)

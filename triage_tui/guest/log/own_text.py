@@ -3,8 +3,8 @@
 QEMU writes strings into its log as they are (print_string of linux-user/strace.c: whole, not escaped), so a
 path may hold a newline and lines that look like calls. Two things a guest cannot make up: in a call that is
 always held the thread waits exactly where the call's text ends, and behind the string of a call QEMU prints
-as many arguments as that call has. What is left, a well-formed line of a call that is not held, has no mark
-of its own.
+as many arguments as that call has. So text in the string of a call that is held is told apart. What is left,
+a well-formed line in the string of a call that is not held, has no mark of its own.
 """
 
 from __future__ import annotations
@@ -14,23 +14,35 @@ import re
 _REST = {
     name.encode(): frozenset(range(least, most + 1))
     for least, most, names in (
-        (1, 1, "access stat lstat stat64 lstat64 statfs statfs64 truncate truncate64"),
-        (1, 2, "open openat faccessat"),
-        (2, 2, "readlink readlinkat newfstatat fstatat64"),
+        (0, 0, "chdir chroot rmdir unlink umount link symlink symlinkat rename renameat"),
+        (1, 1, "access stat lstat stat64 lstat64 statfs statfs64 truncate truncate64 mkdir mkdirat creat"),
+        (1, 1, "unlinkat linkat chmod umount2"),
+        (1, 2, "open openat faccessat mknod mknodat fchmodat"),
+        (2, 2, "readlink readlinkat newfstatat fstatat64 chown chown32 lchown lchown32"),
         (3, 3, "statx"),
     )
     for name in names.split()
 }
-"""Call -> how many arguments come behind its only string (strace.list and strace.c of QEMU)."""
+"""Call -> how many arguments come behind its last string (strace.list and strace.c of QEMU)."""
+_ASKED = frozenset(
+    name.encode()
+    for name in str.split(
+        "creat mkdir mkdirat mknod mknodat unlink unlinkat rename renameat rmdir symlink symlinkat link "
+        "linkat chmod fchmodat chown chown32 lchown lchown32 chdir chroot umount umount2 truncate truncate64"
+    )
+)
+"""Calls of which the emulator asks the host whenever it could read their strings."""
+_TWO_STRINGS = (b"rename", b"symlink", b"link")
 HELD = (
     "open openat creat connect bind listen mkdir mkdirat mknod mknodat unlink unlinkat rename renameat "
     "renameat2 rmdir symlink symlinkat link linkat chmod fchmodat chown chown32 lchown lchown32 execve chdir "
     "chroot mount umount umount2 pivot_root swapon swapoff sethostname setdomainname reboot setuid setgid "
-    "setuid32 setgid32"
+    "setuid32 setgid32 truncate truncate64"
 )
 """Calls that QEMU passes to the host, where they are held; not those that it answers itself at times."""
-_OWN_ANSWER = re.compile(rb"-1 errno=(?:12|14|22|36|38|78|89) ")
-"""ENOMEM, EFAULT, EINVAL, ENAMETOOLONG, ENOSYS: QEMU may have found these without asking the host."""
+_OWN_ANSWER = re.compile(rb"-1 errno=(?:12|14|22|36|38|78|89|512) ")
+"""ENOMEM, EFAULT, EINVAL, ENAMETOOLONG, ENOSYS: QEMU may have found these without asking the host. And its
+own mark of a call that a signal kept from being made: it is made again."""
 _OWN_FILE = re.compile(rb"O_DIRECTORY|O_TMPFILE|O_PATH|/proc|/dev/|/etc/hosts")
 """Files that the emulator opens in its own way, and directories: opening those is not held."""
 CHECKED = frozenset(_REST) | frozenset(name.encode() for name in HELD.split())
@@ -42,13 +54,17 @@ def is_complete(name: bytes, arguments: bytes) -> bool:
     rest = _REST.get(name)
     if rest is None:
         return True
-    _, quote, behind = arguments.rpartition(b'"')
+    before, quote, behind = arguments.rpartition(b'"')
     if not quote:
         return True
+    if not behind:
+        return 0 in rest and b'"' in before
     # With the opening quote alone it is no string yet.
     return behind[:1] == b"," and behind.count(b",") in rest and b"\n" not in behind
 
 
 def is_own_answer(name: bytes, arguments: bytes, result: bytes) -> bool:
     """Return whether a call that is held at other times may have been answered by the emulator alone."""
+    if name in _ASKED and arguments.count(b'"') >= (4 if name.startswith(_TWO_STRINGS) else 2):
+        return False
     return bool(_OWN_ANSWER.match(result) or (name.startswith(b"open") and _OWN_FILE.search(arguments)))

@@ -189,7 +189,9 @@ class StraceReader:
         if self._base + line.end(3) + 1 in self._waits:
             self._doubt = None
             return True
-        return not self._may_go_on(self._last) or is_own_answer(line[2], line[3], line[4])
+        if is_own_answer(line[2], line[3], line[4]):
+            return True
+        return b'"' not in line[3] and not self._may_go_on(self._last)
 
     def _may_go_on(self, call: LoggedCall | None) -> bool:
         """Return whether what comes behind `call` may be the rest of its string."""
@@ -246,10 +248,15 @@ class StraceReader:
             end = _END.search(buffer, search)
             if end is None and cut is not None:
                 # The string goes on behind what looks like the end of its call.
+                whole = buffer.rstrip(b"\n")
+                if complete and whole.endswith(b")") and self._ends(start, len(whole) - 1):
+                    self._doubt = DOUBT
+                    close, used = len(whole) - 1, len(buffer)
+                    break
                 if not complete and len(buffer) - start.start() < _MAX_STRING:
                     return 0
                 end, self._doubt = cut, DOUBT
-            elif end is not None and not is_complete(name, buffer[start.end() : end.start()]):
+            elif end is not None and not self._ends(start, end.start()):
                 cut = cut or end
                 search = end.start() + 1
                 continue
@@ -285,6 +292,23 @@ class StraceReader:
         items.append(call)
         self.pending.append(call)
         return used - start.start()
+
+    def _ends(self, start: re.Match[bytes], close: int) -> bool:
+        """Return whether the text of a call can end with the bracket at `close`."""
+        name, arguments = start[2], self._buffer[start.end() : close]
+        if not is_complete(name, arguments):
+            return False
+        end = self._base + close + 1
+        if (
+            name not in self._held
+            or b'"' not in arguments
+            or end in self._waits
+            or self._may_go_on(self._last)
+        ):
+            return True
+        # Its thread must have been held at the end of its text, so that this is a part of its string.
+        result = _RESULT.match(self._buffer, close + 1)
+        return result is None or is_own_answer(name, arguments, result[1])
 
     def _is_made_up(self, start: re.Match[bytes], close: int) -> bool:
         """Return whether the text of a call with a result is no call: its thread was never held in it."""
