@@ -158,9 +158,19 @@ async def test_a_frame_without_code_says_so_too(app: TriageApp, actions: Recorde
     actions.refuse = "frame 3 lies in no program file"
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
-        await pilot.press("4", "end", "d")
+        await pilot.press("4", "j", "j", "j", "d")
         await until(pilot, lambda: "Frame 3 lies in no program file." in shown(app))
         assert "There is no code for this frame." in shown(app)
+
+
+async def test_a_frame_of_another_thread_is_not_decompiled_as_one_of_the_frozen_thread(
+    app: TriageApp, actions: RecordedActions
+) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("4", "end", "d")
+        await until(pilot, lambda: "of the frozen thread only" in said(app))
+        assert actions.calls == []
 
 
 async def test_read_only_decompiles_nothing(workspace: Path, actions: RecordedActions) -> None:

@@ -121,6 +121,11 @@ class BacktracePane(Pane):
                 rows.append(index)
         return rows
 
+    @property
+    def on_other_thread(self) -> bool:
+        """Whether the cursor is on a row about another thread than the frozen one."""
+        return (row := self.current) is not None and not isinstance(row.target, int)
+
     def step(self, by: int) -> None:
         """Go to the next thread (1) or the one before (-1), from the last to the first and back."""
         starts = self.threads

@@ -11,7 +11,7 @@ from textual import on
 from triage_tui.errors import TriageError
 from triage_tui.ui.messages import Decompiled
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.screens.links import LinkScreen
+from triage_tui.ui.screens.links import OTHER_THREAD, LinkScreen
 
 if TYPE_CHECKING:
     from triage_tui.ui.panes.backtrace import BacktracePane
@@ -120,6 +120,9 @@ class InspectScreen(LinkScreen):
             return
         view, frame = self._ready(), self.code.frame
         if view is None:
+            return
+        if self.active == "backtrace" and self.backtrace.on_other_thread:
+            self.say(OTHER_THREAD)
             return
         if frame is None:
             self.say("This run has no frame to decompile.", "warning")

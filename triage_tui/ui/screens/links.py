@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from triage_tui.ui.widgets.tile import Tile
 
 
+OTHER_THREAD = "Code is recorded for the frames of the frozen thread only."
+
+
 class Spot(NamedTuple):
     """A place to return to: run, pane, row."""
 
@@ -76,7 +79,7 @@ class LinkScreen(ReviewScreen):
         row = event.view.current
         if event.view.id == "pane-backtrace" and row is not None:
             if not isinstance(row.target, int):
-                self.say("Code is recorded for the frames of the frozen thread only.")
+                self.say(OTHER_THREAD)
                 return
             self._remember()
             self.code.select_frame(row.target)
