@@ -14,10 +14,13 @@ import re
 _REST = {
     name.encode(): frozenset(range(least, most + 1))
     for least, most, names in (
-        (0, 0, "chdir chroot rmdir unlink umount link symlink symlinkat rename renameat"),
+        # QEMU 7.2 has a comma behind the path of rmdir.
+        (0, 1, "chdir chroot rmdir unlink umount link symlink symlinkat rename renameat"),
         (1, 1, "access stat lstat stat64 lstat64 statfs statfs64 truncate truncate64 mkdir mkdirat creat"),
         (1, 1, "unlinkat linkat chmod umount2"),
-        (1, 2, "open openat faccessat mknod mknodat fchmodat"),
+        (1, 2, "open openat faccessat fchmodat"),
+        # A device's numbers are makedev(major,minor).
+        (1, 3, "mknod mknodat"),
         (2, 2, "readlink readlinkat newfstatat fstatat64 chown chown32 lchown lchown32"),
         (3, 3, "statx"),
     )
