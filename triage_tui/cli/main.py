@@ -112,8 +112,27 @@ def _run(name: str, rest: list[str]) -> int:
         where = safe_line(os.fsdecode(error.filename), 200) if error.filename else "a file"
         print(f"triage-tui: {where} cannot be written or read: {error.strerror}", file=sys.stderr)
         return TriageError.exit_code
+    except (ImportError, SyntaxError) as error:
+        return _lacking(name) or _crashed(name, error)
     except Exception as error:
         return _crashed(name, error)
+
+
+def _lacking(name: str) -> int:
+    """Say which Python package is not there or broken, and return the exit code; 0 when all are well."""
+    from triage_tui.telemetry.dependencies import lacking
+    from triage_tui.text import safe_line
+
+    found = lacking()
+    if not found:
+        return 0
+    # Those without which nothing is run come first: they are what a command failed of.
+    first = max(found, key=lambda one: one.dependency.needed)
+    why = "is missing" if first.why == "none" else f"is broken ({first.why})"
+    text = f"the Python package {first.dependency.package} {why}, so `{name}` cannot work: {first.mend}"
+    more = "; `triage-tui doctor` names the others" if len(found) > 1 else ""
+    print(f"triage-tui: {safe_line(text, 400)}{more}", file=sys.stderr)
+    return TriageError.exit_code
 
 
 def _crashed(name: str, error: Exception) -> int:

@@ -14,6 +14,7 @@ from triage_tui.diagnosis.facts import Child, Facts, FailedCall, LoopFact
 from triage_tui.diagnosis.hypotheses import Candidate, hypothesize
 from triage_tui.diagnosis.knowledge import KnowledgeBase, load_knowledge
 from triage_tui.diagnosis.scenes import full_scene
+from triage_tui.errors import TriageError
 from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis, Proposal
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.reader import Run
@@ -37,6 +38,20 @@ def _load(directories: tuple[str, ...]) -> KnowledgeBase:
 def user_directories() -> tuple[str, ...]:
     """Return the directories named in the environment."""
     return tuple(name for name in os.environ.get(RULES_PATH_VARIABLE, "").split(":") if name)
+
+
+def check_knowledge() -> None:
+    """Read the knowledge base, so that no guest is run for nothing.
+
+    Raises:
+        TriageError: it has a mistake, or a directory that the environment names is not there.
+    """
+    try:
+        _load(user_directories())
+    except TriageError as error:
+        if not user_directories():
+            raise
+        raise TriageError(f"{RULES_PATH_VARIABLE}: {error}") from error
 
 
 def diagnose(run: Run, knowledge: KnowledgeBase | None = None) -> Diagnosis:

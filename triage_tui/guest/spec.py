@@ -15,7 +15,7 @@ from triage_tui.guest.emulator.elf import ElfInfo, check_entry, check_whole, is_
 from triage_tui.guest.freezing.triggers import TriggerLimits as TriggerLimits
 from triage_tui.guest.host.tree_memory import machine_memory
 from triage_tui.runs.model import Target
-from triage_tui.text import recordable
+from triage_tui.text import recordable, safe_line
 
 _MAX_LINKS = 40
 _HEADER_BYTES = 1 << 16
@@ -26,13 +26,23 @@ _ELF_MACHINES = {2: "SPARC", 20: "PowerPC", 21: "PowerPC 64", 22: "S/390", 42: "
     258: "LoongArch",
 }
 
+CARRIER_VARIABLE = "TRIAGE_TUI_CARRIER"
 CARRIERS = ("auto", "notify", "trace")
 DEFAULT_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 def carrier_of_environment() -> str:
-    """Return the carrier that TRIAGE_TUI_CARRIER asks for, "auto" where it does not say."""
-    return os.environ.get("TRIAGE_TUI_CARRIER") or "auto"
+    """Return the carrier that TRIAGE_TUI_CARRIER asks for, "auto" where it does not say.
+
+    Raises:
+        TriageError: there is no such carrier.
+    """
+    carrier = os.environ.get(CARRIER_VARIABLE) or "auto"
+    if carrier not in CARRIERS:
+        raise TriageError(
+            f"{CARRIER_VARIABLE} must be one of {', '.join(CARRIERS)}, not {safe_line(carrier, 40)!r}"
+        )
+    return carrier
 
 
 @dataclass(frozen=True, slots=True)

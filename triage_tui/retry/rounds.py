@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
+from triage_tui.diagnosis.report import check_knowledge
 from triage_tui.errors import TriageError
 from triage_tui.guest.freezing.stops import Stop
 from triage_tui.retry.actions import Decision, LocalActions
@@ -94,6 +95,7 @@ def run_story(
         TriageError: the target cannot be started, or capture failed; what was recorded before stays.
     """
     workspace.check_writable()
+    check_knowledge()
     teller = _Teller(
         workspace,
         start,

@@ -79,9 +79,13 @@ class CaptureLimits(msgspec.Struct, frozen=True, kw_only=True):
         """
         values: dict[str, int] = {}
         for field, variable in VARIABLES.items():
-            text = given.get(field) or environment.get(variable)
-            if text:
+            if text := given.get(field):
                 values[field] = parse_size(text)
+            elif text := environment.get(variable):
+                try:
+                    values[field] = parse_size(text)
+                except TriageError as error:
+                    raise TriageError(f"{variable}: {error}") from error
         return cls(**values)
 
 

@@ -14,15 +14,18 @@ import msgspec
 from triage_tui.errors import TriageError
 from triage_tui.guest import arch as architectures
 from triage_tui.guest.calls.access import RuleAccess
+from triage_tui.guest.emulator import qemu
 from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.runs.record import Record
+from triage_tui.telemetry import dependencies
 from triage_tui.telemetry.kernel import (
     Findings,
     cell_features,
     notification_features,
     tracing_features,
 )
+from triage_tui.telemetry.settings import unusable_settings
 
 Grade = Literal["ok", "missing", "limited"]
 
@@ -45,14 +48,18 @@ class Check(Record):
 
 def examine() -> list[Check]:
     """Look at everything that a run needs or gains from. Nothing on the machine is changed."""
+    lacking = dependencies.lacking()
+    lost = {found.dependency.package for found in lacking}
     notification, tracing, cell = notification_features(), tracing_features(), cell_features()
     checks: list[Callable[[], list[Check]]] = [
         _kernel,
+        lambda: _packages(lacking),
+        _settings,
         lambda: _notification(notification, tracing),
         lambda: _cell(cell),
         lambda: _carrier(notification, tracing),
         _emulators,
-        _rules,
+        *([] if "lupa" in lost else [_rules]),
         _code_view,
         _tools,
         _user,
@@ -89,6 +96,26 @@ def _kernel() -> list[Check]:
             cost="" if supported else "guests are supervised on Linux for x86-64 (and aarch64) only",
             needed=True,
         )
+    ]
+
+
+def _packages(lacking: list[dependencies.Lacking]) -> list[Check]:
+    if not lacking:
+        return [Check(name="Python packages", grade="ok", found=dependencies.versions(), needed=True)]
+    return [msgspec.convert(found.as_check(), Check) for found in lacking]
+
+
+def _settings() -> list[Check]:
+    return [
+        Check(
+            name=f"variable {variable}",
+            grade="missing",
+            found=why,
+            cost="no guest is run while it is set to this",
+            mend=f"unset {variable}",
+            needed=True,
+        )
+        for variable, why in unusable_settings().items()
     ]
 
 
@@ -200,18 +227,21 @@ def _carrier(notification: Findings, tracing: Findings) -> list[Check]:
 
 def _emulators() -> list[Check]:
     checks = []
+    # It is said once what is wrong with the directory that was given.
+    unusable = unusable_settings()
     for name in architectures.known_names():
         machine = architectures.by_name(name)
         try:
-            path = find_qemu(machine)
+            path = find_qemu(machine, use_given=qemu.DIRECTORY_VARIABLE not in unusable)
         except TriageError as error:
+            given = isinstance(error, qemu.GivenDirectoryError)
             checks.append(
                 Check(
                     name=f"emulator {name}",
                     grade="missing",
                     found="none",
                     cost=f"no {name} program can be run: {error}",
-                    mend="triage-tui setup",
+                    mend=f"unset {qemu.DIRECTORY_VARIABLE}" if given else "triage-tui setup",
                 )
             )
             continue
@@ -254,17 +284,9 @@ def _rules() -> list[Check]:
 
 
 def _code_view() -> list[Check]:
-    """What shows code: the disassembler is a dependency, a decompiler is not."""
-    capstone = _version("capstone")
+    """What helps to understand code, and is no dependency."""
     angr = _version("angr")
     return [
-        Check(
-            name="disassembler",
-            grade="ok" if capstone else "missing",
-            found=f"capstone {capstone}" if capstone else "none",
-            cost="" if capstone else "no code is shown, and back traces are worse",
-            mend="" if capstone else "pip install capstone",
-        ),
         Check(
             name="decompiler",
             grade="ok" if angr else "limited",

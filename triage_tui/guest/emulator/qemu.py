@@ -14,12 +14,17 @@ from functools import cache
 from pathlib import Path
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.arch import Arch
+from triage_tui.guest.arch import Arch, by_name, known_names
 from triage_tui.guest.emulator.elf import read_elf
 from triage_tui.resources import CACHED_EMULATORS, cache_dir
+from triage_tui.text import safe_line
 
 DIRECTORY_VARIABLE = "TRIAGE_TUI_QEMU_DIR"
 _HEADER_BYTES = 1 << 16
+
+
+class GivenDirectoryError(TriageError):
+    """What $TRIAGE_TUI_QEMU_DIR names cannot be used."""
 
 
 def _is_static(path: Path) -> bool:
@@ -30,39 +35,88 @@ def _is_static(path: Path) -> bool:
         return False
 
 
-def find_qemu(arch: Arch, directory: Path | None = None) -> Path:
+def find_qemu(arch: Arch, directory: Path | None = None, *, use_given: bool = True) -> Path:
     """Return the path of the emulator for `arch`.
 
-    Searched in this order: `directory`, $TRIAGE_TUI_QEMU_DIR, PATH, the cache directory.
+    Searched in this order: `directory`, $TRIAGE_TUI_QEMU_DIR if `use_given`, PATH, the cache directory.
 
     Raises:
-        TriageError: none is there, or only dynamically linked ones are.
+        GivenDirectoryError: $TRIAGE_TUI_QEMU_DIR names no such directory, see `given_directory`, or its
+            emulator for `arch` cannot be used.
+        TriageError: there is no emulator, or only dynamically linked ones are there.
     """
-    given = os.environ.get(DIRECTORY_VARIABLE)
-    found_dynamic: Path | None = None
-    places: list[Path | None] = [directory, Path(given) if given else None]
-    for name in arch.qemu_names:
-        candidates = [place / name for place in places if place is not None]
-        in_path = shutil.which(name)
-        if in_path:
-            candidates.append(Path(in_path))
-        candidates.append(cache_dir() / CACHED_EMULATORS / name)
-        for candidate in candidates:
-            if not candidate.is_file() or not os.access(candidate, os.X_OK):
-                continue
-            if _is_static(candidate):
+    dynamic: list[Path] = []
+    for candidate in _candidates(arch, directory):
+        if _is_usable(candidate, dynamic):
+            return candidate.resolve()
+    if use_given and (given := given_directory()) is not None:
+        named = [candidate for candidate in _candidates(arch, given) if os.path.lexists(candidate)]
+        for candidate in named:
+            if _is_usable(candidate, []):
                 return candidate.resolve()
-            found_dynamic = candidate
+        if named:
+            why = "is no statically linked program" if os.access(named[0], os.X_OK) else "is not executable"
+            raise GivenDirectoryError(
+                f"{DIRECTORY_VARIABLE} names {_shown(given)}, but {named[0].name} there {why}"
+            )
+    for name in arch.qemu_names:
+        found = shutil.which(name)
+        if found and _is_usable(Path(found), dynamic):
+            return Path(found).resolve()
+    for candidate in _candidates(arch, cache_dir() / CACHED_EMULATORS):
+        if _is_usable(candidate, dynamic):
+            return candidate.resolve()
     static_name = arch.qemu_names[0]
-    if found_dynamic:
+    if dynamic:
         raise TriageError(
-            f"{found_dynamic} is dynamically linked and cannot run inside the guest's root: "
+            f"{dynamic[-1]} is dynamically linked and cannot run inside the guest's root: "
             f"install {static_name} (Debian: qemu-user-static) or run `triage-tui setup`"
         )
     raise TriageError(
         f"{static_name} was not found: install it (Debian: qemu-user-static), run `triage-tui setup`, "
         f"or set {DIRECTORY_VARIABLE} to its directory"
     )
+
+
+def given_directory() -> Path | None:
+    """Return the directory that $TRIAGE_TUI_QEMU_DIR names, None where it is not set.
+
+    Raises:
+        GivenDirectoryError: there is no such directory, or no emulator in it. Whoever named it did not mean
+            the emulator that would be taken instead.
+    """
+    text = os.environ.get(DIRECTORY_VARIABLE)
+    if not text:
+        return None
+    given = Path(text)
+    if not os.path.isdir(given):
+        what = "is no directory" if os.path.lexists(given) else "does not exist"
+        raise GivenDirectoryError(f"{DIRECTORY_VARIABLE} names {_shown(given)}, which {what}")
+    every = (by_name(name) for name in known_names())
+    if not any(os.path.lexists(candidate) for arch in every for candidate in _candidates(arch, given)):
+        raise GivenDirectoryError(
+            f"{DIRECTORY_VARIABLE} names {_shown(given)}, where no emulator can be found "
+            "(qemu-arm-static and its kin)"
+        )
+    return given
+
+
+def _shown(path: Path) -> str:
+    return safe_line(str(path), 200)
+
+
+def _candidates(arch: Arch, directory: Path | None) -> list[Path]:
+    return [] if directory is None else [directory / name for name in arch.qemu_names]
+
+
+def _is_usable(candidate: Path, dynamic: list[Path]) -> bool:
+    """Return whether a file is an emulator that can be used; add it to `dynamic` if it only is not static."""
+    if not os.path.isfile(candidate) or not os.access(candidate, os.X_OK):
+        return False
+    if _is_static(candidate):
+        return True
+    dynamic.append(candidate)
+    return False
 
 
 @cache

@@ -1,0 +1,51 @@
+"""Variables of the environment that name something unusable: by doctor and by run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.commands import triage
+from tests.programs import build
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "what"),
+    [
+        ("TRIAGE_TUI_QEMU_DIR", "/proc/nonexistent", "names /proc/nonexistent, which does not exist"),
+        ("TRIAGE_TUI_QEMU_DIR", "/proc/self/status", "names /proc/self/status, which is no directory"),
+        ("TRIAGE_TUI_QEMU_DIR", "/proc/self", "names /proc/self, where no emulator can be found"),
+        (
+            "TRIAGE_TUI_RULES",
+            "/proc/nonexistent",
+            "the knowledge base directory /proc/nonexistent does not exist",
+        ),
+        ("TRIAGE_TUI_CARRIER", "pigeon", "must be one of auto, notify, trace, not 'pigeon'"),
+        ("TRIAGE_TUI_CAPTURE_SIZE", "much", "'much' is no size"),
+        ("TRIAGE_TUI_CAPTURES_PER_MINUTE", "-3", "'-3' is no size"),
+        ("TRIAGE_TUI_DISK", "1 parsec", "'1 parsec' is no size"),
+    ],
+)
+def test_an_unusable_variable_is_named(
+    tmp_path: Path, qemu_dir: Path, variable: str, value: str, what: str
+) -> None:
+    env = {variable: value}
+    done = triage(tmp_path, "run", "--wait", "1", str(build("calls", "arm")), env=env)
+    assert done.returncode == 2
+    # One sentence, and before the guest was run.
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"triage-tui: {variable}")
+    assert what in line
+    assert not list((tmp_path / "ai_runs").iterdir() if (tmp_path / "ai_runs").exists() else [])
+
+    done = triage(tmp_path, "doctor", "--json", env=env)
+    checks = {check["name"]: check for check in map(json.loads, done.stdout.splitlines())}
+    check = checks[f"variable {variable}"]
+    assert what in check["found"]
+    assert check["mend"] == f"unset {variable}"
+    assert check["cost"]
+    # The emulators that there are without it are named all the same.
+    assert "qemu-arm-static" in checks["emulator arm"]["found"]
+    assert done.returncode == 1
