@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from triage_tui.guest.arch import by_name
+from triage_tui.guest.emulator.return_stub import MARKER_WHENCE
 from triage_tui.guest.log.thread_log import Seen, ThreadLog
 from triage_tui.guest.log.trace import Trace
 from triage_tui.runs.model import Syscall
@@ -195,3 +196,51 @@ def test_a_log_has_grown_also_when_a_held_call_has_marked_it(trace: Trace) -> No
     log.mark(whole=True)
     assert trace.look()
     assert not trace.look()
+
+
+def _served(trace: Trace, log: ThreadLog, ret: int, real: int) -> Syscall:
+    """Go through a call that QEMU answers with `real` and for which a rule says `ret`, as the engine does."""
+    failure = b" = -1 errno=%d (No)\n"
+    write(log, b"1 ioctl(1,35313,64)Unsupported ioctl: cmd=0x89f1\n")
+    call = trace.being_served(log)
+    assert call is not None
+    log.markers += 1
+    log.unsettled.append(call)
+    write(log, failure % -real if real < 0 else b" = %d\n" % real)
+    write(log, b"1 lseek(93,3,%d)" % MARKER_WHENCE)
+    if not trace.pass_marker(log, call):
+        trace.drain(log, complete=True)
+    trace.settle(log, call, ret, real)
+    write(log, failure % -ret if ret < 0 else b" = %d\n" % ret)
+    return call
+
+
+@pytest.mark.parametrize("is_skimmed", [True, False])
+def test_what_a_rule_answered_holds_whatever_the_text_says(trace: Trace, is_skimmed: bool) -> None:
+    log = trace.add(os.getpid(), os.getpid(), 1001)
+    written = []
+    answers = [(3, -38), (-5, -38), (-6, 0), (7, 0)] * 5
+    for ret, real in answers:
+        write(log, b'1 close(3) = 0\n1 open("/etc/motd",O_RDONLY) = 3\n1 getpid() = 1\n')
+        written.append(_served(trace, log, ret, real))
+    assert log.unread() > 1000
+    assert not log.is_altered
+    write(log, b"1 getppid() = 0\n")
+    if is_skimmed:
+        trace.look()
+        trace.skim(0)
+    trace.drain_all(complete=True)
+    records = trace.kept()
+    assert [record.name for record in records] == [
+        *["close", "open", "getpid", "ioctl"] * len(answers),
+        "getppid",
+    ]
+    assert [record.seq for record in records] == list(range(1, len(records) + 1))
+    assert [record.ret for record in records if record.name == "ioctl"] == [ret for ret, _ in answers]
+    assert [record for record in records if record.name == "ioctl"] == written
+    assert (trace.count, trace.failed) == (len(records), sum(ret < 0 for ret, _ in answers))
+    # The call that made the descriptor: no call of the engine's own is counted before it.
+    opener = trace.effects(os.getpid()).opener(3)
+    assert opener is not None
+    assert records[opener - 1].name == "open"
+    assert (log.settled, log.passed_markers) == ({}, {})

@@ -236,10 +236,13 @@ class Arch:
             if spec.offset + spec.size <= len(data)
         }
 
-    def registers_from_env(self, data: bytes, pc_offset: int | None = None) -> dict[str, int]:
+    def registers_from_env(
+        self, data: bytes, pc_offset: int | None = None, composed: bool = True
+    ) -> dict[str, int]:
         """Decode CPUArchState bytes that begin at the first general register, in the host's byte order.
 
-        Fields beyond the end of `data` are left out.
+        Fields beyond the end of `data` are left out, and without `composed` the registers that QEMU keeps in
+        parts: no call needs them.
         """
         general, fields = _env_layout(self, self.env_pc_offsets[0] if pc_offset is None else pc_offset)
         size = len(data)
@@ -254,9 +257,9 @@ class Arch:
         for name, end, offset, read in fields:
             if end <= size:
                 values[name] = read(data, offset)[0]
-        for composed in self.env_composed:
-            if composed.end <= size:
-                values[composed.name] = composed.value(data)
+        for one in self.env_composed if composed else ():
+            if one.end <= size:
+                values[one.name] = one.value(data)
         return values
 
     def env_writes(

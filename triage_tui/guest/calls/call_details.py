@@ -25,7 +25,7 @@ class CallDetails(ProcessKeeper):
         if call.args:
             return
         try:
-            registers = self.registers(tid)
+            registers = self.call_registers(tid)
         except TriageError:
             return
         arch = self.program_of(tid).arch

@@ -140,7 +140,7 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, ProgramKeeper):
             self._open_log(known, notification)
             return
         log = self.trace.logs.get(notification.tid)
-        may_stop = self._first_stop or self._suspicion or self._chosen
+        may_stop = self._may_stop()
         if log is not None and (may_stop or name in _TURNING_POINTS):
             # It may be what the guest is frozen at: everything before it is taken in first.
             if may_stop:
@@ -149,7 +149,7 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, ProgramKeeper):
                 self.trace.catch_up(log)
         call = self._match(log, name) if self.observes_all else self._begin_watched(known, notification, name)
         if call is not None and notification.tid not in known.envs:
-            self._find_env(known, notification, name)
+            self._find_env(known, notification, name, call)
         if self._guard_descriptors(known, notification, name, call):
             return
         if call is not None:

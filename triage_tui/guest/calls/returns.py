@@ -58,6 +58,8 @@ class HeldReturn:
     """Guest address of the stub."""
     then: Callable[[Notification, HeldReturn, int], None]
     """Called at the end with the call's real result, negative target errno on failure. It answers."""
+    result: int = 0
+    """What the call really gave, once it has ended: negative target errno on failure."""
     repeats: bool = False
     """The call was only stopped to be made again: it need not be made again after a signal."""
 
@@ -90,7 +92,7 @@ class ReturnKeeper(ProcessKeeper):
             raise TriageError("the thread has no log")
         self.pid, self.tid = known.pid, tid
         arch = known.program.arch
-        registers = self.registers(tid)
+        registers = self.call_registers(tid)
         instruction = self.read_memory(registers[arch.pc] - 4, 4)
         stub = stub_for(arch, instruction)
         if stub is None:
@@ -103,7 +105,7 @@ class ReturnKeeper(ProcessKeeper):
         if len(held) >= _MAX_HELD:
             raise TriageError("too many calls of this thread have not ended")
         self._set_registers(tid, changes)
-        held.append(HeldReturn(call, registers, stub, place, then, repeats))
+        held.append(HeldReturn(call, registers, stub, place, then, repeats=repeats))
         log.markers += 1
         log.unsettled.append(call)
 
@@ -143,14 +145,16 @@ class ReturnKeeper(ProcessKeeper):
 
     # ------------------------------------------------------------ at the marker
 
+    def _may_stop(self) -> bool:
+        """Tell whether what the log says of the next call may freeze the guest."""
+        raise NotImplementedError
+
     def _on_marker(self, known: GuestProcess, notification: Notification) -> None:
         """Handle the stub's own call: the call before it has ended."""
         tid = notification.tid
         self.pid, self.tid = known.pid, tid
         log = self.trace.logs.get(tid)
-        if log is not None:
-            self.trace.drain(log, complete=True)
-        registers = self.registers(tid)
+        registers = self.call_registers(tid)
         arch = known.program.arch
         held = self._held_returns.get(tid, [])
         while held:
@@ -163,12 +167,20 @@ class ReturnKeeper(ProcessKeeper):
                 break
             # A signal handler left by longjmp: that call never ends.
         else:
+            if log is not None:
+                self.trace.drain(log, complete=True)
             self._answer(notification, -errno.EINVAL)
             return
-        if pc == top.stub.after_restart:
+        is_restart = pc == top.stub.after_restart
+        if log is not None and (
+            top.repeats or is_restart or self._may_stop() or not self.trace.pass_marker(log, top.call)
+        ):
+            self.trace.drain(log, complete=True)
+        if is_restart:
             self._after_restart(notification, top)
         else:
-            top.then(notification, top, self._result(top.stub, registers))
+            top.result = self._result(top.stub, registers)
+            top.then(notification, top, top.result)
 
     def _result(self, stub: Stub, registers: dict[str, int]) -> int:
         found = dict(registers)
@@ -193,7 +205,7 @@ class ReturnKeeper(ProcessKeeper):
         log = self.trace.logs.get(tid)
         self._give(notification, ret)
         if log is not None:
-            self.trace.settle(log, held.call, ret)
+            self.trace.settle(log, held.call, ret, held.result)
 
     def repeat_call(self, notification: Notification, held: HeldReturn, changes: Mapping[int, int]) -> None:
         """Have the guest make the held call again; `changes` are new arguments by index.

@@ -236,19 +236,23 @@ class RuleAsker(ReturnKeeper):
         log = self.trace.logs.get(tid)
         if served is None or log is None:
             return
-        pending = self.trace.in_result(log)
-        if not pending:
-            return
-        call = pending[-1]
+        if self._may_stop():
+            call = next(iter(self.trace.in_result(log)[-1:]), None)
+        else:
+            call = self.trace.being_served(log)
         # A call that has reached the host was asked about there.
-        if call.host is not None or not (call.name in served.names or call.num == served.number):
+        if (
+            call is None
+            or call.host is not None
+            or not (call.name in served.names or call.num == served.number)
+        ):
             return
         if not self.is_hooked(call) or (log.asked is call and tid not in self._repeated):
             # The log tells of it twice.
             return
         log.asked = call
         if tid not in known.envs:
-            self._find_env(known, notification, call.name)
+            self._find_env(known, notification, call.name, call)
         self.fill_arguments(call, tid)
         if not call.args:
             # The registers say otherwise: not this thread's own call.

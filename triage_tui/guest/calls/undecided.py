@@ -92,6 +92,10 @@ class UndecidedCalls(RuleAsker):
             return True
         return not call_site.is_for_guest(notification.tid, notification.pointer)
 
+    def _may_stop(self) -> bool:
+        """Tell whether what the log says of the next call may freeze the guest."""
+        return bool(self._first_stop or self._suspicion or self._chosen)
+
     def _is_mere_log(self, notification: Notification, name: str) -> bool:
         """Return whether this is a piece of the log that nobody waits for."""
         return self._log_is_unasked and self._writes_log(notification, name)

@@ -119,7 +119,7 @@ class WatchedCalls(UndecidedCalls):
 
     def _call_in_registers(self, tid: int, log: ThreadLog) -> LoggedCall | None:
         try:
-            registers = self.registers(tid)
+            registers = self.call_registers(tid)
         except TriageError:
             return None
         return self._call_with(registers, tid, log)
@@ -143,7 +143,7 @@ class WatchedCalls(UndecidedCalls):
         log, env = undecided
         tid, path = notification.tid, None
         try:
-            registers = self.registers_at(tid, env)
+            registers = self.registers_at(tid, env, composed=False)
             call = self._call_with(registers, tid, log)
             if call is None or name not in policy.host_names(call.name):
                 return False

@@ -44,7 +44,7 @@ def _lines_of(names: frozenset[bytes], rest: bytes) -> re.Pattern[bytes]:
 
 
 def lasting_calls(text: bytes, names: set[bytes]) -> list[tuple[bytes, int]]:
-    """Return the lines of a log whose effects last, in order, each with the number of lines before it.
+    """Return the lines of a log whose effects last, in order, each with its offset in `text`.
 
     `names` are those of the calls in `text`. Of calls that make the same descriptor, and of calls that are
     the same in everything, only the last one matters.
@@ -59,7 +59,7 @@ def lasting_calls(text: bytes, names: set[bytes]) -> list[tuple[bytes, int]]:
             line = match[1]
             found.pop(line, None)
             found[line] = (line, match.start())
-    return [(line + b"\n", text.count(b"\n", 0, at)) for line, at in found.values()]
+    return [(line + b"\n", at) for line, at in found.values()]
 
 
 class CallEffects:

@@ -6,6 +6,7 @@ Calls of text that is skimmed are counted; they are read when somebody asks for 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable
 
 from triage_tui.guest.emulator.return_stub import MARKER_CALL, MARKER_WHENCE
@@ -22,7 +23,7 @@ from triage_tui.guest.log.strace import (
     calls_begun,
 )
 from triage_tui.guest.log.syscall_record import new_record, set_result, set_value
-from triage_tui.guest.log.thread_log import Mark, ThreadLog
+from triage_tui.guest.log.thread_log import Mark, Settled, ThreadLog
 from triage_tui.runs.model import Syscall
 
 _FAILED, _MISSING = b" = -1 errno=", b"Unsupported syscall"
@@ -82,6 +83,11 @@ class CallRecords(CallHistory):
             log.early = {at: one for at, one in log.early.items() if at >= log.reader.position}
         if len(log.seen) > _MAX_EARLY:
             log.seen = {end: one for end, one in log.seen.items() if end >= log.reader.position}
+        if len(log.settled) > _MAX_EARLY or len(log.passed_markers) > _MAX_EARLY:
+            unread = {id(record) for record in log.early.values()}
+            log.settled = {key: one for key, one in log.settled.items() if key in unread}
+            position = log.reader.position
+            log.passed_markers = {at: fails for at, fails in log.passed_markers.items() if at >= position}
         if len(log.waits) > _MAX_EARLY:
             for end in [end for end in log.waits if end < log.reader.position - _OLD_WAITS]:
                 del log.waits[end]
@@ -131,6 +137,8 @@ class CallRecords(CallHistory):
             raw.early[offset] = log.early.pop(offset)
         while log.seen and (offset := next(iter(log.seen))) < end:
             raw.seen[offset] = log.seen.pop(offset)
+        if log.passed_markers or log.settled:
+            self._take_settled(log, raw, end)
         raw.held, raw.waits = log.held, frozenset(offset for offset in log.waits if at < offset <= end)
         self.count += raw.count
         self.skimmed += raw.count
@@ -138,18 +146,34 @@ class CallRecords(CallHistory):
         log.last_signal = None
         for found in _HIGH_WRITE.finditer(text):
             self._look_for_forgery(log, found[1])
-        for line, index in lasting_calls(text, set(names)):
+        lasting = lasting_calls(text, set(names))
+        begun = [found.start() for found in BEGINS_CALL.finditer(text)] if lasting else []
+        begun = [offset for offset in begun if at + offset not in raw.markers]
+        for line, offset in lasting:
             reader = StraceReader()
             reader.feed(line)
             for call in reader.finished:
-                record = new_record(raw.first + min(index, raw.count - 1), call, log.arch, 0)
+                number = raw.first + min(bisect_left(begun, offset), raw.count - 1)
+                record = new_record(number, call, log.arch, 0)
                 set_result(record, call, log.arch)
                 if record.errno is None:
                     self.effects(log.pid).note(record)
         self._kept.add(raw)
         self.on_gap(log)
 
+    def _take_settled(self, log: ThreadLog, raw: RawCalls, end: int) -> None:
+        """Tell `raw`, whose text goes up to `end`, of what the guest got instead of what is in the text."""
+        markers = {at: log.passed_markers.pop(at) for at in list(log.passed_markers) if raw.at <= at < end}
+        settled = [one for record in raw.early.values() if (one := log.settled.pop(id(record), None))]
+        raw.markers = frozenset(markers)
+        raw.settled = frozenset(id(one.record) for one in settled)
+        raw.count -= len(markers)
+        self.failed -= sum(markers.values())
+        self.failed += sum((one.record.errno is not None) - one.text_fails for one in settled)
+
     def _begin(self, log: ThreadLog, call: LoggedCall) -> None:
+        if log.passed_markers and log.passed_markers.pop(call.at, None) is not None:
+            return
         if log.markers and call.name == MARKER_CALL and is_marker(call):
             log.markers -= 1
             return
@@ -178,14 +202,24 @@ class CallRecords(CallHistory):
         if any(record is other for other in log.unsettled):
             record.note = record.note or call.note
             return
-        set_result(record, call, log.arch)
+        if log.settled and log.settled.pop(id(record), None) is not None:
+            record.note = record.note or call.note
+        else:
+            set_result(record, call, log.arch)
         self._finish(log, record)
 
-    def settle(self, log: ThreadLog, record: Syscall, ret: int) -> None:
-        """Give a record of `log.unsettled` the result that the guest got."""
+    def settle(self, log: ThreadLog, record: Syscall, ret: int, real: int) -> None:
+        """Give a record of `log.unsettled` the result that the guest got, `ret` instead of `real`."""
         log.unsettled = [other for other in log.unsettled if other is not record]
         set_value(record, ret, log.arch)
-        self._finish(log, record)
+        if log.passed_markers:
+            # That of this call is the newest.
+            log.passed_markers[next(reversed(log.passed_markers))] = -4095 <= ret < 0
+        if record.seq == 0:
+            # Its text has not been read.
+            log.settled[id(record)] = Settled(record, -4095 <= real < 0)
+        else:
+            self._finish(log, record)
 
     def _finish(self, log: ThreadLog, record: Syscall) -> None:
         if record.errno is not None:

@@ -31,6 +31,10 @@ class RawCalls:
     early: dict[int, Syscall] = field(default_factory=dict)
     """Offset of a call -> the record that it already has."""
     seen: dict[int, Seen] = field(default_factory=dict)
+    markers: frozenset[int] = frozenset()
+    """Offsets of calls that are the engine's own."""
+    settled: frozenset[int] = frozenset()
+    """id() of each record of `early` that has its result, whatever the text says."""
     held: frozenset[bytes] = frozenset()
     waits: frozenset[int] = frozenset()
     """See `StraceReader`."""
@@ -51,6 +55,8 @@ class RawCalls:
                 ordered[-1].arguments, ordered[-1].path = fresh.arguments, fresh.path
                 ordered[-1].note = item.call.note
                 continue
+            if item.at in self.markers:
+                continue
             record = make_record(item, self.arch, self.ts_mono_ns, self.early)
             if item.end in self.seen:
                 on_seen(self.arch, record, self.seen[item.end])
@@ -60,7 +66,13 @@ class RawCalls:
             records[id(item)] = record
             ordered.append(record)
         for call in reader.finished:
-            set_result(records[id(call)], call, self.arch)
+            finished = records.get(id(call))
+            if finished is None:
+                continue
+            if id(finished) in self.settled:
+                finished.note = finished.note or call.note
+            else:
+                set_result(finished, call, self.arch)
         yield from ordered[: self.count]
 
 

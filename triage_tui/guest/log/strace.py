@@ -38,6 +38,8 @@ _END = re.compile(
     # `-d unimp` writes its line between a call and its result.
     rb"|(?=Unsupported |Unimplemented |getsockopt level=)|(?=\n))"
 )
+_REMARK = re.compile(rb"\)(?:Unsupported |Unimplemented |getsockopt level=)[^\n]*\n\Z")
+"""A remark of `-d unimp` about the last call of a text."""
 _SHAPES = re.compile(
     rb"\d{1,10} (?:(?:" + _NAME + rb")\(|Unknown syscall -?\d)|--- (?:SIG\w|\d)|Unsupported "
     rb"|getsockopt level="
@@ -379,6 +381,15 @@ def parse_failure(text: bytes) -> int | None:
     """Return the guest's error number of a piece of the log that says a call failed, None for any other."""
     found = _ERROR_RESULT.match(text)
     return int(found[1]) if found else None
+
+
+def without_remark(text: bytes) -> bytes:
+    """Return `text` without what QEMU writes behind the call in which it is: a remark, and what leads to the
+    result.
+    """
+    text = text.removesuffix(_EQUALS)
+    found = _REMARK.search(text)
+    return text[: found.start() + 1] if found else text
 
 
 def read_pending(line: bytes) -> LoggedCall | None:

@@ -11,7 +11,13 @@ from typing import NamedTuple
 
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.host import process
-from triage_tui.guest.log.strace import LoggedCall, LoggedSignal, StraceReader, read_pending
+from triage_tui.guest.log.strace import (
+    LoggedCall,
+    LoggedSignal,
+    StraceReader,
+    read_pending,
+    without_remark,
+)
 from triage_tui.runs.model import Syscall
 
 _FREE_STEP = 1 << 20
@@ -45,6 +51,14 @@ class Seen(NamedTuple):
     pc_offset: int | None
     """Where the program counter lies among them."""
     path: bytes | None
+
+
+class Settled(NamedTuple):
+    """A record that has its result, whatever its text says."""
+
+    record: Syscall
+    text_fails: bool
+    """The text says that the call failed."""
 
 
 def _log_file() -> tuple[int, int]:
@@ -114,6 +128,10 @@ class ThreadLog:
         """The record of the call that the thread is about to make again with other arguments."""
         self.markers = 0
         """How many calls of the engine's own (see `return_stub`) are still to come in this log."""
+        self.passed_markers: dict[int, bool] = {}
+        """Offset of the text of each such call that came and was not read -> whether its result fails."""
+        self.settled: dict[int, Settled] = {}
+        """id(record) -> what the guest got instead of the result in text that was not read."""
         self.marks: deque[Mark] = deque()
         self.marked = 0
         """Length at the last mark."""
@@ -194,14 +212,17 @@ class ThreadLog:
             self.lengthened = True
             self._gaps.append((start, at))
 
-    def peek(self) -> LoggedCall | None:
+    def peek(self, in_result: bool = False) -> LoggedCall | None:
         """Return the call in which the log's thread waits, from the end of its text alone.
 
-        None when that does not show it without doubt: then the whole text has to be read.
+        `in_result`: it waits while it writes that call's result, or a remark about it. None when the end of
+        the text does not show the call without doubt: then the whole text has to be read.
         """
         size = self.size()
         start = max(self.reader.position, size - _PEEK)
         text = os.pread(self.fd, size - start, start)
+        if in_result:
+            text = without_remark(text)
         line = text.rfind(b"\n", 0, len(text) - 1) + 1
         if line == 0 and start > self.reader.position:
             return None

@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable
 
 from triage_tui.guest.arch import Arch
-from triage_tui.guest.log.call_records import CallRecords
+from triage_tui.guest.emulator.return_stub import MARKER_CALL
+from triage_tui.guest.log.call_effects import RELEVANT
+from triage_tui.guest.log.call_records import CallRecords, is_marker
 from triage_tui.guest.log.full_trace import FullTrace
 from triage_tui.guest.log.log_opens import LogOpens
 from triage_tui.guest.log.strace import LoggedCall
@@ -205,14 +207,44 @@ class Trace(CallRecords):
         """Return the record of the call that the thread of this log waits in, without reading the rest."""
         log.mark(whole=True)
         self.last_activity = time.monotonic()
-        if log.backlog() > _SMALL and not log.is_altered and (call := log.peek()) is not None:
-            record = log.early.get(call.at)
-            if record is None:
-                record = log.early[call.at] = new_record(0, call, log.arch, time.monotonic_ns())
+        if (record := self._peeked(log)) is not None:
             return record
         self.drain(log, complete=True)
         pending = self.pending(log)
         return pending[-1] if pending else None
+
+    def being_served(self, log: ThreadLog) -> Syscall | None:
+        """Return the record of the call about which a thread is held while it writes to its log.
+
+        The rest of the log is not read.
+        """
+        log.mark(whole=True)
+        self.last_activity = time.monotonic()
+        return self._peeked(log, True) or next(iter(self.in_result(log)[-1:]), None)
+
+    def _peeked(self, log: ThreadLog, in_result: bool = False) -> Syscall | None:
+        if log.backlog() <= _SMALL or log.is_altered or (call := log.peek(in_result)) is None:
+            return None
+        record = log.early.get(call.at)
+        if record is None:
+            record = log.early[call.at] = new_record(0, call, log.arch, time.monotonic_ns())
+        return record
+
+    def pass_marker(self, log: ThreadLog, record: Syscall) -> bool:
+        """Take note, without reading, that a thread waits in the engine's own call behind that of `record`.
+
+        False: the log has to be read.
+        """
+        if log.markers != 1 or log.repeated is not None or record.seq or record.name in RELEVANT:
+            return False
+        log.mark(whole=True)
+        self.last_activity = time.monotonic()
+        call = log.peek()
+        if call is None or call.name != MARKER_CALL or not is_marker(call):
+            return False
+        log.markers = 0
+        log.passed_markers[call.at] = False
+        return True
 
     def begin_watched(self, log: ThreadLog, call: LoggedCall) -> Syscall:
         """Take in a call that no log tells of; the one before it has ended without a known result."""

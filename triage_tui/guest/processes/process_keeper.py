@@ -101,8 +101,10 @@ class ProcessKeeper(FrozenViews):
             known.forking = Forking(known, known.program, env, number, known.limits.copy())
             self.processes_known.last_forking = known.forking
 
-    def _find_env(self, known: GuestProcess, notification: Notification, name: str) -> None:
-        """Find the registers of a thread that is seen for the first time."""
+    def _find_env(
+        self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None = None
+    ) -> None:
+        """Find the registers of a thread that is seen for the first time, in `call` if that is known."""
         by_id = self._registers_by_id(known, known.envs.get(known.pid))
         env = by_id.get(process.inner_pid(notification.tid))
         if env is not None:

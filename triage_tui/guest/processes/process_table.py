@@ -80,7 +80,7 @@ class ProcessTable:
 
     def __init__(self) -> None:
         self.by_pid: dict[int, GuestProcess] = {}
-        self._pid_of: dict[int, int] = {}
+        self._of_thread: dict[int, GuestProcess] = {}
         self._finders: dict[str, ThreadFinder] = {}
         self.total = 0
         self.last_forking: Forking | None = None
@@ -92,13 +92,13 @@ class ProcessTable:
 
     def of_thread(self, tid: int) -> GuestProcess | None:
         """Return the known process of a thread."""
-        pid = self._pid_of.get(tid)
-        if pid is None or pid not in self.by_pid:
-            pid = process.process_of(tid)
-            if pid not in self.by_pid:
-                return None
-            self._pid_of[tid] = pid
-        return self.by_pid[pid]
+        # Asked many times at each held call.
+        known = self._of_thread.get(tid)
+        if known is None:
+            known = self.by_pid.get(process.process_of(tid))
+            if known is not None:
+                self._of_thread[tid] = known
+        return known
 
     def finder(self, arch: Arch) -> ThreadFinder:
         """Return what finds the threads of processes with the emulator for `arch`."""
@@ -106,6 +106,7 @@ class ProcessTable:
 
     def add(self, new: GuestProcess) -> None:
         """Add a process."""
+        self.forget_threads(new.pid)
         self.by_pid[new.pid] = new
         if new.pid == self._next_main:
             self.main = new
@@ -118,8 +119,8 @@ class ProcessTable:
 
     def forget_threads(self, pid: int) -> None:
         """Forget which threads a process has: it executes another program, or is gone."""
-        for tid in [tid for tid, owner in self._pid_of.items() if owner == pid]:
-            del self._pid_of[tid]
+        for tid in [tid for tid, owner in self._of_thread.items() if owner.pid == pid]:
+            del self._of_thread[tid]
 
     def remove(self, pid: int) -> GuestProcess | None:
         """Forget a process that is gone."""

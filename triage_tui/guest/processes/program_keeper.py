@@ -242,12 +242,15 @@ class ProgramKeeper(ProcessKeeper):
 
     # ------------------------------------------------------------ finding registers
 
-    def _find_env(self, known: GuestProcess, notification: Notification, name: str) -> None:
+    def _find_env(
+        self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None = None
+    ) -> None:
         log = self.trace.logs.get(notification.tid)
-        pending = self.trace.pending(log) if log is not None else []
-        self._locate(known, notification.tid, pending[-1] if pending else None)
+        if call is None and log is not None:
+            call = next(iter(self.trace.pending(log)[-1:]), None)
+        self._locate(known, notification.tid, call)
         if notification.tid not in known.envs:
-            super()._find_env(known, notification, name)
+            super()._find_env(known, notification, name, call)
 
     def _locate(self, known: GuestProcess, tid: int = 0, call: Syscall | None = None) -> bool:
         """Find the registers and the address space of what a process executes; whether they are known.

@@ -163,18 +163,33 @@ class FrozenViews:
             raise TriageError(f"the registers of thread {tid or self.tid} were not found in the emulator")
         return self.registers_at(tid or self.tid, env)
 
-    def registers_at(self, tid: int, env: int) -> dict[str, int]:
+    def call_registers(self, tid: int) -> dict[str, int]:
+        """Return the registers of a thread that is held in a call, without those that QEMU keeps in parts.
+
+        Raises:
+            TriageError: the thread's registers are not known, or it is gone.
+        """
+        env = self._env(tid)
+        if env is None:
+            raise TriageError(f"the registers of thread {tid} were not found in the emulator")
+        return self.registers_at(tid, env, composed=False)
+
+    def registers_at(self, tid: int, env: int, composed: bool = True) -> dict[str, int]:
         """Return the registers of a thread that lie at the host address `env`.
+
+        `composed`: with those that QEMU keeps in parts.
 
         Raises:
             TriageError: the thread is gone.
         """
-        arch = self.program_of(tid).arch
+        program = self.program_of(tid)
+        location = program.location
         try:
-            data = process.read_memory(tid, env, arch.env_span)
+            data = process.read_memory(tid, env, program.arch.env_span)
         except OSError as error:
             raise TriageError(f"the registers of thread {tid} cannot be read: {error.strerror}") from error
-        return arch.registers_from_env(data, self.location_of(tid).pc_offset)
+        pc_offset = (location or self.location_of(tid)).pc_offset
+        return program.arch.registers_from_env(data, pc_offset, composed)
 
     def thread_places(self, pid: int, inner: MappingABC[int, int]) -> dict[int, int]:
         """Return where the registers of the threads of a process lie: host tid -> host address.
