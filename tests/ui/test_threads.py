@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from tests.ui import fixtures
 from tests.ui.conftest import opened, said, shown, until
 from triage_tui.runs.model import Snapshot
-from triage_tui.runs.process_model import Process, Thread
+from triage_tui.runs.process_model import Computation, Process, Thread
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.loading import RunView, load_view
 from triage_tui.ui.panes.backtrace import MAX_FRAMES, MAX_ROWS, BacktracePane, backtrace_rows
@@ -71,6 +71,14 @@ def test_a_first_thread_that_its_process_outlives_is_shown_as_ended(view: RunVie
     shown = next(one for one in threads_of(view.snapshot) if one.thread is thread)
     assert shown.doing == "ended before the others"
     assert "it has ended" in words(thread_rows(view, shown, 80))
+
+
+def test_a_thread_that_computed_for_long_says_so(view: RunView) -> None:
+    thread = view.snapshot.processes[0].threads[1]
+    thread.state, thread.call = "computing", None
+    thread.computed = Computation(seconds=4.25, processor_seconds=4.0)
+    shown = next(one for one in threads_of(view.snapshot) if one.thread is thread)
+    assert shown.doing == "computing for 4.2 s"
 
 
 def test_registers_of_another_process_point_into_its_own_memory(view: RunView) -> None:

@@ -9,7 +9,7 @@ from triage_tui.errors import TriageError
 from triage_tui.runs.evidence import describe_frame
 from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.model import Snapshot
-from triage_tui.runs.process_model import Descriptor, Process, ResourceLimit, SignalAction
+from triage_tui.runs.process_model import Computation, Descriptor, Process, ResourceLimit, SignalAction
 from triage_tui.runs.reader import Run
 from triage_tui.runs.secrets import masked
 from triage_tui.text import safe_line
@@ -41,6 +41,8 @@ def show_threads(record: Run) -> None:
             for what, names in (("blocks", thread.blocked_signals), ("pending", thread.pending_signals)):
                 if names:
                     _line(f"  {what} {' '.join(names)}")
+            if thread.computed is not None:
+                _line(f"  {computation_words(thread.computed)}")
             if thread.why:
                 _line(f"  no registers: {thread.why}")
             words = [
@@ -51,6 +53,13 @@ def show_threads(record: Run) -> None:
                 _line("  " + "  ".join(words[start : start + _PER_LINE]))
             for frame in record.snapshot.backtrace.frames if thread.looked_at else thread.frames:
                 _line(f"  {frame_line(frame)}")
+
+
+def computation_words(computed: Computation) -> str:
+    """Say for how long a thread computed."""
+    since = f", no call since syscall {computed.last_seq}" if computed.last_seq is not None else ""
+    used = f"{computed.processor_seconds:.1f} s of processor time"
+    return f"computed for {computed.seconds:.1f} s ({used}){since}"
 
 
 def show_processes(record: Run) -> None:

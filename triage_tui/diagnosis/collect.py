@@ -8,6 +8,7 @@ from itertools import accumulate
 
 from triage_tui.diagnosis import calls as c
 from triage_tui.diagnosis.causality import Causality, weigh
+from triage_tui.diagnosis.computing import computing_threads
 from triage_tui.diagnosis.ending import end_of
 from triage_tui.diagnosis.facts import (
     NEVER,
@@ -102,6 +103,8 @@ def gather(run: Run, knowledge: Causality) -> Facts:
     _add_identity(facts, walked, steps_after)
     _add_children(facts, walked, main)
     _add_opened(facts, walked, messages)
+    for spinner in computing_threads(run.snapshot, calls):
+        facts.add("computing", spinner)
     return facts
 
 

@@ -262,6 +262,17 @@ class ProbeFact(Fact):
     received: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Computing(Fact):
+    """A thread that computed for a while up to the freeze and made no call, whatever others did."""
+
+    tid: int
+    seconds: float
+    processor_seconds: float
+    threads: int
+    """How many threads did so."""
+
+
 FACT_KINDS: dict[str, type[Fact]] = {
     "end": End,
     "failed_call": FailedCall,
@@ -275,6 +286,7 @@ FACT_KINDS: dict[str, type[Fact]] = {
     "child": Child,
     "opened": Opened,
     "probe": ProbeFact,
+    "computing": Computing,
 }
 """The names by which the knowledge base asks for facts."""
 

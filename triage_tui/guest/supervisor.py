@@ -32,6 +32,7 @@ from triage_tui.guest.cell.identity import Identity
 from triage_tui.guest.cell.limits import Limits
 from triage_tui.guest.emulator import emulator_image
 from triage_tui.guest.freezing import killed
+from triage_tui.guest.freezing.computing import ComputingThreads
 from triage_tui.guest.freezing.freezer import Freezer, host_name
 from triage_tui.guest.freezing.loops import Sleepers
 from triage_tui.guest.freezing.stops import Stop, Watchdog
@@ -135,6 +136,7 @@ class Guest(Freezer):
         self._first_stop: Stop | None = None
         self._looping_tid = 0
         self._sleepers = Sleepers()
+        self._computing = ComputingThreads()
         self._started = time.monotonic()
         self._watchdog = Watchdog(spec.triggers)
         self._prober = prober
@@ -371,6 +373,7 @@ class Guest(Freezer):
         grown = self.trace.look()
         self._look_at_log_opens()
         self._look_at_threads()
+        self._computing.look(self)
         self._reading.renew()
         done = self._reading.use()
         if (over := self._memory.look(self.processes)) is not None:

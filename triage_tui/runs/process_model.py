@@ -58,6 +58,17 @@ class Descriptor(Record):
     """What else the kernel tells (fdinfo of proc(5)): "eventfd, count 3", "epoll, watching 4 (EPOLLIN)"."""
 
 
+class Computation(Record):
+    """A thread that computed, up to the freeze, without making a call."""
+
+    seconds: float
+    """For how long, at least: it had or wanted a processor all the time."""
+    processor_seconds: float
+    """Processor time that it got meanwhile."""
+    last_seq: int | None = None
+    """Its last call before that, where one is known."""
+
+
 class Thread(Record):
     """One thread of the guest; `tid` is its id as the guest sees it."""
 
@@ -71,6 +82,8 @@ class Thread(Record):
     """The same in the trace."""
     looked_at: bool = False
     """Whether the snapshot's `regs`, `backtrace` and `trigger` are this thread's."""
+    computed: Computation | None = None
+    """What was measured of a thread that made no call for a while; None: nothing of the kind."""
     registers: dict[str, int] = {}
     why: str | None = None
     """Why there are no registers."""

@@ -42,7 +42,8 @@ class ThreadView:
         if thread.state == "ended":
             return "ended before the others"
         if thread.state == "computing":
-            return "frozen while computing" if self.cause else "computing"
+            long = f" for {thread.computed.seconds:.1f} s" if thread.computed is not None else ""
+            return f"frozen while computing{long}" if self.cause else f"computing{long}"
         return "frozen here" if self.cause else "state unknown"
 
     @property

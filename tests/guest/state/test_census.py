@@ -297,7 +297,9 @@ def record_outliving(tmp_path: Path, qemu_dir: Path, arch: str, *words: str) -> 
     root = root_with(tmp_path / "root", arch, "outlives")
     for name in ("etc/data", "etc/here", "var/log/there"):
         (root / name).write_text("data")
-    return record(spec(root, qemu_dir, "/bin/outlives", *words), tmp_path / "runs")
+    # A busy machine may give a starting guest nothing for half a second.
+    limits = TriggerLimits(idle_s=1.5, time_limit_s=30, grace_s=0.2)
+    return record(spec(root, qemu_dir, "/bin/outlives", *words, triggers=limits), tmp_path / "runs")
 
 
 @pytest.mark.usefixtures("each_carrier")

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from triage_tui.guest.calls.suspecting import Suspecting
 from triage_tui.guest.freezing import pausing
 from triage_tui.guest.freezing.activity import living_thread
+from triage_tui.guest.freezing.computing import ComputingThreads
 from triage_tui.guest.freezing.stops import Stop
 from triage_tui.guest.host import host_syscalls, process
 from triage_tui.guest.host.seccomp import Notification
+from triage_tui.runs.process_model import Computation
 
 _NAMES = host_syscalls.names()
 
@@ -28,6 +30,7 @@ class Freezer(Suspecting):
     """Host pids of the processes that are stopped."""
     _waiting: Notification | None
     """The notification that is being handled."""
+    _computing: ComputingThreads
 
     def _thaw(self) -> None:
         """Let everything run; the held call goes through the rules first."""
@@ -35,6 +38,7 @@ class Freezer(Suspecting):
         self._first_stop = None
         self._choose_passed_on()
         self._looping_tid = 0
+        self._computing = ComputingThreads()
         self._suspicions = 0
         self.probes = []
         if self._release is not None:
@@ -56,6 +60,7 @@ class Freezer(Suspecting):
         """Stop every process and fix what is looked at."""
         self._frozen = True
         self._close_suspicion()
+        self._computing.look(self, now_at_once=True)
         pausing.stop_all(self.processes, self._stopped, self._carrier.settle)
         self._hang_up()
         for known in self.processes_known.by_pid.values():
@@ -66,12 +71,13 @@ class Freezer(Suspecting):
         self._find_blocked()
         self._update_loop(stop)
         self._output.read_all()
+        self._watchdog.tell_of_spin(stop, self._computing)
         if self._held is not None:
             self.pid, self.tid = self._held.process.pid, self._held.notification.tid
         elif self._looping_tid in self.trace.logs:
             self.pid, self.tid = self.trace.logs[self._looping_tid].pid, self._looping_tid
-        elif stop.tid in self.trace.logs:
-            self.pid, self.tid = self.trace.logs[stop.tid].pid, stop.tid
+        elif stop.tid and (pid := process.process_of(stop.tid)) in self.processes_known.by_pid:
+            self.pid, self.tid = pid, stop.tid
         else:
             main = self._main_living()
             if main is not None:
@@ -84,6 +90,14 @@ class Freezer(Suspecting):
             # A thread that made no watched call yet.
             known_now.envs |= self.thread_places(self.pid, {self.tid: stop.trigger.tid})
         return stop
+
+    def computed_by(self, tid: int) -> Computation | None:
+        """Return what was measured of a thread that has computed for long, None of any other."""
+        found = self._computing.found(tid)
+        log = self.trace.logs.get(tid)
+        if found is not None and log is not None and log.latest is not None:
+            found.last_seq = log.latest.seq
+        return found
 
     def _update_loop(self, stop: Stop) -> None:
         """Describe a loop as it is now: it went on while its text waited to be read."""

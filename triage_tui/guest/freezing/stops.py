@@ -13,8 +13,10 @@ from triage_tui.guest.freezing.activity import (
     spin_between,
     stopped_by_signal,
 )
+from triage_tui.guest.freezing.computing import ComputingThreads
 from triage_tui.guest.freezing.loops import WAITS, is_sleep
 from triage_tui.guest.freezing.triggers import TriggerLimits
+from triage_tui.guest.host import process
 from triage_tui.runs.model import Loop, Reason, Syscall, Trigger
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ _SETTLED_S = 0.2
 """Seconds without a call after which a guest's processor time begins to count."""
 # What ends a thread never returns, nor do those that return elsewhere.
 _NO_WAITS = frozenset(("exit", "sigreturn", "rt_sigreturn"))
+_BESIDE_A_SPIN = frozenset(("loop", "sleep_loop", "time_limit", "requested", "unknown"))
+"""Reasons that a thread which computes may have to do with, or hide."""
 _BETWEEN_CALLS = frozenset(("time_limit", "unknown", "requested"))
 """Reasons that may find a guest in no call at all; that of an idle one tells whether it spins."""
 
@@ -172,6 +176,19 @@ class Watchdog:
             trigger.detail = f"blocked in {names} for {seconds:.1f} s"
         trigger.spinning = spin is not None
         return Stop("idle", trigger, tid=spin.tid if spin is not None else 0)
+
+    def tell_of_spin(self, stop: Stop, computing: ComputingThreads) -> None:
+        """Say of a stop for other reasons that a thread has computed for as long as an idle guest may.
+
+        At the time limit, which no thread in particular is the reason of, that thread is the one to look at.
+        """
+        tid, seconds = computing.longest()
+        if stop.reason not in _BESIDE_A_SPIN or seconds < self._limits.idle_s:
+            return
+        thread = f"thread {process.inner_pid(tid)} computed for {seconds:.1f} s without a call"
+        stop.trigger.detail = f"{stop.trigger.detail}; {thread}"
+        if stop.reason == "time_limit":
+            stop.tid, stop.trigger.spinning = tid, True
 
     @staticmethod
     def cancelled(guest: Guest) -> Stop:

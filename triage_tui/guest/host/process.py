@@ -249,9 +249,18 @@ def thread_state(pid: int, tid: int) -> ThreadState | None:
 
 def cpu_seconds(tid: int) -> float:
     """Return the processor time of a thread in seconds, 0 when it is gone or the kernel does not tell."""
+    return scheduled_seconds(tid)[0]
+
+
+def scheduled_seconds(tid: int) -> tuple[float, float]:
+    """Return for how many seconds a thread has run, and has waited to run; zeros where that is not told.
+
+    From /proc/<tid>/schedstat (Documentation/scheduler/sched-stats.rst).
+    """
     with contextlib.suppress(OSError, IndexError, ValueError), open(f"/proc/{tid}/schedstat", "rb") as file:
-        return int(file.read().split()[0]) / 1e9
-    return 0.0
+        ran, waited = file.read().split()[:2]
+        return int(ran) / 1e9, int(waited) / 1e9
+    return 0.0, 0.0
 
 
 def progress(pid: int, tid: int) -> tuple[int, int]:

@@ -161,6 +161,7 @@ def _thread(guest: FrozenViews, pid: int, facts: ThreadFacts, place: int | None)
         entry.state, entry.why = "ended", "it has ended, the process goes on without it"
         return entry
     log = guest.trace.logs.get(facts.tid)
+    entry.computed = guest.computed_by(facts.tid)
     pending = guest.trace.pending(log) if log is not None else []
     if facts.in_call is False:
         entry.state = "computing"

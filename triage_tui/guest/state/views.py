@@ -28,7 +28,7 @@ from triage_tui.guest.state import address_space, sockets
 from triage_tui.guest.state.census import Census, take_census
 from triage_tui.guest.state.descriptors import open_descriptors
 from triage_tui.runs.model import Statistics, Syscall, Target
-from triage_tui.runs.process_model import Descriptor, Mapping
+from triage_tui.runs.process_model import Computation, Descriptor, Mapping
 
 if TYPE_CHECKING:
     from triage_tui.guest.processes.program_keeper import Emulators
@@ -371,6 +371,10 @@ class FrozenViews:
 
     def processes(self) -> list[int]:
         """Return the host pids of the guest's living processes."""
+        raise NotImplementedError
+
+    def computed_by(self, tid: int) -> Computation | None:
+        """Return what was measured of a thread that has computed for long, None of any other."""
         raise NotImplementedError
 
     def wait_status(self, inner: int) -> int | None:
