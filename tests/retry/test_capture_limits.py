@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.programs import root_with
 from triage_tui.errors import TriageError
@@ -67,6 +69,27 @@ def test_a_capture_stays_within_its_size(start: Start, tmp_path: Path) -> None:
     run = run_once(Workspace(tmp_path), start, capture_bytes=2 << 20)
     assert "the limit of bytes for one capture is reached" in reasons(run)
     assert sum(path.stat().st_size for path in run.dir.rglob("*") if path.is_file()) < 3 << 20
+
+
+@pytest.mark.parametrize("arch", ["mipsel", "aarch64"])
+def test_one_large_mapping_does_not_push_out_the_stacks(
+    start: Start, tmp_path: Path, qemu_dir: Path, arch: str
+) -> None:
+    root = root_with(tmp_path / "root", arch, "crowded_out")
+    crowded = replace(start, program="/bin/crowded_out", argv=["crowded_out"], rootfs=str(root))
+    run = run_once(Workspace(tmp_path), crowded, capture_bytes=4 << 20)
+    printed = re.findall(r"(\w+) (0x[0-9a-f]+)", run.text_file("logs/guest.log"))
+    places = {name: int(value, 16) for name, value in printed}
+    for name, word in (("main", 0x13579BDF), ("thread", 0x2468ACE0)):
+        assert run.read_memory(places[name], 16) == word.to_bytes(4, "little") * 4
+    pc = int(next(register.value for register in run.snapshot.regs if register.name == "pc"))
+    assert len(run.read_memory(pc & ~3, 4)) == 4
+    # The large one is what is left out, and it is named.
+    (large,) = [region for region in run.snapshot.memory_regions if region.missing and "r" in region.perms]
+    assert large.start <= places["filled"] < large.end
+    assert f"at {large.start:#x}: the rest is left out: the limit of bytes for one capture" in reasons(run)
+    assert large.size > 1 << 20
+    assert sum(path.stat().st_size for path in run.dir.rglob("*") if path.is_file()) < 5 << 20
 
 
 def test_over_the_limit_of_all_runs_nothing_is_deleted(start: Start, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from triage_tui.guest.record.capture_processes import capture_processes
 from triage_tui.guest.record.capture_threads import RecordedMemory, capture_thread_frames
 from triage_tui.guest.record.frozen import FrozenGuest, StopReport
 from triage_tui.guest.record.memory_dump import dump_memory
+from triage_tui.guest.record.memory_order import points_of
 from triage_tui.guest.record.objects import ObjectCollector
 from triage_tui.guest.state.memory import Memory
 from triage_tui.runs.emulator_text import emulator_tail
@@ -246,7 +247,8 @@ def _capture_state(
     if scope.all_memory:
         with part("all memory"):
             room = max(0, scope.max_bytes - writer.disk_bytes())
-            snapshot.memory_regions = dump_memory(guest.address_spaces(), writer, room)
+            points = points_of(snapshot)
+            snapshot.memory_regions = dump_memory(guest.address_spaces(), writer, room, points)
             for region in snapshot.memory_regions:
                 if region.missing and "r" in region.perms:
                     part.note(f"all of {region.name or 'the mapping'} at 0x{region.start:x}", region.missing)

@@ -11,10 +11,12 @@ import errno
 import hashlib
 import os
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from triage_tui.guest.host import process
+from triage_tui.guest.record.memory_order import Points, in_order
 from triage_tui.runs.memory_files import BlockWriter
 from triage_tui.runs.memory_model import FileExtent, MemoryExtent, MemoryRegion
 from triage_tui.runs.process_model import Mapping
@@ -48,33 +50,27 @@ class _Gone(Exception):
     """The process has ended meanwhile."""
 
 
-def dump_memory(spaces: Iterable[AddressSpace], writer: RunWriter, limit: int) -> list[MemoryRegion]:
+def dump_memory(
+    spaces: Sequence[AddressSpace], writer: RunWriter, limit: int, points: Points | None = None
+) -> list[MemoryRegion]:
     """Keep the memory of the processes through `writer`, at most `limit` bytes; return what was kept.
 
-    What could not be kept is said in each region. Nothing of the guest's state changes.
+    With not enough room for all, what lies at `points` comes first and large mappings last. What could not be
+    kept is said in each region; they are in the order of `spaces` and of their addresses. Nothing of the
+    guest's state changes.
     """
-    regions: list[MemoryRegion] = []
+    dumps = [_Dump(space, writer) for space in spaces]
+    order = in_order([(space.pid, space.maps) for space in spaces], points or {}, limit)
+    found: list[tuple[int, MemoryRegion]] = []
     left = limit
-    for space in spaces:
-        shown = process.living_id(space.host_pid)
-        try:
-            memory = os.open(f"/proc/{shown}/mem", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            regions += [_unread(space, mapping, error.strerror or str(error)) for mapping in space.maps]
-            continue
-        try:
-            pages = os.open(f"/proc/{shown}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                dump = _Dump(space, memory, pages, writer)
-                for mapping in space.maps:
-                    region = dump.keep(mapping, left)
-                    left -= region.size
-                    regions.append(region)
-            finally:
-                os.close(pages)
-        finally:
-            os.close(memory)
-    return regions
+    for index, parts in groupby(order, key=lambda part: part.space):
+        with dumps[index].opened() as dump:
+            for part in parts:
+                region = dump.keep(part.mapping, left)
+                left -= region.size
+                found.append((index, region))
+    found.sort(key=lambda entry: (entry[0], entry[1].start))
+    return [region for _, region in found]
 
 
 def _region(space: AddressSpace, mapping: Mapping) -> MemoryRegion:
@@ -97,18 +93,34 @@ def _unread(space: AddressSpace, mapping: Mapping, why: str) -> MemoryRegion:
 class _Dump:
     """The dump of one process."""
 
-    def __init__(self, space: AddressSpace, memory: int, pages: int, writer: RunWriter) -> None:
+    def __init__(self, space: AddressSpace, writer: RunWriter) -> None:
         self._space = space
-        self._memory = memory
-        self._pages = pages
+        self._memory = self._pages = -1
+        self._unreadable = ""
         self._writer = writer
         self._extents_left = MAX_EXTENTS
         self._scratch = bytearray(_UNIT)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[_Dump]:
+        """Open the process: only one is open at a time, however many there are."""
+        directory = f"/proc/{process.living_id(self._space.host_pid)}"
+        with contextlib.ExitStack() as stack:
+            try:
+                self._memory = os.open(f"{directory}/mem", os.O_RDONLY | os.O_CLOEXEC)
+                stack.callback(os.close, self._memory)
+                self._pages = os.open(f"{directory}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+                stack.callback(os.close, self._pages)
+            except OSError as error:
+                self._unreadable = error.strerror or str(error)
+            yield self
 
     def keep(self, mapping: Mapping, limit: int) -> MemoryRegion:
         """Keep one mapping, at most `limit` bytes of it."""
         if "r" not in mapping.perms:
             return _unread(self._space, mapping, "it is not readable")
+        if self._unreadable:
+            return _unread(self._space, mapping, self._unreadable)
         region = _region(self._space, mapping)
         name = f"{self._space.pid}-{mapping.start:x}-{mapping.end:x}.mem"
         output = BlockWriter(self._writer.dir, f"memory/{name}")
@@ -148,7 +160,8 @@ class _Dump:
                         reference.close(region)
                     continue
                 if output.size + size > limit:
-                    region.missing = "the rest is left out: the limit of bytes for one capture is reached"
+                    what = "the rest" if output.size else "it"
+                    region.missing = f"{what} is left out: the limit of bytes for one capture is reached"
                     return
                 data = self._read(region, at, size)
                 if not data or _ZEROS.startswith(data):
