@@ -1,4 +1,4 @@
-"""The one exception whose text is meant for the user."""
+"""The one exception whose text is meant for the user, and the one for who is asked to end."""
 
 
 class TriageError(Exception):
@@ -14,3 +14,11 @@ class Conflict(TriageError):
     """Somebody else decided first; nothing was changed."""
 
     exit_code = 3
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the process to end; `number` is its number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number

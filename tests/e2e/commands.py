@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -119,3 +120,13 @@ def start_in_background(
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def wait_until_gone(marker: str) -> None:
+    """Wait until no process mentions `marker`; the kernel ends them, so there is nothing else to wait on."""
+    for _ in range(500):
+        if not processes_with(marker):
+            return
+        os.sched_yield()
+        signal.sigtimedwait([], 0.02)
+    raise AssertionError(f"left behind: {processes_with(marker)}")

@@ -19,6 +19,7 @@ from tests.e2e.commands import (
     triage,
     triage_json,
     triage_lines,
+    wait_until_gone,
 )
 from tests.ui.terminal import Terminal
 from triage_tui.retry.actions import LocalActions
@@ -178,16 +179,6 @@ def test_no_process_survives_the_supervisor(
     runs = triage_json(tmp_path, "list")
     assert runs["waiting"] is False
     assert runs["problem"] is None
-
-
-def wait_until_gone(marker: str) -> None:
-    """Wait until no process mentions `marker`; the kernel ends them, so there is nothing else to wait on."""
-    for _ in range(500):
-        if not processes_with(marker):
-            return
-        os.sched_yield()
-        signal.sigtimedwait([], 0.02)
-    raise AssertionError(f"left behind: {processes_with(marker)}")
 
 
 def test_the_guests_of_a_demo_end_with_it_however_it_ends(

@@ -18,6 +18,7 @@ from triage_tui.runs.events import (
     read_events,
     this_process,
 )
+from triage_tui.runs.listing import summarize
 
 
 @pytest.fixture
@@ -147,3 +148,16 @@ def test_a_retry_that_was_killed_leaves_the_run_to_a_person(run_dir: Path) -> No
     append_event(run_dir, "retry_started", {"pid": os.getpid(), "start": 1})
     assert derive_state(read_events(run_dir)[0]) == "needs_person"
     append_event(run_dir, "rejected", expect_state=["needs_person"])
+
+
+def test_a_run_whose_supervisor_was_killed_before_it_explained_it_says_so(run_dir: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    hold(run_dir, gone.pid)
+    assert summarize(run_dir).problem is None
+    gone.communicate()
+    summary = summarize(run_dir)
+    assert summary.problem is not None
+    assert "captured, but not explained" in summary.problem
+    assert not summary.waiting
+    append_event(run_dir, "diagnosed", {"cause": "missing_file"})
+    assert summarize(run_dir).problem is None

@@ -10,11 +10,12 @@ import argparse
 import errno
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from triage_tui import __version__
-from triage_tui.errors import TriageError
+from triage_tui.errors import Interrupted, TriageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "ui": ("triage_tui.cli.ui", "open the terminal app on the workspace (the default command)"),
@@ -35,7 +36,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schema": ("triage_tui.cli.schema", "print the JSON Schema of a file of the run record"),
 }
 
-EXIT_INTERRUPTED = 130
+EXIT_SIGNALLED = 128
+"""Plus the number of the signal, as a shell has it."""
+EXIT_INTERRUPTED = EXIT_SIGNALLED + signal.SIGINT
 _FILE_TROUBLE = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG)
 )
@@ -97,6 +100,11 @@ def _run(name: str, rest: list[str]) -> int:
     except TriageError as error:
         print(f"triage-tui: {error}", file=sys.stderr)
         return error.exit_code
+    except Interrupted as error:
+        name = signal.Signals(error.number).name
+        by = "interrupted" if name == "SIGINT" else f"ended by {name}"
+        print(f"triage-tui: {by}", file=sys.stderr)
+        return EXIT_SIGNALLED + error.number
     except KeyboardInterrupt:
         print("triage-tui: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -11,12 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from triage_tui.cli.output import best_cause, print_json, print_table, say
-from triage_tui.errors import TriageError
+from triage_tui.errors import Interrupted, TriageError
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.policy import Limits
 from triage_tui.retry.rounds import Story
 from triage_tui.runs.limits import CaptureLimits
 from triage_tui.text import safe_line
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SAME_S = 0.5
+"""Signals that come within this time are one wish: who hangs up or shuts down often sends several at once."""
 
 
 def add_story_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +77,13 @@ class SignalEvent(threading.Event):
     def __init__(self) -> None:
         super().__init__()
         self._happened = False
+        self.number = 0
+        """The signal that set it, 0 for none."""
+
+    @property
+    def why(self) -> str:
+        """Who ended it: the name of the signal, "" without one."""
+        return signal.Signals(self.number).name if self.number else ""
 
     def set(self) -> None:
         """Note that it happened."""
@@ -90,42 +102,65 @@ class SignalEvent(threading.Event):
 
 
 @contextmanager
-def cancelled_by_signals(freeze: FreezeSwitch | None = None) -> Iterator[threading.Event]:
+def cancelled_by_signals(freeze: FreezeSwitch | None = None) -> Iterator[SignalEvent]:
     """Give an event that SIGINT, SIGTERM and SIGHUP set, so that the guest is ended in good order.
 
-    With `freeze`, a person's Ctrl-C at a terminal freezes the guest first; the next one ends it.
+    With `freeze`, a person's Ctrl-C at a terminal freezes the guest first; the next one ends it. A guest that
+    runs is recorded before it is ended; who sends a second signal does not want to wait for that: it raises
+    `Interrupted` wherever the main thread is, and what is being written is removed again.
     """
     cancel = SignalEvent()
     at_terminal = freeze is not None and sys.stdin.isatty() and sys.stderr.isatty()
+    terminals = [fd for fd in (1, 2) if os.isatty(fd)]
+    first = 0.0
 
     def on_signal(number: int, _frame: object) -> None:
-        if not (number == signal.SIGINT and at_terminal and freeze is not None and freeze.set()):
+        nonlocal first
+        if number == signal.SIGHUP:
+            # Nobody reads there any more, and each write would fail.
+            _silence(terminals)
+        if number == signal.SIGINT and at_terminal and freeze is not None and freeze.set():
+            return
+        if not cancel.is_set():
+            first, cancel.number = time.monotonic(), number
             cancel.set()
+        elif freeze is not None and time.monotonic() - first > _SAME_S:
+            for each in previous:
+                signal.signal(each, signal.SIG_IGN)
+            raise Interrupted(number)
 
-    previous = {
-        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
+    previous = {number: signal.getsignal(number) for number in _ENDING}
+    for number in _ENDING:
+        signal.signal(number, on_signal)
     try:
         yield cancel
     except TriageError:
         # "The start was cancelled" and the like: what the person did is no error.
         if cancel.is_set():
-            raise KeyboardInterrupt from None
+            raise Interrupted(cancel.number or signal.SIGINT) from None
         raise
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def finish(story: Story, cancel: threading.Event, as_json: bool) -> int:
+def _silence(terminals: list[int]) -> None:
+    """Let what is written to a terminal that is gone go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    for fd in terminals:
+        os.dup2(nowhere, fd)
+    os.close(nowhere)
+
+
+def finish(story: Story, cancel: SignalEvent, as_json: bool) -> int:
     """Print what came of a story and return the exit code of its command.
 
     Raises:
-        KeyboardInterrupt: `cancel` was set, so the command ends as interrupted.
+        Interrupted: `cancel` was set, so the command ends by that signal.
     """
     print_story(story, as_json)
     if cancel.is_set():
-        raise KeyboardInterrupt
+        raise Interrupted(cancel.number or signal.SIGINT)
     return story.exit_code
 
 

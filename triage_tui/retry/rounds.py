@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from triage_tui.diagnosis.report import check_knowledge
 from triage_tui.errors import TriageError
-from triage_tui.guest.freezing.stops import Stop
+from triage_tui.guest.freezing.stops import ON_REQUEST, Stop
 from triage_tui.retry.actions import Decision, LocalActions
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import RunningGuest
@@ -180,6 +180,7 @@ class _Teller:
             with self._freezable():
                 stop, how = self._run_guest(action)
             if stop.cancelled:
+                self._record_end(before, stop)
                 raise KeyboardInterrupt
             current = self._record(before, stop)
         except (TriageError, KeyboardInterrupt) as error:
@@ -222,7 +223,7 @@ class _Teller:
 
     def _record(self, before: Run | None, stop: Stop) -> Round:
         assert self._guest is not None
-        holds = self._hold and self._policy == "manual" and not stop.ended
+        holds = self._hold and self._policy == "manual" and not stop.ended and not stop.cancelled
         number = before.snapshot.round + 1 if before is not None else 0
         run = self._write(before, stop, number, holds)
         self._held = run if holds else None
@@ -231,6 +232,19 @@ class _Teller:
         self._approved = None
         self._story.rounds.append(current)
         return current
+
+    def _record_end(self, before: Run | None, stop: Stop) -> None:
+        """Record a guest that runs while its supervisor is asked to end."""
+        stop.reason = "requested"
+        ended = f"{self._ended_by} ended its supervision"
+        stop.trigger.detail = stop.trigger.detail.replace(ON_REQUEST, ended, 1)
+        run = self._record(before, stop).run
+        append_event(run.dir, "ended", {"why": ended})
+
+    @property
+    def _ended_by(self) -> str:
+        """The signal that ends the story, or whoever else set `cancel`."""
+        return getattr(self._cancel, "why", "") or "a person"
 
     def _write(self, before: Run | None, stop: Stop, number: int, holds: bool) -> Run:
         """Record the stop. A frozen guest waits until the disk has room for it, as long as for a decision."""

@@ -211,6 +211,15 @@ def holder_alive(events: Iterable[Event]) -> bool:
     return holder is not None and is_waiting(events) and process_start(holder[0]) == holder[1]
 
 
+def is_abandoned(events: Iterable[Event]) -> bool:
+    """Tell whether the process that captured the run, to hold its guest, ended before it explained it."""
+    kinds = {event.kind for event in events}
+    if "captured" not in kinds or "diagnosed" in kinds:
+        return False
+    holder = holder_of(events)
+    return holder is not None and process_start(holder[0]) != holder[1]
+
+
 def append_event(
     run_dir: Path,
     kind: str,

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.runs.events import derive_state, holder_alive, is_waiting, read_events
+from triage_tui.runs.events import derive_state, holder_alive, is_abandoned, is_waiting, read_events
 from triage_tui.runs.files import read_bounded
 from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.reader import MAX_SNAPSHOT_BYTES
@@ -107,6 +107,8 @@ def summarize(run_dir: Path) -> RunSummary:
     if problems:
         summary.problem = problems[0]
     _add_diagnosis(summary)
+    if summary.problem is None and is_abandoned(events):
+        summary.problem = "captured, but not explained: its supervisor was killed meanwhile"
     return summary
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from triage_tui.guest.calls.suspecting import Suspecting
     from triage_tui.guest.supervisor import Guest
 
+ON_REQUEST = "frozen on request"
+"""Why a guest was frozen whose caller wants no more of it."""
 _SETTLED_S = 0.2
 """Seconds without a call after which a guest's processor time begins to count."""
 # What ends a thread never returns, nor do those that return elsewhere.
@@ -193,7 +195,7 @@ class Watchdog:
     @staticmethod
     def cancelled(guest: Guest) -> Stop:
         """Return the stop of a guest that the caller wants frozen now."""
-        return Stop("unknown", make_trigger(None, "frozen on request", guest.trace.count), cancelled=True)
+        return Stop("unknown", make_trigger(None, ON_REQUEST, guest.trace.count), cancelled=True)
 
     @staticmethod
     def requested(guest: Guest) -> Stop:
