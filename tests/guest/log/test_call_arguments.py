@@ -71,6 +71,30 @@ from triage_tui.runs.writer import RunWriter
         ("mips", "getrlimit", "5,0x10", "RLIMIT_NOFILE,0x10"),
         ("arm", "ugetrlimit", "7,0x10", "RLIMIT_NOFILE,0x10"),
         ("arm", "flock", "3,6,1,2,3,4", "3,LOCK_EX|LOCK_NB"),
+        ("arm", "clone", "CLONE_CHILD_SETTID|0x11,x", "CLONE_CHILD_SETTID|SIGCHLD,x"),
+        ("mips", "clone", "CLONE_CHILD_SETTID|0x12,x", "CLONE_CHILD_SETTID|SIGCHLD,x"),
+        ("arm", "socket", "PF_INET,SOCK_RAW,1", "PF_INET,SOCK_RAW,IPPROTO_ICMP"),
+        ("arm", "socket", "PF_NETLINK,SOCK_RAW,16", "PF_NETLINK,SOCK_RAW,NETLINK_GENERIC"),
+        ("arm", "socket", "PF_PACKET,SOCK_RAW,768", "PF_PACKET,SOCK_RAW,htons(ETH_P_ALL)"),
+        ("mips", "socket", "PF_PACKET,SOCK_RAW,3", "PF_PACKET,SOCK_RAW,htons(ETH_P_ALL)"),
+        ("arm", "reboot", "-18751827,672274793,19088743,0,8,12",
+            "LINUX_REBOOT_MAGIC1,LINUX_REBOOT_MAGIC2,LINUX_REBOOT_CMD_RESTART"),
+        ("arm", "inotify_add_watch", "15,68357,768", "15,0x10b05,IN_CREATE|IN_DELETE"),
+        ("arm", "getrandom", "0x1000,4,1", "0x1000,4,GRND_NONBLOCK"),
+        ("arm", "getpriority", "0,0", "PRIO_PROCESS,0"),
+        ("arm", "send", "8,68380,1,0", "8,0x10b1c,1,0"),
+        ("arm", "kill", "2,(null)", "2,0"),
+        ("arm", "ioctl", "3,0x80045705,0x0", "3,WDIOC_KEEPALIVE,0x0"),
+        ("mips", "ioctl", "3,0x40045705,0x0", "3,WDIOC_KEEPALIVE,0x0"),
+        ("mipsel", "ioctl", "3,0xc0045706,0x0", "3,WDIOC_SETTIMEOUT,0x0"),
+        ("arm", "ioctl", "3,0x80204d01,0x0", "3,MEMGETINFO,0x0"),
+        ("ppc", "ioctl", "3,0x40204d01,0x0", "3,MEMGETINFO,0x0"),
+        ("arm", "ioctl", "3,0x80044d01,0x0", "3,0x80044d01,0x0"),
+        ("arm", "ioctl", "3,0x400454ca,0x0", "3,TUNSETIFF,0x0"),
+        ("arm", "ioctl", "3,0x8b1b,0x0", "3,SIOCGIWESSID,0x0"),
+        ("arm", "ioctl", "3,0x8b2d,0x0", "3,SIOCGIWPOWER,0x0"),
+        ("arm", "ioctl", "3,0x89f3,0x0", "3,SIOCDEVPRIVATE+3,0x0"),
+        ("arm", "ioctl", "3,0x5401beef,0x0", "3,0x5401beef,0x0"),
         ("arm", "fcntl64", "3,F_SETFD,1", "3,F_SETFD,FD_CLOEXEC"),
         ("mips", "getsockname", "4,{sa_family=2560,x},0x10", "4,{sa_family=AF_INET6,x},0x10"),
     ],
@@ -102,6 +126,50 @@ def test_half_an_address_is_made_whole() -> None:
         "16",
     ]
     assert decode_arguments(by_name("aarch64"), "x", ["0x800c91"], args[1:]) == ["0x800c91"]
+
+
+def test_a_call_without_text_has_the_arguments_of_its_registers() -> None:
+    arm, mips = by_name("arm"), by_name("mips")
+    flags, wide = "SYNC_FILE_RANGE_WRITE", "4294967297"
+    assert decode_arguments(arm, "sync_file_range2", [], [8, 2, 1, 1, 2, 0]) == ["8", flags, wide, "2"]
+    words = [0xFFFFFFFF, 0, 1, 1, 0, 2, 2, 7]
+    texts = [str(word) for word in words[:6]]
+    decoded = decode_arguments(mips, "sync_file_range", texts, words)
+    assert decoded == ["-1", wide, "2", flags]
+    assert decode_arguments(mips, "sync_file_range", decoded, words) == decoded
+
+
+def test_a_temporary_file_has_its_mode() -> None:
+    texts = ["-100", '"/tmp"', "O_RDWR|O_DIRECTORY|__O_TMPFILE"]
+    decoded = decode_arguments(by_name("arm"), "openat", texts, [0xFFFFFF9C, 4096, 0o20040002, 0o600, 0, 0])
+    assert decoded == ["AT_FDCWD", '"/tmp"', "O_RDWR|O_TMPFILE", "0600"]
+    assert decode_arguments(by_name("arm"), "openat", decoded, [0, 0, 0, 0o600]) == decoded
+
+
+@pytest.mark.parametrize("arch", ["arm", "mips", "aarch64", "ppc"])
+def test_what_is_in_memory_is_looked_up(arch: str, tmp_path: Path, qemu_dir: Path) -> None:
+    root = root_with(tmp_path, arch, "in_memory")
+    with Guest.start(spec(root, qemu_dir, "/bin/in_memory")) as guest:
+        assert guest.run_until_stop().reason == "idle"
+        calls = with_decoded_arguments(guest.history(), by_name(arch))
+        lines = [f"{call.name}({','.join(call.arguments)})" for call in calls]
+        assert any(line.startswith("sendto(") and ",inet:127.0.0.1:4712,16)" in line for line in lines)
+        assert any(line.endswith("O_RDWR|O_TMPFILE,0640)") for line in lines)
+        (synced,) = (call for call in calls if call.name.startswith("sync_file_range"))
+        assert {"4294967297", "2", "SYNC_FILE_RANGE_WRITE"} <= set(synced.arguments)
+        assert calls[-1].name in ("poll", "ppoll", "ppoll_time64")
+        assert calls[-1].arguments[0] == (
+            f"[{{fd={synced.arguments[0]}, events=POLLIN|POLLPRI}}, {{fd=-1, events=0}}, "
+            f"{{fd={synced.arguments[0]}, events=0x4000}}]"
+        )
+
+
+@pytest.mark.parametrize(("arch", "count"), [("mips", 1), ("mipsel", 1), ("arm", 0), ("mips64el", 0)])
+def test_calls_that_no_log_tells_of_are_named(arch: str, count: int, tmp_path: Path, qemu_dir: Path) -> None:
+    with Guest.start(spec(root_with(tmp_path, arch, "in_memory"), qemu_dir, "/bin/in_memory")) as guest:
+        assert [what for what, _why in guest.not_observed()] == [
+            "syscalls with numbers behind the end of the emulator's table for o32"
+        ] * count
 
 
 def test_the_calls_themselves_keep_their_texts() -> None:

@@ -64,7 +64,9 @@ def test_record_is_complete_and_readable(stopped: tuple[str, Path, Run]) -> None
     snapshot = run.snapshot
     assert run.problems == []
     assert snapshot.reason == REASONS[name]
-    assert {item.what.split()[0] for item in snapshot.unavailable} <= {"registers"}
+    missing = {item.what.split()[0] for item in snapshot.unavailable}
+    # Of o32 programs the emulator does not log all calls.
+    assert missing - {"registers"} == ({"syscalls"} if name.endswith("mipsel") else set())
     assert snapshot.recent_syscalls[-1].seq == snapshot.trigger.seq
     assert len(snapshot.recent_syscalls) <= RECENT_SYSCALLS
     assert [call.seq for call in run.trace()][-1] >= snapshot.trigger.seq

@@ -11,6 +11,7 @@ from triage_tui.guest.host import process
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.log.syscall_record import decode_address, to_text
 from triage_tui.guest.processes.process_keeper import ProcessKeeper
+from triage_tui.guest.state import poll_sets
 from triage_tui.runs.model import Syscall
 
 _ADDRESS_ARGUMENT = {"connect": (1, 2), "bind": (1, 2), "sendto": (4, 5)}
@@ -45,6 +46,22 @@ class CallDetails(ProcessKeeper):
             index, offset = arch.stack_args
             arguments[index:] = self._words_at(tid, registers[arch.sp] + offset, 8 - index)
         return arguments
+
+    def _describe_waits(self) -> None:
+        """Say what the frozen threads that are blocked in poll wait for."""
+        for tid, log in self.trace.logs.items():
+            call = next(iter(self.trace.pending(log)[-1:]), None)
+            if call is None or call.name not in poll_sets.CALLS:
+                continue
+            self.fill_arguments(call, tid)
+            if len(call.args) < 2 or not call.arguments:
+                continue
+            try:
+                address = self.location_of(tid).guest_base + call.args[0]
+                data = process.read_memory(tid, address, min(call.args[1], poll_sets.MOST) * poll_sets.SIZE)
+            except (TriageError, OSError):
+                continue
+            call.arguments[0] = poll_sets.poll_set(log.arch, data, call.args[1])
 
     def _words_at(self, tid: int, address: int, count: int) -> list[int]:
         """Return up to `count` words of a thread's memory, fewer where it ends."""

@@ -40,6 +40,16 @@ NOT_OBSERVED = (
 """What a run record lacks: (what, why)."""
 
 
+_O32_ARCHES = frozenset(("mips", "mipsel"))
+_O32 = (
+    (
+        "syscalls with numbers behind the end of the emulator's table for o32",
+        "QEMU answers them with ENOSYS before it logs anything",
+    ),
+)
+"""What it lacks of programs for `_O32_ARCHES` (EXCP_SYSCALL of linux-user/mips/cpu_loop.c)."""
+
+
 def _makes_thread(log: ThreadLog, call: LoggedCall) -> bool:
     """Return whether a call, with its arguments as numbers, is a clone that makes a thread."""
     # The flags come second on s390x (CONFIG_CLONE_BACKWARDS2).
@@ -208,4 +218,7 @@ class WatchedCalls(UndecidedCalls):
             )
             for pid in sorted(self._forgers)
         )
-        return forged if self.observes_all else forged + NOT_OBSERVED
+        if not self.observes_all:
+            return forged + NOT_OBSERVED
+        running = {known.program.arch.name for known in self.processes_known.by_pid.values()}
+        return forged + (_O32 if _O32_ARCHES & {self.first_program.arch.name, *running} else ())

@@ -206,7 +206,8 @@ HOOKABLE = (
     "mknodat unlink unlinkat rename renameat renameat2 rmdir symlink symlinkat link linkat chmod "
     "fchmodat chown lchown fchownat execve execveat chdir chroot setuid setgid setreuid setregid "
     "setresuid setresgid setgroups setfsuid setfsgid capset getuid geteuid getgid getegid getgroups "
-    "getresuid getresgid fchown tgkill tkill clock_nanosleep nanosleep sysinfo uname prlimit64 setrlimit"
+    "getresuid getresgid fchown tgkill tkill clock_nanosleep nanosleep sysinfo uname prlimit64 setrlimit "
+    "sync_file_range"
 )
 """Host syscalls that are always notified: what rules usually hook, rare enough to cost little.
 
@@ -218,6 +219,9 @@ see `OPENS`.
 OPENS = {"open": 1, "openat": 2}
 """Host syscalls that open a file -> index of their flags. Who lists directories opens them by the thousand:
 with O_DIRECTORY they are notified only when a rule hooks them from the start on."""
+
+_TEMPORARY_FILE = 0o20000000
+"""__O_TMPFILE of asm-generic/fcntl.h, the highest of the flags; O_TMPFILE has O_DIRECTORY as well."""
 
 # Guest names whose host call has another name (linux-user/syscall.c); everything else keeps its name.
 _HOST_NAMES = {
@@ -236,6 +240,7 @@ _HOST_NAMES = {
     "accept": "accept4", "settimeofday": "clock_settime", "stime": "clock_settime",
     "clock_settime64": "clock_settime", "adjtimex": "clock_adjtime", "clock_adjtime64": "clock_adjtime",
     "mmap2": "mmap", "clock_gettime64": "clock_gettime", "statfs64": "statfs",
+    "sync_file_range2": "sync_file_range", "arm_sync_file_range": "sync_file_range",
     "setrlimit": "prlimit64", "getrlimit": "prlimit64", "ugetrlimit": "prlimit64",
 }  # fmt: skip
 
@@ -292,6 +297,8 @@ def watches(
         names |= dict.fromkeys(sorted(host_names(guest)))
     result = [Watch(name) for name in names]
     opens = [Watch(name, index, os.O_DIRECTORY, without=True) for name, index in OPENS.items()]
+    opens += [Watch(name, index, _TEMPORARY_FILE, at_least=True) for name, index in OPENS.items()]
+    opens += [Watch("sendto", 5, 1, at_least=True)]
     result += [watch for watch in opens if watch.name not in names]
     closers = [Watch(name, index, first_protected_fd, True) for name, index in _CLOSERS.items()]
     result += [watch for watch in closers if watch.name not in names]

@@ -70,6 +70,7 @@ class Freezer(Suspecting):
         self._look_at_log_opens()
         self._find_blocked()
         self._update_loop(stop)
+        self._describe_waits()
         self._output.read_all()
         self._watchdog.tell_of_spin(stop, self._computing)
         if self._held is not None:

@@ -46,7 +46,7 @@ _ARITY: dict[str, int] = {
         (3, "dup3 connect bind accept getsockname getpeername socket get_robust_list getcpu tgkill mlock2 "
             "setresuid setresgid getresuid getresgid setresuid32 setresgid32 getresuid32 getresgid32 madvise "
             "sched_setaffinity sched_getaffinity sched_setscheduler getrandom seccomp inotify_add_watch poll "
-            "timer_create getdents getdents64 msync close_range setpriority mincore cacheflush"),
+            "timer_create getdents getdents64 msync close_range setpriority mincore cacheflush reboot"),
         (4, "accept4 epoll_ctl epoll_wait socketpair signalfd4 timerfd_settime timerfd_settime64 prlimit64 "
             "send recv tee timer_settime rseq rt_sigaction rt_sigprocmask wait4 sendmmsg"),
         (5, "setsockopt getsockopt prctl ppoll ppoll_time64 recvmmsg waitid mount"),
@@ -61,8 +61,8 @@ _POINTERS: dict[str, tuple[int, ...]] = {
     "epoll_ctl": (3,), "epoll_wait": (1,), "epoll_pwait": (1,), "pipe2": (0,), "socketpair": (3,),
     "accept": (1, 2), "accept4": (1, 2), "connect": (1,), "bind": (1,), "getsockname": (1, 2),
     "getpeername": (1, 2), "signalfd4": (1,), "timerfd_settime": (2, 3), "timerfd_gettime": (1,),
-    "prlimit64": (2, 3), "getrandom": (0,), "sched_getaffinity": (2,),
-    "sched_setaffinity": (2,), "poll": (0,), "ppoll": (0, 2, 3), "wait4": (1, 3),
+    "prlimit64": (2, 3), "getrandom": (0,), "send": (1,), "recv": (1,), "inotify_add_watch": (1,),
+    "sched_getaffinity": (2,), "sched_setaffinity": (2,), "poll": (0,), "ppoll": (0, 2, 3), "wait4": (1, 3),
     "pselect6": (1, 2, 3, 4, 5), "pselect6_time64": (1, 2, 3, 4, 5),
 }  # fmt: skip
 """Name of a call -> indices of arguments that are addresses, of calls that QEMU prints in decimal."""
@@ -127,7 +127,10 @@ _FLAGS = {
 _CLOEXEC = 0o2000000
 _SOCKET_KINDS = _parse("SOCK_STREAM=1 SOCK_DGRAM=2 SOCK_RAW=3 SOCK_RDM=4 SOCK_SEQPACKET=5 SOCK_PACKET=10")
 _SOCKET_KINDS_MIPS = _SOCKET_KINDS | _parse("SOCK_DGRAM=1 SOCK_STREAM=2")
-_DECODED = frozenset((*_ARITY, *_VALUES, *_FLAGS, *_ADDRESS, *_SOCKADDR_CALLS, *LAID_OUT, *NAMED))
+_OPENS = {"open": 1, "openat": 2}
+"""Call that opens a file -> index of its flags."""
+_TEMPORARY = "__O_TMPFILE"
+_DECODED = frozenset((*_ARITY, *_OPENS, *_VALUES, *_FLAGS, *_ADDRESS, *_SOCKADDR_CALLS, *LAID_OUT, *NAMED))
 
 
 def _number(text: str) -> int | None:
@@ -218,6 +221,9 @@ def decode_arguments(
     """
     out = list(texts)
     if name in _DECODED:
+        if name in LAID_OUT and args and all(_number(text) is not None for text in out):
+            # The registers of a held call, and what is behind them on the stack.
+            out = [str(arg) for arg in args]
         if name in LAID_OUT and (whole := whole_arguments(arch, name, out)) is not None:
             out = whole
         arity = _ARITY.get(name)
@@ -244,6 +250,11 @@ def decode_arguments(
             out[1] = _socket_kind(arch, number & 0xFFFFFFFF)
         if name in NAMED:
             name_values(arch, name, out)
+        if name in _OPENS and len(out) == _OPENS[name] + 1 and _TEMPORARY in out[-1].split("|"):
+            # QEMU has the mode with O_CREAT only.
+            out[-1] = "|".join(flag for flag in out[-1].split("|") if flag != "O_DIRECTORY")
+            out[-1] = out[-1].replace(_TEMPORARY, "O_TMPFILE")
+            out += [f"{args[len(out)] & 0o7777:#05o}".replace("o", "")] if len(args) > len(out) else []
         at = _ADDRESS.get(name, -1)
         if peer and 0 <= at < len(out):
             out[at] = peer
@@ -265,7 +276,7 @@ def with_decoded_arguments(
     """
     done = []
     for call in calls:
-        if call.arguments:
+        if call.arguments or (call.args and call.name in LAID_OUT):
             mine = by_name(call.arch) if call.arch else arch
             texts = call.arguments
             if call.args or call.name in _DECODED:
