@@ -190,6 +190,9 @@ class Loop(Record):
     sleeps: bool = False
     varies: bool = False
     span_ms: float = 0.0
+    skimmed: int = 0
+    """How many of these calls came too fast to be compared and were only counted: with any, `repeats` is an
+    estimate. Of rounds that vary it counts those whose sleeps were read, and there are more."""
 
 
 class Register(Record):

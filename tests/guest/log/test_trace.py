@@ -34,16 +34,16 @@ LINE = b'2 openat(AT_FDCWD,"/etc/%d",O_RDONLY) = -1 errno=2 (No such file or dir
 
 def test_what_is_skimmed_is_counted_and_can_be_read_later(trace: Trace) -> None:
     log = trace.add(10, 10, 1028)
-    gaps: list[ThreadLog] = []
-    trace.on_gap = gaps.append
+    gaps: list[tuple[ThreadLog, int]] = []
+    trace.on_gap = lambda log, calls: gaps.append((log, calls))
     text = b"".join(LINE % index for index in range(10_000))
     write(log, text + b"2 read(3,0x1000,10)")
     trace.drain(log, complete=True)
     assert trace.count == 10_001
     assert trace.failed == 10_000
     assert trace.skimmed > 5_000
-    assert gaps
-    assert {gap.tid for gap in gaps} == {10}
+    assert {log.tid for log, _calls in gaps} == {10}
+    assert sum(calls for _log, calls in gaps) == trace.skimmed
     kept = trace.kept()
     assert numbers(kept) == list(range(1, 10_002))
     assert [call.path for call in kept[:-1]] == [f"/etc/{index}" for index in range(10_000)]

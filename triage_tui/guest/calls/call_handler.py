@@ -87,10 +87,10 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, ProgramKeeper):
     def _is_chosen(self, call: Syscall, errno: str | None) -> bool:
         return any(trigger.fails(call, errno) for trigger in self._chosen)
 
-    def _on_gap(self, log: ThreadLog) -> None:
+    def _on_gap(self, log: ThreadLog, calls: int) -> None:
         known = self.processes_known.by_pid.get(log.pid)
         if known is not None and log.tid in known.loops:
-            known.loops[log.tid].note_gap()
+            known.loops[log.tid].note_gap(calls)
 
     def _on_forgery(self, log: ThreadLog) -> None:
         pid = process_inner(self.processes_known.by_pid.get(log.pid))

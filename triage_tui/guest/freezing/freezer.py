@@ -8,7 +8,7 @@ from triage_tui.guest.calls.suspecting import Suspecting
 from triage_tui.guest.freezing import pausing
 from triage_tui.guest.freezing.activity import living_thread
 from triage_tui.guest.freezing.computing import ComputingThreads
-from triage_tui.guest.freezing.stops import Stop
+from triage_tui.guest.freezing.stops import Stop, loop_stop
 from triage_tui.guest.host import host_syscalls, process
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.runs.process_model import Computation
@@ -108,6 +108,7 @@ class Freezer(Suspecting):
         loop = detector.followed() if detector is not None and stop.loop is not None else None
         if loop is not None:
             stop.loop = loop
+            stop.trigger.detail = loop_stop(loop, stop.trigger.pid).trigger.detail
             if not stop.trigger.syscall_name:
                 stop.trigger.seq = loop.last_seq
 

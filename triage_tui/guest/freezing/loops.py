@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from triage_tui.guest.freezing.followed_loop import MAX_ROUNDS, FollowedLoop
 from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.runs.model import Loop, Syscall
 
@@ -88,8 +89,6 @@ _KEPT = 4096
 _MAX_NOTED = 4096
 """Descriptors, and sleeping processes, that are remembered."""
 _MAX_SIGNATURES = 65536
-_MAX_ROUNDS = 64
-"""Rounds whose beginnings are kept."""
 _LARGE = re.compile(r"0x[0-9a-f]+|\b\d{5,}\b|-\d{5,}\b")
 
 
@@ -188,9 +187,10 @@ class LoopDetector:
         self._now = 0
         self._made: dict[str, int] = {}
         """Descriptor -> number of the signature of the call that made it."""
-        self._followed = 0
+        self._followed: FollowedLoop | None = None
         self._follows_routine = False
-        self._has_gap = False
+        self._skimmed = 0
+        """Calls that were skimmed since a routine is followed."""
         self._new_at: int | None = None
         """Time of the last call that was unlike all earlier ones."""
         self._routine_seq = 0
@@ -199,42 +199,50 @@ class LoopDetector:
         """Sleeps since then."""
         self._nap_calls = 0
         """Calls of the round that the last sleep ended."""
-        self._round_seqs: deque[int] = deque(maxlen=_MAX_ROUNDS)
+        self._round_seqs: deque[int] = deque(maxlen=MAX_ROUNDS)
         """The first calls after the latest sleeps."""
         self.is_broken = False
         """The loop that is followed did not go on."""
 
-    def note_gap(self) -> None:
-        """Calls were left out: what comes next does not follow what came before."""
-        if self._followed:
-            self._has_gap = True
+    def note_gap(self, calls: int) -> None:
+        """So many calls were skimmed: what comes next does not follow what came before."""
+        if self._followed is not None:
+            self._followed.note_gap(calls)
+        elif self._follows_routine:
+            self._skimmed += calls
         else:
             self.reset()
 
     def follow(self, loop: Loop) -> None:
         """From now on only look whether `loop`, just found, goes on: `is_broken` tells when it does not."""
-        self._followed = loop.period
         self._follows_routine = loop.varies
+        self._followed = None
+        if not loop.varies:
+            self._followed = FollowedLoop(loop, self._recent[-loop.period :], self._now)
         self.is_broken = False
 
     def followed(self) -> Loop | None:
         """Return the loop that is followed as it is by now, None when it has ended."""
-        if self.is_broken or not self._followed:
+        if self.is_broken:
             return None
-        return self._describe_routine() if self._follows_routine else self._describe(self._followed)
+        if self._followed is not None:
+            return self._followed.describe()
+        return self._describe_routine() if self._follows_routine else None
 
     def add(self, call: Syscall, slept: bool = False) -> Loop | None:
         """Take one finished call; return the loop that it completes, if any, and none is followed yet.
 
         `slept`: time passed in it although it is no sleep by itself (see `Sleepers`).
         """
+        if self._followed is not None:
+            self._followed.note_read()
         if call.name in _NOISE:
             return None
         progress = is_progress(call)
         if progress and call.name in _ACCEPT:
-            followed = self._followed
+            followed = self._followed is not None or self._follows_routine
             self.reset()
-            self.is_broken = bool(followed)
+            self.is_broken = followed
             return None
         self._since_input = 0 if progress else self._since_input + 1
         sleeping = slept or is_sleep(call)
@@ -260,8 +268,9 @@ class LoopDetector:
             self.is_broken = self.is_broken or is_new
             self._remember(number, call)
             return None
-        if self._followed:
-            self._follow_on(number, call)
+        if self._followed is not None:
+            self._followed.add(number, call)
+            self.is_broken = self.is_broken or self._followed.is_broken
             return None
         found = 0
         window = recent[: -len(runs) : -1]
@@ -286,19 +295,6 @@ class LoopDetector:
         if len(self._recent) > 2 * _KEPT:
             del self._recent[:-_KEPT], self._times[:-_KEPT]
         self._calls.append(call)
-
-    def _follow_on(self, number: int, call: Syscall) -> None:
-        if self._has_gap:
-            # It may go on anywhere in the sequence.
-            self._has_gap = False
-            cycle = self._recent[-self._followed :]
-            skipped = cycle[: cycle.index(number)] if number in cycle else []
-            self._recent += skipped
-            self._times += [call.ts_mono_ns] * len(skipped)
-        if len(self._recent) < self._followed or self._recent[-self._followed] != number:
-            self.is_broken = True
-        self._runs[self._followed] += 1
-        self._remember(number, call)
 
     def _note_descriptor(self, call: Syscall, number: int) -> None:
         """Remember which call made a descriptor."""
@@ -345,7 +341,7 @@ class LoopDetector:
             rounds = min(rounds, self._since_input // period)
         covered = min(rounds * period, len(self._calls))
         first, last = self._calls[-covered], self._calls[-1]
-        kept = min(covered // period, _MAX_ROUNDS)
+        kept = min(covered // period, MAX_ROUNDS)
         return Loop(
             period=period,
             repeats=rounds,
@@ -370,5 +366,6 @@ class LoopDetector:
             names=[self._calls[-at].name for at in range(period, 0, -1)],
             sleeps=True,
             varies=True,
+            skimmed=self._skimmed,
             span_ms=(self._now - (self._new_at or self._now)) / 1e6,
         )

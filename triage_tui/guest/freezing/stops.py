@@ -83,7 +83,9 @@ def loop_stop(loop: Loop, pid: int) -> Stop:
     if loop.varies:
         detail = f"no new kind of call for {span}, with {loop.repeats} sleeps: {shown}"
     else:
-        detail = f"the same {loop.period} calls again and again: {shown} {loop.repeats} times in {span}"
+        about = "about " if loop.skimmed else ""
+        times = f"{about}{loop.repeats} times in {span}"
+        detail = f"the same {loop.period} calls again and again: {shown} {times}"
     return Stop("sleep_loop" if loop.sleeps else "loop", make_trigger(None, detail, loop.last_seq, pid), loop)
 
 

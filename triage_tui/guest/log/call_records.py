@@ -62,7 +62,7 @@ class CallRecords(CallHistory):
         """From here on descriptors are the emulator's own."""
         self.on_forgery: Callable[[ThreadLog], None] = lambda _log: None
         """Called when a guest writes to a descriptor of the emulator's: it may be the log."""
-        self.on_gap: Callable[[ThreadLog], None] = lambda _log: None
+        self.on_gap: Callable[[ThreadLog, int], None] = lambda _log, _calls: None
         """Called when calls of a log were skimmed: what comes next does not follow what came before."""
 
     def _read(self, log: ThreadLog, data: bytes, mark: Mark, whole: bool) -> None:
@@ -159,7 +159,7 @@ class CallRecords(CallHistory):
                 if record.errno is None:
                     self.effects(log.pid).note(record)
         self._kept.add(raw)
-        self.on_gap(log)
+        self.on_gap(log, raw.count)
 
     def _take_settled(self, log: ThreadLog, raw: RawCalls, end: int) -> None:
         """Tell `raw`, whose text goes up to `end`, of what the guest got instead of what is in the text."""
