@@ -60,8 +60,9 @@ class Freezer(Suspecting):
         """Stop every process and fix what is looked at."""
         self._frozen = True
         self._close_suspicion()
-        pausing.stop_all(self.processes, self._stopped, self._carrier.settle)
+        # Before the stop, which the kernel counts as a switch like that of a call.
         self._computing.look(self, now_at_once=True)
+        pausing.stop_all(self.processes, self._stopped, self._carrier.settle)
         self._hang_up()
         for known in self.processes_known.by_pid.values():
             # A program that was executed and has made no watched call since.
