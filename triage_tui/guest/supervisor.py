@@ -313,6 +313,7 @@ class Guest(Freezer):
             self._emulator_start.close()
             self._cell.end()
             self._launched = False
+        self.processes_known.close()
         self.peers.close()
         self._emulators.close()
         self._output.close()

@@ -112,6 +112,7 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, ProgramKeeper):
 
     def _handle(self, notification: Notification, name: str) -> None:
         """Answer the notification, or keep it in `_held`."""
+        self._held_registers = None
         if name in self._passed_on and self._pass_on(notification, name):
             return
         if self._is_mere_log(notification, name):
@@ -209,6 +210,7 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, ProgramKeeper):
 
     def _resume_held(self, held: Held) -> None:
         """Decide about the call at which the guest was frozen."""
+        self._held_registers = None
         if not self._carrier.is_waiting(held.notification):
             return
         self.pid, self.tid = held.process.pid, held.notification.tid

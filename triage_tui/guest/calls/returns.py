@@ -13,6 +13,7 @@ way to tell a failure comes out right.
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ _NO_RESULT = 0x1_0000_0000 - 512
 """-512 as a 32-bit guest's result: QEMU_ERESTARTSYS. QEMU then sets the pc back by one syscall instruction
 and leaves the registers as they are. As a positive number the kernel does not take it for its own
 ERESTARTSYS."""
+_NEAR = 1024
+"""Bytes of the emulator's CPU state that are rather written at once than register by register."""
 _MAX_HELD = 64
 """Returns of one thread that may be open: more than one only inside signal handlers."""
 
@@ -127,19 +130,32 @@ class ReturnKeeper(ProcessKeeper):
         Raises:
             TriageError: the thread's registers are not known, or it is gone.
         """
+        self._held_registers = None
         env = self._env(tid)
-        if env is None:
+        known = self.processes_known.of_thread(tid)
+        if env is None or known is None:
             raise TriageError(f"the registers of thread {tid} were not found in the emulator")
-        arch, pc_offset = self.arch, self.location.pc_offset
+        arch, pc_offset = known.program.arch, self.location.pc_offset
         mask, word = arch.word_mask, arch.word
         parts: list[tuple[int, bytes]] = []
         for name, value in values.items():
             offset = arch.env_offset(name, pc_offset)
             if offset is None:
                 raise TriageError(f"register {name} cannot be written")
-            parts.append((env + offset, (value & mask).to_bytes(word, sys.byteorder)))
+            parts.append((offset, (value & mask).to_bytes(word, sys.byteorder)))
+        first = min(offset for offset, _ in parts)
+        size = max(offset for offset, _ in parts) + word - first
         try:
-            process.write_parts(tid, parts)
+            if size > _NEAR:
+                process.write_parts(tid, [(env + offset, data) for offset, data in parts])
+                return
+            # Written in one go with what lies between them, which does not change while the thread is held.
+            content = bytearray(known.memory.read(tid, env + first, size))
+            if len(content) != size:
+                raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
+            for offset, data in parts:
+                content[offset - first : offset - first + word] = data
+            known.memory.write(tid, env + first, content)
         except OSError as error:
             raise TriageError(f"the registers cannot be written: {error.strerror}") from error
 

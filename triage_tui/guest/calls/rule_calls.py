@@ -17,7 +17,6 @@ from triage_tui.guest.calls.access import CallContext, RuleAccess
 from triage_tui.guest.calls.returns import HeldReturn, ReturnKeeper
 from triage_tui.guest.calls.served_calls import read_piece
 from triage_tui.guest.calls.stand_ins import Peers
-from triage_tui.guest.host import process
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.log.syscall_record import to_text
 from triage_tui.guest.processes.process_table import GuestProcess
@@ -231,7 +230,7 @@ class RuleAsker(ReturnKeeper):
 
     def _ask_served(self, rules: RuleCaller, known: GuestProcess, notification: Notification) -> None:
         tid = notification.tid
-        piece = process.read_memory(tid, notification.args[1], min(notification.args[2], _LONGEST_PIECE))
+        piece = known.memory.read(tid, notification.args[1], min(notification.args[2], _LONGEST_PIECE))
         served = read_piece(self.arch, piece)
         log = self.trace.logs.get(tid)
         if served is None or log is None:

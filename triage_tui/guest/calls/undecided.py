@@ -17,10 +17,10 @@ from triage_tui.guest.emulator import call_site
 from triage_tui.guest.freezing.stops import Stop
 from triage_tui.guest.freezing.suspicion import Suspicion
 from triage_tui.guest.freezing.triggers import CallTrigger
-from triage_tui.guest.host import process
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.log.syscall_record import to_text
 from triage_tui.guest.log.thread_log import Seen, ThreadLog
+from triage_tui.guest.processes.process_table import GuestProcess
 from triage_tui.runs.model import Syscall
 
 _PASSED_ON = frozenset(
@@ -100,8 +100,10 @@ class UndecidedCalls(RuleAsker):
         """Return whether this is a piece of the log that nobody waits for."""
         return self._log_is_unasked and self._writes_log(notification, name)
 
-    def _undecided(self, notification: Notification, name: str) -> tuple[ThreadLog, int] | None:
-        """Return log and registers' address of the thread whose call just goes on; None if it may not."""
+    def _undecided(self, notification: Notification, name: str) -> tuple[GuestProcess, ThreadLog, int] | None:
+        """Return process, log and registers' address of the thread whose call just goes on; None if it may
+        not.
+        """
         tid, args = notification.tid, notification.args
         log = self.trace.logs.get(tid)
         known = self.processes_known.of_thread(tid)
@@ -121,14 +123,14 @@ class UndecidedCalls(RuleAsker):
             return None
         if own_descriptors.refusal(name, notification, self._first_own_fd):
             return None
-        return log, env
+        return known, log, env
 
     def _pass_on(self, notification: Notification, name: str) -> bool:
         """Let the call go on when that is all there is to do; return whether it was."""
         undecided = self._undecided(notification, name)
         if undecided is None:
             return False
-        log, env = undecided
+        known, log, env = undecided
         tid, args = notification.tid, notification.args
         log.mark(whole=True)
         if log.marked not in log.seen and len(log.seen) < _MAX_SEEN:
@@ -136,8 +138,8 @@ class UndecidedCalls(RuleAsker):
             with contextlib.suppress(OSError):
                 # The emulator has its own idea of some /proc paths; the log has the guest's words.
                 if name in PATH_ARGUMENT:
-                    path = process.read_string(tid, args[PATH_ARGUMENT[name]])
-                registers = process.read_memory(tid, env, log.registers_size)
+                    path = known.memory.read_string(tid, args[PATH_ARGUMENT[name]])
+                registers = known.memory.read(tid, env, log.registers_size)
                 log.seen[log.marked] = Seen(name, registers, self.location_of(tid).pc_offset, path)
         self._proceed(notification)
         return True

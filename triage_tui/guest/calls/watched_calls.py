@@ -150,7 +150,7 @@ class WatchedCalls(UndecidedCalls):
         undecided = self._undecided(notification, name)
         if undecided is None or self._suspicion is not None:
             return False
-        log, env = undecided
+        known, log, env = undecided
         tid, path = notification.tid, None
         try:
             registers = self.registers_at(tid, env, composed=False)
@@ -160,7 +160,7 @@ class WatchedCalls(UndecidedCalls):
             number = log.arch.syscall_in(registers)
             arguments = self.raw_arguments(number, call.name, tid, registers)
             if name in PATH_ARGUMENT:
-                path = to_text(process.read_string(tid, notification.args[PATH_ARGUMENT[name]]))
+                path = to_text(known.memory.read_string(tid, notification.args[PATH_ARGUMENT[name]]))
         except (TriageError, OSError):
             return False
         self._proceed(notification)

@@ -12,7 +12,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -130,8 +130,15 @@ def _write_at_once(pid: int, parts: Sequence[tuple[int, bytes]]) -> bool:
     return written == len(content)
 
 
-def read_string(pid: int, address: int, limit: int = _MAX_STRING) -> bytes:
+def read_string(
+    pid: int,
+    address: int,
+    limit: int = _MAX_STRING,
+    read: Callable[[int, int, int], bytes] = read_memory,
+) -> bytes:
     """Return the NUL-terminated string at a host address, without its NUL, cut at `limit` bytes.
+
+    `read` is what is used in the place of `read_memory`.
 
     Raises:
         OSError: nothing is readable there.
@@ -143,7 +150,7 @@ def read_string(pid: int, address: int, limit: int = _MAX_STRING) -> bytes:
         # Most strings are short.
         room = min(room, limit - len(data), _SHORT_STRING if not data else _MAX_STRING)
         try:
-            block = read_memory(pid, address + len(data), room)
+            block = read(pid, address + len(data), room)
         except OSError:
             if data:
                 return data

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import re
 import time
 from collections import deque
 from typing import NamedTuple
 
 from triage_tui.guest.arch import Arch
+from triage_tui.guest.emulator.return_stub import MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.host import process
 from triage_tui.guest.log.strace import (
     LoggedCall,
@@ -28,6 +30,10 @@ _MOST_GROWN = 1 << 24
 """Bytes by which a log may grow between two looks before it is looked at whether all of them were written."""
 _MOST_REGISTERS = 512
 """Bytes of the emulator's CPU state that are looked at in each held call."""
+
+_MARKER = re.compile(
+    rb"\d{1,10} %s\([^()\n]*\b(?:%d|%#x)\b[^()\n]*\)\Z" % (MARKER_CALL.encode(), MARKER_WHENCE, MARKER_WHENCE)
+)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -218,9 +224,7 @@ class ThreadLog:
         `in_result`: it waits while it writes that call's result, or a remark about it. None when the end of
         the text does not show the call without doubt: then the whole text has to be read.
         """
-        size = self.size()
-        start = max(self.reader.position, size - _PEEK)
-        text = os.pread(self.fd, size - start, start)
+        start, text = self._tail()
         if in_result:
             text = without_remark(text)
         line = text.rfind(b"\n", 0, len(text) - 1) + 1
@@ -230,6 +234,17 @@ class ThreadLog:
         if call is not None:
             call.at = start + line
         return call
+
+    def peek_marker(self) -> int | None:
+        """Return the offset of the text of the engine's own call if the thread waits in that, else None."""
+        start, text = self._tail()
+        line = text.rfind(b"\n") + 1
+        return start + line if line and _MARKER.match(text, line) else None
+
+    def _tail(self) -> tuple[int, bytes]:
+        """Return the text up to the last mark as far as it is looked at without reading, and its offset."""
+        start = max(self.reader.position, self.marked - _PEEK)
+        return start, os.pread(self.fd, self.marked - start, start)
 
     def abandon_pending(self) -> None:
         """Forget calls whose result was lost while the log was closed."""

@@ -14,9 +14,8 @@ import time
 from collections.abc import Callable
 
 from triage_tui.guest.arch import Arch
-from triage_tui.guest.emulator.return_stub import MARKER_CALL
 from triage_tui.guest.log.call_effects import RELEVANT
-from triage_tui.guest.log.call_records import CallRecords, is_marker
+from triage_tui.guest.log.call_records import CallRecords
 from triage_tui.guest.log.full_trace import FullTrace
 from triage_tui.guest.log.log_opens import LogOpens
 from triage_tui.guest.log.strace import LoggedCall
@@ -239,11 +238,11 @@ class Trace(CallRecords):
             return False
         log.mark(whole=True)
         self.last_activity = time.monotonic()
-        call = log.peek()
-        if call is None or call.name != MARKER_CALL or not is_marker(call):
+        at = log.peek_marker()
+        if at is None:
             return False
         log.markers = 0
-        log.passed_markers[call.at] = False
+        log.passed_markers[at] = False
         return True
 
     def begin_watched(self, log: ThreadLog, call: LoggedCall) -> Syscall:

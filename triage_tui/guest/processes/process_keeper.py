@@ -38,9 +38,11 @@ class ProcessKeeper(FrozenViews):
             self._on_event("problem", problem)
 
     def _proceed(self, notification: Notification) -> None:
+        self._held_registers = None
         self._carrier.proceed(notification)
 
     def _answer(self, notification: Notification, result: int) -> None:
+        self._held_registers = None
         self._carrier.answer(notification, result)
 
     def _look_at_log_opens(self) -> None:

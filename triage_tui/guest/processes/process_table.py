@@ -16,6 +16,7 @@ from triage_tui.guest.emulator.env_locator import Location
 from triage_tui.guest.emulator.thread_registers import ThreadFinder
 from triage_tui.guest.freezing.loops import LoopDetector
 from triage_tui.guest.host import process
+from triage_tui.guest.host.process_memory import ProcessMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class GuestProcess:
     """Host tid -> what looks for loops in that thread."""
     envs: dict[int, int | None] = field(default_factory=dict)
     """Host tid -> host address of its general registers; None: looked for and not found."""
+    memory: ProcessMemory = field(default_factory=ProcessMemory)
     identity: Identity = field(default_factory=Identity)
     """The ids that it believes to have, where it can have one only."""
     limits: Limits = field(default_factory=Limits)
@@ -107,6 +109,8 @@ class ProcessTable:
     def add(self, new: GuestProcess) -> None:
         """Add a process."""
         self.forget_threads(new.pid)
+        if (before := self.by_pid.get(new.pid)) is not None:
+            before.memory.close()
         self.by_pid[new.pid] = new
         if new.pid == self._next_main:
             self.main = new
@@ -126,4 +130,12 @@ class ProcessTable:
         """Forget a process that is gone."""
         self.forget_threads(pid)
         self.early_limits.pop(pid, None)
-        return self.by_pid.pop(pid, None)
+        known = self.by_pid.pop(pid, None)
+        if known is not None:
+            known.memory.close()
+        return known
+
+    def close(self) -> None:
+        """Let go of the memory of all processes."""
+        for known in self.by_pid.values():
+            known.memory.close()

@@ -218,6 +218,7 @@ class ProgramKeeper(ProcessKeeper):
             self.trace.forget(log.tid)
         self.trace.effects(known.pid).begin_program()
         self.processes_known.forget_threads(known.pid)
+        known.memory.close()
         known.program = program
         known.envs = {}
         known.loops.clear()

@@ -45,6 +45,8 @@ class FrozenViews:
     """What the guest was started with."""
     trace: Trace
     processes_known: ProcessTable
+    _held_registers: tuple[int, dict[str, int]] | None = None
+    """Thread and registers of the call that is held now, if they were read."""
     pid: int
     """Host pid of the process that is looked at: the one that makes the held call, else the main one."""
     tid: int
@@ -68,7 +70,9 @@ class FrozenViews:
     @property
     def arch(self) -> Arch:
         """The architecture of the process that is looked at."""
-        return self.program.arch
+        # Asked many times at each held call.
+        known = self.processes_known.of_thread(self.pid)
+        return (self.first_program if known is None else known.program).arch
 
     @property
     def location(self) -> Location:
@@ -129,9 +133,16 @@ class FrozenViews:
             TriageError: nothing is readable there.
         """
         try:
-            return process.read_memory(self.pid, self._host_address(address), min(size, _MAX_READ))
+            return self._read_host(self.pid, self._host_address(address), min(size, _MAX_READ))
         except OSError:
             raise TriageError(f"guest address {address:#x} is not readable") from None
+
+    def _read_host(self, tid: int, address: int, size: int) -> bytes:
+        """Return up to `size` bytes at a host address of a thread's process, or raise OSError."""
+        known = self.processes_known.of_thread(tid)
+        if known is None:
+            return process.read_memory(tid, address, size)
+        return known.memory.read(tid, address, size)
 
     def write_memory(self, address: int, data: bytes) -> None:
         """Write all of `data` at a guest address, also where the guest itself may not write.
@@ -166,13 +177,19 @@ class FrozenViews:
     def call_registers(self, tid: int) -> dict[str, int]:
         """Return the registers of a thread that is held in a call, without those that QEMU keeps in parts.
 
+        They are read once for each call that is held, and when they were changed.
+
         Raises:
             TriageError: the thread's registers are not known, or it is gone.
         """
+        if self._held_registers is not None and self._held_registers[0] == tid:
+            return self._held_registers[1]
         env = self._env(tid)
         if env is None:
             raise TriageError(f"the registers of thread {tid} were not found in the emulator")
-        return self.registers_at(tid, env, composed=False)
+        registers = self.registers_at(tid, env, composed=False)
+        self._held_registers = tid, registers
+        return registers
 
     def registers_at(self, tid: int, env: int, composed: bool = True) -> dict[str, int]:
         """Return the registers of a thread that lie at the host address `env`.
@@ -185,7 +202,7 @@ class FrozenViews:
         program = self.program_of(tid)
         location = program.location
         try:
-            data = process.read_memory(tid, env, program.arch.env_span)
+            data = self._read_host(tid, env, program.arch.env_span)
         except OSError as error:
             raise TriageError(f"the registers of thread {tid} cannot be read: {error.strerror}") from error
         pc_offset = (location or self.location_of(tid)).pc_offset
@@ -221,6 +238,7 @@ class FrozenViews:
         Raises:
             TriageError: no such register, or the thread's registers are not known.
         """
+        self._held_registers = None
         env = self._env(tid or self.tid)
         if env is None:
             raise TriageError(f"register {name} of thread {tid or self.tid} cannot be written")
