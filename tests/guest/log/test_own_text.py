@@ -102,6 +102,35 @@ def test_text_that_was_only_counted_is_read_with_the_same_care(trace: Trace) -> 
     assert "mount" not in {call.name for call in trace.kept()}
 
 
+@pytest.mark.parametrize("before", [0, 3000])
+@pytest.mark.parametrize("size", [10_000, 50_000, 400_000])
+def test_text_that_was_only_counted_is_not_cut_in_a_string(trace: Trace, before: int, size: int) -> None:
+    log = trace.add(10, 10, 1028)
+    os.write(log.fd, b"2 getuid() = 0\n" * before)
+    forged = b'"})\n2 sysinfo(0x1000) = 77\n' * 9
+    string = (b"a" * 1000 + forged) * (size // 1000)
+    held(trace, log, b'2 execve("/x",{"' + string + b'"})', b"")
+    os.write(log.fd, b" = -1 errno=7 (Argument list too long)\n" + b"2 getppid() = 1\n" * 3000)
+    trace.drain(log)
+    kept = trace.kept()
+    assert [call.name for call in kept] == ["getuid"] * before + ["execve"] + ["getppid"] * 3000
+    assert {call.note for call in kept} == {None}
+
+
+@pytest.mark.parametrize("step", [1, 3, 50, 1000])
+def test_it_does_not_matter_where_a_portion_of_the_text_ends(step: int) -> None:
+    string = b'a",0755) = 0\n2 getuid() = 5\n2 mkdir("/b'
+    first = b'2 access("/tmp",F_OK) = 0\n' + MOUNT + b"2 getpid() = 2\n"
+    second = b'2 mkdir("' + string + b'",0755)'
+    data = first + second + b" = 0\n2 getpid() = 2\n"
+    reader = StraceReader(True, HELD, {len(first) + len(second): None})
+    items = [item for at in range(0, len(data), step) for item in reader.feed(data[at : at + step])]
+    found = [item for item in items if isinstance(item, LoggedCall)]
+    assert [call.name for call in found] == ["access", "getpid", "mkdir", "getpid"]
+    assert [call.note for call in found[::2]] == [DOUBT, None]
+    assert found[2].arguments == b'"' + string + b'",0755'
+
+
 def test_a_lifted_refusal_is_not_held() -> None:
     assert b"mount" in HELD
     assert b"mount" not in held_calls(ContainmentPolicy.allowing(["mount"]))

@@ -25,6 +25,13 @@ int main(int count, char **words) {
     if (!strcmp(call, "rename")) syscall(SYS_rename, "b", made_up("\") = 0", call));
     if (!strcmp(call, "truncate")) syscall(SYS_truncate, made_up("\",0) = 0", call), 0);
     if (!strcmp(call, "execve")) syscall(SYS_execve, made_up("\",{\"x\",NULL}) = -1 errno=2 (No such file or directory)", call), arguments, arguments + 1);
+    if (!strcmp(call, "long")) {
+        static char string[120001];
+        char *many[] = {string, string, string, 0};
+        memset(string, 'a', sizeof string - 1);
+        memcpy(string + 100000, "\n2 sysinfo(0x1000) = 77\n", 24);
+        syscall(SYS_execve, "/none", many, many + 3);
+    }
     if (!strcmp(call, "access")) syscall(SYS_access, made_up("\") = 0", call), 0);
     getppid();
     return 0;

@@ -14,6 +14,7 @@ from triage_tui.guest.log.argument_text import split_arguments
 from triage_tui.guest.log.call_effects import RELEVANT, lasting_calls
 from triage_tui.guest.log.call_history import CallHistory
 from triage_tui.guest.log.kept_calls import RawCalls, make_record
+from triage_tui.guest.log.own_text import all_end, unended
 from triage_tui.guest.log.strace import (
     BEGINS_CALL,
     LoggedCall,
@@ -123,14 +124,19 @@ class CallRecords(CallHistory):
         first = BEGINS_CALL.search(text)
         base = first.start() if first else 0
         cut = _last_call(text)
+        names = calls_begun(text[base:cut])
+        if not all_end(text[:cut], begin, names, log.held, log.waits):
+            # In the middle of a call's string lines may begin that are none, and it may be the call before.
+            cut = _last_call(text[: unended(text, begin, log.held, log.waits)])
+            names = calls_begun(text[base:cut])
         log.reader.jump(begin + cut)
         if cut > base:
             log.reader.lost += base
-            self._keep_raw(log, text[base:cut], begin + base)
+            self._keep_raw(log, text[base:cut], begin + base, names)
         self._read(log, text[cut:], mark, whole)
 
-    def _keep_raw(self, log: ThreadLog, text: bytes, at: int) -> None:
-        names = calls_begun(text)
+    def _keep_raw(self, log: ThreadLog, text: bytes, at: int, names: list[bytes]) -> None:
+        """Keep whole lines from the offset `at` on, of calls with these names."""
         raw = RawCalls(log.arch, log.inner_tid, self.count + 1, len(names), self.now_ns, text, at)
         end = at + len(text)
         while log.early and (offset := next(iter(log.early))) < end:

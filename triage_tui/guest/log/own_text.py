@@ -10,6 +10,8 @@ a well-formed line in the string of a call that is not held, has no mark of its 
 from __future__ import annotations
 
 import re
+from collections.abc import Container
+from functools import lru_cache
 
 _REST = {
     name.encode(): frozenset(range(least, most + 1))
@@ -71,3 +73,49 @@ def is_own_answer(name: bytes, arguments: bytes, result: bytes) -> bool:
     if name in _ASKED and arguments.count(b'"') >= (4 if name.startswith(_TWO_STRINGS) else 2):
         return False
     return bool(_OWN_ANSWER.match(result) or (name.startswith(b"open") and _OWN_FILE.search(arguments)))
+
+
+@lru_cache(maxsize=8)
+def _held_lines(held: frozenset[bytes]) -> re.Pattern[bytes]:
+    return re.compile(rb"\n\d{1,10} (%s)\(" % b"|".join(sorted(held)))
+
+
+@lru_cache(maxsize=8)
+def _usual_lines(held: frozenset[bytes]) -> re.Pattern[bytes]:
+    return re.compile(rb"\n\d{1,10} (?:%s)\([^\n]*?\)(?= = )" % b"|".join(sorted(held)))
+
+
+def all_end(text: bytes, at: int, names: list[bytes], held: frozenset[bytes], waits: dict[int, None]) -> bool:
+    """Return whether each call of `held` among the lines of `text` ends in its line, where it was held.
+
+    `at` is the offset of the text in its log, `names` are those of its lines.
+    """
+    if held.isdisjoint(names):
+        return True
+    # From the newline before the text on.
+    ends = {at - 1 + found.end() for found in _usual_lines(held).finditer(b"\n" + text)}
+    return len(ends) == sum(map(held.__contains__, names)) and waits.keys() >= ends
+
+
+def unended(text: bytes, at: int, held: frozenset[bytes], waits: Container[int]) -> int:
+    """Return where in `text` the first call of `held` begins that does not end in it; its length if none.
+
+    `text` is whole lines and the beginning of one, from the offset `at` of its log on. Behind that place may
+    be the rest of the call's string, whatever it looks like.
+    """
+    past = 0
+    for found in _held_lines(held).finditer(b"\n" + text):
+        if (start := found.start()) < past:
+            continue
+        end = start
+        while (end := text.find(b")", end + 1)) >= 0 and at + end + 1 not in waits:
+            arguments = text[found.end() - 1 : end]
+            result = text[end + 1 : end + 40]
+            if result.startswith(b" = ") and (
+                b'"' not in arguments or is_own_answer(found[1], arguments, result[3:])
+            ):
+                break
+        if end < 0:
+            return start
+        past = end
+    return len(text)

@@ -54,8 +54,8 @@ _ERROR_RESULT = re.compile(rb"-1 errno=(\d{1,6})")
 _NUMBER_RESULT = re.compile(rb"0x([0-9a-fA-F]{1,16})|(-?\d{1,20})")
 _MAX_STRING = 1 << 14
 """Bytes up to which the end of a string that seems to go on is waited for; QEMU prints strings whole."""
-_MAX_CALL = 1 << 17
-"""Bytes that one call's text may have before it is given up (execve with a long argument vector)."""
+_MAX_CALL = 8 << 20
+"""Bytes that one call's text may have before it is given up; arguments of execve have less (execve(2))."""
 
 
 @dataclass(slots=True)
@@ -256,7 +256,7 @@ class StraceReader:
                     self._doubt = DOUBT
                     close, used = len(whole) - 1, len(buffer)
                     break
-                if not complete and len(buffer) - start.start() < _MAX_STRING:
+                if not complete and (len(buffer) - start.start() < _MAX_STRING or self._waits_behind(name)):
                     return 0
                 end, self._doubt = cut, DOUBT
             elif end is not None and not self._ends(start, end.start()):
@@ -282,6 +282,15 @@ class StraceReader:
                 search = used
                 continue
             break
+        if (
+            not complete
+            and name in self._held
+            and self._base + close + 1 not in self._waits
+            and buffer.startswith(_EQUALS, close + 1)
+            and buffer.find(b"\n", close) < 0
+        ):
+            # What it is shows in its result, which is not there as a whole yet.
+            return 0
         if cut is not None and end is not cut:
             self._doubt = DOUBT
         if self._is_made_up(start, close):
@@ -307,7 +316,18 @@ class StraceReader:
             return True
         # Its thread must have been held at the end of its text, so that this is a part of its string.
         result = _RESULT.match(self._buffer, close + 1)
-        return result is None or is_own_answer(name, arguments, result[1])
+        if result is None:
+            # It may not be there as a whole yet.
+            return not self._buffer.startswith(_EQUALS, close + 1)
+        return is_own_answer(name, arguments, result[1])
+
+    def _waits_behind(self, name: bytes) -> bool:
+        """Return whether the thread was held behind the text that is there, which may be in a call `name`."""
+        if name not in self._held:
+            return False
+        # Those of a log are in order, oldest first.
+        newest = next(reversed(self._waits), 0) if isinstance(self._waits, dict) else 0
+        return newest > self._base + len(self._buffer)
 
     def _is_made_up(self, start: re.Match[bytes], close: int) -> bool:
         """Return whether the text of a call with a result is no call: its thread was never held in it."""
