@@ -32,7 +32,7 @@ from triage_tui.guest.emulator.return_stub import (
 from triage_tui.guest.host import process
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.processes.process_keeper import ProcessKeeper
-from triage_tui.guest.processes.process_table import GuestProcess, Program
+from triage_tui.guest.processes.process_table import GuestProcess
 from triage_tui.runs.model import Syscall
 
 _FORKS = ("fork", "vfork", "clone", "clone3")
@@ -96,11 +96,10 @@ class ReturnKeeper(ProcessKeeper):
         self.pid, self.tid = known.pid, tid
         arch = known.program.arch
         registers = self.call_registers(tid)
-        instruction = self.read_memory(registers[arch.pc] - 4, 4)
-        stub = stub_for(arch, instruction)
+        stub = stub_for(arch, self._code(known, tid, registers[arch.pc] - 4, 4))
         if stub is None:
             raise TriageError(f"no way is known to hold the end of a call on {arch.name}")
-        place = self._put_stub(known.program, stub)
+        place = self._put_stub(known, tid, stub)
         changes = {arch.pc: place + stub.start, arch.syscall_args[MARKER_ARGUMENT]: MARKER_WHENCE}
         if arch.syscall_number != arch.syscall_return:
             changes[arch.syscall_number] = arch.syscall_nr(MARKER_CALL) or 0
@@ -112,15 +111,28 @@ class ReturnKeeper(ProcessKeeper):
         log.markers += 1
         log.unsettled.append(call)
 
-    def _put_stub(self, program: Program, stub: Stub) -> int:
+    def _code(self, known: GuestProcess, tid: int, address: int, size: int) -> bytes:
+        """Return code of a held thread's program.
+
+        Raises:
+            TriageError: it is not readable.
+        """
+        try:
+            return known.memory.read(tid, self.guest_base + address, size)
+        except OSError:
+            raise TriageError(f"guest address {address:#x} is not readable") from None
+
+    def _put_stub(self, known: GuestProcess, tid: int, stub: Stub) -> int:
+        program = known.program
+        arch = program.arch
         if program.room is None:
-            size = ROOM if self.arch.code_align == 2 else len(stub.code)
+            size = ROOM if arch.code_align == 2 else len(stub.code)
             program.room = find_room(self.executable_ranges(), size)
         if program.room is None:
             raise TriageError("the program has no room for the code that holds the end of a call")
-        place = program.room + (THUMB_OFFSET if stub.step == 2 and self.arch.code_align == 2 else 0)
+        place = program.room + (THUMB_OFFSET if stub.step == 2 and arch.code_align == 2 else 0)
         assert len(stub.code) <= ROOM
-        if self.read_memory(place, len(stub.code)) != stub.code:
+        if self._code(known, tid, place, len(stub.code)) != stub.code:
             self.write_memory(place, stub.code)
         return place
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from triage_tui.guest.arch import Arch
 
@@ -88,6 +89,7 @@ def _x86(move: bytes, number: int, call: bytes, result: str) -> Stub:
     return Stub(code, start=2, after=2 + len(first), after_restart=len(code), step=2, result=result)
 
 
+@lru_cache(maxsize=64)
 def stub_for(arch: Arch, instruction: bytes) -> Stub | None:
     """Return the stub for a thread whose syscall instruction ends with the four bytes `instruction`.
 
