@@ -25,7 +25,8 @@ from triage_tui.ui.panes.registers import register_rows
 from triage_tui.ui.panes.runs import run_row
 from triage_tui.ui.panes.syscalls import loop_mark
 from triage_tui.ui.rows import BLANK, ListRows, Row, fit, short, wrap_parts, wrapped
-from triage_tui.ui.runs_filter import compile_filter, ordered
+from triage_tui.ui.runs_filter import compile_filter
+from triage_tui.ui.stories import Entry, ordered
 from triage_tui.ui.theming import load_themes, read_theme
 from triage_tui.ui.threads import threads_of
 from triage_tui.ui.words import place
@@ -254,7 +255,7 @@ def test_the_home_directory_is_written_as_people_do(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_longest_architecture_leaves_a_gap_before_the_cause(width: int) -> None:
     run = _run("20251118_133005_00000001", program="/x", argv=["x"], arch="mips64el", cause="network_wait")
-    row = run_row(run, width)
+    row = run_row(Entry(run), width)
     assert "mips64el " in "".join(text for text, _role in row.parts)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Scope = Literal["app", "main", "list", "patch", "syscalls", "code", "frames", "threads", "memory", "modal"]
+Scope = Literal[
+    "app", "main", "list", "runs", "patch", "syscalls", "code", "frames", "threads", "memory", "modal"
+]
 """Where a key works: everywhere, on the main screen, in any list, in one pane, in questions."""
 
 

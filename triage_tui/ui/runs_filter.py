@@ -76,8 +76,3 @@ def haystack(run: RunSummary) -> str:
         run.headline,
     )
     return " ".join(fields).lower()
-
-
-def ordered(runs: list[RunSummary]) -> list[RunSummary]:
-    """Return runs that wait for a person first, then newest first."""
-    return sorted(sorted(runs, key=lambda run: run.run_id, reverse=True), key=lambda run: not run.waiting)

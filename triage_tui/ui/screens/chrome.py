@@ -130,6 +130,10 @@ def available(screen: MainScreen, action: Action) -> bool:
             return screen.active == "patch" and view is not None and len(view.proposals) > 1
         case "failures":
             return screen.active == "syscalls"
+        case "story":
+            return screen.active == "runs" and (entry := screen.runs.entry) is not None and entry.size > 1
+        case "sort":
+            return screen.active == "runs"
         case "next_thread" | "previous_thread":
             pane = screen.stepped
             return pane is not None and len(pane.threads) > 1

@@ -317,6 +317,17 @@ class MainScreen(InspectScreen):
         """Say what does not work in the background."""
         self.say(event.sentence, "warning")
 
+    def action_toggle_story(self) -> None:
+        """Show all runs of the story under the cursor, or fold them."""
+        if not self.runs.toggle_story():
+            self.say("This is the only run of its target and cause.")
+        self.refresh_bars()
+
+    def action_sort_runs(self) -> None:
+        """Show the runs in the next order."""
+        self.runs.sort()
+        self.refresh_bars()
+
     # --- filter ----------------------------------------------------------------------------------------
 
     def action_failures(self) -> None:
