@@ -172,6 +172,16 @@ ACTIONS: tuple[Action, ...] = (
         33,
     ),
     Action(
+        "compare",
+        "c",
+        "screen.compare",
+        "compare",
+        "Compare two runs: once on the first, and once on the other.",
+        "main",
+        _LOOK,
+        34,
+    ),
+    Action(
         "next_source",
         "v",
         "next_source",

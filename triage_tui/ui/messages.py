@@ -9,6 +9,7 @@ from textual.message import Message
 
 if TYPE_CHECKING:
     from triage_tui.runs.listing import RunSummary
+    from triage_tui.ui.comparison import ComparedPart
     from triage_tui.ui.loading import RunView
 
 
@@ -69,6 +70,14 @@ class Decompiled(Message):
     frame: int
     sentence: str
     failed: bool = False
+
+
+@dataclass
+class Compared(Message):
+    """Two runs were compared; `names` are theirs."""
+
+    parts: list[ComparedPart]
+    names: tuple[str, str]
 
 
 @dataclass

@@ -83,6 +83,12 @@ def facts(screen: MainScreen) -> list[Item]:
         return [Item(" unreadable", "bad")] if screen.failure else []
     word, role = state_word(view.run.state, view.waiting)
     items = [Item(f" {word}", role)]
+    if (held := screen.compared) is not None:
+        clock = f"{held.run_id[9:11]}:{held.run_id[11:13]}"
+        items += [
+            Item("  ·  ", "faint"),
+            Item(f"c compares with {held.name} {clock}", "wait", "screen.compare"),
+        ]
     best = view.diagnosis.hypotheses[0] if view.diagnosis and view.diagnosis.hypotheses else None
     if best is not None:
         items += [
@@ -132,6 +138,8 @@ def available(screen: MainScreen, action: Action) -> bool:
             return screen.active == "syscalls"
         case "story":
             return screen.active == "runs" and (entry := screen.runs.entry) is not None and entry.size > 1
+        case "compare":
+            return view is not None and (screen.active == "runs" or screen.compared is not None)
         case "sort":
             return screen.active == "runs"
         case "next_thread" | "previous_thread":

@@ -43,8 +43,8 @@ class Sheet(ModalScreen[None]):
         Binding("escape,q,enter", "dismiss(None)", "leave", show=False, priority=True)
     ]
 
-    def __init__(self, title: str, build: Callable[[int], list[Row]]) -> None:
-        super().__init__()
+    def __init__(self, title: str, build: Callable[[int], list[Row]], *, wide: bool = False) -> None:
+        super().__init__(classes="-wide" if wide else None)
         self._heading = title
         self._build = build
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from textual import on
 
 from triage_tui.errors import TriageError
-from triage_tui.ui.messages import Decompiled
+from triage_tui.ui.messages import Compared, Decompiled, Trouble
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.screens.links import OTHER_THREAD, LinkScreen
 
 if TYPE_CHECKING:
+    from triage_tui.ui.loading import RunView
     from triage_tui.ui.panes.backtrace import BacktracePane
     from triage_tui.ui.panes.memory import MemoryPane
     from triage_tui.ui.panes.registers import RegistersPane
@@ -37,6 +39,8 @@ class InspectScreen(LinkScreen):
     """The examining part of the main screen."""
 
     decompilation: Decompilation | None = None
+    compared: RunView | None = None
+    """The run that the next one is compared with."""
 
     @property
     def registers(self) -> RegistersPane:
@@ -111,6 +115,45 @@ class InspectScreen(LinkScreen):
         except TriageError:
             self.trail.pop()
             raise
+
+    # --- comparing ---------------------------------------------------------------------------------------
+
+    def action_compare(self) -> None:
+        """Hold this run for comparing, or compare it with the one that is held."""
+        view, first = self.view, self.compared
+        if view is None:
+            self.say("Select a run first.", "warning")
+            return
+        self.compared = view if first is None else None
+        if first is None:
+            self.say("Now choose the other run, and press c again to compare them")
+        elif first.run_id == view.run_id:
+            self.say("Nothing is compared: this is the same run")
+        else:
+            self._compare(first, view)
+        self.refresh_bars()
+
+    def _compare(self, first: RunView, second: RunView) -> None:
+        def work() -> None:
+            from triage_tui.ui.comparison import compare
+
+            names = f"{first.run_id}  {first.name}", f"{second.run_id}  {second.name}"
+            try:
+                self.post_message(Compared(compare(first, second), names))
+            except Exception as error:
+                # A run that defeats the comparison must not take the review down.
+                self.post_message(Trouble(f"these runs cannot be compared ({type(error).__name__})"))
+
+        self.run_worker(work, thread=True, group="compare", exclusive=True, exit_on_error=False)
+
+    @on(Compared)
+    def runs_compared(self, event: Compared) -> None:
+        """Show what differs."""
+        from triage_tui.ui.comparison import comparison_rows
+        from triage_tui.ui.screens.help import Sheet
+
+        build = partial(comparison_rows, event.parts, event.names)
+        self.app.push_screen(Sheet("Two runs compared", build, wide=True))
 
     # --- decompiling -------------------------------------------------------------------------------------
 
