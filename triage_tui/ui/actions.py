@@ -172,6 +172,17 @@ ACTIONS: tuple[Action, ...] = (
         33,
     ),
     Action(
+        "peek",
+        "K",
+        "screen.peek",
+        "peek",
+        "See what the link of the row points to, without leaving.",
+        "main",
+        _LOOK,
+        21,
+        key_text="K",
+    ),
+    Action(
         "compare",
         "c",
         "screen.compare",

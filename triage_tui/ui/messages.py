@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 if TYPE_CHECKING:
+    from triage_tui.runs.evidence import Resolved
     from triage_tui.runs.listing import RunSummary
     from triage_tui.ui.comparison import ComparedPart
     from triage_tui.ui.loading import RunView
@@ -70,6 +71,14 @@ class Decompiled(Message):
     frame: int
     sentence: str
     failed: bool = False
+
+
+@dataclass
+class Peeked(Message):
+    """What a link of a run points to was looked up."""
+
+    view: RunView
+    found: Resolved
 
 
 @dataclass

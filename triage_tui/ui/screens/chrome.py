@@ -102,6 +102,9 @@ def facts(screen: MainScreen) -> list[Item]:
             Item("  ·  ", "faint"),
             Item(f"{count} proposal{'s' if count > 1 else ''}", "", "screen.show_pane('patch')"),
         ]
+    if screen.trail:
+        steps = " > ".join([*(spot.pane for spot in screen.trail[-3:]), screen.active])
+        items += [Item("  ·  ", "faint"), Item(f"⌫ {steps}", "accent", "screen.go_back")]
     if view.snapshot.round:
         items += [Item("  ·  ", "faint"), Item(f"round {view.snapshot.round}")]
     if view.run.problems:
@@ -138,6 +141,8 @@ def available(screen: MainScreen, action: Action) -> bool:
             return screen.active == "syscalls"
         case "story":
             return screen.active == "runs" and (entry := screen.runs.entry) is not None and entry.size > 1
+        case "peek":
+            return screen.pane(screen.active).chosen_link is not None
         case "compare":
             return view is not None and (screen.active == "runs" or screen.compared is not None)
         case "sort":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from textual import on
 
 from triage_tui.errors import TriageError
-from triage_tui.ui.messages import Compared, Decompiled, Trouble
+from triage_tui.ui.messages import Compared, Decompiled, Peeked, Trouble
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.screens.links import OTHER_THREAD, LinkScreen
 
@@ -115,6 +115,34 @@ class InspectScreen(LinkScreen):
         except TriageError:
             self.trail.pop()
             raise
+
+    # --- peeking -----------------------------------------------------------------------------------------
+
+    def action_peek(self) -> None:
+        """Look up what the link under the cursor points to."""
+        view, link = self.view, self.pane(self.active).chosen_link
+        if view is None or link is None:
+            self.say("This row has no link to peek at.")
+            return
+
+        def work() -> None:
+            from triage_tui.ui.peek import peek
+
+            try:
+                self.post_message(Peeked(view, peek(view, link)))
+            except Exception as error:
+                # A run that defeats the reader must not take the review down.
+                self.post_message(Trouble(f"this evidence cannot be read ({type(error).__name__})"))
+
+        self.run_worker(work, thread=True, group="peek", exclusive=True, exit_on_error=False)
+
+    @on(Peeked)
+    def peeked(self, event: Peeked) -> None:
+        """Show what was found over the panes."""
+        from triage_tui.ui.peek import peek_rows, title_of
+        from triage_tui.ui.screens.help import Sheet
+
+        self.app.push_screen(Sheet(title_of(event.found), partial(peek_rows, event.view, event.found)))
 
     # --- comparing ---------------------------------------------------------------------------------------
 

@@ -81,6 +81,12 @@ class LineView(ScrollView, can_focus=True):
         """The row under the cursor, or None when there are no rows."""
         return self._rows.row(self.cursor) if 0 <= self.cursor < len(self._rows) else None
 
+    @property
+    def chosen_link(self) -> str | None:
+        """The link of the row under the cursor that Enter would follow."""
+        row = self.current
+        return row.links[self._link % len(row.links)][2] if row is not None and row.links else None
+
     def set_rows(self, rows: Rows, *, cursor: int | None = None, empty: str | None = None) -> None:
         """Show other rows; the cursor stays at its index unless `cursor` says otherwise."""
         self._rows = rows
@@ -278,10 +284,8 @@ class LineView(ScrollView, can_focus=True):
 
     def action_open(self) -> None:
         """Open the row under the cursor."""
-        row = self.current
-        if row is not None:
-            link = row.links[self._link % len(row.links)][2] if row.links else None
-            self.post_message(self.Opened(self, self.cursor, link))
+        if self.current is not None:
+            self.post_message(self.Opened(self, self.cursor, self.chosen_link))
 
     def action_copy_row(self) -> None:
         """Copy the text of the row, exactly as it is shown."""

@@ -1,0 +1,110 @@
+"""Peeking at evidence without leaving the pane, and the trail of links that were followed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from tests.ui import fixtures
+from tests.ui.conftest import opened, said, shown, until
+from triage_tui.ui.app import TriageApp
+from triage_tui.ui.loading import RunView, load_view
+from triage_tui.ui.peek import peek, peek_rows, title_of
+from triage_tui.ui.rows import Row
+from triage_tui.ui.screens.help import Sheet
+
+
+@pytest.fixture
+def view(tmp_path: Path) -> RunView:
+    return load_view(fixtures.make_exit_run(tmp_path / "ai_runs"), tmp_path)
+
+
+def marked(rows: list[Row]) -> list[str]:
+    return [row.text for row in rows if row.fill == "mark"]
+
+
+@pytest.mark.parametrize(
+    ("link", "title", "expected"),
+    [
+        ("ev:syscall/11", "Syscall 11", "SIOCGIFINDEX"),
+        ("ev:frame/1", "Frame 1", "udhcp_read_interface"),
+        ("ev:code/1#L9", "Code of frame 1, line 9", "bgez"),
+    ],
+)
+def test_what_is_cited_stands_marked_among_its_neighbours(
+    view: RunView, link: str, title: str, expected: str
+) -> None:
+    found = peek(view, link)
+    rows = peek_rows(view, found, 80)
+    assert title_of(found) == title
+    (here,) = marked(rows)
+    assert expected in here
+    assert len(rows) > 2
+
+
+@pytest.mark.parametrize("width", [30, 60, 120])
+@pytest.mark.parametrize(
+    "link", ["ev:syscall/11", "ev:mem/ioctl-arg", "ev:code/1#L9", "ev:reg/v0", "ev:fd/4", "ev:log/guest.log"]
+)
+def test_every_row_is_safe_and_fits(view: RunView, link: str, width: int) -> None:
+    view.calls[9].arguments = ["\x1b[2J" * 50]
+    rows = peek_rows(view, peek(view, link), width)
+    assert rows
+    for row in rows:
+        assert row.text.isprintable()
+        assert cell_len(row.text) <= max(width, 40)
+
+
+def test_bytes_are_shown_as_bytes(view: RunView) -> None:
+    rows = peek_rows(view, peek(view, "ev:mem/ioctl-arg+0:4"), 80)
+    assert "65 74 68 30" in rows[0].text
+
+
+@pytest.mark.parametrize("link", ["ev:syscall/999", "ev:frame/77", "no link", "ev:mem/nothing"])
+def test_what_is_not_in_the_run_is_said(view: RunView, link: str) -> None:
+    rows = peek_rows(view, peek(view, link), 80)
+    assert "not in the run" in rows[0].text
+
+
+def test_what_changed_since_it_was_cited_is_said(view: RunView) -> None:
+    rows = peek_rows(view, peek(view, "ev:syscall/11~000000000000"), 80)
+    assert "changed since it was cited" in rows[-1].text
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+async def test_a_key_peeks_and_leaves_everything_as_it_was(app: TriageApp, size: tuple[int, int]) -> None:
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        await pilot.press("1")
+        pane = app.main.pane("diagnosis")
+        row = pane.rows.find(lambda row: any("syscall/11" in link for _, _, link in row.links))
+        assert row is not None
+        pane.move_to(row)
+        await pilot.press("K")
+        await until(pilot, lambda: isinstance(app.screen, Sheet))
+        await until(pilot, lambda: "Syscall 11" in shown(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, Sheet))
+        assert app.main.active == "diagnosis"
+        assert pane.cursor == row
+        assert app.main.trail == []
+
+
+async def test_a_row_without_a_link_says_so(app: TriageApp) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("4", "K")
+        await until(pilot, lambda: "no link to peek at" in said(app))
+
+
+async def test_the_trail_of_followed_links_is_shown(app: TriageApp) -> None:
+    async with app.run_test(size=(160, 48)) as pilot:
+        await opened(pilot)
+        await pilot.press("1")
+        app.main.follow("ev:syscall/11")
+        await until(pilot, lambda: "diagnosis > syscalls" in shown(app))
+        await pilot.press("backspace")
+        await until(pilot, lambda: "diagnosis > syscalls" not in shown(app))
+        assert app.main.active == "diagnosis"
