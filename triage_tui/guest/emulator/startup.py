@@ -19,6 +19,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterable
 
+from triage_tui.errors import TriageError
 from triage_tui.guest.calls.carrier import Carrier
 from triage_tui.guest.host import process
 from triage_tui.guest.host.seccomp import Notification, Watch
@@ -67,9 +68,18 @@ class EmulatorStart:
         return [Watch(name, 0, self.listen_fd) for name in ("listen", "accept", "accept4")]
 
     def log_number(self, used: Iterable[int]) -> int:
-        """Return a free descriptor for a log."""
+        """Return a free descriptor for a log.
+
+        Raises:
+            TriageError: there is none.
+        """
         taken = set(used)
-        return next(fd for fd in range(self.first_fd + 3, self.first_fd + HEADROOM) if fd not in taken)
+        for fd in range(self.first_fd + 3, self.open_files + HEADROOM):
+            if fd not in taken:
+                return fd
+        raise TriageError(
+            f"more than {HEADROOM - 4} threads at a time: the calls of the others are not in the record"
+        )
 
     def is_log_open(self, pid: int, name: str, notification: Notification) -> bool:
         """Return whether this is the emulator opening a thread's log."""

@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Callable
 
+from triage_tui.errors import TriageError
 from triage_tui.guest.calls.carrier import Carrier
 from triage_tui.guest.emulator.startup import EmulatorStart
 from triage_tui.guest.host import process
@@ -131,7 +132,14 @@ class ProcessKeeper(FrozenViews):
 
     def _open_log(self, known: GuestProcess, notification: Notification) -> None:
         """Answer the emulator's opening of a thread's log."""
-        log = self._add_log(known, notification.tid)
+        try:
+            log = self._add_log(known, notification.tid)
+        except TriageError as error:
+            # The emulator goes on without a log for this thread, and asks again at its next call.
+            if str(error) not in self.problems:
+                self.report(str(error))
+            self._answer(notification, -errno.EMFILE)
+            return
         self._put_log(log, notification)
         self._answer(notification, log.number)
 
