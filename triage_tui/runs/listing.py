@@ -37,6 +37,9 @@ class RunSummary(msgspec.Struct, kw_only=True):
     confidence: float = 0.0
     headline: str = ""
     proposals: int = 0
+    syscalls: int = 0
+    kinds: int = 0
+    """Distinct signatures among its syscalls."""
     problem: str | None = None
 
     @property
@@ -52,6 +55,11 @@ class _Target(msgspec.Struct):
     target_id: str = ""
 
 
+class _Statistics(msgspec.Struct):
+    syscalls: int = 0
+    distinct_signatures: int = 0
+
+
 class _Head(msgspec.Struct):
     """The fields of a snapshot that a list needs; msgspec skips the rest without building it."""
 
@@ -61,6 +69,7 @@ class _Head(msgspec.Struct):
     round: int = 0
     parent_run: str | None = None
     recorded: str | None = None
+    statistics: _Statistics = msgspec.field(default_factory=_Statistics)
 
 
 class _Hypothesis(msgspec.Struct):
@@ -96,6 +105,8 @@ def summarize(run_dir: Path) -> RunSummary:
     summary.round = head.round
     summary.parent_run = head.parent_run
     summary.recorded = head.recorded
+    summary.syscalls = head.statistics.syscalls
+    summary.kinds = head.statistics.distinct_signatures
     if head.target is not None:
         summary.program = head.target.program
         summary.argv = head.target.argv

@@ -17,6 +17,7 @@ from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
 from triage_tui.runs.events import Event, holder_alive
 from triage_tui.runs.files import inside, read_bounded
 from triage_tui.runs.frame_model import Frame
+from triage_tui.runs.listing import RunSummary
 from triage_tui.runs.memory_model import MemoryObject
 from triage_tui.runs.model import Snapshot, Syscall
 from triage_tui.runs.reader import Run, load_run
@@ -24,6 +25,7 @@ from triage_tui.runs.secrets import masked
 from triage_tui.text import safe_block, safe_line, safe_name
 from triage_tui.ui.diff import DiffLine, diff_lines
 from triage_tui.ui.highlight import assembly_lines, c_lines
+from triage_tui.ui.rounds import ladder
 from triage_tui.ui.rows import Part
 
 if TYPE_CHECKING:
@@ -92,6 +94,8 @@ class RunView:
     retry_log: list[str] = field(default_factory=list)
     environment: list[str] = field(default_factory=list)
     """Environment of the process that is looked at, as "NAME=value"; values that look like secrets masked."""
+    rounds: list[RunSummary] = field(default_factory=list)
+    """The rounds of its target, this one among them, the first one first."""
     verdict: dict[str, Any] = field(default_factory=dict)
     """Content of `verdict.json`: how this run compares with the one it retries."""
 
@@ -146,6 +150,7 @@ def load_view(run_dir: Path, workspace: Path, analysis: SfAnalysis | None = None
     _read_logs(view)
     _read_verdict(view)
     _read_environment(view)
+    view.rounds = ladder(run_dir)
     return view
 
 

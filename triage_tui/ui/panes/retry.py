@@ -10,6 +10,7 @@ from triage_tui.runs.rule_account import rule_account
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
+from triage_tui.ui.rounds import ladder_rows
 from triage_tui.ui.rows import ListRows, Part, Row, Rows, fit, heading, join, short, wrap_parts, wrapped
 from triage_tui.ui.words import STATES
 
@@ -157,7 +158,8 @@ def _log_role(line: str) -> str:
 def retry_rows(view: RunView, width: int) -> list[Row]:
     """Return verdict, history and log."""
     verdicts = [own_verdict(view, width), retry_verdict(view.events, width)]
-    rows = join([*verdicts, _accounts(view, width), _history(view.events, width), _log(view, width)])
+    steps = ladder_rows(view.rounds, view.run_id, width)
+    rows = join([*verdicts, steps, _accounts(view, width), _history(view.events, width), _log(view, width)])
     return rows or wrapped(
         "This run was not retried. R runs the program again with the active rules.", width, "muted", 1
     )
