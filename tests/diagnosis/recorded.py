@@ -16,11 +16,9 @@ from typing import Any
 import yaml
 
 from triage_tui.guest.log.argument_text import split_arguments, unquote
-from triage_tui.guest.log.strace import (
-    LoggedCall,
-    StraceReader,
-    parse_result,
-)
+from triage_tui.guest.log.logged_items import LoggedCall
+from triage_tui.guest.log.result_text import parse_result
+from triage_tui.guest.log.strace import StraceReader
 from triage_tui.guest.log.syscall_record import to_text
 from triage_tui.runs.model import Reason, Snapshot, Syscall, Target, Trigger
 from triage_tui.runs.reader import Run, load_run

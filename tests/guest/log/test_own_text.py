@@ -11,7 +11,8 @@ from triage_tui.diagnosis.calls import failed, succeeded
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls.always_held import held_calls
 from triage_tui.guest.cell.policy import ContainmentPolicy
-from triage_tui.guest.log.strace import LoggedCall, StraceReader
+from triage_tui.guest.log.logged_items import LoggedCall
+from triage_tui.guest.log.strace import StraceReader
 from triage_tui.guest.log.thread_log import ThreadLog
 from triage_tui.guest.log.trace import Trace
 from triage_tui.runs.model import DOUBT, Syscall

@@ -8,14 +8,9 @@ import pytest
 
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.log.argument_text import split_arguments, unquote
-from triage_tui.guest.log.strace import (
-    BEGINS_CALL,
-    Item,
-    LoggedCall,
-    StraceReader,
-    calls_begun,
-    parse_result,
-)
+from triage_tui.guest.log.logged_items import Item, LoggedCall
+from triage_tui.guest.log.result_text import parse_result
+from triage_tui.guest.log.strace import BEGINS_CALL, StraceReader, calls_begun
 from triage_tui.guest.log.syscall_record import new_record, set_result
 from triage_tui.runs.model import Syscall
 
@@ -165,22 +160,6 @@ def test_a_call_without_an_end_is_given_up() -> None:
     reader = StraceReader()
     reader.feed(b'2 execve("/x",{"' + b"A" * (9 << 20))
     assert [item.name for item in reader.feed(b'"})\n2 getpid() = 2\n')][-1:] == ["getpid"]
-
-
-@pytest.mark.parametrize(
-    ("text", "value", "error"),
-    [
-        (b"0x0000005500033000", 0x5500033000, None),
-        (b"-1 errno=146 (Connection refused)", -146, 146),
-        (b"0 ({tv_sec = 1})", 0, None),
-        (b"-1", -1, None),
-        (b"?", None, None),
-        (b"", None, None),
-    ],
-)
-def test_results(text: bytes, value: int | None, error: int | None) -> None:
-    result = parse_result(text)
-    assert (result.value, result.error) == (value, error)
 
 
 def test_arguments_split_at_the_top_level_only() -> None:

@@ -16,7 +16,8 @@ from triage_tui.guest.freezing.stops import Stop, chosen_stop, loop_stop
 from triage_tui.guest.freezing.suspicion import Suspicion
 from triage_tui.guest.host import process
 from triage_tui.guest.host.seccomp import Notification
-from triage_tui.guest.log.strace import LoggedSignal, parse_failure
+from triage_tui.guest.log.logged_items import LoggedSignal
+from triage_tui.guest.log.result_text import parse_failure
 from triage_tui.guest.log.thread_log import ThreadLog
 from triage_tui.guest.processes.process_table import GuestProcess, Program
 from triage_tui.guest.processes.program_keeper import ProgramKeeper

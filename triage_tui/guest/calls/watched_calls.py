@@ -16,7 +16,7 @@ from triage_tui.guest.calls.undecided import PATH_ARGUMENT, UndecidedCalls
 from triage_tui.guest.cell import policy
 from triage_tui.guest.host import host_syscalls, process
 from triage_tui.guest.host.seccomp import Notification
-from triage_tui.guest.log.strace import LoggedCall
+from triage_tui.guest.log.logged_items import LoggedCall
 from triage_tui.guest.log.syscall_record import to_text
 from triage_tui.guest.log.thread_log import ThreadLog
 from triage_tui.guest.processes.process_table import GuestProcess

@@ -14,15 +14,9 @@ from triage_tui.guest.log.argument_text import split_arguments
 from triage_tui.guest.log.call_effects import RELEVANT, lasting_calls
 from triage_tui.guest.log.call_history import CallHistory
 from triage_tui.guest.log.kept_calls import RawCalls, make_record
+from triage_tui.guest.log.logged_items import LoggedCall, LoggedSignal, LongerCall
 from triage_tui.guest.log.own_text import all_end, unended
-from triage_tui.guest.log.strace import (
-    BEGINS_CALL,
-    LoggedCall,
-    LoggedSignal,
-    LongerCall,
-    StraceReader,
-    calls_begun,
-)
+from triage_tui.guest.log.strace import BEGINS_CALL, StraceReader, calls_begun
 from triage_tui.guest.log.syscall_record import new_record, set_result, set_value
 from triage_tui.guest.log.thread_log import Mark, Settled, ThreadLog
 from triage_tui.runs.model import Syscall

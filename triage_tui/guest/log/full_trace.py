@@ -19,7 +19,8 @@ from typing import Any
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, by_name
 from triage_tui.guest.log.call_arguments import with_decoded_arguments
-from triage_tui.guest.log.strace import LoggedCall, StraceReader
+from triage_tui.guest.log.logged_items import LoggedCall
+from triage_tui.guest.log.strace import StraceReader
 from triage_tui.guest.log.syscall_record import new_record, set_result
 from triage_tui.runs.model import Syscall
 

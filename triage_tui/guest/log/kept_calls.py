@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from triage_tui.guest.arch import Arch
-from triage_tui.guest.log.strace import LoggedCall, LoggedSignal, LongerCall, StraceReader
+from triage_tui.guest.log.logged_items import LoggedCall, LoggedSignal, LongerCall
+from triage_tui.guest.log.strace import StraceReader
 from triage_tui.guest.log.syscall_record import new_record, set_result
 from triage_tui.guest.log.thread_log import Seen
 from triage_tui.runs.model import Syscall

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
-from dataclasses import dataclass
 
+from triage_tui.guest.log.logged_items import Item, LoggedCall, LoggedSignal, LongerCall
 from triage_tui.guest.log.own_text import CHECKED, is_complete, is_own_answer
 from triage_tui.runs.model import DOUBT
 
@@ -50,54 +50,10 @@ BEGINS_CALL = re.compile(rb"^\d{1,10} (?:(" + _NAME + rb")\(|Unknown syscall )",
 """What each call's line begins with, and its name."""
 _NEXT_CALL = re.compile(rb"\n\d{1,10} (?:(" + _NAME + rb")\(|Unknown syscall )")
 _ENDS_LINE = frozenset((b"exit", b"exit_group"))
-_ERROR_RESULT = re.compile(rb"-1 errno=(\d{1,6})")
-_NUMBER_RESULT = re.compile(rb"0x([0-9a-fA-F]{1,16})|(-?\d{1,20})")
 _MAX_STRING = 1 << 14
 """Bytes up to which the end of a string that seems to go on is waited for; QEMU prints strings whole."""
 _MAX_CALL = 8 << 20
 """Bytes that one call's text may have before it is given up; arguments of execve have less (execve(2))."""
-
-
-@dataclass(slots=True)
-class LoggedCall:
-    """One call in the log. `pid` is the id inside the guest's own pid name space."""
-
-    pid: int
-    name: str
-    arguments: bytes
-    number: int | None = None
-    """Guest syscall number, only for calls that QEMU has no name for."""
-    result: bytes | None = None
-    note: str | None = None
-    by_socketcall: bool = False
-    """Made through socketcall(2): the number is that one's, the arguments are in memory."""
-    at: int = 0
-    """Offset in the log at which its text begins."""
-    end: int = 0
-    """Offset at which its text ended when its thread went into it."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedSignal:
-    """A signal that is being delivered to the guest: its name and the text of its siginfo."""
-
-    name: str
-    details: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class LongerCall:
-    """A call that has been read already: what came behind it belongs to its string too."""
-
-    call: LoggedCall
-
-    @property
-    def name(self) -> str:
-        """The call's name."""
-        return self.call.name
-
-
-Item = LoggedCall | LoggedSignal | LongerCall
 
 
 class StraceReader:
@@ -397,12 +353,6 @@ def calls_begun(text: bytes) -> list[bytes]:
     return _NEXT_CALL.findall(b"\n" + text)
 
 
-def parse_failure(text: bytes) -> int | None:
-    """Return the guest's error number of a piece of the log that says a call failed, None for any other."""
-    found = _ERROR_RESULT.match(text)
-    return int(found[1]) if found else None
-
-
 def without_remark(text: bytes) -> bytes:
     """Return `text` without what QEMU writes behind the call in which it is: a remark, and what leads to the
     result.
@@ -422,28 +372,3 @@ def read_pending(line: bytes) -> LoggedCall | None:
     call = LoggedCall(int(start[1]), name.lower(), line[start.end() : -1])
     call.by_socketcall = name.isupper()
     return call
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A call's result in guest terms: `value` (negative errno on failure), and the error's number if any."""
-
-    value: int | None
-    error: int | None
-
-
-def parse_result(text: bytes) -> Result:
-    """Read what stands after " = ": decimal, hexadecimal, or `-1 errno=N (text)`.
-
-    `errno=512` and above are QEMU's own (a return from a signal handler): no result.
-    """
-    if text == b"ENOSYS":
-        return Result(None, None)
-    found = _ERROR_RESULT.match(text)
-    if found:
-        number = int(found[1])
-        return Result(None, None) if number >= 512 else Result(-number, number)
-    found = _NUMBER_RESULT.match(text)
-    if not found:
-        return Result(None, None)
-    return Result(int(found[1], 16) if found[1] else int(found[2]), None)

@@ -9,10 +9,8 @@ import sys
 
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.log.argument_text import split_arguments, unquote
-from triage_tui.guest.log.strace import (
-    LoggedCall,
-    parse_result,
-)
+from triage_tui.guest.log.logged_items import LoggedCall
+from triage_tui.guest.log.result_text import parse_result
 from triage_tui.runs.model import Syscall
 
 # Calls whose first string argument is the path they are about; for two-path calls the one they make.

@@ -13,13 +13,8 @@ from typing import NamedTuple
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.emulator.return_stub import MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.host import process
-from triage_tui.guest.log.strace import (
-    LoggedCall,
-    LoggedSignal,
-    StraceReader,
-    read_pending,
-    without_remark,
-)
+from triage_tui.guest.log.logged_items import LoggedCall, LoggedSignal
+from triage_tui.guest.log.strace import StraceReader, read_pending, without_remark
 from triage_tui.runs.model import Syscall
 
 _FREE_STEP = 1 << 20

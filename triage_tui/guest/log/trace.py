@@ -18,7 +18,7 @@ from triage_tui.guest.log.call_effects import RELEVANT
 from triage_tui.guest.log.call_records import CallRecords
 from triage_tui.guest.log.full_trace import FullTrace
 from triage_tui.guest.log.log_opens import LogOpens
-from triage_tui.guest.log.strace import LoggedCall
+from triage_tui.guest.log.logged_items import LoggedCall
 from triage_tui.guest.log.syscall_record import new_record
 from triage_tui.guest.log.thread_log import Mark, ThreadLog
 from triage_tui.runs.model import Syscall
