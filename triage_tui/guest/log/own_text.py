@@ -62,7 +62,8 @@ def is_complete(name: bytes, arguments: bytes) -> bool:
     before, quote, behind = arguments.rpartition(b'"')
     if not quote:
         return True
-    if not behind:
+    if not behind.strip(b"\n"):
+        # Where several processes write to one log, another one's result may end before the bracket.
         return 0 in rest and b'"' in before
     # With the opening quote alone it is no string yet.
     return behind[:1] == b"," and behind.count(b",") in rest and b"\n" not in behind
