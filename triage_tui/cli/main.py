@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from triage_tui import __version__
 from triage_tui.errors import Interrupted, TriageError
@@ -58,9 +59,16 @@ def _overview() -> str:
     )
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        from triage_tui.text import safe_line
+
+        super().error(safe_line(message))
+
+
 def _parser(name: str) -> argparse.ArgumentParser:
     text = COMMANDS[name][1]
-    parser = argparse.ArgumentParser(prog=f"triage-tui {name}", description=f"{text[:1].upper()}{text[1:]}.")
+    parser = _Parser(prog=f"triage-tui {name}", description=f"{text[:1].upper()}{text[1:]}.")
     parser.add_argument(
         "-C", "--workspace", metavar="DIR", help="directory of ai_runs/ and rulebook/ (default: here)"
     )
@@ -98,7 +106,10 @@ def _run(name: str, rest: list[str]) -> int:
         sys.stdout.flush()
         return int(code)
     except TriageError as error:
-        print(f"triage-tui: {error}", file=sys.stderr)
+        from triage_tui.text import safe_line
+
+        # It may name what comes from a program's file.
+        print(f"triage-tui: {safe_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except Interrupted as error:
         name = signal.Signals(error.number).name

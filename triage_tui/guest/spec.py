@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, for_elf
-from triage_tui.guest.emulator.elf import ElfInfo, check_entry, check_whole, is_elf, read_elf
+from triage_tui.guest.emulator.elf import ElfInfo, FileBytes, check_entry, check_whole, is_elf, read_elf
 from triage_tui.guest.freezing.triggers import TriggerLimits as TriggerLimits
 from triage_tui.guest.host.tree_memory import machine_memory
 from triage_tui.runs.model import Target
@@ -20,6 +22,9 @@ from triage_tui.text import recordable, safe_line
 _MAX_LINKS = 40
 _HEADER_BYTES = 1 << 16
 """How much of an interpreter is read: its headers."""
+MAX_PROGRAM = 1 << 30
+"""Bytes that a program may have; it is read as a whole once, for its hash."""
+_PIECE = 1 << 20
 _ELF_MACHINES = {2: "SPARC", 20: "PowerPC", 21: "PowerPC 64", 22: "S/390", 42: "SuperH", 50: "IA-64"} | {
     62: "x86-64",
     243: "RISC-V",
@@ -142,7 +147,13 @@ def open_in_root(root: Path, path: str) -> int:
             os.close(fd)
 
 
-def _read_program(spec: LaunchSpec) -> bytes:
+@contextlib.contextmanager
+def _open_program(spec: LaunchSpec) -> Iterator[int]:
+    """Open the program, a regular file of at most MAX_PROGRAM bytes; it is closed at the end.
+
+    Raises:
+        TriageError: there is no such file, or reading from it fails.
+    """
     where = f"{spec.program} in {spec.rootfs}" if spec.rootfs else spec.program
     if "\0" in f"{spec.program}{spec.rootfs}":
         raise TriageError("the program's path must not hold NUL bytes")
@@ -158,12 +169,29 @@ def _read_program(spec: LaunchSpec) -> bytes:
             fd = open_in_root(spec.rootfs, spec.program)
         else:
             fd = os.open(spec.program, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(fd, "rb") as file:
-            if (os.fstat(fd).st_mode & 0o170000) != 0o100000:
+        try:
+            status = os.fstat(fd)
+            if (status.st_mode & 0o170000) != 0o100000:
                 raise TriageError(f"{where} is no regular file")
-            return file.read()
+            if status.st_size > MAX_PROGRAM:
+                raise TriageError(
+                    f"{where} is too large for a program: it has {status.st_size >> 20} MiB, and at most "
+                    f"{MAX_PROGRAM >> 20} MiB are read"
+                )
+            yield fd
+        finally:
+            os.close(fd)
     except OSError as error:
         raise TriageError(f"cannot read the program {where}: {error.strerror}") from error
+
+
+def _digest(fd: int) -> str:
+    """Return the SHA-256 of an open file, read from its start in pieces, of MAX_PROGRAM bytes at most."""
+    digest, at = hashlib.sha256(), 0
+    while at < MAX_PROGRAM and (piece := os.pread(fd, _PIECE, at)):
+        digest.update(piece)
+        at += len(piece)
+    return digest.hexdigest()
 
 
 def resolve_target(spec: LaunchSpec) -> tuple[Target, ElfInfo]:
@@ -174,11 +202,13 @@ def resolve_target(spec: LaunchSpec) -> tuple[Target, ElfInfo]:
             dynamic program without its root file system or its interpreter, a file that is cut off, or one
             that begins outside of itself.
     """
-    data = _read_program(spec)
-    elf = read_elf(data, spec.program)
-    check_whole(elf, len(data), spec.program)
-    check_entry(elf, spec.program)
-    arch = architecture_of(elf, spec.program)
+    with _open_program(spec) as fd:
+        data = FileBytes(fd)
+        elf = read_elf(data, spec.program)
+        check_whole(elf, len(data), spec.program)
+        check_entry(elf, spec.program)
+        arch = architecture_of(elf, spec.program)
+        digest = _digest(fd)
     if elf.interpreter is not None:
         if spec.rootfs is None:
             raise TriageError(
@@ -197,7 +227,6 @@ def resolve_target(spec: LaunchSpec) -> tuple[Target, ElfInfo]:
             name = f"the interpreter {elf.interpreter}"
             check_whole(read_elf(head, name), size, name)
     argv = list(spec.argv) or [spec.program]
-    digest = hashlib.sha256(data).hexdigest()
     identity = hashlib.sha256(digest.encode() + b"\0" + "\0".join(argv).encode("utf-8", "surrogateescape"))
     target = Target(
         program=recordable(spec.program),
@@ -208,7 +237,7 @@ def resolve_target(spec: LaunchSpec) -> tuple[Target, ElfInfo]:
         cwd=recordable(spec.cwd),
         env_keys=sorted(map(recordable, spec.env)),
         rootfs=recordable(str(spec.rootfs)) if spec.rootfs else None,
-        interpreter=elf.interpreter,
+        interpreter=recordable(elf.interpreter) if elf.interpreter is not None else None,
     )
     return target, elf
 

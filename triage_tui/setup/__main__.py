@@ -10,6 +10,7 @@ from triage_tui.setup.cache import exclusive
 from triage_tui.setup.programs import demo_programs, ensure_programs, known_programs
 from triage_tui.setup.qemu import ensure_qemu
 from triage_tui.setup.sources import discard_lists
+from triage_tui.text import safe_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +42,7 @@ def main() -> int:
     try:
         return run(parser.parse_args())
     except TriageError as error:
-        print(f"triage-tui setup: {error}", file=sys.stderr)
+        print(f"triage-tui setup: {safe_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("triage-tui setup: interrupted; nothing half-made was kept.", file=sys.stderr)

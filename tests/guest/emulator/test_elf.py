@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import random
 import struct
+from pathlib import Path
 
 import pytest
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.emulator.elf import check_whole, read_elf
+from triage_tui.guest.emulator.elf import FileBytes, check_whole, read_elf
+from triage_tui.guest.spec import LaunchSpec, resolve_target
 
 
 def make(
@@ -84,3 +88,22 @@ def test_a_file_without_a_whole_page_of_a_segment_is_cut_off() -> None:
         "the program is cut off: its segment r-x at 0x400000-0x401000 needs 4096 bytes of the file, "
         "and the file has 0: copy it again"
     )
+
+
+def test_a_file_is_read_where_it_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "program"
+    with path.open("wb+") as file:
+        file.write(make())
+        file.truncate(1 << 40)
+        data = FileBytes(file.fileno())
+        assert (len(data), data[:4], data[1 << 41 : 1 << 42]) == (1 << 40, b"\x7fELF", b"")
+        assert read_elf(data, "x").interpreter == "/lib/ld.so.1"
+
+
+def test_an_interpreter_with_any_name_is_found(tmp_path: Path) -> None:
+    image = make(interpreter=b"/ld\xff\0").ljust(0x1000, b"\0")
+    (tmp_path / "program").write_bytes(image)
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/ld\xff")).write_bytes(b"")
+    target, elf = resolve_target(LaunchSpec(program="/program", rootfs=tmp_path))
+    assert (target.interpreter, elf.interpreter) == (r"/ld\xff", "/ld\udcff")
+    assert target.program_sha256 == hashlib.sha256(image).hexdigest()

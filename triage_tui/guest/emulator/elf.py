@@ -5,6 +5,7 @@ The file may be anything: every size is bounded and every failure is one sentenc
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from typing import Literal
@@ -33,6 +34,7 @@ class ElfInfo:
     lowest: int
     """Address of the page that holds the file's first loaded byte."""
     interpreter: str | None
+    """A path as the file system has it: bytes that are no UTF-8 are surrogates (PEP 383)."""
     segments: tuple[tuple[int, int, str], ...]
     """(start, end, permissions as "rwx" with dashes) of what is loaded, zero-filled memory included."""
     file_ranges: tuple[tuple[int, int], ...]
@@ -41,12 +43,27 @@ class ElfInfo:
     """The ELF header itself, as it lies at the start of the loaded image."""
 
 
-def is_elf(data: bytes) -> bool:
+class FileBytes:
+    """The bytes of an open file, read where they are asked for: a program may be large, or mostly holes."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._size = os.fstat(fd).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, end, _step = part.indices(self._size)
+        return os.pread(self._fd, max(0, end - start), start)
+
+
+def is_elf(data: bytes | FileBytes) -> bool:
     """Return whether `data` begins like an ELF file."""
     return data[:4] == b"\x7fELF"
 
 
-def read_elf(data: bytes, name: str) -> ElfInfo:
+def read_elf(data: bytes | FileBytes, name: str) -> ElfInfo:
     """Read the header of the ELF executable in `data` (at least its start, up to the interpreter's name).
 
     Raises:
@@ -57,9 +74,10 @@ def read_elf(data: bytes, name: str) -> ElfInfo:
         raise TriageError(f"{name} is {what}: give the program that the emulator should start")
     if len(data) < 20:
         raise TriageError(f"{name} is cut off inside its ELF header")
-    if data[4] not in (1, 2) or data[5] not in (1, 2):
+    bits, byte_order = data[4:6]
+    if bits not in (1, 2) or byte_order not in (1, 2):
         raise TriageError(f"{name} has a damaged ELF header")
-    wide, little = data[4] == 2, data[5] == 1
+    wide, little = bits == 2, byte_order == 1
     order = "<" if little else ">"
     layout = order + ("HHIQQQIHHHHHH" if wide else "HHIIIIIHHHHHH")
     size = 16 + struct.calcsize(layout)
@@ -105,7 +123,7 @@ def read_elf(data: bytes, name: str) -> ElfInfo:
                 raise TriageError(f"{name} is cut off before its interpreter's name")
             if not text.startswith(b"/"):
                 raise TriageError(f"{name} names a damaged interpreter")
-            interpreter = text.decode("utf-8", "backslashreplace")
+            interpreter = os.fsdecode(text)
     if lowest is None:
         raise TriageError(f"{name} has nothing to load: its ELF program headers hold no PT_LOAD")
     return ElfInfo(
