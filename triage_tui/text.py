@@ -110,6 +110,10 @@ def safe_name(data: bytes | str, limit: int = 80) -> str:
 def recordable(text: str) -> str:
     """Return a text of the command line or the file system without the bytes that no JSON can hold.
 
-    Bytes that are no UTF-8 are in such texts as surrogates (PEP 383); they become backslash escapes.
+    Bytes that are no UTF-8 are in such texts as surrogates (PEP 383); they become backslash escapes, and so
+    does every other surrogate.
     """
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return "".join(_escape(char) if "\ud800" <= char <= "\udfff" else char for char in text)

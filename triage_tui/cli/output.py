@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import msgspec
-
 from triage_tui.runs.diagnosis_model import Diagnosis
+from triage_tui.runs.encoding import encode_line
 from triage_tui.text import safe_line
 
 
 def print_json(value: Any) -> None:
     """Print `value` as one line of JSON, with everything beyond ASCII escaped (safe for a terminal)."""
-    text = msgspec.json.encode(value, enc_hook=str).decode()
+    text = encode_line(value, enc_hook=str).decode()
     print("".join(c if " " <= c < "\x7f" else _json_escape(c) for c in text), flush=True)
 
 

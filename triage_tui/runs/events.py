@@ -23,6 +23,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from triage_tui.errors import Conflict, TriageError
+from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.files import read_bounded
 from triage_tui.runs.record import Record
 
@@ -70,7 +71,6 @@ class Event(Record):
     prev: str = ""
 
 
-_encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Event)
 
 
@@ -269,7 +269,7 @@ def append_event(
             payload=payload or {},
             prev=_digest(last) if last else "",
         )
-        line = _encoder.encode(event) + b"\n"
+        line = encode_line(event) + b"\n"
         if raw and not raw.endswith(b"\n"):
             # A writer that died left half a line: end it, so that ours stands on its own.
             line = b"\n" + line

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.files import inside, sync_directory, write_atomic
 from triage_tui.runs.ids import new_run_id
 from triage_tui.runs.limits import tree_bytes
@@ -43,7 +44,7 @@ def fnv1a32(data: bytes) -> int:
 
 def encode_json(value: object) -> bytes:
     """Return `value` as indented JSON with a final newline, the form of all JSON files of a run."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
+    return msgspec.json.format(encode_line(value), indent=1) + b"\n"
 
 
 def remove_abandoned(runs_dir: Path) -> None:
@@ -103,10 +104,9 @@ class RunWriter:
 
         Calls that would make the file longer than `limit` bytes are left out.
         """
-        encoder = msgspec.json.Encoder()
         lines: list[bytes] = []
         for call in calls:
-            line = encoder.encode(call) + b"\n"
+            line = encode_line(call) + b"\n"
             limit -= len(line)
             if limit < 0:
                 break

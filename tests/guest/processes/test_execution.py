@@ -24,6 +24,7 @@ from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.protocol import RuleSource
 from triage_tui.runs.model import Engine, Syscall
+from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import RunWriter
 
 Rootfs = Callable[[str], Path]
@@ -101,6 +102,30 @@ def test_hash_bang_lines_are_followed_as_by_the_kernel(root: Path, qemu_dir: Pat
     ]
     failed = {call.path: call.errno for call in done if call.errno}
     assert failed == {"./plain": "ENOEXEC", "./lost": "ENOENT", "./loop": "ELOOP"}
+
+
+def test_names_that_are_no_utf8_are_executed_and_recorded(root: Path, qemu_dir: Path, tmp_path: Path) -> None:
+    odd = os.fsencode(root) + b"/bin/\xff"
+    os.mkdir(odd)
+    os.symlink("../busybox", odd + b"/sh")
+    for name, line in ((b"/script", b"#!/bin/sh"), (b"/other", b"#!/bin/\xff/sh \xfe")):
+        with open(odd + name, "wb") as file:
+            file.write(line + b"\necho ran $0\n")
+            os.fchmod(file.fileno(), 0o755)
+    code = "cd /bin/?; ./script; ./other; exec /bin/?/script"
+    with Guest.start(spec(root, qemu_dir, *shell(code), triggers=LONG)) as guest:
+        stop = guest.run_until_stop()
+        assert stop.reason == "exit"
+        assert guest.output().splitlines()[0] == b"ran ./script"
+        assert guest.output().splitlines()[-1] == b"ran /bin/\xff/script"
+        writer = RunWriter(tmp_path / "runs")
+        capture(guest, stop, writer, target=guest.target, engine=Engine(contained=guest.contained))
+        record = load_run(writer.publish())
+    assert record.problems == []
+    executed = [call for call in record.trace() if call.name == "execve" and call.ret == 0]
+    assert executed[-1].path == r"/bin/\xff/script"
+    assert "now runs /bin/\\xff/sh" in {call.note for call in executed}
+    assert record.snapshot.processes[0].argv[-1] == r"/bin/\xff/script"
 
 
 @pytest.mark.usefixtures("each_carrier")

@@ -23,6 +23,7 @@ from triage_tui.guest.emulator.elf import ElfInfo, read_elf
 from triage_tui.guest.host import process
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.spec import architecture_of, open_in_root
+from triage_tui.text import recordable
 
 _MAX_INTERPRETERS = 5
 _LINE_SIZE = 256
@@ -120,12 +121,13 @@ def _judge_elf(root: Path, data: bytes, name: str) -> tuple[Arch, ElfInfo] | Ref
     try:
         arch = architecture_of(elf, name)
     except TriageError as error:
-        return Refusal(-errno.ENOEXEC, f"not executed: {error}")
+        return Refusal(-errno.ENOEXEC, recordable(f"not executed: {error}"))
     if elf.interpreter is not None:
         try:
             os.close(open_in_root(root, elf.interpreter))
         except OSError as error:
-            return Refusal(-(error.errno or errno.ENOENT), f"its interpreter {elf.interpreter} is missing")
+            why = f"its interpreter {recordable(elf.interpreter)} is missing"
+            return Refusal(-(error.errno or errno.ENOENT), why)
     return arch, elf
 
 

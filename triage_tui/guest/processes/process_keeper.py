@@ -16,6 +16,7 @@ from triage_tui.guest.log.thread_log import ThreadLog
 from triage_tui.guest.processes.process_table import Forking, GuestProcess, Program
 from triage_tui.guest.state.views import FrozenViews
 from triage_tui.runs.model import Syscall
+from triage_tui.text import recordable
 
 _CLONE_THREAD = 0x10000
 _MAX_PROBLEMS = 200
@@ -34,6 +35,7 @@ class ProcessKeeper(FrozenViews):
 
     def report(self, problem: str) -> None:
         """Note something that went wrong in the supervision itself, and tell it."""
+        problem = recordable(problem)
         if len(self.problems) < _MAX_PROBLEMS:
             self.problems.append(problem)
             self._on_event("problem", problem)

@@ -29,6 +29,7 @@ from triage_tui.guest.processes.process_keeper import ProcessKeeper
 from triage_tui.guest.processes.process_name import name_of
 from triage_tui.guest.processes.process_table import GuestProcess, Program
 from triage_tui.runs.model import Syscall
+from triage_tui.text import recordable
 
 _MAX_TRIES = 20
 """How often a program's registers are looked for."""
@@ -178,7 +179,7 @@ class ProgramKeeper(ProcessKeeper):
             for pointer in execution.read_pointers(tid, address)[:_MAX_ARGUMENTS]
         ]
         first = plan.argv0 if plan.argv0 is not None else own[0] if own else ""
-        return [first, *plan.inserted, *own[1:]]
+        return [recordable(first), *map(recordable, plan.inserted), *own[1:]]
 
     def _note_execution(
         self,
@@ -202,12 +203,13 @@ class ProgramKeeper(ProcessKeeper):
         if call is not None:
             call.ret = 0
             # The guest may have changed it since it was written down.
-            call.path = plan.requested
-            call.note = f"now runs {plan.path}"
+            call.path = recordable(plan.requested)
+            call.note = f"now runs {recordable(plan.path)}"
             if plan.arch.name != known.program.arch.name:
                 call.note += f" ({plan.arch.name})"
             if dropped:
-                call.note += f", without {', '.join(dropped)}, which would change the emulator"
+                names = recordable(", ".join(dropped))
+                call.note += f", without {names}, which would change the emulator"
         program = Program(self._absolute_path(known, plan.path), argv, plan.arch, plan.elf)
         program.name = name_of(plan.requested)
         self._start_afresh(known, program)

@@ -19,6 +19,7 @@ from triage_tui.guest.state.ended import ended_main
 from triage_tui.guest.state.initial_stack import read_initial_stack
 from triage_tui.runs.model import Unavailable
 from triage_tui.runs.process_model import Mapping, Process, Thread
+from triage_tui.text import recordable
 
 if TYPE_CHECKING:
     from triage_tui.guest.state.views import FrozenViews
@@ -67,7 +68,8 @@ def take_census(guest: FrozenViews) -> Census:
         )
         what = f"process {entry.pid}"
         program = guest.program_of(pid)
-        entry.arch, entry.program, entry.argv = program.arch.name, program.path, list(program.argv)
+        entry.program, entry.argv = recordable(program.path), list(program.argv)
+        entry.arch = program.arch.name
         with census.part(f"state of {what}"):
             _describe(guest, pid, entry)
         with census.part(f"arguments and environment of {what}"):
