@@ -74,6 +74,7 @@ def open_app(
         read_only=read_only,
         guests_end=guests_end,
         sfanalysis=sfanalysis,
+        remember=True,
     )
     app.run()
     if app.crash is not None:

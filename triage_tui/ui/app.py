@@ -20,6 +20,7 @@ from triage_tui.ui import theming
 from triage_tui.ui.actions import ACTIONS, bindings
 from triage_tui.ui.backend import Actions, ReadOnly
 from triage_tui.ui.messages import RunFailed, RunLoaded, RunsChanged, RunsListed, RunsUpdated, Trouble
+from triage_tui.ui.remembered import keep, recall
 from triage_tui.ui.screens.main import MainScreen
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class TriageApp(App[None]):
     `actions` does what the person decides; without it, or with `read_only`, nothing can be changed whatever
     a view asks for. `open_run` is the run that is selected first. `guests_end`: who opened the app ends the
     guests when it closes, so leaving asks first. `sfanalysis`: a directory of SFAnalysis results, whose
-    pseudocode is shown before that of the runs.
+    pseudocode is shown before that of the runs. `remember`: begin as the app was left, and keep how it is
+    left.
     """
 
     TITLE = "triage-tui"
@@ -57,8 +59,10 @@ class TriageApp(App[None]):
         theme: str = theming.DEFAULT_THEME,
         guests_end: bool = False,
         sfanalysis: Path | None = None,
+        remember: bool = False,
     ) -> None:
         super().__init__()
+        self.remembered = recall() if remember else None
         self.workspace = workspace
         self.runs_dir = workspace / RUNS_DIR
         self.read_only = read_only or actions is None
@@ -72,8 +76,9 @@ class TriageApp(App[None]):
         themes, self._problems = theming.load_themes()
         for known in themes:
             self.register_theme(known)
-        if self.get_theme(theme) is not None:
-            self.theme = theme
+        for wanted in (theme, self.remembered.theme if self.remembered else ""):
+            if self.get_theme(wanted) is not None:
+                self.theme = wanted
         self.keys_changed, problems = theming.load_keymap()
         self._problems += problems
         if self.keys_changed:
@@ -88,6 +93,8 @@ class TriageApp(App[None]):
         """The main screen."""
         if self._main is None:
             self._main = MainScreen()
+            if self.remembered is not None:
+                self._main.recall(self.remembered)
         return self._main
 
     def get_default_screen(self) -> Screen[None]:
@@ -128,6 +135,10 @@ class TriageApp(App[None]):
             self.main.decompilation.cancel.set()
         if self._watcher is not None:
             self._watcher.stop()
+        if self.remembered is not None:
+            self.remembered.theme = self.theme
+            self.main.remember(self.remembered)
+            keep(self.remembered)
 
     # --- worker threads: they read, and post what they read ---------------------------------------------
 

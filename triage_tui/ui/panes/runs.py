@@ -148,6 +148,16 @@ class RunsPane(Pane):
         self._filter = text
         self._restrict()
 
+    @property
+    def order(self) -> str:
+        """The order in force."""
+        return self._order
+
+    def set_order(self, order: str) -> None:
+        """Choose an order for the runs that are set next; an unknown one is passed over."""
+        if order in ORDERS:
+            self._order = order
+
     def sort(self) -> None:
         """Show the runs in the next order; the cursor stays on its run."""
         names = list(ORDERS)

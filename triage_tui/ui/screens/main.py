@@ -18,6 +18,7 @@ from triage_tui.ui.actions import PANES, bindings
 from triage_tui.ui.messages import Done, RunFailed, RunLoaded, RunsChanged, RunsListed, RunsUpdated, Trouble
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.panes.runs import RunsPane
+from triage_tui.ui.remembered import Place, Remembered
 from triage_tui.ui.screens import chrome
 from triage_tui.ui.screens.inspect import InspectScreen
 from triage_tui.ui.widgets.bar import Bar
@@ -60,6 +61,20 @@ class MainScreen(InspectScreen):
         self._timer: Timer | None = None
         self._loaded: RunView | None = None
         self._serial = 0
+        self._order = ""
+        self._place = Place()
+
+    def recall(self, remembered: Remembered) -> None:
+        """Begin as the app was left."""
+        self._zoomed = remembered.zoomed
+        self._order = remembered.order
+        self._place = remembered.place(self.app.workspace)
+
+    def remember(self, remembered: Remembered) -> None:
+        """Note how the app is left."""
+        remembered.zoomed, remembered.order = self._zoomed, self._order
+        if self.view is not None:
+            remembered.set_place(self.app.workspace, Place(self.view.run_id, self.active))
 
     def compose(self) -> ComposeResult:
         """Lay out title, headline, runs and keys; the panes come after the first frame."""
@@ -91,6 +106,15 @@ class MainScreen(InspectScreen):
         self.lay_out()
         if self._loaded is not None:
             self._show(self._loaded)
+        if self._returns and self.active == "runs":
+            self.show_pane(self._place.pane)
+
+    @property
+    def _returns(self) -> bool:
+        """Whether the run and pane of the last time are where to begin: not when a guest waits elsewhere."""
+        waiting = self.waiting_runs
+        known = self._place.pane in [name for name, _, _ in PANES]
+        return known and self._place.run in self._summaries and waiting <= {self._place.run}
 
     # --- layout ----------------------------------------------------------------------------------------
 
@@ -231,9 +255,13 @@ class MainScreen(InspectScreen):
 
     def _show_runs(self) -> None:
         fresh = not self.runs.selected
+        if fresh and self._order:
+            self.runs.set_order(self._order)
         self.runs.set_runs(list(self._summaries.values()))
         if fresh and self.app.open_run is not None:
             self.runs.select(self.app.open_run)
+        elif fresh and self._returns:
+            self.runs.select(self._place.run)
         selected = self.runs.selected
         if selected is not None and (fresh or self.wanted is None):
             self.load(selected.run_id)
@@ -326,6 +354,7 @@ class MainScreen(InspectScreen):
     def action_sort_runs(self) -> None:
         """Show the runs in the next order."""
         self.runs.sort()
+        self._order = self.runs.order
         self.refresh_bars()
 
     # --- filter ----------------------------------------------------------------------------------------

@@ -1,0 +1,97 @@
+"""What every shipped theme has to hold: text that can be read, states that can be told apart."""
+
+from __future__ import annotations
+
+import pytest
+from textual.color import Color
+from textual.theme import Theme
+
+from triage_tui.ui.roles import Roles
+from triage_tui.ui.theming import load_themes
+
+_READ = (
+    "strong", "muted", "heading", "accent", "key", "good", "warn", "bad", "info", "failed", "changed",
+    "number", "string", "symbol", "keyword", "register", "mnemonic", "added", "removed", "link", "loop",
+    "wait",
+)  # fmt: skip
+"""Roles of text that must be read; the others repeat or only structure."""
+_GROUNDS = ("cursor", "wait-row", "added-row", "removed-row", "section")
+
+
+@pytest.fixture(params=[theme.name for theme in load_themes()[0]])
+def theme(request: pytest.FixtureRequest) -> Theme:
+    return next(one for one in load_themes()[0] if one.name == request.param)
+
+
+def roles_of(theme: Theme) -> Roles:
+    return Roles({**theme.to_color_system().generate(), **theme.variables})
+
+
+def ground(theme: Theme, fill: str = "") -> Color:
+    if fill:
+        style = roles_of(theme).fill(fill)
+        assert style is not None
+        assert style.bgcolor is not None
+        return Color.from_rich_color(style.bgcolor)
+    return Color.parse(theme.background or "#000000")
+
+
+def text(theme: Theme, role: str) -> Color:
+    style = roles_of(theme).style(role)
+    assert style.color is not None
+    return Color.from_rich_color(style.color)
+
+
+def contrast(one: Color, other: Color) -> float:
+    """Return the contrast ratio of WCAG 2.1 (relative luminance)."""
+
+    def luminance(color: Color) -> float:
+        parts = [part / 255 for part in color.rgb]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_there_are_at_least_five() -> None:
+    themes, problems = load_themes()
+    assert problems == []
+    assert len([one for one in themes if one.name.startswith("triage-")]) >= 5
+    assert {one.dark for one in themes} == {True, False}
+
+
+@pytest.mark.parametrize("role", _READ)
+def test_text_can_be_read(theme: Theme, role: str) -> None:
+    least = 7.0 if theme.name == "triage-contrast" else 4.5
+    assert contrast(text(theme, role), ground(theme)) >= least
+
+
+@pytest.mark.parametrize("fill", _GROUNDS)
+def test_plain_text_can_be_read_on_every_ground(theme: Theme, fill: str) -> None:
+    foreground = Color.parse(theme.foreground or "#ffffff")
+    assert contrast(foreground, ground(theme, fill)) >= 4.5
+
+
+@pytest.mark.parametrize("missing", ["protan", "deutan"])
+def test_good_and_bad_differ_for_eyes_without_red_or_green(missing: str) -> None:
+    """Simulated after Viénot, Brettel and Mollon (1999), in linear RGB."""
+    theme = next(one for one in load_themes()[0] if one.name == "triage-colourblind")
+    matrix = {
+        "protan": ((0.11238, 0.88762, 0.0), (0.11238, 0.88762, 0.0), (0.00401, -0.00401, 1.0)),
+        "deutan": ((0.29275, 0.70725, 0.0), (0.29275, 0.70725, 0.0), (-0.02234, 0.02234, 1.0)),
+    }[missing]
+
+    def seen(color: Color) -> list[float]:
+        linear = [(part / 255) ** 2.2 for part in color.rgb]
+        return [max(0.0, sum(a * b for a, b in zip(row, linear, strict=True))) ** (1 / 2.2) for row in matrix]
+
+    good, bad = seen(text(theme, "good")), seen(text(theme, "bad"))
+    assert sum((a - b) ** 2 for a, b in zip(good, bad, strict=True)) ** 0.5 > 0.4
+
+
+def test_every_theme_names_every_role_of_the_first() -> None:
+    themes = {one.name: one for one in load_themes()[0]}
+    first = set(themes["triage-dark"].variables)
+    for one in themes.values():
+        assert set(one.variables) == first, one.name
