@@ -7,7 +7,8 @@ log. While it is frozen every process is stopped by SIGSTOP, and the call at whi
 stays unanswered.
 
 Whatever goes wrong in here, a notification is answered: an exception is recorded in `problems`, and the call
-is executed as it stands.
+is executed as it stands, unless containment has a say in it: then it fails
+(`triage_tui.guest.calls.giving_up`).
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from triage_tui.guest.freezing.loops import Sleepers
 from triage_tui.guest.freezing.stops import Stop, Watchdog
 from triage_tui.guest.freezing.suspicion import Prober, Suspicion
 from triage_tui.guest.freezing.triggers import resolve_calls
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_syscalls, process
+from triage_tui.guest.host.descriptor_reserve import DescriptorReserve, is_exhausted
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.host.tree_memory import TreeMemory
 from triage_tui.guest.launch import launch
@@ -103,6 +105,9 @@ class Guest(Freezer):
         arch = architecture_of(elf, spec.program)
         self.first_program = Program(spec.program, list(self.target.argv), arch, elf)
         self.containment = containment
+        numbers = host_syscalls.numbers()
+        self._withheld = frozenset(numbers.get(name, -1) for name in containment.never_executed())
+        self._reserve = DescriptorReserve()
         self.rules = rules
         self.access = access or RuleAccess(arch)
         self.rule_log = []
@@ -226,7 +231,16 @@ class Guest(Freezer):
         """
         if not self._alive:
             return self._gone_stop()
-        self._thaw()
+        try:
+            self._thaw()
+            return self._run(cancel, wanted)
+        except OSError as error:
+            if not is_exhausted(error):
+                raise
+            self._reserve.give_back()
+            return self._freeze(self._exhausted_stop())
+
+    def _run(self, cancel: threading.Event | None, wanted: Callable[[], bool]) -> Stop:
         poll = select.poll()
         poll.register(self._carrier, select.POLLIN)
         poll.register(self._cell, select.POLLIN)
@@ -313,6 +327,7 @@ class Guest(Freezer):
             self._emulator_start.close()
             self._cell.end()
             self._launched = False
+        self._reserve.give_back()
         self.processes_known.close()
         self.peers.close()
         self._emulators.close()
@@ -351,11 +366,7 @@ class Guest(Freezer):
         try:
             self._handle(notification, name)
         except Exception as error:
-            # A thread that was killed meanwhile is no fault.
-            if self._carrier.is_waiting(notification):
-                self.report(f"handling the host call {name} failed, so no rule was asked: {error!r}")
-            with contextlib.suppress(OSError):
-                self._give_up(notification, name)
+            self._on_fault(notification, name, error)
         self._waiting = None
 
     def _hear_init(self) -> None:
@@ -393,6 +404,7 @@ class Guest(Freezer):
 
     def _gone_stop(self) -> Stop:
         """The guest ended without being caught at its exit: it was killed, from inside or outside."""
+        self._reserve.give_back()
         main = self.processes_known.main
         if self._launched and main is not None:
             with contextlib.suppress(TriageError):

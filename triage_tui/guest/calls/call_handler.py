@@ -6,6 +6,7 @@ import errno
 import time
 
 from triage_tui.guest.calls.call_details import CallDetails
+from triage_tui.guest.calls.giving_up import GivingUp
 from triage_tui.guest.calls.held_call import Held
 from triage_tui.guest.calls.limit_calls import LimitCalls
 from triage_tui.guest.calls.process_ends import ProcessEnds
@@ -24,16 +25,15 @@ from triage_tui.guest.processes.program_keeper import ProgramKeeper
 from triage_tui.rulehost.protocol import RuleCaller
 from triage_tui.runs.model import Syscall
 
-_FORKS = frozenset(("clone", "fork", "vfork"))
 _KILLS = frozenset(("kill", "tkill", "tgkill"))
 _ENDS = frozenset(("exit", "exit_group"))
-_TURNING_POINTS = _FORKS | _KILLS | _ENDS | {"execve", "execveat"}
+_TURNING_POINTS = policy.FORKS | _KILLS | _ENDS | policy.EXECUTIONS
 """Calls at which everything before them has to be known."""
 _OLD_NS = 100_000_000
 """A loop in text that is older may be over."""
 
 
-class CallHandler(CallDetails, ProcessEnds, LimitCalls, ProgramKeeper):
+class CallHandler(CallDetails, ProcessEnds, LimitCalls, GivingUp, ProgramKeeper):
     """The part of a guest that handles notifications."""
 
     _frozen: bool
@@ -120,7 +120,11 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, ProgramKeeper):
             self._proceed(notification)
             return
         known = self._process_of(notification)
-        if known is None or name == "set_robust_list":
+        if known is None:
+            # It is gone; were it not, nothing might be executed for a process that nobody knows.
+            self._answer(notification, -errno.EPERM)
+            return
+        if name == "set_robust_list":
             self._proceed(notification)
             return
         if known.program.name and notification.tid == known.pid and self._name_process(known, notification):
@@ -158,7 +162,7 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, ProgramKeeper):
             self._complete(call, notification, name)
         if name == child_stops.CALL:
             child_stops.hide(notification)
-        if name in _FORKS:
+        if name in policy.FORKS:
             self._note_fork(known, notification, name)
         elif name in _ENDS:
             # Before it stops the guest: what a rule answers is no end.
@@ -224,20 +228,7 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, ProgramKeeper):
                 if held.call is not None and held.call.intercepted:
                     held.process.exiting = False
         except Exception as error:
-            self.report(f"handling the held call {held.name} failed, so no rule was asked: {error!r}")
-            self._give_up(held.notification, held.name)
-
-    def _give_up(self, notification: Notification, name: str) -> None:
-        """Answer a call whose handling failed: a guest must never hang on a fault of ours."""
-        if name in ("execve", "execveat"):
-            # Executed natively, a program would leave the emulation.
-            self._answer(notification, -errno.EACCES)
-        elif self.containment.judge(name, notification) is not None:
-            self._answer(notification, -errno.EPERM)
-        elif number := own_descriptors.refusal(name, notification, self._first_own_fd):
-            self._answer(notification, -number)
-        else:
-            self._proceed(notification)
+            self._on_fault(held.notification, held.name, error)
 
     def _match(self, log: ThreadLog | None, name: str) -> Syscall | None:
         """Return the guest's call behind a host call, None when the emulator makes it for itself."""
@@ -296,7 +287,7 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, ProgramKeeper):
             return
         if self.peers.answers_address(name, notification, known.pid):
             self._answer(notification, 0)
-        elif name in ("execve", "execveat"):
+        elif name in policy.EXECUTIONS:
             self._execute(known, notification, name, call)
         else:
             self._proceed(notification)
@@ -305,7 +296,7 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, ProgramKeeper):
         """Report that rules were not asked of a call that is the guest's by its registers, not by its log."""
         log = self.trace.logs.get(notification.tid)
         hooked = {hook for hook in rules.hooks() if name in policy.host_names(hook)}
-        if log is None or not hooked or name in _KILLS or name in _FORKS:
+        if log is None or not hooked or name in _KILLS or name in policy.FORKS:
             return
         call = self._call_in_registers(notification.tid, log)
         if call is not None and call.name in hooked:
@@ -326,7 +317,7 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, ProgramKeeper):
     def _refusal(
         self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
     ) -> policy.Refusal | None:
-        if name in ("execve", "execveat"):
+        if name in policy.EXECUTIONS:
             return self._judge_execution(known, notification, name)
         # By the host call alone: what the log says of it may be the guest's own words. The emulator ends
         # itself by a signal to its own process, which is never the cell's first.

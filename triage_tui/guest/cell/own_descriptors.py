@@ -33,6 +33,9 @@ _ARGUMENTS: dict[str, tuple[int, ...]] = {
 }
 """Host call -> indices of its arguments that are descriptors."""
 
+CLOSERS = {"close": 0, "dup2": 1, "dup3": 1}
+"""Host call that closes a descriptor, or puts another in its place -> the argument that names it."""
+
 _OPENS: dict[str, tuple[int | None, int]] = {
     "open": (None, 0),
     "creat": (None, 0),
@@ -54,6 +57,10 @@ _OF_READER: dict[str, Callable[[int], str]] = {
     ),
 }
 """Links of proc(5) that lead elsewhere for each reader, with where they lead for the thread `tid`."""
+_NOT_THERE = (errno.EFAULT, errno.ENOENT, errno.ENOTDIR, errno.ESRCH, errno.EBADF)
+"""What a path gives that is not readable, or leads nowhere: the call will fail for the same reason."""
+_HIDDEN = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+"""What a link gives that only the guest might be able to follow."""
 _LOGS = 3
 """The logs are the descriptors from this one of the emulator's own on; a program may be opened below."""
 _AT_FDCWD = 0xFFFFFF9C
@@ -82,6 +89,9 @@ def are_used(name: str, notification: Notification, first: int) -> bool:
     """Return whether the held host call `name` would use a descriptor from `first` on.
 
     What sendmsg sends is in the emulator's own memory by now: a guest of 32 bits cannot change it any more.
+
+    Raises:
+        OSError: that cannot be found out.
     """
     args = notification.args
     if any(args[index] & 0xFFFFFFFF >= first for index in _ARGUMENTS.get(name, ())):
@@ -92,11 +102,29 @@ def are_used(name: str, notification: Notification, first: int) -> bool:
     return name == SENDS_DESCRIPTORS and any(number >= first for number in _sent(notification, first))
 
 
+def closes(name: str, notification: Notification, first: int) -> bool:
+    """Return whether the held host call `name` would close or replace a descriptor from `first` on."""
+    at = CLOSERS.get(name)
+    return at is not None and notification.args[at] & 0xFFFFFFFF >= first
+
+
 def refusal(name: str, notification: Notification, first: int) -> int:
-    """Return the errno by which the held host call `name` is answered for what it does with them, or 0."""
+    """Return the errno by which the held host call `name` is answered for what it does with them, or 0.
+
+    Raises:
+        OSError: that cannot be found out.
+    """
     if are_used(name, notification, first):
         return errno.EBADF
-    return errno.ENOENT if _opens_log(name, notification, first + _LOGS) else 0
+    try:
+        return errno.ENOENT if _opens_log(name, notification, first + _LOGS) else 0
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return 0
+        if error.errno in _HIDDEN:
+            # Where the path leads cannot be told from here.
+            return errno.EACCES
+        raise
 
 
 def _opens_log(name: str, notification: Notification, first: int) -> bool:
@@ -104,23 +132,23 @@ def _opens_log(name: str, notification: Notification, first: int) -> bool:
 
     Or changes the length of what is behind it. Who only reads does no harm, and opens files by the thousand:
     then no link in the place of the file is followed.
+
+    Raises:
+        OSError: the path is not readable, or it cannot be told where it leads.
     """
     if name not in _OPENS:
         return False
     directory_at, path_at = _OPENS[name]
     args, tid = notification.args, notification.tid
     reads = name in _FLAGS and args[_FLAGS[name]] & (os.O_ACCMODE | os.O_TRUNC) == os.O_RDONLY
-    try:
-        path = os.fsdecode(process.read_string(tid, args[path_at]))
-        if reads and not _is_number(path, first):
-            return False
-        if not path.startswith("/"):
-            directory = _AT_FDCWD if directory_at is None else args[directory_at] & 0xFFFFFFFF
-            link = "cwd" if directory == _AT_FDCWD else f"fd/{directory}"
-            path = os.path.join(os.readlink(f"/proc/{tid}/{link}"), path)
-        return _leads_to_link(tid, path, first)
-    except OSError:
+    path = os.fsdecode(process.read_string(tid, args[path_at]))
+    if reads and not _is_number(path, first):
         return False
+    if not path.startswith("/"):
+        directory = _AT_FDCWD if directory_at is None else args[directory_at] & 0xFFFFFFFF
+        link = "cwd" if directory == _AT_FDCWD else f"fd/{directory}"
+        path = os.path.join(os.readlink(f"/proc/{tid}/{link}"), path)
+    return _leads_to_link(tid, path, first)
 
 
 def _is_number(path: str, first: int) -> bool:
@@ -129,7 +157,11 @@ def _is_number(path: str, first: int) -> bool:
 
 
 def _leads_to_link(tid: int, path: str, first: int) -> bool:
-    """Follow an absolute path as the kernel does for the thread `tid`, up to its last symbolic link."""
+    """Follow an absolute path as the kernel does for the thread `tid`, up to its last symbolic link.
+
+    Raises:
+        OSError: what one of its parts is cannot be told.
+    """
     left, at, links = path.split("/")[::-1], "", 0
     while left:
         name = left.pop()
@@ -144,7 +176,10 @@ def _leads_to_link(tid: int, path: str, first: int) -> bool:
         at = f"{at}/{own(tid) if own else name}"
         try:
             target = os.readlink(f"/proc/{tid}/root{at}")
-        except OSError:
+        except OSError as error:
+            # EINVAL: no link.
+            if error.errno not in (errno.EINVAL, *_NOT_THERE):
+                raise
             continue
         links += 1
         if links > _MOST_LINKS:
@@ -163,7 +198,9 @@ def _sent(notification: Notification, first: int) -> list[int]:
         if size > _MOST_CONTROL:
             return [first]
         control = process.read_memory(tid, address, size) if size else b""
-    except OSError:
+    except OSError as error:
+        if error.errno not in _NOT_THERE:
+            raise
         # The kernel cannot read it either.
         return []
     found: list[int] = []

@@ -32,6 +32,11 @@ class Refusal:
     why: str
 
 
+EXECUTIONS = frozenset(("execve", "execveat"))
+"""Host syscalls that execute a program."""
+FORKS = frozenset(("clone", "fork", "vfork"))
+"""Host syscalls that make a process or a thread."""
+
 _UNUSUAL = "kernel interface that firmware does not need"
 _MOUNTING = "mount umount2 pivot_root open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr"
 _REFUSED = {
@@ -123,6 +128,13 @@ class ContainmentPolicy:
         conditions = [Watch("prctl", 0, option) for option in _PR_REFUSED]
         more = [Watch(name) for name in ("ioctl", *_JUDGED) if name not in self.allow]
         return [*(Watch(name) for name in names), *conditions, *more]
+
+    def never_executed(self) -> frozenset[str]:
+        """Return the host syscalls that are never executed as they stand, whatever their arguments are.
+
+        Those that execute a program are among them: what they ask for runs under an emulator, or not at all.
+        """
+        return frozenset((*EXECUTIONS, *_REFUSED, *_ABSENT)) - self.allow
 
     def judge(self, name: str, notification: Notification) -> Refusal | None:
         """Return how the host call `name` is answered, or None if it may be executed."""
@@ -280,7 +292,6 @@ def host_names(guest: str) -> frozenset[str]:
     return frozenset(names)
 
 
-_CLOSERS = {"close": 0, "dup2": 1, "dup3": 1}
 _ALWAYS = "exit exit_group set_robust_list clone fork vfork kill"
 
 
@@ -300,7 +311,9 @@ def watches(
     opens += [Watch(name, index, _TEMPORARY_FILE, at_least=True) for name, index in OPENS.items()]
     opens += [Watch("sendto", 5, 1, at_least=True)]
     result += [watch for watch in opens if watch.name not in names]
-    closers = [Watch(name, index, first_protected_fd, True) for name, index in _CLOSERS.items()]
+    closers = [
+        Watch(name, index, first_protected_fd, True) for name, index in own_descriptors.CLOSERS.items()
+    ]
     result += [watch for watch in closers if watch.name not in names]
     result += [watch for watch in containment.watches() if watch.name not in names]
     if child_stops.CALL not in names:

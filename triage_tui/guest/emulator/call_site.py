@@ -9,6 +9,7 @@ at whole pages, so that the place within its page is known from the file.
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -96,12 +97,18 @@ def _own_writes(path: Path, _changed: int) -> frozenset[int]:
 
 
 def is_for_guest(tid: int, address: int) -> bool:
-    """Return whether the thread `tid`, whose call returns to `address`, is in a call for the guest."""
+    """Return whether the thread `tid`, whose call returns to `address`, is in a call for the guest.
+
+    Raises:
+        OSError: its code cannot be read.
+    """
     pattern = _SITES.get(host_syscalls.host_machine())
     if pattern is None or address < _LONGEST:
         return False
     try:
         code = process.read_memory(tid, address - _LONGEST, _LONGEST)
-    except OSError:
+    except OSError as error:
+        if error.errno not in (errno.EFAULT, errno.ESRCH):
+            raise
         return False
     return any(found.end() == _LONGEST for found in pattern.finditer(code))

@@ -16,6 +16,7 @@ from pathlib import Path
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, by_name, known_names
 from triage_tui.guest.emulator.elf import read_elf
+from triage_tui.guest.host.descriptor_reserve import is_exhausted
 from triage_tui.resources import CACHED_EMULATORS, cache_dir
 from triage_tui.text import safe_line
 
@@ -28,10 +29,19 @@ class GivenDirectoryError(TriageError):
 
 
 def _is_static(path: Path) -> bool:
+    """Return whether a file is a statically linked program.
+
+    Raises:
+        TriageError: it cannot be looked at now: there are no descriptors left.
+    """
     try:
         with path.open("rb") as file:
             return read_elf(file.read(_HEADER_BYTES), path.name).interpreter is None
-    except (OSError, TriageError):
+    except OSError as error:
+        if is_exhausted(error):
+            raise TriageError(f"{path.name} cannot be looked at: {error.strerror}") from error
+        return False
+    except TriageError:
         return False
 
 
@@ -43,7 +53,8 @@ def find_qemu(arch: Arch, directory: Path | None = None, *, use_given: bool = Tr
     Raises:
         GivenDirectoryError: $TRIAGE_TUI_QEMU_DIR names no such directory, see `given_directory`, or its
             emulator for `arch` cannot be used.
-        TriageError: there is no emulator, or only dynamically linked ones are there.
+        TriageError: there is no emulator, or only dynamically linked ones are there, or no descriptor is left
+            to look at one.
     """
     dynamic: list[Path] = []
     for candidate in _candidates(arch, directory):

@@ -10,6 +10,7 @@ from triage_tui.guest.freezing.activity import living_thread
 from triage_tui.guest.freezing.computing import ComputingThreads
 from triage_tui.guest.freezing.stops import Stop, loop_stop
 from triage_tui.guest.host import host_syscalls, process
+from triage_tui.guest.host.descriptor_reserve import DescriptorReserve
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.runs.process_model import Computation
 
@@ -31,9 +32,16 @@ class Freezer(Suspecting):
     _waiting: Notification | None
     """The notification that is being handled."""
     _computing: ComputingThreads
+    _reserve: DescriptorReserve
+    """Kept while the guest runs, for what is read and written once it is frozen."""
 
     def _thaw(self) -> None:
-        """Let everything run; the held call goes through the rules first."""
+        """Let everything run; the held call goes through the rules first.
+
+        Raises:
+            OSError: it could not be supervised: no descriptors are left (EMFILE). It stays frozen.
+        """
+        self._reserve.take()
         self._frozen = False
         self._first_stop = None
         self._choose_passed_on()
@@ -58,6 +66,7 @@ class Freezer(Suspecting):
 
     def _freeze(self, stop: Stop) -> Stop:
         """Stop every process and fix what is looked at."""
+        self._reserve.give_back()
         self._frozen = True
         self._close_suspicion()
         # Before the stop, which the kernel counts as a switch like that of a call.

@@ -1,6 +1,10 @@
 """Look at and touch the emulator's host processes: memory, maps, descriptors, threads (proc(5)).
 
 Ids are host ids. Memory functions take host addresses; the supervisor adds the guest's base.
+
+What is asked of a process or thread that is gone has an answer that says so. When the kernel does not tell
+for another reason (no descriptor is left, say) OSError is raised: nobody may take a living one for one that
+is gone.
 """
 
 from __future__ import annotations
@@ -12,14 +16,39 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+from triage_tui.guest.host.descriptor_reserve import is_exhausted
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _MAX_STRING = 4096
 _MOST_PLACES = 16
 """Places that are written in one go."""
 _SHORT_STRING = 128
+
+
+_GONE = (errno.ENOENT, errno.ESRCH, errno.ENOTDIR)
+
+
+@contextlib.contextmanager
+def _unless_hidden() -> Iterator[None]:
+    """Leave the block when a process is gone or may not be looked into; only EMFILE and ENFILE are raised."""
+    try:
+        yield
+    except OSError as error:
+        if is_exhausted(error):
+            raise
+
+
+@contextlib.contextmanager
+def _unless_gone() -> Iterator[None]:
+    """Leave the block when a process is gone; any other error is raised."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
 
 
 class _IoVector(ctypes.Structure):
@@ -166,9 +195,13 @@ _MAPS_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) ([0-9a-f]
 
 
 def read_maps(pid: int) -> list[HostMapping]:
-    """Return the process's mappings; an empty list when it is gone."""
+    """Return the process's mappings; an empty list when it is gone, or not ours to look into.
+
+    Raises:
+        OSError: no descriptor is left.
+    """
     mappings: list[HostMapping] = []
-    with contextlib.suppress(OSError), open(f"/proc/{living_id(pid)}/maps", "rb") as file:
+    with _unless_hidden(), open(f"/proc/{living_id(pid)}/maps", "rb") as file:
         for line in file:
             found = _MAPS_LINE.match(line)
             if found:
@@ -188,29 +221,37 @@ def read_maps(pid: int) -> list[HostMapping]:
 
 
 def _status(pid: int) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    with (
-        contextlib.suppress(OSError),
-        open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file,
-    ):
-        for line in file:
-            key, _, value = line.partition(":")
-            fields[key] = value.strip()
-    return fields
+    """Return the lines of a process's or thread's status, key -> value; nothing when it is gone."""
+    lines: list[str] = []
+    with _unless_gone(), open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        lines = file.readlines()
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
 def process_of(tid: int) -> int:
-    """Return the process (thread group) that the thread `tid` belongs to; 0 when it is gone."""
+    """Return the process (thread group) that the thread `tid` belongs to; 0 when it is gone.
+
+    Raises:
+        OSError: the kernel does not tell.
+    """
     return int(_status(tid).get("Tgid", "0"))
 
 
 def parent_of(pid: int) -> int:
-    """Return the parent process; 0 when the process is gone."""
+    """Return the parent process; 0 when the process is gone.
+
+    Raises:
+        OSError: the kernel does not tell.
+    """
     return int(_status(pid).get("PPid", "0"))
 
 
 def inner_pid(pid: int) -> int:
-    """Return the id that the process has inside its own pid name space; 0 when it is gone."""
+    """Return the id that the process has inside its own pid name space; 0 when it is gone.
+
+    Raises:
+        OSError: the kernel does not tell.
+    """
     words = _status(pid).get("NSpid", "").split()
     return int(words[-1]) if words else 0
 
@@ -220,16 +261,20 @@ _SIGKILL_BIT = 1 << (signal.SIGKILL - 1)
 
 
 def is_ending(pid: int) -> bool:
-    """Return whether the process is on its way out: it is exiting, or about to be killed by SIGKILL."""
+    """Return whether the process is on its way out: it is exiting, or about to be killed by SIGKILL.
+
+    Raises:
+        OSError: the kernel does not tell.
+    """
     fields = _status(pid)
     pending = int(fields.get("SigPnd", "0"), 16) | int(fields.get("ShdPnd", "0"), 16)
     if not fields or pending & _SIGKILL_BIT:
         return True
-    with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
-        # Field 9 of proc(5); the second one may hold spaces.
-        ends = bool(int(file.read().rpartition(b")")[2].split()[6]) & _PF_EXITING)
-        return ends and outliving_thread(pid) is None
-    return True
+    words: list[bytes] = []
+    with _unless_gone(), open(f"/proc/{pid}/stat", "rb") as file:
+        words = file.read().rpartition(b")")[2].split()
+    # Field 9 of proc(5); the second one may hold spaces.
+    return not words or (bool(int(words[6]) & _PF_EXITING) and outliving_thread(pid) is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,11 +287,15 @@ class ThreadState:
 
 
 def thread_state(pid: int, tid: int) -> ThreadState | None:
-    """Return what the thread is doing, or None when it is gone."""
-    try:
-        with open(f"/proc/{pid}/task/{tid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except (OSError, IndexError):
+    """Return what the thread is doing, or None when it is gone.
+
+    Raises:
+        OSError: the kernel does not tell.
+    """
+    fields: list[bytes] = []
+    with _unless_gone(), open(f"/proc/{pid}/task/{tid}/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    if not fields:
         return None
     number: int | None = None
     with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/task/{tid}/syscall", "rb") as file:
@@ -291,15 +340,23 @@ def bytes_read(pid: int) -> int:
 
 
 def threads(pid: int) -> list[int]:
-    """Return the thread ids of a process, empty when it is gone."""
-    try:
-        return sorted(int(name) for name in os.listdir(f"/proc/{pid}/task"))
-    except OSError:
-        return []
+    """Return the thread ids of a process, empty when it is gone.
+
+    Raises:
+        OSError: the kernel does not tell.
+    """
+    names: list[str] = []
+    with _unless_gone():
+        names = os.listdir(f"/proc/{pid}/task")
+    return sorted(map(int, names))
 
 
 def descendants(root: int) -> list[int]:
-    """Return the living (not zombie) descendants of the process `root`, parents first."""
+    """Return the living (not zombie) descendants of the process `root`, parents first.
+
+    Raises:
+        OSError: the kernel does not tell.
+    """
     if not os.path.exists(f"/proc/{root}/task/{root}/children"):
         return _descendants_by_parent(root)
     found: list[int] = []
@@ -307,23 +364,19 @@ def descendants(root: int) -> list[int]:
     while queue:
         pid = queue.pop(0)
         for tid in threads(pid):
-            try:
-                with open(f"/proc/{pid}/task/{tid}/children", "rb") as file:
-                    children = [int(word) for word in file.read().split()]
-            except OSError:
-                continue
+            children: list[int] = []
+            with _unless_gone(), open(f"/proc/{pid}/task/{tid}/children", "rb") as file:
+                children = [int(word) for word in file.read().split()]
             queue += children
             found += [child for child in children if _is_living(child)]
     return found
 
 
 def _is_living(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            ended = file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
-    except (OSError, IndexError):
-        return False
-    return not ended or outliving_thread(pid) is not None
+    fields: list[bytes] = []
+    with _unless_gone(), open(f"/proc/{pid}/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    return bool(fields) and (fields[0] not in (b"Z", b"X") or outliving_thread(pid) is not None)
 
 
 def outliving_thread(pid: int) -> int | None:
@@ -355,11 +408,9 @@ def _descendants_by_parent(root: int) -> list[int]:
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
-        except OSError:
-            continue
+        fields: list[bytes] = []
+        with _unless_gone(), open(f"/proc/{name}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
         if len(fields) > 1 and (fields[0] not in (b"Z", b"X") or outliving_thread(int(name)) is not None):
             children.setdefault(int(fields[1]), []).append(int(name))
     found: list[int] = []

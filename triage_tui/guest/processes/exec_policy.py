@@ -21,6 +21,7 @@ from triage_tui.guest.arch import Arch
 from triage_tui.guest.cell.policy import Refusal
 from triage_tui.guest.emulator.elf import ElfInfo, read_elf
 from triage_tui.guest.host import process
+from triage_tui.guest.host.descriptor_reserve import is_exhausted
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.spec import architecture_of, open_in_root
 from triage_tui.text import recordable
@@ -76,6 +77,9 @@ def plan_execution(
 
     `root` is the guest's root as the host sees it, `pid` the process that executes, for relative paths.
     `program_of` gives the path of the program of a process ("self" or an id as the guest knows it).
+
+    Raises:
+        OSError: we have no descriptor left to look at it.
     """
     argv0: str | None = None
     inserted: tuple[str, ...] = ()
@@ -86,6 +90,8 @@ def plan_execution(
         try:
             fd, inside = _open_program(root, pid, path)
         except OSError as error:
+            if is_exhausted(error):
+                raise
             return Refusal(-(error.errno or errno.EACCES), "")
         keep = False
         try:
@@ -126,6 +132,8 @@ def _judge_elf(root: Path, data: bytes, name: str) -> tuple[Arch, ElfInfo] | Ref
         try:
             os.close(open_in_root(root, elf.interpreter))
         except OSError as error:
+            if is_exhausted(error):
+                raise
             why = f"its interpreter {recordable(elf.interpreter)} is missing"
             return Refusal(-(error.errno or errno.ENOENT), why)
     return arch, elf
@@ -185,7 +193,9 @@ def _path_of(root: Path, pid: int, link: str, fd: int) -> str | None:
     inside = _inside(root, pid, link)
     try:
         again = open_in_root(root, inside)
-    except OSError:
+    except OSError as error:
+        if is_exhausted(error):
+            raise
         return None
     try:
         return inside if os.path.sameopenfile(again, fd) else None

@@ -32,6 +32,8 @@ class ProcessKeeper(FrozenViews):
     _on_event: Callable[[str, str], None]
     _carrier: Carrier
     _emulator_start: EmulatorStart
+    _withheld: frozenset[int]
+    """Numbers of the host calls that are never executed as they stand."""
 
     def report(self, problem: str) -> None:
         """Note something that went wrong in the supervision itself, and tell it."""
@@ -41,7 +43,13 @@ class ProcessKeeper(FrozenViews):
             self._on_event("problem", problem)
 
     def _proceed(self, notification: Notification) -> None:
+        """Have the call executed as it stands, which is all that executes any."""
         self._held_registers = None
+        if notification.nr in self._withheld:
+            # Whoever comes here with one is wrong, whatever the reason.
+            self.report(f"the host call {notification.nr} was refused where nobody had decided about it")
+            self._carrier.answer(notification, -errno.EPERM)
+            return
         self._carrier.proceed(notification)
 
     def _answer(self, notification: Notification, result: int) -> None:
