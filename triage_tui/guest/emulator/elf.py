@@ -13,6 +13,7 @@ from typing import Literal
 from triage_tui.errors import TriageError
 
 PT_LOAD, PT_INTERP = 1, 3
+_PT_GNU_STACK = 0x6474E551
 _PF_X, _PF_W, _PF_R = 1, 2, 4
 _MAX_HEADERS = 1024
 _MAX_INTERPRETER = 4096
@@ -39,6 +40,8 @@ class ElfInfo:
     """(start, end, permissions as "rwx" with dashes) of what is loaded, zero-filled memory included."""
     file_ranges: tuple[tuple[int, int], ...]
     """(start, end) in the file of what each of `segments` is loaded from."""
+    executable_stack: bool
+    """Whether the program asks for a stack that can be executed (PT_GNU_STACK)."""
     header: bytes
     """The ELF header itself, as it lies at the start of the loaded image."""
 
@@ -93,6 +96,7 @@ def read_elf(data: bytes | FileBytes, name: str) -> ElfInfo:
         raise TriageError(f"{name} has damaged ELF program headers")
     interpreter: str | None = None
     lowest: int | None = None
+    executable_stack = False
     segments: list[tuple[int, int, str]] = []
     file_ranges: list[tuple[int, int]] = []
     for index in range(count):
@@ -117,6 +121,8 @@ def read_elf(data: bytes | FileBytes, name: str) -> ElfInfo:
             )
             segments.append((address, address + memory, perms))
             file_ranges.append((offset, offset + file_size))
+        elif segment == _PT_GNU_STACK:
+            executable_stack = bool(access & _PF_X)
         elif segment == PT_INTERP:
             text = data[offset : offset + min(file_size, _MAX_INTERPRETER)].split(b"\0")[0]
             if not data[offset : offset + 1]:
@@ -138,6 +144,7 @@ def read_elf(data: bytes | FileBytes, name: str) -> ElfInfo:
         interpreter=interpreter,
         segments=tuple(segments),
         file_ranges=tuple(file_ranges),
+        executable_stack=executable_stack,
         header=data[:size],
     )
 

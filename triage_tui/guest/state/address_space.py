@@ -19,12 +19,14 @@ its program is known to have put there (QEMU 10 places position-independent prog
 _PAGE_MASK = 0xFFF
 
 
-def guest_mappings(pid: int, base: int, arch: Arch, permitted: RangeMap) -> list[Mapping]:
+def guest_mappings(
+    pid: int, base: int, arch: Arch, permitted: RangeMap, knows_all: bool = True
+) -> list[Mapping]:
     """Return the mappings of the guest in QEMU process `pid`, in guest addresses, lowest first.
 
     `base` is the host address of guest address 0; `permitted` says what the guest's calls and its program
-    made of which range. Elsewhere the host's permissions hold: QEMU maps guest code without execute
-    permission, and takes write permission from pages that it has translated.
+    made of which range, and of everything if it `knows_all`. Elsewhere the host's permissions hold: QEMU maps
+    guest code without execute permission, and takes write permission from pages that it has translated.
     """
     top = base + (1 << 32 if arch.bits == 32 else _RESERVED_64)
     emulator = _emulator_file(pid)
@@ -40,10 +42,18 @@ def guest_mappings(pid: int, base: int, arch: Arch, permitted: RangeMap) -> list
             if perms is None and (far or mapping.perms.startswith("---")):
                 # Not the guest's, or not known to be: QEMU reserves what the guest may map.
                 continue
+            if perms is None and knows_all and _is_emulators_page(mapping, start, end):
+                perms = "r-x"
             shown = mapping.perms if perms is None else perms + mapping.perms[3:]
             offset = mapping.offset + (start - first if mapping.inode else 0)
             found.append(Mapping(start=start, end=end, perms=shown, offset=offset, path=mapping.path))
     return found
+
+
+def _is_emulators_page(mapping: process.HostMapping, start: int, end: int) -> bool:
+    """Return whether [start, end) is a page that QEMU gave the guest: for returns from signal handlers
+    (setup_sigtramp), or ARM's helpers (init_guest_commpage of linux-user/elfload.c). Both are executable."""
+    return mapping.perms == "r--p" and not mapping.inode and end - start == _PAGE_MASK + 1
 
 
 def page_range(start: int, end: int) -> tuple[int, int]:
@@ -56,11 +66,13 @@ def name_mappings(
     program: Iterable[tuple[int, int]],
     heap: tuple[int, int] | None,
     stack: int,
+    stack_perms: str | None = None,
 ) -> list[Mapping]:
     """Return the mappings with names for those that no file names; the heap is cut from what it continues.
 
     `program` are the ranges that the program's file asks for, `heap` is the range that brk gave, `stack` an
-    address in the first thread's stack.
+    address in the first thread's stack and `stack_perms` what the program asks for there, if the host's
+    permissions do not tell.
     """
     named = RangeMap()
     for start, end in program:
@@ -72,6 +84,8 @@ def name_mappings(
         if mapping.path:
             result.append(mapping)
             continue
+        if stack_perms is not None and mapping.start <= stack < mapping.end:
+            mapping.perms = stack_perms + mapping.perms[3:]
         whole = [(mapping.start, mapping.end, "[stack]")]
         cut = whole if mapping.start <= stack < mapping.end else named.pieces(mapping.start, mapping.end)
         result += [

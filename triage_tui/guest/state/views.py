@@ -278,11 +278,16 @@ class FrozenViews:
             permitted.set(start, end, perms)
         location, program = self.location_of(pid), self.program_of(pid)
         bias = location.load_bias
+        stack = location.auxv.get(AT_RANDOM, 0)
+        asks = program.elf.executable_stack and permitted.at(stack) is None
         return address_space.name_mappings(
-            address_space.guest_mappings(pid, location.guest_base, program.arch, permitted),
+            address_space.guest_mappings(
+                pid, location.guest_base, program.arch, permitted, self.spec.observe == "full"
+            ),
             [(start + bias, end + bias) for start, end, _perms in program.elf.segments],
             self.trace.effects(pid).heap,
-            location.auxv.get(AT_RANDOM, 0),
+            stack,
+            "rwx" if asks else None,
         )
 
     def _segments(self, pid: int) -> list[tuple[int, int, str]]:
