@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import select
 import stat
 import threading
@@ -29,7 +30,7 @@ from triage_tui.guest.emulator.elf import ElfInfo
 from triage_tui.guest.emulator.environment import turns_round
 from triage_tui.guest.emulator.gdbstub import GdbStub
 from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
-from triage_tui.guest.emulator.startup import HEADROOM, EmulatorStart
+from triage_tui.guest.emulator.startup import LEAST_HEADROOM, OTHER_FILES, EmulatorStart
 from triage_tui.guest.freezing import triggers
 from triage_tui.guest.host import host_syscalls, namespaces, seccomp
 from triage_tui.guest.host.sealed import open_sealed, sealed_copy
@@ -37,7 +38,7 @@ from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.host.tree_memory import machine_memory
 from triage_tui.guest.log.thread_log import ThreadLog
 from triage_tui.guest.processes.process_name import name_of
-from triage_tui.guest.spec import CARRIERS, LaunchSpec
+from triage_tui.guest.spec import CARRIERS, LaunchSpec, ResourceLimits
 from triage_tui.text import safe_line
 
 _START_TIMEOUT = 30.0
@@ -136,8 +137,28 @@ def _config(
         "processes": spec.limits.processes,
         "memory_bytes": spec.limits.memory_bytes,
         "disk_bytes": spec.limits.disk_bytes,
-        "open_files": spec.limits.open_files + HEADROOM,
+        "open_files": spec.limits.open_files + start.headroom,
     }
+
+
+def _make_room_for_logs(limits: ResourceLimits) -> None:
+    """Raise this process's own limit of open files, as far as it may: each thread's log takes two.
+
+    Raises:
+        TriageError: it cannot be high enough for any guest.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    least = limits.open_files + LEAST_HEADROOM
+    if hard not in (resource.RLIM_INFINITY, max(hard, least)):
+        raise TriageError(
+            f"this process may have {hard} open files at most, and a guest needs {least}: "
+            f"raise the hard limit (`ulimit -Hn {least}`, or nofile in limits.conf)"
+        )
+    wanted = 2 * limits.processes + OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def launch(
@@ -157,7 +178,8 @@ def launch(
     check_host(spec)
     emulator = find_qemu(arch, spec.qemu_dir)
     logs_calls = spec.observe == "full"
-    start = EmulatorStart(spec.limits.open_files, name_of(spec.program), logs_calls)
+    _make_room_for_logs(spec.limits)
+    start = EmulatorStart(spec.limits.open_files, name_of(spec.program), logs_calls, spec.limits.processes)
     watches = [*start.watches(), *policy.watches(containment, guest_names, start.first_fd)]
     lengths = log_lengths(arch, guest_names, logs_calls)
     lengths |= triggers.failure_lengths(spec.triggers.calls, arch)
@@ -279,6 +301,8 @@ def _bring_up(
                         pid = pid or notification.tid
                         if start.is_log_open(notification.tid, name, notification):
                             number = start.log_number(numbers)
+                            if number is None:
+                                raise TriageError("the emulator opens more logs than it has threads")
                             numbers.append(number)
                             log = make_log(pid, notification.tid, number)
                             carrier.add_fd(notification, log.writer, number, cloexec=True)

@@ -182,6 +182,9 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, GivingUp, ProgramKeeper)
             self._hold(Held(notification, known, name, call))
             return
         self._decide(known, notification, name, call, asked=name in _ENDS)
+        if name == "exit" and notification.tid != known.pid:
+            # The emulator closes the logs of some threads only: of those that it made for itself.
+            self.trace.forget(notification.tid)
 
     def _is_awaited(self, call: Syscall) -> bool:
         """Tell whether a person chose to stop in front of `call`."""

@@ -112,6 +112,8 @@ class WatchedCalls(UndecidedCalls):
             # The emulator opens a log when it has something to write, which may be never.
             self._forget_ended(known.pid)
             log = self._add_log(known, tid)
+            if log is None:
+                return None
         call = self._call_in_registers(tid, log)
         if call is None or (name is not None and name not in policy.host_names(call.name)):
             return None

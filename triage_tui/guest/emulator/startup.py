@@ -19,21 +19,42 @@ import secrets
 import socket
 from collections.abc import Callable, Iterable
 
-from triage_tui.errors import TriageError
 from triage_tui.guest.calls.carrier import Carrier
 from triage_tui.guest.host import process
 from triage_tui.guest.host.seccomp import Notification, Watch
 
 _AF_UNIX = 1
-HEADROOM = 1024
-"""Descriptors above the guest's limit that the emulator may use: one log for each thread."""
+LEAST_HEADROOM = 1024
+"""Descriptors above the guest's limit that an emulator gets at least."""
+OTHER_FILES = 512
+"""Descriptors of the supervisor that are left for other things than logs."""
+_FIRST_LOG = 3
+"""Descriptors of its own that come before the logs."""
+
+
+def most_logs() -> int:
+    """Return how many logs the supervisor can have: each takes two of its descriptors."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 1 << 20 if soft == resource.RLIM_INFINITY else max(1, (soft - OTHER_FILES) // 2)
+
+
+def headroom(open_files: int, threads: int) -> int:
+    """Return how many descriptors above the guest's limit of `open_files` an emulator may use.
+
+    Each of its at most `threads` threads has a log; the machine's hard limit may allow less.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    wanted = max(LEAST_HEADROOM, threads + 16)
+    return wanted if hard == resource.RLIM_INFINITY else max(LEAST_HEADROOM, min(wanted, hard - open_files))
 
 
 class EmulatorStart:
     """The forged part of one emulator's start. `open_files` is the guest's limit."""
 
-    def __init__(self, open_files: int, name: bytes = b"", logs_calls: bool = True) -> None:
-        """`name` is what the process is to be called, empty to leave it as it is."""
+    def __init__(self, open_files: int, name: bytes = b"", logs_calls: bool = True, threads: int = 0) -> None:
+        """`name` is what the process is to be called, empty to leave it as it is; `threads` is how many it
+        may have."""
+        self.headroom = headroom(open_files, threads)
         self.first_fd = open_files + 1
         """Descriptors from this one on are the emulator's, the logs from the fourth on.
 
@@ -67,19 +88,12 @@ class EmulatorStart:
         """Return the host calls that have to be seen beyond the usual ones."""
         return [Watch(name, 0, self.listen_fd) for name in ("listen", "accept", "accept4")]
 
-    def log_number(self, used: Iterable[int]) -> int:
-        """Return a free descriptor for a log.
-
-        Raises:
-            TriageError: there is none.
-        """
+    def log_number(self, used: Iterable[int]) -> int | None:
+        """Return a free descriptor for a log, None when there is none."""
         taken = set(used)
-        for fd in range(self.first_fd + 3, self.open_files + HEADROOM):
-            if fd not in taken:
-                return fd
-        raise TriageError(
-            f"more than {HEADROOM - 4} threads at a time: the calls of the others are not in the record"
-        )
+        # The limit lies one below the first descriptor.
+        numbers = range(self.first_fd + _FIRST_LOG, self.first_fd + self.headroom - 1)
+        return next((fd for fd in numbers if fd not in taken), None)
 
     def is_log_open(self, pid: int, name: str, notification: Notification) -> bool:
         """Return whether this is the emulator opening a thread's log."""
@@ -137,11 +151,11 @@ class EmulatorStart:
     def lower_limit(self, pid: int, open_files: int | None = None) -> None:
         """Give the guest its own limit of open files, at most the one for all of the run, which is usual."""
         limit = self.open_files if open_files is None else min(open_files, self.open_files)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, self.open_files + HEADROOM))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, self.open_files + self.headroom))
 
     def raise_limit(self, pid: int) -> None:
         """Make room for the emulator's own descriptors again, for a moment."""
-        limit = self.open_files + HEADROOM
+        limit = self.open_files + self.headroom
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
 
     def close(self) -> None:

@@ -7,9 +7,8 @@ import errno
 import os
 from collections.abc import Callable
 
-from triage_tui.errors import TriageError
 from triage_tui.guest.calls.carrier import Carrier
-from triage_tui.guest.emulator.startup import EmulatorStart
+from triage_tui.guest.emulator.startup import EmulatorStart, most_logs
 from triage_tui.guest.host import process
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.log.thread_log import ThreadLog
@@ -22,6 +21,10 @@ _CLONE_THREAD = 0x10000
 _MAX_PROBLEMS = 200
 _OPENED = "the program opened its emulator's log: what the record says of its calls may be its own"
 _LENGTHENED = "the program made its emulator's log longer: calls may be missing from the record"
+_UNLOGGED = (
+    "there are more processes and threads at once than descriptors for their logs (see ulimit -n): calls of "
+    "the others are not recorded, and rules are not asked about them"
+)
 _UNWATCHED = "whether the program opens its emulator's log is not watched: inotify has no room"
 
 
@@ -101,7 +104,15 @@ class ProcessKeeper(FrozenViews):
             known.parent = origin.inner
             self.trace.inherit_effects(origin.pid, pid)
         if forking is not None and forking.number is not None:
-            self._put_log(self.trace.add(pid, tid, forking.number, program.arch), notification)
+            if self._has_room_for_log(forking.number):
+                self._put_log(self.trace.add(pid, tid, forking.number, program.arch), notification)
+            else:
+                # What it writes would be taken for the parent's.
+                nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+                try:
+                    self._put_descriptor(pid, nowhere, forking.number, notification)
+                finally:
+                    os.close(nowhere)
         return known
 
     def _note_fork(self, known: GuestProcess, notification: Notification, name: str) -> None:
@@ -132,33 +143,45 @@ class ProcessKeeper(FrozenViews):
 
     def _put_log(self, log: ThreadLog, notification: Notification) -> None:
         """Give `log` to the process of a notification under its number."""
+        self._put_descriptor(log.pid, log.writer, log.number, notification)
+
+    def _put_descriptor(self, pid: int, fd: int, number: int, notification: Notification) -> None:
         # The number is above the guest's limit of open files, which counts for this too.
-        start, known = self._emulator_start, self.processes_known.by_pid.get(log.pid)
-        start.raise_limit(log.pid)
+        start, known = self._emulator_start, self.processes_known.by_pid.get(pid)
+        start.raise_limit(pid)
         try:
-            self._carrier.add_fd(notification, log.writer, log.number, cloexec=True)
+            self._carrier.add_fd(notification, fd, number, cloexec=True)
         finally:
-            start.lower_limit(log.pid, known.limits.open_files(start.open_files) if known else None)
+            start.lower_limit(pid, known.limits.open_files(start.open_files) if known else None)
 
     def _open_log(self, known: GuestProcess, notification: Notification) -> None:
         """Answer the emulator's opening of a thread's log."""
-        try:
-            log = self._add_log(known, notification.tid)
-        except TriageError as error:
-            # The emulator goes on without a log for this thread, and asks again at its next call.
-            if str(error) not in self.problems:
-                self.report(str(error))
-            self._answer(notification, -errno.EMFILE)
+        log = self._add_log(known, notification.tid)
+        if log is None:
+            # It asks again before the next thing that it would write.
+            self._carrier.answer(notification, -errno.EMFILE)
             return
         self._put_log(log, notification)
         self._answer(notification, log.number)
 
-    def _add_log(self, known: GuestProcess, tid: int) -> ThreadLog:
-        """Start the log of a thread under a number that no other has."""
-        used = {log.number for log in self.trace.of_process(known.pid)}
-        inherited = {log.number for log in self.trace.logs.values()}
-        number = self._emulator_start.log_number(used | inherited)
+    def _add_log(self, known: GuestProcess, tid: int) -> ThreadLog | None:
+        """Start the log of a thread under a number that no other of its process has.
+
+        Returns None, and reports it once, when there is no number or no descriptor of ours left.
+        """
+        # A forked process inherits logs of its parent's threads, but writes to none of them but its own.
+        number = self._emulator_start.log_number(log.number for log in self.trace.of_process(known.pid))
+        if not self._has_room_for_log(number) or number is None:
+            return None
         return self.trace.add(known.pid, tid, number, known.program.arch)
+
+    def _has_room_for_log(self, number: int | None) -> bool:
+        """Return whether a log can be had under a number, if there is one; report, once, when not."""
+        if number is not None and len(self.trace.logs) < most_logs():
+            return True
+        if _UNLOGGED not in self.problems:
+            self.report(_UNLOGGED)
+        return False
 
     def _guard_descriptors(
         self, known: GuestProcess, notification: Notification, name: str, call: Syscall | None
