@@ -5,10 +5,17 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import re
+from pathlib import Path
 
+import pytest
+
+from tests.guest.helpers import spec
+from tests.programs import ARCHES, root_with
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.log.ranges import RangeMap
 from triage_tui.guest.state.address_space import guest_mappings, name_mappings
+from triage_tui.guest.supervisor import Guest
 from triage_tui.runs.process_model import Mapping
 
 
@@ -48,3 +55,29 @@ def test_a_stack_has_the_permissions_that_the_program_asks_for() -> None:
     assert [one.perms for one in name_mappings(stack(), [], None, 0x8000, "rwx")] == ["rwxp"]
     assert [one.perms for one in name_mappings(stack(), [], None, 0x8000)] == ["rw-p"]
     assert [one.perms for one in name_mappings(stack(), [], None, 0x10000, "rwx")] == ["rw-p"]
+
+
+_LINE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (...)[ps] ")
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_permissions_are_those_that_the_guest_itself_is_shown(
+    qemu_dir: Path, tmp_path: Path, arch: str
+) -> None:
+    root = root_with(tmp_path, arch, "own_maps")
+    with Guest.start(spec(root, qemu_dir, "/bin/own_maps")) as guest:
+        guest.run_until_stop()
+        shown = [
+            (int(start, 16), int(end, 16), perms)
+            for start, end, perms in _LINE.findall(guest.output().decode())
+            # Without any, memory is only reserved; x86-64's page of old calls is the kernel's.
+            if perms != "---" and int(start, 16) < 1 << 63
+        ]
+        ours = [(mapping.start, mapping.end, mapping.perms[:3]) for mapping in guest.maps()]
+    assert len(shown) >= 5
+    # What lies side by side with the same permissions is one mapping in the guest's eyes.
+    assert _pages(ours) == _pages(shown)
+
+
+def _pages(mappings: list[tuple[int, int, str]]) -> dict[int, str]:
+    return {page: perms for start, end, perms in mappings for page in range(start, end, mmap.PAGESIZE)}
