@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -169,6 +170,27 @@ def test_the_program_may_be_gone_and_the_frame_in_no_file(
     assert "start.json" in refused(workspace, capsys, str(frame.idx), "--decompile")
     change(workspace, lambda data: data["backtrace"]["frames"][0].update(module_real_path=None))
     assert "frame 0 lies in no program file" in refused(workspace, capsys, "0", "--decompile")
+
+
+@pytest.mark.parametrize("version", ["this", "one without hashes of modules"])
+def test_another_program_than_the_recorded_one_is_not_decompiled(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], version: str
+) -> None:
+    frame = frame_of(workspace, "outer")
+    start = run_dir(workspace) / "start.json"
+    data = json.loads(start.read_text())
+    program = Path(data["rootfs"]) / "bin/chain"
+    assert frame.module_sha256 == hashlib.sha256(program.read_bytes()).hexdigest()
+    if version != "this":
+        change(workspace, lambda data: [one.pop("module_sha256") for one in data["backtrace"]["frames"]])
+    shutil.copytree(data["rootfs"], tmp_path / "root")
+    with (tmp_path / "root/bin/chain").open("ab") as file:
+        file.write(b"x")
+    start.write_text(json.dumps(data | {"rootfs": str(tmp_path / "root")}))
+    before = (run_dir(workspace) / "snapshot.json").read_bytes()
+    said = refused(workspace, capsys, str(frame.idx), "--decompile")
+    assert "the program file /bin/chain is another one now than when the run was recorded" in said
+    assert (run_dir(workspace) / "snapshot.json").read_bytes() == before
 
 
 def test_damaged_records_are_refused_with_a_sentence(

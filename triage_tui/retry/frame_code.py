@@ -6,6 +6,7 @@ with.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def decompiled(run: Run, frame: Frame, cancel: threading.Event | None = None) ->
     """Return the pseudocode of a frame's function as the decompiler gives it; `cancel` ends it.
 
     Raises:
-        TriageError: there is no decompiler, the program file is gone, or it could not be done.
+        TriageError: there is no decompiler, the program file is gone or another one than the run's, or it
+            could not be done.
     """
     data = _program(run, frame)
     found = Angr(data, cancel=cancel).function(_point(frame, parse_image(data)))
@@ -90,6 +92,13 @@ def _program(run: Run, frame: Frame) -> bytes:
     data = read_guest_file(root, host)
     if data is None:
         raise TriageError(f"the program file {safe_line(path, 200)} of the run cannot be read any more")
+    target = run.snapshot.target
+    recorded = frame.module_sha256 or (target.program_sha256 if path == target.program else "")
+    if recorded and hashlib.sha256(data).hexdigest() != recorded:
+        raise TriageError(
+            f"the program file {safe_line(path, 200)} is another one now than when the run was recorded, "
+            "so its code says nothing of the run"
+        )
     return data
 
 

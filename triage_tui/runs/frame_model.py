@@ -43,6 +43,8 @@ class Frame(Record):
     rc: int = 0
     module_name: str | None = None
     module_real_path: str | None = None
+    module_sha256: str | None = None
+    """Of the module's file; None where it could not be read, and in older records."""
     func_name: str | None = None
     func_offset: int | None = None
     function_start: int | None = None

@@ -128,6 +128,7 @@ def _describe(idx: int, cursor: Cursor, modules: ModuleMap) -> Frame:
             frame.module_name, frame.module_real_path = PurePosixPath(path).name, path
         return frame
     frame.module_name, frame.module_real_path = location.module.name, location.module.path
+    frame.module_sha256 = location.module.image.sha256 or None
     frame.module_offset = cursor.pc - location.module.bias
     if location.symbol is not None and location.symbol.is_function:
         frame.func_name = location.name
