@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.guest.helpers import spec
+from tests.guest.helpers import as_ordinary_user, spec
 from tests.guest.host_state import host_state, tree_state
 from tests.programs import build, root_with
 from triage_tui.errors import TriageError
@@ -128,22 +128,13 @@ def test_every_forbidden_call_is_answered_and_noted(
 _UNPRIVILEGED = """
 import json, sys
 from pathlib import Path
-from tests.guest.helpers import spec
+from tests.guest.helpers import as_ordinary_user, spec
 from triage_tui.guest.supervisor import Guest
 root, qemu, victim = sys.argv[1:]
 with Guest.start(spec(Path(root), Path(qemu), "/bin/forbidden", victim)) as guest:
     stop = guest.run_until_stop()
     print(json.dumps([stop.reason, stop.exit_code, guest.contained, guest.output().decode()]))
 """
-
-
-def as_ordinary_user(command: list[str]) -> list[str]:
-    """Return `command` as a user without rights runs it; to read the tests' files is all that is left."""
-    if os.geteuid() != 0:
-        return command
-    ids = ["--reuid", "65534", "--regid", "65534", "--clear-groups"]
-    reading = ["--inh-caps", "-all,+dac_read_search", "--ambient-caps", "+dac_read_search"]
-    return ["setpriv", *ids, *reading, "--", *command]
 
 
 def test_the_same_holds_for_an_ordinary_user(qemu_dir: Path, victim: subprocess.Popen[bytes]) -> None:
@@ -179,7 +170,7 @@ def test_the_same_holds_for_an_ordinary_user(qemu_dir: Path, victim: subprocess.
 _WITHOUT_USER_NAMESPACES = """
 import json, os, sys
 from pathlib import Path
-from tests.guest.helpers import spec
+from tests.guest.helpers import as_ordinary_user, spec
 from triage_tui.errors import TriageError
 from triage_tui.guest.host import namespaces
 from triage_tui.guest.supervisor import Guest

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guest.helpers import spec
-from tests.guest.test_containment import as_ordinary_user
+from tests.guest.helpers import as_ordinary_user, spec
 from tests.programs import build, root_with
 from triage_tui.errors import TriageError
 from triage_tui.guest.host.sealed import open_sealed
