@@ -3,7 +3,7 @@
 A `Guest` belongs to one thread: everything happens inside `start`, `run_until_stop` and the calls between
 them. While it runs, the supervisor answers seccomp notifications: each holds one guest thread inside one
 host system call, with the guest's registers exact in QEMU's memory and the call's text at the end of its
-log. While it is frozen every process is stopped by SIGSTOP, and the call at which it was frozen, if any,
+log. While it is frozen every thread is held by ptrace, and the call at which it was frozen, if any,
 stays unanswered.
 
 Whatever goes wrong in here, a notification is answered: an exception is recorded in `problems`, and the call
@@ -131,7 +131,7 @@ class Guest(Freezer):
         self._alive = False
         self._frozen = True
         self._release: Callable[[], None] | None = None
-        self._stopped: set[int] = set()
+        self._signalled = set()
         self._held: Held | None = None
         self._waiting: Notification | None = None
         self._deferred = deque()
@@ -382,6 +382,7 @@ class Guest(Freezer):
 
     def _on_tick(self) -> bool:
         """Look after everything; return whether there is time to read more of what was logged."""
+        self._carrier.look_after()
         grown = self.trace.look()
         self._look_at_log_opens()
         self._look_at_threads()

@@ -10,7 +10,7 @@ import pytest
 
 from tests.guest.helpers import spec
 from tests.programs import root_with
-from triage_tui.guest.host import process
+from triage_tui.guest.host import process, process_state
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.guest.supervisor import Guest
 
@@ -88,9 +88,13 @@ def test_all_threads_stop_although_the_first_one_is_held(qemu_dir: Path, tmp_pat
     with Guest.start(spec(root, qemu_dir, "/bin/crowd", "8", "end", triggers=PATIENT)) as guest:
         stop = guest.run_until_stop()
         assert (stop.reason, stop.exit_code) == ("exit", 3)
-        # The one that is held in front of its end waits for an answer, uninterruptibly.
-        assert states(guest) <= {"T", "t", "D"}
         (pid,) = guest.processes()
+        # The one that is held in front of its end waits for an answer.
+        held = process.thread_state(pid, guest.tid)
+        assert held is not None
+        assert held.state in "tSD"
+        others = [process.thread_state(pid, tid) for tid in process.threads(pid) if tid != guest.tid]
+        assert {state.state for state in others if state is not None} == {"t"}
         assert len(process.threads(pid)) >= 9
 
 
@@ -104,3 +108,28 @@ def test_computing_threads_are_frozen_on_request(qemu_dir: Path, tmp_path: Path)
         assert stop.reason == "requested"
         assert states(guest) <= {"T", "t"}
         assert "a person wanted it" in stop.trigger.detail
+
+
+@pytest.mark.usefixtures("each_carrier")
+@pytest.mark.parametrize("kind", ["compute", "call"])
+def test_a_signal_to_go_on_does_not_undo_a_freeze(qemu_dir: Path, tmp_path: Path, kind: str) -> None:
+    root = root_with(tmp_path, "arm", "goes_on")
+    ready = threading.Event()
+    start = spec(root, qemu_dir, "/bin/goes_on", kind, triggers=PATIENT)
+    with Guest.start(start, on_event=lambda what, _: ready.set() if what == "output" else None) as guest:
+        for _ in range(3):
+            assert guest.run_until_stop(wanted=ready.is_set).reason == "requested"
+            (pid,) = guest.processes()
+            ran = [process.cpu_seconds(tid) for tid in process.threads(pid)]
+            # The signal arrives, and stays with those that hold still.
+            while "SIGCONT" not in process_state.mask(process_state.status(f"/proc/{pid}"), "ShdPnd"):
+                assert states(guest) == {"t"}
+                assert [process.cpu_seconds(tid) for tid in process.threads(pid)] == ran
+            assert states(guest) == {"t"}
+            assert [process.cpu_seconds(tid) for tid in process.threads(pid)] == ran
+        with tempfile.TemporaryFile() as empty:
+            assert guest._cell.request("provide_file", b"/tmp/go", 0o644, empty.fileno()) == 0
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 0)
+        assert guest.output() == b"ready\nwent on\n"
+        assert guest.problems == []

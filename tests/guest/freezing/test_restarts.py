@@ -6,12 +6,13 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from triage_tui.guest.freezing import pausing
+from triage_tui.guest.freezing.holding import HeldThreads
 from triage_tui.guest.host import process
 
 # Python itself begins interrupted calls again, so the calls are made through libc. Each prints what it got.
@@ -84,17 +85,43 @@ def _program(code: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
             child.stdout.close()
 
 
+class NotAllowed(HeldThreads):
+    """The system allows no ptrace."""
+
+    def hold(self, tids: Iterable[int]) -> set[int]:
+        self.refused.update(tids)
+        return set()
+
+
+@pytest.mark.parametrize(("holds", "state"), [(HeldThreads, "t"), (NotAllowed, "T")])
 @pytest.mark.parametrize("name", _CALLS)
-def test_a_waiting_call_is_not_interrupted_by_a_stop(name: str) -> None:
+def test_a_waiting_call_is_not_interrupted_by_a_stop(
+    name: str, holds: Callable[[], HeldThreads], state: str
+) -> None:
+    holder = holds()
     with _program(_CALLS[name]) as (child, line):
         for _ in range(3):
-            stopped: set[int] = set()
-            pausing.stop_all(lambda: [child.pid], stopped, lambda: None)
+            signalled = pausing.stop_all(lambda: [child.pid], holder)
+            assert signalled == ({child.pid} if state == "T" else set())
             states = [process.thread_state(child.pid, tid) for tid in process.threads(child.pid)]
-            assert {state.state for state in states if state} == {"T"}
-            pausing.let_go(stopped)
+            assert {found.state for found in states if found} == {state}
+            pausing.let_go(holder, signalled)
             while not _is_waiting(child.pid) and child.poll() is None:
                 os.sched_yield()
         os.write(line, b"x")
         assert child.stdout is not None
         assert child.stdout.readline() == b"1 0\n"
+
+
+def test_who_is_killed_while_it_is_held_leaves_nothing() -> None:
+    holder = HeldThreads()
+    with _program(_CALLS["accept"]) as (child, _line):
+        pausing.stop_all(lambda: [child.pid], holder)
+        assert len(process.threads(child.pid)) == 2
+        child.kill()
+        pausing.let_go(holder, ())
+        assert process.threads(child.pid) == []
+    with _program(_CALLS["accept"]) as (child, _line):
+        pausing.stop_all(lambda: [child.pid], holder)
+        holder.kill()
+        assert process.threads(child.pid) == []

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Literal, Protocol
 
+from triage_tui.guest.freezing.holding import HeldThreads
+from triage_tui.guest.freezing.pausing import Holder
 from triage_tui.guest.host import seccomp
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.processes import execution, process_name
@@ -70,8 +72,12 @@ class Carrier(Protocol):
     ) -> execution.Outcome:
         """Have the waiting thread execute the emulator; see `execution.execute`."""
 
-    def settle(self) -> None:
-        """Wait until every stop of a thread that has been reported is passed on."""
+    @property
+    def holder(self) -> Holder:
+        """What can hold the guest's threads where they are."""
+
+    def look_after(self) -> None:
+        """Do what could not be done at once; to be called now and then."""
 
     def close(self) -> None:
         """Let go of everything. Idempotent."""
@@ -90,6 +96,7 @@ class NotificationCarrier:
     def __init__(self, listener: int) -> None:
         """Own the descriptor `listener`."""
         self._listener = listener
+        self.holder = HeldThreads()
         self._by_turns = False
         self._received = 0
         self._since = time.monotonic()
@@ -144,11 +151,13 @@ class NotificationCarrier:
         """See `Carrier`."""
         return execution.execute(self._listener, notification, pid, emulation, argv, environment, defer)
 
-    def settle(self) -> None:
-        """See `Carrier`: nobody stands between the kernel and a thread here."""
+    def look_after(self) -> None:
+        """See `Carrier`."""
+        self.holder.release_late()
 
     def close(self) -> None:
-        """Close the listener: threads that wait for an answer get ENOSYS."""
+        """Close the listener: threads that wait for an answer get ENOSYS, held ones are killed."""
+        self.holder.kill()
         if self._listener >= 0:
             os.close(self._listener)
             self._listener = -1

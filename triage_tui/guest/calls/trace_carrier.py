@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import socket
+from collections.abc import Iterable
 
 from triage_tui.guest.calls import tracer
 from triage_tui.guest.calls.carrier import CarrierName, Defer
@@ -123,11 +124,23 @@ class TraceCarrier:
         self._ask(self._order(tracer.RELEASE, 0, pid=pid))
         return execution.Outcome()
 
-    def settle(self) -> None:
-        """See `Carrier`."""
-        # It looks for stops before each order: what was there at the first is passed on before the second.
-        for _ in range(2):
-            self._ask(self._order(tracer.IS_WAITING, 0))
+    @property
+    def holder(self) -> TraceCarrier:
+        """See `Carrier`: the tracer, which has all threads already."""
+        return self
+
+    refused = frozenset[int]()
+
+    def hold(self, tids: Iterable[int]) -> set[int]:
+        """See `pausing.Holder`."""
+        return {tid for tid in tids if self._ask(self._order(tracer.HOLD, 0, value=tid)) == 0}
+
+    def release(self) -> None:
+        """See `pausing.Holder`."""
+        self._ask(self._order(tracer.LET_GO, 0))
+
+    def look_after(self) -> None:
+        """See `Carrier`: the tracer does it by itself."""
 
     def close(self) -> None:
         """Hang up: the tracer goes on until the cell is gone."""

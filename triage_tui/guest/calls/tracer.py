@@ -6,7 +6,8 @@ of the guest (as Yama asks for), has a single thread (as ptrace asks for), and l
 It decides nothing: it tells the supervisor of each stop and does what it is ordered to.
 
 What else stops a traced thread goes on unchanged: signals are delivered, new threads and processes are traced
-from their first instruction on, a thread stopped by SIGSTOP stays so until SIGCONT. A program executed
+from their first instruction on, a thread stopped by SIGSTOP stays so until SIGCONT. While the guest is
+frozen every thread that stops is kept where it is. A program executed
 without an order for it is killed before its first instruction. When this process ends, the kernel kills the
 guest (PTRACE_O_EXITKILL).
 
@@ -46,12 +47,15 @@ ORDER = struct.Struct("=IiQQq6Q")
 name follow."""
 REPLY = struct.Struct("=Qq")
 """(number of the order, result or negative errno)."""
-PROCEED, ANSWER, IS_WAITING, ADD_FD, NAME, STACK, EXECUTE, RELEASE = range(1, 9)
-"""PROCEED and ANSWER (with the value) have no reply, the others have one: a result or a negative errno."""
+PROCEED, ANSWER, IS_WAITING, ADD_FD, NAME, STACK, EXECUTE, RELEASE, HOLD, LET_GO = range(1, 11)
+"""PROCEED and ANSWER (with the value) have no reply, the others have one: a result or a negative errno.
+
+HOLD has the thread that is the value stop where it is, and replies 1 when it has; from then on whatever stops
+stays stopped, until LET_GO."""
 ANY_NUMBER = -1
 CLOEXEC = 1
 
-_GETEVENTMSG, _SEIZE, _LISTEN = 0x4201, 0x4206, 0x4208
+_GETEVENTMSG, _SEIZE, _INTERRUPT, _LISTEN = 0x4201, 0x4206, 0x4207, 0x4208
 # TRACESYSGOOD, TRACEFORK, TRACEVFORK, TRACECLONE, TRACEEXEC, TRACESECCOMP, EXITKILL
 _OPTIONS = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x80 | 0x100000
 _EVENT_EXEC = 4
@@ -133,6 +137,10 @@ class _Tracer:
         """Thread that waits -> (id of its event, registers)."""
         self.executing: dict[int, tuple[int, list[int]]] = {}
         """Thread that was ordered to execute the emulator -> (number of the order, its registers)."""
+        self.frozen = False
+        """Threads that stop are kept, in `kept`."""
+        self.kept: dict[int, tuple[int, int]] = {}
+        """Thread that is kept where it stopped -> how it is to go on: request, signal."""
         self.order = 0
         """Number of the order that is being followed."""
         self.begun = False
@@ -209,6 +217,7 @@ class _Tracer:
 
     def _forget(self, tid: int) -> None:
         self.tracees.pop(tid, None)
+        self.kept.pop(tid, None)
         if tid in self.held:
             del self.waiting[self.held.pop(tid)[0]]
         if tid in self.executing:
@@ -220,19 +229,40 @@ class _Tracer:
         elif event == _EVENT_EXEC:
             self._on_exec(tid)
         elif event == EVENT_STOP:
-            if which in STOP_SIGNALS:
-                restarts.set_back(self._tracee(tid))
-                request(_LISTEN, tid)
-            else:
-                request(CONT, tid)
+            restarts.set_back(self._tracee(tid))
+            self._go_on(_LISTEN if which in STOP_SIGNALS else CONT, tid)
         elif event:
-            request(CONT, tid)
+            self._go_on(CONT, tid)
         elif which == SYSCALL_STOP:
             self._on_failed_execution(tid)
         else:
             if which in STOP_SIGNALS:
                 restarts.set_back(self._tracee(tid))
-            request(CONT, tid, 0, which)
+            self._go_on(CONT, tid, which)
+
+    def _go_on(self, how: int, tid: int, which: int = 0) -> None:
+        """Let a stopped thread go on, with a signal if `which` is one, or when the guest is let go."""
+        if self.frozen:
+            self.kept[tid] = how, which
+        else:
+            request(how, tid, 0, which)
+
+    def _keep(self, tid: int) -> int:
+        """Have a thread stop where it is; return whether it has."""
+        self.frozen = True
+        if tid in self.kept or tid in self.held:
+            return 1
+        request(_INTERRUPT, tid)
+        return 0
+
+    def _let_go(self) -> None:
+        """Let all go on that was kept."""
+        self.frozen = False
+        kept, self.kept = self.kept, {}
+        for tid, (how, which) in kept.items():
+            # One that was killed meanwhile: its end will be told.
+            with contextlib.suppress(TraceeGone):
+                request(how, tid, 0, which)
 
     def _hold(self, tid: int) -> None:
         """Tell the supervisor of a watched call."""
@@ -322,6 +352,13 @@ class _Tracer:
     ) -> None:
         if what == RELEASE:
             request(CONT, pid)
+            self._reply(0)
+            return
+        if what == HOLD:
+            self._reply(self._keep(value))
+            return
+        if what == LET_GO:
+            self._let_go()
             self._reply(0)
             return
         tid = self.waiting.get(identifier)

@@ -27,8 +27,8 @@ class Freezer(Suspecting):
 
     _release: Callable[[], None] | None
     """Lets the guest that has only been prepared begin; None since it has begun."""
-    _stopped: set[int]
-    """Host pids of the processes that are stopped."""
+    _signalled: set[int]
+    """Host pids of the processes that are stopped by a signal alone."""
     _waiting: Notification | None
     """The notification that is being handled."""
     _computing: ComputingThreads
@@ -52,8 +52,8 @@ class Freezer(Suspecting):
         if self._release is not None:
             self._release()
             self._release = None
-        pausing.let_go(self._stopped)
-        self._stopped.clear()
+        pausing.let_go(self._carrier.holder, self._signalled)
+        self._signalled = set()
         for known in self.processes_known.by_pid.values():
             known.loops.clear()
         held, self._held = self._held, None
@@ -71,7 +71,12 @@ class Freezer(Suspecting):
         self._close_suspicion()
         # Before the stop, which the kernel counts as a switch like that of a call.
         self._computing.look(self, now_at_once=True)
-        pausing.stop_all(self.processes, self._stopped, self._carrier.settle)
+        self._signalled = pausing.stop_all(self.processes, self._carrier.holder, self._answered_tids())
+        if self._signalled:
+            self.report(
+                "the guest is frozen by a signal, which it may undo: the system does not let its threads be "
+                "held by ptrace"
+            )
         self._hang_up()
         for known in self.processes_known.by_pid.values():
             # A program that was executed and has made no watched call since.
@@ -101,6 +106,13 @@ class Freezer(Suspecting):
             # A thread that made no watched call yet.
             known_now.envs |= self.thread_places(self.pid, {self.tid: stop.trigger.tid})
         return stop
+
+    def _answered_tids(self) -> set[int]:
+        """Return the threads that wait for an answer."""
+        waiting = [*self._deferred]
+        waiting += [self._held.notification] if self._held is not None else []
+        waiting += [self._waiting] if self._waiting is not None else []
+        return {notification.tid for notification in waiting}
 
     def computed_by(self, tid: int) -> Computation | None:
         """Return what was measured of a thread that has computed for long, None of any other."""

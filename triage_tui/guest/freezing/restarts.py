@@ -52,6 +52,19 @@ def begin_again(pid: int) -> None:
                 tracee.let_go()
 
 
+def set_back_stopped(tracee: Tracee) -> None:
+    """Set a thread that stands in a ptrace stop back to the call that this has ended with EINTR.
+
+    Raises:
+        OSError: it cannot be looked at.
+        TraceeGone: it was killed.
+    """
+    with open(f"/proc/{tracee.tid}/syscall", "rb") as file:
+        number, *arguments = file.read().split()
+    if number.lstrip(b"-").isdigit() and int(number) in _numbers():
+        set_back(tracee, int(arguments[0], 16))
+
+
 def set_back(tracee: Tracee, first_argument: int | None = None) -> None:
     """Set a traced thread that has stopped, or is about to, back to the call that its stop has ended with
     EINTR.
