@@ -7,11 +7,9 @@ descriptors in `triage_tui.guest.emulator.startup`.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import resource
 import select
-import stat
 import threading
 import time
 from collections import deque
@@ -25,6 +23,7 @@ from triage_tui.guest.calls.carrier import Carrier
 from triage_tui.guest.calls.served_calls import log_lengths
 from triage_tui.guest.cell import policy
 from triage_tui.guest.cell.cell import Cell
+from triage_tui.guest.cell.guest_input import open_input
 from triage_tui.guest.emulator import call_site, env_locator
 from triage_tui.guest.emulator.elf import ElfInfo
 from triage_tui.guest.emulator.environment import turns_round
@@ -33,18 +32,14 @@ from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
 from triage_tui.guest.emulator.startup import LEAST_HEADROOM, OTHER_FILES, EmulatorStart
 from triage_tui.guest.freezing import triggers
 from triage_tui.guest.host import host_syscalls, namespaces, seccomp
-from triage_tui.guest.host.sealed import open_sealed, sealed_copy
+from triage_tui.guest.host.sealed import open_sealed
 from triage_tui.guest.host.seccomp import Notification
-from triage_tui.guest.host.tree_memory import machine_memory
 from triage_tui.guest.log.thread_log import ThreadLog
 from triage_tui.guest.processes.process_name import name_of
 from triage_tui.guest.spec import CARRIERS, LaunchSpec, ResourceLimits
 from triage_tui.text import safe_line
 
 _START_TIMEOUT = 30.0
-_MAX_INPUT = 1 << 30
-_INPUT_SHARE = 4
-"""A file that is the guest's input is copied into memory: so many bytes, and this part of the machine's."""
 
 
 @dataclass(slots=True)
@@ -69,28 +64,16 @@ class Launched:
         self.start.stub = None
 
 
-def _open_stdin(spec: LaunchSpec) -> tuple[int, int | None]:
-    """Return (descriptor for the guest, descriptor to keep open here or None)."""
+def _open_stdin(spec: LaunchSpec) -> tuple[int | None, int | None]:
+    """Return (descriptor for the guest, descriptor to keep open here), each None where there is none.
+
+    Its null device the guest gets in the cell: by the host's own it could set the times of the host's node.
+    """
     if spec.stdin == "null":
-        return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), None
+        return None, None
     if spec.stdin == "open":
         return os.pipe2(os.O_CLOEXEC)
-    try:
-        fd = os.open(spec.stdin, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            return fd, None
-        try:
-            most = min(_MAX_INPUT, machine_memory() // _INPUT_SHARE)
-            if status.st_size > most:
-                why = f"it has {status.st_size >> 20} MiB, and the guest gets a copy in memory of at most "
-                advice = f"{most >> 20} MiB: put it into the root file system, where the program can open it"
-                raise OSError(errno.EFBIG, why + advice)
-            return sealed_copy(fd, spec.stdin.name), None
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise TriageError(f"cannot read {spec.stdin} as the guest's input: {error.strerror}") from error
+    return open_input(spec.stdin), None
 
 
 def check_host(spec: LaunchSpec) -> None:
@@ -212,7 +195,8 @@ def launch(
         else:
             hand("program", os.open(spec.program, os.O_RDONLY | os.O_CLOEXEC))
         stdin, keep = _open_stdin(spec)
-        hand("stdin", stdin)
+        if stdin is not None:
+            hand("stdin", stdin)
         undo = stack.enter_context(contextlib.ExitStack())
         if keep is not None:
             undo.callback(os.close, keep)

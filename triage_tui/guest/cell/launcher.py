@@ -109,8 +109,9 @@ def _place() -> str:
     raise OSError(errno.ENOENT, "none of " + ", ".join(_PLACES) + " exists")
 
 
-def _make_root(config: dict[str, Any], program_fd: int | None) -> list[str]:
-    """As pid 1: build the guest's root and move into it; return notes."""
+def _make_root(config: dict[str, Any], fds: dict[str, int]) -> list[str]:
+    """As pid 1: build the guest's root and move into it; return notes. Adds "stdin" where `fds` has none."""
+    program_fd = fds.get("program")
     notes: list[str] = []
     namespaces.mount("none", "/", "", namespaces.MS_REC | namespaces.MS_PRIVATE)
     place = _place()
@@ -119,6 +120,8 @@ def _make_root(config: dict[str, Any], program_fd: int | None) -> list[str]:
     root, upper, work = (os.path.join(place, name) for name in ("root", "upper", "work"))
     for path in (root, upper, work):
         os.mkdir(path, 0o755)
+    if "stdin" not in fds:
+        fds["stdin"] = namespaces.open_null(os.path.join(place, "null"))
     if program_fd is None:
         namespaces.mount_overlay(root, upper, work)
         notes.append("copy-on-write view of the root file system")
@@ -288,7 +291,7 @@ def _be_init(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         config["single_id"] = _has_single_id()
-        notes = notes + _make_root(config, fds.get("program"))
+        notes = notes + _make_root(config, fds)
         _say(channel, {"notes": notes, "single_id": config["single_id"]})
         hidden, hide = os.pipe()
         guest = os.fork()

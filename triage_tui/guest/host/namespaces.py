@@ -242,6 +242,20 @@ def _make_read_only(path: str) -> None:
         raise
 
 
+def open_null(place: str) -> int:
+    """Return a descriptor of the null device by which nothing of the host's node can be changed.
+
+    It is opened at `place`, where it is mounted read-only; nothing may be there yet.
+
+    Raises:
+        OSError: it cannot be mounted, or there is none.
+    """
+    os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC))
+    mount("/dev/null", place, "", MS_BIND)
+    _make_read_only(place)
+    return os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+
+
 def bind_safe_devices(root: str) -> list[str]:
     """Make device nodes below `root`/dev work that name a harmless device; return their paths.
 
