@@ -11,6 +11,7 @@ import pytest
 from tests.guest.helpers import cell_processes, spec
 from tests.guest.host_state import host_state, tree_state
 from tests.programs import root_with
+from triage_tui.guest.host.process import threads
 from triage_tui.guest.spec import ResourceLimits, TriggerLimits
 from triage_tui.guest.supervisor import Guest
 
@@ -52,6 +53,20 @@ def test_a_limit_stops_the_guest_and_is_seen_by_it(
     assert tree_state(root) == tree
     assert host_state() == host
     assert free - shutil.disk_usage(tmp_path).free < 16 << 20
+
+
+@pytest.mark.usefixtures("each_carrier")
+def test_users_of_the_guest_do_not_each_have_the_limit_of_processes(tmp_path: Path, qemu_dir: Path) -> None:
+    how = spec(root_with(tmp_path, "arm", "users"), qemu_dir, "/bin/users", triggers=PATIENT, limits=SMALL)
+    with Guest.start(how) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 5)
+        _, amount, _, number = guest.output().split()
+        assert int(number) == EAGAIN
+        assert int(amount) > 10
+        assert sum(len(threads(pid)) for pid in guest.processes()) <= SMALL.processes
+        failed = [call.note or "" for call in guest.history() if call.errno == "EAGAIN"]
+        assert all(note.startswith("the limit of 40 processes and threads of this run") for note in failed)
 
 
 @pytest.mark.parametrize("kind", ["crowd", "crowd without first threads"])

@@ -49,6 +49,7 @@ from triage_tui.guest.log.output import GuestOutput
 from triage_tui.guest.log.printed import STREAMS
 from triage_tui.guest.log.reading_share import ReadingShare
 from triage_tui.guest.log.trace import Trace
+from triage_tui.guest.processes.process_limit import ProcessLimit
 from triage_tui.guest.processes.process_table import ProcessTable, Program
 from triage_tui.guest.processes.program_keeper import Emulators
 from triage_tui.guest.spec import LaunchSpec, architecture_of, resolve_target
@@ -108,6 +109,7 @@ class Guest(Freezer):
         numbers = host_syscalls.numbers()
         self._withheld = frozenset(numbers.get(name, -1) for name in containment.never_executed())
         self._reserve = DescriptorReserve()
+        self._process_limit = ProcessLimit(spec.limits.processes)
         self.rules = rules
         self.access = access or RuleAccess(arch)
         self.rule_log = []

@@ -20,6 +20,7 @@ from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.log.logged_items import LoggedSignal
 from triage_tui.guest.log.result_text import parse_failure
 from triage_tui.guest.log.thread_log import ThreadLog
+from triage_tui.guest.processes.process_limit import ProcessLimit
 from triage_tui.guest.processes.process_table import GuestProcess, Program
 from triage_tui.guest.processes.program_keeper import ProgramKeeper
 from triage_tui.rulehost.protocol import RuleCaller
@@ -42,6 +43,7 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, GivingUp, ProgramKeeper)
     _sleepers: Sleepers
     _held_seq: int
     """Number of the call that was frozen at its return last."""
+    _process_limit: ProcessLimit
 
     # ------------------------------------------------------------ what the log says
 
@@ -292,6 +294,8 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, GivingUp, ProgramKeeper)
             self._answer(notification, 0)
         elif name in policy.EXECUTIONS:
             self._execute(known, notification, name, call)
+        elif name in policy.FORKS and not self._process_limit.admits(notification.tid, self.processes):
+            self._answer(notification, -errno.EAGAIN)
         else:
             self._proceed(notification)
 

@@ -49,6 +49,9 @@ _HINT = (
 _NO_LISTENER = frozenset((errno.EBUSY, errno.EINVAL, errno.ENOSYS))
 """What seccomp(2) says where there is another listener, and in kernels without notifications."""
 
+_OWN_PROCESSES = 2
+"""This process and init are in the guest's user name space too."""
+
 # Directories over which the working tmpfs may be mounted, in the cell only.
 _PLACES = ("/tmp", "/run", "/var/tmp", "/mnt", "/srv", "/opt")
 
@@ -64,7 +67,7 @@ def _make_cell(config: dict[str, Any], root_fd: int | None) -> list[str]:
         os.fchdir(root_fd)
     if os.geteuid() == 0:
         try:
-            userns = _shift_owners(root_fd)
+            userns = _shift_owners(root_fd, config["processes"] + _OWN_PROCESSES)
         except OSError as error:
             if not config["allow_root"]:
                 raise OSError(
@@ -83,12 +86,13 @@ def _make_cell(config: dict[str, Any], root_fd: int | None) -> list[str]:
     return notes
 
 
-def _shift_owners(root_fd: int | None) -> int:
+def _shift_owners(root_fd: int | None, processes: int) -> int:
     """As host root: make a user name space, and the current directory a view of the root with owners shifted.
 
-    Returns a descriptor of the name space. In the view, files of host root belong to the guest's root.
+    At most `processes` are in it. Returns a descriptor of the name space. In the view, files of host root
+    belong to the guest's root.
     """
-    userns = namespaces.make_user_namespace()
+    userns = namespaces.make_user_namespace(processes)
     namespaces.unshare(namespaces.CLONE_NEWNS)
     namespaces.mount("none", "/", "", namespaces.MS_REC | namespaces.MS_PRIVATE)
     if root_fd is not None:

@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 import struct
+from collections.abc import Callable, Iterator
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -129,10 +130,47 @@ def map_self(uid: int, gid: int) -> None:
         file.write(f"0 {gid} 1")
 
 
-def make_user_namespace() -> int:
+def make_user_namespace(processes: int | None = None) -> int:
     """As host root: make a user name space whose ids 0..65535 are unprivileged host ids.
 
+    At most `processes` processes and threads run in it, where the kernel lets us see to that: RLIMIT_NPROC
+    counts for each user id, but a name space as a whole counts for its owner in the one above, with the limit
+    that the owner had when it was made (Linux 5.14, kernel/ucount.c; root has none). So there is one between
+    root's and the guest's, in which an id of its own owns the guest's. Many may fork at once: the kernel
+    counts.
+
     Returns a descriptor of it. Nothing keeps it alive but the descriptor.
+    """
+    ids = f"0 {HOST_BASE_ID} {ID_COUNT + 1}"
+    with _user_namespace(ids) as outer:
+        if processes is None:
+            return os.dup(outer)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        child = os.fork()
+        if child == 0:
+            try:
+                enter_user_namespace(outer)
+                # For the maps of the inner one, which only who is in this one may write.
+                show_memory()
+                with _user_namespace(f"0 0 {ID_COUNT}", lambda: _become_owner(processes)) as inner:
+                    socket.send_fds(theirs, [b"made"], [inner])
+            finally:
+                os._exit(0)
+        with ours:
+            theirs.close()
+            _data, fds, _flags, _address = socket.recv_fds(ours, 16, 1)
+        os.waitpid(child, 0)
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        # Where the kernel makes none (kernel.unprivileged_userns_clone=0), the limit counts for each id.
+        return fds[0] if fds else os.dup(outer)
+
+
+@contextlib.contextmanager
+def _user_namespace(ids: str, prepare: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """Make a user name space with these user and group ids; give a descriptor of it.
+
+    `prepare` is called in the process that makes it, and then owns it.
     """
     ready_read, ready_write = os.pipe()
     done_read, done_write = os.pipe()
@@ -140,6 +178,7 @@ def make_user_namespace() -> int:
     if child == 0:
         try:
             os.close(done_write)
+            prepare()
             unshare(CLONE_NEWUSER)
             os.write(ready_write, b"x")
             os.read(done_read, 1)
@@ -147,17 +186,28 @@ def make_user_namespace() -> int:
             os._exit(0)
     os.close(ready_write)
     os.close(done_read)
+    fd = -1
     try:
         if os.read(ready_read, 1) != b"x":
             raise OSError("the kernel refuses a user name space")
         for name in ("uid_map", "gid_map"):
             with open(f"/proc/{child}/{name}", "w") as file:
-                file.write(f"0 {HOST_BASE_ID} {ID_COUNT}")
-        return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+                file.write(ids)
+        fd = os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        yield fd
     finally:
+        if fd >= 0:
+            os.close(fd)
         os.close(done_write)
         os.close(ready_read)
         os.waitpid(child, 0)
+
+
+def _become_owner(processes: int) -> None:
+    """Take the id that the guest does not get, with a limit of processes."""
+    resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+    os.setresuid(ID_COUNT, ID_COUNT, ID_COUNT)
+    show_memory()
 
 
 def enter_user_namespace(fd: int) -> None:
