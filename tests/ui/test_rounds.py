@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from tests.ui import fixtures
-from tests.ui.conftest import opened, shown, until
+from tests.ui.conftest import opened, said, shown, until
 from triage_tui.runs.listing import RunSummary
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import encode_json
@@ -94,3 +94,17 @@ async def test_enter_on_a_round_opens_it(app: TriageApp, size: tuple[int, int]) 
         await pilot.press("enter")
         await until(pilot, lambda: app.main.view and app.main.view.run_id == fixtures.EXIT_RUN)
         assert "udhcpc" in shown(app)
+
+
+async def test_keys_step_from_round_to_round_in_the_same_pane(app: TriageApp) -> None:
+    async with app.run_test(size=(160, 48)) as pilot:
+        await opened(pilot)
+        app.main.runs.select(fixtures.RETRY_RUN)
+        await until(pilot, lambda: app.main.view and app.main.view.run_id == fixtures.RETRY_RUN)
+        await pilot.press("6", "N")
+        await until(pilot, lambda: "No round retries this one" in said(app))
+        await pilot.press("P")
+        await until(pilot, lambda: app.main.view and app.main.view.run_id == fixtures.EXIT_RUN)
+        assert app.main.active == "registers"
+        await pilot.press("P")
+        await until(pilot, lambda: "This is the first round" in said(app))

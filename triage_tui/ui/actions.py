@@ -259,6 +259,28 @@ ACTIONS: tuple[Action, ...] = (
         "previous_run", "p", "screen.step_run(-1)", "previous run", "Go to the next newer run.", "main", _LOOK
     ),
     Action(
+        "next_round",
+        "N",
+        "screen.step_round(1)",
+        "next round",
+        "Go to the round that retries this one, in the same pane.",
+        "main",
+        _LOOK,
+        41,
+        key_text="N",
+    ),
+    Action(
+        "previous_round",
+        "P",
+        "screen.step_round(-1)",
+        "round before",
+        "Go to the round that this one retries, in the same pane.",
+        "main",
+        _LOOK,
+        42,
+        key_text="P",
+    ),
+    Action(
         "return",
         "backspace",
         "screen.go_back",

@@ -141,6 +141,10 @@ def available(screen: MainScreen, action: Action) -> bool:
             return screen.active == "syscalls"
         case "story":
             return screen.active == "runs" and (entry := screen.runs.entry) is not None and entry.size > 1
+        case "next_round":
+            return screen.round_beside(1) is not None
+        case "previous_round":
+            return screen.round_beside(-1) is not None
         case "peek":
             return screen.pane(screen.active).chosen_link is not None
         case "compare":

@@ -116,6 +116,22 @@ class InspectScreen(LinkScreen):
             self.trail.pop()
             raise
 
+    def round_beside(self, step: int) -> str | None:
+        """Return the run that retries this one (1) or that this one retries (-1)."""
+        names = [run.run_id for run in self.view.rounds] if self.view is not None else []
+        if self.view is None or self.view.run_id not in names:
+            return None
+        place = names.index(self.view.run_id) + step
+        return names[place] if 0 <= place < len(names) else None
+
+    def action_step_round(self, step: int) -> None:
+        """Go to the next round of this target (1) or the one before (-1), staying in the pane."""
+        name = self.round_beside(step)
+        if name is None:
+            self.say("No round retries this one" if step > 0 else "This is the first round")
+        elif not self.runs.select(name):
+            self.say("The filter of the runs hides that round", "warning")
+
     # --- peeking -----------------------------------------------------------------------------------------
 
     def action_peek(self) -> None:
