@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import struct
@@ -13,7 +14,7 @@ import pytest
 from tests.guest.helpers import spec
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls.access import RuleAccess
-from triage_tui.guest.calls.stand_ins import Peers, acknowledge
+from triage_tui.guest.calls.stand_ins import MOST, Peers, acknowledge
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.protocol import Endian, RuleSource
@@ -55,6 +56,45 @@ def test_the_sender_is_the_kernel_for_several_at_once() -> None:
         peers.close()
         for _, guests in pairs:
             guests.close()
+
+
+def own_sockets() -> int:
+    links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+    return sum(os.readlink(link).startswith("socket:") for link in links if os.path.lexists(link))
+
+
+def test_a_connection_is_let_go_of_when_the_guest_closes_its_end() -> None:
+    peers, before = Peers(), own_sockets()
+    for turn in range(3 * MOST):
+        ours, guests = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with guests:
+            # One that has just been closed may still be there.
+            while not peers.has_room(os.getpid()):
+                os.sched_yield()
+            peers.add_netlink(ours, guests, "little", 2)
+            # An empty message is no end.
+            guests.send(b"")
+            guests.send(request("<", REQUEST | ACK, turn))
+            assert guests.recv(100)
+    peers.close()
+    assert own_sockets() == before
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_there_are_only_so_many_at_a_time(kind: socket.SocketKind) -> None:
+    peers, before, guests = Peers(), own_sockets(), []
+    while peers.has_room(os.getpid()):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        peers.add(ours, theirs)
+        guests.append(theirs)
+    assert len(guests) == MOST
+    guests.pop().close()
+    while not peers.has_room(os.getpid()):
+        os.sched_yield()
+    peers.close()
+    for theirs in guests:
+        theirs.close()
+    assert own_sockets() == before
 
 
 def test_what_is_no_request_gets_no_answer() -> None:

@@ -242,6 +242,8 @@ class RuleAccess:
 
     def connect_peer(self, fd: int, mode: PeerMode) -> int:
         """Put one end of a connected pair in the place of the guest's socket."""
+        if not self._call.peers.has_room(self._views.pid):
+            return self._failure(errno.EMFILE)
         try:
             kind, flags = self._socket_kind(fd)
             ours, theirs = self._call.cell.open_pair(kind)
@@ -260,14 +262,16 @@ class RuleAccess:
             except OSError as error:
                 ours.close()
                 return self._failure(error.errno)
-        if mode == "eof":
-            ours.close()
-        else:
-            self._call.peers.add(ours)
+            if mode == "eof":
+                ours.close()
+            else:
+                self._call.peers.add(ours, theirs)
         return 0
 
     def socket_stub(self, kind: StandIn, flags: int) -> int:
         """Give the guest a new socket with our end behind it."""
+        if not self._call.peers.has_room(self._views.pid):
+            return self._failure(errno.EMFILE)
         try:
             ours, theirs = self._call.cell.open_pair(socket.SOCK_SEQPACKET)
         except OSError as error:
@@ -286,7 +290,7 @@ class RuleAccess:
                 port = process.inner_pid(self._views.pid)
                 self._call.peers.add_netlink(ours, theirs, self._arch.endian, port)
             else:
-                self._call.peers.add(ours)
+                self._call.peers.add(ours, theirs)
         return number
 
     def _socket_kind(self, fd: int) -> tuple[socket.SocketKind, int]:

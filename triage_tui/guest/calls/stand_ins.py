@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import struct
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from triage_tui.guest.host import process
 from triage_tui.guest.host.seccomp import Notification
@@ -28,7 +30,10 @@ _ADDRESS = struct.Struct("=HHII")
 """struct sockaddr_nl as the emulator hands it to the kernel: family, padding, port, groups."""
 _ADDRESS_CALLS = frozenset(("bind", "getsockname"))
 
-_NAMES = 256
+MOST = 256
+"""Connections at a time: each takes a descriptor and a thread of ours."""
+_NAMES = MOST
+_PATIENCE_S = 1.0
 
 Responder = Callable[[bytes], bytes]
 """Given one message of the guest, the answer, empty for none."""
@@ -72,35 +77,123 @@ def _name_as_kernel(end: socket.socket) -> None:
         return
 
 
+def _is_over(end: socket.socket) -> bool:
+    """Return whether nothing is to come any more, when nothing came: else it was an empty message.
+
+    A guest that will only send no more may still wait for us to hang up, so that its own end is waited for.
+    """
+    poll = select.poll()
+    poll.register(end, select.POLLRDHUP)
+    if not poll.poll(0):
+        return False
+    poll.modify(end, 0)
+    poll.poll()
+    return True
+
+
+def _local_sockets(pid: int) -> frozenset[int] | None:
+    """Return the inodes of all local sockets in the network name space of a process, None where not told."""
+    try:
+        with open(f"/proc/{pid}/net/unix", encoding="utf-8", errors="replace") as file:
+            # Num RefCount Protocol Flags Type St Inode Path
+            rows = [line.split() for line in file][1:]
+    except OSError:
+        return None
+    return frozenset(int(row[6]) for row in rows if len(row) > 6)
+
+
+@dataclass(eq=False, slots=True)
+class _Peer:
+    """Our end of one connection."""
+
+    end: socket.socket
+    inode: int
+    """That of the guest's end."""
+    respond: Responder | None
+    port: int = 0
+    """That of a netlink socket which the guest's end stands in for."""
+    thread: threading.Thread | None = None
+
+
 class Peers:
-    """Our ends of connections that rules gave the guest; a thread serves each until it ends."""
+    """Our ends of connections that rules gave the guest, at most `MOST` at a time.
+
+    A thread serves each until the guest's end is closed.
+    """
 
     def __init__(self) -> None:
-        self._ends: list[socket.socket] = []
-        self._netlink: dict[int, int] = {}
-        """Inode of a guest's end that stands in for a netlink socket -> the socket's port."""
+        self._lock = threading.Lock()
+        self._peers: dict[int, _Peer] = {}
+        """Inode of the guest's end -> our end."""
+        self._netlink: dict[int, _Peer] = {}
+        """Those of them that stand in for a netlink socket."""
 
-    def add(self, end: socket.socket, respond: Responder | None = None) -> None:
-        """Keep `end`, read everything that comes, and send what `respond` makes of it."""
-        self._ends.append(end)
-        threading.Thread(target=self._serve, args=(end, respond), daemon=True).start()
+    def has_room(self, pid: int) -> bool:
+        """Return whether one more can be had; `pid` is a process of the guest."""
+        with self._lock:
+            if len(self._peers) < MOST:
+                return True
+            known = list(self._peers.values())
+        # Nobody tells of the end of a datagram socket.
+        living = _local_sockets(pid)
+        if living is not None:
+            for peer in known:
+                if peer.inode not in living:
+                    self._hang_up(peer)
+        with self._lock:
+            return len(self._peers) < MOST
+
+    def add(self, end: socket.socket, guests: socket.socket, respond: Responder | None = None) -> None:
+        """Keep `end`, read everything that comes, and send what `respond` makes of it.
+
+        `guests` is the guest's end, which may be closed here afterwards.
+        """
+        self._add(_Peer(end, os.fstat(guests.fileno()).st_ino, respond))
 
     def add_netlink(self, end: socket.socket, guests: socket.socket, endian: Endian, port: int) -> None:
         """Keep `end` as the kernel's side of a netlink socket whose guest's side is `guests`.
 
         `port` is the socket's port until the guest chooses one: the id of its process, netlink(7).
         """
-        inode = os.fstat(guests.fileno()).st_ino
-        self._netlink[inode] = port
+        peer = _Peer(end, os.fstat(guests.fileno()).st_ino, None, port)
+        peer.respond = lambda message: acknowledge(message, endian, peer.port)
         _name_as_kernel(end)
-        self.add(end, lambda message: acknowledge(message, endian, self._netlink[inode]))
+        with self._lock:
+            self._netlink[peer.inode] = peer
+        self._add(peer)
 
-    @staticmethod
-    def _serve(end: socket.socket, respond: Responder | None) -> None:
+    def _add(self, peer: _Peer) -> None:
+        peer.thread = threading.Thread(target=self._serve, args=(peer,), daemon=True)
+        with self._lock:
+            self._peers[peer.inode] = peer
+        try:
+            peer.thread.start()
+        except RuntimeError:
+            # No more threads: the guest finds that it is hung up on.
+            self._forget(peer)
+            peer.end.close()
+
+    def _forget(self, peer: _Peer) -> None:
+        with self._lock:
+            for table in (self._peers, self._netlink):
+                if table.get(peer.inode) is peer:
+                    del table[peer.inode]
+
+    def _hang_up(self, peer: _Peer) -> None:
+        """End a connection; its thread closes our end."""
+        self._forget(peer)
         with contextlib.suppress(OSError):
-            while message := end.recv(_LONGEST):
-                if respond is not None and (answer := respond(message)):
-                    end.send(answer, socket.MSG_DONTWAIT)
+            peer.end.shutdown(socket.SHUT_RDWR)
+
+    def _serve(self, peer: _Peer) -> None:
+        end = peer.end
+        with end, contextlib.suppress(OSError):
+            while (message := end.recv(_LONGEST)) or not _is_over(end):
+                if message and peer.respond is not None and (answer := peer.respond(message)):
+                    # A guest that reads no answers loses them.
+                    with contextlib.suppress(BlockingIOError):
+                        end.send(answer, socket.MSG_DONTWAIT)
+        self._forget(peer)
 
     def answers_address(self, name: str, notification: Notification, pid: int) -> bool:
         """Carry out bind and getsockname of a netlink stand-in; False for any other call or socket.
@@ -112,14 +205,15 @@ class Peers:
         fd, address, size = notification.args[:3]
         try:
             inode = os.stat(f"/proc/{notification.tid}/fd/{fd & 0xFFFFFFFF}").st_ino
-            if inode not in self._netlink:
+            peer = self._netlink.get(inode)
+            if peer is None:
                 return False
             if name == "bind" and size & 0xFFFFFFFF >= _ADDRESS.size:
                 data = process.read_memory(notification.tid, address, _ADDRESS.size)
-                self._netlink[inode] = _ADDRESS.unpack(data)[2] or self._netlink[inode]
+                peer.port = _ADDRESS.unpack(data)[2] or peer.port
             if name == "getsockname":
                 room = int.from_bytes(process.read_memory(notification.tid, size, 4), "little")
-                data = _ADDRESS.pack(_AF_NETLINK, 0, self._netlink[inode], 0)
+                data = _ADDRESS.pack(_AF_NETLINK, 0, peer.port, 0)
                 process.write_memory(notification.tid, address, data[:room])
                 process.write_memory(notification.tid, size, struct.pack("=I", len(data)))
         except OSError:
@@ -128,8 +222,10 @@ class Peers:
 
     def close(self) -> None:
         """Hang up on all of them."""
-        for end in self._ends:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-        self._ends.clear()
+        with self._lock:
+            known = list(self._peers.values())
+        for peer in known:
+            self._hang_up(peer)
+        for peer in known:
+            if peer.thread is not None:
+                peer.thread.join(_PATIENCE_S)
