@@ -1,31 +1,41 @@
-"""Each thread has a log of its own, as long as there are descriptors for them."""
+"""What the emulator's own start-up leaves in a guest's view: nothing."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.guest.helpers import spec
-from tests.programs import build, root_with
-from triage_tui.guest.freezing.triggers import TriggerLimits
-from triage_tui.guest.spec import ResourceLimits
+from tests.programs import qemu_name, root_with
+from triage_tui.guest.arch import by_name
+from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.supervisor import Guest
+from triage_tui.rulehost.client import RuleHost
+from triage_tui.rulehost.protocol import RuleSource
+
+RULE = b"""function after_syscall(num, ret, path)
+  c_log(c_read_string(path) .. " " .. ret)
+  return 1, ret
+end"""
 
 
-@pytest.mark.parametrize("threads", [1000, 1100])
-def test_each_of_many_threads_has_a_log(tmp_path: Path, qemu_dir: Path, threads: int) -> None:
-    root = root_with(tmp_path, "arm")
-    shutil.copy(build("thousands", "arm", f"-DTHREADS={threads}"), root / "bin" / "thousands")
-    limits = ResourceLimits(processes=1300)
-    patient = TriggerLimits(idle_s=60, time_limit_s=120, loop_repeats=10**9, loop_calls=10**9)
-    with Guest.start(spec(root, qemu_dir, "/bin/thousands", limits=limits, triggers=patient)) as guest:
-        stop = guest.run_until_stop()
-        assert (stop.reason, stop.exit_code) == ("exit", 4)
-        assert guest.problems == []
-        made = sum(call.name == "getppid" for call in guest.trace.kept())
-        assert made == threads
-        # None was opened where the program could see it.
-        assert not [name for name in os.listdir(f"/proc/{guest.pid}/root") if name.startswith(".log")]
+@pytest.mark.parametrize("arch", ["arm", "mips", "x86_64"])
+def test_a_path_is_looked_for_once_and_where_it_leads(tmp_path: Path, qemu_dir: Path, arch: str) -> None:
+    root = root_with(tmp_path / "root", arch, "looks")
+    for prefix in (f"etc/qemu-binfmt/{qemu_name(arch)}", "usr/gnemul", "etc"):
+        (root / prefix / "etc").mkdir(parents=True, exist_ok=True)
+        (root / prefix / "etc/named").write_text(f"in {prefix}")
+    (root / "etc/named").write_text("its own")
+    access = RuleAccess(by_name(qemu_name(arch)))
+    for path, said, result in (("/etc/named", "its own", "0"), ("/etc/none", "", "-2")):
+        how = spec(root, qemu_dir, "/bin/looks", path)
+        with (
+            RuleHost([RuleSource("r", "access", RULE)], access) as host,
+            Guest.start(how, host, access=access) as guest,
+        ):
+            assert guest.run_until_stop().exit_code == 0
+            number = 0 if result == "0" else 2
+            assert guest.output().decode() == f"access {min(0, -number) and -1} {number}\nread {said}\n"
+            assert guest.rule_log == [f"{path} {result}"]
+            assert guest.problems == []

@@ -23,6 +23,9 @@ from triage_tui.guest.calls.carrier import Carrier
 from triage_tui.guest.host import process
 from triage_tui.guest.host.seccomp import Notification, Watch
 
+_NO_PREFIX = ("-L", "/")
+"""Without it QEMU looks for every absolute path below /etc/qemu-binfmt/<architecture> first: a call of its
+own that looks like the guest's, and a place from where files would be taken instead (util/path.c)."""
 _AF_UNIX = 1
 LEAST_HEADROOM = 1024
 """Descriptors above the guest's limit that an emulator gets at least."""
@@ -82,7 +85,7 @@ class EmulatorStart:
 
     def log_arguments(self) -> list[str]:
         """Return the options of an emulator that starts without a gdb stub."""
-        return ["-d", self._log_items, "-D", self.log_path + "%d"]
+        return [*_NO_PREFIX, "-d", self._log_items, "-D", self.log_path + "%d"]
 
     def watches(self) -> list[Watch]:
         """Return the host calls that have to be seen beyond the usual ones."""
