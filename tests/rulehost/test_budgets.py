@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.rulehost.memory_guest import MemoryGuest
@@ -46,6 +48,23 @@ def test_wall_time_is_counted_for_each_rule() -> None:
     with RuleHost([rule(bomb, wall_seconds=0.2), rule("return 1, 3", "good")], MemoryGuest()) as host:
         assert host.call(CALL).ret == 3
         assert accounts(host)["r"].disabled == "it took longer than 0.2 seconds"
+
+
+class SlowGuest(MemoryGuest):
+    """Each look at it takes a while."""
+
+    def read_bytes(self, address: int, size: int) -> bytes:
+        time.sleep(0.05)
+        return super().read_bytes(address, size)
+
+
+def test_what_a_rule_asks_for_may_not_take_for_ever() -> None:
+    body = "for i = 1, 400 do c_read_bytes(0x1000, 1) end return 1, 7"
+    rules = [rule(body), rule("return 1, 3", "good")]
+    with RuleHost(rules, SlowGuest(), Limits(asking_seconds=0.2)) as host:
+        assert host.call(CALL).ret == 3
+        assert accounts(host)["r"].disabled == "what it asked for took longer than 0.2 seconds"
+        assert host.call(CALL).ret == 3
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.rulehost.memory_guest import MemoryGuest
+from triage_tui.errors import TriageError
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.protocol import GuestCall, Limits, RuleSource
 
@@ -181,3 +183,37 @@ def test_the_guards_are_named() -> None:
     assert status[0].startswith("Lua 5.")
     assert "seccomp filter" in status
     assert not any(line.startswith("missing") for line in status)
+
+
+class FailingGuest(MemoryGuest):
+    """Fails at the first look, in a way that no reply is made for."""
+
+    def __init__(self, failure: BaseException) -> None:
+        super().__init__()
+        self.failure: BaseException | None = failure
+
+    def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+        return super().resolve_address(address)
+
+
+FIRST_LOOKS = b"""function do_syscall(num, a1)
+  if a1 == 1 then c_resolve_addr(0x1000) return 1, 111 end
+  return 1, 1000 + a1
+end"""
+
+
+@pytest.mark.parametrize("failure", [TriageError("the process is gone"), ValueError("a fault")])
+def test_a_fault_of_the_guest_is_an_error_for_the_rule(failure: Exception) -> None:
+    with RuleHost([RuleSource("r", "open", FIRST_LOOKS)], FailingGuest(failure)) as host:
+        answers = [host.call(GuestCall("open", 5, (value,))) for value in (1, 2, 3)]
+        assert [answer.ret for answer in answers] == [111, 1002, 1003]
+
+
+def test_after_an_interruption_no_call_gets_the_answer_of_another() -> None:
+    with RuleHost([RuleSource("r", "open", FIRST_LOOKS)], FailingGuest(KeyboardInterrupt())) as host:
+        with pytest.raises(KeyboardInterrupt):
+            host.call(GuestCall("open", 5, (1,)))
+        assert [host.call(GuestCall("open", 5, (value,))).ret for value in (2, 1, 3)] == [1002, 111, 1003]

@@ -15,6 +15,8 @@ class AddressNames:
 
     def __init__(self) -> None:
         self._modules: ModuleMap | None = None
+        self._maps: Sequence[Mapping] = ()
+        """What was given last: one call of a rule gives the same again and again."""
         self._known: list[tuple[int, str, int]] = []
 
     def describe(self, maps: Sequence[Mapping], root: Path, address: int) -> MappingABC[str, int | str]:
@@ -23,9 +25,11 @@ class AddressNames:
         `root` is the guest's root as the host sees it. `analysis_addr` and `func_entry` are addresses in the
         module's own terms (as in its ELF file).
         """
-        key = [(mapping.start, mapping.path, mapping.offset) for mapping in maps]
-        if self._modules is None or key != self._known:
-            self._modules, self._known = ModuleMap(maps, root), key
+        if self._modules is None or maps is not self._maps:
+            key = [(mapping.start, mapping.path, mapping.offset) for mapping in maps]
+            if self._modules is None or key != self._known:
+                self._modules, self._known = ModuleMap(maps, root), key
+            self._maps = maps
         found = self._modules.locate(address)
         if found is None:
             return {}

@@ -210,6 +210,10 @@ class RuleHost:
             else:
                 self._switch_off(rule, str(error))
                 outcome.failure = rule.disabled
+        except BaseException:
+            # Ctrl-C: what the process says next is no answer to what it will be asked next.
+            self._end_process()
+            raise
         else:
             self._settle(rule, done, outcome)
             if isinstance(message, wire.Load):
@@ -228,6 +232,7 @@ class RuleHost:
         deadline = time.monotonic() + rule.limits.wall_seconds
         process.come_near()
         process.send(message, deadline)
+        latest = deadline + self._limits.asking_seconds
         requests = lines = 0
         while True:
             reply = process.receive(deadline)
@@ -245,6 +250,10 @@ class RuleHost:
                 before = time.monotonic()
                 answer = self._service.serve(reply) if running else wire.Reply(-_EPERM)
                 deadline += time.monotonic() - before
+                if deadline > latest:
+                    raise HostDied(
+                        f"what it asked for took longer than {self._limits.asking_seconds:g} seconds"
+                    )
                 outcome.acted |= reply.method in EFFECTS and answer.rc >= 0
                 if reply.method == "request_reexec" and answer.rc == 0:
                     rule.asked_restart = self._service.restart_tag

@@ -245,7 +245,8 @@ class Limits:
     """Budgets of the rule host. A rule that exceeds one is switched off or skipped; the guest goes on.
 
     `instructions` and `requests` count per call of one rule, `wall_seconds` is the time the rule itself may
-    take per call (time spent in `GuestAccess` is not counted). `memory_bytes` is one rule's Lua heap,
+    take per call, `asking_seconds` the time spent in `GuestAccess` for it, which is counted apart.
+    `memory_bytes` is one rule's Lua heap,
     `process_bytes` what the process may map beyond its start-up size. `errors` is the number of plain Lua
     errors after which a rule is switched off. `calls_per_second` is how often one rule may be asked: calls
     beyond it, counted over a second, skip the rule. `hits` is for rules without a hit limit of their own.
@@ -256,6 +257,7 @@ class Limits:
 
     instructions: int = 2_000_000
     wall_seconds: float = 2.0
+    asking_seconds: float = 5.0
     start_seconds: float = 20.0
     memory_bytes: int = 16 << 20
     process_bytes: int = 192 << 20

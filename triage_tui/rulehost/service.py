@@ -83,6 +83,9 @@ class Service:
             return wire.Reply(-_EINVAL)
         except OSError as error:
             return wire.Reply(_negative(error))
+        except Exception:
+            # Whatever fails: the rule waits for a reply, and the next call must not get it instead.
+            return wire.Reply(-_EIO)
 
     def _handlers(self) -> dict[str, Callable[[_Arguments], wire.Reply]]:
         return {

@@ -51,3 +51,23 @@ def test_many_ranges_agree_with_a_plain_table() -> None:
     pieces = ranges.pieces(0, 100)
     assert [text for start, end, text in pieces for _ in range(start, end)] == table
     assert all(one[2] != other[2] for one, other in pairwise(pieces))
+
+
+class Counted(list[tuple[int, int, str]]):
+    """Counts the entries that are taken out of it."""
+
+    taken = 0
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        found = super().__getitem__(index)
+        self.taken += len(found) if isinstance(index, slice) else 1
+        return found
+
+
+def test_a_piece_costs_no_look_at_all_the_others() -> None:
+    ranges = RangeMap()
+    for start in range(0, 20_000, 2):
+        ranges.set(start, start + 1, "r")
+    ranges._ranges = counted = Counted(ranges._ranges)
+    assert ranges.pieces(100, 102) == [(100, 101, "r"), (101, 102, None)]
+    assert counted.taken < 30

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import struct
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,8 @@ class CallContext:
     """Arguments that rules have changed, by index."""
     written: list[tuple[int, bytes]] = field(default_factory=list)
     """What rules have written, (guest address, bytes), oldest first."""
+    maps: list[GuestMapping] = field(default_factory=list)
+    """The mappings of the process, once they were asked for."""
 
 
 class RuleAccess:
@@ -312,9 +315,12 @@ class RuleAccess:
 
     def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
         """What is mapped at a guest code address."""
-        maps = self._views.maps()
-        for mapping in maps:
-            if mapping.start <= address < mapping.end:
+        maps = self._call.maps
+        if not maps:
+            maps += self._views.maps()
+        index = bisect_right(maps, address, key=lambda mapping: mapping.start) - 1
+        for mapping in maps[max(index, 0) : index + 1]:
+            if address < mapping.end:
                 name = os.path.basename(mapping.path)
                 known: dict[str, int | str] = {
                     "map_start": mapping.start,

@@ -57,7 +57,8 @@ class RangeMap:
 
         at = start
         first = bisect_right(self._ranges, start, key=lambda entry: entry[1])
-        for low, high, text in self._ranges[first:]:
+        for index in range(first, len(self._ranges)):
+            low, high, text = self._ranges[index]
             if low >= end:
                 break
             if at < low:
