@@ -263,6 +263,8 @@ class Statistics(Record):
     processes: int = 1
     listening: list[str] = []
     output_bytes: int = 0
+    log_bytes_passed_over: int = 0
+    """Bytes of the emulator's log that came too fast to be read; with any, counts are lower bounds."""
 
 
 class Snapshot(Record):

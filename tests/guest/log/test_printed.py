@@ -52,5 +52,5 @@ def test_each_write_gets_its_part(rootfs: Rootfs, qemu_dir: Path) -> None:
 def test_what_is_not_certain_is_not_said() -> None:
     calls = [write(1, 3), write(2, 4)]
     assert line_up(calls, {"stdout": 3, "stderr": 5}, 0) is not None
-    assert line_up(calls, {"stdout": 3, "stderr": 4}, 7) == "7 syscalls in between were not kept"
+    assert line_up(calls, {"stdout": 3, "stderr": 4}, 7) == "at least 7 syscalls in between were not kept"
     assert all(call.printed is None for call in calls)

@@ -222,5 +222,8 @@ class WatchedCalls(UndecidedCalls):
         )
         if not self.observes_all:
             return forged + NOT_OBSERVED
+        if passed_over := self.trace.passed_over:
+            why = "they were made faster than they can be read: all counts of calls are lower bounds"
+            forged += ((f"the calls in {passed_over} bytes of the emulator's log", why),)
         running = {known.program.arch.name for known in self.processes_known.by_pid.values()}
         return forged + (_O32 if _O32_ARCHES & {self.first_program.arch.name, *running} else ())

@@ -13,16 +13,17 @@ from triage_tui.guest.emulator.return_stub import MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.log.argument_text import split_arguments
 from triage_tui.guest.log.call_effects import RELEVANT, lasting_calls
 from triage_tui.guest.log.call_history import CallHistory
-from triage_tui.guest.log.kept_calls import RawCalls, make_record
+from triage_tui.guest.log.kept_calls import RawCalls, add_note, make_record
 from triage_tui.guest.log.logged_items import LoggedCall, LoggedSignal, LongerCall
 from triage_tui.guest.log.own_text import all_end, unended
-from triage_tui.guest.log.strace import BEGINS_CALL, StraceReader, calls_begun
+from triage_tui.guest.log.strace import BEGINS_CALL, NEXT_CALL, StraceReader, calls_begun
 from triage_tui.guest.log.syscall_record import new_record, set_result, set_value
 from triage_tui.guest.log.thread_log import Mark, Settled, ThreadLog
 from triage_tui.runs.model import Syscall
 
 _FAILED, _MISSING = b" = -1 errno=", b"Unsupported syscall"
 _HIGH_WRITE = re.compile(rb"write\((\d{4,}),")
+_NEAR_LINES = 64
 _MAX_EARLY = 20_000
 _OLD_WAITS = 1 << 13
 """Bytes behind what was read after which it does not matter any more where the thread was held."""
@@ -37,10 +38,20 @@ def is_marker(call: LoggedCall) -> bool:
 def _last_call(text: bytes) -> int:
     """Return the offset at which the last call of `text` begins, 0 if none does."""
     at = len(text)
-    while (at := text.rfind(b"\n", 0, at)) >= 0:
+    for _ in range(_NEAR_LINES):
+        if (at := text.rfind(b"\n", 0, at)) < 0:
+            return 0
         if BEGINS_CALL.match(text, at + 1):
             return at + 1
-    return 0
+    # A string of line breaks.
+    last = 0
+    for found in NEXT_CALL.finditer(text, 0, at):
+        last = found.start() + 1
+    return last
+
+
+def _in_words(passed_over: int) -> str:
+    return f"the calls in {passed_over} bytes of the log before this one were passed over"
 
 
 class CallRecords(CallHistory):
@@ -57,6 +68,8 @@ class CallRecords(CallHistory):
         """From here on descriptors are the emulator's own."""
         self.on_forgery: Callable[[ThreadLog], None] = lambda _log: None
         """Called when a guest writes to a descriptor of the emulator's: it may be the log."""
+        self.passed_over = 0
+        """Bytes of logs of which no call is known: they were written faster than they can be read."""
         self.on_gap: Callable[[ThreadLog, int], None] = lambda _log, _calls: None
         """Called when calls of a log were skimmed: what comes next does not follow what came before."""
 
@@ -140,6 +153,8 @@ class CallRecords(CallHistory):
         if log.passed_markers or log.settled:
             self._take_settled(log, raw, end)
         raw.held, raw.waits = log.held, frozenset(offset for offset in log.waits if at < offset <= end)
+        if log.passed_over:
+            raw.note, log.passed_over = _in_words(log.passed_over), 0
         self.count += raw.count
         self.skimmed += raw.count
         self.failed += text.count(_FAILED) + text.count(_MISSING)
@@ -160,6 +175,29 @@ class CallRecords(CallHistory):
                     self.effects(log.pid).note(record)
         self._kept.add(raw)
         self.on_gap(log, raw.count)
+
+    def _pass_over(self, log: ThreadLog, keep: int) -> None:
+        """Give up what waits in a log but for about its last `keep` bytes; calls that were held are known."""
+        if log.is_altered or not (passed := log.pass_over(keep)):
+            # What the guest does not get to see must not be taken for what it does.
+            return
+        self.passed_over += passed
+        for record in log.records.values():
+            add_note(record, "its result was passed over")
+        log.records.clear()
+        log.last_signal = None
+        while log.early and (at := next(iter(log.early))) < log.position:
+            record = log.early.pop(at)
+            self.count += 1
+            record.seq, record.tid = self.count, log.inner_tid
+            if log.settled.pop(id(record), None) is None:
+                add_note(record, "its result was passed over")
+            self.failed += record.errno is not None
+            self._history.append(record)
+            self._kept.add(record)
+        log.seen = {end: one for end, one in log.seen.items() if end > log.position}
+        log.passed_markers = {at: fails for at, fails in log.passed_markers.items() if at >= log.position}
+        self.on_gap(log, 0)
 
     def _take_settled(self, log: ThreadLog, raw: RawCalls, end: int) -> None:
         """Tell `raw`, whose text goes up to `end`, of what the guest got instead of what is in the text."""
@@ -187,6 +225,9 @@ class CallRecords(CallHistory):
         record.seq, record.tid = self.count, log.inner_tid
         if log.seen and (seen := log.seen.pop(call.end, None)) is not None:
             self._kept.on_seen(log.arch, record, seen)
+        if log.passed_over:
+            add_note(record, _in_words(log.passed_over))
+            log.passed_over = 0
         log.records[id(call)] = log.latest = record
         self._history.append(record)
         self._kept.add(record)

@@ -135,6 +135,10 @@ def _in_order_of_ending(path: Path) -> Iterator[Syscall]:
         try:
             arch = by_name(header["arch"])
             reader = readers.setdefault(int(header["log"]), StraceReader())
+            if header.get("passed_over"):
+                for call in reader.pending:
+                    yield waiting.pop(id(call))[1]
+                reader.jump(0)
             seq = int(header["count"])
             for item in reader.feed(text, bool(header["whole"])):
                 if isinstance(item, LoggedCall):

@@ -39,6 +39,8 @@ class RawCalls:
     held: frozenset[bytes] = frozenset()
     waits: frozenset[int] = frozenset()
     """See `StraceReader`."""
+    note: str | None = None
+    """What is to be said of the first call."""
 
     def read(self, on_seen: OnSeen) -> Iterator[Syscall]:
         """Return the records of the calls, made now."""
@@ -74,6 +76,8 @@ class RawCalls:
                 finished.note = finished.note or call.note
             else:
                 set_result(finished, call, self.arch)
+        if self.note and ordered:
+            add_note(ordered[0], self.note)
         yield from ordered[: self.count]
 
 
@@ -106,40 +110,58 @@ def bound_times(records: list[Syscall]) -> list[Syscall]:
 Entry = Syscall | RawCalls
 
 
+MAX_TEXT = 32 << 20
+"""Bytes that the text of all kept calls may have; usual calls have a tenth of that."""
+
+
 def _size(entry: Entry) -> int:
     return entry.count if isinstance(entry, RawCalls) else 1
 
 
+def _bytes(entry: Entry) -> int:
+    if isinstance(entry, RawCalls):
+        return len(entry.text)
+    return sum(map(len, entry.arguments)) + len(entry.path or "")
+
+
 class KeptCalls:
-    """The first half and the last half of at most `cap` calls, in the order of their seq."""
+    """The first half and the last half of at most `cap` calls and MAX_TEXT bytes, in the order of seq."""
 
     def __init__(self, cap: int) -> None:
         self._half = max(1, cap // 2)
         self._head: list[Entry] = []
-        self._head_size = 0
+        self._head_size = self._head_bytes = 0
         self._tail: deque[Entry] = deque()
-        self._tail_size = 0
+        self._tail_size = self._tail_bytes = 0
         self.left_out = 0
         """Calls between head and tail that are not kept."""
         self.on_seen: OnSeen = lambda _arch, _call, _seen: None
 
     def add(self, entry: Entry) -> None:
         """Append a call or a stretch of calls."""
-        if self._head_size < self._half:
+        size, text = _size(entry), _bytes(entry)
+        if self._head_size < self._half and self._head_bytes < MAX_TEXT // 2:
             self._head.append(entry)
-            self._head_size += _size(entry)
+            self._head_size += size
+            self._head_bytes += text
             return
         self._tail.append(entry)
-        self._tail_size += _size(entry)
-        while self._tail_size - _size(self._tail[0]) >= self._half:
-            gone = _size(self._tail.popleft())
-            self._tail_size -= gone
-            self.left_out += gone
+        self._tail_size += size
+        self._tail_bytes += text
+        while self._tail_size - _size(first := self._tail[0]) >= self._half or (
+            self._tail_bytes > MAX_TEXT // 2 and len(self._tail) > 1
+        ):
+            self._tail.popleft()
+            self._tail_size -= _size(first)
+            # Of a call that was read since, less may be kept.
+            self._tail_bytes = max(0, self._tail_bytes - _bytes(first))
+            self.left_out += _size(first)
 
     def records(self, on_read: Callable[[Syscall], None] = lambda _call: None) -> list[Syscall]:
         """Return all that is kept, oldest first; what was not read is read now, and told to `on_read`."""
         self._head = list(self._read(self._head, on_read))
         self._tail = deque(self._read(self._tail, on_read))
+        self._tail_bytes = sum(map(_bytes, self._tail))
         return [entry for part in (self._head, self._tail) for entry in part if isinstance(entry, Syscall)]
 
     def newest(self, count: int, on_read: Callable[[Syscall], None]) -> list[Syscall]:
@@ -151,6 +173,7 @@ class KeptCalls:
                 read.extendleft(reversed(list(self._read([part.pop()], on_read))))
             part.extend(read)
             found.extendleft(reversed(read))
+        self._tail_bytes = sum(map(_bytes, self._tail))
         return list(found)
 
     def _read(self, entries: Iterable[Entry], on_read: Callable[[Syscall], None]) -> Iterator[Syscall]:

@@ -10,7 +10,7 @@ a well-formed line in the string of a call that is not held, has no mark of its 
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 
 _REST = {
@@ -50,6 +50,8 @@ _OWN_ANSWER = re.compile(rb"-1 errno=(?:12|14|22|36|38|78|89|512) ")
 own mark of a call that a signal kept from being made: it is made again."""
 _OWN_FILE = re.compile(rb"O_DIRECTORY|O_TMPFILE|O_PATH|/proc|/dev/|/etc/hosts")
 """Files that the emulator opens in its own way, and directories: opening those is not held."""
+MOST_ENDS = 256
+"""Places at which a call may seem to end before only those are looked at where its thread was held."""
 CHECKED = frozenset(_REST) | frozenset(name.encode() for name in HELD.split())
 """Calls of which the text is looked at more closely."""
 
@@ -67,6 +69,14 @@ def is_complete(name: bytes, arguments: bytes) -> bool:
         return 0 in rest and b'"' in before
     # With the opening quote alone it is no string yet.
     return behind[:1] == b"," and behind.count(b",") in rest and b"\n" not in behind
+
+
+def next_end(place: int, size: int, at: int, waits: Iterable[int]) -> int:
+    """Return the first place behind `place` at which a thread was held, or `size`.
+
+    `at` is the offset of the text in its log.
+    """
+    return min((end - at - 1 for end in waits if place < end - at - 1 < size), default=size)
 
 
 def is_own_answer(name: bytes, arguments: bytes, result: bytes) -> bool:
@@ -98,7 +108,7 @@ def all_end(text: bytes, at: int, names: list[bytes], held: frozenset[bytes], wa
     return len(ends) == sum(map(held.__contains__, names)) and waits.keys() >= ends
 
 
-def unended(text: bytes, at: int, held: frozenset[bytes], waits: Container[int]) -> int:
+def unended(text: bytes, at: int, held: frozenset[bytes], waits: Collection[int]) -> int:
     """Return where in `text` the first call of `held` begins that does not end in it; its length if none.
 
     `text` is whole lines and the beginning of one, from the offset `at` of its log on. Behind that place may
@@ -108,15 +118,19 @@ def unended(text: bytes, at: int, held: frozenset[bytes], waits: Container[int])
     for found in _held_lines(held).finditer(b"\n" + text):
         if (start := found.start()) < past:
             continue
-        end = start
+        end, tries = start, 0
         while (end := text.find(b")", end + 1)) >= 0 and at + end + 1 not in waits:
+            tries += 1
+            if tries == MOST_ENDS:
+                end = next_end(end, len(text), at, waits)
+                break
             arguments = text[found.end() - 1 : end]
             result = text[end + 1 : end + 40]
             if result.startswith(b" = ") and (
                 b'"' not in arguments or is_own_answer(found[1], arguments, result[3:])
             ):
                 break
-        if end < 0:
+        if not 0 <= end < len(text):
             return start
         past = end
     return len(text)

@@ -22,7 +22,7 @@ def line_up(
     end of stderr read like the emulator's own: where the program's writes do not hold them, they are.
     """
     if left_out:
-        return f"{left_out} syscalls in between were not kept"
+        return f"at least {left_out} syscalls in between were not kept"
     found: dict[str, list[Syscall]] = {name: [] for name in STREAMS.values()}
     for call in calls:
         if call.name in _WRITES and call.arguments and (call.ret or 0) > 0:

@@ -15,10 +15,10 @@ decided on is checked against its registers by the supervisor.
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Collection
 
 from triage_tui.guest.log.logged_items import Item, LoggedCall, LoggedSignal, LongerCall
-from triage_tui.guest.log.own_text import CHECKED, is_complete, is_own_answer
+from triage_tui.guest.log.own_text import CHECKED, MOST_ENDS, is_complete, is_own_answer, next_end
 from triage_tui.runs.model import DOUBT
 
 _NAME = rb"[a-z_][a-z0-9_]{0,40}|[A-Z]{4,11}4?"
@@ -42,16 +42,19 @@ _REMARK = re.compile(rb"\)(?:Unsupported |Unimplemented |getsockopt level=)[^\n]
 """A remark of `-d unimp` about the last call of a text."""
 _SHAPES = re.compile(
     rb"\d{1,10} (?:(?:" + _NAME + rb")\(|Unknown syscall -?\d)|--- (?:SIG\w|\d)|Unsupported "
-    rb"|getsockopt level="
+    rb"|getsockopt level=|(?<=\n)(?: = |Unimplemented )"
 )
+_LINE_BREAKS = re.compile(rb"\n+")
 _EQUALS = b" = "
 """What stands between a call and its result; written by itself."""
 BEGINS_CALL = re.compile(rb"^\d{1,10} (?:(" + _NAME + rb")\(|Unknown syscall )", re.MULTILINE)
 """What each call's line begins with, and its name."""
-_NEXT_CALL = re.compile(rb"\n\d{1,10} (?:(" + _NAME + rb")\(|Unknown syscall )")
+NEXT_CALL = re.compile(rb"\n\d{1,10} (?:(" + _NAME + rb")\(|Unknown syscall )")
 _ENDS_LINE = frozenset((b"exit", b"exit_group"))
 _MAX_STRING = 1 << 14
 """Bytes up to which the end of a string that seems to go on is waited for; QEMU prints strings whole."""
+_MAX_ABSORBED = 1 << 16
+"""Bytes of a call's arguments up to which what belongs to its string is added to them."""
 _MAX_CALL = 8 << 20
 """Bytes that one call's text may have before it is given up; arguments of execve have less (execve(2))."""
 
@@ -67,7 +70,7 @@ class StraceReader:
         self,
         logs_calls: bool = True,
         held: frozenset[bytes] = frozenset(),
-        waits: Container[int] = (),
+        waits: Collection[int] = (),
     ) -> None:
         """`logs_calls`: the log tells of every call, so that what it says is about the last one.
 
@@ -79,6 +82,9 @@ class StraceReader:
         self._waits = waits
         self._last: LoggedCall | None = None
         """The call that was read last."""
+        self._unsure = False
+        """It went on at a place that may be in a string; until the thread is held, a call that is always held
+        must have been."""
         self._doubt: str | None = None
         """Note for calls behind text that was made up, until the thread is held."""
         self._buffer = b""
@@ -107,8 +113,18 @@ class StraceReader:
         """The log has `size` bytes next that nobody wrote."""
         self._base += size
 
-    def jump(self, offset: int) -> None:
-        """Go on at `offset`, where a line begins; what was pending is forgotten."""
+    @property
+    def buffered(self) -> int:
+        """Bytes that were not understood yet."""
+        return len(self._buffer)
+
+    def jump(self, offset: int, certain: bool = True) -> None:
+        """Go on at `offset`, where a line begins; what was pending is forgotten.
+
+        Not `certain`: it may be a line in a string of the guest's own.
+        """
+        if not certain:
+            self._last, self._unsure = None, True
         self._buffer = b""
         self._base = offset
         self.pending.clear()
@@ -146,11 +162,11 @@ class StraceReader:
     def _is_plain(self, line: re.Match[bytes]) -> bool:
         """Return whether the line of a call that is always held needs no further thought."""
         if self._base + line.end(3) + 1 in self._waits:
-            self._doubt = None
+            self._doubt, self._unsure = None, False
             return True
         if is_own_answer(line[2], line[3], line[4]):
             return True
-        return b'"' not in line[3] and not self._may_go_on(self._last)
+        return b'"' not in line[3] and not self._unsure and not self._may_go_on(self._last)
 
     def _may_go_on(self, call: LoggedCall | None) -> bool:
         """Return whether what comes behind `call` may be the rest of its string."""
@@ -191,8 +207,8 @@ class StraceReader:
             ):
                 self._finish(b"ENOSYS")
             return found.end() - at
-        if buffer[at : at + 1] == b"\n":
-            return 1
+        if found := _LINE_BREAKS.match(buffer, at):
+            return found.end() - at
         if complete and buffer[at:] == _EQUALS:
             # The thread is held while it writes the rest of the result.
             return 0
@@ -203,6 +219,7 @@ class StraceReader:
         name = start[2]
         search = start.end()
         cut: re.Match[bytes] | None = None
+        tries = 0
         while True:
             end = _END.search(buffer, search)
             if end is None and cut is not None:
@@ -217,7 +234,8 @@ class StraceReader:
                 end, self._doubt = cut, DOUBT
             elif end is not None and not self._ends(start, end.start()):
                 cut = cut or end
-                search = end.start() + 1
+                tries += 1
+                search = end.start() + 1 if tries < MOST_ENDS else self._next_end(name, end.start() + 1)
                 continue
             if end is None:
                 if self.writes_result and buffer.endswith(b")" + _EQUALS):
@@ -231,11 +249,13 @@ class StraceReader:
                 return 0
             close, used = end.start(), end.start() + 1
             if (
-                buffer[used : used + 1] == b"\n"
+                end is not cut
+                and buffer[used : used + 1] == b"\n"
                 and name not in _ENDS_LINE
                 and not (complete and used + 1 == len(buffer))
             ):
-                search = used
+                tries += 1
+                search = used if tries < MOST_ENDS else self._next_end(name, used)
                 continue
             break
         if (
@@ -277,6 +297,11 @@ class StraceReader:
             return not self._buffer.startswith(_EQUALS, close + 1)
         return is_own_answer(name, arguments, result[1])
 
+    def _next_end(self, name: bytes, at: int) -> int:
+        """Return where from `at` on a call `name` ends for certain, the end of the text if nowhere."""
+        size = len(self._buffer)
+        return next_end(at - 1, size, self._base, self._waits) if name in self._held else size
+
     def _waits_behind(self, name: bytes) -> bool:
         """Return whether the thread was held behind the text that is there, which may be in a call `name`."""
         if name not in self._held:
@@ -290,11 +315,11 @@ class StraceReader:
         end = self._base + close + 1
         # Calls without a result end their line.
         if (self._doubt or start[2] in self._held) and (end in self._waits or end + 1 in self._waits):
-            self._doubt = None
+            self._doubt, self._unsure = None, False
             return False
         if start[2] not in self._held:
             return False
-        if self.pending or not self._may_go_on(self._last):
+        if self.pending or not (self._unsure or self._may_go_on(self._last)):
             return False
         result = _RESULT.match(self._buffer, close + 1)
         arguments = self._buffer[start.end() : close]
@@ -304,10 +329,13 @@ class StraceReader:
         """Take a line for a part of the string of the call before; return the bytes used."""
         before = self._last
         result = _RESULT.match(self._buffer, close + 1)
-        assert before is not None
         assert result is not None
+        if before is None:
+            self.lost += result.end() - start.start()
+            return result.end() - start.start()
         begun = b") = " + (before.result or b"") + b"\n"
-        before.arguments += begun + self._buffer[start.start() : close]
+        if len(before.arguments) < _MAX_ABSORBED:
+            before.arguments += begun + self._buffer[start.start() : close]
         before.end = self._base + close + 1
         before.result = result[1]
         before.note = self._doubt = DOUBT
@@ -334,15 +362,14 @@ class StraceReader:
 
     def _skip(self, at: int, complete: bool) -> int:
         """Return how many bytes to skip to the next place that looks like something."""
-        shape = _SHAPES.search(self._buffer, at)
-        line = self._buffer.find(b"\n", at)
-        ends = [end for end in (shape.start() if shape else -1, line + 1 if line >= 0 else -1) if end > at]
-        if not ends:
+        shape = _SHAPES.search(self._buffer, at + 1)
+        end = shape.start() if shape else self._buffer.rfind(b"\n", at) + 1
+        if end <= at:
             if not complete and len(self._buffer) - at < 4096:
                 return 0
-            ends = [len(self._buffer)]
-        self.lost += min(ends) - at
-        return min(ends) - at
+            end = len(self._buffer)
+        self.lost += end - at
+        return end - at
 
 
 def calls_begun(text: bytes) -> list[bytes]:
@@ -350,7 +377,7 @@ def calls_begun(text: bytes) -> list[bytes]:
 
     It is the same as `BEGINS_CALL.findall`, several times as fast.
     """
-    return _NEXT_CALL.findall(b"\n" + text)
+    return NEXT_CALL.findall(b"\n" + text)
 
 
 def without_remark(text: bytes) -> bytes:

@@ -14,13 +14,15 @@ from triage_tui.guest.arch import Arch
 from triage_tui.guest.emulator.return_stub import MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.host import process
 from triage_tui.guest.log.logged_items import LoggedCall, LoggedSignal
-from triage_tui.guest.log.strace import StraceReader, read_pending, without_remark
+from triage_tui.guest.log.strace import NEXT_CALL, StraceReader, read_pending, without_remark
 from triage_tui.runs.model import Syscall
 
 _FREE_STEP = 1 << 20
 """Log bytes after which their memory is given back."""
 _PUNCH_HOLE_KEEP_SIZE = 3
 _PEEK = 4096
+_MOST_BEFORE = 8 << 20
+"""Bytes before the place to go on at in which a place is looked for where a call certainly begins."""
 _MOST_GROWN = 1 << 24
 """Bytes by which a log may grow between two looks before it is looked at whether all of them were written."""
 _MOST_REGISTERS = 512
@@ -149,6 +151,10 @@ class ThreadLog:
         """Whether it was made longer without being written to."""
         self._gaps: deque[tuple[int, int]] = deque()
         """(start, end) of what was never written, in pages, and not reached yet."""
+        self.passed_over = 0
+        """Bytes that were passed over before the next call that is taken in."""
+        self.untold = 0
+        """Those of them that the full trace was not told of."""
 
     @property
     def is_altered(self) -> bool:
@@ -165,7 +171,8 @@ class ThreadLog:
 
     def backlog(self) -> int:
         """Return how many bytes were written up to the last mark and not read."""
-        return max(0, self.marked - self.position)
+        never_written = sum(end - start for start, end in self._gaps) if self._gaps else 0
+        return max(0, self.marked - self.position - never_written)
 
     def mark(self, whole: bool = False) -> bool:
         """Note how long the log is now; return whether it has grown since the last time."""
@@ -197,10 +204,56 @@ class ThreadLog:
             self.reader.leave_out(len(data) - len(text))
             data = text
         if self.position - self._freed > _FREE_STEP:
-            length = (self.position & ~0xFFF) - self._freed
-            _libc.fallocate(self.fd, _PUNCH_HOLE_KEEP_SIZE, ctypes.c_long(self._freed), ctypes.c_long(length))
-            self._freed += length
+            self._free()
         return data
+
+    def _free(self) -> None:
+        """Give back the memory of what was read."""
+        length = (self.position & ~0xFFF) - self._freed
+        _libc.fallocate(self.fd, _PUNCH_HOLE_KEEP_SIZE, ctypes.c_long(self._freed), ctypes.c_long(length))
+        self._freed += length
+
+    def pass_over(self, keep: int) -> int:
+        """Give up what is waiting but for about the last `keep` bytes; return how many bytes were given up.
+
+        Reading goes on where a call begins. Where the thread was held that is certain; else it is a line that
+        looks like one, and may be in a string of the guest's own.
+        """
+        target = self.marked - keep
+        if target <= self.position:
+            return 0
+        start, certain = self._beginning(target)
+        for hole, end in self._gaps:
+            if hole <= start < end:
+                start, certain = hole, False
+        if start <= self.position:
+            return 0
+        passed = start - self.reader.position
+        self.reader.jump(start, certain)
+        self.position = start
+        while self.marks and self.marks[0].end <= start:
+            self.marks.popleft()
+        while self._gaps and self._gaps[0][1] <= start:
+            self._gaps.popleft()
+        for end in [end for end in self.waits if end < start]:
+            del self.waits[end]
+        self._free()
+        self.passed_over += passed
+        self.untold += passed
+        return passed
+
+    def _beginning(self, target: int) -> tuple[int, bool]:
+        """Return where a call begins near the offset `target`, and whether that is certain."""
+        waits = [end for end in self.waits if target - _MOST_BEFORE <= end < self.marked]
+        before = [end for end in waits if end <= target]
+        for end in (*before[-1:], *(end for end in waits if end > target)):
+            # What follows is the result of the call in which it was held, which holds no string.
+            text = os.pread(self.fd, _PEEK, end)
+            if (line := text.find(b"\n") + 1) and end + line <= self.marked:
+                return end + line, True
+        text = os.pread(self.fd, self.marked - target, target)
+        found = NEXT_CALL.search(text)
+        return (target + found.start() + 1 if found else self.marked), False
 
     def _look_for_gaps(self, size: int) -> None:
         at = self.marked

@@ -4,7 +4,7 @@ The logs are the truth, and the guest never waits for their reader. Each log's l
 time (`ThreadLog.mark`), and the logs are read in the order of these marks, which gives all threads one order
 and each call a time. A guest can call faster than its log can be read. Then the older part of what is waiting
 is only skimmed: its calls are counted, its text is kept within the cap of the trace, and read when somebody
-asks for it.
+asks for it. What is too much for that is passed over: no call of it is known, and the record says so.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ from triage_tui.runs.model import Syscall
 _PORTION, _SKIM_PORTION = 1 << 10, 1 << 15
 """Log bytes that are read, or skimmed, in one go of a quarter of a millisecond: so long may a call wait."""
 MAX_BACKLOG = 16 << 20
-"""Bytes of all logs that may wait."""
+"""Bytes of all logs that may wait to be read; more is skimmed."""
+MAX_UNREAD = 64 << 20
+"""Bytes of all logs that may wait to be skimmed; more is passed over: the logs are in memory."""
+_SKIM_S, _DRAIN_S = 0.2, 2.0
+"""Seconds that skimming may take before something else is looked at, and before the rest is passed over."""
 _WINDOW = 1 << 19
 """Text that is read in one piece, so that long sequences are recognised; what came meanwhile is skimmed."""
 _LAST_WINDOW = 1 << 17
@@ -37,6 +41,11 @@ _SMALL = 64
 """Text that is rather read than looked at from its end."""
 
 _Take = Callable[[ThreadLog, bytes, Mark, bool], None]
+
+
+def _portion(log: ThreadLog, usual: int) -> int:
+    """Return how much of a log is taken in at once: of a long string more, which is looked at each time."""
+    return max(usual, log.reader.buffered // 4)
 
 
 class Trace(CallRecords):
@@ -97,26 +106,40 @@ class Trace(CallRecords):
 
         Stops as soon as `is_wanted` says that somebody waits.
         """
-        if self.backlog() > MAX_BACKLOG:
-            self.skim(_LAST_WINDOW)
+        if (waiting := self.backlog()) > MAX_UNREAD:
+            self.pass_over()
+        elif waiting > MAX_BACKLOG:
+            self.skim(_LAST_WINDOW, _SKIM_S)
         deadline = time.monotonic() + seconds
         while (log := self._next()) is not None:
             if log.position >= log.window_end:
                 log.window_end = log.marked
                 log.skip_to = log.marked - _WINDOW
             if log.position < log.skip_to:
-                self._advance(log, self._count, min(_SKIM_PORTION, log.skip_to - log.position))
+                self._advance(log, self._count, min(_portion(log, _SKIM_PORTION), log.skip_to - log.position))
             else:
-                self._advance(log, self._read, _PORTION)
+                self._advance(log, self._read, _portion(log, _PORTION))
             if time.monotonic() > deadline or is_wanted():
                 return self._next() is None
         return True
 
-    def skim(self, keep: int) -> None:
-        """Take in all but the last `keep` bytes that are waiting by counting them only."""
+    def skim(self, keep: int, seconds: float = _DRAIN_S) -> bool:
+        """Take in all but the last `keep` bytes that are waiting by counting them only.
+
+        Returns whether that was done within `seconds`.
+        """
         left = self.backlog()
+        deadline = time.monotonic() + seconds
         while left > keep and (log := self._next()) is not None:
-            left -= self._advance(log, self._count, min(_SKIM_PORTION, left - keep))
+            if time.monotonic() > deadline:
+                return False
+            left -= self._advance(log, self._count, min(_portion(log, _SKIM_PORTION), left - keep))
+        return True
+
+    def pass_over(self) -> None:
+        """Give up all but the newest text of each log."""
+        for log in self.logs.values():
+            self._pass_over(log, min(_WINDOW, MAX_BACKLOG // len(self.logs)))
 
     def skip(self, log: ThreadLog) -> None:
         """Have all of a log but its newest text skimmed at the next chance."""
@@ -131,12 +154,19 @@ class Trace(CallRecords):
             return
         if log.mark(complete):
             self.last_activity = time.monotonic()
+        if log.backlog() > MAX_UNREAD:
+            self._pass_over(log, _WINDOW)
         left = log.backlog()
+        deadline = time.monotonic() + _DRAIN_S
         while log.marks:
             if left > keep:
-                left -= self._advance(log, self._count, min(_SKIM_PORTION, left - keep))
+                left -= self._advance(log, self._count, min(_portion(log, _SKIM_PORTION), left - keep))
+                if time.monotonic() > deadline:
+                    self._pass_over(log, max(keep, _WINDOW))
+                    left = log.backlog()
+                    deadline += _DRAIN_S
             else:
-                self._advance(log, self._read, _PORTION)
+                self._advance(log, self._read, _portion(log, _PORTION))
 
     def catch_up(self, log: ThreadLog) -> None:
         """Take in all that the log of a held thread holds; of long text only the end is read now."""
@@ -156,9 +186,11 @@ class Trace(CallRecords):
         for log in self.logs.values():
             if log.mark(complete):
                 self.last_activity = time.monotonic()
-        self.skim(_LAST_WINDOW)
+        if self.backlog() > MAX_UNREAD or not self.skim(_LAST_WINDOW):
+            self.pass_over()
+            self.skim(_LAST_WINDOW)
         while (log_ := self._next()) is not None:
-            self._advance(log_, self._read, _PORTION)
+            self._advance(log_, self._read, _portion(log_, _PORTION))
 
     def backlog(self) -> int:
         """Return how many bytes of all logs are still to be read, up to their last marks."""
@@ -192,6 +224,8 @@ class Trace(CallRecords):
         self.now_ns = max(self.now_ns, mark.ts_mono_ns)
         if self.full is not None:
             header = {"log": log.key, "tid": log.inner_tid, "arch": log.arch.name, "count": self.count}
+            if log.untold:
+                header["passed_over"], log.untold = log.untold, 0
             self.full.add(header | {"ts_mono_ns": self.now_ns, "whole": reached and mark.whole}, data)
         take(log, data, mark, reached and mark.whole)
         return max(1, len(data))

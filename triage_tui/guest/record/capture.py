@@ -139,7 +139,7 @@ def _capture_history(
     with part("the full trace"):
         lacks = guest.copy_full_trace(writer.dir) if not scope.brief else None
         if lacks is not None:
-            part.note("the end of the full trace", lacks)
+            part.note("all of the full trace", lacks)
     history: list[Syscall] = []
     with part("recent syscalls"):
         history = guest.history()

@@ -80,7 +80,7 @@ class FrozenGuest(Protocol):
         ...
 
     def calls_left_out(self) -> int:
-        """Return how many calls in the middle `full_trace` lacks."""
+        """Return how many calls in the middle `full_trace` lacks, at least."""
         ...
 
     def output(self) -> bytes:

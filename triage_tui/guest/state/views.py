@@ -353,15 +353,18 @@ class FrozenViews:
             return None
         full.copy_to(directory / FILE)
         limit = self.spec.limits.full_trace_bytes
-        return f"it had reached {limit >> 20} MiB: later calls are not in it" if full.left_out else None
+        lacks = [f"it had reached {limit >> 20} MiB: later calls are not in it"] if full.left_out else []
+        if self.trace.passed_over:
+            lacks.append(f"{self.trace.passed_over} bytes in between came too fast to be read")
+        return ", and ".join(lacks) or None
 
     def streams(self) -> dict[str, tuple[bytes, int]]:
         """Return stdout and stderr by name: what is kept of each, bounded, and how many bytes it had."""
         return {name: (buffer.content(), buffer.total) for name, buffer in self._output.streams.items()}
 
     def calls_left_out(self) -> int:
-        """Return how many calls in the middle `full_trace` lacks."""
-        return self.trace.left_out
+        """Return how many calls in the middle `full_trace` lacks, at least."""
+        return self.trace.left_out or int(self.trace.passed_over > 0)
 
     def output(self) -> bytes:
         """Return what the guest printed on stdout and stderr, in the order of arrival, bounded."""
@@ -380,6 +383,7 @@ class FrozenViews:
             processes=max(1, self.processes_known.total),
             listening=self.listening(),
             output_bytes=self._output.both.total,
+            log_bytes_passed_over=self.trace.passed_over,
         )
 
     def listening(self) -> list[str]:
