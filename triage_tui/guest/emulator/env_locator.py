@@ -20,7 +20,7 @@ from triage_tui.guest.host import process
 
 _MAX_SCAN = 64 << 20
 """Mappings larger than this are guest memory or translated code, never the register file."""
-_AT_NULL, _AT_PHDR, AT_BASE, AT_RANDOM = 0, 3, 7, 25
+_AT_NULL, _AT_PHDR, AT_BASE, AT_RANDOM, AT_EXECFN, AT_SYSINFO_EHDR = 0, 3, 7, 25, 31, 33
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,8 +47,8 @@ _NUMBERS_MIPS = {
     )
 }
 """arch/mips/include/uapi/asm/signal.h of Linux; the other architectures have one numbering."""
-_OWN_USE = frozenset(("SIGSEGV", "SIGBUS", "SIGKILL", "SIGSTOP"))
-"""Signals whose action the emulator does not pass on to the kernel."""
+_OWN_USE = frozenset(("SIGSEGV", "SIGBUS", "SIGABRT", "SIGKILL", "SIGSTOP"))
+"""Signals whose action the emulator does not pass on to the kernel; QEMU 10 keeps SIGABRT for itself too."""
 
 
 @dataclass(frozen=True, slots=True)

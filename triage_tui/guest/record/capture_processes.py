@@ -60,6 +60,12 @@ def _add_signal_actions(guest: FrozenGuest, snapshot: Snapshot, calls: Sequence[
             snapshot.unavailable.append(Unavailable(what=f"signal handlers of process {entry.pid}", why=why))
         else:
             entry.signal_actions = [_recorded(action, arch, modules) for action in actions]
+            # The kernel's real-time signals are not the guest's: QEMU moves them, and QEMU 10 has one of them
+            # stand for SIGABRT.
+            names = {action.signal for action in actions if action.handler == _IGNORED}
+            entry.ignored_signals = [
+                name for name in entry.ignored_signals if not name.startswith("SIGRT") or name in names
+            ]
 
 
 def _family(pid: int, entries: dict[int, Process]) -> list[int]:

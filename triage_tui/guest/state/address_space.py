@@ -39,11 +39,11 @@ def guest_mappings(
             continue
         first = mapping.start - base
         for start, end, perms in permitted.pieces(first, mapping.end - base):
+            if perms is None and knows_all and _is_emulators_page(mapping, start, end):
+                perms = "r-x"
             if perms is None and (far or mapping.perms.startswith("---")):
                 # Not the guest's, or not known to be: QEMU reserves what the guest may map.
                 continue
-            if perms is None and knows_all and _is_emulators_page(mapping, start, end):
-                perms = "r-x"
             shown = mapping.perms if perms is None else perms + mapping.perms[3:]
             offset = mapping.offset + (start - first if mapping.inode else 0)
             found.append(Mapping(start=start, end=end, perms=shown, offset=offset, path=mapping.path))
@@ -56,6 +56,19 @@ def _is_emulators_page(mapping: process.HostMapping, start: int, end: int) -> bo
     return mapping.perms == "r--p" and not mapping.inode and end - start == _PAGE_MASK + 1
 
 
+def stack_range(pid: int, base: int, inside: int, last: int) -> tuple[int, int] | None:
+    """Return the range of the first thread's stack, which holds `inside` and ends with the page of `last`.
+
+    Below it is a page that nobody can use; what follows above it without a gap is the emulator's. None where
+    nothing is mapped there.
+    """
+    for mapping in process.read_maps(pid):
+        start, end = mapping.start - base, mapping.end - base
+        if start <= inside < end:
+            return start, min(end, page_range(last, last + 1)[1])
+    return None
+
+
 def page_range(start: int, end: int) -> tuple[int, int]:
     """Return the range of whole pages that holds [start, end)."""
     return start & ~_PAGE_MASK, (end + _PAGE_MASK) & ~_PAGE_MASK
@@ -66,13 +79,12 @@ def name_mappings(
     program: Iterable[tuple[int, int]],
     heap: tuple[int, int] | None,
     stack: int,
-    stack_perms: str | None = None,
+    vdso: int,
 ) -> list[Mapping]:
     """Return the mappings with names for those that no file names; the heap is cut from what it continues.
 
     `program` are the ranges that the program's file asks for, `heap` is the range that brk gave, `stack` an
-    address in the first thread's stack and `stack_perms` what the program asks for there, if the host's
-    permissions do not tell.
+    address in the first thread's stack, `vdso` the start of the kernel's library, 0 where there is none.
     """
     named = RangeMap()
     for start, end in program:
@@ -84,10 +96,9 @@ def name_mappings(
         if mapping.path:
             result.append(mapping)
             continue
-        if stack_perms is not None and mapping.start <= stack < mapping.end:
-            mapping.perms = stack_perms + mapping.perms[3:]
-        whole = [(mapping.start, mapping.end, "[stack]")]
-        cut = whole if mapping.start <= stack < mapping.end else named.pieces(mapping.start, mapping.end)
+        inside = [name for name, at in (("[stack]", stack), ("[vdso]", vdso)) if _holds(mapping, at)]
+        whole = [(mapping.start, mapping.end, name) for name in inside[:1]]
+        cut = whole or named.pieces(mapping.start, mapping.end)
         result += [
             Mapping(start=start, end=end, perms=mapping.perms, name=name or "") for start, end, name in cut
         ]
@@ -101,6 +112,10 @@ def name_stacks(mappings: Iterable[Mapping], stacks: MappingABC[int, str]) -> No
         index = bisect_left(addresses, mapping.start)
         if index < len(addresses) and addresses[index] < mapping.end and not (mapping.path or mapping.name):
             mapping.name = stacks[addresses[index]]
+
+
+def _holds(mapping: Mapping, address: int) -> bool:
+    return address > 0 and mapping.start <= address < mapping.end
 
 
 def _emulator_file(pid: int) -> tuple[str, int]:

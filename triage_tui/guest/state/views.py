@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingABC
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,7 @@ from triage_tui.guest.arch import Arch
 from triage_tui.guest.cell.cell import Cell
 from triage_tui.guest.cell.policy import ContainmentPolicy
 from triage_tui.guest.emulator import emulator_image
-from triage_tui.guest.emulator.elf import read_elf
-from triage_tui.guest.emulator.env_locator import AT_BASE, AT_RANDOM, Location
+from triage_tui.guest.emulator.env_locator import AT_SYSINFO_EHDR, Location
 from triage_tui.guest.host import process
 from triage_tui.guest.log.full_trace import FILE
 from triage_tui.guest.log.output import GuestOutput
@@ -24,7 +24,7 @@ from triage_tui.guest.log.trace import Trace
 from triage_tui.guest.processes.process_table import GuestProcess, ProcessTable, Program
 from triage_tui.guest.record.memory_dump import AddressSpace
 from triage_tui.guest.spec import LaunchSpec
-from triage_tui.guest.state import address_space, sockets
+from triage_tui.guest.state import address_space, loaded_images, sockets
 from triage_tui.guest.state.census import Census, take_census
 from triage_tui.guest.state.descriptors import open_descriptors
 from triage_tui.runs.model import Statistics, Syscall, Target
@@ -271,37 +271,31 @@ class FrozenViews:
     def maps(self, pid: int = 0) -> list[Mapping]:
         """Return the mappings of a process (default: the one looked at), in guest addresses."""
         pid = pid or self.pid
+        location, program = self.location_of(pid), self.program_of(pid)
+        inside, last = loaded_images.first_stack(partial(self.read_process_memory, pid), location)
         permitted = RangeMap()
+        if stack := address_space.stack_range(pid, location.guest_base, inside, last):
+            permitted.set(*stack, "rwx" if program.elf.executable_stack else "rw-")
         for start, end, perms in self._segments(pid):
             permitted.set(*address_space.page_range(start, end), perms)
         for start, end, perms in self.trace.effects(pid).permissions():
             permitted.set(start, end, perms)
-        location, program = self.location_of(pid), self.program_of(pid)
         bias = location.load_bias
-        stack = location.auxv.get(AT_RANDOM, 0)
-        asks = program.elf.executable_stack and permitted.at(stack) is None
         return address_space.name_mappings(
             address_space.guest_mappings(
                 pid, location.guest_base, program.arch, permitted, self.spec.observe == "full"
             ),
             [(start + bias, end + bias) for start, end, _perms in program.elf.segments],
             self.trace.effects(pid).heap,
-            stack,
-            "rwx" if asks else None,
+            inside,
+            location.auxv.get(AT_SYSINFO_EHDR, 0),
         )
 
     def _segments(self, pid: int) -> list[tuple[int, int, str]]:
-        """Return what the files of program and interpreter ask for: (start, end, permissions)."""
-        location = self.location_of(pid)
-        loaded = [(self.program_of(pid).elf, location.load_bias)]
-        base = location.auxv.get(AT_BASE, 0)
-        if base:
-            with contextlib.suppress(TriageError):
-                interpreter = read_elf(self.read_process_memory(pid, base, 1 << 16), "the interpreter")
-                loaded.append((interpreter, base - interpreter.lowest))
-        return [
-            (start + bias, end + bias, perms) for elf, bias in loaded for start, end, perms in elf.segments
-        ]
+        """Return what program, interpreter and vDSO have: (start, end, permissions)."""
+        return loaded_images.segments(
+            partial(self.read_process_memory, pid), self.program_of(pid).elf, self.location_of(pid)
+        )
 
     def executable_ranges(self) -> list[tuple[int, int]]:
         """Return the ranges that the program, its interpreter or a call of the guest made executable."""
