@@ -37,6 +37,12 @@ REFUSED = str.split(
 ANSWERS = {
     "kill outside": "ESRCH",
     "kill init": "EPERM",
+    "kill init by pidfd": "EPERM",
+    "kill init by directory": "EPERM",
+    "ask for init by pidfd": "-",
+    "signal itself by pidfd": "-",
+    "AF_XDP": "EAFNOSUPPORT",
+    "AF_TIPC": "EAFNOSUPPORT",
     "rt_sigqueueinfo": "EPERM",
     "tgkill": "ESRCH",
     "PR_SET_SECCOMP": "EINVAL",

@@ -63,6 +63,21 @@ def test_signals_stay_inside() -> None:
     assert judge("kill", 0xFFFFFFFFFFFFFFFF, 9) is None
 
 
+@pytest.mark.parametrize(
+    ("family", "refused"),
+    [
+        *((number, False) for number in (1, 2, 8, 10, 15, 16, 17, 24, 29, 31)),
+        *((number, True) for number in (3, 9, 21, 30, 33, 38, 40, 41, 42, 43, 44, 45)),
+    ],
+)
+def test_families_that_no_device_needs_are_as_if_the_kernel_had_none(family: int, refused: bool) -> None:
+    refusal = judge("socket", family, 3)
+    assert (refusal is not None) is refused
+    if refusal is not None:
+        assert refusal.result == -errno.EAFNOSUPPORT
+        assert refusal.why.startswith("refused by containment: sockets of AF_")
+
+
 @pytest.mark.parametrize("name", ["openat", "read", "write", "socket", "connect", "exit_group"])
 def test_ordinary_calls_are_executed(name: str) -> None:
     assert judge(name) is None

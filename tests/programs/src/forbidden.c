@@ -40,6 +40,7 @@ static const char *error_name(long result)
     case EBADF: return "EBADF";
     case EFAULT: return "EFAULT";
     case ENODEV: return "ENODEV";
+    case EAFNOSUPPORT: return "EAFNOSUPPORT";
     case EOPNOTSUPP: return "EOPNOTSUPP";
     }
     return strerror(errno);
@@ -153,6 +154,12 @@ int main(int argc, char **argv)
 
     say("kill outside", kill(outside, SIGKILL));
     say("kill init", kill(1, SIGKILL));
+    say("kill init by pidfd", syscall(SYS_pidfd_send_signal, syscall(SYS_pidfd_open, 1, 0), SIGKILL, 0, 0));
+    say("kill init by directory", syscall(SYS_pidfd_send_signal, open("/proc/1", O_DIRECTORY), SIGKILL, 0, 0));
+    say("ask for init by pidfd", syscall(SYS_pidfd_send_signal, syscall(SYS_pidfd_open, 1, 0), 0, 0, 0));
+    say("signal itself by pidfd", syscall(SYS_pidfd_send_signal, syscall(SYS_pidfd_open, getpid(), 0), SIGCONT, 0, 0));
+    say("AF_XDP", socket(44, SOCK_RAW, 0));
+    say("AF_TIPC", socket(30, SOCK_STREAM, 0));
     memset(memory, 0, sizeof memory);
     TRY(rt_sigqueueinfo, outside, SIGKILL, memory);
     TRY(tgkill, outside, outside, SIGKILL);

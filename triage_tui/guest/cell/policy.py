@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.cell import child_stops, own_descriptors
+from triage_tui.guest.cell import child_stops, own_descriptors, pidfds
 from triage_tui.guest.emulator.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.host.seccomp import Notification, Watch
 from triage_tui.runs.model import Syscall
@@ -79,11 +79,28 @@ _SIOC_SET = {
 _TERMINAL = {0x5412: "TIOCSTI", 0x541C: "TIOCLINUX", 0x541D: "TIOCCONS", 0x540E: "TIOCSCTTY"}
 """Requests of ioctl_tty(2) that reach the terminal itself, not what is written to it."""
 
-_FAMILIES = {38: "AF_ALG, the kernel's ciphers", 40: "AF_VSOCK, the host of a virtual machine"}
-"""Address families of socket(2) that no network name space holds."""
+_RARE = "which no firmware needs"
+_FAMILIES = {
+    38: "AF_ALG, the kernel's ciphers",
+    40: "AF_VSOCK, the host of a virtual machine",
+    42: "AF_QIPCRTR, the machine's modem",
+    44: f"AF_XDP, {_RARE}",
+    **{
+        number: f"AF_{name}, {_RARE}"
+        for number, name in (
+            (3, "AX25"), (6, "NETROM"), (9, "X25"), (11, "ROSE"), (12, "DECnet"), (19, "ECONET"), (21, "RDS"),
+            (27, "IB"), (30, "TIPC"), (32, "IUCV"), (33, "RXRPC"), (37, "CAIF"), (41, "KCM"), (43, "SMC"),
+            (45, "MCTP"),
+        )
+    },
+}  # fmt: skip
+"""Address families of socket(2) that no network name space holds, or that are mere surface of the kernel: it
+loads a module for each that is asked for. The answer is that of a kernel without them. What programs of
+devices use stays open: AF_PACKET, AF_KEY, AF_PPPOX, AF_ATMPVC, AF_CAN, AF_BLUETOOTH and their like."""
 
-_JUDGED = ("socket", "personality", "mknod", "mknodat", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
+_JUDGED = str.split("socket personality mknod mknodat rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal")
 """Host syscalls of which `ContainmentPolicy.judge` has to see every one; kill is watched anyway."""
+_SIGNAL_TO_FIRST = "a signal to the cell's own first process"
 _PERSONALITY_QUERY = 0xFFFFFFFF
 _SIGNAL_ARGUMENT = {"kill": 1, "tkill": 1, "tgkill": 2, "rt_sigqueueinfo": 1, "rt_tgsigqueueinfo": 2}
 """Host syscall -> index of the signal; the process or thread comes first."""
@@ -137,13 +154,23 @@ class ContainmentPolicy:
         return frozenset((*EXECUTIONS, *_REFUSED, *_ABSENT)) - self.allow
 
     def judge(self, name: str, notification: Notification) -> Refusal | None:
-        """Return how the host call `name` is answered, or None if it may be executed."""
+        """Return how the host call `name` is answered, or None if it may be executed.
+
+        Raises:
+            OSError: what it is about cannot be told.
+        """
         if name in self.allow:
             return None
         if name in _REFUSED:
             return Refusal(-errno.EPERM, f"refused by containment: {_REFUSED[name]}")
         if name in _ABSENT:
             return Refusal(-errno.ENOSYS, f"refused by containment: {_ABSENT[name]}")
+        if name == "pidfd_send_signal" and notification.args[1] & 0xFFFFFFFF:
+            # Signal 0 only asks whether the process exists. Whatever the number stands for by the time that
+            # the kernel looks: its first process takes no signal from within the cell.
+            fd = notification.args[0] & 0xFFFFFFFF
+            first = pidfds.is_of_first_process(notification.tid, fd)
+            return Refusal(-errno.EPERM, f"refused by containment: {_SIGNAL_TO_FIRST}") if first else None
         why = self._by_arguments(name, [argument & 0xFFFFFFFF for argument in notification.args])
         if why is None:
             return None
@@ -168,7 +195,7 @@ class ContainmentPolicy:
             return -errno.EPERM, "a device node"
         elif name in _SIGNAL_ARGUMENT and low[0] == 1 and low[_SIGNAL_ARGUMENT[name]]:
             # Signal 0 only asks whether the process exists.
-            return -errno.EPERM, "a signal to the cell's own first process"
+            return -errno.EPERM, _SIGNAL_TO_FIRST
         elif name == "prlimit64" and low[0] == 1:
             return -errno.EPERM, "limits of the cell's own first process"
         return None

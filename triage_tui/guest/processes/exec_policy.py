@@ -172,7 +172,11 @@ def _open_program(root: Path, pid: int, path: str) -> tuple[int, str | None]:
             fd = open_in_root(root, inside)
         else:
             fd = _open_descriptor(pid, number)
-            inside = _path_of(root, pid, link, fd)
+            try:
+                inside = _path_of(root, pid, link, fd)
+            except OSError:
+                os.close(fd)
+                raise
     else:
         if not path.startswith("/"):
             path = os.path.join(_inside(root, pid, "cwd"), path)
