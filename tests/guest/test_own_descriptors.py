@@ -116,6 +116,77 @@ def test_the_log_cannot_be_made_longer(tmp_path: Path, qemu_dir: Path) -> None:
         assert said(guest) == {"link": errno.ENOENT, "before": 0, "hidden": errno.ENOENT, "after": 0}
 
 
+def closing(tmp_path: Path, qemu_dir: Path, mode: str, arch: str = "arm", **more: object) -> LaunchSpec:
+    return spec(root_with(tmp_path, arch, "closes"), qemu_dir, "/bin/closes", mode, LOG, **more)
+
+
+def failed(calls: list[Syscall]) -> list[tuple[str, str | None, str | None]]:
+    """Return name, path and error of the calls that tell where the program is."""
+    return [(c.name, c.path, c.errno) for c in calls if c.path and c.path.startswith(("/bin/none", "/late"))]
+
+
+@pytest.mark.usefixtures("each_carrier")
+@pytest.mark.parametrize("arch", ["arm", "mips", "aarch64"])
+def test_close_range_closes_what_is_the_guests_and_the_record_goes_on(
+    tmp_path: Path, qemu_dir: Path, arch: str
+) -> None:
+    with Guest.start(closing(tmp_path, qemu_dir, "range", arch)) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 5)
+        # result, how many of 30 to 32 are open then, how many of them close at exec
+        assert guest.output().decode().splitlines() == [
+            "all 0 0 0",
+            "large 0 1 0",
+            "cloexec 0 3 2",
+            "unshare 0 0 0",
+            "both 0 3 2",
+            "own 0 3 0",
+            "wrong -1 3 0",
+            "turned -1 3 0",
+            "below 0 1 0",
+            "end 0",
+        ]
+        history = guest.history()
+        ranges = [call for call in history if call.name == "close_range"]
+        assert [call.errno or call.ret for call in ranges] == [0, 0, 0, 0, 0, 0, "EINVAL", "EINVAL", *[0] * 5]
+        assert ranges[0].args[:3] == [3, 0xFFFFFFFF, 0]
+        for call in ranges:
+            after = next(other for other in history if other.seq > call.seq and other.tid == call.tid)
+            assert after.path
+        access = "faccessat" if arch == "aarch64" else "access"
+        assert failed(history) == [
+            (name, f"/{what}-{kind}", "ENOENT")
+            for kind in "fvfv"
+            for name, what in (("execve", "bin/none"), (access, "late"))
+        ]
+        assert guest.problems == []
+
+
+@pytest.mark.usefixtures("each_carrier")
+def test_nor_does_it_where_only_watched_calls_are_observed(tmp_path: Path, qemu_dir: Path) -> None:
+    with Guest.start(closing(tmp_path, qemu_dir, "range", observe="watched")) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 5)
+        assert guest.output().decode().splitlines()[:2] == ["all 0 0 0", "large 0 1 0"]
+        assert sum(call.name == "close_range" for call in guest.history()) == 13
+        assert guest.problems == []
+
+
+@pytest.mark.usefixtures("each_carrier")
+@pytest.mark.parametrize("mode", ["loop", "listed"])
+def test_who_closes_one_by_one_comes_to_an_end_and_the_record_goes_on(
+    tmp_path: Path, qemu_dir: Path, mode: str
+) -> None:
+    limits = replace(QUICK, off=frozenset(("loop",)))
+    with Guest.start(closing(tmp_path, qemu_dir, mode, triggers=limits)) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 5)
+        told = {"closed": 0, "dup2": errno.EBADF, "dup3": errno.EBADF} if mode == "loop" else {"listed": 0}
+        assert said(guest) == {**told, "end": 0}
+        assert markers(guest.history()) == [*told, "end"]
+        assert guest.problems == []
+
+
 def halfway(tmp_path: Path, qemu_dir: Path) -> Guest:
     """Return a guest that is frozen in front of its call of ftruncate."""
     limits = replace(QUICK, calls=(CallTrigger("ftruncate"), CallTrigger("ftruncate64")))

@@ -133,8 +133,10 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, GivingUp, ProgramKeeper)
             return
         # What is decided from here on is about this process: its architecture, its memory.
         self.pid, self.tid = known.pid, notification.tid
-        if known.logs_closed:
-            self._restore_logs(known, notification)
+        spared = self._spare_descriptors(notification, name)
+        if spared is None:
+            return
+        notification = spared
         if name == MARKER_CALL and notification.args[MARKER_ARGUMENT] & 0xFFFFFFFF == MARKER_WHENCE:
             self._on_marker(known, notification)
             return

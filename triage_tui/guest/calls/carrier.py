@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Literal, Protocol
 
+from triage_tui.guest.calls import other_arguments
 from triage_tui.guest.freezing.holding import HeldThreads
 from triage_tui.guest.freezing.pausing import Holder
 from triage_tui.guest.host import seccomp
@@ -56,6 +57,15 @@ class Carrier(Protocol):
 
         Raises:
             OSError: the process is gone, or has no room.
+        """
+
+    def change_arguments(self, notification: Notification, arguments: tuple[int, ...]) -> Notification | None:
+        """Have the waiting thread make its call with other arguments.
+
+        Returns the notification that still has to be answered, None when another one will come for it.
+
+        Raises:
+            OSError: that cannot be done; the notification still has to be answered.
         """
 
     def give_name(self, notification: Notification, name: bytes, defer: Defer) -> bool:
@@ -134,6 +144,11 @@ class NotificationCarrier:
     ) -> int:
         """See `Carrier`."""
         return seccomp.add_fd(self._listener, notification, fd, number, cloexec)
+
+    def change_arguments(self, notification: Notification, arguments: tuple[int, ...]) -> Notification | None:
+        """See `Carrier`."""
+        other_arguments.change_arguments(self._listener, notification, arguments)
+        return None
 
     def give_name(self, notification: Notification, name: bytes, defer: Defer) -> bool:
         """See `Carrier`."""

@@ -75,6 +75,13 @@ class TraceCarrier:
             raise OSError(-added, os.strerror(-added))
         return added
 
+    def change_arguments(self, notification: Notification, arguments: tuple[int, ...]) -> Notification | None:
+        """See `Carrier`."""
+        result = self._ask(self._order(tracer.CHANGE, notification.id, values=arguments))
+        if result < 0:
+            raise OSError(-result, os.strerror(-result))
+        return notification._replace(args=arguments)
+
     def give_name(self, notification: Notification, name: bytes, defer: Defer) -> bool:
         """Name the process; False: the notification still has to be answered."""
         self._ask(self._order(tracer.NAME, notification.id, more=name + b"\0"))

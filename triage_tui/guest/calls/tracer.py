@@ -47,9 +47,10 @@ ORDER = struct.Struct("=IiQQq6Q")
 name follow."""
 REPLY = struct.Struct("=Qq")
 """(number of the order, result or negative errno)."""
-PROCEED, ANSWER, IS_WAITING, ADD_FD, NAME, STACK, EXECUTE, RELEASE, HOLD, LET_GO = range(1, 11)
+PROCEED, ANSWER, IS_WAITING, ADD_FD, NAME, STACK, EXECUTE, RELEASE, HOLD, LET_GO, CHANGE = range(1, 12)
 """PROCEED and ANSWER (with the value) have no reply, the others have one: a result or a negative errno.
 
+CHANGE gives the waiting call the values as its arguments.
 HOLD has the thread that is the value stop where it is, and replies 1 when it has; from then on whatever stops
 stays stopped, until LET_GO."""
 ANY_NUMBER = -1
@@ -369,6 +370,10 @@ class _Tracer:
         if what == IS_WAITING:
             tracee.read_registers()
             self._reply(1)
+        elif what == CHANGE:
+            tracee.replace_held(words, tracee.held_call(words)[0], values)
+            self.held[tid] = identifier, tracee.read_registers()
+            self._reply(0)
         elif what == STACK:
             self._reply(tracee.stack_pointer(words))
         elif what == ADD_FD:

@@ -107,13 +107,7 @@ class UndecidedCalls(RuleAsker):
         tid, args = notification.tid, notification.args
         log = self.trace.logs.get(tid)
         known = self.processes_known.of_thread(tid)
-        if (
-            log is None
-            or known is None
-            or known.logs_closed
-            or log.is_altered
-            or self._first_stop is not None
-        ):
+        if log is None or known is None or log.is_altered or self._first_stop is not None:
             return None
         if name in policy.OPENS and args[policy.OPENS[name]] & _NEW_FILE == _NEW_FILE:
             # It may be the emulator's log.

@@ -64,6 +64,8 @@ _HIDDEN = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 _LOGS = 3
 """The logs are the descriptors from this one of the emulator's own on; a program may be opened below."""
 _AT_FDCWD = 0xFFFFFF9C
+_NO_DESCRIPTOR = 0xFFFFFFFF
+"""The highest number that close_range takes; no descriptor has it."""
 
 SENDS_DESCRIPTORS = "sendmsg"
 """The call by which a descriptor could be sent to where it gets another number (unix(7), SCM_RIGHTS)."""
@@ -106,6 +108,21 @@ def closes(name: str, notification: Notification, first: int) -> bool:
     """Return whether the held host call `name` would close or replace a descriptor from `first` on."""
     at = CLOSERS.get(name)
     return at is not None and notification.args[at] & 0xFFFFFFFF >= first
+
+
+def spared(name: str, notification: Notification, first: int) -> tuple[int, ...] | None:
+    """Return the arguments with which a held close_range leaves the descriptors from `first` on alone.
+
+    None: it does so as it stands, or fails.
+    """
+    if name != "close_range":
+        return None
+    begin, end = (argument & _NO_DESCRIPTOR for argument in notification.args[:2])
+    if end < first or begin > end or begin == _NO_DESCRIPTOR:
+        return None
+    # What closes nothing may still unshare the table (CLOSE_RANGE_UNSHARE), or have flags that are none.
+    clipped = (begin, first - 1) if begin < first else (_NO_DESCRIPTOR, _NO_DESCRIPTOR)
+    return *clipped, *notification.args[2:]
 
 
 def refusal(name: str, notification: Notification, first: int) -> int:

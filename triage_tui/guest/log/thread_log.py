@@ -294,11 +294,6 @@ class ThreadLog:
         start = max(self.reader.position, self.marked - _PEEK)
         return start, os.pread(self.fd, self.marked - start, start)
 
-    def abandon_pending(self) -> None:
-        """Forget calls whose result was lost while the log was closed."""
-        self.reader.pending.clear()
-        self.records.clear()
-
     def close(self) -> None:
         """Let go of the log."""
         if self.fd >= 0:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 
 from triage_tui.guest.calls.carrier import Carrier
+from triage_tui.guest.cell import own_descriptors
 from triage_tui.guest.emulator.startup import EmulatorStart, most_logs
 from triage_tui.guest.host import process
 from triage_tui.guest.host.seccomp import Notification
@@ -197,15 +198,20 @@ class ProcessKeeper(FrozenViews):
             # As for any descriptor above the limit of open files.
             self._answer(notification, -errno.EBADF)
             return True
-        if name == "close_range" and low[1] >= first:
-            # It cannot be split from outside: it runs, and the logs are put back right afterwards.
-            known.logs_closed = True
         return False
 
-    def _restore_logs(self, known: GuestProcess, notification: Notification) -> None:
-        shown = process.living_id(known.pid)
-        for log in self.trace.of_process(known.pid):
-            if not os.path.exists(f"/proc/{shown}/fd/{log.number}"):
-                self._put_log(log, notification)
-                log.abandon_pending()
-        known.logs_closed = False
+    def _spare_descriptors(self, notification: Notification, name: str) -> Notification | None:
+        """Keep the emulator's own descriptors out of a held close_range, whatever it is about to close.
+
+        Returns the notification that is to be decided about, None when it was answered, or when the call
+        comes again with other arguments.
+        """
+        arguments = own_descriptors.spared(name, notification, self._first_own_fd)
+        if arguments is None:
+            return notification
+        try:
+            return self._carrier.change_arguments(notification, arguments)
+        except OSError:
+            # As on a kernel without it: programs then close one by one.
+            self._answer(notification, -errno.ENOSYS)
+            return None

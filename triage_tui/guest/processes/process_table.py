@@ -73,8 +73,6 @@ class GuestProcess:
     forking: Forking | None = None
     """The thread that is about to fork."""
     exiting: bool = False
-    logs_closed: bool = False
-    """The guest has closed the logs with close_range: put them back at the next chance."""
 
 
 class ProcessTable:

@@ -224,7 +224,6 @@ class ProgramKeeper(ProcessKeeper):
         known.program = program
         known.envs = {}
         known.loops.clear()
-        known.logs_closed = False
 
     def _name_process(self, known: GuestProcess, notification: Notification) -> bool:
         """Give a process the name of its new program; True when its call will be made again."""
