@@ -119,6 +119,34 @@ def test_a_loop_that_takes_no_connection_is_one(qemu_dir: Path, tmp_path: Path) 
     assert [probe.outcome for probe in probes] == ["silent"]
 
 
+@pytest.mark.parametrize(
+    ("how", "detail", "spinning", "call"),
+    [
+        ("spins", "spinning: no syscall for ", True, ""),
+        ("stalls", "blocked in read for ", False, "read"),
+        ("closes", "its service is well: ", False, "accept"),
+        ("polls", "its service is well: ", False, "poll"),
+    ],
+)
+def test_who_took_a_client_and_answers_nothing_is_looked_at_where_it_is_then(
+    qemu_dir: Path, tmp_path: Path, how: str, detail: str, spinning: bool, call: str
+) -> None:
+    stop, probes = run(root_with(tmp_path, "arm", "takes"), qemu_dir, ("/bin/takes", how))
+    assert (stop.reason, stop.trigger.syscall_name) == ("idle", call)
+    assert stop.trigger.detail.startswith(detail)
+    assert bool(stop.trigger.spinning) == spinning
+    assert [probe.outcome for probe in probes] == ["accepted"]
+    assert "does not take it" not in probes[0].detail
+
+
+def test_who_takes_clients_and_misses_something_in_each_round_is_not_well(
+    qemu_dir: Path, tmp_path: Path
+) -> None:
+    stop, probes = run(root_with(tmp_path, "arm", "takes"), qemu_dir, ("/bin/takes", "fails"))
+    assert stop.reason == "sleep_loop"
+    assert "accepted" in {probe.outcome for probe in probes}
+
+
 def test_a_service_that_speaks_first(web_root: Path, qemu_dir: Path) -> None:
     argv = ("/bin/busybox", "nc", "-ll", "-p", "2121", "-e", "/bin/busybox", "echo", "220 ready")
     stop, probes = run(web_root, qemu_dir, argv)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from triage_tui.guest.calls.call_handler import CallHandler
 from triage_tui.guest.freezing.loops import LoopDetector
 from triage_tui.guest.freezing.stops import Stop, Watchdog, make_trigger
-from triage_tui.guest.freezing.suspicion import Line, Prober, Suspicion, is_well
+from triage_tui.guest.freezing.suspicion import Line, Prober, Suspicion
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.runs.model import Probe
 
@@ -63,7 +63,7 @@ class Suspecting(CallHandler):
         if suspicion.is_asking and overdue is None:
             return
         found = suspicion.look()
-        well = not suspicion.is_asking and is_well(suspicion.probes())
+        well = not suspicion.is_asking and suspicion.is_well()
         if well and overdue is None and not suspicion.is_over:
             return
         if found is None and not well and overdue is None:
@@ -75,7 +75,9 @@ class Suspecting(CallHandler):
             return
         self._close_suspicion()
         if well:
-            detail = f"its service is well: {suspicion.probes()[0].detail}"
+            told = suspicion.probes()
+            best = next((probe for probe in told if probe.outcome == "answered"), told[0])
+            detail = f"its service is well: {best.detail}"
             self._first_stop = Stop("idle", make_trigger(None, detail, self.trace.count))
         elif overdue is not None:
             self._first_stop = overdue
@@ -87,8 +89,17 @@ class Suspecting(CallHandler):
             self._watchdog.rest()
 
     def _believe(self, suspicion: Suspicion) -> None:
+        stop = suspicion.believed()
+        if stop.reason == "idle" and suspicion.has_moved:
+            stop = self._as_it_is_now(suspicion)
         self._close_suspicion()
-        self._looping_tid, self._first_stop = suspicion.tid, suspicion.believed()
+        self._looping_tid, self._first_stop = suspicion.tid, stop
+
+    def _as_it_is_now(self, suspicion: Suspicion) -> Stop:
+        """Return the stop of an idle guest that the questions brought to another place."""
+        if suspicion.is_over:
+            return self._watchdog.idle(self, suspicion.quiet_s, suspicion.at_rest)
+        return self._watchdog.overdue(self.trace.count) or suspicion.stop
 
     def _close_suspicion(self) -> None:
         suspicion, self._suspicion = self._suspicion, None

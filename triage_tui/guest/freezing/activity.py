@@ -13,8 +13,8 @@ from triage_tui.guest.freezing.senders import sender_of
 from triage_tui.guest.host import process
 
 if TYPE_CHECKING:
+    from triage_tui.guest.calls.suspecting import Suspecting
     from triage_tui.guest.state.views import FrozenViews
-    from triage_tui.guest.supervisor import Guest
     from triage_tui.runs.model import Syscall
 
 _SPIN_SHARE = 0.5
@@ -84,7 +84,7 @@ class Standstill:
     call: Syscall | None
 
 
-def stopped_by_signal(guest: Guest, now: Measurement) -> Standstill | None:
+def stopped_by_signal(guest: Suspecting, now: Measurement) -> Standstill | None:
     """Return how the main process of a guest that nobody froze was stopped, None when it was not.
 
     Every thread of a stopped process is in state T of proc(5); t where a tracer carries the calls.

@@ -39,7 +39,7 @@ _SLEEPS = _words(
     "nanosleep clock_nanosleep clock_nanosleep_time64 clock_nanosleep_time32 pause sigtimedwait "
     "rt_sigtimedwait"
 )
-_TIMED_WAITS = _words(
+TIMED_WAITS = _words(
     "select _newselect pselect6 pselect6_time64 poll ppoll ppoll_time64 epoll_wait epoll_pwait epoll_pwait2"
 )
 WAITS = frozenset(("wait4", "waitpid", "waitid"))
@@ -96,7 +96,7 @@ def is_sleep(call: Syscall) -> bool:
     """Return whether `call` passed time: a sleep, or a wait for input that ended with nothing."""
     if call.name in _SLEEPS:
         return True
-    return call.name in _TIMED_WAITS and call.ret == 0
+    return call.name in TIMED_WAITS and call.ret == 0
 
 
 class Sleepers:

@@ -137,7 +137,7 @@ class Watchdog:
         if self._at_quiet is None and quiet >= min(_SETTLED_S, self._limits.idle_s / 2):
             self._at_quiet = measure(guest.processes())
         if "idle" not in self._limits.off and quiet >= self._limits.idle_s * self._patience(guest, quiet):
-            return self._idle(guest, quiet)
+            return self.idle(guest, quiet, self._at_quiet)
         return self.overdue(guest.trace.count)
 
     def overdue(self, count: int) -> Stop | None:
@@ -148,7 +148,7 @@ class Watchdog:
         return Stop("time_limit", make_trigger(None, detail, count))
 
     @staticmethod
-    def _pending(guest: Guest) -> list[Syscall]:
+    def _pending(guest: Suspecting) -> list[Syscall]:
         """Return the calls that threads of the guest are in."""
         guest.trace.drain_all(complete=True)
         logs = [log for log in guest.trace.logs.values() if log.pid in guest.processes_known.by_pid]
@@ -165,10 +165,11 @@ class Watchdog:
             self._sleeping = any(is_sleep(call) for call in calls) and not others
         return self._limits.sleep_patience if self._sleeping else 1.0
 
-    def _idle(self, guest: Guest, seconds: float) -> Stop:
+    def idle(self, guest: Suspecting, seconds: float, before: Measurement | None) -> Stop:
+        """Return the stop of a guest that has made no call for `seconds`; `before` was measured meanwhile."""
         now = measure(guest.processes())
         calls = self._pending(guest)
-        spin = spin_between(self._at_quiet, now)
+        spin = spin_between(before, now)
         stopped = stopped_by_signal(guest, now) if spin is None else None
         trigger = make_trigger(None, f"no syscall for {seconds:.1f} s", guest.trace.count)
         if spin is not None:

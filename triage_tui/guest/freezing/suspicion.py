@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from triage_tui.guest.freezing.loops import LoopDetector
+from triage_tui.guest.freezing.activity import Measurement, measure
+from triage_tui.guest.freezing.loops import TIMED_WAITS, LoopDetector
 from triage_tui.guest.freezing.stops import Stop, loop_stop
+from triage_tui.guest.freezing.triggers import MAX_PERIOD
 from triage_tui.guest.host import process
 from triage_tui.guest.log.trace import Trace
-from triage_tui.runs.model import Probe
+from triage_tui.runs.model import Probe, Syscall
 
 _SOCKET_PATIENCE_S = 5.0
 _SETTLED_S = 0.2
@@ -27,6 +29,9 @@ _MOST_SETTLING_S = 2.0
 _WORK_S = 0.001
 """Processor time for each call from which on a thread computes rather than repeats its calls."""
 _ACCEPTS = frozenset(("accept", "accept4", "socketcall"))
+_FOR_CLIENTS = _ACCEPTS | TIMED_WAITS
+"""Calls in which a server waits for clients, and for what they send."""
+_NO_FAILURES = frozenset(("EAGAIN", "EINTR"))
 
 
 class Line:
@@ -101,12 +106,22 @@ def _ask(prober: Prober, line: Line) -> _Asking:
     return asking
 
 
-def is_well(probes: list[Probe]) -> bool:
-    """Tell whether probes show a service that works: it answers, and nothing that a person asked fails."""
+def is_well(probes: list[Probe], *, waits_again: bool = False) -> bool:
+    """Tell whether probes show a service that works: it answers, and nothing that a person asked fails.
+
+    `waits_again`: it took connections and waits for clients again. Who speaks another protocol than HTTP
+    answers nothing, so that is as much as can be known.
+    """
     named = [probe for probe in probes if probe.asked]
     if named:
         return all(probe.outcome in ("answered", "accepted") for probe in named)
-    return any(probe.outcome == "answered" for probe in probes)
+    if any(probe.outcome == "answered" for probe in probes):
+        return True
+    return waits_again and bool(probes) and all(probe.outcome == "accepted" for probe in probes)
+
+
+def _takes_client(call: Syscall) -> bool:
+    return call.name in _ACCEPTS and call.ret is not None and call.ret >= 0
 
 
 class Suspicion:
@@ -130,6 +145,7 @@ class Suspicion:
         self._trace = trace
         self._grace_s = grace_s
         self._first_seq = trace.count
+        self._accepted_before = {call.seq for call in trace.history if _takes_client(call)}
         self._quiet_since = time.monotonic()
         self._quiet_count = trace.count
         self._cpu_at_rest = process.cpu_seconds(tid) if tid else 0.0
@@ -141,6 +157,8 @@ class Suspicion:
         self._asking = _ask(prober, line) if prober is not None and line is not None else None
         self.is_over = self._asking is None
         """Whether what the questions set off is over."""
+        self.at_rest: Measurement | None = None
+        """The processor time of all threads when that was."""
         if loop is not None and stop.loop is not None:
             loop.follow(stop.loop)
 
@@ -162,17 +180,35 @@ class Suspicion:
         if self.is_asking and self._asking.line.is_closed.is_set():
             detail = "the guest was frozen or ended before it had answered"
             found.append(Probe(target="its service", outcome="failed", detail=detail))
-        accepted = any(
-            call.name in _ACCEPTS and (call.ret or -1) >= 0
-            for call in self._trace.history
-            if call.seq > self._first_seq
-        )
+        is_accepted = bool(self._accepted())
         for probe in found:
             probe.seq = self._first_seq
-            if probe.outcome == "silent" and accepted:
+            if probe.outcome == "silent" and is_accepted:
                 probe.outcome = "accepted"
                 probe.detail = probe.detail.replace("does not take it", "took it")
         return found
+
+    def _accepted(self) -> list[Syscall]:
+        """Return the calls that took a client since it was asked; the first of them may have begun before."""
+        calls = [call for call in self._trace.history if _takes_client(call)]
+        return [call for call in calls if call.seq not in self._accepted_before]
+
+    def is_well(self) -> bool:
+        """Tell whether the answers so far show a service that works."""
+        return is_well(self.probes(), waits_again=self.is_over and self._waits_again())
+
+    def _waits_again(self) -> bool:
+        """Tell whether the thread that took a client last waits for clients again, and fails in nothing."""
+        accepted = self._accepted()
+        if not accepted:
+            return False
+        last, tid = accepted[-1].seq, accepted[-1].tid
+        later = [call for call in self._trace.history if call.seq > last and call.tid == tid]
+        if self.stop.reason == "idle":
+            return bool(later) and later[-1].name in _FOR_CLIENTS and later[-1].ret is None
+        # Who looks for clients between its other work has to do that well.
+        failed = any(call.errno and call.errno not in _NO_FAILURES for call in later)
+        return not failed and any(call.name in _FOR_CLIENTS for call in later[-MAX_PERIOD:])
 
     def close(self) -> None:
         """Ask no more."""
@@ -192,7 +228,12 @@ class Suspicion:
         if not self.is_over:
             # What the questions set off says nothing of the state.
             self.is_over = not self.is_asking and self._is_settled()
+            if self.is_over and self._loop is None:
+                # The call that an idle guest waits in may not have been taken for whole yet.
+                self._trace.drain_all(complete=True)
             self._rest()
+            if self.is_over:
+                self.at_rest = measure({log.pid for log in self._trace.logs.values()})
             return None
         if self._loop is not None and self._loop.is_broken:
             return False
@@ -240,6 +281,16 @@ class Suspicion:
         """Tell whether the guest may be frozen at the call that thread `tid` makes now."""
         goes_on = self._loop is not None and not self._loop.is_broken
         return self.ripe_since > 0 and tid == self.tid and goes_on
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether calls were made, or ended, since the state was noticed."""
+        return self._trace.count != self._first_seq or bool(self._accepted())
+
+    @property
+    def quiet_s(self) -> float:
+        """For how long nothing has happened since what the questions set off was over."""
+        return time.monotonic() - self._quiet_since
 
     def believed(self) -> Stop:
         """Return the stop, its loop as it is by now."""
