@@ -26,7 +26,7 @@ from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.calls.always_held import held_calls
 from triage_tui.guest.calls.carrier import CarrierName
 from triage_tui.guest.calls.held_call import Held
-from triage_tui.guest.calls.hookable import not_hookable
+from triage_tui.guest.calls.hookable import never_hookable, not_hookable
 from triage_tui.guest.calls.stand_ins import Peers
 from triage_tui.guest.cell import policy
 from triage_tui.guest.cell.identity import Identity
@@ -185,6 +185,10 @@ class Guest(Freezer):
             names |= self.rules.hooks()
         names |= {trigger.name for trigger in self._chosen if not trigger.errno}
         self.hookable = frozenset(names)
+        if self.rules is not None and (never := never_hookable(self.rules.hooks())):
+            self.report(
+                f"no rule is ever asked about {', '.join(sorted(never))}: no call of the host shows it"
+            )
         program = self.first_program
         launched = launch(
             self.spec, program.arch, program.elf, names, self.containment, self.trace.add, cancelled

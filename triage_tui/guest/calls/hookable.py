@@ -5,13 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from triage_tui.guest.arch import Arch
-from triage_tui.guest.calls.served_calls import is_told
+from triage_tui.guest.calls.served_calls import is_told, may_be_told
 from triage_tui.guest.cell import policy
+from triage_tui.guest.host import host_syscalls
 from triage_tui.runs.model import Syscall
 
 _ALWAYS = frozenset(policy.HOOKABLE.split()) | frozenset(
     ("ioctl", "exit_group", "exit", "kill", "clone", "fork", "vfork", "sendmsg")
 )
+
+
+_INSIDE = frozenset(
+    str.split(
+        "brk clock_gettime clock_gettime64 clock_getres clock_getres_time64 gettimeofday time rt_sigprocmask "
+        "sigprocmask sgetmask ssetmask sigaltstack rt_sigreturn sigreturn set_tid_address set_thread_area "
+        "get_thread_area set_tls get_tls arch_prctl cacheflush riscv_flush_icache"
+    )
+)
+"""Guest calls that the emulator answers without a host call, or by one that means something else."""
+
+
+def never_hookable(names: Iterable[str]) -> set[str]:
+    """Return those guest syscalls of `names` that no rule is ever asked about, on this host."""
+    known = host_syscalls.numbers().keys()
+    return {
+        name
+        for name in names
+        if name in _INSIDE or (policy.host_names(name).isdisjoint(known) and not may_be_told(name))
+    }
 
 
 def not_hookable(

@@ -281,6 +281,17 @@ _HOST_NAMES = {
     "mmap2": "mmap", "clock_gettime64": "clock_gettime", "statfs64": "statfs",
     "sync_file_range2": "sync_file_range", "arm_sync_file_range": "sync_file_range",
     "setrlimit": "prlimit64", "getrlimit": "prlimit64", "ugetrlimit": "prlimit64",
+    "fstatfs64": "fstatfs", "truncate64": "truncate", "ftruncate64": "ftruncate", "sendfile64": "sendfile",
+    "sigpending": "rt_sigpending", "sigsuspend": "rt_sigsuspend", "pause": "rt_sigsuspend",
+    "sigaction": "rt_sigaction", "signal": "rt_sigaction", "nice": "setpriority", "utime": "utimensat",
+    "utimes": "utimensat", "futimesat": "utimensat", "utimensat_time64": "utimensat",
+    "fadvise64_64": "fadvise64", "arm_fadvise64_64": "fadvise64", "getresuid32": "getresuid",
+    "getresgid32": "getresgid", "rt_sigtimedwait_time64": "rt_sigtimedwait",
+    "timer_gettime64": "timer_gettime", "timer_settime64": "timer_settime", "timerfd": "timerfd_create",
+    "timerfd_gettime64": "timerfd_gettime", "timerfd_settime64": "timerfd_settime",
+    "semtimedop_time64": "semtimedop", "mq_timedsend_time64": "mq_timedsend",
+    "mq_timedreceive_time64": "mq_timedreceive", "recvmmsg_time64": "recvmmsg",
+    "sched_rr_get_interval_time64": "sched_rr_get_interval", "munmap": "mmap",
 }  # fmt: skip
 
 
@@ -301,12 +312,20 @@ _SOCKET_CALLS = frozenset(
 """Host calls that socketcall(2) is taken apart into."""
 
 
+_MESSAGE_CALLS = frozenset(
+    ("semop", "semtimedop", "semget", "semctl", "msgget", "msgsnd", "msgrcv", "msgctl")
+) | {"shmat", "shmdt", "shmget", "shmctl"}
+"""Host calls that ipc(2) is taken apart into."""
+
+
 @cache
 def host_names(guest: str) -> frozenset[str]:
     """Return the host syscalls through which the guest syscall `guest` may be seen."""
     names = {guest, _HOST_NAMES.get(guest, guest)}
     if guest == "socketcall":
         names |= _SOCKET_CALLS
+    if guest == "ipc":
+        names |= _MESSAGE_CALLS
     if "openat" in names:
         names.add("open")
     if "newfstatat" in names:
