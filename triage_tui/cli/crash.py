@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 
 from triage_tui import __version__
+from triage_tui.cli.streams import narrate
 from triage_tui.text import safe_line
 
 EXIT_CRASH = 70
@@ -22,9 +23,8 @@ def report(command: str, error: BaseException) -> int:
     handle, name = tempfile.mkstemp(prefix="triage-tui-crash-", suffix=".txt")
     with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
         stream.write(text)
-    print(
+    narrate(
         f"triage-tui: internal error in {command}: {type(error).__name__}: {safe_line(str(error), 200)}."
-        f" Nothing recorded was lost; please report it with {Path(name)}",
-        file=sys.stderr,
+        f" Nothing recorded was lost; please report it with {Path(name)}"
     )
     return EXIT_CRASH

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from triage_tui import __version__
+from triage_tui.cli.streams import narrate, open_missing, silence_broken
 from triage_tui.errors import Interrupted, TriageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -77,6 +78,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    open_missing()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in ("--version", "-V"):
         print(f"triage-tui {__version__}")
@@ -92,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         near = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean {near[0]!r}?" if near else "`triage-tui --help` lists the commands"
-        print(f"triage-tui: there is no command {name[:60]!a}; {hint}", file=sys.stderr)
+        narrate(f"triage-tui: there is no command {name[:60]!a}; {hint}")
         return 2
     return _run(name, rest)
 
@@ -109,27 +111,28 @@ def _run(name: str, rest: list[str]) -> int:
         from triage_tui.text import safe_line
 
         # It may name what comes from a program's file.
-        print(f"triage-tui: {safe_line(str(error))}", file=sys.stderr)
+        narrate(f"triage-tui: {safe_line(str(error))}")
         return error.exit_code
     except Interrupted as error:
         name = signal.Signals(error.number).name
         by = "interrupted" if name == "SIGINT" else f"ended by {name}"
-        print(f"triage-tui: {by}", file=sys.stderr)
+        narrate(f"triage-tui: {by}")
         return EXIT_SIGNALLED + error.number
     except KeyboardInterrupt:
-        print("triage-tui: interrupted", file=sys.stderr)
+        narrate("triage-tui: interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output went away (`| head`): not an error, but Python must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output went away (`| head`): not an error.
+        silence_broken()
         return 0
     except OSError as error:
+        silence_broken()
         if error.errno not in _FILE_TROUBLE:
             return _crashed(name, error)
         from triage_tui.text import safe_line
 
         where = safe_line(os.fsdecode(error.filename), 200) if error.filename else "a file"
-        print(f"triage-tui: {where} cannot be written or read: {error.strerror}", file=sys.stderr)
+        narrate(f"triage-tui: {where} cannot be written or read: {error.strerror}")
         return TriageError.exit_code
     except (ImportError, SyntaxError) as error:
         return _lacking(name) or _crashed(name, error)
@@ -150,7 +153,7 @@ def _lacking(name: str) -> int:
     why = "is missing" if first.why == "none" else f"is broken ({first.why})"
     text = f"the Python package {first.dependency.package} {why}, so `{name}` cannot work: {first.mend}"
     more = "; `triage-tui doctor` names the others" if len(found) > 1 else ""
-    print(f"triage-tui: {safe_line(text, 400)}{more}", file=sys.stderr)
+    narrate(f"triage-tui: {safe_line(text, 400)}{more}")
     return TriageError.exit_code
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
+from triage_tui.cli.streams import narrate
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.encoding import encode_line
 from triage_tui.text import safe_line
@@ -37,8 +37,8 @@ def cause_in_words(cause: str, confidence: float) -> str:
 
 
 def say(text: str) -> None:
-    """Print one line of narration."""
-    print(safe_line(text), file=sys.stderr, flush=True)
+    """Print one line of narration, if anybody reads it."""
+    narrate(safe_line(text))
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:

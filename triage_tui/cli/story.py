@@ -9,9 +9,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from triage_tui.cli.output import best_cause, print_json, print_table, say
+from triage_tui.cli.streams import silence_broken
 from triage_tui.errors import Interrupted, TriageError
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.policy import Limits
@@ -158,7 +159,11 @@ def finish(story: Story, cancel: SignalEvent, as_json: bool) -> int:
     Raises:
         Interrupted: `cancel` was set, so the command ends by that signal.
     """
-    print_story(story, as_json)
+    # The runs are recorded: what came of them does not depend on who reads this.
+    with suppress(BrokenPipeError):
+        print_story(story, as_json)
+        sys.stdout.flush()
+    silence_broken()
     if cancel.is_set():
         raise Interrupted(cancel.number or signal.SIGINT)
     return story.exit_code
@@ -196,7 +201,6 @@ def print_story(story: Story, as_json: bool) -> None:
                 r.approved_before or "-",
             ]
         )
-    sys.stderr.flush()
     print_table(["RUN", "STOPPED BY", "CAUSE", "VERDICT", "RULE APPROVED BEFORE"], rows)
     last = story.last_verdict
     for line in last.reasons if last else []:
