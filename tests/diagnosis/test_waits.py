@@ -11,7 +11,7 @@ from triage_tui.diagnosis.collect import gather
 from triage_tui.diagnosis.facts import LoopCall, LoopFact
 from triage_tui.diagnosis.knowledge import load_knowledge
 from triage_tui.diagnosis.report import diagnose
-from triage_tui.runs.model import Loop, Syscall
+from triage_tui.runs.model import UNLOGGED, Loop, Syscall
 from triage_tui.runs.reader import load_run
 
 
@@ -157,3 +157,14 @@ def test_a_thread_that_repeats_is_found_among_others(tmp_path: Path) -> None:
     (loop,) = gather(run, load_knowledge().causality).of("loop")
     assert isinstance(loop, LoopFact)
     assert (loop.period, loop.repeats) == (2, 10)
+
+
+@pytest.mark.parametrize("note", [None, UNLOGGED, f"then SIGCHLD was delivered; {UNLOGGED}"])
+def test_a_wait_that_returned_holds_nobody_although_its_result_is_not_known(
+    tmp_path: Path, note: str | None
+) -> None:
+    wait = Syscall(seq=1, name="wait4", pid=2, arguments=["-1", "NULL", "0", "NULL"], note=note)
+    run = load_run(write_run(tmp_path, [wait], reason="time_limit", exit_code=None))
+    facts = gather(run, load_knowledge().causality)
+    assert ("has not returned" in facts.of("wait")[0].says) == (note is None)
+    assert bool(facts.end.blocked_in) == (note is None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 
-from triage_tui.runs.model import DOUBT, Syscall
+from triage_tui.runs.model import DOUBT, UNLOGGED, Syscall
 
 _GROUPS = {
     "open": "open openat openat2 open64 creat",
@@ -132,6 +132,11 @@ def failed(call: Syscall) -> bool:
 def succeeded(call: Syscall) -> bool:
     """Tell whether the call returned without an error, and surely was made."""
     return call.errno is None and call.ret is not None and not _is_doubtful(call)
+
+
+def is_under_way(call: Syscall) -> bool:
+    """Tell whether the call had not returned."""
+    return call.ret is None and call.errno is None and UNLOGGED not in (call.note or "")
 
 
 def _is_doubtful(call: Syscall) -> bool:

@@ -165,7 +165,9 @@ def _add_waits(facts: Facts, walked: Walk, main: int, steps_after: dict[int, int
                 )
     waits = [step for step in walked.steps if step.operation in c.WAIT_OPERATIONS and not c.failed(step.call)]
     waits = [
-        step for step in waits if (step.operation != "read" or step.call.ret is None) and not is_sleep(step)
+        step
+        for step in waits
+        if (step.operation != "read" or c.is_under_way(step.call)) and not is_sleep(step)
     ]
     sent = [step for step in walked.steps if step.operation == "send" and c.succeeded(step.call)]
     mine = [step for step in waits if step.call.pid == main] or waits
@@ -175,12 +177,12 @@ def _add_waits(facts: Facts, walked: Walk, main: int, steps_after: dict[int, int
             mine,
             key=lambda entry: (
                 entry.operation in ("poll", "accept", "read"),
-                entry.call.ret is None,
+                c.is_under_way(entry.call),
                 entry.call.seq,
             ),
         )
         idle = [entry for entry in waits if entry.operation == "poll" and entry.call.ret == 0]
-        blocked = step.call.ret is None and end.reason not in ("exit", "signal")
+        blocked = c.is_under_way(step.call) and end.reason not in ("exit", "signal")
         # Where one thread computes, or all were stopped, a wait is not what the program is at.
         blocked = blocked and not end.spinning and not end.stopped
         facts.add(

@@ -19,7 +19,7 @@ def end_of(run: Run, walked: Walk, main: int) -> End:
     if trigger.spinning and (of_thread := [step for step in mine if step.call.tid == trigger.tid]):
         last = of_thread[-1]
     blocked = ""
-    if last is not None and last.call.ret is None and last.call.errno is None and last.operation != "exit":
+    if last is not None and c.is_under_way(last.call) and last.operation != "exit":
         waits = (*c.WAIT_OPERATIONS, "sleep", "open")
         blocked = last.operation if last.operation in waits else "call"
     if snapshot.reason == "syscall" or trigger.spinning or trigger.stopped:
@@ -97,7 +97,7 @@ def _last_of(mine: list[Step], trigger_seq: int) -> Step | None:
         # A thread that ended tells nothing of those that go on.
         mine = [step for step in mine if step.call.tid not in gone]
         by_thread = {tid: step for tid, step in by_thread.items() if tid not in gone}
-    under_way = [step for step in by_thread.values() if step.call.ret is None and not step.call.errno]
+    under_way = [step for step in by_thread.values() if c.is_under_way(step.call)]
     if mine[-1] not in under_way:
         return mine[-1]
     return max(

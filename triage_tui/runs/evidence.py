@@ -19,7 +19,7 @@ import msgspec
 from triage_tui.errors import TriageError
 from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.memory_files import MAX_READ
-from triage_tui.runs.model import Register, Syscall
+from triage_tui.runs.model import UNLOGGED, Register, Syscall
 from triage_tui.runs.reader import Run
 from triage_tui.runs.record import Record
 
@@ -127,7 +127,7 @@ def describe_syscall(call: Syscall) -> str:
     """Return one syscall in the way strace(1) writes it; raw text."""
     shown = ", ".join(call.arguments) if call.arguments else ", ".join(f"0x{arg:x}" for arg in call.args)
     if call.ret is None:
-        result = ""
+        result = " = ?" if UNLOGGED in (call.note or "") else ""
     elif call.errno:
         result = f" = -1 {call.errno}"
     else:

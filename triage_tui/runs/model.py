@@ -75,6 +75,10 @@ DOUBT = "may be text of the program's own"
 """The note of a call that the log may show only because a string of the program's looks like one."""
 
 
+UNLOGGED = "it returned, but the emulator does not log what"
+"""Is in the note of a call that has returned although it has no result."""
+
+
 class Syscall(Record, gc=False):
     """One syscall of the guest, in the order in which they were made."""
 
@@ -84,7 +88,8 @@ class Syscall(Record, gc=False):
     args: list[int] = []
     """Raw argument registers, unsigned; empty when only the text trace was available."""
     ret: int | None = None
-    """Return value in guest terms (negative errno on failure); None while it has not returned."""
+    """Return value in guest terms (negative errno on failure); None while it has not returned, or where the
+    note says UNLOGGED."""
     intercepted: bool = False
     arguments: list[str] = []
     """The arguments as text, decoded as far as possible, one entry each."""

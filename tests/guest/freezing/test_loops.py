@@ -9,7 +9,7 @@ import pytest
 
 from triage_tui.guest.freezing.loops import LoopDetector, Sleepers, is_progress, signature
 from triage_tui.guest.spec import TriggerLimits
-from triage_tui.runs.model import Loop, Syscall
+from triage_tui.runs.model import UNLOGGED, Loop, Syscall
 
 
 def call(
@@ -124,6 +124,22 @@ def test_who_waits_for_a_sleeper_has_slept() -> None:
     loops = [detector.add(one, slept) for one, slept in rounds]
     assert loops[-1] is not None
     assert loops[-1].sleeps
+
+
+def test_a_wait_without_a_result_was_for_a_child_that_has_slept() -> None:
+    """QEMU 10 does not log which child was found."""
+    sleepers = Sleepers()
+    found = call("wait4", "-1")
+    found.pid, found.ret, found.note = 2, None, f"then SIGCHLD was delivered; {UNLOGGED}"
+    for child in (7, 8):
+        fork = call("clone", ret=child)
+        fork.pid = 2 if child == 7 else 3
+        assert not sleepers.note(fork)
+        nap = call("clock_nanosleep", "CLOCK_REALTIME", "0", "{tv_sec = 1,tv_nsec = 0}")
+        nap.pid = child
+        assert not sleepers.note(nap)
+    assert sleepers.note(found)
+    assert not sleepers.note(found), "the other one that slept is not its child"
 
 
 def repeated(make: Callable[[int], list[Syscall]], rounds: int = 9, **limits: float) -> Loop | None:

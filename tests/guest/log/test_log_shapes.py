@@ -10,7 +10,7 @@ from tests.guest.helpers import spec
 from tests.programs import root_with
 from triage_tui.guest.log.strace import StraceReader
 from triage_tui.guest.supervisor import Guest
-from triage_tui.runs.model import DOUBT
+from triage_tui.runs.model import DOUBT, UNLOGGED
 
 _NAMES = {
     "statfs": "statfs64",
@@ -58,3 +58,15 @@ def test_a_call_may_have_no_text_for_its_result() -> None:
         ("wait4", b""),
         ("wait4", b"-1 errno=10 (No child)"),
     ]
+
+
+def test_what_a_wait_returned_is_told_where_it_can_be(tmp_path: Path, qemu_dir: Path) -> None:
+    """QEMU 10 logs no result of a wait that did not fail."""
+    with Guest.start(spec(root_with(tmp_path, "arm", "collects"), qemu_dir, "/bin/collects")) as guest:
+        assert guest.run_until_stop().reason == "exit"
+        calls = [call for call in guest.history() if call.pid == 2]
+    children = [call.ret for call in calls if call.name in ("clone", "fork", "vfork")]
+    early, killed, any_child, one, none = [call for call in calls if call.name == "wait4"]
+    assert (killed.ret, one.ret, none.errno) == (children[0], children[2], "ECHILD")
+    for call, ret in ((early, 0), (any_child, children[1])):
+        assert call.ret == ret or (call.ret is None and UNLOGGED in (call.note or ""))

@@ -21,7 +21,7 @@ from types import MappingProxyType
 
 from triage_tui.guest.freezing.followed_loop import MAX_ROUNDS, FollowedLoop
 from triage_tui.guest.freezing.triggers import TriggerLimits
-from triage_tui.runs.model import Loop, Syscall
+from triage_tui.runs.model import UNLOGGED, Loop, Syscall
 
 
 def _words(text: str) -> frozenset[str]:
@@ -43,6 +43,7 @@ TIMED_WAITS = _words(
     "select _newselect pselect6 pselect6_time64 poll ppoll ppoll_time64 epoll_wait epoll_pwait epoll_pwait2"
 )
 WAITS = frozenset(("wait4", "waitpid", "waitid"))
+_FORKS = frozenset(("clone", "clone3", "fork", "vfork"))
 """Calls in which a process waits for a child."""
 # Their arguments and results are ids and clock readings, different in each round.
 _VOLATILE = _words(
@@ -107,6 +108,7 @@ class Sleepers:
 
     def __init__(self) -> None:
         self._pids: set[int] = set()
+        self._parents: dict[int, int] = {}
 
     def note(self, call: Syscall) -> bool:
         """Take one finished call of any process; return whether it was a wait for one that has slept."""
@@ -114,9 +116,21 @@ class Sleepers:
             if len(self._pids) < _MAX_NOTED:
                 self._pids.add(call.pid)
             return False
-        if call.name in WAITS and call.ret in self._pids:
+        if call.name in _FORKS and call.ret:
+            if len(self._parents) < _MAX_NOTED:
+                self._parents[call.ret] = call.pid
+            return False
+        if call.name not in WAITS:
+            return False
+        found = call.ret
+        if UNLOGGED in (call.note or ""):
+            # It returned a child of its own, or 0 if it did not wait; one that has slept ended last.
+            found = next((pid for pid in self._pids if self._parents.get(pid) == call.pid), None)
+        if found is not None:
             # The number may be given to another process from now on.
-            self._pids.discard(call.ret)
+            self._parents.pop(found, None)
+        if found in self._pids:
+            self._pids.discard(found)
             return True
         return False
 

@@ -11,8 +11,10 @@ from triage_tui.guest.arch import Arch
 from triage_tui.guest.log.argument_text import split_arguments, unquote
 from triage_tui.guest.log.logged_items import LoggedCall
 from triage_tui.guest.log.result_text import parse_result
-from triage_tui.runs.model import Syscall
+from triage_tui.runs.model import UNLOGGED, Syscall
 
+_WAITS = frozenset(("wait4", "waitpid"))
+_WNOHANG = 1
 # Calls whose first string argument is the path they are about; for two-path calls the one they make.
 _PATH_CALLS = frozenset(
     str.split(
@@ -87,10 +89,26 @@ def set_result(record: Syscall, call: LoggedCall, arch: Arch) -> None:
         number = arch.errno_number("ENOSYS") or 38
         record.ret, record.errno = -number, "ENOSYS"
         return
+    if not call.result and record.name in _WAITS:
+        _set_unlogged_wait(record, call)
+        return
     result = parse_result(call.result)
     record.ret = result.value
     if result.error is not None:
         record.errno = arch.errno_name(result.error) or f"E{result.error}"
+
+
+def _set_unlogged_wait(record: Syscall, call: LoggedCall) -> None:
+    """Fill in what a wait returned for which QEMU 10 has no text: it did not fail.
+
+    A wait for one child returns that child, unless it did not wait at all.
+    """
+    words = call.arguments.split(b",")
+    named = len(words) > 2 and words[0].isdigit() and words[2].isdigit()
+    if named and int(words[0]) > 0 and not int(words[2]) & _WNOHANG:
+        record.ret = int(words[0])
+    else:
+        record.note = f"{record.note}; {UNLOGGED}" if record.note else UNLOGGED
 
 
 def set_value(record: Syscall, ret: int, arch: Arch) -> None:
