@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.guest.test_exhausted_supervisor import leave
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
@@ -56,3 +58,13 @@ def test_an_emulator_that_cannot_be_used_is_not_passed_over(given: Path, qemu_di
         find_qemu(by_name("arm"))
     shutil.copy(qemu_dir / "qemu-arm-static", given / "qemu-arm")
     assert find_qemu(by_name("arm")) == given / "qemu-arm"
+
+
+def test_an_emulator_that_cannot_be_looked_at_is_not_called_dynamically_linked(qemu_dir: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    leave(0)
+    try:
+        with pytest.raises(TriageError, match="qemu-arm-static cannot be looked at: Too many open files"):
+            find_qemu(by_name("arm"), qemu_dir)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -189,6 +189,8 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, GivingUp, ProgramKeeper)
         if name == "exit" and notification.tid != known.pid:
             # The emulator closes the logs of some threads only: of those that it made for itself.
             self.trace.forget(notification.tid)
+            # Its id may soon be that of another process's thread, of which something else is decided.
+            self.processes_known.forget_thread(notification.tid)
 
     def _is_awaited(self, call: Syscall) -> bool:
         """Tell whether a person chose to stop in front of `call`."""

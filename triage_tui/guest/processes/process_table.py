@@ -124,6 +124,12 @@ class ProcessTable:
         for tid in [tid for tid, owner in self._of_thread.items() if owner.pid == pid]:
             del self._of_thread[tid]
 
+    def forget_thread(self, tid: int) -> None:
+        """Forget whose a thread is that is about to end."""
+        known = self._of_thread.pop(tid, None)
+        if known is not None:
+            known.envs.pop(tid, None)
+
     def remove(self, pid: int) -> GuestProcess | None:
         """Forget a process that is gone."""
         self.forget_threads(pid)
