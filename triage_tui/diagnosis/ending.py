@@ -18,6 +18,11 @@ def end_of(run: Run, walked: Walk, main: int) -> End:
     last = _last_of(mine, trigger.seq)
     if trigger.spinning and (of_thread := [step for step in mine if step.call.tid == trigger.tid]):
         last = of_thread[-1]
+    if snapshot.reason == "syscall":
+        # Other threads, or processes, went on until all were held: what they did last is not what was chosen.
+        chosen = [step for step in walked.steps if step.call.seq == trigger.seq]
+        of_thread = [step for step in mine if step.call.tid == trigger.tid]
+        last = next(reversed(chosen or of_thread), last)
     blocked = ""
     if last is not None and c.is_under_way(last.call) and last.operation != "exit":
         waits = (*c.WAIT_OPERATIONS, "sleep", "open")

@@ -120,7 +120,8 @@ def headline(run: Run, facts: Facts, best: Hypothesis, candidate: Candidate) -> 
     subject = candidate.subject
     last = next((m for m in reversed(facts.messages) if m.error and m.text), None)
     if isinstance(subject, FailedCall):
-        text += f": {inert(subject.cite, 160)} {ago(subject, 'ago')}"
+        if facts.end.reason != "syscall" or facts.end.seq != subject.first_seq:
+            text += f": {inert(subject.cite, 160)} {ago(subject, 'ago')}"
         if last is not None and (last.seq < 0 or last.seq > subject.first_seq):
             text += f', then it printed "{inert(last.text, 120)}"'
     elif subject is not facts.end and inert(subject.cite, 160) not in text:
