@@ -24,9 +24,10 @@ int main(int argc, char **argv)
         poll(wanted, 2, 100);
         if (*how == 'f' && !access("/var/run/absent", 0))
             return 2;
-        if (wanted[0].revents)
+        if (wanted[0].revents) {
             peer = accept(fd, NULL, NULL);
-        else if (wanted[1].revents && read(peer, data, sizeof data) <= 0) {
+            access("/etc/hosts.allow", 0);
+        } else if (wanted[1].revents && read(peer, data, sizeof data) <= 0) {
             close(peer);
             peer = -1;
         }

@@ -198,7 +198,7 @@ class Suspicion:
         return is_well(self.probes(), waits_again=self.is_over and self._waits_again())
 
     def _waits_again(self) -> bool:
-        """Tell whether the thread that took a client last waits for clients again, and fails in nothing."""
+        """Tell whether the thread that took a client last waits for clients again, and no loop fails."""
         accepted = self._accepted()
         if not accepted:
             return False
@@ -206,9 +206,16 @@ class Suspicion:
         later = [call for call in self._trace.history if call.seq > last and call.tid == tid]
         if self.stop.reason == "idle":
             return bool(later) and later[-1].name in _FOR_CLIENTS and later[-1].ret is None
-        # Who looks for clients between its other work has to do that well.
-        failed = any(call.errno and call.errno not in _NO_FAILURES for call in later)
-        return not failed and any(call.name in _FOR_CLIENTS for call in later[-MAX_PERIOD:])
+        return not self._fails() and any(call.name in _FOR_CLIENTS for call in later[-MAX_PERIOD:])
+
+    def _fails(self) -> bool:
+        """Tell whether calls failed in the rounds of the loop that was noticed."""
+        loop = self.stop.loop
+        return loop is not None and any(
+            call.errno and call.errno not in _NO_FAILURES
+            for call in self._trace.history
+            if loop.first_seq <= call.seq <= loop.last_seq and call.tid == loop.tid
+        )
 
     def close(self) -> None:
         """Ask no more."""
