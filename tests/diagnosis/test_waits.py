@@ -11,8 +11,9 @@ from triage_tui.diagnosis.collect import gather
 from triage_tui.diagnosis.facts import LoopCall, LoopFact
 from triage_tui.diagnosis.knowledge import load_knowledge
 from triage_tui.diagnosis.report import diagnose
-from triage_tui.runs.model import UNLOGGED, Loop, Syscall
+from triage_tui.runs.model import UNLOGGED, Loop, Syscall, Trigger
 from triage_tui.runs.reader import load_run
+from triage_tui.runs.writer import encode_json
 
 
 def spinning(waiter: Syscall) -> list[Syscall]:
@@ -168,3 +169,29 @@ def test_a_wait_that_returned_holds_nobody_although_its_result_is_not_known(
     facts = gather(run, load_knowledge().causality)
     assert ("has not returned" in facts.of("wait")[0].says) == (note is None)
     assert bool(facts.end.blocked_in) == (note is None)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "cause"),
+    [
+        ("openat", ["AT_FDCWD", '"/etc/passwd"', "O_RDONLY"], "missing_peer"),
+        ("futex", ["0x2000", "FUTEX_WAIT", "0"], "spin_or_lock"),
+        ("read", ["3", "0x1000", "10"], "network_wait"),
+    ],
+)
+def test_a_call_that_the_end_of_time_caught_on_its_way_is_no_wait(
+    tmp_path: Path, name: str, arguments: list[str], cause: str
+) -> None:
+    opened = Syscall(
+        seq=1, name="openat", pid=2, arguments=["AT_FDCWD", '"/etc/passwd"', "O_RDONLY"], ret=3, ts_mono_ns=1
+    )
+    last = Syscall(seq=2, name=name, pid=2, arguments=arguments, path="/etc/passwd", ts_mono_ns=10**9)
+    for seconds, waits in ((0.001, False), (5, True)):
+        trigger = Trigger(seq=2, syscall_name=name, pid=2, ts_mono_ns=int((1 + seconds) * 10**9))
+        directory = write_run(tmp_path, [opened, last], reason="time_limit", exit_code=None)
+        run = load_run(directory)
+        run.snapshot.trigger = trigger
+        (directory / "snapshot.json").write_bytes(encode_json(run.snapshot))
+        diagnosis = diagnose(load_run(directory))
+        assert (cause in {item.cause for item in diagnosis.hypotheses}) == waits
+        assert ("waits in" in diagnosis.headline) == waits

@@ -9,11 +9,10 @@ from itertools import accumulate
 from triage_tui.diagnosis import calls as c
 from triage_tui.diagnosis.causality import Causality, weigh
 from triage_tui.diagnosis.computing import computing_threads
-from triage_tui.diagnosis.ending import end_of
+from triage_tui.diagnosis.ending import end_of, is_passing
 from triage_tui.diagnosis.facts import (
     NEVER,
     Child,
-    End,
     Facts,
     Identity,
     Listening,
@@ -30,7 +29,7 @@ from triage_tui.diagnosis.output import is_complaint, lines_of, writes_to_output
 from triage_tui.diagnosis.probes import probe_facts, without_answers
 from triage_tui.diagnosis.trace import Step, Walk, walk
 from triage_tui.errors import TriageError
-from triage_tui.runs.model import Syscall
+from triage_tui.runs.model import Snapshot, Syscall
 from triage_tui.runs.process_model import Descriptor
 from triage_tui.runs.reader import Run
 
@@ -99,7 +98,7 @@ def gather(run: Run, knowledge: Causality) -> Facts:
     for descriptor in run.snapshot.fds:
         if descriptor.state and descriptor.state.startswith("listening"):
             facts.add("listening", _listening_descriptor(descriptor))
-    _add_waits(facts, walked, main, steps_after, end)
+    _add_waits(facts, walked, main, steps_after, run.snapshot)
     _add_identity(facts, walked, steps_after)
     _add_children(facts, walked, main)
     _add_opened(facts, walked, messages)
@@ -143,8 +142,11 @@ def _messages(run: Run, calls: list[Syscall], steps_after: dict[int, int]) -> li
     ]
 
 
-def _add_waits(facts: Facts, walked: Walk, main: int, steps_after: dict[int, int], end: End) -> None:
+def _add_waits(
+    facts: Facts, walked: Walk, main: int, steps_after: dict[int, int], snapshot: Snapshot
+) -> None:
     """Add listening sockets, the last wait and the sleeps."""
+    end = facts.end
     reachable = bool(facts.of("listening"))
     for process in walked.processes.values():
         for origin in {id(origin): origin for origin in process.fds.values()}.values():
@@ -184,7 +186,7 @@ def _add_waits(facts: Facts, walked: Walk, main: int, steps_after: dict[int, int
         idle = [entry for entry in waits if entry.operation == "poll" and entry.call.ret == 0]
         blocked = c.is_under_way(step.call) and end.reason not in ("exit", "signal")
         # Where one thread computes, or all were stopped, a wait is not what the program is at.
-        blocked = blocked and not end.spinning and not end.stopped
+        blocked = blocked and not end.spinning and not end.stopped and not is_passing(snapshot, step)
         facts.add(
             "wait",
             Wait(

@@ -9,6 +9,21 @@ from triage_tui.diagnosis.trace import Step, Walk
 from triage_tui.runs.model import Snapshot
 from triage_tui.runs.reader import Run
 
+_WAIT_NS = 1_000_000_000
+_WAITS_BY_NATURE = frozenset(("poll", "accept", "sleep", "child_wait", "pause", "connect"))
+
+
+def is_passing(snapshot: Snapshot, step: Step) -> bool:
+    """Tell whether a call that had not returned at the freeze was only caught on its way.
+
+    A guest that is idle has waited in its calls. Any other may have been frozen in the middle of one that
+    returns at once, as opening and reading a file do.
+    """
+    frozen = snapshot.trigger.ts_mono_ns
+    if snapshot.reason == "idle" or not frozen or step.operation in _WAITS_BY_NATURE:
+        return False
+    return frozen - step.call.ts_mono_ns < _WAIT_NS
+
 
 def end_of(run: Run, walked: Walk, main: int) -> End:
     """Return the fact that says how the run ended."""
@@ -27,6 +42,8 @@ def end_of(run: Run, walked: Walk, main: int) -> End:
     if last is not None and c.is_under_way(last.call) and last.operation != "exit":
         waits = (*c.WAIT_OPERATIONS, "sleep", "open")
         blocked = last.operation if last.operation in waits else "call"
+    if blocked and last is not None and is_passing(snapshot, last):
+        blocked = ""
     if snapshot.reason == "syscall" or trigger.spinning or trigger.stopped:
         # It is where a person wanted it, or where a signal stopped it, not where it waits; and of threads of
         # which one computes the others tell nothing.

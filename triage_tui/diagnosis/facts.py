@@ -65,7 +65,7 @@ class End(Fact):
     stopped: str = ""
     """The signal that stopped it before it was frozen, "a signal" for an unknown one, "" when none did."""
     blocked_in: str = ""
-    """Operation of the call that had not returned ("wait", "sleep", "lock"), "" when none was under way."""
+    """Operation of the call that it waited in ("accept", "sleep"), "" when it was in none for long."""
     background: bool = False
     """The process that was started has ended with code 0 before; this is a process that it left behind."""
     spinning: bool = False

@@ -174,6 +174,8 @@ class Trigger(Record):
     """Whether an idle guest used the processor, most of it in thread `tid`; None: not measured."""
     stopped: str = ""
     """The signal by which an idle guest had been stopped, "a signal" where it is not known which."""
+    ts_mono_ns: int = 0
+    """The moment by the clock of `Syscall.ts_mono_ns`; 0 in records of before it was measured."""
 
 
 class Loop(Record):

@@ -56,6 +56,7 @@ def make_trigger(call: Syscall | None, detail: str, seq: int = 0, pid: int = 0) 
     now = time.time_ns()
     trigger = Trigger(seq=seq, syscall_name="", detail=detail, pid=pid)
     trigger.ts_sec, trigger.ts_nsec = divmod(now, 1_000_000_000)
+    trigger.ts_mono_ns = time.monotonic_ns()
     if call is not None:
         trigger.seq, trigger.syscall_name, trigger.syscall_num = call.seq, call.name, call.num
         trigger.args, trigger.pid = list(call.args), call.pid
