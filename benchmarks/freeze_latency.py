@@ -51,11 +51,10 @@ def _measure(spec: LaunchSpec) -> tuple[list[float], list[float]]:
     stopped_at = 0.0
     stop_all = pausing.stop_all
 
-    def timed(*arguments: object) -> set[int]:
+    def timed(*arguments: object) -> None:
         nonlocal stopped_at
-        signalled = stop_all(*arguments)  # type: ignore[arg-type]
+        stop_all(*arguments)  # type: ignore[arg-type]
         stopped_at = time.perf_counter()
-        return signalled
 
     stopped: list[float] = []
     readable: list[float] = []

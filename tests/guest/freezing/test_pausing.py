@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import threading
 from pathlib import Path
@@ -133,3 +134,34 @@ def test_a_signal_to_go_on_does_not_undo_a_freeze(qemu_dir: Path, tmp_path: Path
         assert (stop.reason, stop.exit_code) == ("exit", 0)
         assert guest.output() == b"ready\nwent on\n"
         assert guest.problems == []
+
+
+@pytest.mark.usefixtures("each_carrier")
+def test_a_guest_that_is_killed_while_it_is_frozen_is_seen_to_be_gone(qemu_dir: Path, tmp_path: Path) -> None:
+    root = root_with(tmp_path, "arm", "crowd")
+    ready = threading.Event()
+    start = spec(root, qemu_dir, "/bin/crowd", "4", triggers=PATIENT)
+    with Guest.start(start, on_event=lambda what, _: ready.set() if what == "output" else None) as guest:
+        assert guest.run_until_stop(wanted=ready.is_set).reason == "requested"
+        (pid,) = guest.processes()
+        process.send_signal(pid, signal.SIGKILL)
+        stop = guest.run_until_stop()
+        assert "SIGKILL" in stop.trigger.detail
+        assert guest.processes() == []
+
+
+@pytest.mark.usefixtures("each_carrier")
+def test_what_the_guest_has_stopped_stays_so_after_a_freeze(qemu_dir: Path, tmp_path: Path) -> None:
+    root = root_with(tmp_path, "arm", "crowd")
+    ready = threading.Event()
+    start = spec(root, qemu_dir, "/bin/crowd", "4", triggers=PATIENT)
+    with Guest.start(start, on_event=lambda what, _: ready.set() if what == "output" else None) as guest:
+        guest.run_until_stop(wanted=ready.is_set)
+        (pid,) = guest.processes()
+        process.send_signal(pid, signal.SIGSTOP)
+        guest.run_until_stop(wanted=lambda: states(guest) <= {"T", "t"})
+        ran = sum(process.cpu_seconds(tid) for tid in process.threads(pid))
+        looks = iter(range(20))
+        guest.run_until_stop(wanted=lambda: next(looks, None) is None)
+        # Four threads that compute would have used some hundred milliseconds; stopping costs microseconds.
+        assert sum(process.cpu_seconds(tid) for tid in process.threads(pid)) - ran < 0.02

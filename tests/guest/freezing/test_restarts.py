@@ -101,7 +101,8 @@ def test_a_waiting_call_is_not_interrupted_by_a_stop(
     holder = holds()
     with _program(_CALLS[name]) as (child, line):
         for _ in range(3):
-            signalled = pausing.stop_all(lambda: [child.pid], holder)
+            signalled: set[int] = set()
+            pausing.stop_all(lambda: [child.pid], holder, signalled)
             assert signalled == ({child.pid} if state == "T" else set())
             states = [process.thread_state(child.pid, tid) for tid in process.threads(child.pid)]
             assert {found.state for found in states if found} == {state}
@@ -116,12 +117,12 @@ def test_a_waiting_call_is_not_interrupted_by_a_stop(
 def test_who_is_killed_while_it_is_held_leaves_nothing() -> None:
     holder = HeldThreads()
     with _program(_CALLS["accept"]) as (child, _line):
-        pausing.stop_all(lambda: [child.pid], holder)
+        pausing.stop_all(lambda: [child.pid], holder, set())
         assert len(process.threads(child.pid)) == 2
         child.kill()
         pausing.let_go(holder, ())
         assert process.threads(child.pid) == []
     with _program(_CALLS["accept"]) as (child, _line):
-        pausing.stop_all(lambda: [child.pid], holder)
+        pausing.stop_all(lambda: [child.pid], holder, set())
         holder.kill()
         assert process.threads(child.pid) == []

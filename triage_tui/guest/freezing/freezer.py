@@ -53,7 +53,7 @@ class Freezer(Suspecting):
             self._release()
             self._release = None
         pausing.let_go(self._carrier.holder, self._signalled)
-        self._signalled = set()
+        self._signalled.clear()
         for known in self.processes_known.by_pid.values():
             known.loops.clear()
         held, self._held = self._held, None
@@ -71,7 +71,7 @@ class Freezer(Suspecting):
         self._close_suspicion()
         # Before the stop, which the kernel counts as a switch like that of a call.
         self._computing.look(self, now_at_once=True)
-        self._signalled = pausing.stop_all(self.processes, self._carrier.holder, self._answered_tids())
+        pausing.stop_all(self.processes, self._carrier.holder, self._signalled, self._answered_tids())
         if self._signalled:
             self.report(
                 "the guest is frozen by a signal, which it may undo: the system does not let its threads be "

@@ -39,14 +39,16 @@ class Holder(Protocol):
         """Let all threads go on as if they had never stopped."""
 
 
-def stop_all(living: Callable[[], list[int]], holder: Holder, answered: Collection[int] = ()) -> set[int]:
+def stop_all(
+    living: Callable[[], list[int]], holder: Holder, signalled: set[int], answered: Collection[int] = ()
+) -> None:
     """Stop all threads of the processes that `living` tells of, those forked meanwhile too.
 
-    `answered` are threads that wait for an answer of the supervisor's: they are left alone. Return the
-    processes that SIGSTOP alone has stopped; `let_go` needs them.
+    `answered` are threads that wait for an answer of the supervisor's: they are left alone. Processes that
+    SIGSTOP alone stops are added to `signalled`, as it goes: an exception in between loses none that must be
+    let go again.
     """
     asked: set[int] = set()
-    signalled: set[int] = set()
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
         # Nothing that stands still makes threads or processes: what is new was made before.
@@ -65,11 +67,10 @@ def stop_all(living: Callable[[], list[int]], holder: Holder, answered: Collecti
             signalled |= pids
             _signal(pids)
             _await_stopped(refused)
-    return signalled
 
 
 def let_go(holder: Holder, signalled: Iterable[int]) -> None:
-    """Let everything go on that `stop_all` has stopped; `signalled` is what that returned."""
+    """Let everything go on that `stop_all` has stopped; `signalled` are those that it says."""
     holder.release()
     for pid in signalled:
         restarts.begin_again(pid)
