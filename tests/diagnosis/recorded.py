@@ -103,6 +103,7 @@ def write_run(
     cwd: str = "/",
     arch: str = "arm",
     rootfs: Path | None = None,
+    detail: str = "",
 ) -> Run:
     """Write a run with this history and read it back."""
     main = calls[0].pid if calls else 0
@@ -119,7 +120,9 @@ def write_run(
             run_id=writer.run_id,
             reason=reason,
             created_at="2026-01-01T00:00:00+00:00",
-            trigger=Trigger(seq=last.seq, syscall_name=last.name, exit_code=code, signal=signal, pid=main),
+            trigger=Trigger(
+                seq=last.seq, syscall_name=last.name, exit_code=code, signal=signal, pid=main, detail=detail
+            ),
             target=Target(
                 program=argv[0], argv=argv, arch=arch, cwd=cwd, rootfs=str(rootfs) if rootfs else None
             ),
@@ -143,4 +146,5 @@ def run_of(case: Case, runs_dir: Path, rootfs: Path | None = None) -> Run:
         cwd=label.get("cwd", "/"),
         arch=label["arch"],
         rootfs=rootfs,
+        detail=label.get("detail", ""),
     )

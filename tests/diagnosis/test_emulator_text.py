@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from triage_tui.diagnosis.output import lines_of
 from triage_tui.guest.log.printed import line_up
-from triage_tui.runs.emulator_text import emulator_tail
+from triage_tui.runs.emulator_text import emulator_tail, failure_words
 from triage_tui.runs.model import Syscall
 
 OWN = b"qemu: uncaught target signal 6 (Aborted) - core dumped\n"
@@ -37,3 +37,12 @@ def test_the_emulators_last_words_do_not_hide_who_printed_what() -> None:
     own = write(1, len(stderr))
     assert line_up([own], {"stderr": len(stderr)}, 0, emulator_tail(stderr)) is None
     assert line_up([write(1, 3)], {"stderr": len(stderr)}, 0, emulator_tail(stderr)) is not None
+
+
+def test_what_the_emulator_says_of_its_own_failure() -> None:
+    words = b"qemu-i386-static: ./include/qemu/rcu.h:102: f: Assertion `x' failed."
+    assert failure_words(b"program\n" + words + b"\n" + words + b"\n") == words.decode().rstrip(".")
+    failed = b"Bail out! ERROR:../../accel/tcg/cpu-exec.c:9:f: assertion failed: (x)\n"
+    assert failure_words(b"**\n" + failed) == failed.decode().removeprefix("Bail out! ").strip()
+    assert failure_words(OWN) == ""
+    assert failure_words(words + b"\nand the program goes on\n") == ""

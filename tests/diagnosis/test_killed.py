@@ -38,3 +38,30 @@ def test_the_call_that_killed_it_is_cited(tmp_path: Path) -> None:
     assert best.evidence[0].link is not None
     assert "syscall/3" in best.evidence[0].link
     assert "processor_model" not in best.proposals
+
+
+def test_it_is_over_in_the_words_of_a_process_that_is_gone(tmp_path: Path) -> None:
+    def story(name: str, *, ended: bool) -> str:
+        writer = RunWriter(tmp_path / name)
+        writer.add_log("guest.log", b"")
+        calls = [Syscall(seq=1, name="pause", pid=2)]
+        writer.write_trace(calls)
+        writer.write_snapshot(
+            Snapshot(
+                run_id=writer.run_id,
+                reason="signal",
+                created_at="2026-01-31T02:00:00+00:00",
+                trigger=Trigger(seq=1, syscall_name="pause", signal="SIGKILL", pid=2, ended=ended),
+                target=Target(program="/sbin/x", argv=["x"], arch="mipsel"),
+                recent_syscalls=calls,
+            )
+        )
+        diagnosis = diagnose(load_run(writer.publish()))
+        best = diagnosis.hypotheses[0]
+        assert best.cause == "crash_signal"
+        assert "processor" not in " ".join(best.wanted)
+        assert "processor_model" not in best.proposals
+        return diagnosis.headline
+
+    assert "pid 2) died of SIGKILL" in story("over", ended=True)
+    assert "pid 2) is about to die of SIGKILL" in story("before", ended=False)

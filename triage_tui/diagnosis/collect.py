@@ -95,6 +95,9 @@ def gather(run: Run, knowledge: Causality) -> Facts:
         # It died before its first call: the emulator's own message is the only witness.
         line = next((message for message in printed if "uncaught target signal" in message.text), None)
         facts.by_kind["end"] = [dataclasses.replace(end, source=line.source if line else end.source)]
+    if end.reason == "emulator":
+        own = next((message for message in reversed(printed) if message.stream == "emulator"), None)
+        facts.by_kind["end"] = [dataclasses.replace(end, source=own.source if own else end.source)]
     for descriptor in run.snapshot.fds:
         if descriptor.state and descriptor.state.startswith("listening"):
             facts.add("listening", _listening_descriptor(descriptor))

@@ -59,11 +59,15 @@ def end_of(run: Run, walked: Walk, main: int) -> End:
             "it sent itself" if trigger.sender == main else f"process {trigger.sender} sent"
         )
     code = trigger.exit_code if trigger.exit_code is not None else -1
-    if snapshot.reason == "exit":
-        says = f"the program is about to end with exit code {code}"
+    if snapshot.reason == "emulator":
+        says = cite = trigger.detail
+    elif snapshot.reason == "exit":
+        how = "has ended" if trigger.ended else "is about to end"
+        says = f"the program {how} with exit code {code}"
         cite = f"{trigger.syscall_name}({code})"
     elif snapshot.reason == "signal":
-        says = f"the program is about to be killed by {trigger.signal or 'a signal'}{_handled(snapshot)}"
+        how = "died of" if trigger.ended else "is about to be killed by"
+        says = f"the program {how} {trigger.signal or 'a signal'}{_handled(snapshot)}"
         cite = trigger.signal or "fatal signal"
         if killing is not None:
             says = f"the program was killed by {trigger.signal or 'a signal'}{sent_by}"

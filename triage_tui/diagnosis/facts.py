@@ -56,7 +56,8 @@ class End(Fact):
     """How the run ended: exactly one per run."""
 
     reason: str
-    """"exit", "signal", "loop", "sleep_loop", "idle", "syscall", "requested", "time_limit" or "unknown"."""
+    """"exit", "signal", "loop", "sleep_loop", "idle", "syscall", "requested", "time_limit", "emulator" or
+    "unknown"."""
     code: int = -1
     """Exit code, -1 when it did not exit."""
     signal: str = ""

@@ -37,7 +37,7 @@ _CAUSE_NAMES = """
 missing_file missing_dir readonly_fs missing_device device_ioctl nvram_key mtd_flash missing_interface
 bind_address ifindex_procnet netlink missing_peer arguments cwd_webroot missing_library helper_exec permission
 unsupported_syscall sleep_loop network_wait spin_or_lock crash_signal watchdog_reboot time_rtc fd_hygiene
-resource_limit rule_abi normal_exit config_error unknown
+resource_limit emulator_failure rule_abi normal_exit config_error unknown
 """
 CAUSES = frozenset(_CAUSE_NAMES.split())
 """The causes that an entry may name."""

@@ -78,13 +78,16 @@ def diagnose(run: Run, knowledge: KnowledgeBase | None = None) -> Diagnosis:
 
 def _what_happens(run: Run, facts: Facts) -> str:
     end = facts.end
+    gone = run.snapshot.trigger.ended
+    if end.reason == "emulator":
+        return f"ends because {inert(end.cite, 300)}"
     if end.reason == "exit":
-        return f"is about to exit({end.code})"
+        return f"ended with exit({end.code})" if gone else f"is about to exit({end.code})"
     if end.killed_by:
         by = "it sent itself" if end.killed_by == end.pid else f"process {end.killed_by} sent"
         return f"was killed by {inert(end.signal, 20) or 'a signal'}, which {by}"
     if end.reason == "signal":
-        return f"is about to die of {inert(end.signal, 20) or 'a signal'}"
+        return f"{'died of' if gone else 'is about to die of'} {inert(end.signal, 20) or 'a signal'}"
     if end.reason == "syscall":
         return f"was frozen at {inert(end.cite, 120)}, as was wanted"
     if end.reason == "requested":

@@ -46,6 +46,8 @@ def scene_of(facts: Facts) -> str:
         return "exit with an error code"
     if end.reason == "signal":
         return "fatal signal"
+    if end.reason == "emulator":
+        return "failure of the emulator"
     wait = next((fact for fact in facts.of("wait") if isinstance(fact, Wait)), None)
     if end.stopped:
         return "stopped by a signal"

@@ -234,6 +234,8 @@ def _end_in_words(run: Run) -> str:
             return "sleeps and repeats"
         case "idle":
             return f"waits in {trigger.syscall_name}"
+        case "emulator":
+            return "ends because the emulator failed"
         case "syscall":
             return f"was frozen at {trigger.syscall_name}, as was wanted"
         case "requested":

@@ -21,12 +21,22 @@ from triage_tui.runs.record import Record
 SCHEMA_VERSION = 1
 
 Reason = Literal[
-    "exit", "signal", "loop", "sleep_loop", "idle", "syscall", "requested", "time_limit", "unknown"
+    "exit",
+    "signal",
+    "loop",
+    "sleep_loop",
+    "idle",
+    "syscall",
+    "requested",
+    "time_limit",
+    "emulator",
+    "unknown",
 ]
 """Why the guest was frozen. `exit`: about to end by itself; `signal`: about to be killed by its own fault;
 `loop`: a repeated syscall sequence; `sleep_loop`: the same with a sleep in it; `idle`: it waits, that is it
 made no syscall for a while, or it went round and a probe found its service answering; `syscall`: a call that
-a person chose; `requested`: a person wanted it; `time_limit`: nothing of the above within the time given."""
+a person chose; `requested`: a person wanted it; `time_limit`: nothing of the above within the time given;
+`emulator`: the emulator itself failed, in the words of `Trigger.detail`."""
 
 
 class Target(Record):
@@ -176,6 +186,8 @@ class Trigger(Record):
     """The signal by which an idle guest had been stopped, "a signal" where it is not known which."""
     ts_mono_ns: int = 0
     """The moment by the clock of `Syscall.ts_mono_ns`; 0 in records of before it was measured."""
+    ended: bool = False
+    """Process `pid` was gone by then: nothing of it could be read."""
 
 
 class Loop(Record):

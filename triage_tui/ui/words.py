@@ -55,9 +55,12 @@ def happened(snapshot: Snapshot) -> str:
     match snapshot.reason:
         case "exit":
             code = "" if trigger.exit_code is None else str(trigger.exit_code)
-            return f"is about to exit({code})"
+            return f"ended with exit({code})" if trigger.ended else f"is about to exit({code})"
         case "signal":
-            return f"is about to be killed by {short(trigger.signal or 'a signal', 20)}"
+            how = "was killed by" if trigger.ended else "is about to be killed by"
+            return f"{how} {short(trigger.signal or 'a signal', 20)}"
+        case "emulator":
+            return f"ends because {short(trigger.detail, 80)}"
         case "loop" | "sleep_loop" if loop is not None:
             how = "sleeps in a loop" if loop.sleeps or snapshot.reason == "sleep_loop" else "repeats itself"
             return f"{how}: {loop.period} calls, {loop.repeats} rounds"

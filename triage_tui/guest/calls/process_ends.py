@@ -1,6 +1,7 @@
 """The end of a process: whether it is the end of the guest, which is then frozen in front of it.
 
 A process ends by exit_group, or by a signal that it does not survive: the emulator then sends it to itself.
+An emulator that fails ends by itself: no call of the guest is behind that, and it says so in its own words.
 """
 
 from __future__ import annotations
@@ -11,15 +12,28 @@ from triage_tui.guest.freezing.stops import Stop, make_trigger
 from triage_tui.guest.host import process
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.host.signals import signal_name
+from triage_tui.guest.log.output import GuestOutput
 from triage_tui.guest.log.syscall_record import to_text
 from triage_tui.guest.processes.process_table import GuestProcess
+from triage_tui.runs.emulator_text import failure_words
 from triage_tui.runs.model import Syscall
+from triage_tui.text import safe_line
+
+_MAX_WORDS = 300
+"""Letters of the emulator's own words that are told."""
 
 
 class ProcessEnds(WatchedCalls):
     """The part of a guest that sees processes end."""
 
     _held: Held | None
+    _output: GuestOutput
+
+    def emulators_words(self) -> str:
+        """Return what the emulator said of its own failure, "" where the last word is not its."""
+        self._output.read_all()
+        stderr = self._output.streams.get("stderr")
+        return safe_line(failure_words(stderr.content()), _MAX_WORDS) if stderr is not None else ""
 
     def _hold(self, held: Held) -> None:
         """Keep a call unanswered; the guest will be frozen at it."""
@@ -53,12 +67,20 @@ class ProcessEnds(WatchedCalls):
             # A thread's end; the end of a process is always exit_group.
             return False
         code = notification.args[0] & 0xFF
+        failure = self.emulators_words() if call is None else ""
         others = self._outliving(known)
         table = self.processes_known
         if known is not table.main and (others or self._is_main_killed()):
             if call is not None:
                 call.note = f"a child process ends with code {code}"
+            elif failure:
+                self.report(f"process {known.inner} ends because its emulator failed: {failure}")
             return False
+        if failure:
+            trigger = make_trigger(None, f"the emulator failed: {failure}", self.trace.count, known.inner)
+            self._first_stop = Stop("emulator", trigger)
+            self._hold(Held(notification, known, name, None))
+            return True
         if not others and "exit" in self.spec.triggers.off:
             return False
         if others and code == 0:

@@ -16,6 +16,16 @@ from triage_tui.guest.host.signals import signal_name
 
 if TYPE_CHECKING:
     from triage_tui.guest.supervisor import Guest
+    from triage_tui.runs.model import Syscall
+
+
+_OF_FAILURES = frozenset(("SIGABRT", "SIGSEGV", "SIGBUS", "SIGILL", "SIGTRAP"))
+"""What an emulator may die of that failed."""
+
+
+def _last_of(guest: Guest, pid: int) -> Syscall | None:
+    """Return the last call of the process `pid` (as the guest sees it): others may have gone on."""
+    return next((call for call in reversed(guest.trace.history) if call.pid == pid), None)
 
 
 def killed_stop(guest: Guest, pid: int, number: int, *, ended: bool) -> Stop:
@@ -25,9 +35,14 @@ def killed_stop(guest: Guest, pid: int, number: int, *, ended: bool) -> Stop:
     """
     name = signal_name(number)
     call = sender_of(guest.trace.history, pid, name, number)
+    failure = guest.emulators_words() if call is None and name in _OF_FAILURES else ""
+    if failure:
+        trigger = make_trigger(_last_of(guest, pid), f"the emulator failed: {failure}")
+        trigger.pid, trigger.ended = pid, True
+        return Stop("emulator", trigger, ended=ended)
     if call is None:
-        last = guest.trace.history[-1] if guest.trace.history else None
-        trigger = make_trigger(last, f"killed by {name}", pid=pid)
+        trigger = make_trigger(_last_of(guest, pid), f"killed by {name}")
+        trigger.pid = pid
     else:
         by = "it sent itself" if call.pid == pid else f"process {call.pid} sent"
         trigger = make_trigger(call, f"process {pid} was killed by {name}, which {by} with {call.name}")
@@ -35,7 +50,7 @@ def killed_stop(guest: Guest, pid: int, number: int, *, ended: bool) -> Stop:
         # Its registers may be those of a later call by now, so they say nothing of its arguments.
         known = [number_of(text) for text in call.arguments]
         trigger.args = trigger.args or [number if value is None else value for value in known]
-    trigger.signal = name
+    trigger.signal, trigger.ended = name, True
     return Stop("signal", trigger, ended=ended, signal=name)
 
 
@@ -55,12 +70,12 @@ def gone(guest: Guest) -> Stop:
     """Return the stop of a guest that ended without being held at its exit."""
     main = guest.processes_known.main
     status = guest.wait_status(main.inner) if main is not None else None
-    last = guest.trace.history[-1] if guest.trace.history else None
+    last = None if main is None else _last_of(guest, main.inner)
     if main is None or status is None:
         return Stop("unknown", make_trigger(last, "the guest is gone"), ended=True)
     if os.WIFSIGNALED(status):
         return killed_stop(guest, main.inner, os.WTERMSIG(status), ended=True)
     code = os.waitstatus_to_exitcode(status)
     trigger = make_trigger(last, f"ended with code {code}")
-    trigger.exit_code = code
+    trigger.pid, trigger.exit_code, trigger.ended = main.inner, code, True
     return Stop("exit", trigger, ended=True, exit_code=code)
