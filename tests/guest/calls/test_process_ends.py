@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -53,14 +54,15 @@ def test_a_program_that_prints_the_emulators_words_ended_by_itself(
 def test_a_main_process_that_was_killed_is_named_whoever_called_last(
     rootfs: Callable[[str], Path], qemu_dir: Path
 ) -> None:
-    argv = shell("(while :; do cat /dev/null; done) & wait")
+    argv = shell("(while :; do /bin/busybox true; done) | read x")
     with Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, *argv, triggers=_PATIENT)) as guest:
         main = guest.processes_known.main
         assert main is not None
 
         def kill_main() -> bool:
             if guest.trace.history and guest.trace.history[-1].pid != main.inner:
-                os.kill(main.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(main.pid, signal.SIGKILL)
             return False
 
         stop = guest.run_until_stop(wanted=kill_main)
