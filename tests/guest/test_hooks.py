@@ -20,6 +20,7 @@ from triage_tui.rulehost.protocol import RuleSource
 from triage_tui.runs.model import Syscall
 
 PATIENT = TriggerLimits(idle_s=10, time_limit_s=60, sleep_repeats=99)
+ENDLESS = TriggerLimits(idle_s=10, time_limit_s=60, loop_repeats=10**9, loop_calls=10**9)
 ROUNDS = 20
 UNKNOWN = "bpf"
 """A call that no QEMU up to 10.0 has, and every kernel."""
@@ -315,3 +316,20 @@ def test_the_end_of_a_thread_can_be_seen_only(tmp_path: Path, qemu_dir: Path) ->
         assert guest.run_until_stop().exit_code == 0
         assert guest.output() == f"threads {5 * ROUNDS} 0\n".encode()
         assert len(guest.problems) == 3
+
+
+def test_a_thread_that_is_killed_while_its_arguments_are_changed_is_no_problem(
+    tmp_path: Path, qemu_dir: Path
+) -> None:
+    root = root_with(tmp_path / "root", "arm", "killed_calls")
+    access = RuleAccess(by_name("arm"))
+    text = b"function do_syscall(num, path) c_set_arg(1, path + 1) return 0, 0 end"
+    how = spec(root, qemu_dir, "/bin/killed_calls", "150", triggers=ENDLESS)
+    with (
+        RuleHost([RuleSource("r", "chdir", text)], access) as host,
+        Guest.start(how, host, access=access) as guest,
+    ):
+        assert guest.run_until_stop().reason == "exit"
+        assert guest.output() == b"all gone\n"
+        assert (guest.problems, host.log) == ([], [])
+        assert {call.errno for call in guest.full_trace() if call.name == "chdir" and call.ret} == {"ENOENT"}

@@ -42,6 +42,8 @@ class RuleAsker(ReturnKeeper):
     peers: Peers
     rule_log: list[str]
     """What rules logged, untrusted text, oldest first."""
+    _waiting: Notification | None
+    """The notification that is being handled."""
     _repeated: dict[int, Repeated]
     """Host tid -> the call that it makes again."""
 
@@ -127,7 +129,7 @@ class RuleAsker(ReturnKeeper):
         try:
             self.hold_return(known, tid, call, finish)
         except TriageError as error:
-            self.report(f"the rule's answer to {call.name} had no effect: {error}")
+            self._report_unless_killed(f"the rule's answer to {call.name} had no effect: {error}")
 
     def _await_return(
         self, rules: RuleCaller, known: GuestProcess, notification: Notification, call: Syscall
@@ -145,7 +147,7 @@ class RuleAsker(ReturnKeeper):
         try:
             self.hold_return(known, notification.tid, call, finish)
         except TriageError as error:
-            self.report(f"no rule saw the result of {call.name}: {error}")
+            self._report_unless_killed(f"no rule saw the result of {call.name}: {error}")
 
     def _change_arguments(
         self,
@@ -164,13 +166,13 @@ class RuleAsker(ReturnKeeper):
             try:
                 self.repeat_call(at_return, held, changes)
             except TriageError as error:
-                self.report(f"arguments of {call.name} were not changed: {error}")
+                self._report_unless_killed(f"arguments of {call.name} were not changed: {error}")
                 self.repeat_call(at_return, held, {})
 
         try:
             self.hold_return(known, tid, call, again, repeats=True)
         except TriageError as error:
-            self.report(f"arguments of {call.name} were not changed: {error}")
+            self._report_unless_killed(f"arguments of {call.name} were not changed: {error}")
             return False
         shown = ", ".join(f"argument {index + 1} = {value:#x}" for index, value in sorted(changes.items()))
         call.note = f"a rule changed {shown}"
@@ -182,6 +184,11 @@ class RuleAsker(ReturnKeeper):
         # The kernel does not see the call as it was; what is answered here is dropped.
         self._answer(notification, -22)
         return True
+
+    def _report_unless_killed(self, problem: str) -> None:
+        """Report what a rule's answer lacked; a thread that was killed meanwhile lacks nothing."""
+        if self._waiting is None or self._carrier.is_waiting(self._waiting):
+            self.report(problem)
 
     def _after_restart(self, notification: Notification, held: HeldReturn) -> None:
         self._repeated[notification.tid] = Repeated(held.call, not held.repeats)

@@ -29,7 +29,7 @@ MAX_BACKLOG = 16 << 20
 """Bytes of all logs that may wait to be read; more is skimmed."""
 MAX_UNREAD = 64 << 20
 """Bytes of all logs that may wait to be skimmed; more is passed over: the logs are in memory."""
-_SKIM_S, _DRAIN_S = 0.2, 2.0
+_SKIM_S, _DRAIN_S = 0.1, 2.0
 """Seconds that skimming may take before something else is looked at, and before the rest is passed over."""
 _WINDOW = 1 << 19
 """Text that is read in one piece, so that long sequences are recognised; what came meanwhile is skimmed."""
