@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.guest.helpers import spec
+from tests.guest.helpers import shell, spec
 from tests.programs import root_with
 from triage_tui.guest.freezing.loops import LoopDetector
 from triage_tui.guest.record.capture import capture
@@ -123,3 +124,23 @@ def test_a_guest_at_full_speed(tmp_path: Path, qemu_dir: Path) -> None:
     assert paths[loop.first_seq] == paths[loop.round_seqs[0]]
     assert paths[loop.last_seq] != paths[loop.first_seq]
     assert set(paths) >= set(range(loop.first_seq, loop.last_seq + 1))
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("while :; do echo waiting >> /log; sleep 1; done", "sleep_loop"),
+        ("while ! test -e /absent; do echo waiting >> /log; done", "loop"),
+        ("i=0; while :; do i=$((i+1)); echo line $i >> /log; done", "time_limit"),
+    ],
+)
+def test_a_log_of_attempts_is_told_from_a_file_that_is_written(
+    tmp_path: Path, qemu_dir: Path, rootfs: Callable[[str], Path], script: str, reason: str
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "bin/busybox").write_bytes((rootfs("busybox-armhf") / "bin/busybox").read_bytes())
+    (tmp_path / "bin/busybox").chmod(0o755)
+    how = TriggerLimits(time_limit_s=8)
+    with Guest.start(spec(tmp_path, qemu_dir, *shell(script), triggers=how)) as guest:
+        assert guest.run_until_stop().reason == reason

@@ -284,3 +284,104 @@ def test_such_a_loop_is_followed_until_something_new_happens() -> None:
     feed(detector, [call("stat", '"/other"', path="/other")], 60, 0.01)
     assert detector.is_broken
     assert detector.followed() is None
+
+
+def opened(path: str, flags: str = "O_WRONLY|O_CREAT|O_APPEND", fd: int = 3) -> Syscall:
+    return call("openat", "AT_FDCWD", f'"{path}"', flags, "0600", ret=fd, path=path)
+
+
+def wrote(size: int = 6, fd: int = 3) -> Syscall:
+    return call("write", str(fd), "0x1000", str(size), ret=size)
+
+
+def ashes(at: int) -> list[Syscall]:
+    """What `echo waiting >> /tmp/log` is in a shell."""
+    return [
+        opened("/tmp/log"),
+        call("fcntl64", "1", "F_DUPFD_CLOEXEC", "10", ret=10),
+        call("dup2", "3", "1", ret=1),
+        call("close", "3"),
+        wrote(8, fd=1),
+        call("dup2", "10", "1", ret=1),
+        call("close", "10"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda n: [call("close", str(n), ret=-9, errno="EBADF")], id="closes all descriptors"),
+        pytest.param(lambda n: [opened("/tmp/out"), wrote(), call("close", "3")], id="appends"),
+        pytest.param(
+            lambda n: [
+                opened("/tmp/out"),
+                call("ioctl", "3", "TCGETS", "0x1", ret=-25, errno="ENOTTY"),
+                wrote(),
+                call("close", "3"),
+            ],
+            id="appends through a stream",
+        ),
+        pytest.param(ashes, id="a shell appends"),
+        pytest.param(lambda n: ([] if n else [opened("/tmp/out", "O_WRONLY")]) + [wrote()], id="goes on"),
+        pytest.param(
+            lambda n: (
+                ([] if n else [opened("/tmp/out", "O_RDWR")])
+                + [call("pwrite64", "3", "0x1000", "256", str(256 * n), ret=256)]
+            ),
+            id="writes at places of its choice",
+        ),
+        pytest.param(lambda n: [wrote(4096, fd=1)], id="prints data"),
+    ],
+)
+def test_who_brings_something_forward_is_in_no_loop(make: Callable[[int], list[Syscall]]) -> None:
+    assert run([one for number in range(15_000) for one in make(number)], TriggerLimits()) is None
+
+
+def sleep() -> Syscall:
+    return call("nanosleep", "{tv_sec = 1,tv_nsec = 0}", "NULL")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda n: [*ashes(n), sleep()], id="logs and sleeps"),
+        pytest.param(lambda n: [missing(), opened("/tmp/out"), wrote(), call("close", "3")], id="complains"),
+        pytest.param(
+            lambda n: ([] if n else [opened("/tmp/out")]) + [missing(), wrote()],
+            id="complains to an open log",
+        ),
+        pytest.param(
+            lambda n: [call("read", "5", "0x1000", "1"), opened("/tmp/out"), wrote(), call("close", "3")],
+            id="logs that there is no input",
+        ),
+        pytest.param(
+            lambda n: [opened("/tmp/pid", "O_WRONLY|O_CREAT|O_TRUNC"), wrote(), call("close", "3")],
+            id="writes a file anew",
+        ),
+        pytest.param(
+            lambda n: (
+                ([] if n else [opened("/tmp/state", "O_RDWR")])
+                + [call("lseek", "3", "0", "SEEK_SET"), wrote(6, fd=3)]
+            ),
+            id="rewinds",
+        ),
+        pytest.param(
+            lambda n: (
+                ([] if n else [opened("/tmp/state", "O_RDWR")])
+                + [call("pwrite64", "3", "0x1000", "256", "512", ret=256)]
+            ),
+            id="writes at one place",
+        ),
+        pytest.param(
+            lambda n: [opened("/dev/console"), wrote(), call("close", "3")], id="prints to a device"
+        ),
+        pytest.param(
+            lambda n: [opened("/tmp/full"), call("write", "3", "0x1", "6", ret=-28, errno="ENOSPC")],
+            id="the disk is full",
+        ),
+    ],
+)
+def test_who_writes_about_something_that_does_not_happen_is_in_a_loop(
+    make: Callable[[int], list[Syscall]],
+) -> None:
+    assert run([one for number in range(300) for one in make(number)], TriggerLimits()) is not None

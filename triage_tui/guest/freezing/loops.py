@@ -6,7 +6,8 @@ supervisor answers: their registers are exact), and have arguments that look the
 from round to round are left out: addresses and other large numbers, times, offsets, process ids, and the
 numbers of descriptors, which count as what made them. A connection that is accepted ends every sequence.
 Bytes that are read are progress too, unless the sequence sleeps: who looks at the same thing again and again
-waits for it. Writing is not progress: a program may print "waiting" for ever.
+waits for it. Printing is not progress: a program may print "waiting" for ever. A file that gets longer is, as
+long as nothing in the sequence sleeps or fails: who fails and writes to a log about it tries again.
 
 A daemon's rounds are seldom all alike: it looks at one thing each time and at another every tenth time. A
 thread that sleeps now and then and has long made no call that is unlike all earlier ones goes round, too.
@@ -20,6 +21,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from triage_tui.guest.freezing.followed_loop import MAX_ROUNDS, FollowedLoop
+from triage_tui.guest.freezing.growth import OUTPUT, FileGrowth, is_duplicate
 from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.runs.model import UNLOGGED, Loop, Syscall
 
@@ -32,8 +34,6 @@ _INPUT = _words(
     "read readv pread64 preadv preadv2 recv recvfrom recvmsg recvmmsg recvmmsg_time64 getdents getdents64 "
     "splice sendfile sendfile64 copy_file_range"
 )
-_OUTPUT = frozenset(("write", "writev", "pwrite64"))
-"""How much is written says little: numbers in a text get longer."""
 _ACCEPT = frozenset(("accept", "accept4"))
 _SLEEPS = _words(
     "nanosleep clock_nanosleep clock_nanosleep_time64 clock_nanosleep_time32 pause sigtimedwait "
@@ -64,14 +64,15 @@ _CHANGING = {
     **dict.fromkeys(("futex", "futex_time64"), (2, 3, 4, 5)),
 }
 """Arguments (call -> indices) that are times, offsets or counters. A timeout of 0 or -1 is none of them."""
-_MAKERS = _words(
+_FCNTL = frozenset(("fcntl", "fcntl64"))
+_MAKERS = _FCNTL | _words(
     "open openat openat2 creat socket accept accept4 dup dup2 dup3 epoll_create epoll_create1 eventfd "
-    "eventfd2 timerfd_create signalfd4 inotify_init inotify_init1 memfd_create fcntl fcntl64"
+    "eventfd2 timerfd_create signalfd4 inotify_init inotify_init1 memfd_create"
 )
 """Calls whose result may be a new descriptor."""
 _ON_DESCRIPTOR = (
     _INPUT
-    | _OUTPUT
+    | OUTPUT
     | _ACCEPT
     | _MAKERS
     | _words(
@@ -142,18 +143,26 @@ def is_progress(call: Syscall) -> bool:
     return (call.name in _INPUT and call.ret > 0) or (call.name in _ACCEPT and call.ret >= 0)
 
 
+def _is_vain(call: Syscall) -> bool:
+    """Return whether `call` failed or found nothing: what is written about that is a complaint."""
+    # Who opens a file to write asks whether it is a terminal.
+    return (call.errno is not None and call.errno != "ENOTTY") or (call.name in _INPUT and call.ret == 0)
+
+
 def _arguments(call: Syscall, made: Mapping[str, int]) -> str:
     """Return the arguments without what changes from round to round."""
-    arguments = call.arguments
+    arguments, descriptor = call.arguments, ""
     changing = _CHANGING.get(call.name)
     if changing is not None:
         arguments = [
             _OFFSET.sub("#", text) if index in changing and text not in ("0", "-1") else text
             for index, text in enumerate(arguments)
         ]
-    if arguments and arguments[0] in made and call.name in _ON_DESCRIPTOR:
-        arguments = [f"fd of {made[arguments[0]]}", *arguments[1:]]
-    return _LARGE.sub("*", ",".join(arguments))
+    if arguments and call.name in _ON_DESCRIPTOR:
+        # Who counts through all descriptors makes another call each time, however large the number is.
+        descriptor, arguments = arguments[0], arguments[1:]
+        descriptor = f"fd of {made[descriptor]}" if descriptor in made else descriptor
+    return f"{descriptor};{_LARGE.sub('*', ','.join(arguments))}"
 
 
 def _descriptor(call: Syscall, made: Mapping[str, int]) -> object:
@@ -167,7 +176,8 @@ def signature(call: Syscall, made: Mapping[str, int] = _NOTHING) -> tuple[object
     `made` maps the numbers of open descriptors to a number that stands for the call that made them.
     """
     outcome = call.errno or ("0" if call.ret == 0 else "")
-    if call.name in _OUTPUT:
+    if call.name in OUTPUT:
+        # How much is written says little: numbers in a text get longer.
         return (call.name, _descriptor(call, made), call.errno or "")
     if call.name in _VOLATILE:
         return (call.name, call.errno or "")
@@ -185,6 +195,7 @@ class LoopDetector:
         self._no_runs = [0] * (limits.max_period + 1)
         self._least_run = min(limits.sleep_repeats, limits.loop_repeats) - 1
         """No loop has fewer calls in a row that are like an earlier one."""
+        self._growth = FileGrowth(limits.max_period)
         self.reset()
 
     def reset(self) -> None:
@@ -195,6 +206,8 @@ class LoopDetector:
         """For each period p: how many calls in a row were like the one p calls before."""
         self._since_input = self._since_sleep = 0
         """Calls since bytes were read, and since a sleep; at first, calls at all."""
+        self._since_growth = self._since_vain = _KEPT
+        """Calls since a file got longer, and since one that came to nothing."""
         self._slept = False
         self._times: list[int] = []
         """Time of each call in `_recent`."""
@@ -259,6 +272,8 @@ class LoopDetector:
             self.is_broken = followed
             return None
         self._since_input = 0 if progress else self._since_input + 1
+        self._since_growth = 0 if self._growth.note(call) else self._since_growth + 1
+        self._since_vain = 0 if _is_vain(call) else self._since_vain + 1
         sleeping = slept or is_sleep(call)
         if self._slept and self._since_sleep == 0:
             self._round_seqs.append(call.seq)
@@ -312,6 +327,11 @@ class LoopDetector:
 
     def _note_descriptor(self, call: Syscall, number: int) -> None:
         """Remember which call made a descriptor."""
+        if is_duplicate(call):
+            # It stands for the same: who saves and restores a descriptor would make new ones for ever.
+            number = self._made.get(call.arguments[0], number) if call.arguments else number
+        elif call.name in _FCNTL:
+            return
         if call.name in _MAKERS:
             if call.ret is not None and call.ret >= 0 and len(self._made) < _MAX_NOTED:
                 self._made[str(call.ret)] = number
@@ -325,6 +345,8 @@ class LoopDetector:
         if self._sleeps(period):
             enough = rounds >= limits.sleep_repeats
             return enough and self._span_s(limits.sleep_repeats * period) <= limits.sleep_span_s
+        if self._since_growth < period <= self._since_vain:
+            return False
         rounds = min(rounds, self._since_input // period)
         if rounds < limits.loop_repeats or rounds * period < limits.loop_calls:
             return False
