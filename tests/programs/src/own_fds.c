@@ -86,6 +86,14 @@ int main(int count, char **words) {
     char path[64];
     if (!strcmp(words[1], "use")) use(fd);
     if (!strcmp(words[1], "send")) say("send", send_over(fd));
+    if (!strcmp(words[1], "absent")) {
+        struct epoll_event event = {0};
+        int poll = epoll_create1(0);
+        say("open", epoll_ctl(poll, EPOLL_CTL_MOD, fd, &event));
+        say("closed", epoll_ctl(poll, EPOLL_CTL_MOD, fd + 300, &event));
+        say("ftruncate", ftruncate(fd + 300, 0));
+        say("write", write(fd + 300, "x", 1));
+    }
     if (!strcmp(words[1], "shorten")) {
         say("before", 0);
         say("lseek", lseek(fd, 0, SEEK_SET));

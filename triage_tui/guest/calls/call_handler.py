@@ -30,6 +30,7 @@ _KILLS = frozenset(("kill", "tkill", "tgkill"))
 _ENDS = frozenset(("exit", "exit_group"))
 _TURNING_POINTS = policy.FORKS | _KILLS | _ENDS | policy.EXECUTIONS
 """Calls at which everything before them has to be known."""
+_OWN_DESCRIPTOR = "refused by containment: a descriptor of the emulator"
 _OLD_NS = 100_000_000
 """A loop in text that is older may be over."""
 
@@ -332,8 +333,11 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, GivingUp, ProgramKeeper)
             return self._judge_execution(known, notification, name)
         # By the host call alone: what the log says of it may be the guest's own words. The emulator ends
         # itself by a signal to its own process, which is never the cell's first.
-        if number := own_descriptors.refusal(name, notification, self._first_own_fd):
-            return policy.Refusal(-number, "refused by containment: a descriptor of the emulator")
+        first = self._first_own_fd
+        if number := own_descriptors.refusal(name, notification, first):
+            # A number of which there is none would have given the same.
+            is_own = number != errno.EBADF or own_descriptors.are_open(name, notification, first)
+            return policy.Refusal(-number, _OWN_DESCRIPTOR if is_own else "")
         return self.containment.judge(name, notification)
 
 

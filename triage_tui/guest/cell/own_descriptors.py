@@ -87,8 +87,8 @@ def watches(first: int) -> list[Watch]:
     return [*map(Watch, whole), *(watch for watch in named if watch.name not in whole)]
 
 
-def are_used(name: str, notification: Notification, first: int) -> bool:
-    """Return whether the held host call `name` would use a descriptor from `first` on.
+def used(name: str, notification: Notification, first: int) -> list[int]:
+    """Return the descriptors from `first` on that the held host call `name` would use.
 
     What sendmsg sends is in the emulator's own memory by now: a guest of 32 bits cannot change it any more.
 
@@ -96,12 +96,20 @@ def are_used(name: str, notification: Notification, first: int) -> bool:
         OSError: that cannot be found out.
     """
     args = notification.args
-    if any(args[index] & 0xFFFFFFFF >= first for index in _ARGUMENTS.get(name, ())):
-        return True
-    if name == "write":
-        is_own = args[0] & 0xFFFFFFFF >= first
-        return is_own and call_site.is_for_guest(notification.tid, notification.pointer)
-    return name == SENDS_DESCRIPTORS and any(number >= first for number in _sent(notification, first))
+    low = [args[index] & 0xFFFFFFFF for index in _ARGUMENTS.get(name, ())]
+    if name == "write" and args[0] & 0xFFFFFFFF >= first:
+        return (
+            [args[0] & 0xFFFFFFFF] if call_site.is_for_guest(notification.tid, notification.pointer) else []
+        )
+    if name == SENDS_DESCRIPTORS and low[0] < first:
+        low = _sent(notification, first)
+    return [number for number in low if number >= first]
+
+
+def are_open(name: str, notification: Notification, first: int) -> bool:
+    """Return whether one of the descriptors that the held host call would use is there at all."""
+    tid = notification.tid
+    return any(os.path.lexists(f"/proc/{tid}/fd/{number}") for number in used(name, notification, first))
 
 
 def closes(name: str, notification: Notification, first: int) -> bool:
@@ -131,7 +139,7 @@ def refusal(name: str, notification: Notification, first: int) -> int:
     Raises:
         OSError: that cannot be found out.
     """
-    if are_used(name, notification, first):
+    if used(name, notification, first):
         return errno.EBADF
     try:
         return errno.ENOENT if _opens_log(name, notification, first + _LOGS) else 0
