@@ -26,7 +26,7 @@ from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.calls.always_held import held_calls
 from triage_tui.guest.calls.carrier import CarrierName
 from triage_tui.guest.calls.held_call import Held
-from triage_tui.guest.calls.hookable import never_hookable, not_hookable
+from triage_tui.guest.calls.hookable import check_chosen, never_hookable, not_hookable
 from triage_tui.guest.calls.stand_ins import Peers
 from triage_tui.guest.cell import policy
 from triage_tui.guest.cell.identity import Identity
@@ -153,6 +153,7 @@ class Guest(Freezer):
         self.probes: list[Probe] = []
         """What was asked of the guest's service since it runs, and the answers."""
         self._chosen = resolve_calls(spec.triggers.calls, self.arch)
+        check_chosen(self._chosen, spec.observe)
         self._held_seq = 0
         self._first_own_fd = 0
         self._places = {}

@@ -153,6 +153,50 @@ def test_connection_refused(rootfs: Rootfs, qemu_dir: Path) -> None:
         assert guest.output() == b""
 
 
+@pytest.mark.parametrize("arch", ["arm", "mipsel", "x86_64"])
+@pytest.mark.parametrize(
+    ("chosen", "name", "how"),
+    [
+        ("brk", "brk", "soon after it"),
+        ("clock_gettime", "clock_gettime", "soon after it"),
+        ("set_tid_address", "set_tid_address", "soon after it"),
+        ("ioctl:-:0xbeef", "ioctl", "soon after it"),
+        ("munmap", "munmap", ""),
+    ],
+)
+def test_calls_that_the_emulator_serves_are_stopped_at_too(
+    qemu_dir: Path, tmp_path: Path, arch: str, chosen: str, name: str, how: str
+) -> None:
+    root = root_with(tmp_path, arch, "inside")
+    with Guest.start(spec(root, qemu_dir, "/bin/inside", triggers=limits(chosen))) as guest:
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.trigger.syscall_name) == ("syscall", name)
+        assert how in stop.trigger.detail
+        assert guest.problems == []
+
+
+def test_the_end_of_a_thread_is_not_that_of_the_program(qemu_dir: Path, tmp_path: Path) -> None:
+    root = root_with(tmp_path, "arm", "inside")
+    for chosen, reason in (("exit_group", "exit"), ("exit", "syscall")):
+        with Guest.start(spec(root, qemu_dir, "/bin/inside", triggers=limits(chosen))) as guest:
+            assert guest.run_until_stop().reason == reason
+
+
+def test_what_nothing_would_show_is_refused(qemu_dir: Path, tmp_path: Path) -> None:
+    root = root_with(tmp_path, "arm", "inside")
+    watched = spec(root, qemu_dir, "/bin/inside", triggers=limits("brk"), observe="watched")
+    with pytest.raises(TriageError, match=r"serves brk by itself.*--observe watched"):
+        Guest.start(watched)
+
+
+def test_calls_of_another_meaning_are_not_meant() -> None:
+    for chosen, call in (("munmap", "mmap2"), ("exit_group", "exit"), ("setrlimit", "ugetrlimit")):
+        assert not CallTrigger(chosen).names(call)
+        assert not CallTrigger(call).names(chosen)
+    assert CallTrigger("setrlimit").names("prlimit64")
+    assert CallTrigger("mmap").names("mmap2")
+
+
 def test_another_object_or_error_is_not_stopped_at(qemu_dir: Path, tmp_path: Path) -> None:
     root = root_with(tmp_path, "arm", "calls")
     how = limits("open:ENOENT:/dev/*", "open:EACCES", "mkdir:EEXIST")

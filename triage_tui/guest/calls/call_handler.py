@@ -65,6 +65,10 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, GivingUp, ProgramKeeper)
             # Its failure was not seen being written: it was of a kind that QEMU has no text for.
             self._first_stop = chosen_stop(record, record.errno)
             return
+        if self._chosen and self.observes_all and record.host is None and self._is_awaited(record):
+            # No call of the host showed it, so that it could not be stopped in front of.
+            self._first_stop = chosen_stop(record, None, is_over=True)
+            return
         if log.tid not in known.loops:
             known.loops[log.tid] = LoopDetector(self.spec.triggers)
         loop = known.loops[log.tid].add(record, slept)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.calls.served_calls import is_told, may_be_told
 from triage_tui.guest.cell import policy
+from triage_tui.guest.freezing.triggers import CallTrigger
 from triage_tui.guest.host import host_syscalls
 from triage_tui.runs.model import Syscall
 
@@ -33,6 +35,22 @@ def never_hookable(names: Iterable[str]) -> set[str]:
         for name in names
         if name in _INSIDE or (policy.host_names(name).isdisjoint(known) and not may_be_told(name))
     }
+
+
+def check_chosen(calls: Iterable[CallTrigger], observe: str) -> None:
+    """Refuse to stop in front of calls that nothing would show.
+
+    Where calls are logged, the log tells of those that the emulator serves by itself.
+
+    Raises:
+        TriageError: there are such.
+    """
+    unseen = never_hookable(trigger.name for trigger in calls if not trigger.errno)
+    if unseen and observe != "full":
+        raise TriageError(
+            f"the emulator serves {', '.join(sorted(unseen))} by itself, which only its log shows: "
+            "stop there without --observe watched"
+        )
 
 
 def not_hookable(

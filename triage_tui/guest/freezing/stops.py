@@ -90,9 +90,14 @@ def loop_stop(loop: Loop, pid: int) -> Stop:
     return Stop("sleep_loop" if loop.sleeps else "loop", make_trigger(None, detail, loop.last_seq, pid), loop)
 
 
-def chosen_stop(call: Syscall, errno: str | None) -> Stop:
-    """Return the stop at a call that a person chose: in front of it, or at its return with `errno`."""
+def chosen_stop(call: Syscall, errno: str | None, *, is_over: bool = False) -> Stop:
+    """Return the stop at a call that a person chose: in front of it, or at its return with `errno`.
+
+    `is_over`: only the log told of it, when it had been made.
+    """
     how = f"at its return with {errno}" if errno else "in front of it"
+    if is_over:
+        how = "soon after it, which the emulator served by itself"
     return Stop("syscall", make_trigger(call, f"{call.name} was chosen to stop at: frozen {how}"))
 
 

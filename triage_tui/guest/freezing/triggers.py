@@ -21,6 +21,9 @@ _MAX_SECONDS = 1e9
 
 Switchable = Literal["exit", "signal", "loop", "sleep_loop", "idle"]
 """Triggers that can be switched off, by the reason that they give a stop."""
+_ALONE = frozenset(("munmap", "exit", "exit_group"))
+"""Calls that are seen through the host call of another one, which does something else."""
+_SETS, _GETS = frozenset(("setrlimit",)), frozenset(("getrlimit", "ugetrlimit"))
 SWITCHABLE: tuple[Switchable, ...] = get_args(Switchable)
 
 
@@ -41,11 +44,15 @@ class CallTrigger:
         """Tell whether the guest syscall `call` is meant; open also means openat, and so on."""
         if any(letter in self.name for letter in "*?["):
             return fnmatch.fnmatchcase(call, self.name)
+        both = {call, self.name}
+        if len(both) > 1 and (both & _ALONE or (both & _SETS and both & _GETS)):
+            return False
         return call == self.name or bool(host_names(call) & host_names(self.name))
 
     def is_about(self, call: Syscall) -> bool:
         """Tell whether what `call` is about is meant."""
-        objects = (call.path, call.peer, call.interface, call.request)
+        number = call.arguments[1] if call.name == "ioctl" and len(call.arguments) > 1 else None
+        objects = (call.path, call.peer, call.interface, call.request, number)
         return not self.about or any(
             text is not None and fnmatch.fnmatchcase(text, self.about) for text in objects
         )
