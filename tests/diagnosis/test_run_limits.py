@@ -36,3 +36,25 @@ def test_a_fork_that_our_limit_refused_names_the_limit_and_its_option(tmp_path: 
 def test_a_fork_that_the_kernel_refused_is_not_blamed_on_the_run(tmp_path: Path) -> None:
     run = load_run(write_run(tmp_path, [fork("fork", None)], exit_code=2))
     assert all(item.entry != "run-limit" for item in diagnose(run).hypotheses)
+
+
+@pytest.mark.parametrize(
+    ("name", "errno", "limit"),
+    [
+        ("write", "ENOSPC", "limit of 512 MiB for written files"),
+        ("mmap2", "ENOMEM", "limit of 4096 MiB for the memory of one process"),
+    ],
+)
+def test_a_limit_that_no_option_sets_is_named_too(tmp_path: Path, name: str, errno: str, limit: str) -> None:
+    call = Syscall(seq=2, name=name, pid=2, ret=-1, errno=errno, note=f"the {limit} of this run")
+    best = diagnose(load_run(write_run(tmp_path, [call], exit_code=1))).hypotheses[0]
+    assert (best.entry, best.cause) == ("run-limit-fixed", "resource_limit")
+    assert f"met the {limit}, which is the engine's own" in best.explanation
+    assert not any("which limit it was" in text for text in best.wanted)
+
+
+def test_a_limit_that_is_not_known_stays_a_question(tmp_path: Path) -> None:
+    call = Syscall(seq=2, name="write", pid=2, ret=-1, errno="ENOSPC")
+    best = diagnose(load_run(write_run(tmp_path, [call], exit_code=1))).hypotheses[0]
+    assert best.entry == "resource-limit"
+    assert any("which limit it was" in text for text in best.wanted)

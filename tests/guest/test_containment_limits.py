@@ -48,11 +48,25 @@ def test_a_limit_stops_the_guest_and_is_seen_by_it(
             assert failed
             for call in failed:
                 assert (call.note or "").startswith("the limit of 40 processes and threads of this run")
+        noted = {call.note for call in guest.history() if call.errno in ("ENOSPC", "ENOMEM")}
+        if what == "disk":
+            assert noted == {"the limit of 32 MiB for written files of this run"}
+        if what == "memory":
+            assert noted == {"the limit of 256 MiB for the memory of one process of this run"}
         assert cell_processes(marker)
     assert cell_processes(marker) == []
     assert tree_state(root) == tree
     assert host_state() == host
     assert free - shutil.disk_usage(tmp_path).free < 16 << 20
+
+
+def test_memory_that_is_not_counted_met_no_limit_of_the_run(tmp_path: Path, qemu_dir: Path) -> None:
+    root = root_with(tmp_path / "root", "arm", "greedy")
+    how = spec(root, qemu_dir, "/bin/greedy", "elsewhere", triggers=PATIENT, limits=SMALL)
+    with Guest.start(how) as guest:
+        assert guest.run_until_stop().reason == "exit"
+        failed = [(c.name, c.errno, c.note) for c in guest.history() if c.errno in ("ENOSPC", "ENOMEM")]
+        assert failed == [("mmap2", "ENOMEM", None)]
 
 
 @pytest.mark.usefixtures("each_carrier")

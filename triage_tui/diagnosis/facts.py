@@ -121,6 +121,8 @@ class FailedCall(Fact):
     """Refused by the run itself, its containment or one of its limits: a device would not have done so."""
     option: str = ""
     """The option of `run` that sets the limit which it met, "" for any other refusal."""
+    limit: str = ""
+    """The limit of this run that it met, in words, "" for none that is known."""
     later_ok: bool = False
     """The same object, or one of the same name elsewhere, was reached later."""
     went_on: int = 0

@@ -14,8 +14,8 @@ from triage_tui.diagnosis.trace import Step, Walk
 MAX_FAILURES = 400
 """Distinct failures kept, the last ones."""
 
-_OWN_LIMIT = re.compile(r"\blimit of .{1,80} of this run \((--[a-z-]+)\)")
-"""The note of a call that met a limit of the run, with the option that sets it."""
+_OWN_LIMIT = re.compile(r"\b(limit of .{1,80}?) of this run\b(?: \((--[a-z-]+)\))?")
+"""The note of a call that met a limit of the run, with the option that sets it if there is one."""
 _LOOK_UPS = frozenset(("open", "stat", "access", "readlink", "chdir", "exec"))
 _SIDE_RESOURCES = ("library", "device", "proc")
 """What is opened in passing and shows no progress of the program's own work."""
@@ -102,7 +102,6 @@ def _fact(
     times = "" if len(steps) == 1 else f", {len(steps)} times"
     peer = call.peer or (last.origin.connected if last.origin else "")
     limit = _OWN_LIMIT.search(call.note or "")
-    option = limit[1] if limit else ""
     return FailedCall(
         source=syscall_source(call.seq),
         says=f"{c.describe(call)}{times}",
@@ -136,8 +135,9 @@ def _fact(
         or (any(flags) and all("O_DIRECTORY" in text for text in flags if text)),
         writes=any("O_WRONLY" in text or "O_RDWR" in text for text in flags),
         child=call.pid != main,
-        refused=bool(option) or "containment" in (call.note or ""),
-        option=option,
+        refused=limit is not None or "containment" in (call.note or ""),
+        option=(limit[2] or "") if limit else "",
+        limit=limit[1] if limit else "",
         later_ok=later,
         went_on=sum(pid == call.pid and seq > call.seq for pid, seq in progress),
     )

@@ -14,6 +14,8 @@ EXPECTED = """\
 wrong -1 22
 files 0 0
 size 0 0
+core 0 0
+core 100 of 200
 init -1 1
 init cpu -1 1
 nobody -1 3
@@ -45,6 +47,7 @@ def test_limits_hit_the_guest_and_not_its_emulator(tmp_path: Path, qemu_dir: Pat
     notes = [call.note or "" for call in history if "rlimit" in call.name or "prlimit" in call.name]
     assert len([note for note in notes if "limits of the cell's own first process" in note]) == 2
     assert len([note for note in notes if "file sizes is not enforced" in note]) == 1
+    assert len([note for note in notes if "core files is not enforced: none are written here" in note]) == 1
 
 
 def test_an_ordinary_user_may_not_raise_what_was_lowered(tmp_path: Path, qemu_dir: Path) -> None:

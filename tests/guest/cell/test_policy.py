@@ -11,6 +11,7 @@ from triage_tui.guest.cell import policy
 from triage_tui.guest.cell.policy import ContainmentPolicy
 from triage_tui.guest.host import host_syscalls, seccomp
 from triage_tui.guest.host.seccomp import Notification
+from triage_tui.runs.model import Syscall
 
 
 def judge(name: str, *args: int, allow: frozenset[str] = frozenset()) -> policy.Refusal | None:
@@ -105,3 +106,10 @@ def test_guest_names_lead_to_host_names() -> None:
     assert "getuid" in policy.host_names("getuid32")
     assert {"connect", "bind"} <= policy.host_names("socketcall")
     assert policy.host_names("connect") == {"connect"}
+
+
+def test_a_limit_that_the_kernel_does_not_raise_is_the_cells_doing() -> None:
+    call = Syscall(seq=1, name="setrlimit", errno="EPERM")
+    assert policy.why_denied(call) == "refused by the cell: no limit can be raised above the host's"
+    call.note = "refused by containment: limits of the cell's own first process"
+    assert policy.why_denied(call) is None

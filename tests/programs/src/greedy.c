@@ -76,6 +76,12 @@ static int take_disk(void)
     return 5;
 }
 
+static int fail_elsewhere(void)
+{
+    mmap(NULL, 0xf0000000, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return 5;
+}
+
 static int take_descriptors(void)
 {
     int count = 0;
@@ -134,6 +140,8 @@ int main(int argc, char **argv)
         return crowd(1);
     if (!strcmp(what, "disk"))
         return take_disk();
+    if (!strcmp(what, "elsewhere"))
+        return fail_elsewhere();
     if (!strcmp(what, "descriptors"))
         return take_descriptors();
     if (!strcmp(what, "parents"))

@@ -44,6 +44,7 @@ int main(int argc, char **argv)
 {
     pthread_t other;
     int number, last = 0, status, i;
+    struct rlimit core;
     unsigned long long three[2] = {3, 3}, files[2];
 
     if (argc > 1) {
@@ -54,6 +55,9 @@ int main(int argc, char **argv)
     say("wrong", set(RLIMIT_NOFILE, 65, 64));
     say("files", set(RLIMIT_NOFILE, 64, 64));
     say("size", set(RLIMIT_FSIZE, 4096, 4096));
+    say("core", set(RLIMIT_CORE, 100, 200));
+    getrlimit(RLIMIT_CORE, &core);
+    printf("core %ld of %ld\n", (long)core.rlim_cur, (long)core.rlim_max);
     say("init", syscall(SYS_prlimit64, 1, RLIMIT_NOFILE, three, 0));
     say("init cpu", syscall(SYS_prlimit64, 1, RLIMIT_CPU, three, 0));
     say("nobody", syscall(SYS_prlimit64, 30000, RLIMIT_NOFILE, three, 0));

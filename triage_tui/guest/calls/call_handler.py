@@ -10,7 +10,7 @@ from triage_tui.guest.calls.giving_up import GivingUp
 from triage_tui.guest.calls.held_call import Held
 from triage_tui.guest.calls.limit_calls import LimitCalls
 from triage_tui.guest.calls.process_ends import ProcessEnds
-from triage_tui.guest.cell import child_stops, identity, limits, own_descriptors, policy
+from triage_tui.guest.cell import child_stops, identity, limits, own_descriptors, policy, run_limits
 from triage_tui.guest.emulator.return_stub import MARKER_ARGUMENT, MARKER_CALL, MARKER_WHENCE
 from triage_tui.guest.freezing.loops import LoopDetector, Sleepers
 from triage_tui.guest.freezing.stops import Stop, chosen_stop, loop_stop
@@ -51,7 +51,8 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, GivingUp, ProgramKeeper)
     def _on_finished(self, log: ThreadLog, record: Syscall) -> None:
         if record.errno is not None:
             limit = self.spec.limits.processes
-            if why := policy.why_denied(record) or policy.why_no_child(record, limit):
+            why = policy.why_denied(record) or policy.why_no_child(record, limit)
+            if why := why or run_limits.why_limited(record, log.pid, self.spec.limits.disk_bytes):
                 record.note = f"{why}; {record.note}" if record.note else why
         slept = self._sleepers.note(record)
         known = self.processes_known.by_pid.get(log.pid)

@@ -25,6 +25,7 @@ _NOT_ENFORCED = {
     resource.RLIMIT_AS: "the address space",
     resource.RLIMIT_DATA: "the data segment",
     resource.RLIMIT_STACK: "the stack",
+    resource.RLIMIT_CORE: "core files",
 }
 """Limits that are kept and answered only. Those of memory are QEMU's own choice too
 (linux-user/syscall.c), which does not pass them on."""
@@ -72,8 +73,12 @@ class Limits:
 
     @classmethod
     def beginning(cls, open_files: int) -> Limits:
-        """Return those of a guest's first process, which may have so many descriptors."""
-        return cls({resource.RLIMIT_NOFILE: (open_files, open_files)})
+        """Return those of a guest's first process, which may have so many descriptors.
+
+        Core files are as on devices: none unless a program asks for them. The cell writes none at all.
+        """
+        core = (0, _INFINITY)
+        return cls({resource.RLIMIT_NOFILE: (open_files, open_files), resource.RLIMIT_CORE: core})
 
     def copy(self) -> Limits:
         """Return what a forked process begins with."""
@@ -120,7 +125,8 @@ class Limits:
     @staticmethod
     def _note(which: int, soft: int, most: int) -> str:
         if which in _NOT_ENFORCED and soft != _INFINITY:
-            return f"kept, but a limit of {_NOT_ENFORCED[which]} is not enforced: it would hit the emulator"
+            why = "none are written here" if which == resource.RLIMIT_CORE else "it would hit the emulator"
+            return f"kept, but a limit of {_NOT_ENFORCED[which]} is not enforced: {why}"
         if which == resource.RLIMIT_NOFILE and soft > most:
             return f"kept, but no more than {most} descriptors can be had here"
         return ""

@@ -218,6 +218,8 @@ def why_denied(record: Syscall) -> str | None:
         return f"not executed: {reason}" if reason else None
     if name in _SIGNAL_ARGUMENT and record.errno == "ESRCH":
         return "no such process in the guest's cell: signals do not reach others"
+    if name == "prlimit64" and record.errno == "EPERM" and record.note is None:
+        return "refused by the cell: no limit can be raised above the host's"
     path = record.path or ""
     if path.startswith(_KERNEL_FILES) and record.errno in _DENIALS:
         return "refused by the cell: settings of the host's kernel"
