@@ -28,6 +28,22 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         parse_size(text)
 
 
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "60k", "many", "9" * 13])
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(TriageError, match="is no number of captures: give 0"):
+        CaptureLimits.of({"per_minute": text}, {})
+
+
+def test_an_option_without_a_value_is_not_left_to_the_environment() -> None:
+    with pytest.raises(TriageError, match="'' is no size"):
+        CaptureLimits.of({"disk_bytes": ""}, {"TRIAGE_TUI_DISK": "1G"})
+
+
+def test_rates_are_read() -> None:
+    assert CaptureLimits.of({"per_minute": " 7 "}, {}).per_minute == 7
+    assert CaptureLimits.of({"per_minute": "0"}, {}).per_minute == 0
+
+
 def test_sizes_are_shown() -> None:
     sizes = (12, 1024, 1536, 64 << 20, (3 << 30) + (1 << 29), 5 << 50)
     shown = ["12 bytes", "1 kB", "1.5 kB", "64 MB", "3.5 GB", "5120 TB"]

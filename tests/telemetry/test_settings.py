@@ -24,7 +24,7 @@ from tests.programs import build
         ),
         ("TRIAGE_TUI_CARRIER", "pigeon", "must be one of auto, notify, trace, not 'pigeon'"),
         ("TRIAGE_TUI_CAPTURE_SIZE", "much", "'much' is no size"),
-        ("TRIAGE_TUI_CAPTURES_PER_MINUTE", "-3", "'-3' is no size"),
+        ("TRIAGE_TUI_CAPTURES_PER_MINUTE", "-3", "'-3' is no number of captures: give 0 (no limit) or more"),
         ("TRIAGE_TUI_DISK", "1 parsec", "'1 parsec' is no size"),
     ],
 )

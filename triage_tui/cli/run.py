@@ -136,7 +136,7 @@ def _run(args: argparse.Namespace) -> int:
     # A retry may come from another directory.
     start = Start(
         program=args.program if args.rootfs is not None else os.path.abspath(args.program),
-        argv=[args.argv0 or args.program, *args.arguments],
+        argv=[args.program if args.argv0 is None else args.argv0, *args.arguments],
         rootfs=os.path.abspath(args.rootfs) if args.rootfs is not None else None,
         cwd=args.cwd,
         env=env,

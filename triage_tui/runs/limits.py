@@ -19,6 +19,8 @@ from triage_tui.text import safe_line
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"(\d{1,12})\s*([kmgt]?)i?b?\Z", re.IGNORECASE)
 
+_NUMBER = re.compile(r"[0-9]{1,12}\Z")
+
 VARIABLES = {
     "per_minute": "TRIAGE_TUI_CAPTURES_PER_MINUTE",
     "capture_bytes": "TRIAGE_TUI_CAPTURE_SIZE",
@@ -37,6 +39,17 @@ def parse_size(text: str) -> int:
     if found is None:
         raise TriageError(f"{safe_line(text, 40)!r} is no size: give bytes, or a number with k, M, G or T")
     return int(found[1]) * _UNITS[found[2].lower()]
+
+
+def parse_rate(text: str) -> int:
+    """Return the number of captures in a minute that a text means, 0 for no limit.
+
+    Raises:
+        TriageError: it is no such text.
+    """
+    if _NUMBER.match(text.strip()) is None:
+        raise TriageError(f"{safe_line(text, 40)!r} is no number of captures: give 0 (no limit) or more")
+    return int(text)
 
 
 def show_size(size: int) -> str:
@@ -79,11 +92,12 @@ class CaptureLimits(msgspec.Struct, frozen=True, kw_only=True):
         """
         values: dict[str, int] = {}
         for field, variable in VARIABLES.items():
-            if text := given.get(field):
-                values[field] = parse_size(text)
+            read = parse_rate if field == "per_minute" else parse_size
+            if (text := given.get(field)) is not None:
+                values[field] = read(text)
             elif text := environment.get(variable):
                 try:
-                    values[field] = parse_size(text)
+                    values[field] = read(text)
                 except TriageError as error:
                     raise TriageError(f"{variable}: {error}") from error
         return cls(**values)

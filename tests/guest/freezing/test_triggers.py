@@ -82,6 +82,7 @@ def test_the_error_in_the_log_has_the_guest_s_number() -> None:
         {"max_period": 0},
         {"max_period": 65},
         {"loop_repeats": 1},
+        {"loop_calls": -1},
         {"sleep_repeats": 0},
         {"loop_span_s": 0.0},
         {"sleep_span_s": float("nan")},

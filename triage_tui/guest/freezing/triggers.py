@@ -149,6 +149,8 @@ class TriggerLimits:
         for what, rounds in (("loop", self.loop_repeats), ("sleep loop", self.sleep_repeats)):
             if rounds < 2:
                 raise TriageError(f"a {what} needs at least 2 rounds, not {rounds}")
+        if self.loop_calls < 0:
+            raise TriageError(f"the calls of a loop must be 0 or more, not {self.loop_calls}")
 
 
 def resolve_calls(calls: Iterable[CallTrigger], arch: Arch) -> tuple[CallTrigger, ...]:
