@@ -205,6 +205,18 @@ def test_another_object_or_error_is_not_stopped_at(qemu_dir: Path, tmp_path: Pat
         assert guest.run_until_stop().reason == "exit"
 
 
+def test_the_moment_of_a_freeze_is_not_when_the_rest_of_the_log_was_read(
+    rootfs: Rootfs, qemu_dir: Path
+) -> None:
+    how = limits(off=frozenset(("loop",)), time_limit_s=2)
+    argv = shell("while :; do cd /; done")
+    with Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, *argv, triggers=how)) as guest:
+        stop = guest.run_until_stop()
+        assert stop.reason == "time_limit"
+        # It made its last calls while it was being stopped.
+        assert 0 < stop.trigger.ts_mono_ns <= guest.history()[-1].ts_mono_ns
+
+
 # ------------------------------------------------------------ switched off
 
 

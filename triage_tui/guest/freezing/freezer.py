@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from triage_tui.guest.calls.suspecting import Suspecting
@@ -66,6 +67,8 @@ class Freezer(Suspecting):
 
     def _freeze(self, stop: Stop) -> Stop:
         """Stop every process and fix what is looked at."""
+        # What was logged up to now may take seconds to read.
+        moment = time.monotonic_ns()
         self._reserve.give_back()
         self._frozen = True
         self._close_suspicion()
@@ -101,6 +104,7 @@ class Freezer(Suspecting):
         if self._held is None and not stop.trigger.sender:
             stop.trigger = self._watchdog.trigger_of_pending(self, stop)
         stop.trigger.tid = process.inner_pid(self.tid)
+        stop.trigger.ts_mono_ns = moment
         known_now = self.processes_known.by_pid.get(self.pid)
         if known_now is not None and known_now.envs.get(self.tid) is None:
             # A thread that made no watched call yet.
