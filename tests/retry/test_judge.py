@@ -193,3 +193,24 @@ def test_a_service_that_answers_now_is_progress_on_a_rung_of_its_own(tmp_path: P
         after = make(tmp_path, calls, reason="idle", exit_code=None, probes=probes, statistics=statistics)
         verdict = judge(before, after)
         assert (verdict.word, verdict.rung) == (word, rung)
+
+
+def test_runs_of_two_programs_do_not_compare(tmp_path: Path) -> None:
+    def of(arch: str, digest: str, *calls: Syscall) -> Run:
+        run = make(tmp_path, list(calls))
+        target = msgspec.structs.replace(run.snapshot.target, program="/th", arch=arch, program_sha256=digest)
+        snapshot = msgspec.structs.replace(run.snapshot, target=target)
+        (run.dir / "snapshot.json").write_bytes(msgspec.json.encode(snapshot))
+        return load_run(run.dir)
+
+    first = of("ppc", "11", ok(1, "brk"))
+    again = of("ppc", "11", ok(1, "brk"), failed_open(2, "/etc/y"))
+    other = of("i386", "22", ok(1, "brk"), failed_open(2, "/etc/y"))
+    assert judge(first, again).word == "progressed"
+    verdict = judge(first, other)
+    assert (verdict.word, verdict.rung, verdict.novel) == ("inconclusive", "passed", [])
+    assert verdict.reasons[0].startswith(
+        "/th is another file than in the run before (it was for ppc and is for"
+    )
+    # A process that goes on is the same program, whatever it executes meanwhile.
+    assert "another file" not in " ".join(judge(first, other, how="resume").reasons)

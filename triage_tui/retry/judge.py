@@ -147,6 +147,10 @@ def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: How = "retr
     still_blocked = blocked & set(signatures(continued))
     same_end = _same_end(before, after)
     word, reasons = _decide(before, after, novel, lost, blocked, still_blocked, same_end)
+    replaced = _replaced(before, after) if how == "retry" else ""
+    if replaced:
+        word, reasons = "inconclusive", [replaced, f"it {_end_in_words(after)}"]
+        novel = []
     reasons += [
         f"rule {hit.rule} was switched off: {hit.disabled}"
         for hit in after.snapshot.rule_hits
@@ -154,7 +158,7 @@ def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: How = "retr
     ]
     return Verdict(
         word=word,
-        rung=_rung(after, bool(novel) and word != "sideways", same_end),
+        rung=_rung(after, bool(novel) and word != "sideways", same_end and not replaced),
         reasons=reasons,
         before=figures(before),
         after=figures(after),
@@ -162,6 +166,15 @@ def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: How = "retr
         masked=masked_calls(after),
         how=how,
     )
+
+
+def _replaced(before: Run, after: Run) -> str:
+    """Say that the runs are of different programs, which cannot be compared; "" when they are of the same."""
+    first, second = before.snapshot.target, after.snapshot.target
+    if "" in (first.program_sha256, second.program_sha256) or first.program_sha256 == second.program_sha256:
+        return ""
+    arches = "" if first.arch == second.arch else f" (it was for {first.arch} and is for {second.arch})"
+    return f"{second.program} is another file than in the run before{arches}: the two runs do not compare"
 
 
 def _counts(call: Syscall) -> bool:

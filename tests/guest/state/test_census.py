@@ -66,6 +66,26 @@ def test_what_it_was_started_with(holds: Run) -> None:
     assert len(bytes.fromhex(auxiliary["AT_RANDOM"].text)) == 16
 
 
+@pytest.mark.parametrize("arch", ["arm", "mipsel"])
+def test_a_title_is_read_as_the_kernel_reads_it(arch: str, qemu_dir: Path, tmp_path: Path) -> None:
+    root = root_with(tmp_path / "root", arch, "titles")
+    environment = {"NAME": "value", "MORE": "x" * 50}
+
+    def arguments(*argv: str) -> list[str]:
+        launch = spec(root, qemu_dir, "/bin/titles", *argv, env=environment)
+        run = record(launch, tmp_path / "runs")
+        (process,) = run.snapshot.processes
+        assert missing(run) == set()
+        assert sorted(process.env_keys) == ["MORE", "NAME"]
+        return process.argv
+
+    # The pointers are gone, the strings are not; a title that ends among them, and one that covers all.
+    assert arguments("a", "0", "b") == ["/bin/titles", "a", "0", "b"]
+    assert arguments("a", "3", "b") == ["ttt"]
+    assert arguments("a", "16", "b") == ["t" * 16]
+    assert arguments("a", "40", "b") == ["t" * 40]
+
+
 def test_what_it_set_of_itself(holds: Run) -> None:
     (process,) = holds.snapshot.processes
     assert (process.cwd, process.root, process.umask) == ("/var/log", "/", 0o027)

@@ -7,6 +7,7 @@ have changed it since, as those do that set their own title.
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -62,18 +63,16 @@ def read_initial_stack(read: Reader, arch: Arch, auxv: Mapping[int, int]) -> Ini
     """
     words = _Words(read, arch)
     at = _find_vector(read, arch, auxv)
-    # Backwards from the vector: 0, environment, 0, arguments, argc; but start code may have used argc's place
-    # for something else. The strings lie above AT_RANDOM.
-    lowest = auxv[_AT_RANDOM]
+    # Backwards from the vector: 0, environment, 0, arguments, argc.
     end = words.back_to(at - 2 * arch.word, lambda value, _count: value == 0)
-    begin = words.back_to(
-        end - arch.word,
-        lambda value, count: value == count or not lowest < value < lowest + _MAX_STRINGS_SIZE,
-    )
+    begin = _find_count(words, end - arch.word, arch.word, auxv[_AT_RANDOM])
     strings = _Strings(read)
     result = InitialStack()
-    result.argv = strings.take(words.between(begin + arch.word, end))
-    result.env = strings.take(words.between(end + arch.word, at - arch.word))
+    arguments = words.between(begin + arch.word, end)
+    environment = words.between(end + arch.word, at - arch.word)
+    titled = _titled(read, arguments, [*environment, auxv.get(_AT_EXECFN, 0)])
+    result.argv = strings.take(arguments) if titled is None else titled
+    result.env = strings.take(environment)
     result.left_out = strings.left_out
     result.auxv = [_auxiliary(read, key, value) for key, value in auxv.items()]
     if _AT_EXECFN in auxv:
@@ -97,6 +96,57 @@ def _find_vector(read: Reader, arch: Arch, auxv: Mapping[int, int]) -> int:
                 found -= len(pair)
             return random - _NEAR + found
     raise TriageError("the start block was not found on the program's stack")
+
+
+def _find_count(words: _Words, last: int, size: int, lowest: int) -> int:
+    """Return the address of argc; `last` is that of the last argument's pointer, strings are above `lowest`.
+
+    A program may have put 0 in place of pointers; and start code may have used argc's place for something
+    else, then it is the highest word that points to no string.
+
+    Raises:
+        TriageError: the block was overwritten.
+    """
+
+    def is_string(value: int) -> bool:
+        return lowest < value < lowest + _MAX_STRINGS_SIZE
+
+    with contextlib.suppress(TriageError):
+        found = words.back_to(last, lambda value, _count: value != 0 and not is_string(value))
+        if any(map(is_string, words.between(found + size, found + 2 * size))):
+            return found
+    return words.back_to(last, lambda value, count: value == count or not is_string(value))
+
+
+def _titled(read: Reader, pointers: list[int], above: list[int]) -> list[bytes] | None:
+    """Return the arguments as /proc/PID/cmdline shows them where a title was written over them, else None.
+
+    See setproctitle(3bsd): the title fills the place of the strings, through the borders between them, and
+    some who write one put 0 in place of the pointers. `above` are the pointers to what lay behind.
+    """
+    if not pointers or not pointers[0]:
+        return None
+    start = pointers[0]
+    try:
+        is_covered = any(read(at - 1, 1) != b"\0" for at in pointers if at > start)
+    except TriageError:
+        return None
+    if all(pointers) and not is_covered:
+        return None
+    found: list[bytes] = []
+    stop = min((at for at in above if at > max(pointers)), default=start + 1)
+    while start < stop and len(found) < min(len(pointers), MAX_STRINGS):
+        text = _string(read, start, MAX_BYTES)
+        if text is None or (is_covered and not text):
+            break
+        found.append(text)
+        start += len(text) + 1
+        if is_covered and start > max(pointers):
+            break
+    while len(found) > 1 and not found[-1]:
+        # What the title left of the place is filled up with zeros.
+        found.pop()
+    return found or None
 
 
 class _Words:
