@@ -97,3 +97,19 @@ def test_a_daemon_that_sleeps_long_and_met_no_failure_is_well(tmp_path: Path) ->
         errno="ENOENT",
     )
     assert asleep(failed).hypotheses[0].cause == "missing_file"
+
+
+@pytest.mark.parametrize(("descriptor", "healthy"), [("4", True), ("5", False)], ids=["client", "pipe"])
+def test_a_server_that_took_a_client_and_waits_for_something_else_is_not_well(
+    tmp_path: Path, descriptor: str, healthy: bool
+) -> None:
+    calls = [
+        *SERVER,
+        Syscall(seq=4, name="accept", pid=2, arguments=["3", "NULL", "NULL"], ret=4),
+        Syscall(seq=5, name="pipe2", pid=2, arguments=["0x1000", "0"], ret=0),
+        Syscall(seq=6, name="read", pid=2, arguments=[descriptor, "0x1000", "1"]),
+    ]
+    taken = write_run(tmp_path, calls, reason="idle", exit_code=None, probes=[probe("accepted")])
+    diagnosis = diagnose(load_run(taken))
+    assert diagnosis.healthy == healthy
+    assert ("waits for something else" in diagnosis.hypotheses[0].title) != healthy
