@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.guest.helpers import shell, spec
+from tests.programs import build
 from triage_tui.errors import TriageError
 from triage_tui.guest.emulator.elf import read_elf
 from triage_tui.guest.host import process
@@ -318,6 +319,19 @@ def test_what_cannot_be_run_is_said_in_one_sentence(rootfs: Rootfs, qemu_dir: Pa
     ):
         with pytest.raises(TriageError, match=words):
             resolve_target(LaunchSpec(program=program, rootfs=root))
+    for mode, words in ((0o644, "no execute permission"), (0o755, "n32 ABI of MIPS, which is not supported")):
+        copy = tmp_path / "program"
+        copy.write_bytes(build("calls", "mipsel").read_bytes())
+        if mode == 0o755:
+            with copy.open("r+b") as file:
+                # e_flags of <elf.h>: EF_MIPS_ABI2.
+                file.seek(36)
+                flags = int.from_bytes(file.read(4), "little") | 0x20
+                file.seek(36)
+                file.write(flags.to_bytes(4, "little"))
+        copy.chmod(mode)
+        with pytest.raises(TriageError, match=words):
+            resolve_target(LaunchSpec(program="/program", rootfs=tmp_path))
     with pytest.raises(TriageError, match="working directory /nowhere"):
         Guest.start(spec(root, qemu_dir, "/bin/busybox", cwd="/nowhere"))
     with pytest.raises(TriageError, match="QEMU_STRACE"):
@@ -348,6 +362,7 @@ def test_a_program_or_interpreter_that_is_cut_off_says_so(
         (loader, "^the interpreter /lib/ld-linux-armhf.so.3 is cut off: its segment"),
     ):
         (tmp_path / "haveged").write_bytes((source / "usr/sbin/haveged").read_bytes())
+        (tmp_path / "haveged").chmod(0o755)
         (tmp_path / loader).write_bytes((source / loader).read_bytes())
         resolve_target(LaunchSpec(program="/haveged", rootfs=tmp_path))
         cut = tmp_path / (loader if path == loader else "haveged")

@@ -107,3 +107,25 @@ def test_s390x_back_chain_leads_on_where_no_prologue_can_be_read() -> None:
     guest.word(sp + 0x400 + 112, RETURN)
     frames = guest.frames(pc=CODE + 0x112, r15=sp, r14=0)
     assert (frames[1].pc, frames[1].sp, frames[1].method) == (RETURN, sp + 0x400, "back_chain")
+
+
+def test_a_thumb_function_right_behind_a_literal_pool_is_found() -> None:
+    guest = HandmadeGuest("arm")
+
+    def code(at: int, *halves: int) -> None:
+        guest.put(at, b"".join(half.to_bytes(2, "little") for half in halves))
+
+    def thumb_bl(at: int, target: int) -> tuple[int, int]:
+        offset = target - (at + 4)
+        return 0xF000 | offset >> 12 & 0x3FF, 0xF800 | offset >> 1 & 0x7FF
+
+    # push {r4, lr}; bl; pop {r4, pc}, of a caller and of a function in front of which a literal's upper half
+    # looks like the first half of an instruction.
+    inner = CODE + 0x204
+    code(CODE, 0xB510, *thumb_bl(CODE + 2, CODE + 0x100), 0xBD10)
+    code(CODE + 0x100, 0xB510, *thumb_bl(CODE + 0x102, inner), 0xBD10)
+    code(inner - 4, 0xBF18, 0xFFFB, 0xB510, 0xDF00, 0xBD10)
+    for at, lr in ((4, CODE + 0x106), (12, CODE + 6)):
+        guest.word(STACK + at, lr | 1)
+    frames = guest.frames(pc=inner + 4, sp=STACK, lr=0, cpsr=0x30)
+    assert [one.pc for one in frames[:3]] == [inner + 4, CODE + 0x106, CODE + 6]

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.arch import Arch, for_elf
+from triage_tui.guest.arch import EF_MIPS_ABI2, Arch, for_elf
+from triage_tui.guest.arch.tables import EM_MIPS
 from triage_tui.guest.emulator.elf import ElfInfo, FileBytes, check_entry, check_whole, is_elf, read_elf
 from triage_tui.guest.freezing.triggers import TriggerLimits as TriggerLimits
 from triage_tui.guest.host.tree_memory import machine_memory
@@ -199,10 +200,11 @@ def resolve_target(spec: LaunchSpec) -> tuple[Target, ElfInfo]:
 
     Raises:
         TriageError: no such program, not an ELF executable, an architecture nobody emulates here, a
-            dynamic program without its root file system or its interpreter, a file that is cut off, or one
-            that begins outside of itself.
+            dynamic program without its root file system or its interpreter, a file that is cut off, one that
+            begins outside of itself, or one that nobody may execute.
     """
     with _open_program(spec) as fd:
+        mode = os.fstat(fd).st_mode
         data = FileBytes(fd)
         elf = read_elf(data, spec.program)
         check_whole(elf, len(data), spec.program)
@@ -226,6 +228,8 @@ def resolve_target(spec: LaunchSpec) -> tuple[Target, ElfInfo]:
         if is_elf(head):
             name = f"the interpreter {elf.interpreter}"
             check_whole(read_elf(head, name), size, name)
+    if not mode & 0o111:
+        raise TriageError(f"{spec.program} has no execute permission: give it one (chmod +x)")
     argv = list(spec.argv) or [spec.program]
     identity = hashlib.sha256(digest.encode() + b"\0" + "\0".join(argv).encode("utf-8", "surrogateescape"))
     target = Target(
@@ -249,6 +253,8 @@ def architecture_of(elf: ElfInfo, name: str) -> Arch:
         TriageError: none that is known here.
     """
     arch = for_elf(elf.machine, elf.bits, elf.little_endian, elf.flags)
+    if arch is None and elf.machine == EM_MIPS and elf.flags & EF_MIPS_ABI2:
+        raise TriageError(f"{name} is for the n32 ABI of MIPS, which is not supported (o32 and n64 are)")
     if arch is None:
         machine = _ELF_MACHINES.get(elf.machine, f"machine {elf.machine}")
         order = "little" if elf.little_endian else "big"

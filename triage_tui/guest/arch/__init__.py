@@ -12,7 +12,7 @@ __all__ = ["Arch", "EnvComposed", "EnvField", "EnvPart", "RegisterSpec", "by_nam
 
 _BY_NAME = {arch.name: arch for arch in tables.ALL}
 
-_EF_MIPS_ABI2 = 0x20
+EF_MIPS_ABI2 = 0x20
 """e_flags: the n32 ABI, 64-bit registers in a 32-bit file."""
 _EF_ARM_BE8 = 0x00800000
 """e_flags: big-endian data, little-endian instructions."""
@@ -44,7 +44,7 @@ def for_elf(machine: int, bits: int, little_endian: bool, flags: int = 0) -> Arc
     for arch in tables.ALL:
         if (arch.elf_machine, arch.bits, arch.endian) != (machine, bits, endian):
             continue
-        if machine == tables.EM_MIPS and flags & _EF_MIPS_ABI2:
+        if machine == tables.EM_MIPS and flags & EF_MIPS_ABI2:
             return None
         if machine == tables.EM_ARM and endian == "big" and flags & _EF_ARM_BE8:
             return replace(arch, code_endian="little")

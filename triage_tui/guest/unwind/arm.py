@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from triage_tui.guest.unwind.arm_prologue import LR, Layout, find_start, layout
+from triage_tui.guest.unwind.arm_prologue import LR, Layout, find_start, layout, may_be_second_half
 from triage_tui.guest.unwind.calls import call_target, is_return_address
 from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor, Step, ror32
 
@@ -59,13 +59,17 @@ def _frames(code: Code, cursor: Cursor, pc: int, known: int | None) -> Iterator[
     lowest = max(0, pc - MAX_FUNCTION, known or 0)
     before = pc
     for _ in range(MAX_CANDIDATES):
-        start = find_start(code, before, cursor.thumb, lowest)
+        start = find_start(code, before, cursor.thumb, lowest, doubtful=known is None)
         if start is None:
             return
         before = start
         frame = layout(code, start if known is None else known, pc, cursor.thumb)
         if LR in frame.slots:
-            yield frame, code.memory.word(_entry_sp(cursor, frame) - frame.slots[LR])
+            slot = code.memory.word(_entry_sp(cursor, frame) - frame.slots[LR])
+            doubtful = known is None and cursor.thumb and may_be_second_half(code, start)
+            # What may be no push is one where the call that was returned to leads right there.
+            if not doubtful or (slot is not None and (call_target(code, slot) or 0) & ~1 == start):
+                yield frame, slot
         if known is not None:
             # Whatever push was found, the layout is that from the start on.
             return

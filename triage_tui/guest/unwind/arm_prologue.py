@@ -152,23 +152,32 @@ def layout(code: Code, start: int, pc: int, thumb: bool) -> Layout:
     return result
 
 
-def _pushes_lr(code: Code, addr: int, thumb: bool) -> bool:
+def may_be_second_half(code: Code, addr: int) -> bool:
+    """Say whether the halfword at `addr` seems to be the second half of a 32-bit Thumb instruction.
+
+    It can look like a push, and like a first half: of a row of such halves every other one begins an
+    instruction. The end of a literal pool in front of a function looks like a first half, too.
+    """
+    row = 0
+    while row < 8 and (code.memory.halfword(addr - 2 - 2 * row) or 0) >> 11 in (0x1D, 0x1E, 0x1F):
+        row += 1
+    return row % 2 == 1
+
+
+def _pushes_lr(code: Code, addr: int, thumb: bool, doubtful: bool) -> bool:
     if not thumb:
         insn = code.memory.instruction(addr) or 0
         return insn & 0xFFFF4000 == 0xE92D4000 or insn == 0xE52DE004
     first, second = code.memory.halfword(addr) or 0, code.memory.halfword(addr + 2) or 0
     if first & 0xFF00 == 0xB500:
-        # The second half of a 32-bit instruction can look like a push, and like a first half: of a row of
-        # such halves every other one begins an instruction.
-        row = 0
-        while row < 8 and (code.memory.halfword(addr - 2 - 2 * row) or 0) >> 11 in (0x1D, 0x1E, 0x1F):
-            row += 1
-        return row % 2 == 0
+        return doubtful or not may_be_second_half(code, addr)
     return (first == 0xE92D and bool(second & 0x4000)) or (first == 0xF84D and second == 0xED04)
 
 
-def find_start(code: Code, pc: int, thumb: bool, lowest: int) -> int | None:
+def find_start(code: Code, pc: int, thumb: bool, lowest: int, *, doubtful: bool = False) -> int | None:
     """Return the start of the prologue that saves lr nearest before `pc`, or None.
+
+    With `doubtful` also that of one that may be no instruction, see `may_be_second_half`.
 
     A push of argument registers before it (variadic functions) belongs to it.
     """
@@ -177,7 +186,7 @@ def find_start(code: Code, pc: int, thumb: bool, lowest: int) -> int | None:
     while addr >= lowest:
         if code.memory.halfword(addr) is None:
             return None
-        if _pushes_lr(code, addr, thumb):
+        if _pushes_lr(code, addr, thumb, doubtful):
             break
         addr -= unit
     else:
