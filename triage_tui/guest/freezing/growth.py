@@ -17,6 +17,7 @@ _OPENS = frozenset(("open", "openat", "creat"))
 _DUPLICATES = frozenset(("dup", "dup2", "dup3", "fcntl", "fcntl64"))
 OUTPUT = frozenset(("write", "writev", "pwrite64"))
 """Calls that write to a descriptor, their first argument."""
+_TELLING = OUTPUT | _OPENS | _DUPLICATES | {"close", "lseek", "ftruncate", "ftruncate64"}
 _BULK = 4096
 """Bytes of one call from which on output is data rather than a message: a block of a copy."""
 _NO_FILES = ("/dev/", "/proc/", "/sys/")
@@ -50,6 +51,8 @@ class FileGrowth:
     def note(self, call: Syscall) -> bool:
         """Take one finished call; return whether it wrote something that was not there before."""
         self._count += 1
+        if call.name not in _TELLING:
+            return False
         result = call.ret
         if result is None or result < 0 or not call.arguments:
             return False

@@ -327,12 +327,12 @@ class LoopDetector:
 
     def _note_descriptor(self, call: Syscall, number: int) -> None:
         """Remember which call made a descriptor."""
-        if is_duplicate(call):
-            # It stands for the same: who saves and restores a descriptor would make new ones for ever.
-            number = self._made.get(call.arguments[0], number) if call.arguments else number
-        elif call.name in _FCNTL:
-            return
         if call.name in _MAKERS:
+            if is_duplicate(call):
+                # It stands for the same: who saves and restores a descriptor would make new ones for ever.
+                number = self._made.get(call.arguments[0], number) if call.arguments else number
+            elif call.name in _FCNTL:
+                return
             if call.ret is not None and call.ret >= 0 and len(self._made) < _MAX_NOTED:
                 self._made[str(call.ret)] = number
         elif call.name == "close" and call.arguments:
