@@ -65,3 +65,27 @@ def test_it_is_over_in_the_words_of_a_process_that_is_gone(tmp_path: Path) -> No
 
     assert "pid 2) died of SIGKILL" in story("over", ended=True)
     assert "pid 2) is about to die of SIGKILL" in story("before", ended=False)
+
+
+def test_the_address_of_a_fault_is_told(tmp_path: Path) -> None:
+    def headline(signal: str, address: str) -> str:
+        detail = f"about to be killed by {signal} (si_signo={signal}, si_code=1, {address})"
+        writer = RunWriter(tmp_path)
+        writer.add_log("guest.log", b"")
+        calls = [Syscall(seq=1, name="brk", pid=2, ret=0)]
+        writer.write_trace(calls)
+        writer.write_snapshot(
+            Snapshot(
+                run_id=writer.run_id,
+                reason="signal",
+                created_at="2026-01-31T02:00:00+00:00",
+                trigger=Trigger(seq=1, syscall_name="brk", signal=signal, pid=2, detail=detail),
+                target=Target(program="/sbin/x", argv=["x"], arch="mipsel"),
+                recent_syscalls=calls,
+            )
+        )
+        return diagnose(load_run(writer.publish())).headline
+
+    assert "is about to die of SIGSEGV at address 0x10." in headline("SIGSEGV", "si_addr=0x00000010")
+    assert "is about to die of SIGSEGV." in headline("SIGSEGV", "si_pid=2")
+    assert "is about to die of SIGABRT." in headline("SIGABRT", "si_addr=0x00000010")

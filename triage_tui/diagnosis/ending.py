@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from triage_tui.diagnosis import calls as c
 from triage_tui.diagnosis.facts import End, Source, syscall_source
 from triage_tui.diagnosis.probes import is_well
 from triage_tui.diagnosis.trace import Step, Walk
-from triage_tui.runs.model import Snapshot
+from triage_tui.runs.model import Snapshot, Trigger
 from triage_tui.runs.reader import Run
 
 _WAIT_NS = 1_000_000_000
@@ -23,6 +25,10 @@ def is_passing(snapshot: Snapshot, step: Step) -> bool:
     if snapshot.reason == "idle" or not frozen or step.operation in _WAITS_BY_NATURE:
         return False
     return frozen - step.call.ts_mono_ns < _WAIT_NS
+
+
+_FAULTS = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE")
+"""Signals of faults, which have an address: sigaction(2), si_addr."""
 
 
 def end_of(run: Run, walked: Walk, main: int) -> End:
@@ -67,8 +73,8 @@ def end_of(run: Run, walked: Walk, main: int) -> End:
         cite = f"{trigger.syscall_name}({code})"
     elif snapshot.reason == "signal":
         how = "died of" if trigger.ended else "is about to be killed by"
-        says = f"the program {how} {trigger.signal or 'a signal'}{_handled(snapshot)}"
-        cite = trigger.signal or "fatal signal"
+        says = f"the program {how} {trigger.signal or 'a signal'}{_fault(trigger)}{_handled(snapshot)}"
+        cite = (trigger.signal or "fatal signal") + _fault(trigger)
         if killing is not None:
             says = f"the program was killed by {trigger.signal or 'a signal'}{sent_by}"
             cite = c.describe(killing)
@@ -129,6 +135,12 @@ def _last_of(mine: list[Step], trigger_seq: int) -> Step | None:
     return max(
         under_way, key=lambda step: (step.call.seq == trigger_seq, step.operation != "lock", step.call.seq)
     )
+
+
+def _fault(trigger: Trigger) -> str:
+    """Return the clause that says at which address a fault was, as the emulator logged it, "" for none."""
+    found = re.search(r"\bsi_addr=(0x[0-9a-f]{1,16})\b", trigger.detail)
+    return f" at address 0x{int(found[1], 16):x}" if found and trigger.signal in _FAULTS else ""
 
 
 def _handled(snapshot: Snapshot) -> str:

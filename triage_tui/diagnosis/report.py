@@ -87,7 +87,8 @@ def _what_happens(run: Run, facts: Facts) -> str:
         by = "it sent itself" if end.killed_by == end.pid else f"process {end.killed_by} sent"
         return f"was killed by {inert(end.signal, 20) or 'a signal'}, which {by}"
     if end.reason == "signal":
-        return f"{'died of' if gone else 'is about to die of'} {inert(end.signal, 20) or 'a signal'}"
+        which = inert(end.cite, 60) if end.signal else "a signal"
+        return f"{'died of' if gone else 'is about to die of'} {which}"
     if end.reason == "syscall":
         return f"was frozen at {inert(end.cite, 120)}, as was wanted"
     if end.reason == "requested":
