@@ -72,7 +72,8 @@ def test_a_title_is_read_as_the_kernel_reads_it(arch: str, qemu_dir: Path, tmp_p
     environment = {"NAME": "value", "MORE": "x" * 50}
 
     def arguments(*argv: str) -> list[str]:
-        launch = spec(root, qemu_dir, "/bin/titles", *argv, env=environment)
+        triggers = TriggerLimits(idle_s=0.3)
+        launch = spec(root, qemu_dir, "/bin/titles", *argv, env=environment, triggers=triggers)
         run = record(launch, tmp_path / "runs")
         (process,) = run.snapshot.processes
         assert missing(run) == set()
@@ -267,12 +268,18 @@ def test_megabytes_of_arguments_and_environment(qemu_dir: Path, tmp_path: Path) 
         Guest.start(spec(root, qemu_dir, "/bin/many", *["x" * 100_000] * 100))
 
 
+def lives(pid: int, tid: int) -> bool:
+    known = host_process.thread_state(pid, tid)
+    return known is not None and known.state not in "ZX"
+
+
 def test_a_guest_that_is_killed_while_it_is_frozen(qemu_dir: Path, tmp_path: Path) -> None:
     root = many(tmp_path / "root", "-DTHREADS=3")
     with Guest.start(spec(root, qemu_dir, "/bin/many")) as guest:
         stop = guest.run_until_stop()
         host_process.send_signal(guest.pid, signal.SIGKILL)
-        while host_process.threads(guest.pid):
+        # Whoever holds them has to take note of their end before they are gone.
+        while any(lives(guest.pid, tid) for tid in host_process.threads(guest.pid)):
             time.sleep(0.01)
         writer = RunWriter(tmp_path / "runs")
         scope = Scope(all_memory=True)

@@ -5,6 +5,7 @@ From /proc/<pid>/fd and fdinfo (proc(5), "/proc/pid/fdinfo/"); sockets are asked
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -60,6 +61,10 @@ def open_descriptors(
         OSError: the process is gone.
     """
     pid = process.living_id(pid)
+    state = process.thread_state(pid, pid)
+    if state is not None and state.state in "ZX":
+        # It has closed all: what is listed now is not what it had.
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
     numbers = sorted(fd for name in os.listdir(f"/proc/{pid}/fd") if (fd := int(name)) < first_own_fd)
     with sockets.process_handle(pid) as handle:
         for fd in numbers[:MAX_DESCRIPTORS]:
