@@ -36,6 +36,7 @@ def test_version_and_help_load_only_the_standard_library(arguments: list[str]) -
         "triage_tui",
         "triage_tui.cli",
         "triage_tui.cli.main",
+        "triage_tui.cli.streams",
         "triage_tui.errors",
     }
     # argparse alone brings about twenty; asyncio, say, would bring over a hundred.

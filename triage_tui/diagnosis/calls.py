@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from contextlib import suppress
 
 from triage_tui.runs.model import DOUBT, UNLOGGED, Syscall
 
@@ -96,6 +97,15 @@ def operation(call: Syscall) -> str:
 def argument(call: Syscall, index: int) -> str:
     """Return the text of argument `index`, "" when there is none."""
     return call.arguments[index] if index < len(call.arguments) else ""
+
+
+def request_number(call: Syscall) -> int:
+    """Return the request of an ioctl as a number of 32 bits; the log may have its name alone. 0: unknown."""
+    known = number(call, 1)
+    if known is None and call.request is not None:
+        with suppress(ValueError):
+            known = int(call.request, 0)
+    return (known or 0) & 0xFFFFFFFF
 
 
 def number(call: Syscall, index: int) -> int | None:

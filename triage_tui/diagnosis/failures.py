@@ -120,7 +120,7 @@ def _fact(
         absolute=last.absolute,
         resource=c.resource(last.absolute),
         request=c.request(call),
-        number=(c.number(call, 1) or 0) & 0xFFFFFFFF if last.operation == "ioctl" else 0,
+        number=c.request_number(call) if last.operation == "ioctl" else 0,
         first_argument=c.argument(call, 0) or (str(call.args[0]) if call.args else ""),
         interface=call.interface or "",
         peer=peer,

@@ -103,6 +103,7 @@ def test_a_file_is_read_where_it_is_asked_for(tmp_path: Path) -> None:
 def test_an_interpreter_with_any_name_is_found(tmp_path: Path) -> None:
     image = make(interpreter=b"/ld\xff\0").ljust(0x1000, b"\0")
     (tmp_path / "program").write_bytes(image)
+    (tmp_path / "program").chmod(0o755)
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/ld\xff")).write_bytes(b"")
     target, elf = resolve_target(LaunchSpec(program="/program", rootfs=tmp_path))
     assert (target.interpreter, elf.interpreter) == (r"/ld\xff", "/ld\udcff")
