@@ -34,16 +34,22 @@ def chain(runs: Path, count: int) -> list[str]:
 @pytest.mark.parametrize("place", [0, 2, 4])
 def test_every_round_knows_those_before_and_behind(tmp_path: Path, place: int) -> None:
     names = chain(tmp_path, 5)
-    assert [run.run_id for run in ladder(tmp_path / names[place])] == names
+    assert [run.run_id for run in ladder(load_run(tmp_path / names[place]))] == names
 
 
 def test_figures_stand_beside_those_of_the_round_before(tmp_path: Path) -> None:
     names = chain(tmp_path, 3)
-    rows = ladder_rows(ladder(tmp_path / names[1]), names[1], 120)
+    rows = ladder_rows(ladder(load_run(tmp_path / names[1])), names[1], 120)
     assert "100 calls, 20 kinds" in rows[1].text
     assert "110 calls (+10), 20 kinds" in rows[2].text
     assert [row.fill for row in rows] == ["", "", "current", ""]
     assert rows[3].target == ("run", names[2])
+
+
+def test_where_there_is_little_room_the_calls_still_stand_there(tmp_path: Path) -> None:
+    names = chain(tmp_path, 3)
+    rows = ladder_rows(ladder(load_run(tmp_path / names[1])), names[1], 76)
+    assert rows[2].text.endswith(" 110 calls (+10)")
 
 
 @pytest.mark.parametrize("width", [40, 60, 78, 120])
@@ -58,25 +64,25 @@ def test_rows_are_safe_and_fit_where_there_is_room(tmp_path: Path, width: int) -
 
 def test_a_run_of_its_own_has_no_ladder(tmp_path: Path) -> None:
     (name,) = chain(tmp_path, 1)
-    assert ladder_rows(ladder(tmp_path / name), name, 80) == []
+    assert ladder_rows(ladder(load_run(tmp_path / name)), name, 80) == []
 
 
 def test_hostile_links_between_runs_end(tmp_path: Path) -> None:
     names = chain(tmp_path / "runs", 3)
     last = tmp_path / "runs" / names[2]
     fixtures.write_events(last, [("retry_finished", {"run": names[0]})])
-    assert [run.run_id for run in ladder(last)] == names, "a circle"
+    assert [run.run_id for run in ladder(load_run(last))] == names, "a circle"
     fixtures.write_events(last, [("retry_finished", {"run": "../../etc"})])
-    assert len(ladder(last)) == 3
+    assert len(ladder(load_run(last))) == 3
     outside = fixtures.make_loop_run(tmp_path / "elsewhere", "20251118_170000_00000009")
     (tmp_path / "runs" / outside.name).symlink_to(outside)
     fixtures.write_events(last, [("retry_finished", {"run": outside.name})])
-    assert len(ladder(last)) == 3, "links are not followed"
+    assert len(ladder(load_run(last))) == 3, "links are not followed"
 
 
 def test_endless_rounds_are_bounded(tmp_path: Path) -> None:
     names = chain(tmp_path, MAX_ROUNDS + 10)
-    assert len(ladder(tmp_path / names[0])) == MAX_ROUNDS + 1
+    assert len(ladder(load_run(tmp_path / names[0]))) == MAX_ROUNDS + 1
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48)])

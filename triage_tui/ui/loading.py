@@ -95,7 +95,7 @@ class RunView:
     environment: list[str] = field(default_factory=list)
     """Environment of the process that is looked at, as "NAME=value"; values that look like secrets masked."""
     rounds: list[RunSummary] = field(default_factory=list)
-    """The rounds of its target, this one among them, the first one first."""
+    """The rounds of its target, this one among them, the first one first; none when it is the only one."""
     verdict: dict[str, Any] = field(default_factory=dict)
     """Content of `verdict.json`: how this run compares with the one it retries."""
 
@@ -150,7 +150,7 @@ def load_view(run_dir: Path, workspace: Path, analysis: SfAnalysis | None = None
     _read_logs(view)
     _read_verdict(view)
     _read_environment(view)
-    view.rounds = ladder(run_dir)
+    view.rounds = ladder(run)
     return view
 
 

@@ -44,6 +44,12 @@ def place(path: str) -> str:
     return safe_line(path, 400)
 
 
+def when(run_id: str, long: bool) -> str:
+    """Return "14:03" or "11-20 14:03:22" from the time in a run id."""
+    clock = f"{run_id[9:11]}:{run_id[11:13]}"
+    return f"{run_id[4:6]}-{run_id[6:8]} {clock}:{run_id[13:15]}" if long else clock
+
+
 def state_word(state: str, waiting: bool = False) -> tuple[str, str]:
     """Return (word, role) of a run's state."""
     return WAITING if waiting else STATES.get(state, (safe_line(state), "muted"))

@@ -13,18 +13,12 @@ from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import MadeRows, Part, Row, clip, fit
 from triage_tui.ui.runs_filter import compile_filter
 from triage_tui.ui.stories import ORDERS, Entry, Story, fold, ordered, story_of
-from triage_tui.ui.words import BROKEN, state_word
+from triage_tui.ui.words import BROKEN, state_word, when
 
 if TYPE_CHECKING:
     from triage_tui.runs.listing import RunSummary
 
 _STATE = 13
-
-
-def when(run_id: str, long: bool) -> str:
-    """Return "14:03" or "11-20 14:03:22" from the time in a run id."""
-    clock = f"{run_id[9:11]}:{run_id[11:13]}"
-    return f"{run_id[4:6]}-{run_id[6:8]} {clock}:{run_id[13:15]}" if long else clock
 
 
 def _lead(entry: Entry) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from triage_tui.ui.action_model import Action
 from triage_tui.ui.actions import ACTIONS, BY_ID, PANES
 from triage_tui.ui.rows import clip, short
 from triage_tui.ui.widgets.bar import Bar, Item
-from triage_tui.ui.words import decision_words, place, state_word
+from triage_tui.ui.words import decision_words, place, state_word, when
 
 if TYPE_CHECKING:
     from triage_tui.ui.screens.main import MainScreen
@@ -84,7 +84,7 @@ def facts(screen: MainScreen) -> list[Item]:
     word, role = state_word(view.run.state, view.waiting)
     items = [Item(f" {word}", role)]
     if (held := screen.compared) is not None:
-        clock = f"{held.run_id[9:11]}:{held.run_id[11:13]}"
+        clock = f"{when(held.run_id, long=False)}"
         items += [
             Item("  ·  ", "faint"),
             Item(f"c compares with {held.name} {clock}", "wait", "screen.compare"),
