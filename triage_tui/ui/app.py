@@ -269,7 +269,7 @@ class TriageApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Fill the palette from the list of actions that make sense now."""
-        from triage_tui.ui.screens.chrome import available
+        from triage_tui.ui.screens.availability import available
 
         for action in ACTIONS:
             if action.palette and available(self.main, action):

@@ -9,9 +9,10 @@ from textual.containers import Vertical
 from textual.content import Content
 
 from triage_tui.text import safe_line
-from triage_tui.ui.action_model import Action
 from triage_tui.ui.actions import ACTIONS, BY_ID, PANES
+from triage_tui.ui.actions.model import Action
 from triage_tui.ui.rows import clip, short
+from triage_tui.ui.screens.availability import available
 from triage_tui.ui.widgets.bar import Bar, Item
 from triage_tui.ui.words import decision_words, place, state_word, when
 
@@ -117,59 +118,6 @@ def facts(screen: MainScreen) -> list[Item]:
     if view.snapshot.recorded:
         items.append(Item("  recording", "info"))
     return items
-
-
-def available(screen: MainScreen, action: Action) -> bool:
-    """Tell whether an action makes sense now; keys and palette show only those."""
-    if action.writes and screen.app.read_only:
-        return False
-    view = screen.view
-    match action.id:
-        case "approve" | "edit" | "edit_here" | "reject":
-            return view is not None and bool(view.rules)
-        case "rollback":
-            return view is not None and view.generation is not None
-        case "resume" | "end":
-            return view is not None and view.waiting
-        case "retry":
-            return view is not None and (view.waiting or view.generation is not None)
-        case "return":
-            return bool(screen.trail)
-        case "mark":
-            return screen.active == "patch" and view is not None and len(view.proposals) > 1
-        case "failures":
-            return screen.active == "syscalls"
-        case "story":
-            return screen.active == "runs" and (entry := screen.runs.entry) is not None and entry.size > 1
-        case "next_round":
-            return screen.round_beside(1) is not None
-        case "previous_round":
-            return screen.round_beside(-1) is not None
-        case "peek":
-            return screen.pane(screen.active).chosen_link is not None
-        case "compare":
-            return view is not None and (screen.active == "runs" or screen.compared is not None)
-        case "sort":
-            return screen.active == "runs"
-        case "next_thread" | "previous_thread":
-            pane = screen.stepped
-            return pane is not None and len(pane.threads) > 1
-        case "next_source":
-            return screen.active == "code" and screen.code.sources > 1
-        case "decompile":
-            return screen.active in ("code", "backtrace") and screen.code.frame is not None
-        case "go_to_address":
-            return screen.active == "memory" and view is not None
-        case "filter":
-            return screen.active in ("runs", "syscalls")
-        case "zoom":
-            return screen.size.width >= 120
-        case "runs":
-            return screen.active != "runs" and screen.single
-        case "edit_hint":
-            return False
-        case _:
-            return True
 
 
 def _footer_order(screen: MainScreen) -> list[Action]:

@@ -1,0 +1,61 @@
+"""Which actions make sense now: the footer and the palette show only those."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from triage_tui.ui.actions.model import Action
+
+if TYPE_CHECKING:
+    from triage_tui.ui.screens.main import MainScreen
+
+
+def available(screen: MainScreen, action: Action) -> bool:
+    """Tell whether an action makes sense now."""
+    if action.writes and screen.app.read_only:
+        return False
+    view = screen.view
+    match action.id:
+        case "approve" | "edit" | "edit_here" | "reject":
+            return view is not None and bool(view.rules)
+        case "rollback":
+            return view is not None and view.generation is not None
+        case "resume" | "end":
+            return view is not None and view.waiting
+        case "retry":
+            return view is not None and (view.waiting or view.generation is not None)
+        case "return":
+            return bool(screen.trail)
+        case "mark":
+            return screen.active == "patch" and view is not None and len(view.proposals) > 1
+        case "failures":
+            return screen.active == "syscalls"
+        case "story":
+            return screen.active == "runs" and (entry := screen.runs.entry) is not None and entry.size > 1
+        case "next_round":
+            return screen.round_beside(1) is not None
+        case "previous_round":
+            return screen.round_beside(-1) is not None
+        case "peek":
+            return screen.pane(screen.active).chosen_link is not None
+        case "compare":
+            return view is not None and (screen.active == "runs" or screen.compared is not None)
+        case "sort":
+            return screen.active == "runs"
+        case "next_thread" | "previous_thread":
+            pane = screen.stepped
+            return pane is not None and len(pane.threads) > 1
+        case "next_source":
+            return screen.active == "code" and screen.code.sources > 1
+        case "decompile":
+            return screen.active in ("code", "backtrace") and screen.code.frame is not None
+        case "go_to_address":
+            return screen.active == "memory" and view is not None
+        case "filter":
+            return screen.active in ("runs", "syscalls")
+        case "zoom":
+            return screen.size.width >= 120
+        case "runs":
+            return screen.active != "runs" and screen.single
+        case _:
+            return True

@@ -1,0 +1,199 @@
+"""Browsing on the main screen: the list of runs, and the run that is read and shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.content import Content
+from textual.timer import Timer
+from textual.widgets import Static
+
+from triage_tui.text import safe_line
+from triage_tui.ui.actions import PANES
+from triage_tui.ui.messages import Done, RunFailed, RunLoaded, RunsChanged, RunsListed, RunsUpdated, Trouble
+from triage_tui.ui.remembered import Place, Remembered
+from triage_tui.ui.screens.inspect import InspectScreen
+from triage_tui.ui.widgets.line_view import LineView
+from triage_tui.ui.words import headline
+
+if TYPE_CHECKING:
+    from triage_tui.runs.listing import RunSummary
+    from triage_tui.ui.loading import RunView
+
+_LOAD_AFTER_S = 0.08
+_PANES_AFTER_S = 0.03
+
+
+class BrowseScreen(InspectScreen):
+    """The browsing part of the main screen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.view: RunView | None = None
+        self.wanted: str | None = None
+        self.failure: str | None = None
+        self._summaries: dict[str, RunSummary] = {}
+        self._timer: Timer | None = None
+        self._loaded: RunView | None = None
+        self._serial = 0
+        self._order = ""
+        self._place = Place()
+
+    def recall(self, remembered: Remembered) -> None:
+        """Begin as the app was left."""
+        self._order = remembered.order
+        self._place = remembered.place(self.app.workspace)
+
+    def remember(self, remembered: Remembered) -> None:
+        """Note how the app is left."""
+        remembered.order = self._order
+        if self.view is not None:
+            remembered.set_place(self.app.workspace, Place(self.view.run_id, self.active))
+
+    async def mount_panes(self) -> None:
+        """Put the panes into their place."""
+        raise NotImplementedError
+
+    @property
+    def _returns(self) -> bool:
+        """Whether the run and pane of the last time are where to begin: not when a guest waits elsewhere."""
+        waiting = self.waiting_runs
+        known = self._place.pane in [name for name, _, _ in PANES]
+        return known and self._place.run in self._summaries and waiting <= {self._place.run}
+
+    @on(RunsListed)
+    def runs_listed(self, event: RunsListed) -> None:
+        """Show the runs; the first one opens by itself."""
+        self._summaries = {run.run_id: run for run in event.runs}
+        self._show_runs()
+        if not self.tiles:
+            # A frame's time later: the list is on the terminal before the panes are imported and mounted.
+            self.set_timer(_PANES_AFTER_S, self.mount_panes)
+
+    @on(RunsUpdated)
+    def runs_updated(self, event: RunsUpdated) -> None:
+        """Take changed runs into the list; read the open one again."""
+        stale = False
+        for run_id, summary in event.runs.items():
+            before = self._summaries.get(run_id)
+            if run_id == self.wanted:
+                stale = event.files_changed or summary != before
+            if summary is None:
+                self._summaries.pop(run_id, None)
+            else:
+                if summary.waiting and not (before and before.waiting):
+                    self.app.bell()
+                self._summaries[run_id] = summary
+        self._show_runs()
+        if stale:
+            self.load(self.wanted)
+
+    @on(RunsChanged)
+    def runs_changed(self, event: RunsChanged) -> None:
+        """Summarize what changed, in a thread."""
+        self.app.update_runs(event.run_ids)
+
+    def _show_runs(self) -> None:
+        fresh = not self.runs.selected
+        if fresh and self._order:
+            self.runs.set_order(self._order)
+        self.runs.set_runs(list(self._summaries.values()))
+        if fresh and self.app.open_run is not None:
+            self.runs.select(self.app.open_run)
+        elif fresh and self._returns:
+            self.runs.select(self._place.run)
+        selected = self.runs.selected
+        if selected is not None and (fresh or self.wanted is None):
+            self.load(selected.run_id)
+        self.refresh_bars()
+
+    @property
+    def waiting_runs(self) -> set[str]:
+        """Ids of runs whose guest waits."""
+        return {run.run_id for run in self._summaries.values() if run.waiting}
+
+    def load(self, run_id: str | None) -> None:
+        """Read a run in a thread and show it when it is there."""
+        if run_id is not None:
+            self.wanted = run_id
+            self.app.load_run(run_id)
+
+    @on(LineView.Moved, "#pane-runs")
+    def run_selected(self) -> None:
+        """Open the run under the cursor once the cursor rests."""
+        selected = self.runs.selected
+        if selected is None or selected.run_id == self.wanted:
+            return
+        self.wanted = selected.run_id
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(_LOAD_AFTER_S, lambda: self.load(self.wanted))
+
+    @on(LineView.Opened, "#pane-runs")
+    def run_opened(self) -> None:
+        """Go into the run."""
+        selected = self.runs.selected
+        if selected is not None:
+            if selected.run_id != self.wanted or self.view is None:
+                self.load(selected.run_id)
+            # A key pressed right after Enter may have led on already; it must not be taken back.
+            if self.active == "runs":
+                self.show_pane("diagnosis")
+
+    @on(RunLoaded)
+    def run_loaded(self, event: RunLoaded) -> None:
+        """Show a run that was read, unless the person went on to another or a later reading is shown."""
+        if event.view.run_id == self.wanted and event.serial >= self._serial:
+            self._serial = event.serial
+            self.failure = None
+            self._loaded = event.view
+            if self.tiles:
+                self._show(event.view)
+
+    @on(RunFailed)
+    def run_failed(self, event: RunFailed) -> None:
+        """Say why a run cannot be shown."""
+        if event.run_id == self.wanted:
+            self.failure = event.sentence
+            self._show(None)
+
+    def _show(self, view: RunView | None) -> None:
+        self.view = view
+        for tile in self.tiles:
+            for pane in tile.panes:
+                pane.show(view, "This run cannot be shown." if self.failure and view is None else "")
+            tile.update_title()
+        text = headline(view) if view is not None else safe_line(self.failure or "", 600)
+        self.query_one("#headline", Static).update(Content(text))
+        self.refresh_bars()
+
+    def action_step_run(self, step: int) -> None:
+        """Go to the next older (1) or newer (-1) run, staying in the pane."""
+        self.runs.move_to(self.runs.cursor + step)
+
+    @on(Done)
+    def action_done(self, event: Done) -> None:
+        """Say what an action did, and show what it led to."""
+        self.say(event.sentence, "error" if event.failed else "information")
+        if event.run_id:
+            self.app.update_runs({event.run_id})
+        if event.pane is not None:
+            self.show_pane(event.pane)
+
+    @on(Trouble)
+    def trouble(self, event: Trouble) -> None:
+        """Say what does not work in the background."""
+        self.say(event.sentence, "warning")
+
+    def action_toggle_story(self) -> None:
+        """Show all runs of the story under the cursor, or fold them."""
+        if not self.runs.toggle_story():
+            self.say("This is the only run of its target and cause.")
+        self.refresh_bars()
+
+    def action_sort_runs(self) -> None:
+        """Show the runs in the next order."""
+        self.runs.sort()
+        self._order = self.runs.order
+        self.refresh_bars()
