@@ -12,13 +12,14 @@ from tests.runs.build import killed_main, write_run
 from tests.ui import fixtures, texts
 from triage_tui.errors import TriageError
 from triage_tui.resources import shipped
+from triage_tui.rulebook.active import rule_id
 from triage_tui.runs.listing import RunSummary
 from triage_tui.runs.model import Loop, Syscall
 from triage_tui.ui.actions import ACTIONS, BY_ID
 from triage_tui.ui.diff import diff_lines
 from triage_tui.ui.hex_rows import bytes_per_row, hex_cells, hex_row
 from triage_tui.ui.highlight import assembly_lines, c_lines, lua_lines
-from triage_tui.ui.loading import load_view, rule_id
+from triage_tui.ui.loading import load_view
 from triage_tui.ui.panes.diagnosis import text_with_links
 from triage_tui.ui.panes.process import process_rows
 from triage_tui.ui.panes.registers import register_rows

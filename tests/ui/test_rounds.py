@@ -11,9 +11,10 @@ from tests.ui import fixtures
 from tests.ui.conftest import opened, said, shown, until
 from triage_tui.runs.listing import RunSummary
 from triage_tui.runs.reader import load_run
+from triage_tui.runs.rounds import MAX_ROUNDS, ladder
 from triage_tui.runs.writer import encode_json
 from triage_tui.ui.app import TriageApp
-from triage_tui.ui.rounds import MAX_ROUNDS, ladder, ladder_rows
+from triage_tui.ui.rounds import ladder_rows
 
 
 def chain(runs: Path, count: int) -> list[str]:

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from triage_tui.errors import TriageError
+from triage_tui.rulebook.active import MAX_RULE_BYTES, active_directory, active_rules, rule_replaced
 from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
 from triage_tui.runs.events import Event, holder_alive
-from triage_tui.runs.files import inside, read_bounded
 from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.listing import RunSummary
 from triage_tui.runs.memory_model import MemoryObject
 from triage_tui.runs.model import Snapshot, Syscall
 from triage_tui.runs.reader import Run, load_run
+from triage_tui.runs.rounds import ladder
 from triage_tui.runs.secrets import masked
-from triage_tui.text import safe_block, safe_line, safe_name
+from triage_tui.text import safe_block, safe_line
 from triage_tui.ui.diff import DiffLine, diff_lines
 from triage_tui.ui.highlight import assembly_lines, c_lines
-from triage_tui.ui.rounds import ladder
 from triage_tui.ui.rows import Part
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 MAX_CODE_BYTES = 1 << 20
 MAX_OBJECTS = 256
 MAX_OBJECT_BYTES = 1 << 20
-MAX_RULE_BYTES = 256 << 10
 MAX_LOG_BYTES = 1 << 20
 
 
@@ -207,45 +206,10 @@ def _read_environment(view: RunView) -> None:
     view.environment = [masked(entry) for entry in known.get(pid, [])[:512]]
 
 
-def _active_directory(view: RunView, workspace: Path) -> Path | None:
-    target = view.snapshot.target.target_id
-    if not target:
-        return None
-    try:
-        current = inside(workspace / "rulebook", f"{safe_name(target)}/current")
-    except TriageError:
-        return None
-    return current if current.is_dir() else None
-
-
-def rule_id(text: str) -> str | None:
-    """Return the `id` of a rule's header, if the first lines have one."""
-    for line in text[:4096].split("\n")[:20]:
-        if line.startswith("-- id:"):
-            return line.removeprefix("-- id:").strip()
-    return None
-
-
-def _active_rules(directory: Path | None) -> dict[str, str]:
-    """Return the active rule texts by header id and by file name."""
-    texts: dict[str, str] = {}
-    if directory is None:
-        return texts
-    for path in sorted((directory / "syscall").glob("*.lua"))[:256]:
-        try:
-            text = read_bounded(path, MAX_RULE_BYTES).decode("utf-8", "backslashreplace")
-        except TriageError:
-            continue
-        texts[path.name] = text
-        if (name := rule_id(text)) is not None:
-            texts[f"id:{name}"] = text
-    return texts
-
-
 def _read_rules(view: RunView, workspace: Path) -> None:
-    directory = _active_directory(view, workspace)
+    directory = active_directory(workspace, view.snapshot.target.target_id)
     view.generation = directory.name if directory else None
-    active = _active_rules(directory)
+    active = active_rules(directory)
     names = list(
         dict.fromkeys(
             [name for proposal in view.proposals for name in proposal.files] + view.run.patch_files()
@@ -257,7 +221,7 @@ def _read_rules(view: RunView, workspace: Path) -> None:
         except TriageError as error:
             view.rules[name] = RuleText(name, "", problem=str(error))
             continue
-        old = active.get(f"id:{rule_id(text)}", active.get(name.rsplit("/", 1)[-1]))
+        old = rule_replaced(active, name, text)
         view.rules[name] = RuleText(name, text, diff_lines(old or "", text), replaces=old is not None)
 
 
