@@ -170,10 +170,13 @@ _CSI = re.compile(r"\x1b\[([0-?]*)([ -/]*)([@-~])")
 _POINTER = re.compile("\x1b]22;[a-z]{3,16}\x07")
 """The shape of the mouse pointer: the one OSC sequence that Textual itself sends."""
 
+_TITLE = re.compile("\x1b]2;triage-tui(: [0-9]{1,2} waits? for you)?\x1b\\\\")
+"""The title of the window."""
+
 
 def _sequences(raw: bytes) -> set[str]:
     """Check the bytes one by one and return the control sequences in them, colours and positions apart."""
-    text = _POINTER.sub("", raw.decode("utf-8"))
+    text = _TITLE.sub("", _POINTER.sub("", raw.decode("utf-8")))
     assert "\x1b]" not in text, "an OSC sequence came from data"
     assert MARK not in "".join(match[0] for match in _CSI.finditer(text)), "a CSI sequence came from data"
     kinds = {match[0] for match in _CSI.finditer(text) if match[3] not in "mH"}

@@ -18,10 +18,12 @@ from triage_tui.errors import TriageError
 from triage_tui.text import safe_block, safe_line
 from triage_tui.ui import theming
 from triage_tui.ui.actions import ACTIONS, bindings
+from triage_tui.ui.announcing import Announcer
 from triage_tui.ui.backend import Actions, ReadOnly
 from triage_tui.ui.messages import RunFailed, RunLoaded, RunsChanged, RunsListed, RunsUpdated, Trouble
 from triage_tui.ui.remembered import keep, recall
 from triage_tui.ui.screens.main import MainScreen
+from triage_tui.ui.settings import load_settings
 
 if TYPE_CHECKING:
     from triage_tui.binary.sfanalysis import SfAnalysis
@@ -83,6 +85,9 @@ class TriageApp(App[None]):
         self._problems += problems
         if self.keys_changed:
             self.set_keymap(self.keys_changed)
+        settings, problems = load_settings(theming.config_dir())
+        self._problems += problems
+        self.announcer = Announcer(self.tell_terminal, settings)
         self._main: MainScreen | None = None
         self.crash: Exception | None = None
         """The error that nobody foresaw and that closed the app, if one did."""
@@ -103,6 +108,9 @@ class TriageApp(App[None]):
 
     def on_ready(self) -> None:
         """Read the runs now that the screen stands."""
+        self.announcer.begin()
+        self.app_suspend_signal.subscribe(self, lambda _: self.announcer.end())
+        self.app_resume_signal.subscribe(self, lambda _: self.announcer.begin())
         self._begin()
 
     def _begin(self) -> None:
@@ -131,6 +139,7 @@ class TriageApp(App[None]):
 
     def on_unmount(self) -> None:
         """Stop watching, and a decompiler that runs: its thread would be waited for."""
+        self.announcer.end()
         if self.main.decompilation is not None:
             self.main.decompilation.cancel.set()
         if self._watcher is not None:
@@ -229,6 +238,31 @@ class TriageApp(App[None]):
         # In place of Textual's traceback, which prints local variables: who opened the app reports it.
         self.crash = self._exception
         self._close_messages_no_wait()
+
+    # --- what is said to the terminal beside the screen -----------------------------------------------
+
+    def tell_terminal(self, sequence: str) -> None:
+        """Send a sequence made by `terminal_codes`; nothing where there is no terminal."""
+        if sequence and self._driver is not None:
+            self._driver.write(sequence)
+            self._driver.flush()
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy text, made safe, wherever it comes from (rows, lines to type in, a selection)."""
+        self.copy(text, "Copied.")
+
+    def copy(self, text: str, done: str) -> None:
+        """Copy text to the terminal's clipboard and say `done`, or say why not."""
+        from triage_tui.ui.copying import refusal
+        from triage_tui.ui.terminal_codes import clipboard
+
+        shown = safe_block(text, max_lines=1_000_000)
+        if (why := refusal(shown)) is not None:
+            self.notify(why, severity="warning", markup=False, timeout=6)
+            return
+        self._clipboard = shown
+        self.tell_terminal(clipboard(shown))
+        self.notify(done, markup=False, timeout=2)
 
     # --- app actions -----------------------------------------------------------------------------------
 

@@ -163,4 +163,15 @@ LOOKING: tuple[Action, ...] = (
     Action(
         "copy", "y", "copy_row", "copy", "Copy the row as it is shown (OSC 52).", "list", _LOOK, palette=False
     ),
+    Action(
+        "copy_more",
+        "Y",
+        "copy_more",
+        "copy more",
+        "Copy the whole list, its highlighted part or the evidence link; into a file when it is long.",
+        "list",
+        _LOOK,
+        palette=False,
+        key_text="Y",
+    ),
 )

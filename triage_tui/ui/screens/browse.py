@@ -75,6 +75,7 @@ class BrowseScreen(InspectScreen):
     def runs_updated(self, event: RunsUpdated) -> None:
         """Take changed runs into the list; read the open one again."""
         stale = False
+        began = []
         for run_id, summary in event.runs.items():
             before = self._summaries.get(run_id)
             if run_id == self.wanted:
@@ -83,8 +84,9 @@ class BrowseScreen(InspectScreen):
                 self._summaries.pop(run_id, None)
             else:
                 if summary.waiting and not (before and before.waiting):
-                    self.app.bell()
+                    began.append(summary.name)
                 self._summaries[run_id] = summary
+        self.app.announcer.waiting_began(began)
         self._show_runs()
         if stale:
             self.load(self.wanted)
@@ -106,6 +108,7 @@ class BrowseScreen(InspectScreen):
         selected = self.runs.selected
         if selected is not None and (fresh or self.wanted is None):
             self.load(selected.run_id)
+        self.app.announcer.count(len(self.waiting_runs))
         self.refresh_bars()
 
     @property

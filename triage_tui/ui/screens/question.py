@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -51,25 +52,11 @@ class Question(ModalScreen[str | None]):
         """Take the answer."""
         self.dismiss(self._answers[event.index][0])
 
-    def key_1(self) -> None:
-        """Take the first answer."""
-        self._take(0)
-
-    def key_2(self) -> None:
-        """Take the second answer."""
-        self._take(1)
-
-    def key_3(self) -> None:
-        """Take the third answer."""
-        self._take(2)
-
-    def key_4(self) -> None:
-        """Take the fourth answer."""
-        self._take(3)
-
-    def key_5(self) -> None:
-        """Take the fifth answer."""
-        self._take(4)
+    def on_key(self, event: events.Key) -> None:
+        """Take the answer of a number. The key goes no further: below, numbers go to panes."""
+        if event.character is not None and event.character in "123456789":
+            event.stop()
+            self._take(int(event.character) - 1)
 
     def _take(self, index: int) -> None:
         if index < len(self._answers):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -25,6 +25,9 @@ from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.roles import Roles
 from triage_tui.ui.rows import Marks, Row, Rows
+
+if TYPE_CHECKING:
+    from triage_tui.ui.app import TriageApp
 
 
 class LineView(ScrollView, can_focus=True):
@@ -291,8 +294,13 @@ class LineView(ScrollView, can_focus=True):
         """Copy the text of the row, exactly as it is shown."""
         row = self.current
         if row is not None:
-            self.app.copy_to_clipboard(safe_line(row.text.strip()))
-            self.app.notify("Row copied.", timeout=2)
+            cast("TriageApp", self.app).copy(row.text.strip(), "Row copied.")
+
+    def action_copy_more(self) -> None:
+        """Ask what else to copy."""
+        from triage_tui.ui.copying import ask_what_to_copy
+
+        ask_what_to_copy(self)
 
 
 def _tint(strip: Strip, fill: Style) -> Strip:

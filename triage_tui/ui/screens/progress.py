@@ -1,0 +1,61 @@
+"""What a long action is doing, over everything else; escape stops it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from triage_tui.text import safe_line
+
+if TYPE_CHECKING:
+    from triage_tui.ui.app import TriageApp
+
+
+class Progress(ModalScreen[None]):
+    """A line that says how far an action is, from the first `tell` on."""
+
+    CSS_PATH = "../styles/question.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "cancel", "stop", show=False)]
+
+    def __init__(self, doing: str) -> None:
+        """`doing` is a word for the action: "Copying"."""
+        super().__init__()
+        self._doing = safe_line(doing, 120)
+        self._far = ""
+        self._shown = False
+        self.cancelled = False
+        """Whether the person wants it to stop."""
+
+    def compose(self) -> ComposeResult:
+        """Show the action, how far it is, and the key that stops it."""
+        with Vertical(id="question"):
+            yield Static(Content(self._words), id="question-text")
+            yield Static(Content("esc stops it"), id="question-keys")
+
+    @property
+    def _words(self) -> str:
+        return f"{self._doing}: {self._far}" if self._far else f"{self._doing} …"
+
+    def tell(self, app: TriageApp, far: str) -> None:
+        """Say how far it is; the first time brings it up."""
+        self._far = safe_line(far, 120)
+        if not self._shown:
+            self._shown = True
+            app.push_screen(self)
+        elif self.is_mounted:
+            self.query_one("#question-text", Static).update(Content(self._words))
+
+    def action_cancel(self) -> None:
+        """Ask the action to stop."""
+        self.cancelled = True
+
+    def close(self) -> None:
+        """Take it away when the action has ended."""
+        if self._shown and self.is_attached:
+            self.dismiss(None)
