@@ -6,9 +6,12 @@ import pytest
 
 from tests.runs.build import write_run
 from triage_tui.errors import Conflict, TriageError
+from triage_tui.retry import proposed
 from triage_tui.retry.actions import LocalActions, best_proposal
 from triage_tui.retry.workspace import Workspace
-from triage_tui.rulebook import generations
+from triage_tui.rulebook import generations, hunks
+from triage_tui.rulebook.choices import Approval, approval_of
+from triage_tui.rulebook.hunks import compare, paragraphs
 from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
 from triage_tui.runs.events import Event, append_event, this_process
 from triage_tui.runs.reader import Run
@@ -29,6 +32,9 @@ function do_syscall(num, a1, a2, a3, a4, a5, a6, a7, a8)
   return 0, 0
 end
 """
+
+FILE = "fix/syscall/openat@fix-openat-1.lua"
+TEXT = RULE % b"fix-openat-1"
 
 
 def proposal(id: str, file: str, **fields: object) -> Proposal:
@@ -144,11 +150,104 @@ def test_approving_twice_is_told(workspace: Workspace, run: Run) -> None:
         actions.approve(run.run_id, [])
 
 
-def test_a_broken_edit_is_refused_and_the_file_stays(workspace: Workspace, run: Run) -> None:
-    name = "fix/syscall/openat@fix-openat-1.lua"
-    with pytest.raises(TriageError, match="line"):
-        LocalActions(workspace).save_edit(run.run_id, name, "-- triage-rule: 1\n-- id: x\nfunction (")
-    assert (run.dir / "rules_patch" / name).read_bytes() == RULE % b"fix-openat-1"
+def shown(workspace: Workspace, run: Run, taken: set[int], file: str = FILE) -> Approval:
+    active = generations.current(workspace.rulebook_dir("x-1"))
+    return approval_of(file, proposed.difference(run.dir, file, active), taken)
+
+
+def edited(workspace: Workspace, run: Run) -> bytes:
+    """Approve a rule and edit it in two places; return the edited text."""
+    LocalActions(workspace).approve(run.run_id, [FILE])
+    text = TEXT.replace(b"hit-limit: 3", b"hit-limit: 9").replace(b"return 0, 0", b"return 1, -13")
+    LocalActions(workspace).save_edit(run.run_id, FILE, text.decode())
+    return text
+
+
+def test_chosen_hunks_become_active_and_no_others(workspace: Workspace, run: Run) -> None:
+    edited(workspace, run)
+    said = LocalActions(workspace).approve_shown(run.run_id, [shown(workspace, run, {1})])
+    assert said.startswith("1 rule with 1 of 2 hunks active")
+    place = workspace.rulebook_dir("x-1") / "current/syscall/openat@fix-openat-1.lua"
+    assert place.read_bytes() == TEXT.replace(b"return 0, 0", b"return 1, -13")
+    approved = next(e for e in reversed(workspace.load(run.run_id).events) if e.kind == "approved")
+    assert approved.payload["hunks"] == {FILE: [2]}
+
+
+def test_decisions_are_undone_one_by_one_byte_for_byte(workspace: Workspace, run: Run) -> None:
+    actions, current = LocalActions(workspace), workspace.rulebook_dir("x-1") / "current"
+    text = edited(workspace, run)
+    trees = [tree(current)]
+    for taken in ({0}, {0}):
+        actions.approve_shown(run.run_id, [shown(workspace, run, taken)])
+        trees.append(tree(current))
+    assert current.joinpath("syscall/openat@fix-openat-1.lua").read_bytes() == text
+    for before in reversed(trees[:-1]):
+        actions.rollback(run.run_id)
+        assert tree(current) == before
+
+
+def test_what_was_not_shown_is_not_approved(workspace: Workspace, run: Run) -> None:
+    actions = LocalActions(workspace)
+    approval = shown(workspace, run, {0})
+    actions.save_edit(run.run_id, FILE, TEXT.decode() + "-- more\n")
+    with pytest.raises(Conflict, match="changed since it was shown"):
+        actions.approve_shown(run.run_id, [approval])
+    approval = shown(workspace, run, {0})
+    target = workspace.rulebook_dir("x-1")
+    generations.activate(target, add={"syscall/openat@fix-openat-1.lua": TEXT}, actor="bob", reason="r")
+    with pytest.raises(Conflict, match="the active rule behind"):
+        actions.approve_shown(run.run_id, [approval])
+    with pytest.raises(TriageError, match="no hunk is chosen"):
+        actions.approve_shown(run.run_id, [])
+
+
+def test_a_broken_edit_is_kept_and_never_approved(workspace: Workspace, run: Run) -> None:
+    actions = LocalActions(workspace)
+    said = actions.save_edit(run.run_id, FILE, TEXT.decode() + "x = = 1\n")
+    assert "cannot be approved as it is" in said
+    assert "line 16" in said
+    with pytest.raises(TriageError, match="line 16"):
+        actions.approve(run.run_id, [FILE])
+    with pytest.raises(TriageError, match="line 16"):
+        actions.approve_shown(run.run_id, [shown(workspace, run, {0})])
+    assert generations.current(workspace.rulebook_dir("x-1")) is None
+
+
+def test_a_part_that_is_no_rule_is_not_approved(workspace: Workspace, run: Run) -> None:
+    difference = proposed.difference(run.dir, FILE, None)
+    parts = compare(None, difference.new, paragraphs(difference, 0))
+    with pytest.raises(TriageError, match="neither do_syscall nor after_syscall"):
+        LocalActions(workspace).approve_shown(run.run_id, [approval_of(FILE, parts, {0})])
+
+
+def test_an_edit_is_not_saved_over_another(workspace: Workspace, run: Run) -> None:
+    actions = LocalActions(workspace)
+    actions.save_edit(run.run_id, FILE, TEXT.decode() + "-- one\n", hunks.digest_of(TEXT))
+    with pytest.raises(Conflict, match="changed since it was shown"):
+        actions.save_edit(run.run_id, FILE, TEXT.decode() + "-- two\n", hunks.digest_of(TEXT))
+    assert (run.dir / "rules_patch" / FILE).read_bytes().endswith(b"-- one\n")
+
+
+def test_what_a_person_filled_in_can_be_approved(workspace: Workspace, run: Run) -> None:
+    actions, name = LocalActions(workspace), "fix/syscall/openat@fix-openat-2.lua"
+    old = (RULE % b"fix-openat-2").decode()
+    actions.save_edit(run.run_id, name, old + "-- the key is 7\n")
+    assert "1 rule active" in actions.approve(run.run_id, [name])
+    actions.save_edit(run.run_id, name, old)
+    with pytest.raises(TriageError, match="the key"):
+        actions.approve(run.run_id, [name])
+
+
+def test_rejections_are_taken_back_one_by_one(workspace: Workspace, run: Run) -> None:
+    actions = LocalActions(workspace)
+    actions.reject(run.run_id, "wrong cause")
+    actions.drop(run.run_id, [f"{FILE}:1"], "too broad")
+    assert workspace.load(run.run_id).state == "rejected"
+    assert "rejected again" in actions.reconsider(run.run_id)
+    assert "proposed again" in actions.reconsider(run.run_id)
+    assert workspace.load(run.run_id).state == "proposed"
+    with pytest.raises(TriageError, match="nothing of run"):
+        actions.reconsider(run.run_id)
 
 
 def test_an_edit_is_kept_and_recorded(workspace: Workspace, run: Run) -> None:

@@ -8,6 +8,7 @@ from triage_tui.cli.output import print_json
 from triage_tui.errors import TriageError
 from triage_tui.retry.actions import DECISIONS, LocalActions, best_proposal
 from triage_tui.retry.workspace import Workspace
+from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
 
 
@@ -15,6 +16,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("run", help="run id, a unique ending of it, or `last`")
     parser.add_argument("what", nargs="*", help="proposal ids or rule files (default: the best proposal)")
+    parser.add_argument(
+        "--hunk",
+        action="append",
+        default=[],
+        metavar="FILE:N",
+        help="only these hunks of a rule file, FILE:2 or FILE:1,3, or by key; may be repeated"
+        " (`show RUN --section patch` lists them)",
+    )
     parser.add_argument("--then", choices=DECISIONS, help="what the frozen guest does next")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -23,24 +32,19 @@ def run(args: argparse.Namespace) -> int:
     """Approve, and decide if asked to."""
     workspace = Workspace.at(args.workspace)
     record = workspace.load(args.run)
-    if args.what:
-        proposals = {
-            proposal.id: proposal for proposal in (record.diagnosis.proposals if record.diagnosis else [])
-        }
-        files: list[str] = []
-        for name in args.what:
-            if name in proposals:
-                files += proposals[name].files
-            elif name in record.patch_files():
-                files.append(name)
-            else:
-                raise TriageError(
-                    f"run {record.run_id} has no proposal and no rule file {safe_line(name, 80)!r}"
-                )
-    else:
-        files = list(best_proposal(record).files)
     actions = LocalActions(workspace)
-    said = [actions.approve(record.run_id, files)]
+    if args.hunk:
+        if args.what:
+            raise TriageError("name proposals and rule files, or hunks with --hunk: not both")
+        # Only here: approving whole files needs nothing of it.
+        from triage_tui.cli.patch import chosen
+
+        approvals = chosen(workspace, record, args.hunk)
+        files = [approval.name for approval in approvals]
+        said = [actions.approve_shown(record.run_id, approvals)]
+    else:
+        files = _files(record, args.what)
+        said = [actions.approve(record.run_id, files)]
     if args.then:
         said.append(actions.decide(record.run_id, args.then))
     if args.json:
@@ -48,3 +52,21 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(safe_line("; ".join(said)))
     return 0
+
+
+def _files(record: Run, what: list[str]) -> list[str]:
+    """Return the rule files of the proposals and files that were named, of the best proposal for none."""
+    if not what:
+        return list(best_proposal(record).files)
+    proposals = {
+        proposal.id: proposal for proposal in (record.diagnosis.proposals if record.diagnosis else [])
+    }
+    files: list[str] = []
+    for name in what:
+        if name in proposals:
+            files += proposals[name].files
+        elif name in record.patch_files():
+            files.append(name)
+        else:
+            raise TriageError(f"run {record.run_id} has no proposal and no rule file {safe_line(name, 80)!r}")
+    return files

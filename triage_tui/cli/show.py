@@ -53,7 +53,11 @@ _MAX_VERDICT_BYTES = 1 << 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("run", help="run id, a unique ending of it, or `last`")
-    parser.add_argument("--json", action="store_true", help="the whole record as one JSON object")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="the whole record as one JSON object; with `--section patch`, its hunks",
+    )
     parser.add_argument(
         "--section", choices=SECTIONS, default="summary", help="what to show (default: summary)"
     )
@@ -73,7 +77,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the run."""
-    record = Workspace.at(args.workspace).load(args.run)
+    workspace = Workspace.at(args.workspace)
+    record = workspace.load(args.run)
+    if args.section == "patch" and args.at is None and args.sfanalysis is None:
+        # Only here: the other sections need nothing of the rules.
+        from triage_tui.cli.patch import show_hunks
+
+        show_hunks(workspace, record, args.json)
+        return 0
     if args.at is not None:
         processes.show_bytes(record, args.at, args.length, args.pid)
         return 0
@@ -307,12 +318,6 @@ def _memory(record: Run) -> None:
     print_table(["OBJECT", "ADDRESS", "BYTES", "PURPOSE", "STRING"], rows)
 
 
-def _patch(record: Run) -> None:
-    for name in record.patch_files():
-        _line(f"--- {name}")
-        print(safe_block(record.text_file(f"rules_patch/{name}")))
-
-
 def _events(record: Run) -> None:
     rows = [[str(e.event_id), e.wall, e.actor, e.kind, str(e.payload or "")] for e in record.events]
     print_table(["#", "WHEN", "WHO", "WHAT", "DETAILS"], rows)
@@ -351,7 +356,6 @@ _SHOW = {
     "syscalls": _syscalls,
     "full-trace": _full_trace,
     "memory": _memory,
-    "patch": _patch,
     "events": _events,
     "evidence": _evidence,
     "output": _output,

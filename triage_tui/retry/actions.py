@@ -13,15 +13,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.retry import frame_code
+from triage_tui.retry import frame_code, proposed
 from triage_tui.retry.freezing import ask_to_freeze
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, lint, patches
+from triage_tui.rulebook.choices import Approval, approval_of
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.events import State, append_event, default_actor, holder_alive, is_waiting
 from triage_tui.runs.reader import Run
@@ -55,32 +56,46 @@ class LocalActions:
         run = self._workspace.load(run_id)
         if not files:
             files = list(best_proposal(run).files)
+        active = generations.current(self._rulebook_of(run))
+        # Here the files are what they are now: nothing was shown before.
+        shown = {name: proposed.difference(run.dir, name, active) for name in dict.fromkeys(files)}
+        return self._approve(
+            run, [approval_of(name, one, range(len(one.hunks))) for name, one in shown.items()]
+        )
+
+    def approve_shown(self, run_id: str, approvals: Sequence[Approval]) -> str:
+        """Make rule texts active that a person saw; refused when a file changed since it was shown."""
+        if not approvals:
+            raise TriageError("no hunk is chosen, so nothing was approved")
+        return self._approve(self._workspace.load(run_id), approvals)
+
+    def _approve(self, run: Run, approvals: Sequence[Approval]) -> str:
+        files = [approval.file for approval in approvals]
         proposals = [
             p for p in (run.diagnosis.proposals if run.diagnosis else []) if set(p.files) & set(files)
         ]
         for proposal in proposals:
-            if proposal.needs_input:
+            if proposal.needs_input and not proposed.is_filled_in(run, proposal):
                 raise TriageError(
                     f"proposal {proposal.id} needs what only a person has: {safe_line(proposal.needs_input)}"
                 )
-        sources = {name: patches.read_rule(run.dir, name) for name in files}
-        for name, source in sources.items():
-            check_rule(name, source)
-        additions = {patches.active_name(name, source): source for name, source in sources.items()}
-        digests = {name: _sha256(source) for name, source in sources.items()}
-        target_dir = self._workspace.rulebook_dir(run.snapshot.target.target_id)
+        target_dir = self._rulebook_of(run)
         active = generations.current(target_dir)
+        for approval in approvals:
+            proposed.check_as_shown(run.dir, approval, active)
+            check_rule(approval.file, approval.text)
+        additions = {patches.active_name(one.file, one.text): one.text for one in approvals}
         self._catch_up(run, active)
         if active and all(active.files.get(name) == _sha256(source) for name, source in additions.items()):
             raise Conflict(f"these rules are active already (generation {active.number})")
         actor = self._actor or default_actor()
-        append_event(
-            run.dir,
-            "approved",
-            {"files": digests, "proposals": [proposal.id for proposal in proposals]},
-            actor,
-            expect_state=_OPEN_STATES,
-        )
+        payload: dict[str, object] = {
+            "files": {approval.file: _sha256(approval.text) for approval in approvals},
+            "proposals": [proposal.id for proposal in proposals],
+        }
+        if hunks := {one.file: list(one.hunks) for one in approvals if one.hunks}:
+            payload["hunks"] = hunks
+        append_event(run.dir, "approved", payload, actor, expect_state=_OPEN_STATES)
         generation = generations.activate(
             target_dir,
             add=additions,
@@ -95,7 +110,13 @@ class LocalActions:
             actor,
         )
         rules = f"{len(additions)} rule{'s' * (len(additions) != 1)}"
+        if hunks:
+            taken = sum(len(one.hunks) if one.hunks else one.total for one in approvals)
+            rules += f" with {taken} of {sum(one.total for one in approvals)} hunks"
         return f"{rules} active for {_target_name(run)} (generation {generation.number})"
+
+    def _rulebook_of(self, run: Run) -> Path:
+        return self._workspace.rulebook_dir(run.snapshot.target.target_id)
 
     def _catch_up(self, run: Run, active: generations.Generation | None) -> None:
         """Note an activation whose process was killed between the rulebook and the run's log."""
@@ -112,13 +133,44 @@ class LocalActions:
         append_event(run.dir, "rejected", {"reason": reason}, self._actor, expect_state=_OPEN_STATES)
         return f"the proposals of run {run.run_id} are rejected"
 
+    def drop(self, run_id: str, names: Sequence[str], reason: str) -> str:
+        """Note that some files or hunks ("fix/syscall/read.lua:2") of a run are not wanted, and why."""
+        run = self._workspace.load(run_id)
+        append_event(run.dir, "dropped", {"what": list(names), "reason": reason}, self._actor)
+        return f"{safe_line(', '.join(names), 200)} is dropped" if names else "nothing is dropped"
+
+    def reconsider(self, run_id: str) -> str:
+        """Take the last rejection of a run back, or what was dropped last: it is as it was before."""
+        run = self._workspace.load(run_id)
+        taken_back = {event.payload.get("event") for event in run.events if event.kind == "reconsidered"}
+        last = next(
+            (
+                event
+                for event in reversed(run.events)
+                if event.kind in ("rejected", "dropped") and event.event_id not in taken_back
+            ),
+            None,
+        )
+        if last is None:
+            raise TriageError(f"nothing of run {run.run_id} was rejected, so nothing can be taken back")
+        payload = {"event": last.event_id}
+        append_event(run.dir, "reconsidered", payload, self._actor, expect_state=[run.state])
+        state = self._workspace.load(run_id).state.replace("_", " ")
+        what = "the rejection" if last.kind == "rejected" else "what was dropped"
+        return f"{what} of run {run.run_id} is taken back: it is {state} again"
+
     def rollback(self, run_id: str) -> str:
         """Make the generation active again that was active before the approval on this run."""
         run = self._workspace.load(run_id)
-        target_dir = self._workspace.rulebook_dir(run.snapshot.target.target_id)
+        target_dir = self._rulebook_of(run)
         current = generations.current(target_dir)
         self._catch_up(run, current)
-        activated = next((e.payload for e in reversed(run.events) if e.kind == "activated"), None)
+        payloads = [e.payload for e in reversed(run.events) if e.kind == "activated"]
+        # What was approved after it may have been rolled back already: the approval of what is active counts.
+        activated = next(
+            (p for p in payloads if current is not None and p.get("generation") == current.number),
+            payloads[0] if payloads else None,
+        )
         if activated is None:
             raise TriageError(
                 f"no rule of run {run.run_id} was made active, so there is nothing to roll back"
@@ -138,14 +190,25 @@ class LocalActions:
             else (f"rolled back: no rule is active for {_target_name(run)}")
         )
 
-    def save_edit(self, run_id: str, relpath: str, text: str) -> str:
-        """Replace the text of one proposed rule file after checking it."""
+    def save_edit(self, run_id: str, relpath: str, text: str, expect: str | None = None) -> str:
+        """Replace the text of one proposed rule file. With errors it is kept too, but cannot be approved.
+
+        `expect` is the SHA-256 of the text that was edited: an edit of something else is refused.
+        """
         run = self._workspace.load(run_id)
         data = text.encode("utf-8", "surrogateescape")
-        check_rule(relpath, data)
+        before = _sha256(patches.read_rule(run.dir, relpath))
+        if expect is not None and before != expect:
+            raise Conflict(
+                f"{safe_line(relpath)} changed since it was shown, so the edit was not saved over it"
+            )
+        problem = first_error(relpath, data)
         patches.write_rule(run.dir, relpath, data)
-        append_event(run.dir, "edited", {"file": relpath, "sha256": _sha256(data)}, self._actor)
-        return f"{relpath} is saved"
+        payload = {"file": relpath, "sha256": _sha256(data), "before": before}
+        append_event(run.dir, "edited", payload, self._actor)
+        if problem is None:
+            return f"{safe_line(relpath)} is saved"
+        return f"the edit is saved, but cannot be approved as it is: {problem}"
 
     def decide(self, run_id: str, action: Decision) -> str:
         """Tell the holder of a frozen guest what to do with it."""
@@ -238,15 +301,22 @@ def best_proposal(run: Run, skip: Iterable[str] = ()) -> Proposal:
     raise TriageError(f"run {run.run_id} proposes no rule that could be approved as it is")
 
 
+def first_error(name: str, source: bytes) -> str | None:
+    """Return why a rule cannot run, with the file and the line, or None."""
+    for finding in lint.lint(source, name):
+        if finding.severity == "error":
+            return f"{safe_line(name)}, line {finding.line}: {safe_line(finding.message)}"
+    return None
+
+
 def check_rule(name: str, source: bytes) -> None:
     """Refuse a rule that cannot run.
 
     Raises:
         TriageError: the first error found, with its line.
     """
-    for finding in lint.lint(source, name):
-        if finding.severity == "error":
-            raise TriageError(f"{name}, line {finding.line}: {safe_line(finding.message)}")
+    if (problem := first_error(name, source)) is not None:
+        raise TriageError(problem)
 
 
 def _reason(run: Run) -> str:

@@ -53,6 +53,7 @@ KINDS = frozenset(
     [
         "captured", "diagnosed", "proposed", "edited", "approved", "rejected", "activated", "decision",
         "resumed", "retry_started", "retry_finished", "rolled_back", "ended", "holder_lost", "needs_person",
+        "dropped", "reconsidered",
     ]
 )  # fmt: skip
 
@@ -130,7 +131,9 @@ def derive_state(events: Iterable[Event]) -> State:
     """
     events = list(events)
     state: State = "captured"
+    before: dict[int, State] = {}
     for event in events:
+        before[event.event_id] = state
         match event.kind:
             case "captured" | "diagnosed" | "proposed" | "approved" | "rejected" | "needs_person":
                 state = event.kind
@@ -140,6 +143,8 @@ def derive_state(events: Iterable[Event]) -> State:
                 state = _verdict(event, "ended")
             case "edited":
                 state = "proposed"
+            case "reconsidered":
+                state = _before_rejection(event, before, state)
             case "activated":
                 state = "applied"
             case "retry_started":
@@ -149,6 +154,12 @@ def derive_state(events: Iterable[Event]) -> State:
             case _:
                 pass
     return "needs_person" if state == "retrying" and _retry_is_gone(events) else state
+
+
+def _before_rejection(event: Event, before: dict[int, State], state: State) -> State:
+    """Return the state that a rejection ended, if it is that which was taken back; else the state it is."""
+    number = event.payload.get("event")
+    return before.get(number, state) if state == "rejected" and isinstance(number, int) else state
 
 
 def _retry_is_gone(events: Sequence[Event]) -> bool:

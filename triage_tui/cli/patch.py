@@ -1,0 +1,138 @@
+"""The hunks of a run's proposed rules on the command line: listing them, and naming some of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from triage_tui.cli.output import print_json
+from triage_tui.errors import TriageError
+from triage_tui.retry import proposed
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import generations
+from triage_tui.rulebook.choices import Approval, approval_of
+from triage_tui.rulebook.hunks import Difference, digest_of, walk
+from triage_tui.rulebook.shown import caveats, line_text
+from triage_tui.runs.reader import Run
+from triage_tui.text import safe_line
+
+_CONTEXT = 3
+_KEY = 12
+"""Digits of a hunk's key that are printed."""
+
+
+def show_hunks(workspace: Workspace, record: Run, as_json: bool) -> None:
+    """Print each proposed rule file as hunks against the active rule, numbered, with their keys."""
+    found = _differences(workspace, record)
+    if as_json:
+        files = [_as_data(name, one) for name, one in found.items()]
+        print_json({"run_id": record.run_id, "state": record.state, "files": files})
+        return
+    if not found:
+        print("no rule is proposed for this run")
+    for name, one in found.items():
+        _print_file(name, one)
+
+
+def chosen(workspace: Workspace, record: Run, wanted: Sequence[str]) -> list[Approval]:
+    """Return the approval of the hunks that `--hunk FILE:WHICH` names; WHICH are numbers or keys.
+
+    Raises:
+        TriageError: there is no such file or no such hunk.
+    """
+    taken: dict[str, set[int]] = {}
+    found = _differences(workspace, record)
+    for text in wanted:
+        name, _, which = text.rpartition(":")
+        one = found.get(name)
+        if one is None:
+            raise TriageError(
+                f"{safe_line(text, 80)!r} names no hunk of run {record.run_id}: write FILE:NUMBER, "
+                f"as `triage-tui show {record.run_id} --section patch` lists them"
+            )
+        if isinstance(one, str):
+            raise TriageError(one)
+        taken.setdefault(name, set()).update(_number(name, one, word) for word in which.split(","))
+    return [
+        approval_of(name, one, numbers)
+        for name, numbers in taken.items()
+        if isinstance(one := found[name], Difference)
+    ]
+
+
+def _number(name: str, one: Difference, word: str) -> int:
+    if word.isascii() and word.isdigit() and len(word) < 6 and 0 < int(word) <= len(one.hunks):
+        return int(word) - 1
+    keys = [number for number, key in enumerate(one.keys) if len(word) >= 6 and key.startswith(word)]
+    if len(keys) == 1:
+        return keys[0]
+    count = len(one.hunks)
+    raise TriageError(
+        f"{safe_line(name)} has no hunk {safe_line(word, 40)!r}: it has {count or 'none'}"
+        f"{f', numbered from 1 to {count}' if count else ', it is active as it is'}"
+    )
+
+
+def _differences(workspace: Workspace, record: Run) -> dict[str, Difference | str]:
+    """Return each file's difference, or one sentence that says why there is none."""
+    active = generations.current(workspace.rulebook_dir(record.snapshot.target.target_id))
+    found: dict[str, Difference | str] = {}
+    for name in record.patch_files():
+        try:
+            found[name] = proposed.difference(record.dir, name, active)
+        except TriageError as error:
+            found[name] = str(error)
+    return found
+
+
+def _as_data(name: str, one: Difference | str) -> dict[str, Any]:
+    if isinstance(one, str):
+        return {"file": name, "problem": one}
+    return {
+        "file": name,
+        "sha256": digest_of(one.new),
+        "active_sha256": digest_of(one.old) or None,
+        "not_exact": caveats(one.new),
+        "hunks": [
+            {
+                "number": number,
+                "key": key,
+                "old_start": hunk.old_start + 1,
+                "new_start": hunk.new_start + 1,
+                "removed": [line_text(line) for line in one.old_lines[hunk.old_start : hunk.old_end]],
+                "added": [line_text(line) for line in one.new_lines[hunk.new_start : hunk.new_end]],
+            }
+            for number, (hunk, key) in enumerate(zip(one.hunks, one.keys, strict=True), 1)
+        ],
+    }
+
+
+def _print_file(name: str, one: Difference | str) -> None:
+    print(f"--- {safe_line(name)}")
+    if isinstance(one, str):
+        print(safe_line(one))
+        return
+    for caveat in caveats(one.new):
+        print(f"note: {safe_line(caveat)}")
+    if not one.hunks:
+        print("active as it is")
+    elif one.old is None:
+        print("a new rule")
+    near = _near(one)
+    number = -1
+    for place, line in enumerate(walk(one)):
+        if line.hunk >= 0 and line.hunk != number:
+            number = line.hunk
+            hunk = one.hunks[number]
+            key = re.sub(r"-1$", "", one.keys[number])[:_KEY]
+            print(f"@@ hunk {number + 1} of {len(one.hunks)}: +{hunk.added} -{hunk.removed}  {key} @@")
+        if place in near:
+            text = one.new_lines[line.new] if line.new >= 0 else one.old_lines[line.old]
+            print(f"{line.sign} {line_text(text)}")
+
+
+def _near(one: Difference) -> set[int]:
+    """Return the places of the lines to print: hunks, and a few lines around each."""
+    changed = [place for place, line in enumerate(walk(one)) if line.hunk >= 0]
+    return {near for place in changed for near in range(place - _CONTEXT, place + _CONTEXT + 1)}

@@ -1,0 +1,70 @@
+"""What a run proposes against what is active: the difference of each rule, and whether it still holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from triage_tui.errors import Conflict, TriageError
+from triage_tui.rulebook import manifest, patches
+from triage_tui.rulebook.choices import Approval
+from triage_tui.rulebook.generations import Generation
+from triage_tui.rulebook.hunks import Difference, compare, digest_of
+from triage_tui.runs.diagnosis_model import Proposal
+from triage_tui.runs.reader import Run
+from triage_tui.text import safe_line
+
+
+def difference(run_dir: Path, name: str, active: Generation | None) -> Difference:
+    """Return how a proposed rule file differs from the active rule whose place it would take.
+
+    Raises:
+        TriageError: no rule file name, or one of the two cannot be read.
+    """
+    source = patches.read_rule(run_dir, name)
+    return compare(active_text(name, source, active), source)
+
+
+def active_text(name: str, source: bytes, active: Generation | None) -> bytes | None:
+    """Return the text of the active rule that the proposed file `name` would replace, None when it is new."""
+    try:
+        place = patches.active_name(name, source)
+    except TriageError:
+        return None  # With a broken header it has no place, and is not approved either.
+    if active is None or place not in active.files:
+        return None
+    return manifest.read_file(active, place)
+
+
+def check_as_shown(run_dir: Path, approval: Approval, active: Generation | None) -> None:
+    """Refuse an approval of something else than what the person saw.
+
+    Raises:
+        Conflict: the proposed file or the active rule is another by now.
+        TriageError: the file cannot be read, or what was chosen of it belongs to another rule.
+    """
+    source = patches.read_rule(run_dir, approval.file)
+    name = safe_line(approval.file)
+    if digest_of(source) != approval.proposed:
+        raise Conflict(f"{name} changed since it was shown, so nothing was approved: look at it again")
+    old = active_text(approval.file, source, active)
+    if digest_of(old) != approval.active:
+        raise Conflict(
+            f"the active rule behind {name} changed since it was shown, so nothing was approved:"
+            " look at it again"
+        )
+    if old is not None and patches.active_name(approval.file, approval.text) != patches.active_name(
+        approval.file, source
+    ):
+        raise TriageError(f"what is chosen of {name} has another id than the active rule: choose that too")
+
+
+def is_filled_in(run: Run, proposal: Proposal) -> bool:
+    """Tell whether a person edited a rule of a proposal that needs something from a person.
+
+    An edit that was taken back is none.
+    """
+    for name in proposal.files:
+        edits = [e.payload for e in run.events if e.kind == "edited" and e.payload.get("file") == name]
+        if edits and edits[-1].get("sha256") != edits[0].get("before"):
+            return True
+    return False
