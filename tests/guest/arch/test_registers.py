@@ -16,7 +16,7 @@ from triage_tui.guest.arch import Arch, by_name
 from triage_tui.guest.emulator.elf import read_elf
 from triage_tui.guest.emulator.env_locator import Location, locate
 from triage_tui.guest.emulator.gdbstub import GdbStub
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory
 
 FLAGS = {
     # N Z C V Q, GE, IT, A I F, T, mode; the mode of user programs is 16.
@@ -67,7 +67,7 @@ def at_first_instruction(qemu_dir: Path, name: str, directory: Path) -> Iterator
 
 
 def env_registers(pid: int, arch: Arch, where: Location) -> dict[str, int]:
-    return arch.registers_from_env(process.read_memory(pid, where.env, arch.env_span), where.pc_offset)
+    return arch.registers_from_env(host_memory.read_memory(pid, where.env, arch.env_span), where.pc_offset)
 
 
 @pytest.mark.parametrize("name", ARCHES)
@@ -104,9 +104,9 @@ def test_flags_are_put_together_and_taken_apart(name: str, qemu_dir: Path, tmp_p
             stub.write_registers(bytes(data))
             assert hex(env_registers(pid, arch, where)[register]) == hex(value)
         for value in values:
-            state = process.read_memory(pid, where.env, arch.env_span)
+            state = host_memory.read_memory(pid, where.env, arch.env_span)
             for offset, content in arch.env_writes(register, value, state, where.pc_offset):
-                process.write_memory(pid, where.env + offset, content)
+                host_memory.write_memory(pid, where.env + offset, content)
             assert hex(env_registers(pid, arch, where)[register]) == hex(value)
             told = arch.registers_from_g(stub.read_registers())[register]
             assert hex(told) == hex(value)
@@ -118,7 +118,7 @@ def test_written_registers_are_those_the_stub_reads(name: str, qemu_dir: Path, t
         where = locate(pid, arch, read_elf(build("calls", name).read_bytes(), name), stub)
         for register in (arch.syscall_return, arch.sp, arch.pc, *arch.syscall_args):
             value = secrets.randbits(arch.bits - 4) & ~0xF | 0x1000
-            state = process.read_memory(pid, where.env, arch.env_span)
+            state = host_memory.read_memory(pid, where.env, arch.env_span)
             for offset, content in arch.env_writes(register, value, state, where.pc_offset):
-                process.write_memory(pid, where.env + offset, content)
+                host_memory.write_memory(pid, where.env + offset, content)
             assert arch.registers_from_g(stub.read_registers())[register] == value

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory
 from triage_tui.guest.host.process_memory import ProcessMemory
 
 _PROGRAM = """
@@ -39,7 +39,7 @@ def test_reads_and_writes_what_the_process_has(other: subprocess.Popen[bytes]) -
     assert memory.read(other.pid, address, 12) == b"first\0second"
     assert memory.read_string(other.pid, address) == b"first"
     memory.write(other.pid, address, b"other")
-    assert process.read_memory(other.pid, address, 5) == b"other"
+    assert host_memory.read_memory(other.pid, address, 5) == b"other"
     memory.close()
     memory.write(other.pid, address + 6, bytearray(b"SECOND"))
     assert memory.read(other.pid, address + 6, 6) == b"SECOND"

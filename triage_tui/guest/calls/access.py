@@ -17,7 +17,7 @@ from triage_tui.guest.calls.carrier import Carrier
 from triage_tui.guest.calls.rule_probe import RuleProbes
 from triage_tui.guest.calls.stand_ins import Peers
 from triage_tui.guest.cell.cell import Cell
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory, process
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.state.sockets import process_handle, take
 from triage_tui.guest.state.views import FrozenViews
@@ -205,7 +205,7 @@ class RuleAccess:
     def ifreq_name(self, address: int) -> bytes:
         """Interface name in the current ioctl's struct ifreq."""
         if self._call.in_host_call:
-            data = process.read_memory(self._views.tid, self._call.notification.args[2], _IFNAMSIZ)
+            data = host_memory.read_memory(self._views.tid, self._call.notification.args[2], _IFNAMSIZ)
         else:
             data = self.read_bytes(address, _IFNAMSIZ)
         return data.split(b"\0")[0]
@@ -236,7 +236,7 @@ class RuleAccess:
         try:
             if host:
                 at = self._call.notification.args[2] + _IFNAMSIZ
-                process.write_memory(self._views.tid, at, data)
+                host_memory.write_memory(self._views.tid, at, data)
             else:
                 self.write_bytes(address + _IFNAMSIZ, data)
         except OSError as error:

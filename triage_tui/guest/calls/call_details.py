@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.calls.undecided import PATH_ARGUMENT
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.log.syscall_record import decode_address, to_text
 from triage_tui.guest.processes.process_keeper import ProcessKeeper
@@ -58,7 +58,9 @@ class CallDetails(ProcessKeeper):
                 continue
             try:
                 address = self.location_of(tid).guest_base + call.args[0]
-                data = process.read_memory(tid, address, min(call.args[1], poll_sets.MOST) * poll_sets.SIZE)
+                data = host_memory.read_memory(
+                    tid, address, min(call.args[1], poll_sets.MOST) * poll_sets.SIZE
+                )
             except (TriageError, OSError):
                 continue
             call.arguments[0] = poll_sets.poll_set(log.arch, data, call.args[1])
@@ -67,7 +69,7 @@ class CallDetails(ProcessKeeper):
         """Return up to `count` words of a thread's memory, fewer where it ends."""
         arch = self.program_of(tid).arch
         try:
-            data = process.read_memory(tid, self.location_of(tid).guest_base + address, count * arch.word)
+            data = host_memory.read_memory(tid, self.location_of(tid).guest_base + address, count * arch.word)
         except OSError:
             return []
         layout = ("<" if arch.endian == "little" else ">") + ("I" if arch.word == 4 else "Q")
@@ -82,11 +84,11 @@ class CallDetails(ProcessKeeper):
         try:
             # The emulator has its own idea of some /proc paths; the log has the guest's words.
             if name in PATH_ARGUMENT and not (call.path or "").startswith("/proc/"):
-                call.path = to_text(process.read_string(tid, notification.args[PATH_ARGUMENT[name]]))
+                call.path = to_text(host_memory.read_string(tid, notification.args[PATH_ARGUMENT[name]]))
             elif name in _ADDRESS_ARGUMENT:
                 at, length = _ADDRESS_ARGUMENT[name]
                 size = min(notification.args[length] & 0xFFFFFFFF, 128)
                 if notification.args[at] and size >= 2:
-                    call.peer = decode_address(process.read_memory(tid, notification.args[at], size))
+                    call.peer = decode_address(host_memory.read_memory(tid, notification.args[at], size))
         except OSError:
             return

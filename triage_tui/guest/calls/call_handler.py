@@ -15,7 +15,7 @@ from triage_tui.guest.emulator.return_stub import MARKER_ARGUMENT, MARKER_CALL, 
 from triage_tui.guest.freezing.loops import LoopDetector, Sleepers
 from triage_tui.guest.freezing.stops import Stop, chosen_stop, loop_stop
 from triage_tui.guest.freezing.suspicion import Suspicion
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.log.logged_items import LoggedSignal
 from triage_tui.guest.log.result_text import parse_failure
@@ -213,7 +213,7 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, GivingUp, ProgramKeeper)
         log = self.trace.logs.get(notification.tid)
         if not self._chosen or log is None or self._first_stop is not None:
             return False
-        text = process.read_memory(notification.tid, notification.args[1], notification.args[2] & 0xFFFF)
+        text = host_memory.read_memory(notification.tid, notification.args[1], notification.args[2] & 0xFFFF)
         failure = parse_failure(text)
         if failure is None:
             return False
@@ -291,8 +291,8 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, GivingUp, ProgramKeeper)
             result = known.identity.answer(
                 name,
                 notification.args,
-                lambda address, size: process.read_memory(tid, address, size),
-                lambda address, data: process.write_memory(tid, address, data),
+                lambda address, size: host_memory.read_memory(tid, address, size),
+                lambda address, data: host_memory.write_memory(tid, address, data),
             )
             if result is not None:
                 call.note = "answered as for a real root: only one user id exists here"

@@ -7,7 +7,7 @@ import errno
 from triage_tui.guest.cell import limits
 from triage_tui.guest.cell.cell import Cell
 from triage_tui.guest.cell.limits import Limits
-from triage_tui.guest.host import process, process_state
+from triage_tui.guest.host import host_memory, process, process_state
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.processes.process_keeper import ProcessKeeper
 from triage_tui.guest.processes.process_table import GuestProcess
@@ -41,8 +41,8 @@ class LimitCalls(ProcessKeeper):
                     limits.host_limit(pid, request.resource),
                     most,
                     self._has_right(known),
-                    lambda address, size: process.read_memory(tid, address, size),
-                    lambda address, data: process.write_memory(tid, address, data),
+                    lambda address, size: host_memory.read_memory(tid, address, size),
+                    lambda address, data: host_memory.write_memory(tid, address, data),
                 )
             if answer.changed:
                 self._emulator_start.lower_limit(pid, target.open_files(most))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import signal
 
-from triage_tui.guest.host import process, seccomp
+from triage_tui.guest.host import host_memory, process, seccomp
 from triage_tui.guest.host.ptrace import Tracee, TraceeGone
 from triage_tui.guest.host.seccomp import Notification
 
@@ -32,7 +32,7 @@ def change_arguments(listener: int, notification: Notification, arguments: tuple
         event = tracee.await_event()
         before = tracee.read_registers()
         where, code = tracee.instruction_before(before)
-        if process.read_memory(tid, where, len(code)) != code:
+        if host_memory.read_memory(tid, where, len(code)) != code:
             raise OSError(errno.EFAULT, "the thread is not where it made its system call")
         tracee.write_registers(tracee.with_call(before, notification.nr, arguments))
         tracee.let_go(event.signal)

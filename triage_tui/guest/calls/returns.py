@@ -29,7 +29,7 @@ from triage_tui.guest.emulator.return_stub import (
     find_room,
     stub_for,
 )
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.processes.process_keeper import ProcessKeeper
 from triage_tui.guest.processes.process_table import GuestProcess
@@ -159,7 +159,7 @@ class ReturnKeeper(ProcessKeeper):
         size = max(offset for offset, _ in parts) + word - first
         try:
             if size > _NEAR:
-                process.write_parts(tid, [(env + offset, data) for offset, data in parts])
+                host_memory.write_parts(tid, [(env + offset, data) for offset, data in parts])
                 return
             # Written in one go with what lies between them, which does not change while the thread is held.
             content = bytearray(known.memory.read(tid, env + first, size))

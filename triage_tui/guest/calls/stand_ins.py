@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.rulehost.protocol import Endian
 
@@ -209,13 +209,13 @@ class Peers:
             if peer is None:
                 return False
             if name == "bind" and size & 0xFFFFFFFF >= _ADDRESS.size:
-                data = process.read_memory(notification.tid, address, _ADDRESS.size)
+                data = host_memory.read_memory(notification.tid, address, _ADDRESS.size)
                 peer.port = _ADDRESS.unpack(data)[2] or peer.port
             if name == "getsockname":
-                room = int.from_bytes(process.read_memory(notification.tid, size, 4), "little")
+                room = int.from_bytes(host_memory.read_memory(notification.tid, size, 4), "little")
                 data = _ADDRESS.pack(_AF_NETLINK, 0, peer.port, 0)
-                process.write_memory(notification.tid, address, data[:room])
-                process.write_memory(notification.tid, size, struct.pack("=I", len(data)))
+                host_memory.write_memory(notification.tid, address, data[:room])
+                host_memory.write_memory(notification.tid, size, struct.pack("=I", len(data)))
         except OSError:
             return False
         return True

@@ -15,7 +15,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory
 from triage_tui.guest.host.ptrace import Tracee, TraceeGone, request
 
 CONT, SYSCALL = 7, 24
@@ -40,7 +40,7 @@ class _IoVector(ctypes.Structure):
 
 
 def _write_memory(tid: int, address: int, data: bytes) -> None:
-    """Write where a thread may write itself. /proc, which `process.write_memory` uses, is not the host's."""
+    """Write where a thread may write itself. The /proc that `host_memory` uses is not the host's."""
     buffer = ctypes.create_string_buffer(data, len(data))
     local = _IoVector(ctypes.addressof(buffer), len(data))
     remote = _IoVector(address, len(data))
@@ -93,7 +93,7 @@ class Calls:
 
     def take(self, size: int) -> bytes:
         """Read from `place`."""
-        return process.read_memory(self._tracee.tid, self.place, size)
+        return host_memory.read_memory(self._tracee.tid, self.place, size)
 
     def make(self, number: int, arguments: tuple[int, ...]) -> int:
         """Make a call; return its result."""

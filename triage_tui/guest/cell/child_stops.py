@@ -12,7 +12,7 @@ import contextlib
 import signal
 import struct
 
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory
 from triage_tui.guest.host.seccomp import Notification, Watch
 
 CALL = "rt_sigaction"
@@ -28,6 +28,6 @@ def hide(notification: Notification) -> None:
     if which & 0xFFFFFFFF != signal.SIGCHLD or action == 0:
         return
     with contextlib.suppress(OSError, struct.error):
-        (flags,) = struct.unpack("=Q", process.read_memory(notification.tid, action + _FLAGS_OFFSET, 8))
+        (flags,) = struct.unpack("=Q", host_memory.read_memory(notification.tid, action + _FLAGS_OFFSET, 8))
         changed = struct.pack("=Q", flags | _NO_CHILD_STOP)
-        process.write_memory(notification.tid, action + _FLAGS_OFFSET, changed)
+        host_memory.write_memory(notification.tid, action + _FLAGS_OFFSET, changed)

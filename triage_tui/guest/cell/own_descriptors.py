@@ -17,7 +17,7 @@ import struct
 from collections.abc import Callable
 
 from triage_tui.guest.emulator import call_site
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory, process
 from triage_tui.guest.host.seccomp import Notification, Watch
 
 _FIRST = (
@@ -166,7 +166,7 @@ def _opens_log(name: str, notification: Notification, first: int) -> bool:
     directory_at, path_at = _OPENS[name]
     args, tid = notification.args, notification.tid
     reads = name in _FLAGS and args[_FLAGS[name]] & (os.O_ACCMODE | os.O_TRUNC) == os.O_RDONLY
-    path = os.fsdecode(process.read_string(tid, args[path_at]))
+    path = os.fsdecode(host_memory.read_string(tid, args[path_at]))
     if reads and not _is_number(path, first):
         return False
     if not path.startswith("/"):
@@ -218,11 +218,11 @@ def _sent(notification: Notification, first: int) -> list[int]:
     """Return the descriptors that a held sendmsg sends; `first` for more than the kernel would take."""
     tid = notification.tid
     try:
-        header = process.read_memory(tid, notification.args[1], _MESSAGE.size)
+        header = host_memory.read_memory(tid, notification.args[1], _MESSAGE.size)
         _name, _name_size, _vector, _count, address, size = _MESSAGE.unpack(header)
         if size > _MOST_CONTROL:
             return [first]
-        control = process.read_memory(tid, address, size) if size else b""
+        control = host_memory.read_memory(tid, address, size) if size else b""
     except OSError as error:
         if error.errno not in _NOT_THERE:
             raise

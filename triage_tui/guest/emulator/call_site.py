@@ -19,7 +19,7 @@ from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name, known_names
 from triage_tui.guest.emulator.elf import read_elf
 from triage_tui.guest.emulator.qemu import find_qemu
-from triage_tui.guest.host import host_syscalls, process
+from triage_tui.guest.host import host_memory, host_syscalls
 
 PAGE_MASK = 0xFFF
 _SITES = {
@@ -106,7 +106,7 @@ def is_for_guest(tid: int, address: int) -> bool:
     if pattern is None or address < _LONGEST:
         return False
     try:
-        code = process.read_memory(tid, address - _LONGEST, _LONGEST)
+        code = host_memory.read_memory(tid, address - _LONGEST, _LONGEST)
     except OSError as error:
         if error.errno not in (errno.EFAULT, errno.ESRCH):
             raise

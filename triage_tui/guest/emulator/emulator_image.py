@@ -21,7 +21,7 @@ from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.emulator.elf import ElfInfo
 from triage_tui.guest.emulator.env_locator import Location
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory, process
 from triage_tui.guest.host.process import HostMapping
 from triage_tui.runs.model import Syscall
 
@@ -72,7 +72,7 @@ def own_image(pid: int, maps: list[HostMapping]) -> tuple[int, list[HostMapping]
 
 def _words(pid: int, start: int, size: int) -> array[int]:
     try:
-        data = process.read_memory(pid, start, size)
+        data = host_memory.read_memory(pid, start, size)
     except OSError:
         data = b""
     words = array("Q")
@@ -225,7 +225,7 @@ def _find_program(pid: int, maps: list[HostMapping], arch: Arch, elf: ElfInfo, s
 def _search(pid: int, start: int, size: int, places: list[int], arch: Arch, elf: ElfInfo) -> Location | None:
     """Look for the program's auxiliary vector in `size` bytes; `places` hold its ELF header."""
     try:
-        data = process.read_memory(pid, start, size)
+        data = host_memory.read_memory(pid, start, size)
     except OSError:
         return None
     order = "<" if arch.endian == "little" else ">"
@@ -251,7 +251,7 @@ def _begins_with(pid: int, mapping: HostMapping, header: bytes) -> bool:
     if "r" not in mapping.perms or mapping.offset or not mapping.inode:
         return False
     try:
-        return process.read_memory(pid, mapping.start, len(header)) == header
+        return host_memory.read_memory(pid, mapping.start, len(header)) == header
     except OSError:
         return False
 
@@ -287,7 +287,7 @@ def locate(pid: int, arch: Arch, elf: ElfInfo, marks: Landmarks) -> Location:
     maps = process.read_maps(pid)
     try:
         begin = _begin_of_first(pid, maps, marks)
-        data = process.read_memory(pid, begin + marks.env, arch.env_span) if begin else b""
+        data = host_memory.read_memory(pid, begin + marks.env, arch.env_span) if begin else b""
     except OSError:
         begin = 0
     if not begin:

@@ -16,7 +16,7 @@ from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.emulator.elf import ElfInfo
 from triage_tui.guest.emulator.gdbstub import GdbStub
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory, process
 
 _MAX_SCAN = 64 << 20
 """Mappings larger than this are guest memory or translated code, never the register file."""
@@ -46,7 +46,7 @@ def _scan(pid: int, pattern: bytes) -> list[int]:
         if not mapping.perms.startswith("rw") or size > _MAX_SCAN or mapping.path not in ("", "[heap]"):
             continue
         try:
-            data = process.read_memory(pid, mapping.start, size)
+            data = host_memory.read_memory(pid, mapping.start, size)
         except OSError:
             continue
         at = data.find(pattern)
@@ -80,7 +80,7 @@ def _find_env(pid: int, arch: Arch, stub: GdbStub) -> tuple[int, int]:
             (hit, offset)
             for hit in _scan(pid, pattern)
             for offset in arch.env_pc_offsets
-            if process.read_memory(pid, hit + offset, arch.word) == pc_value
+            if host_memory.read_memory(pid, hit + offset, arch.word) == pc_value
         ]
     finally:
         stub.write_registers(before)
@@ -88,7 +88,7 @@ def _find_env(pid: int, arch: Arch, stub: GdbStub) -> tuple[int, int]:
     real = [
         (hit, offset)
         for hit, offset in found
-        if process.read_memory(pid, hit + offset, arch.word) != pc_value
+        if host_memory.read_memory(pid, hit + offset, arch.word) != pc_value
     ]
     if len(real) != 1:
         raise TriageError(
@@ -118,7 +118,7 @@ def _find_base(pid: int, elf: ElfInfo, header_address: int) -> int:
         if "r" not in mapping.perms or mapping.offset != 0 or mapping.start < header_address:
             continue
         try:
-            data = process.read_memory(pid, mapping.start, len(elf.header))
+            data = host_memory.read_memory(pid, mapping.start, len(elf.header))
         except OSError:
             continue
         if data == elf.header:

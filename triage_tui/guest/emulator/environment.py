@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory
 
 _FOR_THE_EMULATOR = re.compile(
     rb"(?:QEMU_\w*|LD_\w*|G_\w*|GLIBC_TUNABLES|MALLOC_\w*|GCONV_PATH|LOCPATH|NLSPATH|CHARSET|OUTPUT_CHARSET"
@@ -47,10 +47,10 @@ def sift(tid: int, pointers: list[int]) -> tuple[list[int], list[bytes], list[st
     moved: list[bytes] = []
     dropped: list[str] = []
     for pointer in pointers:
-        if not _FOR_THE_EMULATOR.match(process.read_string(tid, pointer, _BEGINNING)):
+        if not _FOR_THE_EMULATOR.match(host_memory.read_string(tid, pointer, _BEGINNING)):
             left.append(pointer)
             continue
-        text = process.read_string(tid, pointer, _MAX_STRING)
+        text = host_memory.read_string(tid, pointer, _MAX_STRING)
         if b"," in text:
             dropped.append(os.fsdecode(text.partition(b"=")[0]))
         else:

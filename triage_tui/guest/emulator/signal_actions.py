@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.arch.layouts import layout
 from triage_tui.guest.emulator.emulator_image import own_image
-from triage_tui.guest.host import process, process_state
+from triage_tui.guest.host import host_memory, process, process_state
 from triage_tui.runs.model import Syscall
 
 CALLS = frozenset(("rt_sigaction", "sigaction", "signal"))
@@ -111,12 +111,12 @@ class ActionTables:
         table = _Table(arch, is_code, asked, ignored, caught)
         if key in self._places:
             offset, size = self._places[key]
-            data = process.read_memory(pid, start + offset, table.count * size)
+            data = host_memory.read_memory(pid, start + offset, table.count * size)
             return table.actions(data, 0, size)
         best: list[tuple[int, int, int, list[Action]]] = []
         for mapping in writable:
             length = min(mapping.end - mapping.start, _MAX_DATA)
-            data = process.read_memory(pid, mapping.start, length)
+            data = host_memory.read_memory(pid, mapping.start, length)
             for at, size in table.candidates(data):
                 actions = table.actions(data, at, size)
                 if actions and (score := table.agreement(actions)) > 0:

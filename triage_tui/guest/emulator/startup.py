@@ -20,7 +20,7 @@ import socket
 from collections.abc import Callable, Iterable
 
 from triage_tui.guest.calls.carrier import Carrier
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory
 from triage_tui.guest.host.seccomp import Notification, Watch
 
 _NO_PREFIX = ("-L", "/")
@@ -104,7 +104,7 @@ class EmulatorStart:
             return False
         address = notification.args[1 if name == "openat" else 0]
         try:
-            return process.read_string(pid, address).startswith(self.log_path.encode())
+            return host_memory.read_string(pid, address).startswith(self.log_path.encode())
         except OSError:
             return False
 

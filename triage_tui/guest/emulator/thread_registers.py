@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from triage_tui.guest.emulator.emulator_image import Landmarks
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory, process
 
 _BACKWARD = 0x6000
 """How far before the registers their CPUState may begin (QEMU 7.2 to 10.0: less than 0x5000)."""
@@ -113,7 +113,7 @@ def _ids(pid: int, envs: list[int], distance: int) -> dict[int, int]:
         try:
             if not _LOWEST_POINTER < pointer < _HIGHEST_POINTER or pointer % 8:
                 raise OSError
-            (number,) = _ID.unpack(process.read_memory(pid, pointer, _ID.size))
+            (number,) = _ID.unpack(host_memory.read_memory(pid, pointer, _ID.size))
         except (OSError, struct.error):
             return found if len(envs) > 1 and env == envs[-1] else {}
         found[number] = env
@@ -123,7 +123,7 @@ def _ids(pid: int, envs: list[int], distance: int) -> dict[int, int]:
 def _pointer_at(pid: int, address: int) -> int:
     """Return the word at a host address, 0 if there is none."""
     try:
-        return int(_POINTER.unpack(process.read_memory(pid, address, 8))[0])
+        return int(_POINTER.unpack(host_memory.read_memory(pid, address, 8))[0])
     except (OSError, struct.error):
         return 0
 
@@ -137,7 +137,7 @@ def _find_list(pid: int, main_env: int) -> _ListPlace | None:
     """
     start = (main_env - _BACKWARD) & ~7
     try:
-        data = process.read_memory(pid, start, _BACKWARD)
+        data = host_memory.read_memory(pid, start, _BACKWARD)
     except OSError:
         return None
     words = struct.unpack(f"={len(data) // 8}Q", data[: len(data) // 8 * 8])
@@ -164,7 +164,7 @@ def _follow(pid: int, main_env: int, place: _ListPlace) -> list[int]:
     head = _pointer_at(pid, main_env - place.begin)
     while len(envs) < _MAX_THREADS:
         try:
-            link, back = struct.unpack("=QQ", process.read_memory(pid, env - place.link, 16))
+            link, back = struct.unpack("=QQ", host_memory.read_memory(pid, env - place.link, 16))
         except (OSError, struct.error):
             return []
         # tqe_prev points to the previous element's link field.

@@ -17,7 +17,7 @@ import errno
 import os
 from functools import cache
 
-from triage_tui.guest.host import host_syscalls, process
+from triage_tui.guest.host import host_memory, host_syscalls, process
 from triage_tui.guest.host.ptrace import Tracee, TraceeGone
 
 _WAIT_ALL = 0x40000000
@@ -81,7 +81,7 @@ def set_back(tracee: Tracee, first_argument: int | None = None) -> None:
         arguments = (first_argument, *arguments[1:])
     at, instruction = tracee.instruction_before(words)
     with contextlib.suppress(OSError):
-        if process.read_memory(tracee.tid, at, len(instruction)) == instruction:
+        if host_memory.read_memory(tracee.tid, at, len(instruction)) == instruction:
             tracee.write_registers(tracee.with_call(words, number, arguments))
 
 

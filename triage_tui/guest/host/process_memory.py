@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory
 
 
 class ProcessMemory:
@@ -33,15 +33,15 @@ class ProcessMemory:
                 return data
         # Another program by now, or an address that is none.
         self.close()
-        return process.read_memory(tid, address, size)
+        return host_memory.read_memory(tid, address, size)
 
     def read_string(self, tid: int, address: int) -> bytes:
-        """Return the string at `address` as `process.read_string` does.
+        """Return the string at `address` as `host_memory.read_string` does.
 
         Raises:
             OSError: nothing is readable there, or the process is gone.
         """
-        return process.read_string(tid, address, read=self.read)
+        return host_memory.read_string(tid, address, read=self.read)
 
     def write(self, tid: int, address: int, data: bytes | bytearray) -> None:
         """Write all of `data` at `address`, also where the process itself may not write.
@@ -53,7 +53,7 @@ class ProcessMemory:
             if self._fd >= 0 and os.pwrite(self._fd, data, address) == len(data):
                 return
         self.close()
-        process.write_memory(tid, address, bytes(data))
+        host_memory.write_memory(tid, address, bytes(data))
 
     def close(self) -> None:
         """Let go of the address space: the process executes another program, or is gone."""

@@ -20,7 +20,7 @@ from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.cell.policy import Refusal
 from triage_tui.guest.emulator.elf import ElfInfo, read_elf
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory, process
 from triage_tui.guest.host.descriptor_reserve import is_exhausted
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.spec import architecture_of, open_in_root
@@ -62,8 +62,8 @@ def requested_path(name: str, notification: Notification) -> str:
     """
     tid, args = notification.tid, notification.args
     if name == "execve":
-        return os.fsdecode(process.read_string(tid, args[0]))
-    path = os.fsdecode(process.read_string(tid, args[1]))
+        return os.fsdecode(host_memory.read_string(tid, args[0]))
+    path = os.fsdecode(host_memory.read_string(tid, args[1]))
     directory = args[0] & 0xFFFFFFFF
     if path.startswith("/") or directory == _AT_FDCWD or (not path and not args[4] & _AT_EMPTY_PATH):
         return path

@@ -34,7 +34,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from triage_tui.guest.emulator.environment import reaches_emulator
-from triage_tui.guest.host import host_syscalls, process, seccomp
+from triage_tui.guest.host import host_memory, host_syscalls, process, seccomp
 from triage_tui.guest.host.ptrace import Tracee, TraceeGone
 from triage_tui.guest.host.seccomp import Notification
 
@@ -90,7 +90,7 @@ def read_pointers(tid: int, address: int) -> list[int]:
     while len(found) < _MAX_WORDS:
         # Never across a page border in one go: the vector may end on the last mapped page.
         size = min(4096 - (address & 4095), 512) & ~7 or 8
-        data = process.read_memory(tid, address, size)
+        data = host_memory.read_memory(tid, address, size)
         for (pointer,) in struct.iter_unpack("=Q", data[: len(data) & ~7]):
             if not pointer:
                 return found
@@ -145,7 +145,7 @@ def argument_words(tid: int, emulation: Emulation, arguments: list[int]) -> list
     Raises:
         OSError: its first argument is not readable, or too long (E2BIG).
     """
-    own_name = process.read_string(tid, arguments[0], _MAX_STRING) if arguments else b""
+    own_name = host_memory.read_string(tid, arguments[0], _MAX_STRING) if arguments else b""
     if len(own_name) >= _MAX_STRING:
         raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
     return [own_name if word is None else word for word in emulation.words]
@@ -166,7 +166,7 @@ def write_vectors(
         OSError: E2BIG, there is not enough room.
     """
     start, argv, envp, data = _layout(pid, stack, words, arguments, environment)
-    process.write_memory(tid, start, data)
+    host_memory.write_memory(tid, start, data)
     return own_fd, start, argv, envp, _AT_EMPTY_PATH
 
 
@@ -276,7 +276,7 @@ class _Attempt:
         if event.kind != "asked":
             return self._take_back(before, event.signal)
         where, code = tracee.instruction_before(before)
-        if process.read_memory(tracee.tid, where, len(code)) != code:
+        if host_memory.read_memory(tracee.tid, where, len(code)) != code:
             raise OSError(errno.EFAULT, "the thread is not where it made its system call")
         try:
             values = write_vectors(

@@ -13,7 +13,7 @@ import select
 import signal
 from collections.abc import Callable
 
-from triage_tui.guest.host import host_syscalls, process, seccomp
+from triage_tui.guest.host import host_memory, host_syscalls, process, seccomp
 from triage_tui.guest.host.ptrace import Event, Tracee, TraceeGone
 from triage_tui.guest.host.seccomp import Notification
 
@@ -54,7 +54,7 @@ def give_name(
         mask = tracee.hold_signals()
         if event.kind == "asked":
             address = (tracee.stack_pointer(before) - _RED_ZONE - _SIZE) & ~(_SIZE - 1)
-            process.write_memory(tid, address, name.ljust(_SIZE, b"\0"))
+            host_memory.write_memory(tid, address, name.ljust(_SIZE, b"\0"))
             number = host_syscalls.numbers()["prctl"]
             tracee.write_registers(tracee.with_call(before, number, (_PR_SET_NAME, address, 0, 0, 0)))
             tracee.resume()

@@ -19,7 +19,7 @@ from triage_tui.guest.cell.policy import Refusal
 from triage_tui.guest.emulator import emulator_image, environment
 from triage_tui.guest.emulator.emulator_image import Landmarks
 from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory, process
 from triage_tui.guest.host.sealed import open_sealed
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.log.syscall_record import to_text
@@ -175,7 +175,7 @@ class ProgramKeeper(ProcessKeeper):
     def _argument_texts(tid: int, address: int, plan: Execution) -> list[str]:
         """Return the program's argument vector for the record."""
         own = [
-            to_text(process.read_string(tid, pointer, _MAX_ARGUMENT))
+            to_text(host_memory.read_string(tid, pointer, _MAX_ARGUMENT))
             for pointer in execution.read_pointers(tid, address)[:_MAX_ARGUMENTS]
         ]
         first = plan.argv0 if plan.argv0 is not None else own[0] if own else ""

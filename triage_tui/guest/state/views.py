@@ -16,7 +16,7 @@ from triage_tui.guest.cell.cell import Cell
 from triage_tui.guest.cell.policy import ContainmentPolicy
 from triage_tui.guest.emulator import emulator_image
 from triage_tui.guest.emulator.env_locator import AT_SYSINFO_EHDR, Location
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory, process
 from triage_tui.guest.log.full_trace import FILE
 from triage_tui.guest.log.output import GuestOutput
 from triage_tui.guest.log.ranges import RangeMap
@@ -141,7 +141,7 @@ class FrozenViews:
         """Return up to `size` bytes at a host address of a thread's process, or raise OSError."""
         known = self.processes_known.of_thread(tid)
         if known is None:
-            return process.read_memory(tid, address, size)
+            return host_memory.read_memory(tid, address, size)
         return known.memory.read(tid, address, size)
 
     def write_memory(self, address: int, data: bytes) -> None:
@@ -151,7 +151,7 @@ class FrozenViews:
             TriageError: not all of it is mapped.
         """
         try:
-            process.write_memory(self.pid, self._host_address(address), data)
+            host_memory.write_memory(self.pid, self._host_address(address), data)
         except OSError:
             raise TriageError(f"guest address {address:#x} is not writable") from None
 
@@ -245,10 +245,10 @@ class FrozenViews:
         arch = self.program_of(tid or self.tid).arch
         pc_offset = self.location_of(tid or self.tid).pc_offset
         try:
-            data = process.read_memory(tid or self.tid, env, arch.env_span)
+            data = host_memory.read_memory(tid or self.tid, env, arch.env_span)
             writes = arch.env_writes(name, value, data, pc_offset)
             for offset, content in writes:
-                process.write_memory(tid or self.tid, env + offset, content)
+                host_memory.write_memory(tid or self.tid, env + offset, content)
         except OSError as error:
             raise TriageError(f"register {name} cannot be written: {error.strerror}") from error
         if not writes:
@@ -264,7 +264,7 @@ class FrozenViews:
             raise TriageError(f"{address:#x} is no guest address")
         try:
             base = self.location_of(pid).guest_base
-            return process.read_memory(pid, base + address, min(size, _MAX_READ))
+            return host_memory.read_memory(pid, base + address, min(size, _MAX_READ))
         except OSError:
             raise TriageError(f"guest address {address:#x} is not readable") from None
 

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from triage_tui.guest.host import process
+from triage_tui.guest.host import host_memory
 
 
 def test_memory_is_read_up_to_where_the_mapping_ends() -> None:
@@ -18,10 +18,10 @@ def test_memory_is_read_up_to_where_the_mapping_ends() -> None:
     start = ctypes.addressof(ctypes.c_char.from_buffer(pages))
     me = os.getpid()
     for size in (1, 255, 1024, 1025, mmap.PAGESIZE + 1):
-        assert process.read_memory(me, start, size) == pages[:size]
-    assert process.read_memory(me, start, 0) == b""
+        assert host_memory.read_memory(me, start, size) == pages[:size]
+    assert host_memory.read_memory(me, start, 0) == b""
     with pytest.raises(OSError, match="reading memory"):
-        process.read_memory(me, 8, 16)
+        host_memory.read_memory(me, 8, 16)
 
 
 def test_a_string_may_be_longer_than_one_read_and_end_on_any_page() -> None:
@@ -32,9 +32,9 @@ def test_a_string_may_be_longer_than_one_read_and_end_on_any_page() -> None:
         at = mmap.PAGESIZE - length // 2
         pages[:] = bytes(len(pages))
         pages[at : at + length] = b"x" * length
-        assert process.read_string(me, start + at) == b"x" * length
+        assert host_memory.read_string(me, start + at) == b"x" * length
     pages[:] = b"y" * len(pages)
-    assert process.read_string(me, start) == b"y" * 4096
+    assert host_memory.read_string(me, start) == b"y" * 4096
 
 
 def test_threads_do_not_share_what_they_read() -> None:
@@ -43,7 +43,7 @@ def test_threads_do_not_share_what_they_read() -> None:
 
     def read(block: ctypes.Array[ctypes.c_char]) -> None:
         for _ in range(2000):
-            data = process.read_memory(os.getpid(), ctypes.addressof(block), 512)
+            data = host_memory.read_memory(os.getpid(), ctypes.addressof(block), 512)
             if data != block.raw:
                 wrong.append(data)
 
