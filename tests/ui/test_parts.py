@@ -16,6 +16,7 @@ from triage_tui.rulebook.active import rule_id
 from triage_tui.runs.listing import RunSummary
 from triage_tui.runs.model import Loop, Syscall
 from triage_tui.ui.actions import ACTIONS, BY_ID
+from triage_tui.ui.call_rows import loop_mark
 from triage_tui.ui.diff import diff_lines
 from triage_tui.ui.hex_rows import bytes_per_row, hex_cells, hex_row
 from triage_tui.ui.highlight import assembly_lines, c_lines, lua_lines
@@ -24,7 +25,6 @@ from triage_tui.ui.panes.diagnosis import text_with_links
 from triage_tui.ui.panes.process import process_rows
 from triage_tui.ui.panes.registers import register_rows
 from triage_tui.ui.panes.runs import run_row
-from triage_tui.ui.panes.syscalls import loop_mark
 from triage_tui.ui.rows import BLANK, ListRows, Row, fit, short, wrap_parts, wrapped
 from triage_tui.ui.runs_filter import compile_filter
 from triage_tui.ui.stories import Entry, ordered
@@ -131,7 +131,7 @@ def test_loop_brackets_follow_the_period() -> None:
     loop = Loop(period=3, repeats=2, first_seq=10, last_seq=15, tid=4, round_seqs=[10, 13])
     calls = [Syscall(seq=seq, name="read", tid=4) for seq in range(9, 17)]
     assert "".join(loop_mark(loop, call)[0] for call in calls) == " ╭││╭│╰ "
-    assert loop_mark(loop, Syscall(seq=11, name="futex", tid=5))[0] == " "
+    assert loop_mark(loop, Syscall(seq=11, name="futex", tid=5))[0] == "┊"
     assert loop_mark(Loop(period=1, repeats=9, first_seq=1, last_seq=9), calls[0])[0] == "↻"
 
 

@@ -173,7 +173,15 @@ class Run:
         Raises:
             TriageError: no such file, or its name leaves the run directory.
         """
-        return read_bounded(inside(self.dir, name), limit, tail=tail).decode("utf-8", "backslashreplace")
+        return self.text_bytes(name, limit, tail=tail).decode("utf-8", "backslashreplace")
+
+    def text_bytes(self, name: str, limit: int = MAX_TEXT_BYTES, *, tail: bool = False) -> bytes:
+        """Return the same as bytes, for what counts in bytes.
+
+        Raises:
+            TriageError: no such file, or its name leaves the run directory.
+        """
+        return read_bounded(inside(self.dir, name), limit, tail=tail)
 
     def patch_files(self) -> list[str]:
         """Return the names of the rule files below `rules_patch/`, sorted, links left out."""

@@ -20,6 +20,7 @@ from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.listing import RunSummary
 from triage_tui.runs.memory_model import MemoryObject
 from triage_tui.runs.model import Snapshot, Syscall
+from triage_tui.runs.printed_text import printed_text
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.rounds import ladder
 from triage_tui.runs.secrets import masked
@@ -35,6 +36,8 @@ MAX_CODE_BYTES = 1 << 20
 MAX_OBJECTS = 256
 MAX_OBJECT_BYTES = 1 << 20
 MAX_LOG_BYTES = 1 << 20
+MAX_PRINTED_LINES, MAX_PRINTED_LINE = 40, 1000
+"""Lines of what one call printed, and characters of each."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,10 @@ class RunView:
     """Log name (without "logs/") to safe lines."""
     log_notes: dict[str, str] = field(default_factory=dict)
     """Log name to a sentence that says what of it was not read."""
+    printed: dict[int, list[str]] = field(default_factory=dict)
+    """Number of a call to the lines that it printed, safe to show."""
+    printed_why: str = ""
+    """Why nothing is known of who printed what, in words; "" when something is."""
     retry_log: list[str] = field(default_factory=list)
     environment: list[str] = field(default_factory=list)
     """Environment of the process that is looked at, as "NAME=value"; values that look like secrets masked."""
@@ -147,6 +154,7 @@ def load_view(run_dir: Path, workspace: Path, analysis: SfAnalysis | None = None
     _read_memory(view)
     _read_rules(view, workspace)
     _read_logs(view)
+    _read_printed(view)
     _read_verdict(view)
     _read_environment(view)
     view.rounds = ladder(run)
@@ -246,6 +254,21 @@ def _read_logs(view: RunView) -> None:
     except TriageError:
         return
     view.retry_log = _lines(log)
+
+
+def _read_printed(view: RunView) -> None:
+    found = printed_text(view.run, view.calls)
+    view.printed = {seq: _printed_lines(text) for seq, text in found.texts.items()}
+    view.printed_why = found.why
+
+
+def _printed_lines(text: bytes) -> list[str]:
+    """Return printed bytes as lines; what is too much is counted."""
+    pieces = text.removesuffix(b"\n").split(b"\n")
+    lines = [safe_line(piece.removesuffix(b"\r"), MAX_PRINTED_LINE) for piece in pieces[:MAX_PRINTED_LINES]]
+    if len(pieces) > MAX_PRINTED_LINES:
+        lines.append(f"… {len(pieces) - MAX_PRINTED_LINES} more lines are in the log of the process pane")
+    return lines
 
 
 def _read_verdict(view: RunView) -> None:

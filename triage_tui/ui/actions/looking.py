@@ -91,6 +91,16 @@ LOOKING: tuple[Action, ...] = (
         31,
     ),
     Action(
+        "output",
+        "t",
+        "screen.toggle_output",
+        "output",
+        "Syscalls pane: show what the program printed between its calls, or hide it.",
+        "syscalls",
+        _LOOK,
+        32,
+    ),
+    Action(
         "next_thread",
         "right_square_bracket",
         "screen.step_thread(1)",

@@ -1,106 +1,38 @@
-"""The syscalls pane: the decoded timeline, failures coloured, the loop drawn, with a filter."""
+"""The syscalls pane: the timeline, failures coloured, the loop drawn, output lined up, with a filter."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
-from rich.cells import cell_len
 from textual.binding import BindingType
+from textual.message import Message
 
 from triage_tui.runs.evidence import Link
-from triage_tui.runs.model import Loop, Syscall
-from triage_tui.text import safe_line
+from triage_tui.runs.model import Syscall
 from triage_tui.ui.actions import bindings
+from triage_tui.ui.call_rows import OutputLine, Timeline
+from triage_tui.ui.calls_filter import CallFilter, Test, compile_filter
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import MadeRows, Part, Row, Rows, clip, field, short
-from triage_tui.ui.words import call_words
+from triage_tui.ui.rows import Rows
+from triage_tui.ui.timeline_rows import TimelineRows
 
-_SEQ = 5
-_TIME = 9
-_RESULT_AT = 12
-
-
-def loop_mark(loop: Loop | None, call: Syscall) -> Part:
-    """Return the gutter sign of a call: the bracket of its round in the loop, or a blank."""
-    if loop is None or not loop.first_seq <= call.seq <= loop.last_seq:
-        return (" ", "")
-    if loop.tid and call.tid != loop.tid:
-        return (" ", "")
-    if loop.period == 1:
-        return ("↻", "loop")
-    if call.seq in loop.round_seqs:
-        return ("╭", "loop")
-    return ("╰" if call.seq == loop.last_seq else "│", "loop")
+AT_ONCE = 20_000
+"""Calls up to which a filter is applied while its key is handled; beyond that a thread does it."""
 
 
-def _elapsed(call: Syscall, start: int) -> str:
-    if not call.ts_mono_ns or not start or call.ts_mono_ns < start:
-        return ""
-    ms = (call.ts_mono_ns - start) / 1e6
-    return f"{ms:.1f}ms" if ms < 1000 else f"{ms / 1000:.3f}s"
+class CallDetail(NamedTuple):
+    """A call, and what it printed."""
 
+    call: Syscall
+    printed: Sequence[str]
 
-def call_row(call: Syscall, view: RunView, start: int, width: int) -> Row:
-    """Return one syscall as a row: gutter, number, time, call, result, what else is known."""
-    snapshot = view.snapshot
-    name, arguments, result = call_words(call)
-    trigger = call.seq == snapshot.trigger.seq
-    parts: list[Part] = [
-        loop_mark(snapshot.loop, call),
-        (f"{call.seq:>{_SEQ}} ", "faint"),
-    ]
-    if width >= 70:
-        parts.append((f"{_elapsed(call, start):>{_TIME}} ", "faint"))
-    used = sum(len(text) for text, _ in parts) + 2
-    role = "failed" if call.errno else "changed" if trigger else "symbol"
-    extra = []
-    if call.peer and call.peer not in arguments:
-        extra.append(("  " + safe_line(call.peer, 100), "info"))
-    if call.interface and call.interface not in arguments:
-        extra.append(("  " + short(call.interface, 20), "info"))
-    if call.rule:
-        extra.append(("  ◆ " + short(call.rule, 60), "good"))
-    if call.note:
-        extra.append(("  " + safe_line(call.note, 120), "warn"))
-    end: list[Part] = [(" = ", "muted"), (result, "failed" if call.errno else "number")]
-    if trigger and call.ret is None:
-        held = snapshot.reason == "exit"
-        end = [(" held before it happens" if held else " frozen here", "changed")]
-    tail = sum(cell_len(text) for text, _ in (*extra, *end))
-    room = max(16, width - used - len(name) - 2 - tail)
-    parts += [
-        ("▶ " if trigger else "  ", "changed"),
-        (name, role),
-        ("(", "muted"),
-        (clip(arguments, room), ""),
-        (")", "muted"),
-        *end,
-    ]
-    return Row((*parts, *extra), target=call.seq, fill="current" if trigger else "")
-
-
-def call_rows(call: Syscall, width: int) -> list[Row]:
-    """Return everything that is known of one syscall, nothing cut."""
-    name, _, result = call_words(call)
-    rows = field("call", name, width, "strong")
-    for number, argument in enumerate(call.arguments or [f"{value:#x}" for value in call.args], 1):
-        rows += field(f"arg {number}", safe_line(argument), width)
-    rows += field("result", result, width, "failed" if call.errno else "number")
-    for label, text in (
-        ("path", call.path),
-        ("peer", call.peer),
-        ("request", call.request),
-        ("interface", call.interface),
-        ("rule", call.rule),
-        ("note", call.note),
-        ("seen as", call.host),
-    ):
-        if text:
-            rows += field(label, safe_line(text), width)
-    rows += field("raw", " ".join(f"{value:#x}" for value in call.args) or "-", width, "muted")
-    rows += field("pid", str(call.pid), width, "muted")
-    return rows
+    @property
+    def title(self) -> str:
+        """Its name in the order of calls."""
+        return f"Syscall {self.call.seq}"
 
 
 class SyscallsPane(Pane):
@@ -109,17 +41,30 @@ class SyscallsPane(Pane):
     NAME: ClassVar[str] = "syscalls"
     KINDS: ClassVar[tuple[str, ...]] = ("syscall",)
     EMPTY: ClassVar[str] = "No syscall matches."
+    NOTE_CELLS: ClassVar[int] = 46
     BINDINGS: ClassVar[list[BindingType]] = bindings("syscalls")
+
+    @dataclass
+    class Filtered(Message):
+        """A filter was applied to all calls in a thread."""
+
+        serial: int
+        places: list[int]
 
     def __init__(self) -> None:
         super().__init__()
         self._filter = ""
+        self._read = CallFilter(None)
         self._only_special = False
-        self._shown: list[Syscall] = []
+        self._with_output = True
+        self._line: Timeline | None = None
+        self._places: Sequence[int] = range(0)
+        self._serial = 0
 
     def forget(self) -> None:
         """Drop the filter of the run before."""
         self._filter = ""
+        self._read = CallFilter(None)
         self._only_special = False
 
     @property
@@ -128,14 +73,26 @@ class SyscallsPane(Pane):
         return self._filter
 
     @property
+    def filter_problem(self) -> str:
+        """What is wrong with the filter, in one sentence; "" when it is understood."""
+        return self._read.problem
+
+    @property
     def title_note(self) -> str:
         """What restricts the list, for the pane's title."""
         notes = [f"/{self._filter}"] if self._filter else []
-        return " ".join(notes + (["failures"] if self._only_special else []))
+        if self._only_special:
+            notes.append("failures")
+        if self._line is not None and notes:
+            notes.append(f"{len(self._places)} of {len(self._line.calls)}")
+        if self._line is not None and self._line.printed and not self._with_output:
+            notes.append("output hidden")
+        return " · ".join(notes)
 
     def set_filter(self, text: str) -> None:
-        """Show only calls whose text holds every word of `text`."""
+        """Show only the calls that pass the filter `text`."""
         self._filter = text
+        self._read = compile_filter(text, self.view.printed if self.view else None)
         self._restrict()
 
     def toggle_failures(self) -> bool:
@@ -144,61 +101,119 @@ class SyscallsPane(Pane):
         self._restrict()
         return self._only_special
 
-    def _restrict(self) -> None:
-        at = self.current.target if self.current else None
-        self.rebuild()
-        if at is not None and self._shown:
-            self.move_to(self._index(at), centre=True)
+    def toggle_output(self) -> str | None:
+        """Show what the program printed between its calls, or hide it; return why nothing is to be shown."""
+        if self._line is None or self.view is None or not self._line.printed:
+            return self.view.printed_why if self.view is not None else None
+        self._with_output = not self._with_output
+        self._restrict()
+        return None
 
-    def _wanted(self, call: Syscall, words: list[str], trigger: int) -> bool:
-        if self._only_special and not (call.errno or call.rule or call.note or call.seq == trigger):
-            return False
-        if not words:
-            return True
-        name, arguments, result = call_words(call)
-        fields = (str(call.seq), name, arguments, result, call.peer or "", call.path or "", call.rule or "")
-        text = " ".join(fields).lower()
-        return all(word in text for word in words)
+    def _restrict(self) -> None:
+        """Apply filter and switches; the cursor stays at its call, or at the one before it."""
+        if self.view is None or self._line is None:
+            return
+        self._serial += 1
+        test = self._test(self.view)
+        if test is None or len(self._line.calls) <= AT_ONCE:
+            self._take(self._passing(self._line, test))
+            return
+        serial, line = self._serial, self._line
+
+        def work() -> None:
+            places = [place for place, call in enumerate(line.calls) if test(call)]
+            self.post_message(self.Filtered(serial, places))
+
+        self.run_worker(work, thread=True, group="filter", exit_on_error=False)
+
+    def on_syscalls_pane_filtered(self, event: Filtered) -> None:
+        """Show what passed, unless the filter is another one by now."""
+        event.stop()
+        if event.serial == self._serial:
+            self._take(event.places)
+            self.post_message(self.Retitled())
+
+    def _take(self, places: Sequence[int]) -> None:
+        seq = self._seq_at_cursor()
+        self._places = places
+        if self._line is None:
+            return
+        rows = TimelineRows(self._line, places, self._with_output)
+        self.set_rows(rows)
+        if seq is not None and places:
+            self.move_to(rows.index_of(rows.at_seq(seq)), centre=True)
+
+    def _seq_at_cursor(self) -> int | None:
+        target = self.current.target if self.current else None
+        return target.seq if isinstance(target, OutputLine) else target
+
+    def _test(self, view: RunView) -> Test | None:
+        test, trigger = self._read.test, view.snapshot.trigger.seq
+        if not self._only_special:
+            return test
+
+        def special(call: Syscall) -> bool:
+            explains = call.errno or call.rule or call.note or call.seq == trigger
+            return bool(explains) and (test is None or test(call))
+
+        return special
+
+    def _passing(self, line: Timeline, test: Test | None) -> Sequence[int]:
+        if test is None:
+            return range(len(line.calls))
+        return [place for place, call in enumerate(line.calls) if test(call)]
 
     def build(self, view: RunView) -> Rows:
         """Return the calls that pass the filter, made into rows as they are drawn."""
-        words = self._filter.lower().split()
-        trigger = view.snapshot.trigger.seq
-        calls = view.calls
-        if words or self._only_special:
-            calls = [call for call in calls if self._wanted(call, words, trigger)]
-        self._shown = calls
-        start = next((call.ts_mono_ns for call in view.calls if call.ts_mono_ns), 0)
-        return MadeRows(len(calls), lambda index, width: call_row(calls[index], view, start, width), wide=0)
+        self._line = Timeline.of(view)
+        self._places = self._passing(self._line, self._test(view))
+        return TimelineRows(self._line, self._places, self._with_output)
 
     def first(self, rows: Rows) -> int:
         """Start at the trigger, the end of the story."""
-        view = self.view
-        return self._index(view.snapshot.trigger.seq) if view else 0
+        if self.view is None or not isinstance(rows, TimelineRows) or not rows.places:
+            return 0
+        return rows.index_of(rows.at_seq(self.view.snapshot.trigger.seq))
 
-    def _index(self, seq: int) -> int:
-        for index in range(len(self._shown) - 1, -1, -1):
-            if self._shown[index].seq <= seq:
-                return index
-        return 0
-
-    def detail(self) -> tuple[str, Syscall] | None:
-        """Return the title and the call under the cursor."""
-        if not 0 <= self.cursor < len(self._shown):
+    @property
+    def call(self) -> Syscall | None:
+        """The call of the row under the cursor."""
+        rows = self.rows
+        if not isinstance(rows, TimelineRows) or not 0 <= self.cursor < len(rows):
             return None
-        call = self._shown[self.cursor]
-        return f"Syscall {call.seq}", call
+        return rows.line.calls[rows.places[rows.locate(self.cursor)[0]]]
+
+    def detail(self) -> CallDetail | None:
+        """Return the call under the cursor with what it printed."""
+        call = self.call
+        if call is None or self._line is None:
+            return None
+        return CallDetail(call, self._line.printed.get(call.seq, ()))
 
     def reveal(self, link: Link) -> bool:
         """Go to a syscall by its number; a filter that hides it is dropped."""
         if self.view is None or not link.id.isdecimal():
             return False
         seq = int(link.id)
-        if not any(call.seq == seq for call in self._shown):
+        index = self._row_of(seq)
+        if index is None and (self._filter or self._only_special):
             self.forget()
             self.rebuild()
-        index = self._index(seq)
-        if not self._shown or self._shown[index].seq != seq:
+            index = self._row_of(seq)
+        if index is None:
             return False
         self.mark(index)
         return True
+
+    def _row_of(self, seq: int) -> int | None:
+        rows = self.rows
+        if not isinstance(rows, TimelineRows) or not rows.places:
+            return None
+        calls, at = rows.line.calls, rows.at_seq(seq)
+        if calls[rows.places[at]].seq != seq:
+            # A damaged trace need not be in order.
+            found = next((n for n, place in enumerate(rows.places) if calls[place].seq == seq), None)
+            if found is None:
+                return None
+            at = found
+        return rows.index_of(at)

@@ -28,7 +28,7 @@ def available(screen: MainScreen, action: Action) -> bool:
             return bool(screen.trail)
         case "mark":
             return screen.active == "patch" and view is not None and len(view.proposals) > 1
-        case "failures":
+        case "failures" | "output":
             return screen.active == "syscalls"
         case "story":
             return screen.active == "runs" and (entry := screen.runs.entry) is not None and entry.size > 1

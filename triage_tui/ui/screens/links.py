@@ -96,13 +96,15 @@ class LinkScreen(ReviewScreen):
 
     def show_call(self) -> None:
         """Show everything about the syscall under the cursor."""
-        from triage_tui.ui.panes.syscalls import SyscallsPane, call_rows
+        from triage_tui.ui.call_rows import call_rows
+        from triage_tui.ui.panes.syscalls import SyscallsPane
         from triage_tui.ui.screens.help import Sheet
 
         found = self.query_one(SyscallsPane).detail()
         if found is not None:
-            title, call = found
-            self.app.push_screen(Sheet(title, lambda width: call_rows(call, width)))
+            self.app.push_screen(
+                Sheet(found.title, lambda width: call_rows(found.call, width, found.printed))
+            )
 
     def follow(self, text: str, *, remember: bool = True) -> None:
         """Open the pane that a link points into, move there and highlight it."""

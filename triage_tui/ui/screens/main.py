@@ -199,6 +199,14 @@ class MainScreen(BrowseScreen):
         self.syscalls.toggle_failures()
         self.tile_titles()
 
+    def action_toggle_output(self) -> None:
+        """Show what the program printed between its calls, or hide it."""
+        why = self.syscalls.toggle_output()
+        if why:
+            self.say(f"{why[:1].upper()}{why[1:]}.")
+        self.tile_titles()
+        self.refresh_bars()
+
     async def action_filter(self) -> None:
         """Filter the syscalls when they are active, else the runs."""
         from triage_tui.ui.widgets.filter_line import FilterLine

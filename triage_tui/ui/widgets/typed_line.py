@@ -11,6 +11,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Input, Static
 
+from triage_tui.text import safe_line
 from triage_tui.ui.widgets.line_view import LineView
 
 if TYPE_CHECKING:
@@ -34,10 +35,17 @@ class TypedLine(Horizontal):
         """Show the sign and the field."""
         yield Static(Content(self._sign), id="typed-sign")
         yield Input(self._text, placeholder=self._hint, compact=True, id="typed-input")
+        yield Static(id="typed-note")
 
     def on_mount(self) -> None:
         """Type at once."""
         self.query_one(Input).focus()
+
+    def tell(self, sentence: str) -> None:
+        """Say beside the field what is wrong with what was typed; "" takes it away."""
+        note = self.query_one("#typed-note", Static)
+        note.update(Content(safe_line(sentence, 200)))
+        note.display = bool(sentence)
 
     async def take(self, event: events.Key) -> bool:
         """Do with a key what the field would have done; True when it was for the field."""
