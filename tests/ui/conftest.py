@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.ui import fixtures
 from triage_tui.errors import TriageError
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.backend import Decision
+from triage_tui.ui.containment import Reports
 
 Call = tuple[str, ...]
 
@@ -68,6 +70,20 @@ def _no_user_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def contained(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Errors that the app contained: a test that makes none on purpose has none; one that does clears it."""
+    found: list[str] = []
+
+    def write(what: str, error: Exception) -> str:
+        found.append(f"{what}: {error!r}\n{''.join(traceback.format_tb(error.__traceback__))}")
+        return "Please report it with /tmp/report.txt"
+
+    monkeypatch.setattr(Reports, "_write", staticmethod(write))
+    yield found
+    assert not found, "the app contained errors:\n" + "\n".join(found)
 
 
 @pytest.fixture

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
+from textual.actions import ActionError, ActionParseResult
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.widget import Widget
 
 from triage_tui.errors import TriageError
 from triage_tui.text import safe_block, safe_line
@@ -20,6 +23,7 @@ from triage_tui.ui import theming
 from triage_tui.ui.actions import ACTIONS, bindings
 from triage_tui.ui.announcing import Announcer
 from triage_tui.ui.backend import Actions, ReadOnly
+from triage_tui.ui.containment import Contained, Reports, name_of
 from triage_tui.ui.messages import RunFailed, RunLoaded, RunsChanged, RunsListed, RunsUpdated, Trouble
 from triage_tui.ui.remembered import keep, recall
 from triage_tui.ui.screens.main import MainScreen
@@ -89,6 +93,7 @@ class TriageApp(App[None]):
         self._problems += problems
         self.announcer = Announcer(self.tell_terminal, settings)
         self._main: MainScreen | None = None
+        self.reports = Reports()
         self.crash: Exception | None = None
         """The error that nobody foresaw and that closed the app, if one did."""
         self._loads = 0
@@ -213,8 +218,9 @@ class TriageApp(App[None]):
                 self.main.post_message(RunFailed(run_id, str(error)))
             except Exception as error:
                 # A run that defeats the reader must not take the review of the others down.
-                kind = type(error).__name__
-                self.main.post_message(RunFailed(run_id, f"Run {run_id} cannot be shown ({kind})."))
+                self.main.post_message(
+                    RunFailed(run_id, self.reports.sentence(f"Reading run {run_id}", error))
+                )
 
         self.run_worker(work, thread=True, group="load", exit_on_error=False)
 
@@ -233,6 +239,53 @@ class TriageApp(App[None]):
                     for problem in self._analysis.problems[:MAX_PROBLEMS]:
                         self.main.post_message(Trouble(problem))
             return self._analysis
+
+    def contain(self, what: str, error: Exception) -> str:
+        """Report an error of a part of the screen and go on without it; return what was said."""
+        sentence = self.reports.sentence(what, error)
+        if self.reports.too_many:
+            super()._handle_exception(error)
+        else:
+            self.notify(sentence, severity="error", markup=False, timeout=10)
+        return sentence
+
+    def _handle_exception(self, error: Exception) -> None:
+        # What Textual cannot go on with: the message loop of the widget has ended. Below a sheet or question
+        # that costs the sheet; elsewhere it ends the app.
+        from textual._context import active_message_pump
+
+        pump = active_message_pump.get(None)
+        screen = pump.screen if isinstance(pump, Widget) and pump.is_attached else None
+        if isinstance(pump, Contained):
+            self.contain(name_of(pump), error)
+        elif screen is not None and screen is not self.main and screen in self.screen_stack:
+            self.contain("A part of the screen", error)
+        else:
+            super()._handle_exception(error)
+            return
+        if screen is not None and screen is not self.main:
+            self.call_later(self._close, screen)
+
+    def _close(self, screen: Screen[object]) -> None:
+        if screen in self.screen_stack and screen is not self.main:
+            while self.screen is not screen:
+                self.pop_screen()
+            self.pop_screen()
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Do what a key or a click asks for; an error in it costs only that."""
+        try:
+            return await super().run_action(action, default_namespace, namespaces)
+        except ActionError:
+            raise
+        except Exception as error:
+            self.contain("This action", error)
+            return True
 
     def _fatal_error(self) -> None:
         # In place of Textual's traceback, which prints local variables: who opened the app reports it.

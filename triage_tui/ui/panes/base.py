@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.message import Message
 
+from triage_tui.text import safe_line
+from triage_tui.ui.containment import contain
 from triage_tui.ui.rows import Rows
 from triage_tui.ui.widgets.line_view import LineView
 
@@ -34,6 +36,22 @@ class Pane(LineView):
     def __init__(self) -> None:
         super().__init__(id=f"pane-{self.NAME}", empty="", classes="pane")
         self.view: RunView | None = None
+
+    @property
+    def note(self) -> str:
+        """What the title says of the pane, safe to show; nothing when that cannot be made."""
+        try:
+            return safe_line(getattr(self, "title_note", ""))
+        except Exception as error:
+            contain(self, error)
+            return ""
+
+    def show_contained(self, view: RunView | None, empty: str = "") -> None:
+        """Show a run; rows that cannot be made cost this pane and no other."""
+        try:
+            self.show(view, empty)
+        except Exception as error:
+            self.fail(error)
 
     def show(self, view: RunView | None, empty: str = "") -> None:
         """Show another run, or the same run read again (then the cursor stays); `empty` replaces `EMPTY`."""

@@ -165,7 +165,9 @@ class BrowseScreen(InspectScreen):
         self.view = view
         for tile in self.tiles:
             for pane in tile.panes:
-                pane.show(view, "This run cannot be shown." if self.failure and view is None else "")
+                pane.show_contained(
+                    view, "This run cannot be shown." if self.failure and view is None else ""
+                )
             tile.update_title()
         text = headline(view) if view is not None else safe_line(self.failure or "", 600)
         self.query_one("#headline", Static).update(Content(text))

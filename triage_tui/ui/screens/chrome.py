@@ -31,13 +31,13 @@ def draw(screen: MainScreen) -> None:
     if banner is not None:
         screen.query_one("#banner", Bar).set_items([Item(" ▶ " + banner, "wait")])
     screen.query_one("#keys", Bar).set_items(*keys(screen))
-    count = screen.runs.title_note
+    count = screen.runs.note
     screen.query_one("#runs-tile", Vertical).border_title = Content(f"0 Runs {safe_line(count)}".strip())
 
 
 def _note(screen: MainScreen) -> str:
     pane = screen.pane(screen.active)
-    note = safe_line(getattr(pane, "title_note", ""))
+    note = pane.note
     # A third of the line stays for the facts of the run.
     return (
         f"{clip(note, min(pane.NOTE_CELLS, screen.size.width * 2 // 3))} "

@@ -13,6 +13,7 @@ from textual.css.query import NoMatches
 from textual.widgets import Static
 
 from triage_tui.ui.actions import PANES, bindings
+from triage_tui.ui.containment import Contained
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.panes.runs import RunsPane
 from triage_tui.ui.remembered import Remembered
@@ -35,7 +36,7 @@ SMALLEST = (60, 14)
 """Columns and rows below which only one sentence is shown."""
 
 
-class MainScreen(BrowseScreen):
+class MainScreen(Contained, BrowseScreen):
     """Everything about runs on one screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("main")
@@ -132,12 +133,16 @@ class MainScreen(BrowseScreen):
             chrome.draw(self)
         except NoMatches:
             return  # The screen is being taken down.
+        except Exception as error:
+            self.app.contain("The main screen", error)
 
     def show_pane(self, name: str) -> None:
         """Go to a pane, or to the runs list."""
         if name != "runs" and not self.tiles:
             return
         pane = self.pane(name)
+        if pane.failed:
+            pane.show_contained(self.view)
         self.active = name
         for tile in self.tiles:
             if pane in tile.panes:

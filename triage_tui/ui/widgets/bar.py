@@ -11,6 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from triage_tui.text import safe_line
+from triage_tui.ui.containment import Contained
 from triage_tui.ui.roles import Roles
 from triage_tui.ui.rows import clip
 
@@ -24,7 +25,7 @@ class Item(NamedTuple):
     fill: str = ""
 
 
-class Bar(Widget):
+class Bar(Contained, Widget):
     """A line of items. What finds no room at the end of the left side is cut or left out."""
 
     DEFAULT_CSS = "Bar { height: 1; }"

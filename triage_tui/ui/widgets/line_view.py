@@ -23,14 +23,15 @@ from textual.strip import Strip
 
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
+from triage_tui.ui.containment import Contained, name_of
 from triage_tui.ui.roles import Roles
-from triage_tui.ui.rows import Marks, Row, Rows
+from triage_tui.ui.rows import ListRows, Marks, Row, Rows, wrapped
 
 if TYPE_CHECKING:
     from triage_tui.ui.app import TriageApp
 
 
-class LineView(ScrollView, can_focus=True):
+class LineView(Contained, ScrollView, can_focus=True):
     """A cursor over `Rows`: arrows, vim keys and mouse move it, Enter or a click on it opens the row."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("list")
@@ -71,6 +72,8 @@ class LineView(ScrollView, can_focus=True):
         self._roles: Roles | None = None
         self._link = 0
         self.style_row: Callable[[int], str] | None = None
+        self.failed = False
+        """Whether a sentence stands in place of rows that cannot be made."""
 
     # --- content ---------------------------------------------------------------------------------------
 
@@ -94,9 +97,14 @@ class LineView(ScrollView, can_focus=True):
         """Show other rows; the cursor stays at its index unless `cursor` says otherwise."""
         self._rows = rows
         self._marks = {}
+        self.failed = False
         if empty is not None:
             self._empty = empty
-        self._rows.layout(self._width)
+        try:
+            rows.layout(self._width)
+        except Exception as error:
+            self.fail(error)
+            return
         self._measure()
         count = len(rows)
         wanted = self.cursor if cursor is None else cursor
@@ -106,6 +114,13 @@ class LineView(ScrollView, can_focus=True):
             self.scroll_to(x=0, animate=False, immediate=True)
         self._show_cursor(centre=cursor is not None)
         self.refresh()
+
+    def fail(self, error: Exception) -> None:
+        """Show a sentence in place of rows that cannot be made."""
+        sentence = cast("TriageApp", self.app).contain(name_of(self), error)
+        text = f"{sentence} Leave and come back to try again."
+        self.set_rows(ListRows(lambda width: wrapped(text, width, "bad", 1)), cursor=0)
+        self.failed = True
 
     def mark(self, index: int, span: tuple[int, int] | None = None, rows: int = 1) -> None:
         """Go to row `index` and highlight it (or only its cells `span`) until the next cursor move."""
@@ -174,6 +189,14 @@ class LineView(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Draw the row that is visible at line `y` of the widget."""
+        try:
+            return self._drawn(y)
+        except Exception as error:
+            if not self.failed:
+                self.call_next(self.fail, error)
+            return Strip.blank(self.size.width, self.rich_style)
+
+    def _drawn(self, y: int) -> Strip:
         scroll_x, scroll_y = self.scroll_offset
         width = self.size.width
         base = self.rich_style
@@ -236,7 +259,11 @@ class LineView(ScrollView, can_focus=True):
 
     def on_resize(self, event: events.Resize) -> None:
         """Lay the rows out for the new width; the cursor and the marks stay with what they are on."""
-        cursor, self._marks = self._rows.relayout(self._width, self.cursor, self._marks)
+        try:
+            cursor, self._marks = self._rows.relayout(self._width, self.cursor, self._marks)
+        except Exception as error:
+            self.fail(error)
+            return
         self._measure()
         self.set_reactive(LineView.cursor, max(0, min(cursor, len(self._rows) - 1)))
         self._show_cursor(centre=bool(self._marks))

@@ -8,8 +8,8 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 
-from triage_tui.text import safe_line
 from triage_tui.ui.actions import BY_ID
+from triage_tui.ui.containment import Contained
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import clip
 
@@ -18,7 +18,7 @@ _FIRST_CELL = 3
 """Where the title begins: behind the corner, a line and a space."""
 
 
-class Tile(Vertical):
+class Tile(Contained, Vertical):
     """Panes that share one place on the screen."""
 
     def __init__(self, *panes: Pane, id: str) -> None:
@@ -55,7 +55,7 @@ class Tile(Vertical):
         for label, pane in self._labels():
             parts.append(Content.styled(label, "bold" if pane is self.active else "dim"))
         title = Content(_BETWEEN).join(parts)
-        note = clip(safe_line(getattr(self.active, "title_note", "")), 40)
+        note = clip(self.active.note, 40)
         self.border_title = title + Content.styled(f" · {note}", "italic") if note else title
 
     async def on_click(self, event: events.Click) -> None:
