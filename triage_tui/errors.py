@@ -22,3 +22,7 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
+
+
+class Stopped(TriageError):
+    """A person stopped what was being done; nothing of it is left behind."""

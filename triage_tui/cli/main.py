@@ -24,6 +24,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("triage_tui.cli.run", "run a program under supervision until it exits or spins, and explain why"),
     "list": ("triage_tui.cli.list", "list the runs"),
     "show": ("triage_tui.cli.show", "show one run: what happened, why, and what is proposed"),
+    "export": ("triage_tui.cli.export", "write runs as Markdown, HTML or a bundle, for others to read"),
+    "import": ("triage_tui.cli.import_bundle", "take the run of a bundle into this workspace"),
     "code": ("triage_tui.cli.code", "show the code of a frame; decompile it if asked to"),
     "approve": ("triage_tui.cli.approve", "approve proposed rules and make them active"),
     "reject": ("triage_tui.cli.reject", "reject what a run proposes"),

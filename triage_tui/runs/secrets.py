@@ -14,11 +14,16 @@ _IN_URL = re.compile(r"(?<=://)[^/@\s:]*:[^/@\s]*(?=@)")
 MASK = "********"
 
 
+def is_secret_name(name: str) -> bool:
+    """Tell whether a variable, or an option, of this name holds a secret."""
+    return _SECRET.search(name) is not None
+
+
 def masked(entry: str) -> str:
     """Return a "NAME=value" entry, the value masked when the name, or a URL in it, tells of a secret."""
     name, equals, value = entry.partition("=")
     if not equals or not value:
         return entry
-    if _SECRET.search(name):
+    if is_secret_name(name):
         return f"{name}={MASK}"
     return f"{name}={_IN_URL.sub(MASK, value)}"

@@ -1,0 +1,31 @@
+"""`triage-tui import`: take bundles that `triage-tui export --format json` wrote into a workspace."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from triage_tui.cli.output import print_json
+from triage_tui.export.unpacking import unpack_bundle
+from triage_tui.retry.workspace import Workspace
+from triage_tui.text import safe_line
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("bundle", nargs="+", help="zip file of `triage-tui export --format json`")
+    parser.add_argument("--json", action="store_true", help="one JSON object a bundle")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Import the bundles."""
+    workspace = Workspace.at(args.workspace)
+    for name in args.bundle:
+        run_id, manifest = unpack_bundle(Path(name), workspace.root)
+        if args.json:
+            print_json({"run_id": run_id, "files": len(manifest.files), "left_out": manifest.left_out})
+        else:
+            files, out = len(manifest.files), len(manifest.left_out)
+            left = f"; {out} files of the run were left out when it was exported" if out else ""
+            print(safe_line(f"{run_id}: {files} files{left}"))
+    return 0

@@ -1,0 +1,151 @@
+"""Render a report as Markdown that reads well in a ticket and as plain text.
+
+Text of the guest, of a model or of a foreign record never becomes a link, an image, HTML, a mention or a
+list: whatever is not a plain word goes into a code span, and tables and listings are fenced.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from rich.cells import cell_len
+
+from triage_tui.export.document import (
+    Block,
+    Bullets,
+    Claim,
+    Claims,
+    Document,
+    Facts,
+    Line,
+    Listing,
+    Paragraph,
+    Section,
+    Span,
+    Table,
+    Words,
+)
+
+_PLAIN = re.compile(r"[(\"']?(?:[^\W_]+(?:[-'][^\W_]+)*|\d+\.\d+)[)\"']?[.,;:!?]?[)\"']?\Z|[.,;:]\Z")
+"""A word that no reader of Markdown takes for anything else."""
+_LIST_NUMBER = re.compile(r"(\d+)([.)])(?=\s|\Z)")
+_END = re.compile(r"[.,;:!?]?\Z")
+_STANDS = {"for": "+", "against": "-", "unsupported": "?"}
+
+
+def render_markdown(document: Document) -> str:
+    """Return the report as Markdown."""
+    parts = [f"# {_prose(document.title)}", _prose(document.subtitle)]
+    for section in document.sections:
+        parts += _section(section)
+    parts.append(f"---\n\n{_prose(document.foot)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(section: Section) -> list[str]:
+    return [f"{'#' * section.level} {_prose(section.title)}", *(_block(block) for block in section.blocks)]
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Paragraph():
+            words = _words(block.words)
+            return f"**{words}**" if block.strong and words else words
+        case Facts():
+            return "\n".join(f"- {label}: {_words(words) or '-'}" for label, words in block.rows)
+        case Bullets():
+            return "\n".join(f"- {_words(words)}" for words in block.items)
+        case Listing():
+            caption = f"{_prose(block.caption)}\n\n" if block.caption else ""
+            return caption + fenced(_numbered(block.lines), "diff" if block.kind == "diff" else "text")
+        case Table():
+            caption = f"{_prose(block.caption)}\n\n" if block.caption else ""
+            return caption + fenced(_columns(block))
+        case Claims():
+            return "\n\n".join(_claim(claim) for claim in block.claims)
+
+
+def _claim(claim: Claim) -> str:
+    against = "against this: " if claim.stands == "against" else ""
+    problem = f" (unsupported: {claim.problem})" if claim.problem else ""
+    head = f"- {against}{_words(claim.says)}{problem}"
+    quoted = fenced([f"{_STANDS[claim.stands]} {claim.title}  [{claim.link}]", *claim.quote])
+    return head + "\n\n" + "\n".join(f"  {line}" for line in quoted.split("\n"))
+
+
+def _numbered(lines: Iterable[Line]) -> list[str]:
+    return [
+        f"{line.number}{' ' if line.number.strip() not in ('+', '-', '') else ''}{line.text}"
+        for line in lines
+    ]
+
+
+def _columns(table: Table) -> list[str]:
+    rows = [table.header, *(row.cells for row in table.rows)]
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(table.header))]
+    out = []
+    for row in rows:
+        cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+        out.append("  ".join(cells).rstrip())
+    return out
+
+
+def fenced(lines: Iterable[str], language: str = "text") -> str:
+    """Return lines as a code block that none of them can end."""
+    body = list(lines)
+    longest = max((len(run) for line in body for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return "\n".join([f"{fence}{language}", *body, fence])
+
+
+def code_span(text: str) -> str:
+    """Return text as inline code that nothing in it can end."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    ticks = "`" * (longest + 1)
+    pad = " " if text.startswith(("`", " ")) or text.endswith(("`", " ")) else ""
+    return f"{ticks}{pad}{text}{pad}{ticks}" if text.strip() else ""
+
+
+def _words(words: Words) -> str:
+    parts = [code_span(span.text) if span.code else _prose_words(span) for span in words]
+    # Code spans that touch would be read as one with other ticks.
+    text = ""
+    for part in parts:
+        text += " " if text.endswith("`") and part.startswith("`") else ""
+        text += part
+    return (
+        _LIST_NUMBER.sub(r"\1\\\2", text.strip(), count=1)
+        if _LIST_NUMBER.match(text.strip())
+        else text.strip()
+    )
+
+
+def _prose_words(span: Span) -> str:
+    before = " " if span.text.startswith(" ") else ""
+    after = " " if span.text.endswith(" ") else ""
+    return before + _prose(span.text) + after
+
+
+def _prose(text: str) -> str:
+    """Return text with all that is not a plain word as code."""
+    out: list[str] = []
+    strange: list[str] = []
+
+    def end_strange() -> None:
+        if strange:
+            joined = " ".join(strange)
+            tail = _END.search(joined)
+            mark = tail[0] if tail and len(joined) > 1 else ""
+            out.append(code_span(joined[: len(joined) - len(mark)]) + mark)
+            strange.clear()
+
+    for word in text.split():
+        if _PLAIN.match(word):
+            end_strange()
+            out.append(word)
+        else:
+            strange.append(word)
+    end_strange()
+    joined = " ".join(out)
+    return _LIST_NUMBER.sub(r"\1\\\2", joined, count=1) if _LIST_NUMBER.match(joined) else joined
