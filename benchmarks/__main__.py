@@ -8,7 +8,7 @@ import sys
 
 FIGURES = (
     "start_up",
-    "first_frame",
+    "ui",
     "supervision",
     "qiling",
     "time_to_diagnosis",
