@@ -11,7 +11,7 @@ from textual.message import Message
 from tests.ui import fixtures
 from tests.ui.conftest import RecordedActions, opened, said, shown, until
 from triage_tui.runs.events import append_event
-from triage_tui.ui.actions import ACTIONS, PANES
+from triage_tui.ui.actions import ACTIONS, PANE_KEYS, PANES
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.messages import RunLoaded
 from triage_tui.ui.panes.code import CodePane
@@ -65,10 +65,11 @@ async def test_number_keys_open_every_pane(app: TriageApp) -> None:
             "registers": "was 0x1057",
             "memory": "the interface that was asked for",
             "process": "udhcpc: started, v1.35.0",
-            "retry": "frozen and recorded",
+            "retry": "This run was not retried",
+            "history": "frozen and recorded",
         }
-        for number, (name, _, _) in enumerate(PANES, 1):
-            await pilot.press(str(number))
+        for key, (name, _, _) in zip(PANE_KEYS, PANES, strict=True):
+            await pilot.press(key)
             await pilot.pause()
             assert app.main.active == name
             assert app.focused is app.main.pane(name)
@@ -345,7 +346,7 @@ async def test_tab_visits_every_pane_and_returns(app: TriageApp) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await opened(pilot)
         seen = []
-        for _ in range(10):
+        for _ in range(len(PANES) + 1):
             await pilot.press("tab")
             seen.append(app.main.active)
         assert seen == [*(name for name, _, _ in PANES), "runs"]
@@ -378,7 +379,7 @@ async def test_every_theme_draws_every_pane(workspace: Path, actions: RecordedAc
     async with app.run_test(size=LARGE) as pilot:
         await opened(pilot)
         assert app.theme == theme
-        await pilot.press(*"123456789")
+        await pilot.press(*PANE_KEYS)
         await pilot.pause()
         assert "frozen and recorded" in shown(app)
 

@@ -116,7 +116,8 @@ def _events(run_dir: Path) -> list[tuple[str, dict[str, Any]]]:
 
 _PANES = (
     ("1", "0.93"), ("2", "intent"), ("3", "held before it happens"), ("5", "code-of-the-frame"),
-    ("4", "0x00431e4c"), ("6", "0x00001096"), ("7", "bytes"), ("8", "Target"), ("9", "What happened"),
+    ("4", "0x00431e4c"), ("6", "0x00001096"), ("7", "bytes"), ("8", "Target"), ("9", "9 Retry"),
+    ("H", "Decisions"),
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The rounds of one target as a ladder in the retry pane."""
+"""The rounds of one target as a ladder in the history pane."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from triage_tui.runs.reader import load_run
 from triage_tui.runs.rounds import MAX_ROUNDS, ladder
 from triage_tui.runs.writer import encode_json
 from triage_tui.ui.app import TriageApp
+from triage_tui.ui.panes.history import ToRun
 from triage_tui.ui.rounds import ladder_rows
 
 
@@ -92,9 +93,9 @@ async def test_enter_on_a_round_opens_it(app: TriageApp, size: tuple[int, int]) 
         await opened(pilot)
         app.main.runs.select(fixtures.RETRY_RUN)
         await until(pilot, lambda: app.main.view and app.main.view.run_id == fixtures.RETRY_RUN)
-        await pilot.press("9")
-        pane = app.main.pane("retry")
-        row = pane.rows.find(lambda row: row.target == ("run", fixtures.EXIT_RUN) and "▶" not in row.text)
+        await pilot.press("H")
+        pane = app.main.pane("history")
+        row = pane.rows.find(lambda row: row.target == ToRun(fixtures.EXIT_RUN) and "▶" not in row.text)
         assert row is not None
         assert any("Rounds" in pane.rows.row(n).text for n in range(len(pane.rows)))
         pane.move_to(row)

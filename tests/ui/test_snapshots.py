@@ -11,7 +11,7 @@ from textual.widgets import Input
 
 from tests.ui.conftest import RecordedActions, opened, until
 from tests.ui.kept_run import make_kept_run
-from triage_tui.ui.actions import PANES
+from triage_tui.ui.actions import PANE_KEYS, PANES
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.panes.memory import MemoryPane
 
@@ -33,9 +33,9 @@ def test_runs(app: TriageApp, snap_compare: Compare) -> None:
     assert snap_compare(app, terminal_size=(80, 24), run_before=_keys())
 
 
-@pytest.mark.parametrize(("number", "name"), [(n, name) for n, (name, _, _) in enumerate(PANES, 1)])
-def test_pane(app: TriageApp, snap_compare: Compare, number: int, name: str) -> None:
-    assert snap_compare(app, terminal_size=(80, 24), run_before=_keys(str(number)))
+@pytest.mark.parametrize(("key", "name"), zip(PANE_KEYS, [name for name, _, _ in PANES], strict=True))
+def test_pane(app: TriageApp, snap_compare: Compare, key: str, name: str) -> None:
+    assert snap_compare(app, terminal_size=(80, 24), run_before=_keys(key))
 
 
 @pytest.mark.parametrize("number", [6, 8])

@@ -207,12 +207,13 @@ class TriageApp(App[None]):
         """Read a run in a thread; a later call makes the result of this one unwanted."""
         self._loads += 1
         serial = self._loads
+        related = self.main.related(run_id)
 
         def work() -> None:
             from triage_tui.ui.loading import load_view
 
             try:
-                view = load_view(self.runs_dir / run_id, self.workspace, self._analysed())
+                view = load_view(self.runs_dir / run_id, self.workspace, self._analysed(), related)
                 self.main.post_message(RunLoaded(view, serial))
             except TriageError as error:
                 self.main.post_message(RunFailed(run_id, str(error)))

@@ -6,6 +6,7 @@ of kept memory stay on the disk: they may be gigabytes, and are read page by pag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import msgspec
 from triage_tui.errors import TriageError
 from triage_tui.rulebook.active import MAX_RULE_BYTES, active_directory, active_rules, rule_replaced
 from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
-from triage_tui.runs.events import Event, holder_alive
+from triage_tui.runs.events import Event, holder_alive, read_events
 from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.listing import RunSummary
 from triage_tui.runs.memory_model import MemoryObject
@@ -24,13 +25,14 @@ from triage_tui.runs.printed_text import printed_text
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.rounds import ladder
 from triage_tui.runs.secrets import masked
-from triage_tui.text import safe_block, safe_line
+from triage_tui.text import safe_block, safe_line, safe_name
 from triage_tui.ui.diff import DiffLine, diff_lines
 from triage_tui.ui.highlight import assembly_lines, c_lines
 from triage_tui.ui.rows import Part
 
 if TYPE_CHECKING:
     from triage_tui.binary.sfanalysis import SfAnalysis
+    from triage_tui.rulebook.audit import Audit
 
 MAX_CODE_BYTES = 1 << 20
 MAX_OBJECTS = 256
@@ -38,6 +40,8 @@ MAX_OBJECT_BYTES = 1 << 20
 MAX_LOG_BYTES = 1 << 20
 MAX_PRINTED_LINES, MAX_PRINTED_LINE = 40, 1000
 """Lines of what one call printed, and characters of each."""
+MAX_RELATED = 200
+"""Other runs of the target whose events are read."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,12 @@ class MemoryText:
     problem: str = ""
 
 
+def _no_audit() -> Audit:
+    from triage_tui.rulebook.audit import Audit
+
+    return Audit()
+
+
 @dataclass
 class RunView:
     """All that is shown of one run."""
@@ -102,6 +112,8 @@ class RunView:
     """Environment of the process that is looked at, as "NAME=value"; values that look like secrets masked."""
     rounds: list[RunSummary] = field(default_factory=list)
     """The rounds of its target, this one among them, the first one first; none when it is the only one."""
+    audit: Audit = field(default_factory=_no_audit)
+    """Who decided what on the runs of this target."""
     verdict: dict[str, Any] = field(default_factory=dict)
     """Content of `verdict.json`: how this run compares with the one it retries."""
 
@@ -140,8 +152,12 @@ class RunView:
         return next((frame for frame in self.snapshot.backtrace.frames if frame.idx == index), None)
 
 
-def load_view(run_dir: Path, workspace: Path, analysis: SfAnalysis | None = None) -> RunView:
+def load_view(
+    run_dir: Path, workspace: Path, analysis: SfAnalysis | None = None, related: Sequence[str] = ()
+) -> RunView:
     """Read the run in `run_dir`; `analysis` is a further source of code, better than the recorded ones.
+
+    `related` are names of other runs of its target, for the audit trail.
 
     Raises:
         TriageError: it is no run, or not yet one.
@@ -158,7 +174,23 @@ def load_view(run_dir: Path, workspace: Path, analysis: SfAnalysis | None = None
     _read_verdict(view)
     _read_environment(view)
     view.rounds = ladder(run)
+    _read_audit(view, workspace, related)
     return view
+
+
+def _read_audit(view: RunView, workspace: Path, related: Sequence[str]) -> None:
+    from triage_tui.rulebook.audit import audit
+
+    names = dict.fromkeys([*(one.run_id for one in view.rounds), *related])
+    names.pop(view.run_id, None)
+    runs_dir = view.run.dir.parent
+    others = [(runs_dir / name, read_events(runs_dir / name)[0]) for name in list(names)[-MAX_RELATED:]]
+    target = view.snapshot.target.target_id
+    rulebook = workspace / "rulebook" / safe_name(target) if target else None
+    try:
+        view.audit = audit([*others, (view.run.dir, view.events)], rulebook, view.run_id)
+    except (TriageError, OSError) as error:
+        view.run.problems.append(f"the history of this target cannot be read: {safe_line(str(error), 200)}")
 
 
 def _read_code(view: RunView) -> None:

@@ -24,8 +24,12 @@ PANES: tuple[tuple[str, str, str], ...] = (
     ("memory", "Memory", "Mem"),
     ("process", "Process", "Proc"),
     ("retry", "Retry", "Retry"),
+    ("history", "History", "Hist"),
 )
-"""Panes in the order of their number keys: id, title, short title."""
+"""Panes in the order of their keys: id, title, short title."""
+
+PANE_KEYS = "123456789H"
+"""Their keys."""
 
 ACTIONS: tuple[Action, ...] = (
     *DECIDING,
@@ -33,14 +37,14 @@ ACTIONS: tuple[Action, ...] = (
     *(
         Action(
             f"pane_{name}",
-            str(number),
+            key,
             f"screen.show_pane('{name}')",
             title,
             f"Go to the {title.lower()} pane.",
             "main",
             "Panes",
         )
-        for number, (name, title, _) in enumerate(PANES, 1)
+        for key, (name, title, _) in zip(PANE_KEYS, PANES, strict=True)
     ),
     *MOVING,
     *ANYWHERE,

@@ -174,6 +174,15 @@ class PatchPane(Pane):
             return Place(0, files[0] if files else "")
         return place
 
+    def go_to_file(self, name: str) -> bool:
+        """Go to a rule file and highlight its name; False when it is not here."""
+        index = self.rows.find(
+            lambda row: isinstance(row.target, Place) and row.target.file == name and row.fill == "section"
+        )
+        if index is not None:
+            self.mark(index)
+        return index is not None
+
     def toggle(self) -> None:
         """Select the proposal under the cursor, or drop it from the selection."""
         number = self.place.proposal

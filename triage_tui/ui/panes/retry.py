@@ -1,4 +1,4 @@
-"""The retry pane: the verdict with its reasons, what was decided and done, and the live log."""
+"""The retry pane: the verdict with its reasons, what was faked, how far a retry is, and the live log."""
 
 from __future__ import annotations
 
@@ -10,30 +10,11 @@ from triage_tui.runs.rule_account import rule_account
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rounds import ladder_rows
-from triage_tui.ui.rows import ListRows, Part, Row, Rows, fit, heading, join, short, wrap_parts, wrapped
+from triage_tui.ui.rows import ListRows, Part, Row, Rows, heading, join, short, wrap_parts, wrapped
 from triage_tui.ui.words import STATES
 
 MAX_LOG_LINES, MAX_LOG_LINE = 2000, 600
 """Lines of the log that are laid out, the last ones, and characters of each."""
-
-_EVENTS = {
-    "captured": ("frozen and recorded", "info"),
-    "diagnosed": ("diagnosed", "info"),
-    "proposed": ("rules proposed", "accent"),
-    "edited": ("rule edited", "accent"),
-    "approved": ("approved", "good"),
-    "rejected": ("rejected", "muted"),
-    "activated": ("rules activated", "good"),
-    "decision": ("decided", "accent"),
-    "resumed": ("guest goes on", "info"),
-    "retry_started": ("retry started", "warn"),
-    "retry_finished": ("retry finished", "warn"),
-    "rolled_back": ("rolled back", "muted"),
-    "ended": ("guest ended", "muted"),
-    "holder_lost": ("supervisor lost", "bad"),
-    "needs_person": ("needs a person", "wait"),
-}
 
 
 def _text(value: Any, limit: int = 400) -> str:
@@ -112,27 +93,30 @@ def _accounts(view: RunView, width: int) -> list[Row]:
     return rows
 
 
-def _history(events: Sequence[Event], width: int) -> list[Row]:
-    rows = [heading("What happened", width)] if events else []
-    for event in events[-200:]:
-        word, role = _EVENTS.get(event.kind, (_text(event.kind, 20), "muted"))
-        when = short(event.wall[11:19], 8)
-        head: list[Part] = [(f"  {fit(when, 8)}  ", "faint"), (fit(word, 20), role), (" ", "")]
-        detail, actor = _detail(event), short(event.actor, 16)
-        room = max(8, width - 34 - len(actor))
-        parts: list[Part] = [*head, (fit(detail, room), ""), (" " + actor, "faint")]
-        rows.append(Row(tuple(parts)))
+_STEPS = (
+    ("approved", "approved"),
+    ("activated", "rules active"),
+    ("retry_started", "retry started"),
+    ("retry_finished", "judged"),
+)
+"""Kinds of events in the order in which a retry passes them, and what they are called."""
+
+
+def _progress(view: RunView, width: int) -> list[Row]:
+    """Return how far the last decision on this run came: which steps were taken, and when."""
+    last = max((n for n, one in enumerate(view.events) if one.kind in ("proposed", "edited")), default=-1)
+    taken = {event.kind: event.wall[11:19] for event in view.events[last + 1 :]}
+    if not taken.keys() & {kind for kind, _ in _STEPS}:
+        return []
+    rows = [heading("Progress", width, "H shows who decided")]
+    for kind, words in _STEPS:
+        done = kind in taken
+        running = kind == "retry_finished" and not done and view.run.state == "retrying"
+        sign, role = ("✓", "good") if done else ("…", "warn") if running else ("·", "faint")
+        said = words if not running else "the program runs again"
+        clock = f"  {short(taken[kind], 8)}" if done else ""
+        rows.append(Row(((f"  {sign} ", role), (said, "" if done or running else "muted"), (clock, "faint"))))
     return rows
-
-
-def _detail(event: Event) -> str:
-    for key in ("action", "reason", "why", "verdict", "generation", "file"):
-        if key in event.payload:
-            value = event.payload[key]
-            return f"generation {_text(value, 20)}" if key == "generation" else _text(value, 120)
-    files = event.payload.get("files")
-    names = list(files)[:8] if isinstance(files, list | dict) else []
-    return ", ".join(_text(name, 60) for name in names)
 
 
 def _log(view: RunView, width: int) -> list[Row]:
@@ -156,17 +140,16 @@ def _log_role(line: str) -> str:
 
 
 def retry_rows(view: RunView, width: int) -> list[Row]:
-    """Return verdict, history and log."""
+    """Return verdict, progress, what the rules did, and the log."""
     verdicts = [own_verdict(view, width), retry_verdict(view.events, width)]
-    steps = ladder_rows(view.rounds, view.run_id, width)
-    rows = join([*verdicts, steps, _accounts(view, width), _history(view.events, width), _log(view, width)])
+    rows = join([*verdicts, _progress(view, width), _accounts(view, width), _log(view, width)])
     return rows or wrapped(
         "This run was not retried. R runs the program again with the active rules.", width, "muted", 1
     )
 
 
 class RetryPane(Pane):
-    """Rounds, verdict and log; follows the log while the cursor is at its end."""
+    """Verdict, progress and log; follows the log while the cursor is at its end."""
 
     NAME: ClassVar[str] = "retry"
     EMPTY: ClassVar[str] = "This run was not retried."

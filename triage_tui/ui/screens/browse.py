@@ -116,6 +116,14 @@ class BrowseScreen(InspectScreen):
         """Ids of runs whose guest waits."""
         return {run.run_id for run in self._summaries.values() if run.waiting}
 
+    def related(self, run_id: str) -> list[str]:
+        """Return the other runs of the same target, oldest first."""
+        known = self._summaries.get(run_id)
+        if known is None or not known.target_id:
+            return []
+        same = (one.run_id for one in self._summaries.values() if one.target_id == known.target_id)
+        return sorted(name for name in same if name != run_id)
+
     def load(self, run_id: str | None) -> None:
         """Read a run in a thread and show it when it is there."""
         if run_id is not None:

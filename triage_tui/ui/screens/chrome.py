@@ -9,7 +9,7 @@ from textual.containers import Vertical
 from textual.content import Content
 
 from triage_tui.text import safe_line
-from triage_tui.ui.actions import ACTIONS, BY_ID, PANES
+from triage_tui.ui.actions import ACTIONS, BY_ID, PANE_KEYS, PANES
 from triage_tui.ui.actions.model import Action
 from triage_tui.ui.rows import clip, short
 from triage_tui.ui.screens.availability import available
@@ -59,16 +59,20 @@ def title(screen: MainScreen) -> tuple[list[Item], list[Item]]:
 
 
 def tabs(active: str, width: int) -> list[Item]:
-    """Return the tabs of the narrow layout, with short names where the long ones do not fit."""
+    """Return the tabs of the narrow layout, with short names where the long ones do not fit.
+
+    Where those do not fit either, only the pane that is shown has its name.
+    """
     names = [
         ("runs", "0", "Runs", "Runs"),
-        *((n, str(i), long, short) for i, (n, long, short) in enumerate(PANES, 1)),
+        *((n, key, long, short) for key, (n, long, short) in zip(PANE_KEYS, PANES, strict=True)),
     ]
     total = sum(len(key) + len(long) + 2 for _, key, long, _ in names)
+    tight = sum(len(key) + len(brief) + 2 for _, key, _, brief in names) > width
     items: list[Item] = []
     for name, key, long, brief in names:
-        label = long if total <= width else brief
         here = name == active
+        label = long if total <= width else brief if here or not tight else ""
         action = f"screen.show_pane('{name}')"
         items.append(Item(f" {key} ", "key" if here else "faint", action, "cursor" if here else ""))
         items.append(Item(label, "strong" if here else "muted", action, "cursor" if here else ""))

@@ -89,6 +89,40 @@ class LinkScreen(ReviewScreen):
         elif event.view.id == "pane-retry" and row is not None and isinstance(row.target, tuple):
             self._remember()
             self.runs.select(row.target[1])
+        elif event.view.id == "pane-history" and row is not None:
+            self._open_entry(row.target)
+
+    def _open_entry(self, target: object) -> None:
+        """Open what an entry of the history is about: a run, a rule file, or a generation of rules."""
+        from triage_tui.ui.panes.history import ToGeneration, ToRule, ToRun, generation_rows
+
+        view = self.view
+        if view is None:
+            return
+        if isinstance(target, ToGeneration):
+            from triage_tui.ui.screens.help import Sheet
+
+            number = target.number
+            self.app.push_screen(
+                Sheet(f"Generation {number}", lambda width: generation_rows(view.audit, number, width))
+            )
+        elif isinstance(target, ToRun | ToRule):
+            self._remember()
+            if target.run_id != view.run_id and not self.runs.select(target.run_id):
+                self.trail.pop()
+                self.say("That run is not in the list: it is hidden by the filter, or gone", "warning")
+            elif isinstance(target, ToRule):
+                self.show_pane("patch")
+                self.call_after_refresh(self._show_rule, target.run_id, target.file)
+
+    def _show_rule(self, run_id: str, file: str, tries: int = 100) -> None:
+        """Go to a rule file in the patch pane, once its run is there."""
+        if self.view is None or self.view.run_id != run_id:
+            if tries and self.active == "patch":
+                self.set_timer(0.05, lambda: self._show_rule(run_id, file, tries - 1))
+            return
+        if not self.patch.go_to_file(file):
+            self.say(f"The rule file {short(file, 60)} is not in this run any more.", "warning")
 
     def _remember(self) -> None:
         if self.view is not None:

@@ -7,6 +7,7 @@ from textual.containers import Vertical
 from triage_tui.ui.panes.backtrace import BacktracePane
 from triage_tui.ui.panes.code import CodePane
 from triage_tui.ui.panes.diagnosis import DiagnosisPane
+from triage_tui.ui.panes.history import HistoryPane
 from triage_tui.ui.panes.memory import MemoryPane
 from triage_tui.ui.panes.patch import PatchPane
 from triage_tui.ui.panes.process import ProcessPane
@@ -18,7 +19,7 @@ from triage_tui.ui.widgets.tile import Tile
 
 def columns() -> list[Vertical]:
     """Return the two columns of tiles: the story at the left, the machine at the right."""
-    story = Tile(DiagnosisPane(), PatchPane(), RetryPane(), id="tile-story")
+    story = Tile(DiagnosisPane(), PatchPane(), RetryPane(), HistoryPane(), id="tile-story")
     calls = Tile(SyscallsPane(), ProcessPane(), id="tile-calls")
     stack = Tile(BacktracePane(), RegistersPane(), id="tile-stack")
     code = Tile(CodePane(), MemoryPane(), id="tile-code")
