@@ -21,6 +21,7 @@ from triage_tui.errors import Interrupted, TriageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "ui": ("triage_tui.cli.ui", "open the terminal app on the workspace (the default command)"),
+    "serve": ("triage_tui.cli.serve", "open the app in a browser on this machine"),
     "run": ("triage_tui.cli.run", "run a program under supervision until it exits or spins, and explain why"),
     "list": ("triage_tui.cli.list", "list the runs"),
     "show": ("triage_tui.cli.show", "show one run: what happened, why, and what is proposed"),

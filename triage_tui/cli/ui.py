@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from triage_tui.cli.crash import report
 from triage_tui.cli.output import say
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
 from triage_tui.text import safe_line
+
+if TYPE_CHECKING:
+    from triage_tui.ui.app import TriageApp
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +58,30 @@ def open_app(
         TriageError: standard input or output is no terminal, or there is no such directory.
     """
     require_terminal()
+    app = build_app(workspace, read_only=read_only, guests_end=guests_end, sfanalysis=sfanalysis)
+    app.run()
+    if app.crash is not None:
+        return report("ui", app.crash)
+    if (waiting := len(app.main.waiting_runs)) and not guests_end:
+        say(
+            f"{waiting} frozen guest{'s go' if waiting > 1 else ' goes'} on waiting: open the app again to"
+            " decide, or end one with `triage-tui decide RUN end`"
+        )
+    return app.return_code or 0
+
+
+def build_app(
+    workspace: Workspace,
+    *,
+    read_only: bool = False,
+    guests_end: bool = False,
+    sfanalysis: Path | None = None,
+) -> TriageApp:
+    """Return the app on `workspace`, ready to be run; the parameters are those of `open_app`.
+
+    Raises:
+        TriageError: there is no such directory.
+    """
     if sfanalysis is not None and not sfanalysis.is_dir():
         raise TriageError(f"there is no directory {safe_line(str(sfanalysis), 200)} of SFAnalysis results")
     root = Path(workspace.root)
@@ -68,7 +96,7 @@ def open_app(
         return LocalActions(workspace)
 
     # What decisions need (linting, the rulebook) is imported when the first is made, not at the start.
-    app = TriageApp(
+    return TriageApp(
         root,
         actions=Deferred(actions),
         read_only=read_only,
@@ -76,12 +104,3 @@ def open_app(
         sfanalysis=sfanalysis,
         remember=True,
     )
-    app.run()
-    if app.crash is not None:
-        return report("ui", app.crash)
-    if (waiting := len(app.main.waiting_runs)) and not guests_end:
-        say(
-            f"{waiting} frozen guest{'s go' if waiting > 1 else ' goes'} on waiting: open the app again to"
-            " decide, or end one with `triage-tui decide RUN end`"
-        )
-    return app.return_code or 0

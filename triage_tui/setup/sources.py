@@ -30,22 +30,32 @@ _TEMPLATES = ("usr/share/python-apt/templates/Debian.info",)
 _BASE_URI = re.compile(r"^BaseURI:\s*https?://(\S+?)/?\s*$", re.MULTILINE)
 
 
-def fetch(specs: Collection[str], cache: Path, into: Path, progress: Progress = quiet) -> dict[str, Path]:
+def fetch(
+    specs: Collection[str],
+    cache: Path,
+    into: Path,
+    progress: Progress = quiet,
+    *,
+    of_debian: bool = False,
+) -> dict[str, Path]:
     """Download packages into the directory `into`.
 
     `specs` are "name" for the host's architecture or "name:architecture"; `cache` is the locked cache
-    directory. Returns the downloaded file of each spec.
+    directory. `of_debian` takes those of the host's architecture from Debian's archive as well, for packages
+    that others name differently or do not have. Returns the downloaded file of each spec.
 
     Raises:
         TriageError: apt or dpkg is missing, or the archive cannot be used.
     """
     require_apt()
     native = native_architecture()
-    own = [spec for spec in specs if _architecture(spec, native) == native]
+    own = [spec for spec in specs if _architecture(spec, native) == native and not of_debian]
     foreign = [spec for spec in specs if spec not in own]
     files: list[Path] = []
     if host_archive_has_all(_os_release()):
-        files += _host_archive(cache, [native, *_architectures(foreign)]).download(specs, into, progress)
+        files += _host_archive(cache, [native, *_architectures(foreign, native)]).download(
+            specs, into, progress
+        )
     else:
         if own:
             files += _host_archive(cache, [native]).download(own, into, progress)
@@ -54,7 +64,9 @@ def fetch(specs: Collection[str], cache: Path, into: Path, progress: Progress = 
             mirror = os.environ.get(_MIRROR_VARIABLE) or debian_mirror(
                 _shared_file(_TEMPLATES_PACKAGE, _TEMPLATES, cache, native, progress)
             )
-            archive = Apt(cache / "apt" / "debian", _architectures(foreign), debian_source(keyring, mirror))
+            archive = Apt(
+                cache / "apt" / "debian", _architectures(foreign, native), debian_source(keyring, mirror)
+            )
             files += archive.download(foreign, into, progress)
     return {spec: _file_of(spec, native, files) for spec in specs}
 
@@ -141,8 +153,8 @@ def _architecture(spec: str, native: str) -> str:
     return spec.partition(":")[2] or native
 
 
-def _architectures(specs: Collection[str]) -> list[str]:
-    return sorted({spec.partition(":")[2] for spec in specs})
+def _architectures(specs: Collection[str], native: str) -> list[str]:
+    return sorted({_architecture(spec, native) for spec in specs})
 
 
 def _file_of(spec: str, native: str, files: Collection[Path]) -> Path:

@@ -1,0 +1,141 @@
+"""What the server answers to requests that a browser would not make, and how it starts and ends."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.commands import processes_with, triage, wait_until_gone
+from tests.serve.served import Served
+
+_PATHS = ("/", "/ws", "/static/js/textual.js", "/page/page.css", "/static/", "/nothing", "/download/x", "//")
+_UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec_WebSocket_Version": "13",
+    "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+def test_without_the_key_nothing_is_served(served: Served) -> None:
+    strangers: list[dict[str, str]] = [
+        {},
+        {"Cookie": f"triage_tui_{served.port}=wrong"},
+        {"Cookie": f"triage_tui_{served.port}="},
+        {"Cookie": f"other={served.key}"},
+        {"Authorization": f"Bearer {served.key}"},
+        # Who holds the key comes by a name that is not this machine's: DNS rebinding.
+        {"Cookie": served.cookie, "Host": f"attacker.test:{served.port}"},
+    ]
+    for headers in strangers:
+        for path in _PATHS:
+            status, answer, text = served.get(path, **headers, **_UPGRADE)
+            assert (status, path) == (403, path)
+            assert "holds the key" in text
+            assert "Set-Cookie" not in answer
+            assert answer["Content-Security-Policy"].startswith("default-src 'none'")
+    for path in (f"/?key={served.key}x", "/?key=", f"/static/js/textual.js?key={served.key}"):
+        assert served.get(path)[0] == 403
+    assert served.get(f"/?key={served.key}", Host="attacker.test")[0] == 403
+    assert served.get(f"/?key={served.key}", Host="")[0] == 400
+
+
+def test_with_the_key(served: Served) -> None:
+    status, headers, text = served.get(f"/?key={served.key}")
+    assert status == 200
+    assert "textual-terminal" not in text
+    cookie = headers["Set-Cookie"]
+    assert cookie.startswith(f"triage_tui_{served.port}={served.key}; ")
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    status, headers, text = served.get("/", Cookie=served.cookie)
+    assert status == 200
+    assert served.key not in text
+    assert f"ws://{served.host}/ws" in text
+    assert "python" not in headers["Server"].lower()
+    assert served.get("/static/js/textual.js", Cookie=served.cookie)[0] == 200
+    for path in ("/nothing", "/download/x", "/static/../server.py", "/page/%2e%2e/server.py"):
+        assert served.get(path, Cookie=served.cookie)[0] == 404
+    for path in ("/static", "/static/", "/page/"):
+        assert served.get(path, Cookie=served.cookie)[0] in (403, 404)
+
+
+def test_a_websocket_is_for_pages_of_this_server(served: Served) -> None:
+    for origin in (
+        "",
+        "null",
+        "http://attacker.test",
+        f"http://127.0.0.1:{served.port + 1}",
+        "http://127.0.0.1",
+    ):
+        assert served.get("/ws", Cookie=served.cookie, Origin=origin, **_UPGRADE)[0] == 403
+    assert served.get("/ws", Cookie=served.cookie, Origin=f"http://{served.host}", **_UPGRADE)[0] == 101
+
+
+def test_nobody_beyond_this_machine_is_served(served: Served) -> None:
+    table = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    listening = [row.split()[1] for row in table if row.split()[3] == "0A"]
+    here = f"{served.port:04X}"
+    assert [address for address in listening if address.endswith(f":{here}")] == [f"0100007F:{here}"]
+    assert not any(
+        row.split()[1].endswith(f":{here}") for row in Path("/proc/net/tcp6").read_text().splitlines()[1:]
+    )
+
+
+def test_interrupt_ends_it_in_order(served: Served) -> None:
+    code, said = served.interrupt()
+    assert code == 0
+    assert "on this machine only" in said
+    assert "Traceback" not in said
+    assert served.key not in said
+
+
+@pytest.mark.parametrize("end", ["interrupt", "kill"])
+def test_no_process_of_a_tab_is_left(demo: Path, end: str) -> None:
+    marker = f"triage_tui.cli.served -C {demo}"
+    with Served(demo, "--read-only") as served, socket.create_connection(("127.0.0.1", served.port)) as tab:
+        tab.sendall(
+            f"GET /ws?width=80&height=24 HTTP/1.1\r\nHost: {served.host}\r\nOrigin: http://{served.host}\r\n"
+            f"Cookie: {served.cookie}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        received = b""
+        # Its first frame, then: the app has started.
+        while b"\x1b[?1049h" not in received:
+            data = tab.recv(65536)
+            assert data, received
+            received += data
+        [line] = processes_with(marker)
+        assert line.startswith(f"{sys.executable} -m {marker}")
+        assert line.split()[-1] == "--read-only"
+        if end == "kill":
+            served.kill()
+        else:
+            assert served.interrupt()[0] == 0
+            assert not processes_with(marker)
+    wait_until_gone(marker)
+
+
+def test_what_cannot_be_had_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = triage(tmp_path, "serve", "--port", port)
+        assert done.returncode == 2
+        assert f"port {port} of 127.0.0.1 cannot be had" in done.stderr
+    done = triage(tmp_path / "nowhere", "serve")
+    assert (done.returncode, "there is no directory" in done.stderr) == (2, True)
+    done = triage(tmp_path, "serve", "--port", "http")
+    assert (done.returncode, "is not a port" in done.stderr) == (2, True)
+
+
+def test_a_missing_extra_is_one_sentence(tmp_path: Path) -> None:
+    hidden = tmp_path / "sitecustomize.py"
+    hidden.write_text("import sys\nsys.modules['textual_serve'] = None\n")
+    done = triage(tmp_path, "serve", env={"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"})
+    assert done.returncode == 2
+    assert done.stderr == (
+        "triage-tui: `triage-tui serve` needs the Python package textual-serve: "
+        "pip install 'textual-serve>=1.1.3,<2'\n"
+    )
