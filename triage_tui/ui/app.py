@@ -143,10 +143,11 @@ class TriageApp(App[None]):
         await super().on_event(event)
 
     def on_unmount(self) -> None:
-        """Stop watching, and a decompiler that runs: its thread would be waited for."""
+        """Stop watching, a decompiler and an export: their threads would be waited for."""
         self.announcer.end()
         if self.main.decompilation is not None:
             self.main.decompilation.cancel.set()
+        self.main.stop_exporting()
         if self._watcher is not None:
             self._watcher.stop()
         if self.remembered is not None:

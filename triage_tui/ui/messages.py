@@ -90,6 +90,21 @@ class Compared(Message):
 
 
 @dataclass
+class Exporting(Message):
+    """An export is under way; `far` says how far it is."""
+
+    far: str
+
+
+@dataclass
+class Exported(Message):
+    """An export ended; `sentence` says with what."""
+
+    sentence: str
+    failed: bool = False
+
+
+@dataclass
 class Trouble(Message):
     """Something in the background does not work."""
 

@@ -171,6 +171,17 @@ LOOKING: tuple[Action, ...] = (
         "zoom", "z", "screen.zoom", "zoom", "Give the whole screen to this pane, and back.", "main", _LOOK, 46
     ),
     Action(
+        "export",
+        "w",
+        "screen.export",
+        "export",
+        "Export this run, or the marked ones: Markdown, HTML, or a bundle of its files.",
+        "main",
+        _LOOK,
+        47,
+        True,
+    ),
+    Action(
         "copy", "y", "copy_row", "copy", "Copy the row as it is shown (OSC 52).", "list", _LOOK, palette=False
     ),
     Action(

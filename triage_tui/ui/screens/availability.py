@@ -53,6 +53,8 @@ def available(screen: MainScreen, action: Action) -> bool:
             return screen.active == "memory" and view is not None
         case "filter":
             return screen.active in ("runs", "syscalls")
+        case "export":
+            return screen.can_export
         case "zoom":
             return screen.size.width >= 120
         case "runs":

@@ -13,7 +13,7 @@ from triage_tui.text import safe_line
 from triage_tui.ui.actions import PANES
 from triage_tui.ui.messages import Done, RunFailed, RunLoaded, RunsChanged, RunsListed, RunsUpdated, Trouble
 from triage_tui.ui.remembered import Place, Remembered
-from triage_tui.ui.screens.inspect import InspectScreen
+from triage_tui.ui.screens.export import ExportScreen
 from triage_tui.ui.widgets.line_view import LineView
 from triage_tui.ui.words import headline
 
@@ -25,7 +25,7 @@ _LOAD_AFTER_S = 0.08
 _PANES_AFTER_S = 0.03
 
 
-class BrowseScreen(InspectScreen):
+class BrowseScreen(ExportScreen):
     """The browsing part of the main screen."""
 
     def __init__(self) -> None:
