@@ -35,7 +35,7 @@ def test_approve_resume_and_roll_back_by_keys(
             terminal.press("u")
             terminal.until("olled back")
             assert triage_json(tmp_path, "show", waiting["run_id"])["state"] == "rolled_back"
-            terminal.press("q")
+            terminal.press("qq")
             assert terminal.finish() == 0
         again = triage_json(tmp_path, "retry", waiting["run_id"])["rounds"][0]
         assert again["reason"] == "sleep_loop"
@@ -57,7 +57,7 @@ def test_run_with_the_app(tmp_path: Path, rootfs: Callable[[str], Path]) -> None
         terminal.until("2 End it")
         terminal.press("2")
         terminal.until("guest is ended")
-        terminal.press("q")
+        terminal.press("qq")
         assert terminal.finish() == 0
     assert triage_json(tmp_path, "show", "last")["state"] == "ended"
 

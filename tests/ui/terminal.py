@@ -104,6 +104,15 @@ class Terminal:
             assert self._read(), "the app ended"
             assert time.monotonic() < end, f"{text!r} stayed:\n{self.text}"
 
+    def until_stopped(self, seconds: float = 30) -> None:
+        """Read until the app is stopped (job control), and clear what the terminal shows."""
+        end = time.monotonic() + seconds
+        while Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            self._read()
+            assert time.monotonic() < end, "the app did not stop"
+        self._read()
+        self._screen.reset()
+
     def press(self, keys: str) -> None:
         """Type."""
         self._child.send(keys)

@@ -160,7 +160,7 @@ def _drive(workspace: Path) -> Terminal:
         terminal.until("Search for commands")
         terminal.press("\x1b")
         terminal.until_gone("Search for commands")
-        terminal.press("q")
+        terminal.press("qq")
         assert terminal.finish() == 0
     return terminal
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -32,19 +34,71 @@ def test_open_look_resize_to_nothing_and_back_and_quit(demo: Path) -> None:
         terminal.until("was 0x1057")
         terminal.resize(48, 160)
         terminal.until("held before it happens")
-        terminal.press("q")
+        terminal.press("qq")
         assert terminal.finish() == 0
     assert b"Traceback" not in terminal.raw
 
 
-def test_interrupt_leaves_the_terminal_in_order(demo: Path) -> None:
+def in_order(raw: bytes) -> bool:
+    """Tell whether the last that was sent gives the shell its screen, cursor, mouse and title back."""
+    begun = max(raw.rfind(b"\x1b[?1049h"), raw.rfind(b"\x1b[22;2t"))
+    last = raw[begun:]
+    return all(code in last for code in (b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?1003l", b"\x1b[23;2t"))
+
+
+def test_leaving_asks_what_becomes_of_a_frozen_guest(demo: Path) -> None:
+    with Terminal(demo) as terminal:
+        terminal.until("waits for you")
+        terminal.until("likely: missing_interface")
+        terminal.press("q")
+        terminal.until("What is to become of it?")
+        terminal.press("4")
+        terminal.until_gone("What is to become of it?")
+        terminal.press("qq")
+        assert terminal.finish() == 0
+    assert b"1 frozen guest goes on waiting: open the app again" in terminal.raw
+    assert in_order(terminal.raw)
+
+
+def test_a_guest_can_be_resumed_on_the_way_out(demo: Path) -> None:
     with Terminal(demo) as terminal:
         terminal.until("waits for you")
         terminal.press("q")
+        terminal.until("What is to become of it?")
+        terminal.press("2")
         assert terminal.finish() == 0
-    assert b"1 frozen guest goes on waiting: open the app again" in terminal.raw
-    assert b"\x1b[?1049l" in terminal.raw
-    assert b"\x1b[?25h" in terminal.raw
+    assert b"goes on waiting" not in terminal.raw
+    assert load_run(demo / "ai_runs" / fixtures.EXIT_RUN).events[-1].payload == {"action": "resume"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_the_terminal_in_order_and_the_guests_as_they_are(
+    demo: Path, number: signal.Signals
+) -> None:
+    before = load_run(demo / "ai_runs" / fixtures.EXIT_RUN).events
+    with Terminal(demo) as terminal:
+        terminal.until("likely: missing_interface")
+        os.kill(terminal.pid, number)
+        assert terminal.finish() == 128 + number
+    assert in_order(terminal.raw)
+    assert b"1 frozen guest goes on waiting" in terminal.raw
+    assert load_run(demo / "ai_runs" / fixtures.EXIT_RUN).events == before
+
+
+def test_the_app_stops_and_comes_back(demo: Path) -> None:
+    with Terminal(demo) as terminal:
+        terminal.until("likely: missing_interface")
+        terminal.press("3")
+        terminal.until("held before it happens")
+        terminal.press("\x1a")
+        terminal.until_stopped()
+        assert in_order(terminal.raw)
+        os.kill(terminal.pid, signal.SIGCONT)
+        terminal.until("held before it happens")
+        terminal.press("6")
+        terminal.until("was 0x1057")
+        terminal.press("qq")
+        assert terminal.finish() == 0
 
 
 def test_a_whole_review_is_on_disk_afterwards(demo: Path) -> None:
@@ -88,5 +142,5 @@ def test_an_editor_that_fails_gives_the_terminal_back(demo: Path, editor: str, s
         terminal.until(sentence)
         terminal.press("3")
         terminal.until("held before it happens")
-        terminal.press("q")
+        terminal.press("qq")
         assert terminal.finish() == 0

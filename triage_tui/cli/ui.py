@@ -62,7 +62,7 @@ def open_app(
     app.run()
     if app.crash is not None:
         return report("ui", app.crash)
-    if (waiting := len(app.main.waiting_runs)) and not guests_end:
+    if (waiting := len(app.still_waiting)) and not guests_end:
         say(
             f"{waiting} frozen guest{'s go' if waiting > 1 else ' goes'} on waiting: open the app again to"
             " decide, or end one with `triage-tui decide RUN end`"

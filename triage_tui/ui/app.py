@@ -97,6 +97,8 @@ class TriageApp(App[None]):
         self.crash: Exception | None = None
         """The error that nobody foresaw and that closed the app, if one did."""
         self._loads = 0
+        self.decided: set[str] = set()
+        """Runs whose guest was resumed or ended on the way out."""
 
     @property
     def main(self) -> MainScreen:
@@ -114,9 +116,18 @@ class TriageApp(App[None]):
     def on_ready(self) -> None:
         """Read the runs now that the screen stands."""
         self.announcer.begin()
-        self.app_suspend_signal.subscribe(self, lambda _: self.announcer.end())
-        self.app_resume_signal.subscribe(self, lambda _: self.announcer.begin())
+        if not self.is_headless:
+            from triage_tui.ui.signals import leave_on_signals
+
+            leave_on_signals(self)
+        self.app_suspend_signal.subscribe(self, lambda _: self.announcer.end(), immediate=True)
+        self.app_resume_signal.subscribe(self, lambda _: self._resumed())
         self._begin()
+
+    def _resumed(self) -> None:
+        """Draw all again: the shell or an editor had the terminal."""
+        self.announcer.begin()
+        self.refresh(layout=True)
 
     def _begin(self) -> None:
         for problem in self._problems:
@@ -150,6 +161,10 @@ class TriageApp(App[None]):
         self.main.stop_exporting()
         if self._watcher is not None:
             self._watcher.stop()
+        self.note_state()
+
+    def note_state(self) -> None:
+        """Keep how the app is left."""
         if self.remembered is not None:
             self.remembered.theme = self.theme
             self.main.remember(self.remembered)
@@ -322,25 +337,22 @@ class TriageApp(App[None]):
     # --- app actions -----------------------------------------------------------------------------------
 
     async def action_quit(self) -> None:
-        """Leave; ask first when that ends frozen guests."""
-        waiting = len(self.main.waiting_runs)
-        if not (self.guests_end and waiting):
+        """Leave; ask first what is to become of frozen guests."""
+        waiting = self.still_waiting
+        if not waiting or self.read_only:
             self.exit()
             return
-        from triage_tui.ui.screens.question import Question
+        from triage_tui.ui.screens.leaving import Leaving, leave
 
-        def answered(answer: str | None) -> None:
-            if answer == "leave":
-                self.exit()
-
-        if not isinstance(self.screen, Question):
-            guests = (
-                "1 guest is frozen and waits" if waiting == 1 else f"{waiting} guests are frozen and wait"
-            )
-            answers = (("stay", "Stay"), ("leave", "Leave and end them; the records stay"))
+        if not isinstance(self.screen, Leaving):
             self.push_screen(
-                Question(f"{guests} for you. Leaving the demo ends what it started.", answers), answered
+                Leaving(len(waiting), self.guests_end), lambda answer: leave(self, waiting, answer)
             )
+
+    @property
+    def still_waiting(self) -> set[str]:
+        """Runs whose guest waits, without those that were decided on the way out."""
+        return self.main.waiting_runs - self.decided
 
     def action_help(self) -> None:
         """Show all keys."""
