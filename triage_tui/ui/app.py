@@ -19,7 +19,7 @@ from textual.widget import Widget
 
 from triage_tui.errors import TriageError
 from triage_tui.text import safe_block, safe_line
-from triage_tui.ui import theming
+from triage_tui.ui import pauses, theming
 from triage_tui.ui.actions import ACTIONS, bindings
 from triage_tui.ui.announcing import Announcer
 from triage_tui.ui.backend import Actions, ReadOnly
@@ -99,6 +99,7 @@ class TriageApp(App[None]):
         self._loads = 0
         self.decided: set[str] = set()
         """Runs whose guest was resumed or ended on the way out."""
+        self._usual: pauses.Usual | None = None
 
     @property
     def main(self) -> MainScreen:
@@ -115,6 +116,8 @@ class TriageApp(App[None]):
 
     def on_ready(self) -> None:
         """Read the runs now that the screen stands."""
+        self._usual = pauses.shorten()
+        self.set_interval(pauses.EVERY_S, self._collect)
         self.announcer.begin()
         if not self.is_headless:
             from triage_tui.ui.signals import leave_on_signals
@@ -134,6 +137,11 @@ class TriageApp(App[None]):
             self.notify(safe_line(problem, 300), severity="warning", markup=False)
         self.run_worker(self._list_and_watch, thread=True, group="runs", exit_on_error=False)
         self.set_interval(_LIVENESS_S, self._check_holders)
+
+    def _collect(self) -> None:
+        # What is being read is set aside when it is there; until then it would be looked through in vain.
+        if not any(worker.is_running for worker in self.workers):
+            pauses.collect()
 
     def _check_holders(self) -> None:
         # A holder that dies changes no file, so the runs that wait are looked at again now and then.
@@ -155,6 +163,8 @@ class TriageApp(App[None]):
 
     def on_unmount(self) -> None:
         """Stop watching, a decompiler and an export: their threads would be waited for."""
+        if self._usual is not None:
+            pauses.restore(self._usual)
         self.announcer.end()
         if self.main.decompilation is not None:
             self.main.decompilation.cancel.set()

@@ -10,6 +10,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from triage_tui.text import safe_line
+from triage_tui.ui import pauses
 from triage_tui.ui.actions import PANES
 from triage_tui.ui.messages import Done, RunFailed, RunLoaded, RunsChanged, RunsListed, RunsUpdated, Trouble
 from triage_tui.ui.remembered import Place, Remembered
@@ -66,6 +67,7 @@ class BrowseScreen(ExportScreen):
     def runs_listed(self, event: RunsListed) -> None:
         """Show the runs; the first one opens by itself."""
         self._summaries = {run.run_id: run for run in event.runs}
+        pauses.set_aside()
         self._show_runs()
         if not self.tiles:
             # A frame's time later: the list is on the terminal before the panes are imported and mounted.
@@ -159,6 +161,7 @@ class BrowseScreen(ExportScreen):
             self._serial = event.serial
             self.failure = None
             self._loaded = event.view
+            pauses.set_aside()
             if self.tiles:
                 self._show(event.view)
 

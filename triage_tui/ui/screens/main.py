@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.css.query import NoMatches
 from textual.widgets import Static
 
+from triage_tui.ui import pauses
 from triage_tui.ui.actions import PANES, bindings
 from triage_tui.ui.containment import Contained
 from triage_tui.ui.panes.base import Pane
@@ -84,6 +85,7 @@ class MainScreen(Contained, BrowseScreen):
             return
 
         await self.query_one("#tiles", Horizontal).mount_all(columns())
+        pauses.set_aside()
         self.lay_out()
         if self._loaded is not None:
             self._show(self._loaded)
