@@ -28,6 +28,17 @@ MOVING: tuple[Action, ...] = (
         palette=False,
     ),
     Action(
+        "jump",
+        "J",
+        "screen.jump",
+        "jump",
+        "Label every link, row and pane that can be seen; typing a label goes there.",
+        "main",
+        _MOVE,
+        44,
+        key_text="J",
+    ),
+    Action(
         "leave",
         "escape",
         "screen.leave",

@@ -24,6 +24,7 @@ from triage_tui.ui.widgets.bar import Bar
 from triage_tui.ui.widgets.line_view import LineView
 
 if TYPE_CHECKING:
+    from triage_tui.ui.jumping import Goal
     from triage_tui.ui.panes.syscalls import SyscallsPane
     from triage_tui.ui.widgets.typed_line import TypedLine
 
@@ -178,6 +179,29 @@ class MainScreen(Contained, BrowseScreen):
             names = ["runs", *(tile.active.NAME for tile in self.tiles)]
         place = names.index(self.active) if self.active in names else 0
         self.show_pane(names[(place + step) % len(names)])
+
+    def tab_cells(self) -> list[tuple[int, str]]:
+        """Return the cells at which the tabs begin, and the panes they stand for."""
+        cells: dict[str, int] = {}
+        for cell, item in self.query_one("#tabs", Bar).places():
+            cells.setdefault((item.action or "").partition("'")[2].rstrip("')"), cell + 1)
+        return [(cell, name) for name, cell in cells.items() if name]
+
+    def action_jump(self) -> None:
+        """Label everything that can be gone to, and go to what is chosen."""
+        from triage_tui.ui.screens.jump import Jump
+
+        self.app.push_screen(Jump(self), self._jumped)
+
+    def _jumped(self, goal: Goal | None) -> None:
+        if goal is None:
+            return
+        pane = self.pane(goal.pane)
+        self.show_pane(goal.pane)
+        if goal.row is not None:
+            pane.move_to(goal.row)
+        if goal.link is not None:
+            self.follow(goal.link)
 
     def action_zoom(self) -> None:
         """Give the screen to the active pane, or take it back."""

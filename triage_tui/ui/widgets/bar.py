@@ -70,6 +70,10 @@ class Bar(Contained, Widget):
             cell += cell_len(item.text)
         return placed
 
+    def places(self) -> list[tuple[int, Item]]:
+        """Return what is shown, each with its first cell."""
+        return self._placed(self.size.width)
+
     def render_line(self, y: int) -> Strip:
         """Draw the bar."""
         if self._roles is None:

@@ -49,6 +49,15 @@ class Tile(Contained, Vertical):
             for pane in self.panes
         ]
 
+    def label_cells(self) -> list[tuple[int, Pane]]:
+        """Return the panes, and the cell of the upper border at which the name of each begins."""
+        cells: list[tuple[int, Pane]] = []
+        cell = _FIRST_CELL
+        for label, pane in self._labels():
+            cells.append((cell, pane))
+            cell += cell_len(label) + len(_BETWEEN)
+        return cells
+
     def update_title(self) -> None:
         """Draw the names of the panes, the visible one bright, and its note."""
         parts: list[Content] = []
@@ -62,9 +71,7 @@ class Tile(Contained, Vertical):
         """A click on a name in the title shows that pane."""
         if event.widget is not self or event.y != 0:
             return
-        cell = _FIRST_CELL
-        for label, pane in self._labels():
+        for (cell, pane), (label, _) in zip(self.label_cells(), self._labels(), strict=True):
             if cell <= event.x < cell + cell_len(label):
                 await self.run_action(f"screen.show_pane('{pane.NAME}')")
                 return
-            cell += cell_len(label) + len(_BETWEEN)
