@@ -24,8 +24,8 @@ from triage_tui.ui.loading import load_view
 from triage_tui.ui.panes.diagnosis import text_with_links
 from triage_tui.ui.panes.process import process_rows
 from triage_tui.ui.panes.registers import register_rows
-from triage_tui.ui.panes.runs import run_row
 from triage_tui.ui.rows import BLANK, ListRows, Row, fit, short, wrap_parts, wrapped
+from triage_tui.ui.run_rows import run_row
 from triage_tui.ui.runs_filter import compile_filter
 from triage_tui.ui.stories import Entry, ordered
 from triage_tui.ui.theming import load_themes, read_theme
@@ -155,7 +155,7 @@ def test_processes_and_their_descriptors_are_shown_and_secrets_are_not(tmp_path:
 
 
 def _run(run_id: str, **more: object) -> RunSummary:
-    return RunSummary(run_id=run_id, dir=Path(run_id), **more)  # type: ignore[arg-type]
+    return RunSummary(run_id=run_id, **more)  # type: ignore[arg-type]
 
 
 def test_filter_terms_all_hold() -> None:

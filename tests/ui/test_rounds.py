@@ -56,9 +56,7 @@ def test_where_there_is_little_room_the_calls_still_stand_there(tmp_path: Path) 
 
 @pytest.mark.parametrize("width", [40, 60, 78, 120])
 def test_rows_are_safe_and_fit_where_there_is_room(tmp_path: Path, width: int) -> None:
-    evil = RunSummary(
-        run_id="20251118_150000_00000001", dir=tmp_path, reason="\x1b[2J" * 9, cause="\u202e" * 9
-    )
+    evil = RunSummary(run_id="20251118_150000_00000001", reason="\x1b[2J" * 9, cause="\u202e" * 9)
     for row in ladder_rows([evil, evil], evil.run_id, width):
         assert row.text.isprintable()
         assert cell_len(row.text) <= max(width, 60)

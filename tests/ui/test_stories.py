@@ -12,13 +12,13 @@ from tests.ui.conftest import opened, said, shown, until
 from triage_tui.runs.events import append_event
 from triage_tui.runs.listing import RunSummary
 from triage_tui.ui.app import TriageApp
-from triage_tui.ui.panes.runs import run_row
-from triage_tui.ui.stories import ORDERS, Entry, fold, ordered, story_of
+from triage_tui.ui.run_rows import run_row
+from triage_tui.ui.stories import ORDERS, Entry, fold, group, ordered, story_of
 
 
 def run(number: int, program: str = "/sbin/httpd", cause: str = "missing_file", **more: object) -> RunSummary:
     run_id = f"20251118_1400{number:02d}_00000001"
-    summary = RunSummary(run_id=run_id, dir=Path(), program=program, argv=[program], cause=cause)
+    summary = RunSummary(run_id=run_id, program=program, argv=[program], cause=cause)
     for name, value in more.items():
         setattr(summary, name, value)
     return summary
@@ -29,7 +29,9 @@ def ids(rows: list[Entry]) -> list[int]:
 
 
 def test_runs_of_one_target_and_cause_take_one_row_the_newest() -> None:
-    rows = fold(ordered([run(1), run(2), run(3, cause="network_wait"), run(4, "/bin/sh"), run(5)]), set())
+    rows = fold(
+        group(ordered([run(1), run(2), run(3, cause="network_wait"), run(4, "/bin/sh"), run(5)])), set()
+    )
     assert ids(rows) == [5, 4, 3]
     assert [row.folded for row in rows] == [2, 0, 0]
     assert [row.size for row in rows] == [3, 1, 1]
@@ -37,7 +39,7 @@ def test_runs_of_one_target_and_cause_take_one_row_the_newest() -> None:
 
 def test_an_opened_story_has_all_its_runs_below_the_newest() -> None:
     runs = ordered([run(1), run(2), run(3, "/bin/sh")])
-    rows = fold(runs, {story_of(run(1))})
+    rows = fold(group(runs), {story_of(run(1))})
     assert [(number, row.inside) for number, row in zip(ids(rows), rows, strict=True)] == [
         (3, False), (2, False), (1, True),
     ]  # fmt: skip
@@ -50,7 +52,7 @@ def test_what_waits_for_a_person_or_is_broken_is_never_folded_away() -> None:
         run(3),
         run(4, problem="snapshot.json cannot be read"),
     ]
-    rows = fold(ordered(runs), set())
+    rows = fold(group(ordered(runs)), set())
     assert ids(rows) == [2, 1, 4]
     assert [row.folded for row in rows] == [1, 0, 0]
 

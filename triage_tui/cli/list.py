@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from triage_tui.cli.output import cause_in_words, print_json, print_table, say
+from triage_tui.cli.output import cause_in_words, print_summary, print_table, say
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.listing import RunSummary, list_runs
 
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
         runs = runs[: args.limit]
     if args.json:
         for entry in runs:
-            print_json(entry)
+            print_summary(entry, workspace.runs_dir)
         return 0
     if not runs:
         say(f"no runs in {workspace.runs_dir}")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from triage_tui.cli.streams import narrate
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.encoding import encode_line
+from triage_tui.runs.listing import RunSummary
 from triage_tui.text import safe_line
 
 
@@ -14,6 +18,12 @@ def print_json(value: Any) -> None:
     """Print `value` as one line of JSON, with everything beyond ASCII escaped (safe for a terminal)."""
     text = encode_line(value, enc_hook=str).decode()
     print("".join(c if " " <= c < "\x7f" else _json_escape(c) for c in text), flush=True)
+
+
+def print_summary(summary: RunSummary, runs_dir: Path) -> None:
+    """Print what a list knows of one run as one line of JSON, with the directory of the run."""
+    fields = msgspec.structs.asdict(summary)
+    print_json({"run_id": fields.pop("run_id"), "dir": runs_dir / summary.run_id, **fields})
 
 
 def _json_escape(char: str) -> str:

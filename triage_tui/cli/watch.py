@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import queue
+from pathlib import Path
 
-from triage_tui.cli.output import print_json, say
+from triage_tui.cli.output import print_summary, say
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.listing import RunSummary, list_runs, summarize
 from triage_tui.runs.watch import RunsWatcher
@@ -39,14 +40,14 @@ def run(args: argparse.Namespace) -> int:
                 if known.get(run_id) == (entry.state, entry.waiting):
                     continue
                 known[run_id] = (entry.state, entry.waiting)
-                _print(entry, args.json)
+                _print(entry, workspace.runs_dir if args.json else None)
                 printed += 1
     return 0
 
 
-def _print(entry: RunSummary, as_json: bool) -> None:
-    if as_json:
-        print_json(entry)
+def _print(entry: RunSummary, runs_dir: Path | None) -> None:
+    if runs_dir is not None:
+        print_summary(entry, runs_dir)
         return
     waiting = " (waiting for a decision)" if entry.waiting else ""
     print(

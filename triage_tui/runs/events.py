@@ -114,7 +114,7 @@ def _parse(raw: bytes) -> tuple[list[Event], list[str], bytes]:
 def read_events(run_dir: Path) -> tuple[list[Event], list[str]]:
     """Return the events of a run and, in one sentence each, what is wrong with its log."""
     path = run_dir / EVENTS_FILE
-    if not path.exists():
+    if not os.path.lexists(path):
         return [], []
     try:
         raw = read_bounded(path, MAX_EVENTS_BYTES)
@@ -130,6 +130,19 @@ def derive_state(events: Iterable[Event]) -> State:
     A retry whose process is gone leaves the run to a person.
     """
     events = list(events)
+    state = _told_state(events)
+    return "needs_person" if state == "retrying" and _retry_is_gone(events) else state
+
+
+def depends_on_processes(events: Iterable[Event]) -> bool:
+    """Tell whether what is said of a run also depends on a process: one that holds its guest, or retries."""
+    events = list(events)
+    explained = any(event.kind == "diagnosed" for event in events)
+    held = holder_of(events) is not None and (is_waiting(events) or not explained)
+    return held or _told_state(events) == "retrying"
+
+
+def _told_state(events: Sequence[Event]) -> State:
     state: State = "captured"
     before: dict[int, State] = {}
     for event in events:
@@ -153,7 +166,7 @@ def derive_state(events: Iterable[Event]) -> State:
                 state = _verdict(event, "inconclusive")
             case _:
                 pass
-    return "needs_person" if state == "retrying" and _retry_is_gone(events) else state
+    return state
 
 
 def _before_rejection(event: Event, before: dict[int, State], state: State) -> State:

@@ -1,26 +1,47 @@
-"""List the runs of a directory quickly: eight fields each, and one sentence for those that cannot be read."""
+"""Summaries of runs: a few fields each, and one sentence for what cannot be read."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.runs.events import derive_state, holder_alive, is_abandoned, is_waiting, read_events
+from triage_tui.runs.events import (
+    EVENTS_FILE,
+    depends_on_processes,
+    derive_state,
+    holder_alive,
+    is_abandoned,
+    is_waiting,
+    read_events,
+)
 from triage_tui.runs.files import read_bounded
 from triage_tui.runs.ids import is_run_id
-from triage_tui.runs.reader import MAX_SNAPSHOT_BYTES
+from triage_tui.runs.model import SCHEMA_VERSION
+from triage_tui.runs.reader import MAX_SNAPSHOT_BYTES, SFEMU_REASONS
 from triage_tui.runs.writer import SNAPSHOT_FILE
 
+DIAGNOSIS_FILE = "diagnosis.json"
+SOURCES = (SNAPSHOT_FILE, DIAGNOSIS_FILE, EVENTS_FILE)
+"""The files that a summary is made from."""
 
-class RunSummary(msgspec.Struct, kw_only=True):
+MAX_TEXT = 600
+MAX_ARGUMENTS = 32
+"""What a summary keeps of texts and arguments at most: ten thousand of them are held in memory."""
+
+Form = Literal["run", "writing", "unreadable", "sfemu", "newer", "misnamed"]
+"""What a directory of runs holds under one name: a run of ours, one that is being written, one that cannot be
+read, one of SFEmu, one of a newer version, or something whose name is no run id."""
+
+
+class RunSummary(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """What a list shows of one run. All text is raw."""
 
     run_id: str
-    dir: Path
+    form: Form = "run"
     reason: str = "unknown"
     program: str = ""
     argv: list[str] = []
@@ -70,6 +91,25 @@ class _Head(msgspec.Struct):
     parent_run: str | None = None
     recorded: str | None = None
     statistics: _Statistics = msgspec.field(default_factory=_Statistics)
+    schema_version: int = 0
+
+
+class _Version(msgspec.Struct):
+    schema_version: int = 0
+
+
+class _SfemuTrigger(msgspec.Struct):
+    syscall_name: str = ""
+
+
+class _SfemuHead(msgspec.Struct):
+    """The same of a snapshot that SFEmu wrote, which knows neither program nor version."""
+
+    reason: str
+    rules_dir: str
+    trigger: _SfemuTrigger
+    created_at: str = ""
+    recent_syscalls: list[msgspec.Raw] = []
 
 
 class _Hypothesis(msgspec.Struct):
@@ -84,58 +124,127 @@ class _DiagnosisHead(msgspec.Struct):
 
 
 _head = msgspec.json.Decoder(_Head)
+_sfemu = msgspec.json.Decoder(_SfemuHead)
+_version = msgspec.json.Decoder(_Version)
 _diagnosis = msgspec.json.Decoder(_DiagnosisHead)
+
+_BAD_JSON = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
+
+class Reading(NamedTuple):
+    """A summary, and whether it follows from the files of the run alone."""
+
+    summary: RunSummary
+    lasting: bool
+    """False when it also depends on a process that may end without a change of any file."""
 
 
 def summarize(run_dir: Path) -> RunSummary:
     """Return the summary of one run; whatever is wrong with it becomes its `problem`."""
-    summary = RunSummary(run_id=run_dir.name, dir=run_dir)
+    return read_summary(run_dir).summary
+
+
+def read_summary(run_dir: Path) -> Reading:
+    """Return the summary of one run, and how long it holds."""
+    summary = RunSummary(run_id=run_dir.name)
+    snapshot = run_dir / SNAPSHOT_FILE
     try:
-        raw = read_bounded(run_dir / SNAPSHOT_FILE, MAX_SNAPSHOT_BYTES, whole=True)
-        head = _head.decode(raw)
+        raw = read_bounded(snapshot, MAX_SNAPSHOT_BYTES, whole=True)
     except TriageError as error:
-        still_writing = not (run_dir / SNAPSHOT_FILE).exists()
-        summary.problem = "still being written, or no run: no snapshot.json" if still_writing else str(error)
-        return summary
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        summary.problem = f"snapshot.json cannot be read: {error}"
-        return summary
-    summary.reason = head.reason
-    summary.created_at = head.created_at
-    summary.round = head.round
-    summary.parent_run = head.parent_run
-    summary.recorded = head.recorded
-    summary.syscalls = head.statistics.syscalls
-    summary.kinds = head.statistics.distinct_signatures
-    if head.target is not None:
-        summary.program = head.target.program
-        summary.argv = head.target.argv
-        summary.arch = head.target.arch
-        summary.target_id = head.target.target_id
+        missing = _is_missing(snapshot)
+        summary.form = "writing" if missing else "unreadable"
+        summary.problem = "still being written, or no run: no snapshot.json" if missing else str(error)
+        return Reading(summary, missing)
+    problem = _add_head(summary, raw)
+    if problem is not None:
+        summary.form, summary.problem = "unreadable", problem
+        return Reading(summary, True)
     events, problems = read_events(run_dir)
     summary.state = derive_state(events)
     summary.waiting = is_waiting(events) and holder_alive(events)
     if problems:
         summary.problem = problems[0]
-    _add_diagnosis(summary)
+    _add_diagnosis(summary, run_dir)
     if summary.problem is None and is_abandoned(events):
         summary.problem = "captured, but not explained: its supervisor was killed meanwhile"
-    return summary
+    return Reading(summary, not depends_on_processes(events))
 
 
-def _add_diagnosis(summary: RunSummary) -> None:
-    path = summary.dir / "diagnosis.json"
+def _is_missing(path: Path) -> bool:
     try:
-        found = _diagnosis.decode(read_bounded(path, MAX_SNAPSHOT_BYTES, whole=True))
+        os.lstat(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _add_head(summary: RunSummary, raw: bytes) -> str | None:
+    """Take what the snapshot says; returns one sentence when it cannot be read."""
+    try:
+        head = _head.decode(raw)
+    except _BAD_JSON as error:
+        return None if _is_foreign(summary, raw) else f"snapshot.json cannot be read: {error}"
+    if head.target is None and _is_foreign(summary, raw):
+        return None
+    if head.schema_version > SCHEMA_VERSION:
+        summary.form = "newer"
+    summary.reason = head.reason[:MAX_TEXT]
+    summary.created_at = head.created_at[:MAX_TEXT]
+    summary.round = head.round
+    summary.parent_run = _brief(head.parent_run)
+    summary.recorded = _brief(head.recorded)
+    summary.syscalls = head.statistics.syscalls
+    summary.kinds = head.statistics.distinct_signatures
+    if head.target is not None:
+        summary.program = head.target.program[-MAX_TEXT:]
+        summary.argv = [text[:MAX_TEXT] for text in head.target.argv[:MAX_ARGUMENTS]]
+        summary.arch = head.target.arch[:MAX_TEXT]
+        summary.target_id = head.target.target_id[:MAX_TEXT]
+    return None
+
+
+def _brief(text: str | None) -> str | None:
+    return None if text is None else text[:MAX_TEXT]
+
+
+def _is_foreign(summary: RunSummary, raw: bytes) -> bool:
+    """Take a snapshot of SFEmu, or of a newer version whose fields have other shapes; False for neither."""
+    try:
+        version = _version.decode(raw).schema_version
+    except _BAD_JSON:
+        return False
+    if version > SCHEMA_VERSION:
+        summary.form = "newer"
+        summary.problem = f"written by a newer version (schema {version}), whose form is not known here"
+        return True
+    try:
+        head = _sfemu.decode(raw)
+    except _BAD_JSON:
+        return False
+    if version:
+        return False
+    summary.form = "sfemu"
+    summary.reason = SFEMU_REASONS.get(head.reason, head.reason)[:MAX_TEXT]
+    summary.created_at = head.created_at[:MAX_TEXT]
+    summary.syscalls = len(head.recent_syscalls)
+    summary.headline = f"Recorded by SFEmu at {head.trigger.syscall_name[:80] or 'no syscall'}."
+    return True
+
+
+def _add_diagnosis(summary: RunSummary, run_dir: Path) -> None:
+    try:
+        found = _diagnosis.decode(read_bounded(run_dir / DIAGNOSIS_FILE, MAX_SNAPSHOT_BYTES, whole=True))
     except TriageError:
         return
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except _BAD_JSON as error:
         summary.problem = f"diagnosis.json cannot be read: {error}"
         return
-    summary.headline = found.headline
+    summary.headline = found.headline[:MAX_TEXT]
     summary.proposals = len(found.proposals)
     if found.hypotheses:
-        summary.cause = found.hypotheses[0].cause
+        summary.cause = found.hypotheses[0].cause[:MAX_TEXT]
         summary.confidence = found.hypotheses[0].confidence
 
 

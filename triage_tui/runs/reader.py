@@ -223,14 +223,15 @@ def load_run(run_dir: Path) -> Run:
     return Run(run_dir, snapshot, problems)
 
 
-_SFEMU_REASONS = {"deadloop": "loop", "idle_deadloop": "idle"}
+SFEMU_REASONS = {"deadloop": "loop", "idle_deadloop": "idle"}
+"""Reasons that SFEmu has other words for."""
 
 
 def _translate(data: dict[str, Any]) -> None:
     """Put what SFEmu writes otherwise into this program's form: reasons, empty objects, unnamed memory."""
     reason = data.get("reason")
-    if isinstance(reason, str) and reason in _SFEMU_REASONS:
-        data["reason"] = _SFEMU_REASONS[reason]
+    if isinstance(reason, str) and reason in SFEMU_REASONS:
+        data["reason"] = SFEMU_REASONS[reason]
     for name in ("outputs", "backtrace", "target"):
         # Its encoder writes an empty table as a list.
         if data.get(name) == []:

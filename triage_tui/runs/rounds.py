@@ -38,7 +38,7 @@ def _after(runs_dir: Path, name: str | None, seen: set[str]) -> Iterator[RunSumm
         if found is None:
             return
         yield found
-        name = _led_to(read_events(found.dir)[0])
+        name = _led_to(read_events(runs_dir / found.run_id)[0])
 
 
 def _led_to(events: Sequence[Event]) -> str | None:

@@ -51,7 +51,7 @@ DEPENDENCIES = (
     Dependency("google-re2", "re2", f"{_NO_RUN}, and nothing is explained: it searches the evidence", True),
     Dependency("pyyaml", "yaml", f"{_NO_RUN}, and nothing is explained: it reads the knowledge base", True),
     Dependency("lupa", "lupa.lua53", "no rule can act, and what rules could mend stays broken"),
-    Dependency("watchdog", "watchdog.observers", "neither `triage-tui watch` nor the terminal app works"),
+    Dependency("inotify-simple", "inotify_simple", "neither `triage-tui watch` nor the terminal app works"),
     Dependency("textual", "textual.app", _NO_APP),
     Dependency("rich", "rich.text", _NO_APP),
     Dependency("pygments", "pygments.lexers", _NO_APP),

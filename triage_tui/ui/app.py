@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections.abc import Iterable, Mapping
@@ -24,15 +23,15 @@ from triage_tui.ui.actions import ACTIONS, bindings
 from triage_tui.ui.announcing import Announcer
 from triage_tui.ui.backend import Actions, ReadOnly
 from triage_tui.ui.containment import Contained, Reports, name_of
-from triage_tui.ui.messages import RunFailed, RunLoaded, RunsChanged, RunsListed, RunsUpdated, Trouble
+from triage_tui.ui.messages import RunFailed, RunLoaded, RunsListed, RunsUpdated, Trouble
 from triage_tui.ui.remembered import keep, recall
 from triage_tui.ui.screens.main import MainScreen
 from triage_tui.ui.settings import load_settings
 
 if TYPE_CHECKING:
     from triage_tui.binary.sfanalysis import SfAnalysis
+    from triage_tui.runs.feed import RunsFeed
     from triage_tui.runs.listing import RunSummary
-    from triage_tui.runs.watch import RunsWatcher
 
 RUNS_DIR = "ai_runs"
 _LIVENESS_S = 3.0
@@ -78,7 +77,7 @@ class TriageApp(App[None]):
         self._sfanalysis = sfanalysis
         self._analysis: SfAnalysis | None = None
         self._reading_analysis = threading.Lock()
-        self._watcher: RunsWatcher | None = None
+        self._feed: RunsFeed | None = None
         themes, self._problems = theming.load_themes()
         for known in themes:
             self.register_theme(known)
@@ -135,7 +134,12 @@ class TriageApp(App[None]):
     def _begin(self) -> None:
         for problem in self._problems:
             self.notify(safe_line(problem, 300), severity="warning", markup=False)
-        self.run_worker(self._list_and_watch, thread=True, group="runs", exit_on_error=False)
+        from triage_tui.runs.feed import RunsFeed
+        from triage_tui.runs.run_index import index_file
+
+        index = index_file(self.runs_dir) if self.remembered is not None else None
+        self._feed = RunsFeed(self.runs_dir, self, index)
+        self._feed.start()
         self.set_interval(_LIVENESS_S, self._check_holders)
 
     def _collect(self) -> None:
@@ -169,8 +173,8 @@ class TriageApp(App[None]):
         if self.main.decompilation is not None:
             self.main.decompilation.cancel.set()
         self.main.stop_exporting()
-        if self._watcher is not None:
-            self._watcher.stop()
+        if self._feed is not None:
+            self._feed.stop()
         self.note_state()
 
     def note_state(self) -> None:
@@ -182,58 +186,30 @@ class TriageApp(App[None]):
 
     # --- worker threads: they read, and post what they read ---------------------------------------------
 
-    def _list_and_watch(self) -> None:
-        from triage_tui.runs.listing import list_runs
+    def listed(self, runs: list[RunSummary]) -> None:
+        """Pass the list of runs on to the screen."""
+        self.main.post_message(RunsListed(runs))
 
-        try:
-            self.main.post_message(RunsListed(list_runs(self.runs_dir)))
-        except TriageError as error:
-            self.main.post_message(RunsListed([]))
-            self.main.post_message(Trouble(str(error)))
-        from triage_tui.runs.watch import RunsWatcher
+    def updated(self, runs: dict[str, RunSummary | None], files_changed: bool) -> None:
+        """Pass changed runs on to the screen."""
+        self.main.post_message(RunsUpdated(runs, files_changed))
 
-        # A library's warnings on standard error would be drawn across the screen.
-        log = logging.getLogger("watchdog")
-        log.addHandler(logging.NullHandler())
-        log.propagate = False
-        watcher = RunsWatcher(self.runs_dir, lambda ids: self._announce(ids))
-        try:
-            watcher.start()
-            self._watcher = watcher
-        except OSError as error:
-            self.main.post_message(
-                Trouble(f"New runs will not show by themselves: {error.strerror or error}.")
-            )
-            return
-        # What appeared between the listing and the watch would be missed otherwise.
-        try:
-            self.main.post_message(RunsListed(list_runs(self.runs_dir)))
-        except TriageError:
-            return
-
-    def _announce(self, run_ids: set[str]) -> None:
-        self.main.post_message(RunsChanged(run_ids))
+    def trouble(self, sentence: str) -> None:
+        """Pass on what does not work."""
+        self.main.post_message(Trouble(sentence))
 
     def update_runs(self, run_ids: Iterable[str], *, files_changed: bool = True) -> None:
-        """Summarize some runs again, in a thread."""
-        ids = list(run_ids)
-
-        def work() -> None:
-            from triage_tui.runs.listing import summarize
-
-            found: dict[str, RunSummary | None] = {}
-            for run_id in ids:
-                path = self.runs_dir / run_id
-                found[run_id] = summarize(path) if path.is_dir() and not path.is_symlink() else None
-            self.main.post_message(RunsUpdated(found, files_changed))
-
-        self.run_worker(work, thread=True, group="update", exit_on_error=False)
+        """Summarize some runs again, in the thread of the feed."""
+        if self._feed is not None:
+            self._feed.look_again(run_ids, files_changed=files_changed)
 
     def load_run(self, run_id: str) -> None:
         """Read a run in a thread; a later call makes the result of this one unwanted."""
         self._loads += 1
         serial = self._loads
         related = self.main.related(run_id)
+        if self._feed is not None:
+            self._feed.watch_closely(run_id)
 
         def work() -> None:
             from triage_tui.ui.loading import load_view

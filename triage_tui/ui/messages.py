@@ -31,13 +31,6 @@ class RunsUpdated(Message):
 
 
 @dataclass
-class RunsChanged(Message):
-    """The watcher saw changes in these runs."""
-
-    run_ids: set[str]
-
-
-@dataclass
 class RunLoaded(Message):
     """A run was read. Of two readings of one run, the one with the higher `serial` began later."""
 

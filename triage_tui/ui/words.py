@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from triage_tui.runs.ids import is_run_id
 from triage_tui.text import safe_line
 from triage_tui.ui.rows import short
 
 if TYPE_CHECKING:
+    from triage_tui.runs.listing import RunSummary
     from triage_tui.runs.model import Snapshot, Syscall
     from triage_tui.ui.loading import RunView
 
@@ -33,7 +35,14 @@ STATES: dict[str, tuple[str, str]] = {
 """State to the word and the colour role that show it."""
 
 WAITING = ("waits for you", "wait")
-BROKEN = ("unreadable", "bad")
+FORMS: dict[str, tuple[str, str]] = {
+    "writing": ("writing", "muted"),
+    "unreadable": ("unreadable", "bad"),
+    "sfemu": ("SFEmu run", "info"),
+    "newer": ("newer version", "warn"),
+    "misnamed": ("no run", "bad"),
+}
+"""What is no run of this version, to the word and the colour role that show it."""
 
 
 def place(path: str) -> str:
@@ -45,7 +54,9 @@ def place(path: str) -> str:
 
 
 def when(run_id: str, long: bool) -> str:
-    """Return "14:03" or "11-20 14:03:22" from the time in a run id."""
+    """Return "14:03" or "11-20 14:03:22" from the time in a run id; blanks for what is no run id."""
+    if not is_run_id(run_id):
+        return " " * (14 if long else 5)
     clock = f"{run_id[9:11]}:{run_id[11:13]}"
     return f"{run_id[4:6]}-{run_id[6:8]} {clock}:{run_id[13:15]}" if long else clock
 
@@ -53,6 +64,16 @@ def when(run_id: str, long: bool) -> str:
 def state_word(state: str, waiting: bool = False) -> tuple[str, str]:
     """Return (word, role) of a run's state."""
     return WAITING if waiting else STATES.get(state, (safe_line(state), "muted"))
+
+
+def next_step(run: RunSummary) -> tuple[str, str]:
+    """Return what a person can do about a run, in two or three words, and its colour role."""
+    rules = f"{run.proposals} rule{'s' * (run.proposals != 1)}"
+    if run.waiting:
+        return ("approve, or resume", "wait") if run.proposals else ("resume, retry or end", "wait")
+    if run.state == "proposed" and run.proposals:
+        return f"review {rules}", "accent"
+    return ("retry, or look", "wait") if run.state == "needs_person" else ("", "")
 
 
 def happened(snapshot: Snapshot) -> str:

@@ -12,14 +12,14 @@ from textual.widgets import Static
 from triage_tui.text import safe_line
 from triage_tui.ui import pauses
 from triage_tui.ui.actions import PANES
-from triage_tui.ui.messages import Done, RunFailed, RunLoaded, RunsChanged, RunsListed, RunsUpdated, Trouble
+from triage_tui.ui.messages import Done, RunFailed, RunLoaded, RunsListed, RunsUpdated, Trouble
 from triage_tui.ui.remembered import Place, Remembered
+from triage_tui.ui.run_list import RunList
 from triage_tui.ui.screens.export import ExportScreen
 from triage_tui.ui.widgets.line_view import LineView
 from triage_tui.ui.words import headline
 
 if TYPE_CHECKING:
-    from triage_tui.runs.listing import RunSummary
     from triage_tui.ui.loading import RunView
 
 _LOAD_AFTER_S = 0.08
@@ -34,7 +34,7 @@ class BrowseScreen(ExportScreen):
         self.view: RunView | None = None
         self.wanted: str | None = None
         self.failure: str | None = None
-        self._summaries: dict[str, RunSummary] = {}
+        self.run_list = RunList()
         self._timer: Timer | None = None
         self._loaded: RunView | None = None
         self._serial = 0
@@ -61,14 +61,17 @@ class BrowseScreen(ExportScreen):
         """Whether the run and pane of the last time are where to begin: not when a guest waits elsewhere."""
         waiting = self.waiting_runs
         known = self._place.pane in [name for name, _, _ in PANES]
-        return known and self._place.run in self._summaries and waiting <= {self._place.run}
+        return known and self._place.run in self.run_list and waiting <= {self._place.run}
 
     @on(RunsListed)
     def runs_listed(self, event: RunsListed) -> None:
         """Show the runs; the first one opens by itself."""
-        self._summaries = {run.run_id: run for run in event.runs}
+        fresh = not self.runs.selected
+        if fresh and self._order:
+            self.runs.set_order(self._order)
+        self.runs.set_runs(event.runs)
         pauses.set_aside()
-        self._show_runs()
+        self._runs_shown(fresh)
         if not self.tiles:
             # A frame's time later: the list is on the terminal before the panes are imported and mounted.
             self.set_timer(_PANES_AFTER_S, self.mount_panes)
@@ -76,33 +79,25 @@ class BrowseScreen(ExportScreen):
     @on(RunsUpdated)
     def runs_updated(self, event: RunsUpdated) -> None:
         """Take changed runs into the list; read the open one again."""
+        known, fresh = self.run_list, not self.runs.selected
         stale = False
-        began = []
-        for run_id, summary in event.runs.items():
-            before = self._summaries.get(run_id)
-            if run_id == self.wanted:
-                stale = event.files_changed or summary != before
-            if summary is None:
-                self._summaries.pop(run_id, None)
-            else:
-                if summary.waiting and not (before and before.waiting):
-                    began.append(summary.name)
-                self._summaries[run_id] = summary
+        if self.wanted is not None and self.wanted in event.runs:
+            stale = event.files_changed or event.runs[self.wanted] != known.get(self.wanted)
+        changes = {run_id: run for run_id, run in event.runs.items() if run != known.get(run_id)}
+        began = [
+            run.name
+            for run_id, run in changes.items()
+            if run is not None and run.waiting and run_id not in known.waiting
+        ]
         self.app.announcer.waiting_began(began)
-        self._show_runs()
+        if changes:
+            self.runs.update(changes)
+            self._runs_shown(fresh)
         if stale:
             self.load(self.wanted)
 
-    @on(RunsChanged)
-    def runs_changed(self, event: RunsChanged) -> None:
-        """Summarize what changed, in a thread."""
-        self.app.update_runs(event.run_ids)
-
-    def _show_runs(self) -> None:
-        fresh = not self.runs.selected
-        if fresh and self._order:
-            self.runs.set_order(self._order)
-        self.runs.set_runs(list(self._summaries.values()))
+    def _runs_shown(self, fresh: bool) -> None:
+        """Open a run when none was to be seen before."""
         if fresh and self.app.open_run is not None:
             self.runs.select(self.app.open_run)
         elif fresh and self._returns:
@@ -116,14 +111,14 @@ class BrowseScreen(ExportScreen):
     @property
     def waiting_runs(self) -> set[str]:
         """Ids of runs whose guest waits."""
-        return {run.run_id for run in self._summaries.values() if run.waiting}
+        return self.run_list.waiting
 
     def related(self, run_id: str) -> list[str]:
         """Return the other runs of the same target, oldest first."""
-        known = self._summaries.get(run_id)
+        known = self.run_list.get(run_id)
         if known is None or not known.target_id:
             return []
-        same = (one.run_id for one in self._summaries.values() if one.target_id == known.target_id)
+        same = (one.run_id for one in self.run_list.runs if one.target_id == known.target_id)
         return sorted(name for name in same if name != run_id)
 
     def load(self, run_id: str | None) -> None:

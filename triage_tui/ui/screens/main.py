@@ -67,7 +67,7 @@ class MainScreen(Contained, BrowseScreen):
         with Container(id="body"):
             with Vertical(id="runs-tile", classes="tile") as tile:
                 tile.border_title = "Runs"
-                yield RunsPane()
+                yield RunsPane(self.run_list)
             with Vertical(id="run"):
                 with Vertical(id="head"):
                     yield Static(id="headline")

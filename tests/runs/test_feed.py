@@ -1,0 +1,137 @@
+"""The feed of runs: what appears, changes and goes is told, by whatever way it came."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.runs.build import write_run
+from triage_tui.runs import feed
+from triage_tui.runs.events import append_event
+from triage_tui.runs.feed import RunsFeed
+from triage_tui.runs.listing import RunSummary
+from triage_tui.runs.writer import RunWriter
+
+WAIT_S = 20.0
+
+
+class Told:
+    """What a feed told, as the list that follows from it."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, RunSummary] = {}
+        self.listings = 0
+        self.reread: list[str] = []
+        self.sentences: list[str] = []
+        self._news = threading.Condition()
+
+    def listed(self, runs: list[RunSummary]) -> None:
+        with self._news:
+            self.listings += 1
+            self.runs = {run.run_id: run for run in runs}
+            self._news.notify_all()
+
+    def updated(self, runs: dict[str, RunSummary | None], files_changed: bool) -> None:
+        with self._news:
+            for run_id, run in runs.items():
+                self.reread.append(run_id)
+                if run is None:
+                    self.runs.pop(run_id, None)
+                else:
+                    self.runs[run_id] = run
+            self._news.notify_all()
+
+    def trouble(self, sentence: str) -> None:
+        with self._news:
+            self.sentences.append(sentence)
+            self._news.notify_all()
+
+    def until(self, condition: Callable[[], object]) -> None:
+        with self._news:
+            assert self._news.wait_for(condition, WAIT_S), (self.runs, self.sentences)
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    return tmp_path / "ai_runs"
+
+
+@pytest.fixture
+def told(runs_dir: Path) -> Iterator[Told]:
+    write_run(runs_dir)
+    listener = Told()
+    running = RunsFeed(runs_dir, listener)
+    running.start()
+    listener.until(lambda: listener.listings)
+    yield listener
+    running.stop()
+
+
+def test_runs_are_told_as_they_come_change_and_go(told: Told, runs_dir: Path) -> None:
+    writer = RunWriter(runs_dir)
+    told.until(lambda: writer.run_id in told.runs)
+    assert told.runs[writer.run_id].form == "writing"
+    writer.discard()
+    told.until(lambda: writer.run_id not in told.runs)
+    name = write_run(runs_dir).name
+    told.until(lambda: name in told.runs and told.runs[name].form == "run")
+    append_event(runs_dir / name, "rejected")
+    told.until(lambda: told.runs[name].state == "rejected")
+    shutil.rmtree(runs_dir / name)
+    told.until(lambda: name not in told.runs)
+    (runs_dir / "notes").mkdir()
+    told.until(lambda: "notes" in told.runs)
+    assert told.listings == 1
+
+
+def test_a_change_of_one_run_reads_that_run_only(told: Told, runs_dir: Path) -> None:
+    first, second = write_run(runs_dir).name, write_run(runs_dir).name
+    told.until(lambda: {first, second} <= told.runs.keys())
+    told.reread.clear()
+    append_event(runs_dir / second, "rejected")
+    told.until(lambda: told.runs[second].state == "rejected")
+    assert set(told.reread) == {second}
+
+
+def test_when_the_directory_itself_goes_all_runs_are_gone(told: Told, runs_dir: Path) -> None:
+    name = write_run(runs_dir).name
+    told.until(lambda: name in told.runs)
+    shutil.rmtree(runs_dir)
+    told.until(lambda: not told.runs)
+
+
+def test_without_watches_changes_still_show(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "LOOK_EVERY_S", 0.05)
+    write_run(runs_dir)
+    listener = Told()
+    running = RunsFeed(runs_dir, listener)
+    monkeypatch.setattr("triage_tui.runs.watch.INotify", _no_inotify)
+    running.start()
+    listener.until(lambda: listener.sentences)
+    assert "cannot be watched" in listener.sentences[0]
+    name = write_run(runs_dir).name
+    listener.until(lambda: name in listener.runs)
+    running.stop()
+
+
+def _no_inotify(**_: object) -> object:
+    raise OSError(24, "Too many open files")
+
+
+def test_files_in_subdirectories_are_told_of_the_run_that_is_open(runs_dir: Path) -> None:
+    name = write_run(runs_dir).name
+    listener = Told()
+    running = RunsFeed(runs_dir, listener)
+    running.start()
+    running.watch_closely(name)
+    listener.until(lambda: listener.listings)
+    running.look_again([name], files_changed=False)
+    listener.until(lambda: name in listener.reread)
+    listener.reread.clear()
+    (runs_dir / name / "logs" / "guest.log").write_text("one line more\n")
+    listener.until(lambda: name in listener.reread)
+    running.stop()

@@ -1,0 +1,208 @@
+"""All runs of a directory, known at once and looked at again cheaply: what the app's list is made from."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from triage_tui.errors import TriageError
+from triage_tui.runs.ids import is_run_id
+from triage_tui.runs.listing import RunSummary, read_summary
+from triage_tui.runs.run_index import SETTLED_NS, Kept, load_index, same, save_index, sign
+
+STAGING = ".tmp-"
+"""Directories in which runs are written before they get their name."""
+MAX_RUNS = 200_000
+"""Runs that are listed; a directory with more names the newest."""
+
+
+class _Name(NamedTuple):
+    """One name in a directory of runs."""
+
+    kind: str
+    """`directory`, `staging` (one that gets its name when it is complete), `misnamed`, `link` or `other`."""
+    inode: int
+
+
+class Catalog:
+    """The runs of one directory. `index` is a file to begin with and to keep them in; None keeps nothing.
+
+    Nothing here may be called by two threads at once.
+    """
+
+    def __init__(self, runs_dir: Path, index: Path | None = None) -> None:
+        self._runs_dir = runs_dir
+        self._index = index
+        self._known: dict[str, Kept] = {}
+        self._settled: set[str] = set()
+        """Runs whose summary may be kept: it follows from files that have been the same for a while."""
+        self._unsettled: set[str] = set()
+        """Runs that would be kept had their files not changed just before they were read."""
+        self.changed = False
+        """Whether the index on the disk is behind."""
+
+    def read(self) -> list[RunSummary]:
+        """Return all runs, newest first; a missing directory holds none.
+
+        Raises:
+            TriageError: the directory cannot be listed.
+        """
+        if self._index is not None and not self._known:
+            self._known = load_index(self._index, self._runs_dir)
+            self._settled = set(self._known)
+        self.refresh()
+        found = [kept.summary for _, kept in sorted(self._known.items(), reverse=True)]
+        found.sort(key=lambda run: run.form == "misnamed")
+        return found
+
+    def refresh(self) -> dict[str, RunSummary | None]:
+        """Look at all runs and return those whose summary is another one; None stands for one that is gone.
+
+        Raises:
+            TriageError: the directory cannot be listed.
+        """
+        try:
+            handle = os.open(self._runs_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return self._drop(list(self._known))
+        except OSError as error:
+            raise TriageError(f"cannot list {self._runs_dir}: {error.strerror}") from error
+        try:
+            names = _names(handle)
+            found = self._drop([name for name in self._known if name not in names])
+            for name, entry in names.items():
+                known = self._known.get(name)
+                if (
+                    known is not None
+                    and name in self._settled
+                    and entry.kind == "directory"
+                    and same(handle, name, entry.inode, known.stamp)
+                ):
+                    continue
+                summary = self._read(handle, name, entry)
+                if known is None or known.summary != summary:
+                    found[name] = summary
+        except OSError as error:
+            raise TriageError(f"cannot list {self._runs_dir}: {error.strerror}") from error
+        finally:
+            os.close(handle)
+        return found
+
+    def look(self, names: Iterable[str]) -> dict[str, RunSummary | None]:
+        """Read some runs again, whatever their files say; None stands for one that is gone."""
+        found: dict[str, RunSummary | None] = {}
+        try:
+            handle = os.open(self._runs_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            names = set(names)
+            return self._drop([name for name in self._known if name in names])
+        try:
+            for name in names:
+                entry = _name(handle, name)
+                if entry is None:
+                    self._drop([name])
+                    found[name] = None
+                else:
+                    found[name] = self._read(handle, name, entry)
+        finally:
+            os.close(handle)
+        return found
+
+    def save(self) -> None:
+        """Bring the index on the disk up to date, if there is one."""
+        if self._index is None:
+            return
+        if self._unsettled:
+            # They were read too soon after they changed; by now they may have been the same for long enough.
+            with contextlib.suppress(TriageError, OSError):
+                self.look(list(self._unsettled))
+        if self.changed:
+            save_index(self._index, self._runs_dir, [self._known[name] for name in sorted(self._settled)])
+            self.changed = False
+
+    def _drop(self, names: list[str]) -> dict[str, RunSummary | None]:
+        for name in names:
+            self._known.pop(name, None)
+            self._unsettled.discard(name)
+            if name in self._settled:
+                self._settled.discard(name)
+                self.changed = True
+        return dict.fromkeys(names)
+
+    def _read(self, handle: int, name: str, entry: _Name) -> RunSummary:
+        summary, stamp, lasting, settled = _misplaced(name, entry), b"", False, False
+        if summary is None:
+            began = time.time_ns()
+            # Taken before the files are read: what changes meanwhile differs from it.
+            signature = sign(handle, name, entry.inode)
+            summary, lasting = read_summary(self._runs_dir / name)
+            lasting = lasting and signature.readable
+            settled = lasting and signature.changed_ns < began - SETTLED_NS
+            stamp = signature.stamp
+        self._known[name] = Kept(stamp, summary)
+        if settled or name in self._settled:
+            self.changed = True
+        (self._settled.add if settled else self._settled.discard)(name)
+        (self._unsettled.add if lasting and not settled else self._unsettled.discard)(name)
+        return summary
+
+
+def _names(handle: int) -> dict[str, _Name]:
+    """Return what is in an open directory of runs, by the id under which it is listed."""
+    found: dict[str, _Name] = {}
+    staged: dict[str, _Name] = {}
+    with os.scandir(handle) as entries:
+        for entry in entries:
+            name = entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if is_run_id(name):
+                    found[name] = _Name("directory", entry.inode())
+                elif name.startswith(STAGING) and is_run_id(name[len(STAGING) :]):
+                    staged[name[len(STAGING) :]] = _Name("staging", entry.inode())
+                elif not name.startswith("."):
+                    found[name] = _Name("misnamed", entry.inode())
+            elif entry.is_symlink():
+                if not name.startswith("."):
+                    found[name] = _Name("link", entry.inode())
+            elif is_run_id(name):
+                found[name] = _Name("other", entry.inode())
+    found = {**staged, **found}
+    if len(found) > MAX_RUNS:
+        newest = sorted(found, key=lambda name: (is_run_id(name), name), reverse=True)[:MAX_RUNS]
+        found = {name: found[name] for name in newest}
+    return found
+
+
+def _name(handle: int, name: str) -> _Name | None:
+    """Return what is in an open directory of runs under one id, or None."""
+    for path, kind in ((name, "directory"), (STAGING + name, "staging")):
+        with contextlib.suppress(OSError, ValueError):
+            status = os.stat(path, dir_fd=handle, follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                return _Name("link", status.st_ino)
+            if stat.S_ISDIR(status.st_mode):
+                return _Name(kind if is_run_id(name) else "misnamed", status.st_ino)
+            if is_run_id(name):
+                return _Name("other", status.st_ino)
+    return None
+
+
+_SENTENCES = {
+    "link": "a link to somewhere else, which is not followed",
+    "other": "no directory, so it was not read",
+    "misnamed": "its name is no run id (YYYYmmdd_HHMMSS_number), so it was not read",
+}
+
+
+def _misplaced(name: str, entry: _Name) -> RunSummary | None:
+    """Return the summary of what is no run directory, or None for one that is to be read."""
+    if entry.kind == "directory":
+        return None
+    if entry.kind == "staging":
+        return RunSummary(run_id=name, form="writing", problem="still being written")
+    return RunSummary(run_id=name, form="misnamed", problem=_SENTENCES[entry.kind])

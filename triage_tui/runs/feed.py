@@ -1,0 +1,156 @@
+"""The runs of a directory as they come and go: listed once, then told as they change, from an own thread.
+
+All looking is done by that one thread, one thing after the other, so that what is told last is what is so.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from triage_tui.errors import TriageError
+from triage_tui.runs.catalog import Catalog
+from triage_tui.runs.listing import RunSummary
+
+if TYPE_CHECKING:
+    from triage_tui.runs.watch import RunsWatcher
+
+LOOK_EVERY_S = 3.0
+"""How often all runs are looked at when the kernel does not tell of all changes."""
+SAVE_AFTER_S = 5.0
+"""How long nothing must have happened before the index is written."""
+
+
+class Listener(Protocol):
+    """What is told, in the feed's thread."""
+
+    def listed(self, runs: list[RunSummary]) -> None:
+        """All runs, newest first."""
+
+    def updated(self, runs: dict[str, RunSummary | None], files_changed: bool) -> None:
+        """Some runs were read again; None stands for one that is gone.
+
+        `files_changed` is False when only the holders of frozen guests were looked at again.
+        """
+
+    def trouble(self, sentence: str) -> None:
+        """Something does not work."""
+
+
+class _Wanted(NamedTuple):
+    """What is to be looked at."""
+
+    changed: frozenset[str] = frozenset()
+    """Runs whose files may have changed."""
+    asked: frozenset[str] = frozenset()
+    """Runs whose processes may have ended."""
+    everything: bool = False
+
+    def and_also(self, other: _Wanted) -> _Wanted:
+        """Return both at once."""
+        return _Wanted(
+            self.changed | other.changed, self.asked | other.asked, self.everything or other.everything
+        )
+
+
+class RunsFeed:
+    """List and watch the runs of a directory until `stop`."""
+
+    def __init__(self, runs_dir: Path, listener: Listener, index: Path | None = None) -> None:
+        self._runs_dir = runs_dir
+        self._listener = listener
+        self._catalog = Catalog(runs_dir, index)
+        self._wanted: queue.SimpleQueue[_Wanted] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="runs-feed", daemon=True)
+        self._stopping = False
+        self._closely = ""
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; nothing is told after this returns."""
+        self._stopping = True
+        self._wanted.put(_Wanted())
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def look_again(self, run_ids: Iterable[str], *, files_changed: bool = True) -> None:
+        """Read some runs again and tell what they are now."""
+        ids = frozenset(run_ids)
+        self._wanted.put(_Wanted(changed=ids) if files_changed else _Wanted(asked=ids))
+
+    def watch_closely(self, run_id: str) -> None:
+        """Tell also of changes in the sub-directories of this run."""
+        self._closely = run_id
+        self._wanted.put(_Wanted())
+
+    def _work(self) -> None:
+        try:
+            self._listener.listed(self._catalog.read())
+        except TriageError as error:
+            self._listener.listed([])
+            self._listener.trouble(str(error))
+        if self._stopping:
+            return
+        from triage_tui.runs.watch import RunsWatcher  # after the list is shown
+
+        watcher = RunsWatcher(self._runs_dir, self.look_again, lost=self._look_at_all)
+        watching = True
+        try:
+            watcher.start()
+        except OSError as error:
+            watching = False
+            self._listener.trouble(
+                f"New runs show late: this directory cannot be watched ({error.strerror or error})."
+            )
+        if watcher.incomplete:
+            watching = False
+            self._listener.trouble("Changes of old runs show late: the system allows too few watches.")
+        # What happened between the listing and the watch would be missed otherwise.
+        self._look_at_all()
+        try:
+            self._tell_changes(watcher, watching)
+        finally:
+            watcher.stop()
+            self._catalog.save()
+
+    def _look_at_all(self) -> None:
+        self._wanted.put(_Wanted(everything=True))
+
+    def _tell_changes(self, watcher: RunsWatcher, watching: bool) -> None:
+        closely, saved = "", False
+        while True:
+            watching = watching and not watcher.incomplete
+            wait = LOOK_EVERY_S if not watching else None if saved else SAVE_AFTER_S
+            try:
+                wanted = self._wanted.get(timeout=wait)
+            except queue.Empty:
+                self._catalog.save()
+                saved = True
+                wanted = _Wanted(everything=not watching)
+            else:
+                saved = False
+            with suppress(queue.Empty):
+                while True:
+                    wanted = wanted.and_also(self._wanted.get_nowait())
+            if self._stopping:
+                return
+            if closely != self._closely:
+                closely = self._closely
+                watcher.watch_closely(closely)
+            self._tell(wanted)
+
+    def _tell(self, wanted: _Wanted) -> None:
+        if wanted.everything:
+            with suppress(TriageError):
+                if found := self._catalog.refresh():
+                    self._listener.updated(found, True)
+        for names, files_changed in ((wanted.changed, True), (wanted.asked - wanted.changed, False)):
+            if names:
+                self._listener.updated(self._catalog.look(names), files_changed)
