@@ -89,7 +89,7 @@ def test_registers_of_another_process_point_into_its_own_memory(view: RunView) -
     other.maps = [view.snapshot.maps[0]]
     row = next(row for row in register_rows(view, threads_of(view.snapshot)[3], 80) if row.target == "sp")
     start, end, link = row.links[0]
-    assert link == f"ev:mem/7@0x{view.snapshot.maps[0].start:x}"
+    assert link == f"ev:mem/7@0x{view.snapshot.maps[0].start:x}+0:4"
     assert row.text[start:end] == f"0x{view.snapshot.maps[0].start:08x}"
 
 

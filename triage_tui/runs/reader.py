@@ -164,8 +164,21 @@ class Run:
                 break
             found += data
         if len(found) < size:
+            if (known := self._object_bytes(address, size, pid)) is not None:
+                return known
             raise TriageError(f"run {self.run_id} has not kept the memory at {address + len(found):#x}")
         return found
+
+    def _object_bytes(self, address: int, size: int, pid: int) -> bytes | None:
+        """Return bytes at an address from a memory object, of the process that is looked at."""
+        if not any(entry.looked_at and entry.pid == pid for entry in self.snapshot.processes) and pid:
+            return None
+        for entry in self.snapshot.memory:
+            if entry.blob is not None and entry.addr <= address < entry.addr + entry.blob.size:
+                data = self.memory_bytes(entry.id)[address - entry.addr :][:size]
+                if len(data) == size:
+                    return data
+        return None
 
     def text_file(self, name: str, limit: int = MAX_TEXT_BYTES, *, tail: bool = False) -> str:
         """Return a text file of the run, raw (not yet safe to show), at most `limit` bytes of it.

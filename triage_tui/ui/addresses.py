@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.model import Snapshot
-from triage_tui.runs.process_model import Mapping
+from triage_tui.runs.place_names import module_bias
 from triage_tui.text import safe_line
 from triage_tui.ui.threads import ThreadView
 
@@ -90,16 +89,8 @@ def _name(snapshot: Snapshot, term: str, pid: int | None) -> Place | None:
             if term in (entry.id, entry.tag):
                 return Place(pid, entry.addr)
     maps = snapshot.maps if looked_at or process is None else process.maps
+    frames = snapshot.backtrace.frames if maps is snapshot.maps else ()
     for mapping in maps:
         if mapping.name == term or (mapping.path and term in (mapping.path, mapping.path.rsplit("/", 1)[-1])):
-            return Place(pid, _bias(snapshot, maps, mapping.path) if mapping.path else mapping.start)
+            return Place(pid, module_bias(maps, mapping.path, frames) if mapping.path else mapping.start)
     return None
-
-
-def _bias(snapshot: Snapshot, maps: Sequence[Mapping], path: str) -> int:
-    """Return what is added to an address of a module's file: by a frame, else by where its file begins."""
-    if maps is snapshot.maps:
-        for frame in snapshot.backtrace.frames:
-            if frame.module_real_path == path and frame.module_offset is not None:
-                return frame.addr - frame.module_offset
-    return min(max(0, one.start - one.offset) for one in maps if one.path == path)

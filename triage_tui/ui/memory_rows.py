@@ -36,7 +36,7 @@ class MemoryRows(Rows):
 
     def relayout(self, width: int, cursor: int, marks: Marks) -> tuple[int, Marks]:
         """Lay out for a new width; the cursor and the marks stay on their bytes."""
-        before = self._bytes
+        before, on_mark = self._bytes, cursor in marks
         places = {index: self._place(index) for index in [cursor, *marks] if 0 <= index < self._total}
         self.layout(width)
         found: Marks = {}
@@ -56,7 +56,7 @@ class MemoryRows(Rows):
         if cursor in places:
             number, place = places[cursor]
             cursor = self._starts[number] + self._sections[number].line(place)
-        return (min(found) if cursor in marks and found else cursor), found
+        return (min(found) if on_mark and found else cursor), found
 
     def _place(self, index: int) -> tuple[int, Place]:
         number = max(0, bisect_right(self._starts, index) - 1)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
+from rich.cells import cell_len
 from textual.binding import BindingType
+from textual.message import Message
 
 from triage_tui.runs.evidence import Link
-from triage_tui.runs.model import Register, Snapshot
-from triage_tui.runs.process_model import Mapping
+from triage_tui.runs.model import Register
+from triage_tui.runs.telescope import Chain
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
+from triage_tui.ui.pointers import Pointers, chain_parts
 from triage_tui.ui.rows import BLANK, ListRows, Part, Row, Rows, clip, fit, heading, short, wrapped
 from triage_tui.ui.threads import ThreadView, threads_of, title_of
 from triage_tui.ui.widgets.line_view import LineView
@@ -30,32 +34,32 @@ def register_value(register: Register) -> str:
     return f"0x{value:0{max(1, min(register.size, 16)) * 2}x}"
 
 
-def points_to(snapshot: Snapshot, maps: Sequence[Mapping], value: int | str) -> Part | None:
-    """Return what is at an address: a recorded string, a frame's symbol, or the mapping it lies in.
+class ThreadPointers(NamedTuple):
+    """Where the registers of a thread lead."""
 
-    `maps` are those of the register's process; strings and symbols are of the process that is looked at.
+    pointers: Pointers
+    chains: dict[str, Chain | None]
+
+
+def thread_pointers(view: RunView, shown: ThreadView, *, regions: bool = False) -> ThreadPointers:
+    """Follow the registers of a thread; with `regions` through kept memory too, on the disk."""
+    pointers = Pointers(view, shown.process, shown.maps)
+    if regions:
+        pointers.with_regions()
+    chains = {one.name: pointers.follow(one.value) for one in shown.registers[:MAX_REGISTERS]}
+    return ThreadPointers(pointers, chains)
+
+
+def register_rows(
+    view: RunView, shown: ThreadView, width: int, leads: ThreadPointers | None = None
+) -> list[Row]:
+    """Return one row for each register; a star and a colour mark what changed.
+
+    `leads` says where the values lead, by default as far as the recorded objects tell.
     """
-    if not isinstance(value, int) or value < 0x1000:
-        return None
-    if maps is snapshot.maps:
-        for entry in snapshot.memory:
-            if entry.addr == value and entry.string:
-                return (f'"{safe_line(entry.string, 120)}"', "string")
-        for frame in snapshot.backtrace.frames:
-            if frame.addr == value and frame.func_name:
-                return (f"{short(frame.func_name, 60)}+{frame.func_offset or 0:#x}", "symbol")
-    for mapping in maps:
-        if mapping.start <= value < mapping.end:
-            name = short(mapping.path.rsplit("/", 1)[-1] or mapping.name or "anonymous", 40)
-            return (f"{name}+{value - mapping.start:#x} {short(mapping.perms, 6)}", "muted")
-    return None
-
-
-def register_rows(view: RunView, shown: ThreadView, width: int) -> list[Row]:
-    """Return one row for each register; a star and a colour mark what changed."""
-    snapshot = view.snapshot
+    pointers, chains = leads or thread_pointers(view, shown)
     # The stop before was recorded of the frozen thread only.
-    before = {one.name: one.value for one in snapshot.previous_regs} if shown.cause else {}
+    before = {one.name: one.value for one in view.snapshot.previous_regs} if shown.cause else {}
     registers = shown.registers[:MAX_REGISTERS]
     names = min(12, max((len(register.name) for register in registers), default=2))
     rows = []
@@ -69,29 +73,24 @@ def register_rows(view: RunView, shown: ThreadView, width: int) -> list[Row]:
         ]
         if register.rc:
             parts.append(("  could not be read", "bad"))
+        links: list[tuple[int, int, str]] = []
+        chain = chains.get(register.name)
         used = sum(len(text) for text, _ in parts)
-        note = points_to(snapshot, shown.maps, register.value)
-        if note is not None and width - used > 8:
-            parts += [("  ", ""), (clip(note[0], width - used - 3), note[1])]
+        if chain is not None:
+            first = 3 + names + 2
+            links.append((first, first + len(register_value(register)), pointers.link(chain.hops[0])))
+            if width - used > 8:
+                led = chain_parts(pointers, chain, width - used - 3)
+                parts += [("  ", ""), *led.parts]
+                links += [(used + 2 + a, used + 2 + b, link) for a, b, link in led.links]
         if changed:
-            used = sum(len(text) for text, _ in parts)
+            used = sum(cell_len(text) for text, _ in parts)
             old = before[register.name]
             text = f"  was {old if isinstance(old, str) else f'{old:#x}'}"
             if width - used > len(text):
                 parts.append((short(text, 60), "muted"))
-        rows.append(Row(tuple(parts), target=register.name, links=_memory_link(shown, register, note, names)))
+        rows.append(Row(tuple(parts), target=register.name, links=tuple(links)))
     return rows
-
-
-def _memory_link(
-    shown: ThreadView, register: Register, note: Part | None, names: int
-) -> tuple[tuple[int, int, str], ...]:
-    """Return the link from a pointer's value to the memory there."""
-    if note is None:
-        return ()
-    owner = "" if shown.process is None or shown.process.looked_at else f"{shown.process.pid}@"
-    first = 3 + names + 2
-    return ((first, first + len(register_value(register)), f"ev:mem/{owner}0x{register.value:x}"),)
 
 
 def thread_rows(view: RunView, shown: ThreadView, width: int) -> list[Row]:
@@ -160,10 +159,19 @@ class RegistersPane(Pane):
     NOTE_CELLS: ClassVar[int] = 54
     BINDINGS: ClassVar[list[BindingType]] = bindings("threads")
 
+    @dataclass
+    class Followed(Message):
+        """Registers were followed through kept memory."""
+
+        view: RunView
+        thread: int
+        found: ThreadPointers
+
     def __init__(self) -> None:
         super().__init__()
         self.threads: list[ThreadView] = []
         self.chosen = 0
+        self._leads: dict[int, ThreadPointers] = {}
 
     @property
     def title_note(self) -> str:
@@ -173,6 +181,7 @@ class RegistersPane(Pane):
     def forget(self) -> None:
         """Go back to the thread that caused the freeze."""
         self.threads, self.chosen = [], 0
+        self._leads = {}
 
     def build(self, view: RunView) -> Rows:
         """Return the thread's registers, and all threads, as rows."""
@@ -181,7 +190,34 @@ class RegistersPane(Pane):
         self.chosen = next(
             (n for n, one in enumerate(self.threads) if known is not None and one.key == known), 0
         )
+        self._follow(view)
         return ListRows(lambda width: self._rows_of(view, width))
+
+    def _follow(self, view: RunView) -> None:
+        """Follow the registers of the thread that is shown: through the objects at once, then the regions."""
+        if not self.threads or self.chosen in self._leads:
+            return
+        number, shown = self.chosen, self.threads[self.chosen]
+        found = self._leads[number] = thread_pointers(view, shown)
+        if not found.pointers.has_regions:
+            return
+
+        def work() -> None:
+            more = thread_pointers(view, shown, regions=True)
+            self.post_message(self.Followed(view, number, more))
+
+        self.run_worker(work, thread=True, group="pointers", exit_on_error=False)
+
+    def on_registers_pane_followed(self, event: Followed) -> None:
+        """Show where the registers lead through kept memory."""
+        event.stop()
+        if event.view is self.view:
+            self._leads[event.thread] = event.found
+            if event.thread == self.chosen:
+                place, link = self.cursor, self._link
+                self.set_rows(ListRows(lambda width: self._rows_of(event.view, width)))
+                self.move_to(place)
+                self._link = link
 
     def _rows_of(self, view: RunView, width: int) -> list[Row]:
         if not self.threads:
@@ -192,7 +228,7 @@ class RegistersPane(Pane):
         return [
             *rows,
             *thread_rows(view, shown, width),
-            *register_rows(view, shown, width),
+            *register_rows(view, shown, width, self._leads.get(self.chosen)),
             *chooser_rows(self.threads, self.chosen, width),
         ]
 
