@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from textual.color import Color
 from textual.theme import Theme
 
+from triage_tui.resources import shipped
+from triage_tui.ui import theming
 from triage_tui.ui.roles import Roles
 from triage_tui.ui.theming import load_themes
 
@@ -95,3 +98,32 @@ def test_every_theme_names_every_role_of_the_first() -> None:
     first = set(themes["triage-dark"].variables)
     for one in themes.values():
         assert set(one.variables) == first, one.name
+
+
+def test_the_shipped_themes_are_read_without_a_yaml_reader_and_mean_the_same() -> None:
+    paths = sorted(shipped("themes").glob("*.yaml"))
+    assert len(paths) == 5
+    for path in paths:
+        assert theming.plain_mapping(path.read_bytes()) == yaml.safe_load(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: 'quoted otherwise'",
+        "name: yes",
+        'name: "with \\" escape"',
+        "colors: {primary: red}",
+        "colors:\n    primary: deeper",
+        "  name: triage-x",
+        "name: triage-x\nname: triage-y",
+        "colors:",
+        "colors:\n  primary:",
+        "name: triage-x # a remark",
+        "- name",
+        "name: &anchor triage-x",
+        "\tname: triage-x",
+    ],
+)
+def test_what_needs_more_of_yaml_is_left_to_a_yaml_reader(text: str) -> None:
+    assert theming.plain_mapping(text.encode()) is None

@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triage_tui.cli.crash import report
-from triage_tui.cli.output import say
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
 from triage_tui.text import safe_line
@@ -61,8 +59,12 @@ def open_app(
     app = build_app(workspace, read_only=read_only, guests_end=guests_end, sfanalysis=sfanalysis)
     app.run()
     if app.crash is not None:
+        from triage_tui.cli.crash import report
+
         return report("ui", app.crash)
     if (waiting := len(app.still_waiting)) and not guests_end:
+        from triage_tui.cli.output import say
+
         say(
             f"{waiting} frozen guest{'s go' if waiting > 1 else ' goes'} on waiting: open the app again to"
             " decide, or end one with `triage-tui decide RUN end`"

@@ -6,12 +6,14 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.ids import is_run_id
-from triage_tui.runs.listing import run_dirs
-from triage_tui.runs.reader import Run, load_run
 from triage_tui.text import safe_line, safe_name
+
+if TYPE_CHECKING:
+    from triage_tui.runs.reader import Run
 
 ENVIRONMENT_VARIABLE = "TRIAGE_TUI_WORKSPACE"
 
@@ -47,6 +49,8 @@ class Workspace:
         Raises:
             TriageError: there is no such run, or several.
         """
+        from triage_tui.runs.listing import run_dirs
+
         found = run_dirs(self.runs_dir)
         if run_id == "last":
             if not found:
@@ -87,4 +91,6 @@ class Workspace:
 
     def load(self, run_id: str) -> Run:
         """Read a run by id; see `run_dir` and `load_run` for what may be wrong."""
+        from triage_tui.runs.reader import load_run
+
         return load_run(self.run_dir(run_id))

@@ -7,6 +7,7 @@ see `triage_tui.ui.roles`). A file that cannot be used is named in one sentence 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from triage_tui.text import safe_line
 
 DEFAULT_THEME = "triage-dark"
 MAX_THEME_BYTES = 64 << 10
+_PLAIN_LINE = re.compile(r'(  )?([a-z][a-z0-9-]*):(?: (?:"([\w #.,()%-]*)"|(true|false|triage-[a-z]+)))?\Z')
 _COLOURS = {
     "primary",
     "secondary",
@@ -48,14 +50,11 @@ def read_theme(path: Path) -> Theme:
     Raises:
         TriageError: not YAML, no name, no primary colour, or a value that is no colour.
     """
-    import yaml
-
     name = safe_line(str(path), 200)
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        data: Any = yaml.load(read_bounded(path, MAX_THEME_BYTES, whole=True), Loader=loader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        raise TriageError(f"theme {name} is not valid YAML, so it was passed over") from None
+    raw = read_bounded(path, MAX_THEME_BYTES, whole=True)
+    data: Any = plain_mapping(raw)
+    if data is None:
+        data = _read_yaml(raw, name)
     if not isinstance(data, dict) or not isinstance(data.get("name"), str):
         raise TriageError(f"theme {name} has no name, so it was passed over")
     colours = _checked(data.get("colors"), name)
@@ -71,6 +70,46 @@ def read_theme(path: Path) -> Theme:
         variables={**roles, **_checked(data.get("variables"), name)},
         **colours,  # type: ignore[arg-type]
     )
+
+
+def plain_mapping(raw: bytes) -> dict[str, Any] | None:
+    """Return what a file means that needs no more of YAML than the shipped themes do, else None.
+
+    That is mappings of one level, quoted text without escapes, true and false. It is read here because a
+    YAML reader would be a tenth of the time until the first frame.
+    """
+    found: dict[str, Any] = {}
+    inner: dict[str, Any] | None = None
+    for line in raw.decode("utf-8", "replace").splitlines():
+        if not line or line.startswith("#"):
+            continue
+        match = _PLAIN_LINE.match(line)
+        if match is None:
+            return None
+        indent, key, text, word = match.groups()
+        if indent and inner is None:
+            return None
+        into = inner if indent and inner is not None else found
+        if key in into:
+            return None
+        if text is None and word is None:
+            if indent:
+                return None
+            inner = into[key] = {}
+            continue
+        into[key] = {"true": True, "false": False}.get(word, word) if text is None else text
+        inner = inner if indent else None
+    return None if any(value == {} for value in found.values()) else found
+
+
+def _read_yaml(raw: bytes, name: str) -> Any:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(raw, Loader=loader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        raise TriageError(f"theme {name} is not valid YAML, so it was passed over") from None
 
 
 def _checked(value: Any, name: str) -> dict[str, str]:
