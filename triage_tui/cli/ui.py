@@ -56,8 +56,15 @@ def open_app(
         TriageError: standard input or output is no terminal, or there is no such directory.
     """
     require_terminal()
-    app = build_app(workspace, read_only=read_only, guests_end=guests_end, sfanalysis=sfanalysis)
-    app.run()
+    from triage_tui.ui import pauses
+
+    # Before the app is imported: what is made then is all there to stay.
+    usual = pauses.shorten()
+    try:
+        app = build_app(workspace, read_only=read_only, guests_end=guests_end, sfanalysis=sfanalysis)
+        app.run()
+    finally:
+        pauses.restore(usual)
     if app.crash is not None:
         from triage_tui.cli.crash import report
 

@@ -83,7 +83,7 @@ class TriageApp(App[None]):
             self.register_theme(known)
         for wanted in (theme, self.remembered.theme if self.remembered else ""):
             if self.get_theme(wanted) is not None:
-                self.theme = wanted
+                self._begin_with(wanted)
         self.keys_changed, problems = theming.load_keymap()
         self._problems += problems
         if self.keys_changed:
@@ -99,6 +99,15 @@ class TriageApp(App[None]):
         self.decided: set[str] = set()
         """Runs whose guest was resumed or ended on the way out."""
         self._usual: pauses.Usual | None = None
+
+    def _begin_with(self, theme: str) -> None:
+        """Choose the theme of the first frame, before any style was read: these are then read once only."""
+        self.set_reactive(TriageApp.theme, theme)
+        dark = self.current_theme.dark
+        classes = {f"-theme-{name}": name == theme for name in self.available_themes}
+        self.update_classes({**classes, "-dark-mode": dark, "-light-mode": not dark}, update=False)
+        self._refresh_truecolor_filter(self.ansi_theme)
+        self.stylesheet.set_variables(self.get_css_variables())
 
     @property
     def main(self) -> MainScreen:
