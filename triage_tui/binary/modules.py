@@ -5,8 +5,9 @@ from __future__ import annotations
 import bisect
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from triage_tui.binary.cfi import Row
@@ -121,9 +122,12 @@ def _open_under(root: Path, path: str) -> int:
 class ModuleMap:
     """The modules of a frozen guest, found through its mappings; files are read when first asked for."""
 
-    def __init__(self, maps: Sequence[Mapping], root: Path | None) -> None:
+    def __init__(
+        self, maps: Sequence[Mapping], root: Path | None, read: Callable[[str], bytes | None] | None = None
+    ) -> None:
+        """`read` returns the content of a file by its guest path; by default it is read below `root`."""
         self._maps = sorted((m for m in maps if m.path.startswith("/")), key=lambda m: m.start)
-        self._root = root
+        self._read = read if read is not None else partial(read_guest_file, root)
         self._images: dict[str, ElfImage | None] = {}
         self._starts = [mapping.start for mapping in self._maps]
         self._first: dict[str, Mapping] = {}
@@ -132,7 +136,7 @@ class ModuleMap:
 
     def _image(self, path: str) -> ElfImage | None:
         if path not in self._images:
-            data = read_guest_file(self._root, path)
+            data = self._read(path)
             image = parse_image(data) if data is not None and data[:4] == b"\x7fELF" else None
             self._images[path] = image
         return self._images[path]
@@ -157,6 +161,11 @@ class ModuleMap:
             return None
         return Module(mapping.path, PurePosixPath(mapping.path).name, bias, image)
 
+    def module_of(self, path: str) -> Module | None:
+        """Return the module that a mapped file is, or None for what is no readable program file."""
+        first = self._first.get(path)
+        return self.module_at(first.start) if first is not None else None
+
     def locate(self, addr: int) -> Location | None:
         """Return module, file address and symbol of `addr`, or None if no module holds it."""
         module = self.module_at(addr)
@@ -164,6 +173,11 @@ class ModuleMap:
             return None
         vaddr = addr - module.bias
         return Location(module, vaddr, module.image.symbol_at(vaddr), module.image.linkage.stubs.get(vaddr))
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Paths of all mapped files, in the order of their addresses."""
+        return tuple(self._first)
 
     def path_at(self, addr: int) -> str | None:
         """Return the path of the file mapped at `addr`, readable or not."""

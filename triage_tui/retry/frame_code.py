@@ -6,23 +6,21 @@ with.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from pathlib import Path
 
 from triage_tui.binary.code_source import CodePoint, FunctionCode
 from triage_tui.binary.decompiler import Angr
-from triage_tui.binary.modules import Location, Module, read_guest_file
+from triage_tui.binary.modules import Location, Module
 from triage_tui.binary.sfanalysis import SfAnalysis
 from triage_tui.binary.symbols import ElfImage, parse_image
 from triage_tui.errors import TriageError
-from triage_tui.retry.start import read_start
+from triage_tui.retry.recorded_code import program_file
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.model import SCHEMA_VERSION
 from triage_tui.runs.reader import Run
 from triage_tui.runs.writer import SNAPSHOT_FILE, encode_json
-from triage_tui.text import safe_line
 
 
 def frame_of(run: Run, number: int) -> Frame:
@@ -86,20 +84,7 @@ def _program(run: Run, frame: Frame) -> bytes:
     path = frame.module_real_path
     if path is None or frame.module_offset is None:
         raise TriageError(f"frame {frame.idx} lies in no program file")
-    start = read_start(run.dir)
-    root = Path(start.rootfs) if start.rootfs is not None else None
-    host = start.program if root is None and path == run.snapshot.target.program else path
-    data = read_guest_file(root, host)
-    if data is None:
-        raise TriageError(f"the program file {safe_line(path, 200)} of the run cannot be read any more")
-    target = run.snapshot.target
-    recorded = frame.module_sha256 or (target.program_sha256 if path == target.program else "")
-    if recorded and hashlib.sha256(data).hexdigest() != recorded:
-        raise TriageError(
-            f"the program file {safe_line(path, 200)} is another one now than when the run was recorded, "
-            "so its code says nothing of the run"
-        )
-    return data
+    return program_file(run, path, frame.module_sha256 or "")
 
 
 def _point(frame: Frame, image: ElfImage) -> CodePoint:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 if TYPE_CHECKING:
+    from triage_tui.retry.recorded_code import RecordedCode
     from triage_tui.runs.evidence import Resolved
     from triage_tui.runs.listing import RunSummary
     from triage_tui.ui.comparison import ComparedPart
     from triage_tui.ui.loading import RunView
+    from triage_tui.ui.panes.code import Function
 
 
 @dataclass
@@ -72,6 +74,24 @@ class Peeked(Message):
 
     view: RunView
     found: Resolved
+
+
+@dataclass
+class ProgramsRead(Message):
+    """The program files of a run were read."""
+
+    run_id: str
+    programs: RecordedCode
+
+
+@dataclass
+class FunctionFound(Message):
+    """Code that was followed to, in process `pid`; or the sentence that says why there is none."""
+
+    run_id: str
+    pid: int | None
+    function: Function | None
+    sentence: str = ""
 
 
 @dataclass

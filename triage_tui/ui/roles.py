@@ -40,6 +40,7 @@ _DEFAULTS: dict[str, tuple[str, str]] = {
     "removed": ("error", ""),
     "hunk": ("secondary", ""),
     "link": ("primary", "underline"),
+    "hit": ("warning", "bold reverse"),
     "loop": ("keyword", "bold"),
     "wait": ("waiting", "bold"),
     "confidence": ("primary", "bold"),

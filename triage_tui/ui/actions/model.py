@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 Scope = Literal[
-    "app", "main", "list", "runs", "patch", "syscalls", "code", "frames", "threads", "memory", "modal"
+    "app",
+    "main",
+    "list",
+    "search",
+    "runs",
+    "patch",
+    "syscalls",
+    "code",
+    "frames",
+    "threads",
+    "memory",
+    "modal",
 ]
 """Where a key works: everywhere, on the main screen, in any list, in one pane, in questions."""
 

@@ -126,6 +126,19 @@ class BacktracePane(Pane):
         """Whether the cursor is on a row about another thread than the frozen one."""
         return (row := self.current) is not None and not isinstance(row.target, int)
 
+    def blocked_in(self, seq: int) -> int | None:
+        """Return the row of the innermost frame of the other thread that is in a syscall."""
+        threads = threads_of(self.view.snapshot) if self.view is not None else []
+        for number, shown in enumerate(threads):
+            thread = shown.thread
+            if thread is not None and not shown.cause and thread.seq == seq and thread.frames:
+                return self.row_of(ThreadPlace(number, thread.frames[0].idx))
+        return None
+
+    def row_of(self, place: ThreadPlace) -> int | None:
+        """Return the row of a frame of another thread."""
+        return self.rows.find(lambda row: row.target == place)
+
     def step(self, by: int) -> None:
         """Go to the next thread (1) or the one before (-1), from the last to the first and back."""
         starts = self.threads

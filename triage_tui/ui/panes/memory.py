@@ -40,6 +40,7 @@ class MemoryPane(Pane):
     NAME: ClassVar[str] = "memory"
     KINDS: ClassVar[tuple[str, ...]] = ("mem",)
     EMPTY: ClassVar[str] = "No memory was recorded."
+    SEARCH: ClassVar[bool] = False
     NOTE_CELLS: ClassVar[int] = 36
     BINDINGS: ClassVar[list[BindingType]] = bindings("memory")
 

@@ -23,6 +23,7 @@ class RunsPane(Pane):
 
     NAME: ClassVar[str] = "runs"
     EMPTY: ClassVar[str] = "No runs yet. Start one: triage-tui run PROGRAM"
+    SEARCH: ClassVar[bool] = False
     BINDINGS: ClassVar[list[BindingType]] = bindings("runs")
 
     def __init__(self, runs: RunList) -> None:

@@ -41,6 +41,7 @@ class SyscallsPane(Pane):
     NAME: ClassVar[str] = "syscalls"
     KINDS: ClassVar[tuple[str, ...]] = ("syscall",)
     EMPTY: ClassVar[str] = "No syscall matches."
+    SEARCH: ClassVar[bool] = False
     NOTE_CELLS: ClassVar[int] = 46
     BINDINGS: ClassVar[list[BindingType]] = bindings("syscalls")
 
@@ -190,10 +191,29 @@ class SyscallsPane(Pane):
             return None
         return CallDetail(call, self._line.printed.get(call.seq, ()))
 
+    def shown_choice(self) -> tuple[str, bool, bool]:
+        """Return the filter and the switches."""
+        return self._filter, self._only_special, self._with_output
+
+    def show_choice(self, choice: tuple[str, bool, bool]) -> None:
+        """Filter again as it was."""
+        if choice != self.shown_choice():
+            _, self._only_special, self._with_output = choice
+            self.set_filter(choice[0])
+
     def reveal(self, link: Link) -> bool:
-        """Go to a syscall by its number; a filter that hides it is dropped."""
-        if self.view is None or not link.id.isdecimal():
+        """Go to a syscall by its number; a filter that hides it is dropped.
+
+        The code pane leads here with an address or a name: then the calls made there are all that is shown.
+        """
+        if self.view is None:
             return False
+        if not link.id.isdecimal():
+            self._only_special = False
+            self.set_filter(f"pc:{link.id}" if link.id.startswith("0x") else f"name:{link.id}")
+            if self._places:
+                self.mark(self.first(self.rows))
+            return bool(self._places)
         seq = int(link.id)
         index = self._row_of(seq)
         if index is None and (self._filter or self._only_special):

@@ -28,12 +28,12 @@ def available(screen: MainScreen, action: Action) -> bool:
             return bool(screen.trail)
         case "mark":
             return screen.active == "patch" and view is not None and len(view.proposals) > 1
-        case "failures" | "output":
+        case "failures" | "output" | "call_code":
             return screen.active == "syscalls"
         case "story":
             return screen.active == "runs" and (entry := screen.runs.entry) is not None and entry.size > 1
         case "next_round":
-            return screen.round_beside(1) is not None
+            return not screen.pane(screen.active).search_text and screen.round_beside(1) is not None
         case "previous_round":
             return screen.round_beside(-1) is not None
         case "peek":
@@ -55,6 +55,12 @@ def available(screen: MainScreen, action: Action) -> bool:
             return screen.active in ("runs", "syscalls")
         case "export":
             return screen.can_export
+        case "search":
+            return screen.pane(screen.active).SEARCH
+        case "next_hit" | "previous_hit":
+            return bool(screen.pane(screen.active).search_text)
+        case "next_run" | "previous_run" if screen.pane(screen.active).search_text:
+            return False
         case "zoom":
             return screen.size.width >= 120
         case "runs":

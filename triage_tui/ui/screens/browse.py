@@ -177,6 +177,8 @@ class BrowseScreen(ExportScreen):
             tile.update_title()
         text = headline(view) if view is not None else safe_line(self.failure or "", 600)
         self.query_one("#headline", Static).update(Content(text))
+        if view is not None:
+            self.return_in(view.run_id)
         self.refresh_bars()
 
     def action_step_run(self, step: int) -> None:

@@ -12,7 +12,8 @@ from textual import on
 from triage_tui.errors import TriageError
 from triage_tui.ui.messages import Compared, Decompiled, Peeked, Trouble
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.screens.links import OTHER_THREAD, LinkScreen
+from triage_tui.ui.screens.follow_code import FollowScreen
+from triage_tui.ui.screens.links import OTHER_THREAD
 
 if TYPE_CHECKING:
     from triage_tui.ui.loading import RunView
@@ -35,7 +36,7 @@ class Decompilation(NamedTuple):
     """Seconds of CLOCK_MONOTONIC."""
 
 
-class InspectScreen(LinkScreen):
+class InspectScreen(FollowScreen):
     """The examining part of the main screen."""
 
     decompilation: Decompilation | None = None
@@ -109,7 +110,7 @@ class InspectScreen(LinkScreen):
         registers = self.registers
         thread = registers.threads[registers.chosen] if registers.threads else None
         place = find_place(self.view.snapshot, text, thread)
-        self._remember()
+        self.note_place()
         try:
             self.memory.go_to(place.address, place.pid)
         except TriageError:
@@ -212,7 +213,13 @@ class InspectScreen(LinkScreen):
             self.say(OTHER_THREAD)
             return
         if frame is None:
-            self.say("This run has no frame to decompile.", "warning")
+            followed = self.code.function is not None
+            self.say(
+                "Functions of frames can be decompiled; this one was followed to."
+                if followed
+                else "This run has no frame to decompile.",
+                "warning",
+            )
             return
         job = Decompilation(view.run_id, frame.idx, threading.Event(), time.monotonic())
         actions = self.app.actions

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from textual import on
 
 from triage_tui.errors import TriageError
-from triage_tui.ui.panes.base import Pane
+from triage_tui.ui.panes.base import Pane, PaneState
 from triage_tui.ui.panes.runs import RunsPane
 from triage_tui.ui.rows import short
 from triage_tui.ui.screens.review import ReviewScreen
@@ -19,15 +19,19 @@ if TYPE_CHECKING:
     from triage_tui.ui.widgets.tile import Tile
 
 
+MAX_TRAIL = 200
+"""Places that are remembered."""
 OTHER_THREAD = "Code is recorded for the frames of the frozen thread only."
 
 
 class Spot(NamedTuple):
-    """A place to return to: run, pane, row."""
+    """A place to return to."""
 
     run_id: str
     pane: str
-    row: int
+    state: PaneState
+    others: tuple[tuple[str, PaneState], ...] = ()
+    """Panes that following changed too, and what they showed."""
 
 
 class LinkScreen(ReviewScreen):
@@ -36,6 +40,7 @@ class LinkScreen(ReviewScreen):
     def __init__(self) -> None:
         super().__init__()
         self.trail: list[Spot] = []
+        self._returning: Spot | None = None
 
     @property
     def runs(self) -> RunsPane:
@@ -56,13 +61,22 @@ class LinkScreen(ReviewScreen):
         """The code pane."""
         return cast("CodePane", self.query_one("#pane-code"))
 
+    def follow_address(self, address: int) -> None:
+        """Show the code at an address."""
+        raise NotImplementedError
+
+    def show_stack_of(self, index: int) -> None:
+        """Let the memory pane show the stack of a frame."""
+        raise NotImplementedError
+
     def refresh_bars(self) -> None:
         """Draw what stands around the panes again."""
         raise NotImplementedError
 
     def on_backtrace_pane_frame_selected(self, event: BacktracePane.FrameSelected) -> None:
-        """The code follows the backtrace."""
+        """The code and the stack follow the backtrace."""
         self.code.select_frame(event.frame)
+        self.show_stack_of(event.frame)
         self.tile_titles()
 
     def tile_titles(self) -> None:
@@ -81,13 +95,13 @@ class LinkScreen(ReviewScreen):
             if not isinstance(row.target, int):
                 self.say(OTHER_THREAD)
                 return
-            self._remember()
+            self.note_place(self.code)
             self.code.select_frame(row.target)
             self.show_pane("code")
         elif event.view.id == "pane-syscalls":
             self.show_call()
         elif event.view.id == "pane-retry" and row is not None and isinstance(row.target, tuple):
-            self._remember()
+            self.note_place()
             self.runs.select(row.target[1])
         elif event.view.id == "pane-history" and row is not None:
             self._open_entry(row.target)
@@ -107,7 +121,7 @@ class LinkScreen(ReviewScreen):
                 Sheet(f"Generation {number}", lambda width: generation_rows(view.audit, number, width))
             )
         elif isinstance(target, ToRun | ToRule):
-            self._remember()
+            self.note_place()
             if target.run_id != view.run_id and not self.runs.select(target.run_id):
                 self.trail.pop()
                 self.say("That run is not in the list: it is hidden by the filter, or gone", "warning")
@@ -124,9 +138,14 @@ class LinkScreen(ReviewScreen):
         if not self.patch.go_to_file(file):
             self.say(f"The rule file {short(file, 60)} is not in this run any more.", "warning")
 
-    def _remember(self) -> None:
-        if self.view is not None:
-            self.trail.append(Spot(self.view.run_id, self.active, self.pane(self.active).cursor))
+    def note_place(self, *changed: Pane) -> None:
+        """Note where we are; `changed` are other panes that are about to show something else."""
+        if self.view is None:
+            return
+        here = self.pane(self.active)
+        others = tuple((pane.NAME, pane.state()) for pane in changed if pane is not here)
+        self.trail.append(Spot(self.view.run_id, self.active, here.state(), others))
+        del self.trail[:-MAX_TRAIL]
 
     def show_call(self) -> None:
         """Show everything about the syscall under the cursor."""
@@ -153,7 +172,7 @@ class LinkScreen(ReviewScreen):
         if pane is None:
             return
         if remember:
-            self._remember()
+            self.note_place(pane)
         self.show_pane(pane.NAME)
         # A pane that was hidden has no size yet: rows are laid out for its width after the next layout.
         self.call_after_refresh(self._point, pane, text)
@@ -162,6 +181,11 @@ class LinkScreen(ReviewScreen):
         from triage_tui.runs.evidence import parse_link
 
         link = parse_link(text)
+        if link.kind == "code" and link.id.startswith("0x"):
+            self.follow_address(int(link.id, 16))
+            self.tile_titles()
+            self.refresh_bars()
+            return
         try:
             if not pane.reveal(link):
                 self.say(f"This evidence is not in the run: {link.kind} {short(link.id, 60)}.", "warning")
@@ -176,7 +200,30 @@ class LinkScreen(ReviewScreen):
             self.say("There is nothing to go back to.")
             return
         spot = self.trail.pop()
-        if self.view is None or spot.run_id != self.view.run_id:
-            self.runs.select(spot.run_id)
+        if self.view is not None and spot.run_id == self.view.run_id:
+            self._return_to(spot)
+        elif self.runs.select(spot.run_id):
+            # The run is read first; what it showed is found when it is there.
+            self._returning = spot
+            self.show_pane(spot.pane)
+        else:
+            self.say("The filter of the runs hides the run that this leads back to.", "warning")
+
+    def return_in(self, run_id: str) -> None:
+        """A run is shown: go to the place in it to which somebody wanted to return, if one did."""
+        spot, self._returning = self._returning, None
+        if spot is not None and spot.run_id == run_id:
+            self._return_to(spot)
+
+    def _return_to(self, spot: Spot) -> None:
         self.show_pane(spot.pane)
-        self.call_after_refresh(self.pane(spot.pane).move_to, spot.row, centre=True)
+
+        def restore() -> None:
+            for name, state in spot.others:
+                self.pane(name).restore(state)
+            self.pane(spot.pane).restore(spot.state)
+            self.tile_titles()
+            self.refresh_bars()
+
+        # A pane that was hidden has no size before the next layout.
+        self.call_after_refresh(restore)

@@ -215,8 +215,10 @@ class MainScreen(Contained, BrowseScreen):
             return
         if self._zoomed and self.size.width >= WIDE:
             self.action_zoom()
-        elif self.active == "syscalls" and (pane := self.syscalls).filter_text:
-            pane.set_filter("")
+        elif (pane := self.pane(self.active)).search_text:
+            pane.set_search("")
+        elif self.active == "syscalls" and (calls := self.syscalls).filter_text:
+            calls.set_filter("")
         elif self.active == "runs" and self.runs.filter_text:
             self.runs.set_filter("")
         else:
@@ -239,12 +241,17 @@ class MainScreen(Contained, BrowseScreen):
         self.refresh_bars()
 
     async def action_filter(self) -> None:
-        """Filter the syscalls when they are active, else the runs."""
-        from triage_tui.ui.widgets.filter_line import FilterLine
+        """Filter the runs or the syscalls; search the rows of another pane."""
+        from triage_tui.ui.widgets.filter_line import FilterLine, SearchLine
 
-        if self.active != "syscalls":
-            self.show_pane("runs")
-        await self.type_into(FilterLine(self.runs if self.active == "runs" else self.syscalls))
+        pane = self.pane(self.active)
+        if self.active in ("runs", "syscalls"):
+            await self.type_into(FilterLine(self.runs if self.active == "runs" else self.syscalls))
+        elif pane.SEARCH:
+            pane.begin_search()
+            await self.type_into(SearchLine(pane))
+        else:
+            self.say("This pane has no search.")
         self.tile_titles()
 
     async def type_into(self, line: TypedLine) -> None:

@@ -1,10 +1,11 @@
-"""The line in which a filter is typed; the list follows every key."""
+"""The lines in which a filter or a search is typed; the list follows every key."""
 
 from __future__ import annotations
 
 from textual.widgets import Input
 
 from triage_tui.ui.calls_filter import HINT
+from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.panes.runs import RunsPane
 from triage_tui.ui.panes.syscalls import SyscallsPane
 from triage_tui.ui.widgets.typed_line import TypedLine
@@ -30,4 +31,26 @@ class FilterLine(TypedLine):
     def action_drop(self) -> None:
         """Go to the list without a filter."""
         self._pane.set_filter("")
+        super().action_drop()
+
+
+class SearchLine(TypedLine):
+    """Enter keeps the search, so that its hits can be stepped through; Escape ends it."""
+
+    def __init__(self, pane: Pane) -> None:
+        super().__init__(pane, "/", "text to find in this pane; n and N go from hit to hit", pane.search_text)
+        self._pane = pane
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Search as it is typed."""
+        event.stop()
+        self._pane.set_search(event.value)
+        found = "" if not event.value or "not found" not in self._pane.search_note else "Not found."
+        self.tell(found)
+        self.main.refresh_bars()
+
+    def action_drop(self) -> None:
+        """Go to where the search began."""
+        self._pane.set_search("")
+        self._pane.move_to(self._pane.search_began)
         super().action_drop()
