@@ -12,9 +12,10 @@ from typing import NamedTuple
 from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.model import Snapshot, Syscall
 from triage_tui.text import safe_line
+from triage_tui.ui.headline import what_happened
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.rows import Part, Row, clip, fit, heading, short, wrapped
-from triage_tui.ui.words import call_words, happened, target_words
+from triage_tui.ui.words import call_words, target_words
 
 SIDE_BY_SIDE = 100
 """Cells from which both runs have a column; below that they have signs, as in a unified diff."""
@@ -91,7 +92,7 @@ def _facts(view: RunView) -> list[str]:
     snapshot, figures = view.snapshot, view.snapshot.statistics
     lines = [
         target_words(snapshot),
-        safe_line(f"it {happened(snapshot)}", 200),
+        safe_line(f"it {what_happened(snapshot)}", 200),
         f"round {snapshot.round}",
         f"{figures.syscalls} syscalls, {figures.distinct_signatures} kinds, {figures.failed_syscalls} failed",
         f"after {figures.elapsed_ms / 1000:.1f} s",

@@ -76,48 +76,11 @@ def next_step(run: RunSummary) -> tuple[str, str]:
     return ("retry, or look", "wait") if run.state == "needs_person" else ("", "")
 
 
-def happened(snapshot: Snapshot) -> str:
-    """Return what stopped the guest, in words: "is about to exit(1)"."""
-    trigger, loop = snapshot.trigger, snapshot.loop
-    match snapshot.reason:
-        case "exit":
-            code = "" if trigger.exit_code is None else str(trigger.exit_code)
-            return f"ended with exit({code})" if trigger.ended else f"is about to exit({code})"
-        case "signal":
-            how = "was killed by" if trigger.ended else "is about to be killed by"
-            return f"{how} {short(trigger.signal or 'a signal', 20)}"
-        case "emulator":
-            return f"ends because {short(trigger.detail, 80)}"
-        case "loop" | "sleep_loop" if loop is not None:
-            how = "sleeps in a loop" if loop.sleeps or snapshot.reason == "sleep_loop" else "repeats itself"
-            return f"{how}: {loop.period} calls, {loop.repeats} rounds"
-        case "loop" | "sleep_loop":
-            return "repeats itself"
-        case "idle":
-            return "makes no syscalls any more"
-        case "syscall":
-            return f"was frozen at {short(trigger.syscall_name, 40)}, as was wanted"
-        case "requested":
-            return "was frozen on request"
-        case "time_limit":
-            return "was stopped at its time limit"
-        case _:
-            return f"was stopped ({short(trigger.detail, 80)})" if trigger.detail else "was stopped"
-
-
 def target_words(snapshot: Snapshot) -> str:
     """Return the command and its architecture: "udhcpc -i eth0 (mipsel)"."""
     argv = snapshot.target.argv or [snapshot.target.program]
     name = argv[0].rsplit("/", 1)[-1]
     return safe_line(" ".join([name, *argv[1:]]), 120) + f" ({short(snapshot.target.arch, 12)})"
-
-
-def headline(view: RunView) -> str:
-    """Return the header line: what happened, most likely why, what is proposed."""
-    diagnosis = view.diagnosis
-    if diagnosis is not None and diagnosis.headline:
-        return safe_line(diagnosis.headline, 600)
-    return f"{target_words(view.snapshot)} {happened(view.snapshot)}. No diagnosis yet."
 
 
 def call_words(call: Syscall) -> tuple[str, str, str]:

@@ -9,10 +9,11 @@ from rich.cells import cell_len
 from triage_tui.runs.diagnosis_model import Evidence, Hypothesis
 from triage_tui.runs.evidence import IN_TEXT, describe_syscall, resolve
 from triage_tui.text import safe_line
+from triage_tui.ui.headline import what_happened
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import BLANK, ListRows, Part, Row, Rows, clip, heading, short, wrap_parts, wrapped
-from triage_tui.ui.words import happened, target_words
+from triage_tui.ui.words import target_words
 
 MAX_EXPLANATION, MAX_EVIDENCE, MAX_SAYS = 6000, 30, 600
 """Laid out of one hypothesis: characters of its explanation, pieces of evidence, characters of each."""
@@ -139,7 +140,7 @@ def diagnosis_rows(view: RunView, width: int) -> list[Row]:
         rows.append(BLANK)
     diagnosis = view.diagnosis
     if diagnosis is None:
-        rows += wrapped(f"{target_words(view.snapshot)} {happened(view.snapshot)}.", width, "strong", 1)
+        rows += wrapped(f"{target_words(view.snapshot)} {what_happened(view.snapshot)}.", width, "strong", 1)
         rows += wrapped("There is no diagnosis of this run yet.", width, "muted", 1)
         rows += _last_failures(view, width)
         return rows

@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual import on
-from textual.content import Content
 from textual.timer import Timer
-from textual.widgets import Static
 
-from triage_tui.text import safe_line
 from triage_tui.ui import pauses
 from triage_tui.ui.actions import PANES
 from triage_tui.ui.messages import Done, RunFailed, RunLoaded, RunsListed, RunsUpdated, Trouble
 from triage_tui.ui.remembered import Place, Remembered
 from triage_tui.ui.run_list import RunList
 from triage_tui.ui.screens.export import ExportScreen
+from triage_tui.ui.widgets.headline import HeadlineView
 from triage_tui.ui.widgets.line_view import LineView
-from triage_tui.ui.words import headline
 
 if TYPE_CHECKING:
     from triage_tui.ui.loading import RunView
@@ -175,8 +172,10 @@ class BrowseScreen(ExportScreen):
                     view, "This run cannot be shown." if self.failure and view is None else ""
                 )
             tile.update_title()
-        text = headline(view) if view is not None else safe_line(self.failure or "", 600)
-        self.query_one("#headline", Static).update(Content(text))
+        from triage_tui.ui.headline import headline
+
+        line = headline(view) if view is not None else self.failure or ""
+        self.query_one("#headline", HeadlineView).show(line)
         if view is not None:
             self.return_in(view.run_id)
         self.refresh_bars()

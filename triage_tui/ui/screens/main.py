@@ -21,6 +21,7 @@ from triage_tui.ui.remembered import Remembered
 from triage_tui.ui.screens import chrome
 from triage_tui.ui.screens.browse import BrowseScreen
 from triage_tui.ui.widgets.bar import Bar
+from triage_tui.ui.widgets.headline import HeadlineView
 from triage_tui.ui.widgets.line_view import LineView
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class MainScreen(Contained, BrowseScreen):
                 yield RunsPane(self.run_list)
             with Vertical(id="run"):
                 with Vertical(id="head"):
-                    yield Static(id="headline")
+                    yield HeadlineView(id="headline")
                     yield Bar(id="facts")
                     yield Bar(id="banner")
                 yield Horizontal(id="tiles")
@@ -119,6 +120,7 @@ class MainScreen(Contained, BrowseScreen):
             least = f"{SMALLEST[0]}x{SMALLEST[1]}"
             text = f"Please make this terminal larger: {least} at least, now {width}x{height}."
             self.query_one("#too-small", Static).update(Content(text))
+        self.query_one("#headline", HeadlineView).fit()
         for tile in self.tiles:
             tile.set_class(self.active in [pane.NAME for pane in tile.panes], "-active")
         self.refresh_bars()
