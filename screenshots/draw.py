@@ -68,6 +68,8 @@ async def _draw(workspace: Workspace, picture: Picture) -> str:
         for key in picture.keys:
             await pilot.press(key)
             await pilot.pause()
+        while app.main.patch.display and app.main.view.rules and not app.main.patch.insights:
+            await pilot.pause(0.02)
         svg = app.export_screenshot(title="triage-tui")
     # Rich names classes after a random number; a fixed name keeps unchanged pictures byte for byte the same.
     return re.sub(r"terminal-\d+", f"terminal-{picture.name.replace('/', '-')}", svg)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 
 from tests.ui import fixtures
 from triage_tui.errors import TriageError
+from triage_tui.rulebook.choices import Approval
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.backend import Decision
 from triage_tui.ui.containment import Reports
@@ -38,13 +39,22 @@ class RecordedActions:
     def approve(self, run_id: str, files: list[str]) -> str:
         return self._note("approve", run_id, *files)
 
+    def approve_shown(self, run_id: str, approvals: Sequence[Approval]) -> str:
+        return self._note("approve", run_id, *(approval.name for approval in approvals))
+
+    def drop(self, run_id: str, names: Sequence[str], reason: str) -> str:
+        return self._note("drop", run_id, *names, reason)
+
+    def reconsider(self, run_id: str) -> str:
+        return self._note("reconsider", run_id)
+
     def reject(self, run_id: str, reason: str) -> str:
         return self._note("reject", run_id, reason)
 
     def rollback(self, run_id: str) -> str:
         return self._note("rollback", run_id)
 
-    def save_edit(self, run_id: str, relpath: str, text: str) -> str:
+    def save_edit(self, run_id: str, relpath: str, text: str, expect: str | None = None) -> str:
         return self._note("save_edit", run_id, relpath, text)
 
     def decide(self, run_id: str, action: Decision) -> str:
@@ -67,6 +77,7 @@ class RecordedActions:
 @pytest.fixture(autouse=True)
 def _no_user_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.delenv("NO_COLOR", raising=False)

@@ -17,7 +17,6 @@ from triage_tui.runs.listing import RunSummary
 from triage_tui.runs.model import Loop, Syscall
 from triage_tui.ui.actions import ACTIONS, BY_ID
 from triage_tui.ui.call_rows import loop_mark
-from triage_tui.ui.diff import diff_lines
 from triage_tui.ui.hex_rows import bytes_per_row, hex_cells, hex_row
 from triage_tui.ui.highlight import assembly_lines, c_lines, lua_lines
 from triage_tui.ui.loading import load_view
@@ -78,24 +77,6 @@ def test_links_in_text_cover_their_words_even_across_lines() -> None:
     found = [(row.text[a:b], link) for row in rows for a, b, link in row.links]
     assert " ".join(text for text, link in found if link == "ev:syscall/7") == "read the long file name"
     assert ("died", "ev:syscall/9") in found
-
-
-def test_difference_shows_removed_added_and_kept_lines() -> None:
-    lines = diff_lines("a\nb\nc\n", "a\nB\nc\nd\n")
-    assert [(line.sign, line.text) for line in lines] == [
-        (" ", "a"),
-        ("-", "b"),
-        ("+", "B"),
-        (" ", "c"),
-        ("+", "d"),
-    ]
-    assert [line.new for line in lines] == [1, 0, 2, 3, 4]
-
-
-def test_difference_against_nothing_is_all_new_and_safe() -> None:
-    lines = diff_lines("", "x = 1\n\x1b]0;t\x07\n")
-    assert [line.sign for line in lines] == ["+", "+"]
-    assert lines[1].text == "\\x1b]0;t\\x07"
 
 
 @pytest.mark.parametrize("colour", [lua_lines, c_lines, assembly_lines])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import encode_json
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.backend import Deferred, ReadOnly
-from triage_tui.ui.editing import edit_outside, editable_here
+from triage_tui.ui.editing import draft_path, edit_outside, editable_here, editor_command, forget_draft
 
 RULE = "fix/syscall/ioctl.lua"
 SIZE = (100, 40)
@@ -33,7 +34,7 @@ async def test_approve_shows_the_rule_first_and_then_approves_it(
         await pilot.press("a")
         await until(pilot, lambda: actions.calls)
         assert actions.calls == [("approve", fixtures.EXIT_RUN, RULE)]
-        await until(pilot, lambda: "Approve was recorded." in said(app))
+        await until(pilot, lambda: "Approve was recorded; u undoes it." in said(app))
 
 
 async def test_several_proposals_are_approved_at_once(app: TriageApp, actions: RecordedActions) -> None:
@@ -177,6 +178,9 @@ def test_every_read_only_action_refuses() -> None:
     guard = ReadOnly()
     acts: list[Callable[[], str]] = [
         lambda: guard.approve("r", []),
+        lambda: guard.approve_shown("r", []),
+        lambda: guard.drop("r", [], ""),
+        lambda: guard.reconsider("r"),
         lambda: guard.reject("r", ""),
         lambda: guard.rollback("r"),
         lambda: guard.save_edit("r", "", ""),
@@ -214,26 +218,75 @@ def test_deferred_actions_are_made_once_and_only_when_asked() -> None:
     assert len(made) == 1
 
 
-def test_outside_editor_changes_keeps_or_discards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_editor_changes_or_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VISUAL", raising=False)
-    monkeypatch.setenv("EDITOR", "sed -i s/old/new/")
-    assert edit_outside("old text\n", RULE) == "new text\n"
     monkeypatch.setenv("EDITOR", "true")
     assert edit_outside("old text\n", RULE) is None
-    monkeypatch.setenv("EDITOR", "sh -c 'echo lost > \"$0\"; exit 3'")
-    with pytest.raises(TriageError, match="ended with 3, so the edit was discarded"):
-        edit_outside("old text\n", RULE)
     monkeypatch.setenv("EDITOR", "no-such-editor-here")
     with pytest.raises(TriageError, match="cannot be started"):
         edit_outside("old text\n", RULE)
     monkeypatch.setenv("EDITOR", "'unfinished")
     with pytest.raises(TriageError, match="not a command"):
         edit_outside("old text\n", RULE)
+    monkeypatch.setenv("EDITOR", "false")
+    with pytest.raises(TriageError, match="ended with 1, and nothing was changed"):
+        edit_outside("old text\n", RULE)
+    monkeypatch.setenv("EDITOR", "sed -i s/old/new/")
+    assert edit_outside("old text\n", RULE) == "new text\n"
+    # As long as it is not saved the edit is there, and the editor opens it again.
+    monkeypatch.setenv("EDITOR", "sed -i s/new/newer/")
+    assert edit_outside("old text\n", RULE) == "newer text\n"
+    forget_draft("", RULE, "old text\n")
+    monkeypatch.setenv("EDITOR", "true")
+    assert edit_outside("old text\n", RULE) is None
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("echo kept > $0; exit 3", "ended with 3, so the edit was not taken"),
+        (r"printf 'kept \377' > $0", "not UTF-8"),
+        ("head -c 300000 /dev/zero > $0", "more than"),
+    ],
+)
+def test_an_edit_that_cannot_be_taken_is_opened_again(
+    monkeypatch: pytest.MonkeyPatch, script: str, why: str
+) -> None:
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", f"sh -c {shlex.quote(script)}")
+    with pytest.raises(TriageError, match=why):
+        edit_outside("old\n", RULE, "run")
+    assert draft_path("run", RULE, "old\n").stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv("EDITOR", "sh -c 'head -c 4 $0 > $0.new; echo >> $0.new; mv $0.new $0'")
+    edited = edit_outside("old\n", RULE, "run")
+    assert edited is not None
+    assert edited != "old\n"
+
+
+def test_an_editor_with_windows_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for editor, command in (
+        ("code", ["code", "--wait"]),
+        ("/usr/bin/subl --wait -n", ["/usr/bin/subl", "--wait", "-n"]),
+        ("vim -u NONE", ["vim", "-u", "NONE"]),
+    ):
+        monkeypatch.setenv("VISUAL", editor)
+        assert editor_command() == command
+    forks = tmp_path / "windowed"
+    forks.write_text("#!/bin/sh\nexit 0\n")
+    forks.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(forks))
+    with pytest.raises(TriageError, match="came back at once"):
+        edit_outside("old\n", RULE, "run")
+    # Saved in the window meanwhile; the next time it is taken.
+    draft_path("run", RULE, "old\n").write_text("new\n")
+    assert edit_outside("old\n", RULE, "run") == "new\n"
 
 
 def test_only_plain_text_is_edited_in_place() -> None:
     assert editable_here(texts.OPEN_RULE)
     assert editable_here("\tindented\n")
+    assert editable_here("a\r\nb\r\n")
+    assert not editable_here("a\r\nb\n")
     assert not editable_here("a\x1b[31mb")
     assert not editable_here("a\u202eb")
     assert not editable_here("a\x9bb")

@@ -20,10 +20,12 @@ Compare = Callable[..., bool]
 
 def _keys(*keys: str) -> Callable[[Pilot[None]], object]:
     async def press(pilot: Pilot[None]) -> None:
-        await opened(pilot)
+        app = await opened(pilot)
         for key in keys:
             await pilot.press(key)
             await pilot.pause()
+        # What is known of the rules is found out in a thread once they are looked at.
+        await until(pilot, lambda: app.main.patch.insights or not app.main.patch.display)
         await pilot.pause()
 
     return press

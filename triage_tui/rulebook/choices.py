@@ -108,6 +108,17 @@ class Choices:
             if file in self._files:
                 self.decide(file, range(len(self._files[file].hunks)), state)
 
+    def snapshot(self, file: str, numbers: Iterable[int]) -> dict[str, State]:
+        """Return the states of some hunks, for `restore`."""
+        return {self._name(file, number): self.state(file, number) for number in numbers}
+
+    def restore(self, states: Mapping[str, State]) -> None:
+        """Decide again as it was; what else was decided since then stays."""
+        for name, state in states.items():
+            self._kept.states.pop(name, None)
+            if state != "undecided":
+                self._kept.states[name] = state
+
     def toggle(self, file: str, number: int) -> State:
         """Choose a hunk, drop it when it is chosen, and leave it open again when it is dropped."""
         after: dict[State, State] = {"undecided": "chosen", "chosen": "dropped", "dropped": "undecided"}

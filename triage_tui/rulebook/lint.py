@@ -7,6 +7,7 @@ not exist in the rule host); a "warning" is something a reviewer should know.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,17 +59,37 @@ def lint(source: bytes, name: str = "rule") -> list[Finding]:
     Raises:
         TriageError: the rule host process, which compiles the text, cannot be started.
     """
-    if len(source) > rulefile.MAX_RULE_BYTES:
-        message = f"the rule has {len(source)} bytes, more than the {rulefile.MAX_RULE_BYTES} allowed"
-        return [Finding(1, "error", "too-long", message)]
-    findings = [*_syntax(source, name), *_header(source)]
+    return lint_all({name: source})[name]
+
+
+def lint_all(sources: Mapping[str, bytes]) -> dict[str, list[Finding]]:
+    """Return what is wrong with each of some rule texts, by line; one process compiles them all.
+
+    Raises:
+        TriageError: the rule host process cannot be started.
+    """
+    short = {name: source for name, source in sources.items() if len(source) <= rulefile.MAX_RULE_BYTES}
+    problems = check_syntax([(name.replace(":", "_"), source) for name, source in short.items()])
+    compiled = dict(zip(short, problems, strict=True))
+    return {
+        name: _findings(source, compiled[name]) if name in short else [_too_long(source)]
+        for name, source in sources.items()
+    }
+
+
+def _too_long(source: bytes) -> Finding:
+    message = f"the rule has {len(source)} bytes, more than the {rulefile.MAX_RULE_BYTES} allowed"
+    return Finding(1, "error", "too-long", message)
+
+
+def _findings(source: bytes, problem: str | None) -> list[Finding]:
+    findings = [*_syntax(problem), *_header(source)]
     if not source.startswith(b"\x1b"):
         findings += _code(list(tokens(source)))
     return sorted(findings, key=lambda finding: (finding.line, finding.severity, finding.code))
 
 
-def _syntax(source: bytes, name: str) -> list[Finding]:
-    problem = check_syntax([(name.replace(":", "_"), source)])[0]
+def _syntax(problem: str | None) -> list[Finding]:
     if problem is None:
         return []
     found = _COMPILER_LINE.fullmatch(problem)

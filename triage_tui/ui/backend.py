@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Literal, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from triage_tui.errors import TriageError
+
+if TYPE_CHECKING:
+    from triage_tui.rulebook.choices import Approval
 
 Decision = Literal["resume", "retry", "end"]
 
@@ -20,14 +23,23 @@ class Actions(Protocol):
     def approve(self, run_id: str, files: list[str]) -> str:
         """Activate the rule files (relative to `rules_patch/`) of a run as a new generation."""
 
+    def approve_shown(self, run_id: str, approvals: Sequence[Approval]) -> str:
+        """Activate rule texts that a person saw; refused when a file is another by now."""
+
     def reject(self, run_id: str, reason: str) -> str:
         """Reject the proposals of a run for `reason`."""
+
+    def drop(self, run_id: str, names: Sequence[str], reason: str) -> str:
+        """Note that some files or hunks of a run are not wanted, and why."""
+
+    def reconsider(self, run_id: str) -> str:
+        """Take back what was rejected or dropped last in a run."""
 
     def rollback(self, run_id: str) -> str:
         """Move the target of a run back to the generation before the active one."""
 
-    def save_edit(self, run_id: str, relpath: str, text: str) -> str:
-        """Replace the text of one proposed rule file."""
+    def save_edit(self, run_id: str, relpath: str, text: str, expect: str | None = None) -> str:
+        """Replace the text of one proposed rule file; `expect` is the SHA-256 of the text that was edited."""
 
     def decide(self, run_id: str, action: Decision) -> str:
         """Tell the holder of the frozen guest what to do with it."""
@@ -58,6 +70,18 @@ class Deferred:
         """Pass on."""
         return self._actions().approve(run_id, files)
 
+    def approve_shown(self, run_id: str, approvals: Sequence[Approval]) -> str:
+        """Pass on."""
+        return self._actions().approve_shown(run_id, approvals)
+
+    def drop(self, run_id: str, names: Sequence[str], reason: str) -> str:
+        """Pass on."""
+        return self._actions().drop(run_id, names, reason)
+
+    def reconsider(self, run_id: str) -> str:
+        """Pass on."""
+        return self._actions().reconsider(run_id)
+
     def reject(self, run_id: str, reason: str) -> str:
         """Pass on."""
         return self._actions().reject(run_id, reason)
@@ -66,9 +90,9 @@ class Deferred:
         """Pass on."""
         return self._actions().rollback(run_id)
 
-    def save_edit(self, run_id: str, relpath: str, text: str) -> str:
+    def save_edit(self, run_id: str, relpath: str, text: str, expect: str | None = None) -> str:
         """Pass on."""
-        return self._actions().save_edit(run_id, relpath, text)
+        return self._actions().save_edit(run_id, relpath, text, expect)
 
     def decide(self, run_id: str, action: Decision) -> str:
         """Pass on."""
@@ -99,6 +123,18 @@ class ReadOnly:
         """Refuse."""
         raise TriageError(self._why)
 
+    def approve_shown(self, run_id: str, approvals: Sequence[Approval]) -> str:
+        """Refuse."""
+        raise TriageError(self._why)
+
+    def drop(self, run_id: str, names: Sequence[str], reason: str) -> str:
+        """Refuse."""
+        raise TriageError(self._why)
+
+    def reconsider(self, run_id: str) -> str:
+        """Refuse."""
+        raise TriageError(self._why)
+
     def reject(self, run_id: str, reason: str) -> str:
         """Refuse."""
         raise TriageError(self._why)
@@ -107,7 +143,7 @@ class ReadOnly:
         """Refuse."""
         raise TriageError(self._why)
 
-    def save_edit(self, run_id: str, relpath: str, text: str) -> str:
+    def save_edit(self, run_id: str, relpath: str, text: str, expect: str | None = None) -> str:
         """Refuse."""
         raise TriageError(self._why)
 

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.rulebook.active import MAX_RULE_BYTES, active_directory, active_rules, rule_replaced
+from triage_tui.rulebook import manifest
+from triage_tui.rulebook.active import active_directory
+from triage_tui.rulebook.hunks import Difference
+from triage_tui.rulebook.shown import caveats as caveats_of
+from triage_tui.rulebook.shown import line_text
 from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
 from triage_tui.runs.events import Event, holder_alive, read_events
 from triage_tui.runs.frame_model import Frame
@@ -26,8 +30,7 @@ from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.rounds import ladder
 from triage_tui.runs.secrets import masked
 from triage_tui.text import safe_block, safe_line, safe_name
-from triage_tui.ui.diff import DiffLine, diff_lines
-from triage_tui.ui.highlight import assembly_lines, c_lines
+from triage_tui.ui.highlight import assembly_lines, c_lines, lua_lines
 from triage_tui.ui.rows import Part
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ MAX_PRINTED_LINES, MAX_PRINTED_LINE = 40, 1000
 """Lines of what one call printed, and characters of each."""
 MAX_RELATED = 200
 """Other runs of the target whose events are read."""
+MAX_RULE_LINES = 4000
 
 
 @dataclass(frozen=True)
@@ -61,14 +65,27 @@ class CodeText:
 
 @dataclass(frozen=True)
 class RuleText:
-    """One proposed rule file: its raw text, its difference from the active rule, what is wrong with it."""
+    """One proposed rule file against the active rule whose place it would take, or why it cannot be shown."""
 
     name: str
-    text: str
-    diff: list[DiffLine] = field(default_factory=list)
-    replaces: bool = False
-    """An active rule is replaced; otherwise the rule is new."""
+    difference: Difference | None = None
+    old_parts: tuple[tuple[Part, ...], ...] = ()
+    """The lines of the active text as they are shown, in colours."""
+    new_parts: tuple[tuple[Part, ...], ...] = ()
+    """The same of the proposed text."""
+    caveats: tuple[str, ...] = ()
+    """In what it is not shown exactly."""
     problem: str = ""
+
+    @property
+    def text(self) -> str:
+        """The proposed text; bytes that are no UTF-8 are surrogates in it (PEP 383)."""
+        return self.difference.new.decode("utf-8", "surrogateescape") if self.difference else ""
+
+    @property
+    def replaces(self) -> bool:
+        """Whether an active rule is replaced; otherwise the rule is new."""
+        return self.difference is not None and self.difference.old is not None
 
 
 @dataclass(frozen=True)
@@ -247,9 +264,17 @@ def _read_environment(view: RunView) -> None:
 
 
 def _read_rules(view: RunView, workspace: Path) -> None:
+    # Only here: the import is made in the thread that reads.
+    from triage_tui.retry import proposed
+
+    active, trouble = None, ""
     directory = active_directory(workspace, view.snapshot.target.target_id)
     view.generation = directory.name if directory else None
-    active = active_rules(directory)
+    if directory is not None:
+        try:
+            active = manifest.load(directory)
+        except TriageError as error:
+            trouble = f"the active rules cannot be read, so this is shown as new: {error}"
     names = list(
         dict.fromkeys(
             [name for proposal in view.proposals for name in proposal.files] + view.run.patch_files()
@@ -257,12 +282,23 @@ def _read_rules(view: RunView, workspace: Path) -> None:
     )
     for name in names[:256]:
         try:
-            text = view.run.text_file(f"rules_patch/{name}", MAX_RULE_BYTES)
+            found = proposed.difference(view.run.dir, name, active)
         except TriageError as error:
-            view.rules[name] = RuleText(name, "", problem=str(error))
+            view.rules[name] = RuleText(name, problem=str(error))
             continue
-        old = rule_replaced(active, name, text)
-        view.rules[name] = RuleText(name, text, diff_lines(old or "", text), replaces=old is not None)
+        longest = max(len(found.old_lines), len(found.new_lines))
+        if longest > MAX_RULE_LINES:
+            why = f"the rule has {longest} lines, more than the {MAX_RULE_LINES} that are shown for review"
+            view.rules[name] = RuleText(name, problem=why)
+            continue
+        caveats = (*([trouble] if trouble else []), *caveats_of(found.new))
+        view.rules[name] = RuleText(
+            name, found, _rule_parts(found.old_lines), _rule_parts(found.new_lines), caveats
+        )
+
+
+def _rule_parts(lines: Sequence[bytes]) -> tuple[tuple[Part, ...], ...]:
+    return tuple(lua_lines([line_text(line) for line in lines])) if lines else ()
 
 
 def _read_logs(view: RunView) -> None:

@@ -9,11 +9,15 @@ from textual.message import Message
 
 if TYPE_CHECKING:
     from triage_tui.retry.recorded_code import RecordedCode
+    from triage_tui.rulebook.lint import Finding
+    from triage_tui.rulebook.recorded import OtherRuns
     from triage_tui.runs.evidence import Resolved
     from triage_tui.runs.listing import RunSummary
     from triage_tui.ui.comparison import ComparedPart
+    from triage_tui.ui.insight import Insight
     from triage_tui.ui.loading import RunView
     from triage_tui.ui.panes.code import Function
+    from triage_tui.ui.screens.review import Decided
 
 
 @dataclass
@@ -50,12 +54,52 @@ class RunFailed(Message):
 
 @dataclass
 class Done(Message):
-    """An action ended. `sentence` is for the person; `pane` is where to look now."""
+    """An action ended. `sentence` is for the person; `pane` is where to look now; `decided` can be undone.
+
+    `undone` is what it undid, and `again` says that `decided` was undone before.
+    """
 
     sentence: str
     failed: bool = False
     run_id: str = ""
     pane: str | None = None
+    decided: Decided | None = None
+    undone: Decided | None = None
+    again: bool = False
+
+
+@dataclass
+class LookedInto(Message):
+    """What is known of the proposed rules of a run was found out."""
+
+    view: RunView
+    insights: dict[str, Insight]
+
+
+@dataclass
+class Matching(Message):
+    """Looking at other runs has come so far."""
+
+    done: int
+    count: int
+
+
+@dataclass
+class OthersMatched(Message):
+    """A rule of a run was held against other runs; None when that failed, for the reason `trouble`."""
+
+    run_id: str
+    file: str
+    others: OtherRuns | None
+    trouble: str = ""
+
+
+@dataclass
+class Linted(Message):
+    """What is wrong with a text under edit; `trouble` says why that is not known."""
+
+    findings: list[Finding]
+    trouble: str = ""
 
 
 @dataclass

@@ -1,59 +1,145 @@
-"""The patch pane: proposals with intent, effect, risk and inverse, and each rule file as a difference."""
+"""The patch pane: proposals, their rule files and the hunks of these, each with what is decided about it."""
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual.binding import BindingType
 
+from triage_tui.rulebook.choices import Approval, Choices, Kept, State
+from triage_tui.rulebook.hunks import Difference
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.rule_account import rule_account
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
-from triage_tui.ui.diff import DiffLine
+from triage_tui.ui.hunk_rows import (
+    SIDE_BY_SIDE,
+    Place,
+    counted,
+    difference_rows,
+    state_part,
+    summary_of,
+)
+from triage_tui.ui.insight import Insight
 from triage_tui.ui.loading import RuleText, RunView
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import BLANK, ListRows, Part, Row, Rows, clip, field, short, wrapped
+from triage_tui.ui.widgets.line_view import LineView
+
+if TYPE_CHECKING:
+    from triage_tui.rulebook.lint import Finding
+    from triage_tui.rulebook.recorded import Matched, OtherRuns
 
 _RISK = {"low": ("low risk", "good"), "medium": ("medium risk", "warn"), "high": ("HIGH RISK", "bad")}
-_FILLS = {"+": "added-row", "-": "removed-row"}
-_SIGNS = {"+": "added", "-": "removed"}
+_LINKED = 6
+"""Calls that are offered as links."""
 
 
-class Place(NamedTuple):
-    """What a row of the pane belongs to: a proposal by index (-1 = none) and a file ("" = none)."""
+class Shown(NamedTuple):
+    """How the rules of a run are shown: what is decided, what is known of them, and the layout."""
 
-    proposal: int
-    file: str = ""
-
-
-def diff_row(line: DiffLine, place: Place) -> Row:
-    """Return one line of a difference; the sign says in text what the colour says."""
-    number = line.new or line.old
-    head: tuple[Part, ...] = ((f" {number:>4} ", "faint"), (line.sign + " ", _SIGNS.get(line.sign, "")))
-    return Row((*head, *line.parts), place, _FILLS.get(line.sign, ""))
+    choices: Choices
+    insights: Mapping[str, Insight] = {}
+    side: bool = True
+    unfolded: frozenset[tuple[str, int]] = frozenset()
 
 
-def _file_rows(rule: RuleText | None, name: str, place: Place, width: int) -> list[Row]:
-    title = clip(safe_line(name, 200), max(10, width - 30))
-    if rule is None or rule.problem:
+def shown_plainly(view: RunView) -> Shown:
+    """Return a run's rules with nothing decided about them."""
+    choices = Choices()
+    choices.show(differences_of(view))
+    return Shown(choices)
+
+
+def differences_of(view: RunView) -> dict[str, Difference]:
+    """Return the difference of each rule that can be shown."""
+    return {name: rule.difference for name, rule in view.rules.items() if rule.difference is not None}
+
+
+def _file_rows(rule: RuleText | None, name: str, shown: Shown, place: Place, width: int) -> list[Row]:
+    title = clip(safe_line(name, 200), max(10, width - 36))
+    difference = shown.choices.files.get(name)
+    if rule is None or rule.problem or difference is None:
         why = rule.problem if rule else "the file is not in this run"
-        return [Row(((" ", ""), (title, "hunk")), place, "section"), *wrapped(why, width, "bad", 3, place)]
-    added = sum(line.sign == "+" for line in rule.diff)
-    removed = sum(line.sign == "-" for line in rule.diff)
-    against = (
-        "new rule"
-        if not rule.replaces
-        else "changes the active rule"
-        if added or removed
-        else "active as it is"
-    )
+        head = Row(((" ", ""), (title, "hunk")), place, "section")
+        return [head, *wrapped(safe_line(why, 600), width, "bad", 3, place)]
+    states = shown.choices.states([name])
+    against = "new rule"
+    if rule.replaces:
+        against = "changes the active rule" if difference.hunks else "active as it is"
     counts: tuple[Part, ...] = (
-        (f"  +{added}" if added else "", "added"),
-        (f" -{removed}" if removed else "", "removed"),
+        (f"  +{difference.added}" if difference.added else "", "added"),
+        (f" -{difference.removed}" if difference.removed else "", "removed"),
     )
-    rows = [Row(((" ", ""), (title, "hunk"), *counts, (f"  {against}", "muted")), place, "section")]
-    return rows + [diff_row(line, place) for line in rule.diff]
+    sign: Part = state_part(summary_of(states)) if states else ("   ", "")
+    told = f"  {against}" + (f", {counted(states)}" if states else "")
+    rows = [Row((sign, (title, "hunk"), *counts, (told, "muted")), place, "section")]
+    insight = shown.insights.get(name, Insight())
+    rows += _insight_rows(insight, place, width)
+    for caveat in rule.caveats:
+        rows += wrapped(f"not shown exactly: {caveat}", width, "warn", 3, place)
+    for finding in insight.findings:
+        error = finding.severity == "error"
+        text = (
+            f"{'✗ error' if error else '! warning'}, line {finding.line}: {safe_line(finding.message, 300)}"
+        )
+        rows += wrapped(text, width, "bad" if error else "warn", 3, place)
+    if insight.errors:
+        rows += wrapped(
+            "It cannot be approved before its errors are gone: e or i edits it.", width, "bad", 3, place
+        )
+    marked = frozenset(finding.line for finding in insight.errors)
+    unfolded = frozenset(line for file, line in shown.unfolded if file == name)
+    current = replace(rule, difference=difference)
+    side = shown.side and width >= SIDE_BY_SIDE
+    return rows + difference_rows(current, states, place, width, side=side, unfolded=unfolded, marked=marked)
+
+
+def _insight_rows(insight: Insight, place: Place, width: int) -> list[Row]:
+    rows: list[Row] = []
+    if insight.sentence:
+        rows += wrapped(safe_line(insight.sentence, 600), width, "strong", 3, place)
+    if (header := insight.header) is not None and header.match:
+        rows += field("  match", safe_line(header.match, 600), width, "muted", 13, place)
+    if insight.here is not None:
+        from triage_tui.rulebook.recorded import in_words
+
+        rows += _matched_rows(
+            insight.here, in_words(insight.here, insight.syscall), insight.others, place, width
+        )
+    if insight.trouble:
+        rows += wrapped(safe_line(insight.trouble, 300), width, "warn", 3, place)
+    return rows
+
+
+def _matched_rows(here: Matched, words: str, others: OtherRuns | None, place: Place, width: int) -> list[Row]:
+    from triage_tui.rulebook.recorded import others_in_words, runs_matched
+
+    text = words
+    if others is not None:
+        text += f", {others_in_words(others)}"
+    rows = field("  recorded", f"{text} ({here.how})", width, "", 13, place)
+    if here.caveat:
+        rows += field("", here.caveat, width, "muted", 13, place)
+    links: list[tuple[int, int, str]] = []
+    parts: list[Part] = [(" " * 14, "")]
+    cell = 14
+    for seq in here.seqs[:_LINKED]:
+        parts += [(f"●{seq}", "link"), ("  ", "")]
+        links.append((cell, cell + len(str(seq)) + 1, f"ev:syscall/{seq}"))
+        cell += len(str(seq)) + 3
+    if links:
+        more = here.matched - len(links)
+        parts.append((f"and {more} more" if more > 0 else "enter goes there", "faint"))
+        rows.append(Row(tuple(parts), place, links=tuple(links)))
+    for one in list(runs_matched(others))[:_LINKED] if others is not None else []:
+        told = f"{one.matched} of {one.calls} in run {one.run_id}"
+        where = f", first at call {one.seqs[0]}" if one.seqs else ""
+        target = ("run", one.run_id, one.seqs[0] if one.seqs else 0)
+        rows.append(Row(((" " * 14, ""), (told, "link"), (where, "muted")), target))
+    return rows
 
 
 def _account(view: RunView, proposal: Proposal) -> str:
@@ -66,24 +152,23 @@ def _account(view: RunView, proposal: Proposal) -> str:
     return "; ".join(told)
 
 
-def _proposal_rows(
-    view: RunView, number: int, proposal: Proposal, selected: bool, active: bool, width: int
-) -> list[Row]:
-    place = Place(number, proposal.files[0] if proposal.files else "")
+def _proposal_rows(view: RunView, number: int, proposal: Proposal, shown: Shown, width: int) -> list[Row]:
+    place = Place(number)
     risk = _RISK.get(proposal.risk, ("unknown risk", "warn"))
-    state: Part = ("  observes only", "info") if proposal.observe_only else ("", "")
-    if active:
-        state = ("  active", "good")
-    tail = len(risk[0]) + len(state[0]) + 4
+    note: Part = ("  observes only", "info") if proposal.observe_only else ("", "")
+    if is_active(view, proposal):
+        note = ("  active", "good")
+    states = shown.choices.states(proposal.files)
+    tail = len(risk[0]) + len(note[0]) + 4
     rows = [
         Row(
             (
-                (" ◉ " if selected else " ○ ", "accent"),
+                state_part(summary_of(states)) if states else ("   ", ""),
                 (f"{number + 1}. ", "muted"),
                 (clip(safe_line(proposal.title, 200), max(10, width - 8 - tail)), "strong"),
                 ("  ", ""),
                 risk,
-                state,
+                note,
             ),
             place,
             "section",
@@ -103,11 +188,11 @@ def _proposal_rows(
             rows += field("  " + label, safe_line(text, 1000), width, role, 13, place)
     for name in proposal.files[:64]:
         rows.append(BLANK._replace(target=place))
-        rows += _file_rows(view.rules.get(name), name, Place(number, name), width)
+        rows += _file_rows(view.rules.get(name), name, shown, Place(number, name), width)
     return rows
 
 
-def patch_rows(view: RunView, selected: frozenset[int], width: int) -> list[Row]:
+def patch_rows(view: RunView, shown: Shown, width: int) -> list[Row]:
     """Return all proposals of a run, and the rule files that no proposal speaks of."""
     rows: list[Row] = []
     generation = (
@@ -119,24 +204,24 @@ def patch_rows(view: RunView, selected: frozenset[int], width: int) -> list[Row]
     spoken: set[str] = set()
     for number, proposal in enumerate(view.proposals[:64]):
         spoken.update(proposal.files)
-        active = is_active(view, proposal)
         rows += [
             BLANK._replace(target=Place(number)),
-            *_proposal_rows(view, number, proposal, number in selected, active, width),
+            *_proposal_rows(view, number, proposal, shown, width),
         ]
     for name, rule in view.rules.items():
         if name not in spoken:
-            rows += [BLANK, *_file_rows(rule, name, Place(-1, name), width)]
+            rows += [BLANK, *_file_rows(rule, name, shown, Place(-1, name), width)]
     if not view.proposals and not view.rules:
         rows += [BLANK, *wrapped("No rule is proposed for this run.", width, "muted", 1)]
     return rows
 
 
 def is_active(view: RunView, proposal: Proposal) -> bool:
-    """Tell whether every file of a proposal is active, byte for byte as far as it is shown."""
+    """Tell whether every file of a proposal is active, byte for byte."""
     rules = [view.rules.get(name) for name in proposal.files]
     return bool(rules) and all(
-        rule is not None and rule.replaces and all(line.sign == " " for line in rule.diff) for rule in rules
+        rule is not None and rule.replaces and rule.difference is not None and not rule.difference.hunks
+        for rule in rules
     )
 
 
@@ -149,29 +234,56 @@ class PatchPane(Pane):
 
     def __init__(self) -> None:
         super().__init__()
-        self._selected: frozenset[int] = frozenset()
+        self.kept: dict[str, Kept] = {}
+        """What is decided about the hunks of each run."""
+        self.insights: dict[str, Insight] = {}
+        """What is known of the rules of this run."""
+        self.choices = Choices()
+        self._of: RunView | None = None
+        self._side = True
+        self._progress = ""
+        self._unfolded: frozenset[tuple[str, int]] = frozenset()
 
     def forget(self) -> None:
-        """Drop the selection of the run before."""
-        self._selected = frozenset()
+        """Drop what belongs to the run before; what was decided about it stays."""
+        self.insights = {}
+        self._unfolded = frozenset()
 
     def build(self, view: RunView) -> Rows:
-        """Return proposals and differences as rows."""
-        selected = self._selected
-        return ListRows(lambda width: patch_rows(view, selected, width))
+        """Return proposals and hunks as rows."""
+        if self._of is not view:
+            if self._of is None or self._of.rules != view.rules:
+                # Of another text nothing is known yet.
+                self.insights = {
+                    name: insight
+                    for name, insight in self.insights.items()
+                    if self._of is not None and self._of.rules.get(name) == view.rules.get(name)
+                }
+            self._of = view
+            self.choices = Choices(self.kept.setdefault(view.run_id, Kept()))
+            self.choices.show(differences_of(view))
+        shown = Shown(self.choices, dict(self.insights), self._side, self._unfolded)
+        return ListRows(lambda width: patch_rows(view, shown, width))
 
     def first(self, rows: Rows) -> int:
         """Start at the first proposal."""
         return 2 if self.view and self.view.proposals else 0
 
     @property
+    def title_note(self) -> str:
+        """How many hunks are chosen and dropped."""
+        if self._progress:
+            return self._progress
+        states = self.choices.states(self.choices.files) if self.view is not None else []
+        return counted(states) if set(states) - {"undecided"} else ""
+
+    @property
     def place(self) -> Place:
-        """The proposal and the file under the cursor; the first proposal when there is none."""
+        """What the cursor is on; the first proposal, or else the first file, when that is nothing."""
         row = self.current
         place = row.target if row is not None and isinstance(row.target, Place) else Place(-1)
-        if place.proposal < 0 and not place.file and self.view and self.view.proposals:
-            files = self.view.proposals[0].files
-            return Place(0, files[0] if files else "")
+        if place.proposal < 0 and not place.file and self.view:
+            return Place(0) if self.view.proposals else Place(-1, next(iter(self.view.rules), ""))
         return place
 
     def go_to_file(self, name: str) -> bool:
@@ -183,30 +295,190 @@ class PatchPane(Pane):
             self.mark(index)
         return index is not None
 
-    def toggle(self) -> None:
-        """Select the proposal under the cursor, or drop it from the selection."""
-        number = self.place.proposal
-        if number >= 0:
-            self._selected = self._selected ^ {number}
-            self.rebuild()
-
     @property
-    def chosen_files(self) -> list[str]:
-        """Files of the selected proposals; without a selection, of the one under the cursor."""
-        if self.view is None:
-            return []
+    def file(self) -> str:
+        """The file under the cursor, or the first one of the proposal; "" for none."""
         place = self.place
-        if not self._selected and place.proposal < 0:
-            return [place.file] if place.file else []
-        numbers = sorted(self._selected) or [place.proposal]
-        proposals = self.view.proposals
-        return list(dict.fromkeys(name for n in numbers if n < len(proposals) for name in proposals[n].files))
+        if place.file or self.view is None or not 0 <= place.proposal < len(self.view.proposals):
+            return place.file
+        return next(iter(self.view.proposals[place.proposal].files), "")
 
     @property
-    def unfilled(self) -> str | None:
-        """What a chosen proposal still needs from a person, if anything."""
+    def files_here(self) -> list[str]:
+        """The file under the cursor, or all files of the proposal."""
+        place = self.place
+        if place.file or self.view is None or not 0 <= place.proposal < len(self.view.proposals):
+            return [place.file] if place.file else []
+        return list(dict.fromkeys(self.view.proposals[place.proposal].files))
+
+    @property
+    def hunk_here(self) -> int | None:
+        """The hunk under the cursor, where its file has several."""
+        place = self.place
+        difference = self.choices.files.get(place.file)
+        if difference is None or not 0 <= place.hunk < len(difference.hunks) or len(difference.hunks) < 2:
+            return None
+        return place.hunk
+
+    # --- choosing ----------------------------------------------------------------------------------------
+
+    def toggle(self) -> State | None:
+        """Choose what is under the cursor, drop it when it is chosen, leave it open when it is dropped."""
+        hunk, files = self.hunk_here, self.files_here
+        if hunk is not None:
+            state = self.choices.toggle(self.place.file, hunk)
+        elif self.choices.states(files):
+            state = self.choices.toggle_files(files)
+        else:
+            return None
+        self.redraw()
+        return state
+
+    def set_here(self, state: State) -> None:
+        """Decide about the hunk, the file or the proposal under the cursor."""
+        hunk = self.hunk_here
+        if hunk is not None:
+            self.choices.decide(self.place.file, [hunk], state)
+        else:
+            self.choices.decide_files(self.files_here, state)
+        self.redraw()
+
+    @property
+    def names_here(self) -> list[str]:
+        """What `set_here` decides about: "fix/syscall/read.lua:2", or whole files."""
+        hunk = self.hunk_here
+        return [f"{self.place.file}:{hunk + 1}"] if hunk is not None else self.files_here
+
+    @property
+    def states_here(self) -> dict[str, State]:
+        """The states of what `set_here` decides about."""
+        hunk = self.hunk_here
+        if hunk is not None:
+            return self.choices.snapshot(self.place.file, [hunk])
+        states: dict[str, State] = {}
+        for file in self.files_here:
+            if (difference := self.choices.files.get(file)) is not None:
+                states |= self.choices.snapshot(file, range(len(difference.hunks)))
+        return states
+
+    def object_of(self, action: str) -> str:
+        """Return what "approve" or "reject" would be about, in one or two words; "" for all of a proposal."""
+        chosen = self.choices.states(self.choices.files).count("chosen") if action == "approve" else 0
+        if chosen:
+            return f"{chosen} hunk{'s' * (chosen != 1)}"
+        if self.hunk_here is not None:
+            return "hunk"
+        return "file" if self.place.file else ""
+
+    @property
+    def next_mark(self) -> str:
+        """What `toggle` would do, in a word or two."""
+        hunk = self.hunk_here
+        states = (
+            {self.choices.state(self.place.file, hunk)}
+            if hunk is not None
+            else set(self.choices.states(self.files_here))
+        )
+        return "drop" if states == {"chosen"} else "leave open" if states == {"dropped"} else "choose"
+
+    def errors_of(self, approval: Approval) -> Sequence[Finding]:
+        """Return the errors that make an approval of a whole file impossible, as far as they are known.
+
+        Of some hunks alone nothing is known before they are put together: that is checked when it is done.
+        """
+        return () if approval.hunks else self.insights.get(approval.file, Insight()).errors
+
+    @property
+    def approvals(self) -> list[Approval]:
+        """What an approval takes: the chosen hunks; where none is, what is under the cursor."""
+        if chosen := self.choices.chosen:
+            return chosen
+        hunk = self.hunk_here
+        if hunk is not None:
+            return [self.choices.approval(self.place.file, [hunk])]
+        return self.choices.whole(self.files_here)
+
+    @property
+    def all_approvals(self) -> list[Approval]:
+        """Everything that is proposed, but for what is dropped."""
+        return self.choices.whole(self.choices.files)
+
+    def divide(self) -> bool:
+        """Divide the hunk under the cursor before this line, or into paragraphs from its first row."""
+        place = self.place
+        difference = self.choices.files.get(place.file)
+        if difference is None or not 0 <= place.hunk < len(difference.hunks):
+            return False
+        done = self.choices.divide(place.file, place.hunk, place.row)
+        if done:
+            self.redraw()
+        return done
+
+    # --- looking -----------------------------------------------------------------------------------------
+
+    def take_insights(self, insights: Mapping[str, Insight]) -> None:
+        """Show what was found out about the rules."""
+        self.insights = {**self.insights, **insights}
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Build the rows again; the cursor stays on what it is on."""
+        row = self.current
+        target = row.target if row is not None else None
+        before = self.cursor
+        self.rebuild()
+        if target is not None:
+            alike = [n for n in range(len(self.rows)) if self.rows.row(n).target == target]
+            if alike and before not in alike:
+                self.move_to(alike[0])
+        self.post_message(self.Retitled())
+
+    @property
+    def beside(self) -> bool:
+        """Whether both texts may stand side by side."""
+        return self._side
+
+    def tell(self, progress: str) -> None:
+        """Say in the title how far something is; "" for nothing."""
+        self._progress = progress
+        self.post_message(self.Retitled())
+
+    def turn(self) -> bool:
+        """Change between side by side and one text; returns whether they stand side by side now."""
+        self._side = not self._side
+        self.redraw()
+        return self._side
+
+    def step_hunk(self, step: int) -> bool:
+        """Go to the next hunk (1) or the one before (-1); False when there is none."""
+        order = range(self.cursor + 1, len(self.rows)) if step > 0 else range(self.cursor - 1, -1, -1)
+        for index in order:
+            target = self.rows.row(index).target
+            if isinstance(target, Place) and target.hunk >= 0 and target.row < 0 and target.fold < 0:
+                self.move_to(index, centre=True)
+                return True
+        return False
+
+    def on_line_view_opened(self, event: LineView.Opened) -> None:
+        """Show the unchanged lines that a row stands for."""
+        row = self.current
+        if row is not None and isinstance(row.target, Place) and row.target.fold >= 0:
+            self._unfolded |= {(row.target.file, row.target.fold)}
+            self.rebuild()
+            event.stop()
+
+    def needed(self, approvals: Sequence[Approval]) -> str | None:
+        """Return what a proposal among the approvals still needs from a person, if anything."""
+        from triage_tui.retry.proposed import is_filled_in
+
         if self.view is None:
             return None
-        numbers = self._selected or {self.place.proposal}
-        needs = (p.needs_input for n, p in enumerate(self.view.proposals) if n in numbers)
-        return next((safe_line(text, 300) for text in needs if text), None)
+        files = {approval.file for approval in approvals}
+        for proposal in self.view.proposals:
+            if (
+                proposal.needs_input
+                and files & set(proposal.files)
+                and not is_filled_in(self.view.run, proposal)
+            ):
+                return safe_line(proposal.needs_input, 300)
+        return None

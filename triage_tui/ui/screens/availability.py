@@ -19,7 +19,15 @@ def available(screen: MainScreen, action: Action) -> bool:
         case "approve" | "edit" | "edit_here" | "reject":
             return view is not None and bool(view.rules)
         case "rollback":
-            return view is not None and view.generation is not None
+            return bool(screen.decided) or (view is not None and view.generation is not None)
+        case "redo":
+            return bool(screen.undone)
+        case "approve_all":
+            return screen.active == "patch" and view is not None and len(view.rules) > 1
+        case "next_hunk" | "previous_hunk" | "match_runs" | "turn_patch":
+            return screen.active == "patch" and view is not None and bool(view.rules)
+        case "divide_hunk":
+            return screen.active == "patch" and screen.patch.place.hunk >= 0
         case "resume" | "end":
             return view is not None and view.waiting
         case "retry":
@@ -27,7 +35,7 @@ def available(screen: MainScreen, action: Action) -> bool:
         case "return":
             return bool(screen.trail)
         case "mark":
-            return screen.active == "patch" and view is not None and len(view.proposals) > 1
+            return screen.active == "patch" and view is not None and bool(view.rules)
         case "failures" | "output" | "call_code":
             return screen.active == "syscalls"
         case "story":
@@ -67,3 +75,18 @@ def available(screen: MainScreen, action: Action) -> bool:
             return screen.active != "runs" and screen.single
         case _:
             return True
+
+
+def label_of(screen: MainScreen, action: Action) -> str:
+    """Return what the footer calls an action now: what it would be done to."""
+    match action.id:
+        case "approve" | "reject" if screen.active == "patch" and screen.view is not None:
+            return f"{action.label} {screen.patch.object_of(action.id)}".strip()
+        case "mark" if screen.active == "patch":
+            return screen.patch.next_mark
+        case "rollback":
+            return f"undo {screen.decided[-1].what}" if screen.decided else "roll back"
+        case "turn_patch" if screen.active == "patch":
+            return "one text" if screen.patch.beside else "side by side"
+        case _:
+            return action.label

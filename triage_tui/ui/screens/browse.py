@@ -178,6 +178,9 @@ class BrowseScreen(ExportScreen):
         self.query_one("#headline", HeadlineView).show(line)
         if view is not None:
             self.return_in(view.run_id)
+        if self.tiles:
+            self.look_into_rules()
+            self.follow_awaited()
         self.refresh_bars()
 
     def action_step_run(self, step: int) -> None:
@@ -187,7 +190,8 @@ class BrowseScreen(ExportScreen):
     @on(Done)
     def action_done(self, event: Done) -> None:
         """Say what an action did, and show what it led to."""
-        self.say(event.sentence, "error" if event.failed else "information")
+        undo = self.took_effect(event)
+        self.say(f"{event.sentence}{undo}", "error" if event.failed else "information")
         if event.run_id:
             self.app.update_runs({event.run_id})
         if event.pane is not None:

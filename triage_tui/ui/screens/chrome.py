@@ -12,7 +12,7 @@ from triage_tui.text import safe_line
 from triage_tui.ui.actions import ACTIONS, BY_ID, PANE_KEYS, PANES
 from triage_tui.ui.actions.model import Action
 from triage_tui.ui.rows import clip, short
-from triage_tui.ui.screens.availability import available
+from triage_tui.ui.screens.availability import available, label_of
 from triage_tui.ui.widgets.bar import Bar, Item
 from triage_tui.ui.words import decision_words, place, state_word, when
 
@@ -125,7 +125,7 @@ def facts(screen: MainScreen) -> list[Item]:
 
 
 def _footer_order(screen: MainScreen) -> list[Action]:
-    review = ("approve", "reject", "edit", "edit_here", "mark")
+    review = ("mark", "approve", "reject", "edit", "edit_here", "rollback")
     actions = [action for action in ACTIONS if action.footer and action.id not in ("help", "quit")]
     actions.sort(key=lambda action: action.footer)
     decided = screen.view is not None and screen.view.run.state in ("applied", "approved")
@@ -133,7 +133,7 @@ def _footer_order(screen: MainScreen) -> list[Action]:
         # While a rule is under review, what to do with it comes before what to do with the guest.
         actions.sort(key=lambda action: action.id not in review)
     elif screen.active not in ("patch", "runs", "diagnosis", "retry"):
-        actions.sort(key=lambda action: action.id in (*review, "rollback"))
+        actions.sort(key=lambda action: action.id in review)
     return actions
 
 
@@ -160,5 +160,5 @@ def _key_items(screen: MainScreen, actions: list[Action]) -> list[Item]:
         name = action.action if action.scope != "app" else f"app.{action.action}"
         click = name if name.startswith(("screen.", "app.")) else None
         shown = short(screen.app.keys_changed.get(action.id, action.shown_key), 16)
-        items += [Item(shown, "key", click), Item(f" {action.label}  ", "muted", click)]
+        items += [Item(shown, "key", click), Item(f" {label_of(screen, action)}  ", "muted", click)]
     return items

@@ -10,7 +10,7 @@ from triage_tui.errors import TriageError
 from triage_tui.ui.panes.base import Pane, PaneState
 from triage_tui.ui.panes.runs import RunsPane
 from triage_tui.ui.rows import short
-from triage_tui.ui.screens.review import ReviewScreen
+from triage_tui.ui.screens.patching import PatchingScreen
 from triage_tui.ui.widgets.line_view import LineView
 
 if TYPE_CHECKING:
@@ -34,13 +34,15 @@ class Spot(NamedTuple):
     """Panes that following changed too, and what they showed."""
 
 
-class LinkScreen(ReviewScreen):
+class LinkScreen(PatchingScreen):
     """The navigating half of the main screen."""
 
     def __init__(self) -> None:
         super().__init__()
         self.trail: list[Spot] = []
         self._returning: Spot | None = None
+        self._awaited: tuple[str, str] | None = None
+        """A run that is being read, and what is to be shown of it."""
 
     @property
     def runs(self) -> RunsPane:
@@ -105,6 +107,13 @@ class LinkScreen(ReviewScreen):
             self.runs.select(row.target[1])
         elif event.view.id == "pane-history" and row is not None:
             self._open_entry(row.target)
+        elif event.view.id == "pane-patch" and row is not None and row.target and row.target[0] == "run":
+            self.note_place()
+            _, run_id, seq = row.target
+            # The call is gone to when the run is there.
+            self._awaited = (run_id, f"ev:syscall/{seq}")
+            if not self.runs.select(run_id):
+                self.say("The filter of the runs hides that run", "warning")
 
     def _open_entry(self, target: object) -> None:
         """Open what an entry of the history is about: a run, a rule file, or a generation of rules."""
@@ -146,6 +155,13 @@ class LinkScreen(ReviewScreen):
         others = tuple((pane.NAME, pane.state()) for pane in changed if pane is not here)
         self.trail.append(Spot(self.view.run_id, self.active, here.state(), others))
         del self.trail[:-MAX_TRAIL]
+
+    def follow_awaited(self) -> None:
+        """Show what was to be shown of the run that was read."""
+        if self._awaited is None or self.view is None or self.view.run_id != self._awaited[0]:
+            return
+        link, self._awaited = self._awaited[1], None
+        self.follow(link, remember=False)
 
     def show_call(self) -> None:
         """Show everything about the syscall under the cursor."""

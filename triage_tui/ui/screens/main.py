@@ -59,6 +59,7 @@ class MainScreen(Contained, BrowseScreen):
         """Note how the app is left."""
         super().remember(remembered)
         remembered.zoomed = self._zoomed
+        self.keep_choices()
 
     def compose(self) -> ComposeResult:
         """Lay out title, headline, runs and keys; the panes come after the first frame."""
@@ -88,6 +89,7 @@ class MainScreen(Contained, BrowseScreen):
 
         await self.query_one("#tiles", Horizontal).mount_all(columns())
         pauses.set_aside()
+        self.recall_choices()
         self.lay_out()
         if self._loaded is not None:
             self._show(self._loaded)
@@ -123,6 +125,8 @@ class MainScreen(Contained, BrowseScreen):
         self.query_one("#headline", HeadlineView).fit()
         for tile in self.tiles:
             tile.set_class(self.active in [pane.NAME for pane in tile.panes], "-active")
+        if self.tiles:
+            self.look_into_rules()
         self.refresh_bars()
 
     def _classify(self, width: int, height: int) -> None:
@@ -214,6 +218,8 @@ class MainScreen(Contained, BrowseScreen):
     def action_leave(self) -> None:
         """Leave zoom, filter, or the pane for the runs list."""
         if self.active in ("code", "backtrace") and self.stop_decompiling():
+            return
+        if self.active == "patch" and self.stop_matching():
             return
         if self._zoomed and self.size.width >= WIDE:
             self.action_zoom()

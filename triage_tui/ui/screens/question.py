@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
-from triage_tui.text import safe_line
+from triage_tui.text import recordable, safe_line
 from triage_tui.ui.rows import ListRows, Row
 from triage_tui.ui.widgets.line_view import LineView
+
+MAX_TYPED = 200
+"""Characters of an answer that is typed."""
+_TYPED = "\0typed"
 
 
 class Question(ModalScreen[str | None]):
@@ -24,11 +28,15 @@ class Question(ModalScreen[str | None]):
     CSS_PATH = "../styles/question.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "cancel", "leave", show=False)]
 
-    def __init__(self, question: str, answers: Sequence[tuple[str, str]]) -> None:
-        """`answers` are (value, text) pairs; the first is under the cursor."""
+    def __init__(self, question: str, answers: Sequence[tuple[str, str]], other: str = "") -> None:
+        """`answers` are (value, text) pairs; the first is under the cursor.
+
+        `other` is the text of a further answer, which is typed.
+        """
         super().__init__()
+        self._other = other
         self._question = safe_line(question, 300)
-        self._answers = list(answers)
+        self._answers = [*answers, *([(_TYPED, f"{other} …")] if other else [])]
 
     def compose(self) -> ComposeResult:
         """Show the question above its answers."""
@@ -50,7 +58,7 @@ class Question(ModalScreen[str | None]):
 
     def on_line_view_opened(self, event: LineView.Opened) -> None:
         """Take the answer."""
-        self.dismiss(self._answers[event.index][0])
+        self._take(event.index)
 
     def on_key(self, event: events.Key) -> None:
         """Take the answer of a number. The key goes no further: below, numbers go to panes."""
@@ -59,8 +67,24 @@ class Question(ModalScreen[str | None]):
             self._take(int(event.character) - 1)
 
     def _take(self, index: int) -> None:
-        if index < len(self._answers):
+        if index >= len(self._answers):
+            return
+        if self._answers[index][0] != _TYPED:
             self.dismiss(self._answers[index][0])
+        elif not self.query(Input):
+            line = Input(
+                placeholder=f"{self._other}, in your words", max_length=MAX_TYPED, id="question-typed"
+            )
+            self.query_one("#question", Vertical).mount(line, after="#question-answers")
+            line.focus()
+        else:
+            self.query_one(Input).focus()
+
+    @on(Input.Submitted)
+    def typed(self, event: Input.Submitted) -> None:
+        """Take the typed answer; an empty one is none yet."""
+        if text := recordable(event.value).strip():
+            self.dismiss(text)
 
     def action_cancel(self) -> None:
         """Leave without an answer."""

@@ -1,0 +1,189 @@
+"""Reviewing hunks by keys: choosing, splitting, approving, dropping, undoing, with the result on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from tests.retry.test_actions import FILE, TEXT, tree
+from tests.runs.build import write_run
+from tests.ui.conftest import said, shown, until
+from triage_tui.retry.actions import LocalActions
+from triage_tui.retry.workspace import Workspace
+from triage_tui.runs.events import append_event
+from triage_tui.ui.app import TriageApp
+from triage_tui.ui.screens.editor import EditorScreen
+from triage_tui.ui.widgets.lua_area import LuaArea
+
+NEW = TEXT.replace(b"hit-limit: 3", b"hit-limit: 9").replace(b"return 0, 0", b"return 1, -13")
+SIZE = (110, 48)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Workspace:
+    """A workspace with one run, whose rule is active and was edited in two places."""
+    workspace = Workspace(tmp_path / "w")
+    run_dir = write_run(workspace.runs_dir)
+    rule = run_dir / "rules_patch" / FILE
+    rule.parent.mkdir(parents=True)
+    rule.write_bytes(TEXT)
+    append_event(run_dir, "captured", {})
+    append_event(run_dir, "proposed", {})
+    actions = LocalActions(workspace, "ann")
+    actions.approve(run_dir.name, [FILE])
+    actions.save_edit(run_dir.name, FILE, NEW.decode())
+    return workspace
+
+
+def app_of(place: Workspace) -> TriageApp:
+    return TriageApp(place.root, actions=LocalActions(place, "ann"), remember=True)
+
+
+async def at_patch(pilot: Pilot[None], app: TriageApp) -> None:
+    await until(pilot, lambda: app.main.tiles and app.main.view and app.main.patch.view)
+    await pilot.press("2")
+    await until(pilot, lambda: app.main.patch.insights, "what is known of the rule")
+
+
+def active(place: Workspace) -> Path:
+    return next((place.root / "rulebook").iterdir()) / "current"
+
+
+def proposed(place: Workspace) -> Path:
+    return next(place.runs_dir.iterdir()) / "rules_patch" / FILE
+
+
+async def test_one_hunk_is_approved_undone_and_approved_again(place: Workspace) -> None:
+    app = app_of(place)
+    async with app.run_test(size=SIZE) as pilot:
+        await at_patch(pilot, app)
+        before = tree(active(place))
+        assert "changes the active rule, 2 hunks" in shown(app)
+        await pilot.press("}", "}", "space")
+        assert "✓ hunk 2 of 2  +1 -1  chosen" in shown(app)
+        assert "approve 1 hunk" in shown(app).split("\n")[-1]
+        await pilot.press("a")
+        await until(pilot, lambda: "1 rule with 1 of 2 hunks active" in said(app))
+        assert "u undoes it" in said(app)
+        after = tree(active(place))
+        assert TEXT.replace(b"return 0, 0", b"return 1, -13") in after.values()
+        await until(pilot, lambda: "hunk 1 of 1" in shown(app), "the hunk that is left")
+        assert "undo approval" in shown(app).split("\n")[-1]
+        await pilot.press("u")
+        await until(pilot, lambda: tree(active(place)) == before, "the bytes from before")
+        await until(pilot, lambda: "U does it again" in said(app))
+        await pilot.press("U")
+        await until(pilot, lambda: tree(active(place)) != before, "the hunk again")
+        assert TEXT.replace(b"return 0, 0", b"return 1, -13") in tree(active(place)).values()
+
+
+async def test_what_changed_on_disk_is_shown_and_not_approved(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = app_of(place)
+    async with app.run_test(size=SIZE) as pilot:
+        await at_patch(pilot, app)
+        before = tree(active(place))
+        # The watcher may be faster than the key: what was seen is what counts.
+        monkeypatch.setattr(app, "update_runs", lambda run_ids: None)
+        proposed(place).write_bytes(NEW + b"-- sneaked in\n")
+        await pilot.press("a")
+        await until(pilot, lambda: "changed since it was shown" in said(app))
+        assert tree(active(place)) == before
+        monkeypatch.undo()
+        app.update_runs({app.main.view.run_id} if app.main.view else set())
+        await until(pilot, lambda: "sneaked in" in shown(app), "the new text")
+
+
+async def test_a_file_is_dropped_with_a_typed_reason_and_that_is_undone(place: Workspace) -> None:
+    app = app_of(place)
+    async with app.run_test(size=SIZE) as pilot:
+        await at_patch(pilot, app)
+        await pilot.press("}", "x")
+        await until(pilot, lambda: "Why drop hunk?" in shown(app))
+        await pilot.press("6")
+        await until(pilot, lambda: app.screen.query(Input))
+        await pilot.press(*"q is no", "enter")
+        await until(pilot, lambda: "is dropped; u undoes it" in said(app))
+        assert "✗ hunk 1 of 2  +1 -1  dropped" in shown(app)
+        run = place.load("last")
+        assert (run.events[-1].kind, run.events[-1].payload) == (
+            "dropped",
+            {"what": [f"{FILE}:1"], "reason": "q is no"},
+        )
+        await pilot.press("u")
+        await until(pilot, lambda: "is taken back" in said(app))
+        assert "○ hunk 1 of 2" in shown(app)
+
+
+async def test_a_hunk_is_split_and_states_outlive_the_app(place: Workspace) -> None:
+    proposed(place).write_bytes(TEXT + b"-- one\n\n-- two\n-- three\n")
+    app = app_of(place)
+    async with app.run_test(size=SIZE) as pilot:
+        await at_patch(pilot, app)
+        await pilot.press("}", "S")
+        assert "hunk 2 of 2  +2" in shown(app)
+        await pilot.press("}", "j", "j", "S", "space")
+        assert "✓ hunk 3 of 3  +1  chosen" in shown(app)
+    app = app_of(place)
+    async with app.run_test(size=SIZE) as pilot:
+        await at_patch(pilot, app)
+        assert "✓ hunk 3 of 3  +1  chosen" in shown(app)
+        await pilot.press("a")
+        await until(pilot, lambda: "1 rule with 1 of 3 hunks active" in said(app))
+        assert TEXT + b"-- three\n" in tree(active(place)).values()
+
+
+async def test_an_edit_with_errors_is_marked_kept_not_approved_and_undone(place: Workspace) -> None:
+    app = app_of(place)
+    async with app.run_test(size=SIZE) as pilot:
+        await at_patch(pilot, app)
+        before = tree(active(place))
+        await pilot.press("i")
+        await until(pilot, lambda: isinstance(app.screen, EditorScreen) and app.screen.query(LuaArea))
+        editor = app.screen
+        assert isinstance(editor, EditorScreen)
+        area = editor.query_one(LuaArea)
+        area.move_cursor(area.document.end)
+        await pilot.press(*"x = = 1")
+        await until(pilot, lambda: editor.findings)
+        assert [finding.line for finding in editor.findings] == [16]
+        assert "✗ error, line 16" in shown(app)
+        assert "not approved" in shown(app)
+        area.move_cursor((0, 0))
+        await pilot.press("f8")
+        assert area.cursor_location == (15, 0)
+        await pilot.press("f2")
+        await until(pilot, lambda: "cannot be approved as it is" in said(app))
+        assert proposed(place).read_bytes() == NEW + b"x = = 1"
+        await until(pilot, lambda: "✗ error, line 16" in shown(app))
+        await pilot.press("a")
+        await until(pilot, lambda: "cannot be approved: line 16" in said(app))
+        assert tree(active(place)) == before
+        await pilot.press("u")
+        await until(pilot, lambda: proposed(place).read_bytes() == NEW)
+
+
+async def test_texts_stand_side_by_side_where_there_is_room(place: Workspace) -> None:
+    app = app_of(place)
+    async with app.run_test(size=SIZE) as pilot:
+        await at_patch(pilot, app)
+        line = next(line for line in shown(app).split("\n") if "hit-limit: 3" in line)
+        assert "hit-limit: 9" in line
+        await pilot.press("v")
+        await pilot.pause()
+        line = next(line for line in shown(app).split("\n") if "- -- hit-limit: 3" in line)
+        assert "hit-limit: 9" not in line
+
+
+async def test_other_runs_are_asked_what_they_would_have_matched(place: Workspace) -> None:
+    run_id = place.load("last").run_id
+    write_run(place.runs_dir)
+    app = TriageApp(place.root, actions=LocalActions(place), open_run=run_id)
+    async with app.run_test(size=SIZE) as pilot:
+        await at_patch(pilot, app)
+        await pilot.press("m")
+        await until(pilot, lambda: "in 1 other run" in shown(app))

@@ -1,0 +1,258 @@
+"""A proposed rule against the active one as rows: hunks with their state, both texts side by side or as one.
+
+Every line is shown whole: what is longer than the view is continued on the next row, because what is approved
+is what was shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.cells import cell_len
+
+from triage_tui.rulebook.choices import SIGNS, State
+from triage_tui.rulebook.hunks import Line, walk
+from triage_tui.rulebook.shown import is_exact
+from triage_tui.ui.rows import Part, Row
+
+if TYPE_CHECKING:
+    from triage_tui.ui.loading import RuleText
+
+CONTEXT = 3
+"""Unchanged lines that are shown around a hunk."""
+SIDE_BY_SIDE = 100
+"""Cells of the view from which the texts may stand side by side."""
+
+_FILLS = {"+": "added-row", "-": "removed-row"}
+_ROLES = {"+": "added", "-": "removed"}
+_STATE_ROLES: dict[State, str] = {"undecided": "hunk", "chosen": "good", "dropped": "muted"}
+_GUTTER = 8
+"""Cells before the text of a line: state, number, "!", sign."""
+
+
+class Place(NamedTuple):
+    """What a row of the patch pane belongs to.
+
+    A proposal by its index (-1 = none), a file ("" = none), a hunk of it (-1 = none), and the line of
+    that (-1 = the row above its lines). `fold` is the first of the unchanged lines that a row stands for.
+    """
+
+    proposal: int
+    file: str = ""
+    hunk: int = -1
+    row: int = -1
+    fold: int = -1
+
+
+def difference_rows(
+    rule: RuleText,
+    states: Sequence[State],
+    place: Place,
+    width: int,
+    *,
+    side: bool = False,
+    unfolded: Collection[int] = (),
+    marked: Collection[int] = (),
+) -> list[Row]:
+    """Return all hunks of a rule with what is around them.
+
+    `states` are those of its hunks; `side` puts both texts side by side where that says more; `unfolded` are
+    the first lines of unchanged parts that are shown whole; `marked` are line numbers of the proposed text,
+    from 1, at which something is wrong.
+    """
+    difference = rule.difference
+    if difference is None:
+        return []
+    writer = _Writer(rule, states, place, width, frozenset(marked))
+    # A new rule has nothing to stand beside.
+    side = side and bool(difference.old_lines)
+    rows: list[Row] = []
+    for number, lines in _blocks(list(walk(difference))):
+        if number < 0:
+            at_start, at_end = lines[0].new == 0, lines[-1].new == len(difference.new_lines) - 1
+            for piece, folded in _folded(lines, at_start, at_end, not difference.hunks, unfolded):
+                if folded:
+                    rows.append(_fold_row(piece, place))
+                else:
+                    rows += [row for line in piece for row in writer.pair(line, line, side, -1)]
+            continue
+        rows.append(writer.header(number))
+        if side:
+            rows += writer.beside(number, lines)
+        else:
+            rows += [row for step, line in enumerate(lines) for row in writer.single(line, step)]
+    return rows
+
+
+def state_part(state: State) -> Part:
+    """Return the sign of a state with the space around it."""
+    return f" {SIGNS[state]} ", _STATE_ROLES[state]
+
+
+def summary_of(states: Collection[State]) -> State:
+    """Return the state of several hunks: that of all of them, or undecided."""
+    return next(iter(states)) if len(set(states)) == 1 else "undecided"
+
+
+def counted(states: Sequence[State]) -> str:
+    """Return how many hunks there are and what is decided about them, in words."""
+    count = f"{len(states)} hunk{'s' * (len(states) != 1)}"
+    told = [f"{states.count(state)} {state}" for state in ("chosen", "dropped") if state in states]
+    return f"{count}: {', '.join(told)}" if told else count
+
+
+def fold_parts(parts: Sequence[Part], width: int) -> list[tuple[Part, ...]]:
+    """Break parts into lines of at most `width` cells, anywhere: code has no better place."""
+    width = max(8, width)
+    lines: list[list[Part]] = [[]]
+    room = width
+    for text, role in parts:
+        while text:
+            taken = _fitting(text, room)
+            if taken == 0:
+                lines.append([])
+                room = width
+                continue
+            lines[-1].append((text[:taken], role))
+            room -= cell_len(text[:taken])
+            text = text[taken:]
+    return [tuple(line) for line in lines]
+
+
+def _fitting(text: str, cells: int) -> int:
+    """Return how many characters of `text` fit into `cells`."""
+    if text.isascii():
+        return min(len(text), cells)
+    if cell_len(text) <= cells:
+        return len(text)
+    used = 0
+    for index, char in enumerate(text):
+        used += cell_len(char)
+        if used > cells:
+            return index
+    return len(text)
+
+
+def _blocks(lines: list[Line]) -> Iterator[tuple[int, list[Line]]]:
+    start = 0
+    for index in range(1, len(lines) + 1):
+        if index == len(lines) or lines[index].hunk != lines[start].hunk:
+            yield lines[start].hunk, lines[start:index]
+            start = index
+
+
+def _folded(
+    lines: list[Line], at_start: bool, at_end: bool, whole: bool, unfolded: Collection[int]
+) -> Iterator[tuple[list[Line], bool]]:
+    """Split unchanged lines into those that are shown and those that one row stands for."""
+    first = 0 if at_start else CONTEXT
+    last = len(lines) - (0 if at_end else CONTEXT)
+    # One row that stands for a single line says less than the line.
+    if whole or last - first < 2 or lines[first].new in unfolded:
+        yield lines, False
+        return
+    if first:
+        yield lines[:first], False
+    yield lines[first:last], True
+    if last < len(lines):
+        yield lines[last:], False
+
+
+def _fold_row(lines: list[Line], place: Place) -> Row:
+    text = f"   ⋯ {len(lines)} unchanged lines, enter shows them"
+    return Row(((text, "faint"),), place._replace(fold=lines[0].new))
+
+
+class _Writer:
+    """Makes the rows of one file."""
+
+    def __init__(
+        self, rule: RuleText, states: Sequence[State], place: Place, width: int, marked: frozenset[int]
+    ) -> None:
+        assert rule.difference is not None
+        self._rule = rule
+        self._difference = rule.difference
+        self._states = states
+        self._place = place
+        self._width = width
+        self._marked = marked
+        self._half = (width - 1) // 2
+
+    def header(self, number: int) -> Row:
+        hunk, state = self._difference.hunks[number], self._states[number]
+        counts = [(f" +{hunk.added}", "added")] if hunk.added else []
+        counts += [(f" -{hunk.removed}", "removed")] if hunk.removed else []
+        parts = (
+            ("  ", ""),
+            state_part(state),
+            (f"hunk {number + 1} of {len(self._difference.hunks)} ", _STATE_ROLES[state]),
+            *counts,
+            (f"  {state}", _STATE_ROLES[state]),
+        )
+        return Row(parts, self._place._replace(hunk=number), "section")
+
+    def single(self, line: Line, step: int) -> list[Row]:
+        place = self._place._replace(hunk=line.hunk, row=step)
+        fill = "" if self._state(line) == "dropped" else _FILLS.get(line.sign, "")
+        return [Row(parts, place, fill) for parts in self._cells(line, self._width)]
+
+    def pair(self, left: Line | None, right: Line | None, side: bool, step: int) -> list[Row]:
+        """Return the rows of a line of each text, which is the same line where nothing changed."""
+        one = right or left
+        assert one is not None
+        place = self._place._replace(hunk=one.hunk, row=step)
+        if not side:
+            return [Row(parts, place) for parts in self._cells(one, self._width)]
+        # A line that is unchanged stands on both sides.
+        lefts = self._cells(left._replace(new=-1), self._half) if left is not None else []
+        rights = self._cells(right._replace(old=-1), self._half) if right is not None else []
+        rows = []
+        for index in range(max(len(lefts), len(rights))):
+            before = lefts[index] if index < len(lefts) else ()
+            after = rights[index] if index < len(rights) else ()
+            gap = self._half - sum(cell_len(text) for text, _ in before)
+            rows.append(Row((*before, (" " * gap, ""), ("│", "rule"), *after), place))
+        return rows
+
+    def beside(self, number: int, lines: list[Line]) -> list[Row]:
+        """Return a hunk with what it takes away at the left and what it adds at the right."""
+        removed = self._difference.hunks[number].removed
+        lefts, rights = lines[:removed], lines[removed:]
+        rows: list[Row] = []
+        for index in range(max(len(lefts), len(rights))):
+            left = lefts[index] if index < len(lefts) else None
+            right = rights[index] if index < len(rights) else None
+            step = removed + index if right is not None else index
+            rows += self.pair(left, right, True, step)
+        return rows
+
+    def _state(self, line: Line) -> State:
+        return self._states[line.hunk] if line.hunk >= 0 else "undecided"
+
+    def _cells(self, line: Line, width: int) -> list[tuple[Part, ...]]:
+        old = line.new < 0
+        index = line.old if old else line.new
+        raw = (self._difference.old_lines if old else self._difference.new_lines)[index]
+        parts = (self._rule.old_parts if old else self._rule.new_parts)[index]
+        state = self._state(line)
+        sign_role = "faint" if state == "dropped" else _ROLES.get(line.sign, "")
+        mark = SIGNS[state] if line.hunk >= 0 and state != "undecided" else " "
+        wrong = not old and index + 1 in self._marked
+        note = "✗" if wrong else " " if is_exact(raw) else "!"
+        if line.hunk >= 0:
+            if raw.endswith(b"\r\n"):
+                parts = (*parts, ("␍", "faint"))
+            elif not raw.endswith(b"\n"):
+                parts = (*parts, ("  (no line end)", "faint"))
+        if state == "dropped":
+            parts = tuple((text, "faint") for text, _ in parts)
+        head: tuple[Part, ...] = (
+            (mark, _STATE_ROLES[state]),
+            (f"{index + 1:>4}", "faint"),
+            (note, "bad"),
+            (f"{line.sign} ", sign_role),
+        )
+        lines = fold_parts(parts, width - _GUTTER - 1)
+        rest: tuple[Part, ...] = ((" " * (_GUTTER - 2) + "↪ ", "faint"),)
+        return [(*(rest if number else head), *text) for number, text in enumerate(lines)]

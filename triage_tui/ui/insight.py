@@ -1,0 +1,68 @@
+"""What is known of proposed rules beyond their text: what they do, what the lint finds, what runs say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from triage_tui.errors import TriageError
+from triage_tui.text import safe_line
+
+if TYPE_CHECKING:
+    from triage_tui.rulebook.lint import Finding
+    from triage_tui.rulebook.recorded import Matched, OtherRuns
+    from triage_tui.rulebook.rulefile import RuleHeader
+    from triage_tui.ui.loading import RunView
+
+
+@dataclass(frozen=True)
+class Insight:
+    """All that is known of one rule text. What could not be found out is a sentence in `trouble`."""
+
+    sentence: str = ""
+    header: RuleHeader | None = None
+    findings: tuple[Finding, ...] = ()
+    syscall: str = ""
+    here: Matched | None = None
+    others: OtherRuns | None = None
+    trouble: str = ""
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings that make an approval impossible."""
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+
+def look_into(view: RunView) -> dict[str, Insight]:
+    """Return what can be told about each proposed rule of a run. Takes a tenth of a second: for a worker."""
+    from triage_tui.rulebook.lint import lint_all
+
+    texts = {name: rule.difference.new for name, rule in view.rules.items() if rule.difference is not None}
+    trouble = ""
+    found: Mapping[str, list[Finding]] = {}
+    try:
+        found = lint_all(texts)
+    except TriageError as error:
+        trouble = f"the rule was not checked: {error}"
+    return {
+        name: _insight(view, name, text, tuple(found.get(name, ())), trouble) for name, text in texts.items()
+    }
+
+
+def _insight(view: RunView, name: str, text: bytes, findings: tuple[Finding, ...], trouble: str) -> Insight:
+    from triage_tui.rulebook import explain, recorded, rulefile
+
+    try:
+        rule = rulefile.parse(text)
+        syscall = rulefile.to_source(name, text).syscall
+        sentence = explain.sentence(rule, syscall)
+    except TriageError:
+        # The lint has the broken header among its findings.
+        return Insight(findings=findings, trouble=trouble)
+    here = None
+    try:
+        here = recorded.matched_in(view.run_id, view.snapshot.target.arch, view.calls, name, text)
+    except TriageError as error:
+        trouble = trouble or safe_line(f"what this run says of it is not known: {error}", 300)
+    return Insight(sentence, rule.header, findings, syscall, here, trouble=trouble)

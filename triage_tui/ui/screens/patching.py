@@ -1,0 +1,397 @@
+"""Reviewing rules on the main screen: choose hunks, approve, reject, edit, and undo what was decided."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from textual import on
+from textual.app import SuspendNotSupported
+
+from triage_tui.errors import TriageError
+from triage_tui.ui.backend import Actions
+from triage_tui.ui.messages import Done, LookedInto, Matching, OthersMatched
+from triage_tui.ui.screens.review import Decided, ReviewScreen
+
+if TYPE_CHECKING:
+    from triage_tui.rulebook.choices import Approval, Kept, State
+    from triage_tui.ui.loading import RuleText, RunView
+    from triage_tui.ui.panes.patch import PatchPane
+
+REASONS: tuple[tuple[str, str], ...] = (
+    ("wrong cause", "The cause is another one"),
+    ("too broad", "The rule changes more than it should"),
+    ("too risky", "The risk is too high"),
+    ("fix elsewhere", "Repair the root file system or the arguments"),
+    ("not now", "Not worth a rule now"),
+)
+"""Reasons for a rejection: what is recorded, what is shown."""
+
+_MAX_UNDO = 100
+
+
+class PatchingScreen(ReviewScreen):
+    """The part of the main screen that reviews rules. Every action ends in one sentence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decided: list[Decided] = []
+        """What was decided in this session and can be undone, the last one at the end."""
+        self.undone: list[Decided] = []
+        self._choices: dict[str, Kept] = {}
+        self._comparing: threading.Event | None = None
+
+    def recall_choices(self) -> None:
+        """Take up what was decided about hunks the last time."""
+        from triage_tui.ui.kept_choices import recall_choices
+
+        if self.app.remembered is not None:
+            self._choices = recall_choices(self.app.workspace)
+        self.patch.kept = self._choices
+
+    def keep_choices(self) -> None:
+        """Keep what is decided about hunks for the next time."""
+        from triage_tui.ui.kept_choices import keep_choices
+
+        # When the app is left the panes may be gone already.
+        if self.app.remembered is not None:
+            keep_choices(self.app.workspace, self._choices)
+
+    @property
+    def patch(self) -> PatchPane:
+        """The patch pane."""
+        return cast("PatchPane", self.query_one("#pane-patch"))
+
+    def _reviewed(self, key: str, verb: str) -> bool:
+        """Tell whether the patch is in front of the person; if not, bring it there."""
+        if self.active == "patch":
+            return True
+        self.show_pane("patch")
+        self.say(f"This is the proposal. Press {key} once more to {verb} it.")
+        return False
+
+    # --- choosing ----------------------------------------------------------------------------------------
+
+    def action_mark_proposal(self) -> None:
+        """Choose or drop the hunk, file or proposal under the cursor."""
+        if self._ready(needs_rules=True) is not None and self.patch.toggle() is None:
+            self.say("There is no hunk to choose under the cursor.")
+
+    def action_divide_hunk(self) -> None:
+        """Split the hunk under the cursor."""
+        if self._ready(needs_rules=True) is not None and not self.patch.divide():
+            self.say("Nothing to split here: put the cursor on the line that is to begin the second part.")
+
+    def action_step_hunk(self, step: int) -> None:
+        """Go to the next hunk (1) or the one before (-1)."""
+        if not self.patch.step_hunk(step):
+            self.say("This is the last hunk." if step > 0 else "This is the first hunk.")
+
+    def action_turn_patch(self) -> None:
+        """Show both texts side by side, or as one."""
+        from triage_tui.ui.hunk_rows import SIDE_BY_SIDE
+
+        if self.patch.turn() and self.patch.size.width < SIDE_BY_SIDE:
+            self.say(f"Side by side needs {SIDE_BY_SIDE} columns here: z gives the pane the whole screen.")
+        self.refresh_bars()
+
+    def refresh_bars(self) -> None:
+        """Draw what stands around the panes again."""
+        raise NotImplementedError
+
+    # --- approving ---------------------------------------------------------------------------------------
+
+    def action_approve(self) -> None:
+        """Approve the chosen hunks, or what is under the cursor."""
+        view = self._ready(needs_rules=True)
+        if view is not None and self._reviewed("a", "approve"):
+            self._approve(view, self.patch.approvals)
+
+    def action_approve_all(self) -> None:
+        """Approve everything that is proposed, but for what is dropped."""
+        view = self._ready(needs_rules=True)
+        if view is not None and self._reviewed("A", "approve"):
+            self._approve(view, self.patch.all_approvals)
+
+    def _approve(self, view: RunView, approvals: Sequence[Approval]) -> None:
+        if (needed := self.patch.needed(approvals)) is not None:
+            self.say(
+                f"This proposal needs something from you first: {needed}. Edit it with e or i.", "warning"
+            )
+            return
+        if not approvals:
+            self.say(
+                "There is nothing to approve under the cursor: it is dropped or cannot be shown.", "warning"
+            )
+            return
+        for approval in approvals:
+            errors = self.patch.errors_of(approval)
+            if errors:
+                first = errors[0]
+                more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+                self.say(
+                    f"{approval.file} cannot be approved: line {first.line}: {first.message}{more}. "
+                    "Edit it with e or i.",
+                    "error",
+                )
+                return
+
+        def approve(actions: Actions) -> str:
+            return actions.approve_shown(view.run_id, approvals)
+
+        undo = Decided("approval", view.run_id, lambda actions: actions.rollback(view.run_id), approve)
+        self._perform(approve, decided=undo)
+
+    # --- rejecting ---------------------------------------------------------------------------------------
+
+    def action_reject(self) -> None:
+        """Ask for a reason, then reject the hunk or file under the cursor, or all proposals of the run."""
+        view = self._ready(needs_rules=True)
+        if view is None:
+            return
+        from triage_tui.ui.screens.question import Question
+
+        part = self.active == "patch" and bool(self.patch.place.file)
+        names = self.patch.names_here if part else []
+        what = f"drop {self.patch.object_of('reject')}" if part else "reject the proposals of this run"
+
+        def answered(reason: str | None) -> None:
+            if reason is None:
+                return
+            if part:
+                self._drop(view, names, reason)
+                return
+
+            def reject(actions: Actions) -> str:
+                return actions.reject(view.run_id, reason)
+
+            undo = Decided("rejection", view.run_id, lambda actions: actions.reconsider(view.run_id), reject)
+            self._perform(reject, decided=undo)
+
+        self.app.push_screen(Question(f"Why {what}?", REASONS, other="Another reason"), answered)
+
+    def _drop(self, view: RunView, names: list[str], reason: str) -> None:
+        patch, choices = self.patch, self.patch.choices
+        if self.view is not view:
+            self.say("The run was read again meanwhile: look at it once more.", "warning")
+            return
+        before = patch.states_here
+        patch.set_here("dropped")
+        after = patch.states_here
+
+        def drop(actions: Actions) -> str:
+            return actions.drop(view.run_id, names, reason)
+
+        def back_to(states: Mapping[str, State]) -> None:
+            choices.restore(states)
+            patch.redraw()
+
+        undo = Decided(
+            "drop",
+            view.run_id,
+            lambda actions: actions.reconsider(view.run_id),
+            drop,
+            lambda: back_to(before),
+            lambda: back_to(after),
+        )
+        self._perform(drop, decided=undo)
+
+    # --- undoing -----------------------------------------------------------------------------------------
+
+    def took_effect(self, event: Done) -> str:
+        """Remember what was decided or undone; return what to say about taking it back."""
+        if event.undone is not None:
+            self.undone.append(event.undone)
+            return "; U does it again"
+        if event.decided is None:
+            return ""
+        if not event.again:
+            self.undone.clear()
+        self.decided = [*self.decided, event.decided][-_MAX_UNDO:]
+        return "; u undoes it"
+
+    def action_rollback(self) -> None:
+        """Undo the last decision of this session; else go back to the generation before."""
+        view = self._ready()
+        if view is None:
+            return
+        if self.decided:
+            last = self.decided.pop()
+            last.undo_here()
+            self._perform(last.undo, undone=last)
+        elif view.generation is None:
+            self.say("Nothing was decided in this session, and no rule is active for this target.", "warning")
+        else:
+            self._perform(lambda actions: actions.rollback(view.run_id))
+
+    def action_redo(self) -> None:
+        """Make the decision again that was undone last."""
+        if self._ready() is None:
+            return
+        if not self.undone:
+            self.say("Nothing was undone in this session.", "warning")
+            return
+        last = self.undone.pop()
+        last.redo_here()
+        self._perform(last.redo, decided=last, again=True)
+
+    # --- editing -----------------------------------------------------------------------------------------
+
+    def _rule_to_edit(self, key: str) -> tuple[RunView, RuleText] | None:
+        view = self._ready(needs_rules=True)
+        if view is None or not self._reviewed(key, "edit"):
+            return None
+        rule = view.rules.get(self.patch.file)
+        if rule is None or rule.problem:
+            self.say(rule.problem if rule else "There is no rule file under the cursor.", "warning")
+            return None
+        return view, rule
+
+    def _save(self, view: RunView, rule: RuleText, text: str | None) -> None:
+        if text is None:
+            self.say("Nothing was changed.")
+            return
+        from triage_tui.rulebook.hunks import digest_of
+        from triage_tui.ui.editing import forget_draft
+
+        before, after = rule.text, text
+        shown, saved = (digest_of(one.encode("utf-8", "surrogateescape")) for one in (before, after))
+
+        def save(actions: Actions) -> str:
+            said = actions.save_edit(view.run_id, rule.name, after, shown)
+            # Only now: an edit that was not saved stays where it can be taken up again.
+            forget_draft(view.run_id, rule.name, before)
+            return said
+
+        def undo(actions: Actions) -> str:
+            said = actions.save_edit(view.run_id, rule.name, before, saved)
+            return f"{said}, with the text from before the edit"
+
+        self._perform(save, decided=Decided("edit", view.run_id, undo, save))
+
+    def action_edit(self) -> None:
+        """Edit the rule in the person's editor."""
+        from triage_tui.ui.editing import edit_outside
+
+        chosen = self._rule_to_edit("e")
+        if chosen is None:
+            return
+        view, rule = chosen
+        text, trouble = None, ""
+        try:
+            with self.app.suspend():
+                # Caught inside: an error that passes through `suspend` leaves the terminal to nobody.
+                try:
+                    text = edit_outside(rule.text, rule.name, view.run_id)
+                except (TriageError, OSError) as error:
+                    trouble = str(error)
+        except SuspendNotSupported:
+            trouble = "This terminal cannot hand over to an editor: edit here with i."
+        self.refresh()
+        if trouble:
+            self.say(trouble, "warning")
+            return
+        self._save(view, rule, text)
+
+    def action_edit_here(self) -> None:
+        """Edit the rule in this terminal."""
+        from triage_tui.ui.editing import editable_here
+
+        chosen = self._rule_to_edit("i")
+        if chosen is None:
+            return
+        view, rule = chosen
+        if not editable_here(rule.text):
+            self.say(
+                "This rule holds characters that cannot be shown here: edit it in $EDITOR with e.", "warning"
+            )
+            return
+        from triage_tui.ui.screens.editor import EditorScreen
+
+        def edited(text: str | None) -> None:
+            self._save(view, rule, text)
+
+        self.app.push_screen(EditorScreen(rule.text, rule.name), edited)
+
+    # --- what is known of the rules ----------------------------------------------------------------------
+
+    def look_into_rules(self) -> None:
+        """Find out, in a thread, what the proposed rules do and what is wrong with them."""
+        view = self.view
+        if view is None or not self.patch.display:
+            return
+        known = self.patch.insights
+        if all(name in known for name, rule in view.rules.items() if rule.difference is not None):
+            return
+
+        def work() -> None:
+            from triage_tui.ui.insight import look_into
+
+            self.post_message(LookedInto(view, look_into(view)))
+
+        self.run_worker(work, thread=True, group="insight", exclusive=True, exit_on_error=False)
+
+    @on(LookedInto)
+    def looked_into(self, event: LookedInto) -> None:
+        """Show what was found out, unless another text is shown by now."""
+        if self.view is event.view:
+            self.patch.take_insights(event.insights)
+
+    def action_match_runs(self) -> None:
+        """Hold the rule under the cursor against the other runs of the workspace, or stop that."""
+        if self.stop_matching():
+            return
+        view, name = self.view, self.patch.file
+        rule = view.rules.get(name) if view is not None else None
+        if view is None or rule is None or rule.difference is None:
+            self.say("There is no rule under the cursor.", "warning")
+            return
+        source, cancel = rule.difference.new, threading.Event()
+        runs_dir, run_id, target = view.run.dir.parent, view.run_id, view.snapshot.target.target_id
+        self._comparing = cancel
+
+        def tell(done: int, count: int) -> None:
+            self.post_message(Matching(done, count))
+
+        def work() -> None:
+            from triage_tui.rulebook.recorded import other_runs
+
+            others, trouble = None, ""
+            try:
+                others = other_runs(runs_dir, run_id, target, name, source, cancel, tell)
+            except TriageError as error:
+                trouble = str(error)
+            except Exception as error:
+                # A run that defeats the reader must not take the review down.
+                trouble = f"the other runs cannot be read ({type(error).__name__})"
+            self.post_message(OthersMatched(run_id, name, others, trouble))
+
+        self.patch.tell("looking at other runs, esc stops")
+        self.run_worker(work, thread=True, group="matching", exit_on_error=False)
+
+    def stop_matching(self) -> bool:
+        """Stop looking at other runs; False when that is not being done."""
+        if self._comparing is None:
+            return False
+        self._comparing.set()
+        return True
+
+    @on(Matching)
+    def matching(self, event: Matching) -> None:
+        """Say how far it is."""
+        if self._comparing is not None:
+            self.patch.tell(f"{event.done} of {event.count} runs looked at, esc stops")
+
+    @on(OthersMatched)
+    def others_matched(self, event: OthersMatched) -> None:
+        """Show what other runs say."""
+        self._comparing = None
+        self.patch.tell("")
+        if event.trouble:
+            self.say(event.trouble, "warning")
+        elif self.view is not None and self.view.run_id == event.run_id:
+            known = self.patch.insights.get(event.file)
+            if known is not None:
+                self.patch.take_insights({event.file: replace(known, others=event.others)})
