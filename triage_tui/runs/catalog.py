@@ -41,7 +41,7 @@ class Catalog:
         self._known: dict[str, Kept] = {}
         self._settled: set[str] = set()
         """Runs whose summary may be kept: it follows from files that have been the same for a while."""
-        self._unsettled: set[str] = set()
+        self.unsettled: set[str] = set()
         """Runs that would be kept had their files not changed just before they were read."""
         self.changed = False
         """Whether the index on the disk is behind."""
@@ -117,10 +117,10 @@ class Catalog:
         """Bring the index on the disk up to date, if there is one."""
         if self._index is None:
             return
-        if self._unsettled:
+        if self.unsettled:
             # They were read too soon after they changed; by now they may have been the same for long enough.
             with contextlib.suppress(TriageError, OSError):
-                self.look(list(self._unsettled))
+                self.look(list(self.unsettled))
         if self.changed:
             save_index(self._index, self._runs_dir, [self._known[name] for name in sorted(self._settled)])
             self.changed = False
@@ -128,7 +128,7 @@ class Catalog:
     def _drop(self, names: list[str]) -> dict[str, RunSummary | None]:
         for name in names:
             self._known.pop(name, None)
-            self._unsettled.discard(name)
+            self.unsettled.discard(name)
             if name in self._settled:
                 self._settled.discard(name)
                 self.changed = True
@@ -148,7 +148,7 @@ class Catalog:
         if settled or name in self._settled:
             self.changed = True
         (self._settled.add if settled else self._settled.discard)(name)
-        (self._unsettled.add if lasting and not settled else self._unsettled.discard)(name)
+        (self.unsettled.add if lasting and not settled else self.unsettled.discard)(name)
         return summary
 
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 3.0
 """How often all runs are looked at when the kernel does not tell of all changes."""
+FIRST_SAVE_AFTER_S = 0.5
 SAVE_AFTER_S = 5.0
-"""How long nothing must have happened before the index is written."""
+"""How long nothing must have happened before the index is written: for the first time, and later."""
 
 
 class Listener(Protocol):
@@ -124,18 +125,20 @@ class RunsFeed:
         self._wanted.put(_Wanted(everything=True))
 
     def _tell_changes(self, watcher: RunsWatcher, watching: bool) -> None:
-        closely, saved = "", False
+        closely, rested = "", False
+        save_after = FIRST_SAVE_AFTER_S
         while True:
             watching = watching and not watcher.incomplete
-            wait = LOOK_EVERY_S if not watching else None if saved else SAVE_AFTER_S
+            rested = rested and not self._catalog.unsettled
+            wait = LOOK_EVERY_S if not watching else None if rested else save_after
             try:
                 wanted = self._wanted.get(timeout=wait)
             except queue.Empty:
                 self._catalog.save()
-                saved = True
+                rested, save_after = True, SAVE_AFTER_S
                 wanted = _Wanted(everything=not watching)
             else:
-                saved = False
+                rested = False
             with suppress(queue.Empty):
                 while True:
                     wanted = wanted.and_also(self._wanted.get_nowait())
