@@ -58,6 +58,8 @@ class RunSummary(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     confidence: float = 0.0
     headline: str = ""
     proposals: int = 0
+    active: bool = False
+    """Its rules were made active, and not taken back since."""
     syscalls: int = 0
     kinds: int = 0
     """Distinct signatures among its syscalls."""
@@ -162,6 +164,8 @@ def read_summary(run_dir: Path) -> Reading:
     events, problems = read_events(run_dir)
     summary.state = derive_state(events)
     summary.waiting = is_waiting(events) and holder_alive(events)
+    moves = [event.kind for event in events if event.kind in ("activated", "rolled_back")]
+    summary.active = moves[-1:] == ["activated"]
     if problems:
         summary.problem = problems[0]
     _add_diagnosis(summary, run_dir)

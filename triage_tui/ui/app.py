@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from triage_tui.binary.sfanalysis import SfAnalysis
     from triage_tui.runs.feed import RunsFeed
     from triage_tui.runs.listing import RunSummary
+    from triage_tui.ui.loading import RunView
 
 RUNS_DIR = "ai_runs"
 _LIVENESS_S = 3.0
@@ -182,6 +183,7 @@ class TriageApp(App[None]):
         if self.main.decompilation is not None:
             self.main.decompilation.cancel.set()
         self.main.stop_exporting()
+        self.main.stop_deciding()
         if self._feed is not None:
             self._feed.stop()
         self.note_state()
@@ -221,10 +223,8 @@ class TriageApp(App[None]):
             self._feed.watch_closely(run_id)
 
         def work() -> None:
-            from triage_tui.ui.loading import load_view
-
             try:
-                view = load_view(self.runs_dir / run_id, self.workspace, self._analysed(), related)
+                view = self.read_view(run_id, related)
                 self.main.post_message(RunLoaded(view, serial))
             except TriageError as error:
                 self.main.post_message(RunFailed(run_id, str(error)))
@@ -235,6 +235,19 @@ class TriageApp(App[None]):
                 )
 
         self.run_worker(work, thread=True, group="load", exit_on_error=False)
+
+    def read_view(self, run_id: str, related: Sequence[str] = ()) -> RunView:
+        """Return a run as it is shown, with other runs of its target; called in a thread.
+
+        Raises:
+            TriageError: it cannot be read.
+        """
+        from triage_tui.ui.loading import load_view
+
+        known = self.main.run_list.get(run_id)
+        if known is not None and known.form == "misnamed":
+            raise TriageError(f"{safe_line(run_id, 80)}: {known.problem}")
+        return load_view(self.runs_dir / run_id, self.workspace, self._analysed(), list(related))
 
     def _analysed(self) -> SfAnalysis | None:
         """Return the results of the directory that was given, read when the first run is."""

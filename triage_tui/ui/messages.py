@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from triage_tui.ui.loading import RunView
     from triage_tui.ui.panes.code import Function
     from triage_tui.ui.screens.review import Decided
+    from triage_tui.ui.several import Outcome
 
 
 @dataclass
@@ -159,6 +160,20 @@ class Exported(Message):
 
     sentence: str
     failed: bool = False
+
+
+@dataclass
+class SeveralGoOn(Message):
+    """A decision on several runs goes on; `far` says where it is."""
+
+    far: str
+
+
+@dataclass
+class SeveralDone(Message):
+    """A decision on several runs has ended."""
+
+    outcome: Outcome
 
 
 @dataclass

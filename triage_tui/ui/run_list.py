@@ -151,6 +151,11 @@ class RunList:
         runs = set(self.story_runs(entry))
         self.marked = self.marked - runs if runs <= self.marked else self.marked | runs
 
+    def runs_between(self, first: int, last: int) -> set[str]:
+        """Return the ids of the runs that the rows from `first` to `last` stand for."""
+        rows = [entry for entry in self.entries[first : last + 1] if entry.run.form != "misnamed"]
+        return {run_id for entry in rows for run_id in self.story_runs(entry)}
+
     def mark_all(self) -> bool:
         """Mark all runs that pass the filter, or drop all marks when they have them; True when marked."""
         runs = {run.run_id for run in self._matching if run.form != "misnamed"}

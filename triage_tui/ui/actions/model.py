@@ -55,6 +55,7 @@ class Action:
 
 _KEY_TEXT = {
     "question_mark": "?",
+    "asterisk": "*",
     "slash": "/",
     "colon": ":",
     "backspace": "⌫",

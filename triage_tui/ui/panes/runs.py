@@ -30,6 +30,8 @@ class RunsPane(Pane):
         super().__init__()
         self.list = runs
         self._listed = False
+        self._range: tuple[str, set[str]] | None = None
+        """The run at which a range begins, and what was marked before."""
         self._last: str | None = None
         """The run that was under the cursor last, also while the filter hides all runs."""
 
@@ -121,6 +123,39 @@ class RunsPane(Pane):
         self.list.toggle_mark(entry)
         self.move_to(self.cursor + 1)
         return True
+
+    @property
+    def in_range(self) -> bool:
+        """Whether rows are marked as the cursor passes them."""
+        return self._range is not None
+
+    def toggle_range(self) -> bool:
+        """Begin to mark from the row under the cursor on, or end that; True when it begins."""
+        entry = self.entry
+        if self._range is not None or entry is None:
+            self._range = None
+            return False
+        self._range = (entry.run.run_id, set(self.list.marked))
+        self._mark_range()
+        return True
+
+    def watch_cursor(self, before: int, after: int) -> None:
+        """Take the rows up to the cursor into the range."""
+        super().watch_cursor(before, after)
+        self._mark_range()
+
+    def _mark_range(self) -> None:
+        if self._range is None:
+            return
+        anchor, marked = self._range
+        place = self.list.place(anchor)
+        if place is None:
+            self._range = None
+            return
+        first, last = sorted((place, self.cursor))
+        self.list.marked = marked | self.list.runs_between(first, last)
+        self.refresh()
+        self.post_message(self.Retitled())
 
     def mark_all(self) -> bool:
         """Mark all runs that pass the filter, or none; True when they are marked now."""

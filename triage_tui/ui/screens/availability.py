@@ -10,11 +10,17 @@ if TYPE_CHECKING:
     from triage_tui.ui.screens.main import MainScreen
 
 
+_ON_MARKED = frozenset(["approve", "reject", "rollback", "resume", "retry", "end", "compare"])
+"""Actions that concern the marked runs when there are some; which of them they fit is said when asked."""
+
+
 def available(screen: MainScreen, action: Action) -> bool:
     """Tell whether an action makes sense now."""
     if action.writes and screen.app.read_only:
         return False
     view = screen.view
+    if screen.on_marked and action.id in _ON_MARKED:
+        return True
     match action.id:
         case "approve" | "edit" | "edit_here" | "reject":
             return view is not None and bool(view.rules)
@@ -48,7 +54,7 @@ def available(screen: MainScreen, action: Action) -> bool:
             return screen.pane(screen.active).chosen_link is not None
         case "compare":
             return view is not None and (screen.active == "runs" or screen.compared is not None)
-        case "sort":
+        case "sort" | "mark_run" | "mark_all" | "mark_range":
             return screen.active == "runs"
         case "next_thread" | "previous_thread":
             pane = screen.stepped

@@ -12,7 +12,7 @@ from triage_tui.ui.actions import PANES
 from triage_tui.ui.messages import Done, RunFailed, RunLoaded, RunsListed, RunsUpdated, Trouble
 from triage_tui.ui.remembered import Place, Remembered
 from triage_tui.ui.run_list import RunList
-from triage_tui.ui.screens.export import ExportScreen
+from triage_tui.ui.screens.several import SeveralScreen
 from triage_tui.ui.widgets.headline import HeadlineView
 from triage_tui.ui.widgets.line_view import LineView
 
@@ -23,7 +23,7 @@ _LOAD_AFTER_S = 0.08
 _PANES_AFTER_S = 0.03
 
 
-class BrowseScreen(ExportScreen):
+class BrowseScreen(SeveralScreen):
     """The browsing part of the main screen."""
 
     def __init__(self) -> None:

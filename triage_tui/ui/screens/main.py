@@ -227,8 +227,10 @@ class MainScreen(Contained, BrowseScreen):
             pane.set_search("")
         elif self.active == "syscalls" and (calls := self.syscalls).filter_text:
             calls.set_filter("")
-        elif self.active == "runs" and self.runs.filter_text:
+        elif self.active == "runs" and self.runs.filter_text and not self.runs.in_range:
             self.runs.set_filter("")
+        elif self.drop_marks():
+            pass
         else:
             self.show_pane("runs")
         self.refresh_bars()

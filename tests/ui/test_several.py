@@ -1,0 +1,267 @@
+"""Marking several runs, and deciding on all of them at once."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ui import fixtures
+from tests.ui.conftest import RecordedActions, opened, said, shown, until
+from triage_tui.errors import TriageError
+from triage_tui.runs.listing import RunSummary
+from triage_tui.ui.app import TriageApp
+from triage_tui.ui.backend import ReadOnly
+from triage_tui.ui.run_list import RunList
+from triage_tui.ui.several import Deed, carry_out, plan, why_nothing
+
+SMALL, LARGE = (80, 24), (160, 48)
+
+
+def run(number: int, program: str = "/sbin/httpd", **more: Any) -> RunSummary:
+    run_id = f"20251118_1400{number:02d}_00000001"
+    return RunSummary(run_id=run_id, program=program, argv=[program], **more)
+
+
+def name(number: int) -> str:
+    return run(number).run_id
+
+
+@pytest.fixture
+def runs() -> RunList:
+    """Three runs of one story, and two of others."""
+    found = RunList()
+    found.set_runs([*(run(n, cause="missing_file") for n in (1, 2, 3)), run(4, "/bin/sh"), run(5, "/bin/a")])
+    found.arrange()
+    return found
+
+
+def test_a_folded_row_stands_for_its_whole_story(runs: RunList) -> None:
+    row = next(entry for entry in runs.entries if entry.folded)
+    runs.toggle_mark(row)
+    assert runs.marked == {name(1), name(2), name(3)}
+    assert runs.marked_of(row) == "all"
+    runs.marked = {name(2)}
+    assert runs.marked_of(row) == "some"
+    runs.toggle_mark(row)
+    assert runs.marked == {name(1), name(2), name(3)}
+    runs.toggle_mark(row)
+    assert runs.marked == set()
+
+
+def test_a_run_of_an_open_story_is_marked_alone(runs: RunList) -> None:
+    runs.toggle_story(name(3))
+    place = runs.place(name(2))
+    assert place is not None
+    runs.toggle_mark(runs.entries[place])
+    assert runs.marked == {name(2)}
+
+
+def test_marks_survive_filter_and_order_and_go_with_their_run(runs: RunList) -> None:
+    runs.marked = {name(1), name(4)}
+    runs.filter = "bin/a"
+    runs.set_order("target")
+    runs.arrange()
+    assert [entry.run.run_id for entry in runs.entries] == [name(5)]
+    assert runs.marked == {name(1), name(4)}
+    runs.update({name(4): None})
+    assert runs.marked == {name(1)}
+
+
+def test_all_that_pass_the_filter_are_marked_and_then_none(runs: RunList) -> None:
+    runs.marked = {name(5)}
+    runs.filter = "httpd"
+    runs.arrange()
+    assert runs.mark_all()
+    assert runs.marked == {name(1), name(2), name(3), name(5)}
+    assert not runs.mark_all()
+    assert runs.marked == set()
+
+
+PROPOSED: dict[str, Any] = {"proposals": 1, "state": "proposed"}
+
+
+@pytest.mark.parametrize(
+    ("deed", "fit", "unfit"),
+    [
+        (
+            "approve",
+            [1, 6],
+            {"propose no rule": [2, 5], "have active rules already": [3], "cannot be read": [4]},
+        ),
+        ("reject", [1, 3, 6], {"propose nothing": [2, 5], "cannot be read": [4]}),
+        ("rollback", [3], {"have no active rule": [1, 2, 5, 6], "cannot be read": [4]}),
+        ("resume", [2], {"do not wait": [1, 3, 5, 6], "cannot be read": [4]}),
+        ("retry", [1, 2, 3, 6], {"are being retried": [5], "cannot be read": [4]}),
+        ("end", [2], {"do not wait": [1, 3, 5, 6], "cannot be read": [4]}),
+    ],
+)
+def test_what_a_decision_does_not_fit_is_left_out_and_counted(
+    deed: Deed, fit: list[int], unfit: dict[str, list[int]]
+) -> None:
+    runs = [
+        run(1, **PROPOSED),
+        run(2, waiting=True),
+        run(3, **PROPOSED, active=True),
+        run(4, form="unreadable", problem="x"),
+        run(5, state="retrying"),
+        run(6, **PROPOSED),
+    ]
+    found = plan(deed, runs)
+    assert [one.run_id for one in found.fit] == [name(number) for number in fit]
+    assert found.unfit == {why: [name(n) for n in numbers] for why, numbers in unfit.items()}
+    assert ("1 run" if len(fit) == 1 else f"{len(fit)} runs") in found.question
+    for why, numbers in unfit.items():
+        assert f"{len(numbers)} {why}" in found.question
+
+
+def test_approving_takes_one_run_of_each_target() -> None:
+    found = plan("approve", [run(n, **PROPOSED, target_id="t" if n < 3 else "u") for n in (1, 2, 3)])
+    assert [one.run_id for one in found.fit] == [name(1), name(3)]
+    assert found.unfit == {"have the same target as another": [name(2)]}
+
+
+def test_when_nothing_fits_it_is_said_why() -> None:
+    runs = [run(1), run(2)]
+    assert why_nothing(plan("rollback", runs), runs) == ("Nothing to do: of 2 marked, 2 have no active rule.")
+
+
+class Failing(RecordedActions):
+    """Actions of which one fails as foreseen and one as nobody foresaw."""
+
+    def reject(self, run_id: str, reason: str) -> str:
+        if run_id == name(2):
+            raise TriageError("the disk is full")
+        if run_id == name(3):
+            raise ZeroDivisionError
+        return super().reject(run_id, reason)
+
+
+def test_one_that_fails_stops_no_other_and_is_named() -> None:
+    actions, told = Failing(), list[str]()
+    chosen = plan("reject", [run(n, **PROPOSED) for n in (1, 2, 3, 4)])
+    found = carry_out(chosen, actions, "not now", lambda: False, told.append, lambda error: "a defect")
+    assert [call[1] for call in actions.calls] == [name(1), name(4)]
+    assert found.left == [name(2), name(3)]
+    assert told == ["1 of 4, httpd", "2 of 4, httpd", "3 of 4, httpd", "4 of 4, httpd"]
+    assert found.sentence == (
+        f"2 of 4 runs rejected, 2 failed and stay marked ({name(2)}: the disk is full; {name(3)}: a defect)"
+    )
+
+
+def test_a_cancelled_decision_says_how_far_it_came() -> None:
+    actions = RecordedActions()
+    chosen = plan("reject", [run(n, **PROPOSED) for n in (1, 2, 3)])
+    found = carry_out(chosen, actions, "x", lambda: len(actions.calls) == 2, lambda far: None, str)
+    assert found.left == [name(3)]
+    assert found.sentence == "2 of 3 runs rejected, stopped before the others"
+
+
+def test_read_only_refuses_below_the_views() -> None:
+    chosen = plan("reject", [run(1, **PROPOSED)])
+    found = carry_out(chosen, ReadOnly(), "x", lambda: False, lambda far: None, str)
+    assert found.done == []
+    assert "read-only" in found.sentence
+
+
+# --- on the screen ---------------------------------------------------------------------------------------
+
+
+async def test_marked_runs_are_rejected_with_one_question(app: TriageApp, actions: RecordedActions) -> None:
+    async with app.run_test(size=LARGE) as pilot:
+        await opened(pilot)
+        await pilot.press("0", "space", "G", "space")
+        await pilot.pause()
+        assert "2 marked" not in app.main.runs.title_note
+        assert "3 marked" in app.main.runs.title_note
+        assert "✓" in shown(app)
+        await pilot.press("s", "slash", *"watchd", "enter", "x")
+        await until(pilot, lambda: "Why reject the proposals of 2 runs?" in shown(app))
+        assert "Left out: 1 cannot be read." in " ".join(shown(app).split())
+        await pilot.press("2")
+        await until(pilot, lambda: "2 runs rejected" in said(app))
+        assert set(actions.calls) == {
+            ("reject", fixtures.EXIT_RUN, "too broad"),
+            ("reject", fixtures.RETRY_RUN, "too broad"),
+        }
+        assert app.main.runs.list.marked == {fixtures.BROKEN_RUN}
+
+
+async def test_what_failed_stays_marked_and_nothing_is_done_without_a_yes(
+    app: TriageApp, actions: RecordedActions
+) -> None:
+    actions.refuse = "somebody else decided first"
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        await pilot.press("space", "E")
+        await until(pilot, lambda: "End the frozen guests of 1 run?" in " ".join(shown(app).split()))
+        await pilot.press("escape")
+        await pilot.press("E", "1")
+        await pilot.pause()
+        assert actions.calls == []
+        await pilot.press("E", "2")
+        await until(pilot, lambda: "somebody else decided first" in said(app))
+        assert actions.calls == [("decide", fixtures.EXIT_RUN, "end")]
+        assert fixtures.EXIT_RUN in app.main.runs.list.marked
+        await pilot.press("escape")
+        assert fixtures.RETRY_RUN not in app.main.runs.list.marked
+
+
+class Held(RecordedActions):
+    """Rejections that wait until they are let go."""
+
+    go_on = threading.Event()
+
+    def reject(self, run_id: str, reason: str) -> str:
+        self.go_on.wait(60)
+        return super().reject(run_id, reason)
+
+
+async def test_a_long_decision_tells_how_far_it_is_and_is_stopped_by_escape(workspace: Path) -> None:
+    actions = Held()
+    app = TriageApp(workspace, actions=actions)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        await pilot.press("asterisk", "x", "1")
+        await until(pilot, lambda: "Rejecting: 1 of 2" in shown(app))
+        await pilot.press("escape")
+        await pilot.pause()
+        actions.go_on.set()
+        await until(pilot, lambda: "stopped before the others" in said(app))
+        assert len(actions.calls) == 1
+        assert app.screen is app.main
+
+
+async def test_a_range_is_marked_as_the_cursor_passes(app: TriageApp) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        await pilot.press("v", "j", "j", "k")
+        await pilot.pause()
+        rows = app.main.runs.list
+        assert rows.marked == rows.runs_between(0, 1)
+        await pilot.press("v", "j", "j")
+        assert rows.marked == rows.runs_between(0, 1)
+        await pilot.press("escape")
+        assert rows.marked == set()
+
+
+async def test_exactly_two_marked_runs_are_compared(app: TriageApp) -> None:
+    async with app.run_test(size=LARGE) as pilot:
+        await opened(pilot)
+        await pilot.press("0", "asterisk", "c")
+        await until(pilot, lambda: "Two runs can be compared, and 6 are marked." in said(app))
+        await pilot.press("asterisk", "space", "c")
+        await until(pilot, lambda: "Two runs compared" in shown(app))
+        assert fixtures.RETRY_RUN in shown(app)
+
+
+async def test_a_read_only_view_marks_and_decides_nothing(workspace: Path, actions: RecordedActions) -> None:
+    app = TriageApp(workspace, actions=actions, read_only=True)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        await pilot.press("space", "x")
+        await until(pilot, lambda: "read-only" in said(app))
+        assert app.main.runs.list.marked
+    assert actions.calls == []

@@ -1,0 +1,184 @@
+"""Marking several runs on the main screen, and deciding on all of them at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual import on
+
+from triage_tui.errors import TriageError
+from triage_tui.ui.messages import SeveralDone, SeveralGoOn, Trouble
+from triage_tui.ui.screens.export import ExportScreen
+
+if TYPE_CHECKING:
+    from triage_tui.ui.screens.progress import Progress
+    from triage_tui.ui.several import Deed, Plan
+
+
+class SeveralScreen(ExportScreen):
+    """The part of the main screen that acts on the marked runs: in the list of runs, when some are marked."""
+
+    _progress: Progress | None = None
+
+    @property
+    def on_marked(self) -> bool:
+        """Whether decisions now concern the marked runs."""
+        return self.active == "runs" and bool(self.runs.list.marked)
+
+    # --- marking -----------------------------------------------------------------------------------------
+
+    def action_mark_run(self) -> None:
+        """Mark the run or the folded story under the cursor, or take its mark away."""
+        if not self.runs.toggle_mark():
+            self.say("There is no run here to mark.")
+        self.refresh_bars()
+
+    def action_mark_all(self) -> None:
+        """Mark all runs that pass the filter, or drop all marks."""
+        self.runs.mark_all()
+        self.refresh_bars()
+
+    def action_mark_range(self) -> None:
+        """Begin to mark every row that the cursor passes, or end that."""
+        began = self.runs.toggle_range()
+        self.say("Rows are marked as the cursor passes; v or esc ends that." if began else "The range ends.")
+        self.refresh_bars()
+
+    def drop_marks(self) -> bool:
+        """End a range, or drop all marks; False when there are none."""
+        if self.active != "runs":
+            return False
+        if self.runs.in_range:
+            self.runs.toggle_range()
+            return True
+        marked = bool(self.runs.list.marked)
+        self.runs.set_marks(())
+        return marked
+
+    # --- deciding ----------------------------------------------------------------------------------------
+
+    def action_approve(self) -> None:
+        """Approve, for the marked runs or the one that is shown."""
+        if not self._decided_on_marked("approve"):
+            super().action_approve()
+
+    def action_reject(self) -> None:
+        """Reject, with one reason for all."""
+        if not self._decided_on_marked("reject"):
+            super().action_reject()
+
+    def action_rollback(self) -> None:
+        """Roll back."""
+        if not self._decided_on_marked("rollback"):
+            super().action_rollback()
+
+    def action_resume(self) -> None:
+        """Let frozen guests go on."""
+        if not self._decided_on_marked("resume"):
+            super().action_resume()
+
+    def action_retry(self) -> None:
+        """Start programs again."""
+        if not self._decided_on_marked("retry"):
+            super().action_retry()
+
+    def action_end_guest(self) -> None:
+        """End frozen guests."""
+        if not self._decided_on_marked("end"):
+            super().action_end_guest()
+
+    def _decided_on_marked(self, deed: Deed) -> bool:
+        """Ask once and act on all marked runs; False when none is marked."""
+        if not self.on_marked:
+            return False
+        if self.app.read_only:
+            self.say("This view is read-only: start triage-tui without --read-only to decide.", "warning")
+            return True
+        if self._progress is not None:
+            self.say("The decision before is still under way.")
+            return True
+        from triage_tui.ui.screens.question import Question
+        from triage_tui.ui.screens.review import REASONS
+        from triage_tui.ui.several import WORDS, plan, why_nothing
+
+        marked = self.runs.marked_runs
+        chosen = plan(deed, marked)
+        if not chosen.fit:
+            self.say(why_nothing(chosen, marked), "warning")
+            return True
+        answers = REASONS if deed == "reject" else (("no", "Leave them"), ("yes", WORDS[deed].yes))
+
+        def answered(answer: str | None) -> None:
+            if answer not in (None, "no"):
+                self._carry_out(chosen, str(answer))
+
+        self.app.push_screen(Question(chosen.question, answers), answered)
+        return True
+
+    def _carry_out(self, chosen: Plan, reason: str) -> None:
+        from triage_tui.ui.screens.progress import Progress
+        from triage_tui.ui.several import WORDS, carry_out
+
+        progress = self._progress = Progress(WORDS[chosen.deed].doing)
+        actions = self.app.actions
+
+        def explain(error: Exception) -> str:
+            return self.app.reports.sentence(WORDS[chosen.deed].doing, error)
+
+        def tell(far: str) -> None:
+            self.post_message(SeveralGoOn(far))
+
+        def work() -> None:
+            outcome = carry_out(chosen, actions, reason, lambda: progress.cancelled, tell, explain)
+            self.post_message(SeveralDone(outcome))
+
+        self.run_worker(work, thread=True, group="action", exit_on_error=False)
+
+    def stop_deciding(self) -> None:
+        """Let a decision on several runs end after the run that it is at."""
+        if self._progress is not None:
+            self._progress.cancelled = True
+
+    @on(SeveralGoOn)
+    def several_go_on(self, event: SeveralGoOn) -> None:
+        """Show how far it is."""
+        if self._progress is not None:
+            self._progress.tell(self.app, event.far)
+
+    @on(SeveralDone)
+    def several_done(self, event: SeveralDone) -> None:
+        """Say what was done; what failed stays marked."""
+        if self._progress is not None:
+            self._progress.close()
+            self._progress = None
+        outcome = event.outcome
+        tried = {run.run_id for run in outcome.plan.fit}
+        self.runs.set_marks((self.runs.list.marked - tried) | set(outcome.left))
+        self.say(outcome.sentence, "warning" if outcome.failed or outcome.cancelled else "information")
+        self.app.update_runs(tried)
+        self.refresh_bars()
+
+    # --- comparing ---------------------------------------------------------------------------------------
+
+    def action_compare(self) -> None:
+        """Compare the two marked runs, or hold the one that is shown for comparing."""
+        if not self.on_marked:
+            super().action_compare()
+            return
+        marked = [run.run_id for run in self.runs.marked_runs]
+        if len(marked) != 2:
+            self.say(f"Two runs can be compared, and {len(marked)} are marked.")
+            return
+
+        def work() -> None:
+            try:
+                first, second = (self.app.read_view(run_id) for run_id in marked)
+            except TriageError as error:
+                self.post_message(Trouble(str(error)))
+            except Exception as error:
+                # A run that defeats the reader must not take the review down.
+                self.post_message(Trouble(self.app.reports.sentence("Reading the two runs", error)))
+            else:
+                self.app.call_from_thread(self._compare, first, second)
+
+        self.run_worker(work, thread=True, group="compare", exclusive=True, exit_on_error=False)

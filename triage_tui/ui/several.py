@@ -1,0 +1,196 @@
+"""Deciding on several runs at once: what applies to which of them, doing it, and one sentence at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from triage_tui.errors import TriageError
+from triage_tui.text import safe_line
+
+if TYPE_CHECKING:
+    from triage_tui.runs.listing import RunSummary
+    from triage_tui.ui.backend import Actions
+
+Deed = Literal["approve", "reject", "rollback", "resume", "retry", "end"]
+MAX_NAMED = 2
+"""Failures that the last sentence names."""
+
+
+class Words(NamedTuple):
+    """How a deed is spoken of, each with the number of runs in place of {n}."""
+
+    question: str
+    yes: str
+    doing: str
+    done: str
+
+
+WORDS: Mapping[Deed, Words] = {
+    "approve": Words(
+        "Approve the first proposal of {n}? Its rules become active.", "Approve them", "Approving", "approved"
+    ),
+    "reject": Words("Why reject the proposals of {n}?", "", "Rejecting", "rejected"),
+    "rollback": Words(
+        "Take the rules of {n} back, byte for byte?", "Roll them back", "Rolling back", "rolled back"
+    ),
+    "resume": Words(
+        "Let the frozen guests of {n} go on with the active rules?", "Resume them", "Resuming", "resumed"
+    ),
+    "retry": Words("Start the programs of {n} again?", "Start them again", "Starting again", "started again"),
+    "end": Words(
+        "End the frozen guests of {n}? The records stay.", "End them", "Ending guests", "told to end"
+    ),
+}
+
+
+def _unfit(deed: Deed, run: RunSummary) -> str:
+    """Return why a deed cannot apply to a run, "" when it can."""
+    if run.form in ("misnamed", "writing", "unreadable"):
+        return "cannot be read"
+    match deed:
+        case "approve" | "reject":
+            if not run.proposals:
+                return "propose no rule" if deed == "approve" else "propose nothing"
+            if run.state == "retrying":
+                return "are being retried"
+            if run.active and deed == "approve":
+                return "have active rules already"
+            return "are rejected already" if run.state == "rejected" and deed == "reject" else ""
+        case "rollback":
+            return "" if run.active else "have no active rule"
+        case "resume" | "end":
+            return "" if run.waiting else "do not wait"
+        case _:
+            return "are being retried" if run.state == "retrying" and not run.waiting else ""
+
+
+@dataclass
+class Plan:
+    """What a deed will be done to, and to which of the runs it cannot apply."""
+
+    deed: Deed
+    fit: list[RunSummary] = field(default_factory=list)
+    unfit: dict[str, list[str]] = field(default_factory=dict)
+    """Why it cannot apply, to the ids of the runs."""
+
+    @property
+    def question(self) -> str:
+        """What is asked before anything is done, with the numbers."""
+        asked = WORDS[self.deed].question.format(n=runs_of(len(self.fit)))
+        return " ".join([asked, *self.exceptions])
+
+    @property
+    def exceptions(self) -> list[str]:
+        """One sentence for the runs to which the deed cannot apply."""
+        if not self.unfit:
+            return []
+        reasons = ", ".join(f"{len(ids)} {why}" for why, ids in self.unfit.items())
+        return [f"Left out: {reasons}."]
+
+
+def runs_of(count: int) -> str:
+    """Return a number of runs in words."""
+    return "1 run" if count == 1 else f"{count} runs"
+
+
+def plan(deed: Deed, runs: Iterable[RunSummary]) -> Plan:
+    """Return what a deed would do to runs, given in the order of the list.
+
+    Rules are active for a target, so approving takes one run of each target, the first.
+    """
+    found = Plan(deed)
+    targets: set[str] = set()
+    for run in runs:
+        why = _unfit(deed, run)
+        if not why and deed == "approve" and run.target_id:
+            if run.target_id in targets:
+                why = "have the same target as another"
+            targets.add(run.target_id)
+        if why:
+            found.unfit.setdefault(why, []).append(run.run_id)
+        else:
+            found.fit.append(run)
+    return found
+
+
+@dataclass
+class Outcome:
+    """What came of a plan."""
+
+    plan: Plan
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Run to the sentence that says why."""
+    cancelled: bool = False
+
+    @property
+    def left(self) -> list[str]:
+        """The runs that stay marked: those that failed, and those that were not come to."""
+        return [run.run_id for run in self.plan.fit if run.run_id not in self.done]
+
+    @property
+    def sentence(self) -> str:
+        """What was done, what failed and why, in one line."""
+        total = len(self.plan.fit)
+        words = WORDS[self.plan.deed].done
+        said = [f"{len(self.done)} of {runs_of(total)} {words}" if self.left else f"{runs_of(total)} {words}"]
+        if self.cancelled:
+            said.append("stopped before the others")
+        if self.failed:
+            named = [f"{run_id}: {why}" for run_id, why in list(self.failed.items())[:MAX_NAMED]]
+            more = f"; and {len(self.failed) - MAX_NAMED} more" if len(self.failed) > MAX_NAMED else ""
+            said.append(f"{len(self.failed)} failed and stay marked ({'; '.join(named)}{more})")
+        return ", ".join(said)
+
+
+def carry_out(
+    chosen: Plan,
+    actions: Actions,
+    reason: str,
+    cancelled: Callable[[], bool],
+    tell: Callable[[str], None],
+    explain: Callable[[Exception], str],
+) -> Outcome:
+    """Do what was planned, one run after the other; `tell` is told how far it is, in words.
+
+    `reason` is that of a rejection. One that fails does not stop the others; `explain` makes the sentence of
+    an error that nobody foresaw.
+    """
+    outcome = Outcome(chosen)
+    for number, run in enumerate(chosen.fit, 1):
+        if cancelled():
+            outcome.cancelled = True
+            break
+        tell(f"{number} of {len(chosen.fit)}, {safe_line(run.name, 60)}")
+        try:
+            _do(chosen.deed, actions, run, reason)
+        except TriageError as error:
+            outcome.failed[run.run_id] = str(error)
+        except Exception as error:
+            # The defect of one action must not leave the others undone and unsaid.
+            outcome.failed[run.run_id] = explain(error)
+        else:
+            outcome.done.append(run.run_id)
+    return outcome
+
+
+def _do(deed: Deed, actions: Actions, run: RunSummary, reason: str) -> None:
+    match deed:
+        case "approve":
+            actions.approve(run.run_id, [])
+        case "reject":
+            actions.reject(run.run_id, reason)
+        case "rollback":
+            actions.rollback(run.run_id)
+        case "retry" if not run.waiting:
+            actions.retry(run.run_id)
+        case _:
+            actions.decide(run.run_id, deed)
+
+
+def why_nothing(chosen: Plan, marked: Sequence[RunSummary]) -> str:
+    """Return why a deed applies to none of the marked runs."""
+    reasons = ", ".join(f"{len(ids)} {why}" for why, ids in chosen.unfit.items())
+    return f"Nothing to do: of {len(marked)} marked, {reasons}."
