@@ -97,8 +97,8 @@ class SeveralScreen(ExportScreen):
         if self._progress is not None:
             self.say("The decision before is still under way.")
             return True
+        from triage_tui.ui.screens.patching import REASONS
         from triage_tui.ui.screens.question import Question
-        from triage_tui.ui.screens.review import REASONS
         from triage_tui.ui.several import WORDS, plan, why_nothing
 
         marked = self.runs.marked_runs
