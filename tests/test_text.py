@@ -2,7 +2,7 @@ import unicodedata
 
 import pytest
 
-from triage_tui.text import safe_block, safe_line, safe_name
+from triage_tui.text import safe_block, safe_line, safe_name, shown_block, shown_line
 
 ATTACKS = [
     b"\x1b]52;c;ZXZpbA==\x07",
@@ -46,6 +46,26 @@ def test_plain_text_is_untouched() -> None:
 def test_combining_floods_are_cut_short() -> None:
     shown = safe_line("a" + "\u0301" * 10)
     assert shown.startswith("a" + "\u0301" * 3 + r"\u0301")
+
+
+def test_marks_of_other_scripts_are_counted_too() -> None:
+    for mark in ("\u1161", "\u0903", "\u20dd", "\ud7b0"):
+        assert safe_line("a" + mark * 50).count(mark) <= 3
+
+
+@pytest.mark.parametrize("sign", "✓✔✗✘◉○●▶▸◆■☐☑•│╭─█⏎⌫√⬤🔘🔴🗹🟢🇩🏽⣿")
+def test_the_signs_of_the_program_are_escapes_in_text_from_outside(sign: str) -> None:
+    for shown in (safe_line(f"a{sign}b"), safe_block(f"a{sign}b".encode())):
+        assert sign not in shown
+        assert shown.isascii()
+    assert shown_line(f"{sign} approved") == f"{sign} approved"
+    assert shown_block(f"{sign} a\nb") == f"{sign} a\nb"
+    assert shown_line("\x1b[31m\u202e") == r"\x1b[31m\u202e"
+
+
+def test_other_scripts_and_pictures_stay() -> None:
+    for text in ("Ἑλλάς → 世界", "שלום עולם", "नमस्ते", "👩 💻", "½ €"):
+        assert safe_line(text) == text
 
 
 def test_long_lines_are_bounded_and_say_so() -> None:

@@ -5,6 +5,10 @@ sequences, bidirectional overrides, invisible characters, invalid UTF-8 and mega
 Everything that reaches a widget, a log, a title, the clipboard or an export passes through here. The result
 holds printable characters only; what was not printable is shown as a visible escape, so that what is copied
 is what is shown.
+
+Signs of state and lines of frames are the program's own: in text from outside they are escapes too, so that
+no guest, model or foreign record draws a proposal that looks approved, a question or a key. Text that the
+program has put together itself goes through `shown_line` or `shown_block`, which leave its signs.
 """
 
 from __future__ import annotations
@@ -37,6 +41,28 @@ _INVISIBLE_RANGES = (
     (0xE0000, 0xE0FFF),  # tags, more variation selectors
 )
 _INVISIBLE = frozenset(code for first, last in _INVISIBLE_RANGES for code in range(first, last + 1))
+# Signs that say something on a screen of ours, those that look like them, and what changes the width or the
+# colour of the character before it.
+_SIGN_RANGES = (
+    (0x2022, 0x2022),  # bullet
+    (0x2219, 0x221A),  # bullet operator, square root
+    (0x2300, 0x23FF),  # keys, media signs
+    (0x2500, 0x27BF),  # frames, blocks, geometric shapes, miscellaneous, check marks
+    (0x2800, 0x28FF),  # Braille patterns
+    (0x2B00, 0x2BFF),  # more shapes
+    (0xFFE8, 0xFFEE),  # halfwidth shapes
+    (0x1F100, 0x1F1FF),  # letters in boxes, flags
+    (0x1F3FB, 0x1F3FF),  # skin tones
+    (0x1F518, 0x1F518),  # radio button
+    (0x1F532, 0x1F53D),  # buttons, circles
+    (0x1F5F4, 0x1F5F9),  # ballot marks
+    (0x1F6D1, 0x1F6D1),  # stop sign
+    (0x1F780, 0x1F7FF),  # more geometric shapes
+    (0x1FB00, 0x1FBFF),  # blocks of old terminals
+)
+_SIGNS = frozenset(code for first, last in _SIGN_RANGES for code in range(first, last + 1))
+# Vowels and finals of decomposed Hangul: they take no room of their own.
+_JOINING = frozenset((*range(0x1160, 0x1200), *range(0xD7B0, 0xD800)))
 _UNSAFE_CATEGORIES = frozenset(["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"])
 
 
@@ -59,11 +85,27 @@ def _decode(data: bytes | str) -> str:
     return data
 
 
+def _is_mark(char: str) -> bool:
+    return unicodedata.category(char)[0] == "M" or ord(char) in _JOINING
+
+
 def safe_line(data: bytes | str, limit: int = MAX_LINE) -> str:
-    """Return `data` as one printable line of at most `limit` characters.
+    """Return text from outside as one printable line of at most `limit` characters, without our signs.
 
     Line breaks and tabs become visible escapes. A cut is marked with the number of characters left out.
     """
+    return _line(data, limit, _SIGNS)
+
+
+def shown_line(text: str, limit: int = MAX_LINE) -> str:
+    """Return a text of the program's own as `safe_line` does, but with its signs.
+
+    What in it came from outside has been through `safe_line`: this is the second door behind that.
+    """
+    return _line(text, limit, frozenset())
+
+
+def _line(data: bytes | str, limit: int, escaped: frozenset[int]) -> str:
     text = _decode(data[: limit * 4] if isinstance(data, bytes) else data[: limit + 1])
     total = len(data)
     if text.isascii() and text.isprintable():
@@ -72,10 +114,10 @@ def safe_line(data: bytes | str, limit: int = MAX_LINE) -> str:
         parts: list[str] = []
         marks = 0
         for char in text:
-            if _is_unsafe(char):
+            if _is_unsafe(char) or ord(char) in escaped:
                 parts.append(_escape(char))
                 marks = 0
-            elif unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me"):
+            elif _is_mark(char):
                 marks += 1
                 parts.append(char if marks <= MAX_MARKS and parts else _escape(char))
             else:
@@ -93,9 +135,20 @@ def safe_block(data: bytes | str, max_lines: int = 10_000, limit: int = MAX_LINE
 
     At most `max_lines` lines are kept; a last line says how many were left out.
     """
+    return _block(data, max_lines, limit, _SIGNS)
+
+
+def shown_block(text: str, max_lines: int = 10_000, limit: int = MAX_LINE) -> str:
+    """Return lines of the program's own as `safe_block` does, but with their signs; see `shown_line`."""
+    return _block(text, max_lines, limit, frozenset())
+
+
+def _block(data: bytes | str, max_lines: int, limit: int, escaped: frozenset[int]) -> str:
     text = _decode(data)
     lines = text.split("\n")
-    kept = [safe_line(line.removesuffix("\r").replace("\t", "    "), limit) for line in lines[:max_lines]]
+    kept = [
+        _line(line.removesuffix("\r").replace("\t", "    "), limit, escaped) for line in lines[:max_lines]
+    ]
     if len(lines) > max_lines:
         kept.append(f"…(+{len(lines) - max_lines} lines)")
     return "\n".join(kept)

@@ -17,7 +17,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from triage_tui.errors import TriageError
-from triage_tui.text import safe_block, safe_line
+from triage_tui.text import safe_block, safe_line, shown_block
 from triage_tui.ui import pauses, theming
 from triage_tui.ui.actions import ACTIONS, bindings
 from triage_tui.ui.announcing import Announcer
@@ -334,7 +334,7 @@ class TriageApp(App[None]):
         from triage_tui.ui.copying import refusal
         from triage_tui.ui.terminal_codes import clipboard
 
-        shown = safe_block(text, max_lines=1_000_000)
+        shown = shown_block(text, max_lines=1_000_000)
         if (why := refusal(shown)) is not None:
             self.notify(why, severity="warning", markup=False, timeout=6)
             return

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from triage_tui.runs.files import write_atomic
-from triage_tui.text import safe_line, safe_name
+from triage_tui.text import safe_line, safe_name, shown_line
 from triage_tui.ui.rows import Rows
 from triage_tui.ui.terminal_codes import MAX_CLIPBOARD_BASE64, fits_clipboard, understands
 
@@ -30,7 +30,7 @@ _PROGRESS_AFTER_S = 0.3
 
 def row_text(rows: Rows, index: int) -> str:
     """Return a row as it is shown, safe, without blanks at its end."""
-    return safe_line(rows.row(index).text).rstrip()
+    return shown_line(rows.row(index).text).rstrip()
 
 
 def _rows(count: int) -> str:

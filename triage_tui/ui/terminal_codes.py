@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Literal
 
-from triage_tui.text import safe_block, safe_line
+from triage_tui.text import safe_line, shown_block
 
 Multiplexer = Literal["", "tmux", "screen"]
 
@@ -59,7 +59,7 @@ def clipboard(text: str, environ: Mapping[str, str] = os.environ) -> str:
     tmux takes the sequence itself when its option `set-clipboard` is `on`, and hands it to the terminal when
     `allow-passthrough` is: it is sent in both ways.
     """
-    shown = safe_block(text, _MAX_CLIPBOARD_LINES)
+    shown = shown_block(text, _MAX_CLIPBOARD_LINES)
     if not fits_clipboard(shown) or not understands(environ):
         return ""
     encoded = base64.b64encode(shown.encode("utf-8", "replace")).decode("ascii")

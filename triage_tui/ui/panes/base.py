@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from textual.binding import BindingType
 from textual.message import Message
 
-from triage_tui.text import safe_line
+from triage_tui.text import shown_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.containment import contain
 from triage_tui.ui.rows import Marks, Rows
@@ -63,7 +63,7 @@ class Pane(LineView):
         """What the title says of the pane, safe to show; nothing when that cannot be made."""
         try:
             notes = [self.search_note, getattr(self, "title_note", "")]
-            return safe_line(" · ".join(note for note in notes if note))
+            return shown_line(" · ".join(note for note in notes if note))
         except Exception as error:
             contain(self, error)
             return ""

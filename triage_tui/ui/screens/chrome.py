@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from textual.containers import Vertical
 from textual.content import Content
 
-from triage_tui.text import safe_line
+from triage_tui.text import shown_line
 from triage_tui.ui.actions import ACTIONS, BY_ID, PANE_KEYS, PANES
 from triage_tui.ui.actions.model import Action
 from triage_tui.ui.rows import clip, short
@@ -32,7 +32,7 @@ def draw(screen: MainScreen) -> None:
         screen.query_one("#banner", Bar).set_items([Item(" ▶ " + banner, "wait")])
     screen.query_one("#keys", Bar).set_items(*keys(screen))
     count = screen.runs.note
-    screen.query_one("#runs-tile", Vertical).border_title = Content(f"0 Runs {safe_line(count)}".strip())
+    screen.query_one("#runs-tile", Vertical).border_title = Content(f"0 Runs {shown_line(count)}".strip())
 
 
 def _note(screen: MainScreen) -> str:
@@ -159,6 +159,7 @@ def _key_items(screen: MainScreen, actions: list[Action]) -> list[Item]:
     for action in actions:
         name = action.action if action.scope != "app" else f"app.{action.action}"
         click = name if name.startswith(("screen.", "app.")) else None
-        shown = short(screen.app.keys_changed.get(action.id, action.shown_key), 16)
+        changed = screen.app.keys_changed.get(action.id)
+        shown = action.shown_key if changed is None else short(changed, 16)
         items += [Item(shown, "key", click), Item(f" {label_of(screen, action)}  ", "muted", click)]
     return items

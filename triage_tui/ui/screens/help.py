@@ -27,7 +27,7 @@ def help_rows(width: int, keymap: Mapping[str, str], read_only: bool) -> list[Ro
         for action in ACTIONS:
             if action.section != section or (read_only and action.writes):
                 continue
-            key = safe_line(keymap.get(action.id, action.shown_key), 20)
+            key = safe_line(keymap[action.id], 20) if action.id in keymap else action.shown_key
             lines = wrap_parts([(action.help, "")], max(20, width - 13))
             for number, parts in enumerate(lines):
                 head = ((fit(f"  {key}", 12), "key"), (" ", "")) if number == 0 else ((" " * 13, ""),)

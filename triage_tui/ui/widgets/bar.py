@@ -10,7 +10,7 @@ from textual import events
 from textual.strip import Strip
 from textual.widget import Widget
 
-from triage_tui.text import safe_line
+from triage_tui.text import shown_line
 from triage_tui.ui.containment import Contained
 from triage_tui.ui.roles import Roles
 from triage_tui.ui.rows import clip
@@ -86,7 +86,7 @@ class Bar(Contained, Widget):
                 segments.append(Segment(" " * (start - cell), base))
             fill = self._roles.fill(item.fill)
             style = base + self._roles.style(item.role)
-            segments.append(Segment(safe_line(item.text), style + fill if fill else style))
+            segments.append(Segment(shown_line(item.text), style + fill if fill else style))
             cell = start + cell_len(item.text)
         return Strip(segments).adjust_cell_length(width, base)
 

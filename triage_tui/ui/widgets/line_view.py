@@ -21,7 +21,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from triage_tui.text import safe_line
+from triage_tui.text import shown_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.containment import Contained, name_of
 from triage_tui.ui.roles import Roles
@@ -225,7 +225,7 @@ class LineView(Contained, ScrollView, can_focus=True):
         segments = []
         for text, role in row.parts:
             # Second door behind the first: whatever a builder let through is made safe here.
-            shown = text if text.isascii() and text.isprintable() else safe_line(text)
+            shown = text if text.isascii() and text.isprintable() else shown_line(text)
             segments.append(Segment(shown, background + self.roles.style(role)))
         strip = Strip(segments)
         span = self._marks.get(index)
