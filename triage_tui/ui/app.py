@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,15 +21,19 @@ from triage_tui.errors import TriageError
 from triage_tui.text import safe_block, safe_line, shown_block
 from triage_tui.ui import pauses, theming
 from triage_tui.ui.actions import ACTIONS, bindings
+from triage_tui.ui.actions.model import Action
 from triage_tui.ui.announcing import Announcer
 from triage_tui.ui.backend import Actions, ReadOnly
+from triage_tui.ui.configuration import Configuration, ConfigurationWatch, read_configuration
 from triage_tui.ui.containment import Contained, Reports, name_of
 from triage_tui.ui.messages import RunFailed, RunLoaded, RunsListed, RunsUpdated, Trouble
 from triage_tui.ui.remembered import keep, recall
 from triage_tui.ui.screens.main import MainScreen
-from triage_tui.ui.settings import load_settings
+from triage_tui.ui.settings import Settings
 
 if TYPE_CHECKING:
+    from textual.command import Provider
+
     from triage_tui.binary.sfanalysis import SfAnalysis
     from triage_tui.runs.feed import RunsFeed
     from triage_tui.runs.listing import RunSummary
@@ -38,6 +43,18 @@ RUNS_DIR = "ai_runs"
 _LIVENESS_S = 3.0
 MAX_PROBLEMS = 4
 """How many unusable SFAnalysis files are named."""
+
+
+def _actions_provider() -> type[Provider]:
+    from triage_tui.ui.screens.palette import ActionsProvider
+
+    return ActionsProvider
+
+
+def _runs_provider() -> type[Provider]:
+    from triage_tui.ui.screens.palette import RunsProvider
+
+    return RunsProvider
 
 
 class TriageApp(App[None]):
@@ -55,6 +72,7 @@ class TriageApp(App[None]):
     CSS_PATH = [f"styles/{name}.tcss" for name in ("app", "main", "panes")]
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
+    COMMANDS = {_actions_provider, _runs_provider}
 
     def __init__(
         self,
@@ -79,19 +97,16 @@ class TriageApp(App[None]):
         self._analysis: SfAnalysis | None = None
         self._reading_analysis = threading.Lock()
         self._feed: RunsFeed | None = None
-        themes, self._problems = theming.load_themes()
-        for known in themes:
-            self.register_theme(known)
+        configuration = read_configuration()
+        self._problems = configuration.problems
+        self.keys_changed: dict[str, str] = {}
+        """Action to the key that it has by the user's configuration, as people write it; "" = none."""
+        self.announcer = Announcer(self.tell_terminal, Settings())
+        self._configuration_watch = ConfigurationWatch(self._configuration_changed)
+        self._configure(configuration)
         for wanted in (theme, self.remembered.theme if self.remembered else ""):
             if self.get_theme(wanted) is not None:
                 self._begin_with(wanted)
-        self.keys_changed, problems = theming.load_keymap()
-        self._problems += problems
-        if self.keys_changed:
-            self.set_keymap(self.keys_changed)
-        settings, problems = load_settings(theming.config_dir())
-        self._problems += problems
-        self.announcer = Announcer(self.tell_terminal, settings)
         self._main: MainScreen | None = None
         self.reports = Reports()
         self.crash: Exception | None = None
@@ -123,6 +138,30 @@ class TriageApp(App[None]):
         """Start on the main screen."""
         return self.main
 
+    def _configure(self, found: Configuration) -> None:
+        """Take what was read of the user's configuration; what could not be used stays as it is."""
+        for theme in found.themes:
+            self.register_theme(theme)
+        if found.keymap is not None and (found.keymap.keys or self.keys_changed):
+            self.set_keymap(found.keymap.for_textual)
+            self.keys_changed = found.keymap.shown
+        if found.settings is not None:
+            self.announcer.settings = found.settings
+
+    def _configuration_changed(self, found: Configuration) -> None:
+        # Called in the thread that looks at the files.
+        self.call_later(self._reconfigure, found)
+
+    def _reconfigure(self, found: Configuration) -> None:
+        self._configure(found)
+        self.mutate_reactive(TriageApp.theme)
+        self.main.refresh_bars()
+        self.main.tile_titles()
+        for problem in found.problems:
+            self.notify(safe_line(problem, 300), severity="warning", markup=False, timeout=10)
+        if not found.problems:
+            self.notify("The configuration was read again.", timeout=2)
+
     def on_ready(self) -> None:
         """Read the runs now that the screen stands."""
         self._usual = pauses.shorten()
@@ -134,6 +173,7 @@ class TriageApp(App[None]):
             leave_on_signals(self)
         self.app_suspend_signal.subscribe(self, lambda _: self.announcer.end(), immediate=True)
         self.app_resume_signal.subscribe(self, lambda _: self._resumed())
+        self._configuration_watch.start()
         self._begin()
 
     def _resumed(self) -> None:
@@ -180,6 +220,7 @@ class TriageApp(App[None]):
         if self._usual is not None:
             pauses.restore(self._usual)
         self.announcer.end()
+        self._configuration_watch.stop()
         if self.main.decompilation is not None:
             self.main.decompilation.cancel.set()
         self.main.stop_exporting()
@@ -382,15 +423,16 @@ class TriageApp(App[None]):
 
         for action in ACTIONS:
             if action.palette and available(self.main, action):
-                name = action.action
-                title = f"{action.label[:1].upper()}{action.label[1:]}  ({action.shown_key})"
-                yield SystemCommand(title, action.help, lambda name=name: self.call_later(self._run, name))
+                key = self.keys_changed.get(action.id, action.shown_key)
+                title = f"{action.label[:1].upper()}{action.label[1:]}" + (f"  ({key})" if key else "")
+                yield SystemCommand(title, action.help, partial(self.call_later, self._run, action))
         for command in super().get_system_commands(screen):
             if command.title == "Theme":
                 yield command
 
-    async def _run(self, action: str) -> None:
-        await self.run_action(action, self.main)
+    async def _run(self, action: Action) -> None:
+        on_screen = action.action.startswith("screen.") or action.scope in ("app", "main")
+        await self.run_action(action.action, self.main if on_screen else self.main.pane(self.main.active))
 
 
 def require_terminal() -> None:

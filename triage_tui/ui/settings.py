@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.runs.files import read_bounded
 from triage_tui.text import safe_line
-
-MAX_BYTES = 64 << 10
+from triage_tui.ui.yaml_files import read_yaml
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,30 +22,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Say in the title of the window how many guests wait."""
 
 
-def load_settings(directory: Path) -> tuple[Settings, list[str]]:
-    """Return the settings in a configuration directory, and one sentence when they cannot be used."""
+def load_settings(directory: Path) -> Settings:
+    """Return the settings in a configuration directory.
+
+    Raises:
+        TriageError: they cannot be used; the sentence says why.
+    """
     path = directory / "settings.yaml"
     if not path.exists():
-        return Settings(), []
-    import yaml
-
-    name = safe_line(str(path), 200)
+        return Settings()
     try:
-        data: Any = yaml.safe_load(read_bounded(path, MAX_BYTES, whole=True))
-        return msgspec.convert(data or {}, Settings), []
-    except TriageError as error:
-        return Settings(), [f"{name}: {error}"]
-    except yaml.MarkedYAMLError as error:
-        return Settings(), [f"{name} is not valid YAML{where(error)}"]
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        return Settings(), [f"{name} is not valid YAML"]
+        return msgspec.convert(read_yaml(path) or {}, Settings)
     except msgspec.ValidationError as error:
         known = ", ".join(Settings.__struct_fields__)
-        return Settings(), [f"{name}: {safe_line(str(error), 200)}. Known are {known}"]
-
-
-def where(error: Any) -> str:
-    """Return the line that a YAML error names, as the end of a sentence; nothing when it names none."""
-    mark = getattr(error, "problem_mark", None)
-    problem = safe_line(str(getattr(error, "problem", "") or ""), 120)
-    return f" in line {mark.line + 1}: {problem}" if mark is not None else ""
+        name, why = safe_line(str(path), 200), safe_line(str(error), 200)
+        raise TriageError(f"{name}: {why}. Known are {known}") from None

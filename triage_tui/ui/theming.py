@@ -16,11 +16,10 @@ from textual.theme import Theme
 
 from triage_tui.errors import TriageError
 from triage_tui.resources import shipped
-from triage_tui.runs.files import read_bounded
 from triage_tui.text import safe_line
+from triage_tui.ui.yaml_files import parse_yaml, read_configured
 
 DEFAULT_THEME = "triage-dark"
-MAX_THEME_BYTES = 64 << 10
 _PLAIN_LINE = re.compile(r'(  )?([a-z][a-z0-9-]*):(?: (?:"([\w #.,()%-]*)"|(true|false|triage-[a-z]+)))?\Z')
 _COLOURS = {
     "primary",
@@ -51,10 +50,13 @@ def read_theme(path: Path) -> Theme:
         TriageError: not YAML, no name, no primary colour, or a value that is no colour.
     """
     name = safe_line(str(path), 200)
-    raw = read_bounded(path, MAX_THEME_BYTES, whole=True)
+    raw = read_configured(path)
     data: Any = plain_mapping(raw)
     if data is None:
-        data = _read_yaml(raw, name)
+        try:
+            data = parse_yaml(raw, path)
+        except TriageError as error:
+            raise TriageError(f"theme {error}, so it was passed over") from None
     if not isinstance(data, dict) or not isinstance(data.get("name"), str):
         raise TriageError(f"theme {name} has no name, so it was passed over")
     colours = _checked(data.get("colors"), name)
@@ -102,16 +104,6 @@ def plain_mapping(raw: bytes) -> dict[str, Any] | None:
     return None if any(value == {} for value in found.values()) else found
 
 
-def _read_yaml(raw: bytes, name: str) -> Any:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        return yaml.load(raw, Loader=loader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        raise TriageError(f"theme {name} is not valid YAML, so it was passed over") from None
-
-
 def _checked(value: Any, name: str) -> dict[str, str]:
     if value is None:
         return {}
@@ -122,16 +114,18 @@ def _checked(value: Any, name: str) -> dict[str, str]:
             Color.parse(str(text))
         except ColorParseError:
             raise TriageError(
-                f"theme {name}: {safe_line(str(key), 40)} is no colour, so it was passed over"
+                f"theme {name}: {safe_line(str(key), 40)}: {safe_line(str(text), 40)} is no colour,"
+                " so it was passed over"
             ) from None
     return {str(key): str(text) for key, text in value.items()}
 
 
-def load_themes() -> tuple[list[Theme], list[str]]:
+def load_themes(*, shipped_ones: bool = True) -> tuple[list[Theme], list[str]]:
     """Return the shipped themes and the user's, which may replace shipped ones, and the problems met."""
     themes: dict[str, Theme] = {}
     problems: list[str] = []
-    for directory in (shipped("themes"), config_dir() / "themes"):
+    own = config_dir() / "themes"
+    for directory in (shipped("themes"), own) if shipped_ones else (own,):
         try:
             paths = sorted(directory.glob("*.yaml"))
         except OSError:
@@ -143,23 +137,3 @@ def load_themes() -> tuple[list[Theme], list[str]]:
             except TriageError as error:
                 problems.append(str(error))
     return list(themes.values()), problems
-
-
-def load_keymap() -> tuple[dict[str, str], list[str]]:
-    """Return the user's key map (`keys.yaml`: action id to keys) and the problems met."""
-    from triage_tui.ui.actions import BY_ID
-
-    path = config_dir() / "keys.yaml"
-    if not path.exists():
-        return {}, []
-    import yaml
-
-    try:
-        data: Any = yaml.safe_load(read_bounded(path, MAX_THEME_BYTES, whole=True))
-    except (TriageError, yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        return {}, [f"{safe_line(str(path))} is not valid YAML, so the keys are the usual ones"]
-    if not isinstance(data, dict):
-        return {}, [f"{safe_line(str(path))} must map action names to keys"]
-    unknown = [safe_line(str(name), 40) for name in data if name not in BY_ID]
-    problems = [f"{safe_line(str(path))} names unknown actions: {', '.join(unknown)}"] if unknown else []
-    return {str(name): str(keys) for name, keys in data.items() if name in BY_ID}, problems

@@ -36,6 +36,5 @@ ANYWHERE: tuple[Action, ...] = (
         "Go to the shell; `fg` comes back.",
         "app",
         _LOOK,
-        palette=False,
     ),
 )

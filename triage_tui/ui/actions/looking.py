@@ -140,7 +140,6 @@ LOOKING: tuple[Action, ...] = (
         "code",
         _LOOK,
         18,
-        palette=False,
     ),
     Action(
         "decompile",
@@ -254,9 +253,7 @@ LOOKING: tuple[Action, ...] = (
         47,
         True,
     ),
-    Action(
-        "copy", "y", "copy_row", "copy", "Copy the row as it is shown (OSC 52).", "list", _LOOK, palette=False
-    ),
+    Action("copy", "y", "copy_row", "copy", "Copy the row as it is shown (OSC 52).", "list", _LOOK),
     Action(
         "copy_more",
         "Y",
@@ -265,7 +262,6 @@ LOOKING: tuple[Action, ...] = (
         "Copy the whole list, its highlighted part or the evidence link; into a file when it is long.",
         "list",
         _LOOK,
-        palette=False,
         key_text="Y",
     ),
 )

@@ -50,7 +50,18 @@ class Action:
         """The first key as people write it."""
         if self.key_text:
             return self.key_text
-        return _KEY_TEXT.get(key := self.keys.split(",")[0], key)
+        return key_text(self.keys.split(",")[0])
+
+
+def key_text(key: str) -> str:
+    """Return Textual's name of a key as people write it."""
+    return _KEY_TEXT.get(key) or (_character(key) if "_" in key else key)
+
+
+def _character(key: str) -> str:
+    from textual.keys import key_to_character
+
+    return key_to_character(key) or key
 
 
 _KEY_TEXT = {

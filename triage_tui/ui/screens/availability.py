@@ -54,6 +54,8 @@ def available(screen: MainScreen, action: Action) -> bool:
             return screen.pane(screen.active).chosen_link is not None
         case "compare":
             return view is not None and (screen.active == "runs" or screen.compared is not None)
+        case "copy" | "copy_more":
+            return screen.pane(screen.active).current is not None
         case "sort" | "mark_run" | "mark_all" | "mark_range":
             return screen.active == "runs"
         case "next_thread" | "previous_thread":

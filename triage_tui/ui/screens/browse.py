@@ -17,6 +17,7 @@ from triage_tui.ui.widgets.headline import HeadlineView
 from triage_tui.ui.widgets.line_view import LineView
 
 if TYPE_CHECKING:
+    from triage_tui.runs.listing import RunSummary
     from triage_tui.ui.loading import RunView
 
 _LOAD_AFTER_S = 0.08
@@ -117,6 +118,20 @@ class BrowseScreen(SeveralScreen):
             return []
         same = (one.run_id for one in self.run_list.runs if one.target_id == known.target_id)
         return sorted(name for name in same if name != run_id)
+
+    @property
+    def known_runs(self) -> list[RunSummary]:
+        """All runs, in the order of the list."""
+        return list(self.run_list.runs)
+
+    def open_run(self, run_id: str) -> None:
+        """Go into a run, whatever the filter of the list hides."""
+        if not self.runs.select(run_id):
+            self.runs.set_filter("")
+            self.runs.select(run_id)
+        self.load(run_id)
+        if self.active == "runs":
+            self.show_pane("diagnosis")
 
     def load(self, run_id: str | None) -> None:
         """Read a run in a thread and show it when it is there."""

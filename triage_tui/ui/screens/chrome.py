@@ -159,7 +159,8 @@ def _key_items(screen: MainScreen, actions: list[Action]) -> list[Item]:
     for action in actions:
         name = action.action if action.scope != "app" else f"app.{action.action}"
         click = name if name.startswith(("screen.", "app.")) else None
-        changed = screen.app.keys_changed.get(action.id)
-        shown = action.shown_key if changed is None else short(changed, 16)
+        shown = clip(screen.app.keys_changed.get(action.id, action.shown_key), 16)
+        if not shown:
+            continue  # The user took the key from it; the palette still has it.
         items += [Item(shown, "key", click), Item(f" {label_of(screen, action)}  ", "muted", click)]
     return items

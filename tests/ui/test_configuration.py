@@ -1,0 +1,173 @@
+"""The user's keys, themes and settings: what is wrong is told in words, and what changes holds at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.ui.conftest import RecordedActions, opened, said, shown, until
+from triage_tui.errors import TriageError
+from triage_tui.ui import configuration
+from triage_tui.ui.actions import BY_ID
+from triage_tui.ui.app import TriageApp
+from triage_tui.ui.configuration import read_configuration
+from triage_tui.ui.keymap import load_keymap
+from triage_tui.ui.screens.help import help_rows
+from triage_tui.ui.settings import Settings, load_settings
+
+SMALL = (80, 24)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    place = tmp_path / "config" / "triage-tui"
+    (place / "themes").mkdir(parents=True)
+    return place
+
+
+def keys(directory: Path, text: str) -> tuple[dict[str, str], list[str]]:
+    (directory / "keys.yaml").write_text(text)
+    found, problems = load_keymap(directory)
+    return found.keys, problems
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        ("pane_memory: M", {"pane_memory": "M"}),
+        ("pane_memory: '!'", {"pane_memory": "exclamation_mark"}),
+        ("pane_memory: [M, f9]", {"pane_memory": "M,f9"}),
+        ("pane_memory: M, ctrl+n", {"pane_memory": "M,ctrl+n"}),
+        ("freeze: ''", {"freeze": ""}),
+        ("freeze:", {"freeze": ""}),
+        ("pane_memory: 0x41", {}),
+    ],
+)
+def test_keys_are_read(directory: Path, text: str, expected: dict[str, str]) -> None:
+    assert keys(directory, text)[0] == expected
+
+
+def test_a_key_that_is_none_keeps_the_usual_one_and_is_told(directory: Path) -> None:
+    found, problems = keys(directory, "pane_memory: NoSuchKey\x1b\nfreeze: W\n".replace("\x1b", ""))
+    assert found == {"freeze": "W"}
+    assert problems[0].endswith("pane_memory keeps its keys, because 'NoSuchKey' is no key")
+
+
+def test_a_key_of_two_actions_goes_to_the_one_that_the_user_named(directory: Path) -> None:
+    found, problems = keys(directory, "pane_memory: z\nfreeze: z\n")
+    assert found["pane_memory"] == "z"
+    assert found["zoom"] == ""
+    assert found["freeze"] == ""
+    assert "keys.yaml: z is pane_memory now; zoom, which had it too, has no key now" in problems
+    found, problems = keys(directory, "pane_memory: j")
+    assert found["down"] == "down"
+    assert problems == ["keys.yaml: j is pane_memory now; down, which had it too, has down"]
+
+
+def test_the_usual_keys_of_panes_are_no_conflict(directory: Path) -> None:
+    assert keys(directory, "go_to_address: g")[0]["go_to_address"] == "g"
+    assert keys(directory, "compare: c")[1] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("keys.yaml", "a: b\n c: [\n", "keys.yaml is not valid YAML in line 2"),
+        ("keys.yaml", "- x", "must map action names to keys"),
+        ("settings.yaml", "bell: 7", "Expected `bool`, got `int` - at `$.bell`"),
+        ("settings.yaml", "bel: true", "unknown field `bel`. Known are bell, notifications, title"),
+        ("themes/x.yaml", "name: x\ncolors: {primary: blurple}\n", "primary: blurple is no colour"),
+        ("themes/x.yaml", "name: [x\n", "is not valid YAML in line"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_file(directory: Path, name: str, text: str, told: str) -> None:
+    (directory / name).write_text(text)
+    problems = read_configuration().problems
+    assert len(problems) == 1
+    assert told in problems[0]
+    assert name.rpartition("/")[2] in problems[0]
+
+
+def test_configuration_may_be_a_link(directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "dotfiles").mkdir()
+    (tmp_path / "dotfiles" / "settings.yaml").write_text("bell: false\n")
+    os.symlink(tmp_path / "dotfiles" / "settings.yaml", directory / "settings.yaml")
+    assert load_settings(directory) == Settings(bell=False)
+    os.symlink("/dev/zero", directory / "keys.yaml")
+    with pytest.raises(TriageError, match="not a regular file"):
+        load_keymap(directory)
+
+
+def test_help_finds_actions_by_word_and_key() -> None:
+    def found(*words: str) -> str:
+        return "\n".join(row.text for row in help_rows(80, {"zoom": "Z", "freeze": ""}, False, words))
+
+    assert BY_ID["rollback"].help.split(",")[0] in found("byte")
+    assert "Give the whole screen" not in found("byte")
+    assert "Z" in found("whole", "screen")
+    assert "none" in found("freeze", "guest")
+    assert found("no such word") == ""
+
+
+async def test_a_change_holds_at_once_and_what_is_broken_changes_nothing(
+    workspace: Path, actions: RecordedActions, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configuration, "EVERY_S", 0.02)
+    theme = directory / "themes" / "mine.yaml"
+    theme.write_text("name: mine\ncolors: {primary: '#ff0000'}\n")
+    app = TriageApp(workspace, actions=actions, theme="mine")
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        assert app.current_theme.primary == "#ff0000"
+        theme.write_text("name: mine\ncolors: {primary: '#00ff00'}\n")
+        (directory / "keys.yaml").write_text("pane_memory: M\nzoom: ''\nhelp: W\n")
+        await until(pilot, lambda: app.current_theme.primary == "#00ff00", "the new colours")
+        await until(pilot, lambda: app.keys_changed.get("pane_memory") == "M")
+        await pilot.press("M")
+        await pilot.pause()
+        assert app.main.active == "memory"
+        assert "W help" in shown(app)
+        await pilot.press("z")
+        assert not app.main._zoomed
+        theme.write_text("name: mine\ncolors: {primary: '#00\n")
+        (directory / "keys.yaml").write_text("pane_memory: [\n")
+        await until(pilot, lambda: "so the keys stay as they are" in said(app))
+        assert app.current_theme.primary == "#00ff00"
+        await pilot.press("0", "M")
+        assert app.main.active == "memory"
+
+
+async def test_help_is_searched_and_left_by_keys(app: TriageApp) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "Review and decide" in shown(app))
+        await pilot.press("slash", *"quit q")
+        await until(pilot, lambda: "Leave. While a guest is frozen" in shown(app))
+        assert "Review and decide" not in shown(app)
+        await pilot.press("enter", "j", "k", "escape")
+        await until(pilot, lambda: "Review and decide" in shown(app))
+        await pilot.press("q")
+        await until(pilot, lambda: app.screen is app.main)
+
+
+async def test_the_palette_opens_runs_and_does_what_panes_do(app: TriageApp) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        app.main.runs.set_filter("udhcpc")
+        await pilot.press("colon")
+        await pilot.pause()
+        await pilot.press(*"watchd 00000003")
+        await until(pilot, lambda: "Open watchd" in shown(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: app.main.view and app.main.view.run_id == "20251118_133005_00000003")
+        assert app.main.active == "diagnosis"
+        await pilot.press("colon")
+        await pilot.pause()
+        await pilot.press(*"copy the row")
+        await until(pilot, lambda: "Copy the row" in shown(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "opied" in said(app) or "clipboard" in said(app))
