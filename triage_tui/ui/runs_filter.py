@@ -37,7 +37,10 @@ def parse_filter(text: str) -> list[Term]:
 
 
 def _parse(word: str) -> Term:
-    negated = len(word) > 1 and word[0] in "-!"
+    if word in ("-", "!"):
+        # The first key of a term that is being typed must not hide everything.
+        return Term("", "")
+    negated = word[0] in "-!"
     term = word[1:] if negated else word
     key, colon, value = term.partition(":")
     if not colon:

@@ -112,7 +112,8 @@ class SeveralScreen(ExportScreen):
             if answer not in (None, "no"):
                 self._carry_out(chosen, str(answer))
 
-        self.app.push_screen(Question(chosen.question, answers), answered)
+        other = "Another reason" if deed == "reject" else ""
+        self.app.push_screen(Question(chosen.question, answers, other), answered)
         return True
 
     def _carry_out(self, chosen: Plan, reason: str) -> None:

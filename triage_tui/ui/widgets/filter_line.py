@@ -8,9 +8,10 @@ from triage_tui.ui.calls_filter import HINT
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.panes.runs import RunsPane
 from triage_tui.ui.panes.syscalls import SyscallsPane
+from triage_tui.ui.runs_filter import advice
 from triage_tui.ui.widgets.typed_line import TypedLine
 
-_RUNS = "text  reason:exit  cause:missing  state:waiting  arch:mips  since:1h"
+_RUNS = "text  reason:exit  cause:missing  state:waiting  arch:mips  target:udhcpc  since:1h  -state:ended"
 
 
 class FilterLine(TypedLine):
@@ -26,6 +27,10 @@ class FilterLine(TypedLine):
         self._pane.set_filter(event.value)
         if isinstance(self._pane, SyscallsPane):
             self.tell(self._pane.filter_problem)
+        elif event.value:
+            self.tell(*advice(event.value, self._pane.list.runs))
+        else:
+            self.tell("")
         self.main.refresh_bars()
 
     def action_drop(self) -> None:

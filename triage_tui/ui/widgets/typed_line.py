@@ -41,10 +41,11 @@ class TypedLine(Horizontal):
         """Type at once."""
         self.query_one(Input).focus()
 
-    def tell(self, sentence: str) -> None:
-        """Say beside the field what is wrong with what was typed; "" takes it away."""
+    def tell(self, sentence: str, wrong: bool = True) -> None:
+        """Say beside the field what is wrong with what was typed, or could be; "" takes it away."""
         note = self.query_one("#typed-note", Static)
         note.update(Content(safe_line(sentence, 200)))
+        note.set_class(not wrong, "-hint")
         note.display = bool(sentence)
 
     async def take(self, event: events.Key) -> bool:
