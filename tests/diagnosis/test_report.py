@@ -9,6 +9,7 @@ import pytest
 
 from tests.diagnosis.recorded import load_case, parse_trace, run_of, write_run
 from tests.runs import build as runs
+from triage_tui.diagnosis.cite import inert
 from triage_tui.diagnosis.collect import gather
 from triage_tui.diagnosis.knowledge import load_knowledge
 from triage_tui.diagnosis.report import diagnose, render_markdown, write_report
@@ -122,3 +123,19 @@ def test_a_handler_of_the_fatal_signal_is_named(tmp_path: Path, handled: str, wo
     (directory / "snapshot.json").write_bytes(encode_json(snapshot))
     end = gather(load_run(directory), load_knowledge().causality).end
     assert end.says.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('nginx: [emerg] open() "/run/a" failed', 'nginx: [emerg] open() "/run/a" failed'),
+        ("listens on inet6:[::1]:80", "listens on inet6:[::1]:80"),
+        ("[ok](ev:syscall/1)", "(ok)(ev:syscall/1)"),
+        ("ends with [a]", "ends with (a)"),
+        ("open [a", "open (a"),
+        ("a](ev:reg/pc)", "a)(ev:reg/pc)"),
+        ("[[a] b] c", "((a) b) c"),
+    ],
+)
+def test_brackets_stay_where_they_make_no_link(text: str, shown: str) -> None:
+    assert inert(text) == shown

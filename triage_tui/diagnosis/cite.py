@@ -23,11 +23,22 @@ VIRTUAL_FIELDS = frozenset(("cite", "reasons", "strerror", "ago"))
 
 UNSUPPORTED = "(unsupported)"
 _BRACKETS = str.maketrans({"[": "(", "]": ")"})
+# Brackets in pairs, each with something behind it: neither this text nor what surrounds it links them.
+_PAIRS = re.compile(r"(?:[^\[\]]|\[[^\[\]]*\](?=[^(]))*")
+
+
+def _link_text(text: str, limit: int) -> str:
+    """Return guest text as one printable line that can stand inside the brackets of a link."""
+    return safe_line(text, limit).translate(_BRACKETS)
 
 
 def inert(text: str, limit: int = 200) -> str:
-    """Return guest text as one printable line that holds no link."""
-    return safe_line(text, limit).translate(_BRACKETS)
+    """Return guest text as one printable line that holds no link.
+
+    Brackets stay where they cannot be part of a link: `nginx: [emerg] open() failed`, `[::1]:80`.
+    """
+    shown = safe_line(text, limit)
+    return shown if _PAIRS.fullmatch(shown) else shown.translate(_BRACKETS)
 
 
 class Citer:
@@ -52,7 +63,7 @@ class Citer:
     def text(self, fact: Fact) -> str:
         """Return `[what](link)`, or the text marked as unsupported."""
         link = self.link(fact)
-        shown = inert(fact.cite, 160) or "evidence"
+        shown = _link_text(fact.cite, 160) or "evidence"
         return f"[{shown}]({link})" if link else f"{shown} {UNSUPPORTED}"
 
     def evidence(self, fact: Fact, says: str = "") -> Evidence:
