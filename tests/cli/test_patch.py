@@ -51,6 +51,8 @@ def test_hunks_are_listed_in_words_and_as_json(place: list[str], capsys: pytest.
     assert "- -- hit-limit: 3\n+ -- hit-limit: 9\n" in text
     assert "\x1b" not in text
     assert "note: line 14: characters that cannot be shown stand as escapes" in text
+    assert "At openat of /etc/x.conf: an empty file, at most 9 times, in this target only." in text
+    assert "recorded openat call" in text
     first, second = listed(place, capsys)
     assert (first["number"], first["added"]) == (1, ["-- hit-limit: 9"])
     assert second["added"] == ["      return 1, -13 -- \\x1b[31m"]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from triage_tui.cli.output import print_json
 from triage_tui.errors import TriageError
 from triage_tui.retry import proposed
 from triage_tui.retry.workspace import Workspace
-from triage_tui.rulebook import generations
+from triage_tui.rulebook import explain, generations, recorded, rulefile
 from triage_tui.rulebook.choices import Approval, approval_of
 from triage_tui.rulebook.hunks import Difference, digest_of, walk
+from triage_tui.rulebook.lint import Finding, lint_all
+from triage_tui.rulebook.recorded import Matched
 from triage_tui.rulebook.shown import caveats, line_text
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
@@ -25,14 +29,15 @@ _KEY = 12
 def show_hunks(workspace: Workspace, record: Run, as_json: bool) -> None:
     """Print each proposed rule file as hunks against the active rule, numbered, with their keys."""
     found = _differences(workspace, record)
+    known = _known(record, found)
     if as_json:
-        files = [_as_data(name, one) for name, one in found.items()]
+        files = [_as_data(name, one, known.get(name)) for name, one in found.items()]
         print_json({"run_id": record.run_id, "state": record.state, "files": files})
         return
     if not found:
         print("no rule is proposed for this run")
     for name, one in found.items():
-        _print_file(name, one)
+        _print_file(name, one, known.get(name))
 
 
 def chosen(workspace: Workspace, record: Run, wanted: Sequence[str]) -> list[Approval]:
@@ -86,11 +91,38 @@ def _differences(workspace: Workspace, record: Run) -> dict[str, Difference | st
     return found
 
 
-def _as_data(name: str, one: Difference | str) -> dict[str, Any]:
-    if isinstance(one, str):
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a rule beyond its text."""
+
+    sentence: str
+    findings: list[Finding]
+    recorded: Matched | None
+
+
+def _known(record: Run, found: dict[str, Difference | str]) -> dict[str, _Known]:
+    texts = {name: one.new for name, one in found.items() if isinstance(one, Difference)}
+    findings = lint_all(texts)
+    known = {}
+    for name, text in texts.items():
+        sentence, matched = "", None
+        # A broken header is among the findings.
+        with contextlib.suppress(TriageError):
+            sentence = explain.sentence(rulefile.parse(text), rulefile.to_source(name, text).syscall)
+            arch = record.snapshot.target.arch
+            matched = recorded.matched_in(record.run_id, arch, record.trace(), name, text)
+        known[name] = _Known(sentence, findings[name], matched)
+    return known
+
+
+def _as_data(name: str, one: Difference | str, known: _Known | None) -> dict[str, Any]:
+    if isinstance(one, str) or known is None:
         return {"file": name, "problem": one}
     return {
         "file": name,
+        "does": known.sentence,
+        "recorded": known.recorded,
+        "findings": known.findings,
         "sha256": digest_of(one.new),
         "active_sha256": digest_of(one.old) or None,
         "not_exact": caveats(one.new),
@@ -108,11 +140,18 @@ def _as_data(name: str, one: Difference | str) -> dict[str, Any]:
     }
 
 
-def _print_file(name: str, one: Difference | str) -> None:
+def _print_file(name: str, one: Difference | str, known: _Known | None) -> None:
     print(f"--- {safe_line(name)}")
-    if isinstance(one, str):
-        print(safe_line(one))
+    if isinstance(one, str) or known is None:
+        print(safe_line(str(one)))
         return
+    if known.sentence:
+        print(safe_line(known.sentence))
+    if known.recorded is not None:
+        words = recorded.in_words(known.recorded, rulefile.to_source(name, one.new).syscall)
+        print(safe_line(f"{words} ({known.recorded.how})"))
+    for finding in known.findings:
+        print(f"{finding.severity}: line {finding.line}: {safe_line(finding.message)}")
     for caveat in caveats(one.new):
         print(f"note: {safe_line(caveat)}")
     if not one.hunks:

@@ -90,7 +90,7 @@ class LocalActions:
             raise Conflict(f"these rules are active already (generation {active.number})")
         actor = self._actor or default_actor()
         payload: dict[str, object] = {
-            "files": {approval.file: _sha256(approval.text) for approval in approvals},
+            "files": {approval.file: approval.proposed for approval in approvals},
             "proposals": [proposal.id for proposal in proposals],
         }
         if hunks := {one.file: list(one.hunks) for one in approvals if one.hunks}:

@@ -202,6 +202,9 @@ def _says(kind: str, payload: Mapping[str, Any]) -> str:
             return _text(payload.get("cause"))
         case "proposed" | "approved":
             return ", ".join(_names(payload.get("proposals")))
+        case "dropped":
+            told = (", ".join(_names(payload.get("what"))), _text(payload.get("reason")))
+            return ": ".join(text for text in told if text)
         case "decision":
             return _text(payload.get("action"))
         case "retry_finished":

@@ -91,16 +91,24 @@ class OtherRuns:
     why: str = ""
 
 
-def matched_in(run_id: str, arch: str, calls: Iterable[Syscall], name: str, source: bytes) -> Matched:
+def matched_in(
+    run_id: str, arch: str, calls: Iterable[Syscall], name: str, source: bytes, *, run_it: bool = False
+) -> Matched | None:
     """Return what a rule called `name` would have been for among the calls of one run.
 
+    A rule whose match does not tell is run only with `run_it`; without, the result is None: a rule that was
+    not approved is not executed before a person asks for it.
+
     Raises:
-        TriageError: it is no rule, or has no match and the rule host cannot be started.
+        TriageError: it is no rule, or it is to be run and the rule host cannot be started.
     """
     rule = rulefile.to_source(name, source)
-    own = [call for call in calls if call.name.lower() == rule.syscall]
     match = parse_match(rulefile.parse(source).header.match)
-    if match is None or match.syscall != rule.syscall:
+    told = match is not None and match.syscall == rule.syscall
+    if not told and not run_it:
+        return None
+    own = [call for call in calls if call.name.lower() == rule.syscall]
+    if match is None or not told:
         return _asked(run_id, arch, own, rule.syscall, name, source)
     found = [call for call in own if match.holds(call)]
     caveat = f"{', '.join(match.unknown)} is not recorded, so it was left out" if match.unknown else ""
@@ -135,9 +143,11 @@ def other_runs(
             break
         tell(done, len(chosen))
         try:
-            found.append(_in_run(path, name, source))
+            matched = _in_run(path, name, source)
         except TriageError:
             unread += 1
+        else:
+            found += [matched] if matched is not None else []
     else:
         done = len(chosen)
     left = len(paths) - done + unread
@@ -160,9 +170,9 @@ def _same_target_first(
     return same + others
 
 
-def _in_run(directory: Path, name: str, source: bytes) -> Matched:
+def _in_run(directory: Path, name: str, source: bytes) -> Matched | None:
     run = load_run(directory)
-    return matched_in(run.run_id, run.snapshot.target.arch, run.trace(), name, source)
+    return matched_in(run.run_id, run.snapshot.target.arch, run.trace(), name, source, run_it=True)
 
 
 # A rule without a match

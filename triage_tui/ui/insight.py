@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from triage_tui.rulebook.lint import Finding
     from triage_tui.rulebook.recorded import Matched, OtherRuns
     from triage_tui.rulebook.rulefile import RuleHeader
+    from triage_tui.runs.model import Syscall
     from triage_tui.ui.loading import RunView
 
 
@@ -25,6 +27,7 @@ class Insight:
     findings: tuple[Finding, ...] = ()
     syscall: str = ""
     here: Matched | None = None
+    """What this run says of it; None where the rule would have to be run for that, or it is not known."""
     others: OtherRuns | None = None
     trouble: str = ""
 
@@ -45,12 +48,23 @@ def look_into(view: RunView) -> dict[str, Insight]:
         found = lint_all(texts)
     except TriageError as error:
         trouble = f"the rule was not checked: {error}"
+    by_name: defaultdict[str, list[Syscall]] = defaultdict(list)
+    for call in view.calls:
+        by_name[call.name.lower()].append(call)
     return {
-        name: _insight(view, name, text, tuple(found.get(name, ())), trouble) for name, text in texts.items()
+        name: _insight(view, by_name, name, text, tuple(found.get(name, ())), trouble)
+        for name, text in texts.items()
     }
 
 
-def _insight(view: RunView, name: str, text: bytes, findings: tuple[Finding, ...], trouble: str) -> Insight:
+def _insight(
+    view: RunView,
+    calls: Mapping[str, list[Syscall]],
+    name: str,
+    text: bytes,
+    findings: tuple[Finding, ...],
+    trouble: str,
+) -> Insight:
     from triage_tui.rulebook import explain, recorded, rulefile
 
     try:
@@ -60,9 +74,9 @@ def _insight(view: RunView, name: str, text: bytes, findings: tuple[Finding, ...
     except TriageError:
         # The lint has the broken header among its findings.
         return Insight(findings=findings, trouble=trouble)
-    here = None
     try:
-        here = recorded.matched_in(view.run_id, view.snapshot.target.arch, view.calls, name, text)
+        here = recorded.matched_in(view.run_id, view.snapshot.target.arch, calls.get(syscall, []), name, text)
     except TriageError as error:
+        here = None
         trouble = trouble or safe_line(f"what this run says of it is not known: {error}", 300)
     return Insight(sentence, rule.header, findings, syscall, here, trouble=trouble)

@@ -10,7 +10,7 @@ from textual.message import Message
 if TYPE_CHECKING:
     from triage_tui.retry.recorded_code import RecordedCode
     from triage_tui.rulebook.lint import Finding
-    from triage_tui.rulebook.recorded import OtherRuns
+    from triage_tui.rulebook.recorded import Matched, OtherRuns
     from triage_tui.runs.evidence import Resolved
     from triage_tui.runs.listing import RunSummary
     from triage_tui.ui.comparison import ComparedPart
@@ -87,10 +87,11 @@ class Matching(Message):
 
 @dataclass
 class OthersMatched(Message):
-    """A rule of a run was held against other runs; None when that failed, for the reason `trouble`."""
+    """A rule was held against its run and other runs; None when that failed, for the reason `trouble`."""
 
     run_id: str
     file: str
+    here: Matched | None
     others: OtherRuns | None
     trouble: str = ""
 

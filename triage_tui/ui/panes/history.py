@@ -19,6 +19,8 @@ WORDS = {
     "edited": ("rule edited", "accent"),
     "approved": ("approved", "good"),
     "rejected": ("rejected", "bad"),
+    "dropped": ("dropped", "muted"),
+    "reconsidered": ("rejection taken back", "accent"),
     "activated": ("rules activated", "good"),
     "decision": ("decided", "accent"),
     "resumed": ("guest goes on", "info"),

@@ -109,6 +109,9 @@ def _insight_rows(insight: Insight, place: Place, width: int) -> list[Row]:
         rows += _matched_rows(
             insight.here, in_words(insight.here, insight.syscall), insight.others, place, width
         )
+    elif insight.sentence and insight.others is None:
+        text = "not known: its header names no fields of calls; m runs it over the recorded calls"
+        rows += field("  recorded", text, width, "muted", 13, place)
     if insight.trouble:
         rows += wrapped(safe_line(insight.trouble, 300), width, "warn", 3, place)
     return rows
@@ -422,15 +425,15 @@ class PatchPane(Pane):
         self.redraw()
 
     def redraw(self) -> None:
-        """Build the rows again; the cursor stays on what it is on."""
-        row = self.current
-        target = row.target if row is not None else None
-        before = self.cursor
+        """Build the rows again; the cursor and the marks stay on what they are on."""
+        before, targets = self.cursor, {self.rows.row(index).target for index in self.marked}
+        target = self.current.target if self.current is not None else None
         self.rebuild()
-        if target is not None:
-            alike = [n for n in range(len(self.rows)) if self.rows.row(n).target == target]
-            if alike and before not in alike:
-                self.move_to(alike[0])
+        alike = [n for n in range(len(self.rows)) if self.rows.row(n).target == target]
+        if target is not None and alike and before not in alike:
+            self.move_to(alike[0])
+        first = {self.rows.row(n).target: n for n in reversed(range(len(self.rows)))}
+        self._marks |= {first[wanted]: None for wanted in targets if wanted in first}
         self.post_message(self.Retitled())
 
     @property

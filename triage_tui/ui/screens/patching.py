@@ -340,7 +340,10 @@ class PatchingScreen(ReviewScreen):
             self.patch.take_insights(event.insights)
 
     def action_match_runs(self) -> None:
-        """Hold the rule under the cursor against the other runs of the workspace, or stop that."""
+        """Hold the rule under the cursor against this run and the others of the workspace, or stop that.
+
+        A rule whose header does not say which calls it is for is run for that, in the rule host.
+        """
         if self.stop_matching():
             return
         view, name = self.view, self.patch.file
@@ -356,17 +359,19 @@ class PatchingScreen(ReviewScreen):
             self.post_message(Matching(done, count))
 
         def work() -> None:
-            from triage_tui.rulebook.recorded import other_runs
+            from triage_tui.rulebook.recorded import matched_in, other_runs
 
-            others, trouble = None, ""
+            here, others, trouble = None, None, ""
             try:
+                arch = view.snapshot.target.arch
+                here = matched_in(run_id, arch, view.calls, name, source, run_it=True)
                 others = other_runs(runs_dir, run_id, target, name, source, cancel, tell)
             except TriageError as error:
                 trouble = str(error)
             except Exception as error:
                 # A run that defeats the reader must not take the review down.
                 trouble = f"the other runs cannot be read ({type(error).__name__})"
-            self.post_message(OthersMatched(run_id, name, others, trouble))
+            self.post_message(OthersMatched(run_id, name, here, others, trouble))
 
         self.patch.tell("looking at other runs, esc stops")
         self.run_worker(work, thread=True, group="matching", exit_on_error=False)
@@ -394,4 +399,4 @@ class PatchingScreen(ReviewScreen):
         elif self.view is not None and self.view.run_id == event.run_id:
             known = self.patch.insights.get(event.file)
             if known is not None:
-                self.patch.take_insights({event.file: replace(known, others=event.others)})
+                self.patch.take_insights({event.file: replace(known, here=event.here, others=event.others)})
