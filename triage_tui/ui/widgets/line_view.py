@@ -6,9 +6,10 @@ and with a million.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -29,6 +30,10 @@ from triage_tui.ui.rows import ListRows, Marks, Row, Rows, wrapped
 
 if TYPE_CHECKING:
     from triage_tui.ui.app import TriageApp
+
+
+_KEPT_STRIPS = 512
+_ROLE = itemgetter(1)
 
 
 class LineView(Contained, ScrollView, can_focus=True):
@@ -65,13 +70,16 @@ class LineView(Contained, ScrollView, can_focus=True):
             return self.view
 
     def __init__(self, *, id: str | None = None, empty: str = "", classes: str | None = None) -> None:
+        self._strips: dict[int, Strip] = {}
+        """Rows as they were drawn last, but for that of the cursor and those that are highlighted."""
+        self._drawn_for: tuple[int, int, Style] | None = None
+        """First cell, width and style that these were drawn for."""
         super().__init__(id=id, classes=classes)
         self._rows = Rows()
         self._empty = empty
         self._marks: Marks = {}
         self._roles: Roles | None = None
         self._link = 0
-        self.style_row: Callable[[int], str] | None = None
         self.failed = False
         """Whether a sentence stands in place of rows that cannot be made."""
 
@@ -142,14 +150,12 @@ class LineView(Contained, ScrollView, can_focus=True):
 
     def move_to(self, index: int, *, centre: bool = False) -> None:
         """Put the cursor on row `index` and make it visible."""
-        self._marks = {}
-        self._link = 0
-        before = self.cursor
+        if self._marks or self._link:
+            self._marks = {}
+            self._link = 0
+            self.refresh()
         self.cursor = max(0, min(index, len(self._rows) - 1))
         self._show_cursor(centre)
-        self.refresh()
-        if before == self.cursor and index != before:
-            return
 
     @property
     def _width(self) -> int:
@@ -207,11 +213,29 @@ class LineView(Contained, ScrollView, can_focus=True):
                 style = base + self.roles.style("muted")
                 return Strip([Segment(" " + self._empty, style)]).adjust_cell_length(width, base)
             return Strip.blank(width, base)
-        return self._strip(index, base).crop_extend(scroll_x, scroll_x + width, self._background(index, base))
-
-    def _background(self, index: int, base: Style) -> Style:
+        if self._drawn_for != (scroll_x, width, base) or len(self._strips) > _KEPT_STRIPS:
+            self._strips.clear()
+            self._drawn_for = scroll_x, width, base
+        plain = index != self.cursor and index not in self._marks
+        if plain and (known := self._strips.get(index)) is not None:
+            return known
         row = self._rows.row(index)
-        fill = self.style_row(index) if self.style_row else row.fill
+        background = self._background(index, row, base)
+        strip = self._strip(index, row, background).crop_extend(scroll_x, scroll_x + width, background)
+        if plain:
+            self._strips[index] = strip
+        return strip
+
+    def refresh(
+        self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
+    ) -> Self:
+        """Draw again: with `regions` what was scrolled or moved, without them all rows, made anew."""
+        if not regions:
+            self._strips.clear()
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
+    def _background(self, index: int, row: Row, base: Style) -> Style:
+        fill = row.fill
         if self._marks.get(index, ...) is None:
             fill = "mark"
         elif index == self.cursor:
@@ -219,14 +243,12 @@ class LineView(Contained, ScrollView, can_focus=True):
         style = self.roles.fill(fill)
         return base + style if style else base
 
-    def _strip(self, index: int, base: Style) -> Strip:
-        row = self._rows.row(index)
-        background = self._background(index, base)
+    def _strip(self, index: int, row: Row, background: Style) -> Strip:
         segments = []
-        for text, role in row.parts:
+        for role, parts in groupby(row.parts, _ROLE):
             # Second door behind the first: whatever a builder let through is made safe here.
-            shown = text if text.isascii() and text.isprintable() else shown_line(text)
-            segments.append(Segment(shown, background + self.roles.style(role)))
+            shown = [text if text.isascii() and text.isprintable() else shown_line(text) for text, _ in parts]
+            segments.append(Segment("".join(shown), background + self.roles.style(role)))
         strip = Strip(segments)
         span = self._marks.get(index)
         if span:
