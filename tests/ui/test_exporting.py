@@ -25,7 +25,7 @@ def dirs(workspace: Path, *run_ids: str) -> list[Path]:
 async def test_the_format_is_asked_for_and_the_path_is_said(app: TriageApp, workspace: Path) -> None:
     async with app.run_test(size=(100, 30)) as pilot:
         await opened(pilot)
-        await pilot.press("1", "w")
+        await pilot.press("3", "W")
         await until(pilot, lambda: isinstance(app.screen, Question), "the question")
         assert "Markdown, for a ticket" in shown(app)
         await pilot.press("2")
@@ -35,7 +35,7 @@ async def test_the_format_is_asked_for_and_the_path_is_said(app: TriageApp, work
         assert path.read_text().startswith("<!DOCTYPE html>")
         # Once more: what is there stays.
         before = path.read_bytes()
-        await pilot.press("w", "2")
+        await pilot.press("W", "2")
         await until(pilot, lambda: f"{RUN}-2.html" in said(app), "the second path")
         assert path.read_bytes() == before
 
@@ -43,7 +43,7 @@ async def test_the_format_is_asked_for_and_the_path_is_said(app: TriageApp, work
 async def test_another_directory_can_be_named(app: TriageApp, tmp_path: Path) -> None:
     async with app.run_test(size=(100, 30)) as pilot:
         await opened(pilot)
-        await pilot.press("w", "5")
+        await pilot.press("W", "5")
         await until(pilot, lambda: app.screen.query("DirectoryLine"), "the line")
         await pilot.press("enter")
         await until(pilot, lambda: "Type the name" in said(app), "what is wrong")
@@ -59,7 +59,7 @@ async def test_read_only_exports_nothing(workspace: Path) -> None:
     app = TriageApp(workspace)
     async with app.run_test(size=(100, 30)) as pilot:
         await opened(pilot)
-        await pilot.press("w")
+        await pilot.press("W")
         await until(pilot, lambda: "read-only" in said(app), "the refusal")
         assert not (workspace / "exports").exists()
 

@@ -244,7 +244,7 @@ LOOKING: tuple[Action, ...] = (
     ),
     Action(
         "export",
-        "w",
+        "W",
         "screen.export",
         "export",
         "Export this run, or the marked ones: Markdown, HTML, or a bundle of its files.",
@@ -252,6 +252,7 @@ LOOKING: tuple[Action, ...] = (
         _LOOK,
         47,
         True,
+        key_text="W",
     ),
     Action("copy", "y", "copy_row", "copy", "Copy the row as it is shown (OSC 52).", "list", _LOOK),
     Action(

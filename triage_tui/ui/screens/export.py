@@ -28,7 +28,7 @@ class ExportScreen(InspectScreen):
 
     def _runs_to_export(self) -> list[str]:
         """Return the ids of the marked runs, else of the one that is shown or under the cursor."""
-        marked = [run.run_id for run in getattr(self.runs, "marked_runs", [])]
+        marked = [run.run_id for run in self.runs.marked_runs]
         if marked:
             return marked
         selected = self.runs.selected

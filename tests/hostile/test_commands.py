@@ -1,0 +1,111 @@
+"""Attacks on the commands: what they print, to a terminal and into a pipe, is what we mean to send."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+
+from tests.hostile.corpus import ATTACKS, MARK, RAW
+from tests.hostile.planting import SURROGATES_RUN, plant_workspace
+from tests.hostile.stream import check_terminal, check_text
+from tests.packaging.checkout import ROOT
+from tests.ui import fixtures
+from triage_tui.cli.show import SECTIONS
+
+RUN = fixtures.EXIT_RUN
+
+_NAMES = [attack.replace("\0", "") for attack in ATTACKS[:-1]] + [os.fsdecode(raw) for raw in RAW]
+
+_PRINTING: list[list[str]] = [
+    ["list"],
+    *(["show", RUN, "--section", section] for section in SECTIONS),
+    ["show", fixtures.RETRY_RUN],
+    ["show", SURROGATES_RUN],
+    ["code", RUN, "1"],
+    ["export", RUN, "-o", "-"],
+    ["export", RUN, "--format", "html", "-o", "-"],
+    ["export", RUN, "--format", "json"],
+    ["export", RUN, "--format", "json"],
+    ["approve", RUN],
+    ["reject", RUN, "--reason", ATTACKS[2]],
+    ["doctor"],
+]
+_JSON: list[list[str]] = [["list", "--json"], ["show", RUN, "--json"]]
+_NAMED: list[list[str]] = [
+    [*command, name]
+    for name in _NAMES
+    for command in (["show"], ["import"], ["approve", RUN], ["run"], ["export", RUN, "-o"], [])
+]
+"""What a person may paste: names of runs, of files, of proposals, of commands."""
+
+_PLAY = """
+import json, sys
+from triage_tui.cli.main import main
+for arguments in json.load(open(sys.argv[1])):
+    try:
+        main(arguments)
+    except SystemExit:
+        pass
+print("the end")
+"""
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return plant_workspace(tmp_path_factory.mktemp("hostile"))
+
+
+def _script(workspace: Path, commands: list[list[str]]) -> tuple[list[str], dict[str, Any]]:
+    """Return the command line that plays commands in one process, and how to start it."""
+    list_file = workspace / "commands.json"
+    list_file.write_text(json.dumps(commands))
+    environment = {
+        **os.environ,
+        "TRIAGE_TUI_WORKSPACE": str(workspace),
+        "XDG_CONFIG_HOME": str(workspace / "config"),
+        "PYTHONPATH": str(ROOT),
+        "COLUMNS": "100",
+    }
+    return ["-c", _PLAY, str(list_file)], {"cwd": str(workspace), "env": environment}
+
+
+def test_what_goes_down_a_pipe_is_plain_text(workspace: Path) -> None:
+    arguments, how = _script(workspace, [*_PRINTING, *_NAMED])
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, timeout=240, check=False, **how)
+    out, err = done.stdout.decode("utf-8"), done.stderr.decode("utf-8")
+    assert out.endswith("the end\n"), err[-2000:]
+    check_text(out)
+    check_text(err)
+    assert "Traceback" not in err
+    assert "internal error" not in err
+    assert out.count(MARK) > 500
+    assert err.count(MARK) > 50
+
+
+def test_what_goes_to_a_terminal_holds_no_sequence_of_data(workspace: Path) -> None:
+    arguments, how = _script(workspace, [*_PRINTING, *_NAMED[:60]])
+    child = pexpect.spawn(
+        sys.executable, arguments, timeout=240, dimensions=(40, 100), maxread=1 << 20, **how
+    )
+    raw: Any = child.read()
+    child.close()
+    assert raw.rstrip().endswith(b"the end")
+    assert check_terminal(raw) == []
+
+
+def test_json_is_ascii_and_holds_what_was_recorded(workspace: Path) -> None:
+    arguments, how = _script(workspace, _JSON)
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, timeout=120, check=True, **how)
+    assert all(byte == 10 or 0x20 <= byte < 0x7F for byte in done.stdout)
+    *lines, _ = done.stdout.decode("ascii").splitlines()
+    shown = json.loads(lines[-1])
+    assert shown["run_id"] == RUN
+    # Programs get the data as it is, escaped; only its printing is made safe.
+    assert any(attack in json.dumps(shown, ensure_ascii=False) for attack in ("\\u001b", "\\u009b"))
