@@ -9,7 +9,7 @@ from textual.theme import Theme
 
 from triage_tui.resources import shipped
 from triage_tui.ui import theming
-from triage_tui.ui.roles import Roles
+from triage_tui.ui.roles import Roles, contrast
 from triage_tui.ui.theming import load_themes
 
 _READ = (
@@ -43,18 +43,6 @@ def text(theme: Theme, role: str) -> Color:
     style = roles_of(theme).style(role)
     assert style.color is not None
     return Color.from_rich_color(style.color)
-
-
-def contrast(one: Color, other: Color) -> float:
-    """Return the contrast ratio of WCAG 2.1 (relative luminance)."""
-
-    def luminance(color: Color) -> float:
-        parts = [part / 255 for part in color.rgb]
-        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
 
 
 def test_there_are_at_least_five() -> None:

@@ -14,6 +14,7 @@ from textual.actions import ActionError, ActionParseResult
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.dom import DOMNode
+from textual.filter import Monochrome, NoColor
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -28,6 +29,7 @@ from triage_tui.ui.configuration import Configuration, ConfigurationWatch, read_
 from triage_tui.ui.containment import Contained, Reports, name_of
 from triage_tui.ui.messages import RunFailed, RunLoaded, RunsListed, RunsUpdated, Trouble
 from triage_tui.ui.remembered import keep, recall
+from triage_tui.ui.roles import colours_of
 from triage_tui.ui.screens.main import MainScreen
 from triage_tui.ui.settings import Settings
 
@@ -69,7 +71,7 @@ class TriageApp(App[None]):
 
     TITLE = "triage-tui"
     BINDINGS: ClassVar[list[BindingType]] = bindings("app")
-    CSS_PATH = [f"styles/{name}.tcss" for name in ("app", "main", "panes")]
+    CSS_PATH = [f"styles/{name}.tcss" for name in ("app", "main", "panes", "few_colours")]
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
     COMMANDS = {_actions_provider, _runs_provider}
@@ -86,6 +88,11 @@ class TriageApp(App[None]):
         remember: bool = False,
     ) -> None:
         super().__init__()
+        if self.no_color:
+            # Textual turns colours into greys; NO_COLOR asks for none (https://no-color.org).
+            self._filters = [NoColor() if isinstance(one, Monochrome) else one for one in self._filters]
+        if colours_of(self) != "many":
+            self.add_class("-few-colours")
         self.remembered = recall() if remember else None
         self.workspace = workspace
         self.runs_dir = workspace / RUNS_DIR

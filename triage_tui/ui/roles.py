@@ -7,9 +7,18 @@ primary colours, so that every Textual theme works. State is always a word as we
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
 
+from rich._palettes import STANDARD_PALETTE
+from rich.color import ColorSystem
 from rich.style import Style
 from textual.color import Color, ColorParseError
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+Colours = Literal["many", "few", "none"]
+"""256 or more, sixteen, or none at all (NO_COLOR)."""
 
 # role -> (theme variable it falls back to, attributes)
 _DEFAULTS: dict[str, tuple[str, str]] = {
@@ -78,17 +87,80 @@ def _colour(variables: Mapping[str, str], name: str, background: Color) -> Color
         return foreground
 
 
+_FEW_FILLS = {
+    "cursor": "reverse",
+    "cursor-idle": "underline",
+    "mark": "reverse underline",
+    "current": "bold",
+    "wait-row": "bold",
+}
+"""What stands for a background where there are too few colours for a tint."""
+
+_XTERM = (
+    "000000 cd0000 00cd00 cdcd00 0000ee cd00cd 00cdcd e5e5e5"
+    " 7f7f7f ff0000 00ff00 ffff00 5c5cff ff00ff 00ffff ffffff"
+)
+
+
+def colours_of(app: App[None]) -> Colours:
+    """Return how many colours the terminal has, or should show."""
+    if app.no_color or app.console.color_system is None:
+        return "none"
+    return "many" if app.console.color_system in ("256", "truecolor") else "few"
+
+
+def contrast(one: Color, other: Color) -> float:
+    """Return the contrast ratio of WCAG 2.1 (relative luminance), 1 to 21."""
+
+    def luminance(color: Color) -> float:
+        parts = [part / 255 for part in color.rgb]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _ansi(number: int) -> tuple[Color, Color]:
+    """Return one of the sixteen colours: as Rich counts it, and as xterm shows it."""
+    return Color(*STANDARD_PALETTE[number]), Color.parse(f"#{_XTERM.split()[number]}")
+
+
+def readable_ansi(colour: Color, background: Color) -> Color:
+    """Return the one of sixteen colours that is nearest to `colour` and can be read on `background`.
+
+    Terminals differ in what the sixteen look like: it can be read in two palettes, the one that Rich counts
+    with and the one of xterm.
+    """
+    ground = _ansi(background.rich_color.downgrade(ColorSystem.STANDARD).number or 0)
+    found = [pair for pair in map(_ansi, range(16)) if all(map(_readable, pair, ground))]
+    return min(found, key=lambda pair: _distance(pair[0], colour))[0]
+
+
+def _readable(text: Color, ground: Color) -> bool:
+    return contrast(text, ground) >= 3
+
+
+def _distance(one: Color, other: Color) -> int:
+    return sum((a - b) ** 2 for a, b in zip(one.rgb, other.rgb, strict=True))
+
+
 class Roles:
     """The styles of all roles under one theme."""
 
-    def __init__(self, variables: Mapping[str, str]) -> None:
+    def __init__(self, variables: Mapping[str, str], colours: Colours = "many") -> None:
         """Take the variables of the active theme (`App.theme_variables`)."""
         background = Color.parse(variables.get("background", "#101010"))
         self._styles: dict[str, Style] = {}
         for role, (name, attributes) in _DEFAULTS.items():
             colour = _colour(variables, f"role-{role}" if f"role-{role}" in variables else name, background)
+            if colours == "few":
+                colour = readable_ansi(colour, background)
             self._styles[role] = Style.parse(attributes) + Style(color=colour.rich_color)
         self._fills: dict[str, Style] = {}
+        if colours != "many":
+            self._fills = {fill: Style.parse(attributes) for fill, attributes in _FEW_FILLS.items()}
+            return
         for fill, (name, share) in _FILLS.items():
             own = variables.get(f"role-{fill}")
             colour = Color.parse(own) if own else _colour(variables, name, background)

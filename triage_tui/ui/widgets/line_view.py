@@ -25,7 +25,7 @@ from textual.strip import Strip
 from triage_tui.text import shown_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.containment import Contained, name_of
-from triage_tui.ui.roles import Roles
+from triage_tui.ui.roles import Roles, colours_of
 from triage_tui.ui.rows import ListRows, Marks, Row, Rows, wrapped
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class LineView(Contained, ScrollView, can_focus=True):
     def roles(self) -> Roles:
         """The colours of the active theme."""
         if self._roles is None:
-            self._roles = Roles(self.app.theme_variables)
+            self._roles = Roles(self.app.theme_variables, colours_of(self.app))
         return self._roles
 
     def notify_style_update(self) -> None:
