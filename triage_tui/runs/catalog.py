@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ from triage_tui.runs.run_index import SETTLED_NS, Kept, load_index, same, save_i
 
 STAGING = ".tmp-"
 """Directories in which runs are written before they get their name."""
+REST_EVERY = 100
+"""Runs that are looked at without a rest."""
 MAX_RUNS = 200_000
 """Runs that are listed; a directory with more names the newest."""
 
@@ -60,8 +62,10 @@ class Catalog:
         found.sort(key=lambda run: run.form == "misnamed")
         return found
 
-    def refresh(self) -> dict[str, RunSummary | None]:
+    def refresh(self, rest: Callable[[], object] = lambda: None) -> dict[str, RunSummary | None]:
         """Look at all runs and return those whose summary is another one; None stands for one that is gone.
+
+        `rest` is called now and then, for who wants to leave time to others.
 
         Raises:
             TriageError: the directory cannot be listed.
@@ -75,7 +79,9 @@ class Catalog:
         try:
             names = _names(handle)
             found = self._drop([name for name in self._known if name not in names])
-            for name, entry in names.items():
+            for number, (name, entry) in enumerate(names.items()):
+                if number % REST_EVERY == REST_EVERY - 1:
+                    rest()
                 known = self._known.get(name)
                 if (
                     known is not None

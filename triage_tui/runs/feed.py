@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 3.0
 """How often all runs are looked at when the kernel does not tell of all changes."""
-FIRST_SAVE_AFTER_S = 0.5
+BEGIN_AFTER_S = 0.15
+"""How long the drawing of the list is left alone before watching begins."""
+REST_S = 0.004
+"""How long others may compute after each hundred runs that are looked at."""
+FIRST_SAVE_AFTER_S = 0.2
 SAVE_AFTER_S = 5.0
 """How long nothing must have happened before the index is written: for the first time, and later."""
 
@@ -67,7 +71,7 @@ class RunsFeed:
         self._catalog = Catalog(runs_dir, index)
         self._wanted: queue.SimpleQueue[_Wanted] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="runs-feed", daemon=True)
-        self._stopping = False
+        self._ended = threading.Event()
         self._closely = ""
 
     def start(self) -> None:
@@ -76,7 +80,7 @@ class RunsFeed:
 
     def stop(self) -> None:
         """End; nothing is told after this returns."""
-        self._stopping = True
+        self._ended.set()
         self._wanted.put(_Wanted())
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join()
@@ -97,11 +101,15 @@ class RunsFeed:
         except TriageError as error:
             self._listener.listed([])
             self._listener.trouble(str(error))
-        if self._stopping:
+        if self._ended.is_set():
             return
         from triage_tui.runs.watch import RunsWatcher  # after the list is shown
 
-        watcher = RunsWatcher(self._runs_dir, self.look_again, lost=self._look_at_all)
+        # The list is being drawn now.
+        self._ended.wait(BEGIN_AFTER_S)
+        watcher = RunsWatcher(
+            self._runs_dir, self.look_again, lost=self._look_at_all, rest=lambda: self._ended.wait(REST_S)
+        )
         watching = True
         try:
             watcher.start()
@@ -142,7 +150,7 @@ class RunsFeed:
             with suppress(queue.Empty):
                 while True:
                     wanted = wanted.and_also(self._wanted.get_nowait())
-            if self._stopping:
+            if self._ended.is_set():
                 return
             if closely != self._closely:
                 closely = self._closely
@@ -152,7 +160,7 @@ class RunsFeed:
     def _tell(self, wanted: _Wanted) -> None:
         if wanted.everything:
             with suppress(TriageError):
-                if found := self._catalog.refresh():
+                if found := self._catalog.refresh(lambda: self._ended.wait(REST_S)):
                     self._listener.updated(found, True)
         for names, files_changed in ((wanted.changed, True), (wanted.asked - wanted.changed, False)):
             if names:

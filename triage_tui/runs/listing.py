@@ -37,7 +37,7 @@ Form = Literal["run", "writing", "unreadable", "sfemu", "newer", "misnamed"]
 read, one of SFEmu, one of a newer version, or something whose name is no run id."""
 
 
-class RunSummary(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+class RunSummary(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     """What a list shows of one run. All text is raw."""
 
     run_id: str

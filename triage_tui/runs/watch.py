@@ -20,6 +20,8 @@ STAGING = ".tmp-"
 # Reading is no change: with more than these, each look at a thousand runs would fill the kernel's queue.
 _CHANGES = flags.MODIFY | flags.ATTRIB | flags.MOVED_FROM | flags.MOVED_TO | flags.CREATE | flags.DELETE
 _DIRECTORY = flags.ONLYDIR | flags.DONT_FOLLOW | flags.EXCL_UNLINK
+REST_EVERY = 200
+"""Watches that are made without a rest."""
 _FULL = frozenset([errno.ENOSPC, errno.ENOMEM, errno.EMFILE])
 
 
@@ -27,9 +29,9 @@ class RunsWatcher:
     """Call `callback` with the ids of changed runs, from an own thread, every `quiet_s` seconds at most.
 
     Changes that come close together are told once. `lost` is called when changes may have been missed, so
-    that everything must be looked at again. The directory of runs and each run directory are watched, and of
-    the runs that were passed to `watch_closely` their sub-directories too. Use as a context manager, or
-    `start` and `stop`.
+    that everything must be looked at again, and `rest` now and then while watches are made. The directory of
+    runs and each run directory are watched, and of the runs that were passed to `watch_closely` their
+    sub-directories too. Use as a context manager, or `start` and `stop`.
     """
 
     def __init__(
@@ -38,10 +40,12 @@ class RunsWatcher:
         callback: Callable[[set[str]], None],
         quiet_s: float = 0.03,
         lost: Callable[[], None] = lambda: None,
+        rest: Callable[[], object] = lambda: None,
     ) -> None:
         self._runs_dir = runs_dir
         self._callback = callback
         self._lost = lost
+        self._rest = rest
         self._quiet_s = quiet_s
         self._names: dict[int, str] = {}
         """Watch descriptor to the run that it watches; the directory of runs has the empty name."""
@@ -110,7 +114,9 @@ class RunsWatcher:
         with os.scandir(self._runs_dir) as entries:
             found = [e.name for e in entries if _run_of(e.name) and e.is_dir(follow_symlinks=False)]
         # The newest first: where the kernel allows fewer watches, those are the ones that change.
-        for name in sorted(found, reverse=True):
+        for number, name in enumerate(sorted(found, reverse=True)):
+            if number % REST_EVERY == REST_EVERY - 1:
+                self._rest()
             if not self._watch(str(self._runs_dir / name), _run_of(name)):
                 break
 
