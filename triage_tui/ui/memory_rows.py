@@ -6,7 +6,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from triage_tui.ui.hex_rows import bytes_in_cells, bytes_per_row, hex_cells
-from triage_tui.ui.memory_sections import Layout, ObjectSection, Place, RegionSection, Section
+from triage_tui.ui.memory_objects import ObjectSection
+from triage_tui.ui.memory_sections import Layout, Place, RegionSection, Section
 from triage_tui.ui.rows import BLANK, Marks, Row, Rows
 
 

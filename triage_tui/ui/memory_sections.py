@@ -14,7 +14,6 @@ from triage_tui.runs.memory_model import MemoryRegion
 from triage_tui.text import safe_line
 from triage_tui.ui.hex_rows import hex_row
 from triage_tui.ui.kept_memory import MemoryPages, Segment, segment_at, segments_of
-from triage_tui.ui.loading import MemoryText
 from triage_tui.ui.rows import BLANK, Part, Row, clip, short
 
 HEAD = 2
@@ -78,77 +77,6 @@ class Section(Protocol):
 
     def span(self, address: int, length: int) -> list[tuple[int, int]]:
         """Return (line, first byte's place on it) of each of the bytes from `address` on."""
-
-
-class ObjectSection:
-    """One recorded object."""
-
-    def __init__(self, item: MemoryText) -> None:
-        self.item = item
-        self._layout = Layout(80, 16, 13)
-
-    @property
-    def end(self) -> int:
-        """The address behind its last byte."""
-        return self.item.entry.addr + len(self.item.data)
-
-    def lay(self, layout: Layout) -> int:
-        """Count its rows: two of words, the bytes or why there are none."""
-        self._layout = layout
-        return HEAD + max(1, -(-len(self.item.data) // layout.bytes))
-
-    def row(self, line: int) -> Row:
-        """Return the title, the purpose, or a row of bytes."""
-        item, entry, layout = self.item, self.item.entry, self._layout
-        if line < HEAD:
-            return self._purpose() if line else self._title()
-        offset = (line - HEAD) * layout.bytes
-        if offset < len(item.data):
-            row = hex_row(item.data, offset, entry.addr, layout.bytes, layout.prefix)
-            return row._replace(target=(entry.id, offset))
-        return Row((("   ", ""), (safe_line(item.problem or "empty", 300), "warn")), target=(entry.id, 0))
-
-    def place(self, line: int) -> Place:
-        """Return what a row stands for."""
-        return Place(-1, line) if line < HEAD else Place(0, -1, (line - HEAD) * self._layout.bytes)
-
-    def line(self, place: Place) -> int:
-        """Return the row that stands for that now."""
-        return place.line if place.segment < 0 else HEAD + place.offset // self._layout.bytes
-
-    def address(self, place: Place) -> int | None:
-        """Return the address of a row's first byte."""
-        return None if place.line >= 0 else self.item.entry.addr + place.offset
-
-    def span(self, address: int, length: int) -> list[tuple[int, int]]:
-        """Return where the bytes of a part of the object are."""
-        first = address - self.item.entry.addr
-        last = min(first + max(1, min(length, MAX_MARKED)), len(self.item.data))
-        count = self._layout.bytes
-        return [(HEAD + place // count, place % count) for place in range(max(0, first), last)]
-
-    def _title(self) -> Row:
-        entry, width = self.item.entry, self._layout.width
-        size = entry.blob.size if entry.blob else 0
-        parts: list[Part] = [
-            (" ", ""),
-            (clip(short(entry.tag or entry.id, 60), max(10, width // 2)), "heading"),
-            (f"  {entry.addr:#010x}", "address"),
-            (f"  {size} bytes", "muted"),
-        ]
-        if entry.source:
-            parts += [("  ", ""), (clip(short(entry.source, 80), max(8, width // 3)), "muted")]
-        return Row(tuple(parts), target=(entry.id, None), fill="section")
-
-    def _purpose(self) -> Row:
-        entry, width = self.item.entry, self._layout.width
-        parts: list[Part] = [("   ", ""), (clip(safe_line(entry.purpose, 200), width - 4), "muted")]
-        if entry.string:
-            used = sum(len(text) for text, _ in parts)
-            if width - used > 12:
-                text = clip(f'"{safe_line(entry.string, 200)}"', width - used - 3)
-                parts += [("  ", ""), (text, "string")]
-        return Row(tuple(parts), target=(entry.id, None))
 
 
 @dataclass

@@ -51,6 +51,15 @@ _COMMON = {
     "sockaddr_in": "sin_family u16, sin_port b2, sin_addr b4, sin_zero b8",
     "sockaddr_in6": "sin6_family u16, sin6_port b2, sin6_flowinfo b4, sin6_addr b16, sin6_scope_id u32",
     "sockaddr_un": "sun_family u16, sun_path b108",
+    "sockaddr_nl": "nl_family u16, pad0 u16, nl_pid u32, nl_groups u32",
+    "sockaddr_ll": (
+        "sll_family u16, sll_protocol b2, sll_ifindex i32, sll_hatype u16, sll_pkttype u8, sll_halen u8, "
+        "sll_addr b8"
+    ),
+    "ifconf": "ifc_len i32, ifc_buf ptr",
+    "epoll_event": "events u32, data u64",
+    "itimerval": "it_interval_sec long, it_interval_usec long, it_value_sec long, it_value_usec long",
+    "winsize": "ws_row u16, ws_col u16, ws_xpixel u16, ws_ypixel u16",
     "utsname": "sysname b65, nodename b65, release b65, version b65, machine b65, domainname b65",
     "sigaction": "sa_handler ptr, sa_flags ulong, sa_restorer ptr, sa_mask b8",
     "termios": ("c_iflag u32, c_oflag u32, c_cflag u32, c_lflag u32, c_line u8, c_cc b19"),
@@ -117,6 +126,8 @@ _OWN = {
     **{(name, "sigaction"): _MIPS_ACTION for name in ("mips", "mipsel", "mips64el")},
     **{(name, "termios"): _MIPS_TERMIOS for name in ("mips", "mipsel", "mips64el")},
     **{(name, "termios"): _PPC_TERMIOS for name in ("ppc", "ppc64le")},
+    # Packed there, so that 32-bit programs of the architecture lay it out alike.
+    ("x86_64", "epoll_event"): "events u32, data b8",
     ("riscv64", "sigaction"): "sa_handler ptr, sa_flags ulong, sa_mask b8",
 }
 NAMES = (*_COMMON, "ifreq", "stat")

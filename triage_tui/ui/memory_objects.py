@@ -1,0 +1,146 @@
+"""One recorded object in the memory pane: what it is for, its bytes, and what they mean beside or below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.cells import cell_len
+
+from triage_tui.text import safe_line
+from triage_tui.ui.hex_rows import hex_row
+from triage_tui.ui.loading import MemoryText
+from triage_tui.ui.memory_sections import HEAD, MAX_MARKED, Layout, Place
+from triage_tui.ui.rows import Part, Row, clip, short
+
+BESIDE = 46
+"""Cells that the meaning of the bytes needs to stand beside them; with less it stands below."""
+
+Explain = Callable[[int], Sequence[Row]]
+"""Returns the rows that say what the bytes mean, for a width."""
+
+
+def _nothing(width: int) -> Sequence[Row]:
+    return ()
+
+
+class ObjectSection:
+    """One recorded object."""
+
+    def __init__(self, item: MemoryText, explain: Explain = _nothing) -> None:
+        self.item = item
+        self._explain = explain
+        self._layout = Layout(80, 16, 13)
+        self._meaning: Sequence[Row] = ()
+        self._bytes_lines, self._beside = 1, False
+
+    @property
+    def end(self) -> int:
+        """The address behind its last byte."""
+        return self.item.entry.addr + len(self.item.data)
+
+    def lay(self, layout: Layout) -> int:
+        """Count its rows: two of words, the bytes or why there are none, and what they mean."""
+        self._layout = layout
+        self._bytes_lines = max(1, -(-len(self.item.data) // layout.bytes))
+        room = layout.width - self._bytes_end
+        self._beside = room >= BESIDE
+        self._meaning = self._explain(room if self._beside else layout.width)
+        if self._beside:
+            return HEAD + max(self._bytes_lines, len(self._meaning))
+        return HEAD + self._bytes_lines + len(self._meaning)
+
+    @property
+    def _bytes_end(self) -> int:
+        """The cell behind the bytes and their text."""
+        count = self._layout.bytes
+        return self._layout.prefix + count * 3 - 1 + (count - 1) // 8 + 2 + count
+
+    def row(self, line: int) -> Row:
+        """Return the title, the purpose, or a row of bytes."""
+        if line < HEAD:
+            return self._purpose() if line else self._title()
+        line -= HEAD
+        if not self._beside:
+            return self._bytes(line) if line < self._bytes_lines else self._meaning[line - self._bytes_lines]
+        left = self._bytes(line) if line < self._bytes_lines else Row((), (self.item.entry.id, 0))
+        return (
+            _side_by_side(left, self._meaning[line], self._bytes_end) if line < len(self._meaning) else left
+        )
+
+    def _bytes(self, line: int) -> Row:
+        item, entry, layout = self.item, self.item.entry, self._layout
+        offset = line * layout.bytes
+        if offset < len(item.data):
+            row = hex_row(item.data, offset, entry.addr, layout.bytes, layout.prefix)
+            return row._replace(target=(entry.id, offset))
+        return Row((("   ", ""), (safe_line(item.problem or "empty", 300), "warn")), target=(entry.id, 0))
+
+    def place(self, line: int) -> Place:
+        """Return what a row stands for."""
+        if line < HEAD:
+            return Place(-1, line)
+        line -= HEAD
+        if line < self._bytes_lines:
+            return Place(0, -1, line * self._layout.bytes)
+        return Place(1, line if self._beside else line - self._bytes_lines)
+
+    def line(self, place: Place) -> int:
+        """Return the row that stands for that now."""
+        if place.segment < 0:
+            return place.line
+        if place.segment == 0:
+            return HEAD + place.offset // self._layout.bytes
+        last = HEAD + max(self._bytes_lines, len(self._meaning)) - 1
+        return (
+            min(HEAD + place.line, last) if self._beside else min(self._below + place.line, self._below_end)
+        )
+
+    @property
+    def _below(self) -> int:
+        return HEAD + self._bytes_lines
+
+    @property
+    def _below_end(self) -> int:
+        return max(HEAD, self._below + len(self._meaning) - 1)
+
+    def address(self, place: Place) -> int | None:
+        """Return the address of a row's first byte."""
+        return None if place.line >= 0 else self.item.entry.addr + place.offset
+
+    def span(self, address: int, length: int) -> list[tuple[int, int]]:
+        """Return where the bytes of a part of the object are."""
+        first = address - self.item.entry.addr
+        last = min(first + max(1, min(length, MAX_MARKED)), len(self.item.data))
+        count = self._layout.bytes
+        return [(HEAD + place // count, place % count) for place in range(max(0, first), last)]
+
+    def _title(self) -> Row:
+        entry, width = self.item.entry, self._layout.width
+        size = entry.blob.size if entry.blob else 0
+        parts: list[Part] = [
+            (" ", ""),
+            (clip(short(entry.tag or entry.id, 60), max(10, width // 2)), "heading"),
+            (f"  {entry.addr:#010x}", "address"),
+            (f"  {size} bytes", "muted"),
+        ]
+        if entry.source:
+            parts += [("  ", ""), (clip(short(entry.source, 80), max(8, width // 3)), "muted")]
+        return Row(tuple(parts), target=(entry.id, None), fill="section")
+
+    def _purpose(self) -> Row:
+        entry, width = self.item.entry, self._layout.width
+        parts: list[Part] = [("   ", ""), (clip(safe_line(entry.purpose, 200), width - 4), "muted")]
+        if entry.string:
+            used = sum(len(text) for text, _ in parts)
+            if width - used > 12:
+                text = clip(f'"{safe_line(entry.string, 200)}"', width - used - 3)
+                parts += [("  ", ""), (text, "string")]
+        return Row(tuple(parts), target=(entry.id, None))
+
+
+def _side_by_side(left: Row, right: Row, start: int) -> Row:
+    """Return two rows in one; the right one begins at cell `start`."""
+    used = sum(cell_len(text) for text, _ in left.parts)
+    links = tuple((first + start, end + start, link) for first, end, link in right.links)
+    gap = (" " * max(0, start - used), "")
+    return Row((*left.parts, gap, *right.parts), left.target, left.fill, (*left.links, *links))
