@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
-from textual.containers import Vertical
 from textual.content import Content
 
 from triage_tui.text import shown_line
@@ -14,6 +13,7 @@ from triage_tui.ui.actions.model import Action
 from triage_tui.ui.rows import clip, short
 from triage_tui.ui.screens.availability import available, label_of
 from triage_tui.ui.widgets.bar import Bar, Item
+from triage_tui.ui.widgets.framed import Framed
 from triage_tui.ui.words import decision_words, place, state_word, when
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def draw(screen: MainScreen) -> None:
         screen.query_one("#banner", Bar).set_items([Item(" ▶ " + banner, "wait")])
     screen.query_one("#keys", Bar).set_items(*keys(screen))
     count = screen.runs.note
-    screen.query_one("#runs-tile", Vertical).border_title = Content(f"0 Runs {shown_line(count)}".strip())
+    screen.query_one("#runs-tile", Framed).entitle(Content(f"0 Runs {shown_line(count)}".strip()))
 
 
 def _note(screen: MainScreen) -> str:

@@ -21,6 +21,7 @@ from triage_tui.ui.remembered import Remembered
 from triage_tui.ui.screens import chrome
 from triage_tui.ui.screens.browse import BrowseScreen
 from triage_tui.ui.widgets.bar import Bar
+from triage_tui.ui.widgets.framed import Framed
 from triage_tui.ui.widgets.headline import HeadlineView
 from triage_tui.ui.widgets.line_view import LineView
 
@@ -67,8 +68,8 @@ class MainScreen(Contained, BrowseScreen):
         yield Bar(id="title")
         yield Bar(id="tabs")
         with Container(id="body"):
-            with Vertical(id="runs-tile", classes="tile") as tile:
-                tile.border_title = "Runs"
+            with Framed(id="runs-tile") as tile:
+                tile.entitle(Content("Runs"))
                 yield RunsPane(self.run_list)
             with Vertical(id="run"):
                 with Vertical(id="head"):

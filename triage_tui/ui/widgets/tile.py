@@ -5,24 +5,24 @@ from __future__ import annotations
 from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
 
 from triage_tui.ui.actions import BY_ID
 from triage_tui.ui.containment import Contained
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import clip
+from triage_tui.ui.widgets.framed import Framed
 
 _BETWEEN = " ─ "
 _FIRST_CELL = 3
 """Where the title begins: behind the corner, a line and a space."""
 
 
-class Tile(Contained, Vertical):
+class Tile(Contained, Framed):
     """Panes that share one place on the screen."""
 
     def __init__(self, *panes: Pane, id: str) -> None:
-        super().__init__(id=id, classes="tile")
+        super().__init__(id=id)
         self.panes = panes
         self.active = panes[0]
 
@@ -65,7 +65,7 @@ class Tile(Contained, Vertical):
             parts.append(Content.styled(label, "bold" if pane is self.active else "dim"))
         title = Content(_BETWEEN).join(parts)
         note = clip(self.active.note, 40)
-        self.border_title = title + Content.styled(f" · {note}", "italic") if note else title
+        self.entitle(title + Content.styled(f" · {note}", "italic") if note else title)
 
     async def on_click(self, event: events.Click) -> None:
         """A click on a name in the title shows that pane."""
