@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from triage_tui.ui.comparison import ComparedPart
     from triage_tui.ui.insight import Insight
     from triage_tui.ui.loading import RunView
+    from triage_tui.ui.panes.base import Pane
     from triage_tui.ui.panes.code import Function
     from triage_tui.ui.screens.review import Decided
     from triage_tui.ui.several import Outcome
@@ -116,10 +117,13 @@ class Decompiled(Message):
 
 @dataclass
 class Peeked(Message):
-    """What a link of a run points to was looked up."""
+    """What a link of a run points to was looked up; `pane` shows it at the mouse, None in a sheet."""
 
     view: RunView
     found: Resolved
+    pane: Pane | None = None
+    text: str = ""
+    """The link."""
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 
@@ -54,6 +55,8 @@ class Pane(LineView):
     def __init__(self) -> None:
         super().__init__(id=f"pane-{self.NAME}", empty="", classes="pane")
         self.view: RunView | None = None
+        self.hovered: str | None = None
+        """The link under the mouse."""
         self.search_text = ""
         self._plain = Rows()
         self.search_began = 0
@@ -141,6 +144,49 @@ class Pane(LineView):
 
     def show_choice(self, choice: Any) -> None:
         """Show what was shown when `shown_choice` returned `choice`; the rows' cursor is set afterwards."""
+
+    # --- what rows stand for, and where the mouse is -------------------------------------------------------
+
+    @property
+    def peeked_link(self) -> str | None:
+        """The link under the cursor, else the one to what the row itself stands for."""
+        if self.chosen_link is not None:
+            return self.chosen_link
+        from triage_tui.ui.own_links import own_link
+
+        return own_link(self.NAME, self.current, self._width, self.own_choice)
+
+    @property
+    def own_choice(self) -> Any:
+        """What `own_link` has to know beside the row."""
+        return None
+
+    @dataclass
+    class Hovered(Message):
+        """The mouse came to a link."""
+
+        pane: Pane
+        link: str
+
+    def link_at(self, x: int, y: int) -> str | None:
+        """Return the link at a cell of the widget's content."""
+        index, cell = y + self.scroll_offset.y, x + self.scroll_offset.x
+        if not 0 <= index < len(self._rows):
+            return None
+        return next((link for a, b, link in self._rows.row(index).links if a <= cell < b), None)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Look up the link under the mouse; what it leads to shows when the mouse rests."""
+        offset = event.get_content_offset(self)
+        link = self.link_at(offset.x, offset.y) if offset is not None else None
+        if link != self.hovered:
+            self.hovered, self.tooltip = link, None
+            if link is not None:
+                self.post_message(self.Hovered(self, link))
+
+    def on_leave(self, event: events.Leave) -> None:
+        """Forget the link: the mouse is elsewhere."""
+        self.hovered, self.tooltip = None, None
 
     # --- searching ---------------------------------------------------------------------------------------
 

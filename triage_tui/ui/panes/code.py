@@ -174,6 +174,11 @@ class CodePane(Pane):
         rows = self.build(self.view)
         self.set_rows(rows, cursor=self.first(rows))
 
+    @property
+    def own_choice(self) -> int | None:
+        """The frame whose lines these are; None where they are no evidence."""
+        return self._frame if self.function is None else None
+
     # --- rows --------------------------------------------------------------------------------------------
 
     def build(self, view: RunView) -> Rows:

@@ -64,7 +64,7 @@ def _output(view: RunView, width: int) -> list[Row]:
     cited = _cited_lines(view)
     for name, lines in view.logs.items():
         title = "Guest output" if f"logs/{name}" == view.snapshot.guest_output else f"Log {short(name, 60)}"
-        rows += [heading(title, width, f"{len(lines)} lines")]
+        rows += [heading(title, width, f"{len(lines)} lines", target=("log", name, 0))]
         last = 0
         for number in _lines_to_show(len(lines), cited.get(name, set())):
             if number > last + 1:
@@ -247,6 +247,15 @@ def _unavailable(view: RunView, width: int) -> list[Row]:
     return rows
 
 
+_SECTIONS = {"fd": _descriptors, "map": _mappings, "rule": _rules, "probe": _probes}
+
+
+def section_rows(view: RunView, kind: str, width: int) -> list[Row]:
+    """Return the section that holds evidence of a kind, none for other kinds."""
+    section = _SECTIONS.get(kind)
+    return section(view, width) if section is not None else []
+
+
 def process_rows(view: RunView, width: int) -> list[Row]:
     """Return all sections."""
     sections = (_target, _output, _processes, _descriptors, _environment)
@@ -269,7 +278,9 @@ class ProcessPane(Pane):
         """Go to a descriptor, mapping, log line or rule."""
         wanted: tuple[object, ...]
         if link.kind == "log":
-            wanted = ("log", link.id, link.line or 1)
+            # An empty log has its heading alone.
+            empty = not self.view or not self.view.logs.get(link.id)
+            wanted = ("log", link.id, 0 if empty and (link.line or 1) == 1 else link.line or 1)
         elif link.kind == "rule":
             wanted = ("rule", link.id)
         else:

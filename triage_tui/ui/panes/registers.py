@@ -178,6 +178,11 @@ class RegistersPane(Pane):
         """The thread that is shown."""
         return title_of(self.threads, self.chosen)
 
+    @property
+    def own_choice(self) -> bool:
+        """Whether these are the registers of the frozen thread, which evidence is about."""
+        return bool(self.threads) and self.threads[self.chosen].cause
+
     def forget(self) -> None:
         """Go back to the thread that caused the freeze."""
         self.threads, self.chosen = [], 0

@@ -136,17 +136,26 @@ class InspectScreen(FollowScreen):
     # --- peeking -----------------------------------------------------------------------------------------
 
     def action_peek(self) -> None:
-        """Look up what the link under the cursor points to."""
-        view, link = self.view, self.pane(self.active).chosen_link
-        if view is None or link is None:
+        """Look up what the link under the cursor points to, or what the row itself stands for."""
+        link = self.pane(self.active).peeked_link
+        if self.view is None or link is None:
             self.say("This row has no link to peek at.")
-            return
+        else:
+            self._look_up(self.view, link)
+
+    def on_pane_hovered(self, event: Pane.Hovered) -> None:
+        """Look up the link under the mouse."""
+        if self.view is not None:
+            self._look_up(self.view, event.link, event.pane)
+
+    def _look_up(self, view: RunView, link: str, pane: Pane | None = None) -> None:
+        programs = self._programs_of(view, None) if link.startswith("ev:code/0x") else None
 
         def work() -> None:
             from triage_tui.ui.peek import peek
 
             try:
-                self.post_message(Peeked(view, peek(view, link)))
+                self.post_message(Peeked(view, peek(view, link, programs), pane, link))
             except Exception as error:
                 # A run that defeats the reader must not take the review down.
                 self.post_message(Trouble(f"this evidence cannot be read ({type(error).__name__})"))
@@ -155,8 +164,13 @@ class InspectScreen(FollowScreen):
 
     @on(Peeked)
     def peeked(self, event: Peeked) -> None:
-        """Show what was found over the panes."""
-        from triage_tui.ui.peek import peek_rows, title_of
+        """Show what was found over the panes, or at the mouse if it is still there."""
+        from triage_tui.ui.peek import hover_content, peek_rows, title_of
+
+        if event.pane is not None:
+            if event.pane.hovered == event.text:
+                event.pane.tooltip = hover_content(event.view, event.found, event.pane.roles)
+            return
         from triage_tui.ui.screens.help import Sheet
 
         self.app.push_screen(Sheet(title_of(event.found), partial(peek_rows, event.view, event.found)))
