@@ -15,11 +15,11 @@ import msgspec
 import pytest
 
 from tests.runs.build import write_run
-from triage_tui.runs import catalog, listing, run_index
+from triage_tui.runs import catalog, listing, look_ahead, run_index
 from triage_tui.runs.catalog import Catalog
 from triage_tui.runs.events import append_event, this_process
 from triage_tui.runs.listing import RunSummary
-from triage_tui.runs.run_index import index_file, load_index
+from triage_tui.runs.run_index import Index, index_file, load_index
 from triage_tui.runs.writer import RunWriter
 
 SETTLED_NS = 20_000_000
@@ -185,7 +185,7 @@ def test_files_that_have_just_changed_are_not_kept(tmp_path: Path, index: Path) 
     runs_dir = tmp_path / "ai_runs"
     write_run(runs_dir)
     kept(runs_dir, index)
-    assert load_index(index, runs_dir) == {}
+    assert load_index(index, runs_dir) == Index()
 
 
 @pytest.mark.usefixtures("at_once")
@@ -196,7 +196,7 @@ def test_what_depends_on_a_process_is_not_kept(tmp_path: Path, index: Path) -> N
     append_event(retries, "retry_started", this_process())
     settle()
     kept(runs_dir, index)
-    assert list(load_index(index, runs_dir)) == [plain.name]
+    assert list(load_index(index, runs_dir).runs) == [plain.name]
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "other", "writable", "link", "huge", "moved"])
@@ -208,7 +208,7 @@ def test_an_index_that_is_not_ours_is_as_if_it_were_not_there(
     write_run(runs_dir)
     settle()
     expected = kept(runs_dir, index)
-    assert load_index(index, runs_dir)
+    assert load_index(index, runs_dir).runs
     raw = index.read_bytes()
     match damage:
         case "cut":
@@ -227,7 +227,7 @@ def test_an_index_that_is_not_ours_is_as_if_it_were_not_there(
         case _:
             runs_dir.rename(tmp_path / "elsewhere")
             shutil.copytree(tmp_path / "elsewhere", runs_dir)
-    assert load_index(index, runs_dir) == {}
+    assert load_index(index, runs_dir) == Index()
     assert kept(runs_dir, index) == expected == fresh(runs_dir)
 
 
@@ -343,3 +343,42 @@ def test_looking_at_one_run_reads_that_run(tmp_path: Path) -> None:
         "nothing": None,
     }
     assert known.refresh() == {}
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_another_process_saw_ahead_is_used_and_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(look_ahead, "LEAST_BYTES", 0)
+    runs_dir = tmp_path / "ai_runs"
+    names = [write_run(runs_dir).name for _ in range(4)]
+    index = index_file(runs_dir)
+    assert look_ahead.look_ahead(runs_dir) is None
+    settle()
+    kept(runs_dir, index)
+    append_event(runs_dir / names[1], "rejected")
+    shutil.rmtree(runs_dir / names[2])
+    (runs_dir / "notes").mkdir()
+    added = write_run(runs_dir).name
+    ahead = look_ahead.look_ahead(runs_dir)
+    assert ahead is not None
+    seen = ahead.take()
+    assert seen is not None
+    assert (set(seen.names), seen.gone) == ({names[1], "notes", added}, [names[2]])
+    assert Catalog(runs_dir, index).read(seen) == fresh(runs_dir)
+    seen.digest = b"of another index"
+    seen.names = []
+    assert Catalog(runs_dir, index).read(seen) == fresh(runs_dir)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_another_process_that_dies_or_says_nonsense_costs_nothing(tmp_path: Path) -> None:
+    for answer in (b"", b"nonsense"):
+        here, there = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.write(there, answer)
+            os._exit(1)
+        os.close(there)
+        assert look_ahead.LookAhead(pid, here).take() is None

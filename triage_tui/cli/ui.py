@@ -96,6 +96,10 @@ def build_app(
     root = Path(workspace.root)
     if not root.is_dir():
         raise TriageError(f"there is no directory {root}: name an existing one with -C")
+    from triage_tui.runs.look_ahead import look_ahead
+
+    # Now, so that it goes on while the app is imported.
+    ahead = look_ahead(workspace.runs_dir)
     from triage_tui.ui.app import TriageApp
     from triage_tui.ui.backend import Actions, Deferred
 
@@ -112,4 +116,5 @@ def build_app(
         guests_end=guests_end,
         sfanalysis=sfanalysis,
         remember=True,
+        ahead=ahead,
     )

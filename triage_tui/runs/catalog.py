@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from triage_tui.errors import TriageError
 from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.listing import RunSummary, read_summary
@@ -48,16 +50,24 @@ class Catalog:
         self.changed = False
         """Whether the index on the disk is behind."""
 
-    def read(self) -> list[RunSummary]:
+    def read(self, seen: Seen | None = None) -> list[RunSummary]:
         """Return all runs, newest first; a missing directory holds none.
+
+        `seen` is what another process found when it compared them with the index just now.
 
         Raises:
             TriageError: the directory cannot be listed.
         """
         if self._index is not None and not self._known:
-            self._known = load_index(self._index, self._runs_dir)
-            self._settled = set(self._known)
-        self.refresh()
+            digest, kept = load_index(self._index, self._runs_dir)
+            self._known, self._settled = dict(kept), set(kept)
+            if seen is not None and seen.digest != digest:
+                seen = None
+        if seen is None or self._index is None:
+            self.refresh()
+        else:
+            self._drop(seen.gone)
+            self.look(seen.names)
         found = [kept.summary for _, kept in sorted(self._known.items(), reverse=True)]
         found.sort(key=lambda run: run.form == "misnamed")
         return found
@@ -156,6 +166,39 @@ class Catalog:
         (self._settled.add if settled else self._settled.discard)(name)
         (self.unsettled.add if lasting and not settled else self.unsettled.discard)(name)
         return summary
+
+
+class Seen(msgspec.Struct, array_like=True):
+    """How the runs of a directory differ from its index."""
+
+    digest: bytes
+    """That of the index."""
+    names: list[str]
+    """The runs that are to be read: other ones than the index says, and those that it does not hold."""
+    gone: list[str]
+    """Runs that the index holds and that are not there."""
+
+
+def compare_with_index(runs_dir: Path, index: Path) -> Seen:
+    """Look at the files of all runs, and read none.
+
+    Raises:
+        OSError: the directory cannot be listed.
+    """
+    digest, kept = load_index(index, runs_dir)
+    handle = os.open(runs_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        names = _names(handle)
+        other = [
+            name
+            for name, entry in names.items()
+            if entry.kind != "directory"
+            or (known := kept.get(name)) is None
+            or not same(handle, name, entry.inode, known.stamp)
+        ]
+    finally:
+        os.close(handle)
+    return Seen(digest, other, [name for name in kept if name not in names])
 
 
 def _names(handle: int) -> dict[str, _Name]:

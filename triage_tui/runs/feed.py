@@ -17,6 +17,7 @@ from triage_tui.runs.catalog import Catalog
 from triage_tui.runs.listing import RunSummary
 
 if TYPE_CHECKING:
+    from triage_tui.runs.look_ahead import LookAhead
     from triage_tui.runs.watch import RunsWatcher
 
 LOOK_EVERY_S = 3.0
@@ -65,10 +66,18 @@ class _Wanted(NamedTuple):
 class RunsFeed:
     """List and watch the runs of a directory until `stop`."""
 
-    def __init__(self, runs_dir: Path, listener: Listener, index: Path | None = None) -> None:
+    def __init__(
+        self,
+        runs_dir: Path,
+        listener: Listener,
+        index: Path | None = None,
+        ahead: LookAhead | None = None,
+    ) -> None:
+        """`index` is a file to begin with and to keep the list in; `ahead` has begun to compare with it."""
         self._runs_dir = runs_dir
         self._listener = listener
         self._catalog = Catalog(runs_dir, index)
+        self._ahead = ahead
         self._wanted: queue.SimpleQueue[_Wanted] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="runs-feed", daemon=True)
         self._ended = threading.Event()
@@ -97,7 +106,8 @@ class RunsFeed:
 
     def _work(self) -> None:
         try:
-            self._listener.listed(self._catalog.read())
+            seen = self._ahead.take() if self._ahead is not None else None
+            self._listener.listed(self._catalog.read(seen))
         except TriageError as error:
             self._listener.listed([])
             self._listener.trouble(str(error))

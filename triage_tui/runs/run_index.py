@@ -17,7 +17,7 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +60,14 @@ class Kept(NamedTuple):
 
     stamp: bytes
     summary: RunSummary
+
+
+class Index(NamedTuple):
+    """What an index holds."""
+
+    digest: bytes = b""
+    """That of the file; nothing when there is none."""
+    runs: Mapping[str, Kept] = {}
 
 
 class _Document(msgspec.Struct, array_like=True):
@@ -114,28 +122,29 @@ def index_file(runs_dir: Path) -> Path:
     return Path(base) / "triage-tui" / "runs" / f"{name}.index"
 
 
-def load_index(path: Path, runs_dir: Path) -> dict[str, Kept]:
+def load_index(path: Path, runs_dir: Path) -> Index:
     """Return what is kept of the runs of a directory; nothing when it cannot be believed."""
     try:
         _refuse_foreign(path)
         raw = read_bounded(path, MAX_BYTES, whole=True)
     except (TriageError, OSError):
-        return {}
+        return Index()
     head = len(_MAGIC) + _DIGEST
     body = memoryview(raw)[head:]
     if not raw.startswith(_MAGIC) or hashlib.sha256(body).digest() != raw[len(_MAGIC) : head]:
-        return {}
+        return Index()
     try:
         found = _decoder.decode(body)
         if found.made_by != _maker(runs_dir) or len(found.stamps) != STAMP * len(found.summaries):
-            return {}
+            return Index()
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, OSError):
-        return {}
+        return Index()
     stamps = found.stamps
-    return {
+    runs = {
         summary.run_id: Kept(stamps[at : at + STAMP], summary)
         for at, summary in zip(range(0, len(stamps), STAMP), found.summaries, strict=True)
     }
+    return Index(raw[len(_MAGIC) : head], runs)
 
 
 def save_index(path: Path, runs_dir: Path, entries: Iterable[Kept]) -> bool:

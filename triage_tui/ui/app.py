@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from triage_tui.binary.sfanalysis import SfAnalysis
     from triage_tui.runs.feed import RunsFeed
     from triage_tui.runs.listing import RunSummary
+    from triage_tui.runs.look_ahead import LookAhead
     from triage_tui.ui.loading import RunView
 
 RUNS_DIR = "ai_runs"
@@ -86,8 +87,10 @@ class TriageApp(App[None]):
         guests_end: bool = False,
         sfanalysis: Path | None = None,
         remember: bool = False,
+        ahead: LookAhead | None = None,
     ) -> None:
         super().__init__()
+        self._ahead = ahead
         if self.no_color:
             # Textual turns colours into greys; NO_COLOR asks for none (https://no-color.org).
             self._filters = [NoColor() if isinstance(one, Monochrome) else one for one in self._filters]
@@ -195,7 +198,7 @@ class TriageApp(App[None]):
         from triage_tui.runs.run_index import index_file
 
         index = index_file(self.runs_dir) if self.remembered is not None else None
-        self._feed = RunsFeed(self.runs_dir, self, index)
+        self._feed = RunsFeed(self.runs_dir, self, index, self._ahead)
         self._feed.start()
         self.set_interval(_LIVENESS_S, self._check_holders)
 
