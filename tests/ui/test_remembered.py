@@ -40,7 +40,17 @@ def test_only_the_workspaces_used_last_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[1]", '{"theme": 7}', '{"places": {"x": 3}}', "[" * 100_000, "\xff"]
+    "text",
+    [
+        "",
+        "{",
+        "[1]",
+        '{"theme": 7}',
+        '{"front": {"tile-code": 3}}',
+        '{"places": {"x": 3}}',
+        "[" * 100_000,
+        "\xff",
+    ],
 )
 def test_what_cannot_be_read_is_as_if_it_were_not_there(text: str) -> None:
     state_file().parent.mkdir(parents=True)
@@ -72,7 +82,7 @@ async def test_the_app_begins_as_it_was_left(workspace: Path, actions: RecordedA
         first.theme = "triage-paper"
         first.main.runs.select(fixtures.LOOP_RUN)
         await until(pilot, lambda: first.main.view and first.main.view.run_id == fixtures.LOOP_RUN)
-        await pilot.press("0", "s", "3", "z")
+        await pilot.press("0", "s", "6", "7", "3", "z")
         await pilot.pause()
     second = app_of(workspace, actions)
     async with second.run_test(size=(160, 48)) as pilot:
@@ -81,12 +91,16 @@ async def test_the_app_begins_as_it_was_left(workspace: Path, actions: RecordedA
         assert second.theme == "triage-paper"
         assert second.main.runs.order == "target"
         assert second.main.single
+        fronts = {tile.active.NAME for tile in second.main.tiles}
+        assert fronts == {"diagnosis", "syscalls", "registers", "memory"}
 
 
 async def test_a_guest_that_waits_comes_before_the_last_place(
     workspace: Path, actions: RecordedActions
 ) -> None:
-    remembered = Remembered(theme="no such theme", order="no such order")
+    remembered = Remembered(
+        theme="no such theme", order="no such order", front={"tile-code": "no such pane", "x": "code"}
+    )
     remembered.set_place(workspace, Place(fixtures.LOOP_RUN, "code"))
     keep(remembered)
     app = app_of(workspace, actions)

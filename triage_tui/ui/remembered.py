@@ -1,4 +1,4 @@
-"""What the app remembers from one time to the next: theme, order, zoom, and the place in each workspace.
+"""What the app remembers from one time to the next: theme, order, layout, and the place in each workspace.
 
 It is kept in `$XDG_STATE_HOME/triage-tui/ui.json` (XDG Base Directory Specification). Losing it loses nothing
 that matters: what cannot be read is as if it were not there, and what cannot be written is not.
@@ -34,6 +34,8 @@ class Remembered(msgspec.Struct):
     theme: str = ""
     order: str = ""
     zoomed: bool = False
+    front: dict[str, str] = msgspec.field(default_factory=dict)
+    """Tile to the pane that is in front in it."""
     places: dict[str, Place] = msgspec.field(default_factory=dict)
     """Path of the workspace to the place in it, the one used last at the end."""
 

@@ -68,7 +68,7 @@ class Sheet(ModalScreen[None]):
             frame.border_title = Content(safe_line(self._heading, 80))
             frame.border_subtitle = Content("/ find   esc leave")
             yield LineView(id="help-rows", empty="Nothing here holds that.")
-            yield Input(placeholder="words to find", compact=True, id="help-find")
+            yield Input(placeholder="words to find", compact=True, select_on_focus=False, id="help-find")
 
     def on_mount(self) -> None:
         """Build the rows."""

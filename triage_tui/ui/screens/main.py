@@ -50,16 +50,20 @@ class MainScreen(Contained, BrowseScreen):
         super().__init__()
         self.active = "runs"
         self._zoomed = False
+        self._front: dict[str, str] = {}
+        """Tile to the pane that is in front in it, as far as one was chosen."""
 
     def recall(self, remembered: Remembered) -> None:
         """Begin as the app was left."""
         super().recall(remembered)
         self._zoomed = remembered.zoomed
+        self._front = dict(remembered.front)
 
     def remember(self, remembered: Remembered) -> None:
         """Note how the app is left."""
         super().remember(remembered)
         remembered.zoomed = self._zoomed
+        remembered.front = dict(self._front)
         self.keep_choices()
 
     def compose(self) -> ComposeResult:
@@ -89,6 +93,10 @@ class MainScreen(Contained, BrowseScreen):
             return
 
         await self.query_one("#tiles", Horizontal).mount_all(columns())
+        for tile in self.tiles:
+            for pane in tile.panes:
+                if self._front.get(tile.id or "") == pane.NAME:
+                    tile.activate(pane)
         pauses.set_aside()
         self.recall_choices()
         self.lay_out()
@@ -112,6 +120,13 @@ class MainScreen(Contained, BrowseScreen):
     def on_resize(self, event: events.Resize) -> None:
         """Choose tiles or tabs for the new size."""
         self.lay_out()
+        self.call_after_refresh(self._refocus)
+
+    def _refocus(self) -> None:
+        """Give the focus back, which Textual takes from what a tiny terminal hides."""
+        if self.focused is None and not self.has_class("-tiny"):
+            typed = self.query("#typed-input")
+            self.set_focus(typed.first() if typed else self.pane(self.active))
 
     def lay_out(self) -> None:
         """Apply size, zoom and active pane to the layout."""
@@ -157,6 +172,7 @@ class MainScreen(Contained, BrowseScreen):
         for tile in self.tiles:
             if pane in tile.panes:
                 tile.activate(pane)
+                self._front[tile.id or ""] = name
         self.lay_out()
         # At once: a focus that comes later would win over the key pressed next.
         self.set_focus(pane)

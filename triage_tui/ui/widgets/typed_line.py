@@ -34,7 +34,7 @@ class TypedLine(Horizontal):
     def compose(self) -> ComposeResult:
         """Show the sign and the field."""
         yield Static(Content(self._sign), id="typed-sign")
-        yield Input(self._text, placeholder=self._hint, compact=True, id="typed-input")
+        yield Input(self._text, placeholder=self._hint, compact=True, select_on_focus=False, id="typed-input")
         yield Static(id="typed-note")
 
     def on_mount(self) -> None:

@@ -1,0 +1,93 @@
+"""Resizing loses nothing: rows, what is typed, questions; columns hold wide and joined characters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from textual.widgets import Input
+
+from tests.ui import fixtures
+from tests.ui.conftest import RecordedActions, opened, shown, until
+from triage_tui.ui.actions import PANE_KEYS, PANES
+from triage_tui.ui.app import TriageApp
+
+SIZES = ((80, 24), (20, 5), (1, 1), (200, 60), (60, 14), (119, 29), (120, 30), (40, 10), (160, 48))
+
+
+async def through_all(pilot: object, app: TriageApp) -> None:
+    from textual.pilot import Pilot
+
+    assert isinstance(pilot, Pilot)
+    for size in SIZES:
+        await pilot.resize_terminal(*size)
+        await pilot.pause()
+        lines = shown(app).split("\n")
+        assert len(lines) == size[1]
+        assert all(cell_len(line) <= size[0] for line in lines)
+
+
+@pytest.mark.parametrize(("key", "name"), list(zip(PANE_KEYS, [name for name, _, _ in PANES], strict=True)))
+async def test_the_row_of_every_pane_stays(app: TriageApp, key: str, name: str) -> None:
+    async with app.run_test(size=(160, 48)) as pilot:
+        await opened(pilot)
+        await pilot.press(key, "j", "j", "j", "j", "j")
+        await pilot.pause()
+        pane = app.main.pane(name)
+        target = pane.current.target if pane.current else None
+        await through_all(pilot, app)
+        assert app.main.active == name
+        after = pane.current.target if pane.current else None
+        if name == "memory" and after is not None and target is not None:
+            # Rows of more bytes begin at lower offsets.
+            assert after[0] == target[0]
+            assert after[1] // 16 == target[1] // 16
+        else:
+            assert after == target
+        assert app.focused is pane
+
+
+async def test_what_is_typed_and_asked_stays(app: TriageApp, actions: RecordedActions) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("slash", *"dhcp")
+        await through_all(pilot, app)
+        assert app.screen.query_one(Input).value == "dhcp"
+        await pilot.press("c", "backspace", "enter")
+        assert app.main.runs.filter_text == "dhcp"
+        await pilot.press("E")
+        await until(pilot, lambda: "End the frozen guest" in shown(app))
+        await pilot.press("j")
+        await through_all(pilot, app)
+        assert "End the frozen guest" in shown(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: any(call[0] == "decide" for call in actions.calls))
+        await pilot.press("question_mark")
+        await pilot.pause()
+        await pilot.press("slash", *"freeze")
+        await through_all(pilot, app)
+        assert app.screen.query_one(Input).value == "freeze"
+        assert "Freeze the guest" in shown(app)
+        await pilot.press("escape", "escape")
+        await pilot.press("colon")
+        await pilot.pause()
+        await pilot.press(*"registers")
+        await through_all(pilot, app)
+        await until(pilot, lambda: "Go to the registers pane." in shown(app))
+
+
+async def test_wide_and_joined_characters_keep_the_columns(workspace: Path, actions: RecordedActions) -> None:
+    program = "/bin/中文程序\U0001f469\u200d\U0001f4bb한글e\u0301\u200b\u202edaemon"
+    fixtures.make_exit_run(workspace / "ai_runs", "20991231_235959_00000001", program=program)
+    app = TriageApp(workspace, actions=actions)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, "20991231_235959_00000001")
+        for size in ((60, 14), (80, 24), (120, 30), (200, 60)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            pane = app.main.runs
+            rows = [pane.rows.row(index).text for index in range(len(pane.rows))]
+            assert "中文" in "".join(rows)
+            assert {cell_len(row) for row in rows} == {cell_len(rows[-1])}
+            assert all(cell_len(line) == size[0] for line in shown(app).split("\n"))
