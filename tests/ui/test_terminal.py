@@ -108,7 +108,7 @@ def test_a_whole_review_is_on_disk_afterwards(demo: Path) -> None:
         terminal.press("2")
         terminal.until("Let udhcpc believe")
         terminal.press("e")
-        terminal.until("is saved")
+        terminal.until("The edit of")
         terminal.press("a")
         terminal.until("active: generation 0001")
         terminal.until("Rule active.")

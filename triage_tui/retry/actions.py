@@ -137,7 +137,7 @@ class LocalActions:
         """Note that some files or hunks ("fix/syscall/read.lua:2") of a run are not wanted, and why."""
         run = self._workspace.load(run_id)
         append_event(run.dir, "dropped", {"what": list(names), "reason": reason}, self._actor)
-        return f"{safe_line(', '.join(names), 200)} is dropped" if names else "nothing is dropped"
+        return f"dropped {safe_line(', '.join(names), 200)}"
 
     def reconsider(self, run_id: str) -> str:
         """Take the last rejection of a run back, or what was dropped last: it is as it was before."""
@@ -207,7 +207,7 @@ class LocalActions:
         payload = {"file": relpath, "sha256": _sha256(data), "before": before}
         append_event(run.dir, "edited", payload, self._actor)
         if problem is None:
-            return f"{safe_line(relpath)} is saved"
+            return f"the edit of {safe_line(relpath)} is saved"
         return f"the edit is saved, but cannot be approved as it is: {problem}"
 
     def decide(self, run_id: str, action: Decision) -> str:

@@ -118,7 +118,7 @@ DECIDING: tuple[Action, ...] = (
         "Patch: choose the hunk, file or proposal under the cursor; again drops it, again leaves it open.",
         "patch",
         _REVIEW,
-        9,
+        14,
         True,
     ),
     Action(

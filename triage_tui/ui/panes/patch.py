@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from rich.cells import cell_len
 from textual.binding import BindingType
 
 from triage_tui.rulebook.choices import Approval, Choices, Kept, State
@@ -59,7 +60,7 @@ def differences_of(view: RunView) -> dict[str, Difference]:
 
 
 def _file_rows(rule: RuleText | None, name: str, shown: Shown, place: Place, width: int) -> list[Row]:
-    title = clip(safe_line(name, 200), max(10, width - 36))
+    title = clip(safe_line(name, 200), max(10, width - 16))
     difference = shown.choices.files.get(name)
     if rule is None or rule.problem or difference is None:
         why = rule.problem if rule else "the file is not in this run"
@@ -75,7 +76,12 @@ def _file_rows(rule: RuleText | None, name: str, shown: Shown, place: Place, wid
     )
     sign: Part = state_part(summary_of(states)) if states else ("   ", "")
     told = f"  {against}" + (f", {counted(states)}" if states else "")
-    rows = [Row((sign, (title, "hunk"), *counts, (told, "muted")), place, "section")]
+    named: tuple[Part, ...] = (sign, (title, "hunk"), *counts)
+    room = width - sum(cell_len(text) for text, _ in named)
+    if cell_len(told) <= room:
+        rows = [Row((*named, (told, "muted")), place, "section")]
+    else:
+        rows = [Row(named, place, "section"), *wrapped(told.strip(), width, "muted", 3, place)]
     insight = shown.insights.get(name, Insight())
     rows += _insight_rows(insight, place, width)
     for caveat in rule.caveats:

@@ -124,14 +124,20 @@ def facts(screen: MainScreen) -> list[Item]:
     return items
 
 
+_UNDO_PLACE = 8
+"""Place of undo in the footer when something can be undone: behind resume, retry and end."""
+
+
 def _footer_order(screen: MainScreen) -> list[Action]:
     review = ("mark", "approve", "reject", "edit", "edit_here", "rollback")
     actions = [action for action in ACTIONS if action.footer and action.id not in ("help", "quit")]
-    actions.sort(key=lambda action: action.footer)
+    # What was just decided is offered to be undone, next to what may follow from it.
+    undo = _UNDO_PLACE if screen.decided else 0
+    actions.sort(key=lambda action: undo if undo and action.id == "rollback" else action.footer)
     decided = screen.view is not None and screen.view.run.state in ("applied", "approved")
     if screen.active == "patch" and not decided:
         # While a rule is under review, what to do with it comes before what to do with the guest.
-        actions.sort(key=lambda action: action.id not in review)
+        actions.sort(key=lambda action: review.index(action.id) if action.id in review else len(review))
     elif screen.active not in ("patch", "runs", "diagnosis", "retry"):
         actions.sort(key=lambda action: action.id in review)
     return actions

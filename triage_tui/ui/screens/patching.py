@@ -132,8 +132,8 @@ class PatchingScreen(ReviewScreen):
                 first = errors[0]
                 more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
                 self.say(
-                    f"{approval.file} cannot be approved: line {first.line}: {first.message}{more}. "
-                    "Edit it with e or i.",
+                    f"Line {first.line} of {approval.file} keeps it from being approved: "
+                    f"{first.message}{more}. Edit it with e or i.",
                     "error",
                 )
                 return

@@ -48,7 +48,8 @@ class ReviewScreen(Screen[None]):
     ) -> None:
         """Show a sentence for a few seconds; it is made safe and never read as markup."""
         text = safe_line(sentence, 500)
-        text = text[:1].upper() + text[1:]
+        # A path keeps its letters as they are.
+        text = text if "/" in text.partition(" ")[0] else text[:1].upper() + text[1:]
         if not text.endswith((".", "?", "!")):
             text += "."
         self.app.notify(text, severity=severity, markup=False, timeout=6)
