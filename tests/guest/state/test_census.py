@@ -14,7 +14,7 @@ from tests.guest.helpers import spec
 from tests.programs import ARCHES, build, root_with
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name
-from triage_tui.guest.freezing.triggers import TriggerLimits
+from triage_tui.guest.freezing.triggers import CallTrigger, TriggerLimits
 from triage_tui.guest.host import process as host_process
 from triage_tui.guest.record.capture import Scope, capture
 from triage_tui.guest.record.capture_threads import MAX_STACKS
@@ -72,7 +72,7 @@ def test_a_title_is_read_as_the_kernel_reads_it(arch: str, qemu_dir: Path, tmp_p
     environment = {"NAME": "value", "MORE": "x" * 50}
 
     def arguments(*argv: str) -> list[str]:
-        triggers = TriggerLimits(idle_s=0.3)
+        triggers = TriggerLimits(calls=(CallTrigger("pause"), CallTrigger("ppoll")))
         launch = spec(root, qemu_dir, "/bin/titles", *argv, env=environment, triggers=triggers)
         run = record(launch, tmp_path / "runs")
         (process,) = run.snapshot.processes
