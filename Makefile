@@ -30,7 +30,7 @@ test: lint typecheck pytest ## everything that must hold: style, types, import c
 .PHONY: pytest
 pytest: $(VENV)/.installed-dev
 	@$(BIN)/python -m triage_tui.setup --all
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.installed-dev ## ruff and the import contracts

@@ -5,41 +5,61 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.commands import Watcher, start_in_background, triage, triage_json
 from tests.ui.terminal import Terminal
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import generations
+from triage_tui.runs.reader import load_run
 from triage_tui.setup import known_programs
 
+_DECIDED = ("edited", "approved", "activated", "decision", "rolled_back")
 
-@pytest.mark.parametrize(("rows", "columns"), [(24, 80), (48, 160)])
-def test_approve_resume_and_roll_back_by_keys(
-    tmp_path: Path, rootfs: Callable[[str], Path], rows: int, columns: int
-) -> None:
+
+def test_a_whole_review_by_keys(tmp_path: Path, rootfs: Callable[[str], Path]) -> None:
+    """Open, follow evidence, back, edit, approve, retry, roll back, quit: then look at what is on disk."""
     watcher = Watcher(tmp_path)
     holder = start_in_background(tmp_path, rootfs("tail-armel"), known_programs()["tail-armel"].argv)
-    waiting = watcher.until(waiting=True, state="proposed")
+    waiting = watcher.until(waiting=True, state="proposed")["run_id"]
+    run_dir = tmp_path / "ai_runs" / waiting
     try:
-        with Terminal(tmp_path, rows, columns) as terminal:
-            for text in ("waits for you", "missing_file", "/var/log/messages"):
+        with Terminal(tmp_path, 24, 80, EDITOR="sed -i '$a-- looked at'") as terminal:
+            for text in ("waits for you", "missing_file", "/var/"):
                 terminal.until(text)
-            terminal.press("\ra")
+            terminal.press("1jjjjjjj\r")
+            terminal.until("⌫ diagnosis > syscalls")
+            terminal.press("\x7f")
+            terminal.until("● syscall")
+            terminal.press("a")
             terminal.until("fix/syscall/openat")
+            terminal.press("e")
+            terminal.until("is saved")
             terminal.press("a")
             terminal.until("Rule active")
-            assert triage_json(tmp_path, "show", waiting["run_id"])["state"] == "applied"
-            terminal.press("r")
-            terminal.until("PROGRESSED")
-            terminal.resize(10, 40)
-            terminal.resize(rows, columns)
+            assert triage_json(tmp_path, "show", waiting)["state"] == "applied"
+            terminal.resize(48, 160)
+            terminal.press("R")
+            retried = watcher.until(waiting=True, state="proposed")["run_id"]
+            assert retried != waiting
+            terminal.until("verdict: progressed")
+            terminal.resize(24, 80)
             terminal.press("u")
-            terminal.until("olled back")
-            assert triage_json(tmp_path, "show", waiting["run_id"])["state"] == "rolled_back"
-            terminal.press("qq")
+            terminal.until("no rule is active for")
+            terminal.press("q")
+            terminal.until("Leave it frozen")
+            terminal.press("q")
             assert terminal.finish() == 0
-        again = triage_json(tmp_path, "retry", waiting["run_id"])["rounds"][0]
-        assert again["reason"] == "sleep_loop"
-        assert again["diagnosis"]["hypotheses"][0]["cause"] == "missing_file"
+        [rule] = (run_dir / "rules_patch" / "fix" / "syscall").glob("*.lua")
+        assert rule.read_text().endswith("\n-- looked at\n")
+        first, second = load_run(run_dir), load_run(tmp_path / "ai_runs" / retried)
+        kinds = [event.kind for event in first.events]
+        assert [kind for kind in kinds if kind in _DECIDED] == list(_DECIDED)
+        assert second.snapshot.parent_run == waiting
+        judged = triage_json(tmp_path, "show", retried)["verdict"]
+        assert judged["word"] == "progressed"
+        assert [hit.hits > 0 for hit in second.snapshot.rule_hits] == [True]
+        target = Workspace.at(tmp_path).rulebook_dir(first.snapshot.target.target_id)
+        assert generations.current(target) is None
+        assert triage_json(tmp_path, "show", waiting)["state"] == "rolled_back"
     finally:
         watcher.close()
         triage(tmp_path, "decide", "last", "end")

@@ -190,7 +190,7 @@ def test_nor_does_it_where_only_watched_calls_are_observed(tmp_path: Path, qemu_
 def test_who_closes_one_by_one_comes_to_an_end_and_the_record_goes_on(
     tmp_path: Path, qemu_dir: Path, mode: str
 ) -> None:
-    limits = replace(QUICK, off=frozenset(("loop",)))
+    limits = replace(QUICK, idle_s=60, time_limit_s=120, off=frozenset(("loop",)))
     with Guest.start(closing(tmp_path, qemu_dir, mode, triggers=limits)) as guest:
         stop = guest.run_until_stop()
         assert (stop.reason, stop.exit_code) == ("exit", 5)

@@ -141,6 +141,8 @@ async def test_a_review_in_two_tabs(demo: Path, served: Served, browser: Browser
         await tab.until("no rule is active for this target")
         await left(marker, 1)
         await tab.press("q")
+        await tab.until("eave it frozen")
+        await tab.press("q")
         await tab.page.get_by_text("This session has ended").wait_for()
         wait_until_gone(marker)
         async with tab.page.expect_navigation():

@@ -68,7 +68,7 @@ def test_blocked_and_spinning_guests_are_told_apart(rootfs: Rootfs, qemu_dir: Pa
 
 
 def test_who_makes_calls_that_are_not_watched_is_not_idle(rootfs: Rootfs, qemu_dir: Path) -> None:
-    argv = ("/bin/busybox", "dd", "if=/bin/busybox", "of=/copy", "bs=1")
+    argv = ("/bin/busybox", "dd", "if=/bin/busybox", "of=/copy", "bs=1", "count=400000")
     with Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, *argv, observe="watched")) as guest:
         stop = guest.run_until_stop()
         assert (stop.reason, stop.exit_code) == ("exit", 0)

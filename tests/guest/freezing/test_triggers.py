@@ -208,13 +208,16 @@ def test_another_object_or_error_is_not_stopped_at(qemu_dir: Path, tmp_path: Pat
 def test_the_moment_of_a_freeze_is_not_when_the_rest_of_the_log_was_read(
     rootfs: Rootfs, qemu_dir: Path
 ) -> None:
-    how = limits(off=frozenset(("loop",)), time_limit_s=2)
+    how = limits(off=frozenset(("loop",)), time_limit_s=1)
     argv = shell("while :; do cd /; done")
     with Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, *argv, triggers=how)) as guest:
-        stop = guest.run_until_stop()
-        assert stop.reason == "time_limit"
-        # It made its last calls while it was being stopped.
-        assert 0 < stop.trigger.ts_mono_ns <= guest.history()[-1].ts_mono_ns
+        calls_after: list[bool] = []
+        while not any(calls_after) and len(calls_after) < 8:
+            stop = guest.run_until_stop()
+            assert stop.reason == "time_limit"
+            # It makes its last calls while it is being stopped, unless it has no processor just then.
+            calls_after.append(0 < stop.trigger.ts_mono_ns <= guest.history()[-1].ts_mono_ns)
+        assert any(calls_after)
 
 
 # ------------------------------------------------------------ switched off
@@ -280,8 +283,8 @@ def test_what_repeats_more_slowly_than_the_span_is_no_loop(qemu_dir: Path, tmp_p
 
 
 def test_a_loop_that_ends_within_the_grace_is_none(rootfs: Rootfs, qemu_dir: Path) -> None:
-    argv = shell("i=0; while [ $i -lt 3000 ]; do cd /; i=$((i+1)); done; exit 9")
-    how = limits(loop_repeats=64, loop_calls=64, grace_s=20)
+    argv = shell("i=0; while [ $i -lt 1000 ]; do cd /; i=$((i+1)); done; exit 9")
+    how = limits(loop_repeats=64, loop_calls=64, grace_s=90, idle_s=60, time_limit_s=120)
     with Guest.start(spec(rootfs("busybox-armhf"), qemu_dir, *argv, triggers=how)) as guest:
         stop = guest.run_until_stop()
         assert (stop.reason, stop.exit_code) == ("exit", 9)

@@ -30,7 +30,7 @@ def opened(guest: Guest) -> int:
 
 @pytest.mark.parametrize(
     ("kind", "count", "files"),
-    [("short", 1200, 1200), ("threads", 1100, 1100), ("forks", 1100, 1100), ("pairs", 550, 1100)],
+    [("short", 1200, 1200), ("threads", 1100, 1100), ("forks", 400, 400), ("pairs", 550, 1100)],
 )
 def test_every_thread_is_observed_and_the_guest_sees_nothing_of_it(
     qemu_dir: Path, tmp_path: Path, kind: str, count: int, files: int
