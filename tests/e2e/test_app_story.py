@@ -29,14 +29,16 @@ def test_a_whole_review_by_keys(tmp_path: Path, rootfs: Callable[[str], Path]) -
             terminal.until("⌫ diagnosis > syscalls")
             terminal.press("\x7f")
             terminal.until("● syscall")
+            terminal.resize(48, 160)
             terminal.press("a")
-            terminal.until("fix/syscall/openat")
+            terminal.until("hunk 1 of 1  +35")
             terminal.press("e")
             terminal.until("is saved")
+            # What has changed since it was shown is not approved.
+            terminal.until("hunk 1 of 1  +36")
             terminal.press("a")
             terminal.until("Rule active")
             assert triage_json(tmp_path, "show", waiting)["state"] == "applied"
-            terminal.resize(48, 160)
             terminal.press("R")
             retried = watcher.until(waiting=True, state="proposed")["run_id"]
             assert retried != waiting
