@@ -46,7 +46,8 @@ class Pane(LineView):
     NOTE_CELLS: ClassVar[int] = 24
     """Cells that the pane's note may take beside the facts of the run, where the pane has the screen."""
     SEARCH: ClassVar[bool] = True
-    """Whether its rows can be searched; those of panes with a filter, and endless ones, cannot."""
+    """Whether it can be searched; panes with a filter cannot."""
+    SEARCH_HINT: ClassVar[str] = "text to find in this pane; n and N go from hit to hit"
 
     @dataclass
     class Retitled(Message):

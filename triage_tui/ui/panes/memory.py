@@ -23,7 +23,7 @@ from triage_tui.ui.memory_fields import field_rows, meaning_of
 from triage_tui.ui.memory_objects import ObjectSection
 from triage_tui.ui.memory_rows import MemoryRows
 from triage_tui.ui.memory_sections import At, RegionSection
-from triage_tui.ui.panes.base import Pane
+from triage_tui.ui.panes.memory_search import SearchedMemory
 from triage_tui.ui.pointers import Pointers
 from triage_tui.ui.rows import Rows
 from triage_tui.ui.widgets.line_view import LineView
@@ -38,14 +38,14 @@ def _name_of(snapshot: Snapshot, region: MemoryRegion) -> str:
     return next((one.name for one in maps if one.start <= region.start < one.end), "")
 
 
-class MemoryPane(Pane):
+class MemoryPane(SearchedMemory):
     """Recorded memory."""
 
     NAME: ClassVar[str] = "memory"
     KINDS: ClassVar[tuple[str, ...]] = ("mem",)
     EMPTY: ClassVar[str] = "No memory was recorded."
-    SEARCH: ClassVar[bool] = False
-    NOTE_CELLS: ClassVar[int] = 36
+    SEARCH_HINT: ClassVar[str] = "text, or bytes: de ad be ef; n and N go from hit to hit"
+    NOTE_CELLS: ClassVar[int] = 44
     BINDINGS: ClassVar[list[BindingType]] = bindings("memory")
 
     @dataclass
@@ -71,6 +71,7 @@ class MemoryPane(Pane):
 
     def forget(self) -> None:
         """Drop the pages of the run shown before."""
+        super().forget()
         self._regions = []
 
     def build(self, view: RunView) -> Rows:

@@ -43,7 +43,7 @@ class SearchLine(TypedLine):
     """Enter keeps the search, so that its hits can be stepped through; Escape ends it."""
 
     def __init__(self, pane: Pane) -> None:
-        super().__init__(pane, "/", "text to find in this pane; n and N go from hit to hit", pane.search_text)
+        super().__init__(pane, "/", pane.SEARCH_HINT, pane.search_text)
         self._pane = pane
 
     def on_input_changed(self, event: Input.Changed) -> None:
