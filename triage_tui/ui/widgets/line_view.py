@@ -27,6 +27,8 @@ from triage_tui.ui.actions import bindings
 from triage_tui.ui.containment import Contained, name_of
 from triage_tui.ui.roles import Roles, colours_of
 from triage_tui.ui.rows import ListRows, Marks, Row, Rows, wrapped
+from triage_tui.ui.widgets.drag import Drag, selected_text, spot_at
+from triage_tui.ui.widgets.drag import marks as drag_marks
 
 if TYPE_CHECKING:
     from triage_tui.ui.app import TriageApp
@@ -80,6 +82,9 @@ class LineView(Contained, ScrollView, can_focus=True):
         self._marks: Marks = {}
         self._roles: Roles | None = None
         self._link = 0
+        self._drag: Drag | None = None
+        self._dragged = False
+        """Whether the click that comes belongs to a selection that just ended."""
         self.failed = False
         """Whether a sentence stands in place of rows that cannot be made."""
 
@@ -299,10 +304,41 @@ class LineView(Contained, ScrollView, can_focus=True):
         """Show the cursor as idle."""
         self.refresh()
 
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Begin to select text, if the pointer then moves."""
+        self._drag = None
+        if event.button == 1 and len(self._rows) and event.get_content_offset(self) is not None:
+            spot = spot_at(self, event.x, event.y)
+            self._drag = Drag(spot, spot)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Select what the pointer goes over; beyond an edge the rows move on."""
+        if self._drag is None or event.button != 1:
+            return
+        self._drag.end = spot_at(self, event.x, event.y)
+        if self._drag.moved:
+            self.capture_mouse()
+            row = self._drag.end[0]
+            if not 0 <= row - self.scroll_offset.y < self.scrollable_content_region.height:
+                self.scroll_relative(y=1 if event.y > 0 else -1, animate=False, immediate=True)
+            self._marks = drag_marks(self._drag, self._rows)
+            self.refresh()
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        """Copy what was selected."""
+        drag, self._drag = self._drag, None
+        self._dragged = drag is not None and drag.moved
+        if drag is not None and drag.moved:
+            self.release_mouse()
+            text = selected_text(drag, self._rows)
+            if text:
+                cast("TriageApp", self.app).copy(text, f"{len(text)} characters copied.")
+
     def on_click(self, event: events.Click) -> None:
         """Move to the clicked row; a click on a link or a double click opens it."""
         offset = event.get_content_offset(self)
-        if offset is None:
+        dragged, self._dragged = self._dragged, False
+        if offset is None or dragged:
             return
         index = offset.y + self.scroll_offset.y
         if not 0 <= index < len(self._rows):
