@@ -89,13 +89,13 @@ PROPOSED: dict[str, Any] = {"proposals": 1, "state": "proposed"}
         (
             "approve",
             [1, 6],
-            {"propose no rule": [2, 5], "have active rules already": [3], "cannot be read": [4]},
+            {"without a proposed rule": [2, 5], "with active rules already": [3], "unreadable": [4]},
         ),
-        ("reject", [1, 3, 6], {"propose nothing": [2, 5], "cannot be read": [4]}),
-        ("rollback", [3], {"have no active rule": [1, 2, 5, 6], "cannot be read": [4]}),
-        ("resume", [2], {"do not wait": [1, 3, 5, 6], "cannot be read": [4]}),
-        ("retry", [1, 2, 3, 6], {"are being retried": [5], "cannot be read": [4]}),
-        ("end", [2], {"do not wait": [1, 3, 5, 6], "cannot be read": [4]}),
+        ("reject", [1, 3, 6], {"without a proposal": [2, 5], "unreadable": [4]}),
+        ("rollback", [3], {"without an active rule": [1, 2, 5, 6], "unreadable": [4]}),
+        ("resume", [2], {"not waiting": [1, 3, 5, 6], "unreadable": [4]}),
+        ("retry", [1, 2, 3, 6], {"being retried": [5], "unreadable": [4]}),
+        ("end", [2], {"not waiting": [1, 3, 5, 6], "unreadable": [4]}),
     ],
 )
 def test_what_a_decision_does_not_fit_is_left_out_and_counted(
@@ -120,12 +120,13 @@ def test_what_a_decision_does_not_fit_is_left_out_and_counted(
 def test_approving_takes_one_run_of_each_target() -> None:
     found = plan("approve", [run(n, **PROPOSED, target_id="t" if n < 3 else "u") for n in (1, 2, 3)])
     assert [one.run_id for one in found.fit] == [name(1), name(3)]
-    assert found.unfit == {"have the same target as another": [name(2)]}
+    assert found.unfit == {"of the same target as another": [name(2)]}
 
 
 def test_when_nothing_fits_it_is_said_why() -> None:
     runs = [run(1), run(2)]
-    assert why_nothing(plan("rollback", runs), runs) == ("Nothing to do: of 2 marked, 2 have no active rule.")
+    said = why_nothing(plan("rollback", runs), runs)
+    assert said == "Nothing to do: of 2 marked, 2 without an active rule."
 
 
 class Failing(RecordedActions):
@@ -179,7 +180,7 @@ async def test_marked_runs_are_rejected_with_one_question(app: TriageApp, action
         assert "✓" in shown(app)
         await pilot.press("s", "slash", *"watchd", "enter", "x")
         await until(pilot, lambda: "Why reject the proposals of 2 runs?" in shown(app))
-        assert "Left out: 1 cannot be read." in " ".join(shown(app).split())
+        assert "Left out: 1 unreadable." in " ".join(shown(app).split())
         await pilot.press("2")
         await until(pilot, lambda: "2 runs rejected" in said(app))
         assert set(actions.calls) == {
@@ -239,6 +240,7 @@ async def test_a_range_is_marked_as_the_cursor_passes(app: TriageApp) -> None:
         await opened(pilot)
         await pilot.press("v", "j", "j", "k")
         await pilot.pause()
+        assert "3 marked" in shown(app)
         rows = app.main.runs.list
         assert rows.marked == rows.runs_between(0, 1)
         await pilot.press("v", "j", "j")

@@ -48,22 +48,22 @@ WORDS: Mapping[Deed, Words] = {
 def _unfit(deed: Deed, run: RunSummary) -> str:
     """Return why a deed cannot apply to a run, "" when it can."""
     if run.form in ("misnamed", "writing", "unreadable"):
-        return "cannot be read"
+        return "unreadable"
     match deed:
         case "approve" | "reject":
             if not run.proposals:
-                return "propose no rule" if deed == "approve" else "propose nothing"
+                return "without a proposed rule" if deed == "approve" else "without a proposal"
             if run.state == "retrying":
-                return "are being retried"
+                return "being retried"
             if run.active and deed == "approve":
-                return "have active rules already"
-            return "are rejected already" if run.state == "rejected" and deed == "reject" else ""
+                return "with active rules already"
+            return "rejected already" if run.state == "rejected" and deed == "reject" else ""
         case "rollback":
-            return "" if run.active else "have no active rule"
+            return "" if run.active else "without an active rule"
         case "resume" | "end":
-            return "" if run.waiting else "do not wait"
+            return "" if run.waiting else "not waiting"
         case _:
-            return "are being retried" if run.state == "retrying" and not run.waiting else ""
+            return "being retried" if run.state == "retrying" and not run.waiting else ""
 
 
 @dataclass
@@ -106,7 +106,7 @@ def plan(deed: Deed, runs: Iterable[RunSummary]) -> Plan:
         why = _unfit(deed, run)
         if not why and deed == "approve" and run.target_id:
             if run.target_id in targets:
-                why = "have the same target as another"
+                why = "of the same target as another"
             targets.add(run.target_id)
         if why:
             found.unfit.setdefault(why, []).append(run.run_id)

@@ -48,7 +48,13 @@ def _note(screen: MainScreen) -> str:
 
 def title(screen: MainScreen) -> tuple[list[Item], list[Item]]:
     """Return the title bar: product, workspace, what waits."""
-    left = [Item(" triage-tui ", "title"), Item(f" {short(place(str(screen.app.workspace)), 60)}", "muted")]
+    # A list without a border says here what its title would, when that is more than a number.
+    note = short(screen.runs.title_note, 40) if screen.single and screen.active == "runs" else ""
+    note = "" if note.isdigit() else note
+    where = short(place(str(screen.app.workspace)), 24 if note else 60)
+    left = [Item(" triage-tui ", "title"), Item(f" {where}", "muted")]
+    if note:
+        left.append(Item(f"  {note}", "info"))
     right: list[Item] = []
     if screen.app.read_only:
         right.append(Item("read-only  ", "warn"))
