@@ -53,7 +53,7 @@ def test_marks_of_other_scripts_are_counted_too() -> None:
         assert safe_line("a" + mark * 50).count(mark) <= 3
 
 
-@pytest.mark.parametrize("sign", "✓✔✗✘◉○●▶▸◆■☐☑•│╭─█⏎⌫√⬤🔘🔴🗹🟢🇩🏽⣿")
+@pytest.mark.parametrize("sign", "✓✔✗✘◉○●▶▸◆■☐☑•│╭─█⏎⌫√⬤﷽𒐫⸻🔘🔴🗹🟢🇩🏽⣿")
 def test_the_signs_of_the_program_are_escapes_in_text_from_outside(sign: str) -> None:
     for shown in (safe_line(f"a{sign}b"), safe_block(f"a{sign}b".encode())):
         assert sign not in shown

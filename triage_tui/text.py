@@ -50,7 +50,10 @@ _SIGN_RANGES = (
     (0x2500, 0x27BF),  # frames, blocks, geometric shapes, miscellaneous, check marks
     (0x2800, 0x28FF),  # Braille patterns
     (0x2B00, 0x2BFF),  # more shapes
+    (0x2E3A, 0x2E3B),  # dashes of several cells
+    (0xFDFD, 0xFDFD),  # a ligature of many cells
     (0xFFE8, 0xFFEE),  # halfwidth shapes
+    (0x12000, 0x1254F),  # cuneiform: wider than any terminal takes it for
     (0x1F100, 0x1F1FF),  # letters in boxes, flags
     (0x1F3FB, 0x1F3FF),  # skin tones
     (0x1F518, 0x1F518),  # radio button

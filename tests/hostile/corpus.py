@@ -59,8 +59,9 @@ RAW: tuple[bytes, ...] = (
 )
 """Bytes that are no UTF-8: overlong forms, surrogates, cut sequences."""
 
-BLOCK = b"\n".join((*(attack.encode() for attack in ATTACKS), *RAW, b"B" * (1 << 20)))
-"""A log with all of them, its last line of a megabyte."""
+_LINES = b"\n".join((*(attack.encode() for attack in ATTACKS), *RAW))
+BLOCK = _LINES + b"\n" + b"B" * (1 << 20) + b"\n" + _LINES + b"\n"
+"""A log with all of them, twice, and a line of a megabyte between."""
 
 FILE_NAMES: tuple[str, ...] = (
     "\x1b]0;7777\x07\u202elog",

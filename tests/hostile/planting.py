@@ -86,7 +86,7 @@ def plant_run(runs_dir: Path, run_id: str = fixtures.EXIT_RUN) -> Path:
     for name in ("retry.log", "regs.txt", "backtrace.txt", "diagnosis.md"):
         (run_dir / name).write_bytes(BLOCK)
     for path in sorted((run_dir / "pseudocode").iterdir()):
-        path.write_bytes(BLOCK + b"\n" + CODE.encode() + b"\n")
+        path.write_bytes(BLOCK[: 64 << 10] + b"\n" + CODE.encode() + b"\n")
     for path in (run_dir / "rules_patch").rglob("*.lua"):
         path.write_bytes(f"-- id: {ATTACKS[0]}\n".encode() + BLOCK[: 64 << 10])
     for name in FILE_NAMES:
