@@ -29,6 +29,7 @@ SETTLED_NS = 20_000_000
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep summaries at once: file systems of today tell changes apart that are milliseconds apart."""
     monkeypatch.setattr(catalog, "SETTLED_NS", SETTLED_NS)
+    monkeypatch.setattr(catalog, "LEAST_KEPT", 0)
 
 
 @pytest.fixture
@@ -181,7 +182,10 @@ def test_what_is_kept_is_not_read_again(tmp_path: Path, index: Path, monkeypatch
     assert set(read) == {names[1]}
 
 
-def test_files_that_have_just_changed_are_not_kept(tmp_path: Path, index: Path) -> None:
+def test_files_that_have_just_changed_are_not_kept(
+    tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "LEAST_KEPT", 0)
     runs_dir = tmp_path / "ai_runs"
     write_run(runs_dir)
     kept(runs_dir, index)

@@ -19,6 +19,8 @@ from triage_tui.runs.run_index import SETTLED_NS, Kept, load_index, same, save_i
 
 STAGING = ".tmp-"
 """Directories in which runs are written before they get their name."""
+LEAST_KEPT = 50
+"""Runs from which an index is worth its file."""
 REST_EVERY = 100
 """Runs that are looked at without a rest."""
 MAX_RUNS = 200_000
@@ -137,7 +139,7 @@ class Catalog:
             # They were read too soon after they changed; by now they may have been the same for long enough.
             with contextlib.suppress(TriageError, OSError):
                 self.look(list(self.unsettled))
-        if self.changed:
+        if self.changed and len(self._settled) >= LEAST_KEPT:
             save_index(self._index, self._runs_dir, [self._known[name] for name in sorted(self._settled)])
             self.changed = False
 
