@@ -131,9 +131,18 @@ def test_texts_too_long_to_compare_are_one_exact_hunk() -> None:
     difference = compare(old, new)
     assert len(difference.hunks) == 1
     assert result(difference, {0}) == new
-    many = compare(b"x\n" + b"\na\n" * 1900 + b"y\n", b"z\n" + b"a\n\n" * 1900 + b"q\n")
+    many = compare(b"x\n" + b"a\nb\n" * 1000 + b"y\n", b"z\n" + b"b\na\n\n" * 1000 + b"q\n")
     assert len(many.hunks) == 1
     assert result(many, {0}) == many.new
+
+
+def test_lines_that_stand_once_hold_the_texts_together() -> None:
+    old = b"f()\nend\n\ng()\nend\n\nh()\nend\n"
+    new = b"f()\nend\n\nnew()\nend\n\ng()\nend\n\nh()\nend\n"
+    (hunk,) = compare(old, new).hunks
+    assert compare(old, new).new_lines[hunk.new_start : hunk.new_end] == (b"new()\n", b"end\n", b"\n")
+    swapped = compare(b"one\ntwo\nthree\n", b"three\none\ntwo\n")
+    assert [(h.removed, h.added) for h in swapped.hunks] == [(0, 1), (1, 0)]
 
 
 def test_any_choice_of_any_texts_keeps_every_line_whole() -> None:

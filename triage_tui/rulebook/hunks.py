@@ -8,6 +8,7 @@ lines inside; `split` divides one at any of its lines.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 MAX_LINES = 4000
 """Lines of a text that are compared one by one; what differs in longer texts is one hunk."""
-_MAX_PAIRS = 1 << 21
+_MAX_STEPS = 1 << 21
 """Pairs of equal lines that are looked at: a text of many equal lines would take the search for ever."""
 
 
@@ -169,21 +170,63 @@ def _changes(old: tuple[bytes, ...], new: tuple[bytes, ...]) -> Iterator[Hunk]:
     before, after = old[first : len(old) - last], new[first : len(new) - last]
     if not before and not after:
         return
-    if not before or not after or _too_much(before, after):
+    if max(len(before), len(after)) > MAX_LINES:
         yield Hunk(first, first + len(before), first, first + len(after))
+        return
+    i = j = 0
+    for anchor, other in [*_anchors(before, after), (len(before), len(after))]:
+        for hunk in _between(before[i:anchor], after[j:other]):
+            yield Hunk(
+                first + i + hunk.old_start,
+                first + i + hunk.old_end,
+                first + j + hunk.new_start,
+                first + j + hunk.new_end,
+            )
+        i, j = anchor + 1, other + 1
+
+
+def _anchors(before: tuple[bytes, ...], after: tuple[bytes, ...]) -> list[tuple[int, int]]:
+    """Return the lines that stand once in each text, as many as come in the same order in both.
+
+    Texts are compared between these only (patience diff): what is found reads better, and the search for
+    equal lines stays short.
+    """
+    once = [Counter(text) for text in (before, after)]
+    where = {line: index for index, line in enumerate(after) if once[1][line] == 1}
+    pairs = [(i, where[line]) for i, line in enumerate(before) if once[0][line] == 1 and line in where]
+    # The longest rising sequence of the second indices, by patience sorting.
+    tops: list[int] = []
+    ends: list[int] = []
+    links: list[int] = []
+    for number, (_, j) in enumerate(pairs):
+        pile = bisect_left(tops, j)
+        links.append(ends[pile - 1] if pile else -1)
+        tops[pile : pile + 1], ends[pile : pile + 1] = [j], [number]
+    found = []
+    at = ends[-1] if ends else -1
+    while at >= 0:
+        found.append(pairs[at])
+        at = links[at]
+    return found[::-1]
+
+
+def _between(before: tuple[bytes, ...], after: tuple[bytes, ...]) -> Iterator[Hunk]:
+    if not before or not after or _too_much(before, after):
+        if before or after:
+            yield Hunk(0, len(before), 0, len(after))
         return
     from difflib import SequenceMatcher
 
     for tag, i1, i2, j1, j2 in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         if tag != "equal":
-            yield Hunk(first + i1, first + i2, first + j1, first + j2)
+            yield Hunk(i1, i2, j1, j2)
 
 
 def _too_much(before: tuple[bytes, ...], after: tuple[bytes, ...]) -> bool:
-    if max(len(before), len(after)) > MAX_LINES:
-        return True
+    """Tell whether the search would look at too many pairs: it may do so once for each line."""
     counts = Counter(after)
-    return sum(counts[line] for line in before) > _MAX_PAIRS
+    pairs = sum(counts[line] for line in before)
+    return pairs * min(len(before), len(after)) > _MAX_STEPS
 
 
 def _divided(hunk: Hunk, point: tuple[int, int]) -> Iterator[Hunk]:
