@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -386,3 +387,21 @@ def test_another_process_that_dies_or_says_nonsense_costs_nothing(tmp_path: Path
             os._exit(1)
         os.close(there)
         assert look_ahead.LookAhead(pid, here).take() is None
+
+
+@pytest.mark.usefixtures("at_once")
+def test_numbers_that_nothing_can_hold_hide_no_run_and_break_no_index(tmp_path: Path, index: Path) -> None:
+    runs_dir = tmp_path / "ai_runs"
+    good, large, odd = write_run(runs_dir), write_run(runs_dir), write_run(runs_dir)
+    data = msgspec.json.decode((large / "snapshot.json").read_bytes())
+    text = json.dumps({**data, "round": 10**30, "statistics": {"syscalls": -5}})
+    (large / "snapshot.json").write_text(text)
+    digits = "9" * 5000
+    event = '{"event_id":1,"kind":"captured","actor":"x","wall":"","ts_mono_ns":1,'
+    (odd / "events.jsonl").write_text(event + f'"payload":{{"holder":{{"pid":{digits},"start":1}}}}}}\n')
+    settle()
+    found = {run.run_id: run for run in kept(runs_dir, index)}
+    assert found[good.name].problem is None
+    assert found.keys() == {good.name, large.name, odd.name}
+    assert good.name in load_index(index, runs_dir).runs
+    assert list(found.values()) == fresh(runs_dir)

@@ -148,6 +148,15 @@ def summarize(run_dir: Path) -> RunSummary:
 
 def read_summary(run_dir: Path) -> Reading:
     """Return the summary of one run, and how long it holds."""
+    try:
+        return _read(run_dir)
+    except Exception as error:
+        # A run that defeats the reader must not hide the others.
+        problem = f"this run cannot be read ({type(error).__name__})"
+        return Reading(RunSummary(run_id=run_dir.name, form="unreadable", problem=problem), False)
+
+
+def _read(run_dir: Path) -> Reading:
     summary = RunSummary(run_id=run_dir.name)
     snapshot = run_dir / SNAPSHOT_FILE
     try:
@@ -196,17 +205,21 @@ def _add_head(summary: RunSummary, raw: bytes) -> str | None:
         summary.form = "newer"
     summary.reason = head.reason[:MAX_TEXT]
     summary.created_at = head.created_at[:MAX_TEXT]
-    summary.round = head.round
+    summary.round = _count(head.round)
     summary.parent_run = _brief(head.parent_run)
     summary.recorded = _brief(head.recorded)
-    summary.syscalls = head.statistics.syscalls
-    summary.kinds = head.statistics.distinct_signatures
+    summary.syscalls = _count(head.statistics.syscalls)
+    summary.kinds = _count(head.statistics.distinct_signatures)
     if head.target is not None:
         summary.program = head.target.program[-MAX_TEXT:]
         summary.argv = [text[:MAX_TEXT] for text in head.target.argv[:MAX_ARGUMENTS]]
         summary.arch = head.target.arch[:MAX_TEXT]
         summary.target_id = head.target.target_id[:MAX_TEXT]
     return None
+
+
+def _count(number: int) -> int:
+    return min(max(number, 0), 1 << 53)
 
 
 def _brief(text: str | None) -> str | None:
@@ -249,7 +262,7 @@ def _add_diagnosis(summary: RunSummary, run_dir: Path) -> None:
     summary.proposals = len(found.proposals)
     if found.hypotheses:
         summary.cause = found.hypotheses[0].cause[:MAX_TEXT]
-        summary.confidence = found.hypotheses[0].confidence
+        summary.confidence = min(1.0, max(0.0, found.hypotheses[0].confidence))
 
 
 def list_runs(runs_dir: Path) -> list[RunSummary]:
