@@ -194,3 +194,12 @@ async def test_a_chosen_frame_brings_its_code_and_its_stack(app: TriageApp, work
         await until(pilot, lambda: app.main.code.frame and app.main.code.frame.idx == 2)
         await until(pilot, lambda: app.main.memory.marked)
         assert app.main.active == "backtrace"
+        registers = app.main.registers
+        row = registers.rows.find(lambda row: row.text.startswith("   frame 2: pc 0x42f7a0, sp 0x"))
+        assert row is not None
+        assert [link for _, _, link in registers.rows.row(row).links] == [
+            "ev:code/2",
+            f"ev:mem/0x{kept.addr:x}",
+        ]
+        await pilot.press("home")
+        await until(pilot, lambda: registers.rows.find(lambda row: "frame 2: pc" in row.text) is None)

@@ -192,7 +192,7 @@ async def test_the_trail_of_followed_links_is_shown(app: TriageApp) -> None:
         await opened(pilot)
         await pilot.press("1")
         app.main.follow("ev:syscall/11")
-        await until(pilot, lambda: "diagnosis > syscalls" in shown_text(app))
+        await until(pilot, lambda: "diagnosis > syscall 11" in shown_text(app))
         await pilot.press("backspace")
-        await until(pilot, lambda: "diagnosis > syscalls" not in shown_text(app))
+        await until(pilot, lambda: "diagnosis > syscall" not in shown_text(app))
         assert app.main.active == "diagnosis"

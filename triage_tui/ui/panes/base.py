@@ -149,6 +149,11 @@ class Pane(LineView):
     # --- what rows stand for, and where the mouse is -------------------------------------------------------
 
     @property
+    def place_name(self) -> str:
+        """What is looked at, in two words, for the trail; safe to show."""
+        return self.NAME
+
+    @property
     def peeked_link(self) -> str | None:
         """The link under the cursor, else the one to what the row itself stands for."""
         if self.chosen_link is not None:

@@ -99,6 +99,14 @@ class CodePane(Pane):
         return f"#{frame.idx} {short(frame.func_name or frame.addr_hex, 24)}{place}{where}"
 
     @property
+    def place_name(self) -> str:
+        """The function that is shown."""
+        if self.function is not None:
+            return short(self.function.name, 20)
+        frame = self.frame
+        return short(frame.func_name, 20) if frame is not None and frame.func_name else f"frame {self._frame}"
+
+    @property
     def _noticed(self) -> Notice | None:
         """The sentence about the code that is shown."""
         notice, run_id = self._notice, self.view.run_id if self.view else ""

@@ -11,6 +11,7 @@ from textual.binding import BindingType
 from textual.message import Message
 
 from triage_tui.runs.evidence import Link
+from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.model import Register
 from triage_tui.runs.telescope import Chain
 from triage_tui.text import safe_line
@@ -150,6 +151,23 @@ def chooser_rows(threads: Sequence[ThreadView], chosen: int, width: int) -> list
     return rows
 
 
+def frame_registers(frame: Frame, width: int, code: str) -> list[Row]:
+    """Return the registers of a calling frame, of which the unwinder knows two; `code` links to its code."""
+    parts: list[Part] = [(f"   frame {frame.idx}: pc ", "muted")]
+    links: list[tuple[int, int, str]] = []
+    known = [(frame.addr, code)]
+    if frame.sp is not None:
+        known.append((frame.sp, f"ev:mem/0x{frame.sp:x}"))
+    for number, (value, link) in enumerate(known):
+        if number:
+            parts.append((", sp ", "muted"))
+        at = sum(len(text) for text, _ in parts)
+        parts.append((f"0x{value:x}", "link"))
+        links.append((at, at + len(parts[-1][0]), link))
+    note = "No other register of it is known: those below are of frame 0."
+    return [Row(tuple(parts), links=tuple(links)), *wrapped(note, width, "muted", 3), BLANK]
+
+
 class RegistersPane(Pane):
     """Registers of one thread; the one that caused the freeze comes first."""
 
@@ -169,6 +187,7 @@ class RegistersPane(Pane):
 
     def __init__(self) -> None:
         super().__init__()
+        self._frame = 0
         self.threads: list[ThreadView] = []
         self.chosen = 0
         self._leads: dict[int, ThreadPointers] = {}
@@ -185,6 +204,7 @@ class RegistersPane(Pane):
 
     def forget(self) -> None:
         """Go back to the thread that caused the freeze."""
+        self._frame = 0
         self.threads, self.chosen = [], 0
         self._leads = {}
 
@@ -230,12 +250,26 @@ class RegistersPane(Pane):
         shown = self.threads[self.chosen]
         title = title_of(self.threads, self.chosen)
         rows = wrapped(title, width, "heading", 1) if title else []
+        frame = view.frame(self._frame) if shown.cause and self._frame else None
         return [
             *rows,
+            *(frame_registers(frame, width, self._code_of(view, frame)) if frame is not None else ()),
             *thread_rows(view, shown, width),
             *register_rows(view, shown, width, self._leads.get(self.chosen)),
             *chooser_rows(self.threads, self.chosen, width),
         ]
+
+    @staticmethod
+    def _code_of(view: RunView, frame: Frame) -> str:
+        return f"ev:code/{frame.idx}" if frame.idx in view.code else f"ev:frame/{frame.idx}"
+
+    def select_frame(self, index: int) -> None:
+        """Show what is known of the registers of another frame; the cursor stays on its register."""
+        if self.view is not None and index != self._frame:
+            self._frame = index
+            state = self.state()
+            self.rebuild()
+            self.restore(state)
 
     def first(self, rows: Rows) -> int:
         """Start at the first register."""

@@ -184,6 +184,12 @@ class SyscallsPane(Pane):
             return None
         return rows.line.calls[rows.places[rows.locate(self.cursor)[0]]]
 
+    @property
+    def place_name(self) -> str:
+        """The call under the cursor."""
+        call = self.call
+        return self.NAME if call is None else f"syscall {call.seq}"
+
     def detail(self) -> CallDetail | None:
         """Return the call under the cursor with what it printed."""
         call = self.call

@@ -114,7 +114,9 @@ def facts(screen: MainScreen) -> list[Item]:
             Item(f"{count} proposal{'s' if count > 1 else ''}", "", "screen.show_pane('patch')"),
         ]
     if screen.trail:
-        steps = " > ".join([*(spot.pane for spot in screen.trail[-3:]), screen.active])
+        steps = " > ".join(
+            [*(spot.name for spot in screen.trail[-3:]), screen.pane(screen.active).place_name]
+        )
         items += [Item("  ·  ", "faint"), Item(f"⌫ {steps}", "accent", "screen.go_back")]
     if view.snapshot.round:
         items += [Item("  ·  ", "faint"), Item(f"round {view.snapshot.round}")]

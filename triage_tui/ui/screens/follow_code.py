@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from triage_tui.ui.loading import RunView
     from triage_tui.ui.panes.backtrace import BacktracePane
     from triage_tui.ui.panes.memory import MemoryPane
+    from triage_tui.ui.panes.registers import RegistersPane
     from triage_tui.ui.panes.syscalls import SyscallsPane
 
 MAX_STACK = 4096
@@ -153,6 +154,10 @@ class FollowScreen(LinkScreen):
         )
 
     # --- frames ------------------------------------------------------------------------------------------
+
+    def show_registers_of(self, index: int) -> None:
+        """Let the registers pane show what is known of those of a frame."""
+        cast("RegistersPane", self.pane("registers")).select_frame(index)
 
     def show_stack_of(self, index: int) -> None:
         """Let the memory pane show the stack of a frame, where it was kept."""

@@ -30,6 +30,8 @@ class Spot(NamedTuple):
     run_id: str
     pane: str
     state: PaneState
+    name: str = ""
+    """What was looked at, for the trail."""
     others: tuple[tuple[str, PaneState], ...] = ()
     """Panes that following changed too, and what they showed."""
 
@@ -67,6 +69,10 @@ class LinkScreen(PatchingScreen):
         """Show the code at an address."""
         raise NotImplementedError
 
+    def show_registers_of(self, index: int) -> None:
+        """Let the registers pane show what is known of those of a frame."""
+        raise NotImplementedError
+
     def show_stack_of(self, index: int) -> None:
         """Let the memory pane show the stack of a frame."""
         raise NotImplementedError
@@ -76,8 +82,9 @@ class LinkScreen(PatchingScreen):
         raise NotImplementedError
 
     def on_backtrace_pane_frame_selected(self, event: BacktracePane.FrameSelected) -> None:
-        """The code and the stack follow the backtrace."""
+        """Code, registers and stack follow the backtrace."""
         self.code.select_frame(event.frame)
+        self.show_registers_of(event.frame)
         self.show_stack_of(event.frame)
         self.tile_titles()
 
@@ -99,6 +106,7 @@ class LinkScreen(PatchingScreen):
                 return
             self.note_place(self.code)
             self.code.select_frame(row.target)
+            self.show_registers_of(row.target)
             self.show_pane("code")
         elif event.view.id == "pane-syscalls":
             self.show_call()
@@ -153,7 +161,7 @@ class LinkScreen(PatchingScreen):
             return
         here = self.pane(self.active)
         others = tuple((pane.NAME, pane.state()) for pane in changed if pane is not here)
-        self.trail.append(Spot(self.view.run_id, self.active, here.state(), others))
+        self.trail.append(Spot(self.view.run_id, self.active, here.state(), here.place_name, others))
         del self.trail[:-MAX_TRAIL]
 
     def follow_awaited(self) -> None:
