@@ -29,6 +29,7 @@ MAX_REGISTERS = 256
 AROUND = 6
 """Lines around a cited one."""
 OUTPUT_LINES = 60
+TAIL_BYTES = 64 << 10
 MAX_CITED_MEMORY = 16
 MAX_MISSING = 100
 
@@ -217,10 +218,16 @@ def output_section(citing: Citing) -> Section:
             blocks.append(Paragraph((Span(citing.line(str(error), 300)),)))
             continue
         lines = citing.block(text, 1 << 20, 600) if text else []
+        if f"logs/{name}" == main and len(text) >= MAX_TEXT_BYTES:
+            # What was read is the beginning; the end has no numbers.
+            end = citing.run.text_file(main, TAIL_BYTES, tail=True)
+            ends = citing.block(end, 1 << 20, 600)[-OUTPUT_LINES:]
+            caption = f"The end of logs/{citing.line(name, 120)}"
+            blocks.append(Listing(tuple(Line(line) for line in ends), caption))
         links = [link for link in citing.of_kind("log") if link.id == name and link.line is not None]
         named = {link.line: place(link) for link in links if link.line is not None}
         numbers = {n + d for n in named for d in range(-2, 3)}
-        if f"logs/{name}" == main:
+        if f"logs/{name}" == main and len(text) < MAX_TEXT_BYTES:
             numbers |= set(range(len(lines) - OUTPUT_LINES + 1, len(lines) + 1))
         shown = gaps(numbers, lines, named)
         if shown:
