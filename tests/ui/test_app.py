@@ -471,3 +471,15 @@ async def test_page_keys_in_an_empty_palette_do_nothing(app: TriageApp) -> None:
         await pilot.pause()
         await pilot.press("escape")
         assert app.is_running
+
+
+async def test_a_run_that_takes_long_to_read_says_so(app: TriageApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        with monkeypatch.context() as slow:
+            slow.setattr(app, "load_run", lambda run_id: None)
+            app.main.runs.select(fixtures.LOOP_RUN)
+            await until(pilot, lambda: f"reading {fixtures.LOOP_RUN}" in shown(app))
+        app.main.load(fixtures.LOOP_RUN)
+        await until(pilot, lambda: app.main.view and app.main.view.run_id == fixtures.LOOP_RUN)
+        assert "reading" not in shown(app)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from triage_tui.ui.loading import RunView
 
 _LOAD_AFTER_S = 0.08
+_LONG_S = 0.4
 _PANES_AFTER_S = 0.03
 
 
@@ -32,6 +33,8 @@ class BrowseScreen(SeveralScreen):
         self.view: RunView | None = None
         self.wanted: str | None = None
         self.failure: str | None = None
+        self.reads_long = False
+        """Whether the wanted run is not there yet after a while."""
         self.run_list = RunList()
         self._timer: Timer | None = None
         self._loaded: RunView | None = None
@@ -138,6 +141,15 @@ class BrowseScreen(SeveralScreen):
         if run_id is not None:
             self.wanted = run_id
             self.app.load_run(run_id)
+            self.reads_long = False
+            self.set_timer(_LONG_S, self._tell_reading)
+
+    def _tell_reading(self) -> None:
+        """Say that a run is being read, if that lasts."""
+        shown = self.view.run_id if self.view is not None else None
+        self.reads_long = self.wanted is not None and self.wanted != shown and self.failure is None
+        if self.reads_long:
+            self.refresh_bars()
 
     @on(LineView.Moved, "#pane-runs")
     def run_selected(self) -> None:
@@ -181,6 +193,7 @@ class BrowseScreen(SeveralScreen):
 
     def _show(self, view: RunView | None) -> None:
         self.view = view
+        self.reads_long = False
         for tile in self.tiles:
             for pane in tile.panes:
                 pane.show_contained(

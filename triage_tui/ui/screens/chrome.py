@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 def draw(screen: MainScreen) -> None:
     """Draw all bars of the main screen."""
     screen.query_one("#title", Bar).set_items(*title(screen))
-    screen.query_one("#tabs", Bar).set_items(tabs(screen.active, screen.size.width))
+    screen.query_one("#tabs", Bar).set_items(tabs(screen.active, screen.size.width, screen.app.keys_changed))
     note = _note(screen) if screen.single else ""
     screen.query_one("#facts", Bar).set_items(facts(screen), [Item(note, "info")] if note else [])
     banner = decision_words(screen.view) if screen.view is not None else None
@@ -64,14 +66,18 @@ def title(screen: MainScreen) -> tuple[list[Item], list[Item]]:
     return left, right
 
 
-def tabs(active: str, width: int) -> list[Item]:
+def tabs(active: str, width: int, keymap: Mapping[str, str] = MappingProxyType({})) -> list[Item]:
     """Return the tabs of the narrow layout, with short names where the long ones do not fit.
 
-    Where those do not fit either, only the pane that is shown has its name.
+    Where those do not fit either, only the pane that is shown has its name. `keymap` holds the keys that the
+    user changed.
     """
     names = [
-        ("runs", "0", "Runs", "Runs"),
-        *((n, key, long, short) for key, (n, long, short) in zip(PANE_KEYS, PANES, strict=True)),
+        ("runs", clip(keymap.get("runs", "0"), 6), "Runs", "Runs"),
+        *(
+            (n, clip(keymap.get(f"pane_{n}", key), 6), long, short)
+            for key, (n, long, short) in zip(PANE_KEYS, PANES, strict=True)
+        ),
     ]
     total = sum(len(key) + len(long) + 2 for _, key, long, _ in names)
     tight = sum(len(key) + len(brief) + 2 for _, key, _, brief in names) > width
@@ -90,10 +96,11 @@ def tabs(active: str, width: int) -> list[Item]:
 def facts(screen: MainScreen) -> list[Item]:
     """Return the line under the headline: state, cause, architecture, run."""
     view = screen.view
+    reading = [Item(f" reading {short(screen.wanted or '', 30)} …", "info")] if screen.reads_long else []
     if view is None:
-        return [Item(" unreadable", "bad")] if screen.failure else []
+        return reading or ([Item(" unreadable", "bad")] if screen.failure else [])
     word, role = state_word(view.run.state, view.waiting)
-    items = [Item(f" {word}", role)]
+    items = [*reading, Item(f" {word}", role)]
     if (held := screen.compared) is not None:
         clock = f"{when(held.run_id, long=False)}"
         items += [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
@@ -12,6 +14,9 @@ from triage_tui.ui.containment import Contained
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import clip
 from triage_tui.ui.widgets.framed import Framed
+
+if TYPE_CHECKING:
+    from triage_tui.ui.app import TriageApp
 
 _BETWEEN = " ─ "
 _FIRST_CELL = 3
@@ -44,9 +49,11 @@ class Tile(Contained, Framed):
         self.update_title()
 
     def _labels(self) -> list[tuple[str, Pane]]:
+        keymap = cast("TriageApp", self.app).keys_changed
+        actions = [BY_ID[f"pane_{pane.NAME}"] for pane in self.panes]
         return [
-            (f"{BY_ID[f'pane_{pane.NAME}'].shown_key} {BY_ID[f'pane_{pane.NAME}'].label}", pane)
-            for pane in self.panes
+            (f"{clip(keymap.get(action.id, action.shown_key), 6)} {action.label}".lstrip(), pane)
+            for action, pane in zip(actions, self.panes, strict=True)
         ]
 
     def label_cells(self) -> list[tuple[int, Pane]]:
