@@ -318,6 +318,8 @@ class TriageApp(App[None]):
 
     def contain(self, what: str, error: Exception) -> str:
         """Report an error of a part of the screen and go on without it; return what was said."""
+        if self._exit or not self._running:
+            return ""  # Widgets are being taken down: what looks for them then finds none.
         sentence = self.reports.sentence(what, error)
         if self.reports.too_many:
             super()._handle_exception(error)
