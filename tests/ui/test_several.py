@@ -15,7 +15,7 @@ from triage_tui.runs.listing import RunSummary
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.backend import ReadOnly
 from triage_tui.ui.run_list import RunList
-from triage_tui.ui.several import Deed, carry_out, plan, why_nothing
+from triage_tui.ui.several import Deed, again, carry_out, plan, why_nothing
 
 SMALL, LARGE = (80, 24), (160, 48)
 
@@ -170,6 +170,19 @@ def test_read_only_refuses_below_the_views() -> None:
 # --- on the screen ---------------------------------------------------------------------------------------
 
 
+def test_what_is_done_again_for_several_runs_goes_on_after_a_failure() -> None:
+    def act(run_id: str) -> str:
+        if run_id in bad:
+            raise TriageError("it is retrying")
+        return ""
+
+    bad = {"a"}
+    assert again(["a", "b", "c"], act, "approved") == "2 of 3 runs: approved, 1 failed (a: it is retrying)"
+    bad = {"a", "b"}
+    with pytest.raises(TriageError, match="a: it is retrying"):
+        again(["a", "b"], act, "approved")
+
+
 async def test_marked_runs_are_rejected_with_one_question(app: TriageApp, actions: RecordedActions) -> None:
     async with app.run_test(size=LARGE) as pilot:
         await opened(pilot)
@@ -188,6 +201,13 @@ async def test_marked_runs_are_rejected_with_one_question(app: TriageApp, action
             ("reject", fixtures.RETRY_RUN, "too broad"),
         }
         assert app.main.runs.list.marked == {fixtures.BROKEN_RUN}
+        # One key takes all of it back.
+        assert "u undoes it" in said(app)
+        actions.calls.clear()
+        app.main.drop_marks()
+        await pilot.press("u")
+        await until(pilot, lambda: "2 runs: rejections taken back; U does it again" in said(app))
+        assert set(actions.calls) == {("reconsider", fixtures.EXIT_RUN), ("reconsider", fixtures.RETRY_RUN)}
 
 
 async def test_what_failed_stays_marked_and_nothing_is_done_without_a_yes(

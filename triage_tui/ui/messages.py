@@ -176,9 +176,10 @@ class SeveralGoOn(Message):
 
 @dataclass
 class SeveralDone(Message):
-    """A decision on several runs has ended."""
+    """A decision on several runs has ended; `reason` is that of a rejection."""
 
     outcome: Outcome
+    reason: str = ""
 
 
 @dataclass

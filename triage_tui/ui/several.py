@@ -190,6 +190,34 @@ def _do(deed: Deed, actions: Actions, run: RunSummary, reason: str) -> None:
             actions.decide(run.run_id, deed)
 
 
+def doing(deed: Deed, actions: Actions, reason: str) -> Callable[[str], str]:
+    """Return what approves or rejects one run, by its id."""
+    return lambda run_id: actions.approve(run_id, []) if deed == "approve" else actions.reject(run_id, reason)
+
+
+def taken_back(deed: Deed, actions: Actions) -> Callable[[str], str]:
+    """Return what takes back an approval or a rejection of one run, by its id."""
+    return actions.rollback if deed == "approve" else actions.reconsider
+
+
+def again(run_ids: Sequence[str], act: Callable[[str], str], done: str) -> str:
+    """Do something for each run; one that fails does not stop the others.
+
+    Raises:
+        TriageError: it failed for every run; says why for the first.
+    """
+    failed: list[str] = []
+    for run_id in run_ids:
+        try:
+            act(run_id)
+        except TriageError as error:
+            failed.append(f"{run_id}: {error}")
+    if len(failed) == len(run_ids):
+        raise TriageError(failed[0])
+    said = f"{len(run_ids) - len(failed)} of {runs_of(len(run_ids))}: {done}"
+    return f"{said}, {len(failed)} failed ({failed[0]})" if failed else f"{runs_of(len(run_ids))}: {done}"
+
+
 def why_nothing(chosen: Plan, marked: Sequence[RunSummary]) -> str:
     """Return why a deed applies to none of the marked runs."""
     reasons = ", ".join(f"{len(ids)} {why}" for why, ids in chosen.unfit.items())

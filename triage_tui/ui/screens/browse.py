@@ -221,7 +221,8 @@ class BrowseScreen(SeveralScreen):
         undo = self.took_effect(event)
         self.say(f"{event.sentence}{undo}", "error" if event.failed else "information")
         if event.run_id:
-            self.app.update_runs({event.run_id})
+            decision = event.decided or event.undone
+            self.app.update_runs({event.run_id, *(decision.runs if decision is not None else ())})
         if event.pane is not None:
             self.show_pane(event.pane)
 

@@ -34,6 +34,8 @@ class Decided:
     undo_here: Callable[[], None] = _nothing
     """What to undo on the screen, before the rest."""
     redo_here: Callable[[], None] = _nothing
+    runs: tuple[str, ...] = ()
+    """The runs that it changed, when they are several."""
 
 
 class ReviewScreen(Screen[None]):

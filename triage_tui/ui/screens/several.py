@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from textual import on
 
 from triage_tui.errors import TriageError
-from triage_tui.ui.messages import SeveralDone, SeveralGoOn, Trouble
+from triage_tui.ui.messages import Done, SeveralDone, SeveralGoOn, Trouble
 from triage_tui.ui.screens.export import ExportScreen
+from triage_tui.ui.screens.review import Decided
 
 if TYPE_CHECKING:
     from triage_tui.ui.screens.progress import Progress
-    from triage_tui.ui.several import Deed, Plan
+    from triage_tui.ui.several import Deed, Outcome, Plan
 
 
 class SeveralScreen(ExportScreen):
@@ -131,7 +132,7 @@ class SeveralScreen(ExportScreen):
 
         def work() -> None:
             outcome = carry_out(chosen, actions, reason, lambda: progress.cancelled, tell, explain)
-            self.post_message(SeveralDone(outcome))
+            self.post_message(SeveralDone(outcome, reason))
 
         self.run_worker(work, thread=True, group="action", exit_on_error=False)
 
@@ -155,9 +156,29 @@ class SeveralScreen(ExportScreen):
         outcome = event.outcome
         tried = {run.run_id for run in outcome.plan.fit}
         self.runs.set_marks((self.runs.list.marked - tried) | set(outcome.left))
-        self.say(outcome.sentence, "warning" if outcome.failed or outcome.cancelled else "information")
+        undo = self._can_be_undone(outcome, event.reason)
+        self.say(
+            f"{outcome.sentence}{undo}", "warning" if outcome.failed or outcome.cancelled else "information"
+        )
         self.app.update_runs(tried)
         self.refresh_bars()
+
+    def _can_be_undone(self, outcome: Outcome, reason: str) -> str:
+        """Remember an approval or rejection of several runs as one decision; return what to say about it."""
+        from triage_tui.ui.several import WORDS, again, doing, taken_back
+
+        deed, done = outcome.plan.deed, list(outcome.done)
+        if deed not in ("approve", "reject") or not done:
+            return ""
+        what = "approvals" if deed == "approve" else "rejections"
+        decided = Decided(
+            what,
+            done[0],
+            lambda actions: again(done, taken_back(deed, actions), f"{what} taken back"),
+            lambda actions: again(done, doing(deed, actions, reason), WORDS[deed].done),
+            runs=tuple(done),
+        )
+        return self.took_effect(Done("", decided=decided))
 
     # --- comparing ---------------------------------------------------------------------------------------
 
