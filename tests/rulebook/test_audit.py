@@ -64,6 +64,15 @@ def test_an_approval_is_stale_once_its_file_is_another_or_gone(tmp_path: Path) -
     assert entries(run)[0].stale
 
 
+def test_an_approval_of_some_hunks_says_how_many_and_is_stale_once_the_file_is_gone(tmp_path: Path) -> None:
+    payload = {"files": {FILE: "0" * 64}, "hunks": {FILE: ["h1", "h2"]}}
+    run = make_run(tmp_path, FIRST, ("approved", "analyst", payload))
+    (approval,) = entries(run)
+    assert (approval.files[0].hunks, approval.stale) == (2, False)
+    (run / "rules_patch" / FILE).unlink()
+    assert entries(run)[0].stale
+
+
 def test_of_other_runs_only_decisions_are_told(tmp_path: Path) -> None:
     first = make_run(tmp_path, FIRST, ("captured", "root", {}))
     second = make_run(tmp_path, SECOND, ("captured", "root", {}), ("rejected", "analyst", {"reason": "no"}))

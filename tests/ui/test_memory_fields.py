@@ -16,10 +16,9 @@ from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import encode_json
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.loading import RunView, load_view
-from triage_tui.ui.memory_fields import field_rows, meaning_of
+from triage_tui.ui.memory_fields import MAX_ALL_FIELDS, MAX_FIELDS, explanations_of
 from triage_tui.ui.memory_objects import ObjectSection
 from triage_tui.ui.memory_rows import MemoryRows
-from triage_tui.ui.pointers import Pointers
 from triage_tui.ui.rows import Row
 
 PLACE = 0x4AB100
@@ -52,9 +51,8 @@ def keep(run_dir: Path, arch: str, ident: str, tag: str, purpose: str, data: byt
 
 
 def rows_of(view: RunView, width: int = 80) -> list[Row]:
-    pointers = Pointers(view, view.snapshot.processes[0], view.snapshot.maps)
-    item = view.memory[0]
-    return field_rows(item.entry, meaning_of(view, item, pointers), pointers, width)
+    told = explanations_of(view)[0]
+    return [told.row(index, width) for index in range(len(told))]
 
 
 @pytest.mark.parametrize(("arch", "sign"), [("mipsel", "<"), ("mips", ">")])
@@ -94,11 +92,7 @@ def test_wide_views_have_the_fields_beside_the_bytes(tmp_path: Path) -> None:
     run_dir = fixtures.make_exit_run(tmp_path / "ai_runs")
     keep_address(run_dir, "mipsel", "<")
     view = load_view(run_dir, tmp_path)
-    pointers = Pointers(view, view.snapshot.processes[0], view.snapshot.maps)
-    meaning = meaning_of(view, view.memory[0], pointers)
-    section = ObjectSection(
-        view.memory[0], lambda width: field_rows(view.memory[0].entry, meaning, pointers, width)
-    )
+    section = ObjectSection(view.memory[0], view.explanations[0])
     rows = MemoryRows([section], [])
     rows.layout(80)
     below = [rows.row(index).text for index in range(len(rows))]
@@ -128,3 +122,12 @@ async def test_a_field_leads_to_its_bytes(app: TriageApp, workspace: Path) -> No
         row, span = pane.rows.row(pane.marked[0]), pane._marks[pane.marked[0]]
         assert span is not None
         assert row.text[span[0] : span[1]] == "0a 00 00 01"
+
+
+def test_endless_words_are_bounded(tmp_path: Path) -> None:
+    run_dir = fixtures.make_exit_run(tmp_path / "ai_runs")
+    keep(run_dir, "mipsel", "reg_sp", "stack", "innermost stack frame", struct.pack("<I", PLACE) * 1024)
+    view = load_view(run_dir, tmp_path)
+    assert len(view.explanations[0]) == MAX_FIELDS + 1
+    view.memory = [view.memory[0]] * 64
+    assert sum(map(len, explanations_of(view))) <= MAX_ALL_FIELDS + MAX_FIELDS + 64

@@ -127,7 +127,7 @@ def test_processes_and_their_descriptors_are_shown_and_secrets_are_not(tmp_path:
     view = load_view(fixtures.make_exit_run(tmp_path / "ai_runs"), tmp_path)
     text = "\n".join(row.text for row in process_rows(view, 80))
     assert "connected 127.0.0.1:40112 127.0.0.1:53" in text
-    assert "O_RDWR O_CLOEXEC, from syscall 8" in text
+    assert "O_RDWR O_CLOEXEC, from openat, syscall 8" in text
     assert "Descriptors of process 7" in text
     assert "at 3 of 120" in text
     assert "PATH" in text

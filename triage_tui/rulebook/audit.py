@@ -45,6 +45,8 @@ class AuditFile:
     """Of the bytes that were decided on, where the log says so."""
     changed: bool = False
     """The file of the run is another one now."""
+    hunks: int = 0
+    """How many hunks of it were approved; 0: all of it. Then the digest is that of the text they make."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def _entry(
     elif event.kind == "rolled_back":
         before, after = _number(payload, "from"), _number(payload, "to")
     elif event.kind == "approved":
-        files = _approved(run_dir, payload.get("files"))
+        files = _approved(run_dir, payload.get("files"), payload.get("hunks"))
     elif event.kind == "edited":
         files = tuple(AuditFile(name, _text(payload.get("sha256"))) for name in _names(payload.get("file")))
     told = problems.get(after, ()) if after is not None and event.kind == "activated" else ()
@@ -176,12 +178,17 @@ def _by(event: Event) -> By:
     return "program" if event.kind in _PROGRAM else _who(event.actor)
 
 
-def _approved(run_dir: Path, files: Any) -> tuple[AuditFile, ...]:
+def _approved(run_dir: Path, files: Any, hunks: Any) -> tuple[AuditFile, ...]:
     if not isinstance(files, dict):
         return tuple(AuditFile(name) for name in _names(files))
     found = []
     for name, digest in list(files.items())[:MAX_FILES]:
         digest = _text(digest)
+        chosen = hunks.get(name) if isinstance(hunks, dict) else None
+        if isinstance(chosen, list) and chosen:
+            # What was approved is not the file, so only that it is gone can be told.
+            found.append(AuditFile(str(name), digest, _digest(run_dir, str(name)) is None, len(chosen)))
+            continue
         found.append(AuditFile(str(name), digest, digest != "" and _digest(run_dir, str(name)) != digest))
     return tuple(found)
 

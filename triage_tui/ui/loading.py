@@ -36,6 +36,7 @@ from triage_tui.ui.rows import Part
 if TYPE_CHECKING:
     from triage_tui.binary.sfanalysis import SfAnalysis
     from triage_tui.rulebook.audit import Audit
+    from triage_tui.ui.memory_fields import Explanation
 
 MAX_CODE_BYTES = 1 << 20
 MAX_OBJECTS = 256
@@ -113,6 +114,8 @@ class RunView:
     code: dict[int, list[CodeText]] = field(default_factory=dict)
     """Frame to its code from each source that has it, best first; never an empty list."""
     memory: list[MemoryText] = field(default_factory=list)
+    explanations: list[Explanation] = field(default_factory=list)
+    """What the bytes of each of these mean."""
     rules: dict[str, RuleText] = field(default_factory=dict)
     generation: str | None = None
     """Name of the active rule generation of the target, None when no rule is active."""
@@ -192,7 +195,14 @@ def load_view(
     _read_environment(view)
     view.rounds = ladder(run)
     _read_audit(view, workspace, related)
+    _explain(view)
     return view
+
+
+def _explain(view: RunView) -> None:
+    from triage_tui.ui.memory_fields import explanations_of
+
+    view.explanations = explanations_of(view)
 
 
 def _read_audit(view: RunView, workspace: Path, related: Sequence[str]) -> None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from triage_tui.guest.arch.structures import Structure
     from triage_tui.ui.loading import MemoryText, RunView
 
-MAX_FIELDS = 256
-"""Fields, or recognised words, that are shown of one object."""
+MAX_FIELDS, MAX_ALL_FIELDS = 256, 4096
+"""Fields, or recognised words, that are shown of one object, and of all."""
 MAX_WORD_BYTES = 4096
 """Bytes that are looked through for pointers and strings."""
 LEAST_TEXT = 6
@@ -117,15 +117,35 @@ def _words(data: bytes, pointers: Pointers) -> list[Decoded]:
     return found
 
 
-def field_rows(entry: MemoryObject, meaning: Meaning, pointers: Pointers, width: int) -> list[Row]:
-    """Return a title and a row for each field: name, offset, value, and where an address leads."""
-    if not meaning.fields:
-        return []
-    names = min(26, max(len(one.name) for one in meaning.fields))
-    rows = [Row((("   ", ""), (clip(short(meaning.title, 80), max(8, width - 4)), "heading")), (entry.id, 0))]
-    for one in meaning.fields:
-        rows.append(_field_row(entry, one, names, pointers, width))
-    return rows
+class Explanation:
+    """What an object's bytes mean, as rows: a title, then one for each field; each made when it is drawn."""
+
+    def __init__(self, entry: MemoryObject, meaning: Meaning, pointers: Pointers) -> None:
+        self._entry, self._meaning, self._pointers = entry, meaning, pointers
+        self._names = min(26, max((len(one.name) for one in meaning.fields), default=0))
+
+    def __len__(self) -> int:
+        return len(self._meaning.fields) + 1 if self._meaning.fields else 0
+
+    def row(self, index: int, width: int) -> Row:
+        """Return the title (0) or a field: offset, name, value, and where an address leads."""
+        if index == 0:
+            title = clip(short(self._meaning.title, 80), max(8, width - 4))
+            return Row((("   ", ""), (title, "heading")), (self._entry.id, 0))
+        return _field_row(self._entry, self._meaning.fields[index - 1], self._names, self._pointers, width)
+
+
+def explanations_of(view: RunView) -> list[Explanation]:
+    """Return what the bytes of each object of a run mean; with many objects that takes a while."""
+    owner = next((one for one in view.snapshot.processes if one.looked_at), None)
+    pointers = Pointers(view, owner, view.snapshot.maps)
+    found: list[Explanation] = []
+    left = MAX_ALL_FIELDS
+    for item in view.memory:
+        meaning = meaning_of(view, item, pointers) if left > 0 else Meaning()
+        left -= len(meaning.fields)
+        found.append(Explanation(item.entry, meaning, pointers))
+    return found
 
 
 def _field_row(entry: MemoryObject, one: Decoded, names: int, pointers: Pointers, width: int) -> Row:

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from rich.cells import cell_len
 
 from triage_tui.text import safe_line
 from triage_tui.ui.hex_rows import hex_row
 from triage_tui.ui.loading import MemoryText
+from triage_tui.ui.memory_fields import Explanation
 from triage_tui.ui.memory_sections import HEAD, MAX_MARKED, Layout, Place
 from triage_tui.ui.rows import Part, Row, clip, short
 
 BESIDE = 46
 """Cells that the meaning of the bytes needs to stand beside them; with less it stands below."""
 
-Explain = Callable[[int], Sequence[Row]]
-"""Returns the rows that say what the bytes mean, for a width."""
-
-
-def _nothing(width: int) -> Sequence[Row]:
-    return ()
-
 
 class ObjectSection:
     """One recorded object."""
 
-    def __init__(self, item: MemoryText, explain: Explain = _nothing) -> None:
+    def __init__(self, item: MemoryText, explanation: Explanation | None = None) -> None:
         self.item = item
-        self._explain = explain
+        self._explanation = explanation
         self._layout = Layout(80, 16, 13)
-        self._meaning: Sequence[Row] = ()
+        self._meaning_lines = len(explanation) if explanation is not None else 0
+        self._meaning_width = 80
         self._bytes_lines, self._beside = 1, False
 
     @property
@@ -44,10 +37,10 @@ class ObjectSection:
         self._bytes_lines = max(1, -(-len(self.item.data) // layout.bytes))
         room = layout.width - self._bytes_end
         self._beside = room >= BESIDE
-        self._meaning = self._explain(room if self._beside else layout.width)
+        self._meaning_width = room if self._beside else layout.width
         if self._beside:
-            return HEAD + max(self._bytes_lines, len(self._meaning))
-        return HEAD + self._bytes_lines + len(self._meaning)
+            return HEAD + max(self._bytes_lines, self._meaning_lines)
+        return HEAD + self._bytes_lines + self._meaning_lines
 
     @property
     def _bytes_end(self) -> int:
@@ -61,11 +54,12 @@ class ObjectSection:
             return self._purpose() if line else self._title()
         line -= HEAD
         if not self._beside:
-            return self._bytes(line) if line < self._bytes_lines else self._meaning[line - self._bytes_lines]
+            return self._bytes(line) if line < self._bytes_lines else self._meant(line - self._bytes_lines)
         left = self._bytes(line) if line < self._bytes_lines else Row((), (self.item.entry.id, 0))
-        return (
-            _side_by_side(left, self._meaning[line], self._bytes_end) if line < len(self._meaning) else left
-        )
+        return _side_by_side(left, self._meant(line), self._bytes_end) if line < self._meaning_lines else left
+
+    def _meant(self, line: int) -> Row:
+        return self._explanation.row(line, self._meaning_width) if self._explanation is not None else Row(())
 
     def _bytes(self, line: int) -> Row:
         item, entry, layout = self.item, self.item.entry, self._layout
@@ -90,7 +84,7 @@ class ObjectSection:
             return place.line
         if place.segment == 0:
             return HEAD + place.offset // self._layout.bytes
-        last = HEAD + max(self._bytes_lines, len(self._meaning)) - 1
+        last = HEAD + max(self._bytes_lines, self._meaning_lines) - 1
         return (
             min(HEAD + place.line, last) if self._beside else min(self._below + place.line, self._below_end)
         )
@@ -101,7 +95,7 @@ class ObjectSection:
 
     @property
     def _below_end(self) -> int:
-        return max(HEAD, self._below + len(self._meaning) - 1)
+        return max(HEAD, self._below + self._meaning_lines - 1)
 
     def address(self, place: Place) -> int | None:
         """Return the address of a row's first byte."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 
@@ -14,8 +14,10 @@ from triage_tui.runs.process_model import Mapping, Process
 from triage_tui.runs.recorded_memory import RecordedMemory
 from triage_tui.runs.telescope import Chain, Hop, Machine, telescope
 from triage_tui.text import safe_line
-from triage_tui.ui.loading import RunView
 from triage_tui.ui.rows import Part, clip, short
+
+if TYPE_CHECKING:
+    from triage_tui.ui.loading import RunView
 
 LEAST_LAST = 6
 """Cells that the last piece of a chain needs to be worth showing."""

@@ -112,12 +112,14 @@ def _hypothesis_rows(view: RunView, number: int, hypothesis: Hypothesis, width: 
     if hypothesis.explanation:
         rows += text_with_links(hypothesis.explanation, width - 1, 4)
     for entries, bullet, role in ((hypothesis.evidence, "●", "good"), (hypothesis.contrary, "○", "warn")):
+        if entries and bullet == "○":
+            rows.append(Row((("    against it", "muted"),)))
         for evidence in entries[:MAX_EVIDENCE]:
             rows += _evidence_rows(view, evidence, width, bullet, role)
         if len(entries) > MAX_EVIDENCE:
             rows += wrapped(f"… {len(entries) - MAX_EVIDENCE} more are left out here", width, "muted", 4)
     if hypothesis.wanted:
-        rows.append(Row((("    still wanted", "muted"),)))
+        rows.append(Row((("    missing to be sure", "muted"),)))
         for wanted in hypothesis.wanted[:20]:
             rows += wrapped("? " + safe_line(wanted, 500), width, "muted", 6)
     if hypothesis.source == "model":

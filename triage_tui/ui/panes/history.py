@@ -96,8 +96,10 @@ def _file_row(entry: AuditEntry, file: AuditFile, width: int) -> Row:
     indent = 11
     if indent + len(name) + 9 + len(digest) > width:
         digest = f"{digest[:DIGEST_CELLS]}…" if file.sha256 else ""
-    room = max(12, width - indent - len(digest) - 10)
+    room = max(12, width - indent - len(digest) - 10 - (16 if file.hunks else 0))
     parts: list[Part] = [(" " * indent, ""), (clip(name, room), "link" if entry.kind != "activated" else "")]
+    if file.hunks:
+        parts.append((f"  {file.hunks} hunk{'s' * (file.hunks != 1)} of it", "info"))
     if digest:
         parts += [("  sha256 ", "faint"), (digest, "muted")]
     target = ToRule(entry.run_id, file.name) if entry.kind in ("approved", "edited") else _target(entry)

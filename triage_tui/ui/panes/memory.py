@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 from textual import events
@@ -19,12 +18,11 @@ from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.kept_memory import MAX_REGIONS, MemoryPages, PageKey
 from triage_tui.ui.loading import RunView
-from triage_tui.ui.memory_fields import field_rows, meaning_of
+from triage_tui.ui.memory_fields import explanations_of
 from triage_tui.ui.memory_objects import ObjectSection
 from triage_tui.ui.memory_rows import MemoryRows
 from triage_tui.ui.memory_sections import At, RegionSection
 from triage_tui.ui.panes.memory_search import SearchedMemory
-from triage_tui.ui.pointers import Pointers
 from triage_tui.ui.rows import Rows
 from triage_tui.ui.widgets.line_view import LineView
 
@@ -83,17 +81,11 @@ class MemoryPane(SearchedMemory):
                 RegionSection(number, region, self._pages, _name_of(view.snapshot, region))
                 for number, region in enumerate(regions)
             ]
-        return MemoryRows(self._objects(view), self._regions)
-
-    def _objects(self, view: RunView) -> list[ObjectSection]:
-        """Return the objects, each with what its bytes mean."""
-        owner = next((one for one in view.snapshot.processes if one.looked_at), None)
-        pointers = Pointers(view, owner, view.snapshot.maps)
-        found = []
-        for item in view.memory:
-            meaning = meaning_of(view, item, pointers)
-            found.append(ObjectSection(item, partial(field_rows, item.entry, meaning, pointers)))
-        return found
+        explained = view.explanations
+        if len(explained) != len(view.memory):
+            explained = explanations_of(view)
+        objects = [ObjectSection(item, told) for item, told in zip(view.memory, explained, strict=True)]
+        return MemoryRows(objects, self._regions)
 
     # --- pages: asked for while rows are drawn, read in a thread -----------------------------------------
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import ClassVar
+
+from rich.cells import cell_len
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.evidence import Link, parse_link
-from triage_tui.runs.process_model import Descriptor, Process
+from triage_tui.runs.process_model import Descriptor, Mapping, Process
 from triage_tui.runs.rule_account import rule_account
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import RunView
@@ -14,6 +17,7 @@ from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import (
     BLANK,
     ListRows,
+    Part,
     Row,
     Rows,
     clip,
@@ -147,15 +151,15 @@ def _environment(view: RunView, width: int) -> list[Row]:
 
 
 def _descriptors(view: RunView, width: int) -> list[Row]:
-    rows = _descriptor_rows("Descriptors", view.snapshot.fds[:1024], width, "fd")
+    rows = _descriptor_rows(view, "Descriptors", view.snapshot.fds[:1024], width, "fd")
     for process in view.snapshot.processes[:64]:
         if process.fds:
             title = f"Descriptors of process {process.pid}"
-            rows += [BLANK, *_descriptor_rows(title, process.fds[:256], width, "")]
+            rows += [BLANK, *_descriptor_rows(view, title, process.fds[:256], width, "")]
     return rows
 
 
-def _descriptor_rows(title: str, fds: list[Descriptor], width: int, kind: str) -> list[Row]:
+def _descriptor_rows(view: RunView, title: str, fds: list[Descriptor], width: int, kind: str) -> list[Row]:
     """Return one or two rows for each descriptor; `kind` makes them findable as evidence."""
     rows = [heading(title, width, str(len(fds)))] if fds else []
     for entry in fds:
@@ -168,9 +172,7 @@ def _descriptor_rows(title: str, fds: list[Descriptor], width: int, kind: str) -
             parts.append(("  " + short(entry.state, 80), "info"))
         target = (kind, entry.fd) if kind else None
         rows.append(Row(tuple(parts), target=target))
-        more = safe_line(_opened(entry), 300)
-        if more:
-            rows.append(Row(((" " * 18, ""), (clip(more, max(10, width - 20)), "muted")), target))
+        rows += _opened_rows(view, entry, width, target)
     return rows
 
 
@@ -181,29 +183,71 @@ def _opened(entry: Descriptor) -> str:
         words.append(f"at {entry.offset}" + ("" if entry.size is None else f" of {entry.size}"))
     if entry.detail:
         words.append(entry.detail)
-    if entry.origin_seq is not None and words:
-        words.append(f"from syscall {entry.origin_seq}")
     return ", ".join(words)
 
 
+def _opened_rows(view: RunView, entry: Descriptor, width: int, target: object) -> list[Row]:
+    """Return how a descriptor was opened, with the call that made it as a link."""
+    indent, more = 18, safe_line(_opened(entry), 300)
+    origin = view.run.syscall(entry.origin_seq) if entry.origin_seq is not None else None
+    if origin is None:
+        if not more:
+            return []
+        return [Row(((" " * indent, ""), (clip(more, max(10, width - indent - 2)), "muted")), target)]
+    made = f"{short(origin.name, 24)}, syscall {origin.seq}"
+    more = clip(more, max(10, width - indent - len(made) - 8))
+    lead = f"{more}, from " if more else "from "
+    first = indent + cell_len(lead)
+    link = (first, first + cell_len(made), f"ev:syscall/{origin.seq}")
+    return [Row(((" " * indent, ""), (lead, "muted"), (made, "link")), target, links=(link,))]
+
+
 def _mappings(view: RunView, width: int) -> list[Row]:
+    """Return the mappings; those of which bytes were recorded lead to them."""
     maps = view.snapshot.maps[:4096]
     rows = [heading("Mappings", width, str(len(maps)))] if maps else []
+    recorded = _Recorded(view)
     for index, entry in enumerate(maps):
         perms = short(entry.perms, 6)
         role = next((role for sign, role in _PERMS.items() if sign in perms), "muted")
         name = safe_line(entry.path or entry.name, 400)
-        rows.append(
-            Row(
-                (
-                    (f" {entry.start:08x}-{entry.end:08x} ", "address"),
-                    (fit(perms, 5), role),
-                    (clip(name, max(10, width - 26)), "" if name else "muted"),
-                ),
-                target=("map", index),
-            )
-        )
+        says, link = recorded.of(entry)
+        where = f"{entry.start:08x}-{entry.end:08x}"
+        room = max(10, width - len(where) - 8 - (len(says) + 2 if says else 0))
+        parts: list[Part] = [
+            (" ", ""),
+            (where, "link" if link else "address"),
+            (" ", ""),
+            (fit(perms, 5), role),
+            (fit(name, room) if says else clip(name, room), "" if name else "muted"),
+        ]
+        if says:
+            parts += [("  ", ""), (says, "muted")]
+        links = ((1, 1 + len(where), link),) if link else ()
+        rows.append(Row(tuple(parts), ("map", index), links=links))
     return rows
+
+
+class _Recorded:
+    """Of which mappings of the process that is looked at the record holds bytes."""
+
+    def __init__(self, view: RunView) -> None:
+        self._objects = sorted((item.entry.addr, item.entry.id) for item in view.memory if item.data)
+        self._starts = [address for address, _ in self._objects]
+        looked_at = next((one.pid for one in view.snapshot.processes if one.looked_at), 0)
+        regions = (one for one in view.snapshot.memory_regions if one.pid == looked_at and not one.missing)
+        self._regions = {one.start for one in regions}
+
+    def of(self, mapping: Mapping) -> tuple[str, str]:
+        """Return what is recorded of a mapping, in words, and the link to it; "" and "" for nothing."""
+        if mapping.start in self._regions:
+            return "kept", f"ev:mem/0x{mapping.start:x}+0:1"
+        first = bisect_left(self._starts, mapping.start)
+        count = bisect_left(self._starts, mapping.end) - first
+        if not count:
+            return "", ""
+        address = self._starts[first]
+        return f"{count} object{'s' * (count != 1)}", f"ev:mem/0x{address:x}+0:1"
 
 
 def _rules(view: RunView, width: int) -> list[Row]:
