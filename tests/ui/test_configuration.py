@@ -51,8 +51,8 @@ def test_keys_are_read(directory: Path, text: str, expected: dict[str, str]) -> 
 
 
 def test_a_key_that_is_none_keeps_the_usual_one_and_is_told(directory: Path) -> None:
-    found, problems = keys(directory, "pane_memory: NoSuchKey\x1b\nfreeze: W\n".replace("\x1b", ""))
-    assert found == {"freeze": "W"}
+    found, problems = keys(directory, "pane_memory: NoSuchKey\x1b\nfreeze: f12\n".replace("\x1b", ""))
+    assert found == {"freeze": "f12"}
     assert problems[0].endswith("pane_memory keeps its keys, because 'NoSuchKey' is no key")
 
 
@@ -123,13 +123,13 @@ async def test_a_change_holds_at_once_and_what_is_broken_changes_nothing(
         await opened(pilot)
         assert app.current_theme.primary == "#ff0000"
         theme.write_text("name: mine\ncolors: {primary: '#00ff00'}\n")
-        (directory / "keys.yaml").write_text("pane_memory: M\nzoom: ''\nhelp: W\n")
+        (directory / "keys.yaml").write_text("pane_memory: M\nzoom: ''\nhelp: f12\n")
         await until(pilot, lambda: app.current_theme.primary == "#00ff00", "the new colours")
         await until(pilot, lambda: app.keys_changed.get("pane_memory") == "M")
         await pilot.press("M")
         await pilot.pause()
         assert app.main.active == "memory"
-        assert "W help" in shown(app)
+        assert "f12 help" in shown(app)
         await pilot.press("z")
         assert not app.main._zoomed
         theme.write_text("name: mine\ncolors: {primary: '#00\n")
