@@ -103,7 +103,7 @@ async def test_a_file_is_dropped_with_a_typed_reason_and_that_is_undone(place: W
     async with app.run_test(size=SIZE) as pilot:
         await at_patch(pilot, app)
         await pilot.press("}", "x")
-        await until(pilot, lambda: "Why drop hunk?" in shown(app))
+        await until(pilot, lambda: "Why drop this hunk?" in shown(app))
         await pilot.press("6")
         await until(pilot, lambda: app.screen.query(Input))
         await pilot.press(*"q is no", "enter")

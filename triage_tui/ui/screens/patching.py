@@ -12,7 +12,7 @@ from textual.app import SuspendNotSupported
 
 from triage_tui.errors import TriageError
 from triage_tui.ui.backend import Actions
-from triage_tui.ui.messages import Done, LookedInto, Matching, OthersMatched
+from triage_tui.ui.messages import Done, LookedInto, Matching, OthersMatched, Trouble
 from triage_tui.ui.screens.review import Decided, ReviewScreen
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class PatchingScreen(ReviewScreen):
 
         part = self.active == "patch" and bool(self.patch.place.file)
         names = self.patch.names_here if part else []
-        what = f"drop {self.patch.object_of('reject')}" if part else "reject the proposals of this run"
+        what = f"drop this {self.patch.object_of('reject')}" if part else "reject the proposals of this run"
 
         def answered(reason: str | None) -> None:
             if reason is None:
@@ -329,7 +329,11 @@ class PatchingScreen(ReviewScreen):
         def work() -> None:
             from triage_tui.ui.insight import look_into
 
-            self.post_message(LookedInto(view, look_into(view)))
+            try:
+                self.post_message(LookedInto(view, look_into(view)))
+            except Exception as error:
+                # A rule that defeats what looks into it must not take the review down.
+                self.post_message(Trouble(self.app.reports.sentence("Looking into the rules", error)))
 
         self.run_worker(work, thread=True, group="insight", exclusive=True, exit_on_error=False)
 
