@@ -10,7 +10,7 @@ import pytest
 from tests.ui.conftest import opened, shown, until
 from triage_tui.runs.listing import RunSummary
 from triage_tui.ui.app import TriageApp
-from triage_tui.ui.runs_filter import advice, compile_filter, haystack, select
+from triage_tui.ui.runs_filter import advice, compile_filter, haystack, select, values_of
 
 NOW = datetime(2025, 11, 18, 15, 0)
 
@@ -84,7 +84,7 @@ def test_all_terms_hold_and_may_be_negated(text: str, found: list[int]) -> None:
     ],
 )
 def test_a_term_that_can_find_nothing_says_so_in_words(text: str, said: str) -> None:
-    found, wrong = advice(text, RUNS)
+    found, wrong = advice(text, lambda key: values_of(key, RUNS))
     assert wrong
     assert said in found
 
@@ -102,7 +102,7 @@ def test_a_term_that_can_find_nothing_says_so_in_words(text: str, said: str) -> 
     ],
 )
 def test_possible_terms_and_values_are_offered(text: str, said: str) -> None:
-    found, wrong = advice(text, RUNS)
+    found, wrong = advice(text, lambda key: values_of(key, RUNS))
     assert not wrong
     assert said in found
 

@@ -26,6 +26,7 @@ class RunList:
         self._opened: set[Story] = set()
         self._waiting: set[str] = set()
         self._places: dict[str, int] | None = None
+        self._values: dict[str, list[str]] = {}
         self.marked: set[str] = set()
         """Ids of the marked runs, whether the filter shows them or not."""
         self.order = "newest"
@@ -60,6 +61,14 @@ class RunList:
         """Ids of runs whose frozen guest waits."""
         return self._waiting
 
+    def values(self, key: str) -> list[str]:
+        """Return the values that runs have for the key of a filter term, the most frequent first."""
+        if key not in self._values:
+            from triage_tui.ui.runs_filter import values_of
+
+            self._values[key] = values_of(key, self._sorted)
+        return self._values[key]
+
     def set_runs(self, runs: Iterable[RunSummary]) -> None:
         """Take all runs; those that are not among them are gone."""
         self._known = {run.run_id: run for run in runs}
@@ -80,6 +89,7 @@ class RunList:
         self._settle()
 
     def _settle(self) -> None:
+        self._values = {}
         self.marked &= self._known.keys()
         self._waiting = {run_id for run_id, run in self._known.items() if run.waiting}
         self._sorted = ordered(list(self._known.values()), self.order)

@@ -163,10 +163,11 @@ def values_of(key: str, runs: Iterable[RunSummary]) -> list[str]:
     return sorted(counts, key=lambda word: (-counts[word], word))
 
 
-def advice(text: str, runs: Sequence[RunSummary]) -> tuple[str, bool]:
+def advice(text: str, values_for: Callable[[str], Sequence[str]]) -> tuple[str, bool]:
     """Return one line about the filter as far as it is typed, and whether something is wrong with it.
 
-    It offers terms and the values that there are, or says why a term finds nothing.
+    It offers terms and the values that there are, or says why a term finds nothing. `values_for` gives the
+    values that runs have for a key, as `values_of` does.
     """
     terms = parse_filter(text)
     for term in terms:
@@ -174,7 +175,7 @@ def advice(text: str, runs: Sequence[RunSummary]) -> tuple[str, bool]:
             return term.problem, True
     for term in terms:
         if term.key in ("state", "cause", "reason", "arch") and term.value and not term.negated:
-            values = values_of(term.key, runs)
+            values = values_for(term.key)
             if not any(value.lower().startswith(term.value) for value in values):
                 there = ", ".join(values[:MAX_OFFERED]) or "none yet"
                 return f"No run has {term.key}:{term.value}. There are: {there}", True
@@ -183,7 +184,7 @@ def advice(text: str, runs: Sequence[RunSummary]) -> tuple[str, bool]:
     if colon and key in KEYS:
         if key == "since":
             return "30s, 10m, 2h or 3d", False
-        fitting = [one for one in values_of(key, runs) if value in one.lower()]
+        fitting = [one for one in values_for(key) if value in one.lower()]
         return ", ".join(fitting[:MAX_OFFERED]), False
     if not last:
         return " ".join(f"{one}:" for one in KEYS) + "  -term excludes", False

@@ -28,7 +28,7 @@ class FilterLine(TypedLine):
         if isinstance(self._pane, SyscallsPane):
             self.tell(self._pane.filter_problem)
         elif event.value:
-            self.tell(*advice(event.value, self._pane.list.runs))
+            self.tell(*advice(event.value, self._pane.list.values))
         else:
             self.tell("")
         self.main.refresh_bars()

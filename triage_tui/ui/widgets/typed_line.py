@@ -44,7 +44,8 @@ class TypedLine(Horizontal):
     def tell(self, sentence: str, wrong: bool = True) -> None:
         """Say beside the field what is wrong with what was typed, or could be; "" takes it away."""
         note = self.query_one("#typed-note", Static)
-        note.update(Content(safe_line(sentence, 200)))
+        # Its width does not depend on the text, so that no key lays the whole screen out again.
+        note.update(Content(safe_line(sentence, 200)), layout=False)
         note.set_class(not wrong, "-hint")
         note.display = bool(sentence)
 
