@@ -11,9 +11,13 @@ struct sockaddr {
 #include <asm/signal.h>
 #include <asm/stat.h>
 #include <asm/termbits.h>
+#include <asm/termios.h>
+#include <linux/eventpoll.h>
 #include <linux/if.h>
+#include <linux/if_packet.h>
 #include <linux/in.h>
 #include <linux/in6.h>
+#include <linux/netlink.h>
 #include <linux/poll.h>
 #include <linux/resource.h>
 #include <linux/time_types.h>
@@ -57,6 +61,21 @@ int main(void)
     SIZE(ifreq, struct ifreq);
     FIELD(ifreq, struct ifreq, ifr_ifrn, ifr_name);
     FIELD(ifreq, struct ifreq, ifr_ifru, ifr_union);
+    SIZE(ifconf, struct ifconf);
+    FIELD(ifconf, struct ifconf, ifc_len, ifc_len);
+    FIELD(ifconf, struct ifconf, ifc_ifcu, ifc_buf);
+    SIZE(sockaddr_nl, struct sockaddr_nl);
+    FIELD(sockaddr_nl, struct sockaddr_nl, nl_pid, nl_pid);
+    FIELD(sockaddr_nl, struct sockaddr_nl, nl_groups, nl_groups);
+    SIZE(sockaddr_ll, struct sockaddr_ll);
+    FIELD(sockaddr_ll, struct sockaddr_ll, sll_ifindex, sll_ifindex);
+    FIELD(sockaddr_ll, struct sockaddr_ll, sll_halen, sll_halen);
+    FIELD(sockaddr_ll, struct sockaddr_ll, sll_addr, sll_addr);
+    SIZE(epoll_event, struct epoll_event);
+    FIELD(epoll_event, struct epoll_event, events, events);
+    FIELD(epoll_event, struct epoll_event, data, data);
+    SIZE(winsize, struct winsize);
+    FIELD(winsize, struct winsize, ws_col, ws_col);
     SIZE(iovec, struct iovec);
     FIELD(iovec, struct iovec, iov_len, iov_len);
     SIZE(timespec, struct __kernel_old_timespec);

@@ -164,6 +164,9 @@ def _plain(arch: Arch, name: str, data: bytes, start: int = 0, before: str = "")
     for field, value in values.items():
         place = places[field]
         pointer = value if place.kind == "address" and isinstance(value, int) else None
+        if name == "epoll_event" and field == "data":
+            # The program puts here what it likes, most often an address.
+            pointer = value if isinstance(value, int) else int.from_bytes(value, arch.endian)
         text = _text(arch, name, field, value, values)
         found.append(FieldText(before + field, start + place.offset, place.size, text, pointer))
     return found
