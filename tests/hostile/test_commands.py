@@ -35,6 +35,10 @@ _PRINTING: list[list[str]] = [
     ["export", RUN, "--format", "json"],
     ["approve", RUN],
     ["reject", RUN, "--reason", ATTACKS[2]],
+    ["approve", RUN, "--hunk", ATTACKS[0]],
+    ["approve", RUN, "--hunk", "fix/syscall/ioctl.lua:1"],
+    ["watch", "--count", "2"],
+    ["watch", "--count", "1", "--json"],
     ["doctor"],
 ]
 _JSON: list[list[str]] = [["list", "--json"], ["show", RUN, "--json"]]
@@ -45,9 +49,18 @@ _NAMED: list[list[str]] = [
 ]
 """What a person may paste: names of runs, of files, of proposals, of commands."""
 
-_PLAY = """
-import json, sys
+_PLAY = f"""
+import itertools, json, sys, threading, time
+from pathlib import Path
 from triage_tui.cli.main import main
+from triage_tui.runs.events import append_event
+
+def change():
+    for kind in itertools.cycle(["proposed", "rejected"]):
+        append_event(Path("ai_runs/{RUN}"), kind)
+        time.sleep(0.3)
+
+threading.Thread(target=change, daemon=True).start()
 for arguments in json.load(open(sys.argv[1])):
     try:
         main(arguments)

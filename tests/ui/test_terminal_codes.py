@@ -88,11 +88,13 @@ def test_a_guest_that_waits_is_announced_as_the_settings_allow(monkeypatch: pyte
     announcer.waiting_began(["snmpd\x1b]0;x\x07"])
     announcer.end()
     assert sent == [
+        codes.FIXED_ORDER,
         codes.SAVE_TITLE,
         "\x1b]2;triage-tui\x1b\\",
         "\x1b]2;triage-tui: 1 waits for you\x1b\\",
         BELL,
         "\x1b]9;triage-tui: snmpd__0_x_ is frozen and waits for you\x07",
+        codes.OWN_ORDER,
         codes.RESTORE_TITLE,
     ]
     sent.clear()
@@ -101,7 +103,7 @@ def test_a_guest_that_waits_is_announced_as_the_settings_allow(monkeypatch: pyte
     silent.count(2)
     silent.waiting_began(["snmpd", "httpd"])
     silent.end()
-    assert sent == []
+    assert sent == [codes.FIXED_ORDER, codes.OWN_ORDER]
 
 
 def test_several_guests_are_one_announcement() -> None:

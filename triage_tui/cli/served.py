@@ -15,6 +15,7 @@ from triage_tui.cli.streams import silence_broken
 from triage_tui.cli.ui import build_app
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
+from triage_tui.text import safe_line
 
 
 def main() -> int:
@@ -29,7 +30,7 @@ def main() -> int:
         app = build_app(Workspace.at(args.workspace), read_only=args.read_only)
         app.run()
     except TriageError as error:
-        print(f"triage-tui: {error}", file=sys.stderr)
+        print(f"triage-tui: {safe_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         silence_broken()

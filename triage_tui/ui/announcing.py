@@ -34,14 +34,18 @@ class Announcer:
         self._waiting = 0
 
     def begin(self) -> None:
-        """Take the title of the window over, at the start and after the app was suspended."""
+        """Fix the order of cells and take the title over, at the start and after the app was suspended."""
+        if codes.understands():
+            self._send(codes.FIXED_ORDER)
         if self.settings.title and codes.understands() and self._title is None:
             self._send(codes.SAVE_TITLE)
             self._title = ""
         self.count(self._waiting)
 
     def end(self) -> None:
-        """Give the title back."""
+        """Give both back."""
+        if codes.understands():
+            self._send(codes.OWN_ORDER)
         if self._title is not None:
             self._title = None
             self._send(codes.RESTORE_TITLE)

@@ -21,6 +21,9 @@ _MAX_CLIPBOARD_LINES = 1_000_000
 _SCREEN_CHUNK = 240
 """Bytes of a device control string that every GNU screen passes on."""
 
+FIXED_ORDER, OWN_ORDER = "\x1b[8l", "\x1b[8h"
+"""Show cells in the order in which they are sent, and as the terminal likes (ECMA-48 BDSM): a row in which a
+guest's text runs from right to left stays as it was laid out."""
 SAVE_TITLE, RESTORE_TITLE = "\x1b[22;2t", "\x1b[23;2t"
 """Push and pop the title of the window (xterm's stack of titles)."""
 
