@@ -115,7 +115,7 @@ def test_help_finds_actions_by_word_and_key() -> None:
 async def test_a_change_holds_at_once_and_what_is_broken_changes_nothing(
     workspace: Path, actions: RecordedActions, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(configuration, "EVERY_S", 0.02)
+    monkeypatch.setattr(configuration, "EVERY_S", 0.05)
     theme = directory / "themes" / "mine.yaml"
     theme.write_text("name: mine\ncolors: {primary: '#ff0000'}\n")
     app = TriageApp(workspace, actions=actions, theme="mine")

@@ -1,6 +1,6 @@
 """All of the user's configuration (themes, keys, settings), read at the start and again when a file changes.
 
-Files are looked at once a second rather than watched: configuration often is a link into a repository, and
+Files are looked at twice a second rather than watched: configuration often is a link into a repository, and
 the kernel tells of changes only where the link lies.
 """
 
@@ -19,7 +19,7 @@ from triage_tui.ui.keymap import KeyMap, load_keymap
 from triage_tui.ui.settings import Settings, load_settings
 from triage_tui.ui.theming import config_dir, load_themes
 
-EVERY_S = 1.0
+EVERY_S = 0.5
 MOST_FILES = 200
 
 Stamp = tuple[tuple[str, int, int, int], ...]
@@ -86,8 +86,10 @@ class ConfigurationWatch:
         self._stop.set()
 
     def _watch(self) -> None:
+        seen = self._last
         while not self._stop.wait(EVERY_S):
-            now = stamp()
-            if now != self._last:
-                self._last = now
+            before, seen = seen, stamp()
+            # Only what two looks found alike: an editor may have emptied a file that it is about to write.
+            if seen != self._last and seen == before:
+                self._last = seen
                 self._changed(read_configuration(shipped_themes=False))
