@@ -12,6 +12,7 @@ from tests.ui.conftest import opened, said, shown, until
 from triage_tui.runs.events import append_event
 from triage_tui.runs.listing import RunSummary
 from triage_tui.ui.app import TriageApp
+from triage_tui.ui.run_list import RunList
 from triage_tui.ui.run_rows import run_row
 from triage_tui.ui.stories import ORDERS, Entry, fold, group, ordered, story_of
 
@@ -129,3 +130,24 @@ async def test_orders_are_gone_through_and_named_in_the_title(app: TriageApp) ->
             assert app.main.runs.title_note == (f"6 by {order}" if order else "6")
             first = app.main.runs.rows.row(0).target
             assert first.waiting
+
+
+def test_runs_that_a_process_may_leave_are_known() -> None:
+    runs = RunList()
+    runs.set_runs([run(1, waiting=True), run(2, state="retrying"), run(3)])
+    assert runs.waiting == {run(1).run_id}
+    assert runs.live == {run(1).run_id, run(2).run_id}
+    runs.update({run(1).run_id: run(1), run(2).run_id: None})
+    assert runs.live == runs.waiting == set()
+
+
+def test_the_story_of_a_run_that_is_to_be_seen_opens() -> None:
+    runs = RunList()
+    runs.set_runs([run(1), run(2), run(3, "/bin/sh")])
+    runs.arrange()
+    assert runs.place(run(1).run_id) is None
+    runs.arrange(keep=run(1).run_id)
+    assert [entry.run.run_id for entry in runs.entries] == [run(n).run_id for n in (3, 2, 1)]
+    runs.filter = "sh"
+    runs.arrange(keep=run(1).run_id)
+    assert [entry.run.run_id for entry in runs.entries] == [run(3).run_id]

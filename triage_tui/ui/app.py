@@ -208,10 +208,10 @@ class TriageApp(App[None]):
             pauses.collect()
 
     def _check_holders(self) -> None:
-        # A holder that dies changes no file, so the runs that wait are looked at again now and then.
-        waiting = self.main.waiting_runs
-        if waiting:
-            self.update_runs(waiting, files_changed=False)
+        # A holder or a retry that dies changes no file, so these runs are looked at again now and then.
+        live = self.main.run_list.live
+        if live:
+            self.update_runs(live, files_changed=False)
 
     async def on_key(self, event: events.Key) -> None:
         """Give keys that were typed before the line to type into had the focus to that line."""

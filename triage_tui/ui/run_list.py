@@ -25,6 +25,7 @@ class RunList:
         """The runs of each story that pass the filter."""
         self._opened: set[Story] = set()
         self._waiting: set[str] = set()
+        self._live: set[str] = set()
         self._places: dict[str, int] | None = None
         self._values: dict[str, list[str]] = {}
         self.marked: set[str] = set()
@@ -61,6 +62,11 @@ class RunList:
         """Ids of runs whose frozen guest waits."""
         return self._waiting
 
+    @property
+    def live(self) -> set[str]:
+        """Ids of runs that a process may leave without a change of any file: they wait, or are retried."""
+        return self._live
+
     def values(self, key: str) -> list[str]:
         """Return the values that runs have for the key of a filter term, the most frequent first."""
         if key not in self._values:
@@ -92,6 +98,9 @@ class RunList:
         self._values = {}
         self.marked &= self._known.keys()
         self._waiting = {run_id for run_id, run in self._known.items() if run.waiting}
+        self._live = self._waiting | {
+            run_id for run_id, run in self._known.items() if run.state == "retrying"
+        }
         self._sorted = ordered(list(self._known.values()), self.order)
 
     def set_order(self, order: str) -> None:

@@ -20,9 +20,9 @@ Marked = Literal["", "some", "all"]
 _STATE = 13
 _COLUMNS = 68
 """Cells from which architecture and cause have columns of their own."""
-_WIDE = 100
+_WIDE = 98
 """Cells from which the date and the reason are shown too."""
-_WIDER = 140
+_WIDER = 138
 """Cells from which figures and the next step are shown too."""
 
 
