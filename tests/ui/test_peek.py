@@ -11,12 +11,14 @@ from textual.widgets import Tooltip
 from tests.ui import fixtures
 from tests.ui.conftest import opened, said, until
 from tests.ui.conftest import shown as shown_text
+from triage_tui.retry.recorded_code import RecordedCode
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.call_rows import OutputLine
-from triage_tui.ui.loading import RunView, load_view
+from triage_tui.ui.loading import MemoryText, RunView, load_view
 from triage_tui.ui.memory_sections import At
 from triage_tui.ui.own_links import own_link
-from triage_tui.ui.peek import peek, peek_rows, title_of
+from triage_tui.ui.peek import hover_content, peek, peek_rows, title_of
+from triage_tui.ui.roles import Roles
 from triage_tui.ui.rows import Row
 from triage_tui.ui.screens.help import Sheet
 
@@ -149,6 +151,30 @@ def test_rows_are_links_to_what_they_stand_for(
     pane: str, target: object, shown: object, link: str | None
 ) -> None:
     assert own_link(pane, Row((("x", ""),), target), 80, shown) == link
+
+
+def test_code_at_an_address_comes_from_the_record_where_it_has_it(view: RunView) -> None:
+    (here,) = marked(peek_rows(view, peek(view, "ev:code/0x431e44"), 80))
+    assert "jalr" in here
+    found = peek(view, "ev:code/0x10", RecordedCode(view.run))
+    assert peek_rows(view, found, 80)[0].text.strip().startswith("No program file is mapped")
+
+
+def test_memory_without_bytes_says_why(view: RunView) -> None:
+    entry = view.memory[0].entry
+    view.memory[0] = MemoryText(entry, problem="no bytes were kept")
+    entry.blob = None
+    rows = peek_rows(view, peek(view, f"ev:mem/{entry.id}"), 80)
+    assert rows[0].text.strip() == "This evidence is not in the run: no bytes were kept."
+
+
+def test_what_is_shown_at_the_mouse_is_safe(view: RunView) -> None:
+    view.calls[9].arguments = ["\x1b[2J[@click=app.quit]x[/]\u202e"]
+    content = hover_content(view, peek(view, "ev:syscall/11"), Roles({}))
+    lines = content.plain.split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert "[@click=app.quit]" in content.plain, "it is text, and no action"
+    assert len(lines) <= 10
 
 
 @pytest.mark.parametrize("pane", ["3", "4", "5", "6", "7", "8"])

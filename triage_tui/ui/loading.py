@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from triage_tui.binary.sfanalysis import SfAnalysis
     from triage_tui.rulebook.audit import Audit
     from triage_tui.ui.memory_fields import Explanation
+    from triage_tui.ui.panes.registers import ThreadPointers
 
 MAX_CODE_BYTES = 1 << 20
 MAX_OBJECTS = 256
@@ -136,6 +137,9 @@ class RunView:
     """Who decided what on the runs of this target."""
     verdict: dict[str, Any] = field(default_factory=dict)
     """Content of `verdict.json`: how this run compares with the one it retries."""
+
+    leads: ThreadPointers | None = None
+    """Where the registers of the frozen thread point to, once somebody has followed them."""
 
     @property
     def run_id(self) -> str:

@@ -12,6 +12,7 @@ from textual.content import Content
 from triage_tui.errors import TriageError
 from triage_tui.runs.evidence import Link, Resolved, resolve
 from triage_tui.text import safe_block, safe_line
+from triage_tui.ui.code_links import ADDRESS
 from triage_tui.ui.hex_rows import bytes_per_row, hex_row
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.roles import Roles
@@ -35,11 +36,21 @@ def peek(view: RunView, text: str, programs: RecordedCode | None = None) -> Reso
     `programs` are the program files of the run, for links to code at an address.
     """
     found = resolve(view.run, text)
+    if found.link.kind == "reg" and found.exists and view.leads is None:
+        # Following the pointers of all registers takes too long for the thread that draws.
+        from triage_tui.ui.panes.registers import thread_pointers
+        from triage_tui.ui.threads import threads_of
+
+        view.leads = thread_pointers(view, threads_of(view.snapshot)[0])
     if found.exists or found.title == "no link":
         return found
     link = found.link
     if link.kind == "mem" and (data := bytes_at(view, link)):
         return _found(link, f"memory at {_address(link):#x}", data.hex(" "))
+    if link.kind == "mem" and (why := next((m.problem for m in view.memory if m.entry.id == link.id), "")):
+        return Resolved(link=link, exists=False, hash_ok=False, title=f"memory {link.id}", text=why)
+    if link.kind == "code" and (recorded := _recorded_code(view, link)) is not None:
+        return recorded
     if link.kind == "code" and link.id.startswith("0x") and programs is not None:
         try:
             code = programs.function(int(link.id, 16))
@@ -52,6 +63,28 @@ def peek(view: RunView, text: str, programs: RecordedCode | None = None) -> Reso
         what = f"calls made before {link.id}" if link.id.startswith("0x") else f"calls of {link.id}"
         return _found(link, f"{len(calls)} {what}", "")
     return found
+
+
+def _recorded_code(view: RunView, link: Link) -> Resolved | None:
+    """Return the code of a frame that holds an address, from the record itself."""
+    for frame, sources in view.code.items():
+        for code in sources:
+            if _line_at(code.lines, link.id) is not None:
+                return _found(link, f"code of frame {frame} at {link.id}", "\n".join(code.lines))
+    return None
+
+
+def _line_at(lines: Sequence[str], place: str) -> int | None:
+    """Return the number (from 1) of the line at an address of disassembly, odd for Thumb code."""
+    try:
+        address = int(place, 16)
+    except ValueError:
+        return None
+    for number, line in enumerate(lines, 1):
+        match = ADDRESS.match(line)
+        if match is not None and int(match[1], 16) in (address, address & ~1):
+            return number
+    return None
 
 
 def _found(link: Link, title: str, text: str) -> Resolved:
@@ -98,7 +131,11 @@ def bytes_at(view: RunView, link: Link) -> bytes:
 def peek_rows(view: RunView, found: Resolved, width: int) -> list[Row]:
     """Return what was found as rows, the cited one marked; text of the guest is made safe."""
     if not found.exists:
-        return wrapped(safe_line(f"This evidence is not in the run: {found.text}.", 400), width, "warn", 1)
+        why = "" if found.text == "not in this run" else f": {found.text}"
+        said = f"This evidence is not in the run{why}."
+        if found.link.kind == "code" and found.link.id.startswith("0x"):
+            said = f"{found.text[:1].upper()}{found.text[1:]}."
+        return wrapped(safe_line(said, 400), width, "warn", 1)
     rows = _around(view, found, width) or _plain(found, width)
     if not found.hash_ok:
         rows += wrapped("It has changed since it was cited.", width, "bad", 1)
@@ -138,8 +175,7 @@ def _around(view: RunView, found: Resolved, width: int) -> list[Row]:
             return [] if place is None else _calls(view, place, width)
         case "code" if link.id.startswith("0x"):
             lines = safe_block(found.text.removesuffix("\n")).split("\n")
-            here = next((n for n, line in enumerate(lines, 1) if line.startswith(("=>", "<-"))), 1)
-            return _lines(lines, here, width, numbered=False)
+            return _lines(lines, _line_at(lines, link.id) or 1, width, numbered=False)
         case "code":
             return _lines(_cited(view, found), link.line, width)
         case "reg":
@@ -181,7 +217,7 @@ def _register(view: RunView, name: str, width: int) -> list[Row]:
     from triage_tui.ui.threads import threads_of
 
     threads = threads_of(view.snapshot)
-    return _near(register_rows(view, threads[0], width), name, width) if threads else []
+    return _near(register_rows(view, threads[0], width, view.leads), name, width) if threads else []
 
 
 def _listed(link: Link) -> tuple[str, object]:
