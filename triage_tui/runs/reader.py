@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,9 @@ class Run:
             raw = raw[raw.find(b"\n") + 1 :]
             mib = MAX_TRACE_BYTES >> 20
             self.problems.append(f"{TRACE_FILE} is longer than {mib} MiB: its beginning is left out")
-        for line in raw.split(b"\n"):
-            if line:
+        # Line by line: a split of so much would let no other thread work meanwhile.
+        for line in io.BytesIO(raw):
+            if line != b"\n":
                 try:
                     calls.append(decoder.decode(line))
                 except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

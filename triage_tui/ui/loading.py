@@ -21,6 +21,7 @@ from triage_tui.rulebook.shown import caveats as caveats_of
 from triage_tui.rulebook.shown import line_text
 from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
 from triage_tui.runs.events import Event, holder_alive, read_events
+from triage_tui.runs.evidence import Resolved, resolve
 from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.listing import RunSummary
 from triage_tui.runs.memory_model import MemoryObject
@@ -43,6 +44,8 @@ MAX_CODE_BYTES = 1 << 20
 MAX_OBJECTS = 256
 MAX_OBJECT_BYTES = 1 << 20
 MAX_LOG_BYTES = 1 << 20
+MAX_CITED = 50
+"""Pieces of evidence for a hypothesis, and against it, that are looked up at once."""
 MAX_PRINTED_LINES, MAX_PRINTED_LINE = 40, 1000
 """Lines of what one call printed, and characters of each."""
 MAX_RELATED = 200
@@ -135,6 +138,7 @@ class RunView:
     """The rounds of its target, this one among them, the first one first; none when it is the only one."""
     audit: Audit = field(default_factory=_no_audit)
     """Who decided what on the runs of this target."""
+    _found: dict[str, Resolved] = field(default_factory=dict)
     verdict: dict[str, Any] = field(default_factory=dict)
     """Content of `verdict.json`: how this run compares with the one it retries."""
 
@@ -171,6 +175,12 @@ class RunView:
         """Short, safe name of the program."""
         return safe_line(self.snapshot.target.program.rsplit("/", 1)[-1] or "?", 60)
 
+    def resolve(self, link: str) -> Resolved:
+        """Return what a link points to, as it was when this was first asked."""
+        if (found := self._found.get(link)) is None:
+            found = self._found[link] = resolve(self.run, link)
+        return found
+
     def frame(self, index: int) -> Frame | None:
         """Return the frame with number `index`."""
         return next((frame for frame in self.snapshot.backtrace.frames if frame.idx == index), None)
@@ -200,6 +210,7 @@ def load_view(
     view.rounds = ladder(run)
     _read_audit(view, workspace, related)
     _explain(view)
+    _look_up_evidence(view)
     return view
 
 
@@ -207,6 +218,14 @@ def _explain(view: RunView) -> None:
     from triage_tui.ui.memory_fields import explanations_of
 
     view.explanations = explanations_of(view)
+
+
+def _look_up_evidence(view: RunView) -> None:
+    """Look up what the diagnosis cites, and know the calls by their numbers, before a view asks for it."""
+    view.run.syscall(0)
+    for hypothesis in view.diagnosis.hypotheses if view.diagnosis else ():
+        for evidence in (*hypothesis.evidence[:MAX_CITED], *hypothesis.contrary[:MAX_CITED]):
+            view.resolve(evidence.link)
 
 
 def _read_audit(view: RunView, workspace: Path, related: Sequence[str]) -> None:

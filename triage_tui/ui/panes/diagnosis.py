@@ -7,7 +7,7 @@ from typing import ClassVar
 from rich.cells import cell_len
 
 from triage_tui.runs.diagnosis_model import Evidence, Hypothesis
-from triage_tui.runs.evidence import IN_TEXT, describe_syscall, resolve
+from triage_tui.runs.evidence import IN_TEXT, describe_syscall
 from triage_tui.text import safe_line
 from triage_tui.ui.headline import what_happened
 from triage_tui.ui.loading import RunView
@@ -63,7 +63,7 @@ def text_with_links(text: str, width: int, indent: int) -> list[Row]:
 
 
 def _evidence_rows(view: RunView, evidence: Evidence, width: int, bullet: str, role: str) -> list[Row]:
-    found = resolve(view.run, evidence.link)
+    found = view.resolve(evidence.link)
     supported = found.exists and found.hash_ok and evidence.supported
     head: list[Part] = [("    ", ""), (bullet, role) if supported else ("✗", "bad"), (" ", "")]
     links: tuple[tuple[int, int, str], ...] = ()

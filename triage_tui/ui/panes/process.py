@@ -33,6 +33,8 @@ from triage_tui.ui.words import place
 
 MAX_FIRST, MAX_LAST, AROUND = 200, 1800, 10
 """Lines laid out of one log: its first, its last, and those around a line that is cited as evidence."""
+LEAST_LINES = 100
+"""Lines laid out of each log where many logs share these."""
 
 MAX_LINE = 600
 """Characters laid out of one line of a log."""
@@ -66,11 +68,12 @@ def _target(view: RunView, width: int) -> list[Row]:
 def _output(view: RunView, width: int) -> list[Row]:
     rows: list[Row] = []
     cited = _cited_lines(view)
+    most = max(LEAST_LINES, (MAX_FIRST + MAX_LAST) // max(1, len(view.logs)))
     for name, lines in view.logs.items():
         title = "Guest output" if f"logs/{name}" == view.snapshot.guest_output else f"Log {short(name, 60)}"
         rows += [heading(title, width, f"{len(lines)} lines", target=("log", name, 0))]
         last = 0
-        for number in _lines_to_show(len(lines), cited.get(name, set())):
+        for number in _lines_to_show(len(lines), cited.get(name, set()), most):
             if number > last + 1:
                 rows += wrapped(f"… {number - last - 1} lines are left out here", width, "muted", 8)
             last = number
@@ -90,10 +93,11 @@ def _log_line(name: str, number: int, line: str, width: int) -> list[Row]:
     return [Row(((head, "faint"), *parts), target), *(Row(parts, target) for parts in more)]
 
 
-def _lines_to_show(count: int, cited: set[int]) -> list[int]:
-    if count <= MAX_FIRST + MAX_LAST:
+def _lines_to_show(count: int, cited: set[int], most: int) -> list[int]:
+    if count <= most:
         return list(range(1, count + 1))
-    shown = {*range(1, MAX_FIRST + 1), *range(count - MAX_LAST + 1, count + 1)}
+    first = most * MAX_FIRST // (MAX_FIRST + MAX_LAST)
+    shown = {*range(1, first + 1), *range(count - (most - first) + 1, count + 1)}
     for line in cited:
         shown.update(range(max(1, line - AROUND), min(count, line + AROUND) + 1))
     return sorted(shown)

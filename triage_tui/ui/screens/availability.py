@@ -51,7 +51,7 @@ def available(screen: MainScreen, action: Action) -> bool:
         case "previous_round":
             return screen.round_beside(-1) is not None
         case "peek":
-            return screen.pane(screen.active).peeked_link is not None
+            return view is not None and screen.pane(screen.active).peeked_link is not None
         case "compare":
             return view is not None and (screen.active == "runs" or screen.compared is not None)
         case "copy" | "copy_more":

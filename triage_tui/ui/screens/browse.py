@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -174,7 +175,7 @@ class BrowseScreen(SeveralScreen):
                 self.show_pane("diagnosis")
 
     @on(RunLoaded)
-    def run_loaded(self, event: RunLoaded) -> None:
+    async def run_loaded(self, event: RunLoaded) -> None:
         """Show a run that was read, unless the person went on to another or a later reading is shown."""
         if event.view.run_id == self.wanted and event.serial >= self._serial:
             self._serial = event.serial
@@ -182,28 +183,30 @@ class BrowseScreen(SeveralScreen):
             self._loaded = event.view
             pauses.set_aside()
             if self.tiles:
-                self._show(event.view)
+                await self._show(event.view)
 
     @on(RunFailed)
-    def run_failed(self, event: RunFailed) -> None:
+    async def run_failed(self, event: RunFailed) -> None:
         """Say why a run cannot be shown."""
         if event.run_id == self.wanted:
             self.failure = event.sentence
-            self._show(None)
+            await self._show(None)
 
-    def _show(self, view: RunView | None) -> None:
-        self.view = view
-        self.reads_long = False
-        for tile in self.tiles:
-            for pane in tile.panes:
-                pane.show_contained(
-                    view, "This run cannot be shown." if self.failure and view is None else ""
-                )
-            tile.update_title()
+    async def _show(self, view: RunView | None) -> None:
+        """Give a run to all panes: those first that can be seen, and between two of them keys are taken."""
         from triage_tui.ui.headline import headline
 
+        self.view = view
+        self.reads_long = False
         line = headline(view) if view is not None else self.failure or ""
         self.query_one("#headline", HeadlineView).show(line)
+        self.refresh_bars()
+        empty = "This run cannot be shown." if self.failure and view is None else ""
+        panes = [pane for tile in self.tiles for pane in tile.panes]
+        for pane in sorted(panes, key=lambda pane: not pane.display):
+            pane.show_contained(view, empty)
+            await asyncio.sleep(0)
+        self.tile_titles()
         if view is not None:
             self.return_in(view.run_id)
         if self.tiles:

@@ -101,7 +101,7 @@ class MainScreen(Contained, BrowseScreen):
         self.recall_choices()
         self.lay_out()
         if self._loaded is not None:
-            self._show(self._loaded)
+            await self._show(self._loaded)
         if self._returns and self.active == "runs":
             self.show_pane(self._place.pane)
 
