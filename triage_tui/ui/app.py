@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
-from textual.actions import ActionError, ActionParseResult
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import BindingType
-from textual.dom import DOMNode
 from textual.filter import Monochrome, NoColor
 from textual.screen import Screen
-from textual.widget import Widget
 
 from triage_tui.errors import TriageError
-from triage_tui.text import safe_block, safe_line, shown_block
+from triage_tui.text import safe_block, safe_line
 from triage_tui.ui import pauses, theming
 from triage_tui.ui.actions import ACTIONS, bindings
 from triage_tui.ui.actions.model import Action
 from triage_tui.ui.announcing import Announcer
 from triage_tui.ui.backend import Actions, ReadOnly
+from triage_tui.ui.base_app import BaseApp
 from triage_tui.ui.configuration import Configuration, ConfigurationWatch, read_configuration
-from triage_tui.ui.containment import Contained, Reports, name_of
 from triage_tui.ui.messages import RunFailed, RunLoaded, RunsListed, RunsUpdated, Trouble
 from triage_tui.ui.remembered import keep, recall
 from triage_tui.ui.roles import colours_of
@@ -60,7 +57,7 @@ def _runs_provider() -> type[Provider]:
     return RunsProvider
 
 
-class TriageApp(App[None]):
+class TriageApp(BaseApp):
     """Review interventions of one workspace.
 
     `actions` does what the person decides; without it, or with `read_only`, nothing can be changed whatever
@@ -118,9 +115,6 @@ class TriageApp(App[None]):
             if self.get_theme(wanted) is not None:
                 self._begin_with(wanted)
         self._main: MainScreen | None = None
-        self.reports = Reports()
-        self.crash: Exception | None = None
-        """The error that nobody foresaw and that closed the app, if one did."""
         self._loads = 0
         self.decided: set[str] = set()
         """Runs whose guest was resumed or ended on the way out."""
@@ -315,85 +309,6 @@ class TriageApp(App[None]):
                     for problem in self._analysis.problems[:MAX_PROBLEMS]:
                         self.main.post_message(Trouble(problem))
             return self._analysis
-
-    def contain(self, what: str, error: Exception) -> str:
-        """Report an error of a part of the screen and go on without it; return what was said."""
-        if self._exit or not self._running:
-            return ""  # Widgets are being taken down: what looks for them then finds none.
-        sentence = self.reports.sentence(what, error)
-        if self.reports.too_many:
-            super()._handle_exception(error)
-        else:
-            self.notify(sentence, severity="error", markup=False, timeout=10)
-        return sentence
-
-    def _handle_exception(self, error: Exception) -> None:
-        # What Textual cannot go on with: the message loop of the widget has ended. Below a sheet or question
-        # that costs the sheet; elsewhere it ends the app.
-        from textual._context import active_message_pump
-
-        pump = active_message_pump.get(None)
-        screen = pump.screen if isinstance(pump, Widget) and pump.is_attached else None
-        if isinstance(pump, Contained):
-            self.contain(name_of(pump), error)
-        elif screen is not None and screen is not self.main and screen in self.screen_stack:
-            self.contain("A part of the screen", error)
-        else:
-            super()._handle_exception(error)
-            return
-        if screen is not None and screen is not self.main:
-            self.call_later(self._close, screen)
-
-    def _close(self, screen: Screen[object]) -> None:
-        if screen in self.screen_stack and screen is not self.main:
-            while self.screen is not screen:
-                self.pop_screen()
-            self.pop_screen()
-
-    async def run_action(
-        self,
-        action: str | ActionParseResult,
-        default_namespace: DOMNode | None = None,
-        namespaces: Mapping[str, DOMNode] | None = None,
-    ) -> bool:
-        """Do what a key or a click asks for; an error in it costs only that."""
-        try:
-            return await super().run_action(action, default_namespace, namespaces)
-        except ActionError:
-            raise
-        except Exception as error:
-            self.contain("This action", error)
-            return True
-
-    def _fatal_error(self) -> None:
-        # In place of Textual's traceback, which prints local variables: who opened the app reports it.
-        self.crash = self._exception
-        self._close_messages_no_wait()
-
-    # --- what is said to the terminal beside the screen -----------------------------------------------
-
-    def tell_terminal(self, sequence: str) -> None:
-        """Send a sequence made by `terminal_codes`; nothing where there is no terminal."""
-        if sequence and self._driver is not None:
-            self._driver.write(sequence)
-            self._driver.flush()
-
-    def copy_to_clipboard(self, text: str) -> None:
-        """Copy text, made safe, wherever it comes from (rows, lines to type in, a selection)."""
-        self.copy(text, "Copied.")
-
-    def copy(self, text: str, done: str) -> None:
-        """Copy text to the terminal's clipboard and say `done`, or say why not."""
-        from triage_tui.ui.copying import refusal
-        from triage_tui.ui.terminal_codes import clipboard
-
-        shown = shown_block(text, max_lines=1_000_000)
-        if (why := refusal(shown)) is not None:
-            self.notify(why, severity="warning", markup=False, timeout=6)
-            return
-        self._clipboard = shown
-        self.tell_terminal(clipboard(shown))
-        self.notify(done, markup=False, timeout=2)
 
     # --- app actions -----------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 It becomes one sentence and a report file. A pane shows the sentence in place of its rows; a sheet or question
 closes; what handled a message or a key goes on with the next one. Many errors in a short time, or one where
-nothing can go on, still end the app in good order (`TriageApp.crash`).
+nothing can go on, still end the app in good order (`BaseApp.crash`).
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ class Contained(MessagePump):
 
 def contain(pump: MessagePump, error: Exception) -> None:
     """Tell the app about an error in `pump`."""
-    from triage_tui.ui.app import TriageApp
+    from triage_tui.ui.base_app import BaseApp
 
     app = pump.app
-    if not isinstance(app, TriageApp):
+    if not isinstance(app, BaseApp):
         raise error
     app.contain(name_of(pump), error)
 

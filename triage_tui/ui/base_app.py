@@ -1,0 +1,103 @@
+"""What the app does for all of its parts: it contains their errors, and speaks to the terminal for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from textual.actions import ActionError, ActionParseResult
+from textual.app import App
+from textual.dom import DOMNode
+from textual.screen import Screen
+from textual.widget import Widget
+
+from triage_tui.text import shown_block
+from triage_tui.ui.containment import Contained, Reports, name_of
+
+
+class BaseApp(App[None]):
+    """An app whose parts may fail; see `containment`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reports = Reports()
+        self.crash: Exception | None = None
+        """The error that nobody foresaw and that closed the app, if one did."""
+
+    def contain(self, what: str, error: Exception) -> str:
+        """Report an error of a part of the screen and go on without it; return what was said."""
+        if self._exit or not self._running:
+            return ""  # Widgets are being taken down: what looks for them then finds none.
+        sentence = self.reports.sentence(what, error)
+        if self.reports.too_many:
+            super()._handle_exception(error)
+        else:
+            self.notify(sentence, severity="error", markup=False, timeout=10)
+        return sentence
+
+    def _handle_exception(self, error: Exception) -> None:
+        # What Textual cannot go on with: the message loop of the widget has ended. Below a sheet or question
+        # that costs the sheet; elsewhere it ends the app.
+        from textual._context import active_message_pump
+
+        pump = active_message_pump.get(None)
+        screen = pump.screen if isinstance(pump, Widget) and pump.is_attached else None
+        if isinstance(pump, Contained):
+            self.contain(name_of(pump), error)
+        elif screen is not None and screen in self.screen_stack[1:]:
+            self.contain("A part of the screen", error)
+        else:
+            super()._handle_exception(error)
+            return
+        if screen is not None and screen in self.screen_stack[1:]:
+            self.call_later(self._close, screen)
+
+    def _close(self, screen: Screen[object]) -> None:
+        if screen in self.screen_stack[1:]:
+            while self.screen is not screen:
+                self.pop_screen()
+            self.pop_screen()
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Do what a key or a click asks for; an error in it costs only that."""
+        try:
+            return await super().run_action(action, default_namespace, namespaces)
+        except ActionError:
+            raise
+        except Exception as error:
+            self.contain("This action", error)
+            return True
+
+    def _fatal_error(self) -> None:
+        # In place of Textual's traceback, which prints local variables: who opened the app reports it.
+        self.crash = self._exception
+        self._close_messages_no_wait()
+
+    # --- what is said to the terminal beside the screen -----------------------------------------------
+
+    def tell_terminal(self, sequence: str) -> None:
+        """Send a sequence made by `terminal_codes`; nothing where there is no terminal."""
+        if sequence and self._driver is not None:
+            self._driver.write(sequence)
+            self._driver.flush()
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy text, made safe, wherever it comes from (rows, lines to type in, a selection)."""
+        self.copy(text, "Copied.")
+
+    def copy(self, text: str, done: str) -> None:
+        """Copy text to the terminal's clipboard and say `done`, or say why not."""
+        from triage_tui.ui.copying import refusal
+        from triage_tui.ui.terminal_codes import clipboard
+
+        shown = shown_block(text, max_lines=1_000_000)
+        if (why := refusal(shown)) is not None:
+            self.notify(why, severity="warning", markup=False, timeout=6)
+            return
+        self._clipboard = shown
+        self.tell_terminal(clipboard(shown))
+        self.notify(done, markup=False, timeout=2)
