@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.runs.build import write_run
-from triage_tui.runs import feed
+from triage_tui.runs import catalog, feed, listing
 from triage_tui.runs.events import append_event
 from triage_tui.runs.feed import RunsFeed
 from triage_tui.runs.listing import RunSummary
@@ -135,3 +135,31 @@ def test_files_in_subdirectories_are_told_of_the_run_that_is_open(runs_dir: Path
     (runs_dir / name / "logs" / "guest.log").write_text("one line more\n")
     listener.until(lambda: name in listener.reread)
     running.stop()
+
+
+def test_a_listing_that_takes_long_ends_with_the_app(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        write_run(runs_dir)
+    monkeypatch.setattr(catalog, "REST_EVERY", 1)
+    reading, go_on, read = threading.Event(), threading.Event(), list[str]()
+
+    def held(path: Path) -> listing.Reading:
+        read.append(path.name)
+        reading.set()
+        go_on.wait(WAIT_S)
+        return listing.read_summary(path)
+
+    monkeypatch.setattr(catalog, "read_summary", held)
+    listener = Told()
+    running = RunsFeed(runs_dir, listener)
+    running.start()
+    assert reading.wait(WAIT_S)
+    ending = threading.Thread(target=running.stop)
+    ending.start()
+    while not running._ended.is_set():
+        ending.join(0.01)
+    go_on.set()
+    ending.join(WAIT_S)
+    assert not ending.is_alive()
+    assert len(read) == 1
+    assert listener.listings == 0

@@ -52,10 +52,11 @@ class Catalog:
         self.changed = False
         """Whether the index on the disk is behind."""
 
-    def read(self, seen: Seen | None = None) -> list[RunSummary]:
+    def read(self, seen: Seen | None = None, rest: Callable[[], object] = lambda: None) -> list[RunSummary]:
         """Return all runs, newest first; a missing directory holds none.
 
-        `seen` is what another process found when it compared them with the index just now.
+        `seen` is what another process found when it compared them with the index just now. `rest` is called
+        now and then; it may raise, to end this.
 
         Raises:
             TriageError: the directory cannot be listed.
@@ -66,7 +67,7 @@ class Catalog:
             if seen is not None and seen.digest != digest:
                 seen = None
         if seen is None or self._index is None:
-            self.refresh()
+            self.refresh(rest)
         else:
             self._drop(seen.gone)
             self.look(seen.names)
@@ -77,7 +78,7 @@ class Catalog:
     def refresh(self, rest: Callable[[], object] = lambda: None) -> dict[str, RunSummary | None]:
         """Look at all runs and return those whose summary is another one; None stands for one that is gone.
 
-        `rest` is called now and then, for who wants to leave time to others.
+        `rest` is called now and then, for who wants to leave time to others; it may raise, to end this.
 
         Raises:
             TriageError: the directory cannot be listed.

@@ -63,6 +63,10 @@ class _Wanted(NamedTuple):
         )
 
 
+class _Ended(Exception):
+    """Nobody wants to know any more."""
+
+
 class RunsFeed:
     """List and watch the runs of a directory until `stop`."""
 
@@ -107,7 +111,9 @@ class RunsFeed:
     def _work(self) -> None:
         try:
             seen = self._ahead.take() if self._ahead is not None else None
-            self._listener.listed(self._catalog.read(seen))
+            self._listener.listed(self._catalog.read(seen, self._go_on))
+        except _Ended:
+            return
         except TriageError as error:
             self._listener.listed([])
             self._listener.trouble(str(error))
@@ -135,9 +141,19 @@ class RunsFeed:
         self._look_at_all()
         try:
             self._tell_changes(watcher, watching)
+        except _Ended:
+            return
         finally:
             watcher.stop()
             self._catalog.save()
+
+    def _go_on(self) -> None:
+        if self._ended.is_set():
+            raise _Ended
+
+    def _rest(self) -> None:
+        if self._ended.wait(REST_S):
+            raise _Ended
 
     def _look_at_all(self) -> None:
         self._wanted.put(_Wanted(everything=True))
@@ -170,7 +186,7 @@ class RunsFeed:
     def _tell(self, wanted: _Wanted) -> None:
         if wanted.everything:
             with suppress(TriageError):
-                if found := self._catalog.refresh(lambda: self._ended.wait(REST_S)):
+                if found := self._catalog.refresh(self._rest):
                     self._listener.updated(found, True)
         for names, files_changed in ((wanted.changed, True), (wanted.asked - wanted.changed, False)):
             if names:
