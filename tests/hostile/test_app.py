@@ -14,7 +14,7 @@ from triage_tui.runs.events import read_events
 HOME, END = "\x1b[H", "G"
 BACKSPACE = "\x7f"
 PANES = (
-    ("1", "0.93"), ("2", "hunk 1 of 1"), ("3", "held before it happens"), ("4", "0x00431e4c"),
+    ("1", "0.93"), ("2", "hunk 1 of 1"), ("3", "17.0ms"), ("4", "0x00431e4c"),
     ("6", "0x00001096"), ("7", "bytes"), ("8", "Target"), ("9", "Rules in this round"), ("H", "14:"),
 )  # fmt: skip
 
@@ -43,11 +43,18 @@ def visit_panes(terminal: Terminal) -> None:
 def look_closer(terminal: Terminal) -> None:
     terminal.press("1/syscall 11\r")
     terminal.until("/syscall 11")
+    lines = enumerate(terminal.text.split("\n"))
+    row, line = next((n, line) for n, line in lines if "✗ syscall 11" in line)
+    # The mouse over the link, and away.
+    terminal.press(f"\x1b[<35;{line.index('syscall 11') + 3};{row + 1}M")
+    terminal.until("Syscall 11")
+    terminal.press("\x1b[<35;1;1M")
+    terminal.until_gone("Syscall 11")
     over(terminal, "K", "esc leave")
     terminal.press("\x1b")
     terminal.until_gone("/syscall 11")
-    terminal.press("3" + END)
-    terminal.until("held before it happens")
+    terminal.press("3" + HOME)
+    terminal.until("17.0ms")
     over(terminal, "\r", "esc leave")
     terminal.press("t")
     terminal.press("/zz9\r")

@@ -55,6 +55,20 @@ async def test_another_directory_can_be_named(app: TriageApp, tmp_path: Path) ->
         assert (tmp_path / "mine" / f"{RUN}.md").is_file()
 
 
+async def test_the_marked_runs_are_exported(app: TriageApp, workspace: Path) -> None:
+    async with app.run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        await pilot.press("0", "asterisk", "W")
+        await until(pilot, lambda: isinstance(app.screen, Question), "the question")
+        marked = len(app.main.runs.marked_runs)
+        assert marked > 1
+        assert f"Export {marked} runs" in shown(app)
+        await pilot.press("1")
+        await until(pilot, lambda: "runs exported to" in said(app), "the directory")
+        assert len(list((workspace / "exports").iterdir())) == marked - 2, "one is broken, one unfinished"
+        assert "; 2 not: " in said(app)
+
+
 async def test_read_only_exports_nothing(workspace: Path) -> None:
     app = TriageApp(workspace)
     async with app.run_test(size=(100, 30)) as pilot:

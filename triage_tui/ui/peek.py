@@ -11,7 +11,7 @@ from textual.content import Content
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.evidence import Link, Resolved, resolve
-from triage_tui.text import safe_block, safe_line
+from triage_tui.text import safe_block, safe_line, shown_line
 from triage_tui.ui.code_links import ADDRESS
 from triage_tui.ui.hex_rows import bytes_per_row, hex_row
 from triage_tui.ui.loading import RunView
@@ -152,7 +152,7 @@ def hover_content(view: RunView, found: Resolved, roles: Roles) -> Content:
     for row in rows[first : first + HOVER_ROWS]:
         fill = roles.fill(row.fill) if row.fill else None
         for part, role in row.parts:
-            text.append(safe_line(part), roles.style(role) + fill if fill else roles.style(role))
+            text.append(shown_line(part), roles.style(role) + fill if fill else roles.style(role))
         text.append("\n")
     text.rstrip()
     return Content.from_rich_text(text)
