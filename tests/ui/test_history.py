@@ -93,3 +93,13 @@ async def test_entries_open_the_rule_and_the_generation(app: TriageApp, workspac
         assert app.main.patch.place.file == RULE
         await pilot.press("backspace")
         await until(pilot, lambda: app.main.active == "history")
+
+
+async def test_the_cursor_begins_where_the_pane_has_its_matter(app: TriageApp) -> None:
+    app.open_run = fixtures.RETRY_RUN
+    async with app.run_test(size=(80, 24)) as pilot:
+        app = await opened(pilot, fixtures.RETRY_RUN)
+        history, registers = app.main.pane("history").current, app.main.pane("registers").current
+        assert history is not None
+        assert history.fill == "current", "the round that is shown"
+        assert registers is None or isinstance(registers.target, str), "the first register"

@@ -88,6 +88,8 @@ class Pane(LineView):
             self.search_text = ""
             self.forget()
         rows = self.build(view) if view is not None else Rows()
+        # Rows that are made for a width are none before they have one: then there is nothing to find.
+        rows.layout(self._width)
         self.set_rows(rows, cursor=None if same else self.first(rows), empty=empty or self.EMPTY)
         if same and self.FOLLOW and at_end:
             self.move_to(len(rows) - 1)
