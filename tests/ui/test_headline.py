@@ -82,6 +82,14 @@ def test_every_trigger_has_its_sentence(found: Snapshot, said: str) -> None:
     assert what_happened(found) == said
 
 
+def test_of_a_loop_the_calls_are_named_that_tell_something() -> None:
+    names = ["clock_gettime64", "fcntl64", "poll", "read", "clock_gettime64"]
+    loop = Loop(period=5, repeats=3, first_seq=1, last_seq=9, names=names)
+    assert what_happened(snapshot("sleep_loop", loop)) == "sleeps in a loop: 3 rounds of poll, read"
+    loop.names = ["clock_gettime64"]
+    assert what_happened(snapshot("loop", loop)) == "repeats clock_gettime64 again and again: 3 rounds"
+
+
 def test_a_guest_that_waits_says_where_it_can_be_reached() -> None:
     found = snapshot("idle")
     found.statistics = Statistics(listening=["0.0.0.0:80", "[::]:80", "udp 0.0.0.0:53"])

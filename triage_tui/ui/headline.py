@@ -22,6 +22,9 @@ SURE, DOUBT = 0.8, 0.4
 _LEAST_PRINTED = 24
 """Cells below which what was printed says nothing."""
 
+_DULL = ("clock_gettime", "gettimeofday", "rt_sigprocmask", "fcntl", "getpid")
+"""What calls begin with that tell nothing of a loop which has others."""
+
 _CITED = re.compile(
     r": (?P<cite>.{1,400}? = [A-Z][A-Z0-9]+) (?P<ago>just before|in each round|long ago|\d+ calls? ago)"
 )
@@ -182,7 +185,8 @@ def _goes_round(loop: Loop | None, sleeps: bool) -> str:
     if loop is None:
         return "sleeps in a loop" if sleeps else "repeats itself"
     # In a round a call may come several times; what matters is which there are.
-    names = list(dict.fromkeys(loop.names))
+    every = list(dict.fromkeys(loop.names))
+    names = [name for name in every if not name.startswith(_DULL)] or every
     shown = ", ".join(short(name, 30) for name in names[:4]) + (", …" if len(names) > 4 else "")
     about = "about " if loop.skimmed else ""
     count = f"{about}{loop.repeats} rounds"
