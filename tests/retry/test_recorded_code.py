@@ -13,6 +13,7 @@ from triage_tui.retry.recorded_code import RecordedCode
 from triage_tui.retry.start import Start, write_start
 from triage_tui.runs.frame_model import Backtrace, Frame
 from triage_tui.runs.model import Target
+from triage_tui.runs.process_model import Mapping
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.writer import encode_json
 
@@ -76,6 +77,23 @@ def test_a_file_of_which_no_hash_was_recorded_says_so(tmp_path: Path) -> None:
     guest = Loaded("arm", tmp_path)
     found = RecordedCode(recorded(guest, tmp_path, "arm", sha256="")).function(guest.address("caller"))
     assert found.provenance.endswith("whose content was not recorded")
+
+
+def test_content_that_is_not_kept_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triage_tui.retry.recorded_code.KEPT_BYTES", 0)
+    guest = Loaded("arm", tmp_path)
+    other = tmp_path / "lib" / "other.so"
+    other.write_bytes((tmp_path / "lib/imports.so").read_bytes())
+    for mapping in list(guest.maps):
+        moved = (mapping.start + 0x100000, mapping.end + 0x100000)
+        guest.maps.append(
+            Mapping(start=moved[0], end=moved[1], perms="r--p", offset=mapping.offset, path="/lib/other.so")
+        )
+    code = RecordedCode(recorded(guest, tmp_path, "arm"))
+    code.read_all()
+    for _ in range(2):
+        assert "<inner>" in code.function(guest.address("caller")).text
+        assert "of other.so" in code.function(guest.address("caller") + 0x100000).provenance
 
 
 def test_what_cannot_be_shown_says_why(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ from triage_tui.runs.process_model import Mapping
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
 
-KEPT_FILES = 4
-"""Files whose content is kept in memory."""
+KEPT_BYTES = 48 << 20
+"""Content of files that is kept in memory, beside that of the latest."""
 _THUMB_SYSCALL = b"\x00\xdf"
 """`svc 0` in Thumb code, whose symbols do not always say that it is."""
 MAX_NAMED = 200
@@ -77,7 +77,7 @@ class RecordedCode:
         if not _recorded_hash(self._run, path):
             self._unproven.add(path)
         self._files[path] = data
-        while len(self._files) > KEPT_FILES:
+        while len(self._files) > 1 and sum(map(len, self._files.values())) > KEPT_BYTES:
             self._files.popitem(last=False)
         return data
 
