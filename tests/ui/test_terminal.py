@@ -112,6 +112,21 @@ def test_a_whole_review_is_on_disk_afterwards(demo: Path) -> None:
         terminal.press("a")
         terminal.until("active: generation 0001")
         terminal.until("Rule active.")
+        # The rule is edited once more, and the one hunk of that is chosen and approved.
+        terminal.press("e")
+        terminal.until("+1 -1")
+        terminal.press("} ")
+        terminal.until("✓ fix/syscall/ioctl.lua")
+        terminal.press("a")
+        terminal.until("active as it")
+        terminal.press("g")
+        terminal.until("active: generation 0002")
+        # Undone one by one: the approval, the edit, and the approval before.
+        terminal.press("u")
+        terminal.until("active: generation 0001")
+        terminal.until("+1 -1")
+        terminal.press("u")
+        terminal.until("active as it")
         terminal.press("u")
         terminal.until("no rule is active for this target")
         terminal.press("r")
@@ -120,8 +135,11 @@ def test_a_whole_review_is_on_disk_afterwards(demo: Path) -> None:
         assert terminal.finish() == 0
     run = load_run(run_dir)
     kinds = [event.kind for event in run.events]
-    assert kinds[3:] == ["edited", "approved", "activated", "rolled_back", "decision"]
-    assert "ifindex_or" in (run_dir / "rules_patch/fix/syscall/ioctl.lua").read_text()
+    decided = ["edited", "approved", "activated"]
+    assert kinds[3:] == [*decided, *decided, "rolled_back", "edited", "rolled_back", "decision"]
+    text = (run_dir / "rules_patch/fix/syscall/ioctl.lua").read_text()
+    assert "ifindex_or" in text
+    assert "ifindex_or_or" not in text
     assert run.events[-1].payload == {"action": "resume"}
 
 
