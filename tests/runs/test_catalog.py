@@ -19,8 +19,9 @@ from tests.runs.build import write_run
 from triage_tui.runs import catalog, listing, look_ahead, run_index
 from triage_tui.runs.catalog import Catalog
 from triage_tui.runs.events import append_event, this_process
+from triage_tui.runs.index_path import index_file
 from triage_tui.runs.listing import RunSummary
-from triage_tui.runs.run_index import Index, index_file, load_index
+from triage_tui.runs.run_index import Index, load_index
 from triage_tui.runs.writer import RunWriter
 
 SETTLED_NS = 20_000_000

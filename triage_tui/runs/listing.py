@@ -19,10 +19,8 @@ from triage_tui.runs.events import (
     read_events,
 )
 from triage_tui.runs.files import read_bounded
+from triage_tui.runs.form import MAX_SNAPSHOT_BYTES, SCHEMA_VERSION, SFEMU_REASONS, SNAPSHOT_FILE
 from triage_tui.runs.ids import is_run_id
-from triage_tui.runs.model import SCHEMA_VERSION
-from triage_tui.runs.reader import MAX_SNAPSHOT_BYTES, SFEMU_REASONS
-from triage_tui.runs.writer import SNAPSHOT_FILE
 
 DIAGNOSIS_FILE = "diagnosis.json"
 SOURCES = (SNAPSHOT_FILE, DIAGNOSIS_FILE, EVENTS_FILE)

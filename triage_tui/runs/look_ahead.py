@@ -14,11 +14,14 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from triage_tui.runs.catalog import Seen, compare_with_index
-from triage_tui.runs.run_index import index_file
+from triage_tui.runs.index_path import index_file
+
+if TYPE_CHECKING:
+    from triage_tui.runs.catalog import Seen
 
 _WAIT_S = 1.0
 """How long an answer is waited for: then this process is as fast."""
@@ -35,6 +38,8 @@ class LookAhead:
 
     def take(self) -> Seen | None:
         """Wait for what it found; None when it found nothing that can be used."""
+        from triage_tui.runs.catalog import Seen
+
         try:
             return msgspec.msgpack.decode(self._read(), type=Seen)
         except (msgspec.MsgspecError, OSError, TimeoutError):
@@ -74,6 +79,8 @@ def look_ahead(runs_dir: Path) -> LookAhead | None:
         return LookAhead(pid, answer)
     # In the child: whatever happens, nothing of the parent's may be flushed, closed or run at its exit.
     try:
+        from triage_tui.runs.catalog import compare_with_index
+
         os.close(answer)
         with open(told, "wb") as stream:
             stream.write(msgspec.msgpack.encode(compare_with_index(runs_dir, index)))

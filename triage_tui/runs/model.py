@@ -13,12 +13,11 @@ from typing import Literal
 
 import msgspec
 
+from triage_tui.runs.form import SCHEMA_VERSION as SCHEMA_VERSION
 from triage_tui.runs.frame_model import Backtrace
 from triage_tui.runs.memory_model import MemoryObject, MemoryRegion
 from triage_tui.runs.process_model import Descriptor, Mapping, Process
 from triage_tui.runs.record import Record
-
-SCHEMA_VERSION = 1
 
 Reason = Literal[
     "exit",

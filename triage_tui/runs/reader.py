@@ -13,13 +13,14 @@ from triage_tui.errors import TriageError
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.events import Event, State, derive_state, read_events
 from triage_tui.runs.files import inside, read_bounded
+from triage_tui.runs.form import MAX_SNAPSHOT_BYTES as MAX_SNAPSHOT_BYTES
+from triage_tui.runs.form import SFEMU_REASONS
 from triage_tui.runs.memory_files import RegionReader
 from triage_tui.runs.memory_model import MemoryObject
 from triage_tui.runs.model import SCHEMA_VERSION, Snapshot, Syscall, Target, Trigger
 from triage_tui.runs.writer import ENVIRONMENT_FILE, SNAPSHOT_FILE, TRACE_FILE
 from triage_tui.text import safe_line
 
-MAX_SNAPSHOT_BYTES = 32 << 20
 MAX_TRACE_BYTES = 64 << 20
 MAX_TEXT_BYTES = 4 << 20
 MAX_BLOB_BYTES = 64 << 20
@@ -236,10 +237,6 @@ def load_run(run_dir: Path) -> Run:
             f" {SCHEMA_VERSION}): parts may be missing here"
         )
     return Run(run_dir, snapshot, problems)
-
-
-SFEMU_REASONS = {"deadloop": "loop", "idle_deadloop": "idle"}
-"""Reasons that SFEmu has other words for."""
 
 
 def _translate(data: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.runs import events, listing
+from triage_tui.runs import events, form, listing
 from triage_tui.runs.files import read_bounded, write_atomic
 from triage_tui.runs.listing import SOURCES, RunSummary
 
@@ -115,13 +115,6 @@ def same(runs_fd: int, name: str, inode: int, stamp: bytes) -> bool:
     )
 
 
-def index_file(runs_dir: Path) -> Path:
-    """Return where the index of a directory of runs lies (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    name = hashlib.sha256(os.fsencode(os.path.realpath(runs_dir))).hexdigest()[:32]
-    return Path(base) / "triage-tui" / "runs" / f"{name}.index"
-
-
 def load_index(path: Path, runs_dir: Path) -> Index:
     """Return what is kept of the runs of a directory; nothing when it cannot be believed."""
     try:
@@ -168,7 +161,7 @@ def _maker(runs_dir: Path) -> list[int | str]:
     """Return what an index belongs to: a directory, and the code that made the summaries."""
     place = os.stat(runs_dir)
     made_by: list[int | str] = [place.st_dev, place.st_ino, *RunSummary.__struct_fields__]
-    for module in (listing, events):
+    for module in (listing, events, form):
         with contextlib.suppress(OSError, TypeError):
             code = os.stat(str(module.__file__))
             made_by += [code.st_mtime_ns, code.st_size]

@@ -15,13 +15,13 @@ import msgspec
 
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.files import inside, sync_directory, write_atomic
+from triage_tui.runs.form import SNAPSHOT_FILE as SNAPSHOT_FILE
 from triage_tui.runs.ids import new_run_id
 from triage_tui.runs.limits import tree_bytes
 from triage_tui.runs.memory_model import Blob
 from triage_tui.runs.model import Snapshot, Syscall
 from triage_tui.text import safe_name
 
-SNAPSHOT_FILE = "snapshot.json"
 TRACE_FILE = "trace.jsonl"
 ENVIRONMENT_FILE = "environment.json"
 """Process id -> "NAME=value" entries."""

@@ -189,7 +189,7 @@ class TriageApp(BaseApp):
         for problem in self._problems:
             self.notify(safe_line(problem, 300), severity="warning", markup=False)
         from triage_tui.runs.feed import RunsFeed
-        from triage_tui.runs.run_index import index_file
+        from triage_tui.runs.index_path import index_file
 
         index = index_file(self.runs_dir) if self.remembered is not None else None
         self._feed = RunsFeed(self.runs_dir, self, index, self._ahead)
