@@ -78,6 +78,12 @@ def test_calls_are_held_against_the_match() -> None:
     assert match is not None
     assert match.holds(Syscall(seq=1, name="openat", path="/etc/x\x1b"))
     assert not match.holds(Syscall(seq=1, name="openat", path="/etc/x"))
-    assert not match.holds(Syscall(seq=1, name="openat"))
+    assert match.holds(Syscall(seq=1, name="openat", path="/etc/x")) is False
+    assert match.holds(Syscall(seq=1, name="openat")) is None
     assert not match.holds(Syscall(seq=1, name="open", path="/etc/x\x1b"))
+    socket = Match("connect", {"path": "/run/x"})
+    assert socket.holds(Syscall(seq=1, name="connect", peer="unix:/run/x"))
+    assert socket.holds(Syscall(seq=1, name="connect", peer="unix:/run/y")) is False
+    assert socket.holds(Syscall(seq=1, name="connect", peer="inet:10.0.0.1:80")) is False
+    assert Match("read", {"peer": "unix:/run/x"}).holds(Syscall(seq=1, name="read")) is None
     assert Match("read", {"detail": "1", "path": "/x"}).unknown == ["detail"]

@@ -27,20 +27,28 @@ class Match:
         """Names of the fields that no recorded call has, so that it cannot be told whether they hold."""
         return [name for name in self.fields if name not in MATCHED]
 
-    def holds(self, call: Syscall) -> bool:
-        """Tell whether a recorded call is one of those, as far as the fields that are recorded tell."""
-        return call.name.lower() == self.syscall and all(
-            _same(name, wanted, getattr(call, name))
-            for name, wanted in self.fields.items()
-            if name in MATCHED
-        )
+    def holds(self, call: Syscall) -> bool | None:
+        """Tell whether a recorded call is one of those; None where the record does not say it.
+
+        Fields that no record has (`unknown`) are left out.
+        """
+        if call.name.lower() != self.syscall:
+            return False
+        found = [_same(name, wanted, call) for name, wanted in self.fields.items() if name in MATCHED]
+        return False if False in found else None if None in found else True
 
 
-def _same(name: str, wanted: str, found: str | None) -> bool:
+def _same(name: str, wanted: str, call: Syscall) -> bool | None:
+    found = getattr(call, name)
+    if name == "path" and found is None and call.peer is not None:
+        # The path of a socket is recorded as the peer.
+        kind, _, found = call.peer.partition(":")
+        if kind != "unix":
+            return False
     if found is None:
-        return False
+        return None
     # The header holds the value as it is shown, in at most 200 characters.
-    return safe_line(found, 200) == wanted or (name == "path" and found == wanted)
+    return bool(safe_line(found, 200) == wanted or (name == "path" and found == wanted))
 
 
 def parse_match(text: str) -> Match | None:

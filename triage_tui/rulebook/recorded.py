@@ -110,11 +110,12 @@ def matched_in(
     own = [call for call in calls if call.name.lower() == rule.syscall]
     if match is None or not told:
         return _asked(run_id, arch, own, rule.syscall, name, source)
-    found = [call for call in own if match.holds(call)]
-    caveat = f"{', '.join(match.unknown)} is not recorded, so it was left out" if match.unknown else ""
-    return Matched(
-        run_id, len(own), len(found), seqs=tuple(call.seq for call in found[:MAX_KEPT]), caveat=caveat
-    )
+    held = [(match.holds(call), call.seq) for call in own]
+    found = [seq for holds, seq in held if holds]
+    unclear = sum(holds is None for holds, _ in held)
+    left_out = f"{', '.join(match.unknown)} is not recorded, so it was left out" if match.unknown else ""
+    caveat = left_out or ("the record does not say of each call what the match names" if unclear else "")
+    return Matched(run_id, len(own), len(found), unclear, tuple(found[:MAX_KEPT]), caveat=caveat)
 
 
 def other_runs(
