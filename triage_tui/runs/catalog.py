@@ -132,11 +132,14 @@ class Catalog:
             os.close(handle)
         return found
 
-    def save(self) -> None:
-        """Bring the index on the disk up to date, if there is one."""
+    def save(self, settle: bool = True) -> None:
+        """Bring the index on the disk up to date, if there is one.
+
+        With `settle`, runs that were read too soon after they changed are read again.
+        """
         if self._index is None:
             return
-        if self.unsettled:
+        if settle and self.unsettled:
             # They were read too soon after they changed; by now they may have been the same for long enough.
             with contextlib.suppress(TriageError, OSError):
                 self.look(list(self.unsettled))

@@ -123,6 +123,7 @@ class RunsFeed:
 
         # The list is being drawn now.
         self._ended.wait(BEGIN_AFTER_S)
+        self._catalog.save(settle=False)
         watcher = RunsWatcher(
             self._runs_dir, self.look_again, lost=self._look_at_all, rest=lambda: self._ended.wait(REST_S)
         )
