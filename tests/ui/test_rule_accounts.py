@@ -6,8 +6,9 @@ from pathlib import Path
 
 from tests.ui import fixtures
 from triage_tui.runs.model import RuleHit
+from triage_tui.ui import patch_rows
 from triage_tui.ui.loading import RunView, load_view
-from triage_tui.ui.panes import patch, process, retry
+from triage_tui.ui.panes import process, retry
 from triage_tui.ui.rows import Row
 
 BUSY = RuleHit(
@@ -50,11 +51,13 @@ def test_process_and_retry_pane_tell_the_whole_account(workspace: Path) -> None:
 def test_the_patch_pane_tells_what_a_proposed_rule_did_when_it_was_active(workspace: Path) -> None:
     view = view_with(workspace)
     view.proposals[0].files = ["fix/syscall/openat@fix-openat-3f2a91c0.lua"]
-    assert "asked 1 time" not in words(patch.patch_rows(view, patch.shown_plainly(view), 80))
+    assert "asked 1 time" not in words(patch_rows.patch_rows(view, patch_rows.shown_plainly(view), 80))
     view.snapshot.rule_hits = [
         RuleHit(rule="fix-openat-3f2a91c0", hits=1, calls=1, time_total_us=80, time_max_us=80)
     ]
-    assert "1 hits, asked 1 time, 80 us each" in words(patch.patch_rows(view, patch.shown_plainly(view), 80))
+    assert "1 hits, asked 1 time, 80 us each" in words(
+        patch_rows.patch_rows(view, patch_rows.shown_plainly(view), 80)
+    )
 
 
 def test_an_old_run_without_accounts_is_told_as_before(workspace: Path) -> None:
