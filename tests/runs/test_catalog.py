@@ -47,6 +47,7 @@ def kept(runs_dir: Path, index: Path) -> list[RunSummary]:
     """List with the index, and bring that up to date as the app does when it is left."""
     known = Catalog(runs_dir, index)
     found = known.read()
+    known.settle()
     known.save()
     return found
 
@@ -406,3 +407,15 @@ def test_numbers_that_nothing_can_hold_hide_no_run_and_break_no_index(tmp_path: 
     assert found.keys() == {good.name, large.name, odd.name}
     assert good.name in load_index(index, runs_dir).runs
     assert list(found.values()) == fresh(runs_dir)
+
+
+def test_a_change_that_is_found_while_settling_is_told(tmp_path: Path) -> None:
+    run_dir = write_run(tmp_path)
+    known = Catalog(tmp_path)
+    known.read()
+    assert known.settle() == {}
+    append_event(run_dir, "rejected")
+    (found,) = known.settle().values()
+    assert found is not None
+    assert found.state == "rejected"
+    assert known.settle() == {}

@@ -132,18 +132,18 @@ class Catalog:
             os.close(handle)
         return found
 
-    def save(self, settle: bool = True) -> None:
-        """Bring the index on the disk up to date, if there is one.
+    def settle(self) -> dict[str, RunSummary | None]:
+        """Read the runs again that were read too soon after they changed; return those that are other ones.
 
-        With `settle`, runs that were read too soon after they changed are read again.
+        By now their files may have been the same for long enough to be kept.
         """
-        if self._index is None:
-            return
-        if settle and self.unsettled:
-            # They were read too soon after they changed; by now they may have been the same for long enough.
-            with contextlib.suppress(TriageError, OSError):
-                self.look(list(self.unsettled))
-        if self.changed and len(self._settled) >= LEAST_KEPT:
+        names = list(self.unsettled)
+        before = {name: self._known[name].summary for name in names if name in self._known}
+        return {name: run for name, run in self.look(names).items() if run != before.get(name)}
+
+    def save(self) -> None:
+        """Bring the index on the disk up to date, if there is one."""
+        if self._index is not None and self.changed and len(self._settled) >= LEAST_KEPT:
             save_index(self._index, self._runs_dir, [self._known[name] for name in sorted(self._settled)])
             self.changed = False
 

@@ -123,7 +123,7 @@ class RunsFeed:
 
         # The list is being drawn now.
         self._ended.wait(BEGIN_AFTER_S)
-        self._catalog.save(settle=False)
+        self._catalog.save()
         watcher = RunsWatcher(
             self._runs_dir, self.look_again, lost=self._look_at_all, rest=lambda: self._ended.wait(REST_S)
         )
@@ -146,6 +146,7 @@ class RunsFeed:
             return
         finally:
             watcher.stop()
+            self._catalog.settle()
             self._catalog.save()
 
     def _go_on(self) -> None:
@@ -169,6 +170,8 @@ class RunsFeed:
             try:
                 wanted = self._wanted.get(timeout=wait)
             except queue.Empty:
+                if found := self._catalog.settle():
+                    self._listener.updated(found, True)
                 self._catalog.save()
                 rested, save_after = True, SAVE_AFTER_S
                 wanted = _Wanted(everything=not watching)
