@@ -12,6 +12,7 @@ import struct
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pyte
@@ -176,6 +177,14 @@ class Terminal:
         text = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
         found = {line.split()[0]: int(line.split()[1]) << 10 for line in text.splitlines()[1:]}
         return found["Rss:"], found["Pss:"]
+
+    def computed(self) -> float:
+        """Return the seconds that the process has computed, which other programs hardly change."""
+        found = 0
+        for thread in Path(f"/proc/{self.pid}/task").iterdir():
+            with suppress(OSError):
+                found += int((thread / "schedstat").read_text().split()[0])
+        return found / 1e9
 
     def close(self) -> None:
         """End the program and reap it."""

@@ -41,6 +41,8 @@ class Case:
     usable: str
     note: str = ""
     frames: list[float] = field(default_factory=list)
+    computed: list[float] = field(default_factory=list)
+    """Seconds of processor time until the first frame."""
     contents: list[float] = field(default_factory=list)
     resident: list[int] = field(default_factory=list)
     share: list[int] = field(default_factory=list)
@@ -49,6 +51,7 @@ class Case:
         """Start it once, and wait until it rests."""
         with Terminal(self.command, _HERE, environment=environment) as terminal:
             self.frames.append(terminal.wait_for_frame() - terminal.started)
+            self.computed.append(terminal.computed())
             self.contents.append(terminal.wait_for(self.usable) - terminal.started)
             terminal.settle(1.0)
             resident, share = terminal.memory()
@@ -57,7 +60,7 @@ class Case:
 
     def forget(self) -> None:
         """Drop what was measured."""
-        for values in (self.frames, self.contents, self.resident, self.share):
+        for values in (self.frames, self.computed, self.contents, self.resident, self.share):
             values.clear()
 
 
@@ -124,17 +127,23 @@ def _print_starts(cases: Sequence[Case], rounds: int) -> None:
     bare = cases[0]
     frame, content = statistics.median(bare.frames), statistics.median(bare.contents)
     resident, share = statistics.median(bare.resident), statistics.median(bare.share)
+    computed = statistics.median(bare.computed)
     width = max(len(case.name) for case in cases)
     print(f"\nStart and memory (medians of {rounds}, taking turns; ms and MiB, ratio or more than the first)")
-    print(f"  {'':{width}}  first frame    ratio  content    ratio  resident     more   share     more")
+    print(
+        f"  {'':{width}}  first frame    ratio  computed    ratio  content    ratio"
+        "  resident     more   share     more"
+    )
     for case in cases:
         if not case.frames:
             print(f"  {case.name:{width}}  {case.note}")
             continue
         painted, usable = statistics.median(case.frames), statistics.median(case.contents)
+        worked = statistics.median(case.computed)
         held, own = statistics.median(case.resident), statistics.median(case.share)
         print(
             f"  {case.name:{width}}  {painted * 1e3:11.0f}  {painted / frame:7.2f}"
+            f"  {worked * 1e3:8.0f}  {worked / computed:7.2f}"
             f"  {usable * 1e3:7.0f}  {usable / content:7.2f}"
             f"  {held / _MIB:8.1f}  {(held - resident) / _MIB:7.1f}"
             f"  {own / _MIB:6.1f}  {(own - share) / _MIB:7.1f}"

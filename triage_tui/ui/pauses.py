@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 EVERY_S = 5.0
 """How often the collector runs."""
+MOST_OBJECTS = 50_000
+"""Objects that the collector looks at in some ten milliseconds."""
 _SWITCH_S = 0.001
 """How long a thread that reads may compute while the one that draws waits: a fifth of what is usual."""
 
@@ -44,8 +46,14 @@ def set_aside() -> None:
 
 
 def collect() -> None:
-    """Look for cycles among the objects that came since the last call of `set_aside`."""
-    gc.collect()
+    """Look for cycles among the objects that came since the last call of `set_aside`, if they are few.
+
+    Many at once are rows and records, and looking at them would be a pause that a person notices.
+    """
+    if gc.get_count()[0] > MOST_OBJECTS:
+        set_aside()
+    else:
+        gc.collect()
 
 
 def restore(usual: Usual) -> None:
