@@ -52,7 +52,7 @@ def visit_panes(terminal: Terminal) -> None:
 
 def look_closer(terminal: Terminal) -> None:
     terminal.press("1/syscall 11\r")
-    terminal.until("/syscall 11")
+    terminal.until("✗ syscall 11")
     lines = enumerate(terminal.text.split("\n"))
     row, line = next((n, line) for n, line in lines if "✗ syscall 11" in line)
     # The mouse over the link, and away.

@@ -29,6 +29,8 @@ class Progress(ModalScreen[None]):
         self._doing = safe_line(doing, 120)
         self._far = ""
         self._shown = False
+        self._ready = False
+        self._ended = False
         self.cancelled = False
         """Whether the person wants it to stop."""
 
@@ -37,6 +39,15 @@ class Progress(ModalScreen[None]):
         with Vertical(id="question"):
             yield Static(Content(self._words), id="question-text")
             yield Static(Content("esc stops it"), id="question-keys")
+
+    def on_mount(self) -> None:
+        """Leave at once when the action ended before this came up."""
+        self._ready = True
+        if self._ended:
+            self.call_after_refresh(self._leave)
+
+    def _leave(self) -> None:
+        self.dismiss(None)
 
     @property
     def _words(self) -> str:
@@ -57,5 +68,7 @@ class Progress(ModalScreen[None]):
 
     def close(self) -> None:
         """Take it away when the action has ended."""
-        if self._shown and self.is_attached:
+        self._ended = True
+        # Before it is mounted it cannot be taken away: it would be drawn all the same, and stay.
+        if self._ready and self.is_attached:
             self.dismiss(None)
