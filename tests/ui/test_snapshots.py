@@ -1,4 +1,4 @@
-"""Pictures of every pane at 80x24 and of the main screen at 160x48, compared with the ones kept here."""
+"""Pictures of what `test_screens` does not come by, compared with the ones kept here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from textual.widgets import Input
 
 from tests.ui.conftest import RecordedActions, opened, until
 from tests.ui.kept_run import make_kept_run
-from triage_tui.ui.actions import PANE_KEYS, PANES
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.panes.memory import MemoryPane
 
@@ -29,15 +28,6 @@ def _keys(*keys: str) -> Callable[[Pilot[None]], object]:
         await pilot.pause()
 
     return press
-
-
-def test_runs(app: TriageApp, snap_compare: Compare) -> None:
-    assert snap_compare(app, terminal_size=(80, 24), run_before=_keys())
-
-
-@pytest.mark.parametrize(("key", "name"), zip(PANE_KEYS, [name for name, _, _ in PANES], strict=True))
-def test_pane(app: TriageApp, snap_compare: Compare, key: str, name: str) -> None:
-    assert snap_compare(app, terminal_size=(80, 24), run_before=_keys(key))
 
 
 @pytest.mark.parametrize("number", [6, 8])
@@ -60,14 +50,6 @@ def test_main_screen_least_wide(app: TriageApp, snap_compare: Compare) -> None:
 
 def test_marked_evidence(app: TriageApp, snap_compare: Compare) -> None:
     assert snap_compare(app, terminal_size=(160, 48), run_before=_keys("1", "j", "j", "j", "enter"))
-
-
-def test_help(app: TriageApp, snap_compare: Compare) -> None:
-    assert snap_compare(app, terminal_size=(80, 24), run_before=_keys("question_mark"))
-
-
-def test_question(app: TriageApp, snap_compare: Compare) -> None:
-    assert snap_compare(app, terminal_size=(80, 24), run_before=_keys("2", "x"))
 
 
 def test_too_small(app: TriageApp, snap_compare: Compare) -> None:

@@ -1,0 +1,123 @@
+"""Every screen in two sizes and two themes, compared with the pictures kept here.
+
+One app visits all of them. `pytest tests/ui/test_screens.py --snapshot-update` keeps the pictures of now.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from textual.pilot import Pilot
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Input, TextArea
+
+from tests.ui.conftest import RecordedActions, opened, shown, until
+from tests.ui.pictures import picture
+from triage_tui.ui import screens
+from triage_tui.ui.actions import PANE_KEYS, PANES
+from triage_tui.ui.app import TriageApp
+
+SCREENS: dict[str, tuple[str, ...]] = {
+    "runs": ("0",),
+    **{name: (key,) for key, (name, _, _) in zip(PANE_KEYS, PANES, strict=True)},
+    "filter": ("3", "slash", *"open"),
+    "search": ("5", "slash", *"lw"),
+    "address": ("7", "g", *"pc"),
+    "call": ("3", "up", "enter"),
+    "followed": ("1", "j", "j", "j", "enter"),
+    "peek": ("1", "j", "j", "j", "K"),
+    "jump": ("1", "J"),
+    "reject": ("2", "x"),
+    "editor": ("2", "i"),
+    "end": ("1", "E"),
+    "export": ("1", "W"),
+    "leaving": ("1", "q"),
+    "help": ("1", "question_mark"),
+    "palette": ("1", "colon", *"next"),
+    # The last: it leads to another run.
+    "comparison": ("0", "c", "down", "down", "c"),
+}
+"""Name of a picture -> the keys that lead there from the main screen."""
+
+FILLED = {"palette": "next newer run", "comparison": "Two runs compared"}
+"""What the ones have that are filled bit by bit."""
+
+THEMES = ("triage-dark", "triage-light")
+PASSING = {"Progress"}
+"""Screens that are there only while something takes long."""
+
+
+class Pictures(SingleFileSnapshotExtension):
+    """One text file for each picture."""
+
+    _write_mode = WriteMode.TEXT
+    _file_extension = "txt"
+
+
+async def quiet(pilot: Pilot[None], app: TriageApp) -> None:
+    """Wait until all that was asked for is read."""
+    await pilot.pause()
+    await until(pilot, lambda: all(worker.is_finished for worker in app.workers), "quiet workers")
+
+
+async def settle(pilot: Pilot[None], app: TriageApp) -> None:
+    """Wait until all that was asked for is read and drawn."""
+    await quiet(pilot, app)
+    for line in app.screen.query(Input):
+        line.cursor_blink = False
+    for area in app.screen.query(TextArea):
+        area.cursor_blink = False
+    await pilot.pause()
+
+
+async def back_to_main(pilot: Pilot[None], app: TriageApp) -> None:
+    """Leave what is open, and forget where links led."""
+    for _ in range(8):
+        if app.screen is app.main and not app.main.trail:
+            break
+        await pilot.press("escape" if app.screen is not app.main else "backspace")
+        await pilot.pause()
+    await pilot.press("escape")
+    app.clear_notifications()
+    await settle(pilot, app)
+
+
+def modal_screens() -> set[type[Screen[object]]]:
+    """Return all screens of the app that open over the main screen."""
+    modules = [
+        importlib.import_module(f"{screens.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(screens.__path__)
+    ]
+    found = (value for module in modules for value in vars(module).values() if isinstance(value, type))
+    return {kind for kind in found if issubclass(kind, ModalScreen) and "triage_tui" in kind.__module__}
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)], ids=["80x24", "160x48"])
+async def test_every_screen(
+    workspace: Path, actions: RecordedActions, snapshot: SnapshotAssertion, size: tuple[int, int]
+) -> None:
+    app = TriageApp(workspace, actions=actions, theme=THEMES[0])
+    seen: set[type[Screen[object]]] = set()
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        for name, keys in SCREENS.items():
+            for key in keys:
+                await pilot.press(key)
+                await quiet(pilot, app)
+            seen.add(type(app.screen))
+            filled = FILLED.get(name, "")
+            await until(pilot, lambda filled=filled: filled in shown(app), name)  # type: ignore[misc]
+            for theme in THEMES:
+                app.theme = theme
+                await settle(pilot, app)
+                assert picture(app) == snapshot(name=f"{name}-{theme}", extension_class=Pictures), name
+            app.theme = THEMES[0]
+            await back_to_main(pilot, app)
+    assert actions.calls == []
+    missing = {kind for kind in modal_screens() if not any(issubclass(one, kind) for one in seen)}
+    assert {kind.__name__ for kind in missing} == PASSING
