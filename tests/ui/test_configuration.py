@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import queue
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from triage_tui.errors import TriageError
 from triage_tui.ui import configuration
 from triage_tui.ui.actions import BY_ID
 from triage_tui.ui.app import TriageApp
-from triage_tui.ui.configuration import read_configuration
+from triage_tui.ui.configuration import Configuration, ConfigurationWatch, read_configuration
 from triage_tui.ui.keymap import load_keymap
 from triage_tui.ui.screens.help import help_rows
 from triage_tui.ui.settings import Settings, load_settings
@@ -99,6 +102,72 @@ def test_configuration_may_be_a_link(directory: Path, tmp_path: Path) -> None:
     os.symlink("/dev/zero", directory / "keys.yaml")
     with pytest.raises(TriageError, match="not a regular file"):
         load_keymap(directory)
+
+
+def watched(changes: queue.Queue[Configuration]) -> ConfigurationWatch:
+    watch = ConfigurationWatch(changes.put)
+    watch.start()
+    return watch
+
+
+def test_a_change_behind_a_link_is_told(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "dotfiles").mkdir()
+    kept = tmp_path / "dotfiles" / "keys.yaml"
+    kept.write_text("zoom: f11\n")
+    os.symlink(kept, directory / "keys.yaml")
+    changes: queue.Queue[Configuration] = queue.Queue()
+    watch = watched(changes)
+    try:
+        for key in ("f9", "f10"):
+            (tmp_path / "dotfiles" / "new").write_text(f"zoom: {key}\n")
+            os.replace(tmp_path / "dotfiles" / "new", kept)
+            found = changes.get(timeout=30)
+            assert found.keymap is not None
+            assert found.keymap.keys == {"zoom": key}
+    finally:
+        watch.stop()
+
+
+def test_configuration_that_comes_later_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    changes: queue.Queue[Configuration] = queue.Queue()
+    watch = watched(changes)
+    try:
+        (tmp_path / "config" / "triage-tui").mkdir(parents=True)
+        (tmp_path / "config" / "triage-tui" / "keys.yaml").write_text("zoom: f9\n")
+        found = changes.get(timeout=30)
+        assert found.keymap is not None
+        assert found.keymap.keys == {"zoom": "f9"}
+    finally:
+        watch.stop()
+
+
+@pytest.mark.parametrize("missing", ["library", "watches"])
+def test_changes_are_looked_for_where_the_kernel_tells_of_none(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    if missing == "library":
+        monkeypatch.setitem(sys.modules, "watchdog.observers", None)
+    else:
+        from watchdog import observers
+
+        def refuse(*_: object, **__: object) -> None:
+            raise OSError(errno.ENOSPC, "inotify watch limit reached")
+
+        monkeypatch.setattr(observers.Observer, "start", refuse)
+    changes: queue.Queue[Configuration] = queue.Queue()
+    watch = watched(changes)
+    try:
+        (directory / "keys.yaml").write_text("zoom: f9\n")
+        found = changes.get(timeout=30)
+        assert found.keymap is not None
+        assert found.keymap.keys == {"zoom": "f9"}
+    finally:
+        watch.stop()
 
 
 def test_help_finds_actions_by_word_and_key() -> None:

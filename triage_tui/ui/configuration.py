@@ -1,16 +1,19 @@
 """All of the user's configuration (themes, keys, settings), read at the start and again when a file changes.
 
-Files are looked at twice a second rather than watched: configuration often is a link into a repository, and
-the kernel tells of changes only where the link lies.
+Configuration often is a link into a repository, and the kernel tells of changes only where a file lies: so
+the directories that the links lead to are watched too.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.theme import Theme
 
@@ -19,7 +22,14 @@ from triage_tui.ui.keymap import KeyMap, load_keymap
 from triage_tui.ui.settings import Settings, load_settings
 from triage_tui.ui.theming import config_dir, load_themes
 
+if TYPE_CHECKING:
+    from watchdog.observers.api import BaseObserver
+
+REST_S = 0.25
+"""How long files must have stayed as they are before they are read."""
 EVERY_S = 0.5
+"""How often files are looked at where the kernel does not tell of changes."""
+_BEGIN_S = 0.5
 MOST_FILES = 200
 
 Stamp = tuple[tuple[str, int, int, int], ...]
@@ -52,14 +62,18 @@ def read_configuration(*, shipped_themes: bool = True) -> Configuration:
     return found
 
 
-def stamp() -> Stamp:
-    """Return what changes when a configuration file does."""
+def _files() -> list[Path]:
     directory = config_dir()
-    found: list[tuple[str, int, int, int]] = []
     paths = [directory / "keys.yaml", directory / "settings.yaml"]
     with contextlib.suppress(OSError):
         paths += sorted((directory / "themes").glob("*.yaml"))[:MOST_FILES]
-    for path in paths:
+    return paths
+
+
+def stamp() -> Stamp:
+    """Return what changes when a configuration file does."""
+    found: list[tuple[str, int, int, int]] = []
+    for path in _files():
         try:
             status = os.stat(path)
         except OSError:
@@ -68,13 +82,29 @@ def stamp() -> Stamp:
     return tuple(found)
 
 
+def watched_directories() -> set[Path]:
+    """Return the directories in which a change may be one of the configuration."""
+    themes = config_dir() / "themes"
+    # Where a directory is missing it is the one above that tells of its coming.
+    above = next((place for place in (themes, *themes.parents) if place.is_dir()), Path("/"))
+    directories = {above.resolve()}
+    for path in _files():
+        for place in (path, path.resolve()):
+            if place.parent.is_dir():
+                directories.add(place.parent.resolve())
+    return directories
+
+
 class ConfigurationWatch:
     """A thread that reads the configuration again when a file changed, and hands it to `changed`."""
 
     def __init__(self, changed: Callable[[Configuration], object]) -> None:
         self._changed = changed
+        self._woken = threading.Event()
         self._stop = threading.Event()
         self._last = stamp()
+        self._observer: BaseObserver | None = None
+        self._watched: set[Path] = set()
         self._thread = threading.Thread(target=self._watch, name="configuration", daemon=True)
 
     def start(self) -> None:
@@ -84,12 +114,68 @@ class ConfigurationWatch:
     def stop(self) -> None:
         """End; the thread goes away by itself."""
         self._stop.set()
+        self._woken.set()
+
+    def _follow(self) -> bool:
+        """Watch the directories of now; False where the kernel allows that no more."""
+        try:
+            from watchdog import events
+            from watchdog.observers import Observer
+        except ImportError:
+            return False
+
+        # A library's warnings on standard error would be drawn across the screen.
+        log = logging.getLogger("watchdog")
+        log.addHandler(logging.NullHandler())
+        log.propagate = False
+        wanted = watched_directories()
+        if self._observer is not None and wanted == self._watched:
+            return True
+        handler = events.FileSystemEventHandler()
+        handler.on_any_event = lambda event: self._woken.set()  # type: ignore[method-assign]
+        self._release()
+        observer = Observer()
+        changes = [
+            events.DirCreatedEvent,
+            events.DirMovedEvent,
+            events.FileCreatedEvent,
+            events.FileDeletedEvent,
+            events.FileModifiedEvent,
+            events.FileMovedEvent,
+        ]
+        try:
+            for directory in sorted(wanted):
+                observer.schedule(handler, str(directory), event_filter=changes)
+            observer.start()
+        except OSError:
+            return False
+        self._observer, self._watched = observer, wanted
+        return True
+
+    def _release(self) -> None:
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join()
+            self._observer = None
 
     def _watch(self) -> None:
-        seen = self._last
-        while not self._stop.wait(EVERY_S):
-            before, seen = seen, stamp()
+        # The first frame comes first: importing the watcher takes a good part of its time.
+        self._stop.wait(_BEGIN_S)
+        while not self._stop.is_set():
+            told = self._follow()
+            # Also what changed while nothing was watched yet is found by its stamp.
+            self._take_changes()
+            self._woken.wait(None if told else EVERY_S)
+            self._woken.clear()
+        self._release()
+
+    def _take_changes(self) -> None:
+        seen = stamp()
+        while seen != self._last:
             # Only what two looks found alike: an editor may have emptied a file that it is about to write.
-            if seen != self._last and seen == before:
+            if self._stop.wait(REST_S):
+                return
+            before, seen = seen, stamp()
+            if seen == before:
                 self._last = seen
                 self._changed(read_configuration(shipped_themes=False))

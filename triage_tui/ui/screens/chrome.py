@@ -107,6 +107,12 @@ def facts(screen: MainScreen) -> list[Item]:
             Item("  ·  ", "faint"),
             Item(f"c compares with {held.name} {clock}", "wait", "screen.compare"),
         ]
+    if screen.trail:
+        # Before what the headline says as well: on 80 columns there is not room for all.
+        steps = " > ".join(
+            [*(spot.name for spot in screen.trail[-3:]), screen.pane(screen.active).place_name]
+        )
+        items += [Item("  ·  ", "faint"), Item(f"⌫ {steps}", "accent", "screen.go_back")]
     best = view.diagnosis.hypotheses[0] if view.diagnosis and view.diagnosis.hypotheses else None
     if best is not None:
         items += [
@@ -120,11 +126,6 @@ def facts(screen: MainScreen) -> list[Item]:
             Item("  ·  ", "faint"),
             Item(f"{count} proposal{'s' if count > 1 else ''}", "", "screen.show_pane('patch')"),
         ]
-    if screen.trail:
-        steps = " > ".join(
-            [*(spot.name for spot in screen.trail[-3:]), screen.pane(screen.active).place_name]
-        )
-        items += [Item("  ·  ", "faint"), Item(f"⌫ {steps}", "accent", "screen.go_back")]
     if view.snapshot.round:
         items += [Item("  ·  ", "faint"), Item(f"round {view.snapshot.round}")]
     if view.run.problems:
