@@ -25,8 +25,10 @@ def test_a_whole_review_by_keys(tmp_path: Path, rootfs: Callable[[str], Path]) -
         with Terminal(tmp_path, 24, 80, EDITOR="sed -i '$a-- looked at'") as terminal:
             for text in ("waits for you", "missing_file", "/var/"):
                 terminal.until(text)
-            terminal.press("1jjjjjjj\r")
-            terminal.until("⌫ diagnosis > syscalls")
+            terminal.press("1")
+            terminal.until("● syscall")
+            terminal.press("jjjjjjj\r")
+            terminal.until("⌫ diagnosis > syscall ")
             terminal.press("\x7f")
             terminal.until("● syscall")
             terminal.resize(48, 160)

@@ -57,7 +57,7 @@ def test_a_key_in_the_app_freezes_what_runs(tmp_path: Path, rootfs: Rootfs) -> N
             with Terminal(tmp_path, 30, 120) as terminal:
                 terminal.until("No runs")
                 terminal.press("F")
-                terminal.until("frozen on request")
+                terminal.until("was frozen by a person")
         finally:
             holder.terminate()
             holder.communicate(timeout=30)
