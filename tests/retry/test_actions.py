@@ -186,6 +186,24 @@ def test_decisions_are_undone_one_by_one_byte_for_byte(workspace: Workspace, run
         assert tree(current) == before
 
 
+def test_an_approval_of_somebody_else_is_not_undone(workspace: Workspace, run: Run) -> None:
+    mine, other = LocalActions(workspace, "ann"), LocalActions(workspace, "bob")
+    current = workspace.rulebook_dir("x-1") / "current"
+    mine.approve(run.run_id, [FILE])
+    text = TEXT.replace(b"hit-limit: 3", b"hit-limit: 9")
+    other.save_edit(run.run_id, FILE, text.decode())
+    other.approve(run.run_id, [FILE])
+    with pytest.raises(Conflict, match=r"generation 1, .* generation 2 of bob is"):
+        mine.undo_approval(run.run_id)
+    assert current.joinpath("syscall/openat@fix-openat-1.lua").read_bytes() == text
+    other.undo_approval(run.run_id)
+    assert current.joinpath("syscall/openat@fix-openat-1.lua").read_bytes() == TEXT
+    mine.undo_approval(run.run_id)
+    assert generations.current(workspace.rulebook_dir("x-1")) is None
+    with pytest.raises(TriageError, match="nothing was approved here"):
+        mine.undo_approval(run.run_id)
+
+
 def test_what_was_not_shown_is_not_approved(workspace: Workspace, run: Run) -> None:
     actions = LocalActions(workspace)
     approval = shown(workspace, run, {0})

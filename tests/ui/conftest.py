@@ -51,6 +51,9 @@ class RecordedActions:
     def reject(self, run_id: str, reason: str) -> str:
         return self._note("reject", run_id, reason)
 
+    def undo_approval(self, run_id: str) -> str:
+        return self._note("rollback", run_id)
+
     def rollback(self, run_id: str) -> str:
         return self._note("rollback", run_id)
 

@@ -182,6 +182,7 @@ def test_every_read_only_action_refuses() -> None:
         lambda: guard.drop("r", [], ""),
         lambda: guard.reconsider("r"),
         lambda: guard.reject("r", ""),
+        lambda: guard.undo_approval("r"),
         lambda: guard.rollback("r"),
         lambda: guard.save_edit("r", "", ""),
         lambda: guard.decide("r", "end"),

@@ -50,6 +50,8 @@ class LocalActions:
     def __init__(self, workspace: Workspace, actor: str | None = None) -> None:
         self._workspace = workspace
         self._actor = actor
+        self._made: dict[str, list[int]] = {}
+        """Run to the generations that its approvals made through this object, and that were not undone."""
 
     def approve(self, run_id: str, files: list[str]) -> str:
         """Make rule files of a run (named below `rules_patch/`) active as a new generation of its target."""
@@ -103,6 +105,7 @@ class LocalActions:
             reason=_reason(run),
             expect=active.number if active else 0,
         )
+        self._made.setdefault(run.run_id, []).append(generation.number)
         append_event(
             run.dir,
             "activated",
@@ -158,6 +161,26 @@ class LocalActions:
         state = self._workspace.load(run_id).state.replace("_", " ")
         what = "the rejection" if last.kind == "rejected" else "what was dropped"
         return f"{what} of run {run.run_id} is taken back: it is {state} again"
+
+    def undo_approval(self, run_id: str) -> str:
+        """Take back the last approval on a run that was made through this object, and no other."""
+        made = self._made.get(run_id)
+        if not made:
+            raise TriageError(f"nothing was approved here on run {safe_line(run_id, 60)}")
+        current = generations.current(self._rulebook_of(self._workspace.load(run_id)))
+        if current is None or current.number != made[-1]:
+            active = (
+                f"generation {current.number} of {safe_line(current.actor, 60)} is"
+                if current
+                else "no rule is"
+            )
+            raise Conflict(
+                f"generation {made[-1]}, which was approved here, is not active any more, {active}: "
+                "so nothing was undone"
+            )
+        said = self.rollback(run_id)
+        made.pop()
+        return said
 
     def rollback(self, run_id: str) -> str:
         """Make the generation active again that was active before the approval on this run."""

@@ -6,7 +6,9 @@ import re
 import time
 from pathlib import Path
 
-RUN_ID = re.compile(r"\d{8}_\d{6}_\d{8,}\Z")
+RUN_ID = re.compile(r"[0-9]{8}_[0-9]{6}_[0-9]{8,12}\Z")
+_BELIEVED = 10**10
+"""Larger sequence numbers were planted: counting on from them would end the room for names."""
 
 
 def is_run_id(name: str) -> bool:
@@ -24,8 +26,8 @@ def new_run_id(runs_dir: Path, now: float | None = None) -> str:
     sequence = 1
     for entry in runs_dir.iterdir():
         name = entry.name.removeprefix(".tmp-")
-        if is_run_id(name):
-            sequence = max(sequence, int(name.rsplit("_", 1)[1]) + 1)
+        if is_run_id(name) and (number := int(name.rsplit("_", 1)[1])) < _BELIEVED:
+            sequence = max(sequence, number + 1)
     stamp = time.strftime("%Y%m%d_%H%M%S", time.localtime(now))
     while True:
         run_id = f"{stamp}_{sequence:08d}"

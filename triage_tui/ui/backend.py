@@ -35,6 +35,9 @@ class Actions(Protocol):
     def reconsider(self, run_id: str) -> str:
         """Take back what was rejected or dropped last in a run."""
 
+    def undo_approval(self, run_id: str) -> str:
+        """Take back the last approval on a run that was made through these actions, if it is still active."""
+
     def rollback(self, run_id: str) -> str:
         """Move the target of a run back to the generation before the active one."""
 
@@ -86,6 +89,10 @@ class Deferred:
         """Pass on."""
         return self._actions().reject(run_id, reason)
 
+    def undo_approval(self, run_id: str) -> str:
+        """Pass on."""
+        return self._actions().undo_approval(run_id)
+
     def rollback(self, run_id: str) -> str:
         """Pass on."""
         return self._actions().rollback(run_id)
@@ -136,6 +143,10 @@ class ReadOnly:
         raise TriageError(self._why)
 
     def reject(self, run_id: str, reason: str) -> str:
+        """Refuse."""
+        raise TriageError(self._why)
+
+    def undo_approval(self, run_id: str) -> str:
         """Refuse."""
         raise TriageError(self._why)
 

@@ -197,7 +197,7 @@ def doing(deed: Deed, actions: Actions, reason: str) -> Callable[[str], str]:
 
 def taken_back(deed: Deed, actions: Actions) -> Callable[[str], str]:
     """Return what takes back an approval or a rejection of one run, by its id."""
-    return actions.rollback if deed == "approve" else actions.reconsider
+    return actions.undo_approval if deed == "approve" else actions.reconsider
 
 
 def again(run_ids: Sequence[str], act: Callable[[str], str], done: str) -> str:

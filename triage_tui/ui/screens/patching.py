@@ -141,7 +141,7 @@ class PatchingScreen(ReviewScreen):
         def approve(actions: Actions) -> str:
             return actions.approve_shown(view.run_id, approvals)
 
-        undo = Decided("approval", view.run_id, lambda actions: actions.rollback(view.run_id), approve)
+        undo = Decided("approval", view.run_id, lambda actions: actions.undo_approval(view.run_id), approve)
         self._perform(approve, decided=undo)
 
     # --- rejecting ---------------------------------------------------------------------------------------
