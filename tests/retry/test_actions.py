@@ -268,6 +268,19 @@ def test_rejections_are_taken_back_one_by_one(workspace: Workspace, run: Run) ->
         actions.reconsider(run.run_id)
 
 
+def test_a_rejection_of_somebody_else_stands(workspace: Workspace, run: Run) -> None:
+    mine, other = LocalActions(workspace, "ann"), LocalActions(workspace, "bob")
+    mine.reject(run.run_id, "wrong cause")
+    other.reject(run.run_id, "too broad")
+    assert "rejected again" in mine.reconsider(run.run_id)
+    with pytest.raises(TriageError, match="nothing of run"):
+        mine.reconsider(run.run_id)
+    assert "proposed again" in other.reconsider(run.run_id)
+    back = [e.payload["event"] for e in workspace.load(run.run_id).events if e.kind == "reconsidered"]
+    refused = [e.event_id for e in workspace.load(run.run_id).events if e.kind == "rejected"]
+    assert back == refused
+
+
 def test_an_edit_is_kept_and_recorded(workspace: Workspace, run: Run) -> None:
     name = "fix/syscall/openat@fix-openat-1.lua"
     text = (RULE % b"fix-openat-1").decode().replace("return 0, 0", "return 1, -13")

@@ -52,6 +52,8 @@ class LocalActions:
         self._actor = actor
         self._made: dict[str, list[int]] = {}
         """Run to the generations that its approvals made through this object, and that were not undone."""
+        self._refused: dict[str, list[int]] = {}
+        """Run to the events of its rejections and drops through this object that were not taken back."""
 
     def approve(self, run_id: str, files: list[str]) -> str:
         """Make rule files of a run (named below `rules_patch/`) active as a new generation of its target."""
@@ -133,31 +135,32 @@ class LocalActions:
     def reject(self, run_id: str, reason: str) -> str:
         """Reject what a run proposes."""
         run = self._workspace.load(run_id)
-        append_event(run.dir, "rejected", {"reason": reason}, self._actor, expect_state=_OPEN_STATES)
+        event = append_event(run.dir, "rejected", {"reason": reason}, self._actor, expect_state=_OPEN_STATES)
+        self._refused.setdefault(run.run_id, []).append(event.event_id)
         return f"the proposals of run {run.run_id} are rejected"
 
     def drop(self, run_id: str, names: Sequence[str], reason: str) -> str:
         """Note that some files or hunks ("fix/syscall/read.lua:2") of a run are not wanted, and why."""
         run = self._workspace.load(run_id)
-        append_event(run.dir, "dropped", {"what": list(names), "reason": reason}, self._actor)
+        event = append_event(run.dir, "dropped", {"what": list(names), "reason": reason}, self._actor)
+        self._refused.setdefault(run.run_id, []).append(event.event_id)
         return f"dropped {safe_line(', '.join(names), 200)}"
 
     def reconsider(self, run_id: str) -> str:
-        """Take the last rejection of a run back, or what was dropped last: it is as it was before."""
+        """Take back what was rejected or dropped last through this object; that of somebody else stands."""
+        refused = self._refused.get(run_id)
+        if not refused:
+            raise TriageError(
+                f"nothing of run {safe_line(run_id, 60)} was rejected here, so nothing can be taken back"
+            )
         run = self._workspace.load(run_id)
-        taken_back = {event.payload.get("event") for event in run.events if event.kind == "reconsidered"}
-        last = next(
-            (
-                event
-                for event in reversed(run.events)
-                if event.kind in ("rejected", "dropped") and event.event_id not in taken_back
-            ),
-            None,
-        )
+        last = next((event for event in run.events if event.event_id == refused[-1]), None)
         if last is None:
-            raise TriageError(f"nothing of run {run.run_id} was rejected, so nothing can be taken back")
-        payload = {"event": last.event_id}
-        append_event(run.dir, "reconsidered", payload, self._actor, expect_state=[run.state])
+            raise TriageError(
+                f"the event log of run {run.run_id} is another one now, so nothing was taken back"
+            )
+        append_event(run.dir, "reconsidered", {"event": last.event_id}, self._actor, expect_state=[run.state])
+        refused.pop()
         state = self._workspace.load(run_id).state.replace("_", " ")
         what = "the rejection" if last.kind == "rejected" else "what was dropped"
         return f"{what} of run {run.run_id} is taken back: it is {state} again"

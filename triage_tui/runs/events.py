@@ -144,10 +144,11 @@ def depends_on_processes(events: Iterable[Event]) -> bool:
 
 def _told_state(events: Sequence[Event]) -> State:
     state: State = "captured"
-    before: dict[int, State] = {}
+    taken_back = _taken_back(events)
     for event in events:
-        before[event.event_id] = state
         match event.kind:
+            case "rejected" if event.event_id in taken_back:
+                pass
             case "captured" | "diagnosed" | "proposed" | "approved" | "rejected" | "needs_person":
                 state = event.kind
             case "resumed" | "rolled_back":
@@ -156,8 +157,6 @@ def _told_state(events: Sequence[Event]) -> State:
                 state = _verdict(event, "ended")
             case "edited":
                 state = "proposed"
-            case "reconsidered":
-                state = _before_rejection(event, before, state)
             case "activated":
                 state = "applied"
             case "retry_started":
@@ -169,10 +168,10 @@ def _told_state(events: Sequence[Event]) -> State:
     return state
 
 
-def _before_rejection(event: Event, before: dict[int, State], state: State) -> State:
-    """Return the state that a rejection ended, if it is that which was taken back; else the state it is."""
-    number = event.payload.get("event")
-    return before.get(number, state) if state == "rejected" and isinstance(number, int) else state
+def _taken_back(events: Sequence[Event]) -> set[int]:
+    """Return the numbers of the rejections that were taken back later."""
+    named = ((event, event.payload.get("event")) for event in events if event.kind == "reconsidered")
+    return {number for event, number in named if isinstance(number, int) and number < event.event_id}
 
 
 def _retry_is_gone(events: Sequence[Event]) -> bool:
