@@ -198,5 +198,6 @@ def _run_with_app(workspace: Workspace, start: Start) -> int:
     command = [sys.executable, "-m", "triage_tui", *sys.argv[1:]]
     command.remove("--ui")
     log = workspace.root / "logs" / "run.log"
+    before = frozenset(path.name for path in workspace.runs_dir.glob("*"))
     spawn_detached(command, log)
-    return open_app(workspace)
+    return open_app(workspace, runs_before=before)

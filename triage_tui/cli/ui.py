@@ -47,10 +47,12 @@ def open_app(
     read_only: bool = False,
     guests_end: bool = False,
     sfanalysis: Path | None = None,
+    runs_before: frozenset[str] | None = None,
 ) -> int:
     """Open the app on `workspace`; `guests_end` says that the caller ends the guests afterwards.
 
-    `sfanalysis` is a directory of SFAnalysis results.
+    `sfanalysis` is a directory of SFAnalysis results. `runs_before` names all runs that were there before a
+    program was started in the background: the run of that program is the one to begin with.
 
     Raises:
         TriageError: standard input or output is no terminal, or there is no such directory.
@@ -61,7 +63,13 @@ def open_app(
     # Before the app is imported: what is made then is all there to stay.
     usual = pauses.shorten()
     try:
-        app = build_app(workspace, read_only=read_only, guests_end=guests_end, sfanalysis=sfanalysis)
+        app = build_app(
+            workspace,
+            read_only=read_only,
+            guests_end=guests_end,
+            sfanalysis=sfanalysis,
+            runs_before=runs_before,
+        )
         app.run()
     finally:
         pauses.restore(usual)
@@ -85,6 +93,7 @@ def build_app(
     read_only: bool = False,
     guests_end: bool = False,
     sfanalysis: Path | None = None,
+    runs_before: frozenset[str] | None = None,
 ) -> TriageApp:
     """Return the app on `workspace`, ready to be run; the parameters are those of `open_app`.
 
@@ -115,6 +124,7 @@ def build_app(
         read_only=read_only,
         guests_end=guests_end,
         sfanalysis=sfanalysis,
+        runs_before=runs_before,
         remember=True,
         ahead=ahead,
     )

@@ -61,10 +61,11 @@ class TriageApp(BaseApp):
     """Review interventions of one workspace.
 
     `actions` does what the person decides; without it, or with `read_only`, nothing can be changed whatever
-    a view asks for. `open_run` is the run that is selected first. `guests_end`: who opened the app ends the
-    guests when it closes, so leaving asks first. `sfanalysis`: a directory of SFAnalysis results, whose
-    pseudocode is shown before that of the runs. `remember`: begin as the app was left, and keep how it is
-    left.
+    a view asks for. `open_run` is the run that is selected first. `runs_before` names the runs there were
+    before a program was started: the run of that program is selected when it comes. `guests_end`: who opened
+    the app ends the guests when it closes, so leaving asks first. `sfanalysis`: a directory of SFAnalysis
+    results, whose pseudocode is shown before that of the runs. `remember`: begin as the app was left, and
+    keep how it is left.
     """
 
     TITLE = "triage-tui"
@@ -80,6 +81,7 @@ class TriageApp(BaseApp):
         read_only: bool = False,
         actions: Actions | None = None,
         open_run: str | None = None,
+        runs_before: frozenset[str] | None = None,
         theme: str = theming.DEFAULT_THEME,
         guests_end: bool = False,
         sfanalysis: Path | None = None,
@@ -99,6 +101,7 @@ class TriageApp(BaseApp):
         self.read_only = read_only or actions is None
         self.actions: Actions = ReadOnly() if self.read_only or actions is None else actions
         self.open_run = open_run
+        self.runs_before = runs_before
         self.guests_end = guests_end
         self._sfanalysis = sfanalysis
         self._analysis: SfAnalysis | None = None

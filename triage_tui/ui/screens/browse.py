@@ -16,6 +16,7 @@ from triage_tui.ui.run_list import RunList
 from triage_tui.ui.screens.several import SeveralScreen
 from triage_tui.ui.widgets.headline import HeadlineView
 from triage_tui.ui.widgets.line_view import LineView
+from triage_tui.ui.words import when
 
 if TYPE_CHECKING:
     from triage_tui.runs.listing import RunSummary
@@ -59,10 +60,15 @@ class BrowseScreen(SeveralScreen):
         raise NotImplementedError
 
     @property
+    def single(self) -> bool:
+        """Whether one pane has the whole screen."""
+        raise NotImplementedError
+
+    @property
     def _returns(self) -> bool:
         """Whether the run and pane of the last time are where to begin: not when a guest waits elsewhere."""
         waiting = self.waiting_runs
-        known = self._place.pane in [name for name, _, _ in PANES]
+        known = self._place.pane in [name for name, _, _ in PANES] and self.app.runs_before is None
         return known and self._place.run in self.run_list and waiting <= {self._place.run}
 
     @on(RunsListed)
@@ -100,15 +106,29 @@ class BrowseScreen(SeveralScreen):
 
     def _runs_shown(self, fresh: bool) -> None:
         """Open a run when none was to be seen before."""
-        if fresh and self.app.open_run is not None:
+        began = self._began()
+        if began is not None:
+            self.runs.select(began)
+        elif fresh and self.app.open_run is not None:
             self.runs.select(self.app.open_run)
         elif fresh and self._returns:
             self.runs.select(self._place.run)
         selected = self.runs.selected
-        if selected is not None and (fresh or self.wanted is None):
+        if selected is not None and (fresh or began is not None or self.wanted is None):
             self.load(selected.run_id)
         self.app.announcer.count(len(self.waiting_runs))
         self.refresh_bars()
+
+    def _began(self) -> str | None:
+        """Return the run for which the app was opened, once: when it is first in the list."""
+        before = self.app.runs_before
+        if before is None:
+            return None
+        # Ids begin with the time: the first one that is new is that of the program which was started.
+        began = min((run.run_id for run in self.run_list.runs if run.run_id not in before), default=None)
+        if began is not None:
+            self.app.runs_before = None
+        return began
 
     @property
     def waiting_runs(self) -> set[str]:
@@ -216,7 +236,14 @@ class BrowseScreen(SeveralScreen):
 
     def action_step_run(self, step: int) -> None:
         """Go to the next older (1) or newer (-1) run, staying in the pane."""
-        self.runs.move_to(self.runs.cursor + step)
+        before = self.runs.cursor
+        self.runs.move_to(before + step)
+        selected = self.runs.selected
+        if self.single and self.active != "runs" and selected is not None and self.runs.cursor != before:
+            # The list is not to be seen then, and two runs of one program look alike.
+            self.app.clear_notifications()
+            way = "older" if step > 0 else "newer"
+            self.say(f"The next {way} run: {selected.name} of {when(selected.run_id, long=False)}")
 
     @on(Done)
     def action_done(self, event: Done) -> None:
@@ -225,7 +252,11 @@ class BrowseScreen(SeveralScreen):
         self.say(f"{event.sentence}{undo}", "error" if event.failed else "information")
         if event.run_id:
             decision = event.decided or event.undone
-            self.app.update_runs({event.run_id, *(decision.runs if decision is not None else ())})
+            changed = {event.run_id, *(decision.runs if decision is not None else ())}
+            if self.wanted is not None and changed & set(self.related(self.wanted)):
+                # The rules of its target are others now, whichever run they were decided on.
+                changed.add(self.wanted)
+            self.app.update_runs(changed)
         if event.pane is not None:
             self.show_pane(event.pane)
 
