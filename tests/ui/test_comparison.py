@@ -72,6 +72,12 @@ def test_every_row_fits_and_is_safe(views: tuple[RunView, RunView], width: int) 
     assert any(row.text.startswith("- ") for row in rows) == (width < 100)
 
 
+def test_the_rows_say_which_run_is_which(views: tuple[RunView, RunView]) -> None:
+    narrow = comparison_rows(compare(*views), ("one", "other"), 78)
+    assert [row.text for row in narrow[:2]] == ["- one", "+ other"]
+    assert comparison_rows(compare(*views), ("one", "other"), 157)[0].text.split() == ["one", "│", "other"]
+
+
 def test_a_run_is_the_same_as_itself(views: tuple[RunView, RunView]) -> None:
     for part in compare(views[0], views[0]):
         assert all(pair.same for pair in part.pairs)

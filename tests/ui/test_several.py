@@ -279,6 +279,16 @@ async def test_exactly_two_marked_runs_are_compared(app: TriageApp) -> None:
         assert fixtures.RETRY_RUN in shown(app)
 
 
+async def test_the_older_of_two_marked_runs_is_what_the_other_is_compared_with(app: TriageApp) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        app.main.runs.set_marks([fixtures.RETRY_RUN, fixtures.EXIT_RUN])
+        await pilot.press("0", "c")
+        await until(pilot, lambda: "Two runs compared" in shown(app))
+        assert f"- {fixtures.EXIT_RUN}" in shown(app)
+        assert f"+ {fixtures.RETRY_RUN}" in shown(app)
+
+
 async def test_a_read_only_view_marks_and_decides_nothing(workspace: Path, actions: RecordedActions) -> None:
     app = TriageApp(workspace, actions=actions, read_only=True)
     async with app.run_test(size=SMALL) as pilot:

@@ -139,7 +139,7 @@ def _call(call: Syscall) -> str:
 
 def comparison_rows(parts: Sequence[ComparedPart], names: tuple[str, str], width: int) -> list[Row]:
     """Return the comparison as rows: two columns where there is room, else lines with `-` and `+`."""
-    rows = [_titles(names, width)] if width >= SIDE_BY_SIDE else []
+    rows = _titles(names, width)
     for part in parts:
         differ = sum(not pair.same for pair in part.pairs)
         note = f"{differ} of {len(part.pairs)} differ" if differ else "the same" if part.pairs else "none"
@@ -152,10 +152,17 @@ def comparison_rows(parts: Sequence[ComparedPart], names: tuple[str, str], width
     return rows
 
 
-def _titles(names: tuple[str, str], width: int) -> Row:
+def _titles(names: tuple[str, str], width: int) -> list[Row]:
+    """Return which run is which: the head of each column, or the sign of each run and its name."""
+    if width < SIDE_BY_SIDE:
+        signs = (("- ", "removed"), ("+ ", "added"))
+        return [
+            Row(((sign, role), (short(name, width - 2), "strong")))
+            for (sign, role), name in zip(signs, names, strict=True)
+        ]
     column = (width - 3) // 2
     left, right = (fit(short(name, column), column) for name in names)
-    return Row(((left, "strong"), (" │ ", "rule"), (right, "strong")))
+    return [Row(((left, "strong"), (" │ ", "rule"), (right, "strong")))]
 
 
 def _pairs(pairs: Sequence[Pair], width: int) -> Iterator[Row]:

@@ -187,7 +187,8 @@ class SeveralScreen(ExportScreen):
         if not self.on_marked:
             super().action_compare()
             return
-        marked = [run.run_id for run in self.runs.marked_runs]
+        # The older one first, whatever the order of the list: what is new in the later one reads as added.
+        marked = sorted(run.run_id for run in self.runs.marked_runs)
         if len(marked) != 2:
             self.say(f"Two runs can be compared, and {len(marked)} are marked.")
             return
