@@ -100,7 +100,10 @@ def decision_words(view: RunView) -> str | None:
     if not view.waiting:
         return None
     if view.run.state in ("applied", "approved"):
-        return "Rule active. The guest is frozen and waits: resume it, or retry?"
+        if view.snapshot.reason in ("exit", "signal"):
+            # The call that failed is behind it: letting it go on only lets it end.
+            return "Rule active. This guest is past the call and about to end: retry it."
+        return "Rule active. Retry starts the program anew, resume lets this guest go on."
     if view.proposals and view.run.state in ("proposed", "diagnosed", "captured"):
         return "The guest is frozen and waits. Approve a rule, or resume it as it is."
     return "The guest is frozen and waits for you."

@@ -141,15 +141,20 @@ def _log_role(line: str) -> str:
 
 def retry_rows(view: RunView, width: int) -> list[Row]:
     """Return verdict, progress, what the rules did, and the log."""
-    verdicts = [own_verdict(view, width), retry_verdict(view.events, width)]
+    # The last thing that happened is what a person wants to see first.
+    verdicts = [retry_verdict(view.events, width), own_verdict(view, width)]
     rows = join([*verdicts, _progress(view, width), _accounts(view, width), _log(view, width)])
     return rows or wrapped(
         "This run was not retried. R runs the program again with the active rules.", width, "muted", 1
     )
 
 
+def _retries_judged(view: RunView | None) -> int:
+    return sum(event.kind == "retry_finished" for event in view.events) if view is not None else 0
+
+
 class RetryPane(Pane):
-    """Verdict, progress and log; follows the log while the cursor is at its end."""
+    """Verdict, progress and log; follows the log while the cursor is at its end, until there is a verdict."""
 
     NAME: ClassVar[str] = "retry"
     EMPTY: ClassVar[str] = "This run was not retried."
@@ -158,3 +163,11 @@ class RetryPane(Pane):
     def build(self, view: RunView) -> Rows:
         """Return the rows."""
         return ListRows(lambda width: retry_rows(view, width))
+
+    def show(self, view: RunView | None, empty: str = "") -> None:
+        """Show a run; a verdict that has come since is gone to, it stands on top."""
+        before = self.view
+        super().show(view, empty)
+        same = before is not None and view is not None and before.run_id == view.run_id
+        if same and _retries_judged(view) > _retries_judged(before):
+            self.move_to(0)

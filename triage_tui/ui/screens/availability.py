@@ -20,7 +20,7 @@ def available(screen: MainScreen, action: Action) -> bool:
         return False
     view = screen.view
     if screen.on_marked and action.id in _ON_MARKED:
-        return True
+        return action.id not in ("resume", "end") or any(run.waiting for run in screen.runs.marked_runs)
     match action.id:
         case "approve" | "edit" | "edit_here" | "reject":
             return view is not None and bool(view.rules)

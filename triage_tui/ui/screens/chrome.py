@@ -154,7 +154,13 @@ def _footer_order(screen: MainScreen) -> list[Action]:
     if screen.active == "patch" and not decided:
         # While a rule is under review, what to do with it comes before what to do with the guest.
         actions.sort(key=lambda action: review.index(action.id) if action.id in review else len(review))
-    elif screen.active not in ("patch", "runs", "diagnosis", "retry"):
+    elif screen.active == "runs":
+        # A rule is edited where it can be seen; in the list, to open a run and to mark it matter more.
+        actions.sort(key=lambda action: action.id in ("edit", "edit_here"))
+    elif screen.active == "retry" and available(screen, BY_ID["next_round"]):
+        # The retry is over: what it led to is the next thing to look at.
+        actions.sort(key=lambda action: action.id != "next_round")
+    elif screen.active not in ("patch", "diagnosis", "retry"):
         actions.sort(key=lambda action: action.id in review)
     return actions
 
@@ -163,7 +169,8 @@ def keys(screen: MainScreen) -> tuple[list[Item], list[Item]]:
     """Return the footer: the keys that matter here, as many as fit."""
     left: list[Item] = [Item(" ")]
     right = _key_items(screen, [BY_ID["help"], BY_ID["quit"]])
-    room = screen.size.width - sum(cell_len(item.text) for item in right) - 1
+    # A cell before the first key, and one between the last and what stands at the right.
+    room = screen.size.width - sum(cell_len(item.text) for item in right) - 2
     for action in _footer_order(screen):
         if not available(screen, action):
             continue
