@@ -30,7 +30,9 @@ async def test_waiting_run_is_first_and_calls_to_act(app: TriageApp) -> None:
         assert "waits for you" in rows[0]
         assert "1 guest waits for you" in text
         assert "The guest is frozen and waits." in text
-        assert "Most likely: missing_interface (0.93). 2 rules proposed." in " ".join(text.split())
+        sentence = "Most likely: missing_interface (0.93). 1 rule proposed, 1 observes."
+        assert sentence in " ".join(text.split())
+        assert "⏎ open" in text
 
 
 async def test_broken_half_written_and_newer_runs_say_so_and_stop_nothing(app: TriageApp) -> None:

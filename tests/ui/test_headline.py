@@ -125,7 +125,7 @@ def test_the_sentence_of_a_run(tmp_path: Path) -> None:
     assert full_text(headline(view)) == (
         "udhcpc (MIPSEL, pid 2) is about to exit(1): ioctl(SIOCGIFINDEX, eth0) = ENODEV 3 calls ago, then it"
         ' printed "SIOCGIFINDEX failed: No such device". Most likely: missing_interface (0.93).'
-        " 2 rules proposed."
+        " 1 rule proposed, 1 observes."
     )
     assert view.diagnosis is not None
     view.diagnosis.headline = ""

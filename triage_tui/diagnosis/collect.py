@@ -215,7 +215,7 @@ def _add_waits(
             "sleep",
             Sleep(
                 source=syscall_source(last.call.seq),
-                says=f"it slept {len(sleeps)} times",
+                says=f"it slept {len(sleeps)} time{'s' * (len(sleeps) != 1)}",
                 cite=c.describe(last.call),
                 seq=last.call.seq,
                 pid=last.call.pid,

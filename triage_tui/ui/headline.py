@@ -283,5 +283,9 @@ def _proposed(view: RunView) -> str:
     count = len(view.proposals)
     if not count:
         return ""
-    observe = all(proposal.observe_only for proposal in view.proposals)
-    return f"{count} rule{'s' * (count != 1)} proposed{' that only observe' if observe else ''}."
+    observe = sum(proposal.observe_only for proposal in view.proposals)
+    if observe == count:
+        return f"{count} rule{'s' * (count != 1)} proposed that only observe{'s' * (count == 1)}."
+    repair = count - observe
+    more = f", {observe} observe{'s' * (observe == 1)}" if observe else ""
+    return f"{repair} rule{'s' * (repair != 1)} proposed{more}."

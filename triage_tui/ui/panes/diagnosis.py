@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -133,6 +134,15 @@ def _proximate(hypothesis: Hypothesis) -> tuple[Part, ...]:
     return (("  seen as ", "muted"), (short(hypothesis.proximate, 40), "muted"))
 
 
+def _ranking(hypotheses: Sequence[Hypothesis], width: int) -> list[Row]:
+    """Return one line with the causes of all hypotheses: those further down may be far below the screen."""
+    if len(hypotheses) < 2:
+        return []
+    told = [f"{short(one.cause, 30)} {min(1.0, max(0.0, one.confidence)):.2f}" for one in hypotheses[:20]]
+    text = f"{len(hypotheses)} hypotheses: {', '.join(told)}"
+    return [Row((("  ", ""), (clip(text, width - 2), "muted")))]
+
+
 def diagnosis_rows(view: RunView, width: int) -> list[Row]:
     """Return the rows of the diagnosis of a run."""
     rows: list[Row] = []
@@ -148,6 +158,7 @@ def diagnosis_rows(view: RunView, width: int) -> list[Row]:
         return rows
     if diagnosis.healthy:
         rows += [*wrapped("This looks healthy: nothing to repair.", width, "good", 1), BLANK]
+    rows += _ranking(diagnosis.hypotheses, width)
     for number, hypothesis in enumerate(diagnosis.hypotheses[:20], 1):
         rows += [*_hypothesis_rows(view, number, hypothesis, width), BLANK]
     if len(diagnosis.hypotheses) > 20:
@@ -185,5 +196,5 @@ class DiagnosisPane(Pane):
         return ListRows(lambda width: diagnosis_rows(view, width))
 
     def first(self, rows: Rows) -> int:
-        """Start at the first row that can be followed, so that Enter does something at once."""
+        """Start at the top, where the best hypothesis is."""
         return 0
