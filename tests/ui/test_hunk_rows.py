@@ -90,8 +90,9 @@ def test_a_new_rule_has_nothing_at_its_side() -> None:
     ]
 
 
-def test_a_rule_that_is_active_is_shown_whole() -> None:
-    assert len(rows(OLD, OLD)) == 30
+def test_a_rule_that_is_active_is_folded_until_it_is_asked_for() -> None:
+    assert texts(rows(OLD, OLD)) == ["   ⋯ 30 unchanged lines, enter shows them"]
+    assert len(rows(OLD, OLD, unfolded={0})) == 30
 
 
 @pytest.mark.parametrize("side", [False, True])

@@ -221,7 +221,8 @@ def call_rows(call: Syscall, width: int, printed: Sequence[str] = ()) -> list[Ro
             rows += field(label, safe_line(text), width)
     for number, text in enumerate(printed):
         rows += field("" if number else "printed", text, width, "string")
-    rows += field("raw", " ".join(f"{value:#x}" for value in call.args) or "-", width, "muted")
+    if call.args:
+        rows += field("raw", " ".join(f"{value:#x}" for value in call.args), width, "muted")
     for label, address in (("pc", call.pc), ("returns to", call.return_address)):
         if address is not None:
             rows += field(label, f"{address:#x}", width, "address", column=11)

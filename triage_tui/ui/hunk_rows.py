@@ -71,7 +71,7 @@ def difference_rows(
     for number, lines in _blocks(list(walk(difference))):
         if number < 0:
             at_start, at_end = lines[0].new == 0, lines[-1].new == len(difference.new_lines) - 1
-            for piece, folded in _folded(lines, at_start, at_end, not difference.hunks, unfolded):
+            for piece, folded in _folded(lines, at_start, at_end, unfolded):
                 if folded:
                     rows.append(_fold_row(piece, place))
                 else:
@@ -143,13 +143,13 @@ def _blocks(lines: list[Line]) -> Iterator[tuple[int, list[Line]]]:
 
 
 def _folded(
-    lines: list[Line], at_start: bool, at_end: bool, whole: bool, unfolded: Collection[int]
+    lines: list[Line], at_start: bool, at_end: bool, unfolded: Collection[int]
 ) -> Iterator[tuple[list[Line], bool]]:
     """Split unchanged lines into those that are shown and those that one row stands for."""
     first = 0 if at_start else CONTEXT
     last = len(lines) - (0 if at_end else CONTEXT)
     # One row that stands for a single line says less than the line.
-    if whole or last - first < 2 or lines[first].new in unfolded:
+    if last - first < 2 or lines[first].new in unfolded:
         yield lines, False
         return
     if first:
