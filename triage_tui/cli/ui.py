@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +30,23 @@ def run(args: argparse.Namespace) -> int:
     """Open the app and return when the person leaves it."""
     results = Path(args.sfanalysis) if args.sfanalysis is not None else None
     return open_app(Workspace.at(args.workspace), read_only=args.read_only, sfanalysis=results)
+
+
+@contextmanager
+def _drawn_often() -> Iterator[None]:
+    """Have Textual, imported within, draw 120 times a second at most, unless the user says otherwise.
+
+    With the 60 of its own a row that changes just after a title was drawn waits 17 to 33 ms.
+    """
+    ours = "TEXTUAL_FPS" not in os.environ
+    if ours:
+        os.environ["TEXTUAL_FPS"] = "120"
+    try:
+        yield
+    finally:
+        # Guests and editors have the environment that the user gave.
+        if ours:
+            del os.environ["TEXTUAL_FPS"]
 
 
 def require_terminal() -> None:
@@ -109,7 +129,8 @@ def build_app(
 
     # Now, so that it goes on while the app is imported.
     ahead = look_ahead(workspace.runs_dir)
-    from triage_tui.ui.app import TriageApp
+    with _drawn_often():
+        from triage_tui.ui.app import TriageApp
     from triage_tui.ui.backend import Actions, Deferred
 
     def actions() -> Actions:
