@@ -74,16 +74,6 @@ class Known:
         return self.view.snapshot.target.arch.startswith("arm")
 
     @cached_property
-    def made_before(self) -> Collection[int]:
-        """The addresses behind the syscall instructions of calls."""
-        return {call.pc for call in self.view.calls if call.pc is not None}
-
-    @cached_property
-    def made(self) -> Collection[str]:
-        """The names of the calls that were made."""
-        return {call.name for call in self.view.calls}
-
-    @cached_property
     def frames(self) -> dict[str, int]:
         """The frames with code by the names of their functions; the innermost of several."""
         found: dict[str, int] = {}
@@ -198,9 +188,9 @@ def _syscall(match: re.Match[str], name: str, known: Known, own: Collection[int]
     size = len("".join((match["bytes"] or "").split())) // 2
     following = min((address for address in own if address > here), default=0)
     for behind in (following, here + size):
-        if behind in known.made_before:
+        if behind in known.view.call_places:
             return f"ev:syscall/0x{behind:x}"
-    return f"ev:syscall/{name}" if name in known.made else None
+    return f"ev:syscall/{name}" if name in known.view.call_names else None
 
 
 def _branch(match: re.Match[str], comment: str, known: Known, thumb: bool) -> list[Span]:

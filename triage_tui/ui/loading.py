@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +176,16 @@ class RunView:
         """Short, safe name of the program."""
         return safe_line(self.snapshot.target.program.rsplit("/", 1)[-1] or "?", 60)
 
+    @cached_property
+    def call_names(self) -> frozenset[str]:
+        """The names of the calls that were made."""
+        return frozenset(call.name for call in self.calls)
+
+    @cached_property
+    def call_places(self) -> frozenset[int]:
+        """The addresses behind the instructions that made calls, as far as they are known."""
+        return frozenset(call.pc for call in self.calls if call.pc is not None)
+
     def resolve(self, link: str) -> Resolved:
         """Return what a link points to, as it was when this was first asked."""
         if (found := self._found.get(link)) is None:
@@ -221,8 +232,9 @@ def _explain(view: RunView) -> None:
 
 
 def _look_up_evidence(view: RunView) -> None:
-    """Look up what the diagnosis cites, and know the calls by their numbers, before a view asks for it."""
+    """Look up what the diagnosis cites, and know the calls by number, name and place, before a view asks."""
     view.run.syscall(0)
+    _ = view.call_names, view.call_places
     for hypothesis in view.diagnosis.hypotheses if view.diagnosis else ():
         for evidence in (*hypothesis.evidence[:MAX_CITED], *hypothesis.contrary[:MAX_CITED]):
             view.resolve(evidence.link)

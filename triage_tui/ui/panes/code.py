@@ -77,6 +77,8 @@ class CodePane(Pane):
         self._source = 0
         self._notice: Notice | None = None
         self._above = 0
+        self._current = 0
+        """The row of the current line."""
         self._jump = False
         self.function: Function | None = None
         """The function that is shown in place of the frame's."""
@@ -192,7 +194,7 @@ class CodePane(Pane):
     def build(self, view: RunView) -> Rows:
         """Return the lines of the frame's code, below the sentence about it."""
         above = self._rows_above()
-        self._above = len(above)
+        self._above, self._current = len(above), 0
         code = self._code(view)
         if code is not None and code.problem:
             above = [*above, Row(((f" {code.problem}", "warn"),))]
@@ -203,6 +205,7 @@ class CodePane(Pane):
         frame = view.frame(self._frame)
         address = self.function.address if self.function is not None else frame.addr if frame else None
         here = current_line(code, address) if address is not None else None
+        self._current = len(above) + here if here is not None else 0
         digits = max(3, len(str(len(code.lines))))
         # Listings bring an arrow of their own; a second one would only push the code to the right.
         own_arrow = here is not None and _ARROW.match(code.lines[here]) is not None
@@ -257,7 +260,7 @@ class CodePane(Pane):
 
     def first(self, rows: Rows) -> int:
         """Start at the current line."""
-        return rows.find(lambda row: row.fill == "current") or 0
+        return self._current
 
     # --- places ------------------------------------------------------------------------------------------
 

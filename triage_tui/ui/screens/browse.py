@@ -82,7 +82,17 @@ class BrowseScreen(SeveralScreen):
         self._runs_shown(fresh)
         if not self.tiles:
             # A frame's time later: the list is on the terminal before the panes are imported and mounted.
-            self.set_timer(_PANES_AFTER_S, self.mount_panes)
+            self.set_timer(_PANES_AFTER_S, self._import_panes)
+
+    def _import_panes(self) -> None:
+        """Import the panes in a thread, so that keys are taken meanwhile, and mount them then."""
+
+        def work() -> None:
+            from triage_tui.ui.screens import tiles  # noqa: F401
+
+            self.call_later(self.mount_panes)
+
+        self.run_worker(work, thread=True, group="panes")
 
     @on(RunsUpdated)
     def runs_updated(self, event: RunsUpdated) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, cast
 
 from textual import on
@@ -29,22 +30,27 @@ class FollowScreen(LinkScreen):
     _programs: tuple[str, int | None, RecordedCode] | None = None
     """Run, process and its program files: those of one process, they may be large."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._choosing = threading.Lock()
+
     def _programs_of(self, view: RunView, pid: int | None) -> RecordedCode:
-        """Return the program files of a process; they are read when they are asked."""
+        """Return the program files of a process; they are read when they are asked. For worker threads."""
         from triage_tui.retry.recorded_code import RecordedCode
 
-        if self._programs is None or self._programs[:2] != (view.run_id, pid):
-            self._programs = (view.run_id, pid, RecordedCode(view.run, pid))
-        return self._programs[2]
+        with self._choosing:
+            if self._programs is None or self._programs[:2] != (view.run_id, pid):
+                self._programs = (view.run_id, pid, RecordedCode(view.run, pid))
+            return self._programs[2]
 
     def on_code_pane_wanted(self) -> None:
         """The code is looked at: find out what its lines lead to."""
         view, known = self.view, self.code.known
         if view is None or known is None or known.view is not view or known.programs is not None:
             return
-        programs = self._programs_of(view, None)
 
         def work() -> None:
+            programs = self._programs_of(view, None)
             programs.read_all()
             self.post_message(ProgramsRead(view.run_id, programs))
 
@@ -77,14 +83,12 @@ class FollowScreen(LinkScreen):
         about: str = "",
         link: str = "",
     ) -> None:
-        programs = self._programs_of(view, pid)
-
         def work() -> None:
             from triage_tui.ui.panes.code import Function
             from triage_tui.ui.program_code import code_text
 
             try:
-                found = programs.function(address, is_return=is_return)
+                found = self._programs_of(view, pid).function(address, is_return=is_return)
                 made = Function(found.address, found.name, code_text(found), about, link)
                 self.post_message(FunctionFound(view.run_id, pid, made))
             except TriageError as error:

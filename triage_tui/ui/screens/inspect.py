@@ -149,12 +149,11 @@ class InspectScreen(FollowScreen):
             self._look_up(self.view, event.link, event.pane)
 
     def _look_up(self, view: RunView, link: str, pane: Pane | None = None) -> None:
-        programs = self._programs_of(view, None) if link.startswith("ev:code/0x") else None
-
         def work() -> None:
             from triage_tui.ui.peek import peek
 
             try:
+                programs = self._programs_of(view, None) if link.startswith("ev:code/0x") else None
                 self.post_message(Peeked(view, peek(view, link, programs), pane, link))
             except Exception as error:
                 # A run that defeats the reader must not take the review down.

@@ -146,11 +146,16 @@ class MainScreen(Contained, BrowseScreen):
         self.refresh_bars()
 
     def _classify(self, width: int, height: int) -> None:
-        self.set_class(width < SMALLEST[0] or height < SMALLEST[1], "-tiny")
-        self.set_class(self._zoomed or width < WIDE, "-single")
-        self.set_class(width >= ROOMY, "-roomy")
-        self.set_class(self.active == "runs", "-on-runs")
-        self.set_class(height < 30 and self.active not in ("runs", "diagnosis"), "-terse")
+        # At once: each change looks up the styles of all widgets.
+        self.update_classes(
+            {
+                "-tiny": width < SMALLEST[0] or height < SMALLEST[1],
+                "-single": self._zoomed or width < WIDE,
+                "-roomy": width >= ROOMY,
+                "-on-runs": self.active == "runs",
+                "-terse": height < 30 and self.active not in ("runs", "diagnosis"),
+            }
+        )
 
     def refresh_bars(self) -> None:
         """Draw title, tabs, facts, banner and keys again."""
