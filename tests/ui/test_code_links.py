@@ -32,9 +32,11 @@ class Files:
 
 
 def _known(tmp_path: Path, arch: str = "mipsel") -> Known:
-    view = load_view(fixtures.make_exit_run(tmp_path / "ai_runs"), tmp_path)
+    run_dir = fixtures.make_exit_run(tmp_path / "ai_runs")
+    with open(run_dir / "trace.jsonl", "ab") as trace:
+        trace.write(encode_line(Syscall(seq=99, name="openat", pc=0x400A08)) + b"\n")
+    view = load_view(run_dir, tmp_path)
     view.snapshot.target.arch = arch
-    view.calls.append(Syscall(seq=99, name="openat", pc=0x400A08))
     return Known(view, Files())
 
 
