@@ -69,6 +69,21 @@ async def test_reject_asks_for_a_reason(app: TriageApp, actions: RecordedActions
         assert actions.calls == [("reject", fixtures.EXIT_RUN, "too broad")]
 
 
+@pytest.mark.parametrize("key", ["a", "x", "r", "R", "E", "u", "c"])
+async def test_nothing_is_decided_on_a_run_that_is_shown_no_more(
+    app: TriageApp, actions: RecordedActions, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        # The run under the cursor stays unread for as long as the test lasts.
+        monkeypatch.setattr(app, "load_run", lambda run_id: None)
+        await pilot.press("0", "j", key)
+        await until(pilot, lambda: said(app))
+        assert "is not shown yet" in said(app)
+        assert app.screen is app.main
+        assert (actions.calls, app.main.compared) == ([], None)
+
+
 async def test_leaving_the_question_rejects_nothing(app: TriageApp, actions: RecordedActions) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot)

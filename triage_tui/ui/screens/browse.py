@@ -182,6 +182,14 @@ class BrowseScreen(SeveralScreen):
         if self.reads_long:
             self.refresh_bars()
 
+    @property
+    def coming(self) -> str:
+        """The name of the run under the cursor while another one is still shown, else ""."""
+        selected = self.runs.selected
+        if selected is None or self.view is None or selected.run_id == self.view.run_id:
+            return ""
+        return f"{selected.name} ({selected.run_id})"
+
     @on(LineView.Moved, "#pane-runs")
     def run_selected(self) -> None:
         """Open the run under the cursor once the cursor rests."""

@@ -179,8 +179,8 @@ class InspectScreen(FollowScreen):
     def action_compare(self) -> None:
         """Hold this run for comparing, or compare it with the one that is held."""
         view, first = self.view, self.compared
-        if view is None:
-            self.say("Select a run first.", "warning")
+        if view is None or self.coming:
+            self.say(f"{self.coming} is not shown yet." if self.coming else "Select a run first.", "warning")
             return
         self.compared = view if first is None else None
         if first is None:

@@ -66,6 +66,9 @@ class PatchingScreen(ReviewScreen):
 
     def _reviewed(self, key: str, verb: str) -> bool:
         """Tell whether the patch is in front of the person; if not, bring it there."""
+        if self.patch.view is not self.view:
+            self.say(f"The rules of this run are not shown yet: press {key} again when they are.", "warning")
+            return False
         if self.active == "patch":
             return True
         self.show_pane("patch")
@@ -155,7 +158,9 @@ class PatchingScreen(ReviewScreen):
 
         part = self.active == "patch" and bool(self.patch.place.file)
         names = self.patch.names_here if part else []
-        what = f"drop this {self.patch.object_of('reject')}" if part else "reject the proposals of this run"
+        what = (
+            f"drop this {self.patch.object_of('reject')}" if part else f"reject the proposals of {view.name}"
+        )
 
         def answered(reason: str | None) -> None:
             if reason is None:

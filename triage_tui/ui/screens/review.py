@@ -102,10 +102,19 @@ class ReviewScreen(Screen[None]):
         if self.view is None:
             self.say("Select a run first.", "warning")
             return None
+        if self.coming:
+            # What is decided must be about what the person sees, and about the run under the cursor.
+            self.say(f"{self.coming} is not shown yet: press the key again when it is.", "warning")
+            return None
         if needs_rules and not self.view.rules:
             self.say("No rule is proposed for this run.", "warning")
             return None
         return self.view
+
+    @property
+    def coming(self) -> str:
+        """The name of the run under the cursor while another one is still shown, else ""."""
+        raise NotImplementedError
 
     def _decide(self, action: Decision, pane: str | None) -> None:
         view = self._ready()
