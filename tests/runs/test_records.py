@@ -225,7 +225,7 @@ def test_what_a_killed_writer_left_is_removed_and_what_is_written_is_not(tmp_pat
     assert not fresh.dir.exists()
 
 
-@pytest.mark.parametrize("kind", ["directory", "fifo", "link"])
+@pytest.mark.parametrize("kind", ["directory", "fifo", "link", "circle"])
 @pytest.mark.parametrize("name", ["events.jsonl", "snapshot.json", "diagnosis.json", "trace.jsonl"])
 def test_what_is_no_file_hides_no_other_run(tmp_path: Path, name: str, kind: str) -> None:
     good, bad = write_run(tmp_path), write_run(tmp_path)
@@ -235,7 +235,7 @@ def test_what_is_no_file_hides_no_other_run(tmp_path: Path, name: str, kind: str
     elif kind == "fifo":
         os.mkfifo(bad / name)
     else:
-        (bad / name).symlink_to("/dev/zero")
+        (bad / name).symlink_to("/dev/zero" if kind == "link" else name)
     assert [entry.run_id for entry in list_runs(tmp_path)] == [bad.name, good.name]
     if name == "snapshot.json":
         with pytest.raises(TriageError):
@@ -243,7 +243,8 @@ def test_what_is_no_file_hides_no_other_run(tmp_path: Path, name: str, kind: str
     else:
         run = load_run(bad)
         run.trace()
-        assert run.problems
+        # A link in a circle leads to nothing: as if the file were missing.
+        assert bool(run.problems) == (kind != "circle" or name == "events.jsonl")
     if name == "events.jsonl":
         with pytest.raises(TriageError, match="cannot write the event log"):
             append_event(bad, "diagnosed")

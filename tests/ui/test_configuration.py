@@ -104,6 +104,15 @@ def test_configuration_may_be_a_link(directory: Path, tmp_path: Path) -> None:
         load_keymap(directory)
 
 
+def test_links_in_a_circle_are_told(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(directory.parent))
+    for name in ("keys.yaml", "settings.yaml", "themes/mine.yaml"):
+        (directory / name).symlink_to(directory / name)
+    problems = read_configuration().problems
+    assert len(problems) == 3
+    assert all("Too many levels of symbolic links" in problem for problem in problems)
+
+
 def watched(changes: queue.Queue[Configuration]) -> ConfigurationWatch:
     watch = ConfigurationWatch(changes.put)
     watch.start()

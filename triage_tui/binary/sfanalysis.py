@@ -163,7 +163,7 @@ class SfAnalysis:
 
     def _pseudocode(self, name: str) -> bytes:
         """Return the start of a pseudocode file, which must lie below the directory of the results."""
-        base = str(self._directory.resolve())
+        base = os.path.realpath(self._directory)
         inside = os.path.normpath(os.path.join(base, name))
         relative = os.path.relpath(inside, base)
         if relative.startswith(".."):

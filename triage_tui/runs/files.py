@@ -69,6 +69,11 @@ def read_bounded(path: Path, limit: int, *, tail: bool = False, whole: bool = Fa
         return stream.read(limit)
 
 
+def real_path(path: Path) -> Path:
+    """Return `path` without links. Links in a circle stay as they are: opening them says what is wrong."""
+    return Path(os.path.realpath(path))
+
+
 def inside(root: Path, name: str) -> Path:
     """Return the path of `name` below `root`, resolved.
 
@@ -78,8 +83,8 @@ def inside(root: Path, name: str) -> Path:
     parts = Path(name).parts
     if not name or "\0" in name or name.startswith("/") or ".." in parts:
         raise TriageError(f"the name {safe_line(name)!r} leaves its directory, so it was refused")
-    base = root.resolve()
-    resolved = (base / name).resolve()
+    base = real_path(root)
+    resolved = real_path(base / name)
     if not resolved.is_relative_to(base):
         raise TriageError(
             f"the name {safe_line(name)!r} leads out of {safe_line(str(root))}, so it was refused"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from textual.theme import Theme
 
 from triage_tui.errors import TriageError
+from triage_tui.runs.files import real_path
 from triage_tui.ui.keymap import KeyMap, load_keymap
 from triage_tui.ui.settings import Settings, load_settings
 from triage_tui.ui.theming import config_dir, load_themes
@@ -87,11 +88,11 @@ def watched_directories() -> set[Path]:
     themes = config_dir() / "themes"
     # Where a directory is missing it is the one above that tells of its coming.
     above = next((place for place in (themes, *themes.parents) if place.is_dir()), Path("/"))
-    directories = {above.resolve()}
+    directories = {real_path(above)}
     for path in _files():
-        for place in (path, path.resolve()):
+        for place in (path, real_path(path)):
             if place.parent.is_dir():
-                directories.add(place.parent.resolve())
+                directories.add(real_path(place.parent))
     return directories
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,7 @@ def load_keymap(directory: Path) -> tuple[KeyMap, list[str]]:
         TriageError: the file cannot be used at all.
     """
     path = directory / "keys.yaml"
-    if not path.exists():
+    if not os.path.lexists(path):
         return KeyMap(), []
     name = safe_line(str(path), 200)
     data = read_yaml(path)

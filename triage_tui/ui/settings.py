@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -29,7 +30,7 @@ def load_settings(directory: Path) -> Settings:
         TriageError: they cannot be used; the sentence says why.
     """
     path = directory / "settings.yaml"
-    if not path.exists():
+    if not os.path.lexists(path):
         return Settings()
     try:
         return msgspec.convert(read_yaml(path) or {}, Settings)

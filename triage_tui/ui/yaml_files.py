@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from triage_tui.errors import TriageError
-from triage_tui.runs.files import read_bounded
+from triage_tui.runs.files import read_bounded, real_path
 from triage_tui.text import safe_line
 
 MAX_BYTES = 64 << 10
@@ -18,7 +18,7 @@ def read_configured(path: Path) -> bytes:
     Raises:
         TriageError: it cannot be read, is no regular file or is too long.
     """
-    return read_bounded(path.resolve(), MAX_BYTES, whole=True)
+    return read_bounded(real_path(path), MAX_BYTES, whole=True)
 
 
 def read_yaml(path: Path) -> Any:
