@@ -70,6 +70,8 @@ class PatchingScreen(ReviewScreen):
             self.say(f"The rules of this run are not shown yet: press {key} again when they are.", "warning")
             return False
         if self.active == "patch":
+            # What was said before this key, such as to press it once more, is done with.
+            self.app.clear_notifications()
             return True
         self.show_pane("patch")
         self.say(f"This is the proposal. Press {key} once more to {verb} it.")
