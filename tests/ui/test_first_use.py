@@ -30,11 +30,21 @@ async def test_the_run_of_the_program_that_was_started_is_shown_when_it_comes(
     async with app.run_test(size=SMALL) as pilot:
         await opened(pilot)
         await pilot.press("3")
+        await until(pilot, lambda: "… the program runs" in shown(app))
         fixtures.make_loop_run(workspace / "ai_runs", started, rounds=3)
         await until(pilot, lambda: app.main.view and app.main.view.run_id == started, "the run")
         fixtures.make_loop_run(workspace / "ai_runs", later, rounds=3)
         await until(pilot, lambda: later in app.main.run_list, "the run after it")
         assert app.main.wanted == started
+        assert "the program runs" not in shown(app)
+
+
+async def test_a_run_that_is_being_recorded_is_no_trouble(app: TriageApp) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        app.main.runs.select(fixtures.WRITING_RUN)
+        await until(pilot, lambda: "This run is being recorded" in shown(app))
+        assert "unreadable" not in shown(app).splitlines()[-2]
 
 
 async def test_a_decision_on_one_run_shows_in_the_others_of_its_target(app: TriageApp) -> None:
@@ -77,6 +87,16 @@ async def test_no_key_stands_in_the_footer_without_its_word(app: TriageApp) -> N
                 assert words
                 assert {item.role for item in words} == {"muted"}, width
                 assert items[-1].role == "muted"
+
+
+async def test_what_to_press_is_not_said_any_more_once_it_is_pressed(app: TriageApp) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        await pilot.press("1", "a")
+        await until(pilot, lambda: "Press a once more" in said(app))
+        await pilot.press("a")
+        await until(pilot, lambda: "was recorded" in said(app))
+        assert "Press a once more" not in said(app)
 
 
 async def test_a_step_to_another_run_says_where_it_led(app: TriageApp) -> None:

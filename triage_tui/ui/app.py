@@ -295,7 +295,13 @@ class TriageApp(BaseApp):
         known = self.main.run_list.get(run_id)
         if known is not None and known.form == "misnamed":
             raise TriageError(f"{safe_line(run_id, 80)}: {known.problem}")
-        return load_view(self.runs_dir / run_id, self.workspace, self._analysed(), list(related))
+        try:
+            return load_view(self.runs_dir / run_id, self.workspace, self._analysed(), list(related))
+        except TriageError as error:
+            if known is not None and known.form == "writing":
+                # What lasts a few seconds of every live run is no trouble, and reads as none.
+                raise TriageError("This run is being recorded: it is shown when that is done.") from error
+            raise
 
     def _analysed(self) -> SfAnalysis | None:
         """Return the results of the directory that was given, read when the first run is."""

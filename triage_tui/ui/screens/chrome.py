@@ -60,6 +60,8 @@ def title(screen: MainScreen) -> tuple[list[Item], list[Item]]:
     right: list[Item] = []
     if screen.app.read_only:
         right.append(Item("read-only  ", "warn"))
+    if screen.app.runs_before is not None:
+        right.append(Item("… the program runs  ", "info"))
     if waiting := screen.runs.waiting:
         guests = "1 guest waits for you" if waiting == 1 else f"{waiting} guests wait for you"
         right.append(Item(f"▶ {guests} ", "wait", "screen.show_pane('runs')"))
@@ -98,7 +100,9 @@ def facts(screen: MainScreen) -> list[Item]:
     view = screen.view
     reading = [Item(f" reading {short(screen.wanted or '', 30)} …", "info")] if screen.reads_long else []
     if view is None:
-        return reading or ([Item(" unreadable", "bad")] if screen.failure else [])
+        known = screen.run_list.get(screen.wanted) if screen.wanted is not None else None
+        failed = Item(" writing", "info") if known and known.form == "writing" else Item(" unreadable", "bad")
+        return reading or ([failed] if screen.failure else [])
     word, role = state_word(view.run.state, view.waiting)
     items = [*reading, Item(f" {word}", role)]
     if (held := screen.compared) is not None:
