@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from triage_tui.ui.several import Outcome
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class RunsListed(Message):
     """All runs of the workspace were listed."""
 
     runs: list[RunSummary]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class RunsUpdated(Message):
     """Some runs changed; None stands for one that is gone."""
 
@@ -38,7 +38,7 @@ class RunsUpdated(Message):
     """False when only the holders of frozen guests were looked at again."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class RunLoaded(Message):
     """A run was read. Of two readings of one run, the one with the higher `serial` began later."""
 
@@ -46,7 +46,7 @@ class RunLoaded(Message):
     serial: int = 0
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class RunFailed(Message):
     """A run could not be read; `sentence` says why."""
 
@@ -54,7 +54,7 @@ class RunFailed(Message):
     sentence: str
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Done(Message):
     """An action ended. `sentence` is for the person; `pane` is where to look now; `decided` can be undone.
 
@@ -70,7 +70,7 @@ class Done(Message):
     again: bool = False
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LookedInto(Message):
     """What is known of the proposed rules of a run was found out."""
 
@@ -78,7 +78,7 @@ class LookedInto(Message):
     insights: dict[str, Insight]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Matching(Message):
     """Looking at other runs has come so far."""
 
@@ -86,7 +86,7 @@ class Matching(Message):
     count: int
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class OthersMatched(Message):
     """A rule was held against its run and other runs; None when that failed, for the reason `trouble`."""
 
@@ -97,7 +97,7 @@ class OthersMatched(Message):
     trouble: str = ""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Linted(Message):
     """What is wrong with a text under edit; `trouble` says why that is not known."""
 
@@ -105,7 +105,7 @@ class Linted(Message):
     trouble: str = ""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Decompiled(Message):
     """The decompiler ended; `sentence` says with what."""
 
@@ -115,7 +115,7 @@ class Decompiled(Message):
     failed: bool = False
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Peeked(Message):
     """What a link of a run points to was looked up; `pane` shows it at the mouse, None in a sheet."""
 
@@ -126,7 +126,7 @@ class Peeked(Message):
     """The link."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class ProgramsRead(Message):
     """The program files of a run were read."""
 
@@ -134,7 +134,7 @@ class ProgramsRead(Message):
     programs: RecordedCode
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class FunctionFound(Message):
     """Code that was followed to, in process `pid`; or the sentence that says why there is none."""
 
@@ -144,7 +144,7 @@ class FunctionFound(Message):
     sentence: str = ""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Compared(Message):
     """Two runs were compared; `names` are theirs."""
 
@@ -152,14 +152,14 @@ class Compared(Message):
     names: tuple[str, str]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Exporting(Message):
     """An export is under way; `far` says how far it is."""
 
     far: str
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Exported(Message):
     """An export ended; `sentence` says with what."""
 
@@ -167,14 +167,14 @@ class Exported(Message):
     failed: bool = False
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class SeveralGoOn(Message):
     """A decision on several runs goes on; `far` says where it is."""
 
     far: str
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class SeveralDone(Message):
     """A decision on several runs has ended; `reason` is that of a rejection."""
 
@@ -182,7 +182,7 @@ class SeveralDone(Message):
     reason: str = ""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Trouble(Message):
     """Something in the background does not work."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events, on
@@ -117,10 +118,12 @@ class MainScreen(Contained, BrowseScreen):
         """Whether one pane has the screen for itself."""
         return self._zoomed or self.size.width < WIDE
 
-    def on_resize(self, event: events.Resize) -> None:
+    async def on_resize(self, event: events.Resize) -> None:
         """Choose tiles or tabs for the new size."""
         self.lay_out()
         self.call_after_refresh(self._refocus)
+        # Textual draws everything after this: keys are taken in between.
+        await asyncio.sleep(0)
 
     def _refocus(self) -> None:
         """Give the focus back, which Textual takes from what a tiny terminal hides."""
