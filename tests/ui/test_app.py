@@ -175,6 +175,7 @@ async def test_syscalls_filter_and_failures_only(app: TriageApp) -> None:
         pane = app.main.query_one(SyscallsPane)
         await pilot.press("3", "f")
         assert len(pane.rows) == 3
+        await until(pilot, lambda: "failures · 3 of 14" in shown(app))
         await pilot.press("f", "slash", *"enodev", "enter")
         assert [pane.rows.row(n).target for n in range(len(pane.rows))] == [11]
         await pilot.press("escape")

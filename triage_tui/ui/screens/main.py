@@ -266,6 +266,7 @@ class MainScreen(Contained, BrowseScreen):
         """Show only the calls that explain something, or all."""
         self.syscalls.toggle_failures()
         self.tile_titles()
+        self.refresh_bars()
 
     def action_toggle_output(self) -> None:
         """Show what the program printed between its calls, or hide it."""
