@@ -93,3 +93,47 @@ async def test_wide_and_joined_characters_keep_the_columns(workspace: Path, acti
             assert "中文" in "".join(rows)
             assert {cell_len(row) for row in rows} == {cell_len(rows[-1])}
             assert all(cell_len(line) == size[0] for line in shown(app).split("\n"))
+
+
+@pytest.mark.parametrize("start", [(70, 24), (60, 14), (160, 48)])
+async def test_panes_are_as_wide_as_a_narrow_terminal(
+    workspace: Path, actions: RecordedActions, start: tuple[int, int]
+) -> None:
+    rule = next((workspace / "ai_runs" / fixtures.EXIT_RUN / "rules_patch").rglob("*.lua"))
+    rule.write_text(rule.read_text() + f"-- {'0123456789' * 30} the end\n")
+    app = TriageApp(workspace, actions=actions)
+    async with app.run_test(size=start) as pilot:
+        await opened(pilot)
+        for size in (start, (60, 14), (70, 24), (120, 30), (60, 14)):
+            await pilot.resize_terminal(*size)
+            for key in "12345678 9H":
+                await pilot.press(key)
+                await pilot.pause()
+                pane = app.main.pane(app.main.active)
+                assert pane.region.right <= size[0], (size, pane)
+            # The whole rule can be read, wherever its long line is folded.
+            await pilot.press("2", "G")
+            await pilot.pause()
+            patch = app.main.patch
+            rows = [patch.rows.row(index) for index in range(len(patch.rows))]
+            assert [
+                row.text for row in rows if cell_len(row.text) > patch.scrollable_content_region.width
+            ] == []
+            folded = "".join(row.text.partition("↪ ")[2] for row in rows if "↪" in row.text)
+            assert "0123456789 the end" in folded
+            bottom = [patch.render_line(y).text.rstrip() for y in range(patch.size.height)]
+            assert bottom == [row.text.rstrip() for row in rows[-patch.size.height :]]
+
+
+async def test_a_row_that_is_cut_says_so(app: TriageApp) -> None:
+    async with app.run_test(size=(60, 14)) as pilot:
+        await opened(pilot)
+        pane = app.main.pane("process")
+        await pilot.press("8")
+        await pilot.pause()
+        index = pane.rows.find(lambda row: cell_len(row.text) > 60)
+        assert index is not None
+        pane.move_to(index)
+        await pilot.pause()
+        text = pane.render_line(index - pane.scroll_offset.y).text.rstrip()
+        assert text == pane.rows.row(index).text[:58] + "…"

@@ -144,6 +144,8 @@ class MainScreen(Contained, BrowseScreen):
         self.query_one("#headline", HeadlineView).fit()
         for tile in self.tiles:
             tile.set_class(self.active in [pane.NAME for pane in tile.panes], "-active")
+        for column in self.query("#tiles > Vertical"):
+            column.set_class(any(tile.has_class("-active") for tile in column.children), "-active")
         if self.tiles:
             self.look_into_rules()
         self.refresh_bars()

@@ -165,7 +165,7 @@ class LineView(Contained, ScrollView, can_focus=True):
     @property
     def _width(self) -> int:
         # A pane that is not shown yet has no width; its rows are laid out again when it gets one.
-        return self.scrollable_content_region.width or self.size.width or 80
+        return self.scrollable_content_region.width or self.size.width or min(80, self.app.size.width)
 
     def _measure(self) -> None:
         self.virtual_size = Size(max(self._rows.wide, 0) or self._width, len(self._rows))
@@ -226,7 +226,12 @@ class LineView(Contained, ScrollView, can_focus=True):
             return known
         row = self._rows.row(index)
         background = self._background(index, row, base)
-        strip = self._strip(index, row, background).crop_extend(scroll_x, scroll_x + width, background)
+        strip = self._strip(index, row, background)
+        if not self._rows.wide and strip.cell_length > self._width:
+            # There is no scrolling sideways to the rest: that there is one must be seen.
+            end = Segment("…", background + self.roles.style("muted"))
+            strip = Strip.join([strip.crop(0, self._width - 1), Strip([end])])
+        strip = strip.crop_extend(scroll_x, scroll_x + width, background)
         if plain:
             self._strips[index] = strip
         return strip
