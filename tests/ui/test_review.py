@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from textual.widgets import TextArea
 from tests.ui import fixtures, texts
 from tests.ui.conftest import RecordedActions, opened, said, shown, until
 from triage_tui.errors import TriageError
+from triage_tui.retry.actions import LocalActions
+from triage_tui.retry.workspace import Workspace
+from triage_tui.runs.events import EVENTS_FILE
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import encode_json
 from triage_tui.ui.app import TriageApp
@@ -119,6 +123,67 @@ async def test_ending_the_guest_asks_first(app: TriageApp, actions: RecordedActi
         await pilot.press("2")
         await until(pilot, lambda: actions.calls)
         assert actions.calls == [("decide", fixtures.EXIT_RUN, "end")]
+
+
+async def test_a_question_is_about_the_run_that_it_was_asked_about(
+    app: TriageApp, actions: RecordedActions
+) -> None:
+    def reached(count: int) -> bool:
+        return len(actions.calls) == count
+
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        for number, (key, answer) in enumerate((("E", "2"), ("x", "1")), 1):
+            app.main.open_run(fixtures.EXIT_RUN)
+            await until(pilot, lambda: app.main.view and app.main.view.run_id == fixtures.EXIT_RUN)
+            await pilot.press(key)
+            await until(pilot, lambda: app.screen is not app.main)
+            app.main.open_run(fixtures.RETRY_RUN)
+            await until(pilot, lambda: app.main.view and app.main.view.run_id == fixtures.RETRY_RUN)
+            await pilot.press(answer)
+            await until(pilot, partial(reached, number))
+    assert [call[:2] for call in actions.calls] == [
+        ("decide", fixtures.EXIT_RUN),
+        ("reject", fixtures.EXIT_RUN),
+    ]
+
+
+@pytest.mark.parametrize(("key", "answer"), [("E", "2"), ("x", "1")])
+async def test_a_run_that_went_while_the_question_stood_is_named(
+    workspace: Path, key: str, answer: str
+) -> None:
+    place = Workspace(workspace)
+    app = TriageApp(workspace, actions=LocalActions(place, "ann"))
+    logs = {path: path.read_bytes() for path in place.runs_dir.glob(f"*/{EVENTS_FILE}")}
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press(key)
+        await until(pilot, lambda: app.screen is not app.main)
+        gone = place.runs_dir / fixtures.EXIT_RUN
+        gone.rename(workspace / "elsewhere")
+        app.update_runs({fixtures.EXIT_RUN})
+        await until(pilot, lambda: fixtures.EXIT_RUN not in app.main.run_list)
+        await pilot.press(answer)
+        await until(pilot, lambda: f"There is no run '{fixtures.EXIT_RUN}'" in said(app))
+    left = {path: path.read_bytes() for path in place.runs_dir.glob(f"*/{EVENTS_FILE}")}
+    assert left == {path: log for path, log in logs.items() if path.parent != gone}
+
+
+async def test_a_guest_frozen_while_leaving_is_asked_about_is_not_left_unasked(
+    app: TriageApp, workspace: Path, actions: RecordedActions
+) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("q")
+        await until(pilot, lambda: app.screen is not app.main)
+        another = "20251118_150000_00000009"
+        fixtures.make_exit_run(workspace / "ai_runs", another)
+        app.update_runs({another})
+        await until(pilot, lambda: another in app.main.waiting_runs)
+        await pilot.press("3")
+        await until(pilot, lambda: "Another guest was frozen meanwhile" in said(app))
+        assert app.is_running
+        assert actions.calls == []
 
 
 async def test_without_a_frozen_guest_resume_says_so_and_retry_starts_again(

@@ -49,14 +49,21 @@ class Leaving(Question):
 
 
 def leave(app: TriageApp, waiting: Iterable[str], answer: str | None) -> None:
-    """Do what was answered: leave, or decide for all guests in a thread and leave when that went well."""
+    """Do what was answered: leave, or decide for all guests in a thread and leave when that went well.
+
+    A guest that was frozen while the question stood was not asked about: then the app stays open.
+    """
+    asked = set(waiting)
+    if answer in ("leave", "resume", "end") and app.still_waiting - asked:
+        app.main.say("Another guest was frozen meanwhile, so the app stays open: q asks again.", "warning")
+        return
     match answer:
         case "leave":
             app.exit()
         case "resume":
-            app.run_worker(_decide(app, list(waiting), "resume"), thread=True, group="action")
+            app.run_worker(_decide(app, sorted(asked), "resume"), thread=True, group="action")
         case "end":
-            app.run_worker(_decide(app, list(waiting), "end"), thread=True, group="action")
+            app.run_worker(_decide(app, sorted(asked), "end"), thread=True, group="action")
 
 
 def _decide(app: TriageApp, waiting: list[str], decision: Decision) -> Callable[[], None]:

@@ -158,6 +158,9 @@ class PatchingScreen(ReviewScreen):
             return
         from triage_tui.ui.screens.question import Question
 
+        if self.active == "patch" and self.patch.view is not view:
+            self.say("The rules of this run are not shown yet: press x again when they are.", "warning")
+            return
         part = self.active == "patch" and bool(self.patch.place.file)
         names = self.patch.names_here if part else []
         what = (

@@ -158,7 +158,8 @@ class ReviewScreen(Screen[None]):
 
         def answered(answer: str | None) -> None:
             if answer == "end":
-                self._decide("end", None)
+                # The guest that was asked about: by now another run may be shown.
+                self._perform(lambda actions: actions.decide(view.run_id, "end"))
 
         answers = (("keep", "Keep it frozen"), ("end", "End it; the record of this run stays"))
         self.app.push_screen(Question(f"End the frozen guest {view.name}?", answers), answered)
