@@ -15,6 +15,7 @@ from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import append_event
 from triage_tui.ui.app import TriageApp
+from triage_tui.ui.editing import draft_path
 from triage_tui.ui.screens.editor import EditorScreen
 from triage_tui.ui.widgets.lua_area import LuaArea
 
@@ -164,6 +165,28 @@ async def test_an_edit_with_errors_is_marked_kept_not_approved_and_undone(place:
         assert tree(active(place)) == before
         await pilot.press("u")
         await until(pilot, lambda: proposed(place).read_bytes() == NEW)
+
+
+async def test_an_edit_that_is_refused_is_kept_and_taken_up_again(place: Workspace) -> None:
+    app = app_of(place)
+    async with app.run_test(size=SIZE) as pilot:
+        await at_patch(pilot, app)
+        await pilot.press("i")
+        await until(pilot, lambda: isinstance(app.screen, EditorScreen) and app.screen.query(LuaArea))
+        await pilot.press(*"--mine", "enter")
+        proposed(place).write_bytes(NEW + b"-- another's\n")
+        await pilot.press("f2")
+        await until(pilot, lambda: "not saved over it; the edit is kept in" in said(app))
+        draft = draft_path(place.load("last").run_id, FILE, NEW.decode())
+        assert draft.read_bytes() == b"--mine\n" + NEW
+        proposed(place).write_bytes(NEW)
+        app.update_runs({place.load("last").run_id})
+        await until(pilot, lambda: app.main.view and app.main.view.rules[FILE].text == NEW.decode())
+        await pilot.press("i")
+        await until(pilot, lambda: isinstance(app.screen, EditorScreen) and app.screen.query(LuaArea))
+        await pilot.press("f2")
+        await until(pilot, lambda: proposed(place).read_bytes() == b"--mine\n" + NEW)
+        await until(pilot, lambda: not draft.exists())
 
 
 async def test_texts_stand_side_by_side_where_there_is_room(place: Workspace) -> None:

@@ -50,6 +50,28 @@ def draft_path(run_id: str, name: str, text: str) -> Path:
     return Path(base) / "triage-tui" / "edits" / f"{run}-{digest}-{safe_name(name.rsplit('/', 1)[-1], 120)}"
 
 
+def draft_of(run_id: str, name: str, text: str) -> str | None:
+    """Return the edit of `text` that was kept, None when there is none that is another text."""
+    try:
+        draft = read_bounded(draft_path(run_id, name, text), MAX_EDIT_BYTES).decode(
+            "utf-8", "surrogateescape"
+        )
+    except TriageError:
+        return None
+    return draft if draft != text else None
+
+
+def kept_where(run_id: str, name: str, text: str, edited: str) -> str:
+    """Keep an edit of `text` that could not be saved; return in words where it is, or why it is nowhere."""
+    path = draft_path(run_id, name, text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_atomic(path, edited.encode("utf-8", "surrogateescape"), mode=0o600)
+    except OSError as error:
+        return f"and the edit could not be kept either ({error.strerror or type(error).__name__})"
+    return f"the edit is kept in {safe_line(str(path), 300)}"
+
+
 def forget_draft(run_id: str, name: str, text: str) -> None:
     """Remove the edit of `text` that was kept, if there is one."""
     with contextlib.suppress(OSError):

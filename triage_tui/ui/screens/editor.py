@@ -38,9 +38,11 @@ class EditorScreen(ModalScreen[str | None]):
         Binding("escape", "leave", "leave", show=False, priority=True),
     ]
 
-    def __init__(self, text: str, name: str) -> None:
+    def __init__(self, text: str, name: str, draft: str | None = None) -> None:
+        """`draft` is an edit of `text` that was begun before, to go on with."""
         super().__init__()
         self._text = text
+        self._begun = text if draft is None else draft
         self._file = name
         self._warned = False
         self._timer: Timer | None = None
@@ -51,7 +53,7 @@ class EditorScreen(ModalScreen[str | None]):
         """Show the editor in a frame, and below it what is wrong."""
         with Vertical(id="editor") as frame:
             frame.border_title = Content(safe_line(self._file, 120))
-            yield LuaArea(self._text, id="editor-text")
+            yield LuaArea(self._begun, id="editor-text")
             yield Static(Content("Checking …"), id="editor-findings")
             yield Static(
                 Content("f2 or ctrl+s save   f8 next finding   esc leave without saving"), id="editor-keys"
