@@ -6,6 +6,7 @@ import errno
 import os
 import queue
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,10 @@ from triage_tui.ui.screens.help import help_rows
 from triage_tui.ui.settings import Settings, load_settings
 
 SMALL = (80, 24)
+# Written out, this would be gigabytes.
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in pairwise("abcdefghi")
+)
 
 
 @pytest.fixture
@@ -84,6 +89,18 @@ def test_the_usual_keys_of_panes_are_no_conflict(directory: Path) -> None:
         ("settings.yaml", "bel: true", "unknown field `bel`. Known are bell, notifications, title"),
         ("themes/x.yaml", "name: x\ncolors: {primary: blurple}\n", "primary: blurple is no colour"),
         ("themes/x.yaml", "name: [x\n", "is not valid YAML in line"),
+        ("keys.yaml", f"{BOMB}quit: [*i]\n", "keys.yaml, line 2: an alias (*name) cannot be used here"),
+        ("settings.yaml", f"{BOMB}bell: *i\n", "settings.yaml, line 2: an alias (*name)"),
+        ("themes/x.yaml", f"{BOMB}name: x\ncolors:\n  primary: *i\n", "x.yaml, line 2: an alias (*name)"),
+        ("keys.yaml", "quit: " + "[" * 60_000, "keys.yaml, line 1: lists and mappings are nested more than"),
+        ("settings.yaml", "a:\nbell: 0x" + "f" * 60_000, "settings.yaml, line 2: a value is longer than"),
+        (
+            "keys.yaml",
+            "quit: [[x]]",
+            "quit keeps its keys, because it names neither a key nor a list of keys",
+        ),
+        ("keys.yaml", "quit: {x: y}", "quit keeps its keys, because it names neither a key nor a list"),
+        ("themes/x.yaml", "name: x\ncolors: {primary: [red]}\n", "primary is no colour"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_file(directory: Path, name: str, text: str, told: str) -> None:

@@ -74,12 +74,24 @@ def load_keymap(directory: Path) -> tuple[KeyMap, list[str]]:
 
 
 def _values(value: Any) -> Iterable[str]:
+    """Return the keys that a value names.
+
+    Raises:
+        ValueError: it is neither text nor a list of texts; the text says so.
+    """
     if value is None or value is False or value == "":
         return []
     if isinstance(value, list):
-        return [str(one) for one in value]
-    text = str(value)
+        return [_text(one) for one in value]
+    text = _text(value)
     return [text] if text == "," else text.split(",")
+
+
+def _text(value: Any) -> str:
+    # A digit is a key too, and `y` and `n` are read as what they stand for in YAML.
+    if not isinstance(value, str | int | float):
+        raise ValueError("it names neither a key nor a list of keys")
+    return str(value)
 
 
 def _key(text: str) -> str:

@@ -110,6 +110,8 @@ def _checked(value: Any, name: str) -> dict[str, str]:
     if not isinstance(value, dict):
         raise TriageError(f"theme {name} holds something else than colours, so it was passed over")
     for key, text in value.items():
+        if not isinstance(text, str | int):
+            raise TriageError(f"theme {name}: {safe_line(str(key), 40)} is no colour, so it was passed over")
         try:
             Color.parse(str(text))
         except ColorParseError:
