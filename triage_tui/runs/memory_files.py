@@ -21,6 +21,9 @@ BLOCK = 1 << 20
 """Bytes that one hash is of."""
 MAX_READ = 1 << 20
 """Most bytes that one read returns."""
+MAX_COMPARED = 1 << 30
+"""Most bytes of a guest's file that are read to see whether it is still the same."""
+_LARGEST_PAGE = 1 << 16
 
 
 class BlockWriter:
@@ -129,6 +132,8 @@ class RegionReader:
             for number in range(start // BLOCK, (start + size - 1) // BLOCK + 1):
                 self._check(handle, number)
             data = os.pread(handle, size, start)
+        except (OSError, OverflowError) as error:
+            raise TriageError(f"cannot read {safe_line(name)}: {_why(error)}") from None
         finally:
             os.close(handle)
         if len(data) < size:
@@ -153,12 +158,21 @@ class RegionReader:
         try:
             status = os.fstat(handle)
             state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            # The last page of a mapping is filled up with zeros; a piece that goes on behind it is not of
+            # this file, and the zeros of a false size would be hashed for ever.
+            beyond = piece.offset + piece.size - status.st_size
+            if piece.offset < 0 or beyond >= _LARGEST_PAGE:
+                raise TriageError(f"{shown} is another one now")
+            if piece.size > MAX_COMPARED:
+                raise TriageError(f"{shown} is too large to compare")
             # The hash is of the whole piece: a person who pages through it waits for that once.
             if self._same.get(piece.addr) != state:
                 if _digest(handle, piece) != piece.sha256:
                     raise TriageError(f"{shown} is another one now")
                 self._same[piece.addr] = state
             return os.pread(handle, size, piece.offset + skip).ljust(size, b"\0")
+        except (OSError, OverflowError) as error:
+            raise TriageError(f"{shown} cannot be read: {_why(error)}") from None
         finally:
             os.close(handle)
 
@@ -174,6 +188,10 @@ def _digest(handle: int, piece: FileExtent) -> str:
         left -= len(block)
         at += len(block)
     return digest.hexdigest()
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror or "") if isinstance(error, OSError) else "a number in the record is too large"
 
 
 def _open(path: Path, shown: str) -> int:
