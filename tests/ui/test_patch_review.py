@@ -99,6 +99,35 @@ async def test_what_changed_on_disk_is_shown_and_not_approved(
         await until(pilot, lambda: "sneaked in" in shown(app), "the new text")
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 30)])
+async def test_what_changed_since_it_was_looked_at_is_gone_to_before_it_is_approved(
+    place: Workspace, size: tuple[int, int]
+) -> None:
+    long = NEW + b"".join(b"-- line %d\n" % number for number in range(100))
+    proposed(place).write_bytes(long)
+    app = app_of(place)
+    async with app.run_test(size=size) as pilot:
+        await at_patch(pilot, app)
+        before = tree(active(place))
+        changed = long.replace(b"line 60\n", b"evil\n").replace(b"-- line 99\n", b"")
+        proposed(place).write_bytes(changed)
+        app.update_runs({place.load("last").run_id})
+        await until(pilot, lambda: "changed on disk since you looked" in said(app))
+        assert f"{FILE} changed on disk" in said(app)
+        assert "-- evil" not in shown(app)
+        await pilot.press("A")
+        await until(pilot, lambda: "2 changes were made since you looked at the rule" in said(app))
+        assert "▼ this line changed since you looked" in shown(app)
+        assert "-- evil" in shown(app)
+        await pilot.press("A")
+        await until(pilot, lambda: "1 change was made since you looked at the rule, this" in said(app))
+        assert "▼ lines are gone since you looked" in shown(app)
+        assert tree(active(place)) == before
+        await pilot.press("A")
+        await until(pilot, lambda: changed in tree(active(place)).values())
+        await until(pilot, lambda: "▼" not in shown(app))
+
+
 async def test_a_file_is_dropped_with_a_typed_reason_and_that_is_undone(place: Workspace) -> None:
     app = app_of(place)
     async with app.run_test(size=SIZE) as pilot:
@@ -187,6 +216,10 @@ async def test_an_edit_that_is_refused_is_kept_and_taken_up_again(place: Workspa
         await pilot.press("f2")
         await until(pilot, lambda: proposed(place).read_bytes() == b"--mine\n" + NEW)
         await until(pilot, lambda: not draft.exists())
+        # One's own edit needs no second look.
+        await until(pilot, lambda: app.main.view and app.main.view.rules[FILE].text.startswith("--mine"))
+        await pilot.press("A")
+        await until(pilot, lambda: b"--mine\n" + NEW in tree(active(place)).values())
 
 
 async def test_texts_stand_side_by_side_where_there_is_room(place: Workspace) -> None:

@@ -6,7 +6,8 @@ is what was shown.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
@@ -43,6 +44,8 @@ class Place(NamedTuple):
     hunk: int = -1
     row: int = -1
     fold: int = -1
+    change: int = -1
+    """The first line, of the proposed text, of a change that the row tells of."""
 
 
 def difference_rows(
@@ -54,24 +57,25 @@ def difference_rows(
     side: bool = False,
     unfolded: Collection[int] = (),
     marked: Collection[int] = (),
+    changes: Mapping[int, int] = MappingProxyType({}),
 ) -> list[Row]:
     """Return all hunks of a rule with what is around them.
 
     `states` are those of its hunks; `side` puts both texts side by side where that says more; `unfolded` are
     the first lines of unchanged parts that are shown whole; `marked` are line numbers of the proposed text,
-    from 1, at which something is wrong.
+    from 1, at which something is wrong; `changes` are those since the text was looked at (`Looked.changes`).
     """
     difference = rule.difference
     if difference is None:
         return []
-    writer = _Writer(rule, states, place, width, frozenset(marked))
+    writer = _Writer(rule, states, place, width, frozenset(marked), changes)
     # A new rule has nothing to stand beside.
     side = side and bool(difference.old_lines)
     rows: list[Row] = []
     for number, lines in _blocks(list(walk(difference))):
         if number < 0:
             at_start, at_end = lines[0].new == 0, lines[-1].new == len(difference.new_lines) - 1
-            for piece, folded in _folded(lines, at_start, at_end, unfolded):
+            for piece, folded in _folded(lines, at_start, at_end, unfolded, changes):
                 if folded:
                     rows.append(_fold_row(piece, place))
                 else:
@@ -82,7 +86,7 @@ def difference_rows(
             rows += writer.beside(number, lines)
         else:
             rows += [row for step, line in enumerate(lines) for row in writer.single(line, step)]
-    return rows
+    return rows + writer.change_at(len(difference.new_lines), -1, -1)
 
 
 def state_part(state: State) -> Part:
@@ -143,13 +147,14 @@ def _blocks(lines: list[Line]) -> Iterator[tuple[int, list[Line]]]:
 
 
 def _folded(
-    lines: list[Line], at_start: bool, at_end: bool, unfolded: Collection[int]
+    lines: list[Line], at_start: bool, at_end: bool, unfolded: Collection[int], changes: Collection[int]
 ) -> Iterator[tuple[list[Line], bool]]:
     """Split unchanged lines into those that are shown and those that one row stands for."""
     first = 0 if at_start else CONTEXT
     last = len(lines) - (0 if at_end else CONTEXT)
     # One row that stands for a single line says less than the line.
-    if last - first < 2 or lines[first].new in unfolded:
+    seen = last - first < 2 or lines[first].new in unfolded
+    if seen or any(line.new in changes for line in lines[first:last]):
         yield lines, False
         return
     if first:
@@ -168,7 +173,13 @@ class _Writer:
     """Makes the rows of one file."""
 
     def __init__(
-        self, rule: RuleText, states: Sequence[State], place: Place, width: int, marked: frozenset[int]
+        self,
+        rule: RuleText,
+        states: Sequence[State],
+        place: Place,
+        width: int,
+        marked: frozenset[int],
+        changes: Mapping[int, int],
     ) -> None:
         assert rule.difference is not None
         self._rule = rule
@@ -177,6 +188,7 @@ class _Writer:
         self._place = place
         self._width = width
         self._marked = marked
+        self._changes = changes
         self._half = (width - 1) // 2
 
     def header(self, number: int) -> Row:
@@ -192,22 +204,33 @@ class _Writer:
         )
         return Row(parts, self._place._replace(hunk=number), "section")
 
+    def change_at(self, index: int, hunk: int, step: int) -> list[Row]:
+        """Return the row that tells of a change that begins at a line, if one does."""
+        if index not in self._changes:
+            return []
+        count = self._changes[index]
+        told = f"{count} lines changed" if count > 1 else "this line changed" if count else "lines are gone"
+        place = self._place._replace(hunk=hunk, row=max(0, step) if hunk >= 0 else -1, change=index)
+        return [Row(((f"   ▼ {told} since you looked", "warn"),), place)]
+
     def single(self, line: Line, step: int) -> list[Row]:
         place = self._place._replace(hunk=line.hunk, row=step)
         fill = "" if self._state(line) == "dropped" else _FILLS.get(line.sign, "")
-        return [Row(parts, place, fill) for parts in self._cells(line, self._width)]
+        rows = [Row(parts, place, fill) for parts in self._cells(line, self._width)]
+        return [*self.change_at(line.new, line.hunk, step), *rows]
 
     def pair(self, left: Line | None, right: Line | None, side: bool, step: int) -> list[Row]:
         """Return the rows of a line of each text, which is the same line where nothing changed."""
         one = right or left
         assert one is not None
         place = self._place._replace(hunk=one.hunk, row=step)
+        told = self.change_at(one.new, one.hunk, step)
         if not side:
-            return [Row(parts, place) for parts in self._cells(one, self._width)]
+            return [*told, *(Row(parts, place) for parts in self._cells(one, self._width))]
         # A line that is unchanged stands on both sides.
         lefts = self._cells(left._replace(new=-1), self._half) if left is not None else []
         rights = self._cells(right._replace(old=-1), self._half) if right is not None else []
-        rows = []
+        rows = told
         for index in range(max(len(lefts), len(rights))):
             before = lefts[index] if index < len(lefts) else ()
             after = rights[index] if index < len(rights) else ()

@@ -40,6 +40,8 @@ class Shown(NamedTuple):
     insights: Mapping[str, Insight] = {}
     side: bool = True
     unfolded: frozenset[tuple[str, int]] = frozenset()
+    changes: Mapping[str, Mapping[int, int]] = {}
+    """File to where it changed since the person looked at it."""
 
 
 def shown_plainly(view: RunView) -> Shown:
@@ -77,6 +79,10 @@ def _file_rows(rule: RuleText | None, name: str, shown: Shown, place: Place, wid
         rows = [Row((*named, (told, "muted")), place, "section")]
     else:
         rows = [Row(named, place, "section"), *wrapped(told.strip(), width, "muted", 3, place)]
+    changes = shown.changes.get(name, {})
+    if changes:
+        told = "changed on disk since you looked: ▼ stands above each change"
+        rows += wrapped(told, width, "warn", 3, place)
     insight = shown.insights.get(name, Insight())
     rows += _insight_rows(insight, place, width)
     for caveat in rule.caveats:
@@ -95,7 +101,9 @@ def _file_rows(rule: RuleText | None, name: str, shown: Shown, place: Place, wid
     unfolded = frozenset(line for file, line in shown.unfolded if file == name)
     current = replace(rule, difference=difference)
     side = shown.side and width >= SIDE_BY_SIDE
-    return rows + difference_rows(current, states, place, width, side=side, unfolded=unfolded, marked=marked)
+    return rows + difference_rows(
+        current, states, place, width, side=side, unfolded=unfolded, marked=marked, changes=changes
+    )
 
 
 def _insight_rows(insight: Insight, place: Place, width: int) -> list[Row]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import BindingType
 
 from triage_tui.rulebook.choices import Approval, Choices, Kept, State
+from triage_tui.rulebook.looked import Looked
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.hunk_rows import (
@@ -43,11 +44,19 @@ class PatchPane(Pane):
         self._side = True
         self._progress = ""
         self._unfolded: frozenset[tuple[str, int]] = frozenset()
+        self.looked = Looked()
+        """The texts as the person knows them."""
+        self.changed: list[str] = []
+        """The files that changed with the last reading of the run."""
+        self._changes: dict[str, dict[int, int]] = {}
+        self._told: set[tuple[str, int]] = set()
+        """The changes, by file and line, that an approval was held up for."""
 
     def forget(self) -> None:
         """Drop what belongs to the run before; what was decided about it stays."""
         self.insights = {}
         self._unfolded = frozenset()
+        self._told = set()
 
     def build(self, view: RunView) -> Rows:
         """Return proposals and hunks as rows."""
@@ -62,8 +71,45 @@ class PatchPane(Pane):
             self._of = view
             self.choices = Choices(self.kept.setdefault(view.run_id, Kept()))
             self.choices.show(differences_of(view))
-        shown = Shown(self.choices, dict(self.insights), self._side, self._unfolded)
+            self.changed = self.looked.take(view.run_id, {n: d.new for n, d in self.choices.files.items()})
+            self._told = {one for one in self._told if one[0] not in self.changed}
+            self._find_changes(view)
+        shown = Shown(self.choices, dict(self.insights), self._side, self._unfolded, dict(self._changes))
         return ListRows(lambda width: patch_rows(view, shown, width))
+
+    def _find_changes(self, view: RunView) -> None:
+        found = {file: self.looked.changes(view.run_id, file) for file in self.choices.files}
+        self._changes = {file: changes for file, changes in found.items() if changes}
+
+    def go_to_change(self, files: Collection[str]) -> int:
+        """Go to the next change of the files that the person was not led to, and return how many there were.
+
+        With 0 all of them have been on the screen: from then on the texts count as looked at.
+        """
+        height = max(1, self.scrollable_content_region.height)
+        places = {
+            (target.file, target.change): index
+            for index in reversed(range(len(self.rows)))
+            if isinstance(target := self.rows.row(index).target, Place)
+            and target.change >= 0
+            and target.file in files
+        }
+        left = sorted(index for one, index in places.items() if one not in self._told)
+        if not left:
+            if self.view is not None and self._changes.keys() & set(files):
+                self.looked.accept(self.view.run_id, files)
+                self._find_changes(self.view)
+                self.redraw()
+            return 0
+        self.move_to(left[0])
+        # A change further down may fit beside it; one that is longer than the pane is seen from its start.
+        self.scroll_to(y=left[0], animate=False, immediate=True, force=True)
+        top = self.scroll_offset.y
+        for (file, line), index in places.items():
+            end = index + self._changes.get(file, {}).get(line, 0)
+            if index == left[0] or top <= index <= end < top + height:
+                self._told.add((file, line))
+        return len(left)
 
     def first(self, rows: Rows) -> int:
         """Start at the first proposal."""

@@ -248,6 +248,7 @@ class BrowseScreen(SeveralScreen):
         if view is not None:
             self.return_in(view.run_id)
         if self.tiles:
+            self.tell_changes()
             self.look_into_rules()
             self.follow_awaited()
         self.refresh_bars()

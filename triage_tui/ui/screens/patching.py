@@ -93,15 +93,15 @@ class PatchingScreen(EditingScreen):
         """Approve the chosen hunks, or what is under the cursor."""
         view = self._ready(needs_rules=True)
         if view is not None and self._reviewed("a", "approve"):
-            self._approve(view, self.patch.approvals)
+            self._approve(view, self.patch.approvals, "a")
 
     def action_approve_all(self) -> None:
         """Approve everything that is proposed, but for what is dropped."""
         view = self._ready(needs_rules=True)
         if view is not None and self._reviewed("A", "approve"):
-            self._approve(view, self.patch.all_approvals)
+            self._approve(view, self.patch.all_approvals, "A")
 
-    def _approve(self, view: RunView, approvals: Sequence[Approval]) -> None:
+    def _approve(self, view: RunView, approvals: Sequence[Approval], key: str) -> None:
         if (needed := self.patch.needed(approvals)) is not None:
             self.say(
                 f"This proposal needs something from you first: {needed}. Edit it with e or i.", "warning"
@@ -123,6 +123,12 @@ class PatchingScreen(EditingScreen):
                     "error",
                 )
                 return
+
+        if places := self.patch.go_to_change({approval.file for approval in approvals}):
+            which = "this" if places == 1 else "this is the first"
+            told = f"{places} change{'s were' if places > 1 else ' was'} made since you looked at the rule"
+            self.say(f"{told}, {which}: press {key} again when you saw it.", "warning")
+            return
 
         def approve(actions: Actions) -> str:
             return actions.approve_shown(view.run_id, approvals)
@@ -227,6 +233,13 @@ class PatchingScreen(EditingScreen):
         last = self.undone.pop()
         last.redo_here()
         self._perform(last.redo, decided=last, again=True)
+
+    def tell_changes(self) -> None:
+        """Say which rules changed on disk since the person looked at them."""
+        files, self.patch.changed = self.patch.changed, []
+        if files:
+            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            self.say(f"{files[0]}{more} changed on disk since you looked: ▼ marks the lines.", "warning")
 
     # --- what is known of the rules ----------------------------------------------------------------------
 

@@ -54,7 +54,10 @@ class EditingScreen(ReviewScreen):
         from triage_tui.ui.editing import forget_draft, kept_where
 
         before, after = rule.text, text
-        shown, saved = (digest_of(one.encode("utf-8", "surrogateescape")) for one in (before, after))
+        texts = [one.encode("utf-8", "surrogateescape") for one in (before, after)]
+        shown, saved = map(digest_of, texts)
+        for one in texts:
+            self.patch.looked.write(one)
 
         def save(actions: Actions) -> str:
             try:
