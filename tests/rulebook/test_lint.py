@@ -86,3 +86,9 @@ def test_nothing_of_the_rule_is_executed(tmp_path: Path) -> None:
 def test_tokens_count_lines_through_long_strings() -> None:
     found = [(t.text, t.line) for t in tokens(b"a\n--[[\n\n]] b [[\n]] c\n\xff d") if t.kind == "name"]
     assert found == [("a", 1), ("b", 4), ("c", 5), ("d", 6)]
+
+
+def test_a_header_whose_first_line_has_more_behind_the_version_is_an_error() -> None:
+    text = rulefile.format_header(HEADER).replace("triage-rule: 1", "triage-rule: 1 x?") + "\n" + OK
+    found = [(finding.line, finding.severity, finding.code) for finding in lint.lint(text.encode())]
+    assert found == [(1, "error", "header")]

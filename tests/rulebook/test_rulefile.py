@@ -89,6 +89,9 @@ def test_fields_are_replaced_and_the_body_is_not() -> None:
 
 
 BROKEN = [
+    (b"-- triage-rule: 1 x?\n-- id: a\n", "line 1: a rule header begins with '-- triage-rule: 1'"),
+    (b"-- triage-rule 1\n-- id: a\n", "line 1: a rule header begins with"),
+    (b"--Triage-Rule: one\n-- id: a\n", "line 1: a rule header begins with"),
     (b"-- triage-rule: 2\n-- id: a\n", "line 1: rule header version 2"),
     (b"-- triage-rule: 1\n-- run: x\n", "line 1: the rule header has no id"),
     (b"-- triage-rule: 1\n-- id: ../../etc\n", "line 2: '../../etc' is no rule id"),

@@ -128,6 +128,34 @@ async def test_what_changed_since_it_was_looked_at_is_gone_to_before_it_is_appro
         await until(pilot, lambda: "▼" not in shown(app))
 
 
+async def test_all_says_what_it_left_out_and_an_active_rule_is_said_to_be_active(place: Workspace) -> None:
+    rules = proposed(place).parent
+    (rules / "read.lua").write_bytes(b"-- line\n" * 4116)
+    (rules / "write.lua").write_bytes(TEXT.replace(b"openat", b"write"))
+    app = app_of(place)
+    async with app.run_test(size=SIZE) as pilot:
+        await at_patch(pilot, app)
+        assert app.main.patch.go_to_file("fix/syscall/write.lua")
+        app.main.patch.set_here("dropped")
+        await pilot.press("a")
+        await until(pilot, lambda: "write.lua is dropped: space leaves it open again." in said(app))
+        assert app.main.patch.go_to_file("fix/syscall/read.lua")
+        await pilot.press("a")
+        await until(pilot, lambda: "read.lua cannot be approved: " in said(app))
+        assert "a approve" in shown(app).split("\n")[-1]
+        await pilot.press("A")
+        await until(pilot, lambda: "1 rule active for" in said(app))
+        assert "; left out: fix/syscall/read.lua (" in said(app)
+        assert "4116 lines" in said(app)
+        assert "fix/syscall/write.lua (dropped)" in said(app)
+        await until(pilot, lambda: "active as it is" in shown(app))
+        assert app.main.patch.go_to_file(FILE)
+        app.main.refresh_bars()
+        await until(pilot, lambda: "a approve" not in shown(app).split("\n")[-1])
+        await pilot.press("a")
+        await until(pilot, lambda: "This rule is active already, byte for byte." in said(app))
+
+
 async def test_a_file_is_dropped_with_a_typed_reason_and_that_is_undone(place: Workspace) -> None:
     app = app_of(place)
     async with app.run_test(size=SIZE) as pilot:

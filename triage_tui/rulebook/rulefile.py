@@ -59,6 +59,8 @@ _ORDER = (
 _BUDGETS = ("instructions", "memory-kb", "wall-ms", "calls-per-second")
 _FIRST_LINE = f"-- triage-rule: {VERSION}"
 _MARK = re.compile(rb"--[ \t]*triage-rule:[ \t]*(\d{1,9})[ \t]*\r?\n?\Z")
+_MEANT = re.compile(rb"--[ \t]*triage-rule\b", re.IGNORECASE)
+"""A first line that is meant to be that of a header: without it the limits of the rule would be lost."""
 _LINE = re.compile(rb"--[ \t]*([a-z][a-z-]{0,30}):(?:[ \t]+(.*?))?[ \t]*\r?\n?\Z", re.DOTALL)
 
 
@@ -107,6 +109,8 @@ def parse(source: bytes) -> RuleFile:
     lines = source.splitlines(keepends=True)
     mark = _MARK.match(lines[0]) if lines else None
     if mark is None:
+        if lines and _MEANT.match(lines[0]):
+            raise TriageError(f"line 1: a rule header begins with {_FIRST_LINE!r} and nothing else")
         header = RuleHeader(id=f"plain-{hashlib.sha256(source).hexdigest()[:8]}")
         return RuleFile(header, source, source, has_header=False)
     if int(mark[1]) != VERSION:

@@ -25,6 +25,9 @@ from triage_tui.ui.widgets.line_view import LineView
 if TYPE_CHECKING:
     from triage_tui.rulebook.lint import Finding
 
+_NAMED = 3
+"""Files that a sentence names at most."""
+
 
 class PatchPane(Pane):
     """Review of the proposed rules."""
@@ -248,6 +251,59 @@ class PatchPane(Pane):
     def all_approvals(self) -> list[Approval]:
         """Everything that is proposed, but for what is dropped."""
         return self.choices.whole(self.choices.files)
+
+    @property
+    def left_out(self) -> str:
+        """The files that `all_approvals` does not take, or not whole, and why; "" for none."""
+        if self.view is None:
+            return ""
+        reasons = {name: self._why_not(name) for name in self._proposed}
+        told = [f"{name} ({why})" for name, why in reasons.items() if why]
+        more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
+        return ", ".join(told[:_NAMED]) + more
+
+    @property
+    def _proposed(self) -> list[str]:
+        """All files of the run, and those that its proposals name though they are not there."""
+        if self.view is None:
+            return []
+        named = [name for proposal in self.view.proposals for name in proposal.files]
+        return list(dict.fromkeys([*self.view.rules, *named]))
+
+    def _why_not(self, name: str) -> str:
+        """Return why a file is not approved as it is, in a few words; "" when it can be, or is already."""
+        rule = self.view.rules.get(name) if self.view is not None else None
+        if rule is None:
+            return "it is not in this run"
+        if rule.problem:
+            return safe_line(rule.problem, 120)
+        dropped = self.choices.states([name]).count("dropped")
+        total = len(self.choices.states([name]))
+        return "" if not dropped else "dropped" if dropped == total else f"{dropped} of {total} hunks dropped"
+
+    @property
+    def why_nothing(self) -> str:
+        """Why there is nothing to approve under the cursor, as a sentence."""
+        files = self.files_here
+        if not files:
+            return "There is no rule under the cursor."
+        for name in files:
+            why = self._why_not(name)
+            if why == "dropped":
+                return f"{name} is dropped: space leaves it open again."
+            if why:
+                return f"{name} cannot be approved: {why}"
+        return "This rule is active already, byte for byte."
+
+    @property
+    def approvable(self) -> bool:
+        """Whether something is chosen, or what is under the cursor is not active already."""
+        files = self.files_here
+        active = bool(files) and all(
+            (difference := self.choices.files.get(name)) is not None and not difference.hunks
+            for name in files
+        )
+        return not active or "chosen" in self.choices.states(self.choices.files)
 
     def divide(self) -> bool:
         """Divide the hunk under the cursor before this line, or into paragraphs from its first row."""

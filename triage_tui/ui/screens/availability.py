@@ -22,6 +22,8 @@ def available(screen: MainScreen, action: Action) -> bool:
     if screen.on_marked and action.id in _ON_MARKED:
         return action.id not in ("resume", "end") or any(run.waiting for run in screen.runs.marked_runs)
     match action.id:
+        case "approve" if screen.active == "patch" and view is not None and view.rules:
+            return screen.patch.approvable
         case "approve" | "edit" | "edit_here" | "reject":
             return view is not None and bool(view.rules)
         case "rollback":

@@ -99,18 +99,16 @@ class PatchingScreen(EditingScreen):
         """Approve everything that is proposed, but for what is dropped."""
         view = self._ready(needs_rules=True)
         if view is not None and self._reviewed("A", "approve"):
-            self._approve(view, self.patch.all_approvals, "A")
+            self._approve(view, self.patch.all_approvals, "A", self.patch.left_out)
 
-    def _approve(self, view: RunView, approvals: Sequence[Approval], key: str) -> None:
+    def _approve(self, view: RunView, approvals: Sequence[Approval], key: str, left_out: str = "") -> None:
         if (needed := self.patch.needed(approvals)) is not None:
             self.say(
                 f"This proposal needs something from you first: {needed}. Edit it with e or i.", "warning"
             )
             return
         if not approvals:
-            self.say(
-                "There is nothing to approve under the cursor: it is dropped or cannot be shown.", "warning"
-            )
+            self.say(self.patch.why_nothing, "warning")
             return
         for approval in approvals:
             errors = self.patch.errors_of(approval)
@@ -131,7 +129,8 @@ class PatchingScreen(EditingScreen):
             return
 
         def approve(actions: Actions) -> str:
-            return actions.approve_shown(view.run_id, approvals)
+            said = actions.approve_shown(view.run_id, approvals)
+            return f"{said}; left out: {left_out}" if left_out else said
 
         undo = Decided("approval", view.run_id, lambda actions: actions.undo_approval(view.run_id), approve)
         self._perform(approve, decided=undo)
