@@ -15,6 +15,7 @@ from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.model import Printed, Probe, RuleHit, Unavailable
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import encode_json
+from triage_tui.ui.yaml_files import MAX_SCALAR
 
 _KEPT = {
     "reason", "kind", "method", "risk", "source", "file", "pseudocode_file", "link", "sha256", "files",
@@ -144,8 +145,10 @@ def _plant_rules(root: Path) -> None:
 
 def _plant_settings(config: Path) -> None:
     (config / "themes").mkdir(parents=True)
-    texts = {str(number): attack for number, attack in enumerate(ATTACKS)}
-    keys = {**dict.fromkeys(ATTACKS, "x"), "sort": ATTACKS[0], "story": "▶", "zoom": ATTACKS[-2]}
+    # One that is too long has the whole file refused.
+    short = [attack for attack in ATTACKS if len(attack) <= MAX_SCALAR]
+    texts = {str(number): attack for number, attack in enumerate(short)}
+    keys = {**dict.fromkeys(short, "x"), "sort": ATTACKS[0], "story": "▶", "zoom": ATTACKS[-2]}
     (config / "keys.yaml").write_text(msgspec.yaml.encode(keys).decode())
     theme = {"name": ATTACKS[0], "colors": {"primary": "#112233"}, "roles": texts}
     (config / "themes" / "hostile.yaml").write_text(msgspec.yaml.encode(theme).decode())
