@@ -250,6 +250,31 @@ async def test_an_edit_that_is_refused_is_kept_and_taken_up_again(place: Workspa
         await until(pilot, lambda: b"--mine\n" + NEW in tree(active(place)).values())
 
 
+async def test_an_approval_of_somebody_else_is_rolled_back_only_after_a_question(place: Workspace) -> None:
+    app = app_of(place)
+    run_id = place.load("last").run_id
+    async with app.run_test(size=SIZE) as pilot:
+        await at_patch(pilot, app)
+        await pilot.press("A")
+        await until(pilot, lambda: "generation 2" in said(app))
+        LocalActions(place, "ann").rollback(run_id)
+        LocalActions(place, "bob").approve(run_id, [FILE])
+        after = tree(active(place))
+        app.update_runs({run_id})
+        await until(pilot, lambda: app.main.view and app.main.view.generation == "0003")
+        await pilot.press("u")
+        await until(pilot, lambda: "generation 3 of bob is: so nothing was undone" in said(app))
+        await pilot.press("u")
+        await until(pilot, lambda: "Roll back generation 0003 of" in shown(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen is app.main)
+        assert tree(active(place)) == after
+        await pilot.press("u")
+        await until(pilot, lambda: "Roll back generation 0003 of" in shown(app))
+        await pilot.press("2")
+        await until(pilot, lambda: "Rolled back to generation 1" in said(app))
+
+
 async def test_texts_stand_side_by_side_where_there_is_room(place: Workspace) -> None:
     app = app_of(place)
     async with app.run_test(size=SIZE) as pilot:

@@ -88,6 +88,20 @@ async def test_nothing_is_decided_on_a_run_that_is_shown_no_more(
         assert (actions.calls, app.main.compared) == ([], None)
 
 
+async def test_nothing_is_decided_where_the_filter_hides_every_run(
+    app: TriageApp, actions: RecordedActions
+) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("0", "slash", *"nosuch", "enter")
+        await until(pilot, lambda: "No run matches the filter." in shown(app))
+        await until(pilot, lambda: app.focused is app.main.runs)
+        await pilot.press("x")
+        await until(pilot, lambda: "No run is under the cursor" in said(app))
+        assert app.screen is app.main
+        assert actions.calls == []
+
+
 async def test_leaving_the_question_rejects_nothing(app: TriageApp, actions: RecordedActions) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot)

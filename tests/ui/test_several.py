@@ -203,8 +203,8 @@ async def test_marked_runs_are_rejected_with_one_question(app: TriageApp, action
         assert app.main.runs.list.marked == {fixtures.BROKEN_RUN}
         # One key takes all of it back.
         assert "u undoes it" in said(app)
+        assert "undo rejections" in shown(app).split("\n")[-1]
         actions.calls.clear()
-        app.main.drop_marks()
         await pilot.press("u")
         await until(pilot, lambda: "2 runs: rejections taken back; U does it again" in said(app))
         assert set(actions.calls) == {("reconsider", fixtures.EXIT_RUN), ("reconsider", fixtures.RETRY_RUN)}

@@ -95,7 +95,8 @@ def label_of(screen: MainScreen, action: Action) -> str:
         case "mark" if screen.active == "patch":
             return screen.patch.next_mark
         case "rollback":
-            return f"undo {screen.decided[-1].what}" if screen.decided else "roll back"
+            undoes = bool(screen.decided) and not screen.rolls_marked_back
+            return f"undo {screen.decided[-1].what}" if undoes else "roll back"
         case "turn_patch" if screen.active == "patch":
             return "one text" if screen.patch.beside else "side by side"
         case _:

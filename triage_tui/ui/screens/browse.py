@@ -190,6 +190,14 @@ class BrowseScreen(SeveralScreen):
             return ""
         return f"{selected.name} ({selected.run_id})"
 
+    def _ready(self, needs_rules: bool = False) -> RunView | None:
+        """Return the run to act on: none where the list has the focus and shows no run."""
+        hidden = self.active == "runs" and self.view is not None and self.runs.selected is None
+        if hidden and not self.app.read_only:
+            self.say("No run is under the cursor: the filter hides them, esc takes it away.", "warning")
+            return None
+        return super()._ready(needs_rules)
+
     @on(LineView.Moved, "#pane-runs")
     def run_selected(self) -> None:
         """Open the run under the cursor once the cursor rests."""

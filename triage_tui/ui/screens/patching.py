@@ -209,7 +209,7 @@ class PatchingScreen(EditingScreen):
         return "; u undoes it"
 
     def action_rollback(self) -> None:
-        """Undo the last decision of this session; else go back to the generation before."""
+        """Undo the last decision of this session; else ask, and go back to the generation before."""
         view = self._ready()
         if view is None:
             return
@@ -220,7 +220,26 @@ class PatchingScreen(EditingScreen):
         elif view.generation is None:
             self.say("Nothing was decided in this session, and no rule is active for this target.", "warning")
         else:
+            self._ask_to_roll_back(view)
+
+    def _ask_to_roll_back(self, view: RunView) -> None:
+        """Ask before a generation is taken back that was not approved in this session."""
+        from triage_tui.ui.screens.question import Question
+
+        def answered(answer: str | None) -> None:
+            if answer != "yes":
+                return
+            now = self.view
+            if now is not None and now.run_id == view.run_id and now.generation != view.generation:
+                self.say("Another generation is active by now, so nothing was rolled back.", "warning")
+                return
             self._perform(lambda actions: actions.rollback(view.run_id))
+
+        question = (
+            f"Roll back generation {view.generation} of {view.name}? It was not approved in this session."
+        )
+        answers = (("no", "Leave it active"), ("yes", "Roll it back, byte for byte"))
+        self.app.push_screen(Question(question, answers), answered)
 
     def action_redo(self) -> None:
         """Make the decision again that was undone last."""

@@ -20,6 +20,8 @@ class SeveralScreen(ExportScreen):
     """The part of the main screen that acts on the marked runs: in the list of runs, when some are marked."""
 
     _progress: Progress | None = None
+    _marked_then: set[str] | None = None
+    """What was marked when the last decision on several runs was done."""
 
     @property
     def on_marked(self) -> bool:
@@ -70,8 +72,14 @@ class SeveralScreen(ExportScreen):
 
     def action_rollback(self) -> None:
         """Roll back."""
-        if not self._decided_on_marked("rollback"):
+        if not self.rolls_marked_back or not self._decided_on_marked("rollback"):
             super().action_rollback()
+
+    @property
+    def rolls_marked_back(self) -> bool:
+        """Whether the marked runs are rolled back: not while what was done to them last can be undone."""
+        just_decided = bool(self.decided) and bool(self.decided[-1].runs)
+        return self.on_marked and not (just_decided and self.runs.list.marked == self._marked_then)
 
     def action_resume(self) -> None:
         """Let frozen guests go on."""
@@ -157,6 +165,7 @@ class SeveralScreen(ExportScreen):
         tried = {run.run_id for run in outcome.plan.fit}
         self.runs.set_marks((self.runs.list.marked - tried) | set(outcome.left))
         undo = self._can_be_undone(outcome, event.reason)
+        self._marked_then = set(self.runs.list.marked)
         self.say(
             f"{outcome.sentence}{undo}", "warning" if outcome.failed or outcome.cancelled else "information"
         )
