@@ -39,6 +39,14 @@ def test_open_look_resize_to_nothing_and_back_and_quit(demo: Path) -> None:
     assert b"Traceback" not in terminal.raw
 
 
+@pytest.mark.parametrize("kind", ["dumb", "vt52"])
+def test_a_terminal_without_ansi_places_is_refused(demo: Path, kind: str) -> None:
+    with Terminal(demo, columns=200, TERM=kind) as terminal:
+        assert terminal.finish() == 2
+    assert f"cannot draw on a terminal of the kind TERM={kind}" in terminal.text
+    assert b"\x1b[" not in terminal.raw
+
+
 def in_order(raw: bytes) -> bool:
     """Tell whether the last that was sent gives the shell its screen, cursor, mouse and title back."""
     begun = max(raw.rfind(b"\x1b[?1049h"), raw.rfind(b"\x1b[22;2t"))

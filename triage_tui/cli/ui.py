@@ -53,12 +53,34 @@ def require_terminal() -> None:
     """Make sure that there is somebody to show the app to.
 
     Raises:
-        TriageError: standard input or output is no terminal.
+        TriageError: standard input or output is no terminal, or it is one that cannot be drawn on.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise TriageError(
             "the app needs a terminal; without one use `triage-tui list`, `show`, `approve` and `retry`"
         )
+    name = os.environ.get("TERM", "")
+    if not _can_be_drawn_on(name):
+        raise TriageError(
+            f"the app cannot draw on a terminal of the kind TERM={safe_line(name, 40)}: set TERM to what it is,"
+            " or use `triage-tui list`, `show`, `approve` and `retry`"
+        )
+
+
+def _can_be_drawn_on(name: str) -> bool:
+    """Tell whether a terminal of this name takes ANSI sequences for places; one not known is given a try."""
+    if name == "dumb":
+        return False
+    try:
+        import curses
+    except ImportError:
+        return True
+    try:
+        curses.setupterm(name, sys.stdout.fileno())
+        place = curses.tigetstr("cup")
+    except (ValueError, curses.error):
+        return True
+    return place is not None and place.startswith(b"\x1b[")
 
 
 def open_app(
