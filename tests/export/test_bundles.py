@@ -19,7 +19,7 @@ from tests.export.places import RUN, exported, stopped
 from tests.packaging.checkout import ROOT
 from triage_tui.cli.main import main
 from triage_tui.errors import Stopped, TriageError
-from triage_tui.export.exporting import Wanted, write_export
+from triage_tui.export.exporting import Wanted, export_to, write_export
 from triage_tui.export.manifest import MANIFEST_FILE, manifest_schema
 from triage_tui.export.unpacking import unpack_bundle
 from triage_tui.runs.reader import load_run
@@ -228,6 +228,11 @@ def test_damaged_and_oversized_bundles_leave_nothing(workspace: Path, tmp_path: 
     refused("not what its manifest says")
     rewritten(path, manifest, {**files, f"{PREFIX}snapshot.json": files[f"{PREFIX}snapshot.json"] + b" "})
     refused("not what its manifest says")
+    # As long as it was: only the hash tells.
+    rewritten(path, manifest, {**files, f"{PREFIX}snapshot.json": files[f"{PREFIX}snapshot.json"][::-1]})
+    refused("not what its manifest says")
+    rewritten(path, {**manifest, "files": [*manifest["files"], manifest["files"][0]]}, files)
+    refused("names a file twice")
     huge = msgspec.json.decode(json.dumps(manifest))
     huge["files"][0]["size"] = 1 << 50
     rewritten(path, huge, files)
@@ -243,6 +248,44 @@ def test_damaged_and_oversized_bundles_leave_nothing(workspace: Path, tmp_path: 
     os.mkfifo(path.with_name("fifo"))
     with pytest.raises(TriageError, match="no regular file"):
         unpack_bundle(path.with_name("fifo"), other)
+
+
+def test_no_more_is_unpacked_than_the_manifest_says(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = exported(workspace, "json")
+    manifest = manifest_of(path)
+    log = next(entry for entry in manifest["files"] if entry["name"].endswith(".log"))
+    with zipfile.ZipFile(path) as archive:
+        files = {entry["name"]: archive.read(entry["name"]) for entry in manifest["files"]}
+    rewritten(path, manifest, {**files, log["name"]: bytes(32 << 20)})
+    taken = 0
+    read = zipfile.ZipExtFile.read
+
+    def counted(stream: zipfile.ZipExtFile, size: int | None = -1) -> bytes:
+        nonlocal taken
+        data = read(stream, size)
+        taken += len(data)
+        return data
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", counted)
+    with pytest.raises(TriageError, match="not what its manifest says"):
+        unpack_bundle(path, tmp_path / "other")
+    assert taken < 16 << 20
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_nothing_is_written_through_a_link(workspace: Path, tmp_path: Path, there: bool) -> None:
+    elsewhere = tmp_path / "elsewhere.md"
+    if there:
+        elsewhere.write_text("not yours")
+    link = tmp_path / "out.md"
+    link.symlink_to(elsewhere)
+    with pytest.raises(TriageError, match="is a link, and nothing is written through links"):
+        export_to(link, workspace / "ai_runs" / RUN, workspace, Wanted(), force=True)
+    assert link.is_symlink()
+    assert elsewhere.exists() == there
+    assert not there or elsewhere.read_text() == "not yours"
 
 
 def test_a_run_that_is_there_is_not_replaced(workspace: Path) -> None:

@@ -17,7 +17,18 @@ from tests.hostile.corpus import ATTACKS, MARK
 from tests.hostile.planting import plant_workspace
 from tests.hostile.stream import check_text
 from tests.ui import fixtures
-from triage_tui.export.document import Document, Line, Listing, Paragraph, Section, Span, Table, TableRow
+from triage_tui.export.document import (
+    Claim,
+    Claims,
+    Document,
+    Line,
+    Listing,
+    Paragraph,
+    Section,
+    Span,
+    Table,
+    TableRow,
+)
 from triage_tui.export.html import render_html
 from triage_tui.export.markdown import render_markdown
 from triage_tui.export.unpacking import unpack_bundle
@@ -128,6 +139,13 @@ def test_every_attack_in_every_kind_of_block(attack: str) -> None:
             Paragraph(words, strong=True),
             Listing((Line(text), Line(text, number="+")), text, "diff"),
             Table(("a", "b"), (TableRow((text, text)),), text),
+            Claims(
+                (
+                    Claim("for", words, text, text, (text, text), "x"),
+                    Claim("against", words, text, text, (text,), text),
+                    Claim("unsupported", words, text, text, problem=text),
+                )
+            ),
         )
         document = Document(text, text, (Section(text, "x", blocks), Section("y", "z", blocks, 3)), text)
         check_markdown(render_markdown(document))

@@ -74,6 +74,16 @@ def test_a_websocket_is_for_pages_of_this_server(served: Served) -> None:
     assert served.get("/ws", Cookie=served.cookie, Origin=f"http://{served.host}", **_UPGRADE)[0] == 101
 
 
+def test_a_websocket_of_the_right_origin_needs_the_key(served: Served) -> None:
+    """Origin is a header like others to a program that is no browser."""
+    origin = f"http://{served.host}"
+    for cookie in ("", f"triage_tui_{served.port}=wrong", f"triage_tui_{served.port}="):
+        for path in ("/ws", "/ws?width=80&height=24", f"/ws?key={served.key}x"):
+            status, answer, _ = served.get(path, Cookie=cookie, Origin=origin, **_UPGRADE)
+            assert (status, path) in ((403, path), (404, path))
+            assert "Sec-WebSocket-Accept" not in answer
+
+
 def test_nobody_beyond_this_machine_is_served(served: Served) -> None:
     table = Path("/proc/net/tcp").read_text().splitlines()[1:]
     listening = [row.split()[1] for row in table if row.split()[3] == "0A"]

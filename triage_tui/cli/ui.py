@@ -62,8 +62,8 @@ def require_terminal() -> None:
     name = os.environ.get("TERM", "")
     if not _can_be_drawn_on(name):
         raise TriageError(
-            f"the app cannot draw on a terminal of the kind TERM={safe_line(name, 40)}: set TERM to what it is,"
-            " or use `triage-tui list`, `show`, `approve` and `retry`"
+            f"the app cannot draw on a terminal of the kind TERM={safe_line(name, 40)}: set TERM to what it"
+            " is, or use `triage-tui list`, `show`, `approve` and `retry`"
         )
 
 

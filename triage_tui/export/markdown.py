@@ -68,7 +68,7 @@ def _block(block: Block) -> str:
 
 def _claim(claim: Claim) -> str:
     against = "against this: " if claim.stands == "against" else ""
-    problem = f" (unsupported: {claim.problem})" if claim.problem else ""
+    problem = f" (unsupported: {_prose(claim.problem)})" if claim.problem else ""
     head = f"- {against}{_words(claim.says)}{problem}"
     quoted = fenced([f"{_STANDS[claim.stands]} {claim.title}  [{claim.link}]", *claim.quote])
     return head + "\n\n" + "\n".join(f"  {line}" for line in quoted.split("\n"))
