@@ -236,6 +236,12 @@ async def test_an_edit_that_is_refused_is_kept_and_taken_up_again(place: Workspa
         await until(pilot, lambda: "not saved over it; the edit is kept in" in said(app))
         draft = draft_path(place.load("last").run_id, FILE, NEW.decode())
         assert draft.read_bytes() == b"--mine\n" + NEW
+        await until(pilot, lambda: app.main.view and "another's" in app.main.view.rules[FILE].text)
+        await pilot.press("i")
+        await until(pilot, lambda: isinstance(app.screen, EditorScreen) and app.screen.query(LuaArea))
+        assert f"as it was before it changed, is kept in {draft}" in said(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.main)
         proposed(place).write_bytes(NEW)
         app.update_runs({place.load("last").run_id})
         await until(pilot, lambda: app.main.view and app.main.view.rules[FILE].text == NEW.decode())

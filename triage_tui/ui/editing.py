@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -16,6 +17,7 @@ from triage_tui.text import safe_block, safe_line, safe_name
 
 MAX_EDIT_BYTES = 256 << 10
 _AT_ONCE_S = 2.0
+_DIGEST = re.compile(r"[0-9a-f]{12}")
 
 _WAITS = {
     **dict.fromkeys(("code", "code-insiders", "codium", "cursor", "windsurf", "zed", "zeditor"), "--wait"),
@@ -59,6 +61,19 @@ def draft_of(run_id: str, name: str, text: str) -> str | None:
     except TriageError:
         return None
     return draft if draft != text else None
+
+
+def earlier_draft(run_id: str, name: str, text: str) -> Path | None:
+    """Return the last edit of the file that was kept and is of another text than `text`, if there is one."""
+    own = draft_path(run_id, name, text)
+    start, end = f"{safe_name(run_id, 40)}-", f"-{safe_name(name.rsplit('/', 1)[-1], 120)}"
+    found: list[tuple[float, Path]] = []
+    with contextlib.suppress(OSError):
+        for path in own.parent.iterdir():
+            digest = path.name.removeprefix(start).removesuffix(end)
+            if path != own and path.name == f"{start}{digest}{end}" and _DIGEST.fullmatch(digest):
+                found.append((path.lstat().st_mtime, path))
+    return max(found)[1] if found else None
 
 
 def kept_where(run_id: str, name: str, text: str, edited: str) -> str:

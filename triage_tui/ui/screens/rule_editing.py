@@ -44,6 +44,11 @@ class EditingScreen(ReviewScreen):
         if rule is None or rule.problem:
             self.say(rule.problem if rule else "There is no rule file under the cursor.", "warning")
             return None
+        from triage_tui.ui.editing import earlier_draft
+
+        earlier = earlier_draft(view.run_id, rule.name, rule.text)
+        if earlier is not None:
+            self.say(f"An edit of this rule, as it was before it changed, is kept in {earlier}", "warning")
         return view, rule
 
     def _save(self, view: RunView, rule: RuleText, text: str | None) -> None:
