@@ -49,7 +49,7 @@ bench: $(VENV)/.installed-dev ## measure, and print the tables
 
 .PHONY: screenshots
 screenshots: $(VENV)/.installed-dev ## draw screenshots/ anew
-	@$(BIN)/python screenshots/draw.py
+	@$(BIN)/python -m screenshots.draw
 
 .PHONY: clean
 clean: ## remove what make made here (downloads stay in the user's cache)
