@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import signal
 import subprocess
 from email.message import Message
@@ -33,6 +34,10 @@ class Served:
         self.host = f"127.0.0.1:{parts.port}"
         self.key = parts.query.removeprefix("key=")
         self.cookie = f"triage_tui_{self.port}={self.key}"
+        found = re.search(r"url=(/[^/]+/)\"", self.get(f"/?key={self.key}")[2])
+        assert found is not None
+        self.place = found[1]
+        """The path below which everything is; only who holds the key is told."""
 
     @staticmethod
     def _line(stream: IO[str] | None) -> str:

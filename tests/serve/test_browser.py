@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -94,7 +95,7 @@ async def fresh(browser: Browser) -> AsyncIterator[BrowserContext]:
 async def opened(context: BrowserContext, address: str) -> Tab:
     tab = Tab(await context.new_page())
     await tab.page.goto(address)
-    await tab.page.wait_for_url(address.partition("?")[0], wait_until="load")
+    await tab.page.wait_for_url(re.compile("/[^/?]{20,}/$"), wait_until="load")
     await tab.until("waits for you")
     return tab
 
@@ -115,7 +116,7 @@ async def test_a_review_in_two_tabs(demo: Path, served: Served, browser: Browser
         tab = await opened(context, served.address)
         for text in ("udhcpc", "watchd", "unreadable", "missing_interface (0.93)", "held before it happens"):
             await tab.until(text)
-        assert tab.page.url == f"http://{served.host}/"
+        assert tab.page.url == f"http://{served.host}{served.place}"
         [cookie] = await context.cookies()
         assert (cookie["httpOnly"], cookie["sameSite"], cookie["value"]) == (True, "Strict", served.key)
         # What was read from the terminal is also painted: the bar that calls to act has its colour.
@@ -124,7 +125,7 @@ async def test_a_review_in_two_tabs(demo: Path, served: Served, browser: Browser
         await tab.until("Let udhcpc believe")
         assert await tab.page.screenshot() != before
 
-        other = await opened(context, f"http://{served.host}/")
+        other = await opened(context, f"http://{served.host}{served.place}")
         assert len(processes_with(marker)) == 2
         await tab.press("a")
         await tab.until("Rule active.")
@@ -159,16 +160,16 @@ _ATTACK = """
 async address => {
   const outcomes = {};
   const frame = document.createElement("iframe");
-  frame.src = `http://${address}/`;
+  frame.src = `http://${address}`;
   document.body.append(frame);
   await new Promise(loaded => { frame.onload = loaded; });
   try { outcomes.frame = frame.contentDocument ? "blank" : "blocked"; } catch { outcomes.frame = "blocked"; }
   outcomes.socket = await new Promise(answer => {
-    const socket = new WebSocket(`ws://${address}/ws?width=80&height=24`);
+    const socket = new WebSocket(`ws://${address}ws?width=80&height=24`);
     socket.onopen = () => answer("open");
     socket.onerror = () => answer("refused");
   });
-  const page = fetch(`http://${address}/`, { credentials: "include" });
+  const page = fetch(`http://${address}`, { credentials: "include" });
   outcomes.read = await page.then(() => "read", () => "refused");
   return outcomes;
 }
@@ -179,9 +180,11 @@ async address => {
 async def test_another_page_of_the_same_browser_gets_nowhere(
     demo: Path, served: Served, browser: Browser, name: str
 ) -> None:
-    """Also one on another port of this machine, which the browser sends the cookie with."""
+    """Also one on another port of this machine: cookies know no ports, but they know paths."""
+    cookies: list[str] = []
 
-    async def page(_request: web.Request) -> web.Response:
+    async def page(request: web.Request) -> web.Response:
+        cookies.append(request.headers.get("Cookie", ""))
         return web.Response(text="<!doctype html><body>", content_type="text/html")
 
     application = web.Application()
@@ -195,15 +198,17 @@ async def test_another_page_of_the_same_browser_gets_nowhere(
         async with fresh(browser) as context:
             entered = await context.new_page()
             await entered.goto(served.address)
-            await entered.wait_for_url(f"http://{served.host}/")
+            await entered.wait_for_url(f"http://{served.host}{served.place}")
             await entered.close()
             attacker = await context.new_page()
             await attacker.goto(f"http://{name}:{port}/")
-            assert await attacker.evaluate(_ATTACK, served.host) == {
+            assert await attacker.evaluate(_ATTACK, served.host + served.place) == {
                 "frame": "blocked",
                 "socket": "refused",
                 "read": "refused",
             }
+            assert cookies
+            assert not any(served.key in cookie for cookie in cookies)
             rebound = await attacker.goto(f"http://attacker.test:{served.port}/?key={served.key}")
             assert rebound is not None
             assert rebound.status == 403

@@ -11,7 +11,8 @@ import pytest
 from tests.e2e.commands import processes_with, triage, wait_until_gone
 from tests.serve.served import Served
 
-_PATHS = ("/", "/ws", "/static/js/textual.js", "/page/page.css", "/static/", "/nothing", "/download/x", "//")
+_PATHS = ("/", "/ws", "/static/js/textual.js", "/nothing", "//")
+_NAMES = ("", "ws", "static/js/textual.js", "page/page.css", "static/", "nothing", "download/x", "/")
 _UPGRADE = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",
@@ -27,11 +28,12 @@ def test_without_the_key_nothing_is_served(served: Served) -> None:
         {"Cookie": f"triage_tui_{served.port}="},
         {"Cookie": f"other={served.key}"},
         {"Authorization": f"Bearer {served.key}"},
+        {"Origin": f"http://{served.host}"},
         # Who holds the key comes by a name that is not this machine's: DNS rebinding.
         {"Cookie": served.cookie, "Host": f"attacker.test:{served.port}"},
     ]
     for headers in strangers:
-        for path in _PATHS:
+        for path in (*_PATHS, *(served.place + name for name in _NAMES)):
             status, answer, text = served.get(path, **headers, **_UPGRADE)
             assert (status, path) == (403, path)
             assert "holds the key" in text
@@ -49,17 +51,17 @@ def test_with_the_key(served: Served) -> None:
     assert "textual-terminal" not in text
     cookie = headers["Set-Cookie"]
     assert cookie.startswith(f"triage_tui_{served.port}={served.key}; ")
-    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
-    status, headers, text = served.get("/", Cookie=served.cookie)
+    assert {"HttpOnly", "SameSite=Strict", f"Path={served.place}"} <= set(cookie.split("; "))
+    status, headers, text = served.get(served.place, Cookie=served.cookie)
     assert status == 200
     assert served.key not in text
-    assert f"ws://{served.host}/ws" in text
+    assert f"ws://{served.host}{served.place}ws" in text
     assert "python" not in headers["Server"].lower()
-    assert served.get("/static/js/textual.js", Cookie=served.cookie)[0] == 200
-    for path in ("/nothing", "/download/x", "/static/../server.py", "/page/%2e%2e/server.py"):
-        assert served.get(path, Cookie=served.cookie)[0] == 404
-    for path in ("/static", "/static/", "/page/"):
-        assert served.get(path, Cookie=served.cookie)[0] in (403, 404)
+    assert served.get(f"{served.place}static/js/textual.js", Cookie=served.cookie)[0] == 200
+    for path in ("nothing", "download/x", "static/../server.py", "page/%2e%2e/server.py", "/"):
+        assert served.get(served.place + path, Cookie=served.cookie)[0] == 404
+    for path in ("static", "static/", "page/"):
+        assert served.get(served.place + path, Cookie=served.cookie)[0] in (403, 404)
 
 
 def test_a_websocket_is_for_pages_of_this_server(served: Served) -> None:
@@ -70,8 +72,11 @@ def test_a_websocket_is_for_pages_of_this_server(served: Served) -> None:
         f"http://127.0.0.1:{served.port + 1}",
         "http://127.0.0.1",
     ):
-        assert served.get("/ws", Cookie=served.cookie, Origin=origin, **_UPGRADE)[0] == 403
-    assert served.get("/ws", Cookie=served.cookie, Origin=f"http://{served.host}", **_UPGRADE)[0] == 101
+        assert served.get(f"{served.place}ws", Cookie=served.cookie, Origin=origin, **_UPGRADE)[0] == 403
+    assert (
+        served.get(f"{served.place}ws", Cookie=served.cookie, Origin=f"http://{served.host}", **_UPGRADE)[0]
+        == 101
+    )
 
 
 def test_a_websocket_of_the_right_origin_needs_the_key(served: Served) -> None:
@@ -107,7 +112,8 @@ def test_no_process_of_a_tab_is_left(demo: Path, end: str) -> None:
     marker = f"triage_tui.cli.served -C {demo}"
     with Served(demo, "--read-only") as served, socket.create_connection(("127.0.0.1", served.port)) as tab:
         tab.sendall(
-            f"GET /ws?width=80&height=24 HTTP/1.1\r\nHost: {served.host}\r\nOrigin: http://{served.host}\r\n"
+            f"GET {served.place}ws?width=80&height=24 HTTP/1.1\r\n"
+            f"Host: {served.host}\r\nOrigin: http://{served.host}\r\n"
             f"Cookie: {served.cookie}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
         )

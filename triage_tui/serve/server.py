@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import html
+import secrets
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,7 +29,9 @@ _PAGE = Path(__file__).parent / "page"
 _REFUSED = "Open the address that `triage-tui serve` printed: it holds the key to this page.\n"
 # A redirection would count as a request of the site that the address was followed from, and leave the cookie
 # out; what the page itself asks for does not.
-_ENTER = '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=/"><title>…</title>'
+_ENTER = (
+    '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={}"><title>…</title>'
+)
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -45,6 +48,9 @@ class Server:
         self._say = say
         self._key = Key()
         self._cookie = ""
+        # Browsers send a cookie to all ports of an address: what is served on another one, by whomever, gets
+        # it only for paths below this one, which nobody else knows.
+        self._place = f"/{secrets.token_urlsafe(16)}/"
         self._sockets: set[web.WebSocketResponse] = set()
         self._page = Template((_PAGE / "index.html").read_text(encoding="utf-8"))
 
@@ -60,7 +66,7 @@ class Server:
             loop.add_signal_handler(number, stop.set)
         listener = _listen(port)
         port = listener.getsockname()[1]
-        # Cookies are sent to all ports of an address: two servers must not share a name.
+        # As cookies know no ports, two servers must not share a name.
         self._cookie = f"triage_tui_{port}"
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
@@ -75,10 +81,10 @@ class Server:
         application = web.Application(middlewares=[self._guard])
         application.add_routes(
             [
-                web.get("/", self._index),
-                web.get("/ws", self._websocket),
-                web.static("/static", _STATIC),
-                web.static("/page", _PAGE),
+                web.get(self._place, self._index),
+                web.get(f"{self._place}ws", self._websocket),
+                web.static(f"{self._place}static", _STATIC),
+                web.static(f"{self._place}page", _PAGE),
             ]
         )
         application.on_response_prepare.append(_add_headers)
@@ -90,8 +96,10 @@ class Server:
         if not is_loopback(request.headers.get("Host")):
             return web.Response(status=403, text=_REFUSED)
         if request.path == "/" and self._key.fits(request.query.get(PARAMETER)):
-            entered = web.Response(text=_ENTER, content_type="text/html")
-            entered.set_cookie(self._cookie, self._key.value, httponly=True, samesite="Strict", path="/")
+            entered = web.Response(text=_ENTER.format(self._place), content_type="text/html")
+            entered.set_cookie(
+                self._cookie, self._key.value, httponly=True, samesite="Strict", path=self._place
+            )
             return entered
         if not self._key.fits(request.cookies.get(self._cookie)):
             return web.Response(status=403, text=_REFUSED)
@@ -99,7 +107,7 @@ class Server:
 
     async def _index(self, request: web.Request) -> web.Response:
         text = self._page.substitute(
-            title=html.escape(self._title), websocket=html.escape(f"ws://{request.host}/ws")
+            title=html.escape(self._title), websocket=html.escape(f"ws://{request.host}{self._place}ws")
         )
         return web.Response(text=text, content_type="text/html")
 
