@@ -133,3 +133,22 @@ def test_all_hypotheses_are_ranked_in_one_line(tmp_path: Path, width: int) -> No
     assert len(first) <= width
     view.diagnosis.hypotheses = view.diagnosis.hypotheses[:1]
     assert "hypotheses" not in diagnosis_rows(view, width)[0].text
+
+
+async def test_a_pane_asked_for_before_there_are_panes_comes_with_them(
+    app: TriageApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = app.main.mount_panes
+
+    async def later() -> None:
+        """Stand in for a machine on which the panes take their time."""
+
+    monkeypatch.setattr(app.main, "mount_panes", later)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: app.main.runs.selected)
+        assert not app.main.tiles
+        await pilot.press("3")
+        monkeypatch.setattr(app.main, "mount_panes", mount)
+        await mount()
+        await opened(pilot)
+        assert app.main.active == "syscalls"

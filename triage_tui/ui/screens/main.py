@@ -53,6 +53,8 @@ class MainScreen(Contained, BrowseScreen):
         self._zoomed = False
         self._front: dict[str, str] = {}
         """Tile to the pane that is in front in it, as far as one was chosen."""
+        self._early = ""
+        """The pane that was asked for last before there were panes, "" for none."""
 
     def recall(self, remembered: Remembered) -> None:
         """Begin as the app was left."""
@@ -101,9 +103,11 @@ class MainScreen(Contained, BrowseScreen):
         pauses.set_aside()
         self.recall_choices()
         self.lay_out()
+        if self._early:
+            self.show_pane(self._early)
         if self._loaded is not None:
             await self._show(self._loaded)
-        if self._returns and self.active == "runs":
+        if self._returns and self.active == "runs" and not self._early:
             self.show_pane(self._place.pane)
 
     # --- layout ----------------------------------------------------------------------------------------
@@ -173,6 +177,9 @@ class MainScreen(Contained, BrowseScreen):
 
     def show_pane(self, name: str) -> None:
         """Go to a pane, or to the runs list."""
+        if not self.tiles:
+            # The panes come a moment after the list: who knows the way presses the key before.
+            self._early = name
         if name != "runs" and not self.tiles:
             return
         pane = self.pane(name)
