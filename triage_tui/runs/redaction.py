@@ -2,7 +2,7 @@
 
 Secret is what the environment and the arguments of the guest's processes name as such (see `secrets`),
 wherever in the record it stands, and every NAME=value, `--option value`, HTTP header or URL that tells of
-one.
+one; also private keys, hashes of passwords, and `user:password` where a program or a URL takes that.
 """
 
 from __future__ import annotations
@@ -20,23 +20,66 @@ MIN_VALUE = 6
 """Characters from which a secret is looked for everywhere: "1" would be found in each line."""
 _MAX_VALUES = 256
 
+_QUOTED = r"(?P<quote>\\{0,3}[\"'])(?P<quoted>(?:(?!(?P=quote))[^\r\n]){1,4096})(?P=quote)"
+"""A quoted value; in the text of a JSON file its quotes are escaped."""
 _ASSIGNED = re.compile(
-    r"(?<![\w-])(?P<name>-{0,2}[A-Za-z_][\w-]{0,63})=(?P<quote>[\"']?)(?P<value>[^\s\"',;&)\]}\\]+)"
+    rf"(?<![\w-])(?P<name>-{{0,2}}[A-Za-z_][\w-]{{0,63}})=(?:{_QUOTED}|[\"']?(?P<value>[^\s\"',;&)\]}}\\]+))"
 )
 _OPTION = re.compile(
-    r"(?<!\S)(?P<name>--?[A-Za-z][\w-]{1,63}) +(?P<quote>[\"']?)(?P<value>[^\s\"'-][^\s\"']*)"
+    rf"(?<!\S)(?P<name>--?[A-Za-z][\w-]{{1,63}}) +(?:{_QUOTED}|[\"']?(?P<value>[^\s\"'-][^\s\"']*))"
+)
+_FIELD = re.compile(
+    r"(?<![\w.-])(?P<around>(?:\\{0,3}[\"'])?)(?P<name>[A-Za-z_][\w.-]{0,63})(?P=around)"
+    rf"[ \t]{{0,8}}:(?!:|//)[ \t]{{0,8}}(?:{_QUOTED}|(?P<value>[^\s\"',;{{}}()\[\]\\]++)(?!\())"
+)
+"""name: value, as headers, YAML and JSON have it."""
+_WHOLE_LINE = re.compile(
+    r"^[ \t]*(?P<name>[\w-]{0,40}(?:passphrase|psk))(?:[ \t]*=[ \t]*|[ \t]+(?=\S{8}))"
+    r"(?P<value>[^\s\"'=][^\r\n\"'=]*)$",
+    re.MULTILINE | re.IGNORECASE,
+)
+"""A line of the configuration of a wireless network: the passphrase may hold spaces."""
+_USER = re.compile(
+    r"(?<!\S)(?P<name>-u|-U|--user|--proxy-user)[ =]+[\"']?[^\s:\"'/]+:"
+    r"(?P<value>(?!\d+(?![^\s\"'])|//)[^\s\"']+)"
 )
 _HEADER = re.compile(
     r"(?P<name>\b(?:proxy-)?authorization|\b(?:set-)?cookie|\bx-api-key)\s*:\s*(?P<value>[^\r\n\"\\]+)",
     re.IGNORECASE,
 )
-_URL = re.compile(r"(?<=://)[^/@\s:\"]*:[^/@\s\"]*(?=@)")
+_URL = re.compile(r"(?<=://)[^/@\s:\"]*:[^/?#\s\"]*(?=@)")
+_PRIVATE_KEY = re.compile(
+    r"(?<=PRIVATE KEY-----)(?!-)[A-Za-z0-9+/=\s\\:,-]{16,}?(?=-----END|[^A-Za-z0-9+/=\s\\:,-]|\Z)"
+)
+_CRYPT = re.compile(
+    r"\$(?:1|5|6|7|y|gy|apr1|md5|2[abxy])\$(?:[^\s$:\"'\\]{1,64}\$){0,3}[./A-Za-z0-9]{20,}"
+    r"|(?<=:)[./0-9A-Za-z]{13}(?=:\d{0,6}:\d{0,6}:)"
+)
+"""Hashes of passwords, as in /etc/shadow; the last form is the oldest, in a line of /etc/passwd."""
+_WITHOUT_NAME = (_URL, _PRIVATE_KEY, _CRYPT)
+_NO_SECRET = re.compile(
+    r"(?:true|false|yes|no|on|off|none|null|nil|empty|required|optional|missing|invalid|incorrect|wrong|expired|ok|"
+    r"failed|failure|error|accepted|rejected|denied|unknown|set|unset|not|is|for|string|str|int|bool|char|number|text|"
+    r"return|break)[.!?]*|\d{1,2}|[%$<].*|\*+",
+    re.IGNORECASE,
+)
+"""Values that tell of a secret and are none: words, small numbers, formats, variables."""
+_USER_OPTIONS = ("-u", "-U", "--user", "--proxy-user")
 _OPTION_NAME = re.compile(r"--?[A-Za-z][\w-]{1,63}\Z")
-_OPTION_IN_JSON = re.compile(r"\"(--?[A-Za-z][\w-]{1,63})\"\s*,")
+_OPTION_IN_JSON = re.compile(r"\"(--?[A-Za-z][\w-]{0,63})\"\s*,")
 
 
 def _names_secret(name: str) -> bool:
     return is_secret_name(name.lstrip("-").replace("-", "_"))
+
+
+def _field_is_secret(match: re.Match[str]) -> bool:
+    """Tell whether `name: value` tells of a secret. Much that is none has this form: reports, memory maps."""
+    name = match["name"].lower()
+    if not _names_secret(name) or _NO_SECRET.fullmatch(match["quoted"] or match["value"]):
+        return False
+    quoted = bool(match["around"] or match["quote"])
+    return quoted or not (name == "pass" or (name.startswith("private") and not name.endswith("key")))
 
 
 class Redaction:
@@ -65,7 +108,7 @@ class Redaction:
         values: list[str] = []
         for argv in (snapshot.target.argv, *(process.argv for process in snapshot.processes)):
             values += [value for _, value in _option_values(argv)]
-            values += [match["value"] for word in argv for match in _secrets_in(word)]
+            values += [match["quoted"] or match["value"] for word in argv for match in _secrets_in(word)]
         try:
             environments = run.environments()
         except TriageError:
@@ -84,19 +127,24 @@ class Redaction:
         if self._known is not None:
             text, found = self._known.subn(MASK, text)
             self.count += found
-        for pattern in (_ASSIGNED, _OPTION, _HEADER):
+        for pattern in (_WHOLE_LINE, _ASSIGNED, _OPTION, _HEADER, _USER, _FIELD):
             text = pattern.sub(self._mask, text)
-        text, found = _URL.subn(MASK, text)
-        self.count += found
+        for pattern in _WITHOUT_NAME:
+            text, found = pattern.subn(MASK, text)
+            self.count += found
         return text
 
     def _mask(self, match: re.Match[str]) -> str:
-        secret = match.re is _HEADER or _names_secret(match["name"])
-        if not secret or match["value"] == MASK:
+        group = "quoted" if "quoted" in match.re.groupindex and match["quoted"] else "value"
+        if match.re is _FIELD:
+            secret = _field_is_secret(match)
+        else:
+            secret = match.re in (_HEADER, _USER, _WHOLE_LINE) or _names_secret(match["name"])
+        if not secret or match[group] == MASK:
             return match[0]
         self.count += 1
-        start = match.start("value") - match.start()
-        return match[0][:start] + MASK
+        start, end = match.start(group) - match.start(), match.end(group) - match.start()
+        return match[0][:start] + MASK + match[0][end:]
 
     def found_in(self, text: str) -> bool:
         """Tell whether `text` holds a secret; JSON text may be asked too."""
@@ -105,7 +153,9 @@ class Redaction:
         before = self.count
         changed = self.text(text) != text
         self.count = before
-        return changed or any(_names_secret(match[1]) for match in _OPTION_IN_JSON.finditer(text))
+        return changed or any(
+            match[1] in _USER_OPTIONS or _names_secret(match[1]) for match in _OPTION_IN_JSON.finditer(text)
+        )
 
     def found_in_bytes(self, data: bytes) -> bool:
         """Tell whether bytes of memory hold a secret as text."""
@@ -135,7 +185,8 @@ def _option_values(words: Sequence[object]) -> list[tuple[int, str]]:
         option, value = words[index - 1], words[index]
         if not (isinstance(option, str) and isinstance(value, str)) or value == MASK:
             continue
-        if _OPTION_NAME.match(option) and _names_secret(option) and not value.startswith("-"):
+        named = _OPTION_NAME.match(option) and _names_secret(option) and not value.startswith("-")
+        if named or (option in _USER_OPTIONS and _USER.fullmatch(f"{option} {value}")):
             found.append((index, value))
     return found
 

@@ -9,8 +9,8 @@ _SECRET = re.compile(
     r"|(api|access|private|shared|wpa|wifi|encryption|signing|ssh|_)_?key",
     re.IGNORECASE,
 )
-_IN_URL = re.compile(r"(?<=://)[^/@\s:]*:[^/@\s]*(?=@)")
-"""User and password of a URL."""
+_IN_URL = re.compile(r"(?<=://)[^/@\s:]*:[^/?#\s]*(?=@)")
+"""User and password of a URL, up to the last @ before its path."""
 MASK = "********"
 
 
