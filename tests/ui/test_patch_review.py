@@ -103,6 +103,7 @@ async def test_what_changed_on_disk_is_shown_and_not_approved(
 async def test_what_changed_since_it_was_looked_at_is_gone_to_before_it_is_approved(
     place: Workspace, size: tuple[int, int]
 ) -> None:
+    (proposed(place).parent / "write.lua").write_bytes(TEXT.replace(b"openat", b"write"))
     long = NEW + b"".join(b"-- line %d\n" % number for number in range(100))
     proposed(place).write_bytes(long)
     app = app_of(place)
@@ -126,6 +127,12 @@ async def test_what_changed_since_it_was_looked_at_is_gone_to_before_it_is_appro
         await pilot.press("A")
         await until(pilot, lambda: changed in tree(active(place)).values())
         await until(pilot, lambda: "▼" not in shown(app))
+        # What was approved is folded, and the cursor stays with it.
+        await until(pilot, lambda: "active as it is" in shown(app))
+        await pilot.pause()
+        assert app.main.patch.place.file == FILE
+        await pilot.press("a")
+        await until(pilot, lambda: "This rule is active already, byte for byte." in said(app))
 
 
 async def test_all_says_what_it_left_out_and_an_active_rule_is_said_to_be_active(place: Workspace) -> None:

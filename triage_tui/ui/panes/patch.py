@@ -61,6 +61,24 @@ class PatchPane(Pane):
         self._unfolded = frozenset()
         self._told = set()
 
+    def show(self, view: RunView | None, empty: str = "") -> None:
+        """Show another run, or the same one read again: then the cursor stays on its line or its file.
+
+        What was approved is folded. On the same row as before the cursor would be on what follows, and the
+        key that approved would approve that as well.
+        """
+        same = view is not None and self.view is not None and view.run_id == self.view.run_id
+        target = self.current.target if same and self.current is not None else None
+        super().show(view, empty)
+        row = self.current
+        if not isinstance(target, Place) or not target.file or (row is not None and row.target == target):
+            return
+        targets = [self.rows.row(index).target for index in range(len(self.rows))]
+        for wanted in (target, Place(target.proposal, target.file)):
+            if wanted in targets:
+                self.move_to(targets.index(wanted))
+                return
+
     def build(self, view: RunView) -> Rows:
         """Return proposals and hunks as rows."""
         if self._of is not view:
@@ -102,7 +120,7 @@ class PatchPane(Pane):
             if self.view is not None and self._changes.keys() & set(files):
                 self.looked.accept(self.view.run_id, files)
                 self._find_changes(self.view)
-                self.redraw()
+                self.show(self.view)
             return 0
         self.move_to(left[0])
         # A change further down may fit beside it; one that is longer than the pane is seen from its start.

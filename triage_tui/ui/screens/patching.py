@@ -257,7 +257,7 @@ class PatchingScreen(EditingScreen):
         files, self.patch.changed = self.patch.changed, []
         if files:
             more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-            self.say(f"{files[0]}{more} changed on disk since you looked: ▼ marks the lines.", "warning")
+            self.say(f"{files[0]}{more} changed on disk since you looked: the lines are marked.", "warning")
 
     # --- what is known of the rules ----------------------------------------------------------------------
 
