@@ -43,7 +43,7 @@ def test_a_whole_review_by_keys(tmp_path: Path, rootfs: Callable[[str], Path]) -
             terminal.press("R")
             retried = watcher.until(waiting=True, state="proposed")["run_id"]
             assert retried != waiting
-            terminal.until("verdict: progressed")
+            terminal.until("PROGRESSED")
             terminal.resize(24, 80)
             terminal.press("u")
             terminal.until("no rule is active for")
