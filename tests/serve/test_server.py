@@ -89,6 +89,27 @@ def test_a_websocket_of_the_right_origin_needs_the_key(served: Served) -> None:
             assert "Sec-WebSocket-Accept" not in answer
 
 
+def test_what_is_no_request_is_answered_in_short_and_not_told(served: Served) -> None:
+    for sent in (
+        b"GET /\x1b]0;x\x07 HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost \x1b[31m: b\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"A" * 70_000 + b"\r\n\r\n",
+    ):
+        with socket.create_connection(("127.0.0.1", served.port), timeout=20) as stranger:
+            stranger.sendall(sent)
+            answer = b"".join(iter(lambda one=stranger: one.recv(65536), b""))  # type: ignore[misc]
+        head, _, text = answer.partition(b"\r\n\r\n")
+        assert head.split()[1] == b"400"
+        assert b"Server: triage-tui" in head
+        assert b"aiohttp" not in answer
+        assert b"Content-Security-Policy" in head
+        assert text == b"This is no request that can be answered.\n"
+    _, said = served.interrupt()
+    assert len(said.splitlines()) == 3, said
+    assert "Traceback" not in said
+
+
 def test_nobody_beyond_this_machine_is_served(served: Served) -> None:
     table = Path("/proc/net/tcp").read_text().splitlines()[1:]
     listening = [row.split()[1] for row in table if row.split()[3] == "0A"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import html
+import logging
 import secrets
 import signal
 import socket
@@ -68,7 +69,7 @@ class Server:
         port = listener.getsockname()[1]
         # As cookies know no ports, two servers must not share a name.
         self._cookie = f"triage_tui_{port}"
-        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1.0)
+        runner = _Runner(self._application(), access_log=None, logger=_quiet_logger(), shutdown_timeout=1.0)
         await runner.setup()
         try:
             await web.SockSite(runner, listener).start()
@@ -154,6 +155,45 @@ class Server:
     async def _close_tabs(self, _application: web.Application) -> None:
         goodbyes = (websocket.close(code=WSCloseCode.GOING_AWAY) for websocket in self._sockets)
         await asyncio.gather(*goodbyes, return_exceptions=True)
+
+
+class _Connection(web.RequestHandler):
+    """A connection whose answers to what is no HTTP are like the others."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer with the status alone: the message of the library quotes what was sent."""
+        super().handle_error(request, status, exc, message)
+        text = "This is no request that can be answered.\n"
+        answer = web.Response(status=status, text=text, headers=headers(ADDRESS))
+        answer.force_close()
+        return answer
+
+
+class _Connections(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class _Runner(web.AppRunner):
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        # The library has no other way to name the class of connections.
+        server.__class__ = _Connections
+        return server
+
+
+def _quiet_logger() -> logging.Logger:
+    """Return a logger that says nothing: whoever reaches the port could write on the person's terminal."""
+    logger = logging.getLogger("triage_tui.serve")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger
 
 
 def _listen(port: int) -> socket.socket:
