@@ -385,16 +385,3 @@ def test_only_plain_text_is_edited_in_place() -> None:
     assert not editable_here("a\x1b[31mb")
     assert not editable_here("a\u202eb")
     assert not editable_here("a\x9bb")
-
-
-async def test_a_pane_that_is_asked_for_before_there_are_panes_is_shown_when_they_come(
-    app: TriageApp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(app.main, "_import_panes", lambda: None)
-    async with app.run_test(size=SIZE) as pilot:
-        await until(pilot, lambda: app.main.view is None and len(app.main.run_list.runs) > 0)
-        await pilot.press("2")
-        await pilot.pause()
-        assert app.main.active == "runs"
-        await app.main.mount_panes()
-        await until(pilot, lambda: app.main.active == "patch")

@@ -54,8 +54,6 @@ class MainScreen(Contained, BrowseScreen):
         self._front: dict[str, str] = {}
         """Tile to the pane that is in front in it, as far as one was chosen."""
         self._early = ""
-        """The pane that was asked for last before there were panes."""
-        self._early = ""
         """The pane that was asked for last before there were panes, "" for none."""
 
     def recall(self, remembered: Remembered) -> None:
@@ -182,10 +180,8 @@ class MainScreen(Contained, BrowseScreen):
         if not self.tiles:
             # The panes come a moment after the list: who knows the way presses the key before.
             self._early = name
-        if not self.tiles:
-            self._early = name
-            if name != "runs":
-                return
+        if name != "runs" and not self.tiles:
+            return
         pane = self.pane(name)
         if pane.failed:
             pane.show_contained(self.view)
