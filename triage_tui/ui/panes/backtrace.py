@@ -126,6 +126,11 @@ class BacktracePane(Pane):
         """Whether the cursor is on a row about another thread than the frozen one."""
         return (row := self.current) is not None and not isinstance(row.target, int)
 
+    @property
+    def opens(self) -> bool:
+        """A frame of the frozen thread leads to its code."""
+        return super().opens or ((row := self.current) is not None and isinstance(row.target, int))
+
     def blocked_in(self, seq: int) -> int | None:
         """Return the row of the innermost frame of the other thread that is in a syscall."""
         threads = threads_of(self.view.snapshot) if self.view is not None else []

@@ -165,6 +165,11 @@ class Pane(LineView):
         return own_link(self.NAME, self.current, self._width, self.own_choice)
 
     @property
+    def opens(self) -> bool:
+        """Whether there is something to open in the row under the cursor."""
+        return self.chosen_link is not None
+
+    @property
     def own_choice(self) -> Any:
         """What `own_link` has to know beside the row."""
         return None

@@ -187,6 +187,15 @@ class HistoryPane(Pane):
         """Return the rows."""
         return ListRows(lambda width: history_rows(view, width))
 
+    @property
+    def opens(self) -> bool:
+        """Another run, a rule or a generation."""
+        if super().opens:
+            return True
+        target = row.target if (row := self.current) is not None else None
+        here = self.view is not None and isinstance(target, ToRun) and target.run_id == self.view.run_id
+        return target is not None and not here
+
     def first(self, rows: Rows) -> int:
         """Start at the round that is shown."""
         return rows.find(lambda row: row.fill == "current") or 0

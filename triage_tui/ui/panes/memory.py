@@ -130,6 +130,18 @@ class MemoryPane(SearchedMemory):
         """Say it again: the row of the cursor may begin at another address (`LineView` lays the rows out)."""
         self.post_message(self.Retitled())
 
+    @property
+    def opens(self) -> bool:
+        """A field leads to its bytes, and a stretch of zeros can be shown."""
+        if super().opens:
+            return True
+        row, rows = self.current, self.rows
+        if row is None or not isinstance(row.target, At) or not isinstance(rows, MemoryRows):
+            return False
+        section = rows.region_at(row.target.pid, row.target.address)
+        zeros = section.zeros_at(row.target.address) if section is not None else None
+        return section is not None and zeros is not None and zeros not in section.opened
+
     def on_line_view_opened(self, event: LineView.Opened) -> None:
         """Show a stretch of zeros byte by byte."""
         row, rows = self.current, self.rows
@@ -138,6 +150,7 @@ class MemoryPane(SearchedMemory):
         section = rows.region_at(row.target.pid, row.target.address)
         if section is not None and rows.open_zeros(section, row.target.address):
             self.set_rows(rows)
+            self.post_message(self.Retitled())
 
     def go_to(self, address: int, pid: int | None = None, length: int = 1) -> None:
         """Go to an address of a process (default: the one that is looked at) and highlight bytes there.

@@ -379,12 +379,22 @@ class PatchPane(Pane):
                 return True
         return False
 
+    @property
+    def opens(self) -> bool:
+        """A link is followed, unchanged lines are unfolded, a call of another run is gone to."""
+        row = self.current
+        if super().opens or row is None:
+            return super().opens
+        target = row.target
+        return target.fold >= 0 if isinstance(target, Place) else bool(target) and target[0] == "run"
+
     def on_line_view_opened(self, event: LineView.Opened) -> None:
         """Show the unchanged lines that a row stands for."""
         row = self.current
         if row is not None and isinstance(row.target, Place) and row.target.fold >= 0:
             self._unfolded |= {(row.target.file, row.target.fold)}
             self.rebuild()
+            self.post_message(self.Retitled())
             event.stop()
 
     def needed(self, approvals: Sequence[Approval]) -> str | None:

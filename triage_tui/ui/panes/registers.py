@@ -293,6 +293,13 @@ class RegistersPane(Pane):
         if len(self.threads) > 1:
             self.choose((self.chosen + by) % len(self.threads))
 
+    @property
+    def opens(self) -> bool:
+        """A value leads to what it points to, a thread in the list to its registers."""
+        row = self.current
+        threads = row is not None and isinstance(row.target, tuple) and row.target[1] != self.chosen
+        return super().opens or threads
+
     def on_line_view_opened(self, event: LineView.Opened) -> None:
         """Show the thread that was opened in the list."""
         row = self.current

@@ -164,6 +164,11 @@ class RetryPane(Pane):
         """Return the rows."""
         return ListRows(lambda width: retry_rows(view, width))
 
+    @property
+    def opens(self) -> bool:
+        """The run that a retry led to, or that was retried."""
+        return super().opens or ((row := self.current) is not None and isinstance(row.target, tuple))
+
     def show(self, view: RunView | None, empty: str = "") -> None:
         """Show a run; a verdict that has come since is gone to, it stands on top."""
         before = self.view

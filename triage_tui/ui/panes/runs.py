@@ -68,6 +68,11 @@ class RunsPane(Pane):
         return entry.run if (entry := self.entry) is not None else None
 
     @property
+    def opens(self) -> bool:
+        """A run can be opened, also one that cannot be read: then it is said why."""
+        return self.selected is not None
+
+    @property
     def order(self) -> str:
         """The order in force."""
         return self.list.order

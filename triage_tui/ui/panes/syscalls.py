@@ -185,6 +185,11 @@ class SyscallsPane(Pane):
         return rows.line.calls[rows.places[rows.locate(self.cursor)[0]]]
 
     @property
+    def opens(self) -> bool:
+        """Every call can be shown whole."""
+        return self.call is not None
+
+    @property
     def place_name(self) -> str:
         """The call under the cursor."""
         call = self.call

@@ -40,6 +40,8 @@ def available(screen: MainScreen, action: Action) -> bool:
             return view is not None and view.waiting
         case "retry":
             return view is not None and (view.waiting or view.generation is not None)
+        case "open":
+            return screen.pane(screen.active).opens
         case "return":
             return bool(screen.trail)
         case "mark":

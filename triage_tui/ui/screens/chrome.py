@@ -32,9 +32,15 @@ def draw(screen: MainScreen) -> None:
     screen.set_class(banner is not None, "-waiting")
     if banner is not None:
         screen.query_one("#banner", Bar).set_items([Item(" ▶ " + banner, "wait")])
-    screen.query_one("#keys", Bar).set_items(*keys(screen))
+    draw_keys(screen)
     count = screen.runs.note
     screen.query_one("#runs-tile", Framed).entitle(Content(f"0 Runs {shown_line(count)}".strip()))
+
+
+def draw_keys(screen: MainScreen) -> None:
+    """Draw the footer; under a question or a sheet, which has keys of its own, it is empty."""
+    shown = keys(screen) if screen.app.screen is screen else ([], [])
+    screen.query_one("#keys", Bar).set_items(*shown)
 
 
 def _note(screen: MainScreen) -> str:

@@ -61,6 +61,7 @@ class FollowScreen(LinkScreen):
         """Show the links of the code."""
         if self.view is not None and event.run_id == self.view.run_id:
             self.code.take_programs(event.programs)
+            self.refresh_bars()
 
     # --- from code to code -------------------------------------------------------------------------------
 

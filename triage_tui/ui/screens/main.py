@@ -175,6 +175,18 @@ class MainScreen(Contained, BrowseScreen):
         except Exception as error:
             self.app.contain("The main screen", error)
 
+    @on(LineView.Moved)
+    @on(events.ScreenSuspend)
+    @on(events.ScreenResume)
+    def refresh_keys(self) -> None:
+        """Draw the footer again: what can be done differs from row to row, and nothing can under a sheet."""
+        try:
+            chrome.draw_keys(self)
+        except NoMatches:
+            return  # The screen is being taken down, or not laid out yet.
+        except Exception as error:
+            self.app.contain("The main screen", error)
+
     def show_pane(self, name: str) -> None:
         """Go to a pane, or to the runs list."""
         if not self.tiles:
