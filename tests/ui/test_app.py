@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.message import Message
 
 from tests.ui import fixtures
@@ -18,6 +19,7 @@ from triage_tui.ui.panes.code import CodePane
 from triage_tui.ui.panes.memory import MemoryPane
 from triage_tui.ui.panes.syscalls import SyscallsPane
 from triage_tui.ui.screens.help import HelpScreen
+from triage_tui.ui.widgets.typed_line import TypedLine
 
 SMALL, LARGE = (80, 24), (160, 48)
 
@@ -221,6 +223,23 @@ async def test_a_filter_typed_ahead_never_runs_as_commands(app: TriageApp, actio
         assert app.main.runs.filter_text == "xRr"
         assert actions.calls == []
         assert app.screen is app.main
+
+
+@pytest.mark.parametrize("pane", ["runs", "syscalls", "code"])
+async def test_what_is_typed_at_once_with_enter_is_kept(app: TriageApp, pane: str) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        app.main.show_pane(pane)
+        await app.main.action_filter()
+        line = app.main.query_one(TypedLine)
+        # In one go, as keys come that were typed before the line had the focus.
+        for key in "zz9":
+            await line.take(events.Key(key, key))
+        await line.take(events.Key("enter", None))
+        await pilot.pause()
+        shown_pane = app.main.pane(pane)
+        assert (getattr(shown_pane, "filter_text", "") or shown_pane.search_text) == "zz9"
+        assert not app.main.query(TypedLine)
 
 
 async def test_next_and_previous_run_keep_the_pane(app: TriageApp) -> None:

@@ -33,6 +33,12 @@ class FilterLine(TypedLine):
             self.tell("")
         self.main.refresh_bars()
 
+    def action_keep(self) -> None:
+        """Go to the list; what was typed at once with Enter has not been told yet."""
+        if self.typed != self._pane.filter_text:
+            self._pane.set_filter(self.typed)
+        super().action_keep()
+
     def action_drop(self) -> None:
         """Go to the list without a filter."""
         self._pane.set_filter("")
@@ -53,6 +59,12 @@ class SearchLine(TypedLine):
         found = "" if not event.value or "not found" not in self._pane.search_note else "Not found."
         self.tell(found)
         self.main.refresh_bars()
+
+    def action_keep(self) -> None:
+        """Go to the rows; what was typed at once with Enter has not been told yet."""
+        if self.typed != self._pane.search_text:
+            self._pane.set_search(self.typed)
+        super().action_keep()
 
     def action_drop(self) -> None:
         """Go to where the search began."""
