@@ -98,10 +98,14 @@ class Terminal:
             assert time.monotonic() < end, f"{text!r} did not come:\n{self.text}"
 
     def until_gone(self, text: str, seconds: float = 90) -> None:
-        """Read until the terminal no longer shows `text`."""
+        """Read until the terminal no longer shows `text`, and has drawn what it shows in its place."""
         end = time.monotonic() + seconds
-        while text in self.text:
+        drawing = True
+        while text in self.text or drawing:
+            before = len(self.raw)
             assert self._read(), "the app ended"
+            # In the middle of a frame the text may be half overwritten and come back.
+            drawing = len(self.raw) != before
             assert time.monotonic() < end, f"{text!r} stayed:\n{self.text}"
 
     def until_stopped(self, seconds: float = 30) -> None:
