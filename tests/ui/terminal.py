@@ -108,6 +108,11 @@ class Terminal:
             drawing = len(self.raw) != before
             assert time.monotonic() < end, f"{text!r} stayed:\n{self.text}"
 
+    def settle(self) -> None:
+        """Read until nothing is drawn for a moment: what is still being read is shown then."""
+        for _ in range(5):
+            self.until_gone("\0")
+
     def until_stopped(self, seconds: float = 30) -> None:
         """Read until the app is stopped (job control), and clear what the terminal shows."""
         end = time.monotonic() + seconds
