@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 from tests.hostile.corpus import ATTACKS, MARK
@@ -28,20 +27,10 @@ def over(terminal: Terminal, keys: str, text: str, leave: str = "\x1b") -> None:
     terminal.until_gone(text)
 
 
-def again(terminal: Terminal, key: str, text: str) -> None:
-    """Press a key until it shows a text: while a run is still being read, a pane begins anew."""
-    for _ in range(20):
-        terminal.press(key)
-        with contextlib.suppress(AssertionError):
-            terminal.until(text, 4)
-            return
-    terminal.until(text)
-
-
 def visit_panes(terminal: Terminal) -> None:
     # The list of runs comes first, which is not yet the time for the keys of panes.
-    again(terminal, "5", f"[@click=app.quit]{MARK}")
-    again(terminal, END, CODE)
+    terminal.insist("5", f"[@click=app.quit]{MARK}")
+    terminal.insist(END, CODE)
     for key, text in PANES:
         terminal.press(key)
         terminal.until(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -125,6 +126,15 @@ class Terminal:
     def press(self, keys: str) -> None:
         """Type."""
         self._child.send(keys)
+
+    def insist(self, keys: str, text: str) -> None:
+        """Press keys until they show a text: while something is still being read they may be refused."""
+        for _ in range(20):
+            self.press(keys)
+            with contextlib.suppress(AssertionError):
+                self.until(text, 4)
+                return
+        self.until(text)
 
     def resize(self, rows: int, columns: int) -> None:
         """Change the size of the terminal."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from pathlib import Path
@@ -110,16 +109,6 @@ def test_the_app_stops_and_comes_back(demo: Path) -> None:
         assert terminal.finish() == 0
 
 
-def insist(terminal: Terminal, keys: str, text: str) -> None:
-    """Press keys until they show a text: while an edited rule is being read again they are refused."""
-    for _ in range(20):
-        terminal.press(keys)
-        with contextlib.suppress(AssertionError):
-            terminal.until(text, 4)
-            return
-    terminal.until(text)
-
-
 def test_a_whole_review_is_on_disk_afterwards(demo: Path) -> None:
     run_dir = demo / "ai_runs" / fixtures.EXIT_RUN
     with Terminal(demo, EDITOR="sed -i s/ifindex/ifindex_or/") as terminal:
@@ -129,13 +118,13 @@ def test_a_whole_review_is_on_disk_afterwards(demo: Path) -> None:
         terminal.settle()
         terminal.press("e")
         terminal.until("The edit of")
-        insist(terminal, "a", "active: generation 0001")
+        terminal.insist("a", "active: generation 0001")
         # The rule is edited once more, and the one hunk of that is chosen and approved.
         terminal.settle()
         terminal.press("e")
         terminal.until("+1 -1")
-        insist(terminal, "} ", "✓ fix/syscall/ioctl.lua")
-        insist(terminal, "a", "active as it")
+        terminal.insist("} ", "✓ fix/syscall/ioctl.lua")
+        terminal.insist("a", "active as it")
         terminal.press("g")
         terminal.until("active: generation 0002")
         # Undone one by one: the approval, the edit, and the approval before.

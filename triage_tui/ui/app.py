@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -369,13 +368,3 @@ class TriageApp(BaseApp):
     async def _run(self, action: Action) -> None:
         on_screen = action.action.startswith("screen.") or action.scope in ("app", "main")
         await self.run_action(action.action, self.main if on_screen else self.main.pane(self.main.active))
-
-
-def require_terminal() -> None:
-    """Raise unless standard input and output are a terminal.
-
-    Raises:
-        TriageError: they are not; the sentence names the commands that need none.
-    """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise TriageError("there is no terminal here: use triage-tui list, show, approve and retry instead")
