@@ -17,6 +17,7 @@ from triage_tui.runs.events import append_event
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.editing import draft_path
 from triage_tui.ui.screens.editor import EditorScreen
+from triage_tui.ui.signals import keep_edits
 from triage_tui.ui.widgets.lua_area import LuaArea
 
 NEW = TEXT.replace(b"hit-limit: 3", b"hit-limit: 9").replace(b"return 0, 0", b"return 1, -13")
@@ -229,6 +230,26 @@ async def test_an_edit_with_errors_is_marked_kept_not_approved_and_undone(place:
         assert tree(active(place)) == before
         await pilot.press("u")
         await until(pilot, lambda: proposed(place).read_bytes() == NEW)
+
+
+async def test_an_edit_is_kept_when_the_app_is_told_to_end(place: Workspace) -> None:
+    app = app_of(place)
+    draft = draft_path(place.load("last").run_id, FILE, NEW.decode())
+    async with app.run_test(size=SIZE) as pilot:
+        await at_patch(pilot, app)
+        await pilot.press("i")
+        await until(pilot, lambda: isinstance(app.screen, EditorScreen) and app.screen.query(LuaArea))
+        keep_edits(app)
+        assert not draft.exists(), "nothing was typed yet"
+        await pilot.press(*"--mine", "enter")
+        keep_edits(app)
+        assert draft.read_bytes() == b"--mine\n" + NEW
+    app = app_of(place)
+    async with app.run_test(size=SIZE) as pilot:
+        await at_patch(pilot, app)
+        await pilot.press("i")
+        await until(pilot, lambda: isinstance(app.screen, EditorScreen) and app.screen.query(LuaArea))
+        assert app.screen.query_one(LuaArea).text == "--mine\n" + NEW.decode()
 
 
 async def test_an_edit_that_is_refused_is_kept_and_taken_up_again(place: Workspace) -> None:

@@ -20,7 +20,17 @@ def leave_on_signals(app: TriageApp) -> None:
         loop.add_signal_handler(number, _leave, app, number)
 
 
+def keep_edits(app: TriageApp) -> None:
+    """Keep what is being typed into a rule; the next edit of it goes on from there."""
+    from triage_tui.ui.screens.editor import EditorScreen
+
+    for screen in app.screen_stack:
+        if isinstance(screen, EditorScreen):
+            screen.keep_edit()
+
+
 def _leave(app: TriageApp, number: signal.Signals) -> None:
+    keep_edits(app)
     if _terminal_is_there():
         app.exit(return_code=128 + number)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import on
@@ -38,9 +39,12 @@ class EditorScreen(ModalScreen[str | None]):
         Binding("escape", "leave", "leave", show=False, priority=True),
     ]
 
-    def __init__(self, text: str, name: str, draft: str | None = None) -> None:
-        """`draft` is an edit of `text` that was begun before, to go on with."""
+    def __init__(
+        self, text: str, name: str, draft: str | None = None, keep: Callable[[str], object] | None = None
+    ) -> None:
+        """`draft` is an edit of `text` that was begun before, to go on with; `keep` keeps one for later."""
         super().__init__()
+        self._keep = keep
         self._text = text
         self._begun = text if draft is None else draft
         self._file = name
@@ -118,6 +122,12 @@ class EditorScreen(ModalScreen[str | None]):
             row = area.cursor_location[0]
             wanted = next((line for line in lines if line > row), lines[0])
             area.move_cursor((min(wanted, area.document.line_count - 1), 0), center=True)
+
+    def keep_edit(self) -> None:
+        """Keep what is not saved: the app is told to end."""
+        for area in self.query(LuaArea):
+            if self._keep is not None and area.text != self._text:
+                self._keep(area.text)
 
     def action_save(self) -> None:
         """Leave with the text."""

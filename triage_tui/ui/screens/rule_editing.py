@@ -108,7 +108,7 @@ class EditingScreen(ReviewScreen):
 
     def action_edit_here(self) -> None:
         """Edit the rule in this terminal."""
-        from triage_tui.ui.editing import draft_of, editable_here, forget_draft
+        from triage_tui.ui.editing import draft_of, editable_here, forget_draft, kept_where
 
         chosen = self._rule_to_edit("i")
         if chosen is None:
@@ -133,4 +133,8 @@ class EditingScreen(ReviewScreen):
 
         if draft is not None:
             self.say("The edit that was not saved is taken up again.")
-        self.app.push_screen(EditorScreen(rule.text, rule.name, draft), edited)
+
+        def keep(text: str) -> None:
+            kept_where(view.run_id, rule.name, rule.text, text)
+
+        self.app.push_screen(EditorScreen(rule.text, rule.name, draft, keep), edited)
