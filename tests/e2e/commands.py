@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -130,3 +131,12 @@ def wait_until_gone(marker: str) -> None:
         os.sched_yield()
         signal.sigtimedwait([], 0.02)
     raise AssertionError(f"left behind: {processes_with(marker)}")
+
+
+def read_when_there(path: Path) -> Any:
+    """Return the JSON value of a file, which is written whole, once it is there."""
+    for _ in range(3000):
+        with contextlib.suppress(FileNotFoundError):
+            return json.loads(path.read_text())
+        signal.sigtimedwait([], 0.02)
+    raise AssertionError(f"{path} did not come")

@@ -15,6 +15,7 @@ from tests.e2e.commands import (
     Watcher,
     best,
     processes_with,
+    read_when_there,
     start_in_background,
     triage,
     triage_json,
@@ -81,7 +82,8 @@ def test_a_frozen_loop_goes_on_where_it_stopped(tmp_path: Path, rootfs: Rootfs, 
         done = triage(tmp_path, "approve", waiting["run_id"], "--then", "resume")
         assert done.returncode == 0, done.stderr
         after = watcher.until(waiting=True, round=1)
-        verdict = json.loads((tmp_path / "ai_runs" / after["run_id"] / "verdict.json").read_text())
+        # A guest waits as soon as it is recorded; it is judged right after.
+        verdict = read_when_there(tmp_path / "ai_runs" / after["run_id"] / "verdict.json")
         assert verdict["how"] == "resume"
         assert verdict["word"] in ("progressed", "resolved")
         assert any(text.startswith("read") for text in verdict["novel"]) or verdict["novel"]

@@ -128,11 +128,14 @@ class Terminal:
         self._child.send(keys)
 
     def insist(self, keys: str, text: str) -> None:
-        """Press keys until they show a text: while something is still being read they may be refused."""
-        for _ in range(20):
+        """Press keys until they show a text: while something is still being read they may be refused.
+
+        Only for keys that may come twice: on a slow machine they are pressed again though they were heard.
+        """
+        for _ in range(10):
             self.press(keys)
             with contextlib.suppress(AssertionError):
-                self.until(text, 4)
+                self.until(text, 10)
                 return
         self.until(text)
 
