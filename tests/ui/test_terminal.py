@@ -93,6 +93,23 @@ def test_a_signal_leaves_the_terminal_in_order_and_the_guests_as_they_are(
     assert load_run(demo / "ai_runs" / fixtures.EXIT_RUN).events == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_keeps_what_is_typed_into_a_rule(demo: Path, number: signal.Signals) -> None:
+    with Terminal(demo) as terminal:
+        terminal.until("likely: missing_interface")
+        terminal.press("2")
+        terminal.until("Let udhcpc believe")
+        terminal.insist("i", "ctrl+s")
+        terminal.press("--mine ")
+        terminal.until("--mine ")
+        os.kill(terminal.pid, number)
+        assert terminal.finish() == 128 + number
+    assert in_order(terminal.raw)
+    with Terminal(demo) as terminal:
+        terminal.until("Let udhcpc believe")
+        terminal.insist("i", "--mine ")
+
+
 def test_the_app_stops_and_comes_back(demo: Path) -> None:
     with Terminal(demo) as terminal:
         terminal.until("likely: missing_interface")
