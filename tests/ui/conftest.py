@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 
 from tests.ui import fixtures
 from triage_tui.errors import TriageError
+from triage_tui.export.exporting import Wanted
 from triage_tui.rulebook.choices import Approval
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.backend import Decision
@@ -68,6 +69,16 @@ class RecordedActions:
 
     def freeze(self) -> str:
         return self._note("freeze")
+
+    def export(
+        self,
+        run_ids: Sequence[str],
+        wanted: Wanted,
+        directory: Path | None,
+        cancel: threading.Event,
+        tell: Callable[[str], None],
+    ) -> str:
+        return self._note("export", *run_ids)
 
     def decompile(self, run_id: str, frame: int, cancel: threading.Event) -> str:
         said = self._note("decompile", run_id, str(frame))

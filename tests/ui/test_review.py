@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from triage_tui.runs.events import EVENTS_FILE
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import encode_json
 from triage_tui.ui.app import TriageApp
-from triage_tui.ui.backend import Deferred, ReadOnly
 from triage_tui.ui.editing import draft_path, edit_outside, editable_here, editor_command, forget_draft
 
 RULE = "fix/syscall/ioctl.lua"
@@ -253,64 +251,6 @@ async def test_refusal_of_an_action_is_shown_as_its_sentence(
         await opened(pilot)
         await pilot.press("2", "a")
         await until(pilot, lambda: "[@click=app.quit]x[/]" in said(app))
-
-
-async def test_read_only_refuses_below_the_views(workspace: Path, actions: RecordedActions) -> None:
-    app = TriageApp(workspace, read_only=True, actions=actions)
-    async with app.run_test(size=SIZE) as pilot:
-        await opened(pilot)
-        assert "read-only" in shown(app)
-        assert "approve" not in shown(app).split("\n")[-1]
-        await pilot.press("2", "a", "x", "u", "r", "R", "E", "e", "i")
-        await pilot.pause()
-        with pytest.raises(TriageError, match="read-only"):
-            app.actions.approve(fixtures.EXIT_RUN, [RULE])
-        assert actions.calls == []
-
-
-def test_every_read_only_action_refuses() -> None:
-    guard = ReadOnly()
-    acts: list[Callable[[], str]] = [
-        lambda: guard.approve("r", []),
-        lambda: guard.approve_shown("r", []),
-        lambda: guard.drop("r", [], ""),
-        lambda: guard.reconsider("r"),
-        lambda: guard.reject("r", ""),
-        lambda: guard.undo_approval("r"),
-        lambda: guard.rollback("r"),
-        lambda: guard.save_edit("r", "", ""),
-        lambda: guard.decide("r", "end"),
-        lambda: guard.retry("r"),
-    ]
-    for act in acts:
-        with pytest.raises(TriageError):
-            act()
-
-
-def test_deferred_actions_are_made_once_and_only_when_asked() -> None:
-    made: list[RecordedActions] = []
-
-    def make() -> RecordedActions:
-        made.append(RecordedActions())
-        return made[-1]
-
-    deferred = Deferred(make)
-    assert made == []
-    deferred.approve("r", ["f"])
-    deferred.reject("r", "w")
-    deferred.rollback("r")
-    deferred.save_edit("r", "f", "t")
-    deferred.decide("r", "end")
-    deferred.retry("r")
-    assert [call[0] for call in made[0].calls] == [
-        "approve",
-        "reject",
-        "rollback",
-        "save_edit",
-        "decide",
-        "retry",
-    ]
-    assert len(made) == 1
 
 
 def test_outside_editor_changes_or_keeps(monkeypatch: pytest.MonkeyPatch) -> None:

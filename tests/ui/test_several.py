@@ -13,7 +13,7 @@ from tests.ui.conftest import RecordedActions, opened, said, shown, until
 from triage_tui.errors import TriageError
 from triage_tui.runs.listing import RunSummary
 from triage_tui.ui.app import TriageApp
-from triage_tui.ui.backend import ReadOnly
+from triage_tui.ui.backend import refusing
 from triage_tui.ui.run_list import RunList
 from triage_tui.ui.several import Deed, again, carry_out, plan, why_nothing
 
@@ -162,7 +162,7 @@ def test_a_cancelled_decision_says_how_far_it_came() -> None:
 
 def test_read_only_refuses_below_the_views() -> None:
     chosen = plan("reject", [run(1, **PROPOSED)])
-    found = carry_out(chosen, ReadOnly(), "x", lambda: False, lambda far: None, str)
+    found = carry_out(chosen, refusing(), "x", lambda: False, lambda far: None, str)
     assert found.done == []
     assert "read-only" in found.sentence
 

@@ -153,7 +153,7 @@ def build_app(
     ahead = look_ahead(workspace.runs_dir)
     with _drawn_often():
         from triage_tui.ui.app import TriageApp
-    from triage_tui.ui.backend import Actions, Deferred
+    from triage_tui.ui.backend import Actions, deferred
 
     def actions() -> Actions:
         from triage_tui.retry.actions import LocalActions
@@ -163,7 +163,7 @@ def build_app(
     # What decisions need (linting, the rulebook) is imported when the first is made, not at the start.
     return TriageApp(
         root,
-        actions=Deferred(actions),
+        actions=deferred(actions),
         read_only=read_only,
         guests_end=guests_end,
         sfanalysis=sfanalysis,

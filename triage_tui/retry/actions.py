@@ -13,9 +13,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry import frame_code, proposed
@@ -27,6 +27,9 @@ from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.events import State, append_event, default_actor, holder_alive, is_waiting
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
+
+if TYPE_CHECKING:
+    from triage_tui.export.exporting import Wanted
 
 Decision = Literal["resume", "retry", "end"]
 DECISIONS: tuple[Decision, ...] = ("resume", "retry", "end")
@@ -266,6 +269,20 @@ class LocalActions:
         run = self._workspace.load(run_id)
         frame_code.keep(run, frame_code.frame_of(run, frame), found)
         return f"frame {frame} is {found.provenance}, and the text is kept in the record"
+
+    def export(
+        self,
+        run_ids: Sequence[str],
+        wanted: Wanted,
+        directory: Path | None,
+        cancel: threading.Event,
+        tell: Callable[[str], None],
+    ) -> str:
+        """Write runs into `directory` (None: `exports/` of the workspace); `tell` is told how far it is."""
+        from triage_tui.export.into_directory import export_runs
+
+        run_dirs = [self._workspace.runs_dir / run_id for run_id in run_ids]
+        return export_runs(self._workspace.root, run_dirs, wanted, directory, cancel, tell)
 
     def retry(self, run_id: str) -> str:
         """Run the target again: by its holder when that lives, else by a new process in the background."""

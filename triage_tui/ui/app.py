@@ -20,7 +20,7 @@ from triage_tui.ui import pauses, theming
 from triage_tui.ui.actions import ACTIONS, bindings
 from triage_tui.ui.actions.model import Action
 from triage_tui.ui.announcing import Announcer
-from triage_tui.ui.backend import Actions, ReadOnly
+from triage_tui.ui.backend import Actions, refusing
 from triage_tui.ui.base_app import BaseApp
 from triage_tui.ui.configuration import Configuration, ConfigurationWatch, read_configuration
 from triage_tui.ui.messages import RunFailed, RunLoaded, RunsListed, RunsUpdated, Trouble
@@ -98,7 +98,7 @@ class TriageApp(BaseApp):
         self.workspace = workspace
         self.runs_dir = workspace / RUNS_DIR
         self.read_only = read_only or actions is None
-        self.actions: Actions = ReadOnly() if self.read_only or actions is None else actions
+        self.actions: Actions = refusing() if self.read_only or actions is None else actions
         self.open_run = open_run
         self.runs_before = runs_before
         self.guests_end = guests_end

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, cast
 
 from triage_tui.errors import TriageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from triage_tui.export.exporting import Wanted
     from triage_tui.rulebook.choices import Approval
 
 Decision = Literal["resume", "retry", "end"]
@@ -56,120 +59,64 @@ class Actions(Protocol):
     def decompile(self, run_id: str, frame: int, cancel: threading.Event) -> str:
         """Decompile the function of a frame and keep the text in the record; `cancel` ends it."""
 
+    def export(
+        self,
+        run_ids: Sequence[str],
+        wanted: Wanted,
+        directory: Path | None,
+        cancel: threading.Event,
+        tell: Callable[[str], None],
+    ) -> str:
+        """Write runs into `directory` (None: `exports/` of the workspace); `tell` is told how far it is."""
 
-class Deferred:
-    """Actions that are made when the first is asked for: what they import does not delay the first frame."""
 
+ACTIONS = frozenset(name for name in vars(Actions) if not name.startswith("_"))
+"""The names of all actions."""
+READ_ONLY = "This view is read-only: start triage-tui without --read-only to decide."
+
+
+def deferred(make: Callable[[], Actions]) -> Actions:
+    """Return actions that are made when first asked for: their imports do not delay the first frame."""
+    return cast("Actions", _Deferred(make))
+
+
+def refusing() -> Actions:
+    """Return actions of which each says in one sentence why nothing is changed."""
+    return cast("Actions", _Refusing())
+
+
+# Both stand for whatever `Actions` has, so that a new action is deferred, and refused, without a line here.
+
+
+class _Deferred:
     def __init__(self, make: Callable[[], Actions]) -> None:
         self._make = make
         self._made: Actions | None = None
+        self._making = threading.Lock()
 
-    def _actions(self) -> Actions:
-        if self._made is None:
-            self._made = self._make()
-        return self._made
+    def __getattr__(self, name: str) -> Any:
+        _check(name)
 
-    def approve(self, run_id: str, files: list[str]) -> str:
-        """Pass on."""
-        return self._actions().approve(run_id, files)
+        def act(*arguments: Any, **named: Any) -> Any:
+            # Two workers may ask at once; what was decided is remembered in the object, so there is one.
+            with self._making:
+                if self._made is None:
+                    self._made = self._make()
+            return getattr(self._made, name)(*arguments, **named)
 
-    def approve_shown(self, run_id: str, approvals: Sequence[Approval]) -> str:
-        """Pass on."""
-        return self._actions().approve_shown(run_id, approvals)
-
-    def drop(self, run_id: str, names: Sequence[str], reason: str) -> str:
-        """Pass on."""
-        return self._actions().drop(run_id, names, reason)
-
-    def reconsider(self, run_id: str) -> str:
-        """Pass on."""
-        return self._actions().reconsider(run_id)
-
-    def reject(self, run_id: str, reason: str) -> str:
-        """Pass on."""
-        return self._actions().reject(run_id, reason)
-
-    def undo_approval(self, run_id: str) -> str:
-        """Pass on."""
-        return self._actions().undo_approval(run_id)
-
-    def rollback(self, run_id: str) -> str:
-        """Pass on."""
-        return self._actions().rollback(run_id)
-
-    def save_edit(self, run_id: str, relpath: str, text: str, expect: str | None = None) -> str:
-        """Pass on."""
-        return self._actions().save_edit(run_id, relpath, text, expect)
-
-    def decide(self, run_id: str, action: Decision) -> str:
-        """Pass on."""
-        return self._actions().decide(run_id, action)
-
-    def retry(self, run_id: str) -> str:
-        """Pass on."""
-        return self._actions().retry(run_id)
-
-    def freeze(self) -> str:
-        """Pass on."""
-        return self._actions().freeze()
-
-    def decompile(self, run_id: str, frame: int, cancel: threading.Event) -> str:
-        """Pass on."""
-        return self._actions().decompile(run_id, frame, cancel)
+        return act
 
 
-class ReadOnly:
-    """Actions that change nothing: each says why in one sentence."""
+class _Refusing:
+    def __getattr__(self, name: str) -> Any:
+        _check(name)
 
-    def __init__(
-        self, why: str = "This view is read-only: start triage-tui without --read-only to decide."
-    ) -> None:
-        self._why = why
+        def refuse(*_: Any, **__: Any) -> NoReturn:
+            raise TriageError(READ_ONLY)
 
-    def approve(self, run_id: str, files: list[str]) -> str:
-        """Refuse."""
-        raise TriageError(self._why)
+        return refuse
 
-    def approve_shown(self, run_id: str, approvals: Sequence[Approval]) -> str:
-        """Refuse."""
-        raise TriageError(self._why)
 
-    def drop(self, run_id: str, names: Sequence[str], reason: str) -> str:
-        """Refuse."""
-        raise TriageError(self._why)
-
-    def reconsider(self, run_id: str) -> str:
-        """Refuse."""
-        raise TriageError(self._why)
-
-    def reject(self, run_id: str, reason: str) -> str:
-        """Refuse."""
-        raise TriageError(self._why)
-
-    def undo_approval(self, run_id: str) -> str:
-        """Refuse."""
-        raise TriageError(self._why)
-
-    def rollback(self, run_id: str) -> str:
-        """Refuse."""
-        raise TriageError(self._why)
-
-    def save_edit(self, run_id: str, relpath: str, text: str, expect: str | None = None) -> str:
-        """Refuse."""
-        raise TriageError(self._why)
-
-    def decide(self, run_id: str, action: Decision) -> str:
-        """Refuse."""
-        raise TriageError(self._why)
-
-    def retry(self, run_id: str) -> str:
-        """Refuse."""
-        raise TriageError(self._why)
-
-    def freeze(self) -> str:
-        """Refuse."""
-        raise TriageError(self._why)
-
-    def decompile(self, run_id: str, frame: int, cancel: threading.Event) -> str:
-        """Refuse."""
-        raise TriageError(self._why)
+def _check(name: str) -> None:
+    if name not in ACTIONS:
+        raise AttributeError(f"there is no action {name!r}")

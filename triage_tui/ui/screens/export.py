@@ -48,8 +48,7 @@ class ExportScreen(InspectScreen):
 
     def action_export(self) -> None:
         """Ask for the format, and export."""
-        if self.app.read_only:
-            self.say("This view is read-only: `triage-tui export` writes where you say.", "warning")
+        if self.refused("This view is read-only: `triage-tui export` writes where you say."):
             return
         if self._exporting is not None:
             self.say("An export is under way.")
@@ -89,7 +88,7 @@ class ExportScreen(InspectScreen):
 
         progress, cancel = Progress("Exporting"), threading.Event()
         self._exporting = progress, cancel
-        runs_dir, workspace = self.app.runs_dir, self.app.workspace
+        actions = self.app.actions
         last = time.monotonic()
 
         def tell(far: str) -> None:
@@ -101,11 +100,10 @@ class ExportScreen(InspectScreen):
                 self.post_message(Exporting(far))
 
         def work() -> None:
-            from triage_tui.ui.exporting import export_runs, wanted_of
+            from triage_tui.ui.exporting import wanted_of
 
-            run_dirs = [runs_dir / run_id for run_id in run_ids]
             try:
-                said = export_runs(workspace, run_dirs, wanted_of(answer), directory, cancel, tell)
+                said = actions.export(run_ids, wanted_of(answer), directory, cancel, tell)
                 self.post_message(Exported(said))
             except TriageError as error:
                 self.post_message(Exported(str(error), failed=True))

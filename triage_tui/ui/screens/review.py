@@ -10,7 +10,7 @@ from textual.screen import Screen
 
 from triage_tui.errors import TriageError
 from triage_tui.text import safe_line
-from triage_tui.ui.backend import Actions, Decision
+from triage_tui.ui.backend import READ_ONLY, Actions, Decision
 from triage_tui.ui.messages import Done
 
 if TYPE_CHECKING:
@@ -94,10 +94,15 @@ class ReviewScreen(Screen[None]):
 
         self.run_worker(work, thread=True, group="action", exit_on_error=False)
 
+    def refused(self, why: str = READ_ONLY) -> bool:
+        """Say that the view is read-only, when it is. What holds is the guard in `backend`, not this."""
+        if self.app.read_only:
+            self.say(why, "warning")
+        return self.app.read_only
+
     def _ready(self, needs_rules: bool = False) -> RunView | None:
         """Return the run to act on, or say why there is none."""
-        if self.app.read_only:
-            self.say("This view is read-only: start triage-tui without --read-only to decide.", "warning")
+        if self.refused():
             return None
         if self.view is None:
             self.say("Select a run first.", "warning")
@@ -141,10 +146,8 @@ class ReviewScreen(Screen[None]):
 
     def action_freeze(self) -> None:
         """Freeze a guest that runs, whichever run is shown: it has no record yet."""
-        if self.app.read_only:
-            self.say("This view is read-only: start triage-tui without --read-only to decide.", "warning")
-            return
-        self._perform(lambda actions: actions.freeze())
+        if not self.refused():
+            self._perform(lambda actions: actions.freeze())
 
     def action_end_guest(self) -> None:
         """Ask, then end the frozen guest."""

@@ -100,8 +100,7 @@ class SeveralScreen(ExportScreen):
         """Ask once and act on all marked runs; False when none is marked."""
         if not self.on_marked:
             return False
-        if self.app.read_only:
-            self.say("This view is read-only: start triage-tui without --read-only to decide.", "warning")
+        if self.refused():
             return True
         if self._progress is not None:
             self.say("The decision before is still under way.")
