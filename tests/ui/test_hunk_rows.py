@@ -82,6 +82,17 @@ def test_texts_stand_side_by_side() -> None:
     assert "14" in same[50:58]
 
 
+def test_both_sides_have_the_background_that_they_have_in_one_text() -> None:
+    found = rows(OLD, NEW, ["undecided", "dropped"], width=101, side=True)
+    pair = next(row for row in found if "line ten" in row.text)
+    assert pair.tints == ((0, 50, "removed-row"), (51, 101, "added-row"))
+    only = next(row for row in found if "and a half" in row.text)
+    assert only.tints == ((51, 101, "added-row"),)
+    dropped = next(row for row in found if "line 20" in row.text)
+    same = next(row for row in found if "line 12" in row.text)
+    assert (dropped.tints, same.tints) == ((), ())
+
+
 def test_a_new_rule_has_nothing_at_its_side() -> None:
     assert texts(rows(None, b"a\nb\n", width=120, side=True)) == [
         "   ○ hunk 1 of 1  +2  undecided",

@@ -235,8 +235,18 @@ class _Writer:
             before = lefts[index] if index < len(lefts) else ()
             after = rights[index] if index < len(rights) else ()
             gap = self._half - sum(cell_len(text) for text, _ in before)
-            rows.append(Row((*before, (" " * gap, ""), ("│", "rule"), *after), place))
+            tints = self._tints(left if before else None, right if after else None)
+            rows.append(Row((*before, (" " * gap, ""), ("│", "rule"), *after), place, tints=tints))
         return rows
+
+    def _tints(self, left: Line | None, right: Line | None) -> tuple[tuple[int, int, str], ...]:
+        """Return the backgrounds of both halves: those that the rows of one text have."""
+        halves = ((left, 0, self._half), (right, self._half + 1, self._width))
+        return tuple(
+            (first, last, _FILLS[line.sign])
+            for line, first, last in halves
+            if line is not None and line.sign in _FILLS and self._state(line) != "dropped"
+        )
 
     def beside(self, number: int, lines: list[Line]) -> list[Row]:
         """Return a hunk with what it takes away at the left and what it adds at the right."""

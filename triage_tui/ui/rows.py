@@ -28,6 +28,8 @@ class Row(NamedTuple):
     fill: str = ""
     links: tuple[tuple[int, int, str], ...] = ()
     """Places that can be followed: first cell, cell behind the last, evidence link."""
+    tints: tuple[tuple[int, int, str], ...] = ()
+    """Backgrounds of parts of the line: first cell, cell behind the last, role as in `fill`."""
 
     @property
     def text(self) -> str:

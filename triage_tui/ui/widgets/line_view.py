@@ -11,7 +11,6 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
-from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -29,6 +28,7 @@ from triage_tui.ui.roles import Roles, colours_of
 from triage_tui.ui.rows import ListRows, Marks, Row, Rows, wrapped
 from triage_tui.ui.widgets.drag import Drag, selected_text, spot_at
 from triage_tui.ui.widgets.drag import marks as drag_marks
+from triage_tui.ui.widgets.tinting import tinted
 
 if TYPE_CHECKING:
     from triage_tui.ui.app import TriageApp
@@ -260,23 +260,16 @@ class LineView(Contained, ScrollView, can_focus=True):
             shown = [text if text.isascii() and text.isprintable() else shown_line(text) for text, _ in parts]
             segments.append(Segment("".join(shown), background + self.roles.style(role)))
         strip = Strip(segments)
-        span = self._marks.get(index)
-        if span:
-            strip = self._with_fill(strip, span, "mark")
+        span = self._marks.get(index, ...)
+        if index != self.cursor and span is not None:
+            for first, last, fill in row.tints:
+                strip = tinted(strip, first, last, self.roles.fill(fill))
+        if isinstance(span, tuple):
+            strip = tinted(strip, *span, self.roles.fill("mark"))
         if row.links and index == self.cursor and self.has_focus and len(row.links) > 1:
             first, last, _ = row.links[self._link % len(row.links)]
-            strip = self._with_fill(strip, (first, last), "mark")
+            strip = tinted(strip, first, last, self.roles.fill("mark"))
         return strip
-
-    def _with_fill(self, strip: Strip, span: tuple[int, int], fill: str) -> Strip:
-        start, end = max(0, span[0]), min(span[1], strip.cell_length)
-        if start >= end:
-            return strip
-        left, middle, right = strip.crop(0, start), strip.crop(start, end), strip.crop(end)
-        style = self.roles.fill(fill)
-        return Strip.join(
-            [left, middle.apply_style(Style()) if style is None else _tint(middle, style), right]
-        )
 
     # --- moving ----------------------------------------------------------------------------------------
 
@@ -391,10 +384,3 @@ class LineView(Contained, ScrollView, can_focus=True):
         from triage_tui.ui.copying import ask_what_to_copy
 
         ask_what_to_copy(self)
-
-
-def _tint(strip: Strip, fill: Style) -> Strip:
-    return Strip(
-        [Segment(s.text, (s.style or Style()) + fill) for s in strip],
-        cell_len("".join(s.text for s in strip)),
-    )
