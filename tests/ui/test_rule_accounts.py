@@ -64,3 +64,19 @@ def test_an_old_run_without_accounts_is_told_as_before(workspace: Path) -> None:
     view = view_with(workspace, RuleHit(rule="old", hits=5, syscall="openat"))
     assert "asked" not in words(process.process_rows(view, 80))
     assert "Rules in this round" not in words(retry.retry_rows(view, 80))
+
+
+def test_the_hits_of_a_proposal_are_those_of_its_edited_rule(workspace: Path) -> None:
+    run = workspace / "ai_runs" / fixtures.EXIT_RUN
+    before = load_view(run, workspace)
+    assert patch_rows.hit_words(before, before.proposals[0]) == "at most 4 times"
+    rule = run / "rules_patch" / before.proposals[0].files[0]
+    text = rule.read_text()
+    for line, said in (
+        ("hit-limit: 1", "at most 1 time"),
+        ("hit-limit: none", "no limit"),
+        ("hit-limit: many", "not known: the header of the rule is broken"),
+    ):
+        rule.write_text(text.replace("hit-limit: 4", line))
+        view = load_view(run, workspace)
+        assert patch_rows.hit_words(view, view.proposals[0]) == said

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 
+from triage_tui.errors import TriageError
 from triage_tui.rulebook.choices import Choices
 from triage_tui.rulebook.hunks import Difference
 from triage_tui.runs.diagnosis_model import Proposal
@@ -164,6 +165,29 @@ def _account(view: RunView, proposal: Proposal) -> str:
     return "; ".join(told)
 
 
+def hit_words(view: RunView, proposal: Proposal) -> str:
+    """Return how often the rules of a proposal may answer: as their files say now, they may be edited."""
+    from triage_tui.rulebook import rulefile
+
+    limits: dict[str, None] = {}
+    for rule in (view.rules.get(name) for name in proposal.files[:64]):
+        if rule is None or rule.difference is None:
+            continue
+        try:
+            limit = rulefile.parse(rule.difference.new).header.hit_limit
+        except TriageError:
+            limits["not known: the header of the rule is broken"] = None
+        else:
+            limits["no limit" if limit is None else f"at most {_times(limit)}"] = None
+    if not limits:
+        return f"at most {_times(proposal.hit_limit)}" if proposal.hit_limit else "no limit"
+    return ", ".join(limits)
+
+
+def _times(count: int) -> str:
+    return f"{count} time{'s' * (count != 1)}"
+
+
 def _proposal_rows(view: RunView, number: int, proposal: Proposal, shown: Shown, width: int) -> list[Row]:
     place = Place(number)
     risk = _RISK.get(proposal.risk, ("unknown risk", "warn"))
@@ -186,13 +210,12 @@ def _proposal_rows(view: RunView, number: int, proposal: Proposal, shown: Shown,
             "section",
         )
     ]
-    hits = f"at most {proposal.hit_limit} times" if proposal.hit_limit else "no limit"
     for label, text, role in (
         ("intent", proposal.intent, ""),
         ("effect", proposal.effect, ""),
         ("risk", proposal.risk_text, risk[1] if proposal.risk != "low" else "muted"),
         ("undo", proposal.inverse, "muted"),
-        ("hits", hits, "muted"),
+        ("hits", hit_words(view, proposal), "muted"),
         ("in this run", _account(view, proposal), "muted"),
         ("needs you", proposal.needs_input or "", "wait"),
     ):
