@@ -113,6 +113,8 @@ async def test_evidence_link_opens_marks_and_backspace_returns(app: TriageApp) -
         await opened(pilot)
         await pilot.press("1")
         pane = app.main.pane("diagnosis")
+        await pilot.press("enter")
+        await until(pilot, lambda: "enter follows lines that have an underlined link" in said(app))
         row = pane.rows.find(lambda row: any("mem/ioctl-arg" in link for _, _, link in row.links))
         assert row is not None
         pane.move_to(row)

@@ -110,6 +110,8 @@ class LinkScreen(PatchingScreen):
             self.show_pane("code")
         elif event.view.id == "pane-syscalls":
             self.show_call()
+        elif event.view.id == "pane-diagnosis":
+            self.say("This line leads nowhere: enter follows lines that have an underlined link.")
         elif event.view.id == "pane-retry" and row is not None and isinstance(row.target, tuple):
             self.note_place()
             self.runs.select(row.target[1])
