@@ -140,3 +140,13 @@ def read_when_there(path: Path) -> Any:
             return json.loads(path.read_text())
         signal.sigtimedwait([], 0.02)
     raise AssertionError(f"{path} did not come")
+
+
+def wait_for_line(path: Path, text: str) -> None:
+    """Wait until a file that grows has a line with `text`."""
+    for _ in range(3000):
+        with contextlib.suppress(FileNotFoundError):
+            if text in path.read_text(errors="replace"):
+                return
+        signal.sigtimedwait([], 0.02)
+    raise AssertionError(f"{path} never said {text!r}")

@@ -5,12 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.commands import start_in_background, triage_json, wait_until_gone
+from tests.e2e.commands import (
+    start_in_background,
+    triage_json,
+    triage_lines,
+    wait_for_line,
+    wait_until_gone,
+)
+from triage_tui.errors import Conflict, TriageError
+from triage_tui.retry.actions import LocalActions
+from triage_tui.retry.workspace import Workspace
 
 Rootfs = Callable[[str], Path]
 
@@ -56,3 +66,46 @@ def test_no_running_guest_survives_a_supervisor_that_is_killed(tmp_path: Path, r
     wait_until_gone(marker)
     runs = tmp_path / "ai_runs"
     assert not runs.exists() or list(runs.iterdir()) == []
+
+
+@pytest.mark.parametrize("when", ["it runs", "it begins"])
+def test_a_retry_is_stopped_with_its_record_and_leaves_no_process(
+    tmp_path: Path, rootfs: Rootfs, when: str
+) -> None:
+    marker = f"marker-{os.getpid()}-stopped-{when[3:]}"
+    process = start_computing(tmp_path, rootfs("busybox-mipsel"), marker)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    first = triage_json(tmp_path, "list")["run_id"]
+    workspace = Workspace.at(tmp_path)
+    actions, nobody = LocalActions(workspace, "ann"), threading.Event()
+    actions.retry(first)
+    with pytest.raises(Conflict, match="is being retried already"):
+        actions.retry(first)
+    if when == "it runs":
+        wait_for_line(tmp_path / "ai_runs" / first / "retry.log", "guest: ready")
+        with pytest.raises(Conflict, match="is being retried already"):
+            LocalActions(workspace).retry(first)
+        # Whoever sees it may stop it, not only who began it.
+        said = LocalActions(workspace, "bob").stop_retry(first)
+        assert "is recorded as it is, and ended" in said
+        assert "needs person" in actions.await_retry(first, nobody)
+    else:
+        assert actions.stop_retry(first) == "the retry is stopped before it began"
+        with pytest.raises(TriageError, match="ended before it began"):
+            actions.await_retry(first, nobody)
+    wait_until_gone(marker)
+    wait_until_gone(f"--hold {first}")
+    with pytest.raises(Conflict, match="is not being retried"):
+        actions.stop_retry(first)
+    events = workspace.load(first).events
+    decided = next(event for event in events if event.kind == "decision")
+    runs = [entry for entry in triage_lines(tmp_path, "list") if entry["run_id"] != first]
+    if when == "it runs":
+        assert (decided.actor, decided.payload) == ("bob", {"action": "stop"})
+        assert events[-1].payload["why"] == "the retry came to nothing: a person stopped it"
+        assert [(run["state"], run["problem"]) for run in runs] == [("ended", None)]
+        assert workspace.load(runs[0]["run_id"]).snapshot.parent_run == first
+    else:
+        assert (decided.actor, runs) == ("ann", [])
+    assert list((tmp_path / "running").iterdir()) == []

@@ -8,6 +8,7 @@ from tests.runs.build import write_run
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry import proposed
 from triage_tui.retry.actions import LocalActions, best_proposal
+from triage_tui.retry.start import Start, write_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, hunks
 from triage_tui.rulebook.choices import Approval, approval_of
@@ -150,6 +151,43 @@ def test_approving_twice_is_told(workspace: Workspace, run: Run) -> None:
         actions.approve(run.run_id, [])
 
 
+def test_a_run_is_rejected_once_and_the_second_person_is_told(workspace: Workspace, run: Run) -> None:
+    LocalActions(workspace, "ann").reject(run.run_id, "too broad")
+    bob = LocalActions(workspace, "bob")
+    with pytest.raises(Conflict, match=r"ann rejected run .* already \(too broad\)"):
+        bob.reject(run.run_id, "not now")
+    assert [event.kind for event in workspace.load(run.run_id).events].count("rejected") == 1
+    # What is not his he cannot take back.
+    with pytest.raises(TriageError, match="nothing of run"):
+        bob.reconsider(run.run_id)
+
+
+def test_a_run_that_somebody_decided_on_since_is_not_approved_unseen(workspace: Workspace, run: Run) -> None:
+    LocalActions(workspace, "ann").reject(run.run_id, "too broad")
+    with pytest.raises(Conflict, match=r"is rejected by now \(ann\), so nothing was approved"):
+        LocalActions(workspace, "bob").approve(run.run_id, [], seen="proposed")
+    assert generations.current(workspace.rulebook_dir("x-1")) is None
+    LocalActions(workspace, "bob").approve(run.run_id, [], seen="rejected")
+
+
+def test_an_approval_that_takes_no_effect_leaves_the_state_as_it_was(
+    workspace: Workspace, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    activate = generations.activate
+
+    def quicker(target: Path, **options: Any) -> generations.Generation:
+        other = {"syscall/openat@fix-openat-9.lua": RULE % b"fix-openat-9"}
+        activate(target, add=other, actor="bob", reason="r")
+        return activate(target, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generations, "activate", quicker)
+        with pytest.raises(Conflict):
+            LocalActions(workspace, "ann").approve(run.run_id, [FILE])
+    assert workspace.load(run.run_id).state == "proposed"
+    assert LocalActions(workspace, "ann").approve(run.run_id, [FILE]).endswith("(generation 2)")
+
+
 def shown(workspace: Workspace, run: Run, taken: set[int], file: str = FILE) -> Approval:
     active = generations.current(workspace.rulebook_dir("x-1"))
     return approval_of(file, proposed.difference(run.dir, file, active), taken)
@@ -271,6 +309,8 @@ def test_rejections_are_taken_back_one_by_one(workspace: Workspace, run: Run) ->
 def test_a_rejection_of_somebody_else_stands(workspace: Workspace, run: Run) -> None:
     mine, other = LocalActions(workspace, "ann"), LocalActions(workspace, "bob")
     mine.reject(run.run_id, "wrong cause")
+    # What was edited is proposed again, and another person may reject that.
+    other.save_edit(run.run_id, FILE, TEXT.decode() + "-- more\n")
     other.reject(run.run_id, "too broad")
     assert "rejected again" in mine.reconsider(run.run_id)
     with pytest.raises(TriageError, match="nothing of run"):
@@ -360,6 +400,9 @@ def test_an_activation_that_was_cut_short_can_be_rolled_back(
 
 
 def test_a_retry_that_cannot_be_started_is_one_sentence(workspace: Workspace, run: Run) -> None:
+    with pytest.raises(TriageError, match=r"start\.json .* is missing"):
+        LocalActions(workspace).retry(run.run_id)
+    write_start(run.dir, Start(program="/bin/x", argv=["x"]))
     log = run.dir / "logs" / "retry-process.log"
     log.mkdir()
     with pytest.raises(TriageError, match="cannot be started again from here: Is a directory"):

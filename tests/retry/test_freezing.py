@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from triage_tui.errors import TriageError
-from triage_tui.retry.freezing import FreezeSwitch, ask_to_freeze, running_guests
+from triage_tui.retry.freezing import FreezeSwitch, ask_to_end, ask_to_freeze, running_guests
 
 
 def test_a_switch_works_only_while_a_guest_runs(tmp_path: Path) -> None:
@@ -59,3 +60,31 @@ def test_who_is_gone_or_never_was_is_not_asked(tmp_path: Path) -> None:
 def test_arguments_of_any_bytes(tmp_path: Path) -> None:
     with FreezeSwitch().armed(tmp_path, ["/bin/\udcff", "\x1b[31m"]):
         assert "\x1b" not in ask_to_freeze(tmp_path)
+
+
+def test_another_process_can_have_a_retry_ended(tmp_path: Path) -> None:
+    ended = threading.Event()
+    switch = FreezeSwitch()
+    with pytest.raises(TriageError, match="no program runs in the retry of run r1"):
+        ask_to_end(tmp_path, "r1")
+    # Nobody holds this one afterwards, so it can be ended and not frozen.
+    with switch.armed(tmp_path, ["/bin/x"], freezes=False, retries="r1", end=ended.set):
+        assert not switch.set()
+        with pytest.raises(TriageError, match="no guest runs"):
+            ask_to_freeze(tmp_path)
+        with pytest.raises(TriageError, match="retry of run r2"):
+            ask_to_end(tmp_path, "r2")
+        assert not switch.is_set()
+        assert not ended.is_set()
+        assert "/bin/x is recorded as it is" in ask_to_end(tmp_path, "r1")
+        assert not switch.is_set(), "it is to be ended, not frozen"
+        assert ended.is_set()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wish_of_the_last_moment_counts(tmp_path: Path) -> None:
+    ended = threading.Event()
+    with FreezeSwitch().armed(tmp_path, ["/bin/x"], retries="r1", end=ended.set):
+        ask_to_end(tmp_path, "r1")
+    assert ended.is_set()
+    assert list(tmp_path.iterdir()) == []

@@ -37,7 +37,7 @@ class RecordedActions:
             raise TriageError(self.refuse)
         return f"{call[0]} was recorded"
 
-    def approve(self, run_id: str, files: list[str]) -> str:
+    def approve(self, run_id: str, files: list[str], seen: str = "") -> str:
         return self._note("approve", run_id, *files)
 
     def approve_shown(self, run_id: str, approvals: Sequence[Approval]) -> str:
@@ -66,6 +66,12 @@ class RecordedActions:
 
     def retry(self, run_id: str) -> str:
         return self._note("retry", run_id)
+
+    def await_retry(self, run_id: str, unwanted: threading.Event) -> str:
+        return self._note("await_retry", run_id)
+
+    def stop_retry(self, run_id: str) -> str:
+        return self._note("stop_retry", run_id)
 
     def freeze(self) -> str:
         return self._note("freeze")

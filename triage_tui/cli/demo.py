@@ -19,7 +19,8 @@ from triage_tui.cli.output import best_cause, cause_in_words, print_table, say
 from triage_tui.cli.story import cancelled_by_signals
 from triage_tui.errors import TriageError
 from triage_tui.resources import cache_dir, recorded_runs
-from triage_tui.retry.actions import LocalActions, spawn_detached
+from triage_tui.retry.actions import LocalActions
+from triage_tui.retry.background import spawn_detached
 from triage_tui.retry.policy import Limits
 from triage_tui.retry.rounds import Story, run_story
 from triage_tui.retry.start import Start, read_start

@@ -14,7 +14,7 @@ from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.emulator.qemu import find_qemu
 from triage_tui.guest.spec import resolve_target
-from triage_tui.retry.actions import spawn_detached
+from triage_tui.retry.background import spawn_detached
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import launch_spec
 from triage_tui.retry.rounds import run_story

@@ -6,12 +6,8 @@ each leaves its trace in the run's event log.
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import hashlib
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,7 +15,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry import frame_code, proposed
-from triage_tui.retry.freezing import ask_to_freeze
+from triage_tui.retry.background import AskedRetry
+from triage_tui.retry.freezing import ask_to_end, ask_to_freeze
+from triage_tui.retry.start import read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, lint, patches
 from triage_tui.rulebook.choices import Approval, approval_of
@@ -34,13 +32,8 @@ if TYPE_CHECKING:
 Decision = Literal["resume", "retry", "end"]
 DECISIONS: tuple[Decision, ...] = ("resume", "retry", "end")
 
-_OPEN_STATES = frozenset(get_args(State)) - {"retrying"}
+UNLESS_RETRIED = frozenset(get_args(State)) - {"retrying"}
 """States in which the proposals of a run may be decided on: any but while a retry is under way."""
-
-
-_PR_SET_PDEATHSIG = 1
-# Loaded before any fork: looking it up in a child could wait for a lock that nobody holds there.
-_libc = ctypes.CDLL(None)
 
 
 class LocalActions:
@@ -57,10 +50,21 @@ class LocalActions:
         """Run to the generations that its approvals made through this object, and that were not undone."""
         self._refused: dict[str, list[int]] = {}
         """Run to the events of its rejections and drops through this object that were not taken back."""
+        self._asked: dict[str, AskedRetry] = {}
+        """Run to its last retry that was asked for through this object."""
 
-    def approve(self, run_id: str, files: list[str]) -> str:
-        """Make rule files of a run (named below `rules_patch/`) active as a new generation of its target."""
+    def approve(self, run_id: str, files: list[str], seen: str = "") -> str:
+        """Make rule files of a run (named below `rules_patch/`) active as a new generation of its target.
+
+        `seen` is the state in which the person saw the run: refused when somebody decided since.
+        """
         run = self._workspace.load(run_id)
+        if seen not in ("", run.state):
+            by = run.events[-1].actor if run.events else ""
+            raise Conflict(
+                f"run {run.run_id} is {run.state.replace('_', ' ')} by now"
+                f" ({safe_line(by, 60)}), so nothing was approved"
+            )
         if not files:
             files = list(best_proposal(run).files)
         active = generations.current(self._rulebook_of(run))
@@ -102,14 +106,19 @@ class LocalActions:
         }
         if hunks := {one.file: list(one.hunks) for one in approvals if one.hunks}:
             payload["hunks"] = hunks
-        append_event(run.dir, "approved", payload, actor, expect_state=_OPEN_STATES)
-        generation = generations.activate(
-            target_dir,
-            add=additions,
-            actor=actor,
-            reason=_reason(run),
-            expect=active.number if active else 0,
-        )
+        approved = append_event(run.dir, "approved", payload, actor, expect_state=UNLESS_RETRIED)
+        try:
+            generation = generations.activate(
+                target_dir,
+                add=additions,
+                actor=actor,
+                reason=_reason(run),
+                expect=active.number if active else 0,
+            )
+        except (TriageError, OSError):
+            # Somebody was quicker, or the disk is full: the log must not say that it was approved.
+            append_event(run.dir, "reconsidered", {"event": approved.event_id}, actor)
+            raise
         self._made.setdefault(run.run_id, []).append(generation.number)
         append_event(
             run.dir,
@@ -136,9 +145,21 @@ class LocalActions:
             run.events.append(append_event(run.dir, "activated", payload, active.actor))
 
     def reject(self, run_id: str, reason: str) -> str:
-        """Reject what a run proposes."""
+        """Reject what a run proposes; refused when somebody did already."""
         run = self._workspace.load(run_id)
-        event = append_event(run.dir, "rejected", {"reason": reason}, self._actor, expect_state=_OPEN_STATES)
+        if run.state == "rejected":
+            first = next(event for event in reversed(run.events) if event.kind == "rejected")
+            raise Conflict(
+                f"{safe_line(first.actor, 60)} rejected run {run.run_id} already"
+                f" ({safe_line(str(first.payload.get('reason', '')), 100)}), so it was not rejected again"
+            )
+        event = append_event(
+            run.dir,
+            "rejected",
+            {"reason": reason},
+            self._actor,
+            expect_state=UNLESS_RETRIED - {"rejected"},
+        )
         self._refused.setdefault(run.run_id, []).append(event.event_id)
         return f"the proposals of run {run.run_id} are rejected"
 
@@ -287,48 +308,52 @@ class LocalActions:
     def retry(self, run_id: str) -> str:
         """Run the target again: by its holder when that lives, else by a new process in the background."""
         run = self._workspace.load(run_id)
+        asked = self._asked.get(run.run_id)
+        if run.state == "retrying" or (asked is not None and asked.begins):
+            raise Conflict(f"run {run.run_id} is being retried already")
         if holder_alive(run.events):
-            return self.decide(run_id, "retry")
-        command = [
-            sys.executable,
-            "-m",
-            "triage_tui",
-            "retry",
-            "-C",
-            str(self._workspace.root),
-            "--hold",
-            run.run_id,
-        ]
+            said = self.decide(run_id, "retry")
+            self._asked[run.run_id] = AskedRetry.by_holder(run.dir, run.events)
+            return said
+        read_start(run.dir)
         try:
-            spawn_detached(command, run.dir / "logs" / "retry-process.log")
+            self._asked[run.run_id] = AskedRetry.by_process(self._workspace.root, run.dir, run.events)
         except OSError as error:
             raise TriageError(
                 f"run {run.run_id} cannot be started again from here: {error.strerror or error}"
             ) from error
         return f"run {run.run_id} is started again in the background"
 
+    def await_retry(self, run_id: str, unwanted: threading.Event) -> str:
+        """Wait until a retry that was asked for here came to something, or waiting for it is `unwanted`."""
+        run = self._workspace.load(run_id)
+        asked = self._asked.get(run.run_id)
+        if asked is not None and not asked.wait(unwanted):
+            log = " (its log is logs/retry-process.log of the run)" if asked.process is not None else ""
+            raise TriageError(f"the retry of run {run.run_id} ended before it began{log}")
+        return f"the retry of run {run.run_id} is {self._workspace.load(run_id).state.replace('_', ' ')}"
 
-def spawn_detached(command: list[str], log: Path, *, end_with_us: bool = False) -> subprocess.Popen[bytes]:
-    """Start `command` in a session of its own, its output going to `log`.
-
-    It outlives this process, unless `end_with_us`: then it gets SIGTERM when this process ends in any way.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "ab") as stream:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=stream,
-            start_new_session=True,
-            preexec_fn=_end_with_parent if end_with_us else None,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )
-
-
-def _end_with_parent() -> None:
-    """In the child: be told when the parent is gone, prctl(2), PR_SET_PDEATHSIG."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    def stop_retry(self, run_id: str) -> str:
+        """Have a retry end that is under way: its guest is recorded as it is, and nothing of it is left."""
+        run = self._workspace.load(run_id)
+        asked = self._asked.get(run.run_id)
+        if run.state == "retrying":
+            try:
+                said = ask_to_end(self._workspace.running_dir, run.run_id)
+            except TriageError:
+                # No program runs: it is being started, or what came of it is being recorded.
+                if asked is None or not asked.stop_beginning():
+                    raise
+                said = "the retry is being stopped"
+            states: Iterable[State] = ["retrying"]
+        elif asked is not None and asked.begins and asked.stop_beginning():
+            said, states = "the retry is stopped before it began", UNLESS_RETRIED
+        else:
+            raise Conflict(f"run {run.run_id} is not being retried")
+        with contextlib.suppress(Conflict):
+            # It may have ended by itself in this moment.
+            append_event(run.dir, "decision", {"action": "stop"}, self._actor, expect_state=states)
+        return said
 
 
 def best_proposal(run: Run, skip: Iterable[str] = ()) -> Proposal:

@@ -6,13 +6,13 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from triage_tui.diagnosis.report import check_knowledge
 from triage_tui.errors import TriageError
 from triage_tui.guest.freezing.stops import ON_REQUEST, Stop
-from triage_tui.retry.actions import Decision, LocalActions
+from triage_tui.retry.actions import UNLESS_RETRIED, Decision, LocalActions
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import RunningGuest
 from triage_tui.retry.judge import How, judge
@@ -173,18 +173,18 @@ class _Teller:
     def _round(self, before: Run | None, action: Decision) -> Round | None:
         """Run the guest once, on or again, and record and judge it; None when that was interrupted."""
         if before is not None:
-            append_event(before.dir, "retry_started", this_process())
+            append_event(before.dir, "retry_started", this_process(), expect_state=UNLESS_RETRIED)
             self._log = RetryLog(before.dir)
             self._log.write(f"run_id={before.run_id} reason={before.snapshot.reason} {action}")
         try:
-            with self._freezable():
+            with self._reachable(before):
                 stop, how = self._run_guest(action)
             if stop.cancelled:
                 self._record_end(before, stop)
                 raise KeyboardInterrupt
             current = self._record(before, stop)
         except (TriageError, KeyboardInterrupt) as error:
-            why = str(error) or "interrupted"
+            why = str(error) or f"{self._ended_by} stopped it"
             if self._log is not None:
                 self._log.write(why)
             if before is not None:
@@ -196,11 +196,15 @@ class _Teller:
             current.verdict = self._judge(before, current.run, how)
         return current
 
-    def _freezable(self) -> AbstractContextManager[None]:
-        """While the guest runs: let a person freeze it, if it is held for one then."""
-        if not self._hold or self._policy != "manual":
-            return nullcontext()
-        return self._freeze.armed(self._workspace.running_dir, self._start.argv)
+    def _reachable(self, before: Run | None) -> AbstractContextManager[None]:
+        """While the guest runs: let a person end it, and freeze it if it is held for one then."""
+        return self._freeze.armed(
+            self._workspace.running_dir,
+            self._start.argv,
+            freezes=self._hold and self._policy == "manual",
+            retries=before.run_id if before is not None else "",
+            end=self._cancel.set,
+        )
 
     def _run_guest(self, action: Decision) -> tuple[Stop, How]:
         if action == "resume" and self._guest is not None:

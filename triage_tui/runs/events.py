@@ -130,7 +130,7 @@ def derive_state(events: Iterable[Event]) -> State:
     A retry whose process is gone leaves the run to a person.
     """
     events = list(events)
-    state = _told_state(events)
+    state = told_state(events)
     return "needs_person" if state == "retrying" and _retry_is_gone(events) else state
 
 
@@ -139,15 +139,16 @@ def depends_on_processes(events: Iterable[Event]) -> bool:
     events = list(events)
     explained = any(event.kind == "diagnosed" for event in events)
     held = holder_of(events) is not None and (is_waiting(events) or not explained)
-    return held or _told_state(events) == "retrying"
+    return held or told_state(events) == "retrying"
 
 
-def _told_state(events: Sequence[Event]) -> State:
+def told_state(events: Sequence[Event]) -> State:
+    """Return the state that the events lead to, whether the process of a retry lives or not."""
     state: State = "captured"
     taken_back = _taken_back(events)
     for event in events:
         match event.kind:
-            case "rejected" if event.event_id in taken_back:
+            case "rejected" | "approved" if event.event_id in taken_back:
                 pass
             case "captured" | "diagnosed" | "proposed" | "approved" | "rejected" | "needs_person":
                 state = event.kind
@@ -169,7 +170,7 @@ def _told_state(events: Sequence[Event]) -> State:
 
 
 def _taken_back(events: Sequence[Event]) -> set[int]:
-    """Return the numbers of the rejections that were taken back later."""
+    """Return the numbers of what was taken back later: rejections, and approvals that took no effect."""
     named = ((event, event.payload.get("event")) for event in events if event.kind == "reconsidered")
     return {number for event, number in named if isinstance(number, int) and number < event.event_id}
 

@@ -23,8 +23,11 @@ class Actions(Protocol):
     Each returns one sentence that says what was done, and raises `TriageError` with one sentence otherwise.
     """
 
-    def approve(self, run_id: str, files: list[str]) -> str:
-        """Activate the rule files (relative to `rules_patch/`) of a run as a new generation."""
+    def approve(self, run_id: str, files: list[str], seen: str = "") -> str:
+        """Activate the rule files (relative to `rules_patch/`) of a run as a new generation.
+
+        `seen` is the state in which the person saw the run: refused when somebody decided since.
+        """
 
     def approve_shown(self, run_id: str, approvals: Sequence[Approval]) -> str:
         """Activate rule texts that a person saw; refused when a file is another by now."""
@@ -52,6 +55,12 @@ class Actions(Protocol):
 
     def retry(self, run_id: str) -> str:
         """Run the target again in the background, when no holder of the run is alive to do it."""
+
+    def await_retry(self, run_id: str, unwanted: threading.Event) -> str:
+        """Return when a retry that was asked for here came to something, or waiting for it is `unwanted`."""
+
+    def stop_retry(self, run_id: str) -> str:
+        """Have a retry end that is under way, or is about to begin."""
 
     def freeze(self) -> str:
         """Have the guest that was started last frozen and recorded."""
