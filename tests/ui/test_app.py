@@ -227,21 +227,48 @@ async def test_a_filter_typed_ahead_never_runs_as_commands(app: TriageApp, actio
         assert app.screen is app.main
 
 
+def burst(app: TriageApp, keys: str) -> None:
+    """Type without waiting for the app between two keys."""
+    names = {"/": "slash", "\r": "enter", "\x7f": "backspace", "\x1b": "escape"}
+    for key in keys:
+        app.post_message(events.Key(names.get(key, key), key if key.isprintable() else None))
+
+
 @pytest.mark.parametrize("pane", ["runs", "syscalls", "code"])
-async def test_what_is_typed_at_once_with_enter_is_kept(app: TriageApp, pane: str) -> None:
-    async with app.run_test(size=SMALL) as pilot:
+async def test_keys_in_one_burst_take_effect_in_their_order(app: TriageApp, pane: str) -> None:
+    async with app.run_test(size=LARGE) as pilot:
         await opened(pilot)
         app.main.show_pane(pane)
-        await app.main.action_filter()
-        line = app.main.query_one(TypedLine)
-        # In one go, as keys come that were typed before the line had the focus.
-        for key in "zz9":
-            await line.take(events.Key(key, key))
-        await line.take(events.Key("enter", None))
-        await pilot.pause()
         shown_pane = app.main.pane(pane)
-        assert (getattr(shown_pane, "filter_text", "") or shown_pane.search_text) == "zz9"
+
+        async def after(keys: str) -> tuple[str, bool, bool]:
+            burst(app, keys)
+            await pilot.pause()
+            text = getattr(shown_pane, "filter_text", "") or shown_pane.search_text
+            return text, app.main.single, app.focused is shown_pane
+
+        # z, behind Enter, is the key that gives the pane the whole screen.
+        assert await after("/zw\x7fz9\rz") == ("zz9", True, True)
+        assert await after("z/\x7f8\r") == ("zz8", False, True)
+        assert await after("/1\x1bz") == ("", True, True)
         assert not app.main.query(TypedLine)
+
+
+async def test_a_burst_is_pasted_and_typed_into_an_address_and_a_question(
+    app: TriageApp, actions: RecordedActions
+) -> None:
+    async with app.run_test(size=LARGE) as pilot:
+        await opened(pilot)
+        burst(app, "7g")
+        app.post_message(events.Paste("sp+\nmore"))
+        burst(app, "4\r2")
+        await pilot.pause()
+        assert app.main.active == "patch"
+        assert not app.main.query(TypedLine)
+        burst(app, "x6quick, 1 of 2\r3")
+        await until(pilot, lambda: actions.calls, "the rejection")
+        assert "quick, 1 of 2" in str(actions.calls)
+        await until(pilot, lambda: app.main.active == "syscalls", "the key behind the reason")
 
 
 async def test_next_and_previous_run_keep_the_pane(app: TriageApp) -> None:

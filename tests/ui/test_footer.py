@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from triage_tui.runs.events import append_event
 from triage_tui.ui.actions import ACTIONS, BY_ID, PANES
 from triage_tui.ui.actions.model import Action
 from triage_tui.ui.app import TriageApp
+from triage_tui.ui.exporting import CHOICES
 from triage_tui.ui.screens.availability import available
 from triage_tui.ui.widgets.bar import Bar
 
@@ -252,3 +254,28 @@ async def test_the_footer_follows_the_row_and_is_empty_under_a_question(app: Tri
         await until(pilot, lambda: not offered(), "an empty footer")
         await pilot.press("escape")
         await until(pilot, lambda: BY_ID["open"].label in offered(), "the footer of the pane")
+
+
+async def test_the_footer_shows_the_keys_of_an_open_line(app: TriageApp) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        bar = app.main.query_one("#keys", Bar)
+
+        async def offered(keys: Sequence[str]) -> str:
+            await pilot.press(*keys)
+            return "".join(item.text for _, item in bar.places()).strip()
+
+        for keys, line in {
+            "/": "⏎ keep the filter  esc no filter  ↓ to the rows",
+            "1/": "⏎ keep, then n and N step  esc back to where it began",
+            "7g": "⏎ go there  esc leave",
+            f"W{len(CHOICES) + 1}": "⏎ this directory  esc leave",
+        }.items():
+            assert await offered(keys) == line
+            assert "? help" in await offered(["escape"])
+        await pilot.press("0", "/", *"zz9")
+        await pilot.pause()
+        await pilot.click("#keys", offset=(2, 0))
+        await pilot.pause()
+        assert app.main.runs.filter_text == "zz9"
+        assert "? help" in await offered([])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -28,6 +29,7 @@ from triage_tui.ui.remembered import keep, recall
 from triage_tui.ui.roles import colours_of
 from triage_tui.ui.screens.main import MainScreen
 from triage_tui.ui.settings import Settings
+from triage_tui.ui.widgets.line_view import LineView
 
 if TYPE_CHECKING:
     from textual.command import Provider
@@ -209,17 +211,46 @@ class TriageApp(BaseApp):
         if live:
             self.update_runs(live, files_changed=False)
 
-    async def on_key(self, event: events.Key) -> None:
-        """Give keys that were typed before the line to type into had the focus to that line."""
-        if self.screen is self.main and await self.main.typed_ahead(event):
-            event.stop()
-            event.prevent_default()
-
     async def on_event(self, event: events.Event) -> None:
-        """Make pasted text safe before any input sees it."""
+        """Make pasted text safe before any input sees it, and take keys in the order they were typed."""
         if isinstance(event, events.Paste):
             event.text = safe_block(event.text, max_lines=5000)
-        await super().on_event(event)
+        if (
+            isinstance(event, events.Key | events.Paste)
+            and not event.is_forwarded
+            and await self._taken_at_once(event)
+        ):
+            # The next key waits in the queue of the app, but what this one led to is drawn and read.
+            await asyncio.sleep(0)
+        else:
+            await super().on_event(event)
+
+    async def _taken_at_once(self, event: events.Key | events.Paste) -> bool:
+        """Do what a key is for before the next one is looked at; return whether it is for something here.
+
+        Textual passes a key through the queues of the focused widget and all around it. In a burst (typed
+        ahead, pasted, on a slow line) the keys behind one that opens or ends a line to type into would go to
+        where the focus was.
+        """
+        if not self.screen.is_mounted:
+            # A question that was just opened: only then is known what in it has the focus.
+            await self.screen._mounted_event.wait()
+        focused = self.focused
+        take_text: Callable[[str], None] | None = getattr(focused, "take_text", None)
+        if isinstance(event, events.Paste):
+            if take_text is not None:
+                take_text(event.text)
+            return take_text is not None
+        if take_text is None and self.screen is not self.main and not isinstance(focused, LineView):
+            return False
+        if await self._check_bindings(event.key, priority=True):
+            return True
+        if take_text is not None and event.is_printable and event.character is not None:
+            take_text(event.character)
+            return True
+        if self.screen is self.main and await self.main.typed_ahead(event):
+            return True
+        return await self._check_bindings(event.key)
 
     def on_unmount(self) -> None:
         """Stop watching, a decompiler and an export: their threads would be waited for."""

@@ -20,6 +20,7 @@ from triage_tui.ui.words import decision_words, place, state_word, when
 
 if TYPE_CHECKING:
     from triage_tui.ui.screens.main import MainScreen
+    from triage_tui.ui.widgets.typed_line import TypedLine
 
 
 def draw(screen: MainScreen) -> None:
@@ -178,6 +179,8 @@ def _footer_order(screen: MainScreen) -> list[Action]:
 def keys(screen: MainScreen) -> tuple[list[Item], list[Item]]:
     """Return the footer: the keys that matter here, as many as fit."""
     left: list[Item] = [Item(" ")]
+    if (line := screen.open_line) is not None:
+        return [*left, *_line_items(line)], []
     right = _key_items(screen, [BY_ID["help"], BY_ID["quit"]])
     # A cell before the first key, and one between the last and what stands at the right.
     room = screen.size.width - sum(cell_len(item.text) for item in right) - 2
@@ -191,6 +194,15 @@ def keys(screen: MainScreen) -> tuple[list[Item], list[Item]]:
         left += items
         room -= size
     return left, right
+
+
+def _line_items(line: TypedLine) -> list[Item]:
+    """Return the keys of a line that is typed into: all others are letters for it."""
+    items: list[Item] = []
+    for key, label, action in line.KEYS:
+        click = f"screen.in_line('{action}')"
+        items += [Item(key, "key", click), Item(f" {label}  ", "muted", click)]
+    return items
 
 
 def _key_items(screen: MainScreen, actions: list[Action]) -> list[Item]:

@@ -15,6 +15,7 @@ from textual.widgets import Input
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import ACTIONS
 from triage_tui.ui.rows import BLANK, ListRows, Row, clip, fit, heading, wrap_parts
+from triage_tui.ui.widgets.field import Field
 from triage_tui.ui.widgets.line_view import LineView
 
 
@@ -68,13 +69,13 @@ class Sheet(ModalScreen[None]):
             frame.border_title = Content(safe_line(self._heading, 80))
             frame.border_subtitle = Content("/ find   esc leave")
             yield LineView(id="help-rows", empty="Nothing here holds that.")
-            yield Input(placeholder="words to find", compact=True, select_on_focus=False, id="help-find")
+            yield Field(self._to_rows, hint="words to find", id="help-find")
 
     def on_mount(self) -> None:
         """Build the rows."""
-        self.query_one(Input).display = False
+        self.query_one(Field).display = False
         self.show_found("")
-        self.query_one(LineView).focus()
+        self._to_rows()
 
     def found(self, width: int, words: Sequence[str]) -> list[Row]:
         """Return the rows that hold all words (lower case)."""
@@ -91,10 +92,9 @@ class Sheet(ModalScreen[None]):
         event.stop()
         self.show_found(event.value)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def _to_rows(self) -> None:
         """Go to what was found."""
-        event.stop()
-        self.query_one(LineView).focus()
+        self.set_focus(self.query_one(LineView))
 
     def on_line_view_opened(self, event: LineView.Opened) -> None:
         """Leave."""
@@ -103,17 +103,17 @@ class Sheet(ModalScreen[None]):
 
     def action_find(self) -> None:
         """Type what to find."""
-        field = self.query_one(Input)
+        field = self.query_one(Field)
         field.display = True
-        field.focus()
+        self.set_focus(field)
 
     def action_leave(self) -> None:
         """Leave what is typed first, then the sheet."""
-        field = self.query_one(Input)
+        field = self.query_one(Field)
         if field.display:
             field.value = ""
             field.display = False
-            self.query_one(LineView).focus()
+            self._to_rows()
         else:
             self.dismiss(None)
 

@@ -43,9 +43,9 @@ class Leaving(Question):
                 _answers(waiting),
             )
 
-    def action_first(self) -> None:
+    async def action_first(self) -> None:
         """Take the first answer."""
-        self._take(0)
+        await self.action_answer(0)
 
 
 def leave(app: TriageApp, waiting: Iterable[str], answer: str | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -317,22 +317,33 @@ class MainScreen(Contained, BrowseScreen):
         await holder.remove_children()
         await holder.mount(line)
         self.add_class("-typing")
+        # At once, as in `show_pane`.
+        self.set_focus(line.field)
+        self.refresh_bars()
+
+    @property
+    def open_line(self) -> TypedLine | None:
+        """The line that is typed into, if one is open."""
+        lines = self.query("TypedLine") if self.has_class("-typing") else ()
+        return cast("TypedLine", lines[0]) if lines else None
+
+    def action_in_line(self, action: Literal["keep", "drop"]) -> None:
+        """Do what a key of the line would do: its place in the footer was clicked."""
+        if (line := self.open_line) is not None:
+            line.action_keep() if action == "keep" else line.action_drop()
 
     async def typed_ahead(self, event: events.Key) -> bool:
-        """Take a key for the open line; True when it was for that.
+        """Take a key for the open line, also while the list has the focus (a click gave it that).
 
-        Keys typed at once after "/" were sent to the list that had the focus then. Without this what is
-        typed quickly would run as commands.
+        Return True when it was for the line. Without this what is typed would run as commands.
         """
-        lines = self.query("TypedLine")
-        if not self.has_class("-typing") or not lines:
-            return False
-        return await cast("TypedLine", lines.first()).take(event)
+        line = self.open_line
+        return line is not None and await line.take(event)
 
     def end_typing(self, view: LineView) -> None:
         """Take the line away and return to its list."""
         self.remove_class("-typing")
         self.query_one("#typed-line", Container).remove_children()
-        view.focus()
+        self.set_focus(view)
         self.tile_titles()
         self.refresh_bars()

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from triage_tui.text import recordable, safe_line
 from triage_tui.ui.rows import ListRows, Row
+from triage_tui.ui.widgets.field import Field
 from triage_tui.ui.widgets.line_view import LineView
 
 MAX_TYPED = 200
@@ -26,7 +26,11 @@ class Question(ModalScreen[str | None]):
     """Ask; dismissed with the chosen answer, or None when the person leaves."""
 
     CSS_PATH = "../styles/question.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "cancel", "leave", show=False)]
+    # Numbers go no further: below, they go to panes.
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "cancel", "leave", show=False),
+        *(Binding(str(n), f"answer({n - 1})", "answer", show=False) for n in range(1, 10)),
+    ]
 
     def __init__(self, question: str, answers: Sequence[tuple[str, str]], other: str = "") -> None:
         """`answers` are (value, text) pairs; the first is under the cursor.
@@ -54,36 +58,29 @@ class Question(ModalScreen[str | None]):
         ]
         view.styles.height = len(rows)
         view.set_rows(ListRows(lambda width: rows))
-        view.focus()
+        self.set_focus(view)
 
-    def on_line_view_opened(self, event: LineView.Opened) -> None:
+    async def on_line_view_opened(self, event: LineView.Opened) -> None:
         """Take the answer."""
-        self._take(event.index)
+        await self.action_answer(event.index)
 
-    def on_key(self, event: events.Key) -> None:
-        """Take the answer of a number. The key goes no further: below, numbers go to panes."""
-        if event.character is not None and event.character in "123456789":
-            event.stop()
-            self._take(int(event.character) - 1)
-
-    def _take(self, index: int) -> None:
+    async def action_answer(self, index: int) -> None:
+        """Take an answer, or let one be typed."""
         if index >= len(self._answers):
             return
         if self._answers[index][0] != _TYPED:
             self.dismiss(self._answers[index][0])
-        elif not self.query(Input):
-            line = Input(
-                placeholder=f"{self._other}, in your words", max_length=MAX_TYPED, id="question-typed"
-            )
-            self.query_one("#question", Vertical).mount(line, after="#question-answers")
-            line.focus()
-        else:
-            self.query_one(Input).focus()
+            return
+        if not self.query(Field):
+            hint = f"{self._other}, in your words"
+            line = Field(self._typed, hint=hint, id="question-typed", most=MAX_TYPED)
+            await self.query_one("#question", Vertical).mount(line, after="#question-answers")
+        # At once: what is typed next would be taken for the numbers and keys of the answers.
+        self.set_focus(self.query_one(Field))
 
-    @on(Input.Submitted)
-    def typed(self, event: Input.Submitted) -> None:
+    def _typed(self) -> None:
         """Take the typed answer; an empty one is none yet."""
-        if text := recordable(event.value).strip():
+        if text := recordable(self.query_one(Field).value).strip():
             self.dismiss(text)
 
     def action_cancel(self) -> None:

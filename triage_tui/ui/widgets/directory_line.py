@@ -14,6 +14,8 @@ from triage_tui.ui.widgets.typed_line import TypedLine
 class DirectoryLine(TypedLine):
     """Enter takes the directory; the line stays while it names none."""
 
+    KEYS = (("⏎", "this directory", "keep"), ("esc", "leave", "drop"))
+
     def __init__(self, view: LineView, take: Callable[[Path], None]) -> None:
         """`take` is called with the directory."""
         super().__init__(view, "export to", "a directory; it is made if it is not there")

@@ -17,6 +17,8 @@ _RUNS = "text  reason:exit  cause:missing  state:waiting  arch:mips  target:udhc
 class FilterLine(TypedLine):
     """Enter keeps the filter, Escape drops it."""
 
+    KEYS = (("⏎", "keep the filter", "keep"), ("esc", "no filter", "drop"), ("↓", "to the rows", "keep"))
+
     def __init__(self, pane: RunsPane | SyscallsPane) -> None:
         super().__init__(pane, "/", _RUNS if isinstance(pane, RunsPane) else HINT, pane.filter_text)
         self._pane = pane
@@ -24,11 +26,13 @@ class FilterLine(TypedLine):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter as it is typed."""
         event.stop()
-        self._pane.set_filter(event.value)
+        if self.ended:
+            return
+        self._pane.set_filter(self.typed)
         if isinstance(self._pane, SyscallsPane):
             self.tell(self._pane.filter_problem)
-        elif event.value:
-            self.tell(*advice(event.value, self._pane.list.values))
+        elif self.typed:
+            self.tell(*advice(self.typed, self._pane.list.values))
         else:
             self.tell("")
         self.main.refresh_bars()
@@ -48,6 +52,8 @@ class FilterLine(TypedLine):
 class SearchLine(TypedLine):
     """Enter keeps the search, so that its hits can be stepped through; Escape ends it."""
 
+    KEYS = (("⏎", "keep, then n and N step", "keep"), ("esc", "back to where it began", "drop"))
+
     def __init__(self, pane: Pane) -> None:
         super().__init__(pane, "/", pane.SEARCH_HINT, pane.search_text)
         self._pane = pane
@@ -55,8 +61,10 @@ class SearchLine(TypedLine):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Search as it is typed."""
         event.stop()
-        self._pane.set_search(event.value)
-        found = "" if not event.value or "not found" not in self._pane.search_note else "Not found."
+        if self.ended:
+            return
+        self._pane.set_search(self.typed)
+        found = "" if not self.typed or "not found" not in self._pane.search_note else "Not found."
         self.tell(found)
         self.main.refresh_bars()
 

@@ -9,9 +9,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from triage_tui.text import safe_line
+from triage_tui.ui.widgets.field import Field
 from triage_tui.ui.widgets.line_view import LineView
 
 if TYPE_CHECKING:
@@ -26,20 +27,22 @@ class TypedLine(Horizontal):
         Binding("down", "keep", "list", show=False),
     ]
 
+    KEYS: ClassVar[tuple[tuple[str, str, str], ...]] = (("⏎", "go there", "keep"), ("esc", "leave", "drop"))
+    """What the footer says of the keys while the line is open: key, words, action."""
+
     def __init__(self, view: LineView, sign: str, hint: str, text: str = "") -> None:
         """`sign` stands in front of the field, `hint` in the field while it is empty."""
         super().__init__()
-        self._view, self._sign, self._hint, self._text = view, sign, hint, text
+        self._view, self._sign = view, sign
+        self.field = Field(self.action_keep, text, hint=hint, id="typed-input")
+        self.ended = False
+        """Whether it was left; what the field still tells then is out of date."""
 
     def compose(self) -> ComposeResult:
         """Show the sign and the field."""
         yield Static(Content(self._sign), id="typed-sign")
-        yield Input(self._text, placeholder=self._hint, compact=True, select_on_focus=False, id="typed-input")
+        yield self.field
         yield Static(id="typed-note")
-
-    def on_mount(self) -> None:
-        """Type at once."""
-        self.query_one(Input).focus()
 
     def tell(self, sentence: str, wrong: bool = True) -> None:
         """Say beside the field what is wrong with what was typed, or could be; "" takes it away."""
@@ -51,11 +54,10 @@ class TypedLine(Horizontal):
 
     async def take(self, event: events.Key) -> bool:
         """Do with a key what the field would have done; True when it was for the field."""
-        field = self.query_one(Input)
         if event.is_printable and event.character is not None:
-            field.insert_text_at_cursor(event.character)
+            self.field.take_text(event.character)
         elif event.key == "backspace":
-            field.action_delete_left()
+            self.field.action_delete_left()
         elif event.key == "enter":
             self.action_keep()
         elif event.key == "escape":
@@ -64,15 +66,10 @@ class TypedLine(Horizontal):
             return False
         return True
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Accept what was typed."""
-        event.stop()
-        self.action_keep()
-
     @property
     def typed(self) -> str:
         """What was typed."""
-        return self.query_one(Input).value
+        return self.field.value
 
     @property
     def main(self) -> MainScreen:
@@ -81,8 +78,12 @@ class TypedLine(Horizontal):
 
     def action_keep(self) -> None:
         """Accept what was typed, and go to the list."""
-        self.main.end_typing(self._view)
+        self._end()
 
     def action_drop(self) -> None:
         """Go to the list as it was."""
+        self._end()
+
+    def _end(self) -> None:
+        self.ended = True
         self.main.end_typing(self._view)
