@@ -64,8 +64,8 @@ def runs_dir(tmp_path: Path) -> Path:
 def told(runs_dir: Path) -> Iterator[Told]:
     write_run(runs_dir)
     listener = Told()
-    running = RunsFeed(runs_dir, listener)
-    running.start()
+    running = RunsFeed(runs_dir)
+    running.start(listener)
     listener.until(lambda: listener.listings)
     yield listener
     running.stop()
@@ -108,9 +108,9 @@ def test_without_watches_changes_still_show(runs_dir: Path, monkeypatch: pytest.
     monkeypatch.setattr(feed, "LOOK_EVERY_S", 0.05)
     write_run(runs_dir)
     listener = Told()
-    running = RunsFeed(runs_dir, listener)
+    running = RunsFeed(runs_dir)
     monkeypatch.setattr("triage_tui.runs.watch.INotify", _no_inotify)
-    running.start()
+    running.start(listener)
     listener.until(lambda: listener.sentences)
     assert "cannot be watched" in listener.sentences[0]
     name = write_run(runs_dir).name
@@ -125,8 +125,8 @@ def _no_inotify(**_: object) -> object:
 def test_files_in_subdirectories_are_told_of_the_run_that_is_open(runs_dir: Path) -> None:
     name = write_run(runs_dir).name
     listener = Told()
-    running = RunsFeed(runs_dir, listener)
-    running.start()
+    running = RunsFeed(runs_dir)
+    running.start(listener)
     running.watch_closely(name)
     listener.until(lambda: listener.listings)
     running.look_again([name], files_changed=False)
@@ -151,8 +151,8 @@ def test_a_listing_that_takes_long_ends_with_the_app(runs_dir: Path, monkeypatch
 
     monkeypatch.setattr(catalog, "read_summary", held)
     listener = Told()
-    running = RunsFeed(runs_dir, listener)
-    running.start()
+    running = RunsFeed(runs_dir)
+    running.start(listener)
     assert reading.wait(WAIT_S)
     ending = threading.Thread(target=running.stop)
     ending.start()
@@ -163,3 +163,59 @@ def test_a_listing_that_takes_long_ends_with_the_app(runs_dir: Path, monkeypatch
     assert not ending.is_alive()
     assert len(read) == 1
     assert listener.listings == 0
+
+
+def test_a_list_that_is_there_early_is_not_told_again(runs_dir: Path) -> None:
+    name = write_run(runs_dir).name
+    feed = RunsFeed(runs_dir)
+    assert feed.early() is None
+    feed.begin()
+    while (runs := feed.early()) is None:
+        feed._thread.join(0.01)
+    assert [run.run_id for run in runs] == [name]
+    assert feed.early() is None
+    later = write_run(runs_dir).name
+    listener = Told()
+    feed.start(listener)
+    listener.until(lambda: later in listener.runs)
+    feed.stop()
+    assert listener.listings == 0
+
+
+def test_many_runs_that_must_be_read_wait_for_the_screen(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {write_run(runs_dir).name for _ in range(3)}
+    monkeypatch.setattr(catalog, "REST_EVERY", 1)
+    read = list[str]()
+    summary, held = listing.read_summary, threading.Event()
+
+    def counted(path: Path) -> listing.Reading:
+        read.append(path.name)
+        return summary(path)
+
+    class Gate(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            held.set()
+            return super().wait(timeout)
+
+    monkeypatch.setattr(catalog, "read_summary", counted)
+    feed = RunsFeed(runs_dir)
+    feed._started = Gate()
+    feed.begin()
+    assert held.wait(WAIT_S)
+    assert len(read) == 1
+    assert feed.early() is None
+    listener = Told()
+    feed.start(listener)
+    listener.until(lambda: listener.listings)
+    feed.stop()
+    assert listener.runs.keys() == names
+
+
+def test_a_feed_that_nobody_listened_to_ends(runs_dir: Path) -> None:
+    write_run(runs_dir)
+    feed = RunsFeed(runs_dir)
+    feed.begin()
+    feed.stop()
+    assert not feed._thread.is_alive()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from rich.style import Style
+from textual.strip import Strip
 from textual.widgets import Input
 
 from tests.ui import fixtures
 from tests.ui.conftest import RecordedActions, opened, shown, until
 from triage_tui.ui.app import TriageApp
+from triage_tui.ui.rows import Row
+from triage_tui.ui.widgets.line_view import LineView
 
 SIZES = ((80, 24), (20, 5), (1, 1), (200, 60), (60, 14), (119, 29), (120, 30), (40, 10), (160, 48))
 
@@ -137,3 +142,35 @@ async def test_a_row_that_is_cut_says_so(app: TriageApp) -> None:
         await pilot.pause()
         text = pane.render_line(index - pane.scroll_offset.y).text.rstrip()
         assert text == pane.rows.row(index).text[:58] + "…"
+
+
+async def test_only_what_can_be_seen_is_laid_out_and_rows_are_drawn_once(
+    app: TriageApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        laid_out: list[str] = []
+        drawn: Counter[tuple[str, int]] = Counter()
+        lay_out, strip = LineView._lay_out, LineView._strip
+
+        def counted_layout(view: LineView, width: int) -> None:
+            laid_out.append(view.id or "")
+            lay_out(view, width)
+
+        def counted_strip(view: LineView, index: int, row: Row, background: Style) -> Strip:
+            drawn[view.id or "", index] += 1
+            return strip(view, index, row, background)
+
+        monkeypatch.setattr(LineView, "_lay_out", counted_layout)
+        monkeypatch.setattr(LineView, "_strip", counted_strip)
+        await pilot.resize_terminal(160, 48)
+        await pilot.pause()
+        seen = [pane for tile in app.main.tiles for pane in tile.panes if pane.display]
+        assert set(laid_out) <= {"pane-runs", *(pane.id for pane in seen)}
+        assert {pane.id for pane in seen} <= {view for view, _ in drawn}
+        resting = {
+            (view, index): count
+            for (view, index), count in drawn.items()
+            if index != app.main.query_one(f"#{view}", LineView).cursor
+        }
+        assert set(resting.values()) == {1}

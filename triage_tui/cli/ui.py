@@ -147,10 +147,14 @@ def build_app(
     root = Path(workspace.root)
     if not root.is_dir():
         raise TriageError(f"there is no directory {root}: name an existing one with -C")
+    from triage_tui.runs.feed import RunsFeed
+    from triage_tui.runs.index_path import index_file
     from triage_tui.runs.look_ahead import look_ahead
 
-    # Now, so that it goes on while the app is imported.
+    # Now, so that both go on while the app is imported; the process before the thread, which forbids a fork.
     ahead = look_ahead(workspace.runs_dir)
+    feed = RunsFeed(workspace.runs_dir, index_file(workspace.runs_dir), ahead)
+    feed.begin()
     with _drawn_often():
         from triage_tui.ui.app import TriageApp
     from triage_tui.ui.backend import Actions, deferred
@@ -169,5 +173,5 @@ def build_app(
         sfanalysis=sfanalysis,
         runs_before=runs_before,
         remember=True,
-        ahead=ahead,
+        feed=feed,
     )

@@ -23,6 +23,8 @@ LEAST_KEPT = 50
 """Runs from which an index is worth its file."""
 REST_EVERY = 100
 """Runs that are looked at without a rest."""
+READING = 10
+"""As how many runs that are looked at one counts that is read."""
 MAX_RUNS = 200_000
 """Runs that are listed; a directory with more names the newest."""
 
@@ -70,7 +72,7 @@ class Catalog:
             self.refresh(rest)
         else:
             self._drop(seen.gone)
-            self.look(seen.names)
+            self.look(seen.names, rest)
         found = [kept.summary for _, kept in sorted(self._known.items(), reverse=True)]
         found.sort(key=lambda run: run.form == "misnamed")
         return found
@@ -92,9 +94,12 @@ class Catalog:
         try:
             names = _names(handle)
             found = self._drop([name for name in self._known if name not in names])
-            for number, (name, entry) in enumerate(names.items()):
-                if number % REST_EVERY == REST_EVERY - 1:
+            work = 0
+            for name, entry in names.items():
+                if work >= REST_EVERY:
+                    work = 0
                     rest()
+                work += 1
                 known = self._known.get(name)
                 if (
                     known is not None
@@ -103,6 +108,7 @@ class Catalog:
                     and same(handle, name, entry.inode, known.stamp)
                 ):
                     continue
+                work += READING
                 summary = self._read(handle, name, entry)
                 if known is None or known.summary != summary:
                     found[name] = summary
@@ -112,8 +118,13 @@ class Catalog:
             os.close(handle)
         return found
 
-    def look(self, names: Iterable[str]) -> dict[str, RunSummary | None]:
-        """Read some runs again, whatever their files say; None stands for one that is gone."""
+    def look(
+        self, names: Iterable[str], rest: Callable[[], object] = lambda: None
+    ) -> dict[str, RunSummary | None]:
+        """Read some runs again, whatever their files say; None stands for one that is gone.
+
+        `rest` is as for `refresh`.
+        """
         found: dict[str, RunSummary | None] = {}
         try:
             handle = os.open(self._runs_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -121,7 +132,9 @@ class Catalog:
             names = set(names)
             return self._drop([name for name in self._known if name in names])
         try:
-            for name in names:
+            for number, name in enumerate(names):
+                if number % (REST_EVERY // READING or 1) == 0 and number:
+                    rest()
                 entry = _name(handle, name)
                 if entry is None:
                     self._drop([name])

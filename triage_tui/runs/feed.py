@@ -68,18 +68,20 @@ class _Ended(Exception):
 
 
 class RunsFeed:
-    """List and watch the runs of a directory until `stop`."""
+    """List and watch the runs of a directory until `stop`.
 
-    def __init__(
-        self,
-        runs_dir: Path,
-        listener: Listener,
-        index: Path | None = None,
-        ahead: LookAhead | None = None,
-    ) -> None:
+    Listing may `begin` before there is anybody to tell, and goes on as far as it takes next to nothing: what
+    the index holds is there at once, and many runs that must be read wait for `start`.
+    """
+
+    def __init__(self, runs_dir: Path, index: Path | None = None, ahead: LookAhead | None = None) -> None:
         """`index` is a file to begin with and to keep the list in; `ahead` has begun to compare with it."""
         self._runs_dir = runs_dir
-        self._listener = listener
+        self._listener: Listener
+        self._started = threading.Event()
+        self._first: list[RunSummary] | None = None
+        """The list, when it is there and nobody has it yet."""
+        self._telling = threading.Lock()
         self._catalog = Catalog(runs_dir, index)
         self._ahead = ahead
         self._wanted: queue.SimpleQueue[_Wanted] = queue.SimpleQueue()
@@ -87,13 +89,27 @@ class RunsFeed:
         self._ended = threading.Event()
         self._closely = ""
 
-    def start(self) -> None:
-        """Begin."""
+    def begin(self) -> None:
+        """Begin to list."""
         self._thread.start()
+
+    def early(self) -> list[RunSummary] | None:
+        """Return the list if it is there by now; then it is not told again."""
+        with self._telling:
+            first, self._first = self._first, None
+        return first
+
+    def start(self, listener: Listener) -> None:
+        """Tell `listener`, and begin unless that was done."""
+        self._listener = listener
+        if self._thread.ident is None:
+            self._thread.start()
+        self._started.set()
 
     def stop(self) -> None:
         """End; nothing is told after this returns."""
         self._ended.set()
+        self._started.set()
         self._wanted.put(_Wanted())
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join()
@@ -111,10 +127,16 @@ class RunsFeed:
     def _work(self) -> None:
         try:
             seen = self._ahead.take() if self._ahead is not None else None
-            self._listener.listed(self._catalog.read(seen, self._go_on))
+            self._first = self._catalog.read(seen, self._go_on)
+            self._go_on()
+            if (first := self.early()) is not None:
+                self._listener.listed(first)
         except _Ended:
             return
         except TriageError as error:
+            self._started.wait()
+            if self._ended.is_set():
+                return
             self._listener.listed([])
             self._listener.trouble(str(error))
         if self._ended.is_set():
@@ -150,6 +172,7 @@ class RunsFeed:
             self._catalog.save()
 
     def _go_on(self) -> None:
+        self._started.wait()
         if self._ended.is_set():
             raise _Ended
 

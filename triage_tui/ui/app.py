@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from triage_tui.binary.sfanalysis import SfAnalysis
     from triage_tui.runs.feed import RunsFeed
     from triage_tui.runs.listing import RunSummary
-    from triage_tui.runs.look_ahead import LookAhead
     from triage_tui.ui.loading import RunView
 
 RUNS_DIR = "ai_runs"
@@ -66,7 +65,7 @@ class TriageApp(BaseApp):
     before a program was started: the run of that program is selected when it comes. `guests_end`: who opened
     the app ends the guests when it closes, so leaving asks first. `sfanalysis`: a directory of SFAnalysis
     results, whose pseudocode is shown before that of the runs. `remember`: begin as the app was left, and
-    keep how it is left.
+    keep how it is left. `feed` has begun to list the runs; without it that begins after the first frame.
     """
 
     TITLE = "triage-tui"
@@ -87,10 +86,9 @@ class TriageApp(BaseApp):
         guests_end: bool = False,
         sfanalysis: Path | None = None,
         remember: bool = False,
-        ahead: LookAhead | None = None,
+        feed: RunsFeed | None = None,
     ) -> None:
         super().__init__()
-        self._ahead = ahead
         if self.no_color:
             # Textual turns colours into greys; NO_COLOR asks for none (https://no-color.org).
             self._filters = [NoColor() if isinstance(one, Monochrome) else one for one in self._filters]
@@ -107,7 +105,7 @@ class TriageApp(BaseApp):
         self._sfanalysis = sfanalysis
         self._analysis: SfAnalysis | None = None
         self._reading_analysis = threading.Lock()
-        self._feed: RunsFeed | None = None
+        self._feed = feed
         configuration = read_configuration()
         self._problems = configuration.problems
         self.keys_changed: dict[str, str] = {}
@@ -192,12 +190,11 @@ class TriageApp(BaseApp):
     def _begin(self) -> None:
         for problem in self._problems:
             self.notify(safe_line(problem, 300), severity="warning", markup=False)
-        from triage_tui.runs.feed import RunsFeed
-        from triage_tui.runs.index_path import index_file
+        if self._feed is None:
+            from triage_tui.runs.feed import RunsFeed
 
-        index = index_file(self.runs_dir) if self.remembered is not None else None
-        self._feed = RunsFeed(self.runs_dir, self, index, self._ahead)
-        self._feed.start()
+            self._feed = RunsFeed(self.runs_dir)
+        self._feed.start(self)
         self.set_interval(_LIVENESS_S, self._check_holders)
 
     def _collect(self) -> None:
@@ -286,6 +283,10 @@ class TriageApp(BaseApp):
     def trouble(self, sentence: str) -> None:
         """Pass on what does not work."""
         self.main.post_message(Trouble(sentence))
+
+    def early_runs(self) -> list[RunSummary] | None:
+        """Return the runs if they are known before the first frame; `listed` does not tell them again."""
+        return self._feed.early() if self._feed is not None else None
 
     def update_runs(self, run_ids: Iterable[str], *, files_changed: bool = True) -> None:
         """Summarize some runs again, in the thread of the feed."""

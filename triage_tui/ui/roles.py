@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
 
 from rich._palettes import STANDARD_PALETTE
 from rich.color import ColorSystem
@@ -174,3 +175,15 @@ class Roles:
     def fill(self, name: str) -> Style | None:
         """Return the background style of a row, or None."""
         return self._fills.get(name)
+
+
+_made: WeakKeyDictionary[App[None], tuple[Mapping[str, str], Colours, Roles]] = WeakKeyDictionary()
+
+
+def roles_of(app: App[None]) -> Roles:
+    """Return the styles of an app as its theme is now: the same for all widgets, made once."""
+    variables, colours = app.theme_variables, colours_of(app)
+    known = _made.get(app)
+    if known is None or known[0] != variables or known[1] != colours:
+        known = _made[app] = (dict(variables), colours, Roles(variables, colours))
+    return known[2]

@@ -71,18 +71,30 @@ class BrowseScreen(SeveralScreen):
         known = self._place.pane in [name for name, _, _ in PANES] and self.app.runs_before is None
         return known and self._place.run in self.run_list and waiting <= {self._place.run}
 
+    def on_mount(self) -> None:
+        """Show the runs in the first frame, if they are known by now."""
+        early = self.app.early_runs()
+        if early is not None:
+            self._list(early)
+
     @on(RunsListed)
     def runs_listed(self, event: RunsListed) -> None:
         """Show the runs; the first one opens by itself."""
+        self._list(event.runs)
+
+    def _list(self, runs: list[RunSummary]) -> None:
         fresh = not self.runs.selected
         if fresh and self._order:
             self.runs.set_order(self._order)
-        self.runs.set_runs(event.runs)
+        self.runs.set_runs(runs)
         pauses.set_aside()
         self._runs_shown(fresh)
         if not self.tiles:
-            # A frame's time later: the list is on the terminal before the panes are imported and mounted.
-            self.set_timer(_PANES_AFTER_S, self._import_panes)
+            self.call_after_refresh(self._list_drawn)
+
+    def _list_drawn(self) -> None:
+        # A frame's time later: the list is on the terminal before the panes are imported and mounted.
+        self.set_timer(_PANES_AFTER_S, self._import_panes)
 
     def _import_panes(self) -> None:
         """Import the panes in a thread, so that keys are taken meanwhile, and mount them then."""
@@ -125,7 +137,9 @@ class BrowseScreen(SeveralScreen):
             self.runs.select(self._place.run)
         selected = self.runs.selected
         if selected is not None and (fresh or began is not None or self.wanted is None):
-            self.load(selected.run_id)
+            self.wanted = selected.run_id
+            # Reading takes the processor from the drawing of the list.
+            self.call_after_refresh(self._load_selected, selected.run_id)
         self.app.announcer.count(len(self.waiting_runs))
         self.refresh_bars()
 
@@ -166,6 +180,10 @@ class BrowseScreen(SeveralScreen):
         self.load(run_id)
         if self.active == "runs":
             self.show_pane("diagnosis")
+
+    def _load_selected(self, run_id: str) -> None:
+        if self.wanted == run_id:
+            self.load(run_id)
 
     def load(self, run_id: str | None) -> None:
         """Read a run in a thread and show it when it is there."""

@@ -11,6 +11,7 @@ from textual.binding import BindingType
 from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.css.query import NoMatches
+from textual.geometry import Size
 from textual.widgets import Static
 
 from triage_tui.ui import pauses
@@ -126,8 +127,13 @@ class MainScreen(Contained, BrowseScreen):
         """Choose tiles or tabs for the new size."""
         self.lay_out()
         self.call_after_refresh(self._refocus)
-        # Textual draws everything after this: keys are taken in between.
+        # Textual lays everything out after this: keys are taken in between.
         await asyncio.sleep(0)
+
+    def _screen_resized(self, size: Size) -> None:
+        # Draw in a step of its own: laying out and drawing all panes at once would block keys for too long.
+        with self.app.batch_update():
+            super()._screen_resized(size)
 
     def _refocus(self) -> None:
         """Give the focus back, which Textual takes from what a tiny terminal hides."""

@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from triage_tui.text import shown_line
 from triage_tui.ui.containment import Contained
-from triage_tui.ui.roles import Roles, colours_of
+from triage_tui.ui.roles import Roles, roles_of
 from triage_tui.ui.rows import clip
 
 
@@ -77,7 +77,7 @@ class Bar(Contained, Widget):
     def render_line(self, y: int) -> Strip:
         """Draw the bar."""
         if self._roles is None:
-            self._roles = Roles(self.app.theme_variables, colours_of(self.app))
+            self._roles = roles_of(self.app)
         base, width = self.rich_style, self.size.width
         segments: list[Segment] = []
         cell = 0

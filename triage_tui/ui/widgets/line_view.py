@@ -20,11 +20,12 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widget import Widget
 
 from triage_tui.text import shown_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.containment import Contained, name_of
-from triage_tui.ui.roles import Roles, colours_of
+from triage_tui.ui.roles import Roles, roles_of
 from triage_tui.ui.rows import ListRows, Marks, Row, Rows, wrapped
 from triage_tui.ui.widgets.drag import Drag, selected_text, spot_at
 from triage_tui.ui.widgets.drag import marks as drag_marks
@@ -76,6 +77,8 @@ class LineView(Contained, ScrollView, can_focus=True):
         """Rows as they were drawn last, but for that of the cursor and those that are highlighted."""
         self._drawn_for: tuple[int, int, Style] | None = None
         """First cell, width and style that these were drawn for."""
+        self._base: Style | None = None
+        """The style of plain text, looked up once for all rows that are drawn together."""
         super().__init__(id=id, classes=classes)
         self._rows = Rows()
         self._empty = empty
@@ -167,8 +170,11 @@ class LineView(Contained, ScrollView, can_focus=True):
         # A pane that is not shown yet has no width; its rows are laid out again when it gets one.
         return self.scrollable_content_region.width or self.size.width or min(80, self.app.size.width)
 
+    def _extent(self, width: int) -> Size:
+        return Size(max(self._rows.wide, 0) or width, len(self._rows))
+
     def _measure(self) -> None:
-        self.virtual_size = Size(max(self._rows.wide, 0) or self._width, len(self._rows))
+        self.virtual_size = self._extent(self._width)
 
     def _show_cursor(self, centre: bool = False) -> None:
         height = self.scrollable_content_region.height
@@ -190,13 +196,18 @@ class LineView(Contained, ScrollView, can_focus=True):
     def roles(self) -> Roles:
         """The colours of the active theme."""
         if self._roles is None:
-            self._roles = Roles(self.app.theme_variables, colours_of(self.app))
+            self._roles = roles_of(self.app)
         return self._roles
 
     def notify_style_update(self) -> None:
         """Forget the colours of the previous theme."""
         super().notify_style_update()
-        self._roles = None
+        self._roles = self._base = None
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Draw the visible rows."""
+        self._base = None
+        return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
         """Draw the row that is visible at line `y` of the widget."""
@@ -210,7 +221,9 @@ class LineView(Contained, ScrollView, can_focus=True):
     def _drawn(self, y: int) -> Strip:
         scroll_x, scroll_y = self.scroll_offset
         width = self.size.width
-        base = self.rich_style
+        if self._base is None:
+            self._base = self.rich_style
+        base = self._base
         index = scroll_y + y
         count = len(self._rows)
         if index >= count:
@@ -282,17 +295,29 @@ class LineView(Contained, ScrollView, can_focus=True):
             self.refresh(Region(0, index - top, self.size.width, 1))
         self.post_message(self.Moved(self, after))
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Lay the rows out for the new width; the cursor and the marks stay with what they are on."""
+    def _size_updated(
+        self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
+    ) -> bool:
+        """Lay the rows out for a new size before they are drawn in it, so that they are drawn once."""
+        resized = bool(size) and size != self._size
+        if resized:
+            width = size.region.shrink(self.styles.gutter).shrink(self.scrollbar_gutter).width
+            self._lay_out(width or size.width)
+        changed = super()._size_updated(size, virtual_size, container_size, layout)
+        if resized:
+            self._show_cursor(centre=bool(self._marks))
+        return changed
+
+    def _lay_out(self, width: int) -> None:
+        """Lay the rows out for a width; the cursor and the marks stay with what they are on."""
+        self._strips.clear()
         try:
-            cursor, self._marks = self._rows.relayout(self._width, self.cursor, self._marks)
+            cursor, self._marks = self._rows.relayout(width, self.cursor, self._marks)
         except Exception as error:
-            self.fail(error)
+            self.call_next(self.fail, error)
             return
-        self._measure()
+        self.set_reactive(Widget.virtual_size, self._extent(width))
         self.set_reactive(LineView.cursor, max(0, min(cursor, len(self._rows) - 1)))
-        self._show_cursor(centre=bool(self._marks))
-        self.refresh()
 
     def on_focus(self) -> None:
         """Show the cursor as active."""

@@ -13,7 +13,7 @@ from rich.text import Text
 from textual.widgets import TextArea
 
 from triage_tui.ui.highlight import lua_lines
-from triage_tui.ui.roles import Roles, colours_of
+from triage_tui.ui.roles import Roles, roles_of
 from triage_tui.ui.rows import Part
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class LuaArea(TextArea):
         text = super().get_line(line_index)
         parts = self._coloured.get(line_index, ())
         if "".join(part for part, _ in parts) == text.plain:
-            self._roles = self._roles or Roles(self.app.theme_variables, colours_of(self.app))
+            self._roles = self._roles or roles_of(self.app)
             start = 0
             for part, role in parts:
                 if role:
