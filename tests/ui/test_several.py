@@ -12,10 +12,11 @@ from tests.ui import fixtures
 from tests.ui.conftest import RecordedActions, opened, said, shown, until
 from triage_tui.errors import TriageError
 from triage_tui.runs.listing import RunSummary
+from triage_tui.ui import several
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.backend import refusing
 from triage_tui.ui.run_list import RunList
-from triage_tui.ui.several import Deed, again, carry_out, plan, why_nothing
+from triage_tui.ui.several import Deed, Outcome, again, carry_out, plan, retry_in_turn, why_nothing
 
 SMALL, LARGE = (80, 24), (160, 48)
 
@@ -143,7 +144,7 @@ class Failing(RecordedActions):
 def test_one_that_fails_stops_no_other_and_is_named() -> None:
     actions, told = Failing(), list[str]()
     chosen = plan("reject", [run(n, **PROPOSED) for n in (1, 2, 3, 4)])
-    found = carry_out(chosen, actions, "not now", lambda: False, told.append, lambda error: "a defect")
+    found = carry_out(chosen, actions, "not now", threading.Event(), told.append, lambda error: "a defect")
     assert [call[1] for call in actions.calls] == [name(1), name(4)]
     assert found.left == [name(2), name(3)]
     assert told == ["1 of 4, httpd", "2 of 4, httpd", "3 of 4, httpd", "4 of 4, httpd"]
@@ -153,16 +154,97 @@ def test_one_that_fails_stops_no_other_and_is_named() -> None:
 
 
 def test_a_cancelled_decision_says_how_far_it_came() -> None:
-    actions = RecordedActions()
+    actions, cancel = RecordedActions(), threading.Event()
+
+    def tell(far: str) -> None:
+        if far.startswith("2"):
+            cancel.set()
+
     chosen = plan("reject", [run(n, **PROPOSED) for n in (1, 2, 3)])
-    found = carry_out(chosen, actions, "x", lambda: len(actions.calls) == 2, lambda far: None, str)
+    found = carry_out(chosen, actions, "x", cancel, tell, str)
     assert found.left == [name(3)]
     assert found.sentence == "2 of 3 runs rejected, stopped before the others"
 
 
+class InTurn(RecordedActions):
+    """Retries that last until they are let go; `most` is how many there were at the same time."""
+
+    def __init__(self, fails: str = "") -> None:
+        super().__init__()
+        self._changed = threading.Condition()
+        self._fails = fails
+        self.running: set[str] = set()
+        self.most = 0
+
+    def await_retry(self, run_id: str, unwanted: threading.Event) -> str:
+        with self._changed:
+            self.running.add(run_id)
+            self.most = max(self.most, len(self.running))
+            self._changed.notify_all()
+            assert self._changed.wait_for(lambda: run_id not in self.running or unwanted.is_set(), 60)
+        if run_id == self._fails:
+            raise TriageError("it never began")
+        return ""
+
+    def let_go(self, wanted: int) -> None:
+        """Wait until so many run, and let the first of them come to its end."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.running) >= wanted, 60)
+            self.running.remove(min(self.running))
+            self._changed.notify_all()
+
+    def stir(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+
+def test_so_many_retries_run_at_the_same_time_and_no_more() -> None:
+    actions, told, outcomes = InTurn(fails=name(2)), list[str](), list[Outcome]()
+    chosen = plan("retry", [run(n) for n in range(1, 6)])
+
+    def work() -> None:
+        outcomes.append(retry_in_turn(chosen, actions, threading.Event(), told.append, str, 2))
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    for wanted in (2, 2, 2, 2, 1):
+        actions.let_go(wanted)
+    worker.join(60)
+    assert actions.most == 2
+    assert {call[1] for call in actions.calls} == {name(n) for n in range(1, 6)}
+    assert (told[0], told[1], told[-1]) == (
+        "0 of 5 retried, 4 wait",
+        "0 of 5 retried, 3 wait",
+        "5 of 5 retried",
+    )
+    assert outcomes[0].failed == {name(2): "it never began"}
+    assert outcomes[0].left == [name(2)]
+
+
+def test_who_cancels_lets_those_go_on_that_began_and_no_other_begin() -> None:
+    actions, cancel, outcomes = InTurn(), threading.Event(), list[Outcome]()
+    chosen = plan("retry", [run(n) for n in range(1, 6)])
+
+    def work() -> None:
+        outcomes.append(retry_in_turn(chosen, actions, cancel, lambda far: None, str, 2))
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    actions.let_go(2)
+    cancel.set()
+    actions.stir()
+    worker.join(60)
+    assert not worker.is_alive()
+    assert len(actions.calls) in (2, 3), "the third may have begun already"
+    assert "stop_retry" not in {call[0] for call in actions.calls}
+    assert outcomes[0].cancelled
+    assert len(outcomes[0].left) == 5 - len(actions.calls)
+    assert outcomes[0].sentence.endswith("runs started again, stopped before the others")
+
+
 def test_read_only_refuses_below_the_views() -> None:
     chosen = plan("reject", [run(1, **PROPOSED)])
-    found = carry_out(chosen, refusing(), "x", lambda: False, lambda far: None, str)
+    found = carry_out(chosen, refusing(), "x", threading.Event(), lambda far: None, str)
     assert found.done == []
     assert "read-only" in found.sentence
 
@@ -297,3 +379,28 @@ async def test_a_read_only_view_marks_and_decides_nothing(workspace: Path, actio
         await until(pilot, lambda: "read-only" in said(app))
         assert app.main.runs.list.marked
     assert actions.calls == []
+
+
+async def test_marked_retries_tell_how_far_they_are_over_nothing_and_esc_drops_those_that_wait(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(several, "MAX_AT_ONCE", 1)
+    actions = InTurn()
+    app = TriageApp(workspace, actions=actions)
+    async with app.run_test(size=LARGE) as pilot:
+        await opened(pilot)
+        app.main.runs.set_marks([fixtures.EXIT_RUN, fixtures.RETRY_RUN])
+        await pilot.press("0", "R", "2")
+        await until(pilot, lambda: "0 of 2 retried, 1 wait, esc drops those" in shown(app))
+        # The app is free meanwhile, and a second queue is refused.
+        await pilot.press("R")
+        await until(pilot, lambda: "The retries before are still under way" in said(app))
+        await pilot.press("3")
+        await until(pilot, lambda: app.main.active == "syscalls")
+        await pilot.press("0", "escape")
+        await until(pilot, lambda: "No retry begins any more" in said(app))
+        actions.stir()
+        await until(pilot, lambda: "1 of 2 runs started again, stopped before the others" in said(app))
+        assert len([call for call in actions.calls if call[0] in ("retry", "decide")]) == 1
+        assert "retried" not in shown(app).split("\n")[0]
+        assert len(app.main.runs.list.marked) == 1

@@ -271,6 +271,8 @@ class LocalActions:
                 f"the process that held the guest of run {run.run_id} is gone: retry from the start instead"
             )
         append_event(run.dir, "decision", {"action": action}, self._actor, expect_waiting=True)
+        if action == "retry":
+            self._asked[run.run_id] = AskedRetry.by_holder(run.dir, run.events)
         return {
             "resume": "the guest goes on with the active rules",
             "retry": "the guest starts again with the active rules",
@@ -312,9 +314,7 @@ class LocalActions:
         if run.state == "retrying" or (asked is not None and asked.begins):
             raise Conflict(f"run {run.run_id} is being retried already")
         if holder_alive(run.events):
-            said = self.decide(run_id, "retry")
-            self._asked[run.run_id] = AskedRetry.by_holder(run.dir, run.events)
-            return said
+            return self.decide(run_id, "retry")
         read_start(run.dir)
         try:
             self._asked[run.run_id] = AskedRetry.by_process(self._workspace.root, run.dir, run.events)
@@ -325,9 +325,11 @@ class LocalActions:
         return f"run {run.run_id} is started again in the background"
 
     def await_retry(self, run_id: str, unwanted: threading.Event) -> str:
-        """Wait until a retry that was asked for here came to something, or waiting for it is `unwanted`."""
+        """Wait until the retry of a run came to something, or waiting for it is `unwanted`."""
         run = self._workspace.load(run_id)
         asked = self._asked.get(run.run_id)
+        if run.state == "retrying" and (asked is None or not asked.alive):
+            asked = AskedRetry.under_way(run.dir, run.events)
         if asked is not None and not asked.wait(unwanted):
             log = " (its log is logs/retry-process.log of the run)" if asked.process is not None else ""
             raise TriageError(f"the retry of run {run.run_id} ended before it began{log}")

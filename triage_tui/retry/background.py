@@ -45,11 +45,11 @@ def _end_with_parent() -> None:
 
 @dataclass(frozen=True)
 class AskedRetry:
-    """A retry of a run that was asked for here, of the holder of its guest or of a process of its own."""
+    """A retry of a run: by the holder of its guest, or by a process of its own."""
 
     run_dir: Path
     before: int
-    """How many events the run had when it was asked for."""
+    """How many events the run had before it."""
     process: subprocess.Popen[bytes] | None = None
     """The process that was started for it; None when the holder does it."""
     holder: tuple[int, int] | None = None
@@ -69,6 +69,16 @@ class AskedRetry:
     def by_holder(cls, run_dir: Path, events: list[Event]) -> AskedRetry:
         """Watch the holder of a guest, who was told to retry."""
         return cls(run_dir, len(events), holder=holder_of(events))
+
+    @classmethod
+    def under_way(cls, run_dir: Path, events: list[Event]) -> AskedRetry | None:
+        """Return the retry of a run that somebody else began last, None when there was none."""
+        number = max((n for n, one in enumerate(events) if one.kind == "retry_started"), default=-1)
+        if number < 0:
+            return None
+        pid, start = (events[number].payload.get(name) for name in ("pid", "start"))
+        known = (pid, start) if isinstance(pid, int) and isinstance(start, int) else None
+        return cls(run_dir, number, holder=known)
 
     @property
     def alive(self) -> bool:

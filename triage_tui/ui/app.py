@@ -259,6 +259,7 @@ class TriageApp(BaseApp):
             self.main.decompilation.cancel.set()
         self.main.stop_exporting()
         self.main.stop_deciding()
+        self.main.stop_waiting()
         if self._feed is not None:
             self._feed.stop()
         self.note_state()

@@ -57,7 +57,7 @@ class Actions(Protocol):
         """Run the target again in the background, when no holder of the run is alive to do it."""
 
     def await_retry(self, run_id: str, unwanted: threading.Event) -> str:
-        """Return when a retry that was asked for here came to something, or waiting for it is `unwanted`."""
+        """Return when the retry of a run came to something, or waiting for it is `unwanted`."""
 
     def stop_retry(self, run_id: str) -> str:
         """Have a retry end that is under way, or is about to begin."""

@@ -98,7 +98,7 @@ async def _copy_all(app: TriageApp, view: LineView, to_file: bool) -> None:
                 break
             if index % 1000 == 999 and time.monotonic() - began > _PROGRESS_AFTER_S:
                 progress.tell(app, f"{index + 1} of {count} rows")
-                if progress.cancelled:
+                if progress.cancel.is_set():
                     app.notify("Nothing was copied.", timeout=3)
                     return
     except Exception as error:

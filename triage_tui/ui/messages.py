@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from triage_tui.ui.loading import RunView
     from triage_tui.ui.panes.base import Pane
     from triage_tui.ui.panes.code import Function
+    from triage_tui.ui.screens.progress import Progress
     from triage_tui.ui.screens.review import Decided
+    from triage_tui.ui.screens.several import QueueProgress
     from triage_tui.ui.several import Outcome
 
 
@@ -68,6 +70,14 @@ class Done(Message):
     decided: Decided | None = None
     undone: Decided | None = None
     again: bool = False
+
+
+@dataclass(eq=False, repr=False)
+class RetryOver(Message):
+    """A retry that was asked for here is over; `trouble` says why it never began."""
+
+    run_id: str
+    trouble: str = ""
 
 
 @dataclass(eq=False, repr=False)
@@ -153,9 +163,10 @@ class Compared(Message):
 
 
 @dataclass(eq=False, repr=False)
-class Exporting(Message):
-    """An export is under way; `far` says how far it is."""
+class GoesOn(Message):
+    """A long action (an export, a decision on several runs) goes on; `far` says how far it is."""
 
+    progress: Progress | QueueProgress
     far: str
 
 
@@ -168,16 +179,10 @@ class Exported(Message):
 
 
 @dataclass(eq=False, repr=False)
-class SeveralGoOn(Message):
-    """A decision on several runs goes on; `far` says where it is."""
-
-    far: str
-
-
-@dataclass(eq=False, repr=False)
 class SeveralDone(Message):
     """A decision on several runs has ended; `reason` is that of a rejection."""
 
+    progress: Progress | QueueProgress
     outcome: Outcome
     reason: str = ""
 

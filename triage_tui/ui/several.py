@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from triage_tui.errors import TriageError
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
 Deed = Literal["approve", "reject", "rollback", "resume", "retry", "end"]
 MAX_NAMED = 2
 """Failures that the last sentence names."""
+MAX_AT_ONCE = 4
+"""Retries that run at the same time, on any machine: each is a whole guest."""
 
 
 class Words(NamedTuple):
@@ -38,7 +44,7 @@ WORDS: Mapping[Deed, Words] = {
     "resume": Words(
         "Let the frozen guests of {n} go on with the active rules?", "Resume them", "Resuming", "resumed"
     ),
-    "retry": Words("Start the programs of {n} again?", "Start them again", "Starting again", "started again"),
+    "retry": Words("Start the programs of {n} again?", "Start them again", "Retrying", "started again"),
     "end": Words(
         "End the frozen guests of {n}? The records stay.", "End them", "Ending guests", "told to end"
     ),
@@ -149,7 +155,7 @@ def carry_out(
     chosen: Plan,
     actions: Actions,
     reason: str,
-    cancelled: Callable[[], bool],
+    cancel: threading.Event,
     tell: Callable[[str], None],
     explain: Callable[[Exception], str],
 ) -> Outcome:
@@ -160,26 +166,78 @@ def carry_out(
     """
     outcome = Outcome(chosen)
     for number, run in enumerate(chosen.fit, 1):
-        if cancelled():
+        if cancel.is_set():
             outcome.cancelled = True
             break
         tell(f"{number} of {len(chosen.fit)}, {safe_line(run.name, 60)}")
-        try:
-            _do(chosen.deed, actions, run, reason)
-        except TriageError as error:
-            outcome.failed[run.run_id] = str(error)
-        except Exception as error:
-            # The defect of one action must not leave the others undone and unsaid.
-            outcome.failed[run.run_id] = explain(error)
-        else:
-            outcome.done.append(run.run_id)
+        _try(outcome, run, partial(_do, chosen.deed, actions, run, reason), explain)
+    return outcome
+
+
+def _try(
+    outcome: Outcome, run: RunSummary, act: Callable[[], object], explain: Callable[[Exception], str]
+) -> None:
+    """Do something for one run, and note whether it was done."""
+    try:
+        act()
+    except TriageError as error:
+        outcome.failed[run.run_id] = str(error)
+    except Exception as error:
+        # The defect of one action must not leave the others undone and unsaid.
+        outcome.failed[run.run_id] = explain(error)
+    else:
+        outcome.done.append(run.run_id)
+
+
+def at_once() -> int:
+    """Return how many retries may run at the same time."""
+    return min(MAX_AT_ONCE, len(os.sched_getaffinity(0)))
+
+
+def retry_in_turn(
+    chosen: Plan,
+    actions: Actions,
+    cancel: threading.Event,
+    tell: Callable[[str], None],
+    explain: Callable[[Exception], str],
+    most: int,
+) -> Outcome:
+    """Retry runs, `most` of them at the same time; with `cancel` those go on that began, and no other begins.
+
+    Returns when the last one came to something, or at once when it is cancelled.
+    """
+    outcome, changing = Outcome(chosen), threading.Lock()
+    waiting, over = len(chosen.fit), 0
+
+    def told(begun: int, ended: int) -> None:
+        nonlocal waiting, over
+        with changing:
+            waiting, over = waiting - begun, over + ended
+            left = f", {waiting} wait" if waiting else ""
+            tell(f"{over} of {len(chosen.fit)} retried{left}")
+
+    def retry(run: RunSummary) -> None:
+        _do("retry", actions, run, "")
+        actions.await_retry(run.run_id, cancel)
+
+    def work(run: RunSummary) -> None:
+        if cancel.is_set():
+            outcome.cancelled = True
+            return
+        told(1, 0)
+        _try(outcome, run, partial(retry, run), explain)
+        told(0, 1)
+
+    with ThreadPoolExecutor(most, "retry") as pool:
+        list(pool.map(work, chosen.fit))
     return outcome
 
 
 def _do(deed: Deed, actions: Actions, run: RunSummary, reason: str) -> None:
     match deed:
         case "approve":
-            actions.approve(run.run_id, [])
+            # Nobody saw it meanwhile: what somebody else decided since is told instead.
+            actions.approve(run.run_id, [], seen=run.state)
         case "reject":
             actions.reject(run.run_id, reason)
         case "rollback":

@@ -91,7 +91,7 @@ DECIDING: tuple[Action, ...] = (
         "E",
         "screen.end_guest",
         "end guest",
-        "End the frozen guest.",
+        "End the frozen guest, or stop the retry that is under way.",
         "main",
         _REVIEW,
         7,

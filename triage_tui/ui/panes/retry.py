@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from triage_tui.runs.events import Event
 from triage_tui.runs.rule_account import rule_account
@@ -13,6 +13,11 @@ from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import ListRows, Part, Row, Rows, heading, join, short, wrap_parts, wrapped
 from triage_tui.ui.words import STATES
 
+if TYPE_CHECKING:
+    from triage_tui.ui.app import TriageApp
+
+STARTING, STOPPING = "is being started", "is being stopped"
+"""What may have been asked for and not be in the record yet."""
 MAX_LOG_LINES, MAX_LOG_LINE = 2000, 600
 """Lines of the log that are laid out, the last ones, and characters of each."""
 
@@ -100,22 +105,44 @@ _STEPS = (
     ("retry_finished", "judged"),
 )
 """Kinds of events in the order in which a retry passes them, and what they are called."""
+_ENDS = ("retry_finished", "needs_person")
 
 
-def _progress(view: RunView, width: int) -> list[Row]:
-    """Return how far the last decision on this run came: which steps were taken, and when."""
+def _still_asked(view: RunView, asked: str) -> str:
+    """Return what was asked for, while the record does not show it."""
+    return "" if asked == STARTING and view.run.state == "retrying" else asked
+
+
+def _progress(view: RunView, width: int, asked: str) -> list[Row]:
+    """Return how far the last decision on this run came: which steps were taken, and when.
+
+    `asked` is what was asked for and is not in the record yet: "is being started".
+    """
     last = max((n for n, one in enumerate(view.events) if one.kind in ("proposed", "edited")), default=-1)
-    taken = {event.kind: event.wall[11:19] for event in view.events[last + 1 :]}
-    if not taken.keys() & {kind for kind, _ in _STEPS}:
+    events = view.events[last + 1 :]
+    running = view.run.state == "retrying"
+    began = max((n for n, one in enumerate(events) if one.kind == "retry_started"), default=-1)
+    # What an earlier retry came to is no step of this one.
+    ended = next((one for one in events[began + 1 :] if one.kind in _ENDS), None)
+    steps = [one for one in events if one.kind not in ("retry_started", "retry_finished")]
+    if running or not asked:
+        steps += [one for one in (events[began] if began >= 0 else None, ended) if one is not None]
+    taken = {event.kind: event.wall[11:19] for event in steps}
+    if not asked and not taken.keys() & {kind for kind, _ in _STEPS}:
         return []
     rows = [heading("Progress", width, "H shows who decided")]
+    now = "retry_finished" if running else "retry_started" if asked else ""
     for kind, words in _STEPS:
-        done = kind in taken
-        running = kind == "retry_finished" and not done and view.run.state == "retrying"
-        sign, role = ("✓", "good") if done else ("…", "warn") if running else ("·", "faint")
-        said = words if not running else "the program runs again"
-        clock = f"  {short(taken[kind], 8)}" if done else ""
-        rows.append(Row(((f"  {sign} ", role), (said, "" if done or running else "muted"), (clock, "faint"))))
+        clock = f"  {short(taken[kind], 8)}" if kind in taken else ""
+        if kind in taken:
+            parts: tuple[Part, ...] = (("  ✓ ", "good"), (words, ""), (clock, "faint"))
+        elif kind == now:
+            parts = (("  … ", "warn"), (f"the retry {asked}" if asked else "the program runs again", ""))
+        else:
+            parts = (("  · ", "faint"), (words, "muted"))
+        rows.append(Row(parts))
+    if ended is not None and ended.kind == "needs_person" and not asked:
+        rows += wrapped("✗ " + _text(ended.payload.get("why", "")), width, "warn", 2)
     return rows
 
 
@@ -139,11 +166,18 @@ def _log_role(line: str) -> str:
     return "good" if any(word in low for word in ("progressed", "resolved")) else ""
 
 
-def retry_rows(view: RunView, width: int) -> list[Row]:
-    """Return verdict, progress, what the rules did, and the log."""
+def retry_rows(view: RunView, width: int, asked: str = "") -> list[Row]:
+    """Return verdict, progress, what the rules did, and the log; `asked` is not in the record yet."""
     # The last thing that happened is what a person wants to see first.
     verdicts = [retry_verdict(view.events, width), own_verdict(view, width)]
-    rows = join([*verdicts, _progress(view, width), _accounts(view, width), _log(view, width)])
+    rows = join(
+        [
+            *verdicts,
+            _progress(view, width, _still_asked(view, asked)),
+            _accounts(view, width),
+            _log(view, width),
+        ]
+    )
     return rows or wrapped(
         "This run was not retried. R runs the program again with the active rules.", width, "muted", 1
     )
@@ -160,9 +194,27 @@ class RetryPane(Pane):
     EMPTY: ClassVar[str] = "This run was not retried."
     FOLLOW: ClassVar[bool] = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Mapping[str, str] = {}
+        """Run to what was asked for and has not come about: "is being started"."""
+
+    @property
+    def title_note(self) -> str:
+        """That a retry is under way, and the key that stops it."""
+        view = self.view
+        asked = _still_asked(view, self.asked.get(view.run_id, "")) if view is not None else ""
+        if view is None or not (asked or view.run.state == "retrying"):
+            return ""
+        if asked == STOPPING:
+            return "stopping …"
+        stops = "" if cast("TriageApp", self.app).read_only else " · esc stops it"
+        return f"{'begins' if asked else 'runs'}{stops}"
+
     def build(self, view: RunView) -> Rows:
         """Return the rows."""
-        return ListRows(lambda width: retry_rows(view, width))
+        asked = self.asked.get(view.run_id, "")
+        return ListRows(lambda width: retry_rows(view, width, asked))
 
     @property
     def opens(self) -> bool:

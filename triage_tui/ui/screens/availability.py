@@ -36,10 +36,13 @@ def available(screen: MainScreen, action: Action) -> bool:
             return screen.active == "patch" and view is not None and bool(view.rules)
         case "divide_hunk":
             return screen.active == "patch" and screen.patch.place.hunk >= 0
-        case "resume" | "end":
+        case "resume":
             return view is not None and view.waiting
+        case "end":
+            return view is not None and (view.waiting or screen.retry_goes_on)
         case "retry":
-            return view is not None and (view.waiting or view.generation is not None)
+            can = view is not None and (view.waiting or view.generation is not None)
+            return can and not screen.retry_goes_on
         case "open":
             return screen.pane(screen.active).opens
         case "return":
@@ -99,6 +102,8 @@ def label_of(screen: MainScreen, action: Action) -> str:
         case "rollback":
             undoes = bool(screen.decided) and not screen.rolls_marked_back
             return f"undo {screen.decided[-1].what}" if undoes else "roll back"
+        case "end" if screen.view is not None and not screen.view.waiting and not screen.on_marked:
+            return "stop retry"
         case "turn_patch" if screen.active == "patch":
             return "one text" if screen.patch.beside else "side by side"
         case _:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from textual import on
 
 from triage_tui.errors import TriageError
 from triage_tui.text import safe_line
-from triage_tui.ui.messages import Exported, Exporting
+from triage_tui.ui.messages import Exported, GoesOn
 from triage_tui.ui.screens.inspect import InspectScreen
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ _TELL_EVERY_S = 0.3
 class ExportScreen(InspectScreen):
     """The exporting part of the main screen."""
 
-    _exporting: tuple[Progress, threading.Event] | None = None
+    _exporting: Progress | None = None
 
     def _runs_to_export(self) -> list[str]:
         """Return the ids of the marked runs, else of the one that is shown or under the cursor."""
@@ -44,7 +43,7 @@ class ExportScreen(InspectScreen):
     def stop_exporting(self) -> None:
         """Let an export end that is under way."""
         if self._exporting is not None:
-            self._exporting[1].set()
+            self._exporting.cancel.set()
 
     def action_export(self) -> None:
         """Ask for the format, and export."""
@@ -86,24 +85,21 @@ class ExportScreen(InspectScreen):
     def _export(self, run_ids: list[str], answer: str, directory: Path | None) -> None:
         from triage_tui.ui.screens.progress import Progress
 
-        progress, cancel = Progress("Exporting"), threading.Event()
-        self._exporting = progress, cancel
+        progress = self._exporting = Progress("Exporting")
         actions = self.app.actions
         last = time.monotonic()
 
         def tell(far: str) -> None:
             nonlocal last
-            if progress.cancelled:
-                cancel.set()
             if time.monotonic() - last > _TELL_EVERY_S:
                 last = time.monotonic()
-                self.post_message(Exporting(far))
+                self.post_message(GoesOn(progress, far))
 
         def work() -> None:
             from triage_tui.ui.exporting import wanted_of
 
             try:
-                said = actions.export(run_ids, wanted_of(answer), directory, cancel, tell)
+                said = actions.export(run_ids, wanted_of(answer), directory, progress.cancel, tell)
                 self.post_message(Exported(said))
             except TriageError as error:
                 self.post_message(Exported(str(error), failed=True))
@@ -113,16 +109,15 @@ class ExportScreen(InspectScreen):
 
         self.run_worker(work, thread=True, group="export", exit_on_error=False)
 
-    @on(Exporting)
-    def export_goes_on(self, event: Exporting) -> None:
-        """Show how far it is."""
-        if self._exporting is not None:
-            self._exporting[0].tell(self.app, event.far)
+    @on(GoesOn)
+    def action_goes_on(self, event: GoesOn) -> None:
+        """Show how far an export or a decision on several runs is."""
+        event.progress.tell(self.app, event.far)
 
     @on(Exported)
     def export_ended(self, event: Exported) -> None:
         """Say where it is, or why there is none."""
         if self._exporting is not None:
-            self._exporting[0].close()
+            self._exporting.close()
             self._exporting = None
         self.say(event.sentence, "warning" if event.failed else "information")

@@ -244,7 +244,7 @@ class InspectScreen(FollowScreen):
                 said, failed = str(error), True
             except Exception as error:
                 # As with every action: its own defect must not take the review down.
-                said, failed = f"this failed inside the program ({type(error).__name__})", True
+                said, failed = self.app.reports.sentence("Decompiling", error), True
             self.post_message(Decompiled(job.run_id, job.frame, said, failed))
 
         self.decompilation = job

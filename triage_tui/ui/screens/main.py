@@ -29,6 +29,7 @@ from triage_tui.ui.widgets.line_view import LineView
 
 if TYPE_CHECKING:
     from triage_tui.ui.jumping import Goal
+    from triage_tui.ui.panes.retry import RetryPane
     from triage_tui.ui.panes.syscalls import SyscallsPane
     from triage_tui.ui.widgets.typed_line import TypedLine
 
@@ -103,6 +104,7 @@ class MainScreen(Contained, BrowseScreen):
                     tile.activate(pane)
         pauses.set_aside()
         self.recall_choices()
+        self.retry_pane.asked = self.asked_retries
         self.lay_out()
         if self._early:
             self.show_pane(self._early)
@@ -117,6 +119,18 @@ class MainScreen(Contained, BrowseScreen):
     def syscalls(self) -> SyscallsPane:
         """The syscalls pane."""
         return cast("SyscallsPane", self.query_one("#pane-syscalls"))
+
+    @property
+    def retry_pane(self) -> RetryPane:
+        """The retry pane."""
+        return cast("RetryPane", self.query_one("#pane-retry"))
+
+    def show_retry(self) -> None:
+        """Draw the retry pane again."""
+        if self.tiles:
+            self.retry_pane.rebuild()
+        self.tile_titles()
+        self.refresh_bars()
 
     @property
     def single(self) -> bool:
@@ -272,6 +286,11 @@ class MainScreen(Contained, BrowseScreen):
         if self.active in ("code", "backtrace") and self.stop_decompiling():
             return
         if self.active == "patch" and self.stop_matching():
+            return
+        if self.active == "retry" and self.ask_to_stop_retry():
+            return
+        if self.active == "runs" and self.drop_waiting_retries():
+            self.say("No retry begins any more; those that run go on.")
             return
         if self._zoomed and self.size.width >= WIDE:
             self.action_zoom()

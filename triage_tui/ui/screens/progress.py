@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -31,8 +32,8 @@ class Progress(ModalScreen[None]):
         self._shown = False
         self._ready = False
         self._ended = False
-        self.cancelled = False
-        """Whether the person wants it to stop."""
+        self.cancel = threading.Event()
+        """Set when the person wants it to stop."""
 
     def compose(self) -> ComposeResult:
         """Show the action, how far it is, and the key that stops it."""
@@ -56,6 +57,8 @@ class Progress(ModalScreen[None]):
     def tell(self, app: TriageApp, far: str) -> None:
         """Say how far it is; the first time brings it up."""
         self._far = safe_line(far, 120)
+        if self._ended:
+            return
         if not self._shown:
             self._shown = True
             app.push_screen(self)
@@ -64,7 +67,7 @@ class Progress(ModalScreen[None]):
 
     def action_cancel(self) -> None:
         """Ask the action to stop."""
-        self.cancelled = True
+        self.cancel.set()
 
     def close(self) -> None:
         """Take it away when the action has ended."""

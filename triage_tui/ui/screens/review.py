@@ -1,4 +1,4 @@
-"""What a person decides about guests on the main screen: resume, retry, end; and how decisions are made."""
+"""How decisions are made on the main screen: in a thread, on what the person sees, with one sentence each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textual.screen import Screen
 
 from triage_tui.errors import TriageError
 from triage_tui.text import safe_line
-from triage_tui.ui.backend import READ_ONLY, Actions, Decision
+from triage_tui.ui.backend import READ_ONLY, Actions
 from triage_tui.ui.messages import Done
 
 if TYPE_CHECKING:
@@ -87,10 +87,8 @@ class ReviewScreen(Screen[None]):
             except TriageError as error:
                 self.post_message(Done(str(error), failed=True, run_id=run_id))
             except Exception as error:
-                # The action's own defect must not take the review down; its type is enough to report it.
-                self.post_message(
-                    Done(f"this failed inside the program ({type(error).__name__})", True, run_id)
-                )
+                # The action's own defect must not take the review down.
+                self.post_message(Done(self.app.reports.sentence("The action", error), True, run_id))
 
         self.run_worker(work, thread=True, group="action", exit_on_error=False)
 
@@ -120,49 +118,3 @@ class ReviewScreen(Screen[None]):
     def coming(self) -> str:
         """The name of the run under the cursor while another one is still shown, else ""."""
         raise NotImplementedError
-
-    def _decide(self, action: Decision, pane: str | None) -> None:
-        view = self._ready()
-        if view is None:
-            return
-        if not view.waiting:
-            self.say("No frozen guest waits in this run. R runs the program again from its start.", "warning")
-            return
-        self._perform(lambda actions: actions.decide(view.run_id, action), pane)
-
-    def action_resume(self) -> None:
-        """Let the frozen guest go on."""
-        self._decide("resume", "retry")
-
-    def action_retry(self) -> None:
-        """Start again: through the holder when one waits, else in the background."""
-        view = self._ready()
-        if view is None:
-            return
-        if view.waiting:
-            self._decide("retry", "retry")
-        else:
-            self._perform(lambda actions: actions.retry(view.run_id), "retry")
-
-    def action_freeze(self) -> None:
-        """Freeze a guest that runs, whichever run is shown: it has no record yet."""
-        if not self.refused():
-            self._perform(lambda actions: actions.freeze())
-
-    def action_end_guest(self) -> None:
-        """Ask, then end the frozen guest."""
-        view = self._ready()
-        if view is None:
-            return
-        if not view.waiting:
-            self._decide("end", None)
-            return
-        from triage_tui.ui.screens.question import Question
-
-        def answered(answer: str | None) -> None:
-            if answer == "end":
-                # The guest that was asked about: by now another run may be shown.
-                self._perform(lambda actions: actions.decide(view.run_id, "end"))
-
-        answers = (("keep", "Keep it frozen"), ("end", "End it; the record of this run stays"))
-        self.app.push_screen(Question(f"End the frozen guest {view.name}?", answers), answered)

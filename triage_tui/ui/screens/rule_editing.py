@@ -8,14 +8,15 @@ from textual.app import SuspendNotSupported
 
 from triage_tui.errors import TriageError
 from triage_tui.ui.backend import Actions
-from triage_tui.ui.screens.review import Decided, ReviewScreen
+from triage_tui.ui.screens.guests import GuestScreen
+from triage_tui.ui.screens.review import Decided
 
 if TYPE_CHECKING:
     from triage_tui.ui.loading import RuleText, RunView
     from triage_tui.ui.panes.patch import PatchPane
 
 
-class EditingScreen(ReviewScreen):
+class EditingScreen(GuestScreen):
     """The part of the main screen that edits rules. An edit that cannot be saved is kept in a file."""
 
     @property

@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual import on
 
 from triage_tui.errors import TriageError
-from triage_tui.ui.messages import Done, SeveralDone, SeveralGoOn, Trouble
+from triage_tui.ui.messages import Done, GoesOn, SeveralDone, Trouble
 from triage_tui.ui.screens.export import ExportScreen
 from triage_tui.ui.screens.review import Decided
 
 if TYPE_CHECKING:
+    from triage_tui.ui.app import TriageApp
     from triage_tui.ui.screens.progress import Progress
     from triage_tui.ui.several import Deed, Outcome, Plan
+
+
+class QueueProgress:
+    """How far retries are that run in turn. They last: it stands in the title, and nothing is covered."""
+
+    def __init__(self) -> None:
+        self.cancel = threading.Event()
+        """Set when those that wait are not to begin."""
+        self.far = ""
+
+    def tell(self, app: TriageApp, far: str) -> None:
+        """Say how far they are."""
+        self.far = far
+        app.main.refresh_bars()
+
+    def close(self) -> None:
+        """Say no more."""
+        self.far = ""
 
 
 class SeveralScreen(ExportScreen):
     """The part of the main screen that acts on the marked runs: in the list of runs, when some are marked."""
 
     _progress: Progress | None = None
+    retries: QueueProgress | None = None
+    """Marked retries that are under way."""
     _marked_then: set[str] | None = None
     """What was marked when the last decision on several runs was done."""
 
@@ -102,6 +125,9 @@ class SeveralScreen(ExportScreen):
             return False
         if self.refused():
             return True
+        if deed == "retry" and self.retries is not None:
+            self.say("The retries before are still under way: esc in this list drops those that wait.")
+            return True
         if self._progress is not None:
             self.say("The decision before is still under way.")
             return True
@@ -126,39 +152,49 @@ class SeveralScreen(ExportScreen):
 
     def _carry_out(self, chosen: Plan, reason: str) -> None:
         from triage_tui.ui.screens.progress import Progress
-        from triage_tui.ui.several import WORDS, carry_out
+        from triage_tui.ui.several import WORDS, at_once, carry_out, retry_in_turn
 
-        progress = self._progress = Progress(WORDS[chosen.deed].doing)
-        actions = self.app.actions
+        doing, actions = WORDS[chosen.deed].doing, self.app.actions
+        progress: Progress | QueueProgress
+        if chosen.deed == "retry":
+            progress = self.retries = QueueProgress()
+            act = partial(retry_in_turn, most=at_once())
+        else:
+            progress = self._progress = Progress(doing)
+            act = partial(carry_out, reason=reason)
 
         def explain(error: Exception) -> str:
-            return self.app.reports.sentence(WORDS[chosen.deed].doing, error)
+            return self.app.reports.sentence(doing, error)
 
         def tell(far: str) -> None:
-            self.post_message(SeveralGoOn(far))
+            self.post_message(GoesOn(progress, far))
 
         def work() -> None:
-            outcome = carry_out(chosen, actions, reason, lambda: progress.cancelled, tell, explain)
-            self.post_message(SeveralDone(outcome, reason))
+            outcome = act(chosen, actions, cancel=progress.cancel, tell=tell, explain=explain)
+            self.post_message(SeveralDone(progress, outcome, reason))
 
         self.run_worker(work, thread=True, group="action", exit_on_error=False)
 
     def stop_deciding(self) -> None:
-        """Let a decision on several runs end after the run that it is at."""
-        if self._progress is not None:
-            self._progress.cancelled = True
+        """Let a decision on several runs end after the run that it is at, and begin no retry that waits."""
+        for progress in (self._progress, self.retries):
+            if progress is not None:
+                progress.cancel.set()
 
-    @on(SeveralGoOn)
-    def several_go_on(self, event: SeveralGoOn) -> None:
-        """Show how far it is."""
-        if self._progress is not None:
-            self._progress.tell(self.app, event.far)
+    def drop_waiting_retries(self) -> bool:
+        """Begin none of the marked retries that wait; False when there are none, or that was said before."""
+        if self.retries is None or self.retries.cancel.is_set():
+            return False
+        self.retries.cancel.set()
+        return True
 
     @on(SeveralDone)
     def several_done(self, event: SeveralDone) -> None:
         """Say what was done; what failed stays marked."""
-        if self._progress is not None:
-            self._progress.close()
+        event.progress.close()
+        if event.progress is self.retries:
+            self.retries = None
+        else:
             self._progress = None
         outcome = event.outcome
         tried = {run.run_id for run in outcome.plan.fit}
