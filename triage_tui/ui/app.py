@@ -15,7 +15,7 @@ from textual.binding import BindingType
 from textual.filter import Monochrome, NoColor
 from textual.screen import Screen
 
-from triage_tui.errors import TriageError
+from triage_tui.errors import Stopped, TriageError
 from triage_tui.text import safe_block, safe_line
 from triage_tui.ui import pauses, theming
 from triage_tui.ui.actions import ACTIONS, bindings
@@ -25,6 +25,7 @@ from triage_tui.ui.backend import Actions, refusing
 from triage_tui.ui.base_app import BaseApp
 from triage_tui.ui.configuration import Configuration, ConfigurationWatch, read_configuration
 from triage_tui.ui.messages import RunFailed, RunLoaded, RunsListed, RunsUpdated, Trouble
+from triage_tui.ui.reading import Reading, Readings
 from triage_tui.ui.remembered import keep, recall
 from triage_tui.ui.roles import colours_of
 from triage_tui.ui.screens.main import MainScreen
@@ -117,7 +118,7 @@ class TriageApp(BaseApp):
             if self.get_theme(wanted) is not None:
                 self._begin_with(wanted)
         self._main: MainScreen | None = None
-        self._loads = 0
+        self._readings = Readings()
         self.decided: set[str] = set()
         """Runs whose guest was resumed or ended on the way out."""
         self._usual: pauses.Usual | None = None
@@ -257,6 +258,7 @@ class TriageApp(BaseApp):
         self._configuration_watch.stop()
         if self.main.decompilation is not None:
             self.main.decompilation.cancel.set()
+        self._readings.give_up()
         self.main.stop_exporting()
         self.main.stop_deciding()
         self.main.stop_waiting()
@@ -295,17 +297,20 @@ class TriageApp(BaseApp):
             self._feed.look_again(run_ids, files_changed=files_changed)
 
     def load_run(self, run_id: str) -> None:
-        """Read a run in a thread; a later call makes the result of this one unwanted."""
-        self._loads += 1
-        serial = self._loads
+        """Read a run in a thread; the reading of another one ends, and its result is unwanted."""
+        reading = self._readings.begin(run_id)
+        if reading is None:
+            return
         related = self.main.related(run_id)
         if self._feed is not None:
             self._feed.watch_closely(run_id)
 
         def work() -> None:
             try:
-                view = self.read_view(run_id, related)
-                self.main.post_message(RunLoaded(view, serial))
+                view = self.read_view(run_id, related, reading.unwanted)
+                self.main.post_message(RunLoaded(view, reading.serial))
+            except Stopped:
+                pass
             except TriageError as error:
                 self.main.post_message(RunFailed(run_id, str(error)))
             except Exception as error:
@@ -313,13 +318,22 @@ class TriageApp(BaseApp):
                 self.main.post_message(
                     RunFailed(run_id, self.reports.sentence(f"Reading run {run_id}", error))
                 )
+            finally:
+                self.call_later(self._was_read, reading)
 
         self.run_worker(work, thread=True, group="load", exit_on_error=False)
 
-    def read_view(self, run_id: str, related: Sequence[str] = ()) -> RunView:
+    def _was_read(self, reading: Reading) -> None:
+        if self._readings.ended(reading) and self.is_running:
+            self.load_run(reading.run_id)
+
+    def read_view(
+        self, run_id: str, related: Sequence[str] = (), unwanted: threading.Event | None = None
+    ) -> RunView:
         """Return a run as it is shown, with other runs of its target; called in a thread.
 
         Raises:
+            Stopped: it was `unwanted` before its end.
             TriageError: it cannot be read.
         """
         from triage_tui.ui.loading import load_view
@@ -328,7 +342,9 @@ class TriageApp(BaseApp):
         if known is not None and known.form == "misnamed":
             raise TriageError(f"{safe_line(run_id, 80)}: {known.problem}")
         try:
-            return load_view(self.runs_dir / run_id, self.workspace, self._analysed(), list(related))
+            return load_view(self.runs_dir / run_id, self.workspace, self._analysed(), related, unwanted)
+        except Stopped:
+            raise
         except TriageError as error:
             if known is not None and known.form == "writing":
                 # What lasts a few seconds of every live run is no trouble, and reads as none.

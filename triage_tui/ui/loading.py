@@ -6,15 +6,16 @@ of kept memory stay on the disk: they may be gigabytes, and are read page by pag
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from triage_tui.errors import TriageError
+from triage_tui.errors import Stopped, TriageError
 from triage_tui.rulebook import manifest
 from triage_tui.rulebook.active import active_directory
 from triage_tui.rulebook.hunks import Difference
@@ -198,31 +199,52 @@ class RunView:
 
 
 def load_view(
-    run_dir: Path, workspace: Path, analysis: SfAnalysis | None = None, related: Sequence[str] = ()
+    run_dir: Path,
+    workspace: Path,
+    analysis: SfAnalysis | None = None,
+    related: Sequence[str] = (),
+    unwanted: threading.Event | None = None,
 ) -> RunView:
     """Read the run in `run_dir`; `analysis` is a further source of code, better than the recorded ones.
 
-    `related` are names of other runs of its target, for the audit trail.
+    `related` are names of other runs of its target, for the audit trail. With `unwanted` set it is read no
+    further than to the end of the part that is being read.
 
     Raises:
+        Stopped: it was not wanted any more.
         TriageError: it is no run, or not yet one.
     """
+
+    def go_on() -> None:
+        if unwanted is not None and unwanted.is_set():
+            raise Stopped(f"run {run_dir.name} was not read to its end")
+
+    go_on()
     run = load_run(run_dir)
+    go_on()
     view = RunView(run=run, calls=run.trace(), waiting=holder_alive(run.events))
     if analysis is not None:
         _take_analysis(view, analysis)
-    _read_code(view)
-    _read_memory(view)
-    _read_rules(view, workspace)
-    _read_logs(view)
-    _read_printed(view)
-    _read_verdict(view)
-    _read_environment(view)
-    view.rounds = ladder(run)
-    _read_audit(view, workspace, related)
-    _explain(view)
-    _look_up_evidence(view)
+    for read in (
+        _read_code,
+        _read_memory,
+        partial(_read_rules, workspace=workspace),
+        _read_logs,
+        _read_printed,
+        _read_verdict,
+        _read_environment,
+        _read_rounds,
+        partial(_read_audit, workspace=workspace, related=related),
+        _explain,
+        _look_up_evidence,
+    ):
+        go_on()
+        read(view)
     return view
+
+
+def _read_rounds(view: RunView) -> None:
+    view.rounds = ladder(view.run)
 
 
 def _explain(view: RunView) -> None:
