@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from tests.waiting import wait_until
 
 TIMEOUT = 120
 """Seconds after which a command counts as hung; no test depends on how long one takes."""
@@ -125,28 +125,17 @@ def start_in_background(
 
 def wait_until_gone(marker: str) -> None:
     """Wait until no process mentions `marker`; the kernel ends them, so there is nothing else to wait on."""
-    for _ in range(500):
-        if not processes_with(marker):
-            return
-        os.sched_yield()
-        signal.sigtimedwait([], 0.02)
-    raise AssertionError(f"left behind: {processes_with(marker)}")
+    wait_until(lambda: not processes_with(marker), lambda: f"the end of {processes_with(marker)}")
 
 
 def read_when_there(path: Path) -> Any:
     """Return the JSON value of a file, which is written whole, once it is there."""
-    for _ in range(3000):
-        with contextlib.suppress(FileNotFoundError):
-            return json.loads(path.read_text())
-        signal.sigtimedwait([], 0.02)
-    raise AssertionError(f"{path} did not come")
+    wait_until(path.exists, lambda: path)
+    return json.loads(path.read_text())
 
 
 def wait_for_line(path: Path, text: str) -> None:
     """Wait until a file that grows has a line with `text`."""
-    for _ in range(3000):
-        with contextlib.suppress(FileNotFoundError):
-            if text in path.read_text(errors="replace"):
-                return
-        signal.sigtimedwait([], 0.02)
-    raise AssertionError(f"{path} never said {text!r}")
+    wait_until(
+        lambda: path.exists() and text in path.read_text(errors="replace"), lambda: f"{text!r} in {path}"
+    )

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.runs.build import write_run
+from tests.waiting import PATIENCE_S as WAIT_S
 from triage_tui.runs import catalog, feed, listing
 from triage_tui.runs.events import append_event
 from triage_tui.runs.feed import RunsFeed
 from triage_tui.runs.listing import RunSummary
 from triage_tui.runs.writer import RunWriter
-
-WAIT_S = 20.0
 
 
 class Told:

@@ -15,6 +15,7 @@ from playwright.async_api import Browser, BrowserContext, Page
 from tests.e2e.commands import processes_with, wait_until_gone
 from tests.serve.served import Served
 from tests.ui import fixtures
+from tests.waiting import wait_until
 from triage_tui.runs.reader import load_run
 
 # The page keeps its terminal to itself; this takes it when the page gives it its first add-on.
@@ -102,11 +103,9 @@ async def opened(context: BrowserContext, address: str) -> Tab:
 
 async def left(marker: str, number: int) -> None:
     """Wait until as many processes mention `marker`; those of the server are not ours to wait for."""
-    for _ in range(500):
-        if len(processes_with(marker)) == number:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(processes_with(marker))
+    await asyncio.to_thread(
+        wait_until, lambda: len(processes_with(marker)) == number, lambda: processes_with(marker)
+    )
 
 
 async def test_a_review_in_two_tabs(demo: Path, served: Served, browser: Browser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.ui import fixtures
+from tests.waiting import PATIENCE_S
 from triage_tui.errors import TriageError
 from triage_tui.export.exporting import Wanted
 from triage_tui.rulebook.choices import Approval
@@ -89,7 +91,7 @@ class RecordedActions:
     def decompile(self, run_id: str, frame: int, cancel: threading.Event) -> str:
         said = self._note("decompile", run_id, str(frame))
         if self.hold:
-            cancel.wait(60)
+            cancel.wait(PATIENCE_S)
             raise TriageError("the decompiler was stopped")
         return said
 
@@ -137,11 +139,12 @@ def app(workspace: Path, actions: RecordedActions) -> TriageApp:
 
 async def until(pilot: Pilot[None], condition: Callable[[], object], what: str = "") -> None:
     """Let the app work until `condition` holds; fail when it does not come."""
-    for _ in range(500):
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
         await pilot.pause(0.02)
         if condition():
             return
-    raise AssertionError(f"this did not come: {what or condition}")
+        assert time.monotonic() < deadline, f"this did not come: {what or condition}"
 
 
 async def opened(pilot: Pilot[None], run_id: str = fixtures.EXIT_RUN) -> TriageApp:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -13,6 +15,8 @@ from typing import Any
 
 import pexpect
 import pyte
+
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,7 +56,7 @@ class Terminal:
                 "TEXTUAL_ANIMATIONS": "none",
                 **environment,
             },
-            timeout=30,
+            timeout=PATIENCE_S,
         )
 
     def __enter__(self) -> Terminal:
@@ -63,7 +67,11 @@ class Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the app if it still runs."""
-        self._child.close(force=True)
+        # By itself it would give a killed app a tenth of a second to be gone.
+        if self._child.isalive():
+            self._child.kill(signal.SIGKILL)
+            self._child.wait()
+        self._child.close()
 
     @property
     def pid(self) -> int:
@@ -87,18 +95,24 @@ class Terminal:
         except pexpect.TIMEOUT:
             return True
         except pexpect.EOF:
+            # It is said too of an app that wrote and ended just after it was looked for what it wrote.
+            with contextlib.suppress(OSError):
+                while select.select([self._child], [], [], 0)[0] and (
+                    rest := os.read(self._child.child_fd, 65536)
+                ):
+                    self._take(rest)
             return False
         self._take(data)
         return True
 
-    def until(self, text: str, seconds: float = 90) -> None:
+    def until(self, text: str, seconds: float = PATIENCE_S) -> None:
         """Read until the terminal shows `text`."""
         end = time.monotonic() + seconds
         while text not in self.text:
             assert self._read(), f"the app ended before it showed {text!r}:\n{self.text}"
             assert time.monotonic() < end, f"{text!r} did not come:\n{self.text}"
 
-    def until_gone(self, text: str, seconds: float = 90) -> None:
+    def until_gone(self, text: str, seconds: float = PATIENCE_S) -> None:
         """Read until the terminal no longer shows `text`, and has drawn what it shows in its place."""
         end = time.monotonic() + seconds
         drawing = True
@@ -114,7 +128,7 @@ class Terminal:
         for _ in range(5):
             self.until_gone("\0")
 
-    def until_stopped(self, seconds: float = 30) -> None:
+    def until_stopped(self, seconds: float = PATIENCE_S) -> None:
         """Read until the app is stopped (job control), and clear what the terminal shows."""
         end = time.monotonic() + seconds
         while Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
@@ -147,7 +161,7 @@ class Terminal:
 
     def finish(self) -> int:
         """Read to the end and return the exit status."""
-        end = time.monotonic() + 90
+        end = time.monotonic() + PATIENCE_S
         while self._read():
             assert time.monotonic() < end, "the app did not end"
         self._child.wait()

@@ -58,12 +58,18 @@ async def test_what_is_too_long_for_a_clipboard_goes_into_a_file(app: TriageApp,
     async with app.run_test(size=SMALL) as pilot:
         await until(pilot, lambda: app.main.tiles and app.main.runs.select("20991231_235959_00000009"))
         await until(pilot, lambda: app.main.view and app.main.view.run_id == "20991231_235959_00000009")
-        await pilot.press("3", "Y", "1")
+        pane = app.main.pane("syscalls")
+        await pilot.press("3")
+        await until(pilot, lambda: app.main.active == "syscalls" and len(pane.rows) > 1200)
+        await pilot.press("Y")
+        await until(pilot, lambda: "All of it: " in shown(app))
+        await pilot.press("1")
         await until(pilot, lambda: "more than most terminals take" in said(app))
         assert app.clipboard == ""
-        await pilot.press("Y", "2")
-        count = len(app.main.pane("syscalls").rows)
-        assert count > 1200
+        await pilot.press("Y")
+        await until(pilot, lambda: "All of it into a file" in shown(app))
+        await pilot.press("2")
+        count = len(pane.rows)
         await until(pilot, lambda: f"{count} rows are in" in said(app))
     files = list(copies_directory().iterdir())
     assert [stat.S_IMODE(path.stat().st_mode) for path in files] == [0o600]

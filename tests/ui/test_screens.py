@@ -72,6 +72,9 @@ async def settle(pilot: Pilot[None], app: TriageApp) -> None:
         line.cursor_blink = False
     for area in app.screen.query(TextArea):
         area.cursor_blink = False
+        # A line that was drawn while the cursor was dark is kept as one that has no cursor to show.
+        area._line_cache.clear()
+        area.refresh()
     await pilot.pause()
 
 

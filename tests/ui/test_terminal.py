@@ -145,7 +145,7 @@ def test_a_whole_review_is_on_disk_afterwards(demo: Path) -> None:
         terminal.until("+1 -1")
         terminal.insist("g}", "space choose")
         terminal.press(" ")
-        terminal.until("✓ fix/syscall/ioctl.lua")
+        terminal.until("✓ hunk 1 of 1")
         terminal.insist("a", "active as it")
         terminal.press("g")
         terminal.until("active: generation 0002")

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.guest.helpers import cell_processes, shell, spec
+from tests.waiting import wait_until
 from triage_tui.errors import TriageError
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.guest.supervisor import Guest
@@ -34,14 +34,9 @@ Guest.start(start, on_event=lambda _, text: print(text, flush=True)).run_until_s
 """
 
 
-def gone(pids: list[int]) -> bool:
-    """Wait until processes are gone; False when they do not go."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if not any(os.path.exists(f"/proc/{pid}") for pid in pids):
-            return True
-        time.sleep(0.01)
-    return False
+def await_end_of(pids: list[int]) -> None:
+    """Wait until processes are gone."""
+    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), lambda: f"the end of {pids}")
 
 
 def test_the_carrier_is_said(rootfs: Rootfs, qemu_dir: Path) -> None:
@@ -59,15 +54,16 @@ def test_the_carrier_is_said(rootfs: Rootfs, qemu_dir: Path) -> None:
 
 def test_nothing_is_left_when_the_supervisor_is_killed(rootfs: Rootfs, qemu_dir: Path) -> None:
     marker = f"left-behind-{os.getpid()}"
-    script = f"trap '' TERM INT HUP; sleep 1000 & : {marker}; echo ready; sleep 1000"
+    # Both shells stay what they are: one that executes a program gives up its command line, and the marker.
+    script = f"trap '' TERM INT HUP; (while :; do sleep 1000; done) & : {marker}; echo ready; wait; :"
     command = [sys.executable, "-c", _SUPERVISOR, str(rootfs("tail-armel")), str(qemu_dir), script]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as supervisor:
         assert supervisor.stdout is not None
         assert supervisor.stdout.readline() == b"ready\n"
         pids = cell_processes(marker)
-        assert pids
+        assert len(pids) == 2
         supervisor.kill()
-    assert gone(pids)
+    await_end_of(pids)
 
 
 def test_nothing_runs_on_when_the_tracer_is_killed(rootfs: Rootfs, qemu_dir: Path) -> None:
@@ -79,7 +75,7 @@ def test_nothing_runs_on_when_the_tracer_is_killed(rootfs: Rootfs, qemu_dir: Pat
         pids = guest.processes()
         os.kill(guest._cell.launcher.pid, signal.SIGKILL)
         assert guest.run_until_stop().ended
-        assert gone(pids)
+        await_end_of(pids)
 
 
 def test_another_thread_may_go_on_with_the_guest(rootfs: Rootfs, qemu_dir: Path) -> None:

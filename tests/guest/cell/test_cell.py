@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.guest.helpers import cell_processes, shell, spec
+from tests.waiting import PATIENCE_S, wait_until
 from triage_tui.guest.supervisor import Guest
 
 _PROGRAM = """
@@ -35,16 +35,6 @@ with Guest.start(spec) as guest:
 """
 
 
-def wait_for(condition: Callable[[], bool]) -> bool:
-    """Poll until `condition` holds; a stuck test ends after half a minute."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
 @pytest.mark.parametrize("which", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_nothing_is_left_when_the_supervisor_is_ended(
     rootfs: Callable[[str], Path], qemu_dir: Path, which: signal.Signals
@@ -56,10 +46,10 @@ def test_nothing_is_left_when_the_supervisor_is_ended(
     try:
         assert supervisor.stdout is not None
         assert supervisor.stdout.readline() == b"started\n"
-        assert wait_for(lambda: len(cell_processes(marker)) == 3)
+        wait_until(lambda: len(cell_processes(marker)) == 3)
         supervisor.send_signal(which)
-        supervisor.wait(30)
-        assert wait_for(lambda: not cell_processes(marker))
+        supervisor.wait(PATIENCE_S)
+        wait_until(lambda: not cell_processes(marker))
         assert Path("/proc/self/mounts").read_text() == mounts
     finally:
         supervisor.kill()
