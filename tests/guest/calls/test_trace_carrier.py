@@ -54,14 +54,15 @@ def test_the_carrier_is_said(rootfs: Rootfs, qemu_dir: Path) -> None:
 
 def test_nothing_is_left_when_the_supervisor_is_killed(rootfs: Rootfs, qemu_dir: Path) -> None:
     marker = f"left-behind-{os.getpid()}"
-    # Both shells stay what they are: one that executes a program gives up its command line, and the marker.
-    script = f"trap '' TERM INT HUP; (while :; do sleep 1000; done) & : {marker}; echo ready; wait; :"
+    # Three shells that stay what they are: one that executes a program gives up its command line.
+    waits = "(while :; do sleep 1000; done)"
+    script = f"trap '' TERM INT HUP; : {marker}; echo ready; {waits} | {waits}"
     command = [sys.executable, "-c", _SUPERVISOR, str(rootfs("tail-armel")), str(qemu_dir), script]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as supervisor:
         assert supervisor.stdout is not None
         assert supervisor.stdout.readline() == b"ready\n"
+        wait_until(lambda: len(cell_processes(marker)) == 3)
         pids = cell_processes(marker)
-        assert len(pids) == 2
         supervisor.kill()
     await_end_of(pids)
 
