@@ -416,7 +416,7 @@ class Guest(Freezer):
         main = self.processes_known.main
         if self._launched and main is not None:
             with contextlib.suppress(TriageError):
-                self._cell.await_end(main.inner)
+                self._cell.await_end(main.pid, main.inner)
         return killed.gone(self)
 
     def wait_status(self, inner: int) -> int | None:

@@ -23,6 +23,7 @@ from triage_tui.guest.cell.launcher import MAX_MESSAGE
 from triage_tui.guest.host import process
 
 _REPLY_TIMEOUT = 10.0
+_LOOK_AGAIN_S = 0.005
 _BOOT = """
 import sys
 sys.path.insert(0, {path!r})
@@ -131,15 +132,23 @@ class Cell:
                 self.receive()
         return self.carrier
 
-    def await_end(self, inner: int, timeout: float = 0.5) -> None:
-        """Wait for a moment for what init says of the end of the process `inner`, which is gone.
+    def await_end(self, pid: int, inner: int) -> None:
+        """Hear what init says of the end of the process `pid`, `inner` in the cell, which no longer runs.
 
         Init hears of it a little later than /proc tells, and not at all when a parent has waited for it.
+        Once nothing is left of it, whatever init says of it comes before the next reply.
         """
-        deadline = time.monotonic() + timeout
-        while not self.gone and inner not in self.ended and (left := deadline - time.monotonic()) > 0:
-            if select.select([self._channel], [], [], left)[0]:
-                self.receive()
+        deadline = time.monotonic() + _REPLY_TIMEOUT
+        while not self.gone and inner not in self.ended and time.monotonic() < deadline:
+            nothing_left = not os.path.exists(f"/proc/{pid}")
+            if self._exchange({"do": "reap"}, []) < 0:
+                # Init is ending too: what it has said can still be read.
+                while not self.gone and select.select([self._channel], [], [], 0)[0]:
+                    self.receive()
+                return
+            if nothing_left:
+                return
+            time.sleep(_LOOK_AGAIN_S)
 
     def request(self, what: str, path: bytes, mode: int, content_fd: int | None = None) -> int:
         """Have init do file work inside the root; return 0 or a negative host errno."""

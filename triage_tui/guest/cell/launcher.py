@@ -267,7 +267,10 @@ class _Init:
                 made: tuple[int, ...] = ()
                 try:
                     request = json.loads(data)
-                    if request["do"] == "open_socket":
+                    if request["do"] == "reap":
+                        self.reap()
+                        reply = 0
+                    elif request["do"] == "open_socket":
                         reply = cell_files.open_socket(request["family"], request["kind"])
                         if reply >= 0:
                             made, reply = (reply,), 0

@@ -30,7 +30,10 @@ MAX_BACKLOG = 16 << 20
 MAX_UNREAD = 64 << 20
 """Bytes of all logs that may wait to be skimmed; more is passed over: the logs are in memory."""
 _SKIM_S, _DRAIN_S = 0.1, 2.0
-"""Seconds that skimming may take before something else is looked at, and before the rest is passed over."""
+"""Seconds that skimming may take before something else is looked at, and before the rest is passed over.
+
+Of this thread's own computing: what is known of a guest must not depend on what else the machine has to do.
+"""
 _WINDOW = 1 << 19
 """Text that is read in one piece, so that long sequences are recognised; what came meanwhile is skimmed."""
 _LAST_WINDOW = 1 << 17
@@ -129,9 +132,9 @@ class Trace(CallRecords):
         Returns whether that was done within `seconds`.
         """
         left = self.backlog()
-        deadline = time.monotonic() + seconds
+        deadline = time.thread_time() + seconds
         while left > keep and (log := self._next()) is not None:
-            if time.monotonic() > deadline:
+            if time.thread_time() > deadline:
                 return False
             left -= self._advance(log, self._count, min(_portion(log, _SKIM_PORTION), left - keep))
         return True
@@ -157,11 +160,11 @@ class Trace(CallRecords):
         if log.backlog() > MAX_UNREAD:
             self._pass_over(log, _WINDOW)
         left = log.backlog()
-        deadline = time.monotonic() + _DRAIN_S
+        deadline = time.thread_time() + _DRAIN_S
         while log.marks:
             if left > keep:
                 left -= self._advance(log, self._count, min(_portion(log, _SKIM_PORTION), left - keep))
-                if time.monotonic() > deadline:
+                if time.thread_time() > deadline:
                     self._pass_over(log, max(keep, _WINDOW))
                     left = log.backlog()
                     deadline += _DRAIN_S
