@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from triage_tui.rulebook.recorded import Matched, OtherRuns
     from triage_tui.runs.evidence import Resolved
     from triage_tui.runs.listing import RunSummary
-    from triage_tui.ui.comparison import ComparedPart
+    from triage_tui.ui.comparison.compare import Comparison
     from triage_tui.ui.insight import Insight
     from triage_tui.ui.loading import RunView
     from triage_tui.ui.panes.base import Pane
@@ -156,10 +156,9 @@ class FunctionFound(Message):
 
 @dataclass(eq=False, repr=False)
 class Compared(Message):
-    """Two runs were compared; `names` are theirs."""
+    """Two runs were compared."""
 
-    parts: list[ComparedPart]
-    names: tuple[str, str]
+    found: Comparison
 
 
 @dataclass(eq=False, repr=False)

@@ -97,8 +97,12 @@ class Sheet(ModalScreen[None]):
         self.set_focus(self.query_one(LineView))
 
     def on_line_view_opened(self, event: LineView.Opened) -> None:
-        """Leave."""
+        """Do what Enter does here."""
         event.stop()
+        self.opened(event)
+
+    def opened(self, event: LineView.Opened) -> None:
+        """Leave."""
         self.dismiss(None)
 
     def action_find(self) -> None:

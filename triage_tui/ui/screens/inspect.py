@@ -10,16 +10,21 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from textual import on
 
 from triage_tui.errors import TriageError
+from triage_tui.text import safe_line
 from triage_tui.ui.messages import Compared, Decompiled, Peeked, Trouble
 from triage_tui.ui.panes.base import Pane
+from triage_tui.ui.rows import short
 from triage_tui.ui.screens.follow_code import FollowScreen
 from triage_tui.ui.screens.links import OTHER_THREAD
+from triage_tui.ui.words import when
 
 if TYPE_CHECKING:
+    from triage_tui.ui.comparison.compare import Comparison
     from triage_tui.ui.loading import RunView
     from triage_tui.ui.panes.backtrace import BacktracePane
     from triage_tui.ui.panes.memory import MemoryPane
     from triage_tui.ui.panes.registers import RegistersPane
+    from triage_tui.ui.screens.comparing import Place
     from triage_tui.ui.widgets.typed_line import TypedLine
 
 
@@ -178,26 +183,57 @@ class InspectScreen(FollowScreen):
 
     def action_compare(self) -> None:
         """Hold this run for comparing, or compare it with the one that is held."""
-        view, first = self.view, self.compared
-        if view is None or self.coming:
-            self.say(f"{self.coming} is not shown yet." if self.coming else "Select a run first.", "warning")
-            return
+        selected = self.runs.selected
+        if self.view is not None and not self.coming:
+            self._take_for_comparing(self.view)
+        elif selected is None:
+            self.say("There is no run under the cursor to compare.", "warning")
+        else:
+            self._read_for_comparing(selected.run_id)
+
+    def _read_for_comparing(self, run_id: str) -> None:
+        """Read a run that is not shown yet: nobody has to wait for its panes to compare it."""
+
+        def work() -> None:
+            try:
+                view = self.app.read_view(run_id)
+            except TriageError as error:
+                self.app.call_from_thread(self._not_compared, run_id, str(error))
+            except Exception as error:
+                # A run that defeats the reader must not take the review down.
+                why = self.app.reports.sentence("Reading the run", error)
+                self.app.call_from_thread(self._not_compared, run_id, why)
+            else:
+                self.app.call_from_thread(self._take_for_comparing, view)
+
+        self.run_worker(work, thread=True, group="compare-read", exit_on_error=False)
+
+    def _take_for_comparing(self, view: RunView) -> None:
+        first = self.compared
         self.compared = view if first is None else None
         if first is None:
             self.say("Now choose the other run, and press c again to compare them")
         elif first.run_id == view.run_id:
             self.say("Nothing is compared: this is the same run")
         else:
-            self._compare(first, view)
+            # The older one first, whichever was chosen first: what is new reads as added.
+            self._compare(*sorted((first, view), key=lambda one: one.run_id))
         self.refresh_bars()
+
+    def _not_compared(self, run_id: str, why: str) -> None:
+        """Say why a run cannot be compared; the one that is held stays held."""
+        held = self.compared
+        stays = f" {held.name} of {when(held.run_id, long=False)} stays held." if held is not None else ""
+        why = safe_line(why, 300)
+        end = "" if why.endswith(".") else "."
+        self.say(f"{short(run_id, 60)} cannot be compared: {why}{end}{stays}", "warning")
 
     def _compare(self, first: RunView, second: RunView) -> None:
         def work() -> None:
-            from triage_tui.ui.comparison import compare
+            from triage_tui.ui.comparison.compare import compare
 
-            names = f"{first.run_id}  {first.name}", f"{second.run_id}  {second.name}"
             try:
-                self.post_message(Compared(compare(first, second), names))
+                self.post_message(Compared(compare(first, second)))
             except Exception as error:
                 # A run that defeats the comparison must not take the review down.
                 self.post_message(Trouble(f"these runs cannot be compared ({type(error).__name__})"))
@@ -207,11 +243,18 @@ class InspectScreen(FollowScreen):
     @on(Compared)
     def runs_compared(self, event: Compared) -> None:
         """Show what differs."""
-        from triage_tui.ui.comparison import comparison_rows
-        from triage_tui.ui.screens.help import Sheet
+        self.show_comparison(event.found)
 
-        build = partial(comparison_rows, event.parts, event.names)
-        self.app.push_screen(Sheet("Two runs compared", build, wide=True))
+    def show_comparison(self, found: Comparison, place: Place | None = None) -> None:
+        """Show two runs compared; from where a line leads to, one comes back to it."""
+        from triage_tui.ui.screens.comparing import ComparisonSheet
+
+        def follow(run_id: str, link: str, place: Place) -> None:
+            self.follow_in(run_id, link, lambda: self.show_comparison(found, place))
+
+        # What was said of choosing the second run would cover the first differences.
+        self.app.clear_notifications()
+        self.app.push_screen(ComparisonSheet(found, follow, place))
 
     # --- decompiling -------------------------------------------------------------------------------------
 

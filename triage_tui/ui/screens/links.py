@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from textual import on
@@ -34,6 +35,8 @@ class Spot(NamedTuple):
     """What was looked at, for the trail."""
     others: tuple[tuple[str, PaneState], ...] = ()
     """Panes that following changed too, and what they showed."""
+    sheet: Callable[[], None] | None = None
+    """Shows the sheet again that the link was followed from, if it was from one."""
 
 
 class LinkScreen(PatchingScreen):
@@ -157,13 +160,13 @@ class LinkScreen(PatchingScreen):
         if not self.patch.go_to_file(file):
             self.say(f"The rule file {short(file, 60)} is not in this run any more.", "warning")
 
-    def note_place(self, *changed: Pane) -> None:
+    def note_place(self, *changed: Pane, sheet: Callable[[], None] | None = None) -> None:
         """Note where we are; `changed` are other panes that are about to show something else."""
         if self.view is None:
             return
         here = self.pane(self.active)
         others = tuple((pane.NAME, pane.state()) for pane in changed if pane is not here)
-        self.trail.append(Spot(self.view.run_id, self.active, here.state(), here.place_name, others))
+        self.trail.append(Spot(self.view.run_id, self.active, here.state(), here.place_name, others, sheet))
         del self.trail[:-MAX_TRAIL]
 
     def follow_awaited(self) -> None:
@@ -171,7 +174,31 @@ class LinkScreen(PatchingScreen):
         if self._awaited is None or self.view is None or self.view.run_id != self._awaited[0]:
             return
         link, self._awaited = self._awaited[1], None
-        self.follow(link, remember=False)
+        self._go(link)
+
+    def follow_in(self, run_id: str, link: str, sheet: Callable[[], None]) -> None:
+        """Go to a link of any run: evidence, "rule:FILE" or "pane:NAME"; going back shows `sheet` again."""
+        self.note_place(sheet=sheet)
+        if self.view is not None and self.view.run_id == run_id:
+            self._go(link)
+            return
+        # The place is gone to when the run is there.
+        self._awaited = (run_id, link)
+        if not self.runs.select(run_id):
+            self._awaited = None
+            self.trail.pop()
+            self.say("The filter of the runs hides that run", "warning")
+            sheet()
+
+    def _go(self, link: str) -> None:
+        what, _, name = link.partition(":")
+        if what == "pane":
+            self.show_pane(name)
+        elif what == "rule" and self.view is not None:
+            self.show_pane("patch")
+            self.call_after_refresh(self._show_rule, self.view.run_id, name)
+        else:
+            self.follow(link, remember=False)
 
     def show_call(self) -> None:
         """Show everything about the syscall under the cursor."""
@@ -250,6 +277,8 @@ class LinkScreen(PatchingScreen):
             self.pane(spot.pane).restore(spot.state)
             self.tile_titles()
             self.refresh_bars()
+            if spot.sheet is not None:
+                spot.sheet()
 
         # A pane that was hidden has no size before the next layout.
         self.call_after_refresh(restore)

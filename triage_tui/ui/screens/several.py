@@ -241,7 +241,7 @@ class SeveralScreen(ExportScreen):
             try:
                 first, second = (self.app.read_view(run_id) for run_id in marked)
             except TriageError as error:
-                self.post_message(Trouble(str(error)))
+                self.post_message(Trouble(f"These runs cannot be compared: {error}"))
             except Exception as error:
                 # A run that defeats the reader must not take the review down.
                 self.post_message(Trouble(self.app.reports.sentence("Reading the two runs", error)))

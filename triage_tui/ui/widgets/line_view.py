@@ -276,7 +276,8 @@ class LineView(Contained, ScrollView, can_focus=True):
         span = self._marks.get(index, ...)
         if index != self.cursor and span is not None:
             for first, last, fill in row.tints:
-                strip = tinted(strip, first, last, self.roles.fill(fill))
+                # A background goes on behind the end of the text.
+                strip = tinted(strip.extend_cell_length(last), first, last, self.roles.fill(fill))
         if isinstance(span, tuple):
             strip = tinted(strip, *span, self.roles.fill("mark"))
         if row.links and index == self.cursor and self.has_focus and len(row.links) > 1:
