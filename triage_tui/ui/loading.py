@@ -39,6 +39,7 @@ from triage_tui.ui.rows import Part
 if TYPE_CHECKING:
     from triage_tui.binary.sfanalysis import SfAnalysis
     from triage_tui.rulebook.audit import Audit
+    from triage_tui.ui.log_rows import ShownLine
     from triage_tui.ui.memory_fields import Explanation
     from triage_tui.ui.panes.registers import ThreadPointers
 
@@ -187,6 +188,13 @@ class RunView:
         """The addresses behind the instructions that made calls, as far as they are known."""
         return frozenset(call.pc for call in self.calls if call.pc is not None)
 
+    @cached_property
+    def shown_lines(self) -> dict[str, list[ShownLine]]:
+        """The lines of each log that are shown."""
+        from triage_tui.ui.log_rows import shown_lines
+
+        return shown_lines(self)
+
     def resolve(self, link: str) -> Resolved:
         """Return what a link points to, as it was when this was first asked."""
         if (found := self._found.get(link)) is None:
@@ -254,9 +262,9 @@ def _explain(view: RunView) -> None:
 
 
 def _look_up_evidence(view: RunView) -> None:
-    """Look up what the diagnosis cites, and know the calls by number, name and place, before a view asks."""
+    """Know what the diagnosis cites, the calls by number, name and place, and the logs before a view asks."""
     view.run.syscall(0)
-    _ = view.call_names, view.call_places
+    _ = view.call_names, view.call_places, view.shown_lines
     for hypothesis in view.diagnosis.hypotheses if view.diagnosis else ():
         for evidence in (*hypothesis.evidence[:MAX_CITED], *hypothesis.contrary[:MAX_CITED]):
             view.resolve(evidence.link)

@@ -69,6 +69,10 @@ class Rows:
         """Return the index of the first row that passes `test`, or None."""
         return next((index for index in range(len(self)) if test(self.row(index))), None)
 
+    def place(self, target: Any) -> int | None:
+        """Return the index of the first row that stands for `target`, or None."""
+        return self.find(lambda row: row.target == target)
+
 
 def _alike(rows: Sequence[Row], index: int) -> range:
     """Return the rows around row `index` that stand for the same."""

@@ -132,7 +132,7 @@ class Pane(LineView):
         rows, cursor, marks = self.rows, state.cursor, state.marks
         row = rows.row(cursor) if 0 <= cursor < len(rows) else None
         if state.target is not None and (row is None or row.target != state.target):
-            found = rows.find(lambda row: row.target == state.target)
+            found = rows.place(state.target)
             moved = 0 if found is None else found - cursor
             cursor, marks = cursor + moved, {index + moved: span for index, span in marks.items()}
         self.move_to(cursor)

@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import ClassVar
+from collections.abc import Callable
+from functools import partial
+from itertools import chain, repeat
+from typing import ClassVar, NamedTuple
 
 from rich.cells import cell_len
 
-from triage_tui.errors import TriageError
-from triage_tui.runs.evidence import Link, parse_link
+from triage_tui.runs.evidence import Link
+from triage_tui.runs.model import Syscall
 from triage_tui.runs.process_model import Descriptor, Mapping, Process
 from triage_tui.runs.rule_account import rule_account
 from triage_tui.text import safe_line
 from triage_tui.ui.loading import RunView
+from triage_tui.ui.log_rows import log_pieces
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import (
-    BLANK,
-    ListRows,
-    Part,
-    Row,
-    Rows,
-    clip,
-    field,
-    fit,
-    heading,
-    join,
-    short,
-    wrap_parts,
-    wrapped,
-)
+from triage_tui.ui.pieces import Piece, PieceRows, all_rows, blank, join
+from triage_tui.ui.rows import Part, Row, Rows, clip, field, fit, heading, short, wrapped
 from triage_tui.ui.words import place
-
-MAX_FIRST, MAX_LAST, AROUND = 200, 1800, 10
-"""Lines laid out of one log: its first, its last, and those around a line that is cited as evidence."""
-LEAST_LINES = 100
-"""Lines laid out of each log where many logs share these."""
-
-MAX_LINE = 600
-"""Characters laid out of one line of a log."""
+from triage_tui.ui.wrapping import Breaking
 
 _PERMS = {"x": "accent", "w": "warn"}
 
@@ -63,58 +47,6 @@ def _target(view: RunView, width: int) -> list[Row]:
     if snapshot.recorded:
         rows += field("recorded", safe_line(snapshot.recorded, 300), width, "info")
     return rows
-
-
-def _output(view: RunView, width: int) -> list[Row]:
-    rows: list[Row] = []
-    cited = _cited_lines(view)
-    most = max(LEAST_LINES, (MAX_FIRST + MAX_LAST) // max(1, len(view.logs)))
-    for name, lines in view.logs.items():
-        title = "Guest output" if f"logs/{name}" == view.snapshot.guest_output else f"Log {short(name, 60)}"
-        rows += [heading(title, width, f"{len(lines)} lines", target=("log", name, 0))]
-        last = 0
-        for number in _lines_to_show(len(lines), cited.get(name, set()), most):
-            if number > last + 1:
-                rows += wrapped(f"… {number - last - 1} lines are left out here", width, "muted", 8)
-            last = number
-            rows += _log_line(name, number, lines[number - 1], width)
-        if name in view.log_notes:
-            rows += wrapped(view.log_notes[name], width, "warn", 8)
-    return rows
-
-
-def _log_line(name: str, number: int, line: str, width: int) -> list[Row]:
-    head = f" {number:>5}  "
-    target = ("log", name, number)
-    if len(line) < width - len(head) and line.isascii():
-        return [Row(((head, "faint"), (line, "")), target)]
-    lines = wrap_parts([(safe_line(line, MAX_LINE), "")], width, head, " " * len(head))
-    (_, *parts), *more = lines
-    return [Row(((head, "faint"), *parts), target), *(Row(parts, target) for parts in more)]
-
-
-def _lines_to_show(count: int, cited: set[int], most: int) -> list[int]:
-    if count <= most:
-        return list(range(1, count + 1))
-    first = most * MAX_FIRST // (MAX_FIRST + MAX_LAST)
-    shown = {*range(1, first + 1), *range(count - (most - first) + 1, count + 1)}
-    for line in cited:
-        shown.update(range(max(1, line - AROUND), min(count, line + AROUND) + 1))
-    return sorted(shown)
-
-
-def _cited_lines(view: RunView) -> dict[str, set[int]]:
-    """Return the lines of each log that the diagnosis cites."""
-    found: dict[str, set[int]] = {}
-    for hypothesis in view.diagnosis.hypotheses[:20] if view.diagnosis else []:
-        for entry in (*hypothesis.evidence[:50], *hypothesis.contrary[:50]):
-            try:
-                link = parse_link(entry.link)
-            except TriageError:
-                continue
-            if link.kind == "log" and link.line:
-                found.setdefault(link.id, set()).add(link.line)
-    return found
 
 
 def _processes(view: RunView, width: int) -> list[Row]:
@@ -145,39 +77,73 @@ def _facts(entry: Process) -> list[str]:
     return facts
 
 
-def _environment(view: RunView, width: int) -> list[Row]:
+def _environment(view: RunView) -> list[Piece]:
     """Return the environment of the process that is looked at, secrets masked."""
-    rows = [heading("Environment", width, str(len(view.environment)))] if view.environment else []
+    if not view.environment:
+        return []
+    count = str(len(view.environment))
+    pieces = [Piece(lambda width: [heading("Environment", width, count)], 1)]
     for entry in view.environment:
         name, _, value = entry.partition("=")
-        rows += field(short(name, 30), safe_line(value, 400), width, column=max(10, min(len(name) + 2, 24)))
-    return rows
+        column = max(10, min(len(name) + 2, 24))
+        variable = _Variable(short(name, 30), Breaking(safe_line(value, 400)), column)
+        pieces.append(Piece(variable.rows, variable.takes))
+    return pieces
 
 
-def _descriptors(view: RunView, width: int) -> list[Row]:
-    rows = _descriptor_rows(view, "Descriptors", view.snapshot.fds[:1024], width, "fd")
+class _Variable(NamedTuple):
+    """A variable of the environment: its name in a column, its value beside it."""
+
+    name: str
+    value: Breaking
+    column: int
+
+    def _room(self, width: int) -> int:
+        return max(8, width - self.column - 1)
+
+    def takes(self, width: int) -> int:
+        return self.value.count(self._room(width))
+
+    def rows(self, width: int) -> list[Row]:
+        heads = chain([fit(" " + self.name, self.column)], repeat(" " * self.column))
+        lines = self.value.lines(self._room(width))
+        return [Row(((head + " ", "muted"), (line, ""))) for head, line in zip(heads, lines, strict=False)]
+
+
+def _descriptors(view: RunView) -> list[Piece]:
+    pieces = _descriptor_pieces(view, "Descriptors", view.snapshot.fds[:1024], "fd")
     for process in view.snapshot.processes[:64]:
         if process.fds:
             title = f"Descriptors of process {process.pid}"
-            rows += [BLANK, *_descriptor_rows(view, title, process.fds[:256], width, "")]
-    return rows
+            pieces += [blank(), *_descriptor_pieces(view, title, process.fds[:256], "")]
+    return pieces
 
 
-def _descriptor_rows(view: RunView, title: str, fds: list[Descriptor], width: int, kind: str) -> list[Row]:
+def _descriptor_pieces(view: RunView, title: str, fds: list[Descriptor], kind: str) -> list[Piece]:
     """Return one or two rows for each descriptor; `kind` makes them findable as evidence."""
-    rows = [heading(title, width, str(len(fds)))] if fds else []
+    count = str(len(fds))
+    pieces = [Piece(lambda width: [heading(title, width, count)], 1)] if fds else []
     for entry in fds:
-        parts = [
-            (f" {entry.fd:>5}  ", "number"),
-            (fit(short(entry.kind, 9), 10), "muted"),
-            (clip(safe_line(entry.target, 400), max(10, width - 30)), ""),
-        ]
-        if entry.state:
-            parts.append(("  " + short(entry.state, 80), "info"))
         target = (kind, entry.fd) if kind else None
-        rows.append(Row(tuple(parts), target=target))
-        rows += _opened_rows(view, entry, width, target)
-    return rows
+        rows = 1 + (_origin(view, entry) is not None or bool(_opened(entry)))
+        pieces.append(Piece(partial(_descriptor_rows, view, entry, target), rows, target))
+    return pieces
+
+
+def _descriptor_rows(view: RunView, entry: Descriptor, target: object, width: int) -> list[Row]:
+    parts = [
+        (f" {entry.fd:>5}  ", "number"),
+        (fit(short(entry.kind, 9), 10), "muted"),
+        (clip(safe_line(entry.target, 400), max(10, width - 30)), ""),
+    ]
+    if entry.state:
+        parts.append(("  " + short(entry.state, 80), "info"))
+    return [Row(tuple(parts), target=target), *_opened_rows(view, entry, width, target)]
+
+
+def _origin(view: RunView, entry: Descriptor) -> Syscall | None:
+    """Return the call that made a descriptor, when the record has it."""
+    return view.run.syscall(entry.origin_seq) if entry.origin_seq is not None else None
 
 
 def _opened(entry: Descriptor) -> str:
@@ -192,10 +158,10 @@ def _opened(entry: Descriptor) -> str:
 
 def _opened_rows(view: RunView, entry: Descriptor, width: int, target: object) -> list[Row]:
     """Return how a descriptor was opened, with the call that made it as a link."""
-    indent, more = 18, safe_line(_opened(entry), 300)
-    origin = view.run.syscall(entry.origin_seq) if entry.origin_seq is not None else None
+    indent, opened, origin = 18, _opened(entry), _origin(view, entry)
+    more = safe_line(opened, 300)
     if origin is None:
-        if not more:
+        if not opened:
             return []
         return [Row(((" " * indent, ""), (clip(more, max(10, width - indent - 2)), "muted")), target)]
     made = f"{short(origin.name, 24)}, syscall {origin.seq}"
@@ -206,30 +172,34 @@ def _opened_rows(view: RunView, entry: Descriptor, width: int, target: object) -
     return [Row(((" " * indent, ""), (lead, "muted"), (made, "link")), target, links=(link,))]
 
 
-def _mappings(view: RunView, width: int) -> list[Row]:
+def _mappings(view: RunView) -> list[Piece]:
     """Return the mappings; those of which bytes were recorded lead to them."""
     maps = view.snapshot.maps[:4096]
-    rows = [heading("Mappings", width, str(len(maps)))] if maps else []
-    recorded = _Recorded(view)
+    count, recorded = str(len(maps)), _Recorded(view)
+    pieces = [Piece(lambda width: [heading("Mappings", width, count)], 1)] if maps else []
     for index, entry in enumerate(maps):
-        perms = short(entry.perms, 6)
-        role = next((role for sign, role in _PERMS.items() if sign in perms), "muted")
-        name = safe_line(entry.path or entry.name, 400)
-        says, link = recorded.of(entry)
-        where = f"{entry.start:08x}-{entry.end:08x}"
-        room = max(10, width - len(where) - 8 - (len(says) + 2 if says else 0))
-        parts: list[Part] = [
-            (" ", ""),
-            (where, "link" if link else "address"),
-            (" ", ""),
-            (fit(perms, 5), role),
-            (fit(name, room) if says else clip(name, room), "" if name else "muted"),
-        ]
-        if says:
-            parts += [("  ", ""), (says, "muted")]
-        links = ((1, 1 + len(where), link),) if link else ()
-        rows.append(Row(tuple(parts), ("map", index), links=links))
-    return rows
+        pieces.append(Piece(partial(_mapping_rows, recorded, index, entry), 1, ("map", index)))
+    return pieces
+
+
+def _mapping_rows(recorded: _Recorded, index: int, entry: Mapping, width: int) -> list[Row]:
+    perms = short(entry.perms, 6)
+    role = next((role for sign, role in _PERMS.items() if sign in perms), "muted")
+    name = safe_line(entry.path or entry.name, 400)
+    says, link = recorded.of(entry)
+    where = f"{entry.start:08x}-{entry.end:08x}"
+    room = max(10, width - len(where) - 8 - (len(says) + 2 if says else 0))
+    parts: list[Part] = [
+        (" ", ""),
+        (where, "link" if link else "address"),
+        (" ", ""),
+        (fit(perms, 5), role),
+        (fit(name, room) if says else clip(name, room), "" if name else "muted"),
+    ]
+    if says:
+        parts += [("  ", ""), (says, "muted")]
+    links = ((1, 1 + len(where), link),) if link else ()
+    return [Row(tuple(parts), ("map", index), links=links)]
 
 
 class _Recorded:
@@ -295,20 +265,47 @@ def _unavailable(view: RunView, width: int) -> list[Row]:
     return rows
 
 
-_SECTIONS = {"fd": _descriptors, "map": _mappings, "rule": _rules, "probe": _probes}
+def _whole(section: Callable[[RunView, int], list[Row]], view: RunView) -> list[Piece]:
+    """Return a short section as one piece, nothing when it is empty at whatever width."""
+    return [Piece(partial(section, view))] if section(view, 80) else []
 
 
 def section_rows(view: RunView, kind: str, width: int) -> list[Row]:
     """Return the section that holds evidence of a kind, none for other kinds."""
-    section = _SECTIONS.get(kind)
-    return section(view, width) if section is not None else []
+    match kind:
+        case "fd":
+            return all_rows(PieceRows(_descriptors(view)), width)
+        case "map":
+            return all_rows(PieceRows(_mappings(view)), width)
+        case "rule":
+            return _rules(view, width)
+        case "probe":
+            return _probes(view, width)
+    return []
+
+
+def process_pieces(view: RunView) -> PieceRows:
+    """Return all sections as rows that are made when they are drawn."""
+    return PieceRows(
+        join(
+            (
+                _whole(_target, view),
+                log_pieces(view),
+                _whole(_processes, view),
+                _descriptors(view),
+                _environment(view),
+                _whole(_probes, view),
+                _whole(_rules, view),
+                _whole(_unavailable, view),
+                _mappings(view),
+            )
+        )
+    )
 
 
 def process_rows(view: RunView, width: int) -> list[Row]:
     """Return all sections."""
-    sections = (_target, _output, _processes, _descriptors, _environment)
-    parts = (*sections, _probes, _rules, _unavailable, _mappings)
-    return join([part(view, width) for part in parts])
+    return all_rows(process_pieces(view), width)
 
 
 class ProcessPane(Pane):
@@ -320,7 +317,7 @@ class ProcessPane(Pane):
 
     def build(self, view: RunView) -> Rows:
         """Return the sections as rows."""
-        return ListRows(lambda width: process_rows(view, width))
+        return process_pieces(view)
 
     def reveal(self, link: Link) -> bool:
         """Go to a descriptor, mapping, log line or rule."""
@@ -333,7 +330,7 @@ class ProcessPane(Pane):
             wanted = ("rule", link.id)
         else:
             wanted = (link.kind, int(link.id) if link.id.isdecimal() else -1)
-        index = self.rows.find(lambda row: row.target == wanted)
+        index = self.rows.place(wanted)
         if index is None:
             return False
         count = 1
