@@ -99,7 +99,7 @@ def test_what_the_other_anonymous_files_tell() -> None:
 
 def test_only_the_guests_own_and_who_opened_them() -> None:
     first = sorted(map(int, os.listdir("/proc/self/fd")))[2]
-    found = list(open_descriptors(os.getpid(), first, lambda fd: 100 + fd))
+    found = list(open_descriptors(os.getpid(), first, lambda fd, _kind: 100 + fd))
     assert [entry.fd for entry in found] == [0, 1]
     assert [entry.origin_seq for entry in found] == [100, 101]
 

@@ -1,6 +1,6 @@
 """What a process's calls did to it that its frozen state tells no more.
 
-Who opened a descriptor, what a range of memory may be used for (QEMU maps guest code without execute
+Who made a descriptor, what a range of memory may be used for (QEMU maps guest code without execute
 permission, and takes write permission from pages that it has translated), where the heap lies.
 """
 
@@ -8,29 +8,26 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from operator import itemgetter
 
+from triage_tui.guest.log import descriptor_makers
+from triage_tui.guest.log.descriptor_makers import DescriptorMakers
 from triage_tui.guest.log.ranges import RangeMap
 from triage_tui.runs.model import Syscall
 
-_OPENERS = frozenset(
-    str.split(
-        "open openat openat2 creat socket accept accept4 dup dup2 dup3 epoll_create epoll_create1 eventfd "
-        "eventfd2 timerfd_create signalfd signalfd4 inotify_init inotify_init1 memfd_create pidfd_open "
-        "fcntl fcntl64 fanotify_init mq_open perf_event_open userfaultfd socketcall"
-    )
-)
-"""Calls whose result may be a new descriptor."""
-_DUPLICATING = ("F_DUPFD", "F_DUPFD_CLOEXEC")
 _MAPPERS = frozenset(("mmap", "mmap2", "mprotect", "munmap", "mremap"))
-_MAX_OPEN = 65_536
 _MAX_PENDING = 4096
 """Mapping calls kept before they are put in order."""
 
-RELEVANT = _OPENERS | _MAPPERS | {"brk"}
+RELEVANT = descriptor_makers.NAMES | _MAPPERS | {"brk"}
 """Names of the calls that matter here."""
 
 
-_OPENING_NAMES = frozenset(name.encode() for one in _OPENERS for name in (one, one.upper()))
+_DESCRIPTOR_LINES = [
+    (frozenset(name.encode() for one in names for name in (one, one.upper())), rest)
+    for names, rest in descriptor_makers.LINES
+]
+_PAIRS = frozenset(name.encode() for one in descriptor_makers.PAIRS for name in (one, one.upper()))
 _MAPPING_NAMES = frozenset(name.encode() for name in (*_MAPPERS, "brk"))
 
 
@@ -46,27 +43,32 @@ def _lines_of(names: frozenset[bytes], rest: bytes) -> re.Pattern[bytes]:
 def lasting_calls(text: bytes, names: set[bytes]) -> list[tuple[bytes, int]]:
     """Return the lines of a log whose effects last, in order, each with its offset in `text`.
 
-    `names` are those of the calls in `text`. Of calls that make the same descriptor, and of calls that are
-    the same in everything, only the last one matters.
+    `names` are those of the calls in `text`. Of calls that make or close the same descriptor, and of calls
+    that are the same in everything, only the last one matters; but all do where the number of a descriptor
+    is concluded from those that were free.
     """
     found: dict[bytes, tuple[bytes, int]] = {}
     text = b"\n" + text
-    if opening := names & _OPENING_NAMES:
-        for match in _lines_of(frozenset(opening), rb"[^\n]* = (\d{1,5})").finditer(text):
-            found[match[2]] = (match[1], match.start())
+    all_count = bool(names & _PAIRS)
+    for kind, rest in _DESCRIPTOR_LINES:
+        if making := names & kind:
+            for match in _lines_of(frozenset(making), rest).finditer(text):
+                key = match[1] + b"%d" % match.start() if all_count else match[2]
+                if key not in found or found[key][1] < match.start():
+                    found[key] = (match[1], match.start())
     if mapping := names & _MAPPING_NAMES:
         for match in _lines_of(frozenset(mapping), rb"[^\n]*").finditer(text):
             line = match[1]
             found.pop(line, None)
             found[line] = (line, match.start())
-    return [(line + b"\n", at) for line, at in found.values()]
+    return [(line + b"\n", at) for line, at in sorted(found.values(), key=itemgetter(1))]
 
 
 class CallEffects:
     """The effects of one process's calls, in the order in which they returned."""
 
     def __init__(self) -> None:
-        self._opened: dict[int, int] = {}
+        self._descriptors = DescriptorMakers()
         self._pending: list[tuple[int, int, str | None]] = []
         """Mapping calls that are not yet in `_permitted`: most are never asked for."""
         self._permitted = RangeMap()
@@ -75,12 +77,13 @@ class CallEffects:
     def copy(self) -> CallEffects:
         """Return the effects as a forked process inherits them."""
         child = CallEffects()
-        child._opened = dict(self._opened)
+        child._descriptors = self._descriptors.copy()
         child._permitted, child._heap = self.permissions().copy(), self._heap
         return child
 
     def begin_program(self) -> None:
-        """A new program was executed: descriptors stay, memory is another."""
+        """A new program was executed: most descriptors stay, memory is another."""
+        self._descriptors.begin_program()
         self._pending, self._permitted, self._heap = [], RangeMap(), None
 
     def note(self, call: Syscall) -> None:
@@ -88,13 +91,8 @@ class CallEffects:
         name, result = call.name, call.ret
         if result is None:
             return
-        if name in _OPENERS:
-            if name.startswith("fcntl") and (
-                len(call.arguments) < 2 or call.arguments[1] not in _DUPLICATING
-            ):
-                return
-            if result in self._opened or len(self._opened) < _MAX_OPEN:
-                self._opened[result] = call.seq
+        if name in descriptor_makers.NAMES:
+            self._descriptors.note(call)
         elif name == "brk":
             self._heap = (min(self._heap[0], result) if self._heap else result, result)
         elif name in _MAPPERS:
@@ -125,9 +123,12 @@ class CallEffects:
         self._pending = []
         return self._permitted
 
-    def opener(self, fd: int) -> int | None:
-        """Return the sequence number of the call that made the descriptor `fd`, None when it is not known."""
-        return self._opened.get(fd)
+    def opener(self, fd: int, kind: str = "") -> int | None:
+        """Return the sequence number of the call that made a descriptor, None when it is not known.
+
+        `kind` is what the descriptor is now: "pipe", "socket" and others.
+        """
+        return self._descriptors.maker(fd, kind)
 
     @property
     def heap(self) -> tuple[int, int] | None:

@@ -51,11 +51,12 @@ def flag_names(flags: int) -> list[str]:
 
 
 def open_descriptors(
-    pid: int, first_own_fd: int, origin: Callable[[int], int | None] = lambda _fd: None
+    pid: int, first_own_fd: int, origin: Callable[[int, str], int | None] = lambda _fd, _kind: None
 ) -> Iterator[Descriptor]:
     """Yield the descriptors of process `pid` below `first_own_fd`, lowest first, at most MAX_DESCRIPTORS.
 
-    `origin` gives the syscall that made a descriptor. Descriptors from `first_own_fd` on are the emulator's.
+    `origin` gives the syscall that made a descriptor, which is of this kind now.
+    Descriptors from `first_own_fd` on are the emulator's.
 
     Raises:
         OSError: the process is gone.
@@ -69,7 +70,9 @@ def open_descriptors(
     with sockets.process_handle(pid) as handle:
         for fd in numbers[:MAX_DESCRIPTORS]:
             with suppress(OSError):
-                yield _describe(pid, handle, fd, origin(fd))
+                found = _describe(pid, handle, fd)
+                found.origin_seq = origin(fd, found.kind)
+                yield found
 
 
 def count(pid: int, first_own_fd: int) -> int:
@@ -81,10 +84,10 @@ def count(pid: int, first_own_fd: int) -> int:
         return 0
 
 
-def _describe(pid: int, handle: int, fd: int, origin_seq: int | None) -> Descriptor:
+def _describe(pid: int, handle: int, fd: int) -> Descriptor:
     target = os.readlink(f"/proc/{pid}/fd/{fd}")
     text = os.fsencode(target)[:_MAX_TARGET].decode("utf-8", "backslashreplace")
-    found = Descriptor(fd=fd, target=text, origin_seq=origin_seq)
+    found = Descriptor(fd=fd, target=text)
     info = _information(pid, fd)
     with suppress(KeyError, ValueError):
         found.flags = int(info["flags"][0], 8)
