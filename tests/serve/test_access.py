@@ -68,3 +68,9 @@ def test_a_page_may_load_nothing_from_elsewhere() -> None:
     assert rules["script-src"] == ["'self'"]
     named = {source for sources in rules.values() for source in sources}
     assert named == {"'none'", "'self'", "'unsafe-inline'", "data:", "ws://127.0.0.1:8000"}
+
+
+def test_no_answer_is_kept_or_tells_elsewhere_where_it_came_from() -> None:
+    answer = headers("127.0.0.1:8000")
+    # The first address holds the key: neither a cache nor a page that is gone to may have it.
+    assert (answer["Cache-Control"], answer["Referrer-Policy"]) == ("no-store", "no-referrer")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from aiohttp import ClientSession, CookieJar, WSServerHandshakeError
 
 from tests.e2e.commands import processes_with, triage, wait_until_gone
 from tests.serve.served import Served
+from triage_tui.serve.server import MAX_TABS, Server
 
 _PATHS = ("/", "/ws", "/static/js/textual.js", "/nothing", "//")
 _NAMES = ("", "ws", "static/js/textual.js", "page/page.css", "static/", "nothing", "download/x", "/")
@@ -77,6 +82,28 @@ def test_a_websocket_is_for_pages_of_this_server(served: Served) -> None:
         served.get(f"{served.place}ws", Cookie=served.cookie, Origin=f"http://{served.host}", **_UPGRADE)[0]
         == 101
     )
+
+
+async def test_a_tab_too_many_is_refused() -> None:
+    address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    # In place of the app something that starts at once and ends when it is told anything.
+    serving = asyncio.create_task(
+        Server(["head", "-c1"], "demo", lambda line: None).run(0, address.set_result)
+    )
+    entry = urlsplit(await address)
+    base = f"http://{entry.netloc}"
+    async with ClientSession(base, cookie_jar=CookieJar(unsafe=True)) as browser:
+        async with browser.get(f"/?{entry.query}") as entered:
+            place = (await entered.text()).partition("url=")[2].partition('"')[0]
+        socket_of = partial(browser.ws_connect, f"{place}ws", origin=base)
+        tabs = [await socket_of() for _ in range(MAX_TABS)]
+        with pytest.raises(WSServerHandshakeError) as refused:
+            await socket_of()
+        assert refused.value.status == 503
+        assert not any(tab.closed for tab in tabs)
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
 
 
 def test_a_websocket_of_the_right_origin_needs_the_key(served: Served) -> None:
