@@ -2,7 +2,7 @@ import unicodedata
 
 import pytest
 
-from triage_tui.text import safe_block, safe_line, safe_name, shown_block, shown_line
+from triage_tui.text import number_of, safe_block, safe_line, safe_name, shown_block, shown_line
 
 ATTACKS = [
     b"\x1b]52;c;ZXZpbA==\x07",
@@ -86,3 +86,9 @@ def test_blocks_keep_their_lines_and_bound_them() -> None:
 )
 def test_names_are_safe_for_files(name: str, safe: str) -> None:
     assert safe_name(name) == safe
+
+
+def test_a_number_is_followed_by_the_right_form() -> None:
+    assert [number_of(count, "line") for count in (0, 1, 2)] == ["0 lines", "1 line", "2 lines"]
+    assert number_of(1, "call is", "calls are") == "1 call is"
+    assert number_of(7, "call is", "calls are") == "7 calls are"

@@ -173,3 +173,8 @@ def recordable(text: str) -> str:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:
         return "".join(_escape(char) if "\ud800" <= char <= "\udfff" else char for char in text)
+
+
+def number_of(count: int, one: str, many: str = "") -> str:
+    """Return "1 line" or "3 lines"; `many` is the plural where it is not `one` with an s."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

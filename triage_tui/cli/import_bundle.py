@@ -8,7 +8,7 @@ from pathlib import Path
 from triage_tui.cli.output import print_json
 from triage_tui.export.unpacking import unpack_bundle
 from triage_tui.retry.workspace import Workspace
-from triage_tui.text import safe_line
+from triage_tui.text import number_of, safe_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,6 @@ def run(args: argparse.Namespace) -> int:
             print_json({"run_id": run_id, "files": len(manifest.files), "left_out": manifest.left_out})
         else:
             files, out = len(manifest.files), len(manifest.left_out)
-            left = f"; {out} files of the run were left out when it was exported" if out else ""
-            print(safe_line(f"{run_id}: {files} files{left}"))
+            left = f"; {number_of(out, 'file')} of the run left out when it was exported" if out else ""
+            print(safe_line(f"{run_id}: {number_of(files, 'file')}{left}"))
     return 0

@@ -24,7 +24,7 @@ from triage_tui.runs.reader import Run
 from triage_tui.runs.rule_account import rule_account
 from triage_tui.runs.verdict_model import Verdict
 from triage_tui.runs.writer import RULES_LOG, SUPERVISOR_LOG
-from triage_tui.text import safe_block, safe_line
+from triage_tui.text import number_of, safe_block, safe_line
 
 SECTIONS = (
     "summary",
@@ -190,9 +190,9 @@ def _rule_hits(record: Run) -> None:
     _line()
     _line("rules that were active:")
     for hit in hits:
-        limit = f" of {hit.limit}" if hit.limit else ""
+        hits_of = f"{hit.hits} of {hit.limit} hits" if hit.limit else number_of(hit.hits, "hit")
         off = f", switched off: {hit.disabled}" if hit.disabled else ""
-        _wrapped(f"{hit.rule}: {hit.hits}{limit} hits on {hit.syscall}{off}", "  ", "    ")
+        _wrapped(f"{hit.rule}: {hits_of} on {hit.syscall}{off}", "  ", "    ")
         if account := rule_account(hit):
             _wrapped(account, "    ", "    ")
 

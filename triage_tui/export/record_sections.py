@@ -21,6 +21,7 @@ from triage_tui.export.document import (
 from triage_tui.runs.evidence import describe_syscall, resolve
 from triage_tui.runs.reader import MAX_TEXT_BYTES
 from triage_tui.runs.rule_account import rule_account
+from triage_tui.text import number_of
 
 MAX_FAILED = 40
 LAST_CALLS = 20
@@ -87,9 +88,8 @@ def calls_section(citing: Citing) -> Section:
         )
     if not rows:
         return Section("System calls", "calls", (Paragraph((Span("No system call is on record."),)),))
-    said = (
-        f"{len(calls)} calls are on record. These failed, were answered by a rule, are cited, or came last."
-    )
+    there = number_of(len(calls), "call is", "calls are")
+    said = f"{there} on record. These failed, were answered by a rule, are cited, or came last."
     loop = run.snapshot.loop
     blocks: list[Block] = [Paragraph((Span(said),))]
     if loop is not None:
@@ -98,7 +98,8 @@ def calls_section(citing: Citing) -> Section:
             Paragraph(
                 (
                     Span(
-                        f"A loop: {loop.period} calls, {loop.repeats} rounds, from call {loop.first_seq} on: "
+                        f"A loop: {number_of(loop.period, 'call')}, {number_of(loop.repeats, 'round')}, "
+                        f"from call {loop.first_seq} on: "
                     ),
                     Span(names, True),
                 )

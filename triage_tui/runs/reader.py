@@ -19,7 +19,7 @@ from triage_tui.runs.memory_files import RegionReader
 from triage_tui.runs.memory_model import MemoryObject
 from triage_tui.runs.model import SCHEMA_VERSION, Snapshot, Syscall, Target, Trigger
 from triage_tui.runs.writer import ENVIRONMENT_FILE, SNAPSHOT_FILE, TRACE_FILE
-from triage_tui.text import safe_line
+from triage_tui.text import number_of, safe_line
 
 MAX_TRACE_BYTES = 64 << 20
 MAX_TEXT_BYTES = 4 << 20
@@ -93,7 +93,7 @@ class Run:
                 except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
                     damaged += 1
         if damaged:
-            self.problems.append(f"{damaged} lines of {TRACE_FILE} are damaged and were passed over")
+            self.problems.append(f"{number_of(damaged, 'damaged line')} of {TRACE_FILE} passed over")
         return calls
 
     def syscall(self, seq: int) -> Syscall | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 
-from triage_tui.text import safe_line
+from triage_tui.text import number_of, safe_line
 from triage_tui.ui.rows import clip, short
 
 if TYPE_CHECKING:
@@ -189,9 +189,9 @@ def _goes_round(loop: Loop | None, sleeps: bool) -> str:
     names = [name for name in every if not name.startswith(_DULL)] or every
     shown = ", ".join(short(name, 30) for name in names[:4]) + (", …" if len(names) > 4 else "")
     about = "about " if loop.skimmed else ""
-    count = f"{about}{loop.repeats} rounds"
+    count = f"{about}{number_of(loop.repeats, 'round')}"
     if not shown:
-        shown = f"{loop.period} calls"
+        shown = number_of(loop.period, "call")
     if sleeps or loop.sleeps:
         return f"sleeps in a loop: {count} of {shown}"
     took = f" in {loop.span_ms / 1000:.1f} s" if loop.span_ms >= 50 else ""

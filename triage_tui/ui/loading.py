@@ -32,7 +32,7 @@ from triage_tui.runs.printed_text import printed_text
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.rounds import ladder
 from triage_tui.runs.secrets import masked
-from triage_tui.text import safe_block, safe_line, safe_name
+from triage_tui.text import number_of, safe_block, safe_line, safe_name
 from triage_tui.ui.highlight import assembly_lines, c_lines, lua_lines
 from triage_tui.ui.rows import Part
 
@@ -409,8 +409,8 @@ def _printed_lines(text: bytes) -> list[str]:
     """Return printed bytes as lines; what is too much is counted."""
     pieces = text.removesuffix(b"\n").split(b"\n")
     lines = [safe_line(piece.removesuffix(b"\r"), MAX_PRINTED_LINE) for piece in pieces[:MAX_PRINTED_LINES]]
-    if len(pieces) > MAX_PRINTED_LINES:
-        lines.append(f"… {len(pieces) - MAX_PRINTED_LINES} more lines are in the log of the process pane")
+    if (more := len(pieces) - MAX_PRINTED_LINES) > 0:
+        lines.append(f"… {number_of(more, 'more line is', 'more lines are')} in the log of the process pane")
     return lines
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.evidence import parse_link
-from triage_tui.text import safe_line
+from triage_tui.text import number_of, safe_line
 from triage_tui.ui.pieces import Piece
 from triage_tui.ui.rows import Row, heading, short, wrapped
 from triage_tui.ui.wrapping import Breaking
@@ -51,11 +51,12 @@ def log_pieces(view: RunView) -> list[Piece]:
     for name, lines in view.logs.items():
         title = "Guest output" if f"logs/{name}" == view.snapshot.guest_output else f"Log {short(name, 60)}"
         target = ("log", name, 0)
-        pieces.append(Piece(partial(_heading, title, f"{len(lines)} lines", target), 1, target))
+        pieces.append(Piece(partial(_heading, title, number_of(len(lines), "line"), target), 1, target))
         last = 0
         for line in view.shown_lines[name]:
             if line.number > last + 1:
-                pieces.append(_note(f"… {line.number - last - 1} lines are left out here", "muted"))
+                left = number_of(line.number - last - 1, "line is", "lines are")
+                pieces.append(_note(f"… {left} left out here", "muted"))
             last = line.number
             target = ("log", name, line.number)
             pieces.append(Piece(partial(_rows, line, target), partial(_count, line), target))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 
-from triage_tui.text import safe_line
+from triage_tui.text import number_of, safe_line
 from triage_tui.ui.hex_rows import hex_row
 from triage_tui.ui.loading import MemoryText
 from triage_tui.ui.memory_fields import Explanation
@@ -115,7 +115,7 @@ class ObjectSection:
             (" ", ""),
             (clip(short(entry.tag or entry.id, 60), max(10, width // 2)), "heading"),
             (f"  {entry.addr:#010x}", "address"),
-            (f"  {size} bytes", "muted"),
+            (f"  {number_of(size, 'byte')}", "muted"),
         ]
         if entry.source:
             parts += [("  ", ""), (clip(short(entry.source, 80), max(8, width // 3)), "muted")]

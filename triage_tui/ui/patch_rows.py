@@ -13,7 +13,7 @@ from triage_tui.rulebook.choices import Choices
 from triage_tui.rulebook.hunks import Difference
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.rule_account import rule_account
-from triage_tui.text import safe_line
+from triage_tui.text import number_of, safe_line
 from triage_tui.ui.hunk_rows import (
     SIDE_BY_SIDE,
     Place,
@@ -158,7 +158,7 @@ def _matched_rows(here: Matched, words: str, others: OtherRuns | None, place: Pl
 def _account(view: RunView, proposal: Proposal) -> str:
     """Return what the rules of a proposal did in this run, when they were active in it."""
     told = [
-        f"{hit.hits} hits, {account}"
+        f"{number_of(hit.hits, 'hit')}, {account}"
         for hit in view.snapshot.rule_hits[:64]
         if any(f"@{hit.rule}." in name for name in proposal.files) and (account := rule_account(hit))
     ]

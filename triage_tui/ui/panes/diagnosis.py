@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from triage_tui.runs.diagnosis_model import Evidence, Hypothesis
 from triage_tui.runs.evidence import IN_TEXT, describe_syscall
-from triage_tui.text import safe_line
+from triage_tui.text import number_of, safe_line
 from triage_tui.ui.headline import what_happened
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
@@ -33,7 +33,8 @@ def text_with_links(text: str, width: int, indent: int) -> list[Row]:
     targets: list[str] = []
     last = 0
     if len(text) > MAX_EXPLANATION:
-        text = f"{text[:MAX_EXPLANATION]} … ({len(text) - MAX_EXPLANATION} characters are left out here)"
+        left = number_of(len(text) - MAX_EXPLANATION, "character is", "characters are")
+        text = f"{text[:MAX_EXPLANATION]} … ({left} left out here)"
     for match in IN_TEXT.finditer(text):
         parts.append((safe_line(text[last : match.start()].replace("\n", " ")), ""))
         parts.append((safe_line(match["text"]), f"link{len(targets)}"))
@@ -118,7 +119,8 @@ def _hypothesis_rows(view: RunView, number: int, hypothesis: Hypothesis, width: 
         for evidence in entries[:MAX_EVIDENCE]:
             rows += _evidence_rows(view, evidence, width, bullet, role)
         if len(entries) > MAX_EVIDENCE:
-            rows += wrapped(f"… {len(entries) - MAX_EVIDENCE} more are left out here", width, "muted", 4)
+            more = number_of(len(entries) - MAX_EVIDENCE, "more is", "more are")
+            rows += wrapped(f"… {more} left out here", width, "muted", 4)
     if hypothesis.wanted:
         rows.append(Row((("    missing to be sure", "muted"),)))
         for wanted in hypothesis.wanted[:20]:
@@ -162,9 +164,8 @@ def diagnosis_rows(view: RunView, width: int) -> list[Row]:
     for number, hypothesis in enumerate(diagnosis.hypotheses[:20], 1):
         rows += [*_hypothesis_rows(view, number, hypothesis, width), BLANK]
     if len(diagnosis.hypotheses) > 20:
-        rows += wrapped(
-            f"… {len(diagnosis.hypotheses) - 20} more hypotheses are left out here", width, "muted", 1
-        )
+        more = number_of(len(diagnosis.hypotheses) - 20, "more hypothesis is", "more hypotheses are")
+        rows += wrapped(f"… {more} left out here", width, "muted", 1)
     if not diagnosis.hypotheses:
         rows += wrapped("No hypothesis fits what was recorded.", width, "warn", 1)
     if diagnosis.unknown_next:

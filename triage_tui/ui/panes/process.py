@@ -14,7 +14,7 @@ from triage_tui.runs.evidence import Link
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.process_model import Descriptor, Mapping, Process
 from triage_tui.runs.rule_account import rule_account
-from triage_tui.text import safe_line
+from triage_tui.text import number_of, safe_line
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.log_rows import log_pieces
 from triage_tui.ui.panes.base import Pane
@@ -228,9 +228,9 @@ def _rules(view: RunView, width: int) -> list[Row]:
     hits = view.snapshot.rule_hits[:256]
     rows = [heading("Rules that were active", width)] if hits else []
     for hit in hits:
-        limit = f" of {hit.limit}" if hit.limit else ""
+        hits_of = f"{hit.hits} of {hit.limit} hits" if hit.limit else number_of(hit.hits, "hit")
         parts = [
-            (f" {hit.hits:>5}{limit} hits  ", "number"),
+            (f" {hits_of:>10}  ", "number"),
             (short(hit.rule, 80), "good"),
             ("  " + short(hit.syscall, 40), "muted"),
         ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from triage_tui.runs.events import Event
 from triage_tui.runs.rule_account import rule_account
-from triage_tui.text import safe_line
+from triage_tui.text import number_of, safe_line
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import ListRows, Part, Row, Rows, heading, join, short, wrap_parts, wrapped
@@ -88,7 +88,7 @@ def _accounts(view: RunView, width: int) -> list[Row]:
                 (
                     ("  ", ""),
                     (short(hit.rule, 80), "bad" if off else "good"),
-                    (f"  {hit.hits} hits", "number"),
+                    (f"  {number_of(hit.hits, 'hit')}", "number"),
                 )
             )
         )
@@ -149,10 +149,12 @@ def _progress(view: RunView, width: int, asked: str) -> list[Row]:
 def _log(view: RunView, width: int) -> list[Row]:
     if not view.retry_log:
         return []
-    live = "live" if view.run.state == "retrying" else f"{len(view.retry_log)} lines"
+    live = "live" if view.run.state == "retrying" else number_of(len(view.retry_log), "line")
     rows = [heading("Log", width, live)]
     if (hidden := len(view.retry_log) - MAX_LOG_LINES) > 0:
-        rows += wrapped(f"… {hidden} earlier lines are left out here", width, "muted", 2)
+        rows += wrapped(
+            f"… {number_of(hidden, 'earlier line is', 'earlier lines are')} left out here", width, "muted", 2
+        )
     for line in view.retry_log[-MAX_LOG_LINES:]:
         text, role = safe_line(line, MAX_LOG_LINE), _log_role(line)
         rows += [Row(parts) for parts in wrap_parts([(text, role)], width, "  ", " " * 11)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from textual.content import Content
 
-from triage_tui.text import shown_line
+from triage_tui.text import number_of, shown_line
 from triage_tui.ui.actions import ACTIONS, BY_ID, PANE_KEYS, PANES
 from triage_tui.ui.actions.model import Action
 from triage_tui.ui.rows import clip, short
@@ -135,10 +135,10 @@ def facts(screen: MainScreen) -> list[Item]:
             Item(f" {min(1.0, max(0.0, best.confidence)):.2f}", ""),
         ]
     if view.proposals:
-        count = len(view.proposals)
+        count = number_of(len(view.proposals), "proposal")
         items += [
             Item("  ·  ", "faint"),
-            Item(f"{count} proposal{'s' if count > 1 else ''}", "", "screen.show_pane('patch')"),
+            Item(count, "", "screen.show_pane('patch')"),
         ]
     if view.snapshot.round:
         items += [Item("  ·  ", "faint"), Item(f"round {view.snapshot.round}")]

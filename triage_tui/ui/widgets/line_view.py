@@ -22,7 +22,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
-from triage_tui.text import shown_line
+from triage_tui.text import number_of, shown_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.containment import Contained, name_of
 from triage_tui.ui.roles import Roles, roles_of
@@ -356,7 +356,7 @@ class LineView(Contained, ScrollView, can_focus=True):
             self.release_mouse()
             text = selected_text(drag, self._rows)
             if text:
-                cast("TriageApp", self.app).copy(text, f"{len(text)} characters copied.")
+                cast("TriageApp", self.app).copy(text, f"{number_of(len(text), 'character')} copied.")
 
     def on_click(self, event: events.Click) -> None:
         """Move to the clicked row; a click on a link or a double click opens it."""
