@@ -109,3 +109,18 @@ def test_a_retry_is_stopped_with_its_record_and_leaves_no_process(
     else:
         assert (decided.actor, runs) == ("ann", [])
     assert list((tmp_path / "running").iterdir()) == []
+
+
+def test_who_ends_its_retries_leaves_none_of_their_guests(tmp_path: Path, rootfs: Rootfs) -> None:
+    marker = f"marker-{os.getpid()}-ended"
+    process = start_computing(tmp_path, rootfs("busybox-mipsel"), marker)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    first = triage_json(tmp_path, "list")["run_id"]
+    actions = LocalActions(Workspace.at(tmp_path))
+    actions.retry(first)
+    wait_for_line(tmp_path / "ai_runs" / first / "retry.log", "guest: ready")
+    actions.end_retries()
+    wait_until_gone(marker)
+    wait_until_gone(f"--hold {first}")
+    assert Workspace.at(tmp_path).load(first).events[-1].payload["why"].endswith("SIGTERM stopped it")

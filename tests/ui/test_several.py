@@ -16,7 +16,7 @@ from triage_tui.ui import several
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.backend import refusing
 from triage_tui.ui.run_list import RunList
-from triage_tui.ui.several import Deed, Outcome, again, carry_out, plan, retry_in_turn, why_nothing
+from triage_tui.ui.several import Deed, Outcome, again, carry_out, in_turn, plan, retry_in_turn, why_nothing
 
 SMALL, LARGE = (80, 24), (160, 48)
 
@@ -200,10 +200,14 @@ class InTurn(RecordedActions):
 
 def test_so_many_retries_run_at_the_same_time_and_no_more() -> None:
     actions, told, outcomes = InTurn(fails=name(2)), list[str](), list[Outcome]()
+
+    def tell(over: int, waiting: int) -> None:
+        told.append(in_turn(over, 5, waiting))
+
     chosen = plan("retry", [run(n) for n in range(1, 6)])
 
     def work() -> None:
-        outcomes.append(retry_in_turn(chosen, actions, threading.Event(), told.append, str, 2))
+        outcomes.append(retry_in_turn(chosen, actions, threading.Event(), tell, str, 2))
 
     worker = threading.Thread(target=work)
     worker.start()
@@ -226,7 +230,7 @@ def test_who_cancels_lets_those_go_on_that_began_and_no_other_begin() -> None:
     chosen = plan("retry", [run(n) for n in range(1, 6)])
 
     def work() -> None:
-        outcomes.append(retry_in_turn(chosen, actions, cancel, lambda far: None, str, 2))
+        outcomes.append(retry_in_turn(chosen, actions, cancel, lambda over, waiting: None, str, 2))
 
     worker = threading.Thread(target=work)
     worker.start()
@@ -397,6 +401,7 @@ async def test_marked_retries_tell_how_far_they_are_over_nothing_and_esc_drops_t
         await until(pilot, lambda: "The retries before are still under way" in said(app))
         await pilot.press("3")
         await until(pilot, lambda: app.main.active == "syscalls")
+        assert app.main.retries_not_begun == 1
         await pilot.press("0", "escape")
         await until(pilot, lambda: "No retry begins any more" in said(app))
         actions.stir()

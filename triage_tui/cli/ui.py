@@ -15,6 +15,7 @@ from triage_tui.retry.workspace import Workspace
 from triage_tui.text import safe_line
 
 if TYPE_CHECKING:
+    from triage_tui.retry.actions import LocalActions
     from triage_tui.ui.app import TriageApp
 
 
@@ -104,6 +105,7 @@ def open_app(
 
     # Before the app is imported: what is made then is all there to stay.
     usual = pauses.shorten()
+    made: list[LocalActions] = []
     try:
         app = build_app(
             workspace,
@@ -111,17 +113,26 @@ def open_app(
             guests_end=guests_end,
             sfanalysis=sfanalysis,
             runs_before=runs_before,
+            made=made,
         )
         app.run()
     finally:
         pauses.restore(usual)
+        for actions in made if guests_end else ():
+            actions.end_retries()
     if app.crash is not None:
         from triage_tui.cli.crash import report
 
         return report("ui", app.crash)
-    if (waiting := len(app.still_waiting)) and not guests_end:
-        from triage_tui.cli.output import say
+    from triage_tui.cli.output import say
 
+    if not_begun := app.main.retries_not_begun:
+        say(f"{not_begun} marked retr{'ies' if not_begun > 1 else 'y'} had to wait and did not begin")
+    if (running := app.retries_running) and not guests_end:
+        say(
+            f"{running} retr{'ies go' if running > 1 else 'y goes'} on: open the app again to see the verdict"
+        )
+    if (waiting := len(app.still_waiting)) and not guests_end:
         say(
             f"{waiting} frozen guest{'s go' if waiting > 1 else ' goes'} on waiting: open the app again to"
             " decide, or end one with `triage-tui decide RUN end`"
@@ -136,8 +147,11 @@ def build_app(
     guests_end: bool = False,
     sfanalysis: Path | None = None,
     runs_before: frozenset[str] | None = None,
+    made: list[LocalActions] | None = None,
 ) -> TriageApp:
     """Return the app on `workspace`, ready to be run; the parameters are those of `open_app`.
+
+    `made` gets the actions, once the first one was asked for.
 
     Raises:
         TriageError: there is no such directory.
@@ -162,7 +176,10 @@ def build_app(
     def actions() -> Actions:
         from triage_tui.retry.actions import LocalActions
 
-        return LocalActions(workspace)
+        local = LocalActions(workspace)
+        if made is not None:
+            made.append(local)
+        return local
 
     # What decisions need (linting, the rulebook) is imported when the first is made, not at the start.
     return TriageApp(

@@ -357,6 +357,11 @@ class LocalActions:
             append_event(run.dir, "decision", {"action": "stop"}, self._actor, expect_state=states)
         return said
 
+    def end_retries(self) -> None:
+        """End the processes that were started for retries through this object, and the guests they hold."""
+        for asked in self._asked.values():
+            asked.end()
+
 
 def best_proposal(run: Run, skip: Iterable[str] = ()) -> Proposal:
     """Return the first proposal of a run that acts and needs nothing from a person.

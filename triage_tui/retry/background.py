@@ -14,6 +14,7 @@ from pathlib import Path
 from triage_tui.runs.events import Event, holder_of, process_start, read_events, told_state
 
 _POLL_S = 0.1
+_END_S = 10.0
 
 _PR_SET_PDEATHSIG = 1
 # Loaded before any fork: looking it up in a child could wait for a lock that nobody holds there.
@@ -113,3 +114,14 @@ class AskedRetry:
             return False
         self.process.terminate()
         return True
+
+    def end(self) -> None:
+        """End the process that was started for it, in good order and hard if it does not, with its guest."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                # Its guest ends with it: the cell does not outlive its supervisor.
+                self.process.kill()
+                self.process.wait()

@@ -387,6 +387,12 @@ class TriageApp(BaseApp):
         """Runs whose guest waits, without those that were decided on the way out."""
         return self.main.waiting_runs - self.decided
 
+    @property
+    def retries_running(self) -> int:
+        """How many runs are being retried, as far as the list knows."""
+        known = self.main.run_list
+        return sum(run is not None and run.state == "retrying" for run in map(known.get, known.live))
+
     def action_help(self) -> None:
         """Show all keys."""
         from triage_tui.ui.screens.help import HelpScreen

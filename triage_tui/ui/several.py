@@ -194,17 +194,23 @@ def at_once() -> int:
     return min(MAX_AT_ONCE, len(os.sched_getaffinity(0)))
 
 
+def in_turn(over: int, count: int, waiting: int) -> str:
+    """Return how far retries are that run in turn, in a few words."""
+    return f"{over} of {count} retried" + (f", {waiting} wait" if waiting else "")
+
+
 def retry_in_turn(
     chosen: Plan,
     actions: Actions,
     cancel: threading.Event,
-    tell: Callable[[str], None],
+    tell: Callable[[int, int], None],
     explain: Callable[[Exception], str],
     most: int,
 ) -> Outcome:
     """Retry runs, `most` of them at the same time; with `cancel` those go on that began, and no other begins.
 
-    Returns when the last one came to something, or at once when it is cancelled.
+    `tell` is told how many are over and how many wait. Returns when the last one came to something, or at
+    once when it is cancelled.
     """
     outcome, changing = Outcome(chosen), threading.Lock()
     waiting, over = len(chosen.fit), 0
@@ -213,8 +219,7 @@ def retry_in_turn(
         nonlocal waiting, over
         with changing:
             waiting, over = waiting - begun, over + ended
-            left = f", {waiting} wait" if waiting else ""
-            tell(f"{over} of {len(chosen.fit)} retried{left}")
+            tell(over, waiting)
 
     def retry(run: RunSummary) -> None:
         _do("retry", actions, run, "")

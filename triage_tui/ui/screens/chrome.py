@@ -71,7 +71,7 @@ def title(screen: MainScreen) -> tuple[list[Item], list[Item]]:
         right.append(Item("… the program runs  ", "info"))
     if (retries := screen.retries) is not None and retries.far:
         stops = "" if retries.cancel.is_set() or screen.active != "runs" else ", esc drops those"
-        right.append(Item(f"… {retries.far}{stops if 'wait' in retries.far else ''}  ", "info"))
+        right.append(Item(f"… {retries.far}{stops if retries.waiting else ''}  ", "info"))
     if waiting := screen.runs.waiting:
         guests = "1 guest waits for you" if waiting == 1 else f"{waiting} guests wait for you"
         right.append(Item(f"▶ {guests} ", "wait", "screen.show_pane('runs')"))

@@ -31,6 +31,8 @@ def _answers(count: int) -> tuple[tuple[str, str], ...]:
 class Leaving(Question):
     """The question. The key that leaves the app, once more, takes the first answer."""
 
+    # "leave" would read as leaving the app.
+    ESCAPE: ClassVar[str] = "stay"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "first", "first answer", show=False)]
 
     def __init__(self, waiting: int, guests_end: bool) -> None:

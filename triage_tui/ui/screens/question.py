@@ -25,6 +25,8 @@ _TYPED = "\0typed"
 class Question(ModalScreen[str | None]):
     """Ask; dismissed with the chosen answer, or None when the person leaves."""
 
+    ESCAPE: ClassVar[str] = "leave"
+    """What escape is called: it decides nothing."""
     CSS_PATH = "../styles/question.tcss"
     # Numbers go no further: below, they go to panes.
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -47,7 +49,7 @@ class Question(ModalScreen[str | None]):
         with Vertical(id="question"):
             yield Static(Content(self._question), id="question-text")
             yield LineView(id="question-answers")
-            yield Static(Content("⏎ choose   esc leave"), id="question-keys")
+            yield Static(Content(f"⏎ choose   esc {self.ESCAPE}"), id="question-keys")
 
     def on_mount(self) -> None:
         """List the answers."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from functools import partial
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -26,6 +25,8 @@ class QueueProgress:
         self.cancel = threading.Event()
         """Set when those that wait are not to begin."""
         self.far = ""
+        self.waiting = 0
+        """How many have not begun."""
 
     def tell(self, app: TriageApp, far: str) -> None:
         """Say how far they are."""
@@ -152,16 +153,13 @@ class SeveralScreen(ExportScreen):
 
     def _carry_out(self, chosen: Plan, reason: str) -> None:
         from triage_tui.ui.screens.progress import Progress
-        from triage_tui.ui.several import WORDS, at_once, carry_out, retry_in_turn
+        from triage_tui.ui.several import WORDS, carry_out
 
-        doing, actions = WORDS[chosen.deed].doing, self.app.actions
-        progress: Progress | QueueProgress
         if chosen.deed == "retry":
-            progress = self.retries = QueueProgress()
-            act = partial(retry_in_turn, most=at_once())
-        else:
-            progress = self._progress = Progress(doing)
-            act = partial(carry_out, reason=reason)
+            self._retry_in_turn(chosen)
+            return
+        doing, actions = WORDS[chosen.deed].doing, self.app.actions
+        progress = self._progress = Progress(doing)
 
         def explain(error: Exception) -> str:
             return self.app.reports.sentence(doing, error)
@@ -170,10 +168,34 @@ class SeveralScreen(ExportScreen):
             self.post_message(GoesOn(progress, far))
 
         def work() -> None:
-            outcome = act(chosen, actions, cancel=progress.cancel, tell=tell, explain=explain)
+            outcome = carry_out(chosen, actions, reason, progress.cancel, tell, explain)
             self.post_message(SeveralDone(progress, outcome, reason))
 
         self.run_worker(work, thread=True, group="action", exit_on_error=False)
+
+    def _retry_in_turn(self, chosen: Plan) -> None:
+        from triage_tui.ui.several import WORDS, at_once, in_turn, retry_in_turn
+
+        actions, progress = self.app.actions, QueueProgress()
+        self.retries, progress.waiting = progress, len(chosen.fit)
+
+        def explain(error: Exception) -> str:
+            return self.app.reports.sentence(WORDS["retry"].doing, error)
+
+        def tell(over: int, waiting: int) -> None:
+            progress.waiting = waiting
+            self.post_message(GoesOn(progress, in_turn(over, len(chosen.fit), waiting)))
+
+        def work() -> None:
+            outcome = retry_in_turn(chosen, actions, progress.cancel, tell, explain, at_once())
+            self.post_message(SeveralDone(progress, outcome))
+
+        self.run_worker(work, thread=True, group="action", exit_on_error=False)
+
+    @property
+    def retries_not_begun(self) -> int:
+        """How many marked retries wait for their turn, or waited when the app was left."""
+        return self.retries.waiting if self.retries is not None else 0
 
     def stop_deciding(self) -> None:
         """Let a decision on several runs end after the run that it is at, and begin no retry that waits."""
