@@ -120,6 +120,20 @@ def test_addresses_are_not_compared(call: str, other: str, same: bool) -> None:
     assert (model.without_addresses(call) == model.without_addresses(other)) == same
 
 
+@pytest.mark.parametrize(
+    ("line", "other", "same"),
+    [
+        ("2026/11/21 04:44:10 [emerg] x", "2026/11/22 05:44:10 [emerg] x", True),
+        ("2:M 21 Nov 2026 04:37:03.602 # x", "2:M 22 Dec 2026 04:38:03.601 # x", True),
+        ('{"ts":1795236248.3238208}', '{"ts":1795236289.1}', True),
+        ("took 0.25 s", "took 1.75 s", True),
+        ("port 80", "port 81", False),
+    ],
+)
+def test_times_that_were_printed_are_not_compared(line: str, other: str, same: bool) -> None:
+    assert (model.without_clocks(line) == model.without_clocks(other)) == same
+
+
 def test_what_is_alike_is_paired_strictest_first() -> None:
     pairs = partners(
         ["a1", "b1", "c1"], ["b2", "a1", "d1"], lambda one: one, lambda one: one[0]
@@ -372,6 +386,21 @@ def test_what_differs_is_seen_first_and_each_difference_has_its_place(views: Vie
         assert rows[index].target.what == "difference"
         before = rows[index - 1].target
         assert not (isinstance(before, Spot) and before.what == "difference")
+
+
+def test_of_many_lines_that_differ_the_middle_is_folded(twins: Views) -> None:
+    left, right = twins
+    pid = left.calls[0].pid
+    right.calls += [Syscall(seq=900 + n, name=f"new{n}", num=1, pid=pid) for n in range(100)]
+    found = compare(left, right)
+    number = next(n for n, one in enumerate(found.sections) if one.title == "Syscalls")
+    rows = comparison_rows(found, 100)
+    fold = next(row for row in rows if "more lines that differ" in row.text)
+    assert "84 more lines" in fold.text
+    assert fold.target == Spot("more", number, len(left.calls))
+    # It is one difference all the same, and all of it is there when it is unfolded.
+    assert len(differences(rows)) == len(differences(comparison_rows(found, 100, {fold.target}))) == 1
+    assert len(comparison_rows(found, 100, {fold.target})) == len(rows) + 83
 
 
 def test_a_run_that_is_less_than_whole_says_so(tmp_path: Path) -> None:

@@ -168,7 +168,11 @@ def counted(pairs: Iterable[Pair]) -> str:
 
 _LARGE = re.compile(r"-?\b(?:0x0*[0-9a-f]{5,16}|[0-9]{6,20})\b")
 _QUOTED = re.compile(r'("(?:[^"\\]|\\.)*"?)')
-_CLOCK = re.compile(r"\b\d{4}[-/]\d\d[-/]\d\d\b|\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b|\b\d+\.\d+ ?m?s\b")
+_CLOCK = re.compile(
+    r"\b\d{4}[-/]\d\d[-/]\d\d\b|\b\d{1,2} (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\w* \d{4}\b"
+    r"|\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b|\b1[0-9]{9}(?:\.\d+)?\b|\b\d+\.\d+ ?m?s\b"
+)
+"""Dates, times of day, seconds since 1970, durations."""
 _INODE = re.compile(r":\[\d+\]")
 
 

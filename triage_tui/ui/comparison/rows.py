@@ -16,6 +16,8 @@ SIDE_BY_SIDE = 100
 """Cells from which both runs have a column; below that they have signs, as in a unified diff."""
 CONTEXT = 1
 """Lines in common that are shown around a difference."""
+LONGEST, FIRST, LAST = 24, 12, 4
+"""Lines one after the other that differ and are all shown, and those that are shown of more."""
 MAX_ROWS = 6
 """Rows that a line which differs may take."""
 
@@ -25,9 +27,12 @@ _WORDS = re.compile(r"\w+(?:\.\w+)*|\W")
 
 
 class Spot(NamedTuple):
-    """What a row stands for: a section in the overview or its heading, or a pair of lines."""
+    """What a row stands for: a section in the overview or its heading, a pair of lines, or several.
 
-    what: Literal["overview", "section", "difference", "same", "fold"]
+    `fold` is of lines in common, `more` of lines that differ.
+    """
+
+    what: Literal["overview", "section", "difference", "same", "fold", "more"]
     section: int
     pair: int = -1
 
@@ -52,7 +57,7 @@ def differences(rows: Sequence[Row]) -> list[int]:
     found = []
     inside = False
     for index, row in enumerate(rows):
-        differs = isinstance(row.target, Spot) and row.target.what == "difference"
+        differs = isinstance(row.target, Spot) and row.target.what in ("difference", "more")
         if differs and not inside:
             found.append(index)
         inside = differs
@@ -131,8 +136,22 @@ def _gist(section: Section, room: int) -> str:
 
 
 def _pairs(found: Comparison, number: int, width: int, unfolded: Collection[Spot]) -> Iterator[Row]:
-    """Yield the rows of one section, what is in common and far from a difference as one row."""
+    """Yield the rows of one section, with one row for what is folded."""
     pairs = found.sections[number].pairs
+    for fold, places in _pieces(pairs, number, unfolded):
+        if fold is not None:
+            what = "lines in common" if fold.what == "fold" else "more lines that differ"
+            yield Row(((clip(f"  ⋯ {len(places)} {what}, enter shows them", width), "faint"),), fold)
+            continue
+        for place in places:
+            spot = Spot("same" if pairs[place].same else "difference", number, place)
+            yield from _pair(found, spot, width)
+
+
+def _pieces(
+    pairs: Sequence[Pair], number: int, unfolded: Collection[Spot]
+) -> Iterator[tuple[Spot | None, range]]:
+    """Yield the pairs of a section piece by piece, each with the fold that stands for it if one does."""
     near = [Spot("overview", number) in unfolded] * len(pairs)
     for index, pair in enumerate(pairs):
         if not pair.same:
@@ -140,17 +159,19 @@ def _pairs(found: Comparison, number: int, width: int, unfolded: Collection[Spot
                 near[place] = True
     index = 0
     while index < len(pairs):
-        end = index
-        while end < len(pairs) and not near[end]:
+        differs, end = not pairs[index].same, index
+        while end < len(pairs) and (not pairs[end].same if differs else not near[end]):
             end += 1
-        fold = Spot("fold", number, index)
-        if end - index > 1 and fold not in unfolded:
-            yield Row(((f"  ⋯ {end - index} lines in common, enter shows them", "faint"),), fold)
-            index = end
-            continue
         end = max(end, index + 1)
-        for place in range(index, end):
-            yield from _pair(found, Spot("same" if pairs[place].same else "difference", number, place), width)
+        fold = Spot("more" if differs else "fold", number, index)
+        first, last = (index + FIRST, end - LAST) if differs else (index, end)
+        folded = end - index > (LONGEST if differs else 1) and fold not in unfolded
+        if folded:
+            yield None, range(index, first)
+            yield fold, range(first, last)
+            yield None, range(last, end)
+        else:
+            yield None, range(index, end)
         index = end
 
 

@@ -115,7 +115,7 @@ class ComparisonSheet(Sheet):
             place = Place(self._list.cursor, int(self._list.scroll_offset.y), frozenset(self._unfolded))
             self.dismiss(None)
             self._follow(run_id, link, place)
-        elif isinstance(spot, Spot) and spot.what == "fold":
+        elif isinstance(spot, Spot) and spot.what in ("fold", "more"):
             self._unfold(spot)
         elif isinstance(spot, Spot) and spot.what == "overview":
             section = self._found.sections[spot.section]
