@@ -403,6 +403,11 @@ def test_of_many_lines_that_differ_the_middle_is_folded(twins: Views) -> None:
     assert len(comparison_rows(found, 100, {fold.target})) == len(rows) + 83
 
 
+def test_lines_that_are_found_by_words_are_differences_of_their_own() -> None:
+    rows = [Row((), Spot("difference", 0, pair)) for pair in (3, 3, 4, 9)]
+    assert differences([*rows, Row((), Spot("difference", 1, 10)), Row(())]) == [0, 3, 4]
+
+
 def test_a_run_that_is_less_than_whole_says_so(tmp_path: Path) -> None:
     runs = tmp_path / "ai_runs"
     exit_run = load_view(fixtures.make_exit_run(runs), tmp_path)
@@ -410,6 +415,10 @@ def test_a_run_that_is_less_than_whole_says_so(tmp_path: Path) -> None:
     found = compare(newer, exit_run)
     assert any("The first run:" in note and "newer version" in note for note in found.notes)
     assert "newer version" in words(comparison_rows(found, 78))
+    newer.snapshot.fds, newer.snapshot.regs, newer.calls = [], [], []
+    found = compare(newer, exit_run)
+    for title in ("Descriptors", "Registers", "Syscalls"):
+        assert section(found, title).gist == "the first run has none"
     empty: Any = newer.run
     empty.diagnosis = None
     assert section(compare(newer, exit_run), "Diagnosis").note == "There is no diagnosis of the first run."

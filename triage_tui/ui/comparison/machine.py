@@ -13,6 +13,7 @@ from triage_tui.ui.comparison.model import (
     align,
     by_name,
     counted,
+    one_sided,
     without_addresses,
     without_clocks,
     without_inodes,
@@ -85,7 +86,7 @@ def syscalls(left: RunView, right: RunView) -> Section:
         note += f" {cut} calls are left out: the runs differ too much there."
     first = next((pair.left or pair.right for pair in pairs if not pair.same), None)
     where = f"; first: {clip(first.text, 60)}" if first is not None else ""
-    return Section("Syscalls", pairs, note, f"{counted(pairs)}{where}")
+    return Section("Syscalls", pairs, note, one_sided(pairs) or f"{counted(pairs)}{where}")
 
 
 def _process(number: int, group: tuple[int, list[Syscall]] | None) -> Line | None:
@@ -124,7 +125,7 @@ def printed(left: RunView, right: RunView) -> Section:
     """Compare what the programs printed; dates and times are not compared."""
     pairs, cut = align(_printed(left), _printed(right))
     note = f"{cut} lines are left out: the runs differ too much there." if cut else ""
-    return Section("Printed", pairs, note)
+    return Section("Printed", pairs, note, one_sided(pairs))
 
 
 def _printed(view: RunView) -> list[Line]:
@@ -149,7 +150,8 @@ def frames(left: RunView, right: RunView) -> Section:
     ]
     pairs, _ = align(*lists)
     note = "" if same else "The architectures differ: frames are compared by function and module."
-    return Section("Backtrace", pairs, note if pairs else "", _innermost(left, right) or counted(pairs))
+    gist = one_sided(pairs) or _innermost(left, right) or counted(pairs)
+    return Section("Backtrace", pairs, note if pairs else "", gist)
 
 
 def _innermost(left: RunView, right: RunView) -> str:
@@ -195,7 +197,7 @@ def registers(left: RunView, right: RunView) -> Section:
         other = [pair.left or pair.right for pair in pairs if not pair.same]
         names = ", ".join(line.kind for line in other if line is not None)
         note = "" if arches[0] == arches[1] or not all(sets) else _other(arches)
-        return Section("Registers", pairs, note, names)
+        return Section("Registers", pairs, note, one_sided(pairs) or names)
     lists = [
         {role: _register(name, found[name], lead, role, meaning) for role, (name, meaning) in known.items()}
         for found, known, lead in zip(sets, roles, leads, strict=True)
@@ -272,7 +274,7 @@ def descriptors(left: RunView, right: RunView) -> Section:
         for found in (view.snapshot.fds[:MAX_DESCRIPTORS] for view in (left, right))
     ]
     pairs = by_name(*lists)
-    return Section("Descriptors", pairs, gist=counted(pairs))
+    return Section("Descriptors", pairs, gist=one_sided(pairs) or counted(pairs))
 
 
 def _descriptor(fd: int, target: str, flags: list[str]) -> Line:

@@ -153,6 +153,12 @@ def partners(
     return [(left[i] if i is not None else None, right[j] if j is not None else None) for i, j in made]
 
 
+def one_sided(pairs: Sequence[Pair]) -> str:
+    """Return which run has none of something in words; "" when both have some, or neither."""
+    sides = [any(pair[side] is not None for pair in pairs) for side in (0, 1)]
+    return "" if sides[0] == sides[1] else f"the {'second' if sides[0] else 'first'} run has none"
+
+
 def counted(pairs: Iterable[Pair]) -> str:
     """Return how many lines are only in one run and how many changed, in words; "" when none is."""
     changed = [pair for pair in pairs if not pair.same]

@@ -54,14 +54,22 @@ def comparison_rows(found: Comparison, width: int, unfolded: Collection[Spot] = 
 
 def differences(rows: Sequence[Row]) -> list[int]:
     """Return the indices of the rows at which a difference begins; lines that follow each other are one."""
-    found = []
-    inside = False
+    found: list[int] = []
+    before: Spot | None = None
     for index, row in enumerate(rows):
-        differs = isinstance(row.target, Spot) and row.target.what in ("difference", "more")
-        if differs and not inside:
+        spot = row.target if isinstance(row.target, Spot) else None
+        if spot is None or spot.what not in ("difference", "more"):
+            before = None
+            continue
+        # Rows that are found by words stand next to each other though their lines do not.
+        if before is None or before.section != spot.section or not _next_to(before, spot):
             found.append(index)
-        inside = differs
+        before = spot
     return found
+
+
+def _next_to(one: Spot, other: Spot) -> bool:
+    return "more" in (one.what, other.what) or other.pair - one.pair <= 1
 
 
 def _count(section: Section) -> str:
