@@ -8,7 +8,7 @@ from pathlib import Path
 from triage_tui.guest.host.process import inner_pid
 from triage_tui.guest.spec import LaunchSpec, TriggerLimits
 
-QUICK = TriggerLimits(idle_s=0.5, time_limit_s=30, sleep_repeats=2)
+QUICK = TriggerLimits(idle_s=0.5, time_limit_s=120, sleep_repeats=2)
 
 
 def spec(rootfs: Path, qemu_dir: Path, *argv: str, **more: object) -> LaunchSpec:

@@ -15,7 +15,7 @@ from triage_tui.guest.host.process import threads
 from triage_tui.guest.spec import ResourceLimits, TriggerLimits
 from triage_tui.guest.supervisor import Guest
 
-PATIENT = TriggerLimits(idle_s=60, time_limit_s=60, loop_repeats=10**9, loop_calls=10**9)
+PATIENT = TriggerLimits(idle_s=60, time_limit_s=120, loop_repeats=10**9, loop_calls=10**9)
 SMALL = ResourceLimits(processes=40, memory_bytes=256 << 20, disk_bytes=32 << 20, open_files=128)
 EAGAIN, ENOMEM, EMFILE, ENOSPC = 11, 12, 24, 28
 
@@ -100,7 +100,7 @@ def test_processes_that_take_too_much_together_lose_one(tmp_path: Path, qemu_dir
 
 def test_a_guest_that_kills_its_parent_ends_and_nothing_is_left(tmp_path: Path, qemu_dir: Path) -> None:
     marker = f"marker-{os.getpid()}-parents"
-    limits = TriggerLimits(idle_s=2, time_limit_s=60)
+    limits = TriggerLimits(idle_s=2, time_limit_s=120)
     how = spec(
         root_with(tmp_path, "mips", "greedy"), qemu_dir, "/bin/greedy", "parents", marker, triggers=limits
     )

@@ -21,7 +21,7 @@ from triage_tui.guest.supervisor import Guest
 from triage_tui.guest.unwind import Cursor, walk
 from triage_tui.runs.process_model import Mapping
 
-QUICK = TriggerLimits(idle_s=0.25, time_limit_s=30)
+QUICK = TriggerLimits(idle_s=0.25, time_limit_s=120)
 BARE = ("-O2", "-fomit-frame-pointer", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables")
 POINTERS = ("-O2", "-fno-omit-frame-pointer", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables")
 TABLES = ("-O2", "-fomit-frame-pointer", "-funwind-tables", "-fasynchronous-unwind-tables")

@@ -19,8 +19,8 @@ from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.protocol import RuleSource
 from triage_tui.runs.model import Syscall
 
-PATIENT = TriggerLimits(idle_s=10, time_limit_s=60, sleep_repeats=99)
-ENDLESS = TriggerLimits(idle_s=10, time_limit_s=60, loop_repeats=10**9, loop_calls=10**9)
+PATIENT = TriggerLimits(idle_s=10, time_limit_s=120, sleep_repeats=99)
+ENDLESS = TriggerLimits(idle_s=10, time_limit_s=120, loop_repeats=10**9, loop_calls=10**9)
 ROUNDS = 20
 UNKNOWN = "bpf"
 """A call that no QEMU up to 10.0 has, and every kernel."""
@@ -128,7 +128,7 @@ def test_figures_are_exact_where_a_rule_answers_often(
     root = root_with(tmp_path / "root", arch, "rounds")
     access = RuleAccess(by_name(qemu_name(arch)))
     text = b"local n = 0 function do_syscall() n = n + 1 return 1, n % 2 == 0 and 7 or -5 end"
-    never = TriggerLimits(idle_s=10, time_limit_s=60, loop_span_s=0.000_001)
+    never = TriggerLimits(idle_s=10, time_limit_s=120, loop_span_s=0.000_001)
     how = spec(root, qemu_dir, "/bin/rounds", "driver", str(rounds), triggers=never)
     with (
         RuleHost([RuleSource("r", "ioctl", text)], access) as host,

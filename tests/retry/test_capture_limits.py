@@ -26,7 +26,7 @@ from triage_tui.runs.reader import Run, load_run
 @pytest.fixture(scope="module")
 def start(qemu_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Start:
     root = root_with(tmp_path_factory.mktemp("root"), "mipsel", "memory")
-    triggers = TriggerLimits(idle_s=0.5, time_limit_s=30)
+    triggers = TriggerLimits(idle_s=0.5, time_limit_s=120)
     return Start(program="/bin/memory", argv=["memory"], rootfs=str(root), triggers=triggers, memory="full")
 
 
@@ -139,7 +139,7 @@ def test_a_brief_run_keeps_the_end_of_a_long_output(
         program="/bin/busybox",
         argv=["busybox", "sh", "-c", script],
         rootfs=str(rootfs("busybox-armhf")),
-        triggers=TriggerLimits(time_limit_s=30, off=frozenset(("loop",))),
+        triggers=TriggerLimits(time_limit_s=120, off=frozenset(("loop",))),
     )
     story = run_story(Workspace(tmp_path), talkative, hold=False, narrate=narrate)
     run = load_run(story.rounds[0].run.dir)

@@ -17,7 +17,7 @@ from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.protocol import RuleSource
 
 PASS = b"function do_syscall() return 0, 0 end"
-PATIENT = TriggerLimits(idle_s=10, time_limit_s=60, sleep_repeats=99)
+PATIENT = TriggerLimits(idle_s=10, time_limit_s=120, sleep_repeats=99)
 
 
 def asked(tmp_path: Path, qemu_dir: Path, arch: str, *options: str) -> tuple[list[str], set[str], list[str]]:

@@ -16,7 +16,7 @@ from triage_tui.guest.emulator.qemu import qemu_version
 from triage_tui.guest.spec import LaunchSpec, TriggerLimits
 from triage_tui.guest.supervisor import Guest
 
-_PATIENT = TriggerLimits(time_limit_s=30, off=frozenset(("loop", "sleep_loop", "idle")))
+_PATIENT = TriggerLimits(time_limit_s=120, off=frozenset(("loop", "sleep_loop", "idle")))
 
 
 def test_a_failure_of_the_emulator_is_not_passed_off_as_the_programs(qemu_dir: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from triage_tui.guest.supervisor import Guest
 
 Rootfs = Callable[[str], Path]
 
-PATIENT = TriggerLimits(idle_s=60, time_limit_s=60, off=frozenset(("loop", "sleep_loop")))
+PATIENT = TriggerLimits(idle_s=60, time_limit_s=120, off=frozenset(("loop", "sleep_loop")))
 _SUPERVISOR = """
 import sys
 from pathlib import Path

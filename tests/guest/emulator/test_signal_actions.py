@@ -17,7 +17,7 @@ from triage_tui.runs.model import Engine
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.writer import RunWriter
 
-AT_ONCE = TriggerLimits(idle_s=0.5, grace_s=0, time_limit_s=30)
+AT_ONCE = TriggerLimits(idle_s=0.5, grace_s=0, time_limit_s=120)
 
 
 def record(tmp_path: Path, qemu_dir: Path, arch: str, program: str, *words: str) -> Run:

@@ -16,7 +16,7 @@ from triage_tui.guest.spec import ResourceLimits, TriggerLimits
 from triage_tui.guest.supervisor import Guest
 
 Rootfs = Callable[[str], Path]
-ENDLESS = TriggerLimits(time_limit_s=60, loop_repeats=10**9, loop_calls=10**9)
+ENDLESS = TriggerLimits(time_limit_s=120, loop_repeats=10**9, loop_calls=10**9)
 
 
 def test_every_call_of_a_real_guest_comes_back(rootfs: Rootfs, qemu_dir: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import RunWriter
 
 Rootfs = Callable[[str], Path]
-LONG = TriggerLimits(idle_s=5, time_limit_s=60, loop_repeats=100_000)
+LONG = TriggerLimits(idle_s=5, time_limit_s=120, off=frozenset(("loop", "sleep_loop")))
 
 
 def executions(guest: Guest) -> list[Syscall]:
@@ -283,7 +283,7 @@ def test_each_process_has_its_own_program_in_the_record(
     (root / "mips").mkdir()
     shutil.copy(rootfs("busybox-mipsel") / "bin/busybox", root / "mips")
     code = "/bin/busybox sleep 100 & exec /mips/busybox tail -f /dev/null"
-    quick = TriggerLimits(idle_s=1, time_limit_s=30)
+    quick = TriggerLimits(idle_s=1, time_limit_s=120)
     with Guest.start(spec(root, qemu_dir, *shell(code), triggers=quick)) as guest:
         stop = guest.run_until_stop()
         writer = RunWriter(tmp_path_factory.mktemp("runs"))
@@ -317,7 +317,7 @@ def test_the_c_library_starts_programs_and_many_follow_each_other(
 
 def test_a_daemon_is_followed_to_where_it_serves(root: Path, qemu_dir: Path) -> None:
     """busybox telnetd goes to the background by itself; the shell that started it is gone by then."""
-    quick = TriggerLimits(idle_s=1, time_limit_s=30)
+    quick = TriggerLimits(idle_s=1, time_limit_s=120)
     code = "/bin/busybox telnetd -l /bin/sh && exit 0"
     with Guest.start(spec(root, qemu_dir, *shell(code), triggers=quick)) as guest:
         stop = guest.run_until_stop()
@@ -410,7 +410,7 @@ def test_a_program_that_computes_at_once_is_found_when_it_is_frozen(tmp_path: Pa
     root = root_with(tmp_path, "arm", "executes", "spins")
     shutil.copy(build("spins", "mipsel"), root / "bin/other")
     for program, arch in (("spins", "arm"), ("other", "mipsel")):
-        quick = TriggerLimits(idle_s=0.5, time_limit_s=30)
+        quick = TriggerLimits(idle_s=0.5, time_limit_s=120)
         argv = ["/bin/executes", f"/bin/{program}"]
         with Guest.start(spec(root, qemu_dir, *argv, triggers=quick)) as guest:
             assert guest.run_until_stop().reason == "idle"

@@ -41,7 +41,7 @@ def stopped(
     """(program, root file system, run record of its first stop); the guest is gone by then."""
     root = rootfs(request.param)
     argv = PROGRAMS[request.param]
-    triggers = TriggerLimits(idle_s=20, time_limit_s=60)
+    triggers = TriggerLimits(idle_s=20, time_limit_s=120)
     spec = LaunchSpec(program=argv[0], argv=argv, rootfs=root, qemu_dir=qemu_dir, triggers=triggers)
     with Guest.start(spec) as guest:
         stop = guest.run_until_stop()
@@ -229,7 +229,7 @@ def test_computing_guest_has_no_exact_registers(
     qemu_dir: Path, rootfs: Callable[[str], Path], tmp_path: Path
 ) -> None:
     argv = ["/bin/busybox", "sh", "-c", "while true; do :; done"]
-    triggers = TriggerLimits(idle_s=0.5, time_limit_s=60)
+    triggers = TriggerLimits(idle_s=0.5, time_limit_s=120)
     root = rootfs("busybox-armhf")
     spec = LaunchSpec(program=argv[0], argv=argv, rootfs=root, qemu_dir=qemu_dir, triggers=triggers)
     with Guest.start(spec) as guest:

@@ -234,7 +234,7 @@ def many(directory: Path, *flags: str) -> Path:
 def test_ten_thousand_descriptors(qemu_dir: Path, tmp_path: Path) -> None:
     root = many(tmp_path / "root", "-DFILES=10000")
     limits = ResourceLimits(open_files=10_100)
-    triggers = TriggerLimits(idle_s=0.5, time_limit_s=60, loop_calls=1 << 30)
+    triggers = TriggerLimits(idle_s=0.5, time_limit_s=120, loop_calls=1 << 30)
     run = record(spec(root, qemu_dir, "/bin/many", limits=limits, triggers=triggers), tmp_path / "runs")
     assert len(run.snapshot.fds) == 10_003
     assert {entry.target for entry in run.snapshot.fds[3:]} == {"/"}
@@ -244,7 +244,7 @@ def test_ten_thousand_descriptors(qemu_dir: Path, tmp_path: Path) -> None:
 
 def test_many_threads(qemu_dir: Path, tmp_path: Path) -> None:
     root = many(tmp_path / "root", "-DTHREADS=150")
-    triggers = TriggerLimits(idle_s=0.5, time_limit_s=60, loop_calls=1 << 30)
+    triggers = TriggerLimits(idle_s=0.5, time_limit_s=120, loop_calls=1 << 30)
     limits = ResourceLimits(processes=1000)
     run = record(spec(root, qemu_dir, "/bin/many", limits=limits, triggers=triggers), tmp_path / "runs")
     (entry,) = run.snapshot.processes
@@ -325,7 +325,7 @@ def record_outliving(tmp_path: Path, qemu_dir: Path, arch: str, *words: str) -> 
     for name in ("etc/data", "etc/here", "var/log/there"):
         (root / name).write_text("data")
     # A busy machine may give a starting guest nothing for half a second.
-    limits = TriggerLimits(idle_s=1.5, time_limit_s=30, grace_s=0.2)
+    limits = TriggerLimits(idle_s=1.5, time_limit_s=120, grace_s=0.2)
     return record(spec(root, qemu_dir, "/bin/outlives", *words, triggers=limits), tmp_path / "runs")
 
 
