@@ -10,10 +10,19 @@ from rich.cells import cell_len
 from triage_tui.rulebook.choices import State
 from triage_tui.rulebook.hunks import compare
 from triage_tui.rulebook.shown import caveats, line_text
+from triage_tui.ui import hunk_rows
 from triage_tui.ui.highlight import lua_lines
-from triage_tui.ui.hunk_rows import Place, counted, difference_rows, fold_parts, summary_of
+from triage_tui.ui.hunk_rows import (
+    Place,
+    counted,
+    difference_pieces,
+    difference_rows,
+    fold_parts,
+    summary_of,
+)
 from triage_tui.ui.loading import RuleText
-from triage_tui.ui.rows import Row
+from triage_tui.ui.pieces import BuiltRows
+from triage_tui.ui.rows import Part, Row
 
 OLD = b"".join(b"line %d\n" % number for number in range(30))
 NEW = OLD.replace(b"line 10\n", b"line ten\nand a half\n").replace(b"line 20\n", b"")
@@ -148,3 +157,41 @@ def test_parts_are_broken_at_cells() -> None:
         (("ab漢", "x"), ("字cd", "y")),
         (("efgh", "y"),),
     ]
+
+
+@pytest.mark.parametrize("width", [10, 40, 60, 61, 140])
+@pytest.mark.parametrize("side", [False, True])
+@pytest.mark.parametrize("state", ["undecided", "chosen", "dropped"])
+def test_lines_take_as_many_rows_as_are_counted(width: int, side: bool, state: State) -> None:
+    old = OLD + b"a long line of the old text, longer than half of the view is\r\n" + "漢字 ".encode() * 40
+    new = NEW + b"x" * 300 + b"\n" + "漢字 ".encode() * 30 + b"\n\nwithout an end, but as long as it may be"
+    one = rule(old, new)
+    assert one.difference is not None
+    states = [state] * len(one.difference.hunks)
+    place = Place(0, "x.lua")
+    for piece in difference_pieces(one, states, place, width, side=side, changes={11: 2}):
+        made = piece.make(width)
+        assert len(made) == piece.takes
+        assert {row.target for row in made} == {piece.target}
+
+
+def test_lines_of_a_long_rule_are_made_when_they_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = b"".join(b"local value_%d = call.arguments[%d]\n" % (n, n) for n in range(4000))
+    one = rule(None, long)
+    folded: list[int] = []
+    fold = hunk_rows.fold_parts
+
+    def counted_fold(parts: Sequence[Part], width: int) -> list[tuple[Part, ...]]:
+        folded.append(width)
+        return fold(parts, width)
+
+    monkeypatch.setattr(hunk_rows, "fold_parts", counted_fold)
+    lines = BuiltRows(lambda width: difference_pieces(one, ["undecided"], Place(0, "x.lua"), width))
+    lines.layout(80)
+    assert len(lines) == 4001
+    assert lines.place(Place(0, "x.lua", 0, 3999)) == 4000
+    cursor, _ = lines.relayout(30, 3000, {})
+    assert lines.target(cursor) == Place(0, "x.lua", 0, 2999)
+    assert folded == []
+    assert "value_2999" in lines.row(cursor).text
+    assert len(folded) == 1

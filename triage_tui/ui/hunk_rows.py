@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from triage_tui.rulebook.choices import SIGNS, State
 from triage_tui.rulebook.hunks import Line, walk
 from triage_tui.rulebook.shown import is_exact
+from triage_tui.ui.pieces import Piece, PieceRows, all_rows, fixed
 from triage_tui.ui.rows import Part, Row
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ SIDE_BY_SIDE = 100
 _FILLS = {"+": "added-row", "-": "removed-row"}
 _ROLES = {"+": "added", "-": "removed"}
 _STATE_ROLES: dict[State, str] = {"undecided": "hunk", "chosen": "good", "dropped": "muted"}
+_LEAST = 8
+"""Cells that the text of a line has at least."""
 _GUTTER = 8
 """Cells before the text of a line: state, number, "!", sign."""
 
@@ -59,7 +62,25 @@ def difference_rows(
     marked: Collection[int] = (),
     changes: Mapping[int, int] = MappingProxyType({}),
 ) -> list[Row]:
-    """Return all hunks of a rule with what is around them.
+    """Return all hunks of a rule with what is around them, made now; see `difference_pieces`."""
+    pieces = difference_pieces(
+        rule, states, place, width, side=side, unfolded=unfolded, marked=marked, changes=changes
+    )
+    return all_rows(PieceRows(pieces), width)
+
+
+def difference_pieces(
+    rule: RuleText,
+    states: Sequence[State],
+    place: Place,
+    width: int,
+    *,
+    side: bool = False,
+    unfolded: Collection[int] = (),
+    marked: Collection[int] = (),
+    changes: Mapping[int, int] = MappingProxyType({}),
+) -> list[Piece]:
+    """Return all hunks of a rule with what is around them: a piece for each line, or pair of lines.
 
     `states` are those of its hunks; `side` puts both texts side by side where that says more; `unfolded` are
     the first lines of unchanged parts that are shown whole; `marked` are line numbers of the proposed text,
@@ -71,22 +92,28 @@ def difference_rows(
     writer = _Writer(rule, states, place, width, frozenset(marked), changes)
     # A new rule has nothing to stand beside.
     side = side and bool(difference.old_lines)
-    rows: list[Row] = []
+    pieces: list[Piece] = []
     for number, lines in _blocks(list(walk(difference))):
         if number < 0:
             at_start, at_end = lines[0].new == 0, lines[-1].new == len(difference.new_lines) - 1
             for piece, folded in _folded(lines, at_start, at_end, unfolded, changes):
                 if folded:
-                    rows.append(_fold_row(piece, place))
+                    pieces += fixed([_fold_row(piece, place)])
                 else:
-                    rows += [row for line in piece for row in writer.pair(line, line, side, -1)]
+                    pieces += [one for line in piece for one in writer.pair(line, line, side, -1)]
             continue
-        rows.append(writer.header(number))
+        pieces += fixed([writer.header(number)])
         if side:
-            rows += writer.beside(number, lines)
+            pieces += writer.beside(number, lines)
         else:
-            rows += [row for step, line in enumerate(lines) for row in writer.single(line, step)]
-    return rows + writer.change_at(len(difference.new_lines), -1, -1)
+            pieces += [one for step, line in enumerate(lines) for one in writer.single(line, step)]
+    return pieces + writer.change_at(len(difference.new_lines), -1, -1)
+
+
+def cells_of(parts: Sequence[Part]) -> int:
+    """Return the cells of a line of plain ASCII; -1 for one whose characters may be wide."""
+    text = "".join([text for text, _ in parts])
+    return len(text) if text.isascii() else -1
 
 
 def state_part(state: State) -> Part:
@@ -108,7 +135,7 @@ def counted(states: Sequence[State]) -> str:
 
 def fold_parts(parts: Sequence[Part], width: int) -> list[tuple[Part, ...]]:
     """Break parts into lines of at most `width` cells, anywhere: code has no better place."""
-    width = max(8, width)
+    width = max(_LEAST, width)
     lines: list[list[Part]] = [[]]
     room = width
     for text, role in parts:
@@ -190,6 +217,8 @@ class _Writer:
         self._marked = marked
         self._changes = changes
         self._half = (width - 1) // 2
+        self._old_cells = rule.old_cells or [*map(cells_of, rule.old_parts)]
+        self._new_cells = rule.new_cells or [*map(cells_of, rule.new_parts)]
 
     def header(self, number: int) -> Row:
         hunk, state = self._difference.hunks[number], self._states[number]
@@ -204,33 +233,48 @@ class _Writer:
         )
         return Row(parts, self._place._replace(hunk=number), "section")
 
-    def change_at(self, index: int, hunk: int, step: int) -> list[Row]:
+    def change_at(self, index: int, hunk: int, step: int) -> list[Piece]:
         """Return the row that tells of a change that begins at a line, if one does."""
         if index not in self._changes:
             return []
         count = self._changes[index]
         told = f"{count} lines changed" if count > 1 else "this line changed" if count else "lines are gone"
         place = self._place._replace(hunk=hunk, row=max(0, step) if hunk >= 0 else -1, change=index)
-        return [Row(((f"   ▼ {told} since you looked", "warn"),), place)]
+        return fixed([Row(((f"   ▼ {told} since you looked", "warn"),), place)])
 
-    def single(self, line: Line, step: int) -> list[Row]:
-        place = self._place._replace(hunk=line.hunk, row=step)
+    def single(self, line: Line, step: int) -> list[Piece]:
+        place = Place(self._place.proposal, self._place.file, line.hunk, step)
         fill = "" if self._state(line) == "dropped" else _FILLS.get(line.sign, "")
-        rows = [Row(parts, place, fill) for parts in self._cells(line, self._width)]
-        return [*self.change_at(line.new, line.hunk, step), *rows]
+        piece = self._whole(line, place, fill)
+        return [*self.change_at(line.new, line.hunk, step), piece] if self._changes else [piece]
 
-    def pair(self, left: Line | None, right: Line | None, side: bool, step: int) -> list[Row]:
-        """Return the rows of a line of each text, which is the same line where nothing changed."""
+    def _whole(self, line: Line, place: Place, fill: str) -> Piece:
+        """Return a line as wide as the view."""
+
+        def make(width: int) -> list[Row]:
+            return [Row(parts, place, fill) for parts in self._cells(line, self._width)]
+
+        return Piece(make, self._count(line, self._width), place)
+
+    def pair(self, left: Line | None, right: Line | None, side: bool, step: int) -> list[Piece]:
+        """Return a line of each text, which is the same line where nothing changed."""
         one = right or left
         assert one is not None
-        place = self._place._replace(hunk=one.hunk, row=step)
+        place = Place(self._place.proposal, self._place.file, one.hunk, step)
         told = self.change_at(one.new, one.hunk, step)
         if not side:
-            return [*told, *(Row(parts, place) for parts in self._cells(one, self._width))]
+            return [*told, self._whole(one, place, "")]
         # A line that is unchanged stands on both sides.
-        lefts = self._cells(left._replace(new=-1), self._half) if left is not None else []
-        rights = self._cells(right._replace(old=-1), self._half) if right is not None else []
-        rows = told
+        left = left._replace(new=-1) if left is not None else None
+        right = right._replace(old=-1) if right is not None else None
+        count = max(self._count(line, self._half) if line is not None else 0 for line in (left, right))
+        return [*told, Piece(lambda width: self._both(left, right, place), count, place)]
+
+    def _both(self, left: Line | None, right: Line | None, place: Place) -> list[Row]:
+        """Return the rows of two lines that stand side by side."""
+        lefts = self._cells(left, self._half) if left is not None else []
+        rights = self._cells(right, self._half) if right is not None else []
+        rows: list[Row] = []
         for index in range(max(len(lefts), len(rights))):
             before = lefts[index] if index < len(lefts) else ()
             after = rights[index] if index < len(rights) else ()
@@ -248,36 +292,54 @@ class _Writer:
             if line is not None and line.sign in _FILLS and self._state(line) != "dropped"
         )
 
-    def beside(self, number: int, lines: list[Line]) -> list[Row]:
+    def beside(self, number: int, lines: list[Line]) -> list[Piece]:
         """Return a hunk with what it takes away at the left and what it adds at the right."""
         removed = self._difference.hunks[number].removed
         lefts, rights = lines[:removed], lines[removed:]
-        rows: list[Row] = []
+        pieces: list[Piece] = []
         for index in range(max(len(lefts), len(rights))):
             left = lefts[index] if index < len(lefts) else None
             right = rights[index] if index < len(rights) else None
             step = removed + index if right is not None else index
-            rows += self.pair(left, right, True, step)
-        return rows
+            pieces += self.pair(left, right, True, step)
+        return pieces
 
     def _state(self, line: Line) -> State:
         return self._states[line.hunk] if line.hunk >= 0 else "undecided"
 
+    def _count(self, line: Line, width: int) -> int:
+        """Return how many rows a line takes, as `_cells` makes them."""
+        old = line.new < 0
+        cells = (self._old_cells if old else self._new_cells)[line.old if old else line.new]
+        if cells < 0:
+            return len(self._cells(line, width))
+        room = max(_LEAST, width - _GUTTER - 1)
+        if line.hunk >= 0:
+            cells += sum(len(text) for text, _ in self._ending(line))
+        return -(-cells // room) or 1
+
+    def _raw(self, line: Line) -> bytes:
+        if line.new < 0:
+            return self._difference.old_lines[line.old]
+        return self._difference.new_lines[line.new]
+
+    def _ending(self, line: Line) -> tuple[Part, ...]:
+        """Return what tells how a changed line ends, where that is not as usual."""
+        raw = self._raw(line)
+        if line.hunk < 0 or (raw.endswith(b"\n") and not raw.endswith(b"\r\n")):
+            return ()
+        return (("␍" if raw.endswith(b"\r\n") else "  (no line end)", "faint"),)
+
     def _cells(self, line: Line, width: int) -> list[tuple[Part, ...]]:
         old = line.new < 0
         index = line.old if old else line.new
-        raw = (self._difference.old_lines if old else self._difference.new_lines)[index]
         parts = (self._rule.old_parts if old else self._rule.new_parts)[index]
         state = self._state(line)
         sign_role = "faint" if state == "dropped" else _ROLES.get(line.sign, "")
         mark = SIGNS[state] if line.hunk >= 0 and state != "undecided" else " "
         wrong = not old and index + 1 in self._marked
-        note = "✗" if wrong else " " if is_exact(raw) else "!"
-        if line.hunk >= 0:
-            if raw.endswith(b"\r\n"):
-                parts = (*parts, ("␍", "faint"))
-            elif not raw.endswith(b"\n"):
-                parts = (*parts, ("  (no line end)", "faint"))
+        note = "✗" if wrong else " " if is_exact(self._raw(line)) else "!"
+        parts = (*parts, *self._ending(line))
         if state == "dropped":
             parts = tuple((text, "faint") for text, _ in parts)
         head: tuple[Part, ...] = (

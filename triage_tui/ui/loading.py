@@ -84,6 +84,9 @@ class RuleText:
     caveats: tuple[str, ...] = ()
     """In what it is not shown exactly."""
     problem: str = ""
+    old_cells: tuple[int, ...] = ()
+    new_cells: tuple[int, ...] = ()
+    """Cells of the lines of both texts, as `hunk_rows.cells_of` counts them."""
 
     @property
     def text(self) -> str:
@@ -341,6 +344,7 @@ def _read_environment(view: RunView) -> None:
 def _read_rules(view: RunView, workspace: Path) -> None:
     # Only here: the import is made in the thread that reads.
     from triage_tui.retry import proposed
+    from triage_tui.ui.hunk_rows import cells_of
 
     active, trouble = None, ""
     directory = active_directory(workspace, view.snapshot.target.target_id)
@@ -367,9 +371,9 @@ def _read_rules(view: RunView, workspace: Path) -> None:
             view.rules[name] = RuleText(name, problem=why)
             continue
         caveats = (*([trouble] if trouble else []), *caveats_of(found.new))
-        view.rules[name] = RuleText(
-            name, found, _rule_parts(found.old_lines), _rule_parts(found.new_lines), caveats
-        )
+        old, new = _rule_parts(found.old_lines), _rule_parts(found.new_lines)
+        cells = tuple(map(cells_of, old)), tuple(map(cells_of, new))
+        view.rules[name] = RuleText(name, found, old, new, caveats, "", *cells)
 
 
 def _rule_parts(lines: Sequence[bytes]) -> tuple[tuple[Part, ...], ...]:

@@ -18,12 +18,13 @@ from triage_tui.ui.hunk_rows import (
     SIDE_BY_SIDE,
     Place,
     counted,
-    difference_rows,
+    difference_pieces,
     state_part,
     summary_of,
 )
 from triage_tui.ui.insight import Insight
 from triage_tui.ui.loading import RuleText, RunView
+from triage_tui.ui.pieces import Piece, PieceRows, all_rows, blank, fixed
 from triage_tui.ui.rows import BLANK, Part, Row, clip, field, short, wrapped
 
 if TYPE_CHECKING:
@@ -57,13 +58,13 @@ def differences_of(view: RunView) -> dict[str, Difference]:
     return {name: rule.difference for name, rule in view.rules.items() if rule.difference is not None}
 
 
-def _file_rows(rule: RuleText | None, name: str, shown: Shown, place: Place, width: int) -> list[Row]:
+def _file_pieces(rule: RuleText | None, name: str, shown: Shown, place: Place, width: int) -> list[Piece]:
     title = clip(safe_line(name, 200), max(10, width - 16))
     difference = shown.choices.files.get(name)
     if rule is None or rule.problem or difference is None:
         why = rule.problem if rule else "the file is not in this run"
         head = Row(((" ", ""), (title, "hunk")), place, "section")
-        return [head, *wrapped(safe_line(why, 600), width, "bad", 3, place)]
+        return fixed([head, *wrapped(safe_line(why, 600), width, "bad", 3, place)])
     states = shown.choices.states([name])
     against = "new rule"
     if rule.replaces:
@@ -102,7 +103,7 @@ def _file_rows(rule: RuleText | None, name: str, shown: Shown, place: Place, wid
     unfolded = frozenset(line for file, line in shown.unfolded if file == name)
     current = replace(rule, difference=difference)
     side = shown.side and width >= SIDE_BY_SIDE
-    return rows + difference_rows(
+    return fixed(rows) + difference_pieces(
         current, states, place, width, side=side, unfolded=unfolded, marked=marked, changes=changes
     )
 
@@ -188,7 +189,7 @@ def _times(count: int) -> str:
     return f"{count} time{'s' * (count != 1)}"
 
 
-def _proposal_rows(view: RunView, number: int, proposal: Proposal, shown: Shown, width: int) -> list[Row]:
+def _proposal_pieces(view: RunView, number: int, proposal: Proposal, shown: Shown, width: int) -> list[Piece]:
     place = Place(number)
     risk = _RISK.get(proposal.risk, ("unknown risk", "warn"))
     note: Part = ("  observes only", "info") if proposal.observe_only else ("", "")
@@ -221,34 +222,37 @@ def _proposal_rows(view: RunView, number: int, proposal: Proposal, shown: Shown,
     ):
         if text:
             rows += field("  " + label, safe_line(text, 1000), width, role, 13, place)
+    pieces = fixed(rows)
     for name in proposal.files[:64]:
-        rows.append(BLANK._replace(target=place))
-        rows += _file_rows(view.rules.get(name), name, shown, Place(number, name), width)
-    return rows
+        pieces += fixed([BLANK._replace(target=place)])
+        pieces += _file_pieces(view.rules.get(name), name, shown, Place(number, name), width)
+    return pieces
 
 
 def patch_rows(view: RunView, shown: Shown, width: int) -> list[Row]:
     """Return all proposals of a run, and the rule files that no proposal speaks of."""
-    rows: list[Row] = []
+    return all_rows(PieceRows(patch_pieces(view, shown, width)), width)
+
+
+def patch_pieces(view: RunView, shown: Shown, width: int) -> list[Piece]:
+    """Return the same as pieces, of which the lines of rules are made when they are drawn."""
     generation = (
         f"active: generation {short(view.generation, 20)}"
         if view.generation
         else "no rule is active for this target"
     )
-    rows.append(Row(((" " + generation, "good" if view.generation else "muted"),), Place(-1)))
+    pieces = fixed([Row(((" " + generation, "good" if view.generation else "muted"),), Place(-1))])
     spoken: set[str] = set()
     for number, proposal in enumerate(view.proposals[:64]):
         spoken.update(proposal.files)
-        rows += [
-            BLANK._replace(target=Place(number)),
-            *_proposal_rows(view, number, proposal, shown, width),
-        ]
+        pieces += fixed([BLANK._replace(target=Place(number))])
+        pieces += _proposal_pieces(view, number, proposal, shown, width)
     for name, rule in view.rules.items():
         if name not in spoken:
-            rows += [BLANK, *_file_rows(rule, name, shown, Place(-1, name), width)]
+            pieces += [blank(), *_file_pieces(rule, name, shown, Place(-1, name), width)]
     if not view.proposals and not view.rules:
-        rows += [BLANK, *wrapped("No rule is proposed for this run.", width, "muted", 1)]
-    return rows
+        pieces += [blank(), *fixed(wrapped("No rule is proposed for this run.", width, "muted", 1))]
+    return pieces
 
 
 def is_active(view: RunView, proposal: Proposal) -> bool:

@@ -6,11 +6,12 @@ A change of width costs no more than counting, and what is never drawn is never 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from triage_tui.ui.rows import BLANK, Marks, Row, Rows
+from triage_tui.ui.rows import BLANK, Marks, Row, Rows, follow
 
 _KEPT = 512
 """Pieces whose rows are kept for the next drawing."""
@@ -75,17 +76,19 @@ class PieceRows(Rows):
                 found[row] = span
         return self._moved(before, cursor), found
 
-    def place(self, target: Any) -> int | None:
-        """Return the first row that stands for `target`, or None; rows that need not be made are not."""
+    def target(self, index: int) -> Any:
+        """Return what the row at `index` stands for."""
+        target = self._pieces[self._piece(self._starts, index)].target
+        return self.row(index).target if target is None else target
+
+    def targets(self) -> Iterator[tuple[int, Any]]:
+        """Yield the first row of each piece, and all rows of those that were made to be counted."""
         for number, piece in enumerate(self._pieces):
-            if piece.target is not None:
-                if piece.target == target and self._rows_of(number):
-                    return self._starts[number]
-            elif piece.takes is None:
-                for offset, row in enumerate(self._rows(number)):
-                    if row.target == target:
-                        return self._starts[number] + offset
-        return None
+            start = self._starts[number]
+            if piece.takes is None and piece.target is None:
+                yield from ((start + offset, row.target) for offset, row in enumerate(self._rows(number)))
+            elif self._starts[number + 1] > start:
+                yield start, piece.target
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -122,6 +125,33 @@ class PieceRows(Rows):
     def _piece(starts: Sequence[int], index: int) -> int:
         """Return the number of the piece that has a row, -1 for none."""
         return bisect_right(starts, index) - 1 if 0 <= index < starts[-1] else -1
+
+
+class BuiltRows(PieceRows):
+    """Pieces that are built for a width, and anew for another one."""
+
+    def __init__(self, build: Callable[[int], Sequence[Piece]]) -> None:
+        super().__init__(())
+        self._build = build
+
+    def layout(self, width: int) -> None:
+        """Build the pieces when the width is another."""
+        if width != self._width:
+            self._pieces = self._build(width)
+            super().layout(width)
+
+    def relayout(self, width: int, cursor: int, marks: Marks) -> tuple[int, Marks]:
+        """Build the pieces for a new width and find what the rows stood for, by their targets."""
+        if width == self._width:
+            return cursor, marks
+        before = copy(self)
+        self.layout(width)
+        return follow(before, self, cursor, marks)
+
+
+def fixed(rows: Iterable[Row]) -> list[Piece]:
+    """Return rows that are made already as pieces."""
+    return [Piece(lambda width, row=row: (row,), 1, row.target) for row in rows]  # type: ignore[misc]
 
 
 def all_rows(rows: Rows, width: int) -> list[Row]:

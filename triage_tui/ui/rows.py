@@ -8,6 +8,7 @@ Text must be safe (`triage_tui.text`) before it gets into a row.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
@@ -69,17 +70,50 @@ class Rows:
         """Return the index of the first row that passes `test`, or None."""
         return next((index for index in range(len(self)) if test(self.row(index))), None)
 
+    def target(self, index: int) -> Any:
+        """Return what the row at `index` stands for."""
+        return self.row(index).target
+
+    def targets(self) -> Iterator[tuple[int, Any]]:
+        """Yield rows and what they stand for; of rows that are known to stand for the same only the first."""
+        for index in range(len(self)):
+            yield index, self.row(index).target
+
     def place(self, target: Any) -> int | None:
         """Return the index of the first row that stands for `target`, or None."""
-        return self.find(lambda row: row.target == target)
+        return next((index for index, one in self.targets() if one == target), None)
 
 
-def _alike(rows: Sequence[Row], index: int) -> range:
+def follow(before: Rows, after: Rows, cursor: int, marks: Marks) -> tuple[int, Marks]:
+    """Find in other rows what the row of the cursor and the highlighted ones stood for, by their targets."""
+    found: Marks = {}
+    for index, span in marks.items():
+        whole = all(one in marks for one in _alike(before, index))
+        for place in _places(before, after, index, whole):
+            found[place] = span
+    return next(iter(_places(before, after, cursor, False)), cursor), found
+
+
+def _places(before: Rows, after: Rows, index: int, whole: bool) -> Iterable[int]:
+    """Return the row that stands for what row `index` stood for, or all of them."""
+    target = before.target(index) if 0 <= index < len(before) else None
+    if target is None:
+        return [index] if index < len(after) else []
+    first = after.place(target)
+    if first is None:
+        return []
+    new = _alike(after, first)
+    return new if whole else [new[min(index - _alike(before, index).start, len(new) - 1)]]
+
+
+def _alike(rows: Rows, index: int) -> range:
     """Return the rows around row `index` that stand for the same."""
-    target, first, end = rows[index].target, index, index + 1
-    while first > 0 and rows[first - 1].target == target:
+    if not 0 <= index < len(rows):
+        return range(index, index + 1)
+    target, first, end = rows.target(index), index, index + 1
+    while first > 0 and rows.target(first - 1) == target:
         first -= 1
-    while end < len(rows) and rows[end].target == target:
+    while end < len(rows) and rows.target(end) == target:
         end += 1
     return range(first, end)
 
@@ -100,27 +134,9 @@ class ListRows(Rows):
 
     def relayout(self, width: int, cursor: int, marks: Marks) -> tuple[int, Marks]:
         """Build the rows for a new width and find what the old ones stood for, by their targets."""
-        before = self._rows
+        before = copy(self)
         self.layout(width)
-        if before is self._rows:
-            return cursor, marks
-        found: Marks = {}
-        for index, span in marks.items():
-            for place in self._places(before, index, all(one in marks for one in _alike(before, index))):
-                found[place] = span
-        return next(iter(self._places(before, cursor, False)), cursor), found
-
-    def _places(self, before: Sequence[Row], index: int, whole: bool) -> Iterable[int]:
-        """Return the row that stands for what row `index` stood for, or all of them."""
-        if not 0 <= index < len(before) or before[index].target is None:
-            return [index] if index < len(self._rows) else []
-        old = _alike(before, index)
-        target = before[index].target
-        first = self.find(lambda row: row.target == target)
-        if first is None:
-            return []
-        new = _alike(self._rows, first)
-        return new if whole else [new[min(index - old.start, len(new) - 1)]]
+        return (cursor, marks) if before._rows is self._rows else follow(before, self, cursor, marks)
 
     def __len__(self) -> int:
         return len(self._rows)

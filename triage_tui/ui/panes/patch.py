@@ -17,8 +17,9 @@ from triage_tui.ui.hunk_rows import Place, counted
 from triage_tui.ui.insight import Insight
 from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.choosing import ChoosingPane
-from triage_tui.ui.patch_rows import Shown, differences_of, patch_rows
-from triage_tui.ui.rows import ListRows, Rows
+from triage_tui.ui.patch_rows import Shown, differences_of, patch_pieces
+from triage_tui.ui.pieces import BuiltRows
+from triage_tui.ui.rows import Rows
 from triage_tui.ui.widgets.line_view import LineView
 
 
@@ -63,10 +64,9 @@ class PatchPane(ChoosingPane):
         row = self.current
         if not isinstance(target, Place) or not target.file or (row is not None and row.target == target):
             return
-        targets = [self.rows.row(index).target for index in range(len(self.rows))]
         for wanted in (target, Place(target.proposal, target.file)):
-            if wanted in targets:
-                self.move_to(targets.index(wanted))
+            if (index := self.rows.place(wanted)) is not None:
+                self.move_to(index)
                 return
 
     def build(self, view: RunView) -> Rows:
@@ -86,7 +86,7 @@ class PatchPane(ChoosingPane):
             self._told = {one for one in self._told if one[0] not in self.changed}
             self._find_changes(view)
         shown = Shown(self.choices, dict(self.insights), self._side, self._unfolded, dict(self._changes))
-        return ListRows(lambda width: patch_rows(view, shown, width))
+        return BuiltRows(lambda width: patch_pieces(view, shown, width))
 
     def _find_changes(self, view: RunView) -> None:
         found = {file: self.looked.changes(view.run_id, file) for file in self.choices.files}
@@ -100,10 +100,8 @@ class PatchPane(ChoosingPane):
         height = max(1, self.scrollable_content_region.height)
         places = {
             (target.file, target.change): index
-            for index in reversed(range(len(self.rows)))
-            if isinstance(target := self.rows.row(index).target, Place)
-            and target.change >= 0
-            and target.file in files
+            for index, target in self.rows.targets()
+            if isinstance(target, Place) and target.change >= 0 and target.file in files
         }
         left = sorted(index for one, index in places.items() if one not in self._told)
         if not left:
@@ -136,8 +134,9 @@ class PatchPane(ChoosingPane):
 
     def go_to_file(self, name: str) -> bool:
         """Go to a rule file and highlight its name; False when it is not here."""
-        index = self.rows.find(
-            lambda row: isinstance(row.target, Place) and row.target.file == name and row.fill == "section"
+        # The first row of a file is the one that names it.
+        index = next(
+            (at for at, one in self.rows.targets() if isinstance(one, Place) and one.file == name), None
         )
         if index is not None:
             self.mark(index)
@@ -152,14 +151,14 @@ class PatchPane(ChoosingPane):
 
     def redraw(self) -> None:
         """Build the rows again; the cursor and the marks stay on what they are on."""
-        before, targets = self.cursor, {self.rows.row(index).target for index in self.marked}
+        before, targets = self.cursor, {self.rows.target(index) for index in self.marked}
         target = self.current.target if self.current is not None else None
         self.rebuild()
-        alike = [n for n in range(len(self.rows)) if self.rows.row(n).target == target]
-        if target is not None and alike and before not in alike:
-            self.move_to(alike[0])
-        first = {self.rows.row(n).target: n for n in reversed(range(len(self.rows)))}
-        self._marks |= {first[wanted]: None for wanted in targets if wanted in first}
+        place = self.rows.place(target) if target is not None else None
+        if place is not None and not (before < len(self.rows) and self.rows.target(before) == target):
+            self.move_to(place)
+        found = {self.rows.place(wanted) for wanted in targets}
+        self._marks |= {index: None for index in found if index is not None}
         self.post_message(self.Retitled())
 
     @property
@@ -180,13 +179,17 @@ class PatchPane(ChoosingPane):
 
     def step_hunk(self, step: int) -> bool:
         """Go to the next hunk (1) or the one before (-1); False when there is none."""
-        order = range(self.cursor + 1, len(self.rows)) if step > 0 else range(self.cursor - 1, -1, -1)
-        for index in order:
-            target = self.rows.row(index).target
-            if isinstance(target, Place) and target.hunk >= 0 and target.row < 0 and target.fold < 0:
-                self.move_to(index, centre=True)
-                return True
-        return False
+        heads = [
+            index
+            for index, target in self.rows.targets()
+            if isinstance(target, Place) and target.hunk >= 0 and target.row < 0 and target.fold < 0
+        ]
+        ahead = [head for head in heads if head > self.cursor]
+        behind = [head for head in heads if head < self.cursor]
+        if not (ahead if step > 0 else behind):
+            return False
+        self.move_to(ahead[0] if step > 0 else behind[-1], centre=True)
+        return True
 
     @property
     def opens(self) -> bool:
