@@ -457,6 +457,13 @@ async def test_two_runs_are_compared_and_lines_lead_into_them_and_back(
         register = rows.find(lambda row: any("ev:frame/1" in link for _, _, link in row.links))
         assert register is not None
         sheet._list.move_to(register)
+        # A click moves there, and does not follow it.
+        sheet._list.move_to(register - 1)
+        first = rows.row(register).links[0][0]
+        top = int(sheet._list.scroll_offset.y)
+        await pilot.click("#help-rows", offset=(first + 2, register - top))
+        await pilot.pause()
+        assert (app.screen, sheet._list.cursor) == (sheet, register)
         run_id = rows.row(register).links[0][2].split()[0]
         await pilot.press("enter")
         await until(pilot, lambda: app.main.active == "backtrace" and app.screen is app.main)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
-from textual import on
+from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
@@ -24,6 +24,17 @@ class Place(NamedTuple):
     unfolded: frozenset[Spot] = frozenset()
 
 
+class ComparisonList(LineView):
+    """Lines that lead somewhere from one end to the other: a click moves there, a double click follows."""
+
+    def on_click(self, event: events.Click) -> None:
+        """Leave a single click on a link to be one on its row."""
+        offset = event.get_content_offset(self)
+        if offset is not None and event.chain == 1 and not self._dragged:
+            event.prevent_default()
+            self.move_to(min(offset.y + self.scroll_offset.y, len(self.rows) - 1))
+
+
 class ComparisonSheet(Sheet):
     """What differs between two runs; Enter goes to the place in the run that a line is about."""
 
@@ -35,6 +46,8 @@ class ComparisonSheet(Sheet):
         Binding("c", "dismiss(None)", "leave", show=False),
     ]
 
+    LIST: ClassVar[type[LineView]] = ComparisonList
+
     def __init__(
         self, found: Comparison, follow: Callable[[str, str, Place], None], place: Place | None = None
     ) -> None:
@@ -45,6 +58,7 @@ class ComparisonSheet(Sheet):
         self._follow = follow
         self._place = place or Place()
         self._unfolded = set(self._place.unfolded)
+        self._known: tuple[object, int, list[int]] = (None, 0, [])
 
     def _made(self, width: int) -> list[Row]:
         return comparison_rows(self._found, width, self._unfolded)
@@ -62,6 +76,14 @@ class ComparisonSheet(Sheet):
         """Go to where somebody was, or to the overview."""
         # The list has no size before the next layout.
         self.call_after_refresh(self._return)
+
+    @property
+    def _begins(self) -> list[int]:
+        """The rows at which a difference begins, found once for the rows that are shown."""
+        rows, width = self._list.rows, self._list.size.width
+        if self._known[0] is not rows or self._known[1] != width:
+            self._known = rows, width, differences(self._rows)
+        return self._known[2]
 
     def _return(self) -> None:
         if self._place.cursor:
@@ -82,7 +104,7 @@ class ComparisonSheet(Sheet):
     @on(LineView.Moved)
     def _tell(self) -> None:
         """Say at which difference the cursor is, and what the keys do."""
-        begins = differences(self._rows)
+        begins = self._begins
         at = sum(index <= self._list.cursor for index in begins)
         count = f"difference {at} of {len(begins)}" if at else f"{len(begins)} differences"
         keys = "n N step  tab part  ⏎ go there  / find  esc leave"
@@ -91,7 +113,7 @@ class ComparisonSheet(Sheet):
 
     def action_step(self, step: int) -> None:
         """Go to the next difference (1) or the one before (-1)."""
-        begins = differences(self._rows)
+        begins = self._begins
         cursor = self._list.cursor
         left = [index for index in begins if (index - cursor) * step > 0]
         if left:

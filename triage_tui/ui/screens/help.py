@@ -58,6 +58,9 @@ class Sheet(ModalScreen[None]):
         Binding("slash", "find", "find", show=False),
     ]
 
+    LIST: ClassVar[type[LineView]] = LineView
+    """The list that shows the rows."""
+
     def __init__(self, title: str, build: Callable[[int], list[Row]], *, wide: bool = False) -> None:
         super().__init__(classes="-wide" if wide else None)
         self._heading = title
@@ -68,7 +71,7 @@ class Sheet(ModalScreen[None]):
         with Vertical(id="help") as frame:
             frame.border_title = Content(safe_line(self._heading, 80))
             frame.border_subtitle = Content("/ find   esc leave")
-            yield LineView(id="help-rows", empty="Nothing here holds that.")
+            yield self.LIST(id="help-rows", empty="Nothing here holds that.")
             yield Field(self._to_rows, hint="words to find", id="help-find")
 
     def on_mount(self) -> None:
