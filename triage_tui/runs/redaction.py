@@ -40,11 +40,11 @@ _WHOLE_LINE = re.compile(
 )
 """A line of the configuration of a wireless network: the passphrase may hold spaces."""
 _USER = re.compile(
-    r"(?<!\S)(?P<name>-u|-U|--user|--proxy-user)[ =]+[\"']?[^\s:\"'/]+:"
-    r"(?P<value>(?!\d+(?![^\s\"'])|//)[^\s\"']+)"
+    r"(?<!\S)(?P<name>-u|-U|--user|--proxy-user)[ =]+(?P<opened>[\"'])?[^\s:\"'/]+:"
+    r"(?P<value>(?!\d+(?![^\s\"'])|//)(?(opened)[^\r\n\"']+|[^\s\"']+))"
 )
 _HEADER = re.compile(
-    r"(?P<name>\b(?:proxy-)?authorization|\b(?:set-)?cookie|\bx-api-key)\s*:\s*(?P<value>[^\r\n\"\\]+)",
+    r"(?P<name>\b(?:proxy-)?authorization|\b(?:set-)?cookie|\bx-[\w-]{0,40}(?:auth|key|token|secret))\s*:\s*(?P<value>[^\r\n\"\\]+)",
     re.IGNORECASE,
 )
 _URL = re.compile(r"(?<=://)[^/@\s:\"]*:[^/?#\s\"]*(?=@)")
