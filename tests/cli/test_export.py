@@ -117,3 +117,13 @@ def test_what_is_exported_can_be_imported(
     assert "eth0" in capsys.readouterr().out
     assert main(["import", "-C", str(other), file]) == 2
     assert "already" in capsys.readouterr().err
+
+
+def test_an_empty_name_is_refused(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert export(workspace, RUN, "-o", "") == 2
+    assert "-o needs the name of a file" in capsys.readouterr().err
+    assert not list((tmp_path / "here").iterdir())

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.export.places import RUN, exported, report
@@ -95,6 +96,17 @@ def test_every_link_of_the_page_leads_to_a_place_in_it(workspace: Path) -> None:
     assert {link.removeprefix("#") for link in links} <= set(ids)
     assert any(link.startswith("#syscall-") for link in links)
     assert any(link.startswith("#code-") for link in links)
+
+
+def test_what_a_record_names_twice_has_one_id(workspace: Path) -> None:
+    path = workspace / "ai_runs" / RUN / "snapshot.json"
+    snapshot = msgspec.json.decode(path.read_bytes())
+    snapshot["regs"] += snapshot["regs"][:2] * 2
+    write_atomic(path, encode_json(snapshot))
+    page = Page(exported(workspace, "html").read_text())
+    ids = page.having("id")
+    assert len(ids) == len(set(ids))
+    assert {link.removeprefix("#") for link in page.having("href")} <= set(ids)
 
 
 def test_the_page_loads_and_runs_nothing(workspace: Path) -> None:

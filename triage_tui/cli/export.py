@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     """Export the runs."""
     if args.memory and args.format != "json":
         raise TriageError("--memory is for bundles: add --format json")
+    if args.output == "":
+        raise TriageError("-o needs the name of a file or directory, or - for standard output")
     workspace = Workspace.at(args.workspace)
     wanted = Wanted(args.format, args.memory, args.keep_secrets)
     directories = list(dict.fromkeys(workspace.run_dir(name) for name in args.run))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from html import escape
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def render_html(document: Document) -> str:
     entries = "".join(
         f'<li><a href="#{section.anchor}">{escape(section.title)}</a></li>' for section in document.sections
     )
-    body = "".join(_section(section, places) for section in document.sections)
+    body = _first_of_each_id("".join(_section(section, places) for section in document.sections))
     return (
         "<!DOCTYPE html>\n"
         '<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -66,6 +67,22 @@ def _places(document: Document) -> frozenset[str]:
                 case _:
                     pass
     return frozenset(found - {""})
+
+
+def _first_of_each_id(body: str) -> str:
+    """Return `body` without ids that it had before: records may name two registers alike.
+
+    Text has no quotes of its own here, so what looks like an id is one.
+    """
+    seen: set[str] = set()
+
+    def once(match: re.Match[str]) -> str:
+        if match[1] in seen:
+            return ""
+        seen.add(match[1])
+        return match[0]
+
+    return re.sub(r' id="([^"]*)"', once, body)
 
 
 def _section(section: Section, places: frozenset[str]) -> str:
