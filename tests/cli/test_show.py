@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 from tests.runs.build import failed_open, killed_main, write_run
 from tests.ui import fixtures
 from triage_tui.cli.main import main
+from triage_tui.errors import TriageError
 from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis
 from triage_tui.runs.events import append_event
 from triage_tui.runs.evidence import make_link
@@ -170,3 +172,21 @@ def test_bytes_that_cannot_be_shown(
     fixtures.make_exit_run(tmp_path / "ai_runs")
     assert main(["show", "-C", str(tmp_path), "last", *options]) == 2
     assert why in capsys.readouterr().err
+
+
+def test_the_list_marks_what_is_no_whole_run_of_this_version(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs_dir = tmp_path / "ai_runs"
+    newer, writing = fixtures.make_newer_run(runs_dir), fixtures.make_writing_run(runs_dir)
+    assert main(["list", "-C", str(tmp_path)]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "  newer version  " in lines[newer.name]
+    assert "  writing  " in lines[writing.name]
+
+
+def test_a_run_that_is_deleted_meanwhile_is_said_to_be(tmp_path: Path) -> None:
+    run_dir = fixtures.make_loop_run(tmp_path / "ai_runs")
+    shutil.rmtree(run_dir)
+    with pytest.raises(TriageError, match=f"run {run_dir.name} is not there any more: it was deleted"):
+        load_run(run_dir)

@@ -77,6 +77,9 @@ def test_an_unpacked_bundle_is_a_workspace(
     told = [text.replace("UNSUPPORTED", "").split() for text in (after, before)]
     assert told[0] == told[1]
     assert "ioctl" in after
+    # It is said in short, and without the path of a file that was never sent.
+    with pytest.raises(TriageError, match=r"\Anot in this bundle\Z"):
+        load_run(unpacked / "ai_runs" / RUN).memory_bytes("ioctl-arg")
 
 
 def test_round_trip_with_memory_keeps_all_evidence(workspace: Path, tmp_path: Path) -> None:

@@ -57,6 +57,27 @@ async def test_broken_half_written_and_newer_runs_say_so_and_stop_nothing(app: T
         assert "written by a newer version (schema 99" in shown(app)
 
 
+async def test_a_run_that_is_deleted_while_it_is_shown_is_said_to_be(app: TriageApp, workspace: Path) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        await pilot.press("3")
+        before = app.main.runs.selected
+        assert before is not None
+        shutil.rmtree(workspace / "ai_runs" / before.run_id)
+        app.update_runs([before.run_id])
+        await until(pilot, lambda: app.main.wanted != before.run_id, "the neighbour")
+        assert app.main.runs.selected is not None
+        assert app.main.wanted == app.main.runs.selected.run_id
+        assert f"Run {before.run_id} was deleted: this is {app.main.runs.selected.name}" in said(app)
+        for run in list(app.main.known_runs):
+            shutil.rmtree(workspace / "ai_runs" / run.run_id)
+        app.update_runs([run.run_id for run in app.main.known_runs])
+        # Read just then, or told by the list: either way it is said.
+        await until(pilot, lambda: "was deleted" in (app.main.failure or ""), "nothing is left")
+        await until(pilot, lambda: app.main.view is None, "no run on screen")
+        assert "This run cannot be shown." in shown(app)
+
+
 async def test_number_keys_open_every_pane(app: TriageApp) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await opened(pilot)

@@ -6,7 +6,7 @@ import argparse
 
 from triage_tui.cli.output import cause_in_words, print_summary, print_table, say
 from triage_tui.retry.workspace import Workspace
-from triage_tui.runs.listing import RunSummary, list_runs
+from triage_tui.runs.listing import Form, RunSummary, list_runs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +38,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+FORMS: dict[Form, str] = {"writing": "writing", "unreadable": "unreadable", "newer": "newer version"}
+"""What is shown in place of the state where that is not known, or not all of it."""
+
+
 def _row(entry: RunSummary) -> list[str]:
     cause = cause_in_words(entry.cause, entry.confidence)
-    state = f"{entry.state}, waiting" if entry.waiting else entry.state
+    state = FORMS.get(entry.form) or (f"{entry.state}, waiting" if entry.waiting else entry.state)
     command = " ".join(entry.argv)[:48] or entry.name
     return [entry.run_id, state, command, entry.arch or "-", entry.reason, cause, entry.problem or ""]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,11 @@ class Run:
         entry = self.memory_object(object_id)
         if entry is None or entry.blob is None:
             raise TriageError(f"run {self.run_id} has no bytes for memory object {safe_line(object_id, 60)}")
-        data = read_bounded(inside(self.dir, entry.blob.file), MAX_BLOB_BYTES)
+        path = inside(self.dir, entry.blob.file)
+        if not os.path.lexists(path):
+            # A bundle leaves memory out unless it is asked for.
+            raise TriageError("its file is missing" if path.parent.is_dir() else "not in this bundle")
+        data = read_bounded(path, MAX_BLOB_BYTES)
         if entry.blob.sha256 and hashlib.sha256(data).hexdigest() != entry.blob.sha256:
             raise TriageError(
                 f"{safe_line(entry.blob.file)} of run {self.run_id} was changed after it was recorded"
@@ -222,6 +227,8 @@ def load_run(run_dir: Path) -> Run:
     """
     path = run_dir / SNAPSHOT_FILE
     if not path.exists():
+        if not os.path.lexists(run_dir):
+            raise TriageError(f"run {safe_line(run_dir.name)} is not there any more: it was deleted")
         raise TriageError(
             f"{safe_line(str(run_dir))} has no {SNAPSHOT_FILE}: it is no run, or still being written"
         )

@@ -123,8 +123,19 @@ class BrowseScreen(SeveralScreen):
         if changes:
             self.runs.update(changes)
             self._runs_shown(fresh)
-        if stale:
+        if self.wanted in event.runs and event.runs[self.wanted] is None:
+            self._deleted(self.wanted)
+        elif stale:
             self.load(self.wanted)
+
+    def _deleted(self, run_id: str) -> None:
+        """Say that the run that is shown is gone; the list goes on to the one that takes its place."""
+        selected = self.runs.selected
+        said = f"Run {run_id} was deleted"
+        if selected is None:
+            self.post_message(RunFailed(run_id, f"{said}."))
+        else:
+            self.say(f"{said}: this is {selected.name} of {when(selected.run_id, long=False)}.", "warning")
 
     def _runs_shown(self, fresh: bool) -> None:
         """Open a run when none was to be seen before."""
