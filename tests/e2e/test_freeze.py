@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.e2e.commands import processes_with, start_in_background, triage
 from tests.ui.terminal import Terminal
+from tests.waiting import PATIENCE_S
 from triage_tui.runs.listing import run_dirs
 from triage_tui.runs.reader import load_run
 
@@ -60,6 +61,6 @@ def test_a_key_in_the_app_freezes_what_runs(tmp_path: Path, rootfs: Rootfs) -> N
                 terminal.until("was frozen by a person")
         finally:
             holder.terminate()
-            holder.communicate(timeout=30)
+            holder.communicate(timeout=PATIENCE_S)
     (directory,) = run_dirs(tmp_path / "ai_runs")
     assert load_run(directory).snapshot.reason == "requested"

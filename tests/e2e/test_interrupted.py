@@ -18,6 +18,7 @@ from tests.e2e.commands import (
     wait_for_line,
     wait_until_gone,
 )
+from tests.waiting import PATIENCE_S
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.workspace import Workspace
@@ -44,7 +45,7 @@ def test_a_guest_that_runs_is_recorded_before_it_is_ended(
     marker = f"marker-{os.getpid()}-{which.name}"
     process = start_computing(tmp_path, rootfs("busybox-mipsel"), marker)
     process.send_signal(which)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 128 + which
     assert ("interrupted" if which == signal.SIGINT else f"ended by {which.name}") in said
     entry = triage_json(tmp_path, "list")
@@ -62,7 +63,7 @@ def test_no_running_guest_survives_a_supervisor_that_is_killed(tmp_path: Path, r
     marker = f"marker-{os.getpid()}-killed"
     process = start_computing(tmp_path, rootfs("busybox-mipsel"), marker)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE_S)
     wait_until_gone(marker)
     runs = tmp_path / "ai_runs"
     assert not runs.exists() or list(runs.iterdir()) == []
@@ -75,7 +76,7 @@ def test_a_retry_is_stopped_with_its_record_and_leaves_no_process(
     marker = f"marker-{os.getpid()}-stopped-{when[3:]}"
     process = start_computing(tmp_path, rootfs("busybox-mipsel"), marker)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=120)
+    process.communicate(timeout=PATIENCE_S)
     first = triage_json(tmp_path, "list")["run_id"]
     workspace = Workspace.at(tmp_path)
     actions, nobody = LocalActions(workspace, "ann"), threading.Event()
@@ -115,7 +116,7 @@ def test_who_ends_its_retries_leaves_none_of_their_guests(tmp_path: Path, rootfs
     marker = f"marker-{os.getpid()}-ended"
     process = start_computing(tmp_path, rootfs("busybox-mipsel"), marker)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=120)
+    process.communicate(timeout=PATIENCE_S)
     first = triage_json(tmp_path, "list")["run_id"]
     actions = LocalActions(Workspace.at(tmp_path))
     actions.retry(first)

@@ -23,6 +23,7 @@ from tests.e2e.commands import (
     wait_until_gone,
 )
 from tests.ui.terminal import Terminal
+from tests.waiting import PATIENCE_S
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.workspace import Workspace
 from triage_tui.setup import known_programs
@@ -88,7 +89,7 @@ def test_a_frozen_loop_goes_on_where_it_stopped(tmp_path: Path, rootfs: Rootfs, 
         assert verdict["word"] in ("progressed", "resolved")
         assert any(text.startswith("read") for text in verdict["novel"]) or verdict["novel"]
         assert triage(tmp_path, "decide", after["run_id"], "end").returncode == 0
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
     finally:
         process.kill()
@@ -107,7 +108,7 @@ def test_two_deciders_on_one_frozen_guest(tmp_path: Path, rootfs: Rootfs, watche
         assert first.returncode == 0
         assert second.returncode == 3
         assert "triage-tui: " in second.stderr
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
         process.communicate()
@@ -175,7 +176,7 @@ def test_no_process_survives_the_supervisor(
     watcher.until(waiting=True, state="proposed")
     assert any("qemu" in line or "busybox" in line for line in processes_with(marker))
     process.send_signal(number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE_S)
     assert process.returncode != 0
     wait_until_gone(marker)
     runs = triage_json(tmp_path, "list")

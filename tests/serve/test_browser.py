@@ -15,7 +15,7 @@ from playwright.async_api import Browser, BrowserContext, Page
 from tests.e2e.commands import processes_with, wait_until_gone
 from tests.serve.served import Served
 from tests.ui import fixtures
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from triage_tui.runs.reader import load_run
 
 # The page keeps its terminal to itself; this takes it when the page gives it its first add-on.
@@ -53,7 +53,6 @@ async () => {
   return Array.from({ length: terminal.rows }, (_, number) => row(number)).join("\\n");
 }
 """
-_SECONDS = 60
 
 
 class Tab:
@@ -74,7 +73,7 @@ class Tab:
     async def until(self, text: str) -> None:
         """Wait until the terminal shows `text`."""
         try:
-            await asyncio.wait_for(self.page.evaluate(_PAINTED, text), _SECONDS)
+            await asyncio.wait_for(self.page.evaluate(_PAINTED, text), PATIENCE_S)
         except TimeoutError as error:
             raise AssertionError(f"{text!r} did not come:\n{await self.page.evaluate(_SHOWN)}") from error
 
@@ -86,6 +85,8 @@ class Tab:
 @asynccontextmanager
 async def fresh(browser: Browser) -> AsyncIterator[BrowserContext]:
     context = await browser.new_context(viewport={"width": 1280, "height": 720})
+    # In milliseconds.
+    context.set_default_timeout(PATIENCE_S * 1000)
     await context.add_init_script(_TAKE_TERMINAL)
     try:
         yield context
@@ -122,7 +123,7 @@ async def test_a_review_in_two_tabs(demo: Path, served: Served, browser: Browser
         before = await tab.page.screenshot()
         await tab.press("2")
         await tab.until("Let udhcpc believe")
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(PATIENCE_S):
             # The terminal tells of its text before the browser has painted it.
             while await tab.page.screenshot() == before:
                 await asyncio.sleep(0.1)

@@ -14,6 +14,7 @@ from aiohttp import ClientSession, CookieJar, WSServerHandshakeError
 
 from tests.e2e.commands import processes_with, triage, wait_until_gone
 from tests.serve.served import Served
+from tests.waiting import PATIENCE_S
 from triage_tui.serve.server import MAX_TABS, Server
 
 _PATHS = ("/", "/ws", "/static/js/textual.js", "/nothing", "//")
@@ -123,7 +124,7 @@ def test_what_is_no_request_is_answered_in_short_and_not_told(served: Served) ->
         b"\x16\x03\x01\x02\x00\r\n\r\n",
         b"GET / HTTP/1.1\r\nX: " + b"A" * 70_000 + b"\r\n\r\n",
     ):
-        with socket.create_connection(("127.0.0.1", served.port), timeout=20) as stranger:
+        with socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE_S) as stranger:
             stranger.sendall(sent)
             answer = b"".join(iter(lambda one=stranger: one.recv(65536), b""))  # type: ignore[misc]
         head, _, text = answer.partition(b"\r\n\r\n")

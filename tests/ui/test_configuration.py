@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.ui.conftest import RecordedActions, opened, said, shown, until
+from tests.waiting import PATIENCE_S
 from triage_tui.errors import TriageError
 from triage_tui.ui import configuration
 from triage_tui.ui.actions import BY_ID
@@ -150,7 +151,7 @@ def test_a_change_behind_a_link_is_told(
         for key in ("f9", "f10"):
             (tmp_path / "dotfiles" / "new").write_text(f"zoom: {key}\n")
             os.replace(tmp_path / "dotfiles" / "new", kept)
-            found = changes.get(timeout=30)
+            found = changes.get(timeout=PATIENCE_S)
             assert found.keymap is not None
             assert found.keymap.keys == {"zoom": key}
     finally:
@@ -164,7 +165,7 @@ def test_configuration_that_comes_later_is_told(tmp_path: Path, monkeypatch: pyt
     try:
         (tmp_path / "config" / "triage-tui").mkdir(parents=True)
         (tmp_path / "config" / "triage-tui" / "keys.yaml").write_text("zoom: f9\n")
-        found = changes.get(timeout=30)
+        found = changes.get(timeout=PATIENCE_S)
         assert found.keymap is not None
         assert found.keymap.keys == {"zoom": "f9"}
     finally:
@@ -189,7 +190,7 @@ def test_changes_are_looked_for_where_the_kernel_tells_of_none(
     watch = watched(changes)
     try:
         (directory / "keys.yaml").write_text("zoom: f9\n")
-        found = changes.get(timeout=30)
+        found = changes.get(timeout=PATIENCE_S)
         assert found.keymap is not None
         assert found.keymap.keys == {"zoom": "f9"}
     finally:

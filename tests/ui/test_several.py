@@ -10,6 +10,7 @@ import pytest
 
 from tests.ui import fixtures
 from tests.ui.conftest import RecordedActions, opened, said, shown, until
+from tests.waiting import PATIENCE_S
 from triage_tui.errors import TriageError
 from triage_tui.runs.listing import RunSummary
 from triage_tui.ui import several
@@ -322,7 +323,7 @@ class Held(RecordedActions):
     go_on = threading.Event()
 
     def reject(self, run_id: str, reason: str) -> str:
-        self.go_on.wait(60)
+        self.go_on.wait(PATIENCE_S)
         return super().reject(run_id, reason)
 
 
