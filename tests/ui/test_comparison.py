@@ -395,12 +395,28 @@ def test_of_many_lines_that_differ_the_middle_is_folded(twins: Views) -> None:
     found = compare(left, right)
     number = next(n for n, one in enumerate(found.sections) if one.title == "Syscalls")
     rows = comparison_rows(found, 100)
-    fold = next(row for row in rows if "more lines that differ" in row.text)
+    fold = next(row for row in rows if "more lines" in row.text)
     assert "84 more lines" in fold.text
     assert fold.target == Spot("more", number, len(left.calls))
     # It is one difference all the same, and all of it is there when it is unfolded.
     assert len(differences(rows)) == len(differences(comparison_rows(found, 100, {fold.target}))) == 1
     assert len(comparison_rows(found, 100, {fold.target})) == len(rows) + 83
+
+
+def test_what_differs_without_end_is_laid_out_piece_by_piece(twins: Views) -> None:
+    left, right = twins
+    pid = left.calls[0].pid
+    for view, name in ((left, "a"), (right, "b")):
+        view.calls = [
+            Syscall(seq=n, name=name if n % 2 else "tick", num=n, args=[n], pid=pid) for n in range(5000)
+        ]
+    found = compare(left, right)
+    number = next(n for n, one in enumerate(found.sections) if one.title == "Syscalls")
+    rows = comparison_rows(found, 100)
+    assert len(rows) < 1000
+    assert "more lines, enter shows them" in rows[-1].text
+    assert 1000 > len(comparison_rows(found, 100, {rows[-1].target})) > len(rows) + 200
+    assert rows[-1].target.section == number
 
 
 def test_lines_that_are_found_by_words_are_differences_of_their_own() -> None:

@@ -7,6 +7,7 @@ line has a key by which it is compared beside the text that is shown.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple, TypeVar
@@ -15,6 +16,8 @@ T = TypeVar("T")
 
 WINDOW = 1500
 """Lines of each run that are aligned at once: that takes quadratic time."""
+LEAST_WINDOW, MAX_EQUAL = 100, 30_000
+"""Lines that are aligned at once in any case, and pairs of equal ones from which on they are fewer."""
 MAX_ALIGNED = 12_000
 """Lines that are aligned at all, between those in common at both ends."""
 
@@ -78,13 +81,25 @@ def align(left: Sequence[Line], right: Sequence[Line]) -> tuple[list[Pair], int]
     ends = len(left) - tail, len(right) - tail
     budget = MAX_ALIGNED
     while (i < ends[0] or j < ends[1]) and budget > 0:
-        old, new = left[i : min(i + WINDOW, ends[0])], right[j : min(j + WINDOW, ends[1])]
+        size = _window(a[i : min(i + WINDOW, ends[0])], b[j : min(j + WINDOW, ends[1])])
+        old, new = left[i : min(i + size, ends[0])], right[j : min(j + size, ends[1])]
         found, done = _aligned(old, new, whole=i + len(old) == ends[0] and j + len(new) == ends[1])
         pairs += found
         i, j = i + done[0], j + done[1]
         budget -= max(done)
     cut = ends[0] - i + ends[1] - j
     return pairs + list(map(Pair, left[ends[0] :], right[ends[1] :])), cut
+
+
+def _window(left: Sequence[str], right: Sequence[str]) -> int:
+    """Return how many lines to align at once: fewer where the same ones come again and again."""
+    size = max(len(left), len(right), 1)
+    while size > LEAST_WINDOW:
+        counts = Counter(right[:size])
+        if sum(counts[line] for line in left[:size]) <= MAX_EQUAL:
+            break
+        size //= 2
+    return size
 
 
 def _aligned(left: Sequence[Line], right: Sequence[Line], whole: bool) -> tuple[list[Pair], tuple[int, int]]:

@@ -18,6 +18,8 @@ CONTEXT = 1
 """Lines in common that are shown around a difference."""
 LONGEST, FIRST, LAST = 24, 12, 4
 """Lines one after the other that differ and are all shown, and those that are shown of more."""
+MAX_SHOWN = 300
+"""Lines of one part that are laid out until more are asked for: laying out keeps the keys waiting."""
 MAX_ROWS = 6
 """Rows that a line which differs may take."""
 
@@ -112,10 +114,10 @@ def _overview(found: Comparison, width: int) -> list[Row]:
         parts: list[Part] = [
             ("≠ " if differ else "= ", "changed" if differ else "good" if section.pairs else "faint"),
             (fit(section.title, names + 2), "strong" if differ else "muted"),
-            (fit(_count(section), counts + 2), "changed" if differ else "muted"),
+            (fit(_count(section), min(counts, width - names - 4)), "changed" if differ else "muted"),
         ]
         gist = _gist(section, width - names - counts - 6) if differ else ""
-        rows.append(Row((*parts, (gist, "")), Spot("overview", number)))
+        rows.append(Row((*parts, ("  " if gist else "", ""), (gist, "")), Spot("overview", number)))
     if not any(section.differ for section in found.sections):
         rows += wrapped("Nothing that is compared differs.", width, "good", 0)
     return rows
@@ -148,7 +150,7 @@ def _pairs(found: Comparison, number: int, width: int, unfolded: Collection[Spot
     pairs = found.sections[number].pairs
     for fold, places in _pieces(pairs, number, unfolded):
         if fold is not None:
-            what = "lines in common" if fold.what == "fold" else "more lines that differ"
+            what = "lines in common" if fold.what == "fold" else "more lines"
             yield Row(((clip(f"  ⋯ {len(places)} {what}, enter shows them", width), "faint"),), fold)
             continue
         for place in places:
@@ -165,8 +167,14 @@ def _pieces(
         if not pair.same:
             for place in range(max(0, index - CONTEXT), min(len(pairs), index + CONTEXT + 1)):
                 near[place] = True
-    index = 0
+    index, shown = 0, 0
     while index < len(pairs):
+        if shown >= MAX_SHOWN and len(pairs) - index > LAST:
+            rest = Spot("more", number, index)
+            if rest not in unfolded:
+                yield rest, range(index, len(pairs))
+                return
+            shown = 0
         differs, end = not pairs[index].same, index
         while end < len(pairs) and (not pairs[end].same if differs else not near[end]):
             end += 1
@@ -180,6 +188,7 @@ def _pieces(
             yield None, range(last, end)
         else:
             yield None, range(index, end)
+        shown += 1 if folded and not differs else FIRST + LAST if folded else end - index
         index = end
 
 
