@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Protocol
 
 from triage_tui.errors import TriageError
-from triage_tui.runs.memory_files import RegionReader
+from triage_tui.runs.memory_model import MemoryRegion
+
+
+class RegionBytes(Protocol):
+    """What reads one region, from the disk (`RegionReader`) or from what is known of it already."""
+
+    @property
+    def region(self) -> MemoryRegion:
+        """The region."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return up to `size` bytes at an address within it."""
 
 
 class RecordedMemory:
     """The recorded bytes of one process. What was not recorded is never made up."""
 
-    def __init__(self, objects: Sequence[tuple[int, bytes]], regions: Sequence[RegionReader] = ()) -> None:
+    def __init__(self, objects: Sequence[tuple[int, bytes]], regions: Sequence[RegionBytes] = ()) -> None:
         """`objects` are addresses with their bytes; `regions` are read from the disk."""
         self._objects = sorted((piece for piece in objects if piece[1]), key=lambda piece: piece[0])
         self._starts = [address for address, _ in self._objects]

@@ -127,6 +127,11 @@ class Explanation:
     def __len__(self) -> int:
         return len(self._meaning.fields) + 1 if self._meaning.fields else 0
 
+    @property
+    def fields(self) -> dict[int, Decoded]:
+        """The fields of the structure, by their addresses."""
+        return {self._entry.addr + one.offset: one for one in self._meaning.fields if one.name}
+
     def row(self, index: int, width: int) -> Row:
         """Return the title (0) or a field: offset, name, value, and where an address leads."""
         if index == 0:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from rich.cells import cell_len
-
 from triage_tui.text import number_of, safe_line
 from triage_tui.ui.hex_rows import hex_row
 from triage_tui.ui.loading import MemoryText
 from triage_tui.ui.memory_fields import Explanation
-from triage_tui.ui.memory_sections import HEAD, MAX_MARKED, Layout, Place
+from triage_tui.ui.memory_sections import BESIDE, HEAD, MAX_MARKED, Layout, Place, side_by_side
 from triage_tui.ui.rows import Part, Row, clip, short
-
-BESIDE = 46
-"""Cells that the meaning of the bytes needs to stand beside them; with less it stands below."""
 
 
 class ObjectSection:
@@ -35,18 +30,12 @@ class ObjectSection:
         """Count its rows: two of words, the bytes or why there are none, and what they mean."""
         self._layout = layout
         self._bytes_lines = max(1, -(-len(self.item.data) // layout.bytes))
-        room = layout.width - self._bytes_end
+        room = layout.width - layout.bytes_end
         self._beside = room >= BESIDE
         self._meaning_width = room if self._beside else layout.width
         if self._beside:
             return HEAD + max(self._bytes_lines, self._meaning_lines)
         return HEAD + self._bytes_lines + self._meaning_lines
-
-    @property
-    def _bytes_end(self) -> int:
-        """The cell behind the bytes and their text."""
-        count = self._layout.bytes
-        return self._layout.prefix + count * 3 - 1 + (count - 1) // 8 + 2 + count
 
     def row(self, line: int) -> Row:
         """Return the title, the purpose, or a row of bytes."""
@@ -56,7 +45,11 @@ class ObjectSection:
         if not self._beside:
             return self._bytes(line) if line < self._bytes_lines else self._meant(line - self._bytes_lines)
         left = self._bytes(line) if line < self._bytes_lines else Row((), (self.item.entry.id, 0))
-        return _side_by_side(left, self._meant(line), self._bytes_end) if line < self._meaning_lines else left
+        return (
+            side_by_side(left, self._meant(line), self._layout.bytes_end)
+            if line < self._meaning_lines
+            else left
+        )
 
     def _meant(self, line: int) -> Row:
         return self._explanation.row(line, self._meaning_width) if self._explanation is not None else Row(())
@@ -130,11 +123,3 @@ class ObjectSection:
                 text = clip(f'"{safe_line(entry.string, 200)}"', width - used - 3)
                 parts += [("  ", ""), (text, "string")]
         return Row(tuple(parts), target=(entry.id, None))
-
-
-def _side_by_side(left: Row, right: Row, start: int) -> Row:
-    """Return two rows in one; the right one begins at cell `start`."""
-    used = sum(cell_len(text) for text, _ in left.parts)
-    links = tuple((first + start, end + start, link) for first, end, link in right.links)
-    gap = (" " * max(0, start - used), "")
-    return Row((*left.parts, gap, *right.parts), left.target, left.fill, (*left.links, *links))

@@ -7,8 +7,11 @@ are asked of `MemoryPages`, which may not have them yet.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
+
+from rich.cells import cell_len
 
 from triage_tui.runs.memory_model import MemoryRegion
 from triage_tui.text import safe_line
@@ -16,6 +19,8 @@ from triage_tui.ui.hex_rows import hex_row
 from triage_tui.ui.kept_memory import MemoryPages, Segment, segment_at, segments_of
 from triage_tui.ui.rows import BLANK, Part, Row, clip, short
 
+BESIDE = 46
+"""Cells that the meaning of the bytes needs to stand beside them."""
 HEAD = 2
 """Rows above the bytes of an object or a region: what it is, and what for."""
 MAX_MARKED = 4096
@@ -40,6 +45,11 @@ class Layout(NamedTuple):
     width: int
     bytes: int
     prefix: int
+
+    @property
+    def bytes_end(self) -> int:
+        """The cell behind the bytes and their text."""
+        return self.prefix + self.bytes * 3 - 1 + (self.bytes - 1) // 8 + 2 + self.bytes
 
 
 class Place(NamedTuple):
@@ -90,6 +100,8 @@ class RegionSection:
     """Its name where the dump had none: that of a thread's stack is known later."""
     opened: set[int] = field(default_factory=set)
     """Addresses of the stretches of zeros that are shown byte by byte."""
+    meaning: Callable[[int, bytes, int], Row] | None = None
+    """Says what bytes at an address mean, in so many cells."""
 
     def __post_init__(self) -> None:
         self.segments = segments_of(self.region)
@@ -149,6 +161,9 @@ class RegionSection:
         found = self.pages.peek(self.number, segment, address, min(count, segment.size - offset))
         if isinstance(found, bytes) and found:
             row = hex_row(found, 0, address, count, prefix)
+            room = self._layout.width - self._layout.bytes_end - 1
+            if self.meaning is not None and room >= BESIDE and any(found):
+                row = side_by_side(row, self.meaning(address, found, room), self._layout.bytes_end + 1)
         else:
             text, role = ("…", "faint") if found is None else (safe_line(found or "nothing", 300), "warn")
             where = f"{address:08x}".rjust(prefix - 2) + "  "
@@ -239,3 +254,11 @@ def _amount(size: int) -> str:
             return f"{size:.4g} {unit}"
         size = size // 1024 if size % 1024 == 0 else size / 1024  # type: ignore[assignment]
     return f"{size:.4g} TiB"
+
+
+def side_by_side(left: Row, right: Row, start: int) -> Row:
+    """Return two rows in one; the right one begins at cell `start`."""
+    used = sum(cell_len(text) for text, _ in left.parts)
+    links = tuple((first + start, end + start, link) for first, end, link in right.links)
+    gap = (" " * max(0, start - used), "")
+    return Row((*left.parts, gap, *right.parts), left.target, left.fill, (*left.links, *links))

@@ -23,6 +23,7 @@ from triage_tui.ui.memory_objects import ObjectSection
 from triage_tui.ui.memory_rows import MemoryRows
 from triage_tui.ui.memory_sections import At, RegionSection
 from triage_tui.ui.panes.memory_search import SearchedMemory
+from triage_tui.ui.region_meanings import give_meanings
 from triage_tui.ui.rows import Rows
 from triage_tui.ui.widgets.line_view import LineView
 
@@ -84,6 +85,7 @@ class MemoryPane(SearchedMemory):
         explained = view.explanations
         if len(explained) != len(view.memory):
             explained = explanations_of(view)
+        give_meanings(view, self._regions, {at: one for told in explained for at, one in told.fields.items()})
         objects = [ObjectSection(item, told) for item, told in zip(view.memory, explained, strict=True)]
         return MemoryRows(objects, self._regions)
 
