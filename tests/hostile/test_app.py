@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.hostile.corpus import ATTACKS, MARK
+from tests.hostile.corpus import ATTACKS, MARK, RAW
 from tests.hostile.planting import CODE, SURROGATES_RUN, plant_workspace
 from tests.hostile.stream import check_terminal
 from tests.ui import fixtures
@@ -117,10 +117,16 @@ def other_runs(terminal: Terminal) -> None:
 
 
 def type_attacks(terminal: Terminal) -> None:
-    """Paste them where something can be typed."""
-    pasted = "".join(ATTACKS[:-1]).replace("\x1b", "\x1b ")
+    """Paste and type them where something can be typed."""
+    pasted = "".join(ATTACKS[:-1])
     terminal.press("0/")
     terminal.press(f"\x1b[200~{pasted}\x1b[201~")
+    terminal.until("No run matches")
+    terminal.press("\x1b")
+    terminal.until_gone("No run matches")
+    terminal.press("/")
+    terminal.until("keep the filter")
+    terminal.press(b"".join(RAW) + b"z")
     terminal.until("No run matches")
     terminal.press("\x1b")
     terminal.until_gone("No run matches")

@@ -137,7 +137,7 @@ class Terminal:
         self._read()
         self._screen.reset()
 
-    def press(self, keys: str) -> None:
+    def press(self, keys: str | bytes) -> None:
         """Type."""
         self._child.send(keys)
 

@@ -55,7 +55,7 @@ def test_the_patch_pane_tells_what_a_proposed_rule_did_when_it_was_active(worksp
     view.snapshot.rule_hits = [
         RuleHit(rule="fix-openat-3f2a91c0", hits=1, calls=1, time_total_us=80, time_max_us=80)
     ]
-    assert "1 hits, asked 1 time, 80 us each" in words(
+    assert "1 hit, asked 1 time, 80 us each" in words(
         patch_rows.patch_rows(view, patch_rows.shown_plainly(view), 80)
     )
 

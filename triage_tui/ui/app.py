@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 RUNS_DIR = "ai_runs"
 _LIVENESS_S = 3.0
+_OPENING_S = 2.0
+"""How long a key waits for a question that opens."""
 MAX_PROBLEMS = 4
 """How many unusable SFAnalysis files are named."""
 
@@ -232,7 +235,9 @@ class TriageApp(BaseApp):
         """
         if not self.screen.is_mounted:
             # A question that was just opened: only then is known what in it has the focus.
-            await self.screen._mounted_event.wait()
+            with contextlib.suppress(TimeoutError):
+                # One that fails while it opens is taken away by this same queue.
+                await asyncio.wait_for(self.screen._mounted_event.wait(), _OPENING_S)
         focused = self.focused
         take_text: Callable[[str], None] | None = getattr(focused, "take_text", None)
         if isinstance(event, events.Paste):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from textual.actions import ActionError, ActionParseResult
 from textual.app import App
 from textual.dom import DOMNode
+from textual.driver import Driver
 from textual.screen import Screen
 from textual.widget import Widget
 
 from triage_tui.text import shown_block
 from triage_tui.ui.containment import Contained, Reports, name_of
+from triage_tui.ui.terminal_input import read_safely
 
 
 class BaseApp(App[None]):
@@ -22,6 +25,12 @@ class BaseApp(App[None]):
         self.reports = Reports()
         self.crash: Exception | None = None
         """The error that nobody foresaw and that closed the app, if one did."""
+
+    def get_driver_class(self) -> type[Driver]:
+        """Return what reads from the terminal and writes to it."""
+        driver = super().get_driver_class()
+        read_safely(sys.modules[driver.__module__])
+        return driver
 
     def contain(self, what: str, error: Exception) -> str:
         """Report an error of a part of the screen and go on without it; return what was said."""

@@ -264,8 +264,14 @@ class LinkScreen(PatchingScreen):
 
     def return_in(self, run_id: str) -> None:
         """A run is shown: go to the place in it to which somebody wanted to return, if one did."""
-        spot, self._returning = self._returning, None
-        if spot is not None and spot.run_id == run_id:
+        spot, selected = self._returning, self.runs.selected
+        if spot is None:
+            return
+        if run_id != spot.run_id and selected is not None and selected.run_id == spot.run_id:
+            # Another run was still being given to the panes when the way back was taken.
+            return
+        self._returning = None
+        if spot.run_id == run_id:
             self._return_to(spot)
 
     def _return_to(self, spot: Spot) -> None:
