@@ -8,9 +8,10 @@ from pathlib import Path
 from tests.ui import fixtures
 from triage_tui.runs.diagnosis_model import Evidence, Hypothesis
 from triage_tui.runs.evidence import parse_link
-from triage_tui.ui.loading import MAX_LOG_BYTES, RunView, load_view
+from triage_tui.ui.loading import MAX_LOG_BYTES, load_view
 from triage_tui.ui.panes import diagnosis, process, retry
 from triage_tui.ui.rows import Row
+from triage_tui.ui.run_view import RunView
 
 
 def view_of(workspace: Path) -> RunView:

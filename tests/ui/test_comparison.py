@@ -23,8 +23,9 @@ from triage_tui.ui.comparison.compare import Comparison, compare
 from triage_tui.ui.comparison.machine import call_line
 from triage_tui.ui.comparison.model import MAX_ALIGNED, WINDOW, Line, Pair, Section, align, counted, partners
 from triage_tui.ui.comparison.rows import Spot, comparison_rows, differences
-from triage_tui.ui.loading import RunView, load_view
+from triage_tui.ui.loading import load_view
 from triage_tui.ui.rows import Row
+from triage_tui.ui.run_view import RunView
 from triage_tui.ui.screens.comparing import ComparisonSheet
 
 Views = tuple[RunView, RunView]

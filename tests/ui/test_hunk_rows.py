@@ -20,9 +20,9 @@ from triage_tui.ui.hunk_rows import (
     fold_parts,
     summary_of,
 )
-from triage_tui.ui.loading import RuleText
 from triage_tui.ui.pieces import BuiltRows
 from triage_tui.ui.rows import Part, Row
+from triage_tui.ui.run_view import RuleText
 
 OLD = b"".join(b"line %d\n" % number for number in range(30))
 NEW = OLD.replace(b"line 10\n", b"line ten\nand a half\n").replace(b"line 20\n", b"")

@@ -18,11 +18,12 @@ from triage_tui.runs.writer import encode_json
 from triage_tui.ui.addresses import find_place
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.kept_memory import KEPT_PAGES, PAGE, MemoryPages, segment_at, segments_of
-from triage_tui.ui.loading import RunView, load_view
+from triage_tui.ui.loading import load_view
 from triage_tui.ui.memory_objects import ObjectSection
 from triage_tui.ui.memory_rows import MemoryRows
 from triage_tui.ui.memory_sections import At, RegionSection
 from triage_tui.ui.panes.memory import MemoryPane
+from triage_tui.ui.run_view import RunView
 from triage_tui.ui.threads import threads_of
 
 

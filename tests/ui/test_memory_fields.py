@@ -15,11 +15,12 @@ from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import encode_json
 from triage_tui.ui.app import TriageApp
-from triage_tui.ui.loading import RunView, load_view
+from triage_tui.ui.loading import load_view
 from triage_tui.ui.memory_fields import MAX_ALL_FIELDS, MAX_FIELDS, explanations_of
 from triage_tui.ui.memory_objects import ObjectSection
 from triage_tui.ui.memory_rows import MemoryRows
 from triage_tui.ui.rows import Row
+from triage_tui.ui.run_view import RunView
 
 PLACE = 0x4AB100
 

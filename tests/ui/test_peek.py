@@ -14,12 +14,13 @@ from tests.ui.conftest import shown as shown_text
 from triage_tui.retry.recorded_code import RecordedCode
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.call_rows import OutputLine
-from triage_tui.ui.loading import MemoryText, RunView, load_view
+from triage_tui.ui.loading import load_view
 from triage_tui.ui.memory_sections import At
 from triage_tui.ui.own_links import own_link
 from triage_tui.ui.peek import hover_content, peek, peek_rows, title_of
 from triage_tui.ui.roles import Roles
 from triage_tui.ui.rows import Row
+from triage_tui.ui.run_view import MemoryText, RunView
 from triage_tui.ui.screens.help import Sheet
 
 

@@ -11,8 +11,9 @@ from tests.ui import fixtures
 from tests.ui.conftest import opened, until
 from tests.ui.kept_run import HEAP, make_kept_run
 from triage_tui.ui.app import TriageApp
-from triage_tui.ui.loading import RunView, load_view
+from triage_tui.ui.loading import load_view
 from triage_tui.ui.panes.process import process_rows
+from triage_tui.ui.run_view import RunView
 
 
 @pytest.fixture

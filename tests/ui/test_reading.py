@@ -13,8 +13,9 @@ from tests.ui.conftest import opened, until
 from triage_tui.errors import Stopped
 from triage_tui.ui import loading
 from triage_tui.ui.app import TriageApp
-from triage_tui.ui.loading import RunView, load_view
+from triage_tui.ui.loading import load_view
 from triage_tui.ui.reading import Readings
+from triage_tui.ui.run_view import RunView
 
 
 def test_another_run_makes_the_one_before_unwanted() -> None:

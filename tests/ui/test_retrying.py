@@ -11,8 +11,9 @@ from tests.ui.conftest import RecordedActions, opened, said, shown, until
 from triage_tui.errors import TriageError
 from triage_tui.runs.events import append_event, this_process
 from triage_tui.ui.app import TriageApp
-from triage_tui.ui.loading import RunView, load_view
+from triage_tui.ui.loading import load_view
 from triage_tui.ui.panes.retry import STARTING, STOPPING, retry_rows
+from triage_tui.ui.run_view import RunView
 
 SIZE = (100, 30)
 RUN = fixtures.EXIT_RUN

@@ -7,9 +7,10 @@ from pathlib import Path
 from tests.ui import fixtures
 from triage_tui.runs.model import RuleHit
 from triage_tui.ui import patch_rows
-from triage_tui.ui.loading import RunView, load_view
+from triage_tui.ui.loading import load_view
 from triage_tui.ui.panes import process, retry
 from triage_tui.ui.rows import Row
+from triage_tui.ui.run_view import RunView
 
 BUSY = RuleHit(
     rule="fix-openat-busy",

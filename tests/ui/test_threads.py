@@ -12,10 +12,11 @@ from tests.ui.conftest import opened, said, shown, until
 from triage_tui.runs.model import Snapshot
 from triage_tui.runs.process_model import Computation, Process, Thread
 from triage_tui.ui.app import TriageApp
-from triage_tui.ui.loading import RunView, load_view
+from triage_tui.ui.loading import load_view
 from triage_tui.ui.panes.backtrace import MAX_FRAMES, MAX_ROWS, BacktracePane, backtrace_rows
 from triage_tui.ui.panes.registers import RegistersPane, chooser_rows, register_rows, thread_rows
 from triage_tui.ui.rows import Row
+from triage_tui.ui.run_view import RunView
 from triage_tui.ui.threads import MAX_SHOWN, threads_of, title_of
 
 

@@ -12,8 +12,9 @@ from triage_tui.runs.model import Loop, Printed, Syscall
 from triage_tui.runs.reader import load_run
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.call_rows import OutputLine, Timeline
-from triage_tui.ui.loading import RunView, load_view
+from triage_tui.ui.loading import load_view
 from triage_tui.ui.panes.syscalls import SyscallsPane
+from triage_tui.ui.run_view import RunView
 from triage_tui.ui.timeline_rows import TimelineRows
 
 _TEXT = b"one\n\x1b]52;c;AAAA\x07two\nthree\n"

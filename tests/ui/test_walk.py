@@ -12,8 +12,8 @@ from tests.ui.conftest import until
 from triage_tui.resources import recorded_runs
 from triage_tui.runs.evidence import links_in, parse_link, resolve
 from triage_tui.ui.app import TriageApp
-from triage_tui.ui.loading import RunView
 from triage_tui.ui.own_links import own_link
+from triage_tui.ui.run_view import RunView
 from triage_tui.ui.screens.main import MainScreen
 
 RUNS = ("00000001", "00000006", "00000010")

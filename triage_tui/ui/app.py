@@ -2,49 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events
 from textual.app import SystemCommand
 from textual.binding import BindingType
 from textual.filter import Monochrome, NoColor
 from textual.screen import Screen
 
 from triage_tui.errors import Stopped, TriageError
-from triage_tui.text import safe_block, safe_line
+from triage_tui.text import safe_line
 from triage_tui.ui import pauses, theming
 from triage_tui.ui.actions import ACTIONS, bindings
 from triage_tui.ui.actions.model import Action
 from triage_tui.ui.announcing import Announcer
 from triage_tui.ui.backend import Actions, refusing
-from triage_tui.ui.base_app import BaseApp
 from triage_tui.ui.configuration import Configuration, ConfigurationWatch, read_configuration
+from triage_tui.ui.keys_in_order import KeysInOrder
 from triage_tui.ui.messages import RunFailed, RunLoaded, RunsListed, RunsUpdated, Trouble
 from triage_tui.ui.reading import Reading, Readings
 from triage_tui.ui.remembered import keep, recall
 from triage_tui.ui.roles import colours_of
 from triage_tui.ui.screens.main import MainScreen
 from triage_tui.ui.settings import Settings
-from triage_tui.ui.widgets.line_view import LineView
 
 if TYPE_CHECKING:
+    from textual import events
     from textual.command import Provider
 
     from triage_tui.binary.sfanalysis import SfAnalysis
     from triage_tui.runs.feed import RunsFeed
     from triage_tui.runs.listing import RunSummary
-    from triage_tui.ui.loading import RunView
+    from triage_tui.ui.run_view import RunView
 
 RUNS_DIR = "ai_runs"
 _LIVENESS_S = 3.0
-_OPENING_S = 2.0
-"""How long a key waits for a question that opens."""
 MAX_PROBLEMS = 4
 """How many unusable SFAnalysis files are named."""
 
@@ -61,7 +56,7 @@ def _runs_provider() -> type[Provider]:
     return RunsProvider
 
 
-class TriageApp(BaseApp):
+class TriageApp(KeysInOrder):
     """Review interventions of one workspace.
 
     `actions` does what the person decides; without it, or with `read_only`, nothing can be changed whatever
@@ -212,48 +207,14 @@ class TriageApp(BaseApp):
         if live:
             self.update_runs(live, files_changed=False)
 
-    async def on_event(self, event: events.Event) -> None:
-        """Make pasted text safe before any input sees it, and take keys in the order they were typed."""
-        if isinstance(event, events.Paste):
-            event.text = safe_block(event.text, max_lines=5000)
-        if (
-            isinstance(event, events.Key | events.Paste)
-            and not event.is_forwarded
-            and await self._taken_at_once(event)
-        ):
-            # The next key waits in the queue of the app, but what this one led to is drawn and read.
-            await asyncio.sleep(0)
-        else:
-            await super().on_event(event)
+    @property
+    def is_main(self) -> bool:
+        """Whether nothing lies over the main screen."""
+        return self.screen is self.main
 
-    async def _taken_at_once(self, event: events.Key | events.Paste) -> bool:
-        """Do what a key is for before the next one is looked at; return whether it is for something here.
-
-        Textual passes a key through the queues of the focused widget and all around it. In a burst (typed
-        ahead, pasted, on a slow line) the keys behind one that opens or ends a line to type into would go to
-        where the focus was.
-        """
-        if not self.screen.is_mounted:
-            # A question that was just opened: only then is known what in it has the focus.
-            with contextlib.suppress(TimeoutError):
-                # One that fails while it opens is taken away by this same queue.
-                await asyncio.wait_for(self.screen._mounted_event.wait(), _OPENING_S)
-        focused = self.focused
-        take_text: Callable[[str], None] | None = getattr(focused, "take_text", None)
-        if isinstance(event, events.Paste):
-            if take_text is not None:
-                take_text(event.text)
-            return take_text is not None
-        if take_text is None and self.screen is not self.main and not isinstance(focused, LineView):
-            return False
-        if await self._check_bindings(event.key, priority=True):
-            return True
-        if take_text is not None and event.is_printable and event.character is not None:
-            take_text(event.character)
-            return True
-        if self.screen is self.main and await self.main.typed_ahead(event):
-            return True
-        return await self._check_bindings(event.key)
+    async def typed_ahead(self, event: events.Key) -> bool:
+        """Give a key to the line that is open on the main screen, if one is."""
+        return self.is_main and await self.main.typed_ahead(event)
 
     def on_unmount(self) -> None:
         """Stop watching, a decompiler and an export: their threads would be waited for."""

@@ -10,8 +10,8 @@ from rich.cells import cell_len
 
 from triage_tui.runs.model import Loop, Syscall
 from triage_tui.text import safe_line
-from triage_tui.ui.loading import RunView
 from triage_tui.ui.rows import Part, Row, clip, field, short
+from triage_tui.ui.run_view import RunView
 from triage_tui.ui.words import call_words
 
 _SEQ = 5

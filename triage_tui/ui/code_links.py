@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Protocol
 
 from triage_tui.runs.memory_model import MemoryObject, MemoryRegion
-from triage_tui.ui.loading import CodeText, RunView
+from triage_tui.ui.run_view import CodeText, RunView
 
 Span = tuple[int, int, str]
 """First character, character behind the last, link."""

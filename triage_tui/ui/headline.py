@@ -15,7 +15,7 @@ from triage_tui.ui.rows import clip, short
 
 if TYPE_CHECKING:
     from triage_tui.runs.model import Loop, Snapshot, Syscall
-    from triage_tui.ui.loading import RunView
+    from triage_tui.ui.run_view import RunView
 
 SURE, DOUBT = 0.8, 0.4
 """From the first on a cause is "most likely", and below the second a healthy look is no more than a guess."""

@@ -19,7 +19,7 @@ from triage_tui.ui.pieces import Piece, PieceRows, all_rows, fixed
 from triage_tui.ui.rows import Part, Row
 
 if TYPE_CHECKING:
-    from triage_tui.ui.loading import RuleText
+    from triage_tui.ui.run_view import RuleText
 
 CONTEXT = 3
 """Unchanged lines that are shown around a hunk."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from triage_tui.rulebook.recorded import Matched, OtherRuns
     from triage_tui.rulebook.rulefile import RuleHeader
     from triage_tui.runs.model import Syscall
-    from triage_tui.ui.loading import RunView
+    from triage_tui.ui.run_view import RunView
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from triage_tui.ui.rows import Row, heading, short, wrapped
 from triage_tui.ui.wrapping import Breaking
 
 if TYPE_CHECKING:
-    from triage_tui.ui.loading import RunView
+    from triage_tui.ui.run_view import RunView
 
 MAX_FIRST, MAX_LAST, AROUND = 200, 1800, 10
 """Lines laid out of one log: its first, its last, and those around a line that is cited as evidence."""

@@ -17,7 +17,7 @@ from triage_tui.ui.rows import Part, Row, clip, fit, short
 
 if TYPE_CHECKING:
     from triage_tui.guest.arch.structures import Structure
-    from triage_tui.ui.loading import MemoryText, RunView
+    from triage_tui.ui.run_view import MemoryText, RunView
 
 MAX_FIELDS, MAX_ALL_FIELDS = 256, 4096
 """Fields, or recognised words, that are shown of one object, and of all."""

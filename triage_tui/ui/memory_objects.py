@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from triage_tui.text import number_of, safe_line
 from triage_tui.ui.hex_rows import hex_row
-from triage_tui.ui.loading import MemoryText
 from triage_tui.ui.memory_fields import Explanation
 from triage_tui.ui.memory_sections import BESIDE, HEAD, MAX_MARKED, Layout, Place, side_by_side
 from triage_tui.ui.rows import Part, Row, clip, short
+from triage_tui.ui.run_view import MemoryText
 
 
 class ObjectSection:

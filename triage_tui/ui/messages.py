@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from triage_tui.runs.listing import RunSummary
     from triage_tui.ui.comparison.compare import Comparison
     from triage_tui.ui.insight import Insight
-    from triage_tui.ui.loading import RunView
     from triage_tui.ui.panes.base import Pane
     from triage_tui.ui.panes.code import Function
+    from triage_tui.ui.run_view import RunView
     from triage_tui.ui.screens.progress import Progress
     from triage_tui.ui.screens.review import Decided
     from triage_tui.ui.screens.several import QueueProgress

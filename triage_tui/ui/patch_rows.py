@@ -23,9 +23,9 @@ from triage_tui.ui.hunk_rows import (
     summary_of,
 )
 from triage_tui.ui.insight import Insight
-from triage_tui.ui.loading import RuleText, RunView
 from triage_tui.ui.pieces import Piece, PieceRows, all_rows, blank, fixed
 from triage_tui.ui.rows import BLANK, Part, Row, clip, field, short, wrapped
+from triage_tui.ui.run_view import RuleText, RunView
 
 if TYPE_CHECKING:
     from triage_tui.rulebook.recorded import Matched, OtherRuns

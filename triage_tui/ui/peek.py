@@ -14,9 +14,9 @@ from triage_tui.runs.evidence import Link, Resolved, resolve
 from triage_tui.text import safe_block, safe_line, shown_line
 from triage_tui.ui.code_links import ADDRESS
 from triage_tui.ui.hex_rows import bytes_per_row, hex_row
-from triage_tui.ui.loading import RunView
 from triage_tui.ui.roles import Roles
 from triage_tui.ui.rows import Part, Row, clip, wrapped
+from triage_tui.ui.run_view import RunView
 from triage_tui.ui.words import call_words
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from triage_tui.text import safe_line
 from triage_tui.ui.rows import Part, clip, short
 
 if TYPE_CHECKING:
-    from triage_tui.ui.loading import RunView
+    from triage_tui.ui.run_view import RunView
 
 LEAST_LAST = 6
 """Cells that the last piece of a chain needs to be worth showing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from triage_tui.retry.recorded_code import ProgramCode
 from triage_tui.text import safe_block
 from triage_tui.ui.highlight import assembly_lines
-from triage_tui.ui.loading import CodeText
+from triage_tui.ui.run_view import CodeText
 
 
 def code_text(found: ProgramCode) -> CodeText:

@@ -19,7 +19,7 @@ from triage_tui.ui.pointers import Pointers, chain_parts
 from triage_tui.ui.rows import Part, Row, clip, short
 
 if TYPE_CHECKING:
-    from triage_tui.ui.loading import RunView
+    from triage_tui.ui.run_view import RunView
 
 _AHEAD = 128
 """Bytes that are looked at of a string that begins on a row."""

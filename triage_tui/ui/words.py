@@ -12,7 +12,7 @@ from triage_tui.ui.rows import short
 if TYPE_CHECKING:
     from triage_tui.runs.listing import RunSummary
     from triage_tui.runs.model import Snapshot, Syscall
-    from triage_tui.ui.loading import RunView
+    from triage_tui.ui.run_view import RunView
 
 STATES: dict[str, tuple[str, str]] = {
     "captured": ("captured", "info"),

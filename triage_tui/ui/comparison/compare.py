@@ -7,8 +7,8 @@ from typing import NamedTuple
 from triage_tui.text import safe_line
 from triage_tui.ui.comparison import conclusions, machine
 from triage_tui.ui.comparison.model import Section
-from triage_tui.ui.loading import RunView
 from triage_tui.ui.rows import short
+from triage_tui.ui.run_view import RunView
 from triage_tui.ui.words import state_word, target_words, when
 
 MAX_PROBLEMS = 3

@@ -12,7 +12,7 @@ from triage_tui.runs.model import RuleHit
 from triage_tui.text import safe_line
 from triage_tui.ui.comparison.model import Line, Pair, Section, align, by_name, counted, partners
 from triage_tui.ui.headline import headline
-from triage_tui.ui.loading import RuleText, RunView
+from triage_tui.ui.run_view import RuleText, RunView
 
 MAX_HYPOTHESES, MAX_CLAIMS, MAX_RULES, MAX_RULE_LINES = 20, 20, 64, 800
 TO_DIAGNOSIS = "pane:diagnosis"

@@ -19,9 +19,9 @@ from triage_tui.ui.comparison.model import (
     without_inodes,
 )
 from triage_tui.ui.headline import headline
-from triage_tui.ui.loading import RunView
 from triage_tui.ui.pointers import Pointers, chain_parts
 from triage_tui.ui.rows import clip, short
+from triage_tui.ui.run_view import RunView
 from triage_tui.ui.threads import threads_of
 from triage_tui.ui.words import call_words
 

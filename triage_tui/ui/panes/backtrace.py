@@ -15,9 +15,9 @@ from triage_tui.runs.evidence import Link
 from triage_tui.runs.frame_model import Frame
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
-from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import BLANK, ListRows, Part, Row, Rows, clip, heading, short
+from triage_tui.ui.run_view import RunView
 from triage_tui.ui.threads import threads_of
 from triage_tui.ui.widgets.line_view import LineView
 

@@ -18,7 +18,7 @@ from triage_tui.ui.widgets.line_view import LineView
 
 if TYPE_CHECKING:
     from triage_tui.runs.evidence import Link
-    from triage_tui.ui.loading import RunView
+    from triage_tui.ui.run_view import RunView
 
 
 class PaneState(NamedTuple):

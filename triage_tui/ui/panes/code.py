@@ -17,9 +17,9 @@ from triage_tui.runs.frame_model import Frame
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.code_links import Known, Programs, assembly_links, lines_of, pseudocode_links
-from triage_tui.ui.loading import CodeText, RunView
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import MadeRows, Part, Row, Rows, short, wrapped
+from triage_tui.ui.run_view import CodeText, RunView
 from triage_tui.ui.searching import cells_of, recolour
 
 _ARROW = re.compile(r"\s*(?:=>|<-|-->|->|▶|>)(?=\s|[0-9a-f])", re.IGNORECASE)

@@ -11,9 +11,9 @@ from triage_tui.runs.diagnosis_model import Evidence, Hypothesis
 from triage_tui.runs.evidence import IN_TEXT, describe_syscall
 from triage_tui.text import number_of, safe_line
 from triage_tui.ui.headline import what_happened
-from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import BLANK, ListRows, Part, Row, Rows, clip, heading, short, wrap_parts, wrapped
+from triage_tui.ui.run_view import RunView
 from triage_tui.ui.words import target_words
 
 MAX_EXPLANATION, MAX_EVIDENCE, MAX_SAYS = 6000, 30, 600

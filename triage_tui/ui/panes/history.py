@@ -7,10 +7,10 @@ from typing import ClassVar, NamedTuple
 from triage_tui.rulebook.audit import Audit, AuditEntry, AuditFile
 from triage_tui.rulebook.manifest import Generation
 from triage_tui.text import safe_line
-from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rounds import ladder_rows
 from triage_tui.ui.rows import ListRows, Part, Row, Rows, clip, field, fit, heading, join, short, wrapped
+from triage_tui.ui.run_view import RunView
 
 WORDS = {
     "captured": ("frozen and recorded", "info"),

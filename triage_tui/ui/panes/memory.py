@@ -17,7 +17,6 @@ from triage_tui.runs.model import Snapshot
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.kept_memory import MAX_REGIONS, MemoryPages, PageKey
-from triage_tui.ui.loading import RunView
 from triage_tui.ui.memory_fields import explanations_of
 from triage_tui.ui.memory_objects import ObjectSection
 from triage_tui.ui.memory_rows import MemoryRows
@@ -25,6 +24,7 @@ from triage_tui.ui.memory_sections import At, RegionSection
 from triage_tui.ui.panes.memory_search import SearchedMemory
 from triage_tui.ui.region_meanings import give_meanings
 from triage_tui.ui.rows import Rows
+from triage_tui.ui.run_view import RunView
 from triage_tui.ui.widgets.line_view import LineView
 
 

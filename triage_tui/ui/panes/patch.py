@@ -15,11 +15,11 @@ from triage_tui.rulebook.looked import Looked
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.hunk_rows import Place, counted
 from triage_tui.ui.insight import Insight
-from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.choosing import ChoosingPane
 from triage_tui.ui.patch_rows import Shown, differences_of, patch_pieces
 from triage_tui.ui.pieces import BuiltRows
 from triage_tui.ui.rows import Rows
+from triage_tui.ui.run_view import RunView
 from triage_tui.ui.widgets.line_view import LineView
 
 

@@ -15,11 +15,11 @@ from triage_tui.runs.model import Syscall
 from triage_tui.runs.process_model import Descriptor, Mapping, Process
 from triage_tui.runs.rule_account import rule_account
 from triage_tui.text import number_of, safe_line
-from triage_tui.ui.loading import RunView
 from triage_tui.ui.log_rows import log_pieces
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.pieces import Piece, PieceRows, all_rows, blank, join
 from triage_tui.ui.rows import Part, Row, Rows, clip, field, fit, heading, short, wrapped
+from triage_tui.ui.run_view import RunView
 from triage_tui.ui.words import place
 from triage_tui.ui.wrapping import Breaking
 

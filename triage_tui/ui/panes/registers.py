@@ -16,10 +16,10 @@ from triage_tui.runs.model import Register
 from triage_tui.runs.telescope import Chain
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import bindings
-from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.pointers import Pointers, chain_parts
 from triage_tui.ui.rows import BLANK, ListRows, Part, Row, Rows, clip, fit, heading, short, wrapped
+from triage_tui.ui.run_view import RunView
 from triage_tui.ui.threads import ThreadView, threads_of, title_of
 from triage_tui.ui.widgets.line_view import LineView
 from triage_tui.ui.words import call_words

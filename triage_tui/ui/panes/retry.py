@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from triage_tui.runs.events import Event
 from triage_tui.runs.rule_account import rule_account
 from triage_tui.text import number_of, safe_line
-from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import ListRows, Part, Row, Rows, heading, join, short, wrap_parts, wrapped
+from triage_tui.ui.run_view import RunView
 from triage_tui.ui.words import STATES
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from triage_tui.runs.model import Syscall
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.call_rows import OutputLine, Timeline
 from triage_tui.ui.calls_filter import CallFilter, Test, compile_filter
-from triage_tui.ui.loading import RunView
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import Rows
+from triage_tui.ui.run_view import RunView
 from triage_tui.ui.timeline_rows import TimelineRows
 
 AT_ONCE = 20_000

@@ -20,7 +20,7 @@ from triage_tui.ui.words import when
 
 if TYPE_CHECKING:
     from triage_tui.runs.listing import RunSummary
-    from triage_tui.ui.loading import RunView
+    from triage_tui.ui.run_view import RunView
 
 _LOAD_AFTER_S = 0.08
 _LONG_S = 0.4

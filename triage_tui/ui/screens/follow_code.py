@@ -14,11 +14,11 @@ from triage_tui.ui.screens.links import LinkScreen
 if TYPE_CHECKING:
     from triage_tui.retry.recorded_code import RecordedCode
     from triage_tui.runs.model import Syscall
-    from triage_tui.ui.loading import RunView
     from triage_tui.ui.panes.backtrace import BacktracePane
     from triage_tui.ui.panes.memory import MemoryPane
     from triage_tui.ui.panes.registers import RegistersPane
     from triage_tui.ui.panes.syscalls import SyscallsPane
+    from triage_tui.ui.run_view import RunView
 
 MAX_STACK = 4096
 """Bytes of a frame's stack that are highlighted."""

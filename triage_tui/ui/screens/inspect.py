@@ -20,10 +20,10 @@ from triage_tui.ui.words import when
 
 if TYPE_CHECKING:
     from triage_tui.ui.comparison.compare import Comparison
-    from triage_tui.ui.loading import RunView
     from triage_tui.ui.panes.backtrace import BacktracePane
     from triage_tui.ui.panes.memory import MemoryPane
     from triage_tui.ui.panes.registers import RegistersPane
+    from triage_tui.ui.run_view import RunView
     from triage_tui.ui.screens.comparing import Place
     from triage_tui.ui.widgets.typed_line import TypedLine
 

@@ -17,7 +17,7 @@ from triage_tui.ui.screens.rule_editing import EditingScreen
 
 if TYPE_CHECKING:
     from triage_tui.rulebook.choices import Approval, Kept, State
-    from triage_tui.ui.loading import RunView
+    from triage_tui.ui.run_view import RunView
 
 REASONS: tuple[tuple[str, str], ...] = (
     ("wrong cause", "The cause is another one"),

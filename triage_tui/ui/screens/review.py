@@ -15,7 +15,7 @@ from triage_tui.ui.messages import Done
 
 if TYPE_CHECKING:
     from triage_tui.ui.app import TriageApp
-    from triage_tui.ui.loading import RunView
+    from triage_tui.ui.run_view import RunView
 
 
 def _nothing() -> None:

@@ -12,8 +12,8 @@ from triage_tui.ui.screens.guests import GuestScreen
 from triage_tui.ui.screens.review import Decided
 
 if TYPE_CHECKING:
-    from triage_tui.ui.loading import RuleText, RunView
     from triage_tui.ui.panes.patch import PatchPane
+    from triage_tui.ui.run_view import RuleText, RunView
 
 
 class EditingScreen(GuestScreen):
