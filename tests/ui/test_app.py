@@ -376,6 +376,26 @@ async def test_palette_runs_an_action(app: TriageApp) -> None:
         await until(pilot, lambda: app.main.active == "registers")
 
 
+async def test_palette_runs_what_works_everywhere(app: TriageApp) -> None:
+    async def run(words: str, about: str) -> None:
+        await pilot.press("colon")
+        await pilot.pause()
+        await pilot.press(*words)
+        await until(pilot, lambda: about in shown(app))
+        await pilot.press("enter")
+
+    app.guests_end = True
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        await pilot.press("6")
+        await run("help", "All keys.")
+        await until(pilot, lambda: type(app.screen).__name__ == "HelpScreen")
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.main)
+        await run("quit", "Leave. While a guest is frozen")
+        await until(pilot, lambda: type(app.screen).__name__ == "Leaving" or not app.is_running)
+
+
 async def test_mouse_selects_runs_tabs_and_links(app: TriageApp) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await opened(pilot)

@@ -32,6 +32,7 @@ from triage_tui.ui.settings import Settings
 if TYPE_CHECKING:
     from textual import events
     from textual.command import Provider
+    from textual.dom import DOMNode
 
     from triage_tui.binary.sfanalysis import SfAnalysis
     from triage_tui.runs.feed import RunsFeed
@@ -387,5 +388,9 @@ class TriageApp(KeysInOrder):
                 yield command
 
     async def _run(self, action: Action) -> None:
-        on_screen = action.action.startswith("screen.") or action.scope in ("app", "main")
-        await self.run_action(action.action, self.main if on_screen else self.main.pane(self.main.active))
+        place: DOMNode = self.main
+        if action.scope == "app":
+            place = self
+        elif action.scope != "main":
+            place = self.main.pane(self.main.active)
+        await self.run_action(action.action, place)
