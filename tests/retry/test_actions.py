@@ -15,6 +15,7 @@ from triage_tui.rulebook.choices import Approval, approval_of
 from triage_tui.rulebook.hunks import compare, paragraphs
 from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
 from triage_tui.runs.events import Event, append_event, this_process
+from triage_tui.runs.listing import list_runs
 from triage_tui.runs.reader import Run
 
 RULE = b"""-- triage-rule: 1
@@ -131,6 +132,21 @@ def test_an_older_run_cannot_take_back_a_later_generation(workspace: Workspace, 
     )
     with pytest.raises(Conflict, match="is not active"):
         actions.rollback(run.run_id)
+
+
+def test_only_the_generation_that_was_seen_is_rolled_back(workspace: Workspace, run: Run) -> None:
+    actions = LocalActions(workspace, "ann")
+    actions.approve(run.run_id, [])
+    actions.rollback(run.run_id, seen=1)
+    with pytest.raises(Conflict, match="generation 1 is not active any more, none is, so nothing was rolled"):
+        actions.rollback(run.run_id, seen=1)
+    actions.approve(run.run_id, [])
+    (summary,) = list_runs(workspace.runs_dir)
+    assert summary.generation == 2
+    with pytest.raises(Conflict, match="2 of ann is"):
+        actions.rollback(run.run_id, seen=1)
+    assert "no rule is active" in actions.rollback(run.run_id, seen=summary.generation)
+    assert list_runs(workspace.runs_dir)[0].generation == 0
 
 
 def test_nothing_to_roll_back(workspace: Workspace, run: Run) -> None:

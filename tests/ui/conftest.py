@@ -57,7 +57,7 @@ class RecordedActions:
     def undo_approval(self, run_id: str) -> str:
         return self._note("rollback", run_id)
 
-    def rollback(self, run_id: str) -> str:
+    def rollback(self, run_id: str, seen: int | None = None) -> str:
         return self._note("rollback", run_id)
 
     def save_edit(self, run_id: str, relpath: str, text: str, expect: str | None = None) -> str:

@@ -309,6 +309,31 @@ async def test_an_approval_of_somebody_else_is_rolled_back_only_after_a_question
         await until(pilot, lambda: "Rolled back to generation 1" in said(app))
 
 
+@pytest.mark.parametrize(
+    ("keys", "question"),
+    [(["u"], "Roll back generation 0001 of"), (["0", "space", "u"], "Take the rules of 1 run back")],
+)
+async def test_what_somebody_else_approved_while_the_question_stood_stays_active(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch, keys: list[str], question: str
+) -> None:
+    app = app_of(place)
+    run_id = place.load("last").run_id
+    async with app.run_test(size=SIZE) as pilot:
+        await at_patch(pilot, app)
+        # As if the change were noticed only after the answer.
+        monkeypatch.setattr(app, "update_runs", lambda runs: None)
+        await pilot.press(*keys)
+        await until(pilot, lambda: question in shown(app))
+        bob = LocalActions(place, "bob")
+        bob.rollback(run_id)
+        bob.approve(run_id, [FILE])
+        after = tree(active(place))
+        await pilot.press("2")
+        await until(pilot, lambda: "eneration 1 is not active any more, 2 of bob is" in said(app))
+        assert "othing was rolled back" in said(app)
+    assert tree(active(place)) == after
+
+
 async def test_texts_stand_side_by_side_where_there_is_room(place: Workspace) -> None:
     app = app_of(place)
     async with app.run_test(size=SIZE) as pilot:

@@ -106,7 +106,7 @@ def test_what_a_decision_does_not_fit_is_left_out_and_counted(
     runs = [
         run(1, **PROPOSED),
         run(2, waiting=True),
-        run(3, **PROPOSED, active=True),
+        run(3, **PROPOSED, generation=1),
         run(4, form="unreadable", problem="x"),
         run(5, state="retrying"),
         run(6, **PROPOSED),

@@ -205,15 +205,23 @@ class LocalActions:
                 f"generation {made[-1]}, which was approved here, is not active any more, {active}: "
                 "so nothing was undone"
             )
-        said = self.rollback(run_id)
+        said = self.rollback(run_id, seen=made[-1])
         made.pop()
         return said
 
-    def rollback(self, run_id: str) -> str:
-        """Make the generation active again that was active before the approval on this run."""
+    def rollback(self, run_id: str, seen: int | None = None) -> str:
+        """Make the generation active again that was active before the approval on this run.
+
+        `seen` is the generation that the person saw active: refused when another one is by now.
+        """
         run = self._workspace.load(run_id)
         target_dir = self._rulebook_of(run)
         current = generations.current(target_dir)
+        if seen is not None and (current.number if current else 0) != seen:
+            other = f"{current.number} of {safe_line(current.actor, 60)}" if current else "none"
+            raise Conflict(
+                f"generation {seen} is not active any more, {other} is, so nothing was rolled back"
+            )
         self._catch_up(run, current)
         payloads = [e.payload for e in reversed(run.events) if e.kind == "activated"]
         # What was approved after it may have been rolled back already: the approval of what is active counts.

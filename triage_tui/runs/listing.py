@@ -56,8 +56,8 @@ class RunSummary(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     confidence: float = 0.0
     headline: str = ""
     proposals: int = 0
-    active: bool = False
-    """Its rules were made active, and not taken back since."""
+    generation: int = 0
+    """The generation of rules that was made active from it last; 0 for none, or when that was taken back."""
     syscalls: int = 0
     kinds: int = 0
     """Distinct signatures among its syscalls."""
@@ -67,6 +67,11 @@ class RunSummary(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     def name(self) -> str:
         """Short name of what ran."""
         return os.path.basename(self.program) or self.run_id
+
+    @property
+    def active(self) -> bool:
+        """Whether its rules were made active, and not taken back since."""
+        return self.generation > 0
 
 
 class _Target(msgspec.Struct):
@@ -171,8 +176,10 @@ def _read(run_dir: Path) -> Reading:
     events, problems = read_events(run_dir)
     summary.state = derive_state(events)
     summary.waiting = is_waiting(events) and holder_alive(events)
-    moves = [event.kind for event in events if event.kind in ("activated", "rolled_back")]
-    summary.active = moves[-1:] == ["activated"]
+    moves = [event for event in events if event.kind in ("activated", "rolled_back")]
+    if moves and moves[-1].kind == "activated":
+        made = moves[-1].payload.get("generation")
+        summary.generation = _count(made) if isinstance(made, int) else 0
     if problems:
         summary.problem = problems[0]
     _add_diagnosis(summary, run_dir)

@@ -44,8 +44,11 @@ class Actions(Protocol):
     def undo_approval(self, run_id: str) -> str:
         """Take back the last approval on a run that was made through these actions, if it is still active."""
 
-    def rollback(self, run_id: str) -> str:
-        """Move the target of a run back to the generation before the active one."""
+    def rollback(self, run_id: str, seen: int | None = None) -> str:
+        """Move the target of a run back to the generation before the active one.
+
+        `seen` is the generation that the person saw active: refused when another one is by now.
+        """
 
     def save_edit(self, run_id: str, relpath: str, text: str, expect: str | None = None) -> str:
         """Replace the text of one proposed rule file; `expect` is the SHA-256 of the text that was edited."""

@@ -246,7 +246,8 @@ def _do(deed: Deed, actions: Actions, run: RunSummary, reason: str) -> None:
         case "reject":
             actions.reject(run.run_id, reason)
         case "rollback":
-            actions.rollback(run.run_id)
+            # The rules that the person saw, not those that somebody else approved while the question stood.
+            actions.rollback(run.run_id, seen=run.generation)
         case "retry" if not run.waiting:
             actions.retry(run.run_id)
         case _:

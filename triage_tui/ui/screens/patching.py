@@ -229,11 +229,10 @@ class PatchingScreen(EditingScreen):
         def answered(answer: str | None) -> None:
             if answer != "yes":
                 return
-            now = self.view
-            if now is not None and now.run_id == view.run_id and now.generation != view.generation:
-                self.say("Another generation is active by now, so nothing was rolled back.", "warning")
-                return
-            self._perform(lambda actions: actions.rollback(view.run_id))
+            # What somebody else approved since, also where it is not shown yet, was not asked about.
+            number = view.generation or ""
+            seen = int(number) if number.isdecimal() else 0
+            self._perform(lambda actions: actions.rollback(view.run_id, seen=seen))
 
         question = (
             f"Roll back generation {view.generation} of {view.name}? It was not approved in this session."
