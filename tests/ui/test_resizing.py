@@ -144,6 +144,21 @@ async def test_a_row_that_is_cut_says_so(app: TriageApp) -> None:
         assert text == pane.rows.row(index).text[:58] + "…"
 
 
+async def test_rows_that_come_while_a_list_is_hidden_fit_when_it_is_back(app: TriageApp) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        width = app.main.runs.scrollable_content_region.width
+        assert 0 < width < 80
+        await pilot.press("2")
+        await until(pilot, lambda: not app.main.runs.scrollable_content_region)
+        app.main.runs.set_runs(app.main.known_runs)
+        await pilot.press("0")
+        await until(pilot, lambda: app.main.runs.scrollable_content_region)
+        rows = app.main.runs.rows
+        assert [cell_len(rows.row(index).text) for index in range(len(rows))] == [width] * len(rows)
+        assert not any(line.rstrip().endswith("…") for line in shown(app).split("\n")[3:-1])
+
+
 async def test_only_what_can_be_seen_is_laid_out_and_rows_are_drawn_once(
     app: TriageApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -167,8 +167,10 @@ class LineView(Contained, ScrollView, can_focus=True):
 
     @property
     def _width(self) -> int:
-        # A pane that is not shown yet has no width; its rows are laid out again when it gets one.
-        return self.scrollable_content_region.width or self.size.width or min(80, self.app.size.width)
+        # One that is hidden comes back as large as it was, without a word; one that was never shown has no
+        # size, and its rows are laid out again when it gets one.
+        shown = self.scrollable_content_region or self.outer_size.region.shrink(self.gutter)
+        return shown.width or min(80, self.app.size.width)
 
     def _extent(self, width: int) -> Size:
         return Size(max(self._rows.wide, 0) or width, len(self._rows))
