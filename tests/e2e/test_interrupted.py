@@ -120,8 +120,11 @@ def test_who_ends_its_retries_leaves_none_of_their_guests(tmp_path: Path, rootfs
     first = triage_json(tmp_path, "list")["run_id"]
     actions = LocalActions(Workspace.at(tmp_path))
     actions.retry(first)
+    assert actions.retries_under_way() == {first}
     wait_for_line(tmp_path / "ai_runs" / first / "retry.log", "guest: ready")
+    assert actions.retries_under_way() == {first}
     actions.end_retries()
+    assert actions.retries_under_way() == set()
     wait_until_gone(marker)
     wait_until_gone(f"--hold {first}")
     assert Workspace.at(tmp_path).load(first).events[-1].payload["why"].endswith("SIGTERM stopped it")

@@ -126,18 +126,39 @@ def open_app(
         return report("ui", app.crash)
     from triage_tui.cli.output import say
 
+    # The list of the app may not have come to a retry that was asked for just before it was left.
+    asked = set().union(*(actions.retries_under_way() for actions in made))
+    for sentence in left_behind(app, asked, guests_end=guests_end):
+        say(sentence)
+    return app.return_code or 0
+
+
+def left_behind(app: TriageApp, asked: set[str], *, guests_end: bool = False) -> list[str]:
+    """Return what goes on without the app that was left, and what will not begin, one sentence each.
+
+    `asked` are runs whose retry was asked for in it and is not over.
+    """
+    from triage_tui.ui.panes.retry import STOPPING
+
+    sentences = []
     if not_begun := app.main.retries_not_begun:
-        say(f"{not_begun} marked retr{'ies' if not_begun > 1 else 'y'} had to wait and did not begin")
-    if (running := app.retries_running) and not guests_end:
-        say(
+        sentences.append(
+            f"{not_begun} marked retr{'ies' if not_begun > 1 else 'y'} had to wait and did not begin"
+        )
+    if guests_end:
+        return sentences
+    stopped = {run_id for run_id, what in app.main.asked_retries.items() if what == STOPPING}
+    retried = (app.retries_running | asked) - stopped
+    if running := len(retried):
+        sentences.append(
             f"{running} retr{'ies go' if running > 1 else 'y goes'} on: open the app again to see the verdict"
         )
-    if (waiting := len(app.still_waiting)) and not guests_end:
-        say(
+    if waiting := len(app.still_waiting - retried):
+        sentences.append(
             f"{waiting} frozen guest{'s go' if waiting > 1 else ' goes'} on waiting: open the app again to"
             " decide, or end one with `triage-tui decide RUN end`"
         )
-    return app.return_code or 0
+    return sentences
 
 
 def build_app(

@@ -337,7 +337,7 @@ class LocalActions:
         run = self._workspace.load(run_id)
         asked = self._asked.get(run.run_id)
         if run.state == "retrying" and (asked is None or not asked.alive):
-            asked = AskedRetry.under_way(run.dir, run.events)
+            asked = AskedRetry.by_others(run.dir, run.events)
         if asked is not None and not asked.wait(unwanted):
             log = " (its log is logs/retry-process.log of the run)" if asked.process is not None else ""
             raise TriageError(f"the retry of run {run.run_id} ended before it began{log}")
@@ -364,6 +364,10 @@ class LocalActions:
             # It may have ended by itself in this moment.
             append_event(run.dir, "decision", {"action": "stop"}, self._actor, expect_state=states)
         return said
+
+    def retries_under_way(self) -> set[str]:
+        """Return the runs whose retry was asked for through this object and is not over."""
+        return {run_id for run_id, asked in self._asked.items() if asked.under_way}
 
     def end_retries(self) -> None:
         """End the processes that were started for retries through this object, and the guests they hold."""

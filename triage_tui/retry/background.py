@@ -72,7 +72,7 @@ class AskedRetry:
         return cls(run_dir, len(events), holder=holder_of(events))
 
     @classmethod
-    def under_way(cls, run_dir: Path, events: list[Event]) -> AskedRetry | None:
+    def by_others(cls, run_dir: Path, events: list[Event]) -> AskedRetry | None:
         """Return the retry of a run that somebody else began last, None when there was none."""
         number = max((n for n, one in enumerate(events) if one.kind == "retry_started"), default=-1)
         if number < 0:
@@ -92,6 +92,14 @@ class AskedRetry:
     def begins(self) -> bool:
         """Whether it was asked for and has not begun yet."""
         return self.alive and not self._began(read_events(self.run_dir)[0])
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it was asked for and is not over; who holds its guest afterwards is alive, and not that."""
+        if not self.alive:
+            return False
+        events = read_events(self.run_dir)[0]
+        return not self._began(events) or told_state(events) == "retrying"
 
     def _began(self, events: list[Event]) -> bool:
         return any(event.kind == "retry_started" for event in events[self.before :])

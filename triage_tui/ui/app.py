@@ -355,10 +355,10 @@ class TriageApp(KeysInOrder):
         return self.main.waiting_runs - self.decided
 
     @property
-    def retries_running(self) -> int:
-        """How many runs are being retried, as far as the list knows."""
-        known = self.main.run_list
-        return sum(run is not None and run.state == "retrying" for run in map(known.get, known.live))
+    def retries_running(self) -> set[str]:
+        """Runs that are being retried, as far as the list knows."""
+        known = map(self.main.run_list.get, self.main.run_list.live)
+        return {run.run_id for run in known if run is not None and run.state == "retrying"}
 
     def action_help(self) -> None:
         """Show all keys."""
