@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from triage_tui.runs.ids import is_run_id
+from triage_tui.runs.signatures import RETURN_ADDRESSES
 from triage_tui.text import safe_line
 from triage_tui.ui.rows import short
 
@@ -90,8 +91,11 @@ def call_words(call: Syscall) -> tuple[str, str, str]:
         result = "…"
     elif call.errno:
         result = f"{short(call.errno, 20)}"
+    elif call.name in RETURN_ADDRESSES and abs(call.ret) >= 0x10000:
+        result = f"{call.ret & (1 << 64) - 1:#x}"
     else:
-        result = str(call.ret) if abs(call.ret) < 0x10000 else f"{call.ret & (1 << 64) - 1:#x}"
+        # As sizes and numbers stand among the arguments.
+        result = str(call.ret)
     return short(call.name, 40), safe_line(shown, 1000), result
 
 

@@ -6,6 +6,7 @@ from triage_tui.errors import TriageError
 from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.model import Register, Snapshot, Syscall
 from triage_tui.text import safe_line
+from triage_tui.ui.comparison.call_keys import Mapped, call_key, mapped_in
 from triage_tui.ui.comparison.model import (
     Line,
     Pair,
@@ -14,7 +15,6 @@ from triage_tui.ui.comparison.model import (
     by_name,
     counted,
     one_sided,
-    without_addresses,
     without_clocks,
     without_inodes,
 )
@@ -73,12 +73,17 @@ def syscalls(left: RunView, right: RunView) -> Section:
     groups = [list(_by_process(view.calls).items()) for view in (left, right)]
     several = max(map(len, groups)) > 1
     pairs: list[Pair] = []
+    mapped = [mapped_in(view.snapshot) for view in (left, right)]
     cut = 0
     for number in range(max(map(len, groups))):
         one, other = (group[number] if number < len(group) else None for group in groups)
         if several:
             pairs.append(Pair(_process(number, one), _process(number, other)))
-        found, left_out = align(*(list(map(call_line, group[1])) if group else [] for group in (one, other)))
+        lines = [
+            [call_line(call, known) for call in group[1]] if group else []
+            for group, known in zip((one, other), mapped, strict=True)
+        ]
+        found, left_out = align(*lines)
         pairs += found
         cut += left_out
     note = "Addresses are not compared." if pairs else ""
@@ -104,15 +109,15 @@ def _by_process(calls: list[Syscall]) -> dict[int, list[Syscall]]:
     return found
 
 
-def call_line(call: Syscall) -> Line:
-    """Return a call as a line that is compared without its addresses."""
+def call_line(call: Syscall, mapped: Mapped) -> Line:
+    """Return a call as a line that is compared without its addresses; `mapped` is what its run has mapped."""
     name, arguments, result = call_words(call)
     path = f" {safe_line(call.path, 200)}" if call.path is not None and not call.arguments else ""
     told = f"{name}({arguments})"
     answered = f"  by rule {short(call.rule, 60)}" if call.rule else ""
     return Line(
         f"{clip(told, 240)} = {result}{path}{answered}",
-        key=without_addresses(f"{told} = {result}{path}") + ("  by a rule" if call.rule else ""),
+        key=call_key(call, mapped) + ("  by a rule" if call.rule else ""),
         link=f"ev:syscall/{call.seq}",
         kind=name,
     )

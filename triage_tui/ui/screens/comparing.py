@@ -15,6 +15,8 @@ from triage_tui.ui.rows import ListRows, Row
 from triage_tui.ui.screens.help import Sheet
 from triage_tui.ui.widgets.line_view import LineView
 
+NO_PLACE = "This line leads to no place in either run."
+
 
 class Place(NamedTuple):
     """Where somebody was in a comparison, to come back to."""
@@ -106,10 +108,26 @@ class ComparisonSheet(Sheet):
         """Say at which difference the cursor is, and what the keys do."""
         begins = self._begins
         at = sum(index <= self._list.cursor for index in begins)
-        count = f"difference {at} of {len(begins)}" if at else f"{len(begins)} differences"
-        keys = "n N step  tab part  ⏎ go there  / find  esc leave"
+        total = f"{len(begins)} difference{'s' * (len(begins) != 1)}"
+        count = f"difference {at} of {len(begins)}" if at else total
+        enter = self._enter
+        if enter:
+            enter = f"⏎ {enter}  "
+        keys = f"n N step  tab part  {enter}/ find  esc leave"
         frame = self.query_one("#help", Vertical)
-        frame.border_subtitle = f"{count}   {keys}" if begins else "⏎ show   / find   esc leave"
+        frame.border_subtitle = f"{count}   {keys}" if begins else f"{enter}/ find  esc leave"
+
+    @property
+    def _enter(self) -> str:
+        """What Enter does on the row under the cursor, in two words; "" for nothing."""
+        row = self._list.current
+        if row is None:
+            return ""
+        what = row.target.what if isinstance(row.target, Spot) else ""
+        if what == "overview" and isinstance(row.target, Spot):
+            section = self._found.sections[row.target.section]
+            return "go there" if section.differ else "show" if section.pairs else ""
+        return "go there" if row.links else "show" if what in ("fold", "more") else ""
 
     def action_step(self, step: int) -> None:
         """Go to the next difference (1) or the one before (-1)."""
@@ -144,6 +162,10 @@ class ComparisonSheet(Sheet):
             if section.pairs and not section.differ:
                 self._unfold(spot)
             self._go_to(Spot("section", spot.section))
+        else:
+            heading = isinstance(spot, Spot) and spot.what == "section"
+            what = "This is the heading of a part: what differs stands below it." if heading else NO_PLACE
+            self.app.notify(what, markup=False, timeout=6)
 
     def _unfold(self, spot: Spot) -> None:
         """Show what a row stands for, or an equal part that was shown no more."""
