@@ -30,7 +30,7 @@ async def test_a_pane_whose_rows_raise_is_one_sentence_and_is_tried_again(
 ) -> None:
     with monkeypatch.context() as broken:
         if where == "layout":
-            broken.setattr(diagnosis, "diagnosis_rows", fails)
+            broken.setattr(diagnosis, "_title_rows", fails)
         else:
             build = fails if where == "build" else lambda *_: MadeRows(3, fails)
             broken.setattr(DiagnosisPane, "build", build)

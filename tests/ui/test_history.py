@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,15 @@ from tests.ui.conftest import opened, shown, until
 from triage_tui.rulebook.audit import Audit, AuditEntry, AuditFile
 from triage_tui.ui.actions import PANES
 from triage_tui.ui.app import TriageApp
-from triage_tui.ui.panes.history import ToGeneration, ToRule, ToRun, audit_rows, generation_rows
+from triage_tui.ui.loading import load_view
+from triage_tui.ui.panes.history import (
+    HistoryPane,
+    ToGeneration,
+    ToRule,
+    ToRun,
+    audit_rows,
+    generation_rows,
+)
 from triage_tui.ui.screens.chrome import tabs
 
 RULE = "fix/syscall/ioctl.lua"
@@ -44,6 +53,19 @@ def test_an_entry_says_who_what_on_which_bytes_and_what_changed() -> None:
     assert [ToRun("r1"), ToRule("r1", RULE), ToGeneration(1), ToRun("r2")] == [
         target for n, target in enumerate(targets) if target and target not in targets[:n]
     ]
+
+
+def test_each_entry_is_found_again_at_another_width(workspace: Path) -> None:
+    entries = [entry("activated", before=number % 2, after=1 - number % 2) for number in range(6)]
+    stale = entry("approved", files=(AuditFile(RULE, DIGEST, changed=True),) * 3)
+    view = load_view(workspace / "ai_runs" / fixtures.EXIT_RUN, workspace)
+    rows = HistoryPane().build(replace(view, audit=Audit((*entries, stale, *entries))))
+    rows.layout(80)
+    heads = [index for index in range(len(rows)) if "14:03:00" in rows.row(index).text]
+    assert len(heads) == 13
+    for index in heads:
+        moved, _ = rows.relayout(160, index, {})
+        assert rows.relayout(80, moved, {}) == (index, {})
 
 
 @pytest.mark.parametrize("width", [40, 78, 120])

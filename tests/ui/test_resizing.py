@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from textual.widgets import Input
 from tests.ui import fixtures
 from tests.ui.conftest import RecordedActions, opened, shown, until
 from triage_tui.ui.app import TriageApp
+from triage_tui.ui.loading import load_view
+from triage_tui.ui.panes.diagnosis import DiagnosisPane
 from triage_tui.ui.rows import Row
 from triage_tui.ui.widgets.line_view import LineView
 
@@ -53,6 +56,20 @@ async def test_the_row_of_every_pane_stays(app: TriageApp, key: str, name: str) 
         else:
             assert after == target
         assert app.focused is pane
+
+
+@pytest.mark.parametrize("width", [60, 160])
+def test_each_part_of_a_diagnosis_is_found_again_at_another_width(workspace: Path, width: int) -> None:
+    rows = DiagnosisPane().build(load_view(workspace / "ai_runs" / fixtures.EXIT_RUN, workspace))
+    rows.layout(80)
+    parts = [index for index in range(len(rows)) if re.match(" +([●○?]|[0-9]+\\.) ", rows.row(index).text)]
+    assert len(parts) >= 8
+    for index in parts:
+        rows.layout(80)
+        words = rows.row(index).text.split()[:2]
+        moved, _ = rows.relayout(width, index, {})
+        assert rows.row(moved).text.split()[:2] == words
+        assert rows.relayout(80, moved, {}) == (index, {})
 
 
 async def test_what_is_typed_and_asked_stays(app: TriageApp, actions: RecordedActions) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -12,7 +13,8 @@ from triage_tui.runs.evidence import IN_TEXT, describe_syscall
 from triage_tui.text import number_of, safe_line
 from triage_tui.ui.headline import what_happened
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import BLANK, ListRows, Part, Row, Rows, clip, heading, short, wrap_parts, wrapped
+from triage_tui.ui.pieces import Piece, PieceRows, all_rows, blank, fixed
+from triage_tui.ui.rows import BLANK, Part, Row, Rows, clip, heading, short, wrap_parts, wrapped
 from triage_tui.ui.run_view import RunView
 from triage_tui.ui.words import target_words
 
@@ -64,7 +66,7 @@ def text_with_links(text: str, width: int, indent: int) -> list[Row]:
     return rows
 
 
-def _evidence_rows(view: RunView, evidence: Evidence, width: int, bullet: str, role: str) -> list[Row]:
+def _evidence_rows(view: RunView, evidence: Evidence, bullet: str, role: str, width: int) -> list[Row]:
     found = view.resolve(evidence.link)
     supported = found.exists and found.hash_ok and evidence.supported
     head: list[Part] = [("    ", ""), (bullet, role) if supported else ("✗", "bad"), (" ", "")]
@@ -100,7 +102,7 @@ def _evidence_rows(view: RunView, evidence: Evidence, width: int, bullet: str, r
     return rows
 
 
-def _hypothesis_rows(view: RunView, number: int, hypothesis: Hypothesis, width: int) -> list[Row]:
+def _title_rows(number: int, hypothesis: Hypothesis, width: int) -> list[Row]:
     title = safe_line(hypothesis.title, 200)
     bar = confidence_bar(hypothesis.confidence)
     lines = wrap_parts([(title, "strong")], max(20, width - 21), f" {number}. ", "    ")
@@ -109,25 +111,35 @@ def _hypothesis_rows(view: RunView, number: int, hypothesis: Hypothesis, width: 
         gap = " " * max(1, width - sum(cell_len(text) for text, _ in parts) - 16)
         end = ((gap, ""), *bar) if place == 0 else ()
         rows.append(Row((*parts, *end), hypothesis, "section"))
+    return rows
+
+
+def _wrapped(text: str, role: str, indent: int) -> Piece:
+    return Piece(partial(wrapped, text, role=role, indent=indent))
+
+
+def _hypothesis_pieces(view: RunView, number: int, hypothesis: Hypothesis) -> list[Piece]:
     cause = short(hypothesis.cause, 60)
-    rows.append(Row((("    ", ""), (cause, "accent"), *_proximate(hypothesis)), hypothesis))
+    pieces = [
+        Piece(partial(_title_rows, number, hypothesis)),
+        *fixed([Row((("    ", ""), (cause, "accent"), *_proximate(hypothesis)), hypothesis)]),
+    ]
     if hypothesis.explanation:
-        rows += text_with_links(hypothesis.explanation, width - 1, 4)
+        pieces.append(Piece(lambda width: text_with_links(hypothesis.explanation, width - 1, 4)))
     for entries, bullet, role in ((hypothesis.evidence, "●", "good"), (hypothesis.contrary, "○", "warn")):
         if entries and bullet == "○":
-            rows.append(Row((("    against it", "muted"),)))
+            pieces += fixed([Row((("    against it", "muted"),))])
         for evidence in entries[:MAX_EVIDENCE]:
-            rows += _evidence_rows(view, evidence, width, bullet, role)
+            pieces.append(Piece(partial(_evidence_rows, view, evidence, bullet, role)))
         if len(entries) > MAX_EVIDENCE:
             more = number_of(len(entries) - MAX_EVIDENCE, "more is", "more are")
-            rows += wrapped(f"… {more} left out here", width, "muted", 4)
+            pieces.append(_wrapped(f"… {more} left out here", "muted", 4))
     if hypothesis.wanted:
-        rows.append(Row((("    missing to be sure", "muted"),)))
-        for wanted in hypothesis.wanted[:20]:
-            rows += wrapped("? " + safe_line(wanted, 500), width, "muted", 6)
+        pieces += fixed([Row((("    missing to be sure", "muted"),))])
+        pieces += [_wrapped("? " + safe_line(wanted, 500), "muted", 6) for wanted in hypothesis.wanted[:20]]
     if hypothesis.source == "model":
-        rows.append(Row((("    written by a language model", "warn"),)))
-    return rows
+        pieces += fixed([Row((("    written by a language model", "warn"),))])
+    return pieces
 
 
 def _proximate(hypothesis: Hypothesis) -> tuple[Part, ...]:
@@ -136,42 +148,46 @@ def _proximate(hypothesis: Hypothesis) -> tuple[Part, ...]:
     return (("  seen as ", "muted"), (short(hypothesis.proximate, 40), "muted"))
 
 
-def _ranking(hypotheses: Sequence[Hypothesis], width: int) -> list[Row]:
+def _ranking(hypotheses: Sequence[Hypothesis]) -> list[Piece]:
     """Return one line with the causes of all hypotheses: those further down may be far below the screen."""
     if len(hypotheses) < 2:
         return []
     told = [f"{short(one.cause, 30)} {min(1.0, max(0.0, one.confidence)):.2f}" for one in hypotheses[:20]]
     text = f"{len(hypotheses)} hypotheses: {', '.join(told)}"
-    return [Row((("  ", ""), (clip(text, width - 2), "muted")))]
+    return [Piece(lambda width: [Row((("  ", ""), (clip(text, width - 2), "muted")))], 1)]
+
+
+def diagnosis_pieces(view: RunView) -> list[Piece]:
+    """Return the diagnosis of a run as pieces: each stays what it is at another width."""
+    pieces = [_wrapped("! " + safe_line(problem, 500), "bad", 1) for problem in view.run.problems[:20]]
+    if pieces:
+        pieces.append(blank())
+    diagnosis = view.diagnosis
+    if diagnosis is None:
+        words = f"{target_words(view.snapshot)} {what_happened(view.snapshot)}."
+        pieces.append(_wrapped(words, "strong", 1))
+        pieces.append(_wrapped("There is no diagnosis of this run yet.", "muted", 1))
+        pieces.append(Piece(partial(_last_failures, view)))
+        return pieces
+    if diagnosis.healthy:
+        pieces += [_wrapped("This looks healthy: nothing to repair.", "good", 1), blank()]
+    pieces += _ranking(diagnosis.hypotheses)
+    for number, hypothesis in enumerate(diagnosis.hypotheses[:20], 1):
+        pieces += [*_hypothesis_pieces(view, number, hypothesis), blank()]
+    if len(diagnosis.hypotheses) > 20:
+        more = number_of(len(diagnosis.hypotheses) - 20, "more hypothesis is", "more hypotheses are")
+        pieces.append(_wrapped(f"… {more} left out here", "muted", 1))
+    if not diagnosis.hypotheses:
+        pieces.append(_wrapped("No hypothesis fits what was recorded.", "warn", 1))
+    if diagnosis.unknown_next:
+        pieces.append(Piece(lambda width: [heading("Next experiment", width)], 1))
+        pieces.append(_wrapped(safe_line(diagnosis.unknown_next, 1000), "", 2))
+    return pieces
 
 
 def diagnosis_rows(view: RunView, width: int) -> list[Row]:
     """Return the rows of the diagnosis of a run."""
-    rows: list[Row] = []
-    for problem in view.run.problems[:20]:
-        rows += wrapped("! " + safe_line(problem, 500), width, "bad", 1)
-    if rows:
-        rows.append(BLANK)
-    diagnosis = view.diagnosis
-    if diagnosis is None:
-        rows += wrapped(f"{target_words(view.snapshot)} {what_happened(view.snapshot)}.", width, "strong", 1)
-        rows += wrapped("There is no diagnosis of this run yet.", width, "muted", 1)
-        rows += _last_failures(view, width)
-        return rows
-    if diagnosis.healthy:
-        rows += [*wrapped("This looks healthy: nothing to repair.", width, "good", 1), BLANK]
-    rows += _ranking(diagnosis.hypotheses, width)
-    for number, hypothesis in enumerate(diagnosis.hypotheses[:20], 1):
-        rows += [*_hypothesis_rows(view, number, hypothesis, width), BLANK]
-    if len(diagnosis.hypotheses) > 20:
-        more = number_of(len(diagnosis.hypotheses) - 20, "more hypothesis is", "more hypotheses are")
-        rows += wrapped(f"… {more} left out here", width, "muted", 1)
-    if not diagnosis.hypotheses:
-        rows += wrapped("No hypothesis fits what was recorded.", width, "warn", 1)
-    if diagnosis.unknown_next:
-        rows.append(heading("Next experiment", width))
-        rows += wrapped(safe_line(diagnosis.unknown_next, 1000), width, "", 2)
-    return rows
+    return all_rows(PieceRows(diagnosis_pieces(view)), width)
 
 
 def _last_failures(view: RunView, width: int) -> list[Row]:
@@ -194,7 +210,7 @@ class DiagnosisPane(Pane):
 
     def build(self, view: RunView) -> Rows:
         """Return the diagnosis as rows."""
-        return ListRows(lambda width: diagnosis_rows(view, width))
+        return PieceRows(diagnosis_pieces(view))
 
     def first(self, rows: Rows) -> int:
         """Start at the top, where the best hypothesis is."""

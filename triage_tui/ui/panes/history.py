@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 from triage_tui.rulebook.audit import Audit, AuditEntry, AuditFile
 from triage_tui.rulebook.manifest import Generation
 from triage_tui.text import safe_line
 from triage_tui.ui.panes.base import Pane
+from triage_tui.ui.pieces import Piece, PieceRows, all_rows, join
 from triage_tui.ui.rounds import ladder_rows
-from triage_tui.ui.rows import ListRows, Part, Row, Rows, clip, field, fit, heading, join, short, wrapped
+from triage_tui.ui.rows import Part, Row, Rows, clip, field, fit, heading, short, wrapped
 from triage_tui.ui.run_view import RunView
 
 WORDS = {
@@ -118,41 +120,49 @@ def entry_rows(entry: AuditEntry, width: int) -> list[Row]:
     return rows
 
 
-def audit_rows(audit: Audit, here: str, width: int) -> list[Row]:
-    """Return the trail, oldest first; a line names each run where the trail comes to it."""
-    rows = [heading("Decisions", width, "enter opens")] if audit.entries else []
+def audit_pieces(audit: Audit, here: str) -> list[Piece]:
+    """Return the trail, oldest first; a line names each run where the trail comes to it.
+
+    Many entries lead to the same run or generation, so each is a piece of its own.
+    """
+    pieces = [Piece(lambda width: [heading("Decisions", width, "enter opens")], 1)] if audit.entries else []
     if audit.left_out:
-        rows += wrapped(f"{audit.left_out} older entries are left out here", width, "muted", 1)
+        text = f"{audit.left_out} older entries are left out here"
+        pieces.append(Piece(partial(wrapped, text, role="muted", indent=1)))
     run_id: str | None = None
     for entry in audit.entries:
         if entry.run_id != run_id:
             run_id = entry.run_id
-            rows.append(_run_row(run_id, entry.wall, here, width))
-        rows += entry_rows(entry, width)
-    return rows
+            pieces.append(Piece(partial(_run_rows, run_id, entry.wall, here)))
+        pieces.append(Piece(partial(entry_rows, entry)))
+    return pieces
 
 
-def _run_row(run_id: str, wall: str, here: str, width: int) -> Row:
+def audit_rows(audit: Audit, here: str, width: int) -> list[Row]:
+    """Return the rows of the trail."""
+    return all_rows(PieceRows(audit_pieces(audit, here)), width)
+
+
+def _run_rows(run_id: str, wall: str, here: str, width: int) -> list[Row]:
     name = f"run {short(run_id, max(20, width - 28))}" if run_id else "without a run of this workspace"
     parts: tuple[Part, ...] = ((f" {short(wall[:10], 10)}  ", "faint"), (name, "accent"))
     if run_id == here:
         parts = (*parts, ("  this run", "muted"))
-    return Row(parts, ToRun(run_id) if run_id else None, "section")
+    return [Row(parts, ToRun(run_id) if run_id else None, "section")]
 
 
-def history_rows(view: RunView, width: int) -> list[Row]:
-    """Return the rounds with their figures, then the audit trail."""
+def _round_rows(view: RunView, width: int) -> list[Row]:
     rounds = ladder_rows(view.rounds, view.run_id, width)
     if not rounds:
-        rounds = [
-            heading("Rounds", width),
-            *wrapped("This run retries no other, and none retries it.", width, "muted", 1),
-        ]
-    rows = [row._replace(target=ToRun(row.target[1])) if row.target else row for row in rounds]
-    trail = audit_rows(view.audit, view.run_id, width)
-    if not trail:
-        trail = wrapped("Nothing was decided on this run yet.", width, "muted", 1)
-    return join([rows, trail])
+        text = "This run retries no other, and none retries it."
+        return [heading("Rounds", width), *wrapped(text, width, "muted", 1)]
+    return [row._replace(target=ToRun(row.target[1])) if row.target else row for row in rounds]
+
+
+def history_pieces(view: RunView) -> list[Piece]:
+    """Return the rounds with their figures, then the audit trail."""
+    nothing = Piece(partial(wrapped, "Nothing was decided on this run yet.", role="muted", indent=1))
+    return join([[Piece(partial(_round_rows, view))], audit_pieces(view.audit, view.run_id) or [nothing]])
 
 
 def generation_rows(audit: Audit, number: int, width: int) -> list[Row]:
@@ -185,7 +195,7 @@ class HistoryPane(Pane):
 
     def build(self, view: RunView) -> Rows:
         """Return the rows."""
-        return ListRows(lambda width: history_rows(view, width))
+        return PieceRows(history_pieces(view))
 
     @property
     def opens(self) -> bool:
