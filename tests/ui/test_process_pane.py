@@ -12,8 +12,9 @@ from tests.ui.conftest import opened, until
 from tests.ui.kept_run import HEAP, make_kept_run
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.loading import load_view
-from triage_tui.ui.panes.process import process_rows
+from triage_tui.ui.panes.process import process_pieces, process_rows
 from triage_tui.ui.run_view import RunView
+from triage_tui.ui.searching import HIT, SearchedRows
 
 
 @pytest.fixture
@@ -47,6 +48,19 @@ def test_a_kept_mapping_leads_to_its_begin(tmp_path: Path) -> None:
     row = next(row for row in process_rows(view, 80) if row.target == ("map", heap))
     assert row.text.endswith("kept")
     assert row.links[0][2] == f"ev:mem/0x{HEAP:x}+0:1"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_a_search_finds_what_the_width_leaves_no_room_for(view: RunView, width: int) -> None:
+    entry = view.snapshot.maps[0]
+    entry.path = "/usr/lib/arm-linux-gnueabihf/deep/libcrypto.so.3"
+    view.snapshot.fds[3].target = "/var/lib/some/where/below/all/of/that/in/libcrypto.so.3.lock"
+    rows = SearchedRows(process_pieces(view), "libcrypto.so.3")
+    rows.layout(width)
+    assert [rows.inner.row(index).target for index in rows.hits] == [("fd", 3), ("map", 0)]
+    for index in rows.hits:
+        coloured = "".join(text for text, role in rows.row(index).parts if role == HIT)
+        assert coloured in ("libcrypto.so.3", "…")
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 140])

@@ -31,6 +31,8 @@ class Row(NamedTuple):
     """Places that can be followed: first cell, cell behind the last, evidence link."""
     tints: tuple[tuple[int, int, str], ...] = ()
     """Backgrounds of parts of the line: first cell, cell behind the last, role as in `fill`."""
+    whole: str = ""
+    """The text of which the width may leave a part only; a search looks there too."""
 
     @property
     def text(self) -> str:

@@ -40,6 +40,9 @@ class SearchedRows(Rows):
         """Return a row with its hits in colour."""
         row = self.inner.row(index)
         spans = self.spans(row.text)
+        if not spans and self.spans(row.whole):
+            # What was found is behind an ellipsis.
+            spans = [(at, at + 1) for at, sign in enumerate(row.text) if sign == "…"]
         return row._replace(parts=recolour(row.parts, spans, HIT)) if spans else row
 
     def spans(self, text: str) -> list[tuple[int, int]]:
@@ -55,11 +58,14 @@ class SearchedRows(Rows):
             at = lower.find(self.text, at + len(self.text))
         return found
 
+    def _holds(self, row: Row) -> bool:
+        return bool(self.spans(row.text) or self.spans(row.whole))
+
     @property
     def hits(self) -> list[int]:
         """The rows with the text, ascending."""
         if self._hits is None:
-            self._hits = [index for index in range(len(self.inner)) if self.spans(self.inner.row(index).text)]
+            self._hits = [index for index in range(len(self.inner)) if self._holds(self.inner.row(index))]
         return self._hits
 
 

@@ -208,7 +208,9 @@ def _beside(pair: Pair, spot: Spot, width: int, links: Sequence[str]) -> Iterato
     made = tuple((a, b, link) for (a, b), link in zip(spans, links, strict=True) if link)
     if pair.same:
         cells = [fit(line.text if line is not None else "", column) for line in pair]
-        yield Row(((cells[0], "muted"), (" │ ", "rule"), (cells[1], "muted")), spot, links=made)
+        whole = "\n".join(line.text for line in pair if line is not None)
+        bar: Part = (" │ ", "rule")
+        yield Row(((cells[0], "muted"), bar, (cells[1], "muted")), spot, links=made, whole=whole)
         return
     # A sign as well as a colour: < and > for what is in one run only.
     sign = " < " if pair.right is None else " > " if pair.left is None else " ≠ "
@@ -228,7 +230,7 @@ def _below(pair: Pair, spot: Spot, width: int, links: Sequence[str]) -> Iterator
     if pair.same:
         text = pair.left.text if pair.left is not None else ""
         whole = ((2, width, links[0]),) if links[0] else ()
-        yield Row((("  ", ""), (clip(text, width - 2), "muted")), spot, links=whole)
+        yield Row((("  ", ""), (clip(text, width - 2), "muted")), spot, links=whole, whole=text)
         return
     for line, parts, (sign, role), tint, link in zip(pair, _parts(pair), _SIGNS, _TINTS, links, strict=True):
         places = ((2, width, link),) if link else ()

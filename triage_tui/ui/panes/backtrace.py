@@ -46,6 +46,7 @@ def frame_row(frame: Frame, width: int, has_code: bool) -> Row:
         name = "<signal handler called>"
     plus = f"+{frame.func_offset:#x}" if frame.func_offset else ""
     module = short(frame.module_name, 60) if frame.module_name else "unknown module"
+    whole = f"{name}{plus}  {module}"
     sure = frame.method != "stack_scan" and frame.confidence != "low"
     room = max(8, width - 20 - len(plus) - min(len(module), 24) - 2)
     parts: list[Part] = [
@@ -63,7 +64,7 @@ def frame_row(frame: Frame, width: int, has_code: bool) -> Row:
     used = sum(len(text) for text, _ in parts)
     if how and width - used > len(how) + 2:
         parts += [("  ", ""), (how, "faint" if sure else "warn")]
-    return Row(tuple(parts), target=frame.idx)
+    return Row(tuple(parts), target=frame.idx, whole=whole)
 
 
 class ThreadPlace(NamedTuple):

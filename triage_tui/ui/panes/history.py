@@ -88,8 +88,9 @@ def _head(entry: AuditEntry, width: int) -> Row:
     ]
     used = sum(len(text) for text, _ in parts)
     says = "  ".join(text for text in (generation_words(entry), entry.says) if text)
-    parts.append((clip(safe_line(says, 400), max(8, width - used - 1)), ""))
-    return Row(tuple(parts), _target(entry))
+    whole = safe_line(says, 400)
+    parts.append((clip(whole, max(8, width - used - 1)), ""))
+    return Row(tuple(parts), _target(entry), whole=whole)
 
 
 def _file_row(entry: AuditEntry, file: AuditFile, width: int) -> Row:
@@ -105,7 +106,7 @@ def _file_row(entry: AuditEntry, file: AuditFile, width: int) -> Row:
     if digest:
         parts += [("  sha256 ", "faint"), (digest, "muted")]
     target = ToRule(entry.run_id, file.name) if entry.kind in ("approved", "edited") else _target(entry)
-    return Row(tuple(parts), target)
+    return Row(tuple(parts), target, whole=f"{name} {short(file.sha256, 64)}")
 
 
 def entry_rows(entry: AuditEntry, width: int) -> list[Row]:

@@ -59,7 +59,7 @@ def _processes(view: RunView, width: int) -> list[Row]:
         command = safe_line(" ".join(entry.argv[:64]) or entry.program or "?", 400)
         head = f"{' ' * (1 + 2 * depth[entry.pid])}{entry.pid:>5}  "
         shown = clip(command, max(10, width - len(head)))
-        rows.append(Row(((head, "number"), (shown, "strong" if entry.looked_at else ""))))
+        rows.append(Row(((head, "number"), (shown, "strong" if entry.looked_at else "")), whole=command))
         for fact in _facts(entry):
             rows += wrapped(safe_line(fact, 400), width, "muted", len(head))
     return rows
@@ -131,14 +131,15 @@ def _descriptor_pieces(view: RunView, title: str, fds: list[Descriptor], kind: s
 
 
 def _descriptor_rows(view: RunView, entry: Descriptor, target: object, width: int) -> list[Row]:
+    name = safe_line(entry.target, 400)
     parts = [
         (f" {entry.fd:>5}  ", "number"),
         (fit(short(entry.kind, 9), 10), "muted"),
-        (clip(safe_line(entry.target, 400), max(10, width - 30)), ""),
+        (clip(name, max(10, width - 30)), ""),
     ]
     if entry.state:
         parts.append(("  " + short(entry.state, 80), "info"))
-    return [Row(tuple(parts), target=target), *_opened_rows(view, entry, width, target)]
+    return [Row(tuple(parts), target, whole=name), *_opened_rows(view, entry, width, target)]
 
 
 def _origin(view: RunView, entry: Descriptor) -> Syscall | None:
@@ -163,13 +164,14 @@ def _opened_rows(view: RunView, entry: Descriptor, width: int, target: object) -
     if origin is None:
         if not opened:
             return []
-        return [Row(((" " * indent, ""), (clip(more, max(10, width - indent - 2)), "muted")), target)]
+        shown = clip(more, max(10, width - indent - 2))
+        return [Row(((" " * indent, ""), (shown, "muted")), target, whole=more)]
     made = f"{short(origin.name, 24)}, syscall {origin.seq}"
-    more = clip(more, max(10, width - indent - len(made) - 8))
-    lead = f"{more}, from " if more else "from "
+    shown = clip(more, max(10, width - indent - len(made) - 8))
+    lead = f"{shown}, from " if shown else "from "
     first = indent + cell_len(lead)
     link = (first, first + cell_len(made), f"ev:syscall/{origin.seq}")
-    return [Row(((" " * indent, ""), (lead, "muted"), (made, "link")), target, links=(link,))]
+    return [Row(((" " * indent, ""), (lead, "muted"), (made, "link")), target, links=(link,), whole=more)]
 
 
 def _mappings(view: RunView) -> list[Piece]:
@@ -199,7 +201,7 @@ def _mapping_rows(recorded: _Recorded, index: int, entry: Mapping, width: int) -
     if says:
         parts += [("  ", ""), (says, "muted")]
     links = ((1, 1 + len(where), link),) if link else ()
-    return [Row(tuple(parts), ("map", index), links=links)]
+    return [Row(tuple(parts), ("map", index), links=links, whole=name)]
 
 
 class _Recorded:
@@ -249,11 +251,12 @@ def _probes(view: RunView, width: int) -> list[Row]:
     probes = view.snapshot.probes[:64]
     rows = [heading("What its service was asked", width)] if probes else []
     for index, probe in enumerate(probes):
+        detail = safe_line(probe.detail or probe.target, 400)
         parts = [
             (f" {fit(short(probe.outcome, 9), 10)}", _OUTCOMES.get(probe.outcome, "bad")),
-            (clip(safe_line(probe.detail or probe.target, 400), max(10, width - 12)), ""),
+            (clip(detail, max(10, width - 12)), ""),
         ]
-        rows.append(Row(tuple(parts), target=("probe", index)))
+        rows.append(Row(tuple(parts), ("probe", index), whole=detail))
     return rows
 
 

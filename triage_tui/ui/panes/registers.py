@@ -103,10 +103,11 @@ def thread_rows(view: RunView, shown: ThreadView, width: int) -> list[Row]:
     call = view.run.syscall(thread.seq) if thread.seq is not None else None
     if call is not None:
         name, arguments, _ = call_words(call)
-        text = clip(f"{name}({arguments})", max(10, width - 22))
+        whole = f"{name}({arguments})"
+        text = clip(whole, max(10, width - 22))
         number = f"  syscall {call.seq}"
         link = (3, 3 + len(text) + len(number), f"ev:syscall/{call.seq}")
-        rows.append(Row((("   ", ""), (text, "link"), (number, "muted")), links=(link,)))
+        rows.append(Row((("   ", ""), (text, "link"), (number, "muted")), links=(link,), whole=whole))
     for what, names in (("blocks", thread.blocked_signals), ("pending", thread.pending_signals)):
         if names:
             rows += wrapped(f"{what} {safe_line(' '.join(names), 400)}", width, "muted", 3)
@@ -147,7 +148,8 @@ def chooser_rows(threads: Sequence[ThreadView], chosen: int, width: int) -> list
         used = sum(len(text) for text, _ in parts)
         if argv and width - used > 12:
             parts += [("  ", ""), (clip(safe_line(" ".join(argv), 120), width - used - 3), "muted")]
-        rows.append(Row(tuple(parts), target=("thread", index), fill="current" if here else ""))
+        whole = f"{shown.doing}  {safe_line(' '.join(argv), 400)}"
+        rows.append(Row(tuple(parts), ("thread", index), "current" if here else "", whole=whole))
     return rows
 
 

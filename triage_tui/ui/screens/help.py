@@ -83,7 +83,9 @@ class Sheet(ModalScreen[None]):
     def found(self, width: int, words: Sequence[str]) -> list[Row]:
         """Return the rows that hold all words (lower case)."""
         rows = self._build(width)
-        return [row for row in rows if all(word in row.text.lower() for word in words)] if words else rows
+        if not words:
+            return rows
+        return [row for row in rows if all(word in f"{row.text} {row.whole}".lower() for word in words)]
 
     def show_found(self, text: str) -> None:
         """Show the rows that hold all words of `text`."""
