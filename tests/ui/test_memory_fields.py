@@ -10,11 +10,13 @@ from rich.cells import cell_len
 
 from tests.ui import fixtures
 from tests.ui.conftest import opened, until
+from tests.ui.kept_run import HEAP, heap_byte, make_kept_run
 from triage_tui.runs.memory_model import Blob, MemoryObject
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import encode_json
 from triage_tui.ui.app import TriageApp
+from triage_tui.ui.comparison.compare import compare
 from triage_tui.ui.loading import load_view
 from triage_tui.ui.memory_fields import MAX_ALL_FIELDS, MAX_FIELDS, explanations_of
 from triage_tui.ui.memory_objects import ObjectSection
@@ -80,6 +82,22 @@ def test_pointers_and_strings_are_found_in_unknown_words(tmp_path: Path, arch: s
         ["+0x014", hex(PLACE + 8), "busybox+0xab108", "→", '"/etc/config"'],
     ]
     assert [link for _, _, link in rows[1].links] == ["ev:mem/reg_sp+4:4", "ev:frame/1"]
+
+
+def test_pointers_of_objects_are_followed_through_kept_regions(tmp_path: Path) -> None:
+    run_dir = make_kept_run(tmp_path / "ai_runs", tmp_path / "root")
+    keep(run_dir, "mipsel", "reg_sp", "stack", "innermost stack frame", struct.pack("<II", 7, HEAP + 8))
+    view = load_view(run_dir, tmp_path)
+    (row,) = rows_of(view)[1:]
+    word = int.from_bytes(bytes(heap_byte(8 + offset) for offset in range(4)), "little")
+    assert row.text.split() == ["+0x004", hex(HEAP + 8), "[heap]", "→", hex(word)]
+    # The comparison says the same of registers.
+    register = view.snapshot.regs[4]
+    register.value = HEAP + 8
+    found = compare(view, view)
+    (line,) = [pair.left for one in found.sections if one.title == "Registers" for pair in one.pairs
+               if pair.left is not None and pair.left.kind == register.name]  # fmt: skip
+    assert line.text.endswith(f"[heap] → {word:#x}")
 
 
 def test_a_purpose_that_does_not_fit_its_call_is_not_believed(tmp_path: Path) -> None:

@@ -141,9 +141,13 @@ class Explanation:
 
 
 def explanations_of(view: RunView) -> list[Explanation]:
-    """Return what the bytes of each object of a run mean; with many objects that takes a while."""
+    """Return what the bytes of each object of a run mean, their pointers followed through kept memory too.
+
+    With many objects that takes a while.
+    """
     owner = next((one for one in view.snapshot.processes if one.looked_at), None)
     pointers = Pointers(view, owner, view.snapshot.maps)
+    pointers.with_regions()
     found: list[Explanation] = []
     left = MAX_ALL_FIELDS
     for item in view.memory:

@@ -232,11 +232,12 @@ def _register(name: str, one: Register, leads: dict[str, str], role: str = "", m
 
 
 def _leads(view: RunView) -> dict[str, str]:
-    """Return where the registers of the frozen thread lead, as far as the recorded objects tell."""
+    """Return where the registers of the frozen thread lead, as far as what was recorded tells."""
     thread = next((one for one in threads_of(view.snapshot) if one.cause), None)
     if thread is None:
         return {}
     pointers = Pointers(view, thread.process, thread.maps)
+    pointers.with_regions()
     chains = {one.name: pointers.follow(one.value) for one in thread.registers[:MAX_REGISTERS]}
     return {
         name: "".join(text for text, _ in chain_parts(pointers, chain, _LED).parts)
