@@ -118,7 +118,7 @@ def test_damaged_trace_lines_are_counted(tmp_path: Path) -> None:
         stream.write(b"{nonsense}\n\xff\n")
     run = load_run(run_dir)
     assert len(run.trace()) == 1
-    assert any("2 lines" in problem for problem in run.problems)
+    assert any("2 damaged lines" in problem for problem in run.problems)
 
 
 def test_of_a_trace_that_is_too_long_the_end_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

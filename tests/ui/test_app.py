@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from textual import events
 from textual.message import Message
 
 from tests.ui import fixtures
@@ -19,7 +18,6 @@ from triage_tui.ui.panes.code import CodePane
 from triage_tui.ui.panes.memory import MemoryPane
 from triage_tui.ui.panes.syscalls import SyscallsPane
 from triage_tui.ui.screens.help import HelpScreen
-from triage_tui.ui.widgets.typed_line import TypedLine
 
 SMALL, LARGE = (80, 24), (160, 48)
 
@@ -246,50 +244,6 @@ async def test_a_filter_typed_ahead_never_runs_as_commands(app: TriageApp, actio
         assert app.main.runs.filter_text == "xRr"
         assert actions.calls == []
         assert app.screen is app.main
-
-
-def burst(app: TriageApp, keys: str) -> None:
-    """Type without waiting for the app between two keys."""
-    names = {"/": "slash", "\r": "enter", "\x7f": "backspace", "\x1b": "escape"}
-    for key in keys:
-        app.post_message(events.Key(names.get(key, key), key if key.isprintable() else None))
-
-
-@pytest.mark.parametrize("pane", ["runs", "syscalls", "code"])
-async def test_keys_in_one_burst_take_effect_in_their_order(app: TriageApp, pane: str) -> None:
-    async with app.run_test(size=LARGE) as pilot:
-        await opened(pilot)
-        app.main.show_pane(pane)
-        shown_pane = app.main.pane(pane)
-
-        async def after(keys: str) -> tuple[str, bool, bool]:
-            burst(app, keys)
-            await pilot.pause()
-            text = getattr(shown_pane, "filter_text", "") or shown_pane.search_text
-            return text, app.main.single, app.focused is shown_pane
-
-        # z, behind Enter, is the key that gives the pane the whole screen.
-        assert await after("/zw\x7fz9\rz") == ("zz9", True, True)
-        assert await after("z/\x7f8\r") == ("zz8", False, True)
-        assert await after("/1\x1bz") == ("", True, True)
-        assert not app.main.query(TypedLine)
-
-
-async def test_a_burst_is_pasted_and_typed_into_an_address_and_a_question(
-    app: TriageApp, actions: RecordedActions
-) -> None:
-    async with app.run_test(size=LARGE) as pilot:
-        await opened(pilot)
-        burst(app, "7g")
-        app.post_message(events.Paste("sp+\nmore"))
-        burst(app, "4\r2")
-        await pilot.pause()
-        assert app.main.active == "patch"
-        assert not app.main.query(TypedLine)
-        burst(app, "x6quick, 1 of 2\r3")
-        await until(pilot, lambda: actions.calls, "the rejection")
-        assert "quick, 1 of 2" in str(actions.calls)
-        await until(pilot, lambda: app.main.active == "syscalls", "the key behind the reason")
 
 
 async def test_next_and_previous_run_keep_the_pane(app: TriageApp) -> None:

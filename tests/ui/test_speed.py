@@ -117,7 +117,7 @@ async def test_evidence_is_looked_up_beside_the_event_loop(
         threads.append(threading.get_ident())
         return resolve(run, link)
 
-    monkeypatch.setattr("triage_tui.ui.loading.resolve", noted)
+    monkeypatch.setattr("triage_tui.ui.run_view.resolve", noted)
     async with app.run_test(size=(160, 48)) as pilot:
         await opened(pilot)
         await pilot.resize_terminal(120, 40)

@@ -217,6 +217,13 @@ class TriageApp(KeysInOrder):
         """Give a key to the line that is open on the main screen, if one is."""
         return self.is_main and await self.main.typed_ahead(event)
 
+    async def ready_for(self, event: events.Key | events.Paste) -> bool:
+        """Wait for a decision that is under way: a key may rest on it, as a retry on an approval.
+
+        What was typed behind one that failed is void.
+        """
+        return not self.is_main or await self.main.decision_made(event.time)
+
     def on_unmount(self) -> None:
         """Stop watching, a decompiler and an export: their threads would be waited for."""
         if self._usual is not None:

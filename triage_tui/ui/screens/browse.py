@@ -305,6 +305,7 @@ class BrowseScreen(SeveralScreen):
     @on(Done)
     def action_done(self, event: Done) -> None:
         """Say what an action did, and show what it led to."""
+        self.was_made(event)
         undo = self.took_effect(event)
         self.say(f"{event.sentence}{undo}", "error" if event.failed else "information")
         if event.run_id:

@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
@@ -18,6 +17,7 @@ from triage_tui.errors import TriageError
 from triage_tui.rulebook.lint import Finding, Severity, lint
 from triage_tui.text import safe_line
 from triage_tui.ui.messages import Linted
+from triage_tui.ui.screens.modal import Modal
 from triage_tui.ui.widgets.lua_area import LuaArea
 
 _LINT_AFTER_S = 0.25
@@ -26,7 +26,7 @@ _SHOWN = 5
 """Findings that are shown at once."""
 
 
-class EditorScreen(ModalScreen[str | None]):
+class EditorScreen(Modal[str | None]):
     """An editor for Lua; dismissed with the new text, or None when nothing was to be saved.
 
     Only text for which `editing.editable_here` holds may be given: the widget draws it as it is.

@@ -9,12 +9,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from triage_tui.text import safe_line
 from triage_tui.ui.actions import ACTIONS
 from triage_tui.ui.rows import BLANK, ListRows, Row, clip, fit, heading, wrap_parts
+from triage_tui.ui.screens.modal import Modal
 from triage_tui.ui.widgets.field import Field
 from triage_tui.ui.widgets.line_view import LineView
 
@@ -45,7 +45,7 @@ def help_rows(
     return rows
 
 
-class Sheet(ModalScreen[None]):
+class Sheet(Modal[None]):
     """Rows over the main screen, to be read and left: the keys, everything about one syscall.
 
     "/" opens a line in which one types what the rows that stay must hold.

@@ -8,10 +8,10 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from triage_tui.ui.jumping import Goal, goals, labels
+from triage_tui.ui.screens.modal import Modal
 
 if TYPE_CHECKING:
     from triage_tui.ui.screens.main import MainScreen
@@ -30,7 +30,7 @@ class _Label(Static):
         cast("Jump", self.screen).dismiss(self.goal)
 
 
-class Jump(ModalScreen[Goal | None]):
+class Jump(Modal[Goal | None]):
     """The labels. Dismissed with the goal, or None when the person leaves."""
 
     CSS_PATH = "../styles/jump.tcss"

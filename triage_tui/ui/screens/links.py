@@ -252,8 +252,10 @@ class LinkScreen(PatchingScreen):
         if not self.trail:
             self.say("There is nothing to go back to.")
             return
-        spot = self.trail.pop()
-        if self.view is not None and spot.run_id == self.view.run_id:
+        spot, selected = self.trail.pop(), self.runs.selected
+        shown = self.view is not None and spot.run_id == self.view.run_id
+        if shown and (selected is None or selected.run_id == spot.run_id):
+            self._returning = None
             self._return_to(spot)
         elif self.runs.select(spot.run_id):
             # The run is read first; what it showed is found when it is there.

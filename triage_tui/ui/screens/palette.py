@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from textual import on
 from textual.command import CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
+from textual.widgets import Input
+from textual.worker import Worker
 
 from triage_tui.text import safe_line
+from triage_tui.ui.screens.modal import DismissedOnce
 from triage_tui.ui.words import state_word
 
 if TYPE_CHECKING:
@@ -21,8 +26,26 @@ _SLICE = 200
 """Runs that are compared with what is typed before the app goes on with other work."""
 
 
-class Palette(CommandPalette):
-    """Textual's palette; a page key in an empty list, which raises KeyError there, does nothing here."""
+class Palette(DismissedOnce, CommandPalette):
+    """Textual's palette, in which Enter waits for what is still being looked for.
+
+    There it runs what was found for the letters before, or offered before anything was typed. A page key in
+    an empty list, which raises KeyError there, does nothing here.
+    """
+
+    @on(Input.Submitted)
+    def _wait_for_commands(self, event: Input.Submitted) -> None:
+        looking = [worker for worker in self.workers if worker.node is self and worker.is_running]
+        if looking:
+            # Textual's own handler is not to be asked as well.
+            event.prevent_default()
+            event.stop()
+            self.run_worker(self._choose_when_found(looking), exit_on_error=False)
+
+    async def _choose_when_found(self, looking: Sequence[Worker[object]]) -> None:
+        for worker in looking:
+            await worker.wait()
+        self._select_or_command()
 
     def _action_command_list(self, action: str) -> None:
         if self.query_one(CommandList).option_count:

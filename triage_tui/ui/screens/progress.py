@@ -9,16 +9,16 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from triage_tui.text import safe_line
+from triage_tui.ui.screens.modal import Modal
 
 if TYPE_CHECKING:
     from triage_tui.ui.app import TriageApp
 
 
-class Progress(ModalScreen[None]):
+class Progress(Modal[None]):
     """A line that says how far an action is, from the first `tell` on."""
 
     CSS_PATH = "../styles/question.tcss"

@@ -9,11 +9,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from triage_tui.text import recordable, safe_line
 from triage_tui.ui.rows import ListRows, Row
+from triage_tui.ui.screens.modal import Modal
 from triage_tui.ui.widgets.field import Field
 from triage_tui.ui.widgets.line_view import LineView
 
@@ -22,7 +22,7 @@ MAX_TYPED = 200
 _TYPED = "\0typed"
 
 
-class Question(ModalScreen[str | None]):
+class Question(Modal[str | None]):
     """Ask; dismissed with the chosen answer, or None when the person leaves."""
 
     ESCAPE: ClassVar[str] = "leave"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -16,6 +19,9 @@ from triage_tui.ui.messages import Done
 if TYPE_CHECKING:
     from triage_tui.ui.app import TriageApp
     from triage_tui.ui.run_view import RunView
+
+_PATIENCE_S = 3.0
+"""How long a key waits for a decision that is under way."""
 
 
 def _nothing() -> None:
@@ -44,6 +50,16 @@ class ReviewScreen(Screen[None]):
     app: TriageApp
     view: RunView | None = None
     active: str = "runs"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._making = 0
+        """Decisions under way."""
+        self._made = asyncio.Event()
+        """Set while none is."""
+        self._made.set()
+        self._failed_at = -math.inf
+        """When the last decision failed, by the clock of messages."""
 
     def say(
         self, sentence: str, severity: Literal["information", "warning", "error"] = "information"
@@ -74,6 +90,8 @@ class ReviewScreen(Screen[None]):
         `decided` is what the person can undo then, `again` says that it was undone before, and `undone` what
         this action undoes.
         """
+        self._made.clear()
+        self._making += 1
         run_id, actions = self.view.run_id if self.view is not None else "", self.app.actions
         if (decision := decided or undone) is not None:
             run_id = decision.run_id
@@ -92,6 +110,23 @@ class ReviewScreen(Screen[None]):
 
         self.run_worker(work, thread=True, group="action", exit_on_error=False)
 
+    def was_made(self, event: Done) -> None:
+        """A decision has come to its end."""
+        self._making = max(0, self._making - 1)
+        if event.failed:
+            self._failed_at = event.time
+        if not self._making:
+            self._made.set()
+
+    async def decision_made(self, typed_at: float) -> bool:
+        """Wait for the decision that is under way; False for a key that was typed before one failed."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._made.wait(), _PATIENCE_S)
+        if typed_at >= self._failed_at:
+            return True
+        self.say("What was typed behind that was not done.", "warning")
+        return False
+
     def refused(self, why: str = READ_ONLY) -> bool:
         """Say that the view is read-only, when it is. What holds is the guard in `backend`, not this."""
         if self.app.read_only:
@@ -108,6 +143,9 @@ class ReviewScreen(Screen[None]):
         if self.coming:
             # What is decided must be about what the person sees, and about the run under the cursor.
             self.say(f"{self.coming} is not shown yet: press the key again when it is.", "warning")
+            return None
+        if self._making:
+            self.say("The decision before is still being made: press the key again when it is.", "warning")
             return None
         if needs_rules and not self.view.rules:
             self.say("No rule is proposed for this run.", "warning")
