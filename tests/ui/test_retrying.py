@@ -115,6 +115,28 @@ async def test_why_a_retry_never_began_is_said(workspace: Path) -> None:
         assert app.main.asked_retries == {}
 
 
+async def test_a_retry_that_was_stopped_before_it_began_is_no_trouble(workspace: Path) -> None:
+    class Early(Running):
+        def await_retry(self, run_id: str, unwanted: threading.Event) -> str:
+            self._note("await_retry", run_id)
+            super().await_retry(run_id, unwanted)
+            raise TriageError("the retry ended before it began")
+
+    actions = Early(workspace / "ai_runs" / fixtures.RETRY_RUN)
+    app = TriageApp(workspace, actions=actions, open_run=fixtures.RETRY_RUN)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot, fixtures.RETRY_RUN)
+        await pilot.press("R")
+        await until(pilot, lambda: len(actions.calls) == 2)
+        await pilot.press("E")
+        await until(pilot, lambda: "Stop the retry of" in shown(app), "the question")
+        await pilot.press("2")
+        await until(pilot, lambda: "Stop_retry was recorded." in said(app))
+        await until(pilot, lambda: not app.main.asked_retries)
+        assert "ended before it began" not in said(app)
+    assert [call[0] for call in actions.calls] == ["retry", "await_retry", "stop_retry"]
+
+
 async def test_leaving_waits_for_no_retry_and_stops_none(workspace: Path) -> None:
     left = threading.Event()
 

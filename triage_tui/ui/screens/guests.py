@@ -22,6 +22,8 @@ class GuestScreen(ReviewScreen):
         super().__init__()
         self.asked_retries: dict[str, str] = {}
         """Run to what was asked for here and has not come about: its retry, or the end of that."""
+        self._retry_threads: dict[str, threading.Thread] = {}
+        """Run to the thread that waits for the end of its retry."""
         self._left = threading.Event()
         """Set when the app is left: retries go on, and nobody waits for them here."""
 
@@ -62,8 +64,7 @@ class GuestScreen(ReviewScreen):
             except BaseException:
                 self.post_message(RetryOver(run_id))
                 raise
-            # A thread of its own: a retry may last for hours, and the threads that read runs are few.
-            threading.Thread(target=self._await, args=(actions, run_id), daemon=True).start()
+            self._tell_when_over(actions, run_id)
             return said
 
         from triage_tui.ui.panes.retry import STARTING
@@ -83,6 +84,13 @@ class GuestScreen(ReviewScreen):
         """Draw the retry pane again."""
         raise NotImplementedError
 
+    def _tell_when_over(self, actions: Actions, run_id: str) -> None:
+        """Wait for the end of a retry in a thread, unless one does already: it is told once."""
+        # A thread of its own: a retry may last for hours, and the threads that read runs are few.
+        thread = threading.Thread(target=self._await, args=(actions, run_id), daemon=True)
+        if self._retry_threads.setdefault(run_id, thread) is thread:
+            thread.start()
+
     def _await(self, actions: Actions, run_id: str) -> None:
         """In a thread: tell when a retry is over."""
         trouble = ""
@@ -92,6 +100,8 @@ class GuestScreen(ReviewScreen):
             trouble = str(error)
         except Exception as error:
             trouble = self.app.reports.sentence("Waiting for the retry", error)
+        # Before it is told: who retries again then has it waited for.
+        self._retry_threads.pop(run_id, None)
         if not self._left.is_set():
             self.post_message(RetryOver(run_id, trouble))
 
@@ -125,8 +135,8 @@ class GuestScreen(ReviewScreen):
             except BaseException:
                 self.post_message(RetryOver(run_id))
                 raise
-            # Who began it elsewhere is not waited for here.
-            threading.Thread(target=self._await, args=(actions, run_id), daemon=True).start()
+            # One that was begun elsewhere is not waited for until now.
+            self._tell_when_over(actions, run_id)
             return said
 
         def answered(answer: str | None) -> None:
