@@ -455,6 +455,33 @@ async def test_the_open_run_is_the_highlighted_one_when_a_filter_hides_it(app: T
         assert app.main.runs.selected.run_id == app.main.view.run_id == chosen
 
 
+async def test_half_typed_filters_do_not_lead_the_cursor_away(app: TriageApp) -> None:
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        runs = app.main.runs
+        app.main.runs.select(fixtures.LOOP_RUN)
+
+        async def typed(*keys: str) -> tuple[str, int]:
+            await pilot.press(*keys)
+            await pilot.pause()
+            assert runs.selected is not None
+            return runs.selected.run_id, runs.cursor
+
+        # Hidden, then matched again, by what is typed on the way.
+        assert (await typed("slash", *"target:u"))[1] == 0
+        assert (await typed("backspace"))[0] == fixtures.LOOP_RUN
+        assert (await typed(*"w"))[0] == fixtures.LOOP_RUN
+        await typed("backspace")
+        hidden, cursor = await typed(*"udhcpc")
+        assert hidden != fixtures.LOOP_RUN
+        assert cursor == 0
+        # Dropped, it is where it was; kept, it stays on the first match.
+        assert (await typed("escape"))[0] == fixtures.LOOP_RUN
+        assert (await typed("slash", *"target:udhcpc", "enter")) == (hidden, 0)
+        # The list goes on from there.
+        assert (await typed("escape"))[0] == hidden
+
+
 async def test_the_open_run_stays_the_highlighted_one_when_runs_come_on_top(
     app: TriageApp, workspace: Path
 ) -> None:

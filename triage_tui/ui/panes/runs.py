@@ -34,6 +34,10 @@ class RunsPane(Pane):
         """The run at which a range begins, and what was marked before."""
         self._last: str | None = None
         """The run that was under the cursor last, also while the filter hides all runs."""
+        self._began: str | None = None
+        """The run on which the cursor was when somebody began to type a filter."""
+        self._put: str | None = None
+        """The run on which the filter that is typed put it since."""
 
     @property
     def title_note(self) -> str:
@@ -100,6 +104,24 @@ class RunsPane(Pane):
         before = self.selected
         self.list.filter = text
         self._show(before)
+
+    def begin_filter(self) -> None:
+        """Remember the run under the cursor: a filter is typed now."""
+        self._began = self._put = run.run_id if (run := self.selected) is not None else self._last
+
+    def type_filter(self, text: str) -> None:
+        """Show the runs that pass a filter as far as it is typed.
+
+        The cursor is on the run where it was when that began, on the first run while the filter hides that:
+        what words match that are not yet whole does not move it on.
+        """
+        before = self.selected
+        if before is not None and before.run_id != self._put:
+            # Somebody moved it meanwhile.
+            self._began = before.run_id
+        self.list.filter = text
+        self._show(before, self._began, first=True)
+        self._put = run.run_id if (run := self.selected) is not None else self._put
 
     def set_order(self, order: str) -> None:
         """Choose an order for the runs that are set next; an unknown one is passed over."""
@@ -173,20 +195,23 @@ class RunsPane(Pane):
         self.list.marked = {run_id for run_id in run_ids if run_id in self.list}
         self.refresh()
 
-    def _show(self, before: RunSummary | None, at: str | None = None) -> None:
-        """Build the rows anew, the cursor on the run `at`; by default on the one where it was."""
+    def _show(self, before: RunSummary | None, at: str | None = None, first: bool = False) -> None:
+        """Build the rows anew, the cursor on the run `at`; by default on the one where it was.
+
+        Where that is not shown the cursor stays in its row, or goes to the `first`.
+        """
         at = self._last = at or (before.run_id if before is not None else None) or self._last
         self.list.arrange(keep=at)
-        self._draw(before, at)
+        self._draw(before, at, first)
 
-    def _draw(self, before: RunSummary | None, at: str | None) -> None:
+    def _draw(self, before: RunSummary | None, at: str | None, first: bool = False) -> None:
         runs = self.list
         empty = (
             "No run matches the filter." if runs.filter else self.EMPTY if self._listed else "Reading runs…"
         )
         self.set_rows(MadeRows(len(runs.entries), self._row), empty=empty)
         place = runs.place(at)
-        self.move_to(place if place is not None else 0 if at is None else self.cursor)
+        self.move_to(place if place is not None else 0 if at is None or first else self.cursor)
         if self.selected is not None and (before is None or self.selected.run_id != before.run_id):
             # The index may be the same while the run is another one.
             self.post_message(self.Moved(self, self.cursor))

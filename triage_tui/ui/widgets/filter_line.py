@@ -22,13 +22,16 @@ class FilterLine(TypedLine):
     def __init__(self, pane: RunsPane | SyscallsPane) -> None:
         super().__init__(pane, "/", _RUNS if isinstance(pane, RunsPane) else HINT, pane.filter_text)
         self._pane = pane
+        if isinstance(pane, RunsPane):
+            pane.begin_filter()
+        self._show = pane.type_filter if isinstance(pane, RunsPane) else pane.set_filter
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter as it is typed."""
         event.stop()
         if self.ended:
             return
-        self._pane.set_filter(self.typed)
+        self._show(self.typed)
         if isinstance(self._pane, SyscallsPane):
             self.tell(self._pane.filter_problem)
         elif self.typed:
@@ -40,12 +43,12 @@ class FilterLine(TypedLine):
     def action_keep(self) -> None:
         """Go to the list; what was typed at once with Enter has not been told yet."""
         if self.typed != self._pane.filter_text:
-            self._pane.set_filter(self.typed)
+            self._show(self.typed)
         super().action_keep()
 
     def action_drop(self) -> None:
         """Go to the list without a filter."""
-        self._pane.set_filter("")
+        self._show("")
         super().action_drop()
 
 
