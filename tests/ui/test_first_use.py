@@ -128,6 +128,7 @@ def test_all_hypotheses_are_ranked_in_one_line(tmp_path: Path, width: int) -> No
     view = load_view(fixtures.make_exit_run(tmp_path / "ai_runs"), tmp_path)
     assert view.diagnosis is not None
     first = diagnosis_rows(view, width)[0].text
+    assert first.strip(" …") in diagnosis_rows(view, 20)[0].whole, "a search finds what the width cuts"
     count = len(view.diagnosis.hypotheses)
     assert first.startswith(f"  {count} hypotheses: missing_interface 0.93")
     assert len(first) <= width

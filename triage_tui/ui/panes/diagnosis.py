@@ -98,7 +98,7 @@ def _evidence_rows(view: RunView, evidence: Evidence, bullet: str, role: str, wi
     if head:
         rows.insert(0, Row(tuple(head), links=links))
     if found.exists and found.link.kind == "syscall" and (shown := safe_line(found.text, 400)):
-        rows.append(Row((("      ", ""), (clip(shown, width - 7), "muted")), links=links))
+        rows.append(Row((("      ", ""), (clip(shown, width - 7), "muted")), links=links, whole=shown))
     return rows
 
 
@@ -154,7 +154,7 @@ def _ranking(hypotheses: Sequence[Hypothesis]) -> list[Piece]:
         return []
     told = [f"{short(one.cause, 30)} {min(1.0, max(0.0, one.confidence)):.2f}" for one in hypotheses[:20]]
     text = f"{len(hypotheses)} hypotheses: {', '.join(told)}"
-    return [Piece(lambda width: [Row((("  ", ""), (clip(text, width - 2), "muted")))], 1)]
+    return [Piece(lambda width: [Row((("  ", ""), (clip(text, width - 2), "muted")), whole=text)], 1)]
 
 
 def diagnosis_pieces(view: RunView) -> list[Piece]:
@@ -197,8 +197,9 @@ def _last_failures(view: RunView, width: int) -> list[Row]:
     rows = [BLANK, heading("Last failed syscalls", width)]
     for call in failed:
         link = f"ev:syscall/{call.seq}"
-        text = clip(safe_line(describe_syscall(call), 400), width - 10)
-        rows.append(Row(((f"{call.seq:>7}  ", "link"), (text, "")), links=((0, 7, link),)))
+        whole = safe_line(describe_syscall(call), 400)
+        text = clip(whole, width - 10)
+        rows.append(Row(((f"{call.seq:>7}  ", "link"), (text, "")), links=((0, 7, link),), whole=whole))
     return rows
 
 
