@@ -446,6 +446,20 @@ def test_of_many_lines_that_differ_the_middle_is_folded(twins: Views) -> None:
     assert len(comparison_rows(found, 100, {fold.target})) == len(rows) + 83
 
 
+def test_what_is_folded_is_found(twins: Views) -> None:
+    left, right = twins
+    pid = left.calls[0].pid
+    right.calls += [Syscall(seq=900 + n, name=f"new{n}", num=1, pid=pid) for n in range(1000)]
+    sheet = ComparisonSheet(compare(left, right), lambda *_: None)
+    assert not any("new500" in row.text for row in sheet.found(100, []))
+    texts = [row.text for row in sheet.found(100, ["new500"])]
+    assert texts[0].startswith(" Syscalls ")
+    assert [("new500" in text) for text in texts] == [False, True]
+    many = sheet.found(100, ["new"])
+    assert len(many) < 1000
+    assert many[-1].text.endswith("more hold that")
+
+
 def test_what_differs_without_end_is_laid_out_piece_by_piece(twins: Views) -> None:
     left, right = twins
     pid = left.calls[0].pid

@@ -41,10 +41,7 @@ class Spot(NamedTuple):
 
 def comparison_rows(found: Comparison, width: int, unfolded: Collection[Spot] = ()) -> list[Row]:
     """Return the comparison as rows; `unfolded` are the folds and the equal sections that are shown whole."""
-    rows = _titles(found, width)
-    for note in found.notes:
-        rows += wrapped(note, width, "warn", 1)
-    rows += [BLANK, *_overview(found, width)]
+    rows = _head(found, width)
     for number, section in enumerate(found.sections):
         if section.differ or (section.pairs and Spot("overview", number) in unfolded):
             rows += [BLANK, heading(section.title, width, _count(section), Spot("section", number))]
@@ -52,6 +49,39 @@ def comparison_rows(found: Comparison, width: int, unfolded: Collection[Spot] = 
                 rows += wrapped(section.note, width, "muted", 2)
             rows += _pairs(found, number, width, unfolded)
     return rows
+
+
+def _head(found: Comparison, width: int) -> list[Row]:
+    rows = _titles(found, width)
+    for note in found.notes:
+        rows += wrapped(note, width, "warn", 1)
+    return [*rows, BLANK, *_overview(found, width)]
+
+
+def rows_with(found: Comparison, width: int, words: Sequence[str]) -> list[Row]:
+    """Return the rows that hold all words (lower case), those among them that are folded otherwise."""
+    rows = [row for row in _head(found, width) if _hold(words, f"{row.text} {row.whole}")]
+    for number, section in enumerate(found.sections):
+        held = [
+            place
+            for place, pair in enumerate(section.pairs)
+            if _hold(words, " ".join(line.text for line in pair if line is not None))
+        ]
+        if not held:
+            continue
+        rows += [BLANK] if rows else []
+        rows.append(heading(section.title, width, _count(section), Spot("section", number)))
+        for place in held[:MAX_SHOWN]:
+            spot = Spot("same" if section.pairs[place].same else "difference", number, place)
+            rows += _pair(found, spot, width)
+        if len(held) > MAX_SHOWN:
+            rows.append(Row(((f"  ⋯ {len(held) - MAX_SHOWN} more hold that", "faint"),)))
+    return rows
+
+
+def _hold(words: Sequence[str], text: str) -> bool:
+    text = text.lower()
+    return all(word in text for word in words)
 
 
 def differences(rows: Sequence[Row]) -> list[int]:

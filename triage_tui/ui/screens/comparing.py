@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from triage_tui.ui.comparison.compare import Comparison
-from triage_tui.ui.comparison.rows import Spot, comparison_rows, differences
+from triage_tui.ui.comparison.rows import Spot, comparison_rows, differences, rows_with
 from triage_tui.ui.rows import ListRows, Row
 from triage_tui.ui.screens.help import Sheet
 from triage_tui.ui.widgets.line_view import LineView
@@ -64,6 +64,10 @@ class ComparisonSheet(Sheet):
 
     def _made(self, width: int) -> list[Row]:
         return comparison_rows(self._found, width, self._unfolded)
+
+    def found(self, width: int, words: Sequence[str]) -> list[Row]:
+        """Return the rows that hold all words, also those that are folded."""
+        return rows_with(self._found, width, words) if words else self._made(width)
 
     @property
     def _list(self) -> LineView:
