@@ -103,6 +103,20 @@ def test_when_the_directory_itself_goes_all_runs_are_gone(told: Told, runs_dir: 
     told.until(lambda: not told.runs)
 
 
+def test_another_directory_in_its_place_is_followed(
+    told: Told, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "LOOK_EVERY_S", 0.02)
+    first = write_run(runs_dir).name
+    told.until(lambda: first in told.runs)
+    runs_dir.rename(runs_dir.with_name("before"))
+    told.until(lambda: not told.runs)
+    write_run(runs_dir)
+    told.until(lambda: told.runs)
+    later = write_run(runs_dir).name
+    told.until(lambda: later in told.runs)
+
+
 def test_without_watches_changes_still_show(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "LOOK_EVERY_S", 0.05)
     write_run(runs_dir)

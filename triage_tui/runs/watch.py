@@ -169,6 +169,8 @@ class RunsWatcher:
             changed.add(name)
             return False
         if event.mask & (flags.DELETE_SELF | flags.MOVE_SELF):
+            # Another directory may take its name, and is not watched.
+            self.incomplete = True
             return True
         if not event.name:
             return False

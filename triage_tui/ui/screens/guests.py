@@ -162,9 +162,11 @@ class GuestScreen(ReviewScreen):
         view = self._ready()
         if view is None:
             return
+        # First the retry: right after it was asked for the guest still counts as waiting.
+        if self.ask_to_stop_retry():
+            return
         if not view.waiting:
-            if not self.ask_to_stop_retry():
-                self._decide("end", None)
+            self._decide("end", None)
             return
         from triage_tui.ui.screens.question import Question
 

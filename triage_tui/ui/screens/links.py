@@ -262,6 +262,7 @@ class LinkScreen(PatchingScreen):
             self._returning = spot
             self.show_pane(spot.pane)
         else:
+            self.trail.append(spot)
             self.say("The filter of the runs hides the run that this leads back to.", "warning")
 
     def return_in(self, run_id: str) -> None:
