@@ -39,7 +39,7 @@ def test_cycles_that_come_later_are_collected() -> None:
         assert gone() is not None
         pauses.collect()
         assert gone() is None
-        records = [[number] for number in range(pauses.MOST_OBJECTS + 1)]
+        records = [[number] for number in range(2 * pauses.MOST_OBJECTS)]
         before = gc.get_freeze_count()
         pauses.collect()
         assert gc.get_freeze_count() >= before + len(records)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import signal
 from types import ModuleType
 
 import pytest
 from textual import events
 
-from triage_tui.ui.terminal_input import InputParser, read_safely
+from triage_tui.ui.terminal_input import InputDecoder, InputParser, read_safely
 
 KEY = "\x1b[A"
 PASTE = "\x1b[200~{}\x1b[201~"
@@ -53,3 +54,16 @@ def test_bytes_that_are_no_text_are_read() -> None:
     read_safely(driver)
     decode = driver.getincrementaldecoder("utf-8")().decode
     assert decode(b"a\xff\xe4") + decode(b"\xb8\xadb") == "a\ufffd\u4e2db"
+
+
+def test_a_terminal_that_is_gone_hangs_up() -> None:
+    told: list[signal.Signals] = []
+    usual = signal.signal(signal.SIGHUP, lambda number, frame: told.append(signal.Signals(number)))
+    try:
+        decoder = InputDecoder()
+        assert decoder.decode(b"a") == "a"
+        assert told == []
+        assert decoder.decode(b"") == ""
+        assert told == [signal.SIGHUP]
+    finally:
+        signal.signal(signal.SIGHUP, usual)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
 import termios
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,20 +24,23 @@ def leave_on_signals(app: TriageApp) -> None:
 
 def keep_edits(app: TriageApp) -> None:
     """Keep what is being typed into a rule; the next edit of it goes on from there."""
-    from triage_tui.ui.screens.editor import EditorScreen
-
     for screen in app.screen_stack:
-        if isinstance(screen, EditorScreen):
-            screen.keep_edit()
+        # Nothing is imported on the way out: by then the files may be those of another version.
+        keep_edit: Callable[[], None] | None = getattr(screen, "keep_edit", None)
+        if keep_edit is not None:
+            keep_edit()
 
 
 def _leave(app: TriageApp, number: signal.Signals) -> None:
-    keep_edits(app)
+    # No defect may keep the app from ending.
+    with contextlib.suppress(Exception):
+        keep_edits(app)
     if _terminal_is_there():
         app.exit(return_code=128 + number)
         return
     # Nothing can be drawn any more, and a driver that writes would wait for ever.
-    app.note_state()
+    with contextlib.suppress(Exception):
+        app.note_state()
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 

@@ -9,14 +9,21 @@ Bracketed paste: xterm, "XTerm Control Sequences".
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterable
-from functools import partial
+import os
+import signal
+import time
+from collections.abc import Iterable
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from textual._xterm_parser import XTermParser
 from textual.message import Message
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 _START, _END = "\x1b[200~", "\x1b[201~"
+_HANG_UP_S = 0.5
 _SHOWN_ESCAPE = "\N{SYMBOL FOR ESCAPE}"
 
 
@@ -71,10 +78,30 @@ class InputParser(XTermParser):
 
 def read_safely(driver: ModuleType) -> None:
     """Have a module of Textual's with a terminal driver parse and decode its input as described above."""
-    for name, ours in (("XTermParser", InputParser), ("getincrementaldecoder", _lenient_decoder)):
+    for name, ours in (("XTermParser", InputParser), ("getincrementaldecoder", _decoder_for_terminals)):
         if hasattr(driver, name):
             setattr(driver, name, ours)
 
 
-def _lenient_decoder(encoding: str) -> Callable[[], codecs.IncrementalDecoder]:
-    return partial(codecs.getincrementaldecoder(encoding), errors="replace")
+class InputDecoder(codecs.BufferedIncrementalDecoder):
+    """UTF-8 from a terminal: what is none is replaced, and the end of it is a hang-up.
+
+    Textual's reading thread would go on to read nothing, as fast as it can, from a terminal that is gone.
+    """
+
+    def __init__(self, errors: str = "replace") -> None:
+        super().__init__("replace")
+
+    def _buffer_decode(self, data: ReadableBuffer, errors: str, final: bool) -> tuple[str, int]:
+        return codecs.utf_8_decode(data, errors, final)
+
+    def decode(self, data: ReadableBuffer, final: bool = False) -> str:
+        """Decode a part; an empty one has the app told that its terminal hung up."""
+        if not data:
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(_HANG_UP_S)
+        return super().decode(data, final)
+
+
+def _decoder_for_terminals(encoding: str) -> type[InputDecoder]:
+    return InputDecoder
