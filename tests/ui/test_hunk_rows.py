@@ -16,11 +16,10 @@ from triage_tui.ui.hunk_rows import (
     Place,
     counted,
     difference_pieces,
-    difference_rows,
     fold_parts,
     summary_of,
 )
-from triage_tui.ui.pieces import BuiltRows
+from triage_tui.ui.pieces import BuiltRows, PieceRows, all_rows
 from triage_tui.ui.rows import Part, Row
 from triage_tui.ui.run_view import RuleText
 
@@ -42,7 +41,8 @@ def rows(
     one = rule(old, new)
     assert one.difference is not None
     states = states or ["undecided"] * len(one.difference.hunks)
-    return difference_rows(one, states, Place(0, "x.lua"), width, **how)  # type: ignore[arg-type]
+    pieces = difference_pieces(one, states, Place(0, "x.lua"), width, **how)  # type: ignore[arg-type]
+    return all_rows(PieceRows(pieces), width)
 
 
 def texts(found: list[Row]) -> list[str]:

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from triage_tui.rulebook.choices import SIGNS, State
 from triage_tui.rulebook.hunks import Line, walk
 from triage_tui.rulebook.shown import is_exact
-from triage_tui.ui.pieces import Piece, PieceRows, all_rows, fixed
+from triage_tui.ui.pieces import Piece, fixed
 from triage_tui.ui.rows import Part, Row
 
 if TYPE_CHECKING:
@@ -49,24 +49,6 @@ class Place(NamedTuple):
     fold: int = -1
     change: int = -1
     """The first line, of the proposed text, of a change that the row tells of."""
-
-
-def difference_rows(
-    rule: RuleText,
-    states: Sequence[State],
-    place: Place,
-    width: int,
-    *,
-    side: bool = False,
-    unfolded: Collection[int] = (),
-    marked: Collection[int] = (),
-    changes: Mapping[int, int] = MappingProxyType({}),
-) -> list[Row]:
-    """Return all hunks of a rule with what is around them, made now; see `difference_pieces`."""
-    pieces = difference_pieces(
-        rule, states, place, width, side=side, unfolded=unfolded, marked=marked, changes=changes
-    )
-    return all_rows(PieceRows(pieces), width)
 
 
 def difference_pieces(
