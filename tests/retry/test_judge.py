@@ -5,7 +5,8 @@ import msgspec
 import pytest
 
 from tests.runs.build import failed_open, write_run
-from triage_tui.retry.judge import judge, masked_calls, signature
+from triage_tui.retry.judge import judge, masked_calls
+from triage_tui.runs.call_signatures import signature
 from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis
 from triage_tui.runs.evidence import make_link
 from triage_tui.runs.model import Loop, Probe, RuleHit, Statistics, Syscall

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("triage_tui.cli.export", "write runs as Markdown, HTML or a bundle, for others to read"),
     "import": ("triage_tui.cli.import_bundle", "take the run of a bundle into this workspace"),
     "code": ("triage_tui.cli.code", "show the code of a frame; decompile it if asked to"),
+    "tool": ("triage_tui.cli.tool", "ask about a run with one of the tools that a model gets"),
     "approve": ("triage_tui.cli.approve", "approve proposed rules and make them active"),
     "reject": ("triage_tui.cli.reject", "reject what a run proposes"),
     "rollback": ("triage_tui.cli.rollback", "take back the rules that a run made active"),

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.freezing.suspicion import is_well
+from triage_tui.runs.call_signatures import signature, signatures
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.evidence import parse_link
 from triage_tui.runs.model import Syscall
@@ -53,23 +54,6 @@ _LEADS_ON = frozenset(
     ]
 )
 MAX_OUTPUT_BYTES = 1 << 20
-
-
-def signature(call: Syscall) -> str:
-    """Return what `call` is, independent of addresses, descriptors and time."""
-    about = call.path or call.peer or ""
-    if call.request:
-        about = f"{call.request} {call.interface}" if call.interface else call.request
-    outcome = call.errno or "ok"
-    return f"{call.name}({about}) {outcome}" if about else f"{call.name} {outcome}"
-
-
-def signatures(calls: Iterable[Syscall]) -> dict[str, int]:
-    """Return each signature and the sequence number of its first appearance, in order."""
-    seen: dict[str, int] = {}
-    for call in calls:
-        seen.setdefault(signature(call), call.seq)
-    return seen
 
 
 def figures(run: Run) -> Figures:

@@ -57,7 +57,7 @@ class RecordedCode:
         self._lock = threading.RLock()
         self._complete = False
         self._modules = ModuleMap(_maps(run, pid), None, self._content)
-        self._arch = _arch_of(run, pid)
+        self._arch = arch_of(run, pid)
 
     # --- files -----------------------------------------------------------------------------------------
 
@@ -227,8 +227,8 @@ def _maps(run: Run, pid: int | None) -> Sequence[Mapping]:
     return run.snapshot.maps if process is None or process.looked_at else process.maps
 
 
-def _arch_of(run: Run, pid: int | None) -> str:
-    """Return the instruction set of a process."""
+def arch_of(run: Run, pid: int | None = None) -> str:
+    """Return the instruction set of a process, by default of the one that is looked at."""
     process = next((one for one in run.snapshot.processes if one.pid == pid), None)
     name = (process.arch if process is not None else "") or run.snapshot.target.arch
     try:

@@ -1,0 +1,142 @@
+"""`triage-tui tool`: call one of the tools that a model or an outside agent gets, as a person."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from typing import Any
+
+import msgspec
+
+from triage_tui.analyst.tools import Tool, all_tools, by_name
+from triage_tui.cli.output import print_json, print_table, say
+from triage_tui.errors import TriageError
+from triage_tui.retry.cases import case_of
+from triage_tui.retry.workspace import Workspace
+from triage_tui.runs.events import default_actor
+from triage_tui.runs.redaction import Redaction
+from triage_tui.text import safe_block, safe_line
+
+MAX_RESULT = 4 << 20
+"""Bytes of an answer: a person reads on where a model cannot."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("name", nargs="?", help="name of the tool; without it: list the tools")
+    parser.add_argument(
+        "run", nargs="?", help="run id, a unique ending of it, or `last`; without it: what the tool takes"
+    )
+    parser.add_argument("arguments", nargs="*", metavar="NAME=VALUE", help="arguments of the tool")
+    parser.add_argument("--json", action="store_true", help="print the answer as one JSON object")
+    parser.add_argument("--keep-secrets", action="store_true", help="mask nothing")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the tools, what one takes, or its answer; 1 when it has none."""
+    if args.name is None:
+        return _list(args.json)
+    tool = by_name(args.name)
+    if args.run is None:
+        return _explain(tool, args.json)
+    workspace = Workspace.at(args.workspace)
+    record = workspace.load(args.run)
+    case = case_of(
+        workspace,
+        record,
+        actor=default_actor(),
+        max_result=MAX_RESULT,
+        redaction=Redaction(off=True) if args.keep_secrets else None,
+        progress=say,
+    )
+    answer = tool.call(case, _given(tool, args.arguments))
+    if args.json:
+        print_json(answer)
+    elif answer["success"]:
+        for name, value in answer.items():
+            if name != "success":
+                _print(name, value)
+    else:
+        raise TriageError(answer["error"])
+    return 0 if answer["success"] else 1
+
+
+def _list(as_json: bool) -> int:
+    if as_json:
+        print_json([tool.spec for tool in all_tools()])
+    else:
+        rows = [[tool.name, "writes" if tool.writes else "reads", tool.description] for tool in all_tools()]
+        print_table(["TOOL", "", "WHAT IT ANSWERS"], rows)
+    return 0
+
+
+def _explain(tool: Tool, as_json: bool) -> int:
+    if as_json:
+        print_json(tool.spec)
+        return 0
+    print(f"{tool.name}: {tool.description}")
+    needed = tool.parameters["required"]
+    rows = [
+        [name, "needed" if name in needed else "optional", _kind(schema), schema.get("description", "")]
+        for name, schema in tool.parameters.get("properties", {}).items()
+    ]
+    if rows:
+        print_table(["ARGUMENT", "", "KIND", "MEANING"], rows)
+    return 0
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return " | ".join(map(str, schema["enum"]))
+    if "anyOf" in schema:
+        return _kind(schema["anyOf"][0])
+    return str(schema.get("type", "any"))
+
+
+def _given(tool: Tool, words: list[str]) -> dict[str, Any]:
+    """Return the arguments in the words NAME=VALUE: what the tool takes no text for is read as JSON."""
+    given: dict[str, Any] = {}
+    lists: dict[str, list[str]] = {}
+    known = tool.parameters.get("properties", {})
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise TriageError(f"{safe_line(word, 60)!r} is no argument: give NAME=VALUE")
+        kind = _kind(known.get(name, {}))
+        given[name] = text
+        if kind in ("integer", "number", "boolean"):
+            # What is no JSON stays text, and the tool says what it wanted instead.
+            with contextlib.suppress(msgspec.DecodeError, UnicodeError):
+                given[name] = msgspec.json.decode(text)
+        elif kind == "array":
+            lists.setdefault(name, []).append(text)
+            given[name] = lists[name]
+    return given
+
+
+def _print(name: str, value: Any, indent: str = "") -> None:
+    """Print one field of an answer so that a person can read it."""
+    if isinstance(value, str) and "\n" in value:
+        print(f"{indent}{name}:")
+        print(safe_block(value))
+    elif isinstance(value, dict):
+        print(f"{indent}{safe_line(name)}:")
+        for key, item in value.items():
+            _print(key, item, indent + "  ")
+    elif isinstance(value, list) and value:
+        print(f"{indent}{safe_line(name)}:")
+        for item in value:
+            print(f"{indent}  {_row(item)}")
+    else:
+        print(f"{indent}{safe_line(name)}: {_row(value)}")
+
+
+def _row(value: Any) -> str:
+    if isinstance(value, dict):
+        shown = [item for item in value.values() if item not in (None, "", [])]
+        return "  ".join(_row(item) for item in shown)
+    if isinstance(value, list):
+        return ", ".join(_row(item) for item in value) or "none"
+    if value is None:
+        return "-"
+    return safe_line(str(value))

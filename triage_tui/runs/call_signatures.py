@@ -1,0 +1,24 @@
+"""What a syscall is, independent of addresses, descriptors and time, so that runs can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from triage_tui.runs.model import Syscall
+
+
+def signature(call: Syscall) -> str:
+    """Return what `call` is, independent of addresses, descriptors and time."""
+    about = call.path or call.peer or ""
+    if call.request:
+        about = f"{call.request} {call.interface}" if call.interface else call.request
+    outcome = call.errno or "ok"
+    return f"{call.name}({about}) {outcome}" if about else f"{call.name} {outcome}"
+
+
+def signatures(calls: Iterable[Syscall]) -> dict[str, int]:
+    """Return each signature and the sequence number of its first appearance, in order."""
+    seen: dict[str, int] = {}
+    for call in calls:
+        seen.setdefault(signature(call), call.seq)
+    return seen
