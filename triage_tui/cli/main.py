@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "watch": ("triage_tui.cli.watch", "print runs as they appear and change"),
     "demo": ("triage_tui.cli.demo", "fetch real foreign programs and play the whole story on them"),
     "setup": ("triage_tui.cli.setup", "fetch QEMU and the demo's programs, without root"),
+    "eval": ("triage_tui.cli.eval", "run labelled failures and say how often the diagnosis is right"),
     "doctor": ("triage_tui.cli.doctor", "say what this machine can do and what is missing"),
     "schema": ("triage_tui.cli.schema", "print the JSON Schema of a file of the run record"),
 }

@@ -1,0 +1,142 @@
+"""The whole way with real parts: a package is unpacked, its program run, the run kept and judged."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from triage_tui.cli.main import main
+from triage_tui.errors import TriageError
+from triage_tui.evaluation.capture import capture, captured_run, engine_of
+from triage_tui.evaluation.corpus import load_corpus
+from triage_tui.evaluation.packages import packages_dir
+
+BASE: dict[str, Any] = {"arch": "armel", "packages": ["tool:armel"]}
+MISSING = BASE | {
+    "id": "cat-file",
+    "cause": "missing_file",
+    "argv": ["/bin/busybox", "cat", "/etc/wanted.conf"],
+}
+SERVED = BASE | {
+    "id": "cat-input",
+    "cause": "normal_exit",
+    "healthy": True,
+    "argv": ["/bin/busybox", "cat"],
+    "stdin": {"text": "hello\n"},
+}
+LOST = BASE | {"id": "lost", "cause": "permission", "argv": ["/x"], "prepare": [{"copy": "/a", "from": "/b"}]}
+
+
+@pytest.fixture
+def package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qemu_dir: Path, rootfs: Callable[[str], Path]
+) -> None:
+    """A cache of our own that holds one package, made of a real program."""
+    program = rootfs("busybox-armel") / "bin" / "busybox"
+    monkeypatch.setenv("TRIAGE_TUI_QEMU_DIR", str(qemu_dir))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    tree = tmp_path / "tree"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "bin").mkdir()
+    (tree / "bin" / "busybox").write_bytes(program.read_bytes())
+    (tree / "bin" / "busybox").chmod(0o755)
+    (tree / "DEBIAN" / "control").write_text(
+        "Package: tool\nVersion: 1\nArchitecture: armel\nMaintainer: n <n@example.org>\nDescription: test\n"
+    )
+    (tree / "DEBIAN" / "postinst").write_text(f"#!/bin/sh\ntouch {tmp_path}/executed\n")
+    (tree / "DEBIAN" / "postinst").chmod(0o755)
+    packages_dir().mkdir(parents=True)
+    deb = packages_dir() / "tool_1_armel.deb"
+    subprocess.run(["dpkg-deb", "-Znone", "-b", tree, deb], check=True, capture_output=True)
+
+
+def corpus(tmp_path: Path, *cases: dict[str, Any]) -> str:
+    path = tmp_path / "corpus.yaml"
+    path.write_text(yaml.safe_dump(list(cases), sort_keys=False))
+    return str(path)
+
+
+def evaluated(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any], str]:
+    code = main(["eval", "--json", *arguments])
+    out, err = capsys.readouterr()
+    return code, json.loads(out), err
+
+
+@pytest.mark.usefixtures("package")
+def test_cases_are_run_once_kept_and_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told, progress = evaluated(capsys, corpus(tmp_path, MISSING, SERVED, LOST), "--jobs", "2")
+    assert code == 1, "a case that cannot be prepared is no success"
+    missing, served, lost = told["per_case"]
+    assert (missing["right"], missing["answers"][0]["cause"]) == (True, "missing_file")
+    assert (served["right"], served["called_healthy"]) == (True, True)
+    assert (lost["prepared"], lost["right"]) == (False, False)
+    assert "needs a file at /b" in lost["problem"]
+    assert "lost cannot be prepared" in progress
+    assert told["top1"] == pytest.approx(2 / 3, abs=0.001)
+    assert told["unsupported_claims"] == 0
+    assert 0 < missing["capture_ms"] < missing["diagnosis_ms"]
+    assert not (tmp_path / "executed").exists(), "a maintainer script was run"
+    # Nothing but the package and the kept runs is left.
+    left = {path.name for path in (tmp_path / "cache" / "triage-tui" / "evaluation").iterdir()}
+    assert left == {"packages", "runs"}
+
+    # A label changes nothing of the run, so the same run is judged by the new one.
+    relabelled = corpus(tmp_path, MISSING | {"cause": "permission", "id": "cat-file"}, SERVED)
+    code, told, progress = evaluated(capsys, relabelled)
+    assert code == 0
+    assert told["per_case"][0]["run"] == missing["run"]
+    assert not told["per_case"][0]["right"]
+    assert "captured" not in progress
+
+    code, told, progress = evaluated(capsys, corpus(tmp_path, MISSING), "--fresh", "--only", "cat-file")
+    assert "cat-file: captured" in progress
+    assert told["per_case"][0]["run"] != missing["run"]
+
+    assert main(["eval", corpus(tmp_path, MISSING)]) == 0
+    table = capsys.readouterr().out
+    assert "cat-file  missing_file  missing_file" in table
+    assert "1 cases: top-1 100 %" in table
+
+
+@pytest.mark.usefixtures("package")
+def test_nothing_is_run_or_kept_once_it_is_cancelled(tmp_path: Path, qemu_dir: Path) -> None:
+    waits = BASE | {
+        "id": "waits",
+        "cause": "network_wait",
+        "argv": ["/bin/busybox", "cat"],
+        "stdin": "open",
+    }
+    [case] = load_corpus(Path(corpus(tmp_path, waits)))
+    engine = engine_of(qemu_dir)
+    cancel = threading.Event()
+    threading.Timer(0.5, cancel.set).start()
+    with pytest.raises(TriageError, match="cancelled"):
+        capture(case, engine, cancel)
+    assert captured_run(case, engine) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["none.yaml"], "cannot read none.yaml"),
+        (["CORPUS", "--only", "nobody"], "no case 'nobody'"),
+        (["CORPUS", "--only", ","], "--only takes"),
+        (["CORPUS", "--jobs", "0"], "--jobs takes 1 to"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    path = corpus(tmp_path, MISSING)
+    assert main(["eval", *(path if word == "CORPUS" else word for word in arguments)]) == 2
+    out, err = capsys.readouterr()
+    assert said in err
+    assert out == ""
+    assert "Traceback" not in err

@@ -1,0 +1,66 @@
+"""`triage-tui eval`: run labelled failures of real programs and say how often the diagnosis is right."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from triage_tui.cli.output import print_json, print_table, say
+from triage_tui.cli.story import cancelled_by_signals
+from triage_tui.errors import Interrupted, TriageError
+from triage_tui.evaluation.capture import engine_of
+from triage_tui.evaluation.corpus import chosen, load_corpus
+from triage_tui.evaluation.evaluate import evaluate
+from triage_tui.evaluation.summary import report
+from triage_tui.evaluation.tables import calibration_rows, case_rows, cause_rows, sentences
+from triage_tui.setup import ensure_qemu
+
+MAX_JOBS = 64
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("corpus", metavar="CORPUS.yaml", help="file of labelled cases (docs/evaluation.md)")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="ID,...", help="only these cases (repeatable)"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="cases that are run at the same time (default 1)"
+    )
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="run every case again (default: a run that is kept is only diagnosed)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and print; 0 when every case was run, 1 when one could not be."""
+    if not 1 <= args.jobs <= MAX_JOBS:
+        raise TriageError(f"--jobs takes 1 to {MAX_JOBS}, not {args.jobs}")
+    cases = load_corpus(Path(args.corpus))
+    wanted = [name for entry in args.only for name in entry.split(",") if name]
+    if args.only and not wanted:
+        raise TriageError("--only takes the ids of cases, separated by commas")
+    cases = chosen(cases, wanted)
+    with cancelled_by_signals() as cancel:
+        results = evaluate(
+            cases, engine_of(ensure_qemu(say)), cancel, jobs=args.jobs, fresh=args.fresh, progress=say
+        )
+        if cancel.is_set():
+            kept = sum(result.run is not None for result in results)
+            say(f"interrupted: {kept} of {len(cases)} runs are kept; the same command goes on from there")
+            raise Interrupted(cancel.number)
+    if args.json:
+        print_json(report(results))
+    else:
+        print_table(*case_rows(results))
+        print()
+        print_table(*cause_rows(results))
+        print()
+        print_table(*calibration_rows(results))
+        print()
+        for line in sentences(results):
+            print(line)
+    return 1 if any(result.best is None for result in results) else 0
