@@ -31,6 +31,12 @@ def recorded_runs() -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
+def config_dir() -> Path:
+    """Return the user's configuration directory of this product."""
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return Path(base) / "triage-tui"
+
+
 def cache_dir() -> Path:
     """Return `triage-tui` below $XDG_CACHE_HOME, or below ~/.cache when that is unset or not absolute.
 

@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("triage_tui.cli.demo", "fetch real foreign programs and play the whole story on them"),
     "setup": ("triage_tui.cli.setup", "fetch QEMU and the demo's programs, without root"),
     "eval": ("triage_tui.cli.eval", "run labelled failures and say how often the diagnosis is right"),
+    "kb": ("triage_tui.cli.kb", "check, try, explain and measure the knowledge base"),
     "doctor": ("triage_tui.cli.doctor", "say what this machine can do and what is missing"),
     "schema": ("triage_tui.cli.schema", "print the JSON Schema of a file of the run record"),
 }

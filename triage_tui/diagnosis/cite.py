@@ -10,7 +10,7 @@ import re
 
 from triage_tui.diagnosis.causality import strerror
 from triage_tui.diagnosis.conditions import Bindings
-from triage_tui.diagnosis.facts import Fact, FailedCall, field_types
+from triage_tui.diagnosis.facts import Fact, FailedCall
 from triage_tui.errors import TriageError
 from triage_tui.runs.diagnosis_model import Evidence
 from triage_tui.runs.evidence import make_link
@@ -110,20 +110,3 @@ def _field(fact: Fact, name: str, citer: Citer) -> str:
     if isinstance(fact, FailedCall) and name == "strerror":
         return strerror(fact.errno) or fact.errno
     return inert(str(getattr(fact, name, "")))
-
-
-def check_placeholders(template: str, kinds: dict[str, str]) -> str | None:
-    """Return what is wrong with the placeholders of `template`, None when nothing is.
-
-    `kinds` maps the names that may be used to the kind of fact they stand for.
-    """
-    for match in PLACEHOLDER.finditer(template):
-        name, attribute = match[1], match[2]
-        if name not in kinds:
-            return f"{match[0]} names nothing; known are {', '.join(sorted(kinds))}"
-        if attribute not in VIRTUAL_FIELDS and attribute not in field_types(kinds[name]):
-            return f"{match[0]}: {kinds[name]} has no field {attribute}"
-    rest = PLACEHOLDER.sub("", template)
-    if "{" in rest or "}" in rest:
-        return "a brace that belongs to no placeholder {name.field}"
-    return None

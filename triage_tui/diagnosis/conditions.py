@@ -15,7 +15,8 @@ Regular expressions are RE2's: linear in time on any input.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,14 +32,38 @@ _LEAF_KEYS = ("fact", "where", "count", "within_last", "in_loop", "after", "befo
 MAX_FOUND = 8
 """Facts that one leaf hands on as evidence; more prove nothing more."""
 
+MAX_NESTED = 20
+"""How deeply all, any and not may be nested."""
+
 
 class BadConditionError(Exception):
-    """A condition that cannot be used: (key path, what is wrong)."""
+    """Something in an entry that cannot be used: (key path, what is wrong, what to do)."""
 
-    def __init__(self, where: str, what: str) -> None:
+    def __init__(self, where: str, what: str, do: str = "") -> None:
         super().__init__(f"{where}: {what}")
         self.where = where
         self.what = what
+        self.do = do
+
+
+Report = Callable[[str, str, str], None]
+"""Is told of each mistake: its key path, what is wrong there, what to do about it (may be empty)."""
+
+
+def refuse(where: str, what: str, do: str = "") -> None:
+    """Be a `Report` that stops at the first mistake.
+
+    Raises:
+        BadConditionError: always.
+    """
+    raise BadConditionError(where, what, do)
+
+
+def choose(name: object, known: Iterable[str]) -> str:
+    """Return what to do about a word that is none of `known`: the nearest one, else all of them."""
+    words = sorted(known)
+    near = difflib.get_close_matches(str(name)[:60], words, 1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(words)}"
 
 
 class Condition(Protocol):
@@ -50,11 +75,33 @@ class Condition(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Matcher:
+    """What a value has to be; `words` says it: "is one of ENOENT, ENODEV"."""
+
+    holds: Test
+    words: str
+    refers: str = ""
+    """NAME.FIELD of the other fact that it is compared with, "" for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldTest:
+    """What one field of a fact has to be."""
+
+    field: str
+    matcher: Matcher
+
+    def holds(self, fact: Fact, bindings: Bindings) -> bool:
+        """Tell whether the field of `fact` is so."""
+        return self.matcher.holds(getattr(fact, self.field), bindings)
+
+
+@dataclass(frozen=True, slots=True)
 class Leaf:
     """A question about the facts of one kind."""
 
     kind: str
-    tests: tuple[tuple[str, Test], ...]
+    tests: tuple[FieldTest, ...]
     at_least: int = 1
     at_most: int | None = None
     within_last: int | None = None
@@ -73,7 +120,7 @@ class Leaf:
             return False
         if self.before and (self.before not in bindings or fact.seq >= bindings[self.before].seq):
             return False
-        return all(test(getattr(fact, name), bindings) for name, test in self.tests)
+        return all(test.holds(fact, bindings) for test in self.tests)
 
     def find(self, facts: Facts, bindings: Bindings) -> list[Fact]:
         """Return all facts that fit, oldest first."""
@@ -129,82 +176,108 @@ class Not:
         return None if self.part.check(facts, dict(bindings)) is not None else []
 
 
-def parse_condition(raw: object, where: str) -> Condition:
+NEVER = AnyOf(())
+"""What stands for a condition that could not be read: it never holds."""
+
+
+def parse_condition(raw: object, where: str, report: Report = refuse, depth: int = 0) -> Condition:
     """Build a condition from YAML data; `where` is the key path for messages.
 
+    Every mistake goes to `report`, which by default stops at the first; what is wrong never holds.
+
     Raises:
-        BadConditionError: it is not well formed.
+        BadConditionError: from `refuse`.
     """
     if not isinstance(raw, Mapping):
-        raise BadConditionError(where, "a condition is a mapping with all, any, not or fact")
+        report(where, "a condition is a mapping with all, any, not or fact", "")
+        return NEVER
     heads = [key for key in ("all", "any", "not", "fact") if key in raw]
     if len(heads) != 1:
-        raise BadConditionError(where, "a condition has exactly one of all, any, not and fact")
+        report(where, "a condition has exactly one of all, any, not and fact", _where_to_put(heads))
+        return NEVER
     head = heads[0]
     if head == "fact":
-        return parse_leaf(raw, where)
-    if len(raw) != 1:
-        extra = next(str(key) for key in raw if key != head)
-        raise BadConditionError(f"{where}.{extra}", f"this key does not belong beside {head}")
+        return parse_leaf(raw, where, report)
+    if depth >= MAX_NESTED:
+        report(where, f"conditions are nested more than {MAX_NESTED} levels deep", "write them flatter")
+        return NEVER
+    for extra in raw:
+        if extra != head:
+            report(f"{where}.{extra}", f"this key does not belong beside {head}", "move it into a question")
     if head == "not":
-        return Not(parse_condition(raw["not"], f"{where}.not"))
+        return Not(parse_condition(raw["not"], f"{where}.not", report, depth + 1))
     parts = raw[head]
     if not isinstance(parts, list) or not parts:
-        raise BadConditionError(f"{where}.{head}", "needs a list of conditions")
-    built = tuple(parse_condition(part, f"{where}.{head}[{index}]") for index, part in enumerate(parts))
+        report(f"{where}.{head}", "needs a list of conditions", "")
+        return NEVER
+    built = tuple(
+        parse_condition(part, f"{where}.{head}[{index}]", report, depth + 1)
+        for index, part in enumerate(parts)
+    )
     return All(built) if head == "all" else AnyOf(built)
 
 
-def parse_leaf(raw: Mapping[Any, Any], where: str) -> Leaf:
-    """Build a question about one kind of fact.
+def _where_to_put(heads: list[str]) -> str:
+    return f"put {' and '.join(heads)} into a list below all" if heads else "begin with one of them"
+
+
+def parse_leaf(raw: Mapping[Any, Any], where: str, report: Report = refuse) -> Leaf:
+    """Build a question about one kind of fact; mistakes go to `report`.
 
     Raises:
-        BadConditionError: it is not well formed.
+        BadConditionError: from `refuse`.
     """
     for key in raw:
         if key not in _LEAF_KEYS:
-            raise BadConditionError(f"{where}.{key}", f"unknown key; known are {', '.join(_LEAF_KEYS)}")
+            report(f"{where}.{key}", "unknown key", choose(key, _LEAF_KEYS))
     kind = raw.get("fact")
-    if not isinstance(kind, str) or kind not in FACT_KINDS:
-        raise BadConditionError(f"{where}.fact", f"unknown kind {kind!r}; known are {', '.join(FACT_KINDS)}")
-    fields = field_types(kind)
+    known = isinstance(kind, str) and kind in FACT_KINDS
+    if not known:
+        report(f"{where}.fact", f"unknown kind {kind!r}", choose(kind, FACT_KINDS))
+    fields = field_types(str(kind)) if known else {}
     tests = []
     matchers = raw.get("where", {})
     if not isinstance(matchers, Mapping):
-        raise BadConditionError(f"{where}.where", "needs a mapping of field to value")
-    for name, matcher in matchers.items():
+        report(f"{where}.where", "needs a mapping of field to value", "")
+        matchers = {}
+    for name, matcher in matchers.items() if known else ():
         if name not in fields:
-            raise BadConditionError(
-                f"{where}.where.{name}", f"{kind} has no such field; it has {', '.join(sorted(fields))}"
-            )
-        tests.append((name, parse_matcher(matcher, fields[name], f"{where}.where.{name}")))
-    at_least, at_most = _count(raw.get("count"), f"{where}.count")
+            report(f"{where}.where.{name}", f"{kind} has no such field", choose(name, fields))
+            continue
+        tests.append(FieldTest(name, parse_matcher(matcher, fields[name], f"{where}.where.{name}", report)))
+    at_least, at_most = _count(raw.get("count"), f"{where}.count", report)
     return Leaf(
-        kind=kind,
+        kind=str(kind),
         tests=tuple(tests),
         at_least=at_least,
         at_most=at_most,
-        within_last=_typed(raw, "within_last", int, where),
-        in_loop=_typed(raw, "in_loop", bool, where),
-        after=_typed(raw, "after", str, where) or "",
-        before=_typed(raw, "before", str, where) or "",
-        name=_typed(raw, "as", str, where) or "",
+        within_last=_typed(raw, "within_last", int, where, report),
+        in_loop=_typed(raw, "in_loop", bool, where, report),
+        after=_typed(raw, "after", str, where, report) or "",
+        before=_typed(raw, "before", str, where, report) or "",
+        name=_typed(raw, "as", str, where, report) or "",
     )
 
 
-def _typed(raw: Mapping[Any, Any], key: str, wanted: type, where: str) -> Any:
+def _typed(raw: Mapping[Any, Any], key: str, wanted: type, where: str, report: Report) -> Any:
     value = raw.get(key)
     if value is None:
         return None
     if type(value) is not wanted:
-        raise BadConditionError(f"{where}.{key}", f"needs {_WORDS[wanted]}, not {value!r}")
+        report(f"{where}.{key}", f"needs {_WORDS[wanted]}, not {_shown(value)}", "")
+        return None
     return value
 
 
 _WORDS = {int: "a whole number", bool: "true or false", str: "a word", float: "a number"}
 
 
-def _count(raw: object, where: str) -> tuple[int, int | None]:
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _count(raw: object, where: str, report: Report) -> tuple[int, int | None]:
     if raw is None:
         return 1, None
     if type(raw) is int:
@@ -212,81 +285,131 @@ def _count(raw: object, where: str) -> tuple[int, int | None]:
     if isinstance(raw, Mapping) and raw and set(raw) <= {"at_least", "at_most"}:
         low, high = raw.get("at_least", 0), raw.get("at_most")
         if type(low) is int and (high is None or type(high) is int):
+            if high is not None and high < low:
+                report(where, f"at least {low} and at most {high} is never so", "raise at_most")
             return low, high
-    raise BadConditionError(where, "needs a whole number, or at_least and at_most with whole numbers")
+    report(where, "needs a whole number, or at_least and at_most with whole numbers", "")
+    return 1, None
 
 
-def parse_matcher(raw: object, wanted: type, where: str) -> Test:
+def _no(_found: FieldValue, _names: Bindings) -> bool:
+    return False
+
+
+_NOTHING = Matcher(_no, "is nothing")
+"""What stands for a matcher that could not be read."""
+
+
+def parse_matcher(raw: object, wanted: type, where: str, report: Report = refuse) -> Matcher:
     """Build the test of one field of type `wanted`. A bare value means equals.
 
     Raises:
-        BadConditionError: unknown operator, wrong type, or an expression that RE2 refuses.
+        BadConditionError: from `refuse`: unknown operator, wrong type, or an expression that RE2 refuses.
     """
     if not isinstance(raw, Mapping):
-        return _equals(raw, wanted, where)
+        return Matcher(_equals(raw, wanted, where, report), f"is {_plain(raw)}")
     if len(raw) != 1:
-        raise BadConditionError(where, f"needs exactly one of {', '.join(_OPERATORS)}")
+        report(
+            where, f"needs exactly one of {', '.join(_OPERATORS)}", "split it into two questions below all"
+        )
+        return _NOTHING
     ((operator, value),) = raw.items()
     if operator == "equals":
-        return _equals(value, wanted, where)
+        return Matcher(_equals(value, wanted, where, report), f"is {_plain(value)}")
     if operator == "one_of":
-        if not isinstance(value, list) or not value:
-            raise BadConditionError(where, "one_of needs a list")
-        tests = [_equals(entry, wanted, where) for entry in value]
-        return lambda found, names: any(test(found, names) for test in tests)
+        return _one_of(value, wanted, where, report)
     if operator == "not":
-        inner = parse_matcher(value, wanted, where)
-        return lambda found, names: not inner(found, names)
+        inner = parse_matcher(value, wanted, where, report)
+        holds = inner.holds
+        return Matcher(lambda found, names: not holds(found, names), _denied(inner.words), inner.refers)
     if operator == "set":
         if type(value) is not bool:
-            raise BadConditionError(where, "set needs true or false")
-        return lambda found, _names: (found not in ("", -1)) is value
+            report(where, "set needs true or false", "")
+        words = "is set" if value else "is empty"
+        return Matcher(lambda found, _names: (found not in ("", -1)) is value, words)
     if operator == "same_as":
-        return _same_as(value, where)
+        return _same_as(value, where, report)
     if operator in ("at_least", "at_most"):
-        return _bound(operator, value, wanted, where)
+        return Matcher(
+            _bound(operator, value, wanted, where, report), f"is {operator.replace('_', ' ')} {value}"
+        )
     if operator == "regex":
-        expression = compile_regex(value, where)
-        if wanted is not str:
-            raise BadConditionError(where, "regex needs a field that holds text")
-        return lambda found, _names: expression.search(found) is not None
-    raise BadConditionError(where, f"unknown operator {operator!r}; known are {', '.join(_OPERATORS)}")
+        return _regex(value, wanted, where, report)
+    report(where, f"unknown operator {_shown(operator)}", choose(operator, _OPERATORS))
+    return _NOTHING
 
 
-def _equals(value: object, wanted: type, where: str) -> Test:
+def _denied(words: str) -> str:
+    return f"is not {words[3:]}" if words.startswith("is ") else f"is not one that {words}"
+
+
+def _one_of(value: object, wanted: type, where: str, report: Report) -> Matcher:
+    if not isinstance(value, list) or not value:
+        report(where, "one_of needs a list", "")
+        return _NOTHING
+    tests = [_equals(entry, wanted, where, report) for entry in value]
+    words = f"is one of {', '.join(map(_plain, value))}"
+    return Matcher(lambda found, names: any(test(found, names) for test in tests), words)
+
+
+def _regex(value: object, wanted: type, where: str, report: Report) -> Matcher:
+    expression = compile_regex(value, where, report)
+    if wanted is not str:
+        report(where, "regex needs a field that holds text", "use at_least, at_most or one_of")
+    if expression is None or wanted is not str:
+        return _NOTHING
+    return Matcher(lambda found, _names: expression.search(found) is not None, f"matches {value}")
+
+
+def _plain(value: object) -> str:
+    """Return a value as the words of a test have it."""
+    if value == "":
+        return "empty"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _equals(value: object, wanted: type, where: str, report: Report) -> Test:
     if wanted is float and type(value) is int:
         value = float(value)
     if type(value) is not wanted:
-        raise BadConditionError(where, f"needs {_WORDS[wanted]}, not {value!r}")
+        report(where, f"needs {_WORDS[wanted]}, not {_shown(value)}", "")
+        return _no
     return lambda found, _names: found == value
 
 
-def _bound(operator: str, value: object, wanted: type, where: str) -> Test:
+def _bound(operator: str, value: object, wanted: type, where: str, report: Report) -> Test:
     if wanted not in (int, float) or type(value) not in (int, float):
-        raise BadConditionError(where, f"{operator} needs a number and a field that holds one")
+        report(where, f"{operator} needs a number and a field that holds one", "")
+        return _no
     limit: float = value  # type: ignore[assignment]
     if operator == "at_least":
         return lambda found, _names: not isinstance(found, str) and found >= limit
     return lambda found, _names: not isinstance(found, str) and found <= limit
 
 
-def _same_as(value: object, where: str) -> Test:
+def _same_as(value: object, where: str, report: Report) -> Matcher:
     name, _, attribute = value.partition(".") if isinstance(value, str) else ("", "", "")
     if not name or not attribute:
-        raise BadConditionError(where, "same_as needs NAME.FIELD of a fact named earlier")
-    return lambda found, names: (
-        name in names and found not in ("", -1) and getattr(names[name], attribute, None) == found
+        report(where, "same_as needs NAME.FIELD of a fact named earlier", "")
+        return _NOTHING
+    return Matcher(
+        lambda found, names: (
+            name in names and found not in ("", -1) and getattr(names[name], attribute, None) == found
+        ),
+        f"is the same as {value}",
+        str(value),
     )
 
 
-def compile_regex(value: object, where: str) -> Any:
-    """Compile an RE2 expression.
+def compile_regex(value: object, where: str, report: Report = refuse) -> Any:
+    """Compile an RE2 expression; None where `report` let a mistake pass.
 
     Raises:
-        BadConditionError: it is no text, or RE2 refuses it.
+        BadConditionError: from `refuse`: it is no text, or RE2 refuses it.
     """
     if not isinstance(value, str):
-        raise BadConditionError(where, f"a regular expression is text, not {value!r}")
+        report(where, f"a regular expression is text, not {_shown(value)}", "put it in quotes")
+        return None
     options = re2.Options()
     options.log_errors = False
     try:
@@ -294,4 +417,9 @@ def compile_regex(value: object, where: str) -> Any:
     except re2.error as error:
         reason = error.args[0] if error.args else "not valid"
         text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-        raise BadConditionError(where, f"RE2 refuses this regular expression ({text})") from error
+        report(
+            where,
+            f"RE2 refuses this regular expression ({_shown(text)[1:-1]})",
+            "RE2 has no back references and no look-around; see github.com/google/re2/wiki/Syntax",
+        )
+        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections.abc import Iterable
 from functools import lru_cache
@@ -13,6 +12,8 @@ from triage_tui.diagnosis.collect import gather
 from triage_tui.diagnosis.facts import Child, Facts, FailedCall, LoopFact
 from triage_tui.diagnosis.hypotheses import Candidate, hypothesize
 from triage_tui.diagnosis.knowledge import KnowledgeBase, load_knowledge
+from triage_tui.diagnosis.knowledge_base.places import RULES_PATH_VARIABLE as RULES_PATH_VARIABLE
+from triage_tui.diagnosis.knowledge_base.places import user_directories
 from triage_tui.diagnosis.scenes import full_scene
 from triage_tui.errors import TriageError
 from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis, Proposal
@@ -26,18 +27,10 @@ SURE = 0.8
 DOUBT = 0.4
 """Below this confidence the answer counts as unknown, and the next experiment is named."""
 
-RULES_PATH_VARIABLE = "TRIAGE_TUI_RULES"
-"""Colon-separated directories with a person's own knowledge base files."""
-
 
 @lru_cache(maxsize=8)
 def _load(directories: tuple[str, ...]) -> KnowledgeBase:
     return load_knowledge([Path(name) for name in directories])
-
-
-def user_directories() -> tuple[str, ...]:
-    """Return the directories named in the environment."""
-    return tuple(name for name in os.environ.get(RULES_PATH_VARIABLE, "").split(":") if name)
 
 
 def check_knowledge() -> None:

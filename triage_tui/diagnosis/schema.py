@@ -73,12 +73,13 @@ def knowledge_base_schema() -> dict[str, Any]:
         "properties": {"when": condition, "add": share, "says": {"type": "string"}},
     }
     cause = {"enum": sorted(CAUSES)}
+    case_names = {"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,79}$"}}
     entry = {
         "type": "object",
         "required": ["id", "version", "cause", "title", "subject", "confidence", "explanation"],
         "additionalProperties": False,
         "properties": {
-            "id": {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]*$"},
+            "id": {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,79}$"},
             "version": {"type": "integer"},
             "status": {"enum": list(STATUSES)},
             "cause": cause,
@@ -98,6 +99,11 @@ def knowledge_base_schema() -> dict[str, Any]:
             "wanted": texts,
             "proposals": texts,
             "references": texts,
+            "cases": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {"positive": case_names, "negative": case_names},
+            },
         },
     }
     leaves = {kind: _leaf(kind) for kind in FACT_KINDS}

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 from textual.theme import Theme
 
 from triage_tui.errors import TriageError
+from triage_tui.resources import config_dir
 from triage_tui.runs.files import real_path
 from triage_tui.ui.keymap import KeyMap, load_keymap
 from triage_tui.ui.settings import Settings, load_settings
-from triage_tui.ui.theming import config_dir, load_themes
+from triage_tui.ui.theming import load_themes
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver

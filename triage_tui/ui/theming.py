@@ -6,7 +6,6 @@ see `triage_tui.ui.roles`). A file that cannot be used is named in one sentence 
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
 from triage_tui.errors import TriageError
-from triage_tui.resources import shipped
+from triage_tui.resources import config_dir, shipped
 from triage_tui.text import safe_line
 from triage_tui.ui.yaml_files import parse_yaml, read_configured
 
@@ -35,12 +34,6 @@ _COLOURS = {
     "boost",
 }
 """Fields of a Textual theme that `colors` may set."""
-
-
-def config_dir() -> Path:
-    """Return the user's configuration directory of this product."""
-    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return Path(base) / "triage-tui"
 
 
 def read_theme(path: Path) -> Theme:
