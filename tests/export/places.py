@@ -14,9 +14,11 @@ from triage_tui.runs.reader import load_run
 RUN = fixtures.EXIT_RUN
 
 
-def exported(workspace: Path, format: Format = "markdown", run_id: str = RUN, **options: bool) -> Path:
+def exported(
+    workspace: Path, format: Format = "markdown", run_id: str = RUN, language: str = "", **options: bool
+) -> Path:
     """Export a run and return the file; an older one of the same name is replaced."""
-    wanted = Wanted(format, **options)
+    wanted = Wanted(format, language=language, **options)
     directory = workspace / "out"
     directory.mkdir(exist_ok=True)
     path = place_in(directory, run_id, wanted)

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from triage_tui.cli.output import print_json
+from triage_tui.cli.output import add_language, print_json, say_masked
 from triage_tui.errors import TriageError
 from triage_tui.export.exporting import (
     EXPORTS_DIR,
@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-secrets", action="store_true", help="mask nothing; the file is then for its owner only"
     )
+    add_language(parser)
     parser.add_argument("--json", action="store_true", help="tell what was written as one JSON object")
 
 
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output == "":
         raise TriageError("-o needs the name of a file or directory, or - for standard output")
     workspace = Workspace.at(args.workspace)
-    wanted = Wanted(args.format, args.memory, args.keep_secrets)
+    wanted = Wanted(args.format, args.memory, args.keep_secrets, args.lang or "")
     directories = list(dict.fromkeys(workspace.run_dir(name) for name in args.run))
     if args.output == "-":
         if len(directories) > 1:
@@ -66,14 +67,19 @@ def run(args: argparse.Namespace) -> int:
         _to_output(directories[0], workspace.root, wanted)
         return 0
     written = []
+    total = 0
     for directory in directories:
         path = _path(args.output, workspace, directory.name, wanted, len(directories) > 1)
-        export_to(path, directory, workspace.root, wanted, force=args.force)
-        written.append({"run_id": directory.name, "format": wanted.format, "file": str(path)})
+        masked = export_to(path, directory, workspace.root, wanted, force=args.force)
+        written.append(
+            {"run_id": directory.name, "format": wanted.format, "file": str(path), "masked": masked}
+        )
+        total += masked
         if not args.json:
             print(safe_line(str(path)))
     if args.json:
         print_json({"exported": written})
+    say_masked(total)
     return 0
 
 
@@ -90,7 +96,7 @@ def _to_output(directory: Path, root: Path, wanted: Wanted) -> None:
     if wanted.format == "json" and sys.stdout.isatty():
         raise TriageError("a bundle is a zip file, and standard output is a terminal: name a file with -o")
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as stream:
-        write_export(directory, root, wanted, stream)  # type: ignore[arg-type]
+        masked = write_export(directory, root, wanted, stream)  # type: ignore[arg-type]
         stream.seek(0)
         sys.stdout.flush()
         if wanted.format == "json":
@@ -98,3 +104,4 @@ def _to_output(directory: Path, root: Path, wanted: Wanted) -> None:
         else:
             sys.stdout.write(stream.read().decode("utf-8"))
     sys.stdout.flush()
+    say_masked(masked)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from triage_tui.cli.streams import narrate
+from triage_tui.cli.wrapping import cells as cells_of
+from triage_tui.cli.wrapping import padded
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.listing import RunSummary
-from triage_tui.text import safe_line
+from triage_tui.text import number_of, safe_line
 
 
 def print_json(value: Any) -> None:
@@ -51,9 +54,25 @@ def say(text: str) -> None:
     narrate(safe_line(text))
 
 
+def add_language(parser: argparse.ArgumentParser) -> None:
+    """Declare the option that says in which language something is written."""
+    parser.add_argument(
+        "--lang",
+        metavar="CODE",
+        help="language of our own sentences: en, zh, or another that has a file in lang/ of the rules"
+        " (default: $TRIAGE_TUI_LANG, else `language` in settings.yaml, else en)",
+    )
+
+
+def say_masked(count: int) -> None:
+    """Tell how many secrets were masked in what was written."""
+    if count:
+        say(f"{number_of(count, 'secret was', 'secrets were')} masked.")
+
+
 def print_table(header: list[str], rows: list[list[str]]) -> None:
     """Print rows in aligned columns; every cell is made safe."""
     cells = [[safe_line(cell, 200) for cell in row] for row in [header, *rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    widths = [max(cells_of(row[i]) for row in cells) for i in range(len(header))]
     for row in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print("  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from triage_tui.cli import processes
-from triage_tui.cli.output import print_json, print_table
+from triage_tui.cli.output import add_language, print_json, print_table
+from triage_tui.cli.wrapping import wrap
 from triage_tui.errors import TriageError
+from triage_tui.language.catalogue import ENGLISH_CATALOGUE, Catalogue
+from triage_tui.language.choice import wanted_language
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis
 from triage_tui.runs.events import holder_alive
@@ -61,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--section", choices=SECTIONS, default="summary", help="what to show (default: summary)"
     )
+    add_language(parser)
     parser.add_argument(
         "--at", metavar="ADDRESS", help="bytes from this address on, of a run with `--memory full`"
     )
@@ -108,7 +111,10 @@ def run(args: argparse.Namespace) -> int:
             }
         )
         return 0
-    _SHOW[args.section](record)
+    if args.section == "summary":
+        _summary(record, wanted_language(args.lang))
+    else:
+        _SHOW[args.section](record)
     return 0
 
 
@@ -120,81 +126,92 @@ def _wrapped(text: str, first: str = "", rest: str | None = None) -> None:
     """Print `text` behind `first`, further lines behind `rest` (by default as many spaces)."""
     width = max(40, shutil.get_terminal_size((80, 24)).columns)
     rest = " " * len(first) if rest is None else rest
-    lines = textwrap.wrap(
-        safe_line(text, 4000), max(20, width - len(rest)), break_long_words=False, break_on_hyphens=False
-    )
+    lines = wrap(safe_line(text, 4000), max(20, width - len(rest)))
     for number, line in enumerate(lines or [""]):
         print(f"{rest if number else first}{line}".rstrip())
 
 
-def _summary(record: Run) -> None:
+def _summary(record: Run, language: Catalogue) -> None:
     snapshot = record.snapshot
     waiting = ", its guest is frozen and waits" if holder_alive(record.events) else ""
     state = record.state.replace("_", " ")
-    _wrapped(f"run {record.run_id}: {state}{waiting}")
-    _wrapped(
-        f"{' '.join(snapshot.target.argv)}  ({snapshot.target.arch}, stopped by {snapshot.reason})", "  "
-    )
+    _wrapped(language.sentence(f"run {record.run_id}: {state}{waiting}"))
+    reason = language.sentence(snapshot.reason.replace("_", " "))
+    command = f"{' '.join(snapshot.target.argv)}  ({snapshot.target.arch}, "
+    _wrapped(command + language.fill("stopped by {reason}", reason=reason) + ")", "  ")
     for problem in record.problems:
-        _wrapped(f"note: {problem}", "  ", "    ")
+        _wrapped(language.fill("note: {text}", text=problem), "  ", "    ")
     if snapshot.recorded:
-        _wrapped(f"recorded: {snapshot.recorded}", "  ", "    ")
+        _wrapped(language.fill("recorded: {text}", text=snapshot.recorded), "  ", "    ")
     if record.diagnosis is None:
-        _line("  not diagnosed")
+        _line("  " + language.fill("not diagnosed"))
     else:
         _line()
-        _wrapped(record.diagnosis.headline)
+        _wrapped(language.sentence(record.diagnosis.headline, "headline"))
         for number, hypothesis in enumerate(record.diagnosis.hypotheses, 1):
             _line()
-            _hypothesis(record, number, hypothesis)
-        _proposals(record.diagnosis)
+            _hypothesis(record, number, hypothesis, language)
+        _proposals(record.diagnosis, language)
         if record.diagnosis.unknown_next:
             _line()
-            _wrapped(record.diagnosis.unknown_next, "next experiment: ", "  ")
-    _rule_hits(record)
-    _verdicts(record)
+            wanted = language.sentence(record.diagnosis.unknown_next)
+            _wrapped(language.fill("next experiment: {text}", text=wanted), "", "  ")
+    _rule_hits(record, language)
+    _verdicts(record, language)
 
 
-def _hypothesis(record: Run, number: int, hypothesis: Hypothesis) -> None:
-    _wrapped(f"{hypothesis.cause} ({hypothesis.confidence:.2f}): {hypothesis.title}", f"{number}. ")
+def _hypothesis(record: Run, number: int, hypothesis: Hypothesis, language: Catalogue) -> None:
+    title = language.sentence(hypothesis.title)
+    _wrapped(f"{hypothesis.cause} ({hypothesis.confidence:.2f}): {title}", f"{number}. ")
     if hypothesis.explanation:
         # The links are below, with what each shows.
-        _wrapped(IN_TEXT.sub(lambda match: match["text"], hypothesis.explanation), "   ")
+        text = language.paragraph(hypothesis.explanation)
+        _wrapped(IN_TEXT.sub(lambda match: match["text"], text), "   ")
     for sign, entries in (("+", hypothesis.evidence), ("-", hypothesis.contrary)):
         for entry in entries:
             found = resolve(record, entry.link)
             mark = "" if found.exists and found.hash_ok else "  UNSUPPORTED"
-            _wrapped(f"{entry.says}  [{entry.link}]{mark}", f"   {sign} ", "     ")
+            _wrapped(f"{language.sentence(entry.says)}  [{entry.link}]{mark}", f"   {sign} ", "     ")
     for wanted in hypothesis.wanted:
-        _wrapped(wanted, "   ? ")
+        _wrapped(language.sentence(wanted), "   ? ")
 
 
-def _proposals(diagnosis: Diagnosis) -> None:
+def _proposals(diagnosis: Diagnosis, language: Catalogue) -> None:
     if not diagnosis.proposals:
         return
     _line()
-    _line("proposals:")
+    _line(language.fill("proposals:"))
     for proposal in diagnosis.proposals:
-        _wrapped(f"{proposal.title} ({proposal.risk} risk)", "  ", "      ")
+        title, risk = language.sentence(proposal.title), language.fill(proposal.risk)
+        _wrapped(language.fill("{title} ({risk} risk)", title=title, risk=risk), "  ", "      ")
         _wrapped(proposal.id, "      ")
+        for label, text in (
+            ("intent: {text}", proposal.intent),
+            ("effect: {text}", proposal.effect),
+            ("undone by: {text}", proposal.inverse),
+        ):
+            _wrapped(language.fill(label, text=language.sentence(text)), "      ", "        ")
+        risk_text = language.sentence(proposal.risk_text)
+        _wrapped(language.fill("risk: {risk}. {text}", risk=risk, text=risk_text), "      ", "        ")
         if proposal.needs_input:
-            _wrapped(f"needs: {proposal.needs_input}", "      ")
+            needs = language.sentence(proposal.needs_input)
+            _wrapped(language.fill("needs: {text}", text=needs), "      ", "        ")
         for name in proposal.files:
             _line(f"      {name}")
 
 
-def _rule_hits(record: Run) -> None:
+def _rule_hits(record: Run, language: Catalogue = ENGLISH_CATALOGUE) -> None:
     hits = record.snapshot.rule_hits
     if not hits:
         return
     _line()
-    _line("rules that were active:")
+    _line(language.fill("rules that were active:"))
     for hit in hits:
         hits_of = f"{hit.hits} of {hit.limit} hits" if hit.limit else number_of(hit.hits, "hit")
         off = f", switched off: {hit.disabled}" if hit.disabled else ""
-        _wrapped(f"{hit.rule}: {hits_of} on {hit.syscall}{off}", "  ", "    ")
+        _wrapped(language.sentence(f"{hit.rule}: {hits_of} on {hit.syscall}{off}"), "  ", "    ")
         if account := rule_account(hit):
-            _wrapped(account, "    ", "    ")
+            _wrapped(language.listed(account), "    ", "    ")
 
 
 def _verdict_of(record: Run) -> Verdict | None:
@@ -206,26 +223,29 @@ def _verdict_of(record: Run) -> Verdict | None:
         return None
 
 
-def _verdicts(record: Run) -> None:
+def _verdicts(record: Run, language: Catalogue = ENGLISH_CATALOGUE) -> None:
     own = _verdict_of(record)
     if own is not None:
         _line()
         parent = record.snapshot.parent_run or "the round before"
-        _wrapped(f"verdict against {parent}: {own.word} ({own.rung.replace('_', ' ')})", "", "  ")
-        _reasons(own.reasons, own.masked)
+        text = f"verdict against {parent}: {own.word} ({own.rung.replace('_', ' ')})"
+        _wrapped(language.sentence(text), "", "  ")
+        _reasons(own.reasons, own.masked, language)
     event = next((event for event in reversed(record.events) if event.kind == "retry_finished"), None)
     if event is not None:
         _line()
-        _wrapped(f"retried as {event.payload.get('run')}: {event.payload.get('verdict')}", "", "  ")
+        text = f"retried as {event.payload.get('run')}: {event.payload.get('verdict')}"
+        _wrapped(language.sentence(text), "", "  ")
         told = (event.payload.get(name) for name in ("reasons", "masked"))
-        _reasons(*([str(line) for line in lines] if isinstance(lines, list) else [] for lines in told))
+        reasons, masked = ([str(line) for line in lines] if isinstance(lines, list) else [] for lines in told)
+        _reasons(reasons, masked, language)
 
 
-def _reasons(reasons: Iterable[str], masked: Iterable[str]) -> None:
+def _reasons(reasons: Iterable[str], masked: Iterable[str], language: Catalogue) -> None:
     for reason in reasons:
-        _wrapped(reason, "  - ")
+        _wrapped(language.sentence(reason), "  - ")
     for line in masked:
-        _wrapped(f"masked, not fixed: {line}", "  ! ")
+        _wrapped(language.sentence(f"masked, not fixed: {line}"), "  ! ")
 
 
 def _registers(record: Run) -> None:
@@ -343,7 +363,6 @@ def _logs(record: Run) -> None:
 
 
 _SHOW = {
-    "summary": _summary,
     "registers": _registers,
     "backtrace": _backtrace,
     "code": _code,

@@ -16,6 +16,8 @@ from triage_tui.diagnosis.knowledge_base.places import RULES_PATH_VARIABLE as RU
 from triage_tui.diagnosis.knowledge_base.places import user_directories
 from triage_tui.diagnosis.scenes import full_scene
 from triage_tui.errors import TriageError
+from triage_tui.language.catalogue import ENGLISH_CATALOGUE, Catalogue
+from triage_tui.language.choice import wanted_language
 from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis, Proposal
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.reader import Run
@@ -153,61 +155,90 @@ def next_experiment(facts: Facts, hypotheses: list[Hypothesis]) -> str:
     return "read the code of the frame that called exit, and the branch that led there"
 
 
-def _evidence_lines(items: Iterable[Evidence]) -> list[str]:
+def _evidence_lines(items: Iterable[Evidence], language: Catalogue) -> list[str]:
+    evidence, unsupported = language.fill("evidence"), language.fill("(unsupported)")
     return [
-        f"- {inert(item.says, 400)} ([evidence]({item.link}))"
-        if item.supported and item.link
-        else f"- {inert(item.says, 400)} (unsupported)"
+        f"- {language.sentence(inert(item.says, 400))} "
+        + (f"([{evidence}]({item.link}))" if item.supported and item.link else unsupported)
         for item in items
     ]
 
 
-def _hypothesis_lines(position: int, hypothesis: Hypothesis) -> list[str]:
-    lines = [f"## {position}. {hypothesis.title} ({hypothesis.confidence:.2f})", ""]
-    lines += [f"Cause `{hypothesis.cause}`, seen at the end as `{hypothesis.proximate}`.", ""]
+def _hypothesis_lines(position: int, hypothesis: Hypothesis, language: Catalogue) -> list[str]:
+    say = language.fill
+    lines = [f"## {position}. {language.sentence(hypothesis.title)} ({hypothesis.confidence:.2f})", ""]
+    cause = "Cause `{cause}`, seen at the end as `{proximate}`."
+    lines += [say(cause, cause=hypothesis.cause, proximate=hypothesis.proximate), ""]
     if hypothesis.explanation:
-        lines += [hypothesis.explanation, ""]
+        lines += [language.paragraph(hypothesis.explanation), ""]
     for heading, body in (
-        ("Evidence", _evidence_lines(hypothesis.evidence)),
-        ("Against it", _evidence_lines(hypothesis.contrary)),
-        ("Still wanted", [f"- {inert(text, 400)}" for text in hypothesis.wanted]),
+        ("Evidence:", _evidence_lines(hypothesis.evidence, language)),
+        ("Against it:", _evidence_lines(hypothesis.contrary, language)),
+        ("Still wanted:", [f"- {language.sentence(inert(text, 400))}" for text in hypothesis.wanted]),
     ):
         if body:
-            lines += [f"{heading}:", "", *body, ""]
+            lines += [say(heading), "", *body, ""]
     return lines
 
 
-def _proposal_lines(proposal: Proposal) -> list[str]:
-    lines = [f"### {inert(proposal.title)}", ""]
-    lines += [f"- Intent: {inert(proposal.intent, 400)}", f"- Expected effect: {inert(proposal.effect, 400)}"]
-    lines += [f"- Risk: {proposal.risk}. {inert(proposal.risk_text, 400)}"]
-    lines += [f"- Roll back: {inert(proposal.inverse, 400)}"]
+def _proposal_lines(proposal: Proposal, language: Catalogue) -> list[str]:
+    say = language.fill
+
+    def told(text: str, limit: int = 400) -> str:
+        return language.sentence(inert(text, limit))
+
+    lines = [f"### {told(proposal.title)}", ""]
+    lines.append("- " + say("Intent: {text}", text=told(proposal.intent)))
+    lines.append("- " + say("Expected effect: {text}", text=told(proposal.effect)))
+    risk = say("Risk: {risk}. {text}", risk=say(proposal.risk), text=told(proposal.risk_text))
+    lines += ["- " + risk, "- " + say("Roll back: {text}", text=told(proposal.inverse))]
     if proposal.needs_input:
-        lines.append(f"- Needs a person: {inert(proposal.needs_input, 400)}")
+        lines.append("- " + say("Needs a person: {text}", text=told(proposal.needs_input)))
     if proposal.files:
-        lines.append(f"- Files: {', '.join(f'`rules_patch/{inert(name)}`' for name in proposal.files)}")
+        names = ", ".join(f"`rules_patch/{inert(name)}`" for name in proposal.files)
+        lines.append("- " + say("Files: {text}", text=names))
     return [*lines, ""]
 
 
-def render_markdown(run: Run, diagnosis: Diagnosis) -> str:
-    """Return the diagnosis as Markdown; everything that came from the guest is printable and inert."""
-    lines = [f"# Diagnosis of {inert(run.run_id)}", "", inert(diagnosis.headline, 800), ""]
-    lines += [f"Scene: {inert(diagnosis.scene)}."]
+def render_markdown(run: Run, diagnosis: Diagnosis, language: Catalogue | None = None) -> str:
+    """Return the diagnosis as Markdown, in English unless another language is given.
+
+    It is made from `diagnosis` alone. Everything that came from the guest is printable and inert, and stays
+    as it is.
+    """
+    language = language or ENGLISH_CATALOGUE
+    say = language.fill
+    lines = ["# " + say("Diagnosis of {run}", run=inert(run.run_id)), ""]
+    lines += [language.sentence(inert(diagnosis.headline, 800), "headline"), ""]
+    lines += [say("Scene: {scene}.", scene=language.sentence(inert(diagnosis.scene), "scene"))]
     if diagnosis.healthy:
-        lines.append("The program looks healthy: nothing should be changed.")
+        lines.append(say("The program looks healthy: nothing should be changed."))
     if diagnosis.unknown_next:
-        lines.append(f"Best next experiment: {inert(diagnosis.unknown_next, 400)}.")
+        wanted = language.sentence(inert(diagnosis.unknown_next, 400))
+        lines.append(say("Best next experiment: {text}.", text=wanted))
     lines.append("")
     for position, hypothesis in enumerate(diagnosis.hypotheses, start=1):
-        lines += _hypothesis_lines(position, hypothesis)
+        lines += _hypothesis_lines(position, hypothesis, language)
     if diagnosis.proposals:
-        lines += ["## Proposed rules", ""]
+        lines += ["## " + say("Proposed rules"), ""]
         for proposal in diagnosis.proposals:
-            lines += _proposal_lines(proposal)
+            lines += _proposal_lines(proposal, language)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def write_report(run: Run, diagnosis: Diagnosis) -> None:
-    """Write `diagnosis.json` and `diagnosis.md` into the run directory, each atomically."""
+def write_report(run: Run, diagnosis: Diagnosis, language: Catalogue | None = None) -> None:
+    """Write `diagnosis.json` and `diagnosis.md` into the run directory, each atomically.
+
+    The text is in `language`, by default in the one that is configured.
+    """
     write_atomic(run.dir / "diagnosis.json", encode_json(diagnosis))
-    write_atomic(run.dir / "diagnosis.md", render_markdown(run, diagnosis))
+    text = render_markdown(run, diagnosis, language or _configured_language())
+    write_atomic(run.dir / "diagnosis.md", text)
+
+
+def _configured_language() -> Catalogue:
+    try:
+        return wanted_language()
+    except TriageError:
+        # `doctor` and the commands that write reports say what is wrong; no run is lost for it.
+        return ENGLISH_CATALOGUE

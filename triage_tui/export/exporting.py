@@ -10,6 +10,8 @@ from typing import BinaryIO, Literal, get_args
 
 from triage_tui.errors import Stopped
 from triage_tui.export.placing import make_directory, place_file
+from triage_tui.language.catalogue import ENGLISH
+from triage_tui.language.choice import wanted_language
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.redaction import Redaction
 
@@ -32,6 +34,8 @@ class Wanted:
     """JSON: take the recorded memory objects along."""
     keep_secrets: bool = False
     """Mask nothing."""
+    language: str = ""
+    """Of Markdown and HTML, its code; by default the one that is configured."""
 
 
 def write_export(
@@ -41,8 +45,8 @@ def write_export(
     stream: BinaryIO,
     cancel: threading.Event | None = None,
     progress: Progress = lambda done, total: None,
-) -> None:
-    """Write a run to a stream that can be sought.
+) -> int:
+    """Write a run to a stream that can be sought; return in how many places secrets were masked.
 
     Raises:
         Stopped: `cancel` was set.
@@ -61,15 +65,21 @@ def write_export(
         from triage_tui.export.bundle import write_bundle
 
         write_bundle(run, stream, memory=wanted.memory, redaction=redaction, step=step)
-        return
+        return redaction.count
     from triage_tui.export.report import make_report
 
+    language = wanted_language(wanted.language)
     document = make_report(run, workspace, redaction, step)
+    if language.code != ENGLISH:
+        from triage_tui.export.translating import translated
+
+        document = translated(document, language)
     if wanted.format == "html":
         from triage_tui.export.html import render_html as render
     else:
         from triage_tui.export.markdown import render_markdown as render
-    stream.write(render(document).encode("utf-8", "backslashreplace"))
+    stream.write(render(document, language).encode("utf-8", "backslashreplace"))
+    return redaction.count
 
 
 def export_to(
@@ -81,18 +91,22 @@ def export_to(
     force: bool = False,
     cancel: threading.Event | None = None,
     progress: Progress = lambda done, total: None,
-) -> None:
-    """Write a run to the file `path`: whole or not at all.
+) -> int:
+    """Write a run to the file `path`, whole or not at all; return how many places were masked.
 
     Raises:
         Stopped: `cancel` was set; nothing was written.
         TriageError: the run cannot be read, or the file not written.
     """
 
+    masked = 0
+
     def write(stream: BinaryIO) -> None:
-        write_export(run_dir, workspace, wanted, stream, cancel, progress)
+        nonlocal masked
+        masked = write_export(run_dir, workspace, wanted, stream, cancel, progress)
 
     place_file(path, write, force=force, private=wanted.keep_secrets)
+    return masked
 
 
 def place_in(directory: Path, run_id: str, wanted: Wanted) -> Path:

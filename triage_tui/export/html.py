@@ -22,12 +22,14 @@ from triage_tui.export.document import (
     Table,
     Words,
 )
+from triage_tui.language.catalogue import ENGLISH_CATALOGUE, Catalogue
 
 _STANDS = {"for": "supports it", "against": "speaks against it", "unsupported": "unsupported"}
 
 
-def render_html(document: Document) -> str:
-    """Return the report as an HTML document."""
+def render_html(document: Document, language: Catalogue = ENGLISH_CATALOGUE) -> str:
+    """Return the report, which is in `language`, as an HTML document."""
+    say = language.fill
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -35,20 +37,20 @@ def render_html(document: Document) -> str:
     entries = "".join(
         f'<li><a href="#{section.anchor}">{escape(section.title)}</a></li>' for section in document.sections
     )
-    body = _first_of_each_id("".join(_section(section, places) for section in document.sections))
+    body = _first_of_each_id("".join(_section(section, places, language) for section in document.sections))
     return (
         "<!DOCTYPE html>\n"
-        '<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<html lang="{escape(language.code)}">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="referrer" content="no-referrer">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{escape(document.title)} - {escape(document.subtitle)}</title>\n"
         f"<style>{style}</style>\n</head>\n<body>\n"
-        '<a class="skip" href="#report">Go to the report</a>\n'
+        '<a class="skip" href="#report">' + escape(say("Go to the report")) + "</a>\n"
         f"<header><h1><bdi>{escape(document.title)}</bdi></h1>"
         f'<p class="subtitle">{escape(document.subtitle)}</p></header>\n'
-        f'<nav aria-label="Sections"><ul>{entries}</ul></nav>\n'
+        f'<nav aria-label="{escape(say("Sections"))}"><ul>{entries}</ul></nav>\n'
         f'<main id="report">\n{body}</main>\n'
         f"<footer><p>{escape(document.foot)}</p></footer>\n</body>\n</html>\n"
     )
@@ -85,13 +87,13 @@ def _first_of_each_id(body: str) -> str:
     return re.sub(r' id="([^"]*)"', once, body)
 
 
-def _section(section: Section, places: frozenset[str]) -> str:
+def _section(section: Section, places: frozenset[str], language: Catalogue) -> str:
     head = f'<section aria-labelledby="{section.anchor}">\n<h{section.level} id="{section.anchor}">'
-    blocks = "".join(_block(block, places) for block in section.blocks)
+    blocks = "".join(_block(block, places, language) for block in section.blocks)
     return f"{head}<bdi>{escape(section.title)}</bdi></h{section.level}>\n{blocks}</section>\n"
 
 
-def _block(block: Block, places: frozenset[str]) -> str:
+def _block(block: Block, places: frozenset[str], language: Catalogue) -> str:
     match block:
         case Paragraph():
             strong = ' class="strong"' if block.strong else ""
@@ -103,12 +105,14 @@ def _block(block: Block, places: frozenset[str]) -> str:
             return "<ul>" + "".join(f"<li>{_words(words, places)}</li>" for words in block.items) + "</ul>\n"
         case Claims():
             return (
-                '<ul class="claims">' + "".join(_claim(claim, places) for claim in block.claims) + "</ul>\n"
+                '<ul class="claims">'
+                + "".join(_claim(claim, places, language) for claim in block.claims)
+                + "</ul>\n"
             )
         case Listing():
             return _listing(block)
         case Table():
-            return _table(block)
+            return _table(block, language)
 
 
 def _words(words: Words, places: frozenset[str]) -> str:
@@ -120,14 +124,15 @@ def _span(span: Span, places: frozenset[str]) -> str:
     return f'<a href="#{span.to}">{text}</a>' if span.to in places else text
 
 
-def _claim(claim: Claim, places: frozenset[str]) -> str:
+def _claim(claim: Claim, places: frozenset[str], language: Catalogue) -> str:
     problem = f' <span class="problem">{escape(claim.problem)}</span>' if claim.problem else ""
     title = f"<bdi>{escape(claim.title)}</bdi>"
     if claim.to in places:
         title = f'<a href="#{claim.to}">{title}</a>'
     quote = f"<pre>{escape(chr(10).join(claim.quote))}</pre>" if claim.quote else ""
+    stands = escape(language.fill(_STANDS[claim.stands]))
     return (
-        f'<li class="{claim.stands}"><p><span class="stands">{_STANDS[claim.stands]}</span> '
+        f'<li class="{claim.stands}"><p><span class="stands">{stands}</span> '
         f"{_words(claim.says, places)}{problem}</p>"
         f'<p class="source">{title} <code>{escape(claim.link)}</code></p>{quote}</li>'
     )
@@ -145,7 +150,7 @@ def _listing(block: Listing) -> str:
     return f'<figure>{caption}<pre tabindex="0">{"".join(lines)}</pre></figure>\n'
 
 
-def _table(block: Table) -> str:
+def _table(block: Table, language: Catalogue) -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in block.header)
     rows = []
     for row in block.rows:
@@ -157,6 +162,7 @@ def _table(block: Table) -> str:
         rows.append(f"<tr{name}{cited}>{cells}</tr>\n")
     caption = f"<caption><bdi>{escape(block.caption)}</bdi></caption>" if block.caption else ""
     return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="Table"><table>{caption}'
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(language.fill("Table"))}">'
+        f"<table>{caption}"
         f"<thead><tr>{head}</tr></thead>\n<tbody>{''.join(rows)}</tbody></table></div>\n"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.export.exporting import Wanted, export_to, exports_directory, place_in
 from triage_tui.export.placing import make_directory
-from triage_tui.text import safe_line
+from triage_tui.text import number_of, safe_line
 
 _MAX_NUMBER = 1000
 
@@ -46,6 +46,7 @@ def export_runs(
         make_directory(directory)
     written: list[Path] = []
     problems: list[str] = []
+    masked = 0
     for number, run_dir in enumerate(run_dirs, 1):
         which = f"run {number} of {len(run_dirs)}, " if len(run_dirs) > 1 else ""
 
@@ -54,7 +55,7 @@ def export_runs(
 
         path = free_place(directory, run_dir.name, wanted)
         try:
-            export_to(path, run_dir, workspace, wanted, cancel=cancel, progress=progress)
+            masked += export_to(path, run_dir, workspace, wanted, cancel=cancel, progress=progress)
             written.append(path)
         except Stopped:
             done = f", after {len(written)} of {len(run_dirs)} runs" if written else ""
@@ -65,4 +66,6 @@ def export_runs(
         raise TriageError(problems[0] if problems else "no run is chosen")
     where = safe_line(str(written[0] if len(written) == 1 else directory), 300)
     said = f"Exported to {where}" if len(written) == 1 else f"{len(written)} runs exported to {where}"
-    return f"{said}; {len(problems)} not: {problems[0]}" if problems else said
+    if problems:
+        said += f"; {len(problems)} not: {problems[0]}"
+    return f"{said}; {number_of(masked, 'secret was', 'secrets were')} masked" if masked else said

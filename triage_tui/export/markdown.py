@@ -26,28 +26,35 @@ from triage_tui.export.document import (
     Table,
     Words,
 )
+from triage_tui.language.catalogue import ENGLISH_CATALOGUE, Catalogue
 
-_PLAIN = re.compile(r"[(\"']?(?:[^\W_]+(?:[-'][^\W_]+)*|\d+\.\d+)[)\"']?[.,;:!?]?[)\"']?\Z|[.,;:]\Z")
+_WIDE_MARKS = "\uff0c\u3002\uff1a\uff1b\uff1f\uff01\u3001\uff08\uff09\u201c\u201d\u2026"
+"""Punctuation of Chinese: it stands without spaces beside words, and means nothing in Markdown."""
+_PLAIN = re.compile(
+    r"[(\"']?(?:[^\W_]+(?:[-'][^\W_]+)*|\d+\.\d+)[)\"']?[.,;:!?]?[)\"']?\Z|[.,;:]\Z"
+    rf"|(?:[{_WIDE_MARKS}]|[^\W_]|(?<=\d)[.](?=\d))+\Z"
+)
 """A word that no reader of Markdown takes for anything else."""
 _LIST_NUMBER = re.compile(r"(\d+)([.)])(?=\s|\Z)")
 _END = re.compile(r"[.,;:!?]?\Z")
 _STANDS = {"for": "+", "against": "-", "unsupported": "?"}
 
 
-def render_markdown(document: Document) -> str:
-    """Return the report as Markdown."""
+def render_markdown(document: Document, language: Catalogue = ENGLISH_CATALOGUE) -> str:
+    """Return the report, which is in `language`, as Markdown."""
     parts = [f"# {_prose(document.title)}", _prose(document.subtitle)]
     for section in document.sections:
-        parts += _section(section)
+        parts += _section(section, language)
     parts.append(f"---\n\n{_prose(document.foot)}")
     return "\n\n".join(parts) + "\n"
 
 
-def _section(section: Section) -> list[str]:
-    return [f"{'#' * section.level} {_prose(section.title)}", *(_block(block) for block in section.blocks)]
+def _section(section: Section, language: Catalogue) -> list[str]:
+    head = f"{'#' * section.level} {_prose(section.title)}"
+    return [head, *(_block(block, language) for block in section.blocks)]
 
 
-def _block(block: Block) -> str:
+def _block(block: Block, language: Catalogue) -> str:
     match block:
         case Paragraph():
             words = _words(block.words)
@@ -63,12 +70,14 @@ def _block(block: Block) -> str:
             caption = f"{_prose(block.caption)}\n\n" if block.caption else ""
             return caption + fenced(_columns(block))
         case Claims():
-            return "\n\n".join(_claim(claim) for claim in block.claims)
+            return "\n\n".join(_claim(claim, language) for claim in block.claims)
 
 
-def _claim(claim: Claim) -> str:
-    against = "against this: " if claim.stands == "against" else ""
-    problem = f" (unsupported: {_prose(claim.problem)})" if claim.problem else ""
+def _claim(claim: Claim, language: Catalogue) -> str:
+    against = language.fill("against this: ") if claim.stands == "against" else ""
+    problem = ""
+    if claim.problem:
+        problem = f" ({language.fill('unsupported: {why}', why=_prose(claim.problem))})"
     head = f"- {against}{_words(claim.says)}{problem}"
     quoted = fenced([f"{_STANDS[claim.stands]} {claim.title}  [{claim.link}]", *claim.quote])
     return head + "\n\n" + "\n".join(f"  {line}" for line in quoted.split("\n"))

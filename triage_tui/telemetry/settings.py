@@ -9,11 +9,13 @@ from functools import partial
 from triage_tui.errors import TriageError
 from triage_tui.guest.emulator import qemu
 from triage_tui.guest.spec import CARRIER_VARIABLE, carrier_of_environment
+from triage_tui.language import choice
 from triage_tui.runs.limits import VARIABLES, CaptureLimits
 
 _CHECKS: dict[str, Callable[[], object]] = {
     qemu.DIRECTORY_VARIABLE: qemu.given_directory,
     CARRIER_VARIABLE: carrier_of_environment,
+    choice.VARIABLE: choice.wanted_language,
 }
 
 

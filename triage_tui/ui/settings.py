@@ -21,6 +21,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Ask the terminal for a desktop notification then."""
     title: bool = True
     """Say in the title of the window how many guests wait."""
+    language: str = ""
+    """In which language reports and exports are written, "zh"; `language.choice` reads it."""
 
 
 def load_settings(directory: Path) -> Settings:
