@@ -36,6 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decide": ("triage_tui.cli.decide", "tell a frozen guest to resume, to start again, or to end"),
     "freeze": ("triage_tui.cli.freeze", "freeze a guest that runs, and record what it is doing"),
     "retry": ("triage_tui.cli.retry", "run a target again with the active rules and judge the result"),
+    "experiment": (
+        "triage_tui.cli.experiment",
+        "try what would make the cause surer, and say what was learnt",
+    ),
     "watch": ("triage_tui.cli.watch", "print runs as they appear and change"),
     "demo": ("triage_tui.cli.demo", "fetch real foreign programs and play the whole story on them"),
     "setup": ("triage_tui.cli.setup", "fetch QEMU and the demo's programs, without root"),

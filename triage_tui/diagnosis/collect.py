@@ -9,6 +9,7 @@ from itertools import accumulate
 from triage_tui.diagnosis import calls as c
 from triage_tui.diagnosis.causality import Causality, weigh
 from triage_tui.diagnosis.computing import computing_threads
+from triage_tui.diagnosis.decision import decision_of
 from triage_tui.diagnosis.ending import end_of, is_passing
 from triage_tui.diagnosis.facts import (
     NEVER,
@@ -24,6 +25,7 @@ from triage_tui.diagnosis.facts import (
     syscall_source,
 )
 from triage_tui.diagnosis.failures import failed_calls
+from triage_tui.diagnosis.found_text import found_messages
 from triage_tui.diagnosis.loops import loop_facts, loop_range
 from triage_tui.diagnosis.output import is_complaint, lines_of, writes_to_output
 from triage_tui.diagnosis.probes import probe_facts, without_answers
@@ -82,6 +84,7 @@ def gather(run: Run, knowledge: Causality) -> Facts:
     failed = [dataclasses.replace(fact, steps=steps_after.get(fact.seq, fact.steps)) for fact in failed]
     printed = _messages(run, calls, steps_after)
     messages = [message for message in printed if message.stream != "emulator"]
+    messages += found_messages(run)
     probes = probe_facts(run.snapshot)
     for probe in probes:
         facts.add("probe", probe)
@@ -107,6 +110,8 @@ def gather(run: Run, knowledge: Causality) -> Facts:
     _add_opened(facts, walked, messages)
     for spinner in computing_threads(run.snapshot, calls):
         facts.add("computing", spinner)
+    if (decision := decision_of(run)) is not None:
+        facts.add("decision", decision)
     return facts
 
 

@@ -276,6 +276,19 @@ class Computing(Fact):
     """How many threads did so."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision(Fact):
+    """The branch in the program's own code that led to the end; at most one per run."""
+
+    function: str
+    """The function that it is in, or its address."""
+    frame: int
+    calls: str = ""
+    """The function that it led to ("exit"), "" for one without a name."""
+    compared: str = ""
+    """The function whose result it looks at ("getenv"), "" when none was called shortly before."""
+
+
 FACT_KINDS: dict[str, type[Fact]] = {
     "end": End,
     "failed_call": FailedCall,
@@ -290,6 +303,7 @@ FACT_KINDS: dict[str, type[Fact]] = {
     "opened": Opened,
     "probe": ProbeFact,
     "computing": Computing,
+    "decision": Decision,
 }
 """The names by which the knowledge base asks for facts."""
 

@@ -142,7 +142,7 @@ def build(candidate: Candidate, facts: Facts, citer: Citer) -> Hypothesis:
             citer.evidence(fact, says)
             for fact, says in ((fact or facts.end, says) for fact, says in candidate.against)
         ],
-        wanted=list(entry.wanted),
+        wanted=[text for wish in entry.wanted if (text := fill(wish, candidate.bindings, citer))],
         entry=entry.id,
         parameters=parameters(candidate.subject, candidate.bindings),
         proposals=list(entry.proposals),

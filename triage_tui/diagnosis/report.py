@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from triage_tui.diagnosis.cite import ago, inert
 from triage_tui.diagnosis.collect import gather
+from triage_tui.diagnosis.experiments import SURE, suggest
 from triage_tui.diagnosis.facts import Child, Facts, FailedCall, LoopFact
 from triage_tui.diagnosis.hypotheses import Candidate, hypothesize
 from triage_tui.diagnosis.knowledge import KnowledgeBase, load_knowledge
@@ -18,13 +19,10 @@ from triage_tui.diagnosis.scenes import full_scene
 from triage_tui.errors import TriageError
 from triage_tui.language.catalogue import ENGLISH_CATALOGUE, Catalogue
 from triage_tui.language.choice import wanted_language
-from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis, Proposal
+from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Experiment, Hypothesis, Proposal
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.reader import Run
 from triage_tui.runs.writer import encode_json
-
-SURE = 0.8
-"""From this confidence on the report says "most likely"; below, "perhaps"."""
 
 DOUBT = 0.4
 """Below this confidence the answer counts as unknown, and the next experiment is named."""
@@ -60,6 +58,7 @@ def diagnose(run: Run, knowledge: KnowledgeBase | None = None) -> Diagnosis:
     hypotheses, chosen = hypothesize(run, facts, base)
     best = hypotheses[0]
     unknown = best.cause == "unknown" or best.confidence < DOUBT
+    experiments = suggest(run, facts, hypotheses, [one.entry.experiments for one in chosen])
     return Diagnosis(
         run_id=run.run_id,
         scene=full_scene(facts, best.cause),
@@ -67,7 +66,8 @@ def diagnose(run: Run, knowledge: KnowledgeBase | None = None) -> Diagnosis:
         headline=headline(run, facts, best, chosen[0]),
         hypotheses=hypotheses,
         kb_sha256=base.sha256,
-        unknown_next=next_experiment(facts, hypotheses) if unknown else None,
+        unknown_next=next_experiment(facts, hypotheses, experiments) if unknown else None,
+        experiments=experiments,
     )
 
 
@@ -138,8 +138,13 @@ def headline(run: Run, facts: Facts, best: Hypothesis, candidate: Candidate) -> 
     return f"{text}. {verdict}: {best.cause} ({best.confidence:.2f})."
 
 
-def next_experiment(facts: Facts, hypotheses: list[Hypothesis]) -> str:
-    """Return the experiment that would tell most when the cause is not known."""
+def next_experiment(facts: Facts, hypotheses: list[Hypothesis], experiments: Sequence[Experiment]) -> str:
+    """Return the experiment that would tell most when the cause is not known.
+
+    Where none can be carried out from here, it is what a person could look at.
+    """
+    if experiments:
+        return experiments[0].says
     end = facts.end
     if end.spinning:
         return "sample the program counter and read the innermost frames: it waits for a variable to change"
@@ -181,6 +186,18 @@ def _hypothesis_lines(position: int, hypothesis: Hypothesis, language: Catalogue
     return lines
 
 
+def _experiment_lines(experiments: Sequence[Experiment], language: Catalogue) -> list[str]:
+    say = language.fill
+    lines = ["## " + say("What would make it sure"), ""]
+    for entry in experiments:
+        says, tells, cost = (
+            language.sentence(inert(text, 400)) for text in (entry.says, entry.what_it_would_tell, entry.cost)
+        )
+        lines.append(f"- {says} (`triage-tui experiment RUN {inert(entry.id, 60)}`)")
+        lines.append("  " + say("It would tell {text}. Cost: {cost}.", text=tells, cost=cost))
+    return [*lines, ""]
+
+
 def _proposal_lines(proposal: Proposal, language: Catalogue) -> list[str]:
     say = language.fill
 
@@ -219,6 +236,8 @@ def render_markdown(run: Run, diagnosis: Diagnosis, language: Catalogue | None =
     lines.append("")
     for position, hypothesis in enumerate(diagnosis.hypotheses, start=1):
         lines += _hypothesis_lines(position, hypothesis, language)
+    if diagnosis.experiments:
+        lines += _experiment_lines(diagnosis.experiments, language)
     if diagnosis.proposals:
         lines += ["## " + say("Proposed rules"), ""]
         for proposal in diagnosis.proposals:

@@ -7,6 +7,7 @@ from typing import Any
 
 from triage_tui.diagnosis.facts import FACT_KINDS, field_types
 from triage_tui.diagnosis.knowledge import CAUSES, STATUSES
+from triage_tui.runs.diagnosis_model import EXPERIMENT_KINDS
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.writer import encode_json
 
@@ -97,6 +98,7 @@ def knowledge_base_schema() -> dict[str, Any]:
             "adjust": {"type": "array", "items": adjustment},
             "explanation": texts,
             "wanted": texts,
+            "experiments": {"type": "array", "items": {"enum": list(EXPERIMENT_KINDS)}},
             "proposals": texts,
             "references": texts,
             "cases": {

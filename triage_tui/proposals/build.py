@@ -67,6 +67,15 @@ def propose(run: Run, diagnosis: Diagnosis, library: Library | None = None) -> l
     return found[:MAX_PROPOSALS]
 
 
+def rule_texts(run: Run, hypothesis: Hypothesis, template: Template, library: Library) -> dict[str, str]:
+    """Return the rule files of one template for one hypothesis, name to text; nothing is written."""
+    code, words, _ = literals(run, hypothesis, library)
+    names = [name for name in _syscalls(hypothesis) if not template.syscalls or name in template.syscalls]
+    words.setdefault("syscalls", ", ".join(names))
+    rules = [_rule(run, hypothesis, template, name, code, words, None, library) for name in names]
+    return {rule.name: rule.text for rule in rules if rule is not None}
+
+
 def _known(proposal: Proposal, found: list[Proposal]) -> bool:
     return any(
         (other.files == proposal.files and proposal.files) or other.id == proposal.id for other in found

@@ -17,7 +17,7 @@ from triage_tui.binary.symbols import ElfImage, parse_image
 from triage_tui.errors import TriageError
 from triage_tui.retry.recorded_code import program_file
 from triage_tui.runs.files import write_atomic
-from triage_tui.runs.frame_model import Frame
+from triage_tui.runs.frame_model import Frame, PseudocodeRef
 from triage_tui.runs.model import SCHEMA_VERSION
 from triage_tui.runs.reader import Run
 from triage_tui.runs.writer import SNAPSHOT_FILE, encode_json
@@ -96,3 +96,20 @@ def _point(frame: Frame, image: ElfImage) -> CodePoint:
     start = symbol.start if symbol else frame.function_start
     module = Module(path, Path(path).name, 0, image)
     return CodePoint(vaddr, Location(module, vaddr, symbol), frame.thumb, not exact, start)
+
+
+def keep_listing(run: Run, frame: Frame, text: str, provenance: str) -> None:
+    """Put a disassembly into the record of a run that has no code of this frame.
+
+    Raises:
+        TriageError: the record is of another version, so that writing it would lose a part of it.
+    """
+    if run.snapshot.schema_version != SCHEMA_VERSION:
+        raise TriageError(f"the record of run {run.run_id} is of another version, so no code is added to it")
+    name = f"pseudocode/frame{frame.idx:02d}_0x{frame.addr:x}.txt"
+    write_atomic(run.dir / name, text)
+    ref = PseudocodeRef(frame=frame.idx, addr_hex=frame.addr_hex, file=name, provenance=provenance)
+    run.snapshot.backtrace.pseudocode_index.append(ref)
+    chosen = frame_of(run, frame.idx)
+    chosen.pseudocode_file = name
+    write_atomic(run.dir / SNAPSHOT_FILE, encode_json(run.snapshot))

@@ -16,6 +16,7 @@ from triage_tui.retry.actions import UNLESS_RETRIED, Decision, LocalActions
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import RunningGuest
 from triage_tui.retry.judge import How, judge
+from triage_tui.retry.memory_windows import answer_asked
 from triage_tui.retry.policy import AUTO_ACTOR, Limits, Policy, choose
 from triage_tui.retry.record import NoRoom, record_stop
 from triage_tui.retry.retry_log import RetryLog
@@ -359,9 +360,12 @@ class _Teller:
                 raise TriageError(f"run {run.run_id} was removed while its guest waited") from None
             if size != seen:
                 seen = size
-                decided = next((e for e in reversed(read_events(run.dir)[0]) if e.kind == "decision"), None)
+                events = read_events(run.dir)[0]
+                decided = next((e for e in reversed(events) if e.kind == "decision"), None)
                 if decided is not None:
                     return self._obey(run, decided.payload.get("action"))
+                if self._guest is not None:
+                    answer_asked(run.dir, events, self._guest.guest.read_memory)
             if deadline is not None and time.monotonic() > deadline:
                 self._leave_to_person(run, f"nobody decided within {self._limits.decision_s:g} s")
                 return None

@@ -60,6 +60,44 @@ class Proposal(Record):
     observe_only: bool = False
 
 
+EXPERIMENT_KINDS = (
+    "observe",
+    "memory",
+    "probe",
+    "input",
+    "code",
+    "longer",
+    "full_trace",
+    "verbose",
+)
+"""`observe`: a rule that only watches calls; `memory`: more memory; `probe`: a question to the service;
+`input`: a line on standard input; `code`: the code of the frame that decided; `longer`: more time;
+`full_trace`: every call kept; `verbose`: an option of the program's own that makes it say more."""
+
+
+class Experiment(Record):
+    """Something that can be tried to be surer of the cause, best first in `Diagnosis.experiments`.
+
+    It is for reading: whoever carries one out derives it from the record again, and takes nothing from here.
+    """
+
+    id: str
+    kind: str
+    """One of `EXPERIMENT_KINDS`; a record of another version may have others."""
+    says: str
+    """What is done, one sentence without a final full stop."""
+    why: str = ""
+    what_it_would_tell: str = ""
+    """Which hypotheses it tells apart, and by what."""
+    parameters: dict[str, str] = {}
+    cost: str = ""
+    """What it takes, in words."""
+    gain: float = 0.0
+    """Bits that it is expected to tell about the cause, 0..1."""
+    hypotheses: list[int] = []
+    """Numbers, from 0, of the hypotheses of which the knowledge base says that it would settle them."""
+
+
 class Diagnosis(Record):
     """What was concluded about one run; hypotheses best first."""
 
@@ -72,4 +110,6 @@ class Diagnosis(Record):
     kb_sha256: str = ""
     unknown_next: str | None = None
     """When no cause is known: the experiment that would tell most."""
+    experiments: list[Experiment] = []
+    """What can be tried where the cause is not sure, best first."""
     schema_version: int = msgspec.field(default=DIAGNOSIS_SCHEMA_VERSION)

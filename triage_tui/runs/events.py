@@ -53,7 +53,8 @@ KINDS = frozenset(
     [
         "captured", "diagnosed", "proposed", "edited", "approved", "rejected", "activated", "decision",
         "resumed", "retry_started", "retry_finished", "rolled_back", "ended", "holder_lost", "needs_person",
-        "dropped", "reconsidered",
+        "dropped", "reconsidered", "experiment_started", "experiment_rules", "experiment_asked",
+        "experiment_answered", "experiment_finished",
     ]
 )  # fmt: skip
 

@@ -21,6 +21,7 @@ from triage_tui.diagnosis.conditions import (
 from triage_tui.diagnosis.knowledge_base.documents import Document
 from triage_tui.diagnosis.knowledge_base.mistakes import Mistake
 from triage_tui.diagnosis.knowledge_base.names import check_names, check_text
+from triage_tui.runs.diagnosis_model import EXPERIMENT_KINDS
 
 _CAUSE_NAMES = """
 missing_file missing_dir readonly_fs missing_device device_ioctl nvram_key mtd_flash missing_interface
@@ -33,7 +34,7 @@ CAUSES = frozenset(_CAUSE_NAMES.split())
 
 _ENTRY_KEYS = {
     "id", "version", "status", "cause", "proximate", "healthy", "title", "subject", "when", "confidence",
-    "adjust", "explanation", "wanted", "proposals", "references", "cases",
+    "adjust", "explanation", "wanted", "experiments", "proposals", "references", "cases",
 }  # fmt: skip
 _REQUIRED = ("id", "version", "cause", "title", "subject", "confidence", "explanation")
 STATUSES = ("stable", "experimental", "disabled")
@@ -86,6 +87,8 @@ class Entry:
     cases: Cases = field(default_factory=Cases)
     shipped: bool = True
     """It came with the product, not from a directory of the user's."""
+    experiments: tuple[str, ...] = ()
+    """Kinds of experiments that would settle the matter, best first."""
 
 
 def parse_entries(document: Document, report: Callable[[Mistake], None], *, shipped: bool) -> list[Entry]:
@@ -206,7 +209,15 @@ def _entry(raw: object, file: str, line: int, report: Report, *, shipped: bool) 
         line=line,
         cases=_cases(raw.get("cases", {}), report),
         shipped=shipped,
+        experiments=_experiments(read.texts("experiments"), report),
     )
+
+
+def _experiments(kinds: tuple[str, ...], report: Report) -> tuple[str, ...]:
+    for index, kind in enumerate(kinds):
+        if kind not in EXPERIMENT_KINDS:
+            report(f"experiments[{index}]", f"unknown kind {_short(kind)}", choose(kind, EXPERIMENT_KINDS))
+    return kinds
 
 
 def _short(value: object) -> str:

@@ -1,0 +1,152 @@
+"""The branch that led to the end: read from the recorded disassembly of the frame that decided.
+
+The deciding frame is the innermost one of the program's own. In its listing stands, marked, the call that
+never came back; the conditional branch that leads to it, and the call whose result is compared there, say
+more than the end itself. The listing is text that this program wrote, but names in it are the guest's.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from triage_tui.diagnosis.cite import inert
+from triage_tui.diagnosis.experiment_places import own_frame
+from triage_tui.diagnosis.facts import Decision, Source
+from triage_tui.errors import TriageError
+from triage_tui.runs.reader import Run
+
+MAX_BLOCK = 24
+"""Instructions in front of the call that are looked through for what leads to it."""
+MAX_TO_CALL = 8
+"""Instructions between a branch and the call whose result it looks at."""
+
+_LINE = re.compile(
+    r"^(?P<mark>=>|<-|  )\s?0x(?P<addr>[0-9a-f]+)\s+[0-9a-f]+\s+(?P<name>[a-z][a-z0-9._,]*)\s*(?P<rest>.*)$"
+)
+_NAME = re.compile(r"<([^<>+]{1,120})(?:\+0x[0-9a-f]+)?>")
+_TARGET = re.compile(r"(?:^|[ ,])#?0x([0-9a-f]+)\s*(?:;|$)")
+_CALL = re.compile(r"^(?:blx?(?:\.w)?|jalr?c?|balc?|bal|call|bctrl|blrl|brasl?|basr|jirl|blr)$")
+_JUMP = re.compile(r"^(?:b(?:\.w)?|bx|j|jr|jmp|jg?nop|jc|br|ret|retq|eret|bctr|blr|pop(?:\.w)?|ldm\S*)$")
+_CONDITIONAL = re.compile(
+    r"^(?:b(?:eq|ne|cs|cc|hs|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)(?:\.w|[+-])?|b\.[a-z]{2}|cbn?z|tbn?z|"
+    r"b(?:eq|ne)zc?|b(?:gez|gtz|lez|ltz)(?:al)?c?|bc1[tf]|j(?!mp|al|r$|r\.|$)[a-z]{1,4}|"
+    r"c(?:g|lg|l)?[ir]j\w*|br[co]\w*)$"
+)
+_DELAY = frozenset(("jal", "jalr", "bal"))
+"""Calls behind which one more instruction is executed before they are made (MIPS)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    number: int
+    addr: int
+    name: str
+    rest: str
+
+    @property
+    def target(self) -> int:
+        """Where a branch goes, -1 where the text does not say."""
+        found = _TARGET.search(self.rest)
+        return int(found[1], 16) if found else -1
+
+    @property
+    def callee(self) -> str:
+        """Name of the function that a call goes to, "" when there is none."""
+        found = _NAME.search(self.rest)
+        return found[1] if found else ""
+
+
+def decision_of(run: Run) -> Decision | None:
+    """Return the branch that led to the end of `run`, None where the record does not show it."""
+    frame = own_frame(run)
+    if frame is None or frame.idx == 0 or run.snapshot.reason not in ("exit", "signal"):
+        return None
+    refs = run.snapshot.backtrace.pseudocode_index
+    ref = next((one for one in refs if one.frame == frame.idx and one.kind == "disassembly"), None)
+    if ref is None:
+        return None
+    try:
+        lines, mark = _parse(run.text_file(ref.file))
+    except TriageError:
+        return None
+    if mark is None:
+        return None
+    call = _call_before(lines, mark)
+    branch = _leading_to(lines, call) if call is not None else None
+    if call is None or branch is None:
+        return None
+    compared = _compared(lines, branch)
+    last = lines[call].callee or "a function that does not come back"
+    function = frame.func_name or f"0x{frame.addr:x}"
+    says = f"{inert(function, 60)} calls {inert(last, 60)} because of a comparison"
+    if compared:
+        says += f" of what {inert(compared, 60)} returned"
+    first = next((one for one in refs if one.frame == frame.idx), ref)
+    # A link names the best code of a frame; a line of another text cannot be linked.
+    line = lines[branch].number if first is ref else None
+    return Decision(
+        source=Source(kind="code", id=str(frame.idx), line=line),
+        says=says,
+        cite=f"{lines[branch].name} {lines[branch].rest.split(';')[0].strip()}",
+        pid=run.snapshot.trigger.pid,
+        steps=0,
+        function=function,
+        frame=frame.idx,
+        calls=lines[call].callee,
+        compared=compared,
+    )
+
+
+def _parse(text: str) -> tuple[list[_Line], int | None]:
+    lines: list[_Line] = []
+    mark: int | None = None
+    for number, raw in enumerate(text.split("\n"), 1):
+        found = _LINE.match(raw)
+        if found is None:
+            continue
+        if found["mark"].strip():
+            mark = len(lines)
+        lines.append(_Line(number, int(found["addr"], 16), found["name"], found["rest"]))
+    return lines, mark
+
+
+def _call_before(lines: list[_Line], mark: int) -> int | None:
+    """Return the index of the call from which the marked line would be returned to."""
+    for back in (1, 2):
+        if mark >= back and _CALL.match(lines[mark - back].name):
+            return mark - back if back == 1 or lines[mark - back].name in _DELAY else None
+    return None
+
+
+def _leading_to(lines: list[_Line], call: int) -> int | None:
+    """Return the index of the conditional branch that leads to the call, None where none is found."""
+    first = max(0, call - MAX_BLOCK)
+    start = first
+    for index in range(call - 1, first - 1, -1):
+        name = lines[index].name
+        if _CONDITIONAL.match(name):
+            return index
+        if _JUMP.match(name):
+            start = index + 1
+            break
+    else:
+        return None
+    low, high = lines[start].addr, lines[call].addr
+    into = [
+        index
+        for index, line in enumerate(lines)
+        if _CONDITIONAL.match(line.name) and low <= line.target <= high
+    ]
+    before = [index for index in into if index < start]
+    return before[-1] if before else into[0] if into else None
+
+
+def _compared(lines: list[_Line], branch: int) -> str:
+    """Return the function whose result the branch looks at, "" where none was called shortly before."""
+    for index in range(branch - 1, max(-1, branch - 1 - MAX_TO_CALL), -1):
+        if _CALL.match(lines[index].name):
+            return lines[index].callee
+        if _JUMP.match(lines[index].name):
+            return ""
+    return ""

@@ -1,0 +1,217 @@
+"""What to try when the cause is not sure: experiments ranked by how much of the doubt each would end.
+
+The doubt is the confidence of the hypotheses and what is left unexplained. An experiment has two outcomes; it
+is worth the entropy of that question in bits, times how often such an experiment gives a clear answer. An
+entry of the knowledge base can name kinds of experiments that would settle its hypothesis; those come first
+among equals. Nothing is run here: `retry.experiments` does that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from triage_tui.diagnosis import experiment_places as places
+from triage_tui.diagnosis.cite import inert
+from triage_tui.diagnosis.facts import Facts, ProbeFact
+from triage_tui.runs.diagnosis_model import Experiment, Hypothesis
+from triage_tui.runs.reader import Run
+
+SURE = 0.8
+"""From this confidence of the best hypothesis on nothing has to be tried."""
+
+MAX_EXPERIMENTS = 6
+_LEAST_GAIN = 0.02
+_NAMED = 0.3
+"""What the reliability of an experiment grows by when the entry of a hypothesis names it first."""
+
+_WAITS = frozenset(("network_wait", "normal_exit"))
+_OWN = frozenset(("config_error", "arguments", "cwd_webroot"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What one kind of experiment is good for."""
+
+    causes: frozenset[str]
+    """Causes that one of its outcomes speaks for; empty stands for the best hypothesis alone."""
+    unexplained: float
+    """Share of what no hypothesis explains that the same outcome would account for."""
+    reliability: float
+    """How often it gives a clear answer."""
+    cost: str
+
+
+_READ = "reads the record and the program file, about a second; nothing is run"
+_RUN = "a new run of the program from its start, as long as the one before"
+
+_KINDS: Mapping[str, _Kind] = {
+    "probe": _Kind(_WAITS, 0.5, 0.9, _RUN),
+    "input": _Kind(_WAITS, 0.5, 0.8, _RUN),
+    "longer": _Kind(_WAITS | {"sleep_loop", "spin_or_lock"}, 0.5, 0.7, "a new run, five times as long"),
+    "verbose": _Kind(_OWN, 0.5, 0.6, _RUN),
+    "observe": _Kind(frozenset(), 0.3, 0.4, f"{_RUN}; its rule is rolled back afterwards"),
+    "memory": _Kind(frozenset(("spin_or_lock", "crash_signal", "config_error")), 0.4, 0.45, ""),
+    "code": _Kind(_OWN | {"spin_or_lock", "crash_signal"}, 0.4, 0.5, _READ),
+    "full_trace": _Kind(frozenset(), 0.3, 0.4, f"{_RUN}, and some space on the disk"),
+}
+
+
+def suggest(
+    run: Run, facts: Facts, hypotheses: Sequence[Hypothesis], named: Sequence[Sequence[str]]
+) -> list[Experiment]:
+    """Return what can be tried with this run, best first; nothing when the best hypothesis is sure.
+
+    `named` has, for each hypothesis, the kinds that its entry of the knowledge base names.
+    """
+    if not hypotheses or (hypotheses[0].confidence >= SURE and hypotheses[0].cause != "unknown"):
+        return []
+    found = [
+        _rated(kind, says, parameters, run, hypotheses, named)
+        for kind, says, parameters in _possible(run, facts)
+    ]
+    found = [experiment for experiment in found if experiment.gain >= _LEAST_GAIN]
+    return sorted(found, key=lambda experiment: -experiment.gain)[:MAX_EXPERIMENTS]
+
+
+def identity(kind: str, parameters: Mapping[str, str]) -> str:
+    """Return the id of an experiment: the same for the same experiment on the same run."""
+    text = json.dumps([kind, sorted(parameters.items())])
+    return f"{kind.replace('_', '-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _possible(run: Run, facts: Facts) -> Iterable[tuple[str, str, dict[str, str]]]:
+    """Yield (kind, what is done, parameters) of each experiment that this run allows."""
+    end = facts.end
+    probes = [fact for fact in facts.of("probe") if isinstance(fact, ProbeFact)]
+    if not probes and end.reason not in ("exit", "signal", "emulator"):
+        ports = places.tcp_ports(run)
+        if ports:
+            yield (
+                "probe",
+                f"run it again and ask its service: port {', '.join(ports)}",
+                {"ports": ",".join(ports)},
+            )
+    if places.wants_input(facts, run):
+        yield "input", "run it again and give it one empty line of input", {"text": "\\n"}
+    if end.reason == "time_limit":
+        yield "longer", "run it again and let it run five times as long", {"factor": "5"}
+    option = places.verbose_option(facts, run.snapshot.target.argv)
+    if option:
+        words = f'with "{inert(option, 30)}", which its own usage text names'
+        yield "verbose", f"run it again {words}, so that it says more", {"option": option}
+    calls = places.calls_to_watch(run, facts)
+    if calls:
+        shown = ", ".join(calls)
+        yield "observe", f"run it again with a rule that only watches {shown}", {"syscalls": ",".join(calls)}
+    windows = places.memory_windows(run, spinning=end.spinning)
+    if windows:
+        total = sum(size for _, size in windows) + 1023 >> 10
+        yield (
+            "memory",
+            f"read {total} KiB of memory around {'its data and' if end.spinning else ''} its stack".replace(
+                "  ", " "
+            ),
+            {"windows": ",".join(f"0x{start:x}+{size}" for start, size in windows)},
+        )
+    frame = places.deciding_frame(run)
+    if frame is not None:
+        name = inert(frame.func_name or f"0x{frame.addr:x}", 60)
+        yield (
+            "code",
+            f"read the code of {name}, the innermost function of the program's own (frame {frame.idx})",
+            {"frame": str(frame.idx)},
+        )
+    if places.trace_is_cut(run):
+        yield "full_trace", "run it again and keep every call", {"trace": "full"}
+
+
+def _rated(
+    kind: str,
+    says: str,
+    parameters: dict[str, str],
+    run: Run,
+    hypotheses: Sequence[Hypothesis],
+    named: Sequence[Sequence[str]],
+) -> Experiment:
+    about = _KINDS[kind]
+    causes = about.causes or frozenset((hypotheses[0].cause,))
+    settles = [index for index, kinds in enumerate(named) if kind in kinds]
+    reliability = about.reliability
+    if settles:
+        reliability += _NAMED / (1 + min(list(named[index]).index(kind) for index in settles))
+        causes |= {hypotheses[index].cause for index in settles}
+    gain = min(1.0, reliability) * _entropy(_share(hypotheses, causes, about.unexplained))
+    return Experiment(
+        id=identity(kind, parameters),
+        kind=kind,
+        says=says,
+        why=_why(hypotheses, settles),
+        what_it_would_tell=_tells(kind, hypotheses, causes),
+        parameters=parameters,
+        cost=about.cost or _memory_cost(run),
+        gain=round(gain, 3),
+        hypotheses=settles,
+    )
+
+
+def _share(hypotheses: Sequence[Hypothesis], causes: frozenset[str], unexplained: float) -> float:
+    """Return the probability of the outcome that speaks for `causes`."""
+    known = [entry for entry in hypotheses if entry.cause != "unknown"]
+    top = max((entry.confidence for entry in known), default=0.0)
+    total = sum(entry.confidence for entry in known)
+    own = sum(entry.confidence for entry in known if entry.cause in causes)
+    explained = top * own / total if total else 0.0
+    return explained + (1.0 - top) * unexplained
+
+
+def _entropy(share: float) -> float:
+    """Return the bits that the answer to a question with this probability of yes tells."""
+    if not 0.0 < share < 1.0:
+        return 0.0
+    return -share * math.log2(share) - (1.0 - share) * math.log2(1.0 - share)
+
+
+def _why(hypotheses: Sequence[Hypothesis], settles: Sequence[int]) -> str:
+    if settles:
+        first = hypotheses[settles[0]]
+        return f"it would settle {first.cause} ({first.confidence:.2f}): {inert(first.title, 160)}"
+    if hypotheses[0].cause == "unknown":
+        return "no known cause fits what was recorded"
+    return f"{hypotheses[0].cause} is not sure ({hypotheses[0].confidence:.2f})"
+
+
+_OUTCOMES: Mapping[str, tuple[str, str]] = {
+    "probe": ("it answers", "it does not"),
+    "input": ("it goes on", "it does nothing with it"),
+    "longer": ("it goes on as before", "it ends or gets further"),
+    "verbose": ("it says what it misses", "it says nothing more"),
+}
+_FINDS: Mapping[str, str] = {
+    "observe": "the data of calls of which the record has none: a log line may name the cause",
+    "memory": "texts and values that it had at hand: a log line that was not sent, the flag it waits for",
+    "code": "which comparison leads there, and of what",
+    "full_trace": "whether a call that the record leaves out explains it",
+}
+
+
+def _tells(kind: str, hypotheses: Sequence[Hypothesis], causes: frozenset[str]) -> str:
+    """Return which hypotheses the experiment tells apart, or what it would find."""
+    if kind in _FINDS:
+        return _FINDS[kind]
+    yes, no = _OUTCOMES[kind]
+    known = dict.fromkeys(entry.cause for entry in hypotheses if entry.cause != "unknown")
+    for_it = [cause for cause in known if cause in causes] or sorted(causes - {"unknown"})[:2]
+    against = [cause for cause in known if cause not in causes][:3]
+    return f"{' or '.join(for_it[:3])} if {yes}, {' or '.join(against) or 'something else'} if {no}"
+
+
+def _memory_cost(run: Run) -> str:
+    if run.snapshot.memory_regions:
+        return _READ
+    if run.snapshot.guest_pid:
+        return "reads the frozen guest, which stays frozen"
+    return f"{_RUN}, with all of its memory kept"

@@ -1,0 +1,255 @@
+"""Experiments that run the program again from its start: with a probe, a rule that watches, more time, ..."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from triage_tui.diagnosis.report import check_knowledge
+from triage_tui.errors import TriageError
+from triage_tui.proposals.watching import watching_rules
+from triage_tui.retry.freezing import FreezeSwitch
+from triage_tui.retry.guests import RunningGuest
+from triage_tui.retry.record import record_stop
+from triage_tui.retry.start import Start, read_start
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import generations, patches
+from triage_tui.rulebook.lint import lint
+from triage_tui.runs.diagnosis_model import Experiment
+from triage_tui.runs.events import append_event, default_actor
+from triage_tui.runs.files import write_atomic
+from triage_tui.runs.limits import CaptureLimits, DiskUsage, allowance
+from triage_tui.runs.reader import Run
+from triage_tui.runs.writer import RULES_LOG
+from triage_tui.text import safe_line
+
+Tell = Callable[[str], None]
+
+INPUT_FILE = "logs/experiment-input.txt"
+"""What was given to the program on standard input, below the directory of the run that was looked at."""
+
+MAX_TIME_LIMIT_S = 3600.0
+_TICK_S = 1.0
+
+
+def run_experiment(
+    workspace: Workspace,
+    run: Run,
+    experiment: Experiment,
+    tell: Tell,
+    cancel: threading.Event,
+    actor: str | None,
+) -> tuple[Run, str]:
+    """Run the program of `run` again as an experiment wants it; return the new run and what it showed.
+
+    Raises:
+        TriageError: it cannot be started, or was cancelled; a rule that was made active is rolled back.
+    """
+    start = _changed(run, read_start(run.dir), experiment)
+    if experiment.kind == "observe":
+        names = experiment.parameters.get("syscalls", "").split(",")
+        with _watched(workspace, run, names, actor):
+            new = _run_again(workspace, run, start, tell, cancel)
+    else:
+        new = _run_again(workspace, run, start, tell, cancel)
+    return new, _SAW[experiment.kind](run, new, experiment)
+
+
+def run_with_memory(workspace: Workspace, run: Run, tell: Tell, cancel: threading.Event) -> Run:
+    """Run the program of `run` again and keep all of its memory.
+
+    Raises:
+        TriageError: it cannot be started, or was cancelled.
+    """
+    start = msgspec.structs.replace(read_start(run.dir), memory="full")
+    return _run_again(workspace, run, start, tell, cancel)
+
+
+def _changed(run: Run, start: Start, experiment: Experiment) -> Start:
+    """Return how the program is started for the experiment."""
+    given = experiment.parameters
+    match experiment.kind:
+        case "probe":
+            return msgspec.structs.replace(start, probing=True, probes=[])
+        case "input":
+            path = run.dir / INPUT_FILE
+            write_atomic(path, given.get("text", "\\n").replace("\\n", "\n"))
+            return msgspec.structs.replace(start, stdin=str(path.absolute()))
+        case "longer":
+            factor = float(given.get("factor", "5"))
+            limit = min(MAX_TIME_LIMIT_S, start.triggers.time_limit_s * factor)
+            # A dataclass inside the struct.
+            from dataclasses import replace
+
+            return msgspec.structs.replace(start, triggers=replace(start.triggers, time_limit_s=limit))
+        case "verbose":
+            argv = [*start.argv[:1], given.get("option", "-v"), *start.argv[1:]]
+            return msgspec.structs.replace(start, argv=argv)
+        case "full_trace":
+            return msgspec.structs.replace(start, full_trace=True, observe="full")
+        case "observe":
+            return start
+    raise TriageError(f"this version knows no experiment of the kind {safe_line(experiment.kind, 40)!r}")
+
+
+def _run_again(workspace: Workspace, run: Run, start: Start, tell: Tell, cancel: threading.Event) -> Run:
+    """Run the program once, record where it stops, and end it."""
+    workspace.check_writable()
+    check_knowledge()
+    usage = DiskUsage(workspace.runs_dir)
+    limits = CaptureLimits.of({})
+    if limits.disk_bytes:
+        usage.bytes()
+    guest = RunningGuest(workspace, start, tell, cancel)
+    try:
+        stop = guest.run(cancel, FreezeSwitch())
+        if stop.cancelled or cancel.is_set():
+            raise TriageError("the experiment was stopped, and nothing of it is kept")
+        tell("recording where it stopped")
+        return record_stop(
+            workspace,
+            guest,
+            stop,
+            start,
+            parent=run,
+            number=run.snapshot.round + 1,
+            holder=None,
+            allowed=allowance(limits, workspace.runs_dir, usage),
+        )
+    finally:
+        guest.end()
+
+
+@contextlib.contextmanager
+def _watched(workspace: Workspace, run: Run, syscalls: list[str], actor: str | None) -> Iterator[None]:
+    """Make rules active that only watch these calls, and take them back whatever happens."""
+    target_dir = workspace.rulebook_dir(run.snapshot.target.target_id)
+    take_back_left_over(workspace, run, actor)
+    active = generations.current(target_dir)
+    rules = {
+        patches.active_name(name, text.encode()): text.encode()
+        for name, text in watching_rules(run, syscalls).items()
+        if not any(finding.severity == "error" for finding in lint(text.encode(), name))
+    }
+    if not rules:
+        raise TriageError(f"no rule can watch {safe_line(', '.join(syscalls), 100)}")
+    number = active.number if active is not None else 0
+    made = generations.activate(
+        target_dir, add=rules, actor=actor or default_actor(), reason=_reason(run), expect=number
+    )
+    append_event(
+        run.dir,
+        "experiment_rules",
+        {"generation": made.number, "parent": made.parent, "files": sorted(rules)},
+        actor,
+    )
+    try:
+        yield
+    finally:
+        generations.rollback(target_dir, number, expect=made.number)
+        append_event(run.dir, "experiment_rules", {"generation": number, "rolled_back": made.number}, actor)
+
+
+def take_back_left_over(workspace: Workspace, run: Run, actor: str | None = None) -> bool:
+    """Roll back rules that an experiment on this target left active because its process was killed.
+
+    Returns whether there were any.
+    """
+    target_dir = workspace.rulebook_dir(run.snapshot.target.target_id)
+    active = generations.current(target_dir)
+    if active is None or not active.reason.startswith(_REASON):
+        return False
+    generations.rollback(target_dir, active.parent or 0, expect=active.number)
+    payload = {"generation": active.parent or 0, "rolled_back": active.number, "left_over": True}
+    append_event(run.dir, "experiment_rules", payload, actor)
+    return True
+
+
+_REASON = "experiment on run "
+
+
+def _reason(run: Run) -> str:
+    return f"{_REASON}{run.run_id}"
+
+
+# --- what the new run showed ---------------------------------------------------------------------------
+
+
+def how_it_stopped(run: Run) -> str:
+    """Return where a run stopped, in words that follow "it"."""
+    trigger, reason = run.snapshot.trigger, run.snapshot.reason
+    if reason == "exit":
+        return f"ended with code {trigger.exit_code}"
+    if reason == "signal":
+        return f"died of {safe_line(trigger.signal or 'a signal', 20)}"
+    words = {
+        "loop": "repeats its calls",
+        "sleep_loop": "sleeps and tries again",
+        "time_limit": "still ran when its time was over",
+        "idle": "computes without a call" if trigger.spinning else "waits",
+    }
+    return words.get(reason, "was frozen")
+
+
+def _saw_probe(_before: Run, new: Run, _experiment: Experiment) -> str:
+    probes = new.snapshot.probes
+    if not probes:
+        return f"the service could not be asked: this time the program {how_it_stopped(new)}"
+    answered = next((probe for probe in probes if probe.outcome == "answered"), None)
+    if answered is not None:
+        return f"the probe was answered ({answered.detail})"
+    return f"the probe was not answered ({probes[0].detail})"
+
+
+def _saw_input(before: Run, new: Run, _experiment: Experiment) -> str:
+    more = new.snapshot.statistics.output_bytes - before.snapshot.statistics.output_bytes
+    said = f" and printed {more} bytes more" if more > 0 else ""
+    return f"with a line of input it {how_it_stopped(new)}{said}"
+
+
+def _saw_longer(_before: Run, new: Run, _experiment: Experiment) -> str:
+    return f"after {new.snapshot.statistics.elapsed_ms / 1000:.0f} s it {how_it_stopped(new)}"
+
+
+def _saw_verbose(before: Run, new: Run, experiment: Experiment) -> str:
+    option = safe_line(experiment.parameters.get("option", ""), 30)
+    more = new.snapshot.statistics.output_bytes - before.snapshot.statistics.output_bytes
+    if more <= 0:
+        return f"with {option} it printed nothing more and {how_it_stopped(new)}"
+    last = _last_line(new)
+    return f'with {option} it printed {more} bytes more, the last "{last}", and {how_it_stopped(new)}'
+
+
+def _last_line(run: Run) -> str:
+    with contextlib.suppress(TriageError):
+        lines = run.text_file(run.snapshot.guest_output, 1 << 16, tail=True).split("\n")
+        return safe_line(next((line.strip() for line in reversed(lines) if line.strip()), ""), 100)
+    return ""
+
+
+def _saw_observe(_before: Run, new: Run, _experiment: Experiment) -> str:
+    seen = sum(hit.hits or hit.calls for hit in new.snapshot.rule_hits if hit.rule.startswith("observe-"))
+    text = ""
+    with contextlib.suppress(TriageError):
+        lines = [line for line in new.text_file(f"logs/{RULES_LOG}").split("\n") if "observed " in line]
+        text = safe_line(lines[-1].partition("observed ")[2], 140) if lines else ""
+    calls = f"{seen} call{'s' * (seen != 1)} were watched" if seen != 1 else "one call was watched"
+    return f'{calls}, the last: "{text}"' if text else f"{calls}, and carried no text"
+
+
+def _saw_full_trace(_before: Run, new: Run, _experiment: Experiment) -> str:
+    count = new.snapshot.statistics.syscalls
+    return f"all {count} calls are kept (`show {new.run_id} --section full-trace`)"
+
+
+_SAW = {
+    "probe": _saw_probe,
+    "input": _saw_input,
+    "longer": _saw_longer,
+    "verbose": _saw_verbose,
+    "observe": _saw_observe,
+    "full_trace": _saw_full_trace,
+}

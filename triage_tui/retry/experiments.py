@@ -1,0 +1,138 @@
+"""Carry out one experiment on a run, diagnose again, and say in one sentence what was learnt.
+
+What is to be done is derived from the run record, never taken from a `diagnosis.json`, which may come from
+somebody else. Some experiments read the record or a guest that is held frozen; the others run the program
+again from its start and lead to a new run. Each leaves its start and its end in the run's event log.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from triage_tui.diagnosis.report import diagnose
+from triage_tui.errors import Conflict, TriageError
+from triage_tui.retry.experiment_reading import read_code, read_memory
+from triage_tui.retry.experiment_runs import run_experiment
+from triage_tui.retry.learning import learnt_from
+from triage_tui.retry.workspace import Workspace
+from triage_tui.runs.diagnosis_model import Experiment, Hypothesis
+from triage_tui.runs.events import Event, append_event, process_start, this_process
+from triage_tui.runs.reader import Run
+from triage_tui.text import safe_line
+
+Tell = Callable[[str], None]
+
+_READING = {"code": read_code, "memory": read_memory}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an experiment."""
+
+    experiment: Experiment
+    learnt: str
+    """One sentence without a final full stop."""
+    told: bool
+    """Whether the diagnosis is another one, or surer or less sure, than before."""
+    run_id: str
+    """The run that holds the new evidence: a new one, or the same."""
+    before: Hypothesis | None = None
+    after: Hypothesis | None = None
+
+
+def possible(run: Run) -> list[Experiment]:
+    """Return what can be tried with a run, best first.
+
+    Raises:
+        TriageError: the knowledge base has a mistake.
+    """
+    return diagnose(run).experiments
+
+
+def chosen(run: Run, wanted: str = "") -> Experiment:
+    """Return the experiment that `wanted` names by its id, the beginning of it or its kind; "" is the best.
+
+    Raises:
+        TriageError: there is none, or several begin so.
+    """
+    found = possible(run)
+    if not found:
+        raise TriageError(f"nothing is left to try with run {run.run_id}: {_why_none(run)}")
+    if not wanted:
+        return found[0]
+    matching = [one for one in found if wanted in (one.id, one.kind)] or [
+        one for one in found if one.id.startswith(wanted)
+    ]
+    if len(matching) != 1:
+        names = ", ".join(one.id for one in found)
+        which = "several experiments begin" if matching else "no experiment is called or begins"
+        raise TriageError(f"{which} with {safe_line(wanted, 40)!r}; this run has {names}")
+    return matching[0]
+
+
+def _why_none(run: Run) -> str:
+    best = next(iter(run.diagnosis.hypotheses if run.diagnosis else []), None)
+    if best is not None and best.cause != "unknown":
+        return f"{safe_line(best.cause, 40)} {best.confidence:.2f} is what the record shows"
+    return "its record allows no experiment from here"
+
+
+def carry_out(
+    workspace: Workspace,
+    run_id: str,
+    wanted: str,
+    tell: Tell,
+    cancel: threading.Event,
+    actor: str | None = None,
+) -> Outcome:
+    """Carry out an experiment; `tell` gets raw text on how far it is, `cancel` ends it.
+
+    Raises:
+        Conflict: another experiment on this run is under way.
+        TriageError: it could not be carried out, or was cancelled; what it changed is taken back.
+    """
+    run = workspace.load(run_id)
+    experiment = chosen(run, wanted)
+    if under_way(run.events):
+        raise Conflict(f"an experiment on run {run.run_id} is under way already")
+    before = run.diagnosis or diagnose(run)
+    known = {"id": experiment.id, "kind": experiment.kind}
+    started = {**known, "says": experiment.says, **this_process()}
+    append_event(run.dir, "experiment_started", started, actor)
+    tell(experiment.says)
+    try:
+        if experiment.kind in _READING:
+            new, saw = _READING[experiment.kind](workspace, run, experiment, tell, cancel)
+        else:
+            new, saw = run_experiment(workspace, run, experiment, tell, cancel, actor)
+    except BaseException as error:
+        why = str(error) if isinstance(error, TriageError) else "it was stopped"
+        ended = {**known, "told": False, "learnt": f"it came to nothing: {safe_line(why, 300)}"}
+        append_event(run.dir, "experiment_finished", ended, actor)
+        raise
+    after = new.diagnosis or diagnose(new)
+    learnt, told = learnt_from(saw, before, after)
+    payload: dict[str, Any] = {**known, "told": told, "learnt": learnt, "run": new.run_id}
+    append_event(run.dir, "experiment_finished", payload, actor)
+    return Outcome(
+        experiment,
+        learnt,
+        told,
+        new.run_id,
+        next(iter(before.hypotheses), None),
+        next(iter(after.hypotheses), None),
+    )
+
+
+def under_way(events: list[Event]) -> bool:
+    """Tell whether an experiment was begun that is not over, by a process that lives."""
+    for event in reversed(events):
+        if event.kind == "experiment_finished":
+            return False
+        if event.kind == "experiment_started":
+            pid, start = event.payload.get("pid"), event.payload.get("start")
+            return isinstance(pid, int) and isinstance(start, int) and process_start(pid) == start
+    return False

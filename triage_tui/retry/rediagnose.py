@@ -1,0 +1,53 @@
+"""Diagnose a recorded run again: its record has more evidence, or the knowledge base is another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from triage_tui.diagnosis.report import diagnose, write_report
+from triage_tui.proposals.build import propose
+from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
+from triage_tui.runs.events import append_event
+from triage_tui.runs.reader import Run, load_run
+
+_DECIDED = frozenset(("edited", "approved", "rejected", "dropped", "activated", "reconsidered"))
+
+
+def rediagnose(run_dir: Path, actor: str | None = None) -> Run:
+    """Diagnose the run in `run_dir` again, write the report, and return the run as it is then.
+
+    Where a person decided on what is proposed, or edited it, the proposals stay as they are; else they are
+    made anew.
+
+    Raises:
+        TriageError: the run cannot be read or written, or the knowledge base has a mistake.
+    """
+    run = load_run(run_dir)
+    before = run.diagnosis
+    diagnosis = diagnose(run)
+    if before is not None and any(event.kind in _DECIDED for event in run.events):
+        diagnosis.proposals = [_moved(proposal, before, diagnosis) for proposal in before.proposals]
+        write_report(run, diagnosis)
+        return load_run(run_dir)
+    diagnosis.proposals = propose(run, diagnosis)
+    write_report(run, diagnosis)
+    if run.state in ("captured", "diagnosed", "proposed"):
+        cause = diagnosis.hypotheses[0].cause if diagnosis.hypotheses else ""
+        append_event(run_dir, "diagnosed", {"cause": cause}, actor)
+        if diagnosis.proposals:
+            payload = {"proposals": [proposal.id for proposal in diagnosis.proposals]}
+            append_event(run_dir, "proposed", payload, actor)
+    return load_run(run_dir)
+
+
+def _moved(proposal: Proposal, before: Diagnosis, after: Diagnosis) -> Proposal:
+    """Return a proposal that names the hypothesis it was made for by its new number."""
+    old = (
+        before.hypotheses[proposal.hypothesis] if 0 <= proposal.hypothesis < len(before.hypotheses) else None
+    )
+    for index, entry in enumerate(after.hypotheses):
+        if old is not None and (entry.entry, entry.parameters) == (old.entry, old.parameters):
+            proposal.hypothesis = index
+            return proposal
+    proposal.hypothesis = 0
+    return proposal
