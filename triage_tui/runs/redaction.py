@@ -2,7 +2,10 @@
 
 Secret is what the environment and the arguments of the guest's processes name as such (see `secrets`),
 wherever in the record it stands, and every NAME=value, `--option value`, HTTP header or URL that tells of
-one; also private keys, hashes of passwords, and `user:password` where a program or a URL takes that.
+one; also private keys, hashes of passwords, and `user:password` where a program or a URL takes that. Keys of
+services and random words are found by detect-secrets (see `secret_scan`).
+
+This is the one door: reports, bundles, what tools answer and what a model is sent pass through a `Redaction`.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import Any
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.reader import Run
+from triage_tui.runs.secret_scan import OWN_HASHES, is_random_word, keys_in, random_words_in
 from triage_tui.runs.secrets import MASK, is_secret_name, masked
 
 MIN_VALUE = 6
@@ -23,7 +27,7 @@ _MAX_VALUES = 256
 _QUOTED = r"(?P<quote>\\{0,3}[\"'])(?P<quoted>(?:(?!(?P=quote))[^\r\n]){1,4096})(?P=quote)"
 """A quoted value; in the text of a JSON file its quotes are escaped."""
 _ASSIGNED = re.compile(
-    rf"(?<![\w-])(?P<name>-{{0,2}}[A-Za-z_][\w-]{{0,63}})=(?:{_QUOTED}|[\"']?(?P<value>[^\s\"',;&)\]}}\\]+))"
+    rf"(?<![\w-])(?P<name>-{{0,2}}[A-Za-z_][\w-]{{0,63}})=(?:{_QUOTED}|[\"']?(?P<value>[^\s\0\"',;&)\]}}\\]+))"
 )
 _OPTION = re.compile(
     rf"(?<!\S)(?P<name>--?[A-Za-z][\w-]{{1,63}}) +(?:{_QUOTED}|[\"']?(?P<value>[^\s\"'-][^\s\"']*))"
@@ -43,6 +47,11 @@ _USER = re.compile(
     r"(?<!\S)(?P<name>-u|-U|--user|--proxy-user)[ =]+(?P<opened>[\"'])?[^\s:\"'/]+:"
     r"(?P<value>(?!\d+(?![^\s\"'])|//)(?(opened)[^\r\n\"']+|[^\s\"']+))"
 )
+_USER_ATTACHED = re.compile(
+    r"(?<!\S)(?P<name>-[uU])(?!(?:nix|dp|rl|ri|id|ser|tf-?8|sb|p)\b)(?P<opened>[\"'])?[^\s:\"'/=-][^\s:\"'/=]*:"
+    r"(?P<value>(?!\d+(?![^\s\"'])|[/:])(?(opened)[^\r\n\"']+|[^\s\"']+))"
+)
+"""The user right behind the option, `-uadmin:pw`, as curl and wget take it."""
 _HEADER = re.compile(
     r"(?P<name>\b(?:proxy-)?authorization|\b(?:set-)?cookie|\bx-[\w-]{0,40}(?:auth|key|token|secret))\s*:\s*(?P<value>[^\r\n\"\\]+)",
     re.IGNORECASE,
@@ -88,8 +97,10 @@ class Redaction:
     `values` are masked wherever they stand; with `off`, nothing is masked at all.
     """
 
-    def __init__(self, values: Iterable[str] = (), *, off: bool = False) -> None:
+    def __init__(self, values: Iterable[str] = (), *, off: bool = False, public: Iterable[str] = ()) -> None:
+        """`public` words are never taken for random ones: hashes and names that a record is made of."""
         self.off = off
+        self._public = frozenset(public)
         self.count = 0
         """How many places were masked so far."""
         known = sorted({value for value in values if len(value) >= MIN_VALUE}, key=lambda v: (-len(v), v))
@@ -118,7 +129,7 @@ class Redaction:
                 if masked(entry) != entry:
                     name, _, value = entry.partition("=")
                     values += [value] if is_secret_name(name) else _URL.findall(value)
-        return cls(values)
+        return cls(values, public=_own_words(run))
 
     def text(self, text: str) -> str:
         """Return `text` with its secrets masked."""
@@ -127,11 +138,21 @@ class Redaction:
         if self._known is not None:
             text, found = self._known.subn(MASK, text)
             self.count += found
-        for pattern in (_WHOLE_LINE, _ASSIGNED, _OPTION, _HEADER, _USER, _FIELD):
+        for pattern in (_WHOLE_LINE, _ASSIGNED, _OPTION, _HEADER, _USER, _USER_ATTACHED, _FIELD):
             text = pattern.sub(self._mask, text)
         for pattern in _WITHOUT_NAME:
             text, found = pattern.subn(MASK, text)
             self.count += found
+        return self._scanned(text)
+
+    def _scanned(self, text: str) -> str:
+        """Mask what detect-secrets finds."""
+        end = len(text)
+        for first, last in sorted({*keys_in(text), *random_words_in(text)}, reverse=True):
+            if last <= end and text[first:last] not in self._public:
+                text = text[:first] + MASK + text[last:]
+                self.count += 1
+                end = first
         return text
 
     def _mask(self, match: re.Match[str]) -> str:
@@ -139,7 +160,7 @@ class Redaction:
         if match.re is _FIELD:
             secret = _field_is_secret(match)
         else:
-            secret = match.re in (_HEADER, _USER, _WHOLE_LINE) or _names_secret(match["name"])
+            secret = match.re in (_HEADER, _USER, _USER_ATTACHED, _WHOLE_LINE) or _names_secret(match["name"])
         if not secret or match[group] == MASK:
             return match[0]
         self.count += 1
@@ -168,14 +189,41 @@ class Redaction:
             RecursionError: it is nested too deeply.
         """
         if isinstance(value, str):
-            return self.text(value)
+            masked = self.text(value)
+            if masked == value and not self.off and value not in self._public and is_random_word(value):
+                self.count += 1
+                return MASK
+            return masked
         if isinstance(value, dict):
-            return {name: self.value(item) for name, item in value.items()}
+            return {
+                name: item if isinstance(item, str) and _is_own(name, item) else self.value(item)
+                for name, item in value.items()
+            }
         if isinstance(value, list):
             hidden = set() if self.off else {index for index, _ in _option_values(value)}
             self.count += len(hidden)
             return [MASK if index in hidden else self.value(item) for index, item in enumerate(value)]
         return value
+
+
+_OWN_VALUE = re.compile(r"[A-Za-z0-9_.:/-]{0,80}\Z")
+
+
+def _is_own(name: object, value: str) -> bool:
+    """Tell whether a field of a record is one of ours that holds a hash or a name."""
+    return name in OWN_HASHES and _OWN_VALUE.match(value) is not None and value.lower() == value
+
+
+def _own_words(run: Run) -> list[str]:
+    """Return words of the record itself that are drawn by lot, or look as if they were."""
+    snapshot = run.snapshot
+    blobs = [entry.blob for entry in snapshot.memory if entry.blob is not None]
+    return [
+        run.run_id,
+        snapshot.target.program_sha256,
+        snapshot.target.target_id,
+        *(blob.sha256 for blob in blobs),
+    ]
 
 
 def _option_values(words: Sequence[object]) -> list[tuple[int, str]]:

@@ -53,6 +53,7 @@ DEPENDENCIES = (
     Dependency("lupa", "lupa.lua53", "no rule can act, and what rules could mend stays broken"),
     Dependency("inotify-simple", "inotify_simple", "neither `triage-tui watch` nor the terminal app works"),
     Dependency("watchdog", "watchdog.observers", "changed keys and themes are looked for twice a second"),
+    Dependency("detect-secrets", "detect_secrets.plugins", "nothing can be exported or shown to a model"),
     Dependency("textual", "textual.app", _NO_APP),
     Dependency("rich", "rich.text", _NO_APP),
     Dependency("pygments", "pygments.lexers", _NO_APP),
