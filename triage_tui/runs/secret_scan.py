@@ -114,10 +114,11 @@ def _plugins() -> tuple[tuple[re.Pattern[str], Any], ...]:
         return any(map(str.isdigit, value)) and measure(value) >= _LEAST_ENTROPY
 
     found: list[tuple[re.Pattern[str], Any]] = []
-    for plugin in get_mapping_from_secret_type_to_class().values():
+    plugins: dict[str, Any] = dict(get_mapping_from_secret_type_to_class())
+    for plugin in plugins.values():
         if plugin.__name__ in _NOT_ASKED:
             continue
-        one: Any = plugin()
+        one = plugin()
         is_valid = getattr(one, "is_formally_valid", is_random)
         found += [(expression, is_valid) for expression in getattr(one, "denylist", ())]
     return tuple(found)
