@@ -28,6 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("triage_tui.cli.report", "write the diagnosis of a run as a report, in English or Chinese"),
     "export": ("triage_tui.cli.export", "write runs as Markdown, HTML or a bundle, for others to read"),
     "import": ("triage_tui.cli.import_bundle", "take the run of a bundle into this workspace"),
+    "analyze": (
+        "triage_tui.cli.analyze",
+        "ask a model for a second opinion on a run; needs one to be set up",
+    ),
     "code": ("triage_tui.cli.code", "show the code of a frame; decompile it if asked to"),
     "tool": ("triage_tui.cli.tool", "ask about a run with one of the tools that a model gets"),
     "approve": ("triage_tui.cli.approve", "approve proposed rules and make them active"),

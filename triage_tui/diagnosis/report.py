@@ -19,7 +19,14 @@ from triage_tui.diagnosis.scenes import full_scene
 from triage_tui.errors import TriageError
 from triage_tui.language.catalogue import ENGLISH_CATALOGUE, Catalogue
 from triage_tui.language.choice import wanted_language
-from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Experiment, Hypothesis, Proposal
+from triage_tui.runs.diagnosis_model import (
+    Diagnosis,
+    Evidence,
+    Experiment,
+    Hypothesis,
+    Opinion,
+    Proposal,
+)
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.reader import Run
 from triage_tui.runs.writer import encode_json
@@ -45,6 +52,15 @@ def check_knowledge() -> None:
         if not user_directories():
             raise
         raise TriageError(f"{RULES_PATH_VARIABLE}: {error}") from error
+
+
+def facts_of(run: Run) -> Facts:
+    """Return the facts of `run`, weighed as the knowledge base weighs them.
+
+    Raises:
+        TriageError: the knowledge base has a mistake.
+    """
+    return gather(run, _load(user_directories()).causality)
 
 
 def diagnose(run: Run, knowledge: KnowledgeBase | None = None) -> Diagnosis:
@@ -174,6 +190,9 @@ def _hypothesis_lines(position: int, hypothesis: Hypothesis, language: Catalogue
     lines = [f"## {position}. {language.sentence(hypothesis.title)} ({hypothesis.confidence:.2f})", ""]
     cause = "Cause `{cause}`, seen at the end as `{proximate}`."
     lines += [say(cause, cause=hypothesis.cause, proximate=hypothesis.proximate), ""]
+    if hypothesis.source == "model":
+        source = "Source: the model {model}; its confidence is its own word, and capped."
+        lines += [say(source, model=inert(hypothesis.model, 80)), ""]
     if hypothesis.explanation:
         lines += [language.paragraph(hypothesis.explanation), ""]
     for heading, body in (
@@ -183,6 +202,19 @@ def _hypothesis_lines(position: int, hypothesis: Hypothesis, language: Catalogue
     ):
         if body:
             lines += [say(heading), "", *body, ""]
+    if hypothesis.opinion is not None:
+        lines += _opinion_lines(hypothesis.opinion, language)
+    return lines
+
+
+def _opinion_lines(opinion: Opinion, language: Catalogue) -> list[str]:
+    heading = "Second opinion of the model {model}, whose confidence ({figure}) changes nothing above:"
+    figure = f"{opinion.confidence:.2f}"
+    lines = [language.fill(heading, model=inert(opinion.model, 80), figure=figure), ""]
+    lines += [language.paragraph(opinion.explanation or "It gives no reason."), ""]
+    if opinion.contrary:
+        against = _evidence_lines(opinion.contrary, language)
+        lines += [language.fill("Against it, as the model says:"), "", *against, ""]
     return lines
 
 
@@ -209,6 +241,8 @@ def _proposal_lines(proposal: Proposal, language: Catalogue) -> list[str]:
     lines.append("- " + say("Expected effect: {text}", text=told(proposal.effect)))
     risk = say("Risk: {risk}. {text}", risk=say(proposal.risk), text=told(proposal.risk_text))
     lines += ["- " + risk, "- " + say("Roll back: {text}", text=told(proposal.inverse))]
+    if proposal.source == "model":
+        lines.append("- " + say("Source: a model. A person must name it to approve it."))
     if proposal.needs_input:
         lines.append("- " + say("Needs a person: {text}", text=told(proposal.needs_input)))
     if proposal.files:

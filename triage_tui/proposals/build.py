@@ -76,6 +76,17 @@ def rule_texts(run: Run, hypothesis: Hypothesis, template: Template, library: Li
     return {rule.name: rule.text for rule in rules if rule is not None}
 
 
+def propose_one(run: Run, index: int, hypothesis: Hypothesis, name: str) -> Proposal | None:
+    """Write the rule files of the template `name` for one hypothesis; None when it does not fit.
+
+    Raises:
+        TriageError: the templates have a mistake.
+    """
+    library = load_library()
+    template = library.templates.get(name)
+    return _build(run, index, hypothesis, template, library) if template is not None else None
+
+
 def _known(proposal: Proposal, found: list[Proposal]) -> bool:
     return any(
         (other.files == proposal.files and proposal.files) or other.id == proposal.id for other in found

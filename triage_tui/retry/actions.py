@@ -376,14 +376,16 @@ class LocalActions:
 
 
 def best_proposal(run: Run, skip: Iterable[str] = ()) -> Proposal:
-    """Return the first proposal of a run that acts and needs nothing from a person.
+    """Return the first proposal of a run that acts and needs nothing from a person, none of a model's.
 
     Raises:
         TriageError: there is none.
     """
     skipped = set(skip)
     for proposal in run.diagnosis.proposals if run.diagnosis else []:
-        if not proposal.observe_only and not proposal.needs_input and proposal.id not in skipped:
+        if proposal.source == "model" or proposal.observe_only:
+            continue
+        if not proposal.needs_input and proposal.id not in skipped:
             return proposal
     raise TriageError(f"run {run.run_id} proposes no rule that could be approved as it is")
 

@@ -22,6 +22,17 @@ class Evidence(Record):
     """False when the link did not resolve: the claim is shown as unsupported."""
 
 
+class Opinion(Record):
+    """What a model says of a hypothesis that is not its own. It changes nothing of that hypothesis."""
+
+    model: str
+    confidence: float
+    """The model's own figure, capped; not calibrated."""
+    explanation: str = ""
+    evidence: list[Evidence] = []
+    contrary: list[Evidence] = []
+
+
 class Hypothesis(Record):
     """One explanation of the failure. `confidence` is between 0 and 1."""
 
@@ -35,6 +46,11 @@ class Hypothesis(Record):
     contrary: list[Evidence] = []
     wanted: list[str] = []
     source: Literal["kb", "model"] = "kb"
+    """Who says so. The confidence of a model is its own word, capped and not calibrated."""
+    model: str = ""
+    """Name of the model, where that is the source."""
+    opinion: Opinion | None = None
+    """A model's second opinion on a hypothesis of the knowledge base."""
     entry: str = ""
     parameters: dict[str, str] = {}
     proposals: list[str] = []
@@ -58,6 +74,8 @@ class Proposal(Record):
     needs_input: str | None = None
     """What a person must supply first; a proposal that needs something is never applied unfilled."""
     observe_only: bool = False
+    source: Literal["kb", "model"] = "kb"
+    """Whose idea it is. What a model proposes is only ever approved by a person who names it."""
 
 
 EXPERIMENT_KINDS = (
@@ -112,4 +130,7 @@ class Diagnosis(Record):
     """When no cause is known: the experiment that would tell most."""
     experiments: list[Experiment] = []
     """What can be tried where the cause is not sure, best first."""
+    analysis: str = ""
+    """Directory of the model's analysis that is part of this, below the run; "" without one. The diagnosis
+    without it is kept there."""
     schema_version: int = msgspec.field(default=DIAGNOSIS_SCHEMA_VERSION)

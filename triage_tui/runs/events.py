@@ -54,7 +54,7 @@ KINDS = frozenset(
         "captured", "diagnosed", "proposed", "edited", "approved", "rejected", "activated", "decision",
         "resumed", "retry_started", "retry_finished", "rolled_back", "ended", "holder_lost", "needs_person",
         "dropped", "reconsidered", "experiment_started", "experiment_rules", "experiment_asked",
-        "experiment_answered", "experiment_finished",
+        "experiment_answered", "experiment_finished", "analyzed",
     ]
 )  # fmt: skip
 

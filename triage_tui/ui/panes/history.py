@@ -17,6 +17,7 @@ from triage_tui.ui.run_view import RunView
 WORDS = {
     "captured": ("frozen and recorded", "info"),
     "diagnosed": ("diagnosed", "info"),
+    "analyzed": ("a model's opinion added", "info"),
     "proposed": ("rules proposed", "accent"),
     "edited": ("rule edited", "accent"),
     "approved": ("approved", "good"),

@@ -1,0 +1,131 @@
+"""A whole analysis against a real server: what is asked, what becomes of it, and what stays as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.analyst.model_server import KEY, ModelServer, says
+from triage_tui.analyst.analysis import analyze
+from triage_tui.analyst.merging import CEILING
+from triage_tui.analyst.settings import ModelSettings
+from triage_tui.retry.actions import best_proposal
+from triage_tui.runs.diagnosis_model import Diagnosis
+from triage_tui.runs.evidence import resolve
+from triage_tui.runs.reader import Run, load_run
+
+CLASSIFIED = {"causes": [{"cause": "missing_file", "why": "it says so", "evidence": ["syscall/3"]}]}
+LUA = "function do_syscall(num, a1)\n  return 0, 0\nend"
+
+
+def hypothesis(cause: str = "nvram_key", **fields: Any) -> dict[str, Any]:
+    claims = [{"says": "the open failed", "evidence": ["syscall/3"], "quote": "enoent"}]
+    return {"cause": cause, "confidence": 0.95, "title": "A key is missing", "claims": claims, **fields}
+
+
+def script(server: ModelServer, *hypotheses: dict[str, Any]) -> None:
+    server.by_phase = {
+        "classify": says(CLASSIFIED),
+        "hypothesize": says({"hypotheses": list(hypotheses)}),
+        "propose": says({"proposal": None, "reason": "no rule would help"}),
+    }
+
+
+def test_a_second_opinion_stands_beside_the_knowledge_base(
+    server: ModelServer, settings: ModelSettings, run: Run
+) -> None:
+    script(
+        server,
+        hypothesis("missing_file", title="It is the file"),
+        hypothesis(
+            claims=[
+                {"says": "the open failed", "evidence": ["ev:syscall/3~000000000000"], "quote": "enoent"},
+                {"says": "the flash is empty", "evidence": ["syscall/4711", "mem/none"]},
+                {"says": "the register says it", "evidence": ["reg/v0"], "quote": "0xbad"},
+                {"says": "[trust me](ev:syscall/3)", "evidence": []},
+            ]
+        ),
+    )
+    before = run.diagnosis
+    assert before is not None
+    lines: list[str] = []
+    outcome = analyze(run, settings, tell=lines.append)
+    assert outcome.complete
+    assert (outcome.unsupported, outcome.invented) == (3, 2)
+    assert (outcome.tokens_in, outcome.tokens_out, outcome.priced) == (3000, 300, False)
+    assert server.phases == ["classify", "hypothesize", "propose"]
+    assert server.requests[0].authorization == f"Bearer {KEY}"
+    assert [line.partition(":")[0] for line in lines] == ["classify", "hypothesize", "propose"]
+
+    after = load_run(run.dir)
+    diagnosis = after.diagnosis
+    assert diagnosis is not None
+    first, second = diagnosis.hypotheses[0], next(h for h in diagnosis.hypotheses if h.source == "model")
+    # The knowledge base's answer is what it was, with the opinion beside it.
+    assert msgspec.structs.replace(first, opinion=None) == before.hypotheses[0]
+    assert first.opinion is not None
+    assert (first.opinion.model, first.opinion.confidence) == ("test-model", CEILING)
+    assert (second.cause, second.model, second.confidence) == ("nvram_key", "test-model", CEILING)
+    links = [one.link for one in second.evidence if one.supported]
+    assert len(links) == 1
+    assert resolve(after, links[0]).hash_ok
+    assert not any(one.link for one in second.evidence if not one.supported)
+    assert second.explanation.count("(unsupported)") == 3
+    assert "](ev:syscall/3)" not in second.explanation
+    assert [p for p in diagnosis.proposals if p.source == "kb"] == before.proposals
+
+    kept = after.text_file(f"{outcome.analysis}/diagnosis-before.json")
+    assert msgspec.json.decode(kept, type=Diagnosis) == before
+    assert after.events[-1].kind == "analyzed"
+    assert after.state == run.state
+    text = (run.dir / "diagnosis.md").read_text()
+    assert "Second opinion of the model test-model" in text
+    assert "the flash is empty (unsupported)" in text
+
+    # Asked again, the first opinion does not count as a diagnosis.
+    again = analyze(after, settings)
+    assert again.analysis == "analyst/002"
+    latest = load_run(run.dir).diagnosis
+    assert latest is not None
+    assert [h.source for h in latest.hypotheses].count("model") == 1
+    assert msgspec.structs.replace(latest, analysis="") == msgspec.structs.replace(diagnosis, analysis="")
+
+
+def test_what_a_model_proposes_is_linted_and_waits_for_a_person(
+    server: ModelServer, settings: ModelSettings, run: Run
+) -> None:
+    script(
+        server,
+        hypothesis(proposal={"syscall": "openat", "lua": "function do_syscall() os.remove('/etc') end"}),
+        hypothesis("missing_dir", proposal={"template": "provide_file", "about": "syscall/3"}),
+        hypothesis("time_rtc", proposal={"template": "provide_everything", "about": "syscall/3"}),
+    )
+    server.by_phase["repair"] = says({"proposal": {"syscall": "openat", "lua": LUA, "risk": "low"}})
+    outcome = analyze(run, settings)
+    assert server.phases == ["classify", "hypothesize", "repair", "repair"]
+    assert "os does not exist in the rule host" in str(server.requests[2].messages)
+    assert "there is no template" in str(server.requests[3].messages)
+    mended, template = outcome.proposals[0], outcome.proposals[1]
+    assert (mended.risk, mended.source, mended.template) == ("high", "model", "model")
+    assert (template.source, template.template) == ("model", "provide_file")
+    after = load_run(run.dir)
+    assert set(mended.files) <= set(after.patch_files())
+    # Never by a policy, and never without being named.
+    assert best_proposal(after).source == "kb"
+    with pytest.raises(Exception, match="proposes no rule"):
+        best_proposal(after, {p.id for p in after.diagnosis.proposals if p.source == "kb"})  # type: ignore[union-attr]
+
+
+def test_a_rule_that_stays_wrong_is_dropped_with_the_reason(
+    server: ModelServer, settings: ModelSettings, run: Run
+) -> None:
+    wrong = {"syscall": "openat", "lua": "function do_syscall() os.remove('/etc') end"}
+    script(server, hypothesis(proposal=wrong))
+    server.by_phase["repair"] = says({"proposal": wrong})
+    outcome = analyze(run, settings)
+    assert outcome.proposals == []
+    assert len(outcome.dropped) == 2
+    assert all("os does not exist in the rule host" in text for text in outcome.dropped)
+    assert load_run(run.dir).patch_files() == run.patch_files()

@@ -1,0 +1,109 @@
+"""What the model was asked and what came of it: `analyst/<number>/` of the run directory.
+
+`steps.jsonl` is only ever appended to, one JSON object a line; `prompts/<hash>.json` holds the messages of a
+request as they were sent, which is masked. Nothing else of the run is written here.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from triage_tui.analyst.adapter import Message
+from triage_tui.errors import TriageError
+from triage_tui.runs.encoding import encode_line
+from triage_tui.runs.files import inside, write_atomic
+from triage_tui.runs.record import Record
+from triage_tui.runs.writer import encode_json
+
+DIRECTORY = "analyst"
+STEPS_FILE = "steps.jsonl"
+DIAGNOSIS_BEFORE = "diagnosis-before.json"
+ANSWERS_FILE = "hypotheses.json"
+MAX_ANALYSES = 999
+_MAX_TEXT = 4000
+
+
+class Step(Record):
+    """One line of `steps.jsonl`: a request, a call of a tool, or the end of the analysis."""
+
+    step: int
+    kind: Literal["request", "tool", "end"]
+    phase: str
+    wall: str
+    model: str = ""
+    prompt_sha256: str = ""
+    """Of the messages, the marker of the fence left out; the first 12 digits name the file in `prompts/`."""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    money: float | None = None
+    """What the request cost, null where no price is known."""
+    seconds: float = 0.0
+    tool: str = ""
+    arguments: str = ""
+    outcome: str = ""
+    """`ok`, or what went wrong in one sentence."""
+    text: str = ""
+    """The beginning of what came back, masked."""
+
+
+class Journal:
+    """Records one analysis of a run."""
+
+    def __init__(self, run_dir: Path, model: str) -> None:
+        self.model = model
+        self.name = _new_directory(run_dir)
+        self.dir = inside(run_dir, self.name)
+        self._count = 0
+
+    def add(self, kind: Literal["request", "tool", "end"], phase: str, **fields: Any) -> Step:
+        """Append one step, durably.
+
+        Raises:
+            TriageError: it cannot be written.
+        """
+        self._count += 1
+        for name in ("arguments", "text", "outcome"):
+            if name in fields:
+                fields[name] = fields[name][:_MAX_TEXT]
+        wall = datetime.now().astimezone().isoformat(timespec="milliseconds")
+        model = self.model if kind == "request" else ""
+        step = Step(step=self._count, kind=kind, phase=phase, wall=wall, model=model, **fields)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            handle = os.open(self.dir / STEPS_FILE, flags, 0o644)
+            with os.fdopen(handle, "wb", buffering=0) as stream:
+                stream.write(encode_line(step) + b"\n")
+                os.fsync(stream.fileno())
+        except OSError as error:
+            raise TriageError(f"the steps of the model cannot be recorded: {error.strerror}") from error
+        return step
+
+    def keep_prompt(self, digest: str, messages: list[Message]) -> None:
+        """Keep the messages of a request."""
+        write_atomic(inside(self.dir, f"prompts/{digest[:12]}.json"), encode_json(messages))
+
+    def keep(self, name: str, value: object) -> None:
+        """Keep a value as a JSON file of the analysis."""
+        write_atomic(inside(self.dir, name), encode_json(value))
+
+
+def _new_directory(run_dir: Path) -> str:
+    root = inside(run_dir, DIRECTORY)
+    try:
+        root.mkdir(exist_ok=True)
+        taken = [
+            int(entry.name) for entry in os.scandir(root) if entry.name.isdecimal() and len(entry.name) < 6
+        ]
+        for number in range(max(taken, default=0) + 1, MAX_ANALYSES + 1):
+            name = f"{DIRECTORY}/{number:03d}"
+            try:
+                inside(run_dir, name).mkdir()
+            except FileExistsError:
+                continue
+            return name
+    except OSError as error:
+        raise TriageError(f"the run directory cannot be written: {error.strerror}") from error
+    raise TriageError(f"this run has {MAX_ANALYSES} analyses already: move some of {DIRECTORY}/ away")

@@ -1,0 +1,168 @@
+"""From the model's text to typed replies: what the phases expect, and nothing else is understood."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+import msgspec
+
+from triage_tui.errors import TriageError
+from triage_tui.text import safe_line
+
+MAX_HYPOTHESES = 5
+MAX_CLAIMS = 12
+_MAX_TRIES = 20
+"""Opening braces at which an object is looked for in prose."""
+
+_T = TypeVar("_T")
+
+
+class ReplyError(TriageError):
+    """The reply is not what was asked for; says what is wrong with it."""
+
+
+class _Reply(msgspec.Struct, kw_only=True):
+    """Base of replies: what a model adds is ignored."""
+
+
+class Claim(_Reply):
+    """One sentence, and the ids of the evidence that it rests on."""
+
+    says: str
+    evidence: list[str] = []
+    quote: str = ""
+    """Words that the evidence holds; they are looked for there."""
+
+
+class WantedRule(_Reply):
+    """A rule that the model wants proposed: a template with parameters, or Lua text."""
+
+    template: str = ""
+    about: str = ""
+    """Evidence id of the call that the rule is for: what the template needs is taken from there."""
+    parameters: dict[str, str] = {}
+    syscall: str = ""
+    lua: str = ""
+    title: str = ""
+    intent: str = ""
+    effect: str = ""
+    risk: str = ""
+    undo: str = ""
+    hit_limit: int = 0
+
+
+class ModelHypothesis(_Reply):
+    """One explanation of the failure."""
+
+    cause: str
+    confidence: float
+    title: str
+    proximate: str = ""
+    claims: list[Claim] = []
+    contrary: list[Claim] = []
+    wanted: list[str] = []
+    proposal: WantedRule | None = None
+
+
+class Suspicion(_Reply):
+    """A cause that may be the one, before anything was looked up."""
+
+    cause: str
+    why: str = ""
+    evidence: list[str] = []
+
+
+class Classification(_Reply):
+    """Reply of `classify`."""
+
+    causes: list[Suspicion]
+    look_at: list[str] = []
+
+
+class Findings(_Reply):
+    """Reply of `collect`."""
+
+    findings: list[Claim]
+    open_questions: list[str] = []
+
+
+class Hypotheses(_Reply):
+    """Reply of `hypothesize` and `refine`."""
+
+    hypotheses: list[ModelHypothesis]
+
+
+class Proposed(_Reply):
+    """Reply of `propose` and `repair`; without a rule, `reason` says why there is none."""
+
+    proposal: WantedRule | None = None
+    reason: str = ""
+
+
+class Replies:
+    """Parses the reply of each phase; every method raises `ReplyError` with one sentence."""
+
+    def classify(self, text: str) -> Classification:
+        """Return the causes that come into question."""
+        found = _parsed(text, Classification)
+        found.causes = found.causes[:MAX_HYPOTHESES]
+        return found
+
+    def collect(self, text: str) -> Findings:
+        """Return what was found out."""
+        found = _parsed(text, Findings)
+        found.findings = found.findings[:MAX_CLAIMS]
+        return found
+
+    def hypothesize(self, text: str) -> Hypotheses:
+        """Return the explanations, most confident first."""
+        found = _parsed(text, Hypotheses)
+        for one in found.hypotheses:
+            if not 0 <= one.confidence <= 1:
+                raise ReplyError(f"confidence is {one.confidence:g}, and must be between 0 and 1")
+            one.claims, one.contrary = one.claims[:MAX_CLAIMS], one.contrary[:MAX_CLAIMS]
+        found.hypotheses.sort(key=lambda one: -one.confidence)
+        found.hypotheses = found.hypotheses[:MAX_HYPOTHESES]
+        return found
+
+    refine = hypothesize
+
+    def propose(self, text: str) -> Proposed:
+        """Return the rule that is wanted."""
+        return _parsed(text, Proposed)
+
+    repair = propose
+
+
+def _parsed(text: str, type: type[_T]) -> _T:
+    try:
+        return msgspec.convert(_object_in(text), type)
+    except msgspec.ValidationError as error:
+        raise ReplyError(f"the reply has another form than asked for: {safe_line(str(error), 200)}") from None
+    except RecursionError:
+        raise ReplyError("the reply is nested too deeply") from None
+
+
+def _object_in(text: str) -> dict[str, Any]:
+    """Return the first JSON object in a reply; models put prose and code fences around it.
+
+    Raises:
+        ReplyError: there is none.
+    """
+    decoder = json.JSONDecoder()
+    place, problem = -1, ""
+    for _ in range(_MAX_TRIES):
+        place = text.find("{", place + 1)
+        if place < 0:
+            break
+        try:
+            found, _ = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError) as error:
+            problem = problem or str(error)
+            continue
+        if isinstance(found, dict):
+            return found
+    if problem:
+        raise ReplyError(f"the reply holds no whole JSON object ({safe_line(problem, 100)})")
+    raise ReplyError("the reply is prose, not the JSON object that was asked for")

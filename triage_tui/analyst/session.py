@@ -1,0 +1,159 @@
+"""One analysis under way: each request within its budget, tried again where that helps, and recorded."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from triage_tui.analyst.adapter import Answer, Client
+from triage_tui.analyst.budget import Spending
+from triage_tui.analyst.conversation import Conversation, Data
+from triage_tui.analyst.failures import AGAIN, ModelFailure
+from triage_tui.analyst.journal import Journal
+from triage_tui.analyst.replies import ReplyError
+from triage_tui.errors import Stopped, TriageError
+from triage_tui.runs.redaction import Redaction
+from triage_tui.text import number_of, safe_line
+
+REPLY_TOKENS = 4000
+_LEAST_REPLY = 200
+"""A reply of fewer tokens is not worth a request."""
+MAX_TRIES = 3
+MAX_WAIT_S = 60.0
+"""Longest wait that a server can ask for; beyond it the work ends."""
+_FIRST_WAIT_S = 2.0
+_NOT_TAKEN = frozenset(("connection", "key", "rate", "busy", "request"))
+"""Kinds of failures in which the model read nothing."""
+
+_T = TypeVar("_T")
+
+
+class BudgetOver(TriageError):
+    """A limit is reached: the work ends with what is there."""
+
+
+@dataclass
+class Session:
+    """What all phases of one analysis share."""
+
+    client: Client
+    journal: Journal
+    spending: Spending
+    redaction: Redaction
+    request_seconds: float
+    tell: Callable[[str], None] = lambda line: None
+    """Gets one line per step."""
+    cancel: threading.Event | None = None
+
+    def data(self, label: str, text: str) -> Data:
+        """Return data for a prompt, its secrets masked. All data goes through here."""
+        return Data(label, self.redaction.text(text))
+
+    def check(self, *, share: float = 1.0) -> None:
+        """Refuse to go on when a limit is reached, or that share of one, or the work is not wanted any more.
+
+        Raises:
+            BudgetOver: a limit is reached.
+            Stopped: the work was cancelled.
+        """
+        if self.cancel is not None and self.cancel.is_set():
+            raise Stopped("the analysis was stopped")
+        if (reached := self.spending.over(share=share)) is not None:
+            raise BudgetOver(reached)
+
+    def ask(
+        self, phase: str, conversation: Conversation, tools: list[dict[str, Any]] | None = None
+    ) -> Answer:
+        """Send one request of a phase and return the answer; busy servers are asked again.
+
+        Raises:
+            BudgetOver, Stopped: as `check`.
+            ModelFailure: no usable answer came.
+        """
+        for number in range(1, MAX_TRIES + 1):
+            try:
+                return self._ask_once(phase, conversation, tools or [])
+            except ModelFailure as failure:
+                wait = failure.wait if failure.wait is not None else _FIRST_WAIT_S * 2 ** (number - 1)
+                if failure.kind not in AGAIN or number == MAX_TRIES:
+                    raise
+                if wait > min(MAX_WAIT_S, self.spending.seconds_left):
+                    raise ModelFailure(
+                        failure.kind, f"{failure}, and asks to wait {wait:.0f} seconds, which is too long"
+                    ) from failure
+                self.tell(f"{phase}: {failure}; asking again in {wait:.0f} s")
+                if (self.cancel or threading.Event()).wait(wait):
+                    raise Stopped("the analysis was stopped") from failure
+        raise AssertionError("unreachable")
+
+    def _ask_once(self, phase: str, conversation: Conversation, tools: list[dict[str, Any]]) -> Answer:
+        self.check()
+        needed = conversation.estimated_tokens
+        if (reached := self.spending.over(needed + _LEAST_REPLY)) is not None:
+            raise BudgetOver(reached)
+        messages, digest = conversation.fresh(), conversation.digest
+        self.journal.keep_prompt(digest, messages)
+        self.spending.step()
+        began = time.monotonic()
+        limit = min(self.request_seconds, self.spending.seconds_left)
+        try:
+            answer = self.client.ask(
+                messages,
+                tools,
+                reply_tokens=max(_LEAST_REPLY, min(REPLY_TOKENS, self.spending.tokens_left - needed)),
+                seconds=limit,
+            )
+        except TriageError as error:
+            seconds = round(time.monotonic() - began, 3)
+            if not isinstance(error, ModelFailure) or error.kind not in _NOT_TAKEN:
+                # What was sent counts, whatever became of it.
+                self.spending.add(needed, 0, None)
+            self.journal.add(
+                "request", phase, prompt_sha256=digest, seconds=seconds, outcome=safe_line(str(error), 600)
+            )
+            raise
+        self.spending.add(answer.tokens_in, answer.tokens_out, answer.money)
+        self.journal.add(
+            "request",
+            phase,
+            prompt_sha256=digest,
+            tokens_in=answer.tokens_in,
+            tokens_out=answer.tokens_out,
+            money=answer.money,
+            seconds=round(answer.seconds, 3),
+            outcome="cut at its longest" if answer.cut else "ok",
+            text=self.redaction.text(answer.text),
+        )
+        wants = f", wants {number_of(len(answer.calls), 'tool')}" if answer.calls else ""
+        spent = f"{answer.tokens_in} + {answer.tokens_out} tokens, {answer.seconds:.1f} s"
+        self.tell(f"{phase}: answered{wants} ({spent})")
+        return answer
+
+    def parsed(self, phase: str, conversation: Conversation, parse: Callable[[str], _T]) -> _T:
+        """Send a request and return its parsed reply; a reply of another form may be mended once.
+
+        Raises:
+            ReplyError: neither reply could be read.
+            BudgetOver, Stopped, ModelFailure: as `ask`.
+        """
+        answer = self.ask(phase, conversation)
+        return self.understood(phase, conversation, answer, parse)
+
+    def understood(
+        self, phase: str, conversation: Conversation, answer: Answer, parse: Callable[[str], _T]
+    ) -> _T:
+        """Return an answer parsed, after one attempt to have it mended."""
+        try:
+            return parse(answer.text)
+        except ReplyError as error:
+            self.tell(f"{phase}: {error}; asking once more")
+            conversation.add_answer(answer)
+            conversation.add_user(
+                "Your reply could not be read, for this reason:",
+                self.data("what is wrong with the reply", str(error)),
+                "Reply again with the JSON object alone, and nothing around it.",
+            )
+            return parse(self.ask(phase, conversation).text)

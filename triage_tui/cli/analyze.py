@@ -1,0 +1,72 @@
+"""`triage-tui analyze`: a model's second opinion on a run, added to its diagnosis."""
+
+from __future__ import annotations
+
+import argparse
+
+from triage_tui.cli.output import print_json, print_table, say
+from triage_tui.cli.story import cancelled_by_signals
+from triage_tui.retry.workspace import Workspace
+from triage_tui.text import safe_line
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("run", help="run id, a unique ending of it, or `last`")
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be sent first, and send nothing"
+    )
+    parser.add_argument(
+        "--keep-secrets",
+        action="store_true",
+        help="mask nothing of what is sent: only for a model of your own",
+    )
+    parser.add_argument("--json", action="store_true", help="end with one JSON object instead of words")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare which model is asked, and what it may take."""
+    parser.add_argument("--model", metavar="NAME", help="model (default: $TRIAGE_TUI_MODEL, or model.yaml)")
+    parser.add_argument(
+        "--url", metavar="URL", help="an OpenAI-style server, such as http://127.0.0.1:8080/v1"
+    )
+    parser.add_argument(
+        "--budget",
+        metavar="LIMITS",
+        help="tokens=N,money=N,seconds=N,steps=N, any of them (default tokens=120000,seconds=600,steps=40)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask the model, and print what it says."""
+    from triage_tui.analyst.analysis import analyze, in_words
+    from triage_tui.analyst.settings import load_settings
+    from triage_tui.runs.redaction import Redaction
+
+    workspace = Workspace.at(args.workspace)
+    record = workspace.load(args.run)
+    redaction = Redaction.of(record, off=args.keep_secrets)
+    settings = load_settings(model=args.model, url=args.url, budget=args.budget)
+    if settings.warning:
+        say(f"warning: {settings.warning}")
+    with cancelled_by_signals() as cancel:
+        outcome = analyze(record, settings, redaction=redaction, tell=say, cancel=cancel)
+    if args.json:
+        print_json(outcome)
+        return 0
+    rows = [
+        [one.cause, f"{one.confidence:.2f}", str(sum(e.supported for e in one.evidence)), one.title]
+        for one in outcome.hypotheses
+    ]
+    if rows:
+        print_table(["cause", "model's confidence", "evidence", "title"], rows)
+    for proposal in outcome.proposals:
+        print(safe_line(f"proposed: {proposal.title} ({', '.join(proposal.files) or 'no file'})"))
+    for text in outcome.dropped:
+        print(safe_line(text))
+    print(safe_line(in_words(outcome), 600))
+    print(
+        f"`triage-tui show {record.run_id}` has both opinions; nothing is active until a person approves it"
+    )
+    return 0
