@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.setup.conftest import Archive
 from triage_tui.cli.main import main
 from triage_tui.errors import TriageError
 from triage_tui.evaluation.capture import capture, captured_run, engine_of
 from triage_tui.evaluation.corpus import load_corpus
-from triage_tui.evaluation.packages import packages_dir
+from triage_tui.evaluation.packages import cached, download, packages_dir
+from triage_tui.setup import sources
+from triage_tui.setup.apt import Apt, native_architecture
 
 BASE: dict[str, Any] = {"arch": "armel", "packages": ["tool:armel"]}
 MISSING = BASE | {
@@ -140,3 +143,31 @@ def test_a_mistake_is_one_sentence(
     assert said in err
     assert out == ""
     assert "Traceback" not in err
+
+
+def test_a_package_that_nobody_offers_costs_only_the_cases_that_need_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real archive of our own, reached through the real apt."""
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (archive / "Packages").touch()
+    native = native_architecture()
+    Archive(archive, native).add("here", {"bin/here": b"#!/bin/sh\n"})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    source = Archive(archive, native).source
+    monkeypatch.setattr(sources, "_host_archive", lambda cache, archs: Apt(cache / "apt", archs, source))
+    monkeypatch.setattr(sources, "host_archive_has_all", lambda _release: True)
+    names = {"one": ["here"], "two": ["here", "gone"], "three": ["lost"]}
+    cases = [
+        BASE | {"id": name, "cause": "unknown", "argv": ["/x"], "packages": [f"{p}:{native}" for p in needs]}
+        for name, needs in names.items()
+    ]
+    failed = download(load_corpus(Path(corpus(tmp_path, *cases))))
+    assert failed == {
+        "two": f"the package archive does not offer gone:{native}",
+        "three": f"the package archive does not offer lost:{native}",
+    }
+    found = cached(f"here:{native}")
+    assert found is not None
+    assert found.parent == packages_dir()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.evaluation.corpus import Case
 from triage_tui.resources import cache_dir
-from triage_tui.setup.apt import NotOfferedError
+from triage_tui.setup.apt import ArchiveError
 from triage_tui.setup.cache import Progress, exclusive, quiet, staging
 from triage_tui.setup.sources import fetch
 
@@ -40,28 +40,44 @@ def cached(spec: str) -> Path | None:
 
 
 def download(cases: Iterable[Case], progress: Progress = quiet) -> dict[str, str]:
-    """Fetch what the cases' packages lack, together; return case id -> why its packages cannot be had."""
+    """Fetch what the cases' packages lack, together; return case id -> why its packages cannot be had.
+
+    A package that the archive does not offer costs the cases that need it, and no others.
+    """
     lacking = {
         case.id: missing for case in cases if (missing := [s for s in case.packages if cached(s) is None])
     }
     wanted = {spec for missing in lacking.values() for spec in missing}
-    if not wanted:
-        return {}
-    with exclusive(progress) as cache:
-        try:
-            _fetch(wanted, cache, progress)
-            return {}
-        except NotOfferedError:
-            progress("not all packages are offered: asking for those of each case")
-        except TriageError as error:
-            return dict.fromkeys(lacking, str(error))
-        failed: dict[str, str] = {}
-        for name, missing in lacking.items():
-            try:
-                _fetch([spec for spec in missing if cached(spec) is None], cache, progress)
-            except TriageError as error:
-                failed[name] = str(error)
-        return failed
+    failed: dict[str, str] = {}
+    try:
+        with exclusive(progress) as cache:
+            while wanted:
+                try:
+                    _fetch(wanted, cache, progress)
+                    wanted = set()
+                except ArchiveError as error:
+                    absent = wanted & error.missing
+                    if not absent:
+                        raise
+                    failed |= _without(lacking, absent)
+                    wanted -= absent
+    except TriageError as error:
+        failed |= {
+            name: str(error)
+            for name, missing in lacking.items()
+            if name not in failed and any(cached(spec) is None for spec in missing)
+        }
+    return failed
+
+
+def _without(lacking: Mapping[str, list[str]], absent: Collection[str]) -> dict[str, str]:
+    """Return case id -> which of the packages in `absent` it needs, for those that do."""
+    needed = {name: [spec for spec in missing if spec in absent] for name, missing in lacking.items()}
+    return {
+        name: f"the package archive does not offer {', '.join(specs)}"
+        for name, specs in needed.items()
+        if specs
+    }
 
 
 def _fetch(specs: Collection[str], cache: Path, progress: Progress) -> None:
@@ -70,8 +86,6 @@ def _fetch(specs: Collection[str], cache: Path, progress: Progress) -> None:
     Raises:
         TriageError: as `setup.sources.fetch`.
     """
-    if not specs:
-        return
     directory = packages_dir()
     directory.mkdir(parents=True, exist_ok=True)
     with staging(cache) as work:

@@ -25,11 +25,20 @@ _DROPPED = re.compile(
     r"Acquire::(?:IndexTargets|Languages|GzipIndexes|Changelogs|cdrom)\b|Dir::Etc::(?:main|parts)\b"
 )
 _OFFER = re.compile(r"'[^']+' (?P<file>\S+) (?P<size>\d+)")
+_LACKING = re.compile(
+    r"^E: (?:Unable to locate package|Can't select candidate version from package) (\S+)", re.MULTILINE
+)
 _UNREACHABLE = re.compile(r"connect|resolv|timed out|unreachable", re.IGNORECASE)
 _NEEDED = ("apt-get", "apt-config", "dpkg", "dpkg-deb")
 
 
-class NotOfferedError(TriageError):
+class ArchiveError(TriageError):
+    """Packages cannot be had; `missing` are those that the lists do not offer, as far as apt names them."""
+
+    missing: frozenset[str] = frozenset()
+
+
+class NotOfferedError(ArchiveError):
     """The archive was reached but has no such package."""
 
 
@@ -74,6 +83,7 @@ class Apt:
         self._architectures = list(dict.fromkeys(architectures))
         self._sources = sources
         self._complaint = ""
+        self._missing: frozenset[str] = frozenset()
         self._config = self._write_configuration()
 
     def update(self, progress: Progress = quiet) -> None:
@@ -98,6 +108,7 @@ class Apt:
     def offers(self, specs: Collection[str]) -> list[Package] | None:
         """Return what the lists offer for `specs` ("name[:architecture]"), None unless they have all."""
         result = self._run("download", "--print-uris", *specs)
+        self._missing = frozenset(_LACKING.findall(result.stderr))
         found = [
             Package(match["file"], int(match["size"]))
             for match in map(_OFFER.match, result.stdout.splitlines())
@@ -112,7 +123,7 @@ class Apt:
 
         Raises:
             NotOfferedError: the archive has no such package.
-            TriageError: the archive cannot be reached, or a download failed its checks.
+            ArchiveError: the archive cannot be reached, or a download failed its checks.
         """
         reason = ""
         for last_try in (False, True):
@@ -128,15 +139,19 @@ class Apt:
             if result.returncode == 0:
                 return [into / package.file for package in offered]
             reason = _first_error(result)
-        if not reason:
-            raise NotOfferedError(
+        error: ArchiveError
+        if reason:
+            error = ArchiveError(
+                f"The package archive could not be used ({reason}): "
+                "check the network, the proxy and the apt sources, then try again."
+            )
+        else:
+            error = NotOfferedError(
                 f"The package archive does not offer all of {', '.join(specs)}: "
                 "check the apt sources of this system."
             )
-        raise TriageError(
-            f"The package archive could not be used ({reason}): "
-            "check the network, the proxy and the apt sources, then try again."
-        )
+        error.missing = self._missing
+        raise error
 
     def _run(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
