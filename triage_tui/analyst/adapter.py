@@ -185,6 +185,8 @@ class Client:
             "timeout": settings.request_seconds,
             "max_retries": 0,
             "num_retries": 0,
+            # With tools it would load its own proxy server first, to look for MCP servers there.
+            "_skip_mcp_handler": True,
         }
         if tools:
             request["tools"] = tools

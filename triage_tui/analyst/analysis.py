@@ -191,12 +191,14 @@ def _propose(analyst: Analyst, session: Session, work: _Work, index: int, wanted
             session.tell(f"repair: {error}; the rule is dropped")
             return
         work.dropped.pop()
-    work.proposed.append((index, proposal))
+    if all(proposal.files != other.files or proposal.id != other.id for _, other in work.proposed):
+        work.proposed.append((index, proposal))
 
 
 def _take(work: _Work, session: Session, reply: Hypotheses) -> None:
     """Turn the model's hypotheses into ours: known causes, links that resolve, capped confidence."""
     run = work.run
+    pairs: list[tuple[Hypothesis, ModelHypothesis]] = []
     for one in reply.hypotheses:
         if one.cause not in CAUSES:
             work.dropped.append(f"a hypothesis was left out: {inert(one.cause, 60)!r} is no known cause")
@@ -205,21 +207,22 @@ def _take(work: _Work, session: Session, reply: Hypotheses) -> None:
         against = cite(run, one.contrary, session.redaction)
         work.unsupported += support.unsupported + against.unsupported
         work.invented += support.invented + against.invented
-        work.wanted.append(one)
-        work.found.append(
-            Hypothesis(
-                cause=one.cause,
-                proximate=one.proximate if one.proximate in CAUSES else one.cause,
-                confidence=merging.capped(one.confidence, supported=support.supported),
-                title=inert(one.title, 200) or one.cause,
-                explanation=support.explanation,
-                evidence=support.evidence,
-                contrary=against.evidence,
-                wanted=[inert(text, 300) for text in one.wanted[:_MAX_WANTED]],
-                source="model",
-                model=safe_line(session.journal.model, 120),
-            )
+        told = Hypothesis(
+            cause=one.cause,
+            proximate=one.proximate if one.proximate in CAUSES else one.cause,
+            confidence=merging.capped(one.confidence, supported=support.supported),
+            title=inert(one.title, 200) or one.cause,
+            explanation=support.explanation,
+            evidence=support.evidence,
+            contrary=against.evidence,
+            wanted=[inert(text, 300) for text in one.wanted[:_MAX_WANTED]],
+            source="model",
+            model=safe_line(session.journal.model, 120),
         )
+        pairs.append((told, one))
+    pairs.sort(key=lambda pair: -pair[0].confidence)
+    work.found = [told for told, _ in pairs]
+    work.wanted = [one for _, one in pairs]
 
 
 def _diagnosis_without_model(run: Run) -> Diagnosis:

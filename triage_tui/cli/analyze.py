@@ -42,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
     """Ask the model, and print what it says."""
     from triage_tui.analyst.analysis import analyze, in_words
     from triage_tui.analyst.settings import load_settings
+    from triage_tui.analyst.toolbox import CaseTools
+    from triage_tui.retry.cases import case_of
     from triage_tui.runs.redaction import Redaction
 
     workspace = Workspace.at(args.workspace)
@@ -51,7 +53,17 @@ def run(args: argparse.Namespace) -> int:
     if settings.warning:
         say(f"warning: {settings.warning}")
     with cancelled_by_signals() as cancel:
-        outcome = analyze(record, settings, redaction=redaction, tell=say, cancel=cancel)
+        case = case_of(
+            workspace,
+            record,
+            actor=f"model {settings.model}",
+            redaction=redaction,
+            progress=say,
+            cancel=cancel,
+        )
+        outcome = analyze(
+            record, settings, toolbox=CaseTools(case), redaction=redaction, tell=say, cancel=cancel
+        )
     if args.json:
         print_json(outcome)
         return 0
