@@ -55,6 +55,9 @@ _GROUPS = {
     "trace": "ptrace",
     "memory": "mmap mmap2 brk mremap",
 }
+REFUSED = "refused by containment"
+"""How the note of a call begins that the run itself did not let happen."""
+
 OPERATIONS: dict[str, str] = {name: group for group, names in _GROUPS.items() for name in names.split()}
 """Guest syscall name -> operation. A name that is missing is its own operation."""
 

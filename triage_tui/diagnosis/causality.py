@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import errno as errno_names
 import os
+import posixpath
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -78,8 +79,9 @@ class Causality:
     hints: tuple[Hint, ...] = ()
 
     def noise_of(self, fact: FailedCall) -> Noise | None:
-        """Return the first kind of noise that `fact` is."""
-        return next((entry for entry in self.noise if entry.matches(fact)), None)
+        """Return the first kind of noise that `fact` is, None for one of weight 1, which is none."""
+        found = next((entry for entry in self.noise if entry.matches(fact)), None)
+        return found if found is not None and found.weight < 1 else None
 
 
 def strerror(name: str) -> str:
@@ -94,6 +96,22 @@ def _names_word(text: str, word: str) -> bool:
         return False
     pattern = r"(?<![\w.])" + re.escape(word) + r"(?![\w])"
     return re.search(pattern, text, re.IGNORECASE) is not None
+
+
+def own_names(program: str, argv: list[str]) -> frozenset[str]:
+    """Return the names by which a program speaks of itself: its file's, argv[0]'s, and an applet's."""
+    names = [posixpath.basename(program), *(posixpath.basename(word).lstrip("-") for word in argv[:1])]
+    names += [word for word in argv[1:2] if re.fullmatch(r"[a-z][\w-]*", word)]
+    return frozenset(name for name in names if name)
+
+
+def without_own_name(text: str, names: frozenset[str]) -> str:
+    """Return a message without the program's name in front, "tool[7]: x", "tool v1.2: x" or "[tool] x"."""
+    for name in names:
+        found = re.match(r"\W{0,2}" + re.escape(name) + r"(?:\[\d+\])?(?: v?[\d.]+\S*)?\s*[]:>]\s*", text)
+        if found:
+            return text[found.end() :]
+    return text
 
 
 def _mention(fact: FailedCall, text: str, hints: tuple[Hint, ...]) -> tuple[float, str]:
@@ -117,14 +135,18 @@ def _peer_named(peer: str, text: str) -> bool:
 
 
 def _best_mention(
-    fact: FailedCall, messages: list[Message], hints: tuple[Hint, ...], latest: dict[str, int]
+    fact: FailedCall,
+    messages: list[Message],
+    hints: tuple[Hint, ...],
+    latest: dict[str, int],
+    names: frozenset[str],
 ) -> tuple[float, str, Message | None]:
     best: tuple[float, str, Message | None] = (0.0, "", None)
     reason = strerror(fact.errno)
     for message in messages:
         if 0 <= message.seq < fact.first_seq or not message.text:
             continue
-        weight, why = _mention(fact, message.text, hints)
+        weight, why = _mention(fact, without_own_name(message.text, names), hints)
         # strerror() gives the last error only: an earlier failure with the same errno is not meant.
         if reason and reason in message.text and latest.get(fact.errno) == fact.seq:
             said = _names_word(message.text, fact.operation) or _names_word(message.text, fact.name)
@@ -139,9 +161,16 @@ def _best_mention(
 
 
 def weigh(
-    failed: list[FailedCall], messages: list[Message], end: End, knowledge: Causality
+    failed: list[FailedCall],
+    messages: list[Message],
+    end: End,
+    knowledge: Causality,
+    names: frozenset[str] = frozenset(),
 ) -> list[FailedCall]:
-    """Return `failed` with relevance, reasons, noise and mentions filled in."""
+    """Return `failed` with relevance, reasons, noise and mentions filled in.
+
+    `names` are those by which the program speaks of itself.
+    """
     noises = [knowledge.noise_of(fact) for fact in failed]
     hard = [fact for fact, noise in zip(failed, noises, strict=True) if noise is None and not fact.later_ok]
     last_hard = max((fact.seq for fact in hard if not fact.child), default=-1)
@@ -152,7 +181,7 @@ def weigh(
     late = [message for message in messages if message.from_last < LATE_LINES]
     weighed = []
     for fact, noise in zip(failed, noises, strict=True):
-        mention, why, witness = _best_mention(fact, late, knowledge.hints, latest)
+        mention, why, witness = _best_mention(fact, late, knowledge.hints, latest, names)
         score, reasons = _score(fact, end, is_last=fact.seq == last_hard)
         score += mention
         if why:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import re
 from itertools import accumulate
 
+import msgspec
+
 from triage_tui.diagnosis import calls as c
-from triage_tui.diagnosis.causality import Causality, weigh
+from triage_tui.diagnosis.causality import Causality, own_names, weigh
 from triage_tui.diagnosis.computing import computing_threads
 from triage_tui.diagnosis.decision import decision_of
 from triage_tui.diagnosis.ending import end_of, is_passing
@@ -50,7 +53,23 @@ def history(run: Run) -> list[Syscall]:
     ordered = [calls[seq] for seq in sorted(calls)]
     if run.snapshot.reason in ("exit", "signal"):
         ordered = [call for call in ordered if call.seq <= last] or ordered
-    return ordered
+    return _with_refusals(ordered)
+
+
+def _with_refusals(calls: list[Syscall]) -> list[Syscall]:
+    """Return `calls` with the result of those that were refused and that the emulator does not log.
+
+    A refused call was answered with EPERM when its thread went on.
+    """
+    gone_on: set[int] = set()
+    told = []
+    for call in reversed(calls):
+        refused = c.is_under_way(call) and (call.note or "").startswith(c.REFUSED)
+        if refused and call.tid in gone_on:
+            call = msgspec.structs.replace(call, ret=-errno.EPERM, errno="EPERM")
+        gone_on.add(call.tid)
+        told.append(call)
+    return told[::-1]
 
 
 def distances(steps: list[Step], quiet: set[int]) -> dict[int, int]:
@@ -88,7 +107,8 @@ def gather(run: Run, knowledge: Causality) -> Facts:
     probes = probe_facts(run.snapshot)
     for probe in probes:
         facts.add("probe", probe)
-    for fact in without_answers(weigh(failed, messages, end, knowledge), probes):
+    names = own_names(run.snapshot.target.program, run.snapshot.target.argv)
+    for fact in without_answers(weigh(failed, messages, end, knowledge, names), probes):
         facts.add("failed_call", fact)
     for message in messages:
         facts.add("message", message)
@@ -313,6 +333,11 @@ def _add_children(facts: Facts, walked: Walk, main: int) -> None:
             continue
         child = walked.processes.get(step.call.ret or 0)
         alive = child is None or not child.ended
+        executed = [
+            one
+            for one in walked.steps
+            if one.operation == "exec" and one.call.pid == step.call.ret and c.succeeded(one.call)
+        ]
         crashed = "" if alive else _crash_of(walked, step.call.ret or 0)
         went = (
             " that is still running"
@@ -332,6 +357,7 @@ def _add_children(facts: Facts, walked: Walk, main: int) -> None:
                 alive=alive,
                 crashed=crashed,
                 daemon=bool(child and child.session_leader),
+                runs=executed[-1].path if executed else "",
             ),
         )
 

@@ -233,6 +233,8 @@ class Child(Fact):
     """The signal of a fault of its own that it died of, "" when it did not."""
     daemon: bool = False
     """It became leader of a session of its own: the usual way into the background."""
+    runs: str = ""
+    """The program that it executed, "" while it runs the one that forked it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

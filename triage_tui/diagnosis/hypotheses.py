@@ -37,6 +37,9 @@ EXPLAINED = 0.5
 IRRELEVANT = 0.15
 """A failed call of less relevance than this explains nothing, whatever its kind."""
 
+AT_MOST = 0.11
+"""Confidence that is left to it: below `FLOOR`."""
+
 
 @dataclass(slots=True)
 class Candidate:
@@ -90,7 +93,7 @@ def _try(entry: Entry, subject: Fact, facts: Facts) -> Candidate | None:
         else:
             against.append((answer[-1] if answer else None, change.says))
     if isinstance(subject, FailedCall) and entry.per_relevance and subject.relevance < IRRELEVANT:
-        confidence = min(confidence, IRRELEVANT)
+        confidence = min(confidence, AT_MOST)
     return Candidate(
         entry=entry,
         subject=subject,

@@ -7,6 +7,8 @@ Otherwise the log was cut or something else wrote into it, and the lines are mat
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
 
 import re2
@@ -41,9 +43,15 @@ class Line:
     """The emulator wrote it, not the program."""
 
 
+_ERROR_TEXTS = re2.compile(
+    "(?i)(?:" + "|".join(re2.escape(os.strerror(number)) for number in errno.errorcode) + ")"
+)
+"""What strerror(3) says of any error."""
+
+
 def is_complaint(text: str) -> bool:
     """Tell whether a line reads like an error message."""
-    return _COMPLAINT.search(text) is not None
+    return _COMPLAINT.search(text) is not None or _ERROR_TEXTS.search(text) is not None
 
 
 def writes_to_output(calls: list[Syscall]) -> list[Syscall]:
