@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+from benchmarks import stock_table
 from benchmarks.terminal import Terminal
 from benchmarks.workspaces import HEAP
 from triage_tui.ui import theming
@@ -62,9 +65,8 @@ def opened(terminal: Terminal) -> None:
     terminal.settle(1.5)
 
 
-def _moves(terminal: Terminal, count: int) -> Iterator[float]:
+def _moves(terminal: Terminal, count: int, look: Callable[[], object]) -> Iterator[float]:
     """Press keys as a person moves through rows: mostly down, then by pages, then up."""
-    look = cursor_row(terminal)
     for number in range(count):
         key = PAGE_DOWN if number % 6 == 5 else UP if number % 6 == 4 else DOWN
         yield terminal.answer(key, look)
@@ -85,7 +87,7 @@ def measure_keys(
     found: dict[str, list[float]] = {}
     with Terminal(many, HERE, environment=environment) as terminal:
         opened(terminal)
-        found["runs list, 10,000 runs"] = list(_moves(terminal, count))
+        found["runs list, 10,000 runs"] = list(_moves(terminal, count, cursor_row(terminal)))
         found["filter, 10,000 runs"] = list(_filters(terminal, max(3, count // 10)))
     with Terminal(large, HERE, environment=environment) as terminal:
         opened(terminal)
@@ -93,12 +95,43 @@ def measure_keys(
         terminal.settle()
         terminal.send("g")
         terminal.settle()
-        found["timeline, 100,000 calls"] = list(_moves(terminal, count))
+        found["timeline, 100,000 calls"] = list(_moves(terminal, count, cursor_row(terminal)))
         terminal.send("7")
         terminal.settle()
         go_to(terminal, HEAP)
-        found["hex view, 1 GiB"] = list(_moves(terminal, count))
+        found["hex view, 1 GiB"] = list(_moves(terminal, count, cursor_row(terminal)))
     return found
+
+
+def measure_peer_keys(
+    peers: Mapping[str, list[str]], environment: dict[str, str], count: int
+) -> dict[str, list[float]]:
+    """Return the same for Textual's own table of rows, and for letters typed where each of `peers` begins.
+
+    A peer that does not start, or takes no letters there, is left out.
+    """
+    found: dict[str, list[float]] = {}
+    table = [sys.executable, "-m", "benchmarks.stock_table"]
+    with Terminal(table, HERE, environment=environment) as terminal:
+        terminal.wait_for(stock_table.LAST)
+        terminal.settle(1.5)
+        found["stock DataTable, 10,000 rows"] = list(_moves(terminal, count, _coloured(terminal)))
+    for name, command in peers.items():
+        try:
+            with Terminal(command, HERE, environment=environment) as terminal:
+                terminal.wait_for_frame()
+                terminal.settle(2.0)
+                shown = partial(getattr, terminal.screen, "display")
+                found[f"a letter typed, {name}"] = [terminal.answer("x", shown) for _ in range(count // 3)]
+        except RuntimeError as error:
+            print(f"{name} is left out: {str(error).splitlines()[0]}", flush=True)
+    return found
+
+
+def _coloured(terminal: Terminal) -> Callable[[], object]:
+    """Return what tells the rows and their colours, for a cursor of any colour."""
+    rows = range(terminal.screen.lines)
+    return lambda: [(terminal.screen.buffer[row][3].bg, terminal.screen.display[row]) for row in rows]
 
 
 def _filters(terminal: Terminal, count: int) -> Iterator[float]:

@@ -158,9 +158,7 @@ def _start_verdicts(cases: Sequence[Case]) -> Iterator[Verdict]:
         if not case.frames:
             continue
         frame = statistics.median(case.frames) / statistics.median(bare.frames)
-        content = statistics.median(case.contents) / statistics.median(bare.contents)
         yield Verdict(f"first frame with {count:,} runs, to bare", frame, target, "x")
-        yield Verdict(f"runs on screen with {count:,} runs, to bare", content, target, "x")
     held = by_name["triage-tui, 10,000 runs"].resident
     if held:
         more = (statistics.median(held) - statistics.median(bare.resident)) / _MIB
@@ -240,7 +238,8 @@ def main() -> None:
         many, large = make_workspace(root, 10_000), make_large_workspace(root)
         if "keys" in wanted:
             measured = keys.measure_keys(app(many), app(large), environment, given.keys)
-            _print_keys(measured)
+            peers = {case.name: case.command for case in _peers() if case.command}
+            _print_keys(measured | keys.measure_peer_keys(peers, environment, given.keys))
             verdicts += _key_verdicts(measured)
         if "loop" in wanted:
             workspaces = {"many": many, "large": large, "huge": make_huge_workspace(root)}

@@ -143,7 +143,7 @@ class Footer:
         await self.quiet()
         while app.screen is not main:
             await app.pop_screen()
-        if main.has_class("-typing"):
+        if main.open_line is not None:
             main.end_typing(pane)
         if main.single:
             main.action_zoom()

@@ -37,6 +37,13 @@ def test_open_look_resize_to_nothing_and_back_and_quit(demo: Path) -> None:
         terminal.until("was 0x1057")
         terminal.resize(48, 160)
         terminal.until("held before it happens")
+        # What changes while the screen is laid out for the line is drawn as well: the title of the list.
+        terminal.press("0/")
+        terminal.until("keep the filter")
+        terminal.press("z")
+        terminal.until("/target:udhcpcz")
+        terminal.press("\x1b")
+        terminal.until_gone("/target:udhcpcz")
         terminal.press("qq")
         assert terminal.finish() == 0
     assert b"Traceback" not in terminal.raw

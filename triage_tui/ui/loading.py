@@ -25,6 +25,7 @@ from triage_tui.runs.reader import load_run
 from triage_tui.runs.rounds import ladder
 from triage_tui.runs.secrets import masked
 from triage_tui.text import number_of, safe_block, safe_line, safe_name
+from triage_tui.ui import pauses
 from triage_tui.ui.highlight import assembly_lines, c_lines, lua_lines
 from triage_tui.ui.rows import Part
 from triage_tui.ui.run_view import CodeText, MemoryText, RuleText, RunView
@@ -62,14 +63,18 @@ def load_view(
         TriageError: it is no run, or not yet one.
     """
 
-    def go_on() -> None:
-        if unwanted is not None and unwanted.is_set():
-            raise Stopped(f"run {run_dir.name} was not read to its end")
+    stopped = Stopped(f"run {run_dir.name} was not read to its end")
 
-    go_on()
+    def wanted() -> bool:
+        return unwanted is None or not unwanted.is_set()
+
+    if not wanted():
+        raise stopped
     run = load_run(run_dir)
-    go_on()
-    view = RunView(run=run, calls=run.trace(), waiting=holder_alive(run.events))
+    if not wanted():
+        raise stopped
+    calls = run.trace()
+    view = RunView(run=run, calls=calls, waiting=holder_alive(run.events))
     if analysis is not None:
         _take_analysis(view, analysis)
     for read in (
@@ -85,7 +90,11 @@ def load_view(
         _explain,
         _look_up_evidence,
     ):
-        go_on()
+        if not wanted():
+            records = list(calls)
+            del run, calls, view
+            pauses.let_go(records)
+            raise stopped
         read(view)
     return view
 

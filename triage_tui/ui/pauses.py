@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 from dataclasses import dataclass
+from typing import Any
 
 EVERY_S = 5.0
 """How often the collector runs."""
 MOST_OBJECTS = 50_000
 """Objects that the collector looks at in some ten milliseconds."""
+PORTION = 5_000
+"""Records that are freed in a millisecond or two."""
 _SWITCH_S = 0.001
 """How long a thread that reads may compute while the one that draws waits: a fifth of what is usual."""
 
@@ -54,6 +58,16 @@ def collect() -> None:
         set_aside()
     else:
         gc.collect()
+
+
+def let_go(records: list[Any]) -> None:
+    """Free many records in portions, called in a thread with a list of its own, the last that holds them.
+
+    A hundred thousand at once would stop all threads for a twentieth of a second.
+    """
+    while records:
+        del records[-PORTION:]
+        time.sleep(0)
 
 
 def restore(usual: Usual) -> None:

@@ -272,6 +272,7 @@ class BrowseScreen(SeveralScreen):
         """Give a run to all panes: those first that can be seen, and between two of them keys are taken."""
         from triage_tui.ui.headline import headline
 
+        before = list(self.view.calls) if self.view is not None else []
         self.view = view
         self.reads_long = False
         line = headline(view) if view is not None else self.failure or ""
@@ -290,6 +291,9 @@ class BrowseScreen(SeveralScreen):
             self.look_into_rules()
             self.follow_awaited()
         self.refresh_bars()
+        if len(before) > pauses.PORTION:
+            # A function without arguments: a worker describes itself with them.
+            self.run_worker(lambda: pauses.let_go(before), thread=True, group="let-go")
 
     def action_step_run(self, step: int) -> None:
         """Go to the next older (1) or newer (-1) run, staying in the pane."""

@@ -144,10 +144,18 @@ class MainScreen(Contained, BrowseScreen):
         # Textual lays everything out after this: keys are taken in between.
         await asyncio.sleep(0)
 
-    def _screen_resized(self, size: Size) -> None:
+    def _refresh_layout(self, size: Size | None = None, scroll: bool = False) -> None:
+        if scroll and not self._layout_widgets:
+            super()._refresh_layout(size, scroll)
+            return
         # Draw in a step of its own: laying out and drawing all panes at once would block keys for too long.
         with self.app.batch_update():
-            super()._screen_resized(size)
+            super()._refresh_layout(size, scroll)
+
+    def _compositor_refresh(self) -> None:
+        # What changed between the two steps would be forgotten otherwise.
+        self._compositor.update_widgets(self._dirty_widgets)
+        super()._compositor_refresh()
 
     def _refocus(self) -> None:
         """Give the focus back, which Textual takes from what a tiny terminal hides."""
@@ -341,7 +349,8 @@ class MainScreen(Contained, BrowseScreen):
         holder = self.query_one("#typed-line", Container)
         await holder.remove_children()
         await holder.mount(line)
-        self.add_class("-typing")
+        # Its own class: one of the screen would look up the styles of all widgets.
+        holder.add_class("-typing")
         # At once, as in `show_pane`.
         self.set_focus(line.field)
         self.refresh_bars()
@@ -349,7 +358,7 @@ class MainScreen(Contained, BrowseScreen):
     @property
     def open_line(self) -> TypedLine | None:
         """The line that is typed into, if one is open."""
-        lines = self.query("TypedLine") if self.has_class("-typing") else ()
+        lines = self.query("#typed-line.-typing TypedLine")
         return cast("TypedLine", lines[0]) if lines else None
 
     def action_in_line(self, action: Literal["keep", "drop"]) -> None:
@@ -367,8 +376,9 @@ class MainScreen(Contained, BrowseScreen):
 
     def end_typing(self, view: LineView) -> None:
         """Take the line away and return to its list."""
-        self.remove_class("-typing")
-        self.query_one("#typed-line", Container).remove_children()
+        holder = self.query_one("#typed-line", Container)
+        holder.remove_class("-typing")
+        holder.remove_children()
         self.set_focus(view)
         self.tile_titles()
         self.refresh_bars()
