@@ -1,7 +1,8 @@
-"""Recorded traces as run records: real output of QEMU's -strace, read and written by the product's own code.
+"""Recorded failures as run records: shipped cases, and more of them as the output of QEMU's -strace.
 
-`traces/<name>.strace` is the trace, `traces/<name>.out` the program's output, `traces/<name>.yaml` how the
-run ended and what a fair judge says about it.
+Of the latter `traces/<name>.strace` is the trace, `traces/<name>.out` the program's output and
+`traces/<name>.yaml` how the run ended and what a fair judge says about it. The cases that entries of the
+knowledge base name are in `rules/cases`.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
+from triage_tui.diagnosis.knowledge_base import cases
 from triage_tui.guest.log.argument_text import split_arguments, unquote
 from triage_tui.guest.log.logged_items import LoggedCall
 from triage_tui.guest.log.result_text import parse_result
 from triage_tui.guest.log.strace import StraceReader
 from triage_tui.guest.log.syscall_record import to_text
+from triage_tui.resources import shipped
 from triage_tui.runs.model import Reason, Snapshot, Syscall, Target, Trigger
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.writer import RunWriter
@@ -37,8 +41,9 @@ class Case:
 
     name: str
     label: dict[str, Any]
-    trace: bytes
-    output: bytes
+    trace: bytes = b""
+    output: bytes = b""
+    shipped: cases.Case | None = None
 
     @property
     def accepted(self) -> set[str]:
@@ -48,13 +53,20 @@ class Case:
 
 def load_case(name: str) -> Case:
     """Read one recorded case."""
+    path = cases.case_path(shipped("rules"), name)
+    if path.exists():
+        case = cases.load_case(path)
+        label = {"cause": case.cause, "accept": case.accept, "healthy": case.healthy}
+        label |= {"proximate": case.proximate} if case.proximate else {}
+        return Case(name, label, shipped=case)
     label = yaml.safe_load((TRACES / f"{name}.yaml").read_text())
     return Case(name, label, (TRACES / f"{name}.strace").read_bytes(), (TRACES / f"{name}.out").read_bytes())
 
 
 def case_names() -> list[str]:
     """Return the names of all recorded cases."""
-    return sorted(path.stem for path in TRACES.glob("*.yaml"))
+    traces = {path.stem for path in TRACES.glob("*.yaml")}
+    return sorted(traces | {path.stem for path in (shipped("rules") / "cases").glob("*.json")})
 
 
 def parse_trace(trace: bytes) -> list[Syscall]:
@@ -135,6 +147,13 @@ def write_run(
 def run_of(case: Case, runs_dir: Path, rootfs: Path | None = None) -> Run:
     """Write a recorded case as a run."""
     label = case.label
+    if case.shipped is not None:
+        run = case.shipped.snapshot
+        target = msgspec.structs.replace(run.target, rootfs=str(rootfs) if rootfs else None)
+        snapshot = msgspec.structs.replace(run, target=target)
+        return cases.write_as_run(
+            msgspec.structs.replace(case.shipped, snapshot=snapshot), runs_dir / case.name
+        )
     return write_run(
         runs_dir,
         parse_trace(case.trace),

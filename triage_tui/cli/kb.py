@@ -24,13 +24,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     test.add_argument("id", nargs="*", metavar="ID", help="only these entries")
     test.add_argument("--failed", action="store_true", help="print only what is wrong")
 
-    for command in (lint, test):
+    case = commands.add_parser("case", help="make a recorded case of a run, for entries to name")
+    case.add_argument("run", metavar="RUN", help="run id, a unique ending of it, or `last`")
+    case.add_argument("name", metavar="NAME", help="name of the case: lower-case words with hyphens")
+    case.add_argument("--cause", required=True, help="the root cause, as a fair judge names it")
+    case.add_argument("--healthy", action="store_true", help="the right answer is to change nothing")
+    case.add_argument("--title", default="", help="what was run and what was wrong (default: the command)")
+    case.add_argument("--calls", type=int, default=600, help="keep so many calls (default 600)")
+    case.add_argument("--into", metavar="DIR", help="directory of the entries (default: your own)")
+
+    for command in (lint, test, case):
         command.add_argument("--json", action="store_true", help="as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; 1 where the knowledge base is not as it should be."""
-    return {"lint": _lint, "test": _test}[args.action](args)
+    return {"lint": _lint, "test": _test, "case": _case}[args.action](args)
 
 
 def _in_force() -> list[Path]:
@@ -87,3 +96,29 @@ def _test(args: argparse.Namespace) -> int:
     else:
         say(f"{number_of(total, 'case')}: {wrong} wrong")
     return 1 if wrong or base.mistakes else 0
+
+
+def _case(args: argparse.Namespace) -> int:
+    from triage_tui.diagnosis.knowledge_base.making_cases import make_case
+    from triage_tui.diagnosis.knowledge_base.places import default_directory
+    from triage_tui.retry.workspace import Workspace
+
+    record = Workspace.at(args.workspace).load(args.run)
+    into = Path(args.into) if args.into else default_directory()
+    path, same = make_case(
+        record,
+        into,
+        args.name,
+        cause=args.cause,
+        healthy=args.healthy,
+        title=args.title,
+        max_calls=max(1, args.calls),
+    )
+    if args.json:
+        print_json({"case": path, "calls": len(record.trace()), "diagnosed_alike": same})
+    else:
+        print(f"{safe_line(str(path), 400)}: name it in an entry below cases.positive or cases.negative")
+    if not same:
+        say("the case holds the end of the run only, and is not diagnosed as the run is")
+    say("a case holds what the program printed and the arguments of its calls: look for secrets in it")
+    return 0

@@ -7,9 +7,8 @@ describes it.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -17,7 +16,7 @@ from triage_tui.diagnosis.knowledge_base.entries import ID, Entry
 from triage_tui.errors import TriageError
 from triage_tui.resources import shipped
 from triage_tui.runs.encoding import encode_line
-from triage_tui.runs.files import read_bounded, real_path, write_atomic
+from triage_tui.runs.files import read_bounded, real_path
 from triage_tui.runs.model import Snapshot, Syscall
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.record import Record
@@ -25,13 +24,6 @@ from triage_tui.runs.writer import SNAPSHOT_FILE, TRACE_FILE
 from triage_tui.text import safe_line
 
 MAX_CASE_BYTES = 2 << 20
-MAX_CALLS = 600
-"""Calls that a case made from a run keeps, the last ones."""
-MAX_OUTPUT = 64 << 10
-"""Characters of output that a case made from a run keeps, the last ones."""
-
-_KEPT = ("reason", "trigger", "target", "loop", "fds", "processes", "probes", "backtrace", "rule_hits")
-"""Parts of a snapshot from which facts are made, or which evidence links lead to."""
 
 
 class Case(Record, kw_only=True):
@@ -104,58 +96,3 @@ def write_as_run(case: Case, directory: Path) -> Run:
     (directory / TRACE_FILE).write_bytes(b"".join(encode_line(call) + b"\n" for call in case.calls))
     (directory / SNAPSHOT_FILE).write_bytes(encode_line(snapshot))
     return load_run(directory)
-
-
-def case_of_run(run: Run, *, title: str, cause: str, healthy: bool, how: str) -> Case:
-    """Make a case from a run: its last calls and what facts are made from, without memory and environment."""
-    calls = {call.seq: call for call in (*run.trace()[-MAX_CALLS:], *run.snapshot.recent_syscalls)}
-    try:
-        output = run.text_bytes(run.snapshot.guest_output)
-    except TriageError:
-        output = b""
-    bare = Snapshot(
-        run_id="", reason="unknown", created_at="", trigger=run.snapshot.trigger, target=run.snapshot.target
-    )
-    kept = {name: getattr(run.snapshot, name) for name in _KEPT}
-    kept["target"] = msgspec.structs.replace(run.snapshot.target, rootfs=None, env_keys=[], interpreter=None)
-    return Case(
-        title=title,
-        made="recorded",
-        how=how,
-        cause=cause,
-        healthy=healthy,
-        snapshot=msgspec.structs.replace(bare, **kept),
-        output=same_length_text(output)[-MAX_OUTPUT:],
-        calls=[calls[seq] for seq in sorted(calls)],
-    )
-
-
-def same_length_text(data: bytes) -> str:
-    """Return bytes as text that takes as many bytes: lines are found in the trace by their length."""
-    return re.sub("[\udc80-\udcff]", "?", data.decode("utf-8", "surrogateescape"))
-
-
-def save_case(case: Case, path: Path) -> None:
-    """Write a case, what is as usual left out, one call a line."""
-    document: dict[str, Any] = {"schema": 1, **_sparse(case)}
-    calls = document.pop("calls", [])
-    head = msgspec.json.format(encode_line(document), indent=1).decode().rstrip().removesuffix("}").rstrip()
-    body = ",\n  ".join(encode_line(call).decode() for call in calls)
-    write_atomic(path, f'{head},\n "calls": [\n  {body}\n ]\n}}\n')
-
-
-def _sparse(value: object) -> Any:
-    """Return a record as plain data without the fields that have their default."""
-    if isinstance(value, msgspec.Struct):
-        found = {}
-        for field in msgspec.structs.fields(type(value)):
-            one = getattr(value, field.name)
-            default = (
-                field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
-            )
-            if one != default:
-                found[field.name] = _sparse(one)
-        return found
-    if isinstance(value, list):
-        return [_sparse(one) for one in value]
-    return value
