@@ -57,7 +57,7 @@ _STRAIGHT = """\
 
 @pytest.mark.parametrize(
     ("text", "compared", "line"),
-    [(_THUMB, "strcmp", 8), (_MIPS, "verify", 3), (_X86, "check", 3), (_STRAIGHT, None, None)],
+    [(_THUMB, "strcmp,getenv", 8), (_MIPS, "verify", 3), (_X86, "check", 3), (_STRAIGHT, None, None)],
 )
 def test_the_branch_and_what_it_compares(
     tmp_path: Path, text: str, compared: str | None, line: int | None

@@ -88,6 +88,16 @@ class RecordedActions:
     ) -> str:
         return self._note("export", *run_ids)
 
+    def experiment(
+        self, run_id: str, wanted: str, cancel: threading.Event, tell: Callable[[str], None]
+    ) -> str:
+        said = self._note("experiment", run_id, wanted)
+        tell("run it again")
+        if self.hold:
+            cancel.wait(PATIENCE_S)
+            raise TriageError("the experiment was stopped, and nothing of it is kept")
+        return said
+
     def decompile(self, run_id: str, frame: int, cancel: threading.Event) -> str:
         said = self._note("decompile", run_id, str(frame))
         if self.hold:

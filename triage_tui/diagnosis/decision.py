@@ -21,6 +21,9 @@ MAX_BLOCK = 24
 MAX_TO_CALL = 8
 """Instructions between a branch and the call whose result it looks at."""
 
+MAX_BRANCHES = 3
+"""Branches to one call that are named."""
+
 _LINE = re.compile(
     r"^(?P<mark>=>|<-|  )\s?0x(?P<addr>[0-9a-f]+)\s+[0-9a-f]+\s+(?P<name>[a-z][a-z0-9._,]*)\s*(?P<rest>.*)$"
 )
@@ -73,15 +76,16 @@ def decision_of(run: Run) -> Decision | None:
     if mark is None:
         return None
     call = _call_before(lines, mark)
-    branch = _leading_to(lines, call) if call is not None else None
-    if call is None or branch is None:
+    branches = _leading_to(lines, call) if call is not None else []
+    if call is None or not branches:
         return None
-    compared = _compared(lines, branch)
+    branch = branches[0]
+    compared = ",".join(dict.fromkeys(name for one in branches if (name := _compared(lines, one))))
     last = lines[call].callee or "a function that does not come back"
     function = frame.func_name or f"0x{frame.addr:x}"
     says = f"{inert(function, 60)} calls {inert(last, 60)} because of a comparison"
     if compared:
-        says += f" of what {inert(compared, 60)} returned"
+        says += f" of what {inert(compared.replace(',', ' or '), 100)} returned"
     first = next((one for one in refs if one.frame == frame.idx), ref)
     # A link names the best code of a frame; a line of another text cannot be linked.
     line = lines[branch].number if first is ref else None
@@ -119,27 +123,28 @@ def _call_before(lines: list[_Line], mark: int) -> int | None:
     return None
 
 
-def _leading_to(lines: list[_Line], call: int) -> int | None:
-    """Return the index of the conditional branch that leads to the call, None where none is found."""
+def _leading_to(lines: list[_Line], call: int) -> list[int]:
+    """Return the indices of the conditional branches that lead to the call, the nearest one first."""
     first = max(0, call - MAX_BLOCK)
-    start = first
+    start, above = first, None
     for index in range(call - 1, first - 1, -1):
         name = lines[index].name
         if _CONDITIONAL.match(name):
-            return index
+            above, start = index, index + 1
+            break
         if _JUMP.match(name):
             start = index + 1
             break
     else:
-        return None
+        return []
     low, high = lines[start].addr, lines[call].addr
     into = [
         index
         for index, line in enumerate(lines)
-        if _CONDITIONAL.match(line.name) and low <= line.target <= high
+        if _CONDITIONAL.match(line.name) and low <= line.target <= high and index != above
     ]
-    before = [index for index in into if index < start]
-    return before[-1] if before else into[0] if into else None
+    into.sort(key=lambda index: abs(call - index))
+    return ([above] if above is not None else []) + into[:MAX_BRANCHES]
 
 
 def _compared(lines: list[_Line], branch: int) -> str:

@@ -126,6 +126,14 @@ def _module(frame: Frame) -> str:
     return posixpath.basename(frame.module_real_path or frame.module_name or "")
 
 
+def log_line_unsent(run: Run) -> bool:
+    """Tell whether the program failed to reach the system log: the line is ready in its memory then."""
+    return any(
+        call.errno is not None and (call.path or call.peer or "").removeprefix("unix:") == "/dev/log"
+        for call in run.snapshot.recent_syscalls
+    )
+
+
 def trace_is_cut(run: Run) -> bool:
     """Tell whether the record leaves calls out that a full trace would have."""
     cut = any(entry.what == "the whole trace" for entry in run.snapshot.unavailable)

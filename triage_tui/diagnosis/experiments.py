@@ -18,6 +18,7 @@ from triage_tui.diagnosis import experiment_places as places
 from triage_tui.diagnosis.cite import inert
 from triage_tui.diagnosis.facts import Facts, ProbeFact
 from triage_tui.runs.diagnosis_model import Experiment, Hypothesis
+from triage_tui.runs.events import experiments_done
 from triage_tui.runs.reader import Run
 
 SURE = 0.8
@@ -73,7 +74,8 @@ def suggest(
         _rated(kind, says, parameters, run, hypotheses, named)
         for kind, says, parameters in _possible(run, facts)
     ]
-    found = [experiment for experiment in found if experiment.gain >= _LEAST_GAIN]
+    done = experiments_done(run.events)
+    found = [one for one in found if one.gain >= _LEAST_GAIN and one.id not in done]
     return sorted(found, key=lambda experiment: -experiment.gain)[:MAX_EXPERIMENTS]
 
 
@@ -144,6 +146,8 @@ def _rated(
     if settles:
         reliability += _NAMED / (1 + min(list(named[index]).index(kind) for index in settles))
         causes |= {hypotheses[index].cause for index in settles}
+    if kind == "memory" and places.log_line_unsent(run):
+        reliability += _NAMED
     gain = min(1.0, reliability) * _entropy(_share(hypotheses, causes, about.unexplained))
     return Experiment(
         id=identity(kind, parameters),

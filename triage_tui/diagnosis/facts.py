@@ -288,7 +288,7 @@ class Decision(Fact):
     calls: str = ""
     """The function that it led to ("exit"), "" for one without a name."""
     compared: str = ""
-    """The function whose result it looks at ("getenv"), "" when none was called shortly before."""
+    """The functions whose results are looked at there ("strcmp,getenv"), comma-separated; "" for none."""
 
 
 FACT_KINDS: dict[str, type[Fact]] = {

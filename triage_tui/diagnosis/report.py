@@ -10,7 +10,7 @@ from pathlib import Path
 from triage_tui.diagnosis.cite import ago, inert
 from triage_tui.diagnosis.collect import gather
 from triage_tui.diagnosis.experiments import SURE, suggest
-from triage_tui.diagnosis.facts import Child, Facts, FailedCall, LoopFact
+from triage_tui.diagnosis.facts import Child, Facts, FailedCall, LoopFact, Message
 from triage_tui.diagnosis.hypotheses import Candidate, hypothesize
 from triage_tui.diagnosis.knowledge import KnowledgeBase, load_knowledge
 from triage_tui.diagnosis.knowledge_base.places import RULES_PATH_VARIABLE as RULES_PATH_VARIABLE
@@ -126,6 +126,10 @@ def _what_goes_on(run: Run, facts: Facts) -> str:
     return "was frozen between two calls"
 
 
+def _said(message: Message) -> str:
+    return "logged" if message.stream == "syslog" else "printed"
+
+
 def headline(run: Run, facts: Facts, best: Hypothesis, candidate: Candidate) -> str:
     """Return in one sentence or two what happened and what is the most likely reason."""
     target = run.snapshot.target
@@ -138,11 +142,11 @@ def headline(run: Run, facts: Facts, best: Hypothesis, candidate: Candidate) -> 
         if facts.end.reason != "syscall" or facts.end.seq != subject.first_seq:
             text += f": {inert(subject.cite, 160)} {ago(subject, 'ago')}"
         if last is not None and (last.seq < 0 or last.seq > subject.first_seq):
-            text += f', then it printed "{inert(last.text, 120)}"'
+            text += f', then it {_said(last)} "{inert(last.text, 120)}"'
     elif subject is not facts.end and inert(subject.cite, 160) not in text:
         text += f": {inert(subject.cite, 160)}"
     elif last is not None and not candidate.entry.healthy:
-        text += f', after it printed "{inert(last.text, 120)}"'
+        text += f', after it {_said(last)} "{inert(last.text, 120)}"'
     crashed = next((f for f in facts.of("child") if isinstance(f, Child) and f.crashed), None)
     if crashed is not None:
         text += f". A process that it started died of {crashed.crashed}"

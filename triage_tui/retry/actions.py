@@ -301,6 +301,16 @@ class LocalActions:
         frame_code.keep(run, frame_code.frame_of(run, frame), found)
         return f"frame {frame} is {found.provenance}, and the text is kept in the record"
 
+    def experiment(
+        self, run_id: str, wanted: str, cancel: threading.Event, tell: Callable[[str], None]
+    ) -> str:
+        """Carry out an experiment on a run, and say what was learnt; see `experiments.carry_out`."""
+        from triage_tui.retry.experiments import carry_out
+
+        outcome = carry_out(self._workspace, run_id, wanted, tell, cancel, self._actor)
+        where = f" (run {outcome.run_id})" if outcome.run_id != self._workspace.load(run_id).run_id else ""
+        return f"{outcome.learnt}{where}"
+
     def export(
         self,
         run_ids: Sequence[str],

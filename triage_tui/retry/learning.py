@@ -23,6 +23,9 @@ def learnt_from(saw: str, before: Diagnosis, after: Diagnosis) -> tuple[str, boo
         return f"{saw}: {_words(new)}, was {was}", True
     if abs(new.confidence - old.confidence) >= LITTLE:
         return f"{saw}: {_words(new)}, was {old.confidence:.2f}", True
+    more = {piece.link for piece in new.evidence} - {piece.link for piece in old.evidence}
+    if more:
+        return f"{saw}; the cause is still {_words(new)}, with more evidence", True
     return f"{saw}; it told nothing new of the cause: still {_words(new)}", False
 
 

@@ -236,6 +236,12 @@ def holder_alive(events: Iterable[Event]) -> bool:
     return holder is not None and is_waiting(events) and process_start(holder[0]) == holder[1]
 
 
+def experiments_done(events: Iterable[Event]) -> set[str]:
+    """Return the ids of the experiments on a run that were carried out; what came to nothing was not."""
+    done = (event.payload for event in events if event.kind == "experiment_finished")
+    return {ident for payload in done if payload.get("run") and isinstance(ident := payload.get("id"), str)}
+
+
 def is_abandoned(events: Iterable[Event]) -> bool:
     """Tell whether the process that captured the run, to hold its guest, ended before it explained it."""
     kinds = {event.kind for event in events}

@@ -225,7 +225,7 @@ class TriageApp(KeysInOrder):
         return not self.is_main or await self.main.decision_made(event.time)
 
     def on_unmount(self) -> None:
-        """Stop watching, a decompiler and an export: their threads would be waited for."""
+        """Stop watching, a decompiler, an export and an experiment: their threads would be waited for."""
         if self._usual is not None:
             pauses.restore(self._usual)
         self.announcer.end()
@@ -234,6 +234,7 @@ class TriageApp(KeysInOrder):
             self.main.decompilation.cancel.set()
         self._readings.give_up()
         self.main.stop_exporting()
+        self.main.stop_experimenting()
         self.main.stop_deciding()
         self.main.stop_waiting()
         if self._feed is not None:

@@ -71,6 +71,14 @@ class Actions(Protocol):
     def decompile(self, run_id: str, frame: int, cancel: threading.Event) -> str:
         """Decompile the function of a frame and keep the text in the record; `cancel` ends it."""
 
+    def experiment(
+        self, run_id: str, wanted: str, cancel: threading.Event, tell: Callable[[str], None]
+    ) -> str:
+        """Carry out an experiment on a run, "" for the best, and say what was learnt.
+
+        `tell` is told how far it is; `cancel` ends it.
+        """
+
     def export(
         self,
         run_ids: Sequence[str],

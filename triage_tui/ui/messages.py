@@ -178,6 +178,15 @@ class Exported(Message):
 
 
 @dataclass(eq=False, repr=False)
+class Experimented(Message):
+    """An experiment on a run ended; `sentence` says what was learnt, or why nothing was."""
+
+    run_id: str
+    sentence: str
+    failed: bool = False
+
+
+@dataclass(eq=False, repr=False)
 class SeveralDone(Message):
     """A decision on several runs has ended; `reason` is that of a rejection."""
 

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from triage_tui.rulebook.hunks import Difference
-from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
-from triage_tui.runs.events import Event
+from triage_tui.runs.diagnosis_model import Diagnosis, Experiment, Proposal
+from triage_tui.runs.events import Event, experiments_done
 from triage_tui.runs.evidence import Resolved, resolve
 from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.listing import RunSummary
@@ -134,6 +134,13 @@ class RunView:
     def diagnosis(self) -> Diagnosis | None:
         """The diagnosis, when there is one."""
         return self.run.diagnosis
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """What can be tried to be surer of the cause, and was not tried yet, best first."""
+        done = experiments_done(self.run.events)
+        offered = self.run.diagnosis.experiments if self.run.diagnosis is not None else []
+        return [one for one in offered if one.id not in done]
 
     @property
     def proposals(self) -> list[Proposal]:

@@ -99,6 +99,19 @@ DECIDING: tuple[Action, ...] = (
         key_text="E",
     ),
     Action(
+        "experiment",
+        "X",
+        "screen.experiment",
+        "try",
+        "Try what would make the cause surer: the experiment under the cursor in the diagnosis, else the"
+        " best; esc stops it.",
+        "main",
+        _REVIEW,
+        8,
+        True,
+        key_text="X",
+    ),
+    Action(
         "freeze",
         "F",
         "screen.freeze",

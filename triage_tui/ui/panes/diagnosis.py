@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 
-from triage_tui.runs.diagnosis_model import Evidence, Hypothesis
+from triage_tui.runs.diagnosis_model import Evidence, Experiment, Hypothesis
 from triage_tui.runs.evidence import IN_TEXT, describe_syscall
 from triage_tui.text import number_of, safe_line
 from triage_tui.ui.headline import what_happened
@@ -20,6 +20,7 @@ from triage_tui.ui.words import target_words
 
 MAX_EXPLANATION, MAX_EVIDENCE, MAX_SAYS = 6000, 30, 600
 """Laid out of one hypothesis: characters of its explanation, pieces of evidence, characters of each."""
+MAX_EXPERIMENTS = 8
 
 
 def confidence_bar(confidence: float, cells: int = 10) -> tuple[Part, ...]:
@@ -179,10 +180,36 @@ def diagnosis_pieces(view: RunView) -> list[Piece]:
         pieces.append(_wrapped(f"… {more} left out here", "muted", 1))
     if not diagnosis.hypotheses:
         pieces.append(_wrapped("No hypothesis fits what was recorded.", "warn", 1))
-    if diagnosis.unknown_next:
+    pieces += _experiment_pieces(view)
+    if diagnosis.unknown_next and not diagnosis.experiments:
         pieces.append(Piece(lambda width: [heading("Next experiment", width)], 1))
         pieces.append(_wrapped(safe_line(diagnosis.unknown_next, 1000), "", 2))
     return pieces
+
+
+def _experiment_pieces(view: RunView) -> list[Piece]:
+    """Return what can be tried to be surer, and what came of what was tried."""
+    offered = view.experiments[:MAX_EXPERIMENTS]
+    finished = [event.payload for event in view.run.events if event.kind == "experiment_finished"]
+    tried = [str(payload.get("learnt", ""))[:1000] for payload in finished[-MAX_EXPERIMENTS:]]
+    pieces: list[Piece] = []
+    if tried:
+        pieces.append(Piece(lambda width: [heading("What experiments told", width)], 1))
+        pieces += [_wrapped("● " + safe_line(learnt, 500), "", 2) for learnt in tried]
+        pieces.append(blank())
+    if offered:
+        pieces.append(Piece(lambda width: [heading("What would make it sure", width)], 1))
+        pieces += [Piece(partial(_experiment_rows, one)) for one in offered]
+    return pieces
+
+
+def _experiment_rows(experiment: Experiment, width: int) -> list[Row]:
+    bits = f"{experiment.gain:.2f} bits" if 0 <= experiment.gain <= 1 else ""
+    says = f"{safe_line(experiment.says, 300)}"
+    lines = wrap_parts([(says, ""), (f"  {bits}", "muted")], width - 1, "  ▸ ", "    ")
+    tells = f"{safe_line(experiment.what_it_would_tell, 300)}; {safe_line(experiment.cost, 200)}"
+    more = wrap_parts([(tells, "muted")], width - 1, "    ", "    ")
+    return [Row(tuple(parts), experiment) for parts in (*lines, *more)]
 
 
 def diagnosis_rows(view: RunView, width: int) -> list[Row]:

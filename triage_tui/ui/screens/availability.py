@@ -43,6 +43,8 @@ def available(screen: MainScreen, action: Action) -> bool:
         case "retry":
             can = view is not None and (view.waiting or view.generation is not None)
             return can and not screen.retry_goes_on
+        case "experiment":
+            return screen.offered is not None
         case "open":
             return screen.pane(screen.active).opens
         case "return":
@@ -104,6 +106,8 @@ def label_of(screen: MainScreen, action: Action) -> str:
             return f"undo {screen.decided[-1].what}" if undoes else "roll back"
         case "end" if screen.view is not None and not screen.view.waiting and not screen.on_marked:
             return "stop retry"
+        case "experiment" if (offered := screen.offered) is not None:
+            return f"try {offered.kind.replace('_', ' ')}"
         case "turn_patch" if screen.active == "patch":
             return "one text" if screen.patch.beside else "side by side"
         case _:

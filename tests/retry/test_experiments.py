@@ -1,0 +1,268 @@
+"""Experiments on real guests: each kind is carried out, and what was learnt is said and recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.programs import root_with
+from triage_tui.diagnosis.experiments import SURE
+from triage_tui.diagnosis.facts import Message
+from triage_tui.diagnosis.found_text import found_messages
+from triage_tui.errors import Conflict, TriageError
+from triage_tui.guest.freezing.triggers import TriggerLimits
+from triage_tui.retry import memory_windows
+from triage_tui.retry.experiment_runs import take_back_left_over
+from triage_tui.retry.experiments import Outcome, carry_out, chosen, possible, under_way
+from triage_tui.retry.learning import learnt_from
+from triage_tui.retry.rediagnose import rediagnose
+from triage_tui.retry.rounds import run_story
+from triage_tui.retry.start import Start
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import generations
+from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis
+from triage_tui.runs.events import append_event, read_events, this_process
+from triage_tui.runs.evidence import resolve
+from triage_tui.runs.reader import Run
+
+NO_SIGNAL = threading.Event()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory, qemu_dir: Path) -> Path:
+    """A root file system with the program that says nothing."""
+    return root_with(tmp_path_factory.mktemp("root"), "thumb", "keeps_quiet")
+
+
+def run_once(workspace: Workspace, root: Path, kind: str, **more: object) -> Run:
+    triggers = TriggerLimits(idle_s=0.4, grace_s=0.1, time_limit_s=20)
+    start = Start(
+        program="/bin/keeps_quiet",
+        argv=["keeps_quiet", kind],
+        rootfs=str(root),
+        triggers=triggers,
+        **more,  # type: ignore[arg-type]
+    )
+    return run_story(workspace, start, hold=False).rounds[0].run
+
+
+def attempt(workspace: Workspace, run: Run, wanted: str) -> Outcome:
+    told: list[str] = []
+    outcome = carry_out(workspace, run.run_id, wanted, told.append, threading.Event(), "tester")
+    assert told[0] == outcome.experiment.says
+    finished = read_events(run.dir)[0][-1]
+    assert (finished.kind, finished.payload["learnt"]) == ("experiment_finished", outcome.learnt)
+    assert (finished.actor, finished.payload["told"]) == ("tester", outcome.told)
+    return outcome
+
+
+def test_a_service_that_was_never_asked_answers_and_is_known(tmp_path: Path, root: Path) -> None:
+    workspace = Workspace(tmp_path)
+    run = run_once(workspace, root, "serves", probing=False)
+    assert run.diagnosis is not None
+    assert run.diagnosis.hypotheses[0].confidence < SURE
+    outcome = attempt(workspace, run, "")
+    assert outcome.experiment.kind == "probe"
+    assert outcome.learnt.startswith(
+        "the probe was answered (GET 127.0.0.1:8088/ was answered with status 200)"
+    )
+    assert outcome.after is not None
+    assert (outcome.after.cause, outcome.after.confidence) == ("network_wait", 0.97)
+    assert outcome.told
+
+
+def test_a_line_of_input_tells_that_it_waited_for_one(tmp_path: Path, root: Path) -> None:
+    workspace = Workspace(tmp_path)
+    run = run_once(workspace, root, "wants input")
+    assert run.diagnosis is not None
+    assert run.diagnosis.hypotheses[0].cause == "unknown"
+    outcome = attempt(workspace, run, "")
+    assert outcome.experiment.kind == "input"
+    assert outcome.learnt.startswith("with a line of input it ended with code 0")
+    assert outcome.learnt.endswith(", was unknown")
+    assert outcome.told
+    new = workspace.load(outcome.run_id)
+    assert new.snapshot.parent_run == run.run_id
+    # What told something is not tried twice by itself.
+    assert outcome.experiment.id not in [one.id for one in possible(workspace.load(run.run_id))]
+
+
+def test_a_log_line_that_was_not_sent_is_found_in_memory(tmp_path: Path, root: Path) -> None:
+    workspace = Workspace(tmp_path)
+    run = run_once(workspace, root, "logs")
+    assert possible(run)[0].kind == "memory"
+    outcome = attempt(workspace, run, "memory")
+    assert "cannot read the serial number" in outcome.learnt
+    assert outcome.told
+    new = workspace.load(outcome.run_id)
+    assert new.diagnosis is not None
+    (evidence,) = [one for one in new.diagnosis.hypotheses[0].evidence if "ev:mem/" in one.link]
+    found = resolve(new, evidence.link)
+    assert (found.exists, found.hash_ok) == (True, True)
+
+
+def test_a_rule_that_watches_is_taken_back(tmp_path: Path, root: Path) -> None:
+    workspace = Workspace(tmp_path)
+    run = run_once(workspace, root, "writes a file")
+    outcome = attempt(workspace, run, "observe")
+    assert "error: partition factory is invalid" in outcome.learnt
+    new = workspace.load(outcome.run_id)
+    assert [hit.hits for hit in new.snapshot.rule_hits] == [0]
+    assert [hit.calls for hit in new.snapshot.rule_hits] == [1]
+    assert new.snapshot.engine.generation == 1
+    assert any('"error: partition factory is invalid' in fact.cite for fact in _messages(new))
+    rulebook = workspace.rulebook_dir(run.snapshot.target.target_id)
+    assert generations.current(rulebook) is None
+    kinds = [event.kind for event in read_events(run.dir)[0]]
+    assert kinds[-4:] == [
+        "experiment_started",
+        "experiment_rules",
+        "experiment_rules",
+        "experiment_finished",
+    ]
+
+
+def _messages(run: Run) -> list[Message]:
+    return found_messages(run)
+
+
+def test_rules_that_a_killed_experiment_left_are_taken_back(tmp_path: Path, root: Path) -> None:
+    workspace = Workspace(tmp_path)
+    run = run_once(workspace, root, "writes a file")
+    rulebook = workspace.rulebook_dir(run.snapshot.target.target_id)
+    rule = b"function do_syscall(num)\n  return 0, 0\nend\n"
+    generations.activate(
+        rulebook, add={"syscall/write.lua": rule}, actor="x", reason=f"experiment on run {run.run_id}"
+    )
+    assert take_back_left_over(workspace, run)
+    assert generations.current(rulebook) is None
+    assert not take_back_left_over(workspace, run)
+
+
+def test_the_branch_that_led_to_the_exit_is_named(tmp_path: Path, root: Path) -> None:
+    workspace = Workspace(tmp_path)
+    run = run_once(workspace, root, "checks itself")
+    assert run.diagnosis is not None
+    assert run.diagnosis.hypotheses[0].cause == "unknown"
+    outcome = attempt(workspace, run, "code")
+    assert "is_genuine" in outcome.learnt
+    assert outcome.run_id == run.run_id
+
+
+def test_who_stops_an_experiment_has_nothing_changed(tmp_path: Path, root: Path) -> None:
+    workspace = Workspace(tmp_path)
+    run = run_once(workspace, root, "writes a file")
+    stop = threading.Event()
+
+    def tell(text: str) -> None:
+        if text.startswith("started"):
+            stop.set()
+
+    with pytest.raises(TriageError, match="stopped"):
+        carry_out(workspace, run.run_id, "observe", tell, stop)
+    assert generations.current(workspace.rulebook_dir(run.snapshot.target.target_id)) is None
+    last = read_events(run.dir)[0][-1]
+    assert (last.kind, last.payload["told"]) == ("experiment_finished", False)
+    assert last.payload["learnt"].startswith("it came to nothing")
+    assert [path.name for path in workspace.runs_dir.iterdir()] == [run.run_id]
+    # It told nothing, so it is offered again.
+    assert "observe" in [one.kind for one in possible(workspace.load(run.run_id))]
+
+
+def test_what_is_wanted_is_named_by_id_or_kind(tmp_path: Path, root: Path) -> None:
+    run = run_once(Workspace(tmp_path), root, "wants input")
+    first, *others = possible(run)
+    assert chosen(run) == first
+    assert chosen(run, others[0].kind) == others[0]
+    assert chosen(run, first.id[:9]) == first
+    with pytest.raises(TriageError, match=r"no experiment is called.*this run has input-"):
+        chosen(run, "x\x1b[2J")
+    # What somebody else's diagnosis.json says is done is not done.
+    path = run.dir / "diagnosis.json"
+    data = json.loads(path.read_text())
+    data["experiments"] = [{"id": "evil-1", "kind": "verbose", "says": "x", "parameters": {"option": "-x"}}]
+    path.write_text(json.dumps(data))
+    with pytest.raises(TriageError, match="no experiment is called"):
+        chosen(run, "evil-1")
+
+
+def test_two_experiments_on_one_run_are_not_made_at_once(tmp_path: Path, root: Path) -> None:
+    workspace = Workspace(tmp_path)
+    run = run_once(workspace, root, "wants input")
+    append_event(run.dir, "experiment_started", {"id": "a", "kind": "input", **this_process()})
+    with pytest.raises(Conflict, match="under way"):
+        carry_out(workspace, run.run_id, "", lambda text: None, NO_SIGNAL)
+    gone = {"pid": os.getpid(), "start": 1}
+    append_event(run.dir, "experiment_started", {"id": "a", "kind": "input", **gone})
+    assert not under_way(read_events(run.dir)[0])
+
+
+def test_proposals_that_a_person_decided_on_survive_a_new_diagnosis(tmp_path: Path, root: Path) -> None:
+    run = run_once(Workspace(tmp_path), root, "logs")
+    assert run.diagnosis is not None
+    before = run.diagnosis.proposals
+    assert before
+    append_event(run.dir, "rejected", {"reason": "no"})
+    after = rediagnose(run.dir)
+    assert after.state == "rejected"
+    assert after.diagnosis is not None
+    assert [one.id for one in after.diagnosis.proposals] == [one.id for one in before]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "12", "0x10+0", "0x10+99999999", "0x10+1," * 65, "x+1", "-0x1+4", "0x1+1e3"]
+)
+def test_windows_that_are_none(text: str) -> None:
+    with pytest.raises(TriageError):
+        memory_windows.parse_windows(text)
+
+
+def test_the_holder_reads_what_is_asked_and_refuses_what_is_none(tmp_path: Path, root: Path) -> None:
+    run = run_once(Workspace(tmp_path), root, "logs")
+
+    def read(address: int, size: int) -> bytes:
+        return b"\x5a" * min(size, 8) if address == 0x1000 else b""
+
+    append_event(run.dir, "experiment_asked", {"windows": [[0x1000, 16], [0x9000, 16]]})
+    append_event(run.dir, "experiment_asked", {"windows": [["../../etc", 1]]})
+    assert memory_windows.answer_asked(run.dir, read_events(run.dir)[0], read)
+    answers = [event.payload for event in read_events(run.dir)[0] if event.kind == "experiment_answered"]
+    assert answers[0]["bytes"] == 8
+    assert "form" in answers[1]["why"]
+    # Each is answered once.
+    assert not memory_windows.answer_asked(run.dir, read_events(run.dir)[0], read)
+    kept = Workspace(tmp_path).load(run.run_id)
+    assert kept.memory_bytes("window_0x1000") == b"\x5a" * 8
+
+
+def _diagnosis(cause: str, confidence: float, *links: str) -> Diagnosis:
+    evidence = [Evidence(link=link, says="") for link in links]
+    hypothesis = Hypothesis(cause=cause, proximate=cause, confidence=confidence, title="", evidence=evidence)
+    return Diagnosis(run_id="", scene="", headline="", hypotheses=[hypothesis])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence", "told"),
+    [
+        (("unknown", 0.2), ("network_wait", 0.97), "it was: network_wait 0.97, was unknown", True),
+        (
+            ("config_error", 0.5),
+            ("missing_file", 0.9),
+            "it was: missing_file 0.90, was config_error 0.50",
+            True,
+        ),
+        (("config_error", 0.5), ("config_error", 0.8), "it was: config_error 0.80, was 0.50", True),
+        (("unknown", 0.2), ("unknown", 0.2, "ev:mem/a"), "still unknown, with more evidence", True),
+        (("unknown", 0.2), ("unknown", 0.2), "it told nothing new of the cause: still unknown", False),
+    ],
+)
+def test_what_was_learnt(
+    before: tuple[str, float], after: tuple[str, float], sentence: str, told: bool
+) -> None:
+    said, changed = learnt_from("it was", _diagnosis(*before), _diagnosis(*after))
+    assert sentence in said
+    assert changed is told
