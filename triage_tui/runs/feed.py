@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from triage_tui.errors import TriageError
-from triage_tui.runs.catalog import Catalog
+from triage_tui.runs.catalog import Catalog, Seen
 from triage_tui.runs.listing import RunSummary
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class RunsFeed:
 
     def _work(self) -> None:
         try:
-            seen = self._ahead.take() if self._ahead is not None else None
+            seen = self._seen_ahead(self._ahead) if self._ahead is not None else None
             self._first = self._catalog.read(seen, self._go_on)
             self._go_on()
             if (first := self.early()) is not None:
@@ -170,6 +170,14 @@ class RunsFeed:
             watcher.stop()
             self._catalog.settle()
             self._catalog.save()
+
+    def _seen_ahead(self, ahead: LookAhead) -> Seen | None:
+        # An index that is worth another process takes this one for longer than the first frame may wait.
+        self._started.wait()
+        if self._ended.is_set():
+            ahead.end()
+            raise _Ended
+        return ahead.take()
 
     def _go_on(self) -> None:
         self._started.wait()

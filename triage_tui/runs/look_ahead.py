@@ -30,7 +30,7 @@ LEAST_BYTES = 256 << 10
 
 
 class LookAhead:
-    """The other process; ask it once."""
+    """The other process; ask it once, or `end` it."""
 
     def __init__(self, pid: int, answer: int) -> None:
         self._pid = pid
@@ -45,11 +45,15 @@ class LookAhead:
         except (msgspec.MsgspecError, OSError, TimeoutError):
             return None
         finally:
-            os.close(self._answer)
-            with suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(self._pid, 0)
+            self.end()
+
+    def end(self) -> None:
+        """End it without asking."""
+        os.close(self._answer)
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)
 
     def _read(self) -> bytes:
         parts: list[bytes] = []
