@@ -1,7 +1,8 @@
 """Which failed call led to the end: not the last error, but the one that the trace ties to it.
 
-Five ties are weighed: nearness to the end (in calls that mean something), the program's own message naming
-the object or the error, being repeated in the loop, being the last failure that is no noise, and retries.
+Weighed are nearness to the end (in calls that mean something), the program's own message naming the object or
+the error, being repeated in the loop, being the last failure that is no noise, retries, and the ties of
+`ties`: results, descriptors, directories and the stack.
 Against it speak known noise (rules/causality.yaml) and a later success for the same object. The weights were
 set on recorded failures; the reasons are kept in words so that a person can judge them.
 """
@@ -13,10 +14,12 @@ import errno as errno_names
 import os
 import posixpath
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from triage_tui.diagnosis.facts import End, FailedCall, Message
+from triage_tui.diagnosis.ties import Tie
 
 NEAR = 6.0
 """Calls between failure and end at which nearness counts half."""
@@ -77,6 +80,8 @@ class Causality:
 
     noise: tuple[Noise, ...] = ()
     hints: tuple[Hint, ...] = ()
+    ties: Mapping[str, float] = field(default_factory=dict)
+    """Weight of each tie of `ties.NAMES`; one that is missing weighs nothing."""
 
     def noise_of(self, fact: FailedCall) -> Noise | None:
         """Return the first kind of noise that `fact` is, None for one of weight 1, which is none."""
@@ -166,10 +171,11 @@ def weigh(
     end: End,
     knowledge: Causality,
     names: frozenset[str] = frozenset(),
+    ties: Mapping[int, Sequence[Tie]] | None = None,
 ) -> list[FailedCall]:
     """Return `failed` with relevance, reasons, noise and mentions filled in.
 
-    `names` are those by which the program speaks of itself.
+    `names` are those by which the program speaks of itself; `ties` are those of `ties_of`.
     """
     noises = [knowledge.noise_of(fact) for fact in failed]
     hard = [fact for fact, noise in zip(failed, noises, strict=True) if noise is None and not fact.later_ok]
@@ -186,6 +192,13 @@ def weigh(
         score += mention
         if why:
             reasons.append(why)
+        for tie in (ties or {}).get(fact.seq, ()):
+            weight = knowledge.ties.get(tie.name, 0.0)
+            if tie.name == "consequence":
+                score *= weight or 1.0
+            elif weight:
+                score += weight * tie.share
+                reasons.append(tie.says)
         if noise is not None:
             # A message that names the object outweighs the general experience that it does not matter.
             score *= max(noise.weight, 0.7) if mention >= 0.35 and noise.weight > 0.1 else noise.weight

@@ -106,7 +106,7 @@ def _field(fact: Fact, name: str, citer: Citer) -> str:
     if name == "ago":
         return ago(fact)
     if isinstance(fact, FailedCall) and name == "reasons":
-        return ", ".join(fact.reasons) or "nothing else stands out"
+        return inert(", ".join(fact.reasons), 800) or "nothing else stands out"
     if isinstance(fact, FailedCall) and name == "strerror":
         return strerror(fact.errno) or fact.errno
     return inert(str(getattr(fact, name, "")))

@@ -32,6 +32,7 @@ from triage_tui.diagnosis.found_text import found_messages
 from triage_tui.diagnosis.loops import loop_facts, loop_range
 from triage_tui.diagnosis.output import is_complaint, lines_of, writes_to_output
 from triage_tui.diagnosis.probes import probe_facts, without_answers
+from triage_tui.diagnosis.ties import ties_of
 from triage_tui.diagnosis.trace import Step, Walk, walk
 from triage_tui.errors import TriageError
 from triage_tui.runs.model import Snapshot, Syscall
@@ -108,7 +109,9 @@ def gather(run: Run, knowledge: Causality) -> Facts:
     for probe in probes:
         facts.add("probe", probe)
     names = own_names(run.snapshot.target.program, run.snapshot.target.argv)
-    for fact in without_answers(weigh(failed, messages, end, knowledge, names), probes):
+    decision = decision_of(run)
+    ties = ties_of(run, failed, walked.steps, decision)
+    for fact in without_answers(weigh(failed, messages, end, knowledge, names, ties), probes):
         facts.add("failed_call", fact)
     for message in messages:
         facts.add("message", message)
@@ -130,7 +133,7 @@ def gather(run: Run, knowledge: Causality) -> Facts:
     _add_opened(facts, walked, messages)
     for spinner in computing_threads(run.snapshot, calls):
         facts.add("computing", spinner)
-    if (decision := decision_of(run)) is not None:
+    if decision is not None:
         facts.add("decision", decision)
     return facts
 

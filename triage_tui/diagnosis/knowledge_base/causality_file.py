@@ -9,9 +9,11 @@ from triage_tui.diagnosis.causality import Causality, Hint, Noise
 from triage_tui.diagnosis.conditions import Report, choose, compile_regex
 from triage_tui.diagnosis.knowledge_base.documents import Document
 from triage_tui.diagnosis.knowledge_base.mistakes import Mistake
+from triage_tui.diagnosis.ties import NAMES
 
 CAUSALITY_FILE = "causality.yaml"
 
+_KEYS = ("schema", "noise", "hints", "ties")
 _LISTS = ("operation", "name", "errno")
 _EXPRESSIONS = ("path", "origin", "request")
 _NOISE_KEYS = ("why", "weight", *_LISTS, *_EXPRESSIONS)
@@ -24,14 +26,30 @@ def parse_causality(document: Document, report: Callable[[Mistake], None]) -> Ca
         report(Mistake(file=str(document.path), line=document.line(key), key=key, what=what, do=do))
 
     for key in document.data:
-        if key not in ("schema", "noise", "hints"):
-            tell(str(key), "unknown key", choose(key, ("schema", "noise", "hints")))
+        if key not in _KEYS:
+            tell(str(key), "unknown key", choose(key, _KEYS))
     noise = [_noise(raw, f"noise[{index}]", tell) for index, raw in enumerate(_list(document, "noise", tell))]
     hints = [_hint(raw, f"hints[{index}]", tell) for index, raw in enumerate(_list(document, "hints", tell))]
     return Causality(
         noise=tuple(one for one in noise if one is not None),
         hints=tuple(one for one in hints if one is not None),
+        ties=_ties(document.data.get("ties", {}), tell),
     )
+
+
+def _ties(raw: Any, report: Report) -> dict[str, float]:
+    if not isinstance(raw, Mapping):
+        report("ties", "needs a mapping of a tie to its weight", "")
+        return {}
+    found: dict[str, float] = {}
+    for key, weight in raw.items():
+        if key not in NAMES:
+            report(f"ties.{key}", "unknown tie", choose(key, NAMES))
+        elif type(weight) not in (int, float) or not 0 <= weight <= 1:
+            report(f"ties.{key}", "needs a number between 0 and 1", "")
+        else:
+            found[key] = float(weight)
+    return found
 
 
 def _list(document: Document, key: str, report: Report) -> list[Any]:
