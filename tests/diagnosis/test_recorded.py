@@ -27,7 +27,7 @@ def test_the_cause_comes_first_and_the_evidence_resolves(name: str, tmp_path: Pa
         assert best.proximate == case.label["proximate"]
     for hypothesis in diagnosis.hypotheses:
         assert hypothesis.evidence
-        links = [item.link for item in (*hypothesis.evidence, *hypothesis.contrary)]
+        links = [item.link for item in (*hypothesis.evidence, *hypothesis.contrary, *hypothesis.below)]
         links += [link for _, link in links_in(hypothesis.explanation)]
         for link in links:
             found = resolve(run, link)

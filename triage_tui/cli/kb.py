@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from triage_tui.cli.output import print_json, say
+from triage_tui.cli.output import print_json, print_table, say
 from triage_tui.errors import TriageError
 from triage_tui.text import number_of, safe_line
+
+if TYPE_CHECKING:
+    from triage_tui.diagnosis.knowledge import KnowledgeBase
+    from triage_tui.diagnosis.knowledge_base.coverage import CoveredCause, CoveredEntry, CoveredScene
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,13 +38,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     case.add_argument("--calls", type=int, default=600, help="keep so many calls (default 600)")
     case.add_argument("--into", metavar="DIR", help="directory of the entries (default: your own)")
 
-    for command in (lint, test, case):
+    explain = commands.add_parser("explain", help="say why a run is diagnosed so, and not otherwise")
+    explain.add_argument("run", metavar="RUN", help="run id, a unique ending of it, or `last`")
+    explain.add_argument("--entry", metavar="ID", help="only this entry, however far it is")
+
+    coverage = commands.add_parser("coverage", help="list what causes, scenes and entries are covered by")
+    coverage.add_argument("run", nargs="*", metavar="RUN", help="runs in which entries may have fired")
+    coverage.add_argument("--all-runs", action="store_true", help="all runs of the workspace")
+
+    profile = commands.add_parser("profile", help="measure where the time of a diagnosis goes")
+    profile.add_argument("run", nargs="+", metavar="RUN", help="run id, a unique ending of it, or `last`")
+    profile.add_argument("--entries", type=int, default=15, metavar="N", help="slowest entries (default 15)")
+
+    for command in (case, explain, coverage, profile):
+        # Also behind the command's name, where one looks for it.
+        command.add_argument("-C", "--workspace", metavar="DIR", default=argparse.SUPPRESS, help="workspace")
+    for command in (lint, test, case, explain, coverage, profile):
         command.add_argument("--json", action="store_true", help="as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; 1 where the knowledge base is not as it should be."""
-    return {"lint": _lint, "test": _test, "case": _case}[args.action](args)
+    actions = {
+        "lint": _lint,
+        "test": _test,
+        "case": _case,
+        "explain": _explain,
+        "coverage": _coverage,
+        "profile": _profile,
+    }
+    return actions[args.action](args)
 
 
 def _in_force() -> list[Path]:
@@ -48,6 +76,16 @@ def _in_force() -> list[Path]:
 
     check_directories()
     return [shipped("rules"), *map(Path, user_directories())]
+
+
+def _knowledge() -> KnowledgeBase:
+    """Read what is in force; what has mistakes is left out, and said."""
+    from triage_tui.diagnosis.knowledge import read_knowledge
+
+    base = read_knowledge(_in_force()[1:])
+    for mistake in base.mistakes:
+        say(f"left out: {mistake.sentence()}")
+    return base
 
 
 def _lint(args: argparse.Namespace) -> int:
@@ -71,13 +109,9 @@ def _lint(args: argparse.Namespace) -> int:
 
 
 def _test(args: argparse.Namespace) -> int:
-    from triage_tui.diagnosis.knowledge import read_knowledge
     from triage_tui.diagnosis.knowledge_base.case_tests import try_cases
-    from triage_tui.diagnosis.knowledge_base.places import user_directories
 
-    base = read_knowledge(map(Path, user_directories()))
-    for mistake in base.mistakes:
-        say(f"left out: {mistake.sentence()}")
+    base = _knowledge()
     total = wrong = 0
     trials = []
     for trial in try_cases(base, args.id):
@@ -121,4 +155,76 @@ def _case(args: argparse.Namespace) -> int:
     if not same:
         say("the case holds the end of the run only, and is not diagnosed as the run is")
     say("a case holds what the program printed and the arguments of its calls: look for secrets in it")
+    return 0
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from triage_tui.cli.kb_explained import print_explanation
+    from triage_tui.diagnosis.knowledge_base.explaining import explain
+    from triage_tui.retry.workspace import Workspace
+
+    found = explain(Workspace.at(args.workspace).load(args.run), _knowledge(), args.entry)
+    if args.json:
+        print_json(found)
+    else:
+        print_explanation(found)
+    return 0
+
+
+def _coverage(args: argparse.Namespace) -> int:
+    from triage_tui.diagnosis.knowledge_base.coverage import cover
+    from triage_tui.retry.workspace import Workspace
+    from triage_tui.runs.listing import run_dirs
+    from triage_tui.runs.reader import load_run
+
+    workspace = Workspace.at(args.workspace)
+    names = args.run if not args.all_runs else [path.name for path in run_dirs(workspace.runs_dir)]
+    found = cover(_knowledge(), (load_run(workspace.run_dir(name)) for name in names))
+    if args.json:
+        print_json(found)
+        return 0
+    header = ["CAUSE", "ENTRIES", "TEMPLATES", "POSITIVE", "NEGATIVE", "WON"]
+    print_table(header, [_row(cause) for cause in found.causes])
+    print()
+    print_table(["SCENE", "CASES", "ENTRIES", "RUNS"], [_row(scene) for scene in found.scenes])
+    print()
+    header = ["ENTRY", "CAUSE", "FROM", "STATUS", "TEMPLATES", "POSITIVE", "NEGATIVE", "CONTRARY", "WANTED"]
+    print_table([*header, "TOLD", "WON"], [_row(entry) for entry in found.entries])
+    bare = [one.cause for one in found.causes if not one.entries]
+    if bare:
+        say(f"no entry names: {', '.join(bare)}")
+    if found.never:
+        say(f"never a hypothesis in {number_of(found.runs, 'run')}: {', '.join(found.never)}")
+    for problem in found.problems:
+        say(problem)
+    return 0
+
+
+def _row(counted: CoveredCause | CoveredScene | CoveredEntry) -> list[str]:
+    """Return the fields of what is covered as the cells of its table."""
+    return [
+        str(getattr(counted, name)) or ("shipped" if name == "origin" else "-")
+        for name in counted.__struct_fields__
+    ]
+
+
+def _profile(args: argparse.Namespace) -> int:
+    from triage_tui.diagnosis.knowledge_base.profiling import profile
+    from triage_tui.retry.workspace import Workspace
+
+    workspace = Workspace.at(args.workspace)
+    found = profile([workspace.run_dir(name) for name in args.run], _knowledge(), _in_force()[1:])
+    if args.json:
+        print_json(found)
+        return 0
+    print_table(
+        ["PHASE", "MS", "SHARE"], [[one.phase, f"{one.ms:.2f}", f"{one.share:.0%}"] for one in found.phases]
+    )
+    print()
+    rows = [
+        [one.entry, one.origin or "shipped", f"{one.ms:.3f}", f"{one.share:.0%}", str(one.fits)]
+        for one in found.entries[: max(0, args.entries)]
+    ]
+    print_table(["ENTRY", "FROM", "MS", "SHARE", "FITS"], rows)
+    say(f"{number_of(found.runs, 'run')} of {number_of(found.calls, 'call')}, medians of 5 measurements")
     return 0

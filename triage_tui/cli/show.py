@@ -167,11 +167,17 @@ def _hypothesis(record: Run, number: int, hypothesis: Hypothesis, language: Cata
         # The links are below, with what each shows.
         text = language.paragraph(hypothesis.explanation)
         _wrapped(IN_TEXT.sub(lambda match: match["text"], text), "   ")
-    for sign, entries in (("+", hypothesis.evidence), ("-", hypothesis.contrary)):
+    for sign, entries in (
+        ("+", hypothesis.evidence),
+        ("-", hypothesis.contrary),
+        ("<", hypothesis.below),
+    ):
         for entry in entries:
             found = resolve(record, entry.link)
             mark = "" if found.exists and found.hash_ok else "  UNSUPPORTED"
             _wrapped(f"{language.sentence(entry.says)}  [{entry.link}]{mark}", f"   {sign} ", "     ")
+    if hypothesis.origin:
+        _line(f"   by the entry {hypothesis.entry} of {hypothesis.origin}")
     for wanted in hypothesis.wanted:
         _wrapped(language.sentence(wanted), "   ? ")
 
@@ -345,7 +351,7 @@ def _events(record: Run) -> None:
 
 def _evidence(record: Run) -> None:
     for hypothesis in record.diagnosis.hypotheses if record.diagnosis else []:
-        for entry in (*hypothesis.evidence, *hypothesis.contrary):
+        for entry in (*hypothesis.evidence, *hypothesis.contrary, *hypothesis.below):
             found = resolve(record, entry.link)
             state = "ok" if found.exists and found.hash_ok else "CHANGED" if found.exists else "MISSING"
             _line(f"{state:8} {entry.link}  {found.title}: {found.text}")

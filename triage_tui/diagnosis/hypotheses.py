@@ -17,6 +17,8 @@ from triage_tui.diagnosis.facts import (
     Wait,
 )
 from triage_tui.diagnosis.knowledge import Entry, KnowledgeBase
+from triage_tui.diagnosis.knowledge_base.places import origin
+from triage_tui.diagnosis.ranking import reasons_below
 from triage_tui.diagnosis.scenes import proximate_of
 from triage_tui.runs.diagnosis_model import Evidence, Hypothesis
 from triage_tui.runs.reader import Run
@@ -37,8 +39,20 @@ EXPLAINED = 0.5
 IRRELEVANT = 0.15
 """A failed call of less relevance than this explains nothing, whatever its kind."""
 
+LEAST = 0.02
+"""The least confidence of what is said at all."""
+
 AT_MOST = 0.11
 """Confidence that is left to it: below `FLOOR`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An adjustment that applied: what it added, and the fact that it applied for."""
+
+    add: float
+    says: str
+    fact: Fact | None
 
 
 @dataclass(slots=True)
@@ -51,6 +65,15 @@ class Candidate:
     bindings: dict[str, Fact]
     support: list[tuple[Fact, str]] = field(default_factory=list)
     against: list[tuple[Fact | None, str]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    """How the confidence came about, after `base + per_relevance * relevance` of the entry."""
+    bound: str = ""
+    """What ended the sum: "irrelevant" (its call matters too little), "ceiling", "floor", "" for nothing."""
+
+    @property
+    def relevance(self) -> float:
+        """Relevance of the subject, 0 for one that has none."""
+        return _relevance(self.subject)
 
 
 def _relevance(fact: Fact) -> float:
@@ -59,16 +82,17 @@ def _relevance(fact: Fact) -> float:
 
 def candidates(facts: Facts, knowledge: KnowledgeBase) -> list[Candidate]:
     """Return what the knowledge base says about `facts`, most confident first."""
-    found: list[Candidate] = []
-    for entry in knowledge.entries:
-        subjects = sorted(
-            entry.subject.find(facts, {"end": facts.end}), key=lambda fact: (_relevance(fact), fact.seq)
-        )
-        for subject in subjects[-MAX_SUBJECTS:]:
-            candidate = _try(entry, subject, facts)
-            if candidate is not None:
-                found.append(candidate)
+    found = [candidate for entry in knowledge.entries for candidate in candidates_of(entry, facts)]
     return sorted(found, key=lambda candidate: -candidate.confidence)
+
+
+def candidates_of(entry: Entry, facts: Facts) -> list[Candidate]:
+    """Return what one entry says about `facts`: one candidate for each fact that it could be about."""
+    subjects = sorted(
+        entry.subject.find(facts, {"end": facts.end}), key=lambda fact: (_relevance(fact), fact.seq)
+    )
+    tried = (_try(entry, subject, facts) for subject in subjects[-MAX_SUBJECTS:])
+    return [candidate for candidate in tried if candidate is not None]
 
 
 def _try(entry: Entry, subject: Fact, facts: Facts) -> Candidate | None:
@@ -83,24 +107,33 @@ def _try(entry: Entry, subject: Fact, facts: Facts) -> Candidate | None:
         support += [(fact, "") for fact in answer]
     confidence = entry.base + entry.per_relevance * _relevance(subject)
     against: list[tuple[Fact | None, str]] = []
+    changes: list[Change] = []
     for change in entry.adjust:
         answer = change.when.check(facts, bindings)
         if answer is None:
             continue
         confidence += change.add
+        changes.append(Change(change.add, change.says, answer[-1] if answer else None))
         if change.add >= 0:
             support += [(fact, change.says) for fact in answer[-1:]]
         else:
             against.append((answer[-1] if answer else None, change.says))
     if isinstance(subject, FailedCall) and entry.per_relevance and subject.relevance < IRRELEVANT:
         confidence = min(confidence, AT_MOST)
+        bound = "irrelevant"
+    elif confidence > entry.ceiling:
+        bound = "ceiling"
+    else:
+        bound = "floor" if confidence < LEAST else ""
     return Candidate(
         entry=entry,
         subject=subject,
-        confidence=round(max(0.02, min(entry.ceiling, confidence)), 2),
+        confidence=round(max(LEAST, min(entry.ceiling, confidence)), 2),
         bindings=bindings,
         support=support,
         against=against,
+        changes=changes,
+        bound=bound,
     )
 
 
@@ -149,6 +182,7 @@ def build(candidate: Candidate, facts: Facts, citer: Citer) -> Hypothesis:
         entry=entry.id,
         parameters=parameters(candidate.subject, candidate.bindings),
         proposals=list(entry.proposals),
+        origin=origin(entry.file) if not entry.shipped else "",
     )
 
 
@@ -214,4 +248,7 @@ def hypothesize(run: Run, facts: Facts, knowledge: KnowledgeBase) -> tuple[list[
     """Return the hypotheses, best first, and the candidates they were made from in the same order."""
     citer = Citer(run)
     chosen = select(candidates(facts, knowledge))
-    return [build(candidate, facts, citer) for candidate in chosen], chosen
+    hypotheses = [build(candidate, facts, citer) for candidate in chosen]
+    for hypothesis, candidate in zip(hypotheses[1:], chosen[1:], strict=True):
+        hypothesis.below = reasons_below(chosen[0], candidate, citer)
+    return hypotheses, chosen

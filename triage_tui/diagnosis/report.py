@@ -197,11 +197,15 @@ def _hypothesis_lines(position: int, hypothesis: Hypothesis, language: Catalogue
     if hypothesis.source == "model":
         source = "Source: the model {model}; its confidence is its own word, and capped."
         lines += [say(source, model=inert(hypothesis.model, 80)), ""]
+    if hypothesis.origin:
+        places = {"entry": inert(hypothesis.entry, 80), "file": inert(hypothesis.origin, 300)}
+        lines += [say("By the entry `{entry}` of `{file}`, which did not ship.", **places), ""]
     if hypothesis.explanation:
         lines += [language.paragraph(hypothesis.explanation), ""]
     for heading, body in (
         ("Evidence:", _evidence_lines(hypothesis.evidence, language)),
         ("Against it:", _evidence_lines(hypothesis.contrary, language)),
+        ("Why it is not the first:", _evidence_lines(hypothesis.below, language)),
         ("Still wanted:", [f"- {language.sentence(inert(text, 400))}" for text in hypothesis.wanted]),
     ):
         if body:

@@ -36,6 +36,24 @@ TROUBLES = {
 """Cause -> kind of trouble."""
 
 
+SCENES = (
+    "exit 0",
+    "exit 0, a child goes on",
+    "exit with an error code",
+    "fatal signal",
+    "failure of the emulator",
+    "stopped by a signal",
+    "wait loop by the clock",
+    "long sleep",
+    "blocked wait, reachable",
+    "blocked wait",
+    "spin in user space",
+    "syscall loop",
+    "still running",
+)
+"""All that `scene_of` returns."""
+
+
 def scene_of(facts: Facts) -> str:
     """Return how the run stopped, in words."""
     end = facts.end

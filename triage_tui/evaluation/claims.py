@@ -31,7 +31,8 @@ def check_claims(run: Run, diagnosis: Diagnosis) -> Claims:
     total = 0
     bad: list[str] = []
     for hypothesis in diagnosis.hypotheses:
-        claims = [(evidence.says, evidence.link) for evidence in hypothesis.evidence + hypothesis.contrary]
+        given = hypothesis.evidence + hypothesis.contrary + hypothesis.below
+        claims = [(evidence.says, evidence.link) for evidence in given]
         claims += links_in(hypothesis.explanation)
         unlinked = hypothesis.explanation.count(UNSUPPORTED)
         total += len(claims) + unlinked

@@ -52,6 +52,10 @@ class Hypothesis(Record):
     opinion: Opinion | None = None
     """A model's second opinion on a hypothesis of the knowledge base."""
     entry: str = ""
+    origin: str = ""
+    """File of the entry where that is a person's own, the home directory as ~; "" for one that shipped."""
+    below: list[Evidence] = []
+    """Why it is ranked below the best hypothesis: what set them apart, most telling first."""
     parameters: dict[str, str] = {}
     proposals: list[str] = []
 

@@ -114,7 +114,11 @@ def _look_up_evidence(view: RunView) -> None:
     view.run.syscall(0)
     _ = view.call_names, view.call_places, view.shown_lines
     for hypothesis in view.diagnosis.hypotheses if view.diagnosis else ():
-        for evidence in (*hypothesis.evidence[:MAX_CITED], *hypothesis.contrary[:MAX_CITED]):
+        for evidence in (
+            *hypothesis.evidence[:MAX_CITED],
+            *hypothesis.contrary[:MAX_CITED],
+            *hypothesis.below[:MAX_CITED],
+        ):
             view.resolve(evidence.link)
 
 

@@ -135,9 +135,16 @@ def _hypothesis_pieces(view: RunView, number: int, hypothesis: Hypothesis) -> li
         if len(entries) > MAX_EVIDENCE:
             more = number_of(len(entries) - MAX_EVIDENCE, "more is", "more are")
             pieces.append(_wrapped(f"… {more} left out here", "muted", 4))
+    if hypothesis.below:
+        pieces += fixed([Row((("    why it is not the first", "muted"),))])
+        for evidence in hypothesis.below[:MAX_EVIDENCE]:
+            pieces.append(Piece(partial(_evidence_rows, view, evidence, "↓", "muted")))
     if hypothesis.wanted:
         pieces += fixed([Row((("    missing to be sure", "muted"),))])
         pieces += [_wrapped("? " + safe_line(wanted, 500), "muted", 6) for wanted in hypothesis.wanted[:20]]
+    if hypothesis.origin:
+        where = safe_line(hypothesis.origin, 200)
+        pieces.append(_wrapped(f"by the entry {short(hypothesis.entry, 60)} of {where}", "warn", 4))
     if hypothesis.source == "model":
         pieces += fixed([Row((("    written by a language model", "warn"),))])
     return pieces
