@@ -31,6 +31,8 @@ class Listing:
     """Index of the marked line in `lines`."""
     truncated: bool = False
     """True if the function goes on outside the lines."""
+    refers: list[tuple[int, int]] = field(default_factory=list)
+    """Addresses of data that the code names, each with the index of the line that does."""
 
     @property
     def text(self) -> str:
@@ -158,6 +160,14 @@ class CodeReader:
         found = self.imported(value) or self.string(value) or self.name(value)
         return f"0x{value:x} {found}" if found else f"0x{value:x}"
 
+    def _is_data(self, addr: int) -> bool:
+        """Tell whether an address is that of a mapped byte which is neither code nor a linkage word."""
+        if addr < 0x1000 or self._modules.mapping(addr) is None or self.imported(addr) is not None:
+            return False
+        location = self._modules.locate(addr)
+        symbol = location.symbol if location is not None else None
+        return symbol is None or not symbol.is_function
+
     def _syscall(self, insns: list[Instruction], index: int) -> str:
         """Return the name of the syscall that an instruction makes, or nothing where its number varies."""
         number = syscall_number(self.arch, insns, index)
@@ -245,6 +255,9 @@ class CodeReader:
                 listing.marked = len(listing.lines)
             text = f"{insn.mnemonic:<8} {insn.operands}".rstrip()
             comment = self._syscall(insns, index) or self.comment(insn, thumb)
+            refers = insn.constant if insn.constant is not None else insn.refers
+            if refers is not None and self._is_data(refers):
+                listing.refers.append((refers, len(listing.lines)))
             line = f"{mark} 0x{insn.address:08x}  {insn.data.hex():<8}  {text}"
             listing.lines.append(f"{line:<60} ; {comment}" if comment else line)
         return listing

@@ -38,6 +38,8 @@ class FunctionCode:
     offset: int | None = None
     """Bytes from the function's start to the point, where the source knows the start."""
     truncated: bool = False
+    refers: tuple[tuple[int, int], ...] = ()
+    """Run-time addresses of data that the code names, each with how many lines from the point that is."""
 
     def reference(self, frame: Frame, file: str) -> PseudocodeRef:
         """Return how a record refers to this code as that of `frame`, kept under the name `file`."""
@@ -74,4 +76,11 @@ class Disassembly:
         listing = self.reader.listing(
             point.addr, thumb=point.thumb, is_return=point.is_return, start=point.start
         )
-        return FunctionCode(listing.text, "disassembly", "disassembly", truncated=listing.truncated)
+        point_line = listing.marked or 0
+        return FunctionCode(
+            listing.text,
+            "disassembly",
+            "disassembly",
+            truncated=listing.truncated,
+            refers=tuple((addr, line - point_line) for addr, line in listing.refers),
+        )

@@ -16,6 +16,15 @@ class Blob(Record):
     sha256: str = ""
 
 
+class MemoryField(Record):
+    """One decoded piece of a memory object: `size` bytes at `offset`. `text` is raw text of the guest."""
+
+    name: str
+    offset: int
+    size: int
+    text: str
+
+
 class MemoryObject(Record):
     """One memory object: what it is, where it was, how it was read, why it matters."""
 
@@ -30,6 +39,14 @@ class MemoryObject(Record):
     string_err: str | None = None
     blob: Blob | None = None
     blob_err: str | None = None
+    kind: str = ""
+    """What it was recognised as: "struct sockaddr_in", "http request", "settings"; "" for nothing."""
+    fields: list[MemoryField] = []
+    """What it holds, decoded when it was recorded."""
+    seq: int | None = None
+    """The syscall that it belongs to."""
+    frame: int | None = None
+    """The frame whose code names it."""
 
 
 class MemoryExtent(Record):

@@ -77,6 +77,18 @@ _SELECTS = frozenset(("select", "_newselect", "pselect6", "pselect6_time64"))
 _SET_BYTES = 128
 """Bytes of an fd_set, select(2)."""
 _NO_STRUCT = ("int", "fd_set")
+_NAMING_INTERFACES = (
+    "SIOCGIF",
+    "SIOCSIF",
+    "SIOCGIW",
+    "SIOCSIW",
+    "SIOCETHTOOL",
+    "SIOCGMII",
+    "SIOCSMII",
+    "SIOCBOND",
+    "SIOCDIFADDR",
+)
+"""Beginnings of requests that begin with the name of an interface: netdevice(7), wireless.h, sockios.h."""
 _REQUESTS = {
     "SIOCGIFCONF": "ifconf", "TIOCGWINSZ": "winsize", "TIOCSWINSZ": "winsize", "FIONREAD": "int",
     "FIONBIO": "int", "TCGETS": "termios", "TCSETS": "termios", "TCSETSW": "termios", "TCSETSF": "termios",
@@ -105,7 +117,7 @@ def structure_of(
 
 def _of_request(request: str) -> Structure | None:
     name = _REQUESTS.get(request)
-    if name is None and request.startswith(("SIOCGIF", "SIOCSIF")):
+    if name is None and request.startswith(_NAMING_INTERFACES):
         name = "ifreq"
     return Structure(name, 1, request) if name is not None else None
 

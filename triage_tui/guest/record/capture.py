@@ -17,6 +17,7 @@ from triage_tui.guest.arch import Arch, by_name
 from triage_tui.guest.log.call_arguments import with_decoded_arguments
 from triage_tui.guest.log.printed import line_up
 from triage_tui.guest.log.whole_addresses import WholeAddresses
+from triage_tui.guest.record.call_objects import CallObjects
 from triage_tui.guest.record.capture_code import capture_backtrace, capture_code
 from triage_tui.guest.record.capture_parts import Parts
 from triage_tui.guest.record.capture_processes import capture_processes
@@ -24,6 +25,7 @@ from triage_tui.guest.record.capture_threads import RecordedMemory, capture_thre
 from triage_tui.guest.record.frozen import FrozenGuest, StopReport
 from triage_tui.guest.record.memory_dump import dump_memory
 from triage_tui.guest.record.memory_order import points_of
+from triage_tui.guest.record.named_objects import Named, add_named
 from triage_tui.guest.record.objects import ObjectCollector
 from triage_tui.guest.state.memory import Memory
 from triage_tui.runs.emulator_text import emulator_tail
@@ -42,6 +44,7 @@ from triage_tui.text import safe_line
 
 RECENT_SYSCALLS = 64
 """How many syscalls the snapshot itself holds; the trace file has more."""
+_RECEIVING = frozenset(("read", "recv", "recvfrom", "recvmsg"))
 _BRIEF_OUTPUT = 1 << 15
 """Bytes of the guest's output, from its end, that a brief run keeps."""
 
@@ -220,11 +223,12 @@ def _capture_state(
         with part("processes"):
             capture_processes(guest, snapshot, writer, calls)
     memory = Memory(RecordedMemory(guest.read_memory, snapshot.maps), arch)
+    named: list[Named] = []
     if arch.pc in registers:
         with part("backtrace"):
             cursors = capture_backtrace(arch, registers, memory, modules, snapshot)
             if not scope.brief:
-                capture_code(arch, cursors, memory, modules, snapshot, writer, part, sfanalysis)
+                named = capture_code(arch, cursors, memory, modules, snapshot, writer, part, sfanalysis)
     else:
         part.note("backtrace", "the registers are not known")
     if scope.brief:
@@ -232,17 +236,24 @@ def _capture_state(
     with part("backtraces of the other threads"):
         capture_thread_frames(guest, snapshot, memory, modules, part)
     collector = ObjectCollector(memory, writer)
+    objects = CallObjects(memory, collector)
     with part("memory of the trigger"):
         call = _trigger_call(arch, snapshot, registers, memory)
         if call is not None:
-            collector.add_call(arch, call, "trigger")
+            objects.add(arch, call, "trigger")
     with part("memory of the last failed call"):
         failed = _last_failed(snapshot)
         if failed is not None:
-            collector.add_call(arch, failed, "last_err")
+            objects.add(arch, failed, "last_err")
+    with part("memory of what was received last"):
+        received = _last_received(snapshot)
+        if received is not None:
+            objects.add(arch, received, "last_in")
     with part("memory at the registers"):
         collector.add_stack(arch, registers)
         collector.add_registers(arch, registers, skip=(arch.syscall_number,))
+    with part("memory that the code names"):
+        add_named(arch, memory, collector, named, snapshot.backtrace.frames, snapshot.target.program)
     snapshot.memory = collector.objects
     if scope.all_memory:
         with part("all memory"):
@@ -285,6 +296,9 @@ def _trigger_call(
             stack = registers.get(arch.sp, 0) + offset
             args += [memory.word(stack + arch.word * i) or 0 for i in range(8 - first)]
         trigger.args = args
+    known = next((call for call in snapshot.recent_syscalls if call.seq == trigger.seq), None)
+    if known is not None and known.name == trigger.syscall_name:
+        return replace(known, args=args)
     return Syscall(seq=trigger.seq, name=trigger.syscall_name, num=trigger.syscall_num, args=args)
 
 
@@ -293,6 +307,18 @@ def _last_failed(snapshot: Snapshot) -> Syscall | None:
     for call in reversed(snapshot.recent_syscalls):
         if call.errno and call.args and call.seq != snapshot.trigger.seq:
             return call
+    return None
+
+
+def _last_received(snapshot: Snapshot) -> Syscall | None:
+    """Return the newest call that got bytes from a socket, with known arguments, the trigger left out.
+
+    The bytes may have been written over since: what is kept is what is there now.
+    """
+    sockets = {entry.fd for entry in snapshot.fds if entry.kind == "socket"}
+    for call in reversed(snapshot.recent_syscalls):
+        if call.name in _RECEIVING and (call.ret or 0) > 0 and call.args and call.seq != snapshot.trigger.seq:
+            return call if call.args[0] in sockets or call.name != "read" else None
     return None
 
 

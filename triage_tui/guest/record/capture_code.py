@@ -11,6 +11,7 @@ from triage_tui.binary.modules import ModuleMap
 from triage_tui.binary.sfanalysis import SfAnalysis
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.record.capture_parts import Parts
+from triage_tui.guest.record.named_objects import Named
 from triage_tui.guest.state.memory import Memory
 from triage_tui.guest.unwind import MAX_FRAMES, Cursor, frame_of, guess_function_start, walk
 from triage_tui.runs.frame_model import Backtrace, Frame
@@ -74,8 +75,12 @@ def capture_code(
     writer: RunWriter,
     part: Parts,
     sfanalysis: Path | None,
-) -> None:
-    """Write the code of the frames, from each source that has it; the best source names the function."""
+) -> list[Named]:
+    """Write the code of the frames, from each source that has it; the best source names the function.
+
+    Returns what data the code of the frames names.
+    """
+    named: list[Named] = []
     reader = CodeReader(
         arch.instruction_set, arch.word, arch.endian == "little", memory.read, modules, arch.syscall_name
     )
@@ -102,6 +107,8 @@ def capture_code(
                 found = source.function(point)
                 if found is not None:
                     _keep_code(frame, found, snapshot.backtrace, writer)
+                    named += [Named(frame.idx, addr, lines) for addr, lines in found.refers]
+    return named
 
 
 def _keep_code(frame: Frame, found: FunctionCode, backtrace: Backtrace, writer: RunWriter) -> None:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.state.memory import Memory
-from triage_tui.guest.state.pointers import STRING_LIMIT, pointer_arguments
+from triage_tui.guest.state.pointers import STRING_LIMIT
 from triage_tui.runs.memory_model import MemoryObject
-from triage_tui.runs.model import Syscall
 from triage_tui.runs.writer import RunWriter
 
 LOWEST_POINTER = 4096
@@ -36,10 +35,13 @@ class ObjectCollector:
         self._kept: list[tuple[int, int]] = []
         self.objects: list[MemoryObject] = []
 
-    def _is_kept(self, addr: int, size: int) -> bool:
+    def is_kept(self, addr: int, size: int) -> bool:
+        """Tell whether all of these bytes are in one object already."""
         return any(start <= addr and addr + size <= end for start, end in self._kept)
 
-    def add_string(self, ident: str, addr: int, source: str, purpose: str, how: str, file: str) -> None:
+    def add_string(
+        self, ident: str, addr: int, source: str, purpose: str, how: str, file: str
+    ) -> MemoryObject:
         """Keep the C string at `addr`."""
         entry = MemoryObject(
             id=ident, tag="string", source=source, addr=addr, addr_hex=f"0x{addr:x}", purpose=purpose, how=how
@@ -50,20 +52,21 @@ class ObjectCollector:
             readable = self._memory.read(addr, STRING_LIMIT)
             entry.string_err = "no NUL within 4096 bytes" if readable else "not readable"
             if not readable:
-                return
+                return entry
             raw = readable[:REGISTER_BYTES]
         else:
             entry.string = raw.decode("utf-8", "backslashreplace")
         data = self._memory.read(addr, len(raw) + 1)
         entry.blob = self._writer.add_blob(f"{file}_0x{addr:x}_str.txt", addr, data)
         self._kept.append((addr, addr + len(data)))
+        return entry
 
     def add_bytes(
         self, ident: str, addr: int, size: int, tag: str, source: str, purpose: str, how: str, file: str
-    ) -> None:
-        """Keep up to `size` bytes at `addr`; text among them is recognised."""
-        if self._is_kept(addr, size):
-            return
+    ) -> MemoryObject | None:
+        """Keep up to `size` bytes at `addr`, None where they are kept already; text in them is recognised."""
+        if self.is_kept(addr, size):
+            return None
         entry = MemoryObject(
             id=ident, tag=tag, source=source, addr=addr, addr_hex=f"0x{addr:x}", purpose=purpose, how=how
         )
@@ -72,7 +75,7 @@ class ObjectCollector:
         data = self._memory.read(addr, wanted)
         if not data:
             entry.blob_err = "not readable" if wanted else "of length 0"
-            return
+            return entry
         entry.blob = self._writer.add_blob(f"{file}_0x{addr:x}.bin", addr, data)
         if len(data) < wanted:
             entry.blob_err = f"only {len(data)} of {wanted} bytes are readable"
@@ -85,25 +88,7 @@ class ObjectCollector:
         text = _TEXT.match(data)
         if text and (text.end() == len(data) or data[text.end()] == 0):
             entry.string = text[0].decode("ascii")
-
-    def add_call(self, arch: Arch, call: Syscall, source: str) -> None:
-        """Keep what the pointer arguments of `call` point to."""
-        for argument in pointer_arguments(arch, call.name, call.args):
-            addr = call.args[argument.index]
-            if addr < LOWEST_POINTER:
-                continue
-            mapped = bool(self._memory.read(addr, 1))
-            if argument.what == "argument" and not mapped:
-                # Of an unknown call: most likely a number.
-                continue
-            ident = f"{source}_arg{argument.index}"
-            purpose = f"{argument.what} of {call.name} (syscall {call.seq})"
-            how = f"argument {argument.index}"
-            if argument.size is None:
-                self.add_string(ident, addr, source, purpose, f"{how}, as a C string", ident)
-            else:
-                how = f"{how}, {argument.size} bytes"
-                self.add_bytes(ident, addr, argument.size, argument.what, source, purpose, how, ident)
+        return entry
 
     def add_stack(self, arch: Arch, registers: MappingABC[str, int]) -> None:
         """Keep the window from the stack pointer on."""
@@ -123,7 +108,7 @@ class ObjectCollector:
             if name in skip or name in (arch.sp, arch.pc, arch.lr) or value < LOWEST_POINTER:
                 continue
             mapping = self._memory.mapping(value)
-            if mapping is None or "x" in mapping.perms or self._is_kept(value, 1):
+            if mapping is None or "x" in mapping.perms or self.is_kept(value, 1):
                 continue
             self.add_bytes(
                 f"reg_{name}",
