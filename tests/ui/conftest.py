@@ -98,6 +98,9 @@ class RecordedActions:
             raise TriageError("the experiment was stopped, and nothing of it is kept")
         return said
 
+    def read_memory(self, run_id: str, address: int) -> str:
+        return self._note("read_memory", run_id, f"{address:#x}")
+
     def decompile(self, run_id: str, frame: int, cancel: threading.Event) -> str:
         said = self._note("decompile", run_id, str(frame))
         if self.hold:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.ui import fixtures
-from tests.ui.conftest import opened, said, shown, until
+from tests.ui.conftest import RecordedActions, opened, said, shown, until
 from tests.ui.kept_run import HEAP, HEAP_SIZE, STACK, TEXT, heap_byte, make_kept_run
 from triage_tui.errors import TriageError
+from triage_tui.retry.memory_windows import ASKED_TAG, keep_windows
 from triage_tui.runs.memory_model import FileExtent, MemoryExtent, MemoryRegion
 from triage_tui.runs.process_model import Mapping
 from triage_tui.runs.reader import load_run
@@ -281,7 +282,32 @@ async def test_a_region_without_a_name_has_that_of_its_mapping(
         await until(pilot, lambda: f"{STACK:#x} · [stack of thread 4]" in shown(app))
 
 
-async def test_without_kept_memory_the_sentence_says_how_to_get_it(app: TriageApp) -> None:
+async def test_memory_that_was_not_kept_is_read_from_the_guest_that_waits(
+    app: TriageApp, workspace: Path, actions: RecordedActions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = workspace / "ai_runs" / fixtures.EXIT_RUN
+    asked: list[int] = []
+
+    def read_memory(run_id: str, address: int) -> str:
+        asked.append(address)
+        keep_windows(run_dir, [(address, b"PATH=/bin\0passwd=hunter22\0")], "on demand", ASKED_TAG)
+        return "27 bytes were read"
+
+    monkeypatch.setattr(actions, "read_memory", read_memory)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("7", "g", *"gp", "enter")
+        pane = app.main.query_one(MemoryPane)
+        await until(pilot, lambda: pane.marked and "50 41 54 48" in shown(app))
+        assert asked
+        # It is a piece of the record like the others: decoded, and marked where it holds a secret.
+        await until(
+            pilot, lambda: "PATH=/bin" in shown(app) and "holds what looks like a secret" in shown(app)
+        )
+
+
+async def test_without_kept_memory_the_sentence_says_how_to_get_it(workspace: Path) -> None:
+    app = TriageApp(workspace, read_only=True)
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
         await pilot.press("7", "g", *"gp", "enter")

@@ -25,6 +25,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("triage_tui.cli.run", "run a program under supervision until it exits or spins, and explain why"),
     "list": ("triage_tui.cli.list", "list the runs"),
     "show": ("triage_tui.cli.show", "show one run: what happened, why, and what is proposed"),
+    "memory": (
+        "triage_tui.cli.memory",
+        "show the memory that was kept of a run, or more of a frozen guest's",
+    ),
     "report": ("triage_tui.cli.report", "write the diagnosis of a run as a report, in English or Chinese"),
     "export": ("triage_tui.cli.export", "write runs as Markdown, HTML or a bundle, for others to read"),
     "import": ("triage_tui.cli.import_bundle", "take the run of a bundle into this workspace"),

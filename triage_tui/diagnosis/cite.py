@@ -10,7 +10,7 @@ import re
 
 from triage_tui.diagnosis.causality import strerror
 from triage_tui.diagnosis.conditions import Bindings
-from triage_tui.diagnosis.facts import Fact, FailedCall
+from triage_tui.diagnosis.facts import Fact, FailedCall, Source
 from triage_tui.errors import TriageError
 from triage_tui.runs.diagnosis_model import Evidence
 from triage_tui.runs.evidence import make_link
@@ -41,6 +41,11 @@ def inert(text: str, limit: int = 200) -> str:
     return shown if _PAIRS.fullmatch(shown) else shown.translate(_BRACKETS)
 
 
+def _link_of(run: Run, source: Source) -> str:
+    offset, length = source.part or (None, None)
+    return make_link(run, source.kind, source.id, line=source.line, offset=offset, length=length)
+
+
 class Citer:
     """Makes links into one run; each place is looked up and hashed once."""
 
@@ -55,7 +60,7 @@ class Citer:
             return None
         if source not in self._links:
             try:
-                self._links[source] = make_link(self._run, source.kind, source.id, line=source.line)
+                self._links[source] = _link_of(self._run, source)
             except TriageError:
                 self._links[source] = None
         return self._links[source]

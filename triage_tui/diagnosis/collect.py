@@ -30,6 +30,7 @@ from triage_tui.diagnosis.facts import (
 from triage_tui.diagnosis.failures import failed_calls
 from triage_tui.diagnosis.found_text import found_messages
 from triage_tui.diagnosis.loops import loop_facts, loop_range
+from triage_tui.diagnosis.memory_facts import memory_facts
 from triage_tui.diagnosis.output import is_complaint, lines_of, writes_to_output
 from triage_tui.diagnosis.probes import probe_facts, without_answers
 from triage_tui.diagnosis.ties import ties_of
@@ -133,6 +134,8 @@ def gather(run: Run, knowledge: Causality) -> Facts:
     _add_opened(facts, walked, messages)
     for spinner in computing_threads(run.snapshot, calls):
         facts.add("computing", spinner)
+    for memory in memory_facts(run):
+        facts.add("memory", memory)
     if decision is not None:
         facts.add("decision", decision)
     return facts

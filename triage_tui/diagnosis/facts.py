@@ -26,6 +26,8 @@ class Source:
     kind: Kind
     id: str
     line: int | None = None
+    part: tuple[int, int] | None = None
+    """Of memory: offset and length of the bytes that show it."""
 
 
 def syscall_source(seq: int) -> Source:
@@ -291,6 +293,19 @@ class Decision(Fact):
     """The functions whose results are looked at there ("strcmp,getenv"), comma-separated; "" for none."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryFact(Fact):
+    """What a recorded piece of memory shows. `seq` is that of the call which it belongs to."""
+
+    object: str
+    """Id of the memory object."""
+    what: str
+    """What it was recognised as: "struct ifreq for SIOCGIFINDEX", "http request", "string"."""
+    text: str
+    frame: int = -1
+    """The frame whose code names it, -1 for none."""
+
+
 FACT_KINDS: dict[str, type[Fact]] = {
     "end": End,
     "failed_call": FailedCall,
@@ -306,6 +321,7 @@ FACT_KINDS: dict[str, type[Fact]] = {
     "probe": ProbeFact,
     "computing": Computing,
     "decision": Decision,
+    "memory": MemoryFact,
 }
 """The names by which the knowledge base asks for facts."""
 

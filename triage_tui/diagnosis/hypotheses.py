@@ -18,6 +18,7 @@ from triage_tui.diagnosis.facts import (
 )
 from triage_tui.diagnosis.knowledge import Entry, KnowledgeBase
 from triage_tui.diagnosis.knowledge_base.places import origin
+from triage_tui.diagnosis.memory_facts import memory_about
 from triage_tui.diagnosis.ranking import reasons_below
 from triage_tui.diagnosis.scenes import proximate_of
 from triage_tui.runs.diagnosis_model import Evidence, Hypothesis
@@ -125,6 +126,7 @@ def _try(entry: Entry, subject: Fact, facts: Facts) -> Candidate | None:
         bound = "ceiling"
     else:
         bound = "floor" if confidence < LEAST else ""
+    support += [(fact, "") for fact in memory_about(facts, subject)]
     return Candidate(
         entry=entry,
         subject=subject,

@@ -24,7 +24,7 @@ from triage_tui.rulebook.choices import Approval, approval_of
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.events import State, append_event, default_actor, holder_alive, is_waiting
 from triage_tui.runs.reader import Run
-from triage_tui.text import safe_line
+from triage_tui.text import number_of, safe_line
 
 if TYPE_CHECKING:
     from triage_tui.export.exporting import Wanted
@@ -310,6 +310,14 @@ class LocalActions:
         outcome = carry_out(self._workspace, run_id, wanted, tell, cancel, self._actor)
         where = f" (run {outcome.run_id})" if outcome.run_id != self._workspace.load(run_id).run_id else ""
         return f"{outcome.learnt}{where}"
+
+    def read_memory(self, run_id: str, address: int) -> str:
+        """Read memory of the frozen guest that was not kept, up to a page of it, and add it to the record."""
+        from triage_tui.retry.more_memory import PIECE, read_more
+
+        run = self._workspace.load(run_id)
+        _, data, how = read_more(run, address, PIECE, threading.Event())
+        return f"{number_of(len(data), 'byte')} at {address:#x}, {how}"
 
     def export(
         self,

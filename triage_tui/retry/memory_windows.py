@@ -29,6 +29,9 @@ PATIENCE_S = 15.0
 """How long the process that holds a guest is waited for."""
 _POLL_S = 0.1
 TAG = "window"
+ASKED_TAG = "asked"
+"""Tag of what a person asked for."""
+_PURPOSES = {TAG: "memory around the stack and what registers point to", ASKED_TAG: "asked for by a person"}
 
 
 def parse_windows(text: str) -> list[Window]:
@@ -55,8 +58,10 @@ def _check(windows: Sequence[Window]) -> None:
         raise TriageError(f"at most {MAX_WINDOWS} pieces of {MAX_BYTES >> 20} MiB in all can be read")
 
 
-def keep_windows(run_dir: Path, pieces: Iterable[tuple[int, bytes]], how: str) -> int:
+def keep_windows(run_dir: Path, pieces: Iterable[tuple[int, bytes]], how: str, tag: str = TAG) -> int:
     """Add bytes to the record as memory objects; return how many bytes they are.
+
+    Of an object that is there already, a longer reading takes its place.
 
     Raises:
         TriageError: the record is of another version, so that writing it would lose a part of it.
@@ -65,12 +70,13 @@ def keep_windows(run_dir: Path, pieces: Iterable[tuple[int, bytes]], how: str) -
     snapshot = run.snapshot
     if snapshot.schema_version != SCHEMA_VERSION:
         raise TriageError(f"the record of run {run.run_id} is of another version, so nothing is added to it")
-    known = {entry.id for entry in snapshot.memory}
+    known = {entry.id: entry.blob.size if entry.blob is not None else 0 for entry in snapshot.memory}
     total = 0
     for address, data in pieces:
-        ident = f"window_0x{address:x}"
-        if not data or ident in known:
+        ident = f"{tag}_0x{address:x}"
+        if len(data) <= known.get(ident, 0):
             continue
+        snapshot.memory = [entry for entry in snapshot.memory if entry.id != ident]
         file = f"memory/{ident}.bin"
         write_atomic(inside(run_dir, file), data)
         blob = Blob(
@@ -84,11 +90,11 @@ def keep_windows(run_dir: Path, pieces: Iterable[tuple[int, bytes]], how: str) -
         snapshot.memory.append(
             MemoryObject(
                 id=ident,
-                tag=TAG,
-                source="experiment",
+                tag=tag,
+                source="experiment" if tag == TAG else "person",
                 addr=address,
                 addr_hex=blob.addr_hex,
-                purpose="memory around the stack and what registers point to",
+                purpose=_PURPOSES.get(tag, ""),
                 how=how,
                 blob=blob,
             )
@@ -98,13 +104,20 @@ def keep_windows(run_dir: Path, pieces: Iterable[tuple[int, bytes]], how: str) -
     return total
 
 
-def ask_holder(run: Run, windows: Sequence[Window], cancel: threading.Event, actor: str | None = None) -> int:
+def ask_holder(
+    run: Run,
+    windows: Sequence[Window],
+    cancel: threading.Event,
+    actor: str | None = None,
+    tag: str = TAG,
+) -> int:
     """Have the holder of the frozen guest read `windows` and keep them; return the number of bytes.
 
     Raises:
         TriageError: it does not answer, says why it could not, or `cancel` was set.
     """
-    asked = append_event(run.dir, "experiment_asked", {"windows": [list(one) for one in windows]}, actor)
+    payload = {"windows": [list(one) for one in windows], "tag": tag}
+    asked = append_event(run.dir, "experiment_asked", payload, actor)
     waited = 0.0
     while waited < PATIENCE_S and not cancel.wait(_POLL_S):
         waited += _POLL_S
@@ -135,7 +148,8 @@ def answer_asked(run_dir: Path, events: Sequence[Event], read: Callable[[int, in
         try:
             windows = _windows_of(event)
             pieces = [(address, _read(read, address, size)) for address, size in windows]
-            payload["bytes"] = keep_windows(run_dir, pieces, "read from the frozen guest on demand")
+            tag = ASKED_TAG if event.payload.get("tag") == ASKED_TAG else TAG
+            payload["bytes"] = keep_windows(run_dir, pieces, "read from the frozen guest on demand", tag)
         except (TriageError, OSError) as error:
             payload["why"] = str(error)
         append_event(run_dir, "experiment_answered", payload)

@@ -79,6 +79,9 @@ class Actions(Protocol):
         `tell` is told how far it is; `cancel` ends it.
         """
 
+    def read_memory(self, run_id: str, address: int) -> str:
+        """Read memory of the frozen guest that was not kept, and add it to the record."""
+
     def export(
         self,
         run_ids: Sequence[str],

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.memory_model import MemoryObject
+from triage_tui.runs.redaction import Redaction
 from triage_tui.runs.telescope import Chain, string_in
 from triage_tui.text import safe_line
 from triage_tui.ui.pointers import Pointers, chain_parts
@@ -23,9 +24,14 @@ MAX_FIELDS, MAX_ALL_FIELDS = 256, 4096
 """Fields, or recognised words, that are shown of one object, and of all."""
 MAX_WORD_BYTES = 4096
 """Bytes that are looked through for pointers and strings."""
+MAX_SEARCHED, MAX_ALL_SEARCHED = 16 << 10, 256 << 10
+"""Bytes of one object, and of all, in which secrets are looked for."""
+_TEXT = re.compile(rb"[\x20-\x7e]{6}")
 LEAST_TEXT = 6
 """Characters of a string among bytes of which nothing is known."""
 
+_LATER = ("window", "asked")
+"""Tags of objects that were read after the stop."""
 _CALL = re.compile(r"\(syscall (\d{1,12})\)\Z")
 _ARGUMENT = re.compile(r"_arg(\d)\Z")
 _LINKABLE = re.compile(r"[^#+~\s()\[\]]+\Z")
@@ -69,8 +75,31 @@ def meaning_of(view: RunView, item: MemoryText, pointers: Pointers) -> Meaning:
         return Meaning(title_of(found, arch, item.data), decoded)
     if item.entry.string is not None and item.entry.tag == "string":
         return Meaning()
+    if (contents := _contents(view, item)) is not None:
+        return contents
     words = _words(item.data[:MAX_WORD_BYTES], pointers)
     return Meaning("pointers and strings in it", words) if words else Meaning()
+
+
+def _contents(view: RunView, item: MemoryText) -> Meaning | None:
+    """Return what was recognised when the object was recorded; of what was read later, what it is now."""
+    entry = item.entry
+    if entry.fields:
+        fields = [Decoded(one.name, one.offset, one.size, one.text) for one in entry.fields[:MAX_FIELDS]]
+        return Meaning(entry.kind or "what it holds", fields)
+    if entry.tag not in _LATER:
+        return None
+    from triage_tui.guest.arch import by_name
+    from triage_tui.guest.arch.contents import recognise
+
+    try:
+        found = recognise(by_name(view.snapshot.target.arch), item.data)
+    except TriageError:
+        return None
+    if found is None:
+        return None
+    fields = [Decoded(one.name, one.offset, one.size, one.text) for one in found.fields[:MAX_FIELDS]]
+    return Meaning(found.kind, fields)
 
 
 def _followed(pointers: Pointers, value: int | None) -> Chain | None:
@@ -120,8 +149,12 @@ def _words(data: bytes, pointers: Pointers) -> list[Decoded]:
 class Explanation:
     """What an object's bytes mean, as rows: a title, then one for each field; each made when it is drawn."""
 
-    def __init__(self, entry: MemoryObject, meaning: Meaning, pointers: Pointers) -> None:
+    def __init__(
+        self, entry: MemoryObject, meaning: Meaning, pointers: Pointers, *, secret: bool = False
+    ) -> None:
         self._entry, self._meaning, self._pointers = entry, meaning, pointers
+        self.secret = secret
+        """The object holds what looks like a secret."""
         self._names = min(26, max((len(one.name) for one in meaning.fields), default=0))
 
     def __len__(self) -> int:
@@ -150,10 +183,15 @@ def explanations_of(view: RunView) -> list[Explanation]:
     pointers.with_regions()
     found: list[Explanation] = []
     left = MAX_ALL_FIELDS
+    redaction = Redaction.of(view.run)
+    looked_at = 0
     for item in view.memory:
         meaning = meaning_of(view, item, pointers) if left > 0 else Meaning()
         left -= len(meaning.fields)
-        found.append(Explanation(item.entry, meaning, pointers))
+        piece = item.data[: max(0, min(MAX_SEARCHED, MAX_ALL_SEARCHED - looked_at))]
+        looked_at += len(piece)
+        secret = _TEXT.search(piece) is not None and redaction.found_in_bytes(piece)
+        found.append(Explanation(item.entry, meaning, pointers, secret=secret))
     return found
 
 

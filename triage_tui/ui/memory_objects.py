@@ -110,6 +110,8 @@ class ObjectSection:
             (f"  {entry.addr:#010x}", "address"),
             (f"  {number_of(size, 'byte')}", "muted"),
         ]
+        if self._explanation is not None and self._explanation.secret:
+            parts.append(("  holds what looks like a secret", "warn"))
         if entry.source:
             parts += [("  ", ""), (clip(short(entry.source, 80), max(8, width // 3)), "muted")]
         return Row(tuple(parts), target=(entry.id, None), fill="section")

@@ -57,6 +57,16 @@ class RunFailed(Message):
 
 
 @dataclass(eq=False, repr=False)
+class MemoryRead(Message):
+    """More memory of a frozen guest was read, or could not be; `link` leads to it."""
+
+    run_id: str
+    link: str
+    sentence: str
+    failed: bool = False
+
+
+@dataclass(eq=False, repr=False)
 class Done(Message):
     """An action ended. `sentence` is for the person; `pane` is where to look now; `decided` can be undone.
 

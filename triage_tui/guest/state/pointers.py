@@ -76,6 +76,7 @@ rt_sigaction: 1:action:=sigaction
 rt_sigprocmask: 1:signal set:16
 wait4 waitpid: 1:status:4
 waitid: 2:information:128
+fstat fstat64: 1:status:=stat
 uname: 0:names:=utsname
 sysinfo: 0:information:64
 sethostname setdomainname: 0:name:*1

@@ -11,7 +11,7 @@ from textual import on
 
 from triage_tui.errors import TriageError
 from triage_tui.text import safe_line
-from triage_tui.ui.messages import Compared, Decompiled, Peeked, Trouble
+from triage_tui.ui.messages import Compared, Decompiled, MemoryRead, Peeked, Trouble
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import short
 from triage_tui.ui.screens.follow_code import FollowScreen
@@ -120,7 +120,36 @@ class InspectScreen(FollowScreen):
             self.memory.go_to(place.address, place.pid)
         except TriageError:
             self.trail.pop()
-            raise
+            mapped = any(one.start <= place.address < one.end for one in self.view.snapshot.maps)
+            if place.pid is not None or not mapped or not self.view.waiting or self.app.read_only:
+                raise
+            self._read_more(self.view.run_id, place.address)
+
+    def _read_more(self, run_id: str, address: int) -> None:
+        """Have memory read that was not kept: the guest is still frozen."""
+        actions = self.app.actions
+        link = f"ev:mem/asked_0x{address:x}"
+
+        def work() -> None:
+            try:
+                said, failed = actions.read_memory(run_id, address), False
+            except TriageError as error:
+                said, failed = str(error), True
+            except Exception as error:
+                # As with every action: its own defect must not take the review down.
+                said, failed = self.app.reports.sentence("Reading memory", error), True
+            self.post_message(MemoryRead(run_id, link, said, failed))
+
+        self.say(f"Reading the memory at 0x{address:x} from the frozen guest …")
+        self.run_worker(work, thread=True, group="memory", exclusive=True, exit_on_error=False)
+
+    @on(MemoryRead)
+    def memory_read(self, event: MemoryRead) -> None:
+        """Go to what was read, or say why it could not be."""
+        self.say(event.sentence, "warning" if event.failed else "information")
+        if not event.failed:
+            self.await_link(event.run_id, event.link)
+            self.app.update_runs({event.run_id})
 
     def round_beside(self, step: int) -> str | None:
         """Return the run that retries this one (1) or that this one retries (-1)."""

@@ -176,6 +176,14 @@ class LinkScreen(PatchingScreen):
         link, self._awaited = self._awaited[1], None
         self._go(link)
 
+    def await_link(self, run_id: str, link: str) -> None:
+        """Go to a link of a run that is being read again, as soon as the record has what it points to."""
+        if self.view is not None and self.view.run_id == run_id:
+            if self.view.resolve(link).exists:
+                self._go(link)
+            else:
+                self._awaited = (run_id, link)
+
     def follow_in(self, run_id: str, link: str, sheet: Callable[[], None]) -> None:
         """Go to a link of any run: evidence, "rule:FILE" or "pane:NAME"; going back shows `sheet` again."""
         self.note_place(sheet=sheet)

@@ -1,0 +1,121 @@
+"""What recorded memory shows, as facts: the interface that a request names, what was asked of a server.
+
+The record says what each object was recognised as when it was captured. A text is a fact only where its bytes
+are in the object: an index that says something else than the memory it is about proves nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from triage_tui.diagnosis.facts import Fact, Facts, MemoryFact, Source
+from triage_tui.diagnosis.output import is_complaint
+from triage_tui.errors import TriageError
+from triage_tui.runs.memory_model import MemoryField, MemoryObject
+from triage_tui.runs.reader import Run
+
+MAX_FACTS = 60
+MAX_CITED = 2
+"""Facts of memory that one hypothesis cites."""
+_MAX_TEXT = 200
+_TELLING = {
+    "struct ifreq": ("ifr_name", "the interface name"),
+    "struct sockaddr_un": ("sun_path", "the socket path"),
+    "struct sockaddr_in": ("sin_addr", "the address"),
+    "struct sockaddr_in6": ("sin6_addr", "the address"),
+    "http request": ("request", "the request"),
+    "http answer": ("status", "the answer"),
+    "argument vector": ("[0]", "the program to start"),
+}
+"""Kind of an object (its beginning) -> the field that says most, and what that is."""
+_PACKED = ("sin_addr", "sin6_addr")
+"""Fields whose bytes are no text."""
+_PATH = re.compile(r"/[\w.+@%-]+(?:/[\w.+@%-]+)+\Z")
+
+
+def memory_facts(run: Run) -> list[MemoryFact]:
+    """Return what the memory objects of a run show, in the order of the record."""
+    found: list[MemoryFact] = []
+    for entry in run.snapshot.memory:
+        if len(found) >= MAX_FACTS:
+            break
+        if entry.blob is not None:
+            found += _facts_of(run, entry)
+    return found
+
+
+def _facts_of(run: Run, entry: MemoryObject) -> Iterator[MemoryFact]:
+    if entry.frame is not None and entry.string:
+        yield from _named_by_code(run, entry, entry.string)
+        return
+    kind = entry.kind.partition(" for ")[0]
+    if kind == "netlink messages":
+        yield from _netlink(run, entry)
+        return
+    telling = _TELLING.get(kind)
+    field = next((one for one in entry.fields if telling and one.name == telling[0]), None)
+    if telling is not None and field is not None and _is_there(run, entry, field):
+        text = field.text.strip('"')[:_MAX_TEXT]
+        yield _fact(entry, f'memory holds {telling[1]} "{text}"', text, field)
+
+
+def _netlink(run: Run, entry: MemoryObject) -> Iterator[MemoryFact]:
+    """Yield the error of a netlink answer, else the type of the first message."""
+    error = next((one for one in entry.fields if one.name.endswith("error") and one.text[:1] == "-"), None)
+    kind = next((one for one in entry.fields if one.name.endswith("nlmsg_type")), None)
+    field = error or kind
+    if field is None or not _bytes_of(run, entry, field):
+        return
+    text = field.text[:_MAX_TEXT]
+    what = "the netlink error" if error else "the netlink message"
+    yield _fact(entry, f"memory holds {what} {text}", text, field)
+
+
+def _named_by_code(run: Run, entry: MemoryObject, text: str) -> Iterator[MemoryFact]:
+    """Yield a message or a path that the code of a frame names."""
+    text = text.strip()[:_MAX_TEXT]
+    # A format for a person to read, or a file: names of functions and options say little.
+    if not (is_complaint(text) and " " in text) and not _PATH.match(text):
+        return
+    field = MemoryField(name="", offset=0, size=entry.blob.size if entry.blob else 0, text=text)
+    if _is_there(run, entry, field):
+        yield _fact(entry, f'the code of frame {entry.frame} names "{text}"', text, field)
+
+
+def _bytes_of(run: Run, entry: MemoryObject, field: MemoryField) -> bytes:
+    try:
+        return run.memory_bytes(entry.id)[field.offset : field.offset + field.size]
+    except TriageError:
+        return b""
+
+
+def _is_there(run: Run, entry: MemoryObject, field: MemoryField) -> bool:
+    data = _bytes_of(run, entry, field)
+    if field.name in _PACKED or (entry.kind == "argument vector" and data):
+        return bool(data)
+    text = field.text.strip('"').removeprefix("@").removesuffix("…")
+    return bool(text) and text.encode("utf-8", "replace")[:40] in data
+
+
+def _fact(entry: MemoryObject, says: str, text: str, field: MemoryField) -> MemoryFact:
+    return MemoryFact(
+        source=Source(kind="mem", id=entry.id, part=(field.offset, max(1, field.size))),
+        says=says,
+        cite=text,
+        seq=-1 if entry.seq is None else entry.seq,
+        steps=0,
+        object=entry.id,
+        what=entry.kind or entry.tag,
+        text=text,
+        frame=-1 if entry.frame is None else entry.frame,
+    )
+
+
+def memory_about(facts: Facts, subject: Fact) -> list[MemoryFact]:
+    """Return what memory shows of the call that a hypothesis is about, or of the code at its end."""
+    known = [fact for fact in facts.of("memory") if isinstance(fact, MemoryFact)]
+    about = [fact for fact in known if fact.seq >= 0 and fact.seq == subject.seq]
+    if not about and subject is facts.end:
+        about = [fact for fact in known if fact.frame >= 0]
+    return about[:MAX_CITED]
