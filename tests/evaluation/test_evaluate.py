@@ -18,6 +18,9 @@ from triage_tui.errors import TriageError
 from triage_tui.evaluation.capture import capture, captured_run, engine_of
 from triage_tui.evaluation.corpus import load_corpus
 from triage_tui.evaluation.packages import cached, download, packages_dir
+from triage_tui.guest.launch import check_host
+from triage_tui.guest.spec import LaunchSpec
+from triage_tui.runs.reader import load_run
 from triage_tui.setup import sources
 from triage_tui.setup.apt import Apt, native_architecture
 
@@ -106,6 +109,31 @@ def test_cases_are_run_once_kept_and_judged(tmp_path: Path, capsys: pytest.Captu
     table = capsys.readouterr().out
     assert "cat-file  missing_file  missing_file" in table
     assert "1 cases: top-1 100 %" in table
+
+
+@pytest.mark.usefixtures("package")
+def test_interfaces_of_a_case_are_there(tmp_path: Path, qemu_dir: Path) -> None:
+    """Both have their address, and are seen by a real program."""
+    case = BASE | {
+        "id": "links",
+        "cause": "normal_exit",
+        "argv": ["/bin/busybox", "ifconfig", "wan0"],
+        "network": ["lo", "lan0", "wan0"],
+    }
+    [loaded] = load_corpus(Path(corpus(tmp_path, case)))
+    run = load_run(capture(loaded, engine_of(qemu_dir), threading.Event()))
+    printed = run.text_file(run.snapshot.guest_output)
+    assert "192.168.2.1" in printed
+    assert "UP" in printed
+    assert "the interface lan0 (192.168.1.1, a bridge without ports)" in run.snapshot.engine.contained
+
+
+@pytest.mark.parametrize(
+    "names", [["lo"], ["a b"], ["../x"], ["-x"], ["n" * 16], ["a", "a"], [f"e{n}" for n in range(17)]]
+)
+def test_names_that_no_interface_can_have_are_refused(names: list[str]) -> None:
+    with pytest.raises(TriageError, match="interface"):
+        check_host(LaunchSpec(program="/bin/x", interfaces=names))
 
 
 @pytest.mark.usefixtures("package")

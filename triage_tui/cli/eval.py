@@ -8,11 +8,12 @@ from pathlib import Path
 from triage_tui.cli.output import print_json, print_table, say
 from triage_tui.cli.story import cancelled_by_signals
 from triage_tui.errors import Interrupted, TriageError
+from triage_tui.evaluation.calibrating import as_entries_say, fit, samples_of, write_calibration
 from triage_tui.evaluation.capture import engine_of
-from triage_tui.evaluation.corpus import chosen, load_corpus
+from triage_tui.evaluation.corpus import chosen, load_corpora
 from triage_tui.evaluation.evaluate import evaluate
 from triage_tui.evaluation.summary import report
-from triage_tui.evaluation.tables import calibration_rows, case_rows, cause_rows, sentences
+from triage_tui.evaluation.tables import calibration_rows, case_rows, cause_rows, fit_sentences, sentences
 from triage_tui.setup import ensure_qemu
 
 MAX_JOBS = 64
@@ -20,7 +21,9 @@ MAX_JOBS = 64
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("corpus", metavar="CORPUS.yaml", help="file of labelled cases (docs/evaluation.md)")
+    parser.add_argument(
+        "corpora", nargs="+", metavar="CORPUS.yaml", help="file of labelled cases (docs/evaluation.md)"
+    )
     parser.add_argument(
         "--only", action="append", default=[], metavar="ID,...", help="only these cases (repeatable)"
     )
@@ -32,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run every case again (default: a run that is kept is only diagnosed)",
     )
+    parser.add_argument(
+        "--calibrate",
+        metavar="FILE",
+        help="fit what confidences mean to these cases, say what that is worth, and write it into FILE",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
 
@@ -39,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate and print; 0 when every case was run, 1 when one could not be."""
     if not 1 <= args.jobs <= MAX_JOBS:
         raise TriageError(f"--jobs takes 1 to {MAX_JOBS}, not {args.jobs}")
-    cases = load_corpus(Path(args.corpus))
+    corpora = [Path(name) for name in args.corpora]
+    cases = load_corpora(corpora)
     wanted = [name for entry in args.only for name in entry.split(",") if name]
     if args.only and not wanted:
         raise TriageError("--only takes the ids of cases, separated by commas")
@@ -52,6 +61,11 @@ def run(args: argparse.Namespace) -> int:
             kept = sum(result.run is not None for result in results)
             say(f"interrupted: {kept} of {len(cases)} runs are kept; the same command goes on from there")
             raise Interrupted(cancel.number)
+    if args.calibrate is not None:
+        found = fit(samples_of(as_entries_say(results)))
+        write_calibration(Path(args.calibrate), found, corpora)
+        for line in fit_sentences(found):
+            say(line)
     if args.json:
         print_json(report(results))
     else:

@@ -41,6 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--user", type=int, default=0, metavar="UID", help="user id of the guest (default 0)")
     parser.add_argument(
+        "--interface",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="network interface of the guest besides lo: up, with 192.168.N.1/24, no peer (repeatable)",
+    )
+    parser.add_argument(
         "--argv0", metavar="NAME", help="what the program sees as its own name (default: PROGRAM)"
     )
     parser.add_argument(
@@ -142,6 +149,7 @@ def _run(args: argparse.Namespace) -> int:
         env=env,
         stdin=args.stdin if args.stdin in ("null", "open") else os.path.abspath(args.stdin),
         user=args.user,
+        interfaces=args.interface,
         qemu_args=args.qemu_arg,
         triggers=trigger_limits(args),
         probes=probes(args),

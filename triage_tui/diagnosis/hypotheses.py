@@ -250,6 +250,10 @@ def hypothesize(run: Run, facts: Facts, knowledge: KnowledgeBase) -> tuple[list[
     """Return the hypotheses, best first, and the candidates they were made from in the same order."""
     citer = Citer(run)
     chosen = select(candidates(facts, knowledge))
+    for candidate in chosen:
+        # "unknown" is no claim about the run, so there is no share of right ones.
+        if candidate.entry.cause != "unknown":
+            candidate.confidence = knowledge.calibration.of(candidate.confidence)
     hypotheses = [build(candidate, facts, citer) for candidate in chosen]
     for hypothesis, candidate in zip(hypotheses[1:], chosen[1:], strict=True):
         hypothesis.below = reasons_below(chosen[0], candidate, citer)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from triage_tui.diagnosis.calibration import CALIBRATION_FILE, IDENTITY, Calibration, read_calibration
 from triage_tui.diagnosis.causality import Causality
 from triage_tui.diagnosis.knowledge_base.causality_file import CAUSALITY_FILE as CAUSALITY_FILE
 from triage_tui.diagnosis.knowledge_base.causality_file import parse_causality
@@ -36,6 +37,8 @@ class KnowledgeBase:
 
     entries: list[Entry] = field(default_factory=list)
     causality: Causality = field(default_factory=Causality)
+    calibration: Calibration = IDENTITY
+    """What the confidences of the entries mean, measured."""
     sha256: str = ""
     """Over the files in the order read: two runs with the same value were judged alike."""
     overridden: list[str] = field(default_factory=list)
@@ -88,10 +91,24 @@ def read_knowledge(directories: Iterable[Path] | None = None) -> KnowledgeBase:
                 continue
             for entry in parse_entries(document, base.mistakes.append, shipped=not position):
                 _add(entries, entry, directory, base)
+        if (path := directory / CALIBRATION_FILE).is_file():
+            digest.update(_calibrate(base, path, replaces=bool(position)))
     base.entries = [entry for entry in entries.values() if entry.status != "disabled"]
     base.disabled = [entry for entry in entries.values() if entry.status == "disabled"]
     base.sha256 = digest.hexdigest()
     return base
+
+
+def _calibrate(base: KnowledgeBase, path: Path, *, replaces: bool) -> bytes:
+    """Take the calibration in `path`; returns the bytes of the file."""
+    try:
+        base.calibration, raw = read_calibration(path)
+    except TriageError as error:
+        base.mistakes.append(Mistake(file=str(path), line=0, what=str(error), do="fit it again"))
+        return b""
+    if replaces:
+        base.overridden.append(f"{path} replaces the shipped calibration")
+    return raw
 
 
 def knowledge_files(directory: Path, mistakes: list[Mistake]) -> list[Path]:

@@ -65,8 +65,6 @@ def capture(case: Case, engine: Engine, cancel: threading.Event) -> Path:
     Raises:
         TriageError: it cannot be prepared or run; nothing of it is kept.
     """
-    if case.stdin == "closed":
-        raise TriageError("a closed standard input cannot be given to a program here")
     place = captured_dir(case, engine)
     work_dir = evaluation_dir()
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -102,8 +100,12 @@ def run_command(case: Case, root: Path, workspace: Path, stdin: Path) -> list[st
     command += ["--user", str(case.uid), "--time-limit", f"{time_limit(case):g}"]
     for name, value in (PROGRAM_PATH | case.env).items():
         command += ["--env", f"{name}={value}"]
+    for name in case.network:
+        command += ["--interface", name] if name != "lo" else []
     command += [f"--qemu-arg={word}" for word in case.qemu_args]
-    command += ["--stdin", str(stdin) if case.input is not None else str(case.stdin)]
+    # Where nothing is open at 0, the emulator's own files would be; a null device is the nearest thing.
+    given = "null" if case.stdin == "closed" else str(case.stdin)
+    command += ["--stdin", str(stdin) if case.input is not None else given]
     return [*command, "--", *case.words] if case.words[0].startswith("-") else [*command, *case.words]
 
 

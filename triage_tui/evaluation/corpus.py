@@ -140,6 +140,23 @@ def load_corpus(path: Path) -> list[Case]:
     return list(cases.values())
 
 
+def load_corpora(paths: Iterable[Path]) -> list[Case]:
+    """Read several files as one.
+
+    Raises:
+        TriageError: as `load_corpus`, or two files have a case of the same name.
+    """
+    cases: dict[str, Case] = {}
+    for path in paths:
+        for case in load_corpus(path):
+            if case.id in cases:
+                raise TriageError(
+                    f"{safe_line(str(path), 200)}: an earlier file has a case {case.id} as well"
+                )
+            cases[case.id] = case
+    return list(cases.values())
+
+
 def chosen(cases: list[Case], wanted: Iterable[str]) -> list[Case]:
     """Return the cases that `wanted` names, all when it names none.
 

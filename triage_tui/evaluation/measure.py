@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from triage_tui.diagnosis.knowledge import KnowledgeBase
 from triage_tui.diagnosis.report import DOUBT, diagnose
 from triage_tui.evaluation.claims import NO_CLAIMS, Claims, check_claims
 from triage_tui.evaluation.corpus import Case
@@ -90,8 +91,10 @@ class Result:
         )
 
 
-def judge(case: Case, run_dir: Path) -> Result:
+def judge(case: Case, run_dir: Path, knowledge: KnowledgeBase | None = None) -> Result:
     """Diagnose the run in `run_dir` anew and judge the answer. Nothing is written.
+
+    `knowledge` is the knowledge base to diagnose with, by default the one that the product uses.
 
     Raises:
         TriageError: the run cannot be read, or the knowledge base has a mistake.
@@ -101,7 +104,7 @@ def judge(case: Case, run_dir: Path) -> Result:
     # Loading is part of it: the product reads the record that it has just written.
     started = time.perf_counter()
     run = load_run(run_dir)
-    diagnosis = diagnose(run)
+    diagnosis = diagnose(run, knowledge)
     took = (time.perf_counter() - started) * 1000
     return Result(
         case=case,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from triage_tui.evaluation.calibrating import Fit
 from triage_tui.evaluation.measure import Result
 from triage_tui.evaluation.summary import by_cause, calibration, figures
 
@@ -88,6 +89,20 @@ def calibration_rows(results: Sequence[Result]) -> Table:
         for one in calibration(results)
     ]
     return ["CONFIDENCE", "ANSWERS", "SAID", "RIGHT"], rows
+
+
+def fit_sentences(found: Fit) -> list[str]:
+    """Return what a fitted calibration is and what it is worth, in words."""
+    slope, intercept = found.calibration.slope, found.calibration.intercept
+    means = ", ".join(
+        f"{said:.2f} -> {found.calibration.of(said):.2f}" for said in (0.5, 0.7, 0.8, 0.9, 0.97)
+    )
+    return [
+        f"fitted to {found.answers} answers, {found.right} of them right: slope {slope:g}, intercept "
+        f"{intercept:g} ({means})",
+        f"on answers left out: Brier score {found.brier_before:.4f} before, {found.brier_after:.4f} after; "
+        f"said and right apart by {found.error_before:.3f} before, {found.error_after:.3f} after",
+    ]
 
 
 def sentences(results: Sequence[Result]) -> list[str]:

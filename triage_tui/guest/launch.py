@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import select
 import threading
@@ -39,6 +40,9 @@ from triage_tui.guest.processes.process_name import name_of
 from triage_tui.guest.spec import CARRIERS, LaunchSpec, ResourceLimits
 from triage_tui.text import safe_line
 
+MAX_INTERFACES = 16
+"""Network interfaces of one guest besides `lo`."""
+_INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 _START_TIMEOUT = 30.0
 
 
@@ -93,6 +97,16 @@ def check_host(spec: LaunchSpec) -> None:
         raise TriageError(
             f"the guest's user id must be one of 0 to {namespaces.ID_COUNT - 1}, not {spec.user}"
         )
+    for name in spec.interfaces:
+        if not _INTERFACE.fullmatch(name) or name == "lo":
+            raise TriageError(
+                f"{safe_line(name, 40)!r} is no name for another network interface: give up to 15 letters, "
+                "digits and ._-, and not lo"
+            )
+    if len(set(spec.interfaces)) != len(spec.interfaces) or len(spec.interfaces) > MAX_INTERFACES:
+        raise TriageError(
+            f"a guest can have at most {MAX_INTERFACES} interfaces, each with a name of its own"
+        )
     texts = [spec.program, spec.cwd, *spec.argv, *spec.env, *spec.env.values()]
     if any("\0" in text for text in texts):
         raise TriageError("program, arguments and environment must not hold NUL bytes")
@@ -112,6 +126,7 @@ def _config(
         "env": dict(reversed(spec.env.items())) if turns_round(qemu_version(Path(emulator))) else spec.env,
         "cwd": spec.cwd,
         "user": spec.user,
+        "interfaces": spec.interfaces,
         "program": program,
         **filters,
         "carrier": spec.carrier,

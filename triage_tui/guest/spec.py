@@ -92,6 +92,8 @@ class LaunchSpec:
     """Let the guest's root be the host's root where it cannot be mapped to an unprivileged id."""
     user: int = 0
     """User and group id that the guest starts with, as it sees them; 0 is root."""
+    interfaces: list[str] = field(default_factory=list)
+    """Network interfaces besides `lo`: each a bridge without ports that is up and has an address."""
     qemu_args: list[str] = field(default_factory=list)
     qemu_dir: Path | None = None
     triggers: TriggerLimits = field(default_factory=TriggerLimits)

@@ -48,6 +48,7 @@ def launch_spec(start: Start) -> LaunchSpec:
         env=dict(start.env),
         stdin=cast("Path", stdin),
         user=start.user,
+        interfaces=list(start.interfaces),
         qemu_args=list(start.qemu_args),
         allow_root=start.allow_root,
         observe=start.observe,

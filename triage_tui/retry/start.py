@@ -34,6 +34,8 @@ class Start(msgspec.Struct, kw_only=True):
     env: dict[str, str] = {}
     stdin: str = "null"
     user: int = 0
+    interfaces: list[str] = []
+    """Names of network interfaces that the guest has besides `lo`."""
     qemu_args: list[str] = []
     triggers: TriggerLimits = TriggerLimits()
     """When to freeze it."""

@@ -154,6 +154,7 @@ def _make_root(config: dict[str, Any], fds: dict[str, int]) -> list[str]:
         notes.append("devices: " + ", ".join(devices))
     with contextlib.suppress(OSError):
         namespaces.bring_loopback_up()
+        notes += namespaces.add_bridges(config["interfaces"])
     namespaces.become_root_directory(root)
     return notes
 
