@@ -88,7 +88,10 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser(name: str) -> argparse.ArgumentParser:
     text = COMMANDS[name][1]
-    parser = _Parser(prog=f"triage-tui {name}", description=f"{text[:1].upper()}{text[1:]}.")
+    # Short forms of options would be looked for among the arguments of a program to run as well.
+    parser = _Parser(
+        prog=f"triage-tui {name}", description=f"{text[:1].upper()}{text[1:]}.", allow_abbrev=False
+    )
     parser.add_argument(
         "-C", "--workspace", metavar="DIR", help="directory of ai_runs/ and rulebook/ (default: here)"
     )

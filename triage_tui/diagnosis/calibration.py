@@ -22,8 +22,10 @@ CALIBRATION_FILE = Path("calibration", "confidence.yaml")
 """Below a directory of the knowledge base."""
 
 MAX_FILE_BYTES = 64 << 10
+HIGHEST = 0.97
+"""No answer is certain, however many were right."""
 _EDGE = 0.001
-"""Confidences nearer to 0 or 1 than this are taken for this: no answer is certain."""
+"""Confidences nearer to 0 or 1 than this are taken for this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Calibration:
         """Return what `confidence` means, rounded to two digits as confidences are."""
         if (self.slope, self.intercept) == (1.0, 0.0):
             return confidence
-        return round(sigmoid(self.slope * logit(confidence) + self.intercept), 2)
+        return min(HIGHEST, round(sigmoid(self.slope * logit(confidence) + self.intercept), 2))
 
 
 IDENTITY = Calibration()

@@ -214,6 +214,7 @@ def weigh(
                 noise=noise.why if noise else "",
                 mentioned=mention > 0.3,
                 named_by=witness,
+                named_in=witness.text if witness is not None else "",
             )
         )
     return weighed

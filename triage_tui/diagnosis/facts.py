@@ -137,6 +137,8 @@ class FailedCall(Fact):
     """0..1: how likely this failure led to the end (see `causality`)."""
     named_by: Fact | None = None
     """The message that names it."""
+    named_in: str = ""
+    """The text of that message."""
     reasons: tuple[str, ...] = ()
     """What speaks for its relevance, in words."""
 
