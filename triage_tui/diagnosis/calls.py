@@ -175,6 +175,14 @@ def resource(path: str) -> str:
     return "proc" if path.startswith(("/proc/", "/sys/")) else "file"
 
 
+def made_by_link(call: Syscall) -> str:
+    """Return the path that a link(2) or symlink(2) is to make, "" for other calls: the last that it names."""
+    if call.name not in ("link", "linkat", "symlink", "symlinkat"):
+        return ""
+    named = [text[1:-1] for text in call.arguments if len(text) > 2 and text[0] == text[-1] == '"']
+    return named[-1] if len(named) > 1 else ""
+
+
 def absolute(path: str, cwd: str) -> str:
     """Return `path` as seen from working directory `cwd`, without resolving links."""
     return path if path.startswith("/") or not path else posixpath.normpath(posixpath.join(cwd or "/", path))

@@ -131,7 +131,7 @@ def gather(run: Run, knowledge: Causality) -> Facts:
     _add_waits(facts, walked, main, steps_after, run.snapshot)
     _add_identity(facts, walked, steps_after)
     _add_children(facts, walked, main)
-    _add_opened(facts, walked, messages)
+    _add_opened(facts, walked, messages, steps_after)
     for spinner in computing_threads(run.snapshot, calls):
         facts.add("computing", spinner)
     for memory in memory_facts(run):
@@ -368,7 +368,7 @@ def _add_children(facts: Facts, walked: Walk, main: int) -> None:
         )
 
 
-def _add_opened(facts: Facts, walked: Walk, messages: list[Message]) -> None:
+def _add_opened(facts: Facts, walked: Walk, messages: list[Message], steps_after: dict[int, int]) -> None:
     seen: dict[str, Opened] = {}
     # Calls that made a descriptor from which something was read later.
     fed: set[int] = set()
@@ -384,6 +384,7 @@ def _add_opened(facts: Facts, walked: Walk, messages: list[Message]) -> None:
                 cite=c.describe(step.call),
                 seq=step.call.seq,
                 pid=step.call.pid,
+                steps=steps_after.get(step.call.seq, NEVER),
                 path=path,
                 base=base,
                 resource=c.resource(path),

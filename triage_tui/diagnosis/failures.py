@@ -95,9 +95,11 @@ def _fact(
     call = last.call
     base = posixpath.basename(last.absolute.rstrip("/"))
     flags = [c.flags(step.call) for step in steps]
-    later = reached.get(last.absolute, -1) > call.seq if last.path else False
+    # What was there already is there later as well: that ends nothing well.
+    exists = call.errno == "EEXIST"
+    later = reached.get(last.absolute, -1) > call.seq if last.path and not exists else False
     # A search through directories: the same name found elsewhere afterwards ends it well.
-    later = later or (last.operation in _LOOK_UPS and by_base.get(base, -1) > call.seq)
+    later = later or (not exists and last.operation in _LOOK_UPS and by_base.get(base, -1) > call.seq)
     in_loop = rounds is not None and any(rounds[0] <= step.call.seq <= rounds[1] for step in steps)
     times = "" if len(steps) == 1 else f", {len(steps)} times"
     peer = call.peer or (last.origin.connected if last.origin else "")

@@ -71,7 +71,7 @@ def walk(calls: list[Syscall], cwd: str) -> Walk:
         if process is None:
             process = processes[call.pid] = Process(pid=call.pid, cwd=cwd, fds=_standard_fds())
         kind = c.operation(call)
-        path = call.path or ""
+        path = c.made_by_link(call) or call.path or ""
         if not path and call.peer and call.peer.startswith("unix:"):
             path = call.peer.removeprefix("unix:")
         fd = c.descriptor(call)
