@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from textual.widget import Widget
 
 from tests.ui.conftest import RecordedActions, opened, until
 from triage_tui.ui.app import TriageApp
@@ -36,3 +37,27 @@ async def test_escape_leaves_a_question_and_decides_nothing(
         await until(pilot, lambda: app.screen is app.main, "the main screen")
         assert actions.calls == []
         assert app.main.runs.list.marked == marked
+
+
+async def test_one_click_on_an_answer_gives_it(app: TriageApp, actions: RecordedActions) -> None:
+    async with app.run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        await pilot.press("2", "x")
+        await until(pilot, lambda: isinstance(app.screen, Question), "the question")
+        await pilot.click("#question-answers", offset=(4, 1))
+        await until(pilot, lambda: bool(actions.calls), "the rejection")
+        assert app.screen is app.main
+
+
+async def test_the_same_sentence_is_shown_once_at_a_time(app: TriageApp) -> None:
+    async with app.run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        for _ in range(5):
+            app.main.say("this is said again and again")
+        app.main.say("this is another one")
+        await until(pilot, lambda: "another one" in said(app), "the last sentence")
+        assert said(app).count("again and again") == 1
+
+
+def said(app: TriageApp) -> str:
+    return "\n".join(str(toast.render()) for toast in app.screen.query("Toast").results(Widget))

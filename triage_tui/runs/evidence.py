@@ -22,6 +22,7 @@ from triage_tui.runs.memory_files import MAX_READ
 from triage_tui.runs.model import UNLOGGED, Register, Syscall
 from triage_tui.runs.reader import Run
 from triage_tui.runs.record import Record
+from triage_tui.text import number_of
 
 Kind = Literal["syscall", "reg", "frame", "code", "mem", "map", "fd", "log", "rule", "probe"]
 
@@ -250,7 +251,7 @@ def _log(run: Run, link: Link) -> tuple[str, str] | None:
 
 def _rule(run: Run, link: Link) -> tuple[str, str] | None:
     hit = next((entry for entry in run.snapshot.rule_hits if entry.rule == link.id), None)
-    return (f"rule {link.id}", f"{hit.rule}: {hit.hits} hits on {hit.syscall}") if hit else None
+    return (f"rule {link.id}", f"{hit.rule}: {number_of(hit.hits, 'hit')} on {hit.syscall}") if hit else None
 
 
 def _probe(run: Run, link: Link) -> tuple[str, str] | None:

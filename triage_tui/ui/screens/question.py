@@ -59,6 +59,7 @@ class Question(Modal[str | None]):
             for n, (value, text) in enumerate(self._answers, 1)
         ]
         view.styles.height = len(rows)
+        view.one_click = True
         view.set_rows(ListRows(lambda width: rows))
         self.set_focus(view)
 

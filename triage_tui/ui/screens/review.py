@@ -70,6 +70,9 @@ class ReviewScreen(Screen[None]):
         text = text if "/" in text.partition(" ")[0] else text[:1].upper() + text[1:]
         if not text.endswith((".", "?", "!")):
             text += "."
+        if any(one.message == text for one in self.app._notifications):
+            # It is still there; a key that is held down would fill the screen with it.
+            return
         self.app.notify(text, severity=severity, markup=False, timeout=6)
 
     def show_pane(self, name: str) -> None:

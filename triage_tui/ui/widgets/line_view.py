@@ -90,6 +90,8 @@ class LineView(Contained, ScrollView, can_focus=True):
         """Whether the click that comes belongs to a selection that just ended."""
         self.failed = False
         """Whether a sentence stands in place of rows that cannot be made."""
+        self.one_click = False
+        """Whether one click opens a row, as it does where rows are the answers of a question."""
 
     # --- content ---------------------------------------------------------------------------------------
 
@@ -372,7 +374,7 @@ class LineView(Contained, ScrollView, can_focus=True):
         cell = offset.x + self.scroll_offset.x
         link = next((text for a, b, text in self._rows.row(index).links if a <= cell < b), None)
         self.move_to(index)
-        if link or event.chain > 1:
+        if link or self.one_click or event.chain > 1:
             self.post_message(self.Opened(self, index, link))
 
     def action_cursor(self, step: int) -> None:
