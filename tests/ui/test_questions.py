@@ -53,6 +53,7 @@ async def test_the_same_sentence_is_shown_once_at_a_time(app: TriageApp) -> None
         await opened(pilot)
         for _ in range(5):
             app.main.say("this is said again and again")
+            await until(pilot, lambda: "again and again" in said(app), "the sentence")
         app.main.say("this is another one")
+        await until(pilot, lambda: "another one" in said(app), "another sentence")
         assert said(app).count("again and again") == 1
-        assert said(app).count("another one") == 1
