@@ -15,6 +15,7 @@ from triage_tui.retry.memory_windows import answer_asked
 from triage_tui.retry.more_memory import read_more
 from triage_tui.runs.events import append_event, read_events, this_process
 from triage_tui.runs.memory_model import MemoryObject
+from triage_tui.runs.process_model import Mapping
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import RunWriter, encode_json
 
@@ -84,6 +85,13 @@ def test_what_cannot_be_had_is_one_sentence(
 
 def test_more_is_read_from_the_guest_while_it_waits(run_dir: Path) -> None:
     append_event(run_dir, "captured", {"holder": this_process()})
+    run = load_run(run_dir)
+    # Two mappings that touch; behind them lies what is not the guest's.
+    run.snapshot.maps = [
+        Mapping(start=0x5000, end=0x5200, perms="rw-p"),
+        Mapping(start=0x5200, end=0x5400, perms="r--p"),
+    ]
+    (run_dir / "snapshot.json").write_bytes(encode_json(run.snapshot))
     done = threading.Event()
 
     def read(address: int, size: int) -> bytes:
@@ -109,6 +117,9 @@ def test_more_is_read_from_the_guest_while_it_waits(run_dir: Path) -> None:
         assert len(load_run(run_dir).events) == before
         run, data, _ = read_more(run, 0x5042, 600, threading.Event())
         assert len(data) == 600
+        assert len(read_more(run, 0x5300, 4096, threading.Event())[1]) == 0x100
+        with pytest.raises(TriageError, match="nothing is mapped at 0x12"):
+            read_more(run, 0x12, 64, threading.Event())
         assert sum(entry.id == "asked_0x5042" for entry in run.snapshot.memory) == 1
         with pytest.raises(TriageError, match="1 to"):
             read_more(run, 0, 1 << 40, threading.Event())

@@ -18,7 +18,7 @@ from triage_tui.guest.arch.contents import (
     recognise,
 )
 from triage_tui.guest.arch.structures import FieldText, Structure, fields_of
-from triage_tui.retry.memory_windows import ASKED_TAG, MAX_BYTES, ask_holder, keep_windows
+from triage_tui.retry.memory_windows import ASKED_TAG, MAX_BYTES, ask_holder
 from triage_tui.runs.events import holder_alive
 from triage_tui.runs.memory_model import MemoryObject
 from triage_tui.runs.reader import Run, load_run
@@ -59,6 +59,7 @@ def read_more(run: Run, address: int, length: int, cancel: threading.Event) -> t
             f"memory at {address:#x} was not kept, and no frozen guest waits that could be asked: "
             "`triage-tui run --memory full` keeps all"
         )
+    length = min(length, _mapped(run, address) - address)
     ask_holder(run, [(address, length)], cancel, tag=ASKED_TAG)
     run = load_run(run.dir)
     entry = run.memory_object(f"{ASKED_TAG}_0x{address:x}")
@@ -67,15 +68,19 @@ def read_more(run: Run, address: int, length: int, cancel: threading.Event) -> t
     return run, run.memory_bytes(entry.id)[:length], entry.how
 
 
-def keep_more(run: Run, address: int, length: int) -> Run:
-    """Make an object of the record of bytes that its kept memory has, so that a diagnosis can cite them.
+def _mapped(run: Run, address: int) -> int:
+    """Return the end of what the guest has mapped from `address` on: behind it lies memory of the emulator.
 
     Raises:
-        TriageError: they were not kept, or the record cannot be added to.
+        TriageError: nothing of the guest's is mapped there.
     """
-    data = run.read_memory(address, length)
-    keep_windows(run.dir, [(address, data)], "from the kept memory of the run", ASKED_TAG)
-    return load_run(run.dir)
+    end = address
+    for mapping in sorted(run.snapshot.maps, key=lambda one: one.start):
+        if mapping.start <= end < mapping.end:
+            end = mapping.end
+    if end == address:
+        raise TriageError(f"nothing is mapped at {address:#x}")
+    return end
 
 
 def _recorded(run: Run, address: int, length: int) -> bytes | None:

@@ -12,6 +12,8 @@ from triage_tui.guest.state.memory import Memory
 from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.memory_model import MemoryField
 
+FRAMES = 4
+"""Frames whose code names something that is kept: outer ones only say how the program began."""
 PER_FRAME = 6
 """Objects that are kept of one frame, those named nearest to its point."""
 IN_ALL = 20
@@ -48,8 +50,10 @@ def add_named(
 
     `program` is the path of the guest's program, whose own code says most.
     """
-    left = IN_ALL
+    left, told = IN_ALL, 0
     for frame in frames:
+        if told >= FRAMES:
+            return
         # Of libraries, the C library first of all, only texts close by say what is done for the program.
         own = _is_own(frame, program)
         near = sorted(
@@ -70,6 +74,7 @@ def add_named(
                 continue
             _keep(arch, memory, collector, one, frame)
             kept, left = kept + 1, left - 1
+        told += kept > 0
 
 
 def _is_own(frame: Frame, program: str) -> bool:
