@@ -17,13 +17,13 @@ import msgspec
 
 from triage_tui.analyst import merging, rules
 from triage_tui.analyst.adapter import Client
-from triage_tui.analyst.brief import case_words, sections
+from triage_tui.analyst.briefing import Briefing, Notes
 from triage_tui.analyst.budget import Spending
 from triage_tui.analyst.citing import cite
 from triage_tui.analyst.journal import ANSWERS_FILE, DIAGNOSIS_BEFORE, Journal
 from triage_tui.analyst.prompts import Prompts
 from triage_tui.analyst.replies import Hypotheses, ModelHypothesis, ReplyError, WantedRule
-from triage_tui.analyst.service import Analyst, Notes, Toolbox
+from triage_tui.analyst.service import Analyst, Toolbox
 from triage_tui.analyst.session import Session
 from triage_tui.analyst.settings import ModelSettings
 from triage_tui.analyst.tried import told_rounds
@@ -120,8 +120,7 @@ def analyze(
             cancel=cancel,
         )
         before = _diagnosis_without_model(run)
-        words, brief = case_words(run, facts, before), sections(run, facts, before)
-        analyst = Analyst(session, prompts, run.snapshot.target.arch, words, brief)
+        analyst = Analyst(session, Briefing.of(run, facts, before, prompts, session.redaction))
         work = _Work(run, facts)
         failure: TriageError | None = None
         try:

@@ -176,4 +176,5 @@ def _memory(run: Run) -> Iterator[str]:
 def _rules(run: Run) -> Iterator[str]:
     for hit in run.snapshot.rule_hits[:16]:
         trouble = f", switched off: {hit.disabled}" if hit.disabled else ""
-        yield f"rule/{hit.rule}  on {hit.syscall}: {hit.hits} hits of {hit.calls} calls{trouble}"
+        asked = f" of {hit.calls} calls" if hit.calls else ""
+        yield f"rule/{hit.rule}  on {hit.syscall}: {hit.hits} hits{asked}{trouble}"

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from triage_tui.analyst.adapter import Answer, Message, ToolCall, estimate_tokens
+from triage_tui.runs.redaction import Redaction
 from triage_tui.text import safe_block
 
 MARKER_BYTES = 16
@@ -59,14 +60,15 @@ class Conversation:
         self._system = system
         self.turns: list[Turn] = [Turn("user", parts)]
 
-    def add_answer(self, answer: Answer) -> None:
-        """Add what the model said."""
+    def add_answer(self, answer: Answer, redaction: Redaction) -> None:
+        """Add what the model said, masked as well: it may repeat a secret that it got in other ways."""
         extra: dict[str, Any] = {}
         if answer.calls:
             extra["tool_calls"] = [
-                {"id": call.id, "type": "function", "function": _acceptable(call)} for call in answer.calls
+                {"id": call.id, "type": "function", "function": _acceptable(call, redaction)}
+                for call in answer.calls
             ]
-        self.turns.append(Turn("assistant", (answer.text,), extra))
+        self.turns.append(Turn("assistant", (redaction.text(answer.text),), extra))
 
     def add_result(self, call_id: str, data: Data) -> None:
         """Add what a tool answered."""
@@ -104,14 +106,15 @@ class Conversation:
         return messages
 
 
-def _acceptable(call: ToolCall) -> dict[str, str]:
+def _acceptable(call: ToolCall, redaction: Redaction) -> dict[str, str]:
     """Return a call as it goes back to the server: many refuse their own words where these are no JSON."""
+    arguments = redaction.text(call.arguments)
     try:
-        whole = isinstance(json.loads(call.arguments), dict)
+        whole = isinstance(json.loads(arguments), dict)
     except (ValueError, RecursionError):
         whole = False
     name = _NO_NAME.sub("_", call.name)[:64] or "_"
-    return {"name": name, "arguments": call.arguments if whole else "{}"}
+    return {"name": name, "arguments": arguments if whole else "{}"}
 
 
 def _content(parts: Sequence[Part], marker: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from triage_tui.analyst.adapter import Answer, Client
+from triage_tui.analyst.adapter import Answer, Client, estimate_tokens
 from triage_tui.analyst.budget import Spending
 from triage_tui.analyst.conversation import Conversation, Data
 from triage_tui.analyst.failures import AGAIN, ModelFailure
@@ -47,10 +47,6 @@ class Session:
     tell: Callable[[str], None] = lambda line: None
     """Gets one line per step."""
     cancel: threading.Event | None = None
-
-    def data(self, label: str, text: str) -> Data:
-        """Return data for a prompt, its secrets masked. All data goes through here."""
-        return Data(label, self.redaction.text(text))
 
     def check(self, *, share: float = 1.0) -> None:
         """Refuse to go on when a limit is reached, or that share of one, or the work is not wanted any more.
@@ -91,7 +87,7 @@ class Session:
 
     def _ask_once(self, phase: str, conversation: Conversation, tools: list[dict[str, Any]]) -> Answer:
         self.check()
-        needed = conversation.estimated_tokens
+        needed = conversation.estimated_tokens + (estimate_tokens(str(tools)) if tools else 0)
         if (reached := self.spending.over(needed + _LEAST_REPLY)) is not None:
             raise BudgetOver(reached)
         messages, digest = conversation.fresh(), conversation.digest
@@ -150,10 +146,10 @@ class Session:
             return parse(answer.text)
         except ReplyError as error:
             self.tell(f"{phase}: {error}; asking once more")
-            conversation.add_answer(answer)
+            conversation.add_answer(answer, self.redaction)
             conversation.add_user(
                 "Your reply could not be read, for this reason:",
-                self.data("what is wrong with the reply", str(error)),
+                Data("what is wrong with the reply", self.redaction.text(str(error))),
                 "Reply again with the JSON object alone, and nothing around it.",
             )
             return parse(self.ask(phase, conversation).text)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from triage_tui.cli.output import print_json, print_table, say
 from triage_tui.cli.story import cancelled_by_signals
 from triage_tui.retry.workspace import Workspace
 from triage_tui.text import safe_line
+
+if TYPE_CHECKING:
+    from triage_tui.runs.reader import Run
+    from triage_tui.runs.redaction import Redaction
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +43,33 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _dry_run(args: argparse.Namespace, record: Run, redaction: Redaction) -> int:
+    """Say which requests would be sent first, and how large they are; what they hold is for `prompt show`."""
+    from triage_tui.analyst.preview import preview
+    from triage_tui.analyst.settings import NotConfigured, load_settings, prompt_directories
+    from triage_tui.analyst.tried import told_rounds
+
+    explain = "refine" if told_rounds(record, record.dir.parent) else "hypothesize"
+    directories = prompt_directories()
+    found = [preview(record, phase, directories, redaction) for phase in ("classify", "collect", explain)]
+    try:
+        settings = load_settings(model=args.model, url=args.url, budget=args.budget)
+        whom = f"{settings.model} at {settings.url or 'its provider'}"
+    except NotConfigured:
+        whom = ""
+    if args.json:
+        print_json({"run_id": record.run_id, "to": whom or None, "requests": found})
+        return 0
+    rows = [
+        [one.phase, one.digest[:12], str(one.tokens), str(len(one.tools)), " ".join(one.files)]
+        for one in found
+    ]
+    print_table(["phase", "prompt", "about tokens", "tools", "from"], rows)
+    print(safe_line(f"nothing was sent{f' to {whom}' if whom else ', and no model is set up'}", 400))
+    print(f"`triage-tui prompt show PHASE --run {record.run_id}` prints one of them as it would be sent")
+    return 0
+
+
 def run(args: argparse.Namespace) -> int:
     """Ask the model, and print what it says."""
     from triage_tui.analyst.analysis import analyze, in_words
@@ -49,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
     workspace = Workspace.at(args.workspace)
     record = workspace.load(args.run)
     redaction = Redaction.of(record, off=args.keep_secrets)
+    if args.dry_run:
+        return _dry_run(args, record, redaction)
     settings = load_settings(model=args.model, url=args.url, budget=args.budget)
     if settings.warning:
         say(f"warning: {settings.warning}")

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "triage_tui.cli.analyze",
         "ask a model for a second opinion on a run; needs one to be set up",
     ),
+    "prompt": ("triage_tui.cli.prompt", "list the prompts of the model, and show what would be sent"),
     "code": ("triage_tui.cli.code", "show the code of a frame; decompile it if asked to"),
     "tool": ("triage_tui.cli.tool", "ask about a run with one of the tools that a model gets"),
     "approve": ("triage_tui.cli.approve", "approve proposed rules and make them active"),
