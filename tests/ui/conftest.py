@@ -78,6 +78,9 @@ class RecordedActions:
     def freeze(self) -> str:
         return self._note("freeze")
 
+    def ask_model(self, run_id: str, cancel: threading.Event, tell: Callable[[str], None]) -> str:
+        return self._note("ask_model", run_id)
+
     def export(
         self,
         run_ids: Sequence[str],

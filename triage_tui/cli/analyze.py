@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 from triage_tui.cli.output import print_json, print_table, say
 from triage_tui.cli.story import cancelled_by_signals
+from triage_tui.errors import Stopped
 from triage_tui.retry.workspace import Workspace
 from triage_tui.text import safe_line
+
+EXIT_SIGNALLED = 128
+"""Plus the number of the signal, as a shell has it."""
 
 if TYPE_CHECKING:
     from triage_tui.runs.reader import Run
@@ -95,9 +99,13 @@ def run(args: argparse.Namespace) -> int:
             progress=say,
             cancel=cancel,
         )
-        outcome = analyze(
-            record, settings, toolbox=CaseTools(case), redaction=redaction, tell=say, cancel=cancel
-        )
+        try:
+            outcome = analyze(
+                record, settings, toolbox=CaseTools(case), redaction=redaction, tell=say, cancel=cancel
+            )
+        except Stopped as stopped:
+            say(f"triage-tui: {stopped}")
+            return EXIT_SIGNALLED + cancel.number
     if args.json:
         print_json(outcome)
         return 0

@@ -180,6 +180,16 @@ def _hypothesis(record: Run, number: int, hypothesis: Hypothesis, language: Cata
         _line(f"   by the entry {hypothesis.entry} of {hypothesis.origin}")
     for wanted in hypothesis.wanted:
         _wrapped(language.sentence(wanted), "   ? ")
+    if hypothesis.source == "model":
+        source = "Source: the model {model}; its confidence is its own word, and capped."
+        _wrapped(language.fill(source, model=hypothesis.model), "   ")
+    if (opinion := hypothesis.opinion) is not None:
+        heading = "Second opinion of the model {model}, whose confidence ({figure}) changes nothing above:"
+        _wrapped(language.fill(heading, model=opinion.model, figure=f"{opinion.confidence:.2f}"), "   ")
+        for sign, entries in (("+", opinion.evidence), ("-", opinion.contrary)):
+            for entry in entries:
+                link = f"  [{entry.link}]" if entry.supported else "  UNSUPPORTED"
+                _wrapped(f"{entry.says}{link}", f"     {sign} ", "       ")
 
 
 def _proposals(diagnosis: Diagnosis, language: Catalogue) -> None:
@@ -199,6 +209,8 @@ def _proposals(diagnosis: Diagnosis, language: Catalogue) -> None:
             _wrapped(language.fill(label, text=language.sentence(text)), "      ", "        ")
         risk_text = language.sentence(proposal.risk_text)
         _wrapped(language.fill("risk: {risk}. {text}", risk=risk, text=risk_text), "      ", "        ")
+        if proposal.source == "model":
+            _wrapped(language.fill("Source: a model. A person must name it to approve it."), "      ")
         if proposal.needs_input:
             needs = language.sentence(proposal.needs_input)
             _wrapped(language.fill("needs: {text}", text=needs), "      ", "        ")
@@ -351,7 +363,9 @@ def _events(record: Run) -> None:
 
 def _evidence(record: Run) -> None:
     for hypothesis in record.diagnosis.hypotheses if record.diagnosis else []:
-        for entry in (*hypothesis.evidence, *hypothesis.contrary, *hypothesis.below):
+        opinion = hypothesis.opinion
+        more = (*opinion.evidence, *opinion.contrary) if opinion is not None else ()
+        for entry in (*hypothesis.evidence, *hypothesis.contrary, *hypothesis.below, *more):
             found = resolve(record, entry.link)
             state = "ok" if found.exists and found.hash_ok else "CHANGED" if found.exists else "MISSING"
             _line(f"{state:8} {entry.link}  {found.title}: {found.text}")

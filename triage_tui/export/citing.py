@@ -42,6 +42,8 @@ class Citing:
             for entries in (hypothesis.evidence, hypothesis.contrary):
                 found += [entry.link for entry in entries[:MAX_CLAIMS]]
             found += [link for _, link in links_in(hypothesis.explanation[:_MAX_TEXT])]
+            if hypothesis.opinion is not None:
+                found += [entry.link for entry in hypothesis.opinion.evidence[:MAX_CLAIMS]]
         return found
 
     def of_kind(self, kind: str) -> list[Link]:

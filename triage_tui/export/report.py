@@ -39,7 +39,7 @@ from triage_tui.export.record_sections import (
     rules_section,
 )
 from triage_tui.rulebook.active import MAX_RULE_BYTES, active_directory, active_rules, rule_replaced
-from triage_tui.runs.diagnosis_model import Hypothesis, Proposal
+from triage_tui.runs.diagnosis_model import Hypothesis, Opinion, Proposal
 from triage_tui.runs.reader import Run
 from triage_tui.runs.redaction import Redaction
 from triage_tui.runs.rounds import ladder
@@ -185,10 +185,25 @@ def _hypothesis(citing: Citing, number: int) -> Section:
     if hypothesis.wanted:
         blocks.append(Paragraph((Span("What would make this surer:"),)))
         blocks.append(Bullets(tuple(citing.prose(text, 600) for text in hypothesis.wanted[:50])))
+    if hypothesis.opinion is not None:
+        blocks += _opinion(citing, hypothesis.opinion)
     if number == 0 and diagnosis.unknown_next:
         blocks.append(Paragraph((Span("Next experiment: "), *citing.prose(diagnosis.unknown_next, 2000))))
     title = f"Why ({number + 1}): {citing.line(hypothesis.title, 200)}"
     return Section(title, f"hypothesis-{number + 1}", tuple(blocks))
+
+
+def _opinion(citing: Citing, opinion: Opinion) -> list[Block]:
+    """Return what a model says of a hypothesis of the knowledge base."""
+    sure = f"{min(1.0, max(0.0, opinion.confidence)):.2f}"
+    who = f"Second opinion of the model {citing.line(opinion.model, 80)} ({sure}): "
+    said = citing.prose(opinion.explanation) if opinion.explanation else ()
+    blocks: list[Block] = [Paragraph((Span(who), *said))]
+    claims = [citing.claim(entry) for entry in opinion.evidence[:MAX_CLAIMS]]
+    claims += [citing.claim(entry, against=True) for entry in opinion.contrary[:MAX_CLAIMS]]
+    if claims:
+        blocks.append(Claims(tuple(claims)))
+    return blocks
 
 
 def _proposals(citing: Citing, workspace: Path) -> list[Section]:
@@ -219,6 +234,8 @@ def _proposal(citing: Citing, proposal: Proposal) -> Facts:
         ("risk", (Span(f"{proposal.risk}{limit}. "), *citing.prose(proposal.risk_text, 1000))),
         ("undone by", citing.prose(proposal.inverse, 1000)),
     ]
+    if proposal.source == "model":
+        rows.append(("proposed by", (Span("a model"),)))
     if proposal.needs_input:
         rows.append(("needs first", citing.prose(proposal.needs_input, 600)))
     if proposal.observe_only:

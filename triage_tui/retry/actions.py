@@ -319,6 +319,12 @@ class LocalActions:
         _, data, how = read_more(run, address, PIECE, threading.Event())
         return f"{number_of(len(data), 'byte')} at {address:#x}, {how}"
 
+    def ask_model(self, run_id: str, cancel: threading.Event, tell: Callable[[str], None]) -> str:
+        """Ask the model that is set up about a run, and add what it says to the run's diagnosis."""
+        from triage_tui.retry.asking import ask_model
+
+        return ask_model(self._workspace.root, self._workspace.load(run_id).run_id, cancel, tell)
+
     def export(
         self,
         run_ids: Sequence[str],

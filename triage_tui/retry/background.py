@@ -34,12 +34,12 @@ def spawn_detached(command: list[str], log: Path, *, end_with_us: bool = False) 
             stdout=stream,
             stderr=stream,
             start_new_session=True,
-            preexec_fn=_end_with_parent if end_with_us else None,
+            preexec_fn=end_with_parent if end_with_us else None,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """In the child: be told when the parent is gone, prctl(2), PR_SET_PDEATHSIG."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 

@@ -82,6 +82,9 @@ class Actions(Protocol):
     def read_memory(self, run_id: str, address: int) -> str:
         """Read memory of the frozen guest that was not kept, and add it to the record."""
 
+    def ask_model(self, run_id: str, cancel: threading.Event, tell: Callable[[str], None]) -> str:
+        """Ask the model that is set up about a run; `tell` is told each step, `cancel` ends it."""
+
     def export(
         self,
         run_ids: Sequence[str],

@@ -114,10 +114,13 @@ def _look_up_evidence(view: RunView) -> None:
     view.run.syscall(0)
     _ = view.call_names, view.call_places, view.shown_lines
     for hypothesis in view.diagnosis.hypotheses if view.diagnosis else ():
+        opinion = hypothesis.opinion
+        more = (*opinion.evidence[:MAX_CITED], *opinion.contrary[:MAX_CITED]) if opinion else ()
         for evidence in (
             *hypothesis.evidence[:MAX_CITED],
             *hypothesis.contrary[:MAX_CITED],
             *hypothesis.below[:MAX_CITED],
+            *more,
         ):
             view.resolve(evidence.link)
 

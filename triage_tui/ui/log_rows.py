@@ -100,7 +100,9 @@ def _cited_lines(view: RunView) -> dict[str, set[int]]:
     """Return the lines of each log that the diagnosis cites."""
     found: dict[str, set[int]] = {}
     for hypothesis in view.diagnosis.hypotheses[:20] if view.diagnosis else []:
-        for entry in (*hypothesis.evidence[:50], *hypothesis.contrary[:50]):
+        opinion = hypothesis.opinion
+        more = (*opinion.evidence[:50], *opinion.contrary[:50]) if opinion else ()
+        for entry in (*hypothesis.evidence[:50], *hypothesis.contrary[:50], *more):
             try:
                 link = parse_link(entry.link)
             except TriageError:

@@ -197,6 +197,15 @@ class Experimented(Message):
 
 
 @dataclass(eq=False, repr=False)
+class Asked(Message):
+    """The model was asked about a run; `sentence` says what came of it."""
+
+    run_id: str
+    sentence: str
+    failed: bool = False
+
+
+@dataclass(eq=False, repr=False)
 class SeveralDone(Message):
     """A decision on several runs has ended; `reason` is that of a rejection."""
 

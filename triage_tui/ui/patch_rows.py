@@ -193,6 +193,8 @@ def _proposal_pieces(view: RunView, number: int, proposal: Proposal, shown: Show
     place = Place(number)
     risk = _RISK.get(proposal.risk, ("unknown risk", "warn"))
     note: Part = ("  observes only", "info") if proposal.observe_only else ("", "")
+    if proposal.source == "model":
+        note = ("  by a model", "warn")
     if is_active(view, proposal):
         note = ("  active", "good")
     states = shown.choices.states(proposal.files)

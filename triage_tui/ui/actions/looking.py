@@ -153,6 +153,17 @@ LOOKING: tuple[Action, ...] = (
         True,
     ),
     Action(
+        "ask_model",
+        "M",
+        "screen.ask_model",
+        "ask the model",
+        "Ask the model that is set up for a second opinion on this run; esc stops it.",
+        "main",
+        _LOOK,
+        0,
+        True,
+    ),
+    Action(
         "failures",
         "f",
         "screen.failures",

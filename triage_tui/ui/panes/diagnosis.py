@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 
-from triage_tui.runs.diagnosis_model import Evidence, Experiment, Hypothesis
+from triage_tui.runs.diagnosis_model import Evidence, Experiment, Hypothesis, Opinion
 from triage_tui.runs.evidence import IN_TEXT, describe_syscall
 from triage_tui.text import number_of, safe_line
 from triage_tui.ui.headline import what_happened
@@ -146,7 +146,22 @@ def _hypothesis_pieces(view: RunView, number: int, hypothesis: Hypothesis) -> li
         where = safe_line(hypothesis.origin, 200)
         pieces.append(_wrapped(f"by the entry {short(hypothesis.entry, 60)} of {where}", "warn", 4))
     if hypothesis.source == "model":
-        pieces += fixed([Row((("    written by a language model", "warn"),))])
+        name = f" ({short(hypothesis.model, 40)})" if hypothesis.model else ""
+        pieces += fixed([Row(((f"    written by a language model{name}", "warn"),))])
+    if hypothesis.opinion is not None:
+        pieces += _opinion_pieces(hypothesis.opinion)
+    return pieces
+
+
+def _opinion_pieces(opinion: Opinion) -> list[Piece]:
+    """Return what a model says of a hypothesis that is not its own; links in it lead to the evidence."""
+    sure = f"{min(1.0, max(0.0, opinion.confidence)):.2f}"
+    head = f"    second opinion of a language model ({short(opinion.model, 40)}, {sure})"
+    pieces = fixed([Row(((head, "warn"),))])
+    text = opinion.explanation or "It gives no reason."
+    pieces.append(Piece(lambda width: text_with_links(text, width - 1, 6)))
+    for entry in opinion.contrary[:MAX_EVIDENCE]:
+        pieces.append(_wrapped("○ " + safe_line(entry.says, MAX_SAYS), "muted", 6))
     return pieces
 
 

@@ -44,6 +44,8 @@ class Progress(Modal[None]):
     def on_mount(self) -> None:
         """Leave at once when the action ended before this came up."""
         self._ready = True
+        # What was told since it was composed.
+        self.query_one("#question-text", Static).update(Content(self._words))
         if self._ended:
             self.call_after_refresh(self._leave)
 

@@ -9,7 +9,7 @@ from textual import on
 
 from triage_tui.errors import TriageError
 from triage_tui.ui.messages import Done, GoesOn, SeveralDone, Trouble
-from triage_tui.ui.screens.experiment import ExperimentScreen
+from triage_tui.ui.screens.asking import AskScreen
 from triage_tui.ui.screens.review import Decided
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class QueueProgress:
         self.far = ""
 
 
-class SeveralScreen(ExperimentScreen):
+class SeveralScreen(AskScreen):
     """The part of the main screen that acts on the marked runs: in the list of runs, when some are marked."""
 
     _progress: Progress | None = None
