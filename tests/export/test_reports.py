@@ -205,3 +205,17 @@ def test_nothing_ends_a_fence_early() -> None:
     [token] = MarkdownIt().parse(fenced(lines))
     assert token.type == "fence"
     assert token.content == "\n".join(lines) + "\n"
+
+
+def test_chinese_is_prose_and_what_the_guest_names_in_it_is_code(workspace: Path) -> None:
+    text = exported(workspace, "markdown", language="zh").read_text()
+    # Beside code and words there need be no space, and a heading is no code for its punctuation.
+    assert "## 原因（1）：" in text  # noqa: RUF001
+    assert "\n- 状态: " in text
+    assert "`状态" not in text
+    page = exported(workspace, "html", language="zh").read_text()
+    assert '<html lang="zh">' in page
+    assert '<a class="skip" href="#report">跳到报告</a>' in page
+    assert Page(page).having("id") == Page(exported(workspace, "html", language="en").read_text()).having(
+        "id"
+    )

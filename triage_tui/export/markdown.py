@@ -28,13 +28,12 @@ from triage_tui.export.document import (
 )
 from triage_tui.language.catalogue import ENGLISH_CATALOGUE, Catalogue
 
-_WIDE_MARKS = "\uff0c\u3002\uff1a\uff1b\uff1f\uff01\u3001\uff08\uff09\u201c\u201d\u2026"
-"""Punctuation of Chinese: it stands without spaces beside words, and means nothing in Markdown."""
-_PLAIN = re.compile(
-    r"[(\"']?(?:[^\W_]+(?:[-'][^\W_]+)*|\d+\.\d+)[)\"']?[.,;:!?]?[)\"']?\Z|[.,;:]\Z"
-    rf"|(?:[{_WIDE_MARKS}]|[^\W_]|(?<=\d)[.](?=\d))+\Z"
-)
+_PLAIN = re.compile(r"[(\"']?(?:[^\W_]+(?:[-'][^\W_]+)*|\d+\.\d+)[)\"']?[.,;:!?]?[)\"']?\Z|[.,;:]\Z")
 """A word that no reader of Markdown takes for anything else."""
+_WIDE = "\u3001\u3002\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f\u201c\u201d\u2026\u3400-\u4dbf\u4e00-\u9fff"
+"""Letters and punctuation of Chinese: they stand beside words without spaces; Markdown takes them as text."""
+_PIECES = re.compile(rf"[{_WIDE}]+|[^{_WIDE}]+")
+_WIDE_PIECE = re.compile(rf"[{_WIDE}]+\Z")
 _LIST_NUMBER = re.compile(r"(\d+)([.)])(?=\s|\Z)")
 _END = re.compile(r"[.,;:!?]?\Z")
 _STANDS = {"for": "+", "against": "-", "unsupported": "?"}
@@ -138,23 +137,27 @@ def _prose_words(span: Span) -> str:
 
 def _prose(text: str) -> str:
     """Return text with all that is not a plain word as code."""
-    out: list[str] = []
-    strange: list[str] = []
+    out = ""
+    strange = ""
 
     def end_strange() -> None:
+        nonlocal out, strange
         if strange:
-            joined = " ".join(strange)
-            tail = _END.search(joined)
-            mark = tail[0] if tail and len(joined) > 1 else ""
-            out.append(code_span(joined[: len(joined) - len(mark)]) + mark)
-            strange.clear()
+            tail = _END.search(strange)
+            mark = tail[0] if tail and len(strange) > 1 else ""
+            out += code_span(strange[: len(strange) - len(mark)]) + mark
+            strange = ""
 
     for word in text.split():
-        if _PLAIN.match(word):
-            end_strange()
-            out.append(word)
-        else:
-            strange.append(word)
+        for number, piece in enumerate(_PIECES.findall(word)):
+            between = "" if number else " "
+            if _PLAIN.match(piece) or _WIDE_PIECE.match(piece):
+                end_strange()
+                out += (between if out else "") + piece
+            elif strange:
+                strange += between + piece
+            else:
+                out += between if out else ""
+                strange = piece
     end_strange()
-    joined = " ".join(out)
-    return _LIST_NUMBER.sub(r"\1\\\2", joined, count=1) if _LIST_NUMBER.match(joined) else joined
+    return _LIST_NUMBER.sub(r"\1\\\2", out, count=1) if _LIST_NUMBER.match(out) else out

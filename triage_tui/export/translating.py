@@ -25,6 +25,7 @@ from triage_tui.language.catalogue import Catalogue
 # Private characters, which no text that may be shown holds, stand for code while words are translated.
 _OPEN, _CLOSE = "\ue010", "\ue011"
 _TOKEN = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
+_NUMBER = re.compile(r"\d+\. ")
 _CODED_COLUMNS = frozenset(
     ("#", "when", "run", "address", "module", "function", "register", "value", "before", "more")
 )
@@ -42,8 +43,11 @@ def translated(document: Document, language: Catalogue) -> Document:
 
 
 def _section(section: Section, language: Catalogue) -> Section:
+    # A proposal has a number in front of its title.
+    number = _NUMBER.match(section.title)
+    before = number[0] if number is not None else ""
     return section._replace(
-        title=language.sentence(section.title),
+        title=before + language.sentence(section.title[len(before) :]),
         blocks=tuple(_block(block, language) for block in section.blocks),
     )
 

@@ -124,7 +124,7 @@ class Catalogue:
         begin = 0
         ends = [match.start() + 1 for match in re.finditer(r"\.(?= |\Z)", text)][:_MAX_SENTENCES]
         while begin < len(text):
-            later = [end for end in ends if end > begin] or [len(text)]
+            later = [*(end for end in ends if end > begin), len(text)]
             for end in later:
                 found = self._translated(text[begin:end], "", 0)
                 if found is not None:
