@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import yaml
 from tests.setup.conftest import Archive
 from triage_tui.cli.main import main
 from triage_tui.errors import TriageError
-from triage_tui.evaluation.capture import capture, captured_run, engine_of
+from triage_tui.evaluation.capture import capture, captured_run, engine_of, remove_leftovers
 from triage_tui.evaluation.corpus import load_corpus
 from triage_tui.evaluation.packages import cached, download, packages_dir
 from triage_tui.guest.launch import check_host
@@ -89,6 +90,13 @@ def test_cases_are_run_once_kept_and_judged(tmp_path: Path, capsys: pytest.Captu
     assert told["unsupported_claims"] == 0
     assert 0 < missing["capture_ms"] < missing["diagnosis_ms"]
     assert not (tmp_path / "executed").exists(), "a maintainer script was run"
+    stale, young = (tmp_path / "cache" / "triage-tui" / "evaluation" / f"tmp-{n}" for n in "ab")
+    for tree in (stale, young):
+        tree.mkdir()
+    os.utime(stale, (0, 0))
+    remove_leftovers()
+    assert (stale.exists(), young.exists()) == (False, True), "another evaluation may be at work"
+    young.rmdir()
     # Nothing but the package and the kept runs is left.
     left = {path.name for path in (tmp_path / "cache" / "triage-tui" / "evaluation").iterdir()}
     assert left == {"packages", "runs"}

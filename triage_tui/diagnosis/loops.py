@@ -58,7 +58,11 @@ def repeating_thread(snapshot: Snapshot, steps: list[Step]) -> tuple[list[Step],
 def loop_range(snapshot: Snapshot, steps: list[Step]) -> tuple[int, int] | None:
     """Return the sequence numbers between which the loop lies, None when there is no loop."""
     if snapshot.loop is not None:
-        return snapshot.loop.first_seq, snapshot.loop.last_seq
+        last = snapshot.loop.last_seq
+        if snapshot.reason in ("loop", "sleep_loop") and steps:
+            # It went on until the freeze, and of a quick one the record may only hold those last rounds.
+            last = max(last, steps[-1].call.seq)
+        return snapshot.loop.first_seq, last
     if snapshot.reason not in LOOPING:
         return None
     mine, found = repeating_thread(snapshot, steps)

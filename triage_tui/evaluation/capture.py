@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ MIN_TIME_LIMIT_S = 25.0
 """A round lasts at least so long before it is frozen for its length alone: loops show up late."""
 _HANG_S = 120.0
 """How much longer than its time limit a run may take before it is ended: probing and capturing take time."""
+_LEFT_S = 86400.0
 _POLL_S = 0.05
 _END_S = 15.0
 
@@ -86,6 +88,14 @@ def capture(case: Case, engine: Engine, cancel: threading.Event) -> Path:
     found = captured_run(case, engine)
     assert found is not None
     return found
+
+
+def remove_leftovers() -> None:
+    """Remove what evaluations that were killed left half-made, a day ago or earlier."""
+    for path in evaluation_dir().glob("tmp-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _LEFT_S:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def time_limit(case: Case) -> float:

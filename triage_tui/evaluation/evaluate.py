@@ -10,7 +10,7 @@ from pathlib import Path
 
 from triage_tui.diagnosis.report import check_knowledge
 from triage_tui.errors import TriageError
-from triage_tui.evaluation.capture import Engine, capture, captured_dir, captured_run
+from triage_tui.evaluation.capture import Engine, capture, captured_dir, captured_run, remove_leftovers
 from triage_tui.evaluation.corpus import Case
 from triage_tui.evaluation.measure import Result, judge
 from triage_tui.evaluation.packages import download
@@ -35,6 +35,7 @@ def evaluate(
         TriageError: the knowledge base has a mistake.
     """
     check_knowledge()
+    remove_leftovers()
     if fresh:
         for case in cases:
             shutil.rmtree(captured_dir(case, engine), ignore_errors=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -44,16 +45,21 @@ def download(cases: Iterable[Case], progress: Progress = quiet) -> dict[str, str
 
     A package that the archive does not offer costs the cases that need it, and no others.
     """
+
+    def shortly(line: str) -> None:
+        # Hundreds of packages have no room on a line.
+        progress(textwrap.shorten(line, 160, placeholder=" ..."))
+
     lacking = {
         case.id: missing for case in cases if (missing := [s for s in case.packages if cached(s) is None])
     }
     wanted = {spec for missing in lacking.values() for spec in missing}
     failed: dict[str, str] = {}
     try:
-        with exclusive(progress) as cache:
+        with exclusive(shortly) as cache:
             while wanted:
                 try:
-                    _fetch(wanted, cache, progress)
+                    _fetch(wanted, cache, shortly)
                     wanted = set()
                 except ArchiveError as error:
                     absent = wanted & error.missing
