@@ -11,7 +11,7 @@ from tests.analyst.model_server import KEY, ModelServer, says
 from triage_tui.analyst.analysis import analyze
 from triage_tui.analyst.merging import CEILING
 from triage_tui.analyst.settings import ModelSettings
-from triage_tui.retry.actions import best_proposal
+from triage_tui.retry.proposed import best_proposal
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.evidence import resolve
 from triage_tui.runs.reader import Run, load_run

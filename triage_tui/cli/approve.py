@@ -6,7 +6,8 @@ import argparse
 
 from triage_tui.cli.output import print_json
 from triage_tui.errors import TriageError
-from triage_tui.retry.actions import DECISIONS, LocalActions, best_proposal
+from triage_tui.retry.actions import DECISIONS, LocalActions
+from triage_tui.retry.proposed import best_proposal
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line

@@ -19,9 +19,8 @@ from triage_tui.retry.background import AskedRetry
 from triage_tui.retry.freezing import ask_to_end, ask_to_freeze
 from triage_tui.retry.start import read_start
 from triage_tui.retry.workspace import Workspace
-from triage_tui.rulebook import generations, lint, patches
+from triage_tui.rulebook import generations, patches
 from triage_tui.rulebook.choices import Approval, approval_of
-from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.events import State, append_event, default_actor, holder_alive, is_waiting
 from triage_tui.runs.reader import Run
 from triage_tui.text import number_of, safe_line
@@ -66,7 +65,7 @@ class LocalActions:
                 f" ({safe_line(by, 60)}), so nothing was approved"
             )
         if not files:
-            files = list(best_proposal(run).files)
+            files = list(proposed.best_proposal(run).files)
         active = generations.current(self._rulebook_of(run))
         # Here the files are what they are now: nothing was shown before.
         shown = {name: proposed.difference(run.dir, name, active) for name in dict.fromkeys(files)}
@@ -94,7 +93,7 @@ class LocalActions:
         active = generations.current(target_dir)
         for approval in approvals:
             proposed.check_as_shown(run.dir, approval, active)
-            check_rule(approval.file, approval.text)
+            proposed.check_rule(approval.file, approval.text)
         additions = {patches.active_name(one.file, one.text): one.text for one in approvals}
         self._catch_up(run, active)
         if active and all(active.files.get(name) == _sha256(source) for name, source in additions.items()):
@@ -260,7 +259,7 @@ class LocalActions:
             raise Conflict(
                 f"{safe_line(relpath)} changed since it was shown, so the edit was not saved over it"
             )
-        problem = first_error(relpath, data)
+        problem = proposed.first_error(relpath, data)
         patches.write_rule(run.dir, relpath, data)
         payload = {"file": relpath, "sha256": _sha256(data), "before": before}
         append_event(run.dir, "edited", payload, self._actor)
@@ -397,39 +396,6 @@ class LocalActions:
         """End the processes that were started for retries through this object, and the guests they hold."""
         for asked in self._asked.values():
             asked.end()
-
-
-def best_proposal(run: Run, skip: Iterable[str] = ()) -> Proposal:
-    """Return the first proposal of a run that acts and needs nothing from a person, none of a model's.
-
-    Raises:
-        TriageError: there is none.
-    """
-    skipped = set(skip)
-    for proposal in run.diagnosis.proposals if run.diagnosis else []:
-        if proposal.source == "model" or proposal.observe_only:
-            continue
-        if not proposal.needs_input and proposal.id not in skipped:
-            return proposal
-    raise TriageError(f"run {run.run_id} proposes no rule that could be approved as it is")
-
-
-def first_error(name: str, source: bytes) -> str | None:
-    """Return why a rule cannot run, with the file and the line, or None."""
-    for finding in lint.lint(source, name):
-        if finding.severity == "error":
-            return f"{safe_line(name)}, line {finding.line}: {safe_line(finding.message)}"
-    return None
-
-
-def check_rule(name: str, source: bytes) -> None:
-    """Refuse a rule that cannot run.
-
-    Raises:
-        TriageError: the first error found, with its line.
-    """
-    if (problem := first_error(name, source)) is not None:
-        raise TriageError(problem)
 
 
 def _reason(run: Run) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.retry.actions import best_proposal
+from triage_tui.retry.proposed import best_proposal
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.limits import CaptureLimits
 from triage_tui.runs.reader import Run

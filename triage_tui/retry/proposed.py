@@ -1,11 +1,12 @@
-"""What a run proposes against what is active: the difference of each rule, and whether it still holds."""
+"""What a run proposes: the best of it, its difference to what is active, and whether it holds and can run."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.rulebook import manifest, patches
+from triage_tui.rulebook import lint, manifest, patches
 from triage_tui.rulebook.choices import Approval
 from triage_tui.rulebook.generations import Generation
 from triage_tui.rulebook.hunks import Difference, compare, digest_of
@@ -68,3 +69,36 @@ def is_filled_in(run: Run, proposal: Proposal) -> bool:
         if edits and edits[-1].get("sha256") != edits[0].get("before"):
             return True
     return False
+
+
+def best_proposal(run: Run, skip: Iterable[str] = ()) -> Proposal:
+    """Return the first proposal of a run that acts and needs nothing from a person, none of a model's.
+
+    Raises:
+        TriageError: there is none.
+    """
+    skipped = set(skip)
+    for proposal in run.diagnosis.proposals if run.diagnosis else []:
+        if proposal.source == "model" or proposal.observe_only:
+            continue
+        if not proposal.needs_input and proposal.id not in skipped:
+            return proposal
+    raise TriageError(f"run {run.run_id} proposes no rule that could be approved as it is")
+
+
+def first_error(name: str, source: bytes) -> str | None:
+    """Return why a rule cannot run, with the file and the line, or None."""
+    for finding in lint.lint(source, name):
+        if finding.severity == "error":
+            return f"{safe_line(name)}, line {finding.line}: {safe_line(finding.message)}"
+    return None
+
+
+def check_rule(name: str, source: bytes) -> None:
+    """Refuse a rule that cannot run.
+
+    Raises:
+        TriageError: the first error found, with its line.
+    """
+    if (problem := first_error(name, source)) is not None:
+        raise TriageError(problem)

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from triage_tui.ui.rows import Marks, Rows
 
 if TYPE_CHECKING:
-    from triage_tui.ui.widgets.line_view import LineView
+    from triage_tui.ui.widgets.mouse_lines import MouseLines
 
 MOST_ROWS = 2000
 """Rows of one selection; the clipboard of a terminal takes no more."""
@@ -68,7 +68,7 @@ def cells(text: str, first: int, end: int) -> str:
     return "".join(parts)
 
 
-def spot_at(view: LineView, x: int, y: int) -> Spot:
+def spot_at(view: MouseLines, x: int, y: int) -> Spot:
     """Return the row and the cell at a place in the widget, the nearest one when it is outside."""
     region = view.scrollable_content_region
     row = max(-1, min(y, region.height)) + view.scroll_offset.y

@@ -13,22 +13,19 @@ from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
 from textual.binding import BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
-from triage_tui.text import number_of, shown_line
+from triage_tui.text import shown_line
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.containment import Contained, name_of
 from triage_tui.ui.roles import Roles, roles_of
 from triage_tui.ui.rows import ListRows, Marks, Row, Rows, wrapped
-from triage_tui.ui.widgets.drag import Drag, selected_text, spot_at
-from triage_tui.ui.widgets.drag import marks as drag_marks
+from triage_tui.ui.widgets.mouse_lines import MouseLines
 from triage_tui.ui.widgets.tinting import tinted
 
 if TYPE_CHECKING:
@@ -39,7 +36,7 @@ _KEPT_STRIPS = 512
 _ROLE = itemgetter(1)
 
 
-class LineView(Contained, ScrollView, can_focus=True):
+class LineView(Contained, MouseLines, can_focus=True):
     """A cursor over `Rows`: arrows, vim keys and mouse move it, Enter or a click on it opens the row."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("list")
@@ -85,20 +82,10 @@ class LineView(Contained, ScrollView, can_focus=True):
         self._marks: Marks = {}
         self._roles: Roles | None = None
         self._link = 0
-        self._drag: Drag | None = None
-        self._dragged = False
-        """Whether the click that comes belongs to a selection that just ended."""
         self.failed = False
         """Whether a sentence stands in place of rows that cannot be made."""
-        self.one_click = False
-        """Whether one click opens a row, as it does where rows are the answers of a question."""
 
     # --- content ---------------------------------------------------------------------------------------
-
-    @property
-    def rows(self) -> Rows:
-        """What is shown."""
-        return self._rows
 
     @property
     def current(self) -> Row | None:
@@ -332,51 +319,6 @@ class LineView(Contained, ScrollView, can_focus=True):
         """Show the cursor as idle."""
         self.refresh()
 
-    def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Begin to select text, if the pointer then moves."""
-        self._drag = None
-        if event.button == 1 and len(self._rows) and event.get_content_offset(self) is not None:
-            spot = spot_at(self, event.x, event.y)
-            self._drag = Drag(spot, spot)
-
-    def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Select what the pointer goes over; beyond an edge the rows move on."""
-        if self._drag is None or event.button != 1:
-            return
-        self._drag.end = spot_at(self, event.x, event.y)
-        if self._drag.moved:
-            self.capture_mouse()
-            row = self._drag.end[0]
-            if not 0 <= row - self.scroll_offset.y < self.scrollable_content_region.height:
-                self.scroll_relative(y=1 if event.y > 0 else -1, animate=False, immediate=True)
-            self._marks = drag_marks(self._drag, self._rows)
-            self.refresh()
-
-    def on_mouse_up(self, event: events.MouseUp) -> None:
-        """Copy what was selected."""
-        drag, self._drag = self._drag, None
-        self._dragged = drag is not None and drag.moved
-        if drag is not None and drag.moved:
-            self.release_mouse()
-            text = selected_text(drag, self._rows)
-            if text:
-                cast("TriageApp", self.app).copy(text, f"{number_of(len(text), 'character')} copied.")
-
-    def on_click(self, event: events.Click) -> None:
-        """Move to the clicked row; a click on a link or a double click opens it."""
-        offset = event.get_content_offset(self)
-        dragged, self._dragged = self._dragged, False
-        if offset is None or dragged:
-            return
-        index = offset.y + self.scroll_offset.y
-        if not 0 <= index < len(self._rows):
-            return
-        cell = offset.x + self.scroll_offset.x
-        link = next((text for a, b, text in self._rows.row(index).links if a <= cell < b), None)
-        self.move_to(index)
-        if link or self.one_click or event.chain > 1:
-            self.post_message(self.Opened(self, index, link))
-
     def action_cursor(self, step: int) -> None:
         """Move the cursor by `step` rows."""
         self.move_to(self.cursor + step)
@@ -398,10 +340,14 @@ class LineView(Contained, ScrollView, can_focus=True):
         elif self._rows.wide:
             self.scroll_to(x=self.scroll_offset.x + step * 8, animate=False)
 
+    def open_row(self, index: int, link: str | None) -> None:
+        """Tell that a row, or one of its links, is to be opened."""
+        self.post_message(self.Opened(self, index, link))
+
     def action_open(self) -> None:
         """Open the row under the cursor."""
         if self.current is not None:
-            self.post_message(self.Opened(self, self.cursor, self.chosen_link))
+            self.open_row(self.cursor, self.chosen_link)
 
     def action_copy_row(self) -> None:
         """Copy the text of the row, exactly as it is shown."""
