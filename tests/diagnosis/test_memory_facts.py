@@ -76,6 +76,8 @@ def test_the_structure_of_a_failed_call_is_cited(tmp_path: Path) -> None:
     assert best.cause == "missing_interface"
     cited = next(one for one in best.evidence if "/last_err_arg2" in one.link)
     assert cited.says == 'memory holds the interface name "lan0"'
+    # The request that had come before is what it was done for.
+    assert any("/last_in_arg1+0:22" in one.link for one in best.evidence)
     found = resolve(run, cited.link)
     assert found.hash_ok
     assert bytes.fromhex(found.text).startswith(b"lan0\0")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from triage_tui.diagnosis.facts import Fact, Facts, MemoryFact, Source
+from triage_tui.diagnosis.facts import Fact, FailedCall, Facts, MemoryFact, Source
 from triage_tui.diagnosis.output import is_complaint
 from triage_tui.errors import TriageError
 from triage_tui.runs.memory_model import MemoryField, MemoryObject
@@ -118,4 +118,8 @@ def memory_about(facts: Facts, subject: Fact) -> list[MemoryFact]:
     about = [fact for fact in known if fact.seq >= 0 and fact.seq == subject.seq]
     if not about and subject is facts.end:
         about = [fact for fact in known if fact.frame >= 0]
+    if subject is facts.end or isinstance(subject, FailedCall):
+        # What failed after a request had come was most likely done for it.
+        served = (fact for fact in known if fact.what == "http request" and 0 <= fact.seq < subject.seq)
+        about = [*served, *about]
     return about[:MAX_CITED]

@@ -311,15 +311,29 @@ def _last_failed(snapshot: Snapshot) -> Syscall | None:
 
 
 def _last_received(snapshot: Snapshot) -> Syscall | None:
-    """Return the newest call that got bytes from a socket, with known arguments, the trigger left out.
+    """Return the newest call that got bytes from a socket or from standard input, the trigger left out.
 
     The bytes may have been written over since: what is kept is what is there now.
     """
-    sockets = {entry.fd for entry in snapshot.fds if entry.kind == "socket"}
+    sockets = {0, *(entry.fd for entry in snapshot.fds if entry.kind == "socket")}
     for call in reversed(snapshot.recent_syscalls):
-        if call.name in _RECEIVING and (call.ret or 0) > 0 and call.args and call.seq != snapshot.trigger.seq:
-            return call if call.args[0] in sockets or call.name != "read" else None
+        if call.name not in _RECEIVING or (call.ret or 0) <= 0 or call.seq == snapshot.trigger.seq:
+            continue
+        args = call.args or _numbers(call)
+        if args and (args[0] in sockets or call.name != "read"):
+            return replace(call, args=args)
     return None
+
+
+def _numbers(call: Syscall) -> list[int]:
+    """Return the arguments of a call of which only the log tells, [] unless the first three are numbers."""
+    found: list[int] = []
+    for text in call.arguments:
+        try:
+            found.append(int(text, 0))
+        except ValueError:
+            break
+    return found if len(found) >= 3 else []
 
 
 def _register_line(register: Register) -> str:
