@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from triage_tui.diagnosis.facts import Fact, FailedCall, Facts, MemoryFact, Source
+from triage_tui.diagnosis.facts import Fact, Facts, FailedCall, MemoryFact, Source
 from triage_tui.diagnosis.output import is_complaint
 from triage_tui.errors import TriageError
 from triage_tui.runs.memory_model import MemoryField, MemoryObject
