@@ -115,6 +115,8 @@ def own_frame(run: Run) -> Frame | None:
         return None
     for frame in frames:
         module = _module(frame)
+        if frame.idx < 0 or frame.addr < 0:
+            continue
         if module and not LIBRARIES.match(module) and frame.confidence != "low":
             named = frame.func_name or ""
             if not _LIBRARY_FUNCTION.match(named) and (frame.idx or not named):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from triage_tui.diagnosis import calls as c
 from triage_tui.diagnosis.facts import Fact, LoopCall, LoopFact, syscall_source
 from triage_tui.diagnosis.trace import Step
-from triage_tui.runs.model import Snapshot
+from triage_tui.runs.contradictions import is_possible
+from triage_tui.runs.model import Loop, Snapshot
 
 MAX_PERIOD = 64
 MIN_ROUNDS = 2
@@ -55,14 +56,24 @@ def repeating_thread(snapshot: Snapshot, steps: list[Step]) -> tuple[list[Step],
     return max(found, key=lambda one: one[1][0] * one[1][1] if one[1] else 0, default=([], None))
 
 
+def _believed(snapshot: Snapshot, steps: list[Step]) -> Loop | None:
+    """Return the loop that the engine saw, None where it can be none or the calls do not show it."""
+    loop = snapshot.loop
+    if loop is None or not is_possible(loop):
+        return None
+    # Of a quick one the record may hold only rounds behind the last that was compared.
+    return loop if any(step.call.seq >= loop.first_seq for step in steps) else None
+
+
 def loop_range(snapshot: Snapshot, steps: list[Step]) -> tuple[int, int] | None:
     """Return the sequence numbers between which the loop lies, None when there is no loop."""
-    if snapshot.loop is not None:
-        last = snapshot.loop.last_seq
+    loop = _believed(snapshot, steps)
+    if loop is not None:
+        last = loop.last_seq
         if snapshot.reason in ("loop", "sleep_loop") and steps:
             # It went on until the freeze, and of a quick one the record may only hold those last rounds.
             last = max(last, steps[-1].call.seq)
-        return snapshot.loop.first_seq, last
+        return loop.first_seq, last
     if snapshot.reason not in LOOPING:
         return None
     mine, found = repeating_thread(snapshot, steps)
@@ -74,9 +85,8 @@ def loop_range(snapshot: Snapshot, steps: list[Step]) -> tuple[int, int] | None:
     return None
 
 
-def _last_round(snapshot: Snapshot, mine: list[Step]) -> list[Step]:
+def _last_round(loop: Loop | None, mine: list[Step]) -> list[Step]:
     """Return the calls of the last round that the engine saw, none when it did not say where that begins."""
-    loop = snapshot.loop
     if loop is None or not loop.round_seqs:
         return []
     return [
@@ -97,19 +107,20 @@ def loop_facts(
     mine = [step for step in inside if step.call.pid == main] or inside
     if not mine:
         return []
-    if snapshot.loop is not None:
-        period, repeats, sleeps = snapshot.loop.period, snapshot.loop.repeats, snapshot.loop.sleeps
+    seen = _believed(snapshot, steps)
+    if seen is not None:
+        period, repeats, sleeps = seen.period, seen.repeats, seen.sleeps
     else:
         thread, found = repeating_thread(snapshot, inside)
         if found is not None:
             mine = thread
         period, repeats = (found[0], found[1]) if found else (len(mine), 1)
         sleeps = any(step.operation == "sleep" for step in inside)
-    last = _last_round(snapshot, mine) or (mine[-period:] if period <= len(mine) else mine)
+    last = _last_round(seen, mine) or (mine[-period:] if period <= len(mine) else mine)
     others = [step for step in inside if step.call.pid != (main or last[-1].call.pid)][-MAX_PERIOD:]
-    told = snapshot.loop.names if snapshot.loop is not None else []
+    told = seen.names if seen is not None else []
     names = ",".join(dict.fromkeys(told or (step.call.name for step in last)))
-    sure = snapshot.loop is not None or repeats > 1
+    sure = seen is not None or repeats > 1
     first = last[0].call
     result: list[tuple[str, Fact]] = [
         (
@@ -134,11 +145,11 @@ def loop_facts(
         )
     ]
     listening = any(step.origin is not None and step.origin.listening for step in steps)
-    seen: set[tuple[str, str, str, str, str]] = set()
+    listed: set[tuple[str, str, str, str, str]] = set()
     for step in (*last, *others):
-        if _signature(step) in seen:
+        if _signature(step) in listed:
             continue
-        seen.add(_signature(step))
+        listed.add(_signature(step))
         call = step.call
         result.append(
             (

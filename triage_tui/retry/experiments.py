@@ -18,7 +18,7 @@ from triage_tui.retry.experiment_reading import read_code, read_memory
 from triage_tui.retry.experiment_runs import run_experiment
 from triage_tui.retry.learning import learnt_from
 from triage_tui.retry.workspace import Workspace
-from triage_tui.runs.diagnosis_model import Experiment, Hypothesis
+from triage_tui.runs.diagnosis_model import Diagnosis, Experiment, Hypothesis
 from triage_tui.runs.events import Event, append_event, process_start, this_process
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
@@ -58,9 +58,10 @@ def chosen(run: Run, wanted: str = "") -> Experiment:
     Raises:
         TriageError: there is none, or several begin so.
     """
-    found = possible(run)
+    diagnosis = diagnose(run)
+    found = diagnosis.experiments
     if not found:
-        raise TriageError(f"nothing is left to try with run {run.run_id}: {_why_none(run)}")
+        raise TriageError(f"nothing is left to try with run {run.run_id}: {_why_none(diagnosis)}")
     if not wanted:
         return found[0]
     matching = [one for one in found if wanted in (one.id, one.kind)] or [
@@ -73,8 +74,8 @@ def chosen(run: Run, wanted: str = "") -> Experiment:
     return matching[0]
 
 
-def _why_none(run: Run) -> str:
-    best = next(iter(run.diagnosis.hypotheses if run.diagnosis else []), None)
+def _why_none(diagnosis: Diagnosis) -> str:
+    best = next(iter(diagnosis.hypotheses), None)
     if best is not None and best.cause != "unknown":
         return f"{safe_line(best.cause, 40)} {best.confidence:.2f} is what the record shows"
     return "its record allows no experiment from here"

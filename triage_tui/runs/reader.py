@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from triage_tui.errors import TriageError
+from triage_tui.runs.contradictions import contradictions
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.events import Event, State, derive_state, read_events
 from triage_tui.runs.files import inside, read_bounded
@@ -243,6 +244,7 @@ def load_run(run_dir: Path) -> Run:
             f"the run was written by a newer version (schema {snapshot.schema_version}, this program reads"
             f" {SCHEMA_VERSION}): parts may be missing here"
         )
+    problems += contradictions(snapshot)
     return Run(run_dir, snapshot, problems)
 
 
