@@ -91,6 +91,9 @@ class RecordedActions:
     ) -> str:
         return self._note("export", *run_ids)
 
+    def diagnose(self, run_id: str) -> str:
+        return self._note("diagnose", run_id)
+
     def experiment(
         self, run_id: str, wanted: str, cancel: threading.Event, tell: Callable[[str], None]
     ) -> str:

@@ -68,6 +68,14 @@ async def test_the_best_or_the_one_under_the_cursor_is_tried(
         await until(pilot, lambda: ("experiment", RUN, "code-2") in actions.calls)
 
 
+async def test_a_run_is_diagnosed_again(app: TriageApp, actions: RecordedActions, run_dir: Path) -> None:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("D")
+        await until(pilot, lambda: ("diagnose", RUN) in actions.calls)
+        await until(pilot, lambda: "Diagnose was recorded" in said(app))
+
+
 async def test_it_can_be_stopped(app: TriageApp, actions: RecordedActions, run_dir: Path) -> None:
     actions.hold = True
     async with app.run_test(size=(80, 24)) as pilot:

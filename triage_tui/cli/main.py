@@ -45,6 +45,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decide": ("triage_tui.cli.decide", "tell a frozen guest to resume, to start again, or to end"),
     "freeze": ("triage_tui.cli.freeze", "freeze a guest that runs, and record what it is doing"),
     "retry": ("triage_tui.cli.retry", "run a target again with the active rules and judge the result"),
+    "diagnose": (
+        "triage_tui.cli.diagnose",
+        "diagnose recorded runs again, with the knowledge base as it is now",
+    ),
     "experiment": (
         "triage_tui.cli.experiment",
         "try what would make the cause surer, and say what was learnt",

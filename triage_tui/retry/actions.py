@@ -300,6 +300,15 @@ class LocalActions:
         frame_code.keep(run, frame_code.frame_of(run, frame), found)
         return f"frame {frame} is {found.provenance}, and the text is kept in the record"
 
+    def diagnose(self, run_id: str) -> str:
+        """Diagnose a recorded run again; what a person decided or edited stays."""
+        from triage_tui.retry.rediagnose import rediagnose
+
+        after = rediagnose(self._workspace.run_dir(run_id), self._actor)
+        best = next(iter(after.diagnosis.hypotheses if after.diagnosis else []), None)
+        cause = f"{best.cause} {best.confidence:.2f}" if best is not None else "no hypothesis"
+        return f"run {after.run_id} is diagnosed again: {cause}"
+
     def experiment(
         self, run_id: str, wanted: str, cancel: threading.Event, tell: Callable[[str], None]
     ) -> str:

@@ -71,6 +71,9 @@ class Actions(Protocol):
     def decompile(self, run_id: str, frame: int, cancel: threading.Event) -> str:
         """Decompile the function of a frame and keep the text in the record; `cancel` ends it."""
 
+    def diagnose(self, run_id: str) -> str:
+        """Diagnose a recorded run again, with the knowledge base as it is now."""
+
     def experiment(
         self, run_id: str, wanted: str, cancel: threading.Event, tell: Callable[[str], None]
     ) -> str:

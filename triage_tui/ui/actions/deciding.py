@@ -112,6 +112,18 @@ DECIDING: tuple[Action, ...] = (
         key_text="X",
     ),
     Action(
+        "diagnose",
+        "D",
+        "screen.diagnose",
+        "diagnose",
+        "Diagnose this run again, with the knowledge base as it is now; what was decided or edited stays.",
+        "main",
+        _REVIEW,
+        0,
+        True,
+        key_text="D",
+    ),
+    Action(
         "freeze",
         "F",
         "screen.freeze",

@@ -73,6 +73,13 @@ class ExperimentScreen(ExportScreen):
 
         self.run_worker(work, thread=True, group="experiment", exit_on_error=False)
 
+    def action_diagnose(self) -> None:
+        """Diagnose the run that is shown again."""
+        view = self._ready()
+        if view is not None:
+            run_id = view.run_id
+            self._perform(lambda actions: actions.diagnose(run_id), "diagnosis")
+
     @on(Experimented)
     def experiment_ended(self, event: Experimented) -> None:
         """Say what was learnt, or why nothing was."""

@@ -1,0 +1,41 @@
+"""`triage-tui diagnose`: say again why a recorded run failed, with the knowledge base as it is now."""
+
+from __future__ import annotations
+
+import argparse
+
+from triage_tui.cli.output import best_cause, print_json, say
+from triage_tui.errors import TriageError
+from triage_tui.retry.rediagnose import rediagnose
+from triage_tui.retry.workspace import Workspace
+from triage_tui.text import safe_line
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("runs", nargs="+", metavar="run", help="run id, a unique ending of it, or `last`")
+    parser.add_argument("--json", action="store_true", help="print one JSON object for each run")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Diagnose each run; one that cannot be is said, and the others go on."""
+    workspace = Workspace.at(args.workspace)
+    failed = 0
+    for number, name in enumerate(args.runs, 1):
+        if len(args.runs) > 1:
+            say(f"diagnosing {name}, {number} of {len(args.runs)}")
+        try:
+            before = workspace.load(name)
+            after = rediagnose(before.dir)
+        except TriageError as error:
+            if len(args.runs) == 1:
+                raise
+            say(str(error))
+            failed += 1
+            continue
+        if args.json:
+            print_json({"run_id": after.run_id, "before": before.diagnosis, "after": after.diagnosis})
+            continue
+        was = best_cause(before.diagnosis)
+        print(f"{after.run_id}: {safe_line(best_cause(after.diagnosis), 80)}, was {safe_line(was, 80)}")
+    return TriageError.exit_code if failed else 0
