@@ -32,6 +32,8 @@ MAX_TEXT = 20_000
 """Characters of a text that is translated."""
 _MAX_DEPTH = 8
 _MAX_SENTENCES = 200
+_MAX_STOPS = 12
+"""Full stops that may stand inside one sentence, in a path or a version."""
 _LEAST_WORDS = 4
 """Characters beside the places that a sentence needs to be recognised."""
 
@@ -53,15 +55,17 @@ class _Pattern:
 
     expression: Any
     names: tuple[str, ...]
+    begin: str
+    end: str
     longest: str
-    """The longest piece between two holes: without it no text can match."""
+    """What stands before the first hole, behind the last, and the longest piece: cheap to look for."""
     translation: str
     weight: int
     """Characters beside the places: the sentence with most of them is tried first."""
 
     def values(self, text: str) -> dict[str, str] | None:
         """Return what stands in the holes of `text`, None when it is another sentence."""
-        if self.longest not in text:
+        if not (text.startswith(self.begin) and text.endswith(self.end) and self.longest in text):
             return None
         match = self.expression.fullmatch(text)
         if match is None:
@@ -124,7 +128,8 @@ class Catalogue:
         begin = 0
         ends = [match.start() + 1 for match in re.finditer(r"\.(?= |\Z)", text)][:_MAX_SENTENCES]
         while begin < len(text):
-            later = [*(end for end in ends if end > begin), len(text)]
+            later = [*(end for end in ends if end > begin)][:_MAX_STOPS]
+            later += [len(text)] if len(later) < _MAX_STOPS else []
             for end in later:
                 found = self._translated(text[begin:end], "", 0)
                 if found is not None:
@@ -202,7 +207,15 @@ def _pattern(english: str, other: str) -> _Pattern:
     expression = "(?s)" + re2.escape(pieces[0])
     for name, piece in zip(names, pieces[1:], strict=True):
         expression += (r"(-?\d+)" if _NUMBER.fullmatch(name) else "(.*?)") + re2.escape(piece)
-    return _Pattern(re2.compile(expression), tuple(names), max(pieces, key=len), other, sum(map(len, pieces)))
+    return _Pattern(
+        re2.compile(expression),
+        tuple(names),
+        pieces[0],
+        pieces[-1],
+        max(pieces, key=len),
+        other,
+        sum(map(len, pieces)),
+    )
 
 
 def holes(text: str) -> set[str]:
