@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.diagnosis.knowledge_base.writing import GOOD, write
 from tests.ui.conftest import RecordedActions, opened, said, shown, until
 from tests.waiting import PATIENCE_S
 from triage_tui.errors import TriageError
@@ -168,6 +169,27 @@ def test_configuration_that_comes_later_is_told(tmp_path: Path, monkeypatch: pyt
         found = changes.get(timeout=PATIENCE_S)
         assert found.keymap is not None
         assert found.keymap.keys == {"zoom": "f9"}
+    finally:
+        watch.stop()
+
+
+def test_an_edit_of_the_knowledge_base_is_told_while_the_app_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    rules = tmp_path / "config" / "triage-tui" / "rules"
+    write(rules, GOOD, GOOD | {"id": "broken", "version": "x"})
+    changes: queue.Queue[Configuration] = queue.Queue()
+    watch = watched(changes)
+    try:
+        (told,) = changes.get(timeout=PATIENCE_S).knowledge
+        assert f"left out of the knowledge base: {rules}/mine.yaml:16, entry broken" in told
+        write(rules, GOOD | {"version": 2})
+        (told,) = changes.get(timeout=PATIENCE_S).knowledge
+        assert told.endswith("entries (mine changed)")
+        write(rules, GOOD | {"cause": "nothing"})
+        (told,) = changes.get(timeout=PATIENCE_S).knowledge
+        assert told.endswith("so the knowledge base of before stays in force")
     finally:
         watch.stop()
 

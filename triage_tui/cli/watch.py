@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import queue
 from pathlib import Path
 
 from triage_tui.cli.output import print_summary, say
+from triage_tui.diagnosis.knowledge_base.places import user_directories
+from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.listing import RunSummary, list_runs, summarize
 from triage_tui.runs.watch import RunsWatcher
 from triage_tui.text import safe_line
+
+_KNOWLEDGE_S = 1.0
+"""How often the files of the knowledge base are looked at, where a person has some."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,12 +33,18 @@ def run(args: argparse.Namespace) -> int:
     changes: queue.Queue[set[str]] = queue.Queue()
     known: dict[str, tuple[str, bool]] = {}
     printed = 0
+    wait_s = _KNOWLEDGE_S if user_directories() else None
     with RunsWatcher(workspace.runs_dir, changes.put):
         say(f"watching {workspace.runs_dir}; Ctrl-C ends")
         for entry in reversed(list_runs(workspace.runs_dir)):
             known[entry.run_id] = (entry.state, entry.waiting)
         while not args.count or printed < args.count:
-            for run_id in sorted(changes.get()):
+            _tell_of_knowledge()
+            try:
+                changed = changes.get(timeout=wait_s)
+            except queue.Empty:
+                continue
+            for run_id in sorted(changed):
                 run_dir = workspace.runs_dir / run_id
                 if not run_dir.is_dir():
                     continue
@@ -43,6 +55,18 @@ def run(args: argparse.Namespace) -> int:
                 _print(entry, workspace.runs_dir if args.json else None)
                 printed += 1
     return 0
+
+
+def _tell_of_knowledge() -> None:
+    """Say what happened to the knowledge base, where a person has files of it."""
+    if not user_directories():
+        return
+    from triage_tui.diagnosis.knowledge_base.in_force import IN_FORCE
+
+    with contextlib.suppress(TriageError):
+        IN_FORCE.current()
+    for text in IN_FORCE.news():
+        say(text)
 
 
 def _print(entry: RunSummary, runs_dir: Path | None) -> None:

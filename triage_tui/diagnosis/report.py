@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from pathlib import Path
 
 from triage_tui.diagnosis.cite import ago, inert
 from triage_tui.diagnosis.collect import gather
 from triage_tui.diagnosis.experiments import SURE, suggest
 from triage_tui.diagnosis.facts import Child, Facts, FailedCall, LoopFact, Message
 from triage_tui.diagnosis.hypotheses import Candidate, hypothesize
-from triage_tui.diagnosis.knowledge import KnowledgeBase, load_knowledge
-from triage_tui.diagnosis.knowledge_base.places import RULES_PATH_VARIABLE as RULES_PATH_VARIABLE
-from triage_tui.diagnosis.knowledge_base.places import user_directories
+from triage_tui.diagnosis.knowledge import KnowledgeBase
+from triage_tui.diagnosis.knowledge_base.in_force import IN_FORCE, left_out
+from triage_tui.diagnosis.knowledge_base.places import check_directories
 from triage_tui.diagnosis.scenes import full_scene
 from triage_tui.errors import TriageError
 from triage_tui.language.catalogue import ENGLISH_CATALOGUE, Catalogue
@@ -35,23 +33,15 @@ DOUBT = 0.4
 """Below this confidence the answer counts as unknown, and the next experiment is named."""
 
 
-@lru_cache(maxsize=8)
-def _load(directories: tuple[str, ...]) -> KnowledgeBase:
-    return load_knowledge([Path(name) for name in directories])
-
-
-def check_knowledge() -> None:
-    """Read the knowledge base, so that no guest is run for nothing.
+def check_knowledge() -> list[str]:
+    """Read the knowledge base, so that no guest is run for nothing; return what there is to tell about it.
 
     Raises:
-        TriageError: it has a mistake, or a directory that the environment names is not there.
+        TriageError: what shipped has a mistake, or a directory that the environment names is not there.
     """
-    try:
-        _load(user_directories())
-    except TriageError as error:
-        if not user_directories():
-            raise
-        raise TriageError(f"{RULES_PATH_VARIABLE}: {error}") from error
+    check_directories()
+    IN_FORCE.current()
+    return IN_FORCE.news()
 
 
 def facts_of(run: Run) -> Facts:
@@ -60,7 +50,7 @@ def facts_of(run: Run) -> Facts:
     Raises:
         TriageError: the knowledge base has a mistake.
     """
-    return gather(run, _load(user_directories()).causality)
+    return gather(run, IN_FORCE.current().causality)
 
 
 def diagnose(run: Run, knowledge: KnowledgeBase | None = None) -> Diagnosis:
@@ -69,7 +59,7 @@ def diagnose(run: Run, knowledge: KnowledgeBase | None = None) -> Diagnosis:
     Raises:
         TriageError: the knowledge base has a mistake (file, entry and key are named).
     """
-    base = knowledge or _load(user_directories())
+    base = knowledge or IN_FORCE.current()
     facts = gather(run, base.causality)
     hypotheses, chosen = hypothesize(run, facts, base)
     best = hypotheses[0]
@@ -82,6 +72,7 @@ def diagnose(run: Run, knowledge: KnowledgeBase | None = None) -> Diagnosis:
         headline=headline(run, facts, best, chosen[0]),
         hypotheses=hypotheses,
         kb_sha256=base.sha256,
+        kb_problems=left_out(base.mistakes),
         unknown_next=next_experiment(facts, hypotheses, experiments) if unknown else None,
         experiments=experiments,
     )
@@ -272,6 +263,7 @@ def render_markdown(run: Run, diagnosis: Diagnosis, language: Catalogue | None =
     lines += [say("Scene: {scene}.", scene=language.sentence(inert(diagnosis.scene), "scene"))]
     if diagnosis.healthy:
         lines.append(say("The program looks healthy: nothing should be changed."))
+    lines += [f"{inert(problem, 600)}." for problem in diagnosis.kb_problems]
     if diagnosis.unknown_next:
         wanted = language.sentence(inert(diagnosis.unknown_next, 400))
         lines.append(say("Best next experiment: {text}.", text=wanted))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+from triage_tui.diagnosis.knowledge_base.in_force import IN_FORCE
 from triage_tui.diagnosis.report import check_knowledge
 from triage_tui.errors import TriageError
 from triage_tui.guest.freezing.stops import ON_REQUEST, Stop
@@ -96,7 +97,8 @@ def run_story(
         TriageError: the target cannot be started, or capture failed; what was recorded before stays.
     """
     workspace.check_writable()
-    check_knowledge()
+    for text in check_knowledge():
+        narrate(text)
     teller = _Teller(
         workspace,
         start,
@@ -231,6 +233,8 @@ class _Teller:
         holds = self._hold and self._policy == "manual" and not stop.ended and not stop.cancelled
         number = before.snapshot.round + 1 if before is not None else 0
         run = self._write(before, stop, number, holds)
+        for text in IN_FORCE.news():
+            self._tell(text)
         self._held = run if holds else None
         self._tell(run.diagnosis.headline if run.diagnosis else f"stopped: {run.snapshot.reason}")
         current = Round(run, approved_before=self._approved)

@@ -130,6 +130,8 @@ class Diagnosis(Record):
     hypotheses: list[Hypothesis] = []
     proposals: list[Proposal] = []
     kb_sha256: str = ""
+    kb_problems: list[str] = []
+    """One sentence for each entry or file of the knowledge base that was left out because of a mistake."""
     unknown_next: str | None = None
     """When no cause is known: the experiment that would tell most."""
     experiments: list[Experiment] = []

@@ -165,7 +165,9 @@ class TriageApp(KeysInOrder):
         self.main.tile_titles()
         for problem in found.problems:
             self.notify(safe_line(problem, 300), severity="warning", markup=False, timeout=10)
-        if not found.problems:
+        for text in found.knowledge:
+            self.notify(safe_line(text, 300), markup=False, timeout=10)
+        if not found.problems and not found.knowledge:
             self.notify("The configuration was read again.", timeout=2)
 
     def on_ready(self) -> None:

@@ -1,4 +1,4 @@
-"""All of the user's configuration (themes, keys, settings), read at the start and again when a file changes.
+"""All of the user's configuration (themes, keys, settings, knowledge), read again when a file changes.
 
 Configuration often is a link into a repository, and the kernel tells of changes only where a file lies: so
 the directories that the links lead to are watched too.
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from textual.theme import Theme
 
+from triage_tui.diagnosis.knowledge_base.places import user_directories
 from triage_tui.errors import TriageError
 from triage_tui.resources import config_dir
 from triage_tui.runs.files import real_path
@@ -46,6 +47,8 @@ class Configuration:
     settings: Settings | None = None
     problems: list[str] = field(default_factory=list)
     """One sentence for each thing that is wrong."""
+    knowledge: list[str] = field(default_factory=list)
+    """One sentence for each thing that happened to the knowledge base."""
 
 
 def read_configuration(*, shipped_themes: bool = True) -> Configuration:
@@ -67,9 +70,19 @@ def read_configuration(*, shipped_themes: bool = True) -> Configuration:
 def _files() -> list[Path]:
     directory = config_dir()
     paths = [directory / "keys.yaml", directory / "settings.yaml"]
-    with contextlib.suppress(OSError):
-        paths += sorted((directory / "themes").glob("*.yaml"))[:MOST_FILES]
+    for place in (directory / "themes", *map(Path, user_directories())):
+        with contextlib.suppress(OSError):
+            paths += sorted(place.glob("*.yaml"))[:MOST_FILES]
     return paths
+
+
+def _knowledge_news() -> list[str]:
+    """Read the knowledge base again where it changed, and return what there is to tell."""
+    from triage_tui.diagnosis.knowledge_base.in_force import IN_FORCE
+
+    with contextlib.suppress(TriageError):
+        IN_FORCE.current()
+    return IN_FORCE.news()
 
 
 def stamp() -> Stamp:
@@ -89,7 +102,10 @@ def watched_directories() -> set[Path]:
     themes = config_dir() / "themes"
     # Where a directory is missing it is the one above that tells of its coming.
     above = next((place for place in (themes, *themes.parents) if place.is_dir()), Path("/"))
-    directories = {real_path(above)}
+    directories = {
+        real_path(above),
+        *(real_path(Path(name)) for name in user_directories() if os.path.isdir(name)),
+    }
     for path in _files():
         for place in (path, real_path(path)):
             if place.parent.is_dir():
@@ -163,6 +179,8 @@ class ConfigurationWatch:
     def _watch(self) -> None:
         # The first frame comes first: importing the watcher takes a good part of its time.
         self._stop.wait(_BEGIN_S)
+        if user_directories() and (news := _knowledge_news()):
+            self._changed(Configuration(knowledge=news))
         while not self._stop.is_set():
             told = self._follow()
             # Also what changed while nothing was watched yet is found by its stamp.
@@ -180,4 +198,6 @@ class ConfigurationWatch:
             before, seen = seen, stamp()
             if seen == before:
                 self._last = seen
-                self._changed(read_configuration(shipped_themes=False))
+                found = read_configuration(shipped_themes=False)
+                found.knowledge = _knowledge_news()
+                self._changed(found)

@@ -21,7 +21,7 @@ GOOD: dict[str, Any] = {
 
 def write(directory: Path, *entries: dict[str, Any], name: str = "mine.yaml") -> Path:
     """Write a file of entries and return it."""
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     path = directory / name
     path.write_text(yaml.safe_dump({"schema": 1, "entries": list(entries)}, sort_keys=False))
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -87,6 +88,8 @@ class Entry:
     cases: Cases = field(default_factory=Cases)
     shipped: bool = True
     """It came with the product, not from a directory of the user's."""
+    digest: str = ""
+    """Over what the file says of it, without regard to its place."""
     experiments: tuple[str, ...] = ()
     """Kinds of experiments that would settle the matter, best first."""
 
@@ -209,6 +212,7 @@ def _entry(raw: object, file: str, line: int, report: Report, *, shipped: bool) 
         line=line,
         cases=_cases(raw.get("cases", {}), report),
         shipped=shipped,
+        digest=hashlib.sha256(repr(raw).encode("utf-8", "surrogatepass")).hexdigest(),
         experiments=_experiments(read.texts("experiments"), report),
     )
 

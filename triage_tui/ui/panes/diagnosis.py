@@ -192,6 +192,7 @@ def diagnosis_pieces(view: RunView) -> list[Piece]:
         pieces.append(_wrapped("There is no diagnosis of this run yet.", "muted", 1))
         pieces.append(Piece(partial(_last_failures, view)))
         return pieces
+    pieces += [_wrapped("! " + safe_line(text, 600), "warn", 1) for text in diagnosis.kb_problems[:10]]
     if diagnosis.healthy:
         pieces += [_wrapped("This looks healthy: nothing to repair.", "good", 1), blank()]
     pieces += _ranking(diagnosis.hypotheses)
