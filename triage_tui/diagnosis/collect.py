@@ -22,6 +22,7 @@ from triage_tui.diagnosis.facts import (
     Listening,
     Message,
     Opened,
+    RuledCall,
     Sleep,
     Source,
     Wait,
@@ -132,6 +133,7 @@ def gather(run: Run, knowledge: Causality) -> Facts:
     _add_identity(facts, walked, steps_after)
     _add_children(facts, walked, main)
     _add_opened(facts, walked, messages, steps_after)
+    _add_ruled(facts, walked, steps_after)
     for spinner in computing_threads(run.snapshot, calls):
         facts.add("computing", spinner)
     for memory in memory_facts(run):
@@ -399,3 +401,32 @@ def _add_opened(facts: Facts, walked: Walk, messages: list[Message], steps_after
                 seen[fact.path] = dataclasses.replace(fact, empty=True)
     for fact in list(seen.values())[-MAX_OPENED:]:
         facts.add("opened", fact)
+
+
+def _add_ruled(facts: Facts, walked: Walk, steps_after: dict[int, int]) -> None:
+    groups: dict[tuple[str, str], list[Step]] = {}
+    for step in walked.steps:
+        if step.call.rule and step.call.ret is not None:
+            groups.setdefault((step.call.rule, step.call.name), []).append(step)
+    for steps in sorted(groups.values(), key=lambda group: group[-1].call.seq)[-MAX_OPENED:]:
+        last = steps[-1]
+        call = last.call
+        facts.add(
+            "ruled_call",
+            RuledCall(
+                source=syscall_source(call.seq),
+                says=f"rule {call.rule} answered {c.describe(call)}",
+                cite=c.describe(call),
+                seq=call.seq,
+                pid=call.pid,
+                steps=steps_after.get(call.seq, NEVER),
+                rule=call.rule or "",
+                operation=last.operation,
+                name=call.name,
+                ret=call.ret if call.ret is not None else -1,
+                path=last.absolute,
+                request=c.request(call),
+                origin=last.origin.label if last.origin else "",
+                count=len(steps),
+            ),
+        )

@@ -308,6 +308,21 @@ class MemoryFact(Fact):
     """The frame whose code names it, -1 for none."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuledCall(Fact):
+    """Calls that one rule answered in place of the emulator, as one fact per rule and syscall."""
+
+    rule: str
+    operation: str
+    name: str
+    ret: int
+    """What the rule let the last of them return; negative on failure."""
+    path: str = ""
+    request: str = ""
+    origin: str = ""
+    count: int = 1
+
+
 FACT_KINDS: dict[str, type[Fact]] = {
     "end": End,
     "failed_call": FailedCall,
@@ -322,6 +337,7 @@ FACT_KINDS: dict[str, type[Fact]] = {
     "opened": Opened,
     "probe": ProbeFact,
     "computing": Computing,
+    "ruled_call": RuledCall,
     "decision": Decision,
     "memory": MemoryFact,
 }

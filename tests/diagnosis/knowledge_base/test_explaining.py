@@ -119,7 +119,7 @@ def test_coverage_counts_causes_scenes_and_what_never_fired(run: Run) -> None:
     found = cover(load_knowledge(), [run])
     assert found.problems == []
     bare = {one.cause for one in found.causes if not (one.entries and one.positive and one.negative)}
-    assert bare == {"rule_abi"}
+    assert bare == set()
     assert sum(one.won for one in found.causes) == found.runs == 1
     best = diagnose(run).hypotheses[0].entry
     assert next(one for one in found.entries if one.won).entry == best
