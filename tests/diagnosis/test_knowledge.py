@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from triage_tui.diagnosis.knowledge import CAUSALITY_FILE, load_knowledge
-from triage_tui.diagnosis.schema import knowledge_base_schema
+from triage_tui.diagnosis.schema import SCHEMAS, knowledge_base_schema
 from triage_tui.errors import TriageError
 from triage_tui.proposals.templates import load_library
 from triage_tui.resources import shipped
@@ -53,6 +53,19 @@ def test_every_shipped_file_fits_the_published_schema() -> None:
             validator.validate(yaml.safe_load(path.read_text()))
     with pytest.raises(jsonschema.ValidationError):
         validator.validate({"schema": 1, "entries": [{**GOOD, "subject": {"fact": "nothing"}}]})
+
+
+def test_causality_and_cases_fit_their_published_schemas() -> None:
+    for name in SCHEMAS:
+        published = json.loads((ROOT / "docs" / "schemas" / f"{name}.schema.json").read_text())
+        assert published == SCHEMAS[name](), "run python -m triage_tui.diagnosis.schema"
+    causality = jsonschema.Draft202012Validator(SCHEMAS["knowledge-causality"]())
+    causality.validate(yaml.safe_load((shipped("rules") / CAUSALITY_FILE).read_text()))
+    case = jsonschema.Draft202012Validator(SCHEMAS["knowledge-case"]())
+    for path in sorted((shipped("rules") / "cases").iterdir())[::20]:
+        case.validate(json.loads(path.read_text()))
+    with pytest.raises(jsonschema.ValidationError):
+        case.validate({"title": "x"})
 
 
 @pytest.mark.parametrize(

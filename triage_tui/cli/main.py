@@ -59,7 +59,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("triage_tui.cli.eval", "run labelled failures and say how often the diagnosis is right"),
     "kb": ("triage_tui.cli.kb", "check, try, explain and measure the knowledge base"),
     "doctor": ("triage_tui.cli.doctor", "say what this machine can do and what is missing"),
-    "schema": ("triage_tui.cli.schema", "print the JSON Schema of a file of the run record"),
+    "schema": (
+        "triage_tui.cli.schema",
+        "print the JSON Schema of a file of a run or of the knowledge base",
+    ),
 }
 
 EXIT_SIGNALLED = 128

@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from triage_tui.diagnosis.facts import FACT_KINDS, field_types
 from triage_tui.diagnosis.knowledge import CAUSES, STATUSES
+from triage_tui.diagnosis.knowledge_base.cases import Case
+from triage_tui.diagnosis.ties import NAMES
 from triage_tui.runs.diagnosis_model import EXPERIMENT_KINDS
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.writer import encode_json
 
 _JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
+
+
+_MEANINGS = {
+    "id": "name: lower-case words with hyphens; one that ships is replaced by yours of the same id",
+    "version": "revision of the entry: a whole number",
+    "status": "stable (default), experimental, or disabled",
+    "cause": "the root cause, an identifier of the taxonomy",
+    "proximate": "what the end itself shows; by default derived from how the run ended",
+    "healthy": "true: the right answer is to change nothing",
+    "title": "one line; may hold {subject.FIELD}",
+    "subject": "a question about one kind of fact; each fact that fits gives one hypothesis",
+    "when": "a condition that must hold as well: all, any, not, or a question about facts",
+    "confidence": "base + per_relevance * relevance of the subject, at most ceiling",
+    "adjust": "changes of confidence; a negative one is evidence against the hypothesis",
+    "explanation": "sentences; each must cite: {subject.cite}",
+    "wanted": "evidence that would settle the matter",
+    "experiments": "kinds of experiments that would settle it, best first",
+    "proposals": "identifiers of templates, best first",
+    "references": "manual pages and documents",
+    "cases": "recorded cases: positive, where the entry has to come first, and negative, where it must not",
+}
+"""What an editor shows beside a key."""
 
 
 def _matcher(kind: type) -> dict[str, Any]:
@@ -75,7 +102,7 @@ def knowledge_base_schema() -> dict[str, Any]:
     }
     cause = {"enum": sorted(CAUSES)}
     case_names = {"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,79}$"}}
-    entry = {
+    entry: dict[str, Any] = {
         "type": "object",
         "required": ["id", "version", "cause", "title", "subject", "confidence", "explanation"],
         "additionalProperties": False,
@@ -96,7 +123,7 @@ def knowledge_base_schema() -> dict[str, Any]:
                 "properties": {"base": share, "per_relevance": share, "ceiling": share},
             },
             "adjust": {"type": "array", "items": adjustment},
-            "explanation": texts,
+            "explanation": {**texts, "minItems": 1},
             "wanted": texts,
             "experiments": {"type": "array", "items": {"enum": list(EXPERIMENT_KINDS)}},
             "proposals": texts,
@@ -108,6 +135,8 @@ def knowledge_base_schema() -> dict[str, Any]:
             },
         },
     }
+    for key, meaning in _MEANINGS.items():
+        entry["properties"][key] = {"description": meaning, **entry["properties"][key]}
     leaves = {kind: _leaf(kind) for kind in FACT_KINDS}
     limits = {"at_least": {"type": "integer"}, "at_most": {"type": "integer"}}
     range_of = {"type": "object", "properties": limits, "additionalProperties": False, "minProperties": 1}
@@ -130,12 +159,82 @@ def knowledge_base_schema() -> dict[str, Any]:
     }
 
 
-def write_schema(directory: Path) -> Path:
-    """Write the schema into `directory` as `knowledge-base.schema.json`."""
-    path = directory / "knowledge-base.schema.json"
-    write_atomic(path, encode_json(knowledge_base_schema()))
-    return path
+def causality_schema() -> dict[str, Any]:
+    """Return the JSON Schema of `causality.yaml`."""
+    words = {"type": "array", "items": {"type": "string"}}
+    expression = {"type": "string", "description": "RE2 syntax"}
+    noise = {
+        "type": "object",
+        "required": ["why", "weight"],
+        "additionalProperties": False,
+        "properties": {
+            "why": {"type": "string"},
+            "weight": {"type": "number", "minimum": 0, "maximum": 1},
+            **dict.fromkeys(("operation", "name", "errno"), words),
+            **dict.fromkeys(("path", "origin", "request"), expression),
+        },
+    }
+    hint = {
+        "type": "object",
+        "required": ["message"],
+        "additionalProperties": False,
+        "minProperties": 2,
+        "maxProperties": 2,
+        "properties": dict.fromkeys(("message", "path", "request"), expression),
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "triage-tui general knowledge about failures",
+        "type": "object",
+        "required": ["schema"],
+        "additionalProperties": False,
+        "properties": {
+            "schema": {"const": 1},
+            "noise": {"type": "array", "items": noise},
+            "hints": {"type": "array", "items": hint},
+            "ties": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    name: {"type": "number", "minimum": 0, "maximum": 1} for name in sorted(NAMES)
+                },
+            },
+        },
+    }
+
+
+def case_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a recorded case."""
+    case = msgspec.json.schema(Case)["$defs"]["Case"]
+    for name, what in (("snapshot", "snapshot.json"), ("calls", "trace.jsonl")):
+        whole = case["properties"][name]["type"] if name == "calls" else "object"
+        case["properties"][name] = {"type": whole, "description": f"parts of {what}, in its own form"}
+    return {
+        **case,
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "triage-tui recorded case",
+        "description": case.get("description", ""),
+    }
+
+
+SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
+    "knowledge-base": knowledge_base_schema,
+    "knowledge-causality": causality_schema,
+    "knowledge-case": case_schema,
+}
+"""Name -> what makes the schema."""
+
+
+def write_schemas(directory: Path) -> list[Path]:
+    """Write all schemas into `directory` as `<name>.schema.json`."""
+    paths = []
+    for name, made in SCHEMAS.items():
+        path = directory / f"{name}.schema.json"
+        write_atomic(path, encode_json(made()))
+        paths.append(path)
+    return paths
 
 
 if __name__ == "__main__":
-    print(write_schema(Path(__file__).resolve().parents[2] / "docs" / "schemas"))
+    for written in write_schemas(Path(__file__).resolve().parents[2] / "docs" / "schemas"):
+        print(written)
