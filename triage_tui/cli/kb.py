@@ -126,7 +126,8 @@ def _test(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"trials": trials, "wrong": wrong, "left_out": [one.sentence() for one in base.mistakes]})
     elif not total:
-        raise TriageError("no entry names a recorded case: `triage-tui kb lint` lists what is missing")
+        which = f"entry {', '.join(args.id)} names" if args.id else "no entry names"
+        raise TriageError(f"{which} {'no' if args.id else 'a'} recorded case: `triage-tui kb case` makes one")
     else:
         say(f"{number_of(total, 'case')}: {wrong} wrong")
     return 1 if wrong or base.mistakes else 0

@@ -149,3 +149,12 @@ def test_a_file_that_is_none_is_one_sentence(tmp_path: Path) -> None:
         "No such file or directory",
         "not a regular file, so it was not read",
     ]
+
+
+def test_what_replaces_a_shipped_entry_is_noted(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD | {"id": "missing-file"})
+    found = lint([path])
+    assert found.errors == 0
+    (note,) = found.overridden
+    assert note.startswith(f"{path}:3 replaces entry missing-file of ")
+    assert [entry.id for entry in found.entries] == ["missing-file"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from triage_tui.diagnosis.conditions import choose
-from triage_tui.diagnosis.knowledge import CAUSALITY_FILE, knowledge_files
+from triage_tui.diagnosis.knowledge import CAUSALITY_FILE, knowledge_files, read_knowledge
 from triage_tui.diagnosis.knowledge_base.cases import find_case, load_case
 from triage_tui.diagnosis.knowledge_base.causality_file import parse_causality
 from triage_tui.diagnosis.knowledge_base.documents import BadDocumentError, Document, read_document
@@ -38,11 +38,14 @@ class Linted:
 def lint(places: Iterable[Path]) -> Linted:
     """Check files and directories as parts of one knowledge base; later ones override earlier ones.
 
+    Below them lies what shipped, whether it is among the places or not.
+
     Raises:
         TriageError: a place is not there.
     """
     found = Linted()
-    known: dict[str, Entry] = {}
+    known = {entry.id: entry for entry in read_knowledge().entries}
+    mine: dict[str, Entry] = {}
     for place in places:
         if place.is_file():
             paths = [place]
@@ -53,9 +56,9 @@ def lint(places: Iterable[Path]) -> Linted:
         for path in paths:
             found.files.append(str(path))
             for entry in _file(path, found):
-                _compare(entry, known, found)
-                known[entry.id] = entry
-    found.entries = list(known.values())
+                _compare(entry, known, mine, found)
+                known[entry.id] = mine[entry.id] = entry
+    found.entries = list(mine.values())
     order = {name: number for number, name in enumerate(found.files)}
     found.mistakes.sort(key=lambda mistake: (order.get(mistake.file, -1), mistake.line))
     return found
@@ -145,9 +148,10 @@ def _check_worth(entry: Entry, document: Document, found: Linted) -> None:
         _note(found, entry, document, "adjust", "nothing ever speaks against it", do, "warning")
 
 
-def _compare(entry: Entry, known: dict[str, Entry], found: Linted) -> None:
-    earlier = known.get(entry.id)
-    if earlier is None:
+def _compare(entry: Entry, known: dict[str, Entry], mine: dict[str, Entry], found: Linted) -> None:
+    """Note an id that is used twice in one directory, or that replaces one of an earlier directory."""
+    earlier = mine.get(entry.id) or known.get(entry.id)
+    if earlier is None or (entry.shipped and entry.id not in mine):
         return
     if Path(earlier.file).parent == Path(entry.file).parent:
         what = f"the same id is used in {earlier.file}:{earlier.line}"
