@@ -259,6 +259,10 @@ class CallFrameTable:
         at = bisect.bisect_right(entries, (vaddr, 1 << 64, 1 << 64, 0, 0)) - 1
         return entries[at] if at >= 0 and entries[at][0] <= vaddr < entries[at][1] else None
 
+    def ranges(self) -> list[tuple[int, int]]:
+        """Return (start, end) of all functions that it covers, ordered."""
+        return [(start, end) for start, end, *_ in self._index()]
+
     def start_of(self, vaddr: int) -> int | None:
         """Return where the entry that covers the file address `vaddr` starts, or None."""
         entry = self._entry(vaddr)

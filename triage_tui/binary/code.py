@@ -176,7 +176,13 @@ class CodeReader:
         return f"syscall {self._syscall_name(number) or number}"
 
     def listing(
-        self, addr: int, *, thumb: bool = False, is_return: bool = False, start: int | None = None
+        self,
+        addr: int,
+        *,
+        thumb: bool = False,
+        is_return: bool = False,
+        start: int | None = None,
+        end: int | None = None,
     ) -> Listing:
         """Disassemble the function that holds `addr`.
 
@@ -187,16 +193,19 @@ class CodeReader:
                 instruction in front of it; a call that ends its function is marked itself. Otherwise it is
                 the current one ("=>").
             start: where the function starts by other evidence; used where no symbol says it.
+            end: where it ends, by the same evidence.
         """
         # Behind a call that does not return another function may begin.
         inside = addr - 1 if is_return else addr
         location = self._modules.locate(inside)
         if not supports(self.arch):
             return Listing([f"; {self.arch} code cannot be disassembled"])
-        low, end, known = self._range(addr, location, thumb)
+        low, high, known = self._range(addr, location, thumb)
         if not known and start is not None and inside - 8 * MAX_LINES < start <= inside:
             low = start
-        code = self._read(low, end - low)
+            if end is not None and end > inside:
+                high, known = min(end, addr + 8 * MAX_LINES), True
+        code = self._read(low, high - low)
         if len(code) < 2 or low + len(code) <= inside:
             return Listing([f"; no readable memory at 0x{addr:x}"])
         values = {} if self.arch == "i386" else self._known(location)

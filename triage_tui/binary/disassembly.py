@@ -78,11 +78,17 @@ def supports(arch: str) -> bool:
 
 @lru_cache(maxsize=32)
 def _engine(arch: str, thumb: bool) -> Any:
+    engine = lite_engine(arch, thumb)
+    engine.detail = True
+    return engine
+
+
+def lite_engine(arch: str, thumb: bool = False) -> Any:
+    """Return a new capstone engine that gives text only and goes on behind what is no instruction."""
     machine, mode = _MODES[arch]
     if thumb:
         mode = capstone.CS_MODE_THUMB | (capstone.CS_MODE_BIG_ENDIAN if arch == "armeb" else 0)
     engine = capstone.Cs(machine, mode)
-    engine.detail = True
     engine.skipdata = True
     if arch == "s390x":
         engine.skipdata_setup = (".byte", _s390x_length, None)

@@ -38,6 +38,11 @@ class ExceptionIndex:
         self._starts = [start for start, _, _ in rows]
         self._entries = [(word, place) for _, word, place in rows]
 
+    @property
+    def starts(self) -> list[int]:
+        """Where the functions begin that it covers, ordered."""
+        return self._starts
+
     def _instructions(self, word: int, place: int) -> bytes | None:
         """Return the unwind instructions of an entry, or None if it has none (EXIDX_CANTUNWIND)."""
         if word == 1:

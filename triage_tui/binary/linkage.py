@@ -113,6 +113,50 @@ def _relocations(dynamic: _Dynamic, mips: bool) -> Iterator[tuple[int, int, int]
                 yield place, info & 0xFFFFFFFF, info >> 32
 
 
+MAX_RELATIVE = 400_000
+"""Relocations of pointers within a file that are read."""
+_RELATIVE = {EM_AARCH64: 1027, EM_X86_64: 8, EM_RISCV: 3, EM_PPC: 22, EM_PPC64: 22, EM_S390: 12}
+_ABSOLUTE = {EM_AARCH64: 257, EM_X86_64: 1, EM_RISCV: 2, EM_PPC: 1, EM_PPC64: 38, EM_S390: 22}
+
+
+def relocated_words(elf: Any, data: bytes, machine: int) -> dict[int, int]:
+    """Return place -> value of the pointers within a file that stand in its relocations, not in its data.
+
+    That is so where relocations have addends; elsewhere the data has them. May raise anything for a damaged
+    file.
+    """
+    words: dict[int, int] = {}
+    relative, absolute = _RELATIVE.get(machine), _ABSOLUTE.get(machine)
+    if relative is None or elf.num_segments() > 1024:
+        return words
+    dynamic = _Dynamic(elf, data)
+    layout = struct.Struct(dynamic.order + ("QQq" if dynamic.wide else "IIi"))
+    length = min(dynamic.tags.get("RELASZ", 0), MAX_RELATIVE * layout.size)
+    raw = dynamic.read(dynamic.tags.get("RELA", 0), length)
+    mask = (1 << (64 if dynamic.wide else 32)) - 1
+    for place, info, addend in layout.iter_unpack(raw[: len(raw) // layout.size * layout.size]):
+        kind, index = (info & 0xFFFFFFFF, info >> 32) if dynamic.wide else (info & 0xFF, info >> 8)
+        if kind == relative:
+            words[place] = addend & mask
+        elif kind == absolute and index:
+            _, value, section = dynamic.symbol(index)
+            if section and value:
+                words[place] = (value + addend) & mask
+    return words
+
+
+def initial_functions(elf: Any, data: bytes) -> tuple[list[int], list[tuple[int, int]]]:
+    """Return what the dynamic section names: DT_INIT and DT_FINI, and (address, bytes) of their arrays."""
+    dynamic = _Dynamic(elf, data)
+    single = [dynamic.tags[tag] for tag in ("12", "13") if dynamic.tags.get(tag)]
+    arrays = [
+        (dynamic.tags[tag], min(dynamic.tags.get(size, 0), MAX_ENTRIES))
+        for tag, size in (("32", "33"), ("25", "27"), ("26", "28"))
+        if dynamic.tags.get(tag)
+    ]
+    return single, arrays
+
+
 def _mips(dynamic: _Dynamic, linkage: Linkage, elf: Any) -> None:
     """MIPS: global GOT words follow the local ones, in the order of the dynamic symbols (psABI, GOT)."""
     size = 8 if dynamic.wide else 4
@@ -134,6 +178,10 @@ def _mips(dynamic: _Dynamic, linkage: Linkage, elf: Any) -> None:
             raw = dynamic.data[segment["p_offset"] : segment["p_offset"] + 24]
             if len(raw) == 24:
                 linkage.gp = struct.unpack(dynamic.order + "6I", raw)[5]
+    if linkage.gp is None and elf.num_sections() <= MAX_SECTIONS:
+        section = elf.get_section_by_name(".got")
+        if section is not None:
+            linkage.gp = section["sh_addr"] + 0x7FF0
 
 
 def _arm_stub(words: tuple[int, int, int], vaddr: int) -> int | None:

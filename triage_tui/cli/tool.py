@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 
 from triage_tui.analyst.tools import Tool, all_tools, by_name
-from triage_tui.cli.output import print_json, print_table, say
+from triage_tui.cli.answer import ProgressLines, print_answer
+from triage_tui.cli.output import print_json, print_table
 from triage_tui.errors import TriageError
 from triage_tui.retry.cases import case_of
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import default_actor
 from triage_tui.runs.redaction import Redaction
-from triage_tui.text import safe_block, safe_line
+from triage_tui.text import safe_line
 
 MAX_RESULT = 4 << 20
 """Bytes of an answer: a person reads on where a model cannot."""
@@ -47,17 +48,16 @@ def run(args: argparse.Namespace) -> int:
         actor=default_actor(),
         max_result=MAX_RESULT,
         redaction=Redaction(off=True) if args.keep_secrets else None,
-        progress=say,
+        progress=ProgressLines(tool.name).line,
     )
     answer = tool.call(case, _given(tool, args.arguments))
-    if args.json:
-        print_json(answer)
-    elif answer["success"]:
-        for name, value in answer.items():
-            if name != "success":
-                _print(name, value)
-    else:
+    if not answer["success"] and not args.json:
         raise TriageError(answer["error"])
+    if not args.json:
+        del answer["success"]
+        print_answer(answer, as_json=False)
+        return 0
+    print_json(answer)
     return 0 if answer["success"] else 1
 
 
@@ -112,31 +112,3 @@ def _given(tool: Tool, words: list[str]) -> dict[str, Any]:
             lists.setdefault(name, []).append(text)
             given[name] = lists[name]
     return given
-
-
-def _print(name: str, value: Any, indent: str = "") -> None:
-    """Print one field of an answer so that a person can read it."""
-    if isinstance(value, str) and "\n" in value:
-        print(f"{indent}{name}:")
-        print(safe_block(value))
-    elif isinstance(value, dict):
-        print(f"{indent}{safe_line(name)}:")
-        for key, item in value.items():
-            _print(key, item, indent + "  ")
-    elif isinstance(value, list) and value:
-        print(f"{indent}{safe_line(name)}:")
-        for item in value:
-            print(f"{indent}  {_row(item)}")
-    else:
-        print(f"{indent}{safe_line(name)}: {_row(value)}")
-
-
-def _row(value: Any) -> str:
-    if isinstance(value, dict):
-        shown = [item for item in value.values() if item not in (None, "", [])]
-        return "  ".join(_row(item) for item in shown)
-    if isinstance(value, list):
-        return ", ".join(_row(item) for item in value) or "none"
-    if value is None:
-        return "-"
-    return safe_line(str(value))

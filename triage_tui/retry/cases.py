@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from triage_tui.analyst.tools.case import MAX_RESULT, Case
+from triage_tui.analyst.tools.modules import path_of
 from triage_tui.binary.modules import read_guest_file
 from triage_tui.errors import TriageError
 from triage_tui.retry.recorded_code import arch_of, program_file
@@ -46,6 +47,15 @@ def case_of(
         progress=progress,
         cancel=cancel or threading.Event(),
     )
+
+
+def file_of_run(run: Run, name: str = "") -> bytes:
+    """Return the content of a program file of a run, given its guest path or name; by default the program.
+
+    Raises:
+        TriageError: the run has no such file, or it cannot be read any more, or is another one by now.
+    """
+    return program_file(run, path_of(Case(run), name))
 
 
 def _sfanalysis(run: Run) -> Path | None:

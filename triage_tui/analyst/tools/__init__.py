@@ -29,9 +29,9 @@ __all__ = [
 @cache
 def all_tools() -> tuple[Tool, ...]:
     """Return every tool, in the order in which they are offered."""
-    from triage_tui.analyst.tools import diff, files, points, record_reads
+    from triage_tui.analyst.tools import call_graph, code, diff, files, points, record_reads
 
-    return (*record_reads.TOOLS, *files.TOOLS, *diff.TOOLS, *points.TOOLS)
+    return (*record_reads.TOOLS, *files.TOOLS, *diff.TOOLS, *code.TOOLS, *call_graph.TOOLS, *points.TOOLS)
 
 
 def by_name(name: str) -> Tool:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.reader import Run
@@ -46,3 +47,5 @@ class Case:
     cancel: threading.Event = field(default_factory=threading.Event)
     """Set by another thread, it ends what takes long."""
     lock: threading.RLock = field(default_factory=threading.RLock)
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What tools have read of the program files, so that it is read once."""

@@ -7,8 +7,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from triage_tui.analyst.tools.case import Case
-from triage_tui.analyst.tools.patterns import compiled
 from triage_tui.analyst.tools.tool import Arguments, JsonObject, Tool
+from triage_tui.binary.patterns import compiled
 from triage_tui.errors import TriageError
 from triage_tui.runs.evidence import (
     describe_frame,

@@ -1,0 +1,205 @@
+"""Types of variables from debug information (DWARF 2 to 5), where a file has it.
+
+A file may lie about all of it: how much is looked at is bounded, and what cannot be read is not known.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from elftools.elf.elffile import ELFFile
+
+from triage_tui.binary.symbols import MAX_SECTIONS
+from triage_tui.errors import TriageError
+
+MAX_DEBUG = 64 << 20
+"""Bytes of debug information that are looked at."""
+SECONDS = 20.0
+"""Time after which looking is given up."""
+_MAX_ENTRIES = 3_000_000
+_MAX_DEPTH = 12
+_VARIABLES = ("DW_TAG_variable", "DW_TAG_formal_parameter")
+_QUALIFIERS = {
+    "DW_TAG_const_type": "const",
+    "DW_TAG_volatile_type": "volatile",
+    "DW_TAG_restrict_type": "restrict",
+    "DW_TAG_atomic_type": "_Atomic",
+}
+_KINDS = {
+    "DW_TAG_structure_type": "struct",
+    "DW_TAG_union_type": "union",
+    "DW_TAG_enumeration_type": "enum",
+    "DW_TAG_class_type": "class",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VariableType:
+    """What the debug information says of one variable; texts are raw."""
+
+    type: str
+    kind: Literal["parameter", "local", "global"]
+    declared: str | None
+    """File and line of its declaration, "main.c:12"."""
+
+
+def variable_type(data: bytes, name: str, function: int | None = None) -> VariableType | None:
+    """Return the type of a variable of the function that begins at a file address, or of a global one.
+
+    None where the debug information has no such variable.
+
+    Raises:
+        TriageError: the file has no debug information, or it cannot be read.
+    """
+    # pyelftools raises whatever its parsers meet in a damaged file.
+    try:
+        return _Search(_debug_information(data), name, function).run()
+    except TriageError:
+        raise
+    except Exception as error:
+        raise TriageError(f"its debug information is damaged ({type(error).__name__})") from error
+
+
+def _debug_information(data: bytes) -> Any:
+    elf = ELFFile(io.BytesIO(data))
+    if elf.num_sections() > MAX_SECTIONS:
+        raise TriageError("the file has no debug information, so types of variables are not known")
+    size = 0
+    for section in elf.iter_sections():
+        if section.name.startswith((".debug_", ".zdebug_")):
+            # A compressed section says how large it will be; it may lie, but is never read past that.
+            size += section.data_size
+    if not elf.has_dwarf_info() or not size:
+        raise TriageError("the file has no debug information, so types of variables are not known")
+    if size > MAX_DEBUG:
+        raise TriageError(f"its debug information is larger than {MAX_DEBUG >> 20} MiB, so it is not read")
+    return elf.get_dwarf_info(follow_links=False)
+
+
+class _Search:
+    """One walk through the debug information."""
+
+    def __init__(self, dwarf: Any, name: str, function: int | None) -> None:
+        self._dwarf = dwarf
+        self._name = name.encode("utf-8", "surrogateescape")
+        self._function = function
+        self._end = time.monotonic() + SECONDS
+        self._left = _MAX_ENTRIES
+
+    def run(self) -> VariableType | None:
+        for unit in self._dwarf.iter_CUs():
+            self._spend()
+            top = unit.get_top_DIE()
+            for entry in top.iter_children():
+                self._spend()
+                found = self._in(unit, entry)
+                if found is not None:
+                    return found
+        return None
+
+    def _spend(self) -> None:
+        self._left -= 1
+        if self._left <= 0 or (self._left % 256 == 0 and time.monotonic() > self._end):
+            raise TriageError("its debug information is too long to be gone through")
+
+    def _in(self, unit: Any, entry: Any) -> VariableType | None:
+        if self._function is None:
+            if entry.tag == "DW_TAG_variable" and self._is_named(entry):
+                return self._told(unit, entry, "global")
+            return None
+        if entry.tag != "DW_TAG_subprogram":
+            return None
+        low = entry.attributes.get("DW_AT_low_pc")
+        if low is None or low.value & ~1 != self._function & ~1:
+            return None
+        return self._local(unit, entry, 0)
+
+    def _local(self, unit: Any, entry: Any, depth: int) -> VariableType | None:
+        for child in entry.iter_children():
+            self._spend()
+            if child.tag in _VARIABLES and self._is_named(child):
+                kind: Literal["parameter", "local"]
+                kind = "parameter" if child.tag == "DW_TAG_formal_parameter" else "local"
+                return self._told(unit, child, kind)
+            if child.has_children and depth < _MAX_DEPTH:
+                found = self._local(unit, child, depth + 1)
+                if found is not None:
+                    return found
+        return None
+
+    def _is_named(self, entry: Any) -> bool:
+        name = entry.attributes.get("DW_AT_name")
+        if name is None and "DW_AT_abstract_origin" in entry.attributes:
+            name = entry.get_DIE_from_attribute("DW_AT_abstract_origin").attributes.get("DW_AT_name")
+        return name is not None and bool(name.value == self._name)
+
+    def _told(self, unit: Any, entry: Any, kind: Literal["parameter", "local", "global"]) -> VariableType:
+        if "DW_AT_type" not in entry.attributes:
+            for other in ("DW_AT_abstract_origin", "DW_AT_specification"):
+                if other in entry.attributes:
+                    entry = entry.get_DIE_from_attribute(other)
+                    break
+        return VariableType(self._type(entry, 0), kind, self._declared(unit, entry))
+
+    def _type(self, entry: Any, depth: int) -> str:
+        """Return the type that an entry refers to, as C writes it."""
+        if "DW_AT_type" not in entry.attributes:
+            return "void"
+        if depth > _MAX_DEPTH:
+            return "..."
+        self._spend()
+        kind = entry.get_DIE_from_attribute("DW_AT_type")
+        name = kind.attributes.get("DW_AT_name")
+        text = name.value.decode("utf-8", "backslashreplace") if name is not None else ""
+        tag = kind.tag
+        if tag in ("DW_TAG_pointer_type", "DW_TAG_reference_type"):
+            inner = self._type(kind, depth + 1)
+            mark = "*" if tag == "DW_TAG_pointer_type" else "&"
+            if inner.endswith(")") and "(*)" not in inner:
+                return inner.replace("(", "(*)(", 1)
+            return f"{inner}{'' if inner.endswith('*') else ' '}{mark}"
+        if tag in _QUALIFIERS:
+            inner = self._type(kind, depth + 1)
+            return f"{inner} {_QUALIFIERS[tag]}" if inner.endswith("*") else f"{_QUALIFIERS[tag]} {inner}"
+        if tag == "DW_TAG_array_type":
+            return self._type(kind, depth + 1) + self._bounds(kind)
+        if tag == "DW_TAG_subroutine_type":
+            parameters = [
+                self._type(child, depth + 1) if child.tag == "DW_TAG_formal_parameter" else "..."
+                for child in list(kind.iter_children())[:20]
+            ]
+            return f"{self._type(kind, depth + 1)} ({', '.join(parameters) or 'void'})"
+        if tag in _KINDS:
+            return f"{_KINDS[tag]} {text or '(unnamed)'}"
+        return text or tag.removeprefix("DW_TAG_")
+
+    def _bounds(self, array: Any) -> str:
+        bounds = ""
+        for child in list(array.iter_children())[:8]:
+            if child.tag == "DW_TAG_subrange_type":
+                upper, count = (child.attributes.get(name) for name in ("DW_AT_upper_bound", "DW_AT_count"))
+                size = ""
+                if upper is not None and isinstance(upper.value, int):
+                    size = str(upper.value + 1)
+                elif count is not None and isinstance(count.value, int):
+                    size = str(count.value)
+                bounds += f"[{size}]"
+        return bounds or "[]"
+
+    def _declared(self, unit: Any, entry: Any) -> str | None:
+        line = entry.attributes.get("DW_AT_decl_line")
+        number = entry.attributes.get("DW_AT_decl_file")
+        if line is None:
+            return None
+        name = ""
+        program = self._dwarf.line_program_for_CU(unit) if number is not None else None
+        if program is not None:
+            files = program["file_entry"]
+            # DWARF 5 counts files from 0, older versions from 1.
+            place = number.value - (0 if program["version"] >= 5 else 1)
+            if 0 <= place < len(files):
+                name = files[place].name.decode("utf-8", "backslashreplace")
+        return f"{name or '?'}:{line.value}"
