@@ -31,22 +31,29 @@ def answers(right_share: float, count: int = 400) -> list[Sample]:
 
 def test_too_sure_answers_become_less_sure_and_keep_their_order() -> None:
     found = fit(answers(0.7))
-    meant = [found.calibration.of(said / 100) for said in range(100)]
+    meant = [found.calibration.measured(said / 100) for said in range(100)]
     assert meant == sorted(meant)
-    assert found.calibration.of(0.95) == pytest.approx(0.95 * 0.7, abs=0.1)
+    assert found.calibration.measured(0.95) == pytest.approx(0.95 * 0.7, abs=0.1)
     assert found.brier_after < found.brier_before
     assert found.error_after < 0.06 < found.error_before
 
 
 def test_answers_that_mean_what_they_say_are_left_alone() -> None:
     calibration = platt(answers(1.0))
-    assert all(abs(calibration.of(said) - said) < 0.06 for said in (0.4, 0.6, 0.8, 0.9))
+    assert all(abs(calibration.measured(said) - said) < 0.06 for said in (0.4, 0.6, 0.8, 0.9))
 
 
 def test_right_answers_alone_prove_no_certainty_and_wrong_ones_turn_nothing_round() -> None:
-    assert platt([(0.9, True)] * 60).of(0.97) == HIGHEST
+    assert platt([(0.9, True)] * 60).measured(0.97) == HIGHEST
     upside_down = [(0.9, False)] * 30 + [(0.4, True)] * 30
     assert platt(upside_down).slope > 0
+
+
+def test_a_calibration_only_takes_confidence_away() -> None:
+    modest, bold = Calibration(slope=1.0, intercept=2.0), Calibration(slope=0.8, intercept=-0.5)
+    assert [modest.of(said) for said in (0.3, 0.66, 0.9)] == [0.3, 0.66, 0.9]
+    assert modest.measured(0.66) > 0.9
+    assert bold.of(0.9) == bold.measured(0.9) < 0.9
 
 
 def test_few_answers_say_nothing() -> None:

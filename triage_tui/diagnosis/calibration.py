@@ -4,6 +4,9 @@ Entries say how sure they are in figures that a person set. A calibration maps s
 right answers that was measured on labelled runs: p' = 1 / (1 + exp(-(slope * ln(p / (1 - p)) + intercept)))
 (Platt, "Probabilistic outputs for support vector machines", 1999). With a positive slope it keeps the order
 of the answers. `triage-tui eval --calibrate` fits the two numbers and writes them down with their origin.
+
+A calibration only takes confidence away. Labelled runs are failures that somebody thought of and could tell
+apart; where more of them are right than the entries say, that is no promise for the next firmware.
 """
 
 from __future__ import annotations
@@ -36,7 +39,11 @@ class Calibration:
     intercept: float = 0.0
 
     def of(self, confidence: float) -> float:
-        """Return what `confidence` means, rounded to two digits as confidences are."""
+        """Return how sure an answer may be that says `confidence`: never surer than that."""
+        return min(confidence, self.measured(confidence))
+
+    def measured(self, confidence: float) -> float:
+        """Return the share of right answers among those that say `confidence`, to two digits."""
         if (self.slope, self.intercept) == (1.0, 0.0):
             return confidence
         return min(HIGHEST, round(sigmoid(self.slope * logit(confidence) + self.intercept), 2))

@@ -71,7 +71,7 @@ def fit(samples: Sequence[Sample]) -> Fit:
     if len(samples) < MIN_SAMPLES:
         raise TriageError(f"a calibration needs at least {MIN_SAMPLES} answers, and there are {len(samples)}")
     left_out = [
-        (platt([*samples[:index], *samples[index + 1 :]]).of(said), right)
+        (platt([*samples[:index], *samples[index + 1 :]]).measured(said), right)
         for index, (said, right) in enumerate(samples)
     ]
     return Fit(

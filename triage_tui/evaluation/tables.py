@@ -95,11 +95,11 @@ def fit_sentences(found: Fit) -> list[str]:
     """Return what a fitted calibration is and what it is worth, in words."""
     slope, intercept = found.calibration.slope, found.calibration.intercept
     means = ", ".join(
-        f"{said:.2f} -> {found.calibration.of(said):.2f}" for said in (0.5, 0.7, 0.8, 0.9, 0.97)
+        f"{said:.2f} -> {found.calibration.measured(said):.2f}" for said in (0.5, 0.7, 0.8, 0.9, 0.97)
     )
     return [
         f"fitted to {found.answers} answers, {found.right} of them right: slope {slope:g}, intercept "
-        f"{intercept:g} ({means})",
+        f"{intercept:g} (said -> measured: {means}); the diagnosis takes the lower one",
         f"on answers left out: Brier score {found.brier_before:.4f} before, {found.brier_after:.4f} after; "
         f"said and right apart by {found.error_before:.3f} before, {found.error_after:.3f} after",
     ]
