@@ -76,7 +76,7 @@ def test_the_wait_of_another_process_says_nothing_about_the_one_that_failed(tmp_
 
 def test_waiting_for_input_still_counts(tmp_path: Path) -> None:
     waiter = Syscall(seq=2, name="read", pid=2, arguments=["0", "0x2000", "1"])
-    assert waiting(tmp_path, waiter) == "the program went on and waits for input"
+    assert waiting(tmp_path, waiter).startswith("the program went on and waits for input")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from triage_tui.diagnosis.knowledge import Entry, KnowledgeBase
 from triage_tui.diagnosis.knowledge_base.places import origin
 from triage_tui.diagnosis.memory_facts import memory_about
 from triage_tui.diagnosis.ranking import reasons_below
+from triage_tui.diagnosis.rivals import SAYS, losses
 from triage_tui.diagnosis.scenes import proximate_of
 from triage_tui.runs.diagnosis_model import Evidence, Hypothesis
 from triage_tui.runs.reader import Run
@@ -39,6 +40,8 @@ EXPLAINED = 0.5
 
 IRRELEVANT = 0.15
 """A failed call of less relevance than this explains nothing, whatever its kind."""
+
+MEASURED = "such answers were right less often on labelled runs"
 
 LEAST = 0.02
 """The least confidence of what is said at all."""
@@ -70,6 +73,8 @@ class Candidate:
     """How the confidence came about, after `base + per_relevance * relevance` of the entry."""
     bound: str = ""
     """What ended the sum: "irrelevant" (its call matters too little), "ceiling", "floor", "" for nothing."""
+    taken: list[Change] = field(default_factory=list)
+    """What was taken from the sum then: by a rival, and by the calibration."""
 
     @property
     def relevance(self) -> float:
@@ -246,14 +251,34 @@ def parameters(subject: Fact, bindings: dict[str, Fact]) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def hypothesize(run: Run, facts: Facts, knowledge: KnowledgeBase) -> tuple[list[Hypothesis], list[Candidate]]:
-    """Return the hypotheses, best first, and the candidates they were made from in the same order."""
-    citer = Citer(run)
-    chosen = select(candidates(facts, knowledge))
+def weigh_up(found: list[Candidate], knowledge: KnowledgeBase) -> list[Candidate]:
+    """Return the candidates worth showing, best first, each as sure as the others and measuring allow.
+
+    The confidences of those that are returned are changed.
+    """
+    chosen = select(found)
+    for candidate, (loss, rival) in zip(chosen, losses(chosen), strict=True):
+        if loss:
+            _take(candidate, candidate.confidence - loss, SAYS, rival)
+            candidate.against.append((rival, SAYS))
     for candidate in chosen:
         # "unknown" is no claim about the run, so there is no share of right ones.
         if candidate.entry.cause != "unknown":
-            candidate.confidence = knowledge.calibration.of(candidate.confidence)
+            _take(candidate, knowledge.calibration.of(candidate.confidence), MEASURED, None)
+    return sorted(chosen, key=lambda candidate: -candidate.confidence)
+
+
+def _take(candidate: Candidate, left: float, says: str, fact: Fact | None) -> None:
+    left = round(max(LEAST, left), 2)
+    if left < candidate.confidence:
+        candidate.taken.append(Change(round(left - candidate.confidence, 2), says, fact))
+        candidate.confidence = left
+
+
+def hypothesize(run: Run, facts: Facts, knowledge: KnowledgeBase) -> tuple[list[Hypothesis], list[Candidate]]:
+    """Return the hypotheses, best first, and the candidates they were made from in the same order."""
+    citer = Citer(run)
+    chosen = weigh_up(candidates(facts, knowledge), knowledge)
     hypotheses = [build(candidate, facts, citer) for candidate in chosen]
     for hypothesis, candidate in zip(hypotheses[1:], chosen[1:], strict=True):
         hypothesis.below = reasons_below(chosen[0], candidate, citer)

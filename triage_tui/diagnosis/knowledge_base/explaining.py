@@ -10,7 +10,7 @@ from triage_tui.diagnosis.cite import Citer, fill
 from triage_tui.diagnosis.collect import gather
 from triage_tui.diagnosis.conditions import choose
 from triage_tui.diagnosis.facts import Fact, Facts, FailedCall
-from triage_tui.diagnosis.hypotheses import AT_MOST, LEAST, Candidate, candidates, select
+from triage_tui.diagnosis.hypotheses import AT_MOST, LEAST, Candidate, candidates, weigh_up
 from triage_tui.diagnosis.knowledge import KnowledgeBase
 from triage_tui.diagnosis.knowledge_base.entries import Entry
 from triage_tui.diagnosis.knowledge_base.places import origin
@@ -83,7 +83,7 @@ def explain(run: Run, base: KnowledgeBase, entry_id: str | None = None) -> Expla
     """
     facts = gather(run, base.causality)
     found = candidates(facts, base)
-    chosen = select(found)
+    chosen = weigh_up(found, base)
     citer = Citer(run)
     wanted = [entry for entry in base.entries if entry_id in (None, entry.id)]
     if not wanted:
@@ -192,9 +192,13 @@ def _steps(candidate: Candidate, facts: Facts, bindings: dict[str, Fact], citer:
         "floor": f"never less than {LEAST:.2f}",
         "irrelevant": f"its call hardly matters for the end, so at most {AT_MOST:.2f}",
     }.get(candidate.bound)
+    # What a rival or the calibration took comes after the bounds.
+    bounded = round(candidate.confidence - sum(change.add for change in candidate.taken), 2)
     if bound is not None:
-        add = round(candidate.confidence - value, 3)
-        steps.append(Step(says=bound, add=add, held=True, value=candidate.confidence))
+        steps.append(Step(says=bound, add=round(bounded - value, 3), held=True, value=bounded))
+    for taken in candidate.taken:
+        bounded = round(bounded + taken.add, 2)
+        steps.append(Step(says=taken.says, add=taken.add, held=True, value=bounded))
     return steps
 
 
