@@ -7,14 +7,19 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.analyst.conftest import make_run
 from tests.analyst.model_server import KEY, ModelServer, says
 from triage_tui.analyst.analysis import analyze
 from triage_tui.analyst.merging import CEILING
 from triage_tui.analyst.settings import ModelSettings
+from triage_tui.analyst.tried import told_rounds
 from triage_tui.retry.proposed import best_proposal
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.evidence import resolve
+from triage_tui.runs.model import RuleHit
 from triage_tui.runs.reader import Run, load_run
+from triage_tui.runs.verdict_model import Figures, Verdict
+from triage_tui.runs.writer import encode_json
 
 CLASSIFIED = {"causes": [{"cause": "missing_file", "why": "it says so", "evidence": ["syscall/3"]}]}
 LUA = "function do_syscall(num, a1)\n  return 0, 0\nend"
@@ -129,3 +134,38 @@ def test_a_rule_that_stays_wrong_is_dropped_with_the_reason(
     assert len(outcome.dropped) == 2
     assert all("os does not exist in the rule host" in text for text in outcome.dropped)
     assert load_run(run.dir).patch_files() == run.patch_files()
+
+
+def test_after_a_retry_that_failed_it_is_asked_why(
+    server: ModelServer, settings: ModelSettings, run: Run
+) -> None:
+    figures = Figures(run_id=run.run_id, reason="exit")
+    verdict = Verdict(
+        word="sideways",
+        rung="runs",
+        reasons=["it ends at the same call"],
+        before=figures,
+        after=figures,
+        masked=["openat was answered"],
+    )
+    retried = make_run(run.dir.parent)
+    retried.snapshot.parent_run = run.run_id
+    retried.snapshot.rule_hits = [RuleHit(rule="fix-openat-1", hits=0, syscall="openat")]
+    (retried.dir / "snapshot.json").write_bytes(encode_json(retried.snapshot))
+    (retried.dir / "verdict.json").write_bytes(encode_json(verdict))
+    script(server)
+    server.by_phase["refine"] = says({"hypotheses": [hypothesis("rule_abi")]})
+    outcome = analyze(load_run(retried.dir), settings)
+    assert server.phases == ["classify", "refine", "propose"]
+    assert [one.cause for one in outcome.hypotheses] == ["rule_abi"]
+    asked = server.requests[1].messages[1]["content"]
+    for text in (
+        "the retry was judged sideways (it ends at the same call)",
+        "masked on the way: openat was answered",
+        "rule/fix-openat-1 on openat: 0 hits",
+        "it was thought to be missing_file",
+    ):
+        assert text in asked
+    verdict.word = "progressed"
+    (retried.dir / "verdict.json").write_bytes(encode_json(verdict))
+    assert told_rounds(load_run(retried.dir), run.dir.parent) == ""

@@ -169,8 +169,6 @@ def prompt_directories(
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    import yaml
-
     try:
         with open(path, "rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
@@ -181,6 +179,8 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise TriageError(f"{safe_line(str(path))} cannot be read: {error.strerror}") from error
     if len(raw) > _MAX_FILE:
         raise TriageError(f"{safe_line(str(path))} is longer than {_MAX_FILE} bytes")
+    import yaml
+
     try:
         data = yaml.safe_load(raw)
     except (yaml.YAMLError, ValueError, RecursionError):

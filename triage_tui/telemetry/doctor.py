@@ -294,14 +294,28 @@ def _code_view() -> list[Check]:
             cost="" if angr else "the code pane shows disassembly, unless an analysis directory is given",
             mend="" if angr else "pip install angr",
         ),
-        Check(
-            name="model",
-            grade="ok" if (litellm := _version("litellm")) else "limited",
-            found=f"litellm {litellm}" if litellm else "none",
-            cost="" if litellm else "no second opinion; everything else is the same without it",
-            mend="" if litellm else "pip install 'triage-tui[model]'",
-        ),
+        _model(),
     ]
+
+
+def _model() -> Check:
+    """Whether a model can be asked. None is needed, so none that is set up is no lack."""
+    cost = "no second opinion; everything else is the same without it"
+    litellm = _version("litellm")
+    if litellm is None:
+        mend = "pip install 'triage-tui[model]'"
+        return Check(name="model", grade="limited", found="none", cost=cost, mend=mend)
+    from triage_tui.analyst.settings import NotConfigured, load_settings
+
+    try:
+        settings = load_settings()
+    except NotConfigured:
+        return Check(name="model", grade="ok", found=f"litellm {litellm}, no model is set up")
+    except TriageError as error:
+        mend = "see docs/analyst-model.md"
+        return Check(name="model", grade="limited", found=str(error), cost=cost, mend=mend)
+    where = settings.url or "its provider"
+    return Check(name="model", grade="ok", found=f"litellm {litellm}, {settings.model} at {where}")
 
 
 def _version(package: str) -> str | None:
