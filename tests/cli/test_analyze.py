@@ -20,7 +20,7 @@ REPLY = {
             "confidence": 0.9,
             "title": "A key \x1b[31mis missing",
             "claims": [{"says": "it failed", "evidence": ["syscall/3"]}, {"says": "magic", "evidence": []}],
-            "proposal": {"template": "provide_file", "about": "syscall/3"},
+            "proposal": {"template": "make_directory", "about": "syscall/3"},
         },
         {"cause": "gremlins", "confidence": 0.9, "title": "x"},
     ]
@@ -68,7 +68,7 @@ def test_an_analysis_in_words_and_as_json(
         said = capsys.readouterr()
         assert "nvram_key  0.60" in said.out
         assert "A key \\x1b(31mis missing" in said.out
-        assert "proposed: Give the program the file /etc/x.conf (fix/syscall/openat@" in said.out
+        assert "proposed: Make the directory /etc (fix/syscall/openat@" in said.out
         assert "'gremlins' is no known cause" in said.out
         assert "1 hypothesis and 1 proposal by m1 after 3 steps (3300 tokens" in said.out
         assert "1 claim without evidence" in said.out
