@@ -64,6 +64,18 @@ def seqs(condition: dict[str, Any], facts: Facts, **names: Fact) -> list[int] | 
             [3, 5, 6],
         ),
         ({"all": [{"fact": "message", "as": "x"}, {"fact": "end", "before": "x"}]}, None),
+        ({"sequence": [{"fact": "failed_call"}, {"fact": "message"}, {"fact": "end"}]}, [3, 6, 9]),
+        ({"sequence": [{"fact": "failed_call"}, {"fact": "failed_call"}]}, [3, 5]),
+        ({"sequence": [{"fact": "message"}, {"fact": "failed_call"}]}, None),
+        (
+            {
+                "sequence": [
+                    {"fact": "failed_call", "as": "x"},
+                    {"fact": "failed_call", "where": {"operation": {"same_as": "x.operation"}}},
+                ]
+            },
+            [3, 5],
+        ),
     ],
 )
 def test_questions(condition: dict[str, Any], expected: list[int] | None, facts: Facts) -> None:
@@ -79,7 +91,7 @@ def test_same_as_compares_with_a_named_fact(facts: Facts) -> None:
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ({}, "when: a condition has exactly one of all, any, not and fact"),
+        ({}, "when: a condition has exactly one of all, any, not, sequence and fact"),
         ({"fact": "failure"}, "when.fact: unknown kind 'failure'"),
         ({"fact": "end", "where": {"colour": 1}}, "when.where.colour: end has no such field"),
         ({"fact": "end", "where": {"code": "1"}}, "when.where.code: needs a whole number, not '1'"),
@@ -90,6 +102,8 @@ def test_same_as_compares_with_a_named_fact(facts: Facts) -> None:
         ({"fact": "end", "where": {"reason": {"regex": "(a)\\1"}}}, "RE2 refuses this regular expression"),
         ({"fact": "end", "when": 1}, "when.when: unknown key"),
         ({"all": []}, "when.all: needs a list of conditions"),
+        ({"sequence": [{"fact": "end"}]}, "when.sequence: a sequence has two parts or more"),
+        ({"sequence": [{"not": {"fact": "end"}}]}, "when.sequence[0]: a part of a sequence is a question"),
         ({"any": [{"fact": "end"}], "not": {"fact": "end"}}, "exactly one of"),
         ({"fact": "end", "within_last": "3"}, "when.within_last: needs a whole number"),
     ],

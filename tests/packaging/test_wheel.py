@@ -68,6 +68,12 @@ def test_a_command_works_outside_the_checkout(installed: Path, tmp_path: Path) -
     _run(installed / "triage-tui", "list", "-C", str(tmp_path), cwd=tmp_path)
 
 
+def test_the_entries_can_be_tried_on_their_cases_where_it_is_installed(
+    installed: Path, tmp_path: Path
+) -> None:
+    assert _run(installed / "triage-tui", "kb", "test", "--failed", cwd=tmp_path) == ""
+
+
 def test_the_wheel_holds_all_files_of_package_rules_and_themes(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = set(tracked("triage_tui"))

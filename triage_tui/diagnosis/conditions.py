@@ -1,4 +1,4 @@
-"""The condition language of the knowledge base: questions about facts, combined by all, any and not.
+"""The condition language of the knowledge base: questions about facts, combined by all, any, not, sequence.
 
     all:
       - fact: end
@@ -7,6 +7,7 @@
           - {fact: message, where: {text: {regex: 'no such user'}}, within_last: 10, as: said}
           - not: {fact: listening}
 
+`sequence` wants a fact for each of its questions, each made by a later call than the one before.
 A leaf asks whether facts of one kind exist whose fields match. It may ask how many (`count`), how near to the
 end (`within_last`, in calls that mean something), whether in the loop (`in_loop`), before or after another
 fact (`after`, `before`), and may name what it found (`as`) so that the explanation can cite it.
@@ -28,6 +29,7 @@ Bindings = dict[str, Fact]
 Test = Callable[[FieldValue, Bindings], bool]
 
 _OPERATORS = ("equals", "one_of", "regex", "at_least", "at_most", "not", "same_as", "set")
+_COMBINED = ("all", "any", "not", "sequence")
 _LEAF_KEYS = ("fact", "where", "count", "within_last", "in_loop", "after", "before", "as")
 MAX_FOUND = 8
 """Facts that one leaf hands on as evidence; more prove nothing more."""
@@ -180,6 +182,28 @@ NEVER = AnyOf(())
 """What stands for a condition that could not be read: it never holds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """Facts for all parts, each made by a later call than the one before."""
+
+    parts: tuple[Leaf, ...]
+
+    def check(self, facts: Facts, bindings: Bindings) -> list[Fact] | None:
+        """See `Condition`. Of several facts for a part the earliest is taken; each part may name its own."""
+        names = dict(bindings)
+        found: list[Fact] = []
+        for part in self.parts:
+            last = found[-1].seq if found else -1
+            fact = next((one for one in part.find(facts, names) if one.seq > last), None)
+            if fact is None:
+                return None
+            found.append(fact)
+            if part.name:
+                names[part.name] = fact
+        bindings.update(names)
+        return found
+
+
 def parse_condition(raw: object, where: str, report: Report = refuse, depth: int = 0) -> Condition:
     """Build a condition from YAML data; `where` is the key path for messages.
 
@@ -189,11 +213,11 @@ def parse_condition(raw: object, where: str, report: Report = refuse, depth: int
         BadConditionError: from `refuse`.
     """
     if not isinstance(raw, Mapping):
-        report(where, "a condition is a mapping with all, any, not or fact", "")
+        report(where, "a condition is a mapping with all, any, not, sequence or fact", "")
         return NEVER
-    heads = [key for key in ("all", "any", "not", "fact") if key in raw]
+    heads = [key for key in (*_COMBINED, "fact") if key in raw]
     if len(heads) != 1:
-        report(where, "a condition has exactly one of all, any, not and fact", _where_to_put(heads))
+        report(where, "a condition has exactly one of all, any, not, sequence and fact", _where_to_put(heads))
         return NEVER
     head = heads[0]
     if head == "fact":
@@ -210,11 +234,28 @@ def parse_condition(raw: object, where: str, report: Report = refuse, depth: int
     if not isinstance(parts, list) or not parts:
         report(f"{where}.{head}", "needs a list of conditions", "")
         return NEVER
+    if head == "sequence":
+        return _sequence(parts, f"{where}.sequence", report)
     built = tuple(
         parse_condition(part, f"{where}.{head}[{index}]", report, depth + 1)
         for index, part in enumerate(parts)
     )
     return All(built) if head == "all" else AnyOf(built)
+
+
+def _sequence(parts: list[Any], where: str, report: Report) -> Condition:
+    leaves = []
+    for index, part in enumerate(parts):
+        place = f"{where}[{index}]"
+        if not isinstance(part, Mapping) or "fact" not in part:
+            report(place, "a part of a sequence is a question about facts", "begin it with fact")
+            return NEVER
+        if "count" in part:
+            report(f"{place}.count", "a part of a sequence is one fact", "leave count away")
+        leaves.append(parse_leaf(part, place, report))
+    if len(leaves) < 2:
+        report(where, "a sequence has two parts or more", "")
+    return Sequence(tuple(leaves))
 
 
 def _where_to_put(heads: list[str]) -> str:

@@ -6,6 +6,7 @@ or name in a later directory replaces the earlier one. The format is described i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from triage_tui.diagnosis.calibration import CALIBRATION_FILE, IDENTITY, Calibra
 from triage_tui.diagnosis.causality import Causality
 from triage_tui.diagnosis.knowledge_base.causality_file import CAUSALITY_FILE as CAUSALITY_FILE
 from triage_tui.diagnosis.knowledge_base.causality_file import parse_causality
-from triage_tui.diagnosis.knowledge_base.documents import BadDocumentError, read_document
+from triage_tui.diagnosis.knowledge_base.documents import MAX_FILE_BYTES, BadDocumentError, read_document
 from triage_tui.diagnosis.knowledge_base.entries import CAUSES as CAUSES
 from triage_tui.diagnosis.knowledge_base.entries import STATUSES as STATUSES
 from triage_tui.diagnosis.knowledge_base.entries import Adjustment as Adjustment
@@ -29,6 +30,8 @@ from triage_tui.text import safe_line
 MAX_FILES = 200
 """Files of one directory."""
 MAX_ENTRIES_IN_ALL = 3000
+MAX_BYTES = 8 << 20
+"""Of all files of one directory."""
 
 
 @dataclass(slots=True)
@@ -129,7 +132,20 @@ def knowledge_files(directory: Path, mistakes: list[Mistake]) -> list[Path]:
         mistakes.append(
             Mistake(file=str(directory), line=0, what=what, do="put the entries into fewer files")
         )
-    return paths[:MAX_FILES]
+    return _within_bounds(directory, paths[:MAX_FILES], mistakes)
+
+
+def _within_bounds(directory: Path, paths: list[Path], mistakes: list[Mistake]) -> list[Path]:
+    """Return the first files that hold no more than is read of one directory."""
+    total = 0
+    for index, path in enumerate(paths):
+        with contextlib.suppress(OSError):
+            total += min(path.stat().st_size, MAX_FILE_BYTES)
+        if total > MAX_BYTES:
+            what = f"it holds more than {MAX_BYTES >> 20} MiB; {path.name} and what follows is not read"
+            mistakes.append(Mistake(file=str(directory), line=0, what=what, do="keep fewer files in it"))
+            return paths[:index]
+    return paths
 
 
 def _add(entries: dict[str, Entry], entry: Entry, directory: Path, base: KnowledgeBase) -> None:

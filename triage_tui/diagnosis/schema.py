@@ -93,6 +93,8 @@ def knowledge_base_schema() -> dict[str, Any]:
     condition = {"$ref": "#/$defs/condition"}
     texts = {"type": "array", "items": {"type": "string"}}
     share = {"type": "number", "minimum": -1, "maximum": 1}
+    questions = [{"$ref": f"#/$defs/{kind}"} for kind in FACT_KINDS]
+    in_order = {"type": "array", "items": {"anyOf": questions}, "minItems": 2}
     several = {"type": "array", "items": condition, "minItems": 1}
     adjustment = {
         "type": "object",
@@ -146,6 +148,7 @@ def knowledge_base_schema() -> dict[str, Any]:
         _combined("all", several),
         _combined("any", several),
         _combined("not", condition),
+        _combined("sequence", in_order),
         *({"$ref": f"#/$defs/{kind}"} for kind in FACT_KINDS),
     ]
     return {

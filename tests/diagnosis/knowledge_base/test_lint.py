@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.diagnosis.knowledge_base.writing import GOOD, write
+from triage_tui.diagnosis.knowledge import read_knowledge
 from triage_tui.diagnosis.knowledge_base.lint import Linted, lint
 
 BROKEN = """\
@@ -130,15 +131,27 @@ def nested(levels: int) -> str:
         ("schema: 1\nx: &a 1\n<<: {schema: *a}\nentries: 3\n", 2, "unknown key"),
         ("schema: 1\n" + "x" * (1 << 20), 0, "more than the 1048576 read here"),
         (nested(30), 3, "conditions are nested more than 20 levels deep"),
+        ("schema: 1\nentries:\n  - id: a\n" + "".join(f"    key{n}: 1\n" for n in range(9000)), 3,
+         "it has 200 mistakes or more; what follows was not looked at"),
     ],
-    ids=["billion-laughs", "endless", "deep", "long", "many", "merge", "giant", "deep-condition"],
+    ids=["billion-laughs", "endless", "deep", "long", "many", "merge", "giant", "deep-condition", "wrong"],
 )  # fmt: skip
 def test_a_hostile_file_costs_a_sentence(text: str, line: int, what: str, tmp_path: Path) -> None:
     path = tmp_path / "hostile.yaml"
     path.write_text(text)
     found = lint([path])
     assert any(one.line == line and what in one.what for one in found.mistakes), found.mistakes
-    assert len(found.mistakes) < 20
+    assert len(found.mistakes) < 250
+
+
+def test_a_directory_of_too_much_is_read_in_part(tmp_path: Path) -> None:
+    write(tmp_path, GOOD, name="a.yaml")
+    for number in range(9):
+        (tmp_path / f"b{number}.yaml").write_text("# " + "x" * ((1 << 20) - 10))
+    base = read_knowledge([tmp_path])
+    assert any(entry.id == "mine" for entry in base.entries)
+    what = "it holds more than 8 MiB; b7.yaml and what follows is not read"
+    assert what in {one.what for one in base.mistakes}
 
 
 def test_a_file_that_is_none_is_one_sentence(tmp_path: Path) -> None:

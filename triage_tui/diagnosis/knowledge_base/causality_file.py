@@ -8,7 +8,11 @@ from typing import Any
 from triage_tui.diagnosis.causality import Causality, Hint, Noise
 from triage_tui.diagnosis.conditions import Report, choose, compile_regex
 from triage_tui.diagnosis.knowledge_base.documents import Document
-from triage_tui.diagnosis.knowledge_base.mistakes import Mistake
+from triage_tui.diagnosis.knowledge_base.mistakes import (
+    MAX_MISTAKES,
+    Mistake,
+    TooManyMistakesError,
+)
 from triage_tui.diagnosis.ties import NAMES
 
 CAUSALITY_FILE = "causality.yaml"
@@ -22,9 +26,22 @@ _NOISE_KEYS = ("why", "weight", *_LISTS, *_EXPRESSIONS)
 def parse_causality(document: Document, report: Callable[[Mistake], None]) -> Causality:
     """Build the general knowledge about failures; lines with mistakes are reported and left out."""
 
-    def tell(key: str, what: str, do: str = "") -> None:
-        report(Mistake(file=str(document.path), line=document.line(key), key=key, what=what, do=do))
+    told = 0
 
+    def tell(key: str, what: str, do: str = "") -> None:
+        nonlocal told
+        told += 1
+        report(Mistake(file=str(document.path), line=document.line(key), key=key, what=what, do=do))
+        if told >= MAX_MISTAKES:
+            raise TooManyMistakesError
+
+    try:
+        return _parse(document, tell)
+    except TooManyMistakesError:
+        return Causality()
+
+
+def _parse(document: Document, tell: Report) -> Causality:
     for key in document.data:
         if key not in _KEYS:
             tell(str(key), "unknown key", choose(key, _KEYS))

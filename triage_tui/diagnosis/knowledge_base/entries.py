@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, cast
 
 from triage_tui.diagnosis.cite import PLACEHOLDER
@@ -20,7 +22,11 @@ from triage_tui.diagnosis.conditions import (
     parse_leaf,
 )
 from triage_tui.diagnosis.knowledge_base.documents import Document
-from triage_tui.diagnosis.knowledge_base.mistakes import Mistake
+from triage_tui.diagnosis.knowledge_base.mistakes import (
+    MAX_MISTAKES,
+    Mistake,
+    TooManyMistakesError,
+)
 from triage_tui.diagnosis.knowledge_base.names import check_names, check_text
 from triage_tui.runs.diagnosis_model import EXPERIMENT_KINDS
 
@@ -101,7 +107,7 @@ def parse_entries(document: Document, report: Callable[[Mistake], None], *, ship
     def tell(key: str, what: str, do: str = "") -> None:
         report(Mistake(file=file, line=document.line(key), key=key, what=what, do=do))
 
-    for key in document.data:
+    for key in islice(document.data, MAX_MISTAKES):
         if key not in ("schema", "entries"):
             tell(str(key), "unknown key", "a file holds schema and entries")
     raw = document.data.get("entries")
@@ -115,16 +121,23 @@ def parse_entries(document: Document, report: Callable[[Mistake], None], *, ship
         return []
     found: list[Entry] = []
     lines: dict[str, int] = {}
+    told = 0
     for index, item in enumerate(raw):
         place = f"entries[{index}]"
         name = _name(item, index)
         mistakes: list[Mistake] = []
         note = _collector(document, place, name, mistakes)
-        entry = _entry(item, file, document.line(place), note, shipped=shipped)
-        if entry is not None and entry.id in lines:
-            note("id", f"the same id is used in {file}:{lines[entry.id]}", "give one of them another")
+        entry: Entry | None = None
+        with contextlib.suppress(TooManyMistakesError):
+            entry = _entry(item, file, document.line(place), note, shipped=shipped)
+            if entry is not None and entry.id in lines:
+                note("id", f"the same id is used in {file}:{lines[entry.id]}", "give one of them another")
         for mistake in mistakes:
             report(mistake)
+        told += len(mistakes)
+        if told >= MAX_MISTAKES:
+            tell(place, f"it has {MAX_MISTAKES} mistakes or more; what follows was not looked at")
+            break
         if entry is not None and not mistakes:
             lines[entry.id] = entry.line
             found.append(entry)
@@ -135,6 +148,8 @@ def _collector(document: Document, place: str, entry: str, into: list[Mistake]) 
     def note(key: str, what: str, do: str = "") -> None:
         line = document.line(f"{place}.{key}")
         into.append(Mistake(file=str(document.path), line=line, entry=entry, key=key, what=what, do=do))
+        if len(into) >= MAX_MISTAKES:
+            raise TooManyMistakesError
 
     return note
 

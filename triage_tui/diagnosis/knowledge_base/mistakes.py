@@ -8,7 +8,14 @@ import msgspec
 
 from triage_tui.text import safe_line
 
+MAX_MISTAKES = 200
+"""Mistakes that are told of one file."""
+
 Severity = Literal["error", "warning"]
+
+
+class TooManyMistakesError(Exception):
+    """A file has so many mistakes that listing more of them helps nobody."""
 
 
 class Mistake(msgspec.Struct, frozen=True, kw_only=True):

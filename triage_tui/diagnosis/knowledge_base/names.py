@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from triage_tui.diagnosis.cite import PLACEHOLDER, VIRTUAL_FIELDS
-from triage_tui.diagnosis.conditions import All, AnyOf, Condition, Leaf, Not, Report, choose
+from triage_tui.diagnosis.conditions import All, AnyOf, Condition, Leaf, Not, Report, Sequence, choose
 from triage_tui.diagnosis.facts import FACT_KINDS, field_types
 
 _OF_FAILURES = ("reasons", "strerror")
@@ -53,6 +53,11 @@ def _walk(condition: Condition, where: str, known: Kinds, report: Report) -> Kin
         for index, part in enumerate(condition.parts):
             sure |= _walk(part, f"{where}.all[{index}]", known, report)
         return sure
+    if isinstance(condition, Sequence):
+        steps = [
+            _walk(part, f"{where}.sequence[{i}]", known, report) for i, part in enumerate(condition.parts)
+        ]
+        return {name: kind for step in steps for name, kind in step.items()}
     if isinstance(condition, AnyOf):
         each = [_walk(part, f"{where}.any[{i}]", known, report) for i, part in enumerate(condition.parts)]
         shared = set.intersection(*map(set, each)) if each else set()

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from triage_tui.diagnosis.cite import Citer, ago, inert
-from triage_tui.diagnosis.conditions import All, AnyOf, Bindings, Condition, Leaf, Not
+from triage_tui.diagnosis.conditions import All, AnyOf, Bindings, Condition, Leaf, Not, Sequence
 from triage_tui.diagnosis.facts import Fact, Facts
 from triage_tui.runs.diagnosis_model import Evidence
 
@@ -35,12 +35,32 @@ def look_at(condition: Condition, facts: Facts, bindings: Bindings, citer: Citer
     if isinstance(condition, Not):
         inner = look_at(condition.part, facts, dict(bindings), citer)
         return Part(words="not", held=not inner.held, parts=[inner])
+    if isinstance(condition, Sequence):
+        return _sequence(condition, facts, bindings, citer)
     if isinstance(condition, All | AnyOf):
         parts = [look_at(part, facts, bindings, citer) for part in condition.parts]
         every = isinstance(condition, All)
         held = all(part.held for part in parts) if every else any(part.held for part in parts)
         return Part(words="all of" if every else "any of", held=held, parts=parts)
     raise TypeError(f"no condition: {condition!r}")
+
+
+def _sequence(condition: Sequence, facts: Facts, bindings: Bindings, citer: Citer) -> Part:
+    """Tell how far a sequence got: the fact of each part, and what was not found after which."""
+    names = dict(bindings)
+    answer = condition.check(facts, bindings)
+    parts: list[Part] = []
+    last = -1
+    for index, part in enumerate(condition.parts):
+        fact = next((one for one in part.find(facts, names) if one.seq > last), None)
+        if fact is None:
+            why = "there is none" if not index else "there is none after the one before"
+            parts.append(Part(words=words_of(part), held=False, why_not=why))
+            break
+        parts.append(Part(words=words_of(part), held=True, evidence=[citer.evidence(fact)]))
+        last = fact.seq
+        names |= {part.name: fact} if part.name else {}
+    return Part(words="in this order", held=answer is not None, parts=parts)
 
 
 def look_at_subject(leaf: Leaf, facts: Facts, subject: Fact | None, citer: Citer) -> Part:
