@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from triage_tui.diagnosis.facts import End, FailedCall, Message
-from triage_tui.diagnosis.ties import Tie
+from triage_tui.diagnosis.ties import FACTORS, Tie
 
 NEAR = 6.0
 """Calls between failure and end at which nearness counts half."""
@@ -194,7 +194,7 @@ def weigh(
             reasons.append(why)
         for tie in (ties or {}).get(fact.seq, ()):
             weight = knowledge.ties.get(tie.name, 0.0)
-            if tie.name == "consequence":
+            if tie.name in FACTORS:
                 score *= weight or 1.0
             elif weight:
                 score += weight * tie.share

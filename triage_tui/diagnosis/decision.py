@@ -8,6 +8,7 @@ more than the end itself. The listing is text that this program wrote, but names
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from triage_tui.diagnosis.cite import inert
@@ -36,6 +37,14 @@ _CONDITIONAL = re.compile(
     r"b(?:eq|ne)zc?|b(?:gez|gtz|lez|ltz)(?:al)?c?|bc1[tf]|j(?!mp|al|r$|r\.|$)[a-z]{1,4}|"
     r"c(?:g|lg|l)?[ir]j\w*|br[co]\w*)$"
 )
+_COMPARE = re.compile(
+    r"^(?:cmp|cmn|tst|teq|test|fcmp|cgr|cr|clr?|clgr?|c[lg]?f?i|chi|cghi|lt[gr]*|tm)[a-z.]*$"
+)
+_SETS_FLAGS = re.compile(
+    r"^(?:(?:add|sub|and|or|eor|mov|rsb|lsl|lsr|asr|bic)s(?:\.w)?|add|sub|and|or|xor|lt\w*)$"
+)
+_STORE = re.compile(r"^(?:st(?!ck)\w*|s[bhwd]|push|fs[wd])(?:\.w)?$")
+_REGISTER = re.compile(r"\$?%?\b[a-z][a-z0-9]{1,3}\b|\$[a-z][a-z0-9]")
 _DELAY = frozenset(("jal", "jalr", "bal"))
 """Calls behind which one more instruction is executed before they are made (MIPS)."""
 
@@ -80,7 +89,8 @@ def decision_of(run: Run) -> Decision | None:
     if call is None or not branches:
         return None
     branch = branches[0]
-    compared = ",".join(dict.fromkeys(name for one in branches if (name := _compared(lines, one))))
+    results = _results_of(run.snapshot.target.arch)
+    compared = ",".join(dict.fromkeys(name for one in branches if (name := _compared(lines, one, results))))
     last = lines[call].callee or "a function that does not come back"
     function = frame.func_name or f"0x{frame.addr:x}"
     says = f"{inert(function, 60)} calls {inert(last, 60)} because of a comparison"
@@ -147,11 +157,49 @@ def _leading_to(lines: list[_Line], call: int) -> list[int]:
     return ([above] if above is not None else []) + into[:MAX_BRANCHES]
 
 
-def _compared(lines: list[_Line], branch: int) -> str:
-    """Return the function whose result the branch looks at, "" where none was called shortly before."""
+def _compared(lines: list[_Line], branch: int, results: frozenset[str]) -> str:
+    """Return the function whose result the branch looks at, "" where it looks at something else.
+
+    `results` are the registers in which a function returns.
+    """
     for index in range(branch - 1, max(-1, branch - 1 - MAX_TO_CALL), -1):
         if _CALL.match(lines[index].name):
-            return lines[index].callee
+            behind = index + 1
+            return lines[index].callee if _looks_at(lines[behind : branch + 1], results) else ""
         if _JUMP.match(lines[index].name):
             return ""
     return ""
+
+
+def _looks_at(lines: list[_Line], results: frozenset[str]) -> bool:
+    """Tell whether the last line, a branch, depends on a register of `results` as it is before the first.
+
+    Copies are followed; a register that gets another value is none any more.
+    """
+    held = set(results)
+    answer = False
+    for line in lines:
+        names = _REGISTER.findall(line.rest.split(";")[0])
+        if not names or _STORE.match(line.name):
+            continue
+        if _CONDITIONAL.match(line.name) or _COMPARE.match(line.name):
+            answer = bool(held & set(names))
+            continue
+        if held & set(names[1:]):
+            held.add(names[0])
+        else:
+            held.discard(names[0])
+        if _SETS_FLAGS.match(line.name):
+            answer = names[0] in held
+    return answer
+
+
+_RESULTS: Mapping[str, tuple[str, ...]] = {
+    "arm": ("r0",), "aarch64": ("w0", "x0"), "mips": ("$v0",), "i386": ("eax", "ax", "al"),
+    "x86_64": ("rax", "eax", "ax", "al"), "ppc": ("r3", "3"), "s390x": ("%r2",), "riscv": ("a0",),
+}  # fmt: skip
+"""Beginning of the architecture's name -> registers in which functions return."""
+
+
+def _results_of(arch: str) -> frozenset[str]:
+    return frozenset(next((names for key, names in _RESULTS.items() if arch.startswith(key)), ()))

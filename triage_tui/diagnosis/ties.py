@@ -17,8 +17,10 @@ from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import Run
 
-NAMES = ("same_function", "compared_result", "used_result", "same_descriptor", "lies_above", "consequence")
-"""All ties that causality.yaml may weigh; `consequence` is a factor, the others are added."""
+FACTORS = ("consequence", "other_result")
+"""Ties that speak against a failure: its relevance is multiplied by their weight."""
+NAMES = ("same_function", "compared_result", "used_result", "same_descriptor", "lies_above", *FACTORS)
+"""All ties that causality.yaml may weigh; those that are no factors are added."""
 
 MAX_FRAMES = 4
 """Frames of the program's own that are compared with the call sites."""
@@ -38,6 +40,13 @@ _LIBRARY_CALLS: Mapping[str, str] = {
     "execvp": "exec", "execv": "exec", "execl": "exec", "mkfifo": "mknod", "daemon": "fork",
 }  # fmt: skip
 """Function of the C library -> operation of the call that it makes, where their names differ."""
+
+_ASK_NO_KERNEL = frozenset((
+    "getenv", "secure_getenv", "strcmp", "strncmp", "strcasecmp", "strncasecmp", "memcmp", "strstr", "strchr",
+    "atoi", "strtol", "strtoul", "time", "gettimeofday", "clock_gettime", "getpid", "getppid", "rand",
+    "random", "isatty", "getopt", "getopt_long",
+))  # fmt: skip
+"""Functions whose result no failed call explains: what is compared there is something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +127,16 @@ def _start_of(frame: Frame) -> int | None:
 
 def _compared(failed: Sequence[FailedCall], decision: Decision | None) -> Iterator[tuple[int, Tie]]:
     """The last failure of the function whose result decides."""
-    for name in decision.compared.split(",") if decision is not None and decision.compared else ():
+    names = decision.compared.split(",") if decision is not None and decision.compared else []
+    for name in names:
         operation = _LIBRARY_CALLS.get(name) or c.OPERATIONS.get(name) or name
         same = [fact for fact in failed if operation in (fact.operation, fact.name) and not fact.child]
         if same:
             says = f"the branch that led to the end looks at what {name} returned"
             yield same[-1].seq, Tie("compared_result", says)
+    if names and all(name in _ASK_NO_KERNEL for name in names):
+        for fact in failed:
+            yield fact.seq, Tie("other_result", "")
 
 
 def _used_results(steps: Sequence[Step], known: frozenset[int]) -> Iterator[tuple[int, Tie]]:
