@@ -26,6 +26,7 @@ from tests.programs import build
         ("TRIAGE_TUI_CAPTURE_SIZE", "much", "'much' is no size"),
         ("TRIAGE_TUI_CAPTURES_PER_MINUTE", "-3", "'-3' is no number of captures: give 0 (no limit) or more"),
         ("TRIAGE_TUI_DISK", "1 parsec", "'1 parsec' is no size"),
+        ("TRIAGE_TUI_LANG", "tlh", "there is no language 'tlh'; known are en, zh"),
     ],
 )
 def test_an_unusable_variable_is_named(

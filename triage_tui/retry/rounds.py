@@ -13,6 +13,7 @@ from triage_tui.diagnosis.knowledge_base.in_force import IN_FORCE
 from triage_tui.diagnosis.report import check_knowledge
 from triage_tui.errors import TriageError
 from triage_tui.guest.freezing.stops import ON_REQUEST, Stop
+from triage_tui.language.choice import wanted_language
 from triage_tui.retry.actions import UNLESS_RETRIED, Decision, LocalActions
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import RunningGuest
@@ -99,6 +100,8 @@ def run_story(
     workspace.check_writable()
     for text in check_knowledge():
         narrate(text)
+    # What is wrong with it is said before a guest is run, not after.
+    wanted_language()
     teller = _Teller(
         workspace,
         start,

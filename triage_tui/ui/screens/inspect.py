@@ -140,7 +140,7 @@ class InspectScreen(FollowScreen):
                 said, failed = self.app.reports.sentence("Reading memory", error), True
             self.post_message(MemoryRead(run_id, link, said, failed))
 
-        self.say(f"Reading the memory at 0x{address:x} from the frozen guest …")
+        self.say(f"Reading the memory at 0x{address:x} from the frozen guest")
         self.run_worker(work, thread=True, group="memory", exclusive=True, exit_on_error=False)
 
     @on(MemoryRead)
