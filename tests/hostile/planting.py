@@ -12,6 +12,7 @@ import msgspec
 from tests.hostile.corpus import ATTACKS, BLOCK, FILE_NAMES, SIZE
 from tests.ui import fixtures
 from triage_tui.runs.encoding import encode_line
+from triage_tui.runs.memory_model import MemoryField
 from triage_tui.runs.model import Printed, Probe, RuleHit, Unavailable
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import encode_json
@@ -58,6 +59,8 @@ def _richer(run_dir: Path) -> None:
     for process in snapshot.processes:
         process.argv = ["x"] * 40
         process.env_keys = ["K"] * 5
+    snapshot.memory[0].kind = "k"
+    snapshot.memory[0].fields = [MemoryField(name="f", offset=0, size=4, text="t")] * 4
     for call in snapshot.recent_syscalls[-3:]:
         call.note, call.peer, call.request, call.interface = "n", "p", "r", "i"
         call.printed = Printed(stream="stdout", offset=0, size=40)

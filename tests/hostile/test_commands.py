@@ -28,6 +28,12 @@ _PRINTING: list[list[str]] = [
     *(["show", RUN, "--section", section] for section in SECTIONS),
     ["show", fixtures.RETRY_RUN],
     ["show", SURROGATES_RUN],
+    ["show", RUN, "--lang", "zh"],
+    ["memory", RUN],
+    ["memory", RUN, ATTACKS[1]],
+    ["report", RUN, "--lang", "zh"],
+    ["report", RUN, "--format", "html", "--keep-secrets"],
+    ["report", RUN, "--lang", ATTACKS[0]],
     ["code", RUN, "1"],
     ["export", RUN, "-o", "-"],
     ["export", RUN, "--format", "html", "-o", "-"],
@@ -41,7 +47,7 @@ _PRINTING: list[list[str]] = [
     ["watch", "--count", "1", "--json"],
     ["doctor"],
 ]
-_JSON: list[list[str]] = [["list", "--json"], ["show", RUN, "--json"]]
+_JSON: list[list[str]] = [["list", "--json"], ["show", RUN, "--json"], ["memory", RUN, "--json"]]
 _NAMED: list[list[str]] = [
     [*command, name]
     for name in _NAMES

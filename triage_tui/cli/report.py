@@ -17,7 +17,9 @@ from triage_tui.language.choice import wanted_language
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.redaction import Redaction
-from triage_tui.text import safe_line
+from triage_tui.text import safe_block, safe_line
+
+_MAX_LINES, _MAX_LINE = 100_000, 64 << 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +55,9 @@ def run(args: argparse.Namespace) -> int:
         if record.diagnosis is None:
             raise TriageError(f"run {record.run_id} has no diagnosis, so there is nothing to report")
         redaction = Redaction.of(record, off=args.keep_secrets)
-        text = render_markdown(record, record.diagnosis, wanted_language(args.lang))
-        stream.write(redaction.text(text).encode("utf-8", "backslashreplace"))
+        text = redaction.text(render_markdown(record, record.diagnosis, wanted_language(args.lang)))
+        # The diagnosis may be another's: what it says reaches a terminal.
+        stream.write(safe_block(text, _MAX_LINES, _MAX_LINE).encode("utf-8", "backslashreplace"))
         masked = redaction.count
     if args.output == "-":
         sys.stdout.write(stream.getvalue().decode("utf-8"))
