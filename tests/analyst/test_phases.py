@@ -130,6 +130,12 @@ def test_replies_that_cannot_be_read(text: str, says: str) -> None:
         Replies().hypothesize(text)
 
 
+def test_no_rule_needs_a_reason() -> None:
+    assert Replies().propose('{"reason": "a part is missing"}').proposal is None
+    with pytest.raises(ReplyError, match="neither a proposal nor a reason"):
+        Replies().repair('{"causes": []}')
+
+
 @pytest.mark.parametrize("around", ["{0}", "Sure!\n```json\n{0}\n```\nDone.", "a {{b}} c {0}"])
 def test_the_object_is_found_in_what_stands_around_it(around: str) -> None:
     reply = '{"hypotheses": [{"cause": "unknown", "confidence": 0.2, "title": "x", "extra": [1]}]}'

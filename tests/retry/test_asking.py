@@ -39,7 +39,7 @@ def test_it_asks_tells_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             says({"findings": []}),
             says(REPLY),
         ]
-        server.by_phase["propose"] = says({"proposal": None})
+        server.by_phase["propose"] = says({"proposal": None, "reason": "none"})
         lines: list[str] = []
         said = actions.ask_model(run.run_id, cancel, lines.append)
         assert said == "1 hypothesis and 0 proposals by test-model"

@@ -129,8 +129,11 @@ class Replies:
     refine = hypothesize
 
     def propose(self, text: str) -> Proposed:
-        """Return the rule that is wanted."""
-        return _parsed(text, Proposed)
+        """Return the rule that is wanted, or why there is none."""
+        found = _parsed(text, Proposed)
+        if found.proposal is None and not found.reason.strip():
+            raise ReplyError("the reply holds neither a proposal nor a reason for none")
+        return found
 
     repair = propose
 

@@ -114,6 +114,10 @@ def _of_call(call: Syscall) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
+def _model_on_risk(risk: str) -> str:
+    return f"Of its risk the model says: {risk.strip()}" if risk.strip() else "The model names no risk"
+
+
 def _of_lua(run: Run, index: int, wanted: WantedRule) -> Proposal:
     syscall = wanted.syscall.strip().lower()
     if not SYSCALL_NAME.fullmatch(syscall):
@@ -128,7 +132,7 @@ def _of_lua(run: Run, index: int, wanted: WantedRule) -> Proposal:
         "title": wanted.title or f"A rule of the model's for {syscall}",
         "intent": wanted.intent or "not said",
         "effect": wanted.effect or "not said",
-        "risk_text": f"free Lua text by a model, read it: {wanted.risk or 'it names no risk'}",
+        "risk_text": f"it is free Lua text by a model: read it. {_model_on_risk(wanted.risk)}",
     }
     texts = {name: safe_line(value.strip(), _MAX_TEXT) for name, value in texts.items()}
     inverse = "roll back the generation; what it wrote into the guest's memory ends with the guest"

@@ -366,6 +366,9 @@ def _evidence(record: Run) -> None:
         opinion = hypothesis.opinion
         more = (*opinion.evidence, *opinion.contrary) if opinion is not None else ()
         for entry in (*hypothesis.evidence, *hypothesis.contrary, *hypothesis.below, *more):
+            if not entry.link:
+                _line(f"{'NONE':8} {entry.says}")
+                continue
             found = resolve(record, entry.link)
             state = "ok" if found.exists and found.hash_ok else "CHANGED" if found.exists else "MISSING"
             _line(f"{state:8} {entry.link}  {found.title}: {found.text}")
