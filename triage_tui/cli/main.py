@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prompt": ("triage_tui.cli.prompt", "list the prompts of the model, and show what would be sent"),
     "code": ("triage_tui.cli.code", "show the code of a frame; decompile it if asked to"),
     "binary": ("triage_tui.cli.binary", "say what is known of a program file: functions, calls, strings"),
+    "mcp": ("triage_tui.cli.mcp", "offer the tools to outside agents over the Model Context Protocol"),
     "tool": ("triage_tui.cli.tool", "ask about a run with one of the tools that a model gets"),
     "approve": ("triage_tui.cli.approve", "approve proposed rules and make them active"),
     "reject": ("triage_tui.cli.reject", "reject what a run proposes"),

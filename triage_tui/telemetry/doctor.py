@@ -295,6 +295,13 @@ def _code_view() -> list[Check]:
             mend="" if angr else "pip install angr",
         ),
         _model(),
+        Check(
+            name="outside agents",
+            grade="ok" if (mcp := _version("mcp")) else "limited",
+            found=f"mcp {mcp}" if mcp else "none",
+            cost="" if mcp else "`triage-tui mcp` cannot offer the runs to agents",
+            mend="" if mcp else "pip install 'triage-tui[mcp]'",
+        ),
     ]
 
 

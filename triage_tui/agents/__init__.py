@@ -1,0 +1,1 @@
+"""Outside agents: the tools of the analyst over the Model Context Protocol."""
