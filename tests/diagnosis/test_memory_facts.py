@@ -109,6 +109,20 @@ def test_messages_and_paths_that_the_code_names(tmp_path: Path) -> None:
     assert any("/m2+0:" in one.link and resolve(run, one.link).hash_ok for one in unknown.evidence)
 
 
+def test_what_registers_hold_is_cited_at_a_fault(tmp_path: Path) -> None:
+    shown = entry("reg_a1", "", [], tag="register", source="register", string="http_enable")
+    run = run_with(tmp_path, (shown, b"http_enable\0\1\2"), calls=[Syscall(seq=1, name="getpid", ret=2)])
+    assert not any("reg_a1" in one.link for one in diagnose(run).hypotheses[0].evidence)
+    run.snapshot.reason, run.snapshot.trigger.signal = "signal", "SIGSEGV"
+    (run.dir / "snapshot.json").write_bytes(encode_json(run.snapshot))
+    run = load_run(run.dir)
+    best = diagnose(run).hypotheses[0]
+    assert best.cause == "crash_signal"
+    cited = next(one for one in best.evidence if "reg_a1" in one.link)
+    assert cited.says == 'register a1 points to "http_enable"'
+    assert resolve(run, cited.link).hash_ok
+
+
 def test_entries_may_ask_for_memory(tmp_path: Path) -> None:
     data = b"lan0".ljust(32, b"\0")
     shown = entry("m2", "struct ifreq for SIOCGIFADDR", [field("ifr_name", 0, 16, '"lan0"')], seq=1)

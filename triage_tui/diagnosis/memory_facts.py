@@ -49,6 +49,12 @@ def _facts_of(run: Run, entry: MemoryObject) -> Iterator[MemoryFact]:
     if entry.frame is not None and entry.string:
         yield from _named_by_code(run, entry, entry.string)
         return
+    if entry.tag == "register" and entry.string and entry.id.startswith("reg_"):
+        text = entry.string[:_MAX_TEXT]
+        whole = MemoryField(name="", offset=0, size=len(entry.string.encode()), text=text)
+        if _is_there(run, entry, whole):
+            yield _fact(entry, f'register {entry.id[4:]} points to "{text}"', text, whole)
+        return
     kind = entry.kind.partition(" for ")[0]
     if kind == "netlink messages":
         yield from _netlink(run, entry)
@@ -116,8 +122,12 @@ def memory_about(facts: Facts, subject: Fact) -> list[MemoryFact]:
     """Return what memory shows of the call that a hypothesis is about, or of the code at its end."""
     known = [fact for fact in facts.of("memory") if isinstance(fact, MemoryFact)]
     about = [fact for fact in known if fact.seq >= 0 and fact.seq == subject.seq]
+    # At a fault, the arguments of the function that failed are in registers still.
+    held = [fact for fact in known if fact.what == "register" and facts.end.reason == "signal"]
     if not about and subject is facts.end:
-        about = [fact for fact in known if fact.frame >= 0]
+        about = [*held, *(fact for fact in known if fact.frame >= 0)]
+    elif isinstance(subject, FailedCall) and not subject.child:
+        about += held[:1]
     if subject is facts.end or isinstance(subject, FailedCall):
         # What failed after a request had come was most likely done for it.
         served = (fact for fact in known if fact.what == "http request" and 0 <= fact.seq < subject.seq)

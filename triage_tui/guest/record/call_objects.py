@@ -46,6 +46,12 @@ class CallObjects:
             if entry is not None and entry.blob is not None and argument.size is not None:
                 self._explain(arch, call, argument, entry)
 
+    def explain_registers(self, arch: Arch) -> None:
+        """Decode what registers point to, where that is certain."""
+        for entry in self._collector.objects:
+            if entry.tag == "register" and entry.blob is not None and not entry.fields:
+                self._recognise(arch, entry, self._memory.read(entry.addr, entry.blob.size))
+
     def _argument(
         self, call: Syscall, source: str, argument: PointerArgument, addr: int
     ) -> MemoryObject | None:

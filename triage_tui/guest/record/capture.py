@@ -252,6 +252,7 @@ def _capture_state(
     with part("memory at the registers"):
         collector.add_stack(arch, registers)
         collector.add_registers(arch, registers, skip=(arch.syscall_number,))
+        objects.explain_registers(arch)
     with part("memory that the code names"):
         add_named(arch, memory, collector, named, snapshot.backtrace.frames, snapshot.target.program)
     snapshot.memory = collector.objects

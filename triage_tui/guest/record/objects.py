@@ -90,6 +90,11 @@ class ObjectCollector:
             entry.string = text[0].decode("ascii")
         return entry
 
+    def _is_text(self, addr: int) -> bool:
+        raw = self._memory.c_string(addr, REGISTER_BYTES)
+        text = _TEXT.match(raw) if raw is not None else None
+        return raw is not None and text is not None and text.end() == len(raw)
+
     def add_stack(self, arch: Arch, registers: MappingABC[str, int]) -> None:
         """Keep the window from the stack pointer on."""
         addr = registers.get(arch.sp)
@@ -108,7 +113,10 @@ class ObjectCollector:
             if name in skip or name in (arch.sp, arch.pc, arch.lr) or value < LOWEST_POINTER:
                 continue
             mapping = self._memory.mapping(value)
-            if mapping is None or "x" in mapping.perms or self.is_kept(value, 1):
+            if mapping is None or self.is_kept(value, 1):
+                continue
+            if "x" in mapping.perms and not self._is_text(value):
+                # Code says little; but texts often lie in the segment of the code.
                 continue
             self.add_bytes(
                 f"reg_{name}",
