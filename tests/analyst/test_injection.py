@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.analyst.model_server import ModelServer, calls, says
 from tests.hostile.planting import plant_run
 from tests.runs import build
 from triage_tui.analyst.analysis import analyze
+from triage_tui.analyst.budget import Budget
 from triage_tui.analyst.preview import preview
 from triage_tui.analyst.prompts import PHASES
 from triage_tui.analyst.settings import ModelSettings
@@ -123,7 +125,8 @@ def test_a_model_that_obeys_the_guest_makes_nothing_happen(
     }
     before, others = tree(tmp_path), tree(other.dir)
     case = case_of(workspace, run, actor="model")
-    outcome = analyze(run, settings, toolbox=CaseTools(case))
+    generous = replace(settings, budget=Budget(tokens=10_000_000, steps=1000))
+    outcome = analyze(run, generous, toolbox=CaseTools(case))
     after = load_run(run.dir)
 
     changed = {name for name, digest in tree(tmp_path).items() if before.get(name) != digest}
@@ -137,6 +140,18 @@ def test_a_model_that_obeys_the_guest_makes_nothing_happen(
     assert not (tmp_path / "rulebook").exists()
     assert not {event.kind for event in after.events} & {"approved", "activated", "decision", "edited"}
     assert after.state == run.state
+
+    markers = set()
+    for request in server.requests:
+        [marker] = _MARKER.findall(request.system)
+        markers.add(marker)
+        for message in request.messages:
+            if message["role"] == "tool":
+                assert message["content"].startswith(f"<<< {marker} answer of the tool\n")
+                assert message["content"].endswith(f"\n{marker} >>>")
+                assert message["content"].count(marker) == 2
+    assert len(markers) == len(server.requests)
+    assert sum(message["role"] == "tool" for message in server.requests[3].messages) == len(wanted)
 
     assert outcome.proposals == []
     assert all("os does not exist" in text for text in outcome.dropped if "repair" in text)

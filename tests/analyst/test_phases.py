@@ -136,7 +136,15 @@ def test_no_rule_needs_a_reason() -> None:
         Replies().repair('{"causes": []}')
 
 
-@pytest.mark.parametrize("around", ["{0}", "Sure!\n```json\n{0}\n```\nDone.", "a {{b}} c {0}"])
+@pytest.mark.parametrize(
+    "around",
+    [
+        "{0}",
+        "Sure!\n```json\n{0}\n```\nDone.",
+        "a {{b}} c {0}",
+        '<think>{{"hypotheses": []}} or {{"causes": 1}}, no:</think>\n{0}',
+    ],
+)
 def test_the_object_is_found_in_what_stands_around_it(around: str) -> None:
     reply = '{"hypotheses": [{"cause": "unknown", "confidence": 0.2, "title": "x", "extra": [1]}]}'
     assert Replies().hypothesize(around.format(reply)).hypotheses[0].cause == "unknown"

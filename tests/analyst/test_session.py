@@ -151,6 +151,15 @@ def test_bad_json_is_mended_once(server: ModelServer, settings: ModelSettings, r
     assert "no whole JSON object" in server.requests[2].messages[-1]["content"]
 
 
+def test_an_answer_that_was_cut_is_asked_for_shorter(
+    server: ModelServer, settings: ModelSettings, run: Run
+) -> None:
+    script(server, hypothesis())
+    server.script = [answers('{"causes": [', finish="length"), answers(CLASSIFIED)]
+    assert analyze(run, settings).complete
+    assert "cut at its longest: be shorter" in server.requests[1].messages[-1]["content"]
+
+
 def test_prose_is_no_answer(server: ModelServer, settings: ModelSettings, run: Run) -> None:
     prose = answers("The file is missing, I am sure of it.")
     script(server, hypothesis())

@@ -15,7 +15,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -128,16 +128,15 @@ class Client:
         *,
         reply_tokens: int,
         seconds: float,
-        told: Callable[[int], None] = lambda characters: None,
     ) -> Answer:
-        """Send one request and return the answer; `told` hears how many characters have come.
+        """Send one request and return the answer.
 
         Raises:
             Stopped: the work was cancelled.
             ModelFailure: no whole answer came; says why in one sentence.
         """
         began = time.monotonic()
-        return self._runner.run(self._watched(messages, tools, reply_tokens, began, seconds, told))
+        return self._runner.run(self._watched(messages, tools, reply_tokens, began, seconds))
 
     async def _watched(
         self,
@@ -146,10 +145,9 @@ class Client:
         reply_tokens: int,
         began: float,
         seconds: float,
-        told: Callable[[int], None],
     ) -> Answer:
         """Ask, and give up when it takes too long or is not wanted any more."""
-        task = asyncio.ensure_future(self._answer(messages, tools, reply_tokens, began, told))
+        task = asyncio.ensure_future(self._answer(messages, tools, reply_tokens, began))
         try:
             while not task.done():
                 if self._cancel.is_set():
@@ -172,7 +170,6 @@ class Client:
         tools: list[dict[str, Any]],
         reply_tokens: int,
         began: float,
-        told: Callable[[int], None],
     ) -> Answer:
         settings = self._settings
         request: dict[str, Any] = {
@@ -200,7 +197,6 @@ class Client:
             try:
                 async for chunk in stream:
                     received.take(chunk)
-                    told(received.characters)
             finally:
                 if (close := getattr(stream, "aclose", None)) is not None:
                     with suppress(Exception):

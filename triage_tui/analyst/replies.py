@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,7 +13,7 @@ from triage_tui.text import safe_line
 
 MAX_HYPOTHESES = 5
 MAX_CLAIMS = 12
-_MAX_TRIES = 20
+_MAX_TRIES = 100
 """Opening braces at which an object is looked for in prose."""
 
 _T = TypeVar("_T")
@@ -139,33 +140,37 @@ class Replies:
 
 
 def _parsed(text: str, type: type[_T]) -> _T:
-    try:
-        return msgspec.convert(_object_in(text), type)
-    except msgspec.ValidationError as error:
-        raise ReplyError(f"the reply has another form than asked for: {safe_line(str(error), 200)}") from None
-    except RecursionError:
-        raise ReplyError("the reply is nested too deeply") from None
-
-
-def _object_in(text: str) -> dict[str, Any]:
-    """Return the first JSON object in a reply; models put prose and code fences around it.
-
-    Raises:
-        ReplyError: there is none.
-    """
-    decoder = json.JSONDecoder()
-    place, problem = -1, ""
-    for _ in range(_MAX_TRIES):
-        place = text.find("{", place + 1)
-        if place < 0:
-            break
+    """Return the last object of a reply that has the form of `type`: models think aloud before."""
+    problem: ReplyError | None = None
+    found: _T | None = None
+    for value in _objects_in(text):
         try:
-            found, _ = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError) as error:
-            problem = problem or str(error)
-            continue
-        if isinstance(found, dict):
-            return found
-    if problem:
-        raise ReplyError(f"the reply holds no whole JSON object ({safe_line(problem, 100)})")
+            found = msgspec.convert(value, type)
+        except msgspec.ValidationError as error:
+            why = safe_line(str(error), 200)
+            problem = ReplyError(f"the reply has another form than asked for: {why}")
+        except RecursionError:
+            problem = ReplyError("the reply is nested too deeply")
+    if found is not None:
+        return found
+    if problem is not None:
+        raise problem
+    if "{" in text:
+        raise ReplyError("the reply holds no whole JSON object")
     raise ReplyError("the reply is prose, not the JSON object that was asked for")
+
+
+def _objects_in(text: str) -> Iterator[dict[str, Any]]:
+    """Give the JSON objects of a reply; models put prose and code fences around them."""
+    decoder = json.JSONDecoder()
+    place = 0
+    for _ in range(_MAX_TRIES):
+        place = text.find("{", place)
+        if place < 0:
+            return
+        try:
+            found, place = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            place += 1
+            continue
+        yield found

@@ -144,7 +144,8 @@ class Session:
         """Return an answer parsed, after one attempt to have it mended."""
         try:
             return parse(answer.text)
-        except ReplyError as error:
+        except ReplyError as unread:
+            error = ReplyError("it was cut at its longest: be shorter") if answer.cut else unread
             self.tell(f"{phase}: {error}; asking once more")
             conversation.add_answer(answer, self.redaction)
             conversation.add_user(
