@@ -207,7 +207,7 @@ def _add_waits(
         for step in waits
         if (step.operation != "read" or c.is_under_way(step.call)) and not is_sleep(step)
     ]
-    sent = [step for step in walked.steps if step.operation == "send" and c.succeeded(step.call)]
+    sent = [step for step in walked.steps if is_request(step)]
     mine = [step for step in waits if step.call.pid == main] or waits
     if mine:
         # Input from outside says more than a lock or a child; what has not returned says more than what has.
@@ -258,6 +258,15 @@ def _add_waits(
                 seconds=sleep_seconds(last.call),
             ),
         )
+
+
+def is_request(step: Step) -> bool:
+    """Tell whether a call sent something to a peer: the kernel (netlink) and the system log are none."""
+    if step.operation != "send" or not c.succeeded(step.call):
+        return False
+    to = f"{step.call.peer or ''} {step.origin.label if step.origin else ''}"
+    connected = step.origin.connected if step.origin else ""
+    return "netlink" not in to.lower() and not connected.endswith("/dev/log")
 
 
 _AWAITED = {
