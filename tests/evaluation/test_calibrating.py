@@ -20,6 +20,7 @@ from triage_tui.evaluation.calibrating import (
     samples_of,
     write_calibration,
 )
+from triage_tui.resources import shipped
 
 
 def answers(right_share: float, count: int = 400) -> list[Sample]:
@@ -107,6 +108,11 @@ def test_a_calibration_that_is_none_is_a_mistake_of_the_knowledge_base(tmp_path:
     with pytest.raises(TriageError, match=r"confidence\.yaml"):
         read_calibration(path)
     assert [mistake.file for mistake in read_knowledge([tmp_path]).mistakes] == [str(path)]
+
+
+def test_the_shipped_calibration_is_used() -> None:
+    path = shipped("rules") / CALIBRATION_FILE
+    assert load_knowledge().calibration == read_calibration(path)[0]
 
 
 def test_no_calibration_changes_nothing() -> None:

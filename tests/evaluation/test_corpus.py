@@ -10,6 +10,7 @@ import yaml
 
 from triage_tui.errors import TriageError
 from triage_tui.evaluation.corpus import chosen, load_corpus
+from triage_tui.resources import shipped
 
 GOOD: dict[str, Any] = {
     "id": "tool-armhf",
@@ -126,3 +127,10 @@ def test_only_what_is_wanted_in_the_order_wanted(tmp_path: Path) -> None:
     assert chosen(cases, []) == cases
     with pytest.raises(TriageError, match="no case 'd'"):
         chosen(cases, ["d"])
+
+
+def test_the_example_of_the_documentation_is_read_and_holds_the_rare_causes() -> None:
+    cases = load_corpus(shipped("rules").parent / "docs" / "examples" / "failures.yaml")
+    assert len({case.cause for case in cases}) > 15
+    assert len({case.arch for case in cases}) > 3
+    assert any(case.healthy for case in cases)

@@ -25,7 +25,7 @@ CALIBRATION_FILE = Path("calibration", "confidence.yaml")
 """Below a directory of the knowledge base."""
 
 MAX_FILE_BYTES = 64 << 10
-HIGHEST = 0.97
+HIGHEST = 0.99
 """No answer is certain, however many were right."""
 _EDGE = 0.001
 """Confidences nearer to 0 or 1 than this are taken for this."""
