@@ -31,6 +31,8 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "call": ("3", "up", "enter"),
     "followed": ("1", "j", "j", "j", "enter"),
     "peek": ("1", "j", "j", "j", "K"),
+    # What it says of a run changes with each entry of the knowledge base.
+    "because": ("1", "B", "slash", *"gibberish"),
     "jump": ("1", "J"),
     "reject": ("2", "x"),
     "editor": ("2", "i"),
@@ -44,7 +46,11 @@ SCREENS: dict[str, tuple[str, ...]] = {
 }
 """Name of a picture -> the keys that lead there from the main screen."""
 
-FILLED = {"palette": "next newer run", "comparison": "Two runs compared"}
+FILLED = {
+    "because": "Nothing here holds that",
+    "palette": "next newer run",
+    "comparison": "Two runs compared",
+}
 """What the ones have that are filled bit by bit."""
 
 THEMES = ("triage-dark", "triage-light")

@@ -61,6 +61,7 @@ class Explained(msgspec.Struct, kw_only=True):
     steps: list[Step] = []
     below: list[Evidence] = []
     """Why it is ranked below the best."""
+    references: list[str] = []
     says: str
     """One sentence on what became of it."""
 
@@ -120,6 +121,7 @@ def _explained(
         line=entry.line,
         standing="far",
         subject=part,
+        references=list(entry.references),
         says="no fact of the run is near to what it is about",
     )
     if subject is not None:
@@ -159,6 +161,7 @@ def _fitting(
         when=when,
         steps=_steps(candidate, facts, bindings, citer),
         below=reasons_below(best, candidate, citer) if candidate is not best else [],
+        references=list(entry.references),
         says=says,
     )
 

@@ -122,6 +122,15 @@ LOOKING: tuple[Action, ...] = (
         key_text="K",
     ),
     Action(
+        "explain",
+        "B",
+        "screen.explain",
+        "because",
+        "See why this cause and not another: what of each entry held, and how its confidence came about.",
+        "main",
+        _LOOK,
+    ),
+    Action(
         "compare",
         "c",
         "screen.compare",

@@ -1,0 +1,35 @@
+"""The sheet that says why this and not that; Enter goes to the fact of a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from triage_tui.diagnosis.knowledge_base.explained_lines import Line
+from triage_tui.ui.explained_rows import explained_rows
+from triage_tui.ui.screens.help import Sheet
+from triage_tui.ui.widgets.line_view import LineView
+
+
+class ExplainedSheet(Sheet):
+    """Each entry that came near: what of it held, and how its confidence came about."""
+
+    def __init__(self, lines: Sequence[Line], follow: Callable[[str, int], None], cursor: int = 0) -> None:
+        """`follow` is called with the link of a line, and the row to come back to."""
+        super().__init__("Why this and not that", partial(explained_rows, lines), wide=True)
+        self._follow = follow
+        self._cursor = cursor
+
+    def on_mount(self) -> None:
+        """Go to where somebody was."""
+        # The list has no size before the next layout.
+        self.call_after_refresh(self.query_one(LineView).move_to, self._cursor)
+
+    def opened(self, event: LineView.Opened) -> None:
+        """Go to the fact of the line; any other line leads nowhere."""
+        if event.link is None:
+            self.app.notify("This line leads to no place in the run.", markup=False, timeout=6)
+            return
+        place = self.query_one(LineView).cursor
+        self.dismiss(None)
+        self._follow(event.link, place)
