@@ -33,6 +33,7 @@ from triage_tui.diagnosis.found_text import found_messages
 from triage_tui.diagnosis.loops import loop_facts, loop_range
 from triage_tui.diagnosis.memory_facts import memory_facts
 from triage_tui.diagnosis.output import is_complaint, lines_of, writes_to_output
+from triage_tui.diagnosis.polled import polled_word
 from triage_tui.diagnosis.probes import probe_facts, without_answers
 from triage_tui.diagnosis.ties import ties_of
 from triage_tui.diagnosis.trace import Step, Walk, walk
@@ -138,6 +139,8 @@ def gather(run: Run, knowledge: Causality) -> Facts:
         facts.add("computing", spinner)
     for memory in memory_facts(run):
         facts.add("memory", memory)
+    if (polled := polled_word(run)) is not None:
+        facts.add("polled", polled)
     if decision is not None:
         facts.add("decision", decision)
     return facts

@@ -119,7 +119,9 @@ def own_frame(run: Run) -> Frame | None:
             continue
         if module and not LIBRARIES.match(module) and frame.confidence != "low":
             named = frame.func_name or ""
-            if not _LIBRARY_FUNCTION.match(named) and (frame.idx or not named):
+            if not _LIBRARY_FUNCTION.match(named) and (
+                frame.idx or not named or run.snapshot.trigger.spinning
+            ):
                 return frame
     return None
 

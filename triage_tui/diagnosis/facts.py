@@ -323,6 +323,17 @@ class RuledCall(Fact):
     count: int = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polled(Fact):
+    """The word that a loop without calls and stores reads again and again; at most one per run."""
+
+    address: int
+    value: int = -1
+    """What the record holds there, -1 where it has not the bytes."""
+    where: str = ""
+    """Name or path of the mapping that it lies in."""
+
+
 FACT_KINDS: dict[str, type[Fact]] = {
     "end": End,
     "failed_call": FailedCall,
@@ -339,6 +350,7 @@ FACT_KINDS: dict[str, type[Fact]] = {
     "computing": Computing,
     "ruled_call": RuledCall,
     "decision": Decision,
+    "polled": Polled,
     "memory": MemoryFact,
 }
 """The names by which the knowledge base asks for facts."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from triage_tui.binary.decompiler import why_missing
 from triage_tui.diagnosis.decision import decision_of
 from triage_tui.diagnosis.experiment_places import memory_windows
+from triage_tui.diagnosis.polled import polled_word
 from triage_tui.errors import TriageError
 from triage_tui.retry import frame_code
 from triage_tui.retry.experiment_runs import run_with_memory
@@ -71,6 +72,8 @@ def _saw_memory(run: Run, size: int) -> str:
                 texts += _TEXT.findall(run.memory_bytes(entry.id))
             except TriageError:
                 continue
+    if (polled := polled_word(run)) is not None:
+        return f"{(size + 1023) >> 10} KiB of memory were read, and {polled.says}"
     found = list(dict.fromkeys(text for text in texts if _COMPLAINT.search(text)))
     read = f"{(size + 1023) >> 10} KiB of memory were read"
     if not found:
