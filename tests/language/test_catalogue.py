@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,19 @@ def test_a_language_is_chosen_by_option_environment_settings(
 
 def test_both_sides_have_the_same_places() -> None:
     assert holes("{a} and {b.c!}") == {"a", "b.c"}
+
+
+@pytest.mark.parametrize("code", sorted(languages()))
+def test_what_stands_around_the_diagnosis_is_translated(code: str) -> None:
+    catalogue = load_language(code)
+    missing = []
+    for path in ("diagnosis/report.py", "cli/show.py", "export/html.py", "export/markdown.py"):
+        tree = ast.parse((shipped("rules").parent / "triage_tui" / path).read_text())
+        for call in ast.walk(tree):
+            # Sentences are given to `fill`, under its own name or as `say`.
+            names = (call.func,) if isinstance(call, ast.Call) else ()
+            if any(getattr(name, "attr", getattr(name, "id", "")) in ("fill", "say") for name in names):
+                assert isinstance(call, ast.Call)
+                texts = [str(arg.value) for arg in call.args[:1] if isinstance(arg, ast.Constant)]
+                missing += [f"{path}: {text}" for text in texts if not catalogue.knows(text)]
+    assert not missing, "\n".join(missing)

@@ -34,6 +34,8 @@ _MAX_DEPTH = 8
 _MAX_SENTENCES = 200
 _MAX_STOPS = 12
 """Full stops that may stand inside one sentence, in a path or a version."""
+_MAX_COMMAS = 3
+"""Pieces between commas that one phrase may have."""
 _LEAST_WORDS = 4
 """Characters beside the places that a sentence needs to be recognised."""
 
@@ -156,7 +158,9 @@ class Catalogue:
             text = values[match[1]]
             if not match[2] or depth >= _MAX_DEPTH:
                 return text
-            return self._listed(text, scope, depth + 1) or self._translated(text, scope, depth + 1) or text
+            # What is looked for in one kind of text only is too wide for pieces between commas.
+            found = None if scope else self._listed(text, scope, depth + 1)
+            return found or self._translated(text, scope, depth + 1) or text
 
         return _HOLE.sub(value, translation)
 
@@ -165,9 +169,19 @@ class Catalogue:
         parts = text.split(", ")
         if len(parts) < 2 or len(parts) > _MAX_SENTENCES:
             return None
-        found = [self._translated(part, scope, depth) for part in parts]
-        known = [one for one in found if one is not None]
-        return self._exact.get(", ", ", ").join(known) if len(known) == len(parts) else None
+        known: list[str] = []
+        at = 0
+        while at < len(parts):
+            # A phrase may hold commas of its own.
+            for end in range(at + 1, min(at + _MAX_COMMAS, len(parts)) + 1):
+                found = self._translated(", ".join(parts[at:end]), scope, depth)
+                if found is not None:
+                    break
+            else:
+                return None
+            known.append(found)
+            at = end
+        return self._exact.get(", ", ", ").join(known)
 
 
 SCOPES = ("headline", "scene")
