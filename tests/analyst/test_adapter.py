@@ -17,7 +17,7 @@ from triage_tui.analyst.adapter import Answer as Reply
 from triage_tui.analyst.adapter import Client, ToolCall
 from triage_tui.analyst.failures import ModelFailure
 from triage_tui.analyst.settings import Key, ModelSettings
-from triage_tui.errors import Stopped
+from triage_tui.errors import Stopped, TriageError
 
 MESSAGES = [{"role": "system", "content": "# This phase: classify"}, {"role": "user", "content": "hello"}]
 
@@ -172,6 +172,14 @@ def test_no_key_of_the_environment_goes_to_a_server_of_ones_own(
 def test_a_key_shows_itself_to_nobody() -> None:
     settings = ModelSettings("m", key=Key(KEY))
     assert KEY not in f"{settings!r} {settings.key} {settings.key!r}"
+
+
+def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "litellm", None)
+    with pytest.raises(
+        TriageError, match=r"needs the Python package litellm: pip install 'triage-tui\[model\]'"
+    ):
+        ask(ModelSettings("m"))
 
 
 _LOAD = """

@@ -11,14 +11,14 @@ import pytest
 from tests.analyst.model_server import Answer, ModelServer, Out, Request, calls, fails
 from tests.analyst.model_server import says as answers
 from tests.analyst.test_analysis import CLASSIFIED, hypothesis, script
-from triage_tui.analyst.analysis import Outcome, analyze
+from triage_tui.analyst.analysis import analyze
 from triage_tui.analyst.budget import Budget, Price, Spending, parse_budget
-from triage_tui.analyst.journal import Step
 from triage_tui.analyst.settings import ModelSettings
 from triage_tui.analyst.toolbox import CaseTools
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.retry.cases import case_of
 from triage_tui.retry.workspace import Workspace
+from triage_tui.runs.analysis_model import Outcome, Step
 from triage_tui.runs.reader import Run, load_run
 
 

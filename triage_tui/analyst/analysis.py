@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from triage_tui.analyst import merging, rules
 from triage_tui.analyst.adapter import Client
 from triage_tui.analyst.briefing import Briefing, Notes
@@ -32,6 +30,7 @@ from triage_tui.diagnosis.facts import Facts
 from triage_tui.diagnosis.knowledge import CAUSES
 from triage_tui.diagnosis.report import diagnose, facts_of, write_report
 from triage_tui.errors import Conflict, Stopped, TriageError
+from triage_tui.runs.analysis_model import Outcome
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis, Proposal
 from triage_tui.runs.events import append_event
 from triage_tui.runs.reader import Run, load_run
@@ -39,33 +38,6 @@ from triage_tui.runs.redaction import Redaction
 from triage_tui.text import number_of, safe_line
 
 _MAX_WANTED = 6
-
-
-class Outcome(msgspec.Struct, kw_only=True):
-    """What came of an analysis."""
-
-    run_id: str
-    model: str
-    analysis: str
-    """Its directory, below the run."""
-    ended: str
-    """`done`, or why the work ended before."""
-    complete: bool
-    steps: int
-    tokens_in: int
-    tokens_out: int
-    money: float
-    priced: bool
-    """Whether all requests had a known price."""
-    seconds: float
-    unsupported: int = 0
-    """Claims without evidence that holds."""
-    invented: int = 0
-    """Evidence ids that name nothing in the record."""
-    hypotheses: list[Hypothesis] = []
-    proposals: list[Proposal] = []
-    dropped: list[str] = []
-    """What was left out, and why, one sentence each."""
 
 
 @dataclass

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from triage_tui.analyst.adapter import Message
 from triage_tui.errors import TriageError
+from triage_tui.runs.analysis_model import Step, StepKind
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.files import inside, write_atomic
-from triage_tui.runs.record import Record
 from triage_tui.runs.writer import encode_json
 
 DIRECTORY = "analyst"
@@ -24,29 +24,6 @@ DIAGNOSIS_BEFORE = "diagnosis-before.json"
 ANSWERS_FILE = "hypotheses.json"
 MAX_ANALYSES = 999
 _MAX_TEXT = 4000
-
-
-class Step(Record):
-    """One line of `steps.jsonl`: a request, a call of a tool, or the end of the analysis."""
-
-    step: int
-    kind: Literal["request", "tool", "end"]
-    phase: str
-    wall: str
-    model: str = ""
-    prompt_sha256: str = ""
-    """Of the messages, the marker of the fence left out; the first 12 digits name the file in `prompts/`."""
-    tokens_in: int = 0
-    tokens_out: int = 0
-    money: float | None = None
-    """What the request cost, null where no price is known."""
-    seconds: float = 0.0
-    tool: str = ""
-    arguments: str = ""
-    outcome: str = ""
-    """`ok`, or what went wrong in one sentence."""
-    text: str = ""
-    """The beginning of what came back, masked."""
 
 
 class Journal:
@@ -58,7 +35,7 @@ class Journal:
         self.dir = inside(run_dir, self.name)
         self._count = 0
 
-    def add(self, kind: Literal["request", "tool", "end"], phase: str, **fields: Any) -> Step:
+    def add(self, kind: StepKind, phase: str, **fields: Any) -> Step:
         """Append one step, durably.
 
         Raises:

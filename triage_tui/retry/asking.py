@@ -15,22 +15,12 @@ import msgspec
 from triage_tui.analyst.settings import load_settings
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.retry.background import end_with_parent
+from triage_tui.runs.analysis_model import Outcome
 from triage_tui.text import number_of, safe_line
 
 _POLL_S = 0.1
 _END_S = 10.0
 _OWN_WORDS = "triage-tui: "
-
-
-class _Told(msgspec.Struct):
-    """What is read of the process's result."""
-
-    model: str
-    hypotheses: list[msgspec.Raw]
-    proposals: list[msgspec.Raw]
-    unsupported: int
-    ended: str
-    complete: bool
 
 
 def ask_model(
@@ -68,9 +58,11 @@ def ask_model(
         result.seek(0)
         raw = result.read()
     if process.returncode != 0:
-        kind = Stopped if cancel.is_set() else TriageError
-        raise kind(lines.last.removeprefix(_OWN_WORDS) or "the model could not be asked")
-    told = msgspec.json.decode(raw, type=_Told)
+        last = lines.last.removeprefix(_OWN_WORDS) if lines.last.startswith(_OWN_WORDS) else ""
+        if cancel.is_set():
+            raise Stopped(last or "the analysis was stopped")
+        raise TriageError(last or "the model could not be asked")
+    told = msgspec.json.decode(raw, type=Outcome)
     found = number_of(len(told.hypotheses), "hypothesis", "hypotheses")
     proposals = number_of(len(told.proposals), "proposal")
     text = f"{found} and {proposals} by {safe_line(told.model, 60)}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from triage_tui.runs.analysis_model import Outcome, Step
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.events import Event
 from triage_tui.runs.files import write_atomic
@@ -18,6 +19,8 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "diagnosis": Diagnosis,
     "event": Event,
     "trace-line": Syscall,
+    "analysis": Outcome,
+    "analysis-step": Step,
 }
 
 
