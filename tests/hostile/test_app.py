@@ -50,6 +50,7 @@ def look_closer(terminal: Terminal) -> None:
     terminal.press("\x1b[<35;1;1M")
     terminal.until_gone("Syscall 11")
     over(terminal, "K", "esc leave")
+    over(terminal, "B", "Why this and not that")
     # What was peeked at may have covered it: to be gone later, it must be seen now.
     terminal.until("/syscall 11")
     terminal.press("\x1b")
