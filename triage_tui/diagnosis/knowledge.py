@@ -78,7 +78,7 @@ def read_knowledge(directories: Iterable[Path] | None = None) -> KnowledgeBase:
     for position, directory in enumerate([shipped("rules"), *(directories or ())]):
         for path in knowledge_files(directory, base.mistakes):
             try:
-                document, raw = read_document(path)
+                document, raw = read_document(path, bounded=position > 0)
             except BadDocumentError as error:
                 base.mistakes.append(error.mistake)
                 continue

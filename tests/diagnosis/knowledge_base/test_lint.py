@@ -89,6 +89,10 @@ def test_all_mistakes_are_listed_with_line_entry_and_key(tmp_path: Path) -> None
         ({"cases": {"positive": ["none-such"]}}, "cases.positive[0]", "there is no recorded case none-such"),
         ({"confidence": {"base": float("nan")}}, "confidence.base", "needs a number between -1 and 1"),
         ({"explanation": []}, "explanation", "needs at least one sentence"),
+        ({"title": "\x1b[2J {subject.path}"}, "title", "holds a character that cannot be shown"),
+        ({"wanted": ["[see](ev:syscall/1)"]}, "wanted[0]", "holds a link of its own"),
+        ({"adjust": [{"when": {"fact": "end"}, "add": -0.1, "says": "\u202ea"}]}, "adjust[0].says",
+         "holds a character that cannot be shown"),
     ],
 )  # fmt: skip
 def test_mistakes_between_the_parts_of_an_entry(

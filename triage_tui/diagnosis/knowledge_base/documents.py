@@ -109,8 +109,8 @@ def read_file(path: Path) -> bytes:
     return read_bounded(real_path(path), MAX_FILE_BYTES, whole=True)
 
 
-def parse_document(path: Path, raw: bytes) -> Document:
-    """Parse one YAML file into its top-level mapping.
+def parse_document(path: Path, raw: bytes, *, bounded: bool = True) -> Document:
+    """Parse one YAML file into its top-level mapping; one that shipped need not be `bounded`.
 
     Raises:
         BadDocumentError: it is no YAML, too much of it, no mapping, or of another schema version.
@@ -120,7 +120,8 @@ def parse_document(path: Path, raw: bytes) -> Document:
         return BadDocumentError(Mistake(file=str(path), line=line, key=key, what=what, do=do))
 
     try:
-        _check_bounds(raw, bad)
+        if bounded:
+            _check_bounds(raw, bad)
         loader = _Loader(raw)
         try:
             root = loader.get_single_node()
@@ -178,7 +179,7 @@ def _check_bounds(raw: bytes, bad: Any) -> None:
             )
 
 
-def read_document(path: Path) -> tuple[Document, bytes]:
+def read_document(path: Path, *, bounded: bool = True) -> tuple[Document, bytes]:
     """Read and parse one file; also return its bytes.
 
     Raises:
@@ -188,4 +189,4 @@ def read_document(path: Path) -> tuple[Document, bytes]:
         raw = read_file(path)
     except TriageError as error:
         raise BadDocumentError(Mistake(file=str(path), line=0, what=str(error))) from error
-    return parse_document(path, raw), raw
+    return parse_document(path, raw, bounded=bounded), raw

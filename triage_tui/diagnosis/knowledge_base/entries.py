@@ -27,7 +27,7 @@ from triage_tui.diagnosis.knowledge_base.mistakes import (
     Mistake,
     TooManyMistakesError,
 )
-from triage_tui.diagnosis.knowledge_base.names import check_names, check_text
+from triage_tui.diagnosis.knowledge_base.names import check_names, check_shown, check_text
 from triage_tui.runs.diagnosis_model import EXPERIMENT_KINDS
 
 _CAUSE_NAMES = """
@@ -305,6 +305,8 @@ def _adjustment(raw: object, where: str, report: Report) -> Adjustment:
     says = values.get("says", "")
     if not isinstance(says, str):
         report(f"{where}.says", "needs text", "")
+    elif says:
+        check_shown(f"{where}.says", says, report)
     when = parse_condition(values["when"], f"{where}.when", report) if "when" in values else NEVER
     return Adjustment(when=when, add=float(add), says=str(says))
 

@@ -83,8 +83,17 @@ def _leaf(leaf: Leaf, where: str, known: Kinds, report: Report) -> None:
             report(place, f"{known[name]} has no field {field}", choose(field, field_types(known[name])))
 
 
+def check_shown(key: str, text: str, report: Report) -> None:
+    """Report a text that a terminal must not get, or that passes for evidence."""
+    if not text.rstrip("\n").isprintable():
+        report(key, "holds a character that cannot be shown", "write it in printable characters, on one line")
+    if "](" in text:
+        report(key, "holds a link of its own", "evidence is cited with {NAME.cite}")
+
+
 def check_text(key: str, text: str, names: Names, report: Report) -> None:
     """Report placeholders of a text that can never be filled, and in a title those that sometimes cannot."""
+    check_shown(key, text, report)
     for match in PLACEHOLDER.finditer(text):
         name, field = match[1], match[2]
         if name not in names.possible:
