@@ -34,6 +34,9 @@ _LEAF_KEYS = ("fact", "where", "count", "within_last", "in_loop", "after", "befo
 MAX_FOUND = 8
 """Facts that one leaf hands on as evidence; more prove nothing more."""
 
+MOST_WORDS = 20
+"""Words that are told where none is near to what was meant."""
+
 MAX_NESTED = 20
 """How deeply all, any and not may be nested."""
 
@@ -65,7 +68,10 @@ def choose(name: object, known: Iterable[str]) -> str:
     """Return what to do about a word that is none of `known`: the nearest one, else all of them."""
     words = sorted(known)
     near = difflib.get_close_matches(str(name)[:60], words, 1)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(words)}"
+    if near:
+        return f"did you mean {near[0]}?"
+    more = f" and {len(words) - MOST_WORDS} more" if len(words) > MOST_WORDS else ""
+    return f"known are {', '.join(words[:MOST_WORDS])}{more}"
 
 
 class Condition(Protocol):

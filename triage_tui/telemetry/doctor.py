@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -26,6 +27,7 @@ from triage_tui.telemetry.kernel import (
     tracing_features,
 )
 from triage_tui.telemetry.settings import unusable_settings
+from triage_tui.text import number_of
 
 Grade = Literal["ok", "missing", "limited"]
 
@@ -55,6 +57,7 @@ def examine() -> list[Check]:
         _kernel,
         lambda: _packages(lacking),
         _settings,
+        own_knowledge,
         lambda: _notification(notification, tracing),
         lambda: _cell(cell),
         lambda: _carrier(notification, tracing),
@@ -116,6 +119,35 @@ def _settings() -> list[Check]:
             needed=True,
         )
         for variable, why in unusable_settings().items()
+    ]
+
+
+def own_knowledge() -> list[Check]:
+    """What a person's own knowledge base files come to; nothing is said where there are none."""
+    try:
+        from triage_tui.diagnosis.knowledge import read_knowledge
+        from triage_tui.diagnosis.knowledge_base.places import user_directories
+
+        directories = user_directories()
+        base = read_knowledge(map(Path, directories)) if directories else None
+    except (ImportError, TriageError):
+        # A missing package, and a directory that is not there, are told elsewhere.
+        return []
+    if base is None:
+        return []
+    own = sum(not entry.shipped for entry in base.entries)
+    if not base.mistakes:
+        found = f"{number_of(own, 'entry', 'entries')} of your own"
+        return [Check(name="knowledge base", grade="ok", found=found)]
+    more = f" (and {len(base.mistakes) - 1} more)" if len(base.mistakes) > 1 else ""
+    return [
+        Check(
+            name="knowledge base",
+            grade="limited",
+            found=f"{base.mistakes[0].sentence()}{more}",
+            cost="entries with mistakes are left out of a diagnosis",
+            mend="triage-tui kb lint",
+        )
     ]
 
 

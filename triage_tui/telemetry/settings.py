@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.emulator import qemu
@@ -24,22 +23,14 @@ def _check_limit(variable: str) -> None:
     CaptureLimits.of({}, {variable: os.environ[variable]})
 
 
-def _check_rules() -> None:
-    from triage_tui.diagnosis.knowledge import load_knowledge
-    from triage_tui.diagnosis.knowledge_base.places import check_directories, user_directories
-
-    check_directories()
-    load_knowledge(map(Path, user_directories()))
-
-
 def unusable_settings() -> dict[str, str]:
     """Return the variables that name something unusable, each with a sentence that says what is wrong."""
     found: dict[str, str] = {}
     checks = _CHECKS | {name: partial(_check_limit, name) for name in VARIABLES.values()}
     try:
-        from triage_tui.diagnosis.knowledge_base.places import RULES_PATH_VARIABLE
+        from triage_tui.diagnosis.knowledge_base.places import RULES_PATH_VARIABLE, check_directories
 
-        checks[RULES_PATH_VARIABLE] = _check_rules
+        checks[RULES_PATH_VARIABLE] = check_directories
     except ImportError:
         # A package is missing, which is said elsewhere: then no rules are read at all.
         pass

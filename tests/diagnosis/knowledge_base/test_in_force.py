@@ -15,6 +15,7 @@ from tests.waiting import wait_until
 from triage_tui.diagnosis.knowledge_base.in_force import KnowledgeInForce
 from triage_tui.diagnosis.knowledge_base.places import user_directories
 from triage_tui.errors import TriageError
+from triage_tui.telemetry.doctor import own_knowledge
 
 
 @pytest.fixture
@@ -125,3 +126,14 @@ def test_a_run_is_diagnosed_although_an_entry_is_broken(rules: Path, tmp_path: P
     assert done.stdout.startswith("missing-file (missing_file)")
     (told,) = done.stderr.splitlines()
     assert told.startswith(f"left out: {rules}/mine.yaml:")
+
+
+def test_the_doctor_tells_of_a_persons_own_files(rules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (check,) = own_knowledge()
+    assert (check.grade, check.found) == ("ok", "1 entry of your own")
+    write(rules, GOOD | {"cause": "nothing"})
+    (check,) = own_knowledge()
+    assert (check.grade, check.mend) == ("limited", "triage-tui kb lint")
+    assert f"{rules}/mine.yaml:5, entry mine, key cause: unknown cause 'nothing'" in check.found
+    monkeypatch.delenv("TRIAGE_TUI_RULES")
+    assert own_knowledge() == []
