@@ -16,6 +16,7 @@ FIGURES = (
     "hook_round_trip",
     "freeze_latency",
     "backtraces",
+    "index",
     "snapshot",
 )
 

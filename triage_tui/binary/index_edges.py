@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import bisect
+import re
+from typing import Any
 
+from triage_tui.binary.disassembly import lite_engine
 from triage_tui.binary.elf_layout import ElfLayout
 from triage_tui.binary.function_starts import global_entry
 from triage_tui.binary.index_model import CERTAIN, BinaryIndex, Edge, EdgeKind, Text, TextUse
-from triage_tui.binary.jumps import jump_at, table_register
+from triage_tui.binary.jumps import MAX_BYTES, jump_at, table_register
 from triage_tui.binary.sweep.follower import Notes
 from triage_tui.binary.symbols import ElfImage
 
@@ -19,6 +22,15 @@ _MAX_IN_TABLE = 512
 _MAX_STUBS = 20_000
 _MAX_HOLDERS = 40
 """Functions that refer to one table at most."""
+
+
+_INDIRECT = re.compile(
+    r"ldr(?:\.w)? pc,|bx (?!lr)|add pc,|br |(?:c\.)?jr \$?(?!ra)|jalr \$?(?!ra)"
+    r"|(?:bnd )?jmp .*(?:\[|e..$|r..$)|bctr"
+)
+"""How the jump of a linkage stub begins."""
+_ELSEWHERE = re.compile(r"push|pop|bl|call|ret|jal|brasl|stp|stwu|stmg|b[ .]")
+"""What no linkage stub does before it."""
 
 
 class EdgeMaker:
@@ -43,6 +55,7 @@ class EdgeMaker:
         self._named = {one.name: place for place, one in enumerate(index.functions) if one.name}
         self._edges: dict[tuple[int, int, EdgeKind], int] = {}
         self._stubs: dict[int, str | None] = {}
+        self._engines: dict[bool, Any] = {}
         self._is_arm = index.arch.startswith("arm")
 
     def place_at(self, address: int) -> int | None:
@@ -120,7 +133,9 @@ class EdgeMaker:
 
     def _read_stub(self, target: int, thumb: bool) -> str | None:
         one = self._layout.code_at(target)
-        if one is None or not (one.linkage or self._looks_like_stub(target)):
+        if one is None or not self._image.linkage.got:
+            return None
+        if not one.linkage and not (self._looks_like_stub(target) and self._jumps_away(target, thumb)):
             return None
         linkage = self._image.linkage
         known: dict[str, int] = {}
@@ -143,6 +158,19 @@ class EdgeMaker:
             )
         # A file without section headers, or a veneer between A32 and Thumb.
         return not any(one.linkage for one in self._layout.code) or code == b"\x78\x47\xc0\x46"
+
+    def _jumps_away(self, target: int, thumb: bool) -> bool:
+        """Say whether an indirect jump is among the first instructions, before it is followed exactly."""
+        engine = self._engines.get(thumb)
+        if engine is None:
+            engine = self._engines[thumb] = lite_engine(self._index.arch, thumb)
+        for _, _, mnemonic, operands in engine.disasm_lite(self._layout.read(target, MAX_BYTES), target):
+            text = f"{mnemonic} {operands}"
+            if _INDIRECT.match(text):
+                return True
+            if _ELSEWHERE.match(text):
+                return False
+        return False
 
     def _by_slot(self, site: int, slot: int) -> None:
         """Note a call through a word of memory."""

@@ -237,6 +237,10 @@ def read_linkage(elf: Any, data: bytes, machine: int) -> Linkage:
         _mips(dynamic, linkage, elf)
     elif machine == EM_386:
         linkage.table = dynamic.tags.get("PLTGOT")
+        if linkage.table is None and elf.num_sections() <= MAX_SECTIONS:
+            # Linked statically.
+            got = elf.get_section_by_name(".got.plt") or elf.get_section_by_name(".got")
+            linkage.table = None if got is None else got["sh_addr"]
     elif machine == EM_PPC64 and elf.num_sections() <= MAX_SECTIONS:
         got = elf.get_section_by_name(".got")
         # ELFv2 ABI, 3.3: the TOC pointer.

@@ -43,7 +43,14 @@ _TEXTS = (
     "retry.log",
     "diagnosis.md",
 )
-_JSON = ("snapshot.json", "diagnosis.json", "verdict.json", "trace.jsonl", "events.jsonl")
+_JSON = (
+    "snapshot.json",
+    "diagnosis.json",
+    "verdict.json",
+    "trace.jsonl",
+    "events.jsonl",
+    "suspicious_points.json",
+)
 _DIRECTORIES = ("pseudocode/", "logs/", "rules_patch/")
 _PRIVATE = {
     "start.json": "it holds the environment, for starting the program again",

@@ -102,6 +102,9 @@ class PpcFollower(Follower):
     def _load(self, address: int, _size: int, operands: str) -> None:
         match = _MEMORY.match(operands)
         start = self.value(match[3]) if match is not None else None
+        if match is not None and match[1] in self.anchors and match[3] == "r1":
+            # Restored before a return in the middle of the function: behind it, it is what it was.
+            return
         if match is None or start is None:
             self.forget(operands.partition(",")[0])
         else:

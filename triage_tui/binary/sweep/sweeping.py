@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from triage_tui.binary.disassembly import lite_engine
 from triage_tui.binary.elf_layout import ElfLayout, Range
@@ -98,7 +97,7 @@ def _part(
     engine = lite_engine(arch, follower.thumb)
     notes, handlers, forget = follower.notes, follower.handlers, follower.forget
     literals = notes.literals
-    pools = arch.startswith("arm")
+    pools, thumb = arch.startswith("arm"), follower.thumb
     at, size_of_code = 0, len(code)
     count = 0
     while at < size_of_code:
@@ -117,25 +116,18 @@ def _part(
                 following = address
                 break
             count += 1
-            if pools and literals and _in_literal(address, size, literals):
+            if pools and (
+                address & -4 in literals or (thumb and size == 4 and (address + 2) & -4 in literals)
+            ):
                 continue
             handler = handlers.get(mnemonic)
             if handler is not None:
                 handler(address, size, operands)
             elif follower.values:
-                forget(_first(operands))
+                forget(operands.partition(",")[0].lstrip("$"))
         notes.instructions = notes.instructions + count
         count = 0
         if notes.instructions > MAX_INSTRUCTIONS:
             return
         at = max(following - base, at + 1)
         progress(at)
-
-
-def _in_literal(address: int, size: int, literals: set[int]) -> bool:
-    return address & ~3 in literals or (size == 4 and (address + 2) & ~3 in literals)
-
-
-def _first(operands: str) -> Any:
-    """Return the register that an instruction most likely writes."""
-    return operands.partition(",")[0].lstrip("$")

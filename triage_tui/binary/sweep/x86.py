@@ -192,7 +192,8 @@ class X86Follower(Follower):
     def _pop(self, address: int, _size: int, operands: str) -> None:
         if self._pushed == address:
             self.step(operands, address)
-        else:
+        elif self.values.get(operands, -1) != self.view.table:
+            # The table's register is restored before a return in the middle of the function, too.
             self.forget(operands)
 
     def _branch(self, address: int, _size: int, operands: str) -> None:
