@@ -109,6 +109,8 @@ def _hostile_diagnosis(data: dict[str, Any], link: str) -> None:
     best["wanted"] = list(ATTACKS)
     best["evidence"] += [{"link": attack, "says": attack} for attack in ATTACKS]
     data["unknown_next"] = "\n".join(ATTACKS)
+    texts = ("id", "kind", "says", "why", "what_it_would_tell", "cost")
+    data["experiments"] = [dict.fromkeys(texts, attack) for attack in ATTACKS]
     data["headline"] = " ".join(a for a in ATTACKS if a not in SIZE)
 
 
@@ -120,6 +122,9 @@ def _hostile_events(run_dir: Path, attacks: _Attacks) -> None:
         for kind, payload in events
     ]
     hostile += [("rejected", {"reason": attack}) for attack in ATTACKS]
+    hostile += [
+        ("experiment_finished", {"id": attack, "learnt": attack, "run": attack}) for attack in ATTACKS
+    ]
     fixtures.write_events(run_dir, [*hostile, ("proposed", {"files": ["fix/syscall/ioctl.lua"]})])
 
 

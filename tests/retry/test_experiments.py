@@ -155,6 +155,30 @@ def test_the_branch_that_led_to_the_exit_is_named(tmp_path: Path, root: Path) ->
     assert outcome.run_id == run.run_id
 
 
+@pytest.mark.parametrize(
+    ("kind", "right"),
+    [
+        ("wants a setting", {"config_error", "arguments"}),
+        ("waits on its own pipe", {"network_wait", "spin_or_lock", "missing_peer"}),
+        ("waits for a flag", {"spin_or_lock"}),
+        ("misleads", {"missing_peer"}),
+        ("wants an argument", {"arguments"}),
+        ("looks at the clock", {"time_rtc"}),
+    ],
+)
+def test_a_strange_program_is_explained_rightly_or_not_surely(
+    tmp_path: Path, root: Path, kind: str, right: set[str]
+) -> None:
+    diagnosis = run_once(Workspace(tmp_path), root, kind).diagnosis
+    assert diagnosis is not None
+    best = diagnosis.hypotheses[0]
+    assert best.cause in right or best.confidence < SURE, f"{best.cause} {best.confidence}"
+    if best.cause not in right:
+        assert diagnosis.experiments, "what would make it sure is named"
+    elif kind in ("waits for a flag", "misleads"):
+        assert best.confidence >= SURE
+
+
 def test_who_stops_an_experiment_has_nothing_changed(tmp_path: Path, root: Path) -> None:
     workspace = Workspace(tmp_path)
     run = run_once(workspace, root, "writes a file")

@@ -104,6 +104,11 @@ def deciding_frame(run: Run) -> Frame | None:
     return None if any(ref.kind == "pseudocode" for ref in code) else frame
 
 
+def has_listing(run: Run, frame: str) -> bool:
+    """Tell whether the record has the disassembly of a frame."""
+    return any(str(ref.frame) == frame for ref in run.snapshot.backtrace.pseudocode_index)
+
+
 def own_frame(run: Run) -> Frame | None:
     """Return the innermost frame that is neither of the C library nor of the loader.
 

@@ -18,7 +18,7 @@ from triage_tui.diagnosis import experiment_places as places
 from triage_tui.diagnosis.cite import inert
 from triage_tui.diagnosis.facts import Facts, ProbeFact
 from triage_tui.runs.diagnosis_model import Experiment, Hypothesis
-from triage_tui.runs.events import experiments_done
+from triage_tui.runs.events import experiments_done, holder_alive
 from triage_tui.runs.reader import Run
 
 SURE = 0.8
@@ -28,6 +28,9 @@ MAX_EXPERIMENTS = 6
 _LEAST_GAIN = 0.02
 _NAMED = 0.3
 """What the reliability of an experiment grows by when the entry of a hypothesis names it first."""
+
+_KNOWN = 0.3
+"""What it shrinks by where a part of what it would show is known."""
 
 _WAITS = frozenset(("network_wait", "normal_exit"))
 _OWN = frozenset(("config_error", "arguments", "cwd_webroot"))
@@ -146,6 +149,9 @@ def _rated(
     if settles:
         reliability += _NAMED / (1 + min(list(named[index]).index(kind) for index in settles))
         causes |= {hypotheses[index].cause for index in settles}
+    if kind == "code" and places.has_listing(run, parameters["frame"]):
+        # What the disassembly shows is known already: only a decompiler would add to it.
+        reliability -= _KNOWN
     if kind == "memory" and places.log_line_unsent(run):
         reliability += _NAMED
     gain = min(1.0, reliability) * _entropy(_share(hypotheses, causes, about.unexplained))
@@ -216,6 +222,6 @@ def _tells(kind: str, hypotheses: Sequence[Hypothesis], causes: frozenset[str]) 
 def _memory_cost(run: Run) -> str:
     if run.snapshot.memory_regions:
         return _READ
-    if run.snapshot.guest_pid:
+    if holder_alive(run.events):
         return "reads the frozen guest, which stays frozen"
     return f"{_RUN}, with all of its memory kept"

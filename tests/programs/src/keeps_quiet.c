@@ -4,8 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 /* In a function that is not main, so that main has something to compare. */
@@ -67,6 +70,42 @@ int main(int argc, char **argv)
 
         dprintf(fd, "error: partition factory is invalid\n");
         exit(2);
+    } else if (!strcmp(kind, "wants a setting")) {
+        const char *mode = getenv("DEVICE_MODE");
+
+        if (!mode || strcmp(mode, "router"))
+            exit(4);
+    } else if (!strcmp(kind, "waits on its own pipe")) {
+        int ends[2];
+
+        if (pipe(ends) || read(ends[0], line, 1) != 1)
+            exit(9);
+    } else if (!strcmp(kind, "waits for a flag")) {
+        volatile int *flag = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+        while (!*flag)
+            ;
+    } else if (!strcmp(kind, "misleads")) {
+        struct sockaddr_un peer = {.sun_family = AF_UNIX, .sun_path = "/var/run/helper.sock"};
+        int fd = open("/etc/optional.conf", O_RDONLY);
+
+        if (connect(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&peer, sizeof peer) < 0) {
+            dprintf(2, "error: out of memory (%d)\n", fd);
+            exit(1);
+        }
+    } else if (!strcmp(kind, "wants an argument")) {
+        /* What is missing in front of it has nothing to do with it. */
+        int fd = open("/etc/optional.conf", O_RDONLY);
+
+        if (fd >= 0)
+            close(fd);
+        if (argc < 3)
+            exit(64);
+    } else if (!strcmp(kind, "looks at the clock")) {
+        if (access("/etc/product.ini", R_OK) == 0)
+            puts("product");
+        if (time(0) > 946684800)
+            exit(11);
     } else if (!strcmp(kind, "serves")) {
         serves();
     }
