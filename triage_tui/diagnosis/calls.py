@@ -175,6 +175,50 @@ def resource(path: str) -> str:
     return "proc" if path.startswith(("/proc/", "/sys/")) else "file"
 
 
+_DIRECTORIES = frozenset(
+    f"/{name}"
+    for name in [
+        "bin",
+        "boot",
+        "dev",
+        "dev/pts",
+        "dev/shm",
+        "etc",
+        "home",
+        "lib",
+        "media",
+        "mnt",
+        "opt",
+        "proc",
+        "root",
+        "run",
+        "run/lock",
+        "sbin",
+        "srv",
+        "sys",
+        "tmp",
+        "usr",
+        "var",
+        "var/cache",
+        "var/db",
+        "var/empty",
+        "var/lib",
+        "var/lock",
+        "var/log",
+        "var/mail",
+        "var/run",
+        "var/spool",
+        "var/tmp",
+    ]
+)
+"""Directories of the Filesystem Hierarchy Standard, and those that its parts always have."""
+
+
+def is_directory_by_name(path: str) -> bool:
+    """Tell whether an absolute path is that of a directory: by its end, or because it always is one."""
+    return (path.endswith("/") and path != "/") or path.rstrip("/") in _DIRECTORIES
+
+
 def made_by_link(call: Syscall) -> str:
     """Return the path that a link(2) or symlink(2) is to make, "" for other calls: the last that it names."""
     if call.name not in ("link", "linkat", "symlink", "symlinkat"):

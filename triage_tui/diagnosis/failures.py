@@ -134,6 +134,8 @@ def _fact(
         creates=last.operation in c.CREATING or any("O_CREAT" in text for text in flags),
         exclusive=any("O_EXCL" in text for text in flags),
         directory=last.operation == "chdir"
+        or c.is_directory_by_name(last.absolute)
+        or any("O_TMPFILE" in text for text in flags)
         or (any(flags) and all("O_DIRECTORY" in text for text in flags if text)),
         writes=any("O_WRONLY" in text or "O_RDWR" in text for text in flags),
         child=call.pid != main,
