@@ -71,7 +71,11 @@ def merge(
                 contrary=one.contrary,
             )
     # The first answer is what lists show, without its source: it stays the knowledge base's.
-    ordered = own[:1] + sorted(own[1:] + added, key=lambda one: -one.confidence)
+    # The others keep their order among themselves, too: it may rest on more than confidence.
+    ordered = list(own)
+    for one in sorted(added, key=lambda one: -one.confidence):
+        behind = (at for at, other in enumerate(ordered) if at and other.confidence < one.confidence)
+        ordered.insert(next(behind, len(ordered)), one)
     place = {id(one): number for number, one in enumerate(ordered)}
     proposals = [
         msgspec.structs.replace(one, hypothesis=place[id(own[one.hypothesis])])
