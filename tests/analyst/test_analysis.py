@@ -10,10 +10,12 @@ import pytest
 from tests.analyst.conftest import make_run
 from tests.analyst.model_server import KEY, ModelServer, says
 from triage_tui.analyst.analysis import analyze
-from triage_tui.analyst.merging import CEILING
+from triage_tui.analyst.merging import CEILING, UNSUPPORTED_CEILING
 from triage_tui.analyst.settings import ModelSettings
 from triage_tui.analyst.tried import told_rounds
 from triage_tui.retry.proposed import best_proposal
+from triage_tui.retry.rediagnose import rediagnose
+from triage_tui.runs.analysis_model import Outcome
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.evidence import resolve
 from triage_tui.runs.model import RuleHit
@@ -169,3 +171,27 @@ def test_after_a_retry_that_failed_it_is_asked_why(
     verdict.word = "progressed"
     (retried.dir / "verdict.json").write_bytes(encode_json(verdict))
     assert told_rounds(load_run(retried.dir), run.dir.parent) == ""
+
+
+def test_a_run_that_is_diagnosed_again_keeps_the_opinion(
+    server: ModelServer, settings: ModelSettings, run: Run
+) -> None:
+    proposal = {"template": "make_directory", "about": "syscall/3"}
+    script(server, hypothesis("missing_file"), hypothesis("time_rtc", proposal=proposal))
+    outcome = analyze(run, settings)
+    before = load_run(run.dir).diagnosis
+    assert rediagnose(run.dir).diagnosis == before
+    # What is kept is a file like any other of a run: it is believed no more than a model is.
+    path = run.dir / outcome.analysis / "hypotheses.json"
+    kept = msgspec.json.decode(path.read_bytes(), type=Outcome)
+    kept.hypotheses[1].confidence = 1.0
+    kept.hypotheses[1].source = "kb"
+    kept.hypotheses[1].evidence[0].link = "ev:syscall/4711"
+    path.write_bytes(encode_json(kept))
+    after = rediagnose(run.dir).diagnosis
+    assert after is not None
+    [other] = [one for one in after.hypotheses if one.cause == "time_rtc"]
+    assert (other.source, other.confidence) == ("model", UNSUPPORTED_CEILING)
+    assert not any(one.link for one in other.evidence)
+    path.write_bytes(b"{")
+    assert not any(one.source == "model" for one in rediagnose(run.dir).diagnosis.hypotheses)  # type: ignore[union-attr]

@@ -79,6 +79,16 @@ def cite(run: Run, claims: Iterable[Claim], redaction: Redaction) -> Cited:
     return result
 
 
+def checked(run: Run, evidence: Iterable[Evidence]) -> list[Evidence]:
+    """Return evidence that was kept, with links only where they still hold."""
+    found = []
+    for one in evidence:
+        resolved = resolve(run, one.link) if one.link else None
+        holds = one.supported and resolved is not None and resolved.exists and resolved.hash_ok
+        found.append(one if holds else Evidence(link="", says=one.says, supported=False))
+    return found
+
+
 def _links(run: Run, claim: Claim, redaction: Redaction, result: Cited) -> tuple[list[tuple[Link, str]], str]:
     """Return the links of a claim that hold, and why there is none."""
     found: list[tuple[Link, str]] = []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from triage_tui.analyst.kept import with_opinion
+from triage_tui.analyst.merging import without_model
 from triage_tui.diagnosis.report import diagnose, write_report
 from triage_tui.proposals.build import propose
 from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
@@ -17,20 +19,21 @@ def rediagnose(run_dir: Path, actor: str | None = None) -> Run:
     """Diagnose the run in `run_dir` again, write the report, and return the run as it is then.
 
     Where a person decided on what is proposed, or edited it, the proposals stay as they are; else they are
-    made anew.
+    made anew. What a model said is kept.
 
     Raises:
         TriageError: the run cannot be read or written, or the knowledge base has a mistake.
     """
     run = load_run(run_dir)
-    before = run.diagnosis
+    opinion = run.diagnosis
+    before = without_model(opinion) if opinion is not None else None
     diagnosis = diagnose(run)
     if before is not None and any(event.kind in _DECIDED for event in run.events):
         diagnosis.proposals = [_moved(proposal, before, diagnosis) for proposal in before.proposals]
-        write_report(run, diagnosis)
+        write_report(run, with_opinion(run, diagnosis, opinion))
         return load_run(run_dir)
     diagnosis.proposals = propose(run, diagnosis)
-    write_report(run, diagnosis)
+    write_report(run, with_opinion(run, diagnosis, opinion))
     if run.state in ("captured", "diagnosed", "proposed"):
         cause = diagnosis.hypotheses[0].cause if diagnosis.hypotheses else ""
         append_event(run_dir, "diagnosed", {"cause": cause}, actor)
