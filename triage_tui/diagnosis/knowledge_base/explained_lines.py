@@ -41,6 +41,7 @@ def lines_of(found: Explanation) -> list[Line]:
 
 def _entry(entry: Explained) -> list[Line]:
     from_where = f" of {entry.origin}:{entry.line}" if entry.origin else ""
+    from_where += f" [{entry.status}]" if entry.status != "stable" else ""
     figure = f" {entry.confidence:.2f}" if entry.steps else ""
     lines = [Line(f"{entry.entry} ({entry.cause}){figure}{from_where}: {entry.says}", role="entry")]
     if entry.title:

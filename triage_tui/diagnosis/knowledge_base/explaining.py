@@ -51,6 +51,7 @@ class Explained(msgspec.Struct, kw_only=True):
     origin: str
     """File of the entry, "" for a shipped one."""
     line: int
+    status: str
     standing: Standing
     rank: int = 0
     """Place among the hypotheses, from 1; 0: it is none of them."""
@@ -119,6 +120,7 @@ def _explained(
         cause=entry.cause,
         origin="" if entry.shipped else origin(entry.file),
         line=entry.line,
+        status=entry.status,
         standing="far",
         subject=part,
         references=list(entry.references),
@@ -153,6 +155,7 @@ def _fitting(
         cause=entry.cause,
         origin="" if entry.shipped else origin(entry.file),
         line=entry.line,
+        status=entry.status,
         standing="hypothesis" if rank else "candidate",
         rank=rank,
         confidence=candidate.confidence,
