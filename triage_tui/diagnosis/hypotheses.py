@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from triage_tui.diagnosis.cite import Citer, fill, inert
@@ -27,6 +28,9 @@ from triage_tui.runs.reader import Run
 
 MAX_SUBJECTS = 8
 """Facts of a run that one entry may be about; the most relevant ones."""
+
+MAX_OWN_S = 3.0
+"""Time for a person's own entries; a hundred of them take a tenth of a second."""
 
 MAX_HYPOTHESES = 6
 MAX_PER_CAUSE = 2
@@ -86,9 +90,24 @@ def _relevance(fact: Fact) -> float:
     return fact.relevance if isinstance(fact, FailedCall) else 0.0
 
 
-def candidates(facts: Facts, knowledge: KnowledgeBase) -> list[Candidate]:
-    """Return what the knowledge base says about `facts`, most confident first."""
-    found = [candidate for entry in knowledge.entries for candidate in candidates_of(entry, facts)]
+def candidates(facts: Facts, knowledge: KnowledgeBase, problems: list[str] | None = None) -> list[Candidate]:
+    """Return what the knowledge base says about `facts`, most confident first.
+
+    A person's entries are asked after the shipped ones, for so long that nobody waits for thousands of them;
+    that some were not asked is told in `problems`.
+    """
+    found = [one for entry in knowledge.entries if entry.shipped for one in candidates_of(entry, facts)]
+    own = [entry for entry in knowledge.entries if not entry.shipped]
+    until = time.monotonic() + MAX_OWN_S
+    for number, entry in enumerate(own):
+        if time.monotonic() > until:
+            left = (
+                f"{len(own) - number} of {len(own)} entries of your own, from {entry.id} on, were not asked"
+            )
+            if problems is not None:
+                problems.append(f"{left} were not asked: the others took longer than {MAX_OWN_S:.0f} s")
+            break
+        found += candidates_of(entry, facts)
     return sorted(found, key=lambda candidate: -candidate.confidence)
 
 
@@ -275,10 +294,15 @@ def _take(candidate: Candidate, left: float, says: str, fact: Fact | None) -> No
         candidate.confidence = left
 
 
-def hypothesize(run: Run, facts: Facts, knowledge: KnowledgeBase) -> tuple[list[Hypothesis], list[Candidate]]:
-    """Return the hypotheses, best first, and the candidates they were made from in the same order."""
+def hypothesize(
+    run: Run, facts: Facts, knowledge: KnowledgeBase, problems: list[str] | None = None
+) -> tuple[list[Hypothesis], list[Candidate]]:
+    """Return the hypotheses, best first, and the candidates they were made from in the same order.
+
+    What of the knowledge base could not be asked is told in `problems`.
+    """
     citer = Citer(run)
-    chosen = weigh_up(candidates(facts, knowledge), knowledge)
+    chosen = weigh_up(candidates(facts, knowledge, problems), knowledge)
     hypotheses = [build(candidate, facts, citer) for candidate in chosen]
     for hypothesis, candidate in zip(hypotheses[1:], chosen[1:], strict=True):
         hypothesis.below = reasons_below(chosen[0], candidate, citer)

@@ -38,7 +38,7 @@ def _cited(fact: Fact, says: str, other: Candidate, citer: Citer) -> list[Eviden
 def _differences(best: Candidate, other: Candidate) -> list[tuple[float, str, Fact]]:
     """Return what speaks for `best` against `other`: (how much, one sentence, the fact that shows it)."""
     found: list[tuple[float, str, Fact]] = []
-    for change in other.changes:
+    for change in (*other.changes, *other.taken):
         if change.add < 0:
             fact = change.fact or other.subject
             found.append((-change.add, f"against it: {change.says} ({change.add:+.2f})", fact))

@@ -61,7 +61,8 @@ def diagnose(run: Run, knowledge: KnowledgeBase | None = None) -> Diagnosis:
     """
     base = knowledge or IN_FORCE.current()
     facts = gather(run, base.causality)
-    hypotheses, chosen = hypothesize(run, facts, base)
+    problems = left_out(base.mistakes)
+    hypotheses, chosen = hypothesize(run, facts, base, problems)
     best = hypotheses[0]
     unknown = best.cause == "unknown" or best.confidence < DOUBT
     experiments = suggest(run, facts, hypotheses, [one.entry.experiments for one in chosen])
@@ -72,7 +73,7 @@ def diagnose(run: Run, knowledge: KnowledgeBase | None = None) -> Diagnosis:
         headline=headline(run, facts, best, chosen[0]),
         hypotheses=hypotheses,
         kb_sha256=base.sha256,
-        kb_problems=left_out(base.mistakes),
+        kb_problems=problems,
         unknown_next=next_experiment(facts, hypotheses, experiments) if unknown else None,
         experiments=experiments,
     )

@@ -11,6 +11,7 @@ import pytest
 from tests.diagnosis.knowledge_base.writing import GOOD, write
 from tests.diagnosis.recorded import load_case, run_of
 from tests.e2e.commands import triage
+from triage_tui.diagnosis import hypotheses
 from triage_tui.diagnosis.knowledge import load_knowledge
 from triage_tui.diagnosis.knowledge_base.coverage import cover
 from triage_tui.diagnosis.knowledge_base.explaining import Explained, explain
@@ -150,3 +151,14 @@ def test_the_commands_print_a_table_or_json(run: Run) -> None:
     timed = triage(workspace, "kb", "profile", "last")
     assert timed.stdout.startswith("PHASE")
     assert timed.returncode == 0
+
+
+def test_entries_that_take_too_long_are_left_out_with_a_sentence(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "rules", GOOD, GOOD | {"id": "other"})
+    monkeypatch.setattr(hypotheses, "MAX_OWN_S", -1.0)
+    diagnosis = diagnose(run, load_knowledge([tmp_path / "rules"]))
+    assert {one.origin for one in diagnosis.hypotheses} == {""}
+    (told,) = diagnosis.kb_problems
+    assert told.startswith("2 of 2 entries of your own, from mine on, were not asked")

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from triage_tui.diagnosis.collect import gather
-from triage_tui.diagnosis.hypotheses import candidates, select
+from triage_tui.diagnosis.hypotheses import candidates, weigh_up
 from triage_tui.diagnosis.knowledge import KnowledgeBase
 from triage_tui.diagnosis.knowledge_base.cases import find_case, load_case, write_as_run
 from triage_tui.diagnosis.knowledge_base.entries import CAUSES, Entry
@@ -86,7 +86,7 @@ def cover(base: KnowledgeBase, runs: Iterable[Run]) -> Coverage:
     for run in runs:
         number += 1
         facts = gather(run, base.causality)
-        chosen = select(candidates(facts, base))
+        chosen = weigh_up(candidates(facts, base), base)
         told.update({candidate.entry.id for candidate in chosen})
         won[chosen[0].entry.id] += 1
         causes[chosen[0].entry.cause].won += 1

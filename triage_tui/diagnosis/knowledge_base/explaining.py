@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Literal
 
 import msgspec
@@ -22,6 +23,8 @@ from triage_tui.runs.reader import Run
 
 NEAR = 0.6
 """Share of a subject's tests that some fact has to pass for the entry to have come near."""
+MAX_S = 10.0
+"""Time for looking at entries; who has so many that it is not enough can name one."""
 MOST = 40
 """Entries that are told of."""
 
@@ -91,7 +94,12 @@ def explain(run: Run, base: KnowledgeBase, entry_id: str | None = None) -> Expla
     if not wanted:
         ids = [entry.id for entry in base.entries]
         raise TriageError(f"there is no entry {entry_id!r} in the knowledge base; {choose(entry_id, ids)}")
-    told = [_explained(entry, facts, found, chosen, citer) for entry in wanted]
+    until = time.monotonic() + MAX_S
+    told: list[Explained] = []
+    for entry in sorted(wanted, key=lambda entry: not entry.shipped):
+        if time.monotonic() > until:
+            break
+        told.append(_explained(entry, facts, found, chosen, citer))
     near = [one for one in told if entry_id is not None or one.standing != "far"]
     order: tuple[Standing, ...] = ("hypothesis", "candidate", "condition", "subject", "far")
     near.sort(key=lambda one: (order.index(one.standing), one.rank, -one.confidence, one.entry))
@@ -99,7 +107,7 @@ def explain(run: Run, base: KnowledgeBase, entry_id: str | None = None) -> Expla
         run_id=run.run_id,
         kb_sha256=base.sha256,
         entries=near[:MOST],
-        far=len(told) - len(near[:MOST]),
+        far=len(wanted) - len(near[:MOST]),
     )
 
 
