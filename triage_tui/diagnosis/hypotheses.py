@@ -105,7 +105,7 @@ def candidates(facts: Facts, knowledge: KnowledgeBase, problems: list[str] | Non
                 f"{len(own) - number} of {len(own)} entries of your own, from {entry.id} on, were not asked"
             )
             if problems is not None:
-                problems.append(f"{left} were not asked: the others took longer than {MAX_OWN_S:.0f} s")
+                problems.append(f"{left}: the others took longer than {MAX_OWN_S:.0f} s")
             break
         found += candidates_of(entry, facts)
     return sorted(found, key=lambda candidate: -candidate.confidence)
