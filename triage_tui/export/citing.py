@@ -39,7 +39,7 @@ class Citing:
         found: list[str] = []
         diagnosis = self.run.diagnosis
         for hypothesis in diagnosis.hypotheses if diagnosis else []:
-            for entries in (hypothesis.evidence, hypothesis.contrary):
+            for entries in (hypothesis.evidence, hypothesis.contrary, hypothesis.below):
                 found += [entry.link for entry in entries[:MAX_CLAIMS]]
             found += [link for _, link in links_in(hypothesis.explanation[:_MAX_TEXT])]
             if hypothesis.opinion is not None:

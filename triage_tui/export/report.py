@@ -173,6 +173,9 @@ def _hypothesis(citing: Citing, number: int) -> Section:
             )
         )
     ]
+    if hypothesis.origin:
+        entry, file = citing.line(hypothesis.entry, 80), citing.line(hypothesis.origin, 300)
+        blocks.append(Paragraph((Span(f"By the entry `{entry}` of `{file}`, which did not ship."),)))
     if hypothesis.explanation:
         blocks.append(Paragraph(citing.prose(hypothesis.explanation)))
     claims = [citing.claim(entry) for entry in hypothesis.evidence[:MAX_CLAIMS]]
@@ -182,6 +185,9 @@ def _hypothesis(citing: Citing, number: int) -> Section:
     left = max(0, len(hypothesis.evidence) - MAX_CLAIMS) + max(0, len(hypothesis.contrary) - MAX_CLAIMS)
     if left:
         blocks.append(Paragraph((Span(f"{left} more claims are left out here."),)))
+    if hypothesis.below:
+        blocks.append(Paragraph((Span("Why it is not the first:"),)))
+        blocks.append(Claims(tuple(citing.claim(entry) for entry in hypothesis.below[:10])))
     if hypothesis.wanted:
         blocks.append(Paragraph((Span("What would make this surer:"),)))
         blocks.append(Bullets(tuple(citing.prose(text, 600) for text in hypothesis.wanted[:50])))
