@@ -55,8 +55,15 @@ def test_an_explanation_that_cites_nothing_is_counted(diagnosed: tuple[Run, Diag
         evidence=[],
         contrary=[],
     )
-    told = check_claims(run, msgspec.structs.replace(diagnosis, hypotheses=[forged]))
+    told = check_claims(run, msgspec.structs.replace(diagnosis, hypotheses=[forged], derivation=[]))
     assert (told.total, len(told.unsupported)) == (2, 2)
+
+
+def test_steps_of_the_derivation_are_claims_too(diagnosed: tuple[Run, Diagnosis]) -> None:
+    run, diagnosis = diagnosed
+    step = msgspec.structs.replace(diagnosis.derivation[0], link="ev:syscall/999999~0123456789ab")
+    told = check_claims(run, msgspec.structs.replace(diagnosis, derivation=[step]))
+    assert [line.split(":")[0] for line in told.unsupported] == ["derivation"]
 
 
 def test_a_record_that_was_changed_afterwards_no_longer_supports(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Sequence
 
-from triage_tui.diagnosis.cite import ago, inert
+from triage_tui.diagnosis.cite import Citer, ago, inert
 from triage_tui.diagnosis.collect import gather
+from triage_tui.diagnosis.derivation import derive
 from triage_tui.diagnosis.experiments import SURE, suggest
 from triage_tui.diagnosis.facts import Child, Facts, FailedCall, LoopFact, Message
 from triage_tui.diagnosis.hypotheses import Candidate, hypothesize
@@ -66,9 +67,12 @@ def diagnose(run: Run, knowledge: KnowledgeBase | None = None) -> Diagnosis:
     best = hypotheses[0]
     unknown = best.cause == "unknown" or best.confidence < DOUBT
     experiments = suggest(run, facts, hypotheses, [one.entry.experiments for one in chosen])
+    scene_kind, derivation = derive(facts, chosen[0], Citer(run))
     return Diagnosis(
         run_id=run.run_id,
         scene=full_scene(facts, best.cause),
+        scene_kind=scene_kind,
+        derivation=derivation,
         healthy=chosen[0].entry.healthy and not unknown,
         headline=headline(run, facts, best, chosen[0]),
         hypotheses=hypotheses,
@@ -207,6 +211,17 @@ def _hypothesis_lines(position: int, hypothesis: Hypothesis, language: Catalogue
     return lines
 
 
+def _derivation_lines(diagnosis: Diagnosis, language: Catalogue) -> list[str]:
+    evidence = language.fill("evidence")
+    lines = [language.fill("From the end back to the cause ({kind}):", kind=diagnosis.scene_kind), ""]
+    lines += [
+        f"{number}. {language.sentence(inert(step.role, 80))}: "
+        f"{language.sentence(inert(step.says, 400))} ([{evidence}]({step.link}))"
+        for number, step in enumerate(diagnosis.derivation, start=1)
+    ]
+    return [*lines, ""]
+
+
 def _opinion_lines(opinion: Opinion, language: Catalogue) -> list[str]:
     heading = "Second opinion of the model {model}, whose confidence ({figure}) changes nothing above:"
     figure = f"{opinion.confidence:.2f}"
@@ -269,6 +284,8 @@ def render_markdown(run: Run, diagnosis: Diagnosis, language: Catalogue | None =
         wanted = language.sentence(inert(diagnosis.unknown_next, 400))
         lines.append(say("Best next experiment: {text}.", text=wanted))
     lines.append("")
+    if diagnosis.derivation:
+        lines += _derivation_lines(diagnosis, language)
     for position, hypothesis in enumerate(diagnosis.hypotheses, start=1):
         lines += _hypothesis_lines(position, hypothesis, language)
     if diagnosis.experiments:

@@ -28,8 +28,12 @@ NO_CLAIMS = Claims(total=0, unsupported=())
 
 def check_claims(run: Run, diagnosis: Diagnosis) -> Claims:
     """Follow every link of `diagnosis`, which need not be the one that is stored with `run`."""
-    total = 0
-    bad: list[str] = []
+    total = len(diagnosis.derivation)
+    bad = [
+        f"derivation: {step.says}: {step.link or 'no link'}"
+        for step in diagnosis.derivation
+        if not (found := resolve(run, step.link)).exists or found.link.hash is None or not found.hash_ok
+    ]
     for hypothesis in diagnosis.hypotheses:
         given = hypothesis.evidence + hypothesis.contrary + hypothesis.below
         claims = [(evidence.says, evidence.link) for evidence in given]

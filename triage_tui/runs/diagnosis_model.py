@@ -120,6 +120,15 @@ class Experiment(Record):
     """Numbers, from 0, of the hypotheses of which the knowledge base says that it would settle them."""
 
 
+class DerivationStep(Record):
+    """One step from what the end shows back to the root cause."""
+
+    role: str
+    """What the step is in the derivation: "what the end shows", "the failed call behind it"."""
+    says: str
+    link: str
+
+
 class Diagnosis(Record):
     """What was concluded about one run; hypotheses best first."""
 
@@ -128,6 +137,10 @@ class Diagnosis(Record):
     headline: str
     healthy: bool = False
     hypotheses: list[Hypothesis] = []
+    scene_kind: str = ""
+    """Which analyzer derived the first hypothesis: "wait loop", "missing resource", ..."""
+    derivation: list[DerivationStep] = []
+    """How the first hypothesis follows from the end."""
     proposals: list[Proposal] = []
     kb_sha256: str = ""
     kb_problems: list[str] = []
