@@ -87,6 +87,16 @@ def test_an_analysis_in_words_and_as_json(
     )
     assert (told["unsupported"], told["tokens_in"], told["tokens_out"]) == (1, 3000, 300)
     assert told["hypotheses"][0]["source"] == "model"
+    assert command(run, "analyze", "last", "--steps") == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[:2] for row in rows[1:5]] == [
+        ["1", "classify"],
+        ["2", "collect"],
+        ["3", "hypothesize"],
+        ["4", "end"],
+    ]
+    assert "1000 + 100" in rows[1]
+    assert rows[5] == f"in analyst/002 of run {run.run_id}"
     assert command(run, "show", "last") == 0
     shown = capsys.readouterr().out
     assert "Source: the model m1; its confidence is its own word, and capped." in shown
@@ -148,6 +158,7 @@ def test_prompts_are_listed_and_shown(
         (["prompt", "show", "classify", "--run", "nope"], "there is no run 'nope'"),
         (["prompt", "list", "classify"], "takes no phase"),
         (["prompt", "show", "classify", "--keep-secrets"], "name one with --run"),
+        (["analyze", "last", "--steps"], "no model was asked about run"),
         (["analyze", "nope", "--model", "m"], "there is no run 'nope'"),
         (["analyze", "last", "--model", "m", "--url", "nowhere"], "is none: it looks like"),
         (["analyze", "last", "--model", "m", "--budget", "lots"], "--budget: 'lots' is no limit"),

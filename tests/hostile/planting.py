@@ -11,6 +11,7 @@ import msgspec
 
 from tests.hostile.corpus import ATTACKS, BLOCK, FILE_NAMES, SIZE
 from tests.ui import fixtures
+from triage_tui.runs.analysis_model import Step
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.memory_model import MemoryField
 from triage_tui.runs.model import Printed, Probe, RuleHit, Unavailable
@@ -98,7 +99,19 @@ def plant_run(runs_dir: Path, run_id: str = fixtures.EXIT_RUN) -> Path:
     for path in sorted((run_dir / "memory").glob("*")):
         path.write_bytes("".join(ATTACKS).encode("utf-8", "surrogatepass")[:4096])
     _hostile_events(run_dir, attacks)
+    _hostile_analysis(run_dir)
     return run_dir
+
+
+def _hostile_analysis(run_dir: Path) -> None:
+    """What a model was asked and answered, as another machine may have recorded it."""
+    directory = run_dir / "analyst" / "007"
+    directory.mkdir(parents=True)
+    steps = [
+        Step(step=1, kind="tool", phase=attack, wall=attack, tool=attack, arguments=attack, outcome=attack)
+        for attack in ATTACKS
+    ]
+    (directory / "steps.jsonl").write_bytes(b"".join(encode_line(step) + b"\n" for step in steps) + BLOCK)
 
 
 def _hostile_diagnosis(data: dict[str, Any], link: str) -> None:

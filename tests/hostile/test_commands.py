@@ -45,6 +45,12 @@ _PRINTING: list[list[str]] = [
     ["approve", RUN, "--hunk", "fix/syscall/ioctl.lua:1"],
     ["watch", "--count", "2"],
     ["watch", "--count", "1", "--json"],
+    ["analyze", RUN, "--dry-run"],
+    ["analyze", RUN, "--steps"],
+    ["analyze", RUN, "--model", ATTACKS[0]],
+    ["analyze", RUN, "--model", "m", "--url", ATTACKS[3]],
+    ["prompt", "show", "hypothesize", "--run", RUN],
+    ["prompt", "show", ATTACKS[0]],
     ["doctor"],
 ]
 _JSON: list[list[str]] = [["list", "--json"], ["show", RUN, "--json"], ["memory", RUN, "--json"]]

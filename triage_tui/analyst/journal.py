@@ -6,16 +6,20 @@ request as they were sent, which is masked. Nothing else of the run is written h
 
 from __future__ import annotations
 
+import contextlib
 import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from triage_tui.analyst.adapter import Message
 from triage_tui.errors import TriageError
 from triage_tui.runs.analysis_model import Step, StepKind
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.files import inside, write_atomic
+from triage_tui.runs.reader import Run
 from triage_tui.runs.writer import encode_json
 
 DIRECTORY = "analyst"
@@ -65,6 +69,28 @@ class Journal:
     def keep(self, name: str, value: object) -> None:
         """Keep a value as a JSON file of the analysis."""
         write_atomic(inside(self.dir, name), encode_json(value))
+
+
+def read_steps(run: Run) -> tuple[str, list[Step]]:
+    """Return the directory of the latest analysis of a run and its steps; damaged lines are left out.
+
+    Raises:
+        TriageError: there is none.
+    """
+    try:
+        names = os.listdir(inside(run.dir, DIRECTORY))
+    except OSError:
+        names = []
+    numbers = [name for name in names if name.isdecimal() and len(name) < 6]
+    if not numbers:
+        raise TriageError(f"no model was asked about run {run.run_id}")
+    name = f"{DIRECTORY}/{max(numbers, key=int)}"
+    decoder = msgspec.json.Decoder(Step)
+    steps = []
+    for line in run.text_bytes(f"{name}/{STEPS_FILE}").splitlines():
+        with contextlib.suppress(msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            steps.append(decoder.decode(line))
+    return name, steps
 
 
 def _new_directory(run_dir: Path) -> str:

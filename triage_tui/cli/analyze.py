@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="print what would be sent first, and send nothing"
     )
     parser.add_argument(
+        "--steps", action="store_true", help="print the steps of the latest analysis, and ask nothing"
+    )
+    parser.add_argument(
         "--keep-secrets",
         action="store_true",
         help="mask nothing of what is sent: only for a model of your own",
@@ -45,6 +48,30 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIMITS",
         help="tokens=N,money=N,seconds=N,steps=N, any of them (default tokens=120000,seconds=600,steps=40)",
     )
+
+
+def _steps(record: Run, as_json: bool) -> int:
+    """Print what the model was asked in the latest analysis, and what came of each step."""
+    from triage_tui.analyst.journal import read_steps
+
+    name, steps = read_steps(record)
+    if as_json:
+        print_json({"run_id": record.run_id, "analysis": name, "steps": steps})
+        return 0
+    rows = [
+        [
+            str(one.step),
+            one.phase or one.kind,
+            f"{one.tool} {one.arguments}" if one.kind == "tool" else one.prompt_sha256[:12],
+            f"{one.tokens_in} + {one.tokens_out}" if one.tokens_in else "",
+            f"{one.seconds:.1f}" if one.seconds else "",
+            one.outcome,
+        ]
+        for one in steps
+    ]
+    print_table(["#", "phase", "prompt or tool", "tokens", "seconds", "outcome"], rows)
+    print(safe_line(f"in {name} of run {record.run_id}", 200))
+    return 0
 
 
 def _dry_run(args: argparse.Namespace, record: Run, redaction: Redaction) -> int:
@@ -85,6 +112,8 @@ def run(args: argparse.Namespace) -> int:
     workspace = Workspace.at(args.workspace)
     record = workspace.load(args.run)
     redaction = Redaction.of(record, off=args.keep_secrets)
+    if args.steps:
+        return _steps(record, args.json)
     if args.dry_run:
         return _dry_run(args, record, redaction)
     settings = load_settings(model=args.model, url=args.url, budget=args.budget)
