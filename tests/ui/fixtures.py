@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,15 @@ def make_exit_run(
         [("captured", captured), ("diagnosed", {}), ("proposed", {"files": ["fix/syscall/ioctl.lua"]})],
     )
     return run_dir
+
+
+def add_experiment(run_dir: Path) -> None:
+    """Let the diagnosis of a run name something that would make it surer."""
+    diagnosis = json.loads((run_dir / "diagnosis.json").read_text())
+    diagnosis["experiments"] = [
+        {"id": "probe-1", "kind": "probe", "says": "run it again and ask its service", "gain": 0.8}
+    ]
+    (run_dir / "diagnosis.json").write_text(json.dumps(diagnosis))
 
 
 def make_loop_run(runs_dir: Path, run_id: str = LOOP_RUN, rounds: int = 40) -> Path:

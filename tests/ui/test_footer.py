@@ -13,6 +13,7 @@ from textual.widgets import Input
 from tests.ui import fixtures
 from tests.ui.code_runs import add_source
 from tests.ui.conftest import RecordedActions, opened, said, until
+from tests.ui.fixtures import add_experiment
 from triage_tui.runs.events import append_event
 from triage_tui.ui.actions import ACTIONS, BY_ID, PANES
 from triage_tui.ui.actions.model import Action
@@ -55,6 +56,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "resume": (Case("call decide resume"),),
     "retry": (Case("call decide retry"),),
     "end": (Case("screen Question"),),
+    "experiment": (Case("call experiment"),),
     "mark": (Case("drawn", "patch"),),
     "approve_all": (Case("call approve", "patch"),),
     "next_hunk": (Case("drawn", "patch"),),
@@ -217,6 +219,7 @@ async def test_every_key_of_the_footer(
     app: TriageApp, actions: RecordedActions, workspace: Path, name: str
 ) -> None:
     add_source(workspace)
+    add_experiment(workspace / "ai_runs" / fixtures.EXIT_RUN)
     led_to = {"verdict": "progressed", "run": fixtures.RETRY_RUN}
     append_event(workspace / "ai_runs" / fixtures.EXIT_RUN, "retry_finished", led_to)
     async with app.run_test(size=(130, 32)) as pilot:
