@@ -10,7 +10,7 @@ from typing import Any
 
 from triage_tui.binary.elf_layout import ElfLayout
 from triage_tui.binary.index_model import Origin
-from triage_tui.binary.linkage import initial_functions
+from triage_tui.binary.linkage import initial_functions, is_library
 from triage_tui.binary.sweep.follower import Notes
 from triage_tui.binary.symbols import ElfImage
 
@@ -98,7 +98,7 @@ def certain_starts(elf: Any, layout: ElfLayout, image: ElfImage, arch: str) -> S
             if layout.code_at(begin) is not None and begin not in starts.all:
                 # Whether it is Thumb is not said: the code there tells.
                 starts.add(begin, "unwind", False)
-    _exported(elf, layout, image, starts, is_arm)
+    _exported(elf, layout, starts, is_arm)
     return starts
 
 
@@ -126,9 +126,8 @@ def _initial(elf: Any, layout: ElfLayout) -> list[int]:
     return found
 
 
-def _exported(elf: Any, layout: ElfLayout, image: ElfImage, starts: Starts, is_arm: bool) -> None:
+def _exported(elf: Any, layout: ElfLayout, starts: Starts, is_arm: bool) -> None:
     """Note the functions that others may call: of a library they are where it is entered."""
-    is_program = image.entry and any(segment["p_type"] == "PT_INTERP" for segment in elf.iter_segments())
     with suppress(Exception):
         section = elf.get_section_by_name(".dynsym")
         if section is None or section.num_symbols() > 200_000:
@@ -139,8 +138,8 @@ def _exported(elf: Any, layout: ElfLayout, image: ElfImage, starts: Starts, is_a
             start = symbol["st_value"] & ~1 if is_arm else symbol["st_value"]
             if start in starts.all:
                 starts.exported.add(start)
-    if not is_program and elf["e_type"] == "ET_DYN":
-        starts.loader += sorted(starts.exported)
+        if is_library(elf, layout.data):
+            starts.loader += sorted(starts.exported)
 
 
 def found_starts(

@@ -145,6 +145,14 @@ def relocated_words(elf: Any, data: bytes, machine: int) -> dict[int, int]:
     return words
 
 
+def is_library(elf: Any, data: bytes) -> bool:
+    """Say whether other files use its functions: it has a name for that (DT_SONAME), or no interpreter."""
+    if elf["e_type"] != "ET_DYN":
+        return False
+    interpreted = any(segment["p_type"] == "PT_INTERP" for segment in elf.iter_segments())
+    return not interpreted or "14" in _Dynamic(elf, data).tags
+
+
 def initial_functions(elf: Any, data: bytes) -> tuple[list[int], list[tuple[int, int]]]:
     """Return what the dynamic section names: DT_INIT and DT_FINI, and (address, bytes) of their arrays."""
     dynamic = _Dynamic(elf, data)

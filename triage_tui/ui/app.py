@@ -238,6 +238,7 @@ class TriageApp(KeysInOrder):
         self.main.stop_exporting()
         self.main.stop_experimenting()
         self.main.stop_asking()
+        self.main.stop_reading_calls()
         self.main.stop_deciding()
         self.main.stop_waiting()
         if self._feed is not None:

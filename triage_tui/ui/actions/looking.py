@@ -162,6 +162,15 @@ LOOKING: tuple[Action, ...] = (
         True,
     ),
     Action(
+        "calls",
+        "C",
+        "screen.calls",
+        "calls",
+        "Code and backtrace panes: see who calls the function, whom it calls, and how it is reached.",
+        "frames",
+        _LOOK,
+    ),
+    Action(
         "ask_model",
         "M",
         "screen.ask_model",

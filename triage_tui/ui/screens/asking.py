@@ -8,13 +8,13 @@ from textual import on
 
 from triage_tui.errors import TriageError
 from triage_tui.ui.messages import Asked, GoesOn
-from triage_tui.ui.screens.explaining import ExplainScreen
+from triage_tui.ui.screens.calls import CallsScreen
 
 if TYPE_CHECKING:
     from triage_tui.ui.screens.progress import Progress
 
 
-class AskScreen(ExplainScreen):
+class AskScreen(CallsScreen):
     """The part of the main screen that asks the model about the run that is shown."""
 
     _asking: Progress | None = None

@@ -74,6 +74,8 @@ def available(screen: MainScreen, action: Action) -> bool:
             return pane is not None and len(pane.threads) > 1
         case "next_source":
             return screen.active == "code" and screen.code.sources > 1
+        case "calls":
+            return screen.active in ("code", "backtrace") and screen.asked_address is not None
         case "decompile":
             return screen.active in ("code", "backtrace") and screen.code.frame is not None
         case "go_to_address":

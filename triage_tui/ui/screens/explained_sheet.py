@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from triage_tui.diagnosis.knowledge_base.explained_lines import Line
+from triage_tui.text import safe_line
 from triage_tui.ui.explained_rows import explained_rows
 from triage_tui.ui.screens.help import Sheet
 from triage_tui.ui.widgets.line_view import LineView
@@ -14,9 +15,15 @@ from triage_tui.ui.widgets.line_view import LineView
 class ExplainedSheet(Sheet):
     """Each entry that came near: what of it held, and how its confidence came about."""
 
-    def __init__(self, lines: Sequence[Line], follow: Callable[[str, int], None], cursor: int = 0) -> None:
-        """`follow` is called with the link of a line, and the row to come back to."""
-        super().__init__("Why this and not that", partial(explained_rows, lines), wide=True)
+    def __init__(
+        self,
+        lines: Sequence[Line],
+        follow: Callable[[str, int], None],
+        cursor: int = 0,
+        title: str = "Why this and not that",
+    ) -> None:
+        """`follow` is called with the link of a line, and the row to come back to. `title` may be raw."""
+        super().__init__(safe_line(title, 60), partial(explained_rows, lines), wide=True)
         self._follow = follow
         self._cursor = cursor
 

@@ -1,0 +1,81 @@
+"""Who calls the function that is shown, whom it calls, how it is reached: a sheet over the main screen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from triage_tui.errors import Stopped, TriageError
+from triage_tui.ui.screens.explaining import ExplainScreen
+
+if TYPE_CHECKING:
+    from triage_tui.diagnosis.knowledge_base.explained_lines import Line
+
+
+class CallsScreen(ExplainScreen):
+    """The part of the main screen that asks for calls."""
+
+    _reading_calls: threading.Event | None = None
+    """Set, it ends the reading of a program that is under way."""
+
+    def stop_reading_calls(self) -> None:
+        """Let the reading of a program end that is under way."""
+        if self._reading_calls is not None:
+            self._reading_calls.set()
+
+    @property
+    def asked_address(self) -> int | None:
+        """An address of the function that the code pane shows."""
+        function, frame = self.code.function, self.code.frame
+        if function is not None:
+            return function.address
+        if frame is None:
+            return None
+        # A return address may be that of the next function already.
+        return frame.addr - (1 if frame.idx else 0)
+
+    def action_calls(self) -> None:
+        """Read the program of the function that is shown in a thread, and show its calls."""
+        view, address = self._ready(), self.asked_address
+        if view is None or address is None:
+            return
+        if self._reading_calls is not None:
+            self.say("The program is being read.")
+            return
+        cancel = self._reading_calls = threading.Event()
+        workspace = self.app.workspace
+
+        def work() -> None:
+            from triage_tui.retry.call_lines import call_lines
+            from triage_tui.retry.workspace import Workspace
+
+            show: Callable[[], None]
+            try:
+                name, lines = call_lines(Workspace(workspace), view.run, address, "person", cancel)
+                show = partial(self.show_calls, view.run_id, name, lines)
+            except Stopped:
+                return
+            except TriageError as error:
+                show = partial(self.say, str(error), "warning")
+            except Exception as error:
+                # Its own defect must not take the review down.
+                show = partial(self.say, self.app.reports.sentence("Reading the calls", error), "warning")
+            if not cancel.is_set():
+                self.app.call_from_thread(self._calls_read, show)
+
+        self.run_worker(work, thread=True, group="calls", exclusive=True, exit_on_error=False)
+
+    def _calls_read(self, show: Callable[[], None]) -> None:
+        self._reading_calls = None
+        show()
+
+    def show_calls(self, run_id: str, name: str, lines: list[Line], cursor: int = 0) -> None:
+        """Show calls; from code that was gone to, one comes back to them."""
+        from triage_tui.ui.screens.explained_sheet import ExplainedSheet
+
+        def follow(link: str, place: int) -> None:
+            self.follow_in(run_id, link, lambda: self.show_calls(run_id, name, lines, place))
+
+        self.app.push_screen(ExplainedSheet(lines, follow, cursor, title=f"Calls of {name}"))
