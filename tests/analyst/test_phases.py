@@ -11,6 +11,7 @@ from triage_tui.analyst.briefing import prompt_values
 from triage_tui.analyst.preview import preview, system_alone
 from triage_tui.analyst.prompts import PHASES, SHIPPED, Prompts
 from triage_tui.analyst.replies import Replies, ReplyError
+from triage_tui.diagnosis.knowledge import CAUSES
 from triage_tui.errors import TriageError
 from triage_tui.proposals.templates import load_library
 from triage_tui.runs.reader import Run
@@ -109,6 +110,12 @@ def test_shipped_prompts_name_only_what_exists() -> None:
         assert all(f"- {name}:" in text for name in templates)
     arches = {name.split("/")[1] for name in prompts.files if name.startswith("understanding/")}
     assert {"generic", "arm", "mips"} <= arches
+
+
+@pytest.mark.parametrize("cause", sorted(CAUSES - {"unknown"}))
+def test_each_cause_has_something_to_be_understood_by(cause: str) -> None:
+    found = Prompts().assemble("hypothesize", "arm", [cause], prompt_values())
+    assert any(name.startswith("understanding/generic/") for name in found.names)
 
 
 @pytest.mark.parametrize(
