@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.diagnosis.knowledge_base.writing import GOOD, write
-from tests.e2e.commands import triage
 from tests.runs.build import failed_open, write_run
+from triage_tui.cli.main import main
 from triage_tui.diagnosis.knowledge import load_knowledge
 from triage_tui.diagnosis.knowledge_base.case_tests import try_cases
 from triage_tui.diagnosis.knowledge_base.cases import case_path, load_case
@@ -90,15 +90,16 @@ def test_a_file_that_is_no_case_is_one_sentence(text: str, what: str, tmp_path: 
     assert [one.key for one in found.mistakes if one.severity == "error"] == ["cases.positive[0]"]
 
 
-def test_the_commands_end_with_1_where_something_is_wrong(tmp_path: Path) -> None:
+def test_the_commands_end_with_1_where_something_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(tmp_path / "rules", GOOD | {"cases": {"positive": ["applet-echo"]}})
-    environment = {"TRIAGE_TUI_RULES": str(tmp_path / "rules")}
-    done = triage(tmp_path, "kb", "test", "mine", "--json", env=environment)
-    assert done.returncode == 1
-    (trial,) = json.loads(done.stdout)["trials"]
+    monkeypatch.setenv("TRIAGE_TUI_RULES", str(tmp_path / "rules"))
+    assert main(["kb", "test", "mine", "--json"]) == 1
+    (trial,) = json.loads(capsys.readouterr().out)["trials"]
     assert (trial["entry"], trial["good"], trial["winner"]) == ("mine", False, "normal-end")
     (tmp_path / "rules" / "bad.yaml").write_text("schema: 1\nentries: [{id: a}]\n")
-    done = triage(tmp_path, "kb", "lint", env=environment)
-    assert done.returncode == 1
-    assert f"error: {tmp_path}/rules/bad.yaml:2, entry a, key cause: missing" in done.stdout.splitlines()
-    assert "7 errors" in done.stderr
+    assert main(["kb", "lint"]) == 1
+    out, err = capsys.readouterr()
+    assert f"error: {tmp_path}/rules/bad.yaml:2, entry a, key cause: missing" in out.splitlines()
+    assert "7 errors" in err

@@ -10,7 +10,7 @@ import pytest
 
 from tests.diagnosis.knowledge_base.writing import GOOD, write
 from tests.diagnosis.recorded import load_case, run_of
-from tests.e2e.commands import triage
+from triage_tui.cli.main import main
 from triage_tui.diagnosis import hypotheses
 from triage_tui.diagnosis.knowledge import load_knowledge
 from triage_tui.diagnosis.knowledge_base.coverage import cover
@@ -138,19 +138,21 @@ def test_a_profile_names_every_entry_and_phase(run: Run) -> None:
     assert {one.entry: one.fits for one in found.entries}["missing-file"] == 2
 
 
-def test_the_commands_print_a_table_or_json(run: Run) -> None:
+def test_the_commands_print_a_table_or_json(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     workspace = run.dir.parents[1]
-    (workspace / "ai_runs" / run.run_id).rename(workspace / "ai_runs" / "20260101_000000_00000001")
-    told = triage(workspace, "kb", "explain", "last").stdout
+    run.dir.rename(workspace / "ai_runs" / "20260101_000000_00000001")
+
+    def printed(*arguments: str) -> str:
+        assert main(["kb", *arguments, "-C", str(workspace)]) == 0
+        return capsys.readouterr().out
+
+    told = printed("explain", "last")
     assert told.startswith("missing-parent (missing_dir)")
     assert "why it is not the first" in told
-    data = json.loads(triage(workspace, "kb", "explain", "last", "--entry", "nvram", "--json").stdout)
+    data = json.loads(printed("explain", "last", "--entry", "nvram", "--json"))
     assert [one["standing"] for one in data["entries"]] == ["far"]
-    covered = json.loads(triage(workspace, "kb", "coverage", "last", "--json").stdout)
-    assert covered["runs"] == 1
-    timed = triage(workspace, "kb", "profile", "last")
-    assert timed.stdout.startswith("PHASE")
-    assert timed.returncode == 0
+    assert json.loads(printed("coverage", "last", "--json"))["runs"] == 1
+    assert printed("profile", "last").startswith("PHASE")
 
 
 def test_entries_that_take_too_long_are_left_out_with_a_sentence(
