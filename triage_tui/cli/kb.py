@@ -134,6 +134,7 @@ def _test(args: argparse.Namespace) -> int:
 
 
 def _case(args: argparse.Namespace) -> int:
+    from triage_tui.diagnosis.knowledge_base.cases import load_case
     from triage_tui.diagnosis.knowledge_base.making_cases import make_case
     from triage_tui.diagnosis.knowledge_base.places import default_directory
     from triage_tui.retry.workspace import Workspace
@@ -150,7 +151,7 @@ def _case(args: argparse.Namespace) -> int:
         max_calls=max(1, args.calls),
     )
     if args.json:
-        print_json({"case": path, "calls": len(record.trace()), "diagnosed_alike": same})
+        print_json({"case": path, "calls": len(load_case(path).calls), "diagnosed_alike": same})
     else:
         print(f"{safe_line(str(path), 400)}: name it in an entry below cases.positive or cases.negative")
     if not same:
