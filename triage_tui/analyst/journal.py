@@ -10,17 +10,19 @@ import contextlib
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from triage_tui.analyst.adapter import Message
 from triage_tui.errors import TriageError
 from triage_tui.runs.analysis_model import Step, StepKind
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.files import inside, write_atomic
 from triage_tui.runs.reader import Run
 from triage_tui.runs.writer import encode_json
+
+if TYPE_CHECKING:
+    from triage_tui.analyst.adapter import Message
 
 DIRECTORY = "analyst"
 STEPS_FILE = "steps.jsonl"
