@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     case.add_argument("--healthy", action="store_true", help="the right answer is to change nothing")
     case.add_argument("--title", default="", help="what was run and what was wrong (default: the command)")
     case.add_argument("--calls", type=int, default=600, help="keep so many calls (default 600)")
+    case.add_argument("--keep-secrets", action="store_true", help="do not mask what looks like a secret")
     case.add_argument("--into", metavar="DIR", help="directory of the entries (default: your own)")
 
     explain = commands.add_parser("explain", help="say why a run is diagnosed so, and not otherwise")
@@ -141,7 +142,7 @@ def _case(args: argparse.Namespace) -> int:
 
     record = Workspace.at(args.workspace).load(args.run)
     into = Path(args.into) if args.into else default_directory()
-    path, same = make_case(
+    path, same, masked = make_case(
         record,
         into,
         args.name,
@@ -149,14 +150,19 @@ def _case(args: argparse.Namespace) -> int:
         healthy=args.healthy,
         title=args.title,
         max_calls=max(1, args.calls),
+        keep_secrets=args.keep_secrets,
     )
     if args.json:
-        print_json({"case": path, "calls": len(load_case(path).calls), "diagnosed_alike": same})
+        print_json(
+            {"case": path, "calls": len(load_case(path).calls), "diagnosed_alike": same, "masked": masked}
+        )
     else:
         print(f"{safe_line(str(path), 400)}: name it in an entry below cases.positive or cases.negative")
     if not same:
         say("the case holds the end of the run only, and is not diagnosed as the run is")
-    say("a case holds what the program printed and the arguments of its calls: look for secrets in it")
+    if masked:
+        say(f"{number_of(masked, 'secret was', 'secrets were')} masked; --keep-secrets keeps them")
+    say("a case holds what the program printed and the arguments of its calls: look before you hand it on")
     return 0
 
 

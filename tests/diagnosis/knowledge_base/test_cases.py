@@ -18,6 +18,7 @@ from triage_tui.diagnosis.knowledge_base.lint import lint
 from triage_tui.diagnosis.knowledge_base.making_cases import make_case
 from triage_tui.errors import TriageError
 from triage_tui.resources import shipped
+from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import load_run
 
 
@@ -54,8 +55,9 @@ def test_an_entry_that_wins_where_it_must_not_is_told(tmp_path: Path) -> None:
 
 def test_a_case_of_a_run_is_diagnosed_alike_and_holds_no_more_than_it_needs(tmp_path: Path) -> None:
     run = load_run(write_run(tmp_path / "ai_runs", [failed_open(5, "/etc/app.conf")]))
-    path, same = make_case(run, tmp_path / "rules", "no-config", cause="missing_file", title="app")
+    path, same, masked = make_case(run, tmp_path / "rules", "no-config", cause="missing_file", title="app")
     assert same
+    assert masked == 0
     case = load_case(path)
     assert (case.cause, case.made, case.title) == ("missing_file", "recorded", "app")
     assert [call.seq for call in case.calls] == [5]
@@ -66,6 +68,22 @@ def test_a_case_of_a_run_is_diagnosed_alike_and_holds_no_more_than_it_needs(tmp_
         make_case(run, tmp_path / "rules", "../no", cause="missing_file")
     with pytest.raises(TriageError, match="did you mean missing_file"):
         make_case(run, tmp_path / "rules", "other", cause="missing_fil")
+
+
+def test_a_case_keeps_no_secret_and_its_lines_keep_their_length(tmp_path: Path) -> None:
+    call = failed_open(5, "/etc/app.conf")
+    login = Syscall(seq=4, name="write", pid=call.pid, arguments=["1", '"password=hunter2hunter2"'], ret=24)
+    run_dir = write_run(tmp_path / "ai_runs", [login, call])
+    (run_dir / "logs" / "guest.log").write_bytes(b"password=hunter2hunter2\ncannot open it\n")
+    run = load_run(run_dir)
+    path, _, masked = make_case(run, tmp_path / "rules", "login", cause="missing_file")
+    assert masked == 2
+    assert "hunter2" not in path.read_text()
+    first, second, _ = load_case(path).output.split("\n")
+    assert (len(first), second) == (len("password=hunter2hunter2"), "cannot open it")
+    kept, _, none = make_case(run, tmp_path / "rules", "kept", cause="missing_file", keep_secrets=True)
+    assert none == 0
+    assert "hunter2" in kept.read_text()
 
 
 @pytest.mark.parametrize(

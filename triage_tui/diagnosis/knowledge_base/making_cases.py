@@ -19,6 +19,7 @@ from triage_tui.runs.frame_model import Backtrace, Frame
 from triage_tui.runs.model import Snapshot, Syscall, Target
 from triage_tui.runs.process_model import Process, Thread
 from triage_tui.runs.reader import Run
+from triage_tui.runs.redaction import Redaction
 from triage_tui.text import safe_line
 
 MAX_CALLS = 600
@@ -39,10 +40,12 @@ def make_case(
     healthy: bool = False,
     title: str = "",
     max_calls: int = MAX_CALLS,
-) -> tuple[Path, bool]:
-    """Make a case of `run` in a directory of knowledge base files.
+    keep_secrets: bool = False,
+) -> tuple[Path, bool, int]:
+    """Make a case of `run` in a directory of knowledge base files; its secrets are masked.
 
-    Return its file, and whether the diagnosis of the case names the same entry first as that of the run.
+    Return its file, whether the diagnosis of the case names the same entry first as that of the run, and how
+    many places were masked.
 
     Raises:
         TriageError: the name or the cause cannot be used, there is such a case already, or it cannot be
@@ -66,6 +69,8 @@ def make_case(
         how=f"a run under {run.snapshot.engine.emulator or 'the emulator'} for {target.arch}",
         max_calls=max_calls,
     )
+    redaction = Redaction.of(run, off=keep_secrets)
+    case = without_secrets(case, redaction)
     try:
         save_case(case, path)
     except OSError as error:
@@ -73,7 +78,23 @@ def make_case(
         raise TriageError(f"{shown} cannot be written: {error.strerror}") from error
     with tempfile.TemporaryDirectory(prefix="triage-tui-case-") as scratch:
         again = diagnose(write_as_run(load_case(path), Path(scratch) / "run"))
-    return path, again.hypotheses[0].entry == diagnose(run).hypotheses[0].entry
+    return path, again.hypotheses[0].entry == diagnose(run).hypotheses[0].entry, redaction.count
+
+
+def without_secrets(case: Case, redaction: Redaction) -> Case:
+    """Return a case with its secrets masked; each line of output keeps its length, by which it is found."""
+    lines = [_masked_line(line, redaction) for line in case.output.split("\n")]
+    rest = redaction.value(msgspec.to_builtins(msgspec.structs.replace(case, output="")))
+    return msgspec.structs.replace(msgspec.convert(rest, Case), output="\n".join(lines))
+
+
+def _masked_line(line: str, redaction: Redaction) -> str:
+    masked = redaction.text(line)
+    size = len(line.encode("utf-8", "surrogatepass"))
+    if masked == line:
+        return line
+    cut = masked.encode("utf-8", "surrogatepass")[:size].decode("utf-8", "ignore")
+    return cut + " " * (size - len(cut.encode("utf-8", "surrogatepass")))
 
 
 def case_of_run(
