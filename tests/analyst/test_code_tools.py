@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,17 @@ def test_what_is_not_there_is_a_sentence(case: Case, name: str, arguments: dict[
     assert not answer["success"]
     assert says in answer["error"]
     assert "\x1b" not in answer["error"]
+
+
+def test_pseudocode_of_an_analysis_comes_before_disassembly(case: Case, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "inner.c").write_text("int inner(int value)\n{\n}\n")
+    entry = {"name": "inner", "entry": {"offset": _start("inner")}, "size": 8, "pseudocode_file": "inner.c"}
+    text = {"file": {"name": "x", "real_path": PROGRAM}, "functions": [entry]}
+    (results / "x.json").write_text(json.dumps(text))
+    case.sfanalysis = results
+    source = ask(case, "get_function_source", function_name="inner")
+    assert (source["kind"], source["provenance"]) == ("pseudocode", "pseudocode from SFAnalysis")
+    assert "int inner(int value)" in source["source"]
+    assert ask(case, "get_function_source", function_name="caller")["kind"] == "disassembly"

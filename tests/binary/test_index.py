@@ -176,7 +176,9 @@ def test_sizes_and_counts_that_lie_are_cut_to_what_is_there() -> None:
         survives(bytes(lie))
 
 
-@pytest.mark.parametrize("unit", [b"\xfe\xff\xff\xea", b"\xfe\xe7", b"\0", b"\x08\x40\x2d\xe9", b"\xff"])
+@pytest.mark.parametrize(
+    "unit", [b"\xfe\xff\xff\xea", b"\xfe\xe7", b"\0", b"a", b"\x08\x40\x2d\xe9", b"\xff"]
+)
 def test_code_of_nothing_but_one_instruction_is_gone_over_in_time(unit: bytes) -> None:
     header = (
         b"\x7fELF\x01\x01\x01"

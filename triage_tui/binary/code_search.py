@@ -75,7 +75,7 @@ def lines(
         for start in range(one.start, one.end, _CHUNK):
             code = read(start, min(_CHUNK, one.end - start))
             for address, _, mnemonic, operands in engines[one.thumb].disasm_lite(code, start):
-                text = f"{mnemonic} {operands}"
+                text = f"{mnemonic} {operands}".rstrip()
                 if pattern.search(text) is not None:
                     found.append(CodeLine(address, one.label, text[:MAX_LINE]))
                     if len(found) >= limit:

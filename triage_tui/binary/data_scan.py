@@ -16,16 +16,20 @@ MAX_TEXTS = 200_000
 MAX_POINTERS = 200_000
 
 _TEXT = re.compile(
-    rb"(?:[\x20-\x7e\t\n\r]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}){%d,}\0" % MIN_TEXT
+    rb"(?:[\x20-\x7e\t\n\r]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}){%d,}+" % MIN_TEXT
 )
+"""A run of text. It gives nothing back: megabytes of it without a zero behind are gone over once."""
 
 
 def texts_of(layout: ElfLayout) -> list[Text]:
     """Return the strings that end in a zero, by address."""
     found: list[Text] = []
     for one in layout.other:
-        for match in _TEXT.finditer(layout.data, one.offset, one.offset + one.end - one.start):
-            raw = layout.data[match.start() : min(match.end() - 1, match.start() + MAX_TEXT)]
+        end = one.offset + one.end - one.start
+        for match in _TEXT.finditer(layout.data, one.offset, end):
+            if match.end() >= end or layout.data[match.end()]:
+                continue
+            raw = layout.data[match.start() : min(match.end(), match.start() + MAX_TEXT)]
             address = one.start + match.start() - one.offset
             found.append(Text(address, raw.decode("utf-8", "backslashreplace")))
             if len(found) >= MAX_TEXTS:

@@ -26,7 +26,7 @@ class Range:
     offset: int
     code: bool = False
     linkage: bool = False
-    """It holds the stubs of imported functions."""
+    """It holds the stubs of imported functions, or the words that linkers fill in (GOT)."""
 
 
 @dataclass
@@ -120,7 +120,7 @@ def _sections(elf: Any, loaded: list[Range], size: int) -> list[Range]:
         )
         if inside and offset + length <= size:
             code = bool(section["sh_flags"] & _SHF_EXECINSTR)
-            linkage = code and section.name.startswith(_LINKAGE_SECTIONS)
+            linkage = section.name.startswith(_LINKAGE_SECTIONS if code else ".got")
             found.append(Range(start, start + length, offset, code, linkage))
     return _separate(found)
 

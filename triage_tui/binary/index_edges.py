@@ -45,7 +45,12 @@ class EdgeMaker:
         pointers: list[tuple[int, int]],
     ) -> None:
         self._index, self._layout, self._image, self._notes = index, layout, image, notes
-        self._pointers = sorted(pointers)
+        filled = [one for one in layout.other if one.linkage]
+        self._pointers = sorted(
+            (place, value)
+            for place, value in pointers
+            if not any(one.start <= place < one.end for one in filled)
+        )
         self._imports = {
             one.name: place for place, one in enumerate(index.functions) if one.origin == "import"
         }

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 
 Origin = Literal["symbol", "entry", "unwind", "call", "pointer", "prologue", "import"]
 """How a function was found: the file names it; it is started by the loader; an unwind table has it; it is

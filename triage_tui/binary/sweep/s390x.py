@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from triage_tui.binary.sweep.follower import Follower, Handler, number
 
+_MEMORY = re.compile(r"(%r\d+), (-?\w+)\((%r\d+)\)\Z")
 _CONDITIONS = ("o", "h", "nle", "l", "nhe", "lh", "ne", "e", "nlh", "he", "nl", "le", "nh", "no")
 _COMPARES = tuple(
     name + condition
@@ -30,6 +32,7 @@ class S390xFollower(Follower):
             "larl": self._larl,
             "lgrl": self._lgrl,
             "lgr": self._move,
+            "lg": self._lg,
             "brasl": self._brasl,
             "bras": self._brasl,
             "basr": self._basr,
@@ -53,6 +56,14 @@ class S390xFollower(Follower):
     def _lgrl(self, address: int, _size: int, operands: str) -> None:
         name, _, text = operands.partition(", ")
         self.load(address, name, number(text) or 0)
+
+    def _lg(self, address: int, _size: int, operands: str) -> None:
+        match = _MEMORY.match(operands)
+        start = self.values.get(match[3]) if match is not None else None
+        if match is None or start is None:
+            self.forget(operands.partition(",")[0])
+        else:
+            self.load(address, match[1], start + int(match[2], 0))
 
     def _move(self, _address: int, _size: int, operands: str) -> None:
         name, _, source = operands.partition(", ")
