@@ -147,8 +147,7 @@ class InspectScreen(FollowScreen):
     def memory_read(self, event: MemoryRead) -> None:
         """Go to what was read, or say why it could not be."""
         self.say(event.sentence, "warning" if event.failed else "information")
-        if not event.failed:
-            self.await_link(event.run_id, event.link)
+        if not event.failed and not self.await_link(event.run_id, event.link):
             self.app.update_runs({event.run_id})
 
     def round_beside(self, step: int) -> str | None:

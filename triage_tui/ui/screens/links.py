@@ -173,16 +173,22 @@ class LinkScreen(PatchingScreen):
         """Show what was to be shown of the run that was read."""
         if self._awaited is None or self.view is None or self.view.run_id != self._awaited[0]:
             return
-        link, self._awaited = self._awaited[1], None
+        link = self._awaited[1]
+        if link.startswith("ev:mem/") and not self.view.resolve(link).exists:
+            # The record was read before the memory was added to it: it is read once more.
+            return
+        self._awaited = None
         self._go(link)
 
-    def await_link(self, run_id: str, link: str) -> None:
-        """Go to a link of a run that is being read again, as soon as the record has what it points to."""
-        if self.view is not None and self.view.run_id == run_id:
-            if self.view.resolve(link).exists:
-                self._go(link)
-            else:
-                self._awaited = (run_id, link)
+    def await_link(self, run_id: str, link: str) -> bool:
+        """Go to a link of the shown run; False when it is to be read again first, and is gone to then."""
+        if self.view is None or self.view.run_id != run_id:
+            return True
+        if self.view.resolve(link).exists:
+            self._go(link)
+            return True
+        self._awaited = (run_id, link)
+        return False
 
     def follow_in(self, run_id: str, link: str, sheet: Callable[[], None]) -> None:
         """Go to a link of any run: evidence, "rule:FILE" or "pane:NAME"; going back shows `sheet` again."""
