@@ -110,6 +110,25 @@ def calls(*wanted: tuple[str, object]) -> Answer:
     return answer
 
 
+def at_once(reply: object, wanted: tuple[str, str] | None = None) -> Answer:
+    """Send a whole answer, as servers do that know no streams; `wanted` is a call of a tool."""
+    text = reply if isinstance(reply, str) else json.dumps(reply)
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    if wanted is not None:
+        function = {"name": wanted[0], "arguments": wanted[1]}
+        message["tool_calls"] = [{"id": "call_x", "type": "function", "function": function}]
+    reason = "stop" if wanted is None else "tool_calls"
+    whole = {
+        "id": "c-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
+    }
+    return lambda out, _: out.status(200, json.dumps(whole).encode())
+
+
 def fails(status: int, message: str, headers: dict[str, str] | None = None) -> Answer:
     """Answer with an error, as the APIs write them."""
     body = json.dumps({"error": {"message": message, "type": "error"}}).encode()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.analyst.model_server import KEY, Answer, ModelServer, Out, Request, calls, fails, says
+from tests.analyst.model_server import KEY, Answer, ModelServer, Out, Request, at_once, calls, fails, says
 from tests.packaging.checkout import ROOT
 from triage_tui.analyst.adapter import Answer as Reply
 from triage_tui.analyst.adapter import Client, ToolCall
@@ -47,6 +47,17 @@ def test_a_streamed_answer_and_what_was_sent(server: ModelServer, settings: Mode
         ToolCall("call_0", "get_log", '{"name": "x"}'),
         ToolCall("call_1", "get_diff", "{bad"),
     )
+
+
+def test_a_server_that_knows_no_streams(server: ModelServer, settings: ModelSettings) -> None:
+    server.script = [at_once("hello"), at_once("hello"), at_once("", ("get_log", "{}"))]
+    with Client(settings) as client:
+        first = client.ask(MESSAGES, [], reply_tokens=50, seconds=60)
+        second = client.ask(MESSAGES, [], reply_tokens=50, seconds=60)
+    assert (first.text, first.tokens_in, first.tokens_out, first.cut) == ("hello", 7, 3, False)
+    assert second.calls == (ToolCall("call_x", "get_log", "{}"),)
+    # It is remembered, so that no answer is paid for twice.
+    assert [bool(request.body.get("stream")) for request in server.requests] == [True, False, False]
 
 
 def test_an_answer_at_its_longest_is_told(server: ModelServer, settings: ModelSettings) -> None:
@@ -106,8 +117,8 @@ def test_each_failure_is_one_sentence(
     assert KEY not in str(caught.value)
     assert str(caught.value).isprintable()
     assert caught.value.wait == (7.0 if kind == "rate" else None)
-    # Nothing is asked again behind our back.
-    assert len(server.requests) == 1
+    # Nothing is asked again behind our back; what is no stream is asked for once as a whole.
+    assert len(server.requests) == (2 if says == "URL" else 1)
 
 
 def test_nobody_answers() -> None:

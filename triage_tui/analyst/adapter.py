@@ -78,6 +78,10 @@ def _environment(changes: dict[str, str]) -> Iterator[None]:
 _loading = threading.Lock()
 
 
+def _silent(_record: logging.LogRecord) -> bool:
+    return False
+
+
 def load_library() -> Any:
     """Return litellm, quiet.
 
@@ -86,7 +90,7 @@ def load_library() -> Any:
     """
     with _loading, _environment(_AT_IMPORT):
         for name in _LOGGERS:
-            logging.getLogger(name).addFilter(lambda record: False)
+            logging.getLogger(name).addFilter(_silent)
         try:
             import litellm
         except ImportError as error:
@@ -110,6 +114,8 @@ class Client:
         self._cancel = cancel or threading.Event()
         self._library = load_library()
         self._runner = asyncio.Runner()
+        self._at_once = False
+        """Whether the server was found to send whole answers, whatever it is asked for."""
 
     def __enter__(self) -> Client:
         return self
@@ -193,19 +199,13 @@ class Client:
             request["api_key"] = settings.key.reveal()
         received = _Received()
         try:
-            stream = await self._library.acompletion(**request)
-            try:
-                async for chunk in stream:
-                    received.take(chunk)
-            finally:
-                if (close := getattr(stream, "aclose", None)) is not None:
-                    with suppress(Exception):
-                        await close()
-            ended = getattr(stream, "received_finish_reason", None)
+            ended = None if self._at_once else await self._streamed(request, received)
+            if ended is None and received.nothing:
+                ended = await self._whole(request, received)
         except (ModelFailure, asyncio.CancelledError):
             raise
         except Exception as error:
-            raise failure_of(error, settings, began_to_answer=received.characters > 0) from error
+            raise failure_of(error, settings, began_to_answer=not received.nothing) from error
         received.check(ended)
         tokens_in, tokens_out = received.tokens(messages)
         return Answer(
@@ -217,6 +217,39 @@ class Client:
             money=self._money(tokens_in, tokens_out),
             seconds=time.monotonic() - began,
         )
+
+    async def _streamed(self, request: dict[str, Any], received: _Received) -> str | None:
+        """Take an answer as it comes; return why it ended, None when the server did not say."""
+        stream = await self._library.acompletion(**request)
+        try:
+            async for chunk in stream:
+                received.take(
+                    chunk.choices[0].delta if chunk.choices else None, getattr(chunk, "usage", None)
+                )
+        finally:
+            if (close := getattr(stream, "aclose", None)) is not None:
+                with suppress(Exception):
+                    await close()
+        # The reason in the last chunk is the library's own invention where the server gave none.
+        for name in ("received_finish_reason", "intermittent_finish_reason"):
+            if (ended := getattr(stream, name, None)) is not None:
+                return str(ended)
+        return None
+
+    async def _whole(self, request: dict[str, Any], received: _Received) -> str | None:
+        """Ask for a whole answer: some servers send nothing else. Return why it ended, None for no answer."""
+        once = {name: value for name, value in request.items() if not name.startswith("stream")}
+        try:
+            response = await self._library.acompletion(**once)
+            choice = response.choices[0]
+        except Exception:
+            if self._at_once:
+                raise
+            # What was sent is no answer in either form, and is told as such.
+            return None
+        received.take(choice.message, getattr(response, "usage", None))
+        self._at_once = not received.nothing
+        return str(choice.finish_reason)
 
     def _money(self, tokens_in: int, tokens_out: int) -> float | None:
         if self._settings.price is not None:
@@ -258,21 +291,27 @@ class _Received:
     def text(self) -> str:
         return "".join(self._parts)
 
-    def take(self, chunk: Any) -> None:
-        """Add what one chunk brings.
+    @property
+    def nothing(self) -> bool:
+        """Whether nothing has come."""
+        return not self.characters and not self._calls
+
+    def take(self, said: Any, usage: Any) -> None:
+        """Add what a chunk, or a whole message, brings.
 
         Raises:
             ModelFailure: the answer has no end.
         """
-        self._usage = getattr(chunk, "usage", None) or self._usage
-        for choice in (chunk.choices or [])[:1]:
-            delta = choice.delta
-            self._add(delta.content)
-            if getattr(delta, "refusal", None):
+        self._usage = usage or self._usage
+        if said is not None:
+            self._add(said.content)
+            if getattr(said, "refusal", None):
                 self._refused = True
-                self._add(delta.refusal)
-            for part in delta.tool_calls or []:
-                call = self._calls.setdefault(part.index or 0, ["", "", ""])
+                self._add(said.refusal)
+            for number, part in enumerate(said.tool_calls or []):
+                # Only in a stream calls have numbers, because they come in pieces.
+                place = getattr(part, "index", None)
+                call = self._calls.setdefault(number if place is None else place, ["", "", ""])
                 if len(self._calls) > _MAX_CALLS:
                     raise ModelFailure(
                         "endless", f"the model wants more than {_MAX_CALLS} tools called at once"
@@ -307,7 +346,7 @@ class _Received:
             raise ModelFailure("refused", "the model refused to answer", detail=self.text)
         if ended is None and self.characters:
             raise ModelFailure("partial", "the model's answer broke off before its end")
-        if not self.characters and not self._calls:
+        if self.nothing:
             raise ModelFailure(
                 "empty", "the server sent no answer of a model: is its URL that of an OpenAI-style API?"
             )
