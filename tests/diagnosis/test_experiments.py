@@ -68,6 +68,25 @@ def test_an_option_is_tried_only_where_the_usage_text_explains_it(
     assert [one.parameters["option"] for one in found] == ([option] if option else [])
 
 
+@pytest.mark.parametrize(
+    ("usage", "argv", "place"),
+    [
+        (b"Usage: udhcpc [-f]", ["/bin/busybox", "udhcpc", "-i", "lan0"], "2"),
+        (b"usage: tool show [-v]", ["/bin/tool", "show"], "2"),
+        (b"usage: x [-v] FILE", ["/bin/x", "file"], "1"),
+        (b"usage: x [-v]", ["x"], "1"),
+    ],
+)
+def test_an_option_stands_behind_the_applet(
+    tmp_path: Path, usage: bytes, argv: list[str], place: str
+) -> None:
+    output = usage + b"\n  -v  verbose output\n"
+    trace = b"1 write(2,0x1000,%d) = %d\n1 exit_group(2)\n" % (len(output), len(output))
+    run = write_run(tmp_path, parse_trace(trace), reason="exit", argv=argv, code=2, output=output)
+    (found,) = [one for one in diagnose(run).experiments if one.kind == "verbose"]
+    assert found.parameters["place"] == place
+
+
 def test_a_service_that_was_not_asked_is_asked_first(tmp_path: Path) -> None:
     trace = b"1 nanosleep(0x1000,0x2000) = 0\n" * 40
     run = write_run(tmp_path, parse_trace(trace), reason="time_limit", argv=["/bin/x"])

@@ -44,6 +44,7 @@ _OPTION = re.compile(
 _SAYS_MORE = re.compile(
     r"(?i)\b(verbos\w*|debug\w*|foreground|not? (?:to )?(?:fork|daemon\w*)|more output)\b"
 )
+_USAGE = re.compile(r"(?i)\busage:\s+(\S+)(?:\s+(\S+))?")
 _MAX_OPTION_LINES = 120
 
 
@@ -78,6 +79,15 @@ def verbose_option(facts: Facts, argv: Sequence[str]) -> str:
             if explained and option not in given:
                 return option
     return ""
+
+
+def option_place(facts: Facts, argv: Sequence[str]) -> int:
+    """Return where an option is put in `argv`: behind the applet or sub-command that the usage text names."""
+    for message in facts.messages:
+        match = _USAGE.search(message.text)
+        if match is not None and len(argv) > 1 and argv[1] in (match[1], match[2]):
+            return 2
+    return 1
 
 
 def calls_to_watch(run: Run, facts: Facts) -> list[str]:

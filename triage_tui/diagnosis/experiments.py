@@ -107,7 +107,14 @@ def _possible(run: Run, facts: Facts) -> Iterable[tuple[str, str, dict[str, str]
     option = places.verbose_option(facts, run.snapshot.target.argv)
     if option:
         words = f'with "{inert(option, 30)}", which its own usage text names'
-        yield "verbose", f"run it again {words}, so that it says more", {"option": option}
+        yield (
+            "verbose",
+            f"run it again {words}, so that it says more",
+            {
+                "option": option,
+                "place": str(places.option_place(facts, run.snapshot.target.argv)),
+            },
+        )
     calls = places.calls_to_watch(run, facts)
     if calls:
         shown = ", ".join(calls)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -32,7 +33,7 @@ INPUT_FILE = "logs/experiment-input.txt"
 """What was given to the program on standard input, below the directory of the run that was looked at."""
 
 MAX_TIME_LIMIT_S = 3600.0
-_TICK_S = 1.0
+_TICK_S = 2.0
 
 
 def run_experiment(
@@ -86,7 +87,8 @@ def _changed(run: Run, start: Start, experiment: Experiment) -> Start:
 
             return msgspec.structs.replace(start, triggers=replace(start.triggers, time_limit_s=limit))
         case "verbose":
-            argv = [*start.argv[:1], given.get("option", "-v"), *start.argv[1:]]
+            place = int(given.get("place", "1"))
+            argv = [*start.argv[:place], given.get("option", "-v"), *start.argv[place:]]
             return msgspec.structs.replace(start, argv=argv)
         case "full_trace":
             return msgspec.structs.replace(start, full_trace=True, observe="full")
@@ -105,7 +107,8 @@ def _run_again(workspace: Workspace, run: Run, start: Start, tell: Tell, cancel:
         usage.bytes()
     guest = RunningGuest(workspace, start, tell, cancel)
     try:
-        stop = guest.run(cancel, FreezeSwitch())
+        with _telling(tell, start.triggers.time_limit_s):
+            stop = guest.run(cancel, FreezeSwitch())
         if stop.cancelled or cancel.is_set():
             raise TriageError("the experiment was stopped, and nothing of it is kept")
         tell("recording where it stopped")
@@ -121,6 +124,25 @@ def _run_again(workspace: Workspace, run: Run, start: Start, tell: Tell, cancel:
         )
     finally:
         guest.end()
+
+
+@contextlib.contextmanager
+def _telling(tell: Tell, limit_s: float) -> Iterator[None]:
+    """Tell every few seconds for how long the program has been running; from a thread of its own."""
+    over = threading.Event()
+    began = time.monotonic()
+
+    def work() -> None:
+        while not over.wait(_TICK_S):
+            tell(f"it runs for {time.monotonic() - began:.0f} s, {limit_s:g} s at most")
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @contextlib.contextmanager

@@ -23,8 +23,9 @@ def learnt_from(saw: str, before: Diagnosis, after: Diagnosis) -> tuple[str, boo
         return f"{saw}: {_words(new)}, was {was}", True
     if abs(new.confidence - old.confidence) >= LITTLE:
         return f"{saw}: {_words(new)}, was {old.confidence:.2f}", True
-    more = {piece.link for piece in new.evidence} - {piece.link for piece in old.evidence}
-    if more:
+    # Links of another run are others in any case: what they say is compared.
+    more = {piece.says for piece in new.evidence} - {piece.says for piece in old.evidence}
+    if more and len(new.evidence) > len(old.evidence):
         return f"{saw}; the cause is still {_words(new)}, with more evidence", True
     return f"{saw}; it told nothing new of the cause: still {_words(new)}", False
 
