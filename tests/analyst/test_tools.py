@@ -11,6 +11,7 @@ import pytest
 
 from tests.runs.build import failed_open, write_run
 from triage_tui.analyst.tools import Case, all_tools, by_name, call, tool_specs
+from triage_tui.cli.main import main
 from triage_tui.retry.cases import case_of
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
@@ -294,6 +295,26 @@ def test_a_suspicious_point_is_noted_changed_and_listed_with_its_evidence(case: 
     assert "revision 2" in refused(
         case, "update_suspicious_point", {"suspicious_point_id": "sp1", "score": 0.1, "expect_revision": 1}
     )
+
+
+def test_points_are_printed_with_their_evidence_and_nothing_else_is_written_to_the_terminal(
+    case: Case, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(
+        case,
+        "create_suspicious_point",
+        function_name="read\x1b[2J",
+        description="one\ntwo\u202e",
+        evidence=["ev:syscall/3", "ev:syscall/9999"],
+        cause="missing_file",
+    )
+    assert main(["show", "-C", str(case.run.dir.parents[1]), "last", "--section", "points"]) == 0
+    out = capsys.readouterr().out
+    assert "sp1 read\\x1b[2J: open, 0.50, missing_file" in out
+    assert "ev:syscall/3  syscall 3: openat" in out
+    assert out.count("unsupported") == 1
+    assert "\x1b" not in out
+    assert "\u202e" not in out
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[" * 9000, b'{"schema_version": 9}', b'{"points": [{}]}'])

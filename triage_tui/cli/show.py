@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from triage_tui.cli import processes
+from triage_tui.cli import points, processes
 from triage_tui.cli.output import add_language, print_json, print_table
 from triage_tui.cli.wrapping import wrap
 from triage_tui.errors import TriageError
@@ -45,6 +45,7 @@ SECTIONS = (
     "retry",
     "events",
     "evidence",
+    "points",
     "output",
     "logs",
 )
@@ -400,6 +401,7 @@ _SHOW = {
     "memory": _memory,
     "events": _events,
     "evidence": _evidence,
+    "points": points.show_points,
     "output": _output,
     "logs": _logs,
 }

@@ -12,6 +12,7 @@ from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.events import Event
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.model import Snapshot, Syscall
+from triage_tui.runs.suspicious_points import SuspiciousPoints
 from triage_tui.runs.writer import encode_json
 
 SCHEMAS: dict[str, type[msgspec.Struct]] = {
@@ -19,6 +20,7 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "diagnosis": Diagnosis,
     "event": Event,
     "trace-line": Syscall,
+    "suspicious-points": SuspiciousPoints,
     "analysis": Outcome,
     "analysis-step": Step,
 }
