@@ -25,7 +25,9 @@ def test_a_frozen_guest_is_read_and_goes_on_waiting(tmp_path: Path, qemu_dir: Pa
                 assert line, "it ended before it waited"
             listed = triage_json(workspace, "experiment", "last", "--list")
             (memory,) = [one for one in listed["experiments"] if one["kind"] == "memory"]
-            assert memory["cost"] == "reads the frozen guest, which stays frozen"
+            assert memory["cost"] == (
+                "reads the guest while it waits frozen; afterwards, a new run with all of its memory kept"
+            )
             done = triage(workspace, "experiment", "--json", "last", memory["id"])
             outcome = json.loads(done.stdout)
             assert (done.returncode, outcome["told"]) == (0, True)

@@ -18,7 +18,7 @@ from triage_tui.diagnosis import experiment_places as places
 from triage_tui.diagnosis.cite import inert
 from triage_tui.diagnosis.facts import Facts, ProbeFact
 from triage_tui.runs.diagnosis_model import Experiment, Hypothesis
-from triage_tui.runs.events import experiments_done, holder_alive
+from triage_tui.runs.events import experiments_done
 from triage_tui.runs.reader import Run
 
 SURE = 0.8
@@ -229,6 +229,5 @@ def _tells(kind: str, hypotheses: Sequence[Hypothesis], causes: frozenset[str]) 
 def _memory_cost(run: Run) -> str:
     if run.snapshot.memory_regions:
         return _READ
-    if holder_alive(run.events):
-        return "reads the frozen guest, which stays frozen"
-    return f"{_RUN}, with all of its memory kept"
+    # Whether the guest still waits when it is tried is not known here.
+    return "reads the guest while it waits frozen; afterwards, a new run with all of its memory kept"
