@@ -162,3 +162,13 @@ def test_nothing_is_called_unexplained_beside_an_explanation(tmp_path: Path) -> 
     )
     assert diagnosis.hypotheses[0].confidence >= 0.5
     assert "unknown" not in [hypothesis.cause for hypothesis in diagnosis.hypotheses]
+
+
+def test_a_link_is_about_the_path_that_it_makes(tmp_path: Path) -> None:
+    run = run_of(
+        f'2 symlink("/a","/var/run/x/link") = {ENOENT}\n2 write(2,0x1000,20) = 20\n2 exit_group(1)\n',
+        tmp_path,
+        b"ln: failed on '/var/run/x/link'\n",
+    )
+    best = diagnose(run).hypotheses[0]
+    assert (best.cause, best.parameters["directory"]) == ("missing_dir", "/var/run/x")

@@ -87,6 +87,7 @@ PATH_ARGUMENT: dict[str, int] = dict.fromkeys(_PATH_SECOND, 1) | dict.fromkeys(_
 """Guest syscall name -> index of its path argument."""
 
 CREATING = frozenset(("mkdir", "mknod", "bind"))
+LINKING = frozenset(("link", "linkat", "symlink", "symlinkat"))
 
 _LIBRARY = re.compile(r"(?:\.so(?:\.\d+)*|/ld-[^/]*|/ld\.so)\Z")
 
@@ -219,9 +220,14 @@ def is_directory_by_name(path: str) -> bool:
     return (path.endswith("/") and path != "/") or path.rstrip("/") in _DIRECTORIES
 
 
+def makes_object(call: Syscall) -> bool:
+    """Tell whether a call is there to make what it names, open with O_CREAT aside."""
+    return operation(call) in CREATING or call.name in LINKING
+
+
 def made_by_link(call: Syscall) -> str:
     """Return the path that a link(2) or symlink(2) is to make, "" for other calls: the last that it names."""
-    if call.name not in ("link", "linkat", "symlink", "symlinkat"):
+    if call.name not in LINKING:
         return ""
     named = [text[1:-1] for text in call.arguments if len(text) > 2 and text[0] == text[-1] == '"']
     return named[-1] if len(named) > 1 else ""
@@ -258,7 +264,8 @@ def flags(call: Syscall) -> str:
 
 def describe(call: Syscall) -> str:
     """Return the call in short: name, object and result, raw text."""
-    parts = [f'"{call.path}"'] if call.path is not None else []
+    path = made_by_link(call) or call.path
+    parts = [f'"{path}"'] if path is not None else []
     if call.peer and call.path is None:
         parts.append(call.peer)
     if operation(call) == "ioctl":

@@ -131,7 +131,7 @@ def _fact(
         origin=last.origin.label if last.origin else "",
         count=len(steps),
         first_seq=steps[0].call.seq,
-        creates=last.operation in c.CREATING or any("O_CREAT" in text for text in flags),
+        creates=c.makes_object(call) or any("O_CREAT" in text for text in flags),
         exclusive=any("O_EXCL" in text for text in flags),
         directory=last.operation == "chdir"
         or c.is_directory_by_name(last.absolute)
