@@ -20,7 +20,7 @@ from triage_tui.retry import memory_windows
 from triage_tui.retry.experiment_runs import take_back_left_over
 from triage_tui.retry.experiments import Outcome, carry_out, chosen, possible, under_way
 from triage_tui.retry.learning import learnt_from
-from triage_tui.retry.rediagnose import rediagnose
+from triage_tui.retry.rediagnose import rediagnose, takes_long
 from triage_tui.retry.rounds import run_story
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
@@ -238,6 +238,13 @@ def test_proposals_that_a_person_decided_on_survive_a_new_diagnosis(tmp_path: Pa
     assert after.state == "rejected"
     assert after.diagnosis is not None
     assert [one.id for one in after.diagnosis.proposals] == [one.id for one in before]
+
+
+def test_a_long_trace_is_told_before_it_is_read(tmp_path: Path) -> None:
+    assert takes_long(tmp_path) == ""
+    with (tmp_path / "trace.jsonl").open("wb") as stream:
+        stream.truncate(500 << 20)
+    assert takes_long(tmp_path).startswith("its trace has 500 MiB: the last 64 MiB are read")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import argparse
 
 from triage_tui.cli.output import best_cause, print_json, say
 from triage_tui.errors import TriageError
-from triage_tui.retry.rediagnose import rediagnose
+from triage_tui.retry.rediagnose import rediagnose, takes_long
 from triage_tui.retry.workspace import Workspace
 from triage_tui.text import safe_line
 
@@ -26,6 +26,8 @@ def run(args: argparse.Namespace) -> int:
             say(f"diagnosing {name}, {number} of {len(args.runs)}")
         try:
             before = workspace.load(name)
+            if note := takes_long(before.dir):
+                say(note)
             after = rediagnose(before.dir)
         except TriageError as error:
             if len(args.runs) == 1:

@@ -17,6 +17,7 @@ from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry.experiment_reading import read_code, read_memory
 from triage_tui.retry.experiment_runs import run_experiment
 from triage_tui.retry.learning import learnt_from
+from triage_tui.retry.rediagnose import takes_long
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.diagnosis_model import Diagnosis, Experiment, Hypothesis
 from triage_tui.runs.events import Event, append_event, process_start, this_process
@@ -96,6 +97,8 @@ def carry_out(
         TriageError: it could not be carried out, or was cancelled; what it changed is taken back.
     """
     run = workspace.load(run_id)
+    if note := takes_long(run.dir):
+        tell(note)
     experiment = chosen(run, wanted)
     if under_way(run.events):
         raise Conflict(f"an experiment on run {run.run_id} is under way already")

@@ -10,9 +10,21 @@ from triage_tui.diagnosis.report import diagnose, write_report
 from triage_tui.proposals.build import propose
 from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
 from triage_tui.runs.events import append_event
-from triage_tui.runs.reader import Run, load_run
+from triage_tui.runs.reader import MAX_TRACE_BYTES, Run, load_run
+from triage_tui.runs.writer import TRACE_FILE
 
 _DECIDED = frozenset(("edited", "approved", "rejected", "dropped", "activated", "reconsidered"))
+
+
+def takes_long(run_dir: Path) -> str:
+    """Return a sentence for whoever waits where the trace is so long that only its end is read, else ""."""
+    try:
+        size = (run_dir / TRACE_FILE).stat().st_size
+    except OSError:
+        return ""
+    if size <= MAX_TRACE_BYTES:
+        return ""
+    return f"its trace has {size >> 20} MiB: the last {MAX_TRACE_BYTES >> 20} MiB are read, in a few seconds"
 
 
 def rediagnose(run_dir: Path, actor: str | None = None) -> Run:
