@@ -47,10 +47,10 @@ def keys(directory: Path, text: str) -> tuple[dict[str, str], list[str]]:
     ("text", "expected"),
     [
         ("", {}),
-        ("pane_memory: M", {"pane_memory": "M"}),
+        ("pane_memory: O", {"pane_memory": "O"}),
         ("pane_memory: '!'", {"pane_memory": "exclamation_mark"}),
-        ("pane_memory: [M, f9]", {"pane_memory": "M,f9"}),
-        ("pane_memory: M, ctrl+n", {"pane_memory": "M,ctrl+n"}),
+        ("pane_memory: [O, f9]", {"pane_memory": "O,f9"}),
+        ("pane_memory: O, ctrl+n", {"pane_memory": "O,ctrl+n"}),
         ("freeze: ''", {"freeze": ""}),
         ("freeze:", {"freeze": ""}),
         ("pane_memory: 0x41", {}),
