@@ -86,6 +86,8 @@ def test_only_what_notes_something_writes() -> None:
         ("get_log", {"limit": "many"}, "do not fit"),
         ("get_log", {"limit": 1 << 80}, "do not fit"),
         ("get_log", {"limit": 0}, "do not fit"),
+        ("get_log", {"limit": "\ud800"}, "do not fit"),
+        ("get_log", {"name": "\ud800"}, "no log"),
         ("get_log", {"name": "../snapshot.json"}, "no log"),
         ("get_log", {"pattern": "(?=x)"}, "RE2"),
         ("get_log", {"pattern": "(" * 150}, "RE2"),

@@ -17,10 +17,11 @@ import msgspec
 from triage_tui.analyst.tools.bounds import bounded
 from triage_tui.analyst.tools.case import Case
 from triage_tui.errors import TriageError
-from triage_tui.text import safe_line
+from triage_tui.text import recordable, safe_line
 
 MAX_ARGUMENT_BYTES = 64 << 10
 """Longest text of arguments that is read."""
+_MAX_DEPTH = 8
 
 JsonObject = dict[str, Any]
 
@@ -93,7 +94,7 @@ class Tool:
             arguments = {}
         if not isinstance(arguments, dict):
             raise TriageError(f"the arguments of {self.name} must be a JSON object")
-        given = {name: value for name, value in arguments.items() if value is not None}
+        given = {name: _plain(value) for name, value in arguments.items() if value is not None}
         try:
             return msgspec.convert(given, self.arguments)
         except (msgspec.ValidationError, RecursionError, TypeError) as error:
@@ -104,3 +105,12 @@ class Tool:
 
     def _refused(self, case: Case, why: str) -> JsonObject:
         return bounded({"success": False, "error": why}, case.max_result, case.redaction)
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Return an argument without the halves of characters that no UTF-8 can hold."""
+    if isinstance(value, str):
+        return recordable(value)
+    if isinstance(value, list) and depth < _MAX_DEPTH:
+        return [_plain(one, depth + 1) for one in value]
+    return value
