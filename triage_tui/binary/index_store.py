@@ -131,7 +131,8 @@ def _keep(path: Path, raw: bytes) -> None:
         write_atomic(path, raw, mode=0o600)
         entries = sorted(
             (status.st_mtime, status.st_size, entry)
-            for entry in path.parent.glob("*.msgpack")
+            # Those of other versions count as well.
+            for entry in path.parent.parent.glob("v*/*.msgpack")
             if (status := entry.stat())
         )
         left = sum(size for _, size, _ in entries)
