@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,28 @@ def test_state_follows_from_the_events(run_dir: Path) -> None:
         states.append(derive_state(read_events(run_dir)[0]))
     assert states == [
         "captured", "diagnosed", "proposed", "approved", "applied", "retrying", "progressed", "rolled_back",
+    ]  # fmt: skip
+
+
+def test_an_edit_hides_no_active_rule_and_one_taken_back_no_rejection(run_dir: Path) -> None:
+    edited: dict[str, object] = {"file": "a.lua", "before": "1", "sha256": "2"}
+    undone: dict[str, object] = {"file": "a.lua", "before": "2", "sha256": "1"}
+    states = []
+    events: list[tuple[str, dict[str, Any]]] = [
+        ("rejected", {}),
+        ("edited", edited),
+        ("edited", undone),
+        ("edited", edited),
+        ("activated", {}),
+        ("edited", undone),
+        ("retry_finished", {"verdict": "resolved"}),
+        ("edited", {"file": ["no name"], "before": None, "sha256": None}),
+    ]
+    for kind, payload in events:
+        append_event(run_dir, kind, payload)
+        states.append(derive_state(read_events(run_dir)[0]))
+    assert states == [
+        "rejected", "proposed", "rejected", "proposed", "applied", "applied", "resolved", "resolved",
     ]  # fmt: skip
 
 

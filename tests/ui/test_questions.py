@@ -57,3 +57,18 @@ async def test_the_same_sentence_is_shown_once_at_a_time(app: TriageApp) -> None
         app.main.say("this is another one")
         await until(pilot, lambda: "another one" in said(app), "another sentence")
         assert said(app).count("again and again") == 1
+
+
+async def test_the_second_click_on_an_answer_does_nothing_below(
+    app: TriageApp, actions: RecordedActions
+) -> None:
+    async with app.run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        before = app.main.runs.cursor
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, Question), "the question")
+        await pilot.click("#question-answers", offset=(4, 1), times=2)
+        await until(pilot, lambda: bool(actions.calls), "the rejection")
+        await pilot.pause()
+        assert app.screen is app.main
+        assert (app.main.active, app.main.runs.cursor) == ("runs", before)

@@ -52,6 +52,8 @@ def hours(text: str) -> list[int]:
         ("state:writing", [6]),
         ("state:newer", [4]),
         ("state:prop", [14]),
+        ("state:review", [14]),
+        ("to review", [14]),
         ("arch:mips", [14, 10]),
         ("target:http", [10, 4]),
         ("since:4h", [14, 12]),

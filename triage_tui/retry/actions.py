@@ -280,9 +280,11 @@ class LocalActions:
         append_event(run.dir, "decision", {"action": action}, self._actor, expect_waiting=True)
         if action == "retry":
             self._asked[run.run_id] = AskedRetry.by_holder(run.dir, run.events)
+        active = generations.current(self._rulebook_of(run))
+        rules = "with the active rules" if active is not None else "without rules, because none is active"
         return {
-            "resume": "the guest goes on with the active rules",
-            "retry": "the guest starts again with the active rules",
+            "resume": f"the guest goes on {rules}",
+            "retry": f"the guest starts again {rules}",
             "end": "the guest is ended",
         }[action]
 

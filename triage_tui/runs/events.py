@@ -147,6 +147,7 @@ def told_state(events: Sequence[Event]) -> State:
     """Return the state that the events lead to, whether the process of a retry lives or not."""
     state: State = "captured"
     taken_back = _taken_back(events)
+    edits = _Edits()
     for event in events:
         match event.kind:
             case "rejected" | "approved" if event.event_id in taken_back:
@@ -158,7 +159,7 @@ def told_state(events: Sequence[Event]) -> State:
             case "ended":
                 state = _verdict(event, "ended")
             case "edited":
-                state = "proposed"
+                state = edits.state_after(event, state)
             case "activated":
                 state = "applied"
             case "retry_started":
@@ -168,6 +169,26 @@ def told_state(events: Sequence[Event]) -> State:
             case _:
                 pass
     return state
+
+
+_UNDECIDED = frozenset(("captured", "diagnosed", "proposed", "rejected", "needs_person"))
+"""States in which an edit is to be reviewed next. In others it hides neither active rules nor a verdict."""
+
+
+class _Edits:
+    """The rule files that are edited, with the text and the state of the run from before."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, tuple[object, State]] = {}
+
+    def state_after(self, edit: Event, state: State) -> State:
+        """Return the state after an edit; one that brings the first text back brings its state back."""
+        name = str(edit.payload.get("file"))
+        text, earlier = self._before.setdefault(name, (edit.payload.get("before"), state))
+        if text is not None and edit.payload.get("sha256") == text:
+            del self._before[name]
+            return earlier if state == "proposed" and not self._before else state
+        return "proposed" if state in _UNDECIDED else state
 
 
 def _taken_back(events: Sequence[Event]) -> set[int]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from triage_tui.ui.words import state_word
+
 if TYPE_CHECKING:
     from triage_tui.runs.listing import RunSummary
 
@@ -101,7 +103,9 @@ def _plain_test(key: str, value: str, now: datetime) -> Test:
         case "since":
             return _since(value, now)
         case "state":
-            return lambda run: any(word.startswith(value) for word in _states(run))
+            return lambda run: any(
+                word.startswith(value) for word in (*_states(run), *_shown_state(run).split())
+            )
         case "target":
             return lambda run: value in run.name.lower()
         case "arch":
@@ -127,6 +131,11 @@ def _states(run: RunSummary) -> tuple[str, ...]:
     return (run.state,)
 
 
+def _shown_state(run: RunSummary) -> str:
+    """Return the words that the list shows for the state: "to review"."""
+    return state_word(run.state, run.waiting)[0] if run.form == "run" else ""
+
+
 def _since(value: str, now: datetime) -> Test:
     match = _SINCE.match(value)
     if match is None:
@@ -140,7 +149,16 @@ def _since(value: str, now: datetime) -> Test:
 
 def haystack(run: RunSummary) -> str:
     """Return the text that plain words are looked for in."""
-    fields = (run.run_id, run.program, *run.argv[1:], run.arch, run.reason, run.cause, *_states(run))
+    fields = (
+        run.run_id,
+        run.program,
+        *run.argv[1:],
+        run.arch,
+        run.reason,
+        run.cause,
+        *_states(run),
+        _shown_state(run),
+    )
     return " ".join((*fields, run.headline)).lower()
 
 

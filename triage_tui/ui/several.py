@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from triage_tui.errors import TriageError
 from triage_tui.text import safe_line
+from triage_tui.ui.words import when
 
 if TYPE_CHECKING:
     from triage_tui.runs.listing import RunSummary
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Deed = Literal["approve", "reject", "rollback", "resume", "retry", "end"]
 MAX_NAMED = 2
 """Failures that the last sentence names."""
+MAX_ASKED = 3
+"""Runs that the question names."""
 MAX_AT_ONCE = 4
 """Retries that run at the same time, on any machine: each is a whole guest."""
 
@@ -84,8 +87,15 @@ class Plan:
     @property
     def question(self) -> str:
         """What is asked before anything is done, with the numbers."""
-        asked = WORDS[self.deed].question.format(n=runs_of(len(self.fit)))
+        asked = WORDS[self.deed].question.format(n=f"{runs_of(len(self.fit))} ({self._named})")
         return " ".join([asked, *self.exceptions])
+
+    @property
+    def _named(self) -> str:
+        """The runs by program and time; of many the first."""
+        shown = [f"{run.name} of {when(run.run_id, long=False)}" for run in self.fit[:MAX_ASKED]]
+        more = len(self.fit) - len(shown)
+        return ", ".join([*shown, *([f"and {more} more"] if more else [])])
 
     @property
     def exceptions(self) -> list[str]:

@@ -148,6 +148,8 @@ class RunsPane(Pane):
         if entry is None or entry.run.form == "misnamed":
             return False
         self.list.toggle_mark(entry)
+        # All rows: of a story that is opened several may change.
+        self.refresh()
         self.move_to(self.cursor + 1)
         return True
 

@@ -14,16 +14,27 @@ if TYPE_CHECKING:
     from triage_tui.diagnosis.knowledge_base.explained_lines import Line
 
 
+_LONG_S = 0.4
+
+
 class CallsScreen(ExplainScreen):
     """The part of the main screen that asks for calls."""
 
     _reading_calls: threading.Event | None = None
     """Set, it ends the reading of a program that is under way."""
 
-    def stop_reading_calls(self) -> None:
-        """Let the reading of a program end that is under way."""
-        if self._reading_calls is not None:
-            self._reading_calls.set()
+    def stop_reading_calls(self) -> bool:
+        """Let the reading of a program end that is under way; False when there is none."""
+        if self._reading_calls is None:
+            return False
+        self._reading_calls.set()
+        self._reading_calls = None
+        return True
+
+    def _tell_reading_calls(self, cancel: threading.Event) -> None:
+        """Say that a program is being read, if that lasts."""
+        if self._reading_calls is cancel:
+            self.say("The program is being read for its calls; esc stops that.")
 
     @property
     def asked_address(self) -> int | None:
@@ -63,13 +74,21 @@ class CallsScreen(ExplainScreen):
                 # Its own defect must not take the review down.
                 show = partial(self.say, self.app.reports.sentence("Reading the calls", error), "warning")
             if not cancel.is_set():
-                self.app.call_from_thread(self._calls_read, show)
+                self.app.call_from_thread(self._calls_read, cancel, view.run_id, show)
 
+        self.set_timer(_LONG_S, partial(self._tell_reading_calls, cancel))
         self.run_worker(work, thread=True, group="calls", exclusive=True, exit_on_error=False)
 
-    def _calls_read(self, show: Callable[[], None]) -> None:
+    def _calls_read(self, cancel: threading.Event, run_id: str, show: Callable[[], None]) -> None:
+        if self._reading_calls is not cancel:
+            return
         self._reading_calls = None
-        show()
+        there = self.app.screen is self and self.active == "code" and not self.query("#typed-line.-typing")
+        if there and self.view is not None and self.view.run_id == run_id:
+            show()
+        else:
+            # A sheet would come over what is looked at by now, and take the keys that are meant for it.
+            self.say("The calls of the program were read: C in the code pane shows them")
 
     def show_calls(self, run_id: str, name: str, lines: list[Line], cursor: int = 0) -> None:
         """Show calls; from code that was gone to, one comes back to them."""

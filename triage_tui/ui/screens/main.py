@@ -293,6 +293,9 @@ class MainScreen(Contained, BrowseScreen):
         """Leave zoom, filter, or the pane for the runs list."""
         if self.active in ("code", "backtrace") and self.stop_decompiling():
             return
+        if self.active == "code" and self.stop_reading_calls():
+            self.say("The program is not read any further.")
+            return
         if self.active == "patch" and self.stop_matching():
             return
         if self.active == "retry" and self.ask_to_stop_retry():

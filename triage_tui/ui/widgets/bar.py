@@ -47,6 +47,7 @@ class Bar(Contained, Widget):
         """Forget the colours of the previous theme."""
         super().notify_style_update()
         self._roles = None
+        self.refresh()
 
     def _placed(self, width: int) -> list[tuple[int, Item]]:
         right_width = sum(cell_len(item.text) for item in self._right)

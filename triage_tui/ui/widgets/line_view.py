@@ -194,6 +194,7 @@ class LineView(Contained, MouseLines, can_focus=True):
         """Forget the colours of the previous theme."""
         super().notify_style_update()
         self._roles = self._base = None
+        self.refresh()
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Draw the visible rows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.scroll_view import ScrollView
@@ -20,6 +20,8 @@ class MouseLines(ScrollView):
 
     _rows: Rows
     _marks: Marks
+    _clicked: ClassVar[MouseLines | None] = None
+    """Where the first of the clicks was that follow one another."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -76,7 +78,10 @@ class MouseLines(ScrollView):
         """Move to the clicked row; a click on a link or a double click opens it."""
         offset = event.get_content_offset(self)
         dragged, self._dragged = self._dragged, False
-        if offset is None or dragged:
+        if event.chain == 1:
+            MouseLines._clicked = self
+        if offset is None or dragged or MouseLines._clicked is not self:
+            # The second click on a sheet that the first one closed is not meant for what was below.
             return
         index = offset.y + self.scroll_offset.y
         if not 0 <= index < len(self._rows):
