@@ -102,6 +102,7 @@ BROKEN = [
     (b"-- triage-rule: 1\n-- id: a\n-- risk: none\n", "line 3: the risk is 'none'"),
     (b"-- triage-rule: 1\n-- id: a\n-- hit-limit: 0\n", "line 3: the hit-limit is '0'"),
     (b"-- triage-rule: 1\n-- id: a\n-- hit-limit: -1\n", "line 3: the hit-limit is '-1'"),
+    (b"-- triage-rule: 1\n-- id: a\n-- hit-limit: 1699999999\n", "line 3: the hit-limit has more than nine"),
     (b"-- triage-rule: 1\n-- id: a\n-- hit-limit: 1e9\n", "line 3: the hit-limit"),
     (b"-- triage-rule: 1\n-- id: a\n-- intent: \xff\n", "line 3: the value of intent is not UTF-8"),
     (b"-- triage-rule: 1\n-- id: a\n-- intent: \x1b[2J\n", "line 3: the value of intent has characters"),

@@ -311,7 +311,7 @@ async def test_an_approval_of_somebody_else_is_rolled_back_only_after_a_question
 
 @pytest.mark.parametrize(
     ("keys", "question"),
-    [(["u"], "Roll back generation 0001 of"), (["0", "space", "u"], "Take the rules of 1 run back")],
+    [(["u"], "Roll back generation 0001 of"), (["0", "space", "u"], "Take the rules of 1 run (")],
 )
 async def test_what_somebody_else_approved_while_the_question_stood_stays_active(
     place: Workspace, monkeypatch: pytest.MonkeyPatch, keys: list[str], question: str

@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _in_force() -> list[Path]:
-    from triage_tui.diagnosis.knowledge_base.places import check_directories, user_directories
     from triage_tui.resources import shipped
+    from triage_tui.rule_places import check_directories, user_directories
 
     check_directories()
     return [shipped("rules"), *map(Path, user_directories())]
@@ -137,8 +137,8 @@ def _test(args: argparse.Namespace) -> int:
 def _case(args: argparse.Namespace) -> int:
     from triage_tui.diagnosis.knowledge_base.cases import load_case
     from triage_tui.diagnosis.knowledge_base.making_cases import make_case
-    from triage_tui.diagnosis.knowledge_base.places import default_directory
     from triage_tui.retry.workspace import Workspace
+    from triage_tui.rule_places import default_directory
 
     record = Workspace.at(args.workspace).load(args.run)
     into = Path(args.into) if args.into else default_directory()

@@ -8,9 +8,9 @@ import queue
 from pathlib import Path
 
 from triage_tui.cli.output import print_summary, say
-from triage_tui.diagnosis.knowledge_base.places import user_directories
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
+from triage_tui.rule_places import user_directories
 from triage_tui.runs.listing import RunSummary, list_runs, summarize
 from triage_tui.runs.watch import RunsWatcher
 from triage_tui.text import safe_line

@@ -18,11 +18,11 @@ from triage_tui.diagnosis.facts import (
     Wait,
 )
 from triage_tui.diagnosis.knowledge import Entry, KnowledgeBase
-from triage_tui.diagnosis.knowledge_base.places import origin
 from triage_tui.diagnosis.memory_facts import memory_about
 from triage_tui.diagnosis.ranking import reasons_below
 from triage_tui.diagnosis.rivals import SAYS, losses
 from triage_tui.diagnosis.scenes import proximate_of
+from triage_tui.rule_places import origin
 from triage_tui.runs.diagnosis_model import Evidence, Hypothesis
 from triage_tui.runs.reader import Run
 

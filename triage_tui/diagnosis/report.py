@@ -13,11 +13,11 @@ from triage_tui.diagnosis.facts import Child, Facts, FailedCall, LoopFact, Messa
 from triage_tui.diagnosis.hypotheses import Candidate, hypothesize
 from triage_tui.diagnosis.knowledge import KnowledgeBase
 from triage_tui.diagnosis.knowledge_base.in_force import IN_FORCE, left_out
-from triage_tui.diagnosis.knowledge_base.places import check_directories
 from triage_tui.diagnosis.scenes import full_scene
 from triage_tui.errors import TriageError
 from triage_tui.language.catalogue import ENGLISH_CATALOGUE, Catalogue
 from triage_tui.language.choice import wanted_language
+from triage_tui.rule_places import check_directories
 from triage_tui.runs.diagnosis_model import (
     Diagnosis,
     Evidence,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from triage_tui.diagnosis.calibration import IDENTITY, Calibration, logit, sigmoid
 from triage_tui.diagnosis.knowledge import load_knowledge
-from triage_tui.diagnosis.knowledge_base.places import user_directories
 from triage_tui.errors import TriageError
 from triage_tui.evaluation.measure import Result, judge
+from triage_tui.rule_places import user_directories
 from triage_tui.runs.files import write_atomic
 
 MIN_SAMPLES = 20

@@ -8,18 +8,12 @@ from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.language.catalogue import ENGLISH, Catalogue, load_language
+from triage_tui.rule_places import user_directories
 from triage_tui.runs.files import read_bounded, real_path
 
 VARIABLE = "TRIAGE_TUI_LANG"
-RULES_VARIABLE = "TRIAGE_TUI_RULES"
-"""A person's own directories of rules may hold languages as well, in `lang/`."""
 _MAX_SETTINGS = 64 << 10
 _SETTING = re.compile(r"^language:[ \t]*[\"']?([\w-]+)[\"']?[ \t]*(?:#.*)?$", re.MULTILINE)
-
-
-def own_directories() -> tuple[str, ...]:
-    """Return the directories of a person's own rules."""
-    return tuple(name for name in os.environ.get(RULES_VARIABLE, "").split(":") if name)
 
 
 def wanted_code(option: str | None = None) -> str:
@@ -47,7 +41,8 @@ def wanted_language(option: str | None = None) -> Catalogue:
     """
     code = wanted_code(option)
     try:
-        return load_language(code, own_directories())
+        # A person's own directories of rules may hold languages as well, in `lang/`.
+        return load_language(code, user_directories())
     except TriageError as error:
         if option or not os.environ.get(VARIABLE):
             raise

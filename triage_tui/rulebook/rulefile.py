@@ -192,6 +192,8 @@ def _budget_text(budget: Budget) -> str:
 def _hit_limit(number: int, value: str) -> int | None:
     if value == "none":
         return None
+    if re.fullmatch(r"[1-9][0-9]{9,}", value):
+        raise TriageError(f"line {number}: the hit-limit has more than nine digits; write none for no limit")
     if not re.fullmatch(r"[1-9][0-9]{0,8}", value):
         raise TriageError(f"line {number}: the hit-limit is {value!r}, not a positive number or none")
     return int(value)

@@ -126,7 +126,7 @@ def own_knowledge() -> list[Check]:
     """What a person's own knowledge base files come to; nothing is said where there are none."""
     try:
         from triage_tui.diagnosis.knowledge import read_knowledge
-        from triage_tui.diagnosis.knowledge_base.places import user_directories
+        from triage_tui.rule_places import user_directories
 
         directories = user_directories()
         base = read_knowledge(map(Path, directories)) if directories else None

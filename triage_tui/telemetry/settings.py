@@ -9,13 +9,13 @@ from functools import partial
 from triage_tui.errors import TriageError
 from triage_tui.guest.emulator import qemu
 from triage_tui.guest.spec import CARRIER_VARIABLE, carrier_of_environment
-from triage_tui.language import choice
+from triage_tui.rule_places import RULES_PATH_VARIABLE, check_directories
 from triage_tui.runs.limits import VARIABLES, CaptureLimits
 
 _CHECKS: dict[str, Callable[[], object]] = {
     qemu.DIRECTORY_VARIABLE: qemu.given_directory,
     CARRIER_VARIABLE: carrier_of_environment,
-    choice.VARIABLE: choice.wanted_language,
+    RULES_PATH_VARIABLE: check_directories,
 }
 
 
@@ -28,11 +28,11 @@ def unusable_settings() -> dict[str, str]:
     found: dict[str, str] = {}
     checks = _CHECKS | {name: partial(_check_limit, name) for name in VARIABLES.values()}
     try:
-        from triage_tui.diagnosis.knowledge_base.places import RULES_PATH_VARIABLE, check_directories
+        from triage_tui.language import choice
 
-        checks[RULES_PATH_VARIABLE] = check_directories
+        checks[choice.VARIABLE] = choice.wanted_language
     except ImportError:
-        # A package is missing, which is said elsewhere: then no rules are read at all.
+        # A package is missing, which is said elsewhere: then no language is read at all.
         pass
     for variable, check in checks.items():
         if os.environ.get(variable):

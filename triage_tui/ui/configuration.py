@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from textual.theme import Theme
 
-from triage_tui.diagnosis.knowledge_base.places import user_directories
 from triage_tui.errors import TriageError
 from triage_tui.resources import config_dir
+from triage_tui.rule_places import user_directories
 from triage_tui.runs.files import real_path
 from triage_tui.ui.keymap import KeyMap, load_keymap
 from triage_tui.ui.settings import Settings, load_settings

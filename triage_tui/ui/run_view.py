@@ -148,6 +148,14 @@ class RunView:
         return self.diagnosis.proposals if self.diagnosis else []
 
     @property
+    def under_review(self) -> bool:
+        """Whether a rule is to be decided on: none is approved, or one was edited since."""
+        if self.run.state not in ("applied", "approved"):
+            return True
+        kinds = (event.kind for event in reversed(self.events))
+        return next((kind for kind in kinds if kind in ("edited", "activated")), "") == "edited"
+
+    @property
     def events(self) -> list[Event]:
         """What happened to the run."""
         return self.run.events

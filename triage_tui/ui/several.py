@@ -155,7 +155,10 @@ class Outcome:
         if self.cancelled:
             said.append("stopped before the others")
         if self.failed:
-            named = [f"{run_id}: {why}" for run_id, why in list(self.failed.items())[:MAX_NAMED]]
+            named = [
+                f"{run_id}: {why.removeprefix(f'run {run_id} ')}"
+                for run_id, why in list(self.failed.items())[:MAX_NAMED]
+            ]
             more = f"; and {len(self.failed) - MAX_NAMED} more" if len(self.failed) > MAX_NAMED else ""
             said.append(f"{len(self.failed)} failed and stay marked ({'; '.join(named)}{more})")
         return ", ".join(said)

@@ -13,8 +13,8 @@ from tests.diagnosis.recorded import load_case, run_of
 from tests.e2e.commands import command, triage
 from tests.waiting import wait_until
 from triage_tui.diagnosis.knowledge_base.in_force import KnowledgeInForce
-from triage_tui.diagnosis.knowledge_base.places import user_directories
 from triage_tui.errors import TriageError
+from triage_tui.rule_places import user_directories
 from triage_tui.telemetry.doctor import own_knowledge
 
 

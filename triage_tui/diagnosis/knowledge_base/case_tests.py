@@ -12,8 +12,8 @@ import msgspec
 from triage_tui.diagnosis.knowledge import KnowledgeBase
 from triage_tui.diagnosis.knowledge_base.cases import Case, find_case, load_case, write_as_run
 from triage_tui.diagnosis.knowledge_base.entries import Entry
-from triage_tui.diagnosis.knowledge_base.places import origin
 from triage_tui.errors import TriageError
+from triage_tui.rule_places import origin
 from triage_tui.runs.diagnosis_model import Diagnosis
 
 

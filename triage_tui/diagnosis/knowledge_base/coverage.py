@@ -14,9 +14,9 @@ from triage_tui.diagnosis.hypotheses import candidates, weigh_up
 from triage_tui.diagnosis.knowledge import KnowledgeBase
 from triage_tui.diagnosis.knowledge_base.cases import find_case, load_case, write_as_run
 from triage_tui.diagnosis.knowledge_base.entries import CAUSES, Entry
-from triage_tui.diagnosis.knowledge_base.places import origin
 from triage_tui.diagnosis.scenes import SCENES, scene_of
 from triage_tui.errors import TriageError
+from triage_tui.rule_places import origin
 from triage_tui.runs.reader import Run
 
 

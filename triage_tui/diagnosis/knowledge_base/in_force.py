@@ -14,9 +14,9 @@ from pathlib import Path
 
 from triage_tui.diagnosis.knowledge import MAX_FILES, KnowledgeBase, read_knowledge
 from triage_tui.diagnosis.knowledge_base.mistakes import Mistake
-from triage_tui.diagnosis.knowledge_base.places import user_directories
 from triage_tui.errors import TriageError
 from triage_tui.resources import shipped
+from triage_tui.rule_places import user_directories
 from triage_tui.text import number_of
 
 MOST_NEWS = 20

@@ -164,7 +164,7 @@ def _footer_order(screen: MainScreen) -> list[Action]:
     # What was just decided is offered to be undone, next to what may follow from it.
     undo = _UNDO_PLACE if screen.decided else 0
     actions.sort(key=lambda action: undo if undo and action.id == "rollback" else action.footer)
-    decided = screen.view is not None and screen.view.run.state in ("applied", "approved")
+    decided = screen.view is not None and not screen.view.under_review
     if screen.active == "patch" and not decided:
         # While a rule is under review, what to do with it comes before what to do with the guest.
         actions.sort(key=lambda action: review.index(action.id) if action.id in review else len(review))
