@@ -21,6 +21,7 @@ def run(args: argparse.Namespace) -> int:
     """Diagnose each run; one that cannot be is said, and the others go on."""
     workspace = Workspace.at(args.workspace)
     failed = 0
+    told: set[str] = set()
     for number, name in enumerate(args.runs, 1):
         if len(args.runs) > 1:
             say(f"diagnosing {name}, {number} of {len(args.runs)}")
@@ -35,6 +36,10 @@ def run(args: argparse.Namespace) -> int:
             say(str(error))
             failed += 1
             continue
+        for problem in after.diagnosis.kb_problems if after.diagnosis is not None else ():
+            if problem not in told:
+                told.add(problem)
+                say(safe_line(problem, 600))
         if args.json:
             print_json({"run_id": after.run_id, "before": before.diagnosis, "after": after.diagnosis})
             continue
