@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -167,6 +168,19 @@ class Follower:
             self.values[name] = value
         if slot is not None:
             self.slots[name] = slot
+
+    def copy_operands(self, _address: int, _size: int, operands: str) -> None:
+        """An instruction with the operands `to, from` copies a register."""
+        name, _, source = operands.partition(", ")
+        self.copy(name, source)
+
+    def load_operands(self, address: int, operands: str, place: re.Match[str] | None) -> None:
+        """An instruction loads a word; `place` has its register, the offset and the base, where it is so."""
+        start = self.values.get(place[3]) if place is not None else None
+        if place is None or start is None:
+            self.forget(operands.partition(",")[0])
+        else:
+            self.load(address, place[1], start + int(place[2], 0))
 
     def mention(self, address: int, value: int) -> None:
         """An instruction has an address as it is."""

@@ -35,7 +35,7 @@ class PpcFollower(Follower):
             "addi": self._addi,
             "ori": self._ori,
             "add": self._add,
-            "mr": self._move,
+            "mr": self.copy_operands,
             "lwz": self._load,
             "ld": self._load,
             "lwzu": self._load_update,
@@ -94,10 +94,6 @@ class PpcFollower(Follower):
             self.forget(name)
         else:
             self.make(address, name, start | by, source)
-
-    def _move(self, _address: int, _size: int, operands: str) -> None:
-        name, _, source = operands.partition(", ")
-        self.copy(name, source)
 
     def _load(self, address: int, _size: int, operands: str) -> None:
         match = _MEMORY.match(operands)

@@ -30,8 +30,8 @@ class RiscvFollower(Follower):
             "addi": self._addi,
             "c.addi": self._addi,
             "c.addi16sp": self._frame,
-            "mv": self._move,
-            "c.mv": self._move,
+            "mv": self.copy_operands,
+            "c.mv": self.copy_operands,
             "ld": self._ld,
             "c.ld": self._ld,
             "jal": self._jal,
@@ -81,17 +81,8 @@ class RiscvFollower(Follower):
         if "-" in operands:
             self.prologue(address)
 
-    def _move(self, _address: int, _size: int, operands: str) -> None:
-        name, _, source = operands.partition(", ")
-        self.copy(name, source)
-
     def _ld(self, address: int, _size: int, operands: str) -> None:
-        match = _MEMORY.match(operands)
-        start = self.values.get(match[3]) if match is not None else None
-        if match is None or start is None:
-            self.forget(operands.partition(",")[0])
-        else:
-            self.load(address, match[1], start + int(match[2], 0))
+        self.load_operands(address, operands, _MEMORY.match(operands))
 
     def _jal(self, address: int, size: int, operands: str) -> None:
         name, comma, text = operands.rpartition(", ")

@@ -31,7 +31,7 @@ class S390xFollower(Follower):
             **dict.fromkeys(("brctg", "brct", "brxle", "brc", "brcl"), self._branch),
             "larl": self._larl,
             "lgrl": self._lgrl,
-            "lgr": self._move,
+            "lgr": self.copy_operands,
             "lg": self._lg,
             "brasl": self._brasl,
             "bras": self._brasl,
@@ -58,16 +58,7 @@ class S390xFollower(Follower):
         self.load(address, name, number(text) or 0)
 
     def _lg(self, address: int, _size: int, operands: str) -> None:
-        match = _MEMORY.match(operands)
-        start = self.values.get(match[3]) if match is not None else None
-        if match is None or start is None:
-            self.forget(operands.partition(",")[0])
-        else:
-            self.load(address, match[1], start + int(match[2], 0))
-
-    def _move(self, _address: int, _size: int, operands: str) -> None:
-        name, _, source = operands.partition(", ")
-        self.copy(name, source)
+        self.load_operands(address, operands, _MEMORY.match(operands))
 
     def _brasl(self, address: int, size: int, operands: str) -> None:
         self.call(address, address + size, number(operands.rpartition(", ")[2]) or 0)
