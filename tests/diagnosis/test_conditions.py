@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from triage_tui.diagnosis.conditions import BadConditionError, parse_condition
+from triage_tui.diagnosis.conditions import parse_condition
 from triage_tui.diagnosis.facts import End, Fact, Facts, FailedCall, Message, Source
+from triage_tui.diagnosis.matchers import BadConditionError
 
 
 def failure(seq: int, path: str, errno: str = "ENOENT", **fields: Any) -> FailedCall:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from triage_tui.diagnosis.causality import strerror
-from triage_tui.diagnosis.conditions import Bindings
 from triage_tui.diagnosis.facts import Fact, FailedCall, Source
+from triage_tui.diagnosis.matchers import Bindings
 from triage_tui.errors import TriageError
 from triage_tui.runs.diagnosis_model import Evidence
 from triage_tui.runs.evidence import make_link

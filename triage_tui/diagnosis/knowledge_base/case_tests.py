@@ -45,7 +45,7 @@ def try_cases(base: KnowledgeBase, only: Iterable[str] = ()) -> Iterator[Trial]:
     wanted = set(only)
     known = {entry.id for entry in base.entries}
     if missing := sorted(wanted - known):
-        from triage_tui.diagnosis.conditions import choose
+        from triage_tui.diagnosis.matchers import choose
 
         raise TriageError(
             f"there is no entry {missing[0]!r} in the knowledge base; {choose(missing[0], known)}"

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from triage_tui.diagnosis.causality import Causality, Hint, Noise
-from triage_tui.diagnosis.conditions import Report, choose, compile_regex
 from triage_tui.diagnosis.knowledge_base.documents import Document
 from triage_tui.diagnosis.knowledge_base.mistakes import (
     MAX_MISTAKES,
     Mistake,
     TooManyMistakesError,
 )
+from triage_tui.diagnosis.matchers import Report, choose, compile_regex
 from triage_tui.diagnosis.ties import NAMES
 
 CAUSALITY_FILE = "causality.yaml"

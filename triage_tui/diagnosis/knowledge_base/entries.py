@@ -12,15 +12,7 @@ from itertools import islice
 from typing import Any, cast
 
 from triage_tui.diagnosis.cite import PLACEHOLDER
-from triage_tui.diagnosis.conditions import (
-    NEVER,
-    Condition,
-    Leaf,
-    Report,
-    choose,
-    parse_condition,
-    parse_leaf,
-)
+from triage_tui.diagnosis.conditions import NEVER, Condition, Leaf, parse_condition, parse_leaf
 from triage_tui.diagnosis.knowledge_base.documents import Document
 from triage_tui.diagnosis.knowledge_base.mistakes import (
     MAX_MISTAKES,
@@ -28,6 +20,7 @@ from triage_tui.diagnosis.knowledge_base.mistakes import (
     TooManyMistakesError,
 )
 from triage_tui.diagnosis.knowledge_base.names import check_names, check_shown, check_text
+from triage_tui.diagnosis.matchers import Report, choose
 from triage_tui.runs.diagnosis_model import EXPERIMENT_KINDS
 
 _CAUSE_NAMES = """

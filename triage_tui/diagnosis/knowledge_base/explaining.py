@@ -9,12 +9,12 @@ import msgspec
 
 from triage_tui.diagnosis.cite import Citer, fill
 from triage_tui.diagnosis.collect import gather
-from triage_tui.diagnosis.conditions import choose
 from triage_tui.diagnosis.facts import Fact, Facts, FailedCall
 from triage_tui.diagnosis.hypotheses import AT_MOST, LEAST, Candidate, candidates, weigh_up
 from triage_tui.diagnosis.knowledge import KnowledgeBase
 from triage_tui.diagnosis.knowledge_base.entries import Entry
 from triage_tui.diagnosis.knowledge_base.questions import Part, look_at, look_at_subject, nearest
+from triage_tui.diagnosis.matchers import choose
 from triage_tui.diagnosis.ranking import reasons_below
 from triage_tui.errors import TriageError
 from triage_tui.rule_places import origin

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from triage_tui.diagnosis.conditions import choose
 from triage_tui.diagnosis.knowledge import CAUSALITY_FILE, knowledge_files, read_knowledge
 from triage_tui.diagnosis.knowledge_base.cases import find_case, load_case
 from triage_tui.diagnosis.knowledge_base.causality_file import parse_causality
 from triage_tui.diagnosis.knowledge_base.documents import BadDocumentError, Document, read_document
 from triage_tui.diagnosis.knowledge_base.entries import Entry, parse_entries
 from triage_tui.diagnosis.knowledge_base.mistakes import Mistake, Severity
+from triage_tui.diagnosis.matchers import choose
 from triage_tui.errors import TriageError
 from triage_tui.resources import shipped
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from triage_tui.diagnosis.conditions import choose
 from triage_tui.diagnosis.knowledge_base.cases import Case, case_path, load_case, write_as_run
 from triage_tui.diagnosis.knowledge_base.entries import CAUSES, ID
+from triage_tui.diagnosis.matchers import choose
 from triage_tui.errors import TriageError
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.files import write_atomic

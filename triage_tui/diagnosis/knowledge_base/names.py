@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from triage_tui.diagnosis.cite import PLACEHOLDER, VIRTUAL_FIELDS
-from triage_tui.diagnosis.conditions import All, AnyOf, Condition, Leaf, Not, Report, Sequence, choose
+from triage_tui.diagnosis.conditions import All, AnyOf, Condition, Leaf, Not, Sequence
 from triage_tui.diagnosis.facts import FACT_KINDS, field_types
+from triage_tui.diagnosis.matchers import Report, choose
 
 _OF_FAILURES = ("reasons", "strerror")
 

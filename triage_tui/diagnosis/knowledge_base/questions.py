@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from triage_tui.diagnosis.cite import Citer, ago, inert
-from triage_tui.diagnosis.conditions import All, AnyOf, Bindings, Condition, Leaf, Not, Sequence
+from triage_tui.diagnosis.conditions import All, AnyOf, Condition, Leaf, Not, Sequence
 from triage_tui.diagnosis.facts import Fact, Facts
+from triage_tui.diagnosis.matchers import Bindings
 from triage_tui.runs.diagnosis_model import Evidence
 
 SHOWN = 3
