@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.ui import fixtures
 from tests.ui.conftest import RecordedActions, opened, said, until
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.screens.question import Question
@@ -72,3 +73,15 @@ async def test_the_second_click_on_an_answer_does_nothing_below(
         await pilot.pause()
         assert app.screen is app.main
         assert (app.main.active, app.main.runs.cursor) == ("runs", before)
+
+
+async def test_a_run_that_cannot_be_read_is_not_said_to_be_none(
+    app: TriageApp, actions: RecordedActions
+) -> None:
+    async with app.run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        app.main.runs.select(fixtures.BROKEN_RUN)
+        await until(pilot, lambda: app.main.failure is not None, "the failure")
+        await pilot.press("1", "D")
+        await until(pilot, lambda: "This run cannot be read." in said(app), "the sentence")
+        assert actions.calls == []

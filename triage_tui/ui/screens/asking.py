@@ -35,7 +35,7 @@ class AskScreen(CallsScreen):
             return
         view = self.view
         if view is None:
-            self.say("Select a run first.", "warning")
+            self.say_no_run()
             return
         run_id, actions = view.run_id, self.app.actions
         progress = self._asking = Progress("Asking the model")

@@ -34,7 +34,6 @@ class BrowseScreen(SeveralScreen):
         super().__init__()
         self.view: RunView | None = None
         self.wanted: str | None = None
-        self.failure: str | None = None
         self.reads_long = False
         """Whether the wanted run is not there yet after a while."""
         self.run_list = RunList()

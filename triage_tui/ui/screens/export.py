@@ -54,7 +54,7 @@ class ExportScreen(InspectScreen):
             return
         run_ids = self._runs_to_export()
         if not run_ids:
-            self.say("Select a run first.", "warning")
+            self.say_no_run()
             return
         self._ask_format(run_ids, None)
 

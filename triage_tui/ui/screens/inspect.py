@@ -95,7 +95,7 @@ class InspectScreen(FollowScreen):
     async def action_go_to_address(self) -> None:
         """Ask for an address, and go there in the memory pane."""
         if self.view is None:
-            self.say("Select a run first.", "warning")
+            self.say_no_run()
             return
         from triage_tui.ui.widgets.address_line import AddressLine
 

@@ -49,6 +49,8 @@ class ReviewScreen(Screen[None]):
 
     app: TriageApp
     view: RunView | None = None
+    failure: str | None = None
+    """Why the run under the cursor cannot be shown."""
     active: str = "runs"
 
     def __init__(self) -> None:
@@ -141,7 +143,7 @@ class ReviewScreen(Screen[None]):
         if self.refused():
             return None
         if self.view is None:
-            self.say("Select a run first.", "warning")
+            self.say_no_run()
             return None
         if self.coming:
             # What is decided must be about what the person sees, and about the run under the cursor.
@@ -154,6 +156,10 @@ class ReviewScreen(Screen[None]):
             self.say("No rule is proposed for this run.", "warning")
             return None
         return self.view
+
+    def say_no_run(self) -> None:
+        """Say why there is nothing to act on while no run is shown."""
+        self.say("This run cannot be read." if self.failure else "Select a run first.", "warning")
 
     @property
     def coming(self) -> str:
