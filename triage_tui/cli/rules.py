@@ -1,0 +1,131 @@
+"""`triage-tui rules`: check and explain rules before anybody approves them."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+from triage_tui.cli.output import print_json, say
+from triage_tui.retry.named_rules import FORMS, named
+from triage_tui.retry.workspace import Workspace
+from triage_tui.text import number_of, safe_line
+
+KINDS = ("workspace", "shipped", "cases")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the commands and their options."""
+    commands = parser.add_subparsers(dest="action", required=True, metavar="COMMAND")
+
+    lint = commands.add_parser("lint", help="list what is wrong with rules; 1 when there is an error")
+    lint.add_argument("--strict", action="store_true", help="warnings count as errors")
+
+    lint.add_argument("--tried", action="store_true", help="run the rules over the calls of their run, too")
+
+    explain = commands.add_parser("explain", help="say what rules do, for which calls, and how it is undone")
+
+    test = commands.add_parser(
+        "test", help="run rules over recorded runs and say what they change; 1 when one breaks something"
+    )
+    test.add_argument(
+        "--run",
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="only this run of the workspace, shipped run, or recorded case (a name or a file);"
+        " may be repeated",
+    )
+    test.add_argument(
+        "--on",
+        action="append",
+        default=[],
+        choices=KINDS,
+        help="these recordings (default: workspace and shipped); may be repeated",
+    )
+    test.add_argument("--expect", metavar="FILE", help="what the rules are to do; 1 where they do otherwise")
+    test.add_argument("--save", metavar="FILE", help="write what the rules do as what is expected of them")
+    test.add_argument("--every", action="store_true", help="print every call at which a rule acts")
+
+    cost = commands.add_parser("cost", help="measure what rules cost at the calls of recorded runs")
+    cost.add_argument(
+        "--run",
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="at the calls of this run (default: the rule's own run, else the newest with such calls);"
+        " may be repeated",
+    )
+
+    fmt = commands.add_parser(
+        "fmt", help="give rules their canonical form: files in place, what a run proposes as an edit of it"
+    )
+    fmt.add_argument("--check", action="store_true", help="change nothing; 1 when a rule is not in that form")
+    fmt.add_argument("--diff", action="store_true", help="change nothing and print what would change")
+
+    diff = commands.add_parser(
+        "diff", help="say how rules differ, by meaning first; 1 when they do, as diff(1) has it"
+    )
+    diff.add_argument("old", metavar="OLD", help=FORMS)
+    diff.add_argument(
+        "new", nargs="?", metavar="NEW", help="the same (default: OLD is proposed, against what is active)"
+    )
+    diff.add_argument("--brief", action="store_true", help="without the lines of the texts")
+
+    for command in (lint, explain, test, cost, fmt):
+        command.add_argument("rule", nargs="*", metavar="RULE", help=f"{FORMS}; default: `active`")
+    for command in (lint, explain, test, cost, fmt, diff):
+        command.add_argument("--json", action="store_true", help="as JSON")
+        # Also behind the command's name, where one looks for it.
+        command.add_argument("-C", "--workspace", metavar="DIR", default=argparse.SUPPRESS, help="workspace")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked."""
+    from triage_tui.cli.rules_compared import diff
+    from triage_tui.cli.rules_cost import cost
+    from triage_tui.cli.rules_formatted import fmt
+    from triage_tui.cli.rules_tested import test
+
+    actions = {"lint": _lint, "explain": _explain, "test": test, "cost": cost, "fmt": fmt, "diff": diff}
+    return actions[args.action](args)
+
+
+def _lint(args: argparse.Namespace) -> int:
+    from triage_tui.retry.rule_checks import check_named
+
+    workspace = Workspace.at(args.workspace)
+    rules = named(workspace, args.rule)
+    found = check_named(workspace, rules, run_them=args.tried)
+    everything = [finding for findings in found.values() for finding in findings]
+    errors = sum(finding.severity == "error" for finding in everything)
+    warnings = len(everything) - errors
+    if args.json:
+        files = [{"rule": name, "findings": findings} for name, findings in found.items()]
+        print_json({"rules": files, "errors": errors, "warnings": warnings})
+    else:
+        for name, findings in found.items():
+            for finding in findings:
+                place = f"{name}:{finding.line}"
+                print(safe_line(f"{place}: {finding.severity}: {finding.message} [{finding.code}]", 1000))
+        counts = f"{number_of(errors, 'error')}, {number_of(warnings, 'warning')}"
+        say(f"{number_of(len(rules), 'rule')}: {counts}")
+    return 1 if errors or (args.strict and warnings) else 0
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from triage_tui.cli.rules_explained import lines_of
+    from triage_tui.rulebook.check.explained import explained
+
+    found = [
+        (rule.name, explained(rule.file, rule.source))
+        for rule in named(Workspace.at(args.workspace), args.rule)
+    ]
+    if args.json:
+        rules = [{"rule": name, "does": one.sentence, **dataclasses.asdict(one)} for name, one in found]
+        print_json({"rules": rules})
+        return 0
+    for number, (name, one) in enumerate(found):
+        print("\n" * bool(number) + safe_line(name, 400))
+        for line in lines_of(one):
+            print(f"  {line}")
+    return 0

@@ -1,0 +1,64 @@
+"""`triage-tui rules diff`: print how rules differ, by meaning first."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterator
+
+from triage_tui.cli.output import print_json, say
+from triage_tui.errors import TriageError
+from triage_tui.retry.named_rules import NamedRule, active_of, named
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import rulefile
+from triage_tui.rulebook.check.rule_changes import RuleChange, compare_sets
+from triage_tui.text import number_of, safe_line
+
+
+def diff(args: argparse.Namespace) -> int:
+    """Compare, and return 1 when something differs, as diff(1) does."""
+    workspace = Workspace.at(args.workspace)
+    new = named(workspace, [args.new or args.old])
+    old = named(workspace, [args.old]) if args.new else _active_for(workspace, new)
+    changes = compare_sets(_texts(old), _texts(new))
+    differing = [one for one in changes if one.kind != "same"]
+    if args.json:
+        print_json({"rules": [dataclasses.asdict(one) for one in changes], "differ": len(differing)})
+    else:
+        for one in differing:
+            for line in lines_of(one, text=not args.brief):
+                print(line)
+        say(f"{number_of(len(changes), 'rule')} compared, {len(differing)} differ")
+    return 1 if differing else 0
+
+
+def _texts(rules: list[NamedRule]) -> dict[str, bytes]:
+    texts = {}
+    for rule in rules:
+        # Fixes and rules that watch lie in different directories of a run, and are active side by side.
+        texts[f"{rule.name}/{rule.file}"] = rule.source
+    return texts
+
+
+def _active_for(workspace: Workspace, new: list[NamedRule]) -> list[NamedRule]:
+    """Return the active rules whose places the named ones would take."""
+    targets = {rule.target_id for rule in new}
+    if len(targets) != 1 or "" in targets:
+        raise TriageError("name two: only what a run proposes can be compared with what is active by itself")
+    wanted = {(rule.syscall, rulefile.parse(rule.source).header.id) for rule in new}
+    active = active_of(workspace, targets.pop())
+    return [one for one in active if (one.syscall, rulefile.parse(one.source).header.id) in wanted]
+
+
+def lines_of(one: RuleChange, *, text: bool) -> Iterator[str]:
+    """Yield the lines that tell of a change, safe to show."""
+    kinds = {"reworded": "reworded (what it does is the same)"}
+    yield safe_line(f"{one.id}: {kinds.get(one.kind, one.kind)}", 200)
+    for field in one.fields:
+        note = f" ({field.note})" if field.note else ""
+        yield safe_line(f"  {field.name}: {field.old or '-'} -> {field.new or '-'}{note}", 600)
+    yield from (safe_line(f"  no more: {deed}", 600) for deed in one.no_more)
+    yield from (safe_line(f"  now:     {deed}", 600) for deed in one.now)
+    yield from (safe_line(f"  {told}", 400) for told in one.also)
+    if text:
+        yield from (f"    {line}" for line in one.text)

@@ -1,0 +1,182 @@
+"""Find the rules that a person names: files, what a run proposes, what is active, an older generation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import generations, manifest, patches, rulefile
+from triage_tui.rulebook.generations import Generation
+from triage_tui.runs.files import read_bounded
+from triage_tui.text import safe_line
+
+FORMS = (
+    "a file or directory, RUN or RUN:FILE (what a run proposes), `active` or active:TARGET,"
+    " TARGET@N (generation N)"
+)
+"""How rules are named, for help texts."""
+
+MAX_RULES = 5000
+_GENERATION = re.compile(r"(?P<target>[^@/]{1,80})@(?P<number>[0-9]{1,9})")
+
+
+@dataclass(frozen=True)
+class NamedRule:
+    """One rule text and where it is from.
+
+    `name` is what a person calls it by; `file` is its file name, which holds the syscall. `run_id` and
+    `target_id` are empty for a file that belongs to no run or target.
+    """
+
+    name: str
+    file: str
+    source: bytes
+    run_id: str = ""
+    target_id: str = ""
+    path: Path | None = None
+    """The file that a person named; None for what belongs to a run or a generation."""
+
+    @property
+    def syscall(self) -> str:
+        """The syscall of its file name, "" when it is not named like a rule."""
+        found = rulefile.FILE_NAME.fullmatch(self.file)
+        return found["syscall"] if found else ""
+
+
+def named(workspace: Workspace, texts: Sequence[str]) -> list[NamedRule]:
+    """Return the rules that `texts` name (`FORMS`), every active one of the workspace for none.
+
+    Raises:
+        TriageError: one of them names nothing, cannot be read, or there are too many.
+    """
+    found: dict[str, NamedRule] = {}
+    for text in texts or ["active"]:
+        for rule in _of(workspace, text):
+            found[rule.name] = rule
+            if len(found) > MAX_RULES:
+                raise TriageError(f"these are more than {MAX_RULES} rules: name fewer of them")
+    return list(found.values())
+
+
+def one(workspace: Workspace, text: str) -> NamedRule:
+    """Return the one rule that `text` names.
+
+    Raises:
+        TriageError: it names none or several.
+    """
+    found = named(workspace, [text])
+    if len(found) != 1:
+        names = ", ".join(safe_line(rule.name, 100) for rule in found[:4])
+        raise TriageError(f"{safe_line(text, 80)!r} names {len(found)} rules, not one: {names or 'none'}")
+    return found[0]
+
+
+def targets(workspace: Workspace) -> list[str]:
+    """Return the ids of the targets that have a rulebook, sorted."""
+    place = workspace.root / "rulebook"
+    try:
+        return sorted(path.name for path in place.iterdir() if (path / "generations").is_dir())
+    except OSError:
+        return []
+
+
+def active_of(workspace: Workspace, target_id: str) -> list[NamedRule]:
+    """Return the active rules of a target, none when no rule is.
+
+    Raises:
+        TriageError: the rulebook is damaged.
+    """
+    active = generations.current(workspace.rulebook_dir(target_id)) if target_id else None
+    return list(_in_generation(target_id, active)) if active is not None else []
+
+
+def _of(workspace: Workspace, text: str) -> Iterable[NamedRule]:
+    path = Path(text)
+    if text and path.is_dir():
+        return _in_directory(path)
+    if text and (path.exists() or "/" in text.partition(":")[0]):
+        return [NamedRule(text, path.name, _read(path), path=path)]
+    if text == "active":
+        return [rule for target in targets(workspace) for rule in active_of(workspace, target)]
+    if text.startswith("active:"):
+        return active_of(workspace, _target(workspace, text.removeprefix("active:")))
+    if (of_generation := _GENERATION.fullmatch(text)) is not None:
+        target = _target(workspace, of_generation["target"])
+        number = int(of_generation["number"])
+        return _in_generation(target, generation(workspace, target, number))
+    return _of_run(workspace, text)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_bounded(path, rulefile.MAX_RULE_BYTES, whole=True)
+    except OSError as error:
+        raise TriageError(f"{safe_line(str(path))} cannot be read: {error.strerror or error}") from None
+
+
+def _in_directory(directory: Path) -> list[NamedRule]:
+    paths = sorted(path for path in directory.rglob("*.lua") if path.is_file())
+    if not paths:
+        raise TriageError(f"there is no rule (*.lua) in {safe_line(str(directory))}")
+    if len(paths) > MAX_RULES:
+        raise TriageError(
+            f"{safe_line(str(directory))} holds more than {MAX_RULES} rules: name fewer of them"
+        )
+    return [NamedRule(str(path), path.name, _read(path), path=path) for path in paths]
+
+
+def _of_run(workspace: Workspace, text: str) -> list[NamedRule]:
+    run_name, _, file = text.partition(":")
+    try:
+        directory = workspace.run_dir(run_name)
+    except TriageError as error:
+        raise TriageError(f"{safe_line(text, 80)!r} names no rule (it can be {FORMS}); {error}") from None
+    target_id = workspace.load(directory.name).snapshot.target.target_id
+    files = [file] if file else patches.list_rules(directory)
+    return [
+        NamedRule(
+            f"{directory.name}:{name}",
+            name.rpartition("/")[2],
+            patches.read_rule(directory, name),
+            directory.name,
+            target_id,
+        )
+        for name in files
+    ]
+
+
+def _target(workspace: Workspace, text: str) -> str:
+    """Return the target whose id begins with `text`."""
+    found = [target for target in targets(workspace) if text and target.startswith(text)]
+    exact = [target for target in found if target == text]
+    if len(exact or found) != 1:
+        raise TriageError(
+            f"{len(found) or 'no'} targets with rules have an id that begins with {safe_line(text, 80)!r}"
+        )
+    return (exact or found)[0]
+
+
+def generation(workspace: Workspace, target_id: str, number: int) -> Generation:
+    """Return generation `number` of a target.
+
+    Raises:
+        TriageError: there is none of that number.
+    """
+    for one_of_them in generations.history(workspace.rulebook_dir(target_id)):
+        if one_of_them.number == number:
+            return one_of_them
+    raise TriageError(f"target {safe_line(target_id, 80)} has no generation {number}")
+
+
+def _in_generation(target_id: str, made: Generation) -> Iterable[NamedRule]:
+    for file in sorted(made.files):
+        yield NamedRule(
+            f"{target_id}@{made.number}:{file}",
+            file.rpartition("/")[2],
+            manifest.read_file(made, file),
+            target_id=target_id,
+        )

@@ -1,0 +1,137 @@
+"""What a rule is and does, from its header and from its body, and where the two disagree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from triage_tui.rulebook import rulefile
+from triage_tui.rulebook.check import explain
+from triage_tui.rulebook.check.body import Body, arguments_used, read_body
+from triage_tui.rulebook.check.body_words import act_in_words, conditions_in_words
+from triage_tui.rulebook.check.match_checks import check_match
+from triage_tui.rulebook.lua.syntax import NotUnderstood
+from triage_tui.rulebook.rulefile import RuleFile
+from triage_tui.rulehost.helpers import HELPERS
+from triage_tui.text import safe_line
+
+_MAX_DEEDS = 24
+
+
+@dataclass(frozen=True)
+class Deed:
+    """One thing that the body does. `when` are the conditions, all of which must hold."""
+
+    line: int
+    does: str
+    when: tuple[str, ...] = ()
+    after: bool = False
+    """It is done once the call was made."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A rule in words. Texts of the header are as they are written there, and untrusted."""
+
+    sentence: str
+    """Of the header alone, as the app shows it."""
+    syscall: str
+    calls: str
+    """The match of the header, "" without one."""
+    hit_limit: int | None
+    budget: str
+    """What the header asks for, "" for the limits of who runs the guest."""
+    on_failure: str
+    intent: str = ""
+    effect: str = ""
+    risk: str = ""
+    inverse: str = ""
+    born: str = ""
+    """The run and template it comes from."""
+    asked: tuple[str, ...] = ()
+    """When it is asked: "before the call", "after the call"."""
+    deeds: tuple[Deed, ...] = ()
+    arguments: tuple[int, ...] = ()
+    """Numbers of the arguments that the body looks at."""
+    helpers: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
+    """Names whose values outlive a call."""
+    disagree: tuple[str, ...] = ()
+    """Where header and body are not about the same thing, one sentence each."""
+    unknown: str = ""
+    """Why the body could not be read, "" when it could."""
+
+
+def explained(name: str, source: bytes) -> Explained:
+    """Explain a rule called `name` (its file name).
+
+    Raises:
+        TriageError: the header is broken, or the name is not that of a rule.
+    """
+    rule = rulefile.parse(source)
+    syscall = rulefile.to_source(name, source).syscall
+    header = rule.header
+    born = ", ".join(
+        part
+        for part in (
+            f"run {safe_line(header.run, 60)}" if header.run else "",
+            f"template {safe_line(header.template, 60)}" if header.template else "",
+        )
+        if part
+    )
+    basis = Explained(
+        explain.sentence(rule, syscall),
+        syscall,
+        header.match,
+        header.hit_limit,
+        rulefile.budget_text(header.budget),
+        header.budget.on_failure or "as who runs the guest says",
+        header.intent,
+        header.effect,
+        header.risk,
+        header.inverse,
+        born,
+    )
+    try:
+        body = read_body(source)
+    except (NotUnderstood, ImportError) as error:
+        return replace(basis, unknown=f"the body was not read: {error}")
+    asked = tuple(
+        told
+        for entry, told in (("do_syscall", "before the call"), ("after_syscall", "after the call"))
+        if entry in body.entries
+    )
+    helpers = {call.name for call, _ in body.calls if call.name in HELPERS}
+    return replace(
+        basis,
+        asked=asked,
+        deeds=_deeds(body),
+        arguments=tuple(sorted(arguments_used(body))),
+        helpers=tuple(sorted(helpers)),
+        keeps=tuple(sorted(body.kept)),
+        disagree=tuple(_disagreements(rule, body, syscall)),
+    )
+
+
+def _deeds(body: Body) -> tuple[Deed, ...]:
+    found = [
+        Deed(act.line, act_in_words(act), tuple(conditions_in_words(act)), act.entry == "after_syscall")
+        for act in body.acts
+    ]
+    return tuple(dict.fromkeys(found))[:_MAX_DEEDS]
+
+
+def _disagreements(rule: RuleFile, body: Body, syscall: str) -> list[str]:
+    header = rule.header
+    told = [f"line {one.line}: {one.message}" for one in check_match(rule, body, syscall)]
+    acts = bool(body.acts)
+    if header.template.startswith("observe") and acts:
+        told.append("the header is that of a rule that only watches, but the body acts")
+    if rule.has_header and not acts and header.effect and not header.template.startswith("observe"):
+        told.append("the header names an effect, but the body neither answers nor changes anything")
+    writes = [
+        act.line for act in body.changes if act.call is not None and act.call.name.startswith("c_write")
+    ]
+    if header.risk == "low" and (body.answers or writes):
+        what = "answers calls that are then not made" if body.answers else "writes to the guest's memory"
+        told.append(f"the header calls the risk low, though the body {what}")
+    return told

@@ -1,0 +1,25 @@
+"""What a check says about a rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+"""An "error" means that the rule cannot do its work or does harm, and cannot be approved; a "warning" is
+something a reviewer should know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found. `line` counts from 1; `message` may quote the rule and is untrusted text."""
+
+    line: int
+    severity: Severity
+    code: str
+    message: str
+
+
+def in_order(findings: list[Finding]) -> list[Finding]:
+    """Return findings by line, errors first on each, every one once."""
+    return sorted(dict.fromkeys(findings), key=lambda one: (one.line, one.severity, one.code))

@@ -1,0 +1,1 @@
+"""Lua text as the checks need it: tokens, syntax tree, values, canonical form."""
