@@ -1,0 +1,1 @@
+"""Rules of one target as one signed file for others."""
