@@ -13,6 +13,7 @@ FIGURES = (
     "qiling",
     "time_to_diagnosis",
     "rule_call",
+    "rule_lint",
     "hook_round_trip",
     "freeze_latency",
     "backtraces",

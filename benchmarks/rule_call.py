@@ -63,6 +63,9 @@ class StringGuest:
     def set_argument(self, index: int, value: int) -> int:
         return 0
 
+    def start_program(self) -> int:
+        return 0
+
     def socket_stub(self, kind: StandIn, flags: int) -> int:
         return 30
 

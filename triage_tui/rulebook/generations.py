@@ -4,11 +4,12 @@
         generations/0001/ 0002/ ...     see `manifest`; files read-only, never changed again
         current -> generations/0002     the active generation; no link, no active rules
         .lock                           flock(2): one change at a time
-        .intent.json                    only while a generation is being made
+        .intent.json                    only while a change is under way
 
-Making a generation begins with writing down its number, so that after a crash at any moment the next change
-finds exactly the old or the new state and removes what was left over. Readers need no lock: they follow one
-link.
+A change begins with writing down what it will make active, so that after a crash at any moment the next one
+finds exactly the old or the new state and removes what was left over. Before the pointer moves, a line in the
+audit log of the rulebook says who moves it and why; where that cannot be written, nothing changes. Readers
+need no lock: they follow one link.
 """
 
 from __future__ import annotations
@@ -16,52 +17,55 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
-import shutil
-from collections.abc import Callable, Collection, Mapping
+import secrets
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
-
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.rulebook import manifest, rulefile
+from triage_tui.rulebook.audit import log as audit_log
+from triage_tui.rulebook.changing import (
+    Intent,
+    Step,
+    cannot_write,
+    clear,
+    directory_of,
+    intend,
+    numbers,
+    point,
+    pointer,
+    read_intent,
+    recover_left_over,
+    undone_on_failure,
+    unfinished,
+)
 from triage_tui.rulebook.lock import locked
 from triage_tui.rulebook.manifest import RELATIVE_PATH, Generation, digest_of, verify
 from triage_tui.rulehost.protocol import RuleSource
-from triage_tui.runs.files import read_bounded, sync_directory, write_atomic
+from triage_tui.runs.events import default_actor
+from triage_tui.runs.files import refuse_link, sync_directory, write_atomic
 from triage_tui.text import safe_line
 
 __all__ = [
     "ACTIVATE_STEPS",
     "ROLLBACK_STEPS",
     "Generation",
+    "Step",
     "activate",
     "current",
     "history",
+    "interrupted",
+    "recover",
     "rollback",
     "rules",
     "verify",
 ]
 
-ACTIVATE_STEPS = ("recovered", "intended", "written", "renamed", "linked", "pointed", "cleared")
+ACTIVATE_STEPS = ("recovered", "intended", "written", "renamed", "noted", "linked", "pointed", "cleared")
 """Names of the durable steps of `activate`, in order; the new state is active from "pointed" on."""
-ROLLBACK_STEPS = ("recovered", "linked", "pointed")
+ROLLBACK_STEPS = ("recovered", "intended", "noted", "linked", "pointed", "cleared")
 """The same for `rollback`, which makes nothing. "linked" is left out when the pointer is removed."""
-
-_POINTER = "current"
-_INTENT = ".intent.json"
-_LINK = re.compile(r"generations/(\d{4,9})")
-_DIRECTORY = re.compile(r"\d{4,9}")
-_MAX_INTENT_BYTES = 4096
-
-Step = Callable[[str], None]
-
-
-class _Intent(msgspec.Struct):
-    """What a change is about to do: `made` is the number of the generation that it writes."""
-
-    made: int
 
 
 def _no_step(_name: str) -> None:
@@ -74,17 +78,47 @@ def current(target_dir: Path) -> Generation | None:
     Raises:
         TriageError: the pointer is not one of ours, or the generation it names cannot be read.
     """
-    number = _pointer(target_dir)
-    return None if number is None else manifest.load(_directory(target_dir, number))
+    number = pointer(target_dir)
+    return None if number is None else manifest.load(directory_of(target_dir, number))
 
 
 def history(target_dir: Path) -> list[Generation]:
-    """Return every readable generation of a target, oldest first, whether it is active or not."""
+    """Return every readable generation of a target, oldest first, whether it is active or not.
+
+    One that is being made, or whose making was interrupted, is none yet.
+    """
+    unmade = interrupted(target_dir)
     found = []
-    for number in _numbers(target_dir):
+    for number in numbers(target_dir):
+        if number == unmade:
+            continue
         with contextlib.suppress(TriageError):
-            found.append(manifest.load(_directory(target_dir, number)))
+            found.append(manifest.load(directory_of(target_dir, number)))
     return found
+
+
+def interrupted(target_dir: Path) -> int | None:
+    """Return which generation a change writes that did not take place (yet): 0 for none, None: no change.
+
+    The change is under way, or its program was killed. Takes no lock.
+    """
+    try:
+        intent = read_intent(target_dir)
+        return intent.made if intent is not None and pointer(target_dir) != intent.target else None
+    except TriageError:
+        return None
+
+
+def recover(target_dir: Path) -> None:
+    """Remove what a killed program left of a change, as the next change would.
+
+    Raises:
+        Conflict: a change is under way.
+        TriageError: the rest cannot be read or removed.
+    """
+    refuse_link(target_dir, target_dir / "generations")
+    with locked(target_dir):
+        recover_left_over(target_dir)
 
 
 def rules(generation: Generation) -> list[RuleSource]:
@@ -110,6 +144,8 @@ def activate(
     remove: Collection[str] = (),
     actor: str,
     reason: str,
+    run: str = "",
+    change: str = "",
     expect: int | None = None,
     step: Step = _no_step,
 ) -> Generation:
@@ -117,34 +153,44 @@ def activate(
 
     `add` maps paths ("syscall/openat@fix-1.lua") to rule texts, `remove` names paths of the active
     generation. A file of the active generation that has no triage-rule header belongs to a person and is
-    never replaced. `expect` is the generation number that the decision was made on (0: none); `step` is
-    called with each name of `ACTIVATE_STEPS` after that step is durable.
+    never replaced. `run` is the run that it was decided on, `change` names the change in the audit log;
+    `expect` is the generation number that the decision was made on (0: none); `step` is called with each name
+    of `ACTIVATE_STEPS` after that step is durable.
 
     Raises:
         Conflict: a person's file is in the way, another change came first, or one is under way.
         TriageError: a name or rule is not allowed, or the active generation is damaged.
     """
     _check_names([*add, *remove])
-    target_dir.mkdir(parents=True, exist_ok=True)
+    refuse_link(target_dir, target_dir / "generations")
+    try:
+        target_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(target_dir, error) from error
     with locked(target_dir):
-        _recover(target_dir)
+        recover_left_over(target_dir)
         step("recovered")
         active = current(target_dir)
         _check_expected(active, expect)
         contents = _merged(active, add, remove)
-        number = max(_numbers(target_dir), default=0) + 1
+        number = max(numbers(target_dir), default=0) + 1
         generation = _described(number, active, contents, actor, reason)
-        generation.directory = _directory(target_dir, number)
-        temporary = _unfinished(target_dir, number)
-        _intend(target_dir, number)
-        step("intended")
-        _write(temporary, generation, contents)
-        step("written")
-        os.rename(temporary, generation.directory)
-        sync_directory(generation.directory.parent)
-        step("renamed")
-        _point(target_dir, number, step)
-        _clear(target_dir, step)
+        generation.directory = directory_of(target_dir, number)
+        temporary = unfinished(target_dir, number)
+        intent = Intent(made=number, change=change or secrets.token_hex(8))
+        with undone_on_failure(target_dir):
+            intend(target_dir, intent)
+            step("intended")
+            _write(temporary, generation, contents)
+            step("written")
+            os.rename(temporary, generation.directory)
+            sync_directory(generation.directory.parent)
+            step("renamed")
+            changed = {name: generation.files[name] for name in sorted(add)}
+            _note(target_dir, "activated", intent, active, generation, changed, actor, reason, run)
+            step("noted")
+            point(target_dir, number, step)
+        clear(target_dir, step)
         return generation
 
 
@@ -152,13 +198,18 @@ def rollback(
     target_dir: Path,
     to: int | None = None,
     *,
+    actor: str = "",
+    reason: str = "",
+    run: str = "",
+    change: str = "",
     expect: int | None = None,
     step: Step = _no_step,
 ) -> Generation | None:
     """Make an older generation active again and prove that its bytes are the old ones.
 
     `to` is its number, 0 means that no rule shall be active, None the one before the active one. Returns
-    the generation that is active now, None when no rule is. The generation that was active is kept.
+    the generation that is active now, None when no rule is. The generation that was active is kept. `actor`
+    (the account at work where it is empty), `reason`, `run` and `change` are for the audit log.
 
     Raises:
         Conflict: another change came first or is under way.
@@ -166,8 +217,9 @@ def rollback(
     """
     if not target_dir.is_dir():
         raise TriageError("no rule was ever active for this target, so there is nothing to roll back")
+    refuse_link(target_dir, target_dir / "generations")
     with locked(target_dir):
-        _recover(target_dir)
+        recover_left_over(target_dir)
         step("recovered")
         active = current(target_dir)
         _check_expected(active, expect)
@@ -175,7 +227,14 @@ def rollback(
             raise TriageError("no rule is active for this target, so there is nothing to roll back")
         number = active.parent or 0 if active is not None and to is None else to or 0
         goal = _proved(target_dir, number) if number else None
-        _point(target_dir, number or None, step)
+        intent = Intent(goal=number, change=change or secrets.token_hex(8))
+        with undone_on_failure(target_dir):
+            intend(target_dir, intent)
+            step("intended")
+            _note(target_dir, "rolled_back", intent, active, goal, {}, actor or default_actor(), reason, run)
+            step("noted")
+            point(target_dir, number or None, step)
+        clear(target_dir, step)
         if goal is not None:
             reached = current(target_dir)
             if reached is None or reached.digest != goal.digest or verify(reached):
@@ -185,7 +244,7 @@ def rollback(
 
 def _proved(target_dir: Path, number: int) -> Generation:
     """Return a generation whose bytes are those recorded by itself and by the generations after it."""
-    directory = _directory(target_dir, number)
+    directory = directory_of(target_dir, number)
     if not directory.is_dir():
         raise TriageError(f"there is no generation {number} to go back to")
     goal = manifest.load(directory)
@@ -262,89 +321,28 @@ def _write(directory: Path, generation: Generation, contents: Mapping[str, bytes
     sync_directory(directory.parent)
 
 
-# The pointer and its recovery
-
-
-def _pointer(target_dir: Path) -> int | None:
-    path = target_dir / _POINTER
-    try:
-        link = os.readlink(path)
-    except FileNotFoundError:
-        return None
-    except OSError:
-        raise Conflict(f"{safe_line(str(path))} is not a link of triage-tui: move it away first") from None
-    found = _LINK.fullmatch(link)
-    if found is None:
-        raise Conflict(f"{safe_line(str(path))} leads to {safe_line(link, 100)}: move it away first")
-    return int(found[1])
-
-
-def _directory(target_dir: Path, number: int) -> Path:
-    return target_dir / "generations" / f"{number:04}"
-
-
-def _unfinished(target_dir: Path, number: int) -> Path:
-    """Where a generation is written before it gets its name."""
-    return target_dir / "generations" / f".new-{number:04}"
-
-
-def _numbers(target_dir: Path) -> list[int]:
-    try:
-        names = os.listdir(target_dir / "generations")
-    except FileNotFoundError:
-        return []
-    return sorted(int(name) for name in names if _DIRECTORY.fullmatch(name))
-
-
-def _point(target_dir: Path, number: int | None, step: Step) -> None:
-    """Move the pointer: a reader sees the old or the new one."""
-    path = target_dir / _POINTER
-    if number is None:
-        path.unlink(missing_ok=True)
-    else:
-        temporary = target_dir / f".{_POINTER}.new"
-        temporary.unlink(missing_ok=True)
-        os.symlink(f"generations/{number:04}", temporary)
-        step("linked")
-        os.replace(temporary, path)
-    sync_directory(target_dir)
-    step("pointed")
-
-
-def _intend(target_dir: Path, number: int) -> None:
-    (target_dir / "generations").mkdir(exist_ok=True)
-    write_atomic(target_dir / _INTENT, msgspec.json.encode(_Intent(number)))
-
-
-def _clear(target_dir: Path, step: Step) -> None:
-    (target_dir / _INTENT).unlink()
-    sync_directory(target_dir)
-    step("cleared")
-
-
-def _recover(target_dir: Path) -> None:
-    """Remove what an interrupted change left over; the pointer alone says whether it took place."""
-    for leftover in (f".{_POINTER}.new", *_temporaries(target_dir)):
-        (target_dir / leftover).unlink(missing_ok=True)
-    path = target_dir / _INTENT
-    if not path.exists():
-        return
-    try:
-        intent = msgspec.json.decode(read_bounded(path, _MAX_INTENT_BYTES), type=_Intent)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise TriageError(f"{safe_line(str(path))} is damaged, remove it: {error}") from None
-    if _pointer(target_dir) != intent.made:
-        _remove_tree(_unfinished(target_dir, intent.made))
-        _remove_tree(_directory(target_dir, intent.made))
-    path.unlink()
-    sync_directory(target_dir)
-
-
-def _temporaries(target_dir: Path) -> list[str]:
-    return [name for name in os.listdir(target_dir) if name.startswith(f".{_INTENT}.")]
-
-
-def _remove_tree(directory: Path) -> None:
-    """Remove a generation that never became active, if it is there."""
-    if directory.is_dir():
-        shutil.rmtree(directory)
+def _note(
+    target_dir: Path,
+    kind: str,
+    intent: Intent,
+    before: Generation | None,
+    after: Generation | None,
+    changed: Mapping[str, str],
+    actor: str,
+    reason: str,
+    run: str,
+) -> None:
+    """Write into the audit log what is about to become active."""
+    entry = audit_log.Entry(
+        kind=kind,
+        actor=actor,
+        says=reason,
+        run=run,
+        target=target_dir.name,
+        rules=dict(changed),
+        before=before.number if before else 0,
+        after=after.number if after else 0,
+        digest=after.digest if after else "",
+        change=intent.change,
+    )
+    audit_log.append(target_dir.parent, entry)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from triage_tui.errors import Conflict
+from triage_tui.errors import Conflict, TriageError
+from triage_tui.text import safe_line
 
 LOCK_NAME = ".lock"
 PATIENCE_SECONDS = 5.0
@@ -22,9 +23,14 @@ def locked(directory: Path, patience: float = PATIENCE_SECONDS) -> Iterator[None
 
     Raises:
         Conflict: somebody else held it for `patience` seconds.
+        TriageError: the lock cannot be made.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    handle = os.open(directory / LOCK_NAME, flags, 0o644)
+    try:
+        handle = os.open(directory / LOCK_NAME, flags, 0o644)
+    except OSError as error:
+        shown = safe_line(str(directory))
+        raise TriageError(f"nothing was changed: {shown} cannot be locked: {error.strerror}") from error
     try:
         deadline = time.monotonic() + patience
         while True:

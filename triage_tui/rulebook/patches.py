@@ -6,8 +6,11 @@ refused, and sizes are bounded. `syscall/*.lua` directly below `rules_patch/` is
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from triage_tui.errors import TriageError
@@ -50,11 +53,59 @@ def write_rule(run_dir: Path, name: str, data: bytes) -> None:
     """Replace or create one proposed rule file, atomically, inside the run only.
 
     Raises:
-        TriageError: no rule file name, outside of the run, or too long.
+        TriageError: no rule file name, outside of the run, too long, or it cannot be written.
     """
     if len(data) > MAX_RULE_BYTES:
         raise TriageError(f"a rule of {len(data)} bytes is longer than the {MAX_RULE_BYTES} allowed")
-    write_atomic(_path(run_dir, name), data)
+    path = _path(run_dir, name)
+    try:
+        write_atomic(path, data)
+    except OSError as error:
+        shown = safe_line(str(path))
+        raise TriageError(f"{shown} cannot be written: {error.strerror or error}") from error
+
+
+def remove_rule(run_dir: Path, name: str) -> None:
+    """Remove one proposed rule file, if it is there.
+
+    Raises:
+        TriageError: no rule file name, or outside of the run.
+    """
+    _path(run_dir, name).unlink(missing_ok=True)
+
+
+@contextmanager
+def replaced(run_dir: Path, name: str, data: bytes) -> Iterator[None]:
+    """Replace a rule file while the block runs; when that fails, the old one is back, which needs no room.
+
+    Raises:
+        TriageError: see `write_rule`.
+    """
+    path = _path(run_dir, name)
+    old = path.with_name(f".{path.name}.old.tmp")
+    with contextlib.suppress(OSError):
+        old.unlink(missing_ok=True)
+        os.link(path, old, follow_symlinks=False)
+    try:
+        write_rule(run_dir, name, data)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.replace(old, path)
+        raise
+    finally:
+        old.unlink(missing_ok=True)
+
+
+def remove_leftovers(run_dir: Path, name: str) -> None:
+    """Remove what a killed program left beside a rule file that it was writing.
+
+    Raises:
+        TriageError: no rule file name, or outside of the run.
+    """
+    path = _path(run_dir, name)
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 def active_name(name: str, source: bytes) -> str:

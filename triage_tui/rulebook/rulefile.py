@@ -50,6 +50,9 @@ SYSCALL_NAME = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 FILE_NAME = re.compile(rf"(?P<syscall>{SYSCALL_NAME.pattern})(?:@(?P<id>{RULE_ID.pattern}))?\.lua")
 """`openat.lua` (SFEmu's form) or `openat@fix-openat-3f2a91c0.lua` (several rules for one syscall)."""
 
+PROPOSED_BY = "proposed-by"
+"""Header key that says whose idea a rule is, where that is not the knowledge base's: "model NAME"."""
+
 RISKS = ("low", "medium", "high")
 _TEXT_KEYS = ("run", "target", "intent", "match", "effect", "inverse", "template")
 _ORDER = (
@@ -179,7 +182,8 @@ def _budget(number: int, value: str, failure_number: int, failure: str) -> Budge
     )
 
 
-def _budget_text(budget: Budget) -> str:
+def budget_text(budget: Budget) -> str:
+    """Return a budget as the header has it, without `on-failure`; "" for none."""
     amounts = (
         budget.instructions,
         budget.memory_bytes and budget.memory_bytes >> 10,
@@ -211,7 +215,7 @@ def format_header(header: RuleHeader) -> str:
         "id": header.id,
         "hit-limit": "none" if header.hit_limit is None else str(header.hit_limit),
         "risk": header.risk,
-        "budget": _budget_text(header.budget),
+        "budget": budget_text(header.budget),
         "on-failure": header.budget.on_failure or "",
         **{key: _clean(str(getattr(header, key))) for key in _TEXT_KEYS},
     }
@@ -232,6 +236,15 @@ def compose(header: RuleHeader, body: bytes) -> bytes:
 def with_header(rule: RuleFile, **changes: str | int | Budget | None) -> bytes:
     """Return the rule's text with some header fields replaced (names of `RuleHeader`); same body."""
     return format_header(replace(rule.header, **changes)).encode() + rule.body  # type: ignore[arg-type]
+
+
+def is_models(source: bytes) -> bool:
+    """Tell whether the header of a rule says that a model proposed it."""
+    try:
+        header = parse(source).header
+    except TriageError:
+        return False
+    return header.template == "model" or header.extra.get(PROPOSED_BY, "").split(" ")[0] == "model"
 
 
 def to_source(name: str, source: bytes, rules_dir: str = "") -> RuleSource:

@@ -1,0 +1,79 @@
+"""`python -m tests.retry.full_disk DIRECTORY`: decide on a tmpfs with little room, and print what came of it.
+
+Run in name spaces of its own (`unshare --map-root-user --mount`), where it may mount. One JSON object: "ends"
+counts how decisions ended, "wrong" names those that left neither the old state nor the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.retry.decisions import FILES, actions, check_nothing_left, copied, found, text_of, workspace_at
+from triage_tui.errors import TriageError
+from triage_tui.retry import proposed
+
+PAGE = 4096
+SIZE = 4 << 20
+
+
+def fill(path: Path, left: int) -> None:
+    """Take all room of the file system but `left` pages."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        while True:
+            os.write(handle, bytes(PAGE))
+    except OSError:
+        size = os.fstat(handle).st_size // PAGE * PAGE
+        os.ftruncate(handle, max(0, size - left * PAGE))
+    finally:
+        os.close(handle)
+
+
+def main() -> None:
+    """Decide with 0, 1, 2, ... pages of room until there is enough."""
+    for check in ("check_rule", "first_error"):
+        setattr(proposed, check, lambda *_: None)
+    disk = Path(sys.argv[1])
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(disk)], check=True)
+    template = disk / "template"
+    run_id = workspace_at(template)
+    actions(template).approve(run_id, [FILES[0]])
+    decisions: dict[str, Callable[[Path], str]] = {
+        "approve": lambda root: actions(root).approve(run_id, [FILES[1]]),
+        "rollback": lambda root: actions(root).rollback(run_id),
+        "reject": lambda root: actions(root).reject(run_id, "no"),
+        "edit": lambda root: actions(root).save_edit(run_id, FILES[2], text_of("read", 3).decode()),
+    }
+    ends: Counter[str] = Counter()
+    wrong = []
+    for name, decide in decisions.items():
+        for left in range(40):
+            root = copied(template, disk / "w")
+            old = found(root, run_id)
+            fill(disk / "filler", left)
+            said = ""
+            try:
+                decide(root)
+            except TriageError as error:
+                said = str(error)
+            (disk / "filler").unlink()
+            now = found(root, run_id)
+            if (now == old) != bool(said) or (said and "No space left on device" not in said):
+                wrong.append(f"{name} with {left} pages: {said or 'done'}")
+            check_nothing_left(root)
+            ends["refused" if said else "done"] += 1
+            shutil.rmtree(root)
+            if not said and left > 8:
+                break
+    print(json.dumps({"ends": ends, "wrong": wrong}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,297 @@
+"""Decisions of several durable steps: written down before, so that what a killed program began is settled.
+
+    rulebook/.pending/<change>.json     one `Pending`; locked with flock(2) by the program that decides
+
+A decision touches the run's event log, the rulebook and the audit log. The rulebook says whether it took
+place; the next program that begins on the workspace (`settle`) makes the logs agree with that, so that it
+finds exactly the old or the new state. A lock ends with its program: what is locked is being decided now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from triage_tui.errors import TriageError
+from triage_tui.retry.noting import note
+from triage_tui.rulebook import generations, patches
+from triage_tui.rulebook.audit import log as audit_log
+from triage_tui.rulebook.hunks import digest_of
+from triage_tui.runs.encoding import encode_line
+from triage_tui.runs.events import Event, append_event, default_actor, read_events
+from triage_tui.runs.files import read_bounded, refuse_link, sync_directory, write_all
+from triage_tui.runs.ids import is_run_id
+from triage_tui.runs.record import Record
+from triage_tui.text import safe_line, safe_name
+
+if TYPE_CHECKING:
+    from triage_tui.runs.reader import Run
+
+PENDING_DIR = ".pending"
+"""In the rulebook; no target's directory can begin with a dot."""
+MAX_BYTES = 64 << 10
+MAX_PENDING = 256
+"""Decisions that are settled at once."""
+
+Kind = Literal["approve", "roll_back", "edit", "note"]
+"""What is decided; "note" is anything that is one event of a run and its line in the audit log."""
+Step = Callable[[str], None]
+
+APPROVE_STEPS = ("begun", "approved", *generations.ACTIVATE_STEPS, "activated", "ended")
+ROLLBACK_STEPS = ("begun", *generations.ROLLBACK_STEPS, "rolled_back", "ended")
+EDIT_STEPS = ("begun", "written", "edited", "noted", "ended")
+"""Names of the durable steps of decisions, in order; a rejection has its kind, "rejected", in the middle."""
+
+_CHANGE = re.compile(r"[0-9a-f]{16}")
+
+
+class Pending(Record, kw_only=True):
+    """A decision under way.
+
+    `change` is its name, which its events and its line in the audit log carry. `file` and `sha256` are those
+    of an edit: the rule file of the run, and the text that it gets.
+    """
+
+    kind: Kind
+    change: str
+    run: str
+    target: str
+    actor: str
+    file: str = ""
+    sha256: str = ""
+    before: str = ""
+
+
+def no_step(_name: str) -> None:
+    """Do nothing at a step; tests end the process here."""
+
+
+class Held:
+    """A decision while it is carried out."""
+
+    def __init__(self, run_dir: Path, pending: Pending) -> None:
+        self.pending = pending
+        self.change = pending.change
+        self.told = True
+        self._run_dir = run_dir
+
+    def tell(self, kind: str, payload: dict[str, object]) -> None:
+        """Record what took place; where that is not possible now (a full disk), the next program does."""
+        try:
+            append_event(self._run_dir, kind, payload, self.pending.actor)
+        except TriageError:
+            self.told = False
+
+    def note(self) -> None:
+        """Bring the audit log up to the run's event log, now or by the next program."""
+        try:
+            note(self._run_dir.parent.parent / "rulebook", self._run_dir, self.pending.target)
+        except TriageError:
+            self.told = False
+
+
+@contextmanager
+def begun(root: Path, pending: Pending, step: Step = no_step) -> Iterator[Held]:
+    """Hold a decision on a workspace while it is carried out; one that fails is settled at once.
+
+    Raises:
+        TriageError: it cannot be written down, so nothing is to be decided.
+    """
+    path = root / "rulebook" / PENDING_DIR / f"{pending.change}.json"
+    handle = _write_down(path, pending)
+    held = Held(root / "ai_runs" / pending.run, pending)
+    try:
+        step("begun")
+        try:
+            yield held
+        except BaseException:
+            # What cannot be settled now (the disk is full) stays for the next program.
+            with contextlib.suppress(OSError, TriageError):
+                _settle_one(root, pending)
+                path.unlink()
+            raise
+        if held.told:
+            path.unlink()
+            sync_directory(path.parent)
+        step("ended")
+    finally:
+        os.close(handle)
+
+
+def decided(
+    root: Path,
+    run: Run,
+    kind: str,
+    payload: dict[str, Any],
+    actor: str = "",
+    step: Step = no_step,
+    **expected: Any,
+) -> Event:
+    """Record a decision that is one event of a run, with its line in the audit log; see `append_event`."""
+    with begun(root, pending_of("note", run, actor), step) as held:
+        event = append_event(run.dir, kind, payload, actor or None, **expected)
+        step(kind)
+        held.note()
+        step("noted")
+    return event
+
+
+def pending_of(kind: Kind, run: Run, actor: str = "", **more: str) -> Pending:
+    """Return a new decision on a run."""
+    return Pending(
+        kind=kind,
+        change=secrets.token_hex(8),
+        run=run.run_id,
+        target=run.snapshot.target.target_id,
+        actor=actor or default_actor(),
+        **more,
+    )
+
+
+def settle(root: Path) -> int:
+    """Settle what killed programs left of their decisions on a workspace; return how many there were.
+
+    Where that is not possible (no permission to write), it stays; nothing is raised.
+    """
+    directory = root / "rulebook" / PENDING_DIR
+    if directory.is_symlink():
+        return 0  # In a workspace from elsewhere it may lead anywhere.
+    try:
+        names = sorted(os.listdir(directory))[:MAX_PENDING]
+    except OSError:
+        return 0
+    count = 0
+    for name in names:
+        with contextlib.suppress(OSError, TriageError):
+            count += _settle_file(root, directory / name)
+    return count
+
+
+def _write_down(path: Path, pending: Pending) -> int:
+    """Make the file under a lock that it has before anybody can see it; return the handle that holds it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    refuse_link(path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(temporary, flags, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            write_all(handle, encode_line(pending))
+            os.fsync(handle)
+            os.rename(temporary, path)
+            sync_directory(path.parent)
+        except BaseException:
+            os.close(handle)
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        where = safe_line(str(path.parent))
+        raise TriageError(f"nothing was decided: {where} cannot be written: {error.strerror}") from error
+    return handle
+
+
+def _settle_file(root: Path, path: Path) -> bool:
+    """Settle one file, unless the program that wrote it lives."""
+    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not path.exists():
+            return False  # Somebody settled it in between.
+        if path.name.endswith(".tmp"):
+            path.unlink()  # It was killed before anything was decided.
+            return False
+        try:
+            pending = msgspec.json.decode(read_bounded(path, MAX_BYTES, whole=True), type=Pending)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
+        if _CHANGE.fullmatch(pending.change) and path.name == f"{pending.change}.json":
+            _settle_one(root, pending)
+            path.unlink()
+            sync_directory(path.parent)
+            return True
+        return False
+    finally:
+        os.close(handle)
+
+
+def _settle_one(root: Path, pending: Pending) -> None:
+    """Make the event log of the run and the audit log agree with what took place."""
+    rulebook = root / "rulebook"
+    target_dir = rulebook / safe_name(pending.target)
+    linked = target_dir.is_symlink() or (target_dir / "generations").is_symlink()
+    if pending.kind in ("approve", "roll_back") and target_dir.is_dir() and not linked:
+        generations.recover(target_dir)
+    run_dir = root / "ai_runs" / pending.run
+    if not is_run_id(pending.run) or not run_dir.is_dir():
+        return
+    mine = [e for e in read_events(run_dir)[0] if e.payload.get("change") == pending.change]
+    match pending.kind:
+        case "approve" | "roll_back":
+            _settle_move(run_dir, rulebook, pending, mine)
+        case "edit":
+            _settle_edit(run_dir, pending, mine)
+        case "note":
+            pass
+    note(rulebook, run_dir, pending.target)
+
+
+def _settle_move(run_dir: Path, rulebook: Path, pending: Pending, mine: list[Event]) -> None:
+    kinds = {event.kind for event in mine}
+    moved = audit_log.announcement(rulebook, pending.change)
+    if moved is not None and pending.kind == "roll_back" and "rolled_back" not in kinds:
+        append_event(
+            run_dir, "rolled_back", rolled_back(moved.before, moved.after, pending.change), pending.actor
+        )
+    elif moved is not None and pending.kind == "approve" and "activated" not in kinds:
+        payload = activated(moved.after, moved.before, moved.rules, pending.change)
+        append_event(run_dir, "activated", payload, pending.actor)
+    elif moved is None and "approved" in kinds and "reconsidered" not in kinds:
+        # The log must not say that it was approved.
+        approved = next(event for event in mine if event.kind == "approved")
+        payload = {"event": approved.event_id, "change": pending.change}
+        append_event(run_dir, "reconsidered", payload, pending.actor)
+
+
+def _settle_edit(run_dir: Path, pending: Pending, mine: list[Event]) -> None:
+    with contextlib.suppress(TriageError, OSError):
+        patches.remove_leftovers(run_dir, pending.file)
+    try:
+        now = digest_of(patches.read_rule(run_dir, pending.file))
+    except TriageError:
+        return
+    if now == pending.sha256 and not mine:
+        append_event(run_dir, "edited", edited(pending), pending.actor)
+
+
+# What the events of these decisions say
+
+
+def activated(generation: int | None, parent: int | None, files: object, change: str) -> dict[str, object]:
+    """Return the payload of the event "activated"."""
+    names = sorted(files) if isinstance(files, dict | list | tuple | set) else []
+    return {"generation": generation, "parent": parent or None, "files": names, "change": change}
+
+
+def rolled_back(before: int | None, after: int | None, change: str) -> dict[str, object]:
+    """Return the payload of the event "rolled_back"."""
+    return {"from": before, "to": after or 0, "change": change}
+
+
+def edited(pending: Pending) -> dict[str, object]:
+    """Return the payload of the event "edited"."""
+    return {
+        "file": pending.file,
+        "sha256": pending.sha256,
+        "before": pending.before,
+        "change": pending.change,
+    }
