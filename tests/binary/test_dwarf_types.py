@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs import build
-from triage_tui.binary.dwarf_types import VariableType, variable_type
+from triage_tui.binary.dwarf_types import VariableType, prototype, variable_type, variable_types
 from triage_tui.binary.symbols import parse_image
 from triage_tui.errors import TriageError
 
@@ -31,6 +31,22 @@ def test_parameters_locals_and_globals_have_types() -> None:
     assert variable_type(data, "argv", starts["inner"]) is None
 
 
+def test_prototypes_and_each_variable_of_a_name() -> None:
+    data = (PROGRAMS / "types.arm").read_bytes()
+    starts = {symbol.name: symbol.start for symbol in parse_image(data).symbols}
+    assert prototype(data, starts["start"]) == (
+        "int start(const struct setting *given, enum state state, char **words,"
+        " int (*tell)(const char *, int), ...)"
+    )
+    assert prototype(data, starts["stop"]) == "void stop(void)"
+    assert prototype(data, starts["stop"] + 1000) is None
+    found = variable_types(data, "count", starts["start"])
+    assert [(one.type, one.declared) for one in found] == [
+        ("unsigned char", "types.c:14"),
+        ("int", "types.c:16"),
+    ]
+
+
 def test_without_debug_information_and_with_a_damaged_one_a_sentence_says_so() -> None:
     with pytest.raises(TriageError, match="no debug information"):
         variable_type((PROGRAMS / "imports.arm").read_bytes(), "argv")
@@ -45,3 +61,4 @@ def test_without_debug_information_and_with_a_damaged_one_a_sentence_says_so() -
             changed[chance.randrange(at, len(data))] = chance.randrange(256)
         with suppress(TriageError):
             variable_type(bytes(changed), "argv", starts["main"])
+            prototype(bytes(changed), starts["main"])

@@ -13,6 +13,7 @@ import pytest
 from tests.binary.libraries import ARCHES as DEBIAN
 from tests.binary.libraries import library
 from tests.programs import ARCHES, build
+from triage_tui.binary import answers
 from triage_tui.binary.call_graph import CallGraph
 from triage_tui.binary.indexing import build_index
 from triage_tui.binary.symbols import parse_image
@@ -86,11 +87,41 @@ def test_a_stripped_program_is_understood_as_with_its_symbols(arch: str) -> None
     assert len(found & named) > 0.84 * len(found)
 
 
+def test_every_place_that_calls_a_function_is_kept() -> None:
+    data = build("chain", "aarch64").read_bytes()
+    graph, image = graph_of(data), parse_image(data)
+    goal = graph.find("malloc")
+    places = []
+    # BL, of which the lower 26 bits are the signed distance in words (Arm ARM, C6.2.35).
+    for segment in image.segments:
+        code = data[segment.offset : segment.offset + segment.file_size]
+        for at in range(0, len(code) - 3, 4):
+            (word,) = struct.unpack_from("<I", code, at)
+            distance = ((word & 0x3FFFFFF) ^ 0x2000000) - 0x2000000
+            target = segment.vaddr + at + 4 * distance
+            if word >> 26 == 0x25 and target == graph.function(goal).start:
+                places.append(segment.vaddr + at)
+    edges = [edge for edge in graph.callers(goal) if edge.kind == "call"]
+    assert sorted(site for edge in edges for site in edge.sites) == places
+    told = answers.callers(graph, goal, 500)
+    assert told["count"] == len({edge.caller for edge in graph.callers(goal)}) < told["places"]
+    several = next(row for row in told["callers"] if row["times"] > 1)
+    assert len(several["more_sites"]) == several["times"] - 1
+    assert answers.summary(graph)["calls"] > answers.summary(graph)["pairs_of_caller_and_callee"]
+
+
 def test_complexity_counts_conditional_branches() -> None:
     graph = graph_of((PROGRAMS / "imports.arm").read_bytes())
     assert graph.function(graph.find("inner")).complexity == 1
     graph = graph_of(library("aarch64"))
     assert graph.function(graph.find("__atomic_compare_exchange")).complexity > 5
+
+
+@pytest.mark.parametrize("variant", ["arm", "thumb", "mipsel", "mipsel-fixed"])
+def test_complexity_counts_the_ways_of_a_jump_by_a_table(variant: str) -> None:
+    graph = graph_of((PROGRAMS / f"switches.{variant}").read_bytes())
+    # Seven cases and the rest are seven decisions.
+    assert graph.function(graph.find("ways")).complexity == 8
 
 
 def test_a_function_is_found_by_name_or_address_and_others_are_suggested() -> None:
@@ -132,6 +163,12 @@ def survives(data: bytes) -> None:
 def test_what_is_no_program_is_told_in_a_sentence(data: bytes, says: str) -> None:
     with pytest.raises(TriageError, match=says):
         build_index(data)
+
+
+def test_a_file_that_is_cut_short_is_told_so() -> None:
+    data = (PROGRAMS / "imports.arm").read_bytes()
+    with pytest.raises(TriageError, match="cut short: its section headers should stand at byte"):
+        build_index(data[:600])
 
 
 @pytest.mark.parametrize("arch", ["arm", "mipsel"])

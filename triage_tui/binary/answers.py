@@ -11,13 +11,15 @@ from typing import Any
 
 from triage_tui.binary import code_search
 from triage_tui.binary.call_graph import CallGraph
-from triage_tui.binary.index_model import Edge, Function
+from triage_tui.binary.index_model import CERTAIN, Edge, Function
 from triage_tui.errors import TriageError
 from triage_tui.text import safe_line
 
 JsonObject = dict[str, Any]
 _MAX_USERS = 10
 _MAX_TEXT = 300
+MAX_SITES = 100
+"""Instructions that are named of one function that leads to another."""
 
 
 def function_row(graph: CallGraph, place: int) -> JsonObject:
@@ -37,6 +39,7 @@ def summary(graph: CallGraph) -> JsonObject:
     origins: dict[str, int] = {}
     for one in index.functions:
         origins[one.origin] = origins.get(one.origin, 0) + 1
+    pairs = {(edge.caller, edge.callee) for edge in index.edges if edge.kind in CERTAIN}
     return {
         "sha256": index.sha256,
         "architecture": index.arch,
@@ -46,7 +49,8 @@ def summary(graph: CallGraph) -> JsonObject:
         "stripped": index.stripped,
         "functions": len(index.functions),
         "found_by": origins,
-        "calls": len(index.edges),
+        "calls": places_of(edge for edge in index.edges if edge.kind in CERTAIN),
+        "pairs_of_caller_and_callee": len(pairs),
         "indirect_calls": sum(one.indirect for one in index.functions),
         "strings": len(index.texts),
         "string_uses": len(index.uses),
@@ -70,19 +74,27 @@ def functions(graph: CallGraph, pattern: Any, limit: int) -> JsonObject:
                 "found_by": one.origin,
                 "thumb": one.thumb,
             }
-        row |= {"callers": len(graph.callers(place)), "callees": len(graph.callees(place))}
+        row |= {
+            "callers": len({edge.caller for edge in graph.callers(place)}),
+            "called_at": places_of(graph.callers(place)),
+            "callees": len({edge.callee for edge in graph.callees(place)}),
+        }
         rows.append(row)
     return {"functions_found": len(places), "functions": rows}
 
 
 def callers(graph: CallGraph, place: int, limit: int) -> JsonObject:
-    """Return what leads to a function."""
+    """Return what leads to a function: `count` functions, at so many `places`."""
     edges = graph.callers(place)
-    return {"count": len(edges), "callers": _rows(graph, edges[:limit], callers=True)}
+    return {
+        "count": len({edge.caller for edge in edges}),
+        "places": places_of(edges),
+        "callers": _rows(graph, edges[:limit], callers=True),
+    }
 
 
 def callees(graph: CallGraph, place: int, limit: int) -> JsonObject:
-    """Return where a function leads to.
+    """Return where a function leads to: `count` functions, from so many `places` in it.
 
     Raises:
         TriageError: it is imported, so that its code is not in this file.
@@ -92,18 +104,29 @@ def callees(graph: CallGraph, place: int, limit: int) -> JsonObject:
         raise TriageError(f"{safe_line(function.name, 80)} is imported: its code is in another file")
     edges = graph.callees(place)
     return {
-        "count": len(edges),
+        "count": len({edge.callee for edge in edges}),
+        "places": places_of(edges),
         "callees": _rows(graph, edges[:limit], callers=False),
         "indirect_calls": function.indirect,
     }
 
 
+def places_of(edges: Iterable[Edge]) -> int:
+    """Return at how many instructions these edges begin."""
+    return sum(len(edge.sites) for edge in edges)
+
+
 def _rows(graph: CallGraph, edges: Iterable[Edge], *, callers: bool) -> list[JsonObject]:
     return [
         function_row(graph, edge.caller if callers else edge.callee)
-        | {"how": edge.kind, "site": hex(edge.site)}
+        | {"how": edge.kind, "times": len(edge.sites), "site": hex(edge.site)}
+        | ({"more_sites": [hex(site) for site in edge.sites[1:MAX_SITES]]} if len(edge.sites) > 1 else {})
         for edge in edges
     ]
+
+
+def _steps(graph: CallGraph, edges: Iterable[Edge]) -> list[JsonObject]:
+    return [function_row(graph, edge.callee) | {"how": edge.kind, "site": hex(edge.site)} for edge in edges]
 
 
 def sources(graph: CallGraph, name: str) -> list[int] | None:
@@ -132,7 +155,7 @@ def way(graph: CallGraph, place: int, begin: Sequence[int] | None) -> JsonObject
         note = f"no way was found; {unknown} calls on the ways from there go to targets that are not known"
         return answer | {"path": [], "note": note if unknown else "no way was found"}
     path = [function_row(graph, reach.path[0].caller if reach.path else place)]
-    path += _rows(graph, reach.path, callers=False)
+    path += _steps(graph, reach.path)
     return answer | {"certain": reach.certain, "path": path}
 
 

@@ -10,7 +10,8 @@ import bisect
 from collections.abc import Sequence
 
 _BLOCK = 256
-_PLAIN = bytes(value for value in range(256) if value >> 4 == 0xE)
+_PLAIN = bytes(value for value in range(256) if value >> 4 == 0xE or value in (0xF2, 0xF3, 0xF4))
+"""First bytes of unconditional A32 instructions, the vector ones included."""
 _MOST = 0.5
 """Share of unconditional words from which a block is A32."""
 

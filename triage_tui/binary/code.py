@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from triage_tui.binary.constants import follow
 from triage_tui.binary.disassembly import Instruction, supports
 from triage_tui.binary.jumps import Jump, jump_at, table_register
+from triage_tui.binary.literal_pools import literal_words, own_part, with_literals
 from triage_tui.binary.modules import Location, ModuleMap
 from triage_tui.binary.syscall_sites import syscall_number
 from triage_tui.text import safe_line
@@ -205,6 +207,8 @@ class CodeReader:
             low = start
             if end is not None and end > inside:
                 high, known = min(end, addr + 8 * MAX_LINES), True
+        if end is not None and inside < end < high:
+            high = end
         code = self._read(low, high - low)
         if len(code) < 2 or low + len(code) <= inside:
             return Listing([f"; no readable memory at 0x{addr:x}"])
@@ -212,9 +216,33 @@ class CodeReader:
         if self.arch.startswith("mips") and known:
             values["t9"] = low
         insns = follow(self.arch, code, low, self.read_word, thumb=thumb, known=values)
+        if self.arch.startswith("arm"):
+            insns = self._without_literals(insns, code, low, location, thumb)
         if not known:
             insns = _own_function(insns, inside, low == start)
+        if end is None:
+            # Hand-written code has symbols without a size, which then reach to the next symbol.
+            insns = own_part(insns, inside)
         return self._render(insns, addr, self._header(addr, location, thumb, known), is_return, thumb)
+
+    def _without_literals(
+        self, insns: list[Instruction], code: bytes, low: int, location: Location | None, thumb: bool
+    ) -> list[Instruction]:
+        """Return ARM instructions with words of data for the literals between them."""
+        high = low + len(code)
+        marks: list[tuple[int, str]] = []
+        if location is not None:
+            module = location.module
+            every = module.image.thumb_marks
+            first = max(bisect.bisect_right(every, (low - module.bias, "~")) - 1, 0)
+            last = bisect.bisect_left(every, (high - module.bias, ""))
+            marks = [(at + module.bias, kind) for at, kind in every[first : last + 1]]
+        words = literal_words(insns, marks, low, high)
+
+        def decode(begin: int, end: int) -> list[Instruction]:
+            return follow(self.arch, code[begin - low : end - low], begin, self.read_word, thumb=thumb)
+
+        return with_literals(insns, words, low, code, little=self._little, decode=decode) if words else insns
 
     def _range(self, addr: int, location: Location | None, thumb: bool) -> tuple[int, int, bool]:
         if location is not None and location.symbol is not None and location.symbol.is_function:

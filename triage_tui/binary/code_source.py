@@ -38,6 +38,8 @@ class FunctionCode:
     offset: int | None = None
     """Bytes from the function's start to the point, where the source knows the start."""
     truncated: bool = False
+    variables: tuple[tuple[str, str, str], ...] = ()
+    """(name, type, "parameter" | "variable") as the source knows them."""
     refers: tuple[tuple[int, int], ...] = ()
     """Run-time addresses of data that the code names, each with how many lines from the point that is."""
 

@@ -46,8 +46,8 @@ def pointers_of(layout: ElfLayout) -> Iterator[tuple[int, int]]:
     count = 0
     seen = layout.words
     for one in layout.other:
-        if one.code:
-            # A segment of which nothing is known but that it is executed too.
+        if one.code or layout.all_pointers:
+            # A segment of which nothing is known but that it is executed too; or every pointer is known.
             continue
         skip = -one.start % size
         raw = layout.data[one.offset + skip : one.offset + one.end - one.start]

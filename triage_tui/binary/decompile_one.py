@@ -1,6 +1,7 @@
 """The decompiler's process: `python -m triage_tui.binary.decompile_one FILE ADDRESS START thumb|plain`.
 
-Prints one line of JSON: `text` and `name`, or `error`. Started by `triage_tui.binary.decompiler` only.
+Prints one line of JSON: `text`, `name`, `prototype` and `variables`, or `error`. Started by
+`triage_tui.binary.decompiler` only.
 """
 
 from __future__ import annotations
@@ -8,14 +9,18 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from contextlib import suppress
 from typing import Any
 
 MAX_SIZE = 32 * 1024
 """Bytes of code around the address in which the function is looked for."""
 
 
-def decompile(path: str, vaddr: int, start: int, thumb: bool) -> dict[str, str]:
-    """Return {"text", "name"} of the function that holds the file address `vaddr`, or {"error"}."""
+MAX_VARIABLES = 200
+
+
+def decompile(path: str, vaddr: int, start: int, thumb: bool) -> dict[str, Any]:
+    """Return {"text", "name", "prototype", "variables"} of the function at a file address, or {"error"}."""
     import angr
 
     project = angr.Project(path, auto_load_libs=False)
@@ -32,10 +37,33 @@ def decompile(path: str, vaddr: int, start: int, thumb: bool) -> dict[str, str]:
     function = project.kb.functions.floor_func(vaddr + bias | (1 if thumb else 0))
     if function is None:
         return {"error": "no function was recognised at that address"}
+    for one in project.kb.functions.values():
+        if one.name.startswith("sub_"):
+            # As everywhere else: the file's own address, without the bit that says Thumb.
+            address = one.addr - bias
+            one.name = f"sub_{address & ~1 if thumb else address:x}"
     result = project.analyses.Decompiler(function, cfg=graph.model)
     if result.codegen is None or not result.codegen.text:
         return {"error": "the function was recognised but not decompiled"}
-    return {"text": result.codegen.text, "name": function.name}
+    answer = {"text": result.codegen.text, "name": function.name, "prototype": "", "variables": []}
+    # What its own structures hold may change between releases: the pseudocode is worth having without it.
+    with suppress(Exception):
+        signature = next(line for line in result.codegen.text.splitlines() if f"{function.name}(" in line)
+        answer["prototype"] = signature.rstrip(" {;")
+    with suppress(Exception):
+        answer["variables"] = _variables(result.codegen.cfunc)[:MAX_VARIABLES]
+    return answer
+
+
+def _variables(function: Any) -> list[tuple[str, str, str]]:
+    """Return (name, type, kind) of parameters and variables."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for kind, several in (("parameter", function.arg_list), ("variable", function.variables_in_use.values())):
+        for one in several:
+            name = getattr(one.unified_variable or one.variable, "name", None)
+            if name and one.variable_type is not None:
+                found.setdefault(name, (name, one.variable_type.c_repr(), kind))
+    return list(found.values())
 
 
 def main() -> int:

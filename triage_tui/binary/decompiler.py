@@ -7,6 +7,7 @@ treated like any other guest text.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import json
@@ -18,11 +19,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from triage_tui.binary.code_source import CodePoint, FunctionCode
 from triage_tui.errors import TriageError
+from triage_tui.resources import cache_dir
+from triage_tui.runs.files import read_bounded, write_atomic
 from triage_tui.text import safe_line
 
 MEMORY = 6 << 30
@@ -32,6 +37,8 @@ _LOOK_S = 0.1
 """How often it is looked whether the decompiler is to be ended."""
 MAX_OUTPUT = 1 << 20
 """Bytes of pseudocode kept."""
+MAX_KEPT = 2000
+"""Functions whose pseudocode stays in the user's cache; the oldest go."""
 
 
 def why_missing() -> str | None:
@@ -41,8 +48,63 @@ def why_missing() -> str | None:
     return None
 
 
-def _version() -> str:
-    return ".".join(importlib.metadata.version("angr").split(".")[:2])
+def version() -> str:
+    """Return the decompiler's version."""
+    return importlib.metadata.version("angr")
+
+
+def _place(point: CodePoint) -> tuple[int, int]:
+    """Return (address, start of the function) in the file."""
+    assert point.location is not None
+    vaddr = point.location.vaddr
+    return vaddr, vaddr if point.start is None else point.start - point.location.module.bias
+
+
+def _code(answer: Mapping[str, Any]) -> FunctionCode:
+    text, name, prototype = (answer.get(key) for key in ("text", "name", "prototype"))
+    text = text if isinstance(text, str) else ""
+    given = answer.get("variables")
+    variables = [
+        (str(one[0]), str(one[1]), str(one[2]))
+        for one in (given if isinstance(given, list) else ())
+        if isinstance(one, list) and len(one) == 3
+    ]
+    return FunctionCode(
+        text[:MAX_OUTPUT],
+        "pseudocode",
+        f"decompiled by angr {'.'.join(version().split('.')[:2])}",
+        name=name if isinstance(name, str) else None,
+        prototype=prototype if isinstance(prototype, str) and prototype else None,
+        truncated=len(text) > MAX_OUTPUT,
+        variables=tuple(variables),
+    )
+
+
+def _kept_file(program: bytes, start: int) -> Path:
+    digest = hashlib.sha256(program).hexdigest()
+    return cache_dir() / "decompiled" / version() / f"{digest}-{start:x}.json"
+
+
+def keep(program: bytes, start: int, answer: Mapping[str, Any]) -> None:
+    """Keep what was decompiled; that there is no room for it is no reason to fail."""
+    path = _kept_file(program, start)
+    with suppress(OSError, TriageError):
+        write_atomic(path, json.dumps(dict(answer)), mode=0o600)
+        entries = sorted((one.stat().st_mtime, one) for one in path.parent.parent.glob("*/*.json"))
+        for _, one in entries[: max(0, len(entries) - MAX_KEPT)]:
+            one.unlink(missing_ok=True)
+
+
+def read_kept(program: bytes, start: int) -> dict[str, Any] | None:
+    """Return what was decompiled before of a function, None if nothing was or it is damaged."""
+    path = _kept_file(program, start)
+    if not path.exists():
+        return None
+    with suppress(TriageError, ValueError, RecursionError):
+        found = json.loads(read_bounded(path, 8 * MAX_OUTPUT, whole=True))
+        if isinstance(found, dict) and isinstance(found.get("text"), str):
+            return found
+    return None
 
 
 def _limit(seconds: float) -> None:
@@ -74,20 +136,22 @@ class Angr:
             raise TriageError(missing)
         if point.location is None:
             raise TriageError("the address lies in no program file, so that nothing can be decompiled")
-        vaddr, start = point.location.vaddr, point.start
-        if start is not None:
-            start -= point.location.module.bias
-        answer = self._ask(vaddr, vaddr if start is None else start, point.thumb)
-        text = answer["text"]
-        return FunctionCode(
-            text[:MAX_OUTPUT],
-            "pseudocode",
-            f"decompiled by angr {_version()}",
-            name=answer.get("name"),
-            truncated=len(text) > MAX_OUTPUT,
-        )
+        known = self.kept(point)
+        if known is not None:
+            return known
+        vaddr, start = _place(point)
+        answer = self._ask(vaddr, start, point.thumb)
+        keep(self.program, start, answer)
+        return _code(answer)
 
-    def _ask(self, vaddr: int, start: int, thumb: bool) -> dict[str, str]:
+    def kept(self, point: CodePoint) -> FunctionCode | None:
+        """Return what was decompiled before of the function at `point`, None if nothing was."""
+        if point.location is None or why_missing() is not None:
+            return None
+        answer = read_kept(self.program, _place(point)[1])
+        return _code(answer) if answer is not None else None
+
+    def _ask(self, vaddr: int, start: int, thumb: bool) -> dict[str, Any]:
         """Run the decompiler's process and return its answer."""
         with tempfile.TemporaryDirectory(prefix="triage-tui-") as work:
             path = Path(work, "program")
@@ -105,7 +169,7 @@ class Angr:
             except ValueError:
                 found = {}
             if isinstance(found, dict) and isinstance(found.get("text"), str):
-                return {key: value for key, value in found.items() if isinstance(value, str)}
+                return found
             said = found.get("error") if isinstance(found, dict) else None
             if not said:
                 with errors.open("rb") as stream:

@@ -43,6 +43,8 @@ class ElfLayout:
     word_size: int
     words: dict[int, int] = field(default_factory=dict)
     """Place -> value of words that stand in the relocations."""
+    all_pointers: bool = False
+    """No other word is an address of the file."""
 
     def __post_init__(self) -> None:
         self._starts = [one.start for one in self.loaded]

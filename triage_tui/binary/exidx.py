@@ -43,6 +43,18 @@ class ExceptionIndex:
         """Where the functions begin that it covers, ordered."""
         return self._starts
 
+    def whole(self) -> list[tuple[int, int]]:
+        """Return [start, end) of the functions that have an entry of their own in `.ARM.extab`.
+
+        Linkers join neighbouring entries that say the same in one word; these they leave alone.
+        """
+        following = [*self._starts[1:], 0]
+        return [
+            (start, end)
+            for start, end, (word, _) in zip(self._starts, following, self._entries, strict=True)
+            if word > 1 and not word & 0x80000000 and start < end
+        ]
+
     def _instructions(self, word: int, place: int) -> bytes | None:
         """Return the unwind instructions of an entry, or None if it has none (EXIDX_CANTUNWIND)."""
         if word == 1:

@@ -9,14 +9,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from triage_tui.binary.elf_layout import ElfLayout
+from triage_tui.binary.hidden_starts import Spans, ends_of, hidden_starts
 from triage_tui.binary.index_model import Origin
 from triage_tui.binary.linkage import initial_functions, is_library
 from triage_tui.binary.sweep.follower import Notes
+from triage_tui.binary.sweep.sweeping import padding_of
 from triage_tui.binary.symbols import ElfImage
 
 MAX_FUNCTIONS = 300_000
 _ARRAYS = (".preinit_array", ".init_array", ".fini_array", ".ctors", ".dtors")
 _MAX_GAP = 256
+_NAMED_BY_UNWINDING = ("x86_64", "i386", "ppc", "ppc64le", "s390x")
+"""Unwind tables name nearly all functions, and between these lies what looks like others: padding of any
+kind, linkage stubs."""
 _NEAR = 4096
 """Bytes between two cases of one switch."""
 _UNITS = {"arm": 4, "armeb": 4, "aarch64": 4, "mips": 4, "mipsel": 4, "mips64el": 4, "ppc": 4, "ppc64le": 4,
@@ -76,7 +81,8 @@ def certain_starts(elf: Any, layout: ElfLayout, image: ElfImage, arch: str) -> S
                     symbol.start, "symbol", symbol.thumb or bool(is_arm and image.thumb_at(symbol.start))
                 )
                 starts.certain.add(symbol.start)
-                starts.ends[symbol.start] = symbol.end
+                if symbol.sized:
+                    starts.ends[symbol.start] = symbol.end
             starts.defined.add(symbol.name)
     entry = image.entry
     if is_arm:
@@ -98,6 +104,9 @@ def certain_starts(elf: Any, layout: ElfLayout, image: ElfImage, arch: str) -> S
             if layout.code_at(begin) is not None and begin not in starts.all:
                 # Whether it is Thumb is not said: the code there tells.
                 starts.add(begin, "unwind", False)
+        for begin, end in image.unwind.index.whole():
+            if begin in starts.all:
+                starts.ends.setdefault(begin, end)
     _exported(elf, layout, starts, is_arm)
     return starts
 
@@ -158,13 +167,20 @@ def found_starts(
     for start, (origin, _) in list(starts.all.items()):
         if origin == "unwind" and is_arm:
             starts.all[start] = (origin, modes.get(start, thumb_at(start)))
-    for _, target, thumb in notes.calls:
+    for _, target, thumb, _ in notes.calls:
         start = global_entry(arch, layout, target & ~1 if is_arm else target)
         thumb = thumb or bool(is_arm and target & 1)
         one = layout.code_at(start)
         if one is not None and not start % _unit(arch, thumb) and start not in stubs:
             starts.guess(start, "call", thumb)
-    ends = sorted(set(notes.ends))
+    # A function may be pointed to behind a call that never comes back.
+    ends = sorted({*notes.ends, *(end for *_, end in notes.calls), *(end for *_, end in notes.slot_calls)})
+    units = [padding_of(arch, thumb=False), padding_of(arch, thumb=True)]
+
+    def padding(at: int) -> int:
+        return units[is_arm and thumb_at(at)](layout.read(at, 4))
+
+    spans, known = Spans(notes), sorted({*starts.all, *modes})
     by_place = dict(pointers)
     weak = [
         (value, not _in_jump_table(place, value, by_place, layout.word_size, modes, starts))
@@ -176,15 +192,25 @@ def found_starts(
         start = value & ~1 if is_arm else value
         if start in starts.all or layout.code_at(start) is None or start % _unit(arch, thumb):
             continue
+        if start in stubs or (is_arm and start & ~3 in notes.literals):
+            continue
         if is_arm and not thumb and start in modes and modes[start]:
             # Thumb functions are never pointed to without the bit.
             continue
-        # An odd address of Thumb code is hardly anything else than a pointer to a function.
-        plain = thumb and single and thumb_at(start)
-        if plain or start in modes or (single and _follows_end(start, ends, layout, notes)):
+        if start in modes or (
+            single and _follows_end(start, ends, layout, notes, padding) and not spans.crossed(start, known)
+        ):
             starts.guess(start, "pointer", thumb)
     for start, thumb in modes.items():
         starts.guess(start, "prologue", thumb)
+    if arch in _NAMED_BY_UNWINDING:
+        return
+    sure = {start for start, (origin, _) in starts.all.items() if origin != "pointer"}
+    ends = ends_of(notes, image.linkage, sure)
+    for start in hidden_starts(sorted(starts.all), ends, notes, layout, padding):
+        thumb = is_arm and thumb_at(start)
+        if not start % _unit(arch, thumb):
+            starts.guess(start, "prologue", thumb)
 
 
 def _in_jump_table(
@@ -213,7 +239,9 @@ def global_entry(arch: str, layout: ElfLayout, target: int) -> int:
     return target
 
 
-def _follows_end(start: int, ends: list[int], layout: ElfLayout, notes: Notes) -> bool:
+def _follows_end(
+    start: int, ends: list[int], layout: ElfLayout, notes: Notes, padding: Callable[[int], int]
+) -> bool:
     """Say whether nothing but padding and literals lies between the end of other code and `start`."""
     index = bisect.bisect_right(ends, start) - 1
     if index < 0 or start - ends[index] > _MAX_GAP:
@@ -223,6 +251,8 @@ def _follows_end(start: int, ends: list[int], layout: ElfLayout, notes: Notes) -
     while at < start:
         if at & ~3 in notes.literals:
             at = (at & ~3) + 4
+        elif size := padding(at):
+            at += size
         elif layout.read(at, 1) in (b"\0", b"\x90", b"\xcc"):
             at += 1
         else:

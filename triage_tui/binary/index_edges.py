@@ -15,6 +15,8 @@ from triage_tui.binary.sweep.follower import Notes
 from triage_tui.binary.symbols import ElfImage
 
 MAX_EDGES = 1_000_000
+MAX_SITES = 3_000_000
+"""Instructions of all edges."""
 MAX_USES = 500_000
 MAX_TABLE = 4096
 """Bytes of a table of pointers without a symbol that are looked at."""
@@ -58,7 +60,9 @@ class EdgeMaker:
         self._starts = [one.start for one in index.functions[self._first :]]
         self._by_start = {start: place + self._first for place, start in enumerate(self._starts)}
         self._named = {one.name: place for place, one in enumerate(index.functions) if one.name}
-        self._edges: dict[tuple[int, int, EdgeKind], int] = {}
+        self._edges: dict[tuple[int, int, EdgeKind], list[int]] = {}
+        self._sites = 0
+        self._left_out = 0
         self._stubs: dict[int, str | None] = {}
         self._engines: dict[bool, Any] = {}
         self._is_arm = index.arch.startswith("arm")
@@ -71,13 +75,13 @@ class EdgeMaker:
     def make(self) -> None:
         """Fill in everything."""
         functions, notes = self._index.functions, self._notes
-        for site, target, thumb in notes.calls:
+        for site, target, thumb, _ in notes.calls:
             self._direct(site, target, thumb, "call")
         for site, target, thumb in notes.jumps:
             caller = self.place_at(site)
             if caller is not None and not functions[caller].start <= target < functions[caller].end:
                 self._direct(site, target, thumb, "jump")
-        for site, slot in notes.slot_calls:
+        for site, slot, _ in notes.slot_calls:
             self._by_slot(site, slot)
         for site in notes.indirect:
             place = self.place_at(site)
@@ -87,26 +91,36 @@ class EdgeMaker:
             place = self.place_at(site)
             if place is not None:
                 functions[place].complexity += 1
+        for site, ways in notes.ways:
+            place = self.place_at(site)
+            if place is not None:
+                # A branch with so many ways is as many decisions less one.
+                functions[place].complexity += ways - 1
         self._references()
         # Whoever calls a function has its address, of course.
         gone = {(caller, callee) for caller, callee, kind in self._edges if kind in CERTAIN}
         self._index.edges = sorted(
             (
-                Edge(caller, callee, kind, site)
-                for (caller, callee, kind), site in self._edges.items()
+                Edge(caller, callee, kind, sorted(set(sites)))
+                for (caller, callee, kind), sites in self._edges.items()
                 if kind in CERTAIN or (caller, callee) not in gone
             ),
             key=lambda edge: (edge.caller, edge.site, edge.callee),
         )
+        if self._left_out:
+            self._index.problems.append(f"the file has too many calls: {self._left_out:,} are left out")
 
     def _add(self, site: int, callee: int | None, kind: EdgeKind) -> bool:
-        """Note an edge; the first of several sites is kept."""
+        """Note an instruction that leads from one function to another."""
         caller = self.place_at(site)
         if caller is None or callee is None:
             return False
         key = (caller, callee, kind)
-        if key not in self._edges and len(self._edges) < MAX_EDGES:
-            self._edges[key] = site
+        if (key not in self._edges and len(self._edges) >= MAX_EDGES) or self._sites >= MAX_SITES:
+            self._left_out += 1
+        else:
+            self._edges.setdefault(key, []).append(site)
+            self._sites += 1
         return True
 
     def _plain(self, address: int) -> int:

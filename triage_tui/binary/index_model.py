@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-INDEX_VERSION = 3
+INDEX_VERSION = 7
 
 Origin = Literal["symbol", "entry", "unwind", "call", "pointer", "prologue", "import"]
 """How a function was found: the file names it; it is started by the loader; an unwind table has it; it is
@@ -32,7 +32,8 @@ class Function(msgspec.Struct, array_like=True, gc=False):
     origin: Origin
     thumb: bool = False
     complexity: int = 1
-    """Conditional branches + 1 (McCabe); a jump by a table counts as none, because its size is not known."""
+    """Conditional branches + 1 (McCabe); a jump by a table counts its ways less one in ARM and MIPS code
+    where they are known, and as none anywhere else."""
     indirect: int = 0
     """Calls whose target is not known."""
     exported: bool = False
@@ -44,12 +45,18 @@ class Function(msgspec.Struct, array_like=True, gc=False):
 
 
 class Edge(msgspec.Struct, array_like=True, gc=False):
-    """Function `caller` leads to function `callee`, by their places; `site` is the instruction."""
+    """Function `caller` leads to function `callee`, by their places."""
 
     caller: int
     callee: int
     kind: EdgeKind
-    site: int
+    sites: list[int]
+    """The instructions that do, by address; at least one."""
+
+    @property
+    def site(self) -> int:
+        """The first of the instructions."""
+        return self.sites[0]
 
 
 class Text(msgspec.Struct, array_like=True, gc=False):
@@ -80,7 +87,7 @@ class BinaryIndex(msgspec.Struct):
     functions: list[Function] = []
     """By start; imported ones come first."""
     edges: list[Edge] = []
-    """By caller, then by site."""
+    """By caller, then by the first site."""
     texts: list[Text] = []
     """By address."""
     uses: list[TextUse] = []

@@ -18,7 +18,7 @@ from triage_tui.binary.elf_machine import describe, instruction_set_of
 from triage_tui.binary.function_starts import Starts, certain_starts, found_starts
 from triage_tui.binary.index_edges import EdgeMaker
 from triage_tui.binary.index_model import BinaryIndex, Function
-from triage_tui.binary.linkage import relocated_words
+from triage_tui.binary.linkage import names_its_pointers, relocated_words
 from triage_tui.binary.sweep.follower import View
 from triage_tui.binary.sweep.sweeping import supports, sweep
 from triage_tui.binary.symbols import MAX_FILE, ElfImage, parse_image
@@ -47,10 +47,16 @@ def build_index(data: bytes, progress: Progress = lambda what, share: None) -> B
         raise TriageError(f"it is {describe(data)}, which cannot be indexed here")
     progress("reading symbols", 0.0)
     image = parse_image(data)
-    index = BinaryIndex(image.sha256, arch, len(data), stripped=not any(s.is_function for s in image.symbols))
+    index = BinaryIndex(image.sha256, arch, len(data), stripped=not image.has_table)
     if image.problem:
         index.problems.append(image.problem)
     if not image.segments:
+        sections = _section_headers(data)
+        if sections > len(data):
+            raise TriageError(
+                f"the file is cut short: its section headers should stand at byte {sections:,}, and it has"
+                f" {len(data):,} bytes"
+            )
         raise TriageError("the file loads nothing, so it has no code to index")
     layout, elf = _layout(data, image, arch, index)
     index.code_bytes = sum(one.end - one.start for one in layout.code)
@@ -80,6 +86,12 @@ def build_index(data: bytes, progress: Progress = lambda what, share: None) -> B
     return index
 
 
+def _section_headers(data: bytes) -> int:
+    """Return where the section headers should stand in the file (gABI, "ELF Header")."""
+    raw = data[0x28:0x30] if data[4] == 2 else data[0x20:0x24]
+    return int.from_bytes(raw, "little" if data[5] == 1 else "big")
+
+
 def _layout(data: bytes, image: ElfImage, arch: str, index: BinaryIndex) -> tuple[ElfLayout, Any]:
     # pyelftools raises whatever its parsers meet in a damaged file.
     try:
@@ -93,6 +105,7 @@ def _layout(data: bytes, image: ElfImage, arch: str, index: BinaryIndex) -> tupl
         raise TriageError("the file has no code")
     try:
         layout.words = relocated_words(elf, data, image.machine)
+        layout.all_pointers = bool(layout.words) and names_its_pointers(elf, data, image.machine)
     except Exception as error:
         index.problems.append(f"its relocations are damaged ({type(error).__name__})")
     return layout, elf
@@ -127,6 +140,7 @@ def _view(arch: str, layout: ElfLayout, image: ElfImage) -> View:
         layout.low,
         layout.high,
         (1 << 8 * layout.word_size) - 1,
+        layout.little,
         table,
         frozenset((register,)) if register and table is not None else frozenset(),
     )

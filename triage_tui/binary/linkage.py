@@ -115,15 +115,33 @@ def _relocations(dynamic: _Dynamic, mips: bool) -> Iterator[tuple[int, int, int]
 
 MAX_RELATIVE = 400_000
 """Relocations of pointers within a file that are read."""
-_RELATIVE = {EM_AARCH64: 1027, EM_X86_64: 8, EM_RISCV: 3, EM_PPC: 22, EM_PPC64: 22, EM_S390: 12}
-_ABSOLUTE = {EM_AARCH64: 257, EM_X86_64: 1, EM_RISCV: 2, EM_PPC: 1, EM_PPC64: 38, EM_S390: 22}
+_RELATIVE = {
+    EM_ARM: 23,
+    EM_386: 8,
+    EM_AARCH64: 1027,
+    EM_X86_64: 8,
+    EM_RISCV: 3,
+    EM_PPC: 22,
+    EM_PPC64: 22,
+    EM_S390: 12,
+}
+_ABSOLUTE = {
+    EM_ARM: 2,
+    EM_386: 1,
+    EM_AARCH64: 257,
+    EM_X86_64: 1,
+    EM_RISCV: 2,
+    EM_PPC: 1,
+    EM_PPC64: 38,
+    EM_S390: 22,
+}
 
 
 def relocated_words(elf: Any, data: bytes, machine: int) -> dict[int, int]:
-    """Return place -> value of the pointers within a file that stand in its relocations, not in its data.
+    """Return place -> value of the pointers within a file that its relocations name.
 
-    That is so where relocations have addends; elsewhere the data has them. May raise anything for a damaged
-    file.
+    Where relocations have addends the values stand there, elsewhere in the data. May raise anything for a
+    damaged file.
     """
     words: dict[int, int] = {}
     relative, absolute = _RELATIVE.get(machine), _ABSOLUTE.get(machine)
@@ -142,7 +160,43 @@ def relocated_words(elf: Any, data: bytes, machine: int) -> dict[int, int]:
             _, value, section = dynamic.symbol(index)
             if section and value:
                 words[place] = (value + addend) & mask
+    return words | _words_in_data(dynamic, relative, absolute)
+
+
+def _words_in_data(dynamic: _Dynamic, relative: int, absolute: int | None) -> dict[int, int]:
+    """Return the same of relocations without addends."""
+    words: dict[int, int] = {}
+    layout = struct.Struct(dynamic.order + ("QQ" if dynamic.wide else "II"))
+    word = struct.Struct(dynamic.order + ("Q" if dynamic.wide else "I"))
+    length = min(dynamic.tags.get("RELSZ", 0), MAX_RELATIVE * layout.size)
+    raw = dynamic.read(dynamic.tags.get("REL", 0), length)
+    for place, info in layout.iter_unpack(raw[: len(raw) // layout.size * layout.size]):
+        kind, index = (info & 0xFFFFFFFF, info >> 32) if dynamic.wide else (info & 0xFF, info >> 8)
+        if kind != relative and (kind != absolute or not index):
+            continue
+        content = dynamic.read(place, word.size)
+        if len(content) < word.size:
+            continue
+        (addend,) = word.unpack(content)
+        if kind == relative:
+            words[place] = addend
+            continue
+        _, value, section = dynamic.symbol(index)
+        if section and value:
+            words[place] = (value + addend) & ((1 << 8 * word.size) - 1)
     return words
+
+
+def names_its_pointers(elf: Any, data: bytes, machine: int) -> bool:
+    """Say whether all pointers within a file stand in its relocations: it may be loaded anywhere.
+
+    Not so on MIPS, whose linkers leave those of the GOT out, and where relative relocations are packed
+    (DT_RELR), which are not read here.
+    """
+    if elf["e_type"] != "ET_DYN" or machine not in _RELATIVE or elf.num_segments() > 1024:
+        return False
+    tags = _Dynamic(elf, data).tags
+    return ("RELA" in tags or "REL" in tags) and "36" not in tags
 
 
 def is_library(elf: Any, data: bytes) -> bool:

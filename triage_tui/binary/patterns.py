@@ -24,6 +24,9 @@ def compiled(pattern: str) -> Any:
     try:
         return re2.compile(pattern, options=options)
     except (re2.error, UnicodeError) as error:
+        # The library says why in bytes.
+        said = error.args[0] if error.args else ""
+        why = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
         raise TriageError(
-            f"{safe_line(pattern, 80)!r} is no RE2 expression: {safe_line(str(error), 120)}"
+            f"{safe_line(pattern, 80)!r} is no RE2 expression: {safe_line(why, 120)}"
         ) from error

@@ -54,6 +54,8 @@ class Symbol:
     name: str
     is_function: bool = True
     thumb: bool = False
+    sized: bool = True
+    """The file says where it ends; otherwise that is at most where another one begins."""
 
 
 @dataclass(slots=True)
@@ -74,6 +76,8 @@ class ElfImage:
     """ARM mapping symbols (address, "a" | "t" | "d"), ordered."""
     unwind: UnwindTables = field(default_factory=UnwindTables)
     """How to get from one frame to the next, where the file says it."""
+    has_table: bool = False
+    """It has a symbol table (`.symtab`), not only the names that the dynamic linker needs."""
     problem: str = ""
     """Why the file could not be read in full, or empty."""
     _starts: list[int] = field(default_factory=list)
@@ -208,7 +212,7 @@ def _with_ends(symbols: list[Symbol]) -> list[Symbol]:
         if symbol.end == symbol.start:
             following = symbols[i + 1].start if i + 1 < len(symbols) else symbol.start + 4096
             end = min(following, symbol.start + 4096)
-            symbol = Symbol(symbol.start, end, symbol.name, symbol.is_function, symbol.thumb)
+            symbol = Symbol(symbol.start, end, symbol.name, symbol.is_function, symbol.thumb, sized=False)
         result.append(symbol)
     return result
 
@@ -241,6 +245,13 @@ def _parse(digest: str, data: bytes) -> ElfImage:
         _collect_symbols(elf, data, image)
     except Exception as error:
         image.problem = f"its symbol tables are damaged ({type(error).__name__})"
+    try:
+        sections = elf.iter_sections() if elf.num_sections() <= MAX_SECTIONS else ()
+        image.has_table = any(
+            one["sh_type"] == "SHT_SYMTAB" or one.name == ".gnu_debugdata" for one in sections
+        )
+    except Exception as error:
+        image.problem = image.problem or f"its section headers are damaged ({type(error).__name__})"
     try:
         image.linkage = read_linkage(elf, data, image.machine)
     except Exception as error:

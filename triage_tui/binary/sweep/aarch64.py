@@ -40,9 +40,9 @@ class Aarch64Follower(Follower):
             "paciasp": self._start,
         }
 
-    def padding(self, data: bytes) -> bool:
+    def padding(self, data: bytes) -> int:
         """Zeros and `nop`."""
-        return data in (b"\0\0", b"\x1f\x20", b"\x03\xd5")
+        return 4 if data in (bytes(4), b"\x1f\x20\x03\xd5") else 0
 
     def _nothing(self, _address: int, _size: int, _operands: str) -> None:
         """Changes no register that is followed."""

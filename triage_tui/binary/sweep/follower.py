@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -28,6 +28,8 @@ class View:
     """Bounds of what the file loads: other values are no addresses."""
     mask: int
     """Of a register."""
+    little: bool = True
+    """Whether data is little-endian."""
     table: int | None = None
     """MIPS: gp; ppc64le: r2; i386, PowerPC and ARM: the global offset table, where that is known."""
     table_registers: frozenset[str] = frozenset()
@@ -38,12 +40,15 @@ class View:
 class Notes:
     """What was found, each with the address of the instruction."""
 
-    calls: list[tuple[int, int, bool]] = field(default_factory=list)
-    """(site, target, Thumb) of direct calls."""
+    calls: list[tuple[int, int, bool, int]] = field(default_factory=list)
+    """(site, target, Thumb, where it returns to; 0 for a jump) of direct calls."""
     jumps: list[tuple[int, int, bool]] = field(default_factory=list)
     """The same of unconditional direct jumps: within the function, or to another in place of a call."""
-    slot_calls: list[tuple[int, int]] = field(default_factory=list)
-    """(site, address of the word that the target comes from) of calls and jumps through a table."""
+    jumps_ahead: list[tuple[int, int]] = field(default_factory=list)
+    """(address behind, target) of those that lead to a higher address."""
+    slot_calls: list[tuple[int, int, int]] = field(default_factory=list)
+    """(site, address of the word that the target comes from, where it returns to; 0 for a jump) of calls and
+    jumps through a table."""
     indirect: array[int] = field(default_factory=lambda: array("Q"))
     """Sites of calls whose target is not known."""
     references: list[tuple[int, int] | None] = field(default_factory=list)
@@ -52,6 +57,14 @@ class Notes:
     """(site, address of the word that is loaded)."""
     conditions: array[int] = field(default_factory=lambda: array("Q"))
     """Sites of conditional branches."""
+    condition_targets: array[int] = field(default_factory=lambda: array("Q"))
+    """Where each of them leads."""
+    cases: list[tuple[int, int]] = field(default_factory=list)
+    """(site, where it may lead) of jumps by tables that were understood."""
+    ways: list[tuple[int, int]] = field(default_factory=list)
+    """(site, number of different places) of the same."""
+    switches: array[int] = field(default_factory=lambda: array("Q"))
+    """Sites of jumps that may go by a table which was not understood."""
     prologues: dict[int, bool] = field(default_factory=dict)
     """Where code behind the end of a function looks like the beginning of another -> Thumb."""
     ends: array[int] = field(default_factory=lambda: array("Q"))
@@ -73,6 +86,8 @@ class Follower:
 
     anchors: ClassVar[frozenset[str]] = frozenset()
     """Registers that find the tables of the module in a whole function, each function with its own value."""
+    callers: ClassVar[frozenset[str]] = frozenset()
+    """Registers that jumps go through in place of calls, never by a table."""
     saved: ClassVar[frozenset[str]] = frozenset()
     """Registers that keep what functions put into them at their beginning."""
 
@@ -90,15 +105,17 @@ class Follower:
         """The address behind an instruction after which nothing goes on."""
         self._called = -1
         """The address behind the last call: it may never return."""
+        self.resume = 0
+        """Where decoding goes on behind a table in the code; 0 where there was none."""
         self.handlers: dict[str, Handler] = self._handlers()
 
     def _handlers(self) -> dict[str, Handler]:
         """Return what is done at which mnemonic."""
         raise NotImplementedError
 
-    def padding(self, data: bytes) -> bool:
-        """Say whether two bytes between functions are padding."""
-        return not data.strip(b"\0")
+    def padding(self, data: bytes) -> int:
+        """Return how many of the (up to four) bytes between functions are one unit of padding, 0 for none."""
+        return 4 if data == bytes(4) else 0
 
     def begin(self) -> None:
         """Forget all registers: another function begins."""
@@ -192,21 +209,24 @@ class Follower:
     def call(self, address: int, end: int, target: int, *, thumb: bool | None = None) -> None:
         """A direct call; `end` is where it returns to."""
         self._called = end
-        self.notes.calls.append((address, target & self.view.mask, self.thumb if thumb is None else thumb))
+        mode = self.thumb if thumb is None else thumb
+        self.notes.calls.append((address, target & self.view.mask, mode, end))
         self.after_call()
 
     def call_register(self, address: int, end: int, name: str) -> None:
         """A call through a register."""
         self._called = end
-        self._through(address, name, always=True)
+        self._through(address, end, name, always=True)
         self.after_call()
 
     def jump_register(self, address: int, end: int, name: str) -> None:
         """A jump through a register: to another function, or by a table of the function's own."""
-        self._through(address, name, always=False)
+        if not self._through(address, end, name, always=False) and name not in self.callers:
+            self.notes.switches.append(address)
         self.end(end)
 
-    def _through(self, address: int, name: str, *, always: bool) -> None:
+    def _through(self, address: int, end: int, name: str, *, always: bool) -> bool:
+        """Note where a register leads; return whether that is known."""
         slot = self.slots.get(name)
         value = self.value(name)
         place = self._made.pop(name, None)
@@ -214,11 +234,12 @@ class Follower:
             # It was taken only to go there.
             self.notes.references[place] = None
         if slot is not None:
-            self.notes.slot_calls.append((address, slot))
+            self.notes.slot_calls.append((address, slot, end if always else 0))
         elif value is not None:
-            self.notes.calls.append((address, value, self.thumb))
+            self.notes.calls.append((address, value, self.thumb, end if always else 0))
         elif always:
             self.notes.indirect.append(address)
+        return slot is not None or value is not None
 
     def after_call(self) -> None:
         """Forget what a call may have changed."""
@@ -231,12 +252,23 @@ class Follower:
         target &= self.view.mask
         self.notes.jumps.append((address, target, self.thumb))
         self.targets.add(target)
+        if target > end:
+            self.notes.jumps_ahead.append((end, target))
         self.end(end)
 
     def branch(self, address: int, target: int) -> None:
         """A conditional branch."""
+        target &= self.view.mask
         self.notes.conditions.append(address)
-        self.targets.add(target & self.view.mask)
+        self.notes.condition_targets.append(target)
+        self.targets.add(target)
+
+    def lead(self, address: int, targets: Collection[int], ways: int = 0) -> None:
+        """A jump by a table leads to one of `targets`, of which `ways` are different (0: all that are)."""
+        if targets:
+            self.notes.ways.append((address, ways or len(set(targets))))
+        self.targets.update(targets)
+        self.notes.cases += [(address, target) for target in targets]
 
     def end(self, end: int) -> None:
         """Nothing goes on at `end`, unless something jumps there."""
@@ -270,8 +302,8 @@ class Follower:
         while at < end:
             if at & ~3 in self.notes.literals:
                 at = (at & ~3) + 4
-            elif self.padding(self.view.read(at, 2)):
-                at += 2
+            elif size := self.padding(self.view.read(at, 4)):
+                at += size
             else:
                 return False
         return True

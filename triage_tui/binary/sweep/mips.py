@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from triage_tui.binary.sweep.follower import Follower, Handler, number
+from triage_tui.binary.sweep.follower import Follower, Handler, View, number
 
-_MEMORY = re.compile(r"\$(\w+), (-?\w+)\(\$(\w+)\)\Z")
+_MEMORY = re.compile(r"\$(\w+), (-?\w+)?\(\$(\w+)\)\Z")
 _BRANCHES = ("beq", "bne", "beqz", "bnez", "blez", "bgtz", "bltz", "bgez", "beql", "bnel", "beqzl", "bnezl",
              "blezl", "bgtzl", "bltzl", "bgezl", "bc1t", "bc1f", "bc1tl", "bc1fl")  # fmt: skip
+_NEAR = 128
+"""Bytes between the comparison of an index and the jump by the table."""
+_MAX_WAYS = 1024
+_FAR = 1 << 18
+"""Bytes between a jump and where it leads: two reaches of a branch."""
 
 
 class MipsFollower(Follower):
@@ -19,12 +24,19 @@ class MipsFollower(Follower):
         ("v0", "v1", "at", "ra", *(f"a{index}" for index in range(8)), *(f"t{index}" for index in range(10)))
     )
 
+    callers: ClassVar[frozenset[str]] = frozenset(("t9",))
     saved: ClassVar[frozenset[str]] = frozenset(("fp", "s8", *(f"s{index}" for index in range(8))))
 
     def _handlers(self) -> dict[str, Handler]:
         self._before: dict[str, int] = {}
         """Registers before the call whose delay slot comes next."""
         self._slot_at = -1
+        self._bound = (-1, 0)
+        """(where an index was compared last, with how much)."""
+        self._indexed: dict[str, int] = {}
+        """Register -> table, to whose address an index was added."""
+        self._entries: dict[str, tuple[int, int, bool]] = {}
+        """Register -> (table, bytes of an entry, whether gp was added) of the entry that was loaded."""
         quiet = ("sw", "sb", "sh", "sd", "swl", "swr", "sdl", "sdr", "nop", "swc1", "sdc1", "mtc1", "mult",
                  "multu", "div", "divu", "mtlo", "mthi", "teq")  # fmt: skip
         return {
@@ -38,7 +50,8 @@ class MipsFollower(Follower):
             "daddu": self._move_sum,
             "move": self._move,
             "lw": self._lw,
-            "ld": self._lw,
+            "ld": self._ld,
+            "sltiu": self._compare,
             "jal": self._jal,
             "bal": self._jal,
             "jalr": self._jalr,
@@ -51,6 +64,15 @@ class MipsFollower(Follower):
         """Forget all registers."""
         super().begin()
         self._slot_at = -1
+        self._bound = (-1, 0)
+        self._indexed.clear()
+        self._entries.clear()
+
+    def forget(self, name: str) -> None:
+        """A register gets something that is not followed."""
+        super().forget(name)
+        self._indexed.pop(name, None)
+        self._entries.pop(name, None)
 
     def _nothing(self, _address: int, _size: int, _operands: str) -> None:
         """Changes no register that is followed."""
@@ -95,28 +117,51 @@ class MipsFollower(Follower):
         else:
             self.make(address, name, start | by, source)
 
+    def _compare(self, address: int, _size: int, operands: str) -> None:
+        name, _, rest = operands[1:].partition(", ")
+        bound = number(rest.rpartition(", ")[2])
+        self.forget(name)
+        self._bound = (address, bound or 0)
+
     def _move_sum(self, address: int, _size: int, operands: str) -> None:
         parts = operands.replace("$", "").split(", ")
         if len(parts) == 3 and "zero" in parts[1:]:
             self.copy(parts[0], parts[2] if parts[1] == "zero" else parts[1])
-        else:
-            self.forget(parts[0])
+            return
+        added = parts[1:] if len(parts) == 3 else parts
+        entry = next((self._entries[one] for one in added if one in self._entries), None)
+        known = [value for one in added if (value := self._source(address, one)) is not None]
+        self.forget(parts[0])
+        if entry is not None and "gp" in added:
+            self._entries[parts[0]] = (*entry[:2], True)
+        elif len(known) == 1 and "gp" not in added:
+            self._indexed[parts[0]] = known[0]
 
     def _move(self, _address: int, _size: int, operands: str) -> None:
         name, _, source = operands.replace("$", "").partition(", ")
         self.copy(name, source)
 
     def _lw(self, address: int, _size: int, operands: str) -> None:
+        self._load(address, operands, 4)
+
+    def _ld(self, address: int, _size: int, operands: str) -> None:
+        self._load(address, operands, 8)
+
+    def _load(self, address: int, operands: str, width: int) -> None:
         match = _MEMORY.match(operands)
         if match is None:
             self.forget(operands[1:].partition(",")[0])
             return
         name, offset, base = match.groups()
+        by = int(offset or "0", 0)
         start = self._source(address, base)
         if start is None:
+            table = self._indexed.get(base)
             self.forget(name)
+            if table is not None:
+                self._entries[name] = (table + by, width, False)
             return
-        self.load(address, name, start + int(offset, 0))
+        self.load(address, name, start + by)
         if base == "gp" and not self.values.get(name, 1) & 0xFFFF:
             # A page, to which the rest of an address is added.
             self.page(name)
@@ -144,10 +189,37 @@ class MipsFollower(Follower):
 
     def _jr(self, address: int, _size: int, operands: str) -> None:
         name = operands[1:]
+        entry = self._entries.get(name)
+        compared, bound = self._bound
         if name == "ra":
+            self.end(address + 8)
+        elif entry is not None and 0 <= address - compared <= _NEAR:
+            if ways := _ways(self.view, address, *entry, bound):
+                self.lead(address, ways)
+            else:
+                self.notes.switches.append(address)
             self.end(address + 8)
         else:
             self.jump_register(address, address + 8, name)
 
     def _branch(self, address: int, _size: int, operands: str) -> None:
         self.branch(address, number(operands.rpartition(", ")[2]) or 0)
+
+
+def _ways(view: View, site: int, table: int, width: int, relative: bool, bound: int) -> list[int]:
+    """Return where a jump by a table leads, which has as many entries as the index was compared with.
+
+    An entry is an address, or, `relative`, its distance from gp (.gpword and .gpdword of the GNU assembler).
+    """
+    base = view.table if relative else 0
+    if base is None or not 0 < bound <= _MAX_WAYS:
+        return []
+    raw = view.read(table & view.mask, width * bound)
+    found = []
+    for at in range(0, len(raw) - width + 1, width):
+        value = int.from_bytes(raw[at : at + width], "little" if view.little else "big", signed=relative)
+        target = (base + value) & view.mask
+        if target & 3 or abs(target - site) > _FAR:
+            break
+        found.append(target)
+    return found

@@ -52,9 +52,9 @@ class PpcFollower(Follower):
             "stdu": self._frame,
         }
 
-    def padding(self, data: bytes) -> bool:
+    def padding(self, data: bytes) -> int:
         """Zeros and `nop` (ori 0,0,0), in either byte order."""
-        return data in (b"\0\0", b"\x60\0", b"\0\x60")
+        return 4 if data in (bytes(4), b"\x60\0\0\0", b"\0\0\0\x60") else 0
 
     def _nothing(self, _address: int, _size: int, _operands: str) -> None:
         """Changes no register that is followed."""

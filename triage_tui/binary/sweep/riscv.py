@@ -44,9 +44,11 @@ class RiscvFollower(Follower):
             "ret": self._ret,
         }
 
-    def padding(self, data: bytes) -> bool:
+    def padding(self, data: bytes) -> int:
         """Zeros and `nop` of both lengths."""
-        return data in (b"\0\0", b"\x01\0", b"\x13\0")
+        if data == b"\x13\0\0\0":
+            return 4
+        return 2 if data[:2] in (b"\0\0", b"\x01\0") else 0
 
     def _nothing(self, _address: int, _size: int, _operands: str) -> None:
         """Changes no register that is followed."""
@@ -68,7 +70,7 @@ class RiscvFollower(Follower):
         name, by = parts[0], number(parts[-1])
         source = parts[1] if len(parts) == 3 else name
         if name == "sp":
-            if by is not None and by < 0:
+            if by is not None and by < 0 and source == "sp":
                 self.prologue(address)
             return
         start = self.values.get(source)

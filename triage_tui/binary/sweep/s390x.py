@@ -42,9 +42,9 @@ class S390xFollower(Follower):
             "stmg": self._stmg,
         }
 
-    def padding(self, data: bytes) -> bool:
+    def padding(self, data: bytes) -> int:
         """Zeros and the two no-operations that compilers use."""
-        return data in (b"\0\0", b"\x07\x07", b"\x07\0", b"\x47\0")
+        return 2 if data[:2] in (b"\0\0", b"\x07\x07", b"\x07\0", b"\x47\0") else 0
 
     def _nothing(self, _address: int, _size: int, _operands: str) -> None:
         """Changes no register that is followed."""

@@ -39,6 +39,12 @@ _FOLLOWERS: dict[str, type[Follower]] = {
 }
 
 
+def padding_of(arch: str, *, thumb: bool) -> Callable[[bytes], int]:
+    """Return what says how many of four bytes between functions are one unit of padding."""
+    view = View(lambda place: None, lambda place, size: b"", 0, 0, 0)
+    return _FOLLOWERS[arch](view, Notes(), thumb=thumb).padding
+
+
 def supports(arch: str) -> bool:
     """Say whether code of an instruction set can be gone over."""
     return arch in _FOLLOWERS
@@ -123,6 +129,9 @@ def _part(
             handler = handlers.get(mnemonic)
             if handler is not None:
                 handler(address, size, operands)
+                if follower.resume:
+                    following, follower.resume = min(follower.resume, base + size_of_code), 0
+                    break
             elif follower.values:
                 forget(operands.partition(",")[0].lstrip("$"))
         notes.instructions = notes.instructions + count

@@ -46,19 +46,22 @@ class X86Follower(Follower):
             "sub": self._sub,
         }
 
-    def padding(self, data: bytes) -> bool:
+    def padding(self, data: bytes) -> int:
         """Nops of all lengths, `int3` and zeros; what is none ends the gap soon after."""
-        return data[:1] in (
-            b"\x90",
-            b"\xcc",
-            b"\0",
-            b"\x66",
-            b"\x0f",
-            b"\x2e",
-            b"\x8d",
-            b"\x1f",
-            b"\x84",
-            b"\x40",
+        return 2 * (
+            data[:1]
+            in (
+                b"\x90",
+                b"\xcc",
+                b"\0",
+                b"\x66",
+                b"\x0f",
+                b"\x2e",
+                b"\x8d",
+                b"\x1f",
+                b"\x84",
+                b"\x40",
+            )
         )
 
     def _address(self, address: int, size: int, operands: str) -> int | None:
@@ -155,7 +158,7 @@ class X86Follower(Follower):
             return
         place = self._address(address, size, operands) if "[" in operands else None
         if place is not None:
-            self.notes.slot_calls.append((address, place))
+            self.notes.slot_calls.append((address, place, address + size))
             self.after_call()
         else:
             self.call_register(address, address + size, operands)
@@ -178,7 +181,7 @@ class X86Follower(Follower):
             return
         place = self._address(address, size, operands) if "[" in operands and "*" not in operands else None
         if place is not None:
-            self.notes.slot_calls.append((address, place))
+            self.notes.slot_calls.append((address, place, 0))
             self.end(address + size)
         else:
             self.jump_register(address, address + size, operands)
