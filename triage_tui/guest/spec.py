@@ -100,6 +100,9 @@ class LaunchSpec:
     limits: ResourceLimits = field(default_factory=ResourceLimits)
     observe: Literal["full", "watched"] = "full"
     """Every syscall, or, at the emulator's own speed, only those that rules may hook."""
+    exec_policy: Literal["emulate", "refuse"] = "emulate"
+    """What an execve of a program that the host's processor does not run gets: its emulator, or ENOEXEC, as
+    from a kernel without binfmt_misc."""
     full_trace: bool = False
     """Keep the text of all calls, compressed, in a temporary file and in each run record."""
     carrier: str = field(default_factory=carrier_of_environment)

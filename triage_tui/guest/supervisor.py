@@ -48,6 +48,7 @@ from triage_tui.guest.log.full_trace import FullTrace
 from triage_tui.guest.log.output import GuestOutput
 from triage_tui.guest.log.printed import STREAMS
 from triage_tui.guest.log.reading_share import ReadingShare
+from triage_tui.guest.log.syslog_words import SyslogWords
 from triage_tui.guest.log.trace import Trace
 from triage_tui.guest.processes.process_limit import ProcessLimit
 from triage_tui.guest.processes.process_table import ProcessTable, Program
@@ -115,6 +116,7 @@ class Guest(Freezer):
         self.rule_log = []
         self._held_returns = {}
         self._repeated = {}
+        self._started_by_rule = None
         logs_calls = spec.observe == "full"
         held = held_calls(containment)
         self.trace = Trace(arch, spec.limits.history, spec.limits.trace, logs_calls, held)
@@ -129,6 +131,7 @@ class Guest(Freezer):
         self._output = GuestOutput(
             STREAMS.values(), spec.limits.output_bytes, lambda text: self._on_event("output", text)
         )
+        self.syslog_words = SyslogWords()
         self._launched = False
         self._alive = False
         self._frozen = True

@@ -8,7 +8,8 @@ import pytest
 
 from triage_tui.errors import TriageError
 from triage_tui.guest import arch
-from triage_tui.guest.arch import errnos, generate, syscalls, tables
+from triage_tui.guest.arch import generate, syscalls, tables
+from triage_tui.runs import errnos
 
 
 def test_every_elf_header_finds_its_emulator() -> None:

@@ -16,7 +16,8 @@ uid, gid = os.geteuid(), os.getegid()
 namespaces.unshare(namespaces.CLONE_NEWUSER | namespaces.CLONE_NEWNS)
 namespaces.map_self(uid, gid)
 # In the place of a node that only root could make.
-namespaces.mount("/dev/null", root + "/dev/null", "", namespaces.MS_BIND)
+for name in ("/dev/null", "/dev/misc/null"):
+    namespaces.mount("/dev/null", root + name, "", namespaces.MS_BIND)
 bound = namespaces.bind_safe_devices(root)
 answers = {}
 # Each change is to what already is: where it is not refused, the host's node stays as it was.
@@ -39,8 +40,11 @@ print(json.dumps([bound, answers]))
 
 
 def test_a_device_can_be_used_and_its_node_cannot_be_changed(tmp_path: Path) -> None:
-    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/misc").mkdir(parents=True)
     (tmp_path / "dev/null").touch()
+    (tmp_path / "dev/misc/null").touch()
+    # A link out of the root is not followed.
+    (tmp_path / "dev/elsewhere").symlink_to("/dev")
     before = os.stat("/dev/null")
     done = subprocess.run(
         [sys.executable, "-c", _DEVICES, str(tmp_path)],
@@ -52,7 +56,7 @@ def test_a_device_can_be_used_and_its_node_cannot_be_changed(tmp_path: Path) -> 
     )
     assert done.returncode == 0, done.stderr
     bound, answers = json.loads(done.stdout)
-    assert bound == ["/dev/null"]
+    assert bound == ["/dev/null", "/dev/misc/null"]
     refused = dict.fromkeys(("times", "mode", "owner"), "Read-only file system")
     assert answers == refused | {"written": 5, "read": 0}
     after = os.stat("/dev/null")

@@ -18,12 +18,13 @@ from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.emulator import environment
 from triage_tui.guest.emulator.qemu import find_qemu
 from triage_tui.guest.host.seccomp import Notification
+from triage_tui.guest.processes.exec_policy import is_foreign
 from triage_tui.guest.record.capture import capture
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.protocol import RuleSource
-from triage_tui.runs.model import Engine, Syscall
+from triage_tui.runs.model import NOT_STARTED, Engine, Syscall
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import RunWriter
 
@@ -358,6 +359,70 @@ def test_rules_for_execve_come_first(root: Path, qemu_dir: Path) -> None:
         assert guest.run_until_stop().exit_code == 0
         assert guest.problems == []
         assert guest.output().splitlines()[-2:] == [b"126", b"late /bin/late"]
+
+
+@pytest.mark.usefixtures("each_carrier")
+def test_a_run_may_answer_as_a_kernel_without_binfmt_misc(root: Path, qemu_dir: Path) -> None:
+    helper = root / "bin/helper"
+    image = (root / "bin/busybox").read_bytes()
+    helper.write_bytes(image)
+    helper.chmod(0o755)
+    script(root, "script", "#!/bin/helper\n")
+    script(root, "lost", "#!/bin/none\n")
+    (root / "closed").write_bytes(image)
+    rule = """function do_syscall(num, path)
+        if c_read_string(path, 100) == "/bin/env" then c_start_program() end
+        return 0, 0
+    end"""
+    # The shell would take a script that gives ENOEXEC for one of its own.
+    tried = "/bin/helper /script /lost /closed /none"
+    code = f"for x in {tried}; do (exec $x); done; /bin/env /bin/echo on; /bin/env env"
+    access = RuleAccess(by_name("arm"))
+    start = spec(root, qemu_dir, *shell(code), triggers=LONG, exec_policy="refuse")
+    with (
+        RuleHost([RuleSource("r", "execve", rule.encode())], access) as rules,
+        Guest.start(start, rules=rules, access=access) as guest,
+    ):
+        assert guest.run_until_stop().reason == "exit"
+        done = executions(guest)
+        hits = rules.hits()
+    first = {call.path: call for call in reversed(done)}
+    errors = {path: call.errno for path, call in first.items()}
+    assert (
+        errors
+        | {
+            "/bin/helper": "ENOEXEC",
+            "/script": "ENOEXEC",
+            "/lost": "ENOENT",
+            "/closed": "EACCES",
+            "/none": "ENOENT",
+            "/bin/env": None,
+            # What a rule has started may start nothing by itself.
+            "/bin/echo": "ENOEXEC",
+        }
+        == errors
+    )
+    assert all(NOT_STARTED in (first[path].note or "") for path in ("/bin/helper", "/script", "/bin/echo"))
+    assert first["/lost"].note is None
+    assert hits[0].hits >= 2
+
+
+@pytest.mark.parametrize(
+    ("machine", "name", "foreign"),
+    [
+        ("x86_64", "i386", False),
+        ("x86_64", "x86_64", False),
+        ("x86_64", "arm", True),
+        ("aarch64", "aarch64", False),
+        ("aarch64", "x86_64", True),
+        ("riscv64", "mipsel", True),
+    ],
+)
+def test_what_the_host_runs_itself_is_not_foreign(
+    monkeypatch: pytest.MonkeyPatch, machine: str, name: str, foreign: bool
+) -> None:
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "host", "6", "1", machine)))
+    assert is_foreign(by_name(name)) == foreign
 
 
 def test_processes_have_the_names_of_their_programs(root: Path, qemu_dir: Path) -> None:

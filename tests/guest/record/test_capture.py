@@ -206,6 +206,14 @@ class Parts:
     def streams(self) -> dict[str, tuple[bytes, int]]:
         return {"stdout": (b"", 0), "stderr": (b"", 0)}
 
+    def read_file(self, path: str, limit: int) -> tuple[bytes, int]:
+        self._fail("files")
+        raise FileNotFoundError(path)
+
+    def system_log(self) -> tuple[bytes, int, int]:
+        self._fail("system log")
+        return b"", 0, 0
+
     def calls_left_out(self) -> int:
         return 0
 

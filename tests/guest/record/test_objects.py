@@ -9,7 +9,7 @@ import pytest
 
 from tests.guest.handmade import CODE, STACK, HandmadeGuest
 from triage_tui.guest.record.call_objects import CallObjects
-from triage_tui.guest.record.named_objects import Named, add_named
+from triage_tui.guest.record.named_objects import Named, add_named, text_at
 from triage_tui.guest.record.objects import ObjectCollector
 from triage_tui.guest.state.memory import Memory
 from triage_tui.runs.frame_model import Frame
@@ -77,6 +77,10 @@ def test_the_list_of_interfaces_and_arguments_of_a_program(tmp_path: Path) -> No
     call = Syscall(seq=5, name="execve", args=[STACK + 0x300, STACK + 0x400, 0])
     found = collected(guest, tmp_path / "b", call)
     assert said(found["trigger_arg1"]) == {"[0]": '"/sbin/ip"', "[1]": '"link"'}
+    assert "trigger_arg1.0" not in found
+    guest.word(STACK + 0x400, STACK + 0x309)
+    found = collected(guest, tmp_path / "c", call)
+    assert found["trigger_arg1.0"].string == "link"
     assert found["trigger_arg0"].string == "/sbin/ip"
 
 
@@ -118,3 +122,21 @@ def test_what_the_code_names_is_kept_strings_first(tmp_path: Path) -> None:
     assert (text.id, text.string, text.frame) == (f"code1_0x{CODE + 0x1000:x}", "cannot open %s\n", 1)
     assert text.how == "address in load, 7 lines before the point"
     assert (variable.tag, said(variable)) == ("data", {"points to": '"cannot open %s\n"'})
+
+
+@pytest.mark.parametrize(
+    ("text", "is_string"),
+    [
+        (b"t)s^", False),
+        (b"E@x!", False),
+        (b"/dev/x", True),
+        (b"%s\n", True),
+        (b"eth0", True),
+        (b"no!", False),
+    ],
+)
+def test_bytes_that_are_printable_by_chance_are_no_string(text: bytes, is_string: bool) -> None:
+    guest = HandmadeGuest("arm")
+    guest.put(CODE + 0x800, text + b"\0")
+    found = text_at(Memory(guest, guest.arch), CODE + 0x800)
+    assert found == (text if is_string else None)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
-from triage_tui.guest.arch import errnos, syscalls
+from triage_tui.guest.arch import syscalls
+from triage_tui.runs import errnos
 
 Endian = Literal["little", "big"]
 

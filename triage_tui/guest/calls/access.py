@@ -50,8 +50,12 @@ class CallContext:
     """The notification is the call itself, its arguments are the host's."""
     may_change: bool = True
     """The call has not been made."""
+    executes: bool = False
+    """It is an execve or execveat."""
     changes: dict[int, int] = field(default_factory=dict)
     """Arguments that rules have changed, by index."""
+    starts: list[bool] = field(default_factory=list)
+    """Not empty: a rule starts the program that this call is to execute."""
     written: list[tuple[int, bytes]] = field(default_factory=list)
     """What rules have written, (guest address, bytes), oldest first."""
     maps: list[GuestMapping] = field(default_factory=list)
@@ -144,6 +148,13 @@ class RuleAccess:
         if not self._call.may_change or not 0 <= index < 8:
             return self._failure(errno.EINVAL)
         self._call.changes[index] = value
+        return 0
+
+    def start_program(self) -> int:
+        """Note that the program of an execve is to run under its emulator."""
+        if not self._call.may_change or not self._call.executes:
+            return self._failure(errno.EINVAL)
+        self._call.starts.append(True)
         return 0
 
     def _absolute(self, path: bytes) -> bytes:

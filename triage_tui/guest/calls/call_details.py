@@ -76,6 +76,17 @@ class CallDetails(ProcessKeeper):
         whole = len(data) // arch.word * arch.word
         return [value for (value,) in struct.iter_unpack(layout, data[:whole])]
 
+    def _hear_log_line(self, call: Syscall, tid: int) -> None:
+        """Keep the line that the thread may have made ready for the system log."""
+        try:
+            arch, base = self.program_of(tid).arch, self.location_of(tid).guest_base
+            stack = self.call_registers(tid)[arch.sp]
+        except (TriageError, KeyError):
+            return
+        self.syslog_words.take(
+            call, arch, stack, lambda address, size: host_memory.read_memory(tid, base + address, size)
+        )
+
     def _complete(self, call: Syscall, notification: Notification, name: str) -> None:
         """Add to a record what only the held thread shows: raw arguments, exact path, socket address."""
         call.host = name
@@ -90,5 +101,7 @@ class CallDetails(ProcessKeeper):
                 size = min(notification.args[length] & 0xFFFFFFFF, 128)
                 if notification.args[at] and size >= 2:
                     call.peer = decode_address(host_memory.read_memory(tid, notification.args[at], size))
+                    if name == "connect" and (call.peer or "").startswith("unix:"):
+                        self._hear_log_line(call, tid)
         except OSError:
             return

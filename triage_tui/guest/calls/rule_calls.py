@@ -17,6 +17,7 @@ from triage_tui.guest.calls.access import CallContext, RuleAccess
 from triage_tui.guest.calls.returns import HeldReturn, ReturnKeeper
 from triage_tui.guest.calls.served_calls import read_piece
 from triage_tui.guest.calls.stand_ins import Peers
+from triage_tui.guest.cell.policy import EXECUTIONS
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.log.syscall_record import to_text
 from triage_tui.guest.processes.process_table import GuestProcess
@@ -44,6 +45,8 @@ class RuleAsker(ReturnKeeper):
     """What rules logged, untrusted text, oldest first."""
     _waiting: Notification | None
     """The notification that is being handled."""
+    _started_by_rule: Notification | None
+    """The execution whose program a rule starts although the run refuses it."""
     _repeated: dict[int, Repeated]
     """Host tid -> the call that it makes again."""
 
@@ -84,6 +87,8 @@ class RuleAsker(ReturnKeeper):
                 self._await_return(rules, known, notification, call)
             return False
         answer, context = self._ask(rules, known, notification, call, served=served)
+        if context.starts:
+            self._started_by_rule = notification
         if answer.intercept and call.name == "exit":
             # By now the emulator has taken down what it needs to go on with the thread.
             self.report("the rule's answer to exit had no effect: a thread does not go on after its end")
@@ -208,7 +213,9 @@ class RuleAsker(ReturnKeeper):
         self.pid, self.tid = known.pid, notification.tid
         in_host_call = ret is None and not served
         context = CallContext(
-            self, self._cell, self._carrier, notification, self.peers, in_host_call, may_change=ret is None
+            *(self, self._cell, self._carrier, notification, self.peers, in_host_call),
+            may_change=ret is None,
+            executes=call.name in EXECUTIONS,
         )
         self.access.current = context
         name = self._hooked_name(call) or call.name

@@ -155,6 +155,17 @@ class Cell:
         message = {"do": what, "path": path.hex(), "mode": mode}
         return self._exchange(message, [] if content_fd is None else [content_fd])
 
+    def open_file(self, path: bytes) -> int:
+        """Return a descriptor of a regular file of the guest's for reading.
+
+        Raises:
+            OSError: it is not there, no regular file, or the cell is gone.
+        """
+        result = self._exchange({"do": "open_file", "path": path.hex()}, [])
+        if result < 0 or not self._handed:
+            raise OSError(-result or errno.EIO, os.strerror(-result or errno.EIO))
+        return self._handed.pop(0)
+
     def open_socket(self, family: int, kind: int) -> int:
         """Return a descriptor of a new socket of the guest's network name space, or a negative host errno."""
         result = self._exchange({"do": "open_socket", "family": family, "kind": kind}, [])

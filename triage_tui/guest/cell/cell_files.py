@@ -77,6 +77,23 @@ def provide_file(path: bytes, content_fd: int, mode: int) -> int:
     return 0
 
 
+def open_file(path: bytes) -> int:
+    """Return a descriptor of the regular file `path` for reading, or a negative host errno.
+
+    Nothing else is opened: a FIFO would wait, and a device may do something.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return -errno.EINVAL
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        return -(getattr(error, "errno", None) or errno.EIO)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return -errno.EINVAL
+    return fd
+
+
 def open_socket(family: int, kind: int) -> int:
     """Return a descriptor of a new socket of this network name space, or a negative host errno."""
     if family not in (socket.AF_INET, socket.AF_INET6) or kind not in (socket.SOCK_STREAM, socket.SOCK_DGRAM):

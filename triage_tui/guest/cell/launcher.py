@@ -275,6 +275,10 @@ class _Init:
                         reply = cell_files.open_socket(request["family"], request["kind"])
                         if reply >= 0:
                             made, reply = (reply,), 0
+                    elif request["do"] == "open_file":
+                        reply = cell_files.open_file(bytes.fromhex(request["path"]))
+                        if reply >= 0:
+                            made, reply = (reply,), 0
                     elif request["do"] == "open_pair":
                         pair = cell_files.open_pair(request["kind"])
                         made, reply = ((), pair) if isinstance(pair, int) else (pair, 0)

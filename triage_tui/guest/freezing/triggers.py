@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.arch import Arch, errnos, syscalls
+from triage_tui.guest.arch import Arch, syscalls
 from triage_tui.guest.cell.policy import host_names
+from triage_tui.runs import errnos
 from triage_tui.runs.model import Syscall
 
 MAX_PERIOD = 64

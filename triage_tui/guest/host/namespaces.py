@@ -306,6 +306,10 @@ def open_null(place: str) -> int:
     return os.open(place, os.O_RDONLY | os.O_CLOEXEC)
 
 
+MOST_DEVICES = 256
+"""How many device nodes of a root are made to work at most: each costs a mount."""
+
+
 def bind_safe_devices(root: str) -> list[str]:
     """Make device nodes below `root`/dev work that name a harmless device; return their paths.
 
@@ -316,21 +320,24 @@ def bind_safe_devices(root: str) -> list[str]:
     """
     bound: list[str] = []
     directory = os.path.join(root, "dev")
-    try:
-        entries = sorted(os.listdir(directory)) if not os.path.islink(directory) else []
-    except OSError:
+    if os.path.islink(directory):
         return bound
-    for name in entries:
-        path = os.path.join(directory, name)
-        with contextlib.suppress(OSError):
-            status = os.lstat(path)
-            if (status.st_mode & 0o170000) != 0o020000:
-                continue
-            device = SAFE_DEVICES.get((os.major(status.st_rdev), os.minor(status.st_rdev)))
-            if device is not None:
-                mount(device, path, "", MS_BIND)
-                _make_read_only(path)
-                bound.append("/dev/" + name)
+    # Links are not followed, errors of directories that cannot be read are passed over.
+    for place, directories, names in os.walk(directory):
+        directories.sort()
+        for name in sorted(names):
+            if len(bound) == MOST_DEVICES:
+                return bound
+            path = os.path.join(place, name)
+            with contextlib.suppress(OSError):
+                status = os.lstat(path)
+                if (status.st_mode & 0o170000) != 0o020000:
+                    continue
+                device = SAFE_DEVICES.get((os.major(status.st_rdev), os.minor(status.st_rdev)))
+                if device is not None:
+                    mount(device, path, "", MS_BIND)
+                    _make_read_only(path)
+                    bound.append("/" + os.path.relpath(path, root))
     return bound
 
 

@@ -5,6 +5,9 @@ own architecture natively, outside the emulation, and knows nothing of the other
 names, the host's architecture included, runs under the emulator for its architecture
 (`triage_tui.guest.processes.execution`). What execve(2) would refuse is answered with its error here. "#!"
 lines are followed as the kernel follows them (fs/binfmt_script.c).
+
+A run may also be told to answer as a host's kernel without binfmt_misc does, to which a program for another
+processor is none (ENOEXEC, fs/binfmt_elf.c); then only programs for the host's own are run.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from triage_tui.guest.host import host_memory, process
 from triage_tui.guest.host.descriptor_reserve import is_exhausted
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.spec import architecture_of, open_in_root
+from triage_tui.runs.model import NOT_STARTED
 from triage_tui.text import recordable
 
 _MAX_INTERPRETERS = 5
@@ -34,6 +38,8 @@ _AT_FDCWD, _AT_EMPTY_PATH = 0xFFFFFF9C, 0x1000
 _OWN_PROGRAM = re.compile(r"/proc/(self|thread-self|\d+)/exe")
 _DESCRIPTOR = re.compile(r"/(?:proc/(?:thread-)?self|dev)/fd/(\d+)")
 _OWN_DIRECTORY = re.compile(r"/proc/(?:thread-)?self/(root|cwd)/")
+_NATIVE = {"x86_64": frozenset(("x86_64", "i386")), "aarch64": frozenset(("aarch64", "arm"))}
+"""Machine of a host -> architectures of the programs that its kernel executes by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +77,13 @@ def requested_path(name: str, notification: Notification) -> str:
 
 
 def plan_execution(
-    root: Path, pid: int, path: str, program_of: Callable[[str], str | None]
+    root: Path, pid: int, path: str, program_of: Callable[[str], str | None], *, foreign: bool = True
 ) -> Execution | Refusal:
     """Return what executing `path` executes, or how it is answered when it cannot be.
 
     `root` is the guest's root as the host sees it, `pid` the process that executes, for relative paths.
     `program_of` gives the path of the program of a process ("self" or an id as the guest knows it).
+    `foreign`: programs that the host's processor does not run are executed too.
 
     Raises:
         OSError: we have no descriptor left to look at it.
@@ -97,7 +104,7 @@ def plan_execution(
         try:
             data = os.pread(fd, _HEADER_SIZE, 0)
             if not data.startswith(b"#!"):
-                plan = _judge_elf(root, data, inside or path)
+                plan = _judge_elf(root, data, inside or path, foreign)
                 if isinstance(plan, Refusal):
                     return plan
                 keep = inside is None
@@ -119,7 +126,12 @@ def plan_execution(
     return Refusal(-errno.ELOOP, "refused by containment: too many interpreters")
 
 
-def _judge_elf(root: Path, data: bytes, name: str) -> tuple[Arch, ElfInfo] | Refusal:
+def is_foreign(arch: Arch) -> bool:
+    """Return whether the kernel of this host needs binfmt_misc to execute programs of `arch`."""
+    return arch.name not in _NATIVE.get(os.uname().machine, ())
+
+
+def _judge_elf(root: Path, data: bytes, name: str, foreign: bool) -> tuple[Arch, ElfInfo] | Refusal:
     try:
         elf = read_elf(data, name)
     except TriageError:
@@ -128,6 +140,9 @@ def _judge_elf(root: Path, data: bytes, name: str) -> tuple[Arch, ElfInfo] | Ref
         arch = architecture_of(elf, name)
     except TriageError as error:
         return Refusal(-errno.ENOEXEC, recordable(f"not executed: {error}"))
+    if not foreign and is_foreign(arch):
+        # Before its interpreter is looked for, as the kernel does.
+        return Refusal(-errno.ENOEXEC, f"not executed: a program for {arch.name}, {NOT_STARTED}")
     if elf.interpreter is not None:
         try:
             os.close(open_in_root(root, elf.interpreter))

@@ -74,6 +74,8 @@ class ProgramKeeper(ProcessKeeper):
     _emulators: Emulators
     _deferred: deque[Notification]
     """Notifications that came while another one was being answered."""
+    _started_by_rule: Notification | None
+    """The execution whose program a rule starts although the run refuses it."""
 
     # ------------------------------------------------------------ executing
 
@@ -87,7 +89,11 @@ class ProgramKeeper(ProcessKeeper):
         # Its first thread may have ended before this one.
         shown = process.living_id(known.pid)
         return plan_execution(
-            Path(f"/proc/{shown}/root"), shown, path, lambda which: self._path_of(known, which)
+            Path(f"/proc/{shown}/root"),
+            shown,
+            path,
+            lambda which: self._path_of(known, which),
+            foreign=self.spec.exec_policy == "emulate" or self._started_by_rule is notification,
         )
 
     def _path_of(self, known: GuestProcess, which: str) -> str | None:

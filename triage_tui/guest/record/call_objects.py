@@ -6,6 +6,8 @@ deep. More is read when somebody asks for it (`triage-tui memory`).
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from triage_tui.guest.arch import Arch, layouts
 from triage_tui.guest.arch.contents import MAX_POINTERS, interfaces, pointer_table, recognise
 from triage_tui.guest.arch.structures import FieldText, fields_of, structure_of, title_of
@@ -33,11 +35,14 @@ class CallObjects:
         self._memory = memory
         self._collector = collector
 
-    def add(self, arch: Arch, call: Syscall, source: str) -> None:
-        """Keep what the pointer arguments of `call` point to, and what that points to."""
+    def add(self, arch: Arch, call: Syscall, source: str, without: Container[int] = ()) -> None:
+        """Keep what the pointer arguments of `call` point to, and what that points to.
+
+        Arguments whose index is in `without` are left out.
+        """
         for argument in pointer_arguments(arch, call.name, call.args):
             addr = call.args[argument.index]
-            if addr < LOWEST_POINTER:
+            if addr < LOWEST_POINTER or argument.index in without:
                 continue
             if argument.what == "argument" and not self._memory.read(addr, 1):
                 # Of an unknown call: most likely a number.
@@ -58,6 +63,8 @@ class CallObjects:
         ident = f"{source}_arg{argument.index}"
         purpose = f"{argument.what} of {call.name} (syscall {call.seq})"
         how = f"argument {argument.index}"
+        if source != "trigger":
+            how += ", read at the freeze"
         if argument.size is None:
             entry = self._collector.add_string(ident, addr, source, purpose, f"{how}, as a C string", ident)
         else:
@@ -98,9 +105,17 @@ class CallObjects:
     def _vector(self, arch: Arch, entry: MemoryObject, data: bytes) -> None:
         """Write down the strings of an argument vector."""
         found = pointer_table(arch, data[: MAX_POINTERS * arch.word], self._string, 1)
-        if found:
-            entry.kind = "argument vector"
-            _note(entry, found)
+        if not found:
+            return
+        entry.kind = "argument vector"
+        _note(entry, found)
+        first = self._memory.word(entry.addr) or 0
+        if first >= LOWEST_POINTER and not self._collector.is_kept(first, 1):
+            # The vector has only where the texts are: what is started is to be seen itself.
+            purpose = f"program in the {entry.purpose}"
+            how = f"what [0] of {entry.id} points to, as a C string"
+            ident = f"{entry.id}.0"
+            self._collector.add_string(ident, first, entry.source, purpose, how, ident).seq = entry.seq
 
     def _follow(self, arch: Arch, entry: MemoryObject, name: str, data: bytes) -> None:
         if name == "msghdr":

@@ -17,11 +17,14 @@ from triage_tui.guest.arch import Arch, by_name
 from triage_tui.guest.log.call_arguments import with_decoded_arguments
 from triage_tui.guest.log.printed import line_up
 from triage_tui.guest.log.whole_addresses import WholeAddresses
+from triage_tui.guest.log.written_files import Written, written_by
 from triage_tui.guest.record.call_objects import CallObjects
 from triage_tui.guest.record.capture_code import capture_backtrace, capture_code
+from triage_tui.guest.record.capture_logs import capture_logs
 from triage_tui.guest.record.capture_parts import Parts
 from triage_tui.guest.record.capture_processes import capture_processes
 from triage_tui.guest.record.capture_threads import RecordedMemory, capture_thread_frames
+from triage_tui.guest.record.earlier_calls import calls_of_memory, last_failed, last_received, overwritten
 from triage_tui.guest.record.frozen import FrozenGuest, StopReport
 from triage_tui.guest.record.memory_dump import dump_memory
 from triage_tui.guest.record.memory_order import points_of
@@ -44,7 +47,6 @@ from triage_tui.text import safe_line
 
 RECENT_SYSCALLS = 64
 """How many syscalls the snapshot itself holds; the trace file has more."""
-_RECEIVING = frozenset(("read", "recv", "recvfrom", "recvmsg"))
 _BRIEF_OUTPUT = 1 << 15
 """Bytes of the guest's output, from its end, that a brief run keeps."""
 
@@ -149,6 +151,9 @@ def _capture_history(
     trace: list[Syscall] = []
     with part("trace"):
         trace = guest.full_trace() or history
+    written = Written({}, {})
+    with part("which files the guest wrote"):
+        written = written_by(trace, snapshot.target.cwd, guest.calls_left_out())
     with part("which call printed what"):
         streams = guest.streams() if not shortened else {}
         for name, (content, _total) in streams.items():
@@ -158,9 +163,13 @@ def _capture_history(
             {name: total for name, (_, total) in streams.items()},
             guest.calls_left_out(),
             emulator_tail(streams["stderr"][0]) if "stderr" in streams else 0,
+            written.printed,
         )
         if shortened or unclear is not None:
             part.note("which call printed what", unclear or scope.brief)
+    if not scope.brief:
+        with part("what the guest logged"):
+            snapshot.logs = capture_logs(guest, writer, part, written.files)
     maps: dict[int, list[Mapping]] = {}
     wide = any(by_name(name).word == 8 for name in {call.arch for call in trace} if name)
     if wide and not scope.brief and not ended:
@@ -171,9 +180,9 @@ def _capture_history(
     snapshot.recent_syscalls = with_decoded_arguments(recent, guest.arch, addresses)
     if scope.brief:
         return trace
-    written = writer.write_trace(with_decoded_arguments(trace, guest.arch, addresses), scope.max_bytes // 2)
-    if written < len(trace):
-        part.note("the whole trace", f"{written} of {len(trace)} syscalls fit into the limit of one capture")
+    fitting = writer.write_trace(with_decoded_arguments(trace, guest.arch, addresses), scope.max_bytes // 2)
+    if fitting < len(trace):
+        part.note("the whole trace", f"{fitting} of {len(trace)} syscalls fit into the limit of one capture")
     elif trace and snapshot.statistics.syscalls > len(trace):
         kept = f"{len(trace)} of {snapshot.statistics.syscalls} syscalls were kept: the first and the last"
         part.note("the whole trace", kept)
@@ -241,12 +250,18 @@ def _capture_state(
         call = _trigger_call(arch, snapshot, registers, memory)
         if call is not None:
             objects.add(arch, call, "trigger")
+    earlier = calls_of_memory(snapshot)
     with part("memory of the last failed call"):
-        failed = _last_failed(snapshot)
+        failed = last_failed(earlier, snapshot.trigger.seq)
         if failed is not None:
-            objects.add(arch, failed, "last_err")
+            _add_earlier(objects, arch, memory, failed, "last_err", part)
+        latest = last_failed(snapshot.recent_syscalls, snapshot.trigger.seq)
+        if latest is not None and latest is not failed:
+            why = "it is in another process, or in a program that was executed before, not in what was frozen"
+            part.note(f"memory of {latest.name} (syscall {latest.seq}), the last failed call", why)
     with part("memory of what was received last"):
-        received = _last_received(snapshot)
+        sockets = {0, *(entry.fd for entry in snapshot.fds if entry.kind == "socket")}
+        received = last_received(earlier, snapshot.trigger.seq, sockets)
         if received is not None:
             objects.add(arch, received, "last_in")
     with part("memory at the registers"):
@@ -264,6 +279,17 @@ def _capture_state(
             for region in snapshot.memory_regions:
                 if region.missing and "r" in region.perms:
                     part.note(f"all of {region.name or 'the mapping'} at 0x{region.start:x}", region.missing)
+
+
+def _add_earlier(
+    objects: CallObjects, arch: Arch, memory: Memory, call: Syscall, source: str, part: Parts
+) -> None:
+    """Keep what an earlier call points to, but for what others have written over since."""
+    gone = overwritten(arch, memory, call)
+    for index, given in gone.items():
+        why = f"other bytes are there by now; the call was given {safe_line(given, 200)}"
+        part.note(f"argument {index} of {call.name} (syscall {call.seq})", why)
+    objects.add(arch, call, source, without=gone)
 
 
 def _registers(arch: Arch, values: dict[str, int]) -> list[Register]:
@@ -301,40 +327,6 @@ def _trigger_call(
     if known is not None and known.name == trigger.syscall_name:
         return replace(known, args=args)
     return Syscall(seq=trigger.seq, name=trigger.syscall_name, num=trigger.syscall_num, args=args)
-
-
-def _last_failed(snapshot: Snapshot) -> Syscall | None:
-    """Return the newest failed call with known arguments, the trigger left out."""
-    for call in reversed(snapshot.recent_syscalls):
-        if call.errno and call.args and call.seq != snapshot.trigger.seq:
-            return call
-    return None
-
-
-def _last_received(snapshot: Snapshot) -> Syscall | None:
-    """Return the newest call that got bytes from a socket or from standard input, the trigger left out.
-
-    The bytes may have been written over since: what is kept is what is there now.
-    """
-    sockets = {0, *(entry.fd for entry in snapshot.fds if entry.kind == "socket")}
-    for call in reversed(snapshot.recent_syscalls):
-        if call.name not in _RECEIVING or (call.ret or 0) <= 0 or call.seq == snapshot.trigger.seq:
-            continue
-        args = call.args or _numbers(call)
-        if args and (args[0] in sockets or call.name != "read"):
-            return replace(call, args=args)
-    return None
-
-
-def _numbers(call: Syscall) -> list[int]:
-    """Return the arguments of a call of which only the log tells, [] unless the first three are numbers."""
-    found: list[int] = []
-    for text in call.arguments:
-        try:
-            found.append(int(text, 0))
-        except ValueError:
-            break
-    return found if len(found) >= 3 else []
 
 
 def _register_line(register: Register) -> str:

@@ -79,6 +79,14 @@ class FrozenGuest(Protocol):
         """Return stdout and stderr by name: what is kept of each, and how many bytes it had."""
         ...
 
+    def read_file(self, path: str, limit: int, /) -> tuple[bytes, int]:
+        """Return at most `limit` bytes of a file of the guest's, half from each end, and its size."""
+        ...
+
+    def system_log(self) -> tuple[bytes, int, int]:
+        """Return what it wanted to say to its system log; bytes in all; how often that is not known."""
+        ...
+
     def calls_left_out(self) -> int:
         """Return how many calls in the middle `full_trace` lacks, at least."""
         ...

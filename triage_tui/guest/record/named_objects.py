@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -23,6 +24,9 @@ NEAR_IN_LIBRARIES = 12
 MAX_STRING = 256
 DATA_BYTES = 64
 """Bytes kept of what is no string."""
+_SURE_TEXT = 12
+"""Printable bytes that hardly stand in a row by chance; a shorter text has to have a word or a path in it."""
+_WORD = re.compile(rb"[A-Za-z]{3}|%[a-z]|/\w|[A-Za-z_]{2}\d|\d\.\d")
 _LEAST_TEXT = 3
 
 
@@ -62,9 +66,9 @@ def add_named(
                 for one in named
                 if one.frame == frame.idx
                 and abs(one.lines) <= (NEAR if own else NEAR_IN_LIBRARIES)
-                and (_text(memory, one.addr) is not None or (own and _is_variable(memory, one.addr)))
+                and (text_at(memory, one.addr) is not None or (own and _is_variable(memory, one.addr)))
             ),
-            key=lambda one: (_text(memory, one.addr) is None, abs(one.lines)),
+            key=lambda one: (text_at(memory, one.addr) is None, abs(one.lines)),
         )
         kept = 0
         for one in near:
@@ -89,7 +93,7 @@ def _is_variable(memory: Memory, addr: int) -> bool:
 
 
 def _keep(arch: Arch, memory: Memory, collector: ObjectCollector, one: Named, frame: Frame) -> None:
-    text = _text(memory, one.addr)
+    text = text_at(memory, one.addr)
     ident = f"code{one.frame}_0x{one.addr:x}"
     where = f"{abs(one.lines)} lines {'behind' if one.lines > 0 else 'before'} the point"
     name = frame.func_name or "its function"
@@ -112,15 +116,17 @@ def _keep(arch: Arch, memory: Memory, collector: ObjectCollector, one: Named, fr
 def _pointed(arch: Arch, memory: Memory, addr: int) -> list[MemoryField]:
     """Return the string that a variable points to, if its first word is such a pointer."""
     value = memory.word(addr)
-    text = _text(memory, value) if value is not None else None
+    text = text_at(memory, value) if value is not None else None
     if text is None:
         return []
     return [MemoryField(name="points to", offset=0, size=arch.word, text=f'"{text.decode("ascii")}"')]
 
 
-def _text(memory: Memory, addr: int) -> bytes | None:
+def text_at(memory: Memory, addr: int) -> bytes | None:
     """Return the printable C string at an address, None where there is none."""
     raw = memory.c_string(addr, MAX_STRING) if addr >= 0x1000 else None
     if raw is None or len(raw) < _LEAST_TEXT:
         return None
-    return raw if all(0x20 <= byte < 0x7F or byte in (9, 10, 13) for byte in raw) else None
+    if not all(0x20 <= byte < 0x7F or byte in (9, 10, 13) for byte in raw):
+        return None
+    return raw if len(raw) >= _SURE_TEXT or _WORD.search(raw) else None

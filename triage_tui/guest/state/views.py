@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingABC
@@ -18,8 +19,9 @@ from triage_tui.guest.emulator import emulator_image
 from triage_tui.guest.emulator.env_locator import AT_SYSINFO_EHDR, Location
 from triage_tui.guest.host import host_memory, process
 from triage_tui.guest.log.full_trace import FILE
-from triage_tui.guest.log.output import GuestOutput
+from triage_tui.guest.log.output import GuestOutput, OutputBuffer
 from triage_tui.guest.log.ranges import RangeMap
+from triage_tui.guest.log.syslog_words import SyslogWords
 from triage_tui.guest.log.trace import Trace
 from triage_tui.guest.processes.process_table import GuestProcess, ProcessTable, Program
 from triage_tui.guest.record.memory_dump import AddressSpace
@@ -54,6 +56,8 @@ class FrozenViews:
     _cell: Cell
     _emulators: Emulators
     _output: GuestOutput
+    syslog_words: SyslogWords
+    """What it wants to say to its system log."""
     _first_own_fd: int
     _started: float
 
@@ -355,6 +359,31 @@ class FrozenViews:
     def streams(self) -> dict[str, tuple[bytes, int]]:
         """Return stdout and stderr by name: what is kept of each, bounded, and how many bytes it had."""
         return {name: (buffer.content(), buffer.total) for name, buffer in self._output.streams.items()}
+
+    def read_file(self, path: str, limit: int) -> tuple[bytes, int]:
+        """Return at most `limit` bytes of a regular file of the guest's, half from each end, and its size.
+
+        Raises:
+            OSError: there is no such file, or it cannot be read.
+        """
+        fd = self._cell.open_file(path.encode("utf-8", "surrogateescape"))
+        with open(fd, "rb", buffering=0) as file:
+            size = os.fstat(fd).st_size
+            kept = OutputBuffer(limit)
+            if size <= limit:
+                kept.add(file.read(limit))
+                return kept.content(), kept.total
+            head = file.read(limit // 2)
+            file.seek(size - limit // 2)
+            tail = file.read(limit // 2)
+        return head + b"\n[... %d bytes left out ...]\n" % (size - len(head) - len(tail)) + tail, size
+
+    def system_log(self) -> tuple[bytes, int, int]:
+        """Return what the guest wanted to say to its system log, bounded; bytes in all; how often it is not
+        known.
+        """
+        words = self.syslog_words
+        return words.content(), words.total, words.unseen
 
     def calls_left_out(self) -> int:
         """Return how many calls in the middle `full_trace` lacks, at least."""
