@@ -31,10 +31,11 @@ def write_run(
     calls: list[Syscall] | None = None,
     reason: Any = "exit",
     exit_code: int | None = 1,
+    writer: RunWriter | None = None,
     **fields: Any,
 ) -> Path:
     calls = [failed_open(1, "/etc/x.conf")] if calls is None else calls
-    writer = RunWriter(runs_dir)
+    writer = writer or RunWriter(runs_dir)
     blob = writer.add_blob("m1.bin", 0x1000, b"hello\0")
     writer.add_log("guest.log", b"no configuration\nbye\n")
     writer.write_text("pseudocode/frame00_0x1000.txt", "first\nsecond\n")
@@ -48,7 +49,8 @@ def write_run(
         target=Target(program="/sbin/x", argv=["x"], arch="mipsel", target_id="x-1"),
         regs=[Register(num=2, name="v0", value=0x1234, size=4)],
         memory=[
-            MemoryObject(id="m1", tag="arg1", source="trigger", addr=0x1000, addr_hex="0x1000", blob=blob)
+            MemoryObject(id="m1", tag="arg1", source="trigger", addr=0x1000, addr_hex="0x1000", blob=blob),
+            *fields.pop("memory", ()),
         ],
         recent_syscalls=calls[-64:],
         **fields,

@@ -31,6 +31,14 @@ def _died(snapshot: Snapshot) -> None:
     snapshot.reason, snapshot.trigger.signal, snapshot.trigger.exit_code = "signal", "SIGSEGV", 0
 
 
+def _idle(snapshot: Snapshot) -> None:
+    snapshot.reason = "idle"
+
+
+def _other_name(snapshot: Snapshot) -> None:
+    snapshot.run_id = "other\x1b[2J"
+
+
 def _no_loop(snapshot: Snapshot) -> None:
     snapshot.reason = "sleep_loop"
     snapshot.loop = Loop(period=0, repeats=-5, first_seq=10, last_seq=1)
@@ -63,10 +71,12 @@ def _frames(snapshot: Snapshot) -> None:
         (_signal, "exited with code 1 and died of SIGSEGV"),
         (_died, "exited with code 0 and died of SIGSEGV: the signal is believed"),
         (_no_loop, "the record's loop is none (-5 rounds of 0 calls, from 10 to 1)"),
-        (_far_loop, ""),
+        (_far_loop, "was stopped by sleep loop, and its last call is exit_group"),
         (_negative, "13 calls have a negative number"),
         (_same, "12 calls have the number of another one"),
         (_frames, "the call stack has frames with negative numbers"),
+        (_idle, "was stopped by idle, and its last call is exit_group"),
+        (_other_name, "the record calls itself other"),
         (lambda snapshot: None, ""),
     ],
 )

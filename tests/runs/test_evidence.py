@@ -122,3 +122,19 @@ def test_the_path_of_a_call_is_shown_where_its_arguments_are_only_numbers() -> N
     assert describe_syscall(call) == 'openat(0xffffff9c, 0x1000)  ["/etc/x"]'
     call.arguments = ["AT_FDCWD", '"/etc/x"']
     assert describe_syscall(call) == 'openat(AT_FDCWD, "/etc/x")'
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("[bind(inet6:[::]:80) = -1](ev:syscall/7)", [("bind(inet6:[::]:80) = -1", "ev:syscall/7")]),
+        (
+            "see [nginx: [emerg] a](ev:log/g#L1)[b](ev:fd/3)",
+            [("nginx: [emerg] a", "ev:log/g#L1"), ("b", "ev:fd/3")],
+        ),
+        ("[[a]](ev:syscall/1)", [("[a]", "ev:syscall/1")]),
+        ("[" * 5000 + "](ev:syscall/1)", []),
+    ],
+)
+def test_the_text_of_a_link_may_hold_brackets_in_pairs(text: str, found: list[tuple[str, str]]) -> None:
+    assert links_in(text) == found

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from tests.diagnosis.recorded import parse_trace, write_run
 from triage_tui.runs.redaction import Redaction
 from triage_tui.runs.secrets import MASK
 
@@ -32,9 +35,9 @@ from triage_tui.runs.secrets import MASK
         ("ftp://user:p@ss@host/x@y", f"ftp://{MASK}@host/x@y"),
         (
             "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA\nx+/=\n-----END RSA PRIVATE KEY-----",
-            f"-----BEGIN RSA PRIVATE KEY-----{MASK}-----END RSA PRIVATE KEY-----",
+            f"-----BEGIN RSA PRIVATE KEY-----\n{MASK}\n{MASK}\n-----END RSA PRIVATE KEY-----",
         ),
-        ("-----BEGIN PRIVATE KEY-----\nMIIEowIBAAKCAQEA", f"-----BEGIN PRIVATE KEY-----{MASK}"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIEowIBAAKCAQEA", f"-----BEGIN PRIVATE KEY-----\n{MASK}"),
         ("root:$1$salt$abcdefghijklmnopqrstuv:0:0", f"root:{MASK}:0:0"),
         ("root:$6$rounds=5000$salt$" + "a" * 86 + ":1:", f"root:{MASK}:1:"),
         ("root:$5$salt$" + "a" * 43 + ":1:", f"root:{MASK}:1:"),
@@ -43,7 +46,49 @@ from triage_tui.runs.secrets import MASK
         ("curl -uadmin:pw http://h/", f"curl -uadmin:{MASK} http://h/"),
         ("wget -Ume:p:w x", f"wget -Ume:{MASK} x"),
         ("http_passwd=admin\0wl0_ssid=home\0", f"http_passwd={MASK}\0wl0_ssid=home\0"),
+        # What configurations of devices and servers look like.
+        ("password = Zx9kQw7Lm2", f"password = {MASK}"),
+        ("PrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=", f"PrivateKey = {MASK}"),
+        ('psk = "my secret network"', f'psk = "{MASK}"'),
+        ("  option password 'abc'", f"  option password '{MASK}'"),
+        ("option key 'hunter2'", f"option key '{MASK}'"),
+        ("requirepass foobared", f"requirepass {MASK}"),
+        ("pppoe_pass s3same", f"pppoe_pass {MASK}"),
+        ('ppp_passwd "open sesame"', f'ppp_passwd "{MASK}"'),
+        ('"admin" * "s3same" *', f'"admin" * "{MASK}" *'),
+        ("admin * s3same 10.0.0.2", f"admin * {MASK} 10.0.0.2"),
+        (': PSK "tunnel"', f': PSK "{MASK}"'),
+        ('ike.secret: PSK "tunnel"', f'ike.secret: PSK "{MASK}"'),
+        ("<Password>s3same</Password>", f"<Password>{MASK}</Password>"),
+        ('<user:passwd enc="0">a b</user:passwd>', f'<user:passwd enc="0">{MASK}</user:passwd>'),
+        ("PASS hunter2\r", f"PASS {MASK}\r"),
+        ('write(4, "PASS hunter2\\r\\n", 14)', f'write(4, "PASS {MASK}\\r\\n", 14)'),
+        ("AUTH PLAIN AGFkbWluAGh1bnRlcjI=", f"AUTH PLAIN {MASK}"),
+        ("rocommunity privat3", f"rocommunity {MASK}"),
+        ("snmp community private123", f"snmp community {MASK}"),
+        ("user admin password hunter3", f"user admin password {MASK}"),
+        ("login: admin / pass: hunter4", f"login: admin / pass: {MASK}"),
+        ("http_passwd -> s3same0pen", f"http_passwd -> {MASK}"),
+        ("admin_pw: Zx9kQw7Lm2", f"admin_pw: {MASK}"),
+        ("aws_secret_access_key = wJalrXUtnFEMI", f"aws_secret_access_key = {MASK}"),
+        ("sysauth=9f8e7d6c5b4a39281706f5e4d3c2b1a0;", f"sysauth={MASK};"),
+        ('the program said "--psk hunter7"', f'the program said "--psk {MASK}"'),
+        ("openat path=/etc/password=Sup3r/x", f"openat path=/etc/password={MASK}"),
+        ("set wireless.default.key=HomeKey77", f"set wireless.default.key={MASK}"),
+        ("enable secret 5 $1$abc$XyZ123", f"enable secret 5 {MASK}"),
+        ("username admin privilege 15 secret 0 CiscoPw1", f"username admin privilege 15 secret 0 {MASK}"),
+        ("mysql -u root -pS3cretPw", f"mysql -u root -p{MASK}"),
         # Plainly none of that.
+        ("wrong password for admin1", None),
+        ("Password incorrect", None),
+        ("password: required", None),
+        ("bl 0x10f4 <check_password> 0x10f8", None),
+        ("get_secret libfoo.so.1", None),
+        ("30 * 4 * run", None),
+        ("passwd /etc/passwd2", None),
+        ("open(key) = -1 ENOENT", None),
+        ("auth = check(1)", None),
+        ("a private network1 of ours", None),
         ("x -unix:/run/x.sock -u1000:1000 -url:http://h -udp:53", None),
         ("Password: ", "Password: "),
         ("password: %s", "password: %s"),
@@ -96,3 +141,38 @@ def test_switched_off_nothing_is_masked() -> None:
     assert redaction.text("PASSWORD=correct-horse") == "PASSWORD=correct-horse"
     assert redaction.value(["--password", "correct-horse"]) == ["--password", "correct-horse"]
     assert not redaction.found_in_bytes(b"PASSWORD=correct-horse")
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"\0A=1\0API_KEY=hunter2\0\xff\xfe", b"\0A=1\0API_KEY=*******\0\xff\xfe"),
+        (b"Authorization: Basic eDp5\0\x01\x02rest", b"Authorization: **********\0\x01\x02rest"),
+        (b"x\0--password\0two words\0-v\0", b"x\0--password\0*********\0-v\0"),
+        (b'psk="abcd efgh"\0PIN=****\0', b'psk="*********"\0PIN=****\0'),
+        ("käse12 is it".encode(), b"******* is it"),
+        (b"ftp://u:p@h/\0", b"ftp://***@h/\0"),
+        (b"\x7fELF\1\1\1 nothing of that", None),
+    ],
+)
+def test_bytes_are_masked_in_place(data: bytes, shown: bytes | None) -> None:
+    redaction = Redaction(["käse12"])
+    masked, spans = redaction.masked_bytes(data)
+    assert masked == (data if shown is None else shown)
+    assert (redaction.count > 0) == bool(spans) == (shown is not None)
+    for first, last in spans:
+        assert set(masked[first:last]) == set(b"*")
+    assert redaction.masked_bytes(masked) == (masked, [])
+    assert not redaction.found_in_bytes(masked)
+    assert Redaction(off=True).masked_bytes(data) == (data, [])
+
+
+def test_a_secret_is_masked_wherever_the_program_printed_it(tmp_path: Path) -> None:
+    key = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIBQbM9rnAAAA\nx7dGzPq2AAAAAAA=\n-----END PRIVATE KEY-----"
+    output = f"community s3cretc0m\n{key}\n".encode()
+    calls = parse_trace(b"2 exit_group(1)\n")
+    redaction = Redaction.of(write_run(tmp_path, calls, reason="exit", argv=["/bin/x"], output=output))
+    assert redaction.text("it sent s3cretc0m away") == f"it sent {MASK} away"
+    # A part of the key, without its first line.
+    assert redaction.text("MHcCAQEEIBQbM9rnAAAA") == MASK
+    assert redaction.text(key).count("\n") == key.count("\n")

@@ -35,6 +35,25 @@ class Step(Record):
     """The beginning of what came back, masked."""
 
 
+class Progress(Record):
+    """How far an analysis is that goes on. `analyze --progress` tells one each second, as a line of JSON."""
+
+    phase: str
+    characters: int
+    """Of the answer that is under way."""
+    steps: int
+    """Requests and calls of tools so far."""
+    steps_left: int
+    tokens: int
+    """Tokens of prompts and replies so far."""
+    tokens_left: int
+    seconds: float
+    seconds_left: float
+    money: float = 0.0
+    money_left: float | None = None
+    """None: there is no budget of money."""
+
+
 class Outcome(Record):
     """What came of an analysis."""
 

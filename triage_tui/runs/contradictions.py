@@ -27,6 +27,7 @@ def contradictions(snapshot: Snapshot) -> list[str]:
             f"the record's loop is none ({loop.repeats} rounds of {loop.period} calls,"
             f" from {loop.first_seq} to {loop.last_seq}): it is looked for in the calls"
         )
+    found += contradicted_end(snapshot)
     numbers = [call.seq for call in snapshot.recent_syscalls]
     if negative := sum(number < 0 for number in numbers):
         found.append(
@@ -38,3 +39,18 @@ def contradictions(snapshot: Snapshot) -> list[str]:
     if any(frame.idx < 0 or frame.addr < 0 for frame in snapshot.backtrace.frames):
         found.append("the call stack has frames with negative numbers or addresses: no evidence leads there")
     return found
+
+
+_AFTER_EXIT = ("signal", "loop", "sleep_loop", "idle")
+"""Reasons that a program which has called exit_group cannot give any more."""
+
+
+def contradicted_end(snapshot: Snapshot) -> list[str]:
+    """Return what is wrong with a reason that the last call contradicts."""
+    last = snapshot.recent_syscalls[-1] if snapshot.recent_syscalls else None
+    if last is None or last.name != "exit_group" or snapshot.reason not in _AFTER_EXIT:
+        return []
+    if last.pid != snapshot.trigger.pid:
+        return []
+    words = snapshot.reason.replace("_", " ")
+    return [f"the record says that the program was stopped by {words}, and its last call is exit_group"]

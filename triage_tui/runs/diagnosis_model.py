@@ -78,8 +78,10 @@ class Proposal(Record):
     needs_input: str | None = None
     """What a person must supply first; a proposal that needs something is never applied unfilled."""
     observe_only: bool = False
-    source: Literal["kb", "model"] = "kb"
-    """Whose idea it is. What a model proposes is only ever approved by a person who names it."""
+    source: Literal["kb", "model", "pack"] = "kb"
+    """Whose idea it is. What a model or a pack proposes is only ever approved by a person who names it."""
+    origin: str = ""
+    """File of the template where that is a person's own, the home directory as ~; "" for one that shipped."""
 
 
 EXPERIMENT_KINDS = (
@@ -91,10 +93,12 @@ EXPERIMENT_KINDS = (
     "longer",
     "full_trace",
     "verbose",
+    "again",
 )
 """`observe`: a rule that only watches calls; `memory`: more memory; `probe`: a question to the service;
 `input`: a line on standard input; `code`: the code of the frame that decided; `longer`: more time;
-`full_trace`: every call kept; `verbose`: an option of the program's own that makes it say more."""
+`full_trace`: every call kept; `verbose`: an option of the program's own that makes it say more; `again`: the
+same once more with everything kept, where nothing else can be tried."""
 
 
 class Experiment(Record):
@@ -145,6 +149,8 @@ class Diagnosis(Record):
     kb_sha256: str = ""
     kb_problems: list[str] = []
     """One sentence for each entry or file of the knowledge base that was left out because of a mistake."""
+    record_problems: list[str] = []
+    """One sentence for each thing that the record lacks, or says in two ways."""
     unknown_next: str | None = None
     """When no cause is known: the experiment that would tell most."""
     experiments: list[Experiment] = []

@@ -54,7 +54,7 @@ KINDS = frozenset(
         "captured", "diagnosed", "proposed", "edited", "approved", "rejected", "activated", "decision",
         "resumed", "retry_started", "retry_finished", "rolled_back", "ended", "holder_lost", "needs_person",
         "dropped", "reconsidered", "experiment_started", "experiment_rules", "experiment_asked",
-        "experiment_answered", "experiment_finished", "analyzed",
+        "experiment_answered", "experiment_finished", "analyzed", "log_added",
     ]
 )  # fmt: skip
 
@@ -123,6 +123,20 @@ def read_events(run_dir: Path) -> tuple[list[Event], list[str]]:
         return [], [str(error)]
     events, problems, _ = _parse(raw)
     return events, problems
+
+
+def event_digests(run_dir: Path) -> dict[str, Event]:
+    """Return the readable events of a run by the SHA-256 of their lines, in order; none where it has none."""
+    try:
+        raw = read_bounded(run_dir / EVENTS_FILE, MAX_EVENTS_BYTES)
+    except TriageError:
+        return {}
+    found = {}
+    # What follows the last line end is still being written.
+    for line in raw.split(b"\n")[:-1]:
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            found[_digest(line)] = _decoder.decode(line)
+    return found
 
 
 def derive_state(events: Iterable[Event]) -> State:

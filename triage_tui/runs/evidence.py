@@ -19,6 +19,7 @@ import msgspec
 from triage_tui.errors import TriageError
 from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.memory_files import MAX_READ
+from triage_tui.runs.memory_model import Blob
 from triage_tui.runs.model import UNLOGGED, Register, Syscall
 from triage_tui.runs.reader import Run
 from triage_tui.runs.record import Record
@@ -29,8 +30,10 @@ Kind = Literal["syscall", "reg", "frame", "code", "mem", "map", "fd", "log", "ru
 _LINK = re.compile(
     r"ev:(?P<kind>[a-z]+)/(?P<id>[^#+~\s()\[\]]+)(?:\+(?P<off>\d+):(?P<len>\d+))?(?:#L(?P<line>\d+))?(?:~(?P<hash>[0-9a-f]{12}))?\Z"
 )
-IN_TEXT = re.compile(r"\[(?P<text>[^\]\n]{1,400})\]\((?P<link>ev:[^)\s]{1,300})\)")
-"""A markdown link to evidence inside an explanation."""
+IN_TEXT = re.compile(
+    r"\[(?P<text>(?:[^\[\]\n]|\[[^\[\]\n]{0,400}\](?!\()){1,400})\]\((?P<link>ev:[^)\s]{1,300})\)"
+)
+"""A markdown link to evidence inside an explanation; its text may hold brackets in pairs, `bind([::]:80)`."""
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +62,18 @@ class Resolved(Record):
     hash_ok: bool
     title: str
     text: str
+    left_out: str = ""
+    """Why an export left it out on purpose; then it does not exist here, and cannot be checked."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is there and is what the link was made for."""
+        return self.exists and self.hash_ok
+
+    @property
+    def stands(self) -> bool:
+        """Whether it holds, or was left out on purpose: that is no invention."""
+        return self.holds or bool(self.left_out)
 
 
 def parse_link(text: str) -> Link:
@@ -117,8 +132,14 @@ def resolve(run: Run, link: Link | str) -> Resolved:
             return Resolved(link=nothing, exists=False, hash_ok=False, title="no link", text=str(error))
     found = _look_up(run, link)
     if found is None:
+        why = _left_out(run, link)
         return Resolved(
-            link=link, exists=False, hash_ok=False, title=f"{link.kind} {link.id}", text="not in this run"
+            link=link,
+            exists=False,
+            hash_ok=False,
+            title=f"{link.kind} {link.id}",
+            text=f"left out of this bundle ({why})" if why else "not in this run",
+            left_out=why,
         )
     title, text = found
     return Resolved(link=link, exists=True, hash_ok=link.hash in (None, digest(text)), title=title, text=text)
@@ -177,6 +198,43 @@ def _look_up(run: Run, link: Link) -> tuple[str, str] | None:
         return None
 
 
+def _left_out(run: Run, link: Link) -> str:
+    """Return why the file that a link needs was left out of the run by an export, "" when it was not.
+
+    Only of what the record itself names: a link that somebody made up is none that was left out.
+    """
+    if link.kind == "log":
+        return run.left_out.get(f"logs/{link.id}", "")
+    if link.kind == "code":
+        files = [one.file for one in run.snapshot.backtrace.pseudocode_index if one.frame == _number(link.id)]
+        return next((why for name in files if (why := run.left_out.get(name))), "")
+    if link.kind == "syscall":
+        return run.left_out.get("trace.jsonl", "")
+    if link.kind != "mem":
+        return ""
+    place = _ADDRESS.match(link.id)
+    if place is None:
+        entry = run.memory_object(link.id)
+        return _blob_left_out(run, entry.blob) if entry is not None else ""
+    first = int(place[2], 16) + (link.offset or 0)
+    last = first + (link.length or 1) - 1
+    for region in run.snapshot.memory_regions:
+        if region.start <= first <= last < region.end:
+            return run.left_out.get(region.file, "")
+    blobs = [entry.blob for entry in run.snapshot.memory if entry.blob is not None]
+    inside = (blob for blob in blobs if blob.addr <= first <= last < blob.addr + blob.size)
+    return next((why for blob in inside if (why := _blob_left_out(run, blob))), "")
+
+
+def _blob_left_out(run: Run, blob: Blob | None) -> str:
+    if blob is None:
+        return ""
+    if (why := run.left_out.get(blob.file)) is not None:
+        return why
+    # Bundles of older versions do not say what they left out; memory is all or nothing then.
+    return "" if (run.dir / "memory").exists() else "it has no memory"
+
+
 def _syscall(run: Run, link: Link) -> tuple[str, str] | None:
     seq = _number(link.id)
     call = run.syscall(seq) if seq is not None else None
@@ -209,6 +267,12 @@ def _code(run: Run, link: Link) -> tuple[str, str] | None:
 
 
 _ADDRESS = re.compile(r"(?:(\d{1,9})@)?0x([0-9a-f]{1,16})\Z")
+
+
+def parse_address(text: str) -> tuple[int | None, int] | None:
+    """Return process (None: the one that is looked at) and address of the id of a link to kept memory."""
+    place = _ADDRESS.match(text)
+    return (int(place[1]) if place[1] else None, int(place[2], 16)) if place is not None else None
 
 
 def _memory(run: Run, link: Link) -> tuple[str, str] | None:

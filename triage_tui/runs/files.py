@@ -33,6 +33,16 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
     sync_directory(path.parent)
 
 
+def write_all(handle: int, data: bytes) -> None:
+    """Write all of `data` to an open file; where there is room for a part only, that part is written.
+
+    Raises:
+        OSError: there is no room.
+    """
+    while data:
+        data = data[os.write(handle, data) :]
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in directory `path` durable."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -67,6 +77,20 @@ def read_bounded(path: Path, limit: int, *, tail: bool = False, whole: bool = Fa
         if tail and status.st_size > limit:
             stream.seek(status.st_size - limit)
         return stream.read(limit)
+
+
+def refuse_link(*paths: Path) -> None:
+    """Refuse to write below directories that are links: in a directory from elsewhere they may lead anywhere.
+
+    Raises:
+        TriageError: one is a link.
+    """
+    for path in paths:
+        if path.is_symlink():
+            raise TriageError(
+                f"{safe_line(str(path))} is a link, which may lead anywhere, so nothing was written:"
+                " put a directory in its place"
+            )
 
 
 def real_path(path: Path) -> Path:

@@ -14,6 +14,9 @@ class Blob(Record):
     file: str
     fnv1a32: str = ""
     sha256: str = ""
+    """Of the bytes as they are here; "" where they are not, because an export left them out."""
+    masked: list[tuple[int, int]] = []
+    """Where an export put `*` in the place of secrets: (offset, bytes)."""
 
 
 class MemoryField(Record):

@@ -65,6 +65,9 @@ class Engine(Record):
     """"seccomp-notify" or "seccomp-trace": how syscalls were intercepted."""
     contained: list[str] = []
     """Namespaces and guards that held the guest, in words."""
+    exec_policy: str = "emulate"
+    """What became of foreign programs that the guest executed: "emulate", they ran under their emulator, or
+    "refuse", they were answered with ENOEXEC as by a kernel without binfmt_misc."""
     rule_clock_offset_ns: int = 0
     """What c_get_timestamp told rules is a call's `ts_mono_ns` plus this; 0 when there were no rules."""
     rule_pack_sha256: str = ""
@@ -72,16 +75,37 @@ class Engine(Record):
 
 
 class Printed(Record, gc=False):
-    """Bytes of `logs/stdout.log` or `logs/stderr.log`: `offset` counts from the first byte of the stream."""
+    """Bytes of `logs/<stream>.log`: `offset` counts from the first byte of the stream."""
 
     stream: str
-    """"stdout" or "stderr"."""
+    """"stdout" or "stderr", or the `stream` of one of the `logs` of the snapshot."""
     offset: int
     size: int
 
 
+class LogFile(Record):
+    """Something else than its output that the guest logged to: a file of its own, or the system log."""
+
+    file: str
+    """"logs/file-app.log": what is kept of it, bounded."""
+    stream: str
+    """"file-app", "syslog": the name in `Printed`."""
+    path: str
+    """The guest's path."""
+    size: int = 0
+    """Bytes that it had when it was read, those that were there before included."""
+    is_log: bool = False
+    """It was opened for appending, or is named like a log: its lines are messages of the program's."""
+    unclear: str = ""
+    """Why it is not known which call wrote which bytes, "" when it is."""
+
+
 DOUBT = "may be text of the program's own"
 """The note of a call that the log may show only because a string of the program's looks like one."""
+
+
+NOT_STARTED = "which this run does not start (--exec refuse)"
+"""Is in the note of an `execve` that was answered as by a kernel without binfmt_misc: ENOEXEC."""
 
 
 UNLOGGED = "it returned, but the emulator does not log what"
@@ -314,6 +338,8 @@ class Snapshot(Record):
     """Oldest first; the last one is the trigger. The longer history is in `trace.jsonl`."""
     guest_output: str = "logs/guest.log"
     """The guest's own stdout and stderr, raw bytes, bounded."""
+    logs: list[LogFile] = []
+    """What the guest wrote to files of its own and to the system log, as far as it is text, bounded."""
     unavailable: list[Unavailable] = []
     rule_hits: list[RuleHit] = []
     probes: list[Probe] = []

@@ -15,6 +15,7 @@ from triage_tui.text import safe_line
 MAX_STREAM = 4 << 20
 """Bytes read of one stream."""
 _GAP = re.compile(rb"\n\[\.\.\. (\d{1,15}) bytes left out \.\.\.\]\n")
+_STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 _UNKNOWN = "which call printed what"
 
 
@@ -34,7 +35,7 @@ def printed_text(run: Run, calls: Sequence[Syscall]) -> PrintedText:
         streams = {
             name: _content(run, f"logs/{name}.log")
             for name in {printed.stream for _, printed in placed}
-            if name in ("stdout", "stderr")
+            if _STREAM.match(name)
         }
         found = {seq: _piece(streams.get(printed.stream, b""), printed) for seq, printed in placed}
         return PrintedText(texts={seq: text for seq, text in found.items() if text})
@@ -49,6 +50,23 @@ def _content(run: Run, name: str) -> bytes:
         return run.text_bytes(name, MAX_STREAM)
     except TriageError:
         return b""
+
+
+def offsets_of_lines(content: bytes) -> list[tuple[bytes, int]]:
+    """Return the lines of what is kept of a stream, each with the offset behind it in the whole stream.
+
+    The lines that tell of a gap are among them, so that lines keep their numbers.
+    """
+    gap = _GAP.search(content)
+    found: list[tuple[bytes, int]] = []
+    at = 0
+    for line in content.split(b"\n"):
+        end = at + len(line)
+        behind = gap is not None and end >= gap.end()
+        moved = int(gap[1]) - (gap.end() - gap.start()) if gap is not None and behind else 0
+        found.append((line, end + moved))
+        at = end + 1
+    return found
 
 
 def _piece(content: bytes, printed: Printed) -> bytes:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from triage_tui.errors import TriageError
+from triage_tui.runs.completeness import disagreements, history_gap, missing_history, missing_output
 from triage_tui.runs.contradictions import contradictions
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.events import Event, State, derive_state, read_events
 from triage_tui.runs.files import inside, read_bounded
 from triage_tui.runs.form import MAX_SNAPSHOT_BYTES as MAX_SNAPSHOT_BYTES
 from triage_tui.runs.form import SFEMU_REASONS
+from triage_tui.runs.ids import is_run_id
+from triage_tui.runs.left_out import read_left_out
 from triage_tui.runs.memory_files import RegionReader
 from triage_tui.runs.memory_model import MemoryObject
 from triage_tui.runs.model import SCHEMA_VERSION, Snapshot, Syscall, Target, Trigger
@@ -39,7 +43,11 @@ class Run:
         self.events: list[Event]
         self.events, found = read_events(run_dir)
         self.problems += found
+        self.diagnosis_problem = ""
+        """Why `diagnosis.json` could not be used, one of `problems`; "" when it could, or there is none."""
         self.diagnosis = self._read_diagnosis()
+        self.history_lacks = ""
+        """What of the calls is missing before the last ones, as `trace` found it; "" for nothing."""
         self._trace: list[Syscall] | None = None
         self._readers: list[RegionReader] | None = None
         self._by_seq: dict[int, Syscall] | None = None
@@ -61,7 +69,8 @@ class Run:
         try:
             return msgspec.json.decode(read_bounded(path, MAX_SNAPSHOT_BYTES, whole=True), type=Diagnosis)
         except (TriageError, msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            self.problems.append(f"diagnosis.json cannot be used: {safe_line(str(error), 200)}")
+            self.diagnosis_problem = f"diagnosis.json cannot be used: {safe_line(str(error), 200)}"
+            self.problems.append(self.diagnosis_problem)
             return None
 
     def trace(self) -> list[Syscall]:
@@ -72,8 +81,10 @@ class Run:
 
     def _read_trace(self) -> list[Syscall]:
         path = self.dir / TRACE_FILE
-        if not path.exists():
-            return list(self.snapshot.recent_syscalls)
+        recent = list(self.snapshot.recent_syscalls)
+        if not os.path.lexists(path):
+            self._lacking(missing_history(self.snapshot))
+            return recent
         decoder = msgspec.json.Decoder(Syscall)
         calls: list[Syscall] = []
         damaged = 0
@@ -81,12 +92,12 @@ class Run:
             # The end of a longer trace is what explains the end of the program.
             raw = read_bounded(path, MAX_TRACE_BYTES + 1, tail=True)
         except TriageError as error:
-            self.problems.append(str(error))
-            return list(self.snapshot.recent_syscalls)
+            self._lacking([str(error)])
+            return recent
         if len(raw) > MAX_TRACE_BYTES:
             raw = raw[raw.find(b"\n") + 1 :]
             mib = MAX_TRACE_BYTES >> 20
-            self.problems.append(f"{TRACE_FILE} is longer than {mib} MiB: its beginning is left out")
+            self._lacking([f"{TRACE_FILE} is longer than {mib} MiB: its beginning is left out"])
         # Line by line: a split of so much would let no other thread work meanwhile.
         for line in io.BytesIO(raw):
             if line != b"\n":
@@ -95,8 +106,20 @@ class Run:
                 except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
                     damaged += 1
         if damaged:
-            self.problems.append(f"{number_of(damaged, 'damaged line')} of {TRACE_FILE} passed over")
+            passed_over = [f"{number_of(damaged, 'damaged line')} of {TRACE_FILE} passed over"]
+            # One line may be torn; many are a part of the history.
+            if damaged * 100 > len(calls):
+                self._lacking(passed_over)
+            else:
+                self.problems += passed_over
+        self._lacking(history_gap(self.snapshot, calls))
+        self.problems += disagreements(self.snapshot, calls)
         return calls
+
+    def _lacking(self, found: list[str]) -> None:
+        """Take note of what is missing of the history."""
+        self.problems += found
+        self.history_lacks = self.history_lacks or next(iter(found), "")
 
     def syscall(self, seq: int) -> Syscall | None:
         """Return the syscall with sequence number `seq`."""
@@ -129,6 +152,11 @@ class Run:
                 f"{safe_line(entry.blob.file)} of run {self.run_id} was changed after it was recorded"
             )
         return data
+
+    @cached_property
+    def left_out(self) -> dict[str, str]:
+        """Files that an export left out on purpose, and why; see `left_out`."""
+        return read_left_out(self.dir)
 
     def environments(self) -> dict[int, list[str]]:
         """Return process id -> "NAME=value" entries. They may be secrets: show them through `secrets.masked`.
@@ -244,7 +272,10 @@ def load_run(run_dir: Path) -> Run:
             f"the run was written by a newer version (schema {snapshot.schema_version}, this program reads"
             f" {SCHEMA_VERSION}): parts may be missing here"
         )
-    problems += contradictions(snapshot)
+    problems += [*contradictions(snapshot), *missing_output(run_dir, snapshot)]
+    if snapshot.run_id != run_dir.name and is_run_id(run_dir.name) and snapshot.schema_version:
+        name = safe_line(snapshot.run_id, 60)
+        problems.append(f"the record calls itself {name}: the name of its directory is taken")
     return Run(run_dir, snapshot, problems)
 
 

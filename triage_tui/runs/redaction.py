@@ -2,7 +2,8 @@
 
 Secret is what the environment and the arguments of the guest's processes name as such (see `secrets`),
 wherever in the record it stands, and every NAME=value, `--option value`, HTTP header or URL that tells of
-one; also private keys, hashes of passwords, and `user:password` where a program or a URL takes that. Keys of
+one; also private keys, hashes of passwords, and `user:password` where a program or a URL takes that (see
+`secret_forms`). What the guest printed in such a form is masked wherever else it stands, too. Keys of
 services and random words are found by detect-secrets (see `secret_scan`).
 
 This is the one door: reports, bundles, what tools answer and what a model is sent pass through a `Redaction`.
@@ -12,83 +13,34 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.reader import Run
-from triage_tui.runs.secret_scan import OWN_HASHES, is_random_word, keys_in, random_words_in
+from triage_tui.runs.secret_forms import (
+    FORMS,
+    assigned_in,
+    hinted_lines,
+    is_user_password,
+    looks_secret,
+    named_in,
+    nameless_in,
+    names_secret,
+    passwords_in_urls,
+)
+from triage_tui.runs.secret_scan import OWN_HASHES, Span, is_random_word, keys_in, random_words_in
 from triage_tui.runs.secrets import MASK, is_secret_name, masked
 
 MIN_VALUE = 6
 """Characters from which a secret is looked for everywhere: "1" would be found in each line."""
 _MAX_VALUES = 256
-
-_QUOTED = r"(?P<quote>\\{0,3}[\"'])(?P<quoted>(?:(?!(?P=quote))[^\r\n]){1,4096})(?P=quote)"
-"""A quoted value; in the text of a JSON file its quotes are escaped."""
-_ASSIGNED = re.compile(
-    rf"(?<![\w-])(?P<name>-{{0,2}}[A-Za-z_][\w-]{{0,63}})=(?:{_QUOTED}|[\"']?(?P<value>[^\s\0\"',;&)\]}}\\]+))"
-)
-_OPTION = re.compile(
-    rf"(?<!\S)(?P<name>--?[A-Za-z][\w-]{{1,63}}) +(?:{_QUOTED}|[\"']?(?P<value>[^\s\"'-][^\s\"']*))"
-)
-_FIELD = re.compile(
-    r"(?<![\w.-])(?P<around>(?:\\{0,3}[\"'])?)(?P<name>[A-Za-z_][\w.-]{0,63})(?P=around)"
-    rf"[ \t]{{0,8}}:(?!:|//)[ \t]{{0,8}}(?:{_QUOTED}|(?P<value>[^\s\"',;{{}}()\[\]\\]++)(?!\())"
-)
-"""name: value, as headers, YAML and JSON have it."""
-_WHOLE_LINE = re.compile(
-    r"^[ \t]*(?P<name>[\w-]{0,40}(?:passphrase|psk))(?:[ \t]*=[ \t]*|[ \t]+(?=\S{8}))"
-    r"(?P<value>[^\s\"'=][^\r\n\"'=]*)$",
-    re.MULTILINE | re.IGNORECASE,
-)
-"""A line of the configuration of a wireless network: the passphrase may hold spaces."""
-_USER = re.compile(
-    r"(?<!\S)(?P<name>-u|-U|--user|--proxy-user)[ =]+(?P<opened>[\"'])?[^\s:\"'/]+:"
-    r"(?P<value>(?!\d+(?![^\s\"'])|//)(?(opened)[^\r\n\"']+|[^\s\"']+))"
-)
-_USER_ATTACHED = re.compile(
-    r"(?<!\S)(?P<name>-[uU])(?!(?:nix|dp|rl|ri|id|ser|tf-?8|sb|p)\b)(?P<opened>[\"'])?[^\s:\"'/=-][^\s:\"'/=]*:"
-    r"(?P<value>(?!\d+(?![^\s\"'])|[/:])(?(opened)[^\r\n\"']+|[^\s\"']+))"
-)
-"""The user right behind the option, `-uadmin:pw`, as curl and wget take it."""
-_HEADER = re.compile(
-    r"(?P<name>\b(?:proxy-)?authorization|\b(?:set-)?cookie|\bx-[\w-]{0,40}(?:auth|key|token|secret))\s*:\s*(?P<value>[^\r\n\"\\]+)",
-    re.IGNORECASE,
-)
-_URL = re.compile(r"(?<=://)[^/@\s:\"]*:[^/?#\s\"]*(?=@)")
-_PRIVATE_KEY = re.compile(
-    r"(?<=PRIVATE KEY-----)(?!-)[A-Za-z0-9+/=\s\\:,-]{16,}?(?=-----END|[^A-Za-z0-9+/=\s\\:,-]|\Z)"
-)
-_CRYPT = re.compile(
-    r"\$(?:1|5|6|7|y|gy|apr1|md5|2[abxy])\$(?:[^\s$:\"'\\]{1,64}\$){0,3}[./A-Za-z0-9]{20,}"
-    r"|(?<=:)[./0-9A-Za-z]{13}(?=:\d{0,6}:\d{0,6}:)"
-)
-"""Hashes of passwords, as in /etc/shadow; the last form is the oldest, in a line of /etc/passwd."""
-_WITHOUT_NAME = (_URL, _PRIVATE_KEY, _CRYPT)
-_NO_SECRET = re.compile(
-    r"(?:true|false|yes|no|on|off|none|null|nil|empty|required|optional|missing|invalid|incorrect|wrong|expired|ok|"
-    r"failed|failure|error|accepted|rejected|denied|unknown|set|unset|not|is|for|string|str|int|bool|char|number|text|"
-    r"return|break)[.!?]*|\d{1,2}|[%$<].*|\*+",
-    re.IGNORECASE,
-)
-"""Values that tell of a secret and are none: words, small numbers, formats, variables."""
+_LEARNED_BYTES = 256 << 10
+"""Bytes at the end of each log in which values are looked for."""
+_LEARNED_LOGS = 40
 _USER_OPTIONS = ("-u", "-U", "--user", "--proxy-user")
 _OPTION_NAME = re.compile(r"--?[A-Za-z][\w-]{1,63}\Z")
 _OPTION_IN_JSON = re.compile(r"\"(--?[A-Za-z][\w-]{0,63})\"\s*,")
-
-
-def _names_secret(name: str) -> bool:
-    return is_secret_name(name.lstrip("-").replace("-", "_"))
-
-
-def _field_is_secret(match: re.Match[str]) -> bool:
-    """Tell whether `name: value` tells of a secret. Much that is none has this form: reports, memory maps."""
-    name = match["name"].lower()
-    if not _names_secret(name) or _NO_SECRET.fullmatch(match["quoted"] or match["value"]):
-        return False
-    quoted = bool(match["around"] or match["quote"])
-    return quoted or not (name == "pass" or (name.startswith("private") and not name.endswith("key")))
 
 
 class Redaction:
@@ -103,11 +55,20 @@ class Redaction:
         self._public = frozenset(public)
         self.count = 0
         """How many places were masked so far."""
-        known = sorted({value for value in values if len(value) >= MIN_VALUE}, key=lambda v: (-len(v), v))
-        # In the text of a JSON file a value stands with its escapes.
-        forms = [
-            form for value in known[:_MAX_VALUES] for form in dict.fromkeys((value, json.dumps(value)[1:-1]))
-        ]
+        self._values: set[str] = set()
+        self._known: re.Pattern[str] | None = None
+        self.learn(values)
+
+    @property
+    def values(self) -> frozenset[str]:
+        """What is masked wherever it stands."""
+        return frozenset(self._values)
+
+    def learn(self, values: Iterable[str]) -> None:
+        """Mask these values, too, wherever they stand."""
+        self._values |= {value for value in values if len(value) >= MIN_VALUE and set(value) != {"*"}}
+        known = sorted(self._values, key=lambda v: (-len(v), v))
+        forms = [form for value in known[:_MAX_VALUES] for form in _forms(value)]
         self._known = re.compile("|".join(map(re.escape, forms))) if forms else None
 
     @classmethod
@@ -119,7 +80,7 @@ class Redaction:
         values: list[str] = []
         for argv in (snapshot.target.argv, *(process.argv for process in snapshot.processes)):
             values += [value for _, value in _option_values(argv)]
-            values += [match["quoted"] or match["value"] for word in argv for match in _secrets_in(word)]
+            values += [value for word in argv for value in assigned_in(word)]
         try:
             environments = run.environments()
         except TriageError:
@@ -128,44 +89,86 @@ class Redaction:
             for entry in entries:
                 if masked(entry) != entry:
                     name, _, value = entry.partition("=")
-                    values += [value] if is_secret_name(name) else _URL.findall(value)
-        return cls(values, public=_own_words(run))
+                    values += [value] if is_secret_name(name) else passwords_in_urls(value)
+        return cls([*values, *_printed(run)], public=_own_words(run))
 
     def text(self, text: str) -> str:
-        """Return `text` with its secrets masked."""
-        if self.off or not text:
-            return text
-        if self._known is not None:
-            text, found = self._known.subn(MASK, text)
-            self.count += found
-        for pattern in (_WHOLE_LINE, _ASSIGNED, _OPTION, _HEADER, _USER, _USER_ATTACHED, _FIELD):
-            text = pattern.sub(self._mask, text)
-        for pattern in _WITHOUT_NAME:
-            text, found = pattern.subn(MASK, text)
-            self.count += found
-        return self._scanned(text)
+        """Return `text` with its secrets masked; it keeps its lines."""
+        return text if self.off or not text else self._covered(text, _mask)
 
-    def _scanned(self, text: str) -> str:
+    def masked_bytes(self, data: bytes) -> tuple[bytes, list[Span]]:
+        """Return bytes of memory with their secrets overwritten by as many `*`, and where these stand.
+
+        The places are (offset, end). What is no text stays as it is.
+
+        Raises:
+            TriageError: there is a secret that cannot be taken out in this way.
+        """
+        if self.off:
+            return data, []
+        # A character for each byte.
+        text = data.decode("latin-1")
+        before = self.count
+        covered = self._known.sub(lambda found: "*" * len(found[0]), text) if self._known else text
+        covered = self._covered(covered.replace("\0", "\n"), lambda secret: "*" * len(secret))
+        words = covered.split("\n")
+        for index in {index for index, _ in _option_values(words)}:
+            words[index] = "*" * len(words[index])
+        covered = "\n".join(words)
+        self.count = before
+        if covered == text.replace("\0", "\n"):
+            if self.found_in_bytes(data):
+                raise TriageError("it holds what looks like a secret, and cannot be masked in place")
+            return data, []
+        spans = [
+            match.span()
+            for match in re.finditer(r"\*+", covered)
+            if text[match.start() : match.end()] != match[0]
+        ]
+        hidden = bytearray(data)
+        for first, last in spans:
+            hidden[first:last] = b"*" * (last - first)
+        if self.found_in_bytes(bytes(hidden)):
+            raise TriageError("it holds what looks like a secret, and cannot be masked in place")
+        self.count += len(spans)
+        return bytes(hidden), spans
+
+    def _covered(self, text: str, cover: Callable[[str], str]) -> str:
+        """Return `text` with `cover` in the place of each secret."""
+        if self._known is not None:
+            text = self._hidden(text, (match.span() for match in self._known.finditer(text)), cover)
+        pieces: list[str] = []
+        at = 0
+        for start, end in hinted_lines(text):
+            line = text[start:end]
+            for form in range(FORMS):
+                line = self._hidden(line, named_in(line, form), cover)
+            pieces += [text[at:start], line]
+            at = end
+        text = "".join((*pieces, text[at:]))
+        text = self._hidden(text, sorted(nameless_in(text)), cover)
+        return self._scanned(text, cover)
+
+    def _hidden(self, text: str, spans: Iterable[Span], cover: Callable[[str], str]) -> str:
+        """Return `text` with `cover` in the place of each of `spans`, which stand in order."""
+        pieces: list[str] = []
+        at = 0
+        for first, last in spans:
+            if first >= at and not _is_covered(text[first:last]):
+                pieces += [text[at:first], cover(text[first:last])]
+                at = last
+                self.count += 1
+        return "".join((*pieces, text[at:])) if pieces else text
+
+    def _scanned(self, text: str, cover: Callable[[str], str]) -> str:
         """Mask what detect-secrets finds."""
         end = len(text)
         for first, last in sorted({*keys_in(text), *random_words_in(text)}, reverse=True):
-            if last <= end and text[first:last] not in self._public:
-                text = text[:first] + MASK + text[last:]
+            if last <= end and text[first:last] not in self._public and not _is_covered(text[first:last]):
+                text = text[:first] + cover(text[first:last]) + text[last:]
                 self.count += 1
                 end = first
         return text
-
-    def _mask(self, match: re.Match[str]) -> str:
-        group = "quoted" if "quoted" in match.re.groupindex and match["quoted"] else "value"
-        if match.re is _FIELD:
-            secret = _field_is_secret(match)
-        else:
-            secret = match.re in (_HEADER, _USER, _USER_ATTACHED, _WHOLE_LINE) or _names_secret(match["name"])
-        if not secret or match[group] == MASK:
-            return match[0]
-        self.count += 1
-        start, end = match.start(group) - match.start(), match.end(group) - match.start()
-        return match[0][:start] + MASK + match[0][end:]
 
     def found_in(self, text: str) -> bool:
         """Tell whether `text` holds a secret; JSON text may be asked too."""
@@ -175,12 +178,13 @@ class Redaction:
         changed = self.text(text) != text
         self.count = before
         return changed or any(
-            match[1] in _USER_OPTIONS or _names_secret(match[1]) for match in _OPTION_IN_JSON.finditer(text)
+            match[1] in _USER_OPTIONS or names_secret(match[1]) for match in _OPTION_IN_JSON.finditer(text)
         )
 
     def found_in_bytes(self, data: bytes) -> bool:
         """Tell whether bytes of memory hold a secret as text."""
-        return self.found_in(data.decode("latin-1"))
+        # A text in memory ends with a zero; patterns know lines only.
+        return self.found_in(data.decode("latin-1").replace("\0", "\n"))
 
     def value(self, value: Any) -> Any:
         """Return a decoded JSON value with the secrets in its texts masked.
@@ -204,6 +208,42 @@ class Redaction:
             self.count += len(hidden)
             return [MASK if index in hidden else self.value(item) for index, item in enumerate(value)]
         return value
+
+
+def _is_covered(text: str) -> bool:
+    return set(text) <= set("*\r\n")
+
+
+def _mask(secret: str) -> str:
+    """Return what stands for a secret: a mask on each of its lines, so that lines keep their numbers."""
+    return "\n".join(MASK if line.strip() else "" for line in secret.split("\n"))
+
+
+def _printed(run: Run) -> list[str]:
+    """Return the secrets that the program printed in one of the known forms."""
+    found: dict[str, None] = {}
+    directory = run.dir / "logs"
+    logs = sorted(path.name for path in directory.glob("*.log")) if directory.is_dir() else []
+    # What the program printed itself comes first: a person may have added many.
+    logs.sort(key=lambda name: name.startswith("added-"))
+    for name in logs[:_LEARNED_LOGS]:
+        try:
+            text = run.text_file(f"logs/{name}", _LEARNED_BYTES, tail=True)
+        except TriageError:
+            continue
+        values = [text[first:last] for first, last in nameless_in(text)]
+        for line in (text[start:end] for start, end in hinted_lines(text)):
+            values += [line[first:last] for form in range(FORMS) for first, last in named_in(line, form)]
+        # Each line of a key by itself: a part of it may be quoted elsewhere.
+        words = (word.strip() for value in values for word in value.split("\n"))
+        found |= dict.fromkeys(word for word in words if looks_secret(word) or len(word) >= 16)
+    return list(found)
+
+
+def _forms(value: str) -> Iterable[str]:
+    """Return how a value may stand in a text: as it is, with the escapes of JSON, a character per byte."""
+    as_bytes = value.encode("utf-8", "surrogatepass").decode("latin-1")
+    return dict.fromkeys((value, json.dumps(value)[1:-1], as_bytes))
 
 
 _OWN_VALUE = re.compile(r"[A-Za-z0-9_.:/-]{0,80}\Z")
@@ -231,13 +271,9 @@ def _option_values(words: Sequence[object]) -> list[tuple[int, str]]:
     found = []
     for index in range(1, len(words)):
         option, value = words[index - 1], words[index]
-        if not (isinstance(option, str) and isinstance(value, str)) or value == MASK:
+        if not (isinstance(option, str) and isinstance(value, str)) or _is_covered(value):
             continue
-        named = _OPTION_NAME.match(option) and _names_secret(option) and not value.startswith("-")
-        if named or (option in _USER_OPTIONS and _USER.fullmatch(f"{option} {value}")):
+        named = _OPTION_NAME.match(option) and names_secret(option) and not value.startswith("-")
+        if named or (option in _USER_OPTIONS and is_user_password(f"{option} {value}")):
             found.append((index, value))
     return found
-
-
-def _secrets_in(word: str) -> list[re.Match[str]]:
-    return [match for match in _ASSIGNED.finditer(word) if _names_secret(match["name"])]

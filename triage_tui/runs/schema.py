@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from triage_tui.runs.added_logs import AddedLogs
 from triage_tui.runs.analysis_model import Outcome, Step
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.events import Event
@@ -23,6 +24,7 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "suspicious-points": SuspiciousPoints,
     "analysis": Outcome,
     "analysis-step": Step,
+    "added-logs": AddedLogs,
 }
 
 

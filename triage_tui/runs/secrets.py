@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _SECRET = re.compile(
-    r"pass(word|wd|phrase)?s?(_|$)|secret|token|credential|cookie|private|(^|_)(auth|psk|pin|pwd)(_|$)"
+    r"pass(word|wd|phrase)?s?(_|$)|secret|token|credential|cookie|private|(^|_)(auth|psk|pin|pwd|pw|community)(_|$)"
     r"|(api|access|private|shared|wpa|wifi|encryption|signing|ssh|_)_?key",
     re.IGNORECASE,
 )

@@ -95,7 +95,8 @@ def read_points(run: Run) -> SuspiciousPoints:
     for point in found.points:
         # What is cited may be gone or changed by now.
         for one in point.evidence:
-            one.supported = (known := resolve(run, one.link)).exists and known.hash_ok
+            known = resolve(run, one.link)
+            one.supported = known.holds or (known.stands and one.supported)
     return found
 
 
@@ -172,7 +173,7 @@ def evidence_of(run: Run, links: list[str]) -> list[Evidence]:
     found = []
     for link in links[:MAX_EVIDENCE]:
         known = resolve(run, link)
-        supported = known.exists and known.hash_ok
+        supported = known.holds
         says = safe_line(f"{known.title}: {known.text}", 200)
         found.append(Evidence(link=safe_line(link, 300), says=says, supported=supported))
     return found

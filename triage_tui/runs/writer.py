@@ -24,6 +24,7 @@ from triage_tui.text import safe_name
 
 TRACE_FILE = "trace.jsonl"
 ENVIRONMENT_FILE = "environment.json"
+START_FILE = "start.json"
 """Process id -> "NAME=value" entries."""
 SUPERVISOR_LOG = "supervisor.log"
 """What went wrong in the supervision itself, below `logs/`; absent when nothing did."""

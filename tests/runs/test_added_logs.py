@@ -1,0 +1,135 @@
+"""Logs that a person adds to a run."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.runs.build import write_run
+from triage_tui.errors import TriageError
+from triage_tui.runs.added_logs import MAX_KEPT, MAX_LOGS, add_log, in_words, places, read_index
+from triage_tui.runs.events import append_event
+from triage_tui.runs.evidence import make_link, resolve
+from triage_tui.runs.log_times import SECOND
+from triage_tui.runs.model import Snapshot, Syscall
+from triage_tui.runs.reader import Run, load_run
+from triage_tui.runs.shown_logs import shown_logs
+
+STOP = datetime(2026, 11, 21, 20, 57, 10, tzinfo=UTC)
+BOOT = 5000 * SECOND
+"""The time of the stop on the clock of the trace."""
+
+
+def run_of(tmp_path: Path) -> Run:
+    """Ten calls, a second apart, the last one at the stop."""
+    calls = [Syscall(seq=n, name="getpid", ret=2, ts_mono_ns=BOOT - (10 - n) * SECOND) for n in range(1, 11)]
+    directory = write_run(tmp_path, calls)
+    path = directory / "snapshot.json"
+    snapshot = msgspec.json.decode(path.read_bytes(), type=Snapshot)
+    snapshot.trigger.ts_sec, snapshot.trigger.ts_mono_ns = int(STOP.timestamp()), BOOT
+    path.write_bytes(msgspec.json.encode(snapshot))
+    append_event(directory, "captured", {})
+    return load_run(directory)
+
+
+def log(tmp_path: Path, text: str | bytes, name: str = "messages") -> Path:
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_lines_are_placed_between_the_calls(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    stamps = [STOP + timedelta(seconds=shift) for shift in (-100, -4.5, -4, 50)]
+    lines = [f"{moment.isoformat(timespec='milliseconds')} line {n}" for n, moment in enumerate(stamps)]
+    added = add_log(run, log(tmp_path, "\n".join(lines)), UTC)
+    assert (added.form, added.why, added.lines) == ("ISO 8601", "", 4)
+    found = {number: str(place) for number, place in places(run, added).items()}
+    assert found == {1: "before", 2: "#5", 3: "#6", 4: "after"}
+    # It is a log of the run like any other, and the events say who added it.
+    link = make_link(run, "log", added.file.removeprefix("logs/"), line=3)
+    assert resolve(run, link).text.endswith("line 2")
+    shown = {entry.file: entry for entry in shown_logs(run)}["added-messages.log"]
+    assert [at for _number, at, _text in shown.rows] == ["before", "#5", "#6", "after"]
+    again = load_run(run.dir)
+    assert again.events[-1].kind == "log_added"
+    assert again.state == run.state
+    assert again.problems == run.problems
+
+
+def test_a_stamp_of_seconds_spans_calls_and_dmesg_counts_since_boot(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    syslog = add_log(run, log(tmp_path, "<6>Nov 21 20:57:06 kernel: x\n", "s.log"), UTC)
+    # The second begins with call 6; the next one is a second later.
+    assert str(places(run, syslog)[1]) == "#6"
+    kernel = add_log(run, log(tmp_path, "[ 4997.250000] usb reset\n", "dmesg"), UTC)
+    assert str(places(run, kernel)[1]) == "#7"
+    assert [entry.file for entry in read_index(run).logs] == ["logs/added-s.log", "logs/added-dmesg.log"]
+
+
+def test_one_without_times_stands_beside(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    added = add_log(run, log(tmp_path, "\x1b[31mno time\x1b[0m\nnone\n"))
+    assert "known form" in added.why
+    assert places(run, added) == {}
+    assert "not lined up" in in_words(run, added)
+    shown = shown_logs(run)[-1]
+    assert "\x1b" not in "".join([shown.heading, *shown.lines])
+    # One more of that name gets a name of its own.
+    assert add_log(run, log(tmp_path, "x\n")).file == "logs/added-messages-2.log"
+
+
+def test_of_a_long_one_the_time_of_the_run_is_kept(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    far, near = STOP - timedelta(hours=3), STOP - timedelta(seconds=4)
+    old = f"{far.isoformat()} {'x' * 200}\n" * 6000
+    added = add_log(run, log(tmp_path, f"{old}{near.isoformat()} here\n{old}"))
+    assert "here" in run.text_file(added.file)
+    assert (run.dir / added.file).stat().st_size <= MAX_KEPT
+    assert added.first_line == 6001
+    assert added.lines + added.left_out == 12001
+
+
+def test_of_many_lines_the_times_near_the_run_are_kept(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    stamps = [STOP - timedelta(seconds=shift) for shift in range(20_000, 0, -1)]
+    text = "".join(f"{moment:%Y-%m-%dT%H:%M:%S}Z x\n" for moment in stamps)
+    added = add_log(run, log(tmp_path, text), UTC)
+    assert added.lines == 20_000
+    assert len(added.times) < 100
+    assert str(places(run, added)[20_000]) == "#9"
+
+
+@pytest.mark.parametrize("kind", ["binary", "latin", "fifo", "directory", "missing"])
+def test_what_is_no_log_is_refused_in_a_sentence(tmp_path: Path, kind: str) -> None:
+    run = run_of(tmp_path)
+    path = tmp_path / "what"
+    match kind:
+        case "binary":
+            path.write_bytes(bytes(range(256)) * 100)
+        case "latin":
+            path.write_bytes(b"\xff\xfe\xfd" * 500)
+        case "fifo":
+            os.mkfifo(path)
+        case "directory":
+            path.mkdir()
+    before = sorted(one.name for one in run.dir.rglob("*"))
+    with pytest.raises(TriageError, match="what"):
+        add_log(run, path)
+    assert sorted(one.name for one in run.dir.rglob("*")) == before
+
+
+def test_names_and_numbers_are_bounded(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    hostile = log(tmp_path, "x\n", "..\x1b[2J$(id);a b.log")
+    assert add_log(run, hostile).file == "logs/added-2J_id_a_b.log"
+    for _ in range(MAX_LOGS - 1):
+        add_log(run, log(tmp_path, "x\n"))
+    with pytest.raises(TriageError, match="already"):
+        add_log(run, log(tmp_path, "x\n"))
+    (run.dir / "added_logs.json").write_bytes(b'{"logs": [{"file": 3}]')
+    assert read_index(run).logs == []
