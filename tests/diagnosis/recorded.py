@@ -26,7 +26,7 @@ from triage_tui.guest.log.syscall_record import to_text
 from triage_tui.resources import shipped
 from triage_tui.runs.model import Reason, Snapshot, Syscall, Target, Trigger
 from triage_tui.runs.reader import Run, load_run
-from triage_tui.runs.writer import RunWriter
+from triage_tui.runs.writer import START_FILE, RunWriter
 
 TRACES = Path(__file__).parent / "traces"
 
@@ -127,6 +127,7 @@ def write_run(
     writer = RunWriter(runs_dir)
     writer.add_log("guest.log", output)
     writer.write_trace(history)
+    (writer.dir / START_FILE).write_text("{}")
     writer.write_snapshot(
         Snapshot(
             run_id=writer.run_id,
@@ -151,9 +152,11 @@ def run_of(case: Case, runs_dir: Path, rootfs: Path | None = None) -> Run:
         run = case.shipped.snapshot
         target = msgspec.structs.replace(run.target, rootfs=str(rootfs) if rootfs else None)
         snapshot = msgspec.structs.replace(run, target=target)
-        return cases.write_as_run(
+        written = cases.write_as_run(
             msgspec.structs.replace(case.shipped, snapshot=snapshot), runs_dir / case.name
         )
+        (written.dir / START_FILE).write_text("{}")
+        return written
     return write_run(
         runs_dir,
         parse_trace(case.trace),

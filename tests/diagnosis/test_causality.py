@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.diagnosis.recorded import parse_trace, write_run
+from triage_tui.diagnosis.causality import _names_file
+from triage_tui.diagnosis.cite import ago
 from triage_tui.diagnosis.collect import gather
 from triage_tui.diagnosis.facts import Facts, FailedCall, Message
 from triage_tui.diagnosis.knowledge import load_knowledge
@@ -172,3 +176,96 @@ def test_a_link_is_about_the_path_that_it_makes(tmp_path: Path) -> None:
     )
     best = diagnose(run).hypotheses[0]
     assert (best.cause, best.parameters["directory"]) == ("missing_dir", "/var/run/x")
+
+
+def test_words_about_lacking_support_point_to_the_call_that_is_not_supported(tmp_path: Path) -> None:
+    facts = facts_of(
+        run_of(
+            "2 get_mempolicy(0,0,0,0,0,0) = -1 errno=38 (Function not implemented)\n"
+            f'2 openat(AT_FDCWD,"/etc/x",O_RDONLY) = {ENOENT}\n'
+            "2 write(2,0x1000,42) = 42\n2 exit_group(1)\n",
+            tmp_path,
+            b"No NUMA support available on this system.\n",
+        )
+    )
+    call = next(fact for fact in facts.failed if fact.name == "get_mempolicy")
+    assert call.mentioned
+    assert call.named_in == "No NUMA support available on this system."
+    assert not by_path(facts, "/etc/x").mentioned
+
+
+@pytest.mark.parametrize(
+    ("said", "directory"),
+    [
+        ("No valid directory: /var/flows", True),
+        ("cannot read directory for tables (/var/flows): (2) No such file or directory", True),
+        ("No such file or directory: /var/flows", False),
+        ("cannot open configuration file/directory /var/flows", False),
+        ("/var/flows: No such file or directory", False),
+    ],
+)
+def test_what_a_message_calls_a_directory_is_one(tmp_path: Path, said: str, directory: bool) -> None:
+    trace = (
+        f'2 statx(AT_FDCWD,"/var/flows",0) = {ENOENT}\n2 write(2,0x1000,{len(said) + 1}) = {len(said) + 1}\n'
+    )
+    run = run_of(f"{trace}2 exit_group(1)\n", tmp_path, f"{said}\n".encode())
+    assert by_path(facts_of(run), "/var/flows").directory is directory
+    assert diagnose(run).hypotheses[0].cause == ("missing_dir" if directory else "missing_file")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "first"), [("no configuration, giving up", "app.conf"), ("error", "motd")]
+)
+def test_the_last_words_of_the_process_that_ends_choose_among_what_its_children_miss(
+    tmp_path: Path, verdict: str, first: str
+) -> None:
+    said = [f"cat: can't open '/etc/{name}': No such file or directory\n" for name in ("app.conf", "motd")]
+    said.append(f"x: {verdict}\n")
+    run = run_of(
+        f'3 openat(AT_FDCWD,"/etc/app.conf",O_RDONLY) = {ENOENT}\n'
+        f"3 write(2,0x1000,{len(said[0])}) = {len(said[0])}\n"
+        f'4 openat(AT_FDCWD,"/etc/motd",O_RDONLY) = {ENOENT}\n'
+        f"4 write(2,0x1000,{len(said[1])}) = {len(said[1])}\n"
+        f"2 write(2,0x1000,{len(said[2])}) = {len(said[2])}\n2 exit_group(1)\n",
+        tmp_path,
+        "".join(said).encode(),
+    )
+    run.snapshot.trigger.pid = 2
+    assert facts_of(run).failed[0].base == first
+
+
+def test_what_speaks_against_one_file_is_shown_by_the_call_for_it(tmp_path: Path) -> None:
+    run = run_of(
+        f'2 openat(AT_FDCWD,"/run/a.conf",O_RDONLY) = {ENOENT}\n2 getpid() = 2\n'
+        f'2 openat(AT_FDCWD,"/run/a.conf",O_WRONLY) = -1 errno=13 (Permission denied)\n2 exit_group(1)\n',
+        tmp_path,
+        b"x: cannot open /run/a.conf\n",
+    )
+    found = next(one for one in diagnose(run).hypotheses if one.entry == "missing-file")
+    (against,) = [one for one in found.contrary if "below /run" in one.says]
+    assert against.link.startswith("ev:syscall/1~")
+
+
+@pytest.mark.parametrize(("closed", "says"), [(2, "just before"), (40, "40 calls before")])
+def test_the_distance_that_is_told_is_that_in_calls(tmp_path: Path, closed: int, says: str) -> None:
+    """Calls without weight make it no nearer to a reader who looks it up."""
+    between = "".join(f"2 close({number}) = 0\n" for number in range(closed))
+    run = run_of(f'2 openat(AT_FDCWD,"/etc/x",O_RDONLY) = {ENOENT}\n{between}2 exit_group(1)\n', tmp_path)
+    (fact,) = facts_of(run).failed
+    assert fact.steps == 0
+    assert (fact.behind, ago(fact)) == (closed, says)
+
+
+@pytest.mark.parametrize(
+    ("said", "base", "named"),
+    [
+        ("cannot open stat", "stat", True),
+        ("no such device: tty", "tty", True),
+        ("/proc/1/stat is gone", "stat", True),
+        ("nginx.pid failed", "nginx.pid", True),
+        ("Unknown keyword 'stat'", "stat", False),
+        ("Configure options: --with-tty " + "--build tty " * 40, "tty", False),
+    ],
+)
+def test_a_common_word_alone_names_no_file(said: str, base: str, named: bool) -> None:
+    assert _names_file(said, base) is named

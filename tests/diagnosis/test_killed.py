@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from tests.runs.build import write_run
 from triage_tui.diagnosis.report import diagnose
+from triage_tui.runs.evidence import resolve
+from triage_tui.runs.frame_model import Backtrace, Frame
 from triage_tui.runs.model import Snapshot, Syscall, Target, Trigger
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import RunWriter
@@ -89,3 +94,23 @@ def test_the_address_of_a_fault_is_told(tmp_path: Path) -> None:
     assert "is about to die of SIGSEGV at address 0x10." in headline("SIGSEGV", "si_addr=0x00000010")
     assert "is about to die of SIGSEGV." in headline("SIGSEGV", "si_pid=2")
     assert "is about to die of SIGABRT." in headline("SIGABRT", "si_addr=0x00000010")
+
+
+@pytest.mark.parametrize("with_frame", [True, False])
+def test_the_address_of_a_fault_is_told_only_where_the_link_shows_it(
+    tmp_path: Path, with_frame: bool
+) -> None:
+    """A program that died before its first call: the emulator's message names no address, the frame does."""
+    frames = [Frame(idx=0, addr=0x3F7F0B00, addr_hex="0x3f7f0b00")] if with_frame else []
+    directory = write_run(tmp_path, [], reason="signal", exit_code=None, backtrace=Backtrace(frames=frames))
+    (directory / "logs" / "guest.log").write_bytes(b"qemu: uncaught target signal 4 (Illegal instruction)\n")
+    run = load_run(directory)
+    run.snapshot.trigger.signal = "SIGILL"
+    run.snapshot.trigger.detail = "killed by SIGILL (si_signo=SIGILL, si_code=2, si_addr=0x3f7f0b00)"
+    diagnosis = diagnose(run)
+    best = diagnosis.hypotheses[0]
+    assert best.cause == "crash_signal"
+    shown = resolve(run, best.evidence[0].link).text
+    assert ("0x3f7f0b00" in best.evidence[0].says) is with_frame
+    assert ("0x3f7f0b00" in best.explanation) is with_frame
+    assert ("3f7f0b00" in shown) is with_frame

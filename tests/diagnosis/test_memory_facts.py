@@ -105,8 +105,13 @@ def test_messages_and_paths_that_the_code_names(tmp_path: Path) -> None:
         'the code of frame 2 names "cannot open %s: error"',
         'the code of frame 2 names "/etc/app/main.conf"',
     ]
-    unknown = next(one for one in diagnose(run).hypotheses if one.cause == "unknown")
-    assert any("/m2+0:" in one.link and resolve(run, one.link).hash_ok for one in unknown.evidence)
+    # A text that was not printed while others were says nothing of the end.
+    for output, cited in ((b"bye\n", False), (b"cannot open /etc/x: error\n", True), (b"", True)):
+        (run.dir / "logs" / "guest.log").write_bytes(output)
+        run = load_run(run.dir)
+        unknown = next(one for one in diagnose(run).hypotheses if one.cause == "unknown")
+        found = [resolve(run, one.link).hash_ok for one in unknown.evidence if "/m2+0:" in one.link]
+        assert found == [True] * cited, output
 
 
 def test_what_registers_hold_is_cited_at_a_fault(tmp_path: Path) -> None:
@@ -130,3 +135,30 @@ def test_entries_may_ask_for_memory(tmp_path: Path) -> None:
     (fact,) = facts.of("memory")
     assert isinstance(fact, MemoryFact)
     assert (fact.what, fact.frame, fact.seq) == ("struct ifreq for SIOCGIFADDR", -1, 1)
+
+
+def test_what_is_to_be_started_is_shown_by_its_own_bytes(tmp_path: Path) -> None:
+    """A vector holds addresses: the link leads to the text."""
+    vector = entry("last_err_arg1", "argument vector", [field("[0]", 0, 4, '"/bin/true"')], seq=1)
+    text = entry("last_err_arg0", "", [], tag="string", string="/bin/true", seq=1)
+    call = Syscall(
+        seq=1, name="execve", args=[8, 9], ret=-1, errno="ENOENT", path="/bin/true", arguments=['"/bin/true"']
+    )
+    pointer = b"\xbc\xff\xff\x3f"
+    alone = run_with(tmp_path / "alone", (vector, pointer), calls=[call])
+    assert memory_facts(alone) == []
+    run = run_with(tmp_path / "both", (text, b"/bin/true\0"), (vector, pointer), calls=[call])
+    best = diagnose(run).hypotheses[0]
+    assert best.entry == "helper-exec"
+    cited = next(one for one in best.evidence if one.says.startswith("memory holds the program to start"))
+    assert bytes.fromhex(resolve(run, cited.link).text) == b"/bin/true"
+
+
+def test_memory_of_another_process_than_the_frozen_one_is_no_fact(tmp_path: Path) -> None:
+    data = b"lan0".ljust(32, b"\0")
+    shown = entry("m2", "struct ifreq for SIOCGIFADDR", [field("ifr_name", 0, 16, '"lan0"')], seq=1)
+    run = run_with(tmp_path, (shown, data))
+    run.snapshot.trigger.pid = 2
+    for pid, known in ((2, 1), (3, 0), (0, 1)):
+        run.snapshot.recent_syscalls[0].pid = pid
+        assert len(memory_facts(run)) == known

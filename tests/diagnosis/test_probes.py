@@ -61,6 +61,20 @@ def test_without_a_probe_a_server_that_waits_is_still_healthy(tmp_path: Path) ->
     assert diagnosed(tmp_path, []).healthy
 
 
+def test_that_it_answered_nothing_speaks_against_a_server_that_waits(tmp_path: Path) -> None:
+    told = "it was asked from outside, took the connection and answered nothing"
+    silent = diagnosed(tmp_path / "a", [probe("accepted")])
+    assert silent.healthy
+    best = silent.hypotheses[0]
+    assert best.confidence < diagnosed(tmp_path / "b", []).hypotheses[0].confidence
+    (against,) = [one for one in best.contrary if one.says == told]
+    assert against.link.startswith("ev:probe/0")
+    assert best.wanted == ["an answer to a request in the protocol that it speaks"]
+    # A person who asked for no more than the connection has got it.
+    asked = diagnosed(tmp_path / "c", [probe("accepted", asked=True)])
+    assert not any(one.says == told for one in asked.hypotheses[0].contrary)
+
+
 def test_what_failed_while_it_answered_is_no_cause(tmp_path: Path) -> None:
     missing = Syscall(
         seq=5,

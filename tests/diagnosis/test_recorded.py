@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.diagnosis.recorded import case_names, load_case, run_of
-from triage_tui.diagnosis.report import diagnose, render_markdown
+from triage_tui.diagnosis.markdown import render_markdown
+from triage_tui.diagnosis.report import diagnose
 from triage_tui.runs.evidence import links_in, resolve
 
 

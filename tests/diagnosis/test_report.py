@@ -12,7 +12,8 @@ from tests.runs import build as runs
 from triage_tui.diagnosis.cite import inert
 from triage_tui.diagnosis.collect import gather
 from triage_tui.diagnosis.knowledge import load_knowledge
-from triage_tui.diagnosis.report import diagnose, render_markdown, write_report
+from triage_tui.diagnosis.markdown import render_markdown
+from triage_tui.diagnosis.report import diagnose, write_report
 from triage_tui.proposals.build import propose
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.evidence import links_in, resolve

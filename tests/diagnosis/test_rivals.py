@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tests.diagnosis.test_causality import ENOENT, run_of
 from triage_tui.diagnosis.calibration import Calibration
+from triage_tui.diagnosis.cite import Citer
 from triage_tui.diagnosis.facts import FailedCall, syscall_source
 from triage_tui.diagnosis.hypotheses import Candidate, weigh_up
 from triage_tui.diagnosis.knowledge import KnowledgeBase, load_knowledge
+from triage_tui.diagnosis.ranking import reasons_below
 from triage_tui.diagnosis.report import diagnose
-from triage_tui.diagnosis.rivals import LIKELY, SAYS, SHARE
+from triage_tui.diagnosis.rivals import LIKELY, SAYS, SHARE, SHARE_OF_ONE_CAUSE
 
 ENTRIES = {entry.id: entry for entry in load_knowledge().entries}
 
@@ -53,6 +56,28 @@ def test_two_names_of_one_failure_are_no_rivals() -> None:
     assert set(weighed(*same_path).values()) == {0.9}
 
 
+def test_two_objects_of_one_cause_that_are_as_likely_cannot_both_be_sure() -> None:
+    near = [
+        candidate("missing-file", 0.95, 5, absolute="/etc/a"),
+        candidate("missing-file", 0.9, 9, absolute="/etc/b"),
+    ]
+    told = {one.subject.seq: one for one in weigh_up(near, KnowledgeBase())}
+    assert told[5].confidence == round(0.95 - SHARE_OF_ONE_CAUSE * (0.9 - LIKELY), 2)
+    assert told[9].confidence == round(0.9 - SHARE_OF_ONE_CAUSE * (0.95 - LIKELY), 2)
+    assert told[9].confidence < 0.8
+    assert told[5].against == [(told[9].subject, SAYS)]
+    far = [
+        candidate("missing-file", 0.95, 5, absolute="/etc/a"),
+        candidate("missing-file", 0.7, 9, absolute="/etc/b"),
+    ]
+    assert [one.confidence for one in weigh_up(far, KnowledgeBase())] == [0.95, 0.7]
+    made = [
+        candidate("missing-parent", 0.95, seq, absolute=f"/tmp/{seq}", parent="/tmp", creates=True)
+        for seq in (5, 9)
+    ]
+    assert [one.confidence for one in weigh_up(made, KnowledgeBase())] == [0.95, 0.95]
+
+
 def test_two_ways_of_being_well_are_no_rivals_and_being_well_is_one_of_a_failure() -> None:
     well = (candidate("service-answers", 0.95, 5), candidate("gone-to-background", 0.9, 9))
     assert set(weighed(*well).values()) == {0.95, 0.9}
@@ -80,3 +105,16 @@ def test_a_rival_is_cited_against(tmp_path: Any) -> None:
     assert against
     assert all(item.supported for item in against)
     assert best.confidence < 0.9
+
+
+def test_why_one_is_not_the_first_compares_no_more_than_a_ceiling_allows(tmp_path: Path) -> None:
+    run = run_of(
+        f'2 openat(AT_FDCWD,"/etc/app.conf",O_RDONLY) = {ENOENT}\n2 exit_group(1)\n',
+        tmp_path,
+        b"x: /etc/app.conf\n",
+    )
+    best = candidate("missing-file", 0.97, 1, relevance=1.0)
+    other = candidate("not-root", 0.5, 1, relevance=0.0)
+    told = [one.says for one in reasons_below(best, other, Citer(run))]
+    assert best.entry.base + best.entry.per_relevance > best.entry.ceiling == 0.97
+    assert any("0.55, not 0.97" in text for text in told), told

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import triage_tui
 from tests.runs.build import failed_open, write_run
+from triage_tui.diagnosis.calls import operation
 from triage_tui.diagnosis.collect import gather
 from triage_tui.diagnosis.facts import LoopCall, LoopFact
 from triage_tui.diagnosis.knowledge import load_knowledge
@@ -195,3 +197,30 @@ def test_a_call_that_the_end_of_time_caught_on_its_way_is_no_wait(
         diagnosis = diagnose(load_run(directory))
         assert (cause in {item.cause for item in diagnosis.hypotheses}) == waits
         assert ("waits in" in diagnosis.headline) == waits
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "waits"),
+    [
+        ("futex", "FUTEX_PRIVATE_FLAG|FUTEX_WAIT", True),
+        ("futex", "FUTEX_WAIT_BITSET", True),
+        ("futex", "FUTEX_PRIVATE_FLAG|FUTEX_WAKE", False),
+        ("futex_time64", "FUTEX_CMP_REQUEUE", False),
+        ("flock", "LOCK_EX", True),
+        ("flock", "LOCK_UN", False),
+    ],
+)
+def test_who_lets_go_of_a_lock_does_not_wait_for_it(name: str, how: str, waits: bool) -> None:
+    assert (operation(Syscall(seq=1, name=name, arguments=["0x2000", how, "1"])) == "lock") is waits
+
+
+def test_what_comes_while_an_answer_is_awaited_is_not_left_out() -> None:
+    # A shipped run: a DHCP client receives its own packet in each round.
+    shipped = Path(triage_tui.__file__).parent / "_recorded" / "20261121_001429_00000002"
+    best = diagnose(load_run(shipped)).hypotheses[0]
+    assert best.cause == "missing_peer"
+    assert "nothing comes" not in best.explanation
+    (against,) = best.contrary
+    assert against.says == "it receives something in each round and asks again all the same"
+    assert against.link.startswith("ev:syscall/97~")
+    assert f"({against.link}) and asks again" in best.explanation

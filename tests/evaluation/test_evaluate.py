@@ -10,17 +10,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
+from tests.runs.build import write_run
 from tests.setup.conftest import Archive
 from triage_tui.cli.main import main
 from triage_tui.errors import TriageError
-from triage_tui.evaluation.capture import capture, captured_run, engine_of, remove_leftovers
+from triage_tui.evaluation.capture import (
+    Engine,
+    capture,
+    captured_dir,
+    captured_run,
+    engine_of,
+    remove_leftovers,
+)
 from triage_tui.evaluation.corpus import load_corpus
+from triage_tui.evaluation.evaluate import evaluate
 from triage_tui.evaluation.packages import cached, download, packages_dir
 from triage_tui.guest.launch import check_host
 from triage_tui.guest.spec import LaunchSpec
+from triage_tui.retry.start import Start, read_start, write_start
+from triage_tui.runs.model import Statistics, Syscall
 from triage_tui.runs.reader import load_run
 from triage_tui.setup import sources
 from triage_tui.setup.apt import Apt, native_architecture
@@ -88,6 +100,7 @@ def test_cases_are_run_once_kept_and_judged(tmp_path: Path, capsys: pytest.Captu
     assert "lost cannot be prepared" in progress
     assert told["top1"] == pytest.approx(2 / 3, abs=0.001)
     assert told["unsupported_claims"] == 0
+    assert read_start(Path(missing["run"])).exec_policy == "refuse", "the labels know no binfmt_misc"
     assert 0 < missing["capture_ms"] < missing["diagnosis_ms"]
     assert not (tmp_path / "executed").exists(), "a maintainer script was run"
     stale, young = (tmp_path / "cache" / "triage-tui" / "evaluation" / f"tmp-{n}" for n in "ab")
@@ -113,10 +126,31 @@ def test_cases_are_run_once_kept_and_judged(tmp_path: Path, capsys: pytest.Captu
     assert "cat-file: captured" in progress
     assert told["per_case"][0]["run"] != missing["run"]
 
+    # A kept run is a copy: a damaged one is had again. A mistaken case counts, and costs no other.
+    snapshot = Path(told["per_case"][0]["run"]) / "snapshot.json"
+    snapshot.write_bytes(snapshot.read_bytes()[:300])
+    mistaken = MISSING | {"id": "typo", "cause": "missing_fil"}
+    code, told, progress = evaluated(capsys, corpus(tmp_path, mistaken, MISSING))
+    assert (code, told["cases"], told["top1"]) == (1, 2, 0.5)
+    assert "'missing_fil' is no cause" in told["per_case"][0]["problem"]
+    assert "it is run again" in progress
+    assert told["per_case"][1]["right"]
+
+    # Its root was removed; made again, the program of the run can be read.
+    kept = Path(told["per_case"][1]["run"])
+    reading = ["binary", "info", "-", "--run", "last", "-C", str(kept.parent.parent)]
+    assert main(reading) == 2
+    assert "cannot be read any more" in capsys.readouterr().err
+    assert main(["eval", corpus(tmp_path, MISSING), "--roots"]) == 0
+    root = load_run(kept).snapshot.target.rootfs
+    assert f"cat-file: its root file system is {root}" in capsys.readouterr().err
+    assert main(reading) == 0
+    assert "architecture: arm" in capsys.readouterr().out
+
     assert main(["eval", corpus(tmp_path, MISSING)]) == 0
     table = capsys.readouterr().out
     assert "cat-file  missing_file  missing_file" in table
-    assert "1 cases: top-1 100 %" in table
+    assert "1 case: top-1 100 %" in table
 
 
 @pytest.mark.usefixtures("package")
@@ -128,7 +162,7 @@ def test_interfaces_of_a_case_are_there(tmp_path: Path, qemu_dir: Path) -> None:
         "argv": ["/bin/busybox", "ifconfig", "wan0"],
         "network": ["lo", "lan0", "wan0"],
     }
-    [loaded] = load_corpus(Path(corpus(tmp_path, case)))
+    [loaded] = load_corpus(Path(corpus(tmp_path, case))).cases
     run = load_run(capture(loaded, engine_of(qemu_dir), threading.Event()))
     printed = run.text_file(run.snapshot.guest_output)
     assert "192.168.2.1" in printed
@@ -144,6 +178,24 @@ def test_names_that_no_interface_can_have_are_refused(names: list[str]) -> None:
         check_host(LaunchSpec(program="/bin/x", interfaces=names))
 
 
+@pytest.mark.parametrize(
+    ("exec_policy", "ret", "lost", "is_kept"),
+    [("emulate", 0, 0, False), ("emulate", -2, 0, True), ("emulate", -2, 1, False), ("refuse", 0, 1, True)],
+)
+def test_a_kept_run_that_started_programs_is_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exec_policy: str, ret: int, lost: int, is_kept: bool
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    [case] = load_corpus(Path(corpus(tmp_path, MISSING))).cases
+    engine = Engine(tmp_path, "1")
+    call = Syscall(seq=1, name="execve", ret=ret, errno="ENOENT" if ret else None, path="/bin/x")
+    counts = Statistics(syscalls=1 + lost)
+    run_dir = write_run(captured_dir(case, engine) / "ai_runs", [call], statistics=counts)
+    start = Start(program="/bin/y", argv=["y"])
+    write_start(run_dir, msgspec.structs.replace(start, exec_policy=exec_policy))
+    assert captured_run(case, engine) == (run_dir if is_kept else None)
+
+
 @pytest.mark.usefixtures("package")
 def test_nothing_is_run_or_kept_once_it_is_cancelled(tmp_path: Path, qemu_dir: Path) -> None:
     waits = BASE | {
@@ -152,13 +204,20 @@ def test_nothing_is_run_or_kept_once_it_is_cancelled(tmp_path: Path, qemu_dir: P
         "argv": ["/bin/busybox", "cat"],
         "stdin": "open",
     }
-    [case] = load_corpus(Path(corpus(tmp_path, waits)))
+    [case] = load_corpus(Path(corpus(tmp_path, waits))).cases
     engine = engine_of(qemu_dir)
     cancel = threading.Event()
     threading.Timer(0.5, cancel.set).start()
     with pytest.raises(TriageError, match="cancelled"):
         capture(case, engine, cancel)
     assert captured_run(case, engine) is None
+
+    # What is kept makes room for a whole new run only.
+    kept = captured_dir(case, engine) / "ai_runs" / "20260131_020000_00000001"
+    kept.mkdir(parents=True)
+    [result] = evaluate([case], engine, cancel, mistakes={}, fresh=True)
+    assert "interrupted" in result.problem
+    assert captured_run(case, engine) == kept
 
 
 @pytest.mark.parametrize(
@@ -199,7 +258,7 @@ def test_a_package_that_nobody_offers_costs_only_the_cases_that_need_it(
         BASE | {"id": name, "cause": "unknown", "argv": ["/x"], "packages": [f"{p}:{native}" for p in needs]}
         for name, needs in names.items()
     ]
-    failed = download(load_corpus(Path(corpus(tmp_path, *cases))))
+    failed = download(load_corpus(Path(corpus(tmp_path, *cases))).cases)
     assert failed == {
         "two": f"the package archive does not offer gone:{native}",
         "three": f"the package archive does not offer lost:{native}",

@@ -82,11 +82,11 @@ def test_tables_hold_every_case_and_cause_and_survive_nothing() -> None:
     header, rows = case_rows(ALL)
     assert all(len(row) == len(header) for row in rows)
     assert [row[5].split(",")[0] for row in rows] == [
-        "right", "right", "WRONG", "WRONG", "abstained", "not prepared: no package", "WRONG", "right",
+        "right", "right", "WRONG", "WRONG", "abstained", "not evaluated: no package", "WRONG", "right",
     ]  # fmt: skip
     header, rows = cause_rows(ALL)
     assert all(len(row) == len(header) for row in rows)
     assert rows[-1][:4] == ["all", "8", "38 %", "62 %"]
-    assert any("1 of the cases could not be prepared" in line for line in sentences(ALL))
+    assert any("1 of the cases could not be evaluated" in line for line in sentences(ALL))
     assert calibration_rows([LOST])[1] == []
     assert sentences([LOST])

@@ -51,6 +51,9 @@ class Calibration:
 
 IDENTITY = Calibration()
 
+_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The parser in C is ten times as fast, where PyYAML was built with it."""
+
 
 def logit(confidence: float) -> float:
     """Return the logarithm of the odds of `confidence`, which is kept away from 0 and 1."""
@@ -72,7 +75,7 @@ def read_calibration(path: Path) -> tuple[Calibration, bytes]:
     shown = safe_line(str(path), 300)
     raw = read_bounded(path, MAX_FILE_BYTES, whole=True)
     try:
-        data = yaml.safe_load(raw)
+        data = yaml.load(raw, Loader=_LOADER)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise TriageError(f"{shown} is no usable YAML: {safe_line(str(error), 200)}") from error
     if not isinstance(data, dict) or data.get("schema") != 1:

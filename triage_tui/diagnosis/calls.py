@@ -86,16 +86,22 @@ _PATH_FIRST = _names(
 PATH_ARGUMENT: dict[str, int] = dict.fromkeys(_PATH_SECOND, 1) | dict.fromkeys(_PATH_FIRST, 0)
 """Guest syscall name -> index of its path argument."""
 
+FILE_WATCHES = frozenset(("inotify_init", "inotify_init1", "fanotify_init"))
+CHANGES_OF_FILES = "changes of files"
+"""Origin of a descriptor of one of `FILE_WATCHES`."""
+
 CREATING = frozenset(("mkdir", "mknod", "bind"))
 LINKING = frozenset(("link", "linkat", "symlink", "symlinkat"))
 
+_LETS_GO = re.compile(r"FUTEX_(?:WAKE|(?:CMP_)?REQUEUE|UNLOCK)|LOCK_UN\b")
 _LIBRARY = re.compile(r"(?:\.so(?:\.\d+)*|/ld-[^/]*|/ld\.so)\Z")
 
 
 def operation(call: Syscall) -> str:
-    """Return what the call is for."""
+    """Return what the call is for; one that lets go of a lock waits for nothing, and is its own operation."""
     name = call.name.lower()
-    return OPERATIONS.get(name, name)
+    found = OPERATIONS.get(name, name)
+    return name if found == "lock" and _LETS_GO.search(argument(call, 1)) else found
 
 
 def argument(call: Syscall, index: int) -> str:
@@ -252,7 +258,11 @@ def detail(call: Syscall) -> str:
 
 def request(call: Syscall) -> str:
     """Return the name of an ioctl's request, or its number as text."""
-    return call.request or (argument(call, 1) if operation(call) == "ioctl" else "")
+    known = call.request or ""
+    if operation(call) != "ioctl" or known[:1].isalpha():
+        return known
+    said = argument(call, 1)
+    return said if said[:1].isalpha() else known or said
 
 
 def flags(call: Syscall) -> str:

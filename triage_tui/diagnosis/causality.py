@@ -29,6 +29,16 @@ LATE_LINES = 25
 
 RETRIES = 3
 
+LAST_WORDS = 0.8
+"""Factor for a failure named by another process than the one whose last words speak of another failure."""
+PASSED_OVER = 0.9
+"""Factor for one that a process named and went on after, when its own last words speak of a later failure."""
+NAMED = 0.35
+"""From this weight on a message counts as one that names the object of a failure."""
+
+_DIRECTORY_WORD = re.compile(r"(?i)(?<!or )(?<!/)\b(director(?:y|ies)|dir|folder)\b(?!\s*(?:or\b|/))")
+"""A word for a directory, but not that of "No such file or directory" or of "file/directory"."""
+
 _OPTION_HELP = re.compile(r"^(-\w|--\w[\w-]*)\b")
 """A line that explains an option, "-t TAG  Log with TAG (defaults to user name)", complains of no user."""
 
@@ -60,17 +70,17 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Words in a message that point to an object: a path or an ioctl request."""
+    """Words in a message that point to an object, a path or an ioctl request, or to an error."""
 
     message: Any
     path: Any = None
     request: Any = None
+    errno: Any = None
 
     def points_to(self, fact: FailedCall, text: str) -> bool:
         """Tell whether message `text` speaks of what `fact` is about."""
-        named = (self.path is not None and fact.path and self.path.search(fact.path)) or (
-            self.request is not None and fact.request and self.request.search(fact.request)
-        )
+        asked = ((self.path, fact.path), (self.request, fact.request), (self.errno, fact.errno))
+        named = any(wanted is not None and found and wanted.search(found) for wanted, found in asked)
         return bool(named) and self.message.search(text) is not None
 
 
@@ -127,11 +137,32 @@ def _mention(fact: FailedCall, text: str, hints: tuple[Hint, ...]) -> tuple[floa
         return 0.45, "a message of the program names the interface"
     if fact.peer and (fact.peer in text or _peer_named(fact.peer, text)):
         return 0.45, "a message of the program names the peer"
-    if fact.base and (len(fact.base) > 3 or fact.resource == "device") and _names_word(text, fact.base):
+    if fact.base and (len(fact.base) > 3 or fact.resource == "device") and _names_file(text, fact.base):
         return 0.42, "a message of the program names the file"
     if not _OPTION_HELP.search(text) and any(hint.points_to(fact, text) for hint in hints):
         return 0.38, "a message of the program speaks of what this is for"
     return 0.0, ""
+
+
+_COMMON = re.compile(r"[A-Za-z]{2,5}\Z")
+"""Names of files that are words of everyday messages, too: stat, tty, self, group."""
+_OF_FILES = re.compile(
+    r"\b(?:open|read|writ|access|find|found|load|creat|mount|file|director|device|exist|missing|no such|lock"
+    r"|path)",
+    re.IGNORECASE,
+)
+_LONG = 300
+"""Characters from which on a line is a banner or a list rather than a complaint."""
+
+
+def _names_file(text: str, base: str) -> bool:
+    """Tell whether `text` speaks of a file called `base`; of a common word it takes more than the word."""
+    if not _names_word(text, base):
+        return False
+    if not _COMMON.match(base) or f"/{base}" in text:
+        return True
+    rest = re.sub(r"(?<![\w.])" + re.escape(base) + r"(?![\w])", " ", text, flags=re.IGNORECASE)
+    return len(text) < _LONG and _OF_FILES.search(rest) is not None
 
 
 def _peer_named(peer: str, text: str) -> bool:
@@ -165,6 +196,25 @@ def _best_mention(
     return best
 
 
+def _spoken_of_last(
+    failed: Sequence[FailedCall],
+    noises: Sequence[Noise | None],
+    messages: Sequence[Message],
+    hints: tuple[Hint, ...],
+    names: frozenset[str],
+) -> set[int]:
+    """Return the failures, by their last call, that the last line which the program wrote speaks of."""
+    last = next((message for message in messages if message.from_last == 0 and message.text), None)
+    if last is None or not last.error:
+        return set()
+    text = without_own_name(last.text, names)
+    return {
+        fact.seq
+        for fact, noise in zip(failed, noises, strict=True)
+        if noise is None and not fact.later_ok and _mention(fact, text, hints)[0]
+    }
+
+
 def weigh(
     failed: list[FailedCall],
     messages: list[Message],
@@ -185,6 +235,7 @@ def weigh(
         if noise is None or noise.weight > 0.1:
             latest[fact.errno] = max(latest.get(fact.errno, -1), fact.seq)
     late = [message for message in messages if message.from_last < LATE_LINES]
+    spoken_of = _spoken_of_last(failed, noises, late, knowledge.hints, names)
     weighed = []
     for fact, noise in zip(failed, noises, strict=True):
         mention, why, witness = _best_mention(fact, late, knowledge.hints, latest, names)
@@ -192,16 +243,22 @@ def weigh(
         score += mention
         if why:
             reasons.append(why)
+        # One process may print its lines in any order; what another one says last is its verdict on them.
+        if spoken_of and fact.seq not in spoken_of and witness is not None and witness.pid != late[-1].pid:
+            score *= LAST_WORDS
+        elif spoken_of and fact.seq < min(spoken_of) and witness is not None and witness.from_last:
+            score *= PASSED_OVER
         for tie in (ties or {}).get(fact.seq, ()):
             weight = knowledge.ties.get(tie.name, 0.0)
             if tie.name in FACTORS:
-                score *= weight or 1.0
+                # A message that names the object says more than what the last branch looked at.
+                score *= 1.0 if tie.name == "other_result" and mention >= NAMED else weight or 1.0
             elif weight:
                 score += weight * tie.share
                 reasons.append(tie.says)
         if noise is not None:
             # A message that names the object outweighs the general experience that it does not matter.
-            score *= max(noise.weight, 0.7) if mention >= 0.35 and noise.weight > 0.1 else noise.weight
+            score *= max(noise.weight, 0.7) if mention >= NAMED and noise.weight > 0.1 else noise.weight
         if fact.later_ok:
             score *= 0.15
         elif fact.went_on and not fact.in_loop:
@@ -215,9 +272,18 @@ def weigh(
                 mentioned=mention > 0.3,
                 named_by=witness,
                 named_in=witness.text if witness is not None else "",
+                directory=fact.directory or _called_directory(fact, late),
             )
         )
     return weighed
+
+
+def _called_directory(fact: FailedCall, messages: list[Message]) -> bool:
+    """Tell whether a message calls the path that `fact` looked for a directory."""
+    if len(fact.path) < 2 or fact.creates or fact.operation not in ("open", "stat", "access"):
+        return False
+    ends = (message.text.partition(fact.path) for message in messages if message.seq > fact.first_seq)
+    return any(found and _DIRECTORY_WORD.search(before[-60:]) for before, found, _ in ends)
 
 
 def _score(fact: FailedCall, end: End, *, is_last: bool) -> tuple[float, list[str]]:
@@ -239,7 +305,7 @@ def _score(fact: FailedCall, end: End, *, is_last: bool) -> tuple[float, list[st
         score += 0.25 * nearness
     if is_last:
         score += 0.15
-        reasons.append("no other unusual failure comes after it")
+        reasons.append("no other unusual failure of its process comes after it")
     if fact.count >= RETRIES:
         score += 0.05
         reasons.append(f"it was tried {fact.count} times")

@@ -21,15 +21,13 @@ PLACEHOLDER = re.compile(r"\{([a-z_]+)\.([a-z_]+)\}")
 VIRTUAL_FIELDS = frozenset(("cite", "reasons", "strerror", "ago"))
 """Placeholders that are no fields: the citation, the ties to the end, the error in words, the distance."""
 
+PASSING = 8
+"""Calls of no weight that may lie between the end and what is told to be just before it."""
+
 UNSUPPORTED = "(unsupported)"
 _BRACKETS = str.maketrans({"[": "(", "]": ")"})
 # Brackets in pairs, each with something behind it: neither this text nor what surrounds it links them.
 _PAIRS = re.compile(r"(?:[^\[\]]|\[[^\[\]]*\](?=[^(]))*")
-
-
-def _link_text(text: str, limit: int) -> str:
-    """Return guest text as one printable line that can stand inside the brackets of a link."""
-    return safe_line(text, limit).translate(_BRACKETS)
 
 
 def inert(text: str, limit: int = 200) -> str:
@@ -68,7 +66,7 @@ class Citer:
     def text(self, fact: Fact) -> str:
         """Return `[what](link)`, or the text marked as unsupported."""
         link = self.link(fact)
-        shown = _link_text(fact.cite, 160) or "evidence"
+        shown = inert(fact.cite, 160) or "evidence"
         return f"[{shown}]({link})" if link else f"{shown} {UNSUPPORTED}"
 
     def evidence(self, fact: Fact, says: str = "") -> Evidence:
@@ -81,12 +79,15 @@ class Citer:
 def ago(fact: Fact, word: str = "before") -> str:
     """Return the distance between a fact and the end in words."""
     if fact.in_loop:
-        return "in each round"
-    if fact.steps == 0:
+        # It is followed by "the end" where it says what comes before.
+        return "in each round before" if word == "before" else "in each round"
+    # Closing files and writing a message lie between many a failure and its end: those do not count.
+    if fact.steps == 0 and fact.behind <= PASSING:
         return "just before"
     if fact.steps >= 1000:
         return f"long {word}"
-    return f"{fact.steps} call{'s' if fact.steps != 1 else ''} {word}"
+    count = max(fact.steps, fact.behind)
+    return f"{count} call{'s' if count != 1 else ''} {word}"
 
 
 def fill(template: str, bindings: Bindings, citer: Citer) -> str | None:

@@ -10,10 +10,11 @@ from itertools import accumulate
 import msgspec
 
 from triage_tui.diagnosis import calls as c
+from triage_tui.diagnosis.accounts import account_in
 from triage_tui.diagnosis.causality import Causality, own_names, weigh
 from triage_tui.diagnosis.computing import computing_threads
 from triage_tui.diagnosis.decision import decision_of
-from triage_tui.diagnosis.ending import end_of
+from triage_tui.diagnosis.ending import end_of, without_fault
 from triage_tui.diagnosis.facts import (
     NEVER,
     Child,
@@ -22,12 +23,15 @@ from triage_tui.diagnosis.facts import (
     Listening,
     Message,
     Opened,
+    ProcessEnd,
     RuledCall,
     Source,
     syscall_source,
 )
 from triage_tui.diagnosis.failures import failed_calls
+from triage_tui.diagnosis.fault import fault_of
 from triage_tui.diagnosis.found_text import found_messages
+from triage_tui.diagnosis.logged_lines import in_order, logged_messages
 from triage_tui.diagnosis.loops import loop_facts, loop_range
 from triage_tui.diagnosis.memory_facts import memory_facts
 from triage_tui.diagnosis.output import is_complaint, lines_of, writes_to_output
@@ -90,6 +94,17 @@ def distances(steps: list[Step], quiet: set[int]) -> dict[int, int]:
     return result
 
 
+def calls_behind(steps: list[Step]) -> dict[int, int]:
+    """Return for each call how many calls of its process lie between it and that process's last one."""
+    after: dict[int, int] = {}
+    result: dict[int, int] = {}
+    for step in reversed(steps):
+        pid = step.call.pid
+        result[step.call.seq] = max(0, after.get(pid, 0) - 1)
+        after[pid] = after.get(pid, 0) + 1
+    return result
+
+
 def gather(run: Run, knowledge: Causality) -> Facts:
     """Derive all facts of `run`."""
     calls = history(run)
@@ -103,10 +118,18 @@ def gather(run: Run, knowledge: Causality) -> Facts:
     failed = failed_calls(walked, main, steps_after, rounds)
     quiet = {fact.seq for fact in failed if (noise := knowledge.noise_of(fact)) and noise.weight <= 0.1}
     steps_after = distances(walked.steps, quiet)
-    failed = [dataclasses.replace(fact, steps=steps_after.get(fact.seq, fact.steps)) for fact in failed]
+    behind = calls_behind(walked.steps)
+    failed = [
+        dataclasses.replace(
+            fact, steps=steps_after.get(fact.seq, fact.steps), behind=behind.get(fact.seq, -1)
+        )
+        for fact in failed
+    ]
     printed = _messages(run, calls, steps_after)
     messages = [message for message in printed if message.stream != "emulator"]
-    messages += found_messages(run)
+    messages = in_order(messages, logged_messages(run, calls, steps_after))
+    known = {message.text for message in messages}
+    messages += [message for message in found_messages(run) if message.text not in known]
     probes = probe_facts(run.snapshot)
     for probe in probes:
         facts.add("probe", probe)
@@ -119,10 +142,12 @@ def gather(run: Run, knowledge: Causality) -> Facts:
         facts.add("message", message)
     for kind, found in loop_facts(run.snapshot, walked.steps, rounds):
         facts.add(kind, found)
-    if not calls and end.reason == "signal":
-        # It died before its first call: the emulator's own message is the only witness.
+    if not calls and end.reason == "signal" and not run.snapshot.backtrace.frames:
+        # It died before its first call: the emulator's own message is the only witness. It names no address.
         line = next((message for message in printed if "uncaught target signal" in message.text), None)
-        facts.by_kind["end"] = [dataclasses.replace(end, source=line.source if line else end.source)]
+        if line is not None:
+            end = dataclasses.replace(end, says=without_fault(end.says), cite=without_fault(end.cite))
+            facts.by_kind["end"] = [dataclasses.replace(end, source=line.source)]
     if end.reason == "emulator":
         own = next((message for message in reversed(printed) if message.stream == "emulator"), None)
         facts.by_kind["end"] = [dataclasses.replace(end, source=own.source if own else end.source)]
@@ -131,7 +156,8 @@ def gather(run: Run, knowledge: Causality) -> Facts:
             facts.add("listening", _listening_descriptor(descriptor))
     add_waits(facts, walked, main, steps_after, run.snapshot)
     _add_identity(facts, walked, steps_after)
-    _add_children(facts, walked, main)
+    _add_children(facts, walked)
+    _add_ended(facts, walked, main)
     _add_opened(facts, walked, messages, steps_after)
     _add_ruled(facts, walked, steps_after)
     for spinner in computing_threads(run.snapshot, calls):
@@ -142,6 +168,8 @@ def gather(run: Run, knowledge: Causality) -> Facts:
         facts.add("polled", polled)
     if decision is not None:
         facts.add("decision", decision)
+    if end.reason == "signal" and (fault := fault_of(run)) is not None:
+        facts.add("fault", fault)
     return facts
 
 
@@ -175,6 +203,7 @@ def _messages(run: Run, calls: list[Syscall], steps_after: dict[int, int]) -> li
             stream="emulator" if line.emulator else "output",
             error=is_complaint(line.text) and not line.emulator,
             from_last=said[-1] - said[index],
+            account=account_in(line.text),
         )
         for index, line in enumerate(lines)
     ]
@@ -203,16 +232,16 @@ def _add_identity(facts: Facts, walked: Walk, steps_after: dict[int, int]) -> No
 _FAULT = re.compile(r"then (SIG(?:SEGV|BUS|ILL|FPE|ABRT|SYS|TRAP)) was delivered")
 
 
-def _crash_of(walked: Walk, pid: int) -> str:
-    """Return the signal of a fault that the ended process `pid` died of, "" when it exited itself."""
+def _crash_of(walked: Walk, pid: int) -> tuple[str, Syscall | None]:
+    """Return the signal of a fault that the ended process `pid` died of, "" for none, and its last call."""
     last = next((step.call for step in reversed(walked.steps) if step.call.pid == pid), None)
     if last is None or last.name in ("exit", "exit_group"):
-        return ""
+        return "", None
     found = _FAULT.findall(last.note or "")
-    return found[-1] if found else ""
+    return (found[-1], last) if found else ("", None)
 
 
-def _add_children(facts: Facts, walked: Walk, main: int) -> None:
+def _add_children(facts: Facts, walked: Walk) -> None:
     for step in walked.steps:
         if (
             step.operation != "fork"
@@ -227,32 +256,55 @@ def _add_children(facts: Facts, walked: Walk, main: int) -> None:
             for one in walked.steps
             if one.operation == "exec" and one.call.pid == step.call.ret and c.succeeded(one.call)
         ]
-        crashed = "" if alive else _crash_of(walked, step.call.ret or 0)
+        crashed, last = ("", None) if alive else _crash_of(walked, step.call.ret or 0)
         went = (
-            " that is still running"
+            " which is still running"
             if alive
-            else f" that died of {crashed}"
+            else f" which died of {crashed}"
             if crashed
-            else " that has ended"
+            else " which has ended"
         )
         facts.add(
             "child",
             Child(
-                source=syscall_source(step.call.seq),
-                says=f"it started a process{went}",
-                cite=f"{step.call.name}() = {step.call.ret}",
+                # That it crashed is noted at the last call that it made.
+                source=syscall_source(last.seq if last is not None else step.call.seq),
+                says=f"process {step.call.pid} started process {step.call.ret},{went}",
+                cite=c.describe(last) if last is not None else f"{step.call.name}() = {step.call.ret}",
                 seq=step.call.seq,
-                pid=main,
+                pid=step.call.pid,
                 alive=alive,
                 crashed=crashed,
                 daemon=bool(child and child.session_leader),
                 runs=executed[-1].path if executed else "",
+                process=step.call.ret or 0,
             ),
         )
 
 
+def _add_ended(facts: Facts, walked: Walk, main: int) -> None:
+    first = walked.steps[0].call.pid if walked.steps else main
+    for step in walked.steps:
+        call = step.call
+        if call.name == "exit_group" and call.pid != main and (code := c.number(call, 0)) is not None:
+            facts.add(
+                "process_end",
+                ProcessEnd(
+                    source=syscall_source(call.seq),
+                    says=f"process {call.pid} ended with exit code {code & 0xFF}",
+                    cite=f"exit_group({code & 0xFF})",
+                    seq=call.seq,
+                    pid=call.pid,
+                    process=call.pid,
+                    code=code & 0xFF,
+                    first=call.pid == first,
+                ),
+            )
+
+
 def _add_opened(facts: Facts, walked: Walk, messages: list[Message], steps_after: dict[int, int]) -> None:
     seen: dict[str, Opened] = {}
+    directories: set[str] = set()
     # Calls that made a descriptor from which something was read later.
     fed: set[int] = set()
     complaints = "\n".join(message.text for message in messages if message.error)
@@ -260,6 +312,8 @@ def _add_opened(facts: Facts, walked: Walk, messages: list[Message], steps_after
         if step.operation == "open" and c.succeeded(step.call) and step.path:
             path = step.absolute
             base = path.rpartition("/")[2]
+            if any("O_DIRECTORY" in text for text in step.call.arguments):
+                directories.add(path)
             seen[path] = Opened(
                 source=syscall_source(step.call.seq),
                 says=f'it could open "{path}"'
@@ -274,13 +328,17 @@ def _add_opened(facts: Facts, walked: Walk, messages: list[Message], steps_after
                 mentioned=path in complaints or (len(base) > 4 and base in complaints),
                 supplied=step.call.rule or "",
             )
+        elif step.origin is not None and step.call.name in ("getdents", "getdents64"):
+            directories.add(step.origin.path)
         elif step.operation == "read" and step.origin is not None and c.succeeded(step.call):
             fact = seen.get(step.origin.path)
             if step.call.ret:
                 fed.add(step.origin.seq)
             elif fact is not None and fact.seq == step.origin.seq and fact.seq not in fed and not fact.empty:
                 seen[fact.path] = dataclasses.replace(fact, empty=True)
-    for fact in list(seen.values())[-MAX_OPENED:]:
+    # What a question finds last is what it cites: a file rather than a directory, best one that is spoken of.
+    telling = sorted(seen.values(), key=lambda fact: (fact.path not in directories, fact.mentioned))
+    for fact in telling[-MAX_OPENED:]:
         facts.add("opened", fact)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from triage_tui.diagnosis.cite import Citer
-from triage_tui.diagnosis.facts import Fact, Facts, FailedCall, Message, Wait
+from triage_tui.diagnosis.facts import Child, Fact, Facts, FailedCall, Message, Opened, Wait
 from triage_tui.runs.diagnosis_model import DerivationStep
 
 if TYPE_CHECKING:
@@ -28,9 +28,11 @@ _RELEVANT = 0.3
 END = "what the end shows"
 SAID = "what the program said before it"
 FAILED = "the failed call behind it"
-EARLIER = "a failed call before that"
+EARLIER = "a failed call before that, which is not taken for the cause"
+LAST_SAID = "the last thing it said, which nothing ties to the cause"
 LOOP = "what is repeated"
 TESTED = "what each round tests"
+CRASHED = "the process of its own that crashed, at its last call"
 AWAITED = "what it waits for"
 ASKED = "whom it asked"
 REACHED = "how it can be reached"
@@ -46,7 +48,10 @@ def derive(facts: Facts, best: Candidate, citer: Citer) -> tuple[str, list[Deriv
     kind, analyze = next((name, how) for name, applies, how in ANALYZERS if applies(facts, best))
     found: list[DerivationStep] = []
     seen: set[int] = set()
-    for role, fact in analyze(facts, best):
+    steps = analyze(facts, best)
+    # What the program said itself is never left out, whatever it has to do with the cause.
+    said = _left_unsaid(facts, best, steps)
+    for role, fact in [*steps[: MAX_STEPS - len(said)], *said]:
         if id(fact) in seen or len(found) == MAX_STEPS:
             continue
         seen.add(id(fact))
@@ -59,6 +64,14 @@ def derive(facts: Facts, best: Candidate, citer: Citer) -> tuple[str, list[Deriv
 def _last(found: Iterable[Fact]) -> list[Fact]:
     every = list(found)
     return every[-1:]
+
+
+def _left_unsaid(facts: Facts, best: Candidate, steps: Steps) -> Steps:
+    """Return the last complaint, else the last words, of the program where no step has any."""
+    if best.entry.healthy or any(isinstance(fact, Message) for _, fact in steps):
+        return []
+    said = _last(m for m in facts.messages if m.error) or _last(facts.messages)
+    return [(SAID if best.entry.cause == "unknown" else LAST_SAID, message) for message in said]
 
 
 def _complaint(facts: Facts, after: int = -1) -> Steps:
@@ -74,8 +87,24 @@ def _behind(facts: Facts, best: Candidate) -> Steps:
         return []
     steps: Steps = [(SAID, subject.named_by)] if subject.named_by is not None else []
     steps.append((FAILED, subject))
-    earlier = [f for f in facts.failed if f.seq < subject.first_seq and f.relevance >= _RELEVANT]
+    earlier = [
+        fact
+        for fact in facts.failed
+        if fact.seq < subject.first_seq and fact.relevance >= _RELEVANT and not _same_library(fact, subject)
+    ]
     return steps + [(EARLIER, fact) for fact in earlier[:1]]
+
+
+def _same_library(one: FailedCall, other: FailedCall) -> bool:
+    """Tell whether both look for one library, in whatever directories."""
+    return (one.resource, one.base) == ("library", other.base)
+
+
+def _awaited(facts: Facts, *kinds: str) -> Steps:
+    """Return what the program waits for; one that has ended waits for nothing."""
+    if facts.end.reason in ("exit", "signal", "emulator"):
+        return []
+    return [(AWAITED, fact) for kind in kinds for fact in _last(facts.of(kind))]
 
 
 def _crash(facts: Facts, best: Candidate) -> Steps:
@@ -85,6 +114,14 @@ def _crash(facts: Facts, best: Candidate) -> Steps:
     return _unexplained(facts, best)
 
 
+def _child_crash(facts: Facts, best: Candidate) -> Steps:
+    """The end, the last complaint, the process that crashed, and what failed in that process before."""
+    steps: Steps = [(END, facts.end), *_complaint(facts), (CRASHED, best.subject)]
+    dead = best.subject.process if isinstance(best.subject, Child) else 0
+    inside = [fact for fact in facts.failed if fact.pid == dead and fact.relevance >= _RELEVANT / 2]
+    return steps + [(EARLIER, fact) for fact in inside[:1]]
+
+
 def _wait_loop(facts: Facts, best: Candidate) -> Steps:
     """The loop, the sleep or wait in it, and the call whose failure makes it go round again."""
     steps: Steps = [(LOOP, fact) for fact in facts.of("loop")] or [(END, facts.end)]
@@ -92,7 +129,7 @@ def _wait_loop(facts: Facts, best: Candidate) -> Steps:
     if isinstance(best.subject, FailedCall):
         tested = [best.subject]
     steps += [(TESTED, fact) for fact in tested[:1]]
-    steps += [(AWAITED, fact) for fact in _last(facts.of("sleep")) + _last(facts.of("wait"))]
+    steps += _awaited(facts, "sleep", "wait")
     return steps + _complaint(facts)
 
 
@@ -105,7 +142,7 @@ def _peer(facts: Facts, best: Candidate) -> Steps:
         steps.append((ASKED, subject))
     else:
         steps += _complaint(facts)
-    return steps + [(AWAITED, fact) for fact in _last(facts.of("wait"))]
+    return steps + _awaited(facts, "wait")
 
 
 def _spin(facts: Facts, best: Candidate) -> Steps:
@@ -114,7 +151,8 @@ def _spin(facts: Facts, best: Candidate) -> Steps:
     steps += [(LOOP, fact) for fact in facts.of("loop")]
     steps = steps or [(END, facts.end)]
     if best.subject is not facts.end:
-        steps.append((TESTED if best.subject.in_loop else FAILED, best.subject))
+        role = SAID if isinstance(best.subject, Message) else TESTED if best.subject.in_loop else FAILED
+        steps.append((role, best.subject))
     return steps + _complaint(facts)
 
 
@@ -136,6 +174,14 @@ def _own_words(facts: Facts, best: Candidate) -> Steps:
     return steps + [(HAD, best.bindings[name]) for name in ("config",) if name in best.bindings]
 
 
+def _list_read(facts: Facts, best: Candidate) -> Steps:
+    """What the program said, best the line that names what is not in the list, and the list."""
+    named = [best.bindings[name] for name in ("named",) if name in best.bindings]
+    steps: Steps = [(END, facts.end), *((SAID, message) for message in named)]
+    steps = steps if named else [*steps, *_complaint(facts)]
+    return [*steps, (HAD, best.subject)]
+
+
 def _healthy_idle(facts: Facts, best: Candidate) -> Steps:
     """How it can be reached, what it answered, and where it waits now."""
     steps: Steps = [(ANSWERED, fact) for fact in _last(facts.of("probe"))]
@@ -147,7 +193,8 @@ def _healthy_idle(facts: Facts, best: Candidate) -> Steps:
 def _healthy_exit(facts: Facts, best: Candidate) -> Steps:
     """The end with code 0, the last thing it said, and a process that goes on."""
     steps: Steps = [(END, facts.end), *((SAID, message) for message in _last(facts.messages))]
-    return steps + [(GOES_ON, fact) for fact in _last(facts.of("child"))]
+    alive = [fact for fact in facts.of("child") if isinstance(fact, Child) and fact.alive]
+    return steps + [(GOES_ON, fact) for fact in _last(alive)]
 
 
 def _unexplained(facts: Facts, best: Candidate) -> Steps:
@@ -166,6 +213,7 @@ ANALYZERS: tuple[tuple[str, Callable[[Facts, Candidate], bool], Callable[[Facts,
     ("healthy exit", lambda facts, best: best.entry.healthy and facts.end.reason == "exit", _healthy_exit),
     ("healthy idle", lambda facts, best: best.entry.healthy, _healthy_idle),
     ("crash after failure", lambda facts, best: facts.end.reason == "signal", _crash),
+    ("crash of a child", lambda facts, best: isinstance(best.subject, Child), _child_crash),
     ("peer protocol", _cause("missing_peer"), _peer),
     ("spin", _cause("spin_or_lock"), _spin),
     ("wait loop", lambda facts, best: facts.end.reason in _LOOPING, _wait_loop),
@@ -173,6 +221,7 @@ ANALYZERS: tuple[tuple[str, Callable[[Facts, Candidate], bool], Callable[[Facts,
     ("unsupported call", _cause("unsupported_syscall", "device_ioctl", "netlink"), _missing),
     ("missing resource", lambda facts, best: isinstance(best.subject, FailedCall), _missing),
     ("its own words", lambda facts, best: isinstance(best.subject, Message), _own_words),
+    ("what it had read", lambda facts, best: isinstance(best.subject, Opened), _list_read),
     ("wait loop", lambda facts, best: bool(facts.end.blocked_in), _wait_loop),
     ("unexplained", lambda facts, best: True, _unexplained),
 )

@@ -6,6 +6,7 @@ import re
 
 from triage_tui.diagnosis import calls as c
 from triage_tui.diagnosis.facts import End, Source, syscall_source
+from triage_tui.diagnosis.fault import fault_address
 from triage_tui.diagnosis.probes import is_well
 from triage_tui.diagnosis.trace import Step, Walk
 from triage_tui.runs.model import Snapshot, Trigger
@@ -85,7 +86,7 @@ def end_of(run: Run, walked: Walk, main: int) -> End:
         says = f"thread {trigger.tid} of the program computes, and made no call for a while"
         cite = c.describe(last.call) if last else "computing"
     elif blocked:
-        says = "the program is inside a call that has not returned"
+        says = f"the program is inside {last.call.name if last else 'a call'}, which has not returned"
         cite = c.describe(last.call) if last else "waiting"
     else:
         says = "the program was frozen while it went on"
@@ -139,8 +140,13 @@ def _last_of(mine: list[Step], trigger_seq: int) -> Step | None:
 
 def _fault(trigger: Trigger) -> str:
     """Return the clause that says at which address a fault was, as the emulator logged it, "" for none."""
-    found = re.search(r"\bsi_addr=(0x[0-9a-f]{1,16})\b", trigger.detail)
-    return f" at address 0x{int(found[1], 16):x}" if found and trigger.signal in _FAULTS else ""
+    found = fault_address(trigger.detail) if trigger.signal in _FAULTS else None
+    return f" at address 0x{found:x}" if found is not None else ""
+
+
+def without_fault(text: str) -> str:
+    """Return what `_fault` put into `text` taken out again."""
+    return re.sub(r" at address 0x[0-9a-f]{1,16}\b", "", text, count=1)
 
 
 def _handled(snapshot: Snapshot) -> str:

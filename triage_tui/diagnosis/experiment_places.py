@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Sequence
@@ -9,9 +10,11 @@ from itertools import islice
 
 from triage_tui.diagnosis import calls as c
 from triage_tui.diagnosis.facts import Facts, LoopCall, Wait
+from triage_tui.runs.events import holder_alive
 from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.process_model import Mapping
 from triage_tui.runs.reader import Run
+from triage_tui.runs.writer import START_FILE
 
 STACK_BELOW = 16 << 10
 """Bytes below the stack pointer: what functions that have returned left there, as the text of a message."""
@@ -44,8 +47,23 @@ _OPTION = re.compile(
 _SAYS_MORE = re.compile(
     r"(?i)\b(verbos\w*|debug\w*|foreground|not? (?:to )?(?:fork|daemon\w*)|more output)\b"
 )
+_ELSEWHERE = re.compile(
+    r"(?i)^\s*(?:=|<|\[<|\[?=?(?-i:[A-Z][A-Z_]*\b))|"
+    r"\b(?:to|into|in) (?:an? |the |debug |log )*(?:file|syslog)\b|\binstead of std|\bversion\b"
+)
+_BEST_OPTIONS = ("verbose", "debug", "v", "d")
 _USAGE = re.compile(r"(?i)\busage:\s+(\S+)(?:\s+(\S+))?")
 _MAX_OPTION_LINES = 120
+
+
+def can_be_tried(run: Run, kind: str) -> bool:
+    """Tell whether what an experiment of this kind needs is there: a record, a guest, or how it began."""
+    if kind == "code":
+        return True
+    if kind == "memory" and (run.snapshot.memory_regions or holder_alive(run.events)):
+        return True
+    root = run.snapshot.target.rootfs
+    return (run.dir / START_FILE).exists() and (not root or os.path.isdir(root))
 
 
 def tcp_ports(run: Run) -> list[str]:
@@ -72,13 +90,16 @@ def wants_input(facts: Facts, run: Run) -> bool:
 def verbose_option(facts: Facts, argv: Sequence[str]) -> str:
     """Return an option by which the program says more, as its own usage text explains it; "" for none."""
     given = set(argv)
+    found: list[tuple[int, str]] = []
     for message in islice(reversed(facts.messages), _MAX_OPTION_LINES):
         for match in _OPTION.finditer(message.text):
             option, text = match[1], match[2]
             explained = option.startswith("--") or _SAYS_MORE.search(text)
-            if explained and option not in given:
-                return option
-    return ""
+            # What takes an argument would eat the next one, and what goes into a file is not seen.
+            if explained and option not in given and not _ELSEWHERE.search(text):
+                rank = _BEST_OPTIONS.index(option.lstrip("-")) if option.lstrip("-") in _BEST_OPTIONS else 9
+                found.append((rank, option))
+    return min(found, default=(0, ""), key=lambda one: one[0])[1]
 
 
 def option_place(facts: Facts, argv: Sequence[str]) -> int:

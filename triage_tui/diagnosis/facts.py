@@ -49,6 +49,8 @@ class Fact:
     pid: int = 0
     steps: int = NEVER
     """Calls that mean something (not close, munmap, write...) between it and the end, same process."""
+    behind: int = -1
+    """All calls of the same process between it and the end, -1 where that was not counted."""
     in_loop: bool = False
     """It happens in each round of the loop that the run was frozen in."""
 
@@ -115,16 +117,24 @@ class FailedCall(Fact):
     """O_EXCL was given."""
     directory: bool = False
     """The call is for a directory (O_DIRECTORY, chdir)."""
+    nonblocking: bool = False
+    """An open that does not wait for the other end (O_NONBLOCK)."""
     writes: bool = False
     """Opened for writing."""
     child: bool = False
     """Made by another process than the one that ended."""
     refused: bool = False
     """Refused by the run itself, its containment or one of its limits: a device would not have done so."""
+    containment: str = ""
+    """What the engine keeps from the guest by refusing this call, in words, "" for what it did not refuse."""
+    lifted_by: str = ""
+    """The name with which `run --allow` lets such calls through, "" where nothing does."""
     option: str = ""
     """The option of `run` that sets the limit which it met, "" for any other refusal."""
     limit: str = ""
     """The limit of this run that it met, in words, "" for none that is known."""
+    startable: bool = False
+    """An execve of a foreign program that only this run refused (`run --exec refuse`)."""
     later_ok: bool = False
     """The same object, or one of the same name elsewhere, was reached later."""
     went_on: int = 0
@@ -149,11 +159,13 @@ class Message(Fact):
 
     text: str
     stream: str
-    """"output" or "syslog"."""
+    """"output"; "syslog", also where another way found it; "log", a file of the program's own."""
     error: bool = False
     """It reads like a complaint."""
     from_last: int = 0
     """Lines after this one."""
+    account: str = ""
+    """The user or group that it says does not exist, "" where it speaks of none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +220,8 @@ class Wait(Fact):
     """What it waits for: path or kind of the descriptor ("stdin", "socket", path), "" when not known."""
     sent: bool = False
     """It sent something before waiting: it waits for an answer."""
+    watching: bool = False
+    """It is told when files change: inotify, fanotify."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +253,18 @@ class Child(Fact):
     """It became leader of a session of its own: the usual way into the background."""
     runs: str = ""
     """The program that it executed, "" while it runs the one that forked it."""
+    process: int = 0
+    """Its process id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessEnd(Fact):
+    """A process that ended by itself, other than the one that the run is about."""
+
+    process: int
+    code: int
+    first: bool = False
+    """It is the process that was started, of which all others come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,6 +322,18 @@ class Decision(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fault(Fact):
+    """The instruction that a fault ended the program at; at most one per run."""
+
+    address: int
+    """What it reached for; of an illegal instruction, where it stands."""
+    base: str = ""
+    """The register, with its value, that led there; "" of an illegal instruction."""
+    near_null: bool = False
+    """It used a pointer that is zero, or a field of what such a pointer points to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryFact(Fact):
     """What a recorded piece of memory shows. `seq` is that of the call which it belongs to."""
 
@@ -345,11 +383,13 @@ FACT_KINDS: dict[str, type[Fact]] = {
     "listening": Listening,
     "identity": Identity,
     "child": Child,
+    "process_end": ProcessEnd,
     "opened": Opened,
     "probe": ProbeFact,
     "computing": Computing,
     "ruled_call": RuledCall,
     "decision": Decision,
+    "fault": Fault,
     "polled": Polled,
     "memory": MemoryFact,
 }

@@ -8,8 +8,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from triage_tui.diagnosis import calls as c
+from triage_tui.diagnosis.containment import refusal_of
 from triage_tui.diagnosis.facts import NEVER, FailedCall, syscall_source
 from triage_tui.diagnosis.trace import Step, Walk
+from triage_tui.runs.model import NOT_STARTED
 
 MAX_FAILURES = 400
 """Distinct failures kept, the last ones."""
@@ -104,9 +106,11 @@ def _fact(
     times = "" if len(steps) == 1 else f", {len(steps)} times"
     peer = call.peer or (last.origin.connected if last.origin else "")
     limit = _OWN_LIMIT.search(call.note or "")
+    containment, lifted_by = refusal_of(call)
+    whose = f", answered by the engine (containment: {containment})" if containment else ""
     return FailedCall(
         source=syscall_source(call.seq),
-        says=f"{c.describe(call)}{times}",
+        says=f"{c.describe(call)}{times}{whose}",
         cite=c.describe(call),
         seq=call.seq,
         pid=call.pid,
@@ -137,11 +141,15 @@ def _fact(
         or c.is_directory_by_name(last.absolute)
         or any("O_TMPFILE" in text for text in flags)
         or (any(flags) and all("O_DIRECTORY" in text for text in flags if text)),
+        nonblocking=any("O_NONBLOCK" in text or "O_NDELAY" in text for text in flags),
         writes=any("O_WRONLY" in text or "O_RDWR" in text for text in flags),
         child=call.pid != main,
-        refused=limit is not None or "containment" in (call.note or ""),
+        refused=limit is not None or bool(containment),
+        containment=containment,
+        lifted_by=lifted_by,
         option=(limit[2] or "") if limit else "",
         limit=limit[1] if limit else "",
+        startable=NOT_STARTED in (call.note or ""),
         later_ok=later,
         went_on=sum(pid == call.pid and seq > call.seq for pid, seq in progress),
     )

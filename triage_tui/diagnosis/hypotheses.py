@@ -23,6 +23,7 @@ from triage_tui.diagnosis.ranking import reasons_below
 from triage_tui.diagnosis.rivals import SAYS, losses
 from triage_tui.diagnosis.scenes import proximate_of
 from triage_tui.rule_places import origin
+from triage_tui.runs.contradictions import contradicted_end
 from triage_tui.runs.diagnosis_model import Evidence, Hypothesis
 from triage_tui.runs.reader import Run
 
@@ -49,6 +50,12 @@ MEASURED = "such answers were right less often on labelled runs"
 
 LEAST = 0.02
 """The least confidence of what is said at all."""
+
+PARTIAL = 0.7
+"""The most that a claim is worth when calls before the end are missing: one of them may explain more."""
+
+LACKING = "calls before the end are missing in the record, and one of them may explain more"
+CONTRADICTED = "the calls before the end contradict what the record says of it"
 
 AT_MOST = 0.11
 """Confidence that is left to it: below `FLOOR`."""
@@ -172,11 +179,16 @@ def select(found: list[Candidate]) -> list[Candidate]:
         subject = candidate.subject
         name = str(subject.seq)
         if isinstance(subject, FailedCall) and subject.absolute:
-            name = subject.absolute
-        elif isinstance(subject, Message):
+            # A library is one thing, in however many directories it was looked for.
+            name = subject.base if subject.resource == "library" else subject.absolute
+        elif isinstance(subject, Message) or (
+            isinstance(subject, FailedCall) and subject.operation == "trace"
+        ):
             name = candidate.entry.id
         key = (candidate.entry.cause, name)
         cause = candidate.entry.cause
+        if key in seen:
+            _prefer_later(chosen, candidate, name)
         if key in seen or per_cause.get(cause, 0) >= MAX_PER_CAUSE:
             continue
         if chosen and (candidate.confidence < FLOOR or chosen[-1].entry.cause == "unknown"):
@@ -187,6 +199,15 @@ def select(found: list[Candidate]) -> list[Candidate]:
         per_cause[cause] = per_cause.get(cause, 0) + 1
         chosen.append(candidate)
     return chosen[:MAX_HYPOTHESES]
+
+
+def _prefer_later(chosen: list[Candidate], other: Candidate, name: str) -> None:
+    """Of lookups of one library that say as much, let the last one speak for all."""
+    for index, one in enumerate(chosen):
+        subject, later = one.subject, other.subject
+        alike = (one.entry, one.confidence) == (other.entry, other.confidence)
+        if alike and isinstance(subject, FailedCall) and subject.base == name and later.seq > subject.seq:
+            chosen[index] = other
 
 
 def build(candidate: Candidate, facts: Facts, citer: Citer) -> Hypothesis:
@@ -246,6 +267,8 @@ def parameters(subject: Fact, bindings: dict[str, Fact]) -> dict[str, str]:
             "creates": "yes" if subject.creates else "",
             "writes": "yes" if subject.writes else "",
             "option": subject.option,
+            "lifted_by": subject.lifted_by,
+            "startable": "yes" if subject.startable else "",
         }
     elif isinstance(subject, Identity):
         found |= {"syscalls": subject.names, "value": str(subject.value)}
@@ -303,6 +326,11 @@ def hypothesize(
     """
     citer = Citer(run)
     chosen = weigh_up(candidates(facts, knowledge, problems), knowledge)
+    doubts = [LACKING] * bool(run.history_lacks) + [CONTRADICTED] * bool(contradicted_end(run.snapshot))
+    for doubt in doubts:
+        for candidate in chosen:
+            candidate.against.append((None, doubt))
+            _take(candidate, min(PARTIAL, candidate.confidence), doubt, None)
     hypotheses = [build(candidate, facts, citer) for candidate in chosen]
     for hypothesis, candidate in zip(hypotheses[1:], chosen[1:], strict=True):
         hypothesis.below = reasons_below(chosen[0], candidate, citer)

@@ -75,7 +75,8 @@ def read_knowledge(directories: Iterable[Path] | None = None) -> KnowledgeBase:
     base = KnowledgeBase()
     entries: dict[str, Entry] = {}
     digest = hashlib.sha256()
-    for position, directory in enumerate([shipped("rules"), *(directories or ())]):
+    places = [shipped("rules"), *(directories or ())]
+    for position, directory in enumerate(places):
         for path in knowledge_files(directory, base.mistakes):
             try:
                 document, raw = read_document(path, bounded=position > 0)
@@ -96,10 +97,26 @@ def read_knowledge(directories: Iterable[Path] | None = None) -> KnowledgeBase:
                 _add(entries, entry, directory, base)
         if (path := directory / CALIBRATION_FILE).is_file():
             digest.update(_calibrate(base, path, replaces=bool(position)))
+    if len(places) > 1:
+        _add_templates(base, places[1:], digest)
     base.entries = [entry for entry in entries.values() if entry.status != "disabled"]
     base.disabled = [entry for entry in entries.values() if entry.status == "disabled"]
     base.sha256 = digest.hexdigest()
     return base
+
+
+def _add_templates(base: KnowledgeBase, directories: list[Path], digest: hashlib._Hash) -> None:
+    """Tell of a person's own rule templates: what they replace, and what is wrong with them."""
+    # What shipped is read without them, and most have none.
+    if not any((directory / "templates").is_dir() for directory in directories):
+        return
+    from triage_tui.proposals.templates import read_templates
+
+    library = read_templates(directories)
+    base.overridden += library.overridden
+    base.mistakes += library.mistakes
+    for template in library.templates.values():
+        digest.update(repr(template).encode("utf-8", "surrogateescape") if template.origin else b"")
 
 
 def _calibrate(base: KnowledgeBase, path: Path, *, replaces: bool) -> bytes:

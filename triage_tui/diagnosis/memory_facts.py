@@ -6,6 +6,7 @@ are in the object: an index that says something else than the memory it is about
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 
@@ -26,11 +27,11 @@ _TELLING = {
     "struct sockaddr_in6": ("sin6_addr", "the address"),
     "http request": ("request", "the request"),
     "http answer": ("status", "the answer"),
-    "argument vector": ("[0]", "the program to start"),
 }
 """Kind of an object (its beginning) -> the field that says most, and what that is."""
 _PACKED = ("sin_addr", "sin6_addr")
 """Fields whose bytes are no text."""
+_FORMAT = re.compile(r"%[-+ #0-9.*hlzjt]*[a-zA-Z]")
 _PATH = re.compile(r"/[\w.+@%-]+(?:/[\w.+@%-]+)+\Z")
 
 
@@ -40,9 +41,17 @@ def memory_facts(run: Run) -> list[MemoryFact]:
     for entry in run.snapshot.memory:
         if len(found) >= MAX_FACTS:
             break
-        if entry.blob is not None:
+        if entry.blob is not None and not _of_another_process(run, entry):
             found += _facts_of(run, entry)
     return found
+
+
+def _of_another_process(run: Run, entry: MemoryObject) -> bool:
+    """Tell whether the call was made by another process than the one whose memory was read for it."""
+    frozen = run.snapshot.trigger.pid
+    calls = (call for call in run.snapshot.recent_syscalls if call.seq == entry.seq)
+    call = next(calls, None) if entry.seq is not None else None
+    return call is not None and call.pid > 0 and 0 < frozen != call.pid
 
 
 def _facts_of(run: Run, entry: MemoryObject) -> Iterator[MemoryFact]:
@@ -59,11 +68,27 @@ def _facts_of(run: Run, entry: MemoryObject) -> Iterator[MemoryFact]:
     if kind == "netlink messages":
         yield from _netlink(run, entry)
         return
+    if kind == "argument vector":
+        yield from _started(run, entry)
+        return
     telling = _TELLING.get(kind)
     field = next((one for one in entry.fields if telling and one.name == telling[0]), None)
     if telling is not None and field is not None and _is_there(run, entry, field):
         text = field.text.strip('"')[:_MAX_TEXT]
         yield _fact(entry, f'memory holds {telling[1]} "{text}"', text, field)
+
+
+def _started(run: Run, entry: MemoryObject) -> Iterator[MemoryFact]:
+    """Yield the first text of an argument vector, shown by the object that holds the text itself."""
+    first = next((one for one in entry.fields if one.name == "[0]"), None)
+    text = first.text.strip('"')[:_MAX_TEXT] if first is not None else ""
+    for held in run.snapshot.memory:
+        if text and held.string == text and held.blob is not None:
+            whole = MemoryField(name="", offset=0, size=len(text.encode("utf-8", "replace")), text=text)
+            if _is_there(run, held, whole):
+                fact = _fact(held, f'memory holds the program to start "{text}"', text, whole)
+                yield dataclasses.replace(fact, seq=-1 if entry.seq is None else entry.seq, what=entry.kind)
+                return
 
 
 def _netlink(run: Run, entry: MemoryObject) -> Iterator[MemoryFact]:
@@ -98,7 +123,7 @@ def _bytes_of(run: Run, entry: MemoryObject, field: MemoryField) -> bytes:
 
 def _is_there(run: Run, entry: MemoryObject, field: MemoryField) -> bool:
     data = _bytes_of(run, entry, field)
-    if field.name in _PACKED or (entry.kind == "argument vector" and data):
+    if field.name in _PACKED:
         return bool(data)
     text = field.text.strip('"').removeprefix("@").removesuffix("…")
     return bool(text) and text.encode("utf-8", "replace")[:40] in data
@@ -118,6 +143,16 @@ def _fact(entry: MemoryObject, says: str, text: str, field: MemoryField) -> Memo
     )
 
 
+def _may_be_the_reason(fact: MemoryFact, facts: Facts) -> bool:
+    """Tell whether a text that code names may say why: it was printed, or nothing was and it failed."""
+    if facts.end.code == 0:
+        return False
+    # Of a format, its longest text is looked for.
+    text = max(_FORMAT.split(fact.text), key=len).strip()
+    printed = [message.text for message in facts.messages if message.stream == "output"]
+    return not printed or any(text in one for one in printed)
+
+
 def memory_about(facts: Facts, subject: Fact) -> list[MemoryFact]:
     """Return what memory shows of the call that a hypothesis is about, or of the code at its end."""
     known = [fact for fact in facts.of("memory") if isinstance(fact, MemoryFact)]
@@ -125,7 +160,7 @@ def memory_about(facts: Facts, subject: Fact) -> list[MemoryFact]:
     # At a fault, the arguments of the function that failed are in registers still.
     held = [fact for fact in known if fact.what == "register" and facts.end.reason == "signal"]
     if not about and subject is facts.end:
-        about = [*held, *(fact for fact in known if fact.frame >= 0)]
+        about = [*held, *(fact for fact in known if fact.frame >= 0 and _may_be_the_reason(fact, facts))]
     elif isinstance(subject, FailedCall) and not subject.child:
         about += held[:1]
     if subject is facts.end or isinstance(subject, FailedCall):

@@ -25,9 +25,11 @@ MAX_LINE_BYTES = 2000
 _COMPLAINT = re2.compile(
     r"(?i)\b(error|err|fail(ed|ure|s)?|fatal|cannot|can't|cant|could ?n.t|unable|no such|not found|missing|"
     r"denied|invalid|illegal|bad|unknown|unsupported|not supported|refus(ed|ing)|abort(ed|ing)?|panic|"
-    r"exception|traceback|must|need(s|ed)?|permission|not permitted|no \w+ (found|available)|timed? ?out|"
-    r"usage|warning|exiting|does(n't| not) exist|not exist|not (implemented|available|open|running|root)|"
-    r"not superuser|required)\b"
+    r"exception|traceback|must|need(s|ed)?|permission|not permitted|no \w+ (found|available|support)|sorry|"
+    r"timed? ?out|usage|warning|exiting|does(n't| not) exist|not exist|"
+    r"not (implemented|available|open|running|root|readable|usable)|not superuser|required|"
+    r"un(readable|usable|available|reachable|expected(ly)?)|corrupt(ed)?|damaged|broken|rejected|"
+    r"(giving|gave) up)\b"
 )
 
 
@@ -55,12 +57,17 @@ def is_complaint(text: str) -> bool:
 
 
 def writes_to_output(calls: list[Syscall]) -> list[Syscall]:
-    """Return the calls that put bytes on descriptor 1 or 2, in order."""
-    return [
-        call
-        for call in calls
-        if call.name in ("write", "writev") and descriptor(call) in (1, 2) and (call.ret or 0) > 0
-    ]
+    """Return the calls that put bytes on descriptor 1 or 2, in order.
+
+    Where the record says what a call wrote to, that is believed: a shell turns its descriptors to files.
+    """
+    return [call for call in calls if (call.ret or 0) > 0 and _writes_to_output(call)]
+
+
+def _writes_to_output(call: Syscall) -> bool:
+    if call.printed is not None:
+        return call.printed.stream in ("stdout", "stderr")
+    return call.name in ("write", "writev") and descriptor(call) in (1, 2)
 
 
 def lines_of(data: bytes, writes: list[Syscall]) -> list[Line]:

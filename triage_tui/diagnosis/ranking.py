@@ -53,6 +53,8 @@ def _differences(best: Candidate, other: Candidate) -> list[tuple[float, str, Fa
         figures = f"relevance {other.relevance:.2f}, not {best.relevance:.2f}"
         found.append((tied, f"its call is tied to the end less closely than {cite}: {figures}", best.subject))
     of_itself = best.entry.base - other.entry.base + (0.0 if both_tied and tied > 0 else tied)
+    # What a ceiling takes from either was never between them.
+    of_itself = min(of_itself, round(_alone(best) - _alone(other), 2))
     if of_itself > 0:
         figures = f"{_alone(other):.2f}, not {_alone(best):.2f}"
         found.append((of_itself, f"such a finding says less by itself: {figures}", other.subject))
@@ -73,5 +75,5 @@ def _tie(candidate: Candidate) -> float:
 
 
 def _alone(candidate: Candidate) -> float:
-    """Return the confidence before anything else was looked at."""
-    return candidate.entry.base + _tie(candidate)
+    """Return the confidence before anything else was looked at, as far as the ceiling allows it."""
+    return min(candidate.entry.ceiling, candidate.entry.base + _tie(candidate))

@@ -5,7 +5,7 @@ This is the cheap first sorting: it reads the end, the loop and the waits, befor
 
 from __future__ import annotations
 
-from triage_tui.diagnosis.facts import Child, Facts, LoopFact, Wait
+from triage_tui.diagnosis.facts import Child, Facts, LoopFact, Sleep, Wait
 
 TROUBLES = {
     "missing_file": "missing resource",
@@ -35,6 +35,9 @@ TROUBLES = {
 }
 """Cause -> kind of trouble."""
 
+
+LONG_S = 5.0
+"""Seconds of a sleep that is no step of a loop but the time until the next job."""
 
 SCENES = (
     "exit 0",
@@ -70,7 +73,7 @@ def scene_of(facts: Facts) -> str:
     if end.stopped:
         return "stopped by a signal"
     if end.blocked_in == "sleep" or end.reason == "sleep_loop":
-        return "wait loop by the clock" if facts.of("loop") or facts.of("sleep") else "long sleep"
+        return "long sleep" if _sleeps_once(facts) else "wait loop by the clock"
     if end.blocked_in:
         return "blocked wait, reachable" if wait and wait.listening else "blocked wait"
     if end.spinning:
@@ -79,6 +82,14 @@ def scene_of(facts: Facts) -> str:
     if loop is not None:
         return "wait loop by the clock" if loop.sleeps else "syscall loop"
     return "still running"
+
+
+def _sleeps_once(facts: Facts) -> bool:
+    """Tell whether it waits for a time that was set once: nothing is repeated, and nothing tested."""
+    if facts.of("loop") or facts.end.reason == "sleep_loop":
+        return False
+    last = next((fact for fact in facts.of("sleep") if isinstance(fact, Sleep)), None)
+    return last is None or last.count == 1 or last.seconds >= LONG_S
 
 
 def full_scene(facts: Facts, cause: str) -> str:
@@ -96,7 +107,7 @@ def proximate_of(facts: Facts, cause: str) -> str:
     if cause in ("network_wait", "normal_exit", "spin_or_lock", "unsupported_syscall", "unknown"):
         return cause
     scene = scene_of(facts)
-    if scene == "wait loop by the clock":
+    if scene in ("wait loop by the clock", "long sleep"):
         waits = [fact for fact in facts.of("wait") if isinstance(fact, Wait)]
         return "network_wait" if waits and waits[-1].timed_out and not facts.of("sleep") else "sleep_loop"
     return cause

@@ -183,7 +183,7 @@ def causality_schema() -> dict[str, Any]:
         "additionalProperties": False,
         "minProperties": 2,
         "maxProperties": 2,
-        "properties": dict.fromkeys(("message", "path", "request"), expression),
+        "properties": dict.fromkeys(("message", "path", "request", "errno"), expression),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -220,10 +220,18 @@ def case_schema() -> dict[str, Any]:
     }
 
 
+def _templates_schema() -> dict[str, Any]:
+    # Rules are made of hypotheses, not the other way round.
+    from triage_tui.proposals.templates import templates_schema
+
+    return templates_schema()
+
+
 SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
     "knowledge-base": knowledge_base_schema,
     "knowledge-causality": causality_schema,
     "knowledge-case": case_schema,
+    "rule-templates": _templates_schema,
 }
 """Name -> what makes the schema."""
 

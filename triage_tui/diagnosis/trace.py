@@ -87,6 +87,12 @@ def walk(calls: list[Syscall], cwd: str) -> Walk:
     return Walk(steps=steps, processes=processes)
 
 
+def _any_port(call: Syscall) -> bool:
+    """Tell whether a bind leaves the port to the kernel, as one does that only sends."""
+    peer = call.peer or ""
+    return (peer.startswith("inet") and peer.endswith(":0")) or "AF_UNSPEC" in c.argument(call, 1)
+
+
 def _learn(processes: dict[int, Process], process: Process, step: Step, fd: int | None) -> None:
     """Note what a successful call changed."""
     call, kind = step.call, step.operation
@@ -97,6 +103,8 @@ def _learn(processes: dict[int, Process], process: Process, step: Step, fd: int 
         process.fds[result] = Origin(
             label=f"socket {c.detail(call)}", seq=call.seq, datagram="SOCK_DGRAM" in c.detail(call)
         )
+    elif call.name in c.FILE_WATCHES:
+        process.fds[result] = Origin(label=c.CHANGES_OF_FILES, seq=call.seq)
     elif kind == "chdir":
         process.cwd = step.absolute or process.cwd
     elif call.name == "close" and fd is not None:
@@ -109,7 +117,7 @@ def _learn(processes: dict[int, Process], process: Process, step: Step, fd: int 
         origin = process.fds.setdefault(fd, step.origin or Origin(label="socket", seq=call.seq))
         if kind == "listen":
             origin.listening = True
-        else:
+        elif not _any_port(call):
             origin.bound = call.peer or step.path or "an address"
     elif kind == "connect" and step.origin:
         step.origin.connected = call.peer or step.path or "a peer"

@@ -70,6 +70,10 @@ def add_waits(facts: Facts, walked: Walk, main: int, steps_after: dict[int, int]
                 listening=reachable,
                 origin=step.origin.label if step.origin else "",
                 sent=bool(sent) and sent[-1].call.seq < step.call.seq,
+                watching=any(
+                    origin.label == c.CHANGES_OF_FILES
+                    for origin in walked.processes[step.call.pid].fds.values()
+                ),
             ),
         )
     sleeps = [step for step in walked.steps if is_sleep(step)]

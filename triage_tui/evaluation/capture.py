@@ -20,13 +20,18 @@ from triage_tui.errors import TriageError
 from triage_tui.evaluation.corpus import PROGRAM_PATH, Case
 from triage_tui.evaluation.packages import cached, evaluation_dir
 from triage_tui.evaluation.rootfs import build_root
+from triage_tui.guest.cell.policy import EXECUTIONS
 from triage_tui.guest.emulator.qemu import qemu_version
+from triage_tui.retry.start import read_start
 from triage_tui.runs.ids import is_run_id
+from triage_tui.runs.reader import load_run
 from triage_tui.setup.cache import publish, staging
 from triage_tui.text import safe_line
 
 MIN_TIME_LIMIT_S = 25.0
 """A round lasts at least so long before it is frozen for its length alone: loops show up late."""
+EXEC_POLICY = "refuse"
+"""The labels tell what happens on a host without binfmt_misc, where no program of a guest is executed."""
 _HANG_S = 120.0
 """How much longer than its time limit a run may take before it is ended: probing and capturing take time."""
 _LEFT_S = 86400.0
@@ -56,9 +61,33 @@ def captured_dir(case: Case, engine: Engine) -> Path:
 
 def captured_run(case: Case, engine: Engine) -> Path | None:
     """Return the directory of the kept run of a case, None when there is none."""
+    found = _kept_run(case, engine)
+    return found if found is not None and _goes_as_labelled(found) else None
+
+
+def _kept_run(case: Case, engine: Engine) -> Path | None:
     runs = captured_dir(case, engine) / "ai_runs"
     found = sorted(path for path in runs.glob("*") if is_run_id(path.name)) if runs.is_dir() else []
     return found[0] if found else None
+
+
+def _goes_as_labelled(run_dir: Path) -> bool:
+    """Return whether a kept run was started with EXEC_POLICY, or cannot be told from one that was.
+
+    That is one whose calls are all there, and which executed no program: nothing was asked of that policy.
+    """
+    with contextlib.suppress(TriageError):
+        if read_start(run_dir).exec_policy == EXEC_POLICY:
+            return True
+    try:
+        run = load_run(run_dir)
+    except TriageError:
+        # Whoever diagnoses it says that it is damaged.
+        return True
+    calls, counts = run.trace(), run.snapshot.statistics
+    if len(calls) < counts.syscalls or counts.log_bytes_passed_over:
+        return False
+    return not any(call.name in EXECUTIONS and call.ret == 0 for call in calls)
 
 
 def capture(case: Case, engine: Engine, cancel: threading.Event) -> Path:
@@ -85,7 +114,7 @@ def capture(case: Case, engine: Engine, cancel: threading.Event) -> Path:
             raise TriageError("the run left no record")
         shutil.rmtree(place, ignore_errors=True)
         publish(workspace, place)
-    found = captured_run(case, engine)
+    found = _kept_run(case, engine)
     assert found is not None
     return found
 
@@ -107,7 +136,7 @@ def run_command(case: Case, root: Path, workspace: Path, stdin: Path) -> list[st
     """Return the command that runs a prepared case: one round, in which nothing is approved."""
     command = [sys.executable, "-m", "triage_tui", "run", "-C", str(workspace), "--json"]
     command += ["--policy", "auto", "--rounds", "1", "--rootfs", str(root), "--cwd", case.cwd]
-    command += ["--user", str(case.uid), "--time-limit", f"{time_limit(case):g}"]
+    command += ["--user", str(case.uid), "--time-limit", f"{time_limit(case):g}", "--exec", EXEC_POLICY]
     for name, value in (PROGRAM_PATH | case.env).items():
         command += ["--env", f"{name}={value}"]
     for name in case.network:

@@ -1,7 +1,8 @@
 """A file of labelled failures: which program, how it is started, and what the right answer is.
 
 The file is a YAML list with one mapping per case. It is input like any other: whoever writes it makes
-mistakes, and each is told in one sentence with the case and the field. The format: docs/evaluation.md.
+mistakes. Each is told in one sentence with the case and the field, and costs that case and no other. The
+format: docs/evaluation.md.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, cast
 
@@ -111,50 +114,34 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Labelled cases, in the order of their files."""
+
+    cases: list[Case] = field(default_factory=list)
+    mistakes: dict[str, str] = field(default_factory=dict)
+    """Id of a case that is not well formed -> what is wrong with it. It stands in `cases` with its id and its
+    label alone, since it counts, and cannot be run."""
+    left_out: list[str] = field(default_factory=list)
+    """Sentences about fields that nobody knows; their cases are run without them."""
+
+
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def load_corpus(path: Path) -> list[Case]:
-    """Read a file of labelled failures.
+def load_corpus(*paths: Path) -> Corpus:
+    """Read files of labelled failures as one.
 
     Raises:
-        TriageError: it cannot be read, is no YAML, or a case is not well formed; the first mistake is named.
+        TriageError: a file cannot be read, is no YAML or no list of cases.
     """
-    where = safe_line(str(path), 200)
-    try:
-        raw = read_bounded(path, MAX_FILE_BYTES, whole=True)
-        found = yaml.load(raw, _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = safe_line(" ".join(str(error).split()), 200)
-        raise TriageError(f"{where} is no usable YAML: {reason}") from error
-    if not isinstance(found, list) or not found:
-        raise TriageError(f"{where} must hold a list of cases, each a mapping with id, arch, cause and so on")
-    if len(found) > MAX_CASES:
-        raise TriageError(f"{where} has {len(found)} cases: at most {MAX_CASES} can be evaluated at once")
-    cases: dict[str, Case] = {}
-    for number, entry in enumerate(found, start=1):
-        case = _case(entry, number, where)
-        if case.id in cases:
-            raise TriageError(f"{where}: two cases are called {case.id}")
-        cases[case.id] = case
-    return list(cases.values())
-
-
-def load_corpora(paths: Iterable[Path]) -> list[Case]:
-    """Read several files as one.
-
-    Raises:
-        TriageError: as `load_corpus`, or two files have a case of the same name.
-    """
-    cases: dict[str, Case] = {}
+    corpus = Corpus()
+    names: set[str] = set()
     for path in paths:
-        for case in load_corpus(path):
-            if case.id in cases:
-                raise TriageError(
-                    f"{safe_line(str(path), 200)}: an earlier file has a case {case.id} as well"
-                )
-            cases[case.id] = case
-    return list(cases.values())
+        where = safe_line(str(path), 200)
+        for number, entry in enumerate(_entries(path, where), start=1):
+            _take(corpus, names, entry, number, where)
+    return corpus
 
 
 def chosen(cases: list[Case], wanted: Iterable[str]) -> list[Case]:
@@ -171,25 +158,65 @@ def chosen(cases: list[Case], wanted: Iterable[str]) -> list[Case]:
     return [known[name] for name in names] if names else cases
 
 
-def _case(entry: object, number: int, where: str) -> Case:
-    name = entry.get("id") if isinstance(entry, Mapping) else None
-    called = f"case {safe_line(name, 80)}" if isinstance(name, str) and name else f"case number {number}"
-    if not isinstance(entry, Mapping):
-        raise TriageError(f"{where}, {called}: a case is a mapping of fields")
-    known = Case.__struct_fields__
-    for field in entry:
-        if field not in known:
-            raise TriageError(
-                f"{where}, {called}: the field {safe_line(str(field), 40)!r} is unknown; "
-                f"known are {', '.join(known)}"
-            )
+def _entries(path: Path, where: str) -> list[Any]:
+    """Return the list that a file holds.
+
+    Raises:
+        TriageError: it holds none, or too long a one.
+    """
     try:
-        case = msgspec.convert(entry, Case)
+        found = yaml.load(read_bounded(path, MAX_FILE_BYTES, whole=True), _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = safe_line(" ".join(str(error).split()), 200)
+        raise TriageError(f"{where} is no usable YAML: {reason}") from error
+    if not isinstance(found, list) or not found:
+        raise TriageError(f"{where} must hold a list of cases, each a mapping with id, arch, cause and so on")
+    if len(found) > MAX_CASES:
+        raise TriageError(f"{where} has {len(found)} cases: at most {MAX_CASES} can be evaluated at once")
+    return found
+
+
+def _take(corpus: Corpus, names: set[str], entry: object, number: int, where: str) -> None:
+    """Add what one entry of a file says to `corpus`, a case or the mistake in it, and its id to `names`."""
+    fields = entry if isinstance(entry, Mapping) else {}
+    name = fields.get("id")
+    called = f"case {safe_line(name, 80)}" if isinstance(name, str) and name else f"case number {number}"
+    unknown = [word for word in fields if word not in Case.__struct_fields__]
+    if unknown:
+        words = ", ".join(repr(safe_line(str(word), 40)) for word in unknown[:8])
+        corpus.left_out.append(f"{where}, {called}: nobody knows the field {words}, so it was left out")
+    try:
+        if not isinstance(entry, Mapping):
+            raise TriageError("a case is a mapping of fields")
+        case = _case({word: value for word, value in fields.items() if word not in unknown})
+        if case.id in names:
+            raise TriageError(f"there are two cases with the name {case.id}, and this is the second")
+    except TriageError as error:
+        wanted = name if isinstance(name, str) and _ID.fullmatch(name) else f"number-{number}"
+        free = next(one for one in chain((wanted,), (f"{wanted}-{n}" for n in count(2))) if one not in names)
+        cause = fields.get("cause")
+        label = safe_line(cause, 40) if isinstance(cause, str) and cause else "unknown"
+        case = Case(
+            id=free, arch="", cause=label, packages=[], argv=[], healthy=fields.get("healthy") is True
+        )
+        corpus.mistakes[free] = f"{where}, {called}: {error}"
+    names.add(case.id)
+    corpus.cases.append(case)
+
+
+def _case(fields: Mapping[object, object]) -> Case:
+    """Return the case that `fields` describe.
+
+    Raises:
+        TriageError: the first thing that is wrong with it, without the name of the case.
+    """
+    try:
+        case = msgspec.convert(fields, Case)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise TriageError(f"{where}, {called}: {safe_line(_in_words(str(error)), 200)}") from error
+        raise TriageError(safe_line(_in_words(str(error)), 200)) from error
     problem = _problem(case)
     if problem:
-        raise TriageError(f"{where}, {called}: {safe_line(problem, 300)}")
+        raise TriageError(safe_line(problem, 900))
     return case
 
 

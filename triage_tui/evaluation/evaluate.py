@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from triage_tui.diagnosis.report import check_knowledge
 from triage_tui.errors import TriageError
-from triage_tui.evaluation.capture import Engine, capture, captured_dir, captured_run, remove_leftovers
+from triage_tui.evaluation.capture import Engine, capture, captured_run, remove_leftovers
 from triage_tui.evaluation.corpus import Case
 from triage_tui.evaluation.measure import Result, judge
 from triage_tui.evaluation.packages import download
+from triage_tui.evaluation.roots import rebuild_roots
 from triage_tui.setup.cache import Progress, quiet
 
 
@@ -22,33 +22,51 @@ def evaluate(
     engine: Engine,
     cancel: threading.Event,
     *,
+    mistakes: Mapping[str, str],
     jobs: int = 1,
     fresh: bool = False,
+    roots: bool = False,
     progress: Progress = quiet,
 ) -> list[Result]:
     """Return one result for each case, in their order.
 
-    With `fresh` every case is run again; else only those of which no run is kept. After `cancel` is set no
+    `mistakes` says why some cases cannot be run (case id -> sentence). With `fresh` every other one is run
+    again, and a kept run makes room when the new one is whole; else only those of which no run is kept, or a
+    damaged one. With `roots` the root file system of each kept run is made anew. After `cancel` is set no
     further case is run; those that were not run have a result that says so.
 
     Raises:
         TriageError: the knowledge base has a mistake.
     """
-    check_knowledge()
+    for sentence in check_knowledge():
+        progress(sentence)
     remove_leftovers()
-    if fresh:
-        for case in cases:
-            shutil.rmtree(captured_dir(case, engine), ignore_errors=True)
-    wanted = [case for case in cases if captured_run(case, engine) is None]
-    problems = _capture_all(wanted, engine, cancel, jobs, progress) if wanted else {}
-    results = []
-    for case in cases:
-        run_dir = captured_run(case, engine)
-        if run_dir is None:
-            results.append(Result(case=case, problem=problems.get(case.id, "it was not run")))
-        else:
-            results.append(_judged(case, run_dir))
+    sound = [case for case in cases if case.id not in mistakes]
+    wanted = [case for case in sound if fresh or captured_run(case, engine) is None]
+    problems = dict(mistakes) | _capture_all(wanted, engine, cancel, jobs, progress)
+    found = {case.id: _result(case, engine, problems) for case in cases}
+    # A kept run is a copy of what can be had again.
+    damaged = [
+        case
+        for case in sound
+        if case not in wanted and found[case.id].run is not None and found[case.id].problem
+    ]
+    for case in damaged:
+        progress(f"{case.id}: {found[case.id].problem}; it is run again")
+    problems |= _capture_all(damaged, engine, cancel, jobs, progress)
+    results = [_result(case, engine, problems) if case in damaged else found[case.id] for case in cases]
+    if roots:
+        kept = [(result.case, result.run) for result in results if result.run is not None]
+        rebuild_roots(kept, cancel, progress)
     return results
+
+
+def _result(case: Case, engine: Engine, problems: Mapping[str, str]) -> Result:
+    """Judge the kept run of a case, unless there is a reason why there is none."""
+    run_dir = captured_run(case, engine) if case.id not in problems else None
+    if run_dir is None:
+        return Result(case=case, problem=problems.get(case.id, "it was not run"))
+    return _judged(case, run_dir)
 
 
 def _judged(case: Case, run_dir: Path) -> Result:
@@ -62,12 +80,14 @@ def _capture_all(
     cases: Sequence[Case], engine: Engine, cancel: threading.Event, jobs: int, progress: Progress
 ) -> dict[str, str]:
     """Capture runs, `jobs` at a time; return case id -> why there is none."""
-    problems = download(cases, progress)
+    problems = download(cases, progress) if cases else {}
     for case in cases:
         if case.id in problems:
             progress(f"{case.id} cannot be prepared: {problems[case.id]}")
     ready = [case for case in cases if case.id not in problems]
     done = 0
+    if not ready:
+        return problems
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         futures: dict[Future[Path], Case] = {
             pool.submit(_capture_unless, case, engine, cancel): case for case in ready

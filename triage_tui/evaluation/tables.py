@@ -33,7 +33,7 @@ def case_rows(results: Sequence[Result]) -> Table:
 
 def _outcome(result: Result) -> str:
     if result.best is None:
-        return f"not prepared: {result.problem}"
+        return f"not evaluated: {result.problem}"
     words = ["right" if result.right else "abstained" if result.abstained else "WRONG"]
     if not result.right and result.near:
         words.append(f"right is number {result.rank}")
@@ -109,7 +109,8 @@ def sentences(results: Sequence[Result]) -> list[str]:
     """Return the figures of the whole, in words."""
     told: dict[str, Any] = figures(results)
     lines = [
-        f"{told['cases']} cases: top-1 {_percent(told['top1'])}, top-3 {_percent(told['top3'])}, "
+        f"{told['cases']} case{'s' if told['cases'] != 1 else ''}: top-1 {_percent(told['top1'])}, "
+        f"top-3 {_percent(told['top3'])}, "
         f"{told['abstained']} abstained, {told['wrong_and_sure']} wrong and sure (above 0.8), "
         f"{told['healthy_accused']} healthy accused.",
         f"{told['claims']} claims followed to their evidence, {told['unsupported_claims']} unsupported.",
@@ -117,5 +118,5 @@ def sentences(results: Sequence[Result]) -> list[str]:
     if told["median_diagnosis_ms"] is not None:
         lines.append(f"Median from frozen to diagnosed: {told['median_diagnosis_ms']:.0f} ms.")
     if told["not_prepared"]:
-        lines.append(f"{told['not_prepared']} of the cases could not be prepared and count as not right.")
+        lines.append(f"{told['not_prepared']} of the cases could not be evaluated and count as not right.")
     return lines

@@ -17,7 +17,8 @@ from triage_tui.diagnosis.knowledge_base.coverage import cover
 from triage_tui.diagnosis.knowledge_base.explaining import Explained, explain
 from triage_tui.diagnosis.knowledge_base.profiling import profile
 from triage_tui.diagnosis.knowledge_base.questions import Part
-from triage_tui.diagnosis.report import diagnose, render_markdown
+from triage_tui.diagnosis.markdown import render_markdown
+from triage_tui.diagnosis.report import diagnose
 from triage_tui.errors import TriageError
 from triage_tui.runs.evidence import resolve
 from triage_tui.runs.reader import Run

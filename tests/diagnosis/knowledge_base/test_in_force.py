@@ -12,7 +12,9 @@ from tests.diagnosis.knowledge_base.writing import GOOD, write
 from tests.diagnosis.recorded import load_case, run_of
 from tests.e2e.commands import command, triage
 from tests.waiting import wait_until
+from triage_tui.diagnosis.knowledge_base.explaining import explain
 from triage_tui.diagnosis.knowledge_base.in_force import KnowledgeInForce
+from triage_tui.diagnosis.report import diagnose
 from triage_tui.errors import TriageError
 from triage_tui.rule_places import user_directories
 from triage_tui.telemetry.doctor import own_knowledge
@@ -137,3 +139,15 @@ def test_the_doctor_tells_of_a_persons_own_files(rules: Path, monkeypatch: pytes
     assert f"{rules}/mine.yaml:5, entry mine, key cause: unknown cause 'nothing'" in check.found
     monkeypatch.delenv("TRIAGE_TUI_RULES")
     assert own_knowledge() == []
+
+
+def test_what_a_person_switched_off_is_told_where_it_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = write(tmp_path / "own", GOOD | {"id": "missing-file", "status": "disabled"})
+    monkeypatch.setenv("TRIAGE_TUI_RULES", str(own.parent))
+    base = KnowledgeInForce().current()
+    run = run_of(load_case("applet-cat-missing"), tmp_path)
+    assert diagnose(run, base).kb_problems == [f"switched off by {own}: missing-file"]
+    with pytest.raises(TriageError, match=f"missing-file is switched off by {own}:3"):
+        explain(run, base, "missing-file")

@@ -111,8 +111,10 @@ def _noise(raw: Any, where: str, report: Report) -> Noise | None:
 
 
 def _hint(raw: Any, where: str, report: Report) -> Hint | None:
-    if not isinstance(raw, Mapping) or set(raw) not in ({"message", "path"}, {"message", "request"}):
-        report(where, "needs message and one of path and request", "")
+    if not isinstance(raw, Mapping) or (
+        "message" not in raw or len(raw) != 2 or not set(raw) <= {"message", "path", "request", "errno"}
+    ):
+        report(where, "needs message and one of path, request and errno", "")
         return None
     expressions = {str(key): compile_regex(raw[key], f"{where}.{key}", report) for key in raw}
     return None if None in expressions.values() else Hint(**expressions)

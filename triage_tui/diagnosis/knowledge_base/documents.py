@@ -8,12 +8,14 @@ become a billion values.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
+from triage_tui.diagnosis.knowledge_base import parsed_files
 from triage_tui.diagnosis.knowledge_base.mistakes import Mistake
 from triage_tui.errors import TriageError
 from triage_tui.runs.files import read_bounded, real_path
@@ -57,17 +59,26 @@ class _Loader(_Base):  # type: ignore[misc,valid-type]
         return cast("dict[Any, Any]", super().construct_mapping(node, deep=deep))
 
 
+_NONE: Mapping[str, int] = {}
+
+
 class Document:
     """One file: its content, and where in it each part stands."""
 
-    def __init__(self, path: Path, data: Mapping[str, Any], root: yaml.MappingNode) -> None:
+    def __init__(
+        self, path: Path, data: Mapping[str, Any], root: Callable[[], Any], lines: Mapping[str, int] = _NONE
+    ) -> None:
+        """`root` gives the file's nodes when a line is asked for that is not among `lines`."""
         self.path = path
         self.data = data
         self._root = root
+        self._lines = lines
 
     def line(self, key: str) -> int:
         """Return the line, from 1, of the key path `key` ("entries[2].when.all[0]"), or of what holds it."""
-        node: yaml.Node = self._root
+        if (known := self._lines.get(key)) is not None:
+            return known
+        node: yaml.Node = self._root()
         line = node.start_mark.line + 1
         rest = key
         while rest:
@@ -137,7 +148,7 @@ def parse_document(path: Path, raw: bytes, *, bounded: bool = True) -> Document:
         raise bad(0, f"the file is no usable YAML: {text}") from error
     if not isinstance(data, dict) or not isinstance(root, yaml.MappingNode):
         raise bad(1, "the file must hold a mapping with the key schema", "begin it with `schema: 1`")
-    document = Document(path, data, root)
+    document = Document(path, data, lambda: root)
     if data.get("schema") != 1:
         shown = safe_line(repr(data.get("schema")), 60)
         raise bad(document.line("schema"), f"must be 1, not {shown}", "begin it with `schema: 1`", "schema")
@@ -189,4 +200,23 @@ def read_document(path: Path, *, bounded: bool = True) -> tuple[Document, bytes]
         raw = read_file(path)
     except TriageError as error:
         raise BadDocumentError(Mistake(file=str(path), line=0, what=str(error))) from error
-    return parse_document(path, raw, bounded=bounded), raw
+    parsed = parsed_files.kept(raw, bounded=bounded)
+    if parsed is not None:
+        # Only what has a mistake is asked for further lines.
+        nodes = cache(partial(_nodes, raw))
+        return Document(path, parsed.data, nodes, parsed.lines), raw
+    document = parse_document(path, raw, bounded=bounded)
+    entries = document.data.get("entries")
+    count = len(entries) if isinstance(entries, list) else 0
+    lines = {key: document.line(key) for key in (f"entries[{index}]" for index in range(count))}
+    parsed_files.keep(raw, parsed_files.Parsed(dict(document.data), lines), bounded=bounded)
+    return document, raw
+
+
+def _nodes(raw: bytes) -> Any:
+    """Parse a file again that was usable when it was parsed before."""
+    loader = _Loader(raw)
+    try:
+        return loader.get_single_node()
+    finally:
+        loader.dispose()

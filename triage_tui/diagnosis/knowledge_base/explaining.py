@@ -20,6 +20,7 @@ from triage_tui.errors import TriageError
 from triage_tui.rule_places import origin
 from triage_tui.runs.diagnosis_model import Evidence
 from triage_tui.runs.reader import Run
+from triage_tui.text import safe_line
 
 NEAR = 0.6
 """Share of a subject's tests that some fact has to pass for the entry to have come near."""
@@ -93,6 +94,10 @@ def explain(run: Run, base: KnowledgeBase, entry_id: str | None = None) -> Expla
     wanted = [entry for entry in base.entries if entry_id in (None, entry.id)]
     if not wanted:
         ids = [entry.id for entry in base.entries]
+        off = next((one for one in base.disabled if one.id == entry_id), None)
+        if off is not None:
+            where = f"{safe_line(off.file, 300)}:{off.line}"
+            raise TriageError(f"the entry {entry_id} is switched off by {where} (status: disabled)")
         raise TriageError(f"there is no entry {entry_id!r} in the knowledge base; {choose(entry_id, ids)}")
     until = time.monotonic() + MAX_S
     told: list[Explained] = []

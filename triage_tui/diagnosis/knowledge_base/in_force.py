@@ -17,7 +17,7 @@ from triage_tui.diagnosis.knowledge_base.mistakes import Mistake
 from triage_tui.errors import TriageError
 from triage_tui.resources import shipped
 from triage_tui.rule_places import user_directories
-from triage_tui.text import number_of
+from triage_tui.text import number_of, safe_line
 
 MOST_NEWS = 20
 MOST_LEFT_OUT = 5
@@ -29,11 +29,12 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 def stamp(directories: Sequence[str]) -> Stamp:
     """Return what changes when a knowledge base file does: name, inode, time and size of each."""
     found: list[tuple[str, int, int, int]] = []
-    for directory in directories:
+    for directory in (place for one in directories for place in (one, os.path.join(one, "templates"))):
         try:
             names = sorted(name for name in os.listdir(directory) if name.endswith(".yaml"))[: MAX_FILES + 1]
         except OSError:
-            found.append((directory, 0, 0, -1))
+            # Few have templates of their own.
+            found += [(directory, 0, 0, -1)] if directory in directories else []
             continue
         for name in names:
             path = os.path.join(directory, name)
@@ -53,6 +54,16 @@ def left_out(mistakes: Sequence[Mistake]) -> list[str]:
         more = number_of(len(mistakes) - MOST_LEFT_OUT, "more mistake is", "more mistakes are")
         told.append(f"{more} listed by `triage-tui kb lint`")
     return told
+
+
+def switched_off(base: KnowledgeBase) -> list[str]:
+    """Return one sentence for each file of a person's that switches shipped entries off."""
+    names: dict[str, list[str]] = {}
+    for entry in base.disabled:
+        if not entry.shipped:
+            names.setdefault(entry.file, []).append(entry.id)
+    told = [f"switched off by {safe_line(file, 300)}: {_some(found)}" for file, found in names.items()]
+    return told[:MOST_LEFT_OUT]
 
 
 class KnowledgeInForce:

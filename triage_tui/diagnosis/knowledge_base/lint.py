@@ -28,6 +28,8 @@ class Linted:
     """Those without a mistake of their own."""
     mistakes: list[Mistake] = field(default_factory=list)
     overridden: list[str] = field(default_factory=list)
+    templates: set[str] = field(default_factory=set)
+    """Rule templates of the places."""
 
     @property
     def errors(self) -> int:
@@ -53,7 +55,8 @@ def lint(places: Iterable[Path]) -> Linted:
             paths = knowledge_files(place, found.mistakes)
         else:
             raise TriageError(f"there is no file or directory {place}")
-        for path in paths:
+        _templates(place, found)
+        for path in [path for path in paths if not _is_of_templates(path)]:
             found.files.append(str(path))
             for entry in _file(path, found):
                 _compare(entry, known, mine, found)
@@ -62,6 +65,34 @@ def lint(places: Iterable[Path]) -> Linted:
     order = {name: number for number, name in enumerate(found.files)}
     found.mistakes.sort(key=lambda mistake: (order.get(mistake.file, -1), mistake.line))
     return found
+
+
+def _is_of_templates(path: Path) -> bool:
+    return path.parent.name == "templates"
+
+
+def _templates(place: Path, found: Linted) -> None:
+    """Check the files with rule templates of a place, or the one that the place is."""
+    from triage_tui.proposals.templates import broken_lua, read_templates, template_files
+
+    if place.resolve() == shipped("rules").resolve():
+        read = read_templates([])
+    elif place.is_dir():
+        if not template_files(place, []):
+            return
+        read = read_templates([place])
+    elif _is_of_templates(place):
+        read = read_templates([place.parent.parent])
+    else:
+        return
+    own = [
+        name for name in read.files if Path(name).is_relative_to(place if place.is_dir() else place.parent)
+    ]
+    found.files += own
+    found.overridden += [text for text in read.overridden if text.startswith(tuple(own))]
+    wrong = [*read.mistakes, *broken_lua(read)]
+    found.mistakes += [mistake for mistake in wrong if mistake.file in own]
+    found.templates |= read.templates.keys()
 
 
 def _file(path: Path, found: Linted) -> list[Entry]:
@@ -102,7 +133,7 @@ def _note(
 def _check_proposals(entry: Entry, document: Document, found: Linted) -> None:
     from triage_tui.proposals.templates import load_library
 
-    templates = load_library().templates
+    templates = load_library().templates.keys() | found.templates
     for index, name in enumerate(entry.proposals):
         if name not in templates:
             what, do = f"there is no template {name!r}", choose(name, templates)

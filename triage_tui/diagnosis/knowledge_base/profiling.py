@@ -17,7 +17,8 @@ from triage_tui.diagnosis.collect import gather
 from triage_tui.diagnosis.facts import FailedCall
 from triage_tui.diagnosis.hypotheses import candidates_of, hypothesize
 from triage_tui.diagnosis.knowledge import KnowledgeBase, read_knowledge
-from triage_tui.diagnosis.report import diagnose, render_markdown
+from triage_tui.diagnosis.markdown import render_markdown
+from triage_tui.diagnosis.report import diagnose
 from triage_tui.rule_places import origin
 from triage_tui.runs.reader import load_run
 
