@@ -78,6 +78,12 @@ def refusing(out: Out, _: Request) -> None:
     out.end()
 
 
+def repeating(out: Out, _: Request) -> None:
+    out.begin()
+    while True:
+        out.chunk({"content": "blah " * 50})
+
+
 def endless(out: Out, _: Request) -> None:
     out.begin()
     while True:
@@ -98,18 +104,15 @@ def endless(out: Out, _: Request) -> None:
         (refusing, "refused", "I would rather not"),
         (broken_off, "partial", "broke off"),
         (endless, "endless", "had no end"),
+        (repeating, "endless", "the same again and again"),
         (says(""), "empty", "no answer of a model"),
-        (
-            lambda out, _: out.status(200, b"<html>router</html>", {"content-type": "text/html"}),
-            "empty",
-            "URL",
-        ),
+        (lambda out, request: page(out, request), "empty", "URL"),
     ],
 )
 def test_each_failure_is_one_sentence(
     server: ModelServer, settings: ModelSettings, answer: Answer, kind: str, says: str
 ) -> None:
-    server.script = [answer]
+    server.script = [answer, answer]
     with pytest.raises(ModelFailure) as caught:
         ask(settings)
     assert caught.value.kind == kind
@@ -119,6 +122,49 @@ def test_each_failure_is_one_sentence(
     assert caught.value.wait == (7.0 if kind == "rate" else None)
     # Nothing is asked again behind our back; what is no stream is asked for once as a whole.
     assert len(server.requests) == (2 if says == "URL" else 1)
+
+
+def page(out: Out, _: Request) -> None:
+    out.status(200, b"<html>router</html>", {"content-type": "text/html"})
+
+
+@pytest.mark.parametrize(
+    ("second", "kind", "says"),
+    [
+        (fails(429, "slow down", {"retry-after": "7"}), "rate", "allows no more requests now (slow down)"),
+        (fails(500, "oops"), "busy", "failed (HTTP 500) (oops)"),
+        (fails(502, "<html>"), "busy", "failed (HTTP 502)"),
+        (fails(401, f"wrong key {KEY}"), "key", "key was not accepted"),
+        (fails(404, "no such route"), "request", "(no such route)"),
+        (lambda out, _: out.status(200, b'{"error": {"message": "no memory"}}'), "request", "(no memory)"),
+        (lambda out, _: None, "partial", "broke off"),
+        (lambda out, _: out.status(200, b"{}"), "empty", "no answer of a model"),
+        (lambda out, _: out.status(200, b'{"choices": []}'), "empty", "no answer of a model"),
+        (lambda out, _: out.status(200, b""), "empty", "no answer of a model"),
+        (at_once(""), "empty", "no answer of a model"),
+    ],
+)
+def test_why_the_second_request_failed_is_told(
+    server: ModelServer, settings: ModelSettings, second: Answer, kind: str, says: str
+) -> None:
+    server.script = [page, second]
+    with pytest.raises(ModelFailure) as caught:
+        ask(settings)
+    assert caught.value.kind == kind
+    assert says in str(caught.value)
+    assert KEY not in str(caught.value)
+    assert caught.value.wait == (7.0 if kind == "rate" else None)
+    assert [bool(request.body.get("stream")) for request in server.requests] == [True, False]
+
+
+def test_silence_after_the_second_request_is_told_as_such(server: ModelServer) -> None:
+    def silent(out: Out, _: Request) -> None:
+        server.over.wait()
+
+    server.script = [page, silent]
+    with pytest.raises(ModelFailure, match="sent nothing for") as caught:
+        ask(ModelSettings("m", url=server.url, request_seconds=0.2))
+    assert caught.value.kind == "timeout"
 
 
 def test_nobody_answers() -> None:
@@ -133,6 +179,13 @@ def test_nobody_answers() -> None:
 def test_a_name_without_a_provider() -> None:
     with pytest.raises(ModelFailure, match="does not say which provider"):
         ask(ModelSettings("some-model"))
+
+
+def test_a_provider_without_a_key_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ModelFailure, match=r"a key is needed \(\$TRIAGE_TUI_MODEL_KEY\)") as caught:
+        ask(ModelSettings("openai/gpt-4o-mini"))
+    assert caught.value.kind == "key"
 
 
 def test_silence_ends_after_the_time_of_a_request(server: ModelServer) -> None:

@@ -9,9 +9,11 @@ import pytest
 
 from tests.analyst.conftest import make_run
 from tests.analyst.model_server import KEY, ModelServer, says
-from triage_tui.analyst.analysis import analyze
+from triage_tui.analyst.analysis import analyze, in_words
 from triage_tui.analyst.merging import CEILING, UNSUPPORTED_CEILING
 from triage_tui.analyst.settings import ModelSettings
+from triage_tui.analyst.toolbox import CaseTools
+from triage_tui.analyst.tools import Case
 from triage_tui.analyst.tried import told_rounds
 from triage_tui.retry.proposed import best_proposal
 from triage_tui.retry.rediagnose import rediagnose
@@ -24,7 +26,7 @@ from triage_tui.runs.verdict_model import Figures, Verdict
 from triage_tui.runs.writer import encode_json
 
 CLASSIFIED = {"causes": [{"cause": "missing_file", "why": "it says so", "evidence": ["syscall/3"]}]}
-LUA = "function do_syscall(num, a1)\n  return 0, 0\nend"
+LUA = "function do_syscall(num, a1)\n  return 1, -2\nend"
 
 
 def hypothesis(cause: str = "nvram_key", **fields: Any) -> dict[str, Any]:
@@ -89,7 +91,7 @@ def test_a_second_opinion_stands_beside_the_knowledge_base(
     assert after.state == run.state
     text = (run.dir / "diagnosis.md").read_text()
     assert "Second opinion of the model test-model" in text
-    assert "the flash is empty (unsupported)" in text
+    assert "the flash is empty (there is no syscall/4711, mem/none in this run) (unsupported)" in text
 
     # Asked again, the first opinion does not count as a diagnosis.
     again = analyze(after, settings)
@@ -100,13 +102,61 @@ def test_a_second_opinion_stands_beside_the_knowledge_base(
     assert msgspec.structs.replace(latest, analysis="") == msgspec.structs.replace(diagnosis, analysis="")
 
 
+def test_ids_that_do_not_exist_are_named_beside_those_that_do(
+    server: ModelServer, settings: ModelSettings, run: Run
+) -> None:
+    wrong = ["syscall/99999", "mem/zz", "fd/77", "reg/zz", "log/no#L1", "no id"]
+    mixed = {"says": "the open failed", "evidence": [*wrong, "syscall/3"]}
+    worked = {"says": "the write failed", "evidence": ["syscall/9"]}
+    bad: list[dict[str, Any]] = [
+        {"cause": "missing_dir", "confidence": 85, "title": "x"},
+        {"cause": "missing_dir"},
+    ]
+    script(server, hypothesis(claims=[mixed]), hypothesis("time_rtc", claims=[worked]), *bad)
+    outcome = analyze(run, settings)
+    assert (outcome.unsupported, outcome.invented) == (0, 6)
+    assert "names 6 ids that the record has not" in in_words(outcome)
+    # One that is wrong does not cost the others.
+    assert [text.partition(":")[0] for text in outcome.dropped[:2]] == ["a hypothesis was left out"] * 2
+    assert "confidence is 85" in outcome.dropped[0]
+    diagnosis = load_run(run.dir).diagnosis
+    assert diagnosis is not None
+    found = {one.cause: one for one in diagnosis.hypotheses if one.source == "model"}
+    [evidence] = found["nvram_key"].evidence
+    told = "(there is no syscall/99999, mem/zz, fd/77, reg/zz and 2 more in this run)"
+    assert evidence.says == f"the open failed {told}"
+    assert told in found["nvram_key"].explanation
+    assert found["time_rtc"].evidence[0].says == "the write failed (what it cites did not fail)"
+    assert found["time_rtc"].confidence == 0.2
+
+
+def test_prose_costs_one_phase_only_and_is_quoted(
+    server: ModelServer, settings: ModelSettings, run: Run
+) -> None:
+    script(server, hypothesis())
+    server.by_phase["classify"] = says("I'm sorry, but I can't help with that.")
+    server.by_phase["collect"] = says({"findings": []})
+    lines: list[str] = []
+    toolbox = CaseTools(Case(run))
+    assert analyze(run, settings, toolbox=toolbox, tell=lines.append).complete
+    assert server.phases == ["classify", "classify", "collect", "hypothesize", "propose"]
+    assert "I'm sorry, but I can't help with that." in lines[1]
+
+
 def test_what_a_model_proposes_is_linted_and_waits_for_a_person(
     server: ModelServer, settings: ModelSettings, run: Run
 ) -> None:
     script(
         server,
         hypothesis(proposal={"syscall": "openat", "lua": "function do_syscall() os.remove('/etc') end"}),
-        hypothesis("missing_dir", proposal={"template": "provide_file", "about": "syscall/3"}),
+        hypothesis(
+            "missing_dir",
+            proposal={
+                "template": "provide_file",
+                "about": "syscall/3",
+                "parameters": {"path": "/etc/shadow", "content": "x"},
+            },
+        ),
         hypothesis("time_rtc", proposal={"template": "provide_everything", "about": "syscall/3"}),
     )
     server.by_phase["repair"] = says({"proposal": {"syscall": "openat", "lua": LUA, "risk": "low"}})
@@ -117,6 +167,8 @@ def test_what_a_model_proposes_is_linted_and_waits_for_a_person(
     mended, template = outcome.proposals[0], outcome.proposals[1]
     assert (mended.risk, mended.source, mended.template) == ("high", "model", "model")
     assert (template.source, template.template) == ("model", "provide_file")
+    assert "of a proposal the record or the template decides: path, content" in outcome.dropped
+    assert f"as already proposed by the knowledge base: {template.title}" in outcome.dropped
     after = load_run(run.dir)
     assert set(mended.files) <= set(after.patch_files())
     # Never by a policy, and never without being named.
@@ -125,16 +177,24 @@ def test_what_a_model_proposes_is_linted_and_waits_for_a_person(
         best_proposal(after, {p.id for p in after.diagnosis.proposals if p.source == "kb"})  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("wrong_lua", "told"),
+    [
+        ("function do_syscall() os.remove('/etc') end", "os does not exist in the rule host"),
+        ("function do_syscall() local n = 0; while n >= 0 do n = n + 1 end end", "at recorded call 3"),
+    ],
+)
 def test_a_rule_that_stays_wrong_is_dropped_with_the_reason(
-    server: ModelServer, settings: ModelSettings, run: Run
+    server: ModelServer, settings: ModelSettings, run: Run, wrong_lua: str, told: str
 ) -> None:
-    wrong = {"syscall": "openat", "lua": "function do_syscall() os.remove('/etc') end"}
+    wrong = {"syscall": "openat", "lua": wrong_lua}
     script(server, hypothesis(proposal=wrong))
     server.by_phase["repair"] = says({"proposal": wrong})
     outcome = analyze(run, settings)
     assert outcome.proposals == []
     assert len(outcome.dropped) == 2
-    assert all("os does not exist in the rule host" in text for text in outcome.dropped)
+    assert told in str(server.requests[-1].messages)
+    assert all(told in text for text in outcome.dropped)
     assert load_run(run.dir).patch_files() == run.patch_files()
 
 

@@ -113,6 +113,7 @@ def test_names_strings_and_instructions_are_searched(case: Case) -> None:
         ("get_callees", {"function_name": "outside"}, "imported"),
         ("get_function_source", {"function_name": "outside"}, "imported"),
         ("search_code", {"pattern": "("}, "RE2"),
+        ("search_code", {"pattern": "("}, "'(' is no RE2 expression: missing ): ("),
         ("get_variable_type", {"variable_name": "value", "function_name": "inner"}, "no debug information"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from triage_tui.analyst.preview import preview, system_alone
 from triage_tui.analyst.prompts import PHASES, SHIPPED, Prompts
 from triage_tui.analyst.replies import Replies, ReplyError
 from triage_tui.diagnosis.knowledge import CAUSES
-from triage_tui.errors import TriageError
 from triage_tui.proposals.templates import load_library
 from triage_tui.runs.reader import Run
 from triage_tui.runs.redaction import Redaction
@@ -55,6 +55,12 @@ def test_a_phase(run: Run, phase: str) -> None:
     assert getattr(Replies(), phase)(form)
 
 
+@pytest.mark.parametrize("arch", ["armeb", "aarch64", "mips64el", "ppc64le", "i386", "riscv64", "s390x"])
+def test_each_family_of_processors_is_told_of(arch: str) -> None:
+    found = Prompts().assemble("classify", arch, [], prompt_values())
+    assert [name for name in found.names if name.startswith("understanding/")]
+
+
 def test_the_order_and_the_places_of_prompts(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     for name, text in {
@@ -93,12 +99,19 @@ def test_the_order_and_the_places_of_prompts(tmp_path: Path) -> None:
         ("base/classify.md", b"@secrets@", "@secrets@, which stands for nothing"),
     ],
 )
-def test_a_wrong_prompt_is_named(tmp_path: Path, name: str, text: bytes, says: str) -> None:
+def test_a_wrong_prompt_is_named_and_costs_itself_alone(
+    tmp_path: Path, name: str, text: bytes, says: str
+) -> None:
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text)
-    with pytest.raises(TriageError, match=says):
-        system_alone("classify", [tmp_path])
+    (tmp_path / "base").mkdir(exist_ok=True)
+    (tmp_path / "base/propose.md").write_text("My own.")
+    [problem] = Prompts([tmp_path]).check(prompt_values())
+    assert says in problem
+    assert str(path) in problem
+    assert system_alone("classify", [tmp_path]) == system_alone("classify", [])
+    assert "My own." in system_alone("propose", [tmp_path])[0]
 
 
 def test_shipped_prompts_name_only_what_exists() -> None:
@@ -155,3 +168,10 @@ def test_no_rule_needs_a_reason() -> None:
 def test_the_object_is_found_in_what_stands_around_it(around: str) -> None:
     reply = '{"hypotheses": [{"cause": "unknown", "confidence": 0.2, "title": "x", "extra": [1]}]}'
     assert Replies().hypothesize(around.format(reply)).hypotheses[0].cause == "unknown"
+
+
+def test_a_prompt_that_is_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    os.mkfifo(tmp_path / "base/classify.md")
+    [problem] = Prompts([tmp_path]).check(prompt_values())
+    assert "no regular file" in problem

@@ -11,8 +11,11 @@ import pytest
 from tests.analyst.model_server import Answer, ModelServer, Out, Request, calls, fails
 from tests.analyst.model_server import says as answers
 from tests.analyst.test_analysis import CLASSIFIED, hypothesis, script
+from tests.waiting import PATIENCE_S
+from triage_tui.analyst import session
 from triage_tui.analyst.analysis import analyze
 from triage_tui.analyst.budget import Budget, Price, Spending, parse_budget
+from triage_tui.analyst.journal import BEGUN, steps_of
 from triage_tui.analyst.settings import ModelSettings
 from triage_tui.analyst.toolbox import CaseTools
 from triage_tui.errors import Stopped, TriageError
@@ -23,8 +26,7 @@ from triage_tui.runs.reader import Run, load_run
 
 
 def steps(run: Run, number: int = 1) -> list[Step]:
-    lines = run.text_file(f"analyst/{number:03d}/steps.jsonl").splitlines()
-    return [msgspec.json.decode(line, type=Step) for line in lines]
+    return steps_of(run, f"analyst/{number:03d}")
 
 
 def limited(settings: ModelSettings, text: str) -> ModelSettings:
@@ -59,7 +61,8 @@ def test_collecting_leaves_something_of_the_budget(
         ("tokens=300", [], "of the budget of 300 tokens 0 are used, and the next request needs about"),
         ("tokens=8000", ["classify"], "of the budget of 8000 tokens 6100 are used"),
         ("steps=1", ["classify"], "the budget of 1 step is used up"),
-        ("money=0.001", ["classify"], r"the budget of 0.001 \(money\) is used up"),
+        ("money=0.005", ["classify"], r"the budget of 0.005 \(money\) is used up"),
+        ("money=0.001", [], r"of the budget of 0.001 \(money\) 0 is used, and the next request costs about"),
         ("seconds=0.000001", [], "the budget of 1e-06 seconds is used up"),
     ],
 )
@@ -91,6 +94,34 @@ def test_money_needs_a_price(server: ModelServer, settings: ModelSettings, run: 
         analyze(run, limited(settings, "money=1"))
     assert server.requests == []
     assert not (run.dir / "analyst").exists()
+
+
+def test_that_an_answer_is_under_way_is_told(
+    server: ModelServer, settings: ModelSettings, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "TOLD_AGAIN_S", 0.0)
+    script(server, hypothesis())
+    waits, comes = threading.Event(), threading.Event()
+
+    def slow(out: Out, request: Request) -> None:
+        assert waits.wait(PATIENCE_S)
+        out.begin()
+        out.chunk({"role": "assistant", "content": '{"causes": '})
+        assert comes.wait(PATIENCE_S)
+        out.chunk({"content": "[]}"})
+        out.chunk({}, "stop")
+        out.end()
+
+    def tell(line: str) -> None:
+        if line.startswith("classify: nothing of the answer so far, 0 s, 0 of 120000 tokens used"):
+            waits.set()
+        if line.startswith("classify: 11 characters of the answer so far, "):
+            comes.set()
+
+    server.script = [slow]
+    assert analyze(run, settings, tell=tell).complete
+    assert waits.is_set()
+    assert comes.is_set()
 
 
 def test_a_busy_server_is_asked_again(server: ModelServer, settings: ModelSettings, run: Run) -> None:
@@ -185,13 +216,21 @@ def test_every_step_is_recorded_with_its_prompt(
     server: ModelServer, settings: ModelSettings, run: Run
 ) -> None:
     script(server, hypothesis())
+    during: list[tuple[str, str]] = []
+
+    def classified(out: Out, request: Request) -> None:
+        # What is on record while the answer is not there.
+        during.extend((one.phase, one.outcome) for one in steps(run))
+        answers(CLASSIFIED)(out, request)
+
     server.script = [
-        answers(CLASSIFIED),
+        classified,
         calls(("get_log", {"name": "guest.log"})),
         answers({"findings": []}),
     ]
     outcome = tooled(run, replace(settings, price=Price(1.0, 2.0)))
     found = steps(run)
+    assert during == [("classify", BEGUN)]
     assert [(one.kind, one.phase) for one in found] == [
         ("request", "classify"),
         ("request", "collect"),

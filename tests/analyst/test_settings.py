@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,13 @@ def test_a_mistake_in_the_file_does_not_show_the_key(tmp_path: Path) -> None:
 def test_a_key_in_the_open_is_warned_of(url: str, key: str, warned: bool) -> None:
     settings = ModelSettings("m", url=url, key=Key(key) if key else None)
     assert (settings.warning is not None) == warned
+
+
+def test_a_configuration_that_is_a_fifo_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "triage-tui").mkdir()
+    os.mkfifo(tmp_path / "triage-tui" / "model.yaml")
+    with pytest.raises(TriageError, match="no regular file"):
+        load_settings(model="m")

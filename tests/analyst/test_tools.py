@@ -16,10 +16,12 @@ from triage_tui.retry.cases import case_of
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
 from triage_tui.runs.evidence import resolve
+from triage_tui.runs.memory_model import MemoryObject
 from triage_tui.runs.process_model import Process
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.redaction import Redaction
 from triage_tui.runs.suspicious_points import POINTS_FILE, read_points
+from triage_tui.runs.writer import RunWriter
 
 SECRET = "hunter2-very-secret"
 B5 = ("get_diff", "get_file_content", "create_suspicious_point", "update_suspicious_point",
@@ -199,16 +201,28 @@ def test_a_file_without_text_is_described(case: Case) -> None:
     assert answer["first_bytes"].startswith("7f 45 4c 46")
 
 
-def test_memory_with_a_secret_is_given_as_masked_text_only(tmp_path: Path) -> None:
+def test_of_memory_with_a_secret_all_but_the_secret_is_given(tmp_path: Path) -> None:
     process = Process(pid=1, program="/sbin/x", argv=["x", "--password", "hello\0"], arch="mipsel")
-    run = load_run(write_run(tmp_path / "ai_runs", processes=[process]))
-    answer = ask(Case(run, redaction=Redaction.of(run)), "read_memory", object="m1", length=6)
-    assert answer["hex"] is None or "68 65 6c" in answer["hex"]
-    run.snapshot.target.argv = ["x", "--password", "hello!"]
-    secret = Case(run, redaction=Redaction(["hello\0"]))
-    answer = ask(secret, "read_memory", object="m1", length=6)
-    assert answer["hex"] is None
-    assert answer["withheld"]
+    writer = RunWriter(tmp_path / "ai_runs")
+    blob = writer.add_blob("env.bin", 0x2000, b"\1PIN=4711\0API_KEY=hunter2\0\2")
+    entry = MemoryObject(id="env", tag="arg", source="trigger", addr=0x2000, addr_hex="0x2000", blob=blob)
+    run = load_run(write_run(tmp_path / "ai_runs", processes=[process], memory=[entry], writer=writer))
+    case = Case(run, redaction=Redaction.of(run))
+    answer = ask(case, "read_memory", object="env")
+    assert answer["hex"] == (
+        "01 50 49 4e 3d ** ** ** ** 00 41 50 49 5f 4b 45 59 3d ** ** ** ** ** ** ** 00 02"
+    )
+    assert answer["text"] == ".PIN=**** API_KEY=******* ."
+    assert answer["masked"].startswith("11 bytes of a secret")
+    # Nor does a piece that leaves out what says that it is one, or the hash of it.
+    for piece in (
+        {"object": "env", "offset": 18, "length": 7},
+        {"address": "0x2012", "length": 7},
+    ):
+        answer = ask(case, "read_memory", **piece)
+        assert (answer["hex"], answer["text"]) == (" ".join(["**"] * 7), "*" * 7)
+        assert "~" not in answer["evidence"]
+    assert "~" in ask(case, "read_memory", object="env", length=4)["evidence"]
 
 
 # --- where the root comes from --------------------------------------------------------------------------

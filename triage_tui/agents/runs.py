@@ -86,6 +86,8 @@ class AgentRuns:
             return {"success": False, "error": safe_line(str(error))}
         # One call at a time on one run: what it is told of, and what ends it, are this call's.
         with case.lock:
+            if cancel is not None and cancel.is_set():
+                return {"success": False, "error": "the call was cancelled while it waited for another one"}
             case.progress, case.cancel = progress, cancel or threading.Event()
             return call(case, name, given, writes=self._writes)
 

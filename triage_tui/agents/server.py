@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from mcp.server.stdio import stdio_server
 
 from triage_tui import __version__
 from triage_tui.agents.runs import AgentRuns
+from triage_tui.text import safe_line
 
 if TYPE_CHECKING:
     from mcp.server.session import ServerSession
@@ -100,6 +102,26 @@ async def _serve(runs: AgentRuns) -> None:
                 await server.run(reader, writer, server.create_initialization_options())
 
 
-def serve(runs: AgentRuns) -> None:
-    """Serve until standard input ends."""
-    anyio.run(_serve, runs)
+class _ShortLog(logging.Handler):
+    """Tells what the package complains of in one line; of bad input it would quote a whole validation."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        first = record.getMessage().partition("\n")[0]
+        if "validation error" in first and "JSONRPCMessage" in first:
+            first = "a line of the agent's is no message of the protocol, and is left out"
+        self._tell(safe_line(first, 300))
+
+
+def serve(runs: AgentRuns, tell: Callable[[str], None]) -> None:
+    """Serve until standard input ends; `tell` gets a line of what goes wrong."""
+    # Of requests it complains in the root of all logs.
+    logging.getLogger().addHandler(_ShortLog(tell))
+    try:
+        anyio.run(_serve, runs)
+    except* (anyio.ClosedResourceError, anyio.BrokenResourceError):
+        # The input ended while something was to be told: the agent is gone.
+        pass

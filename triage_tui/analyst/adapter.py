@@ -15,12 +15,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from triage_tui.analyst.failures import ModelFailure, failure_of
+from triage_tui.analyst.failures import ModelFailure, failure_of, tells_why
 from triage_tui.analyst.settings import ModelSettings
 from triage_tui.errors import Stopped, TriageError
 
@@ -35,6 +35,8 @@ _AT_IMPORT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTIO
 _LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 
 Message = dict[str, Any]
+Progress = Callable[[int, float], None]
+"""Gets how many characters of an answer have come, and after how many seconds."""
 
 
 @dataclass(frozen=True)
@@ -134,15 +136,16 @@ class Client:
         *,
         reply_tokens: int,
         seconds: float,
+        progress: Progress = lambda characters, seconds: None,
     ) -> Answer:
-        """Send one request and return the answer.
+        """Send one request and return the answer; `progress` is told every moment how much has come.
 
         Raises:
             Stopped: the work was cancelled.
             ModelFailure: no whole answer came; says why in one sentence.
         """
         began = time.monotonic()
-        return self._runner.run(self._watched(messages, tools, reply_tokens, began, seconds))
+        return self._runner.run(self._watched(messages, tools, reply_tokens, began, seconds, progress))
 
     async def _watched(
         self,
@@ -151,9 +154,11 @@ class Client:
         reply_tokens: int,
         began: float,
         seconds: float,
+        progress: Progress,
     ) -> Answer:
         """Ask, and give up when it takes too long or is not wanted any more."""
-        task = asyncio.ensure_future(self._answer(messages, tools, reply_tokens, began))
+        received = _Received()
+        task = asyncio.ensure_future(self._answer(messages, tools, reply_tokens, began, received))
         try:
             while not task.done():
                 if self._cancel.is_set():
@@ -163,6 +168,8 @@ class Client:
                         "timeout", f"the model did not finish its answer within {seconds:.0f} seconds"
                     )
                 await asyncio.wait({task}, timeout=_POLL_S)
+                if not task.done():
+                    progress(received.characters, time.monotonic() - began)
         finally:
             if not task.done():
                 task.cancel()
@@ -176,6 +183,7 @@ class Client:
         tools: list[dict[str, Any]],
         reply_tokens: int,
         began: float,
+        received: _Received,
     ) -> Answer:
         settings = self._settings
         request: dict[str, Any] = {
@@ -197,7 +205,6 @@ class Client:
             request |= {"custom_llm_provider": "openai", "api_base": settings.url, "api_key": _NO_KEY}
         if settings.key is not None:
             request["api_key"] = settings.key.reveal()
-        received = _Received()
         try:
             ended = None if self._at_once else await self._streamed(request, received)
             if ended is None and received.nothing:
@@ -237,15 +244,18 @@ class Client:
         return None
 
     async def _whole(self, request: dict[str, Any], received: _Received) -> str | None:
-        """Ask for a whole answer: some servers send nothing else. Return why it ended, None for no answer."""
+        """Ask for a whole answer: some servers send nothing else.
+
+        Returns why it ended, None when what was sent is no answer of a model in this form either; that this
+        request failed for a reason of its own (a limit, an error, no time left) is raised.
+        """
         once = {name: value for name, value in request.items() if not name.startswith("stream")}
         try:
             response = await self._library.acompletion(**once)
             choice = response.choices[0]
-        except Exception:
-            if self._at_once:
+        except Exception as error:
+            if self._at_once or tells_why(error):
                 raise
-            # What was sent is no answer in either form, and is told as such.
             return None
         received.take(choice.message, getattr(response, "usage", None))
         self._at_once = not received.nothing
@@ -265,6 +275,10 @@ class Client:
         except Exception:
             # It raises what it likes for models that it has no price of.
             return None
+
+    def cost(self, tokens_in: int, tokens_out: int) -> float | None:
+        """Return what so many tokens cost, None where no price is known."""
+        return self._money(tokens_in, tokens_out)
 
     @property
     def has_price(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from triage_tui.analyst import merging, rules
 from triage_tui.analyst.adapter import Client
-from triage_tui.analyst.briefing import Briefing, Notes
+from triage_tui.analyst.briefing import Briefing, Notes, prompt_values
 from triage_tui.analyst.budget import Spending
 from triage_tui.analyst.citing import cite
 from triage_tui.analyst.journal import ANSWERS_FILE, DIAGNOSIS_BEFORE, Journal
@@ -30,7 +30,7 @@ from triage_tui.diagnosis.facts import Facts
 from triage_tui.diagnosis.knowledge import CAUSES
 from triage_tui.diagnosis.report import diagnose, facts_of, write_report
 from triage_tui.errors import Conflict, Stopped, TriageError
-from triage_tui.runs.analysis_model import Outcome
+from triage_tui.runs.analysis_model import Outcome, Progress
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis, Proposal
 from triage_tui.runs.events import append_event
 from triage_tui.runs.reader import Run, load_run
@@ -63,11 +63,12 @@ def analyze(
     redaction: Redaction | None = None,
     tell: Callable[[str], None] = lambda line: None,
     cancel: threading.Event | None = None,
+    watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Outcome:
     """Ask the model about a run and add what it says to the run's diagnosis.
 
     With `toolbox` the model may look things up; `redaction` masks what is sent, by default the secrets of
-    the run; `tell` gets one line per step; `cancel` ends the work.
+    the run; `tell` gets one line per step, `watch` how far it is about once a second; `cancel` ends the work.
 
     Raises:
         TriageError: nothing came of it at all: says why, and where the record of the attempt is.
@@ -90,7 +91,10 @@ def analyze(
             request_seconds=settings.request_seconds,
             tell=tell,
             cancel=cancel,
+            watch=watch,
         )
+        for problem in prompts.check(prompt_values()):
+            session.tell(problem)
         before = _diagnosis_without_model(run)
         analyst = Analyst(session, Briefing.of(run, facts, before, prompts, session.redaction))
         work = _Work(run, facts)
@@ -118,10 +122,13 @@ def _work(analyst: Analyst, session: Session, toolbox: Toolbox | None, work: _Wo
     """
     try:
         work.notes.classification = analyst.classify()
+    except ReplyError as error:
+        # This and the next only prepare the answer.
+        session.tell(f"{error}; going on without it")
+    try:
         if toolbox is not None:
             work.notes.findings = analyst.collect(toolbox, work.notes)
     except ReplyError as error:
-        # These only prepare the answer.
         session.tell(f"{error}; going on without it")
     rounds = told_rounds(work.run, work.run.dir.parent)
     found = analyst.refine(work.notes, rounds) if rounds else analyst.hypothesize(work.notes)
@@ -162,6 +169,11 @@ def _propose(analyst: Analyst, session: Session, work: _Work, index: int, wanted
             session.tell(f"repair: {error}; the rule is dropped")
             return
         work.dropped.pop()
+        wanted = mended
+    if unused := rules.unused_parameters(work.run, work.facts, wanted):
+        work.dropped.append(f"of a proposal the record or the template decides: {', '.join(unused)}")
+    if rules.is_of_knowledge_base(work.run, proposal):
+        work.dropped.append(f"as already proposed by the knowledge base: {proposal.title}")
     if all(proposal.files != other.files or proposal.id != other.id for _, other in work.proposed):
         work.proposed.append((index, proposal))
 
@@ -170,6 +182,7 @@ def _take(work: _Work, session: Session, reply: Hypotheses) -> None:
     """Turn the model's hypotheses into ours: known causes, links that resolve, capped confidence."""
     run = work.run
     pairs: list[tuple[Hypothesis, ModelHypothesis]] = []
+    work.dropped += [inert(text, 300) for text in reply.left_out]
     for one in reply.hypotheses:
         if one.cause not in CAUSES:
             work.dropped.append(f"a hypothesis was left out: {inert(one.cause, 60)!r} is no known cause")
@@ -236,6 +249,7 @@ def _publish(run: Run, journal: Journal, work: _Work, outcome: Outcome) -> None:
         "analysis": journal.name,
         "causes": [one.cause for one in work.found],
         "unsupported": outcome.unsupported,
+        "invented": outcome.invented,
         "tokens": outcome.tokens_in + outcome.tokens_out,
     }
     append_event(run.dir, "analyzed", payload)
@@ -257,6 +271,8 @@ def in_words(outcome: Outcome) -> str:
     money = f", {outcome.money:.4f} (money)" if outcome.priced and outcome.money else ""
     text = f"{found} and {rules_} by {outcome.model} after {number_of(outcome.steps, 'step')}"
     text += f" ({outcome.tokens_in + outcome.tokens_out} tokens, {outcome.seconds:.1f} s{money})"
+    if outcome.invented:
+        text += f"; it names {number_of(outcome.invented, 'id')} that the record has not, marked so"
     if outcome.unsupported:
         text += f"; {number_of(outcome.unsupported, 'claim')} without evidence, marked so"
     return text if outcome.complete else f"{text}; it ended early: {outcome.ended}"

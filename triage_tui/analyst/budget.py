@@ -96,6 +96,17 @@ class Spending:
         """Tokens until the budget is over."""
         return max(0, self.budget.tokens - self.tokens)
 
+    @property
+    def steps_left(self) -> int:
+        """Requests and tool calls until the budget is over."""
+        return max(0, self.budget.steps - self.steps)
+
+    @property
+    def money_left(self) -> float | None:
+        """Money until the budget is over; None where it has no limit."""
+        limit = self.budget.money
+        return None if limit is None else max(0.0, limit - self.money)
+
     def step(self) -> None:
         """Count a request or a tool call."""
         self.steps += 1
@@ -107,11 +118,13 @@ class Spending:
         self.money += money or 0.0
         self.priced = self.priced and money is not None
 
-    def over(self, next_tokens: int = 0, *, share: float = 1.0) -> str | None:
+    def over(
+        self, next_tokens: int = 0, *, next_money: float | None = None, share: float = 1.0
+    ) -> str | None:
         """Return which limit is reached, in words, None when none is.
 
-        `next_tokens` is what the next request takes at least; with `share`, that part of each limit counts as
-        all of it: so that something is left for what comes after.
+        `next_tokens` and `next_money` are what the next request takes at least; with `share`, that part of
+        each limit counts as all of it: so that something is left for what comes after.
         """
         limit = self.budget
         if self.steps >= limit.steps * share:
@@ -121,6 +134,9 @@ class Spending:
             return f"of the budget of {limit.tokens} tokens {self.tokens} are used{need}"
         if limit.money is not None and self.money >= limit.money * share:
             return f"the budget of {limit.money:g} (money) is used up"
+        if limit.money is not None and self.money + (next_money or 0.0) > limit.money * share:
+            used = f"of the budget of {limit.money:g} (money) {self.money:.4g} is used"
+            return f"{used}, and the next request costs about {next_money:.4g}"
         if self.seconds >= limit.seconds * share:
             return f"the budget of {limit.seconds:g} seconds is used up"
         return None

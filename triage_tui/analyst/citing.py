@@ -20,6 +20,9 @@ from triage_tui.runs.redaction import Redaction
 
 MAX_SAYS = 400
 _MAX_LINKS = 4
+_MAX_IDS = 32
+"""Ids of a claim that are looked up."""
+_FAILURE = re.compile(r"\b(?:fail(?:s|ed|ure)?|refused|denied|not found|no such)\b", re.IGNORECASE)
 _WRAPPED = re.compile(r"\[[^\]]*\]\(([^)]*)\)\Z")
 
 
@@ -32,6 +35,8 @@ class Cited:
     unsupported: int = 0
     invented: int = 0
     """Ids that name nothing in the record."""
+    contradicted: int = 0
+    """Claims of a failure that cite nothing but calls that did not fail."""
 
     @property
     def explanation(self) -> str:
@@ -40,8 +45,8 @@ class Cited:
 
     @property
     def supported(self) -> int:
-        """How many claims have evidence."""
-        return len(self.sentences) - self.unsupported
+        """How many claims have evidence that may carry them."""
+        return len(self.sentences) - self.unsupported - self.contradicted
 
 
 def read_id(text: str) -> Link | None:
@@ -70,12 +75,15 @@ def cite(run: Run, claims: Iterable[Claim], redaction: Redaction) -> Cited:
         links, why = _links(run, claim, redaction, result)
         if not links:
             result.unsupported += 1
-            result.sentences.append(f"{says} {UNSUPPORTED}.")
+            result.sentences.append(f"{says}{why} {UNSUPPORTED}.")
             result.evidence.append(Evidence(link="", says=f"{says}{why}", supported=False))
             continue
+        if _contradicted(run, claim, links):
+            result.contradicted += 1
+            why += " (what it cites did not fail)"
         shown = ", ".join(f"[{link.kind} {_shown(link)}]({text})" for link, text in links)
-        result.sentences.append(f"{says} ({shown}).")
-        result.evidence += [Evidence(link=text, says=says) for _, text in links]
+        result.sentences.append(f"{says} ({shown}){why}.")
+        result.evidence += [Evidence(link=text, says=f"{says}{why}") for _, text in links]
     return result
 
 
@@ -83,17 +91,17 @@ def checked(run: Run, evidence: Iterable[Evidence]) -> list[Evidence]:
     """Return evidence that was kept, with links only where they still hold."""
     found = []
     for one in evidence:
-        resolved = resolve(run, one.link) if one.link else None
-        holds = one.supported and resolved is not None and resolved.exists and resolved.hash_ok
+        holds = one.supported and bool(one.link) and resolve(run, one.link).stands
         found.append(one if holds else Evidence(link="", says=one.says, supported=False))
     return found
 
 
 def _links(run: Run, claim: Claim, redaction: Redaction, result: Cited) -> tuple[list[tuple[Link, str]], str]:
-    """Return the links of a claim that hold, and why there is none."""
+    """Return the links of a claim that hold, and what is wrong with the others, in brackets."""
     found: list[tuple[Link, str]] = []
-    why = " (no evidence is named)"
-    for text in claim.evidence[:_MAX_LINKS]:
+    missing: list[str] = []
+    silent: list[str] = []
+    for text in claim.evidence[:_MAX_IDS]:
         link = read_id(text)
         try:
             made = (
@@ -104,13 +112,35 @@ def _links(run: Run, claim: Claim, redaction: Redaction, result: Cited) -> tuple
         except TriageError:
             made = ""
         if link is None or not made:
-            result.invented += 1
-            why = f" (there is no {inert(text, 60)} in this run)"
+            missing.append(inert(text, 60) or "an empty id")
         elif claim.quote and not _holds(run, made, claim.quote, redaction):
-            why = f" ({link.kind} {_shown(link)} does not say so)"
-        else:
+            silent.append(f"{link.kind} {_shown(link)}")
+        elif len(found) < _MAX_LINKS:
             found.append((link, made))
-    return found, why
+    result.invented += len(missing)
+    problems = []
+    if missing:
+        problems.append(f"there is no {_listed(missing)} in this run")
+    if silent and not found:
+        problems.append(f"{_listed(silent)} {'do' if len(silent) > 1 else 'does'} not say so")
+    if not claim.evidence:
+        problems.append("no evidence is named")
+    return found, f" ({'; '.join(problems)})" if problems else ""
+
+
+def _contradicted(run: Run, claim: Claim, links: list[tuple[Link, str]]) -> bool:
+    """Tell whether a claim without a quote speaks of a failure, and cites only calls that worked."""
+    if claim.quote or _FAILURE.search(claim.says) is None or any(one.kind != "syscall" for one, _ in links):
+        return False
+    calls = [run.syscall(int(one.id[:18])) for one, _ in links if one.id.isdecimal()]
+    return all(call is not None and call.errno is None and (call.ret or 0) > 0 for call in calls)
+
+
+def _listed(names: list[str]) -> str:
+    """Return the first names in words, and how many there are more."""
+    names = list(dict.fromkeys(names))
+    more = f" and {len(names) - _MAX_LINKS} more" if len(names) > _MAX_LINKS else ""
+    return f"{', '.join(names[:_MAX_LINKS])}{more}"
 
 
 def _holds(run: Run, link: str, quote: str, redaction: Redaction) -> bool:

@@ -27,6 +27,15 @@ AGAIN: frozenset[Kind] = frozenset(("rate", "busy"))
 """Kinds after which the same request may succeed a little later."""
 
 
+_NO_KEY_WORDS = (
+    "Missing credentials",
+    "api_key client option must be set",
+    "Missing API Key",
+    "API key is missing",
+)
+"""What the library says when it has no key to send: no request went out."""
+
+
 class ModelFailure(TriageError):
     """No usable answer came. `wait` is how many seconds the server asks to wait, None: it does not say."""
 
@@ -49,6 +58,11 @@ def failure_of(error: Exception, settings: ModelSettings, *, began_to_answer: bo
     if names & {"APITimeoutError", "ReadTimeout", "WriteTimeout", "PoolTimeout", "TimeoutError", "Timeout"}:
         seconds = f"{settings.request_seconds:.0f} seconds"
         return ModelFailure("timeout", f"the model at {where} sent nothing for {seconds}")
+    if settings.key is None and any(words in said for words in _NO_KEY_WORDS):
+        return ModelFailure("key", f"a key is needed (${KEY_VARIABLE}) by {where}")
+    if "model is repeating the same chunk" in said:
+        # The library's own judgement, after a hundred chunks that were the same.
+        return ModelFailure("endless", "the model's answer had no end: it said the same again and again")
     if began_to_answer or names & {"RemoteProtocolError", "ReadError", "IncompleteRead"}:
         return ModelFailure("partial", "the model's answer broke off before its end")
     if status in (401, 403):
@@ -73,6 +87,15 @@ def failure_of(error: Exception, settings: ModelSettings, *, began_to_answer: bo
     ):
         return ModelFailure("busy", f"{where} failed (HTTP {status})", detail=said, wait=_wait(error))
     return ModelFailure("other", f"asking the model at {where} failed", detail=said or type(error).__name__)
+
+
+def tells_why(error: Exception) -> bool:
+    """Tell whether the server, or the way to it, gave a reason.
+
+    The library calls an answer that it cannot read (a page, another form of JSON) an error 500 as well.
+    """
+    names = {type(one).__name__ for one in _chain(error)}
+    return bool(names & {"HTTPStatusError", "APIConnectionError", "BadRequestError", "Timeout"})
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

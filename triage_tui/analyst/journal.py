@@ -1,7 +1,10 @@
 """What the model was asked and what came of it: `analyst/<number>/` of the run directory.
 
-`steps.jsonl` is only ever appended to, one JSON object a line; `prompts/<hash>.json` holds the messages of a
-request as they were sent, which is masked. Nothing else of the run is written here.
+`steps.jsonl` is only ever appended to, one JSON object a line. It has a line for each step before it is
+taken, and another one of the same number when it is over: what an analysis that was killed had asked is
+on record.
+`prompts/<hash>.json` holds the messages of a request as they were sent, which is masked. Nothing else of the
+run is written here.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ STEPS_FILE = "steps.jsonl"
 DIAGNOSIS_BEFORE = "diagnosis-before.json"
 ANSWERS_FILE = "hypotheses.json"
 MAX_ANALYSES = 999
+BEGUN = "begun: what came of it is not on record"
+"""Outcome of a step that is not over."""
 _MAX_TEXT = 4000
 
 
@@ -41,19 +46,28 @@ class Journal:
         self.dir = inside(run_dir, self.name)
         self._count = 0
 
-    def add(self, kind: StepKind, phase: str, **fields: Any) -> Step:
-        """Append one step, durably.
+    def begin(self, kind: StepKind, phase: str, **fields: Any) -> int:
+        """Append that a step is taken now, durably; return its number.
 
         Raises:
             TriageError: it cannot be written.
         """
-        self._count += 1
+        return self.add(kind, phase, outcome=BEGUN, **fields).step
+
+    def add(self, kind: StepKind, phase: str, *, number: int | None = None, **fields: Any) -> Step:
+        """Append one step that is over, durably; `number` is that of one that was begun.
+
+        Raises:
+            TriageError: it cannot be written.
+        """
+        if number is None:
+            self._count += 1
         for name in ("arguments", "text", "outcome"):
             if name in fields:
                 fields[name] = fields[name][:_MAX_TEXT]
         wall = datetime.now().astimezone().isoformat(timespec="milliseconds")
         model = self.model if kind == "request" else ""
-        step = Step(step=self._count, kind=kind, phase=phase, wall=wall, model=model, **fields)
+        step = Step(step=number or self._count, kind=kind, phase=phase, wall=wall, model=model, **fields)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             handle = os.open(self.dir / STEPS_FILE, flags, 0o644)
@@ -73,11 +87,12 @@ class Journal:
         write_atomic(inside(self.dir, name), encode_json(value))
 
 
-def read_steps(run: Run) -> tuple[str, list[Step]]:
-    """Return the directory of the latest analysis of a run and its steps; damaged lines are left out.
+def read_steps(run: Run) -> tuple[str, list[Step], list[str]]:
+    """Return the directory of the latest analysis of a run that has steps, the steps, and which later ones of
+    the directories have none, because they were ended before their first request.
 
     Raises:
-        TriageError: there is none.
+        TriageError: no analysis has steps.
     """
     try:
         names = os.listdir(inside(run.dir, DIRECTORY))
@@ -86,13 +101,30 @@ def read_steps(run: Run) -> tuple[str, list[Step]]:
     numbers = [name for name in names if name.isdecimal() and len(name) < 6]
     if not numbers:
         raise TriageError(f"no model was asked about run {run.run_id}")
-    name = f"{DIRECTORY}/{max(numbers, key=int)}"
+    empty: list[str] = []
+    for number in sorted(numbers, key=int, reverse=True):
+        name = f"{DIRECTORY}/{number}"
+        if steps := steps_of(run, name):
+            return name, steps, empty
+        empty.append(name)
+    raise TriageError(f"each analysis of run {run.run_id} was ended before its first request")
+
+
+def steps_of(run: Run, name: str) -> list[Step]:
+    """Return the steps of one analysis, each as it was last; damaged lines are left out.
+
+    Raises:
+        TriageError: they cannot be read.
+    """
+    if not inside(run.dir, f"{name}/{STEPS_FILE}").exists():
+        return []
     decoder = msgspec.json.Decoder(Step)
-    steps = []
+    steps: dict[int, Step] = {}
     for line in run.text_bytes(f"{name}/{STEPS_FILE}").splitlines():
         with contextlib.suppress(msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            steps.append(decoder.decode(line))
-    return name, steps
+            step = decoder.decode(line)
+            steps[step.step] = step
+    return list(steps.values())
 
 
 def _new_directory(run_dir: Path) -> str:

@@ -50,6 +50,8 @@ class Prompt:
     replaces: Path | None = None
     """The file in whose place it stands."""
     shipped: bool = True
+    before: Prompt | None = None
+    """The same, which is taken where this one cannot be."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,21 @@ class Prompts:
     def __init__(self, directories: Sequence[Path] = (), shipped: Path = SHIPPED) -> None:
         """Read the shipped prompts and then those of `directories`, the last of which wins.
 
+        What is wrong with a person's file costs that file, and is in `problems`.
+
         Raises:
-            TriageError: a file cannot be read, or its name is that of no prompt.
+            TriageError: a shipped file cannot be read, or its name is that of no prompt.
         """
         self.files: dict[str, Prompt] = {}
+        self.problems: list[str] = []
         for root in (shipped, *directories):
             for path in sorted(root.rglob("*.md"))[:MAX_PROMPTS]:
-                self._add(root, path, root == shipped)
+                try:
+                    self._add(root, path, root == shipped)
+                except TriageError as error:
+                    if root == shipped:
+                        raise
+                    self.problems.append(f"left out: {error}")
 
     def _add(self, root: Path, path: Path, shipped: bool) -> None:
         name = path.relative_to(root).as_posix()
@@ -83,6 +93,9 @@ class Prompts:
                 " or understanding/ARCH/STRATEGY.md"
             )
         try:
+            # A FIFO would keep everybody waiting.
+            if not path.is_file():
+                raise TriageError(f"the prompt {shown} is no regular file")
             with open(path, "rb") as stream:
                 raw = stream.read(MAX_PROMPT_BYTES + 1)
             text = raw.decode("utf-8")
@@ -101,6 +114,7 @@ class Prompts:
             text=text[head.end() if head else 0 :].strip(),
             applies=words,
             replaces=before.path if before else None,
+            before=before,
             shipped=shipped,
         )
 
@@ -120,9 +134,28 @@ class Prompts:
                 for name, prompt in self.files.items()
                 if place and name.startswith(f"understanding/{place}/") and prompt.applies & wanted
             )
-        found = [self.files[name] for name in names if name in self.files]
-        text = "\n\n".join(_filled(prompt, values) for prompt in found)
-        return Assembled(text, tuple(prompt.name for prompt in found))
+        found = [(name, self._usable(self.files.get(name), values)) for name in names]
+        usable = [(name, prompt) for name, prompt in found if prompt is not None]
+        text = "\n\n".join(_filled(prompt, values) for _, prompt in usable)
+        return Assembled(text, tuple(name for name, _ in usable))
+
+    def check(self, values: Mapping[str, str]) -> list[str]:
+        """Return what is wrong with a person's prompts, a sentence each; these are not used."""
+        for prompt in self.files.values():
+            self._usable(prompt, values)
+        return list(dict.fromkeys(self.problems))
+
+    def _usable(self, prompt: Prompt | None, values: Mapping[str, str]) -> Prompt | None:
+        """Return a prompt, or in place of one with a mistake that which it replaces."""
+        while prompt is not None and not prompt.shipped:
+            try:
+                _filled(prompt, values)
+            except TriageError as error:
+                self.problems.append(f"left out: {error}")
+                prompt = prompt.before
+            else:
+                break
+        return prompt
 
 
 def _filled(prompt: Prompt, values: Mapping[str, str]) -> str:

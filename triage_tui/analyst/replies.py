@@ -13,6 +13,8 @@ from triage_tui.text import safe_line
 
 MAX_HYPOTHESES = 5
 MAX_CLAIMS = 12
+_MAX_QUOTED = 160
+"""Characters of prose that are shown: a refusal is told so in the model's own words."""
 _MAX_TRIES = 100
 """Opening braces at which an object is looked for in prose."""
 
@@ -92,6 +94,14 @@ class Hypotheses(_Reply):
     """Reply of `hypothesize` and `refine`."""
 
     hypotheses: list[ModelHypothesis]
+    left_out: list[str] = []
+    """Why some of what the model said is not among them, a sentence each."""
+
+
+class _AnyHypotheses(_Reply):
+    """The same before each of them is looked at: one that is wrong must not cost the others."""
+
+    hypotheses: list[Any]
 
 
 class Proposed(_Reply):
@@ -117,12 +127,21 @@ class Replies:
         return found
 
     def hypothesize(self, text: str) -> Hypotheses:
-        """Return the explanations, most confident first."""
-        found = _parsed(text, Hypotheses)
-        for one in found.hypotheses:
-            if not 0 <= one.confidence <= 1:
-                raise ReplyError(f"confidence is {one.confidence:g}, and must be between 0 and 1")
-            one.claims, one.contrary = one.claims[:MAX_CLAIMS], one.contrary[:MAX_CLAIMS]
+        """Return the explanations, most confident first; those that are wrong are left out, and said.
+
+        Raises:
+            ReplyError: there are some, and each of them is wrong.
+        """
+        given = _parsed(text, _AnyHypotheses).hypotheses[:_MAX_TRIES]
+        found = Hypotheses(hypotheses=[])
+        for one in given:
+            try:
+                found.hypotheses.append(_hypothesis(one))
+            except ReplyError as error:
+                found.left_out.append(f"a hypothesis was left out: {error}")
+                first = error
+        if given and not found.hypotheses:
+            raise first
         found.hypotheses.sort(key=lambda one: -one.confidence)
         found.hypotheses = found.hypotheses[:MAX_HYPOTHESES]
         return found
@@ -137,6 +156,18 @@ class Replies:
         return found
 
     repair = propose
+
+
+def _hypothesis(value: object) -> ModelHypothesis:
+    try:
+        one = msgspec.convert(value, ModelHypothesis)
+    except (msgspec.ValidationError, RecursionError) as error:
+        why = safe_line(str(error), 200)
+        raise ReplyError(f"the reply has another form than asked for: {why}") from error
+    if not 0 <= one.confidence <= 1:
+        raise ReplyError(f"confidence is {one.confidence:g}, and must be between 0 and 1")
+    one.claims, one.contrary = one.claims[:MAX_CLAIMS], one.contrary[:MAX_CLAIMS]
+    return one
 
 
 def _parsed(text: str, type: type[_T]) -> _T:
@@ -157,7 +188,8 @@ def _parsed(text: str, type: type[_T]) -> _T:
         raise problem
     if "{" in text:
         raise ReplyError("the reply holds no whole JSON object")
-    raise ReplyError("the reply is prose, not the JSON object that was asked for")
+    said = safe_line(" ".join(text.split()), _MAX_QUOTED)
+    raise ReplyError(f"the reply is prose, not the JSON object that was asked for: {said!r}")
 
 
 def _objects_in(text: str) -> Iterator[dict[str, Any]]:

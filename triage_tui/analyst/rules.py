@@ -7,20 +7,24 @@ gets a header of ours. The risk is ours too: whatever the model says, free Lua t
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import unicodedata
 
 import msgspec
 
 from triage_tui.analyst.citing import read_id
 from triage_tui.analyst.replies import WantedRule
+from triage_tui.analyst.rule_trials import trial_problem
 from triage_tui.diagnosis.calls import OPERATIONS
 from triage_tui.diagnosis.facts import Fact, Facts
 from triage_tui.diagnosis.hypotheses import parameters
 from triage_tui.errors import TriageError
 from triage_tui.proposals.build import propose_one
 from triage_tui.proposals.templates import load_library
-from triage_tui.rulebook import lint, patches
-from triage_tui.rulebook.rulefile import SYSCALL_NAME, RuleHeader, compose
+from triage_tui.rulebook import patches
+from triage_tui.rulebook.check import lint
+from triage_tui.rulebook.rulefile import PROPOSED_BY, SYSCALL_NAME, RuleHeader, compose, format_header, parse
 from triage_tui.runs.diagnosis_model import Hypothesis, Proposal
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import Run
@@ -43,10 +47,12 @@ def build(run: Run, facts: Facts, index: int, hypothesis: Hypothesis, wanted: Wa
     Nothing is written when it does not fit.
 
     Raises:
-        Unfit: there is no such template, it does not fit, or the lint finds an error.
+        Unfit: there is no such template, it does not fit, the lint finds an error, or the rule fails when it
+            is run at the recorded calls it is for.
+        TriageError: the rule host cannot be started.
     """
     if wanted.lua.strip():
-        return _of_lua(run, index, wanted)
+        return _of_lua(run, index, hypothesis.model, wanted)
     return _of_template(run, facts, index, hypothesis, wanted)
 
 
@@ -74,7 +80,60 @@ def _of_template(run: Run, facts: Facts, index: int, hypothesis: Hypothesis, wan
             f" it is for {kinds}, and needs {needs}"
         )
     proposal.source = "model"
+    _try_template(run, proposal)
+    _mark(run, proposal, hypothesis.model)
     return proposal
+
+
+def _try_template(run: Run, proposal: Proposal) -> None:
+    """Run the rules of a template at the recorded calls; take away again what fails there."""
+    for name in proposal.files:
+        problem = trial_problem(run, name, patches.read_rule(run.dir, name))
+        if problem:
+            for file in set(proposal.files) - _of_knowledge_base(run):
+                patches.remove_rule(run.dir, file)
+            raise Unfit(f"the rule of the template {proposal.template} cannot work: {problem}")
+
+
+def _of_knowledge_base(run: Run) -> set[str]:
+    own = run.diagnosis.proposals if run.diagnosis is not None else []
+    return {name for one in own if one.source != "model" for name in one.files}
+
+
+_FOUND = ("content",)
+"""Parameters that are looked for in the run's surroundings, whatever anybody says."""
+
+
+def is_of_knowledge_base(run: Run, proposal: Proposal) -> bool:
+    """Say whether the knowledge base proposes the very same rules."""
+    return bool(proposal.files) and set(proposal.files) <= _of_knowledge_base(run)
+
+
+def unused_parameters(run: Run, facts: Facts, wanted: WantedRule) -> list[str]:
+    """Return the names of parameters that a model gave to a template and that were not taken."""
+    template = load_library().templates.get(wanted.template) if not wanted.lua.strip() else None
+    if template is None:
+        return []
+    known = _parameters(run, facts, wanted)
+    return [
+        safe_line(name, 40)
+        for name, value in wanted.parameters.items()
+        if name not in template.parameters or name in _FOUND or known.get(name, value) != value
+    ]
+
+
+def _by(model: str) -> dict[str, str]:
+    return {PROPOSED_BY: f"model {safe_line(model, 120)}".strip()}
+
+
+def _mark(run: Run, proposal: Proposal, model: str) -> None:
+    """Write into the rule files whose idea they are; those that the knowledge base proposes, too, are its."""
+    known = _of_knowledge_base(run)
+    for name in proposal.files:
+        if name not in known:
+            rule = parse(patches.read_rule(run.dir, name))
+            header = dataclasses.replace(rule.header, extra={**rule.header.extra, **_by(model)})
+            patches.write_rule(run.dir, name, format_header(header).encode() + rule.body)
 
 
 def _parameters(run: Run, facts: Facts, wanted: WantedRule) -> dict[str, str]:
@@ -118,13 +177,16 @@ def _model_on_risk(risk: str) -> str:
     return f"Of its risk the model says: {risk.strip()}" if risk.strip() else "The model names no risk"
 
 
-def _of_lua(run: Run, index: int, wanted: WantedRule) -> Proposal:
+def _of_lua(run: Run, index: int, model: str, wanted: WantedRule) -> Proposal:
     syscall = wanted.syscall.strip().lower()
     if not SYSCALL_NAME.fullmatch(syscall):
         raise Unfit("a rule in Lua needs `syscall`, the name of the call that it is for")
     body = wanted.lua.strip().encode("utf-8", "replace") + b"\n"
     if body.lstrip().startswith(b"-- triage-rule"):
         raise Unfit("the rule brings a header of its own: leave it out")
+    hidden = sorted({f"U+{ord(char):04X}" for char in wanted.lua if unicodedata.category(char) == "Cf"})
+    if hidden:
+        raise Unfit(f"the rule holds characters that nobody sees ({', '.join(hidden[:4])}): leave them out")
     digest = hashlib.sha256(f"{run.run_id}\0{syscall}\0".encode() + body).hexdigest()[:8]
     identity = f"model-{syscall[:40]}-{digest}"
     limit = wanted.hit_limit if 0 < wanted.hit_limit <= MAX_HITS else DEFAULT_HITS
@@ -147,13 +209,17 @@ def _of_lua(run: Run, index: int, wanted: WantedRule) -> Proposal:
         risk="high",
         inverse=inverse,
         template=TEMPLATE,
+        extra=_by(model),
     )
     name = f"fix/syscall/{syscall}@{identity}.lua"
     source = compose(header, body)
+    above = source.count(b"\n") - body.count(b"\n")
     for finding in lint.lint(source, name):
         if finding.severity == "error":
-            line = finding.line - (source.count(b"\n") - body.count(b"\n"))
-            raise Unfit(f"the rule cannot run: line {max(line, 1)}: {safe_line(finding.message, 300)}")
+            line = max(finding.line - above, 1)
+            raise Unfit(f"the rule cannot run: line {line}: {safe_line(finding.message, 300)}")
+    if problem := trial_problem(run, name, source, lambda line: max(line - above, 1)):
+        raise Unfit(f"the rule cannot work: {problem}")
     patches.write_rule(run.dir, name, source)
     return Proposal(
         id=identity,

@@ -80,15 +80,17 @@ class Analyst:
     def _call(self, toolbox: Toolbox, name: str, arguments: str) -> str:
         session = self._session
         session.spending.step()
+        masked = session.redaction.text(arguments)
+        asked = {"tool": safe_line(name, 80), "arguments": masked}
+        number = session.journal.begin("tool", "collect", **asked)
         answer = toolbox.call(name, arguments)
         text = json.dumps(answer, ensure_ascii=False)
-        masked = session.redaction.text(arguments)
         outcome = "ok" if answer.get("success") else str(answer.get("error", "no answer"))
         session.journal.add(
             "tool",
             "collect",
-            tool=safe_line(name, 80),
-            arguments=masked,
+            number=number,
+            **asked,
             outcome=safe_line(outcome, 600),
             text=session.redaction.text(text),
         )

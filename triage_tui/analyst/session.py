@@ -15,10 +15,15 @@ from triage_tui.analyst.failures import AGAIN, ModelFailure
 from triage_tui.analyst.journal import Journal
 from triage_tui.analyst.replies import ReplyError
 from triage_tui.errors import Stopped, TriageError
+from triage_tui.runs.analysis_model import Progress
 from triage_tui.runs.redaction import Redaction
 from triage_tui.text import number_of, safe_line
 
 REPLY_TOKENS = 4000
+NOTED_AGAIN_S = 1.0
+"""Seconds between two reports on how far an answer is, for whoever watches."""
+TOLD_AGAIN_S = 5.0
+"""Seconds between two lines on an answer that is under way."""
 _LEAST_REPLY = 200
 """A reply of fewer tokens is not worth a request."""
 MAX_TRIES = 3
@@ -47,6 +52,26 @@ class Session:
     tell: Callable[[str], None] = lambda line: None
     """Gets one line per step."""
     cancel: threading.Event | None = None
+    watch: Callable[[Progress], None] = lambda progress: None
+    """Gets how far it is, about once a second."""
+
+    def note(self, phase: str, characters: int = 0) -> None:
+        """Tell whoever watches how far it is."""
+        spent = self.spending
+        self.watch(
+            Progress(
+                phase=phase,
+                characters=characters,
+                steps=spent.steps,
+                steps_left=spent.steps_left,
+                tokens=spent.tokens,
+                tokens_left=spent.tokens_left,
+                seconds=round(spent.seconds, 3),
+                seconds_left=round(spent.seconds_left, 3),
+                money=round(spent.money, 6),
+                money_left=spent.money_left,
+            )
+        )
 
     def check(self, *, share: float = 1.0) -> None:
         """Refuse to go on when a limit is reached, or that share of one, or the work is not wanted any more.
@@ -88,33 +113,39 @@ class Session:
     def _ask_once(self, phase: str, conversation: Conversation, tools: list[dict[str, Any]]) -> Answer:
         self.check()
         needed = conversation.estimated_tokens + (estimate_tokens(str(tools)) if tools else 0)
-        if (reached := self.spending.over(needed + _LEAST_REPLY)) is not None:
+        cost = self.client.cost(needed, _LEAST_REPLY)
+        if (reached := self.spending.over(needed + _LEAST_REPLY, next_money=cost)) is not None:
             raise BudgetOver(reached)
         messages, digest = conversation.fresh(), conversation.digest
         self.journal.keep_prompt(digest, messages)
+        number = self.journal.begin("request", phase, prompt_sha256=digest)
         self.spending.step()
+        self.note(phase)
         began = time.monotonic()
         limit = min(self.request_seconds, self.spending.seconds_left)
         try:
             answer = self.client.ask(
                 messages,
                 tools,
-                reply_tokens=max(_LEAST_REPLY, min(REPLY_TOKENS, self.spending.tokens_left - needed)),
+                reply_tokens=self._reply_tokens(needed),
                 seconds=limit,
+                progress=self._progress(phase),
             )
         except TriageError as error:
             seconds = round(time.monotonic() - began, 3)
             if not isinstance(error, ModelFailure) or error.kind not in _NOT_TAKEN:
                 # What was sent counts, whatever became of it.
-                self.spending.add(needed, 0, None)
+                self.spending.add(needed, 0, self.client.cost(needed, 0))
+            said = safe_line(str(error), 600)
             self.journal.add(
-                "request", phase, prompt_sha256=digest, seconds=seconds, outcome=safe_line(str(error), 600)
+                "request", phase, number=number, prompt_sha256=digest, seconds=seconds, outcome=said
             )
             raise
         self.spending.add(answer.tokens_in, answer.tokens_out, answer.money)
         self.journal.add(
             "request",
             phase,
+            number=number,
             prompt_sha256=digest,
             tokens_in=answer.tokens_in,
             tokens_out=answer.tokens_out,
@@ -126,7 +157,35 @@ class Session:
         wants = f", wants {number_of(len(answer.calls), 'tool')}" if answer.calls else ""
         spent = f"{answer.tokens_in} + {answer.tokens_out} tokens, {answer.seconds:.1f} s"
         self.tell(f"{phase}: answered{wants} ({spent})")
+        self.note(phase)
         return answer
+
+    def _reply_tokens(self, needed: int) -> int:
+        """Return how long the reply may be, by what is left of tokens and of money."""
+        allowed = min(REPLY_TOKENS, self.spending.tokens_left - needed)
+        limit = self.spending.budget.money
+        a_thousand = self.client.cost(0, 1000)
+        if limit is not None and a_thousand:
+            left = limit - self.spending.money - (self.client.cost(needed, 0) or 0.0)
+            allowed = min(allowed, int(1000 * left / a_thousand))
+        return max(_LEAST_REPLY, allowed)
+
+    def _progress(self, phase: str) -> Callable[[int, float], None]:
+        """Return what tells now and then that an answer is under way, and how much of it has come."""
+        told = noted = 0.0
+        used = f"{self.spending.tokens} of {self.spending.budget.tokens} tokens used before it"
+
+        def progress(characters: int, seconds: float) -> None:
+            nonlocal told, noted
+            if seconds - noted >= NOTED_AGAIN_S:
+                noted = seconds
+                self.note(phase, characters)
+            if seconds - told >= TOLD_AGAIN_S:
+                told = seconds
+                what = number_of(characters, "character") if characters else "nothing"
+                self.tell(f"{phase}: {what} of the answer so far, {seconds:.0f} s, {used}")
+
+        return progress
 
     def parsed(self, phase: str, conversation: Conversation, parse: Callable[[str], _T]) -> _T:
         """Send a request and return its parsed reply; a reply of another form may be mended once.

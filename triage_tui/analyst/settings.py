@@ -169,6 +169,9 @@ def prompt_directories(
 
 
 def _read_file(path: Path) -> dict[str, Any]:
+    # A FIFO would keep everybody waiting.
+    if path.exists() and not path.is_file():
+        raise TriageError(f"{safe_line(str(path))} is no regular file")
     try:
         with open(path, "rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode

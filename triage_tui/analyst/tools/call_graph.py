@@ -101,7 +101,8 @@ TOOLS = (
     Tool(
         "get_callers",
         "Functions of the same file that call a function (imported ones included), jump to it, or take its"
-        " address (pointer, table: it may be called from there).",
+        " address (pointer, table: it may be called from there): count functions, at so many places; times"
+        " and sites of each.",
         CallArguments,
         _callers,
     ),

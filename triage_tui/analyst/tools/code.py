@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -53,6 +54,10 @@ class TypeArguments(Arguments):
         str, Meta(max_length=300, description="function that has it; default: a global variable")
     ] = ""
     module: Module = ""
+    decompile: Annotated[
+        bool,
+        Meta(description="without debug information: types as the decompiler recovers them, if installed"),
+    ] = False
 
 
 class SearchArguments(Arguments):
@@ -96,9 +101,10 @@ def _best(case: Case, found: Found, *, decompile: bool) -> FunctionCode:
             known = None
         if known is not None and known.text:
             return known
-    if decompile:
-        return Angr(found.module.data, cancel=case.cancel).function(point)
-    return _disassembly(found)
+    source = Angr(found.module.data, cancel=case.cancel)
+    # What was decompiled once costs nothing.
+    known = source.function(point) if decompile else source.kept(point)
+    return known or _disassembly(found)
 
 
 def _point(found: Found) -> CodePoint:
@@ -157,11 +163,14 @@ def _metadata(case: Case, asked: MetadataArguments) -> JsonObject:
     module, function = found.module, found.function
     graph = module.graph
     reach = graph.reach(found.place) if graph.index.entries else None
+    prototype, source = _prototype(case, found)
     answer: JsonObject = {
         **told(module, found.place),
         "architecture": graph.index.arch,
-        "prototype": prototype_of(function.name) if _is_libc_name(found) else None,
-        "callers": len(graph.callers(found.place)),
+        "prototype": prototype,
+        "prototype_source": source,
+        "callers": len({edge.caller for edge in graph.callers(found.place)}),
+        "called_at": answers.places_of(graph.callers(found.place)),
         "reachable": reach is not None,
     }
     if function.origin == "import":
@@ -178,12 +187,38 @@ def _metadata(case: Case, asked: MetadataArguments) -> JsonObject:
         "thumb": function.thumb,
         "exported": function.exported,
         "cyclomatic_complexity": function.complexity,
-        "callees": len(graph.callees(found.place)),
+        "callees": len({edge.callee for edge in graph.callees(found.place)}),
         "indirect_calls": function.indirect,
         "strings": texts,
         "frames": _frame_links(case, found),
         "problems": graph.index.problems,
     }
+
+
+def _prototype(case: Case, found: Found) -> tuple[str | None, str | None]:
+    """Return a function's prototype and where that is from, (None, None) where nobody knows it."""
+    if _is_libc_name(found) and (known := prototype_of(found.function.name)):
+        return known, "the C library's headers"
+    if found.function.origin == "import":
+        return None, None
+    from triage_tui.binary import dwarf_types
+
+    with contextlib.suppress(TriageError):
+        told_there = dwarf_types.prototype(found.module.data, found.function.start)
+        if told_there:
+            return told_there, "DWARF"
+    point = _point(found)
+    if case.sfanalysis is not None:
+        try:
+            analysed = SfAnalysis(case.sfanalysis).function(point)
+        except TriageError:
+            analysed = None
+        if analysed is not None and analysed.prototype:
+            return analysed.prototype, "SFAnalysis"
+    guessed = Angr(found.module.data).kept(point)
+    if guessed is not None and guessed.prototype:
+        return guessed.prototype, f"{guessed.provenance}: recovered from the code, not certain"
+    return None, None
 
 
 def _is_libc_name(found: Found) -> bool:
@@ -192,24 +227,40 @@ def _is_libc_name(found: Found) -> bool:
 
 
 def _type(case: Case, asked: TypeArguments) -> JsonObject:
-    from triage_tui.binary.dwarf_types import variable_type
+    from triage_tui.binary.dwarf_types import VariableType, variable_types
 
     found = find(case, asked.function_name, asked.module) if asked.function_name else None
     if found is not None and found.function.origin == "import":
         return _imported_type(found, asked.variable_name)
     module = found.module if found is not None else load(case, asked.module)
-    known = variable_type(
-        module.data, asked.variable_name, found.function.start if found is not None else None
-    )
+    known: list[VariableType] = []
+    unknown = None
+    try:
+        start = found.function.start if found is not None else None
+        known = variable_types(module.data, asked.variable_name, start)
+    except TriageError as error:
+        if found is None:
+            raise
+        # A decompiler may know more.
+        unknown = error
     answer: JsonObject = {"variable_name": asked.variable_name, "module": module.path}
-    if known is not None:
-        return answer | {
-            "type": known.type,
-            "kind": known.kind,
-            "declared": known.declared,
-            "source": "DWARF",
-        }
+    if known:
+        first, *others = [{"type": one.type, "kind": one.kind, "declared": one.declared} for one in known]
+        more = {"others_of_the_name": others} if others else {}
+        return answer | first | {"source": "DWARF"} | more
     if found is not None:
+        source = Angr(module.data, cancel=case.cancel)
+        point = _point(found)
+        code = source.function(point) if asked.decompile else source.kept(point)
+        for name, kind_of, kind in code.variables if code is not None else ():
+            if code is not None and name == asked.variable_name:
+                return answer | {
+                    "type": kind_of,
+                    "kind": kind,
+                    "source": f"{code.provenance}: recovered from the code, not certain",
+                }
+        if unknown is not None:
+            raise unknown
         where = (
             f"the debug information has no variable {safe_line(asked.variable_name, 60)!r} in that function"
         )

@@ -16,6 +16,7 @@ from triage_tui.runs.evidence import (
     describe_syscall,
     make_link,
 )
+from triage_tui.runs.masked_memory import masked_at, masked_object
 from triage_tui.runs.model import Syscall
 from triage_tui.text import safe_line
 
@@ -108,14 +109,16 @@ def _memory(case: Case, asked: MemoryArguments) -> JsonObject:
     run = case.run
     if asked.object:
         entry = run.memory_object(asked.object)
-        data = run.memory_bytes(asked.object)[asked.offset : asked.offset + asked.length]
+        whole, hidden = masked_object(run, asked.object, case.redaction)
+        data = whole[asked.offset : asked.offset + asked.length]
+        hidden = [at - asked.offset for at in hidden]
         if entry is None or not data:
             raise TriageError(f"memory object {safe_line(asked.object, 60)} has no byte {asked.offset}")
         start = entry.addr + asked.offset
         link = make_link(run, "mem", asked.object, offset=asked.offset, length=len(data))
     elif asked.address:
         start = address_of(asked.address)
-        data = run.read_memory(start, asked.length, asked.pid)
+        data, hidden = masked_at(run, start, asked.length, asked.pid, case.redaction)
         place = f"{asked.pid}@{start:#x}" if asked.pid is not None else f"{start:#x}"
         link = make_link(run, "mem", place, offset=0, length=len(data))
     else:
@@ -128,15 +131,16 @@ def _memory(case: Case, asked: MemoryArguments) -> JsonObject:
             for one in run.snapshot.memory_regions[:MAX_CALLS]
         ]
         return {"objects": objects, "regions": regions}
-    text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in data)
+    # The end of a text is a blank here, so that what is masked is seen to end there.
+    text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." if byte else " " for byte in data)
     answer: JsonObject = {"address": hex(start), "length": len(data), "text": text, "evidence": link}
-    if case.redaction.found_in_bytes(data):
-        # The same bytes as numbers would give the secret away.
-        return answer | {
-            "hex": None,
-            "withheld": "the bytes hold a secret, so they are given as masked text only",
-        }
-    return answer | {"hex": data.hex(" ")}
+    places = {at for at in hidden if 0 <= at < len(data)}
+    if places:
+        # The hash of a few bytes would give away what they are.
+        answer["evidence"] = link.rpartition("~")[0]
+        answer["masked"] = f"{len(places)} bytes of a secret stand as * (hex **)"
+    numbers = ("**" if at in places else f"{byte:02x}" for at, byte in enumerate(data))
+    return answer | {"hex": " ".join(numbers)}
 
 
 def address_of(text: str) -> int:
@@ -200,8 +204,7 @@ def _log(case: Case, asked: LogArguments) -> JsonObject:
     if lines and not lines[-1]:
         lines.pop()
     # Masked as a whole: a secret may begin on one line and end on the next.
-    masked = case.redaction.text("\n".join(lines)).split("\n")
-    shown = masked if len(masked) == len(lines) else [case.redaction.text(line) for line in lines]
+    shown = case.redaction.text("\n".join(lines)).split("\n")
     pattern = compiled(asked.pattern) if asked.pattern else None
     numbers = [
         number
