@@ -17,14 +17,20 @@ import pytest
 
 from tests.export.places import RUN, exported, stopped
 from tests.packaging.checkout import ROOT
+from tests.runs.build import write_run
 from triage_tui.cli.main import main
+from triage_tui.diagnosis.report import write_report
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.export.exporting import Wanted, export_to, write_export
 from triage_tui.export.manifest import MANIFEST_FILE, manifest_schema
 from triage_tui.export.unpacking import unpack_bundle
-from triage_tui.runs.reader import load_run
+from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis
+from triage_tui.runs.evidence import make_link, resolve
+from triage_tui.runs.memory_model import MemoryExtent, MemoryField, MemoryObject, MemoryRegion
+from triage_tui.runs.process_model import Process
+from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.secrets import MASK
-from triage_tui.runs.writer import encode_json
+from triage_tui.runs.writer import RunWriter, encode_json, fnv1a32
 
 PREFIX = f"ai_runs/{RUN}/"
 
@@ -73,8 +79,10 @@ def test_an_unpacked_bundle_is_a_workspace(
     after = capsys.readouterr().out
     assert main(["show", RUN, "-C", str(workspace)]) == 0
     before = capsys.readouterr().out
-    # Of what is cited only the memory is not there.
-    told = [text.replace("UNSUPPORTED", "").split() for text in (after, before)]
+    # Of what is cited only the memory is not there, which is not as if it had never been.
+    assert after.count("UNSUPPORTED") == before.count("UNSUPPORTED")
+    assert "LEFT OUT OF THIS BUNDLE" in " ".join(after.split())
+    told = [" ".join(text.split()).replace(" LEFT OUT OF THIS BUNDLE", "") for text in (after, before)]
     assert told[0] == told[1]
     assert "ioctl" in after
     # It is said in short, and without the path of a file that was never sent.
@@ -124,12 +132,131 @@ def test_secrets_stay_behind_and_the_manifest_says_so(workspace: Path) -> None:
         assert b"hunter2" in archive.read(PREFIX + "environment.json")
 
 
-def test_memory_that_holds_a_secret_stays_behind(workspace: Path) -> None:
-    run_dir = workspace / "ai_runs" / RUN
-    blob = next(entry.blob for entry in load_run(run_dir).snapshot.memory if entry.blob)
-    (run_dir / blob.file).write_bytes(b"\0\0API_KEY=hunter2\0")
-    assert "secret" in why_left_out(exported(workspace, "json", memory=True))[blob.file]
-    assert "asked for" in why_left_out(exported(workspace, "json"))[blob.file]
+SECRET = b"\0\1API_KEY=hunter2\0\xff\xfehost=h\0"
+
+
+@pytest.fixture
+def keeper(tmp_path: Path) -> Path:
+    """A workspace whose run has a secret in an object, and beside it all that could give it away."""
+    writer = RunWriter(tmp_path / "w" / "ai_runs")
+    blob = writer.add_blob("env.bin", 0x2000, SECRET)
+    field = MemoryField(name="API_KEY", offset=10, size=7, text="hunter2")
+    entry = MemoryObject(
+        id="env", tag="arg", source="trigger", addr=0x2000, addr_hex="0x2000", blob=blob, fields=[field]
+    )
+    region = MemoryRegion(
+        pid=1, start=0x2000, end=0x3000, perms="rw-p", name="[stack]", file="memory/full_1.bin",
+        size=len(SECRET), hashes=[hashlib.sha256(SECRET).hexdigest()],
+        extents=[MemoryExtent(addr=0x2000, size=len(SECRET), offset=0)],
+    )  # fmt: skip
+    process = Process(pid=1, program="/sbin/x", argv=["x"], arch="arm", looked_at=True)
+    given: dict[str, Any] = {"memory": [entry], "memory_regions": [region], "processes": [process]}
+    run_dir = write_run(tmp_path / "w" / "ai_runs", writer=writer, **given)
+    (run_dir / "memory/full_1.bin").write_bytes(SECRET)
+    (run_dir / "logs/own.log").write_text("started\nPIN=4711\n")
+    run = load_run(run_dir)
+    links = {
+        "whole": make_link(run, "mem", "env"),
+        "secret": make_link(run, "mem", "env", offset=10, length=7),
+        "beside": make_link(run, "mem", "env", offset=20, length=6),
+        "address": make_link(run, "mem", "0x200a", offset=0, length=7),
+        "other": make_link(run, "mem", "m1"),
+        "pin": make_link(run, "log", "own.log", line=2),
+        "line": make_link(run, "log", "own.log", line=1),
+    }
+    evidence = [Evidence(link=link, says=name) for name, link in links.items()]
+    invented = Evidence(link="ev:mem/none~0123456789ab", says="invented", supported=False)
+    hypothesis = Hypothesis(
+        cause="missing_file", proximate="missing_file", confidence=0.5, title="t",
+        explanation=f"see [it]({links['secret']})", evidence=[*evidence, invented],
+    )  # fmt: skip
+    write_report(run, Diagnosis(run_id=run.run_id, scene="unknown", headline="h", hypotheses=[hypothesis]))
+    analysis = run_dir / "analyst/001/prompts"
+    analysis.mkdir(parents=True)
+    (analysis / "0123456789ab.json").write_text('["the prompt: PIN=4711"]')
+    (analysis / "ba9876543210.json").write_text('["the prompt"]')
+    hashes = [name + "0" * 52 for name in ("0123456789ab", "ba9876543210")]
+    (analysis.parent / "steps.jsonl").write_text(
+        "".join(f'{{"prompt_sha256":"{name}","outcome":"PIN=4711"}}\n' for name in hashes)
+    )
+    return tmp_path / "w"
+
+
+def in_bundle(place: Path, tmp_path: Path, **options: bool) -> tuple[Run, bytes]:
+    """The run of a bundle, imported elsewhere, and all bytes of the bundle."""
+    [run_dir] = (place / "ai_runs").iterdir()
+    path = exported(place, "json", run_dir.name, "", **options)
+    other = tmp_path / f"other-{len(list(tmp_path.iterdir()))}"
+    unpack_bundle(path, other)
+    with zipfile.ZipFile(path) as archive:
+        everything = b"\n".join([n.encode() + b"\n" + archive.read(n) for n in archive.namelist()])
+    return load_run(other / "ai_runs" / run_dir.name), everything
+
+
+def test_of_memory_only_the_secret_is_masked_and_nothing_gives_it_away(keeper: Path, tmp_path: Path) -> None:
+    run, everything = in_bundle(keeper, tmp_path, memory=True)
+    assert run.memory_bytes("env") == SECRET.replace(b"hunter2", b"*" * 7)
+    entry = run.memory_object("env")
+    assert entry is not None
+    assert entry.blob is not None
+    assert entry.blob.masked == [(10, 7)]
+    assert entry.blob.sha256 == hashlib.sha256(run.memory_bytes("env")).hexdigest()
+    assert MASK in entry.fields[0].text
+    # Of seven bytes a hash tells what they are, when all the others are known.
+    for leak in (
+        b"hunter2", b"4711", b"68 75 6e", hashlib.sha256(SECRET).hexdigest().encode(),
+        b"0123456789ab0", f"0x{fnv1a32(SECRET):08x}".encode(), b"0123456789ab.json",
+    ):  # fmt: skip
+        assert leak not in everything, leak
+    assert b"ba9876543210.json" in everything
+    assert run.diagnosis is not None
+    [hypothesis] = run.diagnosis.hypotheses
+    links = {one.says: one.link for one in hypothesis.evidence}
+    for name in ("whole", "secret", "address", "pin"):
+        assert "~" not in links[name], name
+    for name in ("other", "line", "beside"):
+        assert resolve(run, links[name]).hash_ok, name
+        assert "~" in links[name]
+    assert resolve(run, links["secret"]).text == " ".join(["2a"] * 7)
+    assert "~" not in hypothesis.explanation
+    # Nothing was masked in the run itself.
+    [own] = (keeper / "ai_runs").iterdir()
+    assert load_run(own).memory_bytes("env") == SECRET
+    kept, everything = in_bundle(keeper, tmp_path, memory=True, keep_secrets=True)
+    assert kept.memory_bytes("env") == SECRET
+    assert b"hunter2" in everything
+
+
+def test_a_claim_whose_evidence_was_left_out_is_told_from_an_invented_one(
+    keeper: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, everything = in_bundle(keeper, tmp_path)
+    assert b"hunter2" not in everything
+    assert hashlib.sha256(SECRET).hexdigest().encode() not in everything
+    assert run.diagnosis is not None
+    [hypothesis] = run.diagnosis.hypotheses
+    links = {one.says: one.link for one in hypothesis.evidence}
+    for name in ("whole", "secret", "beside", "address", "other"):
+        found = resolve(run, links[name])
+        assert found.left_out, name
+        assert found.text.startswith("left out of this bundle"), name
+    for link in (links["invented"], "ev:mem/0x9000+0:4", "ev:log/none.log#L1", "ev:code/7#L1"):
+        assert (found := resolve(run, link)).left_out == ""
+        assert found.text == "not in this run"
+    place = str(run.dir.parent.parent)
+    assert main(["show", "last", "-C", place, "--section", "evidence"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0].split(" ev:")[0].strip() for line in told] == [
+        *["LEFT OUT"] * 5, "ok", "ok", "MISSING",
+    ]  # fmt: skip
+    assert main(["export", "last", "-C", place, "-o", "-"]) == 0
+    report = capsys.readouterr().out
+    assert report.count("(the evidence was left out of this bundle: ") == 5
+    assert report.count("unsupported: there is no such evidence") == 1
+    # Handed on once more it still says so.
+    again, _ = in_bundle(run.dir.parent.parent, tmp_path)
+    assert again.left_out == run.left_out
+    assert "memory/env.bin" in again.left_out
 
 
 def test_what_is_no_plain_file_stays_behind(workspace: Path, tmp_path: Path) -> None:

@@ -51,6 +51,9 @@ _PRINTING: list[list[str]] = [
     ["analyze", RUN, "--model", "m", "--url", ATTACKS[3]],
     ["prompt", "show", "hypothesize", "--run", RUN],
     ["prompt", "show", ATTACKS[0]],
+    *(["rules", action, RUN] for action in ("lint", "explain", "diff", "test")),
+    ["rules", "lint", "--tried", "--json", RUN],
+    ["rules", "lint", ATTACKS[0]],
     ["doctor"],
 ]
 _JSON: list[list[str]] = [["list", "--json"], ["show", RUN, "--json"], ["memory", RUN, "--json"]]

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from tests.diagnosis.recorded import load_case, run_of
-from triage_tui.diagnosis.report import diagnose, render_markdown
+from triage_tui.diagnosis.markdown import render_markdown
+from triage_tui.diagnosis.report import diagnose
 from triage_tui.errors import TriageError
 from triage_tui.language.catalogue import (
     ENGLISH_CATALOGUE,
@@ -150,7 +151,13 @@ def test_both_sides_have_the_same_places() -> None:
 def test_what_stands_around_the_diagnosis_is_translated(code: str) -> None:
     catalogue = load_language(code)
     missing = []
-    for path in ("diagnosis/report.py", "cli/show.py", "export/html.py", "export/markdown.py"):
+    for path in (
+        "diagnosis/markdown.py",
+        "cli/show.py",
+        "cli/show_summary.py",
+        "export/html.py",
+        "export/markdown.py",
+    ):
         tree = ast.parse((shipped("rules").parent / "triage_tui" / path).read_text())
         for call in ast.walk(tree):
             # Sentences are given to `fill`, under its own name or as `say`.

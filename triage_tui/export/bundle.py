@@ -15,20 +15,17 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-
 from triage_tui import __version__
 from triage_tui.errors import TriageError
 from triage_tui.export.manifest import MANIFEST_FILE, BundleFile, LeftOut, Manifest
-from triage_tui.runs.encoding import encode_line
-from triage_tui.runs.files import inside, read_bounded
-from triage_tui.runs.reader import MAX_BLOB_BYTES, Run
+from triage_tui.export.masking import MAX_FILE_BYTES as MAX_FILE_BYTES
+from triage_tui.export.masking import Masking
+from triage_tui.runs.left_out import LEFT_OUT_FILE, LeftOutFile, LeftOutFiles
+from triage_tui.runs.reader import Run
 from triage_tui.runs.redaction import Redaction
-from triage_tui.runs.secrets import masked
 from triage_tui.runs.writer import ENVIRONMENT_FILE, encode_json
 from triage_tui.text import safe_line
 
-MAX_FILE_BYTES = MAX_BLOB_BYTES
 MAX_BUNDLE_BYTES = 1 << 30
 """Bytes of all files together, before they are packed."""
 MAX_FILES = 4096
@@ -50,8 +47,10 @@ _JSON = (
     "trace.jsonl",
     "events.jsonl",
     "suspicious_points.json",
+    "added_logs.json",
+    LEFT_OUT_FILE,
 )
-_DIRECTORIES = ("pseudocode/", "logs/", "rules_patch/")
+_DIRECTORIES = ("pseudocode/", "logs/", "rules_patch/", "analyst/")
 _PRIVATE = {
     "start.json": "it holds the environment, for starting the program again",
     "trace-full.gz": "the text of all calls is not searched for secrets; trace.jsonl has the calls",
@@ -72,7 +71,8 @@ def write_bundle(
     """
     redaction = redaction or Redaction.of(run)
     objects = {entry.blob.file for entry in run.snapshot.memory if entry.blob is not None}
-    names = list(_files(run.dir))
+    names = [one for one in _files(run.dir) if one[0] != LEFT_OUT_FILE]
+    masking = Masking(run, redaction)
     files: list[BundleFile] = []
     left_out: list[LeftOut] = []
     room = MAX_BUNDLE_BYTES
@@ -82,20 +82,26 @@ def write_bundle(
             why = problem or unwanted(name, objects, memory)
             if not why:
                 try:
-                    data, count = _content(run, name, redaction)
+                    data, count = masking.content(name, memory=memory)
                     if len(data) > room:
                         raise TriageError(f"the bundle would be larger than {MAX_BUNDLE_BYTES} bytes")
                 except TriageError as error:
                     why = str(error)
             if why:
-                left_out.append(LeftOut(name=safe_line(name, 400), why=redaction.text(safe_line(why, 400))))
+                shown = safe_line(masking.name_of(name), 400)
+                left_out.append(LeftOut(name=shown, why=redaction.text(safe_line(why, 400))))
                 continue
             room -= len(data)
             packed = f"{RUNS}/{run.run_id}/{name}"
             _add(archive, packed, data)
-            files.append(
-                BundleFile(name=packed, size=len(data), sha256=hashlib.sha256(data).hexdigest(), masked=count)
-            )
+            files.append(_entry(packed, data, count))
+        told = _told(run, left_out, {name for name, _ in names})
+        if told.files:
+            data = encode_json(told)
+            packed = f"{RUNS}/{run.run_id}/{LEFT_OUT_FILE}"
+            _add(archive, packed, data)
+            files.append(_entry(packed, data, 0))
+            files.sort(key=lambda one: one.name)
         manifest = Manifest(
             run_id=run.run_id,
             written_by=f"triage-tui {__version__}",
@@ -108,6 +114,17 @@ def write_bundle(
         _add(archive, MANIFEST_FILE, encode_json(manifest))
     step(len(names), len(names))
     return manifest
+
+
+def _entry(name: str, data: bytes, masked: int) -> BundleFile:
+    return BundleFile(name=name, size=len(data), sha256=hashlib.sha256(data).hexdigest(), masked=masked)
+
+
+def _told(run: Run, left_out: list[LeftOut], there: Collection[str]) -> LeftOutFiles:
+    """Return what the run in the bundle says of what it lacks, also of what it lacked before."""
+    found = {name: why for name, why in run.left_out.items() if name not in there}
+    found |= {one.name: one.why for one in left_out}
+    return LeftOutFiles(files=[LeftOutFile(name=name, why=why) for name, why in sorted(found.items())])
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
@@ -156,55 +173,3 @@ def unwanted(name: str, objects: Collection[str], memory: bool) -> str:
     if name in _TEXTS or name in _JSON or name == ENVIRONMENT_FILE or name.startswith(_DIRECTORIES):
         return ""
     return "no reader needs it"
-
-
-def _content(run: Run, name: str, redaction: Redaction) -> tuple[bytes, int]:
-    """Return a file as it goes into the bundle, and how many places of it were masked.
-
-    Raises:
-        TriageError: it cannot be read, is too large, or holds secrets that cannot be masked.
-    """
-    data = read_bounded(inside(run.dir, name), MAX_FILE_BYTES, whole=True)
-    if redaction.off:
-        return data, 0
-    before = redaction.count
-    if name == ENVIRONMENT_FILE:
-        data = _environments(run, redaction)
-    elif name.startswith("memory/"):
-        if redaction.found_in_bytes(data):
-            raise TriageError("it holds what looks like a secret")
-    else:
-        text = data.decode("utf-8", "surrogateescape")
-        if redaction.found_in(text):
-            data = _masked_json(name, data, redaction) if name in _JSON else _masked_text(text, redaction)
-    return data, redaction.count - before
-
-
-def _masked_text(text: str, redaction: Redaction) -> bytes:
-    return redaction.text(text).encode("utf-8", "surrogateescape")
-
-
-def _masked_json(name: str, data: bytes, redaction: Redaction) -> bytes:
-    try:
-        if not name.endswith(".jsonl"):
-            return encode_json(redaction.value(msgspec.json.decode(data)))
-        lines = []
-        for line in data.split(b"\n"):
-            if line and redaction.found_in(line.decode("utf-8", "replace")):
-                line = encode_line(redaction.value(msgspec.json.decode(line)))
-            lines.append(line)
-        return b"\n".join(lines)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise TriageError("it holds what looks like a secret, and is no JSON in which to mask it") from error
-
-
-def _environments(run: Run, redaction: Redaction) -> bytes:
-    known = run.environments()
-    shown: dict[int, list[str]] = {}
-    for pid, entries in known.items():
-        shown[pid] = []
-        for entry in entries:
-            hidden = masked(entry)
-            redaction.count += hidden != entry
-            shown[pid].append(redaction.text(hidden))
-    return encode_json(shown)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from triage_tui.errors import TriageError
 from triage_tui.export.document import Claim, Span, Words, anchor
 from triage_tui.runs.diagnosis_model import Evidence
 from triage_tui.runs.evidence import IN_TEXT, Link, Resolved, links_in, parse_link, resolve
+from triage_tui.runs.masked_memory import masked_memory
 from triage_tui.runs.reader import Run
 from triage_tui.runs.redaction import Redaction
 from triage_tui.text import safe_block, safe_line
@@ -78,14 +81,17 @@ class Citing:
         """Return one claim with what it rests on quoted; what does not resolve is said to be unsupported."""
         found = resolve(self.run, entry.link)
         problem = ""
-        if not found.exists:
+        left_out = bool(found.left_out) and entry.supported
+        if left_out:
+            problem = f"the evidence was left out of this bundle: {found.left_out}"
+        elif not found.exists:
             problem = "there is no such evidence in this run"
         elif not found.hash_ok:
             problem = "the evidence is another one than when this was said"
         elif not entry.supported:
             problem = "the evidence was not there when this was said"
         return Claim(
-            stands="unsupported" if problem else "against" if against else "for",
+            stands="left out" if left_out else "unsupported" if problem else "against" if against else "for",
             says=self.prose(entry.says, 2000),
             title=self.line(found.title, 200),
             link=self.line(entry.link, 300),
@@ -97,20 +103,25 @@ class Citing:
     def quote(self, found: Resolved) -> list[str]:
         """Return what evidence says, a few lines of it."""
         if found.link.kind == "mem":
-            return self.hex_lines(bytes.fromhex(found.text), found.link.offset or 0)
+            return self.hex_lines(*masked_memory(self.run, found, self.redaction), found.link.offset or 0)
         lines = [line for line in self.block(found.text, MAX_QUOTE_LINES, 400) if line.strip()]
         return lines or ["(empty)"]
 
-    def hex_lines(self, data: bytes, offset: int, limit: int = MAX_QUOTE_LINES) -> list[str]:
-        """Return bytes in hex and as text; those that hold a secret are not shown."""
-        if self.redaction.found_in_bytes(data):
-            self.redaction.count += 1
-            return [f"({len(data)} bytes are left out: they hold what looks like a secret)"]
+    def hex_lines(
+        self, data: bytes, hidden: Sequence[int], offset: int, limit: int = MAX_QUOTE_LINES
+    ) -> list[str]:
+        """Return bytes in hex and as text; `hidden` are the places of those that secrets were masked with."""
+        if not data:
+            return ["(left out: it holds what looks like a secret, and cannot be masked in place)"]
+        places = frozenset(hidden)
         lines = []
         for start in range(0, min(len(data), limit * _BYTES_A_LINE), _BYTES_A_LINE):
             piece = data[start : start + _BYTES_A_LINE]
             text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in piece)
-            lines.append(f"+{offset + start:04x}  {piece.hex(' '):<47}  {text}")
+            numbers = " ".join(
+                "**" if start + at in places else f"{byte:02x}" for at, byte in enumerate(piece)
+            )
+            lines.append(f"+{offset + start:04x}  {numbers:<47}  {text}")
         if len(data) > limit * _BYTES_A_LINE:
             lines.append(f"… {len(data) - limit * _BYTES_A_LINE} more bytes")
         return lines

@@ -79,7 +79,7 @@ class Table(NamedTuple):
 class Claim(NamedTuple):
     """One claim and the evidence that it rests on, quoted."""
 
-    stands: Literal["for", "against", "unsupported"]
+    stands: Literal["for", "against", "unsupported", "left out"]
     says: Words
     title: str
     """What the evidence is, in words: "syscall 11"."""

@@ -67,7 +67,9 @@ def write_export(
         write_bundle(run, stream, memory=wanted.memory, redaction=redaction, step=step)
         return redaction.count
     from triage_tui.export.report import make_report
+    from triage_tui.runs.masked_memory import learn_from_memory
 
+    learn_from_memory(run, redaction)
     language = wanted_language(wanted.language)
     document = make_report(run, workspace, redaction, step)
     if language.code != ENGLISH:

@@ -24,7 +24,12 @@ from triage_tui.export.document import (
 )
 from triage_tui.language.catalogue import ENGLISH_CATALOGUE, Catalogue
 
-_STANDS = {"for": "supports it", "against": "speaks against it", "unsupported": "unsupported"}
+_STANDS = {
+    "for": "supports it",
+    "against": "speaks against it",
+    "unsupported": "unsupported",
+    "left out": "left out of this bundle",
+}
 
 
 def render_html(document: Document, language: Catalogue = ENGLISH_CATALOGUE) -> str:
@@ -132,7 +137,7 @@ def _claim(claim: Claim, places: frozenset[str], language: Catalogue) -> str:
     quote = f"<pre>{escape(chr(10).join(claim.quote))}</pre>" if claim.quote else ""
     stands = escape(language.fill(_STANDS[claim.stands]))
     return (
-        f'<li class="{claim.stands}"><p><span class="stands">{stands}</span> '
+        f'<li class="{claim.stands.replace(" ", "-")}"><p><span class="stands">{stands}</span> '
         f"{_words(claim.says, places)}{problem}</p>"
         f'<p class="source">{title} <code>{escape(claim.link)}</code></p>{quote}</li>'
     )

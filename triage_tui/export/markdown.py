@@ -36,7 +36,7 @@ _PIECES = re.compile(rf"[{_WIDE}]+|[^{_WIDE}]+")
 _WIDE_PIECE = re.compile(rf"[{_WIDE}]+\Z")
 _LIST_NUMBER = re.compile(r"(\d+)([.)])(?=\s|\Z)")
 _END = re.compile(r"[.,;:!?]?\Z")
-_STANDS = {"for": "+", "against": "-", "unsupported": "?"}
+_STANDS = {"for": "+", "against": "-", "unsupported": "?", "left out": "~"}
 
 
 def render_markdown(document: Document, language: Catalogue = ENGLISH_CATALOGUE) -> str:
@@ -75,7 +75,9 @@ def _block(block: Block, language: Catalogue) -> str:
 def _claim(claim: Claim, language: Catalogue) -> str:
     against = language.fill("against this: ") if claim.stands == "against" else ""
     problem = ""
-    if claim.problem:
+    if claim.stands == "left out":
+        problem = f" ({_prose(claim.problem)})"
+    elif claim.problem:
         problem = f" ({language.fill('unsupported: {why}', why=_prose(claim.problem))})"
     head = f"- {against}{_words(claim.says)}{problem}"
     quoted = fenced([f"{_STANDS[claim.stands]} {claim.title}  [{claim.link}]", *claim.quote])

@@ -19,6 +19,7 @@ from triage_tui.export.document import (
     anchor,
 )
 from triage_tui.runs.evidence import describe_syscall, resolve
+from triage_tui.runs.masked_memory import masked_object
 from triage_tui.runs.reader import MAX_TEXT_BYTES
 from triage_tui.runs.rule_account import rule_account
 from triage_tui.text import number_of
@@ -191,16 +192,16 @@ def memory_section(citing: Citing) -> Section | None:
         link = next(link for link in citing.of_kind("mem") if link.id == object_id)
         entry = citing.run.memory_object(object_id)
         try:
-            data = citing.run.memory_bytes(object_id) if entry is not None else None
+            data, hidden = masked_object(citing.run, object_id, citing.redaction) if entry else (b"", [])
         except TriageError as error:
             blocks.append(Paragraph((Span(citing.line(str(error), 300)),)))
             continue
-        if entry is None or data is None:
+        if entry is None:
             # Of kept memory the quote beside the claim is all that is cited.
             continue
         where = f"{citing.line(object_id, 80)} at {citing.line(entry.addr_hex, 40)}"
         caption = f"{where}: {citing.line(entry.purpose, 200)}"
-        rows = citing.hex_lines(data, 0, 32)
+        rows = citing.hex_lines(data, hidden, 0, 32)
         lines = tuple(Line(row, place(link) if n == 0 else "", n == 0) for n, row in enumerate(rows))
         blocks.append(Listing(lines, caption))
     return Section("Memory that is cited", "memory", tuple(blocks)) if blocks else None

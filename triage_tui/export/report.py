@@ -244,6 +244,10 @@ def _proposal(citing: Citing, proposal: Proposal) -> Facts:
         rows.append(("proposed by", (Span("a model"),)))
     if proposal.needs_input:
         rows.append(("needs first", citing.prose(proposal.needs_input, 600)))
+    if proposal.origin:
+        rows.append(
+            ("template", (Span(citing.line(f"{proposal.template} of {proposal.origin}", 400), True),))
+        )
     if proposal.observe_only:
         rows.append(("changes", (Span("nothing: it only observes"),)))
     return Facts(tuple(rows))

@@ -11,11 +11,11 @@ it is, runs of other versions are readable, and what the catalogue lacks is Engl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import re2
 import yaml
@@ -113,17 +113,35 @@ class Catalogue:
         """Return one sentence in this language, or as it is; evidence links in it stay."""
         if not self._exact or not text or len(text) > MAX_TEXT:
             return text
-        return _with_links(text, lambda bare: self._translated(bare, scope, 0) or bare)
+        return self._with_links(text, lambda bare: self._translated(bare, scope, 0) or bare)
 
     def paragraph(self, text: str) -> str:
         """Return several sentences in this language, those that are not known as they are."""
         if not self._exact or not text or len(text) > MAX_TEXT:
             return text
-        return _with_links(text, self._sentences)
+        return self._with_links(text, self._sentences)
 
     def listed(self, text: str) -> str:
         """Return phrases with commas between them in this language, or as they are."""
         return self._listed(text, "", 0) or self.sentence(text)
+
+    def _with_links(self, text: str, translate: Callable[[str], str]) -> str:
+        """Translate a text in which each evidence link is one thing that cannot be taken apart.
+
+        The words of a link are translated by themselves.
+        """
+        if _OPEN in text or _CLOSE in text:
+            return text
+        links = [
+            f"[{self._translated(match['text'], '', 0) or match['text']}]({match['link']})"
+            for match in IN_TEXT.finditer(text)
+        ]
+        numbers = iter(range(len(links)))
+        bare = IN_TEXT.sub(lambda match: f"{_OPEN}{next(numbers)}{_CLOSE}", text)
+        other = translate(bare)
+        if sorted(_TOKEN.findall(other)) != sorted(_TOKEN.findall(bare)):
+            return text
+        return _TOKEN.sub(lambda match: links[int(match[1])], other)
 
     def _sentences(self, text: str) -> str:
         done: list[str] = []
@@ -194,19 +212,6 @@ def _joined(sentences: list[str]) -> str:
     for sentence in sentences:
         text += ("" if not text or text.endswith(_ENDS) else " ") + sentence
     return text
-
-
-def _with_links(text: str, translate: Any) -> str:
-    """Translate a text in which each evidence link is one thing that cannot be taken apart."""
-    links = [match[0] for match in IN_TEXT.finditer(text)]
-    if _OPEN in text or _CLOSE in text:
-        return text
-    numbers = iter(range(len(links)))
-    bare = IN_TEXT.sub(lambda match: f"{_OPEN}{next(numbers)}{_CLOSE}", text)
-    other = cast("str", translate(bare))
-    if sorted(_TOKEN.findall(other)) != sorted(_TOKEN.findall(bare)):
-        return text
-    return _TOKEN.sub(lambda match: links[int(match[1])], other)
 
 
 def _pattern(english: str, other: str) -> _Pattern:

@@ -17,8 +17,9 @@ _SETTING = re.compile(r"^language:[ \t]*[\"']?([\w-]+)[\"']?[ \t]*(?:#.*)?$", re
 
 
 def wanted_code(option: str | None = None) -> str:
-    """Return the code of the language that is wanted."""
-    return option or os.environ.get(VARIABLE) or _of_settings() or ENGLISH
+    """Return the code of the language that is wanted, "zh" also where it is asked for as "zh_CN.UTF-8"."""
+    wanted = option or os.environ.get(VARIABLE) or _of_settings() or ENGLISH
+    return re.split(r"[-_.@]", wanted.lower(), maxsplit=1)[0] or wanted
 
 
 def _of_settings() -> str:
