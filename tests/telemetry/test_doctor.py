@@ -59,6 +59,7 @@ def test_what_the_tests_need_is_there_and_said(qemu_dir: Path, monkeypatch: pyte
         assert checks[name].grade == "ok"
         assert "qemu-" in checks[name].found
     assert checks["carrier"].found.startswith("seccomp user notification")
+    assert "run --exec refuse" in checks["executed programs"].found
     assert "Lua 5.3" in checks["rule host"].found
     assert exit_code(checks.values()) == 0
 

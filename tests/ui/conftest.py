@@ -17,6 +17,7 @@ from tests.waiting import PATIENCE_S
 from triage_tui.errors import TriageError
 from triage_tui.export.exporting import Wanted
 from triage_tui.rulebook.choices import Approval
+from triage_tui.runs.analysis_model import Progress
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.backend import Decision
 from triage_tui.ui.containment import Reports
@@ -78,8 +79,20 @@ class RecordedActions:
     def freeze(self) -> str:
         return self._note("freeze")
 
-    def ask_model(self, run_id: str, cancel: threading.Event, tell: Callable[[str], None]) -> str:
+    def ask_model(
+        self,
+        run_id: str,
+        cancel: threading.Event,
+        tell: Callable[[str], None],
+        watch: Callable[[Progress], None],
+    ) -> str:
         return self._note("ask_model", run_id)
+
+    def add_log(self, run_id: str, path: Path) -> str:
+        return self._note("add_log", run_id, str(path))
+
+    def note_point(self, run_id: str, tool: str, texts: dict[str, str]) -> str:
+        return self._note("note_point", run_id, tool, *sorted(texts.values()))
 
     def export(
         self,

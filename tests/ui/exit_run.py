@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis, Proposal
+from triage_tui.runs.diagnosis_model import DerivationStep, Diagnosis, Evidence, Hypothesis, Proposal
 from triage_tui.runs.frame_model import Backtrace, Frame, PseudocodeRef
 from triage_tui.runs.memory_model import MemoryObject
 from triage_tui.runs.model import (
@@ -314,6 +314,20 @@ def exit_diagnosis(run_id: str, link: dict[str, str]) -> Diagnosis:
     return Diagnosis(
         run_id=run_id,
         scene="missing_interface",
+        scene_kind="missing resource",
+        derivation=[
+            DerivationStep(role="what the end shows", says="it is about to exit(1)", link=link["frame"]),
+            DerivationStep(
+                role="what the program said before it",
+                says='the program said "SIOCGIFINDEX failed: No such device"',
+                link=link["write"],
+            ),
+            DerivationStep(
+                role="the failed call behind it",
+                says='ioctl(SIOCGIFINDEX, "eth0") = ENODEV',
+                link=link["ioctl"],
+            ),
+        ],
         headline="udhcpc (mipsel, pid 2) is about to exit(1): ioctl(SIOCGIFINDEX, eth0) = ENODEV 3 calls ago,"
         ' then it printed "SIOCGIFINDEX failed: No such device".'
         " Most likely: missing_interface (0.93). 2 rules proposed.",

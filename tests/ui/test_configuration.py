@@ -20,6 +20,7 @@ from triage_tui.ui.actions import BY_ID
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.configuration import Configuration, ConfigurationWatch, read_configuration
 from triage_tui.ui.keymap import load_keymap
+from triage_tui.ui.panes.diagnosis import DiagnosisPane
 from triage_tui.ui.screens.help import help_rows
 from triage_tui.ui.settings import Settings, load_settings
 
@@ -48,7 +49,7 @@ def keys(directory: Path, text: str) -> tuple[dict[str, str], list[str]]:
     [
         ("", {}),
         ("pane_memory: O", {"pane_memory": "O"}),
-        ("pane_memory: '!'", {"pane_memory": "exclamation_mark"}),
+        ("pane_memory: '%'", {"pane_memory": "percent_sign"}),
         ("pane_memory: [O, f9]", {"pane_memory": "O,f9"}),
         ("pane_memory: O, ctrl+n", {"pane_memory": "O,ctrl+n"}),
         ("freeze: ''", {"freeze": ""}),
@@ -289,3 +290,28 @@ async def test_the_palette_opens_runs_and_does_what_panes_do(app: TriageApp) -> 
         await until(pilot, lambda: "Copy the row" in shown(app))
         await pilot.press("enter")
         await until(pilot, lambda: "opied" in said(app) or "clipboard" in said(app))
+
+
+async def test_an_open_diagnosis_says_that_the_knowledge_base_is_another_one(
+    app: TriageApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    says = "! The knowledge base is another one by now: D diagnoses the run again."
+    (tmp_path / "config" / "triage-tui" / "rules").mkdir(parents=True)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(pilot)
+        await pilot.press("1", "j", "j", "j")
+        pane = app.main.pane("diagnosis")
+        assert isinstance(pane, DiagnosisPane)
+        under = pane.current.text if pane.current else ""
+        assert under.strip()
+        write(tmp_path / "config" / "triage-tui" / "rules", GOOD)
+        await until(pilot, lambda: says in shown(app))
+        assert pane.current is not None
+        assert pane.current.text == under, "the cursor stays where it is"
+        assert app.main.view is not None
+        assert app.main.view.diagnosis is not None
+        pane.take_knowledge(app.main.view.diagnosis.kb_sha256)
+        await pilot.pause()
+        assert says not in shown(app)
+        assert pane.current.text == under

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.runs.build import write_run
 from tests.ui import fixtures
 from tests.ui.conftest import opened, said, shown, until
+from triage_tui.runs.memory_model import MemoryObject
+from triage_tui.runs.writer import RunWriter
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.copying import copies_directory
 
@@ -84,3 +87,35 @@ async def test_a_terminal_without_a_clipboard_says_so(
         await opened(pilot)
         await pilot.press("y")
         await until(pilot, lambda: "This terminal has no clipboard" in said(app))
+
+
+async def test_secrets_are_masked_unless_they_are_asked_for(app: TriageApp, workspace: Path) -> None:
+    run_dir = workspace / "ai_runs" / "20991231_235959_00000009"
+    writer = RunWriter(workspace / "ai_runs")
+    blob = writer.add_blob("env.bin", 0x2000, b"HOME=/\0\0\0\0API_KEY=hunter2secret\0\1\2\3\4")
+    entry = MemoryObject(id="env", tag="arg", source="trigger", addr=0x2000, addr_hex="0x2000", blob=blob)
+    write_run(workspace / "ai_runs", memory=[entry], writer=writer).rename(run_dir)
+    async with app.run_test(size=(110, 40)) as pilot:
+        await until(pilot, lambda: app.main.tiles and app.main.runs.select(run_dir.name))
+        await until(pilot, lambda: app.main.view and app.main.view.run_id == run_dir.name)
+        await pilot.press("7")
+        pane = app.main.pane("memory")
+        await until(pilot, lambda: app.main.active == "memory" and "hunter2" in shown(app))
+        await pilot.press("Y")
+        await until(pilot, lambda: "All of it as it is, with secrets" in shown(app))
+        await pilot.press("1")
+        await until(pilot, lambda: "masked: Y can copy them as they are" in said(app))
+        for leak in ("hunter", "er2", "secret\n", "68 75 6e", "65 72 32", "72 65 74"):
+            assert leak not in app.clipboard, leak
+        assert "I_KEY=********" in app.clipboard
+        assert "** ** **" in app.clipboard
+        row = pane.rows.find(lambda row: "hunter2" in row.text)
+        assert row is not None
+        pane.move_to(row)
+        await pilot.press("y")
+        await until(pilot, lambda: "Row copied. 1 secret is masked" in said(app))
+        assert "hunter2" not in app.clipboard
+        await pilot.press("Y")
+        await until(pilot, lambda: "All of it as it is" in shown(app))
+        await pilot.press("end", "enter")
+        await until(pilot, lambda: "68 75 6e" in app.clipboard)

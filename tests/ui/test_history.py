@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from tests.ui import fixtures
 from tests.ui.conftest import opened, shown, until
-from triage_tui.rulebook.audit import Audit, AuditEntry, AuditFile
+from triage_tui.rulebook.audit.trail import Audit, AuditEntry, AuditFile
 from triage_tui.ui.actions import PANES
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.loading import load_view

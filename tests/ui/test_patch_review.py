@@ -164,6 +164,28 @@ async def test_all_says_what_it_left_out_and_an_active_rule_is_said_to_be_active
         await until(pilot, lambda: "This rule is active already, byte for byte." in said(app))
 
 
+async def test_all_leaves_out_what_a_model_proposed_and_says_so(place: Workspace) -> None:
+    name = "fix/syscall/read@fix-read-1.lua"
+    text = TEXT.replace(b"fix-openat-1", b"fix-read-1").replace(
+        b"template:", b"proposed-by: model m\n-- template:"
+    )
+    (proposed(place).parent / "read@fix-read-1.lua").write_bytes(text)
+    app = app_of(place)
+    async with app.run_test(size=SIZE) as pilot:
+        await at_patch(pilot, app)
+        await pilot.press("A")
+        await until(pilot, lambda: "1 rule active for" in said(app))
+        assert f"left out: {name} (by a model: look at it, and approve it with a)" in said(app)
+        assert not list(active(place).rglob("read@*"))
+        assert "by a model" in shown(app)
+        await pilot.press("A")
+        await until(pilot, lambda: f"Nothing was approved; left out: {name}" in said(app))
+        assert app.main.patch.go_to_file(name)
+        await pilot.press("a")
+        await until(pilot, lambda: "1 rule, proposed by a model, active for" in said(app))
+        assert [path.read_bytes() for path in active(place).rglob("read@*")] == [text]
+
+
 async def test_a_file_is_dropped_with_a_typed_reason_and_that_is_undone(place: Workspace) -> None:
     app = app_of(place)
     async with app.run_test(size=SIZE) as pilot:
@@ -215,8 +237,7 @@ async def test_an_edit_with_errors_is_marked_kept_not_approved_and_undone(place:
         area = editor.query_one(LuaArea)
         area.move_cursor(area.document.end)
         await pilot.press(*"x = = 1")
-        await until(pilot, lambda: editor.findings)
-        assert [finding.line for finding in editor.findings] == [16]
+        await until(pilot, lambda: [finding.line for finding in editor.findings] == [16])
         await until(pilot, lambda: "✗ error, line 16" in shown(app) and "not approved" in shown(app))
         area.move_cursor((0, 0))
         await pilot.press("f8")
@@ -354,3 +375,19 @@ async def test_other_runs_are_asked_what_they_would_have_matched(place: Workspac
         await at_patch(pilot, app)
         await pilot.press("m")
         await until(pilot, lambda: "in 1 other run" in shown(app))
+
+
+async def test_what_a_rule_does_wrong_at_recorded_calls_is_shown_once_it_is_run(place: Workspace) -> None:
+    # Where this goes cannot be told from the text.
+    writes = b"local far = c_shared_get('x') or 4096 c_write_bytes(a2 + far, 'x') return 0, 0"
+    proposed(place).write_bytes(TEXT.replace(b"return 0, 0", writes))
+    app = app_of(place)
+    async with app.run_test(size=SIZE) as pilot:
+        await at_patch(pilot, app)
+        assert "✗ error" not in shown(app)
+        await pilot.press("m")
+        await until(pilot, lambda: "✗ error, line 14" in shown(app) and "no memory of an" in shown(app))
+        before = tree(active(place))
+        await pilot.press("a")
+        await until(pilot, lambda: "Line 14 of fix/" in said(app))
+        assert tree(active(place)) == before

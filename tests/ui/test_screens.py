@@ -33,6 +33,9 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "peek": ("1", "j", "j", "j", "K"),
     # What it says of a run changes with each entry of the knowledge base.
     "because": ("1", "B", "slash", *"gibberish"),
+    "tools": ("1", "T"),
+    "tool": ("1", "T", "slash", *"get_syscalls", "enter", "enter"),
+    "points": ("1", "exclamation_mark"),
     "jump": ("1", "J"),
     "reject": ("2", "x"),
     "editor": ("2", "i"),
@@ -54,7 +57,7 @@ FILLED = {
 """What the ones have that are filled bit by bit."""
 
 THEMES = ("triage-dark", "triage-light")
-PASSING = {"Progress"}
+PASSING = {"ModelWork", "Progress"}
 """Screens that are there only while something takes long."""
 
 

@@ -4,7 +4,7 @@ OPEN_RULE = """\
 -- triage-rule: 1
 -- id: fix-ioctl-3f2a91c0
 -- intent: let the interface lookup succeed
--- match: ioctl(fd, SIOCGIFINDEX, eth0)
+-- match: ioctl interface=eth0 request=SIOCGIFINDEX
 -- hit-limit: 4
 -- risk: low
 local hits = 0

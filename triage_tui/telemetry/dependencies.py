@@ -43,6 +43,7 @@ class Dependency:
 
 
 _NO_RUN = "no guest is run"
+_NO_TREE = "of what rules do, only names and syntax are checked"
 _NO_APP = "the terminal app does not open; all other commands work"
 DEPENDENCIES = (
     Dependency("msgspec", "msgspec", "nothing works: neither runs nor rules can be read or written", True),
@@ -51,6 +52,9 @@ DEPENDENCIES = (
     Dependency("google-re2", "re2", f"{_NO_RUN}, and nothing is explained: it searches the evidence", True),
     Dependency("pyyaml", "yaml", f"{_NO_RUN}, and nothing is explained: it reads the knowledge base", True),
     Dependency("lupa", "lupa.lua53", "no rule can act, and what rules could mend stays broken"),
+    Dependency("tree-sitter", "tree_sitter", _NO_TREE),
+    Dependency("tree-sitter-lua", "tree_sitter_lua", _NO_TREE),
+    Dependency("py-minisign", "minisign", "rule packs can neither be signed nor verified"),
     Dependency("inotify-simple", "inotify_simple", "neither `triage-tui watch` nor the terminal app works"),
     Dependency("watchdog", "watchdog.observers", "changed keys and themes are looked for twice a second"),
     Dependency("detect-secrets", "detect_secrets.plugins", "nothing can be exported or shown to a model"),

@@ -29,6 +29,7 @@ from triage_tui.telemetry.kernel import (
 from triage_tui.telemetry.settings import unusable_settings
 from triage_tui.text import number_of
 
+_BINFMT = Path("/proc/sys/fs/binfmt_misc")
 Grade = Literal["ok", "missing", "limited"]
 
 FULL = ("arm", "aarch64", "mipsel")
@@ -62,6 +63,7 @@ def examine() -> list[Check]:
         lambda: _cell(cell),
         lambda: _carrier(notification, tracing),
         _emulators,
+        _executed,
         *([] if "lupa" in lost else [_rules]),
         _code_view,
         _tools,
@@ -287,6 +289,24 @@ def _emulators() -> list[Check]:
             )
         )
     return checks
+
+
+def _executed() -> list[Check]:
+    """What becomes of programs that a guest executes; binfmt_misc makes no difference to that."""
+    try:
+        entries = (one.name for one in _BINFMT.iterdir() if one.name not in ("register", "status"))
+        registered = sum(name.startswith("qemu-") for name in entries)
+    except OSError:
+        registered = 0
+    unused = f"; the {number_of(registered, 'emulator')} in binfmt_misc are not used" if registered else ""
+    return [
+        Check(
+            name="executed programs",
+            grade="ok",
+            found="each runs under its emulator; with run --exec refuse the answer to an execve is that of a "
+            f"kernel without binfmt_misc{unused}",
+        )
+    ]
 
 
 def _rules() -> list[Check]:

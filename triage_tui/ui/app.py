@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import SystemCommand
 from textual.binding import BindingType
 from textual.filter import Monochrome, NoColor
 from textual.screen import Screen
 
-from triage_tui.errors import Stopped, TriageError
 from triage_tui.text import safe_line
 from triage_tui.ui import pauses, theming
 from triage_tui.ui.actions import ACTIONS, bindings
@@ -21,11 +19,10 @@ from triage_tui.ui.actions.model import Action
 from triage_tui.ui.announcing import Announcer
 from triage_tui.ui.backend import Actions, refusing
 from triage_tui.ui.configuration import Configuration, ConfigurationWatch, read_configuration
-from triage_tui.ui.keys_in_order import KeysInOrder
-from triage_tui.ui.messages import RunFailed, RunLoaded, RunsListed, RunsUpdated, Trouble
-from triage_tui.ui.reading import Reading, Readings
+from triage_tui.ui.messages import RunsListed, RunsUpdated, Trouble
 from triage_tui.ui.remembered import keep, recall
 from triage_tui.ui.roles import colours_of
+from triage_tui.ui.run_reading import RunReadingApp
 from triage_tui.ui.screens.main import MainScreen
 from triage_tui.ui.settings import Settings
 
@@ -34,15 +31,14 @@ if TYPE_CHECKING:
     from textual.command import Provider
     from textual.dom import DOMNode
 
-    from triage_tui.binary.sfanalysis import SfAnalysis
     from triage_tui.runs.feed import RunsFeed
     from triage_tui.runs.listing import RunSummary
+    from triage_tui.runs.redaction import Redaction
+    from triage_tui.ui.panes.diagnosis import DiagnosisPane
     from triage_tui.ui.run_view import RunView
 
 RUNS_DIR = "ai_runs"
 _LIVENESS_S = 3.0
-MAX_PROBLEMS = 4
-"""How many unusable SFAnalysis files are named."""
 
 
 def _actions_provider() -> type[Provider]:
@@ -57,7 +53,13 @@ def _runs_provider() -> type[Provider]:
     return RunsProvider
 
 
-class TriageApp(KeysInOrder):
+def _tools_provider() -> type[Provider]:
+    from triage_tui.ui.screens.palette import ToolsProvider
+
+    return ToolsProvider
+
+
+class TriageApp(RunReadingApp):
     """Review interventions of one workspace.
 
     `actions` does what the person decides; without it, or with `read_only`, nothing can be changed whatever
@@ -73,7 +75,7 @@ class TriageApp(KeysInOrder):
     CSS_PATH = [f"styles/{name}.tcss" for name in ("app", "main", "panes", "few_colours")]
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
-    COMMANDS = {_actions_provider, _runs_provider}
+    COMMANDS = {_actions_provider, _runs_provider, _tools_provider}
 
     def __init__(
         self,
@@ -103,8 +105,6 @@ class TriageApp(KeysInOrder):
         self.runs_before = runs_before
         self.guests_end = guests_end
         self._sfanalysis = sfanalysis
-        self._analysis: SfAnalysis | None = None
-        self._reading_analysis = threading.Lock()
         self._feed = feed
         configuration = read_configuration()
         self._problems = configuration.problems
@@ -116,8 +116,9 @@ class TriageApp(KeysInOrder):
         for wanted in (theme, self.remembered.theme if self.remembered else ""):
             if self.get_theme(wanted) is not None:
                 self._begin_with(wanted)
+        self._masking: tuple[RunView | None, Redaction] | None = None
+        """What masks the secrets of the run that is shown."""
         self._main: MainScreen | None = None
-        self._readings = Readings()
         self.decided: set[str] = set()
         """Runs whose guest was resumed or ended on the way out."""
         self._usual: pauses.Usual | None = None
@@ -130,6 +131,15 @@ class TriageApp(KeysInOrder):
         self.update_classes({**classes, "-dark-mode": dark, "-light-mode": not dark}, update=False)
         self._refresh_truecolor_filter(self.ansi_theme)
         self.stylesheet.set_variables(self.get_css_variables())
+
+    def secrets_masked(self, text: str) -> tuple[str, int]:
+        """Return text as it may leave the machine, and in how many places secrets of the run were masked."""
+        from triage_tui.ui.copied_secrets import masked, redaction_of
+
+        view = self.main.view
+        if self._masking is None or self._masking[0] is not view:
+            self._masking = (view, redaction_of(view))
+        return masked(text, self._masking[1])
 
     @property
     def main(self) -> MainScreen:
@@ -159,15 +169,19 @@ class TriageApp(KeysInOrder):
         self.call_later(self._reconfigure, found)
 
     def _reconfigure(self, found: Configuration) -> None:
-        self._configure(found)
-        self.mutate_reactive(TriageApp.theme)
+        if not found.begins:
+            self._configure(found)
+            self.mutate_reactive(TriageApp.theme)
+        if found.knowledge_sha256:
+            cast("DiagnosisPane", self.main.pane("diagnosis")).take_knowledge(found.knowledge_sha256)
         self.main.refresh_bars()
         self.main.tile_titles()
         for problem in found.problems:
             self.notify(safe_line(problem, 300), severity="warning", markup=False, timeout=10)
         for text in found.knowledge:
-            self.notify(safe_line(text, 300), markup=False, timeout=10)
-        if not found.problems and not found.knowledge:
+            # A sentence ends with what became of it: a long one has to be read to its end.
+            self.notify(safe_line(text, 700), markup=False, timeout=15)
+        if not found.problems and not found.knowledge and not found.begins:
             self.notify("The configuration was read again.", timeout=2)
 
     def on_ready(self) -> None:
@@ -275,91 +289,17 @@ class TriageApp(KeysInOrder):
         if self._feed is not None:
             self._feed.look_again(run_ids, files_changed=files_changed)
 
-    def load_run(self, run_id: str) -> None:
-        """Read a run in a thread; the reading of another one ends, and its result is unwanted."""
-        reading = self._readings.begin(run_id)
-        if reading is None:
-            return
-        related = self.main.related(run_id)
-        if self._feed is not None:
-            self._feed.watch_closely(run_id)
-
-        def work() -> None:
-            try:
-                view = self.read_view(run_id, related, reading.unwanted)
-                self.main.post_message(RunLoaded(view, reading.serial))
-            except Stopped:
-                pass
-            except TriageError as error:
-                self.main.post_message(RunFailed(run_id, str(error)))
-            except Exception as error:
-                # A run that defeats the reader must not take the review of the others down.
-                self.main.post_message(
-                    RunFailed(run_id, self.reports.sentence(f"Reading run {run_id}", error))
-                )
-            finally:
-                self.call_later(self._was_read, reading)
-
-        self.run_worker(work, thread=True, group="load", exit_on_error=False)
-
-    def _was_read(self, reading: Reading) -> None:
-        if self._readings.ended(reading) and self.is_running:
-            self.load_run(reading.run_id)
-
-    def read_view(
-        self, run_id: str, related: Sequence[str] = (), unwanted: threading.Event | None = None
-    ) -> RunView:
-        """Return a run as it is shown, with other runs of its target; called in a thread.
-
-        Raises:
-            Stopped: it was `unwanted` before its end.
-            TriageError: it cannot be read.
-        """
-        from triage_tui.ui.loading import load_view
-
-        known = self.main.run_list.get(run_id)
-        if known is not None and known.form == "misnamed":
-            raise TriageError(f"{safe_line(run_id, 80)}: {known.problem}")
-        try:
-            return load_view(self.runs_dir / run_id, self.workspace, self._analysed(), related, unwanted)
-        except Stopped:
-            raise
-        except TriageError as error:
-            if known is not None and known.form == "writing":
-                # What lasts a few seconds of every live run is no trouble, and reads as none.
-                raise TriageError("This run is being recorded: it is shown when that is done.") from error
-            raise
-
-    def _analysed(self) -> SfAnalysis | None:
-        """Return the results of the directory that was given, read when the first run is."""
-        with self._reading_analysis:
-            if self._sfanalysis is not None:
-                from triage_tui.binary.sfanalysis import SfAnalysis
-
-                directory, self._sfanalysis = self._sfanalysis, None
-                try:
-                    self._analysis = SfAnalysis(directory)
-                except TriageError as error:
-                    self.main.post_message(Trouble(str(error)))
-                else:
-                    for problem in self._analysis.problems[:MAX_PROBLEMS]:
-                        self.main.post_message(Trouble(problem))
-            return self._analysis
-
     # --- app actions -----------------------------------------------------------------------------------
 
     async def action_quit(self) -> None:
-        """Leave; ask first what is to become of frozen guests."""
-        waiting = self.still_waiting
-        if not waiting or self.read_only:
+        """Leave; ask first what is to become of frozen guests, and of a model that is at work."""
+        waiting = self.still_waiting and not self.read_only
+        if not waiting and not self.main.asked:
             self.exit()
             return
-        from triage_tui.ui.screens.leaving import Leaving, leave
+        from triage_tui.ui.screens.leaving import ask_to_leave
 
-        if not isinstance(self.screen, Leaving):
-            self.push_screen(
-                Leaving(len(waiting), self.guests_end), lambda answer: leave(self, waiting, answer)
-            )
+        ask_to_leave(self)
 
     @property
     def still_waiting(self) -> set[str]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from triage_tui.export.exporting import Wanted
     from triage_tui.rulebook.choices import Approval
+    from triage_tui.runs.analysis_model import Progress
 
 Decision = Literal["resume", "retry", "end"]
 
@@ -56,6 +57,9 @@ class Actions(Protocol):
     def decide(self, run_id: str, action: Decision) -> str:
         """Tell the holder of the frozen guest what to do with it."""
 
+    def add_log(self, run_id: str, path: Path) -> str:
+        """Put a log from elsewhere beside a run, lined up by its times."""
+
     def retry(self, run_id: str) -> str:
         """Run the target again in the background, when no holder of the run is alive to do it."""
 
@@ -85,8 +89,20 @@ class Actions(Protocol):
     def read_memory(self, run_id: str, address: int) -> str:
         """Read memory of the frozen guest that was not kept, and add it to the record."""
 
-    def ask_model(self, run_id: str, cancel: threading.Event, tell: Callable[[str], None]) -> str:
-        """Ask the model that is set up about a run; `tell` is told each step, `cancel` ends it."""
+    def ask_model(
+        self,
+        run_id: str,
+        cancel: threading.Event,
+        tell: Callable[[str], None],
+        watch: Callable[[Progress], None],
+    ) -> str:
+        """Ask the model that is set up about a run; `cancel` ends it.
+
+        `tell` is told each step, `watch` how far it is about once a second.
+        """
+
+    def note_point(self, run_id: str, tool: str, texts: dict[str, str]) -> str:
+        """Note or change a suspicious point of a run with a tool that writes; `texts` are its fields."""
 
     def export(
         self,

@@ -95,18 +95,28 @@ class BaseApp(App[None]):
             self._driver.flush()
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Copy text, made safe, wherever it comes from (rows, lines to type in, a selection)."""
-        self.copy(text, "Copied.")
+        """Copy text, made safe, that a person writes: what an editor cuts out must come back as it was."""
+        self.copy(text, "Copied.", as_it_is=True)
 
-    def copy(self, text: str, done: str) -> None:
-        """Copy text to the terminal's clipboard and say `done`, or say why not."""
+    def secrets_masked(self, text: str) -> tuple[str, int]:
+        """Return text as it may leave the machine, and in how many places secrets of the run were masked."""
+        return text, 0
+
+    def copy(self, text: str, done: str, *, as_it_is: bool = False) -> None:
+        """Copy text to the terminal's clipboard and say `done`, or say why not; secrets are masked.
+
+        `as_it_is` masks nothing: the person asked for that.
+        """
+        from triage_tui.ui.copied_secrets import told
         from triage_tui.ui.copying import refusal
         from triage_tui.ui.terminal_codes import clipboard
 
+        text, count = (text, 0) if as_it_is else self.secrets_masked(text)
+        done = told(done, count)
         shown = shown_block(text, max_lines=1_000_000)
         if (why := refusal(shown)) is not None:
             self.notify(why, severity="warning", markup=False, timeout=6)
             return
         self._clipboard = shown
         self.tell_terminal(clipboard(shown))
-        self.notify(done, markup=False, timeout=2)
+        self.notify(done, markup=False, timeout=6 if count else 2)

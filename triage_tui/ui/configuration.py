@@ -42,6 +42,8 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 class Configuration:
     """What was read. None stands for a file that cannot be used: what held before goes on to hold."""
 
+    begins: bool = False
+    """Only the knowledge base was read, for the first time; no file changed."""
     themes: list[Theme] = field(default_factory=list)
     keymap: KeyMap | None = None
     settings: Settings | None = None
@@ -49,6 +51,8 @@ class Configuration:
     """One sentence for each thing that is wrong."""
     knowledge: list[str] = field(default_factory=list)
     """One sentence for each thing that happened to the knowledge base."""
+    knowledge_sha256: str = ""
+    """Which knowledge base is in force, as diagnoses say it; "" where that was not looked at."""
 
 
 def read_configuration(*, shipped_themes: bool = True) -> Configuration:
@@ -76,13 +80,14 @@ def _files() -> list[Path]:
     return paths
 
 
-def _knowledge_news() -> list[str]:
-    """Read the knowledge base again where it changed, and return what there is to tell."""
+def _knowledge_news(found: Configuration) -> Configuration:
+    """Read the knowledge base again where it changed, and add to `found` what there is to tell."""
     from triage_tui.diagnosis.knowledge_base.in_force import IN_FORCE
 
     with contextlib.suppress(TriageError):
-        IN_FORCE.current()
-    return IN_FORCE.news()
+        found.knowledge_sha256 = IN_FORCE.current().sha256
+    found.knowledge = IN_FORCE.news()
+    return found
 
 
 def stamp() -> Stamp:
@@ -179,8 +184,8 @@ class ConfigurationWatch:
     def _watch(self) -> None:
         # The first frame comes first: importing the watcher takes a good part of its time.
         self._stop.wait(_BEGIN_S)
-        if user_directories() and (news := _knowledge_news()):
-            self._changed(Configuration(knowledge=news))
+        if user_directories():
+            self._changed(_knowledge_news(Configuration(begins=True)))
         while not self._stop.is_set():
             told = self._follow()
             # Also what changed while nothing was watched yet is found by its stamp.
@@ -198,6 +203,4 @@ class ConfigurationWatch:
             before, seen = seen, stamp()
             if seen == before:
                 self._last = seen
-                found = read_configuration(shipped_themes=False)
-                found.knowledge = _knowledge_news()
-                self._changed(found)
+                self._changed(_knowledge_news(read_configuration(shipped_themes=False)))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from triage_tui.runs.files import write_atomic
 from triage_tui.text import safe_line, safe_name, shown_line
+from triage_tui.ui.copied_secrets import told
 from triage_tui.ui.rows import Rows
 from triage_tui.ui.terminal_codes import MAX_CLIPBOARD_BASE64, fits_clipboard, understands
 
@@ -56,17 +57,18 @@ def ask_what_to_copy(view: LineView) -> None:
     if link is not None:
         answers.append(("link", f"The evidence link {safe_line(link, 80)}"))
     answers.append(("file", f"All of it into a file: {rows}"))
+    answers.append(("raw", f"All of it as it is, with secrets: {rows}"))
 
     def answered(answer: str | None) -> None:
         app = cast("TriageApp", view.app)
         match answer:
             case "link" if link is not None:
-                app.copy(link, "Link copied.")
+                app.copy(link, "Link copied.", as_it_is=True)
             case "marked":
                 text = "\n".join(row_text(view.rows, index) for index in view.marked)
                 app.copy(text, f"{_rows(len(view.marked))} copied.")
-            case "all" | "file":
-                app.run_worker(_copy_all(app, view, answer == "file"), group="copy", exclusive=True)
+            case "all" | "file" | "raw":
+                app.run_worker(_copy_all(app, view, answer), group="copy", exclusive=True)
 
     if count:
         view.app.push_screen(Question("Copy what?", answers), answered)
@@ -82,8 +84,10 @@ async def _texts(rows: Rows) -> AsyncIterator[tuple[int, str]]:
             end = time.monotonic() + _SLICE_S
 
 
-async def _copy_all(app: TriageApp, view: LineView, to_file: bool) -> None:
+async def _copy_all(app: TriageApp, view: LineView, how: str) -> None:
     from triage_tui.ui.screens.progress import Progress
+
+    to_file = how == "file"
 
     rows, name = view.rows, view.id or "rows"
     count, began = len(rows), time.monotonic()
@@ -108,20 +112,21 @@ async def _copy_all(app: TriageApp, view: LineView, to_file: bool) -> None:
     finally:
         progress.close()
     if to_file:
-        app.notify(_written(name, lines, count), markup=False, timeout=8)
+        text, hidden = app.secrets_masked("\n".join(lines))
+        app.notify(told(_written(name, text, len(lines), count), hidden), markup=False, timeout=8)
     else:
-        app.copy("\n".join(lines), f"{_rows(len(lines))} copied.")
+        app.copy("\n".join(lines), f"{_rows(len(lines))} copied.", as_it_is=how == "raw")
 
 
-def _written(name: str, lines: list[str], count: int) -> str:
+def _written(name: str, text: str, lines: int, count: int) -> str:
     stamp = time.strftime("%Y%m%d_%H%M%S")
     path = copies_directory() / f"{stamp}_{safe_name(name.removeprefix('pane-'))}.txt"
     try:
-        write_atomic(path, "\n".join(lines) + "\n", mode=0o600)
+        write_atomic(path, text + "\n", mode=0o600)
     except OSError as error:
         return f"The copy cannot be written: {error.strerror or error}."
-    rows = _rows(count) if len(lines) == count else f"The first {len(lines)} of {count} rows"
-    return f"{rows} are in {safe_line(str(path), 300)}"
+    rows = _rows(count) if lines == count else f"The first {lines} of {count} rows"
+    return f"{rows} are in {safe_line(str(path), 300)}."
 
 
 def refusal(text: str) -> str | None:

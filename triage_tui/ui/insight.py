@@ -11,8 +11,8 @@ from triage_tui.errors import TriageError
 from triage_tui.text import safe_line
 
 if TYPE_CHECKING:
-    from triage_tui.rulebook.lint import Finding
-    from triage_tui.rulebook.recorded import Matched, OtherRuns
+    from triage_tui.rulebook.check.findings import Finding
+    from triage_tui.rulebook.check.recorded import Matched, OtherRuns
     from triage_tui.rulebook.rulefile import RuleHeader
     from triage_tui.runs.model import Syscall
     from triage_tui.ui.run_view import RunView
@@ -39,13 +39,13 @@ class Insight:
 
 def look_into(view: RunView) -> dict[str, Insight]:
     """Return what can be told about each proposed rule of a run. Takes a tenth of a second: for a worker."""
-    from triage_tui.rulebook.lint import lint_all
+    from triage_tui.retry.rule_checks import check_texts
 
     texts = {name: rule.difference.new for name, rule in view.rules.items() if rule.difference is not None}
     trouble = ""
     found: Mapping[str, list[Finding]] = {}
     try:
-        found = lint_all(texts)
+        found = check_texts(texts, view.snapshot.target.arch, view.active_rules)
     except TriageError as error:
         trouble = f"the rule was not checked: {error}"
     by_name: defaultdict[str, list[Syscall]] = defaultdict(list)
@@ -65,7 +65,10 @@ def _insight(
     findings: tuple[Finding, ...],
     trouble: str,
 ) -> Insight:
-    from triage_tui.rulebook import explain, recorded, rulefile
+    from triage_tui.retry.rule_checks import breadth
+    from triage_tui.rulebook import rulefile
+    from triage_tui.rulebook.check import explain, recorded
+    from triage_tui.rulebook.check.findings import in_order
 
     try:
         rule = rulefile.parse(text)
@@ -79,4 +82,5 @@ def _insight(
     except TriageError as error:
         here = None
         trouble = trouble or safe_line(f"what this run says of it is not known: {error}", 300)
+    findings = tuple(in_order([*findings, *breadth(here, syscall, text)]))
     return Insight(sentence, rule.header, findings, syscall, here, trouble=trouble)

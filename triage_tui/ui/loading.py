@@ -6,6 +6,7 @@ of kept memory stay on the disk: they may be gigabytes, and are read page by pag
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -19,15 +20,17 @@ from triage_tui.rulebook import manifest
 from triage_tui.rulebook.active import active_directory
 from triage_tui.rulebook.shown import caveats as caveats_of
 from triage_tui.rulebook.shown import line_text
+from triage_tui.runs.added_logs import places, read_index
 from triage_tui.runs.events import holder_alive, read_events
 from triage_tui.runs.printed_text import printed_text
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.rounds import ladder
 from triage_tui.runs.secrets import masked
+from triage_tui.runs.suspicious_points import read_points
 from triage_tui.text import number_of, safe_block, safe_line, safe_name
 from triage_tui.ui import pauses
 from triage_tui.ui.highlight import assembly_lines, c_lines, lua_lines
-from triage_tui.ui.rows import Part
+from triage_tui.ui.rows import Part, short
 from triage_tui.ui.run_view import CodeText, MemoryText, RuleText, RunView
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ MAX_CITED = 50
 """Pieces of evidence for a hypothesis, and against it, that are looked up at once."""
 MAX_PRINTED_LINES, MAX_PRINTED_LINE = 40, 1000
 """Lines of what one call printed, and characters of each."""
+_MAX_ADDED_LINES = 2000
+"""Lines of added logs that stand in the timeline."""
 MAX_RELATED = 200
 """Other runs of the target whose events are read."""
 MAX_RULE_LINES = 4000
@@ -86,6 +91,7 @@ def load_view(
         _read_verdict,
         _read_environment,
         _read_rounds,
+        _count_points,
         partial(_read_audit, workspace=workspace, related=related),
         _explain,
         _look_up_evidence,
@@ -101,6 +107,12 @@ def load_view(
 
 def _read_rounds(view: RunView) -> None:
     view.rounds = ladder(view.run)
+
+
+def _count_points(view: RunView) -> None:
+    # What is wrong with the file is told where the points are shown.
+    with contextlib.suppress(TriageError):
+        view.points = len(read_points(view.run).points)
 
 
 def _explain(view: RunView) -> None:
@@ -123,10 +135,12 @@ def _look_up_evidence(view: RunView) -> None:
             *more,
         ):
             view.resolve(evidence.link)
+    for step in view.diagnosis.derivation[:MAX_CITED] if view.diagnosis else ():
+        view.resolve(step.link)
 
 
 def _read_audit(view: RunView, workspace: Path, related: Sequence[str]) -> None:
-    from triage_tui.rulebook.audit import audit
+    from triage_tui.rulebook.audit.trail import audit
 
     names = dict.fromkeys([*(one.run_id for one in view.rounds), *related])
     names.pop(view.run_id, None)
@@ -196,6 +210,7 @@ def _read_environment(view: RunView) -> None:
 def _read_rules(view: RunView, workspace: Path) -> None:
     # Only here: the import is made in the thread that reads.
     from triage_tui.retry import proposed
+    from triage_tui.retry.rule_checks import texts_of
     from triage_tui.ui.hunk_rows import cells_of
 
     active, trouble = None, ""
@@ -206,6 +221,9 @@ def _read_rules(view: RunView, workspace: Path) -> None:
             active = manifest.load(directory)
         except TriageError as error:
             trouble = f"the active rules cannot be read, so this is shown as new: {error}"
+    with contextlib.suppress(TriageError):
+        # Files of the generation that were damaged are told where something is to be made active.
+        view.active_rules = texts_of(active)
     names = list(
         dict.fromkeys(
             [name for proposal in view.proposals for name in proposal.files] + view.run.patch_files()
@@ -236,7 +254,9 @@ def _read_logs(view: RunView) -> None:
     directory = view.run.dir / "logs"
     names = []
     if directory.is_dir() and not directory.is_symlink():
-        names = sorted(path.name for path in directory.iterdir() if path.is_file())[:16]
+        names = sorted(path.name for path in directory.iterdir() if path.is_file())
+        # What a person added comes behind the guest's own.
+        names = sorted(names, key=lambda name: name.startswith("added-"))[:32]
     for name in names:
         try:
             text = view.run.text_file(f"logs/{name}", MAX_LOG_BYTES)
@@ -248,6 +268,16 @@ def _read_logs(view: RunView) -> None:
         except OSError:
             continue
         view.logs[name] = _lines(text)
+    for entry in view.snapshot.logs[:16]:
+        name = entry.file.removeprefix("logs/")
+        view.log_titles[name] = "System log" if entry.stream == "syslog" else f"Log {short(entry.path, 60)}"
+        if entry.unclear:
+            view.log_notes[name] = f"which call wrote what is not known: {short(entry.unclear, 200)}"
+    for added in read_index(view.run).logs[:16]:
+        name = added.file.removeprefix("logs/")
+        view.log_titles[name] = f"Added log {short(added.source.rpartition('/')[2], 60)}"
+        if added.why:
+            view.log_notes[name] = f"not lined up with the calls: {short(added.why, 200)}"
     try:
         log = view.run.text_file("retry.log", MAX_LOG_BYTES, tail=True)
     except TriageError:
@@ -259,6 +289,27 @@ def _read_printed(view: RunView) -> None:
     found = printed_text(view.run, view.calls)
     view.printed = {seq: _printed_lines(text) for seq, text in found.texts.items()}
     view.printed_why = found.why
+    _line_up_added(view)
+
+
+def _line_up_added(view: RunView) -> None:
+    """Put the lines of added logs below the calls behind which they were written."""
+    room = _MAX_ADDED_LINES
+    for added in read_index(view.run).logs[:16]:
+        at = places(view.run, added)
+        try:
+            lines = view.run.text_file(added.file).split("\n")
+        except TriageError:
+            continue
+        name = short(added.source.rpartition("/")[2], 30)
+        for number, place in at.items():
+            if place.outside or not 0 < number <= len(lines):
+                continue
+            rows = view.printed.setdefault(place.last, [])
+            if room <= 0 or len(rows) >= MAX_PRINTED_LINES * 2:
+                continue
+            rows.append(f"{name}: {safe_line(lines[number - 1], MAX_PRINTED_LINE)}")
+            room -= 1
 
 
 def _printed_lines(text: bytes) -> list[str]:

@@ -50,6 +50,7 @@ def log_pieces(view: RunView) -> list[Piece]:
     pieces: list[Piece] = []
     for name, lines in view.logs.items():
         title = "Guest output" if f"logs/{name}" == view.snapshot.guest_output else f"Log {short(name, 60)}"
+        title = view.log_titles.get(name, title)
         target = ("log", name, 0)
         pieces.append(Piece(partial(_heading, title, number_of(len(lines), "line"), target), 1, target))
         last = 0

@@ -9,8 +9,9 @@ from textual.message import Message
 
 if TYPE_CHECKING:
     from triage_tui.retry.recorded_code import RecordedCode
-    from triage_tui.rulebook.lint import Finding
-    from triage_tui.rulebook.recorded import Matched, OtherRuns
+    from triage_tui.rulebook.check.findings import Finding
+    from triage_tui.rulebook.check.recorded import Matched, OtherRuns
+    from triage_tui.runs.analysis_model import Progress as AnalysisProgress
     from triage_tui.runs.evidence import Resolved
     from triage_tui.runs.listing import RunSummary
     from triage_tui.ui.comparison.compare import Comparison
@@ -114,6 +115,8 @@ class OthersMatched(Message):
     file: str
     here: Matched | None
     others: OtherRuns | None
+    findings: list[Finding]
+    """What is wrong with the rule once it is run over the calls of its run."""
     trouble: str = ""
 
 
@@ -194,6 +197,15 @@ class Experimented(Message):
     run_id: str
     sentence: str
     failed: bool = False
+
+
+@dataclass(eq=False, repr=False)
+class ModelTold(Message):
+    """The model that is asked about a run took a step, or goes on: a line, or how far it is."""
+
+    run_id: str
+    line: str = ""
+    progress: AnalysisProgress | None = None
 
 
 @dataclass(eq=False, repr=False)

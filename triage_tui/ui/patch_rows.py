@@ -28,7 +28,7 @@ from triage_tui.ui.rows import BLANK, Part, Row, clip, field, short, wrapped
 from triage_tui.ui.run_view import RuleText, RunView
 
 if TYPE_CHECKING:
-    from triage_tui.rulebook.recorded import Matched, OtherRuns
+    from triage_tui.rulebook.check.recorded import Matched, OtherRuns
 
 _RISK = {"low": ("low risk", "good"), "medium": ("medium risk", "warn"), "high": ("HIGH RISK", "bad")}
 _LINKED = 6
@@ -58,7 +58,21 @@ def differences_of(view: RunView) -> dict[str, Difference]:
     return {name: rule.difference for name, rule in view.rules.items() if rule.difference is not None}
 
 
-def _file_pieces(rule: RuleText | None, name: str, shown: Shown, place: Place, width: int) -> list[Piece]:
+def _is_models(view: RunView, name: str) -> bool:
+    """Tell whether a rule file is a model's idea."""
+    from triage_tui.retry.proposed import by_model
+
+    rule = view.rules.get(name)
+    return (
+        rule is not None
+        and rule.difference is not None
+        and by_model(view.proposals, name, rule.difference.new)
+    )
+
+
+def _file_pieces(
+    rule: RuleText | None, name: str, shown: Shown, place: Place, width: int, *, by_model: bool
+) -> list[Piece]:
     title = clip(safe_line(name, 200), max(10, width - 16))
     difference = shown.choices.files.get(name)
     if rule is None or rule.problem or difference is None:
@@ -69,6 +83,8 @@ def _file_pieces(rule: RuleText | None, name: str, shown: Shown, place: Place, w
     against = "new rule"
     if rule.replaces:
         against = "changes the active rule" if difference.hunks else "active as it is"
+    if by_model:
+        against = f"{against}, by a model"
     counts: tuple[Part, ...] = (
         (f"  +{difference.added}" if difference.added else "", "added"),
         (f" -{difference.removed}" if difference.removed else "", "removed"),
@@ -115,7 +131,7 @@ def _insight_rows(insight: Insight, place: Place, width: int) -> list[Row]:
     if (header := insight.header) is not None and header.match:
         rows += field("  match", safe_line(header.match, 600), width, "muted", 13, place)
     if insight.here is not None:
-        from triage_tui.rulebook.recorded import in_words
+        from triage_tui.rulebook.check.recorded import in_words
 
         rows += _matched_rows(
             insight.here, in_words(insight.here, insight.syscall), insight.others, place, width
@@ -129,7 +145,7 @@ def _insight_rows(insight: Insight, place: Place, width: int) -> list[Row]:
 
 
 def _matched_rows(here: Matched, words: str, others: OtherRuns | None, place: Place, width: int) -> list[Row]:
-    from triage_tui.rulebook.recorded import others_in_words, runs_matched
+    from triage_tui.rulebook.check.recorded import others_in_words, runs_matched
 
     text = words
     if others is not None:
@@ -195,6 +211,8 @@ def _proposal_pieces(view: RunView, number: int, proposal: Proposal, shown: Show
     note: Part = ("  observes only", "info") if proposal.observe_only else ("", "")
     if proposal.source == "model":
         note = ("  by a model", "warn")
+    elif proposal.source == "pack":
+        note = ("  from a pack", "info")
     if is_active(view, proposal):
         note = ("  active", "good")
     states = shown.choices.states(proposal.files)
@@ -220,6 +238,7 @@ def _proposal_pieces(view: RunView, number: int, proposal: Proposal, shown: Show
         ("undo", proposal.inverse, "muted"),
         ("hits", hit_words(view, proposal), "muted"),
         ("in this run", _account(view, proposal), "muted"),
+        ("template", f"{proposal.template} of {proposal.origin}" if proposal.origin else "", "muted"),
         ("needs you", proposal.needs_input or "", "wait"),
     ):
         if text:
@@ -227,7 +246,10 @@ def _proposal_pieces(view: RunView, number: int, proposal: Proposal, shown: Show
     pieces = fixed(rows)
     for name in proposal.files[:64]:
         pieces += fixed([BLANK._replace(target=place)])
-        pieces += _file_pieces(view.rules.get(name), name, shown, Place(number, name), width)
+        by_model = _is_models(view, name)
+        pieces += _file_pieces(
+            view.rules.get(name), name, shown, Place(number, name), width, by_model=by_model
+        )
     return pieces
 
 
@@ -251,7 +273,8 @@ def patch_pieces(view: RunView, shown: Shown, width: int) -> list[Piece]:
         pieces += _proposal_pieces(view, number, proposal, shown, width)
     for name, rule in view.rules.items():
         if name not in spoken:
-            pieces += [blank(), *_file_pieces(rule, name, shown, Place(-1, name), width)]
+            by_model = _is_models(view, name)
+            pieces += [blank(), *_file_pieces(rule, name, shown, Place(-1, name), width, by_model=by_model)]
     if not view.proposals and not view.rules:
         pieces += [blank(), *fixed(wrapped("No rule is proposed for this run.", width, "muted", 1))]
     return pieces

@@ -133,6 +133,8 @@ def peek_rows(view: RunView, found: Resolved, width: int) -> list[Row]:
     if not found.exists:
         why = "" if found.text == "not in this run" else f": {found.text}"
         said = f"This evidence is not in the run{why}."
+        if found.left_out:
+            said = f"This evidence was left out of this bundle: {found.left_out}."
         if found.link.kind == "code" and found.link.id.startswith("0x"):
             said = f"{found.text[:1].upper()}{found.text[1:]}."
         return wrapped(safe_line(said, 400), width, "warn", 1)

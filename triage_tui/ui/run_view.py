@@ -19,7 +19,7 @@ from triage_tui.text import safe_line
 from triage_tui.ui.rows import Part
 
 if TYPE_CHECKING:
-    from triage_tui.rulebook.audit import Audit
+    from triage_tui.rulebook.audit.trail import Audit
     from triage_tui.ui.log_rows import ShownLine
     from triage_tui.ui.memory_fields import Explanation
     from triage_tui.ui.panes.registers import ThreadPointers
@@ -78,7 +78,7 @@ class MemoryText:
 
 
 def _no_audit() -> Audit:
-    from triage_tui.rulebook.audit import Audit
+    from triage_tui.rulebook.audit.trail import Audit
 
     return Audit()
 
@@ -98,8 +98,12 @@ class RunView:
     rules: dict[str, RuleText] = field(default_factory=dict)
     generation: str | None = None
     """Name of the active rule generation of the target, None when no rule is active."""
+    active_rules: dict[str, bytes] = field(default_factory=dict)
+    """The texts of the active rules of the target by their paths in the generation."""
     logs: dict[str, list[str]] = field(default_factory=dict)
     """Log name (without "logs/") to safe lines."""
+    log_titles: dict[str, str] = field(default_factory=dict)
+    """Log name to what it is, where its name does not say it."""
     log_notes: dict[str, str] = field(default_factory=dict)
     """Log name to a sentence that says what of it was not read."""
     printed: dict[int, list[str]] = field(default_factory=dict)
@@ -109,6 +113,8 @@ class RunView:
     retry_log: list[str] = field(default_factory=list)
     environment: list[str] = field(default_factory=list)
     """Environment of the process that is looked at, as "NAME=value"; values that look like secrets masked."""
+    points: int = 0
+    """Suspicious points that somebody noted in it."""
     rounds: list[RunSummary] = field(default_factory=list)
     """The rounds of its target, this one among them, the first one first; none when it is the only one."""
     audit: Audit = field(default_factory=_no_audit)

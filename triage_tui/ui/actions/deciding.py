@@ -151,7 +151,7 @@ DECIDING: tuple[Action, ...] = (
         "A",
         "screen.approve_all",
         "approve all",
-        "Approve everything that is proposed for this run, but for what is dropped.",
+        "Approve everything that is proposed for this run, but for what is dropped, or a model's.",
         "main",
         _REVIEW,
         18,

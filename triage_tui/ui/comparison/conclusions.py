@@ -94,7 +94,9 @@ def _claims(view: RunView, found: Hypothesis) -> list[Line]:
 
 def _claim(view: RunView, evidence: Evidence, sign: str, kind: str) -> Line:
     found = view.resolve(evidence.link)
-    holds = found.exists and found.hash_ok and evidence.supported
+    holds = found.holds and evidence.supported
+    if found.left_out and evidence.supported:
+        sign, holds = "◌ left out of its bundle:", True
     text = f"  {sign if holds else '✗ unsupported:'} {safe_line(evidence.says, 400)}"
     return Line(text, link=evidence.link if found.exists else TO_DIAGNOSIS, kind=kind)
 

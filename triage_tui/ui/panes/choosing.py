@@ -12,8 +12,9 @@ from triage_tui.ui.insight import Insight
 from triage_tui.ui.panes.base import Pane
 
 if TYPE_CHECKING:
-    from triage_tui.rulebook.lint import Finding
+    from triage_tui.rulebook.check.findings import Finding
 
+_BY_MODEL = "by a model: look at it, and approve it with a"
 _NAMED = 3
 """Files that a sentence names at most."""
 
@@ -161,15 +162,27 @@ class ChoosingPane(Pane):
 
     @property
     def all_approvals(self) -> list[Approval]:
-        """Everything that is proposed, but for what is dropped."""
-        return self.choices.whole(self.choices.files)
+        """Everything that is proposed, but for what is dropped, and for what is a model's."""
+        return self.choices.whole([name for name in self.choices.files if not self.by_model(name)])
+
+    def by_model(self, name: str) -> bool:
+        """Tell whether a rule file is a model's idea: it is approved by itself, or not at all."""
+        from triage_tui.retry.proposed import by_model
+
+        rule = self.view.rules.get(name) if self.view is not None else None
+        if self.view is None or rule is None or rule.difference is None:
+            return False
+        return by_model(self.view.proposals, name, rule.difference.new)
 
     @property
     def left_out(self) -> str:
         """The files that `all_approvals` does not take, or not whole, and why; "" for none."""
         if self.view is None:
             return ""
-        reasons = {name: self._why_not(name) for name in self._proposed}
+        reasons = {
+            name: self._why_not(name) or (_BY_MODEL if self._is_open_of_model(name) else "")
+            for name in self._proposed
+        }
         told = [f"{name} ({why})" for name, why in reasons.items() if why]
         more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
         return ", ".join(told[:_NAMED]) + more
@@ -192,6 +205,10 @@ class ChoosingPane(Pane):
         dropped = self.choices.states([name]).count("dropped")
         total = len(self.choices.states([name]))
         return "" if not dropped else "dropped" if dropped == total else f"{dropped} of {total} hunks dropped"
+
+    def _is_open_of_model(self, name: str) -> bool:
+        """Tell whether a model's rule is not active as it is."""
+        return self.by_model(name) and bool(self.choices.files[name].hunks)
 
     @property
     def why_nothing(self) -> str:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from rich.cells import cell_len
 
-from triage_tui.runs.diagnosis_model import Evidence, Experiment, Hypothesis, Opinion
+from triage_tui.runs.diagnosis_model import Experiment, Hypothesis, Opinion
 from triage_tui.runs.evidence import IN_TEXT, describe_syscall
 from triage_tui.text import number_of, safe_line
+from triage_tui.ui.evidence_rows import FOLD, MAX_SAYS, derivation_pieces, evidence_rows
 from triage_tui.ui.headline import what_happened
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.pieces import Piece, PieceRows, all_rows, blank, fixed
 from triage_tui.ui.rows import BLANK, Part, Row, Rows, clip, heading, short, wrap_parts, wrapped
 from triage_tui.ui.run_view import RunView
+from triage_tui.ui.widgets.line_view import LineView
 from triage_tui.ui.words import target_words
 
-MAX_EXPLANATION, MAX_EVIDENCE, MAX_SAYS = 6000, 30, 600
-"""Laid out of one hypothesis: characters of its explanation, pieces of evidence, characters of each."""
+if TYPE_CHECKING:
+    from triage_tui.ui.app import TriageApp
+
+MAX_EXPLANATION, MAX_EVIDENCE = 6000, 30
+"""Laid out of one hypothesis: characters of its explanation, pieces of evidence."""
 MAX_EXPERIMENTS = 8
 
 
@@ -67,42 +72,6 @@ def text_with_links(text: str, width: int, indent: int) -> list[Row]:
     return rows
 
 
-def _evidence_rows(view: RunView, evidence: Evidence, bullet: str, role: str, width: int) -> list[Row]:
-    found = view.resolve(evidence.link)
-    supported = found.exists and found.hash_ok and evidence.supported
-    head: list[Part] = [("    ", ""), (bullet, role) if supported else ("✗", "bad"), (" ", "")]
-    links: tuple[tuple[int, int, str], ...] = ()
-    if found.exists:
-        name = short(found.title, 40)
-        links = ((6, 6 + cell_len(name), evidence.link),)
-        head.append((name, "link"))
-    else:
-        head.append(("no such evidence", "bad"))
-    if not supported:
-        mark = "changed since" if found.exists and not found.hash_ok else "unsupported"
-        head += [("  ", ""), (mark, "bad")]
-    rows = []
-    for number, parts in enumerate(
-        wrap_parts(
-            [(safe_line(evidence.says, MAX_SAYS), "" if supported else "muted")], width, "      ", "      "
-        )
-    ):
-        if (
-            number == 0
-            and sum(cell_len(text) for text, _ in head) + sum(cell_len(text) for text, _ in parts) - 2
-            <= width
-        ):
-            rows.append(Row((*head, ("  ", ""), *parts[1:]), links=links))
-            head = []
-        else:
-            rows.append(Row(parts, links=links))
-    if head:
-        rows.insert(0, Row(tuple(head), links=links))
-    if found.exists and found.link.kind == "syscall" and (shown := safe_line(found.text, 400)):
-        rows.append(Row((("      ", ""), (clip(shown, width - 7), "muted")), links=links, whole=shown))
-    return rows
-
-
 def _title_rows(number: int, hypothesis: Hypothesis, width: int) -> list[Row]:
     title = safe_line(hypothesis.title, 200)
     bar = confidence_bar(hypothesis.confidence)
@@ -119,7 +88,9 @@ def _wrapped(text: str, role: str, indent: int) -> Piece:
     return Piece(partial(wrapped, text, role=role, indent=indent))
 
 
-def _hypothesis_pieces(view: RunView, number: int, hypothesis: Hypothesis) -> list[Piece]:
+def _hypothesis_pieces(
+    view: RunView, number: int, hypothesis: Hypothesis, derivation: Sequence[Piece]
+) -> list[Piece]:
     cause = short(hypothesis.cause, 60)
     pieces = [
         Piece(partial(_title_rows, number, hypothesis)),
@@ -127,18 +98,19 @@ def _hypothesis_pieces(view: RunView, number: int, hypothesis: Hypothesis) -> li
     ]
     if hypothesis.explanation:
         pieces.append(Piece(lambda width: text_with_links(hypothesis.explanation, width - 1, 4)))
+    pieces += derivation
     for entries, bullet, role in ((hypothesis.evidence, "●", "good"), (hypothesis.contrary, "○", "warn")):
         if entries and bullet == "○":
             pieces += fixed([Row((("    against it", "muted"),))])
         for evidence in entries[:MAX_EVIDENCE]:
-            pieces.append(Piece(partial(_evidence_rows, view, evidence, bullet, role)))
+            pieces.append(Piece(partial(evidence_rows, view, evidence, bullet, role)))
         if len(entries) > MAX_EVIDENCE:
             more = number_of(len(entries) - MAX_EVIDENCE, "more is", "more are")
             pieces.append(_wrapped(f"… {more} left out here", "muted", 4))
     if hypothesis.below:
         pieces += fixed([Row((("    why it is not the first", "muted"),))])
         for evidence in hypothesis.below[:MAX_EVIDENCE]:
-            pieces.append(Piece(partial(_evidence_rows, view, evidence, "↓", "muted")))
+            pieces.append(Piece(partial(evidence_rows, view, evidence, "↓", "muted")))
     if hypothesis.wanted:
         pieces += fixed([Row((("    missing to be sure", "muted"),))])
         pieces += [_wrapped("? " + safe_line(wanted, 500), "muted", 6) for wanted in hypothesis.wanted[:20]]
@@ -180,12 +152,16 @@ def _ranking(hypotheses: Sequence[Hypothesis]) -> list[Piece]:
     return [Piece(lambda width: [Row((("  ", ""), (clip(text, width - 2), "muted")), whole=text)], 1)]
 
 
-def diagnosis_pieces(view: RunView) -> list[Piece]:
-    """Return the diagnosis of a run as pieces: each stays what it is at another width."""
-    pieces = [_wrapped("! " + safe_line(problem, 500), "bad", 1) for problem in view.run.problems[:20]]
+def diagnosis_pieces(view: RunView, *, unfolded: bool = False) -> list[Piece]:
+    """Return the diagnosis of a run as pieces: each stays what it is at another width.
+
+    The steps of the derivation are shown where it is `unfolded`.
+    """
+    diagnosis = view.diagnosis
+    problems = [*view.run.problems, *(diagnosis.record_problems if diagnosis is not None else ())]
+    pieces = [_wrapped("! " + safe_line(text, 500), "bad", 1) for text in list(dict.fromkeys(problems))[:20]]
     if pieces:
         pieces.append(blank())
-    diagnosis = view.diagnosis
     if diagnosis is None:
         words = f"{target_words(view.snapshot)} {what_happened(view.snapshot)}."
         pieces.append(_wrapped(words, "strong", 1))
@@ -197,7 +173,8 @@ def diagnosis_pieces(view: RunView) -> list[Piece]:
         pieces += [_wrapped("This looks healthy: nothing to repair.", "good", 1), blank()]
     pieces += _ranking(diagnosis.hypotheses)
     for number, hypothesis in enumerate(diagnosis.hypotheses[:20], 1):
-        pieces += [*_hypothesis_pieces(view, number, hypothesis), blank()]
+        derivation = derivation_pieces(view, diagnosis, unfolded=unfolded) if number == 1 else []
+        pieces += [*_hypothesis_pieces(view, number, hypothesis, derivation), blank()]
     if len(diagnosis.hypotheses) > 20:
         more = number_of(len(diagnosis.hypotheses) - 20, "more hypothesis is", "more hypotheses are")
         pieces.append(_wrapped(f"… {more} left out here", "muted", 1))
@@ -235,9 +212,9 @@ def _experiment_rows(experiment: Experiment, width: int) -> list[Row]:
     return [Row(tuple(parts), experiment) for parts in (*lines, *more)]
 
 
-def diagnosis_rows(view: RunView, width: int) -> list[Row]:
+def diagnosis_rows(view: RunView, width: int, *, unfolded: bool = False) -> list[Row]:
     """Return the rows of the diagnosis of a run."""
-    return all_rows(PieceRows(diagnosis_pieces(view)), width)
+    return all_rows(PieceRows(diagnosis_pieces(view, unfolded=unfolded)), width)
 
 
 def _last_failures(view: RunView, width: int) -> list[Row]:
@@ -254,15 +231,64 @@ def _last_failures(view: RunView, width: int) -> list[Row]:
 
 
 class DiagnosisPane(Pane):
-    """Hypotheses and evidence. Enter follows the link of the row."""
+    """Hypotheses and evidence. Enter follows the link of the row, and shows or hides the derivation."""
 
     NAME: ClassVar[str] = "diagnosis"
     EMPTY: ClassVar[str] = "No run selected."
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._unfolded = False
+        """Whether the steps of derivations are shown; who wants them once wants them of other runs, too."""
+        self._knowledge = ""
+        """Hash of the knowledge base in force, "" where it is not known."""
+
     def build(self, view: RunView) -> Rows:
         """Return the diagnosis as rows."""
-        return PieceRows(diagnosis_pieces(view))
+        return PieceRows([*self._outdated(view), *diagnosis_pieces(view, unfolded=self._unfolded)])
+
+    def take_knowledge(self, sha256: str) -> None:
+        """Say of runs that were diagnosed with another knowledge base than this one that they were."""
+        if sha256 == self._knowledge:
+            return
+        self._knowledge = sha256
+        if self.view is not None:
+            # One row comes or goes above all others: the cursor and what is in view stay what they are.
+            before, row, top = len(self.rows), self.cursor, self.scroll_offset.y
+            self.rebuild()
+            moved = len(self.rows) - before
+            self.move_to(max(0, row + moved) if row else 0)
+            self.scroll_to(y=top + moved if top else 0, animate=False, immediate=True, force=True)
+
+    def _outdated(self, view: RunView) -> list[Piece]:
+        diagnosis = view.diagnosis
+        if not self._knowledge or diagnosis is None or diagnosis.kb_sha256 in ("", self._knowledge):
+            return []
+        key = cast("TriageApp", self.app).keys_changed.get("diagnose", "D")
+        how = f": {key} diagnoses the run again" if key else ""
+        return [_wrapped(f"! The knowledge base is another one by now{how}.", "warn", 1)]
 
     def first(self, rows: Rows) -> int:
         """Start at the top, where the best hypothesis is."""
         return 0
+
+    def shown_choice(self) -> Any:
+        """Return whether the steps of derivations are shown."""
+        return self._unfolded
+
+    def show_choice(self, choice: Any) -> None:
+        """Show the steps of derivations, or hide them."""
+        if isinstance(choice, bool) and choice != self._unfolded:
+            self._unfolded = choice
+            self.rebuild()
+
+    @property
+    def opens(self) -> bool:
+        """A link is followed, and the derivation is shown or hidden."""
+        return super().opens or (self.current is not None and self.current.target == FOLD)
+
+    def on_line_view_opened(self, event: LineView.Opened) -> None:
+        """Show the steps of the derivation, or hide them."""
+        if self.current is not None and self.current.target == FOLD and event.link is None:
+            self.show_choice(not self._unfolded)
+            event.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar, NamedTuple
 
-from triage_tui.rulebook.audit import Audit, AuditEntry, AuditFile
+from triage_tui.rulebook.audit.trail import Audit, AuditEntry, AuditFile
 from triage_tui.rulebook.manifest import Generation
 from triage_tui.text import safe_line
 from triage_tui.ui.panes.base import Pane
@@ -17,6 +17,7 @@ from triage_tui.ui.run_view import RunView
 WORDS = {
     "captured": ("frozen and recorded", "info"),
     "diagnosed": ("diagnosed", "info"),
+    "log_added": ("a log added", "info"),
     "analyzed": ("a model's opinion added", "info"),
     "proposed": ("rules proposed", "accent"),
     "edited": ("rule edited", "accent"),

@@ -110,7 +110,9 @@ class PatchPane(ChoosingPane):
                 self._find_changes(self.view)
                 self.show(self.view)
             return 0
-        self.move_to(left[0])
+        (file, line), first = next((one, index) for one, index in places.items() if index == left[0])
+        # The cursor stays on the screen when the rows are laid out anew: with its end all of a change does.
+        self.move_to(first + min(self._changes.get(file, {}).get(line, 0), height - 1))
         # A change further down may fit beside it; one that is longer than the pane is seen from its start.
         self.scroll_to(y=left[0], animate=False, immediate=True, force=True)
         top = self.scroll_offset.y

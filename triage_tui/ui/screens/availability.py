@@ -80,7 +80,9 @@ def available(screen: MainScreen, action: Action) -> bool:
             return screen.active in ("code", "backtrace") and screen.code.frame is not None
         case "go_to_address":
             return screen.active == "memory" and view is not None
-        case "ask_model":
+        case "add_log":
+            return view is not None
+        case "ask_model" | "tools" | "points":
             return view is not None
         case "filter":
             return screen.active in ("runs", "syscalls")

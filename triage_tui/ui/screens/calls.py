@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from triage_tui.errors import Stopped, TriageError
-from triage_tui.ui.screens.explaining import ExplainScreen
+from triage_tui.ui.screens.auditing import AuditScreen
 
 if TYPE_CHECKING:
     from triage_tui.diagnosis.knowledge_base.explained_lines import Line
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 _LONG_S = 0.4
 
 
-class CallsScreen(ExplainScreen):
+_PANES = ("code", "backtrace")
+"""The panes that show a function, so that its calls can be asked for."""
+
+
+class CallsScreen(AuditScreen):
     """The part of the main screen that asks for calls."""
 
     _reading_calls: threading.Event | None = None
@@ -83,7 +87,7 @@ class CallsScreen(ExplainScreen):
         if self._reading_calls is not cancel:
             return
         self._reading_calls = None
-        there = self.app.screen is self and self.active == "code" and not self.query("#typed-line.-typing")
+        there = self.app.screen is self and self.active in _PANES and not self.query("#typed-line.-typing")
         if there and self.view is not None and self.view.run_id == run_id:
             show()
         else:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def draw(screen: MainScreen) -> None:
     """Draw all bars of the main screen."""
-    screen.query_one("#title", Bar).set_items(*title(screen))
+    draw_title(screen)
     screen.query_one("#tabs", Bar).set_items(tabs(screen.active, screen.size.width, screen.app.keys_changed))
     note = _note(screen) if screen.single else ""
     screen.query_one("#facts", Bar).set_items(facts(screen), [Item(note, "info")] if note else [])
@@ -36,6 +36,11 @@ def draw(screen: MainScreen) -> None:
     draw_keys(screen)
     count = screen.runs.note
     screen.query_one("#runs-tile", Framed).entitle(Content(f"0 Runs {shown_line(count)}".strip()))
+
+
+def draw_title(screen: MainScreen) -> None:
+    """Draw the title bar."""
+    screen.query_one("#title", Bar).set_items(*title(screen))
 
 
 def draw_keys(screen: MainScreen) -> None:
@@ -55,6 +60,10 @@ def _note(screen: MainScreen) -> str:
     )
 
 
+_ROOM_FOR_STEPS = 100
+"""Columns from which the title has the step of the model, not only its time."""
+
+
 def title(screen: MainScreen) -> tuple[list[Item], list[Item]]:
     """Return the title bar: product, workspace, what waits."""
     # A list without a border says here what its title would, when that is more than a number.
@@ -72,6 +81,11 @@ def title(screen: MainScreen) -> tuple[list[Item], list[Item]]:
     if (retries := screen.retries) is not None and retries.far:
         stops = "" if retries.cancel.is_set() or screen.active != "runs" else ", esc drops those"
         right.append(Item(f"… {retries.far}{stops if retries.waiting else ''}  ", "info"))
+    if (asked := screen.asked_now) is not None:
+        more = f" ({len(screen.asked)} runs)" if len(screen.asked) > 1 else ""
+        wide = screen.size.width >= _ROOM_FOR_STEPS
+        far = asked.far if wide else f"{asked.seconds} s"
+        right.append(Item(f"… model{more}: {far}  ", "info", "screen.show_model"))
     if waiting := screen.runs.waiting:
         guests = "1 guest waits for you" if waiting == 1 else f"{waiting} guests wait for you"
         right.append(Item(f"▶ {guests} ", "wait", "screen.show_pane('runs')"))
@@ -140,6 +154,9 @@ def facts(screen: MainScreen) -> list[Item]:
             Item("  ·  ", "faint"),
             Item(count, "", "screen.show_pane('patch')"),
         ]
+    if view.points:
+        count = number_of(view.points, "suspicious point")
+        items += [Item("  ·  ", "faint"), Item(count, "warn", "screen.points")]
     if view.snapshot.round:
         items += [Item("  ·  ", "faint"), Item(f"round {view.snapshot.round}")]
     if view.run.problems:

@@ -14,7 +14,7 @@ from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
 from triage_tui.errors import TriageError
-from triage_tui.rulebook.lint import Finding, Severity, lint
+from triage_tui.rulebook.check.lint import Finding, Severity, lint
 from triage_tui.text import safe_line
 from triage_tui.ui.messages import Linted
 from triage_tui.ui.screens.modal import Modal

@@ -80,6 +80,21 @@ class ExperimentScreen(ExportScreen):
             run_id = view.run_id
             self._perform(lambda actions: actions.diagnose(run_id), "diagnosis")
 
+    async def action_add_log(self) -> None:
+        """Ask for a log, and put it beside the run that is shown."""
+        view = self._ready()
+        if view is None:
+            return
+        from triage_tui.ui.widgets.path_line import PathLine
+
+        run_id = view.run_id
+        await self.type_into(
+            PathLine(
+                self.pane(self.active),
+                lambda path: self._perform(lambda actions: actions.add_log(run_id, path), "process"),
+            )
+        )
+
     @on(Experimented)
     def experiment_ended(self, event: Experimented) -> None:
         """Say what was learnt, or why nothing was."""

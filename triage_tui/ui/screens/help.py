@@ -76,7 +76,7 @@ class Sheet(Modal[None]):
 
     def on_mount(self) -> None:
         """Build the rows."""
-        self.query_one(Field).display = False
+        self.query_one("#help-find", Field).display = False
         self.show_found("")
         self._to_rows()
 
@@ -94,8 +94,9 @@ class Sheet(Modal[None]):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Follow every key."""
-        event.stop()
-        self.show_found(event.value)
+        if event.input.id == "help-find":
+            event.stop()
+            self.show_found(event.value)
 
     def _to_rows(self) -> None:
         """Go to what was found."""
@@ -112,13 +113,13 @@ class Sheet(Modal[None]):
 
     def action_find(self) -> None:
         """Type what to find."""
-        field = self.query_one(Field)
+        field = self.query_one("#help-find", Field)
         field.display = True
         self.set_focus(field)
 
     def action_leave(self) -> None:
         """Leave what is typed first, then the sheet."""
-        field = self.query_one(Field)
+        field = self.query_one("#help-find", Field)
         if field.display:
             field.value = ""
             field.display = False

@@ -1,4 +1,4 @@
-"""Leaving while guests are frozen: what is to become of them."""
+"""Leaving while guests are frozen, or a model is at work: what is to become of them."""
 
 from __future__ import annotations
 
@@ -28,26 +28,57 @@ def _answers(count: int) -> tuple[tuple[str, str], ...]:
     )
 
 
+_MODEL = (("leave", "Stop it and leave; what it came to so far is kept"), ("stay", "Stay"))
+
+
 class Leaving(Question):
-    """The question. The key that leaves the app, once more, takes the first answer."""
+    """A question. The key that leaves the app, once more, takes the first answer."""
 
     # "leave" would read as leaving the app.
     ESCAPE: ClassVar[str] = "stay"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "first", "first answer", show=False)]
 
-    def __init__(self, waiting: int, guests_end: bool) -> None:
+    @classmethod
+    def guests(cls, waiting: int, guests_end: bool) -> Leaving:
+        """Ask what is to become of frozen guests."""
         guests = "1 guest is frozen and waits" if waiting == 1 else f"{waiting} guests are frozen and wait"
         if guests_end:
-            super().__init__(f"{guests} for you. Leaving the demo ends what it started.", _DEMO)
-        else:
-            super().__init__(
-                f"{guests} for you. What is to become of {'it' if waiting == 1 else 'them'}?",
-                _answers(waiting),
-            )
+            return cls(f"{guests} for you. Leaving the demo ends what it started.", _DEMO)
+        them = "it" if waiting == 1 else "them"
+        return cls(f"{guests} for you. What is to become of {them}?", _answers(waiting))
+
+    @classmethod
+    def model(cls, runs: int) -> Leaving:
+        """Ask what is to become of a model that is at work."""
+        about = "a run" if runs == 1 else f"{runs} runs"
+        return cls(f"The model is still being asked about {about}.", _MODEL)
 
     async def action_first(self) -> None:
         """Take the first answer."""
         await self.action_answer(0)
+
+
+def ask_to_leave(app: TriageApp) -> None:
+    """Ask about the model first, then about the guests, and leave when both may end."""
+    if isinstance(app.screen, Leaving):
+        return
+    if not app.main.asked:
+        _ask_about_guests(app)
+        return
+
+    def answered(answer: str | None) -> None:
+        if answer == "leave":
+            _ask_about_guests(app)
+
+    app.push_screen(Leaving.model(len(app.main.asked)), answered)
+
+
+def _ask_about_guests(app: TriageApp) -> None:
+    waiting = app.still_waiting
+    if not waiting or app.read_only:
+        app.exit()
+        return
+    app.push_screen(Leaving.guests(len(waiting), app.guests_end), lambda answer: leave(app, waiting, answer))
 
 
 def leave(app: TriageApp, waiting: Iterable[str], answer: str | None) -> None:

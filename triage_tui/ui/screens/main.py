@@ -203,6 +203,11 @@ class MainScreen(Contained, BrowseScreen):
         except Exception as error:
             self.app.contain("The main screen", error)
 
+    def refresh_title(self) -> None:
+        """Draw the title again."""
+        if self.query("#title"):
+            chrome.draw_title(self)
+
     @on(LineView.Moved)
     @on(events.ScreenSuspend)
     @on(events.ScreenResume)

@@ -70,6 +70,35 @@ class ActionsProvider(Provider):
                 yield Hit(score, matcher.highlight(title), run, title, about)
 
 
+class ToolsProvider(Provider):
+    """The tools, one by one, on the run that is shown."""
+
+    async def _tools(self) -> list[tuple[str, str]]:
+        import asyncio
+
+        from triage_tui.ui.tool_names import tool_names
+
+        app = cast("TriageApp", self.app)
+        if app.main.view is None:
+            return []
+        # They know much: what they need is imported beside the keys.
+        return await asyncio.to_thread(tool_names, writes=not app.read_only)
+
+    def _open(self, name: str) -> None:
+        self.app.call_later(cast("TriageApp", self.app).main.action_tools, name)
+
+    async def search(self, query: str) -> Hits:
+        """Find tools that match what is typed."""
+        matcher = self.matcher(query)
+        for name, about in await self._tools():
+            title = f"Tool {name}"
+            # What is said of a tool is long, and has the letters of almost any word somewhere.
+            score = max(matcher.match(title), 0.5 * (query.lower() in about.lower()))
+            if score > 0:
+                # Below the actions that match as well.
+                yield Hit(score * 0.8, matcher.highlight(title), partial(self._open, name), title, about)
+
+
 class RunsProvider(Provider):
     """Runs to open: by program, arguments, cause or id."""
 

@@ -16,6 +16,7 @@ from triage_tui.ui.screens.review import Decided
 from triage_tui.ui.screens.rule_editing import EditingScreen
 
 if TYPE_CHECKING:
+    from triage_tui.rulebook.check.findings import Finding
     from triage_tui.rulebook.choices import Approval, Kept, State
     from triage_tui.ui.run_view import RunView
 
@@ -96,10 +97,14 @@ class PatchingScreen(EditingScreen):
             self._approve(view, self.patch.approvals, "a")
 
     def action_approve_all(self) -> None:
-        """Approve everything that is proposed, but for what is dropped."""
+        """Approve everything that is proposed, but for what is dropped, and for what is a model's."""
         view = self._ready(needs_rules=True)
         if view is not None and self._reviewed("A", "approve"):
-            self._approve(view, self.patch.all_approvals, "A", self.patch.left_out)
+            approvals, left_out = self.patch.all_approvals, self.patch.left_out
+            if not approvals and left_out:
+                self.say(f"Nothing was approved; left out: {left_out}.", "warning")
+                return
+            self._approve(view, approvals, "A", left_out)
 
     def _approve(self, view: RunView, approvals: Sequence[Approval], key: str, left_out: str = "") -> None:
         if (needed := self.patch.needed(approvals)) is not None:
@@ -289,7 +294,8 @@ class PatchingScreen(EditingScreen):
     def action_match_runs(self) -> None:
         """Hold the rule under the cursor against this run and the others of the workspace, or stop that.
 
-        A rule whose header does not say which calls it is for is run for that, in the rule host.
+        It is run over the calls of this run, in the rule host, for what only shows then; a rule whose header
+        does not say which calls it is for is run over those of the others too.
         """
         if self.stop_matching():
             return
@@ -306,19 +312,22 @@ class PatchingScreen(EditingScreen):
             self.post_message(Matching(done, count))
 
         def work() -> None:
-            from triage_tui.rulebook.recorded import matched_in, other_runs
+            from triage_tui.retry.rule_checks import check_at_calls
+            from triage_tui.rulebook.check.recorded import matched_in, other_runs
 
             here, others, trouble = None, None, ""
+            findings: list[Finding] = []
             try:
                 arch = view.snapshot.target.arch
                 here = matched_in(run_id, arch, view.calls, name, source, run_it=True)
+                findings = check_at_calls(run_id, arch, view.calls, name, source)
                 others = other_runs(runs_dir, run_id, target, name, source, cancel, tell)
             except TriageError as error:
                 trouble = str(error)
             except Exception as error:
                 # A run that defeats the reader must not take the review down.
                 trouble = f"the other runs cannot be read ({type(error).__name__})"
-            self.post_message(OthersMatched(run_id, name, here, others, trouble))
+            self.post_message(OthersMatched(run_id, name, here, others, findings, trouble))
 
         self.patch.tell("looking at other runs, esc stops")
         self.run_worker(work, thread=True, group="matching", exit_on_error=False)
@@ -339,6 +348,8 @@ class PatchingScreen(EditingScreen):
     @on(OthersMatched)
     def others_matched(self, event: OthersMatched) -> None:
         """Show what other runs say."""
+        from triage_tui.rulebook.check.findings import in_order
+
         self._comparing = None
         self.patch.tell("")
         if event.trouble:
@@ -346,4 +357,6 @@ class PatchingScreen(EditingScreen):
         elif self.view is not None and self.view.run_id == event.run_id:
             known = self.patch.insights.get(event.file)
             if known is not None:
-                self.patch.take_insights({event.file: replace(known, here=event.here, others=event.others)})
+                findings = tuple(in_order([*known.findings, *event.findings]))
+                more = replace(known, here=event.here, others=event.others, findings=findings)
+                self.patch.take_insights({event.file: more})

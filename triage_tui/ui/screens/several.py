@@ -9,8 +9,8 @@ from textual import on
 
 from triage_tui.errors import TriageError
 from triage_tui.ui.messages import Done, GoesOn, SeveralDone, Trouble
-from triage_tui.ui.screens.asking import AskScreen
 from triage_tui.ui.screens.review import Decided
+from triage_tui.ui.screens.tools import ToolsScreen
 
 if TYPE_CHECKING:
     from triage_tui.ui.app import TriageApp
@@ -38,7 +38,7 @@ class QueueProgress:
         self.far = ""
 
 
-class SeveralScreen(AskScreen):
+class SeveralScreen(ToolsScreen):
     """The part of the main screen that acts on the marked runs: in the list of runs, when some are marked."""
 
     _progress: Progress | None = None

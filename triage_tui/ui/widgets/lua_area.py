@@ -17,7 +17,7 @@ from triage_tui.ui.roles import Roles, roles_of
 from triage_tui.ui.rows import Part
 
 if TYPE_CHECKING:
-    from triage_tui.rulebook.lint import Severity
+    from triage_tui.rulebook.check.lint import Severity
 
 MAX_COLOURED = 24 << 10
 """Characters of a text that is coloured while it is typed: beyond that a key would take too long."""
