@@ -11,7 +11,7 @@ from tests.diagnosis.recorded import case_names, load_case, parse_trace, run_of,
 from tests.rulehost.memory_guest import MemoryGuest
 from triage_tui.diagnosis.report import diagnose
 from triage_tui.proposals.build import propose
-from triage_tui.rulebook.lint import lint
+from triage_tui.rulebook.check.lint import lint
 from triage_tui.rulebook.rulefile import parse
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.protocol import Answer, GuestCall, RuleSource
@@ -82,6 +82,13 @@ def test_there_is_always_a_rule_that_only_watches(name: str, tmp_path: Path) -> 
     watching = [proposal for proposal in propose(run, diagnose(run)) if proposal.observe_only]
     assert watching
     assert all(file.startswith("observe/") for proposal in watching for file in proposal.files)
+
+
+def test_for_arguments_that_are_wrong_no_call_is_watched(tmp_path: Path) -> None:
+    run = run_of(load_case("applet-ls-option"), tmp_path)
+    diagnosis = diagnose(run)
+    assert diagnosis.hypotheses[0].cause == "arguments"
+    assert [one.template for one in propose(run, diagnosis)] == ["correct_arguments"]
 
 
 def test_a_missing_file_is_provided_for_every_call_that_asked_for_it(tmp_path: Path) -> None:

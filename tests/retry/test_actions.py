@@ -406,7 +406,7 @@ def test_an_activation_that_was_cut_short_can_be_rolled_back(
         return append_event(run_dir, kind, *args, **more)
 
     with monkeypatch.context() as patched:
-        patched.setattr("triage_tui.retry.actions.append_event", killed)
+        patched.setattr("triage_tui.retry.pending.append_event", killed)
         with pytest.raises(KilledError):
             LocalActions(workspace).approve(run.run_id, [])
     assert generations.current(workspace.rulebook_dir("x-1")) is not None
@@ -432,3 +432,56 @@ def test_what_was_rolled_back_is_not_rolled_back_again(workspace: Workspace, run
     actions.rollback(run.run_id)
     with pytest.raises(Conflict, match=r"generation 1 of run .* is not active, no rule is$"):
         actions.rollback(run.run_id)
+
+
+def test_a_rule_of_a_model_is_approved_by_itself_and_named_as_such(workspace: Workspace, run: Run) -> None:
+    model = TEXT.replace(b"fix-openat-1", b"fix-read-3").replace(
+        b"template:", b"proposed-by: model m\n-- template:"
+    )
+    left = model.replace(b"fix-read-3", b"fix-read-4")
+    own = run.dir / "rules_patch/fix/syscall"
+    (own / "read@fix-read-3.lua").write_bytes(TEXT.replace(b"fix-openat-1", b"fix-read-3"))
+    # No proposal speaks of this one any more: its header still says whose it is.
+    (own / "read@fix-read-4.lua").write_bytes(left)
+    diagnosis = run.diagnosis
+    assert diagnosis is not None
+    diagnosis.proposals.append(proposal("idea", "fix/syscall/read@fix-read-3.lua", source="model"))
+    # What the knowledge base proposes as well is no model's alone.
+    diagnosis.proposals.append(proposal("same", FILE, source="model"))
+    (run.dir / "diagnosis.json").write_bytes(msgspec.json.encode(diagnosis))
+    actions = LocalActions(workspace, "ann")
+    for name in ("read@fix-read-3.lua", "read@fix-read-4.lua"):
+        with pytest.raises(TriageError, match=f"{name} was proposed by a model: read it"):
+            actions.approve(run.run_id, [FILE, f"fix/syscall/{name}"])
+    assert generations.current(workspace.rulebook_dir("x-1")) is None
+    assert "by a model" not in actions.approve(run.run_id, [])
+    assert ", proposed by a model, active" in actions.approve(run.run_id, ["fix/syscall/read@fix-read-4.lua"])
+    assert "by a model" in actions.approve(run.run_id, ["fix/syscall/read@fix-read-3.lua"])
+    approved = [
+        event.payload.get("by") for event in workspace.load(run.run_id).events if event.kind == "approved"
+    ]
+    assert approved == [None, "model", "model"]
+    generation = generations.current(workspace.rulebook_dir("x-1"))
+    assert generation is not None
+    assert generation.reason.endswith(", proposed by a model")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"return 1, c_errno('EACCES')", "an error is given as a negative number"),
+        (
+            b"if c_read_string(a2) == '/etc/x.conf' then return 1, a1 * 0 - 5000 end return 0, 0",
+            "is no error",
+        ),
+        (b"c_write_bytes(a2 + 4096, 'x') return 0, 0", "which is no memory of an argument"),
+    ],
+)
+def test_a_rule_that_does_harm_is_not_approved(
+    workspace: Workspace, run: Run, body: bytes, told: str
+) -> None:
+    text = TEXT.replace(b"return 0, 0", body).replace(b"do_syscall()", b"do_syscall(num, a1, a2)")
+    LocalActions(workspace).save_edit(run.run_id, FILE, text.decode())
+    with pytest.raises(TriageError, match=told):
+        LocalActions(workspace).approve(run.run_id, [FILE])
+    assert not (workspace.rulebook_dir("x-1") / "current").exists()

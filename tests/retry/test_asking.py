@@ -12,6 +12,7 @@ from tests.analyst.model_server import ModelServer, calls, model_server, says
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.workspace import Workspace
+from triage_tui.runs.analysis_model import Progress
 from triage_tui.runs.reader import load_run
 
 REPLY = {"hypotheses": [{"cause": "nvram_key", "confidence": 0.5, "title": "a key", "claims": []}]}
@@ -41,10 +42,15 @@ def test_it_asks_tells_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ]
         server.by_phase["propose"] = says({"proposal": None, "reason": "none"})
         lines: list[str] = []
-        said = actions.ask_model(run.run_id, cancel, lines.append)
+        far: list[Progress] = []
+        said = actions.ask_model(run.run_id, cancel, lines.append, far.append)
         assert said == "1 hypothesis and 0 proposals by test-model"
+        assert lines.pop(0).startswith("asking test-model at http")
         phases = [line.split(":")[0] for line in lines]
         assert phases == ["classify", "collect", "collect", "collect", "hypothesize", "propose"]
+        assert far[-1].phase == "propose"
+        assert far[-1].steps + far[-1].steps_left == 40
+        assert 0 < far[-1].tokens < far[-1].tokens + far[-1].tokens_left == 120_000
         assert load_run(run.dir).diagnosis.hypotheses[-1].model == "test-model"  # type: ignore[union-attr]
 
     cancel.set()

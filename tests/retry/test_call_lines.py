@@ -37,10 +37,14 @@ def test_calls_strings_and_the_way_are_told_with_links_to_the_code(run: Run, tmp
     text = "\n".join(line.text for line in lines)
     assert "cyclomatic complexity 1" in text
     assert "outside  (imported)" in text
+    assert "no function of the file leads to it" in text
+    assert "leads to 2 functions" in text
     assert '"a text of imports"' in text
     assert "reached from where the file is entered, by calls only" in text
     [inner] = [line for line in lines if line.text.endswith("  inner")]
     assert inner.link == f"ev:code/{BIAS + starts['inner']:#x}"
+    _, lines = call_lines(Workspace(tmp_path), run, BIAS + starts["inner"], "test", threading.Event())
+    assert "called by 1 function, at 1 place" in [line.text for line in lines]
 
 
 def test_where_there_is_no_code_a_sentence_says_so(run: Run, tmp_path: Path) -> None:

@@ -16,18 +16,17 @@ from triage_tui.diagnosis.facts import Message
 from triage_tui.diagnosis.found_text import found_messages
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.guest.freezing.triggers import TriggerLimits
-from triage_tui.retry import memory_windows
+from triage_tui.retry import experiment_runs, memory_windows
 from triage_tui.retry.experiment_runs import take_back_left_over
 from triage_tui.retry.experiments import Outcome, carry_out, chosen, possible, under_way
 from triage_tui.retry.learning import learnt_from
 from triage_tui.retry.rediagnose import rediagnose, takes_long
 from triage_tui.retry.rounds import run_story
-from triage_tui.retry.start import Start
+from triage_tui.retry.start import Start, read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
-from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis
+from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Experiment, Hypothesis
 from triage_tui.runs.events import append_event, read_events, this_process
-from triage_tui.runs.evidence import resolve
 from triage_tui.runs.reader import Run
 
 NO_SIGNAL = threading.Event()
@@ -92,20 +91,19 @@ def test_a_line_of_input_tells_that_it_waited_for_one(tmp_path: Path, root: Path
     assert outcome.experiment.id not in [one.id for one in possible(workspace.load(run.run_id))]
 
 
-def test_a_log_line_that_was_not_sent_is_found_in_memory(tmp_path: Path, root: Path) -> None:
+def test_a_log_line_that_was_not_sent_is_in_the_record_and_makes_memory_worth_little(
+    tmp_path: Path, root: Path
+) -> None:
     workspace = Workspace(tmp_path)
     run = run_once(workspace, root, "logs")
-    assert possible(run)[0].kind == "memory"
+    assert run.diagnosis is not None
+    cited = [one for one in run.diagnosis.hypotheses[0].evidence if "ev:log/syslog" in one.link]
+    assert [one.says for one in cited] == ["it logged a complaint"]
+    assert all(one.kind != "memory" or one.gain < 0.1 for one in possible(run))
+    # Whoever asks for it gets it all the same.
     outcome = attempt(workspace, run, "memory")
     assert "cannot read the serial number" in outcome.learnt
-    assert outcome.told
-    new = workspace.load(outcome.run_id)
-    assert new.diagnosis is not None
-    cited = [one for one in new.diagnosis.hypotheses[0].evidence if "ev:mem/" in one.link]
-    assert any(one.says == "it logged a complaint" for one in cited)
-    for one in cited:
-        found = resolve(new, one.link)
-        assert (found.exists, found.hash_ok) == (True, True)
+    assert not outcome.told
 
 
 def test_a_rule_that_watches_is_taken_back(tmp_path: Path, root: Path) -> None:
@@ -300,3 +298,24 @@ def test_what_was_learnt(before: tuple[Any, ...], after: tuple[Any, ...], senten
     said, changed = learnt_from("it was", _diagnosis(*before), _diagnosis(*after))
     assert sentence in said
     assert changed is told
+
+
+def test_a_longer_run_waits_longer_for_a_call_too(tmp_path: Path, root: Path) -> None:
+    run = run_once(Workspace(tmp_path), root, "wants input")
+    longer = Experiment(id="longer-1", kind="longer", says="", parameters={"factor": "5"})
+    start = read_start(run.dir)
+    changed = experiment_runs._changed(run, start, longer)
+    assert changed.triggers.time_limit_s == 5 * start.triggers.time_limit_s
+    assert changed.triggers.idle_s == 5 * start.triggers.idle_s
+    assert changed.triggers.idle_s <= changed.triggers.time_limit_s
+
+
+def test_the_same_once_more_keeps_everything_and_compares_the_ends(tmp_path: Path, root: Path) -> None:
+    run = run_once(Workspace(tmp_path), root, "wants input")
+    again = Experiment(id="again-1", kind="again", says="")
+    changed = experiment_runs._changed(run, read_start(run.dir), again)
+    assert (changed.full_trace, changed.memory, changed.observe) == (True, "full", "full")
+    assert experiment_runs._saw_again(run, run, again).endswith("in the same way again")
+    other = Workspace(tmp_path).load(run.run_id)
+    other.snapshot.reason, other.snapshot.trigger.exit_code = "exit", 9
+    assert experiment_runs._saw_again(run, other, again).endswith("each time: now it ended with code 9")

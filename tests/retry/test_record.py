@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from triage_tui.guest.spec import resolve_target
@@ -11,6 +12,7 @@ from triage_tui.retry.rounds import run_story
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
+from triage_tui.runs.added_logs import places, read_index
 
 RULE = b"""-- triage-rule: 1
 -- id: %s
@@ -31,12 +33,15 @@ end
 """
 
 
-def test_failed_rules_and_what_rules_logged_are_kept(rootfs: Callable[[str], Path], tmp_path: Path) -> None:
+def test_failed_rules_and_what_was_logged_are_kept(rootfs: Callable[[str], Path], tmp_path: Path) -> None:
+    host_log = tmp_path / "host.log"
+    host_log.write_text(f"{datetime.now().astimezone().isoformat()} host: starts\n")
     start = Start(
         program="/bin/busybox",
         argv=["busybox", "cat", "/missing"],
         rootfs=str(rootfs("busybox-armhf")),
         env={},
+        logs=[str(host_log), str(tmp_path / "gone.log")],
     )
     workspace = Workspace(tmp_path)
     rules = {
@@ -54,3 +59,7 @@ def test_failed_rules_and_what_rules_logged_are_kept(rootfs: Callable[[str], Pat
     assert lines[0].startswith("one")
     assert "two" in lines[0]
     assert not any("\x1b" in line for line in lines)
+    added = read_index(run).logs
+    assert [entry.form for entry in added] == ["ISO 8601"]
+    assert [place.outside for place in places(run, added[0]).values()] == ["before"]
+    assert any(entry.what.endswith("gone.log") for entry in run.snapshot.unavailable)

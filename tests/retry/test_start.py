@@ -40,3 +40,10 @@ def test_the_limit_of_processes_reaches_the_guest() -> None:
 def test_a_limit_of_processes_that_cannot_be_is_one_sentence(amount: int) -> None:
     with pytest.raises(TriageError, match=f"at most {amount} processes and threads: give 16 to 32768"):
         Start(program="/bin/x", argv=["x"], max_processes=amount)
+
+
+def test_what_becomes_of_executed_programs_reaches_the_guest_and_a_retry(tmp_path: Path) -> None:
+    write_start(tmp_path, Start(program="/bin/x", argv=["x"], exec_policy="refuse"))
+    assert launch_spec(read_start(tmp_path)).exec_policy == "refuse"
+    (tmp_path / START_FILE).write_text('{"program": "/bin/x", "argv": ["x"]}')
+    assert launch_spec(read_start(tmp_path)).exec_policy == "emulate", "runs of earlier versions"

@@ -25,6 +25,7 @@ class MemoryGuest:
         self.peers: list[tuple[int, str]] = []
         self.probes: list[tuple[str, float, bytes]] = []
         self.arguments: dict[int, int] = {}
+        self.started = 0
 
     @property
     def endian(self) -> Endian:
@@ -88,6 +89,10 @@ class MemoryGuest:
 
     def set_argument(self, index: int, value: int) -> int:
         self.arguments[index] = value
+        return 0
+
+    def start_program(self) -> int:
+        self.started += 1
         return 0
 
     def socket_stub(self, kind: StandIn, flags: int) -> int:

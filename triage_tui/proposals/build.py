@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from triage_tui.diagnosis.calls import OPERATIONS, PATH_ARGUMENT
 from triage_tui.proposals.parameters import literals
-from triage_tui.proposals.templates import PLACEHOLDER, Library, Template, load_library
+from triage_tui.proposals.templates import CALLS, PLACEHOLDER, Library, Template, load_library
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis, Proposal
 from triage_tui.runs.files import inside, write_atomic
 from triage_tui.runs.reader import Run
@@ -24,10 +24,9 @@ PATCH_DIRECTORY = "rules_patch"
 WORTH = 0.4
 """Share of the best hypothesis's confidence that another one needs for the same."""
 
-_VARIANTS = {
-    "connect": "connect", "bind": "bind", "ioctl": "ioctl", "kill": "kill", "setsockopt": "sockopt",
-    "getsockopt": "sockopt",
-}  # fmt: skip
+_NOT_BY_CALLS = frozenset(("arguments",))
+"""Causes that no call shows more of: what a program makes of its command line it does by itself."""
+
 _SYSCALL = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 _WORD = re.compile(r"\{([a-z_]+)\}")
 
@@ -150,6 +149,7 @@ def _build(
         hit_limit=template.hit_limit,
         needs_input=needs,
         observe_only=template.observe,
+        origin=safe_line(template.origin, 300),
     )
 
 
@@ -157,7 +157,7 @@ def _variant(template: Template, syscall: str, code: Mapping[str, str]) -> str |
     """Return the Lua text of `template` for one syscall."""
     if OPERATIONS.get(syscall) == "open" and "open" in template.lua:
         return template.lua["open"]
-    special = _VARIANTS.get(syscall)
+    special = CALLS.get(syscall)
     if special is not None and special in template.lua:
         return template.lua[special]
     if "with_path" in template.lua and syscall in PATH_ARGUMENT and "path" in code:
@@ -200,7 +200,7 @@ def _rule(
         "target": run.snapshot.target.target_id or run.snapshot.target.program_sha256 or "unknown",
         "intent": _words(template.intent, words),
         "match": _match(syscall, template, hypothesis),
-        "hit-limit": str(template.hit_limit),
+        "hit-limit": str(template.hit_limit or "none"),
         "effect": _words(template.effect, words),
         "risk": template.risk,
         "inverse": _words(template.inverse, words),
@@ -216,7 +216,8 @@ def _match(syscall: str, template: Template, hypothesis: Hypothesis) -> str:
     """Return in words which calls the rule is about."""
     given = hypothesis.parameters
     keys = [name for name in ("path", "interface", "request", "peer", "detail") if given.get(name)]
-    if template.id == "identity_root":
+    if template.id in ("identity_root", "start_helper"):
+        # They are about all such calls.
         keys = []
     return " ".join([syscall, *(f"{name}={safe_line(given[name], 200)}" for name in keys)])
 
@@ -224,7 +225,7 @@ def _match(syscall: str, template: Template, hypothesis: Hypothesis) -> str:
 def _watch_last_calls(run: Run, diagnosis: Diagnosis, library: Library) -> Proposal | None:
     """Return a proposal that only watches the calls before the end, for causes that name no syscall."""
     template = library.templates.get("observe_calls")
-    if template is None or not diagnosis.hypotheses:
+    if template is None or not diagnosis.hypotheses or diagnosis.hypotheses[0].cause in _NOT_BY_CALLS:
         return None
     quiet = {
         "close",

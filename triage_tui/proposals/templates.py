@@ -1,35 +1,97 @@
-"""The shipped templates: YAML files with Lua text in which `@name@` stands for a Lua literal.
+"""The templates of rules: YAML files with Lua text in which `@name@` stands for a Lua literal.
 
-Loading is strict, like that of the knowledge base; the format is described in docs/knowledge-base.md.
+They are read from the shipped `rules/templates` and then from `templates/` of the directories with a person's
+own knowledge base files; a template, snippet or content of the same name in a later directory replaces the
+earlier one, visibly. What has a mistake is left out, and said. The format is described in
+docs/knowledge-base.md, and by a JSON Schema.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, Literal
 
-import re2
-import yaml
+import msgspec
+from msgspec import Meta
 
+from triage_tui.diagnosis.knowledge_base.documents import BadDocumentError, Document, read_document
+from triage_tui.diagnosis.knowledge_base.mistakes import Mistake
+from triage_tui.diagnosis.matchers import choose, compile_regex
 from triage_tui.errors import TriageError
 from triage_tui.resources import shipped
+from triage_tui.rule_places import origin, user_directories
 from triage_tui.runs.diagnosis_model import Risk
-from triage_tui.runs.files import read_bounded
 
-MAX_FILE_BYTES = 1 << 20
-
-_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+DIRECTORY = "templates"
+"""Below a directory of the knowledge base."""
+MAX_FILES = 100
+MAX_TEMPLATES = 500
 PLACEHOLDER = re.compile(r"@([a-z_]+)@")
-
-_KEYS = {
-    "id", "title", "intent", "effect", "risk", "risk_text", "inverse", "hit_limit", "observe", "needs_input",
-    "requires", "parameters", "uses", "lua",
+LITERALS = frozenset(
+    (
+        "path", "absolute", "directory", "interface", "content", "device", "request_number",
+        "first_argument", "peer_bytes", "is_path", "level", "option", "process", "signal",
+        "path_argument", "flags_argument",
+    )
+)  # fmt: skip
+"""What may stand between @ and @: what `parameters.literals` and the building of a rule put there."""
+CALLS = {
+    "connect": "connect", "bind": "bind", "ioctl": "ioctl", "kill": "kill", "setsockopt": "sockopt",
+    "getsockopt": "sockopt", "socket": "socket",
 }  # fmt: skip
-_TEXTS = ("id", "title", "intent", "effect", "risk", "risk_text", "inverse")
+"""Calls with a text of their own: syscall -> key of `lua`."""
+VARIANTS = ("default", "with_path", "open", *dict.fromkeys(CALLS.values()))
+"""Keys of `lua`: for which calls the text is."""
+
+_Line = Annotated[str, Meta(min_length=1, max_length=600)]
+
+
+class Requires(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Which calls a template is for; an empty list is all."""
+
+    operation: list[str] = []
+    syscalls: list[str] = []
+
+
+class TemplateEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """One template as it is written. `{name}` in the texts stands for what is known of the failure."""
+
+    id: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    title: _Line
+    intent: _Line
+    effect: _Line
+    risk: Risk
+    risk_text: _Line
+    inverse: _Line
+    hit_limit: Annotated[int, Meta(ge=0, le=999_999_999, description="0: no limit")]
+    observe: bool = False
+    needs_input: str | None = None
+    requires: Requires = msgspec.field(default_factory=Requires)
+    parameters: list[str] = []
+    uses: list[str] = []
+    lua: dict[str, str] = {}
+
+
+class ContentEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The usual content of files whose guest path matches."""
+
+    path: Annotated[str, Meta(description="RE2 expression")]
+    text: str
+    risk: _Line
+
+
+class TemplatesFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """One file."""
+
+    schema: Literal[1]
+    templates: list[TemplateEntry] = []
+    snippets: dict[str, str] = {}
+    contents: list[ContentEntry] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +116,13 @@ class Template:
     uses: tuple[str, ...] = ()
     lua: Mapping[str, str] = field(default_factory=dict)
     """Operation (or "default", "with_path") -> Lua text."""
+    file: str = ""
+    line: int = 0
+
+    @property
+    def origin(self) -> str:
+        """Its file where that is a person's own, the home directory as ~; "" for one that shipped."""
+        return "" if Path(self.file).parent == shipped("rules") / DIRECTORY else origin(self.file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,65 +141,230 @@ class Library:
     templates: dict[str, Template] = field(default_factory=dict)
     snippets: dict[str, str] = field(default_factory=dict)
     contents: list[KnownContent] = field(default_factory=list)
+    """A person's own come first."""
+    files: list[str] = field(default_factory=list)
+    overridden: list[str] = field(default_factory=list)
+    """One sentence for each template or snippet that a person's file replaced."""
+    mistakes: list[Mistake] = field(default_factory=list)
+    """What is wrong with the files; templates with mistakes are not among `templates`."""
 
 
-@lru_cache(maxsize=4)
-def load_library(directory: Path | None = None) -> Library:
-    """Load all templates from `directory`, by default the shipped `rules/templates`.
+def load_library(directories: Sequence[Path] | None = None) -> Library:
+    """Load the shipped templates, and then those below `directories`: by default a person's own.
+
+    Files are read again when they changed. What a person's files have of mistakes is in `mistakes`.
 
     Raises:
-        TriageError: the first mistake, with file and template.
+        TriageError: the first mistake in what shipped, with file, line and template.
     """
-    library = Library()
-    for path in sorted((directory or shipped("rules") / "templates").glob("*.yaml")):
-        try:
-            document = yaml.load(read_bounded(path, MAX_FILE_BYTES, whole=True), _LOADER)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise TriageError(f"{path} is no usable YAML: {' '.join(str(error).split())[:200]}") from error
-        if not isinstance(document, dict) or document.get("schema") != 1:
-            raise TriageError(f"{path}, key schema: must be 1")
-        for raw in document.get("templates", []):
-            template = _template(raw, path)
-            if template.id in library.templates:
-                raise TriageError(f"{path}, template {template.id}: the id is used twice")
-            library.templates[template.id] = template
-        library.snippets.update(document.get("snippets", {}))
-        library.contents += [_content(raw, path) for raw in document.get("contents", [])]
-    for template in library.templates.values():
-        for name in template.uses:
-            if name not in library.snippets:
-                raise TriageError(f"template {template.id}, key uses: there is no snippet {name}")
+    library = read_templates(directories if directories is not None else map(Path, user_directories()))
+    own = str(shipped("rules") / DIRECTORY)
+    for mistake in library.mistakes:
+        if os.path.dirname(mistake.file) == own:
+            raise TriageError(mistake.sentence())
     return library
 
 
-def _template(raw: object, path: Path) -> Template:
-    if not isinstance(raw, dict):
-        raise TriageError(f"{path}: a template is a mapping")
-    name = raw.get("id", "?")
-    extra = set(raw) - _KEYS
-    missing = [key for key in (*_TEXTS, "hit_limit") if key not in raw]
-    if extra or missing:
-        what = f"key {min(map(str, extra))}: unknown" if extra else f"key {missing[0]}: missing"
-        raise TriageError(f"{path}, template {name}, {what}")
-    if raw["risk"] not in ("low", "medium", "high"):
-        raise TriageError(f"{path}, template {name}, key risk: needs low, medium or high")
-    requires = raw.get("requires", {})
-    return Template(
-        **{key: str(raw[key]) for key in _TEXTS if key != "risk"},
-        risk=cast("Risk", raw["risk"]),
-        hit_limit=int(raw["hit_limit"]),
-        observe=bool(raw.get("observe", False)),
-        needs_input=raw.get("needs_input"),
-        operations=frozenset(requires.get("operation", ())),
-        syscalls=frozenset(requires.get("syscalls", ())),
-        parameters=tuple(raw.get("parameters", ())),
-        uses=tuple(raw.get("uses", ())),
-        lua=dict(raw.get("lua", {})),
-    )
-
-
-def _content(raw: Mapping[str, str], path: Path) -> KnownContent:
+def template_files(place: Path, mistakes: list[Mistake]) -> list[Path]:
+    """Return the files with templates below a directory of the knowledge base, sorted."""
+    directory = place / DIRECTORY
     try:
-        return KnownContent(path=re2.compile(raw["path"]), text=raw["text"], risk=raw["risk"])
-    except (KeyError, TypeError, re2.error) as error:
-        raise TriageError(f"{path}, contents: an entry needs path (RE2), text and risk ({error})") from error
+        names = sorted(name for name in os.listdir(directory) if name.endswith(".yaml"))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        mistakes.append(Mistake(file=str(directory), line=0, what=f"it cannot be read: {error.strerror}"))
+        return []
+    if len(names) > MAX_FILES:
+        what = f"it holds {len(names)} files, and only the first {MAX_FILES} are read"
+        mistakes.append(Mistake(file=str(directory), line=0, what=what, do="put them into fewer files"))
+    return [directory / name for name in names[:MAX_FILES]]
+
+
+def _stamp(place: str) -> tuple[tuple[str, int, int, int], ...]:
+    found = []
+    for path in template_files(Path(place), []):
+        try:
+            status = path.stat()
+            found.append((str(path), status.st_ino, status.st_mtime_ns, status.st_size))
+        except OSError:
+            found.append((str(path), 0, 0, -1))
+    return tuple(found)
+
+
+@lru_cache(maxsize=4)
+def _load(places: tuple[str, ...], _stamps: object) -> Library:
+    library = Library()
+    for number, place in enumerate(places):
+        own: list[KnownContent] = []
+        for path in template_files(Path(place), library.mistakes):
+            add_file(library, path, own, bounded=number > 0)
+        library.contents[:0] = own
+    _check_uses(library)
+    return library
+
+
+def add_file(library: Library, path: Path, contents: list[KnownContent], *, bounded: bool = True) -> None:
+    """Add what a file holds to a library; its mistakes are among those of the library."""
+    library.files.append(str(path))
+    try:
+        document, _ = read_document(path, bounded=bounded)
+    except BadDocumentError as error:
+        library.mistakes.append(error.mistake)
+        return
+
+    def tell(key: str, what: str, do: str = "", entry: str = "") -> None:
+        place = document.line(key)
+        library.mistakes.append(Mistake(file=str(path), line=place, entry=entry, key=key, what=what, do=do))
+
+    known = TemplatesFile.__struct_fields__
+    for key in sorted(set(map(str, document.data)) - set(known)):
+        tell(key, "there is no such key", choose(key, known))
+    for index, raw in enumerate(_list(document, "templates", tell)):
+        template = _template(raw, f"templates[{index}]", document, tell)
+        if template is not None:
+            _add(library, template, tell, f"templates[{index}].id")
+    snippets = document.data.get("snippets", {})
+    if not isinstance(snippets, dict):
+        tell("snippets", "must be a mapping of names to Lua text")
+        snippets = {}
+    for name, text in snippets.items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            tell("snippets", "must be a mapping of names to Lua text")
+            continue
+        if name in library.snippets:
+            library.overridden.append(f"{path} replaces snippet {name}")
+        library.snippets[name] = text
+    for index, raw in enumerate(_list(document, "contents", tell)):
+        try:
+            entry = msgspec.convert(raw, ContentEntry)
+        except (msgspec.ValidationError, RecursionError) as error:
+            tell(f"contents[{index}]", _told(error))
+            continue
+        if (path_of := compile_regex(entry.path, f"contents[{index}].path", tell)) is not None:
+            contents.append(KnownContent(path=path_of, text=entry.text, risk=entry.risk))
+
+
+def _list(document: Document, name: str, tell: Any) -> Iterable[object]:
+    value = document.data.get(name, [])
+    if not isinstance(value, list):
+        tell(name, "must be a list")
+        return []
+    if len(value) > MAX_TEMPLATES:
+        tell(name, f"only the first {MAX_TEMPLATES} are read")
+    return value[:MAX_TEMPLATES]
+
+
+def _told(error: Exception) -> str:
+    """Return what is wrong in the words of this program: no type names of Python."""
+    text = str(error)
+    for theirs, ours in (
+        ("Expected `str`", "needs a text"), ("Expected `int`", "needs a whole number"),
+        ("Expected `bool`", "needs true or false"), ("Expected `array`", "needs a list"),
+        ("Expected `object`", "needs a mapping"), ("Object missing required field", "lacks the key"),
+        ("Object contains unknown field", "has an unknown key"),
+    ):  # fmt: skip
+        text = text.replace(theirs, ours)
+    return text.partition(" - at ")[0]
+
+
+def _template(raw: object, key: str, document: Document, tell: Any) -> Template | None:
+    identity = str(raw.get("id", "?"))[:80] if isinstance(raw, dict) else ""
+    try:
+        entry = msgspec.convert(raw, TemplateEntry)
+    except (msgspec.ValidationError, RecursionError) as error:
+        inner = str(error).rpartition(" - at `$")[2].rstrip("`") if " - at `$" in str(error) else ""
+        tell(f"{key}{inner}", _told(error), entry=identity)
+        return None
+    problems = list(_problems(entry))
+    for inner, what, do in problems:
+        tell(f"{key}.{inner}", what, do, identity)
+    if problems:
+        return None
+    return Template(
+        **{
+            name: getattr(entry, name)
+            for name in (
+                "id", "title", "intent", "effect", "risk", "risk_text", "inverse", "hit_limit", "observe",
+                "needs_input", "lua",
+            )
+        },
+        operations=frozenset(entry.requires.operation),
+        syscalls=frozenset(entry.requires.syscalls),
+        parameters=tuple(entry.parameters),
+        uses=tuple(entry.uses),
+        file=str(document.path),
+        line=document.line(key),
+    )  # fmt: skip
+
+
+def _problems(entry: TemplateEntry) -> Iterable[tuple[str, str, str]]:
+    """Give key, what is wrong, and what to do, of a template whose form is right."""
+    for variant, text in entry.lua.items():
+        if variant not in VARIANTS:
+            yield f"lua.{variant}", f"there is no kind of call {variant!r}", choose(variant, VARIANTS)
+        for match in PLACEHOLDER.finditer(text):
+            if match[1] not in LITERALS:
+                yield f"lua.{variant}", f"@{match[1]}@ stands for nothing", choose(match[1], LITERALS)
+
+
+def broken_lua(library: Library) -> list[Mistake]:
+    """Return a mistake for each text of a person's templates that the Lua compiler refuses.
+
+    Raises:
+        TriageError: the rule host, which compiles them, cannot be started.
+    """
+    from triage_tui.rulehost.check import check_syntax
+
+    own = [one for one in library.templates.values() if one.origin]
+    texts = [(one, variant, text) for one in own for variant, text in one.lua.items()]
+    sources = [
+        (variant, PLACEHOLDER.sub('""', text).encode("utf-8", "replace")) for _, variant, text in texts
+    ]
+    found = check_syntax(sources) if sources else []
+    return [
+        Mistake(file=one.file, line=one.line, entry=one.id, key=f"lua.{variant}", what=f"is no Lua: {why}")
+        for (one, variant, _), why in zip(texts, found, strict=True)
+        if why is not None
+    ]
+
+
+def _add(library: Library, template: Template, tell: Any, key: str) -> None:
+    earlier = library.templates.get(template.id)
+    if earlier is not None and Path(earlier.file).parent == Path(template.file).parent:
+        place = f"{earlier.file}:{earlier.line}"
+        tell(key, f"the same id is used in {place}", "give one of them another", template.id)
+        return
+    if earlier is not None:
+        library.overridden.append(f"{template.file} replaces template {template.id} of {earlier.file}")
+    library.templates[template.id] = template
+
+
+def _check_uses(library: Library) -> None:
+    """Leave out templates that use a snippet which is nowhere."""
+    for template in list(library.templates.values()):
+        for name in template.uses:
+            if name not in library.snippets:
+                what = f"there is no snippet {name!r}"
+                library.mistakes.append(
+                    Mistake(
+                        file=template.file, line=template.line, entry=template.id, key="uses", what=what,
+                        do=choose(name, library.snippets),
+                    )
+                )  # fmt: skip
+                library.templates.pop(template.id, None)
+
+
+def read_templates(directories: Iterable[Path]) -> Library:
+    """Return the templates of what shipped and of a person's directories, whatever is wrong with them."""
+    places = (str(shipped("rules")), *map(str, directories))
+    return _load(places, tuple(_stamp(place) for place in places))
+
+
+def templates_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a file with templates, kept in docs/schemas."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "triage-tui rule templates",
+        **msgspec.json.schema(TemplatesFile),
+    }

@@ -9,24 +9,27 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.retry import frame_code, proposed
+from triage_tui.retry import frame_code, pending, proposed
 from triage_tui.retry.background import AskedRetry
 from triage_tui.retry.freezing import ask_to_end, ask_to_freeze
+from triage_tui.retry.noting import note
+from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.start import read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, patches
 from triage_tui.rulebook.choices import Approval, approval_of
-from triage_tui.runs.events import State, append_event, default_actor, holder_alive, is_waiting
+from triage_tui.runs.events import Event, State, append_event, default_actor, holder_alive, is_waiting
 from triage_tui.runs.reader import Run
 from triage_tui.text import number_of, safe_line
 
 if TYPE_CHECKING:
     from triage_tui.export.exporting import Wanted
+    from triage_tui.runs.analysis_model import Progress
 
 Decision = Literal["resume", "retry", "end"]
 DECISIONS: tuple[Decision, ...] = ("resume", "retry", "end")
@@ -42,9 +45,11 @@ class LocalActions:
     with one sentence when it was not.
     """
 
-    def __init__(self, workspace: Workspace, actor: str | None = None) -> None:
+    def __init__(self, workspace: Workspace, actor: str | None = None, step: Step = no_step) -> None:
         self._workspace = workspace
         self._actor = actor
+        self._step = step
+        """Called after each durable step with its name; tests end the process there."""
         self._made: dict[str, list[int]] = {}
         """Run to the generations that its approvals made through this object, and that were not undone."""
         self._refused: dict[str, list[int]] = {}
@@ -57,7 +62,7 @@ class LocalActions:
 
         `seen` is the state in which the person saw the run: refused when somebody decided since.
         """
-        run = self._workspace.load(run_id)
+        run = self._settled(run_id)
         if seen not in ("", run.state):
             by = run.events[-1].actor if run.events else ""
             raise Conflict(
@@ -77,7 +82,7 @@ class LocalActions:
         """Make rule texts active that a person saw; refused when a file changed since it was shown."""
         if not approvals:
             raise TriageError("no hunk is chosen, so nothing was approved")
-        return self._approve(self._workspace.load(run_id), approvals)
+        return self._approve(self._settled(run_id), approvals)
 
     def _approve(self, run: Run, approvals: Sequence[Approval]) -> str:
         files = [approval.file for approval in approvals]
@@ -89,13 +94,13 @@ class LocalActions:
                 raise TriageError(
                     f"proposal {proposal.id} needs what only a person has: {safe_line(proposal.needs_input)}"
                 )
+        by_model = proposed.check_alone(run, approvals)
         target_dir = self._rulebook_of(run)
         active = generations.current(target_dir)
         for approval in approvals:
             proposed.check_as_shown(run.dir, approval, active)
-            proposed.check_rule(approval.file, approval.text)
+            proposed.check_rule(run, approval.file, approval.text, active)
         additions = {patches.active_name(one.file, one.text): one.text for one in approvals}
-        self._catch_up(run, active)
         if active and all(active.files.get(name) == _sha256(source) for name, source in additions.items()):
             raise Conflict(f"these rules are active already (generation {active.number})")
         actor = self._actor or default_actor()
@@ -103,69 +108,79 @@ class LocalActions:
             "files": {approval.file: approval.proposed for approval in approvals},
             "proposals": [proposal.id for proposal in proposals],
         }
+        if by_model:
+            payload["by"] = "model"
         if hunks := {one.file: list(one.hunks) for one in approvals if one.hunks}:
             payload["hunks"] = hunks
-        approved = append_event(run.dir, "approved", payload, actor, expect_state=UNLESS_RETRIED)
-        try:
+        with self._begun("approve", run) as held:
+            approved = {**payload, "change": held.change}
+            append_event(run.dir, "approved", approved, actor, expect_state=UNLESS_RETRIED)
+            self._step("approved")
+            self._note(run)
             generation = generations.activate(
                 target_dir,
                 add=additions,
                 actor=actor,
-                reason=_reason(run),
+                reason=_reason(run) + (", proposed by a model" if by_model else ""),
+                run=run.run_id,
+                change=held.change,
                 expect=active.number if active else 0,
+                step=self._step,
             )
-        except (TriageError, OSError):
-            # Somebody was quicker, or the disk is full: the log must not say that it was approved.
-            append_event(run.dir, "reconsidered", {"event": approved.event_id}, actor)
-            raise
+            told = pending.activated(generation.number, generation.parent, additions, held.change)
+            held.tell("activated", told)
+            self._step("activated")
         self._made.setdefault(run.run_id, []).append(generation.number)
-        append_event(
-            run.dir,
-            "activated",
-            {"generation": generation.number, "parent": generation.parent, "files": sorted(additions)},
-            actor,
-        )
         rules = f"{len(additions)} rule{'s' * (len(additions) != 1)}"
         if hunks:
             taken = sum(len(one.hunks) if one.hunks else one.total for one in approvals)
             rules += f" with {taken} of {sum(one.total for one in approvals)} hunks"
+        rules += ", proposed by a model," if by_model else ""
         return f"{rules} active for {_target_name(run)} (generation {generation.number})"
+
+    def _settled(self, run_id: str) -> Run:
+        """Read a run once what a killed program left of a decision is settled."""
+        pending.settle(self._workspace.root)
+        return self._workspace.load(run_id)
+
+    @contextlib.contextmanager
+    def _begun(self, kind: pending.Kind, run: Run, **more: str) -> Iterator[pending.Held]:
+        """Write a decision down before it is carried out."""
+        root = self._workspace.root
+        decision = pending.pending_of(kind, run, self._actor or "", **more)
+        with pending.begun(root, decision, self._step) as held:
+            yield held
+
+    def _decided(self, run: Run, kind: str, payload: dict[str, Any], **expected: Any) -> Event:
+        """Record a decision that is one event, and its line in the audit log."""
+        root = self._workspace.root
+        return pending.decided(root, run, kind, payload, self._actor or "", self._step, **expected)
+
+    def _note(self, run: Run) -> None:
+        """Bring the audit log up to the run's event log."""
+        note(self._workspace.rulebook, run.dir, run.snapshot.target.target_id)
 
     def _rulebook_of(self, run: Run) -> Path:
         return self._workspace.rulebook_dir(run.snapshot.target.target_id)
 
-    def _catch_up(self, run: Run, active: generations.Generation | None) -> None:
-        """Note an activation whose process was killed between the rulebook and the run's log."""
-        if active is None or active.reason != _reason(run):
-            return
-        noted = [event.payload.get("generation") for event in run.events if event.kind == "activated"]
-        if active.number not in noted:
-            payload = {"generation": active.number, "parent": active.parent, "files": sorted(active.files)}
-            run.events.append(append_event(run.dir, "activated", payload, active.actor))
-
     def reject(self, run_id: str, reason: str) -> str:
         """Reject what a run proposes; refused when somebody did already."""
-        run = self._workspace.load(run_id)
+        run = self._settled(run_id)
         if run.state == "rejected":
             first = next(event for event in reversed(run.events) if event.kind == "rejected")
             raise Conflict(
                 f"{safe_line(first.actor, 60)} rejected run {run.run_id} already"
                 f" ({safe_line(str(first.payload.get('reason', '')), 100)}), so it was not rejected again"
             )
-        event = append_event(
-            run.dir,
-            "rejected",
-            {"reason": reason},
-            self._actor,
-            expect_state=UNLESS_RETRIED - {"rejected"},
-        )
+        expected = UNLESS_RETRIED - {"rejected"}
+        event = self._decided(run, "rejected", {"reason": reason}, expect_state=expected)
         self._refused.setdefault(run.run_id, []).append(event.event_id)
         return f"the proposals of run {run.run_id} are rejected"
 
     def drop(self, run_id: str, names: Sequence[str], reason: str) -> str:
         """Note that some files or hunks ("fix/syscall/read.lua:2") of a run are not wanted, and why."""
-        run = self._workspace.load(run_id)
-        event = append_event(run.dir, "dropped", {"what": list(names), "reason": reason}, self._actor)
+        run = self._settled(run_id)
+        event = self._decided(run, "dropped", {"what": list(names), "reason": reason})
         self._refused.setdefault(run.run_id, []).append(event.event_id)
         return f"dropped {safe_line(', '.join(names), 200)}"
 
@@ -176,13 +191,13 @@ class LocalActions:
             raise TriageError(
                 f"nothing of run {safe_line(run_id, 60)} was rejected here, so nothing can be taken back"
             )
-        run = self._workspace.load(run_id)
+        run = self._settled(run_id)
         last = next((event for event in run.events if event.event_id == refused[-1]), None)
         if last is None:
             raise TriageError(
                 f"the event log of run {run.run_id} is another one now, so nothing was taken back"
             )
-        append_event(run.dir, "reconsidered", {"event": last.event_id}, self._actor, expect_state=[run.state])
+        self._decided(run, "reconsidered", {"event": last.event_id}, expect_state=[run.state])
         refused.pop()
         state = self._workspace.load(run_id).state.replace("_", " ")
         what = "the rejection" if last.kind == "rejected" else "what was dropped"
@@ -213,7 +228,7 @@ class LocalActions:
 
         `seen` is the generation that the person saw active: refused when another one is by now.
         """
-        run = self._workspace.load(run_id)
+        run = self._settled(run_id)
         target_dir = self._rulebook_of(run)
         current = generations.current(target_dir)
         if seen is not None and (current.number if current else 0) != seen:
@@ -221,7 +236,6 @@ class LocalActions:
             raise Conflict(
                 f"generation {seen} is not active any more, {other} is, so nothing was rolled back"
             )
-        self._catch_up(run, current)
         payloads = [e.payload for e in reversed(run.events) if e.kind == "activated"]
         # What was approved after it may have been rolled back already: the approval of what is active counts.
         activated = next(
@@ -236,11 +250,20 @@ class LocalActions:
         if current is None or current.number != number:
             active = f"generation {current.number} is: roll that back first" if current else "no rule is"
             raise Conflict(f"generation {number} of run {run.run_id} is not active, {active}")
-        back = generations.rollback(
-            target_dir, parent if isinstance(parent, int) else 0, expect=current.number
-        )
-        now = back.number if back else 0
-        append_event(run.dir, "rolled_back", {"from": number, "to": now}, self._actor)
+        with self._begun("roll_back", run) as held:
+            back = generations.rollback(
+                target_dir,
+                parent if isinstance(parent, int) else 0,
+                actor=self._actor or default_actor(),
+                reason=f"taken back from run {run.run_id}",
+                run=run.run_id,
+                change=held.change,
+                expect=current.number,
+                step=self._step,
+            )
+            now = back.number if back else 0
+            held.tell("rolled_back", pending.rolled_back(number, now, held.change))
+            self._step("rolled_back")
         return (
             f"rolled back to generation {now} of {_target_name(run)}, byte for byte"
             if now
@@ -252,24 +275,29 @@ class LocalActions:
 
         `expect` is the SHA-256 of the text that was edited: an edit of something else is refused.
         """
-        run = self._workspace.load(run_id)
+        run = self._settled(run_id)
         data = text.encode("utf-8", "surrogateescape")
         before = _sha256(patches.read_rule(run.dir, relpath))
         if expect is not None and before != expect:
             raise Conflict(
                 f"{safe_line(relpath)} changed since it was shown, so the edit was not saved over it"
             )
-        problem = proposed.first_error(relpath, data)
-        patches.write_rule(run.dir, relpath, data)
-        payload = {"file": relpath, "sha256": _sha256(data), "before": before}
-        append_event(run.dir, "edited", payload, self._actor)
+        problem = proposed.first_error(run, relpath, data, generations.current(self._rulebook_of(run)))
+        new = _sha256(data)
+        with self._begun("edit", run, file=relpath, sha256=new, before=before) as held:
+            with patches.replaced(run.dir, relpath, data):
+                self._step("written")
+                append_event(run.dir, "edited", pending.edited(held.pending), self._actor)
+            self._step("edited")
+            held.note()
+            self._step("noted")
         if problem is None:
             return f"the edit of {safe_line(relpath)} is saved"
         return f"the edit is saved, but cannot be approved as it is: {problem}"
 
     def decide(self, run_id: str, action: Decision) -> str:
         """Tell the holder of a frozen guest what to do with it."""
-        run = self._workspace.load(run_id)
+        run = self._settled(run_id)
         if not is_waiting(run.events):
             raise Conflict(f"run {run.run_id} does not wait for a decision")
         if not holder_alive(run.events):
@@ -277,7 +305,7 @@ class LocalActions:
             raise Conflict(
                 f"the process that held the guest of run {run.run_id} is gone: retry from the start instead"
             )
-        append_event(run.dir, "decision", {"action": action}, self._actor, expect_waiting=True)
+        self._decided(run, "decision", {"action": action}, expect_waiting=True)
         if action == "retry":
             self._asked[run.run_id] = AskedRetry.by_holder(run.dir, run.events)
         active = generations.current(self._rulebook_of(run))
@@ -307,9 +335,17 @@ class LocalActions:
         from triage_tui.retry.rediagnose import rediagnose
 
         after = rediagnose(self._workspace.run_dir(run_id), self._actor)
+        self._note(after)
         best = next(iter(after.diagnosis.hypotheses if after.diagnosis else []), None)
         cause = f"{best.cause} {best.confidence:.2f}" if best is not None else "no hypothesis"
         return f"run {after.run_id} is diagnosed again: {cause}"
+
+    def add_log(self, run_id: str, path: Path) -> str:
+        """Put a log from elsewhere beside a run, lined up by its times."""
+        from triage_tui.runs.added_logs import add_log, in_words
+
+        run = self._workspace.load(run_id)
+        return f"added {in_words(run, add_log(run, path, actor=self._actor))}"
 
     def experiment(
         self, run_id: str, wanted: str, cancel: threading.Event, tell: Callable[[str], None]
@@ -317,7 +353,11 @@ class LocalActions:
         """Carry out an experiment on a run, and say what was learnt; see `experiments.carry_out`."""
         from triage_tui.retry.experiments import carry_out
 
-        outcome = carry_out(self._workspace, run_id, wanted, tell, cancel, self._actor)
+        try:
+            outcome = carry_out(self._workspace, run_id, wanted, tell, cancel, self._actor)
+        finally:
+            with contextlib.suppress(TriageError):
+                self._note(self._workspace.load(run_id))
         where = f" (run {outcome.run_id})" if outcome.run_id != self._workspace.load(run_id).run_id else ""
         return f"{outcome.learnt}{where}"
 
@@ -329,11 +369,25 @@ class LocalActions:
         _, data, how = read_more(run, address, PIECE, threading.Event())
         return f"{number_of(len(data), 'byte')} at {address:#x}, {how}"
 
-    def ask_model(self, run_id: str, cancel: threading.Event, tell: Callable[[str], None]) -> str:
+    def ask_model(
+        self,
+        run_id: str,
+        cancel: threading.Event,
+        tell: Callable[[str], None],
+        watch: Callable[[Progress], None] = lambda progress: None,
+    ) -> str:
         """Ask the model that is set up about a run, and add what it says to the run's diagnosis."""
         from triage_tui.retry.asking import ask_model
 
-        return ask_model(self._workspace.root, self._workspace.load(run_id).run_id, cancel, tell)
+        return ask_model(self._workspace.root, self._workspace.load(run_id).run_id, cancel, tell, watch)
+
+    def note_point(self, run_id: str, tool: str, texts: dict[str, str]) -> str:
+        """Note or change a suspicious point of a run, with the tool of that name."""
+        from triage_tui.retry.tool_desk import note_point
+
+        return note_point(
+            self._workspace, self._workspace.load(run_id), self._actor or default_actor(), tool, texts
+        )
 
     def export(
         self,
@@ -396,7 +450,7 @@ class LocalActions:
             raise Conflict(f"run {run.run_id} is not being retried")
         with contextlib.suppress(Conflict):
             # It may have ended by itself in this moment.
-            append_event(run.dir, "decision", {"action": "stop"}, self._actor, expect_state=states)
+            self._decided(run, "decision", {"action": "stop"}, expect_state=states)
         return said
 
     def retries_under_way(self) -> set[str]:

@@ -15,20 +15,25 @@ import msgspec
 from triage_tui.analyst.settings import load_settings
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.retry.background import end_with_parent
-from triage_tui.runs.analysis_model import Outcome
+from triage_tui.runs.analysis_model import Outcome, Progress
 from triage_tui.text import number_of, safe_line
 
 _POLL_S = 0.1
-_END_S = 10.0
+_END_S = 4.0
+"""Longest time that stopping takes: the model library cannot be stopped while it is loaded."""
 _OWN_WORDS = "triage-tui: "
 
 
 def ask_model(
-    workspace: Path, run_id: str, cancel: threading.Event, tell: Callable[[str], None] = lambda line: None
+    workspace: Path,
+    run_id: str,
+    cancel: threading.Event,
+    tell: Callable[[str], None] = lambda line: None,
+    watch: Callable[[Progress], None] = lambda progress: None,
 ) -> str:
     """Have the model that is set up look at a run; return one sentence on what came of it.
 
-    `tell` gets each line of progress; `cancel` ends the work.
+    `tell` gets each line of progress, `watch` how far it is about once a second; `cancel` ends the work.
 
     Raises:
         Stopped: it was cancelled, and nothing came of it.
@@ -36,11 +41,11 @@ def ask_model(
     """
     # Without a model there is no need to start anything to say so.
     load_settings()
-    command = [sys.executable, "-m", "triage_tui", "analyze", "-C", str(workspace), "--json", run_id]
+    command = [sys.executable, "-m", "triage_tui", "analyze", "-C", str(workspace), "--json", "--progress"]
     with tempfile.TemporaryFile() as result:
         try:
             process = subprocess.Popen(
-                command,
+                [*command, run_id],
                 stdin=subprocess.DEVNULL,
                 stdout=result,
                 stderr=subprocess.PIPE,
@@ -49,9 +54,9 @@ def ask_model(
             )
         except OSError as error:
             raise TriageError(f"the model cannot be asked from here: {error.strerror or error}") from error
-        lines = _Lines(process, tell)
+        lines = _Lines(process, tell, watch)
         try:
-            _wait(process, cancel)
+            _wait(process, cancel, tell)
         finally:
             _end(process)
             lines.join()
@@ -66,6 +71,8 @@ def ask_model(
     found = number_of(len(told.hypotheses), "hypothesis", "hypotheses")
     proposals = number_of(len(told.proposals), "proposal")
     text = f"{found} and {proposals} by {safe_line(told.model, 60)}"
+    if told.invented:
+        text += f", {number_of(told.invented, 'id')} that the record has not"
     if told.unsupported:
         text += f", {number_of(told.unsupported, 'claim')} without evidence"
     return text if told.complete else f"{text}; it ended early: {safe_line(told.ended, 200)}"
@@ -74,16 +81,27 @@ def ask_model(
 class _Lines:
     """Reads what a process says of its progress, while it works."""
 
-    def __init__(self, process: subprocess.Popen[bytes], tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        tell: Callable[[str], None],
+        watch: Callable[[Progress], None],
+    ) -> None:
         self.last = ""
         self._process = process
         self._tell = tell
+        self._watch = watch
         self._thread = threading.Thread(target=self._read, name="analysis progress", daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
         assert self._process.stderr is not None
         for raw in self._process.stderr:
+            if raw.startswith(b"{"):
+                # Its other lines begin with a word.
+                with contextlib.suppress(msgspec.DecodeError, UnicodeError):
+                    self._watch(msgspec.json.decode(raw, type=Progress))
+                    continue
             line = safe_line(raw.rstrip(b"\n"), 400)
             if line:
                 self.last = line
@@ -94,7 +112,7 @@ class _Lines:
         self._thread.join(_END_S)
 
 
-def _wait(process: subprocess.Popen[bytes], cancel: threading.Event) -> None:
+def _wait(process: subprocess.Popen[bytes], cancel: threading.Event, tell: Callable[[str], None]) -> None:
     """Wait for the process, and end it in good order when it is not wanted any more."""
     asked = False
     while True:
@@ -104,6 +122,7 @@ def _wait(process: subprocess.Popen[bytes], cancel: threading.Event) -> None:
         if asked:
             return
         if cancel.is_set():
+            tell("stopping")
             process.terminate()
             asked = True
 

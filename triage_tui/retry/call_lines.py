@@ -12,6 +12,7 @@ from triage_tui.diagnosis.knowledge_base.explained_lines import Line
 from triage_tui.retry.cases import case_of
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.reader import Run
+from triage_tui.text import number_of
 
 MAX_ROWS = 200
 _HOW = {"call": "calls", "jump": "jumps to", "pointer": "has the address of", "table": "has a table with"}
@@ -39,17 +40,31 @@ def call_lines(
     lines = [Line(f"{function.label}: {', '.join(known)}", role="entry")]
     lines += _way(module, answers.way(graph, found.place, None) if graph.index.entries else None)
     callers = answers.callers(graph, found.place, MAX_ROWS)
-    lines += [Line(""), Line(f"called from {callers['count']} places", role="held")]
-    lines += [_line(module, row, f"{_HOW[row['how']]} it", at_site=True) for row in callers["callers"]]
+    by, at = number_of(callers["count"], "function"), number_of(callers["places"], "place")
+    said = f"called by {by}, at {at}" if callers["places"] else "no function of the file leads to it"
+    lines += [Line(""), Line(said, role="held")]
+    lines += _callers(module, callers)
     callees = answers.callees(graph, found.place, MAX_ROWS)
     unknown = f", and {callees['indirect_calls']} calls to unknown targets" * bool(callees["indirect_calls"])
-    lines += [Line(""), Line(f"leads to {callees['count']} functions{unknown}", role="held")]
+    leads = number_of(callees["count"], "function")
+    lines += [Line(""), Line(f"leads to {leads}{unknown}", role="held")]
     lines += [_line(module, row, "", at_site=False) for row in callees["callees"]]
     texts = graph.texts_used(found.place)[:MAX_ROWS]
     if texts:
         lines += [Line(""), Line(f"uses {len(texts)} strings", role="held")]
         lines += [Line(f'"{text.text}"', 2, 2, _link(module, site)) for text, site in texts]
     return function.label, lines
+
+
+def _callers(module: CodeModule, callers: dict[str, Any]) -> list[Line]:
+    """Return a line for each place that leads to the function, as many as there is room for."""
+    lines = []
+    for row in callers["callers"]:
+        for site in (row["site"], *row.get("more_sites", ())):
+            lines.append(_line(module, row | {"site": site}, f"{_HOW[row['how']]} it", at_site=True))
+    left = callers["places"] - len(lines[:MAX_ROWS])
+    more = [Line(f"and at {number_of(left, 'more place', 'more places')}", 2, 2)] if left > 0 else []
+    return lines[:MAX_ROWS] + more
 
 
 def _way(module: CodeModule, way: dict[str, Any] | None) -> list[Line]:

@@ -74,12 +74,20 @@ def _saw_memory(run: Run, size: int) -> str:
                 continue
     if (polled := polled_word(run)) is not None:
         return f"{(size + 1023) >> 10} KiB of memory were read, and {polled.says}"
-    found = list(dict.fromkeys(text for text in texts if _COMPLAINT.search(text)))
+    printed = _printed(run)
+    found = list(dict.fromkeys(text for text in texts if _COMPLAINT.search(text) and text not in printed))
     read = f"{(size + 1023) >> 10} KiB of memory were read"
     if not found:
-        return f"{read}, without a text that complains"
+        return f"{read}, without a text that complains and was not printed"
     shown = ", ".join(f'"{safe_line(text.decode("ascii"), 80)}"' for text in found[:2])
     return f"{read}, {_counted(len(found))}: {shown}"
+
+
+def _printed(run: Run) -> bytes:
+    try:
+        return run.text_file(run.snapshot.guest_output).encode("utf-8", "surrogateescape")
+    except TriageError:
+        return b""
 
 
 def read_code(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,11 +15,12 @@ from triage_tui.errors import TriageError
 from triage_tui.proposals.watching import watching_rules
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import RunningGuest
+from triage_tui.retry.left_out_calls import WHOLE_TRACE
 from triage_tui.retry.record import record_stop
 from triage_tui.retry.start import Start, read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, patches
-from triage_tui.rulebook.lint import lint
+from triage_tui.rulebook.check.lint import lint
 from triage_tui.runs.diagnosis_model import Experiment
 from triage_tui.runs.events import append_event, default_actor
 from triage_tui.runs.files import write_atomic
@@ -82,16 +84,19 @@ def _changed(run: Run, start: Start, experiment: Experiment) -> Start:
         case "longer":
             factor = float(given.get("factor", "5"))
             limit = min(MAX_TIME_LIMIT_S, start.triggers.time_limit_s * factor)
+            # What computes without a call is frozen when it has done so for this long.
+            idle = min(limit, start.triggers.idle_s * factor)
             # A dataclass inside the struct.
-            from dataclasses import replace
-
-            return msgspec.structs.replace(start, triggers=replace(start.triggers, time_limit_s=limit))
+            triggers = dataclasses.replace(start.triggers, time_limit_s=limit, idle_s=idle)
+            return msgspec.structs.replace(start, triggers=triggers)
         case "verbose":
             place = int(given.get("place", "1"))
             argv = [*start.argv[:place], given.get("option", "-v"), *start.argv[place:]]
             return msgspec.structs.replace(start, argv=argv)
         case "full_trace":
             return msgspec.structs.replace(start, full_trace=True, observe="full")
+        case "again":
+            return msgspec.structs.replace(start, full_trace=True, observe="full", memory="full")
         case "observe":
             return start
     raise TriageError(f"this version knows no experiment of the kind {safe_line(experiment.kind, 40)!r}")
@@ -160,7 +165,12 @@ def _watched(workspace: Workspace, run: Run, syscalls: list[str], actor: str | N
         raise TriageError(f"no rule can watch {safe_line(', '.join(syscalls), 100)}")
     number = active.number if active is not None else 0
     made = generations.activate(
-        target_dir, add=rules, actor=actor or default_actor(), reason=_reason(run), expect=number
+        target_dir,
+        add=rules,
+        actor=actor or default_actor(),
+        reason=_reason(run),
+        run=run.run_id,
+        expect=number,
     )
     append_event(
         run.dir,
@@ -171,7 +181,10 @@ def _watched(workspace: Workspace, run: Run, syscalls: list[str], actor: str | N
     try:
         yield
     finally:
-        generations.rollback(target_dir, number, expect=made.number)
+        why = "the experiment is over"
+        generations.rollback(
+            target_dir, number, actor=actor or "", reason=why, run=run.run_id, expect=made.number
+        )
         append_event(run.dir, "experiment_rules", {"generation": number, "rolled_back": made.number}, actor)
 
 
@@ -184,7 +197,14 @@ def take_back_left_over(workspace: Workspace, run: Run, actor: str | None = None
     active = generations.current(target_dir)
     if active is None or not active.reason.startswith(_REASON):
         return False
-    generations.rollback(target_dir, active.parent or 0, expect=active.number)
+    generations.rollback(
+        target_dir,
+        active.parent or 0,
+        actor=actor or "",
+        reason="a killed experiment left it active",
+        run=run.run_id,
+        expect=active.number,
+    )
     payload = {"generation": active.parent or 0, "rolled_back": active.number, "left_over": True}
     append_event(run.dir, "experiment_rules", payload, actor)
     return True
@@ -264,7 +284,19 @@ def _saw_observe(_before: Run, new: Run, _experiment: Experiment) -> str:
 
 def _saw_full_trace(_before: Run, new: Run, _experiment: Experiment) -> str:
     count = new.snapshot.statistics.syscalls
-    return f"all {count} calls are kept (`show {new.run_id} --section full-trace`)"
+    rest = next((one.why for one in new.snapshot.unavailable if one.what == WHOLE_TRACE), "")
+    read = ", and what failed between the first and the last ones was read" if "full trace" in rest else ""
+    return f"all {count} calls are kept (`show {new.run_id} --section full-trace`){read}"
+
+
+def _saw_again(before: Run, new: Run, _experiment: Experiment) -> str:
+    def end(run: Run) -> tuple[object, ...]:
+        trigger = run.snapshot.trigger
+        return run.snapshot.reason, trigger.exit_code, trigger.signal, trigger.syscall_name
+
+    if end(before) == end(new):
+        return f"it {how_it_stopped(new)} in the same way again"
+    return f"it does not end in the same way each time: now it {how_it_stopped(new)}"
 
 
 _SAW = {
@@ -274,4 +306,5 @@ _SAW = {
     "verbose": _saw_verbose,
     "observe": _saw_observe,
     "full_trace": _saw_full_trace,
+    "again": _saw_again,
 }

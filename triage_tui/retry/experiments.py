@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from triage_tui.diagnosis.experiment_places import can_be_tried
+from triage_tui.diagnosis.experiments import SURE
 from triage_tui.diagnosis.report import diagnose
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry.experiment_reading import read_code, read_memory
@@ -22,6 +24,7 @@ from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.diagnosis_model import Diagnosis, Experiment, Hypothesis
 from triage_tui.runs.events import Event, append_event, process_start, this_process
 from triage_tui.runs.reader import Run
+from triage_tui.runs.writer import START_FILE
 from triage_tui.text import safe_line
 
 Tell = Callable[[str], None]
@@ -44,25 +47,29 @@ class Outcome:
     after: Hypothesis | None = None
 
 
-def possible(run: Run) -> list[Experiment]:
-    """Return what can be tried with a run, best first.
+def possible(run: Run, *, anyway: bool = False) -> list[Experiment]:
+    """Return what can be tried with a run, best first; with `anyway` even where the cause is sure.
 
     Raises:
         TriageError: the knowledge base has a mistake.
     """
-    return diagnose(run).experiments
+    return diagnose(run, anyway=anyway).experiments
 
 
 def chosen(run: Run, wanted: str = "") -> Experiment:
     """Return the experiment that `wanted` names by its id, the beginning of it or its kind; "" is the best.
+
+    One that is named is found even where the cause is sure, and nothing has to be tried.
 
     Raises:
         TriageError: there is none, or several begin so.
     """
     diagnosis = diagnose(run)
     found = diagnosis.experiments
+    if wanted and not found:
+        found = possible(run, anyway=True)
     if not found:
-        raise TriageError(f"nothing is left to try with run {run.run_id}: {_why_none(diagnosis)}")
+        raise TriageError(f"nothing is left to try with run {run.run_id}: {_why_none(run, diagnosis)}")
     if not wanted:
         return found[0]
     matching = [one for one in found if wanted in (one.id, one.kind)] or [
@@ -75,8 +82,13 @@ def chosen(run: Run, wanted: str = "") -> Experiment:
     return matching[0]
 
 
-def _why_none(diagnosis: Diagnosis) -> str:
+def _why_none(run: Run, diagnosis: Diagnosis) -> str:
     best = next(iter(diagnosis.hypotheses), None)
+    root = run.snapshot.target.rootfs or ""
+    if not can_be_tried(run, "again") and (best is None or best.confidence < SURE):
+        if (run.dir / START_FILE).exists():
+            return f"it cannot be run again: its root file system {safe_line(root, 200)} is gone"
+        return f"it cannot be run again, since it has no {START_FILE}, which says how it was started"
     if best is not None and best.cause != "unknown":
         return f"{safe_line(best.cause, 40)} {best.confidence:.2f} is what the record shows"
     return "its record allows no experiment from here"

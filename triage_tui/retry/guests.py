@@ -52,6 +52,7 @@ def launch_spec(start: Start) -> LaunchSpec:
         qemu_args=list(start.qemu_args),
         allow_root=start.allow_root,
         observe=start.observe,
+        exec_policy=start.exec_policy,
         full_trace=start.full_trace,
         triggers=start.triggers,
         limits=ResourceLimits(processes=start.max_processes),

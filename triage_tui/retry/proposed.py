@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.rulebook import lint, manifest, patches
+from triage_tui.retry import rule_checks
+from triage_tui.rulebook import manifest, patches
+from triage_tui.rulebook.check.findings import Finding
 from triage_tui.rulebook.choices import Approval
 from triage_tui.rulebook.generations import Generation
 from triage_tui.rulebook.hunks import Difference, compare, digest_of
+from triage_tui.rulebook.rulefile import is_models
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
@@ -72,33 +76,72 @@ def is_filled_in(run: Run, proposal: Proposal) -> bool:
 
 
 def best_proposal(run: Run, skip: Iterable[str] = ()) -> Proposal:
-    """Return the first proposal of a run that acts and needs nothing from a person, none of a model's.
+    """Return the first proposal of a run that acts and needs nothing from a person.
+
+    None of a model's or of a pack's: a person names those.
 
     Raises:
         TriageError: there is none.
     """
     skipped = set(skip)
     for proposal in run.diagnosis.proposals if run.diagnosis else []:
-        if proposal.source == "model" or proposal.observe_only:
+        if proposal.source != "kb" or proposal.observe_only:
             continue
         if not proposal.needs_input and proposal.id not in skipped:
             return proposal
     raise TriageError(f"run {run.run_id} proposes no rule that could be approved as it is")
 
 
-def first_error(name: str, source: bytes) -> str | None:
-    """Return why a rule cannot run, with the file and the line, or None."""
-    for finding in lint.lint(source, name):
-        if finding.severity == "error":
-            return f"{safe_line(name)}, line {finding.line}: {safe_line(finding.message)}"
-    return None
+def by_model(proposals: Sequence[Proposal], name: str, source: bytes) -> bool:
+    """Tell whether a rule file is a model's idea, and not the knowledge base's or a pack's as well.
+
+    A file that no proposal names any more says it in its header.
+    """
+    sources = {one.source for one in proposals if name in one.files}
+    return is_models(source) or (sources == {"model"})
 
 
-def check_rule(name: str, source: bytes) -> None:
-    """Refuse a rule that cannot run.
+def check_alone(run: Run, approvals: Sequence[Approval]) -> bool:
+    """Tell whether a rule of a model's is approved; refuse it together with others.
+
+    Raises:
+        TriageError: what is approved holds a rule of a model's, and more than one proposal.
+    """
+    proposals = run.diagnosis.proposals if run.diagnosis else []
+    files = {one.file for one in approvals}
+    models = sorted(one.file for one in approvals if by_model(proposals, one.file, one.text))
+    together = any(files <= set(one.files) for one in proposals) or len(files) == 1
+    if models and not together:
+        raise TriageError(
+            f"{safe_line(models[0])} was proposed by a model: read it, and approve that proposal by itself"
+        )
+    return bool(models)
+
+
+def first_error(run: Run, name: str, source: bytes, active: Generation | None) -> str | None:
+    """Return why the text of a rule that a run proposes cannot be approved, with file and line, or None."""
+    return _told(name, rule_checks.first_error(name, source, run, _texts(active), run_it=False))
+
+
+def check_rule(run: Run, name: str, source: bytes, active: Generation | None) -> None:
+    """Refuse a rule that cannot run or does harm; it is run over the recorded calls of the run.
 
     Raises:
         TriageError: the first error found, with its line.
     """
-    if (problem := first_error(name, source)) is not None:
+    found = rule_checks.first_error(name, source, run, _texts(active), run_it=True)
+    if (problem := _told(name, found)) is not None:
         raise TriageError(problem)
+
+
+def _texts(active: Generation | None) -> dict[str, bytes]:
+    # A damaged generation is refused where it is to be changed, with better words.
+    with contextlib.suppress(TriageError):
+        return rule_checks.texts_of(active)
+    return {}
+
+
+def _told(name: str, found: Finding | None) -> str | None:
+    if found is None:
+        return None
+    return f"{safe_line(name)}, line {found.line}: {safe_line(found.message)}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,22 @@ from triage_tui.guest.freezing.stops import Stop
 from triage_tui.guest.record.capture import Scope, capture
 from triage_tui.proposals.build import propose
 from triage_tui.retry.guests import RunningGuest
+from triage_tui.retry.left_out_calls import take_left_out
+from triage_tui.retry.noting import note
+from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.start import Start, write_start
 from triage_tui.retry.workspace import Workspace
+from triage_tui.runs.added_logs import add_log
 from triage_tui.runs.events import append_event
+from triage_tui.runs.files import write_atomic
 from triage_tui.runs.limits import Allowance
 from triage_tui.runs.model import Engine, Unavailable
 from triage_tui.runs.reader import Run, load_run
-from triage_tui.runs.writer import RULES_LOG, SUPERVISOR_LOG, RunWriter
+from triage_tui.runs.writer import RULES_LOG, SNAPSHOT_FILE, SUPERVISOR_LOG, RunWriter, encode_json
 from triage_tui.text import safe_line
+
+PROPOSE_STEPS = ("reported", "diagnosed", "written", "listed", "proposed")
+"""Names of the durable steps of `explain`, in order."""
 
 _NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
@@ -74,8 +83,13 @@ def record_stop(
     if holder is not None:
         payload["holder"] = holder
     append_event(run_dir, "captured", payload)
+    _add_logs(run_dir, start.logs)
     try:
-        return _explain(run_dir)
+        run = explain(run_dir)
+        with contextlib.suppress(TriageError):
+            # What cannot be written now is written with the first decision on the run.
+            note(workspace.rulebook, run_dir, run.snapshot.target.target_id)
+        return run
     except OSError as error:
         name = run_dir.name
         raise TriageError(f"run {name} was captured, but not explained: {error.strerror or error}") from error
@@ -128,19 +142,50 @@ def _write(
         raise
 
 
-def _explain(run_dir: Path) -> Run:
-    """Diagnose a run and propose rules; return it as it is then."""
+def _add_logs(run_dir: Path, paths: Sequence[str]) -> None:
+    """Put the logs beside the run that somebody wants there; what could not be had is told in the run."""
+    if not paths:
+        return
+    run = load_run(run_dir)
+    lacking = []
+    for path in paths:
+        try:
+            add_log(run, Path(path))
+        except TriageError as error:
+            lacking.append(
+                Unavailable(what=f"the log {safe_line(path, 200)}", why=safe_line(str(error), 300))
+            )
+    if lacking:
+        run.snapshot.unavailable += lacking
+        with contextlib.suppress(OSError):
+            write_atomic(run_dir / SNAPSHOT_FILE, encode_json(run.snapshot))
+
+
+def explain(run_dir: Path, step: Step = no_step) -> Run:
+    """Diagnose a run and propose rules; return it as it is then.
+
+    `step` is called with each name of `PROPOSE_STEPS` after that step is durable. Where the program is killed
+    in between, `rediagnose` brings the run to the same end.
+    """
+    # Without its full trace, which is for people as well, a run is explained like any other.
+    with contextlib.suppress(TriageError):
+        take_left_out(run_dir)
     run = load_run(run_dir)
     diagnosis = diagnose(run)
     # Written before the rules are: somebody may wait in front of the screen for the reason.
     write_report(run, diagnosis)
+    step("reported")
     append_event(
         run_dir, "diagnosed", {"cause": diagnosis.hypotheses[0].cause if diagnosis.hypotheses else ""}
     )
+    step("diagnosed")
     diagnosis.proposals = propose(run, diagnosis)
+    step("written")
     write_report(run, diagnosis)
+    step("listed")
     if diagnosis.proposals:
         append_event(run_dir, "proposed", {"proposals": [proposal.id for proposal in diagnosis.proposals]})
+        step("proposed")
     return load_run(run_dir)
 
 
@@ -159,6 +204,7 @@ def engine_facts(running: RunningGuest) -> Engine:
         emulator_version=qemu_version(emulator),
         carrier=running.guest.carrier,
         contained=running.guest.contained,
+        exec_policy=running.guest.spec.exec_policy,
         rule_clock_offset_ns=running.rule_clock_offset_ns,
         rule_pack_sha256=generation.digest if generation is not None else "",
         generation=generation.number if generation is not None else 0,

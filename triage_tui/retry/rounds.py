@@ -19,6 +19,8 @@ from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import RunningGuest
 from triage_tui.retry.judge import How, judge
 from triage_tui.retry.memory_windows import answer_asked
+from triage_tui.retry.noting import note
+from triage_tui.retry.pending import decided
 from triage_tui.retry.policy import AUTO_ACTOR, Limits, Policy, choose
 from triage_tui.retry.record import NoRoom, record_stop
 from triage_tui.retry.retry_log import RetryLog
@@ -176,10 +178,19 @@ class _Teller:
         if self._log is not None:
             self._log.write(text)
 
+    def _note(self, run: Run) -> None:
+        """Bring the audit log up to the run's event log; a story goes on where that is not possible now."""
+        try:
+            note(self._workspace.rulebook, run.dir, run.snapshot.target.target_id)
+        except TriageError as error:
+            self._tell(str(error))
+
     def _round(self, before: Run | None, action: Decision) -> Round | None:
         """Run the guest once, on or again, and record and judge it; None when that was interrupted."""
         if before is not None:
-            append_event(before.dir, "retry_started", this_process(), expect_state=UNLESS_RETRIED)
+            decided(
+                self._workspace.root, before, "retry_started", this_process(), expect_state=UNLESS_RETRIED
+            )
             self._log = RetryLog(before.dir)
             self._log.write(f"run_id={before.run_id} reason={before.snapshot.reason} {action}")
         try:
@@ -195,6 +206,7 @@ class _Teller:
                 self._log.write(why)
             if before is not None:
                 append_event(before.dir, "needs_person", {"why": f"the retry came to nothing: {why}"})
+                self._note(before)
             if isinstance(error, TriageError):
                 raise
             return None
@@ -303,6 +315,7 @@ class _Teller:
                 "masked": verdict.masked[:50],
             },
         )
+        self._note(before)
         return verdict
 
     def _decide(self, current: Round) -> tuple[Decision, Run] | None:
@@ -345,6 +358,7 @@ class _Teller:
 
     def _leave_to_person(self, run: Run, why: str) -> None:
         append_event(run.dir, "needs_person", {"why": why})
+        self._note(run)
         self._story.ended = f"{why}: a person must decide"
 
     def _wait(self, run: Run) -> tuple[Decision, Run] | None:

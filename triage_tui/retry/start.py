@@ -14,9 +14,8 @@ import msgspec
 from triage_tui.errors import TriageError
 from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.runs.files import read_bounded, write_atomic
+from triage_tui.runs.writer import START_FILE as START_FILE
 from triage_tui.text import safe_line
-
-START_FILE = "start.json"
 
 MIN_PROCESSES, MAX_PROCESSES = 16, 32_768
 """Least and most of `Start.max_processes`: QEMU takes a few threads to start."""
@@ -47,8 +46,12 @@ class Start(msgspec.Struct, kw_only=True):
     """How much of its memory is kept at a stop: the pieces that explain it, or all."""
     observe: Literal["full", "watched"] = "full"
     """Every syscall, or only those that rules may hook."""
+    exec_policy: Literal["emulate", "refuse"] = "emulate"
+    """What an execve of a foreign program gets: its emulator, or ENOEXEC."""
     full_trace: bool = False
     """Whether the text of all calls goes into the run record."""
+    logs: list[str] = []
+    """Host paths of logs that are put beside each stop, lined up by their times."""
     max_processes: int = 256
     """Most processes and threads of the guest together."""
     allow_root: bool = False

@@ -27,12 +27,23 @@ class Workspace:
     @classmethod
     def at(cls, directory: str | Path | None) -> Workspace:
         """Return the workspace at `directory`, else at $TRIAGE_TUI_WORKSPACE, else here."""
-        return cls(Path(directory or os.environ.get(ENVIRONMENT_VARIABLE) or ".").absolute())
+        root = Path(directory or os.environ.get(ENVIRONMENT_VARIABLE) or ".").absolute()
+        if (root / "rulebook" / ".pending").exists():
+            # Here begins a program: what a killed one left is settled before anything is read.
+            from triage_tui.retry.pending import settle
+
+            settle(root)
+        return cls(root)
 
     @property
     def runs_dir(self) -> Path:
         """Directory of the run records."""
         return self.root / "ai_runs"
+
+    @property
+    def rulebook(self) -> Path:
+        """Directory of the rules that were approved, one directory a target, and of their audit log."""
+        return self.root / "rulebook"
 
     @property
     def running_dir(self) -> Path:
@@ -41,7 +52,7 @@ class Workspace:
 
     def rulebook_dir(self, target_id: str) -> Path:
         """Directory of the rule generations of one target."""
-        return self.root / "rulebook" / safe_name(target_id)
+        return self.rulebook / safe_name(target_id)
 
     def run_dir(self, run_id: str) -> Path:
         """Return the directory of a run, given its id, a unique ending of it, or "last".

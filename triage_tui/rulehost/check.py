@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from queue import SimpleQueue
 
 from triage_tui.rulehost import wire
 from triage_tui.rulehost.process import HostDied, HostProcess, HostTooSlow
@@ -20,8 +22,41 @@ def check_syntax(sources: Sequence[tuple[str, bytes]], limits: Limits | None = N
     Raises:
         TriageError: the rule host cannot be started.
     """
-    limits = limits or Limits()
-    results: list[str | None] = []
+    return list(_checked(sources, limits or Limits()))
+
+
+def check_each(sources: Sequence[tuple[str, bytes]], limits: Limits | None = None) -> Iterator[str | None]:
+    """Yield the same one by one. While the caller works on one, the process compiles the next ones.
+
+    Raises:
+        TriageError: the rule host cannot be started.
+    """
+    found: SimpleQueue[str | BaseException | None] = SimpleQueue()
+    unwanted = threading.Event()
+
+    def work() -> None:
+        try:
+            for problem in _checked(sources, limits or Limits()):
+                found.put(problem)
+                if unwanted.is_set():
+                    return
+        except BaseException as error:
+            found.put(error)
+
+    worker = threading.Thread(target=work, name="compile-rules")
+    worker.start()
+    try:
+        for _ in sources:
+            problem = found.get()
+            if isinstance(problem, BaseException):
+                raise problem
+            yield problem
+    finally:
+        unwanted.set()
+        worker.join()
+
+
+def _checked(sources: Sequence[tuple[str, bytes]], limits: Limits) -> Iterator[str | None]:
     process: HostProcess | None = None
     try:
         for name, source in sources:
@@ -30,11 +65,10 @@ def check_syntax(sources: Sequence[tuple[str, bytes]], limits: Limits | None = N
             if problem.died:
                 process.end()
                 process = None
-            results.append(problem.message)
+            yield problem.message
     finally:
         if process is not None:
             process.end()
-    return results
 
 
 class _Problem:

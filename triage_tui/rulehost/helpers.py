@@ -29,6 +29,7 @@ EXTENSIONS = frozenset(
         "c_connect_peer",
         "c_socket_stub",
         "c_set_arg",
+        "c_start_program",
         "c_errno",
         "c_shared_get",
         "c_shared_set",

@@ -149,6 +149,8 @@ class Host:
         self._lua = lua
         self._prelude = prelude
         self._states: dict[int, State] = {}
+        self._compiling: State | None = None
+        """Where texts are compiled that are not to be run: nothing of one is there for the next."""
         self._clock = 0
 
     def serve(self) -> NoReturn:
@@ -171,8 +173,13 @@ class Host:
                 self._states[message.index] = state
                 return state.install(message)
             if isinstance(message, wire.Check):
-                return self._state().check(message.name, message.source)
+                self._compiling = self._compiling or self._state()
+                done = self._compiling.check(message.name, message.source)
+                if done.kind:
+                    self._compiling = None
+                return done
         except MemoryError:
+            self._compiling = None
             return wire.Done("memory", "it used up the memory of the rule host")
         return wire.Done("error", "unexpected message")
 

@@ -224,6 +224,11 @@ function helper.c_set_arg(index, value)
   return rc
 end
 
+function helper.c_start_program()
+  local rc = request("start_program")
+  return rc
+end
+
 function helper.c_resolve_addr(address)
   local rc, facts = request("resolve_address", integer(address, nil, "addr"))
   if rc < 0 then

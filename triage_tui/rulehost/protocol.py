@@ -121,6 +121,13 @@ class GuestAccess(Protocol):
         """
         ...
 
+    def start_program(self) -> int:
+        """Run the program of the current execve under its emulator also where the run refuses that; rc.
+
+        It takes effect where no rule answers the call. Elsewhere and after the call: -EINVAL.
+        """
+        ...
+
     def mkdir_p(self, path: bytes, mode: int) -> int:
         """Make a directory and its parents inside the guest's copy-on-write root; rc (0 when it exists)."""
         ...

@@ -45,6 +45,7 @@ EFFECTS = frozenset(
         "set_register",
         "set_register_bytes",
         "set_argument",
+        "start_program",
         "mkdir_p",
         "provide_file",
         "open_bytes",
@@ -99,6 +100,7 @@ class Service:
             "set_register": self._set_register,
             "set_register_bytes": self._set_register_bytes,
             "set_argument": self._set_argument,
+            "start_program": self._start_program,
             "resolve_address": self._resolve_address,
             "mkdir_p": self._mkdir_p,
             "open_host": self._open_host,
@@ -202,6 +204,9 @@ class Service:
             raise _BadRequest
         rc = self._access.write_register(name, int.from_bytes(data, self._access.endian))
         return wire.Reply(min(rc, 0), (self._access.word if rc >= 0 else 0,))
+
+    def _start_program(self, _arguments: _Arguments) -> wire.Reply:
+        return wire.Reply(min(self._access.start_program(), 0))
 
     def _set_argument(self, arguments: _Arguments) -> wire.Reply:
         index = arguments.integer(1, 8)
