@@ -73,22 +73,33 @@ def test_an_analysis_in_words_and_as_json(
         assert "1 hypothesis and 1 proposal by m1 after 3 steps (3300 tokens" in said.out
         assert "1 claim without evidence" in said.out
         assert [line.split(":")[0] for line in said.err.splitlines()] == [
+            "asking m1 at http",
             "classify",
             "collect",
             "hypothesize",
         ]
+        server.by_phase["hypothesize"] = says({"hypotheses": []})
+        assert command(run, *asked) == 0
+        told = capsys.readouterr().out
+        assert "the model gave no hypothesis that could be used, so the diagnosis is as it was" in told
+        assert "both opinions" not in told
+        server.by_phase["hypothesize"] = says(REPLY)
         assert command(run, *asked, "--json") == 0
         told = json.loads(capsys.readouterr().out)
     assert (told["model"], told["analysis"], told["complete"], told["steps"]) == (
         "m1",
-        "analyst/002",
+        "analyst/003",
         True,
         3,
     )
     assert (told["unsupported"], told["tokens_in"], told["tokens_out"]) == (1, 3000, 300)
     assert told["hypotheses"][0]["source"] == "model"
+    # One that was killed before its first request.
+    (run.dir / "analyst" / "004").mkdir()
     assert command(run, "analyze", "last", "--steps") == 0
-    rows = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr()
+    assert f"analyst/004 of run {run.run_id}: ended before the first request" in said.err
+    rows = said.out.splitlines()
     assert [row.split()[:2] for row in rows[1:5]] == [
         ["1", "classify"],
         ["2", "collect"],
@@ -96,7 +107,7 @@ def test_an_analysis_in_words_and_as_json(
         ["4", "end"],
     ]
     assert "1000 + 100" in rows[1]
-    assert rows[5] == f"in analyst/002 of run {run.run_id}"
+    assert rows[5] == f"in analyst/003 of run {run.run_id}"
     assert command(run, "show", "last") == 0
     shown = capsys.readouterr().out
     assert "Source: the model m1; its confidence is its own word, and capped." in shown

@@ -55,7 +55,7 @@ def test_objects_are_listed_and_shown(run_dir: Path, capsys: pytest.CaptureFixtu
     assert "68 74 74 70 5f" in out
     assert "settings" in out
     assert "lan_ifname=br0" in out
-    assert "exports leave it out" in err
+    assert "exports mask it" in err
     # The same piece by its address, as something else, and as data.
     assert memory(run_dir, "0x3000", "--length", "21", "--as", "string") == 0
     assert "http_passwd=hunter22" in capsys.readouterr().out

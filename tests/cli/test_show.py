@@ -11,11 +11,12 @@ import pytest
 from tests.runs.build import failed_open, killed_main, write_run
 from tests.ui import fixtures
 from triage_tui.cli.main import main
+from triage_tui.diagnosis.report import diagnose, write_report
 from triage_tui.errors import TriageError
-from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis
+from triage_tui.runs.diagnosis_model import DerivationStep, Diagnosis, Evidence, Hypothesis
 from triage_tui.runs.events import append_event
 from triage_tui.runs.evidence import make_link
-from triage_tui.runs.model import RuleHit
+from triage_tui.runs.model import RuleHit, Syscall
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.verdict_model import Figures, Verdict
 from triage_tui.runs.writer import encode_json
@@ -70,6 +71,37 @@ def test_the_summary_fits_80_columns_and_cites_whole_links(
     assert max(map(len, text.splitlines())) <= 80
     assert "The call openat(x) failed." in text
     assert f"[{make_link(load_run(run_dir), 'syscall', 1)}]" in text
+
+
+@pytest.mark.parametrize(
+    ("language", "scene", "heading", "end"),
+    [
+        ("en", "Scene: exit with an error code:", "From the end back to the cause (", "what the end shows: "),
+        ("zh", "以错误码退出", "从结束处回溯到原因", "结束处所显示的"),
+    ],
+)
+def test_the_summary_tells_the_scene_and_how_the_cause_follows(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    language: str,
+    scene: str,
+    heading: str,
+    end: str,
+) -> None:
+    calls = [failed_open(3, "/etc/x.conf"), Syscall(seq=10, name="exit_group", arguments=["1"])]
+    run = load_run(write_run(tmp_path / "ai_runs", calls))
+    diagnosis = diagnose(run)
+    # What somebody else's diagnosis cites may not be there.
+    diagnosis.derivation.append(DerivationStep(role="x", says="made up", link="ev:syscall/77~000000000000"))
+    write_report(run, diagnosis)
+    text = shown(run.dir, capsys, monkeypatch, "--lang", language)
+    before, _, after = text.partition(heading)
+    assert scene in before
+    assert end in (first := after.splitlines()[1])
+    assert first.startswith("   1. ")
+    assert f"[{make_link(run, 'syscall', 3)}]" in after.partition("\n\n")[0]
+    assert "x: made up  [ev:syscall/77~000000000000]  UNSUPPORTED" in after
 
 
 def test_rule_hits_and_verdicts_are_told(

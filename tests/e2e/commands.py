@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.waiting import wait_until
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import generations
 
 TIMEOUT = 120
 """Seconds after which a command counts as hung; no test depends on how long one takes."""
@@ -138,4 +140,14 @@ def wait_for_line(path: Path, text: str) -> None:
     """Wait until a file that grows has a line with `text`."""
     wait_until(
         lambda: path.exists() and text in path.read_text(errors="replace"), lambda: f"{text!r} in {path}"
+    )
+
+
+def activate_unchecked(workspace: Path, run_id: str, rule: Path) -> None:
+    """Make a rule of a run active that no approval lets pass, as one of an older version may be."""
+    place = Workspace.at(str(workspace))
+    target = place.load(run_id).snapshot.target.target_id
+    name = f"syscall/{rule.name}"
+    generations.activate(
+        place.rulebook_dir(target), add={name: rule.read_bytes()}, actor="test", reason="old"
     )

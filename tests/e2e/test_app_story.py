@@ -27,7 +27,7 @@ def test_a_whole_review_by_keys(tmp_path: Path, rootfs: Callable[[str], Path]) -
                 terminal.until(text)
             terminal.press("1")
             terminal.until("● syscall")
-            terminal.press("jjjjjjjj\r")
+            terminal.press("jjjjjjjjj\r")
             terminal.until("⌫ diagnosis > syscall ")
             terminal.press("\x7f")
             terminal.until("● syscall")

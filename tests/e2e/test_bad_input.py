@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.commands import best, triage, triage_json
+from tests.e2e.commands import activate_unchecked, best, triage, triage_json
 from tests.runs.build import write_run
 
 Rootfs = Callable[[str], Path]
@@ -161,7 +161,9 @@ def test_a_rule_that_never_ends_costs_the_rule_and_not_the_run(tmp_path: Path, r
     rule = rule.with_name(f"{syscall}.lua")
     rule.write_text(ENDLESS.replace("openat", syscall))
     done = triage(tmp_path, "approve", first["run_id"], f"fix/syscall/{syscall}.lua")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 2
+    assert "this loop ends only by the budget" in one_sentence(done.stderr)
+    activate_unchecked(tmp_path, first["run_id"], rule)
     again = triage_json(tmp_path, "retry", first["run_id"])["rounds"][0]
     assert again["reason"] == "exit"
     assert best(again)["cause"] == "missing_file"

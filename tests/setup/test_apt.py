@@ -69,6 +69,17 @@ def test_an_unreachable_archive_is_one_sentence(tmp_path: Path) -> None:
     assert "\n" not in str(failure.value)
 
 
+def test_an_interrupt_is_no_word_on_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    apt = Apt(tmp_path / "apt", ["amd64"], "deb [trusted=yes] http://127.0.0.1:9/debian stable main\n")
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "apt-get"
+    program.write_text("#!/bin/sh\nkill -INT $$\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    with pytest.raises(TriageError, match="fetching packages was interrupted"):
+        apt.download(["hello"], tmp_path)
+
+
 def test_apt_writes_below_its_directory_only_and_runs_no_hooks(archive: Archive, tmp_path: Path) -> None:
     Apt(tmp_path / "apt", [archive.architecture, "armel"], archive.source)
     dump = subprocess.run(

@@ -9,12 +9,14 @@ from triage_tui.cli.output import print_json, print_table, say
 from triage_tui.cli.story import cancelled_by_signals
 from triage_tui.errors import Stopped
 from triage_tui.retry.workspace import Workspace
+from triage_tui.runs.encoding import encode_line
 from triage_tui.text import safe_line
 
 EXIT_SIGNALLED = 128
 """Plus the number of the signal, as a shell has it."""
 
 if TYPE_CHECKING:
+    from triage_tui.runs.analysis_model import Progress
     from triage_tui.runs.reader import Run
     from triage_tui.runs.redaction import Redaction
 
@@ -35,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mask nothing of what is sent: only for a model of your own",
     )
     parser.add_argument("--json", action="store_true", help="end with one JSON object instead of words")
+    parser.add_argument(
+        "--progress",
+        action="store_true",
+        help="tell each second on standard error how far it is, as a line of JSON",
+    )
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +61,9 @@ def _steps(record: Run, as_json: bool) -> int:
     """Print what the model was asked in the latest analysis, and what came of each step."""
     from triage_tui.analyst.journal import read_steps
 
-    name, steps = read_steps(record)
+    name, steps, empty = read_steps(record)
+    if empty:
+        say(f"{', '.join(empty)} of run {record.run_id}: ended before the first request")
     if as_json:
         print_json({"run_id": record.run_id, "analysis": name, "steps": steps})
         return 0
@@ -101,6 +110,10 @@ def _dry_run(args: argparse.Namespace, record: Run, redaction: Redaction) -> int
     return 0
 
 
+def _say_progress(progress: Progress) -> None:
+    say(encode_line(progress).decode())
+
+
 def run(args: argparse.Namespace) -> int:
     """Ask the model, and print what it says."""
     from triage_tui.analyst.analysis import analyze, in_words
@@ -119,6 +132,8 @@ def run(args: argparse.Namespace) -> int:
     settings = load_settings(model=args.model, url=args.url, budget=args.budget)
     if settings.warning:
         say(f"warning: {settings.warning}")
+    whom = f"{settings.model} at {settings.url}" if settings.url else settings.model
+    say(f"asking {safe_line(whom, 200)}; the model library is loaded first")
     with cancelled_by_signals() as cancel:
         case = case_of(
             workspace,
@@ -130,7 +145,13 @@ def run(args: argparse.Namespace) -> int:
         )
         try:
             outcome = analyze(
-                record, settings, toolbox=CaseTools(case), redaction=redaction, tell=say, cancel=cancel
+                record,
+                settings,
+                toolbox=CaseTools(case),
+                redaction=redaction,
+                tell=say,
+                cancel=cancel,
+                watch=_say_progress if args.progress else lambda progress: None,
             )
         except Stopped as stopped:
             say(f"triage-tui: {stopped}")
@@ -143,13 +164,15 @@ def run(args: argparse.Namespace) -> int:
         for one in outcome.hypotheses
     ]
     if rows:
-        print_table(["cause", "model's confidence", "evidence", "title"], rows)
+        print_table(["cause", "confidence, capped", "evidence", "title"], rows)
     for proposal in outcome.proposals:
         print(safe_line(f"proposed: {proposal.title} ({', '.join(proposal.files) or 'no file'})"))
     for text in outcome.dropped:
         print(safe_line(text))
     print(safe_line(in_words(outcome), 600))
-    print(
-        f"`triage-tui show {record.run_id}` has both opinions; nothing is active until a person approves it"
-    )
+    if outcome.hypotheses:
+        shown = f"`triage-tui show {record.run_id}` has both opinions"
+        print(f"{shown}; nothing is active until a person approves it")
+    else:
+        print("the model gave no hypothesis that could be used, so the diagnosis is as it was")
     return 0

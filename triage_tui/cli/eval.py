@@ -10,7 +10,7 @@ from triage_tui.cli.story import cancelled_by_signals
 from triage_tui.errors import Interrupted, TriageError
 from triage_tui.evaluation.calibrating import as_entries_say, fit, samples_of, write_calibration
 from triage_tui.evaluation.capture import engine_of
-from triage_tui.evaluation.corpus import chosen, load_corpora
+from triage_tui.evaluation.corpus import chosen, load_corpus
 from triage_tui.evaluation.evaluate import evaluate
 from triage_tui.evaluation.summary import report
 from triage_tui.evaluation.tables import calibration_rows, case_rows, cause_rows, fit_sentences, sentences
@@ -36,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run every case again (default: a run that is kept is only diagnosed)",
     )
     parser.add_argument(
+        "--roots",
+        action="store_true",
+        help="make the root file systems of the kept runs again, to read their code and to retry them",
+    )
+    parser.add_argument(
         "--calibrate",
         metavar="FILE",
         help="fit what confidences mean to these cases, say what that is worth, and write it into FILE",
@@ -48,18 +53,28 @@ def run(args: argparse.Namespace) -> int:
     if not 1 <= args.jobs <= MAX_JOBS:
         raise TriageError(f"--jobs takes 1 to {MAX_JOBS}, not {args.jobs}")
     corpora = [Path(name) for name in args.corpora]
-    cases = load_corpora(corpora)
+    corpus = load_corpus(*corpora)
+    for sentence in (*corpus.left_out, *corpus.mistakes.values()):
+        say(sentence)
     wanted = [name for entry in args.only for name in entry.split(",") if name]
     if args.only and not wanted:
         raise TriageError("--only takes the ids of cases, separated by commas")
-    cases = chosen(cases, wanted)
+    cases = chosen(corpus.cases, wanted)
     with cancelled_by_signals() as cancel:
         results = evaluate(
-            cases, engine_of(ensure_qemu(say)), cancel, jobs=args.jobs, fresh=args.fresh, progress=say
+            cases,
+            engine_of(ensure_qemu(say)),
+            cancel,
+            mistakes=corpus.mistakes,
+            jobs=args.jobs,
+            fresh=args.fresh,
+            roots=args.roots,
+            progress=say,
         )
         if cancel.is_set():
             kept = sum(result.run is not None for result in results)
-            say(f"interrupted: {kept} of {len(cases)} runs are kept; the same command goes on from there")
+            again = "without --fresh the same command" if args.fresh else "the same command"
+            say(f"interrupted: {kept} of {len(cases)} runs are kept; {again} goes on from there")
             raise Interrupted(cancel.number)
     if args.calibrate is not None:
         found = fit(samples_of(as_entries_say(results)))

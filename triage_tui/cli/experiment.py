@@ -31,10 +31,11 @@ def run(args: argparse.Namespace) -> int:
     if args.list:
         record = workspace.load(args.run)
         found = possible(record)
+        anyway = [] if found else possible(record, anyway=True)
         if args.json:
-            print_json({"run_id": record.run_id, "experiments": found})
+            print_json({"run_id": record.run_id, "experiments": found, "anyway": anyway})
         else:
-            _print_list(found)
+            _print_list(found, anyway)
         return 0
     with cancelled_by_signals() as cancel:
         try:
@@ -47,15 +48,19 @@ def run(args: argparse.Namespace) -> int:
     return 0 if outcome.told else 1
 
 
-def _print_list(found: list[Experiment]) -> None:
-    if not found:
+def _print_list(found: list[Experiment], anyway: list[Experiment]) -> None:
+    if not found and not anyway:
         print("Nothing has to be tried: the cause is sure, or the record allows no experiment.")
         return
+    if not found:
+        print("Nothing has to be tried: the cause is sure. By name each of these can be tried all the same:")
+        found = anyway
     print_table(
         ["EXPERIMENT", "BITS", "WHAT IS DONE"], [[one.id, f"{one.gain:.2f}", one.says] for one in found]
     )
     for one in found:
-        print(f"  {safe_line(one.id, 40)}: {safe_line(one.why, 200)}")
+        # Why one is needed is told only where one is.
+        print(f"  {safe_line(one.id, 40)}{'' if anyway else f': {safe_line(one.why, 200)}'}")
         print(f"    it tells {safe_line(one.what_it_would_tell, 300)}; cost: {safe_line(one.cost, 200)}")
 
 

@@ -29,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "triage_tui.cli.memory",
         "show the memory that was kept of a run, or more of a frozen guest's",
     ),
+    "add-log": (
+        "triage_tui.cli.add_log",
+        "put a log from elsewhere beside a run, lined up with its calls by time stamps",
+    ),
     "report": ("triage_tui.cli.report", "write the diagnosis of a run as a report, in English or Chinese"),
     "export": ("triage_tui.cli.export", "write runs as Markdown, HTML or a bundle, for others to read"),
     "import": ("triage_tui.cli.import_bundle", "take the run of a bundle into this workspace"),
@@ -44,6 +48,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "approve": ("triage_tui.cli.approve", "approve proposed rules and make them active"),
     "reject": ("triage_tui.cli.reject", "reject what a run proposes"),
     "rollback": ("triage_tui.cli.rollback", "take back the rules that a run made active"),
+    "audit": ("triage_tui.cli.audit", "say who decided what on rules, and whether that record is whole"),
+    "pack": ("triage_tui.cli.pack", "hand rules on as one signed file, and take those of others"),
     "decide": ("triage_tui.cli.decide", "tell a frozen guest to resume, to start again, or to end"),
     "freeze": ("triage_tui.cli.freeze", "freeze a guest that runs, and record what it is doing"),
     "retry": ("triage_tui.cli.retry", "run a target again with the active rules and judge the result"),
@@ -60,6 +66,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "setup": ("triage_tui.cli.setup", "fetch QEMU and the demo's programs, without root"),
     "eval": ("triage_tui.cli.eval", "run labelled failures and say how often the diagnosis is right"),
     "kb": ("triage_tui.cli.kb", "check, try, explain and measure the knowledge base"),
+    "rules": ("triage_tui.cli.rules", "check and explain rules, try them on recorded runs, compare them"),
     "doctor": ("triage_tui.cli.doctor", "say what this machine can do and what is missing"),
     "schema": (
         "triage_tui.cli.schema",

@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.form != FORMS[0]:
         raise TriageError(f"these bytes are no {args.form}")
     if secret:
-        say("it holds what looks like a secret: exports leave it out")
+        say("it holds what looks like a secret: exports mask it")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 
 from triage_tui.cli.streams import narrate
 from triage_tui.cli.wrapping import cells as cells_of
-from triage_tui.cli.wrapping import padded
+from triage_tui.cli.wrapping import padded, wrap
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.listing import RunSummary
@@ -76,3 +77,17 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
     widths = [max(cells_of(row[i]) for row in cells) for i in range(len(header))]
     for row in cells:
         print("  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_line(text: str = "") -> None:
+    """Print one line of raw text, safe to show."""
+    print(safe_line(text, 600))
+
+
+def print_wrapped(text: str, first: str = "", rest: str | None = None) -> None:
+    """Print `text` behind `first`, further lines behind `rest` (by default as many spaces)."""
+    width = max(40, shutil.get_terminal_size((80, 24)).columns)
+    rest = " " * len(first) if rest is None else rest
+    lines = wrap(safe_line(text, 4000), max(20, width - len(rest)))
+    for number, line in enumerate(lines or [""]):
+        print(f"{rest if number else first}{line}".rstrip())

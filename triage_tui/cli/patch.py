@@ -10,13 +10,14 @@ from typing import Any
 
 from triage_tui.cli.output import print_json
 from triage_tui.errors import TriageError
-from triage_tui.retry import proposed
+from triage_tui.retry import proposed, rule_checks
 from triage_tui.retry.workspace import Workspace
-from triage_tui.rulebook import explain, generations, recorded, rulefile
+from triage_tui.rulebook import generations, rulefile
+from triage_tui.rulebook.check import explain, recorded
+from triage_tui.rulebook.check.findings import Finding, in_order
+from triage_tui.rulebook.check.recorded import Matched
 from triage_tui.rulebook.choices import Approval, approval_of
 from triage_tui.rulebook.hunks import Difference, digest_of, walk
-from triage_tui.rulebook.lint import Finding, lint_all
-from triage_tui.rulebook.recorded import Matched
 from triage_tui.rulebook.shown import caveats, line_text
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
@@ -29,15 +30,25 @@ _KEY = 12
 def show_hunks(workspace: Workspace, record: Run, as_json: bool) -> None:
     """Print each proposed rule file as hunks against the active rule, numbered, with their keys."""
     found = _differences(workspace, record)
-    known = _known(record, found)
+    known = _known(workspace, record, found)
     if as_json:
-        files = [_as_data(name, one, known.get(name)) for name, one in found.items()]
+        files = [
+            _as_data(name, one, known.get(name)) | _source(record, name, one) for name, one in found.items()
+        ]
         print_json({"run_id": record.run_id, "state": record.state, "files": files})
         return
     if not found:
         print("no rule is proposed for this run")
     for name, one in found.items():
-        _print_file(name, one, known.get(name))
+        _print_file(name, one, known.get(name), _source(record, name, one).get("source", ""))
+
+
+def _source(record: Run, name: str, one: Difference | str) -> dict[str, str]:
+    """Return whose idea a rule file is, nothing for one that cannot be read."""
+    if isinstance(one, str):
+        return {}
+    proposals = record.diagnosis.proposals if record.diagnosis else []
+    return {"source": "model" if proposed.by_model(proposals, name, one.new) else "kb"}
 
 
 def chosen(workspace: Workspace, record: Run, wanted: Sequence[str]) -> list[Approval]:
@@ -100,9 +111,11 @@ class _Known:
     recorded: Matched | None
 
 
-def _known(record: Run, found: dict[str, Difference | str]) -> dict[str, _Known]:
+def _known(workspace: Workspace, record: Run, found: dict[str, Difference | str]) -> dict[str, _Known]:
     texts = {name: one.new for name, one in found.items() if isinstance(one, Difference)}
-    findings = lint_all(texts)
+    target = record.snapshot.target
+    active = rule_checks.active_texts(workspace.rulebook_dir(target.target_id))
+    findings = rule_checks.check_texts(texts, target.arch, active)
     known = {}
     for name, text in texts.items():
         sentence, matched = "", None
@@ -111,6 +124,8 @@ def _known(record: Run, found: dict[str, Difference | str]) -> dict[str, _Known]
             sentence = explain.sentence(rulefile.parse(text), rulefile.to_source(name, text).syscall)
             arch = record.snapshot.target.arch
             matched = recorded.matched_in(record.run_id, arch, record.trace(), name, text)
+            syscall = rulefile.to_source(name, text).syscall
+            findings[name] = in_order([*findings[name], *rule_checks.breadth(matched, syscall, text)])
         known[name] = _Known(sentence, findings[name], matched)
     return known
 
@@ -140,8 +155,12 @@ def _as_data(name: str, one: Difference | str, known: _Known | None) -> dict[str
     }
 
 
-def _print_file(name: str, one: Difference | str, known: _Known | None) -> None:
+def _print_file(name: str, one: Difference | str, known: _Known | None, source: str) -> None:
     print(f"--- {safe_line(name)}")
+    if source == "model":
+        print("proposed by a model: read it; it is approved by itself, not with others")
+    elif source == "pack":
+        print("from a pack (proposed-by in its header): a person must name it to approve it")
     if isinstance(one, str) or known is None:
         print(safe_line(str(one)))
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from triage_tui.cli.output import print_table
+from triage_tui.cli.output import print_line, print_table
 from triage_tui.errors import TriageError
 from triage_tui.runs.evidence import describe_frame
 from triage_tui.runs.frame_model import Frame
@@ -19,10 +19,6 @@ _PER_LINE = 4
 _MAX_BYTES = 1 << 20
 
 
-def _line(text: str) -> None:
-    print(safe_line(text, 600))
-
-
 def frame_line(frame: Frame) -> str:
     """Return one frame, how it was found and how sure it is."""
     sure = f", {frame.confidence} confidence" if frame.confidence else ""
@@ -33,26 +29,26 @@ def show_threads(record: Run) -> None:
     """Print each thread: what it does, its registers and its call stack."""
     for process in record.snapshot.processes:
         if process.ended is not None:
-            _line(f"process {process.pid}: {process.ended}")
+            print_line(f"process {process.pid}: {process.ended}")
         for thread in process.threads:
             doing = f"in {thread.call} (syscall {thread.seq})" if thread.call else thread.state
             mark = ", looked at" if thread.looked_at else ""
-            _line(f"thread {thread.tid} of process {process.pid}: {doing}{mark}")
+            print_line(f"thread {thread.tid} of process {process.pid}: {doing}{mark}")
             for what, names in (("blocks", thread.blocked_signals), ("pending", thread.pending_signals)):
                 if names:
-                    _line(f"  {what} {' '.join(names)}")
+                    print_line(f"  {what} {' '.join(names)}")
             if thread.computed is not None:
-                _line(f"  {computation_words(thread.computed)}")
+                print_line(f"  {computation_words(thread.computed)}")
             if thread.why:
-                _line(f"  no registers: {thread.why}")
+                print_line(f"  no registers: {thread.why}")
             words = [
                 f"{name:>5} {value:0{8 if value < 1 << 32 else 16}x}"
                 for name, value in thread.registers.items()
             ]
             for start in range(0, len(words), _PER_LINE):
-                _line("  " + "  ".join(words[start : start + _PER_LINE]))
+                print_line("  " + "  ".join(words[start : start + _PER_LINE]))
             for frame in record.snapshot.backtrace.frames if thread.looked_at else thread.frames:
-                _line(f"  {frame_line(frame)}")
+                print_line(f"  {frame_line(frame)}")
 
 
 def computation_words(computed: Computation) -> str:
@@ -69,10 +65,10 @@ def show_processes(record: Run) -> None:
         depth[process.pid] = depth.get(process.parent, -1) + 1
         mark = ", looked at" if process.looked_at else ""
         pad = "  " * min(depth[process.pid], 20)
-        _line(f"{pad}process {process.pid}: {' '.join(process.argv) or process.program or '?'}{mark}")
+        print_line(f"{pad}process {process.pid}: {' '.join(process.argv) or process.program or '?'}{mark}")
         facts = [process.ended] if process.ended is not None else _facts(process, record.snapshot)
         for text in facts:
-            _line(f"{pad}  {text}")
+            print_line(f"{pad}  {text}")
 
 
 def _facts(process: Process, snapshot: Snapshot) -> Iterator[str]:
@@ -125,10 +121,10 @@ def show_descriptors(record: Run) -> None:
     """Print the descriptors of every process."""
     for process, fds in descriptors_of(record.snapshot):
         if process is not None and process.ended is not None:
-            _line(f"process {process.pid}: {process.ended}")
+            print_line(f"process {process.pid}: {process.ended}")
             continue
         if process is not None:
-            _line(f"process {process.pid}")
+            print_line(f"process {process.pid}")
         rows = [
             [
                 str(entry.fd),
@@ -167,9 +163,9 @@ def show_environment(record: Run) -> None:
     try:
         environments = record.environments()
     except TriageError as error:
-        _line(str(error))
+        print_line(str(error))
         return
     for pid, entries in environments.items():
-        _line(f"process {pid}")
+        print_line(f"process {pid}")
         for entry in entries:
-            _line(f"  {masked(entry)}")
+            print_line(f"  {masked(entry)}")

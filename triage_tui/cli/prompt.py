@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from triage_tui.cli.output import print_json, print_table
+from triage_tui.cli.output import print_json, print_table, say
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
 from triage_tui.text import safe_block, safe_line
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List or show."""
+    _tell_problems()
     if args.what == "show":
         if args.phase is None:
             raise TriageError("say which phase: `triage-tui prompt show classify`, for instance")
@@ -34,6 +35,15 @@ def run(args: argparse.Namespace) -> int:
     if args.phase is not None or args.run is not None:
         raise TriageError("`prompt list` takes no phase and no run: `prompt show` does")
     return _list(args)
+
+
+def _tell_problems() -> None:
+    from triage_tui.analyst.briefing import prompt_values
+    from triage_tui.analyst.prompts import Prompts
+    from triage_tui.analyst.settings import prompt_directories
+
+    for problem in Prompts(prompt_directories()).check(prompt_values()):
+        say(problem)
 
 
 def _list(args: argparse.Namespace) -> int:

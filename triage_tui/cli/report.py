@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from triage_tui.cli.output import add_language, say_masked
-from triage_tui.diagnosis.report import render_markdown
+from triage_tui.diagnosis.markdown import render_markdown
 from triage_tui.errors import TriageError
 from triage_tui.export.exporting import Wanted, write_export
 from triage_tui.export.placing import place_file
@@ -52,10 +52,14 @@ def run(args: argparse.Namespace) -> int:
         masked = write_export(directory, workspace.root, wanted, stream)
     else:
         record = load_run(directory)
+        if record.diagnosis_problem:
+            again = f"`triage-tui diagnose {record.run_id}` makes it again"
+            raise TriageError(f"{record.diagnosis_problem}; {again}")
         if record.diagnosis is None:
             raise TriageError(f"run {record.run_id} has no diagnosis, so there is nothing to report")
         redaction = Redaction.of(record, off=args.keep_secrets)
-        text = redaction.text(render_markdown(record, record.diagnosis, wanted_language(args.lang)))
+        page = render_markdown(record, record.diagnosis, wanted_language(args.lang), check=True)
+        text = redaction.text(page)
         # The diagnosis may be another's: what it says reaches a terminal.
         stream.write(safe_block(text, _MAX_LINES, _MAX_LINE).encode("utf-8", "backslashreplace"))
         masked = redaction.count

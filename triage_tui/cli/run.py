@@ -69,9 +69,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="full: every syscall (default); watched: only those that rules may hook, at QEMU's own speed",
     )
     parser.add_argument(
+        "--exec",
+        dest="exec_policy",
+        choices=("emulate", "refuse"),
+        default="emulate",
+        help="programs that the guest executes run under their emulator (default), or are refused as by a "
+        "kernel without binfmt_misc: ENOEXEC",
+    )
+    parser.add_argument(
         "--full-trace",
         action="store_true",
         help="keep every syscall, compressed, in the run record (`show --section full-trace`)",
+    )
+    parser.add_argument(
+        "--log",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a log of this machine to put beside each stop, lined up by its times (repeatable)",
     )
     parser.add_argument(
         "--max-processes",
@@ -157,7 +172,9 @@ def _run(args: argparse.Namespace) -> int:
         memory=args.memory,
         allow_root=args.allow_root,
         observe=args.observe,
+        exec_policy=args.exec_policy,
         full_trace=args.full_trace,
+        logs=[os.path.abspath(name) for name in args.log],
         max_processes=args.max_processes,
         carrier=args.carrier,
         sfanalysis=os.path.abspath(args.sfanalysis) if args.sfanalysis is not None else None,

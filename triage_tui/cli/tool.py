@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from typing import Any
 
-import msgspec
-
 from triage_tui.analyst.tools import Tool, all_tools, by_name
+from triage_tui.analyst.tools.texts import about, from_texts, kind_of
 from triage_tui.cli.answer import ProgressLines, print_answer
 from triage_tui.cli.output import print_json, print_table
 from triage_tui.errors import TriageError
@@ -77,7 +75,7 @@ def _explain(tool: Tool, as_json: bool) -> int:
     print(f"{tool.name}: {tool.description}")
     needed = tool.parameters["required"]
     rows = [
-        [name, "needed" if name in needed else "optional", _kind(schema), schema.get("description", "")]
+        [name, "needed" if name in needed else "optional", kind_of(schema), about(schema)]
         for name, schema in tool.parameters.get("properties", {}).items()
     ]
     if rows:
@@ -85,30 +83,12 @@ def _explain(tool: Tool, as_json: bool) -> int:
     return 0
 
 
-def _kind(schema: dict[str, Any]) -> str:
-    if "enum" in schema:
-        return " | ".join(map(str, schema["enum"]))
-    if "anyOf" in schema:
-        return _kind(schema["anyOf"][0])
-    return str(schema.get("type", "any"))
-
-
 def _given(tool: Tool, words: list[str]) -> dict[str, Any]:
-    """Return the arguments in the words NAME=VALUE: what the tool takes no text for is read as JSON."""
-    given: dict[str, Any] = {}
-    lists: dict[str, list[str]] = {}
-    known = tool.parameters.get("properties", {})
+    """Return the arguments in the words NAME=VALUE."""
+    pairs = []
     for word in words:
         name, equals, text = word.partition("=")
         if not equals:
             raise TriageError(f"{safe_line(word, 60)!r} is no argument: give NAME=VALUE")
-        kind = _kind(known.get(name, {}))
-        given[name] = text
-        if kind in ("integer", "number", "boolean"):
-            # What is no JSON stays text, and the tool says what it wanted instead.
-            with contextlib.suppress(msgspec.DecodeError, UnicodeError):
-                given[name] = msgspec.json.decode(text)
-        elif kind == "array":
-            lists.setdefault(name, []).append(text)
-            given[name] = lists[name]
-    return given
+        pairs.append((name, text))
+    return from_texts(tool, pairs)

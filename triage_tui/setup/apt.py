@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ _LACKING = re.compile(
 )
 _UNREACHABLE = re.compile(r"connect|resolv|timed out|unreachable", re.IGNORECASE)
 _NEEDED = ("apt-get", "apt-config", "dpkg", "dpkg-deb")
+
+
+_INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
 
 
 class ArchiveError(TriageError):
@@ -154,7 +158,7 @@ class Apt:
         raise error
 
     def _run(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        result = subprocess.run(
             ["apt-get", "-q", *arguments],
             cwd=cwd,
             env=os.environ
@@ -166,6 +170,10 @@ class Apt:
             errors="replace",
             check=False,
         )
+        if result.returncode in _INTERRUPTED:
+            # Ctrl-C is for the whole terminal: what was not fetched then says nothing of the archive.
+            raise ArchiveError("fetching packages was interrupted")
+        return result
 
     def _write_configuration(self) -> Path:
         directory = self._directory

@@ -1,0 +1,187 @@
+"""What `triage-tui show` tells of a run by itself: what happened, why, what is proposed, what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from triage_tui.cli.output import print_line, print_wrapped
+from triage_tui.errors import TriageError
+from triage_tui.language.catalogue import ENGLISH_CATALOGUE, Catalogue
+from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis
+from triage_tui.runs.events import holder_alive
+from triage_tui.runs.evidence import IN_TEXT, resolve
+from triage_tui.runs.reader import Run
+from triage_tui.runs.rule_account import rule_account
+from triage_tui.runs.verdict_model import Verdict
+from triage_tui.text import number_of
+
+_MAX_VERDICT_BYTES = 1 << 20
+
+
+def say_summary(record: Run, language: Catalogue) -> None:
+    """Print what happened, why, what is proposed, and what came of it."""
+    snapshot = record.snapshot
+    waiting = ", its guest is frozen and waits" if holder_alive(record.events) else ""
+    state = record.state.replace("_", " ")
+    print_wrapped(language.sentence(f"run {record.run_id}: {state}{waiting}"))
+    reason = language.sentence(snapshot.reason.replace("_", " "))
+    command = f"{' '.join(snapshot.target.argv)}  ({snapshot.target.arch}, "
+    print_wrapped(command + language.fill("stopped by {reason}", reason=reason) + ")", "  ")
+    of_diagnosis = record.diagnosis.record_problems if record.diagnosis is not None else ()
+    for problem in dict.fromkeys((*record.problems, *of_diagnosis)):
+        print_wrapped(language.fill("note: {text}", text=problem), "  ", "    ")
+    if snapshot.recorded:
+        print_wrapped(language.fill("recorded: {text}", text=snapshot.recorded), "  ", "    ")
+    if record.diagnosis is None:
+        print_line("  " + language.fill("not diagnosed"))
+    else:
+        print_line()
+        print_wrapped(language.sentence(record.diagnosis.headline, "headline"))
+        _derivation(record, record.diagnosis, language)
+        for number, hypothesis in enumerate(record.diagnosis.hypotheses, 1):
+            print_line()
+            _hypothesis(record, number, hypothesis, language)
+        _proposals(record.diagnosis, language)
+        if record.diagnosis.unknown_next:
+            print_line()
+            wanted = language.sentence(record.diagnosis.unknown_next)
+            print_wrapped(language.fill("next experiment: {text}", text=wanted), "", "  ")
+    say_rule_hits(record, language)
+    say_verdicts(record, language)
+
+
+def _derivation(record: Run, diagnosis: Diagnosis, language: Catalogue) -> None:
+    if diagnosis.scene:
+        scene = language.sentence(diagnosis.scene, "scene")
+        print_wrapped(language.fill("Scene: {scene}.", scene=scene))
+    if not diagnosis.derivation:
+        return
+    print_line()
+    kind = language.sentence(diagnosis.scene_kind, "scene")
+    print_wrapped(language.fill("From the end back to the cause ({kind}):", kind=kind))
+    for number, step in enumerate(diagnosis.derivation, 1):
+        role, says = language.sentence(step.role), language.sentence(step.says)
+        print_wrapped(f"{role}: {says}  [{step.link}]{_mark(record, step.link)}", f"   {number}. ", "      ")
+
+
+def _mark(record: Run, link: str) -> str:
+    """Return what is said of a link that shows nothing, "" where it holds."""
+    found = resolve(record, link)
+    if found.left_out:
+        return "  LEFT OUT OF THIS BUNDLE"
+    return "" if found.holds else "  UNSUPPORTED"
+
+
+def _hypothesis(record: Run, number: int, hypothesis: Hypothesis, language: Catalogue) -> None:
+    title = language.sentence(hypothesis.title)
+    print_wrapped(f"{hypothesis.cause} ({hypothesis.confidence:.2f}): {title}", f"{number}. ")
+    if hypothesis.explanation:
+        # The links are below, with what each shows.
+        text = language.paragraph(hypothesis.explanation)
+        print_wrapped(IN_TEXT.sub(lambda match: match["text"], text), "   ")
+    for sign, entries in (
+        ("+", hypothesis.evidence),
+        ("-", hypothesis.contrary),
+        ("<", hypothesis.below),
+    ):
+        for entry in entries:
+            mark = _mark(record, entry.link)
+            print_wrapped(f"{language.sentence(entry.says)}  [{entry.link}]{mark}", f"   {sign} ", "     ")
+    if hypothesis.origin:
+        print_line(f"   by the entry {hypothesis.entry} of {hypothesis.origin}")
+    for wanted in hypothesis.wanted:
+        print_wrapped(language.sentence(wanted), "   ? ")
+    if hypothesis.source == "model":
+        source = "Source: the model {model}; its confidence is its own word, and capped."
+        print_wrapped(language.fill(source, model=hypothesis.model), "   ")
+    if (opinion := hypothesis.opinion) is not None:
+        heading = "Second opinion of the model {model}, whose confidence ({figure}) changes nothing above:"
+        print_wrapped(language.fill(heading, model=opinion.model, figure=f"{opinion.confidence:.2f}"), "   ")
+        for sign, entries in (("+", opinion.evidence), ("-", opinion.contrary)):
+            for entry in entries:
+                link = f"  [{entry.link}]" if entry.supported else "  UNSUPPORTED"
+                print_wrapped(f"{entry.says}{link}", f"     {sign} ", "       ")
+
+
+def _proposals(diagnosis: Diagnosis, language: Catalogue) -> None:
+    if not diagnosis.proposals:
+        return
+    print_line()
+    print_line(language.fill("proposals:"))
+    for proposal in diagnosis.proposals:
+        title, risk = language.sentence(proposal.title), language.fill(proposal.risk)
+        print_wrapped(language.fill("{title} ({risk} risk)", title=title, risk=risk), "  ", "      ")
+        print_wrapped(proposal.id, "      ")
+        for label, text in (
+            ("intent: {text}", proposal.intent),
+            ("effect: {text}", proposal.effect),
+            ("undone by: {text}", proposal.inverse),
+        ):
+            print_wrapped(language.fill(label, text=language.sentence(text)), "      ", "        ")
+        risk_text = language.sentence(proposal.risk_text)
+        print_wrapped(language.fill("risk: {risk}. {text}", risk=risk, text=risk_text), "      ", "        ")
+        if proposal.source == "model":
+            print_wrapped(language.fill("Source: a model. A person must name it to approve it."), "      ")
+        if proposal.origin:
+            places = {"name": proposal.template, "file": proposal.origin}
+            print_wrapped(
+                language.fill("By the template `{name}` of `{file}`, which did not ship.", **places),
+                "      ",
+            )
+        if proposal.needs_input:
+            needs = language.sentence(proposal.needs_input)
+            print_wrapped(language.fill("needs: {text}", text=needs), "      ", "        ")
+        for name in proposal.files:
+            print_line(f"      {name}")
+
+
+def say_rule_hits(record: Run, language: Catalogue = ENGLISH_CATALOGUE) -> None:
+    """Print what each rule did in the run."""
+    hits = record.snapshot.rule_hits
+    if not hits:
+        return
+    print_line()
+    print_line(language.fill("rules that were active:"))
+    for hit in hits:
+        hits_of = f"{hit.hits} of {hit.limit} hits" if hit.limit else number_of(hit.hits, "hit")
+        off = f", switched off: {hit.disabled}" if hit.disabled else ""
+        print_wrapped(language.sentence(f"{hit.rule}: {hits_of} on {hit.syscall}{off}"), "  ", "    ")
+        if account := rule_account(hit):
+            print_wrapped(language.listed(account), "    ", "    ")
+
+
+def verdict_of(record: Run) -> Verdict | None:
+    """Return how this run compares with the one that it retries, if that was judged and can be read."""
+    try:
+        text = record.text_file("verdict.json", _MAX_VERDICT_BYTES)
+        return msgspec.json.decode(text, type=Verdict)
+    except (TriageError, msgspec.DecodeError, RecursionError):
+        return None
+
+
+def say_verdicts(record: Run, language: Catalogue = ENGLISH_CATALOGUE) -> None:
+    """Print the verdicts on the run and on its retries."""
+    own = verdict_of(record)
+    if own is not None:
+        print_line()
+        parent = record.snapshot.parent_run or "the round before"
+        text = f"verdict against {parent}: {own.word} ({own.rung.replace('_', ' ')})"
+        print_wrapped(language.sentence(text), "", "  ")
+        _reasons(own.reasons, own.masked, language)
+    event = next((event for event in reversed(record.events) if event.kind == "retry_finished"), None)
+    if event is not None:
+        print_line()
+        text = f"retried as {event.payload.get('run')}: {event.payload.get('verdict')}"
+        print_wrapped(language.sentence(text), "", "  ")
+        told = (event.payload.get(name) for name in ("reasons", "masked"))
+        reasons, masked = ([str(line) for line in lines] if isinstance(lines, list) else [] for lines in told)
+        _reasons(reasons, masked, language)
+
+
+def _reasons(reasons: Iterable[str], masked: Iterable[str], language: Catalogue) -> None:
+    for reason in reasons:
+        print_wrapped(language.sentence(reason), "  - ")
+    for line in masked:
+        print_wrapped(language.sentence(f"masked, not fixed: {line}"), "  ! ")
