@@ -30,7 +30,11 @@ test: lint typecheck pytest ## everything that must hold: style, types, import c
 .PHONY: pytest
 pytest: $(VENV)/.installed-dev
 	@$(BIN)/python -m triage_tui.setup --all
-	@$(BIN)/python -m pytest -n 4 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadfile $(PYTEST_ARGS); status=$$?; \
+	if [ $$status -eq 1 ]; then \
+		echo "make: once more, one at a time: what fails again is broken, what passes was disturbed by its neighbours"; \
+		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 3 -rA --no-header; \
+	else exit $$status; fi
 
 .PHONY: lint
 lint: $(VENV)/.installed-dev ## ruff and the import contracts
