@@ -25,6 +25,7 @@ _MACHINES = {
     "mipsel": "EM_MIPS",
     "mips64el": "EM_MIPS",
     "i386": "EM_386",
+    "s390x": "EM_S390",
 }
 
 
