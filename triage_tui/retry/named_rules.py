@@ -11,6 +11,7 @@ from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, manifest, patches, rulefile
 from triage_tui.rulebook.generations import Generation
+from triage_tui.rulebook.kinds import Kind, kind_of
 from triage_tui.runs.files import read_bounded
 from triage_tui.text import safe_line
 
@@ -28,7 +29,8 @@ _GENERATION = re.compile(r"(?P<target>[^@/]{1,80})@(?P<number>[0-9]{1,9})")
 class NamedRule:
     """One rule text and where it is from.
 
-    `name` is what a person calls it by; `file` is its file name, which holds the syscall. `run_id` and
+    `name` is what a person calls it by; `file` is its file name, which holds the syscall, below the directory
+    that says its kind ("syscall/openat@fix-1.lua"; without one it is for a syscall). `run_id` and
     `target_id` are empty for a file that belongs to no run or target.
     """
 
@@ -41,9 +43,14 @@ class NamedRule:
     """The file that a person named; None for what belongs to a run or a generation."""
 
     @property
+    def kind(self) -> Kind:
+        """What it is."""
+        return kind_of(self.file)
+
+    @property
     def syscall(self) -> str:
-        """The syscall of its file name, "" when it is not named like a rule."""
-        found = rulefile.FILE_NAME.fullmatch(self.file)
+        """The syscall of its file name, "" when it is not named like a rule or is of another kind."""
+        found = rulefile.FILE_NAME.fullmatch(self.file.rpartition("/")[2]) if self.kind == "syscall" else None
         return found["syscall"] if found else ""
 
 
@@ -99,7 +106,7 @@ def _of(workspace: Workspace, text: str) -> Iterable[NamedRule]:
     if text and path.is_dir():
         return _in_directory(path)
     if text and (path.exists() or "/" in text.partition(":")[0]):
-        return [NamedRule(text, path.name, _read(path), path=path)]
+        return [NamedRule(text, _below(path), _read(path), path=path)]
     if text == "active":
         return [rule for target in targets(workspace) for rule in active_of(workspace, target)]
     if text.startswith("active:"):
@@ -126,7 +133,13 @@ def _in_directory(directory: Path) -> list[NamedRule]:
         raise TriageError(
             f"{safe_line(str(directory))} holds more than {MAX_RULES} rules: name fewer of them"
         )
-    return [NamedRule(str(path), path.name, _read(path), path=path) for path in paths]
+    return [NamedRule(str(path), _below(path), _read(path), path=path) for path in paths]
+
+
+def _below(path: Path) -> str:
+    """Return the end of a path that says what a rule is: its file below the directory of its kind."""
+    kind = kind_of(str(path.absolute()))
+    return path.name if kind == "syscall" else f"{kind}/{path.name}"
 
 
 def _of_run(workspace: Workspace, text: str) -> list[NamedRule]:
@@ -140,7 +153,7 @@ def _of_run(workspace: Workspace, text: str) -> list[NamedRule]:
     return [
         NamedRule(
             f"{directory.name}:{name}",
-            name.rpartition("/")[2],
+            "/".join(name.split("/")[-2:]),
             patches.read_rule(directory, name),
             directory.name,
             target_id,
@@ -176,7 +189,7 @@ def _in_generation(target_id: str, made: Generation) -> Iterable[NamedRule]:
     for file in sorted(made.files):
         yield NamedRule(
             f"{target_id}@{made.number}:{file}",
-            file.rpartition("/")[2],
+            file,
             manifest.read_file(made, file),
             target_id=target_id,
         )

@@ -17,6 +17,7 @@ from triage_tui.rulebook.check.findings import Finding, in_order
 from triage_tui.rulebook.check.lint import lint_all
 from triage_tui.rulebook.check.recorded import Matched, matched_in
 from triage_tui.rulebook.generations import Generation
+from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.lua.syntax import NotUnderstood
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import Run
@@ -94,7 +95,7 @@ def first_error(
     """
     arch = run.snapshot.target.arch
     errors = [one for one in check_texts({name: source}, arch, active)[name] if one.severity == "error"]
-    if not errors and run_it:
+    if not errors and run_it and kind_of(name) == "syscall":
         found = check_at_calls(run.run_id, arch, run.trace(), name, source)
         errors = [one for one in found if one.severity == "error"]
     return errors[0] if errors else None
@@ -102,6 +103,8 @@ def first_error(
 
 def _breadth_in(run: Run, rule: NamedRule) -> list[Finding]:
     # A broken header is among the findings of the lint.
+    if rule.kind != "syscall":
+        return []
     with contextlib.suppress(TriageError):
         arch = run.snapshot.target.arch
         matched = matched_in(run.run_id, arch, run.trace(), rule.file, rule.source)

@@ -23,7 +23,7 @@ from datetime import datetime
 from pathlib import Path
 
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.rulebook import manifest, rulefile
+from triage_tui.rulebook import kinds, manifest, rulefile
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.changing import (
     Intent,
@@ -134,6 +134,7 @@ def rules(generation: Generation) -> list[RuleSource]:
     return [
         rulefile.to_source(name, manifest.read_file(generation, name), directory)
         for name in sorted(generation.files)
+        if kinds.kind_of(name) == "syscall"
     ]
 
 
@@ -264,7 +265,8 @@ def _check_names(names: Collection[str]) -> None:
     for name in names:
         if not RELATIVE_PATH.fullmatch(name):
             raise TriageError(
-                f"{safe_line(name, 100)!r} is no place for a rule (syscall/NAME.lua or syscall/NAME@ID.lua)"
+                f"{safe_line(name, 100)!r} is no place for a rule (KIND/NAME.lua or KIND/NAME@ID.lua,"
+                " KIND one of syscall, plugin, start)"
             )
 
 
@@ -314,7 +316,8 @@ def _described(
 
 def _write(directory: Path, generation: Generation, contents: Mapping[str, bytes]) -> None:
     files = {manifest.MANIFEST: manifest.encode(generation), **contents}
-    (directory / "syscall").mkdir(parents=True)
+    for kind in {"syscall", *map(kinds.kind_of, contents)}:
+        (directory / kind).mkdir(parents=True)
     for name, data in files.items():
         write_atomic(directory / name, data, mode=0o444)
     sync_directory(directory)

@@ -1,7 +1,7 @@
 """One generation of rules on disk: its manifest, and the proof that its bytes are those it was made of.
 
     generations/0007/manifest.json      this module's `Generation`, without `directory`
-    generations/0007/syscall/openat@fix-openat-3f2a91c0.lua
+    generations/0007/syscall/openat@fix-openat-3f2a91c0.lua     see `kinds` for the other directories
 
 `digest` covers the whole manifest and, through the hashes in it, every file; the next generation records it
 as `parent_digest`, so that an old generation cannot be changed unnoticed together with its manifest.
@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from pathlib import Path
 
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.rulebook.rulefile import FILE_NAME, MAX_RULE_BYTES
+from triage_tui.rulebook import kinds
+from triage_tui.rulebook.rulefile import MAX_RULE_BYTES
 from triage_tui.runs.files import read_bounded
 from triage_tui.runs.record import Record
 from triage_tui.text import safe_line
@@ -26,7 +26,7 @@ MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_FILES = 4096
-RELATIVE_PATH = re.compile(rf"syscall/{FILE_NAME.pattern}")
+RELATIVE_PATH = kinds.PLACE
 """The only files that a generation holds."""
 
 

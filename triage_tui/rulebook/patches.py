@@ -1,4 +1,4 @@
-"""The rule files that a run proposes: `rules_patch/{fix,observe}/syscall/*.lua` of its directory.
+"""The rule files that a run proposes: `rules_patch/{fix,observe}/KIND/*.lua` of its directory (see `kinds`).
 
 Run directories may come from elsewhere: names are matched against one strict form, links that lead out are
 refused, and sizes are bounded. `syscall/*.lua` directly below `rules_patch/` is SFEmu's older form of a fix.
@@ -14,14 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from triage_tui.errors import TriageError
-from triage_tui.rulebook.rulefile import FILE_NAME, MAX_RULE_BYTES, parse
+from triage_tui.rulebook.kinds import KINDS, PLACE
+from triage_tui.rulebook.rulefile import MAX_RULE_BYTES, parse
 from triage_tui.runs.files import inside, read_bounded, write_atomic
 from triage_tui.text import safe_line
 
 PATCH_DIR = "rules_patch"
 MAX_RULES = 256
-_PLACES = ("fix/syscall", "observe/syscall", "syscall")
-_NAME = re.compile(rf"(?:(?:fix|observe)/)?syscall/{FILE_NAME.pattern}")
+_PLACES = (*(f"{purpose}/{kind}" for purpose in ("fix", "observe") for kind in KINDS), "syscall")
+_NAME = re.compile(rf"(?:(?:fix|observe)/)?{PLACE.pattern}")
 
 
 def list_rules(run_dir: Path) -> list[str]:
@@ -115,7 +116,7 @@ def active_name(name: str, source: bytes) -> str:
         TriageError: no rule file name, or a broken header.
     """
     found = _matched(name)
-    return f"syscall/{found['syscall']}@{parse(source).header.id}.lua"
+    return f"{found['kind']}/{found['syscall']}@{parse(source).header.id}.lua"
 
 
 def _matched(name: str) -> re.Match[str]:
@@ -123,7 +124,7 @@ def _matched(name: str) -> re.Match[str]:
     if found is None:
         raise TriageError(
             f"{safe_line(name, 100)!r} is no rule file of a run"
-            " (fix/syscall/NAME.lua or observe/syscall/NAME.lua)"
+            " (fix/syscall/NAME.lua or observe/syscall/NAME.lua; also plugin/ and start/)"
         )
     return found
 

@@ -10,6 +10,7 @@ from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.body import read_body
 from triage_tui.rulebook.check.explain import Match, parse_match
 from triage_tui.rulebook.check.findings import Finding
+from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.lua.syntax import NotUnderstood
 from triage_tui.text import safe_line
 
@@ -33,13 +34,15 @@ def conflicts(name: str, source: bytes, active: Mapping[str, bytes]) -> Iterator
     ("syscall/openat@x.lua") to texts. The rule whose place it takes is none of them. Rules for one syscall
     are asked in the order of their file names, and the first that answers wins.
     """
+    if kind_of(name) != "syscall":
+        return
     rule = _read(name, source)
     if rule is None:
         return
     place = f"{rule.syscall}@{rule.id}.lua"
     for path, text in sorted(active.items()):
         file = path.rpartition("/")[2]
-        if file in (place, name.rpartition("/")[2]):
+        if kind_of(path) != "syscall" or file in (place, name.rpartition("/")[2]):
             continue
         other = _read(path, text)
         if other is None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.findings import Finding, Severity, in_order
+from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.lua.lexer import Token, tokens
 from triage_tui.rulehost.check import check_each
 from triage_tui.rulehost.helpers import HELPERS, UNSUPPORTED
@@ -73,12 +74,26 @@ def _too_long(source: bytes) -> Finding:
 
 
 def _findings(name: str, source: bytes, problem: str | None, arch: str) -> list[Finding]:
-    findings = [*_syntax(problem), *_header(source)]
+    kind = kind_of(name)
+    findings = [*_syntax(problem), *_header(source, counted=kind != "start")]
+    if kind != "syscall":
+        return in_order([*findings, *(_table(source) if problem is None else [])])
     if not source.startswith(b"\x1b"):
         findings += _code(list(tokens(source)))
     if problem is None:
         findings += _deep(name, source, arch)
     return in_order(findings)
+
+
+def _table(source: bytes) -> list[Finding]:
+    """What is wrong with a rule that is a table of constants."""
+    from triage_tui.rulebook.lua.constants import NotConstant, read_table
+
+    try:
+        read_table(source)
+    except NotConstant as error:
+        return [Finding(error.line, "error", "no-table", str(error))]
+    return []
 
 
 def _deep(name: str, source: bytes, arch: str) -> list[Finding]:
@@ -111,7 +126,8 @@ def _syntax(problem: str | None) -> list[Finding]:
     return [Finding(line, "error", "syntax", message)]
 
 
-def _header(source: bytes) -> list[Finding]:
+def _header(source: bytes, *, counted: bool) -> list[Finding]:
+    """What is wrong with the header; `counted` says whether the rule has hits that can be limited."""
     try:
         rule = rulefile.parse(source)
     except TriageError as error:
@@ -121,7 +137,7 @@ def _header(source: bytes) -> list[Finding]:
     if not rule.has_header:
         return [Finding(1, "warning", "no-header", "the rule has no header: no hit limit, no risk")]
     findings = []
-    if rule.header.hit_limit is None:
+    if counted and rule.header.hit_limit is None:
         findings.append(Finding(1, "warning", "no-hit-limit", "the rule has no hit limit"))
     if not rule.header.risk:
         findings.append(Finding(1, "warning", "no-risk", "the header does not name the risk"))

@@ -1,0 +1,30 @@
+"""The kinds of rule files: a file's directory says what it is.
+
+    syscall/openat@fix-1.lua    functions that the rule host asks at each call of that name
+    plugin/nvram@fix-2.lua      the configuration of a plugin that is shipped: one table of constants
+    start/processor@fix-3.lua   a setting of the program's start: one table of constants
+
+All are Lua text with the same header (`rulefile`). A table of constants is read, never executed
+(`lua.constants`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, cast, get_args
+
+from triage_tui.rulebook.rulefile import FILE_NAME
+
+Kind = Literal["syscall", "plugin", "start"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+PLACE = re.compile(rf"(?P<kind>{'|'.join(KINDS)})/{FILE_NAME.pattern}")
+"""A rule file below the directory of a generation."""
+
+
+def kind_of(name: str) -> Kind:
+    """Return what the rule file `name` is ("fix/start/processor@fix-3.lua", also behind a run's name).
+
+    One that lies in a directory of another name, or in none, is for a syscall.
+    """
+    directory = re.split(r"[/:]", name)[-2:-1]
+    return cast("Kind", directory[0]) if directory and directory[0] in KINDS else "syscall"
