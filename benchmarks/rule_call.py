@@ -23,6 +23,7 @@ WARM_UP = 200
 class StringGuest:
     """A little-endian 32-bit guest whose memory is one path, repeated."""
 
+    arch = "arm"
     endian: Endian = "little"
     word = 4
     _memory = b"/etc/config/network\0" * 300

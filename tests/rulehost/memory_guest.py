@@ -35,6 +35,10 @@ class MemoryGuest:
     def word(self) -> int:
         return self._word
 
+    @property
+    def arch(self) -> str:
+        return "mips" if self._endian == "big" else "mipsel"
+
     def map(self, address: int, data: bytes) -> int:
         for offset, value in enumerate(data):
             page = self.pages.setdefault((address + offset) // PAGE, bytearray(PAGE))

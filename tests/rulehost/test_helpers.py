@@ -79,6 +79,7 @@ TABLE = [
         "0 0 -22 -22",
     ),
     ("show(c_errno('ECONNREFUSED'), c_errno('NOPE'))", "146 nil"),
+    ("local of = c_guest_info() show(of.arch, of.word, of.order)", "mipsel 4 <"),
     ("show(c_do_syscall(1))", "-89"),
     ("show(c_request_reexec('x'))", "true 0"),
     ("show(c_request_reexec())", "true 0"),

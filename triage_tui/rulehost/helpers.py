@@ -31,6 +31,7 @@ EXTENSIONS = frozenset(
         "c_set_arg",
         "c_start_program",
         "c_errno",
+        "c_guest_info",
         "c_shared_get",
         "c_shared_set",
     )

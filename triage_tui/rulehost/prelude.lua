@@ -296,6 +296,12 @@ function helper.c_errno(name)
   return number
 end
 
+-- Of the program that makes the call: a guest may execute one of another architecture. `order` is for string.pack.
+function helper.c_guest_info()
+  local _, arch, word, order = request("guest_info")
+  return { arch = arch, word = word, order = order }
+end
+
 -- Rules have a Lua state each; what they keep for each other goes through the supervisor, by value, so that
 -- it is bounded and outlives a restart of this process. Returns value (nil: none), rc.
 function helper.c_shared_get(key)

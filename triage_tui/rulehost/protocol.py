@@ -90,6 +90,11 @@ class GuestAccess(Protocol):
         """Size of a guest address and register in bytes, 4 or 8."""
         ...
 
+    @property
+    def arch(self) -> str:
+        """QEMU's name of the architecture of the program that makes the current call, such as "mipsel"."""
+        ...
+
     def errno_number(self, name: str) -> int | None:
         """Positive target errno of a symbolic name ("ECONNREFUSED"), None for an unknown name."""
         ...

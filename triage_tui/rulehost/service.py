@@ -111,6 +111,7 @@ class Service:
             "connect_peer": self._connect_peer,
             "socket_stub": self._socket_stub,
             "errno_number": self._errno_number,
+            "guest_info": self._guest_info,
             "probe_http": self._probe_http,
             "shared_get": self._shared_get,
             "shared_set": self._shared_set,
@@ -286,6 +287,11 @@ class Service:
     def _errno_number(self, arguments: _Arguments) -> wire.Reply:
         number = self._access.errno_number(arguments.data(_NAME_MAX).decode("latin-1"))
         return wire.Reply(0 if number is not None else -_EINVAL, (number,))
+
+    def _guest_info(self, _arguments: _Arguments) -> wire.Reply:
+        access = self._access
+        order = b"<" if access.endian == "little" else b">"
+        return wire.Reply(0, (access.arch.encode(), access.word, order))
 
     # What rules leave for each other, and for the person
 

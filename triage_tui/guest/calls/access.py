@@ -101,6 +101,11 @@ class RuleAccess:
         """Bytes of a guest address."""
         return self._arch.word
 
+    @property
+    def arch(self) -> str:
+        """QEMU's name of the architecture."""
+        return self._arch.name
+
     def errno_number(self, name: str) -> int | None:
         """Target errno of a symbolic name."""
         return self._arch.errno_number(name)
