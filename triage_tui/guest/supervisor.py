@@ -189,7 +189,7 @@ class Guest(Freezer):
             names |= self.rules.hooks()
         names |= {trigger.name for trigger in self._chosen if not trigger.errno}
         self.hookable = frozenset(names)
-        if self.rules is not None and (never := never_hookable(self.rules.hooks())):
+        if self.rules is not None and (never := never_hookable(self.rules.hooks(), self.observes_all)):
             self.report(
                 f"no rule is ever asked about {', '.join(sorted(never))}: no call of the host shows it"
             )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
-from triage_tui.guest.calls.served_calls import is_told, may_be_told
+from triage_tui.guest.calls.served_calls import CLOCKS, is_told, may_be_told
 from triage_tui.guest.cell import policy
 from triage_tui.guest.freezing.triggers import CallTrigger
 from triage_tui.guest.host import host_syscalls
@@ -19,21 +19,26 @@ _ALWAYS = frozenset(policy.HOOKABLE.split()) | frozenset(
 
 _INSIDE = frozenset(
     str.split(
-        "brk clock_gettime clock_gettime64 clock_getres clock_getres_time64 gettimeofday time rt_sigprocmask "
-        "sigprocmask sgetmask ssetmask sigaltstack rt_sigreturn sigreturn set_tid_address set_thread_area "
-        "get_thread_area set_tls get_tls arch_prctl cacheflush riscv_flush_icache"
+        "brk clock_getres clock_getres_time64 rt_sigprocmask sigprocmask sgetmask ssetmask sigaltstack "
+        "rt_sigreturn sigreturn set_tid_address set_thread_area get_thread_area set_tls get_tls arch_prctl "
+        "cacheflush riscv_flush_icache"
     )
 )
 """Guest calls that the emulator answers without a host call, or by one that means something else."""
 
 
-def never_hookable(names: Iterable[str]) -> set[str]:
-    """Return those guest syscalls of `names` that no rule is ever asked about, on this host."""
+def never_hookable(names: Iterable[str], logs_calls: bool = True) -> set[str]:
+    """Return those guest syscalls of `names` that no rule is ever asked about, on this host.
+
+    `logs_calls`: the emulator logs the guest's calls.
+    """
     known = host_syscalls.numbers().keys()
     return {
         name
         for name in names
-        if name in _INSIDE or (policy.host_names(name).isdisjoint(known) and not may_be_told(name))
+        if name in _INSIDE
+        or (name in CLOCKS and not logs_calls)
+        or (policy.host_names(name).isdisjoint(known) and not may_be_told(name, logs_calls))
     }
 
 
@@ -45,8 +50,9 @@ def check_chosen(calls: Iterable[CallTrigger], observe: str) -> None:
     Raises:
         TriageError: there are such.
     """
-    unseen = never_hookable(trigger.name for trigger in calls if not trigger.errno)
-    if unseen and observe != "full":
+    if observe == "full":
+        return
+    if unseen := never_hookable((trigger.name for trigger in calls if not trigger.errno), logs_calls=False):
         raise TriageError(
             f"the emulator serves {', '.join(sorted(unseen))} by itself, which only its log shows: "
             "stop there without --observe watched"

@@ -19,6 +19,13 @@ Of calls on sockets these are held rather than the lines, which have as many len
 paths and whole calls are logged in one piece too, and each length that is held costs a guest those that have
 it by chance. ioctl fails with ENOSYS, before QEMU 8.1 or so, which is as long as ENOENT.
 
+Reading the clock of the day succeeds without a host call, and what was read is logged in one piece, behind the
+call and its result; that of `time`, which only some architectures have, is nothing but the result:
+
+    {tv_sec = 1795302002,tv_nsec = 592810426}            clock_gettime, clock_gettime64
+    {tv_sec = 1795302002,tv_usec = 596299},              gettimeofday
+    1795302002                                           time
+
 Each piece is written before the guest's result register is. MIPS tells a call that no MIPS kernel has by no
 piece at all.
 """
@@ -38,6 +45,8 @@ _UNSUPPORTED = re.compile(rb"Unsupported syscall: (\d{1,10})\n")
 _IOCTL = re.compile(rb"Unsupported ioctl(?: type)?: cmd=0x[0-9a-f]{4,16}[^\n]*\n")
 _SETSOCKOPT = re.compile(rb"Unsupported setsockopt level=-?\d{1,10} optname=-?\d{1,10}\n")
 _GETSOCKOPT = re.compile(rb"getsockopt level=-?\d{1,10} optname=-?\d{1,10} not yet supported\n")
+_READING = re.compile(rb"\{tv_sec = -?\d{1,19},tv_[nu]sec = -?\d{1,10}\},?")
+_SECONDS = re.compile(rb"\d{1,19}\n")
 _ANNOUNCED = {"setsockopt": range(41, 50), "getsockopt": range(47, 57)}
 """Lengths of these lines for all levels and options that there are."""
 _ERRORS = {
@@ -49,6 +58,11 @@ _ERRORS = {
 
 SERVED = frozenset(("ioctl", "setsockopt", "getsockopt", "socket", "socketcall"))
 """Guest syscalls that QEMU may answer by itself and that can be hooked all the same, unknown ones apart."""
+
+_READINGS = frozenset(("clock_gettime", "clock_gettime64", "gettimeofday"))
+CLOCKS = _READINGS | {"time"}
+"""Guest syscalls that read the clock, which only a log of calls tells of: what they read comes with a line of
+its own."""
 
 _MISSING = frozenset(
     str.split(
@@ -74,7 +88,8 @@ def log_lengths(arch: Arch, guest_names: Collection[str] = (), logs_calls: bool 
     `arch` is that of the first program. `guest_names` are the guest syscalls that rules hook from the start:
     of those, the pieces of all architectures count, since programs of any may be executed. For others, rare
     pieces are left out (options of unusual levels, numbers with an unusual count of digits), and those that
-    are as long as what every reading of the clock logs. `logs_calls`: calls are logged, not only what QEMU
+    are as long as what every reading of the clock logs. Readings themselves count where they are hooked: those
+    of the time of day, whatever clock is asked for. `logs_calls`: calls are logged, not only what QEMU
     does not support.
     """
     # All numbers of calls that are new or rare have as many digits as this one.
@@ -95,7 +110,16 @@ def log_lengths(arch: Arch, guest_names: Collection[str] = (), logs_calls: bool 
                 lengths |= _announced(other, name, is_hooked and other.errno_kind == arch.errno_kind)
     for name in guest_names:
         lengths |= {len(piece) for other in _ALL if (piece := _missing_piece(other, name))}
-    return frozenset(lengths)
+    return frozenset(lengths | (_readings(guest_names) if logs_calls else set()))
+
+
+def _readings(guest_names: Collection[str]) -> set[int]:
+    """Return the lengths of what is logged about the time of day by those of these calls that read it."""
+    now = b"%d" % int(time.time())
+    lengths = {len(now) + 1} if "time" in guest_names else set()
+    if not _READINGS.isdisjoint(guest_names):
+        lengths |= {len(b"{tv_sec = ,tv_nsec = }") + len(now) + digits for digits in range(1, 10)}
+    return lengths
 
 
 def _failure_length(arch: Arch, error: str) -> int:
@@ -125,8 +149,13 @@ def _missing_piece(arch: Arch, name: str) -> bytes | None:
     return None if number is None else b"Unsupported syscall: %d\n" % number
 
 
-def may_be_told(name: str) -> bool:
-    """Return whether a log may tell of the guest syscall `name`, on any architecture."""
+def may_be_told(name: str, logs_calls: bool = True) -> bool:
+    """Return whether a log may tell of the guest syscall `name`, on any architecture.
+
+    `logs_calls`: it is a log of calls, not only of what QEMU does not support.
+    """
+    if name in CLOCKS:
+        return logs_calls
     return name in SERVED or any(_missing_piece(arch, name) for arch in _ALL)
 
 
@@ -136,6 +165,8 @@ def is_told(first: Arch, name: str, guest_names: Collection[str], running: Itera
     The guest began with a program of `first`, and `guest_names` were hooked then.
     """
     lengths = log_lengths(first, guest_names)
+    if name in CLOCKS:
+        return _readings((name,)) <= lengths
     pieces = [piece for arch in running if (piece := _missing_piece(arch, name))]
     return name in SERVED or (bool(pieces) and all(len(piece) in lengths for piece in pieces))
 
@@ -158,6 +189,10 @@ def read_piece(arch: Arch, piece: bytes) -> Served | None:
         error = arch.errno_name(int(found[1]))
         name = next((name for name, other in _ERRORS.items() if other == error), None)
         return Served(frozenset((name, "socketcall"))) if name is not None else None
+    if _READING.fullmatch(piece):
+        return Served(_READINGS)
+    if _SECONDS.fullmatch(piece):
+        return Served(frozenset(("time",)))
     if found := _UNSUPPORTED.fullmatch(piece):
         return Served(frozenset(), int(found[1]))
     for shape, name in ((_IOCTL, "ioctl"), (_SETSOCKOPT, "setsockopt"), (_GETSOCKOPT, "getsockopt")):
