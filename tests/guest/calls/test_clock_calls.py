@@ -1,4 +1,4 @@
-"""Reading the clock reaches no host call, and a rule sees it all the same: on every architecture, by every call."""
+"""Reading the clock reaches no host call, and a rule sees it all the same, on every architecture."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ Of calls on sockets these are held rather than the lines, which have as many len
 paths and whole calls are logged in one piece too, and each length that is held costs a guest those that have
 it by chance. ioctl fails with ENOSYS, before QEMU 8.1 or so, which is as long as ENOENT.
 
-Reading the clock of the day succeeds without a host call, and what was read is logged in one piece, behind the
-call and its result; that of `time`, which only some architectures have, is nothing but the result:
+Reading the clock of the day succeeds without a host call, and what was read is logged in one piece, behind
+the call and its result; that of `time`, which only some architectures have, is nothing but the result:
 
     {tv_sec = 1795302002,tv_nsec = 592810426}            clock_gettime, clock_gettime64
     {tv_sec = 1795302002,tv_usec = 596299},              gettimeofday
@@ -88,8 +88,8 @@ def log_lengths(arch: Arch, guest_names: Collection[str] = (), logs_calls: bool 
     `arch` is that of the first program. `guest_names` are the guest syscalls that rules hook from the start:
     of those, the pieces of all architectures count, since programs of any may be executed. For others, rare
     pieces are left out (options of unusual levels, numbers with an unusual count of digits), and those that
-    are as long as what every reading of the clock logs. Readings themselves count where they are hooked: those
-    of the time of day, whatever clock is asked for. `logs_calls`: calls are logged, not only what QEMU
+    are as long as what every reading of the clock logs. Readings themselves count where they are hooked:
+    those of the time of day, whatever clock is asked for. `logs_calls`: calls are logged, not only what QEMU
     does not support.
     """
     # All numbers of calls that are new or rare have as many digits as this one.
