@@ -28,16 +28,20 @@ from tests.retry.decisions import (
     text_of,
     workspace_at,
 )
+from tests.runs.build import write_run
 from triage_tui.errors import Conflict
 from triage_tui.resources import recorded_runs
 from triage_tui.retry import pending, proposed
 from triage_tui.retry.actions import LocalActions
-from triage_tui.retry.pending import APPROVE_STEPS, EDIT_STEPS, ROLLBACK_STEPS, Step
+from triage_tui.retry.judged import keep_verdict
+from triage_tui.retry.pending import APPROVE_STEPS, EDIT_STEPS, JUDGE_STEPS, ROLLBACK_STEPS, Step
 from triage_tui.retry.record import PROPOSE_STEPS, explain
 from triage_tui.retry.rediagnose import rediagnose
 from triage_tui.retry.workspace import Workspace
-from triage_tui.rulebook import generations
+from triage_tui.rulebook import generations, statistics
 from triage_tui.runs.events import EVENTS_FILE, this_process
+from triage_tui.runs.model import RuleHit
+from triage_tui.runs.verdict_model import Figures, Verdict
 
 Decide = Callable[[Path, str, Step], object]
 
@@ -135,6 +139,35 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_state(
         check_nothing_left(root)
     assert sides == sorted(sides)
     assert (sides[0], sides[-1]) == (False, True)
+
+
+def judge(root: Path, run_id: str, step: Step) -> None:
+    workspace = Workspace.at(root)
+    run_dir = next(path for path in workspace.runs_dir.iterdir() if path.name != run_id)
+    figures = Figures(run_id="r", reason="exit")
+    verdict = Verdict(word="progressed", rung="passed", reasons=["r"], before=figures, after=figures)
+    keep_verdict(workspace, workspace.load(run_id), workspace.load(run_dir.name), verdict, step)
+
+
+def test_a_killed_judge_is_finished_by_the_next_program(template: tuple[Path, str], place: Path) -> None:
+    kept, run_id = template
+    kept = copied(kept, place / "kept")
+    hit = RuleHit(rule="openat-1", hits=2, calls=3, matches=2, sha256="a" * 64)
+    write_run(kept / "ai_runs", rule_hits=[hit], parent_run=run_id)
+    reached: list[str] = []
+    judge(copied(kept, place / "whole"), run_id, reached.append)
+    assert tuple(reached) == JUDGE_STEPS
+    states = []
+    for step in JUDGE_STEPS:
+        root = copied(kept, place / step)
+        assert carried_out(partial(judge, root, run_id), Kill(step=step))[0] == "killed"
+        states.append(found(root, run_id).state)
+        check_nothing_left(root)
+        counted = statistics.totals(statistics.uses(root / "rulebook"))
+        figures = [(one.runs, one.helped, one.hits) for one in counted.values()]
+        # Once, however it went on.
+        assert figures == ([(1, 1, 2)] if states[-1] == "progressed" else []), step
+    assert states == ["applied", *["progressed"] * (len(JUDGE_STEPS) - 1)]
 
 
 def test_a_kill_before_a_change_of_the_disk_leaves_the_old_or_the_new_state(

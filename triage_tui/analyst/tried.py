@@ -4,31 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
-
 from triage_tui.errors import TriageError
-from triage_tui.runs.files import read_bounded
 from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.reader import Run, load_run
-from triage_tui.runs.verdict_model import Verdict
+from triage_tui.runs.verdict_model import read_verdict
 
-_MAX_VERDICT_BYTES = 1 << 20
 _FAILED = ("sideways", "regressed", "inconclusive")
 _MAX_ROUNDS = 6
 
 
-def verdict_of(run: Run) -> Verdict | None:
-    """Return what the judge said of a run that retries another, None where there is nothing readable."""
-    try:
-        raw = read_bounded(run.dir / "verdict.json", _MAX_VERDICT_BYTES, whole=True)
-        return msgspec.json.decode(raw, type=Verdict)
-    except (TriageError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return None
-
-
 def told_rounds(run: Run, runs_dir: Path) -> str:
     """Return what was tried before `run`, newest first; "" unless it is a retry that failed."""
-    verdict = verdict_of(run)
+    verdict = read_verdict(run.dir)
     if verdict is None or verdict.word not in _FAILED:
         return ""
     lines: list[str] = []
@@ -47,7 +34,7 @@ def told_rounds(run: Run, runs_dir: Path) -> str:
         if current is not None and current.diagnosis is not None and current.diagnosis.hypotheses:
             first = current.diagnosis.hypotheses[0]
             lines.append(f"    it was thought to be {first.cause}: {first.title}")
-        verdict = verdict_of(current) if current is not None else None
+        verdict = read_verdict(current.dir) if current is not None else None
     return "\n".join(lines)
 
 

@@ -71,9 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     diff.add_argument("--brief", action="store_true", help="without the lines of the texts")
 
+    stats = commands.add_parser("stats", help="say what rules did in judged runs, and whether that helped")
+    stats.add_argument("rule", nargs="*", metavar="RULE", help="part of an id, or the start of a SHA-256")
+    stats.add_argument("--target", default="", metavar="TARGET", help="only this target: the start of its id")
+    stats.add_argument("--runs", action="store_true", help="list the runs of each rule as well")
+
     for command in (lint, explain, test, cost, fmt):
         command.add_argument("rule", nargs="*", metavar="RULE", help=f"{FORMS}; default: `active`")
-    for command in (lint, explain, test, cost, fmt, diff):
+    for command in (lint, explain, test, cost, fmt, diff, stats):
         command.add_argument("--json", action="store_true", help="as JSON")
         # Also behind the command's name, where one looks for it.
         command.add_argument("-C", "--workspace", metavar="DIR", default=argparse.SUPPRESS, help="workspace")
@@ -83,10 +88,19 @@ def run(args: argparse.Namespace) -> int:
     """Do what was asked."""
     from triage_tui.cli.rules_compared import diff
     from triage_tui.cli.rules_cost import cost
+    from triage_tui.cli.rules_counted import stats
     from triage_tui.cli.rules_formatted import fmt
     from triage_tui.cli.rules_tested import test
 
-    actions = {"lint": _lint, "explain": _explain, "test": test, "cost": cost, "fmt": fmt, "diff": diff}
+    actions = {
+        "lint": _lint,
+        "explain": _explain,
+        "test": test,
+        "cost": cost,
+        "fmt": fmt,
+        "diff": diff,
+        "stats": stats,
+    }
     return actions[args.action](args)
 
 

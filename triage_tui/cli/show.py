@@ -14,7 +14,6 @@ from triage_tui.cli.show_summary import (
     say_rule_hits,
     say_summary,
     say_verdicts,
-    verdict_of,
 )
 from triage_tui.errors import TriageError
 from triage_tui.language.choice import wanted_language
@@ -23,6 +22,7 @@ from triage_tui.runs.events import holder_alive
 from triage_tui.runs.evidence import describe_register, describe_syscall, resolve
 from triage_tui.runs.reader import Run
 from triage_tui.runs.shown_logs import shown_logs
+from triage_tui.runs.verdict_model import read_verdict
 from triage_tui.text import safe_block
 
 SECTIONS = (
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
                 "problems": record.problems,
                 "snapshot": record.snapshot,
                 "diagnosis": record.diagnosis,
-                "verdict": verdict_of(record),
+                "verdict": read_verdict(record.dir),
                 "events": record.events,
                 "patch_files": record.patch_files(),
             }

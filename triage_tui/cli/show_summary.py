@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
-
 from triage_tui.cli.output import print_line, print_wrapped
-from triage_tui.errors import TriageError
 from triage_tui.language.catalogue import ENGLISH_CATALOGUE, Catalogue
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis
 from triage_tui.runs.events import holder_alive
 from triage_tui.runs.evidence import IN_TEXT, resolve
 from triage_tui.runs.reader import Run
 from triage_tui.runs.rule_account import rule_account
-from triage_tui.runs.verdict_model import Verdict
+from triage_tui.runs.verdict_model import read_verdict
 from triage_tui.text import number_of
-
-_MAX_VERDICT_BYTES = 1 << 20
 
 
 def say_summary(record: Run, language: Catalogue) -> None:
@@ -152,18 +147,9 @@ def say_rule_hits(record: Run, language: Catalogue = ENGLISH_CATALOGUE) -> None:
             print_wrapped(language.listed(account), "    ", "    ")
 
 
-def verdict_of(record: Run) -> Verdict | None:
-    """Return how this run compares with the one that it retries, if that was judged and can be read."""
-    try:
-        text = record.text_file("verdict.json", _MAX_VERDICT_BYTES)
-        return msgspec.json.decode(text, type=Verdict)
-    except (TriageError, msgspec.DecodeError, RecursionError):
-        return None
-
-
 def say_verdicts(record: Run, language: Catalogue = ENGLISH_CATALOGUE) -> None:
     """Print the verdicts on the run and on its retries."""
-    own = verdict_of(record)
+    own = read_verdict(record.dir)
     if own is not None:
         print_line()
         parent = record.snapshot.parent_run or "the round before"

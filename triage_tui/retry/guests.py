@@ -90,7 +90,7 @@ class RunningGuest:
         self._access = RuleAccess(architecture_of(elf, spec.program), AddressNames().describe)
         self._start = start
         self._host: RuleHost | None = None
-        self._past_hits: dict[str, RuleHit] = {}
+        self._past_hits: dict[tuple[str, str, str], RuleHit] = {}
         self._past_log: list[str] = []
         self.generation: Generation | None = None
         self._load_rules()
@@ -141,7 +141,7 @@ class RunningGuest:
         """Return what each rule did, rules that were replaced by a resume included."""
         hits = dict(self._past_hits)
         for hit in self._host.hits() if self._host is not None else []:
-            hits[hit.rule] = _added(hits.get(hit.rule), hit)
+            hits[_key(hit)] = _added(hits.get(_key(hit)), hit)
         return list(hits.values())
 
     @property
@@ -177,7 +177,7 @@ class RunningGuest:
 
     def _remember_hits(self, host: RuleHost) -> None:
         for hit in host.hits():
-            self._past_hits[hit.rule] = _added(self._past_hits.get(hit.rule), hit)
+            self._past_hits[_key(hit)] = _added(self._past_hits.get(_key(hit)), hit)
 
     def _close_host(self) -> None:
         if self._host is not None:
@@ -185,10 +185,15 @@ class RunningGuest:
             self._host = None
 
 
+def _key(hit: RuleHit) -> tuple[str, str, str]:
+    """Return what tells rules apart: one that was edited while the guest was frozen is another."""
+    return hit.rule, hit.syscall, hit.sha256
+
+
 def _added(past: RuleHit | None, hit: RuleHit) -> RuleHit:
     """Return the account of a rule over two of its lives; its state is that of the later one."""
     if past is not None:
-        for name in ("hits", "calls", "errors", "skipped", "time_total_us"):
+        for name in ("hits", "matches", "calls", "errors", "skipped", "time_total_us"):
             setattr(hit, name, getattr(hit, name) + getattr(past, name))
         hit.time_max_us = max(hit.time_max_us, past.time_max_us)
         hit.asked_restart = hit.asked_restart or past.asked_restart

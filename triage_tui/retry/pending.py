@@ -17,24 +17,23 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.retry.noting import note
-from triage_tui.rulebook import generations, patches
+from triage_tui.rulebook import generations, patches, statistics
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.hunks import digest_of
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.events import Event, append_event, default_actor, read_events
 from triage_tui.runs.files import read_bounded, refuse_link, sync_directory, write_all
 from triage_tui.runs.ids import is_run_id
+from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.record import Record
+from triage_tui.runs.verdict_model import Verdict, read_verdict
 from triage_tui.text import safe_line, safe_name
-
-if TYPE_CHECKING:
-    from triage_tui.runs.reader import Run
 
 PENDING_DIR = ".pending"
 """In the rulebook; no target's directory can begin with a dot."""
@@ -42,13 +41,15 @@ MAX_BYTES = 64 << 10
 MAX_PENDING = 256
 """Decisions that are settled at once."""
 
-Kind = Literal["approve", "roll_back", "edit", "note"]
-"""What is decided; "note" is anything that is one event of a run and its line in the audit log."""
+Kind = Literal["approve", "roll_back", "edit", "note", "judge"]
+"""What is decided; "note" is anything that is one event of a run and its line in the audit log, "judge" is
+what is said of a round once it is recorded."""
 Step = Callable[[str], None]
 
 APPROVE_STEPS = ("begun", "approved", *generations.ACTIVATE_STEPS, "activated", "ended")
 ROLLBACK_STEPS = ("begun", *generations.ROLLBACK_STEPS, "rolled_back", "ended")
 EDIT_STEPS = ("begun", "written", "edited", "noted", "ended")
+JUDGE_STEPS = ("begun", "written", "counted", "told", "noted", "ended")
 """Names of the durable steps of decisions, in order; a rejection has its kind, "rejected", in the middle."""
 
 _CHANGE = re.compile(r"[0-9a-f]{16}")
@@ -58,7 +59,8 @@ class Pending(Record, kw_only=True):
     """A decision under way.
 
     `change` is its name, which its events and its line in the audit log carry. `file` and `sha256` are those
-    of an edit: the rule file of the run, and the text that it gets.
+    of an edit: the rule file of the run, and the text that it gets. `judged` is the run that a judgement is
+    on, where `run` is the one that it retries.
     """
 
     kind: Kind
@@ -69,6 +71,7 @@ class Pending(Record, kw_only=True):
     file: str = ""
     sha256: str = ""
     before: str = ""
+    judged: str = ""
 
 
 def no_step(_name: str) -> None:
@@ -240,6 +243,8 @@ def _settle_one(root: Path, pending: Pending) -> None:
             _settle_move(run_dir, rulebook, pending, mine)
         case "edit":
             _settle_edit(run_dir, pending, mine)
+        case "judge":
+            _settle_judgement(root, run_dir, pending, mine)
         case "note":
             pass
     note(rulebook, run_dir, pending.target)
@@ -273,6 +278,19 @@ def _settle_edit(run_dir: Path, pending: Pending, mine: list[Event]) -> None:
         append_event(run_dir, "edited", edited(pending), pending.actor)
 
 
+def _settle_judgement(root: Path, run_dir: Path, pending: Pending, mine: list[Event]) -> None:
+    judged = run_dir.parent / pending.judged
+    if not is_run_id(pending.judged) or not judged.is_dir():
+        return
+    run, verdict = load_run(judged), read_verdict(judged)
+    before = load_run(run_dir) if pending.judged != pending.run else None
+    if before is not None and verdict is None:
+        return  # It was killed before it judged.
+    statistics.count(root / "rulebook", pending.target, statistics.use_of(run, before, verdict))
+    if verdict is not None and not mine:
+        append_event(run_dir, "retry_finished", retry_finished(verdict, pending), pending.actor)
+
+
 # What the events of these decisions say
 
 
@@ -285,6 +303,18 @@ def activated(generation: int | None, parent: int | None, files: object, change:
 def rolled_back(before: int | None, after: int | None, change: str) -> dict[str, object]:
     """Return the payload of the event "rolled_back"."""
     return {"from": before, "to": after or 0, "change": change}
+
+
+def retry_finished(verdict: Verdict, pending: Pending) -> dict[str, object]:
+    """Return the payload of the event "retry_finished"."""
+    return {
+        "verdict": verdict.word,
+        "run": pending.judged,
+        "rung": verdict.rung,
+        "reasons": verdict.reasons,
+        "masked": verdict.masked[:50],
+        "change": pending.change,
+    }
 
 
 def edited(pending: Pending) -> dict[str, object]:

@@ -18,6 +18,7 @@ from triage_tui.retry.actions import UNLESS_RETRIED, Decision, LocalActions
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import RunningGuest
 from triage_tui.retry.judge import How, judge
+from triage_tui.retry.judged import keep_first, keep_verdict
 from triage_tui.retry.memory_windows import answer_asked
 from triage_tui.retry.noting import note
 from triage_tui.retry.pending import decided
@@ -27,11 +28,9 @@ from triage_tui.retry.retry_log import RetryLog
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import EVENTS_FILE, append_event, read_events, this_process
-from triage_tui.runs.files import write_atomic
 from triage_tui.runs.limits import DiskUsage, allowance
 from triage_tui.runs.reader import Run
 from triage_tui.runs.verdict_model import Verdict
-from triage_tui.runs.writer import encode_json
 
 Narrator = Callable[[str], None]
 
@@ -212,6 +211,11 @@ class _Teller:
             return None
         if before is not None:
             current.verdict = self._judge(before, current.run, how)
+        elif current.run.snapshot.rule_hits:
+            try:
+                keep_first(self._workspace, current.run)
+            except TriageError as error:
+                self._tell(str(error))
         return current
 
     def _reachable(self, before: Run | None) -> AbstractContextManager[None]:
@@ -300,22 +304,10 @@ class _Teller:
     def _judge(self, before: Run, run: Run, how: How) -> Verdict:
         earlier = [r.run for r in self._story.rounds[:-1] if r.run is not before]
         verdict = judge(before, run, earlier, how)
-        write_atomic(run.dir / "verdict.json", encode_json(verdict))
         self._tell(f"verdict: {verdict.word} ({verdict.rung}): " + "; ".join(verdict.reasons))
         for line in verdict.masked:
             self._tell(f"masked, not fixed: {line}")
-        append_event(
-            before.dir,
-            "retry_finished",
-            {
-                "verdict": verdict.word,
-                "run": run.run_id,
-                "rung": verdict.rung,
-                "reasons": verdict.reasons,
-                "masked": verdict.masked[:50],
-            },
-        )
-        self._note(before)
+        keep_verdict(self._workspace, before, run, verdict)
         return verdict
 
     def _decide(self, current: Round) -> tuple[Decision, Run] | None:

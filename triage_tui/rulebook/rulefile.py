@@ -257,7 +257,10 @@ def to_source(name: str, source: bytes, rules_dir: str = "") -> RuleSource:
     if found is None:
         raise TriageError(f"{safe_line(name, 80)} is not named like a rule (syscall.lua or syscall@id.lua)")
     header = parse(source).header
-    return RuleSource(header.id, found["syscall"], source, header.hit_limit, rules_dir, header.budget)
+    digest = hashlib.sha256(source).hexdigest()
+    return RuleSource(
+        header.id, found["syscall"], source, header.hit_limit, rules_dir, header.budget, sha256=digest
+    )
 
 
 def _clean(value: str) -> str:

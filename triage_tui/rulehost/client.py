@@ -39,6 +39,7 @@ class _Outcome:
     intercept: bool = False
     ret: int = 0
     acted: bool = False
+    logged: bool = False
     failure: str | None = None
 
 
@@ -178,7 +179,10 @@ class RuleHost:
             if rule.limits.on_failure == "closed":
                 outcome.intercept, outcome.ret = True, -_EPERM
         if outcome.acted or (outcome.intercept and outcome.failure is None):
+            rule.matches += 1
             rule.add_hit()
+        elif outcome.logged:
+            rule.matches += 1
         if outcome.intercept or outcome.acted:
             answer.rule = rule.source.id
         answer.intercept, answer.ret = outcome.intercept, outcome.ret
@@ -240,6 +244,7 @@ class RuleHost:
                 return reply
             if isinstance(reply, wire.Log):
                 lines += 1
+                outcome.logged = True
                 if lines > self._limits.log_lines:
                     raise HostDied("it wrote too many log lines")
                 self._keep_line(reply.line, log)

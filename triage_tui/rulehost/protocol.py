@@ -242,6 +242,7 @@ class RuleSource:
 
     `hit_limit`: after so many hits the rule is not called any more, None is without a limit of its own.
     `rules_dir` is only a string for the rule's own use (`__rules_dir`); the host process cannot open it.
+    `sha256` is that of the rule file, where it is not that of `source`; `layer` says whose rule it is.
     """
 
     id: str
@@ -250,6 +251,8 @@ class RuleSource:
     hit_limit: int | None = None
     rules_dir: str = ""
     budget: Budget = Budget()
+    sha256: str = ""
+    layer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

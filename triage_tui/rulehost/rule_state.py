@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from triage_tui.rulehost.protocol import Limits, RuleSource
@@ -21,6 +22,7 @@ class RuleState:
     asks_after: bool = False
     """It defines after_syscall."""
     hits: int = 0
+    matches: int = 0
     calls: int = 0
     errors: int = 0
     skipped: int = 0
@@ -79,6 +81,7 @@ class RuleState:
         return RuleHit(
             rule=self.source.id,
             hits=self.hits,
+            matches=self.matches,
             syscall=self.source.syscall,
             limit=self.hit_limit,
             disabled=self.disabled,
@@ -90,4 +93,6 @@ class RuleState:
             state=state,
             on_failure=self.limits.on_failure,
             asked_restart=self.asked_restart,
+            sha256=self.source.sha256 or hashlib.sha256(self.source.source).hexdigest(),
+            layer=self.source.layer,
         )

@@ -271,6 +271,8 @@ class RuleHit(Record):
     """Why it was switched off, if it was."""
     calls: int = 0
     """How often it was asked."""
+    matches: int = 0
+    """Of these, how often it did or logged something: a rule that only watches matches and never hits."""
     errors: int = 0
     """Of these, how often it failed."""
     skipped: int = 0
@@ -284,6 +286,10 @@ class RuleHit(Record):
     """What the guest got where it failed: `open`, the call went on; `closed`, -EPERM."""
     asked_restart: str | None = None
     """The tag with which it asked to start the program again (c_request_reexec); untrusted text."""
+    sha256: str = ""
+    """Of the rule file."""
+    layer: str = ""
+    """Whose rule it was: `own`, `target` or `shared`."""
 
 
 class Outputs(Record):

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
+import msgspec
+
+from triage_tui.errors import TriageError
+from triage_tui.runs.files import read_bounded
 from triage_tui.runs.record import Record
+
+VERDICT_FILE = "verdict.json"
+MAX_VERDICT_BYTES = 1 << 20
 
 VerdictWord = Literal["progressed", "sideways", "regressed", "resolved", "inconclusive"]
 
@@ -41,3 +49,12 @@ class Verdict(Record):
     masked: list[str] = []
     """What rules answered or supplied on the way: the failure is masked there, not fixed."""
     how: Literal["resume", "retry"] = "retry"
+
+
+def read_verdict(run_dir: Path) -> Verdict | None:
+    """Return what the judge said of a run that retries another, None where there is nothing readable."""
+    try:
+        raw = read_bounded(run_dir / VERDICT_FILE, MAX_VERDICT_BYTES, whole=True)
+        return msgspec.json.decode(raw, type=Verdict)
+    except (TriageError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None

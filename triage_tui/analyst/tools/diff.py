@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
 from triage_tui.analyst.tools.case import Case
@@ -15,15 +14,13 @@ from triage_tui.rulebook import generations
 from triage_tui.rulebook.manifest import Generation, read_file
 from triage_tui.runs.call_signatures import signatures
 from triage_tui.runs.evidence import make_link
-from triage_tui.runs.files import read_bounded
 from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.reader import Run, load_run
-from triage_tui.runs.verdict_model import Verdict
+from triage_tui.runs.verdict_model import read_verdict
 from triage_tui.text import safe_line
 
 MAX_SIGNATURES = 60
 MAX_DIFF_LINES = 600
-_MAX_VERDICT = 1 << 20
 
 
 class DiffArguments(Arguments):
@@ -68,7 +65,7 @@ def _round(case: Case, asked: DiffArguments) -> JsonObject:
         ][:MAX_SIGNATURES],
         "gone_calls": [text for text in old if text not in new][:MAX_SIGNATURES],
     }
-    if (verdict := _verdict(run)) is not None and verdict.before.run_id == before.run_id:
+    if (verdict := read_verdict(run.dir)) is not None and verdict.before.run_id == before.run_id:
         answer["verdict"] = {"word": verdict.word, "rung": verdict.rung, "reasons": verdict.reasons}
         answer["masked"] = verdict.masked[:MAX_SIGNATURES]
     first, last = before.snapshot.engine.generation, run.snapshot.engine.generation
@@ -105,13 +102,6 @@ def _summary(run: Run) -> JsonObject:
         "cause": best.cause if best is not None else None,
         "confidence": best.confidence if best is not None else None,
     }
-
-
-def _verdict(run: Run) -> Verdict | None:
-    try:
-        return msgspec.json.decode(read_bounded(run.dir / "verdict.json", _MAX_VERDICT), type=Verdict)
-    except (TriageError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return None
 
 
 # --- rules ----------------------------------------------------------------------------------------------

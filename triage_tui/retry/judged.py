@@ -1,0 +1,43 @@
+"""Keep what is said of a round: the verdict, what its rules did, and the event of the run that it retries."""
+
+from __future__ import annotations
+
+from triage_tui.retry import pending
+from triage_tui.retry.pending import Step, no_step
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import statistics
+from triage_tui.runs.files import write_atomic
+from triage_tui.runs.reader import Run
+from triage_tui.runs.verdict_model import VERDICT_FILE, Verdict
+from triage_tui.runs.writer import encode_json
+
+
+def keep_first(workspace: Workspace, run: Run) -> None:
+    """Count what the rules did in a run that retries no other.
+
+    Raises:
+        TriageError: it cannot be written.
+    """
+    statistics.count(workspace.rulebook, run.snapshot.target.target_id, statistics.use_of(run))
+
+
+def keep_verdict(workspace: Workspace, before: Run, run: Run, verdict: Verdict, step: Step = no_step) -> None:
+    """Keep the verdict on `run`, which retries or continues `before`.
+
+    `step` is called with each name of `pending.JUDGE_STEPS` after that step is durable. What a killed program
+    left out once the verdict was written, the next one does.
+
+    Raises:
+        TriageError: it cannot be written.
+    """
+    decision = pending.pending_of("judge", before, judged=run.run_id)
+    with pending.begun(workspace.root, decision, step) as held:
+        write_atomic(run.dir / VERDICT_FILE, encode_json(verdict))
+        step("written")
+        use = statistics.use_of(run, before, verdict)
+        statistics.count(workspace.rulebook, run.snapshot.target.target_id, use)
+        step("counted")
+        held.tell("retry_finished", pending.retry_finished(verdict, decision))
+        step("told")
+        held.note()
+        step("noted")
