@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from triage_tui.rulehost.client import RuleHost
+from triage_tui.rulehost.peer_script import PeerScript
 from triage_tui.rulehost.protocol import Endian, GuestCall, IfreqField, PeerMode, RuleSource, StandIn
 
 WARM_UP = 200
@@ -71,6 +72,9 @@ class StringGuest:
         return 30
 
     def connect_peer(self, fd: int, mode: PeerMode) -> int:
+        return 0
+
+    def connect_script(self, fd: int, script: PeerScript) -> int:
         return 0
 
     def start_probe(self, address: str, timeout: float, payload: bytes) -> int:

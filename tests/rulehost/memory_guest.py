@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 
+from triage_tui.rulehost.peer_script import PeerScript
 from triage_tui.rulehost.protocol import Endian, IfreqField, PeerMode, StandIn
 
 PAGE = 4096
@@ -23,6 +24,7 @@ class MemoryGuest:
         self.opened: list[tuple[bytes, bool]] = []
         self.ifreq: dict[tuple[int, str], int | bytes] = {}
         self.peers: list[tuple[int, str]] = []
+        self.scripts: list[tuple[int, PeerScript]] = []
         self.probes: list[tuple[str, float, bytes]] = []
         self.arguments: dict[int, int] = {}
         self.started = 0
@@ -105,6 +107,10 @@ class MemoryGuest:
 
     def connect_peer(self, fd: int, mode: PeerMode) -> int:
         self.peers.append((fd, mode))
+        return 0
+
+    def connect_script(self, fd: int, script: PeerScript) -> int:
+        self.scripts.append((fd, script))
         return 0
 
     def start_probe(self, address: str, timeout: float, payload: bytes) -> int:

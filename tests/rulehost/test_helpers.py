@@ -7,6 +7,7 @@ import pytest
 from tests.rulehost.memory_guest import MemoryGuest
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.helpers import EXTENSIONS, HELPERS, UNSUPPORTED
+from triage_tui.rulehost.peer_script import PeerScript, PeerStep
 from triage_tui.rulehost.protocol import Answer, Endian, GuestCall, Limits, RuleSource
 
 SHOW = """
@@ -187,3 +188,36 @@ def test_every_helper_of_the_interface_exists(guest: MemoryGuest) -> None:
     found = "local n = 0 for k in next, _G do if k:sub(1, 2) == 'c_' then n = n + 1 end end show(n)"
     assert ask(guest, found).log == [str(len(HELPERS))]
     assert len(HELPERS - EXTENSIONS) == 27
+
+
+SCRIPT = """{ name = "cfgd", greeting = "hello", ordered = true, border = "\\n", replies = {
+  { is = "version", reply = "1.2" },
+  { starts = "get ", reply = { "value ", { 4, 3 } }, once = true },
+  { hang_up = true },
+} }"""
+
+
+def test_a_script_of_a_peer_reaches_the_guest_as_it_was_written(guest: MemoryGuest) -> None:
+    answer = ask(guest, f"show(c_connect_peer(5, 'script', {SCRIPT}))", 0)
+    assert (answer.error, answer.log) == (None, ["0"])
+    steps = (
+        PeerStep("is", b"version", (b"1.2",)),
+        PeerStep("starts", b"get ", (b"value ", (4, 3)), once=True),
+        PeerStep("any", b"", (b"",), ends=True),
+    )
+    assert guest.scripts == [(5, PeerScript("cfgd", b"hello", steps, True, b"\n"))]
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("nil", "script must be a table, not nil"),
+        ("{ replies = 'x' }", "replies must be a table, not string"),
+        ("{ replies = { 'x' } }", "each of replies must be a table, not string"),
+        ("{ replies = { { reply = { { 'x' } } } } }", "offset must be an integer"),
+    ],
+)
+def test_what_is_wrong_with_a_script_is_told(guest: MemoryGuest, script: str, why: str) -> None:
+    answer = ask(guest, f"show(c_connect_peer(5, 'script', {script}))", 0)
+    assert why in (answer.error or "")
+    assert guest.scripts == []

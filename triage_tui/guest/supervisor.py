@@ -125,7 +125,7 @@ class Guest(Freezer):
         """What went wrong in the supervision itself, one sentence each."""
         self.hookable: frozenset[str] = frozenset()
         self.pid = self.tid = 0
-        self.peers = Peers()
+        self.peers = Peers(self.rule_log.append)
         self._on_event = on_event or (lambda _kind, _text: None)
         self._memory = TreeMemory(spec.limits.tree_memory_bytes)
         self._output = GuestOutput(

@@ -8,12 +8,12 @@
 
 local ask, say, INSTRUCTIONS, REQUESTS, REQUEST_BYTES, LINES, LINE_BYTES, ENOSYS = ...
 
-local error, pcall, type, tostring, tonumber, rawget, pairs, next, setmetatable, select =
-  error, pcall, type, tostring, tonumber, rawget, pairs, next, setmetatable, select
+local error, pcall, type, tostring, tonumber, rawget, rawlen, pairs, next, setmetatable, select =
+  error, pcall, type, tostring, tonumber, rawget, rawlen, pairs, next, setmetatable, select
 local load, sethook, tointeger, math_type = load, debug.sethook, math.tointeger, math.type
 local sub, gmatch, format, char, find = string.sub, string.gmatch, string.format, string.char, string.find
 local unpack_number, pack_number = string.unpack, string.pack
-local concat = table.concat
+local concat, unpack = table.concat, table.unpack
 
 local EPERM, EFAULT, EACCES, EINVAL = 1, 14, 13, 22
 local STEP = 1000
@@ -286,8 +286,73 @@ function helper.c_socket_stub(kind, flags)
   return rc
 end
 
-function helper.c_connect_peer(fd, mode)
-  local rc = request("connect_peer", integer(fd, nil, "fd"), text(mode or "blackhole", "mode"))
+-- A script as the flat row of `peer_script.read_script`. Fields of a table are read raw: nothing of the rule runs.
+local FITS = { "is", "starts", "contains" }
+
+local function add_reply(row, reply)
+  if type(reply) ~= "table" then
+    row[#row + 1] = 1
+    row[#row + 1] = text(reply == nil and "" or reply, "reply")
+    return
+  end
+  local parts = rawlen(reply)
+  row[#row + 1] = parts
+  for index = 1, parts do
+    local part = rawget(reply, index)
+    if type(part) == "table" then
+      row[#row + 1] = integer(rawget(part, 1), nil, "offset")
+      row[#row + 1] = integer(rawget(part, 2), nil, "count")
+    else
+      row[#row + 1] = text(part, "reply")
+    end
+  end
+end
+
+local function add_step(row, step)
+  if type(step) ~= "table" then
+    error("bad argument: each of replies must be a table, not " .. type(step), 4)
+  end
+  local fit, wanted = 3, ""
+  for number = 1, #FITS do
+    local value = rawget(step, FITS[number])
+    if value ~= nil then
+      fit, wanted = number - 1, text(value, FITS[number])
+    end
+  end
+  row[#row + 1] = fit
+  row[#row + 1] = wanted
+  row[#row + 1] = (rawget(step, "once") == true and 1 or 0) | (rawget(step, "hang_up") == true and 2 or 0)
+  add_reply(row, rawget(step, "reply"))
+end
+
+local function script_row(script)
+  if type(script) ~= "table" then
+    error("bad argument: script must be a table, not " .. type(script), 3)
+  end
+  local replies = rawget(script, "replies") or {}
+  if type(replies) ~= "table" then
+    error("bad argument: replies must be a table, not " .. type(replies), 3)
+  end
+  local row = {
+    text(rawget(script, "name") or "peer", "name"),
+    text(rawget(script, "greeting") or "", "greeting"),
+    text(rawget(script, "border") or "", "border"),
+    rawget(script, "ordered") == true and 1 or 0,
+  }
+  for index = 1, rawlen(replies) do
+    add_step(row, rawget(replies, index))
+  end
+  return row
+end
+
+function helper.c_connect_peer(fd, mode, script)
+  fd, mode = integer(fd, nil, "fd"), text(mode or "blackhole", "mode")
+  local rc
+  if mode == "script" then
+    rc = request("connect_script", fd, unpack(script_row(script)))
+  else
+    rc = request("connect_peer", fd, mode)
+  end
   return rc
 end
 

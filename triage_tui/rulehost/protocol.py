@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
+from triage_tui.rulehost.peer_script import PeerScript
+
 Endian = Literal["little", "big"]
 
 IfreqField = Literal["ifindex", "flags", "addr", "netmask", "broadaddr", "dstaddr", "hwaddr", "mtu", "metric"]
@@ -172,6 +174,10 @@ class GuestAccess(Protocol):
 
         The supervisor keeps the other end and treats it as `mode` says until the guest ends.
         """
+        ...
+
+    def connect_script(self, fd: int, script: PeerScript) -> int:
+        """Do the same; the other end answers as the script says, and what it is told is logged; rc."""
         ...
 
     def start_probe(self, address: str, timeout: float, payload: bytes) -> int:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import cast
 
 from triage_tui.rulehost import wire
+from triage_tui.rulehost.peer_script import read_script
 from triage_tui.rulehost.protocol import (
     HOST_DEVICES,
     IFREQ_FIELDS,
@@ -52,6 +53,7 @@ EFFECTS = frozenset(
         "open_host",
         "ifreq_set",
         "connect_peer",
+        "connect_script",
         "socket_stub",
     )
 )
@@ -109,6 +111,7 @@ class Service:
             "ifreq_name": self._ifreq_name,
             "ifreq_set": self._ifreq_set,
             "connect_peer": self._connect_peer,
+            "connect_script": self._connect_script,
             "socket_stub": self._socket_stub,
             "errno_number": self._errno_number,
             "guest_info": self._guest_info,
@@ -269,6 +272,14 @@ class Service:
             raise _BadRequest
         return wire.Reply(min(self._access.connect_peer(fd, cast("PeerMode", mode)), 0))
 
+    def _connect_script(self, arguments: _Arguments) -> wire.Reply:
+        fd = arguments.integer(0, 1 << 20)
+        try:
+            script = read_script(arguments.rest())
+        except ValueError:
+            raise _BadRequest from None
+        return wire.Reply(min(self._access.connect_script(fd, script), 0))
+
     def _socket_stub(self, arguments: _Arguments) -> wire.Reply:
         kind, flags = arguments.data(_NAME_MAX).decode("latin-1"), arguments.integer(0, 0xFFFFFFFF)
         if kind not in STAND_INS:
@@ -348,6 +359,10 @@ class _Arguments:
             return next(self._values)
         except StopIteration:
             raise _BadRequest from None
+
+    def rest(self) -> Iterator[int | bytes]:
+        """Return all arguments that were not taken yet."""
+        return self._values
 
     def integer(self, low: int = -(1 << 63), high: int = (1 << 64) - 1) -> int:
         """Return the next argument, an integer in low..high."""

@@ -21,6 +21,7 @@ from triage_tui.guest.host import host_memory, process
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.state.sockets import process_handle, take
 from triage_tui.guest.state.views import FrozenViews
+from triage_tui.rulehost.peer_script import PeerScript
 from triage_tui.rulehost.protocol import HOST_DEVICES, Endian, IfreqField, PeerMode, StandIn
 from triage_tui.runs.process_model import Mapping as GuestMapping
 
@@ -261,6 +262,21 @@ class RuleAccess:
 
     def connect_peer(self, fd: int, mode: PeerMode) -> int:
         """Put one end of a connected pair in the place of the guest's socket."""
+
+        def keep(ours: socket.socket, theirs: socket.socket) -> None:
+            if mode == "eof":
+                ours.close()
+            else:
+                self._call.peers.add(ours, theirs)
+
+        return self._connect(fd, keep)
+
+    def connect_script(self, fd: int, script: PeerScript) -> int:
+        """The same with a peer that answers by a script."""
+        return self._connect(fd, lambda ours, theirs: self._call.peers.add_scripted(ours, theirs, script))
+
+    def _connect(self, fd: int, keep: Callable[[socket.socket, socket.socket], None]) -> int:
+        """Replace the guest's socket by one end of a pair, and give `keep` both."""
         if not self._call.peers.has_room(self._views.pid):
             return self._failure(errno.EMFILE)
         try:
@@ -281,10 +297,7 @@ class RuleAccess:
             except OSError as error:
                 ours.close()
                 return self._failure(error.errno)
-            if mode == "eof":
-                ours.close()
-            else:
-                self._call.peers.add(ours, theirs)
+            keep(ours, theirs)
         return 0
 
     def socket_stub(self, kind: StandIn, flags: int) -> int:

@@ -17,8 +17,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from triage_tui.guest.calls.conversation import Conversation
 from triage_tui.guest.host import host_memory
 from triage_tui.guest.host.seccomp import Notification
+from triage_tui.rulehost.peer_script import PeerScript
 from triage_tui.rulehost.protocol import Endian
 
 _LONGEST = 65536
@@ -35,8 +37,8 @@ MOST = 256
 _NAMES = MOST
 _PATIENCE_S = 1.0
 
-Responder = Callable[[bytes], bytes]
-"""Given one message of the guest, the answer, empty for none."""
+Responder = Callable[[bytes], tuple[bytes, bool]]
+"""Given what came of the guest, the answer, empty for none, and whether to hang up behind it."""
 
 
 def acknowledge(message: bytes, endian: Endian, port: int = 0) -> bytes:
@@ -75,6 +77,12 @@ def _name_as_kernel(end: socket.socket) -> None:
         except OSError:
             continue
         return
+
+
+def _send(end: socket.socket, answer: bytes) -> None:
+    """Send without waiting: a guest that reads no answers loses them."""
+    with contextlib.suppress(BlockingIOError):
+        end.send(answer, socket.MSG_DONTWAIT)
 
 
 def _is_over(end: socket.socket) -> bool:
@@ -121,7 +129,9 @@ class Peers:
     A thread serves each until the guest's end is closed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None] | None = None) -> None:
+        """`say` takes a line about what a scripted peer was told, in any thread."""
+        self._say = say or (lambda _line: None)
         self._lock = threading.Lock()
         self._peers: dict[int, _Peer] = {}
         """Inode of the guest's end -> our end."""
@@ -150,13 +160,20 @@ class Peers:
         """
         self._add(_Peer(end, os.fstat(guests.fileno()).st_ino, respond))
 
+    def add_scripted(self, end: socket.socket, guests: socket.socket, script: PeerScript) -> None:
+        """Keep `end`, and answer as the script says."""
+        is_stream = end.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
+        if script.greeting:
+            _send(end, script.greeting)
+        self.add(end, guests, Conversation(script, is_stream, self._say).respond)
+
     def add_netlink(self, end: socket.socket, guests: socket.socket, endian: Endian, port: int) -> None:
         """Keep `end` as the kernel's side of a netlink socket whose guest's side is `guests`.
 
         `port` is the socket's port until the guest chooses one: the id of its process, netlink(7).
         """
         peer = _Peer(end, os.fstat(guests.fileno()).st_ino, None, port)
-        peer.respond = lambda message: acknowledge(message, endian, peer.port)
+        peer.respond = lambda message: (acknowledge(message, endian, peer.port), False)
         _name_as_kernel(end)
         with self._lock:
             self._netlink[peer.inode] = peer
@@ -189,10 +206,12 @@ class Peers:
         end = peer.end
         with end, contextlib.suppress(OSError):
             while (message := end.recv(_LONGEST)) or not _is_over(end):
-                if message and peer.respond is not None and (answer := peer.respond(message)):
-                    # A guest that reads no answers loses them.
-                    with contextlib.suppress(BlockingIOError):
-                        end.send(answer, socket.MSG_DONTWAIT)
+                if message and peer.respond is not None:
+                    answer, ends = peer.respond(message)
+                    if answer:
+                        _send(end, answer)
+                    if ends:
+                        break
         self._forget(peer)
 
     def answers_address(self, name: str, notification: Notification, pid: int) -> bool:

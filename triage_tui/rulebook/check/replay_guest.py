@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from triage_tui.rulebook.check.recorded_arguments import Given, given, place_at
+from triage_tui.rulehost.peer_script import PeerScript
 from triage_tui.rulehost.protocol import Endian, IfreqField, PeerMode, StandIn
 from triage_tui.runs import errnos, guest_abi
 from triage_tui.runs.model import Syscall
@@ -183,6 +184,11 @@ class RecordedGuest:
     def connect_peer(self, fd: int, mode: PeerMode) -> int:
         """Pretend."""
         self._do(f"connects descriptor {fd} to a peer ({mode})")
+        return 0
+
+    def connect_script(self, fd: int, script: PeerScript) -> int:
+        """Pretend."""
+        self._do(f"connects descriptor {fd} to a peer with {len(script.steps)} replies")
         return 0
 
     def start_probe(self, address: str, timeout: float, payload: bytes) -> int:
