@@ -86,6 +86,10 @@ def test_a_script_is_read_from_its_row() -> None:
     assert read == PeerScript("cfgd", b"hello", (first, PeerStep("any", b"", (), ends=True)), True, b"\n")
 
 
+STEP: list[int | bytes] = [0, b"", 0, 0]
+LARGE: list[int | bytes] = [0, b"x" * 65536, 0, 0]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -98,8 +102,8 @@ def test_a_script_is_read_from_its_row() -> None:
         row(0, b"", 0, 2, b"x"),
         row(0, b"", 0, 1, -1, 2),
         row(0, b"", 0, 1, 2, 1 << 40),
-        row(*[0, b"", 0, 0] * 257),
-        row(*[0, b"x" * 65536, 0, 0] * 5),
+        [*row(), *STEP * 257],
+        [*row(), *LARGE * 5],
     ],
 )
 def test_what_is_no_script_is_refused(wrong: list[int | bytes]) -> None:
