@@ -76,9 +76,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stats.add_argument("--target", default="", metavar="TARGET", help="only this target: the start of its id")
     stats.add_argument("--runs", action="store_true", help="list the runs of each rule as well")
 
+    layers = commands.add_parser(
+        "layers",
+        help="say whose rules act for a target, in the order in which they are asked",
+    )
+    layers.add_argument("target", metavar="TARGET", help="a run, or the start of a target's id")
+
     for command in (lint, explain, test, cost, fmt):
         command.add_argument("rule", nargs="*", metavar="RULE", help=f"{FORMS}; default: `active`")
-    for command in (lint, explain, test, cost, fmt, diff, stats):
+    for command in (lint, explain, test, cost, fmt, diff, stats, layers):
         command.add_argument("--json", action="store_true", help="as JSON")
         # Also behind the command's name, where one looks for it.
         command.add_argument("-C", "--workspace", metavar="DIR", default=argparse.SUPPRESS, help="workspace")
@@ -90,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
     from triage_tui.cli.rules_cost import cost
     from triage_tui.cli.rules_counted import stats
     from triage_tui.cli.rules_formatted import fmt
+    from triage_tui.cli.rules_layers import layers
     from triage_tui.cli.rules_tested import test
 
     actions = {
@@ -100,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
         "fmt": fmt,
         "diff": diff,
         "stats": stats,
+        "layers": layers,
     }
     return actions[args.action](args)
 

@@ -25,8 +25,11 @@ from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.probe import parse_question, prober
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
-from triage_tui.rulebook import generations
+from triage_tui.rulebook import generations, layers
 from triage_tui.rulebook.generations import Generation
+from triage_tui.rulebook.layers import LayeredRule
+from triage_tui.rulebook.layers_in_words import started_in_words
+from triage_tui.rulebook.places import OWN, target_directory
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.protocol import Limits
 from triage_tui.runs.model import RuleHit
@@ -86,13 +89,15 @@ class RunningGuest:
         """
         spec = launch_spec(start)
         self.target, elf = resolve_target(spec)
-        self._rulebook = workspace.rulebook_dir(self.target.target_id)
+        self._rulebook = workspace.rulebook
         self._access = RuleAccess(architecture_of(elf, spec.program), AddressNames().describe)
         self._start = start
         self._host: RuleHost | None = None
         self._past_hits: dict[tuple[str, str, str], RuleHit] = {}
         self._past_log: list[str] = []
         self.generation: Generation | None = None
+        """The active generation of the target, one of the layers."""
+        self._rules: list[LayeredRule] = []
         self._load_rules()
         asker = prober(parse_question(text) for text in start.probes) if start.probing else None
         try:
@@ -108,7 +113,8 @@ class RunningGuest:
         except BaseException:
             self._close_host()
             raise
-        narrate(f"started {self._rules_in_words()}")
+        for told in started_in_words(self._rules):
+            narrate(told)
         if self.guest.carrier != "seccomp-notify":
             held = next(note for note in self.guest.contained if note.startswith("seccomp"))
             narrate(f"watched calls cost more in this run: {held}")
@@ -163,14 +169,14 @@ class RunningGuest:
         self.guest.end()
         self._close_host()
 
-    def _rules_in_words(self) -> str:
-        if self.generation is None or not self.generation.rule_ids:
-            return "without rules"
-        return f"with generation {self.generation.number} of rules: {', '.join(self.generation.rule_ids)}"
-
     def _load_rules(self) -> None:
-        self.generation = generations.current(self._rulebook)
-        sources = generations.rules(self.generation) if self.generation is not None else []
+        target = self.target.target_id
+        self.generation = generations.current(target_directory(self._rulebook, target))
+        self._rules = layers.layered(self._rulebook, target)
+        acting = layers.acting(self._rules)
+        sources = layers.to_sources(acting)
+        if (self._rulebook / OWN).is_dir():
+            layers.note_own(self._rulebook, target, acting)
         if failure := self._start.rule_failure:
             sources = [replace(rule, budget=replace(rule.budget, on_failure=failure)) for rule in sources]
         self._host = RuleHost(sources, self._access, rule_limits(self._start)) if sources else None

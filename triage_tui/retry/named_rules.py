@@ -12,6 +12,7 @@ from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, manifest, patches, rulefile
 from triage_tui.rulebook.generations import Generation
 from triage_tui.rulebook.kinds import Kind, kind_of
+from triage_tui.rulebook.places import SHARED
 from triage_tui.runs.files import read_bounded
 from triage_tui.text import safe_line
 
@@ -91,13 +92,37 @@ def targets(workspace: Workspace) -> list[str]:
         return []
 
 
+def directory_of(workspace: Workspace, target_id: str) -> Path:
+    """Return the directory of the generations of a target, or of those that all targets share ("shared")."""
+    return workspace.shared_dir if target_id == SHARED else workspace.rulebook_dir(target_id)
+
+
+def target_named(workspace: Workspace, text: str) -> str:
+    """Return the target that `text` names: the start of its id, one of its runs, or "shared".
+
+    Raises:
+        TriageError: it names none, or several.
+    """
+    if text == SHARED:
+        return SHARED
+    if any(text and target.startswith(text) for target in targets(workspace)):
+        return _target(workspace, text)
+    try:
+        directory = workspace.run_dir(text)
+    except TriageError as error:
+        raise TriageError(f"no target with rules has an id that begins with this; {error}") from None
+    if target_id := workspace.load(directory.name).snapshot.target.target_id:
+        return target_id
+    raise TriageError(f"run {directory.name} does not say of which target it is")
+
+
 def active_of(workspace: Workspace, target_id: str) -> list[NamedRule]:
     """Return the active rules of a target, none when no rule is.
 
     Raises:
         TriageError: the rulebook is damaged.
     """
-    active = generations.current(workspace.rulebook_dir(target_id)) if target_id else None
+    active = generations.current(directory_of(workspace, target_id)) if target_id else None
     return list(_in_generation(target_id, active)) if active is not None else []
 
 
@@ -179,7 +204,7 @@ def generation(workspace: Workspace, target_id: str, number: int) -> Generation:
     Raises:
         TriageError: there is none of that number.
     """
-    for one_of_them in generations.history(workspace.rulebook_dir(target_id)):
+    for one_of_them in generations.history(directory_of(workspace, target_id)):
         if one_of_them.number == number:
             return one_of_them
     raise TriageError(f"target {safe_line(target_id, 80)} has no generation {number}")

@@ -26,6 +26,7 @@ from triage_tui.retry.noting import note
 from triage_tui.rulebook import generations, patches, statistics
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.hunks import digest_of
+from triage_tui.rulebook.places import target_directory
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.events import Event, append_event, default_actor, read_events
 from triage_tui.runs.files import read_bounded, refuse_link, sync_directory, write_all
@@ -33,7 +34,7 @@ from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.record import Record
 from triage_tui.runs.verdict_model import Verdict, read_verdict
-from triage_tui.text import safe_line, safe_name
+from triage_tui.text import safe_line
 
 PENDING_DIR = ".pending"
 """In the rulebook; no target's directory can begin with a dot."""
@@ -230,7 +231,7 @@ def _settle_file(root: Path, path: Path) -> bool:
 def _settle_one(root: Path, pending: Pending) -> None:
     """Make the event log of the run and the audit log agree with what took place."""
     rulebook = root / "rulebook"
-    target_dir = rulebook / safe_name(pending.target)
+    target_dir = target_directory(rulebook, pending.target)
     linked = target_dir.is_symlink() or (target_dir / "generations").is_symlink()
     if pending.kind in ("approve", "roll_back") and target_dir.is_dir() and not linked:
         generations.recover(target_dir)

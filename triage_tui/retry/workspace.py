@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage_tui.errors import TriageError
+from triage_tui.rulebook.places import shared_directory, target_directory
 from triage_tui.runs.ids import is_run_id
-from triage_tui.text import safe_line, safe_name
+from triage_tui.text import safe_line
 
 if TYPE_CHECKING:
     from triage_tui.runs.reader import Run
@@ -52,7 +53,12 @@ class Workspace:
 
     def rulebook_dir(self, target_id: str) -> Path:
         """Directory of the rule generations of one target."""
-        return self.rulebook / safe_name(target_id)
+        return target_directory(self.rulebook, target_id)
+
+    @property
+    def shared_dir(self) -> Path:
+        """Directory of the rule generations that act for every target."""
+        return shared_directory(self.rulebook)
 
     def run_dir(self, run_id: str) -> Path:
         """Return the directory of a run, given its id, a unique ending of it, or "last".

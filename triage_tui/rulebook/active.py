@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from triage_tui.errors import TriageError
+from triage_tui.rulebook.places import target_directory
 from triage_tui.runs.files import inside, read_bounded
-from triage_tui.text import safe_name
 
 MAX_RULE_BYTES = 256 << 10
 _MAX_RULES = 256
@@ -17,7 +17,8 @@ def active_directory(workspace: Path, target_id: str) -> Path | None:
     if not target_id:
         return None
     try:
-        current = inside(workspace / "rulebook", f"{safe_name(target_id)}/current")
+        rulebook = workspace / "rulebook"
+        current = inside(rulebook, f"{target_directory(rulebook, target_id).name}/current")
     except TriageError:
         return None
     return current if current.is_dir() else None

@@ -18,6 +18,7 @@ import msgspec
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.rulebook import manifest
 from triage_tui.rulebook.active import active_directory
+from triage_tui.rulebook.places import target_directory
 from triage_tui.rulebook.shown import caveats as caveats_of
 from triage_tui.rulebook.shown import line_text
 from triage_tui.runs.added_logs import places, read_index
@@ -27,7 +28,7 @@ from triage_tui.runs.reader import load_run
 from triage_tui.runs.rounds import ladder
 from triage_tui.runs.secrets import masked
 from triage_tui.runs.suspicious_points import read_points
-from triage_tui.text import number_of, safe_block, safe_line, safe_name
+from triage_tui.text import number_of, safe_block, safe_line
 from triage_tui.ui import pauses
 from triage_tui.ui.highlight import assembly_lines, c_lines, lua_lines
 from triage_tui.ui.rows import Part, short
@@ -147,7 +148,7 @@ def _read_audit(view: RunView, workspace: Path, related: Sequence[str]) -> None:
     runs_dir = view.run.dir.parent
     others = [(runs_dir / name, read_events(runs_dir / name)[0]) for name in list(names)[-MAX_RELATED:]]
     target = view.snapshot.target.target_id
-    rulebook = workspace / "rulebook" / safe_name(target) if target else None
+    rulebook = target_directory(workspace / "rulebook", target) if target else None
     try:
         view.audit = audit([*others, (view.run.dir, view.events)], rulebook, view.run_id)
     except (TriageError, OSError) as error:

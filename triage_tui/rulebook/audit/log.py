@@ -72,7 +72,9 @@ class Entry(Record, kw_only=True):
     prev: str = ""
 
 
-OWN_KINDS = ("activated", "rolled_back", "withdrawn", "imported", "exported", "trusted", "distrusted")
+OWN_KINDS = (
+    "activated", "rolled_back", "withdrawn", "imported", "exported", "trusted", "distrusted", "own_files",
+)  # fmt: skip
 """Kinds that do not come from a run's event log. "withdrawn" takes back a change that was announced and then
 interrupted before it took place."""
 
@@ -242,6 +244,20 @@ def announcement(rulebook: Path, change: str) -> Entry | None:
     raw = read_bounded(path, MAX_LOG_BYTES, whole=True)
     found = [entry for entry in _entries_with(raw, "change", change) if entry.change == change]
     return found[0] if found and all(entry.kind != "withdrawn" for entry in found) else None
+
+
+def latest(rulebook: Path, kind: str, target: str) -> Entry | None:
+    """Return the last line of a kind about a target, None where there is none.
+
+    Raises:
+        TriageError: the log cannot be read.
+    """
+    path = log_path(rulebook)
+    if not os.path.lexists(path):
+        return None
+    raw = read_bounded(path, MAX_LOG_BYTES, whole=True)
+    found = [one for one in _entries_with(raw, "kind", kind) if one.kind == kind and one.target == target]
+    return found[-1] if found else None
 
 
 def _entries_with(raw: bytes, key: str, value: str) -> Iterator[Entry]:

@@ -23,6 +23,7 @@ WORDS = {
     "exported": "pack exported",
     "trusted": "key trusted",
     "distrusted": "key not trusted any more",
+    "own_files": "own files in force",
 }
 """Kinds of entries that are not written as they are."""
 
