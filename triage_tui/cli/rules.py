@@ -82,9 +82,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     layers.add_argument("target", metavar="TARGET", help="a run, or the start of a target's id")
 
+    renew = commands.add_parser(
+        "renew", help="make rules active again that were set aside because their evidence was gone"
+    )
+    renew.add_argument("target", metavar="TARGET", help="the beginning of its id, or a run of it")
+    renew.add_argument("name", nargs="*", metavar="RULE", help="path or id; default: all that are set aside")
+    renew.add_argument("--list", action="store_true", help="change nothing and list what is set aside")
+    renew.add_argument("--reason", default="", metavar="TEXT", help="why, for the audit log")
+
     for command in (lint, explain, test, cost, fmt):
         command.add_argument("rule", nargs="*", metavar="RULE", help=f"{FORMS}; default: `active`")
-    for command in (lint, explain, test, cost, fmt, diff, stats, layers):
+    for command in (lint, explain, test, cost, fmt, diff, stats, layers, renew):
         command.add_argument("--json", action="store_true", help="as JSON")
         # Also behind the command's name, where one looks for it.
         command.add_argument("-C", "--workspace", metavar="DIR", default=argparse.SUPPRESS, help="workspace")
@@ -97,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     from triage_tui.cli.rules_counted import stats
     from triage_tui.cli.rules_formatted import fmt
     from triage_tui.cli.rules_layers import layers
+    from triage_tui.cli.rules_renewed import renew
     from triage_tui.cli.rules_tested import test
 
     actions = {
@@ -108,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
         "diff": diff,
         "stats": stats,
         "layers": layers,
+        "renew": renew,
     }
     return actions[args.action](args)
 

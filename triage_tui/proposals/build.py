@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from triage_tui.diagnosis.calls import OPERATIONS, PATH_ARGUMENT
+from triage_tui.proposals.evidence import evidence_line
 from triage_tui.proposals.parameters import literals
 from triage_tui.proposals.templates import CALLS, PLACEHOLDER, Library, Template, load_library
+from triage_tui.rulebook.evidence import EVIDENCE
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis, Proposal
 from triage_tui.runs.files import inside, write_atomic
 from triage_tui.runs.reader import Run
@@ -206,6 +208,8 @@ def _rule(
         "inverse": _words(template.inverse, words),
         "template": template.id,
     }
+    if evidence := evidence_line(run, hypothesis, syscall):
+        header[EVIDENCE] = evidence
     if needs:
         header["needs-input"] = needs
     lines = ["-- triage-rule: 1", *(f"-- {key}: {safe_line(value, 900)}" for key, value in header.items())]

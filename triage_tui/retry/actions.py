@@ -23,6 +23,7 @@ from triage_tui.retry.start import read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, patches
 from triage_tui.rulebook.choices import Approval, approval_of
+from triage_tui.rulebook.targets import describe
 from triage_tui.runs.events import Event, State, append_event, default_actor, holder_alive, is_waiting
 from triage_tui.runs.reader import Run
 from triage_tui.text import number_of, safe_line
@@ -117,6 +118,7 @@ class LocalActions:
             append_event(run.dir, "approved", approved, actor, expect_state=UNLESS_RETRIED)
             self._step("approved")
             self._note(run)
+            describe(target_dir, run.snapshot.target)
             generation = generations.activate(
                 target_dir,
                 add=additions,

@@ -13,6 +13,7 @@ import msgspec
 from triage_tui.diagnosis.report import check_knowledge
 from triage_tui.errors import TriageError
 from triage_tui.proposals.watching import watching_rules
+from triage_tui.retry.expiry import EXPERIMENT
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import RunningGuest
 from triage_tui.retry.left_out_calls import WHOLE_TRACE
@@ -195,7 +196,7 @@ def take_back_left_over(workspace: Workspace, run: Run, actor: str | None = None
     """
     target_dir = workspace.rulebook_dir(run.snapshot.target.target_id)
     active = generations.current(target_dir)
-    if active is None or not active.reason.startswith(_REASON):
+    if active is None or not active.reason.startswith(EXPERIMENT):
         return False
     generations.rollback(
         target_dir,
@@ -210,11 +211,8 @@ def take_back_left_over(workspace: Workspace, run: Run, actor: str | None = None
     return True
 
 
-_REASON = "experiment on run "
-
-
 def _reason(run: Run) -> str:
-    return f"{_REASON}{run.run_id}"
+    return f"{EXPERIMENT}{run.run_id}"
 
 
 # --- what the new run showed ---------------------------------------------------------------------------

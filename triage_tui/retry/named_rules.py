@@ -135,9 +135,9 @@ def _of(workspace: Workspace, text: str) -> Iterable[NamedRule]:
     if text == "active":
         return [rule for target in targets(workspace) for rule in active_of(workspace, target)]
     if text.startswith("active:"):
-        return active_of(workspace, _target(workspace, text.removeprefix("active:")))
+        return active_of(workspace, target_of(workspace, text.removeprefix("active:")))
     if (of_generation := _GENERATION.fullmatch(text)) is not None:
-        target = _target(workspace, of_generation["target"])
+        target = target_of(workspace, of_generation["target"])
         number = int(of_generation["number"])
         return _in_generation(target, generation(workspace, target, number))
     return _of_run(workspace, text)
@@ -187,7 +187,7 @@ def _of_run(workspace: Workspace, text: str) -> list[NamedRule]:
     ]
 
 
-def _target(workspace: Workspace, text: str) -> str:
+def target_of(workspace: Workspace, text: str) -> str:
     """Return the target whose id begins with `text`."""
     found = [target for target in targets(workspace) if text and target.startswith(text)]
     exact = [target for target in found if target == text]

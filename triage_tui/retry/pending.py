@@ -42,9 +42,9 @@ MAX_BYTES = 64 << 10
 MAX_PENDING = 256
 """Decisions that are settled at once."""
 
-Kind = Literal["approve", "roll_back", "edit", "note", "judge"]
+Kind = Literal["approve", "roll_back", "edit", "note", "judge", "expire", "renew"]
 """What is decided; "note" is anything that is one event of a run and its line in the audit log, "judge" is
-what is said of a round once it is recorded."""
+what is said of a round once it is recorded. "expire" and "renew" are about a target and no run."""
 Step = Callable[[str], None]
 
 APPROVE_STEPS = ("begun", "approved", *generations.ACTIVATE_STEPS, "activated", "ended")
@@ -52,6 +52,9 @@ ROLLBACK_STEPS = ("begun", *generations.ROLLBACK_STEPS, "rolled_back", "ended")
 EDIT_STEPS = ("begun", "written", "edited", "noted", "ended")
 JUDGE_STEPS = ("begun", "written", "counted", "told", "noted", "ended")
 """Names of the durable steps of decisions, in order; a rejection has its kind, "rejected", in the middle."""
+
+_MOVES = ("approve", "roll_back", "expire", "renew")
+"""Kinds after which another generation is active."""
 
 _CHANGE = re.compile(r"[0-9a-f]{16}")
 
@@ -161,6 +164,11 @@ def pending_of(kind: Kind, run: Run, actor: str = "", **more: str) -> Pending:
     )
 
 
+def pending_for(target_id: str, kind: Kind, actor: str) -> Pending:
+    """Return a new decision on the rules of a target that belongs to no run."""
+    return Pending(kind=kind, change=secrets.token_hex(8), run="", target=target_id, actor=actor)
+
+
 def settle(root: Path) -> int:
     """Settle what killed programs left of their decisions on a workspace; return how many there were.
 
@@ -233,7 +241,7 @@ def _settle_one(root: Path, pending: Pending) -> None:
     rulebook = root / "rulebook"
     target_dir = target_directory(rulebook, pending.target)
     linked = target_dir.is_symlink() or (target_dir / "generations").is_symlink()
-    if pending.kind in ("approve", "roll_back") and target_dir.is_dir() and not linked:
+    if pending.kind in _MOVES and target_dir.is_dir() and not linked:
         generations.recover(target_dir)
     run_dir = root / "ai_runs" / pending.run
     if not is_run_id(pending.run) or not run_dir.is_dir():
@@ -246,7 +254,7 @@ def _settle_one(root: Path, pending: Pending) -> None:
             _settle_edit(run_dir, pending, mine)
         case "judge":
             _settle_judgement(root, run_dir, pending, mine)
-        case "note":
+        case _:
             pass
     note(rulebook, run_dir, pending.target)
 

@@ -15,6 +15,7 @@ from triage_tui.errors import TriageError
 from triage_tui.guest.freezing.stops import ON_REQUEST, Stop
 from triage_tui.language.choice import wanted_language
 from triage_tui.retry.actions import UNLESS_RETRIED, Decision, LocalActions
+from triage_tui.retry.expiry import expire
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import RunningGuest
 from triage_tui.retry.judge import How, judge
@@ -244,6 +245,8 @@ class _Teller:
         if self._limits.capture.disk_bytes:
             # Counted while no guest waits for it; what was counted is remembered.
             self._usage.bytes()
+        if not self._story.rounds:
+            expire(self._workspace, self._start, self._tell)
         self._guest = RunningGuest(self._workspace, self._start, self._tell, self._cancel)
         return self._guest.run(self._cancel, self._freeze), "retry"
 

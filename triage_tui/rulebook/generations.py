@@ -41,7 +41,7 @@ from triage_tui.rulebook.changing import (
     unfinished,
 )
 from triage_tui.rulebook.lock import locked
-from triage_tui.rulebook.manifest import RELATIVE_PATH, Generation, digest_of, verify
+from triage_tui.rulebook.manifest import RELATIVE_PATH, Generation, SetAside, digest_of, verify
 from triage_tui.rulehost.protocol import RuleSource
 from triage_tui.runs.events import default_actor
 from triage_tui.runs.files import refuse_link, sync_directory, write_atomic
@@ -51,6 +51,7 @@ __all__ = [
     "ACTIVATE_STEPS",
     "ROLLBACK_STEPS",
     "Generation",
+    "SetAside",
     "Step",
     "activate",
     "current",
@@ -148,6 +149,8 @@ def activate(
     run: str = "",
     change: str = "",
     expect: int | None = None,
+    kind: audit_log.Activation = "activated",
+    set_aside: Mapping[str, SetAside] | None = None,
     step: Step = _no_step,
 ) -> Generation:
     """Make a new generation out of the active one and activate it.
@@ -155,14 +158,16 @@ def activate(
     `add` maps paths ("syscall/openat@fix-1.lua") to rule texts, `remove` names paths of the active
     generation. A file of the active generation that has no triage-rule header belongs to a person and is
     never replaced. `run` is the run that it was decided on, `change` names the change in the audit log;
-    `expect` is the generation number that the decision was made on (0: none); `step` is called with each name
-    of `ACTIVATE_STEPS` after that step is durable.
+    `expect` is the generation number that the decision was made on (0: none); `kind` is what the audit log
+    calls the change. `set_aside` names rules that shall be kept without acting; those that are set aside
+    already stay so until they are added. `step` is called with each name of `ACTIVATE_STEPS` after that step
+    is durable.
 
     Raises:
         Conflict: a person's file is in the way, another change came first, or one is under way.
         TriageError: a name or rule is not allowed, or the active generation is damaged.
     """
-    _check_names([*add, *remove])
+    _check_names([*add, *remove, *(set_aside or {})])
     refuse_link(target_dir, target_dir / "generations")
     try:
         target_dir.mkdir(parents=True, exist_ok=True)
@@ -176,6 +181,9 @@ def activate(
         contents = _merged(active, add, remove)
         number = max(numbers(target_dir), default=0) + 1
         generation = _described(number, active, contents, actor, reason)
+        kept = {**(active.set_aside if active is not None else {}), **(set_aside or {})}
+        generation.set_aside = {name: one for name, one in sorted(kept.items()) if name not in contents}
+        generation.digest = digest_of(generation)
         generation.directory = directory_of(target_dir, number)
         temporary = unfinished(target_dir, number)
         intent = Intent(made=number, change=change or secrets.token_hex(8))
@@ -188,7 +196,8 @@ def activate(
             sync_directory(generation.directory.parent)
             step("renamed")
             changed = {name: generation.files[name] for name in sorted(add)}
-            _note(target_dir, "activated", intent, active, generation, changed, actor, reason, run)
+            changed |= {name: one.sha256 for name, one in sorted((set_aside or {}).items())}
+            _note(target_dir, kind, intent, active, generation, changed, actor, reason, run)
             step("noted")
             point(target_dir, number, step)
         clear(target_dir, step)
@@ -300,7 +309,7 @@ def _merged(active: Generation | None, add: Mapping[str, bytes], remove: Collect
 def _described(
     number: int, active: Generation | None, contents: Mapping[str, bytes], actor: str, reason: str
 ) -> Generation:
-    generation = Generation(
+    return Generation(
         number=number,
         parent=active.number if active else None,
         parent_digest=active.digest if active else "",
@@ -310,8 +319,6 @@ def _described(
         files={name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())},
         rule_ids=[rulefile.parse(data).header.id for _, data in sorted(contents.items())],
     )
-    generation.digest = digest_of(generation)
-    return generation
 
 
 def _write(directory: Path, generation: Generation, contents: Mapping[str, bytes]) -> None:

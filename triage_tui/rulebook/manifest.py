@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 
@@ -28,6 +29,20 @@ MAX_MANIFEST_BYTES = 4 << 20
 MAX_FILES = 4096
 RELATIVE_PATH = kinds.PLACE
 """The only files that a generation holds."""
+
+
+class SetAside(Record):
+    """A rule that is kept and does not act, because what it was born from is not so any more.
+
+    `sha256` is that of its text, which lies in generation `generation` of the target `target`. `gone` is the
+    part of its evidence that is not so any more, see `evidence`; `why` says it in one sentence.
+    """
+
+    sha256: str
+    target: str
+    generation: int
+    why: str
+    gone: Literal["binary", "site", "errno"] = "binary"
 
 
 class Generation(Record):
@@ -48,19 +63,21 @@ class Generation(Record):
     parent_digest: str = ""
     digest: str = ""
     version: int = MANIFEST_VERSION
+    set_aside: dict[str, SetAside] = {}
+    """Paths of rules that do not act, and why; see `expiry`."""
     directory: Path = Path()
     """Where it was read from; not part of the manifest."""
 
 
 def digest_of(generation: Generation) -> str:
     """Return the SHA-256 over every field of the manifest but the digest itself."""
-    fields = {**msgspec.to_builtins(_plain(generation)), "digest": ""}
+    fields = {**_fields(generation), "digest": ""}
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
 
 def encode(generation: Generation) -> bytes:
     """Return the manifest's bytes."""
-    fields = msgspec.to_builtins(_plain(generation))
+    fields = _fields(generation)
     return msgspec.json.format(msgspec.json.encode(fields, order="sorted"), indent=2) + b"\n"
 
 
@@ -77,10 +94,16 @@ class _Manifest(Record):
     parent_digest: str
     digest: str
     version: int
+    set_aside: dict[str, SetAside] = {}
 
 
-def _plain(generation: Generation) -> _Manifest:
-    return _Manifest(**{name: getattr(generation, name) for name in _Manifest.__struct_fields__})
+def _fields(generation: Generation) -> dict[str, Any]:
+    plain = _Manifest(**{name: getattr(generation, name) for name in _Manifest.__struct_fields__})
+    fields: dict[str, Any] = msgspec.to_builtins(plain)
+    if not generation.set_aside:
+        # Manifests of versions that set nothing aside keep their digest.
+        del fields["set_aside"]
+    return fields
 
 
 def load(directory: Path) -> Generation:
@@ -98,7 +121,8 @@ def load(directory: Path) -> Generation:
         raise TriageError(f"{shown} is damaged: {safe_line(str(error), 200)}") from None
     if found.version != MANIFEST_VERSION:
         raise TriageError(f"{shown} has version {found.version}, only {MANIFEST_VERSION} is known")
-    if len(found.files) > MAX_FILES or not all(map(RELATIVE_PATH.fullmatch, found.files)):
+    names = [*found.files, *found.set_aside]
+    if len(names) > 2 * MAX_FILES or not all(map(RELATIVE_PATH.fullmatch, names)):
         raise TriageError(f"{shown} names files that are no rule files")
     fields = {name: getattr(found, name) for name in _Manifest.__struct_fields__}
     return Generation(**fields, directory=directory)

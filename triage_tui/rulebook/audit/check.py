@@ -143,7 +143,7 @@ def _check_generations(rulebook: Path, entries: list[Entry], found: Checked) -> 
     withdrawn = {entry.change for entry in entries if entry.kind == "withdrawn" and entry.change}
     moves: dict[str, list[Entry]] = {}
     for entry in entries:
-        if entry.kind in ("activated", "rolled_back") and entry.change not in withdrawn:
+        if entry.kind in audit_log.MOVES and entry.change not in withdrawn:
             moves.setdefault(safe_name(entry.target), []).append(entry)
     try:
         targets = sorted(path for path in rulebook.iterdir() if path.is_dir() and path.name[0] != ".")

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -72,9 +72,13 @@ class Entry(Record, kw_only=True):
     prev: str = ""
 
 
-OWN_KINDS = (
-    "activated", "rolled_back", "withdrawn", "imported", "exported", "trusted", "distrusted", "own_files",
-)  # fmt: skip
+Activation = Literal["activated", "expired", "renewed"]
+"""Kinds of lines that announce a new generation: "expired" sets rules aside whose evidence is gone, "renewed"
+makes such rules active again."""
+MOVES = (*get_args(Activation), "rolled_back")
+"""Kinds of lines after which another generation is active."""
+
+OWN_KINDS = (*MOVES, "withdrawn", "imported", "exported", "trusted", "distrusted", "own_files")
 """Kinds that do not come from a run's event log. "withdrawn" takes back a change that was announced and then
 interrupted before it took place."""
 

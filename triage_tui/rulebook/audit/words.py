@@ -13,6 +13,8 @@ WORDS = {
     "reconsidered": "taken back",
     "activated": "rules activated",
     "rolled_back": "rolled back",
+    "expired": "rules set aside",
+    "renewed": "rules renewed",
     "withdrawn": "did not take place",
     "retry_started": "retry started",
     "retry_finished": "retry finished",

@@ -1,0 +1,316 @@
+"""Rules whose evidence is not so any more are set aside before a program starts, and a person renews them.
+
+A rule was approved because of something that a run showed: this program, this call, from this place, failed
+in this way. Before a story begins, that is held against the program as it is now, against its root file
+system, and against the newest run of it. What no longer agrees leaves the active generation; its text is
+kept, and `triage-tui rules renew` makes it active again with what is so now as its evidence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+from triage_tui.errors import Conflict, TriageError
+from triage_tui.guest.spec import open_in_root, resolve_target
+from triage_tui.retry import pending
+from triage_tui.retry.guests import launch_spec
+from triage_tui.retry.pending import Step, no_step
+from triage_tui.retry.start import Start
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import generations, manifest, rulefile
+from triage_tui.rulebook.check.explain import Match, parse_match
+from triage_tui.rulebook.evidence import (
+    EVIDENCE,
+    Evidence,
+    Gone,
+    Part,
+    contradiction,
+    evidence_text,
+    parse_evidence,
+)
+from triage_tui.rulebook.generations import Generation, SetAside
+from triage_tui.rulebook.targets import describe, described, description, target_dirs
+from triage_tui.runs.events import default_actor
+from triage_tui.runs.files import real_path
+from triage_tui.runs.listing import run_dirs, summarize
+from triage_tui.runs.model import Target
+from triage_tui.runs.reader import Run, load_run
+from triage_tui.text import number_of, safe_line
+
+EXPIRY_ACTOR = "policy:expiry"
+EXPERIMENT = "experiment on run "
+"""How the reason of a generation begins that an experiment made for a moment."""
+
+EXPIRE_STEPS = ("begun", *generations.ACTIVATE_STEPS, "ended")
+"""Names of the durable steps of setting rules aside, and of renewing them."""
+
+MAX_RUNS = 50
+"""Runs among which the newest of a target is looked for."""
+_SHOWN = 12
+"""Hex digits of a digest."""
+_OF_THE_KERNEL = ("/proc/", "/sys/", "/dev/", "/tmp/", "/run/", "/var/run/")
+"""Where a guest finds files that are not in its root file system."""
+
+
+def expire(
+    workspace: Workspace, start: Start, tell: Callable[[str], None], step: Step = no_step
+) -> Generation | None:
+    """Set the rules aside whose evidence is not so any more; return the new generation if any were.
+
+    `tell` is told of each, and of those that were set aside before.
+
+    Raises:
+        Conflict: somebody else changed the rules of the target at this moment.
+        TriageError: the program or its rules cannot be read, or the rulebook cannot be written.
+    """
+    target, _ = resolve_target(launch_spec(start))
+    target_dir = workspace.rulebook_dir(target.target_id)
+    active = generations.current(target_dir)
+    if active is not None and active.reason.startswith(EXPERIMENT):
+        return None
+    if active is None and not generations.history(target_dir):
+        gone = _of_another_build(workspace, target)
+    else:
+        gone = _not_so_any_more(workspace, target, active) if active is not None else {}
+    made = _set_aside(workspace, target, active, gone, step) if gone else None
+    now = made or active
+    for name, one in now.set_aside.items() if now is not None else ():
+        tell(f"{'set aside' if name in gone else 'still set aside'}: {name}: {one.why}")
+    if made is not None:
+        tell(f"to use them anyway: triage-tui rules renew -C {workspace.root} {target.target_id}")
+    return made
+
+
+def _set_aside(
+    workspace: Workspace, target: Target, active: Generation | None, gone: dict[str, SetAside], step: Step
+) -> Generation:
+    target_dir = workspace.rulebook_dir(target.target_id)
+    describe(target_dir, target)
+    decision = pending.pending_for(target.target_id, "expire", EXPIRY_ACTOR)
+    whys = list(dict.fromkeys(one.why for one in gone.values()))
+    with pending.begun(workspace.root, decision, step):
+        return generations.activate(
+            target_dir,
+            add={},
+            remove=[name for name in gone if active is not None and name in active.files],
+            actor=EXPIRY_ACTOR,
+            reason=safe_line(f"{number_of(len(gone), 'rule')} set aside: {'; '.join(whys)}", 900),
+            change=decision.change,
+            expect=active.number if active is not None else 0,
+            kind="expired",
+            set_aside=gone,
+            step=step,
+        )
+
+
+def _of_another_build(workspace: Workspace, target: Target) -> dict[str, SetAside]:
+    """Return the active rules of the program that was in this program's place before."""
+    now = described(target)
+    before: Generation | None = None
+    owner, was = "", ""
+    for directory in target_dirs(workspace.rulebook):
+        other = description(directory)
+        if other is None or other.place != now.place or other.program_sha256 == now.program_sha256:
+            continue
+        with contextlib.suppress(TriageError):
+            found = generations.current(directory)
+            if found is not None and found.files and (before is None or found.created > before.created):
+                before, owner, was = found, directory.name, other.program_sha256
+    if before is None:
+        return {}
+    why = (
+        f"the program is another one now: SHA-256 {safe_line(now.program_sha256[:_SHOWN])},"
+        f" it was {safe_line(was[:_SHOWN])}"
+    )
+    return {
+        name: SetAside(sha256=digest, target=owner, generation=before.number, why=why)
+        for name, digest in before.files.items()
+    }
+
+
+def _not_so_any_more(workspace: Workspace, target: Target, active: Generation) -> dict[str, SetAside]:
+    found: dict[str, SetAside] = {}
+    target_dir = workspace.rulebook_dir(target.target_id)
+    newest: list[Run | None] = []
+    digests: dict[str, str | None] = {}
+    for name, digest in active.files.items():
+        header = rulefile.parse(manifest.read_file(active, name)).header
+        evidence = parse_evidence(header.extra.get(EVIDENCE, ""))
+        match = parse_match(header.match)
+        gone = _program_or_module(evidence, target, digests) or _file_is_there(evidence, match, target)
+        if gone is None and (evidence.errno or evidence.site is not None):
+            if not newest:
+                newest.append(_newest_run(workspace, target))
+            run = newest[0]
+            told = contradiction(evidence, match, run.snapshot, run.trace()) if run is not None else None
+            if run is not None and told is not None:
+                gone = Gone(told.part, f"in run {run.run_id} {told.why}")
+        if gone is not None:
+            found[name] = SetAside(
+                sha256=digest,
+                target=target_dir.name,
+                generation=active.number,
+                why=safe_line(gone.why, 300),
+                gone=gone.part,
+            )
+    return found
+
+
+def _program_or_module(evidence: Evidence, target: Target, digests: dict[str, str | None]) -> Gone | None:
+    if evidence.binary and evidence.binary != target.program_sha256:
+        return Gone(
+            "binary",
+            f"the program is another one now: SHA-256 {target.program_sha256[:_SHOWN]},"
+            f" the rule is from {evidence.binary[:_SHOWN]}",
+        )
+    if not evidence.module or evidence.site is None or target.rootfs is None:
+        return None
+    path = evidence.site.path
+    if path not in digests:
+        digests[path] = _digest_in_root(target.rootfs, path)
+    now = digests[path]
+    if now is None or now == evidence.module:
+        return None
+    return Gone("site", f"{path}, from which the call came, is {'another file now' if now else 'gone'}")
+
+
+def _digest_in_root(rootfs: str, path: str) -> str | None:
+    """Return the SHA-256 of a file of the guest, "" where it is not there, None where that cannot be told."""
+    try:
+        handle = open_in_root(Path(rootfs), path)
+    except OSError as error:
+        return "" if error.errno == errno.ENOENT and "\\" not in path else None
+    with os.fdopen(handle, "rb") as stream:
+        try:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError:
+            return None
+
+
+def _file_is_there(evidence: Evidence, match: Match | None, target: Target) -> Gone | None:
+    """Tell whether a file, whose absence the rule is about, is in the root file system by now."""
+    path = match.fields.get("path", "") if match is not None else ""
+    if evidence.errno != "ENOENT" or not target.rootfs or not path.startswith("/"):
+        return None
+    if f"{path}/".startswith(_OF_THE_KERNEL) or "\\" in path:
+        return None
+    try:
+        os.close(open_in_root(Path(target.rootfs), path))
+    except (OSError, ValueError) as error:
+        if not isinstance(error, OSError) or error.errno not in (errno.EISDIR, errno.EINVAL):
+            return None
+    return Gone(
+        "errno", f"{path} is in the root file system now: the call does not fail with ENOENT any more"
+    )
+
+
+def _newest_run(workspace: Workspace, target: Target) -> Run | None:
+    for directory in run_dirs(workspace.runs_dir)[:MAX_RUNS]:
+        if summarize(directory).target_id == target.target_id:
+            with contextlib.suppress(TriageError):
+                return load_run(directory)
+    return None
+
+
+# A person wants them anyway
+
+
+def renew(
+    workspace: Workspace,
+    target_id: str,
+    names: Collection[str] = (),
+    *,
+    reason: str = "",
+    actor: str = "",
+    step: Step = no_step,
+) -> str:
+    """Make rules active again that were set aside, all for no `names`; return one sentence.
+
+    `names` are paths ("syscall/openat@x.lua") or ids. Their texts stay as they are but for the evidence in
+    their header, which becomes what is so now.
+
+    Raises:
+        Conflict: another change came first.
+        TriageError: no such rule is set aside, its text is not the one that was set aside any more, or the
+            rulebook cannot be written.
+    """
+    pending.settle(workspace.root)
+    target_dir = workspace.rulebook_dir(target_id)
+    active = generations.current(target_dir)
+    aside = active.set_aside if active is not None else {}
+    if active is None or not aside:
+        raise TriageError(f"no rule of target {safe_line(target_id, 80)} is set aside")
+    chosen = _chosen(aside, names)
+    actor = actor or default_actor()
+    where = description(target_dir)
+    binary = where.program_sha256 if where is not None else ""
+    texts = {
+        name: _rebased(_kept(workspace.rulebook, name, aside[name]), aside[name].gone, binary, target_id)
+        for name in chosen
+    }
+    decision = pending.pending_for(target_id, "renew", actor)
+    with pending.begun(workspace.root, decision, step):
+        made = generations.activate(
+            target_dir,
+            add=texts,
+            actor=actor,
+            reason=safe_line(reason, 500) or "renewed: wanted for what is so now, too",
+            change=decision.change,
+            expect=active.number,
+            kind="renewed",
+            step=step,
+        )
+    left = f", {len(made.set_aside)} stay set aside" if made.set_aside else ""
+    return f"{number_of(len(texts), 'rule')} active again (generation {made.number}){left}"
+
+
+def _chosen(aside: Mapping[str, SetAside], names: Collection[str]) -> list[str]:
+    if not names:
+        return list(aside)
+    found = []
+    for name in names:
+        same = [path for path in aside if name in (path, path.rpartition("@")[2].removesuffix(".lua"))]
+        if not same:
+            known = ", ".join(safe_line(path, 80) for path in list(aside)[:4])
+            raise TriageError(f"{safe_line(name, 80)} is not set aside; these are: {known}")
+        found += same
+    return list(dict.fromkeys(found))
+
+
+def _kept(rulebook: Path, name: str, one: SetAside) -> bytes:
+    """Return the text of a rule that was set aside, proved by its hash."""
+    where = rulebook / one.target / "generations" / f"{one.generation:04}"
+    if real_path(where).parent.parent.parent != real_path(rulebook):
+        raise TriageError(f"{safe_line(name)} does not lie in this rulebook, so it was not renewed")
+    text = manifest.read_file(manifest.load(where), name)
+    if hashlib.sha256(text).hexdigest() != one.sha256:
+        raise Conflict(f"{safe_line(name)} is not the text that was set aside, so it was not renewed")
+    return text
+
+
+def _rebased(text: bytes, gone: Part, binary: str, target_id: str) -> bytes:
+    """Return a rule with this program as its evidence, and without the part that is not so any more."""
+    rule = rulefile.parse(text)
+    if EVIDENCE not in rule.header.extra:
+        return text
+    extra = {name: value for name, value in rule.header.extra.items() if name != EVIDENCE}
+    was = parse_evidence(rule.header.extra[EVIDENCE])
+    same = gone == "errno"
+    now = evidence_text(
+        Evidence(
+            binary=binary,
+            errno="" if gone == "errno" else was.errno,
+            module=was.module if same else "",
+            site=was.site if same else None,
+        )
+    )
+    header = dataclasses.replace(
+        rule.header, target=target_id, extra={**extra, **({EVIDENCE: now} if now else {})}
+    )
+    return rulefile.format_header(header).encode() + rule.body
