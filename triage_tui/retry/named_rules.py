@@ -106,7 +106,7 @@ def target_named(workspace: Workspace, text: str) -> str:
     if text == SHARED:
         return SHARED
     if any(text and target.startswith(text) for target in targets(workspace)):
-        return _target(workspace, text)
+        return target_of(workspace, text)
     try:
         directory = workspace.run_dir(text)
     except TriageError as error:
