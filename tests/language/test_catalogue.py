@@ -44,6 +44,8 @@ def _shipped_sentences() -> dict[str, list[str]]:
             found[f"template {template['id']}"] = [template[key] for key in keys if template.get(key)]
         for content in document.get("contents", []):
             found[f"content {content['path']}"] = [content["risk"]]
+        for request in document.get("requests", []):
+            found[f"request {request['name']}"] = [request.get("risk", "the values are made up")]
     return found
 
 

@@ -113,7 +113,7 @@ def _build(
     operation = hypothesis.parameters.get("operation", "getid" if hypothesis.entry == "not-root" else "")
     if template.operations and operation not in template.operations:
         return None
-    if any(name not in known for name in template.parameters):
+    if any(name not in known for name in template.parameters) or not known.isdisjoint(template.unless):
         return None
     names = [name for name in _syscalls(hypothesis) if not template.syscalls or name in template.syscalls]
     words.setdefault("syscalls", ", ".join(names))
@@ -201,7 +201,7 @@ def _rule(
         "run": run.run_id,
         "target": run.snapshot.target.target_id or run.snapshot.target.program_sha256 or "unknown",
         "intent": _words(template.intent, words),
-        "match": _match(syscall, template, hypothesis),
+        "match": _match(syscall, template, hypothesis, words),
         "hit-limit": str(template.hit_limit or "none"),
         "effect": _words(template.effect, words),
         "risk": template.risk,
@@ -216,9 +216,11 @@ def _rule(
     return _Rule(f"{kind}/syscall/{syscall}@{identity}.lua", "\n".join(lines) + "\n\n" + text.strip() + "\n")
 
 
-def _match(syscall: str, template: Template, hypothesis: Hypothesis) -> str:
+def _match(syscall: str, template: Template, hypothesis: Hypothesis, words: Mapping[str, str]) -> str:
     """Return in words which calls the rule is about."""
-    given = hypothesis.parameters
+    given = dict(hypothesis.parameters)
+    if "answers" in template.parameters:
+        given["request"] = words.get("match_request", "")
     keys = [name for name in ("path", "interface", "request", "peer", "detail") if given.get(name)]
     if template.id in ("identity_root", "start_helper"):
         # They are about all such calls.

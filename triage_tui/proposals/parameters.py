@@ -7,9 +7,12 @@ import re
 import socket
 import struct
 
+from triage_tui.diagnosis.calls import operation, request, request_number
 from triage_tui.proposals.content import choose
 from triage_tui.proposals.lua import guest_bytes, lua_long_string, lua_string
+from triage_tui.proposals.requests import known_answer, sized_answer, statements
 from triage_tui.proposals.templates import Library
+from triage_tui.runs import guest_abi
 from triage_tui.runs.diagnosis_model import Hypothesis
 from triage_tui.runs.reader import Run
 from triage_tui.runs.socket_options import option_number
@@ -97,8 +100,52 @@ def literals(
         words["peer_name"] = words.get("peer") or words.get("path", "a peer")
     seq = _integer(given.get("seq", ""))
     call = run.syscall(seq) if seq is not None else None
-    _split(given, (call and call.arch) or run.snapshot.target.arch, code, words)
+    arch = (call and call.arch) or run.snapshot.target.arch
+    _split(given, arch, code, words)
+    code["endian"] = '">"' if guest_abi.endian(arch) == "big" else '"<"'
+    code["word"] = str(guest_abi.word(arch))
+    if given.get("operation") == "ioctl":
+        _answers(run, given, arch, library, code, words)
     return code, words, needs
+
+
+_REFUSALS = frozenset(("ENOTTY", "EINVAL", "ENOSYS", "EOPNOTSUPP", "ENOTSUP"))
+
+
+def _answers(
+    run: Run, given: dict[str, str], arch: str, library: Library, code: dict[str, str], words: dict[str, str]
+) -> None:
+    """Add what is known of the request of an ioctl: the structure that it fills in, or how long that is.
+
+    A device has many requests, and a program often makes one after the other: those of the same device that
+    were refused as well are answered by the same rule.
+    """
+    number = _integer(given.get("request_number", "")) or 0
+    recorded = run.snapshot.created_at
+    known = known_answer(library.requests, arch, number, given.get("request", ""), recorded)
+    if known is None:
+        if size := sized_answer(arch, number):
+            code["size"] = words["size"] = str(size)
+        return
+    found = {known.number: (known, given.get("request", ""))}
+    for call in run.snapshot.recent_syscalls:
+        if operation(call) != "ioctl" or call.errno not in _REFUSALS:
+            continue
+        other = known_answer(library.requests, arch, request_number(call), request(call), recorded)
+        # The second byte is the same for all requests of a device.
+        if other is not None and (other.number ^ known.number) & 0xFF00 == 0:
+            found.setdefault(other.number, (other, request(call)))
+    answers = [answer for _, (answer, _) in sorted(found.items())]
+    code["answers"] = statements(answers)
+    structures = [answer.structure for answer in answers if answer.structure]
+    words |= {
+        "answers": ", ".join(answer.name for answer in answers),
+        "answered": ", ".join(structures) or "nothing",
+        "answer_risk": known.risk,
+        "match_request": " or ".join(name for _, (_, name) in sorted(found.items())),
+        "request_number": f"0x{known.number:x}",
+    }
+    code["request_number"] = words["request_number"]
 
 
 def _split(given: dict[str, str], arch: str, code: dict[str, str], words: dict[str, str]) -> None:

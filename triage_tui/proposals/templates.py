@@ -23,6 +23,8 @@ from triage_tui.diagnosis.knowledge_base.documents import BadDocumentError, Docu
 from triage_tui.diagnosis.knowledge_base.mistakes import Mistake
 from triage_tui.diagnosis.matchers import choose, compile_regex
 from triage_tui.errors import TriageError
+from triage_tui.proposals import requests
+from triage_tui.proposals.requests import RequestEntry
 from triage_tui.resources import shipped
 from triage_tui.rule_places import origin, user_directories
 from triage_tui.runs.diagnosis_model import Risk
@@ -36,7 +38,7 @@ LITERALS = frozenset(
     (
         "path", "absolute", "directory", "interface", "content", "device", "request_number",
         "first_argument", "peer_bytes", "is_path", "level", "option", "process", "signal",
-        "path_argument", "flags_argument",
+        "path_argument", "flags_argument", "endian", "word", "answers", "size",
     )
 )  # fmt: skip
 """What may stand between @ and @: what `parameters.literals` and the building of a rule put there."""
@@ -73,6 +75,7 @@ class TemplateEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     needs_input: str | None = None
     requires: Requires = msgspec.field(default_factory=Requires)
     parameters: list[str] = []
+    unless: list[str] = []
     uses: list[str] = []
     lua: dict[str, str] = {}
 
@@ -92,6 +95,7 @@ class TemplatesFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     templates: list[TemplateEntry] = []
     snippets: dict[str, str] = {}
     contents: list[ContentEntry] = []
+    requests: list[RequestEntry] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,8 @@ class Template:
     syscalls: frozenset[str] = frozenset()
     parameters: tuple[str, ...] = ()
     """Parameters without which it cannot be built."""
+    unless: tuple[str, ...] = ()
+    """Parameters with which a better one can be built."""
     uses: tuple[str, ...] = ()
     lua: Mapping[str, str] = field(default_factory=dict)
     """Operation (or "default", "with_path") -> Lua text."""
@@ -141,6 +147,8 @@ class Library:
     templates: dict[str, Template] = field(default_factory=dict)
     snippets: dict[str, str] = field(default_factory=dict)
     contents: list[KnownContent] = field(default_factory=list)
+    """A person's own come first."""
+    requests: list[RequestEntry] = field(default_factory=list)
     """A person's own come first."""
     files: list[str] = field(default_factory=list)
     overridden: list[str] = field(default_factory=list)
@@ -196,10 +204,12 @@ def _stamp(place: str) -> tuple[tuple[str, int, int, int], ...]:
 def _load(places: tuple[str, ...], _stamps: object) -> Library:
     library = Library()
     for number, place in enumerate(places):
+        earlier, library.requests = library.requests, []
         own: list[KnownContent] = []
         for path in template_files(Path(place), library.mistakes):
             add_file(library, path, own, bounded=number > 0)
         library.contents[:0] = own
+        library.requests += earlier
     _check_uses(library)
     return library
 
@@ -243,6 +253,23 @@ def add_file(library: Library, path: Path, contents: list[KnownContent], *, boun
             continue
         if (path_of := compile_regex(entry.path, f"contents[{index}].path", tell)) is not None:
             contents.append(KnownContent(path=path_of, text=entry.text, risk=entry.risk))
+    for index, raw in enumerate(_list(document, "requests", tell)):
+        request = _request(raw, f"requests[{index}]", tell)
+        if request is not None:
+            library.requests.append(request)
+
+
+def _request(raw: object, key: str, tell: Any) -> RequestEntry | None:
+    identity = str(raw.get("name", "?"))[:80] if isinstance(raw, dict) else ""
+    try:
+        entry = msgspec.convert(raw, RequestEntry)
+    except (msgspec.ValidationError, RecursionError) as error:
+        tell(key, _told(error), entry=identity)
+        return None
+    found = list(requests.problems(entry))
+    for inner, what in found:
+        tell(f"{key}.{inner}", what, entry=identity)
+    return None if found else entry
 
 
 def _list(document: Document, name: str, tell: Any) -> Iterable[object]:
@@ -292,6 +319,7 @@ def _template(raw: object, key: str, document: Document, tell: Any) -> Template 
         operations=frozenset(entry.requires.operation),
         syscalls=frozenset(entry.requires.syscalls),
         parameters=tuple(entry.parameters),
+        unless=tuple(entry.unless),
         uses=tuple(entry.uses),
         file=str(document.path),
         line=document.line(key),

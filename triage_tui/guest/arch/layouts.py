@@ -1,40 +1,17 @@
 """Structures that syscalls take, laid out as on each architecture: which bytes are which field.
 
 The declarations are those of the kernel's user headers (include/uapi, arch/*/include/uapi/asm); offsets
-follow from them by the rules of the psABIs: a field is aligned to its own size, except that i386 aligns
-64-bit numbers to 4 bytes.
+follow from them by the rules of the psABIs (`runs/struct_layout.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 from triage_tui.guest.arch.model import Arch
+from triage_tui.runs.struct_layout import Layout, lay_out
 
-Kind = Literal["signed", "unsigned", "address", "bytes"]
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field: bytes from the structure's begin, bytes of it, and how to read them."""
-
-    offset: int
-    size: int
-    kind: Kind
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """One structure. `size` is in bytes, padding at the end included."""
-
-    size: int
-    fields: dict[str, Field]
-
-
-# A field is "name kind"; kinds are i8 u8 ... u64, long and ulong (a word), ptr, and b16 for 16 bytes.
+# Declarations as runs/struct_layout.py has them.
 _COMMON = {
     "timespec": "tv_sec long, tv_nsec long",
     "timespec64": "tv_sec i64, tv_nsec i64",
@@ -143,35 +120,11 @@ def _declaration(arch: Arch, name: str) -> str:
     return _OWN.get((arch.name, name), _COMMON.get(name, ""))
 
 
-def _parse(arch: Arch, text: str) -> Iterator[tuple[str, int, int, Kind]]:
-    """Yield (name, size, alignment, kind) of each field."""
-    for declared in text.split(", "):
-        name, kind = declared.split()
-        if kind[0] == "b":
-            yield name, int(kind[1:]), 1, "bytes"
-        elif kind in ("long", "ulong", "ptr"):
-            which: Kind = "address" if kind == "ptr" else "signed" if kind == "long" else "unsigned"
-            yield name, arch.word, arch.word, which
-        else:
-            size = int(kind[1:]) // 8
-            align = min(size, 4) if arch.name == "i386" else size
-            yield name, size, align, "signed" if kind[0] == "i" else "unsigned"
-
-
 @cache
 def _layout(arch: Arch, name: str) -> Layout:
-    offset = 0
-    widest = arch.word if name == "ifreq" else 1
-    fields: dict[str, Field] = {}
-    for field, size, align, kind in _parse(arch, _declaration(arch, name)):
-        # Arrays of words among the bytes are aligned as words.
-        if name in ("sigaction", "ifreq") and kind == "bytes" and size >= arch.word:
-            align = arch.word
-        offset = -(-offset // align) * align
-        fields[field] = Field(offset, size, kind)
-        offset += size
-        widest = max(widest, align)
-    return Layout(-(-offset // widest) * widest, fields)
+    # Arrays of words among the bytes of these are aligned as words.
+    words_in_bytes = name in ("sigaction", "ifreq")
+    return lay_out(_declaration(arch, name), arch.name, arch.word, words_in_bytes=words_in_bytes)
 
 
 def layout(arch: Arch, name: str) -> Layout:

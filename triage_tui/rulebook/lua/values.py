@@ -6,9 +6,10 @@ known, never guessed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from triage_tui.rulebook.lua.forms import (
     Assign,
@@ -31,6 +32,9 @@ from triage_tui.rulebook.lua.forms import (
     statements_in,
     walk,
 )
+
+_PACK = re.compile(rb"[<>](?:[iI][1248])+")
+_PACKED = re.compile(rb"([iI])([1248])")
 
 RESULT = -1
 """Stands for the result among the arguments of after_syscall."""
@@ -191,7 +195,8 @@ def arguments_in(expression: Value, scope: Scope) -> set[int]:
 def constant(expression: Value, scope: Scope) -> Constant | None:
     """Return the constant that an expression comes to, None where it is none or not known.
 
-    `-N`, `#"text"`, `string.rep("x", 4)`, `N + M` and text put together with `..` count.
+    `-N`, `#"text"`, `string.rep("x", 4)`, `string.pack("<i4", 1)`, `N + M` and text put together with `..`
+    count.
     """
     value = resolve(expression, scope)
     match value:
@@ -217,7 +222,26 @@ def constant(expression: Value, scope: Scope) -> Constant | None:
                 and 0 <= count.value * len(piece.value) <= 1 << 20
             ):
                 return Constant(value.line, piece.value * count.value)
+        case Call(name="string.pack", arguments=[form, *numbers]):
+            return _packed(value.line, constant(form, scope), [constant(one, scope) for one in numbers])
     return None
+
+
+def _packed(line: int, form: Constant | None, given: Sequence[Constant | None]) -> Constant | None:
+    """Return what string.pack makes of whole numbers whose order and sizes the format says; else None."""
+    text = form.value if form is not None else None
+    if not isinstance(text, bytes) or not _PACK.fullmatch(text):
+        return None
+    order: Literal["little", "big"] = "big" if text[:1] == b">" else "little"
+    kinds = _PACKED.findall(text)
+    if len(kinds) != len(given):
+        return None
+    data = b""
+    for (_, size), one in zip(kinds, given, strict=True):
+        if one is None or type(one.value) is not int:
+            return None
+        data += (one.value & ((1 << 8 * int(size)) - 1)).to_bytes(int(size), order)
+    return Constant(line, data)
 
 
 def _folded(value: Binary, scope: Scope) -> Constant | None:
