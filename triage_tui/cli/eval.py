@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from triage_tui.cli.output import print_json, print_table, say
@@ -10,7 +11,7 @@ from triage_tui.cli.story import cancelled_by_signals
 from triage_tui.errors import Interrupted, TriageError
 from triage_tui.evaluation.calibrating import as_entries_say, fit, samples_of, write_calibration
 from triage_tui.evaluation.capture import engine_of
-from triage_tui.evaluation.corpus import chosen, load_corpus
+from triage_tui.evaluation.corpus import Case, Corpus, chosen, load_corpus
 from triage_tui.evaluation.evaluate import evaluate
 from triage_tui.evaluation.summary import report
 from triage_tui.evaluation.tables import calibration_rows, case_rows, cause_rows, fit_sentences, sentences
@@ -48,18 +49,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
 
+def chosen_cases(corpora: Sequence[str], only: Sequence[str]) -> tuple[Corpus, list[Case]]:
+    """Read files of labelled cases, say what is wrong with them, and return them and the wanted cases.
+
+    Raises:
+        TriageError: a file cannot be read, or there is no such case.
+    """
+    corpus = load_corpus(*map(Path, corpora))
+    for sentence in (*corpus.left_out, *corpus.mistakes.values()):
+        say(sentence)
+    wanted = [name for entry in only for name in entry.split(",") if name]
+    if only and not wanted:
+        raise TriageError("--only takes the ids of cases, separated by commas")
+    return corpus, chosen(corpus.cases, wanted)
+
+
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print; 0 when every case was run, 1 when one could not be."""
     if not 1 <= args.jobs <= MAX_JOBS:
         raise TriageError(f"--jobs takes 1 to {MAX_JOBS}, not {args.jobs}")
-    corpora = [Path(name) for name in args.corpora]
-    corpus = load_corpus(*corpora)
-    for sentence in (*corpus.left_out, *corpus.mistakes.values()):
-        say(sentence)
-    wanted = [name for entry in args.only for name in entry.split(",") if name]
-    if args.only and not wanted:
-        raise TriageError("--only takes the ids of cases, separated by commas")
-    cases = chosen(corpus.cases, wanted)
+    corpus, cases = chosen_cases(args.corpora, args.only)
     with cancelled_by_signals() as cancel:
         results = evaluate(
             cases,
@@ -78,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
             raise Interrupted(cancel.number)
     if args.calibrate is not None:
         found = fit(samples_of(as_entries_say(results)))
-        write_calibration(Path(args.calibrate), found, corpora)
+        write_calibration(Path(args.calibrate), found, [Path(name) for name in args.corpora])
         for line in fit_sentences(found):
             say(line)
     if args.json:

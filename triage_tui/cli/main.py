@@ -64,6 +64,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "watch": ("triage_tui.cli.watch", "print runs as they appear and change"),
     "demo": ("triage_tui.cli.demo", "fetch real foreign programs and play the whole story on them"),
     "setup": ("triage_tui.cli.setup", "fetch QEMU and the demo's programs, without root"),
+    "bench": ("triage_tui.cli.bench", "play labelled failures end to end and say how far the rules get"),
     "eval": ("triage_tui.cli.eval", "run labelled failures and say how often the diagnosis is right"),
     "kb": ("triage_tui.cli.kb", "check, try, explain and measure the knowledge base"),
     "rules": ("triage_tui.cli.rules", "check and explain rules, try them on recorded runs, compare them"),

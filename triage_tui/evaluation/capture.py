@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from triage_tui import __version__
 from triage_tui.errors import TriageError
 from triage_tui.evaluation.corpus import PROGRAM_PATH, Case
 from triage_tui.evaluation.packages import cached, evaluation_dir
+from triage_tui.evaluation.product import run_product
 from triage_tui.evaluation.rootfs import build_root
 from triage_tui.guest.cell.policy import EXECUTIONS
 from triage_tui.guest.emulator.qemu import qemu_version
@@ -26,17 +24,14 @@ from triage_tui.retry.start import read_start
 from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.reader import load_run
 from triage_tui.setup.cache import publish, staging
-from triage_tui.text import safe_line
 
 MIN_TIME_LIMIT_S = 25.0
 """A round lasts at least so long before it is frozen for its length alone: loops show up late."""
 EXEC_POLICY = "refuse"
 """The labels tell what happens on a host without binfmt_misc, where no program of a guest is executed."""
-_HANG_S = 120.0
+HANG_S = 120.0
 """How much longer than its time limit a run may take before it is ended: probing and capturing take time."""
 _LEFT_S = 86400.0
-_POLL_S = 0.05
-_END_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +92,10 @@ def capture(case: Case, engine: Engine, cancel: threading.Event) -> Path:
         TriageError: it cannot be prepared or run; nothing of it is kept.
     """
     place = captured_dir(case, engine)
-    work_dir = evaluation_dir()
-    work_dir.mkdir(parents=True, exist_ok=True)
-    with staging(work_dir) as work:
-        root = work / "root"
-        files = [file for spec in case.packages if (file := cached(spec)) is not None]
-        if len(files) != len(case.packages):
-            raise TriageError("its packages are not all there")
-        build_root(root, files, case.prepare)
-        if case.input is not None:
-            (work / "input").write_bytes(case.input)
-        workspace = work / "workspace"
-        workspace.mkdir()
-        _run(run_command(case, root, workspace, work / "input"), case, engine, cancel)
+    with prepared(case) as (root, workspace, stdin):
+        run_product(
+            run_command(case, root, workspace, stdin), engine.emulators, time_limit(case) + HANG_S, cancel
+        )
         if not any((workspace / "ai_runs").glob("*")):
             raise TriageError("the run left no record")
         shutil.rmtree(place, ignore_errors=True)
@@ -117,6 +103,27 @@ def capture(case: Case, engine: Engine, cancel: threading.Event) -> Path:
     found = _kept_run(case, engine)
     assert found is not None
     return found
+
+
+@contextmanager
+def prepared(case: Case) -> Iterator[tuple[Path, Path, Path]]:
+    """Yield the root file system of a case, an empty workspace and the file for its input; gone afterwards.
+
+    Raises:
+        TriageError: it cannot be prepared.
+    """
+    work_dir = evaluation_dir()
+    work_dir.mkdir(parents=True, exist_ok=True)
+    with staging(work_dir) as work:
+        files = [file for spec in case.packages if (file := cached(spec)) is not None]
+        if len(files) != len(case.packages):
+            raise TriageError("its packages are not all there")
+        root, workspace, stdin = work / "root", work / "workspace", work / "input"
+        build_root(root, files, case.prepare)
+        if case.input is not None:
+            stdin.write_bytes(case.input)
+        workspace.mkdir()
+        yield root, workspace, stdin
 
 
 def remove_leftovers() -> None:
@@ -132,10 +139,12 @@ def time_limit(case: Case) -> float:
     return max(MIN_TIME_LIMIT_S, case.timeout + MIN_TIME_LIMIT_S / 2)
 
 
-def run_command(case: Case, root: Path, workspace: Path, stdin: Path) -> list[str]:
-    """Return the command that runs a prepared case: one round, in which nothing is approved."""
-    command = [sys.executable, "-m", "triage_tui", "run", "-C", str(workspace), "--json"]
-    command += ["--policy", "auto", "--rounds", "1", "--rootfs", str(root), "--cwd", case.cwd]
+def run_command(
+    case: Case, root: Path, workspace: Path, stdin: Path, *, rounds: int = 1, options: Sequence[str] = ()
+) -> list[str]:
+    """Return the command that runs a prepared case without a person; in one round nothing is approved."""
+    command = [sys.executable, "-m", "triage_tui", "run", "-C", str(workspace), "--json", *options]
+    command += ["--policy", "auto", "--rounds", str(rounds), "--rootfs", str(root), "--cwd", case.cwd]
     command += ["--user", str(case.uid), "--time-limit", f"{time_limit(case):g}", "--exec", EXEC_POLICY]
     for name, value in (PROGRAM_PATH | case.env).items():
         command += ["--env", f"{name}={value}"]
@@ -146,73 +155,3 @@ def run_command(case: Case, root: Path, workspace: Path, stdin: Path) -> list[st
     given = "null" if case.stdin == "closed" else str(case.stdin)
     command += ["--stdin", str(stdin) if case.input is not None else given]
     return [*command, "--", *case.words] if case.words[0].startswith("-") else [*command, *case.words]
-
-
-def _run(command: list[str], case: Case, engine: Engine, cancel: threading.Event) -> None:
-    """Run the product on a case and wait for its end.
-
-    Raises:
-        TriageError: it could not run the program (its own sentence), hung, or was cancelled.
-    """
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    environment = os.environ | {"PYTHONPATH": path, "TRIAGE_TUI_QEMU_DIR": str(engine.emulators)}
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        # Ctrl-C is for this process, which then ends the run in good order.
-        start_new_session=True,
-    )
-    said: list[bytes] = [b"", b""]
-    readers = [
-        threading.Thread(target=_read, args=(pipe, said, index), daemon=True)
-        for index, pipe in enumerate((process.stdout, process.stderr))
-    ]
-    for reader in readers:
-        reader.start()
-    deadline = time.monotonic() + time_limit(case) + _HANG_S
-    why = ""
-    try:
-        while process.poll() is None:
-            if cancel.wait(_POLL_S):
-                why = "it was cancelled"
-            elif time.monotonic() > deadline:
-                why = f"the run took more than {time_limit(case) + _HANG_S:.0f} seconds"
-            if why:
-                break
-    finally:
-        _end(process)
-        for reader in readers:
-            reader.join(_END_S)
-    if why:
-        raise TriageError(why)
-    try:
-        rounds = json.loads(said[0].splitlines()[-1])["rounds"]
-    except (ValueError, IndexError, KeyError, TypeError):
-        rounds = []
-    if not rounds:
-        lines = said[1].decode("utf-8", "replace").strip().splitlines()
-        last = lines[-1].removeprefix("triage-tui: ") if lines else f"it ended with code {process.returncode}"
-        raise TriageError(f"the program could not be run: {safe_line(last, 300)}")
-
-
-def _read(pipe: object, said: list[bytes], index: int) -> None:
-    read: Callable[[int], bytes] = pipe.read1  # type: ignore[attr-defined]
-    while data := read(1 << 16):
-        # Only the end matters: the result, or the reason.
-        said[index] = (said[index] + data)[-(4 << 20) :]
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the supervisor in good order, so that no guest is left, and hard if that does not help."""
-    if process.poll() is not None:
-        return
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(_END_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
