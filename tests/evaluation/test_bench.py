@@ -57,7 +57,7 @@ def test_cases_are_played_to_their_end_and_kept(tmp_path: Path, capsys: pytest.C
     code, told, _ = benched(capsys, cases, "--jobs", "3")
     assert code == 1, "a case that cannot be played is no success"
     spool, page, broken = told["per_case"]
-    assert (spool["reached"], spool["unmet"], spool["rounds"]) == (True, [], 2)
+    assert (spool["reached"], spool["unmet"], spool["rounds"] >= 2) == (True, [], True)
     assert spool["approved"]
     assert spool["masked"], "what a rule supplied is told"
     assert (page["reached"], page["unmet"], page["approved"], page["touched"]) == (True, [], [], False)
