@@ -50,8 +50,17 @@ class StringGuest:
     def provide_file(self, path: bytes, content: bytes, mode: int) -> int:
         return 0
 
-    def open_bytes(self, content: bytes, cloexec: bool) -> int:
+    def open_bytes(self, content: bytes, cloexec: bool, label: bytes = b"") -> int:
         return -24
+
+    def descriptor_label(self, fd: int) -> bytes:
+        return b""
+
+    def descriptor_path(self, fd: int) -> bytes:
+        return b"/"
+
+    def write_field(self, address: int, structure: str, field: str, value: int) -> int:
+        return 0
 
     def open_host(self, path: bytes, flags: int, mode: int) -> int:
         return -24

@@ -5,7 +5,8 @@ from __future__ import annotations
 import lupa
 import pytest
 
-from triage_tui.proposals.lua import guest_bytes, lua_long_string, lua_string
+from triage_tui.proposals.lua import guest_bytes, lua_long_string
+from triage_tui.rulebook.lua.literals import lua_string
 
 HOSTILE = [
     b"",

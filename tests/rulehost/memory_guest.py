@@ -22,6 +22,8 @@ class MemoryGuest:
         self.files: dict[bytes, tuple[bytes, int]] = {}
         self.directories: dict[bytes, int] = {}
         self.opened: list[tuple[bytes, bool]] = []
+        self.labels: dict[int, bytes] = {}
+        self.fields: dict[tuple[int, str, str], int] = {}
         self.ifreq: dict[tuple[int, str], int | bytes] = {}
         self.peers: list[tuple[int, str]] = []
         self.scripts: list[tuple[int, PeerScript]] = []
@@ -79,9 +81,23 @@ class MemoryGuest:
         self.files[path] = (content, mode)
         return 0
 
-    def open_bytes(self, content: bytes, cloexec: bool) -> int:
+    def open_bytes(self, content: bytes, cloexec: bool, label: bytes = b"") -> int:
         self.opened.append((content, cloexec))
-        return 20 + len(self.opened)
+        fd = 20 + len(self.opened)
+        self.labels[fd] = label
+        return fd
+
+    def descriptor_label(self, fd: int) -> bytes:
+        if fd not in self.labels:
+            raise OSError(errno.EBADF, "not open")
+        return self.labels[fd]
+
+    def descriptor_path(self, fd: int) -> bytes:
+        return b"/home" if fd == -100 else b"/dev"
+
+    def write_field(self, address: int, structure: str, field: str, value: int) -> int:
+        self.fields[address, structure, field] = value
+        return 0
 
     def open_host(self, path: bytes, flags: int, mode: int) -> int:
         return 9

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import re
 
+from triage_tui.rulebook.lua.literals import lua_string
+
 _BACKSLASHED = re.compile(r"\\x([89a-f][0-9a-f])")
-_PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b'"\\')
-
-
-def lua_string(data: bytes) -> str:
-    """Return a Lua string literal that means exactly `data`.
-
-    Printable ASCII stands for itself; everything else is written as a backslash and three digits, so that a
-    digit that follows cannot become part of the escape.
-    """
-    return '"' + "".join(chr(byte) if byte in _PLAIN else f"\\{byte:03d}" for byte in data) + '"'
 
 
 def lua_long_string(data: bytes, width: int = 96) -> str:

@@ -9,9 +9,10 @@ import struct
 
 from triage_tui.diagnosis.calls import operation, request, request_number
 from triage_tui.proposals.content import choose
-from triage_tui.proposals.lua import guest_bytes, lua_long_string, lua_string
+from triage_tui.proposals.lua import guest_bytes, lua_long_string
 from triage_tui.proposals.requests import known_answer, sized_answer, statements
 from triage_tui.proposals.templates import Library
+from triage_tui.rulebook.lua.literals import lua_string
 from triage_tui.runs import guest_abi
 from triage_tui.runs.diagnosis_model import Hypothesis
 from triage_tui.runs.reader import Run

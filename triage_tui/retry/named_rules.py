@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,14 @@ class NamedRule:
     def kind(self) -> Kind:
         """What it is."""
         return kind_of(self.file)
+
+    @property
+    def syscalls(self) -> frozenset[str]:
+        """The syscalls about which it is asked; none where it cannot be one that is asked."""
+        if self.kind == "plugin":
+            with contextlib.suppress(TriageError):
+                return rulefile.to_source(self.file, self.source).syscalls
+        return frozenset((self.syscall,)) - {""}
 
     @property
     def syscall(self) -> str:

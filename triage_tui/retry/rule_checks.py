@@ -95,7 +95,7 @@ def first_error(
     """
     arch = run.snapshot.target.arch
     errors = [one for one in check_texts({name: source}, arch, active)[name] if one.severity == "error"]
-    if not errors and run_it and kind_of(name) == "syscall":
+    if not errors and run_it and kind_of(name) != "start":
         found = check_at_calls(run.run_id, arch, run.trace(), name, source)
         errors = [one for one in found if one.severity == "error"]
     return errors[0] if errors else None
@@ -137,7 +137,7 @@ def check_named(
             if run is not None:
                 findings = in_order([*findings, *_breadth_in(run, rule)])
             clean = not any(one.severity == "error" for one in findings)
-            if run is not None and run_them and clean and rule.syscall:
+            if run is not None and run_them and clean and rule.syscalls:
                 at_calls = check_at_calls(run_id, arch, run.trace(), rule.file, rule.source)
                 findings = in_order([*findings, *at_calls])
             found[rule.name] = findings

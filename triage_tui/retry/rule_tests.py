@@ -115,7 +115,7 @@ def recording_for(workspace: Workspace, rule: NamedRule) -> Recording:
     for place in [*places, *others, *recorded_runs()][:MAX_RUNS]:
         with contextlib.suppress(TriageError):
             found = _of_run(place)
-            if any(call.name.lower() == rule.syscall for call in found.calls):
+            if any(call.name.lower() in rule.syscalls for call in found.calls):
                 return found
     raise TriageError(f"no recorded run has a call of {safe_line(rule.syscall or rule.file, 60)!r}")
 
@@ -166,7 +166,7 @@ def try_rules(
                 for number, one in enumerate(expected)
                 if one.run == recording.name and one.rule in ("", _id_of(rule))
             ]
-            if rule.syscall not in names and rule.syscall and not wanted:
+            if rule.syscalls and not rule.syscalls & names and not wanted:
                 continue
             if time.monotonic() > latest:
                 tell(f"{MAX_SECONDS:g} seconds were over: name fewer rules, or runs with --run")

@@ -132,10 +132,12 @@ def rules(generation: Generation) -> list[RuleSource]:
     if problems:
         raise TriageError(f"the active rules were not loaded: {problems[0]}")
     directory = str(generation.directory)
+    # A rule for one syscall is the more special one: plugins are asked what is left.
     return [
         rulefile.to_source(name, manifest.read_file(generation, name), directory)
+        for kind in ("syscall", "plugin")
         for name in sorted(generation.files)
-        if kinds.kind_of(name) == "syscall"
+        if kinds.kind_of(name) == kind
     ]
 
 

@@ -109,10 +109,13 @@ def to_sources(rules: Iterable[LayeredRule]) -> list[RuleSource]:
     Raises:
         TriageError: one is no rule.
     """
+    known = list(rules)
+    # A rule for one syscall is the more special one: plugins are asked what is left.
     return [
         replace(rulefile.to_source(rule.name, rule.source, str(rule.directory)), layer=rule.layer)
-        for rule in rules
-        if kind_of(rule.name) == "syscall"
+        for kind in ("syscall", "plugin")
+        for rule in known
+        if kind_of(rule.name) == kind
     ]
 
 

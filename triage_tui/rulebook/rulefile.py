@@ -50,6 +50,9 @@ SYSCALL_NAME = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 FILE_NAME = re.compile(rf"(?P<syscall>{SYSCALL_NAME.pattern})(?:@(?P<id>{RULE_ID.pattern}))?\.lua")
 """`openat.lua` (SFEmu's form) or `openat@fix-openat-3f2a91c0.lua` (several rules for one syscall)."""
 
+PLUGIN = "plugin "
+"""What stands before a plugin's name where the syscall of a rule is named."""
+
 PROPOSED_BY = "proposed-by"
 """Header key that says whose idea a rule is, where that is not the knowledge base's: "model NAME"."""
 
@@ -250,12 +253,19 @@ def is_models(source: bytes) -> bool:
 def to_source(name: str, source: bytes, rules_dir: str = "") -> RuleSource:
     """Return what the rule host needs of the rule file `name` ("openat@x.lua", also below directories).
 
+    In a directory `plugin` it is the configuration of a plugin ("plugin/nvram@x.lua").
+
     Raises:
         TriageError: the name is not that of a rule file, or the header is broken.
     """
     found = FILE_NAME.fullmatch(name.rpartition("/")[2])
     if found is None:
         raise TriageError(f"{safe_line(name, 80)} is not named like a rule (syscall.lua or syscall@id.lua)")
+    if re.split(r"[/:]", name)[-2:-1] == ["plugin"]:
+        # Only who has one needs the reading of Lua, which loads tree-sitter.
+        from triage_tui.rulebook.plugins.loading import plugin_source
+
+        return plugin_source(found["syscall"], source, rules_dir)
     header = parse(source).header
     digest = hashlib.sha256(source).hexdigest()
     return RuleSource(

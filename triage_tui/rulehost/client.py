@@ -60,7 +60,8 @@ class RuleHost:
         self._rules = [RuleState.of(source, self._limits) for source in rules]
         self._by_syscall: dict[str, list[int]] = {}
         for index, rule in enumerate(self._rules):
-            self._by_syscall.setdefault(rule.source.syscall, []).append(index)
+            for name in rule.source.syscalls:
+                self._by_syscall.setdefault(name, []).append(index)
         self._lock = threading.Lock()
         self._process: HostProcess | None = None
         self._closed = False
@@ -104,7 +105,8 @@ class RuleHost:
 
     def hooks(self) -> set[str]:
         """Guest syscall names that some rule still wants to see."""
-        return {rule.source.syscall for rule in self._rules if rule.disabled is None or rule.is_closed}
+        wanting = (rule for rule in self._rules if rule.disabled is None or rule.is_closed)
+        return {name for rule in wanting for name in rule.source.syscalls}
 
     def hits(self) -> list[RuleHit]:
         """How often each rule was asked and acted, what it cost, and why it was switched off if it was.
@@ -123,10 +125,10 @@ class RuleHost:
             for index in self._by_syscall.get(call.name, ()):
                 rule = self._rules[index]
                 if rule.disabled is None and not rule.asks_before:
-                    answer.after = True
+                    answer.after |= rule.wants_result(call.name)
                 elif rule.disabled is None and rule.may_ask(time.monotonic()):
                     self._ask_rule(index, rule, call, answer)
-                    answer.after |= rule.asks_after and rule.disabled is None
+                    answer.after |= rule.wants_result(call.name) and rule.disabled is None
                 elif rule.is_closed:
                     answer.intercept, answer.ret, answer.rule = True, -_EPERM, rule.source.id
                 if answer.intercept:
@@ -142,7 +144,9 @@ class RuleHost:
         with self._lock:
             for index in self._by_syscall.get(call.name, ()):
                 rule = self._rules[index]
-                if rule.disabled is not None or not rule.asks_after or not rule.may_ask(time.monotonic()):
+                if rule.disabled is not None or not rule.wants_result(call.name):
+                    continue
+                if not rule.may_ask(time.monotonic()):
                     continue
                 answer = Answer(log=final.log)
                 self._ask_rule(index, rule, call, answer, ret)
@@ -169,7 +173,8 @@ class RuleHost:
             args = (*call.args, *([0] * _ARGUMENTS))[:_ARGUMENTS]
             word = self._access.word
             values = tuple(signed_argument(value, word) for value in args)
-            run = wire.Run(index, call.num, values, self._clock(call.ts_mono_ns), ret)
+            name = call.name if rule.source.hooks else ""
+            run = wire.Run(index, call.num, values, self._clock(call.ts_mono_ns), ret, name)
             self._runs += 1
             began = time.monotonic()
             outcome = self._exchange(rule, run, answer.log)

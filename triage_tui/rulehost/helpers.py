@@ -24,6 +24,9 @@ EXTENSIONS = frozenset(
     (
         "c_provide_file",
         "c_open_bytes",
+        "c_fd_label",
+        "c_fd_path",
+        "c_write_field",
         "c_ifreq_name",
         "c_ifreq_set",
         "c_connect_peer",

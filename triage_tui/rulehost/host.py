@@ -123,9 +123,10 @@ class State:
 
     def run(self, message: wire.Run) -> wire.Done:
         """Call do_syscall or after_syscall within the budgets."""
+        name = message.syscall.encode()
         if message.ret is not None:
-            return self._guarded(self._run_after, (message.num, message.ret, *message.args))
-        return self._guarded(self._run, (message.num, *message.args))
+            return self._guarded(self._run_after, (name, message.num, message.ret, *message.args))
+        return self._guarded(self._run, (name, message.num, *message.args))
 
     def _guarded(self, function: Any, arguments: tuple[int | bytes, ...]) -> wire.Done:
         try:

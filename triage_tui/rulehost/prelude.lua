@@ -8,8 +8,8 @@
 
 local ask, say, INSTRUCTIONS, REQUESTS, REQUEST_BYTES, LINES, LINE_BYTES, ENOSYS = ...
 
-local error, pcall, type, tostring, tonumber, rawget, rawlen, pairs, next, setmetatable, select =
-  error, pcall, type, tostring, tonumber, rawget, rawlen, pairs, next, setmetatable, select
+local error, pcall, type, tostring, tonumber, rawget, rawset, rawlen, pairs, next, setmetatable, select =
+  error, pcall, type, tostring, tonumber, rawget, rawset, rawlen, pairs, next, setmetatable, select
 local load, sethook, tointeger, math_type = load, debug.sethook, math.tointeger, math.type
 local sub, gmatch, format, char, find = string.sub, string.gmatch, string.format, string.char, string.find
 local unpack_number, pack_number = string.unpack, string.pack
@@ -262,8 +262,27 @@ function helper.c_provide_file(path, content, mode)
   return rc
 end
 
-function helper.c_open_bytes(content, flags)
-  local rc = request("open_bytes", text(content or "", "content"), integer(flags, 0, "flags"))
+function helper.c_open_bytes(content, flags, label)
+  label = text(label or "", "label")
+  local rc = request("open_bytes", text(content or "", "content"), integer(flags, 0, "flags"), label)
+  return rc
+end
+
+-- The label that c_open_bytes gave the file behind a descriptor, whatever its number is by now.
+function helper.c_fd_label(fd)
+  local rc, label = request("descriptor_label", integer(fd, nil, "fd"))
+  return label or "", rc
+end
+
+-- -100 (AT_FDCWD) stands for the working directory.
+function helper.c_fd_path(fd)
+  local rc, path = request("descriptor_path", integer(fd, nil, "fd"))
+  return path or "", rc
+end
+
+function helper.c_write_field(address, structure, field, value)
+  address, value = integer(address, nil, "addr"), integer(value, nil, "value")
+  local rc = request("write_field", address, text(structure, "structure"), text(field, "field"), value)
   return rc
 end
 
@@ -525,8 +544,12 @@ local function install(name, source, syscall, rules_dir)
   return "", "", false, which
 end
 
-local function call(name, ...)
+-- `syscall` names the call for a rule that hooks several, and is empty for the others.
+local function call(name, syscall, ...)
   begin()
+  if syscall ~= "" then
+    rawset(environment, "__syscall_name", syscall)
+  end
   local handler = rawget(environment, name)
   if type(handler) ~= "function" then
     return "error", "it removed its own " .. name, false, 0
@@ -542,12 +565,12 @@ local function call(name, ...)
   return "", "", action == true or action == 1, math_type(ret) == "integer" and ret or 0
 end
 
--- run(num, a1..a8) -> kind, message, intercept, ret
+-- run(syscall, num, a1..a8) -> kind, message, intercept, ret
 local function run(...)
   return call("do_syscall", ...)
 end
 
--- run_after(num, ret, a1..a8) -> kind, message, intercept, ret
+-- run_after(syscall, num, ret, a1..a8) -> kind, message, intercept, ret
 local function run_after(...)
   return call("after_syscall", ...)
 end

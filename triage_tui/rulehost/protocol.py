@@ -146,8 +146,32 @@ class GuestAccess(Protocol):
         """
         ...
 
-    def open_bytes(self, content: bytes, cloexec: bool) -> int:
-        """Give the guest a new descriptor on a private file that holds `content`; fd or -errno."""
+    def open_bytes(self, content: bytes, cloexec: bool, label: bytes = b"") -> int:
+        """Give the guest a new descriptor on a private file that holds `content`; fd or -errno.
+
+        `descriptor_label` tells `label` of every descriptor on that file, in every process of the guest.
+        """
+        ...
+
+    def descriptor_label(self, fd: int) -> bytes:
+        """The label that a rule gave the file behind descriptor `fd` of the calling process.
+
+        Empty for a descriptor on anything else; OSError when there is no such descriptor.
+        """
+        ...
+
+    def descriptor_path(self, fd: int) -> bytes:
+        """The path behind a descriptor of the calling process, as the guest sees it; OSError without one.
+
+        Its working directory for -100 (AT_FDCWD). What has no path has the name that proc(5) shows.
+        """
+        ...
+
+    def write_field(self, address: int, structure: str, field: str, value: int) -> int:
+        """Write one number of a structure at a guest address, as the guest lays it out; rc.
+
+        -EINVAL for a structure or field that is not known ("stat", "st_mode").
+        """
         ...
 
     def open_host(self, path: bytes, flags: int, mode: int) -> int:
@@ -246,6 +270,9 @@ class Budget:
 class RuleSource:
     """One rule as the host runs it. `source` is Lua text, `syscall` the guest syscall that it hooks.
 
+    A plugin hooks several: `hooks` are their names then, `syscall` is what they are called together, and
+    `__syscall_name` tells it which one is made. Of those it is shown results of the ones in `after` only,
+    where that is not None.
     `hit_limit`: after so many hits the rule is not called any more, None is without a limit of its own.
     `rules_dir` is only a string for the rule's own use (`__rules_dir`); the host process cannot open it.
     `sha256` is that of the rule file, where it is not that of `source`; `layer` says whose rule it is.
@@ -259,6 +286,13 @@ class RuleSource:
     budget: Budget = Budget()
     sha256: str = ""
     layer: str = ""
+    hooks: frozenset[str] = frozenset()
+    after: frozenset[str] | None = None
+
+    @property
+    def syscalls(self) -> frozenset[str]:
+        """The guest syscalls about which it is asked."""
+        return self.hooks or frozenset((self.syscall,))
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,10 @@ class RuleState:
         self._allowance -= 1
         return True
 
+    def wants_result(self, syscall: str) -> bool:
+        """Whether it is to be shown what comes of the guest syscall `syscall`."""
+        return self.asks_after and (self.source.after is None or syscall in self.source.after)
+
     @property
     def is_closed(self) -> bool:
         """Whether a call that this rule cannot be asked about is refused instead of made."""

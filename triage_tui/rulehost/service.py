@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import cast
 
 from triage_tui.rulehost import wire
+from triage_tui.rulehost.arguments import PATH_MAX, Arguments, BadRequest
 from triage_tui.rulehost.peer_script import read_script
 from triage_tui.rulehost.protocol import (
     HOST_DEVICES,
@@ -25,13 +26,16 @@ from triage_tui.rulehost.protocol import (
     PeerMode,
     StandIn,
 )
+from triage_tui.rulehost.shared_values import SharedValues
 
 _ENOENT, _EIO, _EACCES, _EFAULT, _EINVAL, _ENOSPC = 2, 5, 13, 14, 22, 28
 _LAST_COMMON_ERRNO = 34
 """Up to ERANGE the numbers are the same on every Linux port, include/uapi/asm-generic/errno-base.h."""
-_PATH_MAX = 4096
+_AT_FDCWD = -100
 _NAME_MAX = 64
 _KEY_MAX = 256
+_LABEL_MAX = 200
+"""Longest label of a descriptor; the name of a file in memory may have 249 bytes, memfd_create(2)."""
 _LONGEST_PROBE, _LONGEST_PROBE_MS = 4096, 60_000
 _PAGE = 4096
 _O_CLOEXEC = 0o2000000
@@ -43,6 +47,7 @@ EFFECTS = frozenset(
     (
         "write_bytes",
         "write_integer",
+        "write_field",
         "set_register",
         "set_register_bytes",
         "set_argument",
@@ -58,10 +63,6 @@ EFFECTS = frozenset(
     )
 )
 """Requests that change the guest; a rule that made one with success counts as a hit."""
-
-
-class _BadRequest(Exception):
-    """The request's arguments are not what the method takes."""
 
 
 class Service:
@@ -81,8 +82,8 @@ class Service:
         if handler is None:
             return wire.Reply(-_EINVAL)
         try:
-            return handler(_Arguments(ask.args))
-        except _BadRequest:
+            return handler(Arguments(ask.args))
+        except BadRequest:
             return wire.Reply(-_EINVAL)
         except OSError as error:
             return wire.Reply(_negative(error))
@@ -90,7 +91,7 @@ class Service:
             # Whatever fails: the rule waits for a reply, and the next call must not get it instead.
             return wire.Reply(-_EIO)
 
-    def _handlers(self) -> dict[str, Callable[[_Arguments], wire.Reply]]:
+    def _handlers(self) -> dict[str, Callable[[Arguments], wire.Reply]]:
         return {
             "read_string": self._read_string,
             "read_integer": self._read_integer,
@@ -108,6 +109,9 @@ class Service:
             "open_host": self._open_host,
             "provide_file": self._provide_file,
             "open_bytes": self._open_bytes,
+            "descriptor_label": self._descriptor_label,
+            "descriptor_path": self._descriptor_path,
+            "write_field": self._write_field,
             "ifreq_name": self._ifreq_name,
             "ifreq_set": self._ifreq_set,
             "connect_peer": self._connect_peer,
@@ -142,7 +146,7 @@ class Service:
             return wire.Reply(-_EFAULT)
         return wire.Reply(0)
 
-    def _read_string(self, arguments: _Arguments) -> wire.Reply:
+    def _read_string(self, arguments: Arguments) -> wire.Reply:
         address, room = self._address(arguments.integer()), arguments.integer(1, self._request_bytes)
         parts = bytearray()
         # Page by page, so that a string that ends before an unmapped page is read whole.
@@ -156,27 +160,32 @@ class Service:
             address, room = self._address(address + size), room - size
         return wire.Reply(0, (bytes(parts),))
 
-    def _read_integer(self, arguments: _Arguments) -> wire.Reply:
+    def _read_integer(self, arguments: Arguments) -> wire.Reply:
         address, size = self._address(arguments.integer()), arguments.integer(4, 8)
         value = int.from_bytes(self._read(address, size), self._access.endian)
         return wire.Reply(0, (_signed(value, 64),))
 
-    def _write_integer(self, arguments: _Arguments) -> wire.Reply:
+    def _write_integer(self, arguments: Arguments) -> wire.Reply:
         address, size = self._address(arguments.integer()), arguments.integer(4, 8)
         value = arguments.integer() & ((1 << (8 * size)) - 1)
         return self._write(address, value.to_bytes(size, self._access.endian))
 
-    def _read_bytes(self, arguments: _Arguments) -> wire.Reply:
+    def _read_bytes(self, arguments: Arguments) -> wire.Reply:
         address, size = self._address(arguments.integer()), arguments.integer(0, self._request_bytes)
         return wire.Reply(0, (self._read(address, size) if size else b"",))
 
-    def _write_bytes(self, arguments: _Arguments) -> wire.Reply:
+    def _write_field(self, arguments: Arguments) -> wire.Reply:
+        address = self._address(arguments.integer())
+        structure, field = (arguments.data(_NAME_MAX).decode("latin-1") for _ in range(2))
+        return wire.Reply(min(self._access.write_field(address, structure, field, arguments.integer()), 0))
+
+    def _write_bytes(self, arguments: Arguments) -> wire.Reply:
         address, data = self._address(arguments.integer()), arguments.data(self._request_bytes)
         return self._write(address, data) if data else wire.Reply(0)
 
     # Registers
 
-    def _register_names(self, arguments: _Arguments) -> wire.Reply:
+    def _register_names(self, arguments: Arguments) -> wire.Reply:
         return wire.Reply(0, ("\n".join(self._access.read_registers()).encode(),))
 
     def _register(self, key: int | bytes) -> tuple[str, int]:
@@ -192,31 +201,31 @@ class Service:
             raise OSError(_ENOENT, "no such register")
         return found[0], registers[found[0]]
 
-    def _get_register(self, arguments: _Arguments) -> wire.Reply:
+    def _get_register(self, arguments: Arguments) -> wire.Reply:
         _, value = self._register(arguments.any())
         return wire.Reply(0, (_signed(value, 64), self._access.word))
 
-    def _set_register(self, arguments: _Arguments) -> wire.Reply:
+    def _set_register(self, arguments: Arguments) -> wire.Reply:
         name, _ = self._register(arguments.any())
         rc = self._access.write_register(name, self._address(arguments.integer()))
         return wire.Reply(min(rc, 0), (self._access.word if rc >= 0 else 0,))
 
-    def _set_register_bytes(self, arguments: _Arguments) -> wire.Reply:
+    def _set_register_bytes(self, arguments: Arguments) -> wire.Reply:
         name, _ = self._register(arguments.any())
         data = arguments.data(self._access.word)
         if len(data) != self._access.word:
-            raise _BadRequest
+            raise BadRequest
         rc = self._access.write_register(name, int.from_bytes(data, self._access.endian))
         return wire.Reply(min(rc, 0), (self._access.word if rc >= 0 else 0,))
 
-    def _start_program(self, _arguments: _Arguments) -> wire.Reply:
+    def _start_program(self, _arguments: Arguments) -> wire.Reply:
         return wire.Reply(min(self._access.start_program(), 0))
 
-    def _set_argument(self, arguments: _Arguments) -> wire.Reply:
+    def _set_argument(self, arguments: Arguments) -> wire.Reply:
         index = arguments.integer(1, 8)
         return wire.Reply(min(self._access.set_argument(index - 1, self._address(arguments.integer())), 0))
 
-    def _resolve_address(self, arguments: _Arguments) -> wire.Reply:
+    def _resolve_address(self, arguments: Arguments) -> wire.Reply:
         address = self._address(arguments.integer())
         known = self._access.resolve_address(address)
         if known is None:
@@ -230,160 +239,102 @@ class Service:
 
     # Files and descriptors
 
-    def _mkdir_p(self, arguments: _Arguments) -> wire.Reply:
+    def _mkdir_p(self, arguments: Arguments) -> wire.Reply:
         path, mode = arguments.guest_path(), arguments.integer(0, 0o777)
         return wire.Reply(min(self._access.mkdir_p(path, mode), 0))
 
-    def _open_host(self, arguments: _Arguments) -> wire.Reply:
-        path = arguments.data(_PATH_MAX)
+    def _open_host(self, arguments: Arguments) -> wire.Reply:
+        path = arguments.data(PATH_MAX)
         flags, mode = arguments.integer(0, 0xFFFFFFFF), arguments.integer(0, 0o777)
         if path.decode("latin-1") not in HOST_DEVICES:
             return wire.Reply(-_EACCES)
         return wire.Reply(self._access.open_host(path, flags, mode))
 
-    def _provide_file(self, arguments: _Arguments) -> wire.Reply:
+    def _provide_file(self, arguments: Arguments) -> wire.Reply:
         path, content = arguments.guest_path(), arguments.data(self._request_bytes)
         return wire.Reply(min(self._access.provide_file(path, content, arguments.integer(0, 0o777)), 0))
 
-    def _open_bytes(self, arguments: _Arguments) -> wire.Reply:
+    def _open_bytes(self, arguments: Arguments) -> wire.Reply:
         content, flags = arguments.data(self._request_bytes), arguments.integer()
-        return wire.Reply(self._access.open_bytes(content, bool(flags & _O_CLOEXEC)))
+        label = arguments.data(_LABEL_MAX)
+        if b"\0" in label:
+            raise BadRequest
+        return wire.Reply(self._access.open_bytes(content, bool(flags & _O_CLOEXEC), label))
+
+    def _descriptor_label(self, arguments: Arguments) -> wire.Reply:
+        return wire.Reply(0, (self._access.descriptor_label(arguments.integer(0, (1 << 31) - 1)),))
+
+    def _descriptor_path(self, arguments: Arguments) -> wire.Reply:
+        return wire.Reply(0, (self._access.descriptor_path(arguments.integer(_AT_FDCWD, (1 << 31) - 1)),))
 
     # Network
 
-    def _ifreq_name(self, arguments: _Arguments) -> wire.Reply:
+    def _ifreq_name(self, arguments: Arguments) -> wire.Reply:
         address = self._address(arguments.integer())
         try:
             return wire.Reply(0, (self._access.ifreq_name(address)[:16],))
         except OSError:
             return wire.Reply(-_EFAULT)
 
-    def _ifreq_set(self, arguments: _Arguments) -> wire.Reply:
+    def _ifreq_set(self, arguments: Arguments) -> wire.Reply:
         address = self._address(arguments.integer())
         field = arguments.data(_NAME_MAX).decode("latin-1")
         if field not in IFREQ_FIELDS:
-            raise _BadRequest
+            raise BadRequest
         value = _ifreq_value(field, arguments.any())
         return wire.Reply(min(self._access.ifreq_set(address, cast("IfreqField", field), value), 0))
 
-    def _connect_peer(self, arguments: _Arguments) -> wire.Reply:
+    def _connect_peer(self, arguments: Arguments) -> wire.Reply:
         fd, mode = arguments.integer(0, 1 << 20), arguments.data(_NAME_MAX).decode("latin-1")
         if mode not in PEER_MODES:
-            raise _BadRequest
+            raise BadRequest
         return wire.Reply(min(self._access.connect_peer(fd, cast("PeerMode", mode)), 0))
 
-    def _connect_script(self, arguments: _Arguments) -> wire.Reply:
+    def _connect_script(self, arguments: Arguments) -> wire.Reply:
         fd = arguments.integer(0, 1 << 20)
         try:
             script = read_script(arguments.rest())
         except ValueError:
-            raise _BadRequest from None
+            raise BadRequest from None
         return wire.Reply(min(self._access.connect_script(fd, script), 0))
 
-    def _socket_stub(self, arguments: _Arguments) -> wire.Reply:
+    def _socket_stub(self, arguments: Arguments) -> wire.Reply:
         kind, flags = arguments.data(_NAME_MAX).decode("latin-1"), arguments.integer(0, 0xFFFFFFFF)
         if kind not in STAND_INS:
-            raise _BadRequest
+            raise BadRequest
         return wire.Reply(self._access.socket_stub(cast("StandIn", kind), flags))
 
-    def _probe_http(self, arguments: _Arguments) -> wire.Reply:
+    def _probe_http(self, arguments: Arguments) -> wire.Reply:
         text, milliseconds = arguments.data(_NAME_MAX), arguments.integer(1, _LONGEST_PROBE_MS)
         payload = arguments.data(_LONGEST_PROBE)
         try:
             address = str(ipaddress.IPv4Address(text.decode("latin-1")))
         except ValueError:
-            raise _BadRequest from None
+            raise BadRequest from None
         return wire.Reply(min(self._access.start_probe(address, milliseconds / 1000, payload), 0))
 
-    def _errno_number(self, arguments: _Arguments) -> wire.Reply:
+    def _errno_number(self, arguments: Arguments) -> wire.Reply:
         number = self._access.errno_number(arguments.data(_NAME_MAX).decode("latin-1"))
         return wire.Reply(0 if number is not None else -_EINVAL, (number,))
 
-    def _guest_info(self, _arguments: _Arguments) -> wire.Reply:
+    def _guest_info(self, _arguments: Arguments) -> wire.Reply:
         access = self._access
         order = b"<" if access.endian == "little" else b">"
         return wire.Reply(0, (access.arch.encode(), access.word, order))
 
     # What rules leave for each other, and for the person
 
-    def _shared_get(self, arguments: _Arguments) -> wire.Reply:
+    def _shared_get(self, arguments: Arguments) -> wire.Reply:
         value = self._shared.get(arguments.data(_KEY_MAX))
         return wire.Reply(0 if value is not None else -_ENOENT, (value,))
 
-    def _shared_set(self, arguments: _Arguments) -> wire.Reply:
+    def _shared_set(self, arguments: Arguments) -> wire.Reply:
         key, value = arguments.data(_KEY_MAX), arguments.data(self._request_bytes)
         return wire.Reply(0 if self._shared.set(key, value) else -_ENOSPC)
 
-    def _request_reexec(self, arguments: _Arguments) -> wire.Reply:
+    def _request_reexec(self, arguments: Arguments) -> wire.Reply:
         self.restart_tag = arguments.data(_KEY_MAX).decode("utf-8", "backslashreplace")
         return wire.Reply(0)
-
-
-class SharedValues:
-    """What the rules of one run keep for each other: it outlives a rule host that had to be restarted."""
-
-    def __init__(self, most_bytes: int, most_keys: int) -> None:
-        """Hold at most `most_bytes` of keys and values under at most `most_keys` keys."""
-        self._values: dict[bytes, bytes] = {}
-        self._most_bytes, self._most_keys = most_bytes, most_keys
-        self._bytes = 0
-
-    def get(self, key: bytes) -> bytes | None:
-        """Return the value of `key`, None when there is none."""
-        return self._values.get(key)
-
-    def set(self, key: bytes, value: bytes) -> bool:
-        """Keep `value`, empty to forget the key; False when there is no room (the old value stays)."""
-        old = self._values.get(key)
-        if not value:
-            if old is not None:
-                del self._values[key]
-                self._bytes -= len(key) + len(old)
-            return True
-        grown = self._bytes + len(value) - len(old or b"") + (len(key) if old is None else 0)
-        if grown > self._most_bytes or (old is None and len(self._values) >= self._most_keys):
-            return False
-        self._values[key], self._bytes = value, grown
-        return True
-
-
-class _Arguments:
-    """The arguments of one request, taken one after the other and checked."""
-
-    def __init__(self, values: tuple[int | bytes, ...]) -> None:
-        self._values = iter(values)
-
-    def any(self) -> int | bytes:
-        """Return the next argument, whatever it is."""
-        try:
-            return next(self._values)
-        except StopIteration:
-            raise _BadRequest from None
-
-    def rest(self) -> Iterator[int | bytes]:
-        """Return all arguments that were not taken yet."""
-        return self._values
-
-    def integer(self, low: int = -(1 << 63), high: int = (1 << 64) - 1) -> int:
-        """Return the next argument, an integer in low..high."""
-        value = self.any()
-        if not isinstance(value, int) or not low <= value <= high:
-            raise _BadRequest
-        return value
-
-    def data(self, limit: int) -> bytes:
-        """Return the next argument, at most `limit` bytes."""
-        value = self.any()
-        if not isinstance(value, bytes) or len(value) > limit:
-            raise _BadRequest
-        return value
-
-    def guest_path(self) -> bytes:
-        """Return the next argument, an absolute guest path without NUL and without `..`."""
-        path = self.data(_PATH_MAX)
-        if not path.startswith(b"/") or b"\0" in path or b".." in path.split(b"/"):
-            raise _BadRequest
-        return path
 
 
 def _ifreq_value(field: str, value: int | bytes) -> int | bytes:
@@ -394,7 +345,7 @@ def _ifreq_value(field: str, value: int | bytes) -> int | bytes:
         try:
             return ipaddress.IPv4Address(value.decode("latin-1")).packed
         except ValueError:
-            raise _BadRequest from None
+            raise BadRequest from None
     if field == "hwaddr" and isinstance(value, bytes):
         if len(value) == 6:
             return value
@@ -402,7 +353,7 @@ def _ifreq_value(field: str, value: int | bytes) -> int | bytes:
             return bytes.fromhex(value.decode("ascii").replace(":", ""))
     elif field not in _ADDRESS_FIELDS and isinstance(value, int) and -(1 << 31) <= value < 1 << 32:
         return value
-    raise _BadRequest
+    raise BadRequest
 
 
 def _signed(value: int, bits: int) -> int:

@@ -73,6 +73,8 @@ class Run(Message, tag="run"):
     clock: int
     """As in `Load`."""
     ret: int | None = None
+    syscall: str = ""
+    """Name of the call, for rules that hook several."""
 
 
 class Reply(Message, tag="reply"):

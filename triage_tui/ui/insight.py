@@ -72,13 +72,16 @@ def _insight(
 
     try:
         rule = rulefile.parse(text)
-        syscall = rulefile.to_source(name, text).syscall
+        asked = rulefile.to_source(name, text)
+        syscall = asked.syscall
         sentence = explain.sentence(rule, syscall)
     except TriageError:
         # The lint has the broken header among its findings.
         return Insight(findings=findings, trouble=trouble)
     try:
-        here = recorded.matched_in(view.run_id, view.snapshot.target.arch, calls.get(syscall, []), name, text)
+        own = [call for hooked in sorted(asked.syscalls) for call in calls.get(hooked, [])]
+        own.sort(key=lambda call: call.seq)
+        here = recorded.matched_in(view.run_id, view.snapshot.target.arch, own, name, text)
     except TriageError as error:
         here = None
         trouble = trouble or safe_line(f"what this run says of it is not known: {error}", 300)

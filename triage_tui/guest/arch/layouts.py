@@ -39,6 +39,13 @@ _COMMON = {
     "winsize": "ws_row u16, ws_col u16, ws_xpixel u16, ws_ypixel u16",
     "utsname": "sysname b65, nodename b65, release b65, version b65, machine b65, domainname b65",
     "sigaction": "sa_handler ptr, sa_flags ulong, sa_restorer ptr, sa_mask b8",
+    # linux/stat.h: the same on every architecture.
+    "statx": (
+        "stx_mask u32, stx_blksize u32, stx_attributes u64, stx_nlink u32, stx_uid u32, stx_gid u32, "
+        "stx_mode u16, pad0 u16, stx_ino u64, stx_size u64, stx_blocks u64, stx_attributes_mask u64, "
+        "stx_times b64, stx_rdev_major u32, stx_rdev_minor u32, stx_dev_major u32, stx_dev_minor u32, "
+        "pad1 b112"
+    ),
     "termios": ("c_iflag u32, c_oflag u32, c_cflag u32, c_lflag u32, c_line u8, c_cc b19"),
 }
 

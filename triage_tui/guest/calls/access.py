@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import struct
 from bisect import bisect_right
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.arch import Arch
+from triage_tui.guest.arch import Arch, layouts
 from triage_tui.guest.calls.carrier import Carrier
 from triage_tui.guest.calls.rule_probe import RuleProbes
 from triage_tui.guest.calls.stand_ins import Peers
@@ -25,6 +26,10 @@ from triage_tui.rulehost.peer_script import PeerScript
 from triage_tui.rulehost.protocol import HOST_DEVICES, Endian, IfreqField, PeerMode, StandIn
 from triage_tui.runs.process_model import Mapping as GuestMapping
 
+_AT_FDCWD = -100
+_MEMORY_FILE = b"rule"
+"""What the private files of rules are called, memfd_create(2)."""
+_LABELLED = re.compile(rb"/memfd:rule:(.*) \(deleted\)", re.DOTALL)
 _IFNAMSIZ = 16
 _IFREQ_SIZE = 40
 """struct ifreq of a 64-bit host, netdevice(7): the name, then a union of 24 bytes."""
@@ -166,13 +171,16 @@ class RuleAccess:
     def _absolute(self, path: bytes) -> bytes:
         if path.startswith(b"/"):
             return path
-        # The guest's working directory, as seen from its own root.
+        return os.path.join(self._seen_by_guest("cwd"), path)
+
+    def _seen_by_guest(self, link: str) -> bytes:
+        """Return what a link in the calling process's directory of proc(5) leads to, from its own root."""
         shown = process.living_id(self._views.pid)
-        current = os.fsencode(os.readlink(f"/proc/{shown}/cwd"))
+        path = os.fsencode(os.readlink(f"/proc/{shown}/{link}"))
         root = os.fsencode(os.readlink(f"/proc/{shown}/root"))
-        if root != b"/" and current.startswith(root):
-            current = current[len(root) :] or b"/"
-        return os.path.join(current, path)
+        if root != b"/" and path.startswith(root):
+            path = path[len(root) :] or b"/"
+        return path
 
     def mkdir_p(self, path: bytes, mode: int) -> int:
         """Make a directory and its parents inside the guest's root."""
@@ -189,8 +197,9 @@ class RuleAccess:
         return self._failure(-result) if result < 0 else 0
 
     @staticmethod
-    def _memory_file(content: bytes) -> int:
-        fd = os.memfd_create("rule", os.MFD_CLOEXEC)
+    def _memory_file(content: bytes, label: bytes = b"") -> int:
+        name = _MEMORY_FILE + (b":" + label if label else b"")
+        fd = os.memfd_create(os.fsdecode(name), os.MFD_CLOEXEC)
         view = memoryview(content)
         while view:
             view = view[os.write(fd, view) :]
@@ -205,9 +214,34 @@ class RuleAccess:
         finally:
             os.close(fd)
 
-    def open_bytes(self, content: bytes, cloexec: bool) -> int:
+    def open_bytes(self, content: bytes, cloexec: bool, label: bytes = b"") -> int:
         """Give the guest a descriptor on a private file."""
-        return self._give(self._memory_file(content), cloexec)
+        return self._give(self._memory_file(content, label), cloexec)
+
+    def descriptor_label(self, fd: int) -> bytes:
+        """The label of a private file, which is part of the name that proc(5) shows of it."""
+        shown = os.fsencode(os.readlink(f"/proc/{process.living_id(self._views.pid)}/fd/{fd}"))
+        found = _LABELLED.fullmatch(shown)
+        return found[1] if found is not None else b""
+
+    def descriptor_path(self, fd: int) -> bytes:
+        """The path behind a descriptor, or the working directory."""
+        return self._seen_by_guest("cwd" if fd == _AT_FDCWD else f"fd/{fd}")
+
+    def write_field(self, address: int, structure: str, field: str, value: int) -> int:
+        """Write one number of a structure that `layouts` knows."""
+        try:
+            place = layouts.layout(self._arch, structure).fields[field]
+        except KeyError:
+            return self._failure(errno.EINVAL)
+        if place.kind == "bytes":
+            return self._failure(errno.EINVAL)
+        data = (value & ((1 << 8 * place.size) - 1)).to_bytes(place.size, self._arch.endian)
+        try:
+            self.write_bytes(address + place.offset, data)
+        except OSError as error:
+            return self._failure(error.errno)
+        return 0
 
     def open_host(self, path: bytes, flags: int, mode: int) -> int:
         """Give the guest a descriptor on a harmless host device; of `flags` only the access mode counts."""

@@ -12,6 +12,7 @@ from triage_tui.rulebook.check.explain import Match, parse_match
 from triage_tui.rulebook.check.findings import Finding
 from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.lua.syntax import NotUnderstood
+from triage_tui.rulebook.plugins.reading import read_plugin
 from triage_tui.text import safe_line
 
 
@@ -22,9 +23,20 @@ class _Rule:
     name: str
     id: str
     syscall: str
-    match: Match | None
+    syscalls: frozenset[str]
+    matches: list[Match | None]
+    """What it is for, with "" as syscall where that is for each of its own; None: every call."""
     answers: bool
     changes: bool
+
+    @property
+    def what(self) -> str:
+        """The rule, and what it is for, in words."""
+        texts = [
+            " ".join(f"{name}={value}" for name, value in one.fields.items()) for one in self.matches if one
+        ]
+        about = ", ".join(filter(None, texts[:3]))
+        return f"{self.id} ({safe_line(about, 100)})" if about else f"{self.id} (every {self.syscall})"
 
 
 def conflicts(name: str, source: bytes, active: Mapping[str, bytes]) -> Iterator[Finding]:
@@ -34,15 +46,16 @@ def conflicts(name: str, source: bytes, active: Mapping[str, bytes]) -> Iterator
     ("syscall/openat@x.lua") to texts. The rule whose place it takes is none of them. Rules for one syscall
     are asked in the order of their file names, and the first that answers wins.
     """
-    if kind_of(name) != "syscall":
+    if kind_of(name) == "start":
         return
     rule = _read(name, source)
     if rule is None:
         return
-    place = f"{rule.syscall}@{rule.id}.lua"
+    file_name = name.rpartition("/")[2]
+    place = _asked_at(name, f"{file_name.partition('@')[0].removesuffix('.lua')}@{rule.id}.lua")
     for path, text in sorted(active.items()):
-        file = path.rpartition("/")[2]
-        if kind_of(path) != "syscall" or file in (place, name.rpartition("/")[2]):
+        at = _asked_at(path, path.rpartition("/")[2])
+        if kind_of(path) == "start" or at in (place, _asked_at(name, file_name)):
             continue
         other = _read(path, text)
         if other is None:
@@ -50,10 +63,15 @@ def conflicts(name: str, source: bytes, active: Mapping[str, bytes]) -> Iterator
         if other.id == rule.id:
             told = f"the active rule {safe_line(path, 100)} has the same id: their hits are counted as one"
             yield Finding(1, "warning", "same-id", told)
-        if other.syscall == rule.syscall and _overlap(rule.match, other.match):
-            clash = _clash(rule, other, other_first=file < place)
+        if _overlap(rule, other):
+            clash = _clash(rule, other, other_first=at < place)
             if clash is not None:
                 yield Finding(1, "warning", "conflict", clash)
+
+
+def _asked_at(name: str, file: str) -> tuple[bool, str]:
+    """Return what rules are asked in the order of: those for one syscall, by file name, then plugins."""
+    return kind_of(name) == "plugin", file
 
 
 def _read(name: str, source: bytes) -> _Rule | None:
@@ -63,32 +81,42 @@ def _read(name: str, source: bytes) -> _Rule | None:
         header = rulefile.parse(source).header
     except TriageError:
         return None
+    if described.syscall.startswith(rulefile.PLUGIN):
+        claims = read_plugin(described.syscall.removeprefix(rulefile.PLUGIN), source).configuration.claims()
+        matches: list[Match | None] = [Match("", claim) for claim in claims]
+        return _Rule(name, header.id, described.syscall, described.syscalls, matches or [None], True, True)
     try:
         body = read_body(source)
     except (NotUnderstood, ImportError):
         answers = changes = True
     else:
         answers, changes = bool(body.answers), bool(body.changes)
-    return _Rule(name, header.id, described.syscall, parse_match(header.match), answers, changes)
+    match = parse_match(header.match)
+    return _Rule(name, header.id, described.syscall, described.syscalls, [match], answers, changes)
 
 
-def _overlap(one: Match | None, other: Match | None) -> bool:
-    """Whether there may be calls that both are for, as far as their headers say."""
+def _overlap(one: _Rule, other: _Rule) -> bool:
+    """Whether there may be calls that both are for, as far as their headers and tables say."""
+    if not one.syscalls & other.syscalls:
+        return False
+    return any(_may_meet(this, that) for this in one.matches for that in other.matches)
+
+
+def _may_meet(one: Match | None, other: Match | None) -> bool:
     if one is None or other is None:
         return True
-    if one.syscall != other.syscall:
+    if one.syscall and other.syscall and one.syscall != other.syscall:
         return False
     return all(other.fields.get(name, value) == value for name, value in one.fields.items())
 
 
 def _clash(rule: _Rule, other: _Rule, *, other_first: bool) -> str | None:
-    match = other.match
-    fields = " ".join(f"{name}={value}" for name, value in match.fields.items()) if match else ""
-    what = f"{other.id} ({safe_line(fields, 100)})" if fields else f"{other.id} (every {other.syscall})"
     if not (rule.answers or rule.changes) or not (other.answers or other.changes):
         return None
     if other_first and other.answers:
-        return f"the active rule {what} is for the same calls and asked first: what it answers is not seen"
+        return (
+            f"the active rule {other.what} is for the same calls and asked first: what it answers is not seen"
+        )
     if not other_first and rule.answers:
-        return f"the active rule {what} is for the same calls, and does not see what this one answers"
-    return f"the active rule {what} acts on the same calls too"
+        return f"the active rule {other.what} is for the same calls, and does not see what this one answers"
+    return f"the active rule {other.what} acts on the same calls too"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.replay import replay
@@ -73,7 +73,7 @@ def measure(run_id: str, arch: str, calls: Sequence[Syscall], name: str, source:
         TriageError: it is no rule, or the rule host cannot be started.
     """
     rule = rulefile.to_source(name, source)
-    own = [call for call in calls if call.name.lower() == rule.syscall]
+    own = [call for call in calls if call.name.lower() in rule.syscalls]
     times = [call.ts_mono_ns for call in calls if call.ts_mono_ns]
     span_ms = (max(times) - min(times)) / 1e6 if times else 0.0
     if not own:
@@ -81,8 +81,8 @@ def measure(run_id: str, arch: str, calls: Sequence[Syscall], name: str, source:
     found = replay(run_id, arch, own, name, source, unlimited=True)
     acting = {one.seq for one in found.acted}
     limits = Limits(fixed_clock=True, calls_per_second=_UNBOUNDED)
-    free = RuleSource(rule.id, rule.syscall, source, None, rule.rules_dir, Budget())
-    bare = RuleSource("bare", rule.syscall, _BARE)
+    free = replace(rule, hit_limit=None, budget=Budget())
+    bare = RuleSource("bare", rule.syscall, _BARE, hooks=rule.hooks)
     guest, nobody = RecordedGuest(arch), RecordedGuest(arch)
     with RuleHost([free], guest, limits) as host, RuleHost([bare], nobody, limits) as empty:
         at = _measured(host, empty, guest, _chosen(own, acting))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from triage_tui.rulebook.rulefile import RuleFile
+from triage_tui.rulebook.rulefile import PLUGIN, RuleFile
 from triage_tui.runs.model import Syscall
-from triage_tui.text import safe_line
+from triage_tui.text import number_of, safe_line
 
 _FIELD = re.compile(r" (path|interface|request|peer|detail)=")
 
@@ -94,6 +94,8 @@ def sentence(rule: RuleFile, syscall: str) -> str:
     It is made of what the header says, so it is as true as the header.
     """
     header = rule.header
+    if syscall.startswith(PLUGIN):
+        return _plugin_sentence(rule, syscall.removeprefix(PLUGIN))
     if not rule.has_header:
         return f"Is asked at every {syscall} in this target; without a header only its text tells more."
     match = parse_match(header.match)
@@ -107,10 +109,22 @@ def sentence(rule: RuleFile, syscall: str) -> str:
         done = f"Is asked at {what}, to {header.intent.rstrip('.')}"
     else:
         done = f"Is asked at {what}; its header does not say what it does then"
-    often = "as often as it is made"
-    if header.hit_limit is not None:
-        often = f"at most {header.hit_limit} time{'s' * (header.hit_limit != 1)}"
-    return safe_line(f"{done}, {often}, in this target only.", 600)
+    return safe_line(
+        f"{done}, {_often(header.hit_limit, 'as often as it is made')}, in this target only.", 600
+    )
+
+
+def _often(hit_limit: int | None, unlimited: str) -> str:
+    return unlimited if hit_limit is None else f"at most {number_of(hit_limit, 'time')}"
+
+
+def _plugin_sentence(rule: RuleFile, plugin: str) -> str:
+    from triage_tui.rulebook.plugins.reading import read_plugin
+
+    done = read_plugin(plugin, rule.source).configuration.sentence()
+    return safe_line(
+        f"{done}, {_often(rule.header.hit_limit, 'as often as it asks')}, in this target only.", 600
+    )
 
 
 def _calls(match: Match | None, syscall: str) -> str:

@@ -91,6 +91,8 @@ def explained(name: str, source: bytes) -> Explained:
         header.inverse,
         born,
     )
+    if syscall.startswith(rulefile.PLUGIN):
+        return _of_plugin(basis, syscall.removeprefix(rulefile.PLUGIN), source)
     try:
         body = read_body(source)
     except (NotUnderstood, ImportError) as error:
@@ -110,6 +112,14 @@ def explained(name: str, source: bytes) -> Explained:
         keeps=tuple(sorted(body.kept)),
         disagree=tuple(_disagreements(rule, body, syscall)),
     )
+
+
+def _of_plugin(basis: Explained, plugin: str, source: bytes) -> Explained:
+    from triage_tui.rulebook.plugins.reading import read_plugin
+
+    found = read_plugin(plugin, source)
+    deeds = [Deed(found.line(place), told) for place, told in found.configuration.deeds()]
+    return replace(basis, asked=("at its calls",), deeds=tuple(deeds)[:_MAX_DEEDS])
 
 
 def _deeds(body: Body) -> tuple[Deed, ...]:

@@ -76,6 +76,8 @@ def _too_long(source: bytes) -> Finding:
 def _findings(name: str, source: bytes, problem: str | None, arch: str) -> list[Finding]:
     kind = kind_of(name)
     findings = [*_syntax(problem), *_header(source, counted=kind != "start")]
+    if kind == "plugin":
+        return in_order([*findings, *(_plugin(name, source) if problem is None else [])])
     if kind != "syscall":
         return in_order([*findings, *(_table(source) if problem is None else [])])
     if not source.startswith(b"\x1b"):
@@ -83,6 +85,21 @@ def _findings(name: str, source: bytes, problem: str | None, arch: str) -> list[
     if problem is None:
         findings += _deep(name, source, arch)
     return in_order(findings)
+
+
+def _plugin(name: str, source: bytes) -> list[Finding]:
+    """What is wrong with the configuration of a plugin."""
+    from triage_tui.rulebook.lua.constants import NotConstant
+    from triage_tui.rulebook.plugins.reading import BadConfiguration, read_plugin
+
+    named = rulefile.FILE_NAME.fullmatch(re.split(r"[/:]", name)[-1])
+    try:
+        read_plugin(named["syscall"] if named is not None else "", source)
+    except NotConstant as error:
+        return [Finding(error.line, "error", "no-table", str(error))]
+    except BadConfiguration as error:
+        return [Finding(error.line, "error", "configuration", str(error))]
+    return []
 
 
 def _table(source: bytes) -> list[Finding]:

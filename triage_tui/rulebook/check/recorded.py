@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import rulefile
-from triage_tui.rulebook.check.explain import parse_match
+from triage_tui.rulebook.check.explain import Match, parse_match
 from triage_tui.rulebook.check.replay import replay
 from triage_tui.runs.listing import run_dirs, summarize
 from triage_tui.runs.model import Syscall
@@ -65,11 +65,13 @@ def matched_in(
         TriageError: it is no rule, or it is to be run and the rule host cannot be started.
     """
     rule = rulefile.to_source(name, source)
+    if rule.syscall.startswith(rulefile.PLUGIN):
+        return _claimed(run_id, calls, rule.syscall.removeprefix(rulefile.PLUGIN), source, rule.syscalls)
     match = parse_match(rulefile.parse(source).header.match)
     told = match is not None and match.syscall == rule.syscall
     if not told and not run_it:
         return None
-    own = [call for call in calls if call.name.lower() == rule.syscall]
+    own = [call for call in calls if call.name.lower() in rule.syscalls]
     if match is None or not told:
         return _asked(run_id, arch, own, name, source)
     held = [(match.holds(call), call.seq) for call in own]
@@ -136,6 +138,20 @@ def _same_target_first(
 def _in_run(directory: Path, name: str, source: bytes) -> Matched | None:
     run = load_run(directory)
     return matched_in(run.run_id, run.snapshot.target.arch, run.trace(), name, source, run_it=True)
+
+
+def _claimed(
+    run_id: str, calls: Iterable[Syscall], plugin: str, source: bytes, syscalls: Collection[str]
+) -> Matched:
+    """Count the calls that are about what the configuration of a plugin names."""
+    from triage_tui.rulebook.plugins.reading import read_plugin
+
+    claims = read_plugin(plugin, source).configuration.claims()
+    own = [call for call in calls if call.name.lower() in syscalls]
+    found = [call.seq for call in own if any(Match(call.name.lower(), claim).holds(call) for claim in claims)]
+    return Matched(
+        run_id, len(own), len(found), 0, tuple(found[:MAX_KEPT]), how="by what its configuration names"
+    )
 
 
 # A rule without a match

@@ -119,14 +119,14 @@ def replay(
         hit_limit=None if unlimited else rule.hit_limit,
     )
     used = replace(limits or Limits(), fixed_clock=True, calls_per_second=_UNBOUNDED)
-    own = [call for call in calls if call.name.lower() == rule.syscall]
+    own = [call for call in calls if call.name.lower() in rule.syscalls]
     guest = RecordedGuest(arch)
-    used_arguments = _used(source)
+    used_arguments = _used(rule.source)
     found = Replay(run_id, arch, rule.syscall, len(own), [])
     with RuleHost([rule], guest, used) as host:
         latest = time.monotonic() + MAX_SECONDS
         for call in own[:MAX_CALLS]:
-            if rule.syscall not in host.hooks():
+            if not host.hooks():
                 break
             if time.monotonic() > latest:
                 told = f"so slow that only {len(found.outcomes)} of {len(own)} recorded calls were tried"

@@ -13,7 +13,7 @@ from triage_tui.runs import errnos, guest_abi
 from triage_tui.runs.model import Syscall
 from triage_tui.text import safe_line
 
-_EFAULT = 14
+_EBADF, _EFAULT = 9, 14
 _FIRST_MADE_UP = 1000
 """Descriptors that a rule opens begin here: none of a recorded program is that high."""
 _MAX_KEPT = 64
@@ -51,6 +51,7 @@ class RecordedGuest:
         self._interface: bytes | None = None
         self._written: dict[int, int] = {}
         self._opened = _FIRST_MADE_UP
+        self._labels: dict[int, bytes] = {}
 
     def begin(self, call: Syscall) -> Given:
         """Stand for this call, and return its arguments."""
@@ -156,9 +157,26 @@ class RecordedGuest:
         self._do(f"provides {safe_line(path, 200)} ({len(content)} bytes)")
         return 0
 
-    def open_bytes(self, content: bytes, cloexec: bool) -> int:
+    def open_bytes(self, content: bytes, cloexec: bool, label: bytes = b"") -> int:
         """Pretend."""
-        return self._open(f"opens a private file of {len(content)} bytes")
+        stands = f" for {safe_line(label, 120)}" if label else ""
+        fd = self._open(f"opens a private file of {len(content)} bytes{stands}")
+        self._labels[fd] = label
+        return fd
+
+    def descriptor_label(self, fd: int) -> bytes:
+        """Return the label of a file that a rule opened; what else a recorded program had open has none."""
+        return self._labels.get(fd, b"")
+
+    def descriptor_path(self, fd: int) -> bytes:
+        """Say that it is not recorded."""
+        self.blind = True
+        raise OSError(_EBADF, "not recorded")
+
+    def write_field(self, address: int, structure: str, field: str, value: int) -> int:
+        """Pretend: only a guest knows how its structures are laid out."""
+        self._do(f"sets {safe_line(structure, 20)}.{safe_line(field, 20)} to {value:#x}")
+        return 0
 
     def open_host(self, path: bytes, flags: int, mode: int) -> int:
         """Pretend."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from triage_tui import __version__
@@ -84,11 +84,11 @@ def _described(file: str, data: bytes, runs_dir: Path) -> PackRule:
         risk=header.risk,
         side_effects=header.effect,
         inverse=header.inverse,
-        conditions=_conditions(header, source.syscall, runs_dir),
+        conditions=_conditions(header, source.syscalls, runs_dir),
     )
 
 
-def _conditions(header: rulefile.RuleHeader, syscall: str, runs_dir: Path) -> Conditions:
+def _conditions(header: rulefile.RuleHeader, syscalls: Collection[str], runs_dir: Path) -> Conditions:
     """Return what the run says that the rule was proposed for; nothing where it is not here any more."""
     from triage_tui.runs.reader import load_run
 
@@ -102,7 +102,7 @@ def _conditions(header: rulefile.RuleHeader, syscall: str, runs_dir: Path) -> Co
     errnos = {
         call.errno
         for call in run.trace()
-        if call.name == syscall and call.errno and (not path or (call.path or "") == path)
+        if call.name in syscalls and call.errno and (not path or (call.path or "") == path)
     }
     target = run.snapshot.target
     return Conditions(arch=target.arch, binary_sha256=target.program_sha256, errnos=sorted(errnos)[:32])

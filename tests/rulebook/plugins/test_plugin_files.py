@@ -1,0 +1,138 @@
+"""Rule files that configure a plugin: read, checked with their lines, explained, run over recorded calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from triage_tui.errors import TriageError
+from triage_tui.rulebook import generations
+from triage_tui.rulebook.check.conflicts import conflicts
+from triage_tui.rulebook.check.explain import sentence
+from triage_tui.rulebook.check.explained import explained
+from triage_tui.rulebook.check.lint import lint
+from triage_tui.rulebook.check.recorded import matched_in
+from triage_tui.rulebook.check.replay import replay
+from triage_tui.rulebook.check.rule_changes import compare
+from triage_tui.rulebook.rulefile import parse, to_source
+from triage_tui.runs.model import Syscall
+
+NAME = "plugin/fakefile@fix-fakefile-1.lua"
+HEADER = b"-- triage-rule: 1\n-- id: fix-fakefile-1\n-- hit-limit: 5\n-- risk: low\n\n"
+GOOD = HEADER + b'return {\n  files = {\n    { path = "/etc/a\\"\\200b", content = "\\200]]" },\n  },\n}\n'
+OTHER = HEADER + b'return { files = { { path = "/etc/app.conf", content = "x" } } }\n'
+
+
+def test_what_runs_is_the_checked_table_in_front_of_the_plugin() -> None:
+    found = to_source(NAME, OTHER, "/rules")
+    assert (found.id, found.syscall, found.hit_limit, found.rules_dir) == (
+        "fix-fakefile-1",
+        "plugin fakefile",
+        5,
+        "/rules",
+    )
+    assert {"open", "openat", "stat64", "statx"} <= found.syscalls
+    table, _, text = found.source.partition(b"\n")
+    assert table.startswith(b'local config = {["files"] = {{["path"] = "/etc/app.conf", ')
+    assert b"function do_syscall" in text
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "told"),
+    [
+        ("return {\n fils = {} }", 2, "there is no setting 'fils' here, only files"),
+        ("return {\n files = {} }", 2, "at least 1"),
+        ("return {}", 1, "the setting 'files' is missing"),
+        ("return { files = 3 }", 1, "files: a list is wanted, not a whole number"),
+        ("return { files = {\n 3 } }", 2, "files[1]: a table is wanted, not a whole number"),
+        ("return { files = { { } } }", 1, "files[1]: the setting 'path' is missing"),
+        ('return { files = { { path = "/a",\n mode = "x" } } }', 2, "files[1].mode: a whole number"),
+        ('return { files = { { path = "/a",\n mode = -1 } } }', 2, ">= 0"),
+        ('return { files = { { path = "/a",\n kind = "q" } } }', 2, "one of file, directory, absent"),
+        ('return { files = { { path =\n "etc" } } }', 2, "an absolute path is wanted"),
+        (
+            'return { files = { { path = "/a" },\n { path = "/a" } } }',
+            2,
+            "files[2].path: this path is there twice",
+        ),
+        ('return { files = { { path = "/a" }, x = 1 } }', 1, "such a table"),
+        ("return { 3 }", 1, "without a name"),
+        ("return { files = os.exit() }", 1, "only texts"),
+        ("function do_syscall() end", 1, "must be one"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(table: str, line: int, told: str) -> None:
+    (finding,) = lint(HEADER + table.encode(), f"fix/{NAME}")
+    assert (finding.severity, finding.line) == ("error", line + 5)
+    assert told in finding.message
+    with pytest.raises(TriageError, match=rf"^line {line + 5}: "):
+        to_source(NAME, HEADER + table.encode())
+
+
+def test_there_is_no_such_plugin() -> None:
+    (finding,) = lint(HEADER + b"return { }", "fix/plugin/bogus@fix-1.lua")
+    assert finding.message == "there is no plugin named 'bogus'"
+
+
+def test_it_is_explained_line_by_line_and_compared() -> None:
+    assert lint(GOOD, NAME) == []
+    told = explained(NAME, GOOD)
+    assert [(deed.line, deed.does) for deed in told.deeds] == [
+        (8, r'lets the program find /etc/a"\xc8b (3 bytes)')
+    ]
+    assert sentence(parse(OTHER), "plugin fakefile") == (
+        "Answers what the program looks for at /etc/app.conf, at most 5 times, in this target only."
+    )
+    change = compare(NAME, GOOD, NAME, OTHER)
+    assert change.kind == "changed"
+    assert "/etc/app.conf" in change.now[0]
+    assert change.no_more
+
+
+def calls() -> list[Syscall]:
+    return [
+        Syscall(
+            seq=seq,
+            name="openat",
+            num=56,
+            ret=-1,
+            errno="ENOENT",
+            path=path,
+            args=[-100, 4096, 0],
+            arguments=["AT_FDCWD", f'"{path}"', "0"],
+        )
+        for seq, path in enumerate(("/etc/other", "/etc/app.conf"), 1)
+    ]
+
+
+def test_it_is_held_against_recorded_calls() -> None:
+    matched = matched_in("run", "aarch64", calls(), NAME, OTHER)
+    assert matched is not None
+    assert (matched.calls, matched.seqs) == (2, (2,))
+    done = replay("run", "aarch64", calls(), NAME, OTHER)
+    assert [one.seq for one in done.acted] == [2]
+    assert not done.broken
+    assert done.acted[0].did == ["provides /etc/app.conf (1 bytes)"]
+
+
+def test_rules_for_the_same_path_are_in_its_way() -> None:
+    rule = (
+        b"-- triage-rule: 1\n-- id: fix-2\n-- match: openat path=%s\n\nfunction do_syscall() return 1, -2 end"
+    )
+    (clash,) = conflicts(NAME, OTHER, {"syscall/openat@fix-2.lua": rule % b"/etc/app.conf"})
+    assert "asked first" in clash.message
+    assert list(conflicts(NAME, OTHER, {"syscall/openat@fix-2.lua": rule % b"/etc/x"})) == []
+    assert (
+        list(conflicts(NAME, OTHER, {NAME: OTHER, "syscall/ioctl@fix-2.lua": rule % b"/etc/app.conf"})) == []
+    )
+
+
+def test_a_generation_has_plugins_behind_the_rules_for_one_syscall(tmp_path: Path) -> None:
+    rule = b"function do_syscall() return 0, 0 end"
+    made = generations.activate(
+        tmp_path / "t", add={NAME: OTHER, "syscall/openat.lua": rule}, actor="a", reason="r"
+    )
+    assert [one.syscall for one in generations.rules(made)] == ["openat", "plugin fakefile"]
+    with pytest.raises(TriageError, match="line 6"):
+        generations.activate(tmp_path / "t", add={NAME: HEADER + b"return 1"}, actor="a", reason="r")

@@ -1,0 +1,1 @@
+"""Plugins: shipped Lua that a rule file of constants configures (`plugin/nvram@ID.lua`)."""

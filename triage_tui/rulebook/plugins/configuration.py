@@ -1,0 +1,58 @@
+"""What every plugin's configuration is: a table of constants of one form, with words about what it does.
+
+A plugin is three things under one name: a `Configuration` in this package, `NAME.lua` in the shipped
+`rules/lua/`, and its section in `docs/rules/plugins.md`. Texts of a table are bytes in Lua; here each byte is
+one character (ISO 8859-1), so that texts can be held against patterns and nothing is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+Place: TypeAlias = tuple[str | int, ...]
+"""Where a value stands in a configuration: names of settings, keys, and numbers in lists from 0."""
+
+Path: TypeAlias = Annotated[
+    str, msgspec.Meta(pattern=r"\A/[^\x00]*\Z", max_length=4095, description="an absolute path")
+]
+"""An absolute path of the guest. Where a pattern is not met, its description says what is wanted."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=False):
+    """A table of named settings in a configuration."""
+
+
+class Configuration(Settings, frozen=True, kw_only=True):
+    """The whole configuration of a plugin."""
+
+    def hooks(self) -> frozenset[str]:
+        """Return the guest syscalls about which the plugin has to be asked."""
+        raise NotImplementedError
+
+    def after(self) -> frozenset[str]:
+        """Return those of them whose results it has to see."""
+        return frozenset()
+
+    def sentence(self) -> str:
+        """Return what it does with this configuration, as one sentence without its full stop."""
+        raise NotImplementedError
+
+    def deeds(self) -> Iterator[tuple[Place, str]]:
+        """Yield what it does for each thing that is configured, and where that stands."""
+        yield from ()
+
+    def claims(self) -> list[dict[str, str]]:
+        """Return which calls it is for, each as the fields of a match ({"path": "/dev/nvram"})."""
+        return []
+
+    def problems(self) -> Iterator[tuple[Place, str]]:
+        """Yield what is wrong although every value has its right form."""
+        yield from ()
+
+
+def shown(text: str) -> bytes:
+    """Return the guest's bytes of a text of a configuration."""
+    return text.encode("latin-1")
