@@ -19,7 +19,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from triage_tui.proposals.lua import lua_string
+from triage_tui.rulebook.lua.literals import lua_string
 from triage_tui.runs import guest_abi
 from triage_tui.runs.struct_layout import Field, Layout, lay_out
 
