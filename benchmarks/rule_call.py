@@ -86,6 +86,12 @@ class StringGuest:
     def connect_script(self, fd: int, script: PeerScript) -> int:
         return 0
 
+    def tell_peer(self, fd: int, message: bytes) -> int:
+        return 0
+
+    def provide_socket(self, path: bytes, mode: int) -> int:
+        return 0
+
     def start_probe(self, address: str, timeout: float, payload: bytes) -> int:
         """No service."""
         return -1

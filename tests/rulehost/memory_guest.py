@@ -81,6 +81,9 @@ class MemoryGuest:
         self.files[path] = (content, mode)
         return 0
 
+    def provide_socket(self, path: bytes, mode: int) -> int:
+        return self.provide_file(path, b"", mode)
+
     def open_bytes(self, content: bytes, cloexec: bool, label: bytes = b"") -> int:
         self.opened.append((content, cloexec))
         fd = 20 + len(self.opened)
@@ -128,6 +131,9 @@ class MemoryGuest:
     def connect_script(self, fd: int, script: PeerScript) -> int:
         self.scripts.append((fd, script))
         return 0
+
+    def tell_peer(self, fd: int, message: bytes) -> int:
+        return len(message) if fd == 5 else -145
 
     def start_probe(self, address: str, timeout: float, payload: bytes) -> int:
         self.probes.append((address, timeout, payload))

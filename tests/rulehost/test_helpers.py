@@ -80,6 +80,8 @@ TABLE = [
         "0 0 -22 -22",
     ),
     ("show(c_errno('ECONNREFUSED'), c_errno('NOPE'))", "146 nil"),
+    ("show(c_tell_peer(5, 'abc'), c_tell_peer(5), c_tell_peer(6, 'abc'))", "3 0 -145"),
+    ("show(c_provide_socket('/run/x'), c_provide_socket('/run/x'), c_provide_socket('/../x'))", "0 -17 -22"),
     ("local of = c_guest_info() show(of.arch, of.word, of.order)", "mipsel 4 <"),
     ("show(c_do_syscall(1))", "-89"),
     ("show(c_request_reexec('x'))", "true 0"),

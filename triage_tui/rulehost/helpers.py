@@ -29,6 +29,8 @@ EXTENSIONS = frozenset(
         "c_write_field",
         "c_ifreq_name",
         "c_ifreq_set",
+        "c_provide_socket",
+        "c_tell_peer",
         "c_connect_peer",
         "c_socket_stub",
         "c_set_arg",

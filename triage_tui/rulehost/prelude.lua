@@ -262,6 +262,11 @@ function helper.c_provide_file(path, content, mode)
   return rc
 end
 
+function helper.c_provide_socket(path, mode)
+  local rc = request("provide_socket", text(path, "path"), integer(mode, 438, "mode"))
+  return rc
+end
+
 function helper.c_open_bytes(content, flags, label)
   label = text(label or "", "label")
   local rc = request("open_bytes", text(content or "", "content"), integer(flags, 0, "flags"), label)
@@ -372,6 +377,11 @@ function helper.c_connect_peer(fd, mode, script)
   else
     rc = request("connect_peer", fd, mode)
   end
+  return rc
+end
+
+function helper.c_tell_peer(fd, message)
+  local rc = request("tell_peer", integer(fd, nil, "fd"), text(message == nil and "" or message, "message"))
   return rc
 end
 

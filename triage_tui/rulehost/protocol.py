@@ -146,6 +146,13 @@ class GuestAccess(Protocol):
         """
         ...
 
+    def provide_socket(self, path: bytes, mode: int) -> int:
+        """Create the name of a local socket, with its parents, inside the guest's copy-on-write root; rc.
+
+        Nobody listens there. What exists is left as it is (-EEXIST).
+        """
+        ...
+
     def open_bytes(self, content: bytes, cloexec: bool, label: bytes = b"") -> int:
         """Give the guest a new descriptor on a private file that holds `content`; fd or -errno.
 
@@ -202,6 +209,13 @@ class GuestAccess(Protocol):
 
     def connect_script(self, fd: int, script: PeerScript) -> int:
         """Do the same; the other end answers as the script says, and what it is told is logged; rc."""
+        ...
+
+    def tell_peer(self, fd: int, message: bytes) -> int:
+        """Have the peer that a rule put behind the socket `fd` take `message` as sent; its length or -errno.
+
+        -ENOTCONN where there is none; an empty message only asks for that.
+        """
         ...
 
     def start_probe(self, address: str, timeout: float, payload: bytes) -> int:

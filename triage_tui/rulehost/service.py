@@ -54,6 +54,7 @@ EFFECTS = frozenset(
         "start_program",
         "mkdir_p",
         "provide_file",
+        "provide_socket",
         "open_bytes",
         "open_host",
         "ifreq_set",
@@ -108,6 +109,7 @@ class Service:
             "mkdir_p": self._mkdir_p,
             "open_host": self._open_host,
             "provide_file": self._provide_file,
+            "provide_socket": self._provide_socket,
             "open_bytes": self._open_bytes,
             "descriptor_label": self._descriptor_label,
             "descriptor_path": self._descriptor_path,
@@ -116,6 +118,7 @@ class Service:
             "ifreq_set": self._ifreq_set,
             "connect_peer": self._connect_peer,
             "connect_script": self._connect_script,
+            "tell_peer": self._tell_peer,
             "socket_stub": self._socket_stub,
             "errno_number": self._errno_number,
             "guest_info": self._guest_info,
@@ -254,6 +257,10 @@ class Service:
         path, content = arguments.guest_path(), arguments.data(self._request_bytes)
         return wire.Reply(min(self._access.provide_file(path, content, arguments.integer(0, 0o777)), 0))
 
+    def _provide_socket(self, arguments: Arguments) -> wire.Reply:
+        path, mode = arguments.guest_path(), arguments.integer(0, 0o777)
+        return wire.Reply(min(self._access.provide_socket(path, mode), 0))
+
     def _open_bytes(self, arguments: Arguments) -> wire.Reply:
         content, flags = arguments.data(self._request_bytes), arguments.integer()
         label = arguments.data(_LABEL_MAX)
@@ -297,6 +304,10 @@ class Service:
         except ValueError:
             raise BadRequest from None
         return wire.Reply(min(self._access.connect_script(fd, script), 0))
+
+    def _tell_peer(self, arguments: Arguments) -> wire.Reply:
+        fd, message = arguments.integer(0, 1 << 20), arguments.data(self._request_bytes)
+        return wire.Reply(self._access.tell_peer(fd, message))
 
     def _socket_stub(self, arguments: Arguments) -> wire.Reply:
         kind, flags = arguments.data(_NAME_MAX).decode("latin-1"), arguments.integer(0, 0xFFFFFFFF)

@@ -17,6 +17,7 @@ from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.calls.stand_ins import MOST, Peers, acknowledge
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
+from triage_tui.rulehost.peer_script import PeerScript, PeerStep
 from triage_tui.rulehost.protocol import Endian, RuleSource
 
 Rootfs = Callable[[str], Path]
@@ -95,6 +96,28 @@ def test_there_are_only_so_many_at_a_time(kind: socket.SocketKind) -> None:
     for theirs in guests:
         theirs.close()
     assert own_sockets() == before
+
+
+def test_a_peer_can_be_told_what_was_sent_to_its_address() -> None:
+    told: list[str] = []
+    ours, guests = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    peers, tid = Peers(told.append), os.getpid()
+    try:
+        with pytest.raises(OSError, match="no peer"):
+            peers.tell(tid, guests.fileno(), b"")
+        peers.add_scripted(
+            ours, guests, PeerScript("cfgd", steps=(PeerStep("any", b"", (b"ok",), ends=True),))
+        )
+        assert peers.tell(tid, guests.fileno(), b"") == 0
+        assert peers.tell(tid, guests.fileno(), b"hello") == 5
+        assert guests.recv(10) == b"ok"
+        assert told == ["cfgd got 5 bytes 'hello': reply 1, 2 bytes"]
+        # It hung up.
+        with pytest.raises(OSError, match="no peer"):
+            peers.tell(tid, guests.fileno(), b"hello")
+    finally:
+        peers.close()
+        guests.close()
 
 
 def test_what_is_no_request_gets_no_answer() -> None:

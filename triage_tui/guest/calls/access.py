@@ -196,6 +196,11 @@ class RuleAccess:
             os.close(fd)
         return self._failure(-result) if result < 0 else 0
 
+    def provide_socket(self, path: bytes, mode: int) -> int:
+        """Make the name of a local socket inside the guest's root."""
+        result = self._call.cell.request("provide_socket", self._absolute(path), mode)
+        return self._failure(-result) if result < 0 else 0
+
     @staticmethod
     def _memory_file(content: bytes, label: bytes = b"") -> int:
         name = _MEMORY_FILE + (b":" + label if label else b"")
@@ -308,6 +313,13 @@ class RuleAccess:
     def connect_script(self, fd: int, script: PeerScript) -> int:
         """The same with a peer that answers by a script."""
         return self._connect(fd, lambda ours, theirs: self._call.peers.add_scripted(ours, theirs, script))
+
+    def tell_peer(self, fd: int, message: bytes) -> int:
+        """Give a message to the peer behind the guest's socket, as if it had been sent."""
+        try:
+            return self._call.peers.tell(self._views.tid, fd, message)
+        except OSError as error:
+            return self._failure(error.errno)
 
     def _connect(self, fd: int, keep: Callable[[socket.socket, socket.socket], None]) -> int:
         """Replace the guest's socket by one end of a pair, and give `keep` both."""

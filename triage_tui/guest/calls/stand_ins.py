@@ -9,13 +9,14 @@ name of the length and with the port of the kernel's address, so that who asks f
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import socket
 import struct
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from triage_tui.guest.calls.conversation import Conversation
 from triage_tui.guest.host import host_memory
@@ -121,6 +122,18 @@ class _Peer:
     port: int = 0
     """That of a netlink socket which the guest's end stands in for."""
     thread: threading.Thread | None = None
+    answering: threading.Lock = field(default_factory=threading.Lock)
+
+
+def _answer(peer: _Peer, message: bytes) -> bool:
+    """Answer a message; True when the peer hangs up behind that."""
+    if peer.respond is None:
+        return False
+    with peer.answering:
+        answer, ends = peer.respond(message)
+        if answer:
+            _send(peer.end, answer)
+    return ends
 
 
 class Peers:
@@ -206,13 +219,26 @@ class Peers:
         end = peer.end
         with end, contextlib.suppress(OSError):
             while (message := end.recv(_LONGEST)) or not _is_over(end):
-                if message and peer.respond is not None:
-                    answer, ends = peer.respond(message)
-                    if answer:
-                        _send(end, answer)
-                    if ends:
-                        break
+                if message and _answer(peer, message):
+                    break
         self._forget(peer)
+
+    def tell(self, tid: int, fd: int, message: bytes) -> int:
+        """Take `message` for one that was sent on the guest's socket `fd`; return its length.
+
+        An empty one is not told: the result is 0 where a peer is behind the socket.
+
+        Raises:
+            OSError: there is none (ENOTCONN), or no such descriptor.
+        """
+        inode = os.stat(f"/proc/{tid}/fd/{fd & 0xFFFFFFFF}").st_ino
+        with self._lock:
+            peer = self._peers.get(inode)
+        if peer is None:
+            raise OSError(errno.ENOTCONN, "no peer")
+        if message and _answer(peer, message):
+            self._hang_up(peer)
+        return len(message)
 
     def answers_address(self, name: str, notification: Notification, pid: int) -> bool:
         """Carry out bind and getsockname of a netlink stand-in; False for any other call or socket.

@@ -77,6 +77,23 @@ def provide_file(path: bytes, content_fd: int, mode: int) -> int:
     return 0
 
 
+def provide_socket(path: bytes, mode: int) -> int:
+    """Make the name of a local socket, parents included, behind which nobody listens; 0 or -errno.
+
+    What exists is left alone (-EEXIST).
+    """
+    directory, name = os.path.split(path)
+    if not name or not path.startswith(b"/") or name in (b".", b".."):
+        return -errno.EINVAL
+    try:
+        _make_directories(directory, 0o755)
+        os.mknod(path, stat.S_IFSOCK | 0o600)
+        os.chmod(path, mode & _MODE)
+    except OSError as error:
+        return -(error.errno or errno.EIO)
+    return 0
+
+
 def open_file(path: bytes) -> int:
     """Return a descriptor of the regular file `path` for reading, or a negative host errno.
 
@@ -119,12 +136,14 @@ def open_pair(kind: int) -> tuple[int, int] | int:
 
 
 def serve(request: dict[str, Any], fds: list[int]) -> int:
-    """Do one request: {"do": "mkdir_p" | "provide_file", "path": hex, "mode": int}; content comes as fd."""
+    """Do one request: {"do": ..., "path": hex, "mode": int}; the content of a file comes as fd."""
     path = bytes.fromhex(request["path"])
     if b"\0" in path or len(path) > 4095:
         return -errno.EINVAL
     if request["do"] == "mkdir_p":
         return mkdir_p(path, request["mode"])
+    if request["do"] == "provide_socket":
+        return provide_socket(path, request["mode"])
     if request["do"] == "provide_file" and len(fds) == 1:
         return provide_file(path, fds[0], request["mode"])
     return -errno.ENOSYS

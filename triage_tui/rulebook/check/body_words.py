@@ -168,6 +168,10 @@ def _change(call: Call, scope: Scope) -> str:
             return f"fills in {argument(1, 'a field')} of the interface request"
         case "c_connect_peer":
             return f"connects the socket to a peer ({argument(1, 'blackhole')})"
+        case "c_tell_peer":
+            return f"gives the peer behind the socket a message ({_size(call, 1, scope)})"
+        case "c_provide_socket":
+            return f"provides the name {argument(0)} of a socket, if there is none"
         case "c_socket_stub":
             return f"opens a socket ({argument(0)})"
     return f"calls {safe_line(call.name, 40)}"

@@ -157,6 +157,11 @@ class RecordedGuest:
         self._do(f"provides {safe_line(path, 200)} ({len(content)} bytes)")
         return 0
 
+    def provide_socket(self, path: bytes, mode: int) -> int:
+        """Pretend."""
+        self._do(f"provides the socket {safe_line(path, 200)}")
+        return 0
+
     def open_bytes(self, content: bytes, cloexec: bool, label: bytes = b"") -> int:
         """Pretend."""
         stands = f" for {safe_line(label, 120)}" if label else ""
@@ -208,6 +213,10 @@ class RecordedGuest:
         """Pretend."""
         self._do(f"connects descriptor {fd} to a peer with {len(script.steps)} replies")
         return 0
+
+    def tell_peer(self, fd: int, message: bytes) -> int:
+        """Say that no peer is there yet."""
+        return -(self.errno_number("ENOTCONN") or 0)
 
     def start_probe(self, address: str, timeout: float, payload: bytes) -> int:
         """Send nothing."""
