@@ -159,6 +159,14 @@ def test_using_what_a_rule_supplied_is_no_progress_when_the_end_is_the_same(
     assert "led to no new" in verdict.reasons[1]
 
 
+def test_asking_whether_a_file_is_a_terminal_is_no_progress(tmp_path: Path, before: Run) -> None:
+    asked = Syscall(seq=4, name="ioctl", request="TCGETS", ret=-25, errno="ENOTTY")
+    after = make(
+        tmp_path, [ok(1, "brk"), ok(2, "socket"), ok(3, "openat", path="/etc/x.conf", rule="r"), asked]
+    )
+    assert judge(before, after).word == "sideways"
+
+
 def test_other_output_before_the_same_end_is_progress(tmp_path: Path, before: Run) -> None:
     after = make(tmp_path, [ok(1, "brk"), ok(2, "socket"), ok(3, "read")])
     (after.dir / "logs" / "guest.log").write_bytes(b"no configuration\nline 7 of x.conf is wrong\nbye\n")

@@ -53,6 +53,7 @@ _LEADS_ON = frozenset(
         "vfork",
     ]
 )
+_IS_TERMINAL = "ioctl(TCGETS"
 MAX_OUTPUT_BYTES = 1 << 20
 
 
@@ -188,9 +189,12 @@ def _same_place(before: Run, after: Run) -> bool:
 def _leads_on(text: str) -> bool:
     """Tell whether a new signature shows new ground: an object by name, a failure, a socket or a process.
 
-    Copying, reading and closing the descriptor of a file that a rule put there shows none.
+    Copying, reading and closing the descriptor of a file that a rule put there shows none, nor does asking
+    whether it is a terminal, as the C library does before it buffers (isatty(3)).
     """
     name = text.split("(")[0].split(" ")[0]
+    if text.startswith(_IS_TERMINAL):
+        return False
     return "(" in text or not text.endswith(" ok") or name in _LEADS_ON
 
 

@@ -17,6 +17,9 @@ Policy = Literal["manual", "auto"]
 
 AUTO_ACTOR = "policy:auto"
 
+SURE = 0.8
+"""From this confidence on a cause is taken for the cause."""
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What may be done before a person must decide, and what may be kept."""
@@ -44,9 +47,10 @@ def choose(run: Run, tried: set[str]) -> Proposal | None:
     """Return what the automatic policy approves on this run, None when a person must decide.
 
     It takes the best proposal that acts, needs nothing from a person, carries no high risk and was not
-    tried before.
+    tried before. Where the cause is sure and only a person can mend it, what may be behind a lesser
+    hypothesis is not tried: it would change the program and not the failure.
     """
-    skip = set(tried)
+    skip = set(tried) | _beside_the_cause(run)
     while True:
         try:
             proposal = best_proposal(run, skip)
@@ -55,3 +59,19 @@ def choose(run: Run, tried: set[str]) -> Proposal | None:
         if proposal.risk != "high":
             return proposal
         skip.add(proposal.id)
+
+
+def _beside_the_cause(run: Run) -> set[str]:
+    """Return the proposals for unsure hypotheses behind a sure one that only a person can mend."""
+    diagnosis = run.diagnosis
+    if diagnosis is None or not diagnosis.hypotheses or diagnosis.hypotheses[0].confidence < SURE:
+        return set()
+    own = [one for one in diagnosis.proposals if one.hypothesis == 0 and not one.observe_only]
+    if not own or not all(one.needs_input for one in own):
+        return set()
+    confidences = [hypothesis.confidence for hypothesis in diagnosis.hypotheses]
+    return {
+        one.id
+        for one in diagnosis.proposals
+        if one.hypothesis >= len(confidences) or confidences[one.hypothesis] < SURE
+    }
