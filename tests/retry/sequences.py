@@ -8,6 +8,7 @@ over. Every approval that took place is rolled back, and must leave the bytes th
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,15 +16,16 @@ from typing import Literal, NamedTuple
 from hypothesis import strategies as st
 
 from tests.killing import NEVER, Kill, carried_out
-from tests.retry.decisions import CALLS, FILES, Found, check_nothing_left, found, text_of
+from tests.retry.decisions import CALLS, FILES, TARGET, Found, check_nothing_left, found, text_of
 from triage_tui.retry.actions import LocalActions
-from triage_tui.retry.pending import APPROVE_STEPS, EDIT_STEPS, ROLLBACK_STEPS, Step
+from triage_tui.retry.pending import APPROVE_STEPS, EDIT_STEPS, MOVE_STEPS, ROLLBACK_STEPS, Step
 from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import generations
 
-Kind = Literal["approve", "roll_back", "edit", "reject", "drop"]
+Kind = Literal["approve", "roll_back", "go", "edit", "reject", "drop"]
 LONGEST = 8
 """Decisions of one sequence."""
-_STEPS = sorted({*APPROVE_STEPS, *ROLLBACK_STEPS, *EDIT_STEPS, "rejected", "dropped", "noted"})
+_STEPS = sorted({*APPROVE_STEPS, *ROLLBACK_STEPS, *MOVE_STEPS, *EDIT_STEPS, "rejected", "dropped", "noted"})
 
 
 class Decision(NamedTuple):
@@ -42,7 +44,9 @@ kills = st.one_of(
 )
 decisions = st.builds(
     Decision,
-    kind=st.sampled_from(["approve", "approve", "approve", "roll_back", "edit", "edit", "reject", "drop"]),
+    kind=st.sampled_from(
+        ["approve", "approve", "approve", "roll_back", "go", "go", "edit", "edit", "reject", "drop"]
+    ),
     files=st.lists(st.integers(0, len(FILES) - 1), min_size=1, max_size=3, unique=True).map(tuple),
     variant=st.integers(0, 5),
     kill=kills,
@@ -119,6 +123,11 @@ def _decide(root: Path, run_id: str, decision: Decision, model: Model, counted: 
         took_place = after.generation != before.generation
         if took_place:
             model.active = model.parents[model.active]
+    elif decision.kind == "go":
+        took_place = after.generation != before.generation
+        if took_place:
+            assert after.generation == _wanted(decision, model.contents)
+            model.active = after.generation
     elif decision.kind == "edit":
         took_place = after.proposed != before.proposed
         if took_place:
@@ -162,6 +171,9 @@ def _act(root: Path, run_id: str, decision: Decision, step: Step) -> None:
             ann.approve(run_id, names)
         case "roll_back":
             ann.rollback(run_id)
+        case "go":
+            made = [one.number for one in generations.history(Workspace(root).rulebook_dir(TARGET))]
+            ann.go_to_generation(TARGET, _wanted(decision, [0, *made]), "worked")
         case "edit":
             text = text_of(CALLS[decision.files[0]], decision.variant)
             ann.save_edit(run_id, names[0], text.decode())
@@ -169,6 +181,12 @@ def _act(root: Path, run_id: str, decision: Decision, step: Step) -> None:
             ann.reject(run_id, "no")
         case "drop":
             ann.drop(run_id, names, "too broad")
+
+
+def _wanted(decision: Decision, made: Iterable[int]) -> int:
+    """Return the generation that a decision goes to, of those that there are."""
+    numbers = sorted(made)
+    return numbers[(decision.variant + len(decision.files)) % len(numbers)]
 
 
 def actions_of(root: Path, step: Step) -> LocalActions:

@@ -34,7 +34,7 @@ from triage_tui.resources import recorded_runs
 from triage_tui.retry import pending, proposed
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.judged import keep_verdict
-from triage_tui.retry.pending import APPROVE_STEPS, EDIT_STEPS, JUDGE_STEPS, ROLLBACK_STEPS, Step
+from triage_tui.retry.pending import APPROVE_STEPS, EDIT_STEPS, JUDGE_STEPS, MOVE_STEPS, ROLLBACK_STEPS, Step
 from triage_tui.retry.record import PROPOSE_STEPS, explain
 from triage_tui.retry.rediagnose import rediagnose
 from triage_tui.retry.workspace import Workspace
@@ -65,6 +65,10 @@ def roll_back(root: Path, run_id: str, step: Step) -> object:
     return LocalActions(Workspace.at(root), "bob", step).rollback(run_id)
 
 
+def go_back(root: Path, run_id: str, step: Step) -> object:
+    return LocalActions(Workspace.at(root), "bob", step).go_to_generation(TARGET, 1, "worked")
+
+
 def reject(root: Path, run_id: str, step: Step) -> object:
     return LocalActions(Workspace.at(root), "bob", step).reject(run_id, "no")
 
@@ -82,6 +86,7 @@ def start_retry(root: Path, run_id: str, step: Step) -> object:
 DECISIONS: dict[str, tuple[Decide, tuple[str, ...]]] = {
     "approve": (approve, APPROVE_STEPS),
     "roll_back": (roll_back, ROLLBACK_STEPS),
+    "go_back": (go_back, MOVE_STEPS),
     "edit": (edit, EDIT_STEPS),
     "reject": (reject, ("begun", "rejected", "noted", "ended")),
     "retry": (start_retry, ("begun", "retry_started", "noted", "ended")),
@@ -194,7 +199,7 @@ def test_a_kill_before_a_change_of_the_disk_leaves_the_old_or_the_new_state(
     assert sides == sorted(sides)
 
 
-@pytest.mark.parametrize("name", ["approve", "roll_back", "edit", "reject"])
+@pytest.mark.parametrize("name", ["approve", "roll_back", "go_back", "edit", "reject"])
 def test_a_disk_without_room_leaves_the_old_state_and_says_so(
     template: tuple[Path, str], place: Path, name: str
 ) -> None:

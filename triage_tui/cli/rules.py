@@ -80,7 +80,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "layers",
         help="say whose rules act for a target, in the order in which they are asked",
     )
-    layers.add_argument("target", metavar="TARGET", help="a run, or the start of a target's id")
+    made = commands.add_parser("generations", help="list what was active for a target: when, by whom and why")
+    for command in (layers, made):
+        command.add_argument(
+            "target", metavar="TARGET", help="a run, the start of a target's id, or `shared`"
+        )
 
     renew = commands.add_parser(
         "renew", help="make rules active again that were set aside because their evidence was gone"
@@ -92,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     for command in (lint, explain, test, cost, fmt):
         command.add_argument("rule", nargs="*", metavar="RULE", help=f"{FORMS}; default: `active`")
-    for command in (lint, explain, test, cost, fmt, diff, stats, layers, renew):
+    for command in (lint, explain, test, cost, fmt, diff, stats, layers, made, renew):
         command.add_argument("--json", action="store_true", help="as JSON")
         # Also behind the command's name, where one looks for it.
         command.add_argument("-C", "--workspace", metavar="DIR", default=argparse.SUPPRESS, help="workspace")
@@ -104,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
     from triage_tui.cli.rules_cost import cost
     from triage_tui.cli.rules_counted import stats
     from triage_tui.cli.rules_formatted import fmt
+    from triage_tui.cli.rules_generations import generations
     from triage_tui.cli.rules_layers import layers
     from triage_tui.cli.rules_renewed import renew
     from triage_tui.cli.rules_tested import test
@@ -118,6 +123,7 @@ def run(args: argparse.Namespace) -> int:
         "stats": stats,
         "layers": layers,
         "renew": renew,
+        "generations": generations,
     }
     return actions[args.action](args)
 

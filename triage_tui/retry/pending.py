@@ -23,18 +23,18 @@ import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.retry.noting import note
-from triage_tui.rulebook import generations, patches, statistics
+from triage_tui.rulebook import generations, moves, patches, statistics
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.hunks import digest_of
 from triage_tui.rulebook.places import target_directory
 from triage_tui.runs.encoding import encode_line
-from triage_tui.runs.events import Event, append_event, default_actor, read_events
+from triage_tui.runs.events import EVENTS_FILE, Event, append_event, default_actor, read_events
 from triage_tui.runs.files import read_bounded, refuse_link, sync_directory, write_all
 from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.record import Record
 from triage_tui.runs.verdict_model import Verdict, read_verdict
-from triage_tui.text import safe_line
+from triage_tui.text import safe_line, safe_name
 
 PENDING_DIR = ".pending"
 """In the rulebook; no target's directory can begin with a dot."""
@@ -42,14 +42,16 @@ MAX_BYTES = 64 << 10
 MAX_PENDING = 256
 """Decisions that are settled at once."""
 
-Kind = Literal["approve", "roll_back", "edit", "note", "judge", "expire", "renew"]
+Kind = Literal["approve", "roll_back", "edit", "note", "judge", "move", "expire", "renew"]
 """What is decided; "note" is anything that is one event of a run and its line in the audit log, "judge" is
-what is said of a round once it is recorded. "expire" and "renew" are about a target and no run."""
+what is said of a round once it is recorded. "expire" and "renew" are about a target and no run, and so is
+"move", which goes to another generation and tells every run whose rules come or go by that."""
 Step = Callable[[str], None]
 
 APPROVE_STEPS = ("begun", "approved", *generations.ACTIVATE_STEPS, "activated", "ended")
 ROLLBACK_STEPS = ("begun", *generations.ROLLBACK_STEPS, "rolled_back", "ended")
 EDIT_STEPS = ("begun", "written", "edited", "noted", "ended")
+MOVE_STEPS = ("begun", *generations.ROLLBACK_STEPS, "told", "ended")
 JUDGE_STEPS = ("begun", "written", "counted", "told", "noted", "ended")
 """Names of the durable steps of decisions, in order; a rejection has its kind, "rejected", in the middle."""
 
@@ -64,7 +66,7 @@ class Pending(Record, kw_only=True):
 
     `change` is its name, which its events and its line in the audit log carry. `file` and `sha256` are those
     of an edit: the rule file of the run, and the text that it gets. `judged` is the run that a judgement is
-    on, where `run` is the one that it retries.
+    on, where `run` is the one that it retries. A move has no run; its `target` is the name of a directory.
     """
 
     kind: Kind
@@ -105,6 +107,13 @@ class Held:
         except TriageError:
             self.told = False
 
+    def tell_runs(self, directory: Path, before: int, after: int) -> None:
+        """Record a move of the active generation in every run whose rules come or go by it."""
+        try:
+            _tell_runs(self._run_dir.parent, directory, before, after, self.pending)
+        except (TriageError, OSError):
+            self.told = False
+
 
 @contextmanager
 def begun(root: Path, pending: Pending, step: Step = no_step) -> Iterator[Held]:
@@ -115,7 +124,7 @@ def begun(root: Path, pending: Pending, step: Step = no_step) -> Iterator[Held]:
     """
     path = root / "rulebook" / PENDING_DIR / f"{pending.change}.json"
     handle = _write_down(path, pending)
-    held = Held(root / "ai_runs" / pending.run, pending)
+    held = Held(root / "ai_runs" / (pending.run or "_"), pending)
     try:
         step("begun")
         try:
@@ -239,6 +248,9 @@ def _settle_file(root: Path, path: Path) -> bool:
 def _settle_one(root: Path, pending: Pending) -> None:
     """Make the event log of the run and the audit log agree with what took place."""
     rulebook = root / "rulebook"
+    if pending.kind == "move":
+        _settle_move_alone(root, rulebook / safe_name(pending.target), pending)
+        return
     target_dir = target_directory(rulebook, pending.target)
     linked = target_dir.is_symlink() or (target_dir / "generations").is_symlink()
     if pending.kind in _MOVES and target_dir.is_dir() and not linked:
@@ -274,6 +286,30 @@ def _settle_move(run_dir: Path, rulebook: Path, pending: Pending, mine: list[Eve
         approved = next(event for event in mine if event.kind == "approved")
         payload = {"event": approved.event_id, "change": pending.change}
         append_event(run_dir, "reconsidered", payload, pending.actor)
+
+
+def _settle_move_alone(root: Path, directory: Path, pending: Pending) -> None:
+    if not directory.is_dir() or directory.is_symlink() or (directory / "generations").is_symlink():
+        return
+    generations.recover(directory)
+    told = audit_log.announcement(directory.parent, pending.change)
+    if told is not None:
+        _tell_runs(root / "ai_runs", directory, told.before or 0, told.after or 0, pending)
+
+
+def _tell_runs(runs_dir: Path, directory: Path, before: int, after: int, pending: Pending) -> None:
+    found = moves.moved(directory, before, after)
+    for run in found.runs:
+        run_dir = runs_dir / run
+        if not is_run_id(run) or not (run_dir / EVENTS_FILE).is_file():
+            continue
+        mine = {e.kind for e in read_events(run_dir)[0] if e.payload.get("change") == pending.change}
+        if run in found.taken_back and "rolled_back" not in mine:
+            payload = rolled_back(before, after, pending.change)
+            append_event(run_dir, "rolled_back", payload, pending.actor)
+        if run in found.put_back and "activated" not in mine:
+            payload = activated(after, found.parent, found.put_back[run], pending.change)
+            append_event(run_dir, "activated", payload, pending.actor)
 
 
 def _settle_edit(run_dir: Path, pending: Pending, mine: list[Event]) -> None:

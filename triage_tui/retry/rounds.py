@@ -14,7 +14,7 @@ from triage_tui.diagnosis.report import check_knowledge
 from triage_tui.errors import TriageError
 from triage_tui.guest.freezing.stops import ON_REQUEST, Stop
 from triage_tui.language.choice import wanted_language
-from triage_tui.retry.actions import UNLESS_RETRIED, Decision, LocalActions
+from triage_tui.retry.actions import Decision, LocalActions
 from triage_tui.retry.expiry import expire
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import RunningGuest
@@ -26,6 +26,7 @@ from triage_tui.retry.pending import decided
 from triage_tui.retry.policy import AUTO_ACTOR, Limits, Policy, choose
 from triage_tui.retry.record import NoRoom, record_stop
 from triage_tui.retry.retry_log import RetryLog
+from triage_tui.retry.rule_decisions import UNLESS_RETRIED
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import EVENTS_FILE, append_event, read_events, this_process

@@ -1,0 +1,65 @@
+"""`triage-tui rules generations`: list what was active for a target: when, by whom and why."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from triage_tui.cli.output import print_json, print_table, say
+from triage_tui.retry.named_rules import directory_of, target_named
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook.generation_list import ListedGeneration, listed
+from triage_tui.text import number_of
+
+
+def generations(args: argparse.Namespace) -> int:
+    """Print a line for each, the oldest first; `*` marks the active one. 1 for none, or a damaged one."""
+    workspace = Workspace.at(args.workspace)
+    target = target_named(workspace, args.target)
+    found = listed(directory_of(workspace, target))
+    if args.json:
+        print_json({"target": target, "generations": [_as_data(one) for one in found]})
+    elif not found:
+        say(f"no rule was ever active for target {target}")
+    else:
+        header = ["", "generation", "of", "when", "who", "rules", "changed", "why"]
+        print_table(header, [_cells(one) for one in found])
+        say(
+            f"{number_of(len(found), 'generation')} of target {target}; compare two with"
+            f" `rules diff {target}@1 {target}@2`, go to one with `rollback {target} --to 1`"
+        )
+    return 0 if found and not any(one.problem for one in found) else 1
+
+
+def _cells(one: ListedGeneration) -> list[str]:
+    made = one.made
+    return [
+        "*" if one.active else "",
+        str(made.number),
+        str(made.parent or "-"),
+        made.created[:16].replace("T", " "),
+        made.actor,
+        str(len(made.files)),
+        one.changed,
+        f"DAMAGED: {one.problem}" if one.problem else made.reason,
+    ]
+
+
+def _as_data(one: ListedGeneration) -> dict[str, Any]:
+    made = one.made
+    return {
+        "number": made.number,
+        "active": one.active,
+        "parent": made.parent,
+        "created": made.created,
+        "actor": made.actor,
+        "reason": made.reason,
+        "run": one.run,
+        "files": made.files,
+        "added": one.added,
+        "replaced": one.replaced,
+        "removed": one.removed,
+        "digest": made.digest,
+        "problem": one.problem,
+        "last_active": one.last_active,
+    }
