@@ -192,6 +192,8 @@ class LoopCall(Fact):
     origin: str = ""
     listening: bool = False
     """Its descriptor, or one that it can watch, accepts connections."""
+    opened_by: str = ""
+    """The call that made its descriptor, where that was a file's path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

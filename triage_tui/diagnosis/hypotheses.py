@@ -280,6 +280,7 @@ def parameters(subject: Fact, bindings: dict[str, Fact]) -> dict[str, str]:
             "absolute": subject.path,
             "detail": subject.detail,
             "result": str(subject.ret),
+            "opened_by": subject.opened_by,
         }
     elif isinstance(subject, LoopFact):
         found["syscalls"] = subject.names

@@ -145,6 +145,7 @@ def loop_facts(
         )
     ]
     listening = any(step.origin is not None and step.origin.listening for step in steps)
+    names_of = {step.call.seq: step.call.name for step in steps if step.operation == "open"}
     listed: set[tuple[str, str, str, str, str]] = set()
     for step in (*last, *others):
         if _signature(step) in listed:
@@ -170,6 +171,7 @@ def loop_facts(
                     detail=c.detail(call),
                     origin=step.origin.label if step.origin else "",
                     listening=listening,
+                    opened_by=names_of.get(step.origin.seq, "") if step.origin else "",
                 ),
             )
         )

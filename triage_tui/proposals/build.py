@@ -71,7 +71,7 @@ def propose(run: Run, diagnosis: Diagnosis, library: Library | None = None) -> l
 def rule_texts(run: Run, hypothesis: Hypothesis, template: Template, library: Library) -> dict[str, str]:
     """Return the rule files of one template for one hypothesis, name to text; nothing is written."""
     code, words, _ = literals(run, hypothesis, library)
-    names = [name for name in _syscalls(hypothesis) if not template.syscalls or name in template.syscalls]
+    names = _syscalls(hypothesis, template)
     words.setdefault("syscalls", ", ".join(names))
     rules = [_rule(run, hypothesis, template, name, code, words, None, library) for name in names]
     return {rule.name: rule.text for rule in rules if rule is not None}
@@ -99,9 +99,10 @@ def _words(template: str, words: Mapping[str, str]) -> str:
     return safe_line(_WORD.sub(lambda match: words.get(match[1], "it"), template), 600)
 
 
-def _syscalls(hypothesis: Hypothesis) -> list[str]:
-    names = [name.lower() for name in hypothesis.parameters.get("syscalls", "").split(",")]
-    return [name for name in names if _SYSCALL.fullmatch(name)]
+def _syscalls(hypothesis: Hypothesis, template: Template) -> list[str]:
+    names = [name.lower() for name in hypothesis.parameters.get(template.at, "").split(",")]
+    wanted = template.syscalls
+    return [name for name in names if _SYSCALL.fullmatch(name) and (not wanted or name in wanted)]
 
 
 def _build(
@@ -115,7 +116,7 @@ def _build(
         return None
     if any(name not in known for name in template.parameters) or not known.isdisjoint(template.unless):
         return None
-    names = [name for name in _syscalls(hypothesis) if not template.syscalls or name in template.syscalls]
+    names = _syscalls(hypothesis, template)
     words.setdefault("syscalls", ", ".join(names))
     if template.lua and not names:
         return None

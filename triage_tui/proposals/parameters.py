@@ -12,6 +12,7 @@ from triage_tui.proposals.content import choose
 from triage_tui.proposals.lua import guest_bytes, lua_long_string
 from triage_tui.proposals.requests import known_answer, sized_answer, statements
 from triage_tui.proposals.templates import Library
+from triage_tui.proposals.waits import wait_literals
 from triage_tui.rulebook.lua.literals import lua_string
 from triage_tui.runs import guest_abi
 from triage_tui.runs.diagnosis_model import Hypothesis
@@ -86,6 +87,9 @@ def literals(
         needs = content.needs
         device = device_for(absolute)
         code["device"], words["device"] = lua_string(device.encode()), device
+    conditions, told = wait_literals(run, hypothesis)
+    code |= conditions
+    words |= told
     number = _integer(given.get("request_number", "")) or _REQUESTS.get(given.get("request", ""))
     if number:
         code["request_number"] = f"0x{number & 0xFFFFFFFF:x}"

@@ -39,6 +39,7 @@ LITERALS = frozenset(
         "path", "absolute", "directory", "interface", "content", "device", "request_number",
         "first_argument", "peer_bytes", "is_path", "level", "option", "process", "signal",
         "path_argument", "flags_argument", "endian", "word", "answers", "size",
+        "may_go", "wants_directory", "awaited_text", "text_unknown", "kind_bits", "may_be_empty",
     )
 )  # fmt: skip
 """What may stand between @ and @: what `parameters.literals` and the building of a rule put there."""
@@ -73,6 +74,7 @@ class TemplateEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     hit_limit: Annotated[int, Meta(ge=0, le=999_999_999, description="0: no limit")]
     observe: bool = False
     needs_input: str | None = None
+    at: Annotated[str, Meta(description="parameter that names the calls to hook")] = "syscalls"
     requires: Requires = msgspec.field(default_factory=Requires)
     parameters: list[str] = []
     unless: list[str] = []
@@ -117,6 +119,8 @@ class Template:
     syscalls: frozenset[str] = frozenset()
     parameters: tuple[str, ...] = ()
     """Parameters without which it cannot be built."""
+    at: str = "syscalls"
+    """The parameter that names the calls to hook, with commas between them."""
     unless: tuple[str, ...] = ()
     """Parameters with which a better one can be built."""
     uses: tuple[str, ...] = ()
@@ -313,7 +317,7 @@ def _template(raw: object, key: str, document: Document, tell: Any) -> Template 
             name: getattr(entry, name)
             for name in (
                 "id", "title", "intent", "effect", "risk", "risk_text", "inverse", "hit_limit", "observe",
-                "needs_input", "lua",
+                "needs_input", "lua", "at",
             )
         },
         operations=frozenset(entry.requires.operation),

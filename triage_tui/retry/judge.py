@@ -127,7 +127,7 @@ def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: How = "retr
         for text, _ in signatures(call for call in continued if _counts(call)).items()
         if text not in known
     ]
-    lost = set(signatures(before.trace())) - set(signatures(after.trace()))
+    lost = _reached(before) - set(signatures(after.trace()))
     blocked = blocking_signatures(before)
     still_blocked = blocked & set(signatures(continued))
     same_end = _same_end(before, after)
@@ -153,6 +153,11 @@ def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: How = "retr
     )
 
 
+def _reached(run: Run) -> set[str]:
+    """Return the signatures of what worked in a run: a failure that is not repeated later is no loss."""
+    return set(signatures(call for call in run.trace() if not call.errno))
+
+
 def _replaced(before: Run, after: Run) -> str:
     """Say that the runs are of different programs, which cannot be compared; "" when they are of the same."""
     first, second = before.snapshot.target, after.snapshot.target
@@ -163,8 +168,9 @@ def _replaced(before: Run, after: Run) -> str:
 
 
 def _counts(call: Syscall) -> bool:
-    """Tell whether a call can count as new ground: no rule helped with it."""
-    return call.name not in _NO_PROGRESS and call.rule is None
+    """Tell whether a call can count as new ground: no rule helped with it, unless to run a real program."""
+    started = call.name in ("execve", "execveat") and not call.errno and not call.intercepted
+    return call.name not in _NO_PROGRESS and (call.rule is None or started)
 
 
 def _same_end(before: Run, after: Run) -> bool:
