@@ -193,7 +193,7 @@ def test_every_helper_of_the_interface_exists(guest: MemoryGuest) -> None:
 
 
 SCRIPT = """{ name = "cfgd", greeting = "hello", ordered = true, border = "\\n", replies = {
-  { is = "version", reply = "1.2" },
+  { equals = "version", reply = "1.2" },
   { starts = "get ", reply = { "value ", { 4, 3 } }, once = true },
   { hang_up = true },
 } }"""
@@ -203,7 +203,7 @@ def test_a_script_of_a_peer_reaches_the_guest_as_it_was_written(guest: MemoryGue
     answer = ask(guest, f"show(c_connect_peer(5, 'script', {SCRIPT}))", 0)
     assert (answer.error, answer.log) == (None, ["0"])
     steps = (
-        PeerStep("is", b"version", (b"1.2",)),
+        PeerStep("equals", b"version", (b"1.2",)),
         PeerStep("starts", b"get ", (b"value ", (4, 3)), once=True),
         PeerStep("any", b"", (b"",), ends=True),
     )

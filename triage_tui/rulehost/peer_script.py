@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Fit = Literal["is", "starts", "contains", "any"]
+Fit = Literal["equals", "starts", "contains", "any"]
 """How a message is held against a step's text: it is that, begins with it, has it in it, or is any."""
 
-FITS: tuple[Fit, ...] = ("is", "starts", "contains", "any")
+FITS: tuple[Fit, ...] = ("equals", "starts", "contains", "any")
 """By the numbers under which they are sent."""
 
 MOST_STEPS = 256

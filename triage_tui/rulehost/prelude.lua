@@ -311,7 +311,7 @@ function helper.c_socket_stub(kind, flags)
 end
 
 -- A script as the flat row of `peer_script.read_script`. Fields of a table are read raw: nothing of the rule runs.
-local FITS = { "is", "starts", "contains" }
+local FITS = { "equals", "starts", "contains" }
 
 local function add_reply(row, reply)
   if type(reply) ~= "table" then

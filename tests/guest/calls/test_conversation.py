@@ -9,7 +9,7 @@ import pytest
 from triage_tui.guest.calls.conversation import Conversation
 from triage_tui.rulehost.peer_script import PeerScript, PeerStep, read_script, reply_to
 
-VERSION = PeerStep("is", b"version\n", (b"1.2\n",))
+VERSION = PeerStep("equals", b"version\n", (b"1.2\n",))
 GET = PeerStep("starts", b"get ", (b"value of ", (4, 3), b"\n"))
 BYE = PeerStep("contains", b"bye", (b"so long",), ends=True)
 
@@ -117,7 +117,7 @@ def test_no_script_and_no_message_makes_it_fail() -> None:
     for _ in range(300):
         steps = tuple(
             PeerStep(
-                generator.choice(("is", "starts", "contains", "any")),
+                generator.choice(("equals", "starts", "contains", "any")),
                 generator.choice(texts),
                 (generator.choice(texts), (generator.randrange(5), generator.randrange(5))),
                 generator.random() < 0.3,

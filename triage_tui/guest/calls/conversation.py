@@ -68,14 +68,14 @@ class Conversation:
         for _, step in self._live():
             if self._fits(step, data):
                 return False
-            if step.fit in ("is", "starts") and len(step.text) > len(data) and step.text.startswith(data):
+            if step.fit in ("equals", "starts") and len(step.text) > len(data) and step.text.startswith(data):
                 return True
         return False
 
     def _first_of(self, data: bytes) -> bytes:
         """Return the first message of a stream: an awaited text that others may follow, or all of it."""
         for _, step in self._live():
-            if step.fit == "is" and step.text and data.startswith(step.text):
+            if step.fit == "equals" and step.text and data.startswith(step.text):
                 return step.text
             if self._fits(step, data):
                 return data
@@ -85,7 +85,7 @@ class Conversation:
         text = step.text
         if self._script.border:
             text = text.removesuffix(self._script.border)
-        if step.fit == "is":
+        if step.fit == "equals":
             return message == text
         if step.fit == "starts":
             return message.startswith(text)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -109,7 +109,10 @@ def _value(annotation: Any, given: Given, place: Place) -> Any:
     value = given.value
     if not isinstance(value, ConstantTable):
         return _leaf(annotation, given, place)
-    for choice in choices:
+    for wrapped in choices:
+        choice, bounds = wrapped, limits
+        if get_origin(wrapped) is Annotated:
+            choice, *bounds = get_args(wrapped)
         origin = get_origin(choice)
         found: Any
         if isinstance(choice, type) and issubclass(choice, Settings):
@@ -127,9 +130,9 @@ def _value(annotation: Any, given: Given, place: Place) -> Any:
             }
         else:
             continue
-        _check_length(limits, found, given.line, place)
+        _check_length(bounds, found, given.line, place)
         return found
-    wanted = " or ".join(dict.fromkeys(map(_in_words, choices)))
+    wanted = " or ".join(dict.fromkeys(_in_words(choice) for choice in choices if choice is not type(None)))
     raise BadConfiguration(given.line, f"{_dotted(place)}: {wanted} is wanted, not such a table")
 
 
@@ -172,7 +175,7 @@ def _why(error: str, annotation: Any) -> str:
             " or ".join(dict.fromkeys(map(_type_in_words, text.split(" | ")))) for text in found.groups()
         )
         return f"{wanted} is wanted, not {got}"
-    for one in (annotation, *get_args(annotation)):
+    for one in _within(annotation):
         if get_origin(one) is Literal:
             return f"one of {', '.join(map(str, get_args(one)))} is wanted"
         if isinstance(one, msgspec.Meta) and one.description:
@@ -181,6 +184,13 @@ def _why(error: str, annotation: Any) -> str:
         message.replace("`int`", "a whole number").replace("`str`", "a text").replace("Expected", "expected"),
         200,
     )
+
+
+def _within(annotation: Any) -> Iterator[Any]:
+    """Yield an annotation and all that it is made of."""
+    yield annotation
+    for one in get_args(annotation):
+        yield from _within(one)
 
 
 def _type_in_words(name: str) -> str:

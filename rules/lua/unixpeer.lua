@@ -1,0 +1,151 @@
+-- A peer behind a local socket (unix(7)) that nobody serves: connecting works, what the program sends is told in the
+-- log, and the configured replies come back. The descriptor is one end of a real pair of sockets, so that poll, read,
+-- write and passing it on work. Texts may be made of typed parts in the byte order of the program that connects.
+
+local AF_UNIX = 1
+local ADDRESS_MAX = 110 -- sizeof(struct sockaddr_un)
+local KINDS = {
+  u8 = "I1", i8 = "i1", u16 = "I2", i16 = "i2", u32 = "I4", i32 = "i4", u64 = "I8", i64 = "i8",
+}
+local wanted = config.path or "\0" .. config.abstract
+local directory = config.path and string.match(config.path, "^(.+)/[^/]*$")
+
+-- One part in this program's own layout; an echo stays a pair of numbers.
+local function part_of(part, guest)
+  if type(part) == "string" then
+    return part
+  elseif part.echo then
+    return part.echo
+  elseif part.zeros then
+    return string.rep("\0", part.zeros)
+  elseif part.be16 then
+    return string.pack(">I2", part.be16)
+  elseif part.be32 then
+    return string.pack(">I4", part.be32)
+  elseif part.word then
+    return string.pack(guest.order .. "i" .. guest.word, part.word)
+  end
+  for kind, layout in pairs(KINDS) do
+    if part[kind] then
+      return string.pack(guest.order .. layout, part[kind])
+    end
+  end
+end
+
+local function parts_of(text, guest)
+  if type(text) == "string" then
+    return { text }
+  end
+  local parts = {}
+  for index, part in ipairs(text or {}) do
+    parts[index] = part_of(part, guest)
+  end
+  return parts
+end
+
+local function text_of(text, guest)
+  return text ~= nil and table.concat(parts_of(text, guest)) or nil
+end
+
+local function script(guest)
+  local replies = {}
+  for index, step in ipairs(config.replies or {}) do
+    replies[index] = {
+      equals = text_of(step.equals, guest), starts = text_of(step.starts, guest), contains = text_of(step.contains, guest),
+      reply = parts_of(step.reply, guest), once = step.once, hang_up = step.hang_up,
+    }
+  end
+  return {
+    name = config.path or "@" .. config.abstract, greeting = text_of(config.greeting, guest),
+    border = config.border, ordered = config.ordered, replies = replies,
+  }
+end
+
+-- Whether a struct sockaddr_un is the peer's: the text of an abstract name counts whole, that of a path up to a zero.
+local function is_peers(address, size)
+  if size < 3 or size > ADDRESS_MAX then
+    return false
+  end
+  local bytes, rc = c_read_bytes(address, size)
+  if rc ~= 0 or string.unpack(c_guest_info().order .. "I2", bytes) ~= AF_UNIX then
+    return false
+  end
+  local name = string.sub(bytes, 3)
+  if config.path then
+    name = string.match(name, "^[^\0]*")
+  end
+  return name == wanted
+end
+
+local function connect(fd)
+  if config.hangs_up then
+    return c_connect_peer(fd, "eof")
+  end
+  return c_connect_peer(fd, "script", script(c_guest_info()))
+end
+
+-- A message to the peer's address on a socket that is not connected to it.
+local function send(fd, message)
+  if c_tell_peer(fd) < 0 and connect(fd) < 0 then
+    return 0, 0
+  end
+  local sent = c_tell_peer(fd, message)
+  if sent < 0 then
+    return 0, 0
+  end
+  return 1, sent
+end
+
+-- struct msghdr: name, its length, iov, count; struct iovec: base, length. Each is a word, but for the length.
+local function gather(header, guest)
+  local number = guest.order .. "I" .. guest.word
+  local function word(at)
+    local bytes, rc = c_read_bytes(at, guest.word)
+    return rc == 0 and string.unpack(number, bytes) or 0
+  end
+  local size = c_read_guest_u32(header + guest.word)
+  if not is_peers(word(header), size) then
+    return nil
+  end
+  local vectors, parts = word(header + 2 * guest.word), {}
+  for index = 0, math.min(word(header + 3 * guest.word), 16) - 1 do
+    local at = vectors + index * 2 * guest.word
+    parts[#parts + 1] = (c_read_bytes(word(at), word(at + guest.word)))
+  end
+  return table.concat(parts)
+end
+
+function do_syscall(num, a1, a2, a3, a4, a5, a6)
+  local call = __syscall_name
+  if call == "connect" then
+    if not is_peers(a2, a3) then
+      return 0, 0
+    end
+    local rc = connect(a1)
+    c_log("connected to " .. (config.path or "@" .. config.abstract) .. ", result " .. rc)
+    return rc == 0 and 1 or 0, 0
+  elseif call == "sendto" then
+    if a5 ~= 0 and is_peers(a5, a6) then
+      local message, rc = c_read_bytes(a2, a3)
+      if rc == 0 then
+        return send(a1, message)
+      end
+    end
+    return 0, 0
+  elseif call == "sendmsg" then
+    local message = gather(a2, c_guest_info())
+    if message then
+      return send(a1, message)
+    end
+    return 0, 0
+  end
+  -- Whoever looks for the socket before connecting finds its name.
+  local path = called_path(a1, a2)
+  if path == config.path or path == directory then
+    local rc = c_provide_socket(config.path)
+    if rc == 0 then
+      c_log("provided the name " .. config.path)
+    end
+  end
+  return 0, 0
+end

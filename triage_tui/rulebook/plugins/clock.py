@@ -1,0 +1,80 @@
+"""The plugin clock: another time of day, and a hardware clock."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from typing import Annotated
+
+from msgspec import Meta
+
+from triage_tui.rulebook.plugins.configuration import Configuration, Place
+
+_READS = frozenset(("clock_gettime", "clock_gettime64", "gettimeofday", "time"))
+_SETS = frozenset(("clock_settime", "clock_settime64", "settimeofday", "stime"))
+_DEVICE = frozenset(("ioctl", "open", "openat"))
+_CENTURY_S = 100 * 366 * 86400
+
+
+class Clock(Configuration, frozen=True, kw_only=True):
+    """The time: `at` when the program first asks, or `offset` seconds from the machine's; that of UTC.
+
+    `stands`: it stays at `at` until the program sets it. `settable`: the program may set it. `rtc`: /dev/rtc
+    is there, and tells it.
+    """
+
+    at: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"\A[12][0-9]{3}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]:[0-5][0-9]Z?\Z",
+                description='a time of UTC such as "2020-01-31T12:00:00Z"',
+            ),
+        ]
+        | None
+    ) = None
+    offset: Annotated[int, Meta(ge=-_CENTURY_S, le=_CENTURY_S)] | None = None
+    stands: bool = False
+    settable: bool = True
+    rtc: bool = False
+
+    def hooks(self) -> frozenset[str]:
+        """What reads the clock, and what sets it."""
+        setting = _SETS if self.settable else frozenset[str]()
+        return _READS | setting | (_DEVICE if self.rtc else frozenset())
+
+    def after(self) -> frozenset[str]:
+        """Readings are changed when they have been made."""
+        return _READS
+
+    def sentence(self) -> str:
+        """Say which time it is."""
+        if self.at is None:
+            time = f"a time {abs(self.offset or 0)} seconds {'behind' if (self.offset or 0) < 0 else 'ahead'}"
+        else:
+            time = f"the time {self.at}" + (", which stands still" if self.stands else " and what follows")
+        return f"Shows the program {time}"
+
+    def deeds(self) -> Iterator[tuple[Place, str]]:
+        """The time, setting it, the device."""
+        yield ("at" if self.at else "offset",), self.sentence()[0].lower() + self.sentence()[1:]
+        if self.settable:
+            yield ("settable",), "lets the program set the time: it is kept for this run, the machine's stays"
+        if self.rtc:
+            yield ("rtc",), "lets the program find a hardware clock (/dev/rtc, /dev/rtc0, /dev/misc/rtc)"
+
+    def claims(self) -> list[dict[str, str]]:
+        """The device."""
+        return [{"path": path} for path in ("/dev/rtc", "/dev/rtc0", "/dev/misc/rtc")] if self.rtc else []
+
+    def problems(self) -> Iterator[tuple[Place, str]]:
+        """No time or two, and no such date."""
+        if (self.at is None) == (self.offset is None):
+            yield (), "either `at` or `offset` is wanted"
+        if self.at is not None:
+            try:
+                datetime.datetime.fromisoformat(self.at.rstrip("Z"))
+            except ValueError:
+                yield ("at",), "there is no such date"
+        elif self.stands:
+            yield ("stands",), "only a time that is given by `at` can stand still"
