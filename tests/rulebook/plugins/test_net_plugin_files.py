@@ -33,7 +33,7 @@ def test_interfaces_are_explained() -> None:
         (2, "lets the program find the interface eth0: address 10.0.0.1, link, number 2"),
         (
             3,
-            "lets the program find the interface wlan0: no address, no link, the number of the loopback interface",
+            "lets the program find the interface wlan0: no address, no link, the number of lo",
         ),
         (1, "says that setting routes worked"),
     ]

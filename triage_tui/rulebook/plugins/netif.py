@@ -84,7 +84,7 @@ class Netif(Configuration, frozen=True, kw_only=True):
         for index, one in enumerate(self.interfaces):
             address = f"address {one.address}" if one.address else "no address"
             state = "link" if one.link else "no link"
-            number = f"number {one.index}" if one.index else "the number of the loopback interface"
+            number = f"number {one.index}" if one.index else "the number of lo"
             told = f"lets the program find the interface {_name(one)}: {address}, {state}, {number}"
             yield ("interfaces", index), told
         if self.routes:
