@@ -6,10 +6,9 @@ import argparse
 import os
 from pathlib import Path
 
-from triage_tui.cli.eval import MAX_JOBS, chosen_cases
+from triage_tui.cli.corpora import MAX_JOBS, add_corpus_arguments, chosen_cases, end_if_cancelled
 from triage_tui.cli.output import print_json, print_table, say
 from triage_tui.cli.story import cancelled_by_signals
-from triage_tui.errors import Interrupted, TriageError
 from triage_tui.evaluation.bench import bench
 from triage_tui.evaluation.bench_summary import (
     case_rows,
@@ -26,24 +25,9 @@ from triage_tui.setup import ensure_qemu
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "corpora", nargs="+", metavar="CORPUS.yaml", help="file of labelled cases (docs/evaluation.md)"
-    )
-    parser.add_argument(
-        "--only", action="append", default=[], metavar="ID,...", help="only these cases (repeatable)"
-    )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=min(os.cpu_count() or 1, MAX_JOBS),
-        metavar="N",
-        help="cases that are played at the same time (default: as many as there are processors)",
-    )
-    parser.add_argument(
-        "--fresh",
-        action="store_true",
-        help="play every case again (default: what this very version played already is kept)",
-    )
+    jobs = min(os.cpu_count() or 1, MAX_JOBS)
+    fresh = "play every case again (default: what this very version played already is kept)"
+    add_corpus_arguments(parser, jobs, fresh)
     parser.add_argument(
         "--compare", metavar="FILE", help="an earlier `bench --json`: say what is better and worse"
     )
@@ -54,10 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play and print; 0 when every case could be played and no healthy program was changed, else 1."""
-    if not 1 <= args.jobs <= MAX_JOBS:
-        raise TriageError(f"--jobs takes 1 to {MAX_JOBS}, not {args.jobs}")
     earlier = read_report(Path(args.compare)) if args.compare else None
-    corpus, cases = chosen_cases(args.corpora, args.only)
+    corpus, cases = chosen_cases(args)
     with cancelled_by_signals() as cancel:
         outcomes = bench(
             cases,
@@ -68,11 +50,7 @@ def run(args: argparse.Namespace) -> int:
             fresh=args.fresh,
             progress=say,
         )
-        if cancel.is_set():
-            kept = sum(not one.problem for one in outcomes)
-            again = "without --fresh the same command" if args.fresh else "the same command"
-            say(f"interrupted: {kept} of {len(cases)} cases are kept; {again} goes on from there")
-            raise Interrupted(cancel.number)
+        end_if_cancelled(cancel, [not one.problem for one in outcomes], "cases", args.fresh)
     for line in changes(outcomes, earlier) if earlier is not None else []:
         say(line)
     if args.json:
