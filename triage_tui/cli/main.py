@@ -49,6 +49,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reject": ("triage_tui.cli.reject", "reject what a run proposes"),
     "rollback": ("triage_tui.cli.rollback", "take back the rules that a run made active"),
     "audit": ("triage_tui.cli.audit", "say who decided what on rules, and whether that record is whole"),
+    "rollout": (
+        "triage_tui.cli.rollout",
+        "let a rule act for more targets stage by stage, and stop it where it does harm",
+    ),
     "pack": ("triage_tui.cli.pack", "hand rules on as one signed file, and take those of others"),
     "decide": ("triage_tui.cli.decide", "tell a frozen guest to resume, to start again, or to end"),
     "freeze": ("triage_tui.cli.freeze", "freeze a guest that runs, and record what it is doing"),

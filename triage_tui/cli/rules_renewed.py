@@ -5,19 +5,17 @@ from __future__ import annotations
 import argparse
 
 from triage_tui.cli.output import print_json
-from triage_tui.errors import TriageError
 from triage_tui.retry.expiry import renew as renew_rules
-from triage_tui.retry.named_rules import target_of
+from triage_tui.retry.named_rules import target_named
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
-from triage_tui.runs.ids import is_run_id
 from triage_tui.text import safe_line
 
 
 def renew(args: argparse.Namespace) -> int:
     """List what is set aside, or make it active again."""
     workspace = Workspace.at(args.workspace)
-    target_id = _target(workspace, args.target)
+    target_id = target_named(workspace, args.target)
     if args.list:
         active = generations.current(workspace.rulebook_dir(target_id))
         aside = active.set_aside if active is not None else {}
@@ -32,16 +30,3 @@ def renew(args: argparse.Namespace) -> int:
     said = renew_rules(workspace, target_id, args.name, reason=args.reason)
     print_json({"target": target_id, "said": [said]}) if args.json else print(safe_line(said, 400))
     return 0
-
-
-def _target(workspace: Workspace, text: str) -> str:
-    """Return the target that a person names by its id or by a run of it."""
-    if text == "last" or is_run_id(text):
-        return workspace.load(text).snapshot.target.target_id
-    try:
-        return target_of(workspace, text)
-    except TriageError as error:
-        try:
-            return workspace.load(text).snapshot.target.target_id
-        except TriageError:
-            raise error from None

@@ -35,6 +35,7 @@ from triage_tui.rulebook.evidence import (
     parse_evidence,
 )
 from triage_tui.rulebook.generations import Generation, SetAside
+from triage_tui.rulebook.rollouts.record import vouched
 from triage_tui.rulebook.targets import describe, described, description, target_dirs
 from triage_tui.runs.events import default_actor
 from triage_tui.runs.files import real_path
@@ -137,12 +138,16 @@ def _of_another_build(workspace: Workspace, target: Target) -> dict[str, SetAsid
 def _not_so_any_more(workspace: Workspace, target: Target, active: Generation) -> dict[str, SetAside]:
     found: dict[str, SetAside] = {}
     target_dir = workspace.rulebook_dir(target.target_id)
+    widened = vouched(workspace.rulebook)
     newest: list[Run | None] = []
     digests: dict[str, str | None] = {}
     for name, digest in active.files.items():
         header = rulefile.parse(manifest.read_file(active, name)).header
         evidence = parse_evidence(header.extra.get(EVIDENCE, ""))
         match = parse_match(header.match)
+        if (digest, target_dir.name) in widened:
+            # A rollout brought it here from another program, and watches what it does.
+            evidence = dataclasses.replace(evidence, binary="", module="", site=None)
         gone = _program_or_module(evidence, target, digests) or _file_is_there(evidence, match, target)
         if gone is None and (evidence.errno or evidence.site is not None):
             if not newest:

@@ -227,6 +227,12 @@ def _healthy(diagnosis: Diagnosis | None) -> bool:
     return diagnosis is not None and diagnosis.healthy
 
 
+def _ended_badly(run: Run) -> bool:
+    """Tell whether a program was stopped by what it did itself, and is not well by its diagnosis."""
+    chosen = run.snapshot.reason in ("requested", "syscall", "time_limit")
+    return not chosen and run.diagnosis is not None and not run.diagnosis.healthy
+
+
 def _end_in_words(run: Run) -> str:
     snapshot = run.snapshot
     trigger = snapshot.trigger
@@ -267,6 +273,8 @@ def _decide(
     if _healthy(after.diagnosis) and not _healthy(before.diagnosis):
         scene = after.diagnosis.scene.replace("_", " ") if after.diagnosis else ""
         return "resolved", [f"the program is well now ({scene}): {end}", news]
+    if _healthy(before.diagnosis) and _ended_badly(after):
+        return "regressed", [f"the program was well before, and is not now: {end}", news]
     crashed = after.snapshot.reason == "signal" and before.snapshot.reason != "signal"
     if still_blocked and same_end:
         failed = sorted(still_blocked)[0]

@@ -27,6 +27,7 @@ from triage_tui.rulebook import generations, moves, patches, statistics
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.hunks import digest_of
 from triage_tui.rulebook.places import target_directory
+from triage_tui.rulebook.rollouts import record as rollouts
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.events import EVENTS_FILE, Event, append_event, default_actor, read_events
 from triage_tui.runs.files import read_bounded, refuse_link, sync_directory, write_all
@@ -42,10 +43,11 @@ MAX_BYTES = 64 << 10
 MAX_PENDING = 256
 """Decisions that are settled at once."""
 
-Kind = Literal["approve", "roll_back", "edit", "note", "judge", "move", "expire", "renew"]
+Kind = Literal["approve", "roll_back", "edit", "note", "judge", "move", "expire", "renew", "rollout"]
 """What is decided; "note" is anything that is one event of a run and its line in the audit log, "judge" is
 what is said of a round once it is recorded. "expire" and "renew" are about a target and no run, and so is
-"move", which goes to another generation and tells every run whose rules come or go by that."""
+"move", which goes to another generation and tells every run whose rules come or go by that. "rollout" is
+about the rollout that `file` names."""
 Step = Callable[[str], None]
 
 APPROVE_STEPS = ("begun", "approved", *generations.ACTIVATE_STEPS, "activated", "ended")
@@ -173,9 +175,9 @@ def pending_of(kind: Kind, run: Run, actor: str = "", **more: str) -> Pending:
     )
 
 
-def pending_for(target_id: str, kind: Kind, actor: str) -> Pending:
+def pending_for(target_id: str, kind: Kind, actor: str, **more: str) -> Pending:
     """Return a new decision on the rules of a target that belongs to no run."""
-    return Pending(kind=kind, change=secrets.token_hex(8), run="", target=target_id, actor=actor)
+    return Pending(kind=kind, change=secrets.token_hex(8), run="", target=target_id, actor=actor, **more)
 
 
 def settle(root: Path) -> int:
@@ -250,6 +252,9 @@ def _settle_one(root: Path, pending: Pending) -> None:
     rulebook = root / "rulebook"
     if pending.kind == "move":
         _settle_move_alone(root, rulebook / safe_name(pending.target), pending)
+        return
+    if pending.kind == "rollout":
+        rollouts.settle(rulebook, pending.file, pending.change, pending.actor)
         return
     target_dir = target_directory(rulebook, pending.target)
     linked = target_dir.is_symlink() or (target_dir / "generations").is_symlink()

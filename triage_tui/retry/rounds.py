@@ -26,6 +26,7 @@ from triage_tui.retry.pending import decided
 from triage_tui.retry.policy import AUTO_ACTOR, Limits, Policy, choose
 from triage_tui.retry.record import NoRoom, record_stop
 from triage_tui.retry.retry_log import RetryLog
+from triage_tui.retry.rollout import after_run
 from triage_tui.retry.rule_decisions import UNLESS_RETRIED
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
@@ -54,11 +55,10 @@ class Round:
 
 @dataclass
 class Story:
-    """All rounds of one call of `run_story`."""
+    """All rounds of one call of `run_story`, and in one sentence why it ended."""
 
     rounds: list[Round] = field(default_factory=list)
     ended: str = ""
-    """Why it ended, one sentence."""
 
     @property
     def last_verdict(self) -> Verdict | None:
@@ -105,16 +105,8 @@ def run_story(
         narrate(text)
     # What is wrong with it is said before a guest is run, not after.
     wanted_language()
-    teller = _Teller(
-        workspace,
-        start,
-        policy,
-        limits or Limits(),
-        hold,
-        narrate,
-        cancel or threading.Event(),
-        freeze or FreezeSwitch(),
-    )
+    ways = cancel or threading.Event(), freeze or FreezeSwitch()
+    teller = _Teller(workspace, start, policy, limits or Limits(), hold, narrate, *ways)
     try:
         return teller.tell(parent)
     finally:
@@ -169,10 +161,16 @@ class _Teller:
             if current is None:
                 self._story.ended = "interrupted"
                 return self._story
+            if self._policy == "manual":
+                after_run(self._workspace, current.run, self._tell)
             decided = self._decide(current)
             if decided is None:
-                return self._story
+                break
             action, before = decided
+        # Not before: what the policy approved is rolled back to the generation from which it began.
+        for one in self._story.rounds if self._policy == "auto" else ():
+            after_run(self._workspace, one.run, self._tell)
+        return self._story
 
     def _tell(self, text: str) -> None:
         self._narrate(text)

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from triage_tui.errors import TriageError
+from triage_tui.rulebook.places import target_directory
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.files import read_bounded, refuse_link, write_atomic
 from triage_tui.runs.model import Target
@@ -94,3 +95,10 @@ def target_dirs(rulebook: Path) -> Iterator[Path]:
     for path in found:
         if path.name[0] != "." and not path.is_symlink() and (path / "generations").is_dir():
             yield path
+
+
+def name_of(rulebook: Path, target_id: str) -> str:
+    """Return what a person calls a target: its command line, where that is known, and its id."""
+    found = description(target_directory(rulebook, target_id))
+    shown = safe_line(target_id, 16)
+    return f"{found.name} ({shown})" if found is not None else shown

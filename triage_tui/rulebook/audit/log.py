@@ -78,7 +78,10 @@ makes such rules active again."""
 MOVES = (*get_args(Activation), "rolled_back")
 """Kinds of lines after which another generation is active."""
 
-OWN_KINDS = (*MOVES, "withdrawn", "imported", "exported", "trusted", "distrusted", "own_files")
+OWN_KINDS = (
+    *MOVES, "withdrawn", "imported", "exported", "trusted", "distrusted", "own_files",
+    "rollout_started", "promoted", "stopped", "rollout_done",
+)  # fmt: skip
 """Kinds that do not come from a run's event log. "withdrawn" takes back a change that was announced and then
 interrupted before it took place."""
 

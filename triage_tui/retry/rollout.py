@@ -1,0 +1,356 @@
+"""Staged rollouts: begin, go on, stop, and what each new run of their targets means for them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from triage_tui.errors import Conflict, TriageError
+from triage_tui.retry import pending
+from triage_tui.retry.named_rules import one, target_named
+from triage_tui.retry.pending import Step, no_step
+from triage_tui.retry.rule_checks import check_named
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import rulefile
+from triage_tui.rulebook.check.replay import replay
+from triage_tui.rulebook.kinds import kind_of
+from triage_tui.rulebook.layers import refuse_hidden
+from triage_tui.rulebook.lock import locked
+from triage_tui.rulebook.places import SHARED, target_directory
+from triage_tui.rulebook.rollouts import record
+from triage_tui.rulebook.rollouts.criteria import criteria
+from triage_tui.rulebook.rollouts.record import MAX_GROUP, MAX_OBSERVED, Moved, Observed, Rollout, Stage
+from triage_tui.rulebook.rollouts.standing import Standing, standing
+from triage_tui.rulebook.targets import describe, description
+from triage_tui.runs.events import default_actor
+from triage_tui.runs.listing import run_dirs, summarize
+from triage_tui.runs.reader import Run, load_run
+from triage_tui.runs.writer import START_FILE
+from triage_tui.text import safe_line
+
+ROLLOUT_ACTOR = "policy:rollout"
+MAX_RUNS = 400
+"""Runs among which those of the targets are looked for."""
+ROLLOUT_STEPS = ("begun", "decided", "told", "placed", "ended")
+"""Names of the durable steps of one change of a rollout; "placed" comes once for each place that changes."""
+
+
+def begin(
+    workspace: Workspace,
+    rule: str,
+    *,
+    target: str = "",
+    group: Sequence[str] = (),
+    stage: Stage = "observe",
+    auto: bool = False,
+    reason: str = "",
+    actor: str = "",
+    step: Step = no_step,
+) -> Rollout:
+    """Begin the rollout of the rule that `rule` names, at `stage` ("observe" or "one").
+
+    `target` names the first target by its id or a run, by default that of the rule; `group` those that come
+    after it.
+
+    Raises:
+        Conflict: a rollout of this rule is under way, or another rule is in the way.
+        TriageError: there is no such rule or target, or the rule has errors.
+    """
+    pending.settle(workspace.root)
+    named = one(workspace, rule)
+    first = target_named(workspace, target) if target else named.target_id
+    if not first or first == SHARED:
+        raise TriageError(
+            f"{safe_line(rule, 80)} belongs to no target: say --target RUN or the start of its id"
+        )
+    findings = [
+        f for f in check_named(workspace, [named], run_them=True)[named.name] if f.severity == "error"
+    ]
+    if findings:
+        raise TriageError(
+            f"{safe_line(named.name, 120)} has an error, line {findings[0].line}: {findings[0].message}"
+        )
+    header = rulefile.parse(named.source).header
+    kind = kind_of(named.file)
+    if kind != "syscall" and stage == "observe":
+        raise TriageError(f"a {kind}/ rule cannot be tried at recorded calls: begin it with --stage one")
+    file = f"{kind}/{named.file.rpartition('/')[2].partition('@')[0].removesuffix('.lua')}@{header.id}.lua"
+    found = Rollout(
+        id=_free_id(workspace, header.id),
+        file=file,
+        rule=header.id,
+        sha256=hashlib.sha256(named.source).hexdigest(),
+        target=first,
+        group=_group(workspace, first, group),
+        stage=stage,
+        auto=auto,
+        criteria=criteria(),
+    )
+    return _decide(workspace, found, "rollout_started", reason, actor, step, text=named.source)
+
+
+def promote(
+    workspace: Workspace,
+    identity: str,
+    *,
+    group: Sequence[str] = (),
+    anyway: str = "",
+    actor: str = "",
+    step: Step = no_step,
+) -> Rollout:
+    """Bring a rollout to its next stage, or to its end; `group` names more targets for its group.
+
+    `anyway` is the reason for which a person does so although the criteria are not met.
+
+    Raises:
+        Conflict: somebody else changed it, or another rule is in the way.
+        TriageError: it is not under way, or its criteria are not met.
+    """
+    pending.settle(workspace.root)
+    now = _under_way(workspace, identity)
+    stands = standing(workspace.rulebook, now)
+    unmet = [*stands.breaches, *stands.lacking]
+    if unmet and not anyway:
+        raise TriageError(
+            f"rollout {now.id} stays at {now.stage!r}: {'; '.join(unmet)}"
+            " (--anyway REASON overrides the criteria)"
+        )
+    more = [t for t in _group(workspace, now.target, group) if t not in now.group]
+    after = msgspec.structs.replace(now, group=[*now.group, *more])
+    following = after.next_stage
+    why = f"although {'; '.join(unmet)}: {anyway}" if unmet else "its criteria are met"
+    if following is None:
+        return _decide(
+            workspace, msgspec.structs.replace(after, state="done"), "rollout_done", why, actor, step
+        )
+    return _decide(workspace, msgspec.structs.replace(after, stage=following), "promoted", why, actor, step)
+
+
+def stop(
+    workspace: Workspace, identity: str, reason: str, *, actor: str = "", step: Step = no_step
+) -> Rollout:
+    """Stop a rollout, done or not: its rule leaves every place that it was put to.
+
+    Raises:
+        Conflict: somebody else changed it.
+        TriageError: there is none, it is stopped already, or the rulebook cannot be written.
+    """
+    pending.settle(workspace.root)
+    now = record.read(workspace.rulebook, identity)
+    if now.state == "stopped":
+        raise Conflict(f"rollout {now.id} is stopped already")
+    return _decide(workspace, msgspec.structs.replace(now, state="stopped"), "stopped", reason, actor, step)
+
+
+def after_run(workspace: Workspace, run: Run, tell: Callable[[str], None]) -> None:
+    """Look at what a new run means for the rollouts: observe, stop what harms, go on where that was wished.
+
+    What cannot be done is told; a story goes on.
+    """
+    for identity in record.rollout_ids(workspace.rulebook):
+        try:
+            now = record.read(workspace.rulebook, identity)
+            if now.state != "stopped":
+                _after_run(workspace, now, run, tell)
+        except TriageError as error:
+            tell(f"rollout {identity}: {error}")
+
+
+def _after_run(workspace: Workspace, now: Rollout, run: Run, tell: Callable[[str], None]) -> None:
+    target = run.snapshot.target.target_id
+    if now.stage == "observe" and now.state == "under_way":
+        if target not in now.candidates:
+            return
+        now = _observe(workspace, now, run)
+    elif now.stage != "all" and target not in now.members:
+        return
+    stands = standing(workspace.rulebook, now)
+    if stands.breaches:
+        stop(workspace, now.id, "; ".join(stands.breaches), actor=ROLLOUT_ACTOR)
+        tell(f"rollout {now.id} is stopped, its rule acts nowhere by it: {'; '.join(stands.breaches)}")
+    elif now.state == "under_way" and not stands.lacking:
+        if now.auto:
+            after = promote(workspace, now.id, actor=ROLLOUT_ACTOR)
+            tell(f"rollout {now.id} goes on: {record.in_words(after)}")
+        else:
+            tell(f"rollout {now.id} may go on: triage-tui rollout promote -C {workspace.root} {now.id}")
+
+
+def _observe(workspace: Workspace, now: Rollout, run: Run) -> Rollout:
+    """Try the rule at the recorded calls of a run, and keep what came of it."""
+    rulebook = workspace.rulebook
+    if any(seen.run == run.run_id for seen in now.observed):
+        return now
+    text = record.text_of(rulebook, now)
+    found = replay(run.run_id, run.snapshot.target.arch, run.trace(), now.file, text, unlimited=True)
+    seen = Observed(
+        run=run.run_id,
+        target=run.snapshot.target.target_id,
+        calls=found.calls,
+        matched=len(found.acted),
+        unclear=found.unclear,
+        failed=safe_line(found.failure or next((p for o in found.outcomes for p in o.problems), ""), 300),
+    )
+    with _unchanged(rulebook, now):
+        after = msgspec.structs.replace(now, observed=[*now.observed, seen][-MAX_OBSERVED:])
+        record.write(rulebook, after)
+    return after
+
+
+def rollouts(workspace: Workspace) -> list[tuple[Rollout, Standing]]:
+    """Return the rollouts that can be read, those that are under way first, and how each stands."""
+    found = []
+    for identity in record.rollout_ids(workspace.rulebook):
+        with contextlib.suppress(TriageError):
+            now = record.read(workspace.rulebook, identity)
+            found.append((now, standing(workspace.rulebook, now)))
+    return sorted(found, key=lambda pair: (pair[0].state != "under_way", pair[0].id))
+
+
+# One change
+
+
+def _decide(
+    workspace: Workspace,
+    after: Rollout,
+    kind: str,
+    why: str,
+    actor: str,
+    step: Step,
+    text: bytes | None = None,
+) -> Rollout:
+    """Carry one change out: its file first, which is the truth, then the audit log, then the generations."""
+    rulebook = workspace.rulebook
+    actor = actor or default_actor()
+    decision = pending.pending_for(after.target, "rollout", actor, file=after.id)
+    before, after = after, msgspec.structs.replace(after)
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    said = safe_line(why, 600)
+    moved = msgspec.convert(
+        {"kind": kind, "stage": after.stage, "wall": now, "actor": actor, "why": said}, Moved
+    )
+    after.moves = [*after.moves, moved]
+    if kind in ("rollout_started", "promoted"):
+        after.since = now
+    old = None if text is not None else record.read(rulebook, after.id)
+    _check_places(rulebook, after, text)
+    _describe(workspace, after)
+    with pending.begun(workspace.root, decision, step), _unchanged(rulebook, before, begins=text is not None):
+        after.change = decision.change
+        wanted = record.places_of(rulebook, after)
+        fresh = [name for name in wanted if not record.has_rule(rulebook / name, after)]
+        after.placed = list(dict.fromkeys([*after.placed, *fresh]))
+        try:
+            record.write(rulebook, after, text)
+            step("decided")
+            record.tell(rulebook, after)
+            step("told")
+            record.bring_about(rulebook, after, step)
+        except TriageError:
+            _take_back(rulebook, old, after)
+            raise
+    return after
+
+
+def _take_back(rulebook: Path, old: Rollout | None, after: Rollout) -> None:
+    """Leave the old state at once where a change failed; what cannot be done now, the next program does."""
+    with contextlib.suppress(TriageError, OSError):
+        if old is not None:
+            record.write(rulebook, old)
+            record.bring_about(rulebook, old, no_step)
+        undone = [name for name in after.placed if old is None or name not in old.placed]
+        gone = msgspec.structs.replace(after, state="stopped", placed=undone)
+        record.bring_about(rulebook, gone, no_step)
+        if old is None:
+            record.remove(rulebook, after)
+
+
+@contextlib.contextmanager
+def _unchanged(rulebook: Path, seen: Rollout, *, begins: bool = False) -> Iterator[None]:
+    """Hold the rollouts while one is changed that is still as it was seen.
+
+    Raises:
+        Conflict: somebody changed it in between.
+    """
+    directory = record.directory_of(rulebook)
+    with contextlib.suppress(OSError):
+        directory.mkdir(parents=True, exist_ok=True)
+    with locked(directory):
+        if not begins and record.read(rulebook, seen.id).change != seen.change:
+            raise Conflict(f"somebody else changed rollout {seen.id}: look again and decide anew")
+        if begins and seen.id in record.rollout_ids(rulebook):
+            raise Conflict(f"somebody else began a rollout {seen.id}: look again and decide anew")
+        yield
+
+
+def _check_places(rulebook: Path, after: Rollout, text: bytes | None) -> None:
+    for name in record.places_of(rulebook, after):
+        record.check_place(rulebook / name, after)
+    if after.state == "under_way" and after.stage != "observe":
+        source = text if text is not None else record.text_of(rulebook, after)
+        for target in after.members:
+            refuse_hidden(rulebook, target, {after.file: source})
+
+
+def _describe(workspace: Workspace, after: Rollout) -> None:
+    """Write down which programs its targets are, where a run of them says it."""
+    unknown = {
+        target
+        for target in after.candidates
+        if description(target_directory(workspace.rulebook, target)) is None
+    }
+    for run in newest_runs(workspace, unknown, after.sha256) if unknown else ():
+        target = run.snapshot.target
+        describe(target_directory(workspace.rulebook, target.target_id), target)
+
+
+def _under_way(workspace: Workspace, identity: str) -> Rollout:
+    now = record.read(workspace.rulebook, identity)
+    if now.state != "under_way":
+        raise Conflict(f"rollout {now.id} is {now.state}, so it does not go on")
+    return now
+
+
+def _free_id(workspace: Workspace, rule: str) -> str:
+    """Return an id for a new rollout of a rule: that of the rule, with a number where it had some before."""
+    known = record.rollout_ids(workspace.rulebook)
+    for earlier, _ in rollouts(workspace):
+        if earlier.rule == rule and earlier.state == "under_way":
+            raise Conflict(f"rollout {earlier.id} of this rule is under way: promote or stop that one")
+    names = [rule[:56], *(f"{rule[:56]}-{number}" for number in range(2, 1000))]
+    return next(name for name in names if name not in known)
+
+
+def _group(workspace: Workspace, first: str, texts: Sequence[str]) -> list[str]:
+    found = [target_named(workspace, text) for text in texts]
+    if SHARED in found:
+        raise TriageError("the shared rules are for all targets, so they are no member of a group")
+    if len(found) > MAX_GROUP:
+        raise TriageError(f"a group has at most {MAX_GROUP} targets")
+    return [target for target in dict.fromkeys(found) if target != first]
+
+
+def newest_runs(workspace: Workspace, targets: Collection[str], sha256: str) -> list[Run]:
+    """Return of each of these targets the run that is to be retried for a rule, at most one each.
+
+    That is the newest that was made without the rule: only against such a run does a retry say what the rule
+    does. Where there is none it is the newest.
+    """
+    chosen: dict[str, tuple[bool, Run]] = {}
+    for directory in run_dirs(workspace.runs_dir)[:MAX_RUNS]:
+        target = summarize(directory).target_id
+        if target not in targets or chosen.get(target, (False,))[0]:
+            continue
+        with contextlib.suppress(TriageError):
+            run = load_run(directory)
+            if not (directory / START_FILE).exists():
+                continue
+            without = all(hit.sha256 != sha256 for hit in run.snapshot.rule_hits)
+            if without or target not in chosen:
+                chosen[target] = (without, run)
+    return [chosen[target][1] for target in targets if target in chosen]

@@ -1,0 +1,120 @@
+"""How a rollout stands against its written criteria, from what judged runs say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from triage_tui.rulebook import statistics
+from triage_tui.rulebook.rollouts.criteria import StageCriteria
+from triage_tui.rulebook.rollouts.record import Rollout
+from triage_tui.rulebook.statistics import HELPED, HURT, RunUse
+from triage_tui.text import number_of, safe_line
+
+
+@dataclass
+class Standing:
+    """What was counted in the stage that a rollout is in; the numbers are those of `StageCriteria`.
+
+    `lacking` says what is not met yet, and `breaches` what is beyond what is allowed, one sentence each.
+    """
+
+    runs: int = 0
+    targets: int = 0
+    matches: int = 0
+    helped: int = 0
+    hurt: int = 0
+    errors: int = 0
+    share: float = 0.0
+    mean_us: int = 0
+    lacking: list[str] = field(default_factory=list)
+    breaches: list[str] = field(default_factory=list)
+    hurt_in: list[str] = field(default_factory=list)
+    """The runs that were judged worse."""
+
+
+def standing(rulebook: Path, rollout: Rollout) -> Standing:
+    """Return how a rollout stands.
+
+    Raises:
+        TriageError: the statistics cannot be read.
+    """
+    found = _observed(rollout) if rollout.stage == "observe" else _judged(rulebook, rollout)
+    wanted: StageCriteria = getattr(rollout.criteria, rollout.stage)
+    most = len(rollout.candidates if rollout.stage == "observe" else rollout.members)
+    targets = wanted.targets if rollout.stage == "all" else min(wanted.targets, most)
+    runs, calls = "runs in which it acted", "calls at which it acted"
+    if rollout.stage == "observe":
+        runs, calls = "runs at whose calls it was tried", "calls at which it would have acted"
+    for count, least, what in (
+        (found.runs, wanted.runs, runs),
+        (found.targets, targets, "targets of these runs"),
+        (found.matches, wanted.matches, calls),
+        (found.helped, wanted.helped, "retries that got further by it"),
+    ):
+        if count < least:
+            found.lacking.append(f"{count} of {least} {what}")
+    if found.hurt > wanted.hurt:
+        runs = ", ".join(safe_line(run, 60) for run in found.hurt_in[:3])
+        found.breaches.append(f"{number_of(found.hurt, 'retry', 'retries')} went worse by it ({runs})")
+    if found.errors > wanted.errors:
+        found.breaches.append(f"it failed {number_of(found.errors, 'time')}, and {wanted.errors} are allowed")
+    if found.share > wanted.share:
+        found.breaches.append(f"it is for {found.share:.0%} of the calls, more than {wanted.share:.0%}")
+    if found.mean_us > wanted.mean_us:
+        found.breaches.append(f"a call waits {found.mean_us} us for it, more than {wanted.mean_us}")
+    return found
+
+
+def _observed(rollout: Rollout) -> Standing:
+    tried = [one for one in rollout.observed if one.calls]
+    calls, matches = sum(one.calls for one in tried), sum(one.matched for one in tried)
+    return Standing(
+        runs=len(tried),
+        targets=len({one.target for one in tried}),
+        matches=matches,
+        errors=sum(bool(one.failed) for one in tried),
+        # Of a handful of calls any share is a large one.
+        share=matches / calls if calls >= 8 else 0.0,
+    )
+
+
+def _judged(rulebook: Path, rollout: Rollout) -> Standing:
+    found = Standing()
+    seen: set[str] = set()
+    calls = waited = 0
+    for use in _uses(rulebook, rollout):
+        if _instant(use.wall) < _instant(rollout.since):
+            continue
+        mine = [rule for rule in use.rules if rule.sha256 == rollout.sha256]
+        found.errors += sum(rule.errors + (rule.state == "disabled") for rule in mine)
+        acted = [rule for rule in mine if rule.hits or rule.matches]
+        if not acted:
+            continue
+        seen.add(use.target)
+        found.runs += 1
+        found.matches += sum(max(rule.hits, rule.matches) for rule in acted)
+        calls += sum(rule.calls for rule in mine)
+        waited += sum(rule.time_us for rule in mine)
+        fresh = any(rule.fresh for rule in acted)
+        found.helped += fresh and use.verdict in HELPED
+        if fresh and use.verdict in HURT:
+            found.hurt += 1
+            found.hurt_in.append(use.run)
+    found.targets = len(seen)
+    found.mean_us = waited // calls if calls else 0
+    return found
+
+
+def _uses(rulebook: Path, rollout: Rollout) -> list[RunUse]:
+    if rollout.stage == "all":
+        return statistics.uses(rulebook)
+    return [use for target in rollout.members for use in statistics.uses(rulebook, target)]
+
+
+def _instant(wall: str) -> float:
+    try:
+        return datetime.fromisoformat(wall).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return 0.0
