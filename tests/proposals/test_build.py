@@ -12,6 +12,7 @@ from tests.rulehost.memory_guest import MemoryGuest
 from triage_tui.diagnosis.report import diagnose
 from triage_tui.proposals.build import propose
 from triage_tui.rulebook.check.lint import lint
+from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.rulefile import parse
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.protocol import Answer, GuestCall, RuleSource
@@ -67,12 +68,14 @@ def test_every_rule_of_every_recorded_failure_passes_the_lint(name: str, tmp_pat
         assert proposal.files or proposal.needs_input
         for file in proposal.files:
             source = (run.dir / "rules_patch" / file).read_bytes()
-            assert lint(source, file) == []
+            unfilled = [one for one in lint(source, file) if one.code == "unfilled"]
+            assert lint(source, file) == unfilled
+            assert not unfilled or proposal.needs_input
             header = parse(source).header
             assert header.run == run.run_id
-            assert header.hit_limit
+            assert (header.hit_limit and header.match) or kind_of(file) == "start"
             assert (header.risk, header.template) == (proposal.risk, proposal.template)
-            assert all((header.intent, header.match, header.effect, header.inverse, header.target))
+            assert all((header.intent, header.effect, header.inverse, header.target))
             assert Path(file).name == f"{Path(file).name.split('@')[0]}@{header.id}.lua"
 
 

@@ -121,7 +121,7 @@ def _known(workspace: Workspace, record: Run, found: dict[str, Difference | str]
         sentence, matched = "", None
         # A broken header is among the findings.
         with contextlib.suppress(TriageError):
-            sentence = explain.sentence(rulefile.parse(text), rulefile.to_source(name, text).syscall)
+            sentence = explain.sentence_of(name, text)
             arch = record.snapshot.target.arch
             matched = recorded.matched_in(record.run_id, arch, record.trace(), name, text)
             syscall = rulefile.to_source(name, text).syscall

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from triage_tui.cli.output import print_json, print_table, say
-from triage_tui.retry.named_rules import named
+from triage_tui.retry.named_rules import named, with_calls
 from triage_tui.retry.rule_tests import recording_for, recordings
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.check.cost import Cost, measure
@@ -19,7 +19,9 @@ _HEADER = ["RULE", "RUN", "CALLS", "ACTS", "BARE US", "PASSING US", "ACTING US",
 def cost(args: argparse.Namespace) -> int:
     """Measure the rules; returns 1 when one could not be measured."""
     workspace = Workspace.at(args.workspace)
-    rules = named(workspace, args.rule)
+    rules, settings = with_calls(named(workspace, args.rule))
+    for rule in settings:
+        say(safe_line(f"{rule.name} is a setting of the start, which costs nothing at any call", 300))
     chosen = list(recordings(workspace, args.run, [], say)) if args.run else []
     found: list[tuple[str, Cost]] = []
     for rule in rules:

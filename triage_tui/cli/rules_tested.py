@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from triage_tui.cli.output import print_json, say
-from triage_tui.retry.named_rules import named
+from triage_tui.retry.named_rules import named, with_calls
 from triage_tui.retry.rule_tests import (
     Tried,
     read_expectations,
@@ -26,7 +26,11 @@ _SHOWN = 5
 def test(args: argparse.Namespace) -> int:
     """Try the rules, print what they did, and return 1 when one broke something."""
     workspace = Workspace.at(args.workspace)
-    rules = named(workspace, args.rule)
+    rules, settings = with_calls(named(workspace, args.rule))
+    for rule in settings:
+        say(safe_line(f"{rule.name} is a setting of the start: a retry tries it, recorded calls cannot", 300))
+    if settings and not rules:
+        return 0
     expected = read_expectations(Path(args.expect)) if args.expect else []
     runs = args.run or ([] if args.on else list(dict.fromkeys(one.run for one in expected)))
     kinds = args.on or ["workspace", "shipped"]

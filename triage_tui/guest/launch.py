@@ -25,9 +25,8 @@ from triage_tui.guest.calls.served_calls import log_lengths
 from triage_tui.guest.cell import policy
 from triage_tui.guest.cell.cell import Cell
 from triage_tui.guest.cell.guest_input import open_input
-from triage_tui.guest.emulator import call_site, env_locator
+from triage_tui.guest.emulator import call_site, env_locator, environment
 from triage_tui.guest.emulator.elf import ElfInfo
-from triage_tui.guest.emulator.environment import turns_round
 from triage_tui.guest.emulator.gdbstub import GdbStub
 from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
 from triage_tui.guest.emulator.startup import LEAST_HEADROOM, OTHER_FILES, EmulatorStart
@@ -43,6 +42,7 @@ from triage_tui.text import safe_line
 MAX_INTERFACES = 16
 """Network interfaces of one guest besides `lo`."""
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
+_PROCESSOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _START_TIMEOUT = 30.0
 
 
@@ -107,9 +107,11 @@ def check_host(spec: LaunchSpec) -> None:
         raise TriageError(
             f"a guest can have at most {MAX_INTERFACES} interfaces, each with a name of its own"
         )
-    texts = [spec.program, spec.cwd, *spec.argv, *spec.env, *spec.env.values()]
+    texts = [spec.program, spec.cwd, spec.processor, *spec.argv, *spec.env, *spec.env.values()]
     if any("\0" in text for text in texts):
         raise TriageError("program, arguments and environment must not hold NUL bytes")
+    if spec.processor and not _PROCESSOR.fullmatch(spec.processor):
+        raise TriageError(f"{safe_line(spec.processor, 60)!r} is no name of a processor model")
     bad = [name for name in spec.env if name.startswith("QEMU_") or "=" in name or not name]
     if bad:
         raise TriageError(f"the environment variable {bad[0]!r} would change the emulator: leave it out")
@@ -120,10 +122,13 @@ def _config(
 ) -> dict[str, object]:
     argv = list(spec.argv) or [spec.program]
     program = spec.program if spec.rootfs else os.path.abspath(spec.program)
+    # QEMU before 10 gives it to the guest in the opposite order.
+    turned = environment.turns_round(qemu_version(Path(emulator)))
+    variables, moved = environment.split(dict(reversed(spec.env.items())) if turned else spec.env)
+    options = [*start.arguments(), *spec.emulator_options, *moved]
     return {
-        "argv": [emulator, *start.arguments(), *spec.qemu_args, "-0", argv[0], program, *argv[1:]],
-        # QEMU before 10 gives it to the guest in the opposite order.
-        "env": dict(reversed(spec.env.items())) if turns_round(qemu_version(Path(emulator))) else spec.env,
+        "argv": [emulator, *options, "-0", argv[0], program, *argv[1:]],
+        "env": variables,
         "cwd": spec.cwd,
         "user": spec.user,
         "interfaces": spec.interfaces,

@@ -95,6 +95,8 @@ class LaunchSpec:
     interfaces: list[str] = field(default_factory=list)
     """Network interfaces besides `lo`: each a bridge without ports that is up and has an address."""
     qemu_args: list[str] = field(default_factory=list)
+    processor: str = ""
+    """Model of the processor; empty for what `qemu_args` or the emulator choose."""
     qemu_dir: Path | None = None
     triggers: TriggerLimits = field(default_factory=TriggerLimits)
     limits: ResourceLimits = field(default_factory=ResourceLimits)
@@ -110,6 +112,12 @@ class LaunchSpec:
     by ptrace."""
     also_notify: frozenset[str] = frozenset()
     """Guest syscalls beyond the usual ones that rules may want to hook later in this run ("read")."""
+
+    @property
+    def emulator_options(self) -> list[str]:
+        """What the emulator of the program, and of those of its architecture that it executes, is given."""
+        # Of two models QEMU takes the last.
+        return [*self.qemu_args, *(["-cpu", self.processor] if self.processor else [])]
 
 
 def open_in_root(root: Path, path: str) -> int:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from triage_tui.diagnosis.calls import OPERATIONS, PATH_ARGUMENT
 from triage_tui.proposals.evidence import evidence_line
 from triage_tui.proposals.parameters import literals
+from triage_tui.proposals.start_rules import start_texts
+from triage_tui.proposals.start_values import start_literals
 from triage_tui.proposals.templates import CALLS, PLACEHOLDER, Library, Template, load_library
 from triage_tui.rulebook.evidence import EVIDENCE
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis, Proposal
@@ -129,8 +131,16 @@ def _build(
         if template.lua
         else []
     )
+    start = start_texts(template, {**code, **start_literals(run, hypothesis)})
+    if start is None:
+        return None
+    if any(one.wanted for one in start):
+        needs = "fill in " + "; ".join(one.wanted for one in start if one.wanted)
+    for one in start:
+        header = _header(run, hypothesis, template, one.identity, words, one.wanted)
+        rules.append(_Rule(one.name, f"{header}\n{one.body}"))
     files = [rule.name for rule in rules if rule is not None]
-    if template.lua and not files:
+    if (template.lua or template.start) and not files:
         return None
     for rule in rules:
         if rule is not None:
@@ -197,13 +207,30 @@ def _rule(
     kind = "observe" if template.observe else "fix"
     digest = hashlib.sha256(f"{run.run_id}\0{syscall}\0{text}".encode()).hexdigest()[:8]
     identity = f"{kind}-{syscall[:40]}-{digest}"
+    header = _header(run, hypothesis, template, identity, words, needs, syscall)
+    return _Rule(f"{kind}/syscall/{syscall}@{identity}.lua", f"{header}\n{text.strip()}\n")
+
+
+def _header(
+    run: Run,
+    hypothesis: Hypothesis,
+    template: Template,
+    identity: str,
+    words: Mapping[str, str],
+    needs: str | None,
+    syscall: str = "",
+) -> str:
+    """Return the header of a rule file; without `syscall` it is for no call."""
+    calls = {
+        "match": _match(syscall, template, hypothesis, words),
+        "hit-limit": str(template.hit_limit or "none"),
+    }
     header = {
         "id": identity,
         "run": run.run_id,
         "target": run.snapshot.target.target_id or run.snapshot.target.program_sha256 or "unknown",
         "intent": _words(template.intent, words),
-        "match": _match(syscall, template, hypothesis, words),
-        "hit-limit": str(template.hit_limit or "none"),
+        **(calls if syscall else {}),
         "effect": _words(template.effect, words),
         "risk": template.risk,
         "inverse": _words(template.inverse, words),
@@ -214,7 +241,7 @@ def _rule(
     if needs:
         header["needs-input"] = needs
     lines = ["-- triage-rule: 1", *(f"-- {key}: {safe_line(value, 900)}" for key, value in header.items())]
-    return _Rule(f"{kind}/syscall/{syscall}@{identity}.lua", "\n".join(lines) + "\n\n" + text.strip() + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def _match(syscall: str, template: Template, hypothesis: Hypothesis, words: Mapping[str, str]) -> str:

@@ -25,8 +25,10 @@ from triage_tui.diagnosis.matchers import choose, compile_regex
 from triage_tui.errors import TriageError
 from triage_tui.proposals import requests
 from triage_tui.proposals.requests import RequestEntry
+from triage_tui.proposals.start_values import START_LITERALS
 from triage_tui.resources import shipped
 from triage_tui.rule_places import origin, user_directories
+from triage_tui.rulebook.start_settings import Setting
 from triage_tui.runs.diagnosis_model import Risk
 
 DIRECTORY = "templates"
@@ -40,6 +42,7 @@ LITERALS = frozenset(
         "first_argument", "peer_bytes", "is_path", "level", "option", "process", "signal",
         "path_argument", "flags_argument", "endian", "word", "answers", "size",
         "may_go", "wants_directory", "awaited_text", "text_unknown", "kind_bits", "may_be_empty",
+        *START_LITERALS,
     )
 )  # fmt: skip
 """What may stand between @ and @: what `parameters.literals` and the building of a rule put there."""
@@ -80,6 +83,7 @@ class TemplateEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     unless: list[str] = []
     uses: list[str] = []
     lua: dict[str, str] = {}
+    start: dict[Setting, str] = {}
 
 
 class ContentEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -126,6 +130,8 @@ class Template:
     uses: tuple[str, ...] = ()
     lua: Mapping[str, str] = field(default_factory=dict)
     """Operation (or "default", "with_path") -> Lua text."""
+    start: Mapping[Setting, str] = field(default_factory=dict)
+    """Setting of the start -> the text that a rule for it has below its header."""
     file: str = ""
     line: int = 0
 
@@ -317,7 +323,7 @@ def _template(raw: object, key: str, document: Document, tell: Any) -> Template 
             name: getattr(entry, name)
             for name in (
                 "id", "title", "intent", "effect", "risk", "risk_text", "inverse", "hit_limit", "observe",
-                "needs_input", "lua", "at",
+                "needs_input", "lua", "start", "at",
             )
         },
         operations=frozenset(entry.requires.operation),
@@ -338,6 +344,11 @@ def _problems(entry: TemplateEntry) -> Iterable[tuple[str, str, str]]:
         for match in PLACEHOLDER.finditer(text):
             if match[1] not in LITERALS:
                 yield f"lua.{variant}", f"@{match[1]}@ stands for nothing", choose(match[1], LITERALS)
+
+    for setting, text in entry.start.items():
+        for match in PLACEHOLDER.finditer(text):
+            if match[1] not in LITERALS:
+                yield f"start.{setting}", f"@{match[1]}@ stands for nothing", choose(match[1], LITERALS)
 
 
 def broken_lua(library: Library) -> list[Mistake]:

@@ -23,16 +23,18 @@ from triage_tui.guest.supervisor import Guest
 from triage_tui.retry.addresses import AddressNames
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.probe import parse_question, prober
-from triage_tui.retry.start import Start
+from triage_tui.retry.start import Start, with_settings
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, layers
 from triage_tui.rulebook.generations import Generation
 from triage_tui.rulebook.layers import LayeredRule
 from triage_tui.rulebook.layers_in_words import started_in_words
 from triage_tui.rulebook.places import OWN, target_directory
+from triage_tui.rulebook.start_settings import StartRule, start_rules
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.protocol import Limits
-from triage_tui.runs.model import RuleHit
+from triage_tui.runs.model import AT_START, RuleHit, StartSetting
+from triage_tui.text import recordable
 
 Narrator = Callable[[str], None]
 
@@ -53,6 +55,7 @@ def launch_spec(start: Start) -> LaunchSpec:
         user=start.user,
         interfaces=list(start.interfaces),
         qemu_args=list(start.qemu_args),
+        processor=start.processor,
         allow_root=start.allow_root,
         observe=start.observe,
         exec_policy=start.exec_policy,
@@ -88,6 +91,7 @@ class RunningGuest:
             TriageError: it cannot be run, or its active rules were changed; nothing is left behind.
         """
         spec = launch_spec(start)
+        # A target is what a person asked to run, whatever rules change of its start.
         self.target, elf = resolve_target(spec)
         self._rulebook = workspace.rulebook
         self._access = RuleAccess(architecture_of(elf, spec.program), AddressNames().describe)
@@ -99,8 +103,13 @@ class RunningGuest:
         """The active generation of the target, one of the layers."""
         self._rules: list[LayeredRule] = []
         self._load_rules()
+        self._settings: list[StartRule] = []
         asker = prober(parse_question(text) for text in start.probes) if start.probing else None
         try:
+            self._settings = self._active_settings()
+            if self._settings:
+                spec = launch_spec(with_settings(start, self._settings))
+                self._describe(spec)
             self.guest = Guest.start(
                 spec,
                 self._host,
@@ -110,11 +119,15 @@ class RunningGuest:
                 access=self._access,
                 prober=asker,
             )
-        except BaseException:
+        except BaseException as error:
             self._close_host()
+            if self._settings and isinstance(error, TriageError):
+                raise TriageError(f"{error} (it was started with {self._settings_in_words()})") from error
             raise
         for told in started_in_words(self._rules):
             narrate(told)
+        if self._settings:
+            narrate(f"started with {self._settings_in_words()}")
         if self.guest.carrier != "seccomp-notify":
             held = next(note for note in self.guest.contained if note.startswith("seccomp"))
             narrate(f"watched calls cost more in this run: {held}")
@@ -127,11 +140,14 @@ class RunningGuest:
         """Let the frozen guest go on with the rules that are active now.
 
         Raises:
-            TriageError: a rule hooks a call that this process is not watched at, so it must start again.
+            TriageError: a rule hooks a call that this process is not watched at, or changes how it is
+                started, so it must start again.
         """
         before = self._host
         self._load_rules()
         try:
+            if _values(self._active_settings()) != _values(self._settings):
+                raise TriageError("the active rules change how the program is started")
             self.guest.resume(self._host)
         except TriageError:
             self._close_host()
@@ -148,7 +164,13 @@ class RunningGuest:
         hits = dict(self._past_hits)
         for hit in self._host.hits() if self._host is not None else []:
             hits[_key(hit)] = _added(hits.get(_key(hit)), hit)
-        return list(hits.values())
+        layer_of = {rule.sha256: rule.layer for rule in self._rules}
+        applied = (_applied(one, layer_of.get(one.sha256, "target")) for one in self._settings)
+        return [*hits.values(), *applied]
+
+    def start_settings(self) -> list[StartSetting]:
+        """Return what rules changed of the start."""
+        return [StartSetting(rule=one.rule, setting=one.setting, says=one.says) for one in self._settings]
 
     @property
     def rule_clock_offset_ns(self) -> int:
@@ -168,6 +190,27 @@ class RunningGuest:
         """End the guest and its rule host; may be repeated."""
         self.guest.end()
         self._close_host()
+
+    def _settings_in_words(self) -> str:
+        return ", ".join(f"{one.says} by rule {one.rule}" for one in self._settings)
+
+    def _active_settings(self) -> list[StartRule]:
+        """Return the start settings of the rules that were loaded.
+
+        Raises:
+            TriageError: one cannot be applied, or two of them do not agree.
+        """
+        acting = layers.acting(self._rules)
+        by_layer: dict[Path, dict[str, bytes]] = {}
+        for rule in acting:
+            by_layer.setdefault(rule.directory, {})[rule.name] = rule.source
+        return start_rules(*by_layer.values())
+
+    def _describe(self, spec: LaunchSpec) -> None:
+        """Have the record say how the program is really started."""
+        self.target.argv = [recordable(argument) for argument in spec.argv]
+        self.target.cwd = recordable(spec.cwd)
+        self.target.env_keys = sorted(map(recordable, spec.env))
 
     def _load_rules(self) -> None:
         target = self.target.target_id
@@ -194,6 +237,18 @@ class RunningGuest:
 def _key(hit: RuleHit) -> tuple[str, str, str]:
     """Return what tells rules apart: one that was edited while the guest was frozen is another."""
     return hit.rule, hit.syscall, hit.sha256
+
+
+def _values(settings: list[StartRule]) -> list[object]:
+    """Return what rules set, whatever else is different about them."""
+    return [(one.setting, one.value) for one in settings]
+
+
+def _applied(rule: StartRule, layer: str) -> RuleHit:
+    """Return the account of a rule that changed the start: that was its one hit."""
+    return RuleHit(
+        rule=rule.rule, sha256=rule.sha256, layer=layer, syscall=AT_START, hits=1, calls=1, matches=1
+    )
 
 
 def _added(past: RuleHit | None, hit: RuleHit) -> RuleHit:

@@ -17,7 +17,7 @@ from triage_tui.guest.freezing.suspicion import is_well
 from triage_tui.runs.call_signatures import signature, signatures
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.evidence import parse_link
-from triage_tui.runs.model import Syscall
+from triage_tui.runs.model import AT_START, Syscall
 from triage_tui.runs.reader import Run
 from triage_tui.runs.verdict_model import Figures, Rung, Verdict, VerdictWord
 from triage_tui.text import safe_line
@@ -106,7 +106,7 @@ def masked_calls(run: Run) -> list[str]:
     lines += [
         f"rule {hit.rule} acted on {hit.syscall} {hit.hits} times"
         for hit in run.snapshot.rule_hits
-        if hit.hits and hit.rule not in named
+        if hit.hits and hit.syscall != AT_START and hit.rule not in named
     ]
     return lines
 
@@ -140,6 +140,9 @@ def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: How = "retr
         f"rule {hit.rule} was switched off: {hit.disabled}"
         for hit in after.snapshot.rule_hits
         if hit.disabled
+    ]
+    reasons += [
+        f"it was started with {one.says}, by rule {one.rule}" for one in after.snapshot.start_settings
     ]
     return Verdict(
         word=word,

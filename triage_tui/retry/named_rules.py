@@ -92,6 +92,13 @@ def one(workspace: Workspace, text: str) -> NamedRule:
     return found[0]
 
 
+def with_calls(rules: Iterable[NamedRule]) -> tuple[list[NamedRule], list[NamedRule]]:
+    """Return the rules that are asked at calls, and those that change the program's start."""
+    given = list(rules)
+    asked = [rule for rule in given if rule.kind != "start"]
+    return asked, [rule for rule in given if rule.kind == "start"]
+
+
 def targets(workspace: Workspace) -> list[str]:
     """Return the ids of the targets that have a rulebook, sorted."""
     place = workspace.root / "rulebook"

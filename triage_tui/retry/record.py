@@ -126,6 +126,7 @@ def _write(
             scope=scope,
         )
         snapshot.rule_hits = running.rule_hits()
+        snapshot.start_settings = running.start_settings()
         snapshot.probes = list(running.guest.probes)
         problems, said = running.problems(), running.rule_log()
         if problems:

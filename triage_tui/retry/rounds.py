@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -207,6 +208,7 @@ class _Teller:
                 append_event(before.dir, "needs_person", {"why": f"the retry came to nothing: {why}"})
                 self._note(before)
             if isinstance(error, TriageError):
+                self._take_back(before)
                 raise
             return None
         if before is not None:
@@ -217,6 +219,13 @@ class _Teller:
             except TriageError as error:
                 self._tell(str(error))
         return current
+
+    def _take_back(self, before: Run | None) -> None:
+        """Where no guest started, leave no rule active that only the automatic policy chose."""
+        approved = self._story.rounds[-1].approved if self._story.rounds else None
+        if before is not None and approved and self._guest is None and self._policy == "auto":
+            with contextlib.suppress(TriageError):
+                self._tell(LocalActions(self._workspace, AUTO_ACTOR).rollback(before.run_id))
 
     def _reachable(self, before: Run | None) -> AbstractContextManager[None]:
         """While the guest runs: let a person end it, and freeze it if it is held for one then."""

@@ -6,6 +6,7 @@ It holds the environment's values (which may be secrets of the target) and is re
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.freezing.triggers import TriggerLimits
+from triage_tui.rulebook.start_settings import StartRule
 from triage_tui.runs.files import read_bounded, write_atomic
 from triage_tui.runs.writer import START_FILE as START_FILE
 from triage_tui.text import safe_line
@@ -21,6 +23,8 @@ MIN_PROCESSES, MAX_PROCESSES = 16, 32_768
 """Least and most of `Start.max_processes`: QEMU takes a few threads to start."""
 RULE_BUDGETS = ("instructions", "memory-kb", "wall-ms", "calls-per-second", "hits")
 """Budgets of one rule that a person can set; a rule's header can only ask for less."""
+_FIELDS = {"processor": "processor", "directory": "cwd", "user": "user"}
+"""Settings that rules change -> the field of `Start` that holds them as they are."""
 
 
 class Start(msgspec.Struct, kw_only=True):
@@ -36,6 +40,8 @@ class Start(msgspec.Struct, kw_only=True):
     interfaces: list[str] = []
     """Names of network interfaces that the guest has besides `lo`."""
     qemu_args: list[str] = []
+    processor: str = ""
+    """Model of the processor, empty for what the emulator or `qemu_args` choose."""
     triggers: TriggerLimits = TriggerLimits()
     """When to freeze it."""
     probes: list[str] = []
@@ -84,6 +90,28 @@ class Start(msgspec.Struct, kw_only=True):
                 raise TriageError(
                     f"{safe_line(name, 40)}={amount} is no rule budget: give {known} a positive number"
                 )
+
+
+def with_settings(start: Start, rules: Iterable[StartRule]) -> Start:
+    """Return a start with what active rules change of it; `start` itself stays what a person asked for."""
+    changes: dict[str, object] = {}
+    environment, interfaces = dict(start.env), list(start.interfaces)
+    for rule in rules:
+        match rule.setting, rule.value:
+            case "environment", dict() as variables:
+                for name, value in variables.items():
+                    environment.pop(name, None)
+                    if value is not None:
+                        environment[name] = value
+            case "interfaces", tuple() as names:
+                interfaces += [name for name in names if name not in interfaces]
+            case "arguments", tuple() as vector:
+                changes["argv"] = list(vector)
+            case "helpers", emulate:
+                changes["exec_policy"] = "emulate" if emulate else "refuse"
+            case setting, value:
+                changes[_FIELDS[setting]] = value
+    return msgspec.structs.replace(start, env=environment, interfaces=interfaces, **changes)
 
 
 def write_start(run_dir: Path, start: Start) -> None:

@@ -42,6 +42,7 @@ from triage_tui.rulebook.changing import (
 )
 from triage_tui.rulebook.lock import locked
 from triage_tui.rulebook.manifest import RELATIVE_PATH, Generation, SetAside, digest_of, verify
+from triage_tui.rulebook.placeholders import unfilled
 from triage_tui.rulehost.protocol import RuleSource
 from triage_tui.runs.events import default_actor
 from triage_tui.runs.files import refuse_link, sync_directory, write_atomic
@@ -302,6 +303,8 @@ def _merged(active: Generation | None, add: Mapping[str, bytes], remove: Collect
         if name in contents and contents[name] != data and not rulefile.parse(contents[name]).has_header:
             raise Conflict(f"{name} was written by a person and is not replaced: rename or remove it first")
         rulefile.to_source(name, data)
+        for line, wanted in unfilled(data):
+            raise TriageError(f"{name}, line {line}: it is not filled in: {wanted}")
         contents[name] = data
     if len(contents) > manifest.MAX_FILES:
         raise TriageError(f"a generation holds at most {manifest.MAX_FILES} rules")

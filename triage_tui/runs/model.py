@@ -260,6 +260,10 @@ RuleState = Literal["active", "throttled", "used_up", "disabled"]
 `disabled`: switched off because it failed or took too much."""
 
 
+AT_START = "start"
+"""The `syscall` in the account of a rule that changed the program's start: its one hit was there."""
+
+
 class RuleHit(Record):
     """How often a rule matched and what it answered, over the whole run, and what it cost."""
 
@@ -290,6 +294,16 @@ class RuleHit(Record):
     """Of the rule file."""
     layer: str = ""
     """Whose rule it was: `own`, `target` or `shared`."""
+
+
+class StartSetting(Record):
+    """What a rule changed of the program's start."""
+
+    rule: str
+    setting: str
+    """"processor", "arguments", "directory", "environment", "user", "interfaces" or "helpers"."""
+    says: str
+    """"processor model max": what the program was started with. Values of variables are left out."""
 
 
 class Outputs(Record):
@@ -348,6 +362,8 @@ class Snapshot(Record):
     """What the guest wrote to files of its own and to the system log, as far as it is text, bounded."""
     unavailable: list[Unavailable] = []
     rule_hits: list[RuleHit] = []
+    start_settings: list[StartSetting] = []
+    """What active rules changed of the start; `target` says what came of it."""
     probes: list[Probe] = []
     """What was asked of the service before the freeze, oldest first."""
     statistics: Statistics = msgspec.field(default_factory=Statistics)

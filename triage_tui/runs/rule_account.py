@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triage_tui.runs.model import RuleHit
+from triage_tui.runs.model import AT_START, RuleHit
 from triage_tui.text import safe_line
 
 
@@ -11,6 +11,8 @@ def rule_account(hit: RuleHit) -> str:
 
     Hits, limit and the reason for which it was switched off are told apart from this.
     """
+    if hit.syscall == AT_START:
+        return ""
     if not hit.calls and not hit.skipped and not hit.errors and hit.asked_restart is None:
         return ""
     parts = [f"asked {hit.calls} time{'' if hit.calls == 1 else 's'}"]

@@ -74,7 +74,7 @@ def _insight(
         rule = rulefile.parse(text)
         asked = rulefile.to_source(name, text)
         syscall = asked.syscall
-        sentence = explain.sentence(rule, syscall)
+        sentence = explain.sentence_of(name, text)
     except TriageError:
         # The lint has the broken header among its findings.
         return Insight(findings=findings, trouble=trouble)

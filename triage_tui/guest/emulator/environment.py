@@ -1,4 +1,4 @@
-"""The environment of a program that a guest executes, kept from meaning anything to the emulator itself.
+"""The environment of a guest's programs, kept from meaning anything to the emulator itself.
 
 QEMU takes the guest's environment from its own, and reads options from it (QEMU_*); the C library and GLib
 that are linked into it read others, some of which name files of code to load (GCONV_PATH, LD_LIBRARY_PATH for
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 
+from triage_tui.errors import TriageError
 from triage_tui.guest.host import host_memory
 
 _FOR_THE_EMULATOR = re.compile(
@@ -32,6 +34,24 @@ _SOMEWHERE = re.compile(rb"(?:^|\0)" + _FOR_THE_EMULATOR.pattern)
 def reaches_emulator(environment: bytes) -> bool:
     """Return whether /proc/<pid>/environ has a variable that means something to the emulator."""
     return _SOMEWHERE.search(environment) is not None
+
+
+def split(variables: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return the environment of the first program's emulator, and the options that give the guest the rest.
+
+    Raises:
+        TriageError: a variable that has to go by option has a comma, which QEMU takes for an end.
+    """
+    left: dict[str, str] = {}
+    options: list[str] = []
+    for name, value in variables.items():
+        if not reaches_emulator(os.fsencode(f"{name}={value}")):
+            left[name] = value
+        elif "," in value:
+            raise TriageError(f"the environment variable {name} cannot have a comma in its value here")
+        else:
+            options += ["-E", f"{name}={value}"]
+    return left, options
 
 
 def sift(tid: int, pointers: list[int]) -> tuple[list[int], list[bytes], list[str]]:

@@ -151,7 +151,7 @@ class ProgramKeeper(ProcessKeeper):
         program = plan.path if plan.descriptor is None else f"/proc/self/fd/{start.program_fd}"
         options = [str(path), *start.log_arguments()]
         if plan.arch.name == self.first_program.arch.name:
-            options += self.spec.qemu_args
+            options += self.spec.emulator_options
         words: list[bytes | None] = [os.fsencode(option) for option in options]
         for variable in moved:
             words += [b"-E", variable]

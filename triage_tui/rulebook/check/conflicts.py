@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from triage_tui.rulebook.check.findings import Finding
 from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.lua.syntax import NotUnderstood
 from triage_tui.rulebook.plugins.reading import read_plugin
+from triage_tui.rulebook.start_settings import disagreement, read_start_rule
 from triage_tui.text import safe_line
 
 
@@ -47,6 +49,7 @@ def conflicts(name: str, source: bytes, active: Mapping[str, bytes]) -> Iterator
     are asked in the order of their file names, and the first that answers wins.
     """
     if kind_of(name) == "start":
+        yield from _disagreements(name, source, active)
         return
     rule = _read(name, source)
     if rule is None:
@@ -72,6 +75,25 @@ def conflicts(name: str, source: bytes, active: Mapping[str, bytes]) -> Iterator
 def _asked_at(name: str, file: str) -> tuple[bool, str]:
     """Return what rules are asked in the order of: those for one syscall, by file name, then plugins."""
     return kind_of(name) == "plugin", file
+
+
+def _disagreements(name: str, source: bytes, active: Mapping[str, bytes]) -> Iterator[Finding]:
+    """Yield the active rules that set the same of the start to something else: no start could have both."""
+    try:
+        rule = read_start_rule(name, source)
+    except TriageError:
+        return  # The lint tells what is wrong with it.
+    place = f"{rule.setting}@{rule.rule}.lua"
+    for path, text in sorted(active.items()):
+        if kind_of(path) != "start" or path.rpartition("/")[2] in (place, name.rpartition("/")[2]):
+            continue
+        with contextlib.suppress(TriageError):
+            other = read_start_rule(path, text)
+            if (what := disagreement(rule, other)) is not None:
+                told = (
+                    f"this and the active rule {other.rule} {what}: roll that one back, or give this its id"
+                )
+                yield Finding(1, "error", "conflict", told)
 
 
 def _read(name: str, source: bytes) -> _Rule | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from triage_tui.errors import TriageError
+from triage_tui.rulebook import rulefile, start_settings
+from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.rulefile import PLUGIN, RuleFile
 from triage_tui.runs.model import Syscall
 from triage_tui.text import number_of, safe_line
@@ -86,6 +89,22 @@ _VERBS = {
     "no_such_process": "Answers {what} with ESRCH",
     "observe_calls": "Writes {what} to the log and changes nothing",
 }
+
+
+def sentence_of(name: str, source: bytes) -> str:
+    """Return what the rule file called `name` does, in one sentence.
+
+    Raises:
+        TriageError: the header is broken, or the name is not that of a rule.
+    """
+    rule = rulefile.parse(source)
+    if kind_of(name) != "start":
+        return sentence(rule, rulefile.to_source(name, source).syscall)
+    try:
+        does = f"Has the program started with {start_settings.read_start_rule(name, source).says}"
+    except TriageError as error:
+        return safe_line(f"Is to change how the program is started, but cannot: {error}.", 600)
+    return safe_line(f"{does}, in this target only.", 600)
 
 
 def sentence(rule: RuleFile, syscall: str) -> str:

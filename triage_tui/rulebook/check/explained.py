@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from triage_tui.errors import TriageError
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check import explain
 from triage_tui.rulebook.check.body import Body, arguments_used, read_body
 from triage_tui.rulebook.check.body_words import act_in_words, conditions_in_words
 from triage_tui.rulebook.check.match_checks import check_match
+from triage_tui.rulebook.kinds import kind_of
+from triage_tui.rulebook.lua.constants import read_table
 from triage_tui.rulebook.lua.syntax import NotUnderstood
 from triage_tui.rulebook.rulefile import RuleFile
+from triage_tui.rulebook.start_settings import read_start_rule
 from triage_tui.rulehost.helpers import HELPERS
 from triage_tui.text import safe_line
 
@@ -79,9 +83,9 @@ def explained(name: str, source: bytes) -> Explained:
         if part
     )
     basis = Explained(
-        explain.sentence(rule, syscall),
+        explain.sentence_of(name, source),
         syscall,
-        header.match,
+        "the start of the program" if kind_of(name) == "start" else header.match,
         header.hit_limit,
         rulefile.budget_text(header.budget),
         header.budget.on_failure or "as who runs the guest says",
@@ -93,6 +97,8 @@ def explained(name: str, source: bytes) -> Explained:
     )
     if syscall.startswith(rulefile.PLUGIN):
         return _of_plugin(basis, syscall.removeprefix(rulefile.PLUGIN), source)
+    if kind_of(name) == "start":
+        return _of_start(name, source, basis)
     try:
         body = read_body(source)
     except (NotUnderstood, ImportError) as error:
@@ -120,6 +126,16 @@ def _of_plugin(basis: Explained, plugin: str, source: bytes) -> Explained:
     found = read_plugin(plugin, source)
     deeds = [Deed(found.line(place), told) for place, told in found.configuration.deeds()]
     return replace(basis, asked=("at its calls",), deeds=tuple(deeds)[:_MAX_DEEDS])
+
+
+def _of_start(name: str, source: bytes, basis: Explained) -> Explained:
+    """Explain a setting of the start by its one value."""
+    try:
+        line = read_table(source).line
+        says = read_start_rule(name, source).says
+    except TriageError as error:
+        return replace(basis, unknown=f"the body was not read: {error}")
+    return replace(basis, deeds=(Deed(line, f"sets {says}", ("the program is started",)),))
 
 
 def _deeds(body: Body) -> tuple[Deed, ...]:

@@ -14,6 +14,7 @@ from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.findings import Finding, Severity, in_order
 from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.lua.lexer import Token, tokens
+from triage_tui.rulebook.placeholders import unfilled
 from triage_tui.rulehost.check import check_each
 from triage_tui.rulehost.helpers import HELPERS, UNSUPPORTED
 
@@ -75,11 +76,10 @@ def _too_long(source: bytes) -> Finding:
 
 def _findings(name: str, source: bytes, problem: str | None, arch: str) -> list[Finding]:
     kind = kind_of(name)
-    findings = [*_syntax(problem), *_header(source, counted=kind != "start")]
-    if kind == "plugin":
-        return in_order([*findings, *(_plugin(name, source) if problem is None else [])])
+    findings = [*_syntax(problem), *_header(source, counted=kind != "start"), *_unfilled(source)]
     if kind != "syscall":
-        return in_order([*findings, *(_table(source) if problem is None else [])])
+        table = _setting if kind == "start" else _plugin
+        return in_order([*findings, *(table(name, source) if problem is None else [])])
     if not source.startswith(b"\x1b"):
         findings += _code(list(tokens(source)))
     if problem is None:
@@ -102,14 +102,25 @@ def _plugin(name: str, source: bytes) -> list[Finding]:
     return []
 
 
-def _table(source: bytes) -> list[Finding]:
-    """What is wrong with a rule that is a table of constants."""
-    from triage_tui.rulebook.lua.constants import NotConstant, read_table
+def _unfilled(source: bytes) -> list[Finding]:
+    return [
+        Finding(line, "error", "unfilled", f"it is not filled in: {wanted}")
+        for line, wanted in unfilled(source)
+    ]
+
+
+def _setting(name: str, source: bytes) -> list[Finding]:
+    """What is wrong with a setting of the start; a broken header is told by itself."""
+    from triage_tui.rulebook.lua.constants import NotConstant
+    from triage_tui.rulebook.start_settings import read_start_rule
 
     try:
-        read_table(source)
+        read_start_rule(name, source)
     except NotConstant as error:
-        return [Finding(error.line, "error", "no-table", str(error))]
+        unfinished = any(line == error.line for line, _ in unfilled(source))
+        return [] if unfinished else [Finding(error.line, "error", "start-setting", str(error))]
+    except TriageError:
+        pass
     return []
 
 

@@ -17,6 +17,7 @@ from triage_tui.errors import TriageError
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.explain import Match, parse_match
 from triage_tui.rulebook.check.replay import replay
+from triage_tui.rulebook.kinds import kind_of
 from triage_tui.runs.listing import run_dirs, summarize
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import load_run
@@ -58,12 +59,15 @@ def matched_in(
 ) -> Matched | None:
     """Return what a rule called `name` would have been for among the calls of one run.
 
-    A rule whose match does not tell is run only with `run_it`; without, the result is None: a rule that was
+    None for a setting of the start, which is for no call. A rule whose match does not tell is run only with
+    `run_it`; without, the result is None: a rule that was
     not approved is not executed before a person asks for it.
 
     Raises:
         TriageError: it is no rule, or it is to be run and the rule host cannot be started.
     """
+    if kind_of(name) == "start":
+        return None
     rule = rulefile.to_source(name, source)
     if rule.syscall.startswith(rulefile.PLUGIN):
         return _claimed(run_id, calls, rule.syscall.removeprefix(rulefile.PLUGIN), source, rule.syscalls)
