@@ -50,7 +50,9 @@ class MemoryGuest:
         return address
 
     def errno_number(self, name: str) -> int | None:
-        return {"ENOSYS": 89, "ECONNREFUSED": 146, "ENOENT": 2, "EDQUOT": 1133}.get(name)
+        # Those of MIPS.
+        numbers = {"ENOSYS": 89, "ECONNREFUSED": 146, "ENOENT": 2, "EDQUOT": 1133, "EOPNOTSUPP": 122}
+        return (numbers | {"ENOTTY": 25}).get(name)
 
     def read_bytes(self, address: int, size: int) -> bytes:
         out = bytearray()

@@ -102,9 +102,11 @@ def _words(template: str, words: Mapping[str, str]) -> str:
 
 
 def _syscalls(hypothesis: Hypothesis, template: Template) -> list[str]:
+    """Return the calls that the rules of a template are for."""
     names = [name.lower() for name in hypothesis.parameters.get(template.at, "").split(",")]
     wanted = template.syscalls
-    return [name for name in names if _SYSCALL.fullmatch(name) and (not wanted or name in wanted)]
+    found = [name for name in names if _SYSCALL.fullmatch(name) and (not wanted or name in wanted)]
+    return list(template.hooks) if template.hooks and found else found
 
 
 def _build(
@@ -115,6 +117,10 @@ def _build(
     known = set(code) | {name for name, value in words.items() if value}
     operation = hypothesis.parameters.get("operation", "getid" if hypothesis.entry == "not-root" else "")
     if template.operations and operation not in template.operations:
+        return None
+    if template.errors and hypothesis.parameters.get("errno") not in template.errors:
+        return None
+    if template.path is not None and not template.path.search(hypothesis.parameters.get("absolute", "")):
         return None
     if any(name not in known for name in template.parameters) or not known.isdisjoint(template.unless):
         return None
@@ -196,6 +202,7 @@ def _rule(
     if syscall in PATH_ARGUMENT:
         place = PATH_ARGUMENT[syscall] + 1
         values["path_argument"], values["flags_argument"] = f"a{place}", f"a{place + 1}"
+        values["path_number"] = str(place)
         if syscall == "creat":
             values["flags_argument"] = "1"
     if any(match[1] not in values for match in PLACEHOLDER.finditer(body)):
@@ -250,8 +257,8 @@ def _match(syscall: str, template: Template, hypothesis: Hypothesis, words: Mapp
     if "answers" in template.parameters:
         given["request"] = words.get("match_request", "")
     keys = [name for name in ("path", "interface", "request", "peer", "detail") if given.get(name)]
-    if template.id in ("identity_root", "start_helper"):
-        # They are about all such calls.
+    if template.id in ("identity_root", "start_helper") or template.hooks:
+        # They are about all such calls, or about others than the one that failed.
         keys = []
     return " ".join([syscall, *(f"{name}={safe_line(given[name], 200)}" for name in keys)])
 

@@ -76,6 +76,11 @@ def _read(rootfs: Path, path: str) -> bytes | None:
     return data if len(data) <= MAX_CONTENT else None
 
 
+def now_at(path: str, rootfs: str | None) -> bytes | None:
+    """Return what the file at an absolute guest path holds, None without one or where it is too long."""
+    return _read(Path(rootfs), path) if rootfs else None
+
+
 def choose(path: str, rootfs: str | None, library: Library) -> Content:
     """Return what the file at the absolute guest path `path` could hold."""
     if rootfs:

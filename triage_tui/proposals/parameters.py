@@ -7,8 +7,8 @@ import re
 import socket
 import struct
 
-from triage_tui.diagnosis.calls import operation, request, request_number
-from triage_tui.proposals.content import choose
+from triage_tui.diagnosis.calls import descriptor, operation, request, request_number
+from triage_tui.proposals.content import choose, now_at
 from triage_tui.proposals.lua import guest_bytes, lua_long_string
 from triage_tui.proposals.requests import known_answer, sized_answer, statements
 from triage_tui.proposals.templates import Library
@@ -16,6 +16,7 @@ from triage_tui.proposals.waits import wait_literals
 from triage_tui.rulebook.lua.literals import lua_string
 from triage_tui.runs import guest_abi
 from triage_tui.runs.diagnosis_model import Hypothesis
+from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import Run
 from triage_tui.runs.socket_options import option_number
 from triage_tui.text import safe_line
@@ -29,7 +30,7 @@ _REQUESTS = {
 }  # fmt: skip
 
 _RANDOM = re.compile(r"random|hwrng|entropy")
-_ZERO = re.compile(r"/zero\Z|/mem\Z|mtd|flash|/sd|/mmcblk|/loop")
+_ZERO = re.compile(r"/zero\Z|/mem\Z|/sd|/mmcblk|/loop")
 
 
 def device_for(path: str) -> str:
@@ -109,9 +110,65 @@ def literals(
     _split(given, arch, code, words)
     code["endian"] = '">"' if guest_abi.endian(arch) == "big" else '"<"'
     code["word"] = str(guest_abi.word(arch))
+    code["stack_register"] = lua_string(_STACK_REGISTERS.get(arch, "sp").encode())
+    if absolute.startswith("/"):
+        _copy(run, given, absolute, code, words)
+    seen = [one for one in run.trace() if seq is None or one.seq <= seq]
+    if given.get("errno") == "EBADF":
+        _descriptor(seen, first, code, words)
+    if given.get("operation") in ("send", "write", "bind", "read"):
+        _netlink(seen, call, code, words)
     if given.get("operation") == "ioctl":
         _answers(run, given, arch, library, code, words)
     return code, words, needs
+
+
+_STACK_REGISTERS = {"x86_64": "rsp", "i386": "esp", "ppc": "r1", "ppc64le": "r1", "s390x": "r15"}
+"""Where it has another name than sp."""
+_COPIES = "/run/copies"
+"""Where writable copies lie, in the guest's copy-on-write root."""
+_NETLINK = {
+    "NETLINK_ROUTE": 0, "NETLINK_SOCK_DIAG": 4, "NETLINK_NFLOG": 5, "NETLINK_XFRM": 6, "NETLINK_SELINUX": 7,
+    "NETLINK_AUDIT": 9, "NETLINK_FIB_LOOKUP": 10, "NETLINK_CONNECTOR": 11, "NETLINK_NETFILTER": 12,
+    "NETLINK_KOBJECT_UEVENT": 15, "NETLINK_GENERIC": 16, "NETLINK_CRYPTO": 21,
+}  # fmt: skip
+"""linux/netlink.h."""
+
+
+def _copy(
+    run: Run, given: dict[str, str], absolute: str, code: dict[str, str], words: dict[str, str]
+) -> None:
+    """Add where a writable copy of a file can lie, and what it holds: what is there now, or else nothing."""
+    place = _COPIES + posixpath.normpath(absolute)
+    content = now_at(absolute, run.snapshot.target.rootfs)
+    # A file that the program means to make must not be there before, because of O_EXCL.
+    made = content is None and given.get("creates")
+    code["copy_content"] = "nil" if made else lua_long_string(content or b"")
+    code["copy"] = lua_string(guest_bytes(place))
+    code["copy_directory"] = lua_string(guest_bytes(posixpath.dirname(place)))
+    words["copy"] = safe_line(place, 160)
+
+
+def _descriptor(seen: list[Syscall], number: int | None, code: dict[str, str], words: dict[str, str]) -> None:
+    """Add the descriptor that is not open, where the program closed it itself before."""
+    closed = [one for one in seen if one.name == "close" and one.ret == 0 and descriptor(one) == number]
+    if number is not None and closed:
+        code["descriptor"] = words["descriptor"] = str(number)
+        words["closed"] = str(closed[-1].seq)
+
+
+def _netlink(
+    seen: list[Syscall], failed: Syscall | None, code: dict[str, str], words: dict[str, str]
+) -> None:
+    """Add the netlink protocol of the socket that a message failed on."""
+    number = descriptor(failed) if failed is not None else None
+    for one in reversed(seen):
+        if one.name == "socket" and one.ret == number and len(one.arguments) > 2:
+            protocol = _NETLINK.get(one.arguments[2], _integer(one.arguments[2]))
+            if protocol is not None and one.arguments[0] in ("PF_NETLINK", "AF_NETLINK", "16"):
+                code["protocol"] = str(protocol)
+                words["protocol"] = safe_line(one.arguments[2], 60)
+            return
 
 
 _REFUSALS = frozenset(("ENOTTY", "EINVAL", "ENOSYS", "EOPNOTSUPP", "ENOTSUP"))
@@ -128,6 +185,9 @@ def _answers(
     number = _integer(given.get("request_number", "")) or 0
     recorded = run.snapshot.created_at
     known = known_answer(library.requests, arch, number, given.get("request", ""), recorded)
+    if number >> 8 in (0x89, 0x8B):
+        # linux/sockios.h and linux/wireless.h: they are made on sockets.
+        words["of_network"] = "yes"
     if known is None:
         if size := sized_answer(arch, number):
             code["size"] = words["size"] = str(size)

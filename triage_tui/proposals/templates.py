@@ -40,7 +40,8 @@ LITERALS = frozenset(
     (
         "path", "absolute", "directory", "interface", "content", "device", "request_number",
         "first_argument", "peer_bytes", "is_path", "level", "option", "process", "signal",
-        "path_argument", "flags_argument", "endian", "word", "answers", "size",
+        "path_argument", "flags_argument", "path_number", "endian", "word", "answers", "size",
+        "stack_register", "copy", "copy_directory", "copy_content", "descriptor", "protocol",
         "may_go", "wants_directory", "awaited_text", "text_unknown", "kind_bits", "may_be_empty",
         *START_LITERALS,
     )
@@ -62,6 +63,8 @@ class Requires(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     operation: list[str] = []
     syscalls: list[str] = []
+    errno: list[str] = []
+    path: Annotated[str, Meta(description="RE2 expression for the absolute guest path")] = ""
 
 
 class TemplateEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -81,6 +84,7 @@ class TemplateEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     requires: Requires = msgspec.field(default_factory=Requires)
     parameters: list[str] = []
     unless: list[str] = []
+    hooks: Annotated[list[str], Meta(description="calls that the rule is for, if not those that failed")] = []
     uses: list[str] = []
     lua: dict[str, str] = {}
     start: dict[Setting, str] = {}
@@ -121,6 +125,11 @@ class Template:
     operations: frozenset[str] = frozenset()
     """Operations of the subject that the template can handle; empty is all."""
     syscalls: frozenset[str] = frozenset()
+    errors: frozenset[str] = frozenset()
+    path: Any = None
+    """What the absolute guest path must match, None for any."""
+    hooks: tuple[str, ...] = ()
+    """Calls that the rule is for; empty: those that failed."""
     parameters: tuple[str, ...] = ()
     """Parameters without which it cannot be built."""
     at: str = "syscalls"
@@ -316,7 +325,9 @@ def _template(raw: object, key: str, document: Document, tell: Any) -> Template 
     problems = list(_problems(entry))
     for inner, what, do in problems:
         tell(f"{key}.{inner}", what, do, identity)
-    if problems:
+    where = entry.requires.path
+    path = compile_regex(where, f"{key}.requires.path", tell) if where else None
+    if problems or (where and path is None):
         return None
     return Template(
         **{
@@ -328,6 +339,9 @@ def _template(raw: object, key: str, document: Document, tell: Any) -> Template 
         },
         operations=frozenset(entry.requires.operation),
         syscalls=frozenset(entry.requires.syscalls),
+        errors=frozenset(entry.requires.errno),
+        path=path,
+        hooks=tuple(entry.hooks),
         parameters=tuple(entry.parameters),
         unless=tuple(entry.unless),
         uses=tuple(entry.uses),
