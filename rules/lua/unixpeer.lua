@@ -1,13 +1,23 @@
--- A peer behind a local socket (unix(7)) that nobody serves: connecting works, what the program sends is told in the
+-- A peer at a socket that nobody serves, a local one (unix(7)) or one of TCP or UDP (ip(7)): connecting works, what the program sends is told in the
 -- log, and the configured replies come back. The descriptor is one end of a real pair of sockets, so that poll, read,
 -- write and passing it on work. Texts may be made of typed parts in the byte order of the program that connects.
 
-local AF_UNIX = 1
+local AF_UNIX, AF_INET, IPPROTO_IP, IPPROTO_TCP = 1, 2, 0, 6
 local ADDRESS_MAX = 110 -- sizeof(struct sockaddr_un)
 local KINDS = {
   u8 = "I1", i8 = "i1", u16 = "I2", i16 = "i2", u32 = "I4", i32 = "i4", u64 = "I8", i64 = "i8",
 }
-local wanted = config.path or "\0" .. config.abstract
+local shown = config.path or config.address or "@" .. config.abstract
+
+-- What stands behind the family in the peer's address: a name, or port and address in network order.
+local function wanted_bytes()
+  if not config.address then
+    return config.path or "\0" .. config.abstract
+  end
+  local a, b, c, d, port = string.match(config.address, "^(%d+)%.(%d+)%.(%d+)%.(%d+):(%d+)$")
+  return string.pack(">I2BBBB", tonumber(port), tonumber(a), tonumber(b), tonumber(c), tonumber(d))
+end
+local wanted = wanted_bytes()
 local directory = config.path and string.match(config.path, "^(.+)/[^/]*$")
 
 -- One part in this program's own layout; an echo stays a pair of numbers.
@@ -56,22 +66,24 @@ local function script(guest)
     }
   end
   return {
-    name = config.path or "@" .. config.abstract, greeting = text_of(config.greeting, guest),
+    name = shown, greeting = text_of(config.greeting, guest),
     border = config.border, ordered = config.ordered, replies = replies,
   }
 end
 
--- Whether a struct sockaddr_un is the peer's: the text of an abstract name counts whole, that of a path up to a zero.
+-- Whether a struct sockaddr is the peer's: the text of an abstract name counts whole, that of a path up to a zero.
 local function is_peers(address, size)
   if size < 3 or size > ADDRESS_MAX then
     return false
   end
   local bytes, rc = c_read_bytes(address, size)
-  if rc ~= 0 or string.unpack(c_guest_info().order .. "I2", bytes) ~= AF_UNIX then
+  if rc ~= 0 or string.unpack(c_guest_info().order .. "I2", bytes) ~= (config.address and AF_INET or AF_UNIX) then
     return false
   end
   local name = string.sub(bytes, 3)
-  if config.path then
+  if config.address then
+    name = string.sub(name, 1, #wanted)
+  elseif config.path then
     name = string.match(name, "^[^\0]*")
   end
   return name == wanted
@@ -122,7 +134,7 @@ function do_syscall(num, a1, a2, a3, a4, a5, a6)
       return 0, 0
     end
     local rc = connect(a1)
-    c_log("connected to " .. (config.path or "@" .. config.abstract) .. ", result " .. rc)
+    c_log("connected to " .. shown .. ", result " .. rc)
     return rc == 0 and 1 or 0, 0
   elseif call == "sendto" then
     if a5 ~= 0 and is_peers(a5, a6) then
@@ -131,6 +143,11 @@ function do_syscall(num, a1, a2, a3, a4, a5, a6)
         return send(a1, message)
       end
     end
+    return 0, 0
+  elseif call == "setsockopt" then
+    -- What is set of TCP or IP is none of a local socket.
+    return (a2 == IPPROTO_IP or a2 == IPPROTO_TCP) and c_tell_peer(a1) >= 0 and 1 or 0, 0
+  elseif call == "recvfrom" then
     return 0, 0
   elseif call == "sendmsg" then
     local message = gather(a2, c_guest_info())
@@ -141,11 +158,20 @@ function do_syscall(num, a1, a2, a3, a4, a5, a6)
   end
   -- Whoever looks for the socket before connecting finds its name.
   local path = called_path(a1, a2)
-  if path == config.path or path == directory then
+  if path ~= nil and (path == config.path or path == directory) then
     local rc = c_provide_socket(config.path)
     if rc == 0 then
       c_log("provided the name " .. config.path)
     end
+  end
+  return 0, 0
+end
+
+-- Who sent a datagram is the peer, by its own address.
+function after_syscall(num, ret, a1, a2, a3, a4, a5, a6)
+  if ret >= 0 and a5 ~= 0 and a6 ~= 0 and c_tell_peer(a1) >= 0 then
+    c_write_bytes(a5, string.pack(c_guest_info().order .. "I2", AF_INET) .. wanted .. string.rep("\0", 8))
+    c_write_guest_u32(a6, 16)
   end
   return 0, 0
 end

@@ -139,3 +139,34 @@ def test_every_call_that_reads_the_clock_shows_the_same_time(
     lines = [line.split() for line in output.splitlines()]
     assert len(lines) >= 3
     assert {line[1] for line in lines} == {"86400"}
+
+
+TFTP = """return { address = "127.0.0.1:69", replies = {
+  { starts = { { be16 = 1 }, "fw.bin" }, reply = { { be16 = 3 }, { be16 = 1 }, "firmware" } },
+} }"""
+
+
+@pytest.mark.parametrize(("package", "arch"), BUSYBOX)
+def test_a_real_program_gets_a_file_from_a_scripted_server(
+    rootfs: Rootfs, qemu_dir: Path, package: str, arch: str
+) -> None:
+    """The client holds each datagram against the address and port of the server."""
+    script = "tftp -g -r fw.bin -l /fw.bin 127.0.0.1; cat /fw.bin"
+    argv = ("/bin/busybox", "sh", "-c", script)
+    output, _ = run(rootfs(f"busybox-{package}"), qemu_dir, arch, "unixpeer", TFTP, *argv)
+    assert output.splitlines()[-1].endswith("firmware")
+
+
+WEB = """return { address = "127.0.0.1:80", border = "\\r\\n\\r\\n", replies = {
+  { starts = "GET /index.html ", hang_up = true,
+    reply = "HTTP/1.0 200 OK\\r\\nContent-Length: 3\\r\\n\\r\\nhi\\n" },
+} }"""
+
+
+@pytest.mark.parametrize(("package", "arch"), BUSYBOX)
+def test_a_real_program_loads_a_page_from_a_scripted_server(
+    rootfs: Rootfs, qemu_dir: Path, package: str, arch: str
+) -> None:
+    argv = ("/bin/busybox", "wget", "-q", "-O", "-", "http://127.0.0.1/index.html")
+    output, _ = run(rootfs(f"busybox-{package}"), qemu_dir, arch, "unixpeer", WEB, *argv)
+    assert output == "hi\n"

@@ -71,9 +71,16 @@ def test_a_clock_is_explained() -> None:
         ("netif", 'return { interfaces = { { name = "e" },\n { name = "e" } } }', 2, "there twice"),
         ("netif", 'return { interfaces = { { name = "e",\n netmask = "1.2.3.4" } } }', 2, "needs an address"),
         ("netif", 'return { interfaces = { {\n name = "lo" } } }', 2, "there already"),
-        ("unixpeer", "return { }", 1, "either `path` or `abstract`"),
-        ("unixpeer", 'return { path = "/a",\n abstract = "b" }', 1, "either `path` or `abstract`"),
+        ("unixpeer", "return { }", 1, "one of `path`, `abstract` and `address`"),
+        (
+            "unixpeer",
+            'return { path = "/a",\n abstract = "b" }',
+            1,
+            "one of `path`, `abstract` and `address`",
+        ),
         ("unixpeer", 'return {\n path = "a" }', 2, "an absolute path"),
+        ("unixpeer", 'return {\n address = "127.0.0.1" }', 2, "an IPv4 address and a port"),
+        ("unixpeer", 'return {\n address = "127.0.0.1:65536" }', 2, "no such port"),
         ("unixpeer", 'return { path = "/a",\n hangs_up = true, greeting = "x" }', 2, "says nothing"),
         (
             "unixpeer",

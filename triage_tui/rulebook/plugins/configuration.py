@@ -21,6 +21,11 @@ Path: TypeAlias = Annotated[
 """An absolute path of the guest. Where a pattern is not met, its description says what is wanted."""
 
 
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+ADDRESS = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
+"""Expression of an IPv4 address."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=False):
     """A table of named settings in a configuration."""
 

@@ -7,14 +7,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from triage_tui.rulebook.plugins.configuration import Configuration, Place, Settings, shown
+from triage_tui.rulebook.plugins.configuration import ADDRESS, Configuration, Place, Settings, shown
 from triage_tui.text import number_of, safe_line
 
-_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-Address = Annotated[
-    str,
-    Meta(pattern=rf"\A{_OCTET}(?:\.{_OCTET}){{3}}\Z", description='an IPv4 address such as "192.168.1.1"'),
-]
+Address = Annotated[str, Meta(pattern=rf"\A{ADDRESS}\Z", description='an IPv4 address such as "192.168.1.1"')]
 Hardware = Annotated[
     str,
     Meta(

@@ -1,4 +1,4 @@
-"""The plugin unixpeer: who is behind a local socket that nobody serves."""
+"""The plugin unixpeer: who is behind a socket that nobody serves, a local one or one of TCP or UDP."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
-from triage_tui.rulebook.plugins.configuration import Configuration, Place, Settings, shown
+from triage_tui.rulebook.plugins.configuration import ADDRESS, Configuration, Place, Settings, shown
 from triage_tui.rulehost import peer_script
 from triage_tui.text import number_of, safe_line
 
 _SENDS = frozenset(("connect", "sendto", "sendmsg"))
+_FAR = frozenset(("setsockopt", "recvfrom"))
 _LOOKS = frozenset(
     str.split("open openat access faccessat faccessat2 stat lstat stat64 lstat64 newfstatat fstatat64 statx")
 )
+_LAST_PORT = 65535
 _LONGEST_PATH = 107
 """struct sockaddr_un has 108 bytes, unix(7)."""
 
@@ -65,7 +67,7 @@ class Reply(Settings, frozen=True, kw_only=True):
 
 
 class Unixpeer(Configuration, frozen=True, kw_only=True):
-    """The peer at `path`, or at the abstract name `abstract`. Without replies it only reads.
+    """The peer at `path`, at the name `abstract`, or at an `address` of IPv4. Without replies it only reads.
 
     `hangs_up`: it does so at once. `visible`: who looks for the socket's name finds it. The others are those
     of a script, see docs/rules/helpers.md.
@@ -79,6 +81,16 @@ class Unixpeer(Configuration, frozen=True, kw_only=True):
         | None
     ) = None
     abstract: Annotated[str, Meta(min_length=1, max_length=_LONGEST_PATH)] | None = None
+    address: (
+        Annotated[
+            str,
+            Meta(
+                pattern=rf"\A{ADDRESS}:[0-9]{{1,5}}\Z",
+                description='an IPv4 address and a port such as "127.0.0.1:80"',
+            ),
+        ]
+        | None
+    ) = None
     hangs_up: bool = False
     visible: bool = False
     greeting: Text | None = None
@@ -87,12 +99,16 @@ class Unixpeer(Configuration, frozen=True, kw_only=True):
     border: Annotated[str, Meta(min_length=1, max_length=peer_script.LONGEST_NAME)] | None = None
 
     def hooks(self) -> frozenset[str]:
-        """Connecting, sending to an address, and with `visible` looking for the name."""
-        return _SENDS | _LOOKS if self.visible else _SENDS
+        """Connecting, sending to an address, and what the kind of the address needs."""
+        return _SENDS | (_LOOKS if self.visible else frozenset()) | (_FAR if self.address else frozenset())
+
+    def after(self) -> frozenset[str]:
+        """Whom a datagram is from."""
+        return frozenset(("recvfrom",)) if self.address else frozenset()
 
     def _name(self) -> str:
-        if self.path is not None:
-            return safe_line(shown(self.path), 120)
+        if self.path is not None or self.address is not None:
+            return safe_line(shown(self.path or self.address or ""), 120)
         return "@" + safe_line(shown(self.abstract or ""), 120)
 
     def sentence(self) -> str:
@@ -109,7 +125,10 @@ class Unixpeer(Configuration, frozen=True, kw_only=True):
 
     def deeds(self) -> Iterator[tuple[Place, str]]:
         """The peer and each reply."""
-        yield ("path" if self.path else "abstract",), f"connects {self._name()} to a peer of the engine"
+        yield (
+            ("path" if self.path else "address" if self.address else "abstract",),
+            f"connects {self._name()} to a peer of the engine",
+        )
         if self.visible:
             yield ("visible",), f"lets the program find the name {self._name()} before it connects"
         if self.greeting is not None:
@@ -123,14 +142,16 @@ class Unixpeer(Configuration, frozen=True, kw_only=True):
 
     def claims(self) -> list[dict[str, str]]:
         """The peer."""
-        return [{"peer": f"unix:{self._name()}"}]
+        return [{"peer": f"{'inet' if self.address else 'unix'}:{self._name()}"}]
 
     def problems(self) -> Iterator[tuple[Place, str]]:
         """No address or two, a script for who hangs up, parts that are none or several."""
-        if (self.path is None) == (self.abstract is None):
-            yield (), "either `path` or `abstract` is wanted"
+        if [self.path, self.abstract, self.address].count(None) != 2:
+            yield (), "one of `path`, `abstract` and `address` is wanted"
         if self.visible and self.path is None:
-            yield ("visible",), "an abstract name is in no directory"
+            yield ("visible",), "only a path is in a directory"
+        if self.address is not None and not 0 < int(self.address.partition(":")[2]) <= _LAST_PORT:
+            yield ("address",), "there is no such port"
         if self.hangs_up and (self.replies or self.greeting):
             yield ("hangs_up",), "who hangs up at once says nothing"
         if self.path is not None and ".." in self.path.split("/"):
