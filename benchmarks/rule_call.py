@@ -53,6 +53,12 @@ class StringGuest:
     def open_bytes(self, content: bytes, cloexec: bool, label: bytes = b"") -> int:
         return -24
 
+    def open_shared(self, content: bytes, cloexec: bool, label: bytes) -> int:
+        return -24
+
+    def write_shared(self, label: bytes, offset: int, data: bytes) -> int:
+        return 0
+
     def descriptor_label(self, fd: int) -> bytes:
         return b""
 

@@ -62,3 +62,58 @@ def test_files_that_are_not_there(rootfs: Rootfs, qemu_dir: Path, package: str, 
         "more",
     ]
     assert log
+
+
+WATCHDOG = """return { devices = { {
+  path = "/dev/watchdog", minor = 130, source = "null",
+  requests = {
+    { name = "WDIOC_SETOPTIONS", code = "W 4 read", fields = "options i32" },
+    { name = "WDIOC_SETTIMEOUT", code = "W 6 both", fields = "seconds i32" },
+  } } } }"""
+CLOCK = """return { devices = { { path = "/dev/misc/rtc", minor = 135, requests = { {
+  name = "RTC_RD_TIME", code = "p 9 read",
+  fields = "tm_sec i32, tm_min i32, tm_hour i32, tm_mday i32, tm_mon i32, tm_year i32, tm_wday i32, ends b8",
+  values = { tm_sec = 56, tm_min = 34, tm_hour = 12, tm_mday = 29, tm_mon = 1, tm_year = 112 } } } } } }"""
+MEMORY = """return { devices = { {
+  path = "/dev/mtdblock0", kind = "block", major = 31, minor = 300, content = "head", size = 8, fill = 255,
+  requests = { { name = "BLKSSZGET", code = "0x12 104 none", fields = "size long", values = { size = 512 } },
+               { name = "BLKROGET", code = "0x12 94 none", errno = "EPERM" } } } } }"""
+
+
+@pytest.mark.parametrize(("package", "arch"), BUSYBOX)
+def test_a_hardware_clock_of_typed_values(rootfs: Rootfs, qemu_dir: Path, package: str, arch: str) -> None:
+    root = rootfs(f"busybox-{package}")
+    output, log = run(
+        root, qemu_dir, arch, "devices", CLOCK, "/bin/busybox", "hwclock", "-r", "-u", "-f", "/dev/misc/rtc"
+    )
+    assert output.startswith("Wed Feb 29 12:34:56 2012")
+    assert any("RTC_RD_TIME" in line for line in log)
+
+
+@pytest.mark.parametrize(("package", "arch"), BUSYBOX)
+def test_a_device_is_one_file_for_all_who_open_it(
+    rootfs: Rootfs, qemu_dir: Path, package: str, arch: str
+) -> None:
+    look = """exec 5<>/dev/mtdblock0; echo -n TA >&5; cat <&5 | xxd -p; cat /dev/mtdblock0 | xxd -p
+    stat -c '%F %a %t %T' /dev/mtdblock0; [ -b /dev/mtdblock0 ] && echo block
+    blockdev --getro /dev/mtdblock0; blockdev --getss /dev/mtdblock0"""
+    output, log = run(
+        rootfs(f"busybox-{package}"), qemu_dir, arch, "devices", MEMORY, "/bin/busybox", "sh", "-c", look
+    )
+    assert output.splitlines() == [
+        "6164ffffffff",
+        "54416164ffffffff",
+        "block special file 660 1f 12c",
+        "block",
+        "blockdev: /dev/mtdblock0: Operation not permitted",
+        "512",
+    ]
+    assert log
+
+
+@pytest.mark.parametrize(("package", "arch"), BUSYBOX)
+def test_a_watchdog_is_fed(rootfs: Rootfs, qemu_dir: Path, package: str, arch: str) -> None:
+    argv = ("/bin/busybox", "watchdog", "-F", "-T", "30", "-t", "1", "/dev/watchdog")
+    output, log = run(rootfs(f"busybox-{package}"), qemu_dir, arch, "devices", WATCHDOG, *argv)
+    assert output == ""
+    assert sum("WDIOC_" in line for line in log) == 2

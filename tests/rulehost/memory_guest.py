@@ -23,6 +23,7 @@ class MemoryGuest:
         self.directories: dict[bytes, int] = {}
         self.opened: list[tuple[bytes, bool]] = []
         self.labels: dict[int, bytes] = {}
+        self.shared: dict[tuple[bytes, int], bytes] = {}
         self.fields: dict[tuple[int, str, str], int] = {}
         self.ifreq: dict[tuple[int, str], int | bytes] = {}
         self.peers: list[tuple[int, str]] = []
@@ -91,6 +92,13 @@ class MemoryGuest:
         fd = 20 + len(self.opened)
         self.labels[fd] = label
         return fd
+
+    def open_shared(self, content: bytes, cloexec: bool, label: bytes) -> int:
+        return self.open_bytes(content, cloexec, label)
+
+    def write_shared(self, label: bytes, offset: int, data: bytes) -> int:
+        self.shared[label, offset] = data
+        return 0
 
     def descriptor_label(self, fd: int) -> bytes:
         if fd not in self.labels:

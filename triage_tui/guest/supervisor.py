@@ -340,6 +340,7 @@ class Guest(Freezer):
         self._reserve.give_back()
         self.processes_known.close()
         self.peers.close()
+        self.access.private_files.close()
         self._emulators.close()
         self._output.close()
         self.trace.close()

@@ -24,6 +24,8 @@ EXTENSIONS = frozenset(
     (
         "c_provide_file",
         "c_open_bytes",
+        "c_open_shared",
+        "c_write_shared",
         "c_fd_label",
         "c_fd_path",
         "c_write_field",

@@ -273,6 +273,18 @@ function helper.c_open_bytes(content, flags, label)
   return rc
 end
 
+-- All processes of the guest share the private file of one label; the first opening gives it its content.
+function helper.c_open_shared(label, content, flags)
+  label, content = text(label, "label"), text(content or "", "content")
+  local rc = request("open_shared", content, integer(flags, 0, "flags"), label)
+  return rc
+end
+
+function helper.c_write_shared(label, offset, bytes)
+  local rc = request("write_shared", text(label, "label"), integer(offset, nil, "offset"), text(bytes, "bytes"))
+  return rc
+end
+
 -- The label that c_open_bytes gave the file behind a descriptor, whatever its number is by now.
 function helper.c_fd_label(fd)
   local rc, label = request("descriptor_label", integer(fd, nil, "fd"))

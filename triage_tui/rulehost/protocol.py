@@ -160,6 +160,17 @@ class GuestAccess(Protocol):
         """
         ...
 
+    def open_shared(self, content: bytes, cloexec: bool, label: bytes) -> int:
+        """Give the guest a new descriptor on the one private file of this label; fd or -errno.
+
+        The first opening makes it, with `content`; all processes of the guest share it until the run ends.
+        """
+        ...
+
+    def write_shared(self, label: bytes, offset: int, data: bytes) -> int:
+        """Write into the private file of this label, once it was opened; rc."""
+        ...
+
     def descriptor_label(self, fd: int) -> bytes:
         """The label that a rule gave the file behind descriptor `fd` of the calling process.
 

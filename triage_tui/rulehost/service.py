@@ -56,6 +56,8 @@ EFFECTS = frozenset(
         "provide_file",
         "provide_socket",
         "open_bytes",
+        "open_shared",
+        "write_shared",
         "open_host",
         "ifreq_set",
         "connect_peer",
@@ -111,6 +113,8 @@ class Service:
             "provide_file": self._provide_file,
             "provide_socket": self._provide_socket,
             "open_bytes": self._open_bytes,
+            "open_shared": self._open_shared,
+            "write_shared": self._write_shared,
             "descriptor_label": self._descriptor_label,
             "descriptor_path": self._descriptor_path,
             "write_field": self._write_field,
@@ -263,10 +267,25 @@ class Service:
 
     def _open_bytes(self, arguments: Arguments) -> wire.Reply:
         content, flags = arguments.data(self._request_bytes), arguments.integer()
+        label = self._label(arguments)
+        return wire.Reply(self._access.open_bytes(content, bool(flags & _O_CLOEXEC), label))
+
+    @staticmethod
+    def _label(arguments: Arguments) -> bytes:
         label = arguments.data(_LABEL_MAX)
         if b"\0" in label:
             raise BadRequest
-        return wire.Reply(self._access.open_bytes(content, bool(flags & _O_CLOEXEC), label))
+        return label
+
+    def _open_shared(self, arguments: Arguments) -> wire.Reply:
+        content, flags = arguments.data(self._request_bytes), arguments.integer()
+        label = self._label(arguments)
+        return wire.Reply(self._access.open_shared(content, bool(flags & _O_CLOEXEC), label))
+
+    def _write_shared(self, arguments: Arguments) -> wire.Reply:
+        label, offset = self._label(arguments), arguments.integer(0, (1 << 31) - 1)
+        rc = self._access.write_shared(label, offset, arguments.data(self._request_bytes))
+        return wire.Reply(min(rc, 0))
 
     def _descriptor_label(self, arguments: Arguments) -> wire.Reply:
         return wire.Reply(0, (self._access.descriptor_label(arguments.integer(0, (1 << 31) - 1)),))

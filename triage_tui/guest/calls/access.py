@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import socket
-import struct
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,8 @@ from pathlib import Path
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, layouts
 from triage_tui.guest.calls.carrier import Carrier
+from triage_tui.guest.calls.ifreq import NAME_SIZE, ifreq_member
+from triage_tui.guest.calls.private_files import PrivateFiles, memory_file
 from triage_tui.guest.calls.rule_probe import RuleProbes
 from triage_tui.guest.calls.stand_ins import Peers
 from triage_tui.guest.cell.cell import Cell
@@ -27,15 +28,8 @@ from triage_tui.rulehost.protocol import HOST_DEVICES, Endian, IfreqField, PeerM
 from triage_tui.runs.process_model import Mapping as GuestMapping
 
 _AT_FDCWD = -100
-_MEMORY_FILE = b"rule"
-"""What the private files of rules are called, memfd_create(2)."""
 _LABELLED = re.compile(rb"/memfd:rule:(.*) \(deleted\)", re.DOTALL)
-_IFNAMSIZ = 16
-_IFREQ_SIZE = 40
-"""struct ifreq of a 64-bit host, netdevice(7): the name, then a union of 24 bytes."""
-_AF_INET, _ARPHRD_ETHER = 2, 1
-_ADDRESS_FIELDS = frozenset(("addr", "netmask", "broadaddr", "dstaddr"))
-_NUMBER_LAYOUT = {"ifindex": "=i", "flags": "=H", "mtu": "=i", "metric": "=i"}
+"""The name of a file of `private_files`."""
 
 
 AddressDescriber = Callable[[Sequence[GuestMapping], Path, int], Mapping[str, "int | str"]]
@@ -80,6 +74,7 @@ class RuleAccess:
         self._first_arch = arch
         self._describe = describe
         self._probes = RuleProbes()
+        self.private_files = PrivateFiles()
         self.current: CallContext | None = None
 
     @property
@@ -189,7 +184,7 @@ class RuleAccess:
 
     def provide_file(self, path: bytes, content: bytes, mode: int) -> int:
         """Create a file inside the guest's root."""
-        fd = self._memory_file(content)
+        fd = memory_file(content)
         try:
             result = self._call.cell.request("provide_file", self._absolute(path), mode, fd)
         finally:
@@ -201,16 +196,6 @@ class RuleAccess:
         result = self._call.cell.request("provide_socket", self._absolute(path), mode)
         return self._failure(-result) if result < 0 else 0
 
-    @staticmethod
-    def _memory_file(content: bytes, label: bytes = b"") -> int:
-        name = _MEMORY_FILE + (b":" + label if label else b"")
-        fd = os.memfd_create(os.fsdecode(name), os.MFD_CLOEXEC)
-        view = memoryview(content)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.lseek(fd, 0, os.SEEK_SET)
-        return fd
-
     def _give(self, fd: int, cloexec: bool) -> int:
         try:
             return self._call.carrier.add_fd(self._call.notification, fd, None, cloexec)
@@ -221,7 +206,23 @@ class RuleAccess:
 
     def open_bytes(self, content: bytes, cloexec: bool, label: bytes = b"") -> int:
         """Give the guest a descriptor on a private file."""
-        return self._give(self._memory_file(content, label), cloexec)
+        return self._give(memory_file(content, label), cloexec)
+
+    def open_shared(self, content: bytes, cloexec: bool, label: bytes) -> int:
+        """Give the guest a descriptor on the private file of this label."""
+        try:
+            fd = self.private_files.open(label, content)
+        except OSError as error:
+            return self._failure(error.errno)
+        return self._give(fd, cloexec)
+
+    def write_shared(self, label: bytes, offset: int, data: bytes) -> int:
+        """Write into the private file of this label."""
+        try:
+            self.private_files.write(label, offset, data)
+        except OSError as error:
+            return self._failure(error.errno)
+        return 0
 
     def descriptor_label(self, fd: int) -> bytes:
         """The label of a private file, which is part of the name that proc(5) shows of it."""
@@ -261,9 +262,9 @@ class RuleAccess:
     def ifreq_name(self, address: int) -> bytes:
         """Interface name in the current ioctl's struct ifreq."""
         if self._call.in_host_call:
-            data = host_memory.read_memory(self._views.tid, self._call.notification.args[2], _IFNAMSIZ)
+            data = host_memory.read_memory(self._views.tid, self._call.notification.args[2], NAME_SIZE)
         else:
-            data = self.read_bytes(address, _IFNAMSIZ)
+            data = self.read_bytes(address, NAME_SIZE)
         return data.split(b"\0")[0]
 
     def ifreq_set(self, address: int, field: IfreqField, value: int | bytes) -> int:
@@ -274,27 +275,15 @@ class RuleAccess:
         """
         host = self._call.in_host_call
         order: Endian = "little" if host else self._arch.endian
-        sign = "<" if order == "little" else ">"
-        if field in _ADDRESS_FIELDS:
-            if not isinstance(value, bytes) or len(value) != 4:
-                return self._failure(errno.EINVAL)
-            data = struct.pack(f"{sign}HH4s8x", _AF_INET, 0, value)
-        elif field == "hwaddr":
-            if not isinstance(value, bytes) or len(value) != 6:
-                return self._failure(errno.EINVAL)
-            data = struct.pack(f"{sign}H6s8x", _ARPHRD_ETHER, value)
-        elif isinstance(value, int):
-            layout = _NUMBER_LAYOUT[field]
-            size = struct.calcsize(layout)
-            data = (value & ((1 << 8 * size) - 1)).to_bytes(size, order)
-        else:
+        data = ifreq_member(field, value, order)
+        if data is None:
             return self._failure(errno.EINVAL)
         try:
             if host:
-                at = self._call.notification.args[2] + _IFNAMSIZ
+                at = self._call.notification.args[2] + NAME_SIZE
                 host_memory.write_memory(self._views.tid, at, data)
             else:
-                self.write_bytes(address + _IFNAMSIZ, data)
+                self.write_bytes(address + NAME_SIZE, data)
         except OSError as error:
             return self._failure(error.errno)
         return 0

@@ -169,6 +169,15 @@ class RecordedGuest:
         self._labels[fd] = label
         return fd
 
+    def open_shared(self, content: bytes, cloexec: bool, label: bytes) -> int:
+        """Pretend."""
+        return self.open_bytes(content, cloexec, label)
+
+    def write_shared(self, label: bytes, offset: int, data: bytes) -> int:
+        """Pretend."""
+        self._do(f"writes {len(data)} bytes to the private file {safe_line(label, 120)}")
+        return 0
+
     def descriptor_label(self, fd: int) -> bytes:
         """Return the label of a file that a rule opened; what else a recorded program had open has none."""
         return self._labels.get(fd, b"")

@@ -9,7 +9,7 @@ from typing import cast
 from triage_tui.resources import shipped
 from triage_tui.rulebook.plugins.configuration import Configuration
 
-PLUGINS = ("clock", "fakefile", "netif", "unixpeer")
+PLUGINS = ("clock", "devices", "fakefile", "netif", "nvram", "unixpeer")
 """Each is a module of this package; the class of that name, capitalized, is its `Configuration`."""
 
 
