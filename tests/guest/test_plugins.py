@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.guest.helpers import spec
+from tests.programs import root_with
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.supervisor import Guest
@@ -117,3 +118,44 @@ def test_a_watchdog_is_fed(rootfs: Rootfs, qemu_dir: Path, package: str, arch: s
     output, log = run(rootfs(f"busybox-{package}"), qemu_dir, arch, "devices", WATCHDOG, *argv)
     assert output == ""
     assert sum("WDIOC_" in line for line in log) == 2
+
+
+KEYS = 'return { interface = "%s", keys = { lan_ipaddr = "192.168.1.1", wan = "" } }'
+COMPILED = [("mips", "mips"), ("arm", "arm"), ("s390x", "s390x")]
+
+
+@pytest.mark.parametrize(("arch", "qemu"), COMPILED)
+def test_keys_are_found_in_the_mapping(tmp_path: Path, qemu_dir: Path, arch: str, qemu: str) -> None:
+    root = root_with(tmp_path / "root", arch, "nvram")
+    asked = ("lan_ipaddr", "nothing", "wan", "wan=dhcp", "wan", "-lan_ipaddr", "lan_ipaddr")
+    output, log = run(root, qemu_dir, qemu, "nvram", KEYS % "broadcom", "/bin/nvram", "broadcom", *asked)
+    assert output.splitlines() == [
+        *("lan_ipaddr: 192.168.1.1", "nothing: (none)", "wan: ", "wrote 1", "wan: dhcp", "wrote 1"),
+        *("lan_ipaddr: (none)", "wan=dhcp", "commit 0"),
+        *("lan_ipaddr: (none)", "wan=dhcp", "commit 0"),
+    ]
+    assert "nvram: asked for nothing: not set" in log
+
+
+@pytest.mark.parametrize(("arch", "qemu"), COMPILED)
+def test_keys_are_asked_by_requests(tmp_path: Path, qemu_dir: Path, arch: str, qemu: str) -> None:
+    root = root_with(tmp_path / "root", arch, "nvram")
+    asked = ("lan_ipaddr", "nothing", "wan=dhcp", "wan")
+    output, log = run(root, qemu_dir, qemu, "nvram", KEYS % "ralink", "/bin/nvram", "ralink", *asked)
+    assert output.splitlines() == [
+        *("lan_ipaddr=192.168.1.1 (0)", "nothing= (0)", "wan=dhcp (0)", "lan_ipaddr=192.168.1.1 (0)")
+    ]
+    assert "nvram: sets wan= dhcp" in log
+
+
+@pytest.mark.parametrize(("package", "arch"), BUSYBOX)
+def test_a_store_is_read_as_an_image(rootfs: Rootfs, qemu_dir: Path, package: str, arch: str) -> None:
+    table = (
+        'return { path = "/dev/mtdblock1", interface = "image", size = 4096, keys = { lan = "10.0.0.1" } }'
+    )
+    look = "strings -n 6 /dev/mtdblock1; xxd -p -l 8 /dev/mtdblock1; wc -c < /dev/mtdblock1"
+    output, _ = run(
+        rootfs(f"busybox-{package}"), qemu_dir, arch, "nvram", table, "/bin/busybox", "sh", "-c", look
+    )
+    magic = "48534c4600000024" if arch == "s390x" else "464c534824000000"
+    assert output.splitlines() == ["lan=10.0.0.1", magic, "4096"]

@@ -136,3 +136,50 @@ def test_a_generation_has_plugins_behind_the_rules_for_one_syscall(tmp_path: Pat
     assert [one.syscall for one in generations.rules(made)] == ["openat", "plugin fakefile"]
     with pytest.raises(TriageError, match="line 6"):
         generations.activate(tmp_path / "t", add={NAME: HEADER + b"return 1"}, actor="a", reason="r")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "table", "told"),
+    [
+        ("nvram", "return { keys = { lan = 1 } }", "keys.lan: a text is wanted, not a whole number"),
+        ("nvram", 'return { keys = { ["a=b"] = "c" } }', "a key without '='"),
+        ("nvram", 'return { keys = { a = "b" }, size = 10 }', "size: expected a whole number >= 4096"),
+        ("nvram", f'return {{ keys = {{ a = "{"b" * 4000}" }}, size = 4096 }}', "give it a larger size"),
+        ("nvram", 'return { keys = {}, interface = "image", default = "" }', "an image cannot know"),
+        (
+            "devices",
+            'return { devices = { { path = "/dev/a", requests = { { code = "p 9" } } } } }',
+            "LETTER NUMBER",
+        ),
+        (
+            "devices",
+            'return { devices = { { path = "/dev/a", requests = { { } } } } }',
+            "either code or number",
+        ),
+        (
+            "devices",
+            'return { devices = { { path = "/dev/a", requests = { { number = 1, values = { x = 1 } } } } } }',
+            "requests[1].values.x: this is none of the fields",
+        ),
+        (
+            "devices",
+            'return { devices = { { path = "/dev/a", requests = { {'
+            ' number = 1, fields = "x u8", values = { x = 300 } } } } } }',
+            "does not fit the field's 1 bytes",
+        ),
+        (
+            "devices",
+            'return { devices = { { path = "/dev/a", requests = { { number = 1, errno = "EX" } } } } }',
+            "no error",
+        ),
+        (
+            "devices",
+            'return { devices = { { path = "/dev/a", source = "null", content = "x" } } }',
+            "source memory only",
+        ),
+    ],
+)
+def test_what_no_form_can_say_is_checked_too(plugin: str, table: str, told: str) -> None:
+    (finding,) = lint(HEADER + table.encode(), f"plugin/{plugin}@fix-1.lua")
+    assert (finding.code, finding.line) == ("configuration", 6)
+    assert told in finding.message

@@ -1,0 +1,229 @@
+-- nvram: a store of keys as routers have it, with a log of the keys that the program asks for.
+--
+-- Ways in which programs ask ("interface"):
+--   broadcom  /dev/nvram is mapped; read() with a name in the buffer gives where its value is in the mapping,
+--             with an empty one all of them; write() of NAME=VALUE sets, of NAME takes away
+--   ralink    ioctl 1 to 5 on /dev/nvram with { int index; int ret; char *name; char *value; }
+--   image     the store as it lies in flash (a partition, a file): a header and NAME=VALUE, each ended by a zero
+
+local HEADER, MAGIC = 20, 0x48534c46
+local LABEL = "nvram:" .. config.path
+local GET, GET_ALL, SET, COMMIT, CLEAR = 1, 2, 3, 4, 5
+local place = normal(config.path)
+local names = {}
+for name in pairs(config.keys) do
+  names[#names + 1] = name
+end
+table.sort(names)
+
+-- What the program changed is kept by the supervisor: false is a key that was taken away.
+local function kept(name)
+  return (c_shared_get(LABEL .. "=" .. name))
+end
+
+local function value_of(name)
+  local value = kept(name)
+  if value == nil then
+    value = config.keys[name]
+  end
+  return value or nil
+end
+
+local asked = {}
+local function asks(name)
+  local value = value_of(name)
+  if asked[name] == nil then
+    asked[name] = true
+    local found = value ~= nil and "= " .. value or config.default ~= nil and "not set, default given" or "not set"
+    c_log("nvram: asked for " .. name .. ": " .. found)
+  end
+  if value == nil then
+    return config.default
+  end
+  return value
+end
+
+-- Returns the store as it lies in flash, and where in it each value begins.
+local function image()
+  local guest, parts, at, begins = c_guest_info(), {}, HEADER, {}
+  for _, name in ipairs(names) do
+    local value = value_of(name)
+    if value ~= nil then
+      local entry = name .. "=" .. value .. "\0"
+      begins[name] = at + #name + 1
+      parts[#parts + 1] = entry
+      at = at + #entry
+    end
+  end
+  local body = table.concat(parts)
+  local length = HEADER + #body + 1
+  length = length + -length % 4
+  local header = string.pack(guest.order .. "I4I4I4I4I4", MAGIC, length, 0x100, 0, 0)
+  local text = header .. body .. "\0"
+  return text .. string.rep(config.interface == "image" and "\255" or "\0", math.max(0, config.size - #text)), begins, at
+end
+
+local begins, ends
+-- Returns where in the mapping a value lies that all processes see; it is put there when it is not yet.
+local function offset_of(name, value)
+  if begins == nil then
+    local _
+    _, begins, ends = image()
+  end
+  local at = c_shared_get(LABEL .. "@" .. name)
+  if at ~= nil then
+    return at
+  end
+  if config.keys[name] == value and begins[name] ~= nil then
+    return begins[name]
+  end
+  at = c_shared_get(LABEL .. "@") or ends + 1
+  if at + #value + 1 > config.size or c_write_shared(LABEL, at, value .. "\0") ~= 0 then
+    c_log("nvram: no room for the value of " .. name)
+    return nil
+  end
+  c_shared_set(LABEL .. "@" .. name, at)
+  c_shared_set(LABEL .. "@", at + #value + 1)
+  return at
+end
+
+local function set(name, value)
+  c_log("nvram: sets " .. name .. (value and "= " .. value or " to nothing"))
+  asked[name] = nil
+  c_shared_set(LABEL .. "@" .. name, nil)
+  if c_shared_set(LABEL .. "=" .. name, value or false) ~= 0 then
+    return -c_errno("ENOSPC")
+  end
+  if config.keys[name] == nil then
+    local known = c_shared_get(LABEL .. "?") or ""
+    if not ("\n" .. known):find("\n" .. name .. "\n", 1, true) then
+      c_shared_set(LABEL .. "?", known .. name .. "\n")
+    end
+  end
+  return 0
+end
+
+-- Returns NAME=VALUE of every key, each ended by a zero, and one zero more.
+local function all_of_them()
+  local parts = {}
+  local function add(name)
+    local value = value_of(name)
+    if value ~= nil then
+      parts[#parts + 1] = name .. "=" .. value .. "\0"
+    end
+  end
+  for _, name in ipairs(names) do
+    add(name)
+  end
+  for name in (c_shared_get(LABEL .. "?") or ""):gmatch("[^\n]+") do
+    add(name)
+  end
+  return table.concat(parts) .. "\0"
+end
+
+local function broadcom_read(buffer, count)
+  local name, rc = c_read_string(buffer, math.max(count, 1))
+  if rc ~= 0 then
+    return 1, rc
+  end
+  if name == "" then
+    local all = all_of_them():sub(1, math.max(count, 0))
+    c_log("nvram: asked for all keys")
+    c_write_bytes(buffer, all)
+    return 1, #all
+  end
+  local value = asks(name)
+  local word = c_guest_info().word
+  if value == nil or count < word then
+    return 1, 0
+  end
+  local at = offset_of(name, value)
+  if at == nil then
+    return 1, -c_errno("ENOMEM")
+  end
+  local write = word == 8 and c_write_guest_u64 or c_write_guest_u32
+  write(buffer, at)
+  return 1, word
+end
+
+local function broadcom_write(buffer, count)
+  local text, rc = c_read_string(buffer, math.max(count, 1))
+  if rc ~= 0 then
+    return 1, rc
+  end
+  text = text:sub(1, math.max(count, 0))
+  local name, value = text:match("^([^=]+)=(.*)$")
+  rc = set(name or text, value)
+  return 1, rc == 0 and count or rc
+end
+
+local function ralink(number, address)
+  if number < GET or number > CLEAR then
+    c_log(string.format("nvram: request %#x is not known", number))
+    return 1, -c_errno("ENOTTY")
+  end
+  if number == COMMIT or number == CLEAR then
+    return 1, 0
+  end
+  local word = c_guest_info().word
+  local pointer = word == 8 and c_read_guest_u64 or c_read_guest_u32
+  local name_at, value_at = pointer(address + 8), pointer(address + 8 + word)
+  if number == GET_ALL then
+    c_log("nvram: asked for all keys")
+    c_write_bytes(value_at, all_of_them())
+    return 1, 0
+  end
+  local name, rc = c_read_string(name_at, 256)
+  if rc ~= 0 then
+    return 1, rc
+  elseif number == SET then
+    return 1, set(name, (c_read_string(value_at, 65536)))
+  end
+  c_write_bytes(value_at, (asks(name) or "") .. "\0")
+  return 1, 0
+end
+
+local IS_OPEN = { open = 2, openat = 3, openat2 = 3 }
+local IS_ACCESS = { access = true, faccessat = true, faccessat2 = true }
+local IS_FSTAT = { fstat = true, fstat64 = true }
+local S_IFREG, S_IFCHR = 32768, 8192
+
+local function stat(...)
+  local is_file = config.interface == "image"
+  local mode = (is_file and S_IFREG or S_IFCHR) | 432
+  return answer_stat(mode, is_file and config.size or 0, ...)
+end
+
+function do_syscall(num, ...)
+  local name = __syscall_name
+  local first, second, third = ...
+  if name == "read" or name == "write" or name == "ioctl" or IS_FSTAT[name] then
+    if c_fd_label(first) ~= LABEL then
+      return 0, 0
+    elseif IS_FSTAT[name] then
+      return stat(...)
+    elseif name == "ioctl" and config.interface == "ralink" then
+      return ralink(second & 0xffffffff, third)
+    elseif name == "ioctl" then
+      -- Broadcom's commit: the magic number is the request.
+      return 1, second & 0xffffffff == MAGIC and 0 or -c_errno("ENOTTY")
+    elseif config.interface == "broadcom" then
+      return (name == "read" and broadcom_read or broadcom_write)(second, third)
+    end
+    return 0, 0
+  end
+  if called_path(...) ~= place then
+    return 0, 0
+  end
+  if IS_OPEN[name] ~= nil then
+    local fd = c_open_shared(LABEL, (image()), name == "openat2" and 0 or (select(IS_OPEN[name], ...)))
+    c_log("nvram: opened " .. place .. ": " .. fd)
+    if fd < 0 then
+      return 0, 0
+    end
+    return 1, fd
+  elseif IS_ACCESS[name] then
+    return 1, 0
+  end
+  return stat(...)
+end

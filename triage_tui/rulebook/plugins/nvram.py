@@ -1,0 +1,73 @@
+"""The plugin nvram: a store of keys and values, asked as the programs of routers ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from triage_tui.rulebook.plugins.configuration import Configuration, Path, Place, shown
+from triage_tui.rulebook.plugins.fakefile import OPENS, STATS
+from triage_tui.text import number_of, safe_line
+
+Name = Annotated[
+    str, Meta(pattern=r"\A[^=\x00\n]{1,200}\Z", description="a key without '=' and of 1 to 200 bytes")
+]
+Text = Annotated[
+    str, Meta(pattern=r"\A[^\x00]*\Z", max_length=32768, description="a text without zero bytes")
+]
+_ROOM = 1024
+"""For what the program sets."""
+
+
+class Nvram(Configuration, frozen=True, kw_only=True):
+    """The store. Without `default` a key that is not there is told as not set."""
+
+    path: Path = "/dev/nvram"
+    interface: Literal["broadcom", "ralink", "image"] = "broadcom"
+    keys: dict[Name, Text]
+    default: Text | None = None
+    size: Annotated[int, Meta(ge=4096, le=1 << 19)] = 1 << 17
+
+    def hooks(self) -> frozenset[str]:
+        """Looking for the device; an image is read as a file is."""
+        looks = (OPENS - {"creat"}) | STATS | {"access", "faccessat", "faccessat2", "fstat", "fstat64"}
+        asks = {"broadcom": {"read", "write", "ioctl"}, "ralink": {"ioctl"}, "image": set()}
+        return looks | asks[self.interface]
+
+    def sentence(self) -> str:
+        """Name the store."""
+        return (
+            f"Stands for the key store {_path(self)} with {number_of(len(self.keys), 'key')},"
+            " and logs the keys that are asked for"
+        )
+
+    def deeds(self) -> Iterator[tuple[Place, str]]:
+        """What each key gives."""
+        how = {"image": "an image of flash memory"}.get(
+            self.interface, f"a device of {self.interface}'s interface"
+        )
+        yield ("path",), f"lets the program find {_path(self)}, {how}"
+        for name, value in self.keys.items():
+            yield ("keys", name), safe_line(b"gives " + shown(name) + b" the value " + shown(value), 200)
+        if self.default is not None:
+            yield ("default",), f"gives every other key the value {safe_line(shown(self.default), 100)!r}"
+
+    def claims(self) -> list[dict[str, str]]:
+        """The device."""
+        return [{"path": _path(self)}]
+
+    def problems(self) -> Iterator[tuple[Place, str]]:
+        """More than the store has room for."""
+        if ".." in self.path.split("/"):
+            yield ("path",), "write the path without .."
+        used = sum(len(name) + len(value) + 2 for name, value in self.keys.items()) + _ROOM
+        if used > self.size:
+            yield ("keys",), f"these need {used} bytes, the store has {self.size}: give it a larger size"
+        if self.interface == "image" and self.default is not None:
+            yield ("default",), "an image cannot know which keys are asked for"
+
+
+def _path(store: Nvram) -> str:
+    return safe_line(shown(store.path), 200)
