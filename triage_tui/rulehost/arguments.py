@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 PATH_MAX = 4096
+_LABEL_MAX = 200
+"""Longest label of a descriptor; the name of a file in memory may have 249 bytes, memfd_create(2)."""
 
 
 class BadRequest(Exception):
@@ -41,6 +43,13 @@ class Arguments:
         if not isinstance(value, bytes) or len(value) > limit:
             raise BadRequest
         return value
+
+    def label(self) -> bytes:
+        """Return the next argument, the label of a private file: without NUL, empty for none."""
+        label = self.data(_LABEL_MAX)
+        if b"\0" in label:
+            raise BadRequest
+        return label
 
     def guest_path(self) -> bytes:
         """Return the next argument, an absolute guest path without NUL and without `..`."""

@@ -34,8 +34,6 @@ _LAST_COMMON_ERRNO = 34
 _AT_FDCWD = -100
 _NAME_MAX = 64
 _KEY_MAX = 256
-_LABEL_MAX = 200
-"""Longest label of a descriptor; the name of a file in memory may have 249 bytes, memfd_create(2)."""
 _LONGEST_PROBE, _LONGEST_PROBE_MS = 4096, 60_000
 _PAGE = 4096
 _O_CLOEXEC = 0o2000000
@@ -267,23 +265,16 @@ class Service:
 
     def _open_bytes(self, arguments: Arguments) -> wire.Reply:
         content, flags = arguments.data(self._request_bytes), arguments.integer()
-        label = self._label(arguments)
+        label = arguments.label()
         return wire.Reply(self._access.open_bytes(content, bool(flags & _O_CLOEXEC), label))
-
-    @staticmethod
-    def _label(arguments: Arguments) -> bytes:
-        label = arguments.data(_LABEL_MAX)
-        if b"\0" in label:
-            raise BadRequest
-        return label
 
     def _open_shared(self, arguments: Arguments) -> wire.Reply:
         content, flags = arguments.data(self._request_bytes), arguments.integer()
-        label = self._label(arguments)
+        label = arguments.label()
         return wire.Reply(self._access.open_shared(content, bool(flags & _O_CLOEXEC), label))
 
     def _write_shared(self, arguments: Arguments) -> wire.Reply:
-        label, offset = self._label(arguments), arguments.integer(0, (1 << 31) - 1)
+        label, offset = arguments.label(), arguments.integer(0, (1 << 31) - 1)
         rc = self._access.write_shared(label, offset, arguments.data(self._request_bytes))
         return wire.Reply(min(rc, 0))
 
