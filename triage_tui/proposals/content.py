@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from triage_tui.diagnosis.calls import is_directory_by_name
 from triage_tui.errors import TriageError
 from triage_tui.proposals.templates import Library
 from triage_tui.runs.files import inside, read_bounded
@@ -38,6 +40,7 @@ _DIRECTORIES = (
     "/factory",
     "/etc.default",
 )
+_OF_PROCESSES = re.compile(r"/proc/(self|thread-self|\d+)(/|\Z)")
 _SECRET = re.compile(
     r"(?i)(host_?key|private|id_(rsa|dsa|ecdsa|ed25519)|\.(key|pem|crt|p12|pfx|der)\Z|_key\Z|shadow-)"
 )
@@ -74,6 +77,22 @@ def _read(rootfs: Path, path: str) -> bytes | None:
     except (TriageError, OSError, ValueError):
         return None
     return data if len(data) <= MAX_CONTENT else None
+
+
+def may_be_file(path: str, rootfs: str | None) -> bool:
+    """Tell whether a file can be put at an absolute guest path.
+
+    It cannot where a directory is meant, in what the kernel shows of processes, and where the path is another
+    spelling of one that is there, as programs ask for to find out whether letters' case matters.
+    """
+    if is_directory_by_name(path) or _OF_PROCESSES.match(path):
+        return False
+    if rootfs is None or path == path.lower():
+        return True
+    try:
+        return not os.path.lexists(inside(Path(rootfs), path.lower().lstrip("/")))
+    except (TriageError, OSError, ValueError):
+        return True
 
 
 def now_at(path: str, rootfs: str | None) -> bytes | None:

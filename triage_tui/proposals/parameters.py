@@ -8,12 +8,14 @@ import socket
 import struct
 
 from triage_tui.diagnosis.calls import descriptor, operation, request, request_number
-from triage_tui.proposals.content import choose, now_at
+from triage_tui.proposals.content import choose, may_be_file, now_at
 from triage_tui.proposals.lua import guest_bytes, lua_long_string
+from triage_tui.proposals.names import unresolved_name
 from triage_tui.proposals.requests import known_answer, sized_answer, statements
 from triage_tui.proposals.templates import Library
 from triage_tui.proposals.waits import wait_literals
 from triage_tui.rulebook.lua.literals import lua_string
+from triage_tui.rulebook.placeholders import placeholder
 from triage_tui.runs import guest_abi
 from triage_tui.runs.diagnosis_model import Hypothesis
 from triage_tui.runs.model import Syscall
@@ -82,10 +84,15 @@ def literals(
             code[name] = lua_string(guest_bytes(given[name]))
     absolute = given.get("absolute", "")
     if absolute:
-        content = choose(absolute, run.snapshot.target.rootfs, library)
-        code["content"] = "nil" if content.data is None else lua_long_string(content.data)
-        words |= {"content": "", "content_from": content.source, "content_risk": content.risk}
-        needs = content.needs
+        if may_be_file(absolute, run.snapshot.target.rootfs):
+            content = choose(absolute, run.snapshot.target.rootfs, library)
+            code["content"] = "nil" if content.data is None else lua_long_string(content.data)
+            words |= {"content": "", "content_from": content.source, "content_risk": content.risk}
+            needs = content.needs
+        if absolute in ("/etc/hosts", "/etc/resolv.conf") and (name := unresolved_name(run)):
+            wanted = placeholder(f"the IPv4 address of {name}")
+            code["hosts"] = lua_long_string(f"127.0.0.1 localhost\n{wanted} {name}\n".encode())
+            words["host_name"] = safe_line(name, 160)
         device = device_for(absolute)
         code["device"], words["device"] = lua_string(device.encode()), device
     conditions, told = wait_literals(run, hypothesis)

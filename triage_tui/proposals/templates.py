@@ -41,7 +41,7 @@ LITERALS = frozenset(
         "path", "absolute", "directory", "interface", "content", "device", "request_number",
         "first_argument", "peer_bytes", "is_path", "level", "option", "process", "signal",
         "path_argument", "flags_argument", "path_number", "endian", "word", "answers", "size",
-        "stack_register", "copy", "copy_directory", "copy_content", "descriptor", "protocol",
+        "stack_register", "copy", "copy_directory", "copy_content", "descriptor", "protocol", "hosts",
         "may_go", "wants_directory", "awaited_text", "text_unknown", "kind_bits", "may_be_empty",
         *START_LITERALS,
     )
