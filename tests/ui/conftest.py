@@ -61,6 +61,12 @@ class RecordedActions:
     def rollback(self, run_id: str, seen: int | None = None) -> str:
         return self._note("rollback", run_id)
 
+    def go_to_generation(self, target: str, number: int, reason: str = "", seen: int | None = None) -> str:
+        return self._note("go_to_generation", target, str(number), reason)
+
+    def propose_pack(self, run_id: str, name: str) -> str:
+        return self._note("propose_pack", run_id, name)
+
     def save_edit(self, run_id: str, relpath: str, text: str, expect: str | None = None) -> str:
         return self._note("save_edit", run_id, relpath, text)
 

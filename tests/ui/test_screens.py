@@ -36,6 +36,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "tools": ("1", "T"),
     "tool": ("1", "T", "slash", *"get_syscalls", "enter", "enter"),
     "points": ("1", "exclamation_mark"),
+    "rulebook": ("1", "V"),
     "jump": ("1", "J"),
     "reject": ("2", "x"),
     "editor": ("2", "i"),
@@ -50,6 +51,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
 """Name of a picture -> the keys that lead there from the main screen."""
 
 FILLED = {
+    "rulebook": "No rule acts for this target",
     "because": "Nothing here holds that",
     "palette": "next newer run",
     "comparison": "Two runs compared",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterator
 
 from triage_tui.cli.output import print_json, say
 from triage_tui.errors import TriageError
 from triage_tui.retry.named_rules import NamedRule, active_of, named
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import rulefile
-from triage_tui.rulebook.check.rule_changes import RuleChange, compare_sets
-from triage_tui.text import number_of, safe_line
+from triage_tui.rulebook.check.change_words import lines_of
+from triage_tui.rulebook.check.rule_changes import compare_sets
+from triage_tui.text import number_of
 
 
 def diff(args: argparse.Namespace) -> int:
@@ -48,17 +48,3 @@ def _active_for(workspace: Workspace, new: list[NamedRule]) -> list[NamedRule]:
     wanted = {(rule.syscall, rulefile.parse(rule.source).header.id) for rule in new}
     active = active_of(workspace, targets.pop())
     return [one for one in active if (one.syscall, rulefile.parse(one.source).header.id) in wanted]
-
-
-def lines_of(one: RuleChange, *, text: bool) -> Iterator[str]:
-    """Yield the lines that tell of a change, safe to show."""
-    kinds = {"reworded": "reworded (what it does is the same)"}
-    yield safe_line(f"{one.id}: {kinds.get(one.kind, one.kind)}", 200)
-    for field in one.fields:
-        note = f" ({field.note})" if field.note else ""
-        yield safe_line(f"  {field.name}: {field.old or '-'} -> {field.new or '-'}{note}", 600)
-    yield from (safe_line(f"  no more: {deed}", 600) for deed in one.no_more)
-    yield from (safe_line(f"  now:     {deed}", 600) for deed in one.now)
-    yield from (safe_line(f"  {told}", 400) for told in one.also)
-    if text:
-        yield from (f"    {line}" for line in one.text)

@@ -286,6 +286,12 @@ class RuleDecisions:
     def _rulebook_of(self, run: Run) -> Path:
         return self._workspace.rulebook_dir(run.snapshot.target.target_id)
 
+    def propose_pack(self, run_id: str, name: str) -> str:
+        """Propose the rules of an imported pack on a run; they become active like any others: by approval."""
+        from triage_tui.retry.pack_proposals import propose_pack
+
+        return propose_pack(self._workspace, name, run_id, self._actor or "")
+
     def go_to_generation(self, target: str, number: int, reason: str = "", seen: int | None = None) -> str:
         """Make generation `number` of a target (0: none) the active one again; older or newer.
 

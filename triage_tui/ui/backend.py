@@ -51,6 +51,15 @@ class Actions(Protocol):
         `seen` is the generation that the person saw active: refused when another one is by now.
         """
 
+    def go_to_generation(self, target: str, number: int, reason: str = "", seen: int | None = None) -> str:
+        """Make any generation of a target, or of all ("shared"), the active one; 0: no rule.
+
+        `seen` is the generation that the person saw active: refused when another one is by now.
+        """
+
+    def propose_pack(self, run_id: str, name: str) -> str:
+        """Propose the rules of an imported pack on a run."""
+
     def save_edit(self, run_id: str, relpath: str, text: str, expect: str | None = None) -> str:
         """Replace the text of one proposed rule file; `expect` is the SHA-256 of the text that was edited."""
 

@@ -140,6 +140,17 @@ LOOKING: tuple[Action, ...] = (
         _LOOK,
     ),
     Action(
+        "rulebook",
+        "V",
+        "screen.rulebook",
+        "rules",
+        "See the rules of this target: whose act, every generation with who, when and why, what rules did."
+        " Compare two generations, or make one active.",
+        "main",
+        _LOOK,
+        key_text="V",
+    ),
+    Action(
         "compare",
         "c",
         "screen.compare",
