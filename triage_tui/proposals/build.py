@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from triage_tui.diagnosis.calls import OPERATIONS, PATH_ARGUMENT
 from triage_tui.proposals.evidence import evidence_line
 from triage_tui.proposals.parameters import literals
-from triage_tui.proposals.start_rules import start_texts
+from triage_tui.proposals.start_rules import start_names, start_texts
 from triage_tui.proposals.start_values import start_literals
 from triage_tui.proposals.templates import CALLS, PLACEHOLDER, Library, Template, load_library
 from triage_tui.rulebook.evidence import EVIDENCE
@@ -114,6 +114,7 @@ def _build(
 ) -> Proposal | None:
     """Return the proposal of one template for one hypothesis, None when the template does not fit."""
     code, words, needs = literals(run, hypothesis, library)
+    code |= start_literals(run, hypothesis, start_names(template))
     known = set(code) | {name for name, value in words.items() if value}
     operation = hypothesis.parameters.get("operation", "getid" if hypothesis.entry == "not-root" else "")
     if template.operations and operation not in template.operations:
@@ -137,7 +138,7 @@ def _build(
         if template.lua
         else []
     )
-    start = start_texts(template, {**code, **start_literals(run, hypothesis)})
+    start = start_texts(template, code)
     if start is None:
         return None
     if any(one.wanted for one in start):

@@ -25,6 +25,11 @@ class StartText:
         return "; ".join(dict.fromkeys(wanted for _, wanted in unfilled(self.body.encode())))
 
 
+def start_names(template: Template) -> set[str]:
+    """Return the names of the literals that the rules of a template for the start hold."""
+    return {match[1] for text in template.start.values() for match in PLACEHOLDER.finditer(text)}
+
+
 def start_texts(template: Template, code: Mapping[str, str]) -> list[StartText] | None:
     """Return the rules of a template for the start; None where it needs a literal that is not known."""
     found = []
