@@ -26,8 +26,11 @@ class StartText:
 
 
 def start_names(template: Template) -> set[str]:
-    """Return the names of the literals that the rules of a template for the start hold."""
-    return {match[1] for text in template.start.values() for match in PLACEHOLDER.finditer(text)}
+    """Return the names that a template for the start needs or must not have."""
+    if not template.start:
+        return set()
+    held = {match[1] for text in template.start.values() for match in PLACEHOLDER.finditer(text)}
+    return held.union(template.parameters, template.unless)
 
 
 def start_texts(template: Template, code: Mapping[str, str]) -> list[StartText] | None:

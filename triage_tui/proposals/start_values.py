@@ -43,6 +43,7 @@ help` of QEMU 7.2 and 10.0). MIPS release 6 is left out: it gave up instructions
 is P5600, which refuses programs with the older form of NaN (EF_MIPS_NAN2008)."""
 _AT_UID = 11
 """getauxval(3), linux/auxvec.h."""
+_ASKS_USER = frozenset(("getuid", "getuid32", "geteuid", "geteuid32"))
 _NOBODY = 65534
 MAX_ACCOUNTS = 64 << 10
 """Bytes of /etc/passwd that are read."""
@@ -104,19 +105,24 @@ def _arguments(run: Run, given: Given) -> str:
 
 
 def _directory(run: Run, given: Given) -> str:
-    """Return the directory of the root in which a relative path exists, a placeholder where there is none."""
+    """Return the directory of the root in which a relative path exists, "" for none."""
     path = given.get("path", "")
     target = run.snapshot.target
     if not path or path.startswith("/"):
         return ""
     wanted = os.fsdecode(guest_bytes(path))
     parts = [part for part in wanted.split("/") if part not in ("", ".")]
-    if target.rootfs and parts and ".." not in parts and "\0" not in wanted:
-        found = _holding(target.rootfs, "/".join(parts), target.cwd)
-        if found:
-            return lua_string(os.fsencode(found))
+    if not target.rootfs or path.startswith("/") or not parts or ".." in parts or "\0" in wanted:
+        return ""
+    found = _holding(target.rootfs, "/".join(parts), target.cwd)
+    return lua_string(os.fsencode(found)) if found else ""
+
+
+def _unknown_directory(_run: Run, given: Given) -> str:
+    """Return a placeholder for the directory of a relative path."""
+    path = given.get("path", "")
     wanted = placeholder(f"the directory in which the program finds {safe_line(path, MAX_SHOWN)}")
-    return lua_string(f"/{wanted}".encode())
+    return lua_string(f"/{wanted}".encode()) if path and not path.startswith("/") else ""
 
 
 def _holding(rootfs: str, name: str, but: str) -> str:
@@ -152,9 +158,15 @@ def _variables(run: Run, given: Given) -> str:
 
 
 def _as_root(run: Run, _given: Given) -> str:
-    """Return the id of root where the first process was started as somebody else."""
+    """Return the id of root where the program was started as somebody else."""
     auxiliary = [one for process in run.snapshot.processes[:1] for one in process.auxv]
-    return "0" if any(one.type == _AT_UID and one.value for one in auxiliary) else ""
+    started = next((one.value for one in auxiliary if one.type == _AT_UID), None)
+    if started is None:
+        # What it was told first: it may have changed its user since.
+        started = next(
+            (call.ret for call in run.trace() if call.name in _ASKS_USER and call.ret is not None), 0
+        )
+    return "0" if started else ""
 
 
 def _other_user(run: Run, _given: Given) -> str:
@@ -174,17 +186,19 @@ def _other_user(run: Run, _given: Given) -> str:
     return str(_NOBODY)
 
 
-def _new_interface(_run: Run, given: Given) -> str:
+def _new_interface(run: Run, given: Given) -> str:
     """Return the name of the interface that is missing, eth0 where the program names none."""
     named = _NAMED_INTERFACE.search(given.get("text", ""))
     name = given.get("interface") or (named[0] if named is not None else "eth0")
-    return lua_string(name.encode()) if _INTERFACE.fullmatch(name) and name != "lo" else ""
+    has = any(one.setting == "interfaces" and name in one.says.split() for one in run.snapshot.start_settings)
+    return lua_string(name.encode()) if _INTERFACE.fullmatch(name) and name != "lo" and not has else ""
 
 
 _LITERALS: dict[str, Callable[[Run, Given], str]] = {
     "processor": _processor,
     "arguments": _arguments,
     "start_directory": _directory,
+    "unknown_directory": _unknown_directory,
     "variables": _variables,
     "as_root": _as_root,
     "other_user": _other_user,
