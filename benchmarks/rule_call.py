@@ -102,6 +102,9 @@ class StringGuest:
         """No service."""
         return -1
 
+    def module_base(self, path: str, build: str) -> int:
+        return -2
+
     def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
         return None
 

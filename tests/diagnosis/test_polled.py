@@ -86,7 +86,7 @@ def test_a_place_that_nobody_can_write_is_no_flag(tmp_path: Path) -> None:
     assert polled_word(_run(tmp_path / "b", _THUMB, "arm", "r9")) is None
 
 
-def _run(tmp_path: Path, text: str, arch: str, register: str, perms: str = "rw-s") -> Run:
+def _run(tmp_path: Path, text: str, arch: str, register: str, held: int = 7, perms: str = "rw-s") -> Run:
     run = write_run(
         tmp_path, parse_trace(b"1 write(1,0x1000,4) = 4\n"), reason="idle", argv=["/bin/x"], arch=arch
     )
@@ -94,7 +94,7 @@ def _run(tmp_path: Path, text: str, arch: str, register: str, perms: str = "rw-s
     snapshot.trigger.spinning = True
     snapshot.regs = [Register(num=0, name=register, value=0x5000, size=4)]
     snapshot.maps = [Mapping(start=0x5000, end=0x6000, perms=perms, name="shared")]
-    data = b"\7\0\0\0" * 8
+    data = held.to_bytes(4, "little") * 8
     (run.dir / "memory").mkdir()
     (run.dir / "memory" / "m.bin").write_bytes(data)
     blob = Blob(addr=0x5000, addr_hex="0x5000", size=len(data), file="memory/m.bin")
@@ -108,3 +108,49 @@ def _run(tmp_path: Path, text: str, arch: str, register: str, perms: str = "rw-s
     snapshot.backtrace = Backtrace(frames=frames, pseudocode_index=index)
     write_atomic(run.dir / "snapshot.json", encode_json(snapshot))
     return load_run(run.dir)
+
+
+_BIT = """\
+=> 0x0040022c  8c621280  lw       $v0, 8($v1)
+   0x00400230  30420008  andi     $v0, $v0, 8
+   0x00400234  1040fffd  beqz     $v0, 0x40022c
+   0x00400238  00000000  nop
+"""
+_ABOVE = """\
+=> 0x00010472  b9400260  ldr      w0, [x19]
+   0x00010476  7100281f  cmp      w0, #9
+   0x0001047a  54ffffcd  b.le     #0x10472
+"""
+_LESS = """\
+=> 0x08049180  833d24c004080a  cmp      dword ptr [esi], 0xa
+   0x08049187  73f7      jae      0x8049180
+"""
+_ODD = """\
+=> 0x00010472  2368      ldr      r3, [r4]
+   0x00010474  0133      clz      r3, r3
+   0x00010476  002b      cmp      r3, #0
+   0x00010478  fbd0      beq      #0x10472
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "arch", "register", "held", "ends"),
+    [
+        (_THUMB, "arm", "r4", 0, 1),
+        (_THUMB.replace("#0\n", "#7\n").replace("beq ", "bne "), "arm", "r4", 0, 7),
+        (_MIPS, "mipsel", "s0", 0, 1),
+        (_BIT, "mipsel", "v1", 1, 8),
+        (_X86, "i386", "esi", 0, 1),
+        (_ABOVE, "aarch64", "x19", 3, 10),
+        (_LESS, "i386", "esi", 12, 1),
+        # It does not go on with what is there, or does what is not understood: no value is certain.
+        (_THUMB, "arm", "r4", 5, None),
+        (_ODD, "arm", "r4", 0, None),
+    ],
+)
+def test_the_value_that_ends_a_loop(
+    tmp_path: Path, text: str, arch: str, register: str, held: int, ends: int | None
+) -> None:
+    found = polled_word(_run(tmp_path, text, arch, register, held))
+    assert found is not None
+    assert found.ends == (ends if ends is not None else -1)

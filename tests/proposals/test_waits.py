@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +12,14 @@ import pytest
 
 from tests.e2e.commands import triage_json
 from tests.runs.build import write_run
+from triage_tui.guest.calls.module_builds import base_of
 from triage_tui.proposals.shell_tests import Awaited, awaited
+from triage_tui.runs.build_id import build_id
+from triage_tui.runs.process_model import Mapping
 from triage_tui.runs.reader import load_run
+
+PROGRAMS = Path(__file__).parent / "programs"
+"""Compiled programs beside their source."""
 
 
 @pytest.mark.parametrize(
@@ -60,3 +68,51 @@ def test_a_shell_that_waits_for_two_conditions_gets_past_both(
     assert third["verdict"]["word"] == "resolved"
     assert any("/run/state" in line for line in third["verdict"]["masked"])
     assert (root / "run/state").read_text() == "starting\n"
+
+
+@pytest.mark.parametrize("words", [[], ["sleep"]], ids=["spins", "sleeps"])
+@pytest.mark.parametrize("arch", ["mips", "arm"])
+def test_a_program_gets_past_its_wait_for_a_variable(
+    arch: str, words: list[str], qemu_dir: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    shutil.copy(PROGRAMS / f"polls.{arch}", root / "polls")
+    (root / "polls").chmod(0o755)
+    story = triage_json(
+        tmp_path, "run", "--policy", "auto", "--idle", "2", "--rootfs", str(root), "--", "/polls", *words
+    )
+    first, second = story["rounds"]
+    assert first["approved"] == "Set the variable that the loop waits for"
+    assert (second["verdict"]["word"], second["verdict"]["rung"]) == ("resolved", "healthy_exit")
+    assert second["verdict"]["masked"]
+
+
+def test_a_variable_is_written_in_the_build_that_is_meant_alone() -> None:
+    data = (PROGRAMS / "polls.arm").read_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    maps = [
+        Mapping(start=0x5000, end=0x6000, perms="rw-p", path="/polls"),
+        Mapping(start=0x4000, end=0x5000, perms="r-xp", path="/polls"),
+    ]
+
+    def base(path: str, build: str) -> int:
+        try:
+            return base_of(
+                maps, path, build, lambda at, size: data[at - 0x4000 :][:size], lambda *_: (data, len(data))
+            )
+        except OSError as error:
+            return -(error.errno or 0)
+
+    assert build_id(data)
+    assert base("/polls", f"build-id:{build_id(data)}") == base("/polls", f"sha256:{sha256}") == 0x4000
+    assert base("/polls", f"build-id:{build_id(data)[::-1]}") == -errno.ESTALE
+    assert base("/polls", f"sha256:{sha256[::-1]}") == -errno.ESTALE
+    assert base("/other", f"sha256:{sha256}") == -errno.ENOENT
+
+
+@pytest.mark.parametrize("cut", [0, 16, 52, 60, 200])
+def test_a_file_that_is_cut_off_has_no_build_id(cut: int) -> None:
+    for name in ("polls.arm", "polls.mips"):
+        assert build_id((PROGRAMS / name).read_bytes()[:cut]) == ""
+    assert build_id(b"\x7fELF\x02\x01" + b"\xff" * 4096) == ""

@@ -149,6 +149,11 @@ class MemoryGuest:
         self.probes.append((address, timeout, payload))
         return 0
 
+    def module_base(self, path: str, build: str) -> int:
+        if path != "/usr/sbin/httpd":
+            return -2
+        return 0x8000 if build == "build-id:00ff" else -116
+
     def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
         if address == 0x8000:
             return {"module_name": "httpd", "func_name": "main", "func_entry": 0x7FF0, "func_offset": 16}

@@ -372,6 +372,22 @@ class Polled(Fact):
     """What the record holds there, -1 where it has not the bytes."""
     where: str = ""
     """Name or path of the mapping that it lies in."""
+    module: str = ""
+    """The program file whose data it is part of, "" for the heap, a stack or what else belongs to none."""
+    offset: int = -1
+    """Bytes from the lowest address at which that file is mapped."""
+    sha256: str = ""
+    """Of that file, "" where it was not recorded."""
+    size: int = 4
+    """Bytes that the loop reads."""
+    ends: int = -1
+    """A value with which the loop ends, -1 where the code does not say it for certain."""
+    call: str = ""
+    """The last call before the loop, or the one in it."""
+    nth: int = 1
+    """The how manieth of that name it is in its process; 1 for one in the loop."""
+    sleeps: bool = False
+    """The loop holds a sleep."""
 
 
 FACT_KINDS: dict[str, type[Fact]] = {

@@ -14,6 +14,7 @@ from triage_tui.diagnosis.facts import (
     LoopCall,
     LoopFact,
     Message,
+    Polled,
     Sleep,
     Wait,
 )
@@ -288,6 +289,18 @@ def parameters(subject: Fact, bindings: dict[str, Fact]) -> dict[str, str]:
         found["syscalls"] = subject.name
     elif isinstance(subject, Message):
         found["text"] = inert(subject.text, 300)
+    variable = subject if isinstance(subject, Polled) else bindings.get("flag")
+    if isinstance(variable, Polled):
+        found |= {
+            "syscalls": variable.call,
+            "variable": f"{variable.address:#x}",
+            "variable_file": variable.module,
+            "variable_offset": str(variable.offset) if variable.module else "",
+            "variable_file_sha256": variable.sha256,
+            "variable_size": str(variable.size),
+            "variable_value": str(variable.ends) if variable.ends >= 0 else "",
+            "variable_from": str(variable.nth),
+        }
     related = bindings.get("object")
     if isinstance(related, FailedCall) and related is not subject:
         found |= {f"object_{name}": value for name, value in parameters(related, {}).items()}

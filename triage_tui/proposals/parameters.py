@@ -13,7 +13,7 @@ from triage_tui.proposals.lua import guest_bytes, lua_long_string
 from triage_tui.proposals.names import unresolved_name
 from triage_tui.proposals.requests import known_answer, sized_answer, statements
 from triage_tui.proposals.templates import Library
-from triage_tui.proposals.waits import wait_literals
+from triage_tui.proposals.waits import variable_literals, wait_literals
 from triage_tui.rulebook.lua.literals import lua_string
 from triage_tui.rulebook.placeholders import placeholder
 from triage_tui.runs import guest_abi
@@ -117,6 +117,9 @@ def literals(
     _split(given, arch, code, words)
     code["endian"] = '">"' if guest_abi.endian(arch) == "big" else '"<"'
     code["word"] = str(guest_abi.word(arch))
+    variable, named = variable_literals(run, hypothesis, ">" if guest_abi.endian(arch) == "big" else "<")
+    code |= variable
+    words |= named
     code["stack_register"] = lua_string(_STACK_REGISTERS.get(arch, "sp").encode())
     if absolute.startswith("/"):
         _copy(run, given, absolute, code, words)

@@ -44,6 +44,8 @@ LITERALS = frozenset(
         "stack_register", "copy", "copy_directory", "copy_content", "descriptor", "protocol", "hosts",
         "may_go", "wants_directory", "awaited_text", "text_unknown", "kind_bits", "may_be_empty",
         *START_LITERALS,
+        "variable_file", "variable_build", "variable_offset", "variable_format", "variable_value",
+        "variable_from", "value_unknown",
     )
 )  # fmt: skip
 """What may stand between @ and @: what `parameters.literals` and the building of a rule put there."""

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.proposals.lua import guest_bytes
 from triage_tui.proposals.shell_tests import awaited
 from triage_tui.rulebook.lua.literals import lua_string
+from triage_tui.runs.build_id import MAPPED_HEAD, MAX_FILE, build_id
 from triage_tui.runs.diagnosis_model import Hypothesis
+from triage_tui.runs.files import inside, read_bounded
 from triage_tui.runs.reader import Run
 
 _LOOKS = frozenset(("open", "stat", "access"))
@@ -54,3 +61,48 @@ def _supplied(run: Run, path: str) -> bool:
     return any(call.rule and call.path == path for call in run.snapshot.recent_syscalls) or any(
         call.rule and call.path == path for call in run.trace()
     )
+
+
+_INTEGERS = {1: "I1", 2: "I2", 4: "I4", 8: "I8"}
+"""Size in bytes -> its letter for string.pack, lua(1)."""
+
+
+def variable_literals(run: Run, hypothesis: Hypothesis, order: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return (Lua literals, words) of the variable that a loop reads; nothing where it is in no program file.
+
+    `variable_file`, `variable_offset` and `variable_build` say where it is in which build, `variable_format`
+    how it is laid out (`order` is "<" or ">"), `variable_value` what ends the loop (`value_unknown` where the
+    code does not say it) and `variable_from` from which call of the hooked name on it may be written.
+    """
+    given = hypothesis.parameters
+    path, layout = given.get("variable_file", ""), _INTEGERS.get(_number(given.get("variable_size", "")))
+    build = _build(run, path, given.get("variable_file_sha256", "")) if path else ""
+    if not build or layout is None or not given.get("variable_offset", "").isdecimal():
+        return {}, {}
+    value = given.get("variable_value", "")
+    code = {
+        "variable_file": lua_string(guest_bytes(path)),
+        "variable_build": lua_string(build.encode()),
+        "variable_offset": f"0x{int(given['variable_offset']):x}",
+        "variable_format": lua_string(f"{order}{layout}".encode()),
+        "variable_from": str(max(1, _number(given.get("variable_from", "1")))),
+        **({"variable_value": value} if value.isdecimal() else {"value_unknown": "true"}),
+    }
+    return code, {"variable_build": build, "variable_offset": code["variable_offset"]}
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
+
+
+def _build(run: Run, path: str, sha256: str) -> str:
+    """Return "build-id:HEX" of a program file if it is the recorded one and has an id, else its hash."""
+    if not sha256:
+        return ""
+    rootfs = run.snapshot.target.rootfs
+    try:
+        data = read_bounded(inside(Path(rootfs), path.lstrip("/")), MAX_FILE) if rootfs else b""
+    except (TriageError, OSError, ValueError):
+        data = b""
+    found = build_id(data[:MAPPED_HEAD]) if hashlib.sha256(data).hexdigest() == sha256 else ""
+    return f"build-id:{found}" if found else f"sha256:{sha256}"

@@ -38,6 +38,7 @@ EXTENSIONS = frozenset(
         "c_set_arg",
         "c_start_program",
         "c_errno",
+        "c_module_base",
         "c_guest_info",
         "c_shared_get",
         "c_shared_set",

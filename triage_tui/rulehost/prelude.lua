@@ -241,6 +241,15 @@ function helper.c_resolve_addr(address)
   return info, rc
 end
 
+-- Returns nil, rc where the file is not mapped, or is another build than the one that is named.
+function helper.c_module_base(path, build)
+  local rc, base = request("module_base", text(path, "path"), text(build, "build"))
+  if rc < 0 then
+    return nil, rc
+  end
+  return base, rc
+end
+
 function helper.c_get_shadowstack()
   return {}
 end

@@ -244,6 +244,14 @@ class GuestAccess(Protocol):
         """
         ...
 
+    def module_base(self, path: str, build: str) -> int:
+        """Where the file `path` is mapped: the lowest address of it, or -errno.
+
+        `build` is "build-id:HEX" or "sha256:HEX"; -ENOENT where no such file is mapped, -ESTALE where it is
+        another build: an offset in the one means nothing in the other.
+        """
+        ...
+
     def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
         """What lies at a guest code address, None when nothing is known.
 

@@ -39,6 +39,7 @@ _PAGE = 4096
 _O_CLOEXEC = 0o2000000
 """Guest value on every port but alpha, parisc and sparc."""
 _ADDRESS_FIELDS = ("addr", "netmask", "broadaddr", "dstaddr")
+_BUILD = re.compile(rb"build-id:(?:[0-9a-f]{2}){2,64}|sha256:[0-9a-f]{64}")
 _HARDWARE_ADDRESS = re.compile(rb"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
 
 EFFECTS = frozenset(
@@ -106,6 +107,7 @@ class Service:
             "set_argument": self._set_argument,
             "start_program": self._start_program,
             "resolve_address": self._resolve_address,
+            "module_base": self._module_base,
             "mkdir_p": self._mkdir_p,
             "open_host": self._open_host,
             "provide_file": self._provide_file,
@@ -241,6 +243,13 @@ class Service:
             for key, value in facts.items()
         )
         return wire.Reply(0, (text.encode("utf-8", "backslashreplace")[: self._request_bytes],))
+
+    def _module_base(self, arguments: Arguments) -> wire.Reply:
+        path, build = arguments.guest_path(), arguments.data(_KEY_MAX)
+        if not _BUILD.fullmatch(build):
+            raise BadRequest
+        base = self._access.module_base(path.decode("utf-8", "surrogateescape"), build.decode("ascii"))
+        return wire.Reply(min(base, 0), (_signed(base, 64) if base >= 0 else 0,))
 
     # Files and descriptors
 

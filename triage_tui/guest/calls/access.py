@@ -15,6 +15,7 @@ from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, layouts
 from triage_tui.guest.calls.carrier import Carrier
 from triage_tui.guest.calls.ifreq import NAME_SIZE, ifreq_member
+from triage_tui.guest.calls.module_builds import base_of
 from triage_tui.guest.calls.private_files import PrivateFiles, memory_file
 from triage_tui.guest.calls.rule_probe import RuleProbes
 from triage_tui.guest.calls.stand_ins import Peers
@@ -377,11 +378,22 @@ class RuleAccess:
         )
         return self._failure(-result) if result < 0 else 0
 
-    def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
-        """What is mapped at a guest code address."""
+    def module_base(self, path: str, build: str) -> int:
+        """Where a file is mapped, if it is the build that is meant."""
+        try:
+            return base_of(self._maps(), path, build, self.read_bytes, self._views.read_file)
+        except OSError as error:
+            return self._failure(error.errno)
+
+    def _maps(self) -> list[GuestMapping]:
         maps = self._call.maps
         if not maps:
             maps += self._views.maps()
+        return maps
+
+    def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
+        """What is mapped at a guest code address."""
+        maps = self._maps()
         index = bisect_right(maps, address, key=lambda mapping: mapping.start) - 1
         for mapping in maps[max(index, 0) : index + 1]:
             if address < mapping.end:

@@ -236,6 +236,11 @@ class RecordedGuest:
         """Pretend."""
         return self._open(f"opens a socket ({kind})")
 
+    def module_base(self, path: str, build: str) -> int:
+        """Say that no such file is mapped: a record does not hold the program's memory."""
+        self.blind = True
+        return -(self.errno_number("ENOENT") or 0)
+
     def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
         """Say that nothing is known."""
         self.blind = True
