@@ -105,6 +105,9 @@ class StringGuest:
     def module_base(self, path: str, build: str) -> int:
         return -2
 
+    def callers(self, most: int) -> list[Mapping[str, int | str]]:
+        return []
+
     def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
         return None
 

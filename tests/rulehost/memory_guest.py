@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from triage_tui.rulehost.peer_script import PeerScript
 from triage_tui.rulehost.protocol import Endian, IfreqField, PeerMode, StandIn
@@ -153,6 +153,14 @@ class MemoryGuest:
         if path != "/usr/sbin/httpd":
             return -2
         return 0x8000 if build == "build-id:00ff" else -116
+
+    def callers(self, most: int) -> Sequence[Mapping[str, int | str]]:
+        frames: list[dict[str, int | str]] = [
+            {"addr": 0x8000, "module_name": "libc.so.6", "func_name": "open", "func_offset": 16},
+            {"addr": 0x9000, "module_name": "httpd"},
+            {"addr": 0xA000, "module_name": "httpd", "func_name": "read_config", "func_offset": 4},
+        ]
+        return frames[:most]
 
     def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
         if address == 0x8000:

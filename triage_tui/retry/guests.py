@@ -94,7 +94,8 @@ class RunningGuest:
         # A target is what a person asked to run, whatever rules change of its start.
         self.target, elf = resolve_target(spec)
         self._rulebook = workspace.rulebook
-        self._access = RuleAccess(architecture_of(elf, spec.program), AddressNames().describe)
+        names = AddressNames()
+        self._access = RuleAccess(architecture_of(elf, spec.program), names.describe, names.callers)
         self._start = start
         self._host: RuleHost | None = None
         self._past_hits: dict[tuple[str, str, str], RuleHit] = {}

@@ -35,6 +35,8 @@ EXTENSIONS = frozenset(
         "c_tell_peer",
         "c_connect_peer",
         "c_socket_stub",
+        "c_callers",
+        "c_called_from",
         "c_set_arg",
         "c_start_program",
         "c_errno",

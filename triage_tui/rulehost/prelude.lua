@@ -229,16 +229,46 @@ function helper.c_start_program()
   return rc
 end
 
+local function facts_in(text)
+  local info = {}
+  for key, kind, value in gmatch(text, "([%w_]+)=([is])([^\0]*)\0") do
+    info[key] = kind == "i" and tointeger(tonumber(value)) or value
+  end
+  return info
+end
+
 function helper.c_resolve_addr(address)
   local rc, facts = request("resolve_address", integer(address, nil, "addr"))
   if rc < 0 then
     return nil, rc
   end
-  local info = {}
-  for key, kind, value in gmatch(facts, "([%w_]+)=([is])([^\0]*)\0") do
-    info[key] = kind == "i" and tointeger(tonumber(value)) or value
+  return facts_in(facts), rc
+end
+
+-- The call stack, innermost frame first; each frame is as what c_resolve_addr gives.
+function helper.c_callers(most)
+  local rc, facts = request("callers", integer(most, 16, "most"))
+  local frames = {}
+  if rc == 0 then
+    for frame in gmatch(facts, "(.-%z)%z") do
+      frames[#frames + 1] = facts_in(frame)
+    end
   end
-  return info, rc
+  return frames, rc
+end
+
+-- Whether a function of that name, in a module of that name (nil: any), is on the call stack.
+function helper.c_called_from(module, name, most)
+  name = text(name, "function")
+  module = module ~= nil and text(module, "module") or nil
+  local frames, rc = helper.c_callers(most)
+  for place = 1, #frames do
+    local frame = frames[place]
+    if frame.func_name == name and (module == nil or frame.module_name == module) then
+      return true, rc
+    end
+  end
+  return false, rc
 end
 
 -- Returns nil, rc where the file is not mapped, or is another build than the one that is named.

@@ -8,7 +8,7 @@ guest syscall numbers, and errno numbers of the target (MIPS differs from the ot
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -257,6 +257,14 @@ class GuestAccess(Protocol):
 
         Keys as in SFEmu's c_resolve_addr, all optional: map_start, map_offset, load_bias, analysis_addr,
         map_path, module_name, module_real_path, func_name, func_entry, func_size, func_offset, prototype.
+        """
+        ...
+
+    def callers(self, most: int) -> Sequence[Mapping[str, int | str]]:
+        """The call stack of the calling thread, innermost frame first, at most `most` frames.
+
+        Each has `addr`, the guest address where it stands or returns to, and what is known of it of
+        module_name, module_real_path, analysis_addr (in the module's own terms), func_name and func_offset.
         """
         ...
 

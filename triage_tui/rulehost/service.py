@@ -15,6 +15,7 @@ from typing import cast
 from triage_tui.rulehost import wire
 from triage_tui.rulehost.arguments import PATH_MAX, Arguments, BadRequest
 from triage_tui.rulehost.peer_script import read_script
+from triage_tui.rulehost.plain_values import facts_text, ifreq_value
 from triage_tui.rulehost.protocol import (
     HOST_DEVICES,
     IFREQ_FIELDS,
@@ -36,11 +37,10 @@ _NAME_MAX = 64
 _KEY_MAX = 256
 _LONGEST_PROBE, _LONGEST_PROBE_MS = 4096, 60_000
 _PAGE = 4096
+_MOST_CALLERS = 64
 _O_CLOEXEC = 0o2000000
 """Guest value on every port but alpha, parisc and sparc."""
-_ADDRESS_FIELDS = ("addr", "netmask", "broadaddr", "dstaddr")
 _BUILD = re.compile(rb"build-id:(?:[0-9a-f]{2}){2,64}|sha256:[0-9a-f]{64}")
-_HARDWARE_ADDRESS = re.compile(rb"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
 
 EFFECTS = frozenset(
     (
@@ -108,6 +108,7 @@ class Service:
             "start_program": self._start_program,
             "resolve_address": self._resolve_address,
             "module_base": self._module_base,
+            "callers": self._callers,
             "mkdir_p": self._mkdir_p,
             "open_host": self._open_host,
             "provide_file": self._provide_file,
@@ -238,11 +239,18 @@ class Service:
         if known is None:
             return wire.Reply(-_ENOENT)
         facts: dict[str, int | str] = {"addr": address, "analysis_addr": address, **known}
-        text = "".join(
-            f"{key}={'i' if isinstance(value, int) else 's'}{str(value).replace(chr(0), '')}\0"
-            for key, value in facts.items()
-        )
-        return wire.Reply(0, (text.encode("utf-8", "backslashreplace")[: self._request_bytes],))
+        return wire.Reply(0, (facts_text(facts)[: self._request_bytes],))
+
+    def _callers(self, arguments: Arguments) -> wire.Reply:
+        frames = self._access.callers(arguments.integer(1, _MOST_CALLERS))
+        data = b""
+        for frame in frames[:_MOST_CALLERS]:
+            # An empty fact ends each of them.
+            more = data + facts_text(frame) + b"\0"
+            if len(more) > self._request_bytes:
+                break
+            data = more
+        return wire.Reply(0, (data,))
 
     def _module_base(self, arguments: Arguments) -> wire.Reply:
         path, build = arguments.guest_path(), arguments.data(_KEY_MAX)
@@ -307,7 +315,7 @@ class Service:
         field = arguments.data(_NAME_MAX).decode("latin-1")
         if field not in IFREQ_FIELDS:
             raise BadRequest
-        value = _ifreq_value(field, arguments.any())
+        value = ifreq_value(field, arguments.any())
         return wire.Reply(min(self._access.ifreq_set(address, cast("IfreqField", field), value), 0))
 
     def _connect_peer(self, arguments: Arguments) -> wire.Reply:
@@ -365,25 +373,6 @@ class Service:
     def _request_reexec(self, arguments: Arguments) -> wire.Reply:
         self.restart_tag = arguments.data(_KEY_MAX).decode("utf-8", "backslashreplace")
         return wire.Reply(0)
-
-
-def _ifreq_value(field: str, value: int | bytes) -> int | bytes:
-    """Return a value of the type that `GuestAccess.ifreq_set` takes; text addresses are converted."""
-    if field in _ADDRESS_FIELDS and isinstance(value, bytes):
-        if len(value) == 4:
-            return value
-        try:
-            return ipaddress.IPv4Address(value.decode("latin-1")).packed
-        except ValueError:
-            raise BadRequest from None
-    if field == "hwaddr" and isinstance(value, bytes):
-        if len(value) == 6:
-            return value
-        if _HARDWARE_ADDRESS.fullmatch(value):
-            return bytes.fromhex(value.decode("ascii").replace(":", ""))
-    elif field not in _ADDRESS_FIELDS and isinstance(value, int) and -(1 << 31) <= value < 1 << 32:
-        return value
-    raise BadRequest
 
 
 def _signed(value: int, bits: int) -> int:

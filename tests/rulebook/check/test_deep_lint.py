@@ -116,6 +116,12 @@ def test_writes_outside_of_the_memory_of_an_argument(
 OPEN = "openat path=/etc/x"
 MATCHES = [
     (OPEN, PATH_OF + answer("-2", "path_of(a2) == '/etc/x'"), []),
+    (OPEN + " from=a!b", PATH_OF + answer("-2", "path_of(a2) == '/etc/x'"), [(W, "match-wider")]),
+    (
+        OPEN + " from=a!b",
+        PATH_OF + answer("-2", "path_of(a2) == '/etc/x' and c_called_from('a', 'b')"),
+        [],
+    ),
     (OPEN, PATH_OF + "local w = '/etc/x'\n" + answer("-2", "w ~= nil and path_of(a2) == w"), []),
     (OPEN, PATH_OF + answer("-2", "path_of(a2) == '/etc/y'"), [(E, "match-other")]),
     (OPEN, answer("-2", "c_read_string(a2) == '/etc/y' or c_read_string(a2) == '/etc/x'"), []),

@@ -8,20 +8,17 @@ import re
 import socket
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, layouts
-from triage_tui.guest.calls.carrier import Carrier
+from triage_tui.guest.calls.call_context import AddressDescriber, CallContext, CallerFinder
 from triage_tui.guest.calls.ifreq import NAME_SIZE, ifreq_member
 from triage_tui.guest.calls.module_builds import base_of
 from triage_tui.guest.calls.private_files import PrivateFiles, memory_file
 from triage_tui.guest.calls.rule_probe import RuleProbes
-from triage_tui.guest.calls.stand_ins import Peers
-from triage_tui.guest.cell.cell import Cell
 from triage_tui.guest.host import host_memory, process
-from triage_tui.guest.host.seccomp import Notification
+from triage_tui.guest.state.memory import Memory
 from triage_tui.guest.state.sockets import process_handle, take
 from triage_tui.guest.state.views import FrozenViews
 from triage_tui.rulehost.peer_script import PeerScript
@@ -33,36 +30,6 @@ _LABELLED = re.compile(rb"/memfd:rule:(.*) \(deleted\)", re.DOTALL)
 """The name of a file of `private_files`."""
 
 
-AddressDescriber = Callable[[Sequence[GuestMapping], Path, int], Mapping[str, "int | str"]]
-"""Given the guest's mappings, its root as the host sees it, and a code address: what is known of it,
-under the names of `GuestAccess.resolve_address`. Given from above, because this package reads no programs."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallContext:
-    """The held call that a rule is being asked about."""
-
-    views: FrozenViews
-    cell: Cell
-    carrier: Carrier
-    notification: Notification
-    peers: Peers
-    in_host_call: bool = True
-    """The notification is the call itself, its arguments are the host's."""
-    may_change: bool = True
-    """The call has not been made."""
-    executes: bool = False
-    """It is an execve or execveat."""
-    changes: dict[int, int] = field(default_factory=dict)
-    """Arguments that rules have changed, by index."""
-    starts: list[bool] = field(default_factory=list)
-    """Not empty: a rule starts the program that this call is to execute."""
-    written: list[tuple[int, bytes]] = field(default_factory=list)
-    """What rules have written, (guest address, bytes), oldest first."""
-    maps: list[GuestMapping] = field(default_factory=list)
-    """The mappings of the process, once they were asked for."""
-
-
 class RuleAccess:
     """`GuestAccess` of one guest; see the protocol for what each method means.
 
@@ -70,10 +37,19 @@ class RuleAccess:
     each call, and outside of a call everything but the architecture's facts fails with ESRCH.
     """
 
-    def __init__(self, arch: Arch, describe: AddressDescriber | None = None) -> None:
-        """`describe` names code addresses; without it only their mapping is told."""
+    def __init__(
+        self,
+        arch: Arch,
+        describe: AddressDescriber | None = None,
+        find_callers: CallerFinder | None = None,
+    ) -> None:
+        """`describe` names code addresses; without it only their mapping is told.
+
+        `find_callers` finds the call stack; without it none is told.
+        """
         self._first_arch = arch
         self._describe = describe
+        self._find_callers = find_callers
         self._probes = RuleProbes()
         self.private_files = PrivateFiles()
         self.current: CallContext | None = None
@@ -384,6 +360,15 @@ class RuleAccess:
             return base_of(self._maps(), path, build, self.read_bytes, self._views.read_file)
         except OSError as error:
             return self._failure(error.errno)
+
+    def callers(self, most: int) -> Sequence[Mapping[str, int | str]]:
+        """The call stack of the calling thread."""
+        if self._find_callers is None:
+            return []
+        registers = self.read_registers()
+        memory = Memory(self._views, self._arch)
+        root = Path(self._views.root_path)
+        return self._find_callers(self._arch, registers, memory, self._maps(), root, most)
 
     def _maps(self) -> list[GuestMapping]:
         maps = self._call.maps

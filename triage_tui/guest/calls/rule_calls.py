@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.calls.access import CallContext, RuleAccess
+from triage_tui.guest.calls.access import RuleAccess
+from triage_tui.guest.calls.call_context import CallContext
 from triage_tui.guest.calls.returns import HeldReturn, ReturnKeeper
 from triage_tui.guest.calls.served_calls import read_piece
 from triage_tui.guest.calls.stand_ins import Peers

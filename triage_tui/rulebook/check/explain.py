@@ -12,7 +12,7 @@ from triage_tui.rulebook.rulefile import PLUGIN, RuleFile
 from triage_tui.runs.model import Syscall
 from triage_tui.text import number_of, safe_line
 
-_FIELD = re.compile(r" (path|interface|request|peer|detail)=")
+_FIELD = re.compile(r" (path|interface|request|peer|detail|from)=")
 
 MATCHED = ("path", "interface", "request", "peer")
 """Fields of a match that a recorded call has too."""
@@ -159,6 +159,8 @@ def _calls(match: Match | None, syscall: str) -> str:
         told.append(f"for {fields['interface']}")
     if "peer" in fields and fields.get("path") not in fields["peer"].split(":", 1):
         told.append(f"to {fields['peer']}")
+    if "from" in fields:
+        told.append(f"from {fields['from']}")
     if "detail" in fields:
         told.append(f"({fields['detail']})")
     return " ".join(told) if len(told) > 1 else f"every {syscall}"

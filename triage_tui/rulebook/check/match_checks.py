@@ -72,6 +72,11 @@ def check_match(rule: RuleFile, body: Body, syscall: str) -> Iterator[Finding]:
         return
     if not match.fields:
         return
+    if "from" in match.fields and b"c_called_from" not in rule.body and b"c_callers" not in rule.body:
+        told = (
+            f"the header says from={safe_line(match.fields['from'], 100)}, but the body asks for no callers"
+        )
+        yield Finding(line, "warning", "match-wider", told)
     for act in body.acts:
         yield from _act(act, match, body)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -240,6 +240,11 @@ class RecordedGuest:
         """Say that no such file is mapped: a record does not hold the program's memory."""
         self.blind = True
         return -(self.errno_number("ENOENT") or 0)
+
+    def callers(self, most: int) -> Sequence[Mapping[str, int | str]]:
+        """Say that nothing is known."""
+        self.blind = True
+        return []
 
     def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
         """Say that nothing is known."""
