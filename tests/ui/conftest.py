@@ -100,6 +100,18 @@ class RecordedActions:
     def note_point(self, run_id: str, tool: str, texts: dict[str, str]) -> str:
         return self._note("note_point", run_id, tool, *sorted(texts.values()))
 
+    def begin_rollout(self, run_id: str, file: str) -> str:
+        return self._note("begin_rollout", run_id, file)
+
+    def promote_rollout(self, rollout: str, anyway: str = "") -> str:
+        return self._note("promote_rollout", rollout, anyway)
+
+    def stop_rollout(self, rollout: str, reason: str) -> str:
+        return self._note("stop_rollout", rollout, reason)
+
+    def renew_rules(self, target_id: str) -> str:
+        return self._note("renew_rules", target_id)
+
     def export(
         self,
         run_ids: Sequence[str],

@@ -138,6 +138,33 @@ class LocalActions(RuleDecisions):
             self._workspace, self._workspace.load(run_id), self._actor or default_actor(), tool, texts
         )
 
+    def begin_rollout(self, run_id: str, file: str) -> str:
+        """Begin the rollout of a rule file that a run proposes: it is observed first."""
+        from triage_tui.retry import rollout as rolling
+
+        found = rolling.begin(self._workspace, f"{run_id}:{file}", actor=self._actor or "")
+        return f"rollout {found.id} is begun: {rolling.in_words(found)}"
+
+    def promote_rollout(self, rollout: str, anyway: str = "") -> str:
+        """Bring a rollout to its next stage; `anyway` is why although its criteria are not met."""
+        from triage_tui.retry import rollout as rolling
+
+        found = rolling.promote(self._workspace, rollout, anyway=anyway, actor=self._actor or "")
+        return f"rollout {found.id} goes on: {rolling.in_words(found)}"
+
+    def stop_rollout(self, rollout: str, reason: str) -> str:
+        """Stop a rollout: its rule leaves every place that it was put to."""
+        from triage_tui.retry import rollout as rolling
+
+        found = rolling.stop(self._workspace, rollout, reason, actor=self._actor or "")
+        return f"rollout {found.id} is stopped"
+
+    def renew_rules(self, target_id: str) -> str:
+        """Make the rules of a target active again that were set aside."""
+        from triage_tui.retry.expiry import renew
+
+        return renew(self._workspace, target_id, actor=self._actor or "")
+
     def export(
         self,
         run_ids: Sequence[str],

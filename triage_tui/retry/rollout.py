@@ -24,7 +24,15 @@ from triage_tui.rulebook.lock import locked
 from triage_tui.rulebook.places import SHARED, target_directory
 from triage_tui.rulebook.rollouts import record
 from triage_tui.rulebook.rollouts.criteria import criteria
-from triage_tui.rulebook.rollouts.record import MAX_GROUP, MAX_OBSERVED, Moved, Observed, Rollout, Stage
+from triage_tui.rulebook.rollouts.record import (
+    MAX_GROUP,
+    MAX_OBSERVED,
+    Moved,
+    Observed,
+    Rollout,
+    Stage,
+)
+from triage_tui.rulebook.rollouts.record import in_words as in_words
 from triage_tui.rulebook.rollouts.standing import Standing, standing
 from triage_tui.rulebook.targets import describe, description
 from triage_tui.runs.events import default_actor

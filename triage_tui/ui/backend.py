@@ -113,6 +113,18 @@ class Actions(Protocol):
     def note_point(self, run_id: str, tool: str, texts: dict[str, str]) -> str:
         """Note or change a suspicious point of a run with a tool that writes; `texts` are its fields."""
 
+    def begin_rollout(self, run_id: str, file: str) -> str:
+        """Begin the rollout of a rule file that a run proposes: it is observed first."""
+
+    def promote_rollout(self, rollout: str, anyway: str = "") -> str:
+        """Bring a rollout to its next stage; `anyway` is why although its criteria are not met."""
+
+    def stop_rollout(self, rollout: str, reason: str) -> str:
+        """Stop a rollout: its rule leaves every place that it was put to."""
+
+    def renew_rules(self, target_id: str) -> str:
+        """Make the rules of a target active again that were set aside."""
+
     def export(
         self,
         run_ids: Sequence[str],

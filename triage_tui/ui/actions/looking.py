@@ -151,6 +151,16 @@ LOOKING: tuple[Action, ...] = (
         key_text="V",
     ),
     Action(
+        "rollouts",
+        "O",
+        "screen.rollouts",
+        "rollouts",
+        "See the rollouts of rules, stage by stage, and what is set aside; begin, promote, stop, renew.",
+        "main",
+        _LOOK,
+        key_text="O",
+    ),
+    Action(
         "compare",
         "c",
         "screen.compare",
