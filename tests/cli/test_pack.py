@@ -35,7 +35,8 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path,
     for name in FILES:
         (run_dir / "rules_patch" / name).unlink()
     (run_dir / "diagnosis.json").unlink()
-    born = text_of("openat").decode().replace("-- match", f"-- run: {run_id}\n-- match")
+    evidence = f"-- evidence: binary={'0' * 64} errno=ENOENT"
+    born = text_of("openat").decode().replace("-- match", f"-- run: {run_id}\n{evidence}\n-- match")
     actions(tmp_path / "one").save_edit(run_id, FILES[0], born)
     actions(tmp_path / "one").approve(run_id, list(FILES[:2]))
     return tmp_path / "one", theirs, run_id
@@ -80,6 +81,8 @@ def test_rules_go_from_one_workspace_to_another(
     assert say("approve", *there, "last", "pack-x-openat-1", "pack-x-ioctl-1") == 0
     active = (theirs / "rulebook" / TARGET / "current/syscall/openat@openat-1.lua").read_text()
     assert "\n-- proposed-by: pack x " in active
+    # What another program did is no evidence here, by which the rule would be set aside at once.
+    assert "-- evidence" not in active
     assert "2 rules active" in capsys.readouterr().out
     assert say("pack", "propose", *there, "x", "last") == 3
     assert say("pack", "list", *there) == 0

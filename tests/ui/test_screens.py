@@ -37,6 +37,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "tool": ("1", "T", "slash", *"get_syscalls", "enter", "enter"),
     "points": ("1", "exclamation_mark"),
     "rulebook": ("1", "V"),
+    "rollouts": ("1", "O"),
     "jump": ("1", "J"),
     "reject": ("2", "x"),
     "editor": ("2", "i"),

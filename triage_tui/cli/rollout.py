@@ -128,6 +128,8 @@ def lines_of(workspace: Workspace, found: Rollout, stands: Standing) -> list[str
         lines += [f"beyond what is allowed: {text}" for text in stands.breaches]
         if not stands.lacking and not stands.breaches:
             lines.append(f"the criteria are met: `triage-tui rollout promote {found.id}` brings it on")
+    elif found.state == "done":
+        lines += stands.gone
     for one in found.moves:
         why = f": {one.why}" if one.why else ""
         when, what = one.wall[:19].replace("T", " "), one.kind.replace("_", " ")

@@ -145,7 +145,8 @@ def _not_so_any_more(workspace: Workspace, target: Target, active: Generation) -
         header = rulefile.parse(manifest.read_file(active, name)).header
         evidence = parse_evidence(header.extra.get(EVIDENCE, ""))
         match = parse_match(header.match)
-        if (digest, target_dir.name) in widened:
+        foreign = evidence.binary not in ("", target.program_sha256)
+        if foreign and (digest, target_dir.name) in widened:
             # A rollout brought it here from another program, and watches what it does.
             evidence = dataclasses.replace(evidence, binary="", module="", site=None)
         gone = _program_or_module(evidence, target, digests) or _file_is_there(evidence, match, target)

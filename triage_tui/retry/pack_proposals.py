@@ -11,6 +11,7 @@ from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry import pending
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import patches, rulefile
+from triage_tui.rulebook.evidence import EVIDENCE, Evidence, evidence_text, parse_evidence
 from triage_tui.rulebook.packs.format import PackRule
 from triage_tui.rulebook.packs.imported import Kept, kept
 from triage_tui.rulebook.rulefile import PROPOSED_BY
@@ -39,7 +40,8 @@ def propose_pack(workspace: Workspace, name: str, run_id: str, actor: str = "") 
     if not fitting:
         made_for = safe_line(", ".join(pack.pack.manifest.architectures), 100)
         raise TriageError(f"the rules of pack {name} are for {made_for}, and run {run.run_id} is of {arch}")
-    texts = {f"fix/{rule.file}": _marked(pack, rule) for rule in fitting}
+    binary = run.snapshot.target.program_sha256
+    texts = {f"fix/{rule.file}": _marked(pack, rule, binary) for rule in fitting}
     if all(_is_there(run.dir, file, text) for file, text in texts.items()):
         raise Conflict(f"run {run.run_id} proposes the rules of this pack already")
     own = {name for one in _proposals(run) if one.source != "pack" for name in one.files}
@@ -68,15 +70,23 @@ def propose_pack(workspace: Workspace, name: str, run_id: str, actor: str = "") 
     return f"{number_of(len(fitting), 'rule')} of pack {name} proposed on run {run.run_id}{rest}"
 
 
-def _marked(pack: Kept, rule: PackRule) -> bytes:
-    """Return the text of a rule with its origin in the header; a rule without header stays as it is."""
+def _marked(pack: Kept, rule: PackRule, binary: str) -> bytes:
+    """Return the text of a rule with its origin in the header; a rule without header stays as it is.
+
+    Who approves it does so for this program: how and where a call of another one failed is no evidence here.
+    """
     assert pack.pack is not None
     read = rulefile.parse(pack.pack.rules[rule.file])
     if not read.has_header:
         return read.source
     earlier = read.header.extra.get(PROPOSED_BY, "")
     by = safe_line(f"{pack.origin}; {earlier}" if earlier else pack.origin, 600)
-    header = dataclasses.replace(read.header, extra={**read.header.extra, PROPOSED_BY: by})
+    extra = {**read.header.extra, PROPOSED_BY: by}
+    if parse_evidence(extra.get(EVIDENCE, "")).binary not in ("", binary):
+        del extra[EVIDENCE]
+        if now := evidence_text(Evidence(binary=binary)):
+            extra[EVIDENCE] = now
+    header = dataclasses.replace(read.header, extra=extra)
     return rulefile.format_header(header).encode() + read.body
 
 

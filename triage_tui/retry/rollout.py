@@ -44,7 +44,7 @@ from triage_tui.text import safe_line
 ROLLOUT_ACTOR = "policy:rollout"
 MAX_RUNS = 400
 """Runs among which those of the targets are looked for."""
-ROLLOUT_STEPS = ("begun", "decided", "told", "placed", "ended")
+ROLLOUT_STEPS = ("begun", "decided", "told", "placed", "cleared", "ended")
 """Names of the durable steps of one change of a rollout; "placed" comes once for each place that changes."""
 
 
@@ -250,9 +250,10 @@ def _decide(
     _describe(workspace, after)
     with pending.begun(workspace.root, decision, step), _unchanged(rulebook, before, begins=text is not None):
         after.change = decision.change
-        wanted = record.places_of(rulebook, after)
-        fresh = [name for name in wanted if not record.has_rule(rulebook / name, after)]
-        after.placed = list(dict.fromkeys([*after.placed, *fresh]))
+        after.left = list(dict.fromkeys([*after.left, *record.taken_back(rulebook, before)]))
+        wanted = [name for name in record.places_of(rulebook, after) if name not in after.placed]
+        after.placing = [name for name in wanted if not record.has_rule(rulebook / name, after)]
+        after.placed = [*after.placed, *after.placing]
         try:
             record.write(rulebook, after, text)
             step("decided")
@@ -272,7 +273,7 @@ def _take_back(rulebook: Path, old: Rollout | None, after: Rollout) -> None:
             record.write(rulebook, old)
             record.bring_about(rulebook, old, no_step)
         undone = [name for name in after.placed if old is None or name not in old.placed]
-        gone = msgspec.structs.replace(after, state="stopped", placed=undone)
+        gone = msgspec.structs.replace(after, state="stopped", placed=undone, placing=[])
         record.bring_about(rulebook, gone, no_step)
         if old is None:
             record.remove(rulebook, after)

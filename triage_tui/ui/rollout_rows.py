@@ -72,6 +72,8 @@ def _rows(one: Rollout, stands: Standing, names: Mapping[str, str], width: int) 
             add("lacking", text, "warn")
         if not stands.breaches and not stands.lacking:
             add("criteria", "met: p brings it to its next stage", "good")
+    for text in stands.gone if one.state == "done" else ():
+        add("but", text, "warn")
     for moved in one.moves:
         why = f": {moved.why}" if moved.why else ""
         what = moved.kind.replace("_", " ")

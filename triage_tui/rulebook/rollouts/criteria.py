@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-import yaml
 from msgspec import Meta
 
 from triage_tui.errors import TriageError
@@ -58,6 +57,8 @@ def criteria() -> Criteria:
     Raises:
         TriageError: the file has a mistake; names it.
     """
+    import yaml
+
     own = [Path(place) / CRITERIA_FILE for place in user_directories()]
     path = next((path for path in reversed(own) if path.is_file()), shipped("rules") / CRITERIA_FILE)
     where = safe_line(str(path), 300)

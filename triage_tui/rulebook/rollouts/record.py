@@ -95,6 +95,10 @@ class Rollout(Record):
     moves: list[Moved] = []
     observed: list[Observed] = []
     placed: list[str] = []
+    placing: list[str] = []
+    """Of these, where its last change has still to put the rule."""
+    left: list[str] = []
+    """Directories that it leaves alone: somebody took the rule back there, and it went on anyway."""
     change: str = ""
     """Name of its last change."""
     version: int = 1
@@ -117,11 +121,24 @@ class Rollout(Record):
 
 
 def places_of(rulebook: Path, rollout: Rollout) -> list[str]:
-    """Return the names of the directories in which the rule acts at its stage."""
+    """Return the names of the directories in which the rule is to act at its stage."""
     if rollout.stage == "observe" or rollout.state == "stopped":
         return []
     names = [target_directory(rulebook, target).name for target in rollout.members]
-    return list(dict.fromkeys([*names, SHARED] if rollout.stage == "all" else names))
+    wanted = dict.fromkeys([*names, SHARED] if rollout.stage == "all" else names)
+    return [name for name in wanted if name not in rollout.left]
+
+
+def taken_back(rulebook: Path, rollout: Rollout) -> list[str]:
+    """Return where the rule was put and does not act any more: rolled back, replaced, or set aside.
+
+    A rollout does not put it there again.
+
+    Raises:
+        TriageError: the rules of a place cannot be read.
+    """
+    wanted = [name for name in places_of(rulebook, rollout) if name in rollout.placed]
+    return [name for name in wanted if name not in rollout.placing and not has_rule(rulebook / name, rollout)]
 
 
 # The files
@@ -232,9 +249,10 @@ def check_place(directory: Path, rollout: Rollout) -> None:
 
 
 def bring_about(rulebook: Path, rollout: Rollout, step: Step) -> None:
-    """Make the generations agree with the stage of a rollout; where they do, nothing is done.
+    """Put the rule where a change of a rollout has still to put it, and take it from where it is not to act.
 
-    `step` is called with "placed" after each place that changed.
+    Where somebody took it back since, nothing is done. `step` is called with "placed" after each place that
+    changed, and with "cleared" when nothing is left to do.
 
     Raises:
         TriageError: a place cannot be changed.
@@ -243,7 +261,9 @@ def bring_about(rulebook: Path, rollout: Rollout, step: Step) -> None:
     last = rollout.moves[-1] if rollout.moves else None
     for name in rollout.placed:
         directory = rulebook / name
-        if has_rule(directory, rollout) == (name in wanted):
+        if has_rule(directory, rollout) == (name in wanted) or (
+            name in wanted and name not in rollout.placing
+        ):
             continue
         actor = last.actor if last is not None else ""
         why = f"rollout {rollout.id}: {in_words(rollout)}"
@@ -254,6 +274,10 @@ def bring_about(rulebook: Path, rollout: Rollout, step: Step) -> None:
         else:
             generations.activate(directory, add={}, remove=[rollout.file], actor=actor, reason=why)
         step("placed")
+    if rollout.placing:
+        rollout.placing = []
+        write(rulebook, rollout)
+    step("cleared")
 
 
 def in_words(rollout: Rollout) -> str:
@@ -334,7 +358,7 @@ def _recover(rulebook: Path, identity: str) -> None:
 
 
 def vouched(rulebook: Path) -> Collection[tuple[str, str]]:
-    """Return SHA-256 and target of each rule that a rollout gave to a target other than its first."""
+    """Return SHA-256 and target of each rule that a rollout gave, or may give, to a target."""
     found = set()
     for identity in rollout_ids(rulebook):
         try:
@@ -342,5 +366,5 @@ def vouched(rulebook: Path) -> Collection[tuple[str, str]]:
         except TriageError:
             continue
         if one.state != "stopped":
-            found |= {(one.sha256, target) for target in one.group}
+            found |= {(one.sha256, target) for target in one.candidates}
     return found

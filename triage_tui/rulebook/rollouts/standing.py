@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from triage_tui.rulebook import statistics
+from triage_tui.rulebook.places import SHARED
 from triage_tui.rulebook.rollouts.criteria import StageCriteria
-from triage_tui.rulebook.rollouts.record import Rollout
+from triage_tui.rulebook.rollouts.record import Rollout, taken_back
 from triage_tui.rulebook.statistics import HELPED, HURT, RunUse
 from triage_tui.text import number_of, safe_line
 
@@ -30,6 +31,8 @@ class Standing:
     mean_us: int = 0
     lacking: list[str] = field(default_factory=list)
     breaches: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    """Where it does not act any more although it was put there; also among `lacking`."""
     hurt_in: list[str] = field(default_factory=list)
     """The runs that were judged worse."""
 
@@ -55,6 +58,10 @@ def standing(rulebook: Path, rollout: Rollout) -> Standing:
     ):
         if count < least:
             found.lacking.append(f"{count} of {least} {what}")
+    for place in taken_back(rulebook, rollout):
+        where = "all targets" if place == SHARED else f"target {safe_line(place, 40)}"
+        found.gone.append(f"it does not act for {where} any more: it was rolled back, replaced or set aside")
+    found.lacking += found.gone
     if found.hurt > wanted.hurt:
         runs = ", ".join(safe_line(run, 60) for run in found.hurt_in[:3])
         found.breaches.append(f"{number_of(found.hurt, 'retry', 'retries')} went worse by it ({runs})")
