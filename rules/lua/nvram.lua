@@ -1,10 +1,10 @@
 -- nvram: a store of keys as routers have it, with a log of the keys that the program asks for.
 --
--- Ways in which programs ask ("interface"):
---   broadcom  /dev/nvram is mapped; read() with a name in the buffer gives where its value is in the mapping,
---             with an empty one all of them; write() of NAME=VALUE sets, of NAME takes away
---   ralink    ioctl 1 to 5 on /dev/nvram with { int index; int ret; char *name; char *value; }
---   image     the store as it lies in flash (a partition, a file): a header and NAME=VALUE, each ended by a zero
+-- Programs ask a device ("interface") in one of two ways, by what made their chip:
+--   Broadcom  it is mapped; read() with a name in the buffer gives where its value is in the mapping, with an
+--             empty one all of them; write() of NAME=VALUE sets, of NAME takes away
+--   Ralink    ioctl 1 to 5, or from 0x1001, with { int index; int ret; char *name; char *value; }
+-- An image is the store as it lies in flash (a partition, a file): a header and NAME=VALUE, each ended by a zero.
 
 local HEADER, MAGIC = 20, 0x48534c46
 local LABEL = "nvram:" .. config.path
@@ -158,10 +158,6 @@ local function broadcom_write(buffer, count)
 end
 
 local function ralink(number, address)
-  if number < GET or number > CLEAR then
-    c_log(string.format("nvram: request %#x is not known", number))
-    return 1, -c_errno("ENOTTY")
-  end
   if number == COMMIT or number == CLEAR then
     return 1, 0
   end
@@ -183,6 +179,18 @@ local function ralink(number, address)
   return 1, 0
 end
 
+local function ioctl(number, address)
+  local request = number & ~0x1000
+  if request >= GET and request <= CLEAR then
+    return ralink(request, address)
+  elseif number == MAGIC then
+    -- Broadcom's commit.
+    return 1, 0
+  end
+  c_log(string.format("nvram: request %#x is not known", number))
+  return 1, -c_errno("ENOTTY")
+end
+
 local IS_OPEN = { open = 2, openat = 3, openat2 = 3 }
 local IS_ACCESS = { access = true, faccessat = true, faccessat2 = true }
 local IS_FSTAT = { fstat = true, fstat64 = true }
@@ -202,15 +210,10 @@ function do_syscall(num, ...)
       return 0, 0
     elseif IS_FSTAT[name] then
       return stat(...)
-    elseif name == "ioctl" and config.interface == "ralink" then
-      return ralink(second & 0xffffffff, third)
     elseif name == "ioctl" then
-      -- Broadcom's commit: the magic number is the request.
-      return 1, second & 0xffffffff == MAGIC and 0 or -c_errno("ENOTTY")
-    elseif config.interface == "broadcom" then
-      return (name == "read" and broadcom_read or broadcom_write)(second, third)
+      return ioctl(second & 0xffffffff, third)
     end
-    return 0, 0
+    return (name == "read" and broadcom_read or broadcom_write)(second, third)
   end
   if called_path(...) ~= place then
     return 0, 0

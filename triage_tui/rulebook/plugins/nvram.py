@@ -25,7 +25,7 @@ class Nvram(Configuration, frozen=True, kw_only=True):
     """The store. Without `default` a key that is not there is told as not set."""
 
     path: Path = "/dev/nvram"
-    interface: Literal["broadcom", "ralink", "image"] = "broadcom"
+    interface: Literal["device", "image"] = "device"
     keys: dict[Name, Text]
     default: Text | None = None
     size: Annotated[int, Meta(ge=4096, le=1 << 19)] = 1 << 17
@@ -33,8 +33,7 @@ class Nvram(Configuration, frozen=True, kw_only=True):
     def hooks(self) -> frozenset[str]:
         """Looking for the device; an image is read as a file is."""
         looks = (OPENS - {"creat"}) | STATS | {"access", "faccessat", "faccessat2", "fstat", "fstat64"}
-        asks = {"broadcom": {"read", "write", "ioctl"}, "ralink": {"ioctl"}, "image": set()}
-        return looks | asks[self.interface]
+        return looks | ({"read", "write", "ioctl"} if self.interface == "device" else set())
 
     def sentence(self) -> str:
         """Name the store."""
@@ -45,9 +44,7 @@ class Nvram(Configuration, frozen=True, kw_only=True):
 
     def deeds(self) -> Iterator[tuple[Place, str]]:
         """What each key gives."""
-        how = {"image": "an image of flash memory"}.get(
-            self.interface, f"a device of {self.interface}'s interface"
-        )
+        how = "an image of flash memory" if self.interface == "image" else "a device that gives values"
         yield ("path",), f"lets the program find {_path(self)}, {how}"
         for name, value in self.keys.items():
             yield ("keys", name), safe_line(b"gives " + shown(name) + b" the value " + shown(value), 200)
