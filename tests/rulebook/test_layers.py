@@ -79,6 +79,13 @@ def test_a_file_that_is_no_rule_neither_acts_nor_hides(tmp_path: Path) -> None:
     assert sum("does not act" in line for line in started_in_words(layered(tmp_path, TARGET))) == 4
 
 
+def test_a_broken_configuration_of_a_plugin_costs_that_file_only(tmp_path: Path) -> None:
+    own(tmp_path, "plugin/nvram.lua", b"return { keys = { a = ")
+    own(tmp_path, "plugin/fakefile.lua", b'return { files = { { path = "/etc/a" } } }')
+    assert [one.name for one in layered(tmp_path, TARGET) if one.problem] == ["plugin/nvram.lua"]
+    assert [one.syscall for one in to_sources(in_force(tmp_path, TARGET))] == ["plugin fakefile"]
+
+
 def test_own_files_are_not_read_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "elsewhere/syscall").mkdir(parents=True)
     book = tmp_path / "book"

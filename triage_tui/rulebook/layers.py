@@ -180,6 +180,8 @@ def _own_file(directory: Path, name: str, for_all: bool) -> LayeredRule:
         if not PLACE.fullmatch(name):
             raise TriageError("it is not named like a rule (NAME.lua or NAME@ID.lua)")
         rule = rulefile.parse(source).header.id
+        if kind_of(name) == "plugin":
+            rulefile.to_source(name, source)
     except TriageError as error:
         problem = str(error)
     return LayeredRule("own", name, source, rule, directory, for_all=for_all, problem=problem)
