@@ -114,7 +114,9 @@ def _build(
 ) -> Proposal | None:
     """Return the proposal of one template for one hypothesis, None when the template does not fit."""
     code, words, needs = literals(run, hypothesis, library)
-    code |= start_literals(run, hypothesis, start_names(template))
+    of_start = start_literals(run, hypothesis, start_names(template))
+    code |= of_start
+    words |= {name: value.strip('"') for name, value in of_start.items() if name not in words}
     known = set(code) | {name for name, value in words.items() if value}
     operation = hypothesis.parameters.get("operation", "getid" if hypothesis.entry == "not-root" else "")
     if template.operations and operation not in template.operations:
