@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.retry.decisions import CALLS, FILES, TARGET, hashes, text_of, workspace_at
+from tests.killing import Kill, carried_out
+from tests.retry.decisions import CALLS, FILES, TARGET, check_nothing_left, hashes, text_of, workspace_at
 from tests.runs.build import write_run
 from triage_tui.cli.main import main
 from triage_tui.retry import proposed
 from triage_tui.retry.actions import LocalActions
+from triage_tui.retry.pending import MOVE_STEPS, Step
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, patches, statistics
 from triage_tui.rulebook.audit.check import check
@@ -69,6 +71,22 @@ def test_any_generation_is_gone_to_and_every_run_that_it_is_about_is_told(
     assert main(["rollback", TARGET, "--to", "0", *at]) == 0
     assert generations.current(place) is None
     assert check(workspace.rulebook, workspace.runs_dir).whole
+
+
+@pytest.mark.parametrize("step", MOVE_STEPS)
+def test_every_run_is_told_of_a_move_whose_program_was_killed(workspace: Workspace, step: str) -> None:
+    def go(at: Step) -> None:
+        LocalActions(workspace, "bob", at).go_to_generation(TARGET, 1)
+
+    assert carried_out(go, Kill(step=step))[0] == "killed"
+    # Another program begins.
+    active = generations.current(Workspace.at(workspace.root).rulebook_dir(TARGET))
+    assert active is not None
+    assert (active.number, states(workspace)) in (
+        (3, ["applied", "applied"]),
+        (1, ["rolled_back", "rolled_back"]),
+    )
+    check_nothing_left(workspace.root)
 
 
 @pytest.mark.parametrize(

@@ -310,9 +310,7 @@ def test_a_planted_note_of_what_is_set_aside_does_nothing(tmp_path: Path, target
     generations.activate(other, add={RULE: rule(Evidence())}, actor="a", reason="r")
     workspace = Workspace(tmp_path / "w")
     target_dir = workspace.rulebook_dir("x-1")
-    planted = SetAside(
-        sha256=generations.rules(active(other))[0].source.hex()[:64], target=target, generation=1, why=""
-    )
+    planted = SetAside(sha256=rule(Evidence()).hex()[:64], target=target, generation=1, why="")
     generations.activate(target_dir, add={}, actor="a", reason="r", set_aside={RULE: planted})
     with pytest.raises(TriageError):
         renew(workspace, "x-1")

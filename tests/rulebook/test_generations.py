@@ -14,7 +14,9 @@ import pytest
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.rulebook import generations, rulefile
 from triage_tui.rulebook.generations import ACTIVATE_STEPS, ROLLBACK_STEPS, activate, current, rollback
+from triage_tui.rulebook.layers import rules_of, to_sources
 from triage_tui.rulebook.lock import locked
+from triage_tui.rulehost.protocol import RuleSource
 
 BODY = b"function do_syscall() return 0, 0 end\n"
 A, B, PLAIN = "syscall/openat@a.lua", "syscall/openat@b.lua", "syscall/ioctl.lua"
@@ -22,6 +24,11 @@ A, B, PLAIN = "syscall/openat@a.lua", "syscall/openat@b.lua", "syscall/ioctl.lua
 
 def rule(name: str, body: bytes = BODY) -> bytes:
     return rulefile.compose(rulefile.RuleHeader(id=name, hit_limit=2, risk="low"), body)
+
+
+def loaded(generation: generations.Generation) -> list[RuleSource]:
+    """What the rule host gets of a generation."""
+    return to_sources(rules_of("target", generation))
 
 
 def tree(path: Path) -> dict[str, bytes]:
@@ -59,9 +66,9 @@ def test_a_generation_adds_to_the_one_before(book: Path) -> None:
     assert active == second
     assert sorted(active.files) == [PLAIN, A, B]
     assert (active.actor, active.reason) == ("me", "test")
-    assert [r.id for r in generations.rules(active)][1:] == ["a", "b"]
-    assert [r.syscall for r in generations.rules(active)] == ["ioctl", "openat", "openat"]
-    assert generations.rules(active)[1].hit_limit == 2
+    assert [r.id for r in loaded(active)][1:] == ["a", "b"]
+    assert [r.syscall for r in loaded(active)] == ["ioctl", "openat", "openat"]
+    assert loaded(active)[1].hit_limit == 2
     assert (book / "current" / A).read_bytes() == rule("a")
     assert [g.number for g in generations.history(book)] == [1, 2]
 
@@ -149,7 +156,7 @@ def test_damage_is_found_and_nothing_damaged_is_used(
     assert current(book) == second
     damage(second.directory / name)
     with pytest.raises(TriageError):
-        generations.rules(second)
+        loaded(second)
     with pytest.raises(TriageError):
         add(book, a=rule("a"))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry import rule_checks
-from triage_tui.rulebook import manifest, patches
+from triage_tui.rulebook import layers, manifest, patches
 from triage_tui.rulebook.check.findings import Finding
 from triage_tui.rulebook.choices import Approval
 from triage_tui.rulebook.generations import Generation
@@ -120,7 +120,7 @@ def check_alone(run: Run, approvals: Sequence[Approval]) -> bool:
 
 def first_error(run: Run, name: str, source: bytes, active: Generation | None) -> str | None:
     """Return why the text of a rule that a run proposes cannot be approved, with file and line, or None."""
-    return _told(name, rule_checks.first_error(name, source, run, _texts(active), run_it=False))
+    return _told(name, rule_checks.first_error(name, source, run, _texts(run, active), run_it=False))
 
 
 def check_rule(run: Run, name: str, source: bytes, active: Generation | None) -> None:
@@ -129,16 +129,22 @@ def check_rule(run: Run, name: str, source: bytes, active: Generation | None) ->
     Raises:
         TriageError: the first error found, with its line.
     """
-    found = rule_checks.first_error(name, source, run, _texts(active), run_it=True)
+    found = rule_checks.first_error(name, source, run, _texts(run, active), run_it=True)
     if (problem := _told(name, found)) is not None:
         raise TriageError(problem)
 
 
-def _texts(active: Generation | None) -> dict[str, bytes]:
-    # A damaged generation is refused where it is to be changed, with better words.
+def _texts(run: Run, active: Generation | None) -> dict[str, bytes]:
+    """Return the rules beside which a rule of `run` would act: of its target, of a person, of all targets."""
+    texts: dict[str, bytes] = {}
+    # What is damaged is refused where it is to be changed, with better words.
     with contextlib.suppress(TriageError):
-        return rule_checks.texts_of(active)
-    return {}
+        rulebook = run.dir.parent.parent / "rulebook"
+        beside = layers.in_force(rulebook, run.snapshot.target.target_id)
+        texts = {rule.name: rule.source for rule in beside if rule.layer != "target"}
+    with contextlib.suppress(TriageError):
+        texts |= rule_checks.texts_of(active)
+    return texts
 
 
 def _told(name: str, found: Finding | None) -> str | None:

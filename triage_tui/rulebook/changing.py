@@ -17,6 +17,7 @@ import msgspec
 
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.rulebook.audit import log as audit_log
+from triage_tui.rulebook.targets import TARGET_FILE
 from triage_tui.runs.events import default_actor
 from triage_tui.runs.files import read_bounded, sync_directory, write_atomic
 from triage_tui.text import safe_line
@@ -187,7 +188,7 @@ def _withdraw(target_dir: Path, intent: Intent) -> None:
 
 
 def _temporaries(target_dir: Path) -> list[str]:
-    return [name for name in os.listdir(target_dir) if name.startswith(f".{_INTENT}.")]
+    return [name for name in os.listdir(target_dir) if name.startswith((f".{_INTENT}.", f".{TARGET_FILE}."))]
 
 
 def _remove_tree(directory: Path) -> None:

@@ -43,7 +43,6 @@ from triage_tui.rulebook.changing import (
 from triage_tui.rulebook.lock import locked
 from triage_tui.rulebook.manifest import RELATIVE_PATH, Generation, SetAside, digest_of, verify
 from triage_tui.rulebook.placeholders import unfilled
-from triage_tui.rulehost.protocol import RuleSource
 from triage_tui.runs.events import default_actor
 from triage_tui.runs.files import refuse_link, sync_directory, write_atomic
 from triage_tui.text import safe_line
@@ -60,7 +59,6 @@ __all__ = [
     "interrupted",
     "recover",
     "rollback",
-    "rules",
     "verify",
 ]
 
@@ -121,25 +119,6 @@ def recover(target_dir: Path) -> None:
     refuse_link(target_dir, target_dir / "generations")
     with locked(target_dir):
         recover_left_over(target_dir)
-
-
-def rules(generation: Generation) -> list[RuleSource]:
-    """Return the rules of a generation for the rule host, in the order in which they are asked.
-
-    Raises:
-        TriageError: the generation was changed after it was made, so none of it is run.
-    """
-    problems = verify(generation)
-    if problems:
-        raise TriageError(f"the active rules were not loaded: {problems[0]}")
-    directory = str(generation.directory)
-    # A rule for one syscall is the more special one: plugins are asked what is left.
-    return [
-        rulefile.to_source(name, manifest.read_file(generation, name), directory)
-        for kind in ("syscall", "plugin")
-        for name in sorted(generation.files)
-        if kinds.kind_of(name) == kind
-    ]
 
 
 def activate(

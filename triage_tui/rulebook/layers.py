@@ -2,8 +2,9 @@
 
 From the first to the last: a person's own files for the target, a person's own files for every target, the
 active generation of the target, the active generation that is shared by all targets. Rules are asked in this
-order, and the first that answers a call wins. A rule hides those behind it that have its file name, or its
-kind, call and id: these are not asked at all. A person's own files are read and never written; see `places`.
+order, those of one layer for one syscall before plugins, and the first that answers a call wins. A rule hides
+those behind it that have its file name, or its kind, call and id: these are not asked at all. A person's own
+files are read and never written; see `places`.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def layered(rulebook: Path, target_id: str) -> list[LayeredRule]:
     for layer, directory in places:
         active = generations.current(directory)
         if active is not None:
-            found += _of_generation(layer, active)
+            found += rules_of(layer, active)
     return list(_hidden(found))
 
 
@@ -109,13 +110,10 @@ def to_sources(rules: Iterable[LayeredRule]) -> list[RuleSource]:
     Raises:
         TriageError: one is no rule.
     """
-    known = list(rules)
-    # A rule for one syscall is the more special one: plugins are asked what is left.
     return [
         replace(rulefile.to_source(rule.name, rule.source, str(rule.directory)), layer=rule.layer)
-        for kind in ("syscall", "plugin")
-        for rule in known
-        if kind_of(rule.name) == kind
+        for rule in rules
+        if kind_of(rule.name) != "start"
     ]
 
 
@@ -187,10 +185,16 @@ def _own_file(directory: Path, name: str, for_all: bool) -> LayeredRule:
     return LayeredRule("own", name, source, rule, directory, for_all=for_all, problem=problem)
 
 
-def _of_generation(layer: Layer, active: Generation) -> Iterator[LayeredRule]:
+def rules_of(layer: Layer, active: Generation) -> Iterator[LayeredRule]:
+    """Yield the rules of a generation in the order in which they are asked.
+
+    Raises:
+        TriageError: it was changed after it was made, so none of it is run.
+    """
     if problems := verify(active):
         raise TriageError(f"the active rules were not loaded: {problems[0]}")
-    for name in sorted(active.files):
+    # A rule for one syscall is the more special one: plugins are asked what is left.
+    for name in sorted(active.files, key=lambda name: (KINDS.index(kind_of(name)), name)):
         source = manifest.read_file(active, name)
         rule = rulefile.parse(source).header.id
         yield LayeredRule(layer, name, source, rule, active.directory, active.number)

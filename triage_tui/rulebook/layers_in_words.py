@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.layers import LayeredRule, acting
 
 
@@ -42,7 +43,8 @@ def layer_words(rule: LayeredRule) -> str:
 def in_order(rules: Sequence[LayeredRule]) -> Iterator[tuple[str, LayeredRule, str]]:
     """Yield each rule with its place in the order in which they are asked, and why it does not act.
 
-    The place is "" for a rule that does not act, and so is the reason for one that does.
+    The place is "" for a rule that does not act, and so is the reason for one that does; it is "start" for
+    a setting of the program's start.
     """
     number = 0
     for rule in rules:
@@ -50,6 +52,8 @@ def in_order(rules: Sequence[LayeredRule]) -> Iterator[tuple[str, LayeredRule, s
             yield "", rule, f"hidden by {rule.hidden_by}"
         elif rule.problem:
             yield "", rule, f"does not act: {rule.problem}"
+        elif kind_of(rule.name) == "start":
+            yield "start", rule, ""
         else:
             number += 1
             yield str(number), rule, ""

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from triage_tui.errors import TriageError
+from triage_tui.rulebook.lock import locked
 from triage_tui.rulebook.places import target_directory
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.files import read_bounded, refuse_link, write_atomic
@@ -59,6 +60,7 @@ def describe(target_dir: Path, target: Target) -> None:
     """Write which program a target is, where that is not written yet.
 
     Raises:
+        Conflict: somebody is changing the rules of the target.
         TriageError: it cannot be written.
     """
     path = target_dir / TARGET_FILE
@@ -69,7 +71,9 @@ def describe(target_dir: Path, target: Target) -> None:
             return
     try:
         target_dir.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data)
+        # Under the lock of a change: what a killed program leaves of it is removed by the next change.
+        with locked(target_dir):
+            write_atomic(path, data)
     except OSError as error:
         raise TriageError(
             f"nothing was changed: {safe_line(str(path))} cannot be written: {error.strerror or error}"

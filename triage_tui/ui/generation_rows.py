@@ -62,7 +62,7 @@ def _layer_rows(state: RulebookState, width: int) -> list[Row]:
         known = rule.rule if rule.rule and not rule.rule.startswith("plain-") else rule.name
         name = clip(safe_line(known, 100), max(8, width - _WHOSE - 8))
         parts: list[Part] = [
-            (f" {fit(asked, 3, 'right')}  ", "key"),
+            (f" {fit(asked, 5, 'right')}  ", "key"),
             (fit(layer_words(rule), _WHOSE), "accent" if rule.layer == "own" else "muted"),
             (name, "" if why else "strong"),
         ]

@@ -15,6 +15,7 @@ from triage_tui.rulebook.check.lint import lint
 from triage_tui.rulebook.check.recorded import matched_in
 from triage_tui.rulebook.check.replay import replay
 from triage_tui.rulebook.check.rule_changes import compare
+from triage_tui.rulebook.layers import rules_of, to_sources
 from triage_tui.rulebook.rulefile import parse, to_source
 from triage_tui.runs.model import Syscall
 
@@ -133,7 +134,7 @@ def test_a_generation_has_plugins_behind_the_rules_for_one_syscall(tmp_path: Pat
     made = generations.activate(
         tmp_path / "t", add={NAME: OTHER, "syscall/openat.lua": rule}, actor="a", reason="r"
     )
-    assert [one.syscall for one in generations.rules(made)] == ["openat", "plugin fakefile"]
+    assert [one.syscall for one in to_sources(rules_of("target", made))] == ["openat", "plugin fakefile"]
     with pytest.raises(TriageError, match="line 6"):
         generations.activate(tmp_path / "t", add={NAME: HEADER + b"return 1"}, actor="a", reason="r")
 
