@@ -198,6 +198,8 @@ def _answers(
     if number >> 8 in (0x89, 0x8B):
         # linux/sockios.h and linux/wireless.h: they are made on sockets.
         words["of_network"] = "yes"
+    if number == _REQUESTS["SIOCETHTOOL"]:
+        words["of_ethtool"] = "yes"
     if known is None:
         if size := sized_answer(arch, number):
             code["size"] = words["size"] = str(size)
