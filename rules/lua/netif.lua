@@ -61,10 +61,18 @@ local function first_values(given)
   return values
 end
 
+-- `names` are those of interfaces that are made up; a real one is only asked what the emulator does not know.
 local interfaces, names = {}, {}
 for _, given in ipairs(config.interfaces) do
   interfaces[given.name] = { given = given, first = first_values(given) }
-  names[#names + 1] = given.name
+  if not given.real then
+    names[#names + 1] = given.name
+  end
+end
+
+local function is_radio(name)
+  return string.match(name, "^wl") or string.match(name, "^ath") or string.match(name, "^wifi")
+    or string.match(name, "^ra%d")
 end
 
 local function value_of(name, field)
@@ -218,7 +226,10 @@ local function on_ioctl(request, at)
   end
   tell(string.format("request 0x%x for %s", request, name))
   local guest = c_guest_info()
-  if GET[request] then
+  local protocol = interface.given.wireless or (is_radio(name) and "IEEE 802.11")
+  if interface.given.real and (GET[request] or SET[request] or request == SIOCGIFMAP) then
+    return 0, 0
+  elseif GET[request] then
     return answer_get(name, GET[request], at)
   elseif SET[request] then
     return keep_set(name, SET[request], at, guest.order)
@@ -229,8 +240,8 @@ local function on_ioctl(request, at)
   elseif request == SIOCGIFMAP then
     c_write_bytes(at + IFNAMSIZ, string.rep("\0", 2 * guest.word + 8))
     return 1, 0
-  elseif request == SIOCGIWNAME and interface.given.wireless then
-    c_write_bytes(at + IFNAMSIZ, interface.given.wireless .. string.rep("\0", 16 - #interface.given.wireless))
+  elseif request == SIOCGIWNAME and protocol then
+    c_write_bytes(at + IFNAMSIZ, protocol .. string.rep("\0", 16 - #protocol))
     return 1, 0
   end
   return 0, 0
@@ -329,7 +340,7 @@ function do_syscall(num, a1, a2, a3, a4, a5)
     local level = string.sub(c_guest_info().arch, 1, 4) == "mips" and 0xffff or 1
     if a2 == level and a3 == SO_BINDTODEVICE and a5 > 0 and a5 <= IFNAMSIZ then
       local name = string.match(c_read_bytes(a4, a5), "^[^\0]*")
-      if interfaces[name] then
+      if interfaces[name] and not interfaces[name].given.real then
         tell("bound a socket to " .. name)
         return 1, 0
       end

@@ -13,9 +13,12 @@ from triage_tui.diagnosis.report import diagnose
 from triage_tui.proposals.build import propose
 from triage_tui.rulebook.check.lint import lint
 from triage_tui.rulebook.kinds import kind_of
-from triage_tui.rulebook.rulefile import parse
+from triage_tui.rulebook.placeholders import unfilled
+from triage_tui.rulebook.plugins.reading import read_plugin
+from triage_tui.rulebook.plugins.unixpeer import Unixpeer
+from triage_tui.rulebook.rulefile import parse, to_source
 from triage_tui.rulehost.client import RuleHost
-from triage_tui.rulehost.protocol import Answer, GuestCall, RuleSource
+from triage_tui.rulehost.protocol import Answer, GuestCall
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.model import Reason
 from triage_tui.runs.reader import Run
@@ -39,11 +42,7 @@ def first_fix(run: Run) -> tuple[Proposal, list[Proposal]]:
 
 
 def ask(run: Run, proposal: Proposal, guest: MemoryGuest, name: str, *args: int) -> Answer:
-    rules = []
-    for file in proposal.files:
-        rule = parse((run.dir / "rules_patch" / file).read_bytes())
-        syscall = Path(file).name.split("@")[0]
-        rules.append(RuleSource(rule.header.id, syscall, rule.source, rule.header.hit_limit))
+    rules = [to_source(file, (run.dir / "rules_patch" / file).read_bytes()) for file in proposal.files]
     with RuleHost(rules, guest) as host:
         assert not [hit for hit in host.hits() if hit.disabled], host.hits()
         answer = host.call(GuestCall(name, 1, args))
@@ -231,17 +230,43 @@ def test_questions_about_a_missing_interface_are_answered(endian: Any, tmp_path:
         ),
     ],
 )
-def test_a_missing_peer_becomes_a_black_hole(text: str, address: bytes, other: bytes, tmp_path: Path) -> None:
+def test_a_missing_peer_becomes_a_silent_one_and_a_script_to_fill_in(
+    text: str, address: bytes, other: bytes, tmp_path: Path
+) -> None:
     run = failing(f"2 connect(4,{text}, 16) = -1 errno=111 (Connection refused)\n2 exit_group(1)\n", tmp_path)
-    fix, _ = first_fix(run)
+    fix, proposals = first_fix(run)
     assert fix.risk == "high"
     assert "wait" in fix.risk_text
     guest = MemoryGuest()
     guest.map(PATH, address)
     guest.map(OTHER, other)
     answer = ask(run, fix, guest, "connect", 4, PATH, len(address))
-    assert (answer.intercept, answer.ret, guest.peers) == (True, 0, [(4, "blackhole")])
+    assert (answer.intercept, answer.ret) == (True, 0)
+    assert [(fd, script.steps) for fd, script in guest.scripts] == [(4, ())]
     assert not ask(run, fix, guest, "connect", 4, OTHER, len(other)).intercept
+    # What the peer answers only a person knows: until it is filled in, the rule cannot be approved.
+    (script,) = [one for one in proposals if one.template == "scripted_peer"]
+    assert "on the device" in (script.needs_input or "")
+    (finding,) = lint((run.dir / "rules_patch" / script.files[0]).read_bytes(), script.files[0])
+    assert (finding.severity, finding.code) == ("error", "unfilled")
+
+
+def test_what_a_silent_peer_was_told_has_a_place_for_each_answer(tmp_path: Path) -> None:
+    peer = '{sun_family=AF_UNIX,sun_path="/run/x.ctl"}'
+    run = failing(f"2 connect(4,{peer}, 16) = -1 errno=111 (Connection refused)\n2 exit_group(1)\n", tmp_path)
+    told = ["other got 1 bytes 'x': no reply fits", '/run/x.ctl got 5 bytes "it\'s\\n": no reply fits']
+    told += ["/run/x.ctl got 900 bytes '\\x00\\x01'...: no reply fits"] * 2
+    (run.dir / "logs").mkdir(exist_ok=True)
+    (run.dir / "logs" / "rules.log").write_text("\n".join(told))
+    _, proposals = first_fix(run)
+    (script,) = [one for one in proposals if one.template == "scripted_peer"]
+    text = (run.dir / "rules_patch" / script.files[0]).read_bytes()
+    filled = unfilled(text)
+    assert len(filled) == 2
+    assert len({line for line, _ in filled}) == 2
+    found = read_plugin("unixpeer", text).configuration
+    assert isinstance(found, Unixpeer)
+    assert [(step.equals, step.starts) for step in found.replies] == [("it's\n", None), (None, "\x00\x01")]
 
 
 def test_a_test_for_root_is_answered(tmp_path: Path) -> None:

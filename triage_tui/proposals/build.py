@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from triage_tui.diagnosis.calls import OPERATIONS, PATH_ARGUMENT
 from triage_tui.proposals.evidence import evidence_line
 from triage_tui.proposals.parameters import literals
-from triage_tui.proposals.start_rules import start_names, start_texts
 from triage_tui.proposals.start_values import start_literals
+from triage_tui.proposals.table_rules import plugin_texts, start_names, start_texts
 from triage_tui.proposals.templates import CALLS, PLACEHOLDER, Library, Template, load_library
 from triage_tui.rulebook.evidence import EVIDENCE
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis, Proposal
@@ -141,15 +141,18 @@ def _build(
         else []
     )
     start = start_texts(template, code)
-    if start is None:
+    plugins = plugin_texts(template, code)
+    if start is None or plugins is None:
         return None
-    if any(one.wanted for one in start):
-        needs = "fill in " + "; ".join(one.wanted for one in start if one.wanted)
-    for one in start:
-        header = _header(run, hypothesis, template, one.identity, words, one.wanted)
+    if any(one.wanted for one in (*start, *plugins)):
+        needs = "fill in " + "; ".join(one.wanted for one in (*start, *plugins) if one.wanted)
+    for one in (*start, *plugins):
+        is_plugin = one in plugins
+        call = names[0] if names and is_plugin else ""
+        header = _header(run, hypothesis, template, one.identity, words, one.wanted, call, asked=is_plugin)
         rules.append(_Rule(one.name, f"{header}\n{one.body}"))
     files = [rule.name for rule in rules if rule is not None]
-    if (template.lua or template.start) and not files:
+    if (template.lua or template.start or template.plugin) and not files:
         return None
     for rule in rules:
         if rule is not None:
@@ -229,18 +232,18 @@ def _header(
     words: Mapping[str, str],
     needs: str | None,
     syscall: str = "",
+    asked: bool = False,
 ) -> str:
-    """Return the header of a rule file; without `syscall` it is for no call."""
-    calls = {
-        "match": _match(syscall, template, hypothesis, words),
-        "hit-limit": str(template.hit_limit or "none"),
-    }
+    """Return the header of a rule file; `syscall` is its call. A plugin is `asked` about others too."""
+    calls = {"match": _match(syscall, template, hypothesis, words)} if syscall else {}
+    if syscall or asked:
+        calls["hit-limit"] = str(template.hit_limit or "none")
     header = {
         "id": identity,
         "run": run.run_id,
         "target": run.snapshot.target.target_id or run.snapshot.target.program_sha256 or "unknown",
         "intent": _words(template.intent, words),
-        **(calls if syscall else {}),
+        **calls,
         "effect": _words(template.effect, words),
         "risk": template.risk,
         "inverse": _words(template.inverse, words),

@@ -11,6 +11,7 @@ from triage_tui.diagnosis.calls import descriptor, operation, request, request_n
 from triage_tui.proposals.content import choose, may_be_file, now_at
 from triage_tui.proposals.lua import guest_bytes, lua_long_string
 from triage_tui.proposals.names import unresolved_name
+from triage_tui.proposals.peers import peer_literals
 from triage_tui.proposals.requests import known_answer, sized_answer, statements
 from triage_tui.proposals.templates import Library
 from triage_tui.proposals.waits import variable_literals, wait_literals
@@ -124,6 +125,9 @@ def literals(
     if absolute.startswith("/"):
         _copy(run, given, absolute, code, words)
     seen = [one for one in run.trace() if seq is None or one.seq <= seq]
+    peers, told = peer_literals(run, given, seen)
+    code |= peers
+    words = told | words
     if given.get("errno") == "EBADF":
         _descriptor(seen, first, code, words)
     if given.get("operation") in ("send", "write", "bind", "read"):

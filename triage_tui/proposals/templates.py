@@ -28,6 +28,7 @@ from triage_tui.proposals.requests import RequestEntry
 from triage_tui.proposals.start_values import START_LITERALS
 from triage_tui.resources import shipped
 from triage_tui.rule_places import origin, user_directories
+from triage_tui.rulebook.plugins.shipped import PLUGINS
 from triage_tui.rulebook.start_settings import Setting
 from triage_tui.runs.diagnosis_model import Risk
 
@@ -43,6 +44,7 @@ LITERALS = frozenset(
         "path_argument", "flags_argument", "path_number", "endian", "word", "answers", "size",
         "stack_register", "copy", "copy_directory", "copy_content", "descriptor", "protocol", "hosts",
         "may_go", "wants_directory", "awaited_text", "text_unknown", "kind_bits", "may_be_empty",
+        "peer_at", "peer_replies",
         *START_LITERALS,
         "variable_file", "variable_build", "variable_offset", "variable_format", "variable_value",
         "variable_from", "value_unknown",
@@ -90,6 +92,7 @@ class TemplateEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     uses: list[str] = []
     lua: dict[str, str] = {}
     start: dict[Setting, str] = {}
+    plugin: dict[str, str] = {}
 
 
 class ContentEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -143,6 +146,8 @@ class Template:
     """Operation (or "default", "with_path") -> Lua text."""
     start: Mapping[Setting, str] = field(default_factory=dict)
     """Setting of the start -> the text that a rule for it has below its header."""
+    plugin: Mapping[str, str] = field(default_factory=dict)
+    """Plugin -> the text that a rule which configures it has below its header."""
     file: str = ""
     line: int = 0
 
@@ -336,7 +341,7 @@ def _template(raw: object, key: str, document: Document, tell: Any) -> Template 
             name: getattr(entry, name)
             for name in (
                 "id", "title", "intent", "effect", "risk", "risk_text", "inverse", "hit_limit", "observe",
-                "needs_input", "lua", "start", "at",
+                "needs_input", "lua", "start", "plugin", "at",
             )
         },
         operations=frozenset(entry.requires.operation),
@@ -361,10 +366,15 @@ def _problems(entry: TemplateEntry) -> Iterable[tuple[str, str, str]]:
             if match[1] not in LITERALS:
                 yield f"lua.{variant}", f"@{match[1]}@ stands for nothing", choose(match[1], LITERALS)
 
-    for setting, text in entry.start.items():
+    tables = [(f"start.{name}", text) for name, text in entry.start.items()]
+    for name, text in entry.plugin.items():
+        if name not in PLUGINS:
+            yield f"plugin.{name}", f"there is no plugin {name!r}", choose(name, PLUGINS)
+        tables.append((f"plugin.{name}", text))
+    for inner, text in tables:
         for match in PLACEHOLDER.finditer(text):
             if match[1] not in LITERALS:
-                yield f"start.{setting}", f"@{match[1]}@ stands for nothing", choose(match[1], LITERALS)
+                yield inner, f"@{match[1]}@ stands for nothing", choose(match[1], LITERALS)
 
 
 def broken_lua(library: Library) -> list[Mistake]:

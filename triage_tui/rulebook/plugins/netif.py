@@ -34,7 +34,10 @@ _LOOKS = frozenset(
 
 
 class Interface(Settings, frozen=True, kw_only=True):
-    """One interface: an Ethernet card that is up and has a link, without an address, but for what is set."""
+    """One interface: an Ethernet card that is up and has a link, without an address, but for what is set.
+
+    `real`: it exists, and is only to tell what the emulator does not pass on: link, speed, protocol.
+    """
 
     name: Name
     address: Address | None = None
@@ -45,6 +48,7 @@ class Interface(Settings, frozen=True, kw_only=True):
     mtu: Annotated[int, Meta(ge=68, le=65536)] | None = None
     index: Annotated[int, Meta(ge=1, le=0x7FFFFFFF)] | None = None
     flags: Annotated[int, Meta(ge=0, le=0xFFFF)] | None = None
+    real: bool = False
     up: bool = True
     link: bool = True
     speed: Annotated[int, Meta(ge=0, le=65535)] | None = None
@@ -82,6 +86,8 @@ class Netif(Configuration, frozen=True, kw_only=True):
             state = "link" if one.link else "no link"
             number = f"number {one.index}" if one.index else "the number of lo"
             told = f"lets the program find the interface {_name(one)}: {address}, {state}, {number}"
+            if one.real:
+                told = f"lets the interface {_name(one)} tell of its link ({state})"
             yield ("interfaces", index), told
         if self.routes:
             yield ("routes",), "says that setting routes worked"
@@ -97,7 +103,7 @@ class Netif(Configuration, frozen=True, kw_only=True):
             if one.name in seen:
                 yield ("interfaces", index, "name"), "this name is there twice"
             seen.add(one.name)
-            if one.name == "lo":
+            if one.name == "lo" and not one.real:
                 yield ("interfaces", index, "name"), "the loopback interface is there already"
             for setting in ("netmask", "broadcast", "peer"):
                 if getattr(one, setting) and not one.address:

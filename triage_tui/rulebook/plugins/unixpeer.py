@@ -69,8 +69,8 @@ class Reply(Settings, frozen=True, kw_only=True):
 class Unixpeer(Configuration, frozen=True, kw_only=True):
     """The peer at `path`, at the name `abstract`, or at an `address` of IPv4. Without replies it only reads.
 
-    `hangs_up`: it does so at once. `visible`: who looks for the socket's name finds it. The others are those
-    of a script, see docs/rules/helpers.md.
+    `datagrams`: also what is sent without connecting reaches it. `hangs_up`: it does so at once. `visible`:
+    who looks for the socket's name finds it. The others are those of a script, see docs/rules/helpers.md.
     """
 
     path: (
@@ -91,6 +91,7 @@ class Unixpeer(Configuration, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    datagrams: bool = True
     hangs_up: bool = False
     visible: bool = False
     greeting: Text | None = None
@@ -100,11 +101,14 @@ class Unixpeer(Configuration, frozen=True, kw_only=True):
 
     def hooks(self) -> frozenset[str]:
         """Connecting, sending to an address, and what the kind of the address needs."""
-        return _SENDS | (_LOOKS if self.visible else frozenset()) | (_FAR if self.address else frozenset())
+        calls = _SENDS if self.datagrams else frozenset(("connect",))
+        if self.address is not None:
+            calls |= _FAR if self.datagrams else frozenset(("setsockopt",))
+        return calls | (_LOOKS if self.visible else frozenset())
 
     def after(self) -> frozenset[str]:
         """Whom a datagram is from."""
-        return frozenset(("recvfrom",)) if self.address else frozenset()
+        return frozenset(("recvfrom",)) if self.address and self.datagrams else frozenset()
 
     def _name(self) -> str:
         if self.path is not None or self.address is not None:

@@ -1,18 +1,19 @@
-"""Rule files that change how the program is started (see `rulebook.start_settings`)."""
+"""Rule files that hold a table of constants: settings of the start, and configurations of plugins."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from triage_tui.proposals.templates import PLACEHOLDER, Template
 from triage_tui.rulebook.placeholders import unfilled
-from triage_tui.rulebook.start_settings import SINGLE, Setting
+from triage_tui.rulebook.start_settings import SINGLE
 
 
 @dataclass(frozen=True, slots=True)
-class StartText:
+class TableText:
     """One rule in the making: `name` below `rules_patch/`, its id, and the text below its header."""
 
     name: str
@@ -33,20 +34,33 @@ def start_names(template: Template) -> set[str]:
     return held.union(template.parameters, template.unless)
 
 
-def start_texts(template: Template, code: Mapping[str, str]) -> list[StartText] | None:
+def start_texts(template: Template, code: Mapping[str, str]) -> list[TableText] | None:
     """Return the rules of a template for the start; None where it needs a literal that is not known."""
+    return _texts("start", template.start, code, _start_identity)
+
+
+def plugin_texts(template: Template, code: Mapping[str, str]) -> list[TableText] | None:
+    """Return the rules of a template that configure plugins; None as above."""
+    return _texts("plugin", template.plugin, code, lambda name, body: f"fix-{name}-{_digest(body)}")
+
+
+def _texts(
+    kind: str, texts: Mapping[Any, str], code: Mapping[str, str], identify: Callable[[str, str], str]
+) -> list[TableText] | None:
     found = []
-    for setting, text in template.start.items():
+    for name, text in texts.items():
         if any(match[1] not in code for match in PLACEHOLDER.finditer(text)):
             return None
         body = PLACEHOLDER.sub(lambda match: code[match[1]], text).strip() + "\n"
-        identity = _identity(setting, body)
-        found.append(StartText(f"fix/start/{setting}@{identity}.lua", identity, body))
+        identity = identify(name, body)
+        found.append(TableText(f"fix/{kind}/{name}@{identity}.lua", identity, body))
     return found
 
 
-def _identity(setting: Setting, body: str) -> str:
+def _digest(body: str) -> str:
+    return hashlib.sha256(body.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def _start_identity(setting: str, body: str) -> str:
     """Return the id of a rule: of what a start has only one, the next rule replaces the one before."""
-    if setting in SINGLE:
-        return f"start-{setting}"
-    return f"start-{setting}-{hashlib.sha256(body.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+    return f"start-{setting}" if setting in SINGLE else f"start-{setting}-{_digest(body)}"

@@ -1,0 +1,103 @@
+"""Whom a program talks to, and what it said: literals for rules that put a scripted peer there.
+
+What a peer answers only a person knows. What the program says to it may have been told already, by a silent
+peer of the run before (`rules.log`): each message then has its own place for an answer.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+
+from triage_tui.diagnosis.calls import operation
+from triage_tui.errors import TriageError
+from triage_tui.proposals.lua import guest_bytes
+from triage_tui.rulebook.lua.literals import lua_string
+from triage_tui.rulebook.placeholders import placeholder
+from triage_tui.runs.files import inside, read_bounded
+from triage_tui.runs.model import Syscall
+from triage_tui.runs.reader import Run
+from triage_tui.runs.writer import RULES_LOG
+from triage_tui.text import safe_line
+
+_TOLD = re.compile(r"""(?P<peer>.{1,200}) got \d+ bytes (?P<text>'.*'|".*")(?P<cut>\.\.\.)?: no reply fits""")
+"""As a scripted peer tells it, see `guest.calls.conversation`."""
+_MAX_LOG = 1 << 20
+_MAX_MESSAGES = 8
+_INET = re.compile(r"inet:(\d{1,3}(?:\.\d{1,3}){3}:\d{1,5})")
+_LONGEST_NAME = 107
+_TALKS = ("connect", "send")
+
+
+def peer_literals(
+    run: Run, given: Mapping[str, str], seen: Sequence[Syscall]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return literals (`peer_at`, `peer_replies`) and words (`peer_name`) about the peer of a hypothesis.
+
+    `given` are its parameters, `seen` the calls up to its own. Both are empty where no peer is known.
+    """
+    peer = given.get("peer", "")
+    if not peer and given.get("operation") in _TALKS and given.get("path"):
+        peer = f"unix:{given['path']}"
+    said = _messages(run)
+    if not peer:
+        called = (call for call in reversed(seen) if operation(call) in _TALKS and (call.peer or call.path))
+        last = next(called, None)
+        peer = (last.peer or f"unix:{last.path}") if last is not None else ""
+    where = _setting(peer)
+    if where is None:
+        return {}, {}
+    setting, name = where
+    code = {
+        "peer_at": f"{setting} = {lua_string(guest_bytes(name))}",
+        "peer_replies": "\n".join(_steps(name, said.get(name, []))),
+    }
+    return code, {"peer_name": safe_line(name, 160)}
+
+
+def _setting(peer: str) -> tuple[str, str] | None:
+    """Return the setting of the plugin for a peer's address, and its value."""
+    if found := _INET.fullmatch(peer):
+        return "address", found[1]
+    kind, _, name = peer.partition(":")
+    if kind != "unix" or not 0 < len(name) <= _LONGEST_NAME or ".." in name.split("/"):
+        return None
+    if name.startswith("@") and len(name) > 1:
+        return "abstract", name[1:]
+    return ("path", name) if name.startswith("/") and not name.endswith("/") else None
+
+
+def _messages(run: Run) -> dict[str, list[tuple[bytes, bool]]]:
+    """Return what peers were told and did not answer: (what, whether that is only its beginning), by peer."""
+    try:
+        log = read_bounded(inside(run.dir, f"logs/{RULES_LOG}"), _MAX_LOG).decode("utf-8", "replace")
+    except (TriageError, OSError):
+        return {}
+    found: dict[str, list[tuple[bytes, bool]]] = {}
+    for line in log.splitlines():
+        told = _TOLD.search(line)
+        if told is None:
+            continue
+        try:
+            message = ast.literal_eval(f"b{told['text']}")
+        except (ValueError, SyntaxError):
+            continue
+        peer = told["peer"].rpartition(" ")[2]
+        one = (message, told["cut"] is not None)
+        if one not in found.setdefault(peer, []):
+            found[peer].append(one)
+    return found
+
+
+def _steps(name: str, messages: Sequence[tuple[bytes, bool]]) -> list[str]:
+    """Return the lines of a script whose answers a person must fill in."""
+    if not messages:
+        wanted = placeholder(f"what {name} answers on the device; a silent peer shows what it is asked")
+        return [f"    {{ reply = {lua_string(wanted.encode())} }},"]
+    lines = []
+    for message, is_cut in messages[:_MAX_MESSAGES]:
+        wanted = placeholder(f"what {name} answers to this on the device")
+        fit = "starts" if is_cut else "equals"
+        lines.append(f"    {{ {fit} = {lua_string(message)}, reply = {lua_string(wanted.encode())} }},")
+    return lines
