@@ -9,8 +9,9 @@ import pytest
 from tests.diagnosis.recorded import load_case, parse_trace, run_of, write_run
 from triage_tui.diagnosis.report import diagnose
 from triage_tui.proposals.build import propose
-from triage_tui.proposals.content import may_be_file
+from triage_tui.proposals.content import choose, may_be_file
 from triage_tui.proposals.names import unresolved_name
+from triage_tui.proposals.templates import load_library
 from triage_tui.rulebook.check.lint import lint
 
 
@@ -63,3 +64,14 @@ def test_this_machine_s_own_name_needs_nobody(tmp_path: Path) -> None:
 def test_not_every_path_is_a_place_for_a_file(path: str, may: bool, tmp_path: Path) -> None:
     (tmp_path / "var" / "www").mkdir(parents=True)
     assert may_be_file(path, str(tmp_path)) is may
+
+
+@pytest.mark.parametrize(
+    ("arch", "destination"), [("mipsel", b"0001A8C0"), ("mips", b"C0A80100"), ("s390x", b"C0A80100")]
+)
+def test_an_address_in_a_table_of_the_kernel_has_the_order_of_the_machine(
+    arch: str, destination: bytes
+) -> None:
+    content = choose("/proc/net/route", None, load_library(), arch)
+    assert content.data is not None
+    assert content.data.splitlines()[1].split()[1] == destination

@@ -12,6 +12,7 @@ from pathlib import Path
 from triage_tui.diagnosis.calls import is_directory_by_name
 from triage_tui.errors import TriageError
 from triage_tui.proposals.templates import Library
+from triage_tui.runs import guest_abi
 from triage_tui.runs.files import inside, read_bounded
 
 MAX_CONTENT = 48 << 10
@@ -100,8 +101,8 @@ def now_at(path: str, rootfs: str | None) -> bytes | None:
     return _read(Path(rootfs), path) if rootfs else None
 
 
-def choose(path: str, rootfs: str | None, library: Library) -> Content:
-    """Return what the file at the absolute guest path `path` could hold."""
+def choose(path: str, rootfs: str | None, library: Library, arch: str = "") -> Content:
+    """Return what the file at the absolute guest path `path` could hold on the architecture `arch`."""
     if rootfs:
         for candidate in siblings(path):
             data = _read(Path(rootfs), candidate)
@@ -111,7 +112,10 @@ def choose(path: str, rootfs: str | None, library: Library) -> Content:
                 )
     for known in library.contents:
         if known.path.search(path):
-            return Content(known.text.encode(), "the usual content of such a file", known.risk)
+            text = known.text
+            if known.text_big_endian is not None and guest_abi.endian(arch) == "big":
+                text = known.text_big_endian
+            return Content(text.encode(), "the usual content of such a file", known.risk)
     if _SECRET.search(posixpath.basename(path)):
         what = (
             f"a key or certificate for {path}: make one, or take it from the device, and put it into the rule"

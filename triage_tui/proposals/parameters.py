@@ -86,7 +86,8 @@ def literals(
     absolute = given.get("absolute", "")
     if absolute:
         if may_be_file(absolute, run.snapshot.target.rootfs):
-            content = choose(absolute, run.snapshot.target.rootfs, library)
+            target = run.snapshot.target
+            content = choose(absolute, target.rootfs, library, target.arch)
             code["content"] = "nil" if content.data is None else lua_long_string(content.data)
             words |= {"content": "", "content_from": content.source, "content_risk": content.risk}
             needs = content.needs

@@ -100,6 +100,7 @@ class ContentEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     path: Annotated[str, Meta(description="RE2 expression")]
     text: str
+    text_big_endian: str | None = None
     risk: _Line
 
 
@@ -164,6 +165,8 @@ class KnownContent:
     path: Any
     text: str
     risk: str
+    text_big_endian: str | None = None
+    """What it is on a big-endian machine, where that is something else."""
 
 
 @dataclass(slots=True)
@@ -278,7 +281,7 @@ def add_file(library: Library, path: Path, contents: list[KnownContent], *, boun
             tell(f"contents[{index}]", _told(error))
             continue
         if (path_of := compile_regex(entry.path, f"contents[{index}].path", tell)) is not None:
-            contents.append(KnownContent(path=path_of, text=entry.text, risk=entry.risk))
+            contents.append(KnownContent(path_of, entry.text, entry.risk, entry.text_big_endian))
     for index, raw in enumerate(_list(document, "requests", tell)):
         request = _request(raw, f"requests[{index}]", tell)
         if request is not None:
