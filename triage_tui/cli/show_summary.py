@@ -139,10 +139,12 @@ def say_rule_hits(record: Run, language: Catalogue = ENGLISH_CATALOGUE) -> None:
         return
     print_line()
     print_line(language.fill("rules that were active:"))
+    told = {one.rule: f" ({one.says})" for one in record.snapshot.start_settings}
     for hit in hits:
         hits_of = f"{hit.hits} of {hit.limit} hits" if hit.limit else number_of(hit.hits, "hit")
         off = f", switched off: {hit.disabled}" if hit.disabled else ""
-        print_wrapped(language.sentence(f"{hit.rule}: {hits_of} on {hit.syscall}{off}"), "  ", "    ")
+        sentence = f"{hit.rule}: {hits_of} on {hit.syscall}{told.get(hit.rule, '')}{off}"
+        print_wrapped(language.sentence(sentence), "  ", "    ")
         if account := rule_account(hit):
             print_wrapped(language.listed(account), "    ", "    ")
 

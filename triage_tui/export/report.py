@@ -46,6 +46,7 @@ from triage_tui.runs.rounds import ladder
 
 MAX_HYPOTHESES = 10
 MAX_PROPOSALS = 32
+MAX_SETTINGS = 32
 MAX_DIFF_LINES = 400
 MAX_EVENTS = 200
 _MAX_VERDICT_BYTES = 1 << 20
@@ -113,6 +114,9 @@ def _summary(citing: Citing) -> Section:
             (Span(citing.line(f"{snapshot.engine.emulator} {snapshot.engine.emulator_version}", 120), True),),
         ),
     ]
+    for one in snapshot.start_settings[:MAX_SETTINGS]:
+        told = citing.line(f"{one.says}, by rule {one.rule}", 400)
+        rows.append(("started with", (Span(told, True),)))
     if snapshot.round:
         rows.append(("round", (Span(str(snapshot.round)),)))
     if snapshot.parent_run:

@@ -13,6 +13,8 @@ from triage_tui.rulebook.check.findings import Finding
 from triage_tui.rulebook.choices import Approval
 from triage_tui.rulebook.generations import Generation
 from triage_tui.rulebook.hunks import Difference, compare, digest_of
+from triage_tui.rulebook.kinds import kind_of
+from triage_tui.rulebook.placeholders import unfilled
 from triage_tui.rulebook.rulefile import is_models
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.reader import Run
@@ -64,10 +66,13 @@ def check_as_shown(run_dir: Path, approval: Approval, active: Generation | None)
 
 
 def is_filled_in(run: Run, proposal: Proposal) -> bool:
-    """Tell whether a person edited a rule of a proposal that needs something from a person.
+    """Tell whether a person filled in what a proposal needs: whether its rules were edited.
 
-    An edit that was taken back is none.
+    An edit that was taken back is none. Rules for the start have a placeholder for all that they need.
     """
+    if proposal.files and all(kind_of(name) == "start" for name in proposal.files):
+        with contextlib.suppress(TriageError):
+            return not any(unfilled(patches.read_rule(run.dir, name)) for name in proposal.files)
     for name in proposal.files:
         edits = [e.payload for e in run.events if e.kind == "edited" and e.payload.get("file") == name]
         if edits and edits[-1].get("sha256") != edits[0].get("before"):

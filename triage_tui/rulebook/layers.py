@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.rulebook import generations, manifest, rulefile
+from triage_tui.rulebook import generations, manifest, rulefile, start_settings
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.generations import Generation
 from triage_tui.rulebook.kinds import KINDS, PLACE, kind_of
@@ -180,6 +180,8 @@ def _own_file(directory: Path, name: str, for_all: bool) -> LayeredRule:
         rule = rulefile.parse(source).header.id
         if kind_of(name) == "plugin":
             rulefile.to_source(name, source)
+        elif kind_of(name) == "start":
+            start_settings.read_start_rule(name, source)
     except TriageError as error:
         problem = str(error)
     return LayeredRule("own", name, source, rule, directory, for_all=for_all, problem=problem)

@@ -185,7 +185,10 @@ def _account(view: RunView, proposal: Proposal) -> str:
 def hit_words(view: RunView, proposal: Proposal) -> str:
     """Return how often the rules of a proposal may answer: as their files say now, they may be edited."""
     from triage_tui.rulebook import rulefile
+    from triage_tui.rulebook.kinds import kind_of
 
+    if proposal.files and all(kind_of(name) == "start" for name in proposal.files):
+        return "once, when the program is started"
     limits: dict[str, None] = {}
     for rule in (view.rules.get(name) for name in proposal.files[:64]):
         if rule is None or rule.difference is None:

@@ -229,6 +229,7 @@ class _Recorded:
 def _rules(view: RunView, width: int) -> list[Row]:
     hits = view.snapshot.rule_hits[:256]
     rows = [heading("Rules that were active", width)] if hits else []
+    told = {one.rule: one.says for one in view.snapshot.start_settings[:256]}
     for hit in hits:
         hits_of = f"{hit.hits} of {hit.limit} hits" if hit.limit else number_of(hit.hits, "hit")
         parts = [
@@ -236,6 +237,8 @@ def _rules(view: RunView, width: int) -> list[Row]:
             (short(hit.rule, 80), "good"),
             ("  " + short(hit.syscall, 40), "muted"),
         ]
+        if hit.rule in told:
+            parts.append(("  " + safe_line(told[hit.rule], 200), ""))
         if hit.disabled:
             parts.append(("  switched off: " + safe_line(hit.disabled, 200), "bad"))
         rows.append(Row(tuple(parts), target=("rule", hit.rule)))
