@@ -130,6 +130,8 @@ def test_generations_are_listed_with_who_when_and_why(
     assert "+1 ~0 -0" in text
     assert main(["rules", "diff", "x-1@1", "x-1@3", *at]) == 1
     assert "2 differ" in capsys.readouterr().err
+    assert main(["rules", "diff", "x-1@0", "x-1@1", *at]) == 1
+    assert "openat-1: added" in capsys.readouterr().out
     path = workspace.rulebook_dir(TARGET) / "generations/0002" / "syscall/ioctl@ioctl-1.lua"
     path.chmod(0o644)
     path.write_bytes(b"")

@@ -72,11 +72,14 @@ def test_a_file_that_is_no_rule_neither_acts_nor_hides(tmp_path: Path) -> None:
     own(tmp_path, "syscall/../syscall/rm -rf.lua")
     (tmp_path / "own/syscall/read.lua").symlink_to("/etc/passwd")
     os.mkfifo(tmp_path / "own/syscall/write.lua")
+    own(tmp_path, "syscall/openat.lua", b"function do_syscall(")
+    own(tmp_path, "start/bogus.lua", b"return {}")
+    own(tmp_path, "plugin/nvram@x.lua", b"return {")
     assert order(tmp_path) == [("target", "@a.lua")]
     problems = [one.problem for one in layered(tmp_path, TARGET) if one.problem]
-    assert len(problems) == 4
+    assert len(problems) == 7
     assert any("version 9 is not known" in told for told in problems)
-    assert sum("does not act" in line for line in started_in_words(layered(tmp_path, TARGET))) == 4
+    assert sum("does not act" in line for line in started_in_words(layered(tmp_path, TARGET))) == 7
 
 
 def test_a_broken_configuration_of_a_plugin_costs_that_file_only(tmp_path: Path) -> None:

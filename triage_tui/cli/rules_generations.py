@@ -24,9 +24,10 @@ def generations(args: argparse.Namespace) -> int:
     else:
         header = ["", "generation", "of", "when", "who", "rules", "changed", "why"]
         print_table(header, [_cells(one) for one in found])
+        last = found[-1].made.number
         say(
-            f"{number_of(len(found), 'generation')} of target {target}; compare two with"
-            f" `rules diff {target}@1 {target}@2`, go to one with `rollback {target} --to 1`"
+            f"{number_of(len(found), 'generation')} of target {target}; `rules diff {target}@{last - 1}"
+            f" {target}@{last}` compares two (0 is no rule), `rollback {target} --to N` goes to one"
         )
     return 0 if found and not any(one.problem for one in found) else 1
 

@@ -10,7 +10,7 @@ from triage_tui.retry.named_rules import target_named
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.layers import LayeredRule, acting, layered
 from triage_tui.rulebook.layers_in_words import in_order, layer_words
-from triage_tui.rulebook.places import own_directories
+from triage_tui.rulebook.places import SHARED, own_directories
 from triage_tui.text import number_of
 
 
@@ -18,9 +18,11 @@ def layers(args: argparse.Namespace) -> int:
     """Print the rules in the order in which they are asked; 1 when an own file is no rule."""
     workspace = Workspace.at(args.workspace)
     target = target_named(workspace, args.target)
-    found = layered(workspace.rulebook, target)
+    # What all targets share has nothing of one target's beside it.
+    known = "" if target == SHARED else target
+    found = layered(workspace.rulebook, known)
     broken = any(rule.problem for rule in found)
-    own = [str(directory) for directory in own_directories(workspace.rulebook, target)]
+    own = [str(directory) for directory in own_directories(workspace.rulebook, known)]
     if args.json:
         print_json({"target": target, "own": own, "rules": [_as_data(rule) for rule in found]})
         return 1 if broken else 0
@@ -29,7 +31,8 @@ def layers(args: argparse.Namespace) -> int:
         rows = [[asked, layer_words(rule), rule.rule or "-", rule.name, why] for asked, rule, why in order]
         print_table(["asked", "whose", "rule", "file", ""], rows)
     say(f"{number_of(len(acting(found)), 'rule')} of {len(found)} act for target {target}")
-    say(f"files of your own go into {own[0]}/syscall for this target, and {own[-1]}/syscall for all")
+    of_target = f"{own[0]}/syscall for this target, and " if known else ""
+    say(f"files of your own go into {of_target}{own[-1]}/syscall for all")
     return 1 if broken else 0
 
 

@@ -125,7 +125,7 @@ class RunningGuest:
             if self._settings and isinstance(error, TriageError):
                 raise TriageError(f"{error} (it was started with {self._settings_in_words()})") from error
             raise
-        for told in started_in_words(self._rules):
+        for told in [*started_in_words(self._rules), *self._switched_off()]:
             narrate(told)
         if self._settings:
             narrate(f"started with {self._settings_in_words()}")
@@ -191,6 +191,15 @@ class RunningGuest:
         """End the guest and its rule host; may be repeated."""
         self.guest.end()
         self._close_host()
+
+    def _switched_off(self) -> list[str]:
+        """Return which rules could not be loaded, one sentence each."""
+        places = {rule.sha256: rule.place for rule in self._rules}
+        return [
+            f"{places.get(hit.sha256, hit.rule)} does not act: {hit.disabled}"
+            for hit in (self._host.hits() if self._host is not None else [])
+            if hit.disabled is not None and not hit.calls
+        ]
 
     def _settings_in_words(self) -> str:
         return ", ".join(f"{one.says} by rule {one.rule}" for one in self._settings)

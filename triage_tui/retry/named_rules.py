@@ -19,7 +19,7 @@ from triage_tui.text import safe_line
 
 FORMS = (
     "a file or directory, RUN or RUN:FILE (what a run proposes), `active` or active:TARGET,"
-    " TARGET@N (generation N)"
+    " TARGET@N (generation N, 0 for no rule)"
 )
 """How rules are named, for help texts."""
 
@@ -155,6 +155,8 @@ def _of(workspace: Workspace, text: str) -> Iterable[NamedRule]:
     if (of_generation := _GENERATION.fullmatch(text)) is not None:
         target = target_of(workspace, of_generation["target"])
         number = int(of_generation["number"])
+        if number == 0:
+            return []  # No rule, as in a roll back.
         return _in_generation(target, generation(workspace, target, number))
     return _of_run(workspace, text)
 

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Literal
 
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.rulebook import generations, manifest, rulefile, start_settings
+from triage_tui.rulebook import generations, manifest, rulefile
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.generations import Generation
 from triage_tui.rulebook.kinds import KINDS, PLACE, kind_of
 from triage_tui.rulebook.manifest import verify
 from triage_tui.rulebook.places import OWN, own_directories, shared_directory, target_directory
+from triage_tui.rulebook.start_settings import start_rules
+from triage_tui.rulehost.check import check_syntax
 from triage_tui.rulehost.protocol import RuleSource
 from triage_tui.runs.events import default_actor
 from triage_tui.runs.files import inside, read_bounded
@@ -67,6 +69,11 @@ class LayeredRule:
             return f"{OWN}/{within}{self.name}"
         of = "shared generation" if self.layer == "shared" else "generation"
         return f"{self.name} of {of} {self.generation}"
+
+    @property
+    def known_as(self) -> str:
+        """The id of its header; its name where it has none, since an id made from bytes says nothing."""
+        return self.rule if self.rule and not self.rule.startswith("plain-") else self.name
 
     @property
     def keys(self) -> set[tuple[str, ...]]:
@@ -152,7 +159,16 @@ def note_own(rulebook: Path, target_id: str, rules: Iterable[LayeredRule]) -> bo
     return True
 
 
-def _own(rulebook: Path, target_id: str) -> Iterator[LayeredRule]:
+def _own(rulebook: Path, target_id: str) -> list[LayeredRule]:
+    """Return a person's own files; a text that does not compile is no rule either."""
+    found = list(_own_files(rulebook, target_id))
+    compiled = [rule for rule in found if not rule.problem and kind_of(rule.name) == "syscall"]
+    problems = check_syntax([(rule.name, rule.source) for rule in compiled]) if compiled else []
+    told = {rule.place: text for rule, text in zip(compiled, problems, strict=True) if text is not None}
+    return [replace(rule, problem=told.get(rule.place, rule.problem)) for rule in found]
+
+
+def _own_files(rulebook: Path, target_id: str) -> Iterator[LayeredRule]:
     for directory in own_directories(rulebook, target_id):
         for_all = directory.name == OWN and directory.parent == rulebook
         for kind in KINDS:
@@ -178,10 +194,13 @@ def _own_file(directory: Path, name: str, for_all: bool) -> LayeredRule:
         if not PLACE.fullmatch(name):
             raise TriageError("it is not named like a rule (NAME.lua or NAME@ID.lua)")
         rule = rulefile.parse(source).header.id
-        if kind_of(name) == "plugin":
-            rulefile.to_source(name, source)
-        elif kind_of(name) == "start":
-            start_settings.read_start_rule(name, source)
+        match kind_of(name):
+            case "plugin":
+                rulefile.to_source(name, source)
+            case "start":
+                start_rules({name: source})
+            case "syscall":
+                pass
     except TriageError as error:
         problem = str(error)
     return LayeredRule("own", name, source, rule, directory, for_all=for_all, problem=problem)

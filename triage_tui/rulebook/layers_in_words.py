@@ -14,7 +14,7 @@ def started_in_words(rules: Sequence[LayeredRule]) -> list[str]:
     for layer in ("own", "target", "shared"):
         of_layer = [rule for rule in acting(rules) if rule.layer == layer]
         if of_layer:
-            names = ", ".join(rule.rule for rule in of_layer)
+            names = ", ".join(rule.known_as for rule in of_layer)
             number = of_layer[0].generation
             parts.append(
                 {

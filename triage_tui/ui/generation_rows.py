@@ -58,9 +58,7 @@ def _layer_rows(state: RulebookState, width: int) -> list[Row]:
     elif not state.layers:
         rows += wrapped("No rule acts for this target.", width, "muted", 1)
     for asked, rule, why in list(in_order(state.layers))[:MAX_RULES]:
-        # The id of a file without a header is made from its bytes, and says nothing to a person.
-        known = rule.rule if rule.rule and not rule.rule.startswith("plain-") else rule.name
-        name = clip(safe_line(known, 100), max(8, width - _WHOSE - 8))
+        name = clip(safe_line(rule.known_as, 100), max(8, width - _WHOSE - 8))
         parts: list[Part] = [
             (f" {fit(asked, 5, 'right')}  ", "key"),
             (fit(layer_words(rule), _WHOSE), "accent" if rule.layer == "own" else "muted"),
