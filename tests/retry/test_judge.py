@@ -223,3 +223,35 @@ def test_runs_of_two_programs_do_not_compare(tmp_path: Path) -> None:
     )
     # A process that goes on is the same program, whatever it executes meanwhile.
     assert "another file" not in " ".join(judge(first, other, how="resume").reasons)
+
+
+def test_failures_that_went_away_are_no_loss(tmp_path: Path) -> None:
+    lookups = [failed_open(seq, f"/usr/bin/{seq}") for seq in range(2, 6)]
+    before = make(tmp_path, [ok(1, "brk"), *lookups], cites=2)
+    assert judge(before, make(tmp_path, [ok(1, "brk")], exit_code=3)).word == "sideways"
+    # What worked and is missing is.
+    before = make(tmp_path, [ok(seq, f"call{seq}") for seq in range(1, 6)])
+    assert judge(before, make(tmp_path, [ok(1, "call1")])).word == "regressed"
+
+
+def test_a_program_that_is_really_started_is_new_ground_although_a_rule_helped(tmp_path: Path) -> None:
+    refused = Syscall(seq=2, name="execve", path="/bin/cat", ret=-8, errno="ENOEXEC")
+    before = make(tmp_path, [ok(1, "brk"), refused], cites=2)
+    started = ok(2, "execve", path="/bin/cat", rule="start-1")
+    after = make(tmp_path, [ok(1, "brk"), started], exit_code=2)
+    assert judge(before, after).word == "progressed"
+    started.intercepted = True
+    faked = make(tmp_path, [ok(1, "brk"), started], exit_code=2)
+    assert judge(before, faked).word == "sideways"
+
+
+def test_a_busy_loop_that_waits_now_is_progress(tmp_path: Path) -> None:
+    reads = [ok(seq, "read") for seq in range(1, 5)]
+    loop = Loop(period=1, repeats=4, first_seq=1, last_seq=4, names=["read"])
+    before = make(tmp_path, reads, reason="loop", exit_code=None, loop=loop)
+    waiting = [Syscall(seq=1, name="read", tid=4), ok(2, "brk", tid=2)]
+    verdict = judge(before, make(tmp_path, waiting, reason="idle", exit_code=None))
+    assert verdict.word == "progressed"
+    assert verdict.reasons[0] == "the busy loop is gone: read, which was repeated without a pause, waits now"
+    other = [Syscall(seq=1, name="futex", tid=4)]
+    assert judge(before, make(tmp_path, other, reason="idle", exit_code=None)).word == "sideways"

@@ -156,6 +156,18 @@ def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: How = "retr
     )
 
 
+def _waits_now(before: Run, after: Run) -> str:
+    """Say that a call which was repeated without a pause lets its thread wait now; "" where it does not."""
+    loop = before.snapshot.loop
+    if before.snapshot.reason != "loop" or loop is None or loop.sleeps or after.snapshot.reason != "idle":
+        return ""
+    if after.snapshot.trigger.spinning:
+        return ""
+    last = {call.tid: call for call in after.trace()}
+    waits = next((one.name for one in last.values() if one.ret is None and one.name in loop.names), "")
+    return f"the busy loop is gone: {waits}, which was repeated without a pause, waits now" if waits else ""
+
+
 def _reached(run: Run) -> set[str]:
     """Return the signatures of what worked in a run: a failure that is not repeated later is no loss."""
     return set(signatures(call for call in run.trace() if not call.errno))
@@ -303,6 +315,8 @@ def _decide(
         if crashed:
             reasons.append(f"but it dies of {after.snapshot.trigger.signal} now")
         return "progressed", reasons
+    if waits := _waits_now(before, after):
+        return "progressed", [waits, end, news]
     if lost and len(lost) > 2:
         return "regressed", [f"{len(lost)} signatures of the earlier run are missing and none is new", end]
     if after.snapshot.reason == "time_limit":
