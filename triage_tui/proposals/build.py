@@ -12,7 +12,8 @@ from triage_tui.proposals.evidence import evidence_line
 from triage_tui.proposals.parameters import literals
 from triage_tui.proposals.start_values import start_literals
 from triage_tui.proposals.table_rules import plugin_texts, start_names, start_texts
-from triage_tui.proposals.templates import CALLS, PLACEHOLDER, Library, Template, load_library
+from triage_tui.proposals.template_form import CALLS, PLACEHOLDER
+from triage_tui.proposals.templates import Library, Template, load_library
 from triage_tui.rulebook.evidence import EVIDENCE
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis, Proposal
 from triage_tui.runs.files import inside, write_atomic

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from triage_tui.proposals.templates import PLACEHOLDER, Template
+from triage_tui.proposals.template_form import PLACEHOLDER
+from triage_tui.proposals.templates import Template
 from triage_tui.rulebook.placeholders import unfilled
 from triage_tui.rulebook.start_settings import SINGLE
 

@@ -1,0 +1,91 @@
+"""The form of the files with templates, as msgspec structures; docs/schemas has it as a JSON Schema."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from triage_tui.proposals.requests import RequestEntry
+from triage_tui.proposals.start_values import START_LITERALS
+from triage_tui.rulebook.start_settings import Setting
+from triage_tui.runs.diagnosis_model import Risk
+
+PLACEHOLDER = re.compile(r"@([a-z_]+)@")
+LITERALS = frozenset(
+    (
+        "path", "absolute", "directory", "interface", "content", "device", "request_number",
+        "first_argument", "peer_bytes", "is_path", "level", "option", "process", "signal",
+        "path_argument", "flags_argument", "path_number", "endian", "word", "answers", "size",
+        "stack_register", "copy", "copy_directory", "copy_content", "descriptor", "protocol", "hosts",
+        "may_go", "wants_directory", "awaited_text", "text_unknown", "kind_bits", "may_be_empty",
+        "peer_at", "peer_replies",
+        *START_LITERALS,
+        "variable_file", "variable_build", "variable_offset", "variable_format", "variable_value",
+        "variable_from", "value_unknown",
+    )
+)  # fmt: skip
+"""What may stand between @ and @: what `parameters.literals` and the building of a rule put there."""
+CALLS = {
+    "connect": "connect", "bind": "bind", "ioctl": "ioctl", "kill": "kill", "setsockopt": "sockopt",
+    "getsockopt": "sockopt", "socket": "socket",
+}  # fmt: skip
+"""Calls with a text of their own: syscall -> key of `lua`."""
+VARIANTS = ("default", "with_path", "open", *dict.fromkeys(CALLS.values()))
+"""Keys of `lua`: for which calls the text is."""
+
+_Line = Annotated[str, Meta(min_length=1, max_length=600)]
+
+
+class Requires(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Which calls a template is for; an empty list is all."""
+
+    operation: list[str] = []
+    syscalls: list[str] = []
+    errno: list[str] = []
+    path: Annotated[str, Meta(description="RE2 expression for the absolute guest path")] = ""
+
+
+class TemplateEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """One template as it is written. `{name}` in the texts stands for what is known of the failure."""
+
+    id: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    title: _Line
+    intent: _Line
+    effect: _Line
+    risk: Risk
+    risk_text: _Line
+    inverse: _Line
+    hit_limit: Annotated[int, Meta(ge=0, le=999_999_999, description="0: no limit")]
+    observe: bool = False
+    needs_input: str | None = None
+    at: Annotated[str, Meta(description="parameter that names the calls to hook")] = "syscalls"
+    requires: Requires = msgspec.field(default_factory=Requires)
+    parameters: list[str] = []
+    unless: list[str] = []
+    hooks: Annotated[list[str], Meta(description="calls that the rule is for, if not those that failed")] = []
+    uses: list[str] = []
+    lua: dict[str, str] = {}
+    start: dict[Setting, str] = {}
+    plugin: dict[str, str] = {}
+
+
+class ContentEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The usual content of files whose guest path matches."""
+
+    path: Annotated[str, Meta(description="RE2 expression")]
+    text: str
+    text_big_endian: str | None = None
+    risk: _Line
+
+
+class TemplatesFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """One file."""
+
+    schema: Literal[1]
+    templates: list[TemplateEntry] = []
+    snippets: dict[str, str] = {}
+    contents: list[ContentEntry] = []
+    requests: list[RequestEntry] = []
