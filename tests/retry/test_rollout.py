@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,6 +14,7 @@ import pytest
 
 from tests.killing import Kill, carried_out
 from tests.retry.decisions import FILES, check_nothing_left, copied, memory_directory, text_of, workspace_at
+from triage_tui.cli.main import main
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry import rollout as rolling
 from triage_tui.retry.expiry import expire
@@ -170,6 +172,7 @@ def test_where_somebody_took_the_rule_back_a_rollout_does_not_put_it_again(root:
         promote(workspace, "openat-1")
     # A person may go on without it, and it stays as it was left.
     after = promote(workspace, "openat-1", anyway="z-3 is old", actor="bob")
+    assert after.moves[-1].why.endswith("bring it back to z-3, where somebody had taken it back")
     assert (after.left, acts_in(root)) == ([THIRD], [FIRST, SECOND, "shared"])
     generations.rollback(root / "rulebook/shared", 0, actor="ann", reason="not for all")
     count(workspace, after, FIRST, "r3")
@@ -248,6 +251,37 @@ def test_refusals_are_one_sentence_and_change_nothing(root: Path) -> None:
             act()
     assert (root / "rulebook/.rollout/openat-1.json").read_bytes() != before
     assert record.rollout_ids(workspace.rulebook) == ["openat-1"]
+
+
+def test_a_damaged_place_does_not_keep_the_rule_active_in_the_others(root: Path) -> None:
+    workspace, _ = begun(root, stage="one")
+    promote(workspace, "openat-1", anyway="try")
+    manifest = root / "rulebook" / FIRST / "current/manifest.json"
+    whole = manifest.read_bytes()
+    manifest.chmod(0o644)
+    manifest.write_bytes(b"{")
+    with pytest.raises(TriageError, match="rollout openat-1 is stopped, but not everywhere: .*is damaged"):
+        stop(workspace, "openat-1", "no")
+    for name in (SECOND, THIRD):
+        active = generations.current(root / "rulebook" / name)
+        assert active is not None
+        assert list(active.files) == [OTHER]
+    # Once it is mended the next program goes on.
+    manifest.write_bytes(whole)
+    Workspace.at(root)
+    assert acts_in(root) == []
+    check_nothing_left(root)
+
+
+def test_statistics_that_cannot_be_read_are_said(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    begun(root, stage="one")
+    statistics_file = statistics.statistics_path(root / "rulebook", FIRST)
+    statistics_file.parent.mkdir()
+    os.mkfifo(statistics_file)
+    assert main(["rollout", "list", "-C", str(root)]) == 1
+    assert "rollout openat-1 cannot be shown" in capsys.readouterr().err
+    assert main(["rollout", "show", "-C", str(root), "openat-1"]) == 2
+    assert "No rollout" not in capsys.readouterr().out
 
 
 # Crashes

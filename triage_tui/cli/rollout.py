@@ -82,19 +82,23 @@ def run(args: argparse.Namespace) -> int:
         case _:
             return _show(args, workspace)
     said = f"rollout {found.id}: {in_words(found)}"
-    print_json({"rollout": found, "said": [said]}) if args.json else print(safe_line(said))
+    if args.action == "promote" and args.anyway:
+        said += f", {found.moves[-1].why}"
+    print_json({"rollout": found, "said": [said]}) if args.json else print(safe_line(said, 1000))
     return 0
 
 
 def _show(args: argparse.Namespace, workspace: Workspace) -> int:
     from triage_tui.retry.rollout import rollouts
     from triage_tui.rulebook.rollouts.record import read
+    from triage_tui.rulebook.rollouts.standing import standing
 
-    every = rollouts(workspace)
+    troubles: list[str] = []
     if args.action == "show":
-        every = [pair for pair in every if pair[0].id == args.id]
-        if not every:
-            read(workspace.rulebook, args.id)  # It says what is wrong with it.
+        one = read(workspace.rulebook, args.id)
+        every = [(one, standing(workspace.rulebook, one))]
+    else:
+        every = rollouts(workspace, troubles.append)
     for found, stands in every:
         if args.json:
             print_json(fields_of(found, stands))
@@ -103,9 +107,11 @@ def _show(args: argparse.Namespace, workspace: Workspace) -> int:
         if args.action == "show":
             for line in lines_of(workspace, found, stands):
                 print(safe_line(f"  {line}", 500))
-    if not every and not args.json:
+    for text in troubles:
+        say(text)
+    if not every and not troubles and not args.json:
         print("No rollout was begun yet: `triage-tui rollout start RULE` begins one.")
-    return 0
+    return 1 if troubles else 0
 
 
 def fields_of(found: Rollout, stands: Standing) -> dict[str, Any]:

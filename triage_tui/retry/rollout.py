@@ -132,6 +132,13 @@ def promote(
     after = msgspec.structs.replace(now, group=[*now.group, *more])
     following = after.next_stage
     why = f"although {'; '.join(unmet)}: {anyway}" if unmet else "its criteria are met"
+    again = [
+        name
+        for name in dict.fromkeys([*now.left, *record.taken_back(workspace.rulebook, now)])
+        if name != SHARED
+    ]
+    if following == "all" and again:
+        why += f"; the shared rules bring it back to {', '.join(again)}, where somebody had taken it back"
     if following is None:
         return _decide(
             workspace, msgspec.structs.replace(after, state="done"), "rollout_done", why, actor, step
@@ -210,13 +217,20 @@ def _observe(workspace: Workspace, now: Rollout, run: Run) -> Rollout:
     return after
 
 
-def rollouts(workspace: Workspace) -> list[tuple[Rollout, Standing]]:
-    """Return the rollouts that can be read, those that are under way first, and how each stands."""
+def rollouts(
+    workspace: Workspace, tell: Callable[[str], None] = lambda text: None
+) -> list[tuple[Rollout, Standing]]:
+    """Return the rollouts, those that are under way first, and how each stands.
+
+    `tell` is told of those that cannot be read.
+    """
     found = []
     for identity in record.rollout_ids(workspace.rulebook):
-        with contextlib.suppress(TriageError):
+        try:
             now = record.read(workspace.rulebook, identity)
             found.append((now, standing(workspace.rulebook, now)))
+        except TriageError as error:
+            tell(f"rollout {identity} cannot be shown: {error}")
     return sorted(found, key=lambda pair: (pair[0].state != "under_way", pair[0].id))
 
 
@@ -250,7 +264,8 @@ def _decide(
     _describe(workspace, after)
     with pending.begun(workspace.root, decision, step), _unchanged(rulebook, before, begins=text is not None):
         after.change = decision.change
-        after.left = list(dict.fromkeys([*after.left, *record.taken_back(rulebook, before)]))
+        if kind != "stopped":
+            after.left = list(dict.fromkeys([*after.left, *record.taken_back(rulebook, before)]))
         wanted = [name for name in record.places_of(rulebook, after) if name not in after.placed]
         after.placing = [name for name in wanted if not record.has_rule(rulebook / name, after)]
         after.placed = [*after.placed, *after.placing]
@@ -260,10 +275,17 @@ def _decide(
             record.tell(rulebook, after)
             step("told")
             record.bring_about(rulebook, after, step)
-        except TriageError:
+        except TriageError as error:
+            if kind == "stopped" and _is_written(rulebook, after):
+                # It is taken from wherever that can be; the next program goes on with the rest.
+                raise TriageError(f"rollout {after.id} is stopped, but not everywhere: {error}") from error
             _take_back(rulebook, old, after)
             raise
     return after
+
+
+def _is_written(rulebook: Path, after: Rollout) -> bool:
+    return record.read(rulebook, after.id).change == after.change
 
 
 def _take_back(rulebook: Path, old: Rollout | None, after: Rollout) -> None:
@@ -328,7 +350,11 @@ def _under_way(workspace: Workspace, identity: str) -> Rollout:
 def _free_id(workspace: Workspace, rule: str) -> str:
     """Return an id for a new rollout of a rule: that of the rule, with a number where it had some before."""
     known = record.rollout_ids(workspace.rulebook)
-    for earlier, _ in rollouts(workspace):
+    for identity in known:
+        try:
+            earlier = record.read(workspace.rulebook, identity)
+        except TriageError:
+            continue
         if earlier.rule == rule and earlier.state == "under_way":
             raise Conflict(f"rollout {earlier.id} of this rule is under way: promote or stop that one")
     names = [rule[:56], *(f"{rule[:56]}-{number}" for number in range(2, 1000))]

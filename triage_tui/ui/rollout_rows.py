@@ -31,11 +31,15 @@ class RolloutsRead:
     names: Mapping[str, str] = a_field(default_factory=dict)
     aside: Mapping[str, SetAside] = a_field(default_factory=dict)
     """Rules of the target of the run that is shown."""
+    troubles: Sequence[str] = ()
+    """What could not be read, one sentence each."""
 
 
 def rollout_rows(found: RolloutsRead, width: int) -> list[Row]:
     """Return the rows; those of one rollout have its id as target."""
     rows: list[Row] = []
+    for text in found.troubles:
+        rows += wrapped(safe_line(text, 600), width, "bad", 1)
     for one, stands in found.rollouts:
         rows += [*([BLANK] if rows else []), *_rows(one, stands, found.names, width)]
     if found.aside:

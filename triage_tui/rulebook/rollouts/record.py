@@ -10,6 +10,7 @@ program that is killed in between leaves the old stage, or the new one, which th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -258,26 +259,42 @@ def bring_about(rulebook: Path, rollout: Rollout, step: Step) -> None:
         TriageError: a place cannot be changed.
     """
     wanted = places_of(rulebook, rollout)
-    last = rollout.moves[-1] if rollout.moves else None
+    trouble: TriageError | None = None
     for name in rollout.placed:
-        directory = rulebook / name
-        if has_rule(directory, rollout) == (name in wanted) or (
-            name in wanted and name not in rollout.placing
-        ):
+        try:
+            changed = _bring_about(rulebook, rollout, name, name in wanted)
+        except TriageError as error:
+            # One damaged place must not keep the rule active in the others.
+            trouble = trouble or error
+            if name in wanted:
+                break
             continue
-        actor = last.actor if last is not None else ""
-        why = f"rollout {rollout.id}: {in_words(rollout)}"
-        if name in wanted:
-            check_place(directory, rollout)
-            text = text_of(rulebook, rollout)
-            generations.activate(directory, add={rollout.file: text}, actor=actor, reason=why)
-        else:
-            generations.activate(directory, add={}, remove=[rollout.file], actor=actor, reason=why)
-        step("placed")
+        if changed:
+            step("placed")
+    if trouble is not None:
+        raise trouble
     if rollout.placing:
         rollout.placing = []
         write(rulebook, rollout)
     step("cleared")
+
+
+def _bring_about(rulebook: Path, rollout: Rollout, name: str, wanted: bool) -> bool:
+    """Make one place agree; return whether anything was changed there."""
+    directory = rulebook / name
+    if wanted and name not in rollout.placing:
+        return False
+    if has_rule(directory, rollout) == wanted:
+        return False
+    actor = rollout.moves[-1].actor if rollout.moves else ""
+    why = f"rollout {rollout.id}: {in_words(rollout)}"
+    if wanted:
+        check_place(directory, rollout)
+        text = text_of(rulebook, rollout)
+        generations.activate(directory, add={rollout.file: text}, actor=actor, reason=why)
+    else:
+        generations.activate(directory, add={}, remove=[rollout.file], actor=actor, reason=why)
+    return True
 
 
 def in_words(rollout: Rollout) -> str:
@@ -354,7 +371,9 @@ def _recover(rulebook: Path, identity: str) -> None:
     for name in read(rulebook, identity).placed:
         place = rulebook / name
         if (place / "generations").is_dir() and not place.is_symlink():
-            generations.recover(place)
+            with contextlib.suppress(TriageError):
+                # What is damaged there is said by what is to be done there.
+                generations.recover(place)
 
 
 def vouched(rulebook: Path) -> Collection[tuple[str, str]]:

@@ -74,11 +74,13 @@ def _read(place: Path, target: str) -> RolloutsRead:
     from triage_tui.ui.rollout_rows import RolloutsRead
 
     workspace = Workspace(place)
-    found = rollouts(workspace)
+    troubles: list[str] = []
+    found = rollouts(workspace, troubles.append)
     targets = {name for one, _ in found for name in one.candidates}
     active = generations.current(workspace.rulebook_dir(target)) if target else None
     return RolloutsRead(
         rollouts=found,
         names={name: name_of(workspace.rulebook, name) for name in targets},
         aside=active.set_aside if active is not None else {},
+        troubles=troubles,
     )
