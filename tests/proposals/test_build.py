@@ -301,12 +301,12 @@ def test_a_wait_for_another_process_is_ended(tmp_path: Path) -> None:
 
 def test_an_unsupported_request_may_be_said_to_have_worked(tmp_path: Path) -> None:
     run = failing(
-        "2 ioctl(3,0x8946,0x100) = -1 errno=38 (Function not implemented)\n2 exit_group(1)\n", tmp_path
+        "2 ioctl(3,0x7b46,0x100) = -1 errno=38 (Function not implemented)\n2 exit_group(1)\n", tmp_path
     )
-    fix, _ = first_fix(run)
+    fix = next(one for one in first_fix(run)[1] if one.template == "ioctl_success")
     assert fix.risk == "high"
-    assert ask(run, fix, MemoryGuest(), "ioctl", 3, 0x8946, 0).intercept
-    assert not ask(run, fix, MemoryGuest(), "ioctl", 3, 0x8947, 0).intercept
+    assert ask(run, fix, MemoryGuest(), "ioctl", 3, 0x7B46, 0).intercept
+    assert not ask(run, fix, MemoryGuest(), "ioctl", 3, 0x7B47, 0).intercept
 
 
 def test_watching_changes_nothing(tmp_path: Path) -> None:
