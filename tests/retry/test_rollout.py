@@ -14,6 +14,7 @@ import pytest
 
 from tests.killing import Kill, carried_out
 from tests.retry.decisions import FILES, check_nothing_left, copied, memory_directory, text_of, workspace_at
+from tests.runs.build import write_run
 from triage_tui.cli.main import main
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry import rollout as rolling
@@ -32,6 +33,8 @@ from triage_tui.rulebook.rollouts.criteria import CRITERIA_FILE, Criteria, Stage
 from triage_tui.rulebook.rollouts.record import Observed, Rollout
 from triage_tui.rulebook.rollouts.standing import standing
 from triage_tui.rulebook.statistics import RuleUse, RunUse
+from triage_tui.runs.model import RuleHit
+from triage_tui.runs.writer import START_FILE
 
 RULE = "syscall/openat@openat-1.lua"
 FIRST, SECOND, THIRD = "x-1", "y-2", "z-3"
@@ -260,7 +263,7 @@ def test_a_damaged_place_does_not_keep_the_rule_active_in_the_others(root: Path)
     whole = manifest.read_bytes()
     manifest.chmod(0o644)
     manifest.write_bytes(b"{")
-    with pytest.raises(TriageError, match="rollout openat-1 is stopped, but not everywhere: .*is damaged"):
+    with pytest.raises(TriageError, match=r"rollout openat-1 is stopped, but not everywhere: .*is damaged"):
         stop(workspace, "openat-1", "no")
     for name in (SECOND, THIRD):
         active = generations.current(root / "rulebook" / name)
@@ -422,6 +425,19 @@ def test_criteria_of_ones_own_replace_the_shipped_and_mistakes_are_named(
         own.write_text(text)
         with pytest.raises(TriageError, match=r"criteria.yaml has a mistake"):
             criteria()
+
+
+def test_a_retry_is_made_of_the_run_that_had_the_same_other_rules(root: Path) -> None:
+    workspace, _ = begun(root, stage="one")
+    sha256 = record.read(workspace.rulebook, "openat-1").sha256
+    made = {}
+    for name, had in (("failed", []), ("well by another", ["f" * 64]), ("with it", [sha256])):
+        hits = [RuleHit(rule="r", hits=1, sha256=one) for one in had]
+        directory = write_run(root / "ai_runs", rule_hits=hits)
+        (directory / START_FILE).write_text("{}")
+        made[name] = directory.name
+    (found,) = newest_runs(workspace, [FIRST], sha256)
+    assert found.run_id == made["failed"]
 
 
 # Real programs

@@ -19,7 +19,7 @@ from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.replay import replay
 from triage_tui.rulebook.kinds import kind_of
-from triage_tui.rulebook.layers import refuse_hidden
+from triage_tui.rulebook.layers import in_force, refuse_hidden
 from triage_tui.rulebook.lock import locked
 from triage_tui.rulebook.places import SHARED, target_directory
 from triage_tui.rulebook.rollouts import record
@@ -132,11 +132,8 @@ def promote(
     after = msgspec.structs.replace(now, group=[*now.group, *more])
     following = after.next_stage
     why = f"although {'; '.join(unmet)}: {anyway}" if unmet else "its criteria are met"
-    again = [
-        name
-        for name in dict.fromkeys([*now.left, *record.taken_back(workspace.rulebook, now)])
-        if name != SHARED
-    ]
+    gone = dict.fromkeys([*now.left, *record.taken_back(workspace.rulebook, now)])
+    again = [name for name in gone if name != SHARED]
     if following == "all" and again:
         why += f"; the shared rules bring it back to {', '.join(again)}, where somebody had taken it back"
     if following is None:
@@ -373,19 +370,28 @@ def _group(workspace: Workspace, first: str, texts: Sequence[str]) -> list[str]:
 def newest_runs(workspace: Workspace, targets: Collection[str], sha256: str) -> list[Run]:
     """Return of each of these targets the run that is to be retried for a rule, at most one each.
 
-    That is the newest that was made without the rule: only against such a run does a retry say what the rule
-    does. Where there is none it is the newest.
+    That is the newest that was made with the same other rules as act now and without this one: only against
+    such a run does a retry say what the rule does. Where there is none it is the newest without the rule,
+    else the newest.
     """
-    chosen: dict[str, tuple[bool, Run]] = {}
+    chosen: dict[str, tuple[int, Run]] = {}
+    others: dict[str, set[str]] = {}
     for directory in run_dirs(workspace.runs_dir)[:MAX_RUNS]:
         target = summarize(directory).target_id
-        if target not in targets or chosen.get(target, (False,))[0]:
+        if target not in targets or chosen.get(target, (0,))[0] == _SAME_BUT_FOR_IT:
             continue
         with contextlib.suppress(TriageError):
             run = load_run(directory)
             if not (directory / START_FILE).exists():
                 continue
-            without = all(hit.sha256 != sha256 for hit in run.snapshot.rule_hits)
-            if without or target not in chosen:
-                chosen[target] = (without, run)
+            if target not in others:
+                others[target] = {rule.sha256 for rule in in_force(workspace.rulebook, target)} - {sha256}
+            had = {hit.sha256 for hit in run.snapshot.rule_hits}
+            fitness = 0 if sha256 in had else _SAME_BUT_FOR_IT if had == others[target] else 1
+            if target not in chosen or fitness > chosen[target][0]:
+                chosen[target] = (fitness, run)
     return [chosen[target][1] for target in targets if target in chosen]
+
+
+_SAME_BUT_FOR_IT = 2
+"""How fit a run is to be compared with that had the same rules but for the one in question."""
