@@ -264,6 +264,7 @@ def parameters(subject: Fact, bindings: dict[str, Fact]) -> dict[str, str]:
             "base": subject.base,
             "interface": subject.interface,
             "peer": subject.peer,
+            "origin": subject.origin,
             "detail": subject.detail,
             "creates": "yes" if subject.creates else "",
             "writes": "yes" if subject.writes else "",
