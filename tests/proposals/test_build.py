@@ -260,6 +260,7 @@ def test_what_a_silent_peer_was_told_has_a_place_for_each_answer(tmp_path: Path)
     (run.dir / "logs" / "rules.log").write_text("\n".join(told))
     _, proposals = first_fix(run)
     (script,) = [one for one in proposals if one.template == "scripted_peer"]
+    assert not any(one.template == "greeting_peer" for one in proposals)
     text = (run.dir / "rules_patch" / script.files[0]).read_bytes()
     filled = unfilled(text)
     assert len(filled) == 2

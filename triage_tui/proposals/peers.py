@@ -23,6 +23,8 @@ from triage_tui.text import safe_line
 
 _TOLD = re.compile(r"""(?P<peer>.{1,200}) got \d+ bytes (?P<text>'.*'|".*")(?P<cut>\.\.\.)?: no reply fits""")
 """As a scripted peer tells it, see `guest.calls.conversation`."""
+_CONNECTED = re.compile(r"connected to (\S{1,200}), result 0\Z")
+"""As the plugin unixpeer says it."""
 _MAX_LOG = 1 << 20
 _MAX_MESSAGES = 8
 _INET = re.compile(r"inet:(\d{1,3}(?:\.\d{1,3}){3}:\d{1,5})")
@@ -33,14 +35,14 @@ _TALKS = ("connect", "send")
 def peer_literals(
     run: Run, given: Mapping[str, str], seen: Sequence[Syscall]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Return literals (`peer_at`, `peer_replies`) and words (`peer_name`) about the peer of a hypothesis.
+    """Return literals (`peer_at`, `peer_replies`, `peer_greeting`) and words (`peer_name`) about a peer.
 
     `given` are its parameters, `seen` the calls up to its own. Both are empty where no peer is known.
     """
     peer = given.get("peer", "")
     if not peer and given.get("operation") in _TALKS and given.get("path"):
         peer = f"unix:{given['path']}"
-    said = _messages(run)
+    connected, said = _told(run)
     if not peer:
         called = (call for call in reversed(seen) if operation(call) in _TALKS and (call.peer or call.path))
         last = next(called, None)
@@ -53,6 +55,12 @@ def peer_literals(
         "peer_at": f"{setting} = {lua_string(guest_bytes(name))}",
         "peer_replies": "\n".join(_steps(name, said.get(name, []))),
     }
+    if name in connected:
+        code["peer_connected"] = "true"
+    if name in connected and name not in said:
+        # It waits, and has said nothing: the other side speaks first.
+        wanted = placeholder(f"what {name} says first on the device, before it is asked anything")
+        code["peer_greeting"] = lua_string(wanted.encode())
     return code, {"peer_name": safe_line(name, 160)}
 
 
@@ -68,15 +76,21 @@ def _setting(peer: str) -> tuple[str, str] | None:
     return ("path", name) if name.startswith("/") and not name.endswith("/") else None
 
 
-def _messages(run: Run) -> dict[str, list[tuple[bytes, bool]]]:
-    """Return what peers were told and did not answer: (what, whether that is only its beginning), by peer."""
+def _told(run: Run) -> tuple[set[str], dict[str, list[tuple[bytes, bool]]]]:
+    """Return the peers that were connected to, and what each was told and did not answer.
+
+    That is (what, whether it is only the beginning of it), by peer.
+    """
     try:
         log = read_bounded(inside(run.dir, f"logs/{RULES_LOG}"), _MAX_LOG).decode("utf-8", "replace")
     except (TriageError, OSError):
-        return {}
+        return set(), {}
+    connected: set[str] = set()
     found: dict[str, list[tuple[bytes, bool]]] = {}
     for line in log.splitlines():
         told = _TOLD.search(line)
+        if joined := _CONNECTED.search(line):
+            connected.add(joined[1])
         if told is None:
             continue
         try:
@@ -87,7 +101,7 @@ def _messages(run: Run) -> dict[str, list[tuple[bytes, bool]]]:
         one = (message, told["cut"] is not None)
         if one not in found.setdefault(peer, []):
             found[peer].append(one)
-    return found
+    return connected, found
 
 
 def _steps(name: str, messages: Sequence[tuple[bytes, bool]]) -> list[str]:

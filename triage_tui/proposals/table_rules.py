@@ -41,8 +41,17 @@ def start_texts(template: Template, code: Mapping[str, str]) -> list[TableText] 
 
 
 def plugin_texts(template: Template, code: Mapping[str, str]) -> list[TableText] | None:
-    """Return the rules of a template that configure plugins; None as above."""
-    return _texts("plugin", template.plugin, code, lambda name, body: f"fix-{name}-{_digest(body)}")
+    """Return the rules of a template that configure plugins; None as above.
+
+    What is for a peer that was silent in this run takes that one's place: it has its id.
+    """
+    same_peer = template.id == "silent_peer" or "peer_connected" in code
+
+    def identity(name: str, body: str) -> str:
+        of_peer = same_peer and "@peer_at@" in template.plugin[name]
+        return f"fix-{name}-{_digest(code['peer_at'] if of_peer else body)}"
+
+    return _texts("plugin", template.plugin, code, identity)
 
 
 def _texts(
