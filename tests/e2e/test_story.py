@@ -63,7 +63,7 @@ def test_from_the_failure_to_progress_and_back(
     assert rounds[1]["verdict"]["word"] in ("progressed", "resolved")
     assert rounds[1]["verdict"]["masked"], "what a rule supplied must be said"
     first = rounds[0]["run_id"]
-    counted = triage_json(tmp_path, "rules", "stats")["rules"]
+    counted = json.loads(triage(tmp_path, "rules", "stats", "--json").stdout)["rules"]
     assert any(rule["helped"] and rule["hits"] and rule["matches"] >= rule["hits"] for rule in counted)
     assert not any(rule["hurt"] for rule in counted)
 
