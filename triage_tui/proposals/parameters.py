@@ -13,6 +13,7 @@ from triage_tui.proposals.lua import guest_bytes, lua_long_string
 from triage_tui.proposals.names import unresolved_name
 from triage_tui.proposals.peers import peer_literals
 from triage_tui.proposals.requests import known_answer, sized_answer, statements
+from triage_tui.proposals.stores import store_keys
 from triage_tui.proposals.templates import Library
 from triage_tui.proposals.waits import variable_literals, wait_literals
 from triage_tui.rulebook.lua.literals import lua_string
@@ -34,6 +35,10 @@ _REQUESTS = {
 
 _RANDOM = re.compile(r"random|hwrng|entropy")
 _ZERO = re.compile(r"/zero\Z|/mem\Z|/sd|/mmcblk|/loop")
+
+
+_KERNEL_FILES = ("/proc/", "/sys/")
+"""Where no file can be made."""
 
 
 def device_for(path: str) -> str:
@@ -91,6 +96,13 @@ def literals(
             code["content"] = "nil" if content.data is None else lua_long_string(content.data)
             words |= {"content": "", "content_from": content.source, "content_risk": content.risk}
             needs = content.needs
+        if absolute.startswith(_KERNEL_FILES):
+            content = choose(absolute, run.snapshot.target.rootfs, library)
+            wanted = lua_string(placeholder(content.needs or "").encode())
+            code["kernel_file"] = wanted if content.data is None else lua_string(content.data)
+            words |= {"content_from": content.source, "content_risk": content.risk}
+        if hypothesis.cause == "nvram_key":
+            code["store_keys"], words["store_from"] = store_keys(run.snapshot.target.rootfs)
         if absolute in ("/etc/hosts", "/etc/resolv.conf") and (name := unresolved_name(run)):
             wanted = placeholder(f"the IPv4 address of {name}")
             code["hosts"] = lua_long_string(f"127.0.0.1 localhost\n{wanted} {name}\n".encode())

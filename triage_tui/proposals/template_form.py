@@ -22,6 +22,7 @@ LITERALS = frozenset(
         "stack_register", "copy", "copy_directory", "copy_content", "descriptor", "protocol", "hosts",
         "may_go", "wants_directory", "awaited_text", "text_unknown", "kind_bits", "may_be_empty",
         "peer_at", "peer_replies", "peer_greeting",
+        "kernel_file", "store_keys",
         *START_LITERALS,
         "variable_file", "variable_build", "variable_offset", "variable_format", "variable_value",
         "variable_from", "value_unknown",
