@@ -370,6 +370,19 @@ def test_a_kill_before_a_change_of_the_disk_leaves_the_old_or_the_new_stage(
     assert number > 60
 
 
+@pytest.mark.parametrize(
+    "change", [{"stage": "all"}, {"state": "done"}, {"sha256": "0" * 64}, {"change": "0" * 16}, {"moves": []}]
+)
+def test_the_audit_tells_of_a_rollout_that_somebody_changed(root: Path, change: dict[str, object]) -> None:
+    workspace, _ = begun(root, stage="one")
+    stop(workspace, "openat-1", "no")
+    assert check(workspace.rulebook, workspace.runs_dir).problems == []
+    path = root / "rulebook/.rollout/openat-1.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    (problem,) = check(workspace.rulebook, workspace.runs_dir).problems
+    assert "rollout openat-1" in problem
+
+
 def test_of_two_that_decide_one_wins_and_the_other_is_told(root: Path) -> None:
     workspace, _ = begun(root, stage="one")
 

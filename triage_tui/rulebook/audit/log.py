@@ -47,12 +47,13 @@ MAX_TEXT = 1000
 class Entry(Record, kw_only=True):
     """One decision.
 
-    `kind` is that of an event of a run (see `runs.events`), or one of `OWN_KINDS`; `says` is the reason or
-    what was decided; `rules` maps names of rule files to the SHA-256 of what was decided on; `before` and
-    `after` are the generations that were active, 0 for none, None where no generation changed; `digest` is
-    that of the generation `after`; `source` is the SHA-256 of the line of the run's event log that this tells
-    of; `change` names the change of the rulebook that this announces. `mended` counts the bytes of half a
-    line that a killed program left in front of this one. The first line has number 1.
+    `kind` is that of an event of a run (see `runs.events`), or one of `OWN_KINDS`; `says` is the reason
+    or what was decided; `rules` maps names of rule files to the SHA-256 of what was decided on; `before`
+    and `after` are the generations that were active, 0 for none, None where no generation changed;
+    `digest` is that of the generation `after`, or of a rollout as it was decided; `source` is the SHA-256
+    of the line of the run's event log that this tells of; `change` names the change of the rulebook that
+    this announces. `mended` counts the bytes of half a line that a killed program left in front of this
+    one. The first line has number 1.
     """
 
     number: int = 0

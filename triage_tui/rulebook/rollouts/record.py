@@ -310,6 +310,27 @@ def in_words(rollout: Rollout) -> str:
     return f"{stage}; done" if rollout.state == "done" else stage
 
 
+def digest_of(rollout: Rollout) -> str:
+    """Return the SHA-256 over what was decided: all but what is observed, and what is still to be done."""
+    decided = msgspec.structs.replace(rollout, observed=[], placing=[])
+    return hashlib.sha256(encode_line(decided)).hexdigest()
+
+
+def entry_of(rollout: Rollout) -> Entry:
+    """Return the line of the audit log that tells of the last step of a rollout, which has one."""
+    last = rollout.moves[-1]
+    why = f": {last.why}" if last.why else ""
+    return Entry(
+        kind=last.kind,
+        actor=last.actor,
+        says=safe_line(f"rollout {rollout.id}: {in_words(rollout)}{why}", 900),
+        target=rollout.target,
+        rules={rollout.file: rollout.sha256},
+        digest=digest_of(rollout),
+        change=rollout.change,
+    )
+
+
 def tell(rulebook: Path, rollout: Rollout) -> None:
     """Write the last step of a rollout into the audit log, where it is not there.
 
@@ -318,17 +339,7 @@ def tell(rulebook: Path, rollout: Rollout) -> None:
     """
     if audit_log.announcement(rulebook, rollout.change) is not None or not rollout.moves:
         return
-    last = rollout.moves[-1]
-    why = f": {last.why}" if last.why else ""
-    entry = Entry(
-        kind=last.kind,
-        actor=last.actor,
-        says=safe_line(f"rollout {rollout.id}: {in_words(rollout)}{why}", 900),
-        target=rollout.target,
-        rules={rollout.file: rollout.sha256},
-        change=rollout.change,
-    )
-    audit_log.append(rulebook, entry)
+    audit_log.append(rulebook, entry_of(rollout))
 
 
 def settle(rulebook: Path, identity: str, change: str, actor: str) -> None:
