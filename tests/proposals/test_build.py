@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.diagnosis.recorded import case_names, load_case, parse_trace, run_of,
 from tests.rulehost.memory_guest import MemoryGuest
 from triage_tui.diagnosis.report import diagnose
 from triage_tui.proposals.build import propose
+from triage_tui.retry.proposed import is_filled_in
 from triage_tui.rulebook.check.lint import lint
 from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.placeholders import unfilled
@@ -268,6 +270,11 @@ def test_what_a_silent_peer_was_told_has_a_place_for_each_answer(tmp_path: Path)
     found = read_plugin("unixpeer", text).configuration
     assert isinstance(found, Unixpeer)
     assert [(step.equals, step.starts) for step in found.replies] == [("it's\n", None), (None, "\x00\x01")]
+    # It is finished when no place is left, whoever wrote the text.
+    assert not is_filled_in(run, script)
+    text = re.sub(rb"<<FILL IN:[^>]*>>", b"ok", text)
+    (run.dir / "rules_patch" / script.files[0]).write_bytes(text)
+    assert is_filled_in(run, script)
 
 
 def test_a_test_for_root_is_answered(tmp_path: Path) -> None:

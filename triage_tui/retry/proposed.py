@@ -68,9 +68,10 @@ def check_as_shown(run_dir: Path, approval: Approval, active: Generation | None)
 def is_filled_in(run: Run, proposal: Proposal) -> bool:
     """Tell whether a person filled in what a proposal needs: whether its rules were edited.
 
-    An edit that was taken back is none. Rules for the start have a placeholder for all that they need.
+    An edit that was taken back is none. Tables, of the start and of plugins, have a placeholder for all that
+    they need.
     """
-    if proposal.files and all(kind_of(name) == "start" for name in proposal.files):
+    if proposal.files and all(kind_of(name) != "syscall" for name in proposal.files):
         with contextlib.suppress(TriageError):
             return not any(unfilled(patches.read_rule(run.dir, name)) for name in proposal.files)
     for name in proposal.files:
