@@ -137,6 +137,16 @@ def test_generations_are_listed_with_who_when_and_why(
     path.write_bytes(b"")
     assert main(["rules", "generations", "x", *at]) == 1
     assert "DAMAGED" in capsys.readouterr().out
+    path = path.parent.parent / "manifest.json"
+    path.chmod(0o644)
+    path.write_bytes(b"{")
+    assert main(["rules", "generations", "x", "--json", *at]) == 1
+    found = json.loads(capsys.readouterr().out)["generations"]
+    assert [(one["number"], "is damaged" in one["problem"]) for one in found] == [
+        (1, False),
+        (2, True),
+        (3, False),
+    ]
 
 
 def test_layers_and_statistics_are_printed(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

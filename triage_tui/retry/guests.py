@@ -194,7 +194,7 @@ class RunningGuest:
 
     def _switched_off(self) -> list[str]:
         """Return which rules could not be loaded, one sentence each."""
-        places = {rule.sha256: rule.place for rule in self._rules}
+        places = {rule.sha256: rule.place for rule in layers.acting(self._rules)}
         return [
             f"{places.get(hit.sha256, hit.rule)} does not act: {hit.disabled}"
             for hit in (self._host.hits() if self._host is not None else [])

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from triage_tui.errors import TriageError
-from triage_tui.rulebook import generations
+from triage_tui.rulebook import generations, manifest
 from triage_tui.rulebook.audit.log import Entry, read_log
+from triage_tui.rulebook.changing import directory_of, numbers, pointer
 from triage_tui.rulebook.manifest import Generation, verify
 
 
@@ -39,13 +40,29 @@ class ListedGeneration:
 
 def listed(target_dir: Path) -> list[ListedGeneration]:
     """Return the generations of a target's directory, the oldest first. Their files are hashed."""
-    active = 0
+    pointed = 0
     with contextlib.suppress(TriageError):
-        current = generations.current(target_dir)
-        active = current.number if current is not None else 0
+        pointed = pointer(target_dir) or 0
     made = {one.number: one for one in generations.history(target_dir)}
     moves = _moves(target_dir)
-    return [_listed(one, made, active, moves.get(one.number, [])) for one in made.values()]
+    found = [_listed(one, made, pointed, moves.get(one.number, [])) for one in made.values()]
+    found += [
+        _unreadable(target_dir, number, number == pointed)
+        for number in numbers(target_dir)
+        if number not in made and number != generations.interrupted(target_dir)
+    ]
+    return sorted(found, key=lambda one: one.made.number)
+
+
+def _unreadable(target_dir: Path, number: int, active: bool) -> ListedGeneration:
+    """Return what can be told of a generation whose manifest cannot be read."""
+    try:
+        manifest.load(directory_of(target_dir, number))
+        problem = "it was made just now"
+    except TriageError as error:
+        problem = str(error)
+    unknown = Generation(number=number, parent=None, created="", actor="", reason="", files={}, rule_ids=[])
+    return ListedGeneration(unknown, active, problem=problem)
 
 
 def _listed(
