@@ -126,8 +126,12 @@ local function broadcom_read(buffer, count)
   if rc ~= 0 then
     return 1, rc
   end
-  if name == "" then
-    local all = all_of_them():sub(1, math.max(count, 0))
+  if name:find("=", 1, true) then
+    -- No key: what it has just read. Who reads the device like a file gets to its end.
+    return 1, 0
+  elseif name == "" then
+    local all = all_of_them()
+    all = #all > 1 and all:sub(1, math.max(count, 0)) or ""
     c_log("nvram: asked for all keys")
     c_write_bytes(buffer, all)
     return 1, #all

@@ -148,6 +148,17 @@ def test_keys_are_asked_by_requests(tmp_path: Path, qemu_dir: Path, arch: str, q
     assert "nvram: sets wan= dhcp" in log
 
 
+@pytest.mark.parametrize("keys", ["", 'lan = "10.0.0.1"'])
+@pytest.mark.parametrize(("package", "arch"), BUSYBOX)
+def test_who_reads_a_store_like_a_file_gets_to_its_end(
+    rootfs: Rootfs, qemu_dir: Path, package: str, arch: str, keys: str
+) -> None:
+    argv = ("/bin/busybox", "strings", "/dev/nvram")
+    table = f"return {{ keys = {{ {keys} }} }}"
+    output, _ = run(rootfs(f"busybox-{package}"), qemu_dir, arch, "nvram", table, *argv)
+    assert output.splitlines() == (["lan=10.0.0.1"] if keys else [])
+
+
 @pytest.mark.parametrize(("package", "arch"), BUSYBOX)
 def test_a_store_is_read_as_an_image(rootfs: Rootfs, qemu_dir: Path, package: str, arch: str) -> None:
     table = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from triage_tui.errors import TriageError
+from triage_tui.rulebook.kinds import KINDS
 from triage_tui.rulebook.places import target_directory
 from triage_tui.runs.files import inside, read_bounded
 
@@ -37,7 +38,7 @@ def active_rules(directory: Path | None) -> dict[str, str]:
     texts: dict[str, str] = {}
     if directory is None:
         return texts
-    for path in sorted((directory / "syscall").glob("*.lua"))[:_MAX_RULES]:
+    for path in sorted(path for kind in KINDS for path in (directory / kind).glob("*.lua"))[:_MAX_RULES]:
         try:
             text = read_bounded(path, MAX_RULE_BYTES).decode("utf-8", "backslashreplace")
         except TriageError:
