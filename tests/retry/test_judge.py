@@ -255,3 +255,23 @@ def test_a_busy_loop_that_waits_now_is_progress(tmp_path: Path) -> None:
     assert verdict.reasons[0] == "the busy loop is gone: read, which was repeated without a pause, waits now"
     other = [Syscall(seq=1, name="futex", tid=4)]
     assert judge(before, make(tmp_path, other, reason="idle", exit_code=None)).word == "sideways"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "word"),
+    [
+        (["busybox", "cat", "/x"], ["busybox", "echo", "hi"], "inconclusive"),
+        (["busybox", "cat", "/x"], ["busybox", "cat", "/y"], "progressed"),
+        (["x", "-a"], ["x", "-b", "/y"], "progressed"),
+        (["x"], ["x", "/y"], "progressed"),
+        (["x"], ["y"], "inconclusive"),
+    ],
+)
+def test_another_command_is_no_progress(
+    tmp_path: Path, before: Run, first: list[str], second: list[str], word: str
+) -> None:
+    after = make(tmp_path, [ok(1, "brk"), ok(2, "socket"), ok(3, "bind", peer="inet:0.0.0.0:80")])
+    before.snapshot.target.argv, after.snapshot.target.argv = first, second
+    verdict = judge(before, after)
+    assert verdict.word == word
+    assert bool(verdict.novel) == (word == "progressed")

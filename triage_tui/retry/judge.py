@@ -132,7 +132,7 @@ def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: How = "retr
     still_blocked = blocked & set(signatures(continued))
     same_end = _same_end(before, after)
     word, reasons = _decide(before, after, novel, lost, blocked, still_blocked, same_end)
-    replaced = _replaced(before, after) if how == "retry" else ""
+    replaced = (_replaced(before, after) or _another_command(before, after)) if how == "retry" else ""
     if replaced:
         word, reasons = "inconclusive", [replaced, f"it {_end_in_words(after)}"]
         novel = []
@@ -180,6 +180,19 @@ def _replaced(before: Run, after: Run) -> str:
         return ""
     arches = "" if first.arch == second.arch else f" (it was for {first.arch} and is for {second.arch})"
     return f"{second.program} is another file than in the run before{arches}: the two runs do not compare"
+
+
+def _another_command(before: Run, after: Run) -> str:
+    """Say that a start rule made another command of it; "" where the same is done with other options.
+
+    A program of many names (busybox, git) is told what to do by its first argument, which is no option.
+    """
+    first, second = before.snapshot.target.argv, after.snapshot.target.argv
+    size = 2 if len(first) > 1 and not first[1].startswith("-") else 1
+    if first[:size] == second[:size]:
+        return ""
+    was, now = (" ".join(argv[:2]) for argv in (first, second))
+    return f"it was started as {now} and before as {was}: what is new is another command's, no progress"
 
 
 def _counts(call: Syscall) -> bool:
