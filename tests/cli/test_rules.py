@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +67,52 @@ def test_explain_says_what_a_rule_does(good: str, capsys: pytest.CaptureFixture[
     (one,) = json.loads(capsys.readouterr().out)["rules"]
     assert one["rule"] == good
     assert (one["hit_limit"], one["calls"], one["disagree"]) == (3, "openat path=/etc/x", [])
+
+
+def test_one_bad_file_is_named_and_the_others_are_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "ai_runs", [failed_open(1, "/etc/x")])
+    kept = tmp_path / "rulebook" / "own"
+    rules, plugins = kept / "syscall", kept / "plugin"
+    for directory in (rules, plugins):
+        directory.mkdir(parents=True)
+    (rules / "openat@z.lua").write_text(GOOD)
+    (rules / "openat@broken.lua").write_text("-- triage-rule: 7\n")
+    os.mkfifo(rules / "a.lua")
+    (rules / "b.lua").symlink_to("/etc/passwd")
+    (rules / "c.lua").write_bytes(b" " * ((256 << 10) + 1))
+    (plugins / "fakefile@d.lua").write_text('return { files = { { path = "/a/../b" } } }\n')
+    at = ["-C", str(tmp_path)]
+    unreadable = ["syscall/a.lua", "syscall/b.lua", "syscall/c.lua"]
+    illegible = [*unreadable, "plugin/fakefile@d.lua", "syscall/openat@broken.lua"]
+
+    def told(*words: str, code: int = 2) -> dict[str, Any]:
+        assert main(["rules", *words, *at, "--json"]) == code
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        bad = [str(Path(one["rule"]).relative_to(kept)) for one in found["unread"]]
+        assert bad == (unreadable if words[0] == "lint" else illegible)
+        return found
+
+    assert [bool(one["findings"]) for one in told("lint", str(kept))["rules"]] == [True, True, False]
+    (explained,) = told("explain", str(kept))["rules"]
+    assert explained["rule"] == str(rules / "openat@z.lua")
+    (cost,) = told("cost", str(kept))["costs"]
+    assert cost["rule"] == explained["rule"]
+    assert [one["rule"] for one in told("test", str(kept), "--run", run.name)["tried"]] == [cost["rule"]]
+    other = tmp_path / "other" / "syscall"
+    other.mkdir(parents=True)
+    (other / "openat@z.lua").write_text(GOOD.replace("hit-limit: 3", "hit-limit: 4"))
+    (other / "openat@broken.lua").write_text(GOOD.replace("id: a", "id: broken"))
+    changes = told("diff", str(kept), str(tmp_path / "other"))["rules"]
+    assert [(one["id"], one["kind"]) for one in changes] == [("a", "changed")]
+
+    capsys.readouterr()
+    assert main(["rules", "explain", str(kept), *at]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(illegible)
+    assert all(str(kept / name) in line for name, line in zip(illegible, lines, strict=True))
+    assert f"{plugins / 'fakefile@d.lua'}: line 1: files[1].path" in lines[3]
 
 
 def test_what_names_no_rule_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 
 from triage_tui.cli.output import print_json, say
-from triage_tui.retry.named_rules import FORMS, named
+from triage_tui.cli.unread_rules import as_data, say_unread
+from triage_tui.retry.named_rules import FORMS, Unread, legible, named
 from triage_tui.retry.workspace import Workspace
 from triage_tui.text import number_of, safe_line
 
@@ -132,14 +133,16 @@ def _lint(args: argparse.Namespace) -> int:
     from triage_tui.retry.rule_checks import check_named
 
     workspace = Workspace.at(args.workspace)
-    rules = named(workspace, args.rule)
+    unread: list[Unread] = []
+    rules = named(workspace, args.rule, unread)
     found = check_named(workspace, rules, run_them=args.tried)
     everything = [finding for findings in found.values() for finding in findings]
     errors = sum(finding.severity == "error" for finding in everything)
     warnings = len(everything) - errors
     if args.json:
         files = [{"rule": name, "findings": findings} for name, findings in found.items()]
-        print_json({"rules": files, "errors": errors, "warnings": warnings})
+        counted = {"errors": errors, "warnings": warnings}
+        print_json({"rules": files, **counted, "unread": as_data(unread)})
     else:
         for name, findings in found.items():
             for finding in findings:
@@ -147,23 +150,22 @@ def _lint(args: argparse.Namespace) -> int:
                 print(safe_line(f"{place}: {finding.severity}: {finding.message} [{finding.code}]", 1000))
         counts = f"{number_of(errors, 'error')}, {number_of(warnings, 'warning')}"
         say(f"{number_of(len(rules), 'rule')}: {counts}")
-    return 1 if errors or (args.strict and warnings) else 0
+    return say_unread(unread) or (1 if errors or (args.strict and warnings) else 0)
 
 
 def _explain(args: argparse.Namespace) -> int:
     from triage_tui.cli.rules_explained import lines_of
     from triage_tui.rulebook.check.explained import explained
 
-    found = [
-        (rule.name, explained(rule.file, rule.source))
-        for rule in named(Workspace.at(args.workspace), args.rule)
-    ]
+    unread: list[Unread] = []
+    rules = legible(named(Workspace.at(args.workspace), args.rule, unread), unread)
+    found = [(rule.name, explained(rule.file, rule.source)) for rule in rules]
     if args.json:
-        rules = [{"rule": name, "does": one.sentence, **dataclasses.asdict(one)} for name, one in found]
-        print_json({"rules": rules})
-        return 0
+        told = [{"rule": name, "does": one.sentence, **dataclasses.asdict(one)} for name, one in found]
+        print_json({"rules": told, "unread": as_data(unread)})
+        return say_unread(unread)
     for number, (name, one) in enumerate(found):
         print("\n" * bool(number) + safe_line(name, 400))
         for line in lines_of(one):
             print(f"  {line}")
-    return 0
+    return say_unread(unread)

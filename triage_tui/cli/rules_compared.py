@@ -6,8 +6,9 @@ import argparse
 import dataclasses
 
 from triage_tui.cli.output import print_json, say
+from triage_tui.cli.unread_rules import as_data, say_unread
 from triage_tui.errors import TriageError
-from triage_tui.retry.named_rules import NamedRule, active_of, named
+from triage_tui.retry.named_rules import NamedRule, Unread, active_of, legible, named
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.change_words import lines_of
@@ -18,18 +19,37 @@ from triage_tui.text import number_of
 def diff(args: argparse.Namespace) -> int:
     """Compare, and return 1 when something differs, as diff(1) does."""
     workspace = Workspace.at(args.workspace)
-    new = named(workspace, [args.new or args.old])
-    old = named(workspace, [args.old]) if args.new else _active_for(workspace, new)
+    unread: list[Unread] = []
+    new = legible(named(workspace, [args.new or args.old], unread), unread)
+    if args.new:
+        old = legible(named(workspace, [args.old], unread), unread)
+    else:
+        old = _active_for(workspace, new) if new or not unread else []
+    old, new = _without(old, unread), _without(new, unread)
     changes = compare_sets(_texts(old), _texts(new))
     differing = [one for one in changes if one.kind != "same"]
     if args.json:
-        print_json({"rules": [dataclasses.asdict(one) for one in changes], "differ": len(differing)})
+        print_json(
+            {
+                "rules": [dataclasses.asdict(one) for one in changes],
+                "differ": len(differing),
+                "unread": as_data(unread),
+            }
+        )
     else:
         for one in differing:
             for line in lines_of(one, text=not args.brief):
                 print(line)
         say(f"{number_of(len(changes), 'rule')} compared, {len(differing)} differ")
-    return 1 if differing else 0
+    return say_unread(unread) or (1 if differing else 0)
+
+
+def _without(rules: list[NamedRule], unread: list[Unread]) -> list[NamedRule]:
+    """Leave out what would be held against a rule that cannot be read: it was neither added nor removed."""
+    if len(rules) == len(unread) == 1:
+        return []
+    files = {one.file for one in unread}
+    return [rule for rule in rules if rule.file not in files]
 
 
 def _texts(rules: list[NamedRule]) -> dict[str, bytes]:

@@ -7,7 +7,9 @@ import dataclasses
 from typing import Any
 
 from triage_tui.cli.output import print_json, print_table, say
-from triage_tui.retry.named_rules import named, with_calls
+from triage_tui.cli.unread_rules import as_data, say_unread
+from triage_tui.errors import TriageError
+from triage_tui.retry.named_rules import Unread, legible, named, with_calls
 from triage_tui.retry.rule_tests import recording_for, recordings
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.check.cost import Cost, measure
@@ -19,23 +21,27 @@ _HEADER = ["RULE", "RUN", "CALLS", "ACTS", "BARE US", "PASSING US", "ACTING US",
 def cost(args: argparse.Namespace) -> int:
     """Measure the rules; returns 1 when one could not be measured."""
     workspace = Workspace.at(args.workspace)
-    rules, settings = with_calls(named(workspace, args.rule))
+    unread: list[Unread] = []
+    rules, settings = with_calls(legible(named(workspace, args.rule, unread), unread))
     for rule in settings:
         say(safe_line(f"{rule.name} is a setting of the start, which costs nothing at any call", 300))
     chosen = list(recordings(workspace, args.run, [], say)) if args.run else []
     found: list[tuple[str, Cost]] = []
     for rule in rules:
-        for run in chosen or [recording_for(workspace, rule)]:
-            found.append((rule.name, measure(run.name, run.arch, run.calls, rule.file, rule.source)))
+        try:
+            for run in chosen or [recording_for(workspace, rule)]:
+                found.append((rule.name, measure(run.name, run.arch, run.calls, rule.file, rule.source)))
+        except TriageError as error:
+            unread.append(Unread(rule.name, rule.file, str(error)))
     failed = [(name, one) for name, one in found if one.failed]
     if args.json:
-        print_json({"costs": [_as_data(name, one) for name, one in found]})
-    else:
+        print_json({"costs": [_as_data(name, one) for name, one in found], "unread": as_data(unread)})
+    elif found or not unread:
         print_table(_HEADER, [_row(name, one) for name, one in found if not one.failed])
         say("medians in the rule host of this machine, next to a rule that does nothing; compare the ratios")
     for name, one in failed:
         say(f"{safe_line(name, 200)} on {one.run_id}: {one.failed}")
-    return 1 if failed else 0
+    return say_unread(unread) or (1 if failed else 0)
 
 
 def _row(name: str, one: Cost) -> list[str]:

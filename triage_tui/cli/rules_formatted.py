@@ -6,9 +6,10 @@ import argparse
 import difflib
 
 from triage_tui.cli.output import print_json, say
+from triage_tui.cli.unread_rules import as_data, say_unread
 from triage_tui.errors import TriageError
 from triage_tui.retry.actions import LocalActions
-from triage_tui.retry.named_rules import NamedRule, named
+from triage_tui.retry.named_rules import NamedRule, Unread, named
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.lua.formatting import formatted
 from triage_tui.rulebook.shown import line_text
@@ -19,10 +20,15 @@ from triage_tui.text import number_of, safe_line
 def fmt(args: argparse.Namespace) -> int:
     """Format the rules; returns 1 when one is not in its form and nothing was to be changed."""
     workspace = Workspace.at(args.workspace)
-    rules = named(workspace, args.rule)
+    unread: list[Unread] = []
+    rules = named(workspace, args.rule, unread)
     changed: list[str] = []
     for rule in rules:
-        text = formatted(rule.source, rule.file)
+        try:
+            text = formatted(rule.source, rule.file)
+        except TriageError as error:
+            unread.append(Unread(rule.name, rule.file, str(error)))
+            continue
         if text == rule.source:
             continue
         changed.append(rule.name)
@@ -32,12 +38,13 @@ def fmt(args: argparse.Namespace) -> int:
             _write(workspace, rule, text)
     kept = args.check or args.diff
     if args.json:
-        print_json({"rules": len(rules), "changed": changed, "written": not kept})
+        told = {"rules": len(rules), "changed": changed, "written": not kept}
+        print_json({**told, "unread": as_data(unread)})
     else:
         for name in changed:
             print(safe_line(f"{'not formatted' if kept else 'formatted'}: {name}", 500))
         say(f"{number_of(len(rules), 'rule')}: {len(changed)} {'to be changed' if kept else 'changed'}")
-    return 1 if kept and changed else 0
+    return say_unread(unread) or (1 if kept and changed else 0)
 
 
 def _write(workspace: Workspace, rule: NamedRule, text: bytes) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from triage_tui.cli.output import print_json, say
-from triage_tui.retry.named_rules import named, with_calls
+from triage_tui.cli.unread_rules import as_data, say_unread
+from triage_tui.retry.named_rules import Unread, legible, named, with_calls
 from triage_tui.retry.rule_tests import (
     Tried,
     read_expectations,
@@ -26,11 +27,12 @@ _SHOWN = 5
 def test(args: argparse.Namespace) -> int:
     """Try the rules, print what they did, and return 1 when one broke something."""
     workspace = Workspace.at(args.workspace)
-    rules, settings = with_calls(named(workspace, args.rule))
+    unread: list[Unread] = []
+    rules, settings = with_calls(legible(named(workspace, args.rule, unread), unread))
     for rule in settings:
         say(safe_line(f"{rule.name} is a setting of the start: a retry tries it, recorded calls cannot", 300))
-    if settings and not rules:
-        return 0
+    if (settings or unread) and not rules and not args.json:
+        return say_unread(unread)
     expected = read_expectations(Path(args.expect)) if args.expect else []
     runs = args.run or ([] if args.on else list(dict.fromkeys(one.run for one in expected)))
     kinds = args.on or ["workspace", "shipped"]
@@ -43,7 +45,7 @@ def test(args: argparse.Namespace) -> int:
     if args.save:
         save_expectations(Path(args.save), tried)
     if args.json:
-        print_json({"tried": [_as_data(one) for one in tried], "wrong": wrong})
+        print_json({"tried": [_as_data(one) for one in tried], "wrong": wrong, "unread": as_data(unread)})
     else:
         acted = sum(len(one.replay.acted) for one in tried)
         runs_tried = number_of(len({one.recording for one in tried}), "run")
@@ -51,7 +53,7 @@ def test(args: argparse.Namespace) -> int:
             f"{number_of(len(rules), 'rule')} on {runs_tried} with such calls:"
             f" {number_of(acted, 'call')} would go otherwise, {wrong} wrong"
         )
-    return 1 if wrong or not tried else 0
+    return say_unread(unread) or (1 if wrong or not tried else 0)
 
 
 def _print(one: Tried, every: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,15 +64,31 @@ class NamedRule:
         return found["syscall"] if found else ""
 
 
-def named(workspace: Workspace, texts: Sequence[str]) -> list[NamedRule]:
+@dataclass(frozen=True)
+class Unread:
+    """A rule that was named and cannot be read, or is none; `name` and `file` are those of a `NamedRule`."""
+
+    name: str
+    file: str
+    why: str
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong with which file, safe to show."""
+        return safe_line(self.why if self.name in self.why else f"{self.name}: {self.why}", 600)
+
+
+def named(workspace: Workspace, texts: Sequence[str], unread: list[Unread] | None = None) -> list[NamedRule]:
     """Return the rules that `texts` name (`FORMS`), every active one of the workspace for none.
 
+    A file that cannot be read is put into `unread`, so that the others are looked at.
+
     Raises:
-        TriageError: one of them names nothing, cannot be read, or there are too many.
+        TriageError: one of them names nothing, there are too many, or, without `unread`, one cannot be read.
     """
     found: dict[str, NamedRule] = {}
     for text in texts or ["active"]:
-        for rule in _of(workspace, text):
+        for rule in _of(workspace, text, unread):
             found[rule.name] = rule
             if len(found) > MAX_RULES:
                 raise TriageError(f"these are more than {MAX_RULES} rules: name fewer of them")
@@ -90,6 +106,19 @@ def one(workspace: Workspace, text: str) -> NamedRule:
         names = ", ".join(safe_line(rule.name, 100) for rule in found[:4])
         raise TriageError(f"{safe_line(text, 80)!r} names {len(found)} rules, not one: {names or 'none'}")
     return found[0]
+
+
+def legible(rules: Iterable[NamedRule], unread: list[Unread]) -> list[NamedRule]:
+    """Return the rules whose names, headers and tables can be read; the others are put into `unread`."""
+    found = []
+    for rule in rules:
+        try:
+            rulefile.to_source(rule.file, rule.source)
+        except TriageError as error:
+            unread.append(Unread(rule.name, rule.file, str(error)))
+        else:
+            found.append(rule)
+    return found
 
 
 def with_calls(rules: Iterable[NamedRule]) -> tuple[list[NamedRule], list[NamedRule]]:
@@ -142,12 +171,12 @@ def active_of(workspace: Workspace, target_id: str) -> list[NamedRule]:
     return list(_in_generation(target_id, active)) if active is not None else []
 
 
-def _of(workspace: Workspace, text: str) -> Iterable[NamedRule]:
+def _of(workspace: Workspace, text: str, unread: list[Unread] | None) -> Iterable[NamedRule]:
     path = Path(text)
     if text and path.is_dir():
-        return _in_directory(path)
+        return _in_directory(path, unread)
     if text and (path.exists() or "/" in text.partition(":")[0]):
-        return [NamedRule(text, _below(path), _read(path), path=path)]
+        return _in_files([(text, path)], unread)
     if text == "active":
         return [rule for target in targets(workspace) for rule in active_of(workspace, target)]
     if text.startswith("active:"):
@@ -158,25 +187,31 @@ def _of(workspace: Workspace, text: str) -> Iterable[NamedRule]:
         if number == 0:
             return []  # No rule, as in a roll back.
         return _in_generation(target, generation(workspace, target, number))
-    return _of_run(workspace, text)
+    return _of_run(workspace, text, unread)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return read_bounded(path, rulefile.MAX_RULE_BYTES, whole=True)
-    except OSError as error:
-        raise TriageError(f"{safe_line(str(path))} cannot be read: {error.strerror or error}") from None
+def _in_files(files: Iterable[tuple[str, Path]], unread: list[Unread] | None) -> Iterator[NamedRule]:
+    for name, path in files:
+        try:
+            source = read_bounded(path, rulefile.MAX_RULE_BYTES, whole=True)
+        except TriageError as error:
+            if unread is None:
+                raise
+            unread.append(Unread(name, _below(path), str(error)))
+        else:
+            yield NamedRule(name, _below(path), source, path=path)
 
 
-def _in_directory(directory: Path) -> list[NamedRule]:
-    paths = sorted(path for path in directory.rglob("*.lua") if path.is_file())
+def _in_directory(directory: Path, unread: list[Unread] | None) -> Iterable[NamedRule]:
+    # Links and pipes too: they are told of instead of being left out.
+    paths = sorted(path for path in directory.rglob("*.lua") if path.is_symlink() or not path.is_dir())
     if not paths:
         raise TriageError(f"there is no rule (*.lua) in {safe_line(str(directory))}")
     if len(paths) > MAX_RULES:
         raise TriageError(
             f"{safe_line(str(directory))} holds more than {MAX_RULES} rules: name fewer of them"
         )
-    return [NamedRule(str(path), _below(path), _read(path), path=path) for path in paths]
+    return _in_files([(str(path), path) for path in paths], unread)
 
 
 def _below(path: Path) -> str:
@@ -185,7 +220,7 @@ def _below(path: Path) -> str:
     return path.name if kind == "syscall" else f"{kind}/{path.name}"
 
 
-def _of_run(workspace: Workspace, text: str) -> list[NamedRule]:
+def _of_run(workspace: Workspace, text: str, unread: list[Unread] | None) -> Iterator[NamedRule]:
     run_name, _, file = text.partition(":")
     try:
         directory = workspace.run_dir(run_name)
@@ -193,16 +228,16 @@ def _of_run(workspace: Workspace, text: str) -> list[NamedRule]:
         raise TriageError(f"{safe_line(text, 80)!r} names no rule (it can be {FORMS}); {error}") from None
     target_id = workspace.load(directory.name).snapshot.target.target_id
     files = [file] if file else patches.list_rules(directory)
-    return [
-        NamedRule(
-            f"{directory.name}:{name}",
-            "/".join(name.split("/")[-2:]),
-            patches.read_rule(directory, name),
-            directory.name,
-            target_id,
-        )
-        for name in files
-    ]
+    for name in files:
+        called, below = f"{directory.name}:{name}", "/".join(name.split("/")[-2:])
+        try:
+            source = patches.read_rule(directory, name)
+        except TriageError as error:
+            if unread is None:
+                raise
+            unread.append(Unread(called, below, str(error)))
+        else:
+            yield NamedRule(called, below, source, directory.name, target_id)
 
 
 def target_of(workspace: Workspace, text: str) -> str:

@@ -117,6 +117,9 @@ def recording_for(workspace: Workspace, rule: NamedRule) -> Recording:
             found = _of_run(place)
             if any(call.name.lower() in rule.syscalls for call in found.calls):
                 return found
+    if rule.kind == "plugin":
+        asked = safe_line(", ".join(sorted(rule.syscalls)), 200)
+        raise TriageError(f"no recorded run has a call that this plugin is asked about ({asked})")
     raise TriageError(f"no recorded run has a call of {safe_line(rule.syscall or rule.file, 60)!r}")
 
 
