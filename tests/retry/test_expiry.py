@@ -14,10 +14,11 @@ from tests.retry.decisions import check_nothing_left, copied, memory_directory
 from tests.runs.build import failed_open, write_run
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.guest.spec import resolve_target
-from triage_tui.retry.expiry import EXPIRE_STEPS, expire, renew
+from triage_tui.retry.expiry import EXPIRE_STEPS, expire
 from triage_tui.retry.guests import launch_spec
 from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.policy import Limits
+from triage_tui.retry.renewal import renew
 from triage_tui.retry.rounds import run_story
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
@@ -192,6 +193,35 @@ def test_the_newest_run_of_the_target_speaks_against_a_rule(tmp_path: Path, root
     assert made is not None
     why = f"in run {run_dir.name} openat ended with EACCES in call 1, not with ENOENT"
     assert made.set_aside[RULE].why == why
+
+
+def test_what_no_approval_would_take_is_not_renewed(tmp_path: Path, root: Path) -> None:
+    start = start_of(root)
+    target_dir = with_rule(tmp_path, start, Evidence(binary="0" * 64))
+    workspace, name = Workspace(tmp_path), target_dir.name
+    second = "syscall/openat@fix-2.lua"
+    broken = rule(Evidence(binary="0" * 64), "fix-2").replace(b"return 0, 0", b"return c_nothing()")
+    generations.activate(target_dir, add={second: broken}, actor="ann", reason="r")
+    expire(workspace, start, print)
+    aside = active(target_dir)
+    assert list(aside.set_aside) == [RULE, second]
+    with pytest.raises(TriageError, match=r"openat@fix-2.lua has an error, line \d+, so nothing was"):
+        renew(workspace, name)
+    own = tmp_path / "rulebook/own/syscall/openat@fix-1.lua"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"function do_syscall() return 1, -2 end\n")
+    with pytest.raises(Conflict, match=r"your own file own/syscall/openat@fix-1.lua hides"):
+        renew(workspace, name, ["fix-1"])
+    assert active(target_dir) == aside
+    # Of one that acts on the same calls it is said, as before an approval.
+    own.unlink()
+    answers = rule(Evidence(), "fix-3").replace(b"return 0, 0", b"return 1, -2")
+    generations.activate(target_dir, add={"syscall/openat@fix-3.lua": answers}, actor="ann", reason="r")
+    kept = rule(Evidence(binary="0" * 64), "fix-4").replace(b"return 0, 0", b"return 1, -13")
+    generations.activate(target_dir, add={"syscall/openat@fix-4.lua": kept}, actor="ann", reason="r")
+    expire(workspace, start, print)
+    said = renew(workspace, name, ["fix-4"])
+    assert "openat@fix-4.lua: the active rule fix-3 (path=/etc/app.conf) is for the same calls" in said
 
 
 MAPS = [Mapping(start=0x10000, end=0x20000, perms="r-xp", offset=0x1000, path="/bin/x")]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from triage_tui.cli.output import print_json
-from triage_tui.retry.expiry import renew as renew_rules
 from triage_tui.retry.named_rules import target_named
+from triage_tui.retry.renewal import renew as renew_rules
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
 from triage_tui.text import safe_line
@@ -28,5 +28,5 @@ def renew(args: argparse.Namespace) -> int:
             print(safe_line(f"no rule of target {target_id} is set aside"))
         return 0
     said = renew_rules(workspace, target_id, args.name, reason=args.reason)
-    print_json({"target": target_id, "said": [said]}) if args.json else print(safe_line(said, 400))
+    print_json({"target": target_id, "said": [said]}) if args.json else print(safe_line(said, 1600))
     return 0

@@ -161,7 +161,7 @@ class LocalActions(RuleDecisions):
 
     def renew_rules(self, target_id: str) -> str:
         """Make the rules of a target active again that were set aside."""
-        from triage_tui.retry.expiry import renew
+        from triage_tui.retry.renewal import renew
 
         return renew(self._workspace, target_id, actor=self._actor or "")
 

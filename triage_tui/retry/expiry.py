@@ -1,9 +1,9 @@
-"""Rules whose evidence is not so any more are set aside before a program starts, and a person renews them.
+"""Rules whose evidence is not so any more are set aside before a program starts.
 
 A rule was approved because of something that a run showed: this program, this call, from this place, failed
 in this way. Before a story begins, that is held against the program as it is now, against its root file
 system, and against the newest run of it. What no longer agrees leaves the active generation; its text is
-kept, and `triage-tui rules renew` makes it active again with what is so now as its evidence.
+kept, and `triage-tui rules renew` makes it active again, see `renewal`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import dataclasses
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-from triage_tui.errors import Conflict, TriageError
+from triage_tui.errors import TriageError
 from triage_tui.guest.spec import open_in_root, resolve_target
 from triage_tui.retry import pending
 from triage_tui.retry.guests import launch_spec
@@ -29,16 +29,12 @@ from triage_tui.rulebook.evidence import (
     EVIDENCE,
     Evidence,
     Gone,
-    Part,
     contradiction,
-    evidence_text,
     parse_evidence,
 )
 from triage_tui.rulebook.generations import Generation, SetAside
 from triage_tui.rulebook.rollouts.record import vouched
 from triage_tui.rulebook.targets import describe, described, description, target_dirs
-from triage_tui.runs.events import default_actor
-from triage_tui.runs.files import real_path
 from triage_tui.runs.listing import run_dirs, summarize
 from triage_tui.runs.model import Target
 from triage_tui.runs.reader import Run, load_run
@@ -152,7 +148,7 @@ def _not_so_any_more(workspace: Workspace, target: Target, active: Generation) -
         gone = _program_or_module(evidence, target, digests) or _file_is_there(evidence, match, target)
         if gone is None and (evidence.errno or evidence.site is not None):
             if not newest:
-                newest.append(_newest_run(workspace, target))
+                newest.append(newest_run(workspace, target.target_id))
             run = newest[0]
             told = contradiction(evidence, match, run.snapshot, run.trace()) if run is not None else None
             if run is not None and told is not None:
@@ -216,107 +212,10 @@ def _file_is_there(evidence: Evidence, match: Match | None, target: Target) -> G
     )
 
 
-def _newest_run(workspace: Workspace, target: Target) -> Run | None:
+def newest_run(workspace: Workspace, target_id: str) -> Run | None:
+    """Return the newest run of a target that can be read, None where there is none."""
     for directory in run_dirs(workspace.runs_dir)[:MAX_RUNS]:
-        if summarize(directory).target_id == target.target_id:
+        if summarize(directory).target_id == target_id:
             with contextlib.suppress(TriageError):
                 return load_run(directory)
     return None
-
-
-# A person wants them anyway
-
-
-def renew(
-    workspace: Workspace,
-    target_id: str,
-    names: Collection[str] = (),
-    *,
-    reason: str = "",
-    actor: str = "",
-    step: Step = no_step,
-) -> str:
-    """Make rules active again that were set aside, all for no `names`; return one sentence.
-
-    `names` are paths ("syscall/openat@x.lua") or ids. Their texts stay as they are but for the evidence in
-    their header, which becomes what is so now.
-
-    Raises:
-        Conflict: another change came first.
-        TriageError: no such rule is set aside, its text is not the one that was set aside any more, or the
-            rulebook cannot be written.
-    """
-    pending.settle(workspace.root)
-    target_dir = workspace.rulebook_dir(target_id)
-    active = generations.current(target_dir)
-    aside = active.set_aside if active is not None else {}
-    if active is None or not aside:
-        raise TriageError(f"no rule of target {safe_line(target_id, 80)} is set aside")
-    chosen = _chosen(aside, names)
-    actor = actor or default_actor()
-    where = description(target_dir)
-    binary = where.program_sha256 if where is not None else ""
-    texts = {
-        name: _rebased(_kept(workspace.rulebook, name, aside[name]), aside[name].gone, binary, target_id)
-        for name in chosen
-    }
-    decision = pending.pending_for(target_id, "renew", actor)
-    with pending.begun(workspace.root, decision, step):
-        made = generations.activate(
-            target_dir,
-            add=texts,
-            actor=actor,
-            reason=safe_line(reason, 500) or "renewed: wanted for what is so now, too",
-            change=decision.change,
-            expect=active.number,
-            kind="renewed",
-            step=step,
-        )
-    left = f", {len(made.set_aside)} stay set aside" if made.set_aside else ""
-    return f"{number_of(len(texts), 'rule')} active again (generation {made.number}){left}"
-
-
-def _chosen(aside: Mapping[str, SetAside], names: Collection[str]) -> list[str]:
-    if not names:
-        return list(aside)
-    found = []
-    for name in names:
-        same = [path for path in aside if name in (path, path.rpartition("@")[2].removesuffix(".lua"))]
-        if not same:
-            known = ", ".join(safe_line(path, 80) for path in list(aside)[:4])
-            raise TriageError(f"{safe_line(name, 80)} is not set aside; these are: {known}")
-        found += same
-    return list(dict.fromkeys(found))
-
-
-def _kept(rulebook: Path, name: str, one: SetAside) -> bytes:
-    """Return the text of a rule that was set aside, proved by its hash."""
-    where = rulebook / one.target / "generations" / f"{one.generation:04}"
-    if real_path(where).parent.parent.parent != real_path(rulebook):
-        raise TriageError(f"{safe_line(name)} does not lie in this rulebook, so it was not renewed")
-    text = manifest.read_file(manifest.load(where), name)
-    if hashlib.sha256(text).hexdigest() != one.sha256:
-        raise Conflict(f"{safe_line(name)} is not the text that was set aside, so it was not renewed")
-    return text
-
-
-def _rebased(text: bytes, gone: Part, binary: str, target_id: str) -> bytes:
-    """Return a rule with this program as its evidence, and without the part that is not so any more."""
-    rule = rulefile.parse(text)
-    if EVIDENCE not in rule.header.extra:
-        return text
-    extra = {name: value for name, value in rule.header.extra.items() if name != EVIDENCE}
-    was = parse_evidence(rule.header.extra[EVIDENCE])
-    same = gone == "errno"
-    now = evidence_text(
-        Evidence(
-            binary=binary,
-            errno="" if gone == "errno" else was.errno,
-            module=was.module if same else "",
-            site=was.site if same else None,
-        )
-    )
-    header = dataclasses.replace(
-        rule.header, target=target_id, extra={**extra, **({EVIDENCE: now} if now else {})}
-    )
-    return rulefile.format_header(header).encode() + rule.body
