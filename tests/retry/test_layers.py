@@ -25,6 +25,28 @@ def refusing(errno: str) -> bytes:
     ).encode()
 
 
+def test_of_own_files_of_the_same_text_each_is_told_of_once(
+    rootfs: Callable[[str], Path], tmp_path: Path
+) -> None:
+    own = tmp_path / "rulebook" / "own" / "syscall"
+    own.mkdir(parents=True)
+    for name in ("openat.lua", "openat@b.lua", "read.lua", "no rule.lua"):
+        (own / name).write_bytes(b"")
+    (own / "openat@x.lua").write_bytes(refusing("EIO"))
+    told: list[str] = []
+    argv = ["busybox", "cat", "/missing"]
+    start = Start(program="/bin/busybox", argv=argv, rootfs=str(rootfs("busybox-armhf")), env={})
+    run_story(Workspace(tmp_path), start, hold=False, narrate=told.append)
+    assert "started with your own files: x" in told
+    broken = [line.partition(": ")[0::2] for line in told if "does not act" in line]
+    nothing = "it defines neither do_syscall nor after_syscall"
+    assert sorted(place.removeprefix("own/syscall/") for place, _ in broken) == [
+        *("no rule.lua does not act", "openat.lua does not act"),
+        *("openat@b.lua does not act", "read.lua does not act"),
+    ]
+    assert sum(nothing in why for _, why in broken) == 3
+
+
 @pytest.mark.parametrize("program", ["busybox-armhf", "busybox-s390x"])
 def test_a_persons_own_file_comes_before_what_is_active(
     rootfs: Callable[[str], Path], tmp_path: Path, program: str

@@ -125,7 +125,7 @@ class RunningGuest:
             if self._settings and isinstance(error, TriageError):
                 raise TriageError(f"{error} (it was started with {self._settings_in_words()})") from error
             raise
-        for told in [*started_in_words(self._rules), *self._switched_off()]:
+        for told in started_in_words(self._as_loaded()):
             narrate(told)
         if self._settings:
             narrate(f"started with {self._settings_in_words()}")
@@ -192,14 +192,13 @@ class RunningGuest:
         self.guest.end()
         self._close_host()
 
-    def _switched_off(self) -> list[str]:
-        """Return which rules could not be loaded, one sentence each."""
-        places = {rule.sha256: rule.place for rule in layers.acting(self._rules)}
-        return [
-            f"{places.get(hit.sha256, hit.rule)} does not act: {hit.disabled}"
-            for hit in (self._host.hits() if self._host is not None else [])
-            if hit.disabled is not None and not hit.calls
-        ]
+    def _as_loaded(self) -> list[LayeredRule]:
+        """Return the rules; those that could not be loaded say why."""
+        hits = self._host.hits() if self._host is not None else []
+        # By their order: files of the same text have the same id and the same SHA-256.
+        asked = zip(layers.asked(layers.acting(self._rules)), hits, strict=True)
+        failed = {id(rule): hit.disabled for rule, hit in asked if hit.disabled is not None and not hit.calls}
+        return [replace(rule, problem=failed.get(id(rule), rule.problem)) for rule in self._rules]
 
     def _settings_in_words(self) -> str:
         return ", ".join(f"{one.says} by rule {one.rule}" for one in self._settings)

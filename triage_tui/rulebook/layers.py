@@ -111,6 +111,11 @@ def acting(rules: Iterable[LayeredRule]) -> list[LayeredRule]:
     return [rule for rule in rules if not rule.hidden_by and not rule.problem]
 
 
+def asked(rules: Iterable[LayeredRule]) -> list[LayeredRule]:
+    """Return those that the rule host asks: settings of the start are none of them."""
+    return [rule for rule in rules if kind_of(rule.name) != "start"]
+
+
 def to_sources(rules: Iterable[LayeredRule]) -> list[RuleSource]:
     """Return what the rule host asks of these, in their order.
 
@@ -119,8 +124,7 @@ def to_sources(rules: Iterable[LayeredRule]) -> list[RuleSource]:
     """
     return [
         replace(rulefile.to_source(rule.name, rule.source, str(rule.directory)), layer=rule.layer)
-        for rule in rules
-        if kind_of(rule.name) != "start"
+        for rule in asked(rules)
     ]
 
 
