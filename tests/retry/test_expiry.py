@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,7 +15,7 @@ from tests.retry.decisions import check_nothing_left, copied, memory_directory
 from tests.runs.build import failed_open, write_run
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.guest.spec import resolve_target
-from triage_tui.retry.expiry import EXPIRE_STEPS, expire
+from triage_tui.retry.expiry import EXPIRE_STEPS, aside_now, expire
 from triage_tui.retry.guests import launch_spec
 from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.policy import Limits
@@ -60,6 +61,21 @@ def start_of(root: Path) -> Start:
 
 def target_of(start: Start) -> Target:
     return resolve_target(launch_spec(start))[0]
+
+
+def write_run_of(start: Start, place: Path, call: Syscall) -> str:
+    """Record a run of the program with one call."""
+    run_dir = write_run(place / "ai_runs", [call])
+    target = target_of(start)
+    path = run_dir / "snapshot.json"
+    snapshot = json.loads(path.read_text())
+    snapshot["target"] |= {
+        "target_id": target.target_id,
+        "rootfs": target.rootfs,
+        "program_sha256": target.program_sha256,
+    }
+    path.write_text(json.dumps(snapshot))
+    return load_run(run_dir).run_id
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +173,37 @@ def test_a_file_that_is_there_by_now_ends_the_rule_that_stood_in_for_it(tmp_path
     assert list(active(target_dir).files) == [RULE]
 
 
+def test_a_rule_whose_evidence_is_so_again_says_how_to_renew_it(tmp_path: Path, root: Path) -> None:
+    fw = tmp_path / "fw"
+    shutil.copytree(root, fw)
+    start, workspace = start_of(fw), Workspace(tmp_path / "w")
+    target_dir = with_rule(tmp_path / "w", start)
+    (fw / "etc").mkdir()
+    (fw / CONFIG[1:]).write_text("mode=router\n")
+    expire(workspace, start, print)
+    # A run of the time in which the file was there.
+    write_run_of(start, tmp_path / "w", failed_open(1, CONFIG, None, 3))
+    (fw / CONFIG[1:]).unlink()
+    told: list[str] = []
+    assert expire(workspace, start, told.append) is None
+    command = f"triage-tui rules renew -C {workspace.root} {target_dir.name} {RULE}"
+    assert told == [f"set aside, but its evidence is so again: {RULE}: {command}"]
+    assert aside_now(workspace, target_dir.name)[RULE].why.startswith("its evidence is so again; it was set")
+    # The reason that is told is the one that is so now.
+    moved = write_run_of(start, tmp_path / "w", failed_open(1, CONFIG, "EACCES", -13))
+    told.clear()
+    expire(workspace, start, told.append)
+    assert told == [
+        f"still set aside: {RULE}: in run {moved} openat ended with EACCES in call 1, not with ENOENT"
+    ]
+    # Renewed while all of its evidence is so, it keeps it, and stays.
+    write_run_of(start, tmp_path / "w", failed_open(1, CONFIG, "ENOENT", -2))
+    renew(workspace, target_dir.name)
+    header = rulefile.parse(manifest.read_file(active(target_dir), RULE)).header
+    assert parse_evidence(header.extra[EVIDENCE]).errno == "ENOENT"
+    assert expire(workspace, start, print) is None
+
+
 def test_a_module_that_is_another_file_or_gone_ends_the_rule(tmp_path: Path, root: Path) -> None:
     fw = tmp_path / "fw"
     shutil.copytree(root, fw)
@@ -183,15 +230,11 @@ def test_a_module_that_is_another_file_or_gone_ends_the_rule(tmp_path: Path, roo
 
 def test_the_newest_run_of_the_target_speaks_against_a_rule(tmp_path: Path, root: Path) -> None:
     start = start_of(root)
-    target = target_of(start)
     with_rule(tmp_path, start)
-    run_dir = write_run(tmp_path / "ai_runs", [failed_open(1, CONFIG, "EACCES", -13)])
-    snapshot = run_dir / "snapshot.json"
-    snapshot.write_text(snapshot.read_text().replace('"x-1"', f'"{target.target_id}"'))
-    assert load_run(run_dir).snapshot.target.target_id == target.target_id
+    run = write_run_of(start, tmp_path, failed_open(1, CONFIG, "EACCES", -13))
     made = expire(Workspace(tmp_path), start, print)
     assert made is not None
-    why = f"in run {run_dir.name} openat ended with EACCES in call 1, not with ENOENT"
+    why = f"in run {run} openat ended with EACCES in call 1, not with ENOENT"
     assert made.set_aside[RULE].why == why
 
 

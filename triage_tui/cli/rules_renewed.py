@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from triage_tui.cli.output import print_json
+from triage_tui.retry.expiry import aside_now
 from triage_tui.retry.named_rules import target_named
 from triage_tui.retry.renewal import renew as renew_rules
 from triage_tui.retry.workspace import Workspace
-from triage_tui.rulebook import generations
 from triage_tui.text import safe_line
 
 
@@ -17,8 +17,7 @@ def renew(args: argparse.Namespace) -> int:
     workspace = Workspace.at(args.workspace)
     target_id = target_named(workspace, args.target)
     if args.list:
-        active = generations.current(workspace.rulebook_dir(target_id))
-        aside = active.set_aside if active is not None else {}
+        aside = aside_now(workspace, target_id)
         if args.json:
             print_json({"target": target_id, "set_aside": aside})
             return 0

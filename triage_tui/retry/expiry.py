@@ -13,10 +13,12 @@ import dataclasses
 import errno
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from triage_tui.errors import TriageError
+import msgspec
+
+from triage_tui.errors import Conflict, TriageError
 from triage_tui.guest.spec import open_in_root, resolve_target
 from triage_tui.retry import pending
 from triage_tui.retry.guests import launch_spec
@@ -35,6 +37,7 @@ from triage_tui.rulebook.evidence import (
 from triage_tui.rulebook.generations import Generation, SetAside
 from triage_tui.rulebook.rollouts.record import vouched
 from triage_tui.rulebook.targets import describe, described, description, target_dirs
+from triage_tui.runs.files import real_path
 from triage_tui.runs.listing import run_dirs, summarize
 from triage_tui.runs.model import Target
 from triage_tui.runs.reader import Run, load_run
@@ -60,7 +63,8 @@ def expire(
 ) -> Generation | None:
     """Set the rules aside whose evidence is not so any more; return the new generation if any were.
 
-    `tell` is told of each, and of those that were set aside before.
+    `tell` is told of each, and of those that were set aside before: why that is so now, or how to renew what
+    has its evidence again.
 
     Raises:
         Conflict: somebody else changed the rules of the target at this moment.
@@ -77,8 +81,16 @@ def expire(
         gone = _not_so_any_more(workspace, target, active) if active is not None else {}
     made = _set_aside(workspace, target, active, gone, step) if gone else None
     now = made or active
-    for name, one in now.set_aside.items() if now is not None else ():
-        tell(f"{'set aside' if name in gone else 'still set aside'}: {name}: {one.why}")
+    aside = now.set_aside if now is not None else {}
+    for name in gone:
+        tell(f"set aside: {name}: {aside[name].why}")
+    earlier = {name: one for name, one in aside.items() if name not in gone}
+    for name, why in _looked_again(workspace, target, earlier).items():
+        if why is not None:
+            tell(f"still set aside: {name}: {why}")
+            continue
+        renewing = f"triage-tui rules renew -C {workspace.root} {target.target_id} {name}"
+        tell(f"set aside, but its evidence is so again: {name}: {renewing}")
     if made is not None:
         tell(f"to use them anyway: triage-tui rules renew -C {workspace.root} {target.target_id}")
     return made
@@ -131,37 +143,116 @@ def _of_another_build(workspace: Workspace, target: Target) -> dict[str, SetAsid
     }
 
 
+def aside_now(workspace: Workspace, target_id: str) -> dict[str, SetAside]:
+    """Return what is set aside for a target, by paths, and why that is so by now.
+
+    Raises:
+        TriageError: the rules of the target cannot be read.
+    """
+    active = generations.current(workspace.rulebook_dir(target_id))
+    aside = active.set_aside if active is not None else {}
+    run = newest_run(workspace, target_id) if aside else None
+    if run is None:
+        return dict(aside)
+    found = {}
+    for name, why in _looked_again(workspace, run.snapshot.target, aside).items():
+        so_again = f"its evidence is so again; it was set aside because {aside[name].why}"
+        found[name] = msgspec.structs.replace(aside[name], why=so_again if why is None else why)
+    return found
+
+
+def kept_text(rulebook: Path, name: str, one: SetAside) -> bytes:
+    """Return the text of a rule that was set aside, proved by its hash.
+
+    Raises:
+        Conflict: it is another text.
+        TriageError: it cannot be read, or lies elsewhere.
+    """
+    where = rulebook / one.target / "generations" / f"{one.generation:04}"
+    if real_path(where).parent.parent.parent != real_path(rulebook):
+        raise TriageError(f"{safe_line(name)} does not lie in this rulebook, so it was not renewed")
+    text = manifest.read_file(manifest.load(where), name)
+    if hashlib.sha256(text).hexdigest() != one.sha256:
+        raise Conflict(f"{safe_line(name)} is not the text that was set aside, so it was not renewed")
+    return text
+
+
+def _looked_again(
+    workspace: Workspace, target: Target, aside: Mapping[str, SetAside]
+) -> dict[str, str | None]:
+    """Return of rules that were set aside before why they are so now, None where their evidence is so again."""
+    found: dict[str, str | None] = {}
+    ground = Ground(workspace, target)
+    for name, one in aside.items():
+        found[name] = one.why
+        if one.gone == "binary" and one.target != workspace.rulebook_dir(target.target_id).name:
+            continue  # The program from before has another directory, and its rules there.
+        with contextlib.suppress(TriageError):
+            now = ground.lost(kept_text(workspace.rulebook, name, one), again=True)
+            found[name] = safe_line(now.why, 300) if now is not None else None
+    return found
+
+
 def _not_so_any_more(workspace: Workspace, target: Target, active: Generation) -> dict[str, SetAside]:
     found: dict[str, SetAside] = {}
-    target_dir = workspace.rulebook_dir(target.target_id)
-    widened = vouched(workspace.rulebook)
-    newest: list[Run | None] = []
-    digests: dict[str, str | None] = {}
+    ground = Ground(workspace, target)
     for name, digest in active.files.items():
-        header = rulefile.parse(manifest.read_file(active, name)).header
-        evidence = parse_evidence(header.extra.get(EVIDENCE, ""))
-        match = parse_match(header.match)
-        foreign = evidence.binary not in ("", target.program_sha256)
-        if foreign and (digest, target_dir.name) in widened:
-            # A rollout brought it here from another program, and watches what it does.
-            evidence = dataclasses.replace(evidence, binary="", module="", site=None)
-        gone = _program_or_module(evidence, target, digests) or _file_is_there(evidence, match, target)
-        if gone is None and (evidence.errno or evidence.site is not None):
-            if not newest:
-                newest.append(newest_run(workspace, target.target_id))
-            run = newest[0]
-            told = contradiction(evidence, match, run.snapshot, run.trace()) if run is not None else None
-            if run is not None and told is not None:
-                gone = Gone(told.part, f"in run {run.run_id} {told.why}")
+        gone = ground.lost(manifest.read_file(active, name))
         if gone is not None:
             found[name] = SetAside(
                 sha256=digest,
-                target=target_dir.name,
+                target=workspace.rulebook_dir(target.target_id).name,
                 generation=active.number,
                 why=safe_line(gone.why, 300),
                 gone=gone.part,
             )
     return found
+
+
+class Ground:
+    """What is so now of a program, its root file system and its newest run: read once, for several rules."""
+
+    def __init__(self, workspace: Workspace, target: Target) -> None:
+        self._workspace = workspace
+        self._target = target
+        self._name = workspace.rulebook_dir(target.target_id).name
+        self._widened = vouched(workspace.rulebook)
+        self._newest: list[Run | None] = []
+        self._digests: dict[str, str | None] = {}
+
+    def lost(self, text: bytes, *, again: bool = False) -> Gone | None:
+        """Return what of a rule's evidence is not so any more.
+
+        With `again` a file that is not there any more counts for more than a run that had found it.
+
+        Raises:
+            TriageError: it is no rule, or the newest run cannot be read.
+        """
+        header = rulefile.parse(text).header
+        evidence = parse_evidence(header.extra.get(EVIDENCE, ""))
+        match = parse_match(header.match)
+        foreign = evidence.binary not in ("", self._target.program_sha256)
+        if foreign and (hashlib.sha256(text).hexdigest(), self._name) in self._widened:
+            # A rollout brought it here from another program, and watches what it does.
+            evidence = dataclasses.replace(evidence, binary="", module="", site=None)
+        if (gone := _program_or_module(evidence, self._target, self._digests)) is not None:
+            return gone
+        path = _missing_path(evidence, match)
+        there = _in_root(self._target, path) if path else None
+        if there:
+            return Gone(
+                "errno", f"{path} is in the root file system now: the call does not fail with ENOENT any more"
+            )
+        if not evidence.errno and evidence.site is None:
+            return None
+        if not self._newest:
+            self._newest.append(newest_run(self._workspace, self._target.target_id))
+        run = self._newest[0]
+        if run is None:
+            return None
+        absent = again and there is False
+        told = contradiction(evidence, match, run.snapshot, run.trace(), absent=absent)
+        return Gone(told.part, f"in run {run.run_id} {told.why}") if told is not None else None
 
 
 def _program_or_module(evidence: Evidence, target: Target, digests: dict[str, str | None]) -> Gone | None:
@@ -195,21 +286,27 @@ def _digest_in_root(rootfs: str, path: str) -> str | None:
             return None
 
 
-def _file_is_there(evidence: Evidence, match: Match | None, target: Target) -> Gone | None:
-    """Tell whether a file, whose absence the rule is about, is in the root file system by now."""
+def _missing_path(evidence: Evidence, match: Match | None) -> str:
+    """Return the path, whose absence from the root file system a rule is about, "" for none."""
     path = match.fields.get("path", "") if match is not None else ""
-    if evidence.errno != "ENOENT" or not target.rootfs or not path.startswith("/"):
-        return None
-    if f"{path}/".startswith(_OF_THE_KERNEL) or "\\" in path:
+    if evidence.errno != "ENOENT" or not path.startswith("/"):
+        return ""
+    return "" if f"{path}/".startswith(_OF_THE_KERNEL) or "\\" in path else path
+
+
+def _in_root(target: Target, path: str) -> bool | None:
+    """Tell whether a file of the guest is in its root file system, None where that cannot be told."""
+    if not target.rootfs:
         return None
     try:
         os.close(open_in_root(Path(target.rootfs), path))
-    except (OSError, ValueError) as error:
-        if not isinstance(error, OSError) or error.errno not in (errno.EISDIR, errno.EINVAL):
-            return None
-    return Gone(
-        "errno", f"{path} is in the root file system now: the call does not fail with ENOENT any more"
-    )
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return False
+        return True if error.errno in (errno.EISDIR, errno.EINVAL) else None
+    except ValueError:
+        return None
+    return True
 
 
 def newest_run(workspace: Workspace, target_id: str) -> Run | None:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
-from triage_tui.errors import Conflict, TriageError
+from triage_tui.errors import TriageError
 from triage_tui.retry import pending
-from triage_tui.retry.expiry import newest_run
+from triage_tui.retry.expiry import Ground, kept_text, newest_run
 from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.rule_checks import check_at_calls, check_texts
 from triage_tui.retry.workspace import Workspace
-from triage_tui.rulebook import generations, manifest, rulefile
+from triage_tui.rulebook import generations, rulefile
 from triage_tui.rulebook.evidence import EVIDENCE, Evidence, Part, evidence_text, parse_evidence
 from triage_tui.rulebook.generations import SetAside
 from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.layers import in_force, refuse_hidden
 from triage_tui.rulebook.targets import description
 from triage_tui.runs.events import default_actor
-from triage_tui.runs.files import real_path
 from triage_tui.text import number_of, safe_line
 
 _BESIDE = ("conflict", "same-id")
@@ -57,9 +54,12 @@ def renew(
     actor = actor or default_actor()
     where = description(target_dir)
     binary = where.program_sha256 if where is not None else ""
+    kept = {name: kept_text(workspace.rulebook, name, aside[name]) for name in chosen}
+    run = newest_run(workspace, target_id)
+    ground = Ground(workspace, run.snapshot.target) if run is not None else None
     texts = {
-        name: _rebased(_kept(workspace.rulebook, name, aside[name]), aside[name].gone, binary, target_id)
-        for name in chosen
+        name: _rebased(text, _gone_now(ground, text, aside[name]), binary, target_id)
+        for name, text in kept.items()
     }
     told = _checked(workspace, target_id, texts, where.arch if where is not None else "")
     decision = pending.pending_for(target_id, "renew", actor)
@@ -120,25 +120,22 @@ def _chosen(aside: Mapping[str, SetAside], names: Collection[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _kept(rulebook: Path, name: str, one: SetAside) -> bytes:
-    """Return the text of a rule that was set aside, proved by its hash."""
-    where = rulebook / one.target / "generations" / f"{one.generation:04}"
-    if real_path(where).parent.parent.parent != real_path(rulebook):
-        raise TriageError(f"{safe_line(name)} does not lie in this rulebook, so it was not renewed")
-    text = manifest.read_file(manifest.load(where), name)
-    if hashlib.sha256(text).hexdigest() != one.sha256:
-        raise Conflict(f"{safe_line(name)} is not the text that was set aside, so it was not renewed")
-    return text
+def _gone_now(ground: Ground | None, text: bytes, one: SetAside) -> Part | None:
+    """Return which part of its evidence a rule is renewed without, None where all of it is so again."""
+    if ground is None or one.gone == "binary":
+        return one.gone
+    lost = ground.lost(text)
+    return lost.part if lost is not None else None
 
 
-def _rebased(text: bytes, gone: Part, binary: str, target_id: str) -> bytes:
-    """Return a rule with this program as its evidence, and without the part that is not so any more."""
+def _rebased(text: bytes, gone: Part | None, binary: str, target_id: str) -> bytes:
+    """Return a rule with this program as its evidence, and without the part that is not so any more, if any."""
     rule = rulefile.parse(text)
     if EVIDENCE not in rule.header.extra:
         return text
     extra = {name: value for name, value in rule.header.extra.items() if name != EVIDENCE}
     was = parse_evidence(rule.header.extra[EVIDENCE])
-    same = gone == "errno"
+    same = gone in ("errno", None)
     now = evidence_text(
         Evidence(
             binary=binary,

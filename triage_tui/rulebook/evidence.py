@@ -108,12 +108,18 @@ def maps_of(snapshot: Snapshot, call: Syscall) -> Sequence[Mapping]:
 
 
 def contradiction(
-    evidence: Evidence, match: Match | None, snapshot: Snapshot, calls: Iterable[Syscall]
+    evidence: Evidence,
+    match: Match | None,
+    snapshot: Snapshot,
+    calls: Iterable[Syscall],
+    *,
+    absent: bool = False,
 ) -> Gone | None:
     """Return in what a recorded run of the same program speaks against a rule's evidence, None for nothing.
 
     Only calls that the rule's match is about count, up to the first that a rule acted on: what comes after it
-    is not as it was without rules.
+    is not as it was without rules. `absent` says that the file of the match is not there now, so that a call
+    that found it tells of what was.
     """
     if match is None:
         return None
@@ -130,6 +136,8 @@ def contradiction(
         if call.ret is not None:
             end = call.errno or "success"
             ends[end] = call.seq
+    if absent:
+        ends.pop("success", None)
     if evidence.errno and ends and evidence.errno not in ends:
         end, seq = next(iter(ends.items()))
         return Gone("errno", f"{match.syscall} ended with {end} in call {seq}, not with {evidence.errno}")

@@ -67,9 +67,9 @@ class RolloutScreen(RulebookScreen):
 
 
 def _read(place: Path, target: str) -> RolloutsRead:
+    from triage_tui.retry.expiry import aside_now
     from triage_tui.retry.rollout import rollouts
     from triage_tui.retry.workspace import Workspace
-    from triage_tui.rulebook import generations
     from triage_tui.rulebook.targets import name_of
     from triage_tui.ui.rollout_rows import RolloutsRead
 
@@ -77,10 +77,9 @@ def _read(place: Path, target: str) -> RolloutsRead:
     troubles: list[str] = []
     found = rollouts(workspace, troubles.append)
     targets = {name for one, _ in found for name in one.candidates}
-    active = generations.current(workspace.rulebook_dir(target)) if target else None
     return RolloutsRead(
         rollouts=found,
         names={name: name_of(workspace.rulebook, name) for name in targets},
-        aside=active.set_aside if active is not None else {},
+        aside=aside_now(workspace, target) if target else {},
         troubles=troubles,
     )
