@@ -182,7 +182,7 @@ def test_a_rule_whose_evidence_is_so_again_says_how_to_renew_it(tmp_path: Path, 
     (fw / CONFIG[1:]).write_text("mode=router\n")
     expire(workspace, start, print)
     # A run of the time in which the file was there.
-    write_run_of(start, tmp_path / "w", failed_open(1, CONFIG, None, 3))
+    write_run_of(start, tmp_path / "w", called(1, None))
     (fw / CONFIG[1:]).unlink()
     told: list[str] = []
     assert expire(workspace, start, told.append) is None
@@ -193,15 +193,32 @@ def test_a_rule_whose_evidence_is_so_again_says_how_to_renew_it(tmp_path: Path, 
     moved = write_run_of(start, tmp_path / "w", failed_open(1, CONFIG, "EACCES", -13))
     told.clear()
     expire(workspace, start, told.append)
-    assert told == [
-        f"still set aside: {RULE}: in run {moved} openat ended with EACCES in call 1, not with ENOENT"
-    ]
+    why = f"in run {moved} openat ended with EACCES in call 1, not with ENOENT"
+    assert told == [f"still set aside: {RULE}: {why}"]
     # Renewed while all of its evidence is so, it keeps it, and stays.
     write_run_of(start, tmp_path / "w", failed_open(1, CONFIG, "ENOENT", -2))
     renew(workspace, target_dir.name)
     header = rulefile.parse(manifest.read_file(active(target_dir), RULE)).header
     assert parse_evidence(header.extra[EVIDENCE]).errno == "ENOENT"
     assert expire(workspace, start, print) is None
+
+
+def test_rules_that_went_with_their_program_stay_set_aside(tmp_path: Path, root: Path) -> None:
+    fw = tmp_path / "fw"
+    shutil.copytree(root, fw)
+    start, workspace = start_of(fw), Workspace(tmp_path / "w")
+    target_dir = with_rule(tmp_path / "w", start)
+    plain = rulefile.compose(rulefile.RuleHeader(id="fix-2", hit_limit=2), BODY)
+    generations.activate(target_dir, add={"syscall/openat@fix-2.lua": plain}, actor="ann", reason="r")
+    with (fw / "bin/busybox").open("ab") as binary:
+        binary.write(b"another build")
+    told: list[str] = []
+    expire(workspace, start, told.append)
+    told.clear()
+    expire(workspace, start, told.append)
+    assert [line.partition(": the program is another one now")[0] for line in told] == [
+        f"still set aside: {name}" for name in (RULE, "syscall/openat@fix-2.lua")
+    ]
 
 
 def test_a_module_that_is_another_file_or_gone_ends_the_rule(tmp_path: Path, root: Path) -> None:

@@ -180,15 +180,17 @@ def kept_text(rulebook: Path, name: str, one: SetAside) -> bytes:
 def _looked_again(
     workspace: Workspace, target: Target, aside: Mapping[str, SetAside]
 ) -> dict[str, str | None]:
-    """Return of rules that were set aside before why they are so now, None where their evidence is so again."""
+    """Return why rules that were set aside are so now, None for those whose evidence is so again."""
     found: dict[str, str | None] = {}
     ground = Ground(workspace, target)
     for name, one in aside.items():
         found[name] = one.why
-        if one.gone == "binary" and one.target != workspace.rulebook_dir(target.target_id).name:
-            continue  # The program from before has another directory, and its rules there.
         with contextlib.suppress(TriageError):
-            now = ground.lost(kept_text(workspace.rulebook, name, one), again=True)
+            text = kept_text(workspace.rulebook, name, one)
+            evidence = parse_evidence(rulefile.parse(text).header.extra.get(EVIDENCE, ""))
+            if one.gone == "binary" and not evidence.binary:
+                continue  # It went with its program, and nothing in it tells which that was.
+            now = ground.lost(text, again=True)
             found[name] = safe_line(now.why, 300) if now is not None else None
     return found
 

@@ -129,7 +129,7 @@ def _gone_now(ground: Ground | None, text: bytes, one: SetAside) -> Part | None:
 
 
 def _rebased(text: bytes, gone: Part | None, binary: str, target_id: str) -> bytes:
-    """Return a rule with this program as its evidence, and without the part that is not so any more, if any."""
+    """Return a rule with this program as its evidence, and without the part that is not so now."""
     rule = rulefile.parse(text)
     if EVIDENCE not in rule.header.extra:
         return text
