@@ -11,6 +11,7 @@ import pytest
 
 from tests.runs.build import failed_open, write_run
 from triage_tui.cli.main import main
+from triage_tui.rulebook import generations
 from triage_tui.runs.events import append_event
 
 GOOD = """-- triage-rule: 1
@@ -67,6 +68,38 @@ def test_explain_says_what_a_rule_does(good: str, capsys: pytest.CaptureFixture[
     (one,) = json.loads(capsys.readouterr().out)["rules"]
     assert one["rule"] == good
     assert (one["hit_limit"], one["calls"], one["disagree"]) == (3, "openat path=/etc/x", [])
+
+
+def test_explain_says_for_whom_a_rule_is_and_what_a_plugin_is_asked_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for directory in (tmp_path / "rulebook" / name for name in ("shared", "x-1")):
+        generations.activate(directory, add={"syscall/openat@a.lua": GOOD.encode()}, actor="t", reason="t")
+    at = ["-C", str(tmp_path)]
+    every, only = ", in every target.", ", in this target only."
+    for name, said in (
+        ("shared@1", every),
+        ("active:shared", every),
+        ("x-1@1", only),
+        ("own/syscall/openat@a.lua", every),
+        ("own/x-1/syscall/openat@a.lua", only),
+        ("own/plugin/fakefile@a.lua", every),
+        ("own/start/environment@a.lua", every),
+    ):
+        path = tmp_path / "rulebook" / name
+        if "own" in name:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            plugin = 'return { files = { { path = "/a", content = "b" } } }'
+            start = 'return { A = "b" }'
+            path.write_text(plugin if "plugin" in name else start if "start" in name else GOOD)
+        assert main(["rules", "explain", str(path) if "own" in name else name, *at]) == 0
+        text = capsys.readouterr().out
+        assert (said in text, (every if said == only else only) in text) == (True, False), name
+        if "plugin" in name:
+            assert "calls:   access, " in text
+            assert "every plugin" not in text
+            assert "asked:   before the call\n" in text
+            assert "at every such call" not in text
 
 
 def test_one_bad_file_is_named_and_the_others_are_looked_at(

@@ -159,7 +159,7 @@ def _explain(args: argparse.Namespace) -> int:
 
     unread: list[Unread] = []
     rules = legible(named(Workspace.at(args.workspace), args.rule, unread), unread)
-    found = [(rule.name, explained(rule.file, rule.source)) for rule in rules]
+    found = [(rule.name, explained(rule.file, rule.source, for_all=rule.for_all)) for rule in rules]
     if args.json:
         told = [{"rule": name, "does": one.sentence, **dataclasses.asdict(one)} for name, one in found]
         print_json({"rules": told, "unread": as_data(unread)})

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from triage_tui.rulebook.check.explained import Explained
+from triage_tui.rulebook.rulefile import PLUGIN
 from triage_tui.text import number_of, safe_line
+
+
+def _of(one: Explained) -> str:
+    # A plugin is asked about several syscalls, which stand in the line before.
+    return "" if one.syscall.startswith(PLUGIN) else f" of {one.syscall}"
 
 
 def lines_of(one: Explained) -> Iterator[str]:
@@ -15,7 +21,7 @@ def lines_of(one: Explained) -> Iterator[str]:
     asked = " and ".join(one.asked) or "never"
     for label, text in (
         ("calls", one.calls or f"every {one.syscall}"),
-        ("asked", f"{asked} of {one.syscall}" if one.asked else ""),
+        ("asked", f"{asked}{_of(one)}" if one.asked else ""),
         ("intent", one.intent),
         ("effect", one.effect),
         ("limit", f"{limit}{f'; {one.budget}' if one.budget else ''}; on failure {one.on_failure}"),
@@ -32,8 +38,7 @@ def lines_of(one: Explained) -> Iterator[str]:
         log = ", but writes to the log" if "c_log" in one.helpers else ""
         yield f"body:    neither answers nor changes anything{log}"
     for deed in one.deeds:
-        when = f" when {', and '.join(deed.when)}" if deed.when else " at every such call"
-        yield safe_line(f"line {deed.line}:".ljust(9) + deed.does + when, 600)
+        yield safe_line(f"line {deed.line}:".ljust(9) + deed.told, 600)
     if one.arguments:
         yield f"reads:   {', '.join(f'argument {number}' for number in one.arguments)}"
     if one.helpers:

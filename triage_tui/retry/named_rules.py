@@ -13,8 +13,8 @@ from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, manifest, patches, rulefile
 from triage_tui.rulebook.generations import Generation
 from triage_tui.rulebook.kinds import Kind, kind_of
-from triage_tui.rulebook.places import SHARED
-from triage_tui.runs.files import read_bounded
+from triage_tui.rulebook.places import SHARED, own_directories
+from triage_tui.runs.files import read_bounded, real_path
 from triage_tui.text import safe_line
 
 FORMS = (
@@ -43,6 +43,8 @@ class NamedRule:
     target_id: str = ""
     path: Path | None = None
     """The file that a person named; None for what belongs to a run or a generation."""
+    for_all: bool = False
+    """It acts for every target."""
 
     @property
     def kind(self) -> Kind:
@@ -174,9 +176,9 @@ def active_of(workspace: Workspace, target_id: str) -> list[NamedRule]:
 def _of(workspace: Workspace, text: str, unread: list[Unread] | None) -> Iterable[NamedRule]:
     path = Path(text)
     if text and path.is_dir():
-        return _in_directory(path, unread)
+        return _in_directory(workspace, path, unread)
     if text and (path.exists() or "/" in text.partition(":")[0]):
-        return _in_files([(text, path)], unread)
+        return _in_files(workspace, [(text, path)], unread)
     if text == "active":
         return [rule for target in targets(workspace) for rule in active_of(workspace, target)]
     if text.startswith("active:"):
@@ -190,19 +192,31 @@ def _of(workspace: Workspace, text: str, unread: list[Unread] | None) -> Iterabl
     return _of_run(workspace, text, unread)
 
 
-def _in_files(files: Iterable[tuple[str, Path]], unread: list[Unread] | None) -> Iterator[NamedRule]:
+def _read(path: Path) -> bytes:
+    try:
+        return read_bounded(path, rulefile.MAX_RULE_BYTES, whole=True)
+    except OSError as error:
+        raise TriageError(f"{safe_line(str(path))} cannot be read: {error.strerror or error}") from None
+
+
+def _in_files(
+    workspace: Workspace, files: Iterable[tuple[str, Path]], unread: list[Unread] | None
+) -> Iterator[NamedRule]:
+    *_, own = own_directories(real_path(workspace.rulebook), "")
     for name, path in files:
         try:
-            source = read_bounded(path, rulefile.MAX_RULE_BYTES, whole=True)
+            source = _read(path)
         except TriageError as error:
             if unread is None:
                 raise
             unread.append(Unread(name, _below(path), str(error)))
         else:
-            yield NamedRule(name, _below(path), source, path=path)
+            # In the directory of its kind, not in that of a target.
+            for_all = real_path(path).parent.parent == own
+            yield NamedRule(name, _below(path), source, path=path, for_all=for_all)
 
 
-def _in_directory(directory: Path, unread: list[Unread] | None) -> Iterable[NamedRule]:
+def _in_directory(workspace: Workspace, directory: Path, unread: list[Unread] | None) -> Iterable[NamedRule]:
     # Links and pipes too: they are told of instead of being left out.
     paths = sorted(path for path in directory.rglob("*.lua") if path.is_symlink() or not path.is_dir())
     if not paths:
@@ -211,7 +225,7 @@ def _in_directory(directory: Path, unread: list[Unread] | None) -> Iterable[Name
         raise TriageError(
             f"{safe_line(str(directory))} holds more than {MAX_RULES} rules: name fewer of them"
         )
-    return _in_files([(str(path), path) for path in paths], unread)
+    return _in_files(workspace, [(str(path), path) for path in paths], unread)
 
 
 def _below(path: Path) -> str:
@@ -270,4 +284,5 @@ def _in_generation(target_id: str, made: Generation) -> Iterable[NamedRule]:
             file,
             manifest.read_file(made, file),
             target_id=target_id,
+            for_all=target_id == SHARED,
         )

@@ -91,32 +91,37 @@ _VERBS = {
 }
 
 
-def sentence_of(name: str, source: bytes) -> str:
-    """Return what the rule file called `name` does, in one sentence.
+def sentence_of(name: str, source: bytes, *, for_all: bool = False) -> str:
+    """Return what the rule file called `name` does, in one sentence; `for_all` if it is for every target.
 
     Raises:
         TriageError: the header is broken, or the name is not that of a rule.
     """
     rule = rulefile.parse(source)
     if kind_of(name) != "start":
-        return sentence(rule, rulefile.to_source(name, source).syscall)
+        return sentence(rule, rulefile.to_source(name, source).syscall, for_all=for_all)
     try:
         does = f"Has the program started with {start_settings.read_start_rule(name, source).says}"
     except TriageError as error:
         return safe_line(f"Is to change how the program is started, but cannot: {error}.", 600)
-    return safe_line(f"{does}, in this target only.", 600)
+    return safe_line(f"{does}, {_where(for_all)}.", 600)
 
 
-def sentence(rule: RuleFile, syscall: str) -> str:
+def _where(for_all: bool) -> str:
+    return "in every target" if for_all else "in this target only"
+
+
+def sentence(rule: RuleFile, syscall: str, *, for_all: bool = False) -> str:
     """Return what the rule does, when, how often and for whom. `syscall` is that of its file name.
 
     It is made of what the header says, so it is as true as the header.
     """
     header = rule.header
     if syscall.startswith(PLUGIN):
-        return _plugin_sentence(rule, syscall.removeprefix(PLUGIN))
+        return _plugin_sentence(rule, syscall.removeprefix(PLUGIN), for_all)
     if not rule.has_header:
-        return f"Is asked at every {syscall} in this target; without a header only its text tells more."
+        where = "in every target" if for_all else "in this target"
+        return f"Is asked at every {syscall} {where}; without a header only its text tells more."
     match = parse_match(header.match)
     what = _calls(match, syscall)
     verb = _VERBS.get(header.template)
@@ -128,21 +133,19 @@ def sentence(rule: RuleFile, syscall: str) -> str:
         done = f"Is asked at {what}, to {header.intent.rstrip('.')}"
     else:
         done = f"Is asked at {what}; its header does not say what it does then"
-    return safe_line(
-        f"{done}, {_often(header.hit_limit, 'as often as it is made')}, in this target only.", 600
-    )
+    return safe_line(f"{done}, {_often(header.hit_limit, 'as often as it is made')}, {_where(for_all)}.", 600)
 
 
 def _often(hit_limit: int | None, unlimited: str) -> str:
     return unlimited if hit_limit is None else f"at most {number_of(hit_limit, 'time')}"
 
 
-def _plugin_sentence(rule: RuleFile, plugin: str) -> str:
+def _plugin_sentence(rule: RuleFile, plugin: str, for_all: bool) -> str:
     from triage_tui.rulebook.plugins.reading import read_plugin
 
     done = read_plugin(plugin, rule.source).configuration.sentence()
     return safe_line(
-        f"{done}, {_often(rule.header.hit_limit, 'as often as it asks')}, in this target only.", 600
+        f"{done}, {_often(rule.header.hit_limit, 'as often as it asks')}, {_where(for_all)}.", 600
     )
 
 

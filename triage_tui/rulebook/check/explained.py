@@ -19,6 +19,7 @@ from triage_tui.rulehost.helpers import HELPERS
 from triage_tui.text import safe_line
 
 _MAX_DEEDS = 24
+_BEFORE, _AFTER = "before the call", "after the call"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,15 @@ class Deed:
     when: tuple[str, ...] = ()
     after: bool = False
     """It is done once the call was made."""
+    always: bool = True
+    """Without conditions it is done at every call; what a plugin does says by itself at which."""
+
+    @property
+    def told(self) -> str:
+        """What it does and when, in one clause."""
+        if self.when:
+            return f"{self.does} when {', and '.join(self.when)}"
+        return f"{self.does} at every such call" if self.always else self.does
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class Explained:
     """Of the header alone, as the app shows it."""
     syscall: str
     calls: str
-    """The match of the header, "" without one."""
+    """The match of the header, "" without one; for a plugin then the syscalls about which it is asked."""
     hit_limit: int | None
     budget: str
     """What the header asks for, "" for the limits of who runs the guest."""
@@ -52,7 +62,7 @@ class Explained:
     born: str = ""
     """The run and template it comes from."""
     asked: tuple[str, ...] = ()
-    """When it is asked: "before the call", "after the call"."""
+    """When it is asked: "before the call", "after the call"; nothing for a setting of the start."""
     deeds: tuple[Deed, ...] = ()
     arguments: tuple[int, ...] = ()
     """Numbers of the arguments that the body looks at."""
@@ -65,14 +75,15 @@ class Explained:
     """Why the body could not be read, "" when it could."""
 
 
-def explained(name: str, source: bytes) -> Explained:
-    """Explain a rule called `name` (its file name).
+def explained(name: str, source: bytes, *, for_all: bool = False) -> Explained:
+    """Explain a rule called `name` (its file name); `for_all` says that it is for every target.
 
     Raises:
         TriageError: the header is broken, or the name is not that of a rule.
     """
     rule = rulefile.parse(source)
-    syscall = rulefile.to_source(name, source).syscall
+    asked_about = rulefile.to_source(name, source)
+    syscall = asked_about.syscall
     header = rule.header
     born = ", ".join(
         part
@@ -83,7 +94,7 @@ def explained(name: str, source: bytes) -> Explained:
         if part
     )
     basis = Explained(
-        explain.sentence_of(name, source),
+        explain.sentence_of(name, source, for_all=for_all),
         syscall,
         "the start of the program" if kind_of(name) == "start" else header.match,
         header.hit_limit,
@@ -96,6 +107,8 @@ def explained(name: str, source: bytes) -> Explained:
         born,
     )
     if syscall.startswith(rulefile.PLUGIN):
+        calls = header.match or ", ".join(sorted(asked_about.syscalls))
+        basis = replace(basis, calls=calls)
         return _of_plugin(basis, syscall.removeprefix(rulefile.PLUGIN), source)
     if kind_of(name) == "start":
         return _of_start(name, source, basis)
@@ -104,9 +117,7 @@ def explained(name: str, source: bytes) -> Explained:
     except (NotUnderstood, ImportError) as error:
         return replace(basis, unknown=f"the body was not read: {error}")
     asked = tuple(
-        told
-        for entry, told in (("do_syscall", "before the call"), ("after_syscall", "after the call"))
-        if entry in body.entries
+        told for entry, told in (("do_syscall", _BEFORE), ("after_syscall", _AFTER)) if entry in body.entries
     )
     helpers = {call.name for call, _ in body.calls if call.name in HELPERS}
     return replace(
@@ -124,8 +135,9 @@ def _of_plugin(basis: Explained, plugin: str, source: bytes) -> Explained:
     from triage_tui.rulebook.plugins.reading import read_plugin
 
     found = read_plugin(plugin, source)
-    deeds = [Deed(found.line(place), told) for place, told in found.configuration.deeds()]
-    return replace(basis, asked=("at its calls",), deeds=tuple(deeds)[:_MAX_DEEDS])
+    deeds = [Deed(found.line(place), told, always=False) for place, told in found.configuration.deeds()]
+    asked = (_BEFORE, _AFTER) if found.configuration.after() else (_BEFORE,)
+    return replace(basis, asked=asked, deeds=tuple(deeds)[:_MAX_DEEDS])
 
 
 def _of_start(name: str, source: bytes, basis: Explained) -> Explained:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.explain import parse_match
-from triage_tui.rulebook.check.explained import Deed, explained
+from triage_tui.rulebook.check.explained import explained
 from triage_tui.rulebook.lua.lexer import pieces
 from triage_tui.rulebook.rulefile import RISKS, RuleHeader, budget_text
 from triage_tui.rulebook.shown import line_text
@@ -80,7 +80,7 @@ def _place(name: str, text: bytes) -> tuple[str, str]:
 
 
 def _alone(name: str, text: bytes, kind: Literal["added", "removed"]) -> RuleChange:
-    deeds = tuple(_told(deed) for deed in explained(name, text).deeds)
+    deeds = tuple(deed.told for deed in explained(name, text).deeds)
     rule_id = rulefile.parse(text).header.id
     empty: tuple[str, ...] = ()
     lines = _text_lines(b"", text) if kind == "added" else _text_lines(text, b"")
@@ -105,7 +105,7 @@ def compare(old_name: str, old: bytes, new_name: str, new: bytes) -> RuleChange:
     if before.header.id != after.header.id and (before.has_header or after.has_header):
         fields.append(Field("id", before.header.id, after.header.id))
     fields += _fields(before.header, after.header)
-    done, will = [_told(deed) for deed in one.deeds], [_told(deed) for deed in other.deeds]
+    done, will = [deed.told for deed in one.deeds], [deed.told for deed in other.deeds]
     also = []
     for label, then, later in (
         ("helpers", one.helpers, other.helpers),
@@ -130,10 +130,6 @@ def compare(old_name: str, old: bytes, new_name: str, new: bytes) -> RuleChange:
         tuple(also),
         _text_lines(old, new),
     )
-
-
-def _told(deed: Deed) -> str:
-    return f"{deed.does} when {', and '.join(deed.when)}" if deed.when else f"{deed.does} at every call"
 
 
 def _code(body: bytes) -> list[bytes]:
