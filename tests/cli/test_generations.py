@@ -139,6 +139,7 @@ def test_generations_are_listed_with_who_when_and_why(
     assert "DAMAGED" in capsys.readouterr().out
     path = path.parent.parent / "manifest.json"
     path.chmod(0o644)
+    whole = path.read_bytes()
     path.write_bytes(b"{")
     assert main(["rules", "generations", "x", "--json", *at]) == 1
     found = json.loads(capsys.readouterr().out)["generations"]
@@ -147,6 +148,21 @@ def test_generations_are_listed_with_who_when_and_why(
         (2, True),
         (3, False),
     ]
+    assert main(["rules", "diff", "x-1@1", "x-1@2", *at]) == 2
+    assert f"{path} is damaged" in capsys.readouterr().err
+    problems = check(workspace.rulebook, workspace.runs_dir).problems
+    assert any(f"{path} is damaged" in told for told in problems)
+    assert not any("is not in the rulebook" in told for told in problems)
+    pointer = workspace.rulebook_dir(TARGET) / "current"
+    pointer.unlink()
+    path.write_bytes(whole)
+    (path.parent / "syscall/ioctl@ioctl-1.lua").write_bytes(text_of(CALLS[1]))
+    pointer.symlink_to("../../../../tmp")
+    assert main(["rules", "generations", "x", *at]) == 1
+    told, said = capsys.readouterr()
+    assert "DAMAGED" not in told
+    assert "which generation is active cannot be told: " in said
+    assert "move it away first" in said
 
 
 def test_layers_and_statistics_are_printed(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

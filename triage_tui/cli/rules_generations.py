@@ -8,17 +8,19 @@ from typing import Any
 from triage_tui.cli.output import print_json, print_table, say
 from triage_tui.retry.named_rules import directory_of, target_named
 from triage_tui.retry.workspace import Workspace
-from triage_tui.rulebook.generation_list import ListedGeneration, listed
+from triage_tui.rulebook.generation_list import ListedGeneration, listed, pointer_problem
 from triage_tui.text import number_of
 
 
 def generations(args: argparse.Namespace) -> int:
-    """Print a line for each, the oldest first; `*` marks the active one. 1 for none, or a damaged one."""
+    """Print a line for each, the oldest first; `*` marks the active one. 1 for none, or what is damaged."""
     workspace = Workspace.at(args.workspace)
     target = target_named(workspace, args.target)
-    found = listed(directory_of(workspace, target))
+    directory = directory_of(workspace, target)
+    found, wrong = listed(directory), pointer_problem(directory)
     if args.json:
-        print_json({"target": target, "generations": [_as_data(one) for one in found]})
+        told = [_as_data(one) for one in found]
+        print_json({"target": target, "generations": told, "problem": wrong})
     elif not found:
         say(f"no rule was ever active for target {target}")
     else:
@@ -29,7 +31,9 @@ def generations(args: argparse.Namespace) -> int:
             f"{number_of(len(found), 'generation')} of target {target}; `rules diff {target}@{last - 1}"
             f" {target}@{last}` compares two (0 is no rule), `rollback {target} --to N` goes to one"
         )
-    return 0 if found and not any(one.problem for one in found) else 1
+    if wrong:
+        say(f"which generation is active cannot be told: {wrong}")
+    return 0 if found and not wrong and not any(one.problem for one in found) else 1
 
 
 def _cells(one: ListedGeneration) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
-from triage_tui.rulebook import generations, manifest, patches, rulefile
+from triage_tui.rulebook import changing, generations, manifest, patches, rulefile
 from triage_tui.rulebook.generations import Generation
 from triage_tui.rulebook.kinds import Kind, kind_of
 from triage_tui.rulebook.places import SHARED, own_directories
@@ -269,11 +269,11 @@ def generation(workspace: Workspace, target_id: str, number: int) -> Generation:
     """Return generation `number` of a target.
 
     Raises:
-        TriageError: there is none of that number.
+        TriageError: there is none of that number, or its manifest cannot be read.
     """
-    for one_of_them in generations.history(directory_of(workspace, target_id)):
-        if one_of_them.number == number:
-            return one_of_them
+    place = directory_of(workspace, target_id)
+    if number in changing.numbers(place) and number != generations.interrupted(place):
+        return manifest.load(changing.directory_of(place, number))
     raise TriageError(f"target {safe_line(target_id, 80)} has no generation {number}")
 
 

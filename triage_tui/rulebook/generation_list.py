@@ -54,6 +54,15 @@ def listed(target_dir: Path) -> list[ListedGeneration]:
     return sorted(found, key=lambda one: one.made.number)
 
 
+def pointer_problem(target_dir: Path) -> str:
+    """Return why it cannot be told which generation is active, "" when it can."""
+    try:
+        pointer(target_dir)
+    except TriageError as error:
+        return str(error)
+    return ""
+
+
 def _unreadable(target_dir: Path, number: int, active: bool) -> ListedGeneration:
     """Return what can be told of a generation whose manifest cannot be read."""
     try:

@@ -12,9 +12,10 @@ from datetime import datetime
 from pathlib import Path
 
 from triage_tui.errors import TriageError
-from triage_tui.rulebook import generations
+from triage_tui.rulebook import generations, manifest
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.audit.log import Entry, Head, Line
+from triage_tui.rulebook.changing import directory_of, numbers
 from triage_tui.rulebook.manifest import verify
 from triage_tui.runs.events import event_digests
 from triage_tui.text import number_of, safe_line, safe_name
@@ -161,6 +162,13 @@ def _check_generations(rulebook: Path, entries: list[Entry], found: Checked) -> 
                 what = f"generation {generation.number} of target {name}"
                 _not_told(what, generation.created, entries, found)
         here = {generation.number for generation in made}
+        for number in sorted({*numbers(target)} - here - {generations.interrupted(target)}):
+            # It is there, though its manifest cannot be read.
+            here.add(number)
+            try:
+                manifest.load(directory_of(target, number))
+            except TriageError as error:
+                found.problems.append(f"target {name}: {error}")
         for entry in told:
             if entry.after and entry.after not in here:
                 found.problems.append(
