@@ -28,6 +28,7 @@ from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, statistics
 from triage_tui.rulebook.audit.check import check
 from triage_tui.rulebook.audit.log import read_log
+from triage_tui.rulebook.layers import in_force
 from triage_tui.rulebook.rollouts import record
 from triage_tui.rulebook.rollouts.criteria import CRITERIA_FILE, Criteria, StageCriteria, criteria
 from triage_tui.rulebook.rollouts.record import Observed, Rollout
@@ -170,12 +171,25 @@ def test_where_somebody_took_the_rule_back_a_rollout_does_not_put_it_again(root:
     rolling.after_run(workspace, workspace.load(run_id), told.append)
     assert (told, acts_in(root)) == ([], [FIRST, SECOND])
     gone = "it does not act for target z-3 any more: it was rolled back, replaced or set aside"
-    assert standing(workspace.rulebook, now).lacking == [gone]
+    first, second = standing(workspace.rulebook, now).lacking
+    assert (first, second.startswith("target z-3 took it back, and the shared rules would")) == (gone, True)
     with pytest.raises(TriageError, match=gone):
         promote(workspace, "openat-1")
-    # A person may go on without it, and it stays as it was left.
+    # The shared rules do not bring it back either.
+    again = r"z-3 took it back, and .* own, rulebook/own/z-3/syscall/openat@openat-1.lua, switches it off"
+    with pytest.raises(TriageError, match=again):
+        promote(workspace, "openat-1", anyway="z-3 is old", actor="bob")
+    assert acts_in(root) == [FIRST, SECOND]
+    own = root / "rulebook/own/z-3" / RULE
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"function do_syscall() return 0, 0 end\n")
     after = promote(workspace, "openat-1", anyway="z-3 is old", actor="bob")
-    assert after.moves[-1].why.endswith("bring it back to z-3, where somebody had taken it back")
+    acting = in_force(workspace.rulebook, THIRD)
+    assert [rule.place for rule in acting if rule.name == RULE] == [f"own/z-3/{RULE}"]
+    assert standing(workspace.rulebook, after).gone == []
+    own.unlink()
+    (told_so,) = standing(workspace.rulebook, after).gone
+    assert told_so.startswith("target z-3 took it back, and the shared rules act there all the same")
     assert (after.left, acts_in(root)) == ([THIRD], [FIRST, SECOND, "shared"])
     generations.rollback(root / "rulebook/shared", 0, actor="ann", reason="not for all")
     count(workspace, after, FIRST, "r3")

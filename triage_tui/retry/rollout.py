@@ -117,7 +117,8 @@ def promote(
 
     Raises:
         Conflict: somebody else changed it, or another rule is in the way.
-        TriageError: it is not under way, or its criteria are not met.
+        TriageError: it is not under way, its criteria are not met, or the shared rules would act where
+            somebody took the rule back.
     """
     pending.settle(workspace.root)
     now = _under_way(workspace, identity)
@@ -131,11 +132,9 @@ def promote(
     more = [t for t in _group(workspace, now.target, group) if t not in now.group]
     after = msgspec.structs.replace(now, group=[*now.group, *more])
     following = after.next_stage
+    if following == "all" and stands.again:
+        raise TriageError(f"rollout {now.id} stays at {now.stage!r}: {'; '.join(stands.gone)}")
     why = f"although {'; '.join(unmet)}: {anyway}" if unmet else "its criteria are met"
-    gone = dict.fromkeys([*now.left, *record.taken_back(workspace.rulebook, now)])
-    again = [name for name in gone if name != SHARED]
-    if following == "all" and again:
-        why += f"; the shared rules bring it back to {', '.join(again)}, where somebody had taken it back"
     if following is None:
         return _decide(
             workspace, msgspec.structs.replace(after, state="done"), "rollout_done", why, actor, step
@@ -321,7 +320,10 @@ def _check_places(rulebook: Path, after: Rollout, text: bytes | None) -> None:
         record.check_place(rulebook / name, after)
     if after.state == "under_way" and after.stage != "observe":
         source = text if text is not None else record.text_of(rulebook, after)
+        away = {*after.left, *record.taken_back(rulebook, after)}
         for target in after.members:
+            if target_directory(rulebook, target).name in away:
+                continue  # Nothing is put there.
             refuse_hidden(rulebook, target, {after.file: source})
 
 

@@ -7,9 +7,10 @@ from datetime import datetime
 from pathlib import Path
 
 from triage_tui.rulebook import statistics
-from triage_tui.rulebook.places import SHARED
+from triage_tui.rulebook.places import SHARED, target_directory
 from triage_tui.rulebook.rollouts.criteria import StageCriteria
-from triage_tui.rulebook.rollouts.record import Rollout, taken_back
+from triage_tui.rulebook.rollouts.reach import reached_again, switched_off_by
+from triage_tui.rulebook.rollouts.record import Rollout, has_rule, taken_back
 from triage_tui.rulebook.statistics import HELPED, HURT, RunUse
 from triage_tui.text import number_of, safe_line
 
@@ -33,6 +34,8 @@ class Standing:
     breaches: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     """Where it does not act any more although it was put there; also among `lacking`."""
+    again: list[str] = field(default_factory=list)
+    """The targets that took it back, and on which the shared rules act, or would; among `lacking` as well."""
     hurt_in: list[str] = field(default_factory=list)
     """The runs that were judged worse."""
 
@@ -58,9 +61,20 @@ def standing(rulebook: Path, rollout: Rollout) -> Standing:
     ):
         if count < least:
             found.lacking.append(f"{count} of {least} {what}")
+    shared = rollout.stage == "all" and has_rule(rulebook / SHARED, rollout)
+    found.again = reached_again(rulebook, rollout) if shared or rollout.next_stage == "all" else []
+    acted_on = {target_directory(rulebook, target).name for target in found.again} if shared else set()
     for place in taken_back(rulebook, rollout):
+        if place in acted_on:
+            continue
         where = "all targets" if place == SHARED else f"target {safe_line(place, 40)}"
         found.gone.append(f"it does not act for {where} any more: it was rolled back, replaced or set aside")
+    for target in found.again:
+        acts = "act there all the same" if shared else "would act there again"
+        found.gone.append(
+            f"target {safe_line(target, 40)} took it back, and the shared rules {acts}: a file of your own,"
+            f" {switched_off_by(rulebook, target, rollout)}, switches it off there"
+        )
     found.lacking += found.gone
     if found.hurt > wanted.hurt:
         runs = ", ".join(safe_line(run, 60) for run in found.hurt_in[:3])
