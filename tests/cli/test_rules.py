@@ -226,6 +226,8 @@ def test_diff_compares_files_and_what_is_proposed_with_what_is_active(
     rule.write_text(GOOD)
     append_event(run, "captured", {})
     assert main(["approve", *place, run.name, "fix/syscall/openat@a.lua"]) == 0
+    assert main(["rules", "layers", *place, run.name]) == 0
+    assert "1 rule of 1 acts for target " in capsys.readouterr().err
     assert main(["rules", "diff", *place, "last"]) == 0
     rule.write_text(GOOD.replace("hit-limit: 3", "hit-limit: 5"))
     capsys.readouterr()
@@ -233,8 +235,11 @@ def test_diff_compares_files_and_what_is_proposed_with_what_is_active(
     text, said = capsys.readouterr()
     assert text.startswith("a: changed\n  hit-limit: 3 -> 5 (it may act more often)\n")
     assert "    --- hit-limit: 3\n    +-- hit-limit: 5\n" in text
-    assert "1 rule compared, 1 differ" in said
+    assert "1 rule compared, 1 differs\n" in said
     assert main(["rules", "diff", *place, good, "active", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rules"][0]["kind"] == "same"
     assert main(["rules", "diff", *place, good]) == 2
     assert "name two" in capsys.readouterr().err
+    rule.unlink()
+    assert main(["rules", "diff", *place, "last"]) == 2
+    assert "'last' names no rule, so there is nothing to compare" in capsys.readouterr().err

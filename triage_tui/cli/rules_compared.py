@@ -13,7 +13,7 @@ from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.change_words import lines_of
 from triage_tui.rulebook.check.rule_changes import compare_sets
-from triage_tui.text import number_of
+from triage_tui.text import number_of, safe_line
 
 
 def diff(args: argparse.Namespace) -> int:
@@ -24,7 +24,7 @@ def diff(args: argparse.Namespace) -> int:
     if args.new:
         old = legible(named(workspace, [args.old], unread), unread)
     else:
-        old = _active_for(workspace, new) if new or not unread else []
+        old = [] if unread and not new else _active_for(workspace, args.old, new)
     old, new = _without(old, unread), _without(new, unread)
     changes = compare_sets(_texts(old), _texts(new))
     differing = [one for one in changes if one.kind != "same"]
@@ -40,7 +40,8 @@ def diff(args: argparse.Namespace) -> int:
         for one in differing:
             for line in lines_of(one, text=not args.brief):
                 print(line)
-        say(f"{number_of(len(changes), 'rule')} compared, {len(differing)} differ")
+        verb = "differs" if len(differing) == 1 else "differ"
+        say(f"{number_of(len(changes), 'rule')} compared, {len(differing)} {verb}")
     return say_unread(unread) or (1 if differing else 0)
 
 
@@ -60,8 +61,10 @@ def _texts(rules: list[NamedRule]) -> dict[str, bytes]:
     return texts
 
 
-def _active_for(workspace: Workspace, new: list[NamedRule]) -> list[NamedRule]:
+def _active_for(workspace: Workspace, name: str, new: list[NamedRule]) -> list[NamedRule]:
     """Return the active rules whose places the named ones would take."""
+    if not new:
+        raise TriageError(f"{safe_line(name, 80)!r} names no rule, so there is nothing to compare")
     targets = {rule.target_id for rule in new}
     if len(targets) != 1 or "" in targets:
         raise TriageError("name two: only what a run proposes can be compared with what is active by itself")

@@ -30,7 +30,9 @@ def layers(args: argparse.Namespace) -> int:
         order = in_order(found)
         rows = [[asked, layer_words(rule), rule.rule or "-", rule.name, why] for asked, rule, why in order]
         print_table(["asked", "whose", "rule", "file", ""], rows)
-    say(f"{number_of(len(acting(found)), 'rule')} of {len(found)} act for target {target}")
+    act = acting(found)
+    verb = "acts" if len(act) == 1 else "act"
+    say(f"{number_of(len(act), 'rule')} of {len(found)} {verb} for target {target}")
     of_target = f"{own[0]}/syscall for this target, and " if known else ""
     say(f"files of your own go into {of_target}{own[-1]}/syscall for all")
     return 1 if broken else 0
