@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -21,7 +22,8 @@ from triage_tui.retry import rollout as rolling
 from triage_tui.retry.expiry import expire
 from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.policy import Limits
-from triage_tui.retry.rollout import begin, newest_runs, promote, stop
+from triage_tui.retry.retried_runs import newest_runs
+from triage_tui.retry.rollout import begin, promote, stop
 from triage_tui.retry.rounds import run_story
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
@@ -34,6 +36,7 @@ from triage_tui.rulebook.rollouts.criteria import CRITERIA_FILE, Criteria, Stage
 from triage_tui.rulebook.rollouts.record import Observed, Rollout
 from triage_tui.rulebook.rollouts.standing import standing
 from triage_tui.rulebook.statistics import RuleUse, RunUse
+from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.model import RuleHit
 from triage_tui.runs.writer import START_FILE
 
@@ -465,6 +468,37 @@ def test_a_retry_is_made_of_the_run_that_had_the_same_other_rules(root: Path) ->
         made[name] = directory.name
     (found,) = newest_runs(workspace, [FIRST], sha256)
     assert found.run_id == made["failed"]
+
+
+def test_a_run_that_another_rule_made_well_is_not_what_a_rule_is_tried_at(root: Path) -> None:
+    workspace, _ = begun(root, stage="one")
+    sha256 = record.read(workspace.rulebook, "openat-1").sha256
+    other = text_of("ioctl")
+    files = {"syscall/ioctl@ioctl-1.lua": other}
+    generations.activate(root / "rulebook" / FIRST, add=files, actor="ann", reason="r")
+    made = {}
+    hits = RuleHit(rule="ioctl-1", hits=1, sha256=hashlib.sha256(other).hexdigest())
+    for name, more in (("failed", []), ("well by another", [hits])):
+        directory = write_run(root / "ai_runs", rule_hits=more)
+        found = Diagnosis(run_id=directory.name, scene="exit", headline="", healthy=bool(more))
+        (directory / "diagnosis.json").write_bytes(msgspec.json.encode(found))
+        (directory / START_FILE).write_text("{}")
+        made[name] = directory.name
+    (chosen,) = newest_runs(workspace, [FIRST], sha256)
+    assert chosen.run_id == made["failed"]
+
+
+def test_help_that_may_be_that_of_another_new_rule_does_not_count(root: Path) -> None:
+    workspace, _ = begun(root, stage="one")
+    now = record.read(workspace.rulebook, "openat-1")
+    rules = [RuleUse(rule=one, sha256=one, fresh=True, matches=1, hits=1) for one in (now.sha256, "b" * 64)]
+    use = RunUse(run="r1", wall="2099-01-01T00:00:00+00:00", verdict="resolved", rules=rules)
+    statistics.count(workspace.rulebook, FIRST, use)
+    found = standing(workspace.rulebook, now)
+    assert (found.runs, found.helped) == (1, 0)
+    rules[1].fresh = False
+    statistics.count(workspace.rulebook, FIRST, use)
+    assert standing(workspace.rulebook, now).helped == 1
 
 
 # Real programs

@@ -146,7 +146,7 @@ def lines_of(workspace: Workspace, found: Rollout, stands: Standing) -> list[str
 def _try(args: argparse.Namespace, workspace: Workspace) -> int:
     from triage_tui.cli.story import cancelled_by_signals
     from triage_tui.retry.freezing import FreezeSwitch
-    from triage_tui.retry.rollout import newest_runs
+    from triage_tui.retry.retried_runs import newest_runs
     from triage_tui.retry.rounds import run_story
     from triage_tui.retry.start import read_start
     from triage_tui.rulebook.rollouts.record import read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry import pending
 from triage_tui.retry.named_rules import one, target_named
 from triage_tui.retry.pending import Step, no_step
+from triage_tui.retry.retried_runs import newest_runs
 from triage_tui.retry.rule_checks import check_named
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.replay import replay
 from triage_tui.rulebook.kinds import kind_of
-from triage_tui.rulebook.layers import in_force, refuse_hidden
+from triage_tui.rulebook.layers import refuse_hidden
 from triage_tui.rulebook.lock import locked
 from triage_tui.rulebook.places import SHARED, target_directory
 from triage_tui.rulebook.rollouts import record
@@ -36,14 +37,10 @@ from triage_tui.rulebook.rollouts.record import in_words as in_words
 from triage_tui.rulebook.rollouts.standing import Standing, standing
 from triage_tui.rulebook.targets import describe, description
 from triage_tui.runs.events import default_actor
-from triage_tui.runs.listing import run_dirs, summarize
-from triage_tui.runs.reader import Run, load_run
-from triage_tui.runs.writer import START_FILE
+from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
 
 ROLLOUT_ACTOR = "policy:rollout"
-MAX_RUNS = 400
-"""Runs among which those of the targets are looked for."""
 ROLLOUT_STEPS = ("begun", "decided", "told", "placed", "cleared", "ended")
 """Names of the durable steps of one change of a rollout; "placed" comes once for each place that changes."""
 
@@ -367,33 +364,3 @@ def _group(workspace: Workspace, first: str, texts: Sequence[str]) -> list[str]:
     if len(found) > MAX_GROUP:
         raise TriageError(f"a group has at most {MAX_GROUP} targets")
     return [target for target in dict.fromkeys(found) if target != first]
-
-
-def newest_runs(workspace: Workspace, targets: Collection[str], sha256: str) -> list[Run]:
-    """Return of each of these targets the run that is to be retried for a rule, at most one each.
-
-    That is the newest that was made with the same other rules as act now and without this one: only against
-    such a run does a retry say what the rule does. Where there is none it is the newest without the rule,
-    else the newest.
-    """
-    chosen: dict[str, tuple[int, Run]] = {}
-    others: dict[str, set[str]] = {}
-    for directory in run_dirs(workspace.runs_dir)[:MAX_RUNS]:
-        target = summarize(directory).target_id
-        if target not in targets or chosen.get(target, (0,))[0] == _SAME_BUT_FOR_IT:
-            continue
-        with contextlib.suppress(TriageError):
-            run = load_run(directory)
-            if not (directory / START_FILE).exists():
-                continue
-            if target not in others:
-                others[target] = {rule.sha256 for rule in in_force(workspace.rulebook, target)} - {sha256}
-            had = {hit.sha256 for hit in run.snapshot.rule_hits}
-            fitness = 0 if sha256 in had else _SAME_BUT_FOR_IT if had == others[target] else 1
-            if target not in chosen or fitness > chosen[target][0]:
-                chosen[target] = (fitness, run)
-    return [chosen[target][1] for target in targets if target in chosen]
-
-
-_SAME_BUT_FOR_IT = 2
-"""How fit a run is to be compared with that had the same rules but for the one in question."""

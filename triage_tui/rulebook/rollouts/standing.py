@@ -119,8 +119,10 @@ def _judged(rulebook: Path, rollout: Rollout) -> Standing:
         calls += sum(rule.calls for rule in mine)
         waited += sum(rule.time_us for rule in mine)
         fresh = any(rule.fresh for rule in acted)
-        found.helped += fresh and use.verdict in HELPED
-        if fresh and use.verdict in HURT:
+        # Where another rule was new and acted too, nobody can tell whose help it was.
+        alone = not any(r.fresh and r.hits for r in use.rules if r.sha256 != rollout.sha256)
+        found.helped += fresh and alone and use.verdict in HELPED
+        if fresh and alone and use.verdict in HURT:
             found.hurt += 1
             found.hurt_in.append(use.run)
     found.targets = len(seen)
