@@ -35,6 +35,7 @@ from triage_tui.rulebook.rollouts import record
 from triage_tui.rulebook.rollouts.criteria import CRITERIA_FILE, Criteria, StageCriteria, criteria
 from triage_tui.rulebook.rollouts.record import Observed, Rollout
 from triage_tui.rulebook.rollouts.standing import standing
+from triage_tui.rulebook.rollouts.vouching import vouched
 from triage_tui.rulebook.statistics import RuleUse, RunUse
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.model import RuleHit
@@ -157,9 +158,10 @@ def test_what_was_active_before_stays_when_a_rollout_stops(root: Path) -> None:
     run_id = workspace_with_targets(root)
     workspace = Workspace(root)
     generations.activate(root / "rulebook" / FIRST, add={RULE: text_of("openat")}, actor="ann", reason="r")
-    begin(workspace, f"{run_id}:{FILES[0]}", stage="one", group=[SECOND])
+    now = begin(workspace, f"{run_id}:{FILES[0]}", stage="one", group=[SECOND])
     promote(workspace, "openat-1", anyway="try")
     assert acts_in(root) == [FIRST, SECOND]
+    assert vouched(workspace.rulebook) == {(now.sha256, FIRST), (now.sha256, SECOND)}
     stop(workspace, "openat-1", "no")
     assert acts_in(root) == [FIRST]
 
@@ -396,6 +398,7 @@ def test_the_audit_tells_of_a_rollout_that_somebody_changed(root: Path, change: 
     assert check(workspace.rulebook, workspace.runs_dir).problems == []
     path = root / "rulebook/.rollout/openat-1.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    assert vouched(workspace.rulebook) == set()
     (problem,) = check(workspace.rulebook, workspace.runs_dir).problems
     assert "rollout openat-1" in problem
 

@@ -35,7 +35,7 @@ from triage_tui.rulebook.evidence import (
     parse_evidence,
 )
 from triage_tui.rulebook.generations import Generation, SetAside
-from triage_tui.rulebook.rollouts.record import vouched
+from triage_tui.rulebook.rollouts.vouching import vouched
 from triage_tui.rulebook.targets import describe, described, description, target_dirs
 from triage_tui.runs.files import real_path
 from triage_tui.runs.listing import run_dirs, summarize

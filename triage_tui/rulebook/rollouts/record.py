@@ -14,7 +14,6 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Collection
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -385,16 +384,3 @@ def _recover(rulebook: Path, identity: str) -> None:
             with contextlib.suppress(TriageError):
                 # What is damaged there is said by what is to be done there.
                 generations.recover(place)
-
-
-def vouched(rulebook: Path) -> Collection[tuple[str, str]]:
-    """Return SHA-256 and target of each rule that a rollout gave, or may give, to a target."""
-    found = set()
-    for identity in rollout_ids(rulebook):
-        try:
-            one = read(rulebook, identity)
-        except TriageError:
-            continue
-        if one.state != "stopped":
-            found |= {(one.sha256, target) for target in one.candidates}
-    return found
