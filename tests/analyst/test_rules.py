@@ -122,7 +122,8 @@ def test_what_a_model_fills_in_is_never_code(tmp_path: Path) -> None:
     proposal = build(run, template="interface_answers", about="syscall/5", parameters={"interface": evil})
     [name] = proposal.files
     source = patches.read_rule(run.dir, name)
-    assert rulefile.parse(source).header.extra == {"proposed-by": "model m"}
+    # What it was born from is the record's, and no word of the model.
+    assert rulefile.parse(source).header.extra == {"evidence": "errno=ENODEV", "proposed-by": "model m"}
     assert b'"eth0\\034) os.execute(\\034true\\034) --' in source
     assert not [finding for finding in lint.lint(source, name) if finding.severity == "error"]
     # What the record says comes before what the model says.

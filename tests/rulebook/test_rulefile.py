@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from triage_tui.errors import TriageError
-from triage_tui.rulebook import rulefile
+from triage_tui.rulebook import kinds, rulefile
 from triage_tui.rulebook.rulefile import RuleHeader
 from triage_tui.rulehost.protocol import Budget
 
@@ -126,7 +126,7 @@ def test_a_plain_rule_is_named_after_its_text(source: bytes) -> None:
     rule = rulefile.parse(source)
     assert not rule.has_header
     assert rule.body == source
-    assert rulefile.RULE_ID.fullmatch(rule.header.id)
+    assert kinds.RULE_ID.fullmatch(rule.header.id)
     assert rule.header.id == rulefile.parse(source).header.id
     assert rule.header.id != rulefile.parse(source + b" ").header.id
 

@@ -24,7 +24,8 @@ from triage_tui.proposals.build import propose_one
 from triage_tui.proposals.templates import load_library
 from triage_tui.rulebook import patches
 from triage_tui.rulebook.check import lint
-from triage_tui.rulebook.rulefile import PROPOSED_BY, SYSCALL_NAME, RuleHeader, compose, format_header, parse
+from triage_tui.rulebook.kinds import SYSCALL_NAME
+from triage_tui.rulebook.rulefile import PROPOSED_BY, RuleHeader, compose, format_header, parse
 from triage_tui.runs.diagnosis_model import Hypothesis, Proposal
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import Run

@@ -12,7 +12,7 @@ from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import changing, generations, manifest, patches, rulefile
 from triage_tui.rulebook.generations import Generation
-from triage_tui.rulebook.kinds import Kind, kind_of
+from triage_tui.rulebook.kinds import FILE_NAME, Kind, kind_of
 from triage_tui.rulebook.places import SHARED, own_directories
 from triage_tui.runs.files import read_bounded, real_path
 from triage_tui.text import safe_line
@@ -62,7 +62,7 @@ class NamedRule:
     @property
     def syscall(self) -> str:
         """The syscall of its file name, "" when it is not named like a rule or is of another kind."""
-        found = rulefile.FILE_NAME.fullmatch(self.file.rpartition("/")[2]) if self.kind == "syscall" else None
+        found = FILE_NAME.fullmatch(self.file.rpartition("/")[2]) if self.kind == "syscall" else None
         return found["syscall"] if found else ""
 
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 import re
 from typing import Literal, cast, get_args
 
-from triage_tui.rulebook.rulefile import FILE_NAME
-
 Kind = Literal["syscall", "plugin", "start"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+RULE_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+SYSCALL_NAME = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+FILE_NAME = re.compile(rf"(?P<syscall>{SYSCALL_NAME.pattern})(?:@(?P<id>{RULE_ID.pattern}))?\.lua")
+"""`openat.lua` (SFEmu's form) or `openat@fix-openat-3f2a91c0.lua` (several rules for one syscall)."""
 PLACE = re.compile(rf"(?P<kind>{'|'.join(KINDS)})/{FILE_NAME.pattern}")
 """A rule file below the directory of a generation."""
 

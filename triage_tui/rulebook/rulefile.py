@@ -37,6 +37,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from triage_tui.errors import TriageError
+from triage_tui.rulebook.kinds import FILE_NAME, RULE_ID
 from triage_tui.rulehost.protocol import Budget, OnFailure, RuleSource
 from triage_tui.text import safe_line
 
@@ -44,11 +45,6 @@ VERSION = 1
 MAX_RULE_BYTES = 256 << 10
 MAX_VALUE = 1000
 """Characters of one header value."""
-
-RULE_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-SYSCALL_NAME = re.compile(r"[a-z_][a-z0-9_]{0,47}")
-FILE_NAME = re.compile(rf"(?P<syscall>{SYSCALL_NAME.pattern})(?:@(?P<id>{RULE_ID.pattern}))?\.lua")
-"""`openat.lua` (SFEmu's form) or `openat@fix-openat-3f2a91c0.lua` (several rules for one syscall)."""
 
 PLUGIN = "plugin "
 """What stands before a plugin's name where the syscall of a rule is named."""

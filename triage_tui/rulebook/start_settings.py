@@ -70,7 +70,7 @@ class StartRule:
 
 def setting_of(name: str) -> Setting | None:
     """Return which setting a rule file called `name` is for, None for no such file."""
-    found = rulefile.FILE_NAME.fullmatch(name.rpartition("/")[2])
+    found = kinds.FILE_NAME.fullmatch(name.rpartition("/")[2])
     setting = found["syscall"] if found is not None and kinds.kind_of(name) == "start" else ""
     return cast("Setting", setting) if setting in SETTINGS else None
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.findings import Finding, Severity, in_order
-from triage_tui.rulebook.kinds import kind_of
+from triage_tui.rulebook.kinds import FILE_NAME, kind_of
 from triage_tui.rulebook.lua.lexer import Token, tokens
 from triage_tui.rulebook.placeholders import unfilled
 from triage_tui.rulehost.check import check_each
@@ -92,7 +92,7 @@ def _plugin(name: str, source: bytes) -> list[Finding]:
     from triage_tui.rulebook.lua.constants import NotConstant
     from triage_tui.rulebook.plugins.reading import BadConfiguration, read_plugin
 
-    named = rulefile.FILE_NAME.fullmatch(re.split(r"[/:]", name)[-1])
+    named = FILE_NAME.fullmatch(re.split(r"[/:]", name)[-1])
     try:
         read_plugin(named["syscall"] if named is not None else "", source)
     except NotConstant as error:
@@ -132,7 +132,7 @@ def _deep(name: str, source: bytes, arch: str) -> list[Finding]:
     from triage_tui.rulebook.check.write_checks import check_writes
     from triage_tui.rulebook.lua.syntax import NotUnderstood
 
-    named = rulefile.FILE_NAME.fullmatch(re.split(r"[/:]", name)[-1])
+    named = FILE_NAME.fullmatch(re.split(r"[/:]", name)[-1])
     syscall = named["syscall"] if named is not None else ""
     try:
         body = read_body(source)

@@ -24,11 +24,12 @@ from triage_tui.rulebook import generations
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.audit.log import Entry
 from triage_tui.rulebook.changing import Step, cannot_write
+from triage_tui.rulebook.kinds import RULE_ID
 from triage_tui.rulebook.lock import locked
 from triage_tui.rulebook.manifest import RELATIVE_PATH
 from triage_tui.rulebook.places import SHARED, target_directory
 from triage_tui.rulebook.rollouts.criteria import Criteria
-from triage_tui.rulebook.rulefile import MAX_RULE_BYTES, RULE_ID
+from triage_tui.rulebook.rulefile import MAX_RULE_BYTES
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.files import read_bounded, refuse_link, write_atomic
 from triage_tui.runs.record import Record
