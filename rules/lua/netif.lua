@@ -338,8 +338,10 @@ function do_syscall(num, a1, a2, a3, a4, a5)
     return on_ioctl(a2, a3)
   elseif call == "setsockopt" then
     local level = string.sub(c_guest_info().arch, 1, 4) == "mips" and 0xffff or 1
-    if a2 == level and a3 == SO_BINDTODEVICE and a5 > 0 and a5 <= IFNAMSIZ then
-      local name = string.match(c_read_bytes(a4, a5), "^[^\0]*")
+    if a2 == level and a3 == SO_BINDTODEVICE and a5 > 0 and a5 & 0x80000000 == 0 then
+      -- The kernel cuts a longer one, as of programs that pass a whole struct ifreq (sock_setbindtodevice).
+      local text, rc = c_read_bytes(a4, math.min(a5, IFNAMSIZ - 1))
+      local name = rc == 0 and string.match(text, "^[^\0]*") or ""
       if interfaces[name] and not interfaces[name].given.real then
         tell("bound a socket to " .. name)
         return 1, 0

@@ -56,6 +56,7 @@ def test_each_request_is_answered_in_the_layout_of_the_program(
         "speed 100 duplex 1",
         "phy 1 linked",
         "bound",
+        "bound by request",
     ]
 
 

@@ -80,5 +80,9 @@ int main(int argc, char **argv)
     }
     if (setsockopt(asker, SOL_SOCKET, SO_BINDTODEVICE, name, (socklen_t)strlen(name) + 1) == 0)
         puts("bound");
+    memset(&request, 0, sizeof(request));
+    strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+    if (setsockopt(asker, SOL_SOCKET, SO_BINDTODEVICE, &request, sizeof(request)) == 0)
+        puts("bound by request");
     return 0;
 }
