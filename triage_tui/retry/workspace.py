@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage_tui.errors import TriageError
-from triage_tui.rulebook.places import shared_directory, target_directory
 from triage_tui.runs.ids import is_run_id
 from triage_tui.text import safe_line
 
@@ -53,11 +52,16 @@ class Workspace:
 
     def rulebook_dir(self, target_id: str) -> Path:
         """Directory of the rule generations of one target."""
+        # The first frame needs no rules.
+        from triage_tui.rulebook.places import target_directory
+
         return target_directory(self.rulebook, target_id)
 
     @property
     def shared_dir(self) -> Path:
         """Directory of the rule generations that act for every target."""
+        from triage_tui.rulebook.places import shared_directory
+
         return shared_directory(self.rulebook)
 
     def run_dir(self, run_id: str) -> Path:
