@@ -9,7 +9,7 @@ from triage_tui.retry.judge import judge, masked_calls
 from triage_tui.runs.call_signatures import signature
 from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis
 from triage_tui.runs.evidence import make_link
-from triage_tui.runs.model import Loop, Probe, RuleHit, Statistics, Syscall
+from triage_tui.runs.model import Loop, Probe, RuleHit, StartSetting, Statistics, Syscall
 from triage_tui.runs.reader import Run, load_run
 
 MISSING = failed_open(3, "/etc/x.conf")
@@ -119,6 +119,19 @@ def test_what_a_rule_answered_is_no_progress_and_is_named(tmp_path: Path, before
     assert verdict.word == "sideways"
     assert not verdict.novel
     assert masked_calls(after) == ["ioctl(SIOCGIFINDEX lan0) answered by rule fix-ioctl-1"]
+
+
+def test_answers_that_hide_a_real_interface_are_told_first(tmp_path: Path) -> None:
+    start = [StartSetting(rule="real", setting="interfaces", says="network interface eth1 lan0")]
+    calls = [
+        ok(seq, "ioctl", request="SIOCGIFINDEX", interface=name, intercepted=True, rule="table")
+        for seq, name in enumerate(("lan0", "lan1", "lan0"), 1)
+    ]
+    hidden = "network interface lan0 was really there, and hidden: what the program was told of it is made up"
+    assert masked_calls(make(tmp_path, calls, start_settings=start))[:2] == [
+        f"{hidden} by rule table",
+        "ioctl(SIOCGIFINDEX lan0) answered by rule table, 2 times",
+    ]
 
 
 def test_what_earlier_rounds_reached_is_not_new(tmp_path: Path, before: Run) -> None:

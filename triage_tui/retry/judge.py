@@ -108,7 +108,23 @@ def masked_calls(run: Run) -> list[str]:
         for hit in run.snapshot.rule_hits
         if hit.hits and hit.syscall != AT_START and hit.rule not in named
     ]
-    return lines
+    return [*_hidden_interfaces(run), *lines]
+
+
+def _hidden_interfaces(run: Run) -> list[str]:
+    """Return, one line each, the interfaces that were made for the run and that a rule answered for."""
+    starts = run.snapshot.start_settings
+    made = {name for one in starts if one.setting == "interfaces" for name in one.says.split()[2:]}
+    told = {
+        (call.interface, call.rule)
+        for call in run.trace()
+        if call.intercepted and call.rule and call.interface in made
+    }
+    return [
+        f"network interface {name} was really there, and hidden: what the program was told of it is made up"
+        f" by rule {rule}"
+        for name, rule in sorted(told, key=str)
+    ]
 
 
 def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: How = "retry") -> Verdict:

@@ -45,3 +45,26 @@ def test_the_rule_that_is_replaced_is_no_conflict_and_the_same_id_elsewhere_is()
     (found,) = conflicts("openat@a.lua", text, {"syscall/read@a.lua": rule("a", "read", ANSWERS)})
     assert found.code == "same-id"
     assert list(conflicts("openat@a.lua", text, {"syscall/openat@b.lua": b"-- triage-rule: 9"})) == []
+
+
+REAL = b'-- triage-rule: 1\n-- id: real\n\nreturn { "eth7" }\n'
+TABLE = b'-- triage-rule: 1\n-- id: table\n\nreturn { interfaces = { { name = "%s"%s } } }\n'
+IOCTL = rule("told", "ioctl interface=eth7 request=SIOCGIFADDR", ANSWERS)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "hides"),
+    [
+        ("plugin/netif@table.lua", TABLE % (b"eth7", b""), True),
+        ("plugin/netif@table.lua", TABLE % (b"eth0", b""), False),
+        ("plugin/netif@table.lua", TABLE % (b"eth7", b", real = true"), False),
+        ("syscall/ioctl@told.lua", IOCTL, True),
+        ("syscall/ioctl@told.lua", rule("told", "ioctl interface=eth7", WATCHES), False),
+    ],
+)
+def test_answers_for_an_interface_that_the_start_makes_hide_it(path: str, text: bytes, hides: bool) -> None:
+    start = "start/interfaces@real.lua"
+    for one, other in (((start, REAL), (path, text)), ((path, text), (start, REAL))):
+        found = list(conflicts(*one, dict([other])))
+        assert [(clash.severity, clash.code) for clash in found] == [("warning", "conflict")] * hides
+        assert all("eth7" in clash.message and "the real one is hidden" in clash.message for clash in found)

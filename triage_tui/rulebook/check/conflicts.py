@@ -13,8 +13,9 @@ from triage_tui.rulebook.check.explain import Match, parse_match
 from triage_tui.rulebook.check.findings import Finding
 from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.lua.syntax import NotUnderstood
+from triage_tui.rulebook.plugins.netif import Netif
 from triage_tui.rulebook.plugins.reading import read_plugin
-from triage_tui.rulebook.start_settings import disagreement, read_start_rule
+from triage_tui.rulebook.start_settings import StartRule, disagreement, read_start_rule
 from triage_tui.text import safe_line
 
 
@@ -30,6 +31,8 @@ class _Rule:
     """What it is for, with "" as syscall where that is for each of its own; None: every call."""
     answers: bool
     changes: bool
+    interfaces: frozenset[str] = frozenset()
+    """Network interfaces for which it makes up what the program is told."""
 
     @property
     def what(self) -> str:
@@ -49,11 +52,12 @@ def conflicts(name: str, source: bytes, active: Mapping[str, bytes]) -> Iterator
     are asked in the order of their file names, and the first that answers wins.
     """
     if kind_of(name) == "start":
-        yield from _disagreements(name, source, active)
+        yield from _with_start(name, source, active)
         return
     rule = _read(name, source)
     if rule is None:
         return
+    yield from _real_interfaces(rule, active)
     file_name = name.rpartition("/")[2]
     place = _asked_at(name, f"{file_name.partition('@')[0].removesuffix('.lua')}@{rule.id}.lua")
     for path, text in sorted(active.items()):
@@ -77,15 +81,24 @@ def _asked_at(name: str, file: str) -> tuple[bool, str]:
     return kind_of(name) == "plugin", file
 
 
-def _disagreements(name: str, source: bytes, active: Mapping[str, bytes]) -> Iterator[Finding]:
-    """Yield the active rules that set the same of the start to something else: no start could have both."""
+def _with_start(name: str, source: bytes, active: Mapping[str, bytes]) -> Iterator[Finding]:
+    """Yield the active rules that set the same of the start to something else: no start could have both.
+
+    Also those that answer for an interface which the start makes: the program never sees the real one.
+    """
     try:
         rule = read_start_rule(name, source)
     except TriageError:
         return  # The lint tells what is wrong with it.
     place = f"{rule.setting}@{rule.rule}.lua"
     for path, text in sorted(active.items()):
-        if kind_of(path) != "start" or path.rpartition("/")[2] in (place, name.rpartition("/")[2]):
+        if kind_of(path) != "start":
+            other_rule = _read(path, text) if rule.setting == "interfaces" else None
+            if other_rule is not None and (names := _made(rule) & other_rule.interfaces):
+                told = f"the active rule {other_rule.id} answers for {_listed(names)}: the real one is hidden"
+                yield Finding(1, "warning", "conflict", told)
+            continue
+        if path.rpartition("/")[2] in (place, name.rpartition("/")[2]):
             continue
         with contextlib.suppress(TriageError):
             other = read_start_rule(path, text)
@@ -96,6 +109,29 @@ def _disagreements(name: str, source: bytes, active: Mapping[str, bytes]) -> Ite
                 yield Finding(1, "error", "conflict", told)
 
 
+def _real_interfaces(rule: _Rule, active: Mapping[str, bytes]) -> Iterator[Finding]:
+    """Yield the active rules whose interfaces exist, and are hidden by what `rule` answers."""
+    for path, text in sorted(active.items()):
+        if not rule.interfaces or kind_of(path) != "start":
+            continue
+        with contextlib.suppress(TriageError):
+            start = read_start_rule(path, text)
+            if names := _made(start) & rule.interfaces:
+                told = f"the active rule {start.rule} makes {_listed(names)}: the real one is hidden by this"
+                yield Finding(1, "warning", "conflict", told)
+
+
+def _made(start: StartRule) -> frozenset[str]:
+    """Return the names of the network interfaces that a rule for the start makes."""
+    if start.setting != "interfaces" or not isinstance(start.value, tuple):
+        return frozenset()
+    return frozenset(start.value)
+
+
+def _listed(interfaces: frozenset[str]) -> str:
+    return safe_line(f"network interface {', '.join(sorted(interfaces))}", 120)
+
+
 def _read(name: str, source: bytes) -> _Rule | None:
     """Return what a rule is, None where it is broken, which the lint tells."""
     try:
@@ -104,9 +140,12 @@ def _read(name: str, source: bytes) -> _Rule | None:
     except TriageError:
         return None
     if described.syscall.startswith(rulefile.PLUGIN):
-        claims = read_plugin(described.syscall.removeprefix(rulefile.PLUGIN), source).configuration.claims()
-        matches: list[Match | None] = [Match("", claim) for claim in claims]
-        return _Rule(name, header.id, described.syscall, described.syscalls, matches or [None], True, True)
+        plugin = read_plugin(described.syscall.removeprefix(rulefile.PLUGIN), source).configuration
+        matches: list[Match | None] = [Match("", claim) for claim in plugin.claims()]
+        told = plugin.interfaces if isinstance(plugin, Netif) else []
+        names = frozenset(one.name for one in told if not one.real)
+        calls = described.syscalls
+        return _Rule(name, header.id, described.syscall, calls, matches or [None], True, True, names)
     try:
         body = read_body(source)
     except (NotUnderstood, ImportError):
@@ -114,7 +153,9 @@ def _read(name: str, source: bytes) -> _Rule | None:
     else:
         answers, changes = bool(body.answers), bool(body.changes)
     match = parse_match(header.match)
-    return _Rule(name, header.id, described.syscall, described.syscalls, [match], answers, changes)
+    named = match.fields.get("interface") if match is not None and (answers or changes) else None
+    names = frozenset([named] if named else [])
+    return _Rule(name, header.id, described.syscall, described.syscalls, [match], answers, changes, names)
 
 
 def _overlap(one: _Rule, other: _Rule) -> bool:
