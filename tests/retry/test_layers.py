@@ -47,6 +47,17 @@ def test_of_own_files_of_the_same_text_each_is_told_of_once(
     assert sum(nothing in why for _, why in broken) == 3
 
 
+def test_a_rule_that_has_made_all_its_hits_is_told_of(rootfs: Callable[[str], Path], tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    generations.activate(workspace.shared_dir, add={NAME: refusing("EIO")}, actor="t", reason="t")
+    for count in (2, 3):
+        told: list[str] = []
+        argv = ["busybox", "cat", *["/missing"] * count]
+        start = Start(program="/bin/busybox", argv=argv, rootfs=str(rootfs("busybox-armhf")), env={})
+        run_story(workspace, start, hold=False, narrate=told.append)
+        assert ("rule x was switched off: hit limit of 3 reached" in told) == (count == 3)
+
+
 @pytest.mark.parametrize("program", ["busybox-armhf", "busybox-s390x"])
 def test_a_persons_own_file_comes_before_what_is_active(
     rootfs: Callable[[str], Path], tmp_path: Path, program: str

@@ -91,6 +91,13 @@ def blocking_signatures(run: Run) -> set[str]:
     return found
 
 
+def switched_off(run: Run) -> list[str]:
+    """Return, one line each, which rules did not act to the end of this run, and why."""
+    return [
+        f"rule {hit.rule} was switched off: {hit.disabled}" for hit in run.snapshot.rule_hits if hit.disabled
+    ]
+
+
 def masked_calls(run: Run) -> list[str]:
     """Return, one line each, what rules answered or supplied in this run."""
     counts = Counter(
@@ -152,11 +159,7 @@ def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: How = "retr
     if replaced:
         word, reasons = "inconclusive", [replaced, f"it {_end_in_words(after)}"]
         novel = []
-    reasons += [
-        f"rule {hit.rule} was switched off: {hit.disabled}"
-        for hit in after.snapshot.rule_hits
-        if hit.disabled
-    ]
+    reasons += switched_off(after)
     reasons += [
         f"it was started with {one.says}, by rule {one.rule}" for one in after.snapshot.start_settings
     ]

@@ -19,7 +19,7 @@ from triage_tui.retry.actions import Decision, LocalActions
 from triage_tui.retry.expiry import expire
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import RunningGuest
-from triage_tui.retry.judge import How, judge
+from triage_tui.retry.judge import How, judge, switched_off
 from triage_tui.retry.judged import keep_first, keep_verdict
 from triage_tui.retry.memory_windows import answer_asked
 from triage_tui.retry.noting import note
@@ -214,6 +214,8 @@ class _Teller:
         if before is not None:
             current.verdict = self._judge(before, current.run, how)
         elif current.run.snapshot.rule_hits:
+            for text in switched_off(current.run):
+                self._tell(text)
             try:
                 keep_first(self._workspace, current.run)
             except TriageError as error:
