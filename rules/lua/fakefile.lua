@@ -26,6 +26,25 @@ local function provide(file)
   return provided[file]
 end
 
+-- Whether the call makes a file that must not be there yet (asm-generic/fcntl.h; asm/fcntl.h of MIPS).
+local function makes_anew(...)
+  local flags_at = IS_OPEN[__syscall_name]
+  if flags_at == nil or __syscall_name == "creat" then
+    return false
+  end
+  local flags = select(flags_at, ...)
+  if __syscall_name == "openat2" then
+    local bytes, rc = c_read_bytes(flags, 8)
+    if rc ~= 0 then
+      return false
+    end
+    flags = string.unpack(c_guest_info().order .. "I8", bytes)
+  end
+  local mips = c_guest_info().arch:find("^mips") ~= nil
+  local both = mips and 0x100 | 0x400 or 0x40 | 0x80
+  return flags & both == both
+end
+
 local function answer(file, ...)
   local flags_at = IS_OPEN[__syscall_name]
   if flags_at ~= nil and file.kind == "file" then
@@ -51,6 +70,10 @@ function do_syscall(num, ...)
   if file.kind == "absent" then
     c_log(path .. " looks missing to " .. __syscall_name)
     return 1, -c_errno("ENOENT")
+  end
+  if not file.always and makes_anew(...) then
+    c_log(path .. " is left to the program, which makes it")
+    return 0, 0
   end
   if not file.always and provide(file) then
     return 0, 0

@@ -65,6 +65,19 @@ def test_files_that_are_not_there(rootfs: Rootfs, qemu_dir: Path, package: str, 
     assert log
 
 
+ARCHIVE = 'return { files = { { path = "/tmp/a.gz", content = "not made by the program" } } }'
+
+
+@pytest.mark.parametrize(("package", "arch"), [("armhf", "arm"), ("mipsel", "mipsel")])
+def test_a_file_that_the_program_makes_anew_is_left_to_it(
+    rootfs: Rootfs, qemu_dir: Path, package: str, arch: str
+) -> None:
+    look = "mkdir -p /tmp; cd /tmp; echo made > a; gzip a; gunzip -c a.gz"
+    root = rootfs(f"busybox-{package}")
+    output, _ = run(root, qemu_dir, arch, "fakefile", ARCHIVE, "/bin/busybox", "sh", "-c", look)
+    assert output == "made\n"
+
+
 WATCHDOG = """return { devices = { {
   path = "/dev/watchdog", minor = 130, source = "null",
   requests = {
