@@ -57,6 +57,17 @@ def test_what_runs_is_the_checked_table_in_front_of_the_plugin() -> None:
             2,
             "files[2].path: this path is there twice",
         ),
+        (
+            'return { files = { { path = "/a" },\n { path = "//a/.", kind = "directory" } } }',
+            2,
+            "files[2].path: this path is there twice: /a",
+        ),
+        ('return { files = { {\n path = "//.", kind = "absent" } } }', 2, "files[1].path: the root itself"),
+        (
+            'return { files = { { path = "/a", kind = "directory",\n always = true } } }',
+            2,
+            "files[1].always: it is for files",
+        ),
         ('return { files = { { path = "/a" }, x = 1 } }', 1, "such a table"),
         ("return { 3 }", 1, "without a name"),
         ("return { files = os.exit() }", 1, "only texts"),
@@ -151,6 +162,11 @@ def test_a_generation_has_plugins_behind_the_rules_for_one_syscall(tmp_path: Pat
             "devices",
             'return { devices = { { path = "/dev/a", requests = { { code = "p 9" } } } } }',
             "LETTER NUMBER",
+        ),
+        (
+            "devices",
+            'return { devices = { { path = "/dev/a" }, { path = "/dev/./a" } } }',
+            "devices[2].path: this path is there twice: /dev/a",
         ),
         (
             "devices",

@@ -12,6 +12,8 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
+from triage_tui.text import safe_line
+
 Place: TypeAlias = tuple[str | int, ...]
 """Where a value stands in a configuration: names of settings, keys, and numbers in lists from 0."""
 
@@ -56,6 +58,20 @@ class Configuration(Settings, frozen=True, kw_only=True):
     def problems(self) -> Iterator[tuple[Place, str]]:
         """Yield what is wrong although every value has its right form."""
         yield from ()
+
+
+def path_problems(path: str, seen: set[str]) -> Iterator[str]:
+    """Yield what is wrong with a path behind those that were `seen`, whatever its spelling; it is added."""
+    parts = path.split("/")
+    if ".." in parts:
+        yield "write the path without .."
+        return
+    plain = "/" + "/".join(part for part in parts if part not in ("", "."))
+    if plain == "/":
+        yield "the root itself is always there: name what is in it"
+    elif plain in seen:
+        yield f"this path is there twice: {safe_line(shown(plain), 200)}"
+    seen.add(plain)
 
 
 def shown(text: str) -> bytes:

@@ -7,7 +7,14 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from triage_tui.rulebook.plugins.configuration import Configuration, Path, Place, Settings, shown
+from triage_tui.rulebook.plugins.configuration import (
+    Configuration,
+    Path,
+    Place,
+    Settings,
+    path_problems,
+    shown,
+)
 from triage_tui.rulebook.plugins.fakefile import OPENS, STATS, Mode
 from triage_tui.runs import errnos
 from triage_tui.runs.struct_layout import lay_out
@@ -87,14 +94,11 @@ class Devices(Configuration, frozen=True, kw_only=True):
 
     def problems(self) -> Iterator[tuple[Place, str]]:
         """Nodes that are there twice, requests that are none, values that fit no field."""
-        seen = set()
+        seen: set[str] = set()
         for index, device in enumerate(self.devices):
             place: Place = ("devices", index)
-            if device.path in seen:
-                yield (*place, "path"), "this path is there twice"
-            seen.add(device.path)
-            if ".." in device.path.split("/"):
-                yield (*place, "path"), "write the path without .."
+            for problem in path_problems(device.path, seen):
+                yield (*place, "path"), problem
             if device.source != "memory" and (device.content or device.size):
                 yield (*place, "source"), "content and size are for source memory only"
             for number, request in enumerate(device.requests):

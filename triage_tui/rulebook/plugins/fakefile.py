@@ -7,7 +7,14 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from triage_tui.rulebook.plugins.configuration import Configuration, Path, Place, Settings, shown
+from triage_tui.rulebook.plugins.configuration import (
+    Configuration,
+    Path,
+    Place,
+    Settings,
+    path_problems,
+    shown,
+)
 from triage_tui.text import number_of, safe_line
 
 Mode = Annotated[int, Meta(ge=0, le=0o7777)]
@@ -61,13 +68,12 @@ class Fakefile(Configuration, frozen=True, kw_only=True):
 
     def problems(self) -> Iterator[tuple[Place, str]]:
         """A path that is there twice, content of what has none."""
-        seen = set()
+        seen: set[str] = set()
         for index, file in enumerate(self.files):
-            if file.path in seen:
-                yield ("files", index, "path"), "this path is there twice"
-            seen.add(file.path)
-            if ".." in file.path.split("/"):
-                yield ("files", index, "path"), "write the path without .."
+            for problem in path_problems(file.path, seen):
+                yield ("files", index, "path"), problem
+            if file.always and file.kind != "file":
+                yield ("files", index, "always"), f"it is for files: what is {file.kind} is never opened anew"
             if file.content and file.kind != "file":
                 yield ("files", index, "content"), f"what is {file.kind} has no content"
 
