@@ -161,6 +161,32 @@ local function broadcom_write(buffer, count)
   return 1, rc == 0 and count or rc
 end
 
+-- The kernel makes of readv and writev one call for each part, until one comes to less than it was to.
+local function each_part(once, vector, count)
+  if count < 0 or count > 1024 then
+    return 1, -c_errno("EINVAL")
+  end
+  local word, total = c_guest_info().word, 0
+  local number = word == 8 and c_read_guest_u64 or c_read_guest_u32
+  for part = 0, count - 1 do
+    local at, at_rc = number(vector + part * 2 * word)
+    local size, rc = number(vector + (part * 2 + 1) * word)
+    if at_rc ~= 0 or rc ~= 0 then
+      return 1, -c_errno("EFAULT")
+    elseif size ~= 0 then
+      local _, done = once(at, size)
+      if done < 0 then
+        return 1, total > 0 and total or done
+      end
+      total = total + done
+      if done ~= size then
+        break
+      end
+    end
+  end
+  return 1, total
+end
+
 local function ralink(number, address)
   if number == COMMIT or number == CLEAR then
     return 1, 0
@@ -198,6 +224,14 @@ end
 local IS_OPEN = { open = 2, openat = 3, openat2 = 3 }
 local IS_ACCESS = { access = true, faccessat = true, faccessat2 = true }
 local IS_FSTAT = { fstat = true, fstat64 = true }
+-- What would go past the keys, into the memory behind the mapping: programs fall back to read and write.
+local REFUSED = {
+  sendfile = "EINVAL", sendfile64 = "EINVAL", splice = "EINVAL", copy_file_range = "EINVAL",
+  pread64 = "ESPIPE", pwrite64 = "ESPIPE", preadv = "ESPIPE", pwritev = "ESPIPE",
+  preadv2 = "ESPIPE", pwritev2 = "ESPIPE", ftruncate = "EINVAL", ftruncate64 = "EINVAL",
+}
+local OTHER_AT = { sendfile = 2, sendfile64 = 2, splice = 3, copy_file_range = 3 }
+local ON_DESCRIPTOR = { read = true, write = true, readv = true, writev = true, ioctl = true }
 local S_IFREG, S_IFCHR = 32768, 8192
 
 local function stat(...)
@@ -209,7 +243,14 @@ end
 function do_syscall(num, ...)
   local name = __syscall_name
   local first, second, third = ...
-  if name == "read" or name == "write" or name == "ioctl" or IS_FSTAT[name] then
+  if REFUSED[name] ~= nil then
+    local other = OTHER_AT[name]
+    if c_fd_label(first) ~= LABEL and (other == nil or c_fd_label((select(other, ...))) ~= LABEL) then
+      return 0, 0
+    end
+    c_log("nvram: " .. name .. " is refused: " .. REFUSED[name])
+    return 1, -c_errno(REFUSED[name])
+  elseif ON_DESCRIPTOR[name] or IS_FSTAT[name] then
     if c_fd_label(first) ~= LABEL then
       return 0, 0
     elseif IS_FSTAT[name] then
@@ -217,7 +258,11 @@ function do_syscall(num, ...)
     elseif name == "ioctl" then
       return ioctl(second & 0xffffffff, third)
     end
-    return (name == "read" and broadcom_read or broadcom_write)(second, third)
+    local once = name:sub(1, 4) == "read" and broadcom_read or broadcom_write
+    if name == "readv" or name == "writev" then
+      return each_part(once, second, third)
+    end
+    return once(second, third)
   end
   if called_path(...) ~= place then
     return 0, 0

@@ -161,6 +161,28 @@ def test_keys_are_asked_by_requests(tmp_path: Path, qemu_dir: Path, arch: str, q
     assert "nvram: sets wan= dhcp" in log
 
 
+@pytest.mark.parametrize(("arch", "qemu"), COMPILED)
+def test_no_call_goes_past_the_keys(tmp_path: Path, qemu_dir: Path, arch: str, qemu: str) -> None:
+    root = root_with(tmp_path / "root", arch, "nvram")
+    output, log = run(root, qemu_dir, qemu, "nvram", KEYS, "/bin/nvram", "past")
+    assert output.splitlines() == [
+        *("readv 1", "writev 9", "pread 1", "pwrite 1", "truncate 1", "splice 1", "sendfile 1")
+    ]
+    assert "nvram: sets by_part= " in log
+    assert sum(" is refused: " in line for line in log) == 5
+
+
+@pytest.mark.parametrize(("package", "arch"), BUSYBOX)
+def test_who_copies_a_store_gets_what_who_reads_it_gets(
+    rootfs: Rootfs, qemu_dir: Path, package: str, arch: str
+) -> None:
+    look = "echo -n lan=10.0.0.2 > /dev/nvram; cat /dev/nvram | tr '\\0' '\\n'"
+    table = 'return { keys = { lan = "10.0.0.1" } }'
+    argv = ("/bin/busybox", "sh", "-c", look)
+    output, _ = run(rootfs(f"busybox-{package}"), qemu_dir, arch, "nvram", table, *argv)
+    assert output.split() == ["lan=10.0.0.2"]
+
+
 @pytest.mark.parametrize("keys", ["", 'lan = "10.0.0.1"'])
 @pytest.mark.parametrize(("package", "arch"), BUSYBOX)
 def test_who_reads_a_store_like_a_file_gets_to_its_end(

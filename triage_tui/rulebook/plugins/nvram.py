@@ -17,6 +17,13 @@ Name = Annotated[
 Text = Annotated[
     str, Meta(pattern=r"\A[^\x00]*\Z", max_length=32768, description="a text without zero bytes")
 ]
+_ON_DESCRIPTOR = frozenset(
+    str.split(
+        "read readv write writev ioctl pread64 pwrite64 preadv pwritev preadv2 pwritev2"
+        " sendfile sendfile64 splice copy_file_range ftruncate ftruncate64"
+    )
+)
+"""Every call that reads or changes what is behind a descriptor; some are refused."""
 _ROOM = 1024
 """For what the program sets."""
 
@@ -33,7 +40,7 @@ class Nvram(Configuration, frozen=True, kw_only=True):
     def hooks(self) -> frozenset[str]:
         """Looking for the device; an image is read as a file is."""
         looks = (OPENS - {"creat"}) | STATS | {"access", "faccessat", "faccessat2", "fstat", "fstat64"}
-        return looks | ({"read", "write", "ioctl"} if self.interface == "device" else set())
+        return looks | (_ON_DESCRIPTOR if self.interface == "device" else frozenset())
 
     def sentence(self) -> str:
         """Name the store."""
