@@ -75,3 +75,9 @@ def test_an_address_in_a_table_of_the_kernel_has_the_order_of_the_machine(
     content = choose("/proc/net/route", None, load_library(), arch)
     assert content.data is not None
     assert content.data.splitlines()[1].split()[1] == destination
+
+
+def test_the_usual_list_of_interfaces_has_none_that_nobody_asked_for() -> None:
+    content = choose("/proc/net/dev", None, load_library(), "arm").data
+    assert content is not None
+    assert [line.split(b":")[0].strip() for line in content.splitlines()[2:]] == [b"lo"]
