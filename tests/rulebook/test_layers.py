@@ -79,6 +79,12 @@ def test_a_file_that_is_no_rule_neither_acts_nor_hides(tmp_path: Path) -> None:
     problems = [one.problem for one in layered(tmp_path, TARGET) if one.problem]
     assert len(problems) == 7
     assert any("version 9 is not known" in told for told in problems)
+    own(tmp_path, "start/user.lua", b"return {\n id = -1 }")
+    (told,) = (line for line in started_in_words(layered(tmp_path, TARGET)) if "start/user" in line)
+    assert (
+        told == "own/start/user.lua does not act: line 2: the user's id must be a whole number of 0 to 65535"
+    )
+    (tmp_path / "own/start/user.lua").unlink()
     assert sum("does not act" in line for line in started_in_words(layered(tmp_path, TARGET))) == 7
 
 

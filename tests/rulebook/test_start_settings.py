@@ -31,6 +31,7 @@ def rule(body: str, identity: str = ID) -> bytes:
         ("processor", 'return { "max" }', "a value without a name"),
         ("processor", 'return { model = "max", features = "x" }', "'features' is not known here"),
         ("processor", "return { }", "model is missing"),
+        ("processor", 'return { model = "help" }', "help is no processor model"),
         ("arguments", "return { }", "these are 0 values"),
         ("arguments", 'return { "a", b = "c" }', "'b' has a name here"),
         ("arguments", 'return { "a\\0b" }', "argument 0 has a NUL byte"),
@@ -136,3 +137,5 @@ def test_a_setting_is_explained_in_one_sentence() -> None:
     assert said == "Has the program started with environment TOKEN set, without TZ, in this target only."
     assert "cannot: TOKEN" not in sentence_of(name, rule("return { TOKEN = 1 }"))
     assert read_start_rule(f"start/user@{ID}.lua", rule("return { id = 33 }")).says == "user 33"
+    arguments = read_start_rule(f"start/arguments@{ID}.lua", rule('return { "a b", "", "c" }'))
+    assert arguments.says == "arguments 'a b' '' c"

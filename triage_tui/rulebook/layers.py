@@ -21,9 +21,10 @@ from triage_tui.rulebook import generations, manifest, rulefile
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.generations import Generation
 from triage_tui.rulebook.kinds import KINDS, PLACE, kind_of
+from triage_tui.rulebook.lua.constants import NotConstant
 from triage_tui.rulebook.manifest import verify
 from triage_tui.rulebook.places import OWN, own_directories, shared_directory, target_directory
-from triage_tui.rulebook.start_settings import start_rules
+from triage_tui.rulebook.start_settings import read_start_rule
 from triage_tui.rulehost.check import check_syntax
 from triage_tui.rulehost.protocol import RuleSource
 from triage_tui.runs.events import default_actor
@@ -202,9 +203,11 @@ def _own_file(directory: Path, name: str, for_all: bool) -> LayeredRule:
             case "plugin":
                 rulefile.to_source(name, source)
             case "start":
-                start_rules({name: source})
+                read_start_rule(name, source)
             case "syscall":
                 pass
+    except NotConstant as error:
+        problem = f"line {error.line}: {error}"
     except TriageError as error:
         problem = str(error)
     return LayeredRule("own", name, source, rule, directory, for_all=for_all, problem=problem)

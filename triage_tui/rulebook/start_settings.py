@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, cast, get_args
@@ -184,6 +185,10 @@ def _shown(name: Key) -> str:
 def _processor(table: ConstantTable) -> Value:
     given = _only(table, "model", '"NAME"')
     model = _text(given, "the processor model")
+    if model == "help":
+        raise NotConstant(
+            given.line, "help is no processor model: the emulator would list its models and end"
+        )
     if not _MODEL.fullmatch(model):
         raise NotConstant(
             given.line, f"{_shown(model)} is no name of a processor model: letters, digits and ._+- only"
@@ -277,6 +282,11 @@ def _variables(value: Value) -> str:
     return ", ".join(f"without {name}" if text is None else f"{name} set" for name, text in value.items())
 
 
+def _quoted(value: Value) -> str:
+    assert isinstance(value, tuple)
+    return shlex.join(value)
+
+
 def _names(value: Value) -> str:
     assert isinstance(value, tuple)
     return " ".join(value)
@@ -284,7 +294,7 @@ def _names(value: Value) -> str:
 
 _WORDS: dict[Setting, Callable[[Value], str]] = {
     "processor": lambda value: f"processor model {value}",
-    "arguments": lambda value: f"arguments {_names(value)}",
+    "arguments": lambda value: f"arguments {_quoted(value)}",
     "directory": lambda value: f"working directory {value}",
     "environment": lambda value: f"environment {_variables(value)}",
     "user": lambda value: f"user {value}",

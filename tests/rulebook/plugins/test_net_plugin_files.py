@@ -54,6 +54,12 @@ def test_a_clock_is_explained() -> None:
         (1, "shows the program the time 1999-12-31T23:59:58Z and what follows"),
         (1, "lets the program find a hardware clock (/dev/rtc, /dev/rtc0, /dev/misc/rtc)"),
     ]
+    times = [told("clock", f"return {{ offset = {offset}, settable = false }}") for offset in (0, 1, -90)]
+    assert [text for ((_, text),) in times] == [
+        "shows the program the machine's time",
+        "shows the program a time 1 second ahead",
+        "shows the program a time 90 seconds behind",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from triage_tui.rulebook.plugins.configuration import Configuration, Place
+from triage_tui.text import number_of
 
 _READS = frozenset(("clock_gettime", "clock_gettime64", "gettimeofday", "time"))
 _SETS = frozenset(("clock_settime", "clock_settime64", "settimeofday", "stime"))
@@ -49,8 +50,11 @@ class Clock(Configuration, frozen=True, kw_only=True):
 
     def sentence(self) -> str:
         """Say which time it is."""
-        if self.at is None:
-            time = f"a time {abs(self.offset or 0)} seconds {'behind' if (self.offset or 0) < 0 else 'ahead'}"
+        offset = self.offset or 0
+        if self.at is None and not offset:
+            time = "the machine's time"
+        elif self.at is None:
+            time = f"a time {number_of(abs(offset), 'second')} {'behind' if offset < 0 else 'ahead'}"
         else:
             time = f"the time {self.at}" + (", which stands still" if self.stands else " and what follows")
         return f"Shows the program {time}"
