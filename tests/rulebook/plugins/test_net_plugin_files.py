@@ -77,6 +77,8 @@ def test_a_clock_is_explained() -> None:
         ("netif", 'return { interfaces = { { name = "e" },\n { name = "e" } } }', 2, "there twice"),
         ("netif", 'return { interfaces = { { name = "e",\n netmask = "1.2.3.4" } } }', 2, "needs an address"),
         ("netif", 'return { interfaces = { {\n name = "lo" } } }', 2, "there already"),
+        ("netif", 'return { interfaces = { {\n name = "." } } }', 2, "no interface can have"),
+        ("netif", 'return { interfaces = { {\n name = "..", real = true } } }', 2, "no interface can have"),
         ("unixpeer", "return { }", 1, "one of `path`, `abstract` and `address`"),
         (
             "unixpeer",

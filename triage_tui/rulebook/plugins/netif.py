@@ -103,6 +103,8 @@ class Netif(Configuration, frozen=True, kw_only=True):
             if one.name in seen:
                 yield ("interfaces", index, "name"), "this name is there twice"
             seen.add(one.name)
+            if one.name in (".", ".."):
+                yield ("interfaces", index, "name"), "no interface can have this name"
             if one.name == "lo" and not one.real:
                 yield ("interfaces", index, "name"), "the loopback interface is there already"
             for setting in ("netmask", "broadcast", "peer"):
