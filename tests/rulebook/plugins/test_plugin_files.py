@@ -175,6 +175,23 @@ def test_a_generation_has_plugins_behind_the_rules_for_one_syscall(tmp_path: Pat
         ),
         (
             "devices",
+            'return { devices = { { path = "/dev/a", requests = { { code = "p 999 none" } } } } }',
+            "requests[1].code: the number of a request is 0 to 255",
+        ),
+        (
+            "devices",
+            'return { devices = { { path = "/dev/a", requests = {'
+            ' { number = 0x5401, errno = "EIO" }, { number = 21505, answer = 3 } } } } }',
+            "requests[2]: this request is there twice",
+        ),
+        (
+            "devices",
+            'return { devices = { { path = "/dev/a", requests = {'
+            ' { code = "p 9 none" }, { code = "0x70 009 none" } } } } }',
+            "requests[2]: this request is there twice",
+        ),
+        (
+            "devices",
             'return { devices = { { path = "/dev/a", requests = { { number = 1, values = { x = 1 } } } } } }',
             "requests[1].values.x: this is none of the fields",
         ),

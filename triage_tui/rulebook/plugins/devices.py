@@ -101,14 +101,30 @@ class Devices(Configuration, frozen=True, kw_only=True):
                 yield (*place, "path"), problem
             if device.source != "memory" and (device.content or device.size):
                 yield (*place, "source"), "content and size are for source memory only"
+            asked = set()
             for number, request in enumerate(device.requests):
+                which = _which(request)
+                if which in asked:
+                    yield (*place, "requests", number), "this request is there twice"
+                asked.add(which)
                 for key, problem in _problems(request):
                     yield (*place, "requests", number, *key), problem
+
+
+def _which(request: Request) -> tuple[object, ...]:
+    """What tells a request from others; the size of its structure is a part of its number."""
+    if request.number is not None or not request.code:
+        return (request.number, request.name if request.number is None else "")
+    letter, number, direction = request.code.split(" ")
+    letter = chr(int(letter, 16)) if len(letter) > 1 else letter
+    return (letter, int(number), direction, request.fields)
 
 
 def _problems(request: Request) -> Iterator[tuple[Place, str]]:
     if bool(request.code) == (request.number is not None):
         yield (), "either code or number is needed: which request it is"
+    if request.code and int(request.code.split(" ")[1]) > 255:
+        yield ("code",), "the number of a request is 0 to 255"
     if request.errno is not None and request.errno not in _ERRORS:
         yield ("errno",), "this is the name of no error"
     try:
