@@ -33,10 +33,10 @@ def test_a_whole_review_by_keys(tmp_path: Path, rootfs: Callable[[str], Path]) -
             terminal.until("● syscall")
             terminal.resize(48, 160)
             terminal.press("a")
-            terminal.until("  +35")
+            terminal.until("  +36")
             terminal.press("e")
             # What has changed since it was shown is not approved.
-            terminal.until("  +36")
+            terminal.until("  +37")
             terminal.press("a")
             terminal.until("Rule active")
             assert triage_json(tmp_path, "show", waiting)["state"] == "applied"
