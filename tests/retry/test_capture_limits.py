@@ -16,7 +16,7 @@ from triage_tui.errors import TriageError
 from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.retry.policy import Limits
 from triage_tui.retry.record import NoRoom
-from triage_tui.retry.rounds import run_story
+from triage_tui.retry.rounds import run_rounds
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.limits import CaptureLimits
@@ -43,8 +43,8 @@ def file_size() -> Iterator[Callable[[int | None], None]]:
 
 
 def run_once(workspace: Workspace, start: Start, **limits: int) -> Run:
-    story = run_story(workspace, start, hold=False, limits=Limits(capture=CaptureLimits(**limits)))
-    return load_run(story.rounds[-1].run.dir)
+    course = run_rounds(workspace, start, hold=False, limits=Limits(capture=CaptureLimits(**limits)))
+    return load_run(course.rounds[-1].run.dir)
 
 
 def reasons(run: Run) -> str:
@@ -109,7 +109,7 @@ def test_a_full_disk_leaves_no_half_run(
             file_size(10_000)
 
     with pytest.raises(NoRoom, match=r"^the run could not be written in .*: File too large$"):
-        run_story(Workspace(tmp_path), start, hold=False, narrate=narrate)
+        run_rounds(Workspace(tmp_path), start, hold=False, narrate=narrate)
     file_size(None)
     assert list((tmp_path / "ai_runs").iterdir()) == []
 
@@ -121,8 +121,8 @@ def test_with_little_room_the_run_is_brief(
         if text.startswith("started"):
             file_size(100_000)
 
-    story = run_story(Workspace(tmp_path), start, hold=False, narrate=narrate)
-    run = load_run(story.rounds[0].run.dir)
+    course = run_rounds(Workspace(tmp_path), start, hold=False, narrate=narrate)
+    run = load_run(course.rounds[0].run.dir)
     assert "there is no room left on the disk" in reasons(run) or "no room for more" in reasons(run)
     assert not list(run.dir.glob("memory/*3bfff000*"))
 
@@ -141,8 +141,8 @@ def test_a_brief_run_keeps_the_end_of_a_long_output(
         rootfs=str(rootfs("busybox-armhf")),
         triggers=TriggerLimits(time_limit_s=120, off=frozenset(("loop",))),
     )
-    story = run_story(Workspace(tmp_path), talkative, hold=False, narrate=narrate)
-    run = load_run(story.rounds[0].run.dir)
+    course = run_rounds(Workspace(tmp_path), talkative, hold=False, narrate=narrate)
+    run = load_run(course.rounds[0].run.dir)
     log = run.text_file(run.snapshot.guest_output)
     assert log.endswith("this is line number 3999\n")
     assert len(log) == 1 << 15
@@ -165,11 +165,11 @@ def test_a_frozen_guest_waits_until_there_is_room(
         elif text.startswith("frozen, waiting"):
             cancel.set()
 
-    story = run_story(Workspace(tmp_path), start, narrate=narrate, cancel=cancel)
+    course = run_rounds(Workspace(tmp_path), start, narrate=narrate, cancel=cancel)
     assert sum("stays frozen, and is recorded as soon as there is room" in text for text in said) == 1
-    assert len(story.rounds) == 1
-    assert story.rounds[0].run.snapshot.memory_regions
-    assert story.ended == "interrupted"
+    assert len(course.rounds) == 1
+    assert course.rounds[0].run.snapshot.memory_regions
+    assert course.ended == "interrupted"
 
 
 def test_interrupted_while_it_waits_for_room(
@@ -184,6 +184,6 @@ def test_interrupted_while_it_waits_for_room(
             cancel.set()
 
     with pytest.raises(TriageError, match="could not be written"):
-        run_story(Workspace(tmp_path), start, narrate=narrate, cancel=cancel)
+        run_rounds(Workspace(tmp_path), start, narrate=narrate, cancel=cancel)
     file_size(None)
     assert list((tmp_path / "ai_runs").iterdir()) == []

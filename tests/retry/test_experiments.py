@@ -21,7 +21,7 @@ from triage_tui.retry.experiment_runs import take_back_left_over
 from triage_tui.retry.experiments import Outcome, carry_out, chosen, possible, under_way
 from triage_tui.retry.learning import learnt_from
 from triage_tui.retry.rediagnose import rediagnose, takes_long
-from triage_tui.retry.rounds import run_story
+from triage_tui.retry.rounds import run_rounds
 from triage_tui.retry.start import Start, read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
@@ -47,7 +47,7 @@ def run_once(workspace: Workspace, root: Path, kind: str, **more: object) -> Run
         triggers=triggers,
         **more,  # type: ignore[arg-type]
     )
-    return run_story(workspace, start, hold=False).rounds[0].run
+    return run_rounds(workspace, start, hold=False).rounds[0].run
 
 
 def attempt(workspace: Workspace, run: Run, wanted: str) -> Outcome:

@@ -20,7 +20,7 @@ from triage_tui.retry.guests import launch_spec
 from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.policy import Limits
 from triage_tui.retry.renewal import renew
-from triage_tui.retry.rounds import run_story
+from triage_tui.retry.rounds import run_rounds
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, manifest, rulefile
@@ -112,7 +112,7 @@ def test_a_real_program_that_is_another_one_at_the_next_start(
     program = next(path for path in ("/bin/busybox", "/usr/bin/busybox") if (fw / path[1:]).is_file())
     start = Start(program=program, argv=["busybox", "cat", CONFIG], rootfs=str(fw), probing=False)
     workspace = Workspace(tmp_path / "w")
-    first = run_story(workspace, start, policy="auto", limits=Limits(rounds=2))
+    first = run_rounds(workspace, start, policy="auto", limits=Limits(rounds=2))
     assert first.exit_code == 0
     before = target_of(start)
     approved = active(workspace.rulebook_dir(before.target_id))
@@ -125,14 +125,14 @@ def test_a_real_program_that_is_another_one_at_the_next_start(
     with (fw / program[1:]).open("ab") as binary:
         binary.write(b"another build")
     told: list[str] = []
-    second = run_story(workspace, start, policy="auto", limits=Limits(rounds=1), narrate=told.append)
+    second = run_rounds(workspace, start, policy="auto", limits=Limits(rounds=1), narrate=told.append)
     assert any(line.startswith(f"set aside: {next(iter(approved.files))}: the program is") for line in told)
     assert "started without rules" in told
     assert second.exit_code == 1
     now = target_of(start)
     said = renew(workspace, now.target_id, reason="the same code")
     assert said == "1 rule active again (generation 2)"
-    third = run_story(workspace, start, policy="auto", limits=Limits(rounds=1), narrate=told.append)
+    third = run_rounds(workspace, start, policy="auto", limits=Limits(rounds=1), narrate=told.append)
     assert third.exit_code == 0
     assert sum(line.startswith(("set aside", "still")) for line in told) == 1
     # The program from before has its rules as they were.

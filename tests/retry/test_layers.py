@@ -9,7 +9,7 @@ import pytest
 
 from triage_tui.guest.spec import resolve_target
 from triage_tui.retry.guests import launch_spec
-from triage_tui.retry.rounds import run_story
+from triage_tui.retry.rounds import run_rounds
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, statistics
@@ -36,7 +36,7 @@ def test_of_own_files_of_the_same_text_each_is_told_of_once(
     told: list[str] = []
     argv = ["busybox", "cat", "/missing"]
     start = Start(program="/bin/busybox", argv=argv, rootfs=str(rootfs("busybox-armhf")), env={})
-    run_story(Workspace(tmp_path), start, hold=False, narrate=told.append)
+    run_rounds(Workspace(tmp_path), start, hold=False, narrate=told.append)
     assert "started with your own files: x" in told
     broken = [line.partition(": ")[0::2] for line in told if "does not act" in line]
     nothing = "it defines neither do_syscall nor after_syscall"
@@ -54,7 +54,7 @@ def test_a_rule_that_has_made_all_its_hits_is_told_of(rootfs: Callable[[str], Pa
         told: list[str] = []
         argv = ["busybox", "cat", *["/missing"] * count]
         start = Start(program="/bin/busybox", argv=argv, rootfs=str(rootfs("busybox-armhf")), env={})
-        run_story(workspace, start, hold=False, narrate=told.append)
+        run_rounds(workspace, start, hold=False, narrate=told.append)
         assert ("rule x was switched off: hit limit of 3 reached" in told) == (count == 3)
 
 
@@ -70,7 +70,7 @@ def test_a_persons_own_file_comes_before_what_is_active(
 
     def printed() -> tuple[str, list[str], str]:
         told: list[str] = []
-        run = run_story(workspace, start, hold=False, narrate=told.append).rounds[0].run
+        run = run_rounds(workspace, start, hold=False, narrate=told.append).rounds[0].run
         layers = [hit.layer for hit in run.snapshot.rule_hits if hit.hits]
         return run.text_file(run.snapshot.guest_output), layers, "\n".join(told)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from triage_tui.guest.spec import resolve_target
 from triage_tui.retry.guests import launch_spec
-from triage_tui.retry.rounds import run_story
+from triage_tui.retry.rounds import run_rounds
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
@@ -51,7 +51,7 @@ def test_failed_rules_and_what_was_logged_are_kept(rootfs: Callable[[str], Path]
     target = resolve_target(launch_spec(start))[0]
     generations.activate(workspace.rulebook_dir(target.target_id), add=rules, actor="t", reason="t", expect=0)
     told: list[str] = []
-    run = run_story(workspace, start, hold=False, narrate=told.append).rounds[0].run
+    run = run_rounds(workspace, start, hold=False, narrate=told.append).rounds[0].run
     assert "Rule broken failed on write" in run.text_file("logs/supervisor.log")
     assert any("Rule broken failed" in entry.why for entry in run.snapshot.unavailable)
     assert any("Rule broken failed" in line for line in told)

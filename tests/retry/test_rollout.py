@@ -24,7 +24,7 @@ from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.policy import Limits
 from triage_tui.retry.retried_runs import newest_runs
 from triage_tui.retry.rollout import begin, promote, stop
-from triage_tui.retry.rounds import run_story
+from triage_tui.retry.rounds import run_rounds
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, statistics
@@ -521,8 +521,8 @@ def once(workspace: Workspace, start: Start, told: list[str], again: str = "", f
         sha256 = record.read(workspace.rulebook, found).sha256
         (parent,) = newest_runs(workspace, [again], sha256)
     limits = Limits(rounds=1)
-    story = run_story(workspace, start, limits=limits, parent=parent, hold=False, narrate=told.append)
-    return story.rounds[0].run.snapshot.target.target_id
+    course = run_rounds(workspace, start, limits=limits, parent=parent, hold=False, narrate=told.append)
+    return course.rounds[0].run.snapshot.target.target_id
 
 
 def test_real_programs_of_two_byte_orders_come_through_every_stage(tmp_path: Path, rootfs: Rootfs) -> None:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from triage_tui.cli.output import print_json, print_table, say
-from triage_tui.cli.story import cancelled_by_signals
+from triage_tui.cli.rounds import cancelled_by_signals
 from triage_tui.errors import Stopped
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.encoding import encode_line

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from triage_tui.cli.corpora import MAX_JOBS, add_corpus_arguments, chosen_cases, end_if_cancelled
 from triage_tui.cli.output import print_json, print_table, say
-from triage_tui.cli.story import cancelled_by_signals
+from triage_tui.cli.rounds import cancelled_by_signals
 from triage_tui.evaluation.bench import bench
 from triage_tui.evaluation.bench_summary import (
     case_rows,

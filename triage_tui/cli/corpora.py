@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from triage_tui.cli.output import say
-from triage_tui.cli.story import SignalEvent
+from triage_tui.cli.rounds import SignalEvent
 from triage_tui.errors import Interrupted, TriageError
 from triage_tui.evaluation.corpus import Case, Corpus, chosen, load_corpus
 

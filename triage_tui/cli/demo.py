@@ -16,13 +16,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from triage_tui.cli.output import best_cause, cause_in_words, print_table, say
-from triage_tui.cli.story import cancelled_by_signals
+from triage_tui.cli.rounds import cancelled_by_signals
 from triage_tui.errors import TriageError
 from triage_tui.resources import cache_dir, recorded_runs
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.background import spawn_detached
+from triage_tui.retry.course import Course
 from triage_tui.retry.policy import Limits
-from triage_tui.retry.rounds import Story, run_story
+from triage_tui.retry.rounds import run_rounds
 from triage_tui.retry.start import Start, read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.listing import list_runs
@@ -114,15 +115,15 @@ def _play_as_text(workspace: Workspace, starts: list[tuple[DemoProgram, Start]])
             say("")
             say(f"== {' '.join(start.argv)}")
             say(f"   {program.why}")
-            story = run_story(
+            course = run_rounds(
                 workspace, start, policy="auto", limits=Limits(rounds=4), narrate=_indented, cancel=cancel
             )
             if cancel.is_set():
                 raise KeyboardInterrupt
-            rows += _rows(program, story)
-            worst = max(worst, story.exit_code)
-            if number == 0 and story.exit_code == 0:
-                rows.append(_roll_back(workspace, program, story))
+            rows += _rows(program, course)
+            worst = max(worst, course.exit_code)
+            if number == 0 and course.exit_code == 0:
+                rows.append(_roll_back(workspace, program, course))
     print_table(["PROGRAM", "STOPPED BY", "CAUSE", "RULE APPROVED BEFORE", "VERDICT"], rows)
     return worst
 
@@ -131,23 +132,23 @@ def _indented(text: str) -> None:
     say(f"   {text}")
 
 
-def _rows(program: DemoProgram, story: Story) -> list[list[str]]:
+def _rows(program: DemoProgram, course: Course) -> list[list[str]]:
     rows = []
-    for entry in story.rounds:
+    for entry in course.rounds:
         cause = best_cause(entry.run.diagnosis)
         verdict = f"{entry.verdict.word}, {entry.verdict.rung.replace('_', ' ')}" if entry.verdict else "-"
         rows.append([program.name, entry.run.snapshot.reason, cause, entry.approved_before or "-", verdict])
     return rows
 
 
-def _roll_back(workspace: Workspace, program: DemoProgram, story: Story) -> list[str]:
-    """Take the rules of a story back, newest first, and show that the first failure is there again."""
-    for entry in reversed(story.rounds):
+def _roll_back(workspace: Workspace, program: DemoProgram, course: Course) -> list[str]:
+    """Take the rules of the rounds back, newest first, and show that the first failure is there again."""
+    for entry in reversed(course.rounds):
         if entry.approved is not None and entry.run.run_id:
             with suppress(TriageError):
                 _indented(LocalActions(workspace, "demo").rollback(entry.run.run_id))
-    first = story.rounds[0].run
-    again = run_story(workspace, read_start(first.dir), hold=False, narrate=_indented).rounds[0].run
+    first = course.rounds[0].run
+    again = run_rounds(workspace, read_start(first.dir), hold=False, narrate=_indented).rounds[0].run
     same = (
         again.snapshot.reason == first.snapshot.reason
         and again.snapshot.trigger.exit_code == first.snapshot.trigger.exit_code

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from triage_tui.cli.corpora import add_corpus_arguments, chosen_cases, end_if_cancelled
 from triage_tui.cli.output import print_json, print_table, say
-from triage_tui.cli.story import cancelled_by_signals
+from triage_tui.cli.rounds import cancelled_by_signals
 from triage_tui.evaluation.calibrating import as_entries_say, fit, samples_of, write_calibration
 from triage_tui.evaluation.capture import engine_of
 from triage_tui.evaluation.evaluate import evaluate

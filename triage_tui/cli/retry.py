@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from triage_tui.cli.output import say
-from triage_tui.cli.story import add_story_arguments, cancelled_by_signals, finish, story_limits
+from triage_tui.cli.rounds import add_round_arguments, cancelled_by_signals, finish, round_limits
 from triage_tui.errors import Conflict
 from triage_tui.retry.freezing import FreezeSwitch
-from triage_tui.retry.rounds import run_story
+from triage_tui.retry.rounds import run_rounds
 from triage_tui.retry.start import read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import holder_alive
@@ -16,7 +16,7 @@ from triage_tui.runs.events import holder_alive
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    add_story_arguments(parser)
+    add_round_arguments(parser)
     parser.add_argument(
         "--hold", action="store_true", help="keep the guest frozen for a decision, and go on from there"
     )
@@ -33,10 +33,10 @@ def run(args: argparse.Namespace) -> int:
             f" say `triage-tui decide {record.run_id} retry`, or end it first"
         )
     start = read_start(record.dir)
-    limits = story_limits(args)
+    limits = round_limits(args)
     freeze = FreezeSwitch()
     with cancelled_by_signals(freeze) as cancel:
-        story = run_story(
+        course = run_rounds(
             workspace,
             start,
             policy=args.policy,
@@ -47,4 +47,4 @@ def run(args: argparse.Namespace) -> int:
             cancel=cancel,
             freeze=freeze,
         )
-    return finish(story, cancel, args.json)
+    return finish(course, cancel, args.json)

@@ -144,10 +144,10 @@ def lines_of(workspace: Workspace, found: Rollout, stands: Standing) -> list[str
 
 
 def _try(args: argparse.Namespace, workspace: Workspace) -> int:
-    from triage_tui.cli.story import cancelled_by_signals
+    from triage_tui.cli.rounds import cancelled_by_signals
     from triage_tui.retry.freezing import FreezeSwitch
     from triage_tui.retry.retried_runs import newest_runs
-    from triage_tui.retry.rounds import run_story
+    from triage_tui.retry.rounds import run_rounds
     from triage_tui.retry.start import read_start
     from triage_tui.rulebook.rollouts.record import read
 
@@ -162,7 +162,7 @@ def _try(args: argparse.Namespace, workspace: Workspace) -> int:
     for record in runs:
         freeze = FreezeSwitch()
         with cancelled_by_signals(freeze) as cancel:
-            story = run_story(
+            course = run_rounds(
                 workspace,
                 read_start(record.dir),
                 parent=record,
@@ -171,7 +171,7 @@ def _try(args: argparse.Namespace, workspace: Workspace) -> int:
                 cancel=cancel,
                 freeze=freeze,
             )
-        word = story.last_verdict.word if story.last_verdict is not None else "interrupted"
+        word = course.last_verdict.word if course.last_verdict is not None else "interrupted"
         said.append(f"{name_of(workspace.rulebook, record.snapshot.target.target_id)}: {word}")
         if cancel.is_set():
             break

@@ -7,7 +7,7 @@ import os
 import sys
 
 from triage_tui.cli.output import say
-from triage_tui.cli.story import add_story_arguments, cancelled_by_signals, finish, story_limits
+from triage_tui.cli.rounds import add_round_arguments, cancelled_by_signals, finish, round_limits
 from triage_tui.cli.triggers import add_trigger_arguments, probes, trigger_limits
 from triage_tui.cli.ui import open_app, require_terminal
 from triage_tui.errors import TriageError
@@ -17,14 +17,14 @@ from triage_tui.guest.spec import resolve_target
 from triage_tui.retry.background import spawn_detached
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import launch_spec
-from triage_tui.retry.rounds import run_story
+from triage_tui.retry.rounds import run_rounds
 from triage_tui.retry.start import RULE_BUDGETS, Start
 from triage_tui.retry.workspace import Workspace
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    add_story_arguments(parser)
+    add_round_arguments(parser)
     parser.add_argument(
         "--ui", action="store_true", help="run it in the background and open the app (a person decides)"
     )
@@ -134,7 +134,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the story and print it."""
+    """Run the rounds and print them."""
     try:
         return _run(args)
     except TriageError as error:
@@ -184,10 +184,10 @@ def _run(args: argparse.Namespace) -> int:
     )
     if args.ui:
         return _run_with_app(Workspace.at(args.workspace), start)
-    limits = story_limits(args)
+    limits = round_limits(args)
     freeze = FreezeSwitch()
     with cancelled_by_signals(freeze) as cancel:
-        story = run_story(
+        course = run_rounds(
             Workspace.at(args.workspace),
             start,
             policy=args.policy,
@@ -196,7 +196,7 @@ def _run(args: argparse.Namespace) -> int:
             cancel=cancel,
             freeze=freeze,
         )
-    return finish(story, cancel, args.json)
+    return finish(course, cancel, args.json)
 
 
 def _budgets(entries: list[str]) -> dict[str, int]:

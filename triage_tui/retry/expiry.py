@@ -1,7 +1,7 @@
 """Rules whose evidence is not so any more are set aside before a program starts.
 
 A rule was approved because of something that a run showed: this program, this call, from this place, failed
-in this way. Before a story begins, that is held against the program as it is now, against its root file
+in this way. Before the first round, that is held against the program as it is now, against its root file
 system, and against the newest run of it. What no longer agrees leaves the active generation; its text is
 kept, and `triage-tui rules renew` makes it active again, see `renewal`.
 """

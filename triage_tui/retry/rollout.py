@@ -158,7 +158,7 @@ def stop(
 def after_run(workspace: Workspace, run: Run, tell: Callable[[str], None]) -> None:
     """Look at what a new run means for the rollouts: observe, stop what harms, go on where that was wished.
 
-    What cannot be done is told; a story goes on.
+    What cannot be done is told; the rounds go on.
     """
     for identity in record.rollout_ids(workspace.rulebook):
         try:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from tests.programs import root_with
-from triage_tui.cli import story as story_command
-from triage_tui.cli.story import SignalEvent, cancelled_by_signals
+from triage_tui.cli import rounds as rounds_command
+from triage_tui.cli.rounds import SignalEvent, cancelled_by_signals
 from triage_tui.errors import Interrupted
 from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.guest.host.process import descendants
 from triage_tui.retry.freezing import FreezeSwitch
-from triage_tui.retry.rounds import run_story
+from triage_tui.retry.rounds import run_rounds
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.writer import RunWriter
@@ -51,7 +51,7 @@ def test_waiting_ends_with_the_event_or_the_time() -> None:
 def test_a_second_signal_ends_the_writing_of_the_record_and_leaves_nothing(
     tmp_path: Path, qemu_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(story_command, "_SAME_S", -1.0)
+    monkeypatch.setattr(rounds_command, "_SAME_S", -1.0)
     root = root_with(tmp_path / "root", "mips", "spins")
     start = Start(program="/bin/spins", argv=["spins"], rootfs=str(root), triggers=TriggerLimits(idle_s=1000))
     written = RunWriter.write_trace
@@ -69,7 +69,7 @@ def test_a_second_signal_ends_the_writing_of_the_record_and_leaves_nothing(
     before = set(descendants(os.getpid()))
     switch = FreezeSwitch()
     with cancelled_by_signals(switch) as cancel:
-        told = run_story(Workspace(tmp_path / "w"), start, narrate=narrate, cancel=cancel, freeze=switch)
+        told = run_rounds(Workspace(tmp_path / "w"), start, narrate=narrate, cancel=cancel, freeze=switch)
         assert (cancel.is_set(), cancel.why) == (True, "SIGTERM")
     assert told.rounds == []
     assert list((tmp_path / "w" / "ai_runs").iterdir()) == []
@@ -84,7 +84,7 @@ def test_signals_of_one_wish_are_one(tmp_path: Path) -> None:
 
 
 def test_a_later_signal_interrupts_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(story_command, "_SAME_S", -1.0)
+    monkeypatch.setattr(rounds_command, "_SAME_S", -1.0)
     with cancelled_by_signals(FreezeSwitch()):
         os.kill(os.getpid(), signal.SIGHUP)
         with pytest.raises(Interrupted) as caught:

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from triage_tui.cli.output import best_cause, print_json, print_table, say
 from triage_tui.cli.streams import silence_broken
 from triage_tui.errors import Interrupted, TriageError
+from triage_tui.retry.course import Course
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.policy import Limits
-from triage_tui.retry.rounds import Story
 from triage_tui.runs.limits import CaptureLimits
 from triage_tui.text import safe_line
 
@@ -25,7 +25,7 @@ _SAME_S = 0.5
 """Signals that come within this time are one wish: who hangs up or shuts down often sends several at once."""
 
 
-def add_story_arguments(parser: argparse.ArgumentParser) -> None:
+def add_round_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of a command that runs guests."""
     parser.add_argument(
         "--policy",
@@ -54,7 +54,7 @@ def add_story_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="end with one JSON object instead of a table")
 
 
-def story_limits(args: argparse.Namespace) -> Limits:
+def round_limits(args: argparse.Namespace) -> Limits:
     """Return the limits that the options and the environment set.
 
     Raises:
@@ -153,29 +153,29 @@ def _silence(terminals: list[int]) -> None:
     os.close(nowhere)
 
 
-def finish(story: Story, cancel: SignalEvent, as_json: bool) -> int:
-    """Print what came of a story and return the exit code of its command.
+def finish(course: Course, cancel: SignalEvent, as_json: bool) -> int:
+    """Print what came of the rounds and return the exit code of its command.
 
     Raises:
         Interrupted: `cancel` was set, so the command ends by that signal.
     """
     # The runs are recorded: what came of them does not depend on who reads this.
     with suppress(BrokenPipeError):
-        print_story(story, as_json)
+        print_rounds(course, as_json)
         sys.stdout.flush()
     silence_broken()
     if cancel.is_set():
         raise Interrupted(cancel.number or signal.SIGINT)
-    return story.exit_code
+    return course.exit_code
 
 
-def print_story(story: Story, as_json: bool) -> None:
+def print_rounds(course: Course, as_json: bool) -> None:
     """Print what came of each round."""
     if as_json:
         print_json(
             {
-                "ended": story.ended,
-                "exit_code": story.exit_code,
+                "ended": course.ended,
+                "exit_code": course.exit_code,
                 "rounds": [
                     {
                         "run_id": r.run.run_id,
@@ -185,13 +185,13 @@ def print_story(story: Story, as_json: bool) -> None:
                         "approved_before": r.approved_before,
                         "verdict": r.verdict,
                     }
-                    for r in story.rounds
+                    for r in course.rounds
                 ],
             }
         )
         return
     rows = []
-    for r in story.rounds:
+    for r in course.rounds:
         rows.append(
             [
                 r.run.run_id,
@@ -202,9 +202,9 @@ def print_story(story: Story, as_json: bool) -> None:
             ]
         )
     print_table(["RUN", "STOPPED BY", "CAUSE", "VERDICT", "RULE APPROVED BEFORE"], rows)
-    last = story.last_verdict
+    last = course.last_verdict
     for line in last.reasons if last else []:
         print(f"  {safe_line(line, 300)}")
     for line in last.masked if last else []:
         print(f"  masked, not fixed: {safe_line(line, 300)}")
-    say(f"ended: {story.ended}")
+    say(f"ended: {course.ended}")
