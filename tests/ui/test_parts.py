@@ -15,6 +15,7 @@ from triage_tui.resources import shipped
 from triage_tui.rulebook.active import rule_id
 from triage_tui.runs.listing import RunSummary
 from triage_tui.runs.model import Loop, Syscall
+from triage_tui.runs.stories import Entry, ordered
 from triage_tui.ui.actions import ACTIONS, BY_ID
 from triage_tui.ui.call_rows import loop_mark
 from triage_tui.ui.hex_rows import bytes_per_row, hex_cells, hex_row
@@ -26,7 +27,6 @@ from triage_tui.ui.panes.registers import register_rows
 from triage_tui.ui.rows import BLANK, ListRows, Row, fit, short, wrap_parts, wrapped
 from triage_tui.ui.run_rows import run_row
 from triage_tui.ui.runs_filter import compile_filter
-from triage_tui.ui.stories import Entry, ordered
 from triage_tui.ui.theming import load_themes, read_theme
 from triage_tui.ui.threads import threads_of
 from triage_tui.ui.words import place

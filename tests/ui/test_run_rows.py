@@ -8,8 +8,8 @@ import pytest
 from rich.cells import cell_len
 
 from triage_tui.runs.listing import RunSummary
+from triage_tui.runs.stories import Entry
 from triage_tui.ui.run_rows import run_row
-from triage_tui.ui.stories import Entry
 
 WIDTHS = (34, 44, 60, 78, 98, 118, 158, 198)
 NAMES = {

@@ -11,10 +11,10 @@ from tests.ui import fixtures
 from tests.ui.conftest import opened, said, shown, until
 from triage_tui.runs.events import append_event
 from triage_tui.runs.listing import RunSummary
+from triage_tui.runs.stories import ORDERS, Entry, fold, group, ordered, story_of
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.run_list import RunList
 from triage_tui.ui.run_rows import run_row
-from triage_tui.ui.stories import ORDERS, Entry, fold, group, ordered, story_of
 
 
 def run(number: int, program: str = "/sbin/httpd", cause: str = "missing_file", **more: object) -> RunSummary:
@@ -59,7 +59,12 @@ def test_what_waits_for_a_person_or_is_broken_is_never_folded_away() -> None:
 
 
 def test_targets_that_the_record_tells_apart_are_different_stories() -> None:
-    assert story_of(run(1, target_id="a")) != story_of(run(2, target_id="b"))
+    assert story_of(run(1, rootfs="/fw/a")) != story_of(run(2, rootfs="/fw/b"))
+    assert story_of(run(1, signature="missing_file open(/a)")) != story_of(
+        run(2, signature="missing_file open(/b)")
+    )
+    # Another build in the same place.
+    assert story_of(run(1, target_id="a")) == story_of(run(2, target_id="b"))
     assert story_of(run(1, argv=["/sbin/httpd", "-p", "80"])) != story_of(run(2))
     assert story_of(run(1)) == story_of(run(2))
 

@@ -1,12 +1,13 @@
-"""`triage-tui list`: the runs of a workspace, newest first."""
+"""`triage-tui list`: the runs of a workspace, folded by story, newest first."""
 
 from __future__ import annotations
 
 import argparse
 
-from triage_tui.cli.output import cause_in_words, print_summary, print_table, say
+from triage_tui.cli.output import cause_in_words, print_json, print_table, say, summary_fields
 from triage_tui.retry.workspace import Workspace
-from triage_tui.runs.listing import Form, RunSummary, list_runs
+from triage_tui.runs.listing import Form, list_runs
+from triage_tui.runs.stories import ORDERS, Entry, fold, group, ordered, scores, story_id, story_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,26 +16,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--waiting", action="store_true", help="only runs whose frozen guest waits for a decision"
     )
+    folding = parser.add_mutually_exclusive_group()
+    folding.add_argument(
+        "--fold",
+        action="store_true",
+        default=None,
+        help="runs of the same target and cause as one row, the newest (default without --json)",
+    )
+    folding.add_argument(
+        "--unfold",
+        dest="fold",
+        action="store_false",
+        help="every run, those of a story below its newest (default with --json)",
+    )
     parser.add_argument(
-        "-n", "--limit", type=int, default=0, metavar="N", help="at most N runs (default: all)"
+        "--sort", choices=ORDERS, default="newest", help="order of the list (default: newest; score: urgent)"
+    )
+    parser.add_argument(
+        "-n", "--limit", type=int, default=0, metavar="N", help="at most N rows (default: all)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the list."""
     workspace = Workspace.at(args.workspace)
-    runs = [entry for entry in list_runs(workspace.runs_dir) if entry.waiting or not args.waiting]
+    known = list_runs(workspace.runs_dir)
+    stories = group(known)
+    score = scores(stories)
+    shown = group(run for run in ordered(known, args.sort) if run.waiting or not args.waiting)
+    folded = not args.json if args.fold is None else args.fold
+    if args.json and not folded:
+        # A script wants them one by one, in the order that it named.
+        rows = [Entry(run) for run in ordered(known, args.sort) if run.waiting or not args.waiting]
+    else:
+        rows = fold(shown, () if folded else shown)
     if args.limit > 0:
-        runs = runs[: args.limit]
+        rows = rows[: args.limit]
     if args.json:
-        for entry in runs:
-            print_summary(entry, workspace.runs_dir)
+        for row in rows:
+            story = story_of(row.run)
+            seen = len(stories[story])
+            told = {"story": story_id(story), "seen": seen, "folded": row.folded, "score": score[story]}
+            print_json({**summary_fields(row.run, workspace.runs_dir), **told})
         return 0
-    if not runs:
+    if not rows:
         say(f"no runs in {workspace.runs_dir}")
         return 0
-    header = ["RUN", "STATE", "PROGRAM", "ARCH", "STOPPED BY", "CAUSE", "PROBLEM"]
-    print_table(header, [_row(entry) for entry in runs])
+    header = ["RUN", "STATE", "SEEN", "SCORE", "PROGRAM", "ARCH", "STOPPED BY", "CAUSE", "PROBLEM"]
+    print_table(header, [_row(row, score[story_of(row.run)]) for row in rows])
+    hidden = sum(row.folded for row in rows)
+    if hidden:
+        say(f"{hidden} more runs of the same targets and causes: --unfold shows them")
     return 0
 
 
@@ -42,8 +74,21 @@ FORMS: dict[Form, str] = {"writing": "writing", "unreadable": "unreadable", "new
 """What is shown in place of the state where that is not known, or not all of it."""
 
 
-def _row(entry: RunSummary) -> list[str]:
-    cause = cause_in_words(entry.cause, entry.confidence)
+def _row(row: Entry, score: int) -> list[str]:
+    entry = row.run
+    cause = cause_in_words(entry.signature[:60] or entry.cause, entry.confidence)
     state = FORMS.get(entry.form) or (f"{entry.state}, waiting" if entry.waiting else entry.state)
+    if entry.reopened:
+        state += ", reopened"
     command = " ".join(entry.argv)[:48] or entry.name
-    return [entry.run_id, state, command, entry.arch or "-", entry.reason, cause, entry.problem or ""]
+    return [
+        ("  " if row.inside else "") + entry.run_id,
+        state,
+        f"\N{MULTIPLICATION SIGN}{row.folded + 1}" if row.folded else "",
+        "" if row.inside else str(score),
+        command,
+        entry.arch or "-",
+        entry.reason,
+        cause,
+        entry.problem or "",
+    ]

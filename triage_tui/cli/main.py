@@ -71,6 +71,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("triage_tui.cli.bench", "play labelled failures end to end and say how far the rules get"),
     "eval": ("triage_tui.cli.eval", "run labelled failures and say how often the diagnosis is right"),
     "kb": ("triage_tui.cli.kb", "check, try, explain and measure the knowledge base"),
+    "golden": ("triage_tui.cli.golden", "replay recorded runs and compare with what is expected of them"),
     "rules": ("triage_tui.cli.rules", "check and explain rules, try them on recorded runs, compare them"),
     "doctor": ("triage_tui.cli.doctor", "say what this machine can do and what is missing"),
     "schema": (

@@ -24,10 +24,10 @@ def print_json(value: Any) -> None:
     print("".join(c if " " <= c < "\x7f" else _json_escape(c) for c in text), flush=True)
 
 
-def print_summary(summary: RunSummary, runs_dir: Path) -> None:
-    """Print what a list knows of one run as one line of JSON, with the directory of the run."""
+def summary_fields(summary: RunSummary, runs_dir: Path) -> dict[str, Any]:
+    """Return what a list knows of one run as fields of a JSON object, with the directory of the run."""
     fields = msgspec.structs.asdict(summary)
-    print_json({"run_id": fields.pop("run_id"), "dir": runs_dir / summary.run_id, **fields})
+    return {"run_id": fields.pop("run_id"), "dir": runs_dir / summary.run_id, **fields}
 
 
 def _json_escape(char: str) -> str:

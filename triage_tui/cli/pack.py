@@ -115,7 +115,8 @@ def _verify(args: argparse.Namespace) -> int:
             raise TriageError("--unsigned checks no signature: leave --key and --signature out")
         pack, key = packs.read_file(Path(args.file)), None
     else:
-        pack, key = packs.verified(Path(args.file), Path(args.signature) if args.signature else None, keys)
+        signature = Path(args.signature) if args.signature else None
+        pack, key, _ = packs.verified(Path(args.file), signature, keys)
     if args.json:
         print_json({"sha256": pack.sha256, "key": key.id if key else "", "manifest": pack.manifest})
         return 0

@@ -7,7 +7,7 @@ import contextlib
 import queue
 from pathlib import Path
 
-from triage_tui.cli.output import print_summary, say
+from triage_tui.cli.output import print_json, say, summary_fields
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rule_places import user_directories
@@ -71,7 +71,7 @@ def _tell_of_knowledge() -> None:
 
 def _print(entry: RunSummary, runs_dir: Path | None) -> None:
     if runs_dir is not None:
-        print_summary(entry, runs_dir)
+        print_json(summary_fields(entry, runs_dir))
         return
     waiting = " (waiting for a decision)" if entry.waiting else ""
     print(

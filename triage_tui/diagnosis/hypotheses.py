@@ -23,6 +23,7 @@ from triage_tui.diagnosis.memory_facts import memory_about
 from triage_tui.diagnosis.ranking import reasons_below
 from triage_tui.diagnosis.rivals import SAYS, losses
 from triage_tui.diagnosis.scenes import proximate_of
+from triage_tui.diagnosis.signature import cause_signature
 from triage_tui.rule_places import origin
 from triage_tui.runs.contradictions import contradicted_end
 from triage_tui.runs.diagnosis_model import Evidence, Hypothesis
@@ -347,6 +348,8 @@ def hypothesize(
             candidate.against.append((None, doubt))
             _take(candidate, min(PARTIAL, candidate.confidence), doubt, None)
     hypotheses = [build(candidate, facts, citer) for candidate in chosen]
+    for hypothesis in hypotheses:
+        hypothesis.signature = cause_signature(hypothesis.cause, hypothesis.parameters, run.snapshot)
     for hypothesis, candidate in zip(hypotheses[1:], chosen[1:], strict=True):
         hypothesis.below = reasons_below(chosen[0], candidate, citer)
     return hypotheses, chosen

@@ -57,6 +57,9 @@ class Hypothesis(Record):
     below: list[Evidence] = []
     """Why it is ranked below the best hypothesis: what set them apart, most telling first."""
     parameters: dict[str, str] = {}
+    signature: str = ""
+    """The cause and what it is about, by which the same failure is known again in another run: nothing in it
+    depends on addresses or on the build. "" in older records, and where a model is the source."""
     proposals: list[str] = []
 
 

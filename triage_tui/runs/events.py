@@ -55,6 +55,7 @@ KINDS = frozenset(
         "resumed", "retry_started", "retry_finished", "rolled_back", "ended", "holder_lost", "needs_person",
         "dropped", "reconsidered", "experiment_started", "experiment_rules", "experiment_asked",
         "experiment_answered", "experiment_finished", "analyzed", "log_added",
+        "reopened",
     ]
 )  # fmt: skip
 
@@ -275,6 +276,16 @@ def experiments_done(events: Iterable[Event]) -> set[str]:
     """Return the ids of the experiments on a run that were carried out; what came to nothing was not."""
     done = (event.payload for event in events if event.kind == "experiment_finished")
     return {ident for payload in done if payload.get("run") and isinstance(ident := payload.get("id"), str)}
+
+
+def reopened_by(events: Iterable[Event]) -> str:
+    """Return the name of the stable set whose mended failure this run shows again, "" for none.
+
+    The last word counts: a later diagnosis of the run may see another failure.
+    """
+    told = [event for event in events if event.kind == "reopened"]
+    name = told[-1].payload.get("set") if told else ""
+    return name if isinstance(name, str) else ""
 
 
 def is_abandoned(events: Iterable[Event]) -> bool:

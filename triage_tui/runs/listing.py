@@ -17,6 +17,7 @@ from triage_tui.runs.events import (
     is_abandoned,
     is_waiting,
     read_events,
+    reopened_by,
 )
 from triage_tui.runs.files import read_bounded
 from triage_tui.runs.form import MAX_SNAPSHOT_BYTES, SCHEMA_VERSION, SFEMU_REASONS, SNAPSHOT_FILE
@@ -46,6 +47,8 @@ class RunSummary(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     arch: str = ""
     created_at: str = ""
     target_id: str = ""
+    rootfs: str = ""
+    """Root file system on the host, "" for a program without one."""
     round: int = 0
     parent_run: str | None = None
     recorded: str | None = None
@@ -54,6 +57,11 @@ class RunSummary(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     """A frozen guest waits for a decision and its holder lives."""
     cause: str = ""
     confidence: float = 0.0
+    signature: str = ""
+    """Of the most likely cause, by which the same failure is known again; "" in older records."""
+    healthy: bool = False
+    reopened: str = ""
+    """Name of the stable set that once mended this very failure, which is back; "" for none."""
     headline: str = ""
     proposals: int = 0
     generation: int = 0
@@ -79,6 +87,7 @@ class _Target(msgspec.Struct):
     argv: list[str] = []
     arch: str = ""
     target_id: str = ""
+    rootfs: str | None = None
 
 
 class _Statistics(msgspec.Struct):
@@ -120,10 +129,12 @@ class _SfemuHead(msgspec.Struct):
 class _Hypothesis(msgspec.Struct):
     cause: str = ""
     confidence: float = 0.0
+    signature: str = ""
 
 
 class _DiagnosisHead(msgspec.Struct):
     headline: str = ""
+    healthy: bool = False
     hypotheses: list[_Hypothesis] = []
     proposals: list[Any] = []
 
@@ -180,6 +191,7 @@ def _read(run_dir: Path) -> Reading:
     if moves and moves[-1].kind == "activated":
         made = moves[-1].payload.get("generation")
         summary.generation = _count(made) if isinstance(made, int) else 0
+    summary.reopened = reopened_by(events)[:MAX_TEXT]
     if problems:
         summary.problem = problems[0]
     _add_diagnosis(summary, run_dir)
@@ -220,6 +232,7 @@ def _add_head(summary: RunSummary, raw: bytes) -> str | None:
         summary.argv = [text[:MAX_TEXT] for text in head.target.argv[:MAX_ARGUMENTS]]
         summary.arch = head.target.arch[:MAX_TEXT]
         summary.target_id = head.target.target_id[:MAX_TEXT]
+        summary.rootfs = (head.target.rootfs or "")[-MAX_TEXT:]
     return None
 
 
@@ -265,9 +278,11 @@ def _add_diagnosis(summary: RunSummary, run_dir: Path) -> None:
         return
     summary.headline = found.headline[:MAX_TEXT]
     summary.proposals = len(found.proposals)
+    summary.healthy = found.healthy
     if found.hypotheses:
         summary.cause = found.hypotheses[0].cause[:MAX_TEXT]
         summary.confidence = min(1.0, max(0.0, found.hypotheses[0].confidence))
+        summary.signature = found.hypotheses[0].signature[:MAX_TEXT]
 
 
 def list_runs(runs_dir: Path) -> list[RunSummary]:

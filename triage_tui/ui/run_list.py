@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from triage_tui.ui.stories import ORDERS, Entry, Story, fold, group, ordered, story_of
+from triage_tui.runs.stories import ORDERS, Entry, Story, fold, group, ordered, scores, story_of
 
 if TYPE_CHECKING:
     from triage_tui.runs.listing import RunSummary
@@ -23,6 +23,7 @@ class RunList:
         self._haystacks: dict[str, str] = {}
         self._members: dict[Story, list[RunSummary]] = {}
         """The runs of each story that pass the filter."""
+        self._scores: dict[Story, int] | None = None
         self._opened: set[Story] = set()
         self._waiting: set[str] = set()
         self._live: set[str] = set()
@@ -137,6 +138,7 @@ class RunList:
         self._members = group(self._matching, lambda run: stories[run.run_id])
         self.entries = fold(self._members, self._opened)
         self._places = None
+        self._scores = None
 
     def place(self, run_id: str | None) -> int | None:
         """Return the row of a run, None when it is not shown."""
@@ -154,6 +156,12 @@ class RunList:
         self._opened.discard(story)
         self._fold()
         return self._members[story][0].run_id
+
+    def score(self, entry: Entry) -> int:
+        """Return the score of the story of a row, among those that pass the filter."""
+        if self._scores is None:
+            self._scores = scores(self._members)
+        return self._scores[self._stories[entry.run.run_id]]
 
     # --- marks -------------------------------------------------------------------------------------------
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.cells import cell_len
 
+from triage_tui.runs.stories import Entry
 from triage_tui.text import safe_line
 from triage_tui.ui.rows import Part, Row, clip, fit
-from triage_tui.ui.stories import Entry
-from triage_tui.ui.words import FORMS, next_step, state_word, when
+from triage_tui.ui.words import FORMS, REOPENED, next_step, state_word, when
 
 if TYPE_CHECKING:
     from triage_tui.runs.listing import RunSummary
@@ -22,12 +22,15 @@ _COLUMNS = 68
 """Cells from which architecture and cause have columns of their own."""
 _WIDE = 98
 """Cells from which the date and the reason are shown too."""
-_WIDER = 138
-"""Cells from which figures and the next step are shown too."""
+SCORED = 138
+"""Cells from which the score, figures and the next step are shown too."""
 
 
-def run_row(entry: Entry, width: int, marked: Marked = "") -> Row:
-    """Return one run as a row of `width` cells; columns appear as the width allows."""
+def run_row(entry: Entry, width: int, marked: Marked = "", score: int | None = None) -> Row:
+    """Return one run as a row of `width` cells; columns appear as the width allows.
+
+    `score` is that of its story, None where it is not to be shown.
+    """
     run = entry.run
     state = _state(run)
     lead = _lead(run, marked)
@@ -36,6 +39,8 @@ def run_row(entry: Entry, width: int, marked: Marked = "") -> Row:
     if run.problem is not None and not run.program:
         return _problem_row(run, width, lead, time, end)
     columns = _columns(run, width)
+    if score is not None:
+        columns.append((fit("" if entry.inside else str(score), 4, "right"), "accent" if score else "faint"))
     room = width - sum(cell_len(text) for text, _ in (lead, time, *columns, end))
     before, behind = _place(entry)
     space = max(6, room - len(behind))
@@ -64,6 +69,8 @@ def _lead(run: RunSummary, marked: Marked) -> Part:
 def _state(run: RunSummary) -> tuple[str, str]:
     if run.form != "run" and not run.waiting:
         return FORMS[run.form]
+    if run.reopened and not run.waiting:
+        return REOPENED
     return state_word(run.state, run.waiting)
 
 
@@ -97,7 +104,7 @@ def _columns(run: RunSummary, width: int) -> list[Part]:
     cause = safe_line(run.cause, 60)
     sure = f"{min(1.0, max(0.0, run.confidence)):.2f}" if cause else ""
     columns += [(fit(cause or "-", 18) + " ", "" if cause else "faint"), (fit(sure, 5), "faint")]
-    if width >= _WIDER:
+    if width >= SCORED:
         calls = f"{run.syscalls} calls" if run.syscalls else ""
         step, role = next_step(run)
         columns += [(fit(calls, 13, "right") + "  ", "faint"), (fit(step, 22), role)]

@@ -36,6 +36,8 @@ STATES: dict[str, tuple[str, str]] = {
 """State to the word and the colour role that show it."""
 
 WAITING = ("waits for you", "wait")
+REOPENED = ("reopened", "bad")
+"""A failure that a stable set once mended is back."""
 FORMS: dict[str, tuple[str, str]] = {
     "writing": ("writing", "muted"),
     "unreadable": ("unreadable", "bad"),

@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.rulebook.audit import log as audit_log
@@ -61,9 +62,15 @@ class Kept:
         return f"pack {self.name} {self.pack.sha256[:12]} {by}"
 
 
-def verified(
-    path: Path, signature: Path | None, keys: list[pack_keys.Key] | None = None
-) -> tuple[Pack, pack_keys.Key]:
+class Verified(NamedTuple):
+    """A pack, the trusted key that signed it, and the very signature that was checked."""
+
+    pack: Pack
+    key: pack_keys.Key
+    signature: bytes
+
+
+def verified(path: Path, signature: Path | None, keys: list[pack_keys.Key] | None = None) -> Verified:
     """Read a pack and check its signature, by default the file beside it.
 
     Raises:
@@ -77,8 +84,9 @@ def verified(
             f"{shown} has no signature beside it ({safe_line(beside.name, 120)}): get it from its maker, or"
             " import the pack with --unsigned after reading it"
         )
-    key = pack_keys.signer(raw, read_bounded(beside, pack_keys.MAX_SIGNATURE_BYTES, whole=True), shown, keys)
-    return read_pack(raw, shown), key
+    signed = read_bounded(beside, pack_keys.MAX_SIGNATURE_BYTES, whole=True)
+    key = pack_keys.signer(raw, signed, shown, keys)
+    return Verified(read_pack(raw, shown), key, signed)
 
 
 def read_file(path: Path) -> Pack:
@@ -108,15 +116,8 @@ def import_pack(
         Conflict: this very pack is in force.
         TriageError: it is not what it should be; the pack of before, if there is one, stays in force.
     """
-    shown = safe_line(str(path), 300)
-    signed: bytes | None = None
-    if unsigned:
-        pack, key = read_file(path), None
-    else:
-        pack, key = verified(path, signature)
-        beside = signature or Path(f"{path}{SIGNATURE_SUFFIX}")
-        signed = read_bounded(beside, pack_keys.MAX_SIGNATURE_BYTES, whole=True)
-    _check_rules(pack, shown)
+    pack, key, signed = (read_file(path), None, None) if unsigned else verified(path, signature)
+    _check_rules(pack, safe_line(str(path), 300))
     name = pack.manifest.name
     place = rulebook / PACKS_DIR / name
     refuse_link(rulebook / PACKS_DIR, place)

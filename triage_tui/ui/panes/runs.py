@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import BindingType
 
+from triage_tui.runs.stories import ORDERS, Entry
 from triage_tui.ui.actions import bindings
 from triage_tui.ui.panes.base import Pane
 from triage_tui.ui.rows import MadeRows, Row
 from triage_tui.ui.run_list import RunList
-from triage_tui.ui.run_rows import run_row
-from triage_tui.ui.stories import ORDERS, Entry
+from triage_tui.ui.run_rows import SCORED, run_row
 
 if TYPE_CHECKING:
     from triage_tui.runs.listing import RunSummary
@@ -220,7 +220,8 @@ class RunsPane(Pane):
 
     def _row(self, index: int, width: int) -> Row:
         entry = self.list.entries[index]
-        return run_row(entry, width, self.list.marked_of(entry))
+        score = self.list.score(entry) if width >= SCORED or self.order == "score" else None
+        return run_row(entry, width, self.list.marked_of(entry), score)
 
     def select(self, run_id: str) -> bool:
         """Put the cursor on a run, opening its story; False when the list does not show it."""
