@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +149,10 @@ def test_a_client_takes_only_the_answer_that_it_expects(capfd: pytest.CaptureFix
         assert client.ask(asked | {"expect": "^220 hello$"})
         assert not client.ask(asked | {"expect": "^500"})
         thread.join()
-    assert "cd /root/x" not in client.command({"path": "/run/x"}, "/root")
-    assert "/root/run/x" in client.command({"path": "/run/x"}, "/root")
+    asked = {"path": "/run/it's x", "send": "a b"}
+    words = shlex.split(client.command(asked, "/tmp/a root"))
+    assert json.loads(words[-1]) == {"path": "/tmp/a root/run/it's x", "send": "a b"}
+    assert asked["path"] == "/run/it's x", "the case itself stays as it is"
 
 
 def test_figures_count_what_was_not_played_as_not_reached() -> None:

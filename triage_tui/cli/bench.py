@@ -6,9 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
-from triage_tui.cli.corpora import MAX_JOBS, add_corpus_arguments, chosen_cases, end_if_cancelled
-from triage_tui.cli.output import print_json, print_table, say
-from triage_tui.cli.rounds import cancelled_by_signals
+from triage_tui.cli.corpora import MAX_JOBS, add_corpus_arguments, print_tables, with_cases
+from triage_tui.cli.output import print_json, say
 from triage_tui.evaluation.bench import bench
 from triage_tui.evaluation.bench_summary import (
     case_rows,
@@ -19,8 +18,6 @@ from triage_tui.evaluation.bench_summary import (
     report,
     sentences,
 )
-from triage_tui.evaluation.capture import engine_of
-from triage_tui.setup import ensure_qemu
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,18 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play and print; 0 when every case could be played and no healthy program was changed, else 1."""
     earlier = read_report(Path(args.compare)) if args.compare else None
-    corpus, cases = chosen_cases(args)
-    with cancelled_by_signals() as cancel:
-        outcomes = bench(
-            cases,
-            engine_of(ensure_qemu(say)),
-            cancel,
-            mistakes=corpus.mistakes,
-            jobs=args.jobs,
-            fresh=args.fresh,
-            progress=say,
-        )
-        end_if_cancelled(cancel, [not one.problem for one in outcomes], "cases", args.fresh)
+    outcomes = with_cases(args, bench, lambda one: not one.problem, "cases")
     for line in changes(outcomes, earlier) if earlier is not None else []:
         say(line)
     if args.json:
@@ -58,10 +44,5 @@ def run(args: argparse.Namespace) -> int:
     elif args.markdown:
         print(markdown(outcomes), end="")
     else:
-        print_table(*case_rows(outcomes))
-        print()
-        print_table(*cause_rows(outcomes))
-        print()
-        for line in sentences(outcomes):
-            print(line)
+        print_tables((case_rows(outcomes), cause_rows(outcomes)), sentences(outcomes))
     return 1 if any(one.problem or one.touched for one in outcomes) else 0

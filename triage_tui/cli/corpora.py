@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from triage_tui.cli.output import say
-from triage_tui.cli.rounds import SignalEvent
+from triage_tui.cli.output import print_table, say
+from triage_tui.cli.rounds import SignalEvent, cancelled_by_signals
 from triage_tui.errors import Interrupted, TriageError
-from triage_tui.evaluation.corpus import Case, Corpus, chosen, load_corpus
+from triage_tui.evaluation.capture import engine_of
+from triage_tui.evaluation.corpus import chosen, load_corpus
+from triage_tui.evaluation.tables import Table
+from triage_tui.setup import ensure_qemu
 
 MAX_JOBS = 64
+
+T = TypeVar("T")
 
 
 def add_corpus_arguments(parser: argparse.ArgumentParser, jobs: int, fresh: str) -> None:
@@ -32,11 +38,21 @@ def add_corpus_arguments(parser: argparse.ArgumentParser, jobs: int, fresh: str)
     parser.add_argument("--fresh", action="store_true", help=fresh)
 
 
-def chosen_cases(args: argparse.Namespace) -> tuple[Corpus, list[Case]]:
-    """Read the files, say what is wrong with them, and return them and the wanted cases.
+def with_cases(
+    args: argparse.Namespace,
+    do: Callable[..., list[T]],
+    is_kept: Callable[[T], bool],
+    what: str,
+    **options: bool,
+) -> list[T]:
+    """Read the files, say what is wrong with them, and return what `do` finds of the wanted cases.
+
+    `do` is `bench` or `evaluate`, which takes `options` besides what the commands share. A person can end it;
+    then is said how many of the `what` are kept.
 
     Raises:
         TriageError: a file cannot be read, there is no such case, or no such number of jobs.
+        Interrupted: a person ended it.
     """
     if not 1 <= args.jobs <= MAX_JOBS:
         raise TriageError(f"--jobs takes 1 to {MAX_JOBS}, not {args.jobs}")
@@ -46,10 +62,32 @@ def chosen_cases(args: argparse.Namespace) -> tuple[Corpus, list[Case]]:
     wanted = [name for entry in args.only for name in entry.split(",") if name]
     if args.only and not wanted:
         raise TriageError("--only takes the ids of cases, separated by commas")
-    return corpus, chosen(corpus.cases, wanted)
+    cases = chosen(corpus.cases, wanted)
+    with cancelled_by_signals() as cancel:
+        found = do(
+            cases,
+            engine_of(ensure_qemu(say)),
+            cancel,
+            mistakes=corpus.mistakes,
+            jobs=args.jobs,
+            fresh=args.fresh,
+            progress=say,
+            **options,
+        )
+        _end_if_cancelled(cancel, [is_kept(one) for one in found], what, args.fresh)
+    return found
 
 
-def end_if_cancelled(cancel: SignalEvent, kept: Sequence[bool], what: str, fresh: bool) -> None:
+def print_tables(tables: Iterable[Table], sentences: Iterable[str]) -> None:
+    """Print tables, with an empty line behind each, and then sentences."""
+    for table in tables:
+        print_table(*table)
+        print()
+    for line in sentences:
+        print(line)
+
+
+def _end_if_cancelled(cancel: SignalEvent, kept: Sequence[bool], what: str, fresh: bool) -> None:
     """Say how many of the `what` are kept when a person ended the command.
 
     Raises:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from triage_tui.cli.corpora import add_corpus_arguments, chosen_cases, end_if_cancelled
-from triage_tui.cli.output import print_json, print_table, say
-from triage_tui.cli.rounds import cancelled_by_signals
+from triage_tui.cli.corpora import add_corpus_arguments, print_tables, with_cases
+from triage_tui.cli.output import print_json, say
 from triage_tui.evaluation.calibrating import as_entries_say, fit, samples_of, write_calibration
-from triage_tui.evaluation.capture import engine_of
 from triage_tui.evaluation.evaluate import evaluate
 from triage_tui.evaluation.summary import report
 from triage_tui.evaluation.tables import calibration_rows, case_rows, cause_rows, fit_sentences, sentences
-from triage_tui.setup import ensure_qemu
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,19 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print; 0 when every case was run, 1 when one could not be."""
-    corpus, cases = chosen_cases(args)
-    with cancelled_by_signals() as cancel:
-        results = evaluate(
-            cases,
-            engine_of(ensure_qemu(say)),
-            cancel,
-            mistakes=corpus.mistakes,
-            jobs=args.jobs,
-            fresh=args.fresh,
-            roots=args.roots,
-            progress=say,
-        )
-        end_if_cancelled(cancel, [result.run is not None for result in results], "runs", args.fresh)
+    results = with_cases(args, evaluate, lambda one: one.run is not None, "runs", roots=args.roots)
     if args.calibrate is not None:
         found = fit(samples_of(as_entries_say(results)))
         write_calibration(Path(args.calibrate), found, [Path(name) for name in args.corpora])
@@ -55,12 +40,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(report(results))
     else:
-        print_table(*case_rows(results))
-        print()
-        print_table(*cause_rows(results))
-        print()
-        print_table(*calibration_rows(results))
-        print()
-        for line in sentences(results):
-            print(line)
+        tables = (case_rows(results), cause_rows(results), calibration_rows(results))
+        print_tables(tables, sentences(results))
     return 1 if any(result.best is None for result in results) else 0

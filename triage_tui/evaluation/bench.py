@@ -11,7 +11,6 @@ import hashlib
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import msgspec
@@ -21,7 +20,8 @@ from triage_tui.errors import TriageError
 from triage_tui.evaluation.bench_case import Outcome, labelled, play
 from triage_tui.evaluation.capture import Engine, remove_leftovers
 from triage_tui.evaluation.corpus import Case
-from triage_tui.evaluation.packages import download, evaluation_dir
+from triage_tui.evaluation.packages import evaluation_dir
+from triage_tui.evaluation.pool import for_each
 from triage_tui.resources import shipped
 from triage_tui.rule_places import user_directories
 from triage_tui.runs.files import read_bounded, write_atomic
@@ -55,22 +55,15 @@ def bench(
     if found:
         progress(f"{len(found)} of {len(cases)} cases were played with this version already")
     wanted = [case for case in cases if case.id not in found and case.id not in mistakes]
-    problems = dict(mistakes) | (download(wanted, progress) if wanted else {})
-    ready = [case for case in wanted if case.id not in problems]
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        futures: dict[Future[Outcome], Case] = {
-            pool.submit(_play_unless, case, engine, cancel): case for case in ready
-        }
-        for number, future in enumerate(as_completed(futures), start=1):
-            case = futures[future]
-            try:
-                outcome = found[case.id] = future.result()
-                write_atomic(_file(place, case), msgspec.json.encode(outcome))
-                progress(f"[{number}/{len(ready)}] {case.id}: {in_words(outcome)}")
-            except (TriageError, OSError) as error:
-                problems[case.id] = str(error)
-                if not cancel.is_set():
-                    progress(f"[{number}/{len(ready)}] {case.id} could not be played: {error}")
+
+    def played(case: Case) -> Outcome:
+        outcome = play(case, engine, cancel)
+        write_atomic(_file(place, case), msgspec.json.encode(outcome))
+        return outcome
+
+    new, problems = for_each(wanted, played, in_words, cancel, jobs=jobs, progress=progress)
+    found |= new
+    problems |= mistakes
     return [found.get(case.id) or labelled(case, problem=problems[case.id]) for case in cases]
 
 
@@ -86,12 +79,6 @@ def in_words(outcome: Outcome) -> str:
         told = "got further" if outcome.progressed else "not helped"
         told += f" ({'; '.join(outcome.unmet)})" if outcome.unmet else ""
     return f"{outcome.answer or 'no answer'}; {told}; {outcome.rounds} rounds, {outcome.seconds:.1f} s"
-
-
-def _play_unless(case: Case, engine: Engine, cancel: threading.Event) -> Outcome:
-    if cancel.is_set():
-        raise TriageError("it was not played: the benchmark was interrupted")
-    return play(case, engine, cancel)
 
 
 @functools.cache

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from triage_tui.diagnosis.report import check_knowledge
@@ -12,7 +12,7 @@ from triage_tui.errors import TriageError
 from triage_tui.evaluation.capture import Engine, capture, captured_run, remove_leftovers
 from triage_tui.evaluation.corpus import Case
 from triage_tui.evaluation.measure import Result, judge
-from triage_tui.evaluation.packages import download
+from triage_tui.evaluation.pool import for_each
 from triage_tui.evaluation.roots import rebuild_roots
 from triage_tui.setup.cache import Progress, quiet
 
@@ -43,7 +43,14 @@ def evaluate(
     remove_leftovers()
     sound = [case for case in cases if case.id not in mistakes]
     wanted = [case for case in sound if fresh or captured_run(case, engine) is None]
-    problems = dict(mistakes) | _capture_all(wanted, engine, cancel, jobs, progress)
+
+    def capture_all(cases: Sequence[Case]) -> dict[str, str]:
+        """Return case id -> why there is no run of it."""
+        one = functools.partial(capture, engine=engine, cancel=cancel)
+        _, lost = for_each(cases, one, lambda _: "captured", cancel, jobs=jobs, progress=progress)
+        return lost
+
+    problems = dict(mistakes) | capture_all(wanted)
     found = {case.id: _result(case, engine, problems) for case in cases}
     # A kept run is a copy of what can be had again.
     damaged = [
@@ -53,7 +60,7 @@ def evaluate(
     ]
     for case in damaged:
         progress(f"{case.id}: {found[case.id].problem}; it is run again")
-    problems |= _capture_all(damaged, engine, cancel, jobs, progress)
+    problems |= capture_all(damaged)
     results = [_result(case, engine, problems) if case in damaged else found[case.id] for case in cases]
     if roots:
         kept = [(result.case, result.run) for result in results if result.run is not None]
@@ -74,38 +81,3 @@ def _judged(case: Case, run_dir: Path) -> Result:
         return judge(case, run_dir)
     except TriageError as error:
         return Result(case=case, run=run_dir, problem=f"its run cannot be diagnosed: {error}")
-
-
-def _capture_all(
-    cases: Sequence[Case], engine: Engine, cancel: threading.Event, jobs: int, progress: Progress
-) -> dict[str, str]:
-    """Capture runs, `jobs` at a time; return case id -> why there is none."""
-    problems = download(cases, progress) if cases else {}
-    for case in cases:
-        if case.id in problems:
-            progress(f"{case.id} cannot be prepared: {problems[case.id]}")
-    ready = [case for case in cases if case.id not in problems]
-    done = 0
-    if not ready:
-        return problems
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        futures: dict[Future[Path], Case] = {
-            pool.submit(_capture_unless, case, engine, cancel): case for case in ready
-        }
-        for future in as_completed(futures):
-            case = futures[future]
-            done += 1
-            try:
-                future.result()
-                progress(f"[{done}/{len(ready)}] {case.id}: captured")
-            except (TriageError, OSError) as error:
-                problems[case.id] = str(error)
-                if not cancel.is_set():
-                    progress(f"[{done}/{len(ready)}] {case.id} cannot be prepared: {error}")
-    return problems
-
-
-def _capture_unless(case: Case, engine: Engine, cancel: threading.Event) -> Path:
-    if cancel.is_set():
-        raise TriageError("it was not run: the evaluation was interrupted")
-    return capture(case, engine, cancel)
