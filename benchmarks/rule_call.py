@@ -83,7 +83,7 @@ class StringGuest:
     def start_program(self) -> int:
         return 0
 
-    def socket_stub(self, kind: StandIn, flags: int) -> int:
+    def socket_stub(self, kind: StandIn, flags: int, protocol: int) -> int:
         return 30
 
     def connect_peer(self, fd: int, mode: PeerMode) -> int:

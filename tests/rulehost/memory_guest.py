@@ -53,7 +53,7 @@ class MemoryGuest:
     def errno_number(self, name: str) -> int | None:
         # Those of MIPS.
         numbers = {"ENOSYS": 89, "ECONNREFUSED": 146, "ENOENT": 2, "EDQUOT": 1133, "EOPNOTSUPP": 122}
-        return (numbers | {"ENOTTY": 25}).get(name)
+        return (numbers | {"ENOTTY": 25, "EINVAL": 22}).get(name)
 
     def read_bytes(self, address: int, size: int) -> bytes:
         out = bytearray()
@@ -130,7 +130,7 @@ class MemoryGuest:
         self.started += 1
         return 0
 
-    def socket_stub(self, kind: StandIn, flags: int) -> int:
+    def socket_stub(self, kind: StandIn, flags: int, protocol: int) -> int:
         self.peers.append((flags, kind))
         return 30
 

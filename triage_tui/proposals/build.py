@@ -12,7 +12,7 @@ from triage_tui.proposals.evidence import evidence_line
 from triage_tui.proposals.parameters import literals
 from triage_tui.proposals.start_values import start_literals
 from triage_tui.proposals.table_rules import plugin_texts, start_names, start_texts
-from triage_tui.proposals.template_form import CALLS, PLACEHOLDER
+from triage_tui.proposals.template_form import CALLS, PLACEHOLDER, VARIANTS
 from triage_tui.proposals.templates import Library, Template, load_library
 from triage_tui.rulebook.evidence import EVIDENCE
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis, Proposal
@@ -126,6 +126,8 @@ def _build(
         return None
     if template.path is not None and not template.path.search(hypothesis.parameters.get("absolute", "")):
         return None
+    if template.options and not _is_option(template, code):
+        return None
     if any(name not in known for name in template.parameters) or not known.isdisjoint(template.unless):
         return None
     names = _syscalls(hypothesis, template)
@@ -179,13 +181,21 @@ def _build(
     )
 
 
+def _is_option(template: Template, code: Mapping[str, str]) -> bool:
+    """Tell whether the socket option that failed is one that the template is for."""
+    level, option = code.get("level", ""), code.get("option", "")
+    return bool(level and option) and any(
+        int(level) == place and first <= int(option) <= last for place, first, last in template.options
+    )
+
+
 def _variant(template: Template, syscall: str, code: Mapping[str, str]) -> str | None:
     """Return the Lua text of `template` for one syscall."""
     if OPERATIONS.get(syscall) == "open" and "open" in template.lua:
         return template.lua["open"]
-    special = CALLS.get(syscall)
-    if special is not None and special in template.lua:
-        return template.lua[special]
+    for special in (syscall, CALLS.get(syscall, "")):
+        if special in template.lua and special in VARIANTS:
+            return template.lua[special]
     if "with_path" in template.lua and syscall in PATH_ARGUMENT and "path" in code:
         return template.lua["with_path"]
     return template.lua.get("default")

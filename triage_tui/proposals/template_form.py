@@ -34,8 +34,8 @@ CALLS = {
     "getsockopt": "sockopt", "socket": "socket",
 }  # fmt: skip
 """Calls with a text of their own: syscall -> key of `lua`."""
-VARIANTS = ("default", "with_path", "open", *dict.fromkeys(CALLS.values()))
-"""Keys of `lua`: for which calls the text is."""
+VARIANTS = ("default", "with_path", "open", "getsockopt", *dict.fromkeys(CALLS.values()))
+"""Keys of `lua`: for which calls the text is; reading an option may need another one than setting it."""
 
 _Line = Annotated[str, Meta(min_length=1, max_length=600)]
 
@@ -47,6 +47,10 @@ class Requires(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     syscalls: list[str] = []
     errno: list[str] = []
     path: Annotated[str, Meta(description="RE2 expression for the absolute guest path")] = ""
+    options: Annotated[
+        list[Annotated[str, Meta(pattern=r"^\d{1,5}:\d{1,5}-\d{1,5}$")]],
+        Meta(description="socket options, LEVEL:FIRST-LAST"),
+    ] = []
 
 
 class TemplateEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -63,6 +63,8 @@ class Template:
     errors: frozenset[str] = frozenset()
     path: Any = None
     """What the absolute guest path must match, None for any."""
+    options: tuple[tuple[int, int, int], ...] = ()
+    """Level, first and last number of the socket options that it is for; empty is all."""
     hooks: tuple[str, ...] = ()
     """Calls that the rule is for; empty: those that failed."""
     parameters: tuple[str, ...] = ()
@@ -280,6 +282,7 @@ def _template(raw: object, key: str, document: Document, tell: Any) -> Template 
         syscalls=frozenset(entry.requires.syscalls),
         errors=frozenset(entry.requires.errno),
         path=path,
+        options=tuple(_numbers(one) for one in entry.requires.options),
         hooks=tuple(entry.hooks),
         parameters=tuple(entry.parameters),
         unless=tuple(entry.unless),
@@ -287,6 +290,11 @@ def _template(raw: object, key: str, document: Document, tell: Any) -> Template 
         file=str(document.path),
         line=document.line(key),
     )  # fmt: skip
+
+
+def _numbers(text: str) -> tuple[int, int, int]:
+    level, first, last = map(int, text.replace("-", ":").split(":"))
+    return level, first, last
 
 
 def _problems(entry: TemplateEntry) -> Iterable[tuple[str, str, str]]:

@@ -356,8 +356,9 @@ function helper.c_ifreq_set(address, field, value)
   return rc
 end
 
-function helper.c_socket_stub(kind, flags)
-  local rc = request("socket_stub", text(kind, "kind"), integer(flags, 0, "type") & 0xffffffff)
+function helper.c_socket_stub(kind, flags, protocol)
+  local number = protocol == nil and -1 or integer(protocol, 0, "protocol") & 0xffffffff
+  local rc = request("socket_stub", text(kind, "kind"), integer(flags, 0, "type") & 0xffffffff, number)
   return rc
 end
 

@@ -26,10 +26,11 @@ IFREQ_FIELDS: frozenset[str] = frozenset(
 PeerMode = Literal["blackhole", "eof"]
 """What the injected peer does: `blackhole` reads everything and never answers, `eof` hangs up at once."""
 
-StandIn = Literal["netlink", "blackhole"]
-"""What is behind a new socket: `netlink` acknowledges every request, `blackhole` reads and never answers."""
+StandIn = Literal["netlink", "netlink-empty", "blackhole"]
+"""What is behind a new socket: `netlink` acknowledges every request, `netlink-empty` refuses all that would
+change something, `blackhole` reads and never answers."""
 
-STAND_INS: frozenset[str] = frozenset(("netlink", "blackhole"))
+STAND_INS: frozenset[str] = frozenset(("netlink", "netlink-empty", "blackhole"))
 
 PEER_MODES: frozenset[str] = frozenset(("blackhole", "eof"))
 
@@ -236,11 +237,12 @@ class GuestAccess(Protocol):
         """
         ...
 
-    def socket_stub(self, kind: StandIn, flags: int) -> int:
+    def socket_stub(self, kind: StandIn, flags: int, protocol: int) -> int:
         """Give the guest a new socket that keeps message borders; fd or -errno.
 
-        `flags` is the guest's socket type with its SOCK_NONBLOCK and SOCK_CLOEXEC. The supervisor keeps the
-        other end until the guest ends; bind and getsockname of a `netlink` one are answered as netlink(7).
+        `flags` is the guest's socket type with its SOCK_NONBLOCK and SOCK_CLOEXEC, `protocol` that of netlink
+        that it stands in for, -1 for one that is not known. The supervisor keeps the other end until the
+        guest ends; bind, getsockname and netlink's own options are answered as netlink(7) has them.
         """
         ...
 

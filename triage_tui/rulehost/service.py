@@ -338,9 +338,10 @@ class Service:
 
     def _socket_stub(self, arguments: Arguments) -> wire.Reply:
         kind, flags = arguments.data(_NAME_MAX).decode("latin-1"), arguments.integer(0, 0xFFFFFFFF)
+        protocol = arguments.integer(-1, 0xFFFFFFFF)
         if kind not in STAND_INS:
             raise BadRequest
-        return wire.Reply(self._access.socket_stub(cast("StandIn", kind), flags))
+        return wire.Reply(self._access.socket_stub(cast("StandIn", kind), flags, protocol))
 
     def _probe_http(self, arguments: Arguments) -> wire.Reply:
         text, milliseconds = arguments.data(_NAME_MAX), arguments.integer(1, _LONGEST_PROBE_MS)

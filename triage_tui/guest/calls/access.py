@@ -312,7 +312,7 @@ class RuleAccess:
             keep(ours, theirs)
         return 0
 
-    def socket_stub(self, kind: StandIn, flags: int) -> int:
+    def socket_stub(self, kind: StandIn, flags: int, protocol: int) -> int:
         """Give the guest a new socket with our end behind it."""
         if not self._call.peers.has_room(self._views.pid):
             return self._failure(errno.EMFILE)
@@ -330,11 +330,17 @@ class RuleAccess:
             except OSError as error:
                 ours.close()
                 return self._failure(error.errno)
-            if kind == "netlink":
-                port = process.inner_pid(self._views.pid)
-                self._call.peers.add_netlink(ours, theirs, self._arch.endian, port)
-            else:
+            if kind == "blackhole":
                 self._call.peers.add(ours, theirs)
+            else:
+                self._call.peers.add_netlink(
+                    ours,
+                    theirs,
+                    self._arch.endian,
+                    process.inner_pid(self._views.pid),
+                    protocol=protocol,
+                    takes_changes=kind == "netlink",
+                )
         return number
 
     def _socket_kind(self, fd: int) -> tuple[socket.SocketKind, int]:

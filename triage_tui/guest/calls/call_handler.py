@@ -300,7 +300,7 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, GivingUp, ProgramKeeper)
                 return
         if name in limits.CALLS and self._answer_limits(known, notification, name, call):
             return
-        if self.peers.answers_address(name, notification, known.pid):
+        if self.peers.answers_netlink(name, notification, known.pid):
             self._answer(notification, 0)
         elif name in policy.EXECUTIONS:
             self._execute(known, notification, name, call)

@@ -11,8 +11,8 @@ the filter can tell them from nearly everything else that is logged (linux-user/
 
 Where calls are logged, the failure follows as a piece; its number is the guest's, its text the host's:
 
-    -1 errno=92 (Protocol not available)                 setsockopt
-    -1 errno=95 (Operation not supported)                getsockopt
+    -1 errno=92 (Protocol not available)                 setsockopt, and getsockopt of IP, IPv6 and TCP
+    -1 errno=95 (Operation not supported)                getsockopt of other levels
     -1 errno=93 (Protocol not supported)                 socket, a netlink protocol that it does not know
 
 Of calls on sockets these are held rather than the lines, which have as many lengths as there are numbers:
@@ -49,12 +49,16 @@ _READING = re.compile(rb"\{tv_sec = -?\d{1,19},tv_[nu]sec = -?\d{1,10}\},?")
 _SECONDS = re.compile(rb"\d{1,19}\n")
 _ANNOUNCED = {"setsockopt": range(41, 50), "getsockopt": range(47, 57)}
 """Lengths of these lines for all levels and options that there are."""
-_ERRORS = {
-    "socket": "EPROTONOSUPPORT",
-    "setsockopt": "ENOPROTOOPT",
-    "getsockopt": "EOPNOTSUPP",
-}
-"""Guest syscall -> the error by which QEMU answers it itself."""
+_ERRORS = (
+    ("socket", "EPROTONOSUPPORT"),
+    ("setsockopt", "ENOPROTOOPT"),
+    ("getsockopt", "EOPNOTSUPP"),
+    # Of the levels IP, IPv6 and TCP, which it does not announce by a line of its own.
+    ("getsockopt", "ENOPROTOOPT"),
+)
+"""Guest syscall, and an error by which QEMU answers it itself."""
+_UNANNOUNCED = (_ERRORS[0], _ERRORS[3])
+"""Those of which only the failure tells."""
 
 SERVED = frozenset(("ioctl", "setsockopt", "getsockopt", "socket", "socketcall"))
 """Guest syscalls that QEMU may answer by itself and that can be hooked all the same, unknown ones apart."""
@@ -98,12 +102,12 @@ def log_lengths(arch: Arch, guest_names: Collection[str] = (), logs_calls: bool 
     # What every reading of the clock logs, and every file that is not there.
     reading = len(b"{tv_sec = %d,tv_nsec = 123456789}" % int(time.monotonic()))
     common = {reading, _failure_length(arch, "ENOENT")}
-    for name, error in _ERRORS.items():
+    for name, error in _ERRORS:
         is_hooked = bool({name, "socketcall"} & set(guest_names))
         for other in _ALL if is_hooked else (arch,):
             failure = _failure_length(other, error)
             if (logs_calls and (failure not in common or failure in lengths)) or (
-                is_hooked and name == "socket"
+                is_hooked and (name, error) in _UNANNOUNCED
             ):
                 lengths.add(failure)
             else:
@@ -187,8 +191,8 @@ def read_piece(arch: Arch, piece: bytes) -> Served | None:
     """
     if found := _FAILURE.fullmatch(piece):
         error = arch.errno_name(int(found[1]))
-        name = next((name for name, other in _ERRORS.items() if other == error), None)
-        return Served(frozenset((name, "socketcall"))) if name is not None else None
+        names = [name for name, other in _ERRORS if other == error]
+        return Served(frozenset((*names, "socketcall"))) if names else None
     if _READING.fullmatch(piece):
         return Served(_READINGS)
     if _SECONDS.fullmatch(piece):

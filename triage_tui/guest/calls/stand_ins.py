@@ -2,8 +2,9 @@
 
 A stand-in for a netlink socket is one end of a pair of local sockets that keep message borders and ignore
 addresses given with a message (SOCK_SEQPACKET, unix(7)), so that a message to "the kernel" arrives. What such
-a pair cannot do is answered for it: bind, and getsockname with an address of the right family. Our end has a
-name of the length and with the port of the kernel's address, so that who asks for the sender gets that.
+a pair cannot do is answered for it: bind, options of netlink(7), and getsockname with an address of the right
+family. Our end has a name of the length and with the port of the kernel's address, so that who asks for the
+sender gets that. What it answers is in `netlink_kernel`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from triage_tui.guest.calls import netlink_kernel
 from triage_tui.guest.calls.conversation import Conversation
 from triage_tui.guest.host import host_memory
 from triage_tui.guest.host.seccomp import Notification
@@ -25,44 +27,19 @@ from triage_tui.rulehost.peer_script import PeerScript
 from triage_tui.rulehost.protocol import Endian
 
 _LONGEST = 65536
-_REQUEST, _MULTI, _ACK, _DUMP = 1, 2, 4, 0x300
-_ERROR, _DONE = 2, 3
-"""Flags and types of struct nlmsghdr, netlink(7)."""
 _AF_NETLINK = 16
+_SOL_NETLINK = 270
 _ADDRESS = struct.Struct("=HHII")
 """struct sockaddr_nl as the emulator hands it to the kernel: family, padding, port, groups."""
-_ADDRESS_CALLS = frozenset(("bind", "getsockname"))
+_OF_NETLINK = frozenset(("bind", "getsockname", "setsockopt"))
 
 MOST = 256
 """Connections at a time: each takes a descriptor and a thread of ours."""
 _NAMES = MOST
 _PATIENCE_S = 1.0
 
-Responder = Callable[[bytes], tuple[bytes, bool]]
-"""Given what came of the guest, the answer, empty for none, and whether to hang up behind it."""
-
-
-def acknowledge(message: bytes, endian: Endian, port: int = 0) -> bytes:
-    """Return how a kernel without objections answers the netlink requests in `message`, in the guest's order.
-
-    A dump is empty, everything else is acknowledged if the guest asks for that. Answers carry the `port` of
-    the guest's socket, as the kernel's do, whatever the request says.
-    """
-    order = "<" if endian == "little" else ">"
-    header = struct.Struct(order + "IHHII")
-    answer = b""
-    at = 0
-    while at + header.size <= len(message):
-        length, _kind, flags, sequence, _port = header.unpack_from(message, at)
-        if length < header.size or not flags & _REQUEST:
-            break
-        if flags & _DUMP == _DUMP:
-            answer += header.pack(header.size + 4, _DONE, _MULTI, sequence, port) + bytes(4)
-        elif flags & _ACK:
-            asked = message[at : at + header.size]
-            answer += header.pack(2 * header.size + 4, _ERROR, 0, sequence, port) + bytes(4) + asked
-        at += length + 3 & -4
-    return answer
+Responder = Callable[[bytes], tuple[Sequence[bytes], bool]]
+"""Given what came of the guest, the messages of the answer, and whether to hang up behind them."""
 
 
 def _name_as_kernel(end: socket.socket) -> None:
@@ -130,8 +107,8 @@ def _answer(peer: _Peer, message: bytes) -> bool:
     if peer.respond is None:
         return False
     with peer.answering:
-        answer, ends = peer.respond(message)
-        if answer:
+        answers, ends = peer.respond(message)
+        for answer in answers:
             _send(peer.end, answer)
     return ends
 
@@ -178,15 +155,36 @@ class Peers:
         is_stream = end.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
         if script.greeting:
             _send(end, script.greeting)
-        self.add(end, guests, Conversation(script, is_stream, self._say).respond)
+        conversation = Conversation(script, is_stream, self._say)
 
-    def add_netlink(self, end: socket.socket, guests: socket.socket, endian: Endian, port: int) -> None:
+        def respond(message: bytes) -> tuple[Sequence[bytes], bool]:
+            answer, ends = conversation.respond(message)
+            return [answer] if answer else [], ends
+
+        self.add(end, guests, respond)
+
+    def add_netlink(
+        self,
+        end: socket.socket,
+        guests: socket.socket,
+        endian: Endian,
+        port: int,
+        *,
+        protocol: int = -1,
+        takes_changes: bool = True,
+    ) -> None:
         """Keep `end` as the kernel's side of a netlink socket whose guest's side is `guests`.
 
-        `port` is the socket's port until the guest chooses one: the id of its process, netlink(7).
+        `port` is the socket's port until the guest chooses one: the id of its process, netlink(7). Where the
+        `protocol` is not known (-1), every request is acknowledged.
         """
         peer = _Peer(end, os.fstat(guests.fileno()).st_ino, None, port)
-        peer.respond = lambda message: (acknowledge(message, endian, peer.port), False)
+
+        def respond(message: bytes) -> tuple[Sequence[bytes], bool]:
+            told = netlink_kernel.answers(message, endian, protocol, peer.port, takes_changes=takes_changes)
+            return told, False
+
+        peer.respond = respond
         _name_as_kernel(end)
         with self._lock:
             self._netlink[peer.inode] = peer
@@ -240,12 +238,18 @@ class Peers:
             self._hang_up(peer)
         return len(message)
 
-    def answers_address(self, name: str, notification: Notification, pid: int) -> bool:
-        """Carry out bind and getsockname of a netlink stand-in; False for any other call or socket.
+    def may_answer(self, name: str, notification: Notification) -> bool:
+        """Return whether a call may be one of those that a netlink stand-in cannot carry out itself."""
+        if name not in _OF_NETLINK or not self._netlink:
+            return False
+        return name != "setsockopt" or notification.args[1] & 0xFFFFFFFF == _SOL_NETLINK
+
+    def answers_netlink(self, name: str, notification: Notification, pid: int) -> bool:
+        """Carry out what netlink(7) has of its own on a stand-in; False for any other call or socket.
 
         The call's result is 0; `pid` is the process that makes it.
         """
-        if name not in _ADDRESS_CALLS or not self._netlink:
+        if not self.may_answer(name, notification):
             return False
         fd, address, size = notification.args[:3]
         try:

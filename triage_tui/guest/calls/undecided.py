@@ -117,6 +117,8 @@ class UndecidedCalls(RuleAsker):
             return None
         if own_descriptors.refusal(name, notification, self._first_own_fd):
             return None
+        if self.peers.may_answer(name, notification):
+            return None
         return known, log, env
 
     def _pass_on(self, notification: Notification, name: str) -> bool:

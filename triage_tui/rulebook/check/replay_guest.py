@@ -232,7 +232,7 @@ class RecordedGuest:
         self._do(f"sends a request to {safe_line(address, 40)}")
         return 0
 
-    def socket_stub(self, kind: StandIn, flags: int) -> int:
+    def socket_stub(self, kind: StandIn, flags: int, protocol: int) -> int:
         """Pretend."""
         return self._open(f"opens a socket ({kind})")
 
