@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -28,11 +29,14 @@ from triage_tui.retry.rounds import run_rounds
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, statistics
+from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.audit.check import check
 from triage_tui.rulebook.audit.log import read_log
+from triage_tui.rulebook.check.replay import Replay
 from triage_tui.rulebook.layers import in_force
 from triage_tui.rulebook.rollouts import record
 from triage_tui.rulebook.rollouts.criteria import CRITERIA_FILE, Criteria, StageCriteria, criteria
+from triage_tui.rulebook.rollouts.observed import observed_entry
 from triage_tui.rulebook.rollouts.record import Observed, Rollout
 from triage_tui.rulebook.rollouts.standing import standing
 from triage_tui.rulebook.rollouts.vouching import vouched
@@ -102,6 +106,17 @@ def count(workspace: Workspace, found: Rollout, target: str, run: str, **more: o
     statistics.count(workspace.rulebook, target, use)
 
 
+def observe(workspace: Workspace, run: str, **more: object) -> Observed:
+    """Keep an observation of the first target, with its line in the audit log."""
+    now = record.read(workspace.rulebook, "openat-1")
+    change = hashlib.sha256(run.encode()).hexdigest()[:16]
+    seen = msgspec.convert({"run": run, "target": FIRST, "change": change, **more}, Observed)
+    audit_log.append(workspace.rulebook, observed_entry(now, seen, rolling.ROLLOUT_ACTOR))
+    now.observed = [*now.observed, seen]
+    record.write(workspace.rulebook, now)
+    return seen
+
+
 def kinds(workspace: Workspace) -> list[str]:
     return [line.entry.kind for line in read_log(workspace.rulebook)[0] if line.entry is not None]
 
@@ -114,9 +129,8 @@ def test_each_stage_needs_what_is_written_and_acts_where_it_says(root: Path) -> 
     assert acts_in(root) == []
     with pytest.raises(TriageError, match="stays at 'observe': 0 of 1 runs at whose calls it was tried"):
         promote(workspace, "openat-1")
+    observe(workspace, "r", calls=3, matched=1)
     now = record.read(workspace.rulebook, "openat-1")
-    now.observed = [Observed(run="r", target=FIRST, calls=3, matched=1)]
-    record.write(workspace.rulebook, now)
     assert promote(workspace, "openat-1", actor="bob").stage == "one"
     assert acts_in(root) == [FIRST]
 
@@ -138,7 +152,7 @@ def test_each_stage_needs_what_is_written_and_acts_where_it_says(root: Path) -> 
     assert acts_in(root) == [FIRST, SECOND, THIRD, "shared"]
     assert promote(workspace, "openat-1").state == "done"
     assert [kind for kind in kinds(workspace) if kind not in ("activated", "proposed")] == [
-        "rollout_started", "promoted", "promoted", "promoted", "rollout_done",
+        "rollout_started", "observed", "promoted", "promoted", "promoted", "rollout_done",
     ]  # fmt: skip
     assert check(workspace.rulebook, workspace.runs_dir).problems == []
     stop(workspace, "openat-1", "a newer one is better")
@@ -243,9 +257,7 @@ def test_what_is_beyond_what_is_allowed_stops_it_by_itself(
 
 def test_a_rule_for_too_many_calls_is_stopped_while_it_is_observed(root: Path) -> None:
     workspace, run_id = begun(root)
-    now = record.read(workspace.rulebook, "openat-1")
-    now.observed = [Observed(run="r", target=FIRST, calls=10, matched=9)]
-    record.write(workspace.rulebook, now)
+    observe(workspace, "r", calls=10, matched=9)
     told: list[str] = []
     rolling.after_run(workspace, workspace.load(run_id), told.append)
     assert "it is for 82% of the calls, more than 50%" in told[0]
@@ -336,21 +348,28 @@ def state_of(root: Path) -> tuple[object, ...]:
     )
 
 
-@pytest.mark.parametrize("decide", [start, go_on, give_up])
-def test_a_kill_at_any_step_leaves_the_old_or_the_new_stage(
-    root: Path, decide: Callable[[Path, str, Step], object]
-) -> None:
+def before_and_after(
+    root: Path, decide: Callable[[Path, str, Step], object], step: Step = no_step
+) -> tuple[Path, str, tuple[object, ...], tuple[object, ...]]:
+    """A workspace before a decision, its run, and what the next program finds before and after it."""
     kept = root.parent / "kept"
     _, run_id = begun(kept, stage="one")
     if decide is give_up:
         go_on(kept, run_id, no_step)
-    old = state_of(kept)
     whole = copied(kept, root.parent / "whole")
+    decide(whole, run_id, step)
+    old, new = state_of(kept), state_of(whole)
+    assert old != new
+    return kept, run_id, old, new
+
+
+@pytest.mark.parametrize("decide", [start, go_on, give_up])
+def test_a_kill_at_any_step_leaves_the_old_or_the_new_stage(
+    root: Path, decide: Callable[[Path, str, Step], object]
+) -> None:
     reached: list[str] = []
-    decide(whole, run_id, reached.append)
+    kept, run_id, old, new = before_and_after(root, decide, reached.append)
     assert list(dict.fromkeys(reached)) == list(rolling.ROLLOUT_STEPS)
-    new = state_of(whole)
-    assert new != old
     sides = []
     for step in rolling.ROLLOUT_STEPS:
         killed = copied(kept, root.parent / step)
@@ -367,14 +386,7 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_stage(
 def test_a_kill_before_a_change_of_the_disk_leaves_the_old_or_the_new_stage(
     root: Path, decide: Callable[[Path, str, Step], object]
 ) -> None:
-    kept = root.parent / "kept"
-    _, run_id = begun(kept, stage="one")
-    if decide is give_up:
-        go_on(kept, run_id, no_step)
-    old = state_of(kept)
-    whole = copied(kept, root.parent / "whole")
-    decide(whole, run_id, no_step)
-    new = state_of(whole)
+    kept, run_id, old, new = before_and_after(root, decide)
     number, sides, ended = 0, [], ""
     while ended != "done":
         killed = copied(kept, root.parent / "killed")
@@ -401,6 +413,82 @@ def test_the_audit_tells_of_a_rollout_that_somebody_changed(root: Path, change: 
     assert vouched(workspace.rulebook) == set()
     (problem,) = check(workspace.rulebook, workspace.runs_dir).problems
     assert "rollout openat-1" in problem
+
+
+def problems_of(workspace: Workspace) -> list[str]:
+    return check(workspace.rulebook, workspace.runs_dir).problems
+
+
+def test_the_audit_tells_of_a_rollout_that_somebody_removed(root: Path) -> None:
+    workspace, run_id = begun(root)
+    stop(workspace, "openat-1", "no")
+    for suffix in (".json", ".lua"):
+        (root / f"rulebook/.rollout/openat-1{suffix}").unlink()
+    (problem,) = problems_of(workspace)
+    assert re.fullmatch(
+        r"rollout openat-1, of line \d+, is not in the rulebook: its file was removed", problem
+    )
+    # Beginning it anew does not hide that there was another.
+    begin(workspace, f"{run_id}:{FILES[0]}", stage="one", actor="ann")
+    (problem,) = problems_of(workspace)
+    assert "rollout openat-1 has 1 steps, but the audit log tells of 3" in problem
+
+
+def test_the_audit_tells_of_a_rule_that_a_rollout_keeps_and_somebody_changed(root: Path) -> None:
+    workspace, _ = begun(root)
+    text = root / "rulebook/.rollout/openat-1.lua"
+    text.chmod(0o644)
+    text.write_bytes(text.read_bytes() + b"-- more\n")
+    assert problems_of(workspace) == ["the rule of rollout openat-1 was changed after it began: stop it"]
+
+
+@pytest.mark.parametrize(
+    ("forge", "told"),
+    [
+        (lambda seen: [*seen, {**seen[0], "run": "made-up", "change": "0" * 16}], "made up"),
+        (lambda seen: [*seen, {**seen[0], "run": "made-up"}], "changed"),
+        (lambda seen: [{**seen[0], "failed": "", "matched": 1}], "changed"),
+        (lambda seen: [], "removed"),
+    ],
+)
+def test_the_audit_and_a_promotion_tell_of_observations_that_were_not_made(
+    root: Path, forge: Callable[[list[dict[str, object]]], object], told: str
+) -> None:
+    workspace, _ = begun(root)
+    observe(workspace, "r", calls=9, matched=2)
+    assert problems_of(workspace) == []
+    path = root / "rulebook/.rollout/openat-1.json"
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps({**data, "observed": forge(data["observed"])}))
+    assert any(problem.endswith(f"it was {told}") for problem in problems_of(workspace))
+    with pytest.raises(TriageError, match=f"stays at 'observe'.*it was {told}"):
+        promote(workspace, "openat-1")
+
+
+def test_a_kill_while_a_run_is_observed_leaves_all_of_it_or_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It starts the rule host, before anything is on disk.
+    monkeypatch.setattr(rolling, "replay", lambda run, *_, **__: Replay(run, "arm", "openat", 3, []))
+    kept = root.parent / "kept"
+    _, run_id = begun(kept)
+
+    def look(place: Path, _step: Step) -> None:
+        workspace = Workspace.at(place)
+        rolling.after_run(workspace, workspace.load(run_id), lambda _text: None)
+
+    number, sides, ended = 0, [], ""
+    while ended != "done":
+        killed = copied(kept, root.parent / "killed")
+        ended, _ = carried_out(partial(look, killed), Kill(change=number))
+        workspace = Workspace.at(killed)
+        sides.append(len(record.read(workspace.rulebook, "openat-1").observed))
+        assert problems_of(workspace) == [], number
+        check_nothing_left(killed)
+        shutil.rmtree(killed)
+        number += 1
+    assert (sides[0], sides[-1]) == (0, 1)
+    assert sides == sorted(sides)
 
 
 def test_of_two_that_decide_one_wins_and_the_other_is_told(root: Path) -> None:

@@ -27,7 +27,7 @@ from triage_tui.rulebook import generations, moves, patches, statistics
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.hunks import digest_of
 from triage_tui.rulebook.places import target_directory
-from triage_tui.rulebook.rollouts import record as rollouts
+from triage_tui.rulebook.rollouts import settling
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.events import EVENTS_FILE, Event, append_event, default_actor, read_events
 from triage_tui.runs.files import read_bounded, refuse_link, sync_directory, write_all
@@ -254,7 +254,7 @@ def _settle_one(root: Path, pending: Pending) -> None:
         _settle_move_alone(root, rulebook / safe_name(pending.target), pending)
         return
     if pending.kind == "rollout":
-        rollouts.settle(rulebook, pending.file, pending.change, pending.actor)
+        settling.settle(rulebook, pending.file, pending.change, pending.actor)
         return
     target_dir = target_directory(rulebook, pending.target)
     linked = target_dir.is_symlink() or (target_dir / "generations").is_symlink()

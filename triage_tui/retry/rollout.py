@@ -18,6 +18,8 @@ from triage_tui.retry.retried_runs import newest_runs
 from triage_tui.retry.rule_checks import check_named
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import rulefile
+from triage_tui.rulebook.audit import log as audit_log
+from triage_tui.rulebook.audit.check_rollouts import lines_by_rollout
 from triage_tui.rulebook.check.replay import replay
 from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.layers import refuse_hidden
@@ -25,6 +27,7 @@ from triage_tui.rulebook.lock import locked
 from triage_tui.rulebook.places import SHARED, target_directory
 from triage_tui.rulebook.rollouts import record
 from triage_tui.rulebook.rollouts.criteria import criteria
+from triage_tui.rulebook.rollouts.observed import observed_entry, observed_otherwise
 from triage_tui.rulebook.rollouts.record import (
     MAX_GROUP,
     MAX_OBSERVED,
@@ -121,6 +124,8 @@ def promote(
     now = _under_way(workspace, identity)
     stands = standing(workspace.rulebook, now)
     unmet = [*stands.breaches, *stands.lacking]
+    if now.stage == "observe":
+        unmet += _observed_otherwise(workspace.rulebook, now)
     if unmet and not anyway:
         raise TriageError(
             f"rollout {now.id} stays at {now.stage!r}: {'; '.join(unmet)}"
@@ -196,6 +201,7 @@ def _observe(workspace: Workspace, now: Rollout, run: Run) -> Rollout:
         return now
     text = record.text_of(rulebook, now)
     found = replay(run.run_id, run.snapshot.target.arch, run.trace(), now.file, text, unlimited=True)
+    decision = pending.pending_for(now.target, "rollout", ROLLOUT_ACTOR, file=now.id)
     seen = Observed(
         run=run.run_id,
         target=run.snapshot.target.target_id,
@@ -203,11 +209,24 @@ def _observe(workspace: Workspace, now: Rollout, run: Run) -> Rollout:
         matched=len(found.acted),
         unclear=found.unclear,
         failed=safe_line(found.failure or next((p for o in found.outcomes for p in o.problems), ""), 300),
+        change=decision.change,
     )
-    with _unchanged(rulebook, now):
+    return _keep_observed(workspace, now, seen, decision)
+
+
+def _keep_observed(workspace: Workspace, now: Rollout, seen: Observed, decision: pending.Pending) -> Rollout:
+    """Keep an observation with its rollout, and with its line in the audit log."""
+    with pending.begun(workspace.root, decision), _unchanged(workspace.rulebook, now):
         after = msgspec.structs.replace(now, observed=[*now.observed, seen][-MAX_OBSERVED:])
-        record.write(rulebook, after)
+        record.write(workspace.rulebook, after)
+        audit_log.append(workspace.rulebook, observed_entry(now, seen, decision.actor))
     return after
+
+
+def _observed_otherwise(rulebook: Path, now: Rollout) -> list[str]:
+    lines, _ = audit_log.read_log(rulebook)
+    told = lines_by_rollout(line.entry for line in lines if line.entry is not None)
+    return observed_otherwise(now, told.get(now.id, []))
 
 
 def rollouts(

@@ -69,7 +69,10 @@ def check(rulebook: Path, runs: Path | None = None, noted_head: str = "") -> Che
         )
     entries = [line.entry for line in lines if line.entry is not None]
     _check_generations(rulebook, entries, found)
-    _check_rollouts(rulebook, entries, found)
+    # Only here: the rollouts write into this log.
+    from triage_tui.rulebook.audit.check_rollouts import check_rollouts
+
+    found.problems += check_rollouts(rulebook, entries)
     if runs is not None:
         _check_runs(runs, entries, found)
     del found.problems[MAX_PROBLEMS:]
@@ -201,29 +204,6 @@ def _check_active(target: Path, name: str, told: list[Entry], found: Checked) ->
         found.problems.append(
             f"target {name}: {_words(number)} active, but {_words(last.after or 0)} by line {last.number}"
         )
-
-
-def _check_rollouts(rulebook: Path, entries: list[Entry], found: Checked) -> None:
-    """Compare each rollout with the line that tells of its last step."""
-    from triage_tui.rulebook.rollouts import record
-
-    told = {entry.change: entry for entry in entries if entry.change}
-    for identity in record.rollout_ids(rulebook):
-        try:
-            rollout = record.read(rulebook, identity)
-        except TriageError as error:
-            found.problems.append(str(error))
-            continue
-        line = told.get(rollout.change)
-        if line is None or not rollout.moves:
-            found.problems.append(f"the last step of rollout {identity} is not in the audit log")
-            continue
-        wanted = record.entry_of(rollout)
-        fields = ("kind", "actor", "says", "target", "rules", "digest")
-        if any(getattr(wanted, name) != getattr(line, name) for name in fields):
-            found.problems.append(
-                f"rollout {identity} is not what line {line.number} tells of it: it was changed"
-            )
 
 
 def _words(number: int) -> str:

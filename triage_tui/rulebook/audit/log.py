@@ -79,9 +79,14 @@ makes such rules active again."""
 MOVES = (*get_args(Activation), "rolled_back")
 """Kinds of lines after which another generation is active."""
 
+ROLLOUT_KINDS = ("rollout_started", "promoted", "stopped", "rollout_done")
+"""Kinds of the steps of a rollout."""
+OBSERVED = "observed"
+"""Kind of a line about a run that a rollout tried its rule at."""
+
 OWN_KINDS = (
     *MOVES, "withdrawn", "imported", "exported", "trusted", "distrusted", "own_files",
-    "rollout_started", "promoted", "stopped", "rollout_done",
+    *ROLLOUT_KINDS, OBSERVED,
 )  # fmt: skip
 """Kinds that do not come from a run's event log. "withdrawn" takes back a change that was announced and then
 interrupted before it took place."""

@@ -19,6 +19,7 @@ WORDS = {
     "promoted": "rollout goes on",
     "stopped": "rollout stopped",
     "rollout_done": "rollout done",
+    "observed": "rollout observed",
     "withdrawn": "did not take place",
     "retry_started": "retry started",
     "retry_finished": "retry finished",

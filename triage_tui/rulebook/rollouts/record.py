@@ -10,7 +10,6 @@ program that is killed in between leaves the old stage, or the new one, which th
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
@@ -25,7 +24,6 @@ from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.audit.log import Entry
 from triage_tui.rulebook.changing import Step, cannot_write
 from triage_tui.rulebook.kinds import RULE_ID
-from triage_tui.rulebook.lock import locked
 from triage_tui.rulebook.manifest import RELATIVE_PATH
 from triage_tui.rulebook.places import SHARED, target_directory
 from triage_tui.rulebook.rollouts.criteria import Criteria
@@ -71,6 +69,8 @@ class Observed(Record):
     matched: int = 0
     unclear: int = 0
     failed: str = ""
+    change: str = ""
+    """Name of its line in the audit log."""
 
 
 class Rollout(Record):
@@ -102,7 +102,8 @@ class Rollout(Record):
     """Directories that it leaves alone: somebody took the rule back there, and it went on anyway."""
     change: str = ""
     """Name of its last change."""
-    version: int = 1
+    version: int = 2
+    """From 2 on, each of `observed` has its line in the audit log."""
 
     @property
     def members(self) -> list[str]:
@@ -340,48 +341,3 @@ def tell(rulebook: Path, rollout: Rollout) -> None:
     if audit_log.announcement(rulebook, rollout.change) is not None or not rollout.moves:
         return
     audit_log.append(rulebook, entry_of(rollout))
-
-
-def settle(rulebook: Path, identity: str, change: str, actor: str) -> None:
-    """Finish, or take back, what a killed program began with a rollout.
-
-    Raises:
-        TriageError: the rulebook cannot be read or written.
-    """
-    directory = directory_of(rulebook)
-    if directory.is_symlink() or not directory.is_dir():
-        return
-    with locked(directory):
-        _settle(rulebook, identity, change, actor)
-
-
-def _settle(rulebook: Path, identity: str, change: str, actor: str) -> None:
-    _recover(rulebook, identity)
-    found = read(rulebook, identity) if identity in rollout_ids(rulebook) else None
-    if found is not None and found.change == change:
-        tell(rulebook, found)
-        bring_about(rulebook, found, lambda _name: None)
-        return
-    announced = audit_log.announcement(rulebook, change)
-    if announced is not None:
-        says = "a program was killed, or the disk was full, before it took place"
-        audit_log.append(
-            rulebook, Entry(kind="withdrawn", actor=actor, says=says, target=announced.target, change=change)
-        )
-
-
-def _recover(rulebook: Path, identity: str) -> None:
-    """Remove temporary files, a text without its rollout, and what killed changes of generations left."""
-    directory = directory_of(rulebook)
-    for leftover in directory.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
-    if identity not in rollout_ids(rulebook):
-        if RULE_ID.fullmatch(identity):
-            (directory / f"{identity}.lua").unlink(missing_ok=True)
-        return
-    for name in read(rulebook, identity).placed:
-        place = rulebook / name
-        if (place / "generations").is_dir() and not place.is_symlink():
-            with contextlib.suppress(TriageError):
-                # What is damaged there is said by what is to be done there.
-                generations.recover(place)
