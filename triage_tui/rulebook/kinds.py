@@ -22,6 +22,9 @@ FILE_NAME = re.compile(rf"(?P<syscall>{SYSCALL_NAME.pattern})(?:@(?P<id>{RULE_ID
 PLACE = re.compile(rf"(?P<kind>{'|'.join(KINDS)})/{FILE_NAME.pattern}")
 """A rule file below the directory of a generation."""
 
+ENTRY_POINTS = ("do_syscall", "after_syscall")
+"""Functions of which a rule for a syscall defines one or both: asked before the call, and after it."""
+
 
 def kind_of(name: str) -> Kind:
     """Return what the rule file `name` is ("fix/start/processor@fix-3.lua", also behind a run's name).

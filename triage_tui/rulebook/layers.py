@@ -20,8 +20,9 @@ from triage_tui.errors import Conflict, TriageError
 from triage_tui.rulebook import generations, manifest, rulefile
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.generations import Generation
-from triage_tui.rulebook.kinds import KINDS, PLACE, kind_of
+from triage_tui.rulebook.kinds import ENTRY_POINTS, KINDS, PLACE, kind_of
 from triage_tui.rulebook.lua.constants import NotConstant
+from triage_tui.rulebook.lua.lexer import pieces
 from triage_tui.rulebook.manifest import verify
 from triage_tui.rulebook.places import OWN, own_directories, shared_directory, target_directory
 from triage_tui.rulebook.start_settings import read_start_rule
@@ -165,12 +166,23 @@ def note_own(rulebook: Path, target_id: str, rules: Iterable[LayeredRule]) -> bo
 
 
 def _own(rulebook: Path, target_id: str) -> list[LayeredRule]:
-    """Return a person's own files; a text that does not compile is no rule either."""
+    """Return a person's own files; a text that does not compile, or defines nothing, is no rule either."""
     found = list(_own_files(rulebook, target_id))
     compiled = [rule for rule in found if not rule.problem and kind_of(rule.name) == "syscall"]
     problems = check_syntax([(rule.name, rule.source) for rule in compiled]) if compiled else []
-    told = {rule.place: text for rule, text in zip(compiled, problems, strict=True) if text is not None}
+    told = {
+        rule.place: text if text is not None else _without_entry(rule.source)
+        for rule, text in zip(compiled, problems, strict=True)
+    }
     return [replace(rule, problem=told.get(rule.place, rule.problem)) for rule in found]
+
+
+def _without_entry(source: bytes) -> str:
+    """Return that a rule which compiles says nothing of what it has to define, "" where it may define it."""
+    words = b"\n".join(piece.raw for piece in pieces(source) if piece.kind in ("name", "string"))
+    if any(name.encode() in words for name in ENTRY_POINTS):
+        return ""
+    return f"it defines neither {' nor '.join(ENTRY_POINTS)}"
 
 
 def _own_files(rulebook: Path, target_id: str) -> Iterator[LayeredRule]:

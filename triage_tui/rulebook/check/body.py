@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from triage_tui.rulebook.kinds import ENTRY_POINTS
 from triage_tui.rulebook.lua.forms import (
     Assign,
     Binary,
@@ -46,8 +47,6 @@ from triage_tui.rulebook.lua.values import (
     resolve,
     resolved,
 )
-
-ENTRY_POINTS = ("do_syscall", "after_syscall")
 
 CHANGES = frozenset(
     (

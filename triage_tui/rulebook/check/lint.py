@@ -12,15 +12,13 @@ from collections.abc import Mapping
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.findings import Finding, Severity, in_order
-from triage_tui.rulebook.kinds import FILE_NAME, kind_of
+from triage_tui.rulebook.kinds import ENTRY_POINTS, FILE_NAME, kind_of
 from triage_tui.rulebook.lua.lexer import Token, tokens
 from triage_tui.rulebook.placeholders import unfilled
 from triage_tui.rulehost.check import check_each
 from triage_tui.rulehost.helpers import HELPERS, UNSUPPORTED
 
 __all__ = ["FORBIDDEN", "Finding", "Severity", "lint", "lint_all"]
-
-_ENTRY_POINTS = ("do_syscall", "after_syscall")
 
 FORBIDDEN = frozenset(
     (
@@ -213,7 +211,7 @@ def _defined(stream: list[Token]) -> set[str]:
 def _entry_point(stream: list[Token]) -> list[Finding]:
     local_line, local_name = 0, ""
     for place, token in enumerate(stream):
-        if token.kind != "name" or token.text not in _ENTRY_POINTS or _text(stream, place - 1) in (".", ":"):
+        if token.kind != "name" or token.text not in ENTRY_POINTS or _text(stream, place - 1) in (".", ":"):
             continue
         before, two_before = _text(stream, place - 1), _text(stream, place - 2)
         if before == "local" or (before == "function" and two_before == "local"):
