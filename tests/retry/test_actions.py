@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from tests.runs.build import write_run
+from triage_tui.cli.main import main
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry import proposed
 from triage_tui.retry.actions import LocalActions
@@ -99,6 +100,31 @@ def test_approving_activates_exactly_the_file_that_was_shown(workspace: Workspac
     again = workspace.load(run.run_id)
     assert again.state == "applied"
     assert [event.actor for event in again.events[-2:]] == ["ann", "ann"]
+
+
+def test_what_gets_in_the_way_of_active_rules_is_approved_only_when_it_is_wanted(
+    workspace: Workspace, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = RULE.replace(b"return 0, 0", b"return 1, -13") % b"a-first"
+    generations.activate(
+        workspace.rulebook_dir("x-1"), add={"syscall/openat@a-first.lua": first}, actor="ann", reason="r"
+    )
+    edited = (RULE % b"fix-openat-1").replace(b"return 0, 0", b"return 1, -2")
+    LocalActions(workspace, "ann").save_edit(run.run_id, FILE, edited.decode())
+    before = tree(workspace.rulebook / "x-1")
+    events = len(workspace.load(run.run_id).events)
+    command = ["approve", "-C", str(workspace.root), run.run_id]
+    assert main(command) == 2
+    told = "nothing was approved yet: fix/syscall/openat@fix-openat-1.lua: the active rule a-first"
+    assert f"{told} (path=/etc/x.conf) is for the same calls and asked first" in (
+        err := capsys.readouterr().err
+    )
+    assert "--anyway approves all the same" in err
+    assert (tree(workspace.rulebook / "x-1"), len(workspace.load(run.run_id).events)) == (before, events)
+    assert main([*command, "--anyway"]) == 0
+    assert "(generation 2), although fix/syscall/openat" in capsys.readouterr().out
+    assert main(["audit", "show", "-C", str(workspace.root), "--run", run.run_id]) == 0
+    assert "although fix/syscall/openat@fix-openat-1.lua: the active rule a-first" in capsys.readouterr().out
 
 
 def test_rolling_back_gives_the_old_bytes_back(workspace: Workspace, run: Run) -> None:

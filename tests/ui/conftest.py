@@ -40,11 +40,12 @@ class RecordedActions:
             raise TriageError(self.refuse)
         return f"{call[0]} was recorded"
 
-    def approve(self, run_id: str, files: list[str], seen: str = "") -> str:
+    def approve(self, run_id: str, files: list[str], seen: str = "", *, anyway: bool = False) -> str:
         return self._note("approve", run_id, *files)
 
-    def approve_shown(self, run_id: str, approvals: Sequence[Approval]) -> str:
-        return self._note("approve", run_id, *(approval.name for approval in approvals))
+    def approve_shown(self, run_id: str, approvals: Sequence[Approval], *, anyway: bool = False) -> str:
+        names = [approval.name for approval in approvals]
+        return self._note("approve", run_id, *names, *(["anyway"] if anyway else []))
 
     def drop(self, run_id: str, names: Sequence[str], reason: str) -> str:
         return self._note("drop", run_id, *names, reason)

@@ -35,7 +35,7 @@ class SlowActions(RecordedActions):
         self.go = threading.Event()
         self.fails = False
 
-    def approve_shown(self, run_id: str, approvals: Sequence[Approval]) -> str:
+    def approve_shown(self, run_id: str, approvals: Sequence[Approval], *, anyway: bool = False) -> str:
         assert self.go.wait(60)
         if self.fails:
             self.calls.append(("refused", run_id))

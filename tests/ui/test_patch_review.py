@@ -82,6 +82,29 @@ async def test_one_hunk_is_approved_undone_and_approved_again(place: Workspace) 
         assert TEXT.replace(b"return 0, 0", b"return 1, -13") in tree(active(place)).values()
 
 
+async def test_what_gets_in_the_way_of_an_active_rule_is_asked_about_first(place: Workspace) -> None:
+    other = TEXT.replace(b"fix-openat-1", b"a-first").replace(b"return 0, 0", b"return 1, -13")
+    mine = place.rulebook / "own" / "x-1" / "syscall" / "openat@a-first.lua"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(other)
+    app = app_of(place)
+    async with app.run_test(size=SIZE) as pilot:
+        await at_patch(pilot, app)
+        before = tree(active(place))
+        assert "the active rule a-first (path=/etc/x.conf) is for the same calls and" in shown(app)
+        for answer in ("escape", "1"):
+            await pilot.press("A")
+            await until(pilot, lambda: "It gets in the way of active rules: the active" in shown(app))
+            await pilot.press(answer)
+            await until(pilot, lambda: app.screen is app.main)
+            assert tree(active(place)) == before
+        await pilot.press("A")
+        await until(pilot, lambda: "Approve all the same" in shown(app))
+        await pilot.press("2")
+        await until(pilot, lambda: "generation 2), although" in said(app))
+        assert tree(active(place)) != before
+
+
 async def test_what_changed_on_disk_is_shown_and_not_approved(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

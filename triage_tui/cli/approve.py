@@ -7,7 +7,7 @@ import argparse
 from triage_tui.cli.output import print_json
 from triage_tui.errors import TriageError
 from triage_tui.retry.actions import DECISIONS, LocalActions
-from triage_tui.retry.proposed import best_proposal
+from triage_tui.retry.proposed import InTheWay, best_proposal
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
@@ -25,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only these hunks of a rule file, FILE:2 or FILE:1,3, or by key; may be repeated"
         " (`show RUN --section patch` lists them)",
     )
+    parser.add_argument(
+        "--anyway",
+        action="store_true",
+        help="approve although a rule and the active ones get in each other's way",
+    )
     parser.add_argument("--then", choices=DECISIONS, help="what the frozen guest does next")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -34,18 +39,21 @@ def run(args: argparse.Namespace) -> int:
     workspace = Workspace.at(args.workspace)
     record = workspace.load(args.run)
     actions = LocalActions(workspace)
-    if args.hunk:
-        if args.what:
-            raise TriageError("name proposals and rule files, or hunks with --hunk: not both")
-        # Only here: approving whole files needs nothing of it.
-        from triage_tui.cli.patch import chosen
+    try:
+        if args.hunk:
+            if args.what:
+                raise TriageError("name proposals and rule files, or hunks with --hunk: not both")
+            # Only here: approving whole files needs nothing of it.
+            from triage_tui.cli.patch import chosen
 
-        approvals = chosen(workspace, record, args.hunk)
-        files = [approval.name for approval in approvals]
-        said = [actions.approve_shown(record.run_id, approvals)]
-    else:
-        files = _files(record, args.what)
-        said = [actions.approve(record.run_id, files)]
+            approvals = chosen(workspace, record, args.hunk)
+            files = [approval.name for approval in approvals]
+            said = [actions.approve_shown(record.run_id, approvals, anyway=args.anyway)]
+        else:
+            files = _files(record, args.what)
+            said = [actions.approve(record.run_id, files, anyway=args.anyway)]
+    except InTheWay as error:
+        raise TriageError(f"{error}: --anyway approves all the same") from error
     if args.then:
         said.append(actions.decide(record.run_id, args.then))
     if args.json:

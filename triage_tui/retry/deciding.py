@@ -84,7 +84,8 @@ class Decider:
             return None
         self._tried.add(proposal.id)
         self._tell(f"approving by policy: {proposal.title} (risk {proposal.risk})")
-        self._tell(actions.approve(current.run.run_id, proposal.files))
+        # What the policy may approve, it approves beside what is active too; the sentence tells of that.
+        self._tell(actions.approve(current.run.run_id, proposal.files, anyway=True))
         current.approved = proposal.title
         return Next("retry", current.run, proposal.title)
 

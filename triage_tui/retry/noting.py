@@ -62,7 +62,9 @@ def _entry(run_dir: Path, target: str, event: Event, source: str) -> Entry:
 def _says(kind: str, payload: dict[str, Any]) -> str:
     match kind:
         case "proposed" | "approved":
-            return ", ".join(_texts(payload.get("proposals")))
+            despite = _texts(payload.get("despite"))
+            although = f"although {'; '.join(despite)}" if despite else ""
+            return ": ".join(filter(None, [", ".join(_texts(payload.get("proposals"))), although]))
         case "dropped":
             return ": ".join(filter(None, [", ".join(_texts(payload.get("what"))), _text(payload, "reason")]))
         case "decision":

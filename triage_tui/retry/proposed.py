@@ -9,6 +9,7 @@ from pathlib import Path
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry import rule_checks
 from triage_tui.rulebook import layers, manifest, patches
+from triage_tui.rulebook.check.conflicts import conflicts
 from triage_tui.rulebook.check.findings import Finding
 from triage_tui.rulebook.choices import Approval
 from triage_tui.rulebook.generations import Generation
@@ -126,7 +127,7 @@ def check_alone(run: Run, approvals: Sequence[Approval]) -> bool:
 
 def first_error(run: Run, name: str, source: bytes, active: Generation | None) -> str | None:
     """Return why the text of a rule that a run proposes cannot be approved, with file and line, or None."""
-    return _told(name, rule_checks.first_error(name, source, run, _texts(run, active), run_it=False))
+    return _told(name, rule_checks.first_error(name, source, run, texts_beside(run, active), run_it=False))
 
 
 def check_rule(run: Run, name: str, source: bytes, active: Generation | None) -> None:
@@ -135,12 +136,22 @@ def check_rule(run: Run, name: str, source: bytes, active: Generation | None) ->
     Raises:
         TriageError: the first error found, with its line.
     """
-    found = rule_checks.first_error(name, source, run, _texts(run, active), run_it=True)
+    found = rule_checks.first_error(name, source, run, texts_beside(run, active), run_it=True)
     if (problem := _told(name, found)) is not None:
         raise TriageError(problem)
 
 
-def _texts(run: Run, active: Generation | None) -> dict[str, bytes]:
+class InTheWay(Conflict):
+    """A rule and the active ones get in each other's way: a person has to want it all the same."""
+
+
+def in_the_way(run: Run, name: str, source: bytes, active: Generation | None) -> list[str]:
+    """Return how a rule that a run proposes and the active rules get in each other's way, a sentence each."""
+    found = conflicts(name, source, texts_beside(run, active))
+    return [f"{safe_line(name)}: {safe_line(one.message)}" for one in found if one.is_conflict]
+
+
+def texts_beside(run: Run, active: Generation | None) -> dict[str, bytes]:
     """Return the rules beside which a rule of `run` would act: of its target, of a person, of all targets."""
     texts: dict[str, bytes] = {}
     # What is damaged is refused where it is to be changed, with better words.

@@ -29,6 +29,10 @@ UNLESS_RETRIED = frozenset(get_args(State)) - {"retrying"}
 """States in which the proposals of a run may be decided on: any but while a retry is under way."""
 
 
+_MAX_DESPITE = 16
+"""Sentences about other rules that the event of an approval keeps."""
+
+
 class RuleDecisions:
     """The decisions on the rules of one workspace, made by `actor`.
 
@@ -46,10 +50,12 @@ class RuleDecisions:
         self._refused: dict[str, list[int]] = {}
         """Run to the events of its rejections and drops through this object that were not taken back."""
 
-    def approve(self, run_id: str, files: list[str], seen: str = "") -> str:
+    def approve(self, run_id: str, files: list[str], seen: str = "", *, anyway: bool = False) -> str:
         """Make rule files of a run (named below `rules_patch/`) active as a new generation of its target.
 
-        `seen` is the state in which the person saw the run: refused when somebody decided since.
+        `seen` is the state in which the person saw the run: refused when somebody decided since. Refused
+        (`InTheWay`) as well when a rule and the active ones get in each other's way, unless the person was
+        told and wants it `anyway`.
         """
         run = self._settled(run_id)
         if seen not in ("", run.state):
@@ -64,16 +70,19 @@ class RuleDecisions:
         # Here the files are what they are now: nothing was shown before.
         shown = {name: proposed.difference(run.dir, name, active) for name in dict.fromkeys(files)}
         return self._approve(
-            run, [approval_of(name, one, range(len(one.hunks))) for name, one in shown.items()]
+            run, [approval_of(name, one, range(len(one.hunks))) for name, one in shown.items()], anyway
         )
 
-    def approve_shown(self, run_id: str, approvals: Sequence[Approval]) -> str:
-        """Make rule texts active that a person saw; refused when a file changed since it was shown."""
+    def approve_shown(self, run_id: str, approvals: Sequence[Approval], *, anyway: bool = False) -> str:
+        """Make rule texts active that a person saw; refused when a file changed since it was shown.
+
+        As for `approve`, what gets in the way of active rules has to be wanted `anyway`.
+        """
         if not approvals:
             raise TriageError("no hunk is chosen, so nothing was approved")
-        return self._approve(self._settled(run_id), approvals)
+        return self._approve(self._settled(run_id), approvals, anyway)
 
-    def _approve(self, run: Run, approvals: Sequence[Approval]) -> str:
+    def _approve(self, run: Run, approvals: Sequence[Approval], anyway: bool) -> str:
         files = [approval.file for approval in approvals]
         proposals = [
             p for p in (run.diagnosis.proposals if run.diagnosis else []) if set(p.files) & set(files)
@@ -93,6 +102,10 @@ class RuleDecisions:
         layers.refuse_hidden(self._workspace.rulebook, run.snapshot.target.target_id, additions)
         if active and all(active.files.get(name) == _sha256(source) for name, source in additions.items()):
             raise Conflict(f"these rules are active already (generation {active.number})")
+        despite = [told for a in approvals for told in proposed.in_the_way(run, a.file, a.text, active)]
+        if despite and not anyway:
+            more = f" (and {len(despite) - 1} more)" if len(despite) > 1 else ""
+            raise proposed.InTheWay(f"nothing was approved yet: {despite[0]}{more}")
         actor = self._actor or default_actor()
         payload: dict[str, object] = {
             "files": {approval.file: approval.proposed for approval in approvals},
@@ -102,6 +115,8 @@ class RuleDecisions:
             payload["by"] = "model"
         if hunks := {one.file: list(one.hunks) for one in approvals if one.hunks}:
             payload["hunks"] = hunks
+        if despite:
+            payload["despite"] = despite[:_MAX_DESPITE]
         with self._begun("approve", run) as held:
             approved = {**payload, "change": held.change}
             append_event(run.dir, "approved", approved, actor, expect_state=UNLESS_RETRIED)
@@ -127,7 +142,8 @@ class RuleDecisions:
             taken = sum(len(one.hunks) if one.hunks else one.total for one in approvals)
             rules += f" with {taken} of {sum(one.total for one in approvals)} hunks"
         rules += ", proposed by a model," if by_model else ""
-        return f"{rules} active for {_target_name(run)} (generation {generation.number})"
+        although = f", although {despite[0]}" if despite else ""
+        return f"{rules} active for {_target_name(run)} (generation {generation.number}){although}"
 
     def reject(self, run_id: str, reason: str) -> str:
         """Reject what a run proposes; refused when somebody did already."""

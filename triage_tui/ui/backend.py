@@ -24,14 +24,15 @@ class Actions(Protocol):
     Each returns one sentence that says what was done, and raises `TriageError` with one sentence otherwise.
     """
 
-    def approve(self, run_id: str, files: list[str], seen: str = "") -> str:
+    def approve(self, run_id: str, files: list[str], seen: str = "", *, anyway: bool = False) -> str:
         """Activate the rule files (relative to `rules_patch/`) of a run as a new generation.
 
-        `seen` is the state in which the person saw the run: refused when somebody decided since.
+        `seen` is the state in which the person saw the run: refused when somebody decided since. Refused as
+        well where a rule gets in the way of active ones, unless the person wants it `anyway`.
         """
 
-    def approve_shown(self, run_id: str, approvals: Sequence[Approval]) -> str:
-        """Activate rule texts that a person saw; refused when a file is another by now."""
+    def approve_shown(self, run_id: str, approvals: Sequence[Approval], *, anyway: bool = False) -> str:
+        """Activate rule texts that a person saw; refused when a file is another by now. `anyway` as above."""
 
     def reject(self, run_id: str, reason: str) -> str:
         """Reject the proposals of a run for `reason`."""

@@ -36,6 +36,11 @@ class Insight:
         """The findings that make an approval impossible."""
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
+    @property
+    def conflicts(self) -> tuple[Finding, ...]:
+        """How it and the active rules get in each other's way."""
+        return tuple(finding for finding in self.findings if finding.is_conflict)
+
 
 def look_into(view: RunView) -> dict[str, Insight]:
     """Return what can be told about each proposed rule of a run. Takes a tenth of a second: for a worker."""

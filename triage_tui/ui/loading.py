@@ -211,7 +211,6 @@ def _read_environment(view: RunView) -> None:
 def _read_rules(view: RunView, workspace: Path) -> None:
     # Only here: the import is made in the thread that reads.
     from triage_tui.retry import proposed
-    from triage_tui.retry.rule_checks import texts_of
     from triage_tui.ui.hunk_rows import cells_of
 
     active, trouble = None, ""
@@ -224,7 +223,7 @@ def _read_rules(view: RunView, workspace: Path) -> None:
             trouble = f"the active rules cannot be read, so this is shown as new: {error}"
     with contextlib.suppress(TriageError):
         # Files of the generation that were damaged are told where something is to be made active.
-        view.active_rules = texts_of(active)
+        view.active_rules = proposed.texts_beside(view.run, active)
     names = list(
         dict.fromkeys(
             [name for proposal in view.proposals for name in proposal.files] + view.run.patch_files()

@@ -19,6 +19,11 @@ class Finding:
     code: str
     message: str
 
+    @property
+    def is_conflict(self) -> bool:
+        """Whether it tells of active rules that this one gets in the way of, without being an error."""
+        return self.severity == "warning" and self.code in ("conflict", "same-id")
+
 
 def in_order(findings: list[Finding]) -> list[Finding]:
     """Return findings by line, errors first on each, every one once."""

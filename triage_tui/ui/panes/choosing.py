@@ -150,6 +150,10 @@ class ChoosingPane(Pane):
         """
         return () if approval.hunks else self.insights.get(approval.file, Insight()).errors
 
+    def conflicts_of(self, approval: Approval) -> Sequence[Finding]:
+        """Return how a rule file and the active rules get in each other's way, as far as that is known."""
+        return self.insights.get(approval.file, Insight()).conflicts
+
     @property
     def approvals(self) -> list[Approval]:
         """What an approval takes: the chosen hunks; where none is, what is under the cursor."""

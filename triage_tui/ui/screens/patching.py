@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -133,12 +134,28 @@ class PatchingScreen(EditingScreen):
             self.say(f"{told}, {which}: press {key} again when you saw it.", "warning")
             return
 
-        def approve(actions: Actions) -> str:
-            said = actions.approve_shown(view.run_id, approvals)
+        def approve(actions: Actions, anyway: bool = False) -> str:
+            said = actions.approve_shown(view.run_id, approvals, anyway=anyway)
             return f"{said}; left out: {left_out}" if left_out else said
 
-        undo = Decided("approval", view.run_id, lambda actions: actions.undo_approval(view.run_id), approve)
-        self._perform(approve, decided=undo)
+        def perform(act: Callable[[Actions], str]) -> None:
+            undo = Decided("approval", view.run_id, lambda actions: actions.undo_approval(view.run_id), act)
+            self._perform(act, decided=undo)
+
+        conflicts = [f for approval in approvals for f in self.patch.conflicts_of(approval)]
+        if not conflicts:
+            perform(approve)
+            return
+        from triage_tui.ui.screens.question import Question
+
+        def answered(answer: str | None) -> None:
+            if answer == "yes":
+                perform(partial(approve, anyway=True))
+
+        more = f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""
+        question = f"It gets in the way of active rules: {conflicts[0].message}{more}."
+        answers = (("no", "Approve nothing"), ("yes", "Approve all the same"))
+        self.app.push_screen(Question(question, answers), answered)
 
     # --- rejecting ---------------------------------------------------------------------------------------
 
