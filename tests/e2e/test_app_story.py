@@ -74,7 +74,8 @@ def test_run_with_the_app(tmp_path: Path, rootfs: Callable[[str], Path]) -> None
     program = known_programs()["xl2tpd-arm64"]
     command = ("run", "--ui", "--rootfs", str(rootfs("xl2tpd-arm64")), *program.argv)
     with Terminal(tmp_path, 24, 80, command) as terminal:
-        terminal.until("missing_dir")
+        # The headline: the list tells of a run before it is read.
+        terminal.until("is about to exit")
         terminal.until("waits for you")
         terminal.press("E")
         terminal.until("2 End it")
