@@ -5,19 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
-from triage_tui.diagnosis.report import check_knowledge
 from triage_tui.errors import TriageError
 from triage_tui.proposals.watching import watching_rules
 from triage_tui.retry.expiry import EXPERIMENT
-from triage_tui.retry.freezing import FreezeSwitch
-from triage_tui.retry.guests import RunningGuest
 from triage_tui.retry.left_out_calls import WHOLE_TRACE
-from triage_tui.retry.record import record_stop
+from triage_tui.retry.one_run import Tell, how_it_stopped, run_once
 from triage_tui.retry.start import Start, read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, patches
@@ -25,18 +21,14 @@ from triage_tui.rulebook.check.lint import lint
 from triage_tui.runs.diagnosis_model import Experiment
 from triage_tui.runs.events import append_event, default_actor
 from triage_tui.runs.files import write_atomic
-from triage_tui.runs.limits import CaptureLimits, DiskUsage, allowance
 from triage_tui.runs.reader import Run
 from triage_tui.runs.writer import RULES_LOG
 from triage_tui.text import safe_line
-
-Tell = Callable[[str], None]
 
 INPUT_FILE = "logs/experiment-input.txt"
 """What was given to the program on standard input, below the directory of the run that was looked at."""
 
 MAX_TIME_LIMIT_S = 3600.0
-_TICK_S = 2.0
 
 
 def run_experiment(
@@ -56,9 +48,9 @@ def run_experiment(
     if experiment.kind == "observe":
         names = experiment.parameters.get("syscalls", "").split(",")
         with _watched(workspace, run, names, actor):
-            new = _run_again(workspace, run, start, tell, cancel)
+            new = run_once(workspace, run, start, tell, cancel)
     else:
-        new = _run_again(workspace, run, start, tell, cancel)
+        new = run_once(workspace, run, start, tell, cancel)
     return new, _SAW[experiment.kind](run, new, experiment)
 
 
@@ -69,7 +61,7 @@ def run_with_memory(workspace: Workspace, run: Run, tell: Tell, cancel: threadin
         TriageError: it cannot be started, or was cancelled.
     """
     start = msgspec.structs.replace(read_start(run.dir), memory="full")
-    return _run_again(workspace, run, start, tell, cancel)
+    return run_once(workspace, run, start, tell, cancel)
 
 
 def _changed(run: Run, start: Start, experiment: Experiment) -> Start:
@@ -101,54 +93,6 @@ def _changed(run: Run, start: Start, experiment: Experiment) -> Start:
         case "observe":
             return start
     raise TriageError(f"this version knows no experiment of the kind {safe_line(experiment.kind, 40)!r}")
-
-
-def _run_again(workspace: Workspace, run: Run, start: Start, tell: Tell, cancel: threading.Event) -> Run:
-    """Run the program once, record where it stops, and end it."""
-    workspace.check_writable()
-    check_knowledge()
-    usage = DiskUsage(workspace.runs_dir)
-    limits = CaptureLimits.of({})
-    if limits.disk_bytes:
-        usage.bytes()
-    guest = RunningGuest(workspace, start, tell, cancel)
-    try:
-        with _telling(tell, start.triggers.time_limit_s):
-            stop = guest.run(cancel, FreezeSwitch())
-        if stop.cancelled or cancel.is_set():
-            raise TriageError("the experiment was stopped, and nothing of it is kept")
-        tell("recording where it stopped")
-        return record_stop(
-            workspace,
-            guest,
-            stop,
-            start,
-            parent=run,
-            number=run.snapshot.round + 1,
-            holder=None,
-            allowed=allowance(limits, workspace.runs_dir, usage),
-        )
-    finally:
-        guest.end()
-
-
-@contextlib.contextmanager
-def _telling(tell: Tell, limit_s: float) -> Iterator[None]:
-    """Tell every few seconds for how long the program has been running; from a thread of its own."""
-    over = threading.Event()
-    began = time.monotonic()
-
-    def work() -> None:
-        while not over.wait(_TICK_S):
-            tell(f"it runs for {time.monotonic() - began:.0f} s, {limit_s:g} s at most")
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 @contextlib.contextmanager
@@ -216,22 +160,6 @@ def _reason(run: Run) -> str:
 
 
 # --- what the new run showed ---------------------------------------------------------------------------
-
-
-def how_it_stopped(run: Run) -> str:
-    """Return where a run stopped, in words that follow "it"."""
-    trigger, reason = run.snapshot.trigger, run.snapshot.reason
-    if reason == "exit":
-        return f"ended with code {trigger.exit_code}"
-    if reason == "signal":
-        return f"died of {safe_line(trigger.signal or 'a signal', 20)}"
-    words = {
-        "loop": "repeats its calls",
-        "sleep_loop": "sleeps and tries again",
-        "time_limit": "still ran when its time was over",
-        "idle": "computes without a call" if trigger.spinning else "waits",
-    }
-    return words.get(reason, "was frozen")
 
 
 def _saw_probe(_before: Run, new: Run, _experiment: Experiment) -> str:
