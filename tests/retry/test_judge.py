@@ -5,7 +5,9 @@ import msgspec
 import pytest
 
 from tests.runs.build import failed_open, write_run
-from triage_tui.retry.judge import judge, masked_calls
+from triage_tui.retry.earlier_rounds import past_of
+from triage_tui.retry.judge import judge
+from triage_tui.retry.judging.faked import masked_calls
 from triage_tui.runs.call_signatures import signature
 from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis
 from triage_tui.runs.evidence import make_link
@@ -136,9 +138,11 @@ def test_answers_that_hide_a_real_interface_are_told_first(tmp_path: Path) -> No
 
 def test_what_earlier_rounds_reached_is_not_new(tmp_path: Path, before: Run) -> None:
     more = [ok(1, "brk"), ok(2, "socket"), ok(3, "listen")]
-    earlier = make(tmp_path, more)
-    after = make(tmp_path, more)
-    assert judge(before, after, [earlier]).novel == []
+    make(tmp_path, more, parent_run=before.run_id)
+    after = make(tmp_path, more, parent_run=before.run_id)
+    verdict = judge(before, after, past_of(tmp_path, before, after))
+    assert (verdict.word, verdict.novel, verdict.regained) == ("sideways", [], [])
+    assert verdict.compared_with == 2
 
 
 def test_after_a_resume_only_later_calls_count(tmp_path: Path) -> None:
@@ -186,6 +190,16 @@ def test_other_output_before_the_same_end_is_progress(tmp_path: Path, before: Ru
     verdict = judge(before, after)
     assert verdict.word == "progressed"
     assert "line 7 of x.conf is wrong" in verdict.reasons[0]
+
+
+def test_other_last_words_behind_a_failure_that_is_gone_are_progress(tmp_path: Path, before: Run) -> None:
+    answered = ok(3, "openat", path="/etc/x.conf", rule="fix", intercepted=True)
+    after = make(tmp_path, [ok(1, "brk"), ok(2, "socket"), answered])
+    assert judge(before, after).word == "sideways"
+    (after.dir / "logs" / "guest.log").write_bytes(b"There must be at least 1 upstream.\n")
+    verdict = judge(before, after)
+    assert (verdict.word, verdict.novel) == ("progressed", [])
+    assert "at least 1 upstream" in verdict.reasons[0]
 
 
 def test_a_loop_of_other_calls_is_another_place(tmp_path: Path) -> None:

@@ -73,11 +73,13 @@ HTTPD = ("/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/www")
 
 
 def test_a_web_server_is_found_and_answers(web_root: Path, qemu_dir: Path) -> None:
-    stop, probes = run(web_root, qemu_dir, HTTPD)
+    stop, probes = run(web_root, qemu_dir, HTTPD, stable_s=0.2)
     assert (stop.reason, stop.loop) == ("idle", None)
     assert "its service is well" in stop.trigger.detail
     assert stop.trigger.syscall_name == "accept"
     (probe,) = probes
+    assert (probe.again, probe.later) == ("answered", "answered")
+    assert probe.later_ms > 200
     assert (probe.outcome, probe.asked, probe.status) == ("answered", False, 200)
     assert "welcome" in probe.reply
     assert probe.received > len(b"<h1>welcome</h1>\n")

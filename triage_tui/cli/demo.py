@@ -27,6 +27,7 @@ from triage_tui.retry.rounds import run_rounds
 from triage_tui.retry.start import Start, read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.listing import list_runs
+from triage_tui.runs.verdict_figures import rung_in_words
 from triage_tui.setup import DemoProgram, demo_programs, ensure_qemu
 from triage_tui.setup.programs import ensure_programs
 
@@ -136,7 +137,7 @@ def _rows(program: DemoProgram, course: Course) -> list[list[str]]:
     rows = []
     for entry in course.rounds:
         cause = best_cause(entry.run.diagnosis)
-        verdict = f"{entry.verdict.word}, {entry.verdict.rung.replace('_', ' ')}" if entry.verdict else "-"
+        verdict = f"{entry.verdict.word}, {rung_in_words(entry.verdict.rung)}" if entry.verdict else "-"
         rows.append([program.name, entry.run.snapshot.reason, cause, entry.approved_before or "-", verdict])
     return rows
 

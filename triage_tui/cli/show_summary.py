@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from triage_tui.cli.output import print_line, print_wrapped
+from triage_tui.cli.output import print_line, print_table, print_wrapped
 from triage_tui.language.catalogue import ENGLISH_CATALOGUE, Catalogue
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis
 from triage_tui.runs.events import holder_alive
 from triage_tui.runs.evidence import IN_TEXT, resolve
 from triage_tui.runs.reader import Run
 from triage_tui.runs.rule_account import rule_account
-from triage_tui.runs.verdict_model import read_verdict
+from triage_tui.runs.verdict_figures import figure_rows, rung_in_words
+from triage_tui.runs.verdict_model import Verdict, read_verdict
 from triage_tui.text import number_of
 
 
@@ -155,9 +156,10 @@ def say_verdicts(record: Run, language: Catalogue = ENGLISH_CATALOGUE) -> None:
     if own is not None:
         print_line()
         parent = record.snapshot.parent_run or "the round before"
-        text = f"verdict against {parent}: {own.word} ({own.rung.replace('_', ' ')})"
+        text = f"verdict against {parent}: {own.word} ({rung_in_words(own.rung)})"
         print_wrapped(language.sentence(text), "", "  ")
-        _reasons(own.reasons, own.masked, language)
+        _reasons(own.reasons, own.masked, language, lambda index: _cite(record, own.link_of(index)))
+        _figures(own, language)
     event = next((event for event in reversed(record.events) if event.kind == "retry_finished"), None)
     if event is not None:
         print_line()
@@ -168,8 +170,27 @@ def say_verdicts(record: Run, language: Catalogue = ENGLISH_CATALOGUE) -> None:
         _reasons(reasons, masked, language)
 
 
-def _reasons(reasons: Iterable[str], masked: Iterable[str], language: Catalogue) -> None:
-    for reason in reasons:
-        print_wrapped(language.sentence(reason), "  - ")
+def _cite(record: Run, link: str) -> str:
+    return f"  [{link}]{_mark(record, link)}" if link else ""
+
+
+def _figures(verdict: Verdict, language: Catalogue) -> None:
+    """Print the figures before and after, a mark before those that differ."""
+    header = [language.fill(word) for word in ("FIGURE", "BEFORE", "AFTER")]
+    rows = [
+        [f"{'*' if row.differs else ' '} {language.fill(row.name)}", row.before, row.after]
+        for row in figure_rows(verdict)
+    ]
+    print_table([f"  {header[0]}", *header[1:]], rows)
+
+
+def _reasons(
+    reasons: Iterable[str],
+    masked: Iterable[str],
+    language: Catalogue,
+    cite: Callable[[int], str] = lambda index: "",
+) -> None:
+    for index, reason in enumerate(reasons):
+        print_wrapped(language.sentence(reason) + cite(index), "  - ")
     for line in masked:
         print_wrapped(language.sentence(f"masked, not fixed: {line}"), "  ! ")

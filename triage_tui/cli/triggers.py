@@ -9,6 +9,8 @@ from triage_tui.guest.freezing.triggers import SWITCHABLE, TriggerLimits, parse_
 from triage_tui.retry.probe import check, parse_question
 
 _DEFAULT = TriggerLimits()
+STABLE_S = 2.0
+"""How long a service that answered twice must go on, where nobody agreed on another time."""
 
 
 def _number(group: argparse._ArgumentGroup, name: str, default: float, metavar: str, text: str) -> None:
@@ -30,6 +32,13 @@ def add_trigger_arguments(parser: argparse.ArgumentParser) -> None:
     _number(group, "--sleep-repeats", _DEFAULT.sleep_repeats, "N", "rounds that make a loop that sleeps")
     _number(group, "--sleep-span", _DEFAULT.sleep_span_s, "SECONDS", "time within which they happen")
     _number(group, "--grace", _DEFAULT.grace_s, "SECONDS", "how long a loop or an idle state must last")
+    _number(
+        group,
+        "--stable",
+        STABLE_S,
+        "SECONDS",
+        "how long a service that answered twice must go on to be stable",
+    )
     group.add_argument(
         "--stop-on",
         action="append",
@@ -72,6 +81,7 @@ def trigger_limits(args: argparse.Namespace) -> TriggerLimits:
         sleep_repeats=args.sleep_repeats,
         sleep_span_s=args.sleep_span,
         grace_s=args.grace,
+        stable_s=args.stable,
         calls=tuple(parse_call_trigger(text) for text in args.stop_on),
         off=frozenset(args.no_stop),
     )

@@ -11,6 +11,7 @@ from triage_tui.runs.evidence import IN_TEXT, Link, Resolved, links_in, parse_li
 from triage_tui.runs.masked_memory import masked_memory
 from triage_tui.runs.reader import Run
 from triage_tui.runs.redaction import Redaction
+from triage_tui.runs.verdict_model import read_verdict
 from triage_tui.text import safe_block, safe_line
 
 MAX_CLAIMS = 40
@@ -27,7 +28,7 @@ class Citing:
         self.run = run
         self.redaction = redaction
         self.links: list[Link] = []
-        """All that the diagnosis cites, each once, in its order."""
+        """All that the diagnosis and the verdict cite, each once, in their order."""
         seen: set[str] = set()
         for text in self._texts():
             try:
@@ -47,7 +48,8 @@ class Citing:
             found += [link for _, link in links_in(hypothesis.explanation[:_MAX_TEXT])]
             if hypothesis.opinion is not None:
                 found += [entry.link for entry in hypothesis.opinion.evidence[:MAX_CLAIMS]]
-        return found
+        verdict = read_verdict(self.run.dir)
+        return found + (verdict.links[:MAX_CLAIMS] if verdict is not None else [])
 
     def of_kind(self, kind: str) -> list[Link]:
         """Return the cited links of one kind."""
@@ -76,6 +78,14 @@ class Citing:
     def _to(self, link: str) -> str:
         found = resolve(self.run, link)
         return place(found.link) if found.exists else ""
+
+    def cited(self, text: str, link: str, limit: int = 600) -> Words:
+        """Return a sentence with the evidence that it rests on named behind it, where there is some."""
+        words = self.prose(text, limit)
+        found = resolve(self.run, link) if link else None
+        if found is None or not found.holds:
+            return words
+        return (*words, Span(" "), Span(self.line(found.title, 200), True, place(found.link)))
 
     def claim(self, entry: Evidence, against: bool = False) -> Claim:
         """Return one claim with what it rests on quoted; what does not resolve is said to be unsupported."""

@@ -43,6 +43,8 @@ from triage_tui.runs.diagnosis_model import Hypothesis, Opinion, Proposal
 from triage_tui.runs.reader import Run
 from triage_tui.runs.redaction import Redaction
 from triage_tui.runs.rounds import ladder
+from triage_tui.runs.verdict_figures import figure_rows, rung_in_words
+from triage_tui.runs.verdict_model import Verdict
 
 MAX_HYPOTHESES = 10
 MAX_PROPOSALS = 32
@@ -140,9 +142,10 @@ def _verdict(citing: Citing) -> Section | None:
         own = None
     if isinstance(own, dict):
         parent = citing.line(citing.run.snapshot.parent_run or "the round before", 60)
-        word, rung = (citing.line(str(own.get(name, "?")), 40).replace("_", " ") for name in ("word", "rung"))
+        word = citing.line(str(own.get("word", "?")), 40).replace("_", " ")
+        rung = citing.line(rung_in_words(str(own.get("rung", "?"))), 40)
         words = (Span("Against "), Span(parent, True), Span(": "), Span(f"{word} ({rung})."))
-        blocks += [Paragraph(words, strong=True), *_told(citing, own)]
+        blocks += [Paragraph(words, strong=True), *_told(citing, own, cites=True), *_compared(citing, own)]
     for event in citing.run.events[::-1]:
         if event.kind == "retry_finished":
             run_id, word = (citing.line(str(event.payload.get(name)), 60) for name in ("run", "verdict"))
@@ -152,11 +155,26 @@ def _verdict(citing: Citing) -> Section | None:
     return Section("Verdict", "verdict", tuple(blocks)) if blocks else None
 
 
-def _told(citing: Citing, verdict: dict[str, Any]) -> list[Block]:
-    reasons, masked = (verdict.get(name) for name in ("reasons", "masked"))
+def _compared(citing: Citing, verdict: dict[str, Any]) -> list[Block]:
+    """Return the figures before and after as a table."""
+    try:
+        rows = figure_rows(msgspec.convert(verdict, Verdict))
+    except msgspec.ValidationError:
+        return []
+    cells = (
+        TableRow((row.name, citing.line(row.before, 200), citing.line(row.after, 200)), cited=row.differs)
+        for row in rows
+    )
+    return [Table(("figure", "before", "after"), tuple(cells))]
+
+
+def _told(citing: Citing, verdict: dict[str, Any], *, cites: bool = False) -> list[Block]:
+    """Return the reasons and what is masked; with `cites` links are into the run that is reported on."""
+    reasons, masked, links = (verdict.get(name) for name in ("reasons", "masked", "links"))
     items: list[Words] = []
-    for text in reasons[:50] if isinstance(reasons, list) else []:
-        items.append(citing.prose(str(text), 600))
+    known = [str(link) for link in links] if cites and isinstance(links, list) else []
+    for index, text in enumerate(reasons[:50] if isinstance(reasons, list) else []):
+        items.append(citing.cited(str(text), known[index] if index < len(known) else ""))
     for text in masked[:50] if isinstance(masked, list) else []:
         items.append((Span("Masked, not fixed: "), *citing.prose(str(text), 600)))
     return [Bullets(tuple(items))] if items else []

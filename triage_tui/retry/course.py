@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from triage_tui.retry.freezing import FreezeSwitch
+from triage_tui.retry.judge import is_well
 from triage_tui.retry.policy import Limits, Policy
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
@@ -62,8 +63,7 @@ class Course:
         """0 when the program is well or got further, 1 otherwise."""
         if not self.rounds:
             return 1
-        diagnosis = self.rounds[-1].run.diagnosis
-        if diagnosis is not None and diagnosis.healthy:
+        if is_well(self.rounds[-1].run, self.rounds[-1].verdict):
             return 0
         return (
             0 if any(r.verdict and r.verdict.word in ("progressed", "resolved") for r in self.rounds) else 1

@@ -10,6 +10,7 @@ from triage_tui.errors import TriageError
 from triage_tui.guest.supervisor import Guest
 from triage_tui.retry.actions import Decision, LocalActions
 from triage_tui.retry.course import Course, Narrator, Round, Terms
+from triage_tui.retry.judge import is_well
 from triage_tui.retry.memory_windows import answer_asked
 from triage_tui.retry.noting import note
 from triage_tui.retry.policy import AUTO_ACTOR, choose
@@ -48,10 +49,10 @@ class Decider:
         """
         run = current.run
         chosen = run.snapshot.reason in ("requested", "syscall")
-        if run.diagnosis is not None and run.diagnosis.healthy and not chosen:
+        if is_well(run, current.verdict) and not chosen:
             self._course.ended = "the program is well"
             self._course.held = None
-            verdict = {"verdict": "resolved"} if current.verdict is not None else {}
+            verdict = {"verdict": current.verdict.word} if current.verdict is not None else {}
             append_event(run.dir, "ended", {"why": self._course.ended, **verdict})
             return None
         if not self._terms.hold:
@@ -74,6 +75,9 @@ class Decider:
             self._tell(f"{verdict.word}, so {actions.rollback(previous.run.run_id)}")
             previous.approved = None
             current = previous
+        elif verdict is not None and verdict.doubted:
+            self.leave_to_person(current.run, "the program looks well, and the judge doubts it")
+            return None
         limits = self._terms.limits
         if len(self._course.rounds) >= limits.rounds:
             self.leave_to_person(current.run, f"the limit of {limits.rounds} rounds is reached")

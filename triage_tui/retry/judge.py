@@ -2,76 +2,41 @@
 
 The judge compares signatures of syscalls: name, what the call is about (path, peer, ioctl request and
 interface) and whether it failed and how. Addresses, descriptors and times are not part of a signature, so
-two runs of the same program agree on what they have in common.
+two runs of the same program agree on what they have in common. Places in the code are compared where the
+record has them.
+
+A healthy look alone is not believed: what rests on nothing but the answers of rules is never called resolved.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.freezing.suspicion import is_well
-from triage_tui.runs.call_signatures import signature, signatures
-from triage_tui.runs.diagnosis_model import Diagnosis
+from triage_tui.retry.earlier_rounds import Past
+from triage_tui.retry.judging import ends, faked
+from triage_tui.retry.judging.doubts import blamed, doubts_of
+from triage_tui.retry.judging.faked import Faked, masked_calls, switched_off
+from triage_tui.retry.judging.figures import figures_of
+from triage_tui.retry.judging.novelty import Novelty, ground_lost, news_of
+from triage_tui.retry.judging.printed import Printed, new_output, usage_now
+from triage_tui.retry.judging.reasons import Reason, cited, cited_end
+from triage_tui.retry.judging.service import Service, rung_of, service_of
+from triage_tui.runs.call_signatures import signature, signatures, subject
 from triage_tui.runs.evidence import parse_link
-from triage_tui.runs.model import AT_START, Syscall
 from triage_tui.runs.reader import Run
-from triage_tui.runs.verdict_model import Figures, Rung, Verdict, VerdictWord
-from triage_tui.text import safe_line
+from triage_tui.runs.verdict_model import Verdict, VerdictWord, read_verdict
+from triage_tui.text import number_of, safe_line
 
 MAX_NOVEL = 40
+_MUCH_LOST = 3
+"""Signatures that are missing from which on a run without news is worse than the one before."""
 
 How = Literal["resume", "retry"]
 """Whether the frozen guest went on, or a new one started."""
 
-# Calls that say how a program ends or waits for time, not how far it got.
-_NO_PROGRESS = frozenset(
-    [
-        "exit", "exit_group", "brk", "mmap", "mmap2", "munmap", "mprotect", "madvise", "futex",
-        "rt_sigreturn", "sigreturn", "nanosleep", "clock_nanosleep", "clock_nanosleep_time64", "gettimeofday",
-        "time", "clock_gettime", "clock_gettime64", "getpid", "gettid",
-    ]
-)  # fmt: skip
-
-
-# Calls that lead on although they name nothing: a program that makes its first one does something else.
-_LEADS_ON = frozenset(
-    [
-        "socket",
-        "socketpair",
-        "bind",
-        "listen",
-        "accept",
-        "accept4",
-        "connect",
-        "clone",
-        "clone3",
-        "fork",
-        "vfork",
-    ]
-)
-_IS_TERMINAL = "ioctl(TCGETS"
-MAX_OUTPUT_BYTES = 1 << 20
-
-
-def figures(run: Run) -> Figures:
-    """Return the figures of one run."""
-    snapshot = run.snapshot
-    statistics = snapshot.statistics
-    return Figures(
-        run_id=run.run_id,
-        reason=snapshot.reason,
-        exit_code=snapshot.trigger.exit_code,
-        signal=snapshot.trigger.signal,
-        syscalls=statistics.syscalls,
-        distinct_signatures=statistics.distinct_signatures or len(signatures(run.trace())),
-        failed_syscalls=statistics.failed_syscalls,
-        listening=statistics.listening,
-        elapsed_ms=statistics.elapsed_ms,
-    )
+_Decided = tuple[VerdictWord, list[Reason]]
 
 
 def blocking_signatures(run: Run) -> set[str]:
@@ -91,280 +56,333 @@ def blocking_signatures(run: Run) -> set[str]:
     return found
 
 
-def switched_off(run: Run) -> list[str]:
-    """Return, one line each, which rules did not act to the end of this run, and why."""
-    return [
-        f"rule {hit.rule} was switched off: {hit.disabled}" for hit in run.snapshot.rule_hits if hit.disabled
-    ]
-
-
-def masked_calls(run: Run) -> list[str]:
-    """Return, one line each, what rules answered or supplied in this run."""
-    counts = Counter(
-        (f"{signature(call).rsplit(' ', 1)[0]} {'answered' if call.intercepted else 'helped'}", call.rule)
-        for call in run.trace()
-        if call.rule
-    )
-    lines = [
-        f"{what} by rule {rule}" + (f", {count} times" if count > 1 else "")
-        for (what, rule), count in counts.items()
-    ]
-    named = {rule for _, rule in counts}
-    lines += [
-        f"rule {hit.rule} acted on {hit.syscall} {hit.hits} times"
-        for hit in run.snapshot.rule_hits
-        if hit.hits and hit.syscall != AT_START and hit.rule not in named
-    ]
-    return [*_hidden_interfaces(run), *lines]
-
-
-def _hidden_interfaces(run: Run) -> list[str]:
-    """Return, one line each, the interfaces that were made for the run and that a rule answered for."""
-    starts = run.snapshot.start_settings
-    made = {name for one in starts if one.setting == "interfaces" for name in one.says.split()[2:]}
-    told = {
-        (call.interface, call.rule)
-        for call in run.trace()
-        if call.intercepted and call.rule and call.interface in made
-    }
-    return [
-        f"network interface {name} was really there, and hidden: what the program was told of it is made up"
-        f" by rule {rule}"
-        for name, rule in sorted(told, key=str)
-    ]
-
-
-def judge(before: Run, after: Run, earlier: Sequence[Run] = (), how: How = "retry") -> Verdict:
+def judge(before: Run, after: Run, past: Past | None = None, how: How = "retry") -> Verdict:
     """Return the verdict on `after`, which retries (or continues) `before`.
 
-    `earlier` are further earlier rounds of the same target: what they reached already is not new. With
-    `how` "resume" the two runs are two stops of one process, and only calls after the first stop count.
+    `past` is what the earlier rounds of the target reached, `earlier_rounds.past_of`: that is not new.
+    Without it `before` is all that is known. With `how` "resume" the two runs are two stops of one process,
+    and only calls after the first stop count.
     """
-    known = set(signatures(before.trace()))
-    for run in earlier:
-        known |= set(signatures(run.trace()))
-    start = before.snapshot.trigger.seq if how == "resume" else 0
-    continued = [call for call in after.trace() if call.seq >= start]
-    novel = [
-        text
-        for text, _ in signatures(call for call in continued if _counts(call)).items()
-        if text not in known
-    ]
-    lost = _reached(before) - set(signatures(after.trace()))
-    blocked = blocking_signatures(before)
-    still_blocked = blocked & set(signatures(continued))
-    same_end = _same_end(before, after)
-    word, reasons = _decide(before, after, novel, lost, blocked, still_blocked, same_end)
-    replaced = (_replaced(before, after) or _another_command(before, after)) if how == "retry" else ""
-    if replaced:
-        word, reasons = "inconclusive", [replaced, f"it {_end_in_words(after)}"]
-        novel = []
-    reasons += switched_off(after)
-    reasons += [
-        f"it was started with {one.says}, by rule {one.rule}" for one in after.snapshot.start_settings
-    ]
+    if past is None:
+        past = Past()
+        past.add(before)
+    look = _Look.at(before, after, past, how)
+    word, reasons = _decide(look)
+    other = ends.another_program(before, after) if how == "retry" else ""
+    if other:
+        word, reasons = (
+            "inconclusive",
+            [Reason(other), Reason(f"it {ends.in_words(after)}", cited_end(after))],
+        )
+        look.news = Novelty({}, {}, {}, {}, {})
+    reasons += _accounts(after)
+    masked = masked_calls(after)
+    rung = rung_of(
+        after,
+        is_new=bool(look.news.counted) and word != "sideways",
+        is_passed=bool(other) or not look.same_end,
+        is_masked=bool(masked),
+        is_believed=word != "regressed" and not look.doubts,
+    )
+    told = read_verdict(before.dir)
+    first = rung_of(before, is_new=False, is_passed=False, is_masked=True, is_believed=True)
     return Verdict(
         word=word,
-        rung=_rung(after, bool(novel) and word != "sideways", same_end and not replaced),
-        reasons=reasons,
-        before=figures(before),
-        after=figures(after),
-        novel=novel[:MAX_NOVEL],
-        masked=masked_calls(after),
+        rung=rung,
+        reasons=[reason.says for reason in reasons],
+        links=[reason.link for reason in reasons],
+        before=figures_of(before, faked.look_at(before), told.rung if told is not None else first),
+        after=figures_of(after, look.faked, rung),
+        novel=list(look.news.novel)[:MAX_NOVEL],
+        regained=list(look.news.regained)[:MAX_NOVEL],
+        new_sites=list(look.news.sites)[:MAX_NOVEL],
+        compared_with=past.rounds,
+        masked=masked,
+        doubted=bool(look.doubts),
         how=how,
     )
 
 
-def _waits_now(before: Run, after: Run) -> str:
-    """Say that a call which was repeated without a pause lets its thread wait now; "" where it does not."""
-    loop = before.snapshot.loop
-    if before.snapshot.reason != "loop" or loop is None or loop.sleeps or after.snapshot.reason != "idle":
-        return ""
-    if after.snapshot.trigger.spinning:
-        return ""
-    last = {call.tid: call for call in after.trace()}
-    waits = next((one.name for one in last.values() if one.ret is None and one.name in loop.names), "")
-    return f"the busy loop is gone: {waits}, which was repeated without a pause, waits now" if waits else ""
+def _accounts(after: Run) -> list[Reason]:
+    """Return what is to be known of the rules of a run, whatever came of it."""
+    hits = {hit.rule: cited(after, "rule", hit.rule) for hit in after.snapshot.rule_hits}
+    off = [hit.rule for hit in after.snapshot.rule_hits if hit.disabled]
+    reasons = [Reason(text, hits[rule]) for rule, text in zip(off, switched_off(after), strict=True)]
+    return reasons + [
+        Reason(f"it was started with {one.says}, by rule {one.rule}", hits.get(one.rule, ""))
+        for one in after.snapshot.start_settings
+    ]
 
 
-def _reached(run: Run) -> set[str]:
-    """Return the signatures of what worked in a run: a failure that is not repeated later is no loss."""
-    return set(signatures(call for call in run.trace() if not call.errno))
+@dataclass(slots=True)
+class _Look:
+    """Two runs beside each other."""
+
+    before: Run
+    after: Run
+    past: Past
+    faked: Faked
+    news: Novelty
+    lost: set[str]
+    ground_lost: set[str]
+    """Of these, those that lead on."""
+    blocked: set[str]
+    """The failures that the diagnosis of the run before rests on."""
+    still_blocked: set[str]
+    still_at: dict[str, int]
+    """Signatures of the calls that count, and the first of each."""
+    same_end: bool
+    service: Service
+    doubts: list[Reason]
+    """What speaks against the healthy look of the run after."""
+
+    @classmethod
+    def at(cls, before: Run, after: Run, past: Past, how: How) -> _Look:
+        start = before.snapshot.trigger.seq if how == "resume" else 0
+        made_up = faked.look_at(after)
+        news = news_of(before, after, past, made_up, start)
+        lost, ground = ground_lost(before, after)
+        blocked = blocking_signatures(before)
+        continued = signatures(call for call in after.trace() if call.seq >= start)
+        service = service_of(after)
+        return cls(
+            before=before,
+            after=after,
+            past=past,
+            faked=made_up,
+            news=news,
+            lost=lost,
+            ground_lost=ground,
+            blocked=blocked,
+            still_blocked=blocked & set(continued),
+            still_at=continued,
+            same_end=ends.same_end(before, after),
+            service=service,
+            doubts=doubts_of(before, after, made_up, news, service),
+        )
+
+    @property
+    def end(self) -> Reason:
+        now, then = ends.in_words(self.after), ends.in_words(self.before)
+        return Reason(f"it {now}; before, it {then}", cited_end(self.after))
+
+    @property
+    def told_news(self) -> Reason:
+        """Say what is new, the most telling first."""
+        news = self.news
+        shown = next(iter(news.ground or news.counted or news.novel or news.regained), "")
+        link = cited(self.after, "syscall", news.all[shown]) if shown else ""
+        if news.novel:
+            count = len(news.novel)
+            what = "1 syscall signature is" if count == 1 else f"{count} syscall signatures are"
+            return Reason(f"{what} new, such as {shown}", link)
+        if news.regained:
+            run = self.past.others[shown]
+            what = number_of(len(news.regained), "syscall signature")
+            return Reason(f"new in this story, reached before in run {run}: {what}, such as {shown}", link)
+        return Reason("no syscall signature is new")
+
+    @property
+    def passed(self) -> Reason | None:
+        """Say that the failure of the run before is passed."""
+        if not self.blocked or self.still_blocked:
+            return None
+        text = sorted(self.blocked)[0]
+        what = text.rsplit(" ", 1)[0]
+        seq = next((call.seq for call in self.after.trace() if subject(call) == what), None)
+        return Reason(
+            f"the failure is passed: {text}", cited(self.after, "syscall", seq) if seq is not None else ""
+        )
 
 
-def _replaced(before: Run, after: Run) -> str:
-    """Say that the runs are of different programs, which cannot be compared; "" when they are of the same."""
-    first, second = before.snapshot.target, after.snapshot.target
-    if "" in (first.program_sha256, second.program_sha256) or first.program_sha256 == second.program_sha256:
-        return ""
-    arches = "" if first.arch == second.arch else f" (it was for {first.arch} and is for {second.arch})"
-    return f"{second.program} is another file than in the run before{arches}: the two runs do not compare"
+def _said(run: Run, printed: Printed) -> str:
+    return cited(run, "log", run.snapshot.guest_output.removeprefix("logs/"), line=printed.line)
 
 
-def _another_command(before: Run, after: Run) -> str:
-    """Say that a start rule made another command of it; "" where the same is done with other options.
-
-    A program of many names (busybox, git) is told what to do by its first argument, which is no option.
-    """
-    first, second = before.snapshot.target.argv, after.snapshot.target.argv
-    size = 2 if len(first) > 1 and not first[1].startswith("-") else 1
-    if first[:size] == second[:size]:
-        return ""
-    was, now = (" ".join(argv[:2]) for argv in (first, second))
-    return f"it was started as {now} and before as {was}: what is new is another command's, no progress"
+def _decide(look: _Look) -> _Decided:
+    for find in (_of_the_engine, _usage, _health, _same_failure, _worse, _service, _made_up, _new_ground):
+        if (found := find(look)) is not None:
+            return found
+    return _nothing_new(look)
 
 
-def _counts(call: Syscall) -> bool:
-    """Tell whether a call can count as new ground: no rule helped with it, unless to run a real program."""
-    started = call.name in ("execve", "execveat") and not call.errno and not call.intercepted
-    return call.name not in _NO_PROGRESS and (call.rule is None or started)
+def _of_the_engine(look: _Look) -> _Decided | None:
+    """A round that the engine could not carry through says nothing of the program."""
+    was, now = look.before.snapshot.reason, look.after.snapshot.reason
+    if now not in ("emulator", "unknown") or now == was:
+        return None
+    detail = safe_line(look.after.snapshot.trigger.detail, 200)
+    return "inconclusive", [Reason(f"the round could not be carried through: {detail}"), look.end]
 
 
-def _same_end(before: Run, after: Run) -> bool:
-    """Tell whether both runs stopped for the same reason at the same kind of call with the same result."""
-    first, second = before.snapshot, after.snapshot
-    return (
-        first.reason == second.reason
-        and first.trigger.syscall_name == second.trigger.syscall_name
-        and first.trigger.exit_code == second.trigger.exit_code
-        and first.trigger.signal == second.trigger.signal
-    )
+def _usage(look: _Look) -> _Decided | None:
+    """A program that explains its arguments does not do its work, whatever its exit code is."""
+    printed = usage_now(look.before, look.after)
+    if printed is None or look.after.snapshot.reason != "exit":
+        return None
+    says = f"it explains its usage now, and does not do its work: {safe_line(printed.text, 120)}"
+    word: VerdictWord = "regressed" if look.ground_lost else "sideways"
+    return word, [Reason(says, _said(look.after, printed)), look.end, look.told_news]
 
 
-def _same_place(before: Run, after: Run) -> bool:
-    """Tell whether both ended in the same way, loops of other calls told apart."""
-    first, second = before.snapshot.loop, after.snapshot.loop
-    return _same_end(before, after) and (set(first.names) if first else None) == (
-        set(second.names) if second else None
-    )
-
-
-def _leads_on(text: str) -> bool:
-    """Tell whether a new signature shows new ground: an object by name, a failure, a socket or a process.
-
-    Copying, reading and closing the descriptor of a file that a rule put there shows none, nor does asking
-    whether it is a terminal, as the C library does before it buffers (isatty(3)).
-    """
-    name = text.split("(")[0].split(" ")[0]
-    if text.startswith(_IS_TERMINAL):
-        return False
-    return "(" in text or not text.endswith(" ok") or name in _LEADS_ON
-
-
-def _new_output(before: Run, after: Run) -> str | None:
-    """Return the first line that only the later run printed, numbers aside."""
-    known = {re.sub(r"\d+", "#", line) for line in _output(before)}
-    return next((line for line in _output(after) if re.sub(r"\d+", "#", line) not in known), None)
-
-
-def _output(run: Run) -> list[str]:
-    try:
-        text = run.text_file(run.snapshot.guest_output, MAX_OUTPUT_BYTES)
-    except TriageError:
-        return []
-    return [line for line in text.split("\n") if line.strip()]
-
-
-def _answer(run: Run) -> str:
-    """Return what the first probe that was answered says, raw text."""
-    return next((probe.detail for probe in run.snapshot.probes if probe.outcome == "answered"), "")
-
-
-def _healthy(diagnosis: Diagnosis | None) -> bool:
-    return diagnosis is not None and diagnosis.healthy
-
-
-def _ended_badly(run: Run) -> bool:
-    """Tell whether a program was stopped by what it did itself, and is not well by its diagnosis."""
-    chosen = run.snapshot.reason in ("requested", "syscall", "time_limit")
-    return not chosen and run.diagnosis is not None and not run.diagnosis.healthy
-
-
-def _end_in_words(run: Run) -> str:
-    snapshot = run.snapshot
-    trigger = snapshot.trigger
-    match snapshot.reason:
-        case "exit":
-            return f"exits with {trigger.exit_code}"
-        case "signal":
-            return f"dies of {trigger.signal}"
-        case "loop":
-            return "repeats a syscall sequence"
-        case "sleep_loop":
-            return "sleeps and repeats"
-        case "idle":
-            return f"waits in {trigger.syscall_name}"
-        case "emulator":
-            return "ends because the emulator failed"
-        case "syscall":
-            return f"was frozen at {trigger.syscall_name}, as was wanted"
-        case "requested":
-            return "was frozen on request"
-        case _:
-            return "was still running when its time was over"
-
-
-def _decide(
-    before: Run,
-    after: Run,
-    novel: list[str],
-    lost: set[str],
-    blocked: set[str],
-    still_blocked: set[str],
-    same_end: bool,
-) -> tuple[VerdictWord, list[str]]:
-    end = f"it {_end_in_words(after)}; before, it {_end_in_words(before)}"
-    count = "1 syscall signature is" if len(novel) == 1 else f"{len(novel)} syscall signatures are"
-    first = next((text for text in novel if _leads_on(text)), novel[0] if novel else "")
-    news = f"{count} new, such as {first}" if novel else "no syscall signature is new"
-    if _healthy(after.diagnosis) and not _healthy(before.diagnosis):
-        scene = after.diagnosis.scene.replace("_", " ") if after.diagnosis else ""
-        return "resolved", [f"the program is well now ({scene}): {end}", news]
-    if _healthy(before.diagnosis) and _ended_badly(after):
-        return "regressed", [f"the program was well before, and is not now: {end}", news]
-    crashed = after.snapshot.reason == "signal" and before.snapshot.reason != "signal"
-    if still_blocked and same_end:
-        failed = sorted(still_blocked)[0]
-        if len(lost) > len(novel):
-            return "regressed", [
-                f"the same failure is there ({failed}) and {len(lost)} signatures are missing",
-                end,
-            ]
-        return "sideways", [f"the same failure is still there: {failed}", end, news]
-    if crashed and len(lost) >= len(novel):
-        return "regressed", [f"it dies of {after.snapshot.trigger.signal} now, and did not before", end, news]
-    passed = f"the failure is passed: {sorted(blocked)[0]}" if blocked and not still_blocked else end
-    if is_well(after.snapshot.probes) and not is_well(before.snapshot.probes):
-        return "progressed", [f"its service answers now: {safe_line(_answer(after), 160)}", end, news]
-    if novel and _same_place(before, after) and not any(map(_leads_on, novel)):
-        printed = _new_output(before, after)
-        if printed is None:
-            led = "it led to no new object, failure, connection, process or line of output"
-            return "sideways", [*([passed] if passed != end else []), led, end, news]
-        news = f"it prints something new: {safe_line(printed, 120)}; {news}"
-    if novel:
-        reasons = [news, passed] if passed == end else [news, passed, end]
-        if crashed:
-            reasons.append(f"but it dies of {after.snapshot.trigger.signal} now")
+def _health(look: _Look) -> _Decided | None:
+    """Return the verdict where the program is well now or was well before."""
+    now, then = ends.is_healthy(look.after), ends.is_healthy(look.before)
+    if then and ends.ended_badly(look.after):
+        says = f"the program was well before, and is not now: {look.end.says}"
+        return "regressed", [Reason(says, look.end.link), look.told_news]
+    if not now or then:
+        return None
+    diagnosis = look.after.diagnosis
+    scene = diagnosis.scene.replace("_", " ") if diagnosis else ""
+    if not look.doubts:
+        link = cited(look.after, "probe", look.service.answers) if look.service.answers is not None else ""
+        says = f"the program is well now ({scene}): {look.end.says}"
+        return "resolved", [Reason(says, link or look.end.link), *_masked_on_the_way(look), look.told_news]
+    reasons = [
+        Reason(
+            f"it looks well ({scene}), and that is not believed: {look.doubts[0].says}", look.doubts[0].link
+        ),
+        *look.doubts[1:],
+        look.end,
+        look.told_news,
+    ]
+    printed = new_output(look.before, look.after)
+    if len(look.ground_lost) > len(look.news.ground) and printed is None:
+        text = f"and does less than before: {sorted(look.ground_lost)[0]} is missing"
+        return "regressed", [reasons[0], Reason(text), *reasons[1:]]
+    answers = look.service.answers is not None or look.service.error_page is not None
+    if answers or look.news.ground or printed is not None or _passed_the_exit(look):
         return "progressed", reasons
-    if waits := _waits_now(before, after):
-        return "progressed", [waits, end, news]
-    if lost and len(lost) > 2:
-        return "regressed", [f"{len(lost)} signatures of the earlier run are missing and none is new", end]
-    if after.snapshot.reason == "time_limit":
-        return "inconclusive", ["the time was over before anything new happened", end]
-    if same_end:
-        return "sideways", ["it ends in the same way", news]
-    return "sideways", [end, news]
+    return "sideways", reasons
 
 
-def _rung(run: Run, novel: bool, same_end: bool) -> Rung:
-    if is_well(run.snapshot.probes):
-        return "answers"
-    if run.snapshot.statistics.listening:
-        return "listens"
-    if run.snapshot.reason == "exit" and _healthy(run.diagnosis):
-        return "healthy_exit"
-    if novel:
-        return "new_branch"
-    return "runs" if same_end else "passed"
+def _passed_the_exit(look: _Look) -> bool:
+    """Tell whether the program ended by itself with a failure before, and ends with code 0 now."""
+    was, now = look.before.snapshot, look.after.snapshot
+    failed = was.reason == "signal" or (was.reason == "exit" and was.trigger.exit_code != 0)
+    return failed and now.reason == "exit" and faked.forged_end(look.after) is None
+
+
+def _masked_on_the_way(look: _Look) -> list[Reason]:
+    """Say that the failure of the run before is masked and not fixed, where a rule answers for it."""
+    call = faked.first_passed(look.after, look.blocked)
+    if call is None or not call.intercepted:
+        return []
+    says = f"the failure before is masked, not fixed: {subject(call)} is answered by rule {call.rule}"
+    return [Reason(says, cited(look.after, "syscall", call.seq))]
+
+
+def _same_failure(look: _Look) -> _Decided | None:
+    """Return the verdict where the same call fails again, be it with another error."""
+    if look.still_blocked and look.same_end:
+        failed = sorted(look.still_blocked)[0]
+        link = cited(look.after, "syscall", look.still_at[failed])
+        if len(look.lost) > len(look.news.all):
+            says = f"the same failure is there ({failed}) and {len(look.lost)} signatures are missing"
+            return "regressed", [Reason(says, link), look.end]
+        return "sideways", [
+            Reason(f"the same failure is still there: {failed}", link),
+            look.end,
+            look.told_news,
+        ]
+    other = look.news.other_errno
+    if other is None or look.news.ground or other[0] not in look.blocked:
+        return None
+    if not look.same_end and not ends.failing_ends(look.before, look.after):
+        return None
+    then, now, seq = other
+    says = f"the same call fails with another error: {now}; before, {then.rsplit(' ', 1)[1]}"
+    return "sideways", [Reason(says, cited(look.after, "syscall", seq)), look.end]
+
+
+def _crashed(look: _Look) -> bool:
+    return look.after.snapshot.reason == "signal" and look.before.snapshot.reason != "signal"
+
+
+def _worse(look: _Look) -> _Decided | None:
+    if not _crashed(look) or len(look.lost) < len(look.news.all):
+        return None
+    says = f"it dies of {look.after.snapshot.trigger.signal} now, and did not before"
+    return "regressed", [Reason(says, cited_end(look.after)), look.end, look.told_news]
+
+
+def _service(look: _Look) -> _Decided | None:
+    """Return the verdict where the service answers that did not before."""
+    index = look.service.answers if look.service.answers is not None else look.service.error_page
+    before = service_of(look.before)
+    if index is None or before.answers is not None or before.error_page is not None:
+        return None
+    detail = safe_line(look.after.snapshot.probes[index].detail, 160)
+    says = f"its service answers now: {detail}"
+    return "progressed", [Reason(says, cited(look.after, "probe", index)), look.end, look.told_news]
+
+
+def _made_up(look: _Look) -> _Decided | None:
+    """Return the verdict where all that is different is what a rule made up."""
+    if look.news.ground:
+        return None
+    found = [
+        (call, text)
+        for call, text in (
+            (faked.claimed_to_listen(look.after), "it believes that it listens, and nobody can reach it"),
+            (faked.made_up_wait(look.after, look.faked), "it waits for what only a rule made up"),
+        )
+        if call is not None
+    ]
+    if not found:
+        return None
+    return "sideways", [*(blamed(look.after, text, call) for call, text in found), look.end, look.told_news]
+
+
+def _new_ground(look: _Look) -> _Decided | None:
+    """Return the verdict where something was reached that no round of the story had reached."""
+    news, told = look.news, look.told_news
+    same_place = ends.same_place(look.before, look.after)
+    passed, end = look.passed, look.end
+    gone = [Reason(text)] if (text := ends.loop_gone(look.before, look.after)) else []
+    if same_place and not news.ground and (news.all or news.sites or passed):
+        if news.varied:
+            says = f"it goes round in the same calls, with other arguments: {news.varied}"
+            link = cited(look.after, "syscall", news.all[news.varied])
+            return "sideways", [Reason(says, link), end]
+        printed = new_output(look.before, look.after)
+        if printed is None:
+            led = Reason("it led to no new object, failure, connection, process or line of output")
+            return "sideways", [*([passed] if passed else []), led, end, told]
+        says = f"it prints something new: {safe_line(printed.text, 120)}; {told.says}"
+        told = Reason(says, _said(look.after, printed))
+    elif not news.counted and not (news.sites and not same_place):
+        return None
+    reasons = [told, *([passed] if passed else []), *gone, end]
+    if news.sites:
+        place, seq = next(iter(news.sites.items()))
+        what = number_of(len(news.sites), "place", "places")
+        text = f"{what} of the code made a call for the first time, such as {place}"
+        reasons.insert(1, Reason(text, cited(look.after, "syscall", seq)))
+    if _crashed(look):
+        text = f"but it dies of {look.after.snapshot.trigger.signal} now"
+        reasons.append(Reason(text, cited_end(look.after)))
+    return "progressed", reasons
+
+
+def _nothing_new(look: _Look) -> _Decided:
+    end, told = look.end, look.told_news
+    text, seq = ends.waits_now(look.before, look.after)
+    if text:
+        return "progressed", [Reason(text, cited(look.after, "syscall", seq)), end, told]
+    if len(look.lost) >= _MUCH_LOST:
+        says = f"{len(look.lost)} signatures of the earlier run are missing and none is new"
+        return "regressed", [Reason(says), end]
+    if look.after.snapshot.reason == "time_limit":
+        return "inconclusive", [Reason("the time was over before anything new happened"), end]
+    if ends.is_healthy(look.before) and ends.is_healthy(look.after):
+        return "sideways", [Reason("it was well before, and is well now", end.link), *look.doubts, end, told]
+    if look.same_end:
+        return "sideways", [Reason("it ends in the same way", end.link), told]
+    return "sideways", [end, told]
+
+
+def is_well(run: Run, verdict: Verdict | None) -> bool:
+    """Tell whether a program is well by its diagnosis, and in a retry the judge does not doubt it."""
+    return ends.is_healthy(run) and (verdict is None or not verdict.doubted)

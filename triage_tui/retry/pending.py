@@ -362,6 +362,7 @@ def retry_finished(verdict: Verdict, pending: Pending) -> dict[str, object]:
         "run": pending.judged,
         "rung": verdict.rung,
         "reasons": verdict.reasons,
+        "links": verdict.links,
         "masked": verdict.masked[:50],
         "change": pending.change,
     }

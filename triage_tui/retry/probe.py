@@ -4,6 +4,9 @@
     http:80/path=expected       GET /path must give a status below 400, and `expected` in what comes back
     cmd:curl -fs 127.0.0.1:80   a shell command of this host, run in the guest's network; 0 means well
 
+What was answered is asked once more at once, and again when the agreed time is over: a service that works
+does so twice, and goes on doing it. Each question has a time of its own and ends when the guest is frozen.
+
 Everything happens in the guest's own network name space, so that 127.0.0.1 is the guest's. What comes back
 is the guest's and not trusted: it is read up to a bound, quoted in the record, and never interpreted
 further than the status line of HTTP (RFC 9112, section 4).
@@ -11,14 +14,18 @@ further than the status line of HTTP (RFC 9112, section 4).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import select
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +38,8 @@ GREETING_S = 0.4
 """How long a service is given to speak first, as telnet, FTP and SSH do."""
 ANSWER_S = 3.0
 COMMAND_S = 10.0
+_LOOK_S = 0.2
+"""How often who waits for an answer looks whether the guest is still there to give one."""
 MAX_REPLY = 1 << 16
 MAX_AUTOMATIC = 4
 """Ports that are asked when nobody named any."""
@@ -84,14 +93,39 @@ def parse_question(text: str) -> Question:
 
 def prober(questions: Iterable[Question]) -> Prober:
     """Return what asks `questions`, or, without any, what the guest listens on."""
-    asked = tuple(questions)
+    named = tuple(questions)
 
-    def probe(line: Line) -> list[Probe]:
-        if not asked:
-            return [_automatic(line, host, port) for host, port in targets(line.listening)]
-        return [_ask(line, question) for question in asked]
+    def probe(line: Line) -> Iterator[Probe]:
+        asking: list[Callable[[], Probe]] = [partial(_ask, line, question) for question in named]
+        if not named:
+            asking = [partial(_automatic, line, host, port) for host, port in targets(line.listening)]
+        answered: list[tuple[Callable[[], Probe], Probe]] = []
+        for ask in asking:
+            found = ask()
+            if found.outcome == "answered":
+                answered.append((ask, found))
+            yield found
+        line.is_answered.set()
+        _confirm(line, answered)
 
     return probe
+
+
+def _confirm(line: Line, answered: list[tuple[Callable[[], Probe], Probe]]) -> None:
+    """Put the questions that were answered once more, and again after the agreed time."""
+    for ask, probe in answered:
+        outcome = ask().outcome
+        if line.is_closed.is_set():
+            return
+        probe.again = outcome
+    twice = [(ask, probe) for ask, probe in answered if probe.again == "answered"]
+    if not twice or line.stable_s <= 0 or line.is_closed.wait(line.stable_s):
+        return
+    for ask, probe in twice:
+        since, outcome = time.monotonic_ns() - probe.ts_mono_ns, ask().outcome
+        if line.is_closed.is_set():
+            return
+        probe.later, probe.later_ms = outcome, round(since / 1e6, 1)
 
 
 def targets(listening: Iterable[str]) -> list[tuple[str, int]]:
@@ -162,10 +196,13 @@ def _call(line: Line, host: str, port: int) -> socket.socket:
     return connection
 
 
-def _receive(connection: socket.socket, seconds: float, wanted: bytes = b"") -> tuple[bytes, bool]:
+def _receive(
+    line: Line, connection: socket.socket, seconds: float, wanted: bytes = b""
+) -> tuple[bytes, bool]:
     """Return what comes within `seconds`, up to a bound, and whether the other side has closed.
 
-    Reading ends early once `wanted` is there, or, without it, after the first bytes and a short while.
+    Reading ends early once `wanted` is there, or, without it, after the first bytes and a short while; and
+    when the guest was frozen.
     """
     deadline = time.monotonic() + seconds
     reply = b""
@@ -173,12 +210,14 @@ def _receive(connection: socket.socket, seconds: float, wanted: bytes = b"") -> 
         rest = deadline - time.monotonic()
         if reply and not wanted:
             rest = min(rest, 0.1)
-        if rest <= 0 or (wanted and wanted in reply):
+        if rest <= 0 or (wanted and wanted in reply) or line.is_closed.is_set():
             break
-        connection.settimeout(rest)
+        connection.settimeout(min(rest, _LOOK_S))
         try:
             data = connection.recv(4096)
         except TimeoutError:
+            if rest > _LOOK_S:
+                continue
             break
         except OSError:
             return reply, True
@@ -200,7 +239,7 @@ def _connect(line: Line, host: str, port: int) -> Probe:
     timer, target = _Timer(), f"tcp {host}:{port}"
     try:
         with _call(line, host, port) as connection:
-            reply, closed = _receive(connection, GREETING_S)
+            reply, closed = _receive(line, connection, GREETING_S)
             if not reply:
                 line.keep(connection.dup())
     except OSError as error:
@@ -218,7 +257,7 @@ def _get(line: Line, host: str, port: int, path: str, expect: str) -> Probe:
     wanted = expect.encode("utf-8", "surrogateescape")
     try:
         with _call(line, host, port) as connection:
-            reply, _ = _request(connection, host, path, wanted)
+            reply, _ = _request(line, connection, host, path, wanted)
             if not reply:
                 line.keep(connection.dup())
     except OSError as error:
@@ -226,11 +265,13 @@ def _get(line: Line, host: str, port: int, path: str, expect: str) -> Probe:
     return _judge_http(timer, target, reply, wanted, asked=True)
 
 
-def _request(connection: socket.socket, host: str, path: str, wanted: bytes = b"") -> tuple[bytes, bool]:
+def _request(
+    line: Line, connection: socket.socket, host: str, path: str, wanted: bytes = b""
+) -> tuple[bytes, bool]:
     shown = f"[{host}]" if ":" in host else host
     request = f"GET {path} HTTP/1.0\r\nHost: {shown}\r\nUser-Agent: triage-tui\r\nConnection: close\r\n\r\n"
     connection.sendall(request.encode("ascii", "replace"))
-    return _receive(connection, ANSWER_S, wanted)
+    return _receive(line, connection, ANSWER_S, wanted)
 
 
 def _judge_http(timer: _Timer, target: str, reply: bytes, wanted: bytes, *, asked: bool) -> Probe:
@@ -258,7 +299,7 @@ def _automatic(line: Line, host: str, port: int) -> Probe:
     timer, target = _Timer(), f"tcp {host}:{port}"
     try:
         with _call(line, host, port) as connection:
-            reply, closed = _receive(connection, GREETING_S)
+            reply, closed = _receive(line, connection, GREETING_S)
             if reply:
                 detail = f"{target} spoke first, {len(reply)} bytes"
                 return _result(timer, target, "answered", detail, reply, asked=False)
@@ -266,7 +307,7 @@ def _automatic(line: Line, host: str, port: int) -> Probe:
                 line.keep(connection.dup())
                 detail = f"{target} took the connection and ended its side without a word"
                 return _result(timer, target, "accepted", detail, asked=False)
-            reply, closed = _request(connection, host, "/")
+            reply, closed = _request(line, connection, host, "/")
             if not reply:
                 line.keep(connection.dup())
     except OSError as error:
@@ -301,15 +342,47 @@ def _run_command(line: Line, command: str) -> Probe:
     finally:
         for fd in fds:
             os.close(fd)
-    try:
-        reply = child.communicate(timeout=COMMAND_S)[0][:MAX_REPLY]
-    except subprocess.TimeoutExpired:
-        os.killpg(child.pid, 9)
-        reply = child.communicate()[0][:MAX_REPLY]
-        return _result(timer, target, "silent", f"the command did not end within {COMMAND_S:g} s", reply)
+    reply, why = _await_command(line, child)
+    if why:
+        return _result(timer, target, "silent", f"the command was ended: {why}", reply)
     code = child.returncode
     outcome: ProbeOutcome = "answered" if code == 0 else "wrong"
     return _result(timer, target, outcome, f"the command ended with code {code}", reply, status=code)
+
+
+def _await_command(line: Line, child: subprocess.Popen[bytes]) -> tuple[bytes, str]:
+    """Return the beginning of what a command prints, and why it was ended, "" where it ended by itself.
+
+    Neither a flood of output nor a process of its own that keeps the output open outlasts the bounds.
+    """
+    assert child.stdout is not None
+    deadline = time.monotonic() + COMMAND_S
+    reply, why, is_open = b"", "", True
+    ready = select.poll()
+    ready.register(child.stdout, select.POLLIN)
+    with child.stdout:
+        while True:
+            has_ended = child.poll() is not None
+            events = ready.poll(0 if has_ended else _LOOK_S * 1000) if is_open else []
+            if events:
+                data = os.read(child.stdout.fileno(), MAX_REPLY)
+                is_open = bool(data)
+                reply += data[: MAX_REPLY - len(reply)]
+            elif not is_open and not has_ended:
+                time.sleep(0.01)
+            if has_ended and not (events and is_open):
+                break
+            if line.is_closed.is_set():
+                why = "the guest was frozen or gone"
+            elif time.monotonic() > deadline:
+                why = f"it took longer than {COMMAND_S:g} s"
+            if why:
+                break
+        # What it left behind goes with it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    return reply, why
 
 
 def check(questions: Iterable[Question]) -> None:

@@ -16,11 +16,13 @@ from triage_tui.language.choice import wanted_language
 from triage_tui.retry.actions import Decision, LocalActions
 from triage_tui.retry.course import Course, Narrator, Round, Terms
 from triage_tui.retry.deciding import Decider, Next, needs_person
+from triage_tui.retry.earlier_rounds import past_of
 from triage_tui.retry.expiry import expire
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import RunningGuest
-from triage_tui.retry.judge import How, judge, switched_off
+from triage_tui.retry.judge import How, judge
 from triage_tui.retry.judged import keep_first, keep_verdict
+from triage_tui.retry.judging.faked import switched_off
 from triage_tui.retry.pending import decided
 from triage_tui.retry.policy import AUTO_ACTOR, Limits, Policy
 from triage_tui.retry.record import NoRoom, record_stop
@@ -32,6 +34,7 @@ from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import append_event, this_process
 from triage_tui.runs.limits import DiskUsage, allowance
 from triage_tui.runs.reader import Run
+from triage_tui.runs.verdict_figures import rung_in_words
 from triage_tui.runs.verdict_model import Verdict
 
 _ROOM_POLL_S = 1.0
@@ -247,9 +250,8 @@ class _Runner:
                     raise
 
     def _judge(self, before: Run, run: Run, how: How) -> Verdict:
-        earlier = [r.run for r in self._course.rounds[:-1] if r.run is not before]
-        verdict = judge(before, run, earlier, how)
-        self._tell(f"verdict: {verdict.word} ({verdict.rung}): " + "; ".join(verdict.reasons))
+        verdict = judge(before, run, past_of(self._workspace.runs_dir, before, run), how)
+        self._tell(f"verdict: {verdict.word} ({rung_in_words(verdict.rung)}): " + "; ".join(verdict.reasons))
         for line in verdict.masked:
             self._tell(f"masked, not fixed: {line}")
         keep_verdict(self._workspace, before, run, verdict)

@@ -7,13 +7,17 @@ from collections.abc import Iterable
 from triage_tui.runs.model import Syscall
 
 
-def signature(call: Syscall) -> str:
-    """Return what `call` is, independent of addresses, descriptors and time."""
+def subject(call: Syscall) -> str:
+    """Return what `call` is and is about, whatever came of it: "openat(/etc/x.conf)", "read"."""
     about = call.path or call.peer or ""
     if call.request:
         about = f"{call.request} {call.interface}" if call.interface else call.request
-    outcome = call.errno or "ok"
-    return f"{call.name}({about}) {outcome}" if about else f"{call.name} {outcome}"
+    return f"{call.name}({about})" if about else call.name
+
+
+def signature(call: Syscall) -> str:
+    """Return what `call` is, independent of addresses, descriptors and time."""
+    return f"{subject(call)} {call.errno or 'ok'}"
 
 
 def signatures(calls: Iterable[Syscall]) -> dict[str, int]:

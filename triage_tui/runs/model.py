@@ -108,6 +108,10 @@ NOT_STARTED = "which this run does not start (--exec refuse)"
 """Is in the note of an `execve` that was answered as by a kernel without binfmt_misc: ENOEXEC."""
 
 
+LEFT_BEHIND = "go on: a daemon"
+"""Is in the note of the `exit_group` with which the first process ends while others of it go on."""
+
+
 UNLOGGED = "it returned, but the emulator does not log what"
 """Is in the note of a call that has returned although it has no result."""
 
@@ -184,6 +188,13 @@ class Probe(Record):
     elapsed_ms: float = 0.0
     seq: int = 0
     """Number of the guest's newest syscall when the probe began."""
+    again: ProbeOutcome | None = None
+    """What came of the same question right after it was answered; None: it was not put a second time."""
+    later: ProbeOutcome | None = None
+    """What came of it once more when the agreed time was over; None: the guest had stopped or was frozen by
+    then, it had not answered twice, or no time was agreed."""
+    later_ms: float = 0.0
+    """How long after the first question that was."""
 
 
 class Trigger(Record):

@@ -14,12 +14,14 @@ from triage_tui.runs.events import Event
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.model import Snapshot, Syscall
 from triage_tui.runs.suspicious_points import SuspiciousPoints
+from triage_tui.runs.verdict_model import Verdict
 from triage_tui.runs.writer import encode_json
 
 SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "snapshot": Snapshot,
     "diagnosis": Diagnosis,
     "event": Event,
+    "verdict": Verdict,
     "trace-line": Syscall,
     "suspicious-points": SuspiciousPoints,
     "analysis": Outcome,

@@ -16,9 +16,34 @@ MAX_VERDICT_BYTES = 1 << 20
 
 VerdictWord = Literal["progressed", "sideways", "regressed", "resolved", "inconclusive"]
 
-Rung = Literal["runs", "passed", "new_branch", "listens", "answers", "healthy_exit"]
-"""The rung of the success ladder that the run stands on: it runs; the exit or loop is passed; it makes
-syscalls never seen before; it listens; its service answers a probe; it ended well after doing its work."""
+Rung = Literal[
+    "runs",
+    "passed",
+    "new_branch",
+    "listens",
+    "answers",
+    "answers_twice",
+    "stable",
+    "unmasked",
+    "healthy_exit",
+]
+"""The rung of the success ladder that a run stands on at its end. `runs`: nothing more than that; `passed`:
+the exit or loop of the run before is passed; `new_branch`: it makes calls, or reaches code, that no earlier
+round did; `listens`; `answers`: its service answered a probe as it should; `answers_twice`: at once again;
+`stable`: and again when the agreed time was over; `unmasked`: the same, and no rule answered or helped on the
+way; `healthy_exit`: beside the ladder, it ended well after doing its work."""
+
+RUNGS: tuple[Rung, ...] = (
+    "runs",
+    "passed",
+    "new_branch",
+    "listens",
+    "answers",
+    "answers_twice",
+    "stable",
+    "unmasked",
+)
+"""The ladder, the lowest rung first; a program whose work has an end stands on `healthy_exit` instead."""
 
 
 class Figures(Record):
@@ -33,6 +58,19 @@ class Figures(Record):
     failed_syscalls: int = 0
     listening: list[str] = []
     elapsed_ms: float = 0.0
+    errnos: dict[str, int] = {}
+    """Errors of the recorded calls and how often each came, the most frequent first, at most 16."""
+    processes: int = 0
+    loop: str = ""
+    """The calls that it went round in when it was frozen, "openat, nanosleep"; "" for no loop."""
+    probes: list[str] = []
+    """What its service was asked and what came of it: "http 127.0.0.1:80/ answered, again, after 2.4 s"."""
+    faked: int = 0
+    """Recorded calls that a rule answered or helped with."""
+    call_sites: int = 0
+    """Places in the code from which the recorded calls were made, where the record says from where."""
+    rung: Rung | None = None
+    """None in records of versions that did not say it."""
 
 
 class Verdict(Record):
@@ -49,6 +87,20 @@ class Verdict(Record):
     masked: list[str] = []
     """What rules answered or supplied on the way: the failure is masked there, not fixed."""
     how: Literal["resume", "retry"] = "retry"
+    links: list[str] = []
+    """For each reason the link to its evidence in this run (see `runs.evidence`), "" where it has none."""
+    regained: list[str] = []
+    """Signatures that are new in this story, and that an earlier story of the target had reached, bounded."""
+    new_sites: list[str] = []
+    """Places in the code that made a call now and in no earlier round: "/bin/x+0x1a2c (openat)", bounded."""
+    doubted: bool = False
+    """The program looks well by its diagnosis, and the judge does not believe it: the reasons say why."""
+    compared_with: int = 0
+    """Earlier rounds of the target, the one before included, that it was compared with."""
+
+    def link_of(self, reason: int) -> str:
+        """Return the link to the evidence of a reason, "" where it has none."""
+        return self.links[reason] if reason < len(self.links) else ""
 
 
 def read_verdict(run_dir: Path) -> Verdict | None:

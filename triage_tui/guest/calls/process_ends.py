@@ -16,7 +16,7 @@ from triage_tui.guest.log.output import GuestOutput
 from triage_tui.guest.log.syscall_record import to_text
 from triage_tui.guest.processes.process_table import GuestProcess
 from triage_tui.runs.emulator_text import failure_words
-from triage_tui.runs.model import Syscall
+from triage_tui.runs.model import LEFT_BEHIND, Syscall
 from triage_tui.text import safe_line
 
 _MAX_WORDS = 300
@@ -85,7 +85,7 @@ class ProcessEnds(WatchedCalls):
             return False
         if others and code == 0:
             if call is not None:
-                call.note = f"the first process ends with code 0, {len(others)} go on: a daemon"
+                call.note = f"the first process ends with code 0, {len(others)} {LEFT_BEHIND}"
             # Its own child, if it has one: others may be helpers of that.
             children = [pid for pid in others if process.parent_of(pid) == known.pid]
             table.move_main((children or others)[-1])

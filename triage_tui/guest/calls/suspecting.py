@@ -46,7 +46,8 @@ class Suspecting(CallHandler):
         line = None
         if prober is not None:
             # All of the guest's sockets: which process would answer is not known beforehand.
-            line = Line(self.listening(), living[0])
+            stable_s = 0.0 if stop.reason == "time_limit" else limits.stable_s
+            line = Line(self.listening(), living[0], stable_s)
         self._suspicion = Suspicion(
             stop, self.trace, limits.grace_s, tid=tid, loop=loop, prober=prober, line=line
         )
@@ -63,7 +64,8 @@ class Suspecting(CallHandler):
         if suspicion.is_asking and overdue is None:
             return
         found = suspicion.look()
-        well = not suspicion.is_asking and suspicion.is_well()
+        # Who has answered is not asked whether it goes on to do so beyond the time limit.
+        well = not suspicion.is_awaited and suspicion.is_well()
         if well and overdue is None and not suspicion.is_over:
             return
         if found is None and not well and overdue is None:

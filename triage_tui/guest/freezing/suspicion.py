@@ -11,7 +11,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from triage_tui.guest.freezing.activity import Measurement, measure
@@ -37,11 +37,15 @@ _NO_FAILURES = frozenset(("EAGAIN", "EINTR"))
 class Line:
     """What a prober may use, from its own thread. `listening` says where the guest can be reached."""
 
-    def __init__(self, listening: list[str], pid: int) -> None:
+    def __init__(self, listening: list[str], pid: int, stable_s: float = 0.0) -> None:
         self.listening = listening
         self.pid = pid
         """Host pid of a process of the guest, which shows its name spaces."""
+        self.stable_s = stable_s
+        """How long who has answered must go on before it is asked for the last time."""
         self.is_closed = threading.Event()
+        self.is_answered = threading.Event()
+        """Set by the prober when each question was put once: what follows only confirms the answers."""
         self._kept: list[socket.socket] = []
         self._wanted: queue.SimpleQueue[tuple[int, int, queue.SimpleQueue[int]]] = queue.SimpleQueue()
 
@@ -80,8 +84,9 @@ class Line:
             reply.put(make(family, kind))
 
 
-Prober = Callable[[Line], list[Probe]]
-"""Asks the service and returns what came of it, in a time of its own bounds."""
+Prober = Callable[[Line], Iterable[Probe]]
+"""Asks the service and gives what came of it, one question after the other, in a time of its own bounds. What
+it gave it may complete afterwards."""
 
 
 @dataclass(slots=True)
@@ -96,7 +101,8 @@ def _ask(prober: Prober, line: Line) -> _Asking:
 
     def work() -> None:
         try:
-            asking.results += prober(line)
+            for probe in prober(line):
+                asking.results.append(probe)
         except Exception as error:
             asking.results.append(Probe(target="the service", outcome="failed", detail=repr(error)[:300]))
         finally:
@@ -169,15 +175,20 @@ class Suspicion:
 
     @property
     def is_asking(self) -> bool:
-        """Whether answers are still awaited."""
+        """Whether the service is still asked, be it only whether it goes on answering."""
         return self._asking is not None and not self._asking.is_done.is_set()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a first answer is still awaited."""
+        return self.is_asking and self._asking is not None and not self._asking.line.is_answered.is_set()
 
     def probes(self) -> list[Probe]:
         """Return what was asked and answered so far."""
         if self._asking is None:
             return []
         found = list(self._asking.results)
-        if self.is_asking and self._asking.line.is_closed.is_set():
+        if self.is_awaited and self._asking.line.is_closed.is_set():
             detail = "the guest was frozen or ended before it had answered"
             found.append(Probe(target="its service", outcome="failed", detail=detail))
         is_accepted = bool(self._accepted())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import math
 import os
 import re
 from collections.abc import Iterable
@@ -115,6 +114,8 @@ class TriggerLimits:
     and then, and makes only calls that it made before, goes round after the same time."""
     grace_s: float = 1.0
     """How long a loop or an idle state must go on after it was noticed, and after the service was probed."""
+    stable_s: float = 0.0
+    """How long a service that has answered twice must go on before it is asked for the last time."""
     time_limit_s: float = 60.0
     calls: tuple[CallTrigger, ...] = ()
     """Calls at which a person wants it frozen."""
@@ -141,8 +142,12 @@ class TriggerLimits:
         ):
             if not 0 < seconds <= _MAX_SECONDS:
                 raise TriageError(f"the {what} must be a number of seconds above 0, not {seconds:g}")
-        if not 0 <= self.grace_s <= _MAX_SECONDS or math.isnan(self.grace_s):
-            raise TriageError(f"the time of grace must be 0 or more seconds, not {self.grace_s:g}")
+        for what, seconds in (
+            ("time of grace", self.grace_s),
+            ("time for which a service is to be stable", self.stable_s),
+        ):
+            if not 0 <= seconds <= _MAX_SECONDS:
+                raise TriageError(f"the {what} must be 0 or more seconds, not {seconds:g}")
         if not 1 <= self.max_period <= MAX_PERIOD:
             raise TriageError(
                 f"the longest sequence must have 1 to {MAX_PERIOD} calls, not {self.max_period}"

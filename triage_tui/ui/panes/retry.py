@@ -5,17 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+import msgspec
+
 from triage_tui.runs.events import Event
 from triage_tui.runs.rule_account import rule_account
+from triage_tui.runs.verdict_figures import figure_rows, rung_in_words
+from triage_tui.runs.verdict_model import Verdict
 from triage_tui.text import number_of, safe_line
 from triage_tui.ui.panes.base import Pane
-from triage_tui.ui.rows import ListRows, Part, Row, Rows, heading, join, short, wrap_parts, wrapped
+from triage_tui.ui.panes.diagnosis import text_with_links
+from triage_tui.ui.rows import (
+    ListRows,
+    Part,
+    Row,
+    Rows,
+    clip,
+    fit,
+    heading,
+    join,
+    short,
+    wrap_parts,
+    wrapped,
+)
 from triage_tui.ui.run_view import RunView
 from triage_tui.ui.words import STATES
 
 if TYPE_CHECKING:
     from triage_tui.ui.app import TriageApp
 
+_NAME_CELLS = 14
+"""Cells of the name of a figure."""
 STARTING, STOPPING = "is being started", "is being stopped"
 """What may have been asked for and not be in the record yet."""
 MAX_LOG_LINES, MAX_LOG_LINE = 2000, 600
@@ -36,15 +55,24 @@ def _items(payload: dict[str, Any], *names: str) -> list[str]:
     return []
 
 
-def _verdict_rows(payload: dict[str, Any], title: str, width: int) -> list[Row]:
+def _verdict_rows(payload: dict[str, Any], title: str, width: int, view: RunView | None = None) -> list[Row]:
+    """Return a verdict as rows; `view` is the run that it is on, if that is shown, with the evidence."""
     verdict = _text(payload.get("word", payload.get("verdict", "inconclusive")), 40)
     word, role = STATES.get(verdict, (verdict, "warn"))
     head: list[Part] = [("  ", ""), (word.upper(), role)]
     if isinstance(payload.get("rung"), str):
-        head += [("  ", ""), (_text(payload["rung"], 100), "muted")]
+        head += [("  ", ""), (_text(rung_in_words(payload["rung"]), 100), "muted")]
     rows = [heading(title, width), Row(tuple(head))]
-    for reason in _items(payload, "reasons"):
-        rows += wrapped("· " + reason, width, "", 2)
+    links = payload.get("links")
+    known = links if view is not None and isinstance(links, list) else []
+    for index, reason in enumerate(_items(payload, "reasons")):
+        found = view.resolve(str(known[index])) if view is not None and index < len(known) else None
+        if found is not None and found.exists:
+            sign = "" if found.hash_ok else " (changed since)"
+            text = f"· {reason} [{short(found.title, 40)}]({known[index]}){sign}"
+            rows += text_with_links(text, width, 2)
+        else:
+            rows += wrapped("· " + reason, width, "", 2)
     faked = _items(payload, "masked", "faked")
     if faked:
         rows.append(Row((("  masked, not fixed", "muted"),)))
@@ -53,12 +81,36 @@ def _verdict_rows(payload: dict[str, Any], title: str, width: int) -> list[Row]:
     return rows
 
 
+def _figure_rows(payload: dict[str, Any], width: int) -> list[Row]:
+    """Return the figures before and after in columns; what differs stands out."""
+    try:
+        figures = figure_rows(msgspec.convert(payload, Verdict))
+    except msgspec.ValidationError:
+        # Records of other versions have other figures.
+        return []
+    column = max(8, (width - _NAME_CELLS - 5) // 2)
+    head = fit("", _NAME_CELLS + 2) + fit(" before", column + 1) + " after"
+    rows = [Row(((head, "muted"),))]
+    for one in figures:
+        cells = [safe_line(text, 200) for text in (one.before, one.after)]
+        role = "strong" if one.differs else "muted"
+        parts = (
+            ("  ", ""),
+            (fit(one.name, _NAME_CELLS), "muted"),
+            (" " + fit(cells[0], column), "muted"),
+            (" " + clip(cells[1], column), role),
+        )
+        rows.append(Row(parts, whole=f"{one.name} {cells[0]} {cells[1]}"))
+    return rows
+
+
 def own_verdict(view: RunView, width: int) -> list[Row]:
     """Return how this run compares with the one that it retries."""
     parent = view.snapshot.parent_run
     if not view.verdict:
         return []
-    rows = _verdict_rows(view.verdict, f"Round {view.snapshot.round} against the one before", width)
+    rows = _verdict_rows(view.verdict, f"Round {view.snapshot.round} against the one before", width, view)
+    rows += _figure_rows(view.verdict, width)
     if parent:
         target = ("run", parent)
         rows.append(Row((("  the round before was ", "muted"), (short(parent, 40), "link")), target))

@@ -1,0 +1,135 @@
+"""What all earlier rounds of a target that are in the workspace reached: that is not new any more."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.rulebook.evidence import Site, maps_of, site_of
+from triage_tui.runs.call_signatures import signatures
+from triage_tui.runs.listing import run_dirs, summarize
+from triage_tui.runs.model import Syscall
+from triage_tui.runs.reader import Run, load_run
+from triage_tui.runs.writer import TRACE_FILE
+
+MAX_LISTED = 400
+"""Runs of the workspace among which those of the target are looked for, the newest ones."""
+MAX_READ = 64
+"""Rounds of the target whose calls are read, the newest ones."""
+MAX_BYTES = 128 << 20
+"""What is read of their calls in all."""
+
+# Calls that say how a program ends or waits for time, not how far it got.
+_NO_PROGRESS = frozenset(
+    [
+        "exit", "exit_group", "brk", "mmap", "mmap2", "munmap", "mprotect", "madvise", "futex",
+        "rt_sigreturn", "sigreturn", "nanosleep", "clock_nanosleep", "clock_nanosleep_time64", "gettimeofday",
+        "time", "clock_gettime", "clock_gettime64", "getpid", "gettid",
+    ]
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Past:
+    """What earlier rounds reached."""
+
+    story: set[str] = field(default_factory=set)
+    """Signatures of the rounds of this story: those that go back to the same first run."""
+    others: dict[str, str] = field(default_factory=dict)
+    """Signatures that only other stories of the target reached, and the run that did."""
+    sites: set[str] = field(default_factory=set)
+    """Places in the code from which calls were made, "/bin/x+0x1a2c (openat)"."""
+    rounds: int = 0
+    """How many rounds that were."""
+
+    def add(self, run: Run, *, same_story: bool = True) -> None:
+        """Take in what one more round reached."""
+        self.rounds += 1
+        reached = signatures(call for call in run.trace() if counts(call))
+        if same_story:
+            self.story |= reached.keys()
+        else:
+            for text in reached:
+                self.others.setdefault(text, run.run_id)
+        self.sites |= call_sites(run).keys()
+
+
+def counts(call: Syscall) -> bool:
+    """Tell whether a call can count as ground: no rule helped with it, unless to run a real program."""
+    started = call.name in ("execve", "execveat") and not call.errno and not call.intercepted
+    return call.name not in _NO_PROGRESS and (call.rule is None or started)
+
+
+def call_sites(run: Run, start: int = 0) -> dict[str, int]:
+    """Return the places in the code that made the calls of a run from `start` on, and the first call of each.
+
+    Only calls count whose place is on record, that no rule helped with, and that say how far the program got.
+    A place is the module and the offset in its file, so that it is the same wherever the module was loaded.
+    """
+    known: dict[tuple[int, int | None, int | None], Site | None] = {}
+    found: dict[str, int] = {}
+    for call in run.trace():
+        if call.seq < start or (call.pc is None and call.return_address is None) or not counts(call):
+            continue
+        key = call.pid, call.pc, call.return_address
+        if key not in known:
+            known[key] = site_of(call, maps_of(run.snapshot, call))
+        if (site := known[key]) is not None:
+            found.setdefault(f"{site} ({call.name})", call.seq)
+    return found
+
+
+def past_of(runs_dir: Path, before: Run, after: Run | None = None) -> Past:
+    """Return what `before` and the other rounds of its target reached that are older than `after`.
+
+    Without `after` all of them count. A round that cannot be read is left out. Of very many, or very long
+    ones, the newest count.
+    """
+    past = Past()
+    past.add(before)
+    left = MAX_BYTES
+    for path, same_story in _rounds(runs_dir, before, after):
+        with contextlib.suppress(TriageError, OSError):
+            left -= (path / TRACE_FILE).stat().st_size
+            if left < 0:
+                break
+            past.add(load_run(path), same_story=same_story)
+    return past
+
+
+def _rounds(runs_dir: Path, before: Run, after: Run | None) -> Iterator[tuple[Path, bool]]:
+    """Yield the other earlier rounds of the target, newest first, and whether they are of the same story."""
+    target = before.snapshot.target.target_id
+    if not target:
+        return
+    found: dict[str, Path] = {}
+    parents: dict[str, str | None] = {before.run_id: before.snapshot.parent_run}
+    for path in _listed(runs_dir):
+        summary = summarize(path)
+        if summary.target_id == target:
+            found[path.name] = path
+            parents[path.name] = summary.parent_run
+    left_out = {before.run_id, after.run_id if after is not None else ""}
+    story = _first(before.run_id, parents)
+    chosen = [name for name in found if name not in left_out and (after is None or name < after.run_id)]
+    for name in chosen[:MAX_READ]:
+        yield found[name], _first(name, parents) == story
+
+
+def _listed(runs_dir: Path) -> Iterable[Path]:
+    try:
+        return run_dirs(runs_dir)[:MAX_LISTED]
+    except TriageError:
+        return ()
+
+
+def _first(name: str, parents: dict[str, str | None]) -> str:
+    """Return the first run that a round goes back to; records are hostile, so none is visited twice."""
+    seen = {name}
+    while (parent := parents.get(name)) is not None and parent not in seen:
+        seen.add(parent)
+        name = parent
+    return name
