@@ -118,6 +118,9 @@ def _proposals(diagnosis: Diagnosis, language: Catalogue) -> None:
             print_wrapped(language.fill(label, text=language.sentence(text)), "      ", "        ")
         risk_text = language.sentence(proposal.risk_text)
         print_wrapped(language.fill("risk: {risk}. {text}", risk=risk, text=risk_text), "      ", "        ")
+        if proposal.ranked:
+            ranked = language.sentence(proposal.ranked)
+            print_wrapped(language.fill("ranked: {text}", text=ranked), "      ", "        ")
         if proposal.source == "model":
             print_wrapped(language.fill("Source: a model. A person must name it to approve it."), "      ")
         if proposal.origin:

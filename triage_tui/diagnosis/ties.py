@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from triage_tui.diagnosis import calls as c
 from triage_tui.diagnosis.experiment_places import own_frame
@@ -82,25 +83,35 @@ def _same_function(run: Run, failed: Sequence[FailedCall]) -> Iterator[tuple[int
     if run.snapshot.reason not in ("exit", "signal"):
         return
     does = "exits" if run.snapshot.reason == "exit" else "dies"
-    extents = list(_extents(run))
+    extents = list(own_extents(run))
     for fact in failed if extents else ():
         call = run.syscall(fact.seq)
-        for position, (start, end, name) in enumerate(extents if call is not None else ()):
-            if call is not None and any(start <= site <= end for site in _sites(call)):
+        for position, one in enumerate(extents if call is not None else ()):
+            if call is not None and made_in(call, one):
                 says = f"it was made by the same function that {does}"
                 if position:
+                    name = one.frame.func_name or f"the function at 0x{one.start:x}"
                     says = f"it was made by {name}, through which the function that {does} was called"
                 yield fact.seq, Tie("same_function", says, 0.5**position)
                 break
 
 
-def _sites(call: Syscall) -> list[int]:
-    """Return the addresses that say where a held call was made; the lowest bit is that of Thumb code."""
-    return [site & ~1 for site in (call.return_address, call.pc) if site]
+class Extent(NamedTuple):
+    """A function of the program on the stack: guest addresses of its start and of where it stands."""
+
+    start: int
+    stands: int
+    frame: Frame
 
 
-def _extents(run: Run) -> Iterator[tuple[int, int, str]]:
-    """Yield (start, where it stands, name) of the program's own functions on the stack, innermost first.
+def made_in(call: Syscall, extent: Extent) -> bool:
+    """Tell whether a held call was made in a function; the lowest bit of an address is that of Thumb code."""
+    sites = [site & ~1 for site in (call.return_address, call.pc) if site]
+    return any(extent.start <= site <= extent.stands for site in sites)
+
+
+def own_extents(run: Run) -> Iterator[Extent]:
+    """Yield the program's own functions on the stack, innermost first.
 
     A function goes at least from its start to where it stands: what lies between is surely of it.
     """
@@ -110,7 +121,7 @@ def _extents(run: Run) -> Iterator[tuple[int, int, str]]:
         start = _start_of(frame)
         if first is None or start is None or frame.module_name != first.module_name:
             continue
-        yield start, frame.addr, frame.func_name or f"the function at 0x{start:x}"
+        yield Extent(start, frame.addr, frame)
         found += 1
         if found == MAX_FRAMES:
             return

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from triage_tui.diagnosis.calls import OPERATIONS, PATH_ARGUMENT
+from triage_tui.proposals.callers import caller_of
 from triage_tui.proposals.evidence import evidence_line
 from triage_tui.proposals.parameters import literals
+from triage_tui.proposals.ranking import Candidate, rank
 from triage_tui.proposals.start_values import start_literals
 from triage_tui.proposals.table_rules import plugin_texts, start_names, start_texts
 from triage_tui.proposals.template_form import CALLS, PLACEHOLDER, VARIANTS
 from triage_tui.proposals.templates import Library, Template, load_library
+from triage_tui.rulebook import rulefile
+from triage_tui.rulebook.check.explain import parse_match
 from triage_tui.rulebook.evidence import EVIDENCE
+from triage_tui.rulebook.lua.literals import lua_string
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis, Proposal
 from triage_tui.runs.files import inside, write_atomic
 from triage_tui.runs.reader import Run
@@ -33,6 +38,8 @@ _NOT_BY_CALLS = frozenset(("arguments",))
 """Causes that no call shows more of: what a program makes of its command line it does by itself."""
 
 _SYSCALL = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+_ONLY_FROM = re.compile(r"^([ \t]*)@only_from@\n", re.MULTILINE)
+"""A line that becomes the test of the caller, where a rule is limited to one."""
 _WORD = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -58,16 +65,19 @@ def propose(run: Run, diagnosis: Diagnosis, library: Library | None = None) -> l
         MIN_CONFIDENCE, WORTH * max((entry.confidence for entry in diagnosis.hypotheses), default=0.0)
     )
     for index, hypothesis in enumerate(diagnosis.hypotheses):
+        candidates: list[Candidate] = []
         for name in hypothesis.proposals:
             template = library.templates.get(name)
             if template is None or (not template.observe and hypothesis.confidence < enough):
                 continue
-            proposal = _build(run, index, hypothesis, template, library)
-            if proposal is not None and not _known(proposal, found):
-                found.append(proposal)
+            candidate = _build(run, index, hypothesis, template, library)
+            known = [*found, *(one.proposal for one in candidates)]
+            if candidate is not None and not _known(candidate.proposal, known):
+                candidates.append(candidate)
+        found += rank(candidates)
     if not any(proposal.observe_only for proposal in found):
         watch = _watch_last_calls(run, diagnosis, library)
-        found += [watch] if watch is not None else []
+        found += [watch.proposal] if watch is not None else []
     return found[:MAX_PROPOSALS]
 
 
@@ -88,7 +98,8 @@ def propose_one(run: Run, index: int, hypothesis: Hypothesis, name: str) -> Prop
     """
     library = load_library()
     template = library.templates.get(name)
-    return _build(run, index, hypothesis, template, library) if template is not None else None
+    found = _build(run, index, hypothesis, template, library) if template is not None else None
+    return found.proposal if found is not None else None
 
 
 def _known(proposal: Proposal, found: list[Proposal]) -> bool:
@@ -112,7 +123,7 @@ def _syscalls(hypothesis: Hypothesis, template: Template) -> list[str]:
 
 def _build(
     run: Run, index: int, hypothesis: Hypothesis, template: Template, library: Library
-) -> Proposal | None:
+) -> Candidate | None:
     """Return the proposal of one template for one hypothesis, None when the template does not fit."""
     code, words, needs = literals(run, hypothesis, library)
     of_start = start_literals(run, hypothesis, start_names(template))
@@ -163,7 +174,7 @@ def _build(
     digest = hashlib.sha256(f"{template.id}\0{sorted(hypothesis.parameters.items())}".encode()).hexdigest()[
         :8
     ]
-    return Proposal(
+    proposal = Proposal(
         id=f"{template.id.replace('_', '-')}-{digest}",
         hypothesis=index,
         template=template.id,
@@ -179,6 +190,15 @@ def _build(
         observe_only=template.observe,
         origin=safe_line(template.origin, 300),
     )
+    calls = _calls_of([rule.text for rule in rules if rule is not None], run)
+    return Candidate(proposal, template.gives, template.undone, calls, template.after)
+
+
+def _calls_of(texts: Iterable[str], run: Run) -> int:
+    """Return the number of recorded calls that rules are for by their headers, or may be for."""
+    headers = [rulefile.parse(text.encode("utf-8", "surrogateescape")).header for text in texts]
+    matches = [match for header in headers if (match := parse_match(header.match or "")) is not None]
+    return sum(any(one.holds(call) is not False for one in matches) for call in run.snapshot.recent_syscalls)
 
 
 def _is_option(template: Template, code: Mapping[str, str]) -> bool:
@@ -222,6 +242,14 @@ def _rule(
         values["path_number"] = str(place)
         if syscall == "creat":
             values["flags_argument"] = "1"
+    match = _match(syscall, template, hypothesis, words)
+    caller = caller_of(run, hypothesis, match) if _ONLY_FROM.search(body) else None
+    if caller is not None:
+        match = f"{match} from={'!'.join(caller)}"
+        module, function = (lua_string(name.encode()) for name in caller)
+        check = f"if not c_called_from({module}, {function}) then return 0, 0 end"
+        body = _ONLY_FROM.sub(lambda line: f"{line[1]}{check}\n", body)
+    body = _ONLY_FROM.sub("", body)
     if any(match[1] not in values for match in PLACEHOLDER.finditer(body)):
         return None
     text = PLACEHOLDER.sub(lambda match: values[match[1]], body)
@@ -231,7 +259,7 @@ def _rule(
     kind = "observe" if template.observe else "fix"
     digest = hashlib.sha256(f"{run.run_id}\0{syscall}\0{text}".encode()).hexdigest()[:8]
     identity = f"{kind}-{syscall[:40]}-{digest}"
-    header = _header(run, hypothesis, template, identity, words, needs, syscall)
+    header = _header(run, hypothesis, template, identity, words, needs, syscall, match=match)
     return _Rule(f"{kind}/syscall/{syscall}@{identity}.lua", f"{header}\n{text.strip()}\n")
 
 
@@ -244,9 +272,10 @@ def _header(
     needs: str | None,
     syscall: str = "",
     asked: bool = False,
+    match: str = "",
 ) -> str:
     """Return the header of a rule file; `syscall` is its call. A plugin is `asked` about others too."""
-    calls = {"match": _match(syscall, template, hypothesis, words)} if syscall else {}
+    calls = {"match": match or _match(syscall, template, hypothesis, words)} if syscall else {}
     if syscall or asked:
         calls["hit-limit"] = str(template.hit_limit or "none")
     header = {
@@ -280,7 +309,7 @@ def _match(syscall: str, template: Template, hypothesis: Hypothesis, words: Mapp
     return " ".join([syscall, *(f"{name}={safe_line(given[name], 200)}" for name in keys)])
 
 
-def _watch_last_calls(run: Run, diagnosis: Diagnosis, library: Library) -> Proposal | None:
+def _watch_last_calls(run: Run, diagnosis: Diagnosis, library: Library) -> Candidate | None:
     """Return a proposal that only watches the calls before the end, for causes that name no syscall."""
     template = library.templates.get("observe_calls")
     if template is None or not diagnosis.hypotheses or diagnosis.hypotheses[0].cause in _NOT_BY_CALLS:

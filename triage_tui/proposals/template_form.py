@@ -22,7 +22,7 @@ LITERALS = frozenset(
         "stack_register", "copy", "copy_directory", "copy_content", "descriptor", "protocol", "hosts",
         "may_go", "wants_directory", "awaited_text", "text_unknown", "kind_bits", "may_be_empty",
         "peer_at", "peer_replies", "peer_greeting",
-        "kernel_file", "store_keys",
+        "kernel_file", "store_keys", "only_from",
         *START_LITERALS,
         "variable_file", "variable_build", "variable_offset", "variable_format", "variable_value",
         "variable_from", "value_unknown",
@@ -53,6 +53,20 @@ class Requires(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     ] = []
 
 
+Gives = Literal["real", "made", "answer", "refusal", "success"]
+"""What the program gets, the best first: the real thing (a user, a directory that is there), a made-up one
+that is there (a file, a directory), made-up answers with nothing behind them, a refusal, only a success."""
+Undone = Literal["at_once", "next_start", "by_hand"]
+"""When rolling back takes effect: some of what a rule did stays with a program that runs on."""
+
+
+class After(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Templates that this one stands behind, whatever else speaks for it, and why."""
+
+    templates: list[str]
+    because: _Line
+
+
 class TemplateEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """One template as it is written. `{name}` in the texts stands for what is known of the failure."""
 
@@ -73,8 +87,26 @@ class TemplateEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     hooks: Annotated[list[str], Meta(description="calls that the rule is for, if not those that failed")] = []
     uses: list[str] = []
     lua: dict[str, str] = {}
+    gives: Annotated[
+        Gives | None, Meta(description="default: real for a setting of the start, else answer")
+    ] = None
+    undone: Annotated[Undone | None, Meta(description="default: next_start for a setting of the start")] = (
+        None
+    )
+    after: list[After] = []
     start: dict[Setting, str] = {}
     plugin: dict[str, str] = {}
+
+    @property
+    def given(self) -> Gives:
+        """What the program gets; for a setting of the start, and what a person does, the real thing."""
+        return self.gives or ("answer" if self.lua or self.plugin else "real")
+
+    @property
+    def when_undone(self) -> Undone:
+        """When rolling back takes effect."""
+        derived: Undone = "at_once" if self.lua or self.plugin else "next_start" if self.start else "by_hand"
+        return self.undone or derived
 
 
 class ContentEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

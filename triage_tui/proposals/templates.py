@@ -27,9 +27,12 @@ from triage_tui.proposals.template_form import (
     LITERALS,
     PLACEHOLDER,
     VARIANTS,
+    After,
     ContentEntry,
+    Gives,
     TemplateEntry,
     TemplatesFile,
+    Undone,
 )
 from triage_tui.resources import shipped
 from triage_tui.rule_places import origin, user_directories
@@ -67,6 +70,10 @@ class Template:
     """Level, first and last number of the socket options that it is for; empty is all."""
     hooks: tuple[str, ...] = ()
     """Calls that the rule is for; empty: those that failed."""
+    gives: Gives = "answer"
+    undone: Undone = "at_once"
+    after: tuple[After, ...] = ()
+    """Templates that it stands behind, see `ranking`."""
     parameters: tuple[str, ...] = ()
     """Parameters without which it cannot be built."""
     at: str = "syscalls"
@@ -278,6 +285,9 @@ def _template(raw: object, key: str, document: Document, tell: Any) -> Template 
                 "needs_input", "lua", "start", "plugin", "at",
             )
         },
+        gives=entry.given,
+        undone=entry.when_undone,
+        after=tuple(entry.after),
         operations=frozenset(entry.requires.operation),
         syscalls=frozenset(entry.requires.syscalls),
         errors=frozenset(entry.requires.errno),
@@ -328,7 +338,8 @@ def broken_lua(library: Library) -> list[Mistake]:
     own = [one for one in library.templates.values() if one.origin]
     texts = [(one, variant, text) for one in own for variant, text in one.lua.items()]
     sources = [
-        (variant, PLACEHOLDER.sub('""', text).encode("utf-8", "replace")) for _, variant, text in texts
+        (variant, PLACEHOLDER.sub('""', text.replace("@only_from@", "")).encode("utf-8", "replace"))
+        for _, variant, text in texts
     ]
     found = check_syntax(sources) if sources else []
     return [

@@ -15,15 +15,12 @@ from triage_tui.rulebook.check.body import read_body
 from triage_tui.rulebook.check.conflicts import conflicts
 from triage_tui.rulebook.check.findings import Finding, in_order
 from triage_tui.rulebook.check.lint import lint_all
-from triage_tui.rulebook.check.recorded import Matched, matched_in
+from triage_tui.rulebook.check.recorded import Matched, is_broad, matched_in
 from triage_tui.rulebook.generations import Generation
 from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.lua.syntax import NotUnderstood
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import Run
-
-_MANY = 8
-"""Recorded calls from which on it is told of a rule that is for more than half of them."""
 
 
 def active_texts(target_dir: Path) -> dict[str, bytes]:
@@ -61,7 +58,7 @@ def check_texts(
 
 def breadth(matched: Matched | None, syscall: str, source: bytes) -> list[Finding]:
     """Return a warning about a rule that acts and is for more than half of many recorded calls."""
-    if matched is None or matched.calls < _MANY or 2 * matched.matched <= matched.calls:
+    if matched is None or not is_broad(matched.matched, matched.calls):
         return []
     try:
         acts = bool(read_body(source).acts)

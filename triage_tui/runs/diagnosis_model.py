@@ -85,6 +85,8 @@ class Proposal(Record):
     """Whose idea it is. What a model or a pack proposes is only ever approved by a person who names it."""
     origin: str = ""
     """File of the template where that is a person's own, the home directory as ~; "" for one that shipped."""
+    ranked: str = ""
+    """Why it stands before the next one for the same cause; "" for the last."""
 
 
 EXPERIMENT_KINDS = (

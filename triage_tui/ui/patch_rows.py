@@ -239,6 +239,7 @@ def _proposal_pieces(view: RunView, number: int, proposal: Proposal, shown: Show
         ("effect", proposal.effect, ""),
         ("risk", proposal.risk_text, risk[1] if proposal.risk != "low" else "muted"),
         ("undo", proposal.inverse, "muted"),
+        ("ranked", proposal.ranked, "muted"),
         ("hits", hit_words(view, proposal), "muted"),
         ("in this run", _account(view, proposal), "muted"),
         ("template", f"{proposal.template} of {proposal.origin}" if proposal.origin else "", "muted"),

@@ -24,6 +24,8 @@ from triage_tui.runs.reader import load_run
 
 MAX_RUNS = 200
 MAX_SECONDS = 20.0
+MANY = 8
+"""Recorded calls of a syscall from which on a rule can be too broad."""
 MAX_KEPT = 64
 """Calls that are kept by their numbers, to go to them."""
 
@@ -52,6 +54,11 @@ class OtherRuns:
     found: tuple[Matched, ...] = ()
     left: int = 0
     why: str = ""
+
+
+def is_broad(matched: int, calls: int) -> bool:
+    """Tell whether a rule that is for `matched` of the recorded calls of its syscall is for too many."""
+    return calls >= MANY and 2 * matched > calls
 
 
 def matched_in(
