@@ -15,6 +15,7 @@ from triage_tui.diagnosis.schema import SCHEMAS, knowledge_base_schema
 from triage_tui.errors import TriageError
 from triage_tui.proposals.templates import load_library
 from triage_tui.resources import shipped
+from triage_tui.rulebook.rollouts.criteria import CRITERIA_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,6 +62,10 @@ def test_causality_and_cases_fit_their_published_schemas() -> None:
         assert published == SCHEMAS[name](), "run python -m triage_tui.diagnosis.schema"
     causality = jsonschema.Draft202012Validator(SCHEMAS["knowledge-causality"]())
     causality.validate(yaml.safe_load((shipped("rules") / CAUSALITY_FILE).read_text()))
+    criteria = jsonschema.Draft202012Validator(SCHEMAS["rollout-criteria"]())
+    criteria.validate(yaml.safe_load((shipped("rules") / CRITERIA_FILE).read_text()))
+    with pytest.raises(jsonschema.ValidationError):
+        criteria.validate({"schema": 1, "one": {"runs": -1}})
     case = jsonschema.Draft202012Validator(SCHEMAS["knowledge-case"]())
     for path in sorted((shipped("rules") / "cases").iterdir())[::20]:
         case.validate(json.loads(path.read_text()))

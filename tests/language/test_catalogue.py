@@ -41,7 +41,11 @@ def _shipped_sentences() -> dict[str, list[str]]:
             found[f"entry {entry['id']}"] = [*texts, *(change["says"] for change in entry.get("adjust", []))]
         for template in document.get("templates", []):
             keys = ("title", "intent", "effect", "risk_text", "inverse", "needs_input")
-            found[f"template {template['id']}"] = [template[key] for key in keys if template.get(key)]
+            texts = [template[key] for key in keys if template.get(key)]
+            found[f"template {template['id']}"] = [
+                *texts,
+                *(one["because"] for one in template.get("after", [])),
+            ]
         for content in document.get("contents", []):
             found[f"content {content['path']}"] = [content["risk"]]
         for request in document.get("requests", []):

@@ -7,7 +7,13 @@ import argparse
 from triage_tui.runs.schema import SCHEMAS, schema
 from triage_tui.runs.writer import encode_json
 
-_KNOWLEDGE = ("knowledge-base", "knowledge-causality", "knowledge-case")
+_KNOWLEDGE = (
+    "knowledge-base",
+    "knowledge-causality",
+    "knowledge-case",
+    "rule-templates",
+    "rollout-criteria",
+)
 """Those whose types are loaded only when they are asked for."""
 
 

@@ -227,11 +227,18 @@ def _templates_schema() -> dict[str, Any]:
     return templates_schema()
 
 
+def _criteria_schema() -> dict[str, Any]:
+    from triage_tui.rulebook.rollouts.criteria import criteria_schema
+
+    return criteria_schema()
+
+
 SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {
     "knowledge-base": knowledge_base_schema,
     "knowledge-causality": causality_schema,
     "knowledge-case": case_schema,
     "rule-templates": _templates_schema,
+    "rollout-criteria": _criteria_schema,
 }
 """Name -> what makes the schema."""
 

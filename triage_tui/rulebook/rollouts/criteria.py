@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -49,6 +49,15 @@ class Criteria(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     one: StageCriteria = StageCriteria(helped=1)
     group: StageCriteria = StageCriteria(runs=2, targets=2, matches=2, helped=1)
     all: StageCriteria = StageCriteria(runs=3, targets=2, matches=3, helped=1)
+
+
+def criteria_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of the file, kept in docs/schemas."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "triage-tui criteria of rollouts",
+        **msgspec.json.schema(Criteria),
+    }
 
 
 def criteria() -> Criteria:
