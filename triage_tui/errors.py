@@ -1,5 +1,7 @@
 """The one exception whose text is meant for the user, and the one for who is asked to end."""
 
+from triage_tui.exit_codes import CONFLICT, REFUSED
+
 
 class TriageError(Exception):
     """A failure the user can act on. The message is one sentence: what, where, what to do.
@@ -7,13 +9,13 @@ class TriageError(Exception):
     `exit_code` is what a command ends with when this reaches it.
     """
 
-    exit_code = 2
+    exit_code = REFUSED
 
 
 class Conflict(TriageError):
     """Somebody else decided first; nothing was changed."""
 
-    exit_code = 3
+    exit_code = CONFLICT
 
 
 class Interrupted(KeyboardInterrupt):

@@ -53,7 +53,7 @@ class RecordedActions:
     def reconsider(self, run_id: str) -> str:
         return self._note("reconsider", run_id)
 
-    def reject(self, run_id: str, reason: str) -> str:
+    def reject(self, run_id: str, reason: str, seen: str = "") -> str:
         return self._note("reject", run_id, reason)
 
     def undo_approval(self, run_id: str) -> str:

@@ -134,12 +134,12 @@ def test_when_nothing_fits_it_is_said_why() -> None:
 class Failing(RecordedActions):
     """Actions of which one fails as foreseen and one as nobody foresaw."""
 
-    def reject(self, run_id: str, reason: str) -> str:
+    def reject(self, run_id: str, reason: str, seen: str = "") -> str:
         if run_id == name(2):
             raise TriageError("the disk is full")
         if run_id == name(3):
             raise ZeroDivisionError
-        return super().reject(run_id, reason)
+        return super().reject(run_id, reason, seen)
 
 
 def test_one_that_fails_stops_no_other_and_is_named() -> None:
@@ -326,9 +326,9 @@ class Held(RecordedActions):
 
     go_on = threading.Event()
 
-    def reject(self, run_id: str, reason: str) -> str:
+    def reject(self, run_id: str, reason: str, seen: str = "") -> str:
         self.go_on.wait(PATIENCE_S)
-        return super().reject(run_id, reason)
+        return super().reject(run_id, reason, seen)
 
 
 async def test_a_long_decision_tells_how_far_it_is_and_is_stopped_by_escape(workspace: Path) -> None:

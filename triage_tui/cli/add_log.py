@@ -7,6 +7,7 @@ from pathlib import Path
 
 from triage_tui.cli.output import print_json, say
 from triage_tui.errors import TriageError
+from triage_tui.exit_codes import DONE, REFUSED
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.added_logs import add_log, in_words
 from triage_tui.runs.log_times import zone_of
@@ -42,6 +43,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         for log in added:
             say(f"added {in_words(record, log)}")
-    if refused:
-        raise TriageError("; ".join(refused))
-    return 0
+    for text in refused:
+        say(f"triage-tui: {text}")
+    return REFUSED if refused else DONE

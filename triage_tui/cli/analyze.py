@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 from triage_tui.cli.output import print_json, print_table, say
 from triage_tui.cli.rounds import cancelled_by_signals
 from triage_tui.errors import Stopped
+from triage_tui.exit_codes import SIGNALLED
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.encoding import encode_line
 from triage_tui.text import safe_line
-
-EXIT_SIGNALLED = 128
-"""Plus the number of the signal, as a shell has it."""
 
 if TYPE_CHECKING:
     from triage_tui.runs.analysis_model import Progress
@@ -155,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
             )
         except Stopped as stopped:
             say(f"triage-tui: {stopped}")
-            return EXIT_SIGNALLED + cancel.number
+            return SIGNALLED + cancel.number
     if args.json:
         print_json(outcome)
         return 0

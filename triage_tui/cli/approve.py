@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from triage_tui.cli.output import print_json
+from triage_tui.cli.results import Approved, state_of, tell
 from triage_tui.errors import TriageError
 from triage_tui.retry.actions import DECISIONS, LocalActions
 from triage_tui.retry.proposed import InTheWay, best_proposal
@@ -56,10 +56,8 @@ def run(args: argparse.Namespace) -> int:
         raise TriageError(f"{error}: --anyway approves all the same") from error
     if args.then:
         said.append(actions.decide(record.run_id, args.then))
-    if args.json:
-        print_json({"run_id": record.run_id, "files": files, "said": said})
-    else:
-        print(safe_line("; ".join(said)))
+    state = state_of(workspace, record.run_id)
+    tell(args, Approved(run_id=record.run_id, state=state, files=files, said=said))
     return 0
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from triage_tui.cli.streams import narrate
 from triage_tui.crash_report import write_report
+from triage_tui.exit_codes import CRASH
 from triage_tui.text import safe_line
 
-EXIT_CRASH = 70
-"""EX_SOFTWARE of sysexits.h(3)."""
+
+def sentence(command: str, error: BaseException) -> str:
+    """Write the traceback (without local variables, which may hold secrets) to a file, and name it."""
+    path = write_report(f"command {command}", error)
+    return (
+        f"internal error in {command}: {type(error).__name__}: {safe_line(str(error), 200)}."
+        f" Nothing recorded was lost; please report it with {path}"
+    )
 
 
 def report(command: str, error: BaseException) -> int:
-    """Write the traceback (without local variables, which may hold secrets) to a file and name it."""
-    path = write_report(f"command {command}", error)
-    narrate(
-        f"triage-tui: internal error in {command}: {type(error).__name__}: {safe_line(str(error), 200)}."
-        f" Nothing recorded was lost; please report it with {path}"
-    )
-    return EXIT_CRASH
+    """Say `sentence` and return the exit code."""
+    narrate(f"triage-tui: {sentence(command, error)}")
+    return CRASH

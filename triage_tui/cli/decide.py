@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from triage_tui.cli.output import print_json
+from triage_tui.cli.results import Decided, state_of, tell
 from triage_tui.retry.actions import DECISIONS, LocalActions
 from triage_tui.retry.workspace import Workspace
-from triage_tui.text import safe_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,5 +21,5 @@ def run(args: argparse.Namespace) -> int:
     workspace = Workspace.at(args.workspace)
     run_id = workspace.run_dir(args.run).name
     said = LocalActions(workspace).decide(run_id, args.action)
-    print_json({"run_id": run_id, "said": [said]}) if args.json else print(safe_line(said))
+    tell(args, Decided(run_id=run_id, state=state_of(workspace, run_id), said=[said]))
     return 0

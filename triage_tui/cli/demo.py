@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play the demo."""
-    workspace = Workspace.at(args.workspace or _fresh_directory())
+    workspace = Workspace.at(args.workspace or _fresh_directory(), made=True)
     workspace.root.mkdir(parents=True, exist_ok=True)
     say(f"runs and rules of this demo are kept in {workspace.root}")
     interactive = sys.stdin.isatty() and sys.stdout.isatty() and not args.text

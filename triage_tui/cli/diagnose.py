@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 
 from triage_tui.cli.output import best_cause, print_json, say
+from triage_tui.cli.results import Trouble, Undiagnosed
 from triage_tui.errors import TriageError
+from triage_tui.exit_codes import DONE, REFUSED
 from triage_tui.retry.rediagnose import rediagnose, takes_long
 from triage_tui.retry.workspace import Workspace
 from triage_tui.text import safe_line
@@ -35,6 +37,10 @@ def run(args: argparse.Namespace) -> int:
                 raise
             say(str(error))
             failed += 1
+            if args.json:
+                why = safe_line(str(error))
+                trouble = Trouble(kind="refused", message=why, exit_code=REFUSED, command="diagnose")
+                print_json(Undiagnosed(run_id=name, error=trouble))
             continue
         for problem in after.diagnosis.kb_problems if after.diagnosis is not None else ():
             if problem not in told:
@@ -45,4 +51,4 @@ def run(args: argparse.Namespace) -> int:
             continue
         was = best_cause(before.diagnosis)
         print(f"{after.run_id}: {safe_line(best_cause(after.diagnosis), 80)}, was {safe_line(was, 80)}")
-    return TriageError.exit_code if failed else 0
+    return REFUSED if failed else DONE

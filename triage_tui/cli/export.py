@@ -8,6 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import msgspec
+
 from triage_tui.cli.output import add_language, print_json, say_masked
 from triage_tui.errors import TriageError
 from triage_tui.export.exporting import (
@@ -24,6 +26,21 @@ from triage_tui.retry.workspace import Workspace
 from triage_tui.text import safe_line
 
 _IN_MEMORY = 16 << 20
+
+
+class Exported(msgspec.Struct, kw_only=True):
+    """One run that was exported, and how many secrets were masked in it."""
+
+    run_id: str
+    format: str
+    file: str
+    masked: int
+
+
+class Exports(msgspec.Struct, kw_only=True):
+    """All runs of one export."""
+
+    exported: list[Exported]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
         raise TriageError("--memory is for bundles: add --format json")
     if args.output == "":
         raise TriageError("-o needs the name of a file or directory, or - for standard output")
+    if args.json and args.output == "-":
+        raise TriageError("--json tells what was written to files: leave it away with -o -")
     workspace = Workspace.at(args.workspace)
     wanted = Wanted(args.format, args.memory, args.keep_secrets, args.lang or "")
     directories = list(dict.fromkeys(workspace.run_dir(name) for name in args.run))
@@ -71,14 +90,12 @@ def run(args: argparse.Namespace) -> int:
     for directory in directories:
         path = _path(args.output, workspace, directory.name, wanted, len(directories) > 1)
         masked = export_to(path, directory, workspace.root, wanted, force=args.force)
-        written.append(
-            {"run_id": directory.name, "format": wanted.format, "file": str(path), "masked": masked}
-        )
+        written.append(Exported(run_id=directory.name, format=wanted.format, file=str(path), masked=masked))
         total += masked
         if not args.json:
             print(safe_line(str(path)))
     if args.json:
-        print_json({"exported": written})
+        print_json(Exports(exported=written))
     say_masked(total)
     return 0
 

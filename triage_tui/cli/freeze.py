@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from triage_tui.cli.output import say
+from triage_tui.cli.results import Said, tell
 from triage_tui.retry.freezing import ask_to_freeze
 from triage_tui.retry.workspace import Workspace
 
@@ -14,9 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pid", type=int, metavar="PID", help="process of the supervisor (default: the newest running guest)"
     )
+    parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Ask for it."""
-    say(ask_to_freeze(Workspace.at(args.workspace).running_dir, args.pid))
+    tell(args, Said(said=[ask_to_freeze(Workspace.at(args.workspace).running_dir, args.pid)]))
     return 0

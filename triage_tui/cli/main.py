@@ -18,6 +18,7 @@ from typing import NoReturn
 from triage_tui import __version__
 from triage_tui.cli.streams import narrate, open_missing, silence_broken
 from triage_tui.errors import Interrupted, TriageError
+from triage_tui.exit_codes import CONFLICT, CRASH, DONE, REFUSED, SIGNALLED
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "ui": ("triage_tui.cli.ui", "open the terminal app on the workspace (the default command)"),
@@ -46,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mcp": ("triage_tui.cli.mcp", "offer the tools to outside agents over the Model Context Protocol"),
     "tool": ("triage_tui.cli.tool", "ask about a run with one of the tools that a model gets"),
     "approve": ("triage_tui.cli.approve", "approve proposed rules and make them active"),
+    "edit": ("triage_tui.cli.edit", "change the text of a proposed rule, in an editor or from a file"),
     "reject": ("triage_tui.cli.reject", "reject what a run proposes"),
     "rollback": ("triage_tui.cli.rollback", "take back the rules that a run made active"),
     "audit": ("triage_tui.cli.audit", "say who decided what on rules, and whether that record is whole"),
@@ -65,7 +67,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "triage_tui.cli.experiment",
         "try what would make the cause surer, and say what was learnt",
     ),
-    "watch": ("triage_tui.cli.watch", "print runs as they appear and change"),
+    "watch": ("triage_tui.cli.watch", "print what happens to runs as it happens, and wait for something"),
     "demo": ("triage_tui.cli.demo", "fetch real foreign programs and play the whole story on them"),
     "setup": ("triage_tui.cli.setup", "fetch QEMU and the demo's programs, without root"),
     "bench": ("triage_tui.cli.bench", "play labelled failures end to end and say how far the rules get"),
@@ -74,15 +76,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "golden": ("triage_tui.cli.golden", "replay recorded runs and compare with what is expected of them"),
     "rules": ("triage_tui.cli.rules", "check and explain rules, try them on recorded runs, compare them"),
     "doctor": ("triage_tui.cli.doctor", "say what this machine can do and what is missing"),
+    "completion": (
+        "triage_tui.cli.completion",
+        "print what makes bash, zsh or fish complete commands, runs and rules",
+    ),
     "schema": (
         "triage_tui.cli.schema",
-        "print the JSON Schema of a file of a run or of the knowledge base",
+        "print the JSON Schema of a file of a run, of the knowledge base, or of what a command prints",
     ),
 }
 
-EXIT_SIGNALLED = 128
-"""Plus the number of the signal, as a shell has it."""
-EXIT_INTERRUPTED = EXIT_SIGNALLED + signal.SIGINT
 _FILE_TROUBLE = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG)
 )
@@ -98,15 +101,28 @@ def _overview() -> str:
         "propose a reversible rule, retry, and judge whether it got further.\n\n"
         "commands:\n" + "\n".join(lines) + "\n\n"
         "Each command tells its own options with --help. All take -C DIR (or $TRIAGE_TUI_WORKSPACE): the\n"
-        "directory that holds ai_runs/ and rulebook/, by default the current one.\n"
+        "directory that holds ai_runs/ and rulebook/, by default the current one.\n\n"
+        "exit codes: 0 done, or yes; 1 done, and the answer is no; 2 not done; 3 not done: somebody else\n"
+        "decided first; 4 a person must decide; 70 an error of this program; 128+N ended by signal N\n"
     )
+
+
+class _WrongUse(SystemExit):
+    """A command line that no command takes; its usage and the sentence are printed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(REFUSED)
+        self.message = message
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         from triage_tui.text import safe_line
 
-        super().error(safe_line(message))
+        message = safe_line(message)
+        self.print_usage(sys.stderr)
+        narrate(f"{self.prog}: error: {message}")
+        raise _WrongUse(message)
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
@@ -115,22 +131,31 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=f"triage-tui {name}", description=f"{text[:1].upper()}{text[1:]}.", allow_abbrev=False
     )
+    _add_workspace(parser)
+    return parser
+
+
+def _add_workspace(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-C", "--workspace", metavar="DIR", help="directory of ai_runs/ and rulebook/ (default: here)"
     )
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    if "_ARGCOMPLETE" in os.environ:
+        # A shell asks what can follow; its answer goes to descriptor 8, which must not be taken.
+        from triage_tui.cli.completing import complete
+
+        complete(COMMANDS, _add_workspace)
     open_missing()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in ("--version", "-V"):
         print(f"triage-tui {__version__}")
-        return 0
+        return DONE
     if arguments and arguments[0] in ("--help", "-h", "help"):
         print(_overview(), end="")
-        return 0
+        return DONE
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in COMMANDS):
         arguments.insert(0, "ui")
     name, rest = arguments[0], arguments[1:]
@@ -140,69 +165,88 @@ def main(argv: Sequence[str] | None = None) -> int:
         near = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f"did you mean {near[0]!r}?" if near else "`triage-tui --help` lists the commands"
         narrate(f"triage-tui: there is no command {name[:60]!a}; {hint}")
-        return 2
+        return REFUSED
     return _run(name, rest)
 
 
 def _run(name: str, rest: list[str]) -> int:
+    # What follows `--` belongs to a program. Known before the rest is parsed, which may fail.
+    as_json = "--json" in (rest[: rest.index("--")] if "--" in rest else rest)
     try:
         module = importlib.import_module(COMMANDS[name][0])
         parser = _parser(name)
         module.add_arguments(parser)
-        code = module.run(parser.parse_args(rest))
+        args = parser.parse_args(rest)
+        as_json = getattr(args, "json", False) is True
+        code = module.run(args)
         sys.stdout.flush()
         return int(code)
-    except TriageError as error:
-        from triage_tui.text import safe_line
-
-        # It may name what comes from a program's file.
-        narrate(f"triage-tui: {safe_line(str(error))}")
-        return error.exit_code
-    except Interrupted as error:
-        name = signal.Signals(error.number).name
-        by = "interrupted" if name == "SIGINT" else f"ended by {name}"
-        narrate(f"triage-tui: {by}")
-        return EXIT_SIGNALLED + error.number
-    except KeyboardInterrupt:
-        narrate("triage-tui: interrupted")
-        return EXIT_INTERRUPTED
+    except _WrongUse as error:
+        _failed(name, "usage", error.message, REFUSED, as_json, said=True)
+        raise
     except BrokenPipeError:
         # The reader of our output went away (`| head`): not an error.
         silence_broken()
-        return 0
-    except OSError as error:
-        silence_broken()
-        if error.errno not in _FILE_TROUBLE:
-            return _crashed(name, error)
-        from triage_tui.text import safe_line
-
-        where = safe_line(os.fsdecode(error.filename), 200) if error.filename else "a file"
-        narrate(f"triage-tui: {where} cannot be written or read: {error.strerror}")
-        return TriageError.exit_code
-    except (ImportError, SyntaxError) as error:
-        return _lacking(name) or _crashed(name, error)
-    except Exception as error:
-        return _crashed(name, error)
+        return DONE
+    except (Exception, KeyboardInterrupt) as error:
+        kind, message, code = _trouble(name, error)
+        return _failed(name, kind, message, code, as_json)
 
 
-def _lacking(name: str) -> int:
-    """Say which Python package is not there or broken, and return the exit code; 0 when all are well."""
+def _trouble(name: str, error: BaseException) -> tuple[str, str, int]:
+    """Return the kind of what ended a command, one sentence of it, and the exit code."""
+    from triage_tui.text import safe_line
+
+    match error:
+        case TriageError():
+            # It may name what comes from a program's file.
+            kind = "conflict" if error.exit_code == CONFLICT else "refused"
+            return kind, safe_line(str(error)), error.exit_code
+        case Interrupted():
+            signal_name = signal.Signals(error.number).name
+            by = "interrupted" if signal_name == "SIGINT" else f"ended by {signal_name}"
+            return "interrupted", by, SIGNALLED + error.number
+        case KeyboardInterrupt():
+            return "interrupted", "interrupted", SIGNALLED + signal.SIGINT
+        case OSError() if error.errno in _FILE_TROUBLE:
+            silence_broken()
+            where = safe_line(os.fsdecode(error.filename), 200) if error.filename else "a file"
+            return "refused", f"{where} cannot be written or read: {error.strerror}", REFUSED
+        case ImportError() | SyntaxError() if missing := _lacking(name):
+            return "refused", missing, REFUSED
+        case _:
+            from triage_tui.cli.crash import sentence
+
+            silence_broken()
+            return "internal", sentence(name, error), CRASH
+
+
+def _failed(name: str, kind: str, message: str, code: int, as_json: bool, said: bool = False) -> int:
+    """Say what ended a command, as the last line of its output too where that is JSON; return `code`."""
+    if not said:
+        narrate(f"triage-tui: {message}")
+    if as_json:
+        import json
+
+        told = {"error": {"kind": kind, "message": message, "exit_code": code, "command": name}}
+        try:
+            print(json.dumps(told).replace("\x7f", "\\u007f"), flush=True)
+        except OSError:
+            silence_broken()
+    return code
+
+
+def _lacking(name: str) -> str:
+    """Return which Python package is not there or broken, in one sentence; "" when all are well."""
     from triage_tui.telemetry.dependencies import lacking
     from triage_tui.text import safe_line
 
     found = lacking()
     if not found:
-        return 0
+        return ""
     # Those without which nothing is run come first: they are what a command failed of.
     first = max(found, key=lambda one: one.dependency.needed)
     why = "is missing" if first.why == "none" else f"is broken ({first.why})"
     text = f"the Python package {first.dependency.package} {why}, so `{name}` cannot work: {first.mend}"
     more = "; `triage-tui doctor` names the others" if len(found) > 1 else ""
-    narrate(f"triage-tui: {safe_line(text, 400)}{more}")
-    return TriageError.exit_code
-
-
-def _crashed(name: str, error: Exception) -> int:
-    from triage_tui.cli.crash import report
-
-    return report(name, error)
+    return f"{safe_line(text, 400)}{more}"

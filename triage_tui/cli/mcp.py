@@ -29,9 +29,6 @@ def run(args: argparse.Namespace) -> int:
     from triage_tui.agents.server import serve
 
     workspace = Workspace.at(args.workspace)
-    if not workspace.root.is_dir():
-        shown = safe_line(str(workspace.root), 200)
-        raise TriageError(f"there is no directory {shown}: name an existing one with -C")
     if not workspace.runs_dir.is_dir():
         say(f"there are no runs in {safe_line(str(workspace.runs_dir))} yet")
     say("serving the runs to an agent on standard input and output; end of input ends it")

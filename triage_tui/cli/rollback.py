@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from triage_tui.cli.output import print_json
+from triage_tui.cli.results import Decided, Moved, state_of, tell
+from triage_tui.errors import TriageError
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.workspace import Workspace
-from triage_tui.text import safe_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="make generation N of the target active, older or newer; 0: no rule (default: what was active"
         " before this run's approval)",
     )
-    parser.add_argument("--reason", default="", help="why, for the audit log; with --to")
+    parser.add_argument(
+        "-m", "--reason", default="", metavar="TEXT", help="why, for the audit log; with --to"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
@@ -36,9 +38,11 @@ def run(args: argparse.Namespace) -> int:
 
         target = target_named(workspace, args.run)
         said = actions.go_to_generation(target, args.to, args.reason)
-        print_json({"target": target, "said": [said]}) if args.json else print(safe_line(said))
+        tell(args, Moved(target=target, said=[said]))
         return 0
+    if args.reason:
+        raise TriageError("--reason goes with --to: taking back an approval is its own reason")
     run_id = workspace.run_dir(args.run).name
     said = actions.rollback(run_id)
-    print_json({"run_id": run_id, "said": [said]}) if args.json else print(safe_line(said))
+    tell(args, Decided(run_id=run_id, state=state_of(workspace, run_id), said=[said]))
     return 0

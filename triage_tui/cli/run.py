@@ -183,12 +183,12 @@ def _run(args: argparse.Namespace) -> int:
         rule_failure=args.rule_failure,
     )
     if args.ui:
-        return _run_with_app(Workspace.at(args.workspace), start)
+        return _run_with_app(Workspace.at(args.workspace, made=True), start)
     limits = round_limits(args)
     freeze = FreezeSwitch()
     with cancelled_by_signals(freeze) as cancel:
         course = run_rounds(
-            Workspace.at(args.workspace),
+            Workspace.at(args.workspace, made=True),
             start,
             policy=args.policy,
             limits=limits,

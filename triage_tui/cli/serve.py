@@ -39,8 +39,6 @@ def run(args: argparse.Namespace) -> int:
     if any(importlib.util.find_spec(name) is None for name in _NEEDED):
         raise TriageError(f"`triage-tui serve` needs the Python package textual-serve: {_MEND}")
     root = Workspace.at(args.workspace).root
-    if not root.is_dir():
-        raise TriageError(f"there is no directory {root}: name an existing one with -C")
     from triage_tui.serve.server import Server
 
     command = [sys.executable, "-m", "triage_tui.cli.served", "-C", str(root)]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import msgspec
+
 from triage_tui.cli import points, processes
 from triage_tui.cli.output import add_language, print_json, print_line, print_table, print_wrapped
 from triage_tui.cli.show_summary import (
@@ -18,11 +20,13 @@ from triage_tui.cli.show_summary import (
 from triage_tui.errors import TriageError
 from triage_tui.language.choice import wanted_language
 from triage_tui.retry.workspace import Workspace
-from triage_tui.runs.events import holder_alive
+from triage_tui.runs.diagnosis_model import Diagnosis
+from triage_tui.runs.events import Event, holder_alive
 from triage_tui.runs.evidence import describe_register, describe_syscall, resolve
+from triage_tui.runs.model import Snapshot
 from triage_tui.runs.reader import Run
 from triage_tui.runs.shown_logs import shown_logs
-from triage_tui.runs.verdict_model import read_verdict
+from triage_tui.runs.verdict_model import Verdict, read_verdict
 from triage_tui.text import safe_block
 
 SECTIONS = (
@@ -46,6 +50,20 @@ SECTIONS = (
     "output",
     "logs",
 )
+
+
+class Shown(msgspec.Struct, kw_only=True):
+    """A whole record, with `--json`."""
+
+    run_id: str
+    state: str
+    waiting: bool
+    problems: list[str]
+    snapshot: Snapshot
+    diagnosis: Diagnosis | None
+    verdict: Verdict | None
+    events: list[Event]
+    patch_files: list[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,25 +111,27 @@ def run(args: argparse.Namespace) -> int:
         _code_with_results(record, Path(args.sfanalysis))
         return 0
     if args.json:
-        print_json(
-            {
-                "run_id": record.run_id,
-                "state": record.state,
-                "waiting": holder_alive(record.events),
-                "problems": record.problems,
-                "snapshot": record.snapshot,
-                "diagnosis": record.diagnosis,
-                "verdict": read_verdict(record.dir),
-                "events": record.events,
-                "patch_files": record.patch_files(),
-            }
-        )
+        print_json(_whole(record))
         return 0
     if args.section == "summary":
         say_summary(record, wanted_language(args.lang))
     else:
         _SHOW[args.section](record)
     return 0
+
+
+def _whole(record: Run) -> Shown:
+    return Shown(
+        run_id=record.run_id,
+        state=record.state,
+        waiting=holder_alive(record.events),
+        problems=record.problems,
+        snapshot=record.snapshot,
+        diagnosis=record.diagnosis,
+        verdict=read_verdict(record.dir),
+        events=record.events,
+        patch_files=record.patch_files(),
+    )
 
 
 def _registers(record: Run) -> None:

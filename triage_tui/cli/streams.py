@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import select
 import sys
 from typing import TextIO
 
@@ -39,6 +41,17 @@ def silence(stream: TextIO) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def reader_is_gone() -> bool:
+    """Tell whether nobody can read standard output any more: who waits for news need not wait longer."""
+    try:
+        poll = select.poll()
+        # Of a pipe that nobody has open for reading, poll(2) tells POLLERR, of a terminal that went, POLLHUP.
+        poll.register(sys.stdout.fileno(), 0)
+        return any(told & (select.POLLERR | select.POLLHUP) for _, told in poll.poll(0))
+    except (OSError, ValueError, io.UnsupportedOperation):
+        return False
 
 
 def silence_broken() -> None:

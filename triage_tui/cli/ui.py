@@ -179,9 +179,6 @@ def build_app(
     """
     if sfanalysis is not None and not sfanalysis.is_dir():
         raise TriageError(f"there is no directory {safe_line(str(sfanalysis), 200)} of SFAnalysis results")
-    root = Path(workspace.root)
-    if not root.is_dir():
-        raise TriageError(f"there is no directory {root}: name an existing one with -C")
     from triage_tui.runs.feed import RunsFeed
     from triage_tui.runs.index_path import index_file
     from triage_tui.runs.look_ahead import look_ahead
@@ -204,7 +201,7 @@ def build_app(
 
     # What decisions need (linting, the rulebook) is imported when the first is made, not at the start.
     return TriageApp(
-        root,
+        workspace.root,
         actions=deferred(actions),
         read_only=read_only,
         guests_end=guests_end,

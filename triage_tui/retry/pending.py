@@ -21,11 +21,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from triage_tui.errors import TriageError
+from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry.noting import note
 from triage_tui.rulebook import generations, moves, patches, statistics
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.hunks import digest_of
+from triage_tui.rulebook.lock import wait_for
 from triage_tui.rulebook.places import target_directory
 from triage_tui.rulebook.rollouts import settling
 from triage_tui.runs.encoding import encode_line
@@ -59,6 +60,18 @@ JUDGE_STEPS = ("begun", "written", "counted", "told", "noted", "ended")
 
 _MOVES = ("approve", "roll_back", "expire", "renew")
 """Kinds after which another generation is active."""
+
+_DEEDS = {
+    "approved": "approved rules of",
+    "rejected": "rejected the proposals of",
+    "edited": "edited a rule of",
+    "dropped": "dropped rules of",
+    "reconsidered": "took back a decision on",
+    "activated": "made rules active by",
+    "rolled_back": "took back the rules of",
+    "retry_started": "started to retry",
+}
+"""What was done to the rules of a run, by the kind of its event."""
 
 _CHANGE = re.compile(r"[0-9a-f]{16}")
 
@@ -118,10 +131,14 @@ class Held:
 
 
 @contextmanager
-def begun(root: Path, pending: Pending, step: Step = no_step) -> Iterator[Held]:
+def begun(root: Path, pending: Pending, step: Step = no_step, seen: Run | None = None) -> Iterator[Held]:
     """Hold a decision on a workspace while it is carried out; one that fails is settled at once.
 
+    Of one run there is one decision at a time. With `seen`, the run as it was when it was decided on, nobody
+    may have decided on its rules since.
+
     Raises:
+        Conflict: somebody did, or is at it for long.
         TriageError: it cannot be written down, so nothing is to be decided.
     """
     path = root / "rulebook" / PENDING_DIR / f"{pending.change}.json"
@@ -130,7 +147,10 @@ def begun(root: Path, pending: Pending, step: Step = no_step) -> Iterator[Held]:
     try:
         step("begun")
         try:
-            yield held
+            with _alone(root / "ai_runs" / pending.run, pending.run):
+                if seen is not None:
+                    _check_undecided(seen)
+                yield held
         except BaseException:
             # What cannot be settled now (the disk is full) stays for the next program.
             with contextlib.suppress(OSError, TriageError):
@@ -145,6 +165,42 @@ def begun(root: Path, pending: Pending, step: Step = no_step) -> Iterator[Held]:
         os.close(handle)
 
 
+@contextmanager
+def _alone(run_dir: Path, run_id: str) -> Iterator[None]:
+    """Hold flock(2) on the directory of a run, where the decision is on one."""
+    if not run_id:
+        yield
+        return
+    try:
+        handle = os.open(run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise TriageError(
+            f"nothing was decided: run {safe_line(run_id, 60)} cannot be opened: {error.strerror}"
+        ) from error
+    try:
+        wait_for(handle, f"somebody else is deciding on run {run_id}: try again in a moment")
+        yield
+    finally:
+        os.close(handle)
+
+
+def _check_undecided(seen: Run) -> None:
+    """Refuse a decision on a run whose rules somebody decided on since it was read.
+
+    Raises:
+        Conflict: somebody did.
+    """
+    known = {(event.event_id, event.prev) for event in seen.events}
+    events, _ = read_events(seen.dir)
+    later = [e for e in events if e.kind in _DEEDS and (e.event_id, e.prev) not in known]
+    if later:
+        first = later[0]
+        raise Conflict(
+            f"{safe_line(first.actor, 60)} {_DEEDS[first.kind]} run {seen.run_id} in this very moment,"
+            " so nothing else was decided: look at it again"
+        )
+
+
 def decided(
     root: Path,
     run: Run,
@@ -152,10 +208,14 @@ def decided(
     payload: dict[str, Any],
     actor: str = "",
     step: Step = no_step,
+    seen: Run | None = None,
     **expected: Any,
 ) -> Event:
-    """Record a decision that is one event of a run, with its line in the audit log; see `append_event`."""
-    with begun(root, pending_of("note", run, actor), step) as held:
+    """Record a decision that is one event of a run, with its line in the audit log.
+
+    See `append_event`, and `begun` for `seen`.
+    """
+    with begun(root, pending_of("note", run, actor), step, seen) as held:
         event = append_event(run.dir, kind, payload, actor or None, **expected)
         step(kind)
         held.note()

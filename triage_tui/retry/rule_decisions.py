@@ -59,11 +59,7 @@ class RuleDecisions:
         """
         run = self._settled(run_id)
         if seen not in ("", run.state):
-            by = run.events[-1].actor if run.events else ""
-            raise Conflict(
-                f"run {run.run_id} is {run.state.replace('_', ' ')} by now"
-                f" ({safe_line(by, 60)}), so nothing was approved"
-            )
+            raise self._decided_since(run, "approved")
         if not files:
             files = list(proposed.best_proposal(run).files)
         active = generations.current(self._rulebook_of(run))
@@ -145,8 +141,11 @@ class RuleDecisions:
         although = f", although {despite[0]}" if despite else ""
         return f"{rules} active for {_target_name(run)} (generation {generation.number}){although}"
 
-    def reject(self, run_id: str, reason: str) -> str:
-        """Reject what a run proposes; refused when somebody did already."""
+    def reject(self, run_id: str, reason: str, seen: str = "") -> str:
+        """Reject what a run proposes; refused when somebody did already.
+
+        `seen` is the state in which the person saw the run: refused when somebody decided since.
+        """
         run = self._settled(run_id)
         if run.state == "rejected":
             first = next(event for event in reversed(run.events) if event.kind == "rejected")
@@ -154,6 +153,8 @@ class RuleDecisions:
                 f"{safe_line(first.actor, 60)} rejected run {run.run_id} already"
                 f" ({safe_line(str(first.payload.get('reason', '')), 100)}), so it was not rejected again"
             )
+        if seen not in ("", run.state):
+            raise self._decided_since(run, "rejected")
         expected = UNLESS_RETRIED - {"rejected"}
         event = self._decided(run, "rejected", {"reason": reason}, expect_state=expected)
         self._refused.setdefault(run.run_id, []).append(event.event_id)
@@ -211,6 +212,11 @@ class RuleDecisions:
         `seen` is the generation that the person saw active: refused when another one is by now.
         """
         run = self._settled(run_id)
+        if run.state == "retrying":
+            raise Conflict(
+                f"run {run.run_id} is being retried with these rules, so nothing was rolled back:"
+                " wait for the verdict, or stop the retry"
+            )
         target_dir = self._rulebook_of(run)
         current = generations.current(target_dir)
         if seen is not None and (current.number if current else 0) != seen:
@@ -264,7 +270,6 @@ class RuleDecisions:
             raise Conflict(
                 f"{safe_line(relpath)} changed since it was shown, so the edit was not saved over it"
             )
-        problem = proposed.first_error(run, relpath, data, generations.current(self._rulebook_of(run)))
         new = _sha256(data)
         with self._begun("edit", run, file=relpath, sha256=new, before=before) as held:
             with patches.replaced(run.dir, relpath, data):
@@ -273,9 +278,26 @@ class RuleDecisions:
             self._step("edited")
             held.note()
             self._step("noted")
+        problem = self._why_not(run, relpath, data)
         if problem is None:
             return f"the edit of {safe_line(relpath)} is saved"
         return f"the edit is saved, but cannot be approved as it is: {problem}"
+
+    def why_not(self, run_id: str, relpath: str) -> str | None:
+        """Return the first error of a proposed rule file, for which it cannot be approved, or None."""
+        run = self._workspace.load(run_id)
+        return self._why_not(run, relpath, patches.read_rule(run.dir, relpath))
+
+    def _why_not(self, run: Run, relpath: str, data: bytes) -> str | None:
+        return proposed.first_error(run, relpath, data, generations.current(self._rulebook_of(run)))
+
+    def _decided_since(self, run: Run, deed: str) -> Conflict:
+        """Return what is said to who saw a run in another state."""
+        by = run.events[-1].actor if run.events else ""
+        return Conflict(
+            f"run {run.run_id} is {run.state.replace('_', ' ')} by now"
+            f" ({safe_line(by, 60)}), so nothing was {deed}"
+        )
 
     def _settled(self, run_id: str) -> Run:
         """Read a run once what a killed program left of a decision is settled."""
@@ -287,13 +309,15 @@ class RuleDecisions:
         """Write a decision down before it is carried out."""
         root = self._workspace.root
         decision = pending.pending_of(kind, run, self._actor or "", **more)
-        with pending.begun(root, decision, self._step) as held:
+        with pending.begun(root, decision, self._step, seen=run) as held:
             yield held
 
     def _decided(self, run: Run, kind: str, payload: dict[str, Any], **expected: Any) -> Event:
         """Record a decision that is one event, and its line in the audit log."""
         root = self._workspace.root
-        return pending.decided(root, run, kind, payload, self._actor or "", self._step, **expected)
+        # A guest is told what to do whatever becomes of the rules; who comes second there is told by its log.
+        seen = run if kind != "decision" else None
+        return pending.decided(root, run, kind, payload, self._actor or "", self._step, seen, **expected)
 
     def _note(self, run: Run) -> None:
         """Bring the audit log up to the run's event log."""

@@ -25,9 +25,20 @@ class Workspace:
     root: Path
 
     @classmethod
-    def at(cls, directory: str | Path | None) -> Workspace:
-        """Return the workspace at `directory`, else at $TRIAGE_TUI_WORKSPACE, else here."""
-        root = Path(directory or os.environ.get(ENVIRONMENT_VARIABLE) or ".").absolute()
+    def at(cls, directory: str | Path | None, *, made: bool = False) -> Workspace:
+        """Return the workspace at `directory`, else at $TRIAGE_TUI_WORKSPACE, else here.
+
+        Raises:
+            TriageError: there is no such directory, and it is not `made` by what is done next.
+        """
+        try:
+            root = Path(directory or os.environ.get(ENVIRONMENT_VARIABLE) or ".").absolute()
+        except FileNotFoundError:
+            raise TriageError("the current directory is gone: name a workspace with -C") from None
+        if not made and not root.is_dir():
+            shown = safe_line(str(root), 200)
+            what = f"{shown} is no directory" if root.exists() else f"there is no directory {shown}"
+            raise TriageError(f"{what}: name an existing one with -C")
         if (root / "rulebook" / ".pending").exists():
             # Here begins a program: what a killed one left is settled before anything is read.
             from triage_tui.retry.pending import settle

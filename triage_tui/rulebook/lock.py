@@ -32,17 +32,27 @@ def locked(directory: Path, patience: float = PATIENCE_SECONDS) -> Iterator[None
         shown = safe_line(str(directory))
         raise TriageError(f"nothing was changed: {shown} cannot be locked: {error.strerror}") from error
     try:
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise Conflict(
-                        "somebody else is changing the rules of this target: try again in a moment"
-                    ) from None
-                time.sleep(_PAUSE_SECONDS)
+        wait_for(
+            handle, "somebody else is changing the rules of this target: try again in a moment", patience
+        )
         yield
     finally:
         os.close(handle)
+
+
+def wait_for(handle: int, otherwise: str, patience: float = PATIENCE_SECONDS) -> None:
+    """Take flock(2) on an open file or directory, which holds until that is closed.
+
+    Raises:
+        Conflict: somebody else held it for `patience` seconds; it says `otherwise`.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise Conflict(otherwise) from None
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return

@@ -60,6 +60,7 @@ DEPENDENCIES = (
     Dependency("detect-secrets", "detect_secrets.plugins", "nothing can be exported or shown to a model"),
     Dependency("textual", "textual.app", _NO_APP),
     Dependency("rich", "rich.text", _NO_APP),
+    Dependency("argcomplete", "argcomplete", "no shell completes commands and runs; all commands work"),
     Dependency("pygments", "pygments.lexers", _NO_APP),
 )
 

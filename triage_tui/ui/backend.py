@@ -34,8 +34,8 @@ class Actions(Protocol):
     def approve_shown(self, run_id: str, approvals: Sequence[Approval], *, anyway: bool = False) -> str:
         """Activate rule texts that a person saw; refused when a file is another by now. `anyway` as above."""
 
-    def reject(self, run_id: str, reason: str) -> str:
-        """Reject the proposals of a run for `reason`."""
+    def reject(self, run_id: str, reason: str, seen: str = "") -> str:
+        """Reject the proposals of a run for `reason`; `seen` as for `approve`."""
 
     def drop(self, run_id: str, names: Sequence[str], reason: str) -> str:
         """Note that some files or hunks of a run are not wanted, and why."""

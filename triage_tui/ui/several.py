@@ -257,7 +257,7 @@ def _do(deed: Deed, actions: Actions, run: RunSummary, reason: str) -> None:
             # Nobody saw it meanwhile: what somebody else decided since is told instead.
             actions.approve(run.run_id, [], seen=run.state)
         case "reject":
-            actions.reject(run.run_id, reason)
+            actions.reject(run.run_id, reason, seen=run.state)
         case "rollback":
             # The rules that the person saw, not those that somebody else approved while the question stood.
             actions.rollback(run.run_id, seen=run.generation)

@@ -183,7 +183,7 @@ class PatchingScreen(EditingScreen):
                 return
 
             def reject(actions: Actions) -> str:
-                return actions.reject(view.run_id, reason)
+                return actions.reject(view.run_id, reason, seen=view.run.state)
 
             undo = Decided("rejection", view.run_id, lambda actions: actions.reconsider(view.run_id), reject)
             self._perform(reject, decided=undo)
