@@ -9,6 +9,7 @@ from triage_tui.errors import TriageError
 from triage_tui.retry.actions import DECISIONS, LocalActions
 from triage_tui.retry.proposed import InTheWay, best_proposal
 from triage_tui.retry.workspace import Workspace
+from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
 
@@ -49,6 +50,9 @@ def run(args: argparse.Namespace) -> int:
             approvals = chosen(workspace, record, args.hunk)
             files = [approval.name for approval in approvals]
             said = [actions.approve_shown(record.run_id, approvals, anyway=args.anyway)]
+        elif (smaller := _smaller(record, args.what)) is not None:
+            files = list(smaller.files)
+            said = [actions.approve_smaller(record.run_id, smaller.id)]
         else:
             files = _files(record, args.what)
             said = [actions.approve(record.run_id, files, anyway=args.anyway)]
@@ -59,6 +63,19 @@ def run(args: argparse.Namespace) -> int:
     state = state_of(workspace, record.run_id)
     tell(args, Approved(run_id=record.run_id, state=state, files=files, said=said))
     return 0
+
+
+def _smaller(record: Run, what: list[str]) -> Proposal | None:
+    """Return the proposal of trials that was named, alone; None where none was.
+
+    Raises:
+        TriageError: it was named together with others.
+    """
+    proposals = record.diagnosis.proposals if record.diagnosis else []
+    found = [one for one in proposals if one.id in what and one.source == "trial"]
+    if found and len(what) > 1:
+        raise TriageError(f"{safe_line(found[0].id, 80)} takes rules out: approve it by itself")
+    return found[0] if found else None
 
 
 def _files(record: Run, what: list[str]) -> list[str]:

@@ -67,6 +67,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "triage_tui.cli.experiment",
         "try what would make the cause surer, and say what was learnt",
     ),
+    "counterfactual": (
+        "triage_tui.cli.counterfactual",
+        "run the same start without and with a proposed rule, and show both futures",
+    ),
+    "minimise": (
+        "triage_tui.cli.minimise",
+        "find out which active rules a run needs, and propose the smaller set",
+    ),
+    "bisect": (
+        "triage_tui.cli.bisect",
+        "find the change of rules that made a run get less far",
+    ),
     "watch": ("triage_tui.cli.watch", "print what happens to runs as it happens, and wait for something"),
     "demo": ("triage_tui.cli.demo", "fetch real foreign programs and play the whole story on them"),
     "setup": ("triage_tui.cli.setup", "fetch QEMU and the demo's programs, without root"),

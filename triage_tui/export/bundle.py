@@ -50,7 +50,7 @@ _JSON = (
     "added_logs.json",
     LEFT_OUT_FILE,
 )
-_DIRECTORIES = ("pseudocode/", "logs/", "rules_patch/", "analyst/")
+_DIRECTORIES = ("pseudocode/", "logs/", "rules_patch/", "analyst/", "trials/")
 _PRIVATE = {
     "start.json": "it holds the environment, for starting the program again",
     "trace-full.gz": "the text of all calls is not searched for secrets; trace.jsonl has the calls",

@@ -22,7 +22,8 @@ from triage_tui.text import safe_line
 NOTED = frozenset(
     [
         "proposed", "edited", "approved", "rejected", "dropped", "reconsidered", "decision", "retry_started",
-        "retry_finished", "needs_person", "experiment_started", "experiment_finished",
+        "retry_finished", "needs_person", "experiment_started", "experiment_finished", "counterfactual",
+        "minimised", "bisected",
     ]
 )  # fmt: skip
 """Kinds of events that get a line. What becomes active gets its own from the rulebook itself."""
@@ -64,7 +65,12 @@ def _says(kind: str, payload: dict[str, Any]) -> str:
         case "proposed" | "approved":
             despite = _texts(payload.get("despite"))
             although = f"although {'; '.join(despite)}" if despite else ""
-            return ": ".join(filter(None, [", ".join(_texts(payload.get("proposals"))), although]))
+            proposals = ", ".join(_texts(payload.get("proposals")))
+            return ": ".join(filter(None, [proposals, _observed(payload.get("observed")), although]))
+        case "counterfactual":
+            return f"{_text(payload, 'verdict')}: {_text(payload, 'says')}"
+        case "minimised" | "bisected":
+            return _text(payload, "says")
         case "dropped":
             return ": ".join(filter(None, [", ".join(_texts(payload.get("what"))), _text(payload, "reason")]))
         case "decision":
@@ -81,6 +87,13 @@ def _says(kind: str, payload: dict[str, Any]) -> str:
             return f"event {payload.get('event')} is taken back"
         case _:
             return _text(payload, "reason")
+
+
+def _observed(seen: object) -> str:
+    """Return what an approval says was observed before it, "" where it says nothing."""
+    if not isinstance(seen, dict):
+        return ""
+    return f"observed before: {_text(seen, 'verdict')}, {_text(seen, 'says')}"
 
 
 def _rules(run_dir: Path, event: Event) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from triage_tui.errors import Conflict, TriageError
@@ -97,6 +97,32 @@ def best_proposal(run: Run, skip: Iterable[str] = ()) -> Proposal:
         if not proposal.needs_input and proposal.id not in skipped:
             return proposal
     raise TriageError(f"run {run.run_id} proposes no rule that could be approved as it is")
+
+
+def smaller_set(run: Run, identity: str) -> Proposal:
+    """Return the proposal of a run that trials made.
+
+    Raises:
+        TriageError: there is none of that id.
+    """
+    for proposal in run.diagnosis.proposals if run.diagnosis else []:
+        if proposal.id == identity and proposal.source == "trial":
+            return proposal
+    raise TriageError(f"run {run.run_id} has no smaller set of rules {safe_line(identity, 80)!r}")
+
+
+def check_removable(active: Generation | None, removes: Mapping[str, str]) -> None:
+    """Refuse to take out a rule that is not the active one; `removes` maps paths to digests.
+
+    Raises:
+        Conflict: names it.
+    """
+    for name, sha256 in removes.items():
+        if active is None or active.files.get(name) != sha256:
+            raise Conflict(
+                f"{safe_line(name, 120)} is not active any more as it was tried, so nothing was changed:"
+                " try it again"
+            )
 
 
 def by_model(proposals: Sequence[Proposal], name: str, source: bytes) -> bool:

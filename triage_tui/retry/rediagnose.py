@@ -45,6 +45,10 @@ def rediagnose(run_dir: Path, actor: str | None = None) -> Run:
         write_report(run, with_opinion(run, diagnosis, opinion))
         return load_run(run_dir)
     diagnosis.proposals = propose(run, diagnosis)
+    if before is not None:
+        # What a pack or a trial proposes does not follow from the diagnosis.
+        others = [one for one in before.proposals if one.source != "kb"]
+        diagnosis.proposals += [_moved(one, before, diagnosis) for one in others]
     write_report(run, with_opinion(run, diagnosis, opinion))
     if run.state in ("captured", "diagnosed", "proposed"):
         cause = diagnosis.hypotheses[0].cause if diagnosis.hypotheses else ""

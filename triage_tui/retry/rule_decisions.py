@@ -17,10 +17,12 @@ from triage_tui.retry import pending, proposed
 from triage_tui.retry.named_rules import directory_of
 from triage_tui.retry.noting import note
 from triage_tui.retry.pending import Step, no_step
+from triage_tui.retry.trials import observed
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, layers, patches
 from triage_tui.rulebook.choices import Approval, approval_of
 from triage_tui.rulebook.targets import describe
+from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.events import Event, State, append_event, default_actor
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
@@ -78,7 +80,21 @@ class RuleDecisions:
             raise TriageError("no hunk is chosen, so nothing was approved")
         return self._approve(self._settled(run_id), approvals, anyway)
 
-    def _approve(self, run: Run, approvals: Sequence[Approval], anyway: bool) -> str:
+    def approve_smaller(self, run_id: str, proposal_id: str) -> str:
+        """Make the rules active that trials found to be enough: some are taken out, others are narrower.
+
+        Refused when the active rules are others than those that were tried.
+        """
+        run = self._settled(run_id)
+        found = proposed.smaller_set(run, proposal_id)
+        active = generations.current(self._rulebook_of(run))
+        shown = {name: proposed.difference(run.dir, name, active) for name in found.files}
+        approvals = [approval_of(name, one, range(len(one.hunks))) for name, one in shown.items()]
+        return self._approve(run, approvals, anyway=True, smaller=found)
+
+    def _approve(
+        self, run: Run, approvals: Sequence[Approval], anyway: bool, smaller: Proposal | None = None
+    ) -> str:
         files = [approval.file for approval in approvals]
         proposals = [
             p for p in (run.diagnosis.proposals if run.diagnosis else []) if set(p.files) & set(files)
@@ -88,6 +104,8 @@ class RuleDecisions:
                 raise TriageError(
                     f"proposal {proposal.id} needs what only a person has: {safe_line(proposal.needs_input)}"
                 )
+        if smaller is not None:
+            proposals = [smaller]
         by_model = proposed.check_alone(run, approvals)
         target_dir = self._rulebook_of(run)
         active = generations.current(target_dir)
@@ -96,7 +114,10 @@ class RuleDecisions:
             proposed.check_rule(run, approval.file, approval.text, active)
         additions = {patches.active_name(one.file, one.text): one.text for one in approvals}
         layers.refuse_hidden(self._workspace.rulebook, run.snapshot.target.target_id, additions)
-        if active and all(active.files.get(name) == _sha256(source) for name, source in additions.items()):
+        removes = smaller.removes if smaller is not None else {}
+        proposed.check_removable(active, removes)
+        there = active.files if active else {}
+        if active and not removes and all(there.get(n) == _sha256(text) for n, text in additions.items()):
             raise Conflict(f"these rules are active already (generation {active.number})")
         despite = [told for a in approvals for told in proposed.in_the_way(run, a.file, a.text, active)]
         if despite and not anyway:
@@ -109,6 +130,10 @@ class RuleDecisions:
         }
         if by_model:
             payload["by"] = "model"
+        if removes:
+            payload["removes"] = dict(removes)
+        if seen := observed.cited(run, {one.file: _sha256(one.text) for one in approvals}, active):
+            payload["observed"] = seen
         if hunks := {one.file: list(one.hunks) for one in approvals if one.hunks}:
             payload["hunks"] = hunks
         if despite:
@@ -122,6 +147,7 @@ class RuleDecisions:
             generation = generations.activate(
                 target_dir,
                 add=additions,
+                remove=removes,
                 actor=actor,
                 reason=_reason(run) + (", proposed by a model" if by_model else ""),
                 run=run.run_id,
@@ -138,6 +164,8 @@ class RuleDecisions:
             taken = sum(len(one.hunks) if one.hunks else one.total for one in approvals)
             rules += f" with {taken} of {sum(one.total for one in approvals)} hunks"
         rules += ", proposed by a model," if by_model else ""
+        if removes:
+            rules = f"{len(removes)} taken out, {rules if additions else 'the rest'}"
         although = f", although {despite[0]}" if despite else ""
         return f"{rules} active for {_target_name(run)} (generation {generation.number}){although}"
 

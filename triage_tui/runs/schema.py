@@ -14,6 +14,7 @@ from triage_tui.runs.events import Event
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.model import Snapshot, Syscall
 from triage_tui.runs.suspicious_points import SuspiciousPoints
+from triage_tui.runs.trials_model import Bisected, Counterfactual, Minimised
 from triage_tui.runs.verdict_model import Verdict
 from triage_tui.runs.writer import encode_json
 
@@ -27,6 +28,9 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "analysis": Outcome,
     "analysis-step": Step,
     "added-logs": AddedLogs,
+    "counterfactual": Counterfactual,
+    "minimise": Minimised,
+    "bisect": Bisected,
 }
 
 

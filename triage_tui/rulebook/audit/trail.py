@@ -209,6 +209,10 @@ def _says(kind: str, payload: Mapping[str, Any]) -> str:
             return _text(payload.get("cause"))
         case "proposed" | "approved":
             return ", ".join(_names(payload.get("proposals")))
+        case "counterfactual":
+            return ": ".join(filter(None, [_text(payload.get("verdict")), _text(payload.get("says"))]))
+        case "minimised" | "bisected":
+            return _text(payload.get("says"))
         case "dropped":
             told = (", ".join(_names(payload.get("what"))), _text(payload.get("reason")))
             return ": ".join(text for text in told if text)
