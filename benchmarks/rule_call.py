@@ -65,10 +65,16 @@ class StringGuest:
     def descriptor_path(self, fd: int) -> bytes:
         return b"/"
 
+    def remove_path(self, path: bytes) -> int:
+        return -2
+
+    def real_path(self, path: bytes) -> bytes:
+        return path
+
     def write_field(self, address: int, structure: str, field: str, value: int) -> int:
         return 0
 
-    def open_host(self, path: bytes, flags: int, mode: int) -> int:
+    def open_host(self, path: bytes, flags: int, mode: int, label: bytes = b"") -> int:
         return -24
 
     def ifreq_name(self, address: int) -> bytes:
@@ -83,7 +89,7 @@ class StringGuest:
     def start_program(self) -> int:
         return 0
 
-    def socket_stub(self, kind: StandIn, flags: int, protocol: int) -> int:
+    def socket_stub(self, kind: StandIn, flags: int, protocol: int, label: bytes = b"") -> int:
         return 30
 
     def connect_peer(self, fd: int, mode: PeerMode) -> int:

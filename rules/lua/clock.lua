@@ -2,7 +2,8 @@
 -- whole run. Other clocks (monotonic, boot time, processor time) and waits are the machine's.
 
 local DAY = { [0] = true, [5] = true, [8] = true, [11] = true } -- CLOCK_REALTIME, _COARSE, _ALARM, CLOCK_TAI
-local RTC_FILES = { ["/dev/rtc"] = true, ["/dev/rtc0"] = true, ["/dev/misc/rtc"] = true }
+local RTC = "clock:/dev/rtc"
+local is_rtc = finder({ ["/dev/rtc"] = true, ["/dev/rtc0"] = true, ["/dev/misc/rtc"] = true })
 -- _IOR('p', 0x09, struct rtc_time) and _IOW('p', 0x0a, struct rtc_time), whatever the architecture's direction bits.
 local RTC_RD_TIME, RTC_SET_TIME = 0x247009, 0x24700a
 
@@ -57,14 +58,6 @@ local function shown(seconds)
     return set or seconds_of(config.at)
   end
   return seconds + offset("day")
-end
-
-local told = {}
-local function tell(text)
-  if not told[text] then
-    told[text] = true
-    c_log(text)
-  end
 end
 
 -- Two numbers, seconds and their parts: struct timeval and timespec, or those of the *64 calls.
@@ -163,24 +156,25 @@ local function on_rtc(request, address)
   return 1, 0
 end
 
-function do_syscall(num, a1, a2, a3)
+function do_syscall(num, a1, a2, a3, ...)
   local call = __syscall_name
   if call == "ioctl" then
     local request = a2 & 0xffffff
-    if config.rtc and (request == RTC_RD_TIME or request == RTC_SET_TIME) then
+    if (request == RTC_RD_TIME or request == RTC_SET_TIME) and c_fd_label(a1) == RTC then
       return on_rtc(request, a3)
     end
-  elseif call == "open" or call == "openat" then
-    local path, flags = a1, a2
-    if call == "openat" then
-      path, flags = a2, a3
-    end
-    if config.rtc and RTC_FILES[c_read_string(path, 32)] then
-      local fd = c_open_bytes("", flags, "/dev/rtc")
+  elseif PATH_AT[call] then
+    if not is_rtc(called_path(a1, a2, a3, ...)) then
+      return 0, 0
+    elseif IS_OPEN[call] then
+      local fd = c_open_bytes("", open_flags(a1, a2, a3, ...), RTC)
       if fd >= 0 then
         return 1, fd
       end
+    elseif IS_ACCESS[call] then
+      return 1, 0
     end
+    return answer_node(S_IFCHR | 416, 254, 0, a1, a2, a3, ...) -- 0640, as drivers/rtc makes them
   elseif call == "settimeofday" or call == "stime" then
     return on_setting(call, a1)
   elseif (call == "clock_settime" or call == "clock_settime64") and DAY[a1] then

@@ -1,8 +1,9 @@
 -- devices: device nodes with what reading them gives, and typed answers to their ioctl requests.
+-- What a descriptor is of is told by the label of what was opened, whoever opened it and whatever number it has by now.
 
-local S_IFBLK, S_IFCHR = 24576, 8192
 local HOST = { zero = "/dev/zero", null = "/dev/null", random = "/dev/urandom" }
-local KINDS = { long = true, ulong = true, ptr = true }
+local WORDS = { long = true, ulong = true, ptr = true }
+local PREFIX = "device:"
 
 local function whole(text)
   return math.tointeger(tonumber(text))
@@ -10,7 +11,7 @@ end
 
 -- Returns size and alignment of a field's kind, and whether it is a number.
 local function kind_of(kind, guest)
-  if KINDS[kind] then
+  if WORDS[kind] then
     return guest.word, guest.word, true
   elseif kind:sub(1, 1) == "b" then
     return whole(kind:sub(2)), 1, false
@@ -19,26 +20,67 @@ local function kind_of(kind, guest)
   return size, (guest.arch == "i386" and size > 4) and 4 or size, true
 end
 
--- Returns the structure's bytes with the values given, as the guest's processor has it.
-local function structure(fields, values, guest)
-  local parts, offset, widest = {}, 0, 1
+-- Returns the fields of a structure as the guest's processor has it, each with its place from 1, and its size.
+local function lay_out(fields, guest)
+  local layout, offset, widest = {}, 0, 1
   for name, kind in fields:gmatch("([%w_]+) ([%w]+)") do
     local size, align, is_number = kind_of(kind, guest)
-    local pad = -offset % align
-    parts[#parts + 1] = string.rep("\0", pad)
-    local value = values[name] or 0
-    if not is_number then
-      value = type(value) == "string" and value or ""
-      parts[#parts + 1] = value .. string.rep("\0", size - #value)
-    elseif size == 8 then
-      parts[#parts + 1] = string.pack(guest.order .. "i8", value)
-    else
-      parts[#parts + 1] = string.pack(guest.order .. "I" .. size, value & ((1 << 8 * size) - 1))
-    end
-    offset, widest = offset + pad + size, math.max(widest, align)
+    offset = offset + -offset % align
+    layout[#layout + 1] = { name = name, at = offset + 1, size = size, is_number = is_number }
+    offset, widest = offset + size, math.max(widest, align)
   end
-  parts[#parts + 1] = string.rep("\0", -offset % widest)
-  return table.concat(parts)
+  return layout, offset + -offset % widest
+end
+
+local function packed(field, value, guest)
+  if not field.is_number then
+    value = type(value) == "string" and value or ""
+    return value .. string.rep("\0", field.size - #value)
+  elseif field.size == 8 then
+    return string.pack(guest.order .. "i8", value)
+  end
+  return string.pack(guest.order .. "I" .. field.size, value & ((1 << 8 * field.size) - 1))
+end
+
+-- Returns the structure `before` with the values filled in.
+local function filled(layout, values, before, guest)
+  for _, field in ipairs(layout) do
+    if values[field.name] ~= nil then
+      local after = before:sub(field.at + field.size)
+      before = before:sub(1, field.at - 1) .. packed(field, values[field.name], guest) .. after
+    end
+  end
+  return before
+end
+
+-- Whether the structure that the program passed holds these values.
+local function holds(layout, values, bytes, guest)
+  for _, field in ipairs(layout) do
+    local value = values[field.name]
+    if value ~= nil and bytes:sub(field.at, field.at + field.size - 1) ~= packed(field, value, guest) then
+      return false
+    end
+  end
+  return true
+end
+
+-- Fills in what the pointers of a structure lead to; false where the program gave a bad one.
+local function fill_behind(structure, bytes, guest)
+  for _, field in ipairs(structure.layout) do
+    local behind = structure.into[field.name]
+    if behind ~= nil then
+      local address = string.unpack(guest.order .. "I" .. field.size, bytes, field.at)
+      local before, rc = c_read_bytes(address, behind.size)
+      if rc ~= 0 or not fill_behind(behind, before, guest) then
+        return false
+      end
+      local after = filled(behind.layout, behind.values, before, guest)
+      if after ~= before and select(2, c_write_bytes(address, after)) ~= 0 then
+        return false
+      end
+    end
+  end
+  return true
 end
 
 -- asm-generic/ioctl.h; MIPS, PowerPC, Alpha and SPARC have three bits of direction.
@@ -56,140 +98,150 @@ local function request_number(request, size, guest)
   return top | (direction == "none" and 0 or size) << 16 | letter << 8 | whole(number)
 end
 
-local by_path, by_descriptor = {}, {}
+local by_path = {}
 for _, device in ipairs(config.devices) do
   by_path[normal(device.path)] = device
+  device.label = PREFIX .. normal(device.path)
   device.known = {}
 end
+local configured = finder(by_path)
 
--- Returns what is known of a request: programs of several processors may share one device.
-local function request_of(device, number)
-  local guest = c_guest_info()
+-- A file stands for the node where directories are listed; what is asked of it is answered here.
+local provide_in = lister(config.devices, function(device)
+  if not device.is_provided then
+    device.is_provided = true
+    c_provide_file(device.path, "", device.mode)
+  end
+end)
+
+-- Returns a structure of the configuration in this program's layout, with those behind its pointers.
+local function structure_of(given, guest)
+  local layout, size = lay_out(given.fields, guest)
+  local structure = { layout = layout, size = size, values = given.values, into = {} }
+  for name, behind in pairs(given.into) do
+    structure.into[name] = structure_of(behind, guest)
+  end
+  return structure
+end
+
+-- Returns the answers to a request, in their order: programs of several processors may share one device.
+local function answers_of(device, number, guest)
   local known = device.known[guest.arch]
   if known == nil then
     known = {}
     for _, request in ipairs(device.requests) do
-      local bytes = structure(request.fields, request.values, guest)
-      local given = next(request.values) ~= nil or request.code:find(" read$")
-      known[request_number(request, #bytes, guest)] = { request = request, bytes = given and bytes or "" }
+      local structure = structure_of(request, guest)
+      local one = request_number(request, structure.size, guest)
+      known[one] = known[one] or {}
+      -- What the program passes is read where that matters; else the structure is the answer's alone.
+      structure.is_passed = next(request.when) ~= nil or next(request.into) ~= nil or request.keeps ~= ""
+        or request.code:find(" write$") ~= nil or request.code:find(" both$") ~= nil
+      structure.is_given = next(request.values) ~= nil or request.gives ~= "" or request.code:find(" read$") ~= nil
+      structure.request = request
+      table.insert(known[one], structure)
     end
     device.known[guest.arch] = known
   end
   return known[number]
 end
 
-local function content_of(device)
-  return device.content .. string.rep(string.char(device.fill), math.max(0, device.size - #device.content))
-end
-
-local IS_OPEN = { open = 2, creat = 2, openat = 3, openat2 = 3 }
-local IS_ACCESS = { access = true, faccessat = true, faccessat2 = true }
-local IS_FSTAT = { fstat = true, fstat64 = true }
-local MAY_BE_FSTAT = { newfstatat = true, fstatat64 = true, statx = true }
-
 local function open(device, flags)
-  local fd
+  local guest, fd = c_guest_info(), nil
   if HOST[device.source] ~= nil then
-    fd = c_open_host(HOST[device.source], flags & 3, 0)
+    fd = c_open_host(HOST[device.source], flags, 0, device.label)
   elseif device.source == "silent" then
-    fd = c_socket_stub("blackhole", flags)
+    fd = c_socket_stub("blackhole", flags, nil, device.label)
   else
-    fd = c_open_shared("device:" .. device.path, content_of(device), flags)
+    local content = text_of(device.content, guest)
+    content = content .. string.rep(string.char(device.fill), math.max(0, device.size - #content))
+    fd = c_open_shared(device.label, content, flags)
   end
   c_log("opened " .. device.path .. ": " .. fd)
   if fd < 0 then
     return 0, 0
   end
-  local behind, rc = c_fd_path(fd)
-  if rc == 0 then
-    by_descriptor[behind] = device
-  end
   return 1, fd
 end
 
--- Returns the device behind a descriptor, whoever opened it and whatever number it has by now.
 local function device_behind(fd)
   local label = c_fd_label(fd)
-  if label ~= "" then
-    return by_path[label:match("^device:(.*)$") or ""]
-  end
-  if next(by_descriptor) == nil then
-    return nil
-  end
-  return by_descriptor[(c_fd_path(fd))]
+  return label:sub(1, #PREFIX) == PREFIX and by_path[label:sub(#PREFIX + 1)] or nil
 end
 
 local function stat(device, ...)
   local mode = (device.kind == "block" and S_IFBLK or S_IFCHR) | device.mode
-  local major, minor = device.major, device.minor
-  local action, ret = answer_stat(mode, 0, ...)
-  local address, name = stat_structure(...)
-  if name == "statx" then
-    write_stat(address, name, { rdev_major = major, rdev_minor = minor })
-  elseif address ~= nil then
-    -- As the kernel gives it to programs, linux/kdev_t.h.
-    write_stat(address, name, { rdev = (minor & 0xff) | major << 8 | (minor & ~0xff) << 12 })
-  end
-  return action, ret
+  return answer_node(mode, device.major, device.minor, ...)
 end
 
-local seen = {}
-local function ioctl(device, fd, request_word, address)
-  local number = request_word & 0xffffffff
-  local known = request_of(device, number)
-  local told = string.format("ioctl %#x on %s", number, device.path)
-  if known == nil then
-    if not seen[told] then
-      seen[told] = true
-      c_log(told .. ": not configured, " .. device.other_requests)
+-- Carries out one answer; nil where it is for other contents of the structure.
+local function carry_out(device, structure, address, guest)
+  local request, bytes, rc = structure.request, string.rep("\0", structure.size), 0
+  if structure.is_passed and structure.size > 0 then
+    bytes, rc = c_read_bytes(address, structure.size)
+    if rc ~= 0 then
+      return -c_errno("EFAULT")
+    elseif not holds(structure.layout, request.when, bytes, guest) then
+      return nil
     end
-    if device.other_requests == "success" then
-      return 1, 0
-    end
-    return 1, -c_errno("ENOTTY")
-  end
-  local request = known.request
-  if not seen[told] then
-    seen[told] = true
-    c_log(told .. ": " .. (request.name ~= "" and request.name or "answered"))
   end
   if request.errno ~= nil then
-    return 1, -(c_errno(request.errno) or c_errno("EIO"))
+    return -(c_errno(request.errno) or c_errno("EIO"))
   end
-  if #known.bytes > 0 and select(2, c_write_bytes(address, known.bytes)) ~= 0 then
-    return 1, -c_errno("EFAULT")
+  if request.keeps ~= "" then
+    c_shared_set(device.label .. " " .. request.keeps, bytes)
   end
-  return 1, request.answer
+  if not fill_behind(structure, bytes, guest) then
+    return -c_errno("EFAULT")
+  end
+  if structure.is_given then
+    local kept = request.gives ~= "" and c_shared_get(device.label .. " " .. request.gives) or nil
+    local after = kept ~= nil and #kept == #bytes and kept or filled(structure.layout, request.values, bytes, guest)
+    if #after > 0 and select(2, c_write_bytes(address, after)) ~= 0 then
+      return -c_errno("EFAULT")
+    end
+  end
+  return request.answer
 end
+
+local function ioctl(device, request_word, address)
+  local number, guest = request_word & 0xffffffff, c_guest_info()
+  local told_of = string.format("ioctl %#x on %s", number, device.path)
+  for _, structure in ipairs(answers_of(device, number, guest) or {}) do
+    local ret = carry_out(device, structure, address, guest)
+    if ret ~= nil then
+      local name = structure.request.name
+      tell(told_of .. ": " .. (name ~= "" and name or "answered"))
+      return 1, ret
+    end
+  end
+  tell(told_of .. ": not configured, " .. device.other_requests)
+  return 1, device.other_requests == "success" and 0 or -c_errno("ENOTTY")
+end
+
+local IS_FSTAT = { fstat = true, fstat64 = true }
+local MAY_BE_FSTAT = { newfstatat = true, fstatat64 = true, statx = true }
 
 function do_syscall(num, ...)
   local name = __syscall_name
   local first, second, third = ...
-  if name == "ioctl" or IS_FSTAT[name] then
-    local device = device_behind(first)
+  local on_descriptor = name == "ioctl" or IS_FSTAT[name]
+    or MAY_BE_FSTAT[name] and first >= 0 and (second == 0 or c_read_string(second, 1) == "")
+  local device
+  if on_descriptor then
+    device = device_behind(first)
+  else
+    local path = called_path(...)
+    device = configured(path)
     if device == nil then
-      return 0, 0
+      provide_in(path)
     end
-    if name == "ioctl" then
-      return ioctl(device, first, second, third)
-    end
-    return stat(device, ...)
   end
-  if MAY_BE_FSTAT[name] and first >= 0 and (second == 0 or c_read_string(second, 1) == "") then
-    local device = device_behind(first)
-    if device == nil then
-      return 0, 0
-    end
-    return stat(device, ...)
-  end
-  local path = called_path(...)
-  local device = path and by_path[path]
   if device == nil then
     return 0, 0
-  end
-  local flags_at = IS_OPEN[name]
-  if flags_at ~= nil then
-    return open(device, name == "creat" and 1 or name == "openat2" and 2 or (select(flags_at, ...)))
+  elseif name == "ioctl" then
+    return ioctl(device, second, third)
+  elseif IS_OPEN[name] then
+    return open(device, open_flags(...))
   elseif IS_ACCESS[name] then
     return 1, 0
   end

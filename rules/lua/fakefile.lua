@@ -1,14 +1,16 @@
 -- fakefile: files and directories that are not in the root file system, or that are to look missing.
 
-local S_IFDIR, S_IFREG = 16384, 32768
-local O_ACCMODE = 3
-local by_path, provided = {}, {}
+local by_path, listed, absent, provided = {}, {}, {}, {}
 for _, file in ipairs(config.files) do
-  by_path[normal(file.path)] = file
+  local path = normal(file.path)
+  by_path[path] = file
+  if file.kind == "absent" then
+    absent[#absent + 1] = path
+  elseif not file.always then
+    listed[#listed + 1] = file
+  end
 end
-
-local IS_OPEN = { open = 2, creat = 2, openat = 3, openat2 = 3 }
-local IS_ACCESS = { access = true, faccessat = true, faccessat2 = true }
+local configured = finder(by_path)
 
 -- Puts the file into the copy of the root file system, once; false where that is not possible (/proc, /sys).
 local function provide(file)
@@ -26,30 +28,39 @@ local function provide(file)
   return provided[file]
 end
 
+local provide_in = lister(listed, provide)
+
+-- Takes what is to look missing out of the copy of the root file system, before the program's first look. What the
+-- program makes there afterwards is its own, also for a rule host that is started again.
+local taken_away
+local function take_away()
+  taken_away = {}
+  for _, path in ipairs(absent) do
+    local key = "fakefile:absent:" .. path
+    local done = c_shared_get(key)
+    if done == nil then
+      local rc = c_remove_path(path)
+      done = rc == 0 or rc == -c_errno("ENOENT") or rc == -c_errno("ENOTDIR")
+      c_shared_set(key, done)
+      c_log((done and "took away " or "cannot take away ") .. path .. ", rc " .. rc)
+    end
+    taken_away[path] = done
+  end
+end
+
 -- Whether the call makes a file that must not be there yet (asm-generic/fcntl.h; asm/fcntl.h of MIPS).
 local function makes_anew(...)
-  local flags_at = IS_OPEN[__syscall_name]
-  if flags_at == nil or __syscall_name == "creat" then
+  if IS_OPEN[__syscall_name] == nil or __syscall_name == "creat" then
     return false
-  end
-  local flags = select(flags_at, ...)
-  if __syscall_name == "openat2" then
-    local bytes, rc = c_read_bytes(flags, 8)
-    if rc ~= 0 then
-      return false
-    end
-    flags = string.unpack(c_guest_info().order .. "I8", bytes)
   end
   local mips = c_guest_info().arch:find("^mips") ~= nil
   local both = mips and 0x100 | 0x400 or 0x40 | 0x80
-  return flags & both == both
+  return open_flags(...) & both == both
 end
 
 local function answer(file, ...)
-  local flags_at = IS_OPEN[__syscall_name]
-  if flags_at ~= nil and file.kind == "file" then
-    local flags = __syscall_name == "creat" and 1 or select(flags_at, ...)
-    local fd = c_open_bytes(file.content, __syscall_name == "openat2" and 0 or flags, file.path)
+  if IS_OPEN[__syscall_name] ~= nil and file.kind == "file" then
+    local fd = c_open_bytes(file.content, open_flags(...), file.path:sub(1, 200))
     c_log("opened " .. file.path .. " in memory: " .. fd)
     if fd >= 0 then
       return 1, fd
@@ -62,12 +73,19 @@ local function answer(file, ...)
 end
 
 function do_syscall(num, ...)
+  if taken_away == nil then
+    take_away()
+  end
   local path = called_path(...)
-  local file = path and by_path[path]
+  local file = configured(path)
   if file == nil then
+    provide_in(path)
     return 0, 0
   end
   if file.kind == "absent" then
+    if taken_away[normal(file.path)] then
+      return 0, 0
+    end
     c_log(path .. " looks missing to " .. __syscall_name)
     return 1, -c_errno("ENOENT")
   end

@@ -87,14 +87,6 @@ local function keep(name, field, value)
   c_shared_set("netif:" .. name .. ":" .. field, value)
 end
 
-local told = {}
-local function tell(text)
-  if not told[text] then
-    told[text] = true
-    c_log(text)
-  end
-end
-
 local function socket_address(order, address)
   return string.pack(order .. "I2", AF_INET) .. "\0\0" .. address .. string.rep("\0", 8)
 end
@@ -288,39 +280,82 @@ local function list_file()
   return table.concat(lines)
 end
 
-local function provide_attributes()
-  if c_shared_get("netif:sys") then
-    return
-  end
-  c_shared_set("netif:sys", true)
-  for _, name in ipairs(names) do
-    local first, given = interfaces[name].first, interfaces[name].given
-    local link = first.flags & FLAGS.running ~= 0
-    local hardware = string.gsub(first.hwaddr, ".", function(byte)
+local SYS = "/sys/class/net"
+
+-- The file names of an interface's directory, and what each of them tells now (Documentation/ABI/testing/sysfs-class-net).
+local ATTRIBUTES = {
+  address = function(name)
+    local pairs_of = string.gsub(value_of(name, "hwaddr"), ".", function(byte)
       return string.format("%02x:", string.byte(byte))
     end)
-    local attributes = {
-      address = string.sub(hardware, 1, -2), mtu = tostring(first.mtu), ifindex = tostring(first.ifindex),
-      flags = string.format("0x%x", first.flags), type = "1", tx_queue_len = "1000", carrier = link and "1" or "0",
-      operstate = link and "up" or "down", speed = tostring(given.speed or 100), duplex = "full",
-    }
-    for attribute, text in pairs(attributes) do
-      c_provide_file("/sys/class/net/" .. name .. "/" .. attribute, text .. "\n", 292) -- 0444
-    end
+    return string.sub(pairs_of, 1, -2)
+  end,
+  carrier = function(name)
+    return has_link(name) and "1" or "0"
+  end,
+  duplex = function()
+    return "full"
+  end,
+  flags = function(name)
+    return string.format("0x%x", value_of(name, "flags"))
+  end,
+  ifindex = function(name)
+    return value_of(name, "ifindex")
+  end,
+  mtu = function(name)
+    return value_of(name, "mtu")
+  end,
+  operstate = function(name)
+    return has_link(name) and value_of(name, "flags") & FLAGS.up ~= 0 and "up" or "down"
+  end,
+  speed = function(name)
+    return interfaces[name].given.speed or 100
+  end,
+  tx_queue_len = function(name)
+    return value_of(name, "queue")
+  end,
+  type = function()
+    return 1 -- ARPHRD_ETHER
+  end,
+}
+
+-- Puts the names there, for who lists a directory; what they tell is made when they are opened.
+local function provide_names(of)
+  if c_shared_get("netif:sys:" .. of) then
+    return
   end
-  tell("provided /sys/class/net")
+  c_shared_set("netif:sys:" .. of, true)
+  for attribute, tells in pairs(ATTRIBUTES) do
+    c_provide_file(SYS .. "/" .. of .. "/" .. attribute, tells(of) .. "\n", 292) -- 0444
+  end
+  tell("provided " .. SYS .. "/" .. of)
 end
 
-local function on_path(path, flags)
-  if path == nil then
-    return 0, 0
-  elseif string.sub(path, 1, 14) == "/sys/class/net" then
-    provide_attributes()
-  elseif flags ~= nil and (path == "/proc/net/dev" or path == "/proc/self/net/dev") then
+local function on_path(path, ...)
+  local flags = IS_OPEN[__syscall_name] and open_flags(...) or nil
+  if flags ~= nil and (path == "/proc/net/dev" or path == "/proc/self/net/dev") then
     local fd = c_open_bytes(list_file(), flags, path)
     tell("listed interfaces in " .. path)
     if fd >= 0 then
       return 1, fd
+    end
+  elseif path == SYS then
+    for _, name in ipairs(names) do
+      provide_names(name)
+    end
+  elseif string.sub(path, 1, #SYS + 1) == SYS .. "/" then
+    local name, attribute = string.match(path, "^([^/]+)/?([^/]*)", #SYS + 2)
+    local interface = interfaces[name]
+    if interface == nil or interface.given.real or (attribute ~= "" and ATTRIBUTES[attribute] == nil) then
+      return 0, 0
+    end
+    provide_names(name)
+    -- What is written there stays in the file, and is no setting.
+    if attribute ~= "" and flags ~= nil and flags & 3 == 0 then
+      local fd = c_open_bytes(ATTRIBUTES[attribute](name) .. "\n", flags, path)
+      if fd >= 0 then
+        return 1, fd
+      end
     end
   end
   return 0, 0
@@ -349,8 +384,11 @@ function do_syscall(num, a1, a2, a3, a4, a5)
     end
     return 0, 0
   end
-  local flags = (call == "open" and a2) or (call == "openat" and a3) or (call == "openat2" and 0) or nil
-  return on_path(called_path(a1, a2), flags)
+  local path = called_path(a1, a2)
+  if path == nil then
+    return 0, 0
+  end
+  return on_path(path, a1, a2, a3)
 end
 
 function after_syscall(num, ret, a1, a2, a3)

@@ -9,7 +9,7 @@
 local HEADER, MAGIC = 20, 0x48534c46
 local LABEL = "nvram:" .. config.path
 local GET, GET_ALL, SET, COMMIT, CLEAR = 1, 2, 3, 4, 5
-local place = normal(config.path)
+local configured = finder({ [normal(config.path)] = true })
 local names = {}
 for name in pairs(config.keys) do
   names[#names + 1] = name
@@ -221,8 +221,6 @@ local function ioctl(number, address)
   return 1, -c_errno("ENOTTY")
 end
 
-local IS_OPEN = { open = 2, openat = 3, openat2 = 3 }
-local IS_ACCESS = { access = true, faccessat = true, faccessat2 = true }
 local IS_FSTAT = { fstat = true, fstat64 = true }
 -- What would go past the keys, into the memory behind the mapping: programs fall back to read and write.
 local REFUSED = {
@@ -232,7 +230,6 @@ local REFUSED = {
 }
 local OTHER_AT = { sendfile = 2, sendfile64 = 2, splice = 3, copy_file_range = 3 }
 local ON_DESCRIPTOR = { read = true, write = true, readv = true, writev = true, ioctl = true }
-local S_IFREG, S_IFCHR = 32768, 8192
 
 local function stat(...)
   local is_file = config.interface == "image"
@@ -264,12 +261,12 @@ function do_syscall(num, ...)
     end
     return once(second, third)
   end
-  if called_path(...) ~= place then
+  if not configured(called_path(...)) then
     return 0, 0
   end
   if IS_OPEN[name] ~= nil then
-    local fd = c_open_shared(LABEL, (image()), name == "openat2" and 0 or (select(IS_OPEN[name], ...)))
-    c_log("nvram: opened " .. place .. ": " .. fd)
+    local fd = c_open_shared(LABEL, (image()), open_flags(...))
+    c_log("nvram: opened " .. config.path .. ": " .. fd)
     if fd < 0 then
       return 0, 0
     end

@@ -1,12 +1,9 @@
--- A peer at a socket that nobody serves, a local one (unix(7)) or one of TCP or UDP (ip(7)): connecting works, what the program sends is told in the
--- log, and the configured replies come back. The descriptor is one end of a real pair of sockets, so that poll, read,
+-- A peer at a socket that nobody serves, a local one (unix(7)) or one of TCP or UDP (ip(7)): connecting works, what the
+-- program sends is told in the log, and the configured replies come back. The descriptor is one end of a real pair of sockets, so that poll, read,
 -- write and passing it on work. Texts may be made of typed parts in the byte order of the program that connects.
 
 local AF_UNIX, AF_INET, IPPROTO_IP, IPPROTO_TCP = 1, 2, 0, 6
 local ADDRESS_MAX = 110 -- sizeof(struct sockaddr_un)
-local KINDS = {
-  u8 = "I1", i8 = "i1", u16 = "I2", i16 = "i2", u32 = "I4", i32 = "i4", u64 = "I8", i64 = "i8",
-}
 local shown = config.path or config.address or "@" .. config.abstract
 
 -- What stands behind the family in the peer's address: a name, or port and address in network order.
@@ -18,44 +15,8 @@ local function wanted_bytes()
   return string.pack(">I2BBBB", tonumber(port), tonumber(a), tonumber(b), tonumber(c), tonumber(d))
 end
 local wanted = wanted_bytes()
-local directory = config.path and string.match(config.path, "^(.+)/[^/]*$")
-
--- One part in this program's own layout; an echo stays a pair of numbers.
-local function part_of(part, guest)
-  if type(part) == "string" then
-    return part
-  elseif part.echo then
-    return part.echo
-  elseif part.zeros then
-    return string.rep("\0", part.zeros)
-  elseif part.be16 then
-    return string.pack(">I2", part.be16)
-  elseif part.be32 then
-    return string.pack(">I4", part.be32)
-  elseif part.word then
-    return string.pack(guest.order .. "i" .. guest.word, part.word)
-  end
-  for kind, layout in pairs(KINDS) do
-    if part[kind] then
-      return string.pack(guest.order .. layout, part[kind])
-    end
-  end
-end
-
-local function parts_of(text, guest)
-  if type(text) == "string" then
-    return { text }
-  end
-  local parts = {}
-  for index, part in ipairs(text or {}) do
-    parts[index] = part_of(part, guest)
-  end
-  return parts
-end
-
-local function text_of(text, guest)
-  return text ~= nil and table.concat(parts_of(text, guest)) or nil
-end
+local configured = finder(config.path and { [normal(config.path)] = true } or {})
+local directory = config.path and normal(config.path .. "/..")
 
 local function script(guest)
   local replies = {}
@@ -85,6 +46,7 @@ local function is_peers(address, size)
     name = string.sub(name, 1, #wanted)
   elseif config.path then
     name = string.match(name, "^[^\0]*")
+    return name == wanted or string.byte(name) ~= nil and configured(absolute(name, AT_FDCWD)) or false
   end
   return name == wanted
 end
@@ -147,7 +109,7 @@ function do_syscall(num, a1, a2, a3, a4, a5, a6)
   elseif call == "setsockopt" then
     -- What is set of TCP or IP is none of a local socket.
     return (a2 == IPPROTO_IP or a2 == IPPROTO_TCP) and c_tell_peer(a1) >= 0 and 1 or 0, 0
-  elseif call == "recvfrom" then
+  elseif call == "recvfrom" or call == "recvmsg" then
     return 0, 0
   elseif call == "sendmsg" then
     local message = gather(a2, c_guest_info())
@@ -158,7 +120,7 @@ function do_syscall(num, a1, a2, a3, a4, a5, a6)
   end
   -- Whoever looks for the socket before connecting finds its name.
   local path = called_path(a1, a2)
-  if path ~= nil and (path == config.path or path == directory) then
+  if path ~= nil and (path == directory or configured(path)) then
     local rc = c_provide_socket(config.path)
     if rc == 0 then
       c_log("provided the name " .. config.path)
@@ -169,9 +131,17 @@ end
 
 -- Who sent a datagram is the peer, by its own address.
 function after_syscall(num, ret, a1, a2, a3, a4, a5, a6)
-  if ret >= 0 and a5 ~= 0 and a6 ~= 0 and c_tell_peer(a1) >= 0 then
-    c_write_bytes(a5, string.pack(c_guest_info().order .. "I2", AF_INET) .. wanted .. string.rep("\0", 8))
-    c_write_guest_u32(a6, 16)
+  local name_at, size_at = a5, a6
+  if __syscall_name == "recvmsg" then
+    local word = c_guest_info().word
+    local pointer = word == 8 and c_read_guest_u64 or c_read_guest_u32
+    name_at, size_at = pointer(a2), a2 + word -- struct msghdr
+  end
+  if ret >= 0 and name_at ~= 0 and size_at ~= 0 and c_tell_peer(a1) >= 0 then
+    local room = c_read_guest_u32(size_at)
+    local address = string.pack(c_guest_info().order .. "I2", AF_INET) .. wanted .. string.rep("\0", 8)
+    c_write_bytes(name_at, address:sub(1, room))
+    c_write_guest_u32(size_at, #address)
   end
   return 0, 0
 end

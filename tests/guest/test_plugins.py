@@ -39,25 +39,35 @@ FILES = """return { files = {
   { path = "/proc/simple_config/push_button", content = "1\\n", mode = 384 },
   { path = "/var/lib/app", kind = "directory" },
   { path = "/etc/passwd", content = "root:x:0:0::/:/bin/sh\\n", always = true },
-  { path = "/bin/busybox-not", kind = "absent" },
+  { path = "/var/run/app.pid", content = "7\\n" },
+  { path = "/usr/sbin/mtd_debug", kind = "absent" },
+  { path = "/usr/share/man", kind = "absent" },
 } }"""
-LOOK = """cd /bin; cat ../etc/config/../config/system ./../etc/passwd /proc/simple_config/push_button
+LOOK = """ls /etc/config; ln -s var /alias; cat /alias/run/app.pid
+mtd_debug info /dev/mtd0; ls -d /usr/sbin/mtd*; mkdir /usr/share/man && ls -d /usr/share/man
+ls /usr/share/man; cd /bin; cat ../etc/config/../config/system ./../etc/passwd /proc/simple_config/push_button
 stat -c '%F %a %s' /proc/simple_config/push_button /etc/config/system
-[ -e /bin/busybox-not ] || echo absent; ls -d /var/lib/app; echo more >> /etc/config/system
+ls -d /var/lib/app; echo more >> /etc/config/system
 cat /etc/config/system"""
 
 
 @pytest.mark.parametrize(("package", "arch"), BUSYBOX)
 def test_files_that_are_not_there(rootfs: Rootfs, qemu_dir: Path, package: str, arch: str) -> None:
-    root = rootfs(f"busybox-{package}")
+    root = rootfs(f"hardware-tools-{package}")
     output, log = run(root, qemu_dir, arch, "fakefile", FILES, "/bin/busybox", "sh", "-c", LOOK)
     assert output.splitlines() == [
+        "system",
+        # By a link of a directory.
+        "7",
+        "sh: mtd_debug: not found",
+        *("/usr/sbin/mtdinfo", "/usr/sbin/mtdpart"),
+        # What the program makes where something was taken away is its own, and empty.
+        "/usr/share/man",
         "hostname lab",
         "root:x:0:0::/:/bin/sh",
         "1",
         "regular file 600 2",
         "regular file 644 13",
-        "absent",
         "/var/lib/app",
         "hostname lab",
         "more",

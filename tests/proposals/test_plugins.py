@@ -33,7 +33,7 @@ def test_a_plugin_is_proposed_and_acts_at_the_recorded_call(
     assert name.startswith(f"fix/plugin/{plugin}@fix-{plugin}-")
     source = (run.dir / "rules_patch" / name).read_bytes()
     assert [one for one in lint(source, name) if one.severity == "error"] == []
-    assert {"path": path} in read_plugin(plugin, source).configuration.claims()
+    assert {"path": path} in [claim.fields for claim in read_plugin(plugin, source).configuration.claims()]
     done = replay(run.run_id, run.snapshot.target.arch, run.trace(), name, source)
     assert done.acted
     assert not done.broken

@@ -84,6 +84,12 @@ class MemoryGuest:
         self.files[path] = (content, mode)
         return 0
 
+    def remove_path(self, path: bytes) -> int:
+        return 0 if self.files.pop(path, None) is not None else -errno.ENOENT
+
+    def real_path(self, path: bytes) -> bytes:
+        return path.replace(b"/var/run/", b"/run/")
+
     def provide_socket(self, path: bytes, mode: int) -> int:
         return self.provide_file(path, b"", mode)
 
@@ -112,7 +118,8 @@ class MemoryGuest:
         self.fields[address, structure, field] = value
         return 0
 
-    def open_host(self, path: bytes, flags: int, mode: int) -> int:
+    def open_host(self, path: bytes, flags: int, mode: int, label: bytes = b"") -> int:
+        self.labels[9] = label
         return 9
 
     def ifreq_name(self, address: int) -> bytes:
@@ -130,7 +137,8 @@ class MemoryGuest:
         self.started += 1
         return 0
 
-    def socket_stub(self, kind: StandIn, flags: int, protocol: int) -> int:
+    def socket_stub(self, kind: StandIn, flags: int, protocol: int, label: bytes = b"") -> int:
+        self.labels[30] = label
         self.peers.append((flags, kind))
         return 30
 

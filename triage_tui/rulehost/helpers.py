@@ -32,6 +32,8 @@ EXTENSIONS = frozenset(
         "c_ifreq_name",
         "c_ifreq_set",
         "c_provide_socket",
+        "c_real_path",
+        "c_remove_path",
         "c_tell_peer",
         "c_connect_peer",
         "c_socket_stub",

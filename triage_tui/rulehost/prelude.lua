@@ -289,8 +289,10 @@ function helper.c_mkdir_p(path, mode)
   return rc == 0, rc
 end
 
-function helper.c_open_host(path, flags, mode)
-  local rc = request("open_host", text(path, "path"), integer(flags, 0, "flags"), integer(mode, 420, "mode"))
+-- SFEmu knows no label.
+function helper.c_open_host(path, flags, mode, label)
+  path, flags, mode = text(path, "path"), integer(flags, 0, "flags"), integer(mode, 420, "mode")
+  local rc = request("open_host", path, flags, mode, text(label or "", "label"))
   return rc
 end
 
@@ -303,6 +305,12 @@ end
 
 function helper.c_provide_socket(path, mode)
   local rc = request("provide_socket", text(path, "path"), integer(mode, 438, "mode"))
+  return rc
+end
+
+-- A directory goes with all that is in it; only the guest's copy of the root changes.
+function helper.c_remove_path(path)
+  local rc = request("remove_path", text(path, "path"))
   return rc
 end
 
@@ -324,7 +332,7 @@ function helper.c_write_shared(label, offset, bytes)
   return rc
 end
 
--- The label that c_open_bytes gave the file behind a descriptor, whatever its number is by now.
+-- The label that a rule gave what a descriptor is open on, whatever its number is by now.
 function helper.c_fd_label(fd)
   local rc, label = request("descriptor_label", integer(fd, nil, "fd"))
   return label or "", rc
@@ -334,6 +342,12 @@ end
 function helper.c_fd_path(fd)
   local rc, path = request("descriptor_path", integer(fd, nil, "fd"))
   return path or "", rc
+end
+
+-- The links of its directories are followed; the last part is not.
+function helper.c_real_path(path)
+  local rc, real = request("real_path", text(path, "path"))
+  return real or "", rc
 end
 
 function helper.c_write_field(address, structure, field, value)
@@ -356,9 +370,10 @@ function helper.c_ifreq_set(address, field, value)
   return rc
 end
 
-function helper.c_socket_stub(kind, flags, protocol)
+function helper.c_socket_stub(kind, flags, protocol, label)
   local number = protocol == nil and -1 or integer(protocol, 0, "protocol") & 0xffffffff
-  local rc = request("socket_stub", text(kind, "kind"), integer(flags, 0, "type") & 0xffffffff, number)
+  kind, flags, label = text(kind, "kind"), integer(flags, 0, "type") & 0xffffffff, text(label or "", "label")
+  local rc = request("socket_stub", kind, flags, number, label)
   return rc
 end
 

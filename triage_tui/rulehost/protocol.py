@@ -147,6 +147,13 @@ class GuestAccess(Protocol):
         """
         ...
 
+    def remove_path(self, path: bytes) -> int:
+        """Take what is at `path` out of the guest's copy-on-write root, a directory with all in it; rc.
+
+        A link is taken away itself. -E2BIG for a directory with more than some thousand names.
+        """
+        ...
+
     def provide_socket(self, path: bytes, mode: int) -> int:
         """Create the name of a local socket, with its parents, inside the guest's copy-on-write root; rc.
 
@@ -173,7 +180,7 @@ class GuestAccess(Protocol):
         ...
 
     def descriptor_label(self, fd: int) -> bytes:
-        """The label that a rule gave the file behind descriptor `fd` of the calling process.
+        """The label that a rule gave what descriptor `fd` of the calling process is open on.
 
         Empty for a descriptor on anything else; OSError when there is no such descriptor.
         """
@@ -186,6 +193,13 @@ class GuestAccess(Protocol):
         """
         ...
 
+    def real_path(self, path: bytes) -> bytes:
+        """An absolute path with the links of its directories followed, as the calling process does.
+
+        The last part is not followed, and what is not there stays as it is. OSError: the links never end.
+        """
+        ...
+
     def write_field(self, address: int, structure: str, field: str, value: int) -> int:
         """Write one number of a structure at a guest address, as the guest lays it out; rc.
 
@@ -193,8 +207,11 @@ class GuestAccess(Protocol):
         """
         ...
 
-    def open_host(self, path: bytes, flags: int, mode: int) -> int:
-        """Give the guest a descriptor on a host device; fd or -errno. The path is one of `HOST_DEVICES`."""
+    def open_host(self, path: bytes, flags: int, mode: int, label: bytes = b"") -> int:
+        """Give the guest a descriptor on a host device; fd or -errno. The path is one of `HOST_DEVICES`.
+
+        Of `flags` the access mode and O_CLOEXEC count; `descriptor_label` tells `label`.
+        """
         ...
 
     def ifreq_name(self, address: int) -> bytes:
@@ -237,12 +254,13 @@ class GuestAccess(Protocol):
         """
         ...
 
-    def socket_stub(self, kind: StandIn, flags: int, protocol: int) -> int:
+    def socket_stub(self, kind: StandIn, flags: int, protocol: int, label: bytes = b"") -> int:
         """Give the guest a new socket that keeps message borders; fd or -errno.
 
         `flags` is the guest's socket type with its SOCK_NONBLOCK and SOCK_CLOEXEC, `protocol` that of netlink
         that it stands in for, -1 for one that is not known. The supervisor keeps the other end until the
         guest ends; bind, getsockname and netlink's own options are answered as netlink(7) has them.
+        `descriptor_label` tells `label` of a `blackhole` one.
         """
         ...
 

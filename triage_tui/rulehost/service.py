@@ -54,6 +54,7 @@ EFFECTS = frozenset(
         "mkdir_p",
         "provide_file",
         "provide_socket",
+        "remove_path",
         "open_bytes",
         "open_shared",
         "write_shared",
@@ -113,11 +114,13 @@ class Service:
             "open_host": self._open_host,
             "provide_file": self._provide_file,
             "provide_socket": self._provide_socket,
+            "remove_path": self._remove_path,
             "open_bytes": self._open_bytes,
             "open_shared": self._open_shared,
             "write_shared": self._write_shared,
             "descriptor_label": self._descriptor_label,
             "descriptor_path": self._descriptor_path,
+            "real_path": self._real_path,
             "write_field": self._write_field,
             "ifreq_name": self._ifreq_name,
             "ifreq_set": self._ifreq_set,
@@ -270,7 +273,7 @@ class Service:
         flags, mode = arguments.integer(0, 0xFFFFFFFF), arguments.integer(0, 0o777)
         if path.decode("latin-1") not in HOST_DEVICES:
             return wire.Reply(-_EACCES)
-        return wire.Reply(self._access.open_host(path, flags, mode))
+        return wire.Reply(self._access.open_host(path, flags, mode, arguments.label()))
 
     def _provide_file(self, arguments: Arguments) -> wire.Reply:
         path, content = arguments.guest_path(), arguments.data(self._request_bytes)
@@ -279,6 +282,9 @@ class Service:
     def _provide_socket(self, arguments: Arguments) -> wire.Reply:
         path, mode = arguments.guest_path(), arguments.integer(0, 0o777)
         return wire.Reply(min(self._access.provide_socket(path, mode), 0))
+
+    def _remove_path(self, arguments: Arguments) -> wire.Reply:
+        return wire.Reply(min(self._access.remove_path(arguments.guest_path()), 0))
 
     def _open_bytes(self, arguments: Arguments) -> wire.Reply:
         content, flags = arguments.data(self._request_bytes), arguments.integer()
@@ -300,6 +306,9 @@ class Service:
 
     def _descriptor_path(self, arguments: Arguments) -> wire.Reply:
         return wire.Reply(0, (self._access.descriptor_path(arguments.integer(_AT_FDCWD, (1 << 31) - 1)),))
+
+    def _real_path(self, arguments: Arguments) -> wire.Reply:
+        return wire.Reply(0, (self._access.real_path(arguments.guest_path()),))
 
     # Network
 
@@ -341,7 +350,7 @@ class Service:
         protocol = arguments.integer(-1, 0xFFFFFFFF)
         if kind not in STAND_INS:
             raise BadRequest
-        return wire.Reply(self._access.socket_stub(cast("StandIn", kind), flags, protocol))
+        return wire.Reply(self._access.socket_stub(cast("StandIn", kind), flags, protocol, arguments.label()))
 
     def _probe_http(self, arguments: Arguments) -> wire.Reply:
         text, milliseconds = arguments.data(_NAME_MAX), arguments.integer(1, _LONGEST_PROBE_MS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,9 @@ from pathlib import Path
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, layouts
 from triage_tui.guest.calls.call_context import AddressDescriber, CallContext, CallerFinder
+from triage_tui.guest.calls.guest_paths import linked, real_path
 from triage_tui.guest.calls.ifreq import NAME_SIZE, ifreq_member
+from triage_tui.guest.calls.labels import Labels
 from triage_tui.guest.calls.module_builds import base_of
 from triage_tui.guest.calls.private_files import PrivateFiles, memory_file
 from triage_tui.guest.calls.rule_probe import RuleProbes
@@ -26,8 +27,6 @@ from triage_tui.rulehost.protocol import HOST_DEVICES, Endian, IfreqField, PeerM
 from triage_tui.runs.process_model import Mapping as GuestMapping
 
 _AT_FDCWD = -100
-_LABELLED = re.compile(rb"/memfd:rule:(.*) \(deleted\)", re.DOTALL)
-"""The name of a file of `private_files`."""
 
 
 class RuleAccess:
@@ -51,6 +50,7 @@ class RuleAccess:
         self._describe = describe
         self._find_callers = find_callers
         self._probes = RuleProbes()
+        self._labels = Labels()
         self.private_files = PrivateFiles()
         self.current: CallContext | None = None
 
@@ -143,16 +143,7 @@ class RuleAccess:
     def _absolute(self, path: bytes) -> bytes:
         if path.startswith(b"/"):
             return path
-        return os.path.join(self._seen_by_guest("cwd"), path)
-
-    def _seen_by_guest(self, link: str) -> bytes:
-        """Return what a link in the calling process's directory of proc(5) leads to, from its own root."""
-        shown = process.living_id(self._views.pid)
-        path = os.fsencode(os.readlink(f"/proc/{shown}/{link}"))
-        root = os.fsencode(os.readlink(f"/proc/{shown}/root"))
-        if root != b"/" and path.startswith(root):
-            path = path[len(root) :] or b"/"
-        return path
+        return os.path.join(linked(self._views.pid, "cwd"), path)
 
     def mkdir_p(self, path: bytes, mode: int) -> int:
         """Make a directory and its parents inside the guest's root."""
@@ -166,6 +157,11 @@ class RuleAccess:
             result = self._call.cell.request("provide_file", self._absolute(path), mode, fd)
         finally:
             os.close(fd)
+        return self._failure(-result) if result < 0 else 0
+
+    def remove_path(self, path: bytes) -> int:
+        """Take away what is at a path inside the guest's root."""
+        result = self._call.cell.request("remove", self._absolute(path), 0)
         return self._failure(-result) if result < 0 else 0
 
     def provide_socket(self, path: bytes, mode: int) -> int:
@@ -202,14 +198,16 @@ class RuleAccess:
         return 0
 
     def descriptor_label(self, fd: int) -> bytes:
-        """The label of a private file, which is part of the name that proc(5) shows of it."""
-        shown = os.fsencode(os.readlink(f"/proc/{process.living_id(self._views.pid)}/fd/{fd}"))
-        found = _LABELLED.fullmatch(shown)
-        return found[1] if found is not None else b""
+        """The label of what a rule opened."""
+        return self._labels.of(self._views.pid, fd, self._call.peers)
 
     def descriptor_path(self, fd: int) -> bytes:
         """The path behind a descriptor, or the working directory."""
-        return self._seen_by_guest("cwd" if fd == _AT_FDCWD else f"fd/{fd}")
+        return linked(self._views.pid, "cwd" if fd == _AT_FDCWD else f"fd/{fd}")
+
+    def real_path(self, path: bytes) -> bytes:
+        """The path with the links of its directories followed."""
+        return real_path(self._views.pid, path)
 
     def write_field(self, address: int, structure: str, field: str, value: int) -> int:
         """Write one number of a structure that `layouts` knows."""
@@ -226,15 +224,15 @@ class RuleAccess:
             return self._failure(error.errno)
         return 0
 
-    def open_host(self, path: bytes, flags: int, mode: int) -> int:
-        """Give the guest a descriptor on a harmless host device; of `flags` only the access mode counts."""
+    def open_host(self, path: bytes, flags: int, mode: int, label: bytes = b"") -> int:
+        """Give the guest a descriptor on a harmless host device."""
         if path.decode("utf-8", "replace") not in HOST_DEVICES:
             return self._failure(errno.EACCES)
         try:
-            fd = os.open(path, (flags & os.O_ACCMODE) | os.O_CLOEXEC | os.O_NOCTTY)
+            fd = self._labels.open_device(path, flags & os.O_ACCMODE, label)
         except OSError as error:
             return self._failure(error.errno)
-        return self._give(fd, False)
+        return self._give(fd, bool(flags & os.O_CLOEXEC))
 
     def ifreq_name(self, address: int) -> bytes:
         """Interface name in the current ioctl's struct ifreq."""
@@ -312,7 +310,7 @@ class RuleAccess:
             keep(ours, theirs)
         return 0
 
-    def socket_stub(self, kind: StandIn, flags: int, protocol: int) -> int:
+    def socket_stub(self, kind: StandIn, flags: int, protocol: int, label: bytes = b"") -> int:
         """Give the guest a new socket with our end behind it."""
         if not self._call.peers.has_room(self._views.pid):
             return self._failure(errno.EMFILE)
@@ -331,7 +329,7 @@ class RuleAccess:
                 ours.close()
                 return self._failure(error.errno)
             if kind == "blackhole":
-                self._call.peers.add(ours, theirs)
+                self._call.peers.add(ours, theirs, label=label)
             else:
                 self._call.peers.add_netlink(
                     ours,

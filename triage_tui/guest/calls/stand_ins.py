@@ -96,6 +96,8 @@ class _Peer:
     inode: int
     """That of the guest's end."""
     respond: Responder | None
+    label: bytes = b""
+    """What the rule calls it that gave it to the guest."""
     port: int = 0
     """That of a netlink socket which the guest's end stands in for."""
     thread: threading.Thread | None = None
@@ -143,12 +145,18 @@ class Peers:
         with self._lock:
             return len(self._peers) < MOST
 
-    def add(self, end: socket.socket, guests: socket.socket, respond: Responder | None = None) -> None:
+    def add(
+        self,
+        end: socket.socket,
+        guests: socket.socket,
+        respond: Responder | None = None,
+        label: bytes = b"",
+    ) -> None:
         """Keep `end`, read everything that comes, and send what `respond` makes of it.
 
         `guests` is the guest's end, which may be closed here afterwards.
         """
-        self._add(_Peer(end, os.fstat(guests.fileno()).st_ino, respond))
+        self._add(_Peer(end, os.fstat(guests.fileno()).st_ino, respond, label))
 
     def add_scripted(self, end: socket.socket, guests: socket.socket, script: PeerScript) -> None:
         """Keep `end`, and answer as the script says."""
@@ -178,7 +186,7 @@ class Peers:
         `port` is the socket's port until the guest chooses one: the id of its process, netlink(7). Where the
         `protocol` is not known (-1), every request is acknowledged.
         """
-        peer = _Peer(end, os.fstat(guests.fileno()).st_ino, None, port)
+        peer = _Peer(end, os.fstat(guests.fileno()).st_ino, None, port=port)
 
         def respond(message: bytes) -> tuple[Sequence[bytes], bool]:
             told = netlink_kernel.answers(message, endian, protocol, peer.port, takes_changes=takes_changes)
@@ -220,6 +228,12 @@ class Peers:
                 if message and _answer(peer, message):
                     break
         self._forget(peer)
+
+    def label(self, inode: int) -> bytes:
+        """Return the label of the guest's end with this inode, empty where it has none."""
+        with self._lock:
+            peer = self._peers.get(inode)
+        return peer.label if peer is not None else b""
 
     def tell(self, tid: int, fd: int, message: bytes) -> int:
         """Take `message` for one that was sent on the guest's socket `fd`; return its length.

@@ -14,6 +14,8 @@ import stat
 from typing import Any
 
 _MODE = 0o7777
+MOST_REMOVED = 4096
+"""Names in a directory that is taken away."""
 
 
 def mkdir_p(path: bytes, mode: int) -> int:
@@ -94,6 +96,34 @@ def provide_socket(path: bytes, mode: int) -> int:
     return 0
 
 
+def remove(path: bytes) -> int:
+    """Take away what is at `path`, a directory with all in it, a link itself; 0 or -errno.
+
+    The root is copy-on-write, so that it goes from the guest's view alone. Where something is mounted nothing
+    can be taken away (-EBUSY), and nothing is touched of a directory with too many names (-E2BIG).
+    """
+    if not path.startswith(b"/"):
+        return -errno.EINVAL
+    try:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            os.unlink(path)
+            return 0
+        tree = []
+        for directory, directories, files in os.walk(path):
+            tree.append((directory, directories, files))
+            if sum(len(inner) + len(others) for _, inner, others in tree) > MOST_REMOVED:
+                return -errno.E2BIG
+        for directory, directories, files in reversed(tree):
+            for name in [*files, *directories]:
+                inner = os.path.join(directory, name)
+                if name in files or os.path.islink(inner):
+                    os.unlink(inner)
+            os.rmdir(directory)
+    except OSError as error:
+        return -(error.errno or errno.EIO)
+    return 0
+
+
 def open_file(path: bytes) -> int:
     """Return a descriptor of the regular file `path` for reading, or a negative host errno.
 
@@ -144,6 +174,8 @@ def serve(request: dict[str, Any], fds: list[int]) -> int:
         return mkdir_p(path, request["mode"])
     if request["do"] == "provide_socket":
         return provide_socket(path, request["mode"])
+    if request["do"] == "remove":
+        return remove(path)
     if request["do"] == "provide_file" and len(fds) == 1:
         return provide_file(path, fds[0], request["mode"])
     return -errno.ENOSYS

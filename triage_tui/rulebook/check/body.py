@@ -53,6 +53,7 @@ CHANGES = frozenset(
         *("c_write_bytes", "c_write_guest_bytes", "c_write_guest_u32", "c_write_guest_u64", "c_set_reg"),
         *("c_set_arg", "c_mkdir_p", "c_provide_file", "c_open_bytes", "c_open_host", "c_ifreq_set"),
         *("c_connect_peer", "c_tell_peer", "c_provide_socket", "c_socket_stub", "c_start_program"),
+        *("c_remove_path", "c_open_shared", "c_write_shared", "c_write_field"),
     )
 )
 """Helpers that change the guest."""

@@ -120,6 +120,7 @@ def _value(answer: Expression, scope: Scope) -> str:
 _OPENS = {
     "c_open_host": "the descriptor that it opened",
     "c_open_bytes": "the descriptor that it opened",
+    "c_open_shared": "the descriptor that it opened",
     "c_socket_stub": "the socket that it opened",
 }
 
@@ -148,6 +149,14 @@ def _change(call: Call, scope: Scope) -> str:
     match call.name:
         case "c_provide_file":
             return f"provides the file {argument(0)} ({_size(call, 1, scope)}), if there is none"
+        case "c_remove_path":
+            return f"takes {argument(0)} out of the guest's copy of the root"
+        case "c_open_shared":
+            return f"opens the private file {argument(0)} that all processes share"
+        case "c_write_shared":
+            return f"writes {_size(call, 2, scope)} to the private file {argument(0)}"
+        case "c_write_field":
+            return f"sets {argument(1)}.{argument(2)} at {argument(0)} to {argument(3)}"
         case "c_mkdir_p":
             return f"makes the directory {argument(0)}"
         case "c_open_bytes":

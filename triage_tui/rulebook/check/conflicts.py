@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.body import read_body
-from triage_tui.rulebook.check.explain import Match, parse_match
+from triage_tui.rulebook.check.explain import parse_match
 from triage_tui.rulebook.check.findings import Finding
 from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.lua.syntax import NotUnderstood
+from triage_tui.rulebook.plugins.configuration import Claim
 from triage_tui.rulebook.plugins.netif import Netif
 from triage_tui.rulebook.plugins.reading import read_plugin
 from triage_tui.rulebook.start_settings import StartRule, disagreement, read_start_rule
@@ -27,8 +28,8 @@ class _Rule:
     id: str
     syscall: str
     syscalls: frozenset[str]
-    matches: list[Match | None]
-    """What it is for, with "" as syscall where that is for each of its own; None: every call."""
+    claims: list[Claim]
+    """What it is for."""
     answers: bool
     changes: bool
     interfaces: frozenset[str] = frozenset()
@@ -37,10 +38,8 @@ class _Rule:
     @property
     def what(self) -> str:
         """The rule, and what it is for, in words."""
-        texts = [
-            " ".join(f"{name}={value}" for name, value in one.fields.items()) for one in self.matches if one
-        ]
-        about = ", ".join(filter(None, texts[:3]))
+        texts = [" ".join(f"{name}={value}" for name, value in one.fields.items()) for one in self.claims]
+        about = ", ".join(list(filter(None, dict.fromkeys(texts)))[:3])
         return f"{self.id} ({safe_line(about, 100)})" if about else f"{self.id} (every {self.syscall})"
 
 
@@ -141,11 +140,10 @@ def _read(name: str, source: bytes) -> _Rule | None:
         return None
     if described.syscall.startswith(rulefile.PLUGIN):
         plugin = read_plugin(described.syscall.removeprefix(rulefile.PLUGIN), source).configuration
-        matches: list[Match | None] = [Match("", claim) for claim in plugin.claims()]
         told = plugin.interfaces if isinstance(plugin, Netif) else []
         names = frozenset(one.name for one in told if not one.real)
         calls = described.syscalls
-        return _Rule(name, header.id, described.syscall, calls, matches or [None], True, True, names)
+        return _Rule(name, header.id, described.syscall, calls, plugin.claims(), True, True, names)
     try:
         body = read_body(source)
     except (NotUnderstood, ImportError):
@@ -155,22 +153,28 @@ def _read(name: str, source: bytes) -> _Rule | None:
     match = parse_match(header.match)
     named = match.fields.get("interface") if match is not None and (answers or changes) else None
     names = frozenset([named] if named else [])
-    return _Rule(name, header.id, described.syscall, described.syscalls, [match], answers, changes, names)
+    fields = match.fields if match is not None and match.syscall in described.syscalls else {}
+    claims = [Claim(described.syscalls, fields)]
+    return _Rule(name, header.id, described.syscall, described.syscalls, claims, answers, changes, names)
 
 
 def _overlap(one: _Rule, other: _Rule) -> bool:
     """Whether there may be calls that both are for, as far as their headers and tables say."""
     if not one.syscalls & other.syscalls:
         return False
-    return any(_may_meet(this, that) for this in one.matches for that in other.matches)
+    return any(_may_meet(this, that) for this in one.claims for that in other.claims)
 
 
-def _may_meet(one: Match | None, other: Match | None) -> bool:
-    if one is None or other is None:
-        return True
-    if one.syscall and other.syscall and one.syscall != other.syscall:
+def _may_meet(one: Claim, other: Claim) -> bool:
+    if one.calls.isdisjoint(other.calls):
         return False
-    return all(other.fields.get(name, value) == value for name, value in one.fields.items())
+    return all(_may_be_same(name, value, other.fields.get(name)) for name, value in one.fields.items())
+
+
+def _may_be_same(name: str, one: str, other: str | None) -> bool:
+    if other is None or name != "request":
+        return other in (None, one)
+    return not set(one.split(" or ")).isdisjoint(other.split(" or "))
 
 
 def _clash(rule: _Rule, other: _Rule, *, other_first: bool) -> str | None:

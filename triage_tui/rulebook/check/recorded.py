@@ -18,14 +18,17 @@ from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.explain import Match, parse_match
 from triage_tui.rulebook.check.replay import replay
 from triage_tui.rulebook.kinds import kind_of
+from triage_tui.rulebook.plugins.configuration import Claim
 from triage_tui.runs.listing import run_dirs, summarize
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import load_run
+from triage_tui.text import safe_line
 
 MAX_RUNS = 200
 MAX_SECONDS = 20.0
 MANY = 8
 """Recorded calls of a syscall from which on a rule can be too broad."""
+_OPENS = frozenset(("open", "openat", "openat2", "creat"))
 MAX_KEPT = 64
 """Calls that are kept by their numbers, to go to them."""
 
@@ -154,15 +157,46 @@ def _in_run(directory: Path, name: str, source: bytes) -> Matched | None:
 def _claimed(
     run_id: str, calls: Iterable[Syscall], plugin: str, source: bytes, syscalls: Collection[str]
 ) -> Matched:
-    """Count the calls that are about what the configuration of a plugin names."""
+    """Count the calls at which a plugin with this configuration acts."""
     from triage_tui.rulebook.plugins.reading import read_plugin
 
     claims = read_plugin(plugin, source).configuration.claims()
     own = [call for call in calls if call.name.lower() in syscalls]
-    found = [call.seq for call in own if any(Match(call.name.lower(), claim).holds(call) for claim in claims)]
-    return Matched(
-        run_id, len(own), len(found), 0, tuple(found[:MAX_KEPT]), how="by what its configuration names"
-    )
+    opened = {
+        safe_line(call.path, 200)
+        for call in own
+        if call.path is not None and call.name.lower() in _OPENS and not call.errno
+    }
+    held = [(_is_one_of(claims, call, opened), call.seq) for call in own]
+    found = [seq for holds, seq in held if holds]
+    unclear = sum(holds is None for holds, _ in held)
+    how = "by what its configuration names"
+    caveat = "the record does not say of each call what it is about" if unclear else ""
+    return Matched(run_id, len(own), len(found), unclear, tuple(found[:MAX_KEPT]), how=how, caveat=caveat)
+
+
+def _is_one_of(claims: list[Claim], call: Syscall, opened: Collection[str]) -> bool | None:
+    found = {_is_claimed(claim, call, opened) for claim in claims}
+    return True if True in found else None if None in found else False
+
+
+def _is_claimed(claim: Claim, call: Syscall, opened: Collection[str]) -> bool | None:
+    """Tell whether a recorded call is one of a claim, None where the record does not say it.
+
+    A call about a descriptor is about none of the files that were not `opened`.
+    """
+    name = call.name.lower()
+    if name not in claim.calls:
+        return False
+    match = Match(name, dict(claim.fields))
+    holds = match.holds(call)
+    if holds is None and "path" in claim.fields and claim.fields["path"] not in opened:
+        return False
+    if holds and match.unknown:
+        return None
+    if holds and claim.first:
+        return call.arguments[0] in claim.first if call.arguments else None
+    return holds
 
 
 # A rule without a match

@@ -157,6 +157,11 @@ class RecordedGuest:
         self._do(f"provides {safe_line(path, 200)} ({len(content)} bytes)")
         return 0
 
+    def remove_path(self, path: bytes) -> int:
+        """Pretend."""
+        self._do(f"takes away {safe_line(path, 200)}")
+        return 0
+
     def provide_socket(self, path: bytes, mode: int) -> int:
         """Pretend."""
         self._do(f"provides the socket {safe_line(path, 200)}")
@@ -165,9 +170,7 @@ class RecordedGuest:
     def open_bytes(self, content: bytes, cloexec: bool, label: bytes = b"") -> int:
         """Pretend."""
         stands = f" for {safe_line(label, 120)}" if label else ""
-        fd = self._open(f"opens a private file of {len(content)} bytes{stands}")
-        self._labels[fd] = label
-        return fd
+        return self._open(f"opens a private file of {len(content)} bytes{stands}", label)
 
     def open_shared(self, content: bytes, cloexec: bool, label: bytes) -> int:
         """Pretend."""
@@ -187,18 +190,23 @@ class RecordedGuest:
         self.blind = True
         raise OSError(_EBADF, "not recorded")
 
+    def real_path(self, path: bytes) -> bytes:
+        """Return the path: a record does not tell of links."""
+        return path
+
     def write_field(self, address: int, structure: str, field: str, value: int) -> int:
         """Pretend: only a guest knows how its structures are laid out."""
         self._do(f"sets {safe_line(structure, 20)}.{safe_line(field, 20)} to {value:#x}")
         return 0
 
-    def open_host(self, path: bytes, flags: int, mode: int) -> int:
+    def open_host(self, path: bytes, flags: int, mode: int, label: bytes = b"") -> int:
         """Pretend."""
-        return self._open(f"opens {safe_line(path, 80)} of the host")
+        return self._open(f"opens {safe_line(path, 80)} of the host", label)
 
-    def _open(self, text: str) -> int:
+    def _open(self, text: str, label: bytes) -> int:
         self._do(text)
         self._opened += 1
+        self._labels[self._opened] = label
         return self._opened
 
     def ifreq_name(self, address: int) -> bytes:
@@ -232,9 +240,9 @@ class RecordedGuest:
         self._do(f"sends a request to {safe_line(address, 40)}")
         return 0
 
-    def socket_stub(self, kind: StandIn, flags: int, protocol: int) -> int:
+    def socket_stub(self, kind: StandIn, flags: int, protocol: int, label: bytes = b"") -> int:
         """Pretend."""
-        return self._open(f"opens a socket ({kind})")
+        return self._open(f"opens a socket ({kind})", label)
 
     def module_base(self, path: str, build: str) -> int:
         """Say that no such file is mapped: a record does not hold the program's memory."""

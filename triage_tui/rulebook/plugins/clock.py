@@ -8,12 +8,18 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from triage_tui.rulebook.plugins.configuration import Configuration, Place
+from triage_tui.rulebook.plugins.configuration import OPENS, STATS, Claim, Configuration, Place
 from triage_tui.text import number_of
 
 _READS = frozenset(("clock_gettime", "clock_gettime64", "gettimeofday", "time"))
 _SETS = frozenset(("clock_settime", "clock_settime64", "settimeofday", "stime"))
-_DEVICE = frozenset(("ioctl", "open", "openat"))
+_LOOKS = OPENS | STATS | {"access", "faccessat", "faccessat2"}
+_DEVICES = ("/dev/rtc", "/dev/rtc0", "/dev/misc/rtc")
+_OF_CLOCK = frozenset(("clock_gettime", "clock_gettime64", "clock_settime", "clock_settime64"))
+_DAY = frozenset(
+    ("CLOCK_REALTIME", "CLOCK_REALTIME_COARSE", "CLOCK_REALTIME_ALARM", "CLOCK_TAI", "0", "5", "8", "11")
+)
+"""The clocks that tell the time of day, as QEMU's log names them."""
 _CENTURY_S = 100 * 366 * 86400
 
 
@@ -42,7 +48,7 @@ class Clock(Configuration, frozen=True, kw_only=True):
     def hooks(self) -> frozenset[str]:
         """What reads the clock, and what sets it."""
         setting = _SETS if self.settable else frozenset[str]()
-        return _READS | setting | (_DEVICE if self.rtc else frozenset())
+        return _READS | setting | (_LOOKS | {"ioctl"} if self.rtc else frozenset())
 
     def after(self) -> frozenset[str]:
         """Readings are changed when they have been made."""
@@ -67,9 +73,14 @@ class Clock(Configuration, frozen=True, kw_only=True):
         if self.rtc:
             yield ("rtc",), "lets the program find a hardware clock (/dev/rtc, /dev/rtc0, /dev/misc/rtc)"
 
-    def claims(self) -> list[dict[str, str]]:
-        """The device."""
-        return [{"path": path} for path in ("/dev/rtc", "/dev/rtc0", "/dev/misc/rtc")] if self.rtc else []
+    def claims(self) -> list[Claim]:
+        """Every reading and setting of the time of day, and the device."""
+        calls = self.hooks() & (_READS | _SETS)
+        claims = [Claim(calls - _OF_CLOCK), Claim(calls & _OF_CLOCK, first=_DAY)]
+        if self.rtc:
+            claims += [Claim(_LOOKS, {"path": path}) for path in _DEVICES]
+            claims.append(Claim(frozenset(("ioctl",)), {"request": "RTC_RD_TIME or RTC_SET_TIME"}))
+        return claims
 
     def problems(self) -> Iterator[tuple[Place, str]]:
         """No time or two, and no such date."""

@@ -7,7 +7,9 @@ one character (ISO 8859-1), so that texts can be held against patterns and nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -23,6 +25,8 @@ Path: TypeAlias = Annotated[
 """An absolute path of the guest. Where a pattern is not met, its description says what is wanted."""
 
 
+Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
+
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 ADDRESS = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
 """Expression of an IPv4 address."""
@@ -30,6 +34,19 @@ ADDRESS = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=False):
     """A table of named settings in a configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Calls at which a plugin acts: those of `calls` that meet all `fields` of a match ({"path": "/etc/x"}).
+
+    A field that no record has ("descriptor") leaves it open which they are. `first` are the texts of the
+    first argument, as the emulator's log has it, where it depends on that; empty for any.
+    """
+
+    calls: frozenset[str]
+    fields: Mapping[str, str] = field(default_factory=dict)
+    first: frozenset[str] = frozenset()
 
 
 class Configuration(Settings, frozen=True, kw_only=True):
@@ -51,9 +68,9 @@ class Configuration(Settings, frozen=True, kw_only=True):
         """Yield what it does for each thing that is configured, and where that stands."""
         yield from ()
 
-    def claims(self) -> list[dict[str, str]]:
-        """Return which calls it is for, each as the fields of a match ({"path": "/dev/nvram"})."""
-        return []
+    def claims(self) -> list[Claim]:
+        """Return which of the calls that it hooks it acts at."""
+        return [Claim(self.hooks())]
 
     def problems(self) -> Iterator[tuple[Place, str]]:
         """Yield what is wrong although every value has its right form."""
@@ -72,6 +89,24 @@ def path_problems(path: str, seen: set[str]) -> Iterator[str]:
     elif plain in seen:
         yield f"this path is there twice: {safe_line(shown(plain), 200)}"
     seen.add(plain)
+
+
+OPENS = frozenset(("open", "openat", "openat2", "creat"))
+STATS = frozenset(("stat", "lstat", "stat64", "lstat64", "newfstatat", "fstatat64", "statx"))
+
+
+def directories(paths: Iterable[str]) -> list[str]:
+    """Return the directories on the way to these paths, as `spelled`: who lists them finds these."""
+    found = set()
+    for path in paths:
+        parents = PurePosixPath(path).parents
+        found |= {spelled(str(parent)) for parent in parents[: max(1, len(parents) - 1)]}
+    return sorted(found)
+
+
+def spelled(path: str) -> str:
+    """Return a path of a configuration as a match in a header has it."""
+    return safe_line(shown(path), 200)
 
 
 def shown(text: str) -> bytes:

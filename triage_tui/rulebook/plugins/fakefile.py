@@ -8,20 +8,31 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from triage_tui.rulebook.plugins.configuration import (
+    OPENS,
+    STATS,
+    Claim,
     Configuration,
+    Mode,
     Path,
     Place,
     Settings,
+    directories,
     path_problems,
-    shown,
+    spelled,
 )
-from triage_tui.text import number_of, safe_line
+from triage_tui.text import number_of
 
-Mode = Annotated[int, Meta(ge=0, le=0o7777)]
-
-OPENS = frozenset(("open", "openat", "openat2", "creat"))
-STATS = frozenset(("stat", "lstat", "stat64", "lstat64", "newfstatat", "fstatat64", "statx"))
-_LOOKS = frozenset(("access", "faccessat", "faccessat2", "readlink", "readlinkat", "chdir"))
+_LOOKS = frozenset(
+    str.split("access faccessat faccessat2 readlink readlinkat chdir execve execveat statfs statfs64")
+)
+_CHANGES = frozenset(
+    str.split(
+        "mkdir mkdirat mknod mknodat symlink symlinkat link linkat rename renameat renameat2 unlink unlinkat"
+        " rmdir chmod fchmodat truncate truncate64"
+    )
+)
+_MOST_ABSENT = 100
+"""Each is taken away by a request of its own, all in one call of the program."""
 
 
 class File(Settings, frozen=True, kw_only=True):
@@ -40,35 +51,41 @@ class Fakefile(Configuration, frozen=True, kw_only=True):
     files: Annotated[list[File], Meta(min_length=1, max_length=1000)]
 
     def hooks(self) -> frozenset[str]:
-        """Every call that looks for a file by its path."""
-        return OPENS | STATS | _LOOKS
+        """Every call that looks for a file by its path, and before what is to look missing is in the way."""
+        absent = any(file.kind == "absent" for file in self.files)
+        return OPENS | STATS | _LOOKS | (_CHANGES if absent else frozenset())
 
     def sentence(self) -> str:
         """Count the paths, or name the only one."""
         if len(self.files) > 1:
             return f"Answers what the program looks for at {number_of(len(self.files), 'path')}"
-        return f"Answers what the program looks for at {_path(self.files[0])}"
+        return f"Answers what the program looks for at {spelled(self.files[0].path)}"
 
     def deeds(self) -> Iterator[tuple[Place, str]]:
         """What is at each path."""
         for index, file in enumerate(self.files):
             size = number_of(len(file.content), "byte")
             told = {
-                "file": f"lets the program find {_path(file)} ({size})",
-                "directory": f"lets the program find the directory {_path(file)}",
-                "absent": f"lets {_path(file)} look missing",
+                "file": f"lets the program find {spelled(file.path)} ({size})",
+                "directory": f"lets the program find the directory {spelled(file.path)}",
+                "absent": f"takes {spelled(file.path)} out of the program's copy of the root",
             }[file.kind]
             if file.always:
                 told += ", also where there is a real one"
             yield ("files", index), told
 
-    def claims(self) -> list[dict[str, str]]:
-        """The paths."""
-        return [{"path": _path(file)} for file in self.files]
+    def claims(self) -> list[Claim]:
+        """What looks for the paths, or lists their directories."""
+        claims = [Claim(self.hooks(), {"path": spelled(file.path)}) for file in self.files]
+        listed = (file.path for file in self.files if file.kind != "absent" and not file.always)
+        return claims + [Claim(OPENS, {"path": path}) for path in directories(listed)]
 
     def problems(self) -> Iterator[tuple[Place, str]]:
         """A path that is there twice, content of what has none."""
         seen: set[str] = set()
+        absent = [index for index, file in enumerate(self.files) if file.kind == "absent"]
+        if len(absent) > _MOST_ABSENT:
+            yield ("files", absent[_MOST_ABSENT]), f"at most {_MOST_ABSENT} paths can look missing"
         for index, file in enumerate(self.files):
             for problem in path_problems(file.path, seen):
                 yield ("files", index, "path"), problem
@@ -76,7 +93,3 @@ class Fakefile(Configuration, frozen=True, kw_only=True):
                 yield ("files", index, "always"), f"it is for files: what is {file.kind} is never opened anew"
             if file.content and file.kind != "file":
                 yield ("files", index, "content"), f"what is {file.kind} has no content"
-
-
-def _path(file: File) -> str:
-    return safe_line(shown(file.path), 200)

@@ -7,7 +7,14 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from triage_tui.rulebook.plugins.configuration import ADDRESS, Configuration, Place, Settings, shown
+from triage_tui.rulebook.plugins.configuration import (
+    ADDRESS,
+    Claim,
+    Configuration,
+    Place,
+    Settings,
+    shown,
+)
 from triage_tui.text import number_of, safe_line
 
 Address = Annotated[str, Meta(pattern=rf"\A{ADDRESS}\Z", description='an IPv4 address such as "192.168.1.1"')]
@@ -28,9 +35,12 @@ Name = Annotated[
 _FILES = frozenset(("open", "openat", "openat2"))
 _LOOKS = frozenset(
     str.split(
-        "access faccessat faccessat2 stat lstat stat64 lstat64 newfstatat fstatat64 statx readlink readlinkat"
+        "chdir access faccessat faccessat2 stat lstat stat64 lstat64 newfstatat fstatat64 statx readlink"
+        " readlinkat"
     )
 )
+_SYS = "/sys/class/net"
+_ATTRIBUTES = str.split("address carrier duplex flags ifindex mtu operstate speed tx_queue_len type")
 
 
 class Interface(Settings, frozen=True, kw_only=True):
@@ -92,9 +102,23 @@ class Netif(Configuration, frozen=True, kw_only=True):
         if self.routes:
             yield ("routes",), "says that setting routes worked"
 
-    def claims(self) -> list[dict[str, str]]:
-        """The interfaces."""
-        return [{"interface": _name(one)} for one in self.interfaces]
+    def claims(self) -> list[Claim]:
+        """Requests for the interfaces, lists of interfaces, and the files that tell of them."""
+        asks, binds = frozenset(("ioctl",)), frozenset(("setsockopt",))
+        lists = "SIOCGIFCONF or SIOCGIFNAME" + (" or SIOCADDRT or SIOCDELRT" if self.routes else "")
+        claims = [Claim(asks, {"interface": _name(one)}) for one in self.interfaces]
+        claims.append(Claim(asks, {"request": lists}))
+        made_up = [one for one in self.interfaces if not one.real]
+        # The record does not say what is set.
+        claims += [Claim(binds, {"value": _name(one)}) for one in made_up]
+        if self.files and made_up:
+            claims += [Claim(_FILES, {"path": path}) for path in ("/proc/net/dev", "/proc/self/net/dev")]
+            claims.append(Claim(_FILES | _LOOKS, {"path": _SYS}))
+            for one in made_up:
+                directory = f"{_SYS}/{_name(one)}"
+                paths = (directory, *(f"{directory}/{name}" for name in _ATTRIBUTES))
+                claims += [Claim(_FILES | _LOOKS, {"path": path}) for path in paths]
+        return claims
 
     def problems(self) -> Iterator[tuple[Place, str]]:
         """A name that is there twice, settings that need an address."""

@@ -7,8 +7,16 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from triage_tui.rulebook.plugins.configuration import Configuration, Path, Place, shown
-from triage_tui.rulebook.plugins.fakefile import OPENS, STATS
+from triage_tui.rulebook.plugins.configuration import (
+    OPENS,
+    STATS,
+    Claim,
+    Configuration,
+    Path,
+    Place,
+    shown,
+    spelled,
+)
 from triage_tui.text import number_of, safe_line
 
 Name = Annotated[
@@ -45,22 +53,22 @@ class Nvram(Configuration, frozen=True, kw_only=True):
     def sentence(self) -> str:
         """Name the store."""
         return (
-            f"Stands for the key store {_path(self)} with {number_of(len(self.keys), 'key')},"
+            f"Stands for the key store {spelled(self.path)} with {number_of(len(self.keys), 'key')},"
             " and logs the keys that are asked for"
         )
 
     def deeds(self) -> Iterator[tuple[Place, str]]:
         """What each key gives."""
         how = "an image of flash memory" if self.interface == "image" else "a device that gives values"
-        yield ("path",), f"lets the program find {_path(self)}, {how}"
+        yield ("path",), f"lets the program find {spelled(self.path)}, {how}"
         for name, value in self.keys.items():
             yield ("keys", name), safe_line(b"gives " + shown(name) + b" the value " + shown(value), 200)
         if self.default is not None:
             yield ("default",), f"gives every other key the value {safe_line(shown(self.default), 100)!r}"
 
-    def claims(self) -> list[dict[str, str]]:
-        """The device."""
-        return [{"path": _path(self)}]
+    def claims(self) -> list[Claim]:
+        """Looking for the device, and what is done with a descriptor of it."""
+        return [Claim(self.hooks(), {"path": spelled(self.path)})]
 
     def problems(self) -> Iterator[tuple[Place, str]]:
         """More than the store has room for."""
@@ -71,7 +79,3 @@ class Nvram(Configuration, frozen=True, kw_only=True):
             yield ("keys",), f"these need {used} bytes, the store has {self.size}: give it a larger size"
         if self.interface == "image" and self.default is not None:
             yield ("default",), "an image cannot know which keys are asked for"
-
-
-def _path(store: Nvram) -> str:
-    return safe_line(shown(store.path), 200)

@@ -3,52 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 from msgspec import Meta
 
-from triage_tui.rulebook.plugins.configuration import ADDRESS, Configuration, Place, Settings, shown
+from triage_tui.rulebook.plugins.configuration import (
+    ADDRESS,
+    Claim,
+    Configuration,
+    Place,
+    Settings,
+    shown,
+    spelled,
+)
+from triage_tui.rulebook.plugins.texts import Text, size_in_words, wrong_parts
 from triage_tui.rulehost import peer_script
 from triage_tui.text import number_of, safe_line
 
 _SENDS = frozenset(("connect", "sendto", "sendmsg"))
-_FAR = frozenset(("setsockopt", "recvfrom"))
+_RECEIVES = frozenset(("recvfrom", "recvmsg"))
+_FAR = _RECEIVES | {"setsockopt"}
 _LOOKS = frozenset(
     str.split("open openat access faccessat faccessat2 stat lstat stat64 lstat64 newfstatat fstatat64 statx")
 )
 _LAST_PORT = 65535
 _LONGEST_PATH = 107
 """struct sockaddr_un has 108 bytes, unix(7)."""
-
-Count = Annotated[int, Meta(ge=0, le=peer_script.LONGEST_REPLY)]
-
-
-class Part(Settings, frozen=True, kw_only=True):
-    """A piece of a text, one of these: a number as the program lays it out, or in network order (`be16`,
-    `be32`); so many zeros; in a reply a piece of the message, from an offset on (`echo = { offset, count }`).
-    """
-
-    u8: Annotated[int, Meta(ge=0, le=0xFF)] | None = None
-    i8: Annotated[int, Meta(ge=-0x80, le=0x7F)] | None = None
-    u16: Annotated[int, Meta(ge=0, le=0xFFFF)] | None = None
-    i16: Annotated[int, Meta(ge=-0x8000, le=0x7FFF)] | None = None
-    u32: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] | None = None
-    i32: Annotated[int, Meta(ge=-0x80000000, le=0x7FFFFFFF)] | None = None
-    u64: Annotated[int, Meta(ge=0)] | None = None
-    i64: int | None = None
-    word: Annotated[int, Meta(ge=-0x80000000, le=0x7FFFFFFF)] | None = None
-    be16: Annotated[int, Meta(ge=0, le=0xFFFF)] | None = None
-    be32: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] | None = None
-    zeros: Count | None = None
-    echo: Annotated[list[Count], Meta(min_length=2, max_length=2)] | None = None
-
-    def given(self) -> list[str]:
-        """Return the names of what is set."""
-        return [name for name in self.__struct_fields__ if getattr(self, name) is not None]
-
-
-Text: TypeAlias = str | Annotated[list[str | Part], Meta(min_length=1, max_length=peer_script.MOST_PARTS)]
-"""A text, or the parts of one."""
 
 
 class Reply(Settings, frozen=True, kw_only=True):
@@ -108,7 +88,7 @@ class Unixpeer(Configuration, frozen=True, kw_only=True):
 
     def after(self) -> frozenset[str]:
         """Whom a datagram is from."""
-        return frozenset(("recvfrom",)) if self.address and self.datagrams else frozenset()
+        return _RECEIVES if self.address and self.datagrams else frozenset()
 
     def _name(self) -> str:
         if self.path is not None or self.address is not None:
@@ -136,17 +116,29 @@ class Unixpeer(Configuration, frozen=True, kw_only=True):
         if self.visible:
             yield ("visible",), f"lets the program find the name {self._name()} before it connects"
         if self.greeting is not None:
-            yield ("greeting",), f"greets with {_size(self.greeting)}"
+            yield ("greeting",), f"greets with {size_in_words(self.greeting)}"
         for index, step in enumerate(self.replies):
             fits = step.fits()
-            about = f"what {fits[0]} {_size(getattr(step, fits[0]))}" if fits else "any other message"
-            told = f"answers {about} with {_size(step.reply)}" if step.reply is not None else f"takes {about}"
+            about = f"what {fits[0]} {size_in_words(getattr(step, fits[0]))}" if fits else "any other message"
+            told = (
+                f"answers {about} with {size_in_words(step.reply)}"
+                if step.reply is not None
+                else f"takes {about}"
+            )
             told += " once" if step.once else ""
             yield ("replies", index), told + (" and hangs up" if step.hang_up else "")
 
-    def claims(self) -> list[dict[str, str]]:
-        """The peer."""
-        return [{"peer": f"{'inet' if self.address else 'unix'}:{self._name()}"}]
+    def claims(self) -> list[Claim]:
+        """Reaching the peer, what is asked of the socket then, and, when it is visible, looking for it."""
+        sends = self.hooks() & _SENDS
+        claims = [Claim(sends, {"peer": f"{'inet' if self.address else 'unix'}:{self._name()}"})]
+        if later := self.hooks() & _FAR:
+            # The record does not say which socket these are about.
+            claims.append(Claim(later, {"descriptor": self._name()}))
+        if self.visible and self.path is not None:
+            directory = self.path.rpartition("/")[0] or "/"
+            claims += [Claim(_LOOKS, {"path": spelled(path)}) for path in (self.path, directory)]
+        return claims
 
     def problems(self) -> Iterator[tuple[Place, str]]:
         """No address or two, a script for who hangs up, parts that are none or several."""
@@ -160,28 +152,11 @@ class Unixpeer(Configuration, frozen=True, kw_only=True):
             yield ("hangs_up",), "who hangs up at once says nothing"
         if self.path is not None and ".." in self.path.split("/"):
             yield ("path",), "write the path without .."
-        yield from _wrong_parts(self.greeting, ("greeting",), echo=False)
+        yield from wrong_parts(self.greeting, ("greeting",), echo=False)
         for index, step in enumerate(self.replies):
             place = ("replies", index)
             if len(step.fits()) > 1:
                 yield place, f"only one of {', '.join(step.fits())} can stand here"
             for name in step.fits():
-                yield from _wrong_parts(getattr(step, name), (*place, name), echo=False)
-            yield from _wrong_parts(step.reply, (*place, "reply"), echo=True)
-
-
-def _wrong_parts(text: Text | None, place: Place, *, echo: bool) -> Iterator[tuple[Place, str]]:
-    for index, part in enumerate(text if isinstance(text, list) else []):
-        if isinstance(part, str):
-            continue
-        if len(part.given()) != 1:
-            yield (*place, index), f"one of {', '.join(part.__struct_fields__)} is wanted"
-        if part.echo is not None and not echo:
-            yield (*place, index, "echo"), "only a reply can repeat a piece of the message"
-
-
-def _size(text: Text | None) -> str:
-    """Return a text as it stands, or of how many parts it is made."""
-    if isinstance(text, str):
-        return f'"{safe_line(shown(text), 60)}"'
-    return number_of(len(text or []), "part")
+                yield from wrong_parts(getattr(step, name), (*place, name), echo=False)
+            yield from wrong_parts(step.reply, (*place, "reply"), echo=True)
