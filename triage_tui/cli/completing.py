@@ -67,10 +67,8 @@ def complete(
             importlib.import_module(module).add_arguments(parser)
             for action in _actions(parser):
                 action.completer = _completer_of(name, action)  # type: ignore[attr-defined]
-    finder = CompletionFinder(
-        always_complete_options="long", validator=_fits, default_completer=SuppressCompleter()
-    )
-    finder(top, always_complete_options="long", validator=_fits)
+    finder = CompletionFinder()
+    finder(top, always_complete_options=False, validator=_fits, default_completer=SuppressCompleter())
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
