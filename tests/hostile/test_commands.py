@@ -54,6 +54,13 @@ _PRINTING: list[list[str]] = [
     *(["rules", action, RUN] for action in ("lint", "explain", "diff", "test")),
     ["rules", "lint", "--tried", "--json", RUN],
     ["rules", "lint", ATTACKS[0]],
+    ["list", "--unfold", "--sort", "score"],
+    ["stable", "list"],
+    ["stable", "show", ATTACKS[0]],
+    ["stable", "export", RUN, "--unsigned"],
+    ["golden", "check", ATTACKS[0]],
+    ["golden", "add", RUN, "--name", "x", "--force"],
+    ["golden", "list"],
     ["doctor"],
 ]
 _JSON: list[list[str]] = [["list", "--json"], ["show", RUN, "--json"], ["memory", RUN, "--json"]]

@@ -56,6 +56,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "let a rule act for more targets stage by stage, and stop it where it does harm",
     ),
     "pack": ("triage_tui.cli.pack", "hand rules on as one signed file, and take those of others"),
+    "stable": (
+        "triage_tui.cli.stable",
+        "hand on the rules that a target needs, tested, and watch for what they mended",
+    ),
     "decide": ("triage_tui.cli.decide", "tell a frozen guest to resume, to start again, or to end"),
     "freeze": ("triage_tui.cli.freeze", "freeze a guest that runs, and record what it is doing"),
     "retry": ("triage_tui.cli.retry", "run a target again with the active rules and judge the result"),

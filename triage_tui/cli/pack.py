@@ -80,7 +80,7 @@ def _export(args: argparse.Namespace, workspace: Workspace) -> int:
     record = workspace.load(args.run)
     program = os.path.basename(record.snapshot.target.program).lower()
     name = args.name or safe_name(program, 40).replace(".", "-").lower()
-    password = "" if args.unsigned else _password()
+    password = "" if args.unsigned else password_of_key()
     written = export_pack(
         workspace,
         record,
@@ -230,7 +230,7 @@ def _key(args: argparse.Namespace, workspace: Workspace) -> int:
     return 0
 
 
-def _password() -> str:
+def password_of_key() -> str:
     """Return the password of one's own key, asking for it where there is a terminal; "" where it has none."""
     from triage_tui.rulebook.packs import keys as pack_keys
 

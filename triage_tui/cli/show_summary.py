@@ -10,6 +10,7 @@ from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis
 from triage_tui.runs.events import holder_alive
 from triage_tui.runs.evidence import IN_TEXT, resolve
 from triage_tui.runs.reader import Run
+from triage_tui.runs.reopened import reopened_said
 from triage_tui.runs.rule_account import rule_account
 from triage_tui.runs.verdict_figures import figure_rows, rung_in_words
 from triage_tui.runs.verdict_model import Verdict, read_verdict
@@ -28,6 +29,8 @@ def say_summary(record: Run, language: Catalogue) -> None:
     of_diagnosis = record.diagnosis.record_problems if record.diagnosis is not None else ()
     for problem in dict.fromkeys((*record.problems, *of_diagnosis)):
         print_wrapped(language.fill("note: {text}", text=problem), "  ", "    ")
+    if told := reopened_said(record.events):
+        print_wrapped(told, "  ", "    ")
     if snapshot.recorded:
         print_wrapped(language.fill("recorded: {text}", text=snapshot.recorded), "  ", "    ")
     if record.diagnosis is None:

@@ -46,8 +46,31 @@ def export_pack(
         raise TriageError(
             f"no rule is active for the target of run {run.run_id}, so there is nothing to export"
         )
-    secret = pack_keys.own_secret(password) if signed else None
     raw = pack_of(active, target, workspace.runs_dir, name, description, words)
+    return place_pack(workspace, run, raw, output=output, signed=signed, password=password, force=force)
+
+
+def place_pack(
+    workspace: Workspace,
+    run: Run,
+    raw: bytes,
+    *,
+    output: Path | None,
+    signed: bool,
+    password: str,
+    force: bool,
+    what: str = "pack",
+) -> dict[str, Any]:
+    """Write a pack and its signature, with a line in the audit log; return what was written.
+
+    `what` is what the log calls it.
+
+    Raises:
+        TriageError: there is no key to sign with, or the file cannot be written.
+    """
+    secret = pack_keys.own_secret(password) if signed else None
+    pack = read_pack(raw, what)
+    name = pack.manifest.name
     path = output or Path()
     path = path / f"{name}{SUFFIX}" if path.is_dir() else path
     beside = Path(f"{path}{SIGNATURE_SUFFIX}")
@@ -57,7 +80,6 @@ def export_pack(
         if os.path.lexists(one) and not force:
             raise TriageError(f"{safe_line(str(one))} is there already: choose another name, or say --force")
     key = pack_keys.key_id(secret.get_public_key()) if secret is not None else ""
-    pack = read_pack(raw, str(path))
     try:
         # An older signature beside it would not fit.
         beside.unlink(missing_ok=True)
@@ -69,9 +91,9 @@ def export_pack(
     entry = audit_log.Entry(
         kind="exported",
         actor=default_actor(),
-        says=f"pack {name}, {f'signed by {key}' if key else 'not signed'}",
+        says=f"{what} {name}, {f'signed by {key}' if key else 'not signed'}",
         run=run.run_id,
-        target=target,
+        target=run.snapshot.target.target_id,
         rules={rule.file: rule.sha256 for rule in pack.manifest.rules},
         digest=pack.sha256,
     )

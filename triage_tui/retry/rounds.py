@@ -26,6 +26,7 @@ from triage_tui.retry.judging.faked import switched_off
 from triage_tui.retry.pending import decided
 from triage_tui.retry.policy import AUTO_ACTOR, Limits, Policy
 from triage_tui.retry.record import NoRoom, record_stop
+from triage_tui.retry.recurrence import reopen
 from triage_tui.retry.retry_log import RetryLog
 from triage_tui.retry.rollout import after_run
 from triage_tui.retry.rule_decisions import UNLESS_RETRIED
@@ -205,6 +206,8 @@ class _Runner:
             self._tell(text)
         self._course.held = run if holds else None
         self._tell(run.diagnosis.headline if run.diagnosis else f"stopped: {run.snapshot.reason}")
+        if told := reopen(self._workspace, run):
+            self._tell(told)
         current = Round(run, approved_before=approved)
         self._course.rounds.append(current)
         return current

@@ -74,8 +74,15 @@ def load_case(path: Path) -> Case:
     Raises:
         TriageError: it cannot be read, is too long, or is no case.
     """
-    shown = safe_line(str(path), 200)
-    raw = read_bounded(real_path(path), MAX_CASE_BYTES, whole=True)
+    return parse_case(read_bounded(real_path(path), MAX_CASE_BYTES, whole=True), safe_line(str(path), 200))
+
+
+def parse_case(raw: bytes, shown: str) -> Case:
+    """Return the case that a file holds; `shown` is its name in what is said about it.
+
+    Raises:
+        TriageError: it is no case.
+    """
     try:
         case = msgspec.json.decode(raw, type=Case)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

@@ -174,12 +174,17 @@ def same_length_text(data: bytes) -> str:
 
 
 def save_case(case: Case, path: Path) -> None:
-    """Write a case, what is as usual left out, one call a line."""
+    """Write a case."""
+    write_atomic(path, case_text(case))
+
+
+def case_text(case: Case) -> str:
+    """Return a case as it is written: what is as usual left out, one call a line."""
     document: dict[str, Any] = {"schema": 1, **_sparse(case)}
     calls = document.pop("calls", [])
     head = msgspec.json.format(encode_line(document), indent=1).decode().rstrip().removesuffix("}").rstrip()
     body = ",\n  ".join(encode_line(call).decode() for call in calls)
-    write_atomic(path, f'{head},\n "calls": [\n  {body}\n ]\n}}\n')
+    return f'{head},\n "calls": [\n  {body}\n ]\n}}\n'
 
 
 def _sparse(value: object) -> Any:

@@ -3,6 +3,7 @@
     NAME.rulepack              a zip of stored (not compressed) files:
         manifest.json          this module's `PackManifest`
         syscall/openat@x.lua   the rules, byte for byte as they are active
+        cases/NAME.json        in a stable set: the recorded cases that are its tests
     NAME.rulepack.minisig      a minisign signature of the whole file
 
 The order, times and modes of the zip are fixed, so that exporting twice gives the same file. Reading makes
@@ -19,7 +20,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -29,15 +30,19 @@ from triage_tui.rulebook.rulefile import MAX_RULE_BYTES, to_source
 from triage_tui.runs.record import Record
 from triage_tui.text import safe_line
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: with `PackManifest.stable`. A pack without one is written as 1, byte for byte as before."""
 SUFFIX = ".rulepack"
 SIGNATURE_SUFFIX = ".minisig"
 MANIFEST_FILE = "manifest.json"
 MAX_PACK_BYTES = 16 << 20
 MAX_RULES = 1024
+MAX_CASES = 64
+MAX_CASE_BYTES = 2 << 20
 MAX_TEXT = 1000
 PACK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
+_CASE = re.compile(r"cases/[a-z0-9][a-z0-9_-]{0,62}\.json")
 _TIME = (1980, 1, 1, 0, 0, 0)
 _REGULAR = (stat.S_IFREG | 0o644) << 16
 
@@ -69,6 +74,55 @@ class PackRule(Record):
     conditions: Conditions = msgspec.field(default_factory=Conditions)
 
 
+class FrozenCase(Record):
+    """A recorded case of a stable set, in the form of the knowledge base's cases."""
+
+    file: str
+    size: int
+    sha256: str
+    run: str
+    """The run that it was made of."""
+    signature: str
+    """Of the cause that the case is diagnosed with."""
+    healthy: bool = False
+
+
+class Frozen(Record):
+    """What a rule is expected to do at the calls of a case."""
+
+    rule: str
+    """File of the rule."""
+    case: str
+    """File of the case."""
+    acts: list[int] = []
+    """Numbers of the calls at which it acts."""
+    answers: dict[str, int | str] = {}
+    """Number of a call to the result that the guest gets, a number or the name of an error."""
+
+
+class StableSet(Record):
+    """What makes a pack a stable set: rules that mended a failure, the proof of that, and their tests."""
+
+    program: str
+    """Guest path."""
+    argv: list[str]
+    arch: str
+    mends: list[str]
+    """Signatures of the causes that are gone with these rules; when one is back, its story is reopened."""
+    proof: str
+    """The run that is well with exactly these rules."""
+    proved: str
+    """How that run is well, in words."""
+    since: str
+    """When that run was recorded, ISO 8601."""
+    cases: list[FrozenCase]
+    tests: list[Frozen]
+    rootfs: str = ""
+    """Root file system on the host where it was made, "" for a program without one."""
+    left_out: list[str] = []
+    """Active rules that did nothing in that run, and others that acted there and are no part of this set."""
+
+
 class PackManifest(Record):
     """What a pack holds. `rules_sha256` is over the names and digests of all rules (see `rules_digest`)."""
 
@@ -84,16 +138,18 @@ class PackManifest(Record):
     generation: int
     generation_digest: str
     rules: list[PackRule]
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
+    stable: StableSet | None = None
 
 
 @dataclass(frozen=True)
 class Pack:
-    """A pack that was read: its manifest, the rules by name, and all of its bytes."""
+    """A pack that was read: its manifest, the rules and cases by name, and all of its bytes."""
 
     manifest: PackManifest
     rules: Mapping[str, bytes]
     raw: bytes
+    cases: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def sha256(self) -> str:
@@ -107,11 +163,17 @@ def rules_digest(rules: list[PackRule]) -> str:
     return hashlib.sha256("".join(line.partition("\0")[2] for line in lines).encode()).hexdigest()
 
 
-def packed(manifest: PackManifest, rules: Mapping[str, bytes]) -> bytes:
+def packed(
+    manifest: PackManifest, rules: Mapping[str, bytes], cases: Mapping[str, bytes] | None = None
+) -> bytes:
     """Return the bytes of a pack; the same for the same content."""
     stream = io.BytesIO()
-    plain = msgspec.json.encode(msgspec.to_builtins(manifest), order="sorted")
-    files = {MANIFEST_FILE: msgspec.json.format(plain, indent=1) + b"\n", **dict(sorted(rules.items()))}
+    fields = msgspec.to_builtins(manifest)
+    if manifest.stable is None:
+        del fields["stable"]
+    plain = msgspec.json.encode(fields, order="sorted")
+    held = dict(sorted({**rules, **(cases or {})}.items()))
+    files = {MANIFEST_FILE: msgspec.json.format(plain, indent=1) + b"\n", **held}
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name, data in files.items():
             entry = zipfile.ZipInfo(name, _TIME)
@@ -139,18 +201,21 @@ def read_pack(raw: bytes, shown: str) -> Pack:
     if MANIFEST_FILE not in files:
         raise TriageError(f"{shown} has no {MANIFEST_FILE}: it is no rule pack")
     manifest = _manifest(files.pop(MANIFEST_FILE), shown)
+    cases = {name: files.pop(name) for name in list(files) if _CASE.fullmatch(name)}
     _check_manifest(manifest, files, shown)
-    if packed(manifest, files) != raw:
+    _check_cases(manifest, cases, shown)
+    if packed(manifest, files, cases) != raw:
         raise TriageError(
             f"{shown} holds more than its manifest says, or says it in another way: it was refused"
         )
-    return Pack(manifest, files, raw)
+    return Pack(manifest, files, raw, cases)
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], shown: str) -> None:
     """Refuse what no pack holds, before anything is read of it."""
-    if len(entries) > MAX_RULES + 1:
-        raise TriageError(f"{shown} holds more than {MAX_RULES} rules")
+    cases = sum(_CASE.fullmatch(entry.filename) is not None for entry in entries)
+    if cases > MAX_CASES or len(entries) - cases > MAX_RULES + 1:
+        raise TriageError(f"{shown} holds more than {MAX_RULES} rules, or more than {MAX_CASES} cases")
     seen: set[str] = set()
     for entry in entries:
         name = safe_line(entry.orig_filename, 120)
@@ -162,18 +227,27 @@ def _check_entries(entries: list[zipfile.ZipInfo], shown: str) -> None:
         if entry.filename.casefold() in seen:
             raise TriageError(f"{shown} holds {name} twice (or apart from capital letters), and was refused")
         if entry.orig_filename != entry.filename or not (
-            entry.filename == MANIFEST_FILE or RELATIVE_PATH.fullmatch(entry.filename)
+            entry.filename == MANIFEST_FILE
+            or RELATIVE_PATH.fullmatch(entry.filename)
+            or _CASE.fullmatch(entry.filename)
         ):
             raise TriageError(f"{shown} holds {name}, which is no name of a rule, and was refused")
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
             raise TriageError(f"{shown} holds {name} compressed, which no rule pack does: it was refused")
-        if entry.file_size > (MAX_PACK_BYTES if entry.filename == MANIFEST_FILE else MAX_RULE_BYTES):
+        if entry.file_size > _most_of(entry.filename):
             raise TriageError(
                 f"{shown} holds {name} of {entry.file_size} bytes, which is too large for a rule"
             )
         seen.add(entry.filename.casefold())
     if sum(entry.file_size for entry in entries) > MAX_PACK_BYTES:
         raise TriageError(f"{shown} holds more than {MAX_PACK_BYTES} bytes")
+
+
+def _most_of(name: str) -> int:
+    """Return how many bytes a file of a pack has at most."""
+    if name == MANIFEST_FILE:
+        return MAX_PACK_BYTES
+    return MAX_CASE_BYTES if _CASE.fullmatch(name) else MAX_RULE_BYTES
 
 
 def _manifest(raw: bytes, shown: str) -> PackManifest:
@@ -185,6 +259,8 @@ def _manifest(raw: bytes, shown: str) -> PackManifest:
     if manifest.schema_version > SCHEMA_VERSION:
         version = safe_line(manifest.engine_version, 40)
         raise TriageError(f"{shown} was written by a newer triage-tui ({version}): update this one")
+    if (manifest.schema_version >= SCHEMA_VERSION) != (manifest.stable is not None):
+        raise TriageError(f"{shown} says that it is of schema {manifest.schema_version}, which it is not")
     if not PACK_NAME.fullmatch(manifest.name):
         raise TriageError(f"{shown} has the name {safe_line(manifest.name, 80)!r}, which no pack can have")
     return manifest
@@ -203,3 +279,18 @@ def _check_manifest(manifest: PackManifest, files: Mapping[str, bytes], shown: s
             raise TriageError(f"{name} in {shown} is another rule than its manifest says")
     if rules_digest(manifest.rules) != manifest.rules_sha256:
         raise TriageError(f"the digest of all rules in {shown} is not that of its manifest")
+
+
+def _check_cases(manifest: PackManifest, files: Mapping[str, bytes], shown: str) -> None:
+    named = {case.file: case for case in manifest.stable.cases} if manifest.stable is not None else {}
+    known = len(manifest.stable.cases) if manifest.stable is not None else 0
+    if len(named) != known or named.keys() != files.keys():
+        raise TriageError(f"{shown} does not hold the cases that its manifest names")
+    for name, data in files.items():
+        case = named[name]
+        if case.size != len(data) or case.sha256 != hashlib.sha256(data).hexdigest():
+            raise TriageError(f"{name} in {shown} is not what its manifest says")
+    rules = {rule.file for rule in manifest.rules}
+    for test in manifest.stable.tests if manifest.stable is not None else ():
+        if test.rule not in rules or test.case not in named:
+            raise TriageError(f"a test in {shown} is about a rule or a case that it does not hold")

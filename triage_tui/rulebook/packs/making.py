@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from triage_tui import __version__
@@ -15,9 +15,11 @@ from triage_tui.rulebook.packs.format import (
     MAX_RULES,
     MAX_TEXT,
     PACK_NAME,
+    SCHEMA_VERSION,
     Conditions,
     PackManifest,
     PackRule,
+    StableSet,
     packed,
     rules_digest,
 )
@@ -32,8 +34,13 @@ def pack_of(
     name: str,
     description: str,
     words: Sequence[str] = (),
+    stable: StableSet | None = None,
+    cases: Mapping[str, bytes] | None = None,
+    only: Collection[str] | None = None,
 ) -> bytes:
     """Return a pack of the rules of a generation; with `words` only those whose file names hold one of them.
+
+    `only` names the files that are taken; `stable` and `cases` make it a stable set.
 
     Raises:
         TriageError: the generation was changed, no rule is chosen, or the name is none for a pack.
@@ -45,6 +52,8 @@ def pack_of(
     if problems := verify(generation):
         raise TriageError(f"nothing was exported: {problems[0]}")
     chosen = [file for file in sorted(generation.files) if not words or any(word in file for word in words)]
+    if only is not None:
+        chosen = [file for file in chosen if file in only]
     if not chosen:
         raise TriageError(f"no active rule of this target is named like {safe_line(', '.join(words), 100)}")
     if len(chosen) > MAX_RULES:
@@ -65,8 +74,10 @@ def pack_of(
         generation=generation.number,
         generation_digest=generation.digest,
         rules=rules,
+        stable=stable,
+        schema_version=SCHEMA_VERSION if stable is not None else 1,
     )
-    return packed(manifest, texts)
+    return packed(manifest, texts, cases)
 
 
 def _described(file: str, data: bytes, runs_dir: Path) -> PackRule:

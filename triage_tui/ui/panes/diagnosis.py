@@ -10,6 +10,7 @@ from rich.cells import cell_len
 
 from triage_tui.runs.diagnosis_model import Experiment, Hypothesis, Opinion
 from triage_tui.runs.evidence import IN_TEXT, describe_syscall
+from triage_tui.runs.reopened import reopened_said
 from triage_tui.text import number_of, safe_line
 from triage_tui.ui.evidence_rows import FOLD, MAX_SAYS, derivation_pieces, evidence_rows
 from triage_tui.ui.headline import what_happened
@@ -160,6 +161,8 @@ def diagnosis_pieces(view: RunView, *, unfolded: bool = False) -> list[Piece]:
     diagnosis = view.diagnosis
     problems = [*view.run.problems, *(diagnosis.record_problems if diagnosis is not None else ())]
     pieces = [_wrapped("! " + safe_line(text, 500), "bad", 1) for text in list(dict.fromkeys(problems))[:20]]
+    if told := reopened_said(view.run.events):
+        pieces.append(_wrapped(told, "bad", 1))
     if pieces:
         pieces.append(blank())
     if diagnosis is None:
