@@ -68,5 +68,5 @@ def diagnosed(tmp_path: Path, *hypotheses: tuple[float, str | None]) -> Run:
 def test_beside_a_cause_that_only_a_person_mends_nothing_is_tried(
     tmp_path: Path, hypotheses: list[tuple[float, str | None]], chosen: str | None
 ) -> None:
-    proposal = choose(diagnosed(tmp_path, *hypotheses), set())
-    assert (proposal.id if proposal else None) == chosen
+    choice = choose(diagnosed(tmp_path, *hypotheses), set())
+    assert (choice.proposal.id if choice else None) == chosen

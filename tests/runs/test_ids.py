@@ -34,3 +34,11 @@ def test_the_next_run_has_a_name_whatever_lies_there(tmp_path: Path) -> None:
     assert made.endswith("_00000042")
     assert (tmp_path / f".tmp-{made}").is_dir()
     assert new_run_id(tmp_path).endswith("_00000043")
+
+
+def test_the_names_of_runs_keep_their_order_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    now = 1_790_000_000.0
+    (tmp_path / "99991231_235959_00000001").mkdir()
+    made = [new_run_id(tmp_path, at) for at in (now, now - 3600, now - 7200, now + 1)]
+    assert made == sorted(made)
+    assert not any(name.startswith("9999") for name in made)

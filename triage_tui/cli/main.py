@@ -55,6 +55,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "triage_tui.cli.rollout",
         "let a rule act for more targets stage by stage, and stop it where it does harm",
     ),
+    "policy": (
+        "triage_tui.cli.policy",
+        "show and check the written policy by which rules are approved without a person",
+    ),
     "pack": ("triage_tui.cli.pack", "hand rules on as one signed file, and take those of others"),
     "stable": (
         "triage_tui.cli.stable",
@@ -63,6 +67,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decide": ("triage_tui.cli.decide", "tell a frozen guest to resume, to start again, or to end"),
     "freeze": ("triage_tui.cli.freeze", "freeze a guest that runs, and record what it is doing"),
     "retry": ("triage_tui.cli.retry", "run a target again with the active rules and judge the result"),
+    "resume": ("triage_tui.cli.resume", "go on with a run from exactly where it stands"),
     "diagnose": (
         "triage_tui.cli.diagnose",
         "diagnose recorded runs again, with the knowledge base as it is now",

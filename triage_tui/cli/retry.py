@@ -42,9 +42,10 @@ def run(args: argparse.Namespace) -> int:
             policy=args.policy,
             limits=limits,
             parent=record,
-            hold=args.hold or args.policy == "auto",
+            hold=args.hold or args.policy != "manual",
             narrate=say,
             cancel=cancel,
             freeze=freeze,
+            policy_file=args.policy_file,
         )
     return finish(course, cancel, args.json)

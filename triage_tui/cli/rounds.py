@@ -11,12 +11,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import msgspec
+
 from triage_tui.cli.output import best_cause, print_json, print_table, say
 from triage_tui.cli.streams import silence_broken
 from triage_tui.errors import Interrupted, TriageError
 from triage_tui.retry.course import Course
 from triage_tui.retry.freezing import FreezeSwitch
-from triage_tui.retry.policy import Limits
+from triage_tui.retry.policy import POLICIES, Limits
 from triage_tui.runs.limits import CaptureLimits
 from triage_tui.text import safe_line
 
@@ -29,19 +31,35 @@ def add_round_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of a command that runs guests."""
     parser.add_argument(
         "--policy",
-        choices=("manual", "auto"),
+        choices=POLICIES,
         default="manual",
-        help="manual: a person decides, the guest waits frozen; auto: approve rules of low or medium risk",
+        help="manual: a person decides, the guest waits frozen; assist: low-risk rules by the written "
+        "policy, the rest by a person; auto: by the written policy alone (docs/retry.md)",
     )
+    add_limit_arguments(parser)
+
+
+def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that bound rounds, with no default where one can be kept from before."""
+    usual = Limits()
     parser.add_argument(
-        "--rounds", type=int, default=6, metavar="N", help="most rounds under --policy auto (default 6)"
+        "--policy-file", metavar="FILE", help="the written policy (default: see `triage-tui policy show`)"
     )
+    for name, kind, default, metavar, text in (
+        ("rounds", int, usual.rounds, "N", "most rounds without a person"),
+        ("round-time", float, usual.round_s, "SECONDS", "longest round; then the guest is frozen"),
+        ("total-time", float, usual.total_s, "SECONDS", "longest all rounds without a person together"),
+        ("max-rules", int, usual.rules, "N", "most rule changes without a person"),
+        ("max-captures", int, usual.captures, "N", "most runs recorded without a person"),
+        ("short-cycle", float, usual.short_s, "SECONDS", "end a retry that only failed as before by then"),
+    ):
+        shown = f"{default:g}" if default else "no limit"
+        parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=f"{text} (default {shown})")
     parser.add_argument(
         "--wait",
         type=float,
-        default=0.0,
         metavar="SECONDS",
-        help="how long a frozen guest waits for a decision (0: for ever)",
+        help="how long a frozen guest waits for a decision (default 0: for ever)",
     )
     for name, metavar, what in (
         ("per-minute", "N", "captures in a minute (default 60)"),
@@ -54,18 +72,39 @@ def add_round_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="end with one JSON object instead of a table")
 
 
-def round_limits(args: argparse.Namespace) -> Limits:
-    """Return the limits that the options and the environment set.
+def round_limits(args: argparse.Namespace, kept: Limits | None = None) -> Limits:
+    """Return the limits that the options and the environment set, the others as they were `kept`.
 
     Raises:
         TriageError: one of them is none.
     """
-    given = {
+    given = _given_captures(args)
+    limits = msgspec.structs.replace(kept or Limits(), **_given(args))
+    if kept is None or any(value is not None for value in given.values()):
+        limits = msgspec.structs.replace(limits, capture=CaptureLimits.of(given))
+    return limits
+
+
+def _given_captures(args: argparse.Namespace) -> dict[str, str | None]:
+    return {
         "per_minute": args.max_per_minute,
         "capture_bytes": args.max_capture_size,
         "disk_bytes": args.max_disk,
     }
-    return Limits(rounds=args.rounds, decision_s=args.wait, capture=CaptureLimits.of(given))
+
+
+def _given(args: argparse.Namespace) -> dict[str, float]:
+    """Return the limits of rounds that were named, by their fields."""
+    named = {
+        "rounds": args.rounds,
+        "round_s": args.round_time,
+        "total_s": args.total_time,
+        "rules": args.max_rules,
+        "captures": args.max_captures,
+        "short_s": args.short_cycle,
+        "decision_s": args.wait,
+    }
+    return {field: value for field, value in named.items() if value is not None}
 
 
 class SignalEvent(threading.Event):

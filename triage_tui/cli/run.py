@@ -195,6 +195,7 @@ def _run(args: argparse.Namespace) -> int:
             narrate=say,
             cancel=cancel,
             freeze=freeze,
+            policy_file=args.policy_file,
         )
     return finish(course, cancel, args.json)
 

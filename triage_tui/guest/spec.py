@@ -97,6 +97,8 @@ class LaunchSpec:
     qemu_args: list[str] = field(default_factory=list)
     processor: str = ""
     """Model of the processor; empty for what `qemu_args` or the emulator choose."""
+    seed: int = 0
+    """What the emulator's pseudo-random numbers follow from (AT_RANDOM and the like); 0: the host's."""
     qemu_dir: Path | None = None
     triggers: TriggerLimits = field(default_factory=TriggerLimits)
     limits: ResourceLimits = field(default_factory=ResourceLimits)
@@ -116,8 +118,9 @@ class LaunchSpec:
     @property
     def emulator_options(self) -> list[str]:
         """What the emulator of the program, and of those of its architecture that it executes, is given."""
-        # Of two models QEMU takes the last.
-        return [*self.qemu_args, *(["-cpu", self.processor] if self.processor else [])]
+        # Of two models or seeds QEMU takes the last.
+        seed = ["-seed", str(self.seed)] if self.seed else []
+        return [*seed, *self.qemu_args, *(["-cpu", self.processor] if self.processor else [])]
 
 
 def open_in_root(root: Path, path: str) -> int:

@@ -231,12 +231,13 @@ class Guest(Freezer):
         return self._frozen and self._alive
 
     def run_until_stop(
-        self, cancel: threading.Event | None = None, wanted: Callable[[], bool] = lambda: False
+        self, cancel: threading.Event | None = None, wanted: Callable[[], bool | str] = lambda: False
     ) -> Stop:
         """Let the guest run until something makes it worth looking at; freeze it and say why.
 
         With `cancel` set the guest is frozen where it is, and the stop is marked `cancelled`; as soon as
-        `wanted` says yes it is frozen for a person. May be called again after a stop: then it lets the guest
+        `wanted` says yes it is frozen for a person, and where it says why, because its time is over. May be
+        called again after a stop: then it lets the guest
         go on first, as `resume` without new rules does.
         """
         if not self._alive:
@@ -250,7 +251,7 @@ class Guest(Freezer):
             self._reserve.give_back()
             return self._freeze(self._exhausted_stop())
 
-    def _run(self, cancel: threading.Event | None, wanted: Callable[[], bool]) -> Stop:
+    def _run(self, cancel: threading.Event | None, wanted: Callable[[], bool | str]) -> Stop:
         poll = select.poll()
         poll.register(self._carrier, select.POLLIN)
         poll.register(self._cell, select.POLLIN)
@@ -290,8 +291,8 @@ class Guest(Freezer):
             if now - tick >= _TICK_MS / 1000:
                 tick = now
                 pause = 0 if self._on_tick() else _TICK_MS
-                if wanted():
-                    return self._freeze(self._watchdog.requested(self))
+                if why := wanted():
+                    return self._freeze(self._watchdog.requested(self, why))
             elif self._reading.left_s > 0:
                 self._reading.use()
             elif pause == 0:

@@ -5,16 +5,26 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.judge import is_well
 from triage_tui.retry.policy import Limits, Policy
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
+from triage_tui.retry.written_policy import Automatic, WrittenPolicy
 from triage_tui.runs.reader import Run
+from triage_tui.runs.record import Record
 from triage_tui.runs.verdict_model import Verdict
 
 Narrator = Callable[[str], None]
+
+Stage = Literal["retry", "decide", "ended"]
+"""Where a course stands: a retry is under way or to be made, a decision is, or nothing more is."""
+LimitName = Literal["", "rounds", "round_s", "total_s", "rules", "captures"]
+
+_NEEDS_PERSON = 4
+"""Exit code: a limit is reached, or the policy leaves it to a person."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,18 @@ class Terms:
     narrate: Narrator
     cancel: threading.Event
     freeze: FreezeSwitch
+    written: WrittenPolicy | None = None
+    """What a policy may approve; None under `manual`."""
+
+    @property
+    def automatic(self) -> Automatic:
+        """The part of the written policy that is asked."""
+        return "assist" if self.policy == "assist" else "auto"
+
+    @property
+    def actor(self) -> str:
+        """Who decides where the policy does, in the logs."""
+        return f"policy:{self.policy}"
 
 
 @dataclass
@@ -44,6 +66,17 @@ class Round:
     """Title of the proposal that was approved for this round, whether it was taken back since or not."""
 
 
+class Used(Record):
+    """What a course used of its limits."""
+
+    rounds: int = 0
+    """Rounds that were begun, those that came to nothing included."""
+    rules: int = 0
+    captures: int = 0
+    seconds: float = 0.0
+    """Time of the rounds, by the monotonic clock."""
+
+
 @dataclass
 class Course:
     """All rounds of one call of `run_rounds`, and in one sentence why it ended."""
@@ -52,6 +85,20 @@ class Course:
     ended: str = ""
     held: Run | None = None
     """The run whose guest waits frozen for a decision."""
+    stage: Stage = "retry"
+    left: bool = False
+    """Whether it ended because a person must decide."""
+    over: LimitName = ""
+    """The limit that it ended at."""
+    used: Used = field(default_factory=Used)
+    last_s: float = 0.0
+    """Seconds that the last round took."""
+    tried: set[str] = field(default_factory=set)
+    """Proposals that the policy approved, whatever came of them."""
+
+    def end(self, why: str, stage: Stage = "ended") -> None:
+        """Note why no further round follows; other stages than "ended" can be gone on from."""
+        self.ended, self.stage = why, stage
 
     @property
     def last_verdict(self) -> Verdict | None:
@@ -60,11 +107,11 @@ class Course:
 
     @property
     def exit_code(self) -> int:
-        """0 when the program is well or got further, 1 otherwise."""
+        """0 when the program is well or got further; else 4 where a person must decide, 1 otherwise."""
         if not self.rounds:
             return 1
         if is_well(self.rounds[-1].run, self.rounds[-1].verdict):
             return 0
-        return (
-            0 if any(r.verdict and r.verdict.word in ("progressed", "resolved") for r in self.rounds) else 1
-        )
+        if any(r.verdict and r.verdict.word in ("progressed", "resolved") for r in self.rounds):
+            return 0
+        return _NEEDS_PERSON if self.left else 1

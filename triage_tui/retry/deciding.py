@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.supervisor import Guest
+from triage_tui.retry.accidents import accident
 from triage_tui.retry.actions import Decision, LocalActions
-from triage_tui.retry.course import Course, Narrator, Round, Terms
+from triage_tui.retry.course import Course, LimitName, Narrator, Round, Stage, Terms
 from triage_tui.retry.judge import is_well
 from triage_tui.retry.memory_windows import answer_asked
 from triage_tui.retry.noting import note
-from triage_tui.retry.policy import AUTO_ACTOR, choose
-from triage_tui.runs.events import EVENTS_FILE, append_event, read_events
+from triage_tui.retry.policy import choose
+from triage_tui.retry.proposed import approvable
+from triage_tui.runs.events import EVENTS_FILE, append_event, read_events, this_process
 from triage_tui.runs.reader import Run
+from triage_tui.text import number_of
 
 _POLL_S = 0.1
+_ROOM_POLL_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -31,18 +34,17 @@ class Next:
 
 
 class Decider:
-    """Decides after each round; knows what was tried before."""
+    """Decides after each round."""
 
     def __init__(self, terms: Terms, course: Course, tell: Narrator) -> None:
         self._terms = terms
         self._course = course
         self._tell = tell
-        self._tried: set[str] = set()
 
     def decide(self, current: Round, guest: Guest | None) -> Next | None:
         """Return what is done after a round; None ends the rounds and says why.
 
-        `guest` is the one that is held frozen, whose memory a person may ask for meanwhile.
+        `guest` is the one of this round, whose memory a person may ask for while it waits frozen.
 
         Raises:
             TriageError: the run was removed while its guest waited, or a decision cannot be written.
@@ -50,57 +52,123 @@ class Decider:
         run = current.run
         chosen = run.snapshot.reason in ("requested", "syscall")
         if is_well(run, current.verdict) and not chosen:
-            self._course.ended = "the program is well"
-            self._course.held = None
+            self._course.end("the program is well")
             verdict = {"verdict": current.verdict.word} if current.verdict is not None else {}
             append_event(run.dir, "ended", {"why": self._course.ended, **verdict})
             return None
         if not self._terms.hold:
-            self._course.ended = "one round was asked for"
+            self._course.end("one round was asked for")
             return None
-        if self._terms.policy == "auto":
-            return self._by_policy(current)
-        return self._wait(run, guest)
+        frozen = guest if guest is not None and guest.is_frozen else None
+        if self._terms.policy == "manual":
+            return self._wait(run, frozen)
+        again = current.verdict is not None and current.verdict.how == "retry"
+        if why := accident(run, self._before(run) if again else None):
+            # What such a round shows is chance, so that the policy draws nothing from it.
+            self._leave(run, f"{why}; `triage-tui resume {run.run_id}` runs the round again", "retry")
+            return None
+        following, why, over = self._by_policy(current)
+        if following is not None:
+            return following
+        if self._terms.policy == "assist" and frozen is not None:
+            return self._wait(run, frozen, why)
+        self._leave(run, why, "decide", over)
+        return None
 
-    def leave_to_person(self, run: Run, why: str) -> None:
+    def _before(self, run: Run) -> Run | None:
+        """Return the run of this course that another one retries."""
+        return next((r.run for r in self._course.rounds if r.run.run_id == run.snapshot.parent_run), None)
+
+    def _leave(self, run: Run, why: str, stage: Stage, over: LimitName = "") -> None:
         """End the rounds with a run on which a person must decide."""
         needs_person(self._terms, run, why, self._tell)
-        self._course.ended = f"{why}: a person must decide"
+        self._course.end(f"{why}: a person must decide", stage)
+        self._course.left, self._course.over = True, over
 
-    def _by_policy(self, current: Round) -> Next | None:
-        actions = LocalActions(self._terms.workspace, AUTO_ACTOR)
+    def _by_policy(self, current: Round) -> tuple[Next | None, str, LimitName]:
+        """Return what the policy has done next; else why a person must decide, and at which limit."""
+        course = self._course
+        actions = LocalActions(self._terms.workspace, self._terms.actor)
         verdict = current.verdict
-        previous = next((r for r in reversed(self._course.rounds[:-1]) if r.approved), None)
+        previous = next((r for r in reversed(course.rounds[:-1]) if r.approved), None)
         if verdict is not None and verdict.word in ("sideways", "regressed") and previous is not None:
-            self._tell(f"{verdict.word}, so {actions.rollback(previous.run.run_id)}")
+            try:
+                self._tell(f"{verdict.word}, so {actions.rollback(previous.run.run_id)}")
+            except TriageError as error:
+                # Somebody else changed the rules since, or nothing can be written: not on top of that.
+                return None, f"{verdict.word}, and not taken back: {error}", ""
             previous.approved = None
             current = previous
         elif verdict is not None and verdict.doubted:
-            self.leave_to_person(current.run, "the program looks well, and the judge doubts it")
-            return None
-        limits = self._terms.limits
-        if len(self._course.rounds) >= limits.rounds:
-            self.leave_to_person(current.run, f"the limit of {limits.rounds} rounds is reached")
-            return None
-        proposal = choose(current.run, self._tried)
-        if proposal is None:
-            self.leave_to_person(current.run, "no rule is left that the automatic policy may approve")
-            return None
-        self._tried.add(proposal.id)
-        self._tell(f"approving by policy: {proposal.title} (risk {proposal.risk})")
-        # What the policy may approve, it approves beside what is active too; the sentence tells of that.
-        self._tell(actions.approve(current.run.run_id, proposal.files, anyway=True))
-        current.approved = proposal.title
-        return Next("retry", current.run, proposal.title)
+            return None, "the program looks well, and the judge doubts it", ""
+        over, why = self._over()
+        return (None, why, over) if over else self._approved(current, actions)
 
-    def _wait(self, run: Run, guest: Guest | None) -> Next | None:
-        """Wait until somebody decides on the frozen guest, or the time for that is over."""
-        if self._course.held is None:
-            self._course.ended = "the process is gone, so there is nothing to hold"
+    def _approved(self, current: Round, actions: LocalActions) -> tuple[Next | None, str, LimitName]:
+        """Approve the best that the policy allows and that can be; else say why there is none."""
+        terms, course = self._terms, self._course
+        refused = ""
+        while (choice := choose(current.run, course.tried, terms.written, terms.automatic)) is not None:
+            proposal, line = choice
+            course.tried.add(proposal.id)
+            self._tell(f"approving by policy: {proposal.title} (risk {proposal.risk}), by {line}")
+            try:
+                # What is in the way of an active rule is for a person to see, unless none is to be asked.
+                said = actions.approve(
+                    current.run.run_id,
+                    proposal.files,
+                    anyway=terms.policy == "auto",
+                    allowed_by=str(line),
+                )
+            except TriageError as error:
+                # Its check found a mistake in it, it is active already, or nothing can be written.
+                refused = f"{proposal.title!r} cannot be approved: {error}"
+                self._tell(refused)
+                continue
+            self._tell(said)
+            course.used.rules += 1
+            current.approved = proposal.title
+            return Next("retry", current.run, proposal.title), "", ""
+        return None, refused or self._nothing_left(current.run), ""
+
+    def _nothing_left(self, run: Run) -> str:
+        """Say that the policy approves nothing of a run, and what it leaves to a person."""
+        best = next(approvable(run, self._course.tried), None)
+        if best is not None:
+            return f"no line of {self._terms.written} allows {best.title!r} (risk {best.risk})"
+        return f"no rule is left that --policy {self._terms.policy} may approve"
+
+    def _over(self) -> tuple[LimitName, str]:
+        """Return the limit that is reached and how that is said, "" for none."""
+        limits, used = self._terms.limits, self._course.used
+        reached: list[tuple[LimitName, float, float, str]] = [
+            ("rounds", used.rounds, limits.rounds, number_of(limits.rounds, "round")),
+            ("round_s", self._course.last_s, limits.round_s, f"{limits.round_s:g} s for a round"),
+            ("total_s", used.seconds, limits.total_s, f"{limits.total_s:g} s for all rounds"),
+            ("rules", used.rules, limits.rules, number_of(limits.rules, "rule change")),
+            ("captures", used.captures, limits.captures, number_of(limits.captures, "capture")),
+        ]
+        for name, amount, most, words in reached:
+            if most and amount >= most:
+                return name, f"the limit of {words} is reached"
+        return "", ""
+
+    def _wait(self, run: Run, guest: Guest | None, why: str = "") -> Next | None:
+        """Wait until somebody decides on the frozen guest, or the time for that is over.
+
+        Only here the run is announced as one that waits: its verdict is on disk, and the policy has passed
+        it on.
+        """
+        if guest is None:
+            self._course.end("the process is gone, so there is nothing to hold", "decide")
             return None
+        if not self._announce(run, why):
+            self._course.end("interrupted", "decide")
+            return None
+        because = f"{why}: " if why else ""
         where = f"-C {self._terms.workspace.root}"
         self._tell(
-            f"frozen, waiting for a decision on run {run.run_id}: in another terminal open"
+            f"{because}frozen, waiting for a decision on run {run.run_id}: in another terminal open"
             f" `triage-tui ui {where}` or say `triage-tui approve {where} last --then retry`"
         )
         cancel, patience = self._terms.cancel, self._terms.limits.decision_s
@@ -118,30 +186,46 @@ class Decider:
                 decided = next((e for e in reversed(events) if e.kind == "decision"), None)
                 if decided is not None:
                     return self._obey(run, decided.payload.get("action"))
-                if guest is not None:
-                    answer_asked(run.dir, events, guest.read_memory)
+                answer_asked(run.dir, events, guest.read_memory)
             if deadline is not None and time.monotonic() > deadline:
-                self.leave_to_person(run, f"nobody decided within {patience:g} s")
+                self._leave(run, f"nobody decided within {patience:g} s", "decide")
                 return None
             cancel.wait(_POLL_S)
-        self._course.ended = "interrupted"
+        self._course.end("interrupted", "decide")
         return None
+
+    def _announce(self, run: Run, why: str) -> bool:
+        """Say that the guest of a run waits, as soon as the disk has room for that; False when cancelled."""
+        payload: dict[str, object] = {"holder": this_process()}
+        if why:
+            payload["why"] = why
+        told = False
+        while True:
+            try:
+                append_event(run.dir, "waiting", payload)
+            except TriageError as error:
+                if not (run.dir / EVENTS_FILE).exists():
+                    raise
+                if not told:
+                    self._tell(f"{error}; the guest stays frozen, and waits for a decision once that is so")
+                told = True
+                if self._terms.cancel.wait(_ROOM_POLL_S):
+                    return False
+            else:
+                self._course.held = run
+                return True
 
     def _obey(self, run: Run, action: object) -> Next | None:
         if action in ("resume", "retry"):
             return Next("resume" if action == "resume" else "retry", run)
-        self._course.ended = "a person ended it"
+        self._course.end("a person ended it")
         return None
 
 
-def needs_person(terms: Terms, run: Run, why: str, tell: Callable[[str], None]) -> None:
-    """Say in a run, and in the audit log if that is possible now, that a person must decide and why.
-
-    Raises:
-        TriageError: the run is gone or cannot be written.
-    """
-    append_event(run.dir, "needs_person", {"why": why})
+def needs_person(terms: Terms, run: Run, why: str, tell: Narrator) -> None:
+    """Say in a run, and in the audit log, that a person must decide; what cannot be written is told."""
     try:
+        append_event(run.dir, "needs_person", {"why": why})
         note(terms.workspace.rulebook, run.dir, run.snapshot.target.target_id)
     except TriageError as error:
         tell(str(error))

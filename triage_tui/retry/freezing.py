@@ -123,19 +123,34 @@ class FreezeSwitch:
 
 def running_guests(directory: Path) -> list[RunningGuestMark]:
     """Return the guests of a workspace that run now, the newest first; dead processes are left out."""
-    found: list[RunningGuestMark] = []
+    living = [mark for mark, _ in _marks(directory) if process_start(mark.pid) == mark.start]
+    return sorted(living, key=lambda mark: mark.since, reverse=True)
+
+
+def dead_supervisors(directory: Path) -> list[RunningGuestMark]:
+    """Return what supervisors said of themselves that were killed while their guest ran, and remove it."""
+    dead = []
+    for mark, path in _marks(directory):
+        if process_start(mark.pid) != mark.start:
+            dead.append(mark)
+            for left in (path, path.with_suffix(_FREEZE), path.with_suffix(_END)):
+                with contextlib.suppress(OSError):
+                    left.unlink(missing_ok=True)
+    return dead
+
+
+def _marks(directory: Path) -> Iterator[tuple[RunningGuestMark, Path]]:
     try:
         names = sorted(os.listdir(directory))
     except OSError:
-        return found
+        return
     for name in names:
         if not name.endswith(_SUFFIX):
             continue
         with contextlib.suppress(ValueError, TypeError, RecursionError, OSError, TriageError):
             mark = msgspec.convert(json.loads(read_bounded(directory / name, 1 << 20)), RunningGuestMark)
-            if name == f"{mark.pid}-{mark.start}{_SUFFIX}" and process_start(mark.pid) == mark.start:
-                found.append(mark)
-    return sorted(found, key=lambda mark: mark.since, reverse=True)
+            if name == f"{mark.pid}-{mark.start}{_SUFFIX}":
+                yield mark, directory / name
 
 
 def ask_to_freeze(directory: Path, pid: int | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,6 @@ from triage_tui.guest.spec import (
 )
 from triage_tui.guest.supervisor import Guest
 from triage_tui.retry.addresses import AddressNames
-from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.probe import parse_question, prober
 from triage_tui.retry.start import Start, with_settings
 from triage_tui.retry.workspace import Workspace
@@ -37,6 +37,8 @@ from triage_tui.runs.model import AT_START, RuleHit, StartSetting
 from triage_tui.text import recordable
 
 Narrator = Callable[[str], None]
+Wanted = Callable[[], bool | str]
+"""Whether a person wants the running guest frozen, or why its time is over; see `Guest.run_until_stop`."""
 
 MAX_TOLD_LINES = 200
 """Lines of one guest's output that are narrated."""
@@ -55,6 +57,7 @@ def launch_spec(start: Start) -> LaunchSpec:
         user=start.user,
         interfaces=list(start.interfaces),
         qemu_args=list(start.qemu_args),
+        seed=start.seed,
         processor=start.processor,
         allow_root=start.allow_root,
         observe=start.observe,
@@ -97,6 +100,8 @@ class RunningGuest:
         names = AddressNames()
         self._access = RuleAccess(architecture_of(elf, spec.program), names.describe, names.callers)
         self._start = start
+        self._clock_offset_ns = start.seed - time.monotonic_ns() if start.seed else None
+        """What the rules' clock adds to the monotonic one: in every round it begins at the seed."""
         self._host: RuleHost | None = None
         self._past_hits: dict[tuple[str, str, str], RuleHit] = {}
         self._past_log: list[str] = []
@@ -133,11 +138,11 @@ class RunningGuest:
             held = next(note for note in self.guest.contained if note.startswith("seccomp"))
             narrate(f"watched calls cost more in this run: {held}")
 
-    def run(self, cancel: threading.Event, freeze: FreezeSwitch) -> Stop:
-        """Let the guest run until it is frozen, by itself or by `freeze`, or gone."""
-        return self.guest.run_until_stop(cancel, freeze.is_set)
+    def run(self, cancel: threading.Event, wanted: Wanted) -> Stop:
+        """Let the guest run until it is frozen, by itself or because it is `wanted`, or gone."""
+        return self.guest.run_until_stop(cancel, wanted)
 
-    def resume(self, cancel: threading.Event, freeze: FreezeSwitch) -> Stop:
+    def resume(self, cancel: threading.Event, wanted: Wanted) -> Stop:
         """Let the frozen guest go on with the rules that are active now.
 
         Raises:
@@ -158,7 +163,7 @@ class RunningGuest:
             self._remember_hits(before)
             self._past_log += before.log
             before.close()
-        return self.guest.run_until_stop(cancel, freeze.is_set)
+        return self.guest.run_until_stop(cancel, wanted)
 
     def rule_hits(self) -> list[RuleHit]:
         """Return what each rule did, rules that were replaced by a resume included."""
@@ -231,7 +236,11 @@ class RunningGuest:
             layers.note_own(self._rulebook, target, acting)
         if failure := self._start.rule_failure:
             sources = [replace(rule, budget=replace(rule.budget, on_failure=failure)) for rule in sources]
-        self._host = RuleHost(sources, self._access, rule_limits(self._start)) if sources else None
+        if sources:
+            limits = rule_limits(self._start)
+            self._host = RuleHost(sources, self._access, limits, self._clock_offset_ns)
+        else:
+            self._host = None
 
     def _remember_hits(self, host: RuleHost) -> None:
         for hit in host.hits():

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from triage_tui.errors import TriageError
+from triage_tui.retry.accidents import killed_from_outside
 from triage_tui.retry.earlier_rounds import Past
 from triage_tui.retry.judging import ends, faked
 from triage_tui.retry.judging.doubts import blamed, doubts_of
@@ -68,7 +69,7 @@ def judge(before: Run, after: Run, past: Past | None = None, how: How = "retry")
         past.add(before)
     look = _Look.at(before, after, past, how)
     word, reasons = _decide(look)
-    other = ends.another_program(before, after) if how == "retry" else ""
+    other = killed_from_outside(after) or (ends.another_program(before, after) if how == "retry" else "")
     if other:
         word, reasons = (
             "inconclusive",

@@ -65,8 +65,11 @@ def _says(kind: str, payload: dict[str, Any]) -> str:
         case "proposed" | "approved":
             despite = _texts(payload.get("despite"))
             although = f"although {'; '.join(despite)}" if despite else ""
+            line = _text(payload, "policy")
+            allowed = line and f"allowed by {line}"
             proposals = ", ".join(_texts(payload.get("proposals")))
-            return ": ".join(filter(None, [proposals, _observed(payload.get("observed")), although]))
+            seen = _observed(payload.get("observed"))
+            return ": ".join(filter(None, [proposals, seen, although, allowed]))
         case "counterfactual":
             return f"{_text(payload, 'verdict')}: {_text(payload, 'says')}"
         case "minimised" | "bisected":

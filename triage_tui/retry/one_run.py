@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, nullcontext
 
 from triage_tui.diagnosis.report import check_knowledge
 from triage_tui.errors import Stopped
-from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import RunningGuest
 from triage_tui.retry.record import record_stop
 from triage_tui.retry.start import Start
@@ -52,7 +51,7 @@ def run_once(
     guest = RunningGuest(workspace, start, tell, cancel)
     try:
         with _telling(tell, start.triggers.time_limit_s):
-            stop = guest.run(cancel, FreezeSwitch())
+            stop = guest.run(cancel, lambda: False)
         with recording or nullcontext():
             if stop.cancelled or cancel.is_set():
                 raise Stopped(f"{what} was stopped, and nothing of it is kept")
@@ -64,7 +63,7 @@ def run_once(
                 start,
                 parent=run,
                 number=run.snapshot.round + 1,
-                holder=None,
+                holds=False,
                 allowed=allowance(limits, workspace.runs_dir, usage),
             )
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from triage_tui.errors import Conflict, TriageError
@@ -90,13 +90,23 @@ def best_proposal(run: Run, skip: Iterable[str] = ()) -> Proposal:
     Raises:
         TriageError: there is none.
     """
-    skipped = set(skip)
-    for proposal in run.diagnosis.proposals if run.diagnosis else []:
-        if proposal.source != "kb" or proposal.observe_only:
-            continue
-        if not proposal.needs_input and proposal.id not in skipped:
+    for proposal in approvable(run, skip):
+        if not proposal.needs_input:
             return proposal
     raise TriageError(f"run {run.run_id} proposes no rule that could be approved as it is")
+
+
+def approvable(run: Run, skip: Iterable[str] = ()) -> Iterator[Proposal]:
+    """Yield, best first, the proposals of a run that act and need nothing that a person has not filled in.
+
+    None of a model's or of a pack's: a person names those.
+    """
+    skipped = set(skip)
+    for proposal in run.diagnosis.proposals if run.diagnosis else []:
+        if proposal.source != "kb" or proposal.observe_only or proposal.id in skipped:
+            continue
+        if not proposal.needs_input or is_filled_in(run, proposal):
+            yield proposal
 
 
 def smaller_set(run: Run, identity: str) -> Proposal:

@@ -6,7 +6,6 @@ import contextlib
 import errno
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from triage_tui import __version__
 from triage_tui.diagnosis.report import diagnose, write_report
@@ -23,7 +22,7 @@ from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.start import Start, write_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.added_logs import add_log
-from triage_tui.runs.events import append_event
+from triage_tui.runs.events import append_event, this_process
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.limits import Allowance
 from triage_tui.runs.model import Engine, Unavailable
@@ -49,13 +48,13 @@ def record_stop(
     *,
     parent: Run | None,
     number: int,
-    holder: dict[str, int] | None,
+    holds: bool,
     allowed: Allowance,
 ) -> Run:
     """Record why and where the guest stopped, say why it failed, and propose rules.
 
-    `start` is kept for retries; `number` is the round; `holder` names the process that keeps the guest frozen
-    for a decision, if one does; `allowed` is how much may be kept. Where the disk has no room for that, only
+    `start` is kept for retries; `number` is the round; `holds` says that this process keeps the guest
+    frozen for a decision; `allowed` is how much may be kept. Where the disk has no room for that, only
     what is needed most is kept.
 
     Raises:
@@ -70,19 +69,16 @@ def record_stop(
     where = safe_line(str(workspace.runs_dir))
     try:
         try:
-            run_dir, reason = _write(workspace, running, stop, start, parent, number, holder, scope)
+            run_dir, reason = _write(workspace, running, stop, start, parent, number, holds, scope)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
             brief = Scope(brief=f"the disk has no room for more ({error.strerror})")
-            run_dir, reason = _write(workspace, running, stop, start, parent, number, holder, brief)
+            run_dir, reason = _write(workspace, running, stop, start, parent, number, holds, brief)
     except OSError as error:
         kind = NoRoom if error.errno in _NO_ROOM else TriageError
         raise kind(f"the run could not be written in {where}: {error.strerror or error}") from error
-    payload: dict[str, Any] = {"reason": reason}
-    if holder is not None:
-        payload["holder"] = holder
-    append_event(run_dir, "captured", payload)
+    append_event(run_dir, "captured", {"reason": reason, "supervisor": this_process()})
     _add_logs(run_dir, start.logs)
     try:
         run = explain(run_dir)
@@ -102,7 +98,7 @@ def _write(
     start: Start,
     parent: Run | None,
     number: int,
-    holder: dict[str, int] | None,
+    holds: bool,
     scope: Scope,
 ) -> tuple[Path, str]:
     """Write and publish the run; return its directory and the reason of the stop.
@@ -121,7 +117,7 @@ def _write(
             parent_run=parent.run_id if parent is not None else None,
             round_number=number,
             previous_regs=parent.snapshot.regs if parent is not None else (),
-            hold=holder is not None,
+            hold=holds,
             sfanalysis=Path(start.sfanalysis) if start.sfanalysis is not None else None,
             scope=scope,
         )

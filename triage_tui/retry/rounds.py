@@ -7,11 +7,15 @@ import math
 import threading
 import time
 from contextlib import AbstractContextManager
+from pathlib import Path
+
+import msgspec
 
 from triage_tui.diagnosis.knowledge_base.in_force import IN_FORCE
 from triage_tui.diagnosis.report import check_knowledge
-from triage_tui.errors import TriageError
+from triage_tui.errors import Conflict, TriageError
 from triage_tui.guest.freezing.stops import ON_REQUEST, Stop
+from triage_tui.guest.spec import resolve_target
 from triage_tui.language.choice import wanted_language
 from triage_tui.retry.actions import Decision, LocalActions
 from triage_tui.retry.course import Course, Narrator, Round, Terms
@@ -19,24 +23,28 @@ from triage_tui.retry.deciding import Decider, Next, needs_person
 from triage_tui.retry.earlier_rounds import past_of
 from triage_tui.retry.expiry import expire
 from triage_tui.retry.freezing import FreezeSwitch
-from triage_tui.retry.guests import RunningGuest
+from triage_tui.retry.guests import RunningGuest, launch_spec
 from triage_tui.retry.judge import How, judge
 from triage_tui.retry.judged import keep_first, keep_verdict
 from triage_tui.retry.judging.faked import switched_off
+from triage_tui.retry.kept_rounds import keep
+from triage_tui.retry.left_behind import left_behind
 from triage_tui.retry.pending import decided
-from triage_tui.retry.policy import AUTO_ACTOR, Limits, Policy
+from triage_tui.retry.policy import Limits, Policy
 from triage_tui.retry.record import NoRoom, record_stop
 from triage_tui.retry.recurrence import reopen
 from triage_tui.retry.retry_log import RetryLog
 from triage_tui.retry.rollout import after_run
+from triage_tui.retry.round_watch import RoundWatch, ShortCycle
 from triage_tui.retry.rule_decisions import UNLESS_RETRIED
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
+from triage_tui.retry.written_policy import WrittenPolicy, policy_path, read_policy
 from triage_tui.runs.events import append_event, this_process
 from triage_tui.runs.limits import DiskUsage, allowance
 from triage_tui.runs.reader import Run
 from triage_tui.runs.verdict_figures import rung_in_words
-from triage_tui.runs.verdict_model import Verdict
+from triage_tui.runs.verdict_model import Verdict, read_verdict
 
 _ROOM_POLL_S = 1.0
 
@@ -52,26 +60,62 @@ def run_rounds(
     narrate: Narrator = lambda text: None,
     cancel: threading.Event | None = None,
     freeze: FreezeSwitch | None = None,
+    policy_file: str | Path | None = None,
 ) -> Course:
     """Run a target until it is well, nobody can help it further, or a decision ends it.
 
     With `parent` the first round is judged as a retry of that run. Without `hold` a frozen guest is not kept
     for a person: one round is run, recorded, judged, and the guest ended. `narrate` gets one line of raw text
-    for each thing that happens. `freeze` can be set while a guest runs that is held for a person. Whatever
-    happens, no guest survives this call.
+    for each thing that happens. `freeze` can be set while a guest runs that is held for a person.
+    `policy_file` is the written policy, None for the one in force. Whatever happens, no guest survives this
+    call.
 
     Raises:
-        TriageError: the target cannot be started, or capture failed; what was recorded before stays.
+        TriageError: the target cannot be started, the policy cannot be used, or capture failed; what was
+            recorded before stays.
     """
-    workspace.check_writable()
-    for text in check_knowledge():
+    for text in left_behind(workspace):
         narrate(text)
+    if not start.seed:
+        start = msgspec.structs.replace(start, seed=time.time_ns())
+    ways = cancel or threading.Event(), freeze or FreezeSwitch()
+    written = written_policy(workspace, policy, policy_file, narrate)
+    terms = Terms(workspace, start, policy, limits or Limits(), hold, narrate, *ways, written)
+    return carry_out(terms, Course(), Next("retry", parent) if parent is not None else None)
+
+
+def written_policy(
+    workspace: Workspace, policy: Policy, named: str | Path | None, narrate: Narrator
+) -> WrittenPolicy | None:
+    """Return what a policy may approve, None for one that asks a person each time.
+
+    Raises:
+        TriageError: the file cannot be used, or was named although nothing asks it.
+    """
+    if policy == "manual":
+        if named is not None:
+            raise TriageError("a policy file is for --policy assist or auto: say which")
+        return None
+    written = read_policy(policy_path(workspace, named))
+    for problem in written.problems:
+        narrate(problem)
+    return written
+
+
+def carry_out(terms: Terms, course: Course, following: Next | None, current: Round | None = None) -> Course:
+    """Go on with a course of rounds until it ends: with what follows, or with the decision on `current`.
+
+    Raises:
+        TriageError: see `run_rounds`.
+    """
+    terms.workspace.check_writable()
+    for text in check_knowledge():
+        terms.narrate(text)
     # What is wrong with it is said before a guest is run, not after.
     wanted_language()
-    ways = cancel or threading.Event(), freeze or FreezeSwitch()
-    runner = _Runner(Terms(workspace, start, policy, limits or Limits(), hold, narrate, *ways))
+    runner = _Runner(terms, course)
     try:
-        return runner.run(parent)
+        return runner.run(following, current)
     finally:
         runner.clean_up()
 
@@ -79,13 +123,13 @@ def run_rounds(
 class _Runner:
     """The state of one course of rounds: the guest that runs now, the run that waits, the rounds so far."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: Terms, course: Course) -> None:
         self._terms = terms
         self._workspace = terms.workspace
         self._cancel = terms.cancel
         self._log: RetryLog | None = None
         self._guest: RunningGuest | None = None
-        self._course = Course()
+        self._course = course
         self._decider = Decider(terms, self._course, self._tell)
         self._usage = DiskUsage(terms.workspace.runs_dir)
 
@@ -98,23 +142,58 @@ class _Runner:
         if held is not None and held.dir.is_dir():
             append_event(held.dir, "ended", {"why": self._course.ended or "the supervisor was ended"})
 
-    def run(self, parent: Run | None) -> Course:
-        """Run round after round until nothing more is decided."""
-        following = Next("retry", parent) if parent is not None else None
+    def run(self, following: Next | None, current: Round | None) -> Course:
+        """Run round after round until nothing more is decided; first of all decide on `current`, if given."""
+        course = self._course
+        begun = len(course.rounds)
         while True:
-            current = self._round(following)
             if current is None:
-                self._course.ended = "interrupted"
-                return self._course
-            if self._terms.policy == "manual":
-                after_run(self._workspace, current.run, self._tell)
+                current = self._next_round(following)
+                if current is None:
+                    return course
+                if self._terms.policy == "manual":
+                    after_run(self._workspace, current.run, self._tell)
             following = self._decider.decide(current, self._guest.guest if self._guest is not None else None)
             if following is None:
                 break
+            current = None
+        last = course.rounds[-1]
+        if course.stage == "retry":
+            # It is to be run again.
+            self._keep(last.run.snapshot.parent_run or "", last.approved_before)
+        else:
+            self._keep(last.run.run_id)
         # Not before: what the policy approved is rolled back to the generation from which it began.
-        for one in self._course.rounds if self._terms.policy == "auto" else ():
+        for one in course.rounds[begun:] if self._terms.policy != "manual" else ():
             after_run(self._workspace, one.run, self._tell)
-        return self._course
+        return course
+
+    def _next_round(self, following: Next | None) -> Round | None:
+        """Run a round, with where the course stands written down before and after."""
+        course = self._course
+        where = (following.run.run_id, following.approved) if following is not None else ("", None)
+        course.stage = "retry"
+        self._keep(*where)
+        try:
+            current = self._round(following)
+        except TriageError as error:
+            course.end(str(error), "retry")
+            self._keep(*where)
+            raise
+        if current is None:
+            course.end("interrupted", "retry")
+            self._keep(*where)
+            return None
+        course.stage = "decide"
+        self._keep(current.run.run_id)
+        return current
+
+    def _keep(self, on: str, approved: str | None = None) -> None:
+        """Write down where the course stands; the rounds go on where that is not possible now."""
+        try:
+            keep(self._terms, self._course, on, approved)
+        except TriageError as error:
+            self._tell(str(error))
 
     def _tell(self, text: str) -> None:
         self._terms.narrate(text)
@@ -131,9 +210,12 @@ class _Runner:
             )
             self._log = RetryLog(before.dir)
             self._log.write(f"run_id={before.run_id} reason={before.snapshot.reason} {action}")
+        used = self._course.used
+        used.rounds += 1
+        began = time.monotonic()
         try:
             with self._reachable(before):
-                stop, how = self._run_guest(action)
+                stop, how = self._run_guest(before, action)
             if stop.cancelled:
                 self._record_end(before, stop)
                 raise KeyboardInterrupt
@@ -148,6 +230,9 @@ class _Runner:
                 self._take_back(before)
                 raise
             return None
+        finally:
+            self._course.last_s = time.monotonic() - began
+            used.seconds += self._course.last_s
         if before is not None:
             current.verdict = self._judge(before, current.run, how)
         elif current.run.snapshot.rule_hits:
@@ -162,25 +247,30 @@ class _Runner:
     def _take_back(self, before: Run | None) -> None:
         """Where no guest started, leave no rule active that only the automatic policy chose."""
         approved = self._course.rounds[-1].approved if self._course.rounds else None
-        if before is not None and approved and self._guest is None and self._terms.policy == "auto":
+        if before is not None and approved and self._guest is None and self._terms.policy != "manual":
             with contextlib.suppress(TriageError):
-                self._tell(LocalActions(self._workspace, AUTO_ACTOR).rollback(before.run_id))
+                self._tell(LocalActions(self._workspace, self._terms.actor).rollback(before.run_id))
 
     def _reachable(self, before: Run | None) -> AbstractContextManager[None]:
         """While the guest runs: let a person end it, and freeze it if it is held for one then."""
         return self._terms.freeze.armed(
             self._workspace.running_dir,
             self._terms.start.argv,
-            freezes=self._terms.hold and self._terms.policy == "manual",
+            freezes=self._holds,
             retries=before.run_id if before is not None else "",
             end=self._cancel.set,
         )
 
-    def _run_guest(self, action: Decision) -> tuple[Stop, How]:
+    @property
+    def _holds(self) -> bool:
+        """Whether a frozen guest is kept for a person."""
+        return self._terms.hold and self._terms.policy != "auto"
+
+    def _run_guest(self, before: Run | None, action: Decision) -> tuple[Stop, How]:
         if action == "resume" and self._guest is not None:
             self._course.held = None
             try:
-                stop = self._guest.resume(self._cancel, self._terms.freeze)
+                stop = self._guest.resume(self._cancel, self._watch(None))
             except TriageError as error:
                 self._tell(f"{error}; so it starts again")
             else:
@@ -192,19 +282,47 @@ class _Runner:
         if self._terms.limits.capture.disk_bytes:
             # Counted while no guest waits for it; what was counted is remembered.
             self._usage.bytes()
-        if not self._course.rounds:
+        if self._is_first_of_its_program():
             expire(self._workspace, self._terms.start, self._tell)
         self._guest = RunningGuest(self._workspace, self._terms.start, self._tell, self._cancel)
-        return self._guest.run(self._cancel, self._terms.freeze), "retry"
+        return self._guest.run(self._cancel, self._watch(before)), "retry"
+
+    def _is_first_of_its_program(self) -> bool:
+        """Tell whether the program was not run yet in this course, or is another file than before."""
+        if not self._course.rounds:
+            return True
+        now, _ = resolve_target(launch_spec(self._terms.start))
+        return now.program_sha256 != self._course.rounds[-1].run.snapshot.target.program_sha256
+
+    def _watch(self, before: Run | None) -> RoundWatch:
+        """Return what ends the round that begins: a person's wish, a limit, or, of a retry, a short cycle."""
+        limits, used = self._terms.limits, self._course.used
+        ends = [(limits.round_s, f"the limit of {limits.round_s:g} s for a round is reached")]
+        if self._terms.policy != "manual" and used.seconds < limits.total_s:
+            ends.append(
+                (
+                    limits.total_s - used.seconds,
+                    f"the limit of {limits.total_s:g} s for all rounds is reached",
+                )
+            )
+        ends = [(seconds, says) for seconds, says in ends if seconds]
+        guest = self._guest.guest if self._guest is not None else None
+        if before is None or guest is None or not limits.short_s:
+            return RoundWatch(self._terms.freeze.is_set, ends)
+        cycle = ShortCycle(limits.short_s, before, [one.run for one in self._course.rounds])
+        trace = guest.trace
+        return RoundWatch(
+            self._terms.freeze.is_set, ends, limits.short_s, lambda: cycle.verdict(trace.history, trace.count)
+        )
 
     def _record(self, before: Run | None, stop: Stop, approved: str | None = None) -> Round:
         assert self._guest is not None
-        holds = self._terms.hold and self._terms.policy == "manual" and not stop.ended and not stop.cancelled
+        holds = self._holds and not stop.ended and not stop.cancelled
         number = before.snapshot.round + 1 if before is not None else 0
         run = self._write(before, stop, number, holds)
         for text in IN_FORCE.news():
             self._tell(text)
-        self._course.held = run if holds else None
+        self._course.used.captures += 1
         self._tell(run.diagnosis.headline if run.diagnosis else f"stopped: {run.snapshot.reason}")
         if told := reopen(self._workspace, run):
             self._tell(told)
@@ -240,7 +358,7 @@ class _Runner:
                     self._terms.start,
                     parent=before,
                     number=number,
-                    holder=this_process() if holds else None,
+                    holds=holds,
                     allowed=allowance(self._terms.limits.capture, self._workspace.runs_dir, self._usage),
                 )
             except NoRoom as error:
@@ -257,5 +375,9 @@ class _Runner:
         self._tell(f"verdict: {verdict.word} ({rung_in_words(verdict.rung)}): " + "; ".join(verdict.reasons))
         for line in verdict.masked:
             self._tell(f"masked, not fixed: {line}")
-        keep_verdict(self._workspace, before, run, verdict)
+        try:
+            keep_verdict(self._workspace, before, run, verdict)
+        except Conflict as error:
+            self._tell(str(error))
+            return read_verdict(run.dir) or verdict
         return verdict

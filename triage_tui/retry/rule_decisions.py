@@ -52,12 +52,15 @@ class RuleDecisions:
         self._refused: dict[str, list[int]] = {}
         """Run to the events of its rejections and drops through this object that were not taken back."""
 
-    def approve(self, run_id: str, files: list[str], seen: str = "", *, anyway: bool = False) -> str:
+    def approve(
+        self, run_id: str, files: list[str], seen: str = "", *, anyway: bool = False, allowed_by: str = ""
+    ) -> str:
         """Make rule files of a run (named below `rules_patch/`) active as a new generation of its target.
 
         `seen` is the state in which the person saw the run: refused when somebody decided since. Refused
         (`InTheWay`) as well when a rule and the active ones get in each other's way, unless the person was
-        told and wants it `anyway`.
+        told and wants it `anyway`. `allowed_by` is the line of the written policy that allows it, where no
+        person does.
         """
         run = self._settled(run_id)
         if seen not in ("", run.state):
@@ -68,7 +71,10 @@ class RuleDecisions:
         # Here the files are what they are now: nothing was shown before.
         shown = {name: proposed.difference(run.dir, name, active) for name in dict.fromkeys(files)}
         return self._approve(
-            run, [approval_of(name, one, range(len(one.hunks))) for name, one in shown.items()], anyway
+            run,
+            [approval_of(name, one, range(len(one.hunks))) for name, one in shown.items()],
+            anyway,
+            allowed_by,
         )
 
     def approve_shown(self, run_id: str, approvals: Sequence[Approval], *, anyway: bool = False) -> str:
@@ -93,7 +99,13 @@ class RuleDecisions:
         return self._approve(run, approvals, anyway=True, smaller=found)
 
     def _approve(
-        self, run: Run, approvals: Sequence[Approval], anyway: bool, smaller: Proposal | None = None
+        self,
+        run: Run,
+        approvals: Sequence[Approval],
+        anyway: bool,
+        allowed_by: str = "",
+        *,
+        smaller: Proposal | None = None,
     ) -> str:
         files = [approval.file for approval in approvals]
         proposals = [
@@ -134,6 +146,8 @@ class RuleDecisions:
             payload["removes"] = dict(removes)
         if seen := observed.cited(run, {one.file: _sha256(one.text) for one in approvals}, active):
             payload["observed"] = seen
+        if allowed_by:
+            payload["policy"] = allowed_by
         if hunks := {one.file: list(one.hunks) for one in approvals if one.hunks}:
             payload["hunks"] = hunks
         if despite:

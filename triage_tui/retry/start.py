@@ -65,6 +65,9 @@ class Start(msgspec.Struct, kw_only=True):
     """How its calls are held, one of the guest's `CARRIERS`; empty leaves the choice."""
     sfanalysis: str | None = None
     """Host directory of SFAnalysis results of the firmware."""
+    seed: int = 0
+    """Unix time in nanoseconds at which its rounds began, 0 for none: the rules' clock begins there in each
+    of them, and the emulator's pseudo-random numbers follow from it."""
     allow: list[str] = []
     """Host calls that containment lets the guest make, by name."""
     rule_budget: dict[str, int] = {}

@@ -46,10 +46,17 @@ class _Outcome:
 class RuleHost:
     """Implements `RuleCaller` with a separate process. Thread-safe; use as a context manager or `close()`."""
 
-    def __init__(self, rules: list[RuleSource], access: GuestAccess, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        rules: list[RuleSource],
+        access: GuestAccess,
+        limits: Limits | None = None,
+        clock_offset_ns: int | None = None,
+    ) -> None:
         """Start the process and load the rules, in the order in which they are to be asked.
 
-        A rule that cannot be loaded is switched off and named in `hits()` and `log`, nothing is raised.
+        `clock_offset_ns` is what the rules' clock adds to the monotonic one, None for the time of day. A rule
+        that cannot be loaded is switched off and named in `hits()` and `log`, nothing is raised.
 
         Raises:
             TriageError: the process cannot be started at all.
@@ -67,7 +74,8 @@ class RuleHost:
         self._closed = False
         self._starts = 0
         self._runs = 0
-        self.clock_offset_ns = time.time_ns() - time.monotonic_ns()
+        now = time.time_ns() - time.monotonic_ns()
+        self.clock_offset_ns = now if clock_offset_ns is None else clock_offset_ns
         """What the rules' clock adds to the times of the run record."""
         self._lines_left = self._limits.log_lines_per_run
         self._enosys = access.errno_number("ENOSYS") or _GENERIC_ENOSYS

@@ -51,7 +51,8 @@ State = Literal[
 
 KINDS = frozenset(
     [
-        "captured", "diagnosed", "proposed", "edited", "approved", "rejected", "activated", "decision",
+        "captured", "diagnosed", "proposed", "edited", "approved", "rejected", "activated", "waiting",
+        "decision",
         "resumed", "retry_started", "retry_finished", "rolled_back", "ended", "holder_lost", "needs_person",
         "dropped", "reconsidered", "experiment_started", "experiment_rules", "experiment_asked",
         "experiment_answered", "experiment_finished", "analyzed", "log_added",
@@ -154,8 +155,8 @@ def depends_on_processes(events: Iterable[Event]) -> bool:
     """Tell whether what is said of a run also depends on a process: one that holds its guest, or retries."""
     events = list(events)
     explained = any(event.kind == "diagnosed" for event in events)
-    held = holder_of(events) is not None and (is_waiting(events) or not explained)
-    return held or told_state(events) == "retrying"
+    supervised = is_waiting(events) if explained else supervisor_of(events) is not None
+    return supervised or told_state(events) == "retrying"
 
 
 def told_state(events: Sequence[Event]) -> State:
@@ -228,12 +229,13 @@ def _verdict(event: Event, otherwise: State) -> State:
 def is_waiting(events: Iterable[Event]) -> bool:
     """Tell whether a holder keeps the guest frozen and waits for a decision.
 
-    `captured` with `holder` in its payload starts the wait; a decision, the end or the loss of the holder
-    ends it. Whether the holder still lives is a separate question (see `holder_alive`).
+    `waiting` starts the wait, once all is said of the run that a decision needs; in older logs `captured`
+    with a `holder` does. A decision, the end or the loss of the holder ends it. Whether the holder still
+    lives is a separate question (see `holder_alive`).
     """
     waiting = False
     for event in events:
-        if event.kind == "captured":
+        if event.kind in ("captured", "waiting"):
             waiting = bool(event.payload.get("holder"))
         elif event.kind in ("decision", "resumed", "ended", "holder_lost"):
             waiting = False
@@ -242,13 +244,19 @@ def is_waiting(events: Iterable[Event]) -> bool:
 
 def holder_of(events: Iterable[Event]) -> tuple[int, int] | None:
     """Return (pid, start time in clock ticks) of the process that holds the guest, if the run names one."""
-    for event in events:
-        holder = event.payload.get("holder") if event.kind == "captured" else None
-        if isinstance(holder, dict):
-            pid, start = holder.get("pid"), holder.get("start")
-            if isinstance(pid, int) and isinstance(start, int):
-                return pid, start
-    return None
+    named = (event.payload.get("holder") for event in events if event.kind in ("captured", "waiting"))
+    return next(filter(None, map(_process, named)), None)
+
+
+def supervisor_of(events: Iterable[Event]) -> tuple[int, int] | None:
+    """Return (pid, start time in clock ticks) of the process that captured the run, if the run names one."""
+    captured = next((event.payload for event in events if event.kind == "captured"), {})
+    return _process(captured.get("supervisor")) or _process(captured.get("holder"))
+
+
+def _process(named: object) -> tuple[int, int] | None:
+    pid, start = (named.get("pid"), named.get("start")) if isinstance(named, dict) else (None, None)
+    return (pid, start) if isinstance(pid, int) and isinstance(start, int) else None
 
 
 def process_start(pid: int) -> int | None:
@@ -288,13 +296,12 @@ def reopened_by(events: Iterable[Event]) -> str:
     return name if isinstance(name, str) else ""
 
 
-def is_abandoned(events: Iterable[Event]) -> bool:
-    """Tell whether the process that captured the run, to hold its guest, ended before it explained it."""
-    kinds = {event.kind for event in events}
-    if "captured" not in kinds or "diagnosed" in kinds:
+def is_abandoned(events: Sequence[Event]) -> bool:
+    """Tell whether the process that captured the run ended before it explained it."""
+    if any(event.kind == "diagnosed" for event in events):
         return False
-    holder = holder_of(events)
-    return holder is not None and process_start(holder[0]) != holder[1]
+    supervisor = supervisor_of(events)
+    return supervisor is not None and process_start(supervisor[0]) != supervisor[1]
 
 
 def append_event(

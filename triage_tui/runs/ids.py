@@ -10,6 +10,9 @@ RUN_ID = re.compile(r"[0-9]{8}_[0-9]{6}_[0-9]{8,12}\Z")
 _BELIEVED = 10**10
 """Larger sequence numbers were planted: counting on from them would end the room for names."""
 
+_SET_BACK_S = 26 * 3600
+"""How far a clock is believed to have been set back: further, the newest id has an odd date."""
+
 
 def is_run_id(name: str) -> bool:
     """Tell whether `name` has the form of a run id."""
@@ -19,16 +22,21 @@ def is_run_id(name: str) -> bool:
 def new_run_id(runs_dir: Path, now: float | None = None) -> str:
     """Return an id later than all in `runs_dir`, and claim its staging directory.
 
+    Where the clock was set back, or summer time ended, the new run keeps the time of the newest one, so that
+    the order of the names stays that of the runs. An id that is more than a day ahead is no reason to.
+
     The claim is the directory `.tmp-<id>`, made with mkdir(2), so that two processes starting in the same
     second get different ids.
     """
     runs_dir.mkdir(parents=True, exist_ok=True)
+    stamp, ahead = _stamp(now), _stamp((time.time() if now is None else now) + _SET_BACK_S)
     sequence = 1
     for entry in runs_dir.iterdir():
         name = entry.name.removeprefix(".tmp-")
         if is_run_id(name) and (number := int(name.rsplit("_", 1)[1])) < _BELIEVED:
             sequence = max(sequence, number + 1)
-    stamp = time.strftime("%Y%m%d_%H%M%S", time.localtime(now))
+            if name[:15] <= ahead:
+                stamp = max(stamp, name[:15])
     while True:
         run_id = f"{stamp}_{sequence:08d}"
         try:
@@ -38,3 +46,7 @@ def new_run_id(runs_dir: Path, now: float | None = None) -> str:
         except FileExistsError:
             pass
         sequence += 1
+
+
+def _stamp(at: float | None) -> str:
+    return time.strftime("%Y%m%d_%H%M%S", time.localtime(at))

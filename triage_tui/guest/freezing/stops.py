@@ -207,8 +207,10 @@ class Watchdog:
         return Stop("unknown", make_trigger(None, ON_REQUEST, guest.trace.count), cancelled=True)
 
     @staticmethod
-    def requested(guest: Guest) -> Stop:
-        """Return the stop of a guest that a person wants to look at."""
+    def requested(guest: Guest, why: bool | str) -> Stop:
+        """Return the stop of a guest that a person wants to look at; `why` in words: its time is over."""
+        if isinstance(why, str):
+            return Stop("time_limit", make_trigger(None, why, guest.trace.count))
         return Stop("requested", make_trigger(None, "a person wanted it", guest.trace.count))
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from triage_tui.retry.accidents import replaced
 from triage_tui.runs.model import Reason
 from triage_tui.runs.reader import Run
 
@@ -105,11 +106,9 @@ def another_program(before: Run, after: Run) -> str:
 
     A program of many names (busybox, git) is told what to do by its first argument, which is no option.
     """
+    if other := replaced(before, after):
+        return other
     first, second = before.snapshot.target, after.snapshot.target
-    known = "" not in (first.program_sha256, second.program_sha256)
-    if known and first.program_sha256 != second.program_sha256:
-        arches = "" if first.arch == second.arch else f" (it was for {first.arch} and is for {second.arch})"
-        return f"{second.program} is another file than in the run before{arches}: the two runs do not compare"
     size = 2 if len(first.argv) > 1 and not first.argv[1].startswith("-") else 1
     if first.argv[:size] == second.argv[:size]:
         return ""

@@ -27,6 +27,7 @@ WORDS = {
     "dropped": ("dropped", "muted"),
     "reconsidered": ("rejection taken back", "accent"),
     "activated": ("rules activated", "good"),
+    "waiting": ("frozen, waits for a person", "wait"),
     "decision": ("decided", "accent"),
     "resumed": ("guest goes on", "info"),
     "retry_started": ("retry started", "warn"),

@@ -1,0 +1,63 @@
+"""`triage-tui policy`: show the written policy that is in force, and check a policy file."""
+
+from __future__ import annotations
+
+import argparse
+
+from triage_tui.cli.output import print_json
+from triage_tui.cli.subcommands import subcommand
+from triage_tui.errors import TriageError
+from triage_tui.retry.workspace import Workspace
+from triage_tui.retry.written_policy import Line, Never, policy_path, read_policy
+from triage_tui.text import safe_line
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommands."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="show|check")
+    show = subcommand(actions, "show", "say which policy is in force, and what it approves without a person")
+    check = subcommand(actions, "check", "check a policy file")
+    for each in (show, check):
+        each.add_argument("file", nargs="?", metavar="FILE", help="another policy file than that in force")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show or check."""
+    policy = read_policy(policy_path(Workspace.at(args.workspace), args.file))
+    if args.action == "check" and policy.problems:
+        raise TriageError("; ".join(policy.problems))
+    lines = {"assist": policy.assist, "auto": policy.auto, "never": policy.never}
+    if args.json:
+        said = {name: [_as_data(line) for line in found] for name, found in lines.items()}
+        print_json({"file": str(policy.path), **said, "problems": policy.problems})
+        return 0
+    print(f"policy: {safe_line(str(policy.path), 300)}")
+    if args.action == "check":
+        count = sum(map(len, lines.values()))
+        print(f"it can be used: {count} lines")
+        return 0
+    for name, found in lines.items():
+        print(f"{name}: {'nothing' if not found else ''}".rstrip())
+        for line in found:
+            print(f"  {line}: {_in_words(line)}")
+    for problem in policy.problems:
+        print(f"note: {problem}")
+    return 0
+
+
+def _as_data(line: Line) -> dict[str, object]:
+    return {"file": line.file, "line": line.number, "says": line.says}
+
+
+def _in_words(line: Line) -> str:
+    says = line.says
+    parts = [f"risk {' or '.join(says.risks)}" if says.risks else "any risk"]
+    for what, names in (("kind", says.kinds), ("template", says.templates), ("cause", says.causes)):
+        if names:
+            parts.append(f"{what} {safe_line(', '.join(names), 200)}")
+    if not isinstance(says, Never):
+        if says.confidence:
+            parts.append(f"confidence {says.confidence:g} or more")
+        if says.filled_in:
+            parts.append("also what a person filled in")
+    return "; ".join(parts)
