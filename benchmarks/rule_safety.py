@@ -4,7 +4,9 @@ Run it with `python -m benchmarks.rule_safety [sequences] [seed]`. In each seque
 approved, edited, rejected and rolled back by processes that are killed (SIGKILL) after a named step of the
 decision or before any change of the file system, or not at all. After each, a new program must find exactly
 the state before or after the decision, and every approval is rolled back, after which the SHA-256 of every
-active rule must be what it was. The first sequence that fails ends it with its smallest form.
+active rule must be what it was. A tenth of the sequences are rollouts, which begin, go on, are rolled back
+and stopped in the same way; once all are stopped, no place holds a rule of theirs. The first sequence that
+fails ends it with its smallest form.
 """
 
 from __future__ import annotations
@@ -16,8 +18,11 @@ import time
 from hypothesis import HealthCheck, given, seed, settings
 
 from tests.retry.decisions import copied, memory_directory, workspace_at
+from tests.retry.rollout_sequences import Act, play_rollouts, rollout_sequences
 from tests.retry.sequences import Counted, Decision, play, sequences
+from tests.retry.test_rollout import workspace_with_targets
 from triage_tui.retry import proposed
+from triage_tui.retry import rollout as rolling
 
 SEQUENCES = 1000
 
@@ -29,14 +34,18 @@ def main() -> None:
     # It starts a process for each approval, before anything of the decision is on disk.
     for check in ("first_error", "check_rule"):
         setattr(proposed, check, lambda *_: None)
-    counted = Counted()
+    vars(rolling)["check_named"] = lambda _workspace, rules, **_: {rule.name: [] for rule in rules}
+    counted, rolled = Counted(), Counted()
     since = time.monotonic()
     with memory_directory() as directory:
         template = directory / "template"
         run_id = workspace_at(template)
+        of_rollouts = directory / "rollouts"
+        rollout_run = workspace_with_targets(of_rollouts)
+        same = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
 
         @seed(number)
-        @settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=max(1, count - count // 10), **same)
         @given(sequence=sequences)
         def one(sequence: list[Decision]) -> None:
             root = copied(template, directory / "played")
@@ -45,13 +54,28 @@ def main() -> None:
             finally:
                 shutil.rmtree(root)
 
+        @seed(number)
+        @settings(max_examples=max(1, count // 10), **same)
+        @given(sequence=rollout_sequences)
+        def rollouts(sequence: list[Act]) -> None:
+            root = copied(of_rollouts, directory / "rolled")
+            try:
+                play_rollouts(root, rollout_run, sequence, rolled)
+            finally:
+                shutil.rmtree(root)
+
         one()
+        rollouts()
     print("apply + roll back = identity on bytes, by SHA-256, in random sequences with kills")
     print(f"  sequences, all of them exact     {counted.sequences:>7}  (seed {number})")
     print(f"  decisions                        {counted.decisions:>7}")
     print(f"  processes killed                 {counted.killed:>7}")
     print(f"    the decision had taken place   {counted.took_place_when_killed:>7}")
     print(f"  approvals rolled back, identical {counted.identities:>7}")
+    print(f"  sequences of rollouts, all exact {rolled.sequences:>7}")
+    print(f"  decisions                        {rolled.decisions:>7}")
+    print(f"  processes killed                 {rolled.killed:>7}")
+    print(f"  all stopped, identical           {rolled.identities:>7}")
     print(f"  seconds                          {time.monotonic() - since:>7.0f}")
 
 

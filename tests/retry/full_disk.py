@@ -18,6 +18,9 @@ from pathlib import Path
 from tests.retry.decisions import FILES, actions, check_nothing_left, copied, found, text_of, workspace_at
 from triage_tui.errors import TriageError
 from triage_tui.retry import proposed
+from triage_tui.retry import rollout as rolling
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook.rollouts import record
 
 PAGE = 4096
 SIZE = 4 << 20
@@ -36,27 +39,46 @@ def fill(path: Path, left: int) -> None:
         os.close(handle)
 
 
+def begun(root: Path, rule: str) -> str:
+    """Begin a rollout."""
+    return rolling.begin(Workspace.at(root), rule, stage="one").id
+
+
+def state_of(root: Path, run_id: str) -> object:
+    """Return what the next program finds: of the run, of its rules, and of the rollouts."""
+    rulebook = Workspace.at(root).rulebook
+    rollouts = [record.read(rulebook, one) for one in record.rollout_ids(rulebook)]
+    acts = [place for one in rollouts for place in one.placed if record.has_rule(rulebook / place, one)]
+    return found(root, run_id), [(one.id, one.stage, one.state) for one in rollouts], acts
+
+
 def main() -> None:
     """Decide with 0, 1, 2, ... pages of room until there is enough."""
     for check in ("check_rule", "first_error"):
         setattr(proposed, check, lambda *_: None)
     disk = Path(sys.argv[1])
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(disk)], check=True)
+    vars(rolling)["check_named"] = lambda _workspace, rules, **_: {rule.name: [] for rule in rules}
     template = disk / "template"
     run_id = workspace_at(template)
+    rolling.begin(Workspace.at(template), f"{run_id}:{FILES[2]}", stage="one")
     actions(template).approve(run_id, [FILES[0]])
+    (under_way,) = record.rollout_ids(template / "rulebook")
     decisions: dict[str, Callable[[Path], str]] = {
         "approve": lambda root: actions(root).approve(run_id, [FILES[1]]),
         "rollback": lambda root: actions(root).rollback(run_id),
         "reject": lambda root: actions(root).reject(run_id, "no"),
         "edit": lambda root: actions(root).save_edit(run_id, FILES[2], text_of("read", 3).decode()),
+        "begin": lambda root: begun(root, f"{run_id}:{FILES[1]}"),
+        "promote": lambda root: rolling.promote(Workspace.at(root), under_way, anyway="try").id,
+        "stop": lambda root: rolling.stop(Workspace.at(root), under_way, "no").id,
     }
     ends: Counter[str] = Counter()
     wrong = []
     for name, decide in decisions.items():
         for left in range(40):
             root = copied(template, disk / "w")
-            old = found(root, run_id)
+            old = state_of(root, run_id)
             fill(disk / "filler", left)
             said = ""
             try:
@@ -64,8 +86,10 @@ def main() -> None:
             except TriageError as error:
                 said = str(error)
             (disk / "filler").unlink()
-            now = found(root, run_id)
-            if (now == old) != bool(said) or (said and "No space left on device" not in said):
+            now = state_of(root, run_id)
+            # What is stopped, but not everywhere, is by the next program, which had room.
+            took_place = not said or "but not everywhere" in said
+            if (now != old) != took_place or (said and "No space left on device" not in said):
                 wrong.append(f"{name} with {left} pages: {said or 'done'}")
             check_nothing_left(root)
             ends["refused" if said else "done"] += 1

@@ -338,6 +338,9 @@ def tell(rulebook: Path, rollout: Rollout) -> None:
     Raises:
         TriageError: the log cannot be written.
     """
-    if audit_log.announcement(rulebook, rollout.change) is not None or not rollout.moves:
+    if not rollout.moves:
         return
-    audit_log.append(rulebook, entry_of(rollout))
+    # Opening it for writing mends a head that a killed program left behind.
+    with audit_log.writing(rulebook) as log:
+        if audit_log.announcement(rulebook, rollout.change) is None:
+            log.append(entry_of(rollout))
