@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.strict import validator
 from tests.retry.decisions import workspace_at
 from triage_tui.cli.main import main
 from triage_tui.errors import TriageError
@@ -67,6 +68,7 @@ def test_what_differs_is_shown_line_by_line_and_can_be_accepted(
     assert main([*say, "--json"]) == 1
     (line,) = capsys.readouterr().out.splitlines()
     assert not json.loads(line)["good"]
+    validator("golden-check").validate(json.loads(line))
     assert main([*say, "--accept"]) == 0
     assert read_golden(golden).sha256 == one.sha256
     assert [each.good for each in check([golden])] == [True]
@@ -88,6 +90,7 @@ def test_a_run_of_the_workspace_is_frozen_with_the_one_that_it_retries(
     assert capsys.readouterr().out == "ok       mine\n"
     assert main([*say, "list", "--json"]) == 0
     listed = {one["name"]: one for one in map(json.loads, capsys.readouterr().out.splitlines())}
+    validator("golden-list").validate(listed["mine"])
     assert listed["mine"]["verdict"] == "resolved"
     assert listed["cat-nvram"]["cause"] == "nvram_key open(/dev/nvram) ENOENT"
     (tmp_path / "golden" / "mine.zip").write_bytes(b"PK")
@@ -138,4 +141,6 @@ def test_names_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main([*say, "add", "last", "--name", "x"]) == 0
     assert main([*say, "add", "last", "--name", "x"]) == 2
     assert "--force" in capsys.readouterr().err
-    assert main([*say, "add", "last", "--name", "x", "--force"]) == 0
+    capsys.readouterr()
+    assert main([*say, "add", "last", "--name", "x", "--force", "--json"]) == 0
+    validator("golden-add").validate(json.loads(capsys.readouterr().out))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.strict import validator
 from triage_tui.cli.main import main
 from triage_tui.resources import recorded_runs
 from triage_tui.retry.recurrence import reopen
@@ -74,6 +75,7 @@ def test_what_was_needed_is_exported_with_its_failure_as_a_test(
 ) -> None:
     assert export(workspace, "--json", "--description", "for rooms without a directory") == 0
     told = json.loads(capsys.readouterr().out)
+    validator("stable-export").validate(told)
     assert (told["rules"], told["cases"], told["tests"]) == (1, 2, 1)
     assert told["mends"] == [LOST]
     assert told["left_out"] == [f"{IDLE}: did nothing in the run that proves this set"]
@@ -91,6 +93,10 @@ def test_what_was_needed_is_exported_with_its_failure_as_a_test(
         assert text in shown
     assert say(workspace, "test", str(workspace.root / "xl2tpd.rulepack")) == 0
     assert capsys.readouterr().out.count("ok     ") == 3
+    for action in ("show", "test"):
+        assert say(workspace, action, "xl2tpd", "--json") == 0
+        for line in capsys.readouterr().out.splitlines():
+            validator(f"stable-{action}").validate(json.loads(line))
     # It is a rule pack: another workspace takes it, and a person decides there.
     there = Workspace(tmp_path / "there")
     shutil.copytree(recorded_runs()[4], there.runs_dir / FAILS)
@@ -202,6 +208,8 @@ def test_a_damaged_set_is_told_and_hides_no_other(
     capsys.readouterr()
     assert say(workspace, "list", "--json") == 1
     found = {one["name"]: one for one in map(json.loads, capsys.readouterr().out.splitlines())}
+    for one in found.values():
+        validator("stable-list").validate(one)
     assert "is no rule pack" in found["a"]["problem"]
     assert found["b"]["problem"] == "stable set b is another pack"
     assert found["c"]["problem"]

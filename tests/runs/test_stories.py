@@ -58,5 +58,8 @@ def test_by_score_the_runs_of_a_story_stand_together_the_worst_first() -> None:
     runs = [run(1), run(3), *worst, run(5, healthy=True, signature="y")]
     found = [int(one.run_id[13:15]) for one in ordered(runs, "score")]
     assert found == [4, 2, 3, 1, 5]
+    # What counts the same is newest first, a story as a whole.
+    alike = [run(1, "/b", "y", healthy=True), run(2, healthy=True), run(3, "/b", "y", healthy=True)]
+    assert [int(one.run_id[13:15]) for one in ordered(alike, "score")] == [3, 1, 2]
     waits = run(6, healthy=True, signature="z", waiting=True)
     assert ordered([*runs, waits], "score")[0] is waits

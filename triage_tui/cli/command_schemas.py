@@ -13,9 +13,11 @@ import msgspec
 
 from triage_tui.cli.edit import Edited
 from triage_tui.cli.export import Exports
+from triage_tui.cli.golden import GoldenChecked, GoldenListed, GoldenMade
 from triage_tui.cli.import_bundle import Imported
 from triage_tui.cli.results import Approved, Decided, Failed, Moved, Said, Undiagnosed
 from triage_tui.cli.show import Shown
+from triage_tui.cli.stable import StableExported, StableListed, StableShown, StableTested
 from triage_tui.cli.watch import Watched
 from triage_tui.rulebook.check.findings import Finding
 from triage_tui.rulebook.check.recorded import Matched
@@ -108,6 +110,9 @@ COMMANDS: dict[str, tuple[type, ...]] = {
     "error": (Failed,),
     "export": (Exports,),
     "freeze": (Said,),
+    "golden-add": (GoldenMade,),
+    "golden-check": (GoldenChecked,),
+    "golden-list": (GoldenListed,),
     "import": (Imported,),
     "list": (Listed,),
     "reject": (Decided,),
@@ -116,6 +121,11 @@ COMMANDS: dict[str, tuple[type, ...]] = {
     "run": (RoundsTold,),
     "show": (Shown,),
     "show-patch": (Patch,),
+    "stable-drop": (Said,),
+    "stable-export": (StableExported,),
+    "stable-list": (StableListed,),
+    "stable-show": (StableShown,),
+    "stable-test": (StableTested,),
     "watch": (WatchedRun,),
 }
 """Command -> the types of its lines; `error` is the last line of any that was not carried out."""

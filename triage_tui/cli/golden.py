@@ -5,10 +5,42 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import msgspec
+
 from triage_tui.cli.output import print_json, print_line, print_table, say, say_masked
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
 from triage_tui.text import number_of, safe_line
+
+
+class GoldenMade(msgspec.Struct, kw_only=True):
+    """A golden run that was made; `note` tells where its replay differs from the run."""
+
+    file: str
+    sha256: str
+    note: str = ""
+
+
+class GoldenChecked(msgspec.Struct, kw_only=True):
+    """What came of a golden run: the lines of the difference, or why it could not be replayed."""
+
+    name: str
+    good: bool
+    accepted: bool
+    problem: str
+    difference: list[str]
+
+
+class GoldenListed(msgspec.Struct, kw_only=True):
+    """A golden run and what is expected of it: signature of the cause, and the verdict in one word."""
+
+    name: str
+    file: str
+    title: str
+    record: str
+    cause: str
+    verdict: str
+    sha256: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +89,7 @@ def _add(args: argparse.Namespace, workspace: Workspace) -> int:
     into = Path(args.place) if args.place is not None else workspace.root / GOLDEN_DIR
     made = add_golden(workspace, args.run, into, name=args.name, title=args.title, force=args.force)
     if args.json:
-        print_json({"file": str(made.path), "sha256": made.golden.sha256, "note": made.note})
+        print_json(GoldenMade(file=str(made.path), sha256=made.golden.sha256, note=made.note))
     else:
         print_line(f"{made.path}  (sha256 {made.golden.sha256[:12]})")
         if made.note:
@@ -78,8 +110,15 @@ def _check(args: argparse.Namespace, paths: list[Path]) -> int:
         accepted += taken
         wrong += not one.good and not taken
         if args.json:
-            told = {"name": one.name, "good": one.good, "accepted": taken, "problem": one.problem}
-            print_json({**told, "difference": one.difference})
+            print_json(
+                GoldenChecked(
+                    name=one.name,
+                    good=one.good,
+                    accepted=taken,
+                    problem=one.problem,
+                    difference=list(one.difference),
+                )
+            )
             continue
         print_line(f"{'ok     ' if one.good else 'WRONG  ' if one.problem else 'DIFFERS'}  {one.name}")
         for line in (f"problem: {one.problem}",) if one.problem else one.difference:
@@ -96,8 +135,16 @@ def _list(args: argparse.Namespace, paths: list[Path]) -> int:
     for path in paths:
         golden = read_golden(path)
         if args.json:
-            fields = {"name": path.stem, "file": str(path), "title": golden.title, "record": golden.record}
-            print_json({**fields, "cause": golden.cause, "verdict": golden.verdict, "sha256": golden.sha256})
+            listed = GoldenListed(
+                name=path.stem,
+                file=str(path),
+                title=golden.title,
+                record=golden.record,
+                cause=golden.cause,
+                verdict=golden.verdict,
+                sha256=golden.sha256,
+            )
+            print_json(listed)
         rows.append([path.stem, golden.record, golden.cause, golden.verdict or "-", golden.title])
     if not args.json:
         print_table(["NAME", "RECORD", "CAUSE", "VERDICT", "TITLE"], rows)

@@ -5,15 +5,61 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from triage_tui.cli.output import print_json, print_line, print_table, print_wrapped, say
+from triage_tui.cli.results import Said, tell
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook.packs.format import Pack, PackManifest
 from triage_tui.text import number_of, safe_name
 
-if TYPE_CHECKING:
-    from triage_tui.rulebook.packs.format import Pack
+
+class StableExported(msgspec.Struct, kw_only=True):
+    """A set that was exported: its files, what it mends, and the run that proves it."""
+
+    name: str
+    file: str
+    signature: str
+    key: str
+    rules: int
+    sha256: str
+    mends: list[str]
+    proof: str
+    proved: str
+    cases: int
+    tests: int
+    left_out: list[str]
+
+
+class StableListed(msgspec.Struct, kw_only=True):
+    """A set that is watched for; `reopened_by` are the runs that show again what it mended, newest first."""
+
+    name: str
+    argv: list[str] = []
+    arch: str = ""
+    rules: int = 0
+    mends: list[str] = []
+    proof: str = ""
+    since: str = ""
+    reopened_by: list[str] = []
+    problem: str = ""
+
+
+class StableShown(msgspec.Struct, kw_only=True):
+    """All that a set says of itself."""
+
+    sha256: str
+    manifest: PackManifest
+
+
+class StableTested(msgspec.Struct, kw_only=True):
+    """One test of a set."""
+
+    what: str
+    good: bool
+    why: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
 
             drop_set(workspace.rulebook, args.set)
             told = f"what {args.set} mended is not watched for any more; its file stays where it was exported"
-            print_json({"name": args.set, "said": told}) if args.json else print_line(told)
+            tell(args, Said(said=[told]))
             return 0
 
 
@@ -77,7 +123,7 @@ def _export(args: argparse.Namespace, workspace: Workspace) -> int:
         force=args.force,
     )
     if args.json:
-        print_json(written)
+        print_json(StableExported(**written))
         return 0
     rules, cases = number_of(written["rules"], "rule"), number_of(written["cases"], "case")
     print_line(f"{written['file']}  ({rules}, {cases}, sha256 {written['sha256']})")
@@ -104,18 +150,17 @@ def _list(args: argparse.Namespace, workspace: Workspace) -> int:
     for kept in kept_sets(workspace.rulebook):
         stable, runs = kept.stable, back.get(kept.name, [])
         bad = bad or bool(runs) or bool(kept.problem)
-        fields: dict[str, Any] = {"name": kept.name, "reopened_by": runs, "problem": kept.problem}
+        listed = StableListed(name=kept.name, reopened_by=runs, problem=kept.problem)
         if stable is not None and kept.pack is not None:
-            fields |= {"argv": stable.argv, "arch": stable.arch, "rules": kept.pack.manifest.count}
-            fields |= {"mends": stable.mends, "proof": stable.proof, "since": stable.since}
+            listed.argv, listed.arch, listed.mends = stable.argv, stable.arch, stable.mends
+            listed.proof, listed.since = stable.proof, stable.since
+            listed.rules = kept.pack.manifest.count
         if args.json:
-            print_json(fields)
+            print_json(listed)
             continue
-        command = " ".join(fields.get("argv", []))[:48]
+        command = " ".join(listed.argv)[:48]
         shown = f"reopened by {runs[0]}" if runs else kept.problem or "mended"
-        rows.append(
-            [kept.name, command, str(fields.get("rules", "")), shown, "; ".join(fields.get("mends", []))]
-        )
+        rows.append([kept.name, command, str(listed.rules), shown, "; ".join(listed.mends)])
     if rows:
         print_table(["SET", "PROGRAM", "RULES", "STATE", "MENDS"], rows)
     elif not args.json:
@@ -128,7 +173,7 @@ def _show(args: argparse.Namespace, pack: Pack) -> int:
     stable = manifest.stable
     assert stable is not None
     if args.json:
-        print_json({"sha256": pack.sha256, "manifest": manifest})
+        print_json(StableShown(sha256=pack.sha256, manifest=manifest))
         return 0
     print_line(f"stable set {manifest.name}: {number_of(manifest.count, 'rule')}, sha256 {pack.sha256}")
     for label, value in (
@@ -170,7 +215,7 @@ def _test(args: argparse.Namespace, pack: Pack) -> int:
         total += 1
         wrong += bool(one.why)
         if args.json:
-            print_json({"what": one.what, "good": not one.why, "why": one.why})
+            print_json(StableTested(what=one.what, good=not one.why, why=one.why))
         else:
             print_line(f"{'WRONG' if one.why else 'ok   '}  {one.what}{': ' if one.why else ''}{one.why}")
     say(f"{number_of(total, 'test')}: {wrong} wrong")

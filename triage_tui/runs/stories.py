@@ -130,8 +130,11 @@ def scores(stories: Mapping[Story, Sequence[RunSummary]]) -> dict[Story, int]:
 def _by_score(runs: Sequence[RunSummary]) -> Callable[[RunSummary], Any]:
     """Return an order by score, the runs of a story together."""
     known = {run.run_id: story_of(run) for run in runs}
-    found = scores(group(runs, lambda run: known[run.run_id]))
-    return lambda run: (-found[known[run.run_id]], known[run.run_id])
+    stories = group(sorted(runs, key=attrgetter("run_id"), reverse=True), lambda run: known[run.run_id])
+    found = scores(stories)
+    # Of stories that count the same the one with the newest run is first.
+    places = {story: (-found[story], place) for place, story in enumerate(stories)}
+    return lambda run: places[known[run.run_id]]
 
 
 ORDERS: dict[str, Callable[[RunSummary], Any] | None] = {
