@@ -42,10 +42,10 @@ def main() -> None:
         run_id = workspace_at(template)
         of_rollouts = directory / "rollouts"
         rollout_run = workspace_with_targets(of_rollouts)
-        same = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+        same = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
         @seed(number)
-        @settings(max_examples=max(1, count - count // 10), **same)
+        @settings(same, max_examples=max(1, count - count // 10))
         @given(sequence=sequences)
         def one(sequence: list[Decision]) -> None:
             root = copied(template, directory / "played")
@@ -55,7 +55,7 @@ def main() -> None:
                 shutil.rmtree(root)
 
         @seed(number)
-        @settings(max_examples=max(1, count // 10), **same)
+        @settings(same, max_examples=max(1, count // 10))
         @given(sequence=rollout_sequences)
         def rollouts(sequence: list[Act]) -> None:
             root = copied(of_rollouts, directory / "rolled")
