@@ -19,7 +19,9 @@ INTERFACES = """return { interfaces = {
   { name = "wlan0", mtu = 1400, link = false },
 } }"""
 LOOK = """ifconfig -a; cat /sys/class/net/eth0/address; ls /sys/class/net
-ifconfig wlan0 10.1.2.3 netmask 255.0.0.0 up; ifconfig wlan0; cat /proc/net/dev"""
+ifconfig wlan0 10.1.2.3 netmask 255.0.0.0 up; ifconfig wlan0
+cd /sys/class/net; ifconfig eth0 down mtu 900; cat eth0/operstate wlan0/address ./eth0/mtu
+cat /proc/net/dev"""
 
 
 @pytest.mark.parametrize(("package", "arch"), BUSYBOX)
@@ -35,6 +37,8 @@ def test_interfaces_that_are_not_there(rootfs: Rootfs, qemu_dir: Path, package: 
     # What the program set is what it gets; a link is no setting.
     assert "inet addr:10.1.2.3  Bcast:10.255.255.255  Mask:255.0.0.0" in rest
     assert "UP BROADCAST MULTICAST  MTU:1400" in rest
+    # Its files tell what holds by now.
+    assert "\ndown\n02:00:00:00:00:01\n900\n" in rest
     assert [line.split(":")[0].strip() for line in rest.splitlines()[-3:]] == ["lo", "eth0", "wlan0"]
 
 
@@ -112,6 +116,25 @@ def test_every_way_to_talk_to_a_peer_reaches_the_script(tmp_path: Path, qemu_dir
         "sendmsg 6 7 hi",
         f"sendmsg {answer}",
         "hung up",
+    ]
+
+
+CONVERSE = """return { abstract = "cfg", greeting = "hi.", replies = {
+  { equals = "how many", reply = { "lots", "." } },
+  { equals = "who", reply = "me." },
+  { equals = "bye", reply = "so long", hang_up = true } } }"""
+
+
+@pytest.mark.parametrize("arch", ["mips", "thumb"])
+def test_a_peer_keeps_connections_apart_and_hangs_up(tmp_path: Path, qemu_dir: Path, arch: str) -> None:
+    root = root_with(tmp_path / "root", arch, "converses")
+    output, _ = run(root, qemu_dir, qemu_name(arch), "unixpeer", CONVERSE, "/bin/converses", "@cfg")
+    greetings, whole = ["greeting: [hi.]"] * 2, ["one: [lots.]", "two: [me.]"]
+    assert output.splitlines() == [
+        *(*greetings, "one: [lot] [s.]", "two: [me.]"),
+        *("one: [so ] [lon] [g] end 0", "sent -1 1", "two: [me.]"),
+        *(*greetings, *whole, "one: [so long] end 0", "sent -1 1", "two: [me.]"),
+        *(*greetings, *whole, "two: [me.]"),
     ]
 
 
