@@ -128,6 +128,44 @@ def test_it_is_held_against_recorded_calls() -> None:
     assert done.acted[0].did == ["provides /etc/app.conf (1 bytes)"]
 
 
+def recorded(*made: tuple[str, dict[str, object]]) -> list[Syscall]:
+    return [Syscall(seq=seq, name=name, num=1, **more) for seq, (name, more) in enumerate(made, 1)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "table", "seqs", "unclear"),
+    [
+        ("clock", "offset = 5", (1,), 0),
+        ("clock", "offset = 5, rtc = true", (1, 3, 5), 0),
+        ("netif", 'interfaces = { { name = "eth0" } }', (4, 6, 8), 1),
+        ("netif", 'interfaces = { { name = "eth0" } }, files = false', (4, 6), 1),
+        ("devices", 'devices = { { path = "/dev/rtc0" } }', (5,), 4),
+        ("devices", 'devices = { { path = "/dev/other" } }', (), 0),
+        ("unixpeer", 'address = "127.0.0.1:80", datagrams = false', (9,), 1),
+    ],
+)
+def test_what_it_is_for_is_where_it_acts(
+    plugin: str, table: str, seqs: tuple[int, ...], unclear: int
+) -> None:
+    """Not at other clocks and interfaces, and at descriptors only of what was opened."""
+    made = recorded(
+        ("clock_gettime", {"arguments": ["CLOCK_REALTIME", "0x1"]}),
+        ("clock_gettime", {"arguments": ["CLOCK_MONOTONIC", "0x1"]}),
+        ("ioctl", {"request": "RTC_RD_TIME"}),
+        ("ioctl", {"request": "SIOCGIFCONF"}),
+        ("openat", {"path": "/dev/rtc0", "ret": 3}),
+        ("ioctl", {"request": "SIOCGIFADDR", "interface": "eth0"}),
+        ("ioctl", {"request": "SIOCGIFADDR", "interface": "eth1"}),
+        ("openat", {"path": "/sys/class/net/eth0/mtu", "ret": -1, "errno": "ENOENT"}),
+        ("connect", {"peer": "inet:127.0.0.1:80"}),
+        ("setsockopt", {}),
+    )
+    source = HEADER + f"return {{ {table} }}".encode()
+    matched = matched_in("run", "aarch64", made, f"plugin/{plugin}@fix-1.lua", source)
+    assert matched is not None
+    assert (matched.seqs, matched.unclear) == (seqs, unclear)
+
+
 def test_rules_for_the_same_path_are_in_its_way() -> None:
     rule = (
         b"-- triage-rule: 1\n-- id: fix-2\n-- match: openat path=%s\n\nfunction do_syscall() return 1, -2 end"
@@ -205,6 +243,41 @@ def test_a_generation_has_plugins_behind_the_rules_for_one_syscall(tmp_path: Pat
             "devices",
             'return { devices = { { path = "/dev/a", requests = { { number = 1, errno = "EX" } } } } }',
             "no error",
+        ),
+        (
+            "devices",
+            'return { devices = { { path = "/dev/a", requests = { { number = 1, gives = "mode" } } } } }',
+            "requests[1].gives: no request of this device keeps it",
+        ),
+        (
+            "devices",
+            'return { devices = { { path = "/dev/a", requests = {'
+            ' { number = 1 }, { number = 1, fields = "x u8", when = { x = 1 } } } } } }',
+            "requests[2].when: the same request stands before it",
+        ),
+        (
+            "devices",
+            'return { devices = { { path = "/dev/a", requests = { { number = 1, fields = "x b8",'
+            ' into = { x = { fields = "y u8" } } } } } } }',
+            "requests[1].into.x: this is none of the fields that can lead somewhere",
+        ),
+        (
+            "devices",
+            'return { devices = { { path = "/dev/a", requests = { { number = 1, fields = "x ptr",'
+            ' into = { x = { fields = "y u8", values = { y = 256 } } } } } } } }',
+            "requests[1].into.x.values.y: this does not fit",
+        ),
+        (
+            "devices",
+            'return { devices = { { path = "/dev/a", content = { { echo = { 0, 1 } } } } } }',
+            "repeat",
+        ),
+        (
+            "fakefile",
+            "return { files = {"
+            + "".join(f'{{ path = "/{n}", kind = "absent" }},' for n in range(101))
+            + "} }",
+            "files[101]: at most 100 paths can look missing",
         ),
         (
             "devices",
