@@ -64,36 +64,65 @@ local function image()
 end
 
 local begins, ends
--- Returns where in the mapping a value lies that all processes see; it is put there when it is not yet.
-local function offset_of(name, value)
+local function prepare()
   if begins == nil then
     local _
     _, begins, ends = image()
   end
-  local at = c_shared_get(LABEL .. "@" .. name)
-  if at ~= nil then
-    return at
-  end
-  if config.keys[name] == value and begins[name] ~= nil then
-    return begins[name]
-  end
-  at = c_shared_get(LABEL .. "@") or ends + 1
-  if at + #value + 1 > config.size or c_write_shared(LABEL, at, value .. "\0") ~= 0 then
+end
+
+-- Adds an entry to the mapping that all processes see, behind those that are there; returns where its value lies.
+local function add_entry(name, value)
+  local at, entry = c_shared_get(LABEL .. "@") or ends, name .. "=" .. value .. "\0"
+  if at + #entry + 1 > config.size or c_write_shared(LABEL, at, entry .. "\0") ~= 0 then
     c_log("nvram: no room for the value of " .. name)
     return nil
   end
-  c_shared_set(LABEL .. "@" .. name, at)
-  c_shared_set(LABEL .. "@", at + #value + 1)
-  return at
+  local length = at + #entry + 1
+  c_write_shared(LABEL, 4, string.pack(c_guest_info().order .. "I4", length + -length % 4))
+  c_shared_set(LABEL .. "@" .. name, at + #name + 1)
+  c_shared_set(LABEL .. "@", at + #entry)
+  return at + #name + 1
+end
+
+-- Returns where in the mapping a value lies; it is put there when it is not yet.
+local function offset_of(name, value)
+  prepare()
+  local at = c_shared_get(LABEL .. "@" .. name)
+  if at ~= nil then
+    return at
+  elseif config.keys[name] == value and kept(name) == nil then
+    return begins[name]
+  end
+  return add_entry(name, value)
+end
+
+-- Makes the mapping tell the new value (nil: none), for who reads it by itself. An offset that was given stays good:
+-- the old value stays there, under a name that is none, unless the new one is as long.
+local function change_entry(name, before, value)
+  prepare()
+  local at = c_shared_get(LABEL .. "@" .. name) or (before ~= nil and begins[name]) or nil
+  if at ~= nil and before ~= nil and value ~= nil and #before == #value then
+    c_write_shared(LABEL, at, value)
+    c_shared_set(LABEL .. "@" .. name, at)
+    return
+  elseif at ~= nil then
+    c_write_shared(LABEL, at - #name - 1, "\1")
+    c_shared_set(LABEL .. "@" .. name, nil)
+  end
+  if value ~= nil then
+    add_entry(name, value)
+  end
 end
 
 local function set(name, value)
   c_log("nvram: sets " .. name .. (value and "= " .. value or " to nothing"))
   asked[name] = nil
-  c_shared_set(LABEL .. "@" .. name, nil)
+  local before = value_of(name)
   if c_shared_set(LABEL .. "=" .. name, value or false) ~= 0 then
     return -c_errno("ENOSPC")
   end
+  change_entry(name, before, value)
   if config.keys[name] == nil then
     local known = c_shared_get(LABEL .. "?") or ""
     if not ("\n" .. known):find("\n" .. name .. "\n", 1, true) then

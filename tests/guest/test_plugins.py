@@ -154,8 +154,8 @@ def test_keys_are_found_in_the_mapping(tmp_path: Path, qemu_dir: Path, arch: str
     output, log = run(root, qemu_dir, qemu, "nvram", KEYS, "/bin/nvram", "broadcom", *asked)
     assert output.splitlines() == [
         *("lan_ipaddr: 192.168.1.1", "nothing: (none)", "wan: ", "wrote 1", "wan: dhcp", "wrote 1"),
-        *("lan_ipaddr: (none)", "wan=dhcp", "commit 0"),
-        *("lan_ipaddr: (none)", "wan=dhcp", "commit 0"),
+        *("lan_ipaddr: (none)", "wan=dhcp", "commit 0", "image 1 version 1 wan=dhcp"),
+        *("lan_ipaddr: (none)", "wan=dhcp", "commit 0", "image 1 version 1 wan=dhcp"),
     ]
     assert "nvram: asked for nothing: not set" in log
 

@@ -39,6 +39,19 @@ static void ralink(int argc, char **argv)
   }
 }
 
+/* The mapping for who takes it for the partition behind it: magic, length, version and checksum, two words more. */
+static void image(const char *map)
+{
+  unsigned header[5];
+
+  memcpy(header, map, sizeof header);
+  printf("image %d version %u", header[0] == COMMIT && header[1] <= SPACE && header[1] % 4 == 0, header[2] >> 8);
+  for (const char *entry = map + sizeof header; *entry && entry < map + header[1]; entry += strlen(entry) + 1)
+    if (*entry != 1)
+      printf(" %s", entry);
+  puts("");
+}
+
 static void broadcom(int argc, char **argv)
 {
   static char all[4096];
@@ -59,6 +72,7 @@ static void broadcom(int argc, char **argv)
   for (char *entry = all; entry < all + got && *entry; entry += strlen(entry) + 1)
     printf("%s\n", entry);
   printf("commit %d\n", ioctl(fd, COMMIT, NULL));
+  image(map);
 }
 
 static void past_the_keys(void)
