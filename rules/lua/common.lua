@@ -95,7 +95,7 @@ end
 -- it, and for who opens it, maybe to list it, `provide` puts them there.
 local MOST_LISTED = 100
 local function lister(entries, provide)
-  local in_directory = {}
+  local in_directory, made = {}, {}
   for _, entry in ipairs(entries) do
     local directory = normal(entry.path .. "/..")
     repeat
@@ -108,7 +108,10 @@ local function lister(entries, provide)
   return function(path)
     local listed = configured(path) or {}
     if #listed > 0 and not IS_OPEN[__syscall_name] then
-      c_mkdir_p(path)
+      if not made[path] then
+        made[path] = true
+        c_mkdir_p(path)
+      end
       return
     end
     for number = 1, math.min(#listed, MOST_LISTED) do
