@@ -118,6 +118,15 @@ def test_a_short_cycle_ends_only_what_failed_as_before_and_did_nothing_new(tmp_p
     assert not cycle.verdict([*history, fresh], len(history) + 1)
 
 
+def test_a_retry_that_was_ended_early_is_no_progress(tmp_path: Path) -> None:
+    before, after = load_run(write_run(tmp_path)), load_run(write_run(tmp_path, reason="time_limit"))
+    assert judge(before, after).word != "sideways"
+    after.snapshot.trigger.detail = "short cycle: within 1 s it failed as before (x) and did nothing new"
+    verdict = judge(before, after)
+    assert (verdict.word, verdict.rung) == ("sideways", "runs")
+    assert verdict.reasons[0].startswith("short cycle: within 1 s")
+
+
 def kept_course(tmp_path: Path) -> tuple[Terms, Course]:
     run = diagnosed(tmp_path / "ai_runs")
     course = Course(rounds=[Round(run, approved="x")], used=Used(rounds=3, rules=2), tried={"p1"})

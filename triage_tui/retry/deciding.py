@@ -107,10 +107,9 @@ class Decider:
     def _approved(self, current: Round, actions: LocalActions) -> tuple[Next | None, str, LimitName]:
         """Approve the best that the policy allows and that can be; else say why there is none."""
         terms, course = self._terms, self._course
-        refused = ""
-        while (choice := choose(current.run, course.tried, terms.written, terms.automatic)) is not None:
+        refused: dict[str, str] = {}
+        while choice := choose(current.run, course.tried | refused.keys(), terms.written, terms.automatic):
             proposal, line = choice
-            course.tried.add(proposal.id)
             self._tell(f"approving by policy: {proposal.title} (risk {proposal.risk}), by {line}")
             try:
                 # What is in the way of an active rule is for a person to see, unless none is to be asked.
@@ -122,14 +121,15 @@ class Decider:
                 )
             except TriageError as error:
                 # Its check found a mistake in it, it is active already, or nothing can be written.
-                refused = f"{proposal.title!r} cannot be approved: {error}"
-                self._tell(refused)
+                refused[proposal.id] = f"{proposal.title!r} cannot be approved: {error}"
+                self._tell(refused[proposal.id])
                 continue
             self._tell(said)
+            course.tried.add(proposal.id)
             course.used.rules += 1
             current.approved = proposal.title
             return Next("retry", current.run, proposal.title), "", ""
-        return None, refused or self._nothing_left(current.run), ""
+        return None, next(iter(refused.values()), "") or self._nothing_left(current.run), ""
 
     def _nothing_left(self, run: Run) -> str:
         """Say that the policy approves nothing of a run, and what it leaves to a person."""

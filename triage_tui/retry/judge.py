@@ -76,6 +76,10 @@ def judge(before: Run, after: Run, past: Past | None = None, how: How = "retry")
             [Reason(other), Reason(f"it {ends.in_words(after)}", cited_end(after))],
         )
         look.news = Novelty({}, {}, {}, {}, {})
+    elif early := ends.ended_early(after):
+        # It was still running: that it did not end as before says nothing.
+        word, reasons = "sideways", [Reason(early, cited_end(after))]
+        look.news, look.same_end = Novelty({}, {}, {}, {}, {}), True
     reasons += _accounts(after)
     masked = masked_calls(after)
     rung = rung_of(

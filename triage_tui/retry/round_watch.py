@@ -12,12 +12,11 @@ from collections.abc import Callable, Collection, Sequence
 
 from triage_tui.retry.earlier_rounds import counts
 from triage_tui.retry.judge import blocking_signatures
+from triage_tui.retry.judging.ends import SHORT_CYCLE
 from triage_tui.runs.call_signatures import signature, signatures
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import Run
 
-SHORT_CYCLE = "short cycle"
-"""How the detail of a stop begins that ended a retry early."""
 _AGAIN_S = 1.0
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from triage_tui.retry.accidents import replaced
 from triage_tui.runs.model import Reason
 from triage_tui.runs.reader import Run
+from triage_tui.text import safe_line
 
 GONE: frozenset[Reason] = frozenset(("exit", "signal", "emulator", "unknown"))
 """Reasons after which nothing of the program goes on."""
 _CHOSEN: frozenset[Reason] = frozenset(("requested", "syscall", "time_limit"))
 """Reasons that say nothing of how the program is."""
+SHORT_CYCLE = "short cycle"
+"""How the detail of a stop begins that ended a retry early."""
 
 
 def is_healthy(run: Run) -> bool:
@@ -99,6 +102,13 @@ def loop_gone(before: Run, after: Run) -> str:
     if second is not None and set(second.names) == set(first.names):
         return ""
     return f"the loop is gone: {', '.join(list(dict.fromkeys(first.names))[:6])}"
+
+
+def ended_early(run: Run) -> str:
+    """Return why a retry was ended in its short cycle, "" for one that had its full time."""
+    detail = run.snapshot.trigger.detail
+    early = run.snapshot.reason == "time_limit" and detail.startswith(SHORT_CYCLE)
+    return safe_line(detail, 300) if early else ""
 
 
 def another_program(before: Run, after: Run) -> str:
