@@ -76,6 +76,24 @@ def test_runs_go_out_and_come_back(run: str, tmp_path: Path, capsys: pytest.Capt
     assert bad["error"]["kind"] == "refused"
 
 
+def test_what_stays_is_listed_and_checked_as_published(
+    run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, words, code in (
+        ("golden-list", ["golden", "list"], 0),
+        ("golden-check", ["golden", "check", "cat-nvram"], 0),
+        ("stable-list", ["stable", "list"], 0),
+        ("policy", ["policy", "show"], 0),
+        ("policy", ["policy", "check"], 0),
+    ):
+        assert main([*words, "--json"]) == code
+        for line in capsys.readouterr().out.splitlines():
+            validator(name).validate(json.loads(line))
+    (tmp_path / "mine.yaml").write_text("schema: 1\nauto: [{risks: [high]}]\n")
+    assert main(["policy", "check", str(tmp_path / "mine.yaml"), "--json"]) == 2
+    validator("error").validate(json.loads(capsys.readouterr().out))
+
+
 @pytest.mark.parametrize(
     ("words", "kind", "code"),
     [

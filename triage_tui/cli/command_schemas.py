@@ -16,15 +16,17 @@ from triage_tui.cli.export import Exports
 from triage_tui.cli.golden import GoldenChecked, GoldenListed, GoldenMade
 from triage_tui.cli.import_bundle import Imported
 from triage_tui.cli.results import Approved, Decided, Failed, Moved, Said, Undiagnosed
+from triage_tui.cli.rounds import RoundsTold
 from triage_tui.cli.show import Shown
 from triage_tui.cli.stable import StableExported, StableListed, StableShown, StableTested
 from triage_tui.cli.watch import Watched
+from triage_tui.retry.written_policy import Allowed, Never
 from triage_tui.rulebook.check.findings import Finding
 from triage_tui.rulebook.check.recorded import Matched
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.listing import RunSummary
-from triage_tui.runs.verdict_model import Verdict
+from triage_tui.runs.trials_model import Bisected, Counterfactual, Minimised
 from triage_tui.runs.writer import encode_json
 
 PREFIX = "command-"
@@ -83,27 +85,63 @@ class Rediagnosed(msgspec.Struct, kw_only=True):
     after: Diagnosis | None
 
 
-class RoundTold(msgspec.Struct, kw_only=True):
-    """One round: the run that it left, and which rule was approved on it, and before it."""
+class CounterfactualTold(msgspec.Struct, kw_only=True):
+    """Both futures; `record` is the file below the run that keeps them."""
 
     run_id: str
-    reason: str
-    diagnosis: Diagnosis | None
-    approved: str | None
-    approved_before: str | None
-    verdict: Verdict | None
+    record: str
+    better: bool
+    counterfactual: Counterfactual
 
 
-class RoundsTold(msgspec.Struct, kw_only=True):
-    """What came of the rounds of one start."""
+class MinimisedTold(msgspec.Struct, kw_only=True):
+    """Which rules are needed; `says` is one sentence."""
 
-    ended: str
-    exit_code: int
-    rounds: list[RoundTold]
+    run_id: str
+    record: str
+    says: str
+    minimised: Minimised
+
+
+class BisectedTold(msgspec.Struct, kw_only=True):
+    """Which change is to blame; `says` is one sentence."""
+
+    run_id: str
+    record: str
+    says: str
+    bisected: Bisected
+
+
+class PolicyLine(msgspec.Struct, kw_only=True):
+    """A line of a written policy."""
+
+    file: str
+    line: int
+    says: Allowed
+
+
+class NeverLine(msgspec.Struct, kw_only=True):
+    """A line of what a policy never approves."""
+
+    file: str
+    line: int
+    says: Never
+
+
+class PolicyTold(msgspec.Struct, kw_only=True):
+    """A written policy: what it approves without a person, what never, and what is wrong with it."""
+
+    file: str
+    assist: list[PolicyLine]
+    auto: list[PolicyLine]
+    never: list[NeverLine]
+    problems: list[str]
 
 
 COMMANDS: dict[str, tuple[type, ...]] = {
     "approve": (Approved,),
+    "bisect": (BisectedTold,),
+    "counterfactual": (CounterfactualTold,),
     "decide": (Decided,),
     "diagnose": (Rediagnosed, Undiagnosed),
     "edit": (Edited,),
@@ -115,7 +153,10 @@ COMMANDS: dict[str, tuple[type, ...]] = {
     "golden-list": (GoldenListed,),
     "import": (Imported,),
     "list": (Listed,),
+    "minimise": (MinimisedTold,),
+    "policy": (PolicyTold,),
     "reject": (Decided,),
+    "resume": (RoundsTold, Decided),
     "retry": (RoundsTold,),
     "rollback": (Decided, Moved),
     "run": (RoundsTold,),

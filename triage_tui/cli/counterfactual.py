@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="proposal ids, their numbers as `show` lists them, or rule files (default: the best proposal)",
     )
     parser.add_argument(
-        "--timeout",
+        "--round-time",
         type=float,
         default=60.0,
         metavar="SECONDS",
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if args.last:
         name, found = _newest(workspace, args)
     else:
-        bounds = Bounds(runs=2, each_s=args.timeout, seconds=2 * args.timeout + 60)
+        bounds = Bounds(runs=2, each_s=args.round_time, seconds=2 * args.round_time + 60)
         with cancelled_by_signals() as cancel:
             name, found = observe(workspace, args.run, args.what, tell=say, cancel=cancel, bounds=bounds)
     if args.json:

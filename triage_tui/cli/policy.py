@@ -6,7 +6,7 @@ import argparse
 
 from triage_tui.cli.output import print_json
 from triage_tui.cli.subcommands import subcommand
-from triage_tui.errors import TriageError
+from triage_tui.exit_codes import DONE, NO
 from triage_tui.retry.workspace import Workspace
 from triage_tui.retry.written_policy import Line, Never, policy_path, read_policy
 from triage_tui.text import safe_line
@@ -22,27 +22,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show or check."""
+    """Show or check; 1 where a file that is checked has mistakes."""
     policy = read_policy(policy_path(Workspace.at(args.workspace), args.file))
-    if args.action == "check" and policy.problems:
-        raise TriageError("; ".join(policy.problems))
+    code = NO if args.action == "check" and policy.problems else DONE
     lines = {"assist": policy.assist, "auto": policy.auto, "never": policy.never}
     if args.json:
         said = {name: [_as_data(line) for line in found] for name, found in lines.items()}
         print_json({"file": str(policy.path), **said, "problems": policy.problems})
-        return 0
+        return code
     print(f"policy: {safe_line(str(policy.path), 300)}")
     if args.action == "check":
         count = sum(map(len, lines.values()))
-        print(f"it can be used: {count} lines")
-        return 0
+        for problem in policy.problems:
+            print(safe_line(problem, 400))
+        if not policy.problems:
+            print(f"it can be used: {count} lines")
+        return code
     for name, found in lines.items():
         print(f"{name}: {'nothing' if not found else ''}".rstrip())
         for line in found:
             print(f"  {line}: {_in_words(line)}")
     for problem in policy.problems:
         print(f"note: {problem}")
-    return 0
+    return DONE
 
 
 def _as_data(line: Line) -> dict[str, object]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from triage_tui.cli.output import print_json, say
+from triage_tui.cli.output import say
+from triage_tui.cli.results import Decided, state_of, tell
 from triage_tui.cli.rounds import (
     add_limit_arguments,
     cancelled_by_signals,
     finish,
     round_limits,
 )
+from triage_tui.exit_codes import DONE
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.kept_rounds import read_kept
@@ -18,7 +20,6 @@ from triage_tui.retry.policy import POLICIES
 from triage_tui.retry.resuming import granted, resume_rounds
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import holder_alive
-from triage_tui.text import safe_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,11 +37,8 @@ def run(args: argparse.Namespace) -> int:
     record = workspace.load(args.run)
     if holder_alive(record.events):
         said = LocalActions(workspace).decide(record.run_id, "resume")
-        if args.json:
-            print_json({"run_id": record.run_id, "said": [said]})
-        else:
-            print(safe_line(said))
-        return 0
+        tell(args, Decided(run_id=record.run_id, state=state_of(workspace, record.run_id), said=[said]))
+        return DONE
     kept = read_kept(workspace, record)
     freeze = FreezeSwitch()
     with cancelled_by_signals(freeze) as cancel:

@@ -16,10 +16,12 @@ import msgspec
 from triage_tui.cli.output import best_cause, print_json, print_table, say
 from triage_tui.cli.streams import silence_broken
 from triage_tui.errors import Interrupted, TriageError
-from triage_tui.retry.course import Course
+from triage_tui.retry.course import Course, LimitName
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.policy import POLICIES, Limits
+from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.limits import CaptureLimits
+from triage_tui.runs.verdict_model import Verdict
 from triage_tui.text import safe_line
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -105,6 +107,41 @@ def _given(args: argparse.Namespace) -> dict[str, float]:
         "decision_s": args.wait,
     }
     return {field: value for field, value in named.items() if value is not None}
+
+
+class RoundTold(msgspec.Struct, kw_only=True):
+    """One round: the run that it left, and which rule was approved on it, and before it."""
+
+    run_id: str
+    reason: str
+    diagnosis: Diagnosis | None
+    approved: str | None
+    approved_before: str | None
+    verdict: Verdict | None
+
+
+class RoundsTold(msgspec.Struct, kw_only=True):
+    """What came of the rounds of one start; `over` is the limit at which they stopped, "" for none."""
+
+    ended: str
+    over: LimitName
+    exit_code: int
+    rounds: list[RoundTold]
+
+
+def _told(course: Course) -> RoundsTold:
+    rounds = [
+        RoundTold(
+            run_id=one.run.run_id,
+            reason=one.run.snapshot.reason,
+            diagnosis=one.run.diagnosis,
+            approved=one.approved,
+            approved_before=one.approved_before,
+            verdict=one.verdict,
+        )
+        for one in course.rounds
+    ]
+    return RoundsTold(ended=course.ended, over=course.over, exit_code=course.exit_code, rounds=rounds)
 
 
 class SignalEvent(threading.Event):
@@ -211,23 +248,7 @@ def finish(course: Course, cancel: SignalEvent, as_json: bool) -> int:
 def print_rounds(course: Course, as_json: bool) -> None:
     """Print what came of each round."""
     if as_json:
-        print_json(
-            {
-                "ended": course.ended,
-                "exit_code": course.exit_code,
-                "rounds": [
-                    {
-                        "run_id": r.run.run_id,
-                        "reason": r.run.snapshot.reason,
-                        "diagnosis": r.run.diagnosis,
-                        "approved": r.approved,
-                        "approved_before": r.approved_before,
-                        "verdict": r.verdict,
-                    }
-                    for r in course.rounds
-                ],
-            }
-        )
+        print_json(_told(course))
         return
     rows = []
     for r in course.rounds:
