@@ -17,7 +17,7 @@ from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.frame_model import Backtrace, Frame
 from triage_tui.runs.listing import summarize
 from triage_tui.runs.model import Snapshot, Target, Trigger
-from triage_tui.runs.stories import story_of
+from triage_tui.runs.stories import story_name, story_of
 
 
 def snapshot(reason: Any = "exit", **fields: Any) -> Snapshot:
@@ -89,7 +89,7 @@ def test_a_record_without_a_signature_is_known_by_its_cause(tmp_path: Path) -> N
     )
     found = summarize(run_dir)
     assert (found.cause, found.signature) == ("missing_file", "")
-    assert story_of(found)[0] == "missing_file"
+    assert found.story == story_of(found) == story_name(found)
 
 
 def test_another_build_of_a_program_that_crashes_is_the_same_story(tmp_path: Path, qemu_dir: Path) -> None:

@@ -1,7 +1,7 @@
-"""`triage-tui demo`: fetch real foreign programs, let them fail, and play the whole story on them.
+"""`triage-tui demo`: fetch real foreign programs, let them fail, and play all rounds on them.
 
 In a terminal the programs run under supervision in the background and the app opens on them; without one
-the same story is told as text with the automatic policy, and ends with a table and an exit code.
+the same is told as text with the automatic policy, and ends with a table and an exit code.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--text", action="store_true", help="tell the story as text even in a terminal")
+    parser.add_argument("--text", action="store_true", help="tell it as text even in a terminal")
     parser.add_argument(
         "--recorded", action="store_true", help="use the recorded runs that ship with the product"
     )

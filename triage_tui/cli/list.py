@@ -7,7 +7,7 @@ import argparse
 from triage_tui.cli.output import cause_in_words, print_json, print_table, say, summary_fields
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.listing import Form, list_runs
-from triage_tui.runs.stories import ORDERS, Entry, fold, group, ordered, scores, story_id, story_of
+from triage_tui.runs.stories import ORDERS, Entry, fold, group, ordered, scores, story_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         for row in rows:
             story = story_of(row.run)
             seen = len(stories[story])
-            told = {"story": story_id(story), "seen": seen, "folded": row.folded, "score": score[story]}
+            told = {"story": story, "seen": seen, "folded": row.folded, "score": score[story]}
             print_json({**summary_fields(row.run, workspace.runs_dir), **told})
         return 0
     if not rows:

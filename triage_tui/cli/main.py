@@ -89,7 +89,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "find the change of rules that made a run get less far",
     ),
     "watch": ("triage_tui.cli.watch", "print what happens to runs as it happens, and wait for something"),
-    "demo": ("triage_tui.cli.demo", "fetch real foreign programs and play the whole story on them"),
+    "demo": ("triage_tui.cli.demo", "fetch real foreign programs and play all rounds on them"),
     "setup": ("triage_tui.cli.setup", "fetch QEMU and the demo's programs, without root"),
     "bench": ("triage_tui.cli.bench", "play labelled failures end to end and say how far the rules get"),
     "eval": ("triage_tui.cli.eval", "run labelled failures and say how often the diagnosis is right"),

@@ -139,7 +139,7 @@ def _word(entry: Mapping[str, Any]) -> str:
 def _judged(
     case: Case, rounds: list[dict[str, Any]], runs: Path, missing: list[str], seconds: float
 ) -> Outcome:
-    """Put together what the rounds of a story and the check of its criterion say."""
+    """Put together what the rounds of a course and the check of its criterion say."""
     diagnosis = rounds[0].get("diagnosis") or {}
     first: Mapping[str, Any] = next(iter(diagnosis.get("hypotheses") or []), {})
     answer, sure = str(first.get("cause", "")), float(first.get("confidence", 0.0))

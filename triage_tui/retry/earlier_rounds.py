@@ -36,10 +36,10 @@ _NO_PROGRESS = frozenset(
 class Past:
     """What earlier rounds reached."""
 
-    story: set[str] = field(default_factory=set)
-    """Signatures of the rounds of this story: those that go back to the same first run."""
+    course: set[str] = field(default_factory=set)
+    """Signatures of the rounds of this course: those that go back to the same first run."""
     others: dict[str, str] = field(default_factory=dict)
-    """Signatures that only other stories of the target reached, and the run that did."""
+    """Signatures that only other courses of the target reached, and the run that did."""
     sites: set[str] = field(default_factory=set)
     """Places in the code from which calls were made, "/bin/x+0x1a2c (openat)"."""
     rounds: int = 0
@@ -50,7 +50,7 @@ class Past:
         self.rounds += 1
         reached = signatures(call for call in run.trace() if counts(call))
         if same_story:
-            self.story |= reached.keys()
+            self.course |= reached.keys()
         else:
             for text in reached:
                 self.others.setdefault(text, run.run_id)
@@ -101,7 +101,7 @@ def past_of(runs_dir: Path, before: Run, after: Run | None = None) -> Past:
 
 
 def _rounds(runs_dir: Path, before: Run, after: Run | None) -> Iterator[tuple[Path, bool]]:
-    """Yield the other earlier rounds of the target, newest first, and whether they are of the same story."""
+    """Yield the other earlier rounds of the target, newest first, and whether they are of the same course."""
     target = before.snapshot.target.target_id
     if not target:
         return
@@ -113,10 +113,10 @@ def _rounds(runs_dir: Path, before: Run, after: Run | None) -> Iterator[tuple[Pa
             found[path.name] = path
             parents[path.name] = summary.parent_run
     left_out = {before.run_id, after.run_id if after is not None else ""}
-    story = _first(before.run_id, parents)
+    course = _first(before.run_id, parents)
     chosen = [name for name in found if name not in left_out and (after is None or name < after.run_id)]
     for name in chosen[:MAX_READ]:
-        yield found[name], _first(name, parents) == story
+        yield found[name], _first(name, parents) == course
 
 
 def _listed(runs_dir: Path) -> Iterable[Path]:

@@ -184,7 +184,7 @@ class _Look:
         if news.regained:
             run = self.past.others[shown]
             what = number_of(len(news.regained), "syscall signature")
-            return Reason(f"new in this story, reached before in run {run}: {what}, such as {shown}", link)
+            return Reason(f"new in these rounds, reached before in run {run}: {what}, such as {shown}", link)
         return Reason("no syscall signature is new")
 
     @property
@@ -341,7 +341,7 @@ def _made_up(look: _Look) -> _Decided | None:
 
 
 def _new_ground(look: _Look) -> _Decided | None:
-    """Return the verdict where something was reached that no round of the story had reached."""
+    """Return the verdict where something was reached that no round of the course had reached."""
     news, told = look.news, look.told_news
     same_place = ends.same_place(look.before, look.after)
     passed, end = look.passed, look.end

@@ -22,6 +22,7 @@ from triage_tui.runs.events import (
 from triage_tui.runs.files import read_bounded
 from triage_tui.runs.form import MAX_SNAPSHOT_BYTES, SCHEMA_VERSION, SFEMU_REASONS, SNAPSHOT_FILE
 from triage_tui.runs.ids import is_run_id
+from triage_tui.runs.stories import story_name
 
 DIAGNOSIS_FILE = "diagnosis.json"
 SOURCES = (SNAPSHOT_FILE, DIAGNOSIS_FILE, EVENTS_FILE)
@@ -59,6 +60,8 @@ class RunSummary(msgspec.Struct, kw_only=True, array_like=True, gc=False):
     confidence: float = 0.0
     signature: str = ""
     """Of the most likely cause, by which the same failure is known again; "" in older records."""
+    story: str = ""
+    """Name of the story that it is of by its cause and its target (see `stories`)."""
     healthy: bool = False
     reopened: str = ""
     """Name of the stable set that once mended this very failure, which is back; "" for none."""
@@ -195,6 +198,7 @@ def _read(run_dir: Path) -> Reading:
     if problems:
         summary.problem = problems[0]
     _add_diagnosis(summary, run_dir)
+    summary.story = story_name(summary)
     if summary.problem is None and is_abandoned(events):
         summary.problem = "captured, but not explained: its supervisor was killed meanwhile"
     return Reading(summary, not depends_on_processes(events))

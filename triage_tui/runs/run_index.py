@@ -24,7 +24,7 @@ from typing import NamedTuple
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.runs import events, form, listing
+from triage_tui.runs import events, form, listing, stories
 from triage_tui.runs.files import read_bounded, write_atomic
 from triage_tui.runs.listing import SOURCES, RunSummary
 
@@ -161,7 +161,7 @@ def _maker(runs_dir: Path) -> list[int | str]:
     """Return what an index belongs to: a directory, and the code that made the summaries."""
     place = os.stat(runs_dir)
     made_by: list[int | str] = [place.st_dev, place.st_ino, *RunSummary.__struct_fields__]
-    for module in (listing, events, form):
+    for module in (listing, events, form, stories):
         with contextlib.suppress(OSError, TypeError):
             code = os.stat(str(module.__file__))
             made_by += [code.st_mtime_ns, code.st_size]

@@ -33,8 +33,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from triage_tui.runs.listing import RunSummary
 
-Story = tuple[str, ...]
-"""What the runs of one story have in common: the signature of the cause first, then the target."""
+Story = str
+"""Name of a story: 12 hexadecimal digits, the same for the same runs on every machine; the id of a run that
+is a story of its own."""
 
 SEVERITY = {
     "signal": 1.0,
@@ -69,13 +70,14 @@ class Entry(NamedTuple):
 def story_of(run: RunSummary) -> Story:
     """Return the story of a run; one that is wrong, or not of this version, is a story of its own."""
     if run.problem is not None or run.form != "run":
-        return (run.run_id,)
-    return (run.signature or run.cause, run.arch, run.rootfs, run.program, *run.argv[1:])
+        return run.run_id
+    return run.story or story_name(run)
 
 
-def story_id(story: Story) -> str:
-    """Return a name for a story, 12 hexadecimal digits: the same for the same runs, on every machine."""
-    return hashlib.sha256("\0".join(story).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+def story_name(run: RunSummary) -> Story:
+    """Return the name of the story that a run is of by its cause and its target."""
+    parts = (run.signature or run.cause, run.arch, run.rootfs, run.program, *run.argv[1:])
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def group(
@@ -117,12 +119,12 @@ def severity(run: RunSummary) -> float:
 
 def scores(stories: Mapping[Story, Sequence[RunSummary]]) -> dict[Story, int]:
     """Return the score of each story, 0..100, by the formula above."""
-    alike = Counter(story[0] for story in stories)
+    alike = Counter(members[0].signature or members[0].cause for members in stories.values())
     found = {}
     for story, members in stories.items():
         newest = max(members, key=attrgetter("run_id"))
         often = min(1.0, math.log(len(members)) / math.log(OFTEN))
-        weight = 0.4 + 0.2 / alike[story[0]] + 0.2 * newest.confidence + 0.2 * often
+        weight = 0.4 + 0.2 / alike[newest.signature or newest.cause] + 0.2 * newest.confidence + 0.2 * often
         found[story] = round(100 * severity(newest) * weight)
     return found
 

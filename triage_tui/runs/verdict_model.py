@@ -90,7 +90,7 @@ class Verdict(Record):
     links: list[str] = []
     """For each reason the link to its evidence in this run (see `runs.evidence`), "" where it has none."""
     regained: list[str] = []
-    """Signatures that are new in this story, and that an earlier story of the target had reached, bounded."""
+    """Signatures that are new in this course of rounds, and that an earlier course had reached, bounded."""
     new_sites: list[str] = []
     """Places in the code that made a call now and in no earlier round: "/bin/x+0x1a2c (openat)", bounded."""
     doubted: bool = False

@@ -35,7 +35,7 @@ class Novelty:
     novel: dict[str, int]
     """New against all earlier rounds."""
     regained: dict[str, int]
-    """New in this story, and reached by another one before."""
+    """New in this course of rounds, and reached by another one before."""
     counted: dict[str, int]
     """Of both: those that say something."""
     ground: dict[str, int]
@@ -50,14 +50,14 @@ class Novelty:
 
     @property
     def all(self) -> dict[str, int]:
-        """All that is new in this story."""
+        """All that is new in this course."""
         return self.novel | self.regained
 
 
 def news_of(before: Run, after: Run, past: Past, faked: Faked, start: int = 0) -> Novelty:
     """Return what `after` reached from call `start` on that no earlier round did, `before` included."""
     calls = {call.seq: call for call in after.trace() if call.seq >= start and counts(call)}
-    own = {text: seq for text, seq in signatures(calls.values()).items() if text not in past.story}
+    own = {text: seq for text, seq in signatures(calls.values()).items() if text not in past.course}
     novel = {text: seq for text, seq in own.items() if text not in past.others}
     news = Novelty(
         novel=novel,

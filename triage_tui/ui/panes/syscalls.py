@@ -171,7 +171,7 @@ class SyscallsPane(Pane):
         return TimelineRows(self._line, self._places, self._with_output)
 
     def first(self, rows: Rows) -> int:
-        """Start at the trigger, the end of the story."""
+        """Start at the trigger, the end of the trace."""
         if self.view is None or not isinstance(rows, TimelineRows) or not rows.places:
             return 0
         return rows.index_of(rows.at_seq(self.view.snapshot.trigger.seq))

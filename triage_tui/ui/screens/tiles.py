@@ -18,7 +18,7 @@ from triage_tui.ui.widgets.tile import Tile
 
 
 def columns() -> list[Vertical]:
-    """Return the two columns of tiles: the story at the left, the machine at the right."""
+    """Return the two columns of tiles: what is said at the left, the machine at the right."""
     story = Tile(DiagnosisPane(), PatchPane(), RetryPane(), HistoryPane(), id="tile-story")
     calls = Tile(SyscallsPane(), ProcessPane(), id="tile-calls")
     stack = Tile(BacktracePane(), RegistersPane(), id="tile-stack")
