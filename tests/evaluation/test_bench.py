@@ -15,7 +15,7 @@ from tests.runs.build import failed_open, write_run
 from triage_tui.cli.main import main
 from triage_tui.evaluation import client
 from triage_tui.evaluation.bench_case import Outcome
-from triage_tui.evaluation.bench_summary import changes, figures, markdown, sentences
+from triage_tui.evaluation.bench_summary import changes, figures, markdown, report, sentences
 from triage_tui.evaluation.success import how, mistake_in, strace_line, unmet
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import load_run
@@ -166,7 +166,27 @@ def test_figures_count_what_was_not_played_as_not_reached() -> None:
     assert any("50 %" in line for line in sentences(outcomes))
     assert re.search(r"\| b \| missing_file \| rule \| not played: its packages \\\| are", markdown(outcomes))
     assert figures([])["reached_fixable"] is None
-    assert changes(outcomes, {"a": {"reached": True}}) == [
-        "nothing is better or worse than in the earlier result"
+
+
+def test_a_result_is_compared_with_an_earlier_one() -> None:
+    one = {"arch": "armel", "cause": "missing_file", "remedy": "rule", "healthy": False, "stretch": False}
+    outcomes = [
+        Outcome(id="a", fixable=True, reached=True, approved=["x"], rounds=2, seconds=3.0, **one),  # type: ignore[arg-type]
+        Outcome(id="b", fixable=True, rounds=1, seconds=5.0, **one),  # type: ignore[arg-type]
     ]
-    assert changes(outcomes, {"b": {"reached": True}, "c": {}})[0].startswith("worse: b: no longer reached")
+    same = report(outcomes)
+    same["per_case"] = {entry["id"]: entry for entry in same["per_case"]}
+    assert changes(outcomes, same) == ["nothing is better or worse than in the earlier result"]
+    same["per_case"]["b"]["reached"] = True
+    same["reached_fixable"] = 1.0
+    compared = changes(outcomes, same)
+    assert compared == ["worse: b: no longer reached", "reached_fixable: 1 -> 0.5"]
+    assert report(outcomes, compared)["compared"] == compared
+    assert "- worse: b: no longer reached" in markdown(outcomes, compared)
+    # Other cases: no figures are held against each other.
+    del same["per_case"]["a"]
+    same["per_case"]["c"] = {}
+    assert changes(outcomes, same)[1:] == [
+        "1 cases of the earlier result were not among these",
+        "1 cases are not in the earlier result",
+    ]

@@ -37,12 +37,13 @@ def run(args: argparse.Namespace) -> int:
     """Play and print; 0 when every case could be played and no healthy program was changed, else 1."""
     earlier = read_report(Path(args.compare)) if args.compare else None
     outcomes = with_cases(args, bench, lambda one: not one.problem, "cases")
-    for line in changes(outcomes, earlier) if earlier is not None else []:
+    compared = changes(outcomes, earlier) if earlier is not None else None
+    for line in compared or ():
         say(line)
     if args.json:
-        print_json(report(outcomes))
+        print_json(report(outcomes, compared))
     elif args.markdown:
-        print(markdown(outcomes), end="")
+        print(markdown(outcomes, compared), end="")
     else:
         print_tables((case_rows(outcomes), cause_rows(outcomes)), sentences(outcomes))
     return 1 if any(one.problem or one.touched for one in outcomes) else 0

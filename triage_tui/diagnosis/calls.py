@@ -228,7 +228,7 @@ def is_directory_by_name(path: str) -> bool:
 
 def makes_object(call: Syscall) -> bool:
     """Tell whether a call is there to make what it names, open with O_CREAT aside."""
-    return operation(call) in CREATING or call.name in LINKING
+    return operation(call) in CREATING or call.name in LINKING or call.name == "creat"
 
 
 def made_by_link(call: Syscall) -> str:

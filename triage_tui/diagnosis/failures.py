@@ -142,7 +142,7 @@ def _fact(
         or any("O_TMPFILE" in text for text in flags)
         or (any(flags) and all("O_DIRECTORY" in text for text in flags if text)),
         nonblocking=any("O_NONBLOCK" in text or "O_NDELAY" in text for text in flags),
-        writes=any("O_WRONLY" in text or "O_RDWR" in text for text in flags),
+        writes=call.name == "creat" or any("O_WRONLY" in text or "O_RDWR" in text for text in flags),
         child=call.pid != main,
         refused=limit is not None or bool(containment),
         containment=containment,

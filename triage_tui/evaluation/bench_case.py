@@ -52,8 +52,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     explained: bool = False
     """It was called healthy, or a cause was named with more than doubt."""
     proposed_right: bool = False
-    """A rule got it further; or, where only a person can help, what is to be supplied was named and nothing
-    was called resolved; or, where nothing is to be done, nothing was."""
+    """A rule got it further; or, where only a person can help, what is to be supplied or decided was named
+    for the right cause and nothing was called resolved; or, where nothing is to be done, nothing was."""
     approved: list[str] = []
     """Titles of the proposals that the policy approved and did not take back."""
     taken_back: list[str] = []
@@ -148,9 +148,7 @@ def _judged(
     approved = [str(entry["approved"]) for entry in rounds if entry.get("approved")]
     before = [str(entry["approved_before"]) for entry in rounds if entry.get("approved_before")]
     progressed = any(word in _GOT_FURTHER for word in words)
-    named = healthy or any(
-        proposal.needs_input for entry in rounds for proposal in _proposals(runs / str(entry["run_id"]))
-    )
+    named = healthy or any(_leaves_to_a_person(case, runs / str(entry["run_id"])) for entry in rounds)
     if case.remedy in _NEEDS_A_PERSON:
         proposed = named and "resolved" not in words
     elif case.remedy == "rule":
@@ -176,6 +174,18 @@ def _judged(
     )
 
 
-def _proposals(run_dir: Path) -> list[Any]:
+def _leaves_to_a_person(case: Case, run_dir: Path) -> bool:
+    """Tell whether a run names, for a right cause, what a person must supply or decide.
+
+    That is a proposal which needs something filled in, or one of high risk, which no policy approves.
+    """
     diagnosis = load_run(run_dir).diagnosis
-    return list(diagnosis.proposals) if diagnosis is not None else []
+    if diagnosis is None:
+        return False
+    right = {index for index, one in enumerate(diagnosis.hypotheses) if one.cause in case.right}
+    return any(
+        proposal.hypothesis in right
+        and not proposal.observe_only
+        and (proposal.needs_input or proposal.risk == "high")
+        for proposal in diagnosis.proposals
+    )

@@ -19,6 +19,11 @@ from triage_tui.text import safe_line
 _MAX_REPORT = 32 << 20
 _COMPARED = {"reached": True, "diagnosed_right": True, "proposed_right": True, "touched": False}
 """What is compared with an earlier result, and whether it is good."""
+_FIGURES = (
+    "diagnosed_right", "proposed_right", "progressed", "reached_fixable", "reached_stretch",
+    "healthy_touched", "rules_median", "rounds_median", "seconds_median",
+)  # fmt: skip
+"""What of the whole is compared, where the cases are the same."""
 
 
 def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -55,10 +60,11 @@ def by_cause(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
     return dict(sorted(found.items()))
 
 
-def report(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Return the whole benchmark as JSON data."""
+def report(outcomes: Sequence[Outcome], compared: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the whole benchmark as JSON data; `compared` are the `changes` since an earlier one, if any."""
     return {
         **figures(outcomes),
+        **({"compared": list(compared)} if compared is not None else {}),
         "per_cause": {cause: figures(found) for cause, found in by_cause(outcomes).items()},
         "per_case": [msgspec.to_builtins(one) for one in outcomes],
     }
@@ -104,10 +110,13 @@ def sentences(outcomes: Sequence[Outcome]) -> list[str]:
     return lines
 
 
-def markdown(outcomes: Sequence[Outcome]) -> str:
-    """Return the benchmark as a Markdown document."""
-    parts = ["# Benchmark\n"]
+def markdown(outcomes: Sequence[Outcome], compared: Sequence[str] | None = None) -> str:
+    """Return the benchmark as a Markdown document; `compared` as for `report`."""
+    parts = ["# Benchmark\n\n"]
     parts += [f"- {line}\n" for line in sentences(outcomes)]
+    if compared is not None:
+        parts.append("\n## Since the earlier result\n\n")
+        parts += [f"- {safe_line(line, 400)}\n" for line in compared]
     for title, (header, rows) in (("Causes", cause_rows(outcomes)), ("Cases", case_rows(outcomes))):
         parts.append(f"\n## {title}\n\n")
         parts += [_markdown_row(header), _markdown_row(["---"] * len(header))]
@@ -115,8 +124,8 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
     return "".join(parts)
 
 
-def read_report(path: Path) -> dict[str, dict[str, Any]]:
-    """Return case id -> what an earlier `bench --json` said of it.
+def read_report(path: Path) -> dict[str, Any]:
+    """Return what an earlier `bench --json` said, with `per_case` by case id.
 
     Raises:
         TriageError: the file is no such report.
@@ -124,17 +133,21 @@ def read_report(path: Path) -> dict[str, dict[str, Any]]:
     where = safe_line(str(path), 200)
     try:
         told = msgspec.json.decode(read_bounded(path, _MAX_REPORT, whole=True))
-        return {str(one["id"]): one for one in told["per_case"]}
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        return {**told, "per_case": {str(one["id"]): dict(one) for one in told["per_case"]}}
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         raise TriageError(f"{where} is no result of `triage-tui bench --json`") from error
 
 
-def changes(outcomes: Sequence[Outcome], earlier: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return what is better or worse than in an earlier benchmark, a line each, the worse first."""
+def changes(outcomes: Sequence[Outcome], earlier: Mapping[str, Any]) -> list[str]:
+    """Return what is better or worse than in an earlier benchmark, a line each, the worse first.
+
+    `earlier` is what `read_report` gave. The figures of the whole follow where both have the same cases.
+    """
     better: list[str] = []
     worse: list[str] = []
+    cases: Mapping[str, Mapping[str, Any]] = earlier["per_case"]
     for one in outcomes:
-        before = earlier.get(one.id, {})
+        before = cases.get(one.id, {})
         for name, good in _COMPARED.items():
             now, then = bool(getattr(one, name)), before.get(name)
             if isinstance(then, bool) and now != then:
@@ -142,10 +155,23 @@ def changes(outcomes: Sequence[Outcome], earlier: Mapping[str, Mapping[str, Any]
                 line = f"{one.id}: " + (f"{words}, which it was not" if now else f"no longer {words}")
                 (better if now == good else worse).append(line)
     lines = [f"worse: {line}" for line in worse] + [f"better: {line}" for line in better]
-    missing = [name for name in earlier if name not in {one.id for one in outcomes}]
-    if missing:
-        lines.append(f"{len(missing)} cases of the earlier result were not among these")
+    played = {one.id for one in outcomes}
+    if missing := len(cases.keys() - played):
+        lines.append(f"{missing} cases of the earlier result were not among these")
+    if new := len(played - cases.keys()):
+        lines.append(f"{new} cases are not in the earlier result")
+    if cases.keys() == played:
+        told = figures(outcomes)
+        lines += [
+            f"{name}: {_number(earlier.get(name))} -> {_number(told[name])}"
+            for name in _FIGURES
+            if _number(earlier.get(name)) != _number(told[name])
+        ]
     return lines or ["nothing is better or worse than in the earlier result"]
+
+
+def _number(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else "-"
 
 
 def _row(cause: str, outcomes: Sequence[Outcome]) -> list[str]:

@@ -80,13 +80,18 @@ def _read(rootfs: Path, path: str) -> bytes | None:
     return data if len(data) <= MAX_CONTENT else None
 
 
+def of_processes(path: str) -> bool:
+    """Tell whether a path is in what the kernel shows of a process (proc(5)): no file can stand for it."""
+    return _OF_PROCESSES.match(path) is not None
+
+
 def may_be_file(path: str, rootfs: str | None) -> bool:
     """Tell whether a file can be put at an absolute guest path.
 
     It cannot where a directory is meant, in what the kernel shows of processes, and where the path is another
     spelling of one that is there, as programs ask for to find out whether letters' case matters.
     """
-    if is_directory_by_name(path) or _OF_PROCESSES.match(path):
+    if is_directory_by_name(path) or of_processes(path):
         return False
     if rootfs is None or path == path.lower():
         return True

@@ -8,7 +8,7 @@ import socket
 import struct
 
 from triage_tui.diagnosis.calls import descriptor, operation, request, request_number
-from triage_tui.proposals.content import choose, may_be_file, now_at
+from triage_tui.proposals.content import choose, may_be_file, now_at, of_processes
 from triage_tui.proposals.lua import guest_bytes, lua_long_string
 from triage_tui.proposals.names import unresolved_name
 from triage_tui.proposals.peers import peer_literals
@@ -96,7 +96,7 @@ def literals(
             code["content"] = "nil" if content.data is None else lua_long_string(content.data)
             words |= {"content": "", "content_from": content.source, "content_risk": content.risk}
             needs = content.needs
-        if absolute.startswith(_KERNEL_FILES):
+        if absolute.startswith(_KERNEL_FILES) and not of_processes(absolute):
             content = choose(absolute, run.snapshot.target.rootfs, library)
             wanted = lua_string(placeholder(content.needs or "").encode())
             code["kernel_file"] = wanted if content.data is None else lua_string(content.data)

@@ -46,7 +46,7 @@ def test_each_request_of_a_message_is_answered(endian: Endian, order: str) -> No
     silent = request(order, 0x30, 0, 3)
     done, end = netlink_kernel.answers(first + second + silent, endian, -1, 4711, takes_changes=True)
     assert struct.unpack(order + "IHHIIi", done[:20]) == (36, 2, 0, 1, 4711, 0)
-    assert done[20:32] == first[:12]
+    assert done[20:36] == first[:16]
     assert struct.unpack(order + "IHHIIi", end) == (20, 3, 2, 2, 4711, 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import struct
@@ -14,6 +15,7 @@ from tests.guest.helpers import spec
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.calls.stand_ins import MOST, Peers
+from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.supervisor import Guest
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.peer_script import PeerScript, PeerStep
@@ -45,6 +47,30 @@ def test_the_sender_is_the_kernel_for_several_at_once() -> None:
         peers.close()
         for _, guests in pairs:
             guests.close()
+
+
+@pytest.mark.parametrize("name", ["sendto", "sendmsg"])
+def test_the_answer_is_there_when_the_call_returns(name: str) -> None:
+    """A program that does not wait for it asks the kernel, which answers at once."""
+    peers = Peers()
+    ours, guests = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    message = request("<", REQUEST | ACK, 7)
+    text = ctypes.create_string_buffer(message, len(message))
+    part = ctypes.create_string_buffer(struct.pack("=QQ", ctypes.addressof(text), len(message)))
+    header = ctypes.create_string_buffer(struct.pack("=QI4xQQ", 0, 0, ctypes.addressof(part), 1))
+    sent = (ctypes.addressof(header), 0) if name == "sendmsg" else (ctypes.addressof(text), len(message))
+    call = Notification(1, os.getpid(), 0, (guests.fileno(), *sent, 0, 0, 0))
+    try:
+        peers.add_netlink(ours, guests, "little", 2)
+        assert peers.answers_netlink(name, call, os.getpid()) == len(message)
+        assert guests.recv(100, socket.MSG_DONTWAIT)[20:36] == message[:16]
+        option = Notification(1, os.getpid(), 0, (guests.fileno(), 270, 11, 0, 4, 0))
+        assert peers.answers_netlink("setsockopt", option, os.getpid()) == 0
+        other = Notification(1, os.getpid(), 0, (guests.fileno(), 1, 7, 0, 4, 0))
+        assert peers.answers_netlink("setsockopt", other, os.getpid()) is None, "SO_SNDBUF, which works"
+    finally:
+        peers.close()
+        guests.close()
 
 
 def own_sockets() -> int:

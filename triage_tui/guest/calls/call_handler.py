@@ -300,8 +300,9 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, GivingUp, ProgramKeeper)
                 return
         if name in limits.CALLS and self._answer_limits(known, notification, name, call):
             return
-        if self.peers.answers_netlink(name, notification, known.pid):
-            self._answer(notification, 0)
+        result = self.peers.answers_netlink(name, notification, known.pid)
+        if result is not None:
+            self._answer(notification, result)
         elif name in policy.EXECUTIONS:
             self._execute(known, notification, name, call)
         elif name in policy.FORKS and not self._process_limit.admits(notification.tid, self.processes):

@@ -60,6 +60,7 @@ _XFRM_EMPTIES = (0x1C, 0x1D)
 class _Asked:
     """One request."""
 
+    header: bytes
     kind: int
     flags: int
     sequence: int
@@ -87,9 +88,8 @@ def answers(message: bytes, endian: Endian, protocol: int, port: int, *, takes_c
         if dumps and not error:
             answer.append(told(asked, DONE, bytes(4), MULTI))
         elif error or asked.flags & ACK:
-            about = header.pack(_SIZE + len(asked.body), asked.kind, asked.flags, asked.sequence, port)
             # With an error comes the whole request, netlink(7).
-            whole = about + asked.body if error else about
+            whole = asked.header + asked.body if error else asked.header
             answer.append(told(asked, ERROR, struct.pack(order + "i", -error) + whole))
     return answer
 
@@ -100,7 +100,8 @@ def _requests(message: bytes, header: struct.Struct) -> Iterator[_Asked]:
         length, kind, flags, sequence, _port = header.unpack_from(message, at)
         if length < _SIZE or not flags & REQUEST:
             return
-        yield _Asked(kind, flags, sequence, message[at + _SIZE : at + length])
+        body = message[at + _SIZE : at + length]
+        yield _Asked(message[at : at + _SIZE], kind, flags, sequence, body)
         at += length + 3 & -4
 
 

@@ -31,7 +31,12 @@ _AF_NETLINK = 16
 _SOL_NETLINK = 270
 _ADDRESS = struct.Struct("=HHII")
 """struct sockaddr_nl as the emulator hands it to the kernel: family, padding, port, groups."""
-_OF_NETLINK = frozenset(("bind", "getsockname", "setsockopt"))
+_OF_NETLINK = frozenset(("bind", "getsockname", "setsockopt", "sendto", "sendmsg"))
+_MESSAGE = struct.Struct("=QI4xQQ")
+"""struct msghdr up to msg_iovlen, on both hosts."""
+_PART = struct.Struct("=QQ")
+"""struct iovec."""
+_MOST_PARTS = 64
 
 MOST = 256
 """Connections at a time: each takes a descriptor and a thread of ours."""
@@ -55,6 +60,26 @@ def _name_as_kernel(end: socket.socket) -> None:
         except OSError:
             continue
         return
+
+
+def _sent(name: str, notification: Notification) -> bytes | None:
+    """Return what a call sends, None for more than is read at once.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    tid = notification.tid
+    _, first, second = notification.args[:3]
+    parts = [(first, second)]
+    if name == "sendmsg":
+        header = host_memory.read_memory(tid, first, _MESSAGE.size)
+        _, _, vector, count = _MESSAGE.unpack(header)
+        if count > _MOST_PARTS:
+            return None
+        parts = list(_PART.iter_unpack(host_memory.read_memory(tid, vector, count * _PART.size)))
+    if sum(size for _, size in parts) > _LONGEST:
+        return None
+    return b"".join(host_memory.read_memory(tid, at, size) for at, size in parts if size)
 
 
 def _send(end: socket.socket, answer: bytes) -> None:
@@ -258,19 +283,26 @@ class Peers:
             return False
         return name != "setsockopt" or notification.args[1] & 0xFFFFFFFF == _SOL_NETLINK
 
-    def answers_netlink(self, name: str, notification: Notification, pid: int) -> bool:
-        """Carry out what netlink(7) has of its own on a stand-in; False for any other call or socket.
+    def answers_netlink(self, name: str, notification: Notification, pid: int) -> int | None:
+        """Carry out what netlink(7) has of its own on a stand-in; None for any other call or socket.
 
-        The call's result is 0; `pid` is the process that makes it.
+        The result is that of the call; `pid` is the process that makes it. What it sends is answered before
+        the call returns, as the kernel does: who reads without waiting finds the answer.
         """
         if not self.may_answer(name, notification):
-            return False
+            return None
         fd, address, size = notification.args[:3]
         try:
             inode = os.stat(f"/proc/{notification.tid}/fd/{fd & 0xFFFFFFFF}").st_ino
             peer = self._netlink.get(inode)
             if peer is None:
-                return False
+                return None
+            if name in ("sendto", "sendmsg"):
+                message = _sent(name, notification)
+                if message is None:
+                    return None
+                _answer(peer, message)
+                return len(message)
             if name == "bind" and size & 0xFFFFFFFF >= _ADDRESS.size:
                 data = host_memory.read_memory(notification.tid, address, _ADDRESS.size)
                 peer.port = _ADDRESS.unpack(data)[2] or peer.port
@@ -280,8 +312,8 @@ class Peers:
                 host_memory.write_memory(notification.tid, address, data[:room])
                 host_memory.write_memory(notification.tid, size, struct.pack("=I", len(data)))
         except OSError:
-            return False
-        return True
+            return None
+        return 0
 
     def close(self) -> None:
         """Hang up on all of them."""
