@@ -73,11 +73,13 @@ def test_a_file_that_is_no_rule_neither_acts_nor_hides(tmp_path: Path) -> None:
     (tmp_path / "own/syscall/read.lua").symlink_to("/etc/passwd")
     os.mkfifo(tmp_path / "own/syscall/write.lua")
     own(tmp_path, "syscall/openat.lua", b"function do_syscall(")
+    own(tmp_path, "syscall/openat@b.lua", b"-- triage-rule: 1\n-- id: a\n-- function do_syscall() end\n")
     own(tmp_path, "start/bogus.lua", b"return {}")
     own(tmp_path, "plugin/nvram@x.lua", b"return {")
     assert order(tmp_path) == [("target", "@a.lua")]
     problems = [one.problem for one in layered(tmp_path, TARGET) if one.problem]
-    assert len(problems) == 7
+    assert len(problems) == 8
+    assert "it defines neither do_syscall nor after_syscall" in problems
     assert any("version 9 is not known" in told for told in problems)
     own(tmp_path, "start/user.lua", b"return {\n id = -1 }")
     (told,) = (line for line in started_in_words(layered(tmp_path, TARGET)) if "start/user" in line)
@@ -85,7 +87,7 @@ def test_a_file_that_is_no_rule_neither_acts_nor_hides(tmp_path: Path) -> None:
         told == "own/start/user.lua does not act: line 2: the user's id must be a whole number of 0 to 65535"
     )
     (tmp_path / "own/start/user.lua").unlink()
-    assert sum("does not act" in line for line in started_in_words(layered(tmp_path, TARGET))) == 7
+    assert sum("does not act" in line for line in started_in_words(layered(tmp_path, TARGET))) == 8
 
 
 def test_a_broken_configuration_of_a_plugin_costs_that_file_only(tmp_path: Path) -> None:
