@@ -65,6 +65,9 @@ class RecordedActions:
     def go_to_generation(self, target: str, number: int, reason: str = "", seen: int | None = None) -> str:
         return self._note("go_to_generation", target, str(number), reason)
 
+    def import_pack(self, path: Path, sha256: str, *, unsigned: bool = False) -> str:
+        return self._note("import_pack", path.name, sha256, *(["unsigned"] if unsigned else []))
+
     def propose_pack(self, run_id: str, name: str) -> str:
         return self._note("propose_pack", run_id, name)
 

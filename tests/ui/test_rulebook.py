@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from textual.pilot import Pilot
 
+from tests.rulebook.packs.test_packs import made, signed
 from tests.rulebook.test_generations import BODY, rule
 from tests.ui.conftest import RecordedActions, opened, said, shown, until
+from triage_tui.retry.actions import LocalActions
+from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, statistics
 from triage_tui.rulebook.generation_list import ListedGeneration
 from triage_tui.rulebook.layers import LayeredRule
@@ -99,12 +103,55 @@ async def test_keys_show_compare_and_go_to_generations(app: TriageApp, actions: 
         await until(pilot, lambda: ("go_to_generation", target, str(first + 2), "undone") in actions.calls)
 
 
+async def test_a_pack_is_verified_and_shown_before_it_is_kept(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    pack = signed(tmp_path)
+    forged = tmp_path / "forged.rulepack"
+    forged.write_bytes(made(tmp_path, description="another"))
+    signature = Path(f"{pack}.minisig").read_bytes()
+    Path(f"{forged}.minisig").write_bytes(signature)
+    app = TriageApp(workspace, actions=LocalActions(Workspace(workspace), "ann"))
+    kept = workspace / "rulebook" / ".packs" / "nginx" / "current"
+
+    async def asked(pilot: Pilot[None], path: Path) -> None:
+        await pilot.press("V")
+        await until(pilot, lambda: isinstance(app.screen, RulebookSheet))
+        await pilot.press("i")
+        await until(pilot, lambda: app.screen is app.main and app.main.open_line)
+        app.main.open_line.field.value = str(path)  # type: ignore[union-attr]
+        await pilot.press("enter")
+
+    async with app.run_test(size=(110, 44)) as pilot:
+        await opened(pilot)
+        await asked(pilot, pack)
+        await until(pilot, lambda: "Import pack nginx, 2 rules, signed by" in shown(app))
+        await pilot.press("1")
+        await until(pilot, lambda: app.screen is app.main)
+        assert not kept.exists()
+        await asked(pilot, pack)
+        await until(pilot, lambda: "Import pack nginx" in shown(app))
+        await pilot.press("2")
+        await until(pilot, lambda: "Pack nginx is kept, none of its rules is active" in said(app))
+        first = kept.resolve()
+        assert (first / "signature").read_bytes() == signature
+        # One that fails leaves the old one in force.
+        await asked(pilot, forged)
+        await until(pilot, lambda: "nothing was imported" in said(app))
+        assert kept.resolve() == first
+        Path(f"{forged}.minisig").unlink()
+        await asked(pilot, forged)
+        await until(pilot, lambda: "Take it without a signature" in shown(app))
+        assert "NOT signed" in shown(app)
+
+
 async def test_nothing_is_changed_where_one_may_only_look(workspace: Path) -> None:
     app = TriageApp(workspace, read_only=True)
     async with app.run_test(size=(100, 40)) as pilot:
         await opened(pilot)
         await pilot.press("V")
         await until(pilot, lambda: isinstance(app.screen, RulebookSheet))
-        await pilot.press("u", "p")
+        await pilot.press("u", "p", "i")
         await until(pilot, lambda: "This view is read-only" in said(app))
         assert isinstance(app.screen, RulebookSheet)

@@ -159,6 +159,15 @@ class LocalActions(RuleDecisions):
         found = rolling.stop(self._workspace, rollout, reason, actor=self._actor or "")
         return f"rollout {found.id} is stopped"
 
+    def import_pack(self, path: Path, sha256: str, *, unsigned: bool = False) -> str:
+        """Keep the pack of a file that was shown, by its SHA-256; none of its rules becomes active."""
+        from triage_tui.rulebook.packs.imported import import_pack
+
+        kept = import_pack(
+            self._workspace.rulebook, path, unsigned=unsigned, sha256=sha256, actor=self._actor or ""
+        )
+        return f"pack {kept.name} is kept, none of its rules is active: V, and p on it, proposes them"
+
     def renew_rules(self, target_id: str) -> str:
         """Make the rules of a target active again that were set aside."""
         from triage_tui.retry.renewal import renew

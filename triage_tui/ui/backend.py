@@ -58,6 +58,9 @@ class Actions(Protocol):
         `seen` is the generation that the person saw active: refused when another one is by now.
         """
 
+    def import_pack(self, path: Path, sha256: str, *, unsigned: bool = False) -> str:
+        """Keep the pack of a file that was shown, by its SHA-256; the one from before stays when it fails."""
+
     def propose_pack(self, run_id: str, name: str) -> str:
         """Propose the rules of an imported pack on a run."""
 

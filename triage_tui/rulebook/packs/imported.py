@@ -29,7 +29,7 @@ from triage_tui.rulebook.packs import keys as pack_keys
 from triage_tui.rulebook.packs.format import MAX_PACK_BYTES, PACK_NAME, SIGNATURE_SUFFIX, Pack, read_pack
 from triage_tui.runs.events import default_actor
 from triage_tui.runs.files import read_bounded, refuse_link, sync_directory, write_atomic
-from triage_tui.text import safe_line
+from triage_tui.text import number_of, safe_line
 
 PACKS_DIR = ".packs"
 """In the rulebook; no target's directory can begin with a dot."""
@@ -98,18 +98,50 @@ def read_file(path: Path) -> Pack:
     return read_pack(read_bounded(path, MAX_PACK_BYTES, whole=True), safe_line(str(path), 300))
 
 
+class LookedAt(NamedTuple):
+    """A pack as it is before it is imported; `key` signed it, None where there is no signature."""
+
+    pack: Pack
+    key: pack_keys.Key | None
+
+    @property
+    def says(self) -> str:
+        """What it is, in a few words that are safe to show."""
+        found = self.pack.manifest
+        by = f"signed by {self.key.name} ({self.key.id})" if self.key is not None else "NOT signed"
+        rules = number_of(found.count, "rule")
+        return safe_line(f"pack {found.name}, {rules}, {by}, sha256 {self.pack.sha256[:12]}", 200)
+
+
+def looked_at(path: Path) -> LookedAt:
+    """Return what a pack is, its signature checked where it has one; nothing is kept.
+
+    Raises:
+        TriageError: it is no pack, a rule of it cannot run, or its signature is not that of a trusted key.
+    """
+    if os.path.lexists(f"{path}{SIGNATURE_SUFFIX}"):
+        pack, key, _ = verified(path, None)
+        found = LookedAt(pack, key)
+    else:
+        found = LookedAt(read_file(path), None)
+    _check_rules(found.pack, safe_line(str(path), 300))
+    return found
+
+
 def import_pack(
     rulebook: Path,
     path: Path,
     *,
     signature: Path | None = None,
     unsigned: bool = False,
+    sha256: str = "",
     actor: str = "",
     step: Step = lambda name: None,
 ) -> Kept:
     """Verify a pack and put it in force; nothing of it becomes active.
 
-    `unsigned` takes a pack without looking for a signature. `step` is called with each name of
+    `unsigned` takes a pack without looking for a signature; `sha256` is that of the pack that the person saw,
+    "" for none. `step` is called with each name of
     `IMPORT_STEPS` after that step is durable.
 
     Raises:
@@ -117,7 +149,10 @@ def import_pack(
         TriageError: it is not what it should be; the pack of before, if there is one, stays in force.
     """
     pack, key, signed = (read_file(path), None, None) if unsigned else verified(path, signature)
-    _check_rules(pack, safe_line(str(path), 300))
+    shown = safe_line(str(path), 300)
+    if sha256 not in ("", pack.sha256):
+        raise Conflict(f"{shown} is another pack now than the one that was shown, so nothing was imported")
+    _check_rules(pack, shown)
     name = pack.manifest.name
     place = rulebook / PACKS_DIR / name
     refuse_link(rulebook / PACKS_DIR, place)

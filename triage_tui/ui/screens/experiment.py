@@ -92,6 +92,9 @@ class ExperimentScreen(ExportScreen):
             PathLine(
                 self.pane(self.active),
                 lambda path: self._perform(lambda actions: actions.add_log(run_id, path), "process"),
+                "add log",
+                "a file of this machine: syslog, dmesg, any text with times",
+                "a log",
             )
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage_tui.errors import TriageError
@@ -13,6 +14,7 @@ from triage_tui.ui.screens.auditing import AuditScreen
 from triage_tui.ui.screens.review import Decided
 
 if TYPE_CHECKING:
+    from triage_tui.rulebook.packs.imported import LookedAt
     from triage_tui.ui.rulebook_state import RulebookState
     from triage_tui.ui.run_view import RunView
 
@@ -58,10 +60,10 @@ class RulebookScreen(AuditScreen):
         from triage_tui.ui.screens.rulebook_sheet import RulebookSheet
 
         if self.app.read_only:
-            sheet = RulebookSheet(state, view.name, None, None)
+            sheet = RulebookSheet(state, view.name, None, None, None)
         else:
             sheet = RulebookSheet(
-                state, view.name, partial(self._ask_why, view), partial(self._propose, view)
+                state, view.name, partial(self._ask_why, view), partial(self._propose, view), self._ask_pack
             )
         self.app.push_screen(sheet)
 
@@ -86,6 +88,47 @@ class RulebookScreen(AuditScreen):
         what = f"make generation {number} active" if number else "make no rule active"
         what += f" for {'all targets' if target == 'shared' else safe_line(view.name, 60)}"
         self.app.push_screen(Question(f"Why {what}?", REASONS, other="Another reason"), answered)
+
+    async def _ask_pack(self) -> None:
+        """Ask for the file of a pack, and verify it."""
+        from triage_tui.ui.widgets.path_line import PathLine
+
+        hint = "a rule pack (.rulepack), with its signature (.minisig) beside it"
+        await self.type_into(
+            PathLine(self.pane(self.active), self._verify_pack, "import pack", hint, "a rule pack")
+        )
+
+    def _verify_pack(self, path: Path) -> None:
+        """Verify a pack in a thread, and show what it is before it is kept."""
+
+        def work() -> None:
+            show: Callable[[], None]
+            try:
+                from triage_tui.rulebook.packs.imported import looked_at
+
+                show = partial(self._ask_to_keep, path, looked_at(path))
+            except TriageError as error:
+                show = partial(self.say, f"{error}; nothing was imported", "error")
+            except Exception as error:
+                # A pack that defeats the check must not take the review down.
+                show = partial(self.say, self.app.reports.sentence("Reading a pack", error), "error")
+            self.app.call_from_thread(show)
+
+        self.run_worker(work, thread=True, group="pack", exclusive=True, exit_on_error=False)
+
+    def _ask_to_keep(self, path: Path, found: LookedAt) -> None:
+        from triage_tui.ui.screens.question import Question
+
+        def answered(answer: str | None) -> None:
+            if answer == "yes":
+                unsigned = found.key is None
+                self._perform(lambda actions: actions.import_pack(path, found.pack.sha256, unsigned=unsigned))
+
+        keep = "Keep it; none of its rules becomes active by that"
+        if found.key is None:
+            keep = f"Take it without a signature. {keep}"
+        answers = (("no", "Do not keep it"), ("yes", keep))
+        self.app.push_screen(Question(f"Import {found.says}?", answers), answered)
 
     def _propose(self, view: RunView, pack: str) -> None:
         self._perform(lambda actions: actions.propose_pack(view.run_id, pack), "patch")

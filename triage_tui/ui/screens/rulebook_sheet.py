@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from triage_tui.ui.app import TriageApp
 
 _READ = "⏎ what it changed  c compare  / find  esc leave"
-_WRITE = "⏎ what it changed  c compare  u make active  / find  esc"
+_WRITE = "⏎ what it changed  c compare  u make active  i import  / find  esc"
 
 Go = Callable[[str, int, int], None]
 """Makes a generation active: the target or "shared", its number, and the one that is active now."""
@@ -38,14 +38,23 @@ class RulebookSheet(Sheet):
         Binding("c", "compare", "compare", show=False),
         Binding("u", "go", "make active", show=False),
         Binding("p", "propose", "propose", show=False),
+        Binding("i", "import", "import a pack", show=False),
     ]
 
     def __init__(
-        self, state: RulebookState, name: str, go: Go | None, propose: Callable[[str], None] | None
+        self,
+        state: RulebookState,
+        name: str,
+        go: Go | None,
+        propose: Callable[[str], None] | None,
+        take: Callable[[], Awaitable[None]] | None,
     ) -> None:
-        """`name` is the program; `go` and `propose` are None where nothing may be decided."""
+        """`name` is the program; `go`, `propose` and `take` are None where nothing may be decided.
+
+        `take` asks for a pack.
+        """
         super().__init__(f"Rules of {safe_line(name, 60)}", partial(rulebook_rows, state), wide=True)
-        self._state, self._go, self._propose = state, go, propose
+        self._state, self._go, self._propose, self._take = state, go, propose, take
         self._held: ToGeneration | None = None
 
     def on_mount(self) -> None:
@@ -152,6 +161,14 @@ class RulebookSheet(Sheet):
             return
         self.dismiss(None)
         self._propose(row.target.name)
+
+    async def action_import(self) -> None:
+        """Ask for the file of a pack."""
+        if self._take is None:
+            self._say("This view is read-only.")
+            return
+        self.dismiss(None)
+        await self._take()
 
 
 def _name(place: ToGeneration) -> str:

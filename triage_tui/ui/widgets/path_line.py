@@ -1,4 +1,4 @@
-"""The line in which the name of a log is typed."""
+"""The line in which the name of a file is typed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class PathLine(TypedLine):
 
     KEYS = (("⏎", "this file", "keep"), ("esc", "leave", "drop"))
 
-    def __init__(self, view: LineView, take: Callable[[Path], None]) -> None:
-        """`take` is called with the path."""
-        super().__init__(view, "add log", "a file of this machine: syslog, dmesg, any text with times")
-        self._take = take
+    def __init__(self, view: LineView, take: Callable[[Path], None], sign: str, hint: str, what: str) -> None:
+        """`take` is called with the path; `what` names what is wanted, with its article."""
+        super().__init__(view, sign, hint)
+        self._take, self._what = take, what
 
     def action_keep(self) -> None:
         """Take the file."""
         text = self.typed.strip()
         path = Path(os.path.expanduser(text)).absolute()
         if not text or "\0" in text or not path.is_file():
-            self.main.say("Type the name of a log.", "warning")
+            self.main.say(f"Type the name of {self._what}.", "warning")
             return
         super().action_keep()
         self._take(path)
