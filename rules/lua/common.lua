@@ -93,7 +93,7 @@ end
 
 -- Returns a function for a path that may be a directory on the way to some of these entries: who looks for it finds
 -- it, and for who opens it, maybe to list it, `provide` puts them there.
-local MOST_LISTED = 100
+local MOST_PROVIDED = 100
 local function lister(entries, provide)
   local in_directory, made = {}, {}
   for _, entry in ipairs(entries) do
@@ -114,7 +114,7 @@ local function lister(entries, provide)
       end
       return
     end
-    for number = 1, math.min(#listed, MOST_LISTED) do
+    for number = 1, math.min(#listed, MOST_PROVIDED) do
       provide(listed[number])
     end
   end

@@ -13,7 +13,7 @@ end
 local configured = finder(by_path)
 
 -- Puts the file into the copy of the root file system, once; false where that is not possible (/proc, /sys).
-local function provide(file)
+local function provide(file, in_list)
   if provided[file] == nil then
     local rc, ok
     if file.kind == "directory" then
@@ -22,29 +22,41 @@ local function provide(file)
       rc = c_provide_file(file.path, file.content, file.mode or 420)
     end
     local there = rc == 0 or rc == -c_errno("EEXIST")
-    c_log((there and "provided " or "cannot provide ") .. file.path .. ", rc " .. rc)
+    if not in_list then
+      c_log((there and "provided " or "cannot provide ") .. file.path .. ", rc " .. rc)
+    end
     provided[file] = there
   end
   return provided[file]
 end
 
-local provide_in = lister(listed, provide)
+-- A call has 32 lines of the log.
+local provide_in = lister(listed, function(file)
+  provide(file, true)
+end)
 
 -- Takes what is to look missing out of the copy of the root file system, before the program's first look. What the
 -- program makes there afterwards is its own, also for a rule host that is started again.
 local taken_away
 local function take_away()
   taken_away = {}
+  local missing, no_directory, kept, gone = -c_errno("ENOENT"), -c_errno("ENOTDIR"), {}, {}
   for _, path in ipairs(absent) do
     local key = "fakefile:absent:" .. path
     local done = c_shared_get(key)
     if done == nil then
       local rc = c_remove_path(path)
-      done = rc == 0 or rc == -c_errno("ENOENT") or rc == -c_errno("ENOTDIR")
+      done = rc == 0 or rc == missing or rc == no_directory
       c_shared_set(key, done)
-      c_log((done and "took away " or "cannot take away ") .. path .. ", rc " .. rc)
+      table.insert(done and gone or kept, path)
     end
     taken_away[path] = done
+  end
+  if #gone > 0 then
+    c_log("took away " .. table.concat(gone, " "))
+  end
+  if #kept > 0 then
+    c_log("cannot take away " .. table.concat(kept, " "))
   end
 end
 
