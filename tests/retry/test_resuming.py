@@ -22,6 +22,7 @@ from triage_tui.errors import Conflict, TriageError
 from triage_tui.guest.host.process import descendants
 from triage_tui.retry import kept_rounds
 from triage_tui.retry.accidents import killed_from_outside
+from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.course import Course, Round, Terms, Used
 from triage_tui.retry.deciding import Decider
 from triage_tui.retry.freezing import FreezeSwitch
@@ -38,8 +39,10 @@ from triage_tui.retry.workspace import Workspace
 from triage_tui.retry.written_policy import read_policy, shipped_policy
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.runs.call_signatures import signature
-from triage_tui.runs.events import append_event, this_process
+from triage_tui.runs.events import append_event, is_waiting, this_process
+from triage_tui.runs.listing import run_dirs
 from triage_tui.runs.reader import load_run
+from triage_tui.runs.verdict_model import read_verdict
 from triage_tui.setup import known_programs
 
 Rootfs = Callable[[str], Path]
@@ -243,6 +246,28 @@ def test_an_emulator_that_somebody_kills_says_nothing_of_the_program(tmp_path: P
     kept = read_kept(workspace, run)
     assert kept is not None
     assert (kept.stage, kept.on) == ("retry", "")
+
+
+def test_who_sees_a_retry_wait_sees_its_verdict(tmp_path: Path, rootfs: Rootfs) -> None:
+    workspace = Workspace(tmp_path)
+    waited: list[str] = []
+    early: list[str] = []
+
+    def narrate(text: str) -> None:
+        for run in map(load_run, run_dirs(workspace.runs_dir)):
+            if is_waiting(run.events) and run.snapshot.parent_run and read_verdict(run.dir) is None:
+                early.append(text)
+        if "waiting for a decision" in text:
+            waited.append(workspace.load("last").run_id)
+            LocalActions(workspace).decide("last", "retry" if len(waited) == 1 else "end")
+
+    root = str(rootfs("busybox-armhf"))
+    start = Start(program="/bin/busybox", argv=["busybox", "cat", "/etc/nothere"], rootfs=root)
+    course = run_rounds(workspace, start, narrate=narrate)
+    assert [one.run.run_id for one in course.rounds] == waited
+    assert (len(waited), early, course.ended) == (2, [], "a person ended it")
+    kinds = [event.kind for event in load_run(course.rounds[1].run.dir).events]
+    assert kinds.index("waiting") > kinds.index("diagnosed")
 
 
 def test_rounds_go_on_where_their_supervisor_was_killed(tmp_path: Path, rootfs: Rootfs) -> None:
