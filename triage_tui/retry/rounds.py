@@ -39,7 +39,7 @@ from triage_tui.retry.round_watch import RoundWatch, ShortCycle
 from triage_tui.retry.rule_decisions import UNLESS_RETRIED
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
-from triage_tui.retry.written_policy import WrittenPolicy, policy_path, read_policy
+from triage_tui.retry.written_policy import WrittenPolicy, policy_path, read_policy, shipped_policy
 from triage_tui.runs.events import append_event, this_process
 from triage_tui.runs.limits import DiskUsage, allowance
 from triage_tui.runs.reader import Run
@@ -97,6 +97,9 @@ def written_policy(
             raise TriageError("a policy file is for --policy assist or auto: say which")
         return None
     written = read_policy(policy_path(workspace, named))
+    if written.path != shipped_policy():
+        # It may have come with the workspace.
+        narrate(f"the policy in force: {written}")
     for problem in written.problems:
         narrate(problem)
     return written
