@@ -128,7 +128,7 @@ def test_a_real_program_that_is_another_one_at_the_next_start(
     second = run_rounds(workspace, start, policy="auto", limits=Limits(rounds=1), narrate=told.append)
     assert any(line.startswith(f"set aside: {next(iter(approved.files))}: the program is") for line in told)
     assert "started without rules" in told
-    assert second.exit_code == 1
+    assert second.exit_code == 4
     now = target_of(start)
     said = renew(workspace, now.target_id, reason="the same code")
     assert said == "1 rule active again (generation 2)"
