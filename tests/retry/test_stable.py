@@ -137,8 +137,22 @@ def test_only_what_is_well_and_needed_is_stable(
     verdict = (well / "verdict.json").read_text()
     (well / "verdict.json").write_text(verdict.replace('"resolved"', '"sideways"', 1))
     assert export(workspace) == 2
-    assert "is not well (network_wait): only what is well can be stable" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"run {WELL}, the newest judged with the active rules, is not well (sideways: " in told
+    # A later run that nobody judged does not outweigh that, and one that is ill outweighs all.
+    later = workspace.runs_dir / "20261122_000000_00000001"
+    shutil.copytree(well, later)
+    (later / "verdict.json").unlink()
+    assert export(workspace) == 2
+    assert f"run {WELL}, the newest judged with" in capsys.readouterr().err
     (well / "verdict.json").write_text(verdict)
+    shutil.copy(workspace.runs_dir / FAILS / "diagnosis.json", later)
+    assert export(workspace) == 2
+    assert (
+        f"run {later.name}, the newest with the active rules, is not well (missing_"
+        in capsys.readouterr().err
+    )
+    shutil.rmtree(later)
     change(well, nothing_did)
     assert export(workspace) == 2
     assert "none of the 2 active rules did anything in it" in capsys.readouterr().err

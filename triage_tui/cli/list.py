@@ -8,6 +8,7 @@ from triage_tui.cli.output import cause_in_words, print_json, print_table, say, 
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.listing import Form, list_runs
 from triage_tui.runs.stories import ORDERS, Entry, fold, group, ordered, scores, story_of
+from triage_tui.text import number_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     print_table(header, [_row(row, score[story_of(row.run)]) for row in rows])
     hidden = sum(row.folded for row in rows)
     if hidden:
-        say(f"{hidden} more runs of the same targets and causes: --unfold shows them")
+        more = number_of(hidden, "more run")
+        say(f"{more} of the same targets and causes: --unfold shows them")
     return 0
 
 

@@ -193,32 +193,49 @@ def _path(rulebook: Path, name: str) -> Path:
 
 
 def _proof(workspace: Workspace, run: Run, active: Generation) -> tuple[Run, str]:
-    """Return the newest run that is well with exactly the active rules, and how.
+    """Return the run that proves that the target is well with exactly the active rules, and how.
+
+    That is the newest with these rules that was judged, or the newest where none was. Either must be well: a
+    run that was not judged does not outweigh the doubt of a judge.
 
     Raises:
-        TriageError: there is none.
+        TriageError: there is none, or one of them is not well.
     """
     target = run.snapshot.target.target_id
-    tried = 0
-    for one in list_runs(workspace.runs_dir):
-        if one.target_id != target or tried >= MAX_LOOKED_AT:
-            continue
-        tried += 1
+    newest: Run | None = None
+    names = [one.run_id for one in list_runs(workspace.runs_dir) if one.target_id == target]
+    for name in names[:MAX_LOOKED_AT]:
         try:
-            found = load_run(workspace.runs_dir / one.run_id)
+            found = load_run(workspace.runs_dir / name)
         except TriageError:
             continue
         if found.snapshot.engine.rule_pack_sha256 != active.digest:
             continue
-        if words := well(found):
-            return found, words
+        judged = read_verdict(found.dir) is not None
+        if newest is None or judged:
+            _refuse_ill(found, "judged " if judged else "")
+        newest = newest or found
+        if judged:
+            return found, well(found)
+    if newest is None:
         raise TriageError(
-            f"run {found.run_id}, the newest with the active rules, is not well"
-            f" ({one.cause or 'not explained'}): only what is well can be stable"
+            f"no run was made with generation {active.number} yet, so nothing proves that it is well:"
+            f" `triage-tui retry {run.run_id}` makes one"
         )
+    return newest, well(newest)
+
+
+def _refuse_ill(run: Run, judged: str) -> None:
+    if well(run):
+        return
+    verdict = read_verdict(run.dir)
+    diagnosis = run.diagnosis
+    why = diagnosis.hypotheses[0].cause if diagnosis is not None and diagnosis.hypotheses else "not explained"
+    if verdict is not None:
+        why = f"{verdict.word}: {verdict.reasons[0]}" if verdict.reasons else verdict.word
     raise TriageError(
-        f"no run was made with generation {active.number} yet, so nothing proves that it is well:"
-        f" `triage-tui retry {run.run_id}` makes one"
+        f"run {run.run_id}, the newest {judged}with the active rules, is not well ({safe_line(why, 200)}):"
+        " only what is well can be stable"
     )
 
 
