@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.diagnosis.recorded import load_case, run_of
+from tests.proposals.test_blocked_and_copied import run_of as traced
 from triage_tui.diagnosis.report import diagnose
 from triage_tui.proposals.build import propose
 from triage_tui.proposals.start_scripts import command_line
@@ -123,3 +124,35 @@ def test_what_was_tried_already_is_not_proposed_again(tmp_path: Path) -> None:
     assert start_literals(run, hypothesis, ["new_interface"]) == {}
     hypothesis.parameters["interface"] = "../x"
     assert start_literals(run, hypothesis, ["new_interface"]) == {}
+
+
+def test_interfaces_are_those_that_the_configuration_names(tmp_path: Path) -> None:
+    (tmp_path / "root/etc").mkdir(parents=True)
+    (tmp_path / "root/etc/router.conf").write_text(
+        "# phyint eth9 upstream\nphyint wan0 upstream\nphyint eth1 downstream\nphyint wan0 altnet\n"
+    )
+    (tmp_path / "root/etc/ld.so.cache").write_bytes(b"lan7\0")
+    trace = "".join(
+        f'2 openat(AT_FDCWD,"{path}",O_RDONLY) = {result}\n'
+        for path, result in (
+            ("/etc/ld.so.cache", "3"),
+            ("/etc/router.conf", "3"),
+            ("/etc/gone.conf", "-1 errno=2 (No such file or directory)"),
+            ("/var/lib/eth4.conf", "3"),
+        )
+    )
+    run = traced(trace + "2 exit_group(255)\n", tmp_path)
+    run.snapshot.target.rootfs = str(tmp_path / "root")
+    hypothesis = Hypothesis(
+        cause="x",
+        proximate="x",
+        confidence=1.0,
+        title="",
+        parameters={"text": "There must be at least 1 Vif"},
+    )
+    assert start_literals(run, hypothesis, ["new_interface"]) == {"new_interface": '"wan0", "eth1"'}
+    hypothesis.parameters["text"] = "no such device br0"
+    assert start_literals(run, hypothesis, ["new_interface"]) == {"new_interface": '"br0"'}
+    run.snapshot.target.rootfs = None
+    hypothesis.parameters["text"] = "no device"
+    assert start_literals(run, hypothesis, ["new_interface"]) == {"new_interface": '"eth0"'}

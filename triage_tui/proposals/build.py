@@ -128,7 +128,11 @@ def _build(
     code, words, needs = literals(run, hypothesis, library)
     of_start = start_literals(run, hypothesis, start_names(template))
     code |= of_start
-    words |= {name: value.strip('"') for name, value in of_start.items() if name not in words}
+    words |= {
+        name: ", ".join(one.strip('"') for one in value.split(", "))
+        for name, value in of_start.items()
+        if name not in words
+    }
     known = set(code) | {name for name, value in words.items() if value}
     operation = hypothesis.parameters.get("operation", "getid" if hypothesis.entry == "not-root" else "")
     if template.operations and operation not in template.operations:

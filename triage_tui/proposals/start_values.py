@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+from triage_tui.diagnosis.calls import operation
 from triage_tui.errors import TriageError
 from triage_tui.proposals.lua import guest_bytes
 from triage_tui.proposals.start_scripts import command_line
@@ -47,6 +48,9 @@ _ASKS_USER = frozenset(("getuid", "getuid32", "geteuid", "geteuid32"))
 _NOBODY = 65534
 MAX_ACCOUNTS = 64 << 10
 """Bytes of /etc/passwd that are read."""
+MAX_CONFIGURATION = 64 << 10
+"""Bytes of a configuration file that are read for names of interfaces."""
+MAX_INTERFACES = 4
 _NOT_SEARCHED = frozenset(("proc", "sys", "dev"))
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 _NAMED_INTERFACE = re.compile(r"\b(?:eth|lan|wan|wlan|br|ath|ra)-?[0-9]{1,2}(?:\.[0-9]{1,4})?\b")
@@ -187,11 +191,42 @@ def _other_user(run: Run, _given: Given) -> str:
 
 
 def _new_interface(run: Run, given: Given) -> str:
-    """Return the name of the interface that is missing, eth0 where the program names none."""
+    """Return the name of the interface that is missing, or those that the configuration names; else eth0."""
     named = _NAMED_INTERFACE.search(given.get("text", ""))
-    name = given.get("interface") or (named[0] if named is not None else "eth0")
-    has = any(one.setting == "interfaces" and name in one.says.split() for one in run.snapshot.start_settings)
-    return lua_string(name.encode()) if _INTERFACE.fullmatch(name) and name != "lo" and not has else ""
+    name = given.get("interface") or (named[0] if named is not None else "")
+    had = {
+        word
+        for one in run.snapshot.start_settings
+        if one.setting == "interfaces"
+        for word in one.says.split()
+    }
+    wanted = [name] if name else _configured_interfaces(run) or ["eth0"]
+    names = [one for one in wanted if _INTERFACE.fullmatch(one) and one != "lo" and one not in had]
+    return ", ".join(lua_string(one.encode()) for one in names)
+
+
+def _configured_interfaces(run: Run) -> list[str]:
+    """Return the interfaces that the program's configuration files name, in their order.
+
+    That is what the program opened below /etc and what is text there; lines that begin with # are comments.
+    """
+    root = run.snapshot.target.rootfs
+    if not root:
+        return []
+    found: list[str] = []
+    for path in dict.fromkeys(
+        call.path
+        for call in run.trace()
+        if operation(call) == "open" and call.ret is not None and call.ret >= 0
+    ):
+        if not path or not path.startswith("/etc/"):
+            continue
+        with contextlib.suppress(TriageError, OSError, ValueError):
+            text = read_bounded(inside(Path(root), path[1:]), MAX_CONFIGURATION).decode("utf-8", "replace")
+            for line in text.splitlines() if "\0" not in text else ():
+                if not line.lstrip().startswith("#"):
+                    found += _NAMED_INTERFACE.findall(line)
+    return list(dict.fromkeys(found))[:MAX_INTERFACES]
 
 
 _LITERALS: dict[str, Callable[[Run, Given], str]] = {
