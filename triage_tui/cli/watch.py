@@ -81,8 +81,6 @@ def run(args: argparse.Namespace) -> int:
     changes: queue.SimpleQueue[set[str] | None] = queue.SimpleQueue()
     watcher = RunsWatcher(workspace.runs_dir, changes.put, lost=lambda: changes.put(None))
     with watcher:
-        where = ", ".join(sorted(chosen)) or workspace.runs_dir
-        say(f"watching {where}; Ctrl-C ends")
         follower = _Follower(workspace, chosen, wanted, args)
         return follower.follow(watcher, changes)
 
@@ -134,6 +132,8 @@ class _Follower:
         for run_id in self._everything():
             if not self._is_over():
                 self._look(run_id, quiet=not self._past)
+        # Not before: what happens from here on is told, and who waits for this line may act.
+        say(f"watching {', '.join(sorted(self._chosen)) or self._runs_dir}; Ctrl-C ends")
         while not self._is_over():
             if reader_is_gone():
                 return DONE
@@ -187,7 +187,7 @@ class _Follower:
         new = events[known.events :] if len(events) >= known.events else events
         before, known.summary = known.summary, summary
         known.events = len(events)
-        known.alive = depends_on_processes(events)
+        known.alive = summary.waiting or depends_on_processes(events)
         if not quiet:
             for line in _lines(before, summary, new):
                 self._print(summary, *line)
