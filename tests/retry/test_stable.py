@@ -15,10 +15,12 @@ from tests.cli.strict import validator
 from triage_tui.cli.main import main
 from triage_tui.resources import recorded_runs
 from triage_tui.retry.recurrence import reopen
+from triage_tui.retry.rounds import run_rounds
 from triage_tui.retry.stable import kept_set
+from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
-from triage_tui.rulebook.packs.format import packed, read_pack
+from triage_tui.rulebook.packs.format import PackManifest, StableSet, packed, read_pack, rules_digest
 from triage_tui.runs.listing import summarize
 from triage_tui.runs.reader import Run, load_run
 
@@ -238,3 +240,29 @@ def test_a_pack_without_tests_is_written_as_before(workspace: Workspace, tmp_pat
     assert (pack.manifest.schema_version, pack.manifest.stable, pack.cases) == (1, None, {})
     assert b'"stable"' not in file.read_bytes()
     assert say(workspace, "test", str(file)) == 2
+
+
+def test_it_is_said_while_the_program_runs(rootfs: Callable[[str], Path], tmp_path: Path) -> None:
+    root = str(rootfs("busybox-armhf"))
+    argv = ["busybox", "cat", "/missing"]
+    stable = StableSet(
+        program="/bin/busybox", argv=argv, arch="arm", rootfs=root, proof=WELL, proved="", since="",
+        mends=["missing_file open(/missing) ENOENT"], cases=[], tests=[],
+    )  # fmt: skip
+    manifest = PackManifest(
+        name="cat", description="", engine_version="", rule_header_version=1, rules_sha256=rules_digest([]),
+        count=0, architectures=[], target="of an older build", generation=1, generation_digest="", rules=[],
+        schema_version=2, stable=stable,
+    )  # fmt: skip
+    workspace = Workspace(tmp_path / "ws")
+    kept = workspace.rulebook / ".stable/cat.rulepack"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(packed(manifest, {}))
+    start = Start(program="/bin/busybox", argv=argv, rootfs=root, env={})
+    told: list[str] = []
+    run = run_rounds(workspace, start, hold=False, narrate=told.append).rounds[0].run
+    (line,) = (line for line in told if line.startswith("reopened: "))
+    assert "missing_file open(/missing) ENOENT is back, which the stable set cat mended" in line
+    found = summarize(run.dir)
+    assert found.reopened == "cat"
+    assert found.signature == stable.mends[0]
