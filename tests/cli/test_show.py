@@ -40,13 +40,15 @@ def run_dir(tmp_path: Path) -> Path:
     )
     diagnosis = Diagnosis(run_id=run.run_id, scene="s", headline="long words " * 30, hypotheses=[best])
     (run_dir / "diagnosis.json").write_bytes(msgspec.json.encode(diagnosis))
-    figures = Figures(run_id=run.run_id, reason="exit")
+    before = Figures(run_id=run.run_id, reason="exit", exit_code=1, syscalls=22, rung="runs")
+    probes = ["http 127.0.0.1:80/ answered (200), twice, still after 2.1 s"]
     verdict = Verdict(
         word="sideways",
         rung="new_branch",
-        reasons=["it ends in the same way"],
-        before=figures,
-        after=figures,
+        reasons=["it ends in the same way", "no syscall signature is new"],
+        links=[link, ""],
+        before=before,
+        after=msgspec.structs.replace(before, rung="new_branch", probes=probes),
         masked=["openat(/etc/x.conf) helped by rule fix-openat-1"],
     )
     (run_dir / "verdict.json").write_bytes(encode_json(verdict))
@@ -109,7 +111,10 @@ def test_rule_hits_and_verdicts_are_told(
 ) -> None:
     text = " ".join(shown(run_dir, capsys, monkeypatch).split())
     assert "fix-openat-1: 8 of 8 hits on openat, switched off: hit limit of 8 reached" in text
-    assert "sideways (new branch) - it ends in the same way ! masked, not fixed: openat(/etc/x.conf)" in text
+    assert "sideways (new branch) - it ends in the same way [ev:syscall/1~" in text
+    assert "- no syscall signature is new ! masked, not fixed: openat(/etc/x.conf) helped" in text
+    assert "FIGURE BEFORE AFTER stopped by exit 1 exit 1 * rung runs new branch calls 22 22" in text
+    assert "* probes: - -> http 127.0.0.1:80/ answered (200), twice, still after 2.1 s" in text
     assert "retried as 20260131_020304_00000042: progressed - the failure is passed ! masked" in text
 
 

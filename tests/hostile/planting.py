@@ -23,7 +23,7 @@ _KEPT = {
     "reason", "kind", "method", "risk", "source", "file", "pseudocode_file", "link", "sha256", "files",
     "schema_version", "fnv1a32", "guest_output", "diagnosis_md", "regs_txt", "backtrace_txt", "retry_log",
     "confidence", "outcome", "state", "on_failure", "stream", "action", "parent_run", "rootfs",
-    "rule", "target_id",
+    "rule", "target_id", "word", "rung", "how", "again", "later",
 }  # fmt: skip
 """Fields that keep their value, so that the record can be read and its parts belong together."""
 CODE = "code-of-the-frame"

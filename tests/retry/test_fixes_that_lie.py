@@ -62,11 +62,39 @@ def test_an_end_with_0_that_a_rule_alone_brought_about_is_not_resolved(tmp_path:
     verdict = judge(before, after)
     # The exit is passed, and nothing shows that the work was done.
     assert (verdict.word, verdict.rung, verdict.doubted) == ("progressed", "passed", True)
-    assert "nothing is different but what rules told it" in verdict.reasons[0]
+    assert "nothing from outside confirms it, and rules answered on the way: openat" in verdict.reasons[0]
     assert parse_link(verdict.links[0]).id == "3"
     assert verdict.masked == ["openat(/etc/x.conf) answered by rule lie"]
     assert not is_well(after, verdict)
     check_links(after, verdict)
+
+
+def test_what_it_says_of_made_up_answers_confirms_nothing(tmp_path: Path, before: Run) -> None:
+    answered = [*START, faked(3, "openat", path="/etc/x.conf"), ok(4, "openat", path="/etc/next")]
+    verdict = judge(before, says(make(tmp_path, answered, healthy=True, exit_code=0), b"0 devices found\n"))
+    assert (verdict.word, verdict.rung, verdict.doubted) == ("progressed", "new_branch", True)
+    # What a rule supplied is there, and what the program does with it is its own.
+    supplied = [*START, ok(3, "openat", path="/etc/x.conf", rule="fix"), answered[-1]]
+    verdict = judge(before, make(tmp_path, supplied, healthy=True, exit_code=0))
+    assert (verdict.word, verdict.rung, verdict.doubted) == ("resolved", "healthy_exit", False)
+    idle = make(tmp_path, supplied[:-1], healthy=True, reason="idle", exit_code=None)
+    verdict = judge(before, idle)
+    assert verdict.word == "sideways"
+    assert "nothing is different but what rules supplied" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("address", "word"),
+    [("0.0.0.0:80", "resolved"), ("udp 0.0.0.0:68", "progressed"), ("unix:/x", "progressed")],
+)
+def test_a_server_behind_made_up_answers_must_be_reached(
+    tmp_path: Path, before: Run, address: str, word: str
+) -> None:
+    calls = [*START, faked(3, "openat", path="/etc/x.conf"), ok(4, "openat", path="/etc/next")]
+    at_rest: dict[str, Any] = {"healthy": True, "reason": "idle", "exit_code": None}
+    after = make(tmp_path, calls, statistics=Statistics(listening=[address]), **at_rest)
+    verdict = judge(before, after)
+    assert (verdict.word, verdict.rung) == (word, "listens")
 
 
 def test_an_end_with_0_before_the_work_is_done_is_regressed(tmp_path: Path) -> None:
@@ -173,6 +201,18 @@ def test_a_faked_listen_is_no_service(tmp_path: Path, refused: Run, healthy: boo
     assert verdict.rung == "passed"
 
 
+@pytest.mark.parametrize(("port", "word"), [(80, "resolved"), (34141, "progressed")])
+def test_a_faked_bind_is_no_address(tmp_path: Path, refused: Run, port: int, word: str) -> None:
+    bind = faked(3, "bind", arguments=["3"], peer="inet:10.0.0.1:80")
+    calls = [ok(1, "brk"), Syscall(seq=2, name="socket", ret=3), bind, ok(4, "listen", arguments=["3"])]
+    probe = Probe(target=f"http 127.0.0.1:{port}/", outcome="answered", status=200)
+    listening = Statistics(listening=[f"0.0.0.0:{port}"])
+    verdict = judge(refused, served(tmp_path, probe, calls=calls, statistics=listening))
+    assert (verdict.word, verdict.rung) == (word, "answers")
+    if word == "progressed":
+        assert "it is not reached where it wants to be: bind(inet:10.0.0.1:80)" in verdict.reasons[0]
+
+
 @pytest.mark.parametrize("healthy", [False, True])
 def test_a_wait_for_a_peer_that_a_rule_made_up_is_no_wait_for_clients(tmp_path: Path, healthy: bool) -> None:
     def connect(**fields: Any) -> Syscall:
@@ -273,7 +313,7 @@ def test_a_service_that_died_after_it_had_answered_stands_on_no_rung_of_a_servic
     assert "but it dies of SIGSEGV now" in verdict.reasons
 
 
-def test_what_another_story_reached_is_progress_and_is_not_called_new(tmp_path: Path, before: Run) -> None:
+def test_what_another_round_reached_is_progress_and_is_not_called_new(tmp_path: Path, before: Run) -> None:
     further = [*START, ok(3, "openat", path="/etc/x.conf"), ok(4, "bind", peer="inet:0.0.0.0:80")]
     other = make(tmp_path, further)
     first = make(tmp_path, [*START, MISSING], cites=3)
@@ -305,6 +345,9 @@ def test_code_that_was_not_reached_before_is_a_new_branch(tmp_path: Path) -> Non
     assert (verdict.word, verdict.before.call_sites, verdict.after.call_sites) == ("progressed", 2, 2)
     assert "1 place of the code made a call for the first time" in verdict.reasons[1]
     check_links(after, verdict)
+    # Of calls that were not always seen with their place another place is none that is new.
+    unseen = make(tmp_path, [*before.trace(), ok(3, "socket")], maps=maps)
+    assert judge(unseen, after).new_sites == []
     # To end at the same place in the same way is none, whatever the way there was.
     assert judge(before, make(tmp_path, after.trace(), maps=moved)).word == "sideways"
 

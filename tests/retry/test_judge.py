@@ -138,11 +138,12 @@ def test_answers_that_hide_a_real_interface_are_told_first(tmp_path: Path) -> No
 
 def test_what_earlier_rounds_reached_is_not_new(tmp_path: Path, before: Run) -> None:
     more = [ok(1, "brk"), ok(2, "socket"), ok(3, "listen")]
-    make(tmp_path, more, parent_run=before.run_id)
-    after = make(tmp_path, more, parent_run=before.run_id)
-    verdict = judge(before, after, past_of(tmp_path, before, after))
+    second = make(tmp_path, more, parent_run=before.run_id)
+    third = make(tmp_path, [ok(1, "brk"), MISSING], cites=3, parent_run=second.run_id)
+    after = make(tmp_path, more, parent_run=third.run_id)
+    verdict = judge(third, after, past_of(tmp_path, third, after))
     assert (verdict.word, verdict.novel, verdict.regained) == ("sideways", [], [])
-    assert verdict.compared_with == 2
+    assert verdict.compared_with == 3
 
 
 def test_after_a_resume_only_later_calls_count(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from triage_tui.runs.model import (
     Trigger,
 )
 from triage_tui.runs.reader import load_run
+from triage_tui.runs.verdict_model import Figures, Verdict
 from triage_tui.runs.writer import RunWriter, encode_json
 
 EXIT_RUN = "20251118_140312_00000004"
@@ -165,12 +166,27 @@ def make_retry_run(runs_dir: Path, run_id: str = RETRY_RUN) -> Path:
     snapshot = load_run(run_dir).snapshot
     snapshot.parent_run, snapshot.round = EXIT_RUN, 1
     (run_dir / "snapshot.json").write_bytes(encode_json(snapshot))
-    verdict = {
-        "word": "progressed",
-        "rung": "new syscall branch",
-        "reasons": ["the exit after ENODEV is gone", "6 syscall signatures are new"],
-        "masked": ["the index of eth0 was answered by a rule"],
-    }
+    end = make_link(load_run(run_dir), "syscall", snapshot.trigger.seq)
+    verdict = Verdict(
+        word="progressed",
+        rung="new_branch",
+        reasons=["the exit after ENODEV is gone", "6 syscall signatures are new"],
+        links=[end, ""],
+        masked=["the index of eth0 was answered by a rule"],
+        before=Figures(
+            run_id=EXIT_RUN, reason="exit", exit_code=1, syscalls=37, errnos={"ENODEV": 1}, rung="runs"
+        ),
+        after=Figures(
+            run_id=run_id,
+            reason="sleep_loop",
+            syscalls=61,
+            loop="sendto, poll",
+            probes=["http 127.0.0.1:80/ answered (200), twice, still after 2.1 s"],
+            faked=1,
+            elapsed_ms=6300,
+            rung="new_branch",
+        ),
+    )
     (run_dir / "verdict.json").write_bytes(encode_json(verdict))
     (run_dir / "retry.log").write_text(
         "round 1 of 3\nactivated generation 0001\n"

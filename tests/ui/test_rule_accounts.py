@@ -49,6 +49,24 @@ def test_process_and_retry_pane_tell_the_whole_account(workspace: Path) -> None:
         assert "\x1b" not in said
 
 
+def test_the_retry_pane_sets_the_figures_beside_each_other_and_leads_to_the_evidence(workspace: Path) -> None:
+    view = load_view(workspace / "ai_runs" / fixtures.RETRY_RUN, workspace)
+    for width in (50, 78, 120):
+        rows = retry.own_verdict(view, width)
+        said = words(rows)
+        assert "PROGRESSED new branch · the exit after ENODEV is gone syscall" in said
+        assert "stopped by exit 1 sleep loop" in said
+        assert "twice, still after 2.1 s" in said
+        links = [link for row in rows for _, _, link in row.links]
+        assert links == [view.verdict["links"][0]]
+        assert max(len(row.text) for row in rows) <= width
+    # What another version wrote has no figures that are known here.
+    view.verdict["after"] = {"figures": 7}
+    assert "stopped by" not in words(retry.own_verdict(view, 78))
+    view.verdict["links"] = ["ev:syscall/77~000000000000", 7]
+    assert not [link for row in retry.own_verdict(view, 78) for link in row.links]
+
+
 def test_the_patch_pane_tells_what_a_proposed_rule_did_when_it_was_active(workspace: Path) -> None:
     view = view_with(workspace)
     view.proposals[0].files = ["fix/syscall/openat@fix-openat-3f2a91c0.lua"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from triage_tui.cli.output import print_line, print_table, print_wrapped
+from triage_tui.cli.wrapping import cells
 from triage_tui.language.catalogue import ENGLISH_CATALOGUE, Catalogue
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis
 from triage_tui.runs.events import holder_alive
@@ -15,6 +16,9 @@ from triage_tui.runs.rule_account import rule_account
 from triage_tui.runs.verdict_figures import figure_rows, rung_in_words
 from triage_tui.runs.verdict_model import Verdict, read_verdict
 from triage_tui.text import number_of
+
+_FIGURE_CELLS = 30
+"""Widest figure that stands in the table; others have a line of their own."""
 
 
 def say_summary(record: Run, language: Catalogue) -> None:
@@ -187,7 +191,10 @@ def _figures(verdict: Verdict, language: Catalogue) -> None:
         [f"{'*' if row.differs else ' '} {language.fill(row.name)}", row.before, row.after]
         for row in figure_rows(verdict)
     ]
-    print_table([f"  {header[0]}", *header[1:]], rows)
+    short = [row for row in rows if max(map(cells, row)) <= _FIGURE_CELLS]
+    print_table([f"  {header[0]}", *header[1:]], short)
+    for name, before, after in (row for row in rows if row not in short):
+        print_wrapped(f"{name}: {before}  ->  {after}", "", "    ")
 
 
 def _reasons(

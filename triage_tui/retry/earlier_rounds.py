@@ -36,31 +36,49 @@ _NO_PROGRESS = frozenset(
 class Past:
     """What earlier rounds reached."""
 
-    course: set[str] = field(default_factory=set)
-    """Signatures of the rounds of this course: those that go back to the same first run."""
+    path: set[str] = field(default_factory=set)
+    """Signatures of the run before, and of the rounds that led to it."""
     others: dict[str, str] = field(default_factory=dict)
-    """Signatures that only other courses of the target reached, and the run that did."""
+    """Signatures of the other rounds of the target, and the run that had them."""
     sites: set[str] = field(default_factory=set)
     """Places in the code from which calls were made, "/bin/x+0x1a2c (openat)"."""
+    unplaced: set[str] = field(default_factory=set)
+    """Names of calls of which some have no place on record: there another place may be none that is new."""
     rounds: int = 0
     """How many rounds that were."""
 
-    def add(self, run: Run, *, same_story: bool = True) -> None:
+    def add(self, run: Run, *, led_here: bool = True) -> None:
         """Take in what one more round reached."""
         self.rounds += 1
         reached = signatures(call for call in run.trace() if counts(call))
-        if same_story:
-            self.course |= reached.keys()
+        if led_here:
+            self.path |= reached.keys()
         else:
             for text in reached:
                 self.others.setdefault(text, run.run_id)
         self.sites |= call_sites(run).keys()
+        self.unplaced |= {call.name for call in run.trace() if counts(call) and not is_placed(run, call)}
+
+    def new_sites(self, run: Run, start: int = 0) -> dict[str, int]:
+        """Return the places of a run that no earlier round had, and the first call of each."""
+        found = call_sites(run, start)
+        names = {call.seq: call.name for call in run.trace() if call.seq in set(found.values())}
+        return {
+            text: seq
+            for text, seq in found.items()
+            if text not in self.sites and names[seq] not in self.unplaced
+        }
 
 
 def counts(call: Syscall) -> bool:
     """Tell whether a call can count as ground: no rule helped with it, unless to run a real program."""
     started = call.name in ("execve", "execveat") and not call.errno and not call.intercepted
     return call.name not in _NO_PROGRESS and (call.rule is None or started)
+
+
+def is_placed(run: Run, call: Syscall) -> bool:
+    """Tell whether a record says from where a call was made, as far as that can be told for a process."""
+    return (call.pc is not None or call.return_address is not None) and bool(maps_of(run.snapshot, call))
 
 
 def call_sites(run: Run, start: int = 0) -> dict[str, int]:
@@ -91,17 +109,17 @@ def past_of(runs_dir: Path, before: Run, after: Run | None = None) -> Past:
     past = Past()
     past.add(before)
     left = MAX_BYTES
-    for path, same_story in _rounds(runs_dir, before, after):
+    for path, led_here in _rounds(runs_dir, before, after):
         with contextlib.suppress(TriageError, OSError):
             left -= (path / TRACE_FILE).stat().st_size
             if left < 0:
                 break
-            past.add(load_run(path), same_story=same_story)
+            past.add(load_run(path), led_here=led_here)
     return past
 
 
 def _rounds(runs_dir: Path, before: Run, after: Run | None) -> Iterator[tuple[Path, bool]]:
-    """Yield the other earlier rounds of the target, newest first, and whether they are of the same course."""
+    """Yield the other earlier rounds of the target, newest first, and whether they led to `before`."""
     target = before.snapshot.target.target_id
     if not target:
         return
@@ -113,10 +131,10 @@ def _rounds(runs_dir: Path, before: Run, after: Run | None) -> Iterator[tuple[Pa
             found[path.name] = path
             parents[path.name] = summary.parent_run
     left_out = {before.run_id, after.run_id if after is not None else ""}
-    course = _first(before.run_id, parents)
+    ancestors = _ancestors(before.run_id, parents)
     chosen = [name for name in found if name not in left_out and (after is None or name < after.run_id)]
     for name in chosen[:MAX_READ]:
-        yield found[name], _first(name, parents) == course
+        yield found[name], name in ancestors
 
 
 def _listed(runs_dir: Path) -> Iterable[Path]:
@@ -126,10 +144,10 @@ def _listed(runs_dir: Path) -> Iterable[Path]:
         return ()
 
 
-def _first(name: str, parents: dict[str, str | None]) -> str:
-    """Return the first run that a round goes back to; records are hostile, so none is visited twice."""
-    seen = {name}
+def _ancestors(name: str, parents: dict[str, str | None]) -> set[str]:
+    """Return the runs that a round goes back to; records are hostile, so none is visited twice."""
+    seen: set[str] = set()
     while (parent := parents.get(name)) is not None and parent not in seen:
         seen.add(parent)
         name = parent
-    return name
+    return seen

@@ -13,19 +13,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from triage_tui.errors import TriageError
 from triage_tui.retry.accidents import killed_from_outside
 from triage_tui.retry.earlier_rounds import Past
 from triage_tui.retry.judging import ends, faked
 from triage_tui.retry.judging.doubts import blamed, doubts_of
 from triage_tui.retry.judging.faked import Faked, masked_calls, switched_off
 from triage_tui.retry.judging.figures import figures_of
-from triage_tui.retry.judging.novelty import Novelty, ground_lost, news_of
+from triage_tui.retry.judging.novelty import Novelty, blocking_signatures, ground_lost, news_of
 from triage_tui.retry.judging.printed import Printed, new_output, usage_now
 from triage_tui.retry.judging.reasons import Reason, cited, cited_end
 from triage_tui.retry.judging.service import Service, rung_of, service_of
-from triage_tui.runs.call_signatures import signature, signatures, subject
-from triage_tui.runs.evidence import parse_link
+from triage_tui.runs.call_signatures import signatures, subject
 from triage_tui.runs.reader import Run
 from triage_tui.runs.verdict_model import Verdict, VerdictWord, read_verdict
 from triage_tui.text import number_of, safe_line
@@ -38,23 +36,6 @@ How = Literal["resume", "retry"]
 """Whether the frozen guest went on, or a new one started."""
 
 _Decided = tuple[VerdictWord, list[Reason]]
-
-
-def blocking_signatures(run: Run) -> set[str]:
-    """Return the signatures of the failed calls that the run's best hypothesis rests on."""
-    diagnosis = run.diagnosis
-    if diagnosis is None or not diagnosis.hypotheses or diagnosis.healthy:
-        return set()
-    found: set[str] = set()
-    for evidence in diagnosis.hypotheses[0].evidence:
-        try:
-            link = parse_link(evidence.link)
-        except TriageError:
-            continue
-        call = run.syscall(int(link.id)) if link.kind == "syscall" and link.id.isdecimal() else None
-        if call is not None and call.errno:
-            found.add(signature(call))
-    return found
 
 
 def judge(before: Run, after: Run, past: Past | None = None, how: How = "retry") -> Verdict:
@@ -163,7 +144,7 @@ class _Look:
             still_at=continued,
             same_end=ends.same_end(before, after),
             service=service,
-            doubts=doubts_of(before, after, made_up, news, service),
+            doubts=doubts_of(before, after, made_up, news, service, blocked),
         )
 
     @property
@@ -175,7 +156,8 @@ class _Look:
     def told_news(self) -> Reason:
         """Say what is new, the most telling first."""
         news = self.news
-        shown = next(iter(news.ground or news.counted or news.novel or news.regained), "")
+        told = news.novel or news.regained
+        shown = next((text for text in (*news.ground, *news.counted, *told) if text in told), "")
         link = cited(self.after, "syscall", news.all[shown]) if shown else ""
         if news.novel:
             count = len(news.novel)
@@ -184,7 +166,9 @@ class _Look:
         if news.regained:
             run = self.past.others[shown]
             what = number_of(len(news.regained), "syscall signature")
-            return Reason(f"new in these rounds, reached before in run {run}: {what}, such as {shown}", link)
+            return Reason(
+                f"new against these rounds, and reached before in run {run}: {what}, such as {shown}", link
+            )
         return Reason("no syscall signature is new")
 
     @property
@@ -341,7 +325,7 @@ def _made_up(look: _Look) -> _Decided | None:
 
 
 def _new_ground(look: _Look) -> _Decided | None:
-    """Return the verdict where something was reached that no round of the course had reached."""
+    """Return the verdict where something was reached that no round which led here had reached."""
     news, told = look.news, look.told_news
     same_place = ends.same_place(look.before, look.after)
     passed, end = look.passed, look.end
@@ -359,7 +343,9 @@ def _new_ground(look: _Look) -> _Decided | None:
         told = Reason(says, _said(look.after, printed))
     elif not news.counted and not (news.sites and not same_place):
         return None
-    reasons = [told, *([passed] if passed else []), *gone, end]
+    # What is passed says more than a call that names nothing.
+    first = [told, passed] if news.ground or told.says != look.told_news.says else [passed, told]
+    reasons = [*(reason for reason in first if reason is not None), *gone, end]
     if news.sites:
         place, seq = next(iter(news.sites.items()))
         what = number_of(len(news.sites), "place", "places")

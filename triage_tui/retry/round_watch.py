@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
 from triage_tui.retry.earlier_rounds import counts
-from triage_tui.retry.judge import blocking_signatures
 from triage_tui.retry.judging.ends import SHORT_CYCLE
+from triage_tui.retry.judging.novelty import blocking_signatures
 from triage_tui.runs.call_signatures import signature, signatures
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import Run

@@ -64,7 +64,7 @@ class Figures(Record):
     loop: str = ""
     """The calls that it went round in when it was frozen, "openat, nanosleep"; "" for no loop."""
     probes: list[str] = []
-    """What its service was asked and what came of it: "http 127.0.0.1:80/ answered, again, after 2.4 s"."""
+    """What its service was asked and what came of it: "tcp 10.0.0.1:80 answered, twice, still after 2 s"."""
     faked: int = 0
     """Recorded calls that a rule answered or helped with."""
     call_sites: int = 0
@@ -90,7 +90,8 @@ class Verdict(Record):
     links: list[str] = []
     """For each reason the link to its evidence in this run (see `runs.evidence`), "" where it has none."""
     regained: list[str] = []
-    """Signatures that are new in this course of rounds, and that an earlier course had reached, bounded."""
+    """Signatures that are new against the run before and those that led to it, and that another round of the
+    target had reached, bounded."""
     new_sites: list[str] = []
     """Places in the code that made a call now and in no earlier round: "/bin/x+0x1a2c (openat)", bounded."""
     doubted: bool = False

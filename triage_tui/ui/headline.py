@@ -275,7 +275,8 @@ def _verdict(view: RunView) -> str:
     confidence = min(1.0, max(0.0, best.confidence))
     about = f"{short(best.cause, 40)} ({confidence:.2f})."
     if diagnosis.healthy and confidence >= DOUBT:
-        return f"This looks healthy: {about}"
+        doubted = ", and the judge doubts it" if view.verdict.get("doubted") is True else ""
+        return f"This looks healthy{doubted}: {about}"
     return f"{'Most likely' if confidence >= SURE else 'Perhaps'}: {about}"
 
 

@@ -16,8 +16,13 @@ from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
 
 
-def doubts_of(before: Run, after: Run, faked: Faked, news: Novelty, service: Service) -> list[Reason]:
-    """Return why a run that its diagnosis calls healthy is not taken for a success; nothing of other runs."""
+def doubts_of(
+    before: Run, after: Run, faked: Faked, news: Novelty, service: Service, blocked: set[str]
+) -> list[Reason]:
+    """Return why a run that its diagnosis calls healthy is not taken for a success; nothing of other runs.
+
+    `blocked` are the failures that the diagnosis of the run before rests on.
+    """
     if not is_healthy(after):
         return []
     doubts = [*_of_service(after, service), *_of_rules(after, faked), *_of_daemon(after)]
@@ -26,27 +31,31 @@ def doubts_of(before: Run, after: Run, faked: Faked, news: Novelty, service: Ser
     )
     if confidence < HARDLY:
         doubts.append(Reason(f"its diagnosis is not sure itself ({confidence:.2f})"))
-    if (
-        not doubts
-        and faked.calls
-        and not is_healthy(before)
-        and not _has_own_evidence(before, after, news, service)
-    ):
-        call = next(call for call in after.trace() if call.rule)
-        text = "nothing is different but what rules told it"
-        doubts.append(blamed(after, text, call))
+    if not doubts and faked.calls and not is_healthy(before):
+        doubts += _unconfirmed(before, after, news, service, blocked)
     return doubts
 
 
-def _has_own_evidence(before: Run, after: Run, news: Novelty, service: Service) -> bool:
-    """Tell whether the program shows by something of its own that it got further."""
-    reachable = set(after.snapshot.statistics.listening) - set(before.snapshot.statistics.listening)
-    return (
-        bool(news.ground)
-        or service.answers is not None
-        or bool(reachable)
-        or new_output(before, after) is not None
-    )
+def _unconfirmed(before: Run, after: Run, news: Novelty, service: Service, blocked: set[str]) -> list[Reason]:
+    """What a program does with made-up answers shows nothing; only who asks it from outside can tell."""
+    if service.answers is not None or _is_reached(before, after):
+        return []
+    answered = [call for call in after.trace() if call.rule and call.intercepted]
+    passed = rules.first_passed(after, blocked)
+    if answered:
+        call = passed if passed is not None and passed.intercepted else answered[0]
+        return [blamed(after, "nothing from outside confirms it, and rules answered on the way", call)]
+    if news.ground or new_output(before, after) is not None:
+        return []
+    call = next(call for call in after.trace() if call.rule)
+    return [blamed(after, "nothing is different but what rules supplied", call, "the work")]
+
+
+def _is_reached(before: Run, after: Run) -> bool:
+    """Tell whether clients can connect to it now where they could not before."""
+    now, then = (set(run.snapshot.statistics.listening) for run in (after, before))
+    # "udp 0.0.0.0:68" and "unix:/run/x" say that it has a socket, and not that anybody serves there.
+    return any(" " not in address and not address.startswith("unix:") for address in now - then)
 
 
 def _of_service(after: Run, service: Service) -> list[Reason]:
@@ -70,13 +79,14 @@ def _of_rules(after: Run, faked: Faked) -> list[Reason]:
         (rules.made_up_wait(after, faked), "it waits for what only a rule made up"),
         (rules.claimed_to_listen(after), "it believes that it listens, and nobody can reach it"),
         (rules.forged_end(after), "its exit code is not its own"),
+        (rules.bound_elsewhere(after), "it is not reached where it wants to be"),
     ]
     return [blamed(after, text, call) for call, text in found if call is not None]
 
 
-def blamed(after: Run, text: str, call: Syscall) -> Reason:
+def blamed(after: Run, text: str, call: Syscall, part: str = "the answer") -> Reason:
     """Return a sentence that names the rule and the call by which something came to be."""
-    says = f"{text}: {subject(call)} is the answer of rule {call.rule}"
+    says = f"{text}: {subject(call)} is {part} of rule {call.rule}"
     return Reason(says, cited(after, "syscall", call.seq))
 
 

@@ -13,8 +13,10 @@ from triage_tui.runs.reader import Run
 
 _MADE_UP = frozenset(("open", "openat", "openat2", "creat", "connect"))
 """Calls after which a descriptor is what the rule made of it, whether it answered or helped."""
-_CLAIMED = frozenset(("socket", "bind", "listen", "accept", "accept4"))
-"""Calls that say something untrue of a descriptor only where the rule answered them itself."""
+_GIVEN = frozenset(("socket", "accept", "accept4"))
+"""Calls whose descriptor is made up only where the rule answered them itself."""
+_CLAIMED = frozenset(("bind", "listen"))
+"""Calls that say something untrue of a descriptor where the rule answered them, and nobody can reach it."""
 _OPENS = frozenset(("open", "openat", "openat2", "creat", "socket", "accept", "accept4"))
 _ON_SOCKETS = frozenset(
     [
@@ -44,6 +46,7 @@ def look_at(run: Run) -> Faked:
     """Return what of a run rests on rules."""
     found = Faked()
     sockets: set[tuple[int, int]] = set()
+    is_reached = bool(run.snapshot.statistics.listening)
     for call in run.trace():
         found.calls += call.rule is not None
         fd = descriptor(call)
@@ -62,12 +65,15 @@ def look_at(run: Run) -> Faked:
             if fd is not None and (call.pid, fd) in sockets and call.name in _ON_SOCKETS:
                 found.consequences.add(call.seq)
             continue
-        if call.name in _MADE_UP or (call.name in _CLAIMED and call.intercepted):
-            place = made or ((call.pid, fd) if fd is not None else None)
-            if place is not None and not call.errno:
-                found.descriptors.setdefault(place, call)
-                if call.name == "connect" or call.name in _CLAIMED:
-                    sockets.add(place)
+        place = made or ((call.pid, fd) if fd is not None else None)
+        if place is None or call.errno:
+            continue
+        if call.name in _MADE_UP or (call.name in _GIVEN and call.intercepted):
+            found.descriptors.setdefault(place, call)
+            if call.name == "connect" or call.name in _GIVEN:
+                sockets.add(place)
+        elif call.name in _CLAIMED and call.intercepted and not is_reached:
+            sockets.add(place)
     return found
 
 
@@ -93,6 +99,24 @@ def claimed_to_listen(run: Run) -> Syscall | None:
     if run.snapshot.statistics.listening:
         return None
     return next((call for call in run.trace() if call.name == "listen" and call.intercepted), None)
+
+
+def bound_elsewhere(run: Run) -> Syscall | None:
+    """Return the bind that a rule answered, where the program is reached at another port than it named."""
+    ports = {address.rpartition(":")[2] for address in run.snapshot.statistics.listening}
+    if not ports:
+        return None
+    return next(
+        (
+            call
+            for call in run.trace()
+            if call.name == "bind"
+            and call.intercepted
+            and (call.peer or "").startswith("inet")
+            and (call.peer or "").rpartition(":")[2] not in ports
+        ),
+        None,
+    )
 
 
 def forged_end(run: Run) -> Syscall | None:

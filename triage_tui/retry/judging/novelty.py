@@ -10,9 +10,11 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
-from triage_tui.retry.earlier_rounds import Past, call_sites, counts
+from triage_tui.errors import TriageError
+from triage_tui.retry.earlier_rounds import Past, counts
 from triage_tui.retry.judging.faked import Faked
 from triage_tui.runs.call_signatures import signature, signatures, subject
+from triage_tui.runs.evidence import parse_link
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import Run
 
@@ -35,7 +37,7 @@ class Novelty:
     novel: dict[str, int]
     """New against all earlier rounds."""
     regained: dict[str, int]
-    """New in this course of rounds, and reached by another one before."""
+    """New against the rounds that led here, and reached by another round of the target before."""
     counted: dict[str, int]
     """Of both: those that say something."""
     ground: dict[str, int]
@@ -50,21 +52,21 @@ class Novelty:
 
     @property
     def all(self) -> dict[str, int]:
-        """All that is new in this course."""
+        """All that is new against the rounds that led here."""
         return self.novel | self.regained
 
 
 def news_of(before: Run, after: Run, past: Past, faked: Faked, start: int = 0) -> Novelty:
     """Return what `after` reached from call `start` on that no earlier round did, `before` included."""
     calls = {call.seq: call for call in after.trace() if call.seq >= start and counts(call)}
-    own = {text: seq for text, seq in signatures(calls.values()).items() if text not in past.course}
+    own = {text: seq for text, seq in signatures(calls.values()).items() if text not in past.path}
     novel = {text: seq for text, seq in own.items() if text not in past.others}
     news = Novelty(
         novel=novel,
         regained={text: seq for text, seq in own.items() if text in past.others},
         counted={},
         ground={},
-        sites={text: seq for text, seq in call_sites(after, start).items() if text not in past.sites},
+        sites=past.new_sites(after, start),
     )
     failed = {subject(call): call for call in before.trace() if call.errno}
     varies = _variations(before, after)
@@ -82,6 +84,23 @@ def news_of(before: Run, after: Run, past: Past, faked: Faked, start: int = 0) -
             if leads_on(text):
                 news.ground[text] = seq
     return news
+
+
+def blocking_signatures(run: Run) -> set[str]:
+    """Return the signatures of the failed calls that the run's best hypothesis rests on."""
+    diagnosis = run.diagnosis
+    if diagnosis is None or not diagnosis.hypotheses or diagnosis.healthy:
+        return set()
+    found: set[str] = set()
+    for evidence in diagnosis.hypotheses[0].evidence:
+        try:
+            link = parse_link(evidence.link)
+        except TriageError:
+            continue
+        call = run.syscall(int(link.id)) if link.kind == "syscall" and link.id.isdecimal() else None
+        if call is not None and call.errno:
+            found.add(signature(call))
+    return found
 
 
 def leads_on(text: str) -> bool:

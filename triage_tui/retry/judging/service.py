@@ -62,9 +62,10 @@ def probe_in_words(probe: Probe) -> str:
     if probe.status is not None:
         text += f" ({probe.status})"
     if probe.again is not None:
-        text += f", at once again {probe.again}"
+        text += ", twice" if probe.again == "answered" else f", then {probe.again}"
     if probe.later is not None:
-        text += f", after {probe.later_ms / 1000:.1f} s {probe.later}"
+        still = "still" if probe.later == "answered" else probe.later
+        text += f", {still} after {probe.later_ms / 1000:.1f} s"
     return text
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
+from rich.cells import cell_len
 
 from triage_tui.runs.events import Event
 from triage_tui.runs.rule_account import rule_account
@@ -94,6 +95,14 @@ def _figure_rows(payload: dict[str, Any], width: int) -> list[Row]:
     for one in figures:
         cells = [safe_line(text, 200) for text in (one.before, one.after)]
         role = "strong" if one.differs else "muted"
+        if max(map(cell_len, cells)) > column:
+            told = [
+                (cells[0], "muted"),
+                *([("  →  ", "muted"), (cells[1], role)] if one.differs else []),
+            ]
+            head, pad = fit("  " + one.name, _NAME_CELLS + 3), " " * (_NAME_CELLS + 3)
+            rows += [Row(parts) for parts in wrap_parts(told, width, head, pad)]
+            continue
         parts = (
             ("  ", ""),
             (fit(one.name, _NAME_CELLS), "muted"),
