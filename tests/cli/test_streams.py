@@ -42,7 +42,7 @@ def recorded(tmp_path: Path) -> list[str]:
 def test_the_run_is_recorded(tmp_path: Path, redirection: str) -> None:
     done = run_in_shell(tmp_path, redirection, story(tmp_path), "" if "|" in redirection else "exec")
     assert recorded(tmp_path) == ["exit 5 True"]
-    assert done.returncode == 1
+    assert done.returncode == 4
     assert "internal error" not in done.stdout + done.stderr
     assert "Exception" not in done.stderr
 

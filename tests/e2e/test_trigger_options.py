@@ -45,7 +45,7 @@ def test_a_service_that_a_person_s_probe_finds_wrong_is_not_well(tmp_path: Path)
     root = root_with(tmp_path / "root", "arm", "serves")
     options = ("--idle", "0.5", "--wait", "0.1", "--probe", "http:8080/", "--rootfs", str(root))
     done = triage(tmp_path, "run", *options, "/bin/serves")
-    assert done.returncode == 1
+    assert done.returncode == 4
     (directory,) = run_dirs(tmp_path / "ai_runs")
     assert [probe.outcome for probe in load_run(directory).snapshot.probes] == ["wrong"]
 
