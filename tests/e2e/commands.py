@@ -72,6 +72,13 @@ class Watcher:
                 return entry
         raise AssertionError(f"watch ended before {wanted}")
 
+    def until_waiting(self, **wanted: object) -> dict[str, Any]:
+        """Return where the next run begins to wait for a decision; a run has one such line."""
+        while True:
+            entry = self.until(waiting=True, **wanted)
+            if entry["event"] is not None and entry["event"]["kind"] == "waiting":
+                return entry
+
     def close(self) -> None:
         self._process.terminate()
         self._process.communicate()

@@ -19,7 +19,7 @@ def test_a_whole_review_by_keys(tmp_path: Path, rootfs: Callable[[str], Path]) -
     """Open, follow evidence, back, edit, approve, retry, roll back, quit: then look at what is on disk."""
     watcher = Watcher(tmp_path)
     holder = start_in_background(tmp_path, rootfs("tail-armel"), known_programs()["tail-armel"].argv)
-    waiting = watcher.until(waiting=True, state="proposed")["run_id"]
+    waiting = watcher.until_waiting(state="proposed")["run_id"]
     run_dir = tmp_path / "ai_runs" / waiting
     try:
         with Terminal(tmp_path, 24, 80, EDITOR="sed -i '$a-- looked at'") as terminal:
@@ -41,7 +41,7 @@ def test_a_whole_review_by_keys(tmp_path: Path, rootfs: Callable[[str], Path]) -
             terminal.until("Rule active")
             assert triage_json(tmp_path, "show", waiting)["state"] == "applied"
             terminal.press("R")
-            retried = watcher.until(waiting=True, state="proposed")["run_id"]
+            retried = watcher.until_waiting(state="proposed")["run_id"]
             assert retried != waiting
             terminal.until("PROGRESSED")
             terminal.resize(24, 80)

@@ -80,12 +80,12 @@ def test_from_the_failure_to_progress_and_back(
 def test_a_frozen_loop_goes_on_where_it_stopped(tmp_path: Path, rootfs: Rootfs, watcher: Watcher) -> None:
     process = start_in_background(tmp_path, rootfs("tail-armel"), known_programs()["tail-armel"].argv)
     try:
-        waiting = watcher.until(waiting=True, state="proposed")
+        waiting = watcher.until_waiting(state="proposed")
         shown = triage_json(tmp_path, "show", waiting["run_id"])
         assert shown["snapshot"]["loop"]["sleeps"]
         done = triage(tmp_path, "approve", waiting["run_id"], "--then", "resume")
         assert done.returncode == 0, done.stderr
-        after = watcher.until(waiting=True, round=1)
+        after = watcher.until_waiting(round=1)
         # A guest waits as soon as it is recorded; it is judged right after.
         verdict = read_when_there(tmp_path / "ai_runs" / after["run_id"] / "verdict.json")
         assert verdict["how"] == "resume"
@@ -102,7 +102,7 @@ def test_a_frozen_loop_goes_on_where_it_stopped(tmp_path: Path, rootfs: Rootfs, 
 def test_two_deciders_on_one_frozen_guest(tmp_path: Path, rootfs: Rootfs, watcher: Watcher) -> None:
     process = start_in_background(tmp_path, rootfs("udhcpc-mipsel"), known_programs()["udhcpc-mipsel"].argv)
     try:
-        waiting = watcher.until(waiting=True, state="proposed")
+        waiting = watcher.until_waiting(state="proposed")
         refused = triage(tmp_path, "retry", waiting["run_id"])
         assert refused.returncode == 3
         assert "is frozen and waits" in refused.stderr
@@ -126,7 +126,7 @@ def test_a_run_whose_holder_is_gone_starts_again_in_the_background(
     )["rounds"]  # fmt: skip
     said = LocalActions(Workspace(tmp_path), "ann").retry(rounds[0]["run_id"])
     assert "in the background" in said
-    again = watcher.until(waiting=True, round=1, state="proposed")
+    again = watcher.until_waiting(round=1, state="proposed")
     assert again["parent_run"] == rounds[0]["run_id"]
     assert triage_json(tmp_path, "show", rounds[0]["run_id"])["state"] == "sideways"
     assert triage(tmp_path, "decide", again["run_id"], "end").returncode == 0
@@ -176,7 +176,7 @@ def test_no_process_survives_the_supervisor(
 ) -> None:
     marker = f"/var/log/{tmp_path.name}"
     process = start_in_background(tmp_path, rootfs("busybox-armel"), ["/bin/busybox", "tail", "-F", marker])
-    watcher.until(waiting=True, state="proposed")
+    watcher.until_waiting(state="proposed")
     assert any("qemu" in line or "busybox" in line for line in processes_with(marker))
     process.send_signal(number)
     process.communicate(timeout=PATIENCE_S)
@@ -192,7 +192,7 @@ def test_the_guests_of_a_demo_end_with_it_however_it_ends(
 ) -> None:
     workspace = tmp_path
     with Terminal(workspace, 24, 80, ("demo",)) as terminal:
-        watcher.until(waiting=True, state="proposed")
+        watcher.until_waiting(state="proposed")
         os.kill(terminal.pid, signal.SIGKILL)
     wait_until_gone(f"run -C {workspace} ")
     assert not any(entry["waiting"] for entry in triage_lines(workspace, "list"))

@@ -62,4 +62,6 @@ def _in_words(line: Line) -> str:
             parts.append(f"confidence {says.confidence:g} or more")
         if says.filled_in:
             parts.append("also what a person filled in")
+        if says.observed:
+            parts.append("once it was seen to help")
     return "; ".join(parts)

@@ -15,6 +15,9 @@ from triage_tui.retry.memory_windows import answer_asked
 from triage_tui.retry.noting import note
 from triage_tui.retry.policy import choose
 from triage_tui.retry.proposed import approvable
+from triage_tui.retry.trials.counterfactual import observe
+from triage_tui.retry.written_policy import Allowed
+from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.events import EVENTS_FILE, append_event, read_events, this_process
 from triage_tui.runs.reader import Run
 from triage_tui.text import number_of
@@ -112,6 +115,8 @@ class Decider:
             proposal, line = choice
             self._tell(f"approving by policy: {proposal.title} (risk {proposal.risk}), by {line}")
             try:
+                if isinstance(line.says, Allowed) and line.says.observed:
+                    self._check_future(current.run, proposal)
                 # What is in the way of an active rule is for a person to see, unless none is to be asked.
                 said = actions.approve(
                     current.run.run_id,
@@ -130,6 +135,27 @@ class Decider:
             current.approved = proposal.title
             return Next("retry", current.run, proposal.title), "", ""
         return None, next(iter(refused.values()), "") or self._nothing_left(current.run), ""
+
+    def _check_future(self, run: Run, proposal: Proposal) -> None:
+        """Run the program without and with what is proposed; the approval then cites what was seen.
+
+        Raises:
+            TriageError: it does not get further with it, or that cannot be tried.
+        """
+        began = time.monotonic()
+        try:
+            _, seen = observe(
+                self._terms.workspace,
+                run.run_id,
+                proposal.files,
+                tell=self._tell,
+                cancel=self._terms.cancel,
+                actor=self._terms.actor,
+            )
+        finally:
+            self._course.used.seconds += time.monotonic() - began
+        if not seen.better:
+            raise TriageError(f"the future with it is {seen.verdict.word}: {seen.difference}")
 
     def _nothing_left(self, run: Run) -> str:
         """Say that the policy approves nothing of a run, and what it leaves to a person."""

@@ -52,6 +52,7 @@ class Allowed(_Statement, frozen=True, kw_only=True, forbid_unknown_fields=True)
     risks: Annotated[list[Literal["low", "medium"]], Meta(min_length=1)]
     confidence: _Share = 0.0
     filled_in: bool = False
+    observed: bool = False
 
 
 class Never(_Statement, frozen=True, kw_only=True, forbid_unknown_fields=True):
