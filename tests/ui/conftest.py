@@ -47,6 +47,15 @@ class RecordedActions:
         names = [approval.name for approval in approvals]
         return self._note("approve", run_id, *names, *(["anyway"] if anyway else []))
 
+    def approve_smaller(self, run_id: str, proposal_id: str) -> str:
+        return self._note("approve_smaller", run_id, proposal_id)
+
+    def counterfactual(
+        self, run_id: str, files: Sequence[str], cancel: threading.Event, tell: Callable[[str], None]
+    ) -> str:
+        tell("it runs for 2 s")
+        return self._note("counterfactual", run_id, *files)
+
     def drop(self, run_id: str, names: Sequence[str], reason: str) -> str:
         return self._note("drop", run_id, *names, reason)
 

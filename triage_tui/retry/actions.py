@@ -22,7 +22,7 @@ from triage_tui.retry.start import read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
 from triage_tui.runs.events import State, append_event, default_actor, holder_alive, is_waiting
-from triage_tui.text import number_of
+from triage_tui.text import number_of, safe_line
 
 if TYPE_CHECKING:
     from triage_tui.export.exporting import Wanted
@@ -109,6 +109,18 @@ class LocalActions(RuleDecisions):
                 self._note(self._workspace.load(run_id))
         where = f" (run {outcome.run_id})" if outcome.run_id != self._workspace.load(run_id).run_id else ""
         return f"{outcome.learnt}{where}"
+
+    def counterfactual(
+        self, run_id: str, files: Sequence[str], cancel: threading.Event, tell: Callable[[str], None]
+    ) -> str:
+        """Run the same start without and with rule files of a run, in a process of its own.
+
+        What was seen is kept below the run, see `trials.counterfactual`.
+        """
+        from triage_tui.retry.trials.process import in_process
+
+        found = in_process(self._workspace.root, ["counterfactual", run_id, *files], cancel, tell)
+        return f"both futures were seen: {safe_line(str(found.get('record', '')), 100)} of run {run_id}"
 
     def read_memory(self, run_id: str, address: int) -> str:
         """Read memory of the frozen guest that was not kept, up to a page of it, and add it to the record."""

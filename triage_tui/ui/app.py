@@ -251,6 +251,7 @@ class TriageApp(RunReadingApp):
         self._readings.give_up()
         self.main.stop_exporting()
         self.main.stop_experimenting()
+        self.main.stop_looking_ahead()
         self.main.stop_asking()
         self.main.stop_reading_calls()
         self.main.stop_deciding()

@@ -34,6 +34,9 @@ class Actions(Protocol):
     def approve_shown(self, run_id: str, approvals: Sequence[Approval], *, anyway: bool = False) -> str:
         """Activate rule texts that a person saw; refused when a file is another by now. `anyway` as above."""
 
+    def approve_smaller(self, run_id: str, proposal_id: str) -> str:
+        """Activate the smaller set of rules that trials found: some are taken out, others are narrower."""
+
     def reject(self, run_id: str, reason: str, seen: str = "") -> str:
         """Reject the proposals of a run for `reason`; `seen` as for `approve`."""
 
@@ -97,6 +100,14 @@ class Actions(Protocol):
         """Carry out an experiment on a run, "" for the best, and say what was learnt.
 
         `tell` is told how far it is; `cancel` ends it.
+        """
+
+    def counterfactual(
+        self, run_id: str, files: Sequence[str], cancel: threading.Event, tell: Callable[[str], None]
+    ) -> str:
+        """Run the same start without and with rule files of a run, and keep what was seen.
+
+        `tell` is told how far it is; `cancel` ends both.
         """
 
     def read_memory(self, run_id: str, address: int) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from triage_tui.runs.analysis_model import Progress as AnalysisProgress
     from triage_tui.runs.evidence import Resolved
     from triage_tui.runs.listing import RunSummary
+    from triage_tui.runs.trials_model import Counterfactual
     from triage_tui.ui.comparison.compare import Comparison
     from triage_tui.ui.insight import Insight
     from triage_tui.ui.panes.base import Pane
@@ -197,6 +198,16 @@ class Experimented(Message):
     run_id: str
     sentence: str
     failed: bool = False
+
+
+@dataclass(eq=False, repr=False)
+class FuturesSeen(Message):
+    """Both futures of rules of a run were seen; None where they were not, for the reason `sentence`."""
+
+    run_id: str
+    files: list[str]
+    found: Counterfactual | None
+    sentence: str = ""
 
 
 @dataclass(eq=False, repr=False)

@@ -216,6 +216,8 @@ def _proposal_pieces(view: RunView, number: int, proposal: Proposal, shown: Show
         note = ("  by a model", "warn")
     elif proposal.source == "pack":
         note = ("  from a pack", "info")
+    elif proposal.source == "trial":
+        note = ("  from trials", "info")
     if is_active(view, proposal):
         note = ("  active", "good")
     states = shown.choices.states(proposal.files)
@@ -237,6 +239,7 @@ def _proposal_pieces(view: RunView, number: int, proposal: Proposal, shown: Show
     for label, text, role in (
         ("intent", proposal.intent, ""),
         ("effect", proposal.effect, ""),
+        ("takes out", ", ".join(proposal.removes), "warn"),
         ("risk", proposal.risk_text, risk[1] if proposal.risk != "low" else "muted"),
         ("undo", proposal.inverse, "muted"),
         ("ranked", proposal.ranked, "muted"),

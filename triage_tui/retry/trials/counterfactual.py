@@ -78,7 +78,9 @@ def wanted(run: Run, names: Sequence[str] = ()) -> Wanted:
                 f" ({number_of(len(proposals), 'proposal')}: `triage-tui show {run.run_id}` lists them)"
             )
     texts = {name: patches.read_rule(run.dir, name) for name in dict.fromkeys(files)}
-    return Wanted(texts, chosen[0] if len(chosen) == 1 and len(names) == 1 else "")
+    if not chosen:
+        chosen = [one.id for one in proposals if set(one.files) == texts.keys()]
+    return Wanted(texts, chosen[0] if len(chosen) == 1 else "")
 
 
 def observe(

@@ -27,9 +27,8 @@ def cited(run: Run, texts: Mapping[str, str], active: Generation | None) -> dict
     return {}
 
 
-def newest(run: Run, texts: Mapping[str, str], active: Generation | None) -> Counterfactual | None:
-    """Return the newest record of exactly these rules on these active ones, None where there is none."""
-    generation = active.number if active is not None else 0
+def newest(run: Run, texts: Mapping[str, str], generation: int) -> Counterfactual | None:
+    """Return the newest record of exactly these rules on those of a generation, None where there is none."""
     records = kept(run.dir, Counterfactual)
     return next(
         (one for _, one in records if one.files == dict(texts) and one.generation == generation), None

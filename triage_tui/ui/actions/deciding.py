@@ -159,6 +159,17 @@ DECIDING: tuple[Action, ...] = (
         key_text="A",
     ),
     Action(
+        "counterfactual",
+        "b",
+        "screen.counterfactual",
+        "both futures",
+        "Patch: run the same start without and with the rules under the cursor, and show both; esc stops it.",
+        "patch",
+        _REVIEW,
+        19,
+        True,
+    ),
+    Action(
         "redo",
         "U",
         "screen.redo",

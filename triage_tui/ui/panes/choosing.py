@@ -13,6 +13,7 @@ from triage_tui.ui.panes.base import Pane
 
 if TYPE_CHECKING:
     from triage_tui.rulebook.check.findings import Finding
+    from triage_tui.runs.diagnosis_model import Proposal
 
 _BY_MODEL = "by a model: look at it, and approve it with a"
 _NAMED = 3
@@ -59,6 +60,15 @@ class ChoosingPane(Pane):
         if place.file or self.view is None or not 0 <= place.proposal < len(self.view.proposals):
             return [place.file] if place.file else []
         return list(dict.fromkeys(self.view.proposals[place.proposal].files))
+
+    @property
+    def smaller_here(self) -> Proposal | None:
+        """The smaller set of rules under the cursor that trials found; it is approved as a whole."""
+        place = self.place
+        if self.view is None or not 0 <= place.proposal < len(self.view.proposals):
+            return None
+        proposal = self.view.proposals[place.proposal]
+        return proposal if proposal.source == "trial" else None
 
     @property
     def hunk_here(self) -> int | None:
@@ -166,8 +176,11 @@ class ChoosingPane(Pane):
 
     @property
     def all_approvals(self) -> list[Approval]:
-        """Everything that is proposed, but for what is dropped, and for what is a model's."""
-        return self.choices.whole([name for name in self.choices.files if not self.by_model(name)])
+        """Everything that is proposed, but for what is dropped, a model's, or of a smaller set."""
+        proposals = self.view.proposals if self.view is not None else []
+        smaller = {name for one in proposals if one.source == "trial" for name in one.files}
+        names = [name for name in self.choices.files if name not in smaller and not self.by_model(name)]
+        return self.choices.whole(names)
 
     def by_model(self, name: str) -> bool:
         """Tell whether a rule file is a model's idea: it is approved by itself, or not at all."""

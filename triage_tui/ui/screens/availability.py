@@ -34,6 +34,8 @@ def available(screen: MainScreen, action: Action) -> bool:
             return screen.active == "patch" and view is not None and len(view.rules) > 1
         case "next_hunk" | "previous_hunk" | "match_runs" | "turn_patch":
             return screen.active == "patch" and view is not None and bool(view.rules)
+        case "counterfactual":
+            return screen.active == "patch" and view is not None and bool(screen.patch.files_here)
         case "divide_hunk":
             return screen.active == "patch" and screen.patch.place.hunk >= 0
         case "resume":

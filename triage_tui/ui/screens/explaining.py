@@ -7,13 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from triage_tui.errors import TriageError
-from triage_tui.ui.screens.experiment import ExperimentScreen
+from triage_tui.ui.screens.futures import FuturesScreen
 
 if TYPE_CHECKING:
     from triage_tui.diagnosis.knowledge_base.explained_lines import Line
 
 
-class ExplainScreen(ExperimentScreen):
+class ExplainScreen(FuturesScreen):
     """The explaining part of the main screen."""
 
     def action_explain(self) -> None:

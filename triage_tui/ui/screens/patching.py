@@ -93,9 +93,20 @@ class PatchingScreen(EditingScreen):
 
     def action_approve(self) -> None:
         """Approve the chosen hunks, or what is under the cursor."""
-        view = self._ready(needs_rules=True)
-        if view is not None and self._reviewed("a", "approve"):
+        smaller = self.patch.smaller_here
+        view = self._ready(needs_rules=smaller is None)
+        if view is None or not self._reviewed("a", "approve"):
+            return
+        if smaller is None:
             self._approve(view, self.patch.approvals, "a")
+            return
+        run_id, identity = view.run_id, smaller.id
+
+        def approve(actions: Actions) -> str:
+            return actions.approve_smaller(run_id, identity)
+
+        undo = Decided("approval", run_id, lambda actions: actions.undo_approval(run_id), approve)
+        self._perform(approve, decided=undo)
 
     def action_approve_all(self) -> None:
         """Approve everything that is proposed, but for what is dropped, and for what is a model's."""
