@@ -34,7 +34,7 @@ def _told(future: Future) -> dict[str, str]:
     cause = f"{future.cause} {future.confidence:.2f}" if future.cause else "-"
     return {
         "ends": f"it {future.ends}",
-        "cause": f"{cause}, healthy" if future.healthy else cause,
+        "cause": f"{cause}, looks well" if future.healthy else cause,
         "calls": f"{figures.syscalls}, {figures.distinct_signatures} kinds, {figures.failed_syscalls} failed",
         "listens on": ", ".join(figures.listening) or "-",
         "service": "; ".join(future.probes) or "-",
