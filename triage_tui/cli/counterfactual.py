@@ -35,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="most seconds that each of the two may run (default 60; never longer than the run was allowed)",
     )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=900.0,
+        metavar="SECONDS",
+        help="most seconds for all of it (default 900)",
+    )
     parser.add_argument("--last", action="store_true", help="show what was seen last, and run nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -45,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if args.last:
         name, found = _newest(workspace, args)
     else:
-        bounds = Bounds(runs=2, each_s=args.round_time, seconds=2 * args.round_time + 60)
+        bounds = Bounds(runs=2, each_s=args.round_time, seconds=args.timeout)
         with cancelled_by_signals() as cancel:
             name, found = observe(workspace, args.run, args.what, tell=say, cancel=cancel, bounds=bounds)
     if args.json:

@@ -158,7 +158,7 @@ def _compared(
         alike=[
             "program, arguments, environment, working directory, user and root file system",
             "input (each read its own copy from the beginning)",
-            "the clock: both ran at the same time, on this machine",
+            "the clock: both ran at the same time, with one seed for the rules' clock and random numbers",
             f"the rules of generation {active.number}"
             if active is not None
             else "no other rule of the target",

@@ -201,7 +201,11 @@ class Trials:
 def _trial_start(run: Run) -> Start:
     """Return the start of a run, all calls observed, without what only makes a record larger."""
     start = read_start(run.dir)
-    return msgspec.structs.replace(start, observe="full", memory="small", full_trace=False, logs=[])
+    # One that does not say where its clock and random numbers began gets a beginning that all share.
+    seed = start.seed or time.time_ns()
+    return msgspec.structs.replace(
+        start, observe="full", memory="small", full_trace=False, logs=[], seed=seed
+    )
 
 
 def _quiet(tell: Tell) -> Tell:
