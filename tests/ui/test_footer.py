@@ -59,6 +59,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "experiment": (Case("call experiment"),),
     "mark": (Case("drawn", "patch"),),
     "approve_all": (Case("call approve", "patch"),),
+    "counterfactual": (Case("call counterfactual", "patch"),),
     "next_hunk": (Case("drawn", "patch"),),
     "divide_hunk": (Case("drawn", "patch", on_row=True),),
     # Without room for two texts the key says so; where there is room, test_patch_review looks at the texts.
