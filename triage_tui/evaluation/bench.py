@@ -61,7 +61,9 @@ def bench(
         write_atomic(_file(place, case), msgspec.json.encode(outcome))
         return outcome
 
-    new, problems = for_each(wanted, played, in_words, cancel, jobs=jobs, progress=progress)
+    new, problems = for_each(
+        wanted, played, in_words, cancel, jobs=jobs, progress=progress, failed="could not be played"
+    )
     found |= new
     problems |= mistakes
     return [found.get(case.id) or labelled(case, problem=problems[case.id]) for case in cases]

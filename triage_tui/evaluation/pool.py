@@ -23,11 +23,12 @@ def for_each(
     *,
     jobs: int,
     progress: Progress,
+    failed: str = "cannot be prepared",
 ) -> tuple[dict[str, T], dict[str, str]]:
     """Return what `do` made of each case, and why there is nothing of the others, both by case id.
 
     `say` puts what came of one in words. After `cancel` is set no further case is begun. What `do` raises of
-    TriageError and OSError costs its case, and no other.
+    TriageError and OSError costs its case, and no other; `failed` says so.
     """
     problems = download(cases, progress) if cases else {}
     for case in cases:
@@ -40,7 +41,7 @@ def for_each(
 
     def unless_cancelled(case: Case) -> T:
         if cancel.is_set():
-            raise TriageError("it was not run: a person ended the command before")
+            raise TriageError("it was not run: the command was interrupted before")
         return do(case)
 
     with ThreadPoolExecutor(max_workers=jobs) as pool:
@@ -53,5 +54,5 @@ def for_each(
             except (TriageError, OSError) as error:
                 problems[case.id] = str(error)
                 if not cancel.is_set():
-                    progress(f"[{number}/{len(ready)}] {case.id} could not be run: {error}")
+                    progress(f"[{number}/{len(ready)}] {case.id} {failed}: {error}")
     return found, problems
