@@ -306,10 +306,7 @@ def _match(syscall: str, template: Template, hypothesis: Hypothesis, words: Mapp
     given = dict(hypothesis.parameters)
     if "answers" in template.parameters:
         given["request"] = words.get("match_request", "")
-    keys = [name for name in ("path", "interface", "request", "peer", "detail") if given.get(name)]
-    if template.id in ("identity_root", "start_helper") or template.hooks:
-        # They are about all such calls, or about others than the one that failed.
-        keys = []
+    keys = [name for name in template.about if given.get(name)]
     return " ".join([syscall, *(f"{name}={safe_line(given[name], 200)}" for name in keys)])
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -36,6 +37,10 @@ CALLS = {
 """Calls with a text of their own: syscall -> key of `lua`."""
 VARIANTS = ("default", "with_path", "open", "getsockopt", *dict.fromkeys(CALLS.values()))
 """Keys of `lua`: for which calls the text is; reading an option may need another one than setting it."""
+
+Field = Literal["path", "interface", "request", "peer", "detail"]
+"""What of a call the header of a rule can name."""
+FIELDS: tuple[Field, ...] = get_args(Field)
 
 _Line = Annotated[str, Meta(min_length=1, max_length=600)]
 
@@ -85,6 +90,12 @@ class TemplateEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     parameters: list[str] = []
     unless: list[str] = []
     hooks: Annotated[list[str], Meta(description="calls that the rule is for, if not those that failed")] = []
+    about: Annotated[
+        list[Field] | None,
+        Meta(
+            description="what of the failed call the rule's code looks at; default: all, with `hooks` nothing"
+        ),
+    ] = None
     uses: list[str] = []
     lua: dict[str, str] = {}
     gives: Annotated[
@@ -96,6 +107,13 @@ class TemplateEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     after: list[After] = []
     start: dict[Setting, str] = {}
     plugin: dict[str, str] = {}
+
+    @property
+    def fields(self) -> Sequence[Field]:
+        """What of the failed call the header of the rule names: what its code looks at."""
+        if self.about is not None:
+            return self.about
+        return () if self.hooks else FIELDS
 
     @property
     def given(self) -> Gives:

@@ -24,11 +24,13 @@ from triage_tui.errors import TriageError
 from triage_tui.proposals import requests
 from triage_tui.proposals.requests import RequestEntry
 from triage_tui.proposals.template_form import (
+    FIELDS,
     LITERALS,
     PLACEHOLDER,
     VARIANTS,
     After,
     ContentEntry,
+    Field,
     Gives,
     TemplateEntry,
     TemplatesFile,
@@ -69,6 +71,7 @@ class Template:
     options: tuple[tuple[int, int, int], ...] = ()
     """Level, first and last number of the socket options that it is for; empty is all."""
     hooks: tuple[str, ...] = ()
+    about: tuple[Field, ...] = FIELDS
     """Calls that the rule is for; empty: those that failed."""
     gives: Gives = "answer"
     undone: Undone = "at_once"
@@ -294,6 +297,7 @@ def _template(raw: object, key: str, document: Document, tell: Any) -> Template 
         path=path,
         options=tuple(_numbers(one) for one in entry.requires.options),
         hooks=tuple(entry.hooks),
+        about=tuple(entry.fields),
         parameters=tuple(entry.parameters),
         unless=tuple(entry.unless),
         uses=tuple(entry.uses),
