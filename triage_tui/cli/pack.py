@@ -156,8 +156,10 @@ def _import(args: argparse.Namespace, workspace: Workspace) -> int:
         unsigned=args.unsigned,
     )
     assert kept.pack is not None
-    by = f"signed by {kept.key} ({kept.key_name})" if kept.key else "not signed"
-    said = [f"pack {kept.name} is kept: {number_of(kept.pack.manifest.count, 'rule')}, {by}; none is active"]
+    rules = number_of(kept.pack.manifest.count, "rule")
+    said = [f"pack {kept.name} is kept: {rules}, {kept.signed}; none is active"]
+    if kept.replaced:
+        said.append(f"it takes the place of {kept.replaced}")
     if run_id:
         from triage_tui.retry.pack_proposals import propose_pack
 
@@ -194,8 +196,7 @@ def _list(args: argparse.Namespace, workspace: Workspace) -> int:
             }
             print_json(fields)
             continue
-        by = f"signed by {kept.key} ({kept.key_name})" if kept.key else "not signed"
-        told = kept.problem or f"{number_of(count, 'rule')}, {by}, sha256 {sha[:12]}"
+        told = kept.problem or f"{number_of(count, 'rule')}, {kept.signed}, sha256 {sha[:12]}"
         print(safe_line(f"{kept.name}  {told}", 400))
     if not found and not args.json:
         print("No pack was imported into this workspace.")

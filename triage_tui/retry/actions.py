@@ -178,7 +178,10 @@ class LocalActions(RuleDecisions):
         kept = import_pack(
             self._workspace.rulebook, path, unsigned=unsigned, sha256=sha256, actor=self._actor or ""
         )
-        return f"pack {kept.name} is kept, none of its rules is active: V, and p on it, proposes them"
+        instead = f" in place of {kept.replaced}" if kept.replaced else ""
+        return (
+            f"pack {kept.name} is kept{instead}, none of its rules is active: V, and p on it, proposes them"
+        )
 
     def renew_rules(self, target_id: str) -> str:
         """Make the rules of a target active again that were set aside."""

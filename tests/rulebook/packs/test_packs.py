@@ -285,6 +285,19 @@ def test_a_pack_is_kept_and_nothing_of_it_is_active(tmp_path: Path) -> None:
     assert check(other).whole
 
 
+def test_a_pack_that_takes_the_place_of_a_signed_one_says_so(tmp_path: Path) -> None:
+    path = signed(tmp_path)
+    other = tmp_path / "other"
+    first = packs.import_pack(other, path)
+    assert first.pack is not None
+    assert not first.replaced
+    second = packs.import_pack(other, path, unsigned=True)
+    assert second.replaced == f"{first.pack.sha256[:12]}, signed by {first.key} (own)"
+    line = audit_log.read_log(other)[0][-1]
+    assert line.entry is not None
+    assert line.entry.says.endswith(f"not signed, in place of {second.replaced}")
+
+
 @pytest.mark.parametrize("damage", ["pack", "signature", "unsigned", "unknown"])
 def test_the_old_pack_stays_when_a_new_one_fails(tmp_path: Path, damage: str) -> None:
     other = tmp_path / "other"

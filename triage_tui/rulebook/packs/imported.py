@@ -45,7 +45,8 @@ Step = Callable[[str], None]
 class Kept:
     """A pack in the workspace.
 
-    `key` is the id of the key that signed it, "" for none; `problem` is what is wrong with it.
+    `key` is the id of the key that signed it, "" for none; `problem` is what is wrong with it. `replaced` is
+    the pack whose place it took just now, in a few words that are safe to show, "" for none.
     """
 
     name: str
@@ -53,6 +54,12 @@ class Kept:
     key: str
     key_name: str
     problem: str = ""
+    replaced: str = ""
+
+    @property
+    def signed(self) -> str:
+        """Who signed it, in words."""
+        return f"signed by {self.key} ({self.key_name})" if self.key else "not signed"
 
     @property
     def origin(self) -> str:
@@ -162,8 +169,10 @@ def import_pack(
         raise cannot_write(place, error) from error
     with locked(place):
         _remove_leftovers(place)
+        replaced = ""
         if _current(place) is not None:
             before = kept(rulebook, name)
+            replaced = _in_words(before)
             if (
                 before.pack is not None
                 and before.pack.raw == pack.raw
@@ -187,7 +196,8 @@ def import_pack(
                 kind="imported",
                 actor=actor or default_actor(),
                 says=f"pack {name}, {pack.manifest.count} rules, "
-                + (f"signed by {key.id} ({key.name})" if key else "not signed"),
+                + (f"signed by {key.id} ({key.name})" if key else "not signed")
+                + (f", in place of {replaced}" if replaced else ""),
                 rules={rule.file: rule.sha256 for rule in pack.manifest.rules},
                 digest=pack.sha256,
             )
@@ -206,7 +216,13 @@ def import_pack(
         sync_directory(place)
         step("pointed")
         _remove_leftovers(place)
-    return Kept(name, pack, key.id if key else "", key.name if key else "")
+    return Kept(name, pack, key.id if key else "", key.name if key else "", replaced=replaced)
+
+
+def _in_words(old: Kept) -> str:
+    if old.pack is None:
+        return safe_line(f"one that could not be used ({old.problem})", 200)
+    return safe_line(f"{old.pack.sha256[:12]}, {old.problem or old.signed}", 200)
 
 
 def kept(rulebook: Path, name: str) -> Kept:
