@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,3 +77,21 @@ def test_a_directory_without_rules_and_several_rules_for_one_are_told(
         named(workspace, [str(tmp_path / "empty")])
     with pytest.raises(TriageError, match="names 3 rules, not one"):
         one(workspace, str(workspace.root))
+
+
+def test_what_goes_away_while_a_directory_is_walked_stops_nothing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = workspace.root / "many"
+    for name in ("gone", "kept"):
+        (place / name).mkdir(parents=True)
+        (place / name / "openat.lua").write_bytes(TEXT)
+    scandir = os.scandir
+
+    def first_gone(path: str) -> Any:
+        if path == str(place / "gone"):
+            shutil.rmtree(path, ignore_errors=True)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", first_gone)
+    assert [rule.path for rule in named(workspace, [str(place)])] == [place / "kept" / "openat.lua"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -217,8 +218,14 @@ def _in_files(
 
 
 def _in_directory(workspace: Workspace, directory: Path, unread: list[Unread] | None) -> Iterable[NamedRule]:
-    # Links and pipes too: they are told of instead of being left out.
-    paths = sorted(path for path in directory.rglob("*.lua") if path.is_symlink() or not path.is_dir())
+    # Links and pipes too: they are told of instead of being left out. What cannot be listed, or goes away
+    # meanwhile, holds no rule to be read.
+    paths = sorted(
+        Path(parent, name)
+        for parent, below, files in os.walk(directory)
+        for name in files + [one for one in below if os.path.islink(os.path.join(parent, one))]
+        if name.endswith(".lua")
+    )
     if not paths:
         raise TriageError(f"there is no rule (*.lua) in {safe_line(str(directory))}")
     if len(paths) > MAX_RULES:
