@@ -13,6 +13,7 @@ from triage_tui.retry.proposed import best_proposal
 from triage_tui.retry.start import Start, write_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, hunks
+from triage_tui.rulebook.audit.check import check
 from triage_tui.rulebook.choices import Approval, approval_of
 from triage_tui.rulebook.hunks import compare, paragraphs
 from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
@@ -139,6 +140,43 @@ def test_rolling_back_gives_the_old_bytes_back(workspace: Workspace, run: Run) -
     actions.rollback(run.run_id)
     assert tree(target / "current") == before
     assert workspace.load(run.run_id).state == "rolled_back"
+
+
+@pytest.mark.parametrize("by_run", [True, False])
+def test_a_damaged_generation_can_be_left_for_the_one_before(
+    workspace: Workspace, run: Run, by_run: bool
+) -> None:
+    actions = LocalActions(workspace, "ann")
+    target = workspace.rulebook_dir("x-1")
+    generations.activate(
+        target, add={"syscall/read@fix-read-1.lua": RULE % b"fix-read-1"}, actor="ann", reason="r"
+    )
+    before = tree(target / "current")
+    actions.approve(run.run_id, [])
+    damaged = target / "generations" / "0002" / "manifest.json"
+    damaged.chmod(0o644)
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    with pytest.raises(TriageError, match="damaged"):
+        actions.approve(run.run_id, [])
+    with pytest.raises(Conflict, match="generation 1 is not active any more, 2 is"):
+        actions.go_to_generation("x-1", 1, seen=1)
+    said = actions.rollback(run.run_id) if by_run else actions.go_to_generation("x-1", 1)
+    assert "byte for byte" in said
+    assert tree(target / "current") == before
+    assert workspace.load(run.run_id).state == "rolled_back"
+    assert check(workspace.rulebook, workspace.runs_dir).problems == [
+        f"target x-1: {damaged} is damaged: Input data was truncated"
+    ]
+
+
+def test_rules_that_were_changed_by_hand_are_not_approved_once_more(workspace: Workspace, run: Run) -> None:
+    actions = LocalActions(workspace)
+    actions.approve(run.run_id, [])
+    (rule,) = (workspace.rulebook_dir("x-1") / "current" / "syscall").iterdir()
+    rule.chmod(0o644)
+    rule.write_bytes(rule.read_bytes() + b"-- more\n")
+    with pytest.raises(Conflict, match=r"are damaged .* `triage-tui rollback x-1 --to N`"):
+        actions.approve(run.run_id, [])
 
 
 def test_rolling_back_the_first_rule_leaves_none(workspace: Workspace, run: Run) -> None:

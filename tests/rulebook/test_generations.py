@@ -13,6 +13,7 @@ import pytest
 
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.rulebook import generations, rulefile
+from triage_tui.rulebook.generation_list import listed
 from triage_tui.rulebook.generations import ACTIVATE_STEPS, ROLLBACK_STEPS, activate, current, rollback
 from triage_tui.rulebook.layers import rules_of, to_sources
 from triage_tui.rulebook.lock import locked
@@ -159,6 +160,28 @@ def test_damage_is_found_and_nothing_damaged_is_used(
         loaded(second)
     with pytest.raises(TriageError):
         add(book, a=rule("a"))
+
+
+@pytest.mark.parametrize("to", [0, 1])
+@pytest.mark.parametrize("damage", [damage_cut, damage_remove])
+def test_a_damaged_generation_can_be_left(book: Path, damage: Callable[[Path], None], to: int) -> None:
+    first = add(book, a=rule("a"))
+    second = add(book, b=rule("b"))
+    damage(second.directory / "manifest.json")
+    with pytest.raises(TriageError, match=r"manifest\.json"):
+        rollback(book)
+    assert rollback(book, to, expect=2) == (first if to else None)
+    assert current(book) == (first if to else None)
+    assert add(book, b=rule("b")).number == 3
+
+
+def test_an_active_generation_that_is_gone_is_listed_as_such(book: Path, tmp_path: Path) -> None:
+    add(book, a=rule("a"))
+    os.rename(add(book, b=rule("b")).directory, tmp_path / "away")
+    first, gone = listed(book)
+    assert (first.active, first.problem) == (False, "")
+    assert (gone.made.number, gone.active) == (2, True)
+    assert "No such file" in gone.problem
 
 
 def test_an_old_generation_cannot_be_replaced_together_with_its_manifest(book: Path, tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.retry import pending, proposed
-from triage_tui.retry.named_rules import directory_of
+from triage_tui.retry import pending, proposed, rule_moves
 from triage_tui.retry.noting import note
 from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.trials import observed
@@ -130,6 +129,11 @@ class RuleDecisions:
         proposed.check_removable(active, removes)
         there = active.files if active else {}
         if active and not removes and all(there.get(n) == _sha256(text) for n, text in additions.items()):
+            if damaged := generations.verify(active):
+                raise Conflict(
+                    f"the active rules are damaged ({damaged[0]}), so nothing was approved: make another"
+                    f" generation active, `triage-tui rollback {target_dir.name} --to N`"
+                )
             raise Conflict(f"these rules are active already (generation {active.number})")
         despite = [told for a in approvals for told in proposed.in_the_way(run, a.file, a.text, active)]
         if despite and not anyway:
@@ -181,7 +185,7 @@ class RuleDecisions:
         if removes:
             rules = f"{len(removes)} taken out, {rules if additions else 'the rest'}"
         although = f", although {despite[0]}" if despite else ""
-        return f"{rules} active for {_target_name(run)} (generation {generation.number}){although}"
+        return f"{rules} active for {rule_moves.target_name(run)} (generation {generation.number}){although}"
 
     def reject(self, run_id: str, reason: str, seen: str = "") -> str:
         """Reject what a run proposes; refused when somebody did already.
@@ -254,51 +258,7 @@ class RuleDecisions:
         `seen` is the generation that the person saw active: refused when another one is by now.
         """
         run = self._settled(run_id)
-        if run.state == "retrying":
-            raise Conflict(
-                f"run {run.run_id} is being retried with these rules, so nothing was rolled back:"
-                " wait for the verdict, or stop the retry"
-            )
-        target_dir = self._rulebook_of(run)
-        current = generations.current(target_dir)
-        if seen is not None and (current.number if current else 0) != seen:
-            other = f"{current.number} of {safe_line(current.actor, 60)}" if current else "none"
-            raise Conflict(
-                f"generation {seen} is not active any more, {other} is, so nothing was rolled back"
-            )
-        payloads = [e.payload for e in reversed(run.events) if e.kind == "activated"]
-        # What was approved after it may have been rolled back already: the approval of what is active counts.
-        activated = next(
-            (p for p in payloads if current is not None and p.get("generation") == current.number),
-            payloads[0] if payloads else None,
-        )
-        if activated is None:
-            raise TriageError(
-                f"no rule of run {run.run_id} was made active, so there is nothing to roll back"
-            )
-        number, parent = activated.get("generation"), activated.get("parent")
-        if current is None or current.number != number:
-            active = f"generation {current.number} is: roll that back first" if current else "no rule is"
-            raise Conflict(f"generation {number} of run {run.run_id} is not active, {active}")
-        with self._begun("roll_back", run) as held:
-            back = generations.rollback(
-                target_dir,
-                parent if isinstance(parent, int) else 0,
-                actor=self._actor or default_actor(),
-                reason=f"taken back from run {run.run_id}",
-                run=run.run_id,
-                change=held.change,
-                expect=current.number,
-                step=self._step,
-            )
-            now = back.number if back else 0
-            held.tell("rolled_back", pending.rolled_back(number, now, held.change))
-            self._step("rolled_back")
-        return (
-            f"rolled back to generation {now} of {_target_name(run)}, byte for byte"
-            if now
-            else (f"rolled back: no rule is active for {_target_name(run)}")
-        )
+        return rule_moves.roll_back(self._workspace, run, self._actor or "", self._step, seen)
 
     def save_edit(self, run_id: str, relpath: str, text: str, expect: str | None = None) -> str:
         """Replace the text of one proposed rule file. With errors it is kept too, but cannot be approved.
@@ -381,34 +341,9 @@ class RuleDecisions:
         another one is by now. Every run whose rules come or go by this is told in its event log.
         """
         pending.settle(self._workspace.root)
-        directory = directory_of(self._workspace, target)
-        current = generations.current(directory)
-        active = current.number if current is not None else 0
-        if seen is not None and active != seen:
-            other = f"{active} of {safe_line(current.actor, 60)}" if current is not None else "none"
-            raise Conflict(f"generation {seen} is not active any more, {other} is, so nothing was changed")
-        if number == active:
-            what = f"generation {number} is active" if number else "no rule is active"
-            raise Conflict(f"{what} already for target {safe_line(target, 60)}")
-        decision = pending.pending_for(directory.name, "move", self._actor or default_actor())
-        with pending.begun(self._workspace.root, decision, self._step) as held:
-            generations.rollback(
-                directory,
-                number,
-                actor=decision.actor,
-                reason=reason,
-                change=held.change,
-                expect=active,
-                step=self._step,
-            )
-            held.tell_runs(directory, active, number)
-            self._step("told")
-        whose = (
-            "all targets" if directory == self._workspace.shared_dir else safe_line(f"target {target}", 80)
+        return rule_moves.go_to(
+            self._workspace, target, number, self._actor or default_actor(), reason, self._step, seen
         )
-        if not number:
-            return f"no rule is active for {whose} any more; generation {active} is kept"
-        return f"generation {number} is active for {whose}, byte for byte; before it was {active or 'none'}"
 
 
 def _reason(run: Run) -> str:
@@ -418,7 +353,3 @@ def _reason(run: Run) -> str:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _target_name(run: Run) -> str:
-    return safe_line(" ".join(run.snapshot.target.argv) or run.snapshot.target.program, 60)

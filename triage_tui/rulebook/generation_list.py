@@ -47,8 +47,8 @@ def listed(target_dir: Path) -> list[ListedGeneration]:
     moves = _moves(target_dir)
     found = [_listed(one, made, pointed, moves.get(one.number, [])) for one in made.values()]
     found += [
-        _unreadable(target_dir, number, number == pointed)
-        for number in numbers(target_dir)
+        _unreadable(target_dir, number, number == pointed, moves.get(number, []))
+        for number in sorted({*numbers(target_dir), *filter(None, [pointed])})
         if number not in made and number != generations.interrupted(target_dir)
     ]
     return sorted(found, key=lambda one: one.made.number)
@@ -63,7 +63,7 @@ def pointer_problem(target_dir: Path) -> str:
     return ""
 
 
-def _unreadable(target_dir: Path, number: int, active: bool) -> ListedGeneration:
+def _unreadable(target_dir: Path, number: int, active: bool, moves: list[Entry]) -> ListedGeneration:
     """Return what can be told of a generation whose manifest cannot be read."""
     try:
         manifest.load(directory_of(target_dir, number))
@@ -71,7 +71,11 @@ def _unreadable(target_dir: Path, number: int, active: bool) -> ListedGeneration
     except TriageError as error:
         problem = str(error)
     unknown = Generation(number=number, parent=None, created="", actor="", reason="", files={}, rule_ids=[])
-    return ListedGeneration(unknown, active, problem=problem)
+    return ListedGeneration(unknown, active, _run_of(moves), problem=problem, moves=moves)
+
+
+def _run_of(moves: list[Entry]) -> str:
+    return next((entry.run for entry in moves if entry.kind != "rolled_back"), "")
 
 
 def _listed(
@@ -83,7 +87,7 @@ def _listed(
     return ListedGeneration(
         one,
         one.number == active,
-        next((entry.run for entry in moves if entry.kind != "rolled_back"), ""),
+        _run_of(moves),
         sorted(name for name in one.files if name not in before),
         sorted(name for name, sha256 in one.files.items() if name in before and before[name] != sha256),
         sorted(name for name in before if name not in one.files),

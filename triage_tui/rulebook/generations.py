@@ -159,7 +159,7 @@ def activate(
         recover_left_over(target_dir)
         step("recovered")
         active = current(target_dir)
-        _check_expected(active, expect)
+        _check_expected(active.number if active else 0, expect)
         contents = _merged(active, add, remove)
         number = max(numbers(target_dir), default=0) + 1
         generation = _described(number, active, contents, actor, reason)
@@ -179,7 +179,8 @@ def activate(
             step("renamed")
             changed = {name: generation.files[name] for name in sorted(add)}
             changed |= {name: one.sha256 for name, one in sorted((set_aside or {}).items())}
-            _note(target_dir, kind, intent, active, generation, changed, actor, reason, run)
+            parent = generation.parent or 0
+            _note(target_dir, kind, intent, parent, generation, changed, actor, reason, run)
             step("noted")
             point(target_dir, number, step)
         clear(target_dir, step)
@@ -199,9 +200,10 @@ def rollback(
 ) -> Generation | None:
     """Make an older generation active again and prove that its bytes are the old ones.
 
-    `to` is its number, 0 means that no rule shall be active, None the one before the active one. Returns
-    the generation that is active now, None when no rule is. The generation that was active is kept. `actor`
-    (the account at work where it is empty), `reason`, `run` and `change` are for the audit log.
+    `to` is its number, 0 means that no rule shall be active, None the one before the active one, which has to
+    be readable for that alone. Returns the generation that is active now, None when no rule is. The
+    generation that was active is kept. `actor` (the account at work where it is empty), `reason`, `run` and
+    `change` are for the audit log.
 
     Raises:
         Conflict: another change came first or is under way.
@@ -213,17 +215,18 @@ def rollback(
     with locked(target_dir):
         recover_left_over(target_dir)
         step("recovered")
-        active = current(target_dir)
-        _check_expected(active, expect)
-        if active is None and to is None:
+        before = pointer(target_dir) or 0
+        _check_expected(before, expect)
+        if not before and to is None:
             raise TriageError("no rule is active for this target, so there is nothing to roll back")
-        number = active.parent or 0 if active is not None and to is None else to or 0
+        # What is left needs not be readable: it is left because it is damaged, too.
+        number = manifest.load(directory_of(target_dir, before)).parent or 0 if to is None else to
         goal = _proved(target_dir, number) if number else None
         intent = Intent(goal=number, change=change or secrets.token_hex(8))
         with undone_on_failure(target_dir):
             intend(target_dir, intent)
             step("intended")
-            _note(target_dir, "rolled_back", intent, active, goal, {}, actor or default_actor(), reason, run)
+            _note(target_dir, "rolled_back", intent, before, goal, {}, actor or default_actor(), reason, run)
             step("noted")
             point(target_dir, number or None, step)
         clear(target_dir, step)
@@ -261,8 +264,7 @@ def _check_names(names: Collection[str]) -> None:
             )
 
 
-def _check_expected(active: Generation | None, expect: int | None) -> None:
-    number = active.number if active else 0
+def _check_expected(number: int, expect: int | None) -> None:
     if expect is not None and number != expect:
         raise Conflict(f"generation {number} is active by now, not {expect}: look again and decide anew")
 
@@ -319,7 +321,7 @@ def _note(
     target_dir: Path,
     kind: str,
     intent: Intent,
-    before: Generation | None,
+    before: int,
     after: Generation | None,
     changed: Mapping[str, str],
     actor: str,
@@ -334,7 +336,7 @@ def _note(
         run=run,
         target=target_dir.name,
         rules=dict(changed),
-        before=before.number if before else 0,
+        before=before,
         after=after.number if after else 0,
         digest=after.digest if after else "",
         change=intent.change,

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from triage_tui.rulebook.generation_list import listed
+import msgspec
+
+from triage_tui.rulebook.generation_list import ListedGeneration, listed
 from triage_tui.rulebook.generations import Generation
 
 
@@ -29,6 +31,7 @@ def moved(target_dir: Path, before: int, after: int) -> Moved:
     """Return what a move from generation `before` to `after` (0: none) means for the runs of a target."""
     known = listed(target_dir)
     made = {one.made.number: one.made for one in known}
+    made |= {one.made.number: _as_told(one, made) for one in known if not one.made.created}
     runs = {one.made.number: one.run for one in known}
     old, new = made.get(before), made.get(after)
     found = Moved(parent=new.parent if new is not None else None)
@@ -41,6 +44,16 @@ def moved(target_dir: Path, before: int, after: int) -> Moved:
             if run:
                 told.setdefault(run, []).append(name)
     return found
+
+
+def _as_told(one: ListedGeneration, made: Mapping[int, Generation]) -> Generation:
+    """Return a generation that cannot be read as the audit log tells it: its parent, and its rules."""
+    first = next((entry for entry in one.moves if entry.kind != "rolled_back"), None)
+    if first is None:
+        return one.made
+    parent = made.get(first.before or 0)
+    files = {**(parent.files if parent is not None else {}), **first.rules}
+    return msgspec.structs.replace(one.made, parent=first.before or None, files=files)
 
 
 def _made_by(made: Mapping[int, Generation], holder: Generation, name: str, sha256: str) -> int:

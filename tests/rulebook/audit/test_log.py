@@ -278,7 +278,10 @@ def test_rules_that_are_older_than_the_log_are_noted(tmp_path: Path) -> None:
     activate(tmp_path)
     os.rename(tmp_path / audit_log.AUDIT_DIR, tmp_path.parent / "away")
     found = check(tmp_path)
-    assert (found.problems, found.notes) == ([], ["generation 1 of target t is older than the audit log"])
+    assert found.notes == ["generation 1 of target t is older than the audit log"]
+    assert found.problems == ["there is no audit log, though rules were made active: it was removed"]
+    activate(tmp_path, "close")
+    assert check(tmp_path).notes == found.notes
 
 
 def test_an_event_log_that_was_changed_is_found(tmp_path: Path) -> None:

@@ -69,12 +69,16 @@ def check(rulebook: Path, runs: Path | None = None, noted_head: str = "") -> Che
         )
     entries = [line.entry for line in lines if line.entry is not None]
     _check_generations(rulebook, entries, found)
+    if not lines and head is None and found.notes:
+        # No version of this program makes rules active without a line in the log.
+        found.problems.append("there is no audit log, though rules were made active: it was removed")
     # Only here: the rollouts write into this log.
     from triage_tui.rulebook.audit.check_rollouts import check_rollouts
 
     found.problems += check_rollouts(rulebook, entries)
     if runs is not None:
         _check_runs(runs, entries, found)
+    found.problems = list(dict.fromkeys(found.problems))
     del found.problems[MAX_PROBLEMS:]
     return found
 
