@@ -15,7 +15,7 @@ from tests.retry.decisions import check_nothing_left, copied, memory_directory
 from tests.runs.build import failed_open, write_run
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.guest.spec import resolve_target
-from triage_tui.retry.expiry import EXPIRE_STEPS, aside_now, expire
+from triage_tui.retry.expiry import EXPIRE_STEPS, Ground, aside_now, expire
 from triage_tui.retry.guests import launch_spec
 from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.policy import Limits
@@ -171,6 +171,39 @@ def test_a_file_that_is_there_by_now_ends_the_rule_that_stood_in_for_it(tmp_path
     renew(Workspace(tmp_path / "w"), target_dir.name, ["fix-1"])
     assert expire(Workspace(tmp_path / "w"), start, told.append) is None
     assert list(active(target_dir).files) == [RULE]
+
+
+@pytest.mark.parametrize(
+    ("syscall", "failed", "now", "gone"),
+    [
+        ("openat", "ENOENT", "file", True),
+        ("openat", "ENOENT", "directory", True),
+        ("openat", "ENOENT", "nothing", False),
+        ("openat", "EISDIR", "file", True),
+        ("openat", "EISDIR", "directory", False),
+        ("openat", "EISDIR", "nothing", False),
+        ("openat", "ENOTDIR", "directory", False),
+        # The interpreter, or the directory of the new name, may be what is missing.
+        ("execve", "ENOENT", "file", False),
+        ("rename", "ENOENT", "file", False),
+        ("rename", "EISDIR", "file", False),
+    ],
+)
+def test_what_the_root_file_system_tells_of_a_failure(
+    tmp_path: Path, syscall: str, failed: str, now: str, gone: bool
+) -> None:
+    place = tmp_path / "fw" / CONFIG[1:]
+    place.parent.mkdir(parents=True)
+    if now == "file":
+        place.write_text("")
+    elif now == "directory":
+        place.mkdir()
+    target = Target("/bin/x", ["x"], "arm", rootfs=str(tmp_path / "fw"))
+    text = rule(Evidence(errno=failed)).replace(b"-- match: openat", b"-- match: " + syscall.encode())
+    lost = Ground(Workspace(tmp_path), target).lost(text)
+    assert (lost is not None) == gone
+    if lost is not None:
+        assert f"does not fail with {failed} any more" in lost.why
 
 
 def test_a_rule_whose_evidence_is_so_again_says_how_to_renew_it(tmp_path: Path, root: Path) -> None:

@@ -15,6 +15,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -54,6 +55,25 @@ MAX_RUNS = 50
 """Runs among which the newest of a target is looked for."""
 _SHOWN = 12
 """Hex digits of a digest."""
+_Kind = Literal["directory", "other", "nothing"]
+_KINDS: Mapping[int, _Kind] = {
+    errno.ENOENT: "nothing",
+    errno.ENOTDIR: "nothing",
+    errno.EISDIR: "directory",
+    errno.EINVAL: "other",
+}
+"""What is there where `open_in_root` fails in this way; another failure tells nothing."""
+_FAILS_AT: Mapping[str, tuple[_Kind, ...]] = {"ENOENT": ("nothing",), "EISDIR": ("directory", "nothing")}
+"""Where calls may fail so; a directory can be one that the program made by itself. ENOTDIR and ELOOP are not
+here: flags of the call (O_DIRECTORY, O_NOFOLLOW) are as good a reason."""
+_OPENS = frozenset(("open", "openat", "openat2", "creat"))
+_MORE_THAN_A_PATH = frozenset(
+    [
+        "execve", "execveat", "link", "linkat", "mount", "pivot_root", "rename", "renameat", "renameat2",
+        "symlink", "symlinkat",
+    ]
+)  # fmt: skip
+"""Calls that fail with ENOENT because of another file, too: an interpreter, or their second path."""
 _OF_THE_KERNEL = ("/proc/", "/sys/", "/dev/", "/tmp/", "/run/", "/var/run/")
 """Where a guest finds files that are not in its root file system."""
 
@@ -239,12 +259,13 @@ class Ground:
             evidence = dataclasses.replace(evidence, binary="", module="", site=None)
         if (gone := _program_or_module(evidence, self._target, self._digests)) is not None:
             return gone
-        path = _missing_path(evidence, match)
-        there = _in_root(self._target, path) if path else None
-        if there:
-            return Gone(
-                "errno", f"{path} is in the root file system now: the call does not fail with ENOENT any more"
-            )
+        path = _path_alone(evidence, match)
+        kind = _kind_in_root(self._target, path) if path else None
+        there = kind != "nothing" if kind is not None else None
+        if kind is not None and kind not in _FAILS_AT[evidence.errno]:
+            now = f"{path} is no directory" if evidence.errno == "EISDIR" else f"{path} is"
+            why = f"{now} in the root file system now: the call does not fail with {evidence.errno} any more"
+            return Gone("errno", why)
         if not evidence.errno and evidence.site is None:
             return None
         if not self._newest:
@@ -288,27 +309,28 @@ def _digest_in_root(rootfs: str, path: str) -> str | None:
             return None
 
 
-def _missing_path(evidence: Evidence, match: Match | None) -> str:
-    """Return the path, whose absence from the root file system a rule is about, "" for none."""
-    path = match.fields.get("path", "") if match is not None else ""
-    if evidence.errno != "ENOENT" or not path.startswith("/"):
+def _path_alone(evidence: Evidence, match: Match | None) -> str:
+    """Return the path of which a rule's failing call depends on nothing but what it leads to, "" for none."""
+    if match is None or evidence.errno not in _FAILS_AT or match.syscall in _MORE_THAN_A_PATH:
         return ""
-    return "" if f"{path}/".startswith(_OF_THE_KERNEL) or "\\" in path else path
+    if evidence.errno == "EISDIR" and match.syscall not in _OPENS:
+        return ""
+    path = match.fields.get("path", "")
+    outside = not path.startswith("/") or f"{path}/".startswith(_OF_THE_KERNEL)
+    return "" if outside or "\\" in path else path
 
 
-def _in_root(target: Target, path: str) -> bool | None:
-    """Tell whether a file of the guest is in its root file system, None where that cannot be told."""
+def _kind_in_root(target: Target, path: str) -> _Kind | None:
+    """Return what is at a guest path in its root file system, None where that cannot be told."""
     if not target.rootfs:
         return None
     try:
         os.close(open_in_root(Path(target.rootfs), path))
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return False
-        return True if error.errno in (errno.EISDIR, errno.EINVAL) else None
+        return _KINDS.get(error.errno or 0)
     except ValueError:
         return None
-    return True
+    return "other"
 
 
 def newest_run(workspace: Workspace, target_id: str) -> Run | None:
