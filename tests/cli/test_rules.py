@@ -216,6 +216,21 @@ def test_fmt_writes_files_and_edits_of_runs_and_leaves_generations(
     assert "is no Lua, so it is not formatted" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_side_that_cannot_be_read_is_no_side_without_rules(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], turned: bool
+) -> None:
+    kept = tmp_path / "two" / "syscall"
+    kept.mkdir(parents=True)
+    for name in ("openat@a.lua", "openat@b.lua"):
+        (kept / name).write_text(GOOD)
+    two = [str(kept), str(kept / "missing.lua")]
+    assert main(["rules", "diff", "-C", str(tmp_path), *(two[::-1] if turned else two)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "missing.lua" in err
+
+
 def test_diff_compares_files_and_what_is_proposed_with_what_is_active(
     tmp_path: Path, good: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,7 +22,11 @@ def diff(args: argparse.Namespace) -> int:
     unread: list[Unread] = []
     new = legible(named(workspace, [args.new or args.old], unread), unread)
     if args.new:
+        unread_new = len(unread)
         old = legible(named(workspace, [args.old], unread), unread)
+        if (unread_new and not new) or (len(unread) > unread_new and not old):
+            # Nothing of one side can be read: the other was neither added nor removed.
+            old, new = [], []
     else:
         old = [] if unread and not new else _active_for(workspace, args.old, new)
     old, new = _without(old, unread), _without(new, unread)
