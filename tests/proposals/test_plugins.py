@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.diagnosis.recorded import load_case, run_of
+from tests.proposals.test_build import failing
 from triage_tui.diagnosis.report import diagnose
 from triage_tui.proposals.build import propose
 from triage_tui.proposals.stores import store_keys
@@ -50,3 +51,14 @@ def test_a_store_has_the_defaults_of_its_root_file_system(tmp_path: Path) -> Non
     found = read_plugin("nvram", b"return { keys = {\n" + fields.encode() + b"} }").configuration
     assert isinstance(found, Nvram)
     assert found.keys == {"lan_ipaddr": "192.168.1.1", "name": "a]]b", "wan": ""}
+
+
+def test_the_table_of_flash_partitions_is_given_where_no_file_can_be_made(tmp_path: Path) -> None:
+    missing = 'openat(AT_FDCWD,"/proc/mtd",O_RDONLY) = -1 errno=2 (No such file or directory)'
+    run = failing(f"2 {missing}\n2 exit_group(1)\n", tmp_path, b"can't open '/proc/mtd'\n")
+    proposals = propose(run, diagnose(run))
+    assert (proposals[0].template, proposals[0].needs_input) == ("fake_file", None)
+    (name,) = proposals[0].files
+    source = (run.dir / "rules_patch" / name).read_bytes()
+    assert b'path = "/proc/mtd"' in source
+    assert b"mtd0: 00010000 00010000" in source
