@@ -245,7 +245,7 @@ def test_runs_of_two_programs_do_not_compare(tmp_path: Path) -> None:
     other = of("i386", "22", ok(1, "brk"), failed_open(2, "/etc/y"))
     assert judge(first, again).word == "progressed"
     verdict = judge(first, other)
-    assert (verdict.word, verdict.rung, verdict.novel) == ("inconclusive", "passed", [])
+    assert (verdict.word, verdict.rung, verdict.novel) == ("inconclusive", "runs", [])
     assert verdict.reasons[0].startswith(
         "/th is another file than in the run before (it was for ppc and is for"
     )
@@ -303,3 +303,18 @@ def test_another_command_is_no_progress(
     verdict = judge(before, after)
     assert verdict.word == word
     assert bool(verdict.novel) == (word == "progressed")
+
+
+def test_to_leave_a_loop_by_its_failure_and_to_say_something_else_is_progress(tmp_path: Path) -> None:
+    """`while ! mkdir /run/x/y; do :; done; echo ...`: the same calls, of which one does not fail any more."""
+    failed = Syscall(seq=2, name="mkdir", path="/run/x/y", ret=-2, errno="ENOENT")
+    loop = Loop(period=1, repeats=90, first_seq=2, last_seq=2, names=["mkdir"])
+    before = make(tmp_path, [ok(1, "brk"), failed], cites=2, reason="loop", exit_code=None, loop=loop)
+    made = ok(2, "mkdir", path="/run/x/y", rule="fix")
+    after = make(tmp_path, [ok(1, "brk"), made], reason="exit", exit_code=1, guest_output="logs/guest.log")
+    silent = judge(before, after)
+    (after.dir / "logs").mkdir(exist_ok=True)
+    (after.dir / "logs/guest.log").write_text("error: no config\n")
+    verdict = judge(before, load_run(after.dir))
+    assert (silent.word, verdict.word) == ("sideways", "progressed"), (silent, verdict)
+    assert any("error: no config" in reason for reason in verdict.reasons)

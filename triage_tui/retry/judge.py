@@ -66,7 +66,7 @@ def judge(before: Run, after: Run, past: Past | None = None, how: How = "retry")
     rung = rung_of(
         after,
         is_new=bool(look.news.counted) and word != "sideways",
-        is_passed=bool(other) or not look.same_end,
+        is_passed=not other and not look.same_end,
         is_masked=bool(masked),
         is_believed=word != "regressed" and not look.doubts,
     )
@@ -342,7 +342,12 @@ def _new_ground(look: _Look) -> _Decided | None:
         says = f"it prints something new: {safe_line(printed.text, 120)}; {told.says}"
         told = Reason(says, _said(look.after, printed))
     elif not news.counted and not (news.sites and not same_place):
-        return None
+        printed = new_output(look.before, look.after) if passed and gone and not same_place else None
+        if printed is None:
+            return None
+        # It left the loop and says something else: no call of that needs to be a new one.
+        says = f"it prints something new: {safe_line(printed.text, 120)}; {told.says}"
+        told = Reason(says, _said(look.after, printed))
     # What is passed says more than a call that names nothing.
     first = [told, passed] if news.ground or told.says != look.told_news.says else [passed, told]
     reasons = [*(reason for reason in first if reason is not None), *gone, end]
