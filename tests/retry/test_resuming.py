@@ -20,7 +20,7 @@ from tests.retry.test_policy import diagnosed
 from tests.runs.build import write_run
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.guest.host.process import descendants
-from triage_tui.retry import kept_rounds
+from triage_tui.retry import kept_rounds, resuming
 from triage_tui.retry.accidents import killed_from_outside
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.course import Course, Round, Terms, Used
@@ -34,7 +34,7 @@ from triage_tui.retry.policy import Limits, Policy
 from triage_tui.retry.resuming import resume_rounds
 from triage_tui.retry.round_watch import RoundWatch, ShortCycle
 from triage_tui.retry.rounds import run_rounds
-from triage_tui.retry.start import Start
+from triage_tui.retry.start import START_FILE, Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.retry.written_policy import read_policy, shipped_policy
 from triage_tui.rulebook.audit import log as audit_log
@@ -43,6 +43,7 @@ from triage_tui.runs.events import append_event, is_waiting, this_process
 from triage_tui.runs.listing import run_dirs
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.verdict_model import read_verdict
+from triage_tui.runs.writer import encode_json
 from triage_tui.setup import known_programs
 
 Rootfs = Callable[[str], Path]
@@ -331,3 +332,41 @@ def test_a_program_that_is_replaced_between_rounds_is_left_to_a_person(
     assert "a person must decide" in course.ended
     assert any(text.startswith("set aside: ") for text in told)
     assert len(course.rounds) == 2
+    assert course.stage == "decide"
+
+    # A person wants to go on: with the new file, for which all can be tried again.
+    told.clear()
+    course = resume_rounds(Workspace(tmp_path / "w"), course.rounds[-1].run, narrate=told.append)
+    assert course.ended == "the program is well"
+    assert course.rounds[2].run.snapshot.parent_run == course.rounds[1].run.run_id
+
+
+def test_of_two_who_go_on_with_rounds_one_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, course = kept_course(tmp_path)
+    run = course.rounds[0].run
+    course.stage = "decide"
+    course.end("a limit", "decide")
+    keep(asked, course, run.run_id)
+    (run.dir / START_FILE).write_bytes(encode_json(asked.start))
+    kept = read_kept(asked.workspace, run)
+    assert kept is not None
+
+    def beside(*args: object) -> None:
+        kept_rounds.claim(asked.workspace, kept)
+
+    monkeypatch.setattr(resuming, "written_policy", beside)
+    with pytest.raises(Conflict, match="somebody else goes on"):
+        resume_rounds(asked.workspace, run)
+    now = read_kept(asked.workspace, run)
+    assert now is not None
+    assert (now.supervisor.lives, now.why, now.stage) == (True, "", "decide")
+
+
+@pytest.mark.parametrize("kind", ["rejected", "approved"])
+def test_a_policy_approves_nothing_on_top_of_what_a_person_decides(tmp_path: Path, kind: str) -> None:
+    run = diagnosed(tmp_path / "ai_runs", (0.9, None))
+    append_event(run.dir, kind, {}, "ann")
+    course = Course(rounds=[Round(run)], used=Used(rounds=1))
+    assert Decider(terms(tmp_path), course, lambda text: None).decide(Round(run), None) is None
+    assert course.ended.startswith(f"ann {kind} ")
+    assert not course.tried

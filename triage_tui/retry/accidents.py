@@ -10,11 +10,6 @@ from triage_tui.runs.reader import Run
 from triage_tui.runs.writer import SUPERVISOR_LOG
 
 
-def accident(run: Run, before: Run | None) -> str:
-    """Return in words what happened to a round from outside, "" for nothing; `before` is what it retries."""
-    return killed_from_outside(run) or (replaced(before, run) if before is not None else "")
-
-
 def killed_from_outside(run: Run) -> str:
     """Say that the emulator of a run was killed, and by nobody in the guest; "" where it was not.
 

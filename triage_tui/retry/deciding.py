@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.supervisor import Guest
-from triage_tui.retry.accidents import accident
+from triage_tui.retry.accidents import killed_from_outside, replaced
 from triage_tui.retry.actions import Decision, LocalActions
 from triage_tui.retry.course import Course, LimitName, Narrator, Round, Stage, Terms
 from triage_tui.retry.judge import is_well
 from triage_tui.retry.memory_windows import answer_asked
 from triage_tui.retry.noting import note
+from triage_tui.retry.pending import decided_by_another
 from triage_tui.retry.policy import choose
 from triage_tui.retry.proposed import approvable
 from triage_tui.retry.trials.counterfactual import observe
@@ -44,10 +45,11 @@ class Decider:
         self._course = course
         self._tell = tell
 
-    def decide(self, current: Round, guest: Guest | None) -> Next | None:
+    def decide(self, current: Round, guest: Guest | None, *, resumed: bool = False) -> Next | None:
         """Return what is done after a round; None ends the rounds and says why.
 
-        `guest` is the one of this round, whose memory a person may ask for while it waits frozen.
+        `guest` is the one of this round, whose memory a person may ask for while it waits frozen. With
+        `resumed` a person has seen what happened to it from outside, and wants the rounds to go on from it.
 
         Raises:
             TriageError: the run was removed while its guest waited, or a decision cannot be written.
@@ -65,10 +67,7 @@ class Decider:
         frozen = guest if guest is not None and guest.is_frozen else None
         if self._terms.policy == "manual":
             return self._wait(run, frozen)
-        again = current.verdict is not None and current.verdict.how == "retry"
-        if why := accident(run, self._before(run) if again else None):
-            # What such a round shows is chance, so that the policy draws nothing from it.
-            self._leave(run, f"{why}; `triage-tui resume {run.run_id}` runs the round again", "retry")
+        if not resumed and self._is_accident(current):
             return None
         following, why, over = self._by_policy(current)
         if following is not None:
@@ -77,6 +76,22 @@ class Decider:
             return self._wait(run, frozen, why)
         self._leave(run, why, "decide", over)
         return None
+
+    def _is_accident(self, current: Round) -> bool:
+        """Leave a round to a person that something from outside decided: the policy draws nothing from it."""
+        run = current.run
+        if why := killed_from_outside(run):
+            self._leave(run, f"{why}; `triage-tui resume {run.run_id}` runs the round again", "retry")
+            return True
+        again = current.verdict is not None and current.verdict.how == "retry"
+        before = self._before(run) if again else None
+        if before is None or not (why := replaced(before, run)):
+            return False
+        # It never compares with what was run before: only this round can be gone on from. What was tried on
+        # the other file says nothing of this one.
+        self._course.tried.clear()
+        self._leave(run, f"{why}; `triage-tui resume {run.run_id}` goes on with the new one", "decide")
+        return True
 
     def _before(self, run: Run) -> Run | None:
         """Return the run of this course that another one retries."""
@@ -113,6 +128,8 @@ class Decider:
         refused: dict[str, str] = {}
         while choice := choose(current.run, course.tried | refused.keys(), terms.written, terms.automatic):
             proposal, line = choice
+            if told := decided_by_another(current.run, terms.actor):
+                return None, told, ""
             self._tell(f"approving by policy: {proposal.title} (risk {proposal.risk}), by {line}")
             try:
                 if isinstance(line.says, Allowed) and line.says.observed:

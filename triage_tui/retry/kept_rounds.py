@@ -6,11 +6,13 @@ supervisor that is killed, or a disk that is full, leaves the state of the step 
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
 
 import msgspec
 
-from triage_tui.errors import TriageError
+from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry.course import Course, LimitName, Stage, Terms, Used
 from triage_tui.retry.policy import Limits, Policy
 from triage_tui.retry.workspace import Workspace
@@ -132,6 +134,34 @@ def read_kept(workspace: Workspace, run: Run) -> KeptRounds | None:
             return None
         run = load_run(workspace.runs_dir / parent)
     return None
+
+
+def claim(workspace: Workspace, kept: KeptRounds) -> None:
+    """Become the supervisor of a course that was kept: of two who read it, the second is refused.
+
+    Raises:
+        Conflict: somebody else goes on with it since it was read.
+        TriageError: it cannot be written.
+    """
+    first = workspace.runs_dir / kept.rounds[0].run
+    try:
+        handle = os.open(first, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if _read(first) != kept:
+                raise Conflict(
+                    f"somebody else goes on with the rounds of run {first.name} by now, so nothing was done"
+                )
+            mine = msgspec.convert(this_process(), Supervisor)
+            write_atomic(
+                first / ROUNDS_FILE, encode_json(msgspec.structs.replace(kept, supervisor=mine, why=""))
+            )
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise TriageError(
+            f"the rounds of run {first.name} cannot be gone on with: {error.strerror}"
+        ) from error
 
 
 def cut_short(workspace: Workspace) -> list[str]:

@@ -201,6 +201,21 @@ def _check_undecided(seen: Run) -> None:
         )
 
 
+def decided_by_another(seen: Run, actor: str) -> str:
+    """Say who else decided on the rules of a run since it was read, or rejected them before; "" for nobody.
+
+    A policy, which decides as `actor`, approves nothing on top of that.
+    """
+    known = {(event.event_id, event.prev) for event in seen.events}
+    # A round that is begun has the name of who runs the supervisor, also where the policy began it.
+    kinds = _DEEDS.keys() - {"retry_started"}
+    deeds = [one for one in read_events(seen.dir)[0] if one.kind in kinds and one.actor != actor]
+    if not deeds or (deeds[-1].kind != "rejected" and (deeds[-1].event_id, deeds[-1].prev) in known):
+        return ""
+    who = safe_line(deeds[-1].actor, 60)
+    return f"{who} {_DEEDS[deeds[-1].kind]} run {seen.run_id}, so the policy decides nothing on it"
+
+
 def decided(
     root: Path,
     run: Run,

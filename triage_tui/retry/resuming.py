@@ -14,7 +14,7 @@ from triage_tui.retry.earlier_rounds import past_of
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.judge import judge
 from triage_tui.retry.judged import keep_verdict
-from triage_tui.retry.kept_rounds import KeptRounds, read_kept
+from triage_tui.retry.kept_rounds import KeptRounds, claim, read_kept
 from triage_tui.retry.policy import Limits, Policy
 from triage_tui.retry.rounds import carry_out, written_policy
 from triage_tui.retry.start import read_start
@@ -83,6 +83,7 @@ def resume_rounds(
         freeze=freeze or FreezeSwitch(),
         written=written_policy(workspace, chosen, named, narrate),
     )
+    claim(workspace, kept)
     following, current = _where(workspace, kept, course, narrate, chosen)
     return carry_out(terms, course, following, current)
 

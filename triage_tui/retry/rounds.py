@@ -149,6 +149,7 @@ class _Runner:
         """Run round after round until nothing more is decided; first of all decide on `current`, if given."""
         course = self._course
         begun = len(course.rounds)
+        resumed = current is not None
         while True:
             if current is None:
                 current = self._next_round(following)
@@ -156,10 +157,11 @@ class _Runner:
                     return course
                 if self._terms.policy == "manual":
                     after_run(self._workspace, current.run, self._tell)
-            following = self._decider.decide(current, self._guest.guest if self._guest is not None else None)
+            guest = self._guest.guest if self._guest is not None else None
+            following = self._decider.decide(current, guest, resumed=resumed)
             if following is None:
                 break
-            current = None
+            current, resumed = None, False
         last = course.rounds[-1]
         if course.stage == "retry":
             # It is to be run again.
