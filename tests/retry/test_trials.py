@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -11,17 +12,22 @@ from typing import cast
 import pytest
 
 from triage_tui.errors import TriageError
+from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.retry.rule_checks import check_texts
+from triage_tui.retry.start import Start
 from triage_tui.retry.trials.beside import calls_beside, is_same, pairs
+from triage_tui.retry.trials.criterion import WELL
 from triage_tui.retry.trials.ddmin import ddmin
 from triage_tui.retry.trials.difference import in_words, lost, parting
+from triage_tui.retry.trials.minimise import in_words as minimised_in_words
 from triage_tui.retry.trials.narrowing import narrower
-from triage_tui.retry.trials.trial import Bounds
+from triage_tui.retry.trials.trial import BoundReached, Bounds, Trials
+from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.replay import replay
 from triage_tui.runs.model import RuleHit, Syscall
 from triage_tui.runs.reader import Run
-from triage_tui.runs.trials_model import Counterfactual, Future, kept
+from triage_tui.runs.trials_model import Counterfactual, Fate, Future, Minimised, RuleFate, kept
 from triage_tui.runs.trials_model import keep as keep_record
 from triage_tui.runs.verdict_model import Figures, Verdict
 
@@ -268,3 +274,66 @@ def test_calls_that_differ_in_their_outcome_stand_beside_each_other() -> None:
 def test_bounds_that_are_none_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(TriageError):
         Bounds(**wrong)  # type: ignore[arg-type]
+
+
+# --- bounds --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reason", "allowed", "says_nothing"),
+    [
+        ("time_limit", 30.0, True),
+        ("time_limit", 900.0, False),
+        ("idle", 30.0, False),
+    ],
+)
+def test_a_run_that_the_end_of_all_time_cut_short_is_no_trial(
+    monkeypatch: pytest.MonkeyPatch, reason: str, allowed: float, says_nothing: bool
+) -> None:
+    start = Start(program="/bin/x", argv=["/bin/x"], triggers=TriggerLimits(time_limit_s=50))
+    target = SimpleNamespace(target_id="t", program="/bin/x")
+    given: list[float] = []
+
+    def run_once(*args: object, **_: object) -> object:
+        given.append(cast("Start", args[2]).triggers.time_limit_s)
+        return SimpleNamespace(snapshot=SimpleNamespace(reason=reason))
+
+    for name, stands_for in (
+        ("read_start", lambda _: start),
+        ("launch_spec", lambda _: None),
+        ("resolve_target", lambda _: (target, None)),
+        ("scratch", lambda *_: None),
+        ("run_once", run_once),
+    ):
+        monkeypatch.setattr(f"triage_tui.retry.trials.trial.{name}", stands_for)
+    run = cast("Run", SimpleNamespace(run_id="r", dir=Path(), snapshot=SimpleNamespace(target=target)))
+    workspace = cast("Workspace", None)
+    with Trials(workspace, run, Bounds(seconds=allowed), lambda text: None, threading.Event()) as trials:
+        if says_nothing:
+            with pytest.raises(BoundReached, match="the limit of 30 seconds is reached"):
+                trials.with_rules({})
+        else:
+            trials.with_rules({})
+    assert given[0] <= min(50.0, allowed)
+
+
+def test_what_is_said_of_a_search_hides_no_rule_and_no_failure() -> None:
+    fates: tuple[Fate, ...] = ("not_needed", "untried")
+    rules = [RuleFate(file=fate, rule=fate, sha256="", fate=fate) for fate in fates]
+    found = Minimised(
+        run="r",
+        target="t",
+        generation=1,
+        criterion=[WELL],
+        reference=Figures(run_id="", reason="exit"),
+        rules=rules,
+        trials=[],
+        complete=False,
+        ended="it was stopped",
+    )
+    told = minimised_in_words(found)
+    assert told == (
+        "of 2 rules 0 are needed, and 1 not, and of 1 it is not known; not all is known: it was stopped"
+    )
+    found.criterion = []
+    assert "; the program is not well with all rules, so " in minimised_in_words(found)

@@ -30,7 +30,7 @@ from triage_tui.rulebook.manifest import verify
 from triage_tui.runs.events import default_actor
 from triage_tui.runs.reader import Run
 from triage_tui.runs.trials_model import Bisected, Change, keep
-from triage_tui.text import safe_line
+from triage_tui.text import number_of, safe_line
 
 EVENT = "bisected"
 
@@ -193,7 +193,9 @@ class _Search:
         found.why.append(safe_line(told, 600))
         for hit in culprit.snapshot.rule_hits:
             if hit.hits and any(one.rule == hit.rule and one.what != "removed" for one in found.guilty):
-                found.why.append(f"rule {safe_line(hit.rule, 80)} acted at {hit.hits} calls of {hit.syscall}")
+                found.why.append(
+                    f"rule {safe_line(hit.rule, 80)} acted at {number_of(hit.hits, 'call')} of {hit.syscall}"
+                )
 
     def _texts(self, number: int) -> dict[str, bytes]:
         """Return the rules of a generation, proved.

@@ -34,6 +34,9 @@ _MUST_SUCCEED = frozenset(
 )  # fmt: skip
 """Calls that have to succeed again; of others, such as a look for a file, it is enough that they are made."""
 
+WELL = "the program is well"
+"""The line of a criterion that only programs have to meet that were well twice."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -78,7 +81,7 @@ class Criterion:
         """The criterion in words, one line each."""
         told = ["the judge does not call it worse", f"it reaches the rung {self.rung} or a higher one"]
         if self.well:
-            told.append("the program is well")
+            told.append(WELL)
         if self.repeats:
             told.append(f"it {how_it_stopped(self.reference)}, as with all rules")
         count = number_of(len(self._calls), "kind of call", "kinds of calls")

@@ -16,7 +16,7 @@ from triage_tui.retry import pending
 from triage_tui.retry.one_run import Tell, how_it_stopped
 from triage_tui.retry.rule_checks import check_texts, texts_of
 from triage_tui.retry.trials.attempts import Attempts, digests
-from triage_tui.retry.trials.criterion import Criterion
+from triage_tui.retry.trials.criterion import WELL, Criterion
 from triage_tui.retry.trials.ddmin import ddmin
 from triage_tui.retry.trials.narrowing import narrower
 from triage_tui.retry.trials.smaller import propose_smaller
@@ -30,6 +30,9 @@ from triage_tui.runs.trials_model import Minimised, RuleFate, Tried, keep, kept
 from triage_tui.text import number_of, safe_line
 
 EVENT = "minimised"
+_TRIED = "tried: without these rules, and with these narrower ones, the program gets as far"
+_NOT_WELL = "the program is not well with all rules, so what it needs to be well was not seen"
+"""A rule that helps only beyond a failure looks as if nothing needed it."""
 
 
 def minimise(
@@ -76,7 +79,7 @@ def minimise(
         remove=away,
         texts=texts,
         title=" and ".join(told),
-        why="tried: without these rules, and with these narrower ones, the program gets as far",
+        why=_TRIED if WELL in found.criterion else f"{_TRIED}; {_NOT_WELL}",
         actor=found.actor,
     )
     name = keep(run.dir, found)
@@ -95,7 +98,8 @@ def minimise(
 def in_words(found: Minimised) -> str:
     """Return what came of it in one sentence without a final full stop."""
     counts = {
-        fate: sum(one.fate == fate for one in found.rules) for fate in ("needed", "narrowed", "not_needed")
+        fate: sum(one.fate == fate for one in found.rules)
+        for fate in ("needed", "narrowed", "not_needed", "untried")
     }
     needed = counts["needed"] + counts["narrowed"]
     told = f"of {number_of(len(found.rules), 'rule')} {needed} {'is' if needed == 1 else 'are'} needed"
@@ -103,6 +107,10 @@ def in_words(found: Minimised) -> str:
         told += f", {counts['narrowed']} of them narrower"
     if counts["not_needed"]:
         told += f", and {counts['not_needed']} not"
+    if counts["untried"]:
+        told += f", and of {counts['untried']} it is not known"
+    if WELL not in found.criterion:
+        told += f"; {_NOT_WELL}"
     if not found.complete:
         told += f"; not all is known: {found.ended}"
     return told

@@ -130,11 +130,16 @@ class Trials:
         """Run the program once with exactly these rules of the target; its record lasts as long as the block.
 
         Raises:
-            BoundReached: that would be a run too many, or the time is over.
+            BoundReached: that would be a run too many, or the time is over, also in the midst of it.
             Stopped: it was cancelled.
             TriageError: it cannot be started with these rules.
         """
-        return self._once(rules, self._begin(), self._tell, self._cancel)
+        begun = self._begin()
+        run = self._once(rules, begun, self._tell, self._cancel)
+        if run.snapshot.reason == "time_limit" and begun[1].triggers.time_limit_s < self._longest:
+            # It was not given the time that the others had, so it says nothing beside them.
+            raise BoundReached(self._time_is_over)
+        return run
 
     def side_by_side(self, first: Mapping[str, bytes], second: Mapping[str, bytes]) -> tuple[Run, Run]:
         """Run the program with one set of rules and with another, both at the same time.
@@ -173,6 +178,15 @@ class Trials:
         assert runs[1] is not None
         return runs[0], runs[1]
 
+    @property
+    def _longest(self) -> float:
+        """How long one run may take where the time for all of them is not nearly over; seconds."""
+        return min(self._start.triggers.time_limit_s, self.bounds.each_s)
+
+    @property
+    def _time_is_over(self) -> str:
+        return f"the limit of {self.bounds.seconds:g} seconds is reached"
+
     def _begin(self) -> tuple[int, Start]:
         """Return the number of a new run, and how it is started, so that it ends within the bounds."""
         if self._cancel.is_set():
@@ -181,9 +195,9 @@ class Trials:
         if self.count >= self.bounds.runs:
             raise BoundReached(f"the limit of {self.bounds.runs} runs is reached")
         if left < MIN_EACH_S:
-            raise BoundReached(f"the limit of {self.bounds.seconds:g} seconds is reached")
+            raise BoundReached(self._time_is_over)
         self.count += 1
-        limit = min(self._start.triggers.time_limit_s, self.bounds.each_s, left)
+        limit = min(self._longest, left)
         triggers = dataclasses.replace(self._start.triggers, time_limit_s=limit)
         return self.count, msgspec.structs.replace(self._start, triggers=triggers)
 
