@@ -17,6 +17,7 @@ from triage_tui.resources import recorded_runs
 from triage_tui.retry.recurrence import reopen
 from triage_tui.retry.rounds import run_rounds
 from triage_tui.retry.stable import kept_set
+from triage_tui.retry.stable import well as well_in_words
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
@@ -141,6 +142,21 @@ def test_only_what_is_well_and_needed_is_stable(
     assert export(workspace) == 2
     told = capsys.readouterr().err
     assert f"run {WELL}, the newest judged with the active rules, is not well (sideways: " in told
+    # Sideways from a run that was well is as well as that one; but not where the judge doubts it.
+    again = workspace.runs_dir / "20261122_000000_00000002"
+    shutil.copytree(well, again)
+    told = json.loads(verdict) | {"word": "sideways"}
+    told["before"]["run_id"] = WELL
+    for doubted, says in ((True, ""), (False, f"well as before ({told['rung']})")):
+        (again / "verdict.json").write_text(json.dumps(told | {"doubted": doubted}))
+        assert well_in_words(load_run(again)) == says
+    (well / "verdict.json").write_text(verdict)
+    assert export(workspace, "--name", "again") == 0
+    shutil.rmtree(again)
+    shutil.rmtree(workspace.rulebook / ".stable")
+    (workspace.root / "again.rulepack").unlink()
+    (well / "verdict.json").write_text(verdict.replace('"resolved"', '"sideways"', 1))
+    capsys.readouterr()
     # A later run that nobody judged does not outweigh that, and one that is ill outweighs all.
     later = workspace.runs_dir / "20261122_000000_00000001"
     shutil.copytree(well, later)

@@ -44,7 +44,7 @@ from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.listing import list_runs
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.redaction import Redaction
-from triage_tui.runs.verdict_model import read_verdict
+from triage_tui.runs.verdict_model import Verdict, read_verdict
 from triage_tui.text import safe_line
 
 STABLE_DIR = ".stable"
@@ -246,9 +246,20 @@ def well(run: Run) -> str:
         return ""
     if verdict is None:
         return safe_line(run.diagnosis.scene, 100)
+    rung = verdict.rung.replace("_", " ")
+    if verdict.word == "sideways" and _was_well(run, verdict):
+        return f"well as before ({rung})"
     if verdict.word not in ("resolved", "progressed"):
         return ""
-    return f"{verdict.word} ({verdict.rung.replace('_', ' ')})"
+    return f"{verdict.word} ({rung})"
+
+
+def _was_well(run: Run, verdict: Verdict) -> bool:
+    """Tell whether the run that a run was held against was well: then there was no way to get further."""
+    before = verdict.before.run_id
+    with contextlib.suppress(TriageError):
+        return is_run_id(before) and is_well(load_run(run.dir.parent / before), None)
+    return False
 
 
 def _needed(active: Generation, proof: Run) -> tuple[list[str], list[str]]:
