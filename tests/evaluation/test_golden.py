@@ -107,11 +107,23 @@ def test_a_run_of_the_workspace_is_frozen_with_the_one_that_it_retries(
         (NEWER, "schema 9"),
     ],
 )
-def test_what_is_no_golden_run_is_refused(tmp_path: Path, content: bytes, why: str) -> None:
-    path = tmp_path / "x.json"
+def test_what_is_no_golden_run_is_told_and_keeps_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, why: str
+) -> None:
+    workspace_at(tmp_path)
+    path = tmp_path / "golden" / "x.json"
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     with pytest.raises(TriageError, match=why):
-        list(check([path]))
+        read_golden(path)
+    assert main(["golden", "-C", str(tmp_path), "check", "x", "cat-nvram"]) == 1
+    told = capsys.readouterr().out
+    assert why in told
+    assert "ok       cat-nvram" in told
+    assert main(["golden", "-C", str(tmp_path), "list"]) == 1
+    told = capsys.readouterr().out
+    assert "cat-nvram" in told
+    assert why.split()[0] in told
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,8 @@ def _newest(workspace: Workspace, args: argparse.Namespace) -> tuple[str, Counte
     for name, found in kept(run.dir, Counterfactual):
         if files is None or found.files == files:
             return name, found
-    what = "these rules were" if files is not None else "nothing was"
-    raise TriageError(f"{what} not tried on run {run.run_id} yet: leave out --last")
+    what = "these rules were not" if files is not None else "nothing was"
+    raise TriageError(f"{what} tried on run {run.run_id} yet: leave out --last")
 
 
 def print_counterfactual(found: Counterfactual, name: str) -> None:

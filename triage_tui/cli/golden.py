@@ -32,15 +32,19 @@ class GoldenChecked(msgspec.Struct, kw_only=True):
 
 
 class GoldenListed(msgspec.Struct, kw_only=True):
-    """A golden run and what is expected of it: signature of the cause, and the verdict in one word."""
+    """A golden run and what is expected of it: signature of the cause, and the verdict in one word.
+
+    Of a file that is none only `problem` says more than its name.
+    """
 
     name: str
     file: str
-    title: str
-    record: str
-    cause: str
-    verdict: str
-    sha256: str
+    title: str = ""
+    record: str = ""
+    cause: str = ""
+    verdict: str = ""
+    sha256: str = ""
+    problem: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what was asked; 1 where a golden run is not as expected."""
+    """Do what was asked; 1 where a golden run is not as expected, or a file is none."""
     workspace = Workspace.at(args.workspace)
     if args.action == "add":
         return _add(args, workspace)
@@ -132,20 +136,20 @@ def _list(args: argparse.Namespace, paths: list[Path]) -> int:
     from triage_tui.evaluation.golden import read_golden
 
     rows = []
+    bad = False
     for path in paths:
-        golden = read_golden(path)
+        listed = GoldenListed(name=path.stem, file=str(path))
+        try:
+            golden = read_golden(path)
+        except TriageError as error:
+            bad, listed.problem = True, str(error)
+        else:
+            listed.title, listed.record, listed.cause = golden.title, golden.record, golden.cause
+            listed.verdict, listed.sha256 = golden.verdict, golden.sha256
         if args.json:
-            listed = GoldenListed(
-                name=path.stem,
-                file=str(path),
-                title=golden.title,
-                record=golden.record,
-                cause=golden.cause,
-                verdict=golden.verdict,
-                sha256=golden.sha256,
-            )
             print_json(listed)
-        rows.append([path.stem, golden.record, golden.cause, golden.verdict or "-", golden.title])
+        what = listed.problem or listed.title
+        rows.append([path.stem, listed.record or "-", listed.cause or "-", listed.verdict or "-", what])
     if not args.json:
         print_table(["NAME", "RECORD", "CAUSE", "VERDICT", "TITLE"], rows)
-    return 0
+    return 1 if bad else 0
