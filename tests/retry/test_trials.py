@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +15,9 @@ from triage_tui.errors import TriageError
 from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.retry.rule_checks import check_texts
 from triage_tui.retry.start import Start
+from triage_tui.retry.trials.attempts import Attempts
 from triage_tui.retry.trials.beside import calls_beside, is_same, pairs
-from triage_tui.retry.trials.criterion import WELL
+from triage_tui.retry.trials.criterion import WELL, Criterion
 from triage_tui.retry.trials.ddmin import ddmin
 from triage_tui.retry.trials.difference import in_words, lost, parting
 from triage_tui.retry.trials.minimise import in_words as minimised_in_words
@@ -27,7 +28,7 @@ from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.replay import replay
 from triage_tui.runs.model import RuleHit, Syscall
 from triage_tui.runs.reader import Run
-from triage_tui.runs.trials_model import Counterfactual, Fate, Future, Minimised, RuleFate, kept
+from triage_tui.runs.trials_model import Counterfactual, Fate, Future, Minimised, RuleFate, Tried, kept
 from triage_tui.runs.trials_model import keep as keep_record
 from triage_tui.runs.verdict_model import Figures, Verdict
 
@@ -337,3 +338,23 @@ def test_what_is_said_of_a_search_hides_no_rule_and_no_failure() -> None:
     )
     found.criterion = []
     assert "; the program is not well with all rules, so " in minimised_in_words(found)
+
+
+def test_an_earlier_trial_that_could_not_be_run_is_made_again() -> None:
+    asked: list[Mapping[str, bytes]] = []
+
+    def with_rules(rules: Mapping[str, bytes]) -> Run:
+        asked.append(rules)
+        raise TriageError("the emulator did not start in time")
+
+    trials = cast("Trials", SimpleNamespace(count=0, bounds=Bounds(), with_rules=with_rules))
+    criterion = cast("Criterion", None)
+    first = Attempts(trials, lambda text: None)
+    assert not first.holds(criterion, {"a": b""}, "without b")
+    assert not first.holds(criterion, {"a": b""}, "without b")
+    assert len(asked) == 1, "not twice in one search"
+    again = Attempts(trials, lambda text: None, [*first.tried, Tried(rules={}, says="none", held=False)])
+    assert not again.holds(criterion, {}, "without any rule")
+    assert len(asked) == 1, "what ran to its end is not made again"
+    again.holds(criterion, {"a": b""}, "without b")
+    assert len(asked) == 2

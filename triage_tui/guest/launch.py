@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from triage_tui.errors import TriageError
+from triage_tui.errors import Stopped, TriageError
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.calls.carrier import Carrier
 from triage_tui.guest.calls.served_calls import log_lengths
@@ -288,7 +288,7 @@ def _bring_up(
     try:
         while not result:
             if cancelled():
-                raise TriageError("the start was cancelled")
+                raise Stopped("the start was cancelled")
             if time.monotonic() > deadline:
                 raise TriageError("the emulator did not reach the program's first instruction in time")
             for fd, events in poll.poll(100):

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from triage_tui.errors import TriageError
+from triage_tui.errors import Stopped, TriageError
 from triage_tui.guest.calls.carrier import Carrier, NotificationCarrier
 from triage_tui.guest.calls.trace_carrier import TraceCarrier
 from triage_tui.guest.cell.launcher import MAX_MESSAGE
@@ -125,7 +125,7 @@ class Cell:
             if self.gone:
                 raise TriageError("the guest's cell ended while it was being made")
             if cancelled():
-                raise TriageError("the start was cancelled")
+                raise Stopped("the start was cancelled")
             if time.monotonic() > deadline:
                 raise TriageError("the guest's cell was not ready in time")
             if select.select([self._channel], [], [], 0.1)[0]:

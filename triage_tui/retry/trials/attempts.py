@@ -13,14 +13,19 @@ from triage_tui.retry.trials.trial import BoundReached, Trials
 from triage_tui.runs.reader import Run
 from triage_tui.runs.trials_model import Tried
 
+_CANNOT = "it cannot be run so"
+
 
 class Attempts:
     """What was tried so far."""
 
     def __init__(self, trials: Trials, tell: Tell, earlier: Iterable[Tried] = ()) -> None:
-        """`earlier` are trials of the same kind that were made before; they are not made again."""
+        """`earlier` are trials of the same kind that were made before.
+
+        They are not made again, but for those that could not be run: that may have been the machine.
+        """
         self._trials, self._tell = trials, tell
-        self.tried: list[Tried] = [one for one in earlier if one.held is not None]
+        self.tried = [one for one in earlier if one.held is not None and not one.why.startswith(_CANNOT)]
         self.runs: dict[str, Run] = {}
         """The run of each set of rules, by `key`."""
 
@@ -69,7 +74,7 @@ class Attempts:
         except (BoundReached, Stopped):
             raise
         except TriageError as error:
-            one.held, one.why = False, f"it cannot be run so: {error}"
+            one.held, one.why = False, f"{_CANNOT}: {error}"
         else:
             answer = criterion.ask(run)
             one.held, one.why, one.rung = answer.holds, answer.why, answer.rung
