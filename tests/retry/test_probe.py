@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +71,17 @@ def web_root(rootfs: Rootfs, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def commands() -> set[bytes]:
+    """The words with which all processes of this machine were started."""
+    found: set[bytes] = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.update(path.read_bytes().split(b"\0"))
+    return found
+
+
+LEFT_BEHIND = 4000000 + os.getpid()
+"""Seconds that nothing else sleeps."""
 HTTPD = ("/bin/busybox", "httpd", "-f", "-p", "80", "-h", "/www")
 
 
@@ -94,7 +107,7 @@ def test_a_web_server_is_found_and_answers(web_root: Path, qemu_dir: Path) -> No
         ("tcp:81", "refused", None),
         # The guest's network, not this machine's: nothing else listens there.
         ("cmd:test $(wc -l < /proc/net/tcp6) = 2", "answered", 0),
-        ("cmd:exit 5", "wrong", 5),
+        (f"cmd:setsid sleep {LEFT_BEHIND} & sleep 0.2; exit 5", "wrong", 5),
     ],
 )
 def test_a_person_s_question(
@@ -104,6 +117,8 @@ def test_a_person_s_question(
     assert stop.reason == "idle"
     assert [(probe.outcome, probe.status, probe.asked) for probe in probes] == [(outcome, status, True)]
     assert ("its service is well" in stop.trigger.detail) == (outcome == "answered")
+    # Also what is in a session of its own ends with the command.
+    assert str(LEFT_BEHIND).encode() not in commands()
 
 
 def test_a_server_that_looks_for_clients_again_and_again_is_no_dead_loop(
