@@ -11,6 +11,7 @@ from typing import cast
 
 import pytest
 
+from triage_tui.cli.counterfactual import print_counterfactual
 from triage_tui.errors import TriageError
 from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.retry.rule_checks import check_texts
@@ -269,6 +270,18 @@ def test_calls_that_differ_in_their_outcome_stand_beside_each_other() -> None:
     assert [(left and left.seq, right and right.seq) for left, right in rows] == [(1, 1), (2, 2), (3, 3)]
     assert [is_same(*row) for row in rows] == [True, False, False]
     assert {pair.label for pair in pairs(a_record())} >= {"ends", "cause", "faked", "service"}
+
+
+def test_where_there_is_no_room_what_both_have_is_not_told_of_one_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    found = a_record()
+    found.with_rules.ends = "listens"
+    print_counterfactual(found, "x")
+    told = capsys.readouterr().out
+    assert f"{'ends':<12} without  it waits\n{'':<12} with     it listens\n" in told
+    assert f"{'service':<12} both     -\n" in told
 
 
 @pytest.mark.parametrize("wrong", [{"runs": 0}, {"seconds": 0.0}, {"each_s": float("nan")}, {"seconds": 1e9}])

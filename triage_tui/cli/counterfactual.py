@@ -91,7 +91,7 @@ def print_counterfactual(found: Counterfactual, name: str) -> None:
         _columns(found, width)
     else:
         for pair in pairs(found):
-            print_line(f"{pair.label:<12} without  {pair.without}")
+            print_line(f"{pair.label:<12} {'without' if pair.differs else 'both':<7}  {pair.without}")
             if pair.differs:
                 print_line(f"{'':<12} with     {pair.with_rules}")
     print()
