@@ -34,7 +34,7 @@ test: lint typecheck pytest ## everything that must hold: style, types, import c
 pytest: $(VENV)/.installed-dev
 	@$(BIN)/python -m triage_tui.setup --all
 	@$(BIN)/python -m pytest -n 4 --dist loadfile $(PYTEST_ARGS); status=$$?; \
-	if [ $$status -eq 1 ]; then \
+	if [ $$status -eq 1 ] && grep -q :: .pytest_cache/v/cache/lastfailed; then \
 		echo "make: once more, one at a time: what fails again is broken, what passes was disturbed by its neighbours"; \
 		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 3 -rA --no-header; \
 	else exit $$status; fi
