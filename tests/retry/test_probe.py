@@ -107,7 +107,9 @@ def test_a_web_server_is_found_and_answers(web_root: Path, qemu_dir: Path) -> No
         ("tcp:81", "refused", None),
         # The guest's network, not this machine's: nothing else listens there.
         ("cmd:test $(wc -l < /proc/net/tcp6) = 2", "answered", 0),
-        pytest.param(f"cmd:setsid sleep {LEFT_BEHIND} & sleep 0.2; exit 5", "wrong", 5, id="leaves-a-process"),
+        pytest.param(
+            f"cmd:setsid sleep {LEFT_BEHIND} & sleep 0.2; exit 5", "wrong", 5, id="leaves-a-process"
+        ),
     ],
 )
 def test_a_person_s_question(
