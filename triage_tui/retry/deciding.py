@@ -135,11 +135,8 @@ class Decider:
                 if isinstance(line.says, Allowed) and line.says.observed:
                     self._check_future(current.run, proposal)
                 # What is in the way of an active rule is for a person to see, unless none is to be asked.
-                said = actions.approve(
-                    current.run.run_id,
-                    proposal.files,
-                    anyway=terms.policy == "auto",
-                    allowed_by=str(line),
+                said = actions.approve_by_policy(
+                    current.run.run_id, proposal.files, str(line), anyway=terms.policy == "auto"
                 )
             except TriageError as error:
                 # Its check found a mistake in it, it is active already, or nothing can be written.

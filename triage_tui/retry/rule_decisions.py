@@ -51,16 +51,22 @@ class RuleDecisions:
         self._refused: dict[str, list[int]] = {}
         """Run to the events of its rejections and drops through this object that were not taken back."""
 
-    def approve(
-        self, run_id: str, files: list[str], seen: str = "", *, anyway: bool = False, allowed_by: str = ""
-    ) -> str:
+    def approve(self, run_id: str, files: list[str], seen: str = "", *, anyway: bool = False) -> str:
         """Make rule files of a run (named below `rules_patch/`) active as a new generation of its target.
 
         `seen` is the state in which the person saw the run: refused when somebody decided since. Refused
         (`InTheWay`) as well when a rule and the active ones get in each other's way, unless the person was
-        told and wants it `anyway`. `allowed_by` is the line of the written policy that allows it, where no
-        person does.
+        told and wants it `anyway`.
         """
+        return self._approve_files(run_id, files, seen, anyway)
+
+    def approve_by_policy(self, run_id: str, files: list[str], line: str, *, anyway: bool) -> str:
+        """Make rule files active as `approve` does, because a `line` of the written policy allows it."""
+        return self._approve_files(run_id, files, "", anyway, allowed_by=line)
+
+    def _approve_files(
+        self, run_id: str, files: list[str], seen: str, anyway: bool, allowed_by: str = ""
+    ) -> str:
         run = self._settled(run_id)
         if seen not in ("", run.state):
             raise self._decided_since(run, "approved")
