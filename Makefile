@@ -28,11 +28,16 @@ demo: $(VENV)/.installed ## real programs fail, are diagnosed, mended and run ag
 	@$(BIN)/triage-tui demo
 
 .PHONY: test
-test: lint typecheck pytest ## everything that must hold: style, types, import contracts, all tests
+test: ## everything that must hold: style, types, import contracts, all tests
+	@$(MAKE) --no-print-directory -j 2 typecheck programs lint
+	@$(MAKE) --no-print-directory pytest
+
+.PHONY: programs
+programs: $(VENV)/.installed-dev
+	@$(BIN)/python -m triage_tui.setup --all
 
 .PHONY: pytest
-pytest: $(VENV)/.installed-dev
-	@$(BIN)/python -m triage_tui.setup --all
+pytest: programs
 	@$(BIN)/python -m pytest -n 4 --dist loadfile $(PYTEST_ARGS); status=$$?; \
 	if [ $$status -eq 1 ] && grep -q :: .pytest_cache/v/cache/lastfailed; then \
 		echo "make: once more, one at a time: what fails again is broken, what passes was disturbed by its neighbours"; \
