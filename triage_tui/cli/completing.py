@@ -25,6 +25,7 @@ from triage_tui.runs.files import read_bounded
 from triage_tui.runs.form import MAX_SNAPSHOT_BYTES
 from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.listing import DIAGNOSIS_FILE, run_dirs, summarize
+from triage_tui.sfemu import rules_dir
 from triage_tui.text import safe_line
 
 MAX_NAMES = 200
@@ -111,7 +112,9 @@ def _guarded(completer: Completer) -> Completer:
 def _workspace(args: argparse.Namespace) -> Workspace:
     """Return the workspace as `Workspace.at` does, which settles what is left there: TAB changes nothing."""
     named = getattr(args, "workspace", None) or os.environ.get(ENVIRONMENT_VARIABLE) or "."
-    return Workspace(Path(named).expanduser().absolute())
+    root = Path(named).expanduser().absolute()
+    rules = rules_dir.find(root)
+    return Workspace(root if rules is None else rules.home)
 
 
 def _nothing(*_: object) -> Iterable[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.ids import is_run_id
+from triage_tui.sfemu import rules_dir
 from triage_tui.text import safe_line
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Workspace:
     def at(cls, directory: str | Path | None, *, made: bool = False) -> Workspace:
         """Return the workspace at `directory`, else at $TRIAGE_TUI_WORKSPACE, else here.
 
+        In a rule directory of SFEmu it is the one that lies beside SFEmu's own records.
+
         Raises:
             TriageError: there is no such directory, and it is not `made` by what is done next.
         """
@@ -39,6 +42,8 @@ class Workspace:
             shown = safe_line(str(root), 200)
             what = f"{shown} is no directory" if root.exists() else f"there is no directory {shown}"
             raise TriageError(f"{what}: name an existing one with -C")
+        if (found := rules_dir.find(root)) is not None:
+            root = rules_dir.made_home(found)
         if (root / "rulebook" / ".pending").exists():
             # Here begins a program: what a killed one left is settled before anything is read.
             from triage_tui.retry.pending import settle

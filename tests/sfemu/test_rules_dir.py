@@ -1,0 +1,86 @@
+"""What is a rule directory of SFEmu, and what lies where in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from triage_tui.errors import TriageError
+from triage_tui.retry.workspace import Workspace
+from triage_tui.sfemu.rules_dir import find, is_on, read_settings
+
+
+def rules_directory(root: Path, records: str = "cache") -> Path:
+    (root / records / "ai_runs").mkdir(parents=True)
+    (root / "entry.lua").write_text("function entry() return false, 0 end\n")
+    return root
+
+
+@pytest.mark.parametrize("records", ["cache", "data"])
+def test_commands_work_beside_its_records(tmp_path: Path, records: str) -> None:
+    root = rules_directory(tmp_path / "rules", records)
+    for named in (root, root / records):
+        assert Workspace.at(named).root == root / records / "triage_tui"
+    assert sorted(path.name for path in (root / records).iterdir()) == ["ai_runs", "triage_tui"]
+
+
+def test_both_generations_of_records_are_known_and_the_newer_one_holds_ours(tmp_path: Path) -> None:
+    root = rules_directory(tmp_path)
+    (root / "data" / "ai_runs").mkdir(parents=True)
+    (root / "data" / "stable_rules").mkdir()
+    found = find(root)
+    assert found is not None
+    assert found.runs_dirs == [root / "cache" / "ai_runs", root / "data" / "ai_runs"]
+    assert found.stable_dirs == [root / "data" / "stable_rules"]
+    assert found.home == root / "cache" / "triage_tui"
+
+
+def test_without_the_entry_script_its_records_are_enough(tmp_path: Path) -> None:
+    (tmp_path / "data" / "ai_runs").mkdir(parents=True)
+    assert find(tmp_path) is not None
+
+
+def test_a_workspace_of_ours_is_none(tmp_path: Path) -> None:
+    (tmp_path / "ai_runs").mkdir()
+    assert find(tmp_path) is None
+    (tmp_path / "entry.lua").touch()
+    (tmp_path / "rulebook").mkdir()
+    assert find(tmp_path) is None
+    assert Workspace.at(tmp_path).root == tmp_path
+
+
+def test_override_directories_come_in_their_order_and_stay_inside(tmp_path: Path) -> None:
+    root = rules_directory(tmp_path / "rules")
+    found = find(root)
+    assert found is not None
+    assert found.override_dirs == [root / "syscall_override_user", root / "syscall_override"]
+    (root / "config").mkdir()
+    (root / "config" / "env").write_text(
+        'SFEMU_RULES_OVERRIDE_DIR="mine:../other:/etc/rules:syscall_override"\n'
+    )
+    found = find(root)
+    assert found is not None
+    assert found.override_dirs == [root / "mine", root / "syscall_override"]
+    assert found.foreign_overrides == [tmp_path / "other", Path("/etc/rules")]
+
+
+def test_settings_are_read_as_it_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / "env"
+    path.write_bytes(
+        b"# comment\n; comment\nexport OPENAI_MODEL = 'gpt-4o # mini'\n"
+        b'A=1 # why\nB="x\nA=2\nno line\n=3\n1C=4\nD=\xff\n'
+    )
+    assert read_settings(path) == {"OPENAI_MODEL": "gpt-4o # mini", "A": "2", "B": '"x', "D": "\\xff"}
+    assert read_settings(tmp_path / "none") == {}
+    assert read_settings(tmp_path) == {}
+    assert [is_on(word, True) for word in ("on", "NO", "maybe", None)] == [True, False, True, True]
+
+
+def test_a_link_in_place_of_the_records_is_not_followed(tmp_path: Path) -> None:
+    root = rules_directory(tmp_path / "rules")
+    (tmp_path / "elsewhere").mkdir()
+    (root / "cache" / "triage_tui").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(TriageError, match="reached by a link"):
+        Workspace.at(root)
+    assert not list((tmp_path / "elsewhere").iterdir())

@@ -1,0 +1,159 @@
+"""A rule directory of SFEmu: how it is recognised, what lies where, and where our own records go.
+
+Layout (SFEmu's public documentation, all versions): `entry.lua`, `finish.lua`, `base/`, `config/env`,
+`syscall/`, override directories, `plugins/`, and what was recorded in `data/` (versions 1 to 3) or `cache/` (from 4 on).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.runs.files import read_bounded
+from triage_tui.text import safe_line
+
+RECORD_DIRECTORIES = ("cache", "data")
+"""Where SFEmu keeps what it records, newest version first."""
+HOME = "triage_tui"
+"""Our workspace in such a directory."""
+OVERRIDE_SETTING = "SFEMU_RULES_OVERRIDE_DIR"
+OVERRIDES = "syscall_override_user:syscall_override"
+"""Its default."""
+BASELINE = "syscall"
+MAX_CONFIG_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class RulesDirectory:
+    """One rule directory of SFEmu. Nothing in it is believed: all of it may have been written by a guest."""
+
+    root: Path
+    settings: Mapping[str, str] = field(repr=False)
+    """What `config/env` sets, as text; keys of a model may be among it."""
+
+    @property
+    def records(self) -> list[Path]:
+        """The directories of recorded things that are there, newest version first."""
+        return [path for name in RECORD_DIRECTORIES if _is_directory(path := self.root / name)]
+
+    @property
+    def runs_dirs(self) -> list[Path]:
+        """The directories of runs that are there, newest version first."""
+        return [path for records in self.records if _is_directory(path := records / "ai_runs")]
+
+    @property
+    def stable_dirs(self) -> list[Path]:
+        """The directories of rule sets that SFEmu took for stable."""
+        return [path for records in self.records if _is_directory(path := records / "stable_rules")]
+
+    @property
+    def home(self) -> Path:
+        """Our workspace beside its records: nothing that SFEmu reads or writes lies there."""
+        records = self.records
+        return (records[0] if records else self.root / RECORD_DIRECTORIES[0]) / HOME
+
+    @property
+    def override_dirs(self) -> list[Path]:
+        """The directories that are asked before the baseline, first one first.
+
+        Those that its settings name outside of the rule directory are left out: see `foreign_overrides`.
+        """
+        return [path for path in self._overrides() if path.is_relative_to(self.root)]
+
+    @property
+    def foreign_overrides(self) -> list[Path]:
+        """Override directories outside of the rule directory, which may be of another machine."""
+        return [path for path in self._overrides() if not path.is_relative_to(self.root)]
+
+    @property
+    def baseline_dir(self) -> Path:
+        """The directory that is asked last."""
+        return self.root / BASELINE
+
+    def _overrides(self) -> list[Path]:
+        named = self.settings.get(OVERRIDE_SETTING) or OVERRIDES
+        return [Path(os.path.normpath(self.root / name)) for name in named.split(":") if name.strip()]
+
+
+def find(directory: Path) -> RulesDirectory | None:
+    """Return the rule directory that `directory` is, or whose `cache/` or `data/` it is; None for neither.
+
+    A workspace of ours is none, also where SFEmu's `entry.lua` lies beside it.
+    """
+    if directory.name in RECORD_DIRECTORIES and _is_rules_directory(directory.parent):
+        directory = directory.parent
+    elif _is_directory(directory / "rulebook") or not _is_rules_directory(directory):
+        return None
+    return RulesDirectory(directory, read_settings(directory / "config" / "env"))
+
+
+def _is_rules_directory(directory: Path) -> bool:
+    """Tell it by its entry script, or by rules and records of SFEmu that lie side by side."""
+    if (directory / "entry.lua").is_file():
+        return True
+    recorded = any((directory / name / "ai_runs").is_dir() for name in RECORD_DIRECTORIES)
+    return recorded and not (directory / "ai_runs").exists()
+
+
+def read_settings(path: Path) -> dict[str, str]:
+    """Return what a `config/env` sets: `KEY=VALUE` lines with an optional `export`, quotes and comments.
+
+    Later lines win. Lines of another form are passed over, as SFEmu does. A file that is not there, or
+    cannot be read, sets nothing.
+    """
+    try:
+        raw = read_bounded(path, MAX_CONFIG_BYTES)
+    except TriageError:
+        return {}
+    settings: dict[str, str] = {}
+    for line in raw.decode("utf-8", "backslashreplace").splitlines():
+        name, equals, value = line.strip().partition("=")
+        name = name.removeprefix("export ").strip()
+        if equals and name.replace("_", "a").isalnum() and name.isascii() and not name[0].isdigit():
+            settings[name] = _unquoted(value.strip())
+    return settings
+
+
+def _unquoted(value: str) -> str:
+    """Return a value without its quotes, or without the comment behind it."""
+    for quote in "\"'":
+        if value.startswith(quote) and (end := value.find(quote, 1)) > 0:
+            return value[1:end]
+    for mark in (" #", " ;", "\t#", "\t;"):
+        value = value.partition(mark)[0]
+    return value.strip()
+
+
+def is_on(value: str | None, default: bool) -> bool:
+    """Return what a setting says of yes and no; `default` where it says neither."""
+    word = (value or "").strip().lower()
+    if word in ("1", "true", "on", "yes"):
+        return True
+    return False if word in ("0", "false", "off", "no") else default
+
+
+def made_home(rules: RulesDirectory) -> Path:
+    """Make our workspace in a rule directory, and return it.
+
+    Raises:
+        TriageError: it cannot be made.
+    """
+    home = rules.home
+    try:
+        if os.path.realpath(home) != os.path.join(os.path.realpath(rules.root), home.relative_to(rules.root)):
+            shown = safe_line(str(home), 200)
+            raise TriageError(f"{shown} is reached by a link: put a directory there, ours is made in it")
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TriageError(
+            f"{safe_line(str(rules.root), 200)} is a rule directory of SFEmu, but our records cannot be"
+            f" written beside its own in {safe_line(str(home), 200)}: {error.strerror}; make it writable, or copy it"
+        ) from error
+    return home
+
+
+def _is_directory(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
