@@ -1,7 +1,8 @@
 """A rule directory of SFEmu: how it is recognised, what lies where, and where our own records go.
 
 Layout (SFEmu's public documentation, all versions): `entry.lua`, `finish.lua`, `base/`, `config/env`,
-`syscall/`, override directories, `plugins/`, and what was recorded in `data/` (versions 1 to 3) or `cache/` (from 4 on).
+`syscall/`, override directories, `plugins/`; what was recorded is in `data/` (versions 1 to 3) or `cache/`
+(from 4 on).
 """
 
 from __future__ import annotations
@@ -150,7 +151,8 @@ def made_home(rules: RulesDirectory) -> Path:
     except OSError as error:
         raise TriageError(
             f"{safe_line(str(rules.root), 200)} is a rule directory of SFEmu, but our records cannot be"
-            f" written beside its own in {safe_line(str(home), 200)}: {error.strerror}; make it writable, or copy it"
+            f" written beside its own in {safe_line(str(home), 200)}: {error.strerror}; make it writable, or copy"
+            " it"
         ) from error
     return home
 
