@@ -21,8 +21,8 @@ from tests.retry.decisions import copied, memory_directory, workspace_at
 from tests.retry.rollout_sequences import Act, play_rollouts, rollout_sequences
 from tests.retry.sequences import Counted, Decision, play, sequences
 from tests.retry.test_rollout import workspace_with_targets
-from triage_tui.retry import proposed
-from triage_tui.retry import rollout as rolling
+from triage_tui.retry.rules import proposed
+from triage_tui.retry.sharing import rollout as rolling
 
 SEQUENCES = 1000
 

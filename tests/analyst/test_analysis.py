@@ -15,8 +15,8 @@ from triage_tui.analyst.settings import ModelSettings
 from triage_tui.analyst.toolbox import CaseTools
 from triage_tui.analyst.tools import Case
 from triage_tui.analyst.tried import told_rounds
-from triage_tui.retry.proposed import best_proposal
-from triage_tui.retry.rediagnose import rediagnose
+from triage_tui.retry.inspecting.rediagnose import rediagnose
+from triage_tui.retry.rules.proposed import best_proposal
 from triage_tui.runs.analysis_model import Outcome
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.evidence import resolve

@@ -22,7 +22,7 @@ from triage_tui.analyst.prompts import PHASES
 from triage_tui.analyst.settings import ModelSettings
 from triage_tui.analyst.toolbox import CaseTools
 from triage_tui.analyst.tools import all_tools
-from triage_tui.retry.cases import case_of
+from triage_tui.retry.inspecting.cases import case_of
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.redaction import Redaction

@@ -19,7 +19,7 @@ from triage_tui.analyst.journal import BEGUN, steps_of
 from triage_tui.analyst.settings import ModelSettings
 from triage_tui.analyst.toolbox import CaseTools
 from triage_tui.errors import Stopped, TriageError
-from triage_tui.retry.cases import case_of
+from triage_tui.retry.inspecting.cases import case_of
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.analysis_model import Outcome, Step
 from triage_tui.runs.reader import Run, load_run

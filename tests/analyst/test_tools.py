@@ -12,7 +12,7 @@ import pytest
 from tests.runs.build import failed_open, write_run
 from triage_tui.analyst.tools import Case, all_tools, by_name, call, tool_specs
 from triage_tui.cli.main import main
-from triage_tui.retry.cases import case_of
+from triage_tui.retry.inspecting.cases import case_of
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
 from triage_tui.runs.evidence import resolve

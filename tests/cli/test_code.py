@@ -17,7 +17,7 @@ from triage_tui.binary.decompiler import why_missing
 from triage_tui.cli.main import main
 from triage_tui.guest.record.capture import capture
 from triage_tui.guest.supervisor import Guest
-from triage_tui.retry.recorded_code import program_file
+from triage_tui.retry.inspecting.recorded_code import program_file
 from triage_tui.retry.start import Start, write_start
 from triage_tui.runs.model import Engine
 from triage_tui.runs.reader import load_run

@@ -11,9 +11,9 @@ from tests.killing import Kill, carried_out
 from tests.retry.decisions import CALLS, FILES, TARGET, check_nothing_left, hashes, text_of, workspace_at
 from tests.runs.build import write_run
 from triage_tui.cli.main import main
-from triage_tui.retry import proposed
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.pending import MOVE_STEPS, Step
+from triage_tui.retry.rules import proposed
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, patches, statistics
 from triage_tui.rulebook.audit.check import check

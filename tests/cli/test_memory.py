@@ -11,8 +11,8 @@ import pytest
 from tests.runs.build import write_run
 from triage_tui.cli.main import main
 from triage_tui.errors import TriageError
-from triage_tui.retry.memory_windows import answer_asked
-from triage_tui.retry.more_memory import read_more
+from triage_tui.retry.inspecting.memory_windows import answer_asked
+from triage_tui.retry.inspecting.more_memory import read_more
 from triage_tui.runs.events import append_event, read_events, this_process
 from triage_tui.runs.memory_model import MemoryObject
 from triage_tui.runs.process_model import Mapping

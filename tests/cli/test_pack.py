@@ -19,8 +19,8 @@ from tests.retry.decisions import (
 )
 from triage_tui.cli.main import main
 from triage_tui.errors import TriageError
-from triage_tui.retry.policy import choose
-from triage_tui.retry.proposed import best_proposal
+from triage_tui.retry.rounds.policy import choose
+from triage_tui.retry.rules.proposed import best_proposal
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import patches
 

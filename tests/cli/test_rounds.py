@@ -15,7 +15,7 @@ from triage_tui.errors import Interrupted
 from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.guest.host.process import descendants
 from triage_tui.retry.freezing import FreezeSwitch
-from triage_tui.retry.rounds import run_rounds
+from triage_tui.retry.rounds.loop import run_rounds
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.writer import RunWriter

@@ -11,7 +11,7 @@ from triage_tui.diagnosis import experiments
 from triage_tui.diagnosis.markdown import render_markdown
 from triage_tui.diagnosis.report import diagnose, facts_of
 from triage_tui.errors import TriageError
-from triage_tui.retry.experiments import chosen
+from triage_tui.retry.experiments.carrying_out import chosen
 from triage_tui.runs.diagnosis_model import Experiment, Hypothesis
 from triage_tui.runs.events import append_event
 from triage_tui.runs.files import write_atomic

@@ -11,7 +11,7 @@ from tests.programs import build, root_with
 from tests.runs.build import write_run
 from triage_tui.diagnosis.signature import cause_signature, named_frames
 from triage_tui.guest.freezing.triggers import TriggerLimits
-from triage_tui.retry.rounds import run_rounds
+from triage_tui.retry.rounds.loop import run_rounds
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.frame_model import Backtrace, Frame

@@ -12,7 +12,7 @@ from tests.diagnosis.recorded import case_names, load_case, parse_trace, run_of,
 from tests.rulehost.memory_guest import MemoryGuest
 from triage_tui.diagnosis.report import diagnose
 from triage_tui.proposals.build import propose
-from triage_tui.retry.proposed import is_filled_in
+from triage_tui.retry.rules.proposed import is_filled_in
 from triage_tui.rulebook.check.findings import Finding
 from triage_tui.rulebook.check.lint import lint, lint_all
 from triage_tui.rulebook.kinds import kind_of

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from tests.retry.decisions import FILES, actions, check_nothing_left, copied, found, text_of, workspace_at
 from triage_tui.errors import TriageError
-from triage_tui.retry import proposed
-from triage_tui.retry import rollout as rolling
+from triage_tui.retry.rules import proposed
+from triage_tui.retry.sharing import rollout as rolling
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.rollouts import record
 

@@ -12,9 +12,9 @@ from tests.killing import NEVER, Kill, carried_out
 from tests.retry.decisions import FILES, check_nothing_left, hashes
 from tests.retry.sequences import Counted
 from tests.retry.test_rollout import FIRST, SECOND, THIRD
-from triage_tui.retry import rollout as rolling
 from triage_tui.retry.pending import Step
-from triage_tui.retry.rollout import begin, promote, stop
+from triage_tui.retry.sharing import rollout as rolling
+from triage_tui.retry.sharing.rollout import begin, promote, stop
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
 from triage_tui.rulebook.rollouts import record

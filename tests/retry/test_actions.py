@@ -7,9 +7,9 @@ import pytest
 from tests.runs.build import write_run
 from triage_tui.cli.main import main
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.retry import proposed
 from triage_tui.retry.actions import LocalActions
-from triage_tui.retry.proposed import best_proposal
+from triage_tui.retry.rules import proposed
+from triage_tui.retry.rules.proposed import best_proposal
 from triage_tui.retry.start import Start, write_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, hunks

@@ -11,7 +11,7 @@ import pytest
 from tests.runs.build import write_run
 from triage_tui.binary.symbols import parse_image
 from triage_tui.errors import TriageError
-from triage_tui.retry.call_lines import call_lines
+from triage_tui.retry.inspecting.call_lines import call_lines
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.process_model import Mapping
 from triage_tui.runs.reader import Run, load_run

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from tests.programs import root_with
 from triage_tui.errors import TriageError
 from triage_tui.guest.freezing.triggers import TriggerLimits
-from triage_tui.retry.policy import Limits
 from triage_tui.retry.record import NoRoom
-from triage_tui.retry.rounds import run_rounds
+from triage_tui.retry.rounds.loop import run_rounds
+from triage_tui.retry.rounds.policy import Limits
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.limits import CaptureLimits

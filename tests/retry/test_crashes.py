@@ -31,12 +31,13 @@ from tests.retry.decisions import (
 from tests.runs.build import write_run
 from triage_tui.errors import Conflict
 from triage_tui.resources import recorded_runs
-from triage_tui.retry import pending, proposed
+from triage_tui.retry import pending
 from triage_tui.retry.actions import LocalActions
-from triage_tui.retry.judged import keep_verdict
+from triage_tui.retry.inspecting.rediagnose import rediagnose
 from triage_tui.retry.pending import APPROVE_STEPS, EDIT_STEPS, JUDGE_STEPS, MOVE_STEPS, ROLLBACK_STEPS, Step
 from triage_tui.retry.record import PROPOSE_STEPS, explain
-from triage_tui.retry.rediagnose import rediagnose
+from triage_tui.retry.rounds.judged import keep_verdict
+from triage_tui.retry.rules import proposed
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, statistics
 from triage_tui.runs.events import EVENTS_FILE, this_process

@@ -16,12 +16,13 @@ from triage_tui.diagnosis.facts import Message
 from triage_tui.diagnosis.found_text import found_messages
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.guest.freezing.triggers import TriggerLimits
-from triage_tui.retry import experiment_runs, memory_windows
-from triage_tui.retry.experiment_runs import take_back_left_over
-from triage_tui.retry.experiments import Outcome, carry_out, chosen, possible, under_way
-from triage_tui.retry.learning import learnt_from
-from triage_tui.retry.rediagnose import rediagnose, takes_long
-from triage_tui.retry.rounds import run_rounds
+from triage_tui.retry.experiments import runs as experiment_runs
+from triage_tui.retry.experiments.carrying_out import Outcome, carry_out, chosen, possible, under_way
+from triage_tui.retry.experiments.learning import learnt_from
+from triage_tui.retry.experiments.runs import take_back_left_over
+from triage_tui.retry.inspecting import memory_windows
+from triage_tui.retry.inspecting.rediagnose import rediagnose, takes_long
+from triage_tui.retry.rounds.loop import run_rounds
 from triage_tui.retry.start import Start, read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations

@@ -15,12 +15,12 @@ from tests.retry.decisions import check_nothing_left, copied, memory_directory
 from tests.runs.build import failed_open, write_run
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.guest.spec import resolve_target
-from triage_tui.retry.expiry import EXPIRE_STEPS, Ground, aside_now, expire
 from triage_tui.retry.guests import launch_spec
 from triage_tui.retry.pending import Step, no_step
-from triage_tui.retry.policy import Limits
-from triage_tui.retry.renewal import renew
-from triage_tui.retry.rounds import run_rounds
+from triage_tui.retry.rounds.loop import run_rounds
+from triage_tui.retry.rounds.policy import Limits
+from triage_tui.retry.rules.expiry import EXPIRE_STEPS, Ground, aside_now, expire
+from triage_tui.retry.rules.renewal import renew
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, manifest, rulefile

@@ -10,8 +10,8 @@ import pytest
 
 from tests.retry.test_judge import MISSING, make, ok
 from tests.runs.build import failed_open
-from triage_tui.retry.earlier_rounds import past_of
-from triage_tui.retry.judge import is_well, judge
+from triage_tui.retry.judging.earlier_rounds import past_of
+from triage_tui.retry.judging.judge import is_well, judge
 from triage_tui.runs.evidence import parse_link, resolve
 from triage_tui.runs.model import LEFT_BEHIND, Loop, Probe, RuleHit, Statistics, Syscall, Trigger
 from triage_tui.runs.process_model import Mapping

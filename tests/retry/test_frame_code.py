@@ -13,7 +13,7 @@ from triage_tui.binary.code_source import FunctionCode
 from triage_tui.binary.sfanalysis import SfAnalysis
 from triage_tui.cli.main import main
 from triage_tui.errors import TriageError
-from triage_tui.retry.frame_code import decompiled, frame_of, from_results, keep
+from triage_tui.retry.inspecting.frame_code import decompiled, frame_of, from_results, keep
 from triage_tui.runs.evidence import make_link, resolve
 from triage_tui.runs.reader import load_run
 from triage_tui.ui.loading import load_view

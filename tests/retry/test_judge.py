@@ -5,9 +5,9 @@ import msgspec
 import pytest
 
 from tests.runs.build import failed_open, write_run
-from triage_tui.retry.earlier_rounds import past_of
-from triage_tui.retry.judge import judge
+from triage_tui.retry.judging.earlier_rounds import past_of
 from triage_tui.retry.judging.faked import masked_calls
+from triage_tui.retry.judging.judge import judge
 from triage_tui.runs.call_signatures import signature
 from triage_tui.runs.diagnosis_model import Diagnosis, Evidence, Hypothesis
 from triage_tui.runs.evidence import make_link

@@ -8,7 +8,7 @@ from tests.ui.exit_run import call
 from triage_tui.diagnosis.report import diagnose
 from triage_tui.guest.arch import by_name
 from triage_tui.guest.log.full_trace import FILE, FullTrace
-from triage_tui.retry.left_out_calls import WHOLE_TRACE, take_left_out
+from triage_tui.retry.inspecting.left_out_calls import WHOLE_TRACE, take_left_out
 from triage_tui.runs.model import Snapshot, Target, Trigger, Unavailable
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import RunWriter

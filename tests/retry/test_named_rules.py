@@ -13,7 +13,7 @@ from tests.retry.test_actions import FILE, TEXT
 from tests.runs.build import write_run
 from triage_tui.errors import TriageError
 from triage_tui.retry.actions import LocalActions
-from triage_tui.retry.named_rules import named, one
+from triage_tui.retry.rules.named_rules import named, one
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import append_event
 

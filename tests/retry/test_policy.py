@@ -8,7 +8,7 @@ import pytest
 
 from tests.runs.build import write_run
 from triage_tui.errors import TriageError
-from triage_tui.retry.policy import Limits, choose
+from triage_tui.retry.rounds.policy import Limits, choose
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis, Proposal
 from triage_tui.runs.reader import Run, load_run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from triage_tui.guest.spec import resolve_target
 from triage_tui.retry.guests import launch_spec
-from triage_tui.retry.rounds import run_rounds
+from triage_tui.retry.rounds.loop import run_rounds
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations

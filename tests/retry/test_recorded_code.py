@@ -9,7 +9,7 @@ import pytest
 from tests.binary.loaded import ARCH, BASE, Loaded
 from tests.runs.build import write_run
 from triage_tui.errors import TriageError
-from triage_tui.retry.recorded_code import RecordedCode
+from triage_tui.retry.inspecting.recorded_code import RecordedCode
 from triage_tui.retry.start import Start, write_start
 from triage_tui.runs.frame_model import Backtrace, Frame
 from triage_tui.runs.model import Target
@@ -80,7 +80,7 @@ def test_a_file_of_which_no_hash_was_recorded_says_so(tmp_path: Path) -> None:
 
 
 def test_content_that_is_not_kept_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("triage_tui.retry.recorded_code.KEPT_BYTES", 0)
+    monkeypatch.setattr("triage_tui.retry.inspecting.recorded_code.KEPT_BYTES", 0)
     guest = Loaded("arm", tmp_path)
     other = tmp_path / "lib" / "other.so"
     other.write_bytes((tmp_path / "lib/imports.so").read_bytes())

@@ -20,23 +20,23 @@ from tests.retry.test_policy import diagnosed
 from tests.runs.build import write_run
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.guest.host.process import descendants
-from triage_tui.retry import kept_rounds, resuming
-from triage_tui.retry.accidents import killed_from_outside
 from triage_tui.retry.actions import LocalActions
-from triage_tui.retry.course import Course, Round, Terms, Used
-from triage_tui.retry.deciding import Decider
 from triage_tui.retry.freezing import FreezeSwitch
-from triage_tui.retry.judge import judge
-from triage_tui.retry.judged import keep_verdict
-from triage_tui.retry.kept_rounds import ROUNDS_FILE, keep, read_kept
-from triage_tui.retry.left_behind import left_behind
-from triage_tui.retry.policy import Limits, Policy
-from triage_tui.retry.resuming import resume_rounds
-from triage_tui.retry.round_watch import RoundWatch, ShortCycle
-from triage_tui.retry.rounds import run_rounds
+from triage_tui.retry.judging.accidents import killed_from_outside
+from triage_tui.retry.judging.judge import judge
+from triage_tui.retry.rounds import kept_rounds, resuming
+from triage_tui.retry.rounds.course import Course, Round, Terms, Used
+from triage_tui.retry.rounds.deciding import Decider
+from triage_tui.retry.rounds.judged import keep_verdict
+from triage_tui.retry.rounds.kept_rounds import ROUNDS_FILE, keep, read_kept
+from triage_tui.retry.rounds.left_behind import left_behind
+from triage_tui.retry.rounds.loop import run_rounds
+from triage_tui.retry.rounds.policy import Limits, Policy
+from triage_tui.retry.rounds.resuming import resume_rounds
+from triage_tui.retry.rounds.round_watch import RoundWatch, ShortCycle
+from triage_tui.retry.rounds.written_policy import read_policy, shipped_policy
 from triage_tui.retry.start import START_FILE, Start
 from triage_tui.retry.workspace import Workspace
-from triage_tui.retry.written_policy import read_policy, shipped_policy
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.runs.call_signatures import signature
 from triage_tui.runs.events import append_event, is_waiting, this_process

@@ -19,13 +19,13 @@ from tests.retry.decisions import FILES, check_nothing_left, copied, memory_dire
 from tests.runs.build import write_run
 from triage_tui.cli.main import main
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.retry import rollout as rolling
-from triage_tui.retry.expiry import expire
 from triage_tui.retry.pending import Step, no_step
-from triage_tui.retry.policy import Limits
-from triage_tui.retry.retried_runs import newest_runs
-from triage_tui.retry.rollout import begin, promote, stop
-from triage_tui.retry.rounds import run_rounds
+from triage_tui.retry.rounds.loop import run_rounds
+from triage_tui.retry.rounds.policy import Limits
+from triage_tui.retry.rules.expiry import expire
+from triage_tui.retry.sharing import rollout as rolling
+from triage_tui.retry.sharing.retried_runs import newest_runs
+from triage_tui.retry.sharing.rollout import begin, promote, stop
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, statistics

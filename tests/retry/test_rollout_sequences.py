@@ -13,7 +13,7 @@ from tests.retry.decisions import copied, memory_directory
 from tests.retry.rollout_sequences import Act, play_rollouts, rollout_sequences
 from tests.retry.sequences import Counted
 from tests.retry.test_rollout import workspace_with_targets
-from triage_tui.retry import rollout as rolling
+from triage_tui.retry.sharing import rollout as rolling
 
 
 @pytest.fixture(scope="module")

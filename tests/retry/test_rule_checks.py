@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.runs.build import failed_open, write_run
-from triage_tui.retry.named_rules import named
-from triage_tui.retry.rule_checks import breadth, check_named
+from triage_tui.retry.rules.named_rules import named
+from triage_tui.retry.rules.rule_checks import breadth, check_named
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.check.recorded import Matched
 

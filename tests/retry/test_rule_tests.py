@@ -8,8 +8,8 @@ import pytest
 
 from tests.runs.build import failed_open, write_run
 from triage_tui.errors import TriageError
-from triage_tui.retry.named_rules import NamedRule
-from triage_tui.retry.rule_tests import (
+from triage_tui.retry.rules.named_rules import NamedRule
+from triage_tui.retry.rules.rule_tests import (
     Expected,
     Tried,
     read_expectations,

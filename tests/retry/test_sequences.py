@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.retry.decisions import copied, memory_directory, workspace_at
 from tests.retry.sequences import Counted, Decision, play, sequences
-from triage_tui.retry import proposed
+from triage_tui.retry.rules import proposed
 
 
 @pytest.fixture(scope="module")

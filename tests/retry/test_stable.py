@@ -14,10 +14,10 @@ import pytest
 from tests.cli.strict import validator
 from triage_tui.cli.main import main
 from triage_tui.resources import recorded_runs
-from triage_tui.retry.recurrence import reopen
-from triage_tui.retry.rounds import run_rounds
-from triage_tui.retry.stable import kept_set
-from triage_tui.retry.stable import well as well_in_words
+from triage_tui.retry.rounds.loop import run_rounds
+from triage_tui.retry.sharing.recurrence import reopen
+from triage_tui.retry.sharing.stable import kept_set
+from triage_tui.retry.sharing.stable import well as well_in_words
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations

@@ -10,7 +10,7 @@ import pytest
 from tests.analyst.conftest import SECRET, make_run
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.retry.actions import LocalActions
-from triage_tui.retry.tool_desk import ToolDesk, arguments_of
+from triage_tui.retry.inspecting.tool_desk import ToolDesk, arguments_of
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.reader import Run
 from triage_tui.runs.suspicious_points import read_points

@@ -15,7 +15,7 @@ import pytest
 from triage_tui.errors import Conflict, Stopped, TriageError
 from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.retry.actions import LocalActions
-from triage_tui.retry.rounds import run_rounds
+from triage_tui.retry.rounds.loop import run_rounds
 from triage_tui.retry.start import Start, read_start
 from triage_tui.retry.trials.bisect import bisect
 from triage_tui.retry.trials.counterfactual import observe

@@ -14,7 +14,7 @@ import pytest
 from triage_tui.cli.counterfactual import print_counterfactual
 from triage_tui.errors import TriageError
 from triage_tui.guest.freezing.triggers import TriggerLimits
-from triage_tui.retry.rule_checks import check_texts
+from triage_tui.retry.rules.rule_checks import check_texts
 from triage_tui.retry.start import Start
 from triage_tui.retry.trials.attempts import Attempts
 from triage_tui.retry.trials.beside import calls_beside, is_same, pairs

@@ -12,9 +12,9 @@ import pytest
 from tests.retry.decisions import FILES, check_nothing_left, copied, found, memory_directory, workspace_at
 from tests.retry.decisions import text_of as rule
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.retry import proposed
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.pending import decided
+from triage_tui.retry.rules import proposed
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import this_process
 from triage_tui.runs.reader import Run

@@ -10,9 +10,9 @@ import pytest
 
 from tests.retry.test_policy import diagnosed
 from triage_tui.errors import TriageError
-from triage_tui.retry.policy import choose
+from triage_tui.retry.rounds.policy import choose
+from triage_tui.retry.rounds.written_policy import policy_path, read_policy, shipped_policy
 from triage_tui.retry.workspace import Workspace
-from triage_tui.retry.written_policy import policy_path, read_policy, shipped_policy
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.reader import Run
 

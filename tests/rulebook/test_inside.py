@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tests.retry.decisions import FILES, TARGET, actions, copied, memory_directory, text_of, workspace_at
 from triage_tui.errors import TriageError
-from triage_tui.retry import pending, proposed
+from triage_tui.retry import pending
+from triage_tui.retry.rules import proposed
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, patches
 from triage_tui.rulebook.audit import log as audit_log

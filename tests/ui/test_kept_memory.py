@@ -11,7 +11,7 @@ from tests.ui import fixtures
 from tests.ui.conftest import RecordedActions, opened, said, shown, until
 from tests.ui.kept_run import HEAP, HEAP_SIZE, STACK, TEXT, heap_byte, make_kept_run
 from triage_tui.errors import TriageError
-from triage_tui.retry.memory_windows import ASKED_TAG, keep_windows
+from triage_tui.retry.inspecting.memory_windows import ASKED_TAG, keep_windows
 from triage_tui.runs.memory_model import FileExtent, MemoryExtent, MemoryRegion
 from triage_tui.runs.process_model import Mapping
 from triage_tui.runs.reader import load_run

@@ -11,7 +11,7 @@ from textual.widgets import Tooltip
 from tests.ui import fixtures
 from tests.ui.conftest import opened, said, until
 from tests.ui.conftest import shown as shown_text
-from triage_tui.retry.recorded_code import RecordedCode
+from triage_tui.retry.inspecting.recorded_code import RecordedCode
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.call_rows import OutputLine
 from triage_tui.ui.loading import load_view

@@ -10,8 +10,8 @@ from textual.pilot import Pilot
 
 from tests.retry.decisions import workspace_at
 from tests.ui.conftest import opened, shown, until
-from triage_tui.retry import rollout as rolling
 from triage_tui.retry.actions import LocalActions
+from triage_tui.retry.sharing import rollout as rolling
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
 from triage_tui.rulebook.generations import SetAside

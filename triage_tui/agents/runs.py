@@ -14,7 +14,7 @@ from triage_tui.analyst.tools import Arguments, Case, JsonObject, all_tools, cal
 from triage_tui.analyst.tools.bounds import bounded
 from triage_tui.analyst.tools.case import MAX_RESULT
 from triage_tui.errors import TriageError
-from triage_tui.retry.cases import case_of
+from triage_tui.retry.inspecting.cases import case_of
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.listing import run_dirs, summarize
 from triage_tui.runs.redaction import Redaction

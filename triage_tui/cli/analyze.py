@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     from triage_tui.analyst.analysis import analyze, in_words
     from triage_tui.analyst.settings import load_settings
     from triage_tui.analyst.toolbox import CaseTools
-    from triage_tui.retry.cases import case_of
+    from triage_tui.retry.inspecting.cases import case_of
     from triage_tui.runs.redaction import Redaction
 
     workspace = Workspace.at(args.workspace)

@@ -7,7 +7,7 @@ import argparse
 from triage_tui.cli.results import Approved, state_of, tell
 from triage_tui.errors import TriageError
 from triage_tui.retry.actions import DECISIONS, LocalActions
-from triage_tui.retry.proposed import InTheWay, best_proposal
+from triage_tui.retry.rules.proposed import InTheWay, best_proposal
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.reader import Run

@@ -13,7 +13,7 @@ from triage_tui.binary.patterns import compiled
 from triage_tui.binary.symbols import MAX_FILE
 from triage_tui.cli.answer import ProgressLines, print_answer
 from triage_tui.errors import TriageError
-from triage_tui.retry.cases import file_of_run
+from triage_tui.retry.inspecting.cases import file_of_run
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.files import read_bounded, real_path
 from triage_tui.text import safe_line

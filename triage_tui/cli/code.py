@@ -9,7 +9,7 @@ from triage_tui.binary.code_source import FunctionCode
 from triage_tui.binary.sfanalysis import SfAnalysis
 from triage_tui.cli.output import say
 from triage_tui.errors import TriageError
-from triage_tui.retry.frame_code import decompiled, frame_of, from_results, keep
+from triage_tui.retry.inspecting.frame_code import decompiled, frame_of, from_results, keep
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.frame_model import Frame
 from triage_tui.text import safe_block

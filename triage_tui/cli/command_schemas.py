@@ -20,7 +20,7 @@ from triage_tui.cli.rounds import RoundsTold
 from triage_tui.cli.show import Shown
 from triage_tui.cli.stable import StableExported, StableListed, StableShown, StableTested
 from triage_tui.cli.watch import Watched
-from triage_tui.retry.written_policy import Allowed, Never
+from triage_tui.retry.rounds.written_policy import Allowed, Never
 from triage_tui.rulebook.check.findings import Finding
 from triage_tui.rulebook.check.recorded import Matched
 from triage_tui.runs.diagnosis_model import Diagnosis

@@ -139,21 +139,21 @@ def _hunks(workspace: Workspace, prefix: str, args: argparse.Namespace) -> Itera
 
 
 def _targets(workspace: Workspace, *_: object) -> Iterable[str]:
-    from triage_tui.retry.named_rules import targets
+    from triage_tui.retry.rules.named_rules import targets
 
     return [*targets(workspace), *_runs(workspace)]
 
 
 def _rules(workspace: Workspace, prefix: str, *_: object) -> Iterable[str]:
     """Return what names rules: runs, what is active, and the rules that are, by their ids."""
-    from triage_tui.retry.named_rules import targets
+    from triage_tui.retry.rules.named_rules import targets
 
     names = ["active", *(f"active:{target}" for target in targets(workspace)), *_runs(workspace)]
     return [*names, *_rule_ids(workspace), *_files(workspace, prefix)]
 
 
 def _rule_ids(workspace: Workspace, *_: object) -> Iterable[str]:
-    from triage_tui.retry.named_rules import targets
+    from triage_tui.retry.rules.named_rules import targets
     from triage_tui.rulebook.generations import current
 
     files = []
@@ -170,7 +170,7 @@ def _causes(workspace: Workspace, *_: object) -> Iterable[str]:
 
 
 def _rollouts(workspace: Workspace, *_: object) -> Iterable[str]:
-    from triage_tui.retry.rollout import rollouts
+    from triage_tui.retry.sharing.rollout import rollouts
 
     return [one.id for one, _ in rollouts(workspace, lambda text: None)]
 

@@ -21,9 +21,9 @@ from triage_tui.errors import TriageError
 from triage_tui.resources import cache_dir, recorded_runs
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.background import spawn_detached
-from triage_tui.retry.course import Course
-from triage_tui.retry.policy import Limits
-from triage_tui.retry.rounds import run_rounds
+from triage_tui.retry.rounds.course import Course
+from triage_tui.retry.rounds.loop import run_rounds
+from triage_tui.retry.rounds.policy import Limits
 from triage_tui.retry.start import Start, read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.listing import list_runs

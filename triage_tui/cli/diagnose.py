@@ -8,7 +8,7 @@ from triage_tui.cli.output import best_cause, print_json, say
 from triage_tui.cli.results import Trouble, Undiagnosed
 from triage_tui.errors import TriageError
 from triage_tui.exit_codes import DONE, REFUSED
-from triage_tui.retry.rediagnose import rediagnose, takes_long
+from triage_tui.retry.inspecting.rediagnose import rediagnose, takes_long
 from triage_tui.retry.workspace import Workspace
 from triage_tui.text import safe_line
 

@@ -10,7 +10,7 @@ from triage_tui.cli.results import Decided, state_of, tell
 from triage_tui.errors import TriageError
 from triage_tui.exit_codes import DONE, NO
 from triage_tui.retry.actions import LocalActions
-from triage_tui.retry.proposed import best_proposal
+from triage_tui.retry.rules.proposed import best_proposal
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import patches
 from triage_tui.rulebook.hunks import digest_of

@@ -9,7 +9,7 @@ import msgspec
 from triage_tui.cli.output import print_json, print_table, say
 from triage_tui.cli.rounds import cancelled_by_signals
 from triage_tui.errors import Interrupted, TriageError
-from triage_tui.retry.experiments import Outcome, carry_out, possible
+from triage_tui.retry.experiments.carrying_out import Outcome, carry_out, possible
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.diagnosis_model import Experiment
 from triage_tui.text import safe_line

@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from triage_tui.cli.output import print_json, print_table, say
 from triage_tui.cli.rounds import cancelled_by_signals
 from triage_tui.errors import TriageError
-from triage_tui.retry.more_memory import FORMS, Meant, address_of, meant_by, object_named, read_more
+from triage_tui.retry.inspecting.more_memory import (
+    FORMS,
+    Meant,
+    address_of,
+    meant_by,
+    object_named,
+    read_more,
+)
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.memory_model import MemoryObject
 from triage_tui.runs.reader import Run

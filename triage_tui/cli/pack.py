@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace, workspace: Workspace) -> int:
-    from triage_tui.retry.pack_files import export_pack
+    from triage_tui.retry.sharing.pack_files import export_pack
 
     record = workspace.load(args.run)
     program = os.path.basename(record.snapshot.target.program).lower()
@@ -161,7 +161,7 @@ def _import(args: argparse.Namespace, workspace: Workspace) -> int:
     if kept.replaced:
         said.append(f"it takes the place of {kept.replaced}")
     if run_id:
-        from triage_tui.retry.pack_proposals import propose_pack
+        from triage_tui.retry.sharing.pack_proposals import propose_pack
 
         try:
             said.append(propose_pack(workspace, kept.name, run_id))
@@ -172,7 +172,7 @@ def _import(args: argparse.Namespace, workspace: Workspace) -> int:
 
 
 def _propose(args: argparse.Namespace, workspace: Workspace) -> int:
-    from triage_tui.retry.pack_proposals import propose_pack
+    from triage_tui.retry.sharing.pack_proposals import propose_pack
 
     run_id = workspace.run_dir(args.run).name
     _say(args, [propose_pack(workspace, args.name, run_id)], {"name": args.name, "run_id": run_id})
@@ -222,7 +222,7 @@ def _key(args: argparse.Namespace, workspace: Workspace) -> int:
                 fields = {"key": key.id, "name": key.name, "own": key.own, "public": line}
                 print_json(fields) if args.json else print(safe_line(f"{key.id}  {key.name}  {line}"))
         case _:
-            from triage_tui.retry.pack_files import change_trust
+            from triage_tui.retry.sharing.pack_files import change_trust
 
             trusted = args.what == "trust"
             key = change_trust(workspace, args.which, trusted=trusted, name=args.name)

@@ -10,7 +10,7 @@ from typing import Any
 
 from triage_tui.cli.output import print_json
 from triage_tui.errors import TriageError
-from triage_tui.retry import proposed, rule_checks
+from triage_tui.retry.rules import proposed, rule_checks
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, rulefile
 from triage_tui.rulebook.check import explain, recorded

@@ -7,8 +7,8 @@ import argparse
 from triage_tui.cli.output import print_json
 from triage_tui.cli.subcommands import subcommand
 from triage_tui.exit_codes import DONE, NO
+from triage_tui.retry.rounds.written_policy import Line, Never, policy_path, read_policy
 from triage_tui.retry.workspace import Workspace
-from triage_tui.retry.written_policy import Line, Never, policy_path, read_policy
 from triage_tui.text import safe_line
 
 

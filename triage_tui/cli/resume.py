@@ -15,9 +15,9 @@ from triage_tui.cli.rounds import (
 from triage_tui.exit_codes import DONE
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.freezing import FreezeSwitch
-from triage_tui.retry.kept_rounds import read_kept
-from triage_tui.retry.policy import POLICIES
-from triage_tui.retry.resuming import granted, resume_rounds
+from triage_tui.retry.rounds.kept_rounds import read_kept
+from triage_tui.retry.rounds.policy import POLICIES
+from triage_tui.retry.rounds.resuming import granted, resume_rounds
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import holder_alive
 

@@ -8,7 +8,7 @@ from triage_tui.cli.output import say
 from triage_tui.cli.rounds import add_round_arguments, cancelled_by_signals, finish, round_limits
 from triage_tui.errors import Conflict
 from triage_tui.retry.freezing import FreezeSwitch
-from triage_tui.retry.rounds import run_rounds
+from triage_tui.retry.rounds.loop import run_rounds
 from triage_tui.retry.start import read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import holder_alive

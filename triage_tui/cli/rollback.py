@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     workspace = Workspace.at(args.workspace)
     actions = LocalActions(workspace)
     if args.to is not None:
-        from triage_tui.retry.named_rules import target_named
+        from triage_tui.retry.rules.named_rules import target_named
 
         target = target_named(workspace, args.run)
         said = actions.go_to_generation(target, args.to, args.reason)

@@ -9,7 +9,7 @@ import msgspec
 
 from triage_tui.cli.output import print_json, say
 from triage_tui.errors import TriageError
-from triage_tui.retry.named_rules import FORMS
+from triage_tui.retry.rules.named_rules import FORMS
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.rollouts.record import Rollout, in_words
 from triage_tui.rulebook.rollouts.standing import Standing
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked."""
-    from triage_tui.retry import rollout
+    from triage_tui.retry.sharing import rollout
 
     workspace = Workspace.at(args.workspace)
     match args.action:
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace, workspace: Workspace) -> int:
-    from triage_tui.retry.rollout import rollouts
+    from triage_tui.retry.sharing.rollout import rollouts
     from triage_tui.rulebook.rollouts.record import read
     from triage_tui.rulebook.rollouts.standing import standing
 
@@ -146,8 +146,8 @@ def lines_of(workspace: Workspace, found: Rollout, stands: Standing) -> list[str
 def _try(args: argparse.Namespace, workspace: Workspace) -> int:
     from triage_tui.cli.rounds import cancelled_by_signals
     from triage_tui.retry.freezing import FreezeSwitch
-    from triage_tui.retry.retried_runs import newest_runs
-    from triage_tui.retry.rounds import run_rounds
+    from triage_tui.retry.rounds.loop import run_rounds
+    from triage_tui.retry.sharing.retried_runs import newest_runs
     from triage_tui.retry.start import read_start
     from triage_tui.rulebook.rollouts.record import read
 

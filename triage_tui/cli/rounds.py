@@ -16,9 +16,9 @@ import msgspec
 from triage_tui.cli.output import best_cause, print_json, print_table, say
 from triage_tui.cli.streams import silence_broken
 from triage_tui.errors import Interrupted, TriageError
-from triage_tui.retry.course import Course, LimitName
 from triage_tui.retry.freezing import FreezeSwitch
-from triage_tui.retry.policy import POLICIES, Limits
+from triage_tui.retry.rounds.course import Course, LimitName
+from triage_tui.retry.rounds.policy import POLICIES, Limits
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.limits import CaptureLimits
 from triage_tui.runs.verdict_model import Verdict

@@ -7,7 +7,7 @@ import dataclasses
 
 from triage_tui.cli.output import print_json, say
 from triage_tui.cli.unread_rules import as_data, say_unread
-from triage_tui.retry.named_rules import FORMS, Unread, legible, named
+from triage_tui.retry.rules.named_rules import FORMS, Unread, legible, named
 from triage_tui.retry.workspace import Workspace
 from triage_tui.text import number_of, safe_line
 
@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lint(args: argparse.Namespace) -> int:
-    from triage_tui.retry.rule_checks import check_named
+    from triage_tui.retry.rules.rule_checks import check_named
 
     workspace = Workspace.at(args.workspace)
     unread: list[Unread] = []

@@ -8,7 +8,7 @@ import dataclasses
 from triage_tui.cli.output import print_json, say
 from triage_tui.cli.unread_rules import as_data, say_unread
 from triage_tui.errors import TriageError
-from triage_tui.retry.named_rules import NamedRule, Unread, active_of, legible, named
+from triage_tui.retry.rules.named_rules import NamedRule, Unread, active_of, legible, named
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.change_words import lines_of

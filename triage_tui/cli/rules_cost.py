@@ -9,8 +9,8 @@ from typing import Any
 from triage_tui.cli.output import print_json, print_table, say
 from triage_tui.cli.unread_rules import as_data, say_unread
 from triage_tui.errors import TriageError
-from triage_tui.retry.named_rules import Unread, legible, named, with_calls
-from triage_tui.retry.rule_tests import recording_for, recordings
+from triage_tui.retry.rules.named_rules import Unread, legible, named, with_calls
+from triage_tui.retry.rules.rule_tests import recording_for, recordings
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.check.cost import Cost, measure
 from triage_tui.text import safe_line

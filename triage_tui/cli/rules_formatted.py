@@ -9,7 +9,7 @@ from triage_tui.cli.output import print_json, say
 from triage_tui.cli.unread_rules import as_data, say_unread
 from triage_tui.errors import TriageError
 from triage_tui.retry.actions import LocalActions
-from triage_tui.retry.named_rules import NamedRule, Unread, named
+from triage_tui.retry.rules.named_rules import NamedRule, Unread, named
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.lua.formatting import formatted
 from triage_tui.rulebook.shown import line_text

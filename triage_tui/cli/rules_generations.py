@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from triage_tui.cli.output import print_json, print_table, say
-from triage_tui.retry.named_rules import directory_of, target_named
+from triage_tui.retry.rules.named_rules import directory_of, target_named
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.generation_list import ListedGeneration, listed, pointer_problem
 from triage_tui.text import number_of

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from triage_tui.cli.output import print_json, print_table, say
-from triage_tui.retry.named_rules import target_named
+from triage_tui.retry.rules.named_rules import target_named
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.layers import LayeredRule, acting, layered
 from triage_tui.rulebook.layers_in_words import in_order, layer_words

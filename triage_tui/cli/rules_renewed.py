@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from triage_tui.cli.output import print_json
-from triage_tui.retry.expiry import aside_now
-from triage_tui.retry.named_rules import target_named
-from triage_tui.retry.renewal import renew as renew_rules
+from triage_tui.retry.rules.expiry import aside_now
+from triage_tui.retry.rules.named_rules import target_named
+from triage_tui.retry.rules.renewal import renew as renew_rules
 from triage_tui.retry.workspace import Workspace
 from triage_tui.text import safe_line
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from triage_tui.cli.output import print_json, say
 from triage_tui.cli.unread_rules import as_data, say_unread
-from triage_tui.retry.named_rules import Unread, legible, named, with_calls
-from triage_tui.retry.rule_tests import (
+from triage_tui.retry.rules.named_rules import Unread, legible, named, with_calls
+from triage_tui.retry.rules.rule_tests import (
     Tried,
     read_expectations,
     recordings,

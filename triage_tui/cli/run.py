@@ -17,7 +17,7 @@ from triage_tui.guest.spec import resolve_target
 from triage_tui.retry.background import spawn_detached
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import launch_spec
-from triage_tui.retry.rounds import run_rounds
+from triage_tui.retry.rounds.loop import run_rounds
 from triage_tui.retry.start import RULE_BUDGETS, Start
 from triage_tui.retry.workspace import Workspace
 

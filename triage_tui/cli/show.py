@@ -157,7 +157,7 @@ def _code_with_results(record: Run, directory: Path) -> None:
     """Print the code of each frame: from the results in `directory`, else as it was recorded."""
     # Only here: the other sections read no analysis.
     from triage_tui.binary.sfanalysis import SfAnalysis
-    from triage_tui.retry.frame_code import from_results
+    from triage_tui.retry.inspecting.frame_code import from_results
 
     results = SfAnalysis(directory)
     for problem in results.problems:

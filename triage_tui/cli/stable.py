@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         case "test":
             return _test(args, _pack(workspace, args.set))
         case _:
-            from triage_tui.retry.stable import drop_set
+            from triage_tui.retry.sharing.stable import drop_set
 
             drop_set(workspace.rulebook, args.set)
             told = f"what {args.set} mended is not watched for any more; its file stays where it was exported"
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace, workspace: Workspace) -> int:
     from triage_tui.cli.pack import password_of_key
-    from triage_tui.retry.stable import export_stable
+    from triage_tui.retry.sharing.stable import export_stable
 
     record = workspace.load(args.run)
     program = os.path.basename(record.snapshot.target.program).lower()
@@ -138,7 +138,7 @@ def _export(args: argparse.Namespace, workspace: Workspace) -> int:
 
 
 def _list(args: argparse.Namespace, workspace: Workspace) -> int:
-    from triage_tui.retry.stable import kept_sets
+    from triage_tui.retry.sharing.stable import kept_sets
     from triage_tui.runs.listing import list_runs
 
     back: dict[str, list[str]] = {}
@@ -208,7 +208,7 @@ def _show(args: argparse.Namespace, pack: Pack) -> int:
 
 
 def _test(args: argparse.Namespace, pack: Pack) -> int:
-    from triage_tui.retry.stable_tests import try_set
+    from triage_tui.retry.sharing.stable_tests import try_set
 
     wrong = total = 0
     for one in try_set(pack):
@@ -224,7 +224,7 @@ def _test(args: argparse.Namespace, pack: Pack) -> int:
 
 def _pack(workspace: Workspace, which: str) -> Pack:
     """Return a set by its name, or by its file."""
-    from triage_tui.retry.stable import kept_set
+    from triage_tui.retry.sharing.stable import kept_set
     from triage_tui.rulebook.packs.format import SUFFIX
     from triage_tui.rulebook.packs.imported import read_file
 

@@ -10,7 +10,7 @@ from triage_tui.analyst.tools.texts import about, from_texts, kind_of
 from triage_tui.cli.answer import ProgressLines, print_answer
 from triage_tui.cli.output import print_json, print_table
 from triage_tui.errors import TriageError
-from triage_tui.retry.cases import case_of
+from triage_tui.retry.inspecting.cases import case_of
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import default_actor
 from triage_tui.runs.redaction import Redaction

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from triage_tui.cli.output import say
 from triage_tui.errors import TriageError
-from triage_tui.retry.named_rules import Unread
+from triage_tui.retry.rules.named_rules import Unread
 
 
 def say_unread(unread: Sequence[Unread]) -> int:

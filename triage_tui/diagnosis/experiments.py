@@ -3,7 +3,7 @@
 The doubt is the confidence of the hypotheses and what is left unexplained. An experiment has two outcomes; it
 is worth the entropy of that question in bits, times how often such an experiment gives a clear answer. An
 entry of the knowledge base can name kinds of experiments that would settle its hypothesis; those come first
-among equals. Nothing is run here: `retry.experiments` does that.
+among equals. Nothing is run here: `retry/experiments` does that.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from triage_tui.errors import TriageError
 from triage_tui.export.unpacking import unpack_bundle
 from triage_tui.proposals.build import propose
 from triage_tui.resources import recorded_runs, shipped
-from triage_tui.retry.judge import judge
+from triage_tui.retry.judging.judge import judge
 from triage_tui.rulebook import patches
 from triage_tui.rulebook.check.replay import Replay, replay
 from triage_tui.runs.diagnosis_model import Diagnosis

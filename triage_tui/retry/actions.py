@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.retry import frame_code
 from triage_tui.retry.background import AskedRetry
 from triage_tui.retry.freezing import ask_to_end, ask_to_freeze
+from triage_tui.retry.inspecting import frame_code
 from triage_tui.retry.pending import Step, no_step
-from triage_tui.retry.rule_decisions import UNLESS_RETRIED, RuleDecisions
+from triage_tui.retry.rules.rule_decisions import UNLESS_RETRIED, RuleDecisions
 from triage_tui.retry.start import read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
@@ -81,7 +81,7 @@ class LocalActions(RuleDecisions):
 
     def diagnose(self, run_id: str) -> str:
         """Diagnose a recorded run again; what a person decided or edited stays."""
-        from triage_tui.retry.rediagnose import rediagnose
+        from triage_tui.retry.inspecting.rediagnose import rediagnose
 
         after = rediagnose(self._workspace.run_dir(run_id), self._actor)
         self._note(after)
@@ -100,7 +100,7 @@ class LocalActions(RuleDecisions):
         self, run_id: str, wanted: str, cancel: threading.Event, tell: Callable[[str], None]
     ) -> str:
         """Carry out an experiment on a run, and say what was learnt; see `experiments.carry_out`."""
-        from triage_tui.retry.experiments import carry_out
+        from triage_tui.retry.experiments.carrying_out import carry_out
 
         try:
             outcome = carry_out(self._workspace, run_id, wanted, tell, cancel, self._actor)
@@ -124,7 +124,7 @@ class LocalActions(RuleDecisions):
 
     def read_memory(self, run_id: str, address: int) -> str:
         """Read memory of the frozen guest that was not kept, up to a page of it, and add it to the record."""
-        from triage_tui.retry.more_memory import PIECE, read_more
+        from triage_tui.retry.inspecting.more_memory import PIECE, read_more
 
         run = self._workspace.load(run_id)
         _, data, how = read_more(run, address, PIECE, threading.Event())
@@ -138,13 +138,13 @@ class LocalActions(RuleDecisions):
         watch: Callable[[Progress], None] = lambda progress: None,
     ) -> str:
         """Ask the model that is set up about a run, and add what it says to the run's diagnosis."""
-        from triage_tui.retry.asking import ask_model
+        from triage_tui.retry.inspecting.asking import ask_model
 
         return ask_model(self._workspace.root, self._workspace.load(run_id).run_id, cancel, tell, watch)
 
     def note_point(self, run_id: str, tool: str, texts: dict[str, str]) -> str:
         """Note or change a suspicious point of a run, with the tool of that name."""
-        from triage_tui.retry.tool_desk import note_point
+        from triage_tui.retry.inspecting.tool_desk import note_point
 
         return note_point(
             self._workspace, self._workspace.load(run_id), self._actor or default_actor(), tool, texts
@@ -152,21 +152,21 @@ class LocalActions(RuleDecisions):
 
     def begin_rollout(self, run_id: str, file: str) -> str:
         """Begin the rollout of a rule file that a run proposes: it is observed first."""
-        from triage_tui.retry import rollout as rolling
+        from triage_tui.retry.sharing import rollout as rolling
 
         found = rolling.begin(self._workspace, f"{run_id}:{file}", actor=self._actor or "")
         return f"rollout {found.id} is begun: {rolling.in_words(found)}"
 
     def promote_rollout(self, rollout: str, anyway: str = "") -> str:
         """Bring a rollout to its next stage; `anyway` is why although its criteria are not met."""
-        from triage_tui.retry import rollout as rolling
+        from triage_tui.retry.sharing import rollout as rolling
 
         found = rolling.promote(self._workspace, rollout, anyway=anyway, actor=self._actor or "")
         return f"rollout {found.id} goes on: {rolling.in_words(found)}"
 
     def stop_rollout(self, rollout: str, reason: str) -> str:
         """Stop a rollout: its rule leaves every place that it was put to."""
-        from triage_tui.retry import rollout as rolling
+        from triage_tui.retry.sharing import rollout as rolling
 
         found = rolling.stop(self._workspace, rollout, reason, actor=self._actor or "")
         return f"rollout {found.id} is stopped"
@@ -185,7 +185,7 @@ class LocalActions(RuleDecisions):
 
     def renew_rules(self, target_id: str) -> str:
         """Make the rules of a target active again that were set aside."""
-        from triage_tui.retry.renewal import renew
+        from triage_tui.retry.rules.renewal import renew
 
         return renew(self._workspace, target_id, actor=self._actor or "")
 

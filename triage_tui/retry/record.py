@@ -16,7 +16,7 @@ from triage_tui.guest.freezing.stops import Stop
 from triage_tui.guest.record.capture import Scope, capture
 from triage_tui.proposals.build import propose
 from triage_tui.retry.guests import RunningGuest
-from triage_tui.retry.left_out_calls import take_left_out
+from triage_tui.retry.inspecting.left_out_calls import take_left_out
 from triage_tui.retry.noting import note
 from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.start import Start, write_start

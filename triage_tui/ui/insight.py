@@ -44,7 +44,7 @@ class Insight:
 
 def look_into(view: RunView) -> dict[str, Insight]:
     """Return what can be told about each proposed rule of a run. Takes a tenth of a second: for a worker."""
-    from triage_tui.retry.rule_checks import check_texts
+    from triage_tui.retry.rules.rule_checks import check_texts
 
     texts = {name: rule.difference.new for name, rule in view.rules.items() if rule.difference is not None}
     trouble = ""
@@ -70,7 +70,7 @@ def _insight(
     findings: tuple[Finding, ...],
     trouble: str,
 ) -> Insight:
-    from triage_tui.retry.rule_checks import breadth
+    from triage_tui.retry.rules.rule_checks import breadth
     from triage_tui.rulebook import rulefile
     from triage_tui.rulebook.check import explain, recorded
     from triage_tui.rulebook.check.findings import in_order

@@ -169,7 +169,7 @@ def _read_code(view: RunView) -> None:
 
 
 def _take_analysis(view: RunView, analysis: SfAnalysis) -> None:
-    from triage_tui.retry.frame_code import from_results
+    from triage_tui.retry.inspecting.frame_code import from_results
 
     for frame in view.snapshot.backtrace.frames[:256]:
         try:
@@ -210,7 +210,7 @@ def _read_environment(view: RunView) -> None:
 
 def _read_rules(view: RunView, workspace: Path) -> None:
     # Only here: the import is made in the thread that reads.
-    from triage_tui.retry import proposed
+    from triage_tui.retry.rules import proposed
     from triage_tui.ui.hunk_rows import cells_of
 
     active, trouble = None, ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 if TYPE_CHECKING:
-    from triage_tui.retry.recorded_code import RecordedCode
+    from triage_tui.retry.inspecting.recorded_code import RecordedCode
     from triage_tui.rulebook.check.findings import Finding
     from triage_tui.rulebook.check.recorded import Matched, OtherRuns
     from triage_tui.runs.analysis_model import Progress as AnalysisProgress

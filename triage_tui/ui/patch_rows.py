@@ -60,7 +60,7 @@ def differences_of(view: RunView) -> dict[str, Difference]:
 
 def _is_models(view: RunView, name: str) -> bool:
     """Tell whether a rule file is a model's idea."""
-    from triage_tui.retry.proposed import by_model
+    from triage_tui.retry.rules.proposed import by_model
 
     rule = view.rules.get(name)
     return (

@@ -20,7 +20,7 @@ from triage_tui.ui.run_view import RunView
 from triage_tui.ui.words import call_words
 
 if TYPE_CHECKING:
-    from triage_tui.retry.recorded_code import RecordedCode
+    from triage_tui.retry.inspecting.recorded_code import RecordedCode
 
 HOVER_CELLS, HOVER_ROWS = 72, 9
 """Size of what is shown at the mouse."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triage_tui.retry.recorded_code import ProgramCode
+from triage_tui.retry.inspecting.recorded_code import ProgramCode
 from triage_tui.text import safe_block
 from triage_tui.ui.highlight import assembly_lines
 from triage_tui.ui.run_view import CodeText

@@ -1,1 +1,1 @@
-"""What the judge of a retry looks at: what is new, what was faked, how the program is at the end."""
+"""Judging a retry: did it get further, what is new, what was faked, how is the program at the end."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triage_tui.retry.accidents import replaced
+from triage_tui.retry.judging.accidents import replaced
 from triage_tui.runs.model import Reason
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from triage_tui.retry.earlier_rounds import call_sites
+from triage_tui.retry.judging.earlier_rounds import call_sites
 from triage_tui.retry.judging.faked import Faked
 from triage_tui.retry.judging.service import probe_in_words
 from triage_tui.runs.call_signatures import signatures

@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
-from triage_tui.retry.earlier_rounds import Past, counts
+from triage_tui.retry.judging.earlier_rounds import Past, counts
 from triage_tui.retry.judging.faked import Faked
 from triage_tui.runs.call_signatures import signature, signatures, subject
 from triage_tui.runs.evidence import parse_link

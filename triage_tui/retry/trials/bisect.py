@@ -14,9 +14,9 @@ from datetime import datetime
 
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.retry import pending
-from triage_tui.retry.named_rules import generation
 from triage_tui.retry.one_run import Tell
-from triage_tui.retry.rule_checks import texts_of
+from triage_tui.retry.rules.named_rules import generation
+from triage_tui.retry.rules.rule_checks import texts_of
 from triage_tui.retry.trials.attempts import Attempts, key
 from triage_tui.retry.trials.criterion import Criterion
 from triage_tui.retry.trials.ddmin import ddmin

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from triage_tui.errors import TriageError
-from triage_tui.retry import pending, proposed
-from triage_tui.retry.judge import judge
+from triage_tui.retry import pending
 from triage_tui.retry.judging.faked import masked_calls
+from triage_tui.retry.judging.judge import judge
 from triage_tui.retry.one_run import Tell, how_it_stopped
-from triage_tui.retry.rule_checks import texts_of
+from triage_tui.retry.rules import proposed
+from triage_tui.retry.rules.rule_checks import texts_of
 from triage_tui.retry.trials.criterion import of_trials
 from triage_tui.retry.trials.difference import in_words, lost, parting
 from triage_tui.retry.trials.observed import EVENT

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
-from triage_tui.retry.judge import judge
+from triage_tui.retry.judging.judge import judge
 from triage_tui.retry.one_run import how_it_stopped
 from triage_tui.runs.call_signatures import signature
 from triage_tui.runs.model import Syscall

@@ -14,7 +14,7 @@ from datetime import datetime
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.retry import pending
 from triage_tui.retry.one_run import Tell, how_it_stopped
-from triage_tui.retry.rule_checks import check_texts, texts_of
+from triage_tui.retry.rules.rule_checks import check_texts, texts_of
 from triage_tui.retry.trials.attempts import Attempts, digests
 from triage_tui.retry.trials.criterion import WELL, Criterion
 from triage_tui.retry.trials.ddmin import ddmin

@@ -184,7 +184,7 @@ class ChoosingPane(Pane):
 
     def by_model(self, name: str) -> bool:
         """Tell whether a rule file is a model's idea: it is approved by itself, or not at all."""
-        from triage_tui.retry.proposed import by_model
+        from triage_tui.retry.rules.proposed import by_model
 
         rule = self.view.rules.get(name) if self.view is not None else None
         if self.view is None or rule is None or rule.difference is None:
@@ -253,7 +253,7 @@ class ChoosingPane(Pane):
 
     def needed(self, approvals: Sequence[Approval]) -> str | None:
         """Return what a proposal among the approvals still needs from a person, if anything."""
-        from triage_tui.retry.proposed import is_filled_in
+        from triage_tui.retry.rules.proposed import is_filled_in
 
         if self.view is None:
             return None

@@ -63,7 +63,7 @@ class CallsScreen(RolloutScreen):
         workspace = self.app.workspace
 
         def work() -> None:
-            from triage_tui.retry.call_lines import call_lines
+            from triage_tui.retry.inspecting.call_lines import call_lines
             from triage_tui.retry.workspace import Workspace
 
             show: Callable[[], None]

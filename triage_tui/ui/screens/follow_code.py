@@ -12,7 +12,7 @@ from triage_tui.ui.messages import FunctionFound, ProgramsRead
 from triage_tui.ui.screens.links import LinkScreen
 
 if TYPE_CHECKING:
-    from triage_tui.retry.recorded_code import RecordedCode
+    from triage_tui.retry.inspecting.recorded_code import RecordedCode
     from triage_tui.runs.model import Syscall
     from triage_tui.ui.panes.backtrace import BacktracePane
     from triage_tui.ui.panes.memory import MemoryPane
@@ -36,7 +36,7 @@ class FollowScreen(LinkScreen):
 
     def _programs_of(self, view: RunView, pid: int | None) -> RecordedCode:
         """Return the program files of a process; they are read when they are asked. For worker threads."""
-        from triage_tui.retry.recorded_code import RecordedCode
+        from triage_tui.retry.inspecting.recorded_code import RecordedCode
 
         with self._choosing:
             if self._programs is None or self._programs[:2] != (view.run_id, pid):

@@ -340,7 +340,7 @@ class PatchingScreen(EditingScreen):
             self.post_message(Matching(done, count))
 
         def work() -> None:
-            from triage_tui.retry.rule_checks import check_at_calls
+            from triage_tui.retry.rules.rule_checks import check_at_calls
             from triage_tui.rulebook.check.recorded import matched_in, other_runs
 
             here, others, trouble = None, None, ""

@@ -67,8 +67,8 @@ class RolloutScreen(RulebookScreen):
 
 
 def _read(place: Path, target: str) -> RolloutsRead:
-    from triage_tui.retry.expiry import aside_now
-    from triage_tui.retry.rollout import rollouts
+    from triage_tui.retry.rules.expiry import aside_now
+    from triage_tui.retry.sharing.rollout import rollouts
     from triage_tui.retry.workspace import Workspace
     from triage_tui.rulebook.targets import name_of
     from triage_tui.ui.rollout_rows import RolloutsRead

@@ -26,7 +26,7 @@ from triage_tui.ui.widgets.line_view import LineView
 
 if TYPE_CHECKING:
     from triage_tui.analyst.tools.choices import Choice
-    from triage_tui.retry.tool_desk import Answer, ToolDesk
+    from triage_tui.retry.inspecting.tool_desk import Answer, ToolDesk
 
 Follow = Callable[[str, "Answer", dict[str, str], int], None]
 """Goes to a link of an answer; gets what was asked and the row as well, to come back to."""
@@ -352,7 +352,7 @@ class ToolSheet(Sheet):
         self._noted(sentence)
 
     def _failed(self, sentence: str) -> None:
-        from triage_tui.retry.tool_desk import Answer
+        from triage_tui.retry.inspecting.tool_desk import Answer
 
         assert self._tool is not None
         self._answered(Answer(self._tool.name, {"error": sentence}))

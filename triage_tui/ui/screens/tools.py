@@ -11,7 +11,7 @@ from triage_tui.errors import TriageError
 from triage_tui.ui.screens.asking import AskScreen
 
 if TYPE_CHECKING:
-    from triage_tui.retry.tool_desk import Answer, ToolDesk
+    from triage_tui.retry.inspecting.tool_desk import Answer, ToolDesk
     from triage_tui.runs.suspicious_points import SuspiciousPoint
     from triage_tui.ui.run_view import RunView
 
@@ -51,7 +51,7 @@ class ToolsScreen(AskScreen):
         return texts
 
     def _desk_of(self, view: RunView) -> ToolDesk:
-        from triage_tui.retry.tool_desk import ToolDesk
+        from triage_tui.retry.inspecting.tool_desk import ToolDesk
         from triage_tui.retry.workspace import Workspace
 
         if self._desk is None or self._desk.run is not view.run:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from triage_tui.errors import TriageError
-from triage_tui.retry.named_rules import NamedRule, active_of
+from triage_tui.retry.rules.named_rules import NamedRule, active_of
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, manifest
 from triage_tui.rulebook.check.body import read_body

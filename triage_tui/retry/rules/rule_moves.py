@@ -10,8 +10,8 @@ from pathlib import Path
 
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry import pending
-from triage_tui.retry.named_rules import directory_of
 from triage_tui.retry.pending import Step
+from triage_tui.retry.rules.named_rules import directory_of
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import changing, generations, manifest
 from triage_tui.runs.events import default_actor

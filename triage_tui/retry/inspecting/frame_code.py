@@ -15,7 +15,7 @@ from triage_tui.binary.modules import Location, Module
 from triage_tui.binary.sfanalysis import SfAnalysis
 from triage_tui.binary.symbols import ElfImage, parse_image
 from triage_tui.errors import TriageError
-from triage_tui.retry.recorded_code import program_file
+from triage_tui.retry.inspecting.recorded_code import program_file
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.frame_model import Frame, PseudocodeRef
 from triage_tui.runs.model import SCHEMA_VERSION

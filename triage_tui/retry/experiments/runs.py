@@ -11,9 +11,9 @@ import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.proposals.watching import watching_rules
-from triage_tui.retry.expiry import EXPERIMENT
-from triage_tui.retry.left_out_calls import WHOLE_TRACE
+from triage_tui.retry.inspecting.left_out_calls import WHOLE_TRACE
 from triage_tui.retry.one_run import Tell, how_it_stopped, run_once
+from triage_tui.retry.rules.expiry import EXPERIMENT
 from triage_tui.retry.start import Start, read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, patches

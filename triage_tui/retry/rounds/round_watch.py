@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
-from triage_tui.retry.earlier_rounds import counts
+from triage_tui.retry.judging.earlier_rounds import counts
 from triage_tui.retry.judging.ends import SHORT_CYCLE
 from triage_tui.retry.judging.novelty import blocking_signatures
 from triage_tui.runs.call_signatures import signature, signatures

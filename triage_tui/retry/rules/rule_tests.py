@@ -12,7 +12,7 @@ import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.resources import recorded_runs, shipped
-from triage_tui.retry.named_rules import NamedRule
+from triage_tui.retry.rules.named_rules import NamedRule
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.check.replay import Outcome, Replay, replay
 from triage_tui.runs.files import read_bounded, write_atomic

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from triage_tui.errors import TriageError
 from triage_tui.retry.freezing import dead_supervisors
-from triage_tui.retry.kept_rounds import cut_short
+from triage_tui.retry.rounds.kept_rounds import cut_short
 from triage_tui.retry.workspace import Workspace
 from triage_tui.text import safe_line
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.retry import pending, proposed, rule_moves
+from triage_tui.retry import pending
 from triage_tui.retry.noting import note
 from triage_tui.retry.pending import Step, no_step
+from triage_tui.retry.rules import proposed, rule_moves
 from triage_tui.retry.trials import observed
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, layers, patches
@@ -336,7 +337,7 @@ class RuleDecisions:
 
     def propose_pack(self, run_id: str, name: str) -> str:
         """Propose the rules of an imported pack on a run; they become active like any others: by approval."""
-        from triage_tui.retry.pack_proposals import propose_pack
+        from triage_tui.retry.sharing.pack_proposals import propose_pack
 
         return propose_pack(self._workspace, name, run_id, self._actor or "")
 

@@ -12,10 +12,10 @@ import msgspec
 
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry import pending
-from triage_tui.retry.named_rules import one, target_named
 from triage_tui.retry.pending import Step, no_step
-from triage_tui.retry.retried_runs import newest_runs
-from triage_tui.retry.rule_checks import check_named
+from triage_tui.retry.rules.named_rules import one, target_named
+from triage_tui.retry.rules.rule_checks import check_named
+from triage_tui.retry.sharing.retried_runs import newest_runs
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.audit import log as audit_log

@@ -8,15 +8,15 @@ import threading
 import msgspec
 
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.retry.course import Course, Narrator, Round, Terms
-from triage_tui.retry.deciding import Next
-from triage_tui.retry.earlier_rounds import past_of
 from triage_tui.retry.freezing import FreezeSwitch
-from triage_tui.retry.judge import judge
-from triage_tui.retry.judged import keep_verdict
-from triage_tui.retry.kept_rounds import KeptRounds, claim, read_kept
-from triage_tui.retry.policy import Limits, Policy
-from triage_tui.retry.rounds import carry_out, written_policy
+from triage_tui.retry.judging.earlier_rounds import past_of
+from triage_tui.retry.judging.judge import judge
+from triage_tui.retry.rounds.course import Course, Narrator, Round, Terms
+from triage_tui.retry.rounds.deciding import Next
+from triage_tui.retry.rounds.judged import keep_verdict
+from triage_tui.retry.rounds.kept_rounds import KeptRounds, claim, read_kept
+from triage_tui.retry.rounds.loop import carry_out, written_policy
+from triage_tui.retry.rounds.policy import Limits, Policy
 from triage_tui.retry.start import read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import append_event

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.retry import rule_checks
+from triage_tui.retry.rules import rule_checks
 from triage_tui.rulebook import layers, manifest, patches
 from triage_tui.rulebook.check.conflicts import conflicts
 from triage_tui.rulebook.check.findings import Finding

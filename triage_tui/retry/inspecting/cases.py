@@ -12,7 +12,7 @@ from triage_tui.analyst.tools.case import MAX_RESULT, Case
 from triage_tui.analyst.tools.modules import path_of
 from triage_tui.binary.modules import read_guest_file
 from triage_tui.errors import TriageError
-from triage_tui.retry.recorded_code import arch_of, program_file
+from triage_tui.retry.inspecting.recorded_code import arch_of, program_file
 from triage_tui.retry.start import read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.reader import Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from triage_tui.errors import TriageError
-from triage_tui.retry.stable import KeptSet, kept_sets
+from triage_tui.retry.sharing.stable import KeptSet, kept_sets
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import append_event
 from triage_tui.runs.reader import Run

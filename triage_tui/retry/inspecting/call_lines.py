@@ -9,7 +9,7 @@ from triage_tui.analyst.tools.case import Case
 from triage_tui.analyst.tools.modules import CodeModule, find
 from triage_tui.binary import answers
 from triage_tui.diagnosis.knowledge_base.explained_lines import Line
-from triage_tui.retry.cases import case_of
+from triage_tui.retry.inspecting.cases import case_of
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.reader import Run
 from triage_tui.text import number_of

@@ -13,7 +13,7 @@ from triage_tui.analyst.tools.choices import Choice, choices
 from triage_tui.analyst.tools.modules import CodeModule
 from triage_tui.analyst.tools.texts import from_texts
 from triage_tui.errors import Stopped, TriageError
-from triage_tui.retry.cases import case_of
+from triage_tui.retry.inspecting.cases import case_of
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line

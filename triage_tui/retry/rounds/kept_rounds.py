@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.retry.course import Course, LimitName, Stage, Terms, Used
-from triage_tui.retry.policy import Limits, Policy
+from triage_tui.retry.rounds.course import Course, LimitName, Stage, Terms, Used
+from triage_tui.retry.rounds.policy import Limits, Policy
+from triage_tui.retry.rounds.written_policy import WrittenPolicy, shipped_policy
 from triage_tui.retry.workspace import Workspace
-from triage_tui.retry.written_policy import WrittenPolicy, shipped_policy
 from triage_tui.runs.events import process_start, this_process
 from triage_tui.runs.files import read_bounded, write_atomic
 from triage_tui.runs.ids import is_run_id

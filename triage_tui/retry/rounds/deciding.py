@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.supervisor import Guest
-from triage_tui.retry.accidents import killed_from_outside, replaced
 from triage_tui.retry.actions import Decision, LocalActions
-from triage_tui.retry.course import Course, LimitName, Narrator, Round, Stage, Terms
-from triage_tui.retry.judge import is_well
-from triage_tui.retry.memory_windows import answer_asked
+from triage_tui.retry.inspecting.memory_windows import answer_asked
+from triage_tui.retry.judging.accidents import killed_from_outside, replaced
+from triage_tui.retry.judging.judge import is_well
 from triage_tui.retry.noting import note
 from triage_tui.retry.pending import decided_by_another
-from triage_tui.retry.policy import choose
-from triage_tui.retry.proposed import approvable
+from triage_tui.retry.rounds.course import Course, LimitName, Narrator, Round, Stage, Terms
+from triage_tui.retry.rounds.policy import choose
+from triage_tui.retry.rounds.written_policy import Allowed
+from triage_tui.retry.rules.proposed import approvable
 from triage_tui.retry.trials.counterfactual import observe
-from triage_tui.retry.written_policy import Allowed
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.events import EVENTS_FILE, append_event, read_events, this_process
 from triage_tui.runs.reader import Run

@@ -11,11 +11,11 @@ from triage_tui.diagnosis.decision import decision_of
 from triage_tui.diagnosis.experiment_places import memory_windows
 from triage_tui.diagnosis.polled import polled_word
 from triage_tui.errors import TriageError
-from triage_tui.retry import frame_code
-from triage_tui.retry.experiment_runs import run_with_memory
-from triage_tui.retry.memory_windows import Window, ask_holder, keep_windows, parse_windows
-from triage_tui.retry.recorded_code import RecordedCode
-from triage_tui.retry.rediagnose import rediagnose
+from triage_tui.retry.experiments.runs import run_with_memory
+from triage_tui.retry.inspecting import frame_code
+from triage_tui.retry.inspecting.memory_windows import Window, ask_holder, keep_windows, parse_windows
+from triage_tui.retry.inspecting.recorded_code import RecordedCode
+from triage_tui.retry.inspecting.rediagnose import rediagnose
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.diagnosis_model import Experiment
 from triage_tui.runs.events import holder_alive

@@ -16,10 +16,10 @@ from triage_tui.diagnosis.experiment_places import can_be_tried
 from triage_tui.diagnosis.experiments import SURE
 from triage_tui.diagnosis.report import diagnose
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.retry.experiment_reading import read_code, read_memory
-from triage_tui.retry.experiment_runs import run_experiment
-from triage_tui.retry.learning import learnt_from
-from triage_tui.retry.rediagnose import takes_long
+from triage_tui.retry.experiments.learning import learnt_from
+from triage_tui.retry.experiments.reading import read_code, read_memory
+from triage_tui.retry.experiments.runs import run_experiment
+from triage_tui.retry.inspecting.rediagnose import takes_long
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.diagnosis_model import Diagnosis, Experiment, Hypothesis
 from triage_tui.runs.events import Event, append_event, process_start, this_process

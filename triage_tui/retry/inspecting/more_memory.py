@@ -18,7 +18,7 @@ from triage_tui.guest.arch.contents import (
     recognise,
 )
 from triage_tui.guest.arch.structures import FieldText, Structure, fields_of
-from triage_tui.retry.memory_windows import ASKED_TAG, MAX_BYTES, ask_holder
+from triage_tui.retry.inspecting.memory_windows import ASKED_TAG, MAX_BYTES, ask_holder
 from triage_tui.runs.events import holder_alive
 from triage_tui.runs.memory_model import MemoryObject
 from triage_tui.runs.reader import Run, load_run

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.retry import proposed
-from triage_tui.retry.written_policy import Automatic, Line, WrittenPolicy, read_policy, shipped_policy
+from triage_tui.retry.rounds.written_policy import Automatic, Line, WrittenPolicy, read_policy, shipped_policy
+from triage_tui.retry.rules import proposed
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.limits import CaptureLimits
 from triage_tui.runs.reader import Run

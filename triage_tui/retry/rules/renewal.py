@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 
 from triage_tui.errors import TriageError
 from triage_tui.retry import pending
-from triage_tui.retry.expiry import Ground, kept_text, newest_run
 from triage_tui.retry.pending import Step, no_step
-from triage_tui.retry.rule_checks import check_at_calls, check_texts
+from triage_tui.retry.rules.expiry import Ground, kept_text, newest_run
+from triage_tui.retry.rules.rule_checks import check_at_calls, check_texts
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, rulefile
 from triage_tui.rulebook.evidence import EVIDENCE, Evidence, Part, evidence_text, parse_evidence

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from triage_tui.retry.freezing import FreezeSwitch
-from triage_tui.retry.judge import is_well
-from triage_tui.retry.policy import Limits, Policy
+from triage_tui.retry.judging.judge import is_well
+from triage_tui.retry.rounds.policy import Limits, Policy
+from triage_tui.retry.rounds.written_policy import Automatic, WrittenPolicy
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
-from triage_tui.retry.written_policy import Automatic, WrittenPolicy
 from triage_tui.runs.reader import Run
 from triage_tui.runs.record import Record
 from triage_tui.runs.verdict_model import Verdict

@@ -13,10 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from triage_tui.retry.accidents import killed_from_outside
-from triage_tui.retry.earlier_rounds import Past
 from triage_tui.retry.judging import ends, faked
+from triage_tui.retry.judging.accidents import killed_from_outside
 from triage_tui.retry.judging.doubts import blamed, doubts_of
+from triage_tui.retry.judging.earlier_rounds import Past
 from triage_tui.retry.judging.faked import Faked, masked_calls, switched_off
 from triage_tui.retry.judging.figures import figures_of
 from triage_tui.retry.judging.novelty import Novelty, blocking_signatures, ground_lost, news_of

@@ -20,9 +20,9 @@ from triage_tui.diagnosis.knowledge_base.cases import Case, parse_case
 from triage_tui.diagnosis.knowledge_base.making_cases import case_of_run, case_text, without_secrets
 from triage_tui.diagnosis.report import diagnose
 from triage_tui.errors import TriageError
-from triage_tui.retry.judge import is_well
-from triage_tui.retry.pack_files import place_pack
-from triage_tui.retry.stable_tests import diagnosed, does
+from triage_tui.retry.judging.judge import is_well
+from triage_tui.retry.sharing.pack_files import place_pack
+from triage_tui.retry.sharing.stable_tests import diagnosed, does
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, rulefile
 from triage_tui.rulebook.generations import Generation

@@ -18,28 +18,28 @@ from triage_tui.guest.freezing.stops import ON_REQUEST, Stop
 from triage_tui.guest.spec import resolve_target
 from triage_tui.language.choice import wanted_language
 from triage_tui.retry.actions import Decision, LocalActions
-from triage_tui.retry.course import Course, Narrator, Round, Terms
-from triage_tui.retry.deciding import Decider, Next, needs_person
-from triage_tui.retry.earlier_rounds import past_of
-from triage_tui.retry.expiry import expire
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import RunningGuest, launch_spec
-from triage_tui.retry.judge import How, judge
-from triage_tui.retry.judged import keep_first, keep_verdict
+from triage_tui.retry.judging.earlier_rounds import past_of
 from triage_tui.retry.judging.faked import switched_off
-from triage_tui.retry.kept_rounds import keep
-from triage_tui.retry.left_behind import left_behind
+from triage_tui.retry.judging.judge import How, judge
 from triage_tui.retry.pending import decided
-from triage_tui.retry.policy import Limits, Policy
 from triage_tui.retry.record import NoRoom, record_stop
-from triage_tui.retry.recurrence import reopen
-from triage_tui.retry.retry_log import RetryLog
-from triage_tui.retry.rollout import after_run
-from triage_tui.retry.round_watch import RoundWatch, ShortCycle
-from triage_tui.retry.rule_decisions import UNLESS_RETRIED
+from triage_tui.retry.rounds.course import Course, Narrator, Round, Terms
+from triage_tui.retry.rounds.deciding import Decider, Next, needs_person
+from triage_tui.retry.rounds.judged import keep_first, keep_verdict
+from triage_tui.retry.rounds.kept_rounds import keep
+from triage_tui.retry.rounds.left_behind import left_behind
+from triage_tui.retry.rounds.policy import Limits, Policy
+from triage_tui.retry.rounds.retry_log import RetryLog
+from triage_tui.retry.rounds.round_watch import RoundWatch, ShortCycle
+from triage_tui.retry.rounds.written_policy import WrittenPolicy, policy_path, read_policy, shipped_policy
+from triage_tui.retry.rules.expiry import expire
+from triage_tui.retry.rules.rule_decisions import UNLESS_RETRIED
+from triage_tui.retry.sharing.recurrence import reopen
+from triage_tui.retry.sharing.rollout import after_run
 from triage_tui.retry.start import Start
 from triage_tui.retry.workspace import Workspace
-from triage_tui.retry.written_policy import WrittenPolicy, policy_path, read_policy, shipped_policy
 from triage_tui.runs.events import append_event, this_process
 from triage_tui.runs.limits import DiskUsage, allowance
 from triage_tui.runs.reader import Run

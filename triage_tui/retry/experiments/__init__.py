@@ -1,0 +1,1 @@
+"""Experiments on a run: what can be looked at to tell causes apart, carried out and learnt from."""

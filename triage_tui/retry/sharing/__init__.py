@@ -1,0 +1,1 @@
+"""Rules for more than their own target: packs, stable sets and rollouts."""
