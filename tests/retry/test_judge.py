@@ -285,6 +285,27 @@ def test_a_busy_loop_that_waits_now_is_progress(tmp_path: Path) -> None:
     assert judge(before, make(tmp_path, other, reason="idle", exit_code=None)).word == "sideways"
 
 
+def test_to_wait_where_it_ended_before_is_progress_once_the_failure_is_passed(tmp_path: Path) -> None:
+    """cron makes its reboot file with a rule's help, and sleeps then: no call of that is a new one."""
+    failed = Syscall(seq=2, name="creat", path="/run/crond.reboot", ret=-2, errno="ENOENT")
+    before = make(tmp_path, [ok(1, "brk"), failed], cites=2, exit_code=0)
+    made = ok(2, "creat", path="/run/crond.reboot", rule="fix")
+    waits = Syscall(seq=3, name="clock_nanosleep")
+    after = make(tmp_path, [ok(1, "brk"), made, waits], reason="idle", exit_code=None)
+    after.snapshot.trigger.syscall_name = "clock_nanosleep"
+    verdict = judge(before, after)
+    assert verdict.word == "progressed"
+    assert verdict.reasons[:2] == [
+        "the failure is passed: creat(/run/crond.reboot) ENOENT",
+        "it waits in clock_nanosleep; before, it exits with 0",
+    ]
+    # Nothing of that is believed of a program that fails there as before, or only computes.
+    again = make(tmp_path, [ok(1, "brk"), failed, waits], cites=2, reason="idle", exit_code=None)
+    assert judge(before, again).word == "sideways"
+    after.snapshot.trigger.spinning = True
+    assert judge(before, after).word == "sideways"
+
+
 @pytest.mark.parametrize(
     ("first", "second", "word"),
     [

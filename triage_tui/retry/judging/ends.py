@@ -94,6 +94,17 @@ def waits_now(before: Run, after: Run) -> tuple[str, int]:
     return text, waits.seq
 
 
+def lives_on(before: Run, after: Run) -> bool:
+    """Tell whether the program ended before, by itself or by a signal, and waits now without a processor.
+
+    One that was asked as a service and gave no answer lives on in name only.
+    """
+    ended = before.snapshot.reason in ("exit", "signal")
+    now = after.snapshot
+    waits = now.reason == "idle" and not now.trigger.spinning
+    return ended and waits and all(probe.outcome == "answered" for probe in now.probes)
+
+
 def loop_gone(before: Run, after: Run) -> str:
     """Say that the loop of the run before is gone; "" where it is not, or there was none."""
     first, second = before.snapshot.loop, after.snapshot.loop
