@@ -88,9 +88,10 @@ def _told(run: Run) -> tuple[set[str], dict[str, list[tuple[bytes, bool]]]]:
     connected: set[str] = set()
     found: dict[str, list[tuple[bytes, bool]]] = {}
     for line in log.splitlines():
-        told = _TOLD.search(line)
-        if joined := _CONNECTED.search(line):
+        if "connected to " in line and (joined := _CONNECTED.search(line)):
             connected.add(joined[1])
+        # A line that is none of these may be a million characters long.
+        told = _TOLD.search(line) if ": no reply fits" in line else None
         if told is None:
             continue
         try:

@@ -63,10 +63,10 @@ OWN_HASHES = frozenset(
     )
 )  # fmt: skip
 """Fields of our own record that hold hashes, names and links: they are to stay readable."""
-_QUOTED = re.compile(
-    r"(?:\"(?P<field>[a-z_0-9]{1,24})\\?\"\s{0,2}:\s{0,2}\[?)?"
-    r"(?P<quote>[\"'])(?P<value>[A-Za-z0-9+/_-]{20,512}={0,2})(?P=quote)"
-)
+_QUOTED = re.compile(r"(?P<quote>[\"'])(?P<value>[A-Za-z0-9+/_-]{20,512}={0,2})(?P=quote)")
+_FIELD_BEFORE = re.compile(r"\"(?P<field>[a-z_0-9]{1,24})\\?\"\s{0,2}:\s{0,2}\[?\Z")
+_FIELD_CELLS = 24 + 9
+"""The most characters of a field's name with what stands around it."""
 _HEX = re.compile(r"[0-9a-fA-F]+\Z")
 _MANGLED = re.compile(r"(?:_Z|_R|\?)[A-Za-z0-9]")
 """Names of C++ and Rust symbols."""
@@ -129,8 +129,14 @@ def random_words_in(text: str) -> list[Span]:
     return [
         match.span("value")
         for match in _QUOTED.finditer(text)
-        if match["field"] not in OWN_HASHES and is_random_word(match["value"])
+        if is_random_word(match["value"]) and _field_before(text, match.start()) not in OWN_HASHES
     ]
+
+
+def _field_before(text: str, place: int) -> str:
+    """Return the name of the JSON field whose value begins at `place`, "" if there is none."""
+    found = _FIELD_BEFORE.search(text, max(0, place - _FIELD_CELLS), place)
+    return found["field"] if found else ""
 
 
 def is_random_word(value: str) -> bool:

@@ -121,9 +121,10 @@ def replay(
     used = replace(limits or Limits(), fixed_clock=True, calls_per_second=_UNBOUNDED)
     own = [call for call in calls if call.name.lower() in rule.syscalls]
     guest = RecordedGuest(arch)
-    used_arguments = _used(rule.source)
     found = Replay(run_id, arch, rule.syscall, len(own), [])
     with RuleHost([rule], guest, used) as host:
+        # What the compiler refused is not read: a long text that is no Lua takes seconds to be given up.
+        used_arguments = _used(rule.source) if own and host.hooks() else set()
         latest = time.monotonic() + MAX_SECONDS
         for call in own[:MAX_CALLS]:
             if not host.hooks():
@@ -211,8 +212,8 @@ def _only_lines(source: bytes) -> tuple[int, int]:
 def _findings(found: Replay, own: list[Syscall], source: bytes) -> list[Finding]:
     """What the replay says about the rule, in the form of the lint."""
     findings: dict[str, Finding] = {}
-    writes_at, answers_at = _only_lines(source)
     broken = [one for one in found.outcomes if one.problems]
+    writes_at, answers_at = _only_lines(source) if broken else (1, 1)
     for one in broken:
         for problem in one.problems:
             named = _LINE.search(problem)
