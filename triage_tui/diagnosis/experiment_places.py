@@ -10,7 +10,7 @@ from itertools import islice
 
 from triage_tui.diagnosis import calls as c
 from triage_tui.diagnosis.facts import Facts, LoopCall, Wait
-from triage_tui.runs.events import holder_alive
+from triage_tui.runs.events import holder_reads
 from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.process_model import Mapping
 from triage_tui.runs.reader import Run
@@ -60,7 +60,7 @@ def can_be_tried(run: Run, kind: str) -> bool:
     """Tell whether what an experiment of this kind needs is there: a record, a guest, or how it began."""
     if kind == "code":
         return True
-    if kind == "memory" and (run.snapshot.memory_regions or holder_alive(run.events)):
+    if kind == "memory" and (run.snapshot.memory_regions or holder_reads(run.events)):
         return True
     root = run.snapshot.target.rootfs
     return (run.dir / START_FILE).exists() and (not root or os.path.isdir(root))

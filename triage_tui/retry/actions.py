@@ -22,6 +22,7 @@ from triage_tui.retry.start import read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
 from triage_tui.runs.events import State, append_event, default_actor, holder_alive, is_waiting
+from triage_tui.sfemu import deciding
 from triage_tui.text import number_of, safe_line
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class LocalActions(RuleDecisions):
     def decide(self, run_id: str, action: Decision) -> str:
         """Tell the holder of a frozen guest what to do with it."""
         run = self._settled(run_id)
+        if deciding.is_taken_over(run.dir):
+            return self._decide_sfemu(run.run_id, action)
         if not is_waiting(run.events):
             raise Conflict(f"run {run.run_id} does not wait for a decision")
         if not holder_alive(run.events):
@@ -64,6 +67,17 @@ class LocalActions(RuleDecisions):
             "retry": f"the guest starts again {rules}",
             "end": "the guest is ended",
         }[action]
+
+    def _decide_sfemu(self, run_id: str, action: Decision) -> str:
+        """Tell the processes of SFEmu that wait with a run what to do with it."""
+        home = self._workspace.root
+        deciding.take_note(home)
+        found = deciding.of_run(home, run_id)
+        deciding.check(home, found, action)
+        payload = {"action": action, "nonce": [wait.nonce for wait in found]}
+        # Before SFEmu is told: of two who decide here one is told that the other was first.
+        self._decided(self._workspace.load(run_id), "decision", payload, expect_waiting=True)
+        return deciding.tell(home, found, action, self._actor or default_actor())
 
     def freeze(self) -> str:
         """Have the guest of this workspace that was started last frozen and recorded."""

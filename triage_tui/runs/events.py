@@ -226,6 +226,10 @@ def _verdict(event: Event, otherwise: State) -> State:
     return cast("State", word) if isinstance(word, str) and word in VERDICTS else otherwise
 
 
+_HOLDING = ("captured", "waiting")
+"""Events that name who holds the guest."""
+
+
 def is_waiting(events: Iterable[Event]) -> bool:
     """Tell whether a holder keeps the guest frozen and waits for a decision.
 
@@ -235,7 +239,7 @@ def is_waiting(events: Iterable[Event]) -> bool:
     """
     waiting = False
     for event in events:
-        if event.kind in ("captured", "waiting"):
+        if event.kind in _HOLDING:
             waiting = bool(event.payload.get("holder"))
         elif event.kind in ("decision", "resumed", "ended", "holder_lost"):
             waiting = False
@@ -244,7 +248,7 @@ def is_waiting(events: Iterable[Event]) -> bool:
 
 def holder_of(events: Iterable[Event]) -> tuple[int, int] | None:
     """Return (pid, start time in clock ticks) of the process that holds the guest, if the run names one."""
-    named = (event.payload.get("holder") for event in events if event.kind in ("captured", "waiting"))
+    named = (event.payload.get("holder") for event in events if event.kind in _HOLDING)
     return next(filter(None, map(_process, named)), None)
 
 
@@ -274,10 +278,42 @@ def this_process() -> dict[str, int]:
 
 
 def holder_alive(events: Iterable[Event]) -> bool:
-    """Tell whether the run waits and its holder still lives on this machine (pid and start time agree)."""
+    """Tell whether the run waits and its holder still lives on this machine (pid and start time agree).
+
+    A holder that cannot be seen from here, in a container of its own, names a file that it renews.
+    """
     events = list(events)
-    holder = holder_of(events)
-    return holder is not None and is_waiting(events) and process_start(holder[0]) == holder[1]
+    if not is_waiting(events):
+        return False
+    named = _holder(events)
+    if (holder := _process(named)) is not None:
+        return process_start(holder[0]) == holder[1]
+    renewed = named.get("renewed")
+    return isinstance(renewed, str) and _age(renewed) < RENEWED_S
+
+
+def holder_reads(events: Iterable[Event]) -> bool:
+    """Tell whether a living holder can be asked for memory of its guest: one of another engine cannot."""
+    events = list(events)
+    return holder_alive(events) and "by" not in _holder(events)
+
+
+def _holder(events: Sequence[Event]) -> dict[str, Any]:
+    """Return what the last event that names a holder says of it."""
+    told = (event.payload.get("holder") for event in reversed(events) if event.kind in _HOLDING)
+    named = next(filter(None, told), None)
+    return named if isinstance(named, dict) else {}
+
+
+RENEWED_S = 20
+"""Age of a file from which on nobody renews it any more."""
+
+
+def _age(path: str) -> float:
+    try:
+        return abs(time.time() - os.stat(path, follow_symlinks=False).st_mtime)
+    except (OSError, ValueError):
+        return RENEWED_S
 
 
 def experiments_done(events: Iterable[Event]) -> set[str]:

@@ -18,7 +18,7 @@ from triage_tui.retry.inspecting.recorded_code import RecordedCode
 from triage_tui.retry.inspecting.rediagnose import rediagnose
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.diagnosis_model import Experiment
-from triage_tui.runs.events import holder_alive
+from triage_tui.runs.events import holder_reads
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
 
@@ -42,7 +42,7 @@ def read_memory(
     windows = parse_windows(experiment.parameters.get("windows", ""))
     if run.snapshot.memory_regions:
         size = keep_windows(run.dir, _kept(run, windows), "from the kept memory of the run")
-    elif holder_alive(run.events):
+    elif holder_reads(run.events):
         tell("asking the process that holds the frozen guest")
         size = ask_holder(run, windows, cancel)
     else:

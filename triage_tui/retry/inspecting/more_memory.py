@@ -19,7 +19,7 @@ from triage_tui.guest.arch.contents import (
 )
 from triage_tui.guest.arch.structures import FieldText, Structure, fields_of
 from triage_tui.retry.inspecting.memory_windows import ASKED_TAG, MAX_BYTES, ask_holder
-from triage_tui.runs.events import holder_alive
+from triage_tui.runs.events import holder_reads
 from triage_tui.runs.memory_model import MemoryObject
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.text import safe_line
@@ -54,7 +54,7 @@ def read_more(run: Run, address: int, length: int, cancel: threading.Event) -> t
     known = _recorded(run, address, length)
     if known is not None:
         return run, known, "from the record"
-    if not holder_alive(run.events):
+    if not holder_reads(run.events):
         raise TriageError(
             f"memory at {address:#x} was not kept, and no frozen guest waits that could be asked: "
             "`triage-tui run --memory full` keeps all"

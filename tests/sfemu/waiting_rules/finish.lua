@@ -1,0 +1,2 @@
+function finish(name, num, ret, intercepted)
+end
