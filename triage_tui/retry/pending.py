@@ -17,7 +17,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -25,6 +25,7 @@ from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry.noting import note
 from triage_tui.rulebook import generations, moves, patches, statistics
 from triage_tui.rulebook.audit import log as audit_log
+from triage_tui.rulebook.generations import Generation
 from triage_tui.rulebook.hunks import digest_of
 from triage_tui.rulebook.lock import wait_for
 from triage_tui.rulebook.places import target_directory
@@ -36,7 +37,11 @@ from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.record import Record
 from triage_tui.runs.verdict_model import Verdict, read_verdict
+from triage_tui.sfemu import rules_dir
 from triage_tui.text import safe_line, safe_name
+
+if TYPE_CHECKING:
+    from triage_tui.sfemu.publishing import Publication
 
 PENDING_DIR = ".pending"
 """In the rulebook; no target's directory can begin with a dot."""
@@ -102,11 +107,35 @@ def no_step(_name: str) -> None:
 class Held:
     """A decision while it is carried out."""
 
-    def __init__(self, run_dir: Path, pending: Pending) -> None:
+    def __init__(self, run_dir: Path, pending: Pending, publication: Publication | None = None) -> None:
         self.pending = pending
         self.change = pending.change
         self.told = True
+        self.published = ""
+        """What of the rules was published for another engine, behind a comma; "" for nothing."""
         self._run_dir = run_dir
+        self._publication = publication
+
+    def ready(self, target_dir: Path, generation: Generation | None) -> None:
+        """Make ready what follows from a generation that is about to become active, see `Ready`."""
+        if self._publication is not None:
+            self._publication.make_ready(target_dir, generation)
+
+    def publish(self) -> None:
+        """Put in force what was made ready, once the generation is active.
+
+        Raises:
+            TriageError: it could not be; the next program tries again.
+        """
+        if self._publication is None:
+            return
+        try:
+            told = self._publication.put_in_force()
+        except TriageError as error:
+            raise type(error)(
+                f"the active rules changed, and what SFEmu loads does not follow yet: {error}"
+            ) from error
+        self.published = f", {told}" if told else ""
 
     def tell(self, kind: str, payload: dict[str, object]) -> None:
         """Record what took place; where that is not possible now (a full disk), the next program does."""
@@ -143,7 +172,7 @@ def begun(root: Path, pending: Pending, step: Step = no_step, seen: Run | None =
     """
     path = root / "rulebook" / PENDING_DIR / f"{pending.change}.json"
     handle = _write_down(path, pending)
-    held = Held(root / "ai_runs" / (pending.run or "_"), pending)
+    held = Held(root / "ai_runs" / (pending.run or "_"), pending, _publication(root))
     try:
         step("begun")
         try:
@@ -151,6 +180,7 @@ def begun(root: Path, pending: Pending, step: Step = no_step, seen: Run | None =
                 if seen is not None:
                     _check_undecided(seen)
                 yield held
+            held.publish()
         except BaseException:
             # What cannot be settled now (the disk is full) stays for the next program.
             with contextlib.suppress(OSError, TriageError):
@@ -163,6 +193,14 @@ def begun(root: Path, pending: Pending, step: Step = no_step, seen: Run | None =
         step("ended")
     finally:
         os.close(handle)
+
+
+def _publication(root: Path) -> Publication | None:
+    if root.name != rules_dir.HOME:
+        return None
+    from triage_tui.sfemu.publishing import Publication
+
+    return Publication(root)
 
 
 @contextmanager
@@ -323,7 +361,15 @@ def _settle_file(root: Path, path: Path) -> bool:
 
 
 def _settle_one(root: Path, pending: Pending) -> None:
-    """Make the event log of the run and the audit log agree with what took place."""
+    """Make the event log of the run, the audit log and what is published agree with what took place."""
+    _settle_logs(root, pending)
+    if root.name == rules_dir.HOME and pending.kind in (*_MOVES, "move", "rollout"):
+        from triage_tui.sfemu.publishing import settle_home
+
+        settle_home(root)
+
+
+def _settle_logs(root: Path, pending: Pending) -> None:
     rulebook = root / "rulebook"
     if pending.kind == "move":
         _settle_move_alone(root, rulebook / safe_name(pending.target), pending)

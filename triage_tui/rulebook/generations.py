@@ -18,7 +18,7 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -68,8 +68,17 @@ ROLLBACK_STEPS = ("recovered", "intended", "noted", "linked", "pointed", "cleare
 """The same for `rollback`, which makes nothing. "linked" is left out when the pointer is removed."""
 
 
+Ready = Callable[[Path, "Generation | None"], None]
+"""What is called with a target's directory and the generation (None: no rule) that is about to become active,
+before that is announced; what it raises leaves the old state."""
+
+
 def _no_step(_name: str) -> None:
     """Do nothing at a step; tests end the process here."""
+
+
+def _no_ready(_target_dir: Path, _generation: Generation | None) -> None:
+    """Make nothing ready."""
 
 
 def current(target_dir: Path) -> Generation | None:
@@ -133,6 +142,7 @@ def activate(
     expect: int | None = None,
     kind: audit_log.Activation = "activated",
     set_aside: Mapping[str, SetAside] | None = None,
+    ready: Ready = _no_ready,
     step: Step = _no_step,
 ) -> Generation:
     """Make a new generation out of the active one and activate it.
@@ -177,6 +187,7 @@ def activate(
             os.rename(temporary, generation.directory)
             sync_directory(generation.directory.parent)
             step("renamed")
+            ready(target_dir, generation)
             changed = {name: generation.files[name] for name in sorted(add)}
             changed |= {name: one.sha256 for name, one in sorted((set_aside or {}).items())}
             parent = generation.parent or 0
@@ -196,6 +207,7 @@ def rollback(
     run: str = "",
     change: str = "",
     expect: int | None = None,
+    ready: Ready = _no_ready,
     step: Step = _no_step,
 ) -> Generation | None:
     """Make an older generation active again and prove that its bytes are the old ones.
@@ -226,6 +238,7 @@ def rollback(
         with undone_on_failure(target_dir):
             intend(target_dir, intent)
             step("intended")
+            ready(target_dir, goal)
             _note(target_dir, "rolled_back", intent, before, goal, {}, actor or default_actor(), reason, run)
             step("noted")
             point(target_dir, number or None, step)

@@ -8,6 +8,7 @@ Layout (SFEmu's public documentation, all versions): `entry.lua`, `finish.lua`, 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,8 +54,10 @@ class RulesDirectory:
     @property
     def home(self) -> Path:
         """Our workspace beside its records: nothing that SFEmu reads or writes lies there."""
-        records = self.records
-        return (records[0] if records else self.root / RECORD_DIRECTORIES[0]) / HOME
+        homes = [path / HOME for path in self.records]
+        # SFEmu may have become a newer version since ours was made.
+        made = next((home for home in homes if _is_directory(home)), None)
+        return made or (homes or [self.root / RECORD_DIRECTORIES[0] / HOME])[0]
 
     @property
     def override_dirs(self) -> list[Path]:
@@ -74,9 +77,35 @@ class RulesDirectory:
         """The directory that is asked last."""
         return self.root / BASELINE
 
+    @property
+    def lookup_dirs(self) -> list[Path]:
+        """All directories in which SFEmu looks for the rule of a syscall, in its order."""
+        return list(dict.fromkeys([*self._overrides(), self.baseline_dir]))
+
     def _overrides(self) -> list[Path]:
         named = self.settings.get(OVERRIDE_SETTING) or OVERRIDES
-        return [Path(os.path.normpath(self.root / name)) for name in named.split(":") if name.strip()]
+        known = self._known_overrides()
+        if known is not None and (not known or not self.settings.get(OVERRIDE_SETTING)):
+            named = ":".join(known)
+        names = [name.strip() for name in named.split(":")]
+        return [Path(os.path.normpath(self.root / name)) for name in names if name]
+
+    def _known_overrides(self) -> list[str] | None:
+        """Return the override directories that the entry script knows; None where it does not say.
+
+        Version 1 has none, version 2 that of its model. A script that names none and stands beside such a
+        directory is not SFEmu's own, and is taken for one that knows them.
+        """
+        try:
+            script = read_bounded(self.root / "entry.lua", MAX_CONFIG_BYTES)
+        except TriageError:
+            return None
+        every = OVERRIDES.split(":")
+        known = [name for name in every if re.search(rb"\b" + name.encode() + rb"\b", script)]
+        if known or OVERRIDE_SETTING.encode() in script:
+            return known or None
+        old = not any(_is_directory(self.root / name) for name in (RECORD_DIRECTORIES[0], *every))
+        return [] if old else None
 
 
 def find(directory: Path) -> RulesDirectory | None:
@@ -89,6 +118,14 @@ def find(directory: Path) -> RulesDirectory | None:
     elif _is_directory(directory / "rulebook") or not _is_rules_directory(directory):
         return None
     return RulesDirectory(directory, read_settings(directory / "config" / "env"))
+
+
+def around(home: Path) -> RulesDirectory | None:
+    """Return the rule directory whose workspace of ours is `home`, None for any other directory."""
+    if home.name != HOME or home.parent.name not in RECORD_DIRECTORIES:
+        return None
+    found = find(home.parent)
+    return found if found is not None and found.home == home else None
 
 
 def _is_rules_directory(directory: Path) -> bool:
@@ -151,8 +188,8 @@ def made_home(rules: RulesDirectory) -> Path:
     except OSError as error:
         raise TriageError(
             f"{safe_line(str(rules.root), 200)} is a rule directory of SFEmu, but our records cannot be"
-            f" written beside its own in {safe_line(str(home), 200)}: {error.strerror}; make it writable, or copy"
-            " it"
+            f" written beside its own in {safe_line(str(home), 200)}: {error.strerror}; make it writable, or"
+            " copy it"
         ) from error
     return home
 

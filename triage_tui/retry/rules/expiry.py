@@ -123,7 +123,7 @@ def _set_aside(
     describe(target_dir, target)
     decision = pending.pending_for(target.target_id, "expire", EXPIRY_ACTOR)
     whys = list(dict.fromkeys(one.why for one in gone.values()))
-    with pending.begun(workspace.root, decision, step):
+    with pending.begun(workspace.root, decision, step) as held:
         return generations.activate(
             target_dir,
             add={},
@@ -134,6 +134,7 @@ def _set_aside(
             expect=active.number if active is not None else 0,
             kind="expired",
             set_aside=gone,
+            ready=held.ready,
             step=step,
         )
 

@@ -63,7 +63,7 @@ def renew(
     }
     told = _checked(workspace, target_id, texts, where.arch if where is not None else "")
     decision = pending.pending_for(target_id, "renew", actor)
-    with pending.begun(workspace.root, decision, step):
+    with pending.begun(workspace.root, decision, step) as held:
         made = generations.activate(
             target_dir,
             add=texts,
@@ -72,6 +72,7 @@ def renew(
             change=decision.change,
             expect=active.number,
             kind="renewed",
+            ready=held.ready,
             step=step,
         )
     left = f", {len(made.set_aside)} stay set aside" if made.set_aside else ""

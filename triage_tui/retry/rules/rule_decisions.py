@@ -178,6 +178,7 @@ class RuleDecisions:
                 run=run.run_id,
                 change=held.change,
                 expect=active.number if active else 0,
+                ready=held.ready,
                 step=self._step,
             )
             told = pending.activated(generation.number, generation.parent, additions, held.change)
@@ -192,7 +193,8 @@ class RuleDecisions:
         if removes:
             rules = f"{len(removes)} taken out, {rules if additions else 'the rest'}"
         although = f", although {despite[0]}" if despite else ""
-        return f"{rules} active for {rule_moves.target_name(run)} (generation {generation.number}){although}"
+        where = f"{rule_moves.target_name(run)} (generation {generation.number}){held.published}"
+        return f"{rules} active for {where}{although}"
 
     def reject(self, run_id: str, reason: str, seen: str = "") -> str:
         """Reject what a run proposes; refused when somebody did already.

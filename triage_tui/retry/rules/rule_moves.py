@@ -62,16 +62,14 @@ def roll_back(workspace: Workspace, run: Run, actor: str, step: Step, seen: int 
             run=run.run_id,
             change=held.change,
             expect=current,
+            ready=held.ready,
             step=step,
         )
         now = back.number if back else 0
         held.tell("rolled_back", pending.rolled_back(number, now, held.change))
         step("rolled_back")
-    return (
-        f"rolled back to generation {now} of {target_name(run)}, byte for byte"
-        if now
-        else (f"rolled back: no rule is active for {target_name(run)}")
-    )
+    said = f"rolled back to generation {now} of {target_name(run)}, byte for byte"
+    return (said if now else f"rolled back: no rule is active for {target_name(run)}") + held.published
 
 
 def go_to(
@@ -100,14 +98,16 @@ def go_to(
             reason=reason,
             change=held.change,
             expect=active,
+            ready=held.ready,
             step=step,
         )
         held.tell_runs(directory, active, number)
         step("told")
     whose = "all targets" if directory == workspace.shared_dir else safe_line(f"target {target}", 80)
     if not number:
-        return f"no rule is active for {whose} any more; generation {active} is kept"
-    return f"generation {number} is active for {whose}, byte for byte; before it was {active or 'none'}"
+        return f"no rule is active for {whose} any more; generation {active} is kept{held.published}"
+    said = f"generation {number} is active for {whose}, byte for byte; before it was {active or 'none'}"
+    return said + held.published
 
 
 def target_name(run: Run) -> str:

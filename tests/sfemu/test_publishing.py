@@ -1,0 +1,288 @@
+"""What is approved is published for SFEmu, and taken back byte for byte."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.killing import Kill, carried_out
+from tests.retry import sequences
+from tests.retry.decisions import (
+    FILES,
+    TARGET,
+    actions,
+    check_nothing_left,
+    copied,
+    memory_directory,
+    text_of,
+    workspace_at,
+)
+from tests.retry.sequences import Counted, Decision, play
+from tests.sfemu.loader import Loader
+from tests.sfemu.records import rules_directory
+from triage_tui.errors import Conflict, TriageError
+from triage_tui.retry.actions import LocalActions
+from triage_tui.retry.rules import proposed
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import generations, patches
+from triage_tui.sfemu import publishing, rules_dir
+from triage_tui.sfemu.rule_text import MARK
+
+USER = "syscall_override_user"
+BASELINE = b"function do_syscall(num, a1)\n  return a1 == 7, 77\nend\n"
+
+
+@pytest.fixture(autouse=True)
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the check of a rule, which starts a process for each approval."""
+    for check in ("first_error", "check_rule"):
+        monkeypatch.setattr(proposed, check, lambda *_: None)
+
+
+def made(root: Path, version: int = 6, config: str = "") -> tuple[Path, str]:
+    """Make a rule directory with rules of theirs and a run of ours beside it; return both."""
+    rules = rules_directory(root / "rules", version, config)
+    (rules / "syscall" / "openat.lua").write_bytes(BASELINE)
+    found = rules_dir.find(rules)
+    assert found is not None
+    home = rules_dir.made_home(found)
+    (home / "target_id").write_text(f"{TARGET}\n")
+    return rules, workspace_at(home)
+
+
+def theirs(rules: Path) -> dict[str, bytes | None]:
+    """Return everything in a rule directory but our workspace: directories are None."""
+    found: dict[str, bytes | None] = {}
+    for parent, directories, files in os.walk(rules):
+        if parent.endswith("triage_tui"):
+            directories.clear()
+            continue
+        for name in directories:
+            found[os.path.relpath(os.path.join(parent, name), rules)] = None
+        for name in files:
+            path = Path(parent, name)
+            found[os.path.relpath(path, rules)] = b"" if path.is_symlink() else path.read_bytes()
+    return {name: data for name, data in found.items() if not name.endswith("triage_tui")}
+
+
+def ann(rules: Path) -> LocalActions:
+    return actions(rules)
+
+
+def answering(call: str, ret: int, more: str = "") -> bytes:
+    return text_of(call).replace(b"return 0, 0", f"{more}\n  return a1 == 1, {ret}".encode())
+
+
+def propose(rules: Path, run_id: str, name: str, text: bytes) -> None:
+    patches.write_rule(Workspace.at(rules).run_dir(run_id), name, text)
+
+
+def test_an_approved_rule_acts_and_what_it_hides_is_asked(tmp_path: Path) -> None:
+    rules, run_id = made(tmp_path)
+    before = theirs(rules)
+    propose(rules, run_id, FILES[0], answering("openat", 11))
+    sfemu = Loader(rules)
+    assert sfemu.call("openat", 5, 1) == (False, 0)
+    said = ann(rules).approve(run_id, [FILES[0]])
+    assert f"published as {USER}/openat.lua" in said
+    started = Loader(rules)
+    assert [started.call("openat", 5, value) for value in (1, 7, 0)] == [(True, 11), (True, 77), (False, 0)]
+    changed = theirs(rules)
+    assert changed.keys() - before.keys() == {USER, f"{USER}/openat.lua"}
+    assert {name: changed[name] for name in before} == before
+    said = ann(rules).rollback(run_id)
+    assert f"{USER}/openat.lua taken away" in said
+    assert theirs(rules) == before
+    assert not (rules / "cache/triage_tui/published.json").exists()
+
+
+def test_rules_for_one_syscall_become_one_file(tmp_path: Path) -> None:
+    rules, run_id = made(tmp_path)
+    second = answering("openat", 22).replace(b"id: openat-1", b"id: openat-2").replace(b"a1 == 1", b"a1 <= 2")
+    propose(rules, run_id, FILES[0], answering("openat", 11))
+    propose(rules, run_id, "fix/syscall/openat@openat-2.lua", second)
+    ann(rules).approve(run_id, [FILES[0]])
+    ann(rules).approve(run_id, ["fix/syscall/openat@openat-2.lua"], anyway=True)
+    assert [path.name for path in (rules / USER).iterdir()] == ["openat.lua"]
+    assert [Loader(rules).call("openat", 5, value) for value in (1, 2)] == [(True, 11), (True, 22)]
+    ann(rules).rollback(run_id)
+    assert [Loader(rules).call("openat", 5, value) for value in (1, 2)] == [(True, 11), (False, 0)]
+
+
+def refused(rules: Path, run_id: str, match: str, kind: type[TriageError] = Conflict) -> None:
+    """Approve, and check that it is refused with nothing changed but the workspace's own books."""
+    before, active = theirs(rules), generations.current(Workspace.at(rules).rulebook_dir(TARGET))
+    with pytest.raises(kind, match=match) as told:
+        ann(rules).approve(run_id, [FILES[0]])
+    assert "\n" not in str(told.value)
+    assert theirs(rules) == before
+    now = generations.current(Workspace.at(rules).rulebook_dir(TARGET))
+    assert (now and now.number) == (active and active.number)
+    check_nothing_left(Workspace.at(rules).root)
+
+
+def test_a_persons_file_is_never_overwritten(tmp_path: Path) -> None:
+    rules, run_id = made(tmp_path)
+    (rules / USER).mkdir()
+    own = rules / USER / "openat.lua"
+    own.write_text("function do_syscall(num, a1) return a1 == 3, 33 end\n")
+    refused(rules, run_id, "move it to syscall_override/openat.lua, where the published rule asks it")
+    own.rename(rules / "syscall_override" / "openat.lua")
+    propose(rules, run_id, FILES[0], answering("openat", 11))
+    ann(rules).approve(run_id, [FILES[0]])
+    assert [Loader(rules).call("openat", 5, value) for value in (1, 3)] == [(True, 11), (True, 33)]
+    ann(rules).rollback(run_id)
+    assert (rules / USER).is_dir(), "it was there before"
+
+
+def test_a_published_file_that_was_changed_by_hand_stays(tmp_path: Path) -> None:
+    rules, run_id = made(tmp_path)
+    ann(rules).approve(run_id, [FILES[0]])
+    path = rules / USER / "openat.lua"
+    path.write_bytes(path.read_bytes() + b"-- mine\n")
+    propose(rules, run_id, FILES[0], answering("openat", 12))
+    refused(rules, run_id, "was changed by hand since it was published")
+    with pytest.raises(Conflict, match="changed by hand"):
+        ann(rules).rollback(run_id)
+    path.unlink()
+    ann(rules).approve(run_id, [FILES[0]])
+    assert Loader(rules).call("openat", 5, 1) == (True, 12)
+
+
+def test_a_file_that_sfemu_would_find_first_refuses(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "openat.lua").write_bytes(BASELINE)
+    rules, run_id = made(tmp_path, config=f"SFEMU_RULES_OVERRIDE_DIR={shared}:mine:syscall_override_user\n")
+    refused(rules, run_id, "shared/openat.lua would hide mine/openat.lua")
+    (shared / "openat.lua").unlink()
+    ann(rules).approve(run_id, [FILES[0]])
+    assert sorted(shared.iterdir()) == []
+    assert (rules / "mine" / "openat.lua").read_bytes().startswith(MARK)
+    ann(rules).rollback(run_id)
+    assert not (rules / "mine").exists()
+
+
+def test_the_first_version_has_one_directory(tmp_path: Path) -> None:
+    rules, run_id = made(tmp_path, version=1)
+    refused(rules, run_id, "syscall/openat.lua is not ours and is never overwritten")
+    ann(rules).approve(run_id, [FILES[1]])
+    assert (rules / "syscall" / "ioctl.lua").read_bytes().startswith(MARK)
+    ann(rules).rollback(run_id)
+    assert [path.name for path in (rules / "syscall").iterdir()] == ["openat.lua"]
+
+
+@pytest.mark.parametrize("link", [USER, f"{USER}/openat.lua"])
+def test_links_lead_nowhere(tmp_path: Path, link: str) -> None:
+    rules, run_id = made(tmp_path)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (rules / link).parent.mkdir(exist_ok=True)
+    (rules / link).symlink_to(outside if link == USER else outside / "new.lua")
+    refused(rules, run_id, "link", TriageError)
+    assert list(outside.iterdir()) == []
+
+
+def test_a_rule_that_cannot_run_there_is_refused(tmp_path: Path) -> None:
+    rules, run_id = made(tmp_path)
+    propose(rules, run_id, FILES[0], answering("openat", 11, "c_connect_peer(a1)"))
+    refused(rules, run_id, "c_connect_peer", TriageError)
+
+
+@pytest.mark.parametrize("call", ["write", "mkdir"])
+def test_no_room_and_no_permission_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    rules, run_id = made(tmp_path)
+    mkdir = Path.mkdir
+
+    def no_room(path: object, *args: object, **keywords: object) -> None:
+        if call == "mkdir" and Path(str(path)).name != USER:
+            mkdir(path, *args, **keywords)  # type: ignore[arg-type]
+            return
+        raise OSError(28, os.strerror(28), str(path))
+
+    with monkeypatch.context() as patch:
+        where: object = publishing if call == "write" else Path
+        patch.setattr(where, "write_all" if call == "write" else "mkdir", no_room)
+        refused(rules, run_id, "nothing was .*: .* cannot be written: No space left on device", TriageError)
+    ann(rules).approve(run_id, [FILES[0]])
+    assert Loader(rules).call("openat", 5, 7) == (True, 77)
+
+
+def test_a_program_killed_before_the_names_are_given_is_settled(tmp_path: Path) -> None:
+    rules, run_id = made(tmp_path)
+    before = theirs(rules)
+    home = Workspace.at(rules).root
+    for step, published in (("noted", False), ("activated", True)):
+        ended, _ = carried_out(
+            lambda step: LocalActions(Workspace.at(home), "ann", step).approve(run_id, [FILES[0]]),
+            Kill(step=step),
+        )
+        assert ended == "killed"
+        assert not (rules / USER / "openat.lua").exists()
+        Workspace.at(rules)
+        assert (rules / USER / "openat.lua").exists() == published
+        if not published:
+            assert theirs(rules) == before
+    ann(rules).rollback(run_id)
+    assert theirs(rules) == before
+
+
+# Any sequence leaves the directory as it was
+
+
+@pytest.fixture(scope="module")
+def template() -> Iterator[tuple[Path, str]]:
+    with memory_directory() as directory:
+        yield directory / "template", made(directory / "template")[1]
+
+
+_late_kills = sequences.decisions.flatmap(
+    lambda one: st.integers(60, 140).map(lambda change: one._replace(kill=Kill(change=change)))
+)
+_sequences = st.builds(
+    lambda first, others: [first, *others],
+    sequences.approvals,
+    st.lists(st.one_of(sequences.decisions, _late_kills), max_size=4),
+)
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(sequence=_sequences)
+def test_whatever_is_decided_all_is_as_it_was_once_it_is_rolled_back(
+    template: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, sequence: list[Decision]
+) -> None:
+    root = copied(template[0], template[0].parent / "played")
+    rules = root / "rules"
+    before = theirs(rules)
+
+    def check(home: Path) -> None:
+        check_nothing_left(home)
+        found = rules_dir.around(home)
+        assert found is not None
+        active = generations.current(home / "rulebook" / TARGET)
+        published = {name: data for name, data in theirs(rules).items() if name not in before}
+        assert {name: data for name, data in published.items() if data is not None} == publishing.wanted(
+            found, active
+        )
+        assert {name for name, data in published.items() if data is None} == ({USER} if published else set())
+
+    monkeypatch.setattr(sequences, "check_nothing_left", check)
+    try:
+        play(rules / "cache" / "triage_tui", template[1], sequence, Counted())
+        assert theirs(rules) == before
+    finally:
+        shutil.rmtree(root)
