@@ -281,9 +281,7 @@ def _write_rules(rules: Path, scene: Scene, version: int, run_dir: Path, run_id:
             "ai_cmd_done: r1=true r2=exit r3=0",
         ]
     for name in {scene.calls[-1].name, *scene.fixes} - {None, "idle"}:
-        text = (
-            f"-- 自动生成的观测规则\nfunction do_syscall(num)\n  c_log('{name}')\n  return 0, 0\nend\n"
-        )
+        text = f"-- 自动生成的观测规则\nfunction do_syscall(num)\n  c_log('{name}')\n  return 0, 0\nend\n"
         (patch / "observe" / "syscall" / f"{name}.lua").write_text(text)
     where = "syscall" if version == 1 else "syscall_override"
     for name, text in scene.fixes.items():

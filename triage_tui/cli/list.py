@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the list."""
     workspace = Workspace.at(args.workspace)
+    left = workspace.take_in(TAKING_IN_S)
     known = list_runs(workspace.runs_dir)
     stories = group(known)
     score = scores(stories)
@@ -69,10 +70,20 @@ def run(args: argparse.Namespace) -> int:
     if hidden:
         more = number_of(hidden, "more run")
         say(f"{more} of the same targets and causes: --unfold shows them")
+    if left:
+        runs = number_of(left, "run of SFEmu is", "runs of SFEmu are")
+        say(f"{runs} not diagnosed yet: the next list goes on, and a run that is shown is read at once")
     return 0
 
 
-FORMS: dict[Form, str] = {"writing": "writing", "unreadable": "unreadable", "newer": "newer version"}
+TAKING_IN_S = 2.0
+"""How long runs of SFEmu are read before those that there are by then are listed."""
+FORMS: dict[Form, str] = {
+    "writing": "writing",
+    "unreadable": "unreadable",
+    "newer": "newer version",
+    "sfemu": "of SFEmu",
+}
 """What is shown in place of the state where that is not known, or not all of it."""
 
 

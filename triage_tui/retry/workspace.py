@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage_tui.errors import TriageError
+from triage_tui.runs.foreign import foreign_places, foreign_runs
 from triage_tui.runs.ids import is_run_id
 from triage_tui.sfemu import rules_dir
 from triage_tui.text import safe_line
@@ -86,20 +87,18 @@ class Workspace:
         Raises:
             TriageError: there is no such run, or several.
         """
-        from triage_tui.runs.listing import run_dirs
-
-        found = run_dirs(self.runs_dir)
+        found = self._all_run_dirs()
         if run_id == "last":
             if not found:
                 raise TriageError(
                     f"there is no run in {safe_line(str(self.runs_dir))} yet: start one with `triage-tui run`"
                 )
-            return found[0]
+            return self._taken_in(found[0])
         matching = [path for path in found if path.name == run_id] or [
             path for path in found if run_id and path.name.endswith(run_id)
         ]
         if len(matching) == 1:
-            return matching[0]
+            return self._taken_in(matching[0])
         if matching:
             raise TriageError(
                 f"{len(matching)} runs end in {safe_line(run_id, 40)!r}: give more of the run id"
@@ -108,6 +107,30 @@ class Workspace:
         raise TriageError(
             f"there is no run {safe_line(run_id, 60)!r} in {safe_line(str(self.runs_dir))}{hint}"
         )
+
+    def _all_run_dirs(self) -> list[Path]:
+        """Return the directories of all runs, newest first: ours, and SFEmu's that were not taken in yet."""
+        from triage_tui.runs.listing import run_dirs
+
+        own = run_dirs(self.runs_dir)
+        others = foreign_runs(self.runs_dir, {path.name for path in own})
+        return sorted([*own, *others.values()], key=lambda path: path.name, reverse=True) if others else own
+
+    def _taken_in(self, run_dir: Path) -> Path:
+        """Return the record of ours of a run, which is brought up to date where SFEmu recorded it."""
+        if not foreign_places(self.runs_dir):
+            return run_dir
+        from triage_tui.sfemu.following import ensure
+
+        return ensure(self.root, run_dir.name)
+
+    def take_in(self, seconds: float) -> int:
+        """Take in what SFEmu recorded beside this, newest first, for so long; return how many are left."""
+        if not foreign_places(self.runs_dir):
+            return 0
+        from triage_tui.sfemu.following import take_in
+
+        return take_in(self.root, seconds)
 
     def check_writable(self) -> None:
         """Make the directory of the runs, so that a guest is not run for nothing.

@@ -6,16 +6,17 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from triage_tui.errors import TriageError
+from triage_tui.runs.foreign import foreign_places, foreign_runs
 from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.listing import RunSummary, read_summary
-from triage_tui.runs.run_index import SETTLED_NS, Kept, load_index, same, save_index, sign
+from triage_tui.runs.run_index import SETTLED_NS, Kept, Signature, load_index, same, save_index, sign
 
 STAGING = ".tmp-"
 """Directories in which runs are written before they get their name."""
@@ -33,8 +34,11 @@ class _Name(NamedTuple):
     """One name in a directory of runs."""
 
     kind: str
-    """`directory`, `staging` (one that gets its name when it is complete), `misnamed`, `link` or `other`."""
+    """`directory`, `staging` (one that gets its name when it is complete), `misnamed`, `link`, `other`, or
+    `foreign`: one of SFEmu's that was not taken in."""
     inode: int
+    place: Path | None = None
+    """The directory of runs that a foreign one lies in."""
 
 
 class Catalog:
@@ -86,13 +90,13 @@ class Catalog:
             TriageError: the directory cannot be listed.
         """
         try:
-            handle = os.open(self._runs_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            handle = _opened(self._runs_dir)
         except FileNotFoundError:
             return self._drop(list(self._known))
         except OSError as error:
             raise TriageError(f"cannot list {self._runs_dir}: {error.strerror}") from error
         try:
-            names = _names(handle)
+            names = _names(handle, self._runs_dir)
             found = self._drop([name for name in self._known if name not in names])
             work = 0
             for name, entry in names.items():
@@ -101,12 +105,7 @@ class Catalog:
                     rest()
                 work += 1
                 known = self._known.get(name)
-                if (
-                    known is not None
-                    and name in self._settled
-                    and entry.kind == "directory"
-                    and same(handle, name, entry.inode, known.stamp)
-                ):
+                if known is not None and name in self._settled and _is_same(handle, name, entry, known.stamp):
                     continue
                 work += READING
                 summary = self._read(handle, name, entry)
@@ -127,7 +126,7 @@ class Catalog:
         """
         found: dict[str, RunSummary | None] = {}
         try:
-            handle = os.open(self._runs_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            handle = _opened(self._runs_dir)
         except OSError:
             names = set(names)
             return self._drop([name for name in self._known if name in names])
@@ -135,7 +134,7 @@ class Catalog:
             for number, name in enumerate(names):
                 if number % (REST_EVERY // READING or 1) == 0 and number:
                     rest()
-                entry = _name(handle, name)
+                entry = _name(handle, name) or _foreign_name(self._runs_dir, name)
                 if entry is None:
                     self._drop([name])
                     found[name] = None
@@ -174,8 +173,8 @@ class Catalog:
         if summary is None:
             began = time.time_ns()
             # Taken before the files are read: what changes meanwhile differs from it.
-            signature = sign(handle, name, entry.inode)
-            summary, lasting = read_summary(self._runs_dir / name)
+            signature = _signature(handle, name, entry)
+            summary, lasting = read_summary((entry.place or self._runs_dir) / name)
             lasting = lasting and signature.readable
             settled = lasting and signature.changed_ns < began - SETTLED_NS
             stamp = signature.stamp
@@ -207,20 +206,69 @@ def compare_with_index(runs_dir: Path, index: Path) -> Seen:
     digest, kept = load_index(index, runs_dir)
     handle = os.open(runs_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        names = _names(handle)
+        names = _names(handle, runs_dir)
         other = [
             name
             for name, entry in names.items()
-            if entry.kind != "directory"
-            or (known := kept.get(name)) is None
-            or not same(handle, name, entry.inode, known.stamp)
+            if (known := kept.get(name)) is None or not _is_same(handle, name, entry, known.stamp)
         ]
     finally:
         os.close(handle)
     return Seen(digest, other, [name for name in kept if name not in names])
 
 
-def _names(handle: int) -> dict[str, _Name]:
+def _opened(runs_dir: Path) -> int:
+    """Open a directory of runs. Beside SFEmu's it is made: those are listed before one was taken in.
+
+    Raises:
+        OSError: it is not there, or cannot be listed.
+    """
+    if foreign_places(runs_dir):
+        with contextlib.suppress(OSError):
+            runs_dir.mkdir(exist_ok=True)
+    return os.open(runs_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _signature(handle: int, name: str, entry: _Name) -> Signature:
+    """Look at the files of a run, which lie below the open directory unless they are foreign."""
+    if entry.place is None:
+        return sign(handle, name, entry.inode)
+    try:
+        place = os.open(entry.place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return Signature(b"", 0, False)
+    try:
+        return sign(place, name, entry.inode)
+    finally:
+        os.close(place)
+
+
+def _is_same(handle: int, name: str, entry: _Name, stamp: bytes) -> bool:
+    if entry.kind == "foreign":
+        return _signature(handle, name, entry).stamp == stamp
+    return entry.kind == "directory" and same(handle, name, entry.inode, stamp)
+
+
+def _foreign_names(runs_dir: Path, without: Collection[str]) -> dict[str, _Name]:
+    """Return SFEmu's runs beside a directory of runs, but for those `without`."""
+    found = {}
+    for name, path in foreign_runs(runs_dir, without).items():
+        with contextlib.suppress(OSError):
+            found[name] = _Name("foreign", os.lstat(path).st_ino, path.parent)
+    return found
+
+
+def _foreign_name(runs_dir: Path, name: str) -> _Name | None:
+    """Return SFEmu's run of one id, None where it has none."""
+    for place in foreign_places(runs_dir) if is_run_id(name) else ():
+        with contextlib.suppress(OSError):
+            status = os.lstat(place / name)
+            if stat.S_ISDIR(status.st_mode):
+                return _Name("foreign", status.st_ino, place)
+    return None
+
+
+def _names(handle: int, runs_dir: Path) -> dict[str, _Name]:
     """Return what is in an open directory of runs, by the id under which it is listed."""
     found: dict[str, _Name] = {}
     staged: dict[str, _Name] = {}
@@ -239,7 +287,7 @@ def _names(handle: int) -> dict[str, _Name]:
                     found[name] = _Name("link", entry.inode())
             elif is_run_id(name):
                 found[name] = _Name("other", entry.inode())
-    found = {**staged, **found}
+    found = {**_foreign_names(runs_dir, found), **staged, **found}
     if len(found) > MAX_RUNS:
         newest = sorted(found, key=lambda name: (is_run_id(name), name), reverse=True)[:MAX_RUNS]
         found = {name: found[name] for name in newest}
@@ -269,7 +317,7 @@ _SENTENCES = {
 
 def _misplaced(name: str, entry: _Name) -> RunSummary | None:
     """Return the summary of what is no run directory, or None for one that is to be read."""
-    if entry.kind == "directory":
+    if entry.kind in ("directory", "foreign"):
         return None
     if entry.kind == "staging":
         return RunSummary(run_id=name, form="writing", problem="still being written")

@@ -81,9 +81,9 @@ class Proposal(Record):
     needs_input: str | None = None
     """What a person must supply first; a proposal that needs something is never applied unfilled."""
     observe_only: bool = False
-    source: Literal["kb", "model", "pack", "trial"] = "kb"
-    """Whose idea it is. What a model, a pack or a trial proposes is only ever approved by a person who names
-    it."""
+    source: Literal["kb", "model", "pack", "trial", "sfemu"] = "kb"
+    """Whose idea it is. What a model, a pack, a trial or SFEmu proposes is only ever approved by a person who
+    names it."""
     removes: dict[str, str] = {}
     """Path and SHA-256 of active rules of the target that it takes out; what it has in `files` it adds."""
     origin: str = ""

@@ -16,13 +16,15 @@ FrameMethod = Literal[
     "link_register",
     "frame_pointer",
     "back_chain",
+    "shadow_stack",
     "stack_scan",
 ]
 """How a frame was found. `pc`: the program counter; `cfi`: call frame information (.eh_frame, .debug_frame);
 `exception_index`: .ARM.exidx; `signal_frame`: the registers that the kernel saved for a signal handler;
 `prologue`, `epilogue`: the instructions at the start of the function, or on the way to its end;
 `link_register`: the return address was still in its register; `frame_pointer`, `back_chain`: the chain that
-frames form on the stack; `stack_scan`: a word on the stack that points behind a call."""
+frames form on the stack; `shadow_stack`: the emulator noted the return address at the call; `stack_scan`: a
+word on the stack that points behind a call."""
 
 Confidence = Literal["high", "medium", "low"]
 """How sure a frame is. `high`: a table says it, or the caller's direct call leads into the function;

@@ -1,4 +1,4 @@
-"""Names of runs: `YYYYmmdd_HHMMSS_<sequence, 8 digits>`, local time, as SFEmu names them."""
+"""Names of runs: `YYYYmmdd_HHMMSS_<sequence, 8 digits or more>`, local time, as SFEmu names them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import time
 from pathlib import Path
 
-RUN_ID = re.compile(r"[0-9]{8}_[0-9]{6}_[0-9]{8,12}\Z")
+RUN_ID = re.compile(r"[0-9]{8}_[0-9]{6}_[0-9]{8,15}\Z")
 _BELIEVED = 10**10
 """Larger sequence numbers were planted: counting on from them would end the room for names."""
 

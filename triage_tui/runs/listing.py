@@ -20,6 +20,7 @@ from triage_tui.runs.events import (
     reopened_by,
 )
 from triage_tui.runs.files import read_bounded
+from triage_tui.runs.foreign import foreign_runs
 from triage_tui.runs.form import MAX_SNAPSHOT_BYTES, SCHEMA_VERSION, SFEMU_REASONS, SNAPSHOT_FILE
 from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.stories import story_name
@@ -292,9 +293,12 @@ def _add_diagnosis(summary: RunSummary, run_dir: Path) -> None:
 def list_runs(runs_dir: Path) -> list[RunSummary]:
     """Return the runs in `runs_dir`, newest first. A missing directory holds none.
 
-    Only directories with the form of a run id count; links are never followed.
+    Only directories with the form of a run id count; links are never followed. Those of SFEmu beside it that
+    were not taken in are among them.
     """
-    return [summarize(path) for path in run_dirs(runs_dir)]
+    own = {path.name: path for path in run_dirs(runs_dir)}
+    found = own | foreign_runs(runs_dir, own)
+    return [summarize(found[name]) for name in sorted(found, reverse=True)]
 
 
 def run_dirs(runs_dir: Path) -> list[Path]:

@@ -15,12 +15,10 @@ from pathlib import Path
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.files import read_bounded
+from triage_tui.runs.foreign import HOME as HOME
+from triage_tui.runs.foreign import RECORD_DIRECTORIES as RECORD_DIRECTORIES
 from triage_tui.text import safe_line
 
-RECORD_DIRECTORIES = ("cache", "data")
-"""Where SFEmu keeps what it records, newest version first."""
-HOME = "triage_tui"
-"""Our workspace in such a directory."""
 OVERRIDE_SETTING = "SFEMU_RULES_OVERRIDE_DIR"
 OVERRIDES = "syscall_override_user:syscall_override"
 """Its default."""

@@ -12,6 +12,7 @@ from textual.binding import BindingType
 from textual.filter import Monochrome, NoColor
 from textual.screen import Screen
 
+from triage_tui.runs.foreign import is_home
 from triage_tui.text import safe_line
 from triage_tui.ui import pauses, theming
 from triage_tui.ui.actions import ACTIONS, bindings
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from textual.command import Provider
     from textual.dom import DOMNode
 
+    from triage_tui.retry.following_sfemu import SfemuFollower
     from triage_tui.runs.feed import RunsFeed
     from triage_tui.runs.listing import RunSummary
     from triage_tui.runs.redaction import Redaction
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 RUNS_DIR = "ai_runs"
 _LIVENESS_S = 3.0
+_FOLLOW_AFTER_S = 0.3
+"""How long the first screens are left alone before runs of SFEmu are taken in."""
 
 
 def _actions_provider() -> type[Provider]:
@@ -122,6 +126,7 @@ class TriageApp(RunReadingApp):
         self.decided: set[str] = set()
         """Runs whose guest was resumed or ended on the way out."""
         self._usual: pauses.Usual | None = None
+        self._follower: SfemuFollower | None = None
 
     def _begin_with(self, theme: str) -> None:
         """Choose the theme of the first frame, before any style was read: these are then read once only."""
@@ -211,7 +216,16 @@ class TriageApp(RunReadingApp):
 
             self._feed = RunsFeed(self.runs_dir)
         self._feed.start(self)
+        if is_home(self.workspace):
+            # What SFEmu recorded is listed at once, and read when the list stands.
+            self.set_timer(_FOLLOW_AFTER_S, self._follow_sfemu)
         self.set_interval(_LIVENESS_S, self._check_holders)
+
+    def _follow_sfemu(self) -> None:
+        from triage_tui.retry.following_sfemu import SfemuFollower
+
+        self._follower = SfemuFollower(self.workspace, self.update_runs)
+        self._follower.start()
 
     def _collect(self) -> None:
         # What is being read is set aside when it is there; until then it would be looked through in vain.
@@ -256,6 +270,8 @@ class TriageApp(RunReadingApp):
         self.main.stop_reading_calls()
         self.main.stop_deciding()
         self.main.stop_waiting()
+        if self._follower is not None:
+            self._follower.stop()
         if self._feed is not None:
             self._feed.stop()
         self.note_state()

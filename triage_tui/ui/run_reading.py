@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage_tui.errors import Stopped, TriageError
+from triage_tui.runs.foreign import foreign_places
 from triage_tui.text import safe_line
 from triage_tui.ui.keys_in_order import KeysInOrder
 from triage_tui.ui.messages import RunFailed, RunLoaded, Trouble
@@ -89,7 +90,12 @@ class RunReadingApp(KeysInOrder):
         if known is not None and known.form == "misnamed":
             raise TriageError(f"{safe_line(run_id, 80)}: {known.problem}")
         try:
-            return load_view(self.runs_dir / run_id, self.workspace, self._analysed(), related, unwanted)
+            run_dir = self.runs_dir / run_id
+            if foreign_places(self.runs_dir):
+                from triage_tui.sfemu.following import ensure
+
+                run_dir = ensure(self.workspace, run_id)
+            return load_view(run_dir, self.workspace, self._analysed(), related, unwanted)
         except Stopped:
             raise
         except TriageError as error:

@@ -35,6 +35,7 @@ _METHODS = {
     "frame_pointer": "by frame pointer",
     "back_chain": "by back chain",
     "link_register": "link register",
+    "shadow_stack": "shadow stack",
     "stack_scan": "candidate from the stack",
 }
 

@@ -1,0 +1,247 @@
+"""What SFEmu recorded is shown and diagnosed here, and nothing of it is touched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.sfemu.broken import BREAKS, UNREADABLE
+from tests.sfemu.records import VERSIONS, records_name, rules_directory, write_run, write_stable
+from tests.sfemu.scenes import (
+    NVRAM_RULE,
+    deadloop_scene,
+    error_scene,
+    exit_scene,
+    idle_scene,
+    mips_scene,
+    sleep_scene,
+)
+from triage_tui.errors import TriageError
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import patches
+from triage_tui.runs.events import append_event
+from triage_tui.runs.listing import list_runs
+from triage_tui.runs.reader import Run, load_run
+from triage_tui.sfemu.adopted import read_adopted
+from triage_tui.sfemu.following import ensure
+
+
+def fingerprint(rules: Path) -> str:
+    """Return a digest of all that is in a rule directory but for our part of it."""
+    digest = hashlib.sha256()
+    for place, directories, names in os.walk(rules):
+        directories.sort()
+        directories[:] = [name for name in directories if name != "triage_tui"]
+        for path in (Path(place, name) for name in sorted([*directories, *names])):
+            status = path.lstat()
+            # Ours is made in one of the directories, which is a change of its time.
+            changed = 0 if path.is_dir() else status.st_mtime_ns
+            digest.update(f"{path.relative_to(rules)} {status.st_mode} {changed}\n".encode())
+            if path.is_file() and not path.is_symlink() and status.st_size < 1 << 20:
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def adopted(rules: Path, source: Path) -> Run:
+    """Return our record of a run of theirs."""
+    return Workspace.at(rules).load(source.name)
+
+
+def lacks(run: Run) -> dict[str, str]:
+    return {one.what: one.why for one in run.snapshot.unavailable}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_run_of_every_version_is_complete_and_diagnosed(tmp_path: Path, version: int) -> None:
+    rules = rules_directory(tmp_path / "rules", version)
+    source = write_run(rules, exit_scene(), version)
+    write_stable(rules, source, exit_scene(), version)
+    before = fingerprint(rules)
+    run = adopted(rules, source)
+    snapshot = run.snapshot
+    assert run.problems == []
+    assert (run.dir.parent.parent, run.run_id) == (rules / records_name(version) / "triage_tui", source.name)
+    assert (snapshot.reason, snapshot.trigger.exit_code, snapshot.engine.name) == ("exit", 1, "SFEmu")
+    assert (snapshot.target.program, snapshot.target.arch) == ("/usr/sbin/httpd", "arm")
+    assert {one.name: one.value for one in snapshot.regs}["pc"] == 0x4082F398
+    frames = snapshot.backtrace.frames
+    assert [frame.idx for frame in frames] == [0, 1, 2, 3, 4, 5]
+    assert (frames[2].func_name, frames[2].module_name) == ("nvram_init", "httpd")
+    code = snapshot.backtrace.pseudocode_index[0]
+    assert (code.frame, code.kind) == (2, "pseudocode")
+    assert 'open("/dev/nvram"' in run.text_file(code.file)
+    calls = {call.seq: call for call in run.trace()}
+    failed = calls[44]
+    assert (failed.name, failed.path, failed.errno) == ("open", "/dev/nvram", "ENOENT")
+    assert failed.arguments == ['"/dev/nvram"', "O_RDWR"]
+    assert failed.return_address == 0x4082F3A4
+    assert failed.ts_mono_ns < snapshot.trigger.ts_mono_ns
+    assert (calls[42].name, calls[43].rule) == ("set_tls", None)
+    path = run.memory_object("last_err_arg0")
+    assert path is not None
+    assert (path.string, path.seq) == ("/dev/nvram", 44)
+    assert run.memory_bytes("last_err_arg0").startswith(b"/dev/nvram\0rw\0")
+    assert b"\xff\xfe\x80caf\xc3\xa9" in run.memory_bytes("reg_sp")
+    assert run.diagnosis is not None
+    assert run.diagnosis.hypotheses[0].cause == "nvram_key"
+    assert {proposal.source for proposal in run.diagnosis.proposals} == {"kb", "sfemu"}
+    assert patches.read_rule(run.dir, "fix/syscall/open.lua").decode() == NVRAM_RULE
+    assert "run_id=" in run.text_file("logs/sfemu-retry.log")
+    assert "exit" in run.text_file("logs/sfemu-diagnosis.md")
+    assert json.loads(run.text_file("logs/sfemu-stable.json"))["exported"][0]["syscall"] == "open"
+    about = read_adopted(run.dir)
+    assert about is not None
+    assert about.source == f"{records_name(version)}/ai_runs/{source.name}"
+    assert str(version) in about.versions or about.versions in ("1 to 3", "4 to 6")
+    assert "environment" in lacks(run)
+    assert lacks(run)["architecture"].endswith("little-endian by the return addresses in its memory")
+    assert run.state == "proposed"
+    assert fingerprint(rules) == before
+
+
+def test_a_rule_of_theirs_says_what_became_of_it(tmp_path: Path) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    first = write_run(rules, exit_scene())
+    write_stable(rules, first, exit_scene())
+    again = write_run(rules, exit_scene(), number=1)
+    run = adopted(rules, again)
+    assert run.diagnosis is not None
+    theirs = {one.id: one for one in run.diagnosis.proposals if one.source == "sfemu"}
+    assert "SFEmu applied it at once, to syscall_override/open.lua" in theirs["sfemu-fix-open"].effect
+    assert "transient" in theirs["sfemu-fix-open"].effect
+    assert theirs["sfemu-observe-exit_group"].observe_only
+    # The rule that it took the place of, and what its tool said, escapes and all.
+    assert "open__override.lua" in run.text_file("logs/sfemu-replaced-rules.log")
+    assert "\x1b[31m/dev/nvram" in run.text_file("logs/sfemu-tool.log")
+    old = adopted(rules, first).diagnosis
+    assert old is not None
+    assert "took it for stable" in next(one for one in old.proposals if one.id == "sfemu-fix-open").effect
+
+
+def test_a_loop_is_the_one_that_was_reported_counted_in_the_calls(tmp_path: Path) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    run = adopted(rules, write_run(rules, deadloop_scene()))
+    loop = run.snapshot.loop
+    assert loop is not None
+    assert (run.snapshot.reason, loop.period, loop.repeats) == ("loop", 3, 12)
+    assert (loop.first_seq, loop.last_seq, loop.names) == (41, 76, ["socket", "ioctl", "close"])
+    # SFEmu read nothing there: to its scripts such an address is negative.
+    assert run.syscall(75).args[2] == 0xBEFFF1C0  # type: ignore[union-attr]
+    assert "0x80000000" in lacks(run)["memory"]
+    assert run.diagnosis is not None
+    assert run.diagnosis.hypotheses[0].cause == "missing_interface"
+
+
+def test_sleeping_silence_and_an_error_are_told_apart(tmp_path: Path) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    sources = [
+        write_run(rules, make(), number=number)
+        for number, make in enumerate((sleep_scene, idle_scene, error_scene))
+    ]
+    sleeping, idle, failed = (adopted(rules, source) for source in sources)
+    assert sleeping.snapshot.loop is not None
+    assert (sleeping.snapshot.reason, sleeping.snapshot.loop.sleeps) == ("sleep_loop", True)
+    assert sleeping.snapshot.loop.names == ["access", "_newselect"]
+    assert (idle.run_id[-8:], idle.snapshot.reason) == ("04600001", "idle")
+    assert (idle.snapshot.trigger.seq, idle.snapshot.trigger.spinning) == (45, True)
+    assert idle.snapshot.statistics.syscalls == 46
+    assert "0x1b0f4" in idle.snapshot.trigger.detail
+    assert (failed.snapshot.reason, failed.snapshot.trigger.detail) == ("syscall", "it failed with ENOENT")
+
+
+def test_mips_is_known_by_its_numbers_and_has_its_own_errors(tmp_path: Path) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    run = adopted(rules, write_run(rules, mips_scene()))
+    assert run.snapshot.target.arch == "mipsel"
+    assert "recorded none" in lacks(run)["registers"]
+    refused = run.syscall(42)
+    assert refused is not None
+    assert (refused.errno, refused.peer) == ("ECONNREFUSED", "unix:/var/run/cfgd.sock")
+
+
+def test_what_did_not_change_is_not_read_again_and_what_did_keeps_what_was_decided(tmp_path: Path) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    source = write_run(rules, exit_scene())
+    run = adopted(rules, source)
+    before = {path: path.stat().st_mtime_ns for path in run.dir.rglob("*")}
+    assert adopted(rules, source).dir == run.dir
+    assert {path: path.stat().st_mtime_ns for path in run.dir.rglob("*")} == before
+    append_event(run.dir, "rejected", {"reason": "no"})
+    patches.write_rule(run.dir, "fix/syscall/open.lua", b"-- mine\n")
+    with (source / "retry.log").open("a") as log:
+        log.write("applied: close kind=fix dst=syscall_override\n")
+    (source / "rules_patch" / "fix" / "syscall" / "close.lua").write_text(NVRAM_RULE)
+    # The next start of the program has written over what was kept of the calls.
+    for path in source.parent.parent.glob("syscall_ctx_*"):
+        path.unlink()
+    again = adopted(rules, source)
+    assert "applied: close" in again.text_file("logs/sfemu-retry.log")
+    assert again.state == "rejected"
+    assert patches.read_rule(run.dir, "fix/syscall/open.lua") == b"-- mine\n"
+    assert patches.read_rule(run.dir, "fix/syscall/close.lua").decode() == NVRAM_RULE
+    assert again.diagnosis is not None
+    assert "sfemu-fix-close" in {one.id for one in again.diagnosis.proposals}
+    assert [event.kind for event in again.events].count("captured") == 1
+    assert again.syscall(44).ts_mono_ns > 0  # type: ignore[union-attr]
+
+
+def test_call_contexts_of_another_start_are_not_believed(tmp_path: Path) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    first = write_run(rules, exit_scene())
+    write_run(rules, deadloop_scene(), number=1)
+    run = adopted(rules, first)
+    assert {call.return_address for call in run.trace()} == {None}
+    assert "no syscall_ctx_*" in lacks(run)["times of the calls"]
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_a_broken_run_harms_nothing(tmp_path: Path, how: str) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    source = write_run(rules, exit_scene())
+    sound = write_run(rules, exit_scene(), number=1)
+    BREAKS[how](source)
+    before = fingerprint(rules)
+    workspace = Workspace.at(rules)
+    assert workspace.take_in(60) == 0
+    listed = {run.run_id: run for run in list_runs(workspace.runs_dir)}
+    assert listed[sound.name].form == "run"
+    if how in UNREADABLE:
+        assert listed[source.name].problem
+        with pytest.raises(TriageError):
+            workspace.load(source.name)
+        assert not (workspace.runs_dir / source.name).exists()
+    else:
+        run = workspace.load(source.name)
+        assert run.diagnosis is not None
+        assert run.diagnosis_problem == ""
+        kept = b"".join(path.read_bytes() for path in run.dir.rglob("*") if path.is_file())
+        assert b"root:secret" not in kept
+        assert sum(path.stat().st_size for path in run.dir.rglob("*")) < 16 << 20
+    assert fingerprint(rules) == before
+
+
+def test_a_run_of_ours_under_the_same_name_stays(tmp_path: Path) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    source = write_run(rules, exit_scene())
+    home = Workspace.at(rules).root
+    own = home / "ai_runs" / source.name
+    own.mkdir(parents=True)
+    (own / "snapshot.json").write_text('{"reason": "exit"}')
+    assert ensure(home, source.name) == own
+    assert load_run(own).snapshot.engine.name != "SFEmu"
+
+
+def test_runs_are_listed_before_they_are_taken_in(tmp_path: Path) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    sources = [write_run(rules, exit_scene(), number=number) for number in range(5)]
+    workspace = Workspace.at(rules)
+    listed = list_runs(workspace.runs_dir)
+    assert [run.run_id for run in listed] == sorted((one.name for one in sources), reverse=True)
+    assert {run.form for run in listed} == {"sfemu"}
+    assert workspace.take_in(0.0) == 5
+    assert workspace.run_dir("last").name == sources[-1].name
+    assert [run.form for run in list_runs(workspace.runs_dir)] == ["run", *["sfemu"] * 4]

@@ -1,0 +1,222 @@
+"""Take runs of SFEmu in as records of ours, beside its own; nothing of SFEmu's is changed.
+
+What was taken in is known by a stamp of its files, so that doing it again is free as long as nothing changed.
+When something did (SFEmu goes on writing its log, its tool adds rules), the record is made anew, and what was
+decided, edited and noted on it here stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.rulebook import patches
+from triage_tui.runs.events import append_event
+from triage_tui.runs.files import read_bounded, write_atomic
+from triage_tui.runs.ids import is_run_id
+from triage_tui.runs.model import Unavailable
+from triage_tui.runs.writer import RunWriter, encode_json
+from triage_tui.sfemu import adopted
+from triage_tui.sfemu.adopted import Adopted, read_adopted
+from triage_tui.sfemu.contexts import contexts_beside, contexts_in, loop_report
+from triage_tui.sfemu.explaining import explain
+from triage_tui.sfemu.rules_dir import RulesDirectory
+from triage_tui.sfemu.snapshot import SfemuSnapshot, read_snapshot
+from triage_tui.sfemu.target import target_id
+from triage_tui.sfemu.their_logs import CALLS_LOG, MAX_LOG, RETRY_LOG, logs_of
+from triage_tui.sfemu.their_rules import TheirRule, exported, proposal_of, rules_of, stable_of
+from triage_tui.sfemu.translating import Material, write_record
+from triage_tui.text import safe_line
+
+ACTOR = "SFEmu"
+"""Who captured an adopted run."""
+_MAX_STAMPED = 4096
+_WAIT_S, _POLL_S = 30.0, 0.05
+
+
+def adopt(rules: RulesDirectory, source: Path) -> Path:
+    """Take in SFEmu's run in the directory `source`, or what changed of it, and return the record of ours.
+
+    Raises:
+        TriageError: it cannot be read, or our record cannot be written; nothing is left of it then.
+    """
+    if not is_run_id(source.name):
+        raise TriageError(f"{safe_line(source.name, 80)} is no name of a run, so it was not taken in")
+    runs_dir = rules.home / "ai_runs"
+    target = runs_dir / source.name
+    known = read_adopted(target)
+    stamp = stamp_of(rules, source)
+    if known is not None and (known.stamp, known.schema_version) == (stamp, adopted.FORM):
+        return target
+    if known is None and os.path.lexists(target / "snapshot.json"):
+        raise TriageError(f"run {source.name} was made here: SFEmu's of the same name was not taken in")
+    found = read_snapshot(source)
+    try:
+        writer = _writer(runs_dir, source.name)
+    except BlockingIOError:
+        return _made_by_another(target, stamp)
+    except OSError as error:
+        raise TriageError(f"{safe_line(str(runs_dir))} cannot be written: {error.strerror}") from error
+    try:
+        _write(rules, source, found, writer, target, known, stamp)
+    except OSError as error:
+        raise TriageError(f"run {source.name} cannot be written: {error.strerror}") from error
+    finally:
+        writer.discard()
+    return target
+
+
+def stamp_of(rules: RulesDirectory, source: Path) -> str:
+    """Return what changes whenever something of SFEmu's run changes: names, sizes and times of its files."""
+    digest = hashlib.sha256()
+    seq = source.name.rpartition("_")[2].lstrip("0")
+    beside = [source.parent.parent / f"deadloop_{seq:0>8}.log"]
+    beside += [directory / source.name / "manifest.json" for directory in rules.stable_dirs]
+    for path in (*_below(source), *beside):
+        with contextlib.suppress(OSError):
+            found = path.lstat()
+            name = os.fsencode(path.relative_to(rules.root))
+            digest.update(b"%s\0%d %d %d\n" % (name, found.st_size, found.st_mtime_ns, found.st_mode))
+    return digest.hexdigest()
+
+
+def _below(source: Path) -> Iterator[Path]:
+    """Yield the files below a run, bounded, links not followed."""
+    count = 0
+    for place, directories, names in os.walk(source):
+        directories.sort()
+        for name in sorted(names):
+            yield Path(place, name)
+            count += 1
+            if count >= _MAX_STAMPED:
+                return
+
+
+def _writer(runs_dir: Path, run_id: str) -> RunWriter:
+    return RunWriter(runs_dir, run_id)
+
+
+def _made_by_another(target: Path, stamp: str) -> Path:
+    """Wait for another process that takes in the same run.
+
+    Raises:
+        TriageError: it did not come to an end.
+    """
+    end = time.monotonic() + _WAIT_S
+    while time.monotonic() < end:
+        known = read_adopted(target)
+        if known is not None and known.stamp == stamp:
+            return target
+        time.sleep(_POLL_S)
+    raise TriageError(f"run {target.name} is being taken in by another process: try again")
+
+
+def _write(
+    rules: RulesDirectory,
+    source: Path,
+    found: SfemuSnapshot,
+    writer: RunWriter,
+    target: Path,
+    known: Adopted | None,
+    stamp: str,
+) -> None:
+    problems: list[str] = []
+    calls = [*found.calls, found.trigger] if found.trigger.num >= 0 else found.calls
+    contexts = contexts_beside(source.parent.parent, calls)
+    if not contexts:
+        with contextlib.suppress(TriageError):
+            # By now the next start of the program has written over them.
+            earlier = read_bounded(target / "logs" / CALLS_LOG, MAX_LOG)
+            contexts = contexts_in(earlier.decode("utf-8", "backslashreplace"), calls)
+    report = loop_report(source.parent.parent, found.trigger.seq)
+    logs = logs_of(source, contexts, report, problems)
+    their_rules = rules_of(source, problems)
+    material = Material(source, found, contexts, report, target_id(rules), f"{rules.root}/")
+    snapshot = write_record(material, writer)
+    snapshot.unavailable += [Unavailable(what="files of SFEmu", why=why) for why in problems[:32]]
+    manifest = stable_of(rules, source.name)
+    if manifest is not None:
+        logs["sfemu-stable.json"] = encode_json(manifest)
+    for name, text in logs.items():
+        writer.add_log(name, text)
+    if known is not None:
+        _carry_over(target, snapshot)
+    writer.write_snapshot(snapshot)
+    kept = _rules_to_write(target, their_rules, known)
+    if known is None:
+        for rule in kept:
+            patches.write_rule(writer.dir, rule.name, rule.text)
+        writer.publish()
+        append_event(target, "captured", {"reason": snapshot.reason, "recorded_by": "SFEmu"}, ACTOR)
+    else:
+        for rule in kept:
+            patches.write_rule(target, rule.name, rule.text)
+        _move_over(writer.dir, target)
+    retry_log = logs.get(RETRY_LOG, b"").decode("utf-8", "backslashreplace")
+    stable = exported(manifest)
+    explain(target, [proposal_of(rule, rules, retry_log, stable) for rule in their_rules])
+    about = Adopted(
+        source=source.relative_to(rules.root).as_posix(),
+        versions=_versions(source, found),
+        stamp=stamp,
+        files={name: hashlib.sha256(text).hexdigest() for name, text in logs.items()},
+        rules={rule.name: hashlib.sha256(rule.text).hexdigest() for rule in their_rules},
+    )
+    # Last: whatever ends this before, it is done again.
+    write_atomic(target / adopted.FILE, encode_json(about))
+
+
+def _rules_to_write(target: Path, found: list[TheirRule], known: Adopted | None) -> list[TheirRule]:
+    """Return the rules whose text in our record may be replaced: nobody edited it since it was taken in."""
+    if known is None:
+        return found
+    kept = []
+    for rule in found:
+        try:
+            now = hashlib.sha256(patches.read_rule(target, rule.name)).hexdigest()
+        except TriageError:
+            kept.append(rule)
+            continue
+        if now == known.rules.get(rule.name):
+            kept.append(rule)
+    return kept
+
+
+def _carry_over(target: Path, snapshot: object) -> None:
+    """Keep what was added to our record since: code of frames from another source."""
+    from triage_tui.runs.model import Snapshot
+    from triage_tui.runs.reader import load_run
+
+    assert isinstance(snapshot, Snapshot)
+    try:
+        before = load_run(target).snapshot.backtrace
+    except TriageError:
+        return
+    names = {ref.file for ref in snapshot.backtrace.pseudocode_index}
+    added = [ref for ref in before.pseudocode_index if ref.file not in names]
+    snapshot.backtrace.pseudocode_index = [*added, *snapshot.backtrace.pseudocode_index]
+
+
+def _move_over(staging: Path, target: Path) -> None:
+    """Put the files of a record that was made anew in the place of the older ones, the snapshot last."""
+    files = [path for path in sorted(staging.rglob("*")) if path.is_file() and not path.is_symlink()]
+    for path in sorted(files, key=lambda path: path.name == "snapshot.json"):
+        place = target / path.relative_to(staging)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, place)
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def _versions(source: Path, found: SfemuSnapshot) -> str:
+    """Say which versions of SFEmu may have written a run, by where it lies and what only some of them do."""
+    if source.parent.parent.name == "data":
+        return "2 or 3" if (source / "backup_syscall").exists() else "1 to 3"
+    patch = source / "rules_patch"
+    newest = found.reason == "sleep_loop" or (patch / "ai_result_meta.json").exists()
+    return "6" if newest else "4 to 6"
