@@ -265,6 +265,11 @@ class Pretends:
     def __init__(self, *names: str) -> None:
         self.names = set(names)
 
+    sees_all = False
+
+    def look(self) -> None:
+        pass
+
     def hooks(self) -> set[str]:
         return self.names
 

@@ -18,8 +18,9 @@ from triage_tui.retry.background import spawn_detached
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import launch_spec
 from triage_tui.retry.rounds.loop import run_rounds
-from triage_tui.retry.start import RULE_BUDGETS, Start
-from triage_tui.retry.workspace import Workspace
+from triage_tui.retry.start import RULE_BUDGETS, SfemuRules, Start
+from triage_tui.retry.workspace import ENVIRONMENT_VARIABLE, Workspace
+from triage_tui.sfemu.running.opened import TRUST
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -128,9 +129,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where a rule fails: open lets the call go on, closed answers it with EPERM (default: the "
         "rule's own word, else open)",
     )
+    add_sfemu_arguments(parser)
     add_trigger_arguments(parser)
     parser.add_argument("program", metavar="PROGRAM", help="program to run")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="its arguments")
+
+
+def add_sfemu_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what a rule directory of SFEmu is run with."""
+    parser.add_argument(
+        "--sfemu-rules",
+        metavar="DIR",
+        help="run a whole rule directory of SFEmu (entry.lua, finish.lua, plugins) in place of our rules; "
+        "needs --trust",
+    )
+    parser.add_argument("--trust", action="store_true", help=f"trust the rule directory: {TRUST}")
+    parser.add_argument(
+        "--sfemu-idle-ms",
+        type=int,
+        default=5000,
+        metavar="MS",
+        help="time without a call after which its idle() is called, 0 for never (default 5000)",
+    )
+    parser.add_argument(
+        "--sfemu-keep",
+        type=int,
+        default=256,
+        metavar="N",
+        help="files of calls that its Lua keeps (default 256)",
+    )
+    parser.add_argument(
+        "--sfemu-stack", action="store_true", help="look for the call stack when its Lua asks (slow)"
+    )
+
+
+def _sfemu_rules(args: argparse.Namespace) -> SfemuRules | None:
+    """Return the rule directory that was named.
+
+    Raises:
+        TriageError: it is not trusted, or one is trusted that was not named.
+    """
+    if args.sfemu_rules is None:
+        if args.trust:
+            raise TriageError("--trust says that a rule directory is trusted: name it with --sfemu-rules DIR")
+        return None
+    if not args.trust:
+        raise TriageError(
+            f"a rule directory of SFEmu is a program: say --trust to run {args.sfemu_rules[:200]!r}, which "
+            f"means that {TRUST}"
+        )
+    return SfemuRules(
+        directory=os.path.abspath(args.sfemu_rules),
+        idle_ms=args.sfemu_idle_ms,
+        keep=args.sfemu_keep,
+        shadow_stack=args.sfemu_stack,
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -181,14 +234,17 @@ def _run(args: argparse.Namespace) -> int:
         allow=args.allow,
         rule_budget=_budgets(args.rule_budget),
         rule_failure=args.rule_failure,
+        sfemu=_sfemu_rules(args),
     )
+    # Its records lie beside those of SFEmu itself, where nothing else is named.
+    place = args.workspace or (None if ENVIRONMENT_VARIABLE in os.environ else args.sfemu_rules)
     if args.ui:
-        return _run_with_app(Workspace.at(args.workspace, made=True), start)
+        return _run_with_app(Workspace.at(place, made=True), start)
     limits = round_limits(args)
     freeze = FreezeSwitch()
     with cancelled_by_signals(freeze) as cancel:
         course = run_rounds(
-            Workspace.at(args.workspace, made=True),
+            Workspace.at(place, made=True),
             start,
             policy=args.policy,
             limits=limits,

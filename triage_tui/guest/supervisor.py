@@ -116,6 +116,7 @@ class Guest(Freezer):
         self.rule_log = []
         self._held_returns = {}
         self._repeated = {}
+        self._making = set()
         self._started_by_rule = None
         logs_calls = spec.observe == "full"
         held = held_calls(containment)
@@ -395,6 +396,8 @@ class Guest(Freezer):
     def _on_tick(self) -> bool:
         """Look after everything; return whether there is time to read more of what was logged."""
         self._carrier.look_after()
+        if self.rules is not None and self._first_stop is None:
+            self.rules.look()
         grown = self.trace.look()
         self._look_at_log_opens()
         self._look_at_threads()

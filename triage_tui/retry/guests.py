@@ -23,6 +23,7 @@ from triage_tui.guest.spec import (
 from triage_tui.guest.supervisor import Guest
 from triage_tui.retry.addresses import AddressNames
 from triage_tui.retry.probe import parse_question, prober
+from triage_tui.retry.sfemu_rules import patient, sfemu_host
 from triage_tui.retry.start import Start, with_settings
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, layers
@@ -34,6 +35,7 @@ from triage_tui.rulebook.start_settings import StartRule, start_rules
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.protocol import Limits
 from triage_tui.runs.model import AT_START, RuleHit, StartSetting
+from triage_tui.sfemu.running.directory import DirectoryHost
 from triage_tui.text import recordable
 
 Narrator = Callable[[str], None]
@@ -63,7 +65,7 @@ def launch_spec(start: Start) -> LaunchSpec:
         observe=start.observe,
         exec_policy=start.exec_policy,
         full_trace=start.full_trace,
-        triggers=start.triggers,
+        triggers=patient(start),
         limits=ResourceLimits(processes=start.max_processes),
         carrier=start.carrier or carrier_of_environment(),
     )
@@ -86,9 +88,16 @@ class RunningGuest:
     """A guest, the rule host that answers for it, and the generation of rules that it runs with."""
 
     def __init__(
-        self, workspace: Workspace, start: Start, narrate: Narrator, cancel: threading.Event
+        self,
+        workspace: Workspace,
+        start: Start,
+        narrate: Narrator,
+        cancel: threading.Event,
+        asks_person: bool = False,
     ) -> None:
         """Start the guest, frozen before its first instruction.
+
+        `asks_person`: where a rule directory of SFEmu prompts, the guest is frozen for a person.
 
         Raises:
             TriageError: it cannot be run, or its active rules were changed; nothing is left behind.
@@ -102,7 +111,8 @@ class RunningGuest:
         self._start = start
         self._clock_offset_ns = start.seed - time.monotonic_ns() if start.seed else None
         """What the rules' clock adds to the monotonic one: in every round it begins at the seed."""
-        self._host: RuleHost | None = None
+        self._host: RuleHost | DirectoryHost | None = None
+        self._directory = sfemu_host(start, spec, self._access, asks_person, narrate)
         self._past_hits: dict[tuple[str, str, str], RuleHit] = {}
         self._past_log: list[str] = []
         self.generation: Generation | None = None
@@ -130,6 +140,8 @@ class RunningGuest:
             if self._settings and isinstance(error, TriageError):
                 raise TriageError(f"{error} (it was started with {self._settings_in_words()})") from error
             raise
+        if self._directory is not None:
+            self._directory.attach(self.guest)
         for told in started_in_words(self._as_loaded()):
             narrate(told)
         if self._settings:
@@ -156,10 +168,11 @@ class RunningGuest:
                 raise TriageError("the active rules change how the program is started")
             self.guest.resume(self._host)
         except TriageError:
-            self._close_host()
+            if self._host is not before:
+                self._close_host()
             self._host = before
             raise
-        if before is not None:
+        if before is not None and before is not self._host:
             self._remember_hits(before)
             self._past_log += before.log
             before.close()
@@ -199,7 +212,7 @@ class RunningGuest:
 
     def _as_loaded(self) -> list[LayeredRule]:
         """Return the rules; those that could not be loaded say why."""
-        hits = self._host.hits() if self._host is not None else []
+        hits = self._host.hits() if isinstance(self._host, RuleHost) else []
         # By their order: files of the same text have the same id and the same SHA-256.
         asked = zip(layers.asked(layers.acting(self._rules)), hits, strict=True)
         failed = {id(rule): hit.disabled for rule, hit in asked if hit.disabled is not None and not hit.calls}
@@ -229,20 +242,23 @@ class RunningGuest:
     def _load_rules(self) -> None:
         target = self.target.target_id
         self.generation = generations.current(target_directory(self._rulebook, target))
-        self._rules = layers.layered(self._rulebook, target)
+        # A rule directory of SFEmu has what was approved in files of its own.
+        self._rules = layers.layered(self._rulebook, target) if self._directory is None else []
         acting = layers.acting(self._rules)
         sources = layers.to_sources(acting)
         if (self._rulebook / OWN).is_dir():
             layers.note_own(self._rulebook, target, acting)
         if failure := self._start.rule_failure:
             sources = [replace(rule, budget=replace(rule.budget, on_failure=failure)) for rule in sources]
-        if sources:
+        if self._directory is not None:
+            self._host = self._directory
+        elif sources:
             limits = rule_limits(self._start)
             self._host = RuleHost(sources, self._access, limits, self._clock_offset_ns)
         else:
             self._host = None
 
-    def _remember_hits(self, host: RuleHost) -> None:
+    def _remember_hits(self, host: RuleHost | DirectoryHost) -> None:
         for hit in host.hits():
             self._past_hits[_key(hit)] = _added(self._past_hits.get(_key(hit)), hit)
 

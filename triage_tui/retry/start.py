@@ -27,6 +27,27 @@ _FIELDS = {"processor": "processor", "directory": "cwd", "user": "user"}
 """Settings that rules change -> the field of `Start` that holds them as they are."""
 
 
+class SfemuRules(msgspec.Struct, kw_only=True):
+    """A rule directory of SFEmu, which a person said to trust, and the switches of its emulator."""
+
+    directory: str
+    idle_ms: int = 5000
+    """Time without a call after which `idle` is called, 0 for never (-rules-idle-ms)."""
+    keep: int = 256
+    """How many files of calls its Lua keeps (-rules-ctx-keep)."""
+    shadow_stack: bool = False
+    """Whether c_get_shadowstack looks for the call stack (-shadowstack)."""
+
+    def __post_init__(self) -> None:
+        """Refuse switches that are none.
+
+        Raises:
+            TriageError: a number is negative or too large.
+        """
+        if not 0 <= self.idle_ms <= 3_600_000 or not 0 <= self.keep <= 1_000_000:
+            raise TriageError("idle time and kept files of a rule directory are numbers from 0 on")
+
+
 class Start(msgspec.Struct, kw_only=True):
     """What the person asked to run. Times are seconds."""
 
@@ -65,6 +86,8 @@ class Start(msgspec.Struct, kw_only=True):
     """How its calls are held, one of the guest's `CARRIERS`; empty leaves the choice."""
     sfanalysis: str | None = None
     """Host directory of SFAnalysis results of the firmware."""
+    sfemu: SfemuRules | None = None
+    """A rule directory of SFEmu that runs in place of the rulebook's rules."""
     seed: int = 0
     """Unix time in nanoseconds at which its rounds began, 0 for none: the rules' clock begins there in each
     of them, and the emulator's pseudo-random numbers follow from it."""

@@ -97,6 +97,11 @@ class RuleHost:
     ) -> None:
         self.close()
 
+    sees_all = False
+
+    def look(self) -> None:
+        """Do nothing: rules are asked at calls only."""
+
     @property
     def pid(self) -> int | None:
         """Host pid of the process, None while there is none."""

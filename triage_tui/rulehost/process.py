@@ -208,7 +208,7 @@ def _spawn(descriptor: int) -> subprocess.Popen[bytes]:
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     command = [sys.executable, "-I", "-S", "-B", "-c", _BOOTSTRAP.format(descriptor)]
     return subprocess.Popen(
-        [*command, str(_PACKAGE_ROOT), *_library_paths()],
+        [*command, str(_PACKAGE_ROOT), *library_paths()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -219,7 +219,7 @@ def _spawn(descriptor: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _library_paths() -> list[str]:
+def library_paths() -> list[str]:
     """Return the directories that hold lupa and msgspec, wherever this interpreter found them."""
     paths = []
     for name in ("lupa", "msgspec"):

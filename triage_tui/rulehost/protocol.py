@@ -8,7 +8,7 @@ guest syscall numbers, and errno numbers of the target (MIPS differs from the ot
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -55,6 +55,42 @@ class GuestCall:
     ts_mono_ns: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class MakeCall:
+    """A wish of a rule that is not done yet: the thread is to make this call of the guest's, and no rule is
+    asked about it. It goes on with the result."""
+
+    number: int
+    args: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AskPerson:
+    """The guest is to be frozen here, until a person has it go on. The rule goes on with 1."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartAgain:
+    """The process is to execute its own program again, as it was started, before the call is made.
+
+    `variables` are set in its environment. The rule goes on, with a negative number, only where that fails.
+    """
+
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EndProcess:
+    """The process is to end with this code. Where that is not possible the rule goes on."""
+
+    code: int
+
+
+Wish = MakeCall | AskPerson | StartAgain | EndProcess
+
+
 @dataclass(slots=True)
 class Answer:
     """What the rules decided about one call.
@@ -64,6 +100,8 @@ class Answer:
     `rule`: id of the rule that answered, or that changed the guest and let the call pass; None when no rule
     acted. `log`: what rules wrote with c_log during this call, untrusted text. `error`: one sentence about
     a rule that failed during this call; the call itself goes on as the answer says.
+    `wish`: the rule waits in the middle of what it does until this is done; `go_on` is called then, with what
+    came of it, and returns the next answer. Nothing else of this answer counts but what was logged.
     """
 
     intercept: bool = False
@@ -72,6 +110,8 @@ class Answer:
     after: bool = False
     log: list[str] = field(default_factory=list)
     error: str | None = None
+    wish: Wish | None = None
+    go_on: Callable[[int], Answer] | None = None
 
 
 class GuestAccess(Protocol):
@@ -291,6 +331,15 @@ class GuestAccess(Protocol):
 
 class RuleCaller(Protocol):
     """What the supervisor asks at each hooked syscall."""
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether it hooks whatever can be hooked: then it does not show that it was not asked."""
+        ...
+
+    def look(self) -> None:
+        """Called every few hundredths of a second while the guest runs."""
+        ...
 
     def hooks(self) -> set[str]:
         """Guest syscall names that some rule still wants to see."""

@@ -30,6 +30,11 @@ class Rules:
         self.rules = rules
         self.calls: list[GuestCall] = []
 
+    sees_all = False
+
+    def look(self) -> None:
+        pass
+
     def hooks(self) -> set[str]:
         return set(self.rules)
 

@@ -235,7 +235,10 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, GivingUp, ProgramKeeper)
             return
         self.pid, self.tid = held.process.pid, held.notification.tid
         try:
-            if held.is_logged:
+            if held.go_on is not None:
+                if not held.go_on():
+                    self._decide(held.process, held.notification, held.name, held.call, asked=True)
+            elif held.is_logged:
                 self._on_log_write(held.process, held.notification)
             else:
                 asked = held.name in _ENDS and held.rules is self.rules
@@ -254,6 +257,7 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, GivingUp, ProgramKeeper)
         for log in self.trace.of_process(known.pid):
             self._held_returns.pop(log.tid, None)
             self._repeated.pop(log.tid, None)
+            self._making.discard(log.tid)
         super()._start_afresh(known, program)
 
     # ------------------------------------------------------------ answering
@@ -279,7 +283,7 @@ class CallHandler(CallDetails, ProcessEnds, LimitCalls, GivingUp, ProgramKeeper)
         """
         if not asked and self._ask_rules(known, notification, call):
             return
-        if self.rules is not None and call is None:
+        if self.rules is not None and call is None and not self.rules.sees_all:
             self._note_unasked(self.rules, notification, name)
         # After the rules: what they pass, and what they changed, is judged like anything else.
         refusal = self._refusal(known, notification, name, call)

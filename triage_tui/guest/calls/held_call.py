@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from triage_tui.guest.host.seccomp import Notification
@@ -22,3 +23,5 @@ class Held:
     """The emulator writes the call's failure into its log: it has been executed."""
     rules: RuleCaller | None = None
     """The rules that were there when it was held."""
+    go_on: Callable[[], bool] | None = None
+    """What a rule that waits for a person does next; False when the notification is still to be answered."""

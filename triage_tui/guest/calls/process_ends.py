@@ -46,6 +46,15 @@ class ProcessEnds(WatchedCalls):
             stop.trigger = make_trigger(held.call, stop.trigger.detail)
             stop.trigger.exit_code, stop.trigger.signal = code, which
 
+    def freeze_for(self, why: str, held: Held | None = None) -> None:
+        """Have the guest frozen because a rule asks for a person, at a held call if there is one."""
+        if self._first_stop is None:
+            call = held.call if held is not None else None
+            trigger = make_trigger(call, f"the rule directory asks: {why}", self.trace.count)
+            self._first_stop = Stop("requested", trigger)
+        if held is not None:
+            self._hold(held)
+
     def _outliving(self, known: GuestProcess) -> list[int]:
         """Note that a process is about to end; return the pids of those that go on."""
         known.exiting = True

@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
@@ -26,6 +26,7 @@ from triage_tui.guest.emulator.return_stub import (
     ROOM,
     THUMB_OFFSET,
     Stub,
+    call_stub,
     find_room,
     stub_for,
 )
@@ -38,6 +39,8 @@ from triage_tui.runs.model import Syscall
 _FORKS = ("fork", "vfork", "clone", "clone3")
 ONE_WAY = frozenset((*_FORKS, "execve", "execveat", "exit", "exit_group", "sigreturn", "rt_sigreturn"))
 """Calls that end in another process, another program, or not where they began."""
+_NEVER_BACK = frozenset(("exit", "sigreturn", "rt_sigreturn"))
+"""Of these, what ends in another place even if it fails."""
 
 _NO_RESULT = 0x1_0000_0000 - 512
 """-512 as a 32-bit guest's result: QEMU_ERESTARTSYS. QEMU then sets the pc back by one syscall instruction
@@ -72,6 +75,8 @@ class ReturnKeeper(ProcessKeeper):
 
     _held_returns: dict[int, list[HeldReturn]]
     """Host tid -> open returns, oldest first."""
+    _making: set[int]
+    """Host tids of threads that make a call for a rule: nobody is asked about it."""
 
     def hold_return(
         self,
@@ -80,15 +85,17 @@ class ReturnKeeper(ProcessKeeper):
         call: Syscall,
         then: Callable[[Notification, HeldReturn, int], None],
         repeats: bool = False,
+        answered: bool = False,
     ) -> None:
         """Hold the thread `tid`, which is held in the middle of `call`, when the call has ended.
 
-        The held notification still has to be answered, in any way.
+        The held notification still has to be answered, in any way; with `answered` it will be with an error,
+        so that also a call ends where it began that else would not.
 
         Raises:
             TriageError: this call, thread or program cannot be held.
         """
-        if call.name in ONE_WAY:
+        if call.name in (_NEVER_BACK if answered else ONE_WAY):
             raise TriageError(f"the end of {call.name} cannot be held")
         log = self.trace.logs.get(tid)
         if log is None:
@@ -170,6 +177,102 @@ class ReturnKeeper(ProcessKeeper):
             known.memory.write(tid, env + first, content)
         except OSError as error:
             raise TriageError(f"the registers cannot be written: {error.strerror}") from error
+
+    # ------------------------------------------------------------ a call that the guest did not think of
+
+    def make_call(
+        self,
+        notification: Notification,
+        held: HeldReturn,
+        number: int,
+        arguments: Sequence[int],
+        then: Callable[[Notification, HeldReturn, int], None],
+    ) -> None:
+        """Have the thread, which waits at a marker behind the call `held`, make the call `number` now.
+
+        `then` is called with the result when that has ended; the thread waits at a marker again.
+
+        Raises:
+            TriageError: that is not possible here.
+        """
+        tid = notification.tid
+        known = self.processes_known.of_thread(tid)
+        log = self.trace.logs.get(tid)
+        if known is None or log is None:
+            raise TriageError("the thread is not known")
+        arch = known.program.arch
+        stub = call_stub(arch, held.stub)
+        if stub is None:
+            raise TriageError(f"no way is known to make another call on {arch.name}")
+        place = self._put_call_stub(known, tid, stub)
+        registers = dict(held.registers)
+        restore: list[tuple[int, bytes]] = []
+        registers[arch.syscall_number] = number
+        for index, value in enumerate(arguments[:8]):
+            count = arch.stack_args[0] if arch.stack_args is not None else len(arch.syscall_args)
+            if index < min(count, len(arch.syscall_args)):
+                registers[arch.syscall_args[index]] = value
+            elif arch.stack_args is not None:
+                first, offset = arch.stack_args
+                address = registers[arch.sp] + offset + (index - first) * arch.word
+                restore.append((address, self.read_memory(address, arch.word)))
+                self.write_memory(address, (value & arch.word_mask).to_bytes(arch.word, arch.endian))
+        if stub.scratch is not None:
+            registers[stub.scratch[0]] = arch.syscall_nr(MARKER_CALL) or 0
+            registers[stub.scratch[1]] = MARKER_WHENCE
+        registers[arch.pc] = place
+
+        def ended(at_marker: Notification, made: HeldReturn, result: int) -> None:
+            self._making.discard(tid)
+            for address, data in restore:
+                self.write_memory(address, data)
+            then(at_marker, held, result)
+
+        made = HeldReturn(held.call, held.registers, stub, place, ended, repeats=True)
+        self._held_returns.setdefault(tid, []).append(made)
+        log.markers += 1
+        self._making.add(tid)
+        self._go_to(notification, registers, held.stub.step)
+
+    def _put_call_stub(self, known: GuestProcess, tid: int, stub: Stub) -> int:
+        """Return where the stub stands, behind the one that holds the end of a call."""
+        program = known.program
+        # Behind the stub that holds the end of a call, of which ARM and Thumb code may need two.
+        offset = ROOM if program.arch.code_align == 2 else ROOM // 2
+        if program.call_room is None:
+            program.call_room = find_room(self.executable_ranges(), offset + len(stub.code))
+        if program.call_room is None:
+            raise TriageError("the program has no room for the code that makes another call")
+        place = program.call_room + offset
+        if self._code(known, tid, place, len(stub.code)) != stub.code:
+            self.write_memory(place, stub.code)
+        return place
+
+    def _go_to(self, notification: Notification, registers: Mapping[str, int], step: int) -> None:
+        """Answer a marker so that the thread goes on with these general registers, its pc included."""
+        arch = self.arch
+        general = {name: value for name, value in registers.items() if name in arch.env_registers}
+        if arch.word == 4:
+            # QEMU goes back by one instruction and writes no result.
+            self._set_registers(notification.tid, general | {arch.pc: registers[arch.pc] + step})
+            self._answer(notification, _NO_RESULT)
+            return
+        self._set_registers(notification.tid, general | {arch.pc: registers[arch.pc]})
+        self._give(notification, registers[arch.syscall_return])
+
+    def end_made(self, notification: Notification, held: HeldReturn, ret: int, real: int | None) -> None:
+        """End the call `held` with `ret`; the thread made others behind it, and `real` is what it gave."""
+        tid = notification.tid
+        arch = self.arch
+        names = [
+            name for name in held.registers if name in arch.env_registers and name != arch.syscall_return
+        ]
+        wanted = {name: held.registers[name] for name in names}
+        self._set_registers(tid, wanted | {arch.pc: held.registers[arch.pc]})
+        log = self.trace.logs.get(tid)
+        self._give(notification, ret)
+        if log is not None:
+            self.trace.settle(log, held.call, ret, ret if real is None else real)
 
     # ------------------------------------------------------------ at the marker
 
@@ -253,14 +356,7 @@ class ReturnKeeper(ProcessKeeper):
         if log is not None:
             log.unsettled = [other for other in log.unsettled if other is not held.call]
             log.repeated = held.call
-        general = {name: value for name, value in registers.items() if name in arch.env_registers}
-        if arch.word == 4:
-            # QEMU goes back by one instruction and writes no result.
-            self._set_registers(tid, general | {arch.pc: registers[arch.pc] + held.stub.step})
-            self._answer(notification, _NO_RESULT)
-            return
-        self._set_registers(tid, general | {arch.pc: registers[arch.pc]})
-        self._give(notification, registers[arch.syscall_return])
+        self._go_to(notification, registers, held.stub.step)
 
     def _set_argument(self, call: Syscall, registers: dict[str, int], index: int, value: int) -> None:
         arch = self.arch

@@ -9,20 +9,32 @@ call ends (see `returns`).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import errno
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
+from triage_tui.guest.calls import restarts
 from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.calls.call_context import CallContext
-from triage_tui.guest.calls.returns import HeldReturn, ReturnKeeper
+from triage_tui.guest.calls.held_call import Held
+from triage_tui.guest.calls.returns import ONE_WAY, HeldReturn, ReturnKeeper
 from triage_tui.guest.calls.served_calls import read_piece
 from triage_tui.guest.calls.stand_ins import Peers
 from triage_tui.guest.cell.policy import EXECUTIONS
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.log.syscall_record import to_text
 from triage_tui.guest.processes.process_table import GuestProcess
-from triage_tui.rulehost.protocol import Answer, GuestCall, RuleCaller
+from triage_tui.rulehost.protocol import (
+    Answer,
+    AskPerson,
+    EndProcess,
+    GuestCall,
+    MakeCall,
+    RuleCaller,
+    StartAgain,
+    Wish,
+)
 from triage_tui.runs.model import Syscall
 
 _LONGEST_PIECE = 64
@@ -82,12 +94,38 @@ class RuleAsker(ReturnKeeper):
         `served`: QEMU is answering the call by itself; it can only get another end.
         """
         tid = notification.tid
+        if tid in self._making:
+            call.note = call.note or "made for a rule (c_do_syscall)"
+            return False
         again = self._repeated.pop(tid, None)
         if again is not None and again.call is call:
             if again.wants_return:
                 self._await_return(rules, known, notification, call)
             return False
+        if rules.sees_all:
+            # One call of the guest may be several of the host.
+            log = self.trace.logs.get(tid)
+            if log is not None and log.asked is call and not served:
+                return False
+            if log is not None:
+                log.asked = call
         answer, context = self._ask(rules, known, notification, call, served=served)
+        return self._do_as_told(rules, known, notification, call, answer, context, served)
+
+    def _do_as_told(
+        self,
+        rules: RuleCaller,
+        known: GuestProcess,
+        notification: Notification,
+        call: Syscall,
+        answer: Answer,
+        context: CallContext,
+        served: bool,
+    ) -> bool:
+        """Do what the rules answered before a call takes effect; True when the notification is answered."""
+        tid = notification.tid
+        if answer.wish is not None:
+            return self._begin_wish(rules, known, notification, call, answer, context, served)
         if context.starts:
             self._started_by_rule = notification
         if answer.intercept and call.name == "exit":
@@ -108,6 +146,188 @@ class RuleAsker(ReturnKeeper):
         elif answer.after:
             self._await_return(rules, known, notification, call)
         return False
+
+    # ------------------------------------------------------------ rules that wait in the middle
+
+    def _begin_wish(
+        self,
+        rules: RuleCaller,
+        known: GuestProcess,
+        notification: Notification,
+        call: Syscall,
+        answer: Answer,
+        context: CallContext,
+        served: bool,
+    ) -> bool:
+        """Do what a rule wishes for before a call takes effect; True when the notification is answered."""
+        tid = notification.tid
+
+        def decided(later: Answer) -> bool:
+            return self._do_as_told(rules, known, notification, call, later, context, served)
+
+        if isinstance(answer.wish, AskPerson):
+            self._freeze_at(Held(notification, known, call.host or "", call), answer, context, decided)
+            return True
+
+        if not served and self._is_same(call, answer.wish):
+            # It is let through, and its end is where the rule goes on.
+            def at_end(at_return: Notification, held: HeldReturn, result: int) -> None:
+                self.pid, self.tid = known.pid, at_return.tid
+                later = self._go_on(self._context(at_return, call, is_over=True), answer, result)
+                self._fulfil(known, at_return, held, later, None)
+
+            with contextlib.suppress(TriageError):
+                self.hold_return(known, tid, call, at_end)
+                return False
+
+        def at_marker(at_return: Notification, held: HeldReturn, _result: int) -> None:
+            self._fulfil(known, at_return, held, answer, None)
+
+        try:
+            self.hold_return(known, tid, call, at_marker, repeats=True, answered=not served)
+        except TriageError as error:
+            self._report_unless_killed(f"a rule's wish at {call.name} was not done: {error}")
+            return decided(self._go_on(context, answer, -self._enosys))
+        if served:
+            return False
+        # The kernel does not see the call; what is answered here is dropped.
+        self._answer(notification, -errno.EINVAL)
+        return True
+
+    def _is_same(self, call: Syscall, wish: Wish | None) -> bool:
+        """Return whether a rule wants the very call made of which it is asked."""
+        if not isinstance(wish, MakeCall) or call.num != wish.number:
+            return False
+        mask = self.arch.word_mask
+        return all(own & mask == other & mask for own, other in zip(call.args, wish.args, strict=False))
+
+    def _fulfil(
+        self,
+        known: GuestProcess,
+        notification: Notification,
+        held: HeldReturn,
+        answer: Answer,
+        real: int | None,
+    ) -> None:
+        """Do what a rule wishes for while its thread waits at a marker behind the call `held`, then end that.
+
+        `real` is what the call gave; None: it has not been made.
+        """
+        call = held.call
+        self.pid, self.tid = known.pid, notification.tid
+        context = self._context(notification, call, is_over=True)
+
+        def ended(at_marker: Notification, _held: HeldReturn, result: int) -> None:
+            self.pid, self.tid = known.pid, at_marker.tid
+            later = self._go_on(self._context(at_marker, call, is_over=True), answer, result)
+            self._fulfil(known, at_marker, held, later, real)
+
+        while answer.wish is not None:
+            if isinstance(answer.wish, AskPerson):
+                asked = answer
+
+                def decided(later: Answer) -> bool:
+                    self._fulfil(known, notification, held, later, real)
+                    return True
+
+                self._freeze_at(Held(notification, known, call.host or "", call), asked, context, decided)
+                return
+            try:
+                number, arguments = self._as_call(known, held, answer.wish)
+                self.make_call(notification, held, number, arguments, ended)
+            except TriageError as error:
+                self._report_unless_killed(f"a rule's wish at {call.name} was not done: {error}")
+                answer = self._go_on(context, answer, -self._enosys)
+            else:
+                return
+        if answer.intercept or real is not None:
+            call.intercepted = call.intercepted or answer.intercept
+            self.end_made(notification, held, answer.ret if answer.intercept else real or 0, real)
+            return
+        self._repeated[notification.tid] = Repeated(call, answer.after)
+        self.repeat_call(notification, held, {})
+
+    @property
+    def _enosys(self) -> int:
+        return self.arch.errno_number("ENOSYS") or errno.ENOSYS
+
+    def _as_call(self, known: GuestProcess, held: HeldReturn, wish: Wish) -> tuple[int, tuple[int, ...]]:
+        """Return the call of the guest that does what a rule wishes for: number and arguments.
+
+        Raises:
+            TriageError: there is none.
+        """
+        arch = known.program.arch
+        if isinstance(wish, MakeCall):
+            name = arch.syscall_name(wish.number)
+            if name is None or name in ONE_WAY:
+                raise TriageError(f"{name or wish.number} cannot be made for a rule")
+            return wish.number, wish.args
+        if isinstance(wish, EndProcess):
+            return arch.syscall_nr("exit_group") or 0, (wish.code,)
+        if isinstance(wish, StartAgain):
+            return restarts.execution(self, known, held.registers, wish.variables)
+        raise TriageError("nothing is known that would do it")
+
+    def _freeze_at(
+        self, held: Held, answer: Answer, context: CallContext, decided: Callable[[Answer], bool]
+    ) -> None:
+        """Have the guest frozen where a rule asks for a person; go on with the rule when it goes on."""
+        wish = answer.wish
+        why = wish.why if isinstance(wish, AskPerson) else ""
+
+        def go_on() -> bool:
+            return decided(self._go_on(context, answer, 1))
+
+        held.go_on = go_on
+        self.freeze_for(why, held)
+
+    def freeze_for(self, why: str, held: Held | None = None) -> None:
+        """Have the guest frozen because a rule asks for a person, at a held call if there is one."""
+        raise NotImplementedError
+
+    def _go_on(self, context: CallContext, answer: Answer, result: int) -> Answer:
+        """Tell a rule that waits what came of its wish; return what it says then."""
+        assert answer.go_on is not None
+        self.access.current = context
+        try:
+            later = answer.go_on(result)
+        finally:
+            self.access.current = None
+        self.note_rule_log(later)
+        return later
+
+    def note_rule_log(self, answer: Answer) -> None:
+        """Keep what an answer says besides the decision."""
+        if answer.error:
+            self.report(answer.error)
+        self.rule_log += [to_text(line.encode("utf-8", "surrogateescape")) for line in answer.log]
+
+    @contextlib.contextmanager
+    def between_calls(self) -> Iterator[None]:
+        """Let rules look at the main process while it computes: at no call."""
+        main = self.processes_known.main
+        if main is None:
+            yield
+            return
+        self.pid = self.tid = main.pid
+        nowhere = Notification(0, main.pid, -1, (0,) * 6)
+        self.access.current = self._context(nowhere, None, is_over=True)
+        try:
+            yield
+        finally:
+            self.access.current = None
+
+    def _context(
+        self, notification: Notification, call: Syscall | None, *, is_over: bool, in_host_call: bool = False
+    ) -> CallContext:
+        return CallContext(
+            *(self, self._cell, self._carrier, notification, self.peers, in_host_call),
+            may_change=not is_over,
+            executes=call is not None and call.name in EXECUTIONS,
+        )
+
+    # ------------------------------------------------------------ what rules answer
 
     def _write_again(
         self, known: GuestProcess, tid: int, call: Syscall, written: list[tuple[int, bytes]]
@@ -145,6 +365,9 @@ class RuleAsker(ReturnKeeper):
             asked = self.rules
             if asked is not None:
                 answer, _context = self._ask(asked, known, at_return, call, ret=result)
+                if answer.wish is not None:
+                    self._fulfil(known, at_return, held, answer, result)
+                    return
                 if answer.intercept:
                     call.intercepted = True
                     ret = answer.ret
@@ -188,7 +411,7 @@ class RuleAsker(ReturnKeeper):
         if served:
             return False
         # The kernel does not see the call as it was; what is answered here is dropped.
-        self._answer(notification, -22)
+        self._answer(notification, -errno.EINVAL)
         return True
 
     def _report_unless_killed(self, problem: str) -> None:
@@ -213,11 +436,7 @@ class RuleAsker(ReturnKeeper):
         """Ask the rules of one call; with `ret`, those that want to see its result."""
         self.pid, self.tid = known.pid, notification.tid
         in_host_call = ret is None and not served
-        context = CallContext(
-            *(self, self._cell, self._carrier, notification, self.peers, in_host_call),
-            may_change=ret is None,
-            executes=call.name in EXECUTIONS,
-        )
+        context = self._context(notification, call, is_over=ret is not None, in_host_call=in_host_call)
         self.access.current = context
         name = self._hooked_name(call) or call.name
         arguments = tuple(call.args)
@@ -226,11 +445,9 @@ class RuleAsker(ReturnKeeper):
             answer = rules.call(question) if ret is None else rules.returned(question, ret)
         finally:
             self.access.current = None
-        if answer.error:
-            self.report(answer.error)
         if answer.rule is not None:
             call.rule = answer.rule
-        self.rule_log += [to_text(line.encode("utf-8", "surrogateescape")) for line in answer.log]
+        self.note_rule_log(answer)
         return answer, context
 
     # ------------------------------------------------------------ calls that QEMU answers by itself

@@ -53,6 +53,8 @@ class Stub:
     """Register to which the stub moves the result; None: it is still in its own."""
     flags: str | None = None
     """Register to which the stub moves the one with the flag of failure."""
+    scratch: tuple[str, str] | None = None
+    """Registers from which it takes number and `whence` of the marker; None: they are in its code."""
 
 
 def _order(arch: Arch) -> str:
@@ -122,6 +124,64 @@ def stub_for(arch: Arch, instruction: bytes) -> Stub | None:
         return _x86(b"\x49\x89\xc0", number, b"\x0f\x05", "r8")
     if arch.name == "i386":
         return _x86(b"\x89\xc7", number, b"\xcd\x80", "edi")
+    return None
+
+
+_NEVER = -1
+
+
+@lru_cache(maxsize=64)
+def call_stub(arch: Arch, behind: Stub) -> Stub | None:
+    """Return code that makes one call, with whatever number and arguments, and then the marker.
+
+    `behind` is the stub at which the thread waits. None where there is no such code.
+    """
+    step = behind.step
+    number = arch.syscall_nr(MARKER_CALL)
+    if number is None:
+        return None
+
+    def made(code: bytes, result: str | None, flags: str | None, *scratch: str) -> Stub:
+        pair = (scratch[0], scratch[1]) if scratch else None
+        return Stub(code, 0, len(code), _NEVER, step, result, flags, pair)
+
+    order = _order(arch)
+    if arch.name in ("arm", "armeb"):
+        order = "<" if behind.code[step - 1] in (0xDF, 0xEF) else ">"
+    whence = struct.pack("<I", MARKER_WHENCE)
+    load = b"\xb8" + struct.pack("<I", number) + b"\xba" + whence
+    match arch.name:
+        case "arm" | "armeb" if step == 2:
+            # svc 0; mov r7, r8; mov r2, r9; svc 0
+            code = struct.pack(order + "4H", 0xDF00, 0x4647, 0x464A, 0xDF00)
+            return made(code, None, None, "r8", "r9")
+        case "arm" | "armeb":
+            code = struct.pack(order + "4I", 0xEF000000, 0xE1A07008, 0xE1A02009, 0xEF000000)
+            return made(code, None, None, "r8", "r9")
+        case "aarch64":
+            # svc #0; mov x8, x9; mov x2, x10; svc #0
+            code = struct.pack("<4I", 0xD4000001, 0xAA0903E8, 0xAA0A03E2, 0xD4000001)
+            return made(code, None, None, "x9", "x10")
+        case "riscv64":
+            # ecall; mv a7, t1; mv a2, t2; ecall
+            code = struct.pack("<4I", 0x00000073, 0x00030893, 0x00038613, 0x00000073)
+            return made(code, None, None, "t1", "t2")
+        case "mips" | "mipsel" | "mips64" | "mips64el":
+            # syscall; move t8, v0; move v0, s1; move a2, s2; syscall
+            words = (0x0000000C, 0x0040C025, 0x02201025, 0x02403025, 0x0000000C)
+            return made(struct.pack(order + "5I", *words), "t8", None, "s1", "s2")
+        case "s390x":
+            # svc 0; lgr r1, r8; lgr r4, r9; svc 0
+            code = struct.pack(">HIIH", 0x0A00, 0xB9040018, 0xB9040049, 0x0A00)
+            return made(code, None, None, "r8", "r9")
+        case "ppc" | "ppc64le":
+            # sc; mfcr r10; mr r0, r14; mr r5, r15; sc
+            words = (0x44000002, 0x7D400026, 0x7DC07378, 0x7DE57B78, 0x44000002)
+            return made(struct.pack(order + "5I", *words), None, "r10", "r14", "r15")
+        case "x86_64":
+            return made(b"\x0f\x05\x49\x89\xc0" + load + b"\x0f\x05", "r8", None)
+        case "i386":
+            return made(b"\xcd\x80\x89\xc7" + load + b"\xcd\x80", "edi", None)
     return None
 
 

@@ -49,7 +49,7 @@ SAFE_DEVICES = {(1, 3): "/dev/null", (1, 5): "/dev/zero", (1, 7): "/dev/full"} |
 
 # What a guest's root may do inside its name spaces. The rest (mounting, tracing, modules, raw I/O, ...) is
 # taken from the bounding set: its kernel interfaces are the usual way out of a name space.
-_KEPT_CAPABILITIES = frozenset(range(11)) | {11, 12, 13, 14, 15, 18, 23, 24, 27, 29, 31}
+KEPT_CAPABILITIES = frozenset(range(11)) | {11, 12, 13, 14, 15, 18, 23, 24, 27, 29, 31}
 _LAST_CAPABILITY = 63
 
 _RT_SIGACTION = {"x86_64": 13, "aarch64": 134}
@@ -115,7 +115,7 @@ def drop_capabilities(keep_harmless: bool = True) -> None:
     Without `keep_harmless` all are taken: what then starts is root by name only.
     """
     for capability in range(_LAST_CAPABILITY + 1):
-        if not keep_harmless or capability not in _KEPT_CAPABILITIES:
+        if not keep_harmless or capability not in KEPT_CAPABILITIES:
             # EINVAL: this kernel has no such capability.
             _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
 
@@ -222,41 +222,55 @@ class _MountAttributes(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns")]
 
 
-def mount_idmapped(target: str, userns_fd: int) -> None:
-    """Mount the current directory on `target` with its owners seen through `userns_fd`.
+def cloned_tree() -> int:
+    """Return a descriptor of a mount of the current directory that is mounted nowhere yet (open_tree(2)).
+
+    Raises:
+        OSError: the kernel (5.2) cannot, or may not.
+    """
+    tree = _libc.syscall(
+        # By name: a descriptor from before this mount name space would be of another one's mount.
+        _SYS_OPEN_TREE,
+        _AT_FDCWD,
+        b".",
+        _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC,
+    )
+    return _check(tree, "open_tree")
+
+
+def idmapped_tree(userns_fd: int) -> int:
+    """Return a descriptor of a mount of the current directory with its owners seen through `userns_fd`.
 
     A file of host root then belongs to root of that name space (mount_setattr(2), MOUNT_ATTR_IDMAP).
 
     Raises:
         OSError: the kernel (5.12, overlay lower 5.19) or the file system cannot.
     """
-    tree = _check(
-        _libc.syscall(
-            # By name: a descriptor from before this mount name space would be of another one's mount.
-            _SYS_OPEN_TREE,
-            _AT_FDCWD,
-            b".",
-            _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC,
-        ),
-        "open_tree",
-    )
+    tree = cloned_tree()
+    attributes = _MountAttributes(_MOUNT_ATTR_IDMAP | MS_NODEV | MS_NOSUID, 0, 0, userns_fd)
+    size = ctypes.sizeof(attributes)
     try:
-        attributes = _MountAttributes(_MOUNT_ATTR_IDMAP | MS_NODEV | MS_NOSUID, 0, 0, userns_fd)
-        _check(
-            _libc.syscall(
-                _SYS_MOUNT_SETATTR,
-                tree,
-                b"",
-                _AT_EMPTY_PATH,
-                ctypes.byref(attributes),
-                ctypes.sizeof(attributes),
-            ),
-            "mount_setattr",
-        )
-        moved = _libc.syscall(
-            _SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH
-        )
-        _check(moved, "move_mount")
+        set_to = _libc.syscall(_SYS_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(attributes), size)
+        _check(set_to, "mount_setattr")
+    except OSError:
+        os.close(tree)
+        raise
+    return tree
+
+
+def move_tree(tree: int, target: str) -> None:
+    """Mount what `cloned_tree` or `idmapped_tree` gave on `target` (move_mount(2))."""
+    moved = _libc.syscall(
+        _SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH
+    )
+    _check(moved, "move_mount")
+
+
+def mount_idmapped(target: str, userns_fd: int) -> None:
+    """Mount the current directory on `target`, its owners seen through `userns_fd`: see `idmapped_tree`."""
+    tree = idmapped_tree(userns_fd)
+    try:
+        move_tree(tree, target)
     finally:
         os.close(tree)
 

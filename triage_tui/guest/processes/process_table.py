@@ -46,6 +46,8 @@ class Program:
     """None as long as nothing of it was found in the emulator."""
     room: int | None = None
     """Guest address of unused bytes in its code, see `return_stub`; None: not looked for, or none."""
+    call_room: int | None = None
+    """The same for the code that makes calls for rules."""
     name: bytes = b""
     """What its process is to be called, until it is."""
     tries: int = 0

@@ -289,7 +289,9 @@ class _Runner:
             self._usage.bytes()
         if self._is_first_of_its_program():
             expire(self._workspace, self._terms.start, self._tell)
-        self._guest = RunningGuest(self._workspace, self._terms.start, self._tell, self._cancel)
+        self._guest = RunningGuest(
+            self._workspace, self._terms.start, self._tell, self._cancel, asks_person=self._holds
+        )
         return self._guest.run(self._cancel, self._watch(before)), "retry"
 
     def _is_first_of_its_program(self) -> bool:

@@ -1,0 +1,56 @@
+"""Start the rule directory of SFEmu that a start names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.guest.arch import by_name
+from triage_tui.guest.calls.access import RuleAccess
+from triage_tui.guest.freezing.triggers import TriggerLimits
+from triage_tui.guest.spec import LaunchSpec, resolve_target
+from triage_tui.retry.start import Start
+from triage_tui.sfemu import rules_dir
+from triage_tui.sfemu.running.directory import DirectoryHost
+from triage_tui.sfemu.running.opened import Opened
+from triage_tui.text import safe_line
+
+_AFTER_IDLE_S = 2.0
+
+
+def patient(start: Start) -> TriggerLimits:
+    """Return the triggers of a start: an idle guest is left to the rule directory's own `idle` first."""
+    rules, triggers = start.sfemu, start.triggers
+    if rules is None or not rules.idle_ms:
+        return triggers
+    return replace(triggers, idle_s=max(triggers.idle_s, 1.3 * rules.idle_ms / 1000 + _AFTER_IDLE_S))
+
+
+def sfemu_host(
+    start: Start, spec: LaunchSpec, access: RuleAccess, asks_person: bool, narrate: Callable[[str], None]
+) -> DirectoryHost | None:
+    """Return what runs the rule directory of a start, None for a start without one.
+
+    Raises:
+        TriageError: it cannot be run.
+    """
+    wanted = start.sfemu
+    if wanted is None:
+        return None
+    found = rules_dir.find(Path(wanted.directory))
+    if found is None:
+        shown = safe_line(wanted.directory, 200)
+        raise TriageError(f"{shown} is no rule directory of SFEmu: it has no entry.lua")
+    target, _ = resolve_target(spec)
+    opened = Opened.of(
+        found,
+        by_name(target.arch),
+        spec,
+        idle_ms=wanted.idle_ms,
+        keep=wanted.keep,
+        has_stack=wanted.shadow_stack,
+    )
+    narrate(f"rule directory of SFEmu {found.root} (sha256 {opened.sha256[:16]}): every call is held for it")
+    return DirectoryHost(opened, access, asks_person=asks_person)

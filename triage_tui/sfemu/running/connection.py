@@ -1,0 +1,193 @@
+"""The supervisor's end of the processes that hold the Lua of a rule directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from triage_tui.errors import TriageError
+from triage_tui.rulehost import wire
+from triage_tui.rulehost.process import library_paths
+from triage_tui.sfemu.running import messages
+
+_PACKAGE_ROOT = Path(__file__).resolve().parents[3]
+_BOOTSTRAP = (
+    "import sys; sys.path[:0] = sys.argv[1:]; "
+    "from triage_tui.sfemu.running.lua_process import main; main({}, {})"
+)
+_START_S = 20.0
+
+
+class Broken(Exception):
+    """A process ended, took too long, or said what it may not; the message says which, behind "it"."""
+
+
+class LuaConnection:
+    """The socket to one process, and a handle of it."""
+
+    def __init__(self, own: socket.socket) -> None:
+        """Talk over `own`; the process greets first (`greet`)."""
+        self._socket = own
+        self._handle = -1
+        self.greeting = messages.Hello([], [])
+
+    def greet(self, deadline: float) -> None:
+        """Wait for the process's greeting.
+
+        Raises:
+            Broken: there is none; the message says why.
+        """
+        greeting = self.receive(deadline)
+        if isinstance(greeting, messages.Failed):
+            raise Broken(greeting.why[:300])
+        if not isinstance(greeting, messages.Hello):
+            raise Broken("it did not greet")
+        self.greeting = greeting
+        self._wait(deadline)
+        _data, fds, _flags, _address = socket.recv_fds(self._socket, 1, 4)
+        for fd in fds[1:]:
+            os.close(fd)
+        if not fds:
+            raise Broken("it sent no handle of itself")
+        os.set_inheritable(fds[0], False)
+        self._handle = fds[0]
+
+    def send(self, message: wire.Message, deadline: float, fds: Sequence[int] = ()) -> None:
+        """Send one message, and `fds` with the byte behind it, before the monotonic time `deadline`.
+
+        Raises:
+            Broken: that is not possible.
+        """
+        try:
+            self._socket.settimeout(max(deadline - time.monotonic(), 0.01))
+            self._socket.sendall(wire.frame(message))
+            if fds:
+                socket.send_fds(self._socket, [b"d"], fds)
+        except TimeoutError:
+            raise Broken("it did not read what it was sent in time") from None
+        except OSError:
+            raise Broken("it has ended") from None
+
+    def receive(self, deadline: float) -> messages.FromProcess:
+        """Return the next message.
+
+        Raises:
+            Broken: none came before the monotonic time `deadline`, or one that is not allowed.
+        """
+        (length,) = wire.LENGTH.unpack(self._take(wire.LENGTH.size, deadline))
+        if length > messages.MAX_MESSAGE:
+            raise Broken("it sent a message that is too long")
+        try:
+            return messages.from_process.decode(self._take(length, deadline))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise Broken("it sent a message that is not allowed") from None
+
+    def _wait(self, deadline: float) -> None:
+        if not select.select([self._socket], [], [], max(deadline - time.monotonic(), 0))[0]:
+            raise Broken("it took too long")
+
+    def _take(self, size: int, deadline: float) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            # Never more than is wanted: a descriptor may come with the byte behind it.
+            try:
+                self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+                piece = self._socket.recv(size - len(data))
+            except TimeoutError:
+                raise Broken("it took too long") from None
+            except OSError:
+                piece = b""
+            if not piece:
+                raise Broken("it has ended")
+            data += piece
+        return bytes(data)
+
+    def end(self) -> None:
+        """Kill the process, if it is still there, and close the socket. May be called again."""
+        if self._handle >= 0:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+            os.close(self._handle)
+            self._handle = -1
+        self._socket.close()
+
+
+class FirstProcess(LuaConnection):
+    """The process that the others are made of, and the end of all of them with it."""
+
+    def __init__(self, setup: messages.Setup, fds: Sequence[int]) -> None:
+        """Start it in the cell behind `fds`, see `lua_process.main`.
+
+        Raises:
+            TriageError: it cannot be started, or cannot enter the cell.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._process = _spawn(theirs.fileno())
+            except OSError as error:
+                ours.close()
+                raise TriageError(
+                    f"the Lua of the rule directory cannot be started: {error.strerror}"
+                ) from error
+        super().__init__(ours)
+        deadline = time.monotonic() + _START_S
+        try:
+            self.send(setup, deadline, fds)
+            self.greet(deadline)
+        except Broken as error:
+            self.end()
+            raise TriageError(
+                f"the Lua of the rule directory cannot be run beside the guest: {error}"
+            ) from error
+
+    def end(self) -> None:
+        """End it, and with it every process that was made of it."""
+        super().end()
+        self._process.kill()
+        self._process.wait()
+
+
+def spawned(maker: LuaConnection, environment: dict[str, str], seconds: float) -> LuaConnection:
+    """Return a new process: with an empty Lua state where `maker` is the first, else with a copy of its own.
+
+    Raises:
+        Broken: there is none.
+    """
+    ours, theirs = socket.socketpair()
+    made = LuaConnection(ours)
+    deadline = time.monotonic() + seconds
+    try:
+        with theirs:
+            maker.send(messages.Spawn(environment), deadline, [theirs.fileno()])
+        made.greet(deadline)
+    except Broken:
+        made.end()
+        raise
+    return made
+
+
+def _spawn(descriptor: int) -> subprocess.Popen[bytes]:
+    """Start an isolated interpreter: no environment, no site hooks, no user directory, cwd "/"."""
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    command = [sys.executable, "-I", "-S", "-B", "-c", _BOOTSTRAP.format(descriptor, os.getpid())]
+    return subprocess.Popen(
+        [*command, str(_PACKAGE_ROOT), *library_paths()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(descriptor,),
+        env=kept,
+        cwd="/",
+        start_new_session=True,
+    )
