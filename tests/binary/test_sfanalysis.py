@@ -98,3 +98,29 @@ def test_pseudocode_is_cut(tmp_path: Path) -> None:
     found = ask(SfAnalysis(tmp_path), "/bin/x", 0)
     assert found is not None
     assert (len(found.text), found.truncated) == (MAX_PSEUDOCODE, True)
+
+
+def test_functions_that_are_none_are_passed_over_and_the_others_count(tmp_path: Path) -> None:
+    odd: list[Any] = [
+        3,
+        None,
+        {"name": "no entry"},
+        {"entry": {"offset": 4}},
+        {"name": 5, "entry": {"offset": 4}},
+    ]
+    odd += [function("below", -4), {"name": "f", "entry": {"offset": 0x10}, "size": -3, "prototype": 7}]
+    write(tmp_path, "x.json", "/fw/bin/x", odd)
+    found = ask(SfAnalysis(tmp_path), "/bin/x (deleted)", 0x10)
+    assert found is not None
+    assert (found.name, found.prototype) == ("f", None)
+
+
+def test_pseudocode_is_found_by_the_longest_end_of_its_path(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "f.c").write_text(place)
+    named = function("f", 0, 4, pseudocode_file="/home/x/rootfs/out_httpd/b/f.c")
+    write(tmp_path, "x.json", "/bin/x", [named])
+    found = ask(SfAnalysis(tmp_path), "/bin/x", 0)
+    assert found is not None
+    assert found.text == "b"

@@ -6,11 +6,12 @@ bytes that are no ASCII as \\u00XX, an empty object as `[]`, absent instead of n
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
 
-from tests.sfemu.scenes import Call, Scene
+from tests.sfemu.scenes import HTTPD, LIBC, Call, Scene
 
 VERSIONS = (1, 2, 3, 4, 5, 6)
 ELSEWHERE = "/home/analyst/SFEmu/rules_examples/"
@@ -378,3 +379,31 @@ def write_stable(rules: Path, run_dir: Path, scene: Scene, version: int = 6) -> 
     (stable / "manifest.json").write_text(lua_json(manifest, random.Random(2)) + "\n")
     (stable / "README.md").write_text("# stable_rules\n")
     return stable
+
+
+def write_results(directory: Path) -> Path:
+    """Write SFAnalysis results for the modules of the scenes, as its producer does: one file per program."""
+    directory.mkdir(parents=True)
+    root = "/home/analyst/fw/rootfs"
+    programs = {
+        HTTPD: [("main", 0x12E00, 0x300), ("nvram_init", 0x1A380, 0x90), ("lan_ifname", 0x1AFC0, 0x80)],
+        LIBC: [("exit", 0x2F380, 0x40), ("__uClibc_main", 0x51C00, 0x1200), ("close", 0x30000, 0)],
+    }
+    for path, functions in programs.items():
+        name = path.rpartition("/")[2]
+        (directory / name).mkdir()
+        entries: list[Any] = [{"name": "no place"}, {"entry": {"offset": 1}}, 7]
+        for function, start, size in functions:
+            (directory / name / f"{function}.c").write_text(f"void {function}(void)\n{{\n}}\n")
+            entries.append(
+                {
+                    "name": function,
+                    "entry": {"offset": start},
+                    "size": size,
+                    "prototype": f"void {function}(void)",
+                    "pseudocode_file": f"{root}/{directory.name}/{name}/{function}.c",
+                }
+            )
+        file = {"name": name, "real_path": path, "fs_root": root}
+        (directory / f"{name}.json").write_text(json.dumps({"file": file, "functions": entries}))
+    return directory

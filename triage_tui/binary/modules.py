@@ -54,8 +54,12 @@ class Location:
         return self.vaddr - self.symbol.start
 
 
-def read_guest_file(root: Path | None, path: str, limit: int = MAX_FILE) -> bytes | None:
+def read_guest_file(
+    root: Path | None, path: str, limit: int = MAX_FILE, *, part: bool = False
+) -> bytes | None:
     """Return the content of the regular file `path` as the guest sees it under `root`; None if it has none.
+
+    A file of more than `limit` bytes is none, or with `part` its beginning is returned.
 
     Links are followed inside `root` only (an absolute link starts at `root` again), devices and FIFOs are
     never opened for reading. Without `root` the path is a host path.
@@ -64,7 +68,7 @@ def read_guest_file(root: Path | None, path: str, limit: int = MAX_FILE) -> byte
     try:
         handle = _open_under(root, path) if root is not None else _open_file(None, path)
         status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+        if not stat.S_ISREG(status.st_mode) or (status.st_size > limit and not part):
             return None
         with os.fdopen(handle, "rb") as stream:
             handle = None

@@ -12,6 +12,7 @@ import bisect
 import os
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import msgspec
 
@@ -25,17 +26,20 @@ MAX_JSON = 64 << 20
 """Largest JSON file read, in bytes."""
 MAX_PSEUDOCODE = 1 << 20
 """Bytes of pseudocode read of one function; the rest is left out."""
+MAX_PARTS = 32
+"""Parts of the path of a pseudocode file that are looked for below the directory."""
 PROVENANCE = "pseudocode from SFAnalysis"
 
 
-class _Entry(msgspec.Struct):
-    offset: int
+_DELETED = " (deleted)"
+"""What proc(5) puts behind the path of a mapped file that was removed."""
 
 
 class _Function(msgspec.Struct):
     name: str
-    entry: _Entry
+    start: int
     size: int = 0
+    """0: only the entry itself is known."""
     prototype: str | None = None
     pseudocode_file: str | None = None
 
@@ -43,12 +47,12 @@ class _Function(msgspec.Struct):
 class _File(msgspec.Struct):
     name: str
     real_path: str
-    fs_root: str = ""
+    fs_root: Any = ""
 
 
 class _Analysis(msgspec.Struct):
     file: _File
-    functions: list[_Function]
+    functions: list[Any]
 
 
 @dataclass(slots=True)
@@ -64,13 +68,12 @@ class _Program:
         if index < 0:
             return None
         found = self.functions[index]
-        # Without a size only the entry itself is known.
-        return found if vaddr < found.entry.offset + max(found.size, 1) else None
+        return found if vaddr < found.start + max(found.size, 1) else None
 
     @property
     def guest_path(self) -> str:
         """The path inside the firmware's root, from a slash on."""
-        root = self.file.fs_root.rstrip("/")
+        root = self.file.fs_root.rstrip("/") if isinstance(self.file.fs_root, str) else ""
         inside = root and self.file.real_path.startswith(root + "/")
         return self.file.real_path[len(root) :] if inside else self.file.real_path
 
@@ -114,24 +117,27 @@ class SfAnalysis:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             self.problems.append(f"{shown} was skipped: {safe_line(str(error), 120)}")
             return
-        functions = sorted(
-            (one for one in analysis.functions if one.entry.offset >= 0 and one.size >= 0),
-            key=lambda one: one.entry.offset,
-        )
+        functions = sorted(filter(None, map(_function, analysis.functions)), key=lambda one: one.start)
         if not functions:
             self.problems.append(f"{shown} was skipped: it names no function")
             return
-        starts = [one.entry.offset for one in functions]
+        starts = [one.start for one in functions]
         self._programs.append(_Program(analysis.file, functions, starts))
 
     def _program(self, path: str) -> _Program | None:
-        """Return the analysis of the guest's file `path`: by its whole path, its end, at last its name."""
+        """Return the analysis of the guest's file `path`: by its whole path, its end, at last its name.
+
+        The order is SFEmu's. Where several have the name and no path fits it takes the first one; here none
+        is, because a wrong name says less than no name.
+        """
+        path = path.removesuffix(_DELETED)
         for program in self._programs:
             if path in (program.file.real_path, program.guest_path):
                 return program
         same = [p for p in self._programs if PurePosixPath(p.file.real_path).name == PurePosixPath(path).name]
         for program in same:
-            if program.file.real_path.endswith(path) or path.endswith(program.guest_path):
+            end = f"/{path.lstrip('/')}"
+            if program.file.real_path.endswith(end) or path.endswith(program.guest_path):
                 return program
         return same[0] if len(same) == 1 else None
 
@@ -146,6 +152,32 @@ class SfAnalysis:
         found = program.at(location.vaddr) if program is not None and location is not None else None
         if found is None or location is None:
             return None
+        return self._code(found, location.vaddr - found.start)
+
+    def function_named(self, path: str, name: str) -> FunctionCode | None:
+        """Return the same of a function of the file `path` by its name; None where it has none, or several.
+
+        Raises:
+            TriageError: the pseudocode file that the results name cannot be read.
+        """
+        found = self._named(path, name)
+        return self._code(found[0], None) if len(found) == 1 else None
+
+    def places(self, path: str, name: str) -> list[range]:
+        """Return the file's own addresses of each function of that name whose size is known."""
+        return [range(one.start, one.start + one.size) for one in self._named(path, name) if one.size]
+
+    def name_at(self, path: str, vaddr: int) -> tuple[str, int, str | None] | None:
+        """Return name, offset in it and prototype of the function at an address of a file; None for none."""
+        program = self._program(path)
+        found = program.at(vaddr) if program is not None else None
+        return (found.name, vaddr - found.start, found.prototype) if found is not None else None
+
+    def _named(self, path: str, name: str) -> list[_Function]:
+        program = self._program(path)
+        return [one for one in program.functions if one.name == name] if program is not None else []
+
+    def _code(self, found: _Function, offset: int | None) -> FunctionCode:
         text, cut = "", False
         if found.pseudocode_file:
             data = self._pseudocode(found.pseudocode_file)
@@ -157,19 +189,40 @@ class SfAnalysis:
             PROVENANCE,
             name=found.name,
             prototype=found.prototype,
-            offset=location.vaddr - found.entry.offset,
+            offset=offset,
             truncated=cut,
         )
 
     def _pseudocode(self, name: str) -> bytes:
-        """Return the start of a pseudocode file, which must lie below the directory of the results."""
-        base = os.path.realpath(self._directory)
-        inside = os.path.normpath(os.path.join(base, name))
-        relative = os.path.relpath(inside, base)
-        if relative.startswith(".."):
-            # Results are often moved after they were made: the file then lies beside the JSON.
-            relative = PurePosixPath(name).name
-        data = read_guest_file(self._directory, relative, MAX_JSON)
-        if data is None:
-            raise TriageError(f"pseudocode file {safe_line(name, 120)} is not below the SFAnalysis directory")
-        return data[: MAX_PSEUDOCODE + 1]
+        """Return the start of a pseudocode file, which must lie below the directory of the results.
+
+        SFEmu opens it as it is written, in the root file system of its guest. Results are often moved after
+        they were made: the longest end of the path that there is below the directory counts.
+        """
+        parts = [part for part in PurePosixPath(name).parts if part != "/"]
+        if ".." in parts:
+            parts = parts[-1:]
+        for first in range(min(len(parts), MAX_PARTS)):
+            relative = "/".join(parts[first - min(len(parts), MAX_PARTS) :])
+            data = read_guest_file(self._directory, relative, MAX_PSEUDOCODE + 1, part=True)
+            if data is not None:
+                return data
+        raise TriageError(f"pseudocode file {safe_line(name, 120)} is not below the SFAnalysis directory")
+
+
+def _function(entry: object) -> _Function | None:
+    """Return one function, None for what names none: SFEmu passes over it and takes the others."""
+    if not isinstance(entry, dict):
+        return None
+    name, place = entry.get("name"), entry.get("entry")
+    start = place.get("offset") if isinstance(place, dict) else None
+    if not isinstance(name, str) or not isinstance(start, int) or not 0 <= start < 1 << 64:
+        return None
+    size, prototype, file = entry.get("size"), entry.get("prototype"), entry.get("pseudocode_file")
+    return _Function(
+        name,
+        start,
+        size if isinstance(size, int) and 0 < size < 1 << 64 else 0,
+        prototype if isinstance(prototype, str) else None,
+        file if isinstance(file, str) else None,
+    )

@@ -20,6 +20,7 @@ from triage_tui.retry.guests import launch_spec
 from triage_tui.retry.rounds.loop import run_rounds
 from triage_tui.retry.start import RULE_BUDGETS, SfemuRules, Start
 from triage_tui.retry.workspace import ENVIRONMENT_VARIABLE, Workspace
+from triage_tui.sfemu.analysis_results import RESULTS_VARIABLE
 from triage_tui.sfemu.running.opened import TRUST
 
 
@@ -209,6 +210,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.full_trace and args.observe != "full":
         raise TriageError("a full trace needs every syscall: leave out --observe watched")
     # A retry may come from another directory.
+    results = args.sfanalysis or os.environ.get(RESULTS_VARIABLE)
     start = Start(
         program=args.program if args.rootfs is not None else os.path.abspath(args.program),
         argv=[args.program if args.argv0 is None else args.argv0, *args.arguments],
@@ -230,7 +232,7 @@ def _run(args: argparse.Namespace) -> int:
         logs=[os.path.abspath(name) for name in args.log],
         max_processes=args.max_processes,
         carrier=args.carrier,
-        sfanalysis=os.path.abspath(args.sfanalysis) if args.sfanalysis is not None else None,
+        sfanalysis=os.path.abspath(results) if results else None,
         allow=args.allow,
         rule_budget=_budgets(args.rule_budget),
         rule_failure=args.rule_failure,

@@ -156,14 +156,16 @@ def _code(record: Run) -> None:
 def _code_with_results(record: Run, directory: Path) -> None:
     """Print the code of each frame: from the results in `directory`, else as it was recorded."""
     # Only here: the other sections read no analysis.
+    from triage_tui.binary.load_bias import with_places
     from triage_tui.binary.sfanalysis import SfAnalysis
     from triage_tui.retry.inspecting.frame_code import from_results
 
     results = SfAnalysis(directory)
     for problem in results.problems:
         print_wrapped(f"note: {problem}", "", "  ")
+    frames = with_places(record.snapshot.backtrace.frames, results)
     recorded = {ref.frame: ref for ref in reversed(record.snapshot.backtrace.pseudocode_index)}
-    for frame in record.snapshot.backtrace.frames:
+    for frame in frames:
         found = from_results(frame, results)
         if found is not None:
             print_line(f"--- frame {frame.idx}  {found.name or ''}  {found.provenance}")

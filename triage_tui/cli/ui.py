@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
+from triage_tui.sfemu.analysis_results import results_of
 from triage_tui.text import safe_line
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Open the app and return when the person leaves it."""
-    results = Path(args.sfanalysis) if args.sfanalysis is not None else None
-    return open_app(Workspace.at(args.workspace), read_only=args.read_only, sfanalysis=results)
+    workspace = Workspace.at(args.workspace)
+    results = results_of(workspace.root, args.sfanalysis)
+    return open_app(workspace, read_only=args.read_only, sfanalysis=results)
 
 
 @contextmanager

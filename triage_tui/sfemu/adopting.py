@@ -13,8 +13,10 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
+from triage_tui.binary.sfanalysis import SfAnalysis
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import patches
 from triage_tui.runs.events import append_event
@@ -24,6 +26,7 @@ from triage_tui.runs.model import Unavailable
 from triage_tui.runs.writer import RunWriter, encode_json
 from triage_tui.sfemu import adopted
 from triage_tui.sfemu.adopted import Adopted, read_adopted
+from triage_tui.sfemu.analysis_results import results_of
 from triage_tui.sfemu.contexts import contexts_beside, contexts_in, loop_report
 from triage_tui.sfemu.explaining import explain
 from triage_tui.sfemu.rules_dir import RulesDirectory
@@ -137,7 +140,7 @@ def _write(
     report = loop_report(source.parent.parent, found.trigger.seq)
     logs = logs_of(source, contexts, report, problems)
     their_rules = rules_of(source, problems)
-    material = Material(source, found, contexts, report, target_id(rules), f"{rules.root}/")
+    material = Material(source, found, contexts, report, target_id(rules), f"{rules.root}/", _results(rules))
     snapshot = write_record(material, writer)
     snapshot.unavailable += [Unavailable(what="files of SFEmu", why=why) for why in problems[:32]]
     manifest = stable_of(rules, source.name)
@@ -170,6 +173,21 @@ def _write(
     )
     # Last: whatever ends this before, it is done again.
     write_atomic(target / adopted.FILE, encode_json(about))
+
+
+def _results(rules: RulesDirectory) -> SfAnalysis | None:
+    """Return the SFAnalysis results of the firmware, read once for many runs; None where there are none."""
+    directory = results_of(rules.home)
+    try:
+        return _read_results(directory, directory.stat().st_mtime_ns) if directory is not None else None
+    except (TriageError, OSError):
+        # The app says what is wrong with them.
+        return None
+
+
+@lru_cache(maxsize=1)
+def _read_results(directory: Path, _changed: int) -> SfAnalysis:
+    return SfAnalysis(directory)
 
 
 def _rules_to_write(target: Path, found: list[TheirRule], known: Adopted | None) -> list[TheirRule]:

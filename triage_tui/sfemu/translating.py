@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+from triage_tui.binary.load_bias import with_places
+from triage_tui.binary.sfanalysis import SfAnalysis
 from triage_tui.errors import TriageError
 from triage_tui.runs.call_signatures import signatures
 from triage_tui.runs.errnos import names as errno_names
@@ -62,6 +64,8 @@ class Material:
     target_id: str = ""
     rules_dir: str = ""
     """Where the rule directory lies here."""
+    results: SfAnalysis | None = None
+    """Of the firmware: names for what SFEmu had none."""
 
 
 def write_record(material: Material, writer: RunWriter) -> Snapshot:
@@ -272,6 +276,12 @@ class _Translation:
             frames.append(
                 Frame(idx=index, addr=address & mask, addr_hex=f"0x{address & mask:x}", method="shadow_stack")
             )
+        if self._material.results is not None:
+            frames = with_places(frames, self._material.results)
+        if all(frame.module_name is None for frame in frames[1:]):
+            self._lacks("modules", "SFEmu names them from SFAnalysis results only: it needs -sfanalysis")
+        elif any(frame.module_name and frame.module_offset is None for frame in frames):
+            self._lacks("load addresses of modules", "SFEmu does not record them, and no names tell them")
         if not self._found.raw and not self._found.frames:
             self._lacks("call stack", "SFEmu recorded none: it needs -shadowstack on")
         return Backtrace(

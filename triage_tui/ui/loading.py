@@ -169,8 +169,11 @@ def _read_code(view: RunView) -> None:
 
 
 def _take_analysis(view: RunView, analysis: SfAnalysis) -> None:
+    from triage_tui.binary.load_bias import with_places
     from triage_tui.retry.inspecting.frame_code import from_results
 
+    # Frames without symbols get the names of the results, for as long as they are shown.
+    view.snapshot.backtrace.frames = with_places(view.snapshot.backtrace.frames, analysis)
     for frame in view.snapshot.backtrace.frames[:256]:
         try:
             found = from_results(frame, analysis)

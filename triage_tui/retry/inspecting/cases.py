@@ -17,6 +17,7 @@ from triage_tui.retry.start import read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.reader import Run
 from triage_tui.runs.redaction import Redaction
+from triage_tui.sfemu.analysis_results import results_of
 from triage_tui.text import safe_line
 
 
@@ -62,8 +63,9 @@ def _sfanalysis(run: Run) -> Path | None:
     try:
         given = read_start(run.dir).sfanalysis
     except TriageError:
-        return None
-    return Path(given) if given else None
+        given = None
+    # Runs of SFEmu were not started here: its results may lie beside them.
+    return results_of(run.dir.parent.parent, given)
 
 
 def _root(run: Run) -> tuple[Path | None, str]:

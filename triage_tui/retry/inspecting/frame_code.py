@@ -52,12 +52,17 @@ def decompiled(run: Run, frame: Frame, cancel: threading.Event | None = None) ->
 def from_results(frame: Frame, results: SfAnalysis) -> FunctionCode | None:
     """Return the pseudocode that SFAnalysis results hold of a frame's function, or None.
 
+    A frame whose place in its file is not known, as in runs of SFEmu, is looked for by its name.
+
     Raises:
         TriageError: the results name a file of pseudocode that cannot be read.
     """
-    if frame.module_real_path is None or frame.module_offset is None:
+    if frame.module_real_path is None:
         return None
-    found = results.function(_point(frame, ElfImage("")))
+    if frame.module_offset is not None:
+        found = results.function(_point(frame, ElfImage("")))
+    else:
+        found = results.function_named(frame.module_real_path, frame.func_name) if frame.func_name else None
     return found if found is not None and found.text else None
 
 

@@ -1,0 +1,56 @@
+"""Where the SFAnalysis results of a firmware are: named by the person, or beside the rule directory.
+
+SFEmu is told by `-sfanalysis` or $QEMU_SFANALYSIS; they usually are in `out_httpd` of the root file system.
+No path that a snapshot names is looked at: it may be anybody's.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from triage_tui.runs.foreign import is_home
+
+RESULTS_VARIABLE = "QEMU_SFANALYSIS"
+MAX_ENTRIES = 256
+"""Names of one directory that are looked at."""
+_PREFIX = "out_"
+
+
+def results_of(workspace: Path, named: str | None = None) -> Path | None:
+    """Return the directory of results for the runs of a workspace, None where there is none.
+
+    The one that was `named` comes first, then that of the environment, then `out_*` in the rule directory,
+    beside it, and in the directories beside it.
+    """
+    if named is not None:
+        return Path(named)
+    if from_environment := os.environ.get(RESULTS_VARIABLE):
+        return Path(from_environment)
+    if not is_home(workspace):
+        return None
+    rules = workspace.parent.parent
+    for place in (rules, rules.parent, *_directories(rules.parent)):
+        for directory in _directories(place):
+            if directory.name.startswith(_PREFIX) and _holds_results(directory):
+                return directory
+    return None
+
+
+def _directories(place: Path) -> list[Path]:
+    try:
+        with os.scandir(place) as entries:
+            names = [
+                e.name for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")
+            ]
+    except OSError:
+        return []
+    return [place / name for name in sorted(names)[:MAX_ENTRIES]]
+
+
+def _holds_results(directory: Path) -> bool:
+    try:
+        with os.scandir(directory) as entries:
+            return any(e.name.endswith(".json") and not e.name.startswith(".") for e in entries)
+    except OSError:
+        return False
