@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,19 +28,24 @@ from tests.retry.decisions import (
 from tests.retry.sequences import Counted, Decision, play
 from tests.sfemu.loader import Loader
 from tests.sfemu.records import rules_directory
+from triage_tui.cli.main import main
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.rules import proposed
+from triage_tui.retry.rules.named_rules import Unread, named
+from triage_tui.retry.rules.rule_checks import check_named
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, patches
-from triage_tui.sfemu import publishing, rules_dir
+from triage_tui.sfemu import published_files, publishing, rules_dir
 from triage_tui.sfemu.rule_text import MARK
+from triage_tui.ui.generation_rows import rulebook_rows
+from triage_tui.ui.rulebook_state import read_rulebook
 
 USER = "syscall_override_user"
 BASELINE = b"function do_syscall(num, a1)\n  return a1 == 7, 77\nend\n"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the check of a rule, which starts a process for each approval."""
     for check in ("first_error", "check_rule"):
@@ -83,6 +90,54 @@ def propose(rules: Path, run_id: str, name: str, text: bytes) -> None:
     patches.write_rule(Workspace.at(rules).run_dir(run_id), name, text)
 
 
+THEIRS = b"""local file = io.open('/etc/none', 'rb')
+function do_syscall(num, a1)
+  return a1 == 1, 44
+end
+"""
+
+
+def test_a_rule_of_their_model_is_approved_when_it_is_wanted_with_its_powers(tmp_path: Path) -> None:
+    rules, run_id = made(tmp_path)
+    name = "fix/syscall/openat.lua"
+    (Workspace.at(rules).run_dir(run_id) / "rules_patch" / name).write_bytes(THEIRS)
+    with pytest.raises(Conflict, match="it uses io: it acts with all rights of SFEmu"):
+        ann(rules).approve(run_id, [name])
+    ann(rules).approve(run_id, [name], anyway=True)
+    assert Loader(rules).call("openat", 5, 1) == (True, 44)
+    # What was edited takes the place of what was approved from the same file.
+    said = ann(rules).save_edit(run_id, name, THEIRS.replace(b"44", b"45").decode())
+    assert said == f"the edit of {name} is saved"
+    ann(rules).approve(run_id, [name], anyway=True)
+    active = generations.current(Workspace.at(rules).rulebook_dir(TARGET))
+    assert active is not None
+    assert len(active.files) == 1
+    assert Loader(rules).call("openat", 5, 1) == (True, 45)
+    ann(rules).rollback(run_id)
+    assert Loader(rules).call("openat", 5, 1) == (True, 44)
+
+
+def test_what_our_rule_host_has_not_is_no_error_there_and_what_sfemu_has_not_is(tmp_path: Path) -> None:
+    rules, run_id = made(tmp_path)
+    workspace = Workspace.at(rules)
+    propose(rules, run_id, FILES[0], answering("openat", 11, "io.open('/x')"))
+    (workspace.run_dir(run_id) / "rules_patch/fix/syscall/openat.lua").write_bytes(THEIRS)
+    propose(rules, run_id, FILES[1], answering("ioctl", 11, "c_connect_peer(a1)"))
+    unread: list[Unread] = []
+    found = check_named(workspace, named(workspace, [run_id], unread), run_them=True)
+    errors = {
+        name.split(":")[1]: [one.code for one in findings if one.severity == "error"]
+        for name, findings in found.items()
+    }
+    assert errors == {
+        FILES[0]: ["forbidden"],
+        FILES[1]: ["not-there"],
+        FILES[2]: [],
+        "fix/syscall/openat.lua": [],
+    }
+
+
+@pytest.mark.usefixtures("unchecked")
 def test_an_approved_rule_acts_and_what_it_hides_is_asked(tmp_path: Path) -> None:
     rules, run_id = made(tmp_path)
     before = theirs(rules)
@@ -102,6 +157,7 @@ def test_an_approved_rule_acts_and_what_it_hides_is_asked(tmp_path: Path) -> Non
     assert not (rules / "cache/triage_tui/published.json").exists()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_rules_for_one_syscall_become_one_file(tmp_path: Path) -> None:
     rules, run_id = made(tmp_path)
     second = answering("openat", 22).replace(b"id: openat-1", b"id: openat-2").replace(b"a1 == 1", b"a1 <= 2")
@@ -127,6 +183,7 @@ def refused(rules: Path, run_id: str, match: str, kind: type[TriageError] = Conf
     check_nothing_left(Workspace.at(rules).root)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_persons_file_is_never_overwritten(tmp_path: Path) -> None:
     rules, run_id = made(tmp_path)
     (rules / USER).mkdir()
@@ -141,6 +198,7 @@ def test_a_persons_file_is_never_overwritten(tmp_path: Path) -> None:
     assert (rules / USER).is_dir(), "it was there before"
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_published_file_that_was_changed_by_hand_stays(tmp_path: Path) -> None:
     rules, run_id = made(tmp_path)
     ann(rules).approve(run_id, [FILES[0]])
@@ -155,6 +213,7 @@ def test_a_published_file_that_was_changed_by_hand_stays(tmp_path: Path) -> None
     assert Loader(rules).call("openat", 5, 1) == (True, 12)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_file_that_sfemu_would_find_first_refuses(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
@@ -169,6 +228,7 @@ def test_a_file_that_sfemu_would_find_first_refuses(tmp_path: Path) -> None:
     assert not (rules / "mine").exists()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_first_version_has_one_directory(tmp_path: Path) -> None:
     rules, run_id = made(tmp_path, version=1)
     refused(rules, run_id, "syscall/openat.lua is not ours and is never overwritten")
@@ -195,6 +255,7 @@ def test_a_rule_that_cannot_run_there_is_refused(tmp_path: Path) -> None:
     refused(rules, run_id, "c_connect_peer", TriageError)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("call", ["write", "mkdir"])
 def test_no_room_and_no_permission_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
@@ -209,13 +270,14 @@ def test_no_room_and_no_permission_change_nothing(
         raise OSError(28, os.strerror(28), str(path))
 
     with monkeypatch.context() as patch:
-        where: object = publishing if call == "write" else Path
+        where: object = published_files if call == "write" else Path
         patch.setattr(where, "write_all" if call == "write" else "mkdir", no_room)
         refused(rules, run_id, "nothing was .*: .* cannot be written: No space left on device", TriageError)
     ann(rules).approve(run_id, [FILES[0]])
     assert Loader(rules).call("openat", 5, 7) == (True, 77)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_program_killed_before_the_names_are_given_is_settled(tmp_path: Path) -> None:
     rules, run_id = made(tmp_path)
     before = theirs(rules)
@@ -254,6 +316,7 @@ _sequences = st.builds(
 )
 
 
+@pytest.mark.usefixtures("unchecked")
 @settings(
     max_examples=12,
     deadline=None,
@@ -286,3 +349,87 @@ def test_whatever_is_decided_all_is_as_it_was_once_it_is_rolled_back(
         assert theirs(rules) == before
     finally:
         shutil.rmtree(root)
+
+
+# What SFEmu finds
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_sfemu_finds_is_listed_with_what_hides_what(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules, run_id = made(tmp_path)
+    for place, call in ((USER, "read"), ("syscall_override", "read"), ("syscall", "read")):
+        (rules / place).mkdir(exist_ok=True)
+        (rules / place / f"{call}.lua").write_bytes(BASELINE + place.encode())
+    for call in ("open", "ioctl"):
+        (rules / "syscall" / f"{call}.lua").write_bytes(BASELINE)
+        (rules / "syscall_override" / f"{call}.lua").write_bytes(b"-- \x1b[31m of the model\n")
+    proposed_by = rules / "cache/ai_runs/20260131_020000_00000007/rules_patch/fix/syscall"
+    proposed_by.mkdir(parents=True)
+    (proposed_by / "ioctl.lua").write_bytes(b"-- \x1b[31m of the model\n")
+    ann(rules).approve(run_id, [FILES[0]])
+    assert main(["rules", "published", "-C", str(rules), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    asked = {one["path"]: (one["whose"], one["asked"]) for one in told["files"]}
+    assert asked == {
+        f"{USER}/openat.lua": ("ours", True),
+        "syscall/openat.lua": ("baseline", True),
+        f"{USER}/read.lua": ("person", True),
+        "syscall_override/read.lua": ("model", False),
+        "syscall/read.lua": ("baseline", False),
+        "syscall_override/open.lua": ("model", True),
+        "syscall/open.lua": ("baseline", False),
+        "syscall_override/ioctl.lua": ("model", True),
+        "syscall/ioctl.lua": ("baseline", False),
+    }
+    assert told["hides"] == [
+        "syscall_override/ioctl.lua (of SFEmu's model, run 20260131_020000_00000007) hides syscall/ioctl.lua",
+        "syscall_override/open.lua (of SFEmu's model, left over: no run here has it) hides syscall/open.lua",
+        f"{USER}/read.lua (of a person) hides syscall_override/read.lua and syscall/read.lua",
+    ]
+    assert [one["rules"] for one in told["files"] if one["whose"] == "ours"] == [["openat-1"]]
+    assert main(["rules", "published", "-C", str(rules)]) == 0
+    assert "openat-1" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_does_not_follow_the_active_rules_is_told_and_published_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules, run_id = made(tmp_path)
+    ann(rules).approve(run_id, [FILES[0]])
+    path = rules / USER / "openat.lua"
+    text = path.read_bytes()
+    path.unlink()
+    assert main(["rules", "published", "-C", str(rules)]) == 1
+    assert "1 file of the active rules not there" in capsys.readouterr().err
+    assert main(["rules", "publish", "-C", str(rules)]) == 0
+    assert path.read_bytes() == text
+    path.write_bytes(text + b"-- mine\n")
+    assert main(["rules", "published", "-C", str(rules)]) == 1
+    assert "was changed by hand" in capsys.readouterr().err
+    assert main(["rules", "publish", "-C", str(rules)]) == 1
+    assert path.read_bytes() == text + b"-- mine\n"
+
+
+def test_another_workspace_is_no_rule_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rules", "published", "-C", str(tmp_path)]) == 2
+    assert "is no rule directory of SFEmu" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_show_and_the_sheet_of_rules_say_what_sfemu_finds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules, run_id = made(tmp_path)
+    (rules / "syscall" / "read.lua").write_bytes(BASELINE)
+    (rules / "syscall_override" / "read.lua").write_bytes(BASELINE)
+    ann(rules).approve(run_id, [FILES[0]])
+    assert main(["show", run_id, "-C", str(rules)]) == 0
+    out = capsys.readouterr().out
+    assert f"published for SFEmu: {USER}/openat.lua" in out
+    state = read_rulebook(Workspace.at(rules).root, TARGET)
+    text = "\n".join("".join(part for part, _ in row.parts) for row in rulebook_rows(state, 100))
+    assert "syscall_override/read.lua (of SFEmu's model, left over: no run here has it)" in text
+    assert re.search(rf"hides syscall/read\.lua\n(?s:.*) asked +published +{USER}/openat\.lua", text)

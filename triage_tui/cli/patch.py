@@ -115,7 +115,8 @@ def _known(workspace: Workspace, record: Run, found: dict[str, Difference | str]
     texts = {name: one.new for name, one in found.items() if isinstance(one, Difference)}
     target = record.snapshot.target
     active = rule_checks.active_texts(workspace.rulebook_dir(target.target_id))
-    findings = rule_checks.check_texts(texts, target.arch, active)
+    published = rule_checks.is_published(workspace.root, target.target_id)
+    findings = rule_checks.check_texts(texts, target.arch, active, published=published)
     known = {}
     for name, text in texts.items():
         sentence, matched = "", None

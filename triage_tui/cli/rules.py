@@ -95,10 +95,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     renew.add_argument("--list", action="store_true", help="change nothing and list what is set aside")
     renew.add_argument("--reason", default="", metavar="TEXT", help="why, for the audit log")
 
+    found = commands.add_parser(
+        "published",
+        help="list the rule files that SFEmu finds, whose they are, and what hides what; 1 when they do not"
+        " follow the active rules",
+    )
+    publish = commands.add_parser(
+        "publish", help="let the rule files that SFEmu loads follow the active rules again"
+    )
+
     for command in (lint, explain, test, cost, fmt):
         command.add_argument("rule", nargs="*", metavar="RULE", help=f"{FORMS}; default: `active`")
-    for command in (lint, explain, test, cost, fmt, diff, stats, layers, made, renew):
-        command.add_argument("--json", action="store_true", help="as JSON")
+    for command in (lint, explain, test, cost, fmt, diff, stats, layers, made, renew, found, publish):
+        if command is not publish:
+            command.add_argument("--json", action="store_true", help="as JSON")
         # Also behind the command's name, where one looks for it.
         command.add_argument("-C", "--workspace", metavar="DIR", default=argparse.SUPPRESS, help="workspace")
 
@@ -111,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
     from triage_tui.cli.rules_formatted import fmt
     from triage_tui.cli.rules_generations import generations
     from triage_tui.cli.rules_layers import layers
+    from triage_tui.cli.rules_published import publish, published
     from triage_tui.cli.rules_renewed import renew
     from triage_tui.cli.rules_tested import test
 
@@ -125,6 +136,8 @@ def run(args: argparse.Namespace) -> int:
         "layers": layers,
         "renew": renew,
         "generations": generations,
+        "published": published,
+        "publish": publish,
     }
     return actions[args.action](args)
 

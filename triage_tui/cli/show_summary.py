@@ -15,8 +15,11 @@ from triage_tui.runs.reopened import reopened_said
 from triage_tui.runs.rule_account import rule_account
 from triage_tui.runs.verdict_figures import figure_rows, rung_in_words
 from triage_tui.runs.verdict_model import Verdict, read_verdict
+from triage_tui.sfemu import rules_dir
 from triage_tui.text import number_of
 
+_MOST_TOLD = 8
+"""Sentences about the rule files of SFEmu; `rules published` has all."""
 _FIGURE_CELLS = 30
 """Widest figure that stands in the table; others have a line of their own."""
 
@@ -51,8 +54,26 @@ def say_summary(record: Run, language: Catalogue) -> None:
             print_line()
             wanted = language.sentence(record.diagnosis.unknown_next)
             print_wrapped(language.fill("next experiment: {text}", text=wanted), "", "  ")
+    _published(record)
     say_rule_hits(record, language)
     say_verdicts(record, language)
+
+
+def _published(record: Run) -> None:
+    """Say what of the rules SFEmu loads, and what hides what there."""
+    root = record.dir.parent.parent
+    if root.name != rules_dir.HOME:
+        return
+    from triage_tui.sfemu.lookup import looked_at
+
+    looked = looked_at(root, record.snapshot.target.target_id)
+    if looked is None:
+        return
+    ours = [one.path for one in looked.files if one.whose in ("ours", "changed")]
+    told = [f"published for SFEmu: {', '.join(ours)}"] if ours else []
+    for sentence in (*told, *looked.wrong, *looked.hides)[:_MOST_TOLD]:
+        print_line()
+        print_wrapped(sentence, "", "  ")
 
 
 def _derivation(record: Run, diagnosis: Diagnosis, language: Catalogue) -> None:

@@ -48,10 +48,10 @@ NOT_THERE = {
 """Our helpers that a rule cannot be given there, each with the reason."""
 
 _STAYS = {
-    "c_mkdir_p": "makes directories",
-    "c_provide_file": "makes a file",
+    "c_mkdir_p": "the directory stays",
+    "c_provide_file": "the file stays",
 }
-_POWERS = ("io", "os", "debug", "package", "require", "load", "loadfile", "dofile", "c_do_syscall", "c_g2h")
+_POWERS = ("io", "os", "debug", "package", "require", "load", "loadfile", "dofile", "c_do_syscall")
 _NEEDS_GUEST = ("c_guest_info", "c_write_field", "c_ifreq_set")
 _LITERAL_ERRNO = re.compile(rb"\bc_errno\s*\(?\s*[\"'](E[A-Z0-9]+)[\"']")
 _WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
@@ -76,55 +76,61 @@ def check_runnable(name: str, source: bytes, arch: str) -> None:
         NotRunnable: says why not.
         TriageError: its header is broken.
     """
-    shown = safe_line(name, 120)
+    why = why_not_there(name, source, arch)
+    if why:
+        raise NotRunnable(f"{safe_line(name, 120)}: {why}")
+
+
+def why_not_there(name: str, source: bytes, arch: str) -> str:
+    """Return why a rule file cannot run on SFEmu, "" where it can; see `check_runnable`."""
     place = PLACE.search(name)
     if place is None or place["kind"] != "syscall":
         what = "a setting of the program's start" if "start/" in name else "the configuration of a plugin"
-        raise NotRunnable(f"{shown} is {what}, which triage-tui's own engine has and SFEmu has not")
+        return f"it is {what}, which triage-tui's own engine has and SFEmu has not"
     rule = parse(source)
     if is_theirs(rule):
-        return
+        return ""
     named = _names(source)
     for helper, why in NOT_THERE.items():
         if helper in named:
-            raise NotRunnable(f"{shown} calls {helper}, which it cannot be given on SFEmu: {why}")
+            return f"it calls {helper}, which it cannot be given on SFEmu: {why}"
     if arch and _is_known(arch):
-        return
+        return ""
+    unknown = "which processor the program is for is not known of SFEmu's run"
     for helper in _NEEDS_GUEST:
         if helper in named:
-            raise NotRunnable(
-                f"{shown} calls {helper}, and which processor the program is for is not known of SFEmu's run"
-            )
+            return f"it calls {helper}, and {unknown}"
     uncommon = [one for one in _errors_named(source) if errnos.numbers("generic")[one] > _LAST_COMMON_ERRNO]
-    if uncommon:
-        raise NotRunnable(
-            f"{shown} answers {uncommon[0]}, whose number depends on the processor, which is not known of"
-            " SFEmu's run"
-        )
+    return f"it answers {uncommon[0]}, whose number depends on that, and {unknown}" if uncommon else ""
 
 
-def what_differs(name: str, source: bytes) -> list[str]:
+def what_differs(source: bytes) -> list[str]:
     """Return what a person has to know before a rule acts on SFEmu, a sentence each.
 
     Raises:
         TriageError: its header is broken.
     """
-    shown = safe_line(name, 120)
     rule, named = parse(source), _names(source)
     if is_theirs(rule):
-        powers = [one for one in _POWERS if one in named]
+        powers = powers_of(source)
         acts = "acts with all rights of SFEmu, not in triage-tui's rule host"
-        return [f"{shown} uses {', '.join(powers)}: it {acts}"] if powers else []
+        return [f"it uses {', '.join(powers)}: it {acts}"] if powers else []
     told = [
-        f"{shown} {does} with {helper} in the root that SFEmu runs in, where it stays after a roll back"
-        for helper, does in _STAYS.items()
+        f"it calls {helper}, and {what} in the root that SFEmu runs in, also after a roll back"
+        for helper, what in _STAYS.items()
         if helper in named
     ]
     if "c_request_reexec" in named:
-        told.append(f"{shown} calls c_request_reexec, and SFEmu starts the program again on the spot")
+        told.append("it calls c_request_reexec, and SFEmu starts the program again on the spot")
     if "c_called_from" in named:
-        told.append(f"{shown} acts only where SFEmu runs with -shadowstack on and -sfanalysis")
+        told.append("it asks for the call stack: it acts only under -shadowstack and -sfanalysis of SFEmu")
     return told
+
+
+def powers_of(source: bytes) -> list[str]:
+    """Return what a rule of SFEmu's own names that the rule host has not, in a fixed order."""
+    named = _names(source)
+    return [one for one in _POWERS if one in named]
 
 
 def rule_text(syscall: str, rules: Mapping[str, bytes], arch: str, here: str) -> bytes:

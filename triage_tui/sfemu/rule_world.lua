@@ -36,7 +36,8 @@ end
 
 for name in string.gmatch([[
   c_get_timestamp c_read_guest_u32 c_read_guest_u64 c_list_regs c_get_reg c_resolve_addr c_async_probe_http
-  c_request_reexec c_get_shadowstack]], "%S+") do
+  c_request_reexec c_get_shadowstack c_do_syscall c_g2h c_h2g c_resolve_host_addr c_wait_user_continue
+  c_watchdog_suspend]], "%S+") do
   helper[name] = theirs(name)
 end
 

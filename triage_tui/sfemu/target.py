@@ -16,6 +16,15 @@ TARGET_FILE = "target_id"
 _ID = re.compile(r"[A-Za-z0-9._-]{1,80}\Z")
 
 
+def known_id(rules: RulesDirectory) -> str:
+    """Return the name under which its runs and rules belong together, "" where none is kept yet."""
+    try:
+        found = read_bounded(rules.home / TARGET_FILE, 200).decode("ascii", "replace").strip()
+    except TriageError:
+        return ""
+    return found if _ID.match(found) else ""
+
+
 def target_id(rules: RulesDirectory) -> str:
     """Return the name under which runs and rules of this directory belong together.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 
@@ -15,6 +15,9 @@ from triage_tui.rulebook.statistics import RuleTotals
 from triage_tui.text import number_of, safe_line
 from triage_tui.ui.rows import BLANK, Part, Row, clip, field, fit, heading, short, wrapped
 from triage_tui.ui.rulebook_state import RulebookState
+
+if TYPE_CHECKING:
+    from triage_tui.sfemu.lookup import Looked
 
 MAX_GENERATIONS = 256
 """Newest generations of a list; the command shows all."""
@@ -38,6 +41,12 @@ class ToPack(NamedTuple):
 def rulebook_rows(state: RulebookState, width: int) -> list[Row]:
     """Return all rows."""
     rows = [heading("Rules in force", width, "asked in this order"), *_layer_rows(state, width), BLANK]
+    if state.sfemu is not None:
+        rows += [
+            heading("Rule files that SFEmu finds", width, "first of a call first"),
+            *_sfemu_rows(state.sfemu, width),
+        ]
+        rows += [BLANK]
     rows += [heading("Generations of this target", width, "newest first")]
     rows += _generation_list(state.generations, state.target, width)
     if state.shared:
@@ -96,6 +105,26 @@ def did(total: RuleTotals) -> str:
     if total.last_used:
         told.append(f"last {safe_line(total.last_used[:16].replace('T', ' '), 16)}")
     return ", ".join(told)
+
+
+def _sfemu_rows(looked: Looked, width: int) -> list[Row]:
+    """Return what SFEmu asks for each call, and what hides what."""
+    rows: list[Row] = []
+    for told, look in ((looked.wrong, "bad"), (looked.hides, "warn")):
+        for sentence in told[:MAX_RULES]:
+            rows += wrapped(sentence, width, look, 1)
+    for one in looked.files[:MAX_RULES]:
+        ours = one.whose in ("ours", "changed")
+        name = clip(safe_line(one.path, 200), max(8, width - _WHOSE - 8))
+        parts: list[Part] = [
+            (fit(" asked" if one.asked else "", 8), "key"),
+            (fit("published" if ours else one.whose, _WHOSE), "accent" if ours else "muted"),
+            (name, "strong" if one.asked else ""),
+        ]
+        rows += _row(parts, width, whole=safe_line(one.path, 200))
+    if not looked.files:
+        rows += wrapped("No rule file is there.", width, "muted", 1)
+    return rows
 
 
 def _generation_list(made: Sequence[ListedGeneration], target: str, width: int) -> list[Row]:

@@ -38,19 +38,21 @@ class Insight:
 
     @property
     def conflicts(self) -> tuple[Finding, ...]:
-        """How it and the active rules get in each other's way."""
+        """What a person has to want all the same: how it and the active rules get in each other's way."""
         return tuple(finding for finding in self.findings if finding.is_conflict)
 
 
 def look_into(view: RunView) -> dict[str, Insight]:
     """Return what can be told about each proposed rule of a run. Takes a tenth of a second: for a worker."""
-    from triage_tui.retry.rules.rule_checks import check_texts
+    from triage_tui.retry.rules.rule_checks import check_texts, is_published
 
     texts = {name: rule.difference.new for name, rule in view.rules.items() if rule.difference is not None}
     trouble = ""
     found: Mapping[str, list[Finding]] = {}
     try:
-        found = check_texts(texts, view.snapshot.target.arch, view.active_rules)
+        target = view.snapshot.target
+        published = is_published(view.run.dir.parent.parent, target.target_id)
+        found = check_texts(texts, target.arch, view.active_rules, published=published)
     except TriageError as error:
         trouble = f"the rule was not checked: {error}"
     by_name: defaultdict[str, list[Syscall]] = defaultdict(list)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import manifest, statistics
@@ -16,6 +17,10 @@ from triage_tui.rulebook.manifest import Generation
 from triage_tui.rulebook.packs.imported import Kept, all_kept
 from triage_tui.rulebook.places import SHARED, shared_directory, target_directory
 from triage_tui.rulebook.statistics import RuleTotals
+from triage_tui.sfemu import rules_dir
+
+if TYPE_CHECKING:
+    from triage_tui.sfemu.lookup import Looked
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class RulebookState:
     shared: list[ListedGeneration] = field(default_factory=list)
     totals: Mapping[str, RuleTotals] = field(default_factory=dict)
     packs: list[Kept] = field(default_factory=list)
+    sfemu: Looked | None = None
+    """What SFEmu finds in its rule directory, None for a target of ours."""
 
     def of(self, target: str) -> list[ListedGeneration]:
         """Return the generations of the target, or those that all share ("shared")."""
@@ -63,7 +70,16 @@ def read_rulebook(workspace: Path, target: str) -> RulebookState:
         listed(shared_directory(rulebook)),
         totals,
         all_kept(rulebook),
+        _looked_at(workspace, target),
     )
+
+
+def _looked_at(workspace: Path, target: str) -> Looked | None:
+    if workspace.name != rules_dir.HOME:
+        return None
+    from triage_tui.sfemu.lookup import looked_at
+
+    return looked_at(workspace, target)
 
 
 def differences(old: Generation | None, new: Generation | None) -> list[str]:

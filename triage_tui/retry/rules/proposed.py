@@ -121,6 +121,24 @@ def smaller_set(run: Run, identity: str) -> Proposal:
     raise TriageError(f"run {run.run_id} has no smaller set of rules {safe_line(identity, 80)!r}")
 
 
+def replaced_plain(run: Run, approvals: Sequence[Approval], active: Generation | None) -> dict[str, str]:
+    """Return the active rules that approvals take the place of though their names differ, with their SHA-256.
+
+    A rule without a header is named after its text: one that was approved from the same file of this run,
+    and edited since, has another name.
+    """
+    found: dict[str, str] = {}
+    for approval in approvals:
+        place = patches.active_name(approval.file, approval.text)
+        earlier = [e.payload.get("files") for e in run.events if e.kind == "approved"]
+        digests = [files.get(approval.file) for files in earlier if isinstance(files, dict)]
+        for digest in (one for one in digests if isinstance(one, str)):
+            name = f"{place.partition('@')[0]}@plain-{digest[:8]}.lua"
+            if active is not None and name != place and active.files.get(name) == digest:
+                found[name] = digest
+    return found
+
+
 def check_removable(active: Generation | None, removes: Mapping[str, str]) -> None:
     """Refuse to take out a rule that is not the active one; `removes` maps paths to digests.
 
@@ -178,12 +196,19 @@ def check_rule(run: Run, name: str, source: bytes, active: Generation | None) ->
 
 
 class InTheWay(Conflict):
-    """A rule and the active ones get in each other's way: a person has to want it all the same."""
+    """A person has to want it all the same: a rule and active ones get in each other's way, or the like."""
 
 
 def in_the_way(run: Run, name: str, source: bytes, active: Generation | None) -> list[str]:
-    """Return how a rule that a run proposes and the active rules get in each other's way, a sentence each."""
-    found = conflicts(name, source, texts_beside(run, active))
+    """Return what a person has to want of a rule that a run proposes, a sentence each.
+
+    It and the active rules get in each other's way, or it does more where it is published.
+    """
+    found = list(conflicts(name, source, texts_beside(run, active)))
+    if rule_checks.is_published(run.dir.parent.parent, run.snapshot.target.target_id):
+        from triage_tui.sfemu.checks import there
+
+        found = [*there(name, source, run.snapshot.target.arch, []), *found]
     return [f"{safe_line(name)}: {safe_line(one.message)}" for one in found if one.is_conflict]
 
 

@@ -9,7 +9,7 @@ from triage_tui.errors import TriageError
 from triage_tui.retry import pending
 from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.rules.expiry import Ground, kept_text, newest_run
-from triage_tui.retry.rules.rule_checks import check_at_calls, check_texts
+from triage_tui.retry.rules.rule_checks import can_be_tried, check_at_calls, check_texts, is_published
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, rulefile
 from triage_tui.rulebook.evidence import EVIDENCE, Evidence, Part, evidence_text, parse_evidence
@@ -90,11 +90,18 @@ def _checked(workspace: Workspace, target_id: str, texts: Mapping[str, bytes], a
     refuse_hidden(workspace.rulebook, target_id, dict(texts))
     acting = {rule.name: rule.source for rule in in_force(workspace.rulebook, target_id)}
     run = newest_run(workspace, target_id)
-    found = check_texts(texts, run.snapshot.target.arch if run is not None else arch, {**acting, **texts})
+    arch = run.snapshot.target.arch if run is not None else arch
+    published = is_published(workspace.root, target_id)
+    found = check_texts(texts, arch, {**acting, **texts}, published=published)
     told = []
     for name, findings in found.items():
         errors = [one for one in findings if one.severity == "error"]
-        if not errors and run is not None and kind_of(name) != "start":
+        if (
+            not errors
+            and run is not None
+            and kind_of(name) != "start"
+            and can_be_tried(texts[name], published)
+        ):
             at_calls = check_at_calls(run.run_id, run.snapshot.target.arch, run.trace(), name, texts[name])
             errors = [one for one in at_calls if one.severity == "error"]
         if errors:

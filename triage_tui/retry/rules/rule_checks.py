@@ -21,6 +21,7 @@ from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.lua.syntax import NotUnderstood
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import Run
+from triage_tui.sfemu import rules_dir
 
 
 def active_texts(target_dir: Path) -> dict[str, bytes]:
@@ -42,17 +43,31 @@ def texts_of(generation: Generation | None) -> dict[str, bytes]:
     return {name: manifest.read_file(generation, name) for name in generation.files}
 
 
+def is_published(root: Path, target_id: str) -> bool:
+    """Tell whether the rules of a target are published for SFEmu, so that they are checked for it."""
+    if root.name != rules_dir.HOME:
+        return False
+    from triage_tui.sfemu import checks
+
+    return checks.is_published(root, target_id)
+
+
 def check_texts(
-    sources: Mapping[str, bytes], arch: str, active: Mapping[str, bytes]
+    sources: Mapping[str, bytes], arch: str, active: Mapping[str, bytes], *, published: bool = False
 ) -> dict[str, list[Finding]]:
     """Return what is wrong with proposed rules, by file name; nothing of them is executed.
 
     `arch` is that of the program, "" where it is not known; `active` are the active rules of its target.
+    `published`: they would act on SFEmu, see `is_published`.
 
     Raises:
         TriageError: the rule host, which compiles the texts, cannot be started.
     """
-    found = lint_all(sources, arch)
+    found: Mapping[str, list[Finding]] = lint_all(sources, arch)
+    if published:
+        from triage_tui.sfemu.checks import there
+
+        found = {name: there(name, source, arch, found[name]) for name, source in sources.items()}
     return {name: in_order([*found[name], *conflicts(name, sources[name], active)]) for name in sources}
 
 
@@ -91,11 +106,22 @@ def first_error(
     With `run_it` it is run over the calls of the run too, once its text is well.
     """
     arch = run.snapshot.target.arch
-    errors = [one for one in check_texts({name: source}, arch, active)[name] if one.severity == "error"]
-    if not errors and run_it and kind_of(name) != "start":
+    published = is_published(run.dir.parent.parent, run.snapshot.target.target_id)
+    checked = check_texts({name: source}, arch, active, published=published)
+    errors = [one for one in checked[name] if one.severity == "error"]
+    if not errors and run_it and kind_of(name) != "start" and can_be_tried(source, published):
         found = check_at_calls(run.run_id, arch, run.trace(), name, source)
         errors = [one for one in found if one.severity == "error"]
     return errors[0] if errors else None
+
+
+def can_be_tried(source: bytes, published: bool) -> bool:
+    """Tell whether our rule host can run a rule: one that is `published` may be for SFEmu alone."""
+    if not published:
+        return True
+    from triage_tui.sfemu import checks
+
+    return checks.can_be_tried(source)
 
 
 def _breadth_in(run: Run, rule: NamedRule) -> list[Finding]:
@@ -128,13 +154,16 @@ def check_named(
         run = workspace.load(run_id) if run_id else None
         arch = run.snapshot.target.arch if run is not None else ""
         active = {one.file: one.source for one in active_of(workspace, target_id)} if target_id else {}
-        checked = check_texts({rule.name: rule.source for rule in group}, arch, active)
+        published = is_published(workspace.root, target_id)
+        texts = {rule.name: rule.source for rule in group}
+        checked = check_texts(texts, arch, active, published=published)
         for rule in group:
             findings = checked[rule.name]
             if run is not None:
                 findings = in_order([*findings, *_breadth_in(run, rule)])
             clean = not any(one.severity == "error" for one in findings)
-            if run is not None and run_them and clean and rule.syscalls:
+            tried = run_them and clean and rule.syscalls and can_be_tried(rule.source, published)
+            if run is not None and tried:
                 at_calls = check_at_calls(run_id, arch, run.trace(), rule.file, rule.source)
                 findings = in_order([*findings, *at_calls])
             found[rule.name] = findings

@@ -132,7 +132,7 @@ class RuleDecisions:
             proposed.check_rule(run, approval.file, approval.text, active)
         additions = {patches.active_name(one.file, one.text): one.text for one in approvals}
         layers.refuse_hidden(self._workspace.rulebook, run.snapshot.target.target_id, additions)
-        removes = smaller.removes if smaller is not None else {}
+        removes = smaller.removes if smaller is not None else proposed.replaced_plain(run, approvals, active)
         proposed.check_removable(active, removes)
         there = active.files if active else {}
         if active and not removes and all(there.get(n) == _sha256(text) for n, text in additions.items()):

@@ -21,8 +21,11 @@ class Finding:
 
     @property
     def is_conflict(self) -> bool:
-        """Whether it tells of active rules that this one gets in the way of, without being an error."""
-        return self.severity == "warning" and self.code in ("conflict", "same-id")
+        """Whether a person has to want it all the same, without its being an error.
+
+        It and active rules get in each other's way, or it does more on the engine that it is published for.
+        """
+        return self.severity == "warning" and self.code in ("conflict", "same-id", "elsewhere")
 
 
 def in_order(findings: list[Finding]) -> list[Finding]:

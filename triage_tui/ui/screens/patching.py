@@ -164,7 +164,9 @@ class PatchingScreen(EditingScreen):
                 perform(partial(approve, anyway=True))
 
         more = f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""
-        question = f"It gets in the way of active rules: {conflicts[0].message}{more}."
+        first = conflicts[0]
+        where = "On SFEmu" if first.code == "elsewhere" else "It gets in the way of active rules"
+        question = f"{where}: {first.message}{more}."
         answers = (("no", "Approve nothing"), ("yes", "Approve all the same"))
         self.app.push_screen(Question(question, answers), answered)
 

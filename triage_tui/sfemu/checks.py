@@ -1,0 +1,45 @@
+"""What a check says of a rule that is published for SFEmu: other things are there, and others are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.rulebook.check.findings import Finding, in_order
+from triage_tui.rulebook.rulefile import parse
+from triage_tui.sfemu import rules_dir, target
+from triage_tui.sfemu.rule_text import is_theirs, powers_of, what_differs, why_not_there
+
+_OF_THE_RULE_HOST = ("forbidden", "random", "unsupported")
+"""Codes of findings that tell what our rule host does not have."""
+
+
+def is_published(root: Path, target_id: str) -> bool:
+    """Tell whether the rules of a target of the workspace `root` are published for SFEmu."""
+    if root.name != rules_dir.HOME:
+        return False
+    rules = rules_dir.around(root)
+    return rules is not None and target.known_id(rules) == target_id
+
+
+def there(name: str, source: bytes, arch: str, findings: Sequence[Finding]) -> list[Finding]:
+    """Return what is to be said of a rule file on SFEmu, where `findings` are those of our rule host."""
+    try:
+        theirs = is_theirs(parse(source))
+        told = [Finding(1, "warning", "elsewhere", text) for text in what_differs(source)]
+        why = why_not_there(name, source, arch)
+    except TriageError:
+        return list(findings)  # Its header is broken, which is among them.
+    if why:
+        told.append(Finding(1, "error", "not-there", why))
+    left_out = _OF_THE_RULE_HOST if theirs else ("unsupported",)
+    return in_order([*(one for one in findings if one.code not in left_out), *told])
+
+
+def can_be_tried(source: bytes) -> bool:
+    """Tell whether our rule host can run a rule that is for SFEmu."""
+    try:
+        return not (is_theirs(parse(source)) and powers_of(source))
+    except TriageError:
+        return True
