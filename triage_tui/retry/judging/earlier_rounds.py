@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from triage_tui.errors import TriageError
 from triage_tui.rulebook.evidence import Site, maps_of, site_of
@@ -13,7 +15,7 @@ from triage_tui.runs.call_signatures import signatures
 from triage_tui.runs.listing import run_dirs, summarize
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import Run, load_run
-from triage_tui.runs.writer import TRACE_FILE
+from triage_tui.runs.writer import SNAPSHOT_FILE, TRACE_FILE
 
 MAX_LISTED = 400
 """Runs of the workspace among which those of the target are looked for, the newest ones."""
@@ -32,6 +34,14 @@ _NO_PROGRESS = frozenset(
 )  # fmt: skip
 
 
+class _Reached(NamedTuple):
+    """What one round reached, as `Past` has it."""
+
+    signatures: frozenset[str]
+    sites: frozenset[str]
+    unplaced: frozenset[str]
+
+
 @dataclass(slots=True)
 class Past:
     """What earlier rounds reached."""
@@ -47,22 +57,35 @@ class Past:
     rounds: int = 0
     """How many rounds that were."""
 
-    def add(self, run: Run, *, led_here: bool = True) -> None:
-        """Take in what one more round reached."""
+    def add(self, run: Run) -> None:
+        """Take in what the run before reached."""
+        self._take(run.run_id, _reached(run), led_here=True)
+
+    def add_recorded(self, run_dir: Path, *, led_here: bool) -> None:
+        """Take in what an earlier round reached, from its directory.
+
+        Raises:
+            TriageError: it cannot be read.
+            OSError: it is gone.
+        """
+        stamps = tuple((run_dir / name).stat().st_mtime_ns for name in (TRACE_FILE, SNAPSHOT_FILE))
+        self._take(run_dir.name, _reached_in(run_dir, stamps), led_here=led_here)
+
+    def _take(self, run_id: str, reached: _Reached, *, led_here: bool) -> None:
         self.rounds += 1
-        reached = signatures(call for call in run.trace() if counts(call))
         if led_here:
-            self.path |= reached.keys()
+            self.path |= reached.signatures
         else:
-            for text in reached:
-                self.others.setdefault(text, run.run_id)
-        self.sites |= call_sites(run).keys()
-        self.unplaced |= {call.name for call in run.trace() if counts(call) and not is_placed(run, call)}
+            for text in reached.signatures:
+                self.others.setdefault(text, run_id)
+        self.sites |= reached.sites
+        self.unplaced |= reached.unplaced
 
     def new_sites(self, run: Run, start: int = 0) -> dict[str, int]:
         """Return the places of a run that no earlier round had, and the first call of each."""
         found = call_sites(run, start)
-        names = {call.seq: call.name for call in run.trace() if call.seq in set(found.values())}
+        first = set(found.values())
+        names = {call.seq: call.name for call in run.trace() if call.seq in first}
         return {
             text: seq
             for text, seq in found.items()
@@ -114,8 +137,23 @@ def past_of(runs_dir: Path, before: Run, after: Run | None = None) -> Past:
             left -= (path / TRACE_FILE).stat().st_size
             if left < 0:
                 break
-            past.add(load_run(path), led_here=led_here)
+            past.add_recorded(path, led_here=led_here)
     return past
+
+
+def _reached(run: Run) -> _Reached:
+    counting = [call for call in run.trace() if counts(call)]
+    return _Reached(
+        frozenset(signatures(counting)),
+        frozenset(call_sites(run)),
+        frozenset(call.name for call in counting if not is_placed(run, call)),
+    )
+
+
+@functools.lru_cache(MAX_READ)
+def _reached_in(run_dir: Path, _stamps: tuple[int, ...]) -> _Reached:
+    """Return what a recorded round reached; one that did not change since is not read again in each round."""
+    return _reached(load_run(run_dir))
 
 
 def _rounds(runs_dir: Path, before: Run, after: Run | None) -> Iterator[tuple[Path, bool]]:

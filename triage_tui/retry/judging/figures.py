@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 from triage_tui.retry.judging.earlier_rounds import call_sites
-from triage_tui.retry.judging.faked import Faked
 from triage_tui.retry.judging.service import probe_in_words
 from triage_tui.runs.call_signatures import signatures
 from triage_tui.runs.reader import Run
@@ -15,7 +14,7 @@ from triage_tui.text import recordable
 MAX_ERRNOS, MAX_PROBES, MAX_LOOP = 16, 16, 12
 
 
-def figures_of(run: Run, faked: Faked, rung: Rung | None) -> Figures:
+def figures_of(run: Run, rung: Rung | None) -> Figures:
     """Return the figures of one run."""
     snapshot = run.snapshot
     statistics = snapshot.statistics
@@ -34,7 +33,7 @@ def figures_of(run: Run, faked: Faked, rung: Rung | None) -> Figures:
         processes=statistics.processes,
         loop=", ".join(list(dict.fromkeys(snapshot.loop.names))[:MAX_LOOP]) if snapshot.loop else "",
         probes=[recordable(probe_in_words(probe)) for probe in snapshot.probes[:MAX_PROBES]],
-        faked=faked.calls,
+        faked=sum(call.rule is not None for call in run.trace()),
         call_sites=len(call_sites(run)),
         rung=rung,
     )
