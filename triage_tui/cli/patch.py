@@ -48,6 +48,8 @@ def _source(record: Run, name: str, one: Difference | str) -> dict[str, str]:
     if isinstance(one, str):
         return {}
     proposals = record.diagnosis.proposals if record.diagnosis else []
+    if any(proposal.source == "sfemu" for proposal in proposals if name in proposal.files):
+        return {"source": "sfemu"}
     return {"source": "model" if proposed.by_model(proposals, name, one.new) else "kb"}
 
 
@@ -160,6 +162,8 @@ def _print_file(name: str, one: Difference | str, known: _Known | None, source: 
     print(f"--- {safe_line(name)}")
     if source == "model":
         print("proposed by a model: read it; it is approved by itself, not with others")
+    elif source == "sfemu":
+        print("written by SFEmu's own tool: read it; a person must name it to approve it")
     elif source == "pack":
         print("from a pack (proposed-by in its header): a person must name it to approve it")
     if isinstance(one, str) or known is None:

@@ -151,6 +151,9 @@ def _proposals(diagnosis: Diagnosis, language: Catalogue) -> None:
             print_wrapped(language.fill("ranked: {text}", text=ranked), "      ", "        ")
         if proposal.source == "model":
             print_wrapped(language.fill("Source: a model. A person must name it to approve it."), "      ")
+        elif proposal.source == "sfemu":
+            source = "Source: SFEmu's own tool. A person must name it to approve it."
+            print_wrapped(language.fill(source), "      ")
         if proposal.origin:
             places = {"name": proposal.template, "file": proposal.origin}
             print_wrapped(

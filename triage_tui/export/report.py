@@ -266,6 +266,8 @@ def _proposal(citing: Citing, proposal: Proposal) -> Facts:
         rows.append(("ranked", citing.prose(proposal.ranked, 1000)))
     if proposal.source == "model":
         rows.append(("proposed by", (Span("a model"),)))
+    elif proposal.source == "sfemu":
+        rows.append(("proposed by", (Span("SFEmu's own tool"),)))
     if proposal.needs_input:
         rows.append(("needs first", citing.prose(proposal.needs_input, 600)))
     if proposal.origin:

@@ -90,6 +90,9 @@ class Workspace:
         found = self._all_run_dirs()
         if run_id == "last":
             if not found:
+                if places := foreign_places(self.runs_dir):
+                    shown = safe_line(", ".join(map(str, places)), 300)
+                    raise TriageError(f"there is no run in {shown} yet: SFEmu records them there")
                 raise TriageError(
                     f"there is no run in {safe_line(str(self.runs_dir))} yet: start one with `triage-tui run`"
                 )

@@ -24,7 +24,7 @@ import msgspec
 
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.runs.encoding import encode_line
-from triage_tui.runs.files import read_bounded
+from triage_tui.runs.files import read_bounded, waits_for_disk
 from triage_tui.runs.record import Record
 
 EVENTS_FILE = "events.jsonl"
@@ -396,7 +396,8 @@ def append_event(
         try:
             if stream.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(stream.fileno())
+            if waits_for_disk():
+                os.fsync(stream.fileno())
         except OSError as error:
             with contextlib.suppress(OSError):
                 stream.truncate(size)

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from triage_tui.runs.encoding import encode_line
-from triage_tui.runs.files import inside, sync_directory, write_atomic
+from triage_tui.runs.files import inside, sync_directory, waits_for_disk, write_atomic
 from triage_tui.runs.form import SNAPSHOT_FILE as SNAPSHOT_FILE
 from triage_tui.runs.ids import new_run_id
 from triage_tui.runs.limits import tree_bytes
@@ -170,7 +170,7 @@ class RunWriter:
 
     def _sync_blobs(self) -> None:
         """Have the memory objects on the disk. Dozens of small files at once cost what a few cost in turn."""
-        if self._unsynced:
+        if self._unsynced and waits_for_disk():
             # Only here: importing it costs more than reading a run.
             from concurrent.futures import ThreadPoolExecutor
 

@@ -20,7 +20,7 @@ from triage_tui.binary.sfanalysis import SfAnalysis
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import patches
 from triage_tui.runs.events import append_event
-from triage_tui.runs.files import read_bounded, write_atomic
+from triage_tui.runs.files import can_be_made_again, read_bounded, write_atomic
 from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.model import Unavailable
 from triage_tui.runs.writer import RunWriter, encode_json
@@ -55,7 +55,11 @@ def adopt(rules: RulesDirectory, source: Path) -> Path:
     target = runs_dir / source.name
     known = read_adopted(target)
     stamp = stamp_of(rules, source)
-    if known is not None and (known.stamp, known.schema_version) == (stamp, adopted.FORM):
+    if (
+        known is not None
+        and (known.stamp, known.schema_version) == (stamp, adopted.FORM)
+        and _is_whole(target)
+    ):
         return target
     if known is None and os.path.lexists(target / "snapshot.json"):
         raise TriageError(f"run {source.name} was made here: SFEmu's of the same name was not taken in")
@@ -67,12 +71,21 @@ def adopt(rules: RulesDirectory, source: Path) -> Path:
     except OSError as error:
         raise TriageError(f"{safe_line(str(runs_dir))} cannot be written: {error.strerror}") from error
     try:
-        _write(rules, source, found, writer, target, known, stamp)
+        with can_be_made_again():
+            _write(rules, source, found, writer, target, known, stamp)
     except OSError as error:
         raise TriageError(f"run {source.name} cannot be written: {error.strerror}") from error
     finally:
         writer.discard()
     return target
+
+
+def _is_whole(target: Path) -> bool:
+    """Tell whether the machine did not crash before the record was on the disk, which leaves empty files."""
+    try:
+        return all((target / name).stat().st_size for name in ("snapshot.json", "diagnosis.json"))
+    except OSError:
+        return False
 
 
 def stamp_of(rules: RulesDirectory, source: Path) -> str:

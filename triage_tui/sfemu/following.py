@@ -74,6 +74,10 @@ def take_in(home: Path, seconds: float) -> int:
 def wanted(home: Path, looked_at: int = LOOKED_AT) -> Iterator[Path]:
     """Yield SFEmu's runs that may have to be taken in, newest first: the newest, and those never taken in."""
     found = foreign_runs(home / "ai_runs")
+    try:
+        known = set(os.listdir(home / "ai_runs"))
+    except OSError:
+        known = set()
     for number, name in enumerate(sorted(found, reverse=True)):
-        if number < looked_at or not (home / "ai_runs" / name).is_dir():
+        if number < looked_at or name not in known:
             yield found[name]

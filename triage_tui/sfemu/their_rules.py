@@ -80,15 +80,15 @@ def proposal_of(rule: TheirRule, rules: RulesDirectory, retry_log: str, stable: 
     if rule.syscall in stable and not rule.observes:
         said.append("SFEmu took it for stable, which only means that more calls were made since")
     if _TRANSIENT.search(rule.text[:1024]):
-        said.append("it is marked as transient")
-    does = "watches and changes nothing, it says" if rule.observes else "answers or changes"
+        said.append("It is marked as transient")
+    does = "is meant to watch" if rule.observes else "answers or changes"
     return Proposal(
         id=f"sfemu-{purpose}-{rule.syscall}",
         hypothesis=0,
         template="sfemu",
         title=f"{rule.syscall}: the rule that SFEmu's own tool wrote",
         intent=f"it {does} {rule.syscall}; read its text, nobody checked what it is for",
-        effect="; ".join(said),
+        effect=". ".join(said),
         risk="medium" if rule.observes else "high",
         risk_text="a model or a tool wrote it from the same snapshot, and nothing was tried with it here",
         inverse="roll back to the generation before it",
@@ -121,8 +121,10 @@ def _where_now(rule: TheirRule, rules: RulesDirectory) -> str:
             same = read_bounded(path, MAX_RULE_BYTES) == rule.text
         except TriageError:
             same = False
-        return f"it acts now, as {shown}" if same else f"{shown} acts now, which is another text"
-    return "no rule for this call acts now"
+        if same:
+            return f"When this was read it acted, as {shown}"
+        return f"When this was read {shown} acted, which is another text"
+    return "When this was read no rule for this call acted"
 
 
 def stable_of(rules: RulesDirectory, run_id: str) -> dict[str, Any] | None:

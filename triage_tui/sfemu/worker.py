@@ -41,6 +41,7 @@ class Worker:
         self._unreadable: dict[str, str] = {}
         """Run -> its stamp when it could not be read."""
         self._inotify = INotify()
+        self._newest: list[Path] = []
         self._watched: set[Path] = set()
 
     def run(self) -> None:
@@ -50,11 +51,15 @@ class Worker:
             while not self._pass():
                 take_note(self._home)
             take_note(self._home)
-            if self._inotify.read(timeout=int(LOOK_EVERY_S * 1000)):
-                time.sleep(QUIET_S)
-                self._inotify.read(timeout=0)
-            elif os.getppid() == 1:
-                return
+            while not self._inotify.read(timeout=int(LOOK_EVERY_S * 1000)):
+                if os.getppid() == 1:
+                    return
+                # What SFEmu still writes lies deep below its newest runs.
+                for source in self._newest:
+                    self._take(source)
+                take_note(self._home)
+            time.sleep(QUIET_S)
+            self._inotify.read(timeout=0)
 
     def _watch(self) -> None:
         for place in (*foreign_places(self._home / "ai_runs"), self._home / WAITING):
@@ -65,7 +70,10 @@ class Worker:
 
     def _pass(self) -> bool:
         """Take in what there is, newest first; False when something new came, which is to come first."""
+        self._newest = []
         for number, source in enumerate(wanted(self._home)):
+            if number < _NEWEST:
+                self._newest.append(source)
             if number >= _NEWEST and self._inotify.read(timeout=0):
                 return False
             self._take(source)

@@ -216,6 +216,8 @@ def _proposal_pieces(view: RunView, number: int, proposal: Proposal, shown: Show
         note = ("  by a model", "warn")
     elif proposal.source == "pack":
         note = ("  from a pack", "info")
+    elif proposal.source == "sfemu":
+        note = ("  by SFEmu", "warn")
     elif proposal.source == "trial":
         note = ("  from trials", "info")
     if is_active(view, proposal):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from textual.content import Content
 
+from triage_tui.runs.foreign import is_home
 from triage_tui.text import number_of, shown_line
 from triage_tui.ui.actions import ACTIONS, BY_ID, PANE_KEYS, PANES
 from triage_tui.ui.actions.model import Action
@@ -69,7 +70,10 @@ def title(screen: MainScreen) -> tuple[list[Item], list[Item]]:
     # A list without a border says here what its title would, when that is more than a number.
     note = short(screen.runs.title_note, 40) if screen.single and screen.active == "runs" else ""
     note = "" if note.isdigit() else note
-    where = short(place(str(screen.app.workspace)), 24 if note else 60)
+    workspace = screen.app.workspace
+    # Beside SFEmu's records it is known by the rule directory.
+    shown = workspace.parent.parent if is_home(workspace) else workspace
+    where = short(place(str(shown)), 24 if note else 60)
     left = [Item(" triage-tui ", "title"), Item(f" {where}", "muted")]
     if note:
         left.append(Item(f"  {note}", "info"))
