@@ -88,6 +88,13 @@ def test_the_next_missing_file_is_progress_although_the_end_is_the_same(tmp_path
     assert judge(before, after).word == "progressed"
 
 
+def test_waiting_for_a_lock_of_64_bits_of_time_is_no_ground(tmp_path: Path, before: Run) -> None:
+    calls = [ok(1, "brk"), ok(2, "socket"), MISSING, ok(4, "futex_time64"), ok(5, "sched_yield")]
+    verdict = judge(before, make(tmp_path, calls, cites=3))
+    assert not verdict.novel
+    assert verdict.rung == "runs"
+
+
 def test_the_same_failure_is_sideways(tmp_path: Path, before: Run) -> None:
     after = make(tmp_path, [ok(1, "brk"), ok(2, "socket"), ok(3, "getuid32"), MISSING], cites=3)
     verdict = judge(before, after)

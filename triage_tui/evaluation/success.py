@@ -13,11 +13,11 @@ from typing import Any
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.log.full_trace import FILE, read_full_trace
+from triage_tui.runs.call_signatures import SLEEPS
 from triage_tui.runs.model import Snapshot, Syscall
 from triage_tui.runs.reader import Run
 
 _MAX_OUTPUT = 4 << 20
-_SLEEPS = frozenset(("nanosleep", "clock_nanosleep", "clock_nanosleep_time64"))
 _HOW = {"sleep_loop": "sleep_loop", "loop": "syscall_loop"}
 PARTS = frozenset(("outcome", "code", "signal", "how", "output", "strace", "probe"))
 
@@ -101,7 +101,7 @@ def how(snapshot: Snapshot) -> str:
         return _HOW[snapshot.reason]
     if snapshot.trigger.spinning:
         return "spin"
-    return "sleep_loop" if snapshot.trigger.syscall_name in _SLEEPS else "blocked"
+    return "sleep_loop" if snapshot.trigger.syscall_name in SLEEPS else "blocked"
 
 
 def calls(run: Run) -> Iterator[Syscall]:

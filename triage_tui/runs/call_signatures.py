@@ -6,6 +6,16 @@ from collections.abc import Iterable
 
 from triage_tui.runs.model import Syscall
 
+BY_CHANCE = frozenset(
+    [
+        "brk", "mmap", "mmap2", "munmap", "mprotect", "madvise", "futex", "futex_time64", "sched_yield",
+        "rt_sigreturn", "sigreturn", "gettimeofday", "time", "clock_gettime", "clock_gettime64",
+    ]
+)  # fmt: skip
+"""Calls whose number depends on time and chance: they say nothing of how far a program got."""
+SLEEPS = frozenset(("nanosleep", "clock_nanosleep", "clock_nanosleep_time64"))
+"""Calls that only wait for a time."""
+
 
 def subject(call: Syscall) -> str:
     """Return what `call` is and is about, whatever came of it: "openat(/etc/x.conf)", "read"."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from triage_tui.errors import TriageError
 from triage_tui.rulebook.evidence import Site, maps_of, site_of
-from triage_tui.runs.call_signatures import signatures
+from triage_tui.runs.call_signatures import BY_CHANCE, SLEEPS, signatures
 from triage_tui.runs.listing import run_dirs, summarize
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import Run, load_run
@@ -24,14 +24,8 @@ MAX_READ = 64
 MAX_BYTES = 128 << 20
 """What is read of their calls in all."""
 
-# Calls that say how a program ends or waits for time, not how far it got.
-_NO_PROGRESS = frozenset(
-    [
-        "exit", "exit_group", "brk", "mmap", "mmap2", "munmap", "mprotect", "madvise", "futex",
-        "rt_sigreturn", "sigreturn", "nanosleep", "clock_nanosleep", "clock_nanosleep_time64", "gettimeofday",
-        "time", "clock_gettime", "clock_gettime64", "getpid", "gettid",
-    ]
-)  # fmt: skip
+_NO_PROGRESS = BY_CHANCE | SLEEPS | {"exit", "exit_group", "getpid", "gettid"}
+"""Calls that say how a program ends or waits for time, not how far it got."""
 
 
 class _Reached(NamedTuple):

@@ -18,13 +18,13 @@ from triage_tui.runs.evidence import parse_link
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import Run
 
-# Calls that lead on although they name nothing: a program that makes its first one does something else.
-_LEADS_ON = frozenset(
+LEADS_ON = frozenset(
     [
         "socket", "socketpair", "bind", "listen", "accept", "accept4", "connect", "clone", "clone3", "fork",
         "vfork",
     ]
 )  # fmt: skip
+"""Calls that lead on although they name nothing: a program that makes its first one does something else."""
 _IS_TERMINAL = "ioctl(TCGETS"
 _VARIES = 3
 """Objects of one call in a loop from which on it is the loop that changes them."""
@@ -112,7 +112,7 @@ def leads_on(text: str) -> bool:
     name = text.split("(")[0].split(" ")[0]
     if text.startswith(_IS_TERMINAL):
         return False
-    return "(" in text or not text.endswith(" ok") or name in _LEADS_ON
+    return "(" in text or not text.endswith(" ok") or name in LEADS_ON
 
 
 def ground_lost(before: Run, after: Run) -> tuple[set[str], set[str]]:

@@ -11,27 +11,17 @@ from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
 from triage_tui.retry.judging.judge import judge
+from triage_tui.retry.judging.novelty import LEADS_ON
 from triage_tui.retry.one_run import how_it_stopped
-from triage_tui.runs.call_signatures import signature
+from triage_tui.runs.call_signatures import BY_CHANCE, SLEEPS, signature
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import Run
 from triage_tui.runs.verdict_model import RUNGS, Rung, Verdict
 from triage_tui.text import number_of, safe_line
 
-_BY_CHANCE = frozenset(
-    [
-        "brk", "mmap", "mmap2", "munmap", "mprotect", "mremap", "madvise", "futex", "futex_time64",
-        "sched_yield", "rt_sigreturn", "sigreturn", "gettimeofday", "time", "clock_gettime",
-        "clock_gettime64", "nanosleep", "clock_nanosleep", "clock_nanosleep_time64", "restart_syscall",
-    ]
-)  # fmt: skip
+_NOT_ASKED = BY_CHANCE | SLEEPS | {"mremap", "restart_syscall"}
 """Calls that a program makes or not by the time that it takes."""
-_MUST_SUCCEED = frozenset(
-    [
-        "socket", "socketpair", "bind", "listen", "accept", "accept4", "connect", "clone", "clone3", "fork",
-        "vfork", "execve", "execveat", "mount",
-    ]
-)  # fmt: skip
+_MUST_SUCCEED = LEADS_ON | {"execve", "execveat", "mount"}
 """Calls that have to succeed again; of others, such as a look for a file, it is enough that they are made."""
 
 WELL = "the program is well"
@@ -132,7 +122,7 @@ def _own_calls(run: Run) -> dict[str, None]:
     return {
         _what(call): None
         for call in run.trace()
-        if call.rule is None and not call.errno and call.name not in _BY_CHANCE
+        if call.rule is None and not call.errno and call.name not in _NOT_ASKED
     }
 
 

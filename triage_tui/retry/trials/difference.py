@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from triage_tui.runs.call_signatures import signature, signatures
+from triage_tui.runs.call_signatures import BY_CHANCE, signature, signatures
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.trials_model import CallLine
 from triage_tui.text import number_of, safe_line
@@ -13,14 +13,6 @@ from triage_tui.text import number_of, safe_line
 BEFORE, AFTER = 4, 60
 """Calls that are kept before the first difference, and from it on."""
 MAX_CALL = 240
-_TIMING = frozenset(
-    [
-        "brk", "mmap", "mmap2", "munmap", "mprotect", "madvise", "futex", "futex_time64", "sched_yield",
-        "rt_sigreturn", "sigreturn", "gettimeofday", "time", "clock_gettime", "clock_gettime64",
-    ]
-)  # fmt: skip
-"""Calls whose number depends on time and chance: they part no runs, unless a rule acts at them."""
-
 _ENDS = frozenset(("exit", "exit_group"))
 
 
@@ -98,7 +90,7 @@ def in_words(found: Parting, first: str = "without the rule", second: str = "wit
 
 def lost(before: Iterable[Syscall], after: Iterable[Syscall]) -> list[str]:
     """Return the signatures of calls that succeeded before and are not made after, but for how it ended."""
-    had = signatures(call for call in before if not call.errno and call.name not in _TIMING | _ENDS)
+    had = signatures(call for call in before if not call.errno and call.name not in BY_CHANCE | _ENDS)
     has = signatures(after)
     return [text for text in had if text not in has]
 
@@ -131,7 +123,7 @@ def _threads(calls: Iterable[Syscall]) -> list[list[Syscall]]:
     found: dict[tuple[int, int], list[Syscall]] = {}
     for call in calls:
         thread = found.setdefault((call.pid, call.tid), [])
-        if call.rule is not None or call.name not in _TIMING:
+        if call.rule is not None or call.name not in BY_CHANCE:
             thread.append(call)
     return list(found.values())
 
