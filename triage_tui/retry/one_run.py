@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 from triage_tui.diagnosis.report import check_knowledge
-from triage_tui.errors import Stopped
+from triage_tui.errors import Stopped, TriageError
 from triage_tui.retry.guests import RunningGuest
 from triage_tui.retry.record import record_stop
 from triage_tui.retry.start import Start
@@ -21,6 +21,8 @@ from triage_tui.text import safe_line
 Tell = Callable[[str], None]
 
 _TICK_S = 2.0
+_LAST_BYTES = 1 << 16
+"""What is read of the end of the output."""
 
 
 def run_once(
@@ -103,3 +105,11 @@ def how_it_stopped(run: Run) -> str:
         "idle": "computes without a call" if trigger.spinning else "waits",
     }
     return words.get(reason, "was frozen")
+
+
+def last_printed(run: Run, most: int) -> list[str]:
+    """Return the last lines that a program printed, raw text without empty ones; none where none is kept."""
+    with contextlib.suppress(TriageError):
+        lines = run.text_file(run.snapshot.guest_output, _LAST_BYTES, tail=True).split("\n")
+        return [line for line in lines if line.strip()][-most:]
+    return []

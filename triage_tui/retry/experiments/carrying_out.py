@@ -8,7 +8,6 @@ again from its start and lead to a new run. Each leaves its start and its end in
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +19,13 @@ from triage_tui.retry.experiments.learning import learnt_from
 from triage_tui.retry.experiments.reading import read_code, read_memory
 from triage_tui.retry.experiments.runs import run_experiment
 from triage_tui.retry.inspecting.rediagnose import takes_long
+from triage_tui.retry.one_run import Tell
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.diagnosis_model import Diagnosis, Experiment, Hypothesis
 from triage_tui.runs.events import Event, append_event, process_start, this_process
 from triage_tui.runs.reader import Run
 from triage_tui.runs.writer import START_FILE
 from triage_tui.text import safe_line
-
-Tell = Callable[[str], None]
 
 _READING = {"code": read_code, "memory": read_memory}
 

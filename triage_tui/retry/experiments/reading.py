@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
 
 from triage_tui.binary.decompiler import why_missing
 from triage_tui.diagnosis.decision import decision_of
@@ -16,13 +15,12 @@ from triage_tui.retry.inspecting import frame_code
 from triage_tui.retry.inspecting.memory_windows import Window, ask_holder, keep_windows, parse_windows
 from triage_tui.retry.inspecting.recorded_code import RecordedCode
 from triage_tui.retry.inspecting.rediagnose import rediagnose
+from triage_tui.retry.one_run import Tell
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.diagnosis_model import Experiment
 from triage_tui.runs.events import holder_reads
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
-
-Tell = Callable[[str], None]
 
 _TEXT = re.compile(rb"[\x20-\x7e]{8,200}")
 _COMPLAINT = re.compile(

@@ -12,7 +12,8 @@ import msgspec
 from triage_tui.errors import TriageError
 from triage_tui.proposals.watching import watching_rules
 from triage_tui.retry.inspecting.left_out_calls import WHOLE_TRACE
-from triage_tui.retry.one_run import Tell, how_it_stopped, run_once
+from triage_tui.retry.judging.ends import same_end
+from triage_tui.retry.one_run import Tell, how_it_stopped, last_printed, run_once
 from triage_tui.retry.rules.expiry import EXPERIMENT
 from triage_tui.retry.start import Start, read_start
 from triage_tui.retry.workspace import Workspace
@@ -187,15 +188,8 @@ def _saw_verbose(before: Run, new: Run, experiment: Experiment) -> str:
     more = new.snapshot.statistics.output_bytes - before.snapshot.statistics.output_bytes
     if more <= 0:
         return f"with {option} it printed nothing more and {how_it_stopped(new)}"
-    last = _last_line(new)
+    last = safe_line("".join(last_printed(new, 1)).strip(), 100)
     return f'with {option} it printed {more} bytes more, the last "{last}", and {how_it_stopped(new)}'
-
-
-def _last_line(run: Run) -> str:
-    with contextlib.suppress(TriageError):
-        lines = run.text_file(run.snapshot.guest_output, 1 << 16, tail=True).split("\n")
-        return safe_line(next((line.strip() for line in reversed(lines) if line.strip()), ""), 100)
-    return ""
 
 
 def _saw_observe(_before: Run, new: Run, _experiment: Experiment) -> str:
@@ -216,11 +210,7 @@ def _saw_full_trace(_before: Run, new: Run, _experiment: Experiment) -> str:
 
 
 def _saw_again(before: Run, new: Run, _experiment: Experiment) -> str:
-    def end(run: Run) -> tuple[object, ...]:
-        trigger = run.snapshot.trigger
-        return run.snapshot.reason, trigger.exit_code, trigger.signal, trigger.syscall_name
-
-    if end(before) == end(new):
+    if same_end(before, new):
         return f"it {how_it_stopped(new)} in the same way again"
     return f"it does not end in the same way each time: now it {how_it_stopped(new)}"
 

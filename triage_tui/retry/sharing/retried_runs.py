@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Collection
 
 from triage_tui.errors import TriageError
+from triage_tui.retry.judging.ends import is_healthy
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.layers import in_force
 from triage_tui.runs.listing import run_dirs, summarize
@@ -48,7 +49,6 @@ def _fitness(run: Run, sha256: str, others: set[str]) -> int:
     had = {hit.sha256 for hit in run.snapshot.rule_hits}
     if sha256 in had:
         return 0
-    well = run.diagnosis is not None and run.diagnosis.healthy
-    if well and any(hit.hits for hit in run.snapshot.rule_hits):
+    if is_healthy(run) and any(hit.hits for hit in run.snapshot.rule_hits):
         return 1
     return _SAME_BUT_FOR_IT if had == others else 2

@@ -22,7 +22,7 @@ from triage_tui.retry.trials.criterion import Criterion
 from triage_tui.retry.trials.ddmin import ddmin
 from triage_tui.retry.trials.difference import in_words as parted_in_words
 from triage_tui.retry.trials.difference import parting
-from triage_tui.retry.trials.smaller import propose_smaller
+from triage_tui.retry.trials.smaller import propose_smaller, rule_of
 from triage_tui.retry.trials.trial import BoundReached, Bounds, Trials
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, rulefile
@@ -174,7 +174,7 @@ class _Search:
             return rules | {name: after[name] for name in names if name in after}
 
         def fails(names: Sequence[str]) -> bool:
-            told = ", ".join(_rule(name) for name in names[:3]) or "no change"
+            told = ", ".join(rule_of(name) for name in names[:3]) or "no change"
             return not self._attempts.holds(
                 criterion,
                 applied(names),
@@ -222,7 +222,7 @@ def _propose(workspace: Workspace, run: Run, found: Bisected) -> str:
         return ""
     added = [one.file for one in found.guilty if one.what == "added"]
     texts = {one.file: before[one.file] for one in found.guilty if one.what != "added"}
-    names = ", ".join(_rule(one.file) for one in found.guilty[:3])
+    names = ", ".join(rule_of(one.file) for one in found.guilty[:3])
     return propose_smaller(
         workspace,
         run,
@@ -244,7 +244,3 @@ def _change(name: str, before: Mapping[str, bytes], after: Mapping[str, bytes]) 
 
 def _called(number: int) -> str:
     return f"generation {number}" if number else "no rule of the target"
-
-
-def _rule(file: str) -> str:
-    return safe_line(file.rpartition("/")[2].removesuffix(".lua"), 80)

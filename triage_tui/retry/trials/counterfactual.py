@@ -7,7 +7,6 @@ run, and an approval of the very same texts on the very same rules cites it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,11 +15,13 @@ from datetime import datetime
 
 from triage_tui.errors import TriageError
 from triage_tui.retry import pending
+from triage_tui.retry.judging.ends import is_healthy
 from triage_tui.retry.judging.faked import masked_calls
 from triage_tui.retry.judging.judge import judge
-from triage_tui.retry.one_run import Tell, how_it_stopped
+from triage_tui.retry.one_run import Tell, how_it_stopped, last_printed
 from triage_tui.retry.rules import proposed
 from triage_tui.retry.rules.rule_checks import texts_of
+from triage_tui.retry.trials.attempts import digests
 from triage_tui.retry.trials.criterion import of_trials
 from triage_tui.retry.trials.difference import in_words, lost, parting
 from triage_tui.retry.trials.observed import EVENT
@@ -48,8 +49,8 @@ class Wanted:
 
     @property
     def digests(self) -> dict[str, str]:
-        """Name and SHA-256 of each."""
-        return {name: hashlib.sha256(text).hexdigest() for name, text in self.texts.items()}
+        """Name and SHA-256 of each, sorted."""
+        return digests(self.texts)
 
 
 def wanted(run: Run, names: Sequence[str] = ()) -> Wanted:
@@ -138,7 +139,7 @@ def _compared(
         acted = [hit for hit in second.snapshot.rule_hits if hit.hits and _is_new(hit, first)]
         late = "before the rule acted" if acted else "although the rule never acted"
         notes.append(f"they part {late}: the program does not do the same each time")
-    repeats = _same_end(run, first)
+    repeats = how_it_stopped(run) == how_it_stopped(first)
     if not repeats:
         notes.append(
             f"without the rule it {how_it_stopped(first)} this time, and in run {run.run_id} it"
@@ -174,10 +175,6 @@ def _is_new(hit: RuleHit, first: Run) -> bool:
     return hit.sha256 not in {one.sha256 for one in first.snapshot.rule_hits}
 
 
-def _same_end(first: Run, second: Run) -> bool:
-    return how_it_stopped(first) == how_it_stopped(second)
-
-
 def _future(run: Run, figures: Figures, calls: Iterable[CallLine]) -> Future:
     diagnosis = run.diagnosis
     best = next(iter(diagnosis.hypotheses), None) if diagnosis is not None else None
@@ -186,23 +183,15 @@ def _future(run: Run, figures: Figures, calls: Iterable[CallLine]) -> Future:
         ends=how_it_stopped(run),
         cause=best.cause if best is not None else "",
         confidence=best.confidence if best is not None else 0.0,
-        healthy=diagnosis is not None and diagnosis.healthy,
+        healthy=is_healthy(run),
         headline=safe_line(diagnosis.headline, 400) if diagnosis is not None else "",
         probes=[safe_line(f"{one.outcome}: {one.detail}", 200) for one in run.snapshot.probes[:8]],
         faked=masked_calls(run)[:_MAX_LOST],
         rules={hit.rule: hit.sha256 for hit in run.snapshot.rule_hits},
         started_with=[one.says for one in run.snapshot.start_settings],
         calls=list(calls),
-        output=_last_lines(run),
+        output=[safe_line(line, 200) for line in last_printed(run, _OUTPUT_LINES)],
     )
-
-
-def _last_lines(run: Run) -> list[str]:
-    with contextlib.suppress(TriageError):
-        text = run.text_file(run.snapshot.guest_output, 1 << 16, tail=True)
-        lines = [line for line in text.split("\n") if line.strip()]
-        return [safe_line(line, 200) for line in lines[-_OUTPUT_LINES:]]
-    return []
 
 
 def _keep(workspace: Workspace, run: Run, found: Counterfactual) -> str:

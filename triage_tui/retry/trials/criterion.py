@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from triage_tui.errors import TriageError
+from triage_tui.retry.judging.ends import is_healthy
 from triage_tui.retry.judging.judge import judge
 from triage_tui.retry.judging.novelty import LEADS_ON
 from triage_tui.retry.one_run import how_it_stopped
@@ -47,7 +48,7 @@ class Criterion:
         answer = of_trials(judge(first, second))
         self.figures = answer.before
         self.rung: Rung = min(answer.rung, judge(second, first).rung, key=rank)
-        self.well = _is_well(first) and _is_well(second)
+        self.well = is_healthy(first) and is_healthy(second)
         self.repeats = how_it_stopped(first) == how_it_stopped(second)
         """Whether both ended in the same way."""
 
@@ -87,7 +88,7 @@ class Criterion:
             why = "; ".join(verdict.reasons[:2])
         elif rank(verdict.rung) < rank(self.rung):
             why = f"it reaches the rung {verdict.rung} only: it {how_it_stopped(trial)}"
-        elif self.well and not _is_well(trial):
+        elif self.well and not is_healthy(trial):
             headline = trial.diagnosis.headline if trial.diagnosis is not None else ""
             why = f"the program is not well: {headline or how_it_stopped(trial)}"
         elif self.repeats and how_it_stopped(trial) != how_it_stopped(self.reference):
@@ -111,10 +112,6 @@ def of_trials(verdict: Verdict) -> Verdict:
     for one in (verdict.before, verdict.after):
         one.run_id = ""
     return verdict
-
-
-def _is_well(run: Run) -> bool:
-    return run.diagnosis is not None and run.diagnosis.healthy
 
 
 def _own_calls(run: Run) -> dict[str, None]:

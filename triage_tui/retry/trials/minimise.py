@@ -13,13 +13,14 @@ from datetime import datetime
 
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.retry import pending
+from triage_tui.retry.judging.ends import is_healthy
 from triage_tui.retry.one_run import Tell, how_it_stopped
 from triage_tui.retry.rules.rule_checks import check_texts, texts_of
 from triage_tui.retry.trials.attempts import Attempts, digests
 from triage_tui.retry.trials.criterion import WELL, Criterion
 from triage_tui.retry.trials.ddmin import ddmin
 from triage_tui.retry.trials.narrowing import narrower
-from triage_tui.retry.trials.smaller import propose_smaller
+from triage_tui.retry.trials.smaller import propose_smaller, rule_of
 from triage_tui.retry.trials.trial import BoundReached, Bounds, Trials
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import rulefile
@@ -148,8 +149,11 @@ class _Work:
         ]
         self._criterion = Criterion(*self._runs)
         self._criterion.check("with the same rules")
-        was_well = run.diagnosis is not None and run.diagnosis.healthy
-        if was_well and run.snapshot.engine.generation == self._active.number and not self._criterion.well:
+        if (
+            is_healthy(run)
+            and run.snapshot.engine.generation == self._active.number
+            and not self._criterion.well
+        ):
             raise TriageError(
                 f"run {run.run_id} was well with these rules, and now it {how_it_stopped(self._runs[0])}:"
                 " what it reached cannot be repeated"
@@ -245,5 +249,5 @@ class _Work:
 
 
 def _named(files: Sequence[str]) -> str:
-    names = [safe_line(file.rpartition("/")[2].removesuffix(".lua"), 80) for file in files]
+    names = [rule_of(file) for file in files]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -50,7 +50,7 @@ def propose_smaller(
         template="trial",
         title=title,
         intent="let only those rules act that are needed, at the calls for which they are needed",
-        effect="; ".join([*(f"{_name(file)} acts no more" for file in remove), *_limits(texts)]),
+        effect="; ".join([*(f"{rule_of(file)} acts no more" for file in remove), *_limits(texts)]),
         risk="low",
         risk_text=f"{why}; what another run of it would have needed was not seen",
         inverse="roll back the generation",
@@ -77,9 +77,12 @@ def _limits(texts: Mapping[str, bytes]) -> list[str]:
     for file, text in texts.items():
         header = rulefile.parse(text).header
         limit = "" if header.hit_limit is None else f", at most {number_of(header.hit_limit, 'time')}"
-        found.append(f"{_name(file)} acts for {safe_line(header.match or 'its recorded calls', 120)}{limit}")
+        found.append(
+            f"{rule_of(file)} acts for {safe_line(header.match or 'its recorded calls', 120)}{limit}"
+        )
     return found
 
 
-def _name(file: str) -> str:
+def rule_of(file: str) -> str:
+    """Return what a rule file is called in a sentence: its name without directory and ending."""
     return safe_line(file.rpartition("/")[2].removesuffix(".lua"), 80)
