@@ -27,7 +27,8 @@ from tests.retry.decisions import (
 )
 from tests.retry.sequences import Counted, Decision, play
 from tests.sfemu.loader import Loader
-from tests.sfemu.records import rules_directory
+from tests.sfemu.records import rules_directory, write_run
+from tests.sfemu.scenes import mips_scene
 from triage_tui.cli.main import main
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry.actions import LocalActions
@@ -433,3 +434,27 @@ def test_show_and_the_sheet_of_rules_say_what_sfemu_finds(
     text = "\n".join("".join(part for part, _ in row.parts) for row in rulebook_rows(state, 100))
     assert "syscall_override/read.lua (of SFEmu's model, left over: no run here has it)" in text
     assert re.search(rf"hides syscall/read\.lua\n(?s:.*) asked +published +{USER}/openat\.lua", text)
+
+
+def test_what_cannot_act_on_sfemu_stands_last_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    run_dir = write_run(rules, mips_scene())
+    assert main(["show", run_dir.name, "-C", str(rules), "--json"]) == 0
+    proposals = json.loads(capsys.readouterr().out)["diagnosis"]["proposals"]
+    acts = [one["not_on_sfemu"] == "" for one in proposals]
+    assert acts == sorted(acts, reverse=True)
+    last = proposals[-1]
+    assert "it is the configuration of a plugin" in last["not_on_sfemu"]
+    assert main(["approve", run_dir.name, last["id"], "-C", str(rules)]) != 0
+    assert "SFEmu has not; no proposal of this run acts there" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_newer_select_of_arm_is_published_under_both_names(tmp_path: Path) -> None:
+    rules, run_id = made(tmp_path)
+    name = "fix/syscall/_newselect@openat-1.lua"
+    propose(rules, run_id, name, answering("openat", 11))
+    ann(rules).approve(run_id, [name])
+    assert [Loader(rules).call(call, 142, 1) for call in ("select", "_newselect")] == [(True, 11), (True, 11)]

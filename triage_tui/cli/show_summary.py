@@ -146,6 +146,9 @@ def _proposals(diagnosis: Diagnosis, language: Catalogue) -> None:
             print_wrapped(language.fill(label, text=language.sentence(text)), "      ", "        ")
         risk_text = language.sentence(proposal.risk_text)
         print_wrapped(language.fill("risk: {risk}. {text}", risk=risk, text=risk_text), "      ", "        ")
+        if proposal.not_on_sfemu:
+            why = language.sentence(proposal.not_on_sfemu)
+            print_wrapped(language.fill("not on SFEmu: {text}", text=why), "      ", "        ")
         if proposal.ranked:
             ranked = language.sentence(proposal.ranked)
             print_wrapped(language.fill("ranked: {text}", text=ranked), "      ", "        ")

@@ -180,6 +180,8 @@ class _Page:
         lines.append("- " + say("Expected effect: {text}", text=told(proposal.effect)))
         risk = say("Risk: {risk}. {text}", risk=say(proposal.risk), text=told(proposal.risk_text))
         lines += ["- " + risk, "- " + say("Roll back: {text}", text=told(proposal.inverse))]
+        if proposal.not_on_sfemu:
+            lines.append("- " + say("Not on SFEmu: {text}", text=told(proposal.not_on_sfemu)))
         if proposal.ranked:
             lines.append("- " + say("Ranked: {text}", text=told(proposal.ranked)))
         if proposal.source == "model":

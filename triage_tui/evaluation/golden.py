@@ -270,6 +270,9 @@ def _comparable(diagnosis: Diagnosis) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(diagnosis)
     for field in ("kb_sha256", "kb_problems"):
         del fields[field]
+    for proposal in fields["proposals"]:
+        # These are runs of our own engine.
+        del proposal["not_on_sfemu"]
     return fields
 
 

@@ -262,6 +262,8 @@ def _proposal(citing: Citing, proposal: Proposal) -> Facts:
         ("risk", (Span(f"{proposal.risk}{limit}. "), *citing.prose(proposal.risk_text, 1000))),
         ("undone by", citing.prose(proposal.inverse, 1000)),
     ]
+    if proposal.not_on_sfemu:
+        rows.append(("not on SFEmu", citing.prose(proposal.not_on_sfemu, 600)))
     if proposal.ranked:
         rows.append(("ranked", citing.prose(proposal.ranked, 1000)))
     if proposal.source == "model":

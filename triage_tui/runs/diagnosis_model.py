@@ -90,6 +90,8 @@ class Proposal(Record):
     """File of the template where that is a person's own, the home directory as ~; "" for one that shipped."""
     ranked: str = ""
     """Why it stands before the next one for the same cause; "" for the last."""
+    not_on_sfemu: str = ""
+    """Of a run of SFEmu: why it acts only where triage-tui itself runs the program; "" for one that acts."""
 
 
 EXPERIMENT_KINDS = (

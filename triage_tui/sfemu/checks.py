@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from triage_tui.errors import TriageError
+from triage_tui.rulebook import patches
 from triage_tui.rulebook.check.findings import Finding, in_order
 from triage_tui.rulebook.rulefile import parse
+from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.sfemu import rules_dir, target
 from triage_tui.sfemu.rule_text import is_theirs, powers_of, what_differs, why_not_there
 
@@ -35,6 +37,22 @@ def there(name: str, source: bytes, arch: str, findings: Sequence[Finding]) -> l
         told.append(Finding(1, "error", "not-there", why))
     left_out = _OF_THE_RULE_HOST if theirs else ("unsupported",)
     return in_order([*(one for one in findings if one.code not in left_out), *told])
+
+
+def marked(run_dir: Path, proposals: Sequence[Proposal], arch: str) -> list[Proposal]:
+    """Return the proposals of a run, those that can act on SFEmu first; of the others it is said why not."""
+    for one in proposals:
+        one.not_on_sfemu = next(filter(None, (_why_not(run_dir, name, arch) for name in one.files)), "")
+        if one.not_on_sfemu:
+            one.ranked = ""
+    return sorted(proposals, key=lambda one: one.not_on_sfemu != "")
+
+
+def _why_not(run_dir: Path, name: str, arch: str) -> str:
+    try:
+        return why_not_there(name, patches.read_rule(run_dir, name), arch)
+    except TriageError:
+        return ""  # It cannot be read, or its header is broken, which is said where it is shown.
 
 
 def can_be_tried(source: bytes) -> bool:

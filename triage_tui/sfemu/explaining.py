@@ -12,6 +12,7 @@ from triage_tui.proposals.build import propose
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.events import append_event
 from triage_tui.runs.reader import load_run
+from triage_tui.sfemu import checks
 
 _DECIDED = frozenset(("edited", "approved", "rejected", "dropped", "activated", "reconsidered"))
 
@@ -34,6 +35,7 @@ def explain(run_dir: Path, theirs: Sequence[Proposal]) -> None:
     else:
         others = [one for one in before.proposals if one.source not in ("kb", "sfemu")] if before else []
         diagnosis.proposals = [*propose(run, diagnosis), *theirs, *others]
+    diagnosis.proposals = checks.marked(run_dir, diagnosis.proposals, run.snapshot.target.arch)
     write_report(run, with_opinion(run, diagnosis, opinion))
     if run.state in ("captured", "diagnosed", "proposed"):
         cause = diagnosis.hypotheses[0].cause if diagnosis.hypotheses else ""

@@ -44,7 +44,7 @@ _BY_DIRECTORY: dict[str, Whose] = {
     BASELINE: "baseline",
 }
 _FILE = re.compile(r"([a-z_][a-z0-9_]{0,47})\.lua\Z")
-_RULE_LINE = re.compile(rb"^-- rule: (\S{1,80}) sha256 ", re.MULTILINE)
+_RULE_LINE = re.compile(rb"^-- rule: (\S{1,80}) sha256 ([0-9a-f]{64})$", re.MULTILINE)
 MAX_NAMES = 4096
 """Files of one directory, and runs, that are looked at."""
 MAX_BYTES = 1 << 20
@@ -92,6 +92,7 @@ def _of_call(
     rules: RulesDirectory, state: published_files.Published, known: _Proposed, call: str, paths: list[Path]
 ) -> Iterator[RuleFile]:
     last, goes_on = "", True
+    asked: set[bytes] = set()
     for path in paths:
         inside = path.is_relative_to(rules.root)
         name = str(path.relative_to(rules.root) if inside else path)
@@ -100,20 +101,21 @@ def _of_call(
             data = read_bounded(path, published_files.MAX_FILE_BYTES, whole=True)
         whose = _whose(state, name, data) if inside else "outside"
         model = whose == "model"
+        found = _RULE_LINE.findall(data[:65536]) if data.startswith(MARK) else []
         yield RuleFile(
             call=call,
             path=name,
             whose=whose,
             asked=goes_on,
             hidden_by="" if goes_on else last,
-            rules=tuple(one.decode("ascii", "replace") for one in _RULE_LINE.findall(data[:65536]))
-            if data.startswith(MARK)
-            else (),
+            rules=tuple(identity.decode("ascii", "replace") for identity, _ in found),
             runs=known.runs_with(path.name, data) if model else (),
             stable=known.stable_with(path.name, data) if model else (),
         )
-        if goes_on:
-            last, goes_on = name, data.startswith(MARK)
+        # A text that is published is not asked again where it lies, but what lies behind it is.
+        if goes_on and published_files.digest(data).encode() not in asked:
+            last, goes_on = name, bool(found)
+            asked.update(sha256 for _, sha256 in found)
 
 
 def _whose(state: published_files.Published, name: str, data: bytes) -> Whose:

@@ -117,13 +117,19 @@ def wanted(rules: RulesDirectory, generation: Generation | None) -> dict[str, by
     by_call: dict[str, dict[str, bytes]] = {}
     for rule in layers.rules_of("target", generation):
         place = PLACE.fullmatch(rule.name)
-        by_call.setdefault(place["syscall"] if place else "", {})[rule.name] = rule.source
+        for call in _called(place["syscall"] if place else ""):
+            by_call.setdefault(call, {})[rule.name] = rule.source
     here = place_of(rules)
     directory = str(here.relative_to(rules.root))
     arch = described.arch if described is not None else ""
     return {
         f"{directory}/{call}.lua": rule_text(call, texts, arch, directory) for call, texts in by_call.items()
     }
+
+
+def _called(call: str) -> tuple[str, ...]:
+    """Return what SFEmu calls a syscall: ARM's newer select goes by the name of the older one as well."""
+    return (call, "select") if call == "_newselect" else (call,)
 
 
 def target_dir_of(rules: RulesDirectory) -> Path:

@@ -241,6 +241,7 @@ def _proposal_pieces(view: RunView, number: int, proposal: Proposal, shown: Show
     for label, text, role in (
         ("intent", proposal.intent, ""),
         ("effect", proposal.effect, ""),
+        ("not on SFEmu", proposal.not_on_sfemu, "warn"),
         ("takes out", ", ".join(proposal.removes), "warn"),
         ("risk", proposal.risk_text, risk[1] if proposal.risk != "low" else "muted"),
         ("undo", proposal.inverse, "muted"),

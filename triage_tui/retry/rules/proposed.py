@@ -105,6 +105,8 @@ def approvable(run: Run, skip: Iterable[str] = ()) -> Iterator[Proposal]:
     for proposal in run.diagnosis.proposals if run.diagnosis else []:
         if proposal.source != "kb" or proposal.observe_only or proposal.id in skipped:
             continue
+        if proposal.not_on_sfemu:
+            continue
         if not proposal.needs_input or is_filled_in(run, proposal):
             yield proposal
 
@@ -192,7 +194,15 @@ def check_rule(run: Run, name: str, source: bytes, active: Generation | None) ->
     """
     found = rule_checks.first_error(name, source, run, texts_beside(run, active), run_it=True)
     if (problem := _told(name, found)) is not None:
-        raise TriageError(problem)
+        raise TriageError(problem + (acts_there(run) if found and found.code == "not-there" else ""))
+
+
+def acts_there(run: Run) -> str:
+    """Name the first proposal of a run of SFEmu that can act there, "" where there is none."""
+    for proposal in run.diagnosis.proposals if run.diagnosis else []:
+        if not (proposal.not_on_sfemu or proposal.observe_only):
+            return f"; {safe_line(proposal.id, 80)} acts there ({safe_line(proposal.title, 200)})"
+    return "; no proposal of this run acts there"
 
 
 class InTheWay(Conflict):
