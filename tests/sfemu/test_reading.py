@@ -130,7 +130,12 @@ def test_a_loop_is_the_one_that_was_reported_counted_in_the_calls(tmp_path: Path
     assert (run.snapshot.reason, loop.period, loop.repeats) == ("loop", 3, 12)
     assert (loop.first_seq, loop.last_seq, loop.names) == (41, 76, ["socket", "ioctl", "close"])
     # SFEmu read nothing there: to its scripts such an address is negative.
-    assert run.syscall(75).args[2] == 0xBEFFF1C0  # type: ignore[union-attr]
+    asked = run.syscall(75)
+    assert asked is not None
+    assert (asked.request, asked.arguments) == ("SIOCGIFINDEX", ["7", "SIOCGIFINDEX", "0xbefff1c0"])
+    made = run.syscall(74)
+    assert made is not None
+    assert made.arguments == ["PF_INET", "SOCK_DGRAM", "0"]
     assert "0x80000000" in lacks(run)["memory"]
     assert run.diagnosis is not None
     assert run.diagnosis.hypotheses[0].cause == "missing_interface"

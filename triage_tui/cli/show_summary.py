@@ -31,7 +31,7 @@ def say_summary(record: Run, language: Catalogue) -> None:
     state = record.state.replace("_", " ")
     print_wrapped(language.sentence(f"run {record.run_id}: {state}{waiting}"))
     reason = language.sentence(snapshot.reason.replace("_", " "))
-    command = f"{' '.join(snapshot.target.argv)}  ({snapshot.target.arch}, "
+    command = f"{' '.join(snapshot.target.argv) or snapshot.target.program}  ({snapshot.target.arch}, "
     print_wrapped(command + language.fill("stopped by {reason}", reason=reason) + ")", "  ")
     of_diagnosis = record.diagnosis.record_problems if record.diagnosis is not None else ()
     for problem in dict.fromkeys((*record.problems, *of_diagnosis)):

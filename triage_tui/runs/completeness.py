@@ -45,6 +45,18 @@ def history_gap(snapshot: Snapshot, calls: Sequence[Syscall]) -> list[str]:
     return [f"{TRACE_FILE} {end}, and the snapshot begins at call {first}: what is between them is not known"]
 
 
+def missing_beginning(snapshot: Snapshot, calls: Sequence[Syscall]) -> list[str]:
+    """Return a sentence when a history of SFEmu's, which keeps the latest calls only, begins late.
+
+    Our own histories begin at the start, or the record says what was left out.
+    """
+    first = min((call.seq for call in calls), default=0)
+    if snapshot.engine.name != "SFEmu" or first <= 1:
+        return []
+    made = max(snapshot.statistics.syscalls, len(calls))
+    return [f"of {number_of(made, 'call')} only the last {len(calls)}, from call {first} on, were kept"]
+
+
 def disagreements(snapshot: Snapshot, calls: Sequence[Syscall]) -> list[str]:
     """Return what a history and the snapshot's last calls say differently."""
     recent = {call.seq: call for call in snapshot.recent_syscalls}

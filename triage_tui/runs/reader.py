@@ -12,7 +12,13 @@ from typing import Any
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.runs.completeness import disagreements, history_gap, missing_history, missing_output
+from triage_tui.runs.completeness import (
+    disagreements,
+    history_gap,
+    missing_beginning,
+    missing_history,
+    missing_output,
+)
 from triage_tui.runs.contradictions import contradictions
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.events import Event, State, derive_state, read_events
@@ -112,7 +118,7 @@ class Run:
                 self._lacking(passed_over)
             else:
                 self.problems += passed_over
-        self._lacking(history_gap(self.snapshot, calls))
+        self._lacking([*history_gap(self.snapshot, calls), *missing_beginning(self.snapshot, calls)])
         self.problems += disagreements(self.snapshot, calls)
         return calls
 

@@ -153,7 +153,16 @@ def _write(
     report = loop_report(source.parent.parent, found.trigger.seq)
     logs = logs_of(source, contexts, report, problems)
     their_rules = rules_of(source, problems)
-    material = Material(source, found, contexts, report, target_id(rules), f"{rules.root}/", _results(rules))
+    material = Material(
+        source,
+        found,
+        contexts,
+        report,
+        target_id(rules),
+        f"{rules.root}/",
+        _results(rules),
+        _versions(source, found),
+    )
     snapshot = write_record(material, writer)
     snapshot.unavailable += [Unavailable(what="files of SFEmu", why=why) for why in problems[:32]]
     manifest = stable_of(rules, source.name)

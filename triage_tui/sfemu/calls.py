@@ -15,12 +15,12 @@ from triage_tui.diagnosis.calls import OPERATIONS, PATH_ARGUMENT
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.arch.structures import fields_of, structure_of
 from triage_tui.guest.log.call_arguments import decode_arguments
-from triage_tui.guest.log.device_requests import request_name
 from triage_tui.runs.errnos import names as errno_names
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.signatures import RETURN_ADDRESSES, argument_kinds
 from triage_tui.sfemu.contexts import Context
 from triage_tui.sfemu.machine import Machine
+from triage_tui.sfemu.request_names import request_name
 from triage_tui.sfemu.snapshot import Call, MemoryPiece
 
 TAG = re.compile(r"(trigger|last_err)_arg([1-8])_0x([0-9a-f]{1,16})\Z")
@@ -29,6 +29,9 @@ _REPAIRED = frozenset(("open", "openat", "access", "ioctl"))
 """Calls that version 4 and later make in the place of the program, to look at their errors."""
 _ADDRESSES = {"connect": 1, "bind": 1, "sendto": 4}
 _OPENS = {"open": 1, "openat": 2}
+_ACCESSES = {"access": 1, "faccessat": 2, "faccessat2": 2}
+_SOCKETS = {1: "SOCK_STREAM", 2: "SOCK_DGRAM", 3: "SOCK_RAW", 5: "SOCK_SEQPACKET", 10: "SOCK_PACKET"}
+_SOCKETS_MIPS = _SOCKETS | {1: "SOCK_DGRAM", 2: "SOCK_STREAM"}
 _MAX_TEXT = 512
 
 # include/uapi/asm-generic/fcntl.h, and the same of arm, arm64, powerpc and mips.
@@ -133,8 +136,7 @@ def _translated(call: Call, machine: Machine, contents: Contents) -> Syscall:
     if arch is not None:
         _add_subject(one, arch, contents)
         texts = decode_arguments(arch, name, texts, args, one.peer)
-        if name in _OPENS and len(texts) > _OPENS[name]:
-            _name_flags(arch, name, texts, args)
+        _name_values(one, arch, texts)
     one.arguments = [text[:_MAX_TEXT] for text in texts]
     place = PATH_ARGUMENT.get(name)
     if place is not None and place < len(args) and (path := contents.string(args[place])) is not None:
@@ -188,7 +190,7 @@ def _add_subject(one: Syscall, arch: Arch, contents: Contents) -> None:
         length = one.args[at + 1] if at + 1 < len(one.args) else len(data)
         one.peer = _peer(arch, data[: min(length, 128)] if length else data[:128])
     if one.name == "ioctl" and len(one.args) > 1:
-        one.request = request_name(arch, one.args[1]) or f"0x{one.args[1] & 0xFFFFFFFF:x}"
+        one.request = request_name(arch, one.args[1])
         data = contents.at.get(one.args[2]) if len(one.args) > 2 else None
         structure = structure_of(arch, "ioctl", one.args, 2, one.request)
         if data and structure is not None and structure.name == "ifreq":
@@ -210,6 +212,23 @@ def _peer(arch: Arch, data: bytes) -> str | None:
     if "nl_pid" in fields:
         return f"netlink:port {fields['nl_pid']} groups {fields.get('nl_groups', '0')}"
     return None
+
+
+def _name_values(one: Syscall, arch: Arch, texts: list[str]) -> None:
+    """Name what QEMU's log names itself, and so what no decoder of its texts does."""
+    name, args = one.name, one.args
+    if name in _OPENS and len(texts) > _OPENS[name]:
+        _name_flags(arch, name, texts, args)
+    elif name == "ioctl" and len(texts) > 2:
+        texts[1] = one.request or texts[1]
+        texts[2] = f'{{"{one.interface}"}}' if one.interface else f"0x{args[2]:x}" if args[2] else "NULL"
+    elif name == "socket" and len(texts) > 1:
+        kinds = _SOCKETS_MIPS if arch.name.startswith("mips") else _SOCKETS
+        texts[1] = kinds.get(args[1] & 0xF, texts[1])
+    elif name in _ACCESSES and len(texts) > _ACCESSES[name]:
+        mode = args[_ACCESSES[name]]
+        names = [word for bit, word in ((4, "R_OK"), (2, "W_OK"), (1, "X_OK")) if mode & bit]
+        texts[_ACCESSES[name]] = "|".join(names) if 0 < mode < 8 else "F_OK" if not mode else str(mode)
 
 
 def _name_flags(arch: Arch, name: str, texts: list[str], args: Sequence[int]) -> None:

@@ -66,6 +66,8 @@ class Material:
     """Where the rule directory lies here."""
     results: SfAnalysis | None = None
     """Of the firmware: names for what SFEmu had none."""
+    versions: str = ""
+    """Which versions of SFEmu may have recorded it."""
 
 
 def write_record(material: Material, writer: RunWriter) -> Snapshot:
@@ -107,7 +109,11 @@ class _Translation:
             target=Target(
                 program=program.path, argv=[], arch=machine.name, target_id=self._material.target_id
             ),
-            engine=Engine(name="SFEmu", emulator=f"qemu-{machine.name}" if machine.name else "qemu"),
+            engine=Engine(
+                name="SFEmu",
+                version=self._material.versions,
+                emulator=f"qemu-{machine.name}" if machine.name else "qemu",
+            ),
             rules_dir=self._material.rules_dir,
             regs=self._registers(),
             backtrace=self._backtrace(),
