@@ -120,9 +120,8 @@ class RuleDecisions:
         for proposal in proposals:
             if proposal.needs_input and not proposed.is_filled_in(run, proposal):
                 if why := proposal.not_on_sfemu:
-                    raise TriageError(
-                        f"proposal {proposal.id} cannot act on SFEmu: {safe_line(why)}{proposed.acts_there(run)}"
-                    )
+                    other = proposed.acts_there(run)
+                    raise TriageError(f"proposal {proposal.id} cannot act on SFEmu: {safe_line(why)}{other}")
                 raise TriageError(
                     f"proposal {proposal.id} needs what only a person has: {safe_line(proposal.needs_input)}"
                 )
