@@ -319,7 +319,7 @@ _sequences = st.builds(
 
 @pytest.mark.usefixtures("unchecked")
 @settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     database=None,
     derandomize=True,
@@ -443,6 +443,10 @@ def test_what_cannot_act_on_sfemu_stands_last_and_says_so(
     run_dir = write_run(rules, mips_scene())
     assert main(["show", run_dir.name, "-C", str(rules), "--json"]) == 0
     proposals = json.loads(capsys.readouterr().out)["diagnosis"]["proposals"]
+    assert main(["diagnose", run_dir.name, "-C", str(rules)]) == 0
+    assert main(["show", run_dir.name, "-C", str(rules), "--json"]) == 0
+    again = json.loads(capsys.readouterr().out.splitlines()[-1])["diagnosis"]["proposals"]
+    assert [one["id"] for one in again] == [one["id"] for one in proposals]
     acts = [one["not_on_sfemu"] == "" for one in proposals]
     assert acts == sorted(acts, reverse=True)
     last = proposals[-1]

@@ -8,6 +8,7 @@ from triage_tui.analyst.kept import with_opinion
 from triage_tui.analyst.merging import without_model
 from triage_tui.diagnosis.report import diagnose, write_report
 from triage_tui.proposals.build import propose
+from triage_tui.retry.rules.rule_checks import is_published
 from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
 from triage_tui.runs.events import append_event
 from triage_tui.runs.reader import MAX_TRACE_BYTES, Run, load_run
@@ -49,6 +50,10 @@ def rediagnose(run_dir: Path, actor: str | None = None) -> Run:
         # What a pack or a trial proposes does not follow from the diagnosis.
         others = [one for one in before.proposals if one.source != "kb"]
         diagnosis.proposals += [_moved(one, before, diagnosis) for one in others]
+    if is_published(run_dir.parent.parent, run.snapshot.target.target_id):
+        from triage_tui.sfemu.checks import marked
+
+        diagnosis.proposals = marked(run_dir, diagnosis.proposals, run.snapshot.target.arch)
     write_report(run, with_opinion(run, diagnosis, opinion))
     if run.state in ("captured", "diagnosed", "proposed"):
         cause = diagnosis.hypotheses[0].cause if diagnosis.hypotheses else ""
