@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triage_tui.retry.trials.beside import calls_beside, is_same, pairs
+from triage_tui.retry.trials.beside import call_text, calls_beside, is_same, pairs
 from triage_tui.runs.trials_model import CallLine, Counterfactual
 from triage_tui.text import safe_line
 from triage_tui.ui.rows import BLANK, Part, Row, field, fit, heading, short, wrapped
@@ -74,27 +74,21 @@ def _call_rows(found: Counterfactual, width: int) -> list[Row]:
         if width >= SIDE_BY_SIDE:
             room = (width - 3) // 2
             parts: tuple[Part, ...] = (
-                (fit(_text(left), room), "muted" if same else _role(left)),
+                (fit(call_text(left), room), "muted" if same else _role(left)),
                 ("   " if same else " ≠ ", "warn"),
-                (fit(_text(right), room), "muted" if same else _role(right)),
+                (fit(call_text(right), room), "muted" if same else _role(right)),
             )
-            rows.append(Row(parts, whole=f"{_text(left)} {_text(right)}"))
+            rows.append(Row(parts, whole=f"{call_text(left)} {call_text(right)}"))
             continue
         shown = [("  ", right)] if same else [("- ", left), ("+ ", right)]
         for sign, one in shown:
             if one is not None:
-                text = short(_text(one), width - 2)
-                rows.append(Row(((sign, "warn"), (text, "muted" if same else _role(one))), whole=_text(one)))
+                text = short(call_text(one), width - 2)
+                rows.append(
+                    Row(((sign, "warn"), (text, "muted" if same else _role(one))), whole=call_text(one))
+                )
     return rows
 
 
 def _role(call: CallLine | None) -> str:
     return "info" if call is not None and call.rule else ""
-
-
-def _text(call: CallLine | None) -> str:
-    if call is None:
-        return ""
-    how = "answered" if call.answered else "helped"
-    by = f"  [{how} by {safe_line(call.rule, 60)}]" if call.rule else ""
-    return f"{call.seq:>5} {safe_line(call.text, 240)}{by}"

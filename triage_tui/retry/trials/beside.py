@@ -73,3 +73,12 @@ def _about_the_same(first: CallLine | None, second: CallLine | None) -> bool:
 def is_same(left: CallLine | None, right: CallLine | None) -> bool:
     """Tell whether both futures made a call, with the same outcome and by the same hand."""
     return left is not None and right is not None and (left.same, left.rule) == (right.same, right.rule)
+
+
+def call_text(call: CallLine | None) -> str:
+    """Return a call with its number and the rule that had a hand in it, safe to show; "" for none."""
+    if call is None:
+        return ""
+    how = "answered" if call.answered else "helped"
+    by = f"  [{how} by {safe_line(call.rule, 60)}]" if call.rule else ""
+    return f"{call.seq:>5} {safe_line(call.text, 240)}{by}"
