@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
-from triage_tui.cli.output import print_json, print_line, print_table, print_wrapped, say
+import msgspec
+
+from triage_tui.cli.output import print_line, print_table, print_wrapped, say
 from triage_tui.cli.rounds import cancelled_by_signals
-from triage_tui.cli.trial_options import add_bounds, bounds, print_trials
-from triage_tui.errors import Interrupted
+from triage_tui.cli.trial_options import add_bounds, bounds, finish, print_trials
 from triage_tui.retry.trials.bisect import bisect, in_words
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.trials_model import Bisected
+
+
+class BisectedTold(msgspec.Struct, kw_only=True):
+    """Which change is to blame; `says` is one sentence."""
+
+    run_id: str
+    record: str
+    says: str
+    bisected: Bisected
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,13 +42,8 @@ def run(args: argparse.Namespace) -> int:
     limits = bounds(args)
     with cancelled_by_signals() as cancel:
         name, found = bisect(workspace, args.run, good=args.good, tell=say, cancel=cancel, bounds=limits)
-    if args.json:
-        print_json({"run_id": found.run, "record": name, "says": in_words(found), "bisected": found})
-    else:
-        _print(found, name)
-    if cancel.is_set():
-        raise Interrupted(cancel.number)
-    return 0 if found.complete else 4
+    told = BisectedTold(run_id=found.run, record=name, says=in_words(found), bisected=found)
+    return finish(args, cancel, told, partial(_print, found, name), complete=found.complete)
 
 
 def _print(found: Bisected, name: str) -> None:

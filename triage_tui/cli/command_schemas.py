@@ -11,22 +11,24 @@ from typing import Any
 
 import msgspec
 
+from triage_tui.cli.bisect import BisectedTold
+from triage_tui.cli.counterfactual import CounterfactualTold
+from triage_tui.cli.diagnose import Rediagnosed
 from triage_tui.cli.edit import Edited
 from triage_tui.cli.export import Exports
 from triage_tui.cli.golden import GoldenChecked, GoldenListed, GoldenMade
 from triage_tui.cli.import_bundle import Imported
+from triage_tui.cli.minimise import MinimisedTold
+from triage_tui.cli.policy import PolicyTold
 from triage_tui.cli.results import Approved, Decided, Failed, Moved, Said, Undiagnosed
 from triage_tui.cli.rounds import RoundsTold
 from triage_tui.cli.show import Shown
 from triage_tui.cli.stable import StableExported, StableListed, StableShown, StableTested
 from triage_tui.cli.watch import Watched
-from triage_tui.retry.rounds.written_policy import Allowed, Never
 from triage_tui.rulebook.check.findings import Finding
 from triage_tui.rulebook.check.recorded import Matched
-from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.listing import RunSummary
-from triage_tui.runs.trials_model import Bisected, Counterfactual, Minimised
 from triage_tui.runs.writer import encode_json
 
 PREFIX = "command-"
@@ -75,67 +77,6 @@ class Patch(msgspec.Struct, kw_only=True):
     run_id: str
     state: str
     files: list[PatchFile]
-
-
-class Rediagnosed(msgspec.Struct, kw_only=True):
-    """A run that was diagnosed again."""
-
-    run_id: str
-    before: Diagnosis | None
-    after: Diagnosis | None
-
-
-class CounterfactualTold(msgspec.Struct, kw_only=True):
-    """Both futures; `record` is the file below the run that keeps them."""
-
-    run_id: str
-    record: str
-    better: bool
-    counterfactual: Counterfactual
-
-
-class MinimisedTold(msgspec.Struct, kw_only=True):
-    """Which rules are needed; `says` is one sentence."""
-
-    run_id: str
-    record: str
-    says: str
-    minimised: Minimised
-
-
-class BisectedTold(msgspec.Struct, kw_only=True):
-    """Which change is to blame; `says` is one sentence."""
-
-    run_id: str
-    record: str
-    says: str
-    bisected: Bisected
-
-
-class PolicyLine(msgspec.Struct, kw_only=True):
-    """A line of a written policy."""
-
-    file: str
-    line: int
-    says: Allowed
-
-
-class NeverLine(msgspec.Struct, kw_only=True):
-    """A line of what a policy never approves."""
-
-    file: str
-    line: int
-    says: Never
-
-
-class PolicyTold(msgspec.Struct, kw_only=True):
-    """A written policy: what it approves without a person, what never, and what is wrong with it."""
-
-    file: str
-    assist: list[PolicyLine]
-    auto: list[PolicyLine]
-    never: list[NeverLine]
-    problems: list[str]
 
 
 COMMANDS: dict[str, tuple[type, ...]] = {

@@ -5,18 +5,30 @@ from __future__ import annotations
 import argparse
 import shutil
 
+import msgspec
+
 from triage_tui.cli.output import print_json, print_line, print_wrapped, say
 from triage_tui.cli.rounds import cancelled_by_signals
+from triage_tui.cli.trial_options import add_times
 from triage_tui.cli.wrapping import cells, padded
-from triage_tui.retry.trials.beside import calls_beside, is_same, pairs
+from triage_tui.exit_codes import DONE, NO
+from triage_tui.retry.trials.beside import call_text, calls_beside, is_same, pairs
 from triage_tui.retry.trials.counterfactual import observe, wanted
 from triage_tui.retry.trials.trial import Bounds
 from triage_tui.retry.workspace import Workspace
-from triage_tui.runs.trials_model import CallLine, Counterfactual, kept
-from triage_tui.text import safe_line
+from triage_tui.runs.trials_model import Counterfactual, kept
 
 _SIDE_BY_SIDE = 100
 _CALLS = 24
+
+
+class CounterfactualTold(msgspec.Struct, kw_only=True):
+    """Both futures; `record` is the file below the run that keeps them."""
+
+    run_id: str
+    record: str
+    better: bool
+    counterfactual: Counterfactual
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,20 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PROPOSAL",
         help="proposal ids, their numbers as `show` lists them, or rule files (default: the best proposal)",
     )
-    parser.add_argument(
-        "--round-time",
-        type=float,
-        default=60.0,
-        metavar="SECONDS",
-        help="most seconds that each of the two may run (default 60; never longer than the run was allowed)",
-    )
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=900.0,
-        metavar="SECONDS",
-        help="most seconds for all of it (default 900)",
-    )
+    add_times(parser, "for all of it", "that each of the two may run")
     parser.add_argument("--last", action="store_true", help="show what was seen last, and run nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -56,10 +55,11 @@ def run(args: argparse.Namespace) -> int:
         with cancelled_by_signals() as cancel:
             name, found = observe(workspace, args.run, args.what, tell=say, cancel=cancel, bounds=bounds)
     if args.json:
-        print_json({"run_id": found.run, "record": name, "better": found.better, "counterfactual": found})
+        told = CounterfactualTold(run_id=found.run, record=name, better=found.better, counterfactual=found)
+        print_json(told)
     else:
         print_counterfactual(found, name)
-    return 0 if found.better else 1
+    return DONE if found.better else NO
 
 
 def _newest(workspace: Workspace, args: argparse.Namespace) -> tuple[str, Counterfactual]:
@@ -117,22 +117,15 @@ def _calls(found: Counterfactual, width: int) -> None:
         if width:
             room = (width - 4) // 2
             mark = " " if is_same(left, right) else "≠"
-            print(f"{_fit(_text(left), room)} {mark} {_fit(_text(right), room)}".rstrip())
+            print(f"{_fit(call_text(left), room)} {mark} {_fit(call_text(right), room)}".rstrip())
         elif is_same(left, right):
-            print_line(f"  {_text(left)}")
+            print_line(f"  {call_text(left)}")
         else:
             for sign, one in (("-", left), ("+", right)):
                 if one is not None:
-                    print_line(f"{sign} {_text(one)}")
+                    print_line(f"{sign} {call_text(one)}")
     if len(rows) > _CALLS:
         print_line(f"... and {len(rows) - _CALLS} more")
-
-
-def _text(call: CallLine | None) -> str:
-    if call is None:
-        return ""
-    by = f"  [{'answered' if call.answered else 'helped'} by {safe_line(call.rule, 60)}]" if call.rule else ""
-    return f"{call.seq:>5} {safe_line(call.text, 240)}{by}"
 
 
 def _fit(text: str, room: int) -> str:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import argparse
 
+import msgspec
+
 from triage_tui.cli.output import best_cause, print_json, say
 from triage_tui.cli.results import Trouble, Undiagnosed
 from triage_tui.errors import TriageError
 from triage_tui.exit_codes import DONE, REFUSED
 from triage_tui.retry.inspecting.rediagnose import rediagnose, takes_long
 from triage_tui.retry.workspace import Workspace
+from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.text import safe_line
+
+
+class Rediagnosed(msgspec.Struct, kw_only=True):
+    """A run that was diagnosed again."""
+
+    run_id: str
+    before: Diagnosis | None
+    after: Diagnosis | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
                 told.add(problem)
                 say(safe_line(problem, 600))
         if args.json:
-            print_json({"run_id": after.run_id, "before": before.diagnosis, "after": after.diagnosis})
+            told_again = Rediagnosed(run_id=after.run_id, before=before.diagnosis, after=after.diagnosis)
+            print_json(told_again)
             continue
         was = best_cause(before.diagnosis)
         print(f"{after.run_id}: {safe_line(best_cause(after.diagnosis), 80)}, was {safe_line(was, 80)}")

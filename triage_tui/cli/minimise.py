@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
-from triage_tui.cli.output import print_json, print_line, print_table, print_wrapped, say
+import msgspec
+
+from triage_tui.cli.output import print_line, print_table, print_wrapped, say
 from triage_tui.cli.rounds import cancelled_by_signals
-from triage_tui.cli.trial_options import add_bounds, bounds, print_trials
-from triage_tui.errors import Interrupted
+from triage_tui.cli.trial_options import add_bounds, bounds, finish, print_trials
 from triage_tui.retry.trials.minimise import in_words, minimise
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.trials_model import Minimised
@@ -18,6 +20,15 @@ _WORDS = {
     "not_needed": "not needed",
     "untried": "not known yet",
 }
+
+
+class MinimisedTold(msgspec.Struct, kw_only=True):
+    """Which rules are needed; `says` is one sentence."""
+
+    run_id: str
+    record: str
+    says: str
+    minimised: Minimised
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,13 +47,8 @@ def run(args: argparse.Namespace) -> int:
         name, found = minimise(
             workspace, args.run, tell=say, cancel=cancel, bounds=limits, narrow=not args.no_narrow
         )
-    if args.json:
-        print_json({"run_id": found.run, "record": name, "says": in_words(found), "minimised": found})
-    else:
-        _print(found, name)
-    if cancel.is_set():
-        raise Interrupted(cancel.number)
-    return 0 if found.complete else 4
+    told = MinimisedTold(run_id=found.run, record=name, says=in_words(found), minimised=found)
+    return finish(args, cancel, told, partial(_print, found, name), complete=found.complete)
 
 
 def _print(found: Minimised, name: str) -> None:

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
+
+import msgspec
 
 from triage_tui.cli.output import print_json
 from triage_tui.cli.subcommands import subcommand
 from triage_tui.exit_codes import DONE, NO
-from triage_tui.retry.rounds.written_policy import Line, Never, policy_path, read_policy
+from triage_tui.retry.rounds.written_policy import Allowed, Line, Never, policy_path, read_policy
 from triage_tui.retry.workspace import Workspace
 from triage_tui.text import safe_line
+
+
+class PolicyLine(msgspec.Struct, kw_only=True):
+    """A line of a written policy."""
+
+    file: str
+    line: int
+    says: Allowed
+
+
+class NeverLine(msgspec.Struct, kw_only=True):
+    """A line of what a policy never approves."""
+
+    file: str
+    line: int
+    says: Never
+
+
+class PolicyTold(msgspec.Struct, kw_only=True):
+    """A written policy: what it approves without a person, what never, and what is wrong with it."""
+
+    file: str
+    assist: list[PolicyLine]
+    auto: list[PolicyLine]
+    never: list[NeverLine]
+    problems: list[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +56,19 @@ def run(args: argparse.Namespace) -> int:
     code = NO if args.action == "check" and policy.problems else DONE
     lines = {"assist": policy.assist, "auto": policy.auto, "never": policy.never}
     if args.json:
-        said = {name: [_as_data(line) for line in found] for name, found in lines.items()}
-        print_json({"file": str(policy.path), **said, "problems": policy.problems})
+        print_json(
+            PolicyTold(
+                file=str(policy.path),
+                assist=_approving(policy.assist),
+                auto=_approving(policy.auto),
+                never=[
+                    NeverLine(file=one.file, line=one.number, says=one.says)
+                    for one in policy.never
+                    if isinstance(one.says, Never)
+                ],
+                problems=list(policy.problems),
+            )
+        )
         return code
     print(f"policy: {safe_line(str(policy.path), 300)}")
     if args.action == "check":
@@ -47,8 +87,12 @@ def run(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _as_data(line: Line) -> dict[str, object]:
-    return {"file": line.file, "line": line.number, "says": line.says}
+def _approving(lines: Iterable[Line]) -> list[PolicyLine]:
+    return [
+        PolicyLine(file=one.file, line=one.number, says=one.says)
+        for one in lines
+        if isinstance(one.says, Allowed)
+    ]
 
 
 def _in_words(line: Line) -> str:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from triage_tui.cli.output import print_line
+import msgspec
+
+from triage_tui.cli.output import print_json, print_line
+from triage_tui.cli.rounds import SignalEvent
+from triage_tui.errors import Interrupted
+from triage_tui.exit_codes import DONE, PERSON
 from triage_tui.retry.trials.trial import Bounds
 from triage_tui.runs.trials_model import Tried
 
@@ -23,21 +28,29 @@ def add_bounds(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"most runs of the program (default {default.runs})",
     )
+    add_times(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def add_times(
+    parser: argparse.ArgumentParser, of_all: str = "for all of them", of_one: str = "of one run"
+) -> None:
+    """Declare how long all runs and each of them may take; `of_all` and `of_one` say it in the help."""
+    default = Bounds()
     parser.add_argument(
         "--timeout",
         type=float,
         default=default.seconds,
         metavar="SECONDS",
-        help=f"most seconds for all of them (default {default.seconds:g})",
+        help=f"most seconds {of_all} (default {default.seconds:g})",
     )
     parser.add_argument(
         "--round-time",
         type=float,
         default=default.each_s,
         metavar="SECONDS",
-        help=f"most seconds of one run (default {default.each_s:g}; never longer than the run was allowed)",
+        help=f"most seconds {of_one} (default {default.each_s:g}; never longer than the run was allowed)",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def bounds(args: argparse.Namespace) -> Bounds:
@@ -54,3 +67,22 @@ def print_trials(trials: Sequence[Tried]) -> None:
     for number, one in enumerate(trials, 1):
         why = f": {one.why}" if one.why and one.held is not None else ""
         print_line(f"{number:>4}  {_MARKS[one.held]:<12} {one.seconds:>5.1f} s  {one.says}{why}")
+
+
+def finish(
+    args: argparse.Namespace,
+    cancel: SignalEvent,
+    told: msgspec.Struct,
+    show: Callable[[], None],
+    *,
+    complete: bool,
+) -> int:
+    """Print what came of a search, as JSON where that was asked for; return the exit code.
+
+    Raises:
+        Interrupted: `cancel` was set; what is known by then is printed.
+    """
+    print_json(told) if args.json else show()
+    if cancel.is_set():
+        raise Interrupted(cancel.number)
+    return DONE if complete else PERSON
