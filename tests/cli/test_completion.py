@@ -13,6 +13,7 @@ import pytest
 from tests.packaging.checkout import ROOT
 from tests.retry.decisions import workspace_at
 from triage_tui.cli.main import main
+from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
 
 HOSTILE = "a b$(touch pwned)`touch pwned`;'\"*&|"
@@ -92,6 +93,11 @@ def test_names_of_the_workspace_are_offered_and_quoted(place: Path) -> None:
     assert section == ["memory "]
     assert files == ["bin/"]
     assert sorted(path for path in place.rglob("*")) == kept, "TAB writes nothing"
+
+
+def test_guests_that_can_be_frozen_are_offered_by_their_supervisors(place: Path) -> None:
+    with FreezeSwitch().armed(place / "w s" / "running", ["httpd"]):
+        assert offered(place, "triage-tui freeze --pid ") == [[f"{os.getpid()} "]]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -202,8 +202,10 @@ def _until(workspace: Workspace, prefix: str, *_: object) -> Iterable[str]:
 
 
 def _frozen(workspace: Workspace, *_: object) -> Iterable[str]:
-    """Return the supervisors of guests that run: names of files in `running/`."""
-    return [path.stem for path in workspace.running_dir.iterdir() if path.stem.isdecimal()]
+    """Return the supervisors of guests that run and can be frozen."""
+    from triage_tui.retry.freezing import running_guests
+
+    return [str(mark.pid) for mark in running_guests(workspace.running_dir) if mark.freezes]
 
 
 def _files(_workspace: Workspace, prefix: str, *_: object) -> Iterable[str]:
