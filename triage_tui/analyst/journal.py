@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.analysis_model import Step, StepKind
+from triage_tui.runs.clock import local_time
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.files import inside, write_atomic
 from triage_tui.runs.reader import Run
@@ -65,7 +65,7 @@ class Journal:
         for name in ("arguments", "text", "outcome"):
             if name in fields:
                 fields[name] = fields[name][:_MAX_TEXT]
-        wall = datetime.now().astimezone().isoformat(timespec="milliseconds")
+        wall = local_time("milliseconds")
         model = self.model if kind == "request" else ""
         step = Step(step=number or self._count, kind=kind, phase=phase, wall=wall, model=model, **fields)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -19,7 +19,6 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime
 from pathlib import Path
 
 from triage_tui.errors import Conflict, TriageError
@@ -43,6 +42,7 @@ from triage_tui.rulebook.changing import (
 from triage_tui.rulebook.lock import locked
 from triage_tui.rulebook.manifest import RELATIVE_PATH, Generation, SetAside, digest_of, verify
 from triage_tui.rulebook.placeholders import unfilled
+from triage_tui.runs.clock import local_time
 from triage_tui.runs.events import default_actor
 from triage_tui.runs.files import refuse_link, sync_directory, write_atomic
 from triage_tui.text import safe_line
@@ -312,7 +312,7 @@ def _described(
         number=number,
         parent=active.number if active else None,
         parent_digest=active.digest if active else "",
-        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        created=local_time(),
         actor=actor,
         reason=reason,
         files={name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())},

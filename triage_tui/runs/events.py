@@ -16,13 +16,13 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import msgspec
 
 from triage_tui.errors import Conflict, TriageError
+from triage_tui.runs.clock import local_time
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.files import read_bounded, waits_for_disk
 from triage_tui.runs.record import Record
@@ -384,7 +384,7 @@ def append_event(
             event_id=(events[-1].event_id if events else 0) + 1,
             kind=kind,
             actor=actor or default_actor(),
-            wall=datetime.now().astimezone().isoformat(timespec="milliseconds"),
+            wall=local_time("milliseconds"),
             ts_mono_ns=time.monotonic_ns(),
             payload=payload or {},
             prev=_digest(last) if last else "",

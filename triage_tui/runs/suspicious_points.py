@@ -10,12 +10,12 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Literal, get_args
 
 import msgspec
 
 from triage_tui.errors import Conflict, TriageError
+from triage_tui.runs.clock import local_time
 from triage_tui.runs.diagnosis_model import Evidence
 from triage_tui.runs.evidence import resolve
 from triage_tui.runs.files import read_bounded, write_atomic
@@ -121,7 +121,7 @@ def add_point(run: Run, point: SuspiciousPoint, links: list[str], actor: str) ->
         point.id = f"sp{number}"
         point.evidence = evidence_of(run, links)
         point.revision = 1
-        point.history = [PointChange(revision=1, wall=_now(), actor=actor)]
+        point.history = [PointChange(revision=1, wall=local_time(), actor=actor)]
         known.points.append(point)
         _write(run, known)
     return point
@@ -160,7 +160,7 @@ def change_point(
         if not before:
             return old
         new.revision = old.revision + 1
-        entry = PointChange(revision=new.revision, wall=_now(), actor=actor, before=before)
+        entry = PointChange(revision=new.revision, wall=local_time(), actor=actor, before=before)
         new.history = [*old.history, entry][-MAX_HISTORY:]
         known.points[place] = new
         known.revision += 1
@@ -186,10 +186,6 @@ def _check(point: SuspiciousPoint) -> None:
         raise TriageError("the score of a suspicious point lies between 0 and 1")
     if point.state not in STATES:
         raise TriageError(f"the state of a suspicious point is one of {', '.join(STATES)}")
-
-
-def _now() -> str:
-    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def _write(run: Run, points: SuspiciousPoints) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from msgspec.structs import replace
@@ -31,6 +30,7 @@ from triage_tui.guest.record.memory_order import points_of
 from triage_tui.guest.record.named_objects import Named, add_named
 from triage_tui.guest.record.objects import ObjectCollector
 from triage_tui.guest.state.memory import Memory
+from triage_tui.runs.clock import local_time
 from triage_tui.runs.emulator_text import emulator_tail
 from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.model import (
@@ -89,7 +89,7 @@ def capture(
     snapshot = Snapshot(
         run_id=writer.run_id,
         reason=stop.reason,
-        created_at=datetime.now().astimezone().isoformat(timespec="seconds"),
+        created_at=local_time(),
         trigger=stop.trigger,
         target=target if stop.ended else _target_of(guest, target),
         engine=engine,

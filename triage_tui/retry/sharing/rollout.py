@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -39,6 +38,7 @@ from triage_tui.rulebook.rollouts.record import (
 from triage_tui.rulebook.rollouts.record import in_words as in_words
 from triage_tui.rulebook.rollouts.standing import Standing, standing
 from triage_tui.rulebook.targets import describe, description
+from triage_tui.runs.clock import local_time
 from triage_tui.runs.events import default_actor
 from triage_tui.runs.reader import Run
 from triage_tui.text import safe_line
@@ -263,7 +263,7 @@ def _decide(
     actor = actor or default_actor()
     decision = pending.pending_for(after.target, "rollout", actor, file=after.id)
     before, after = after, msgspec.structs.replace(after)
-    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    now = local_time()
     said = safe_line(why, 600)
     moved = msgspec.convert(
         {"kind": kind, "stage": after.stage, "wall": now, "actor": actor, "why": said}, Moved

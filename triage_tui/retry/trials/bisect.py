@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.retry import pending
@@ -27,6 +26,7 @@ from triage_tui.retry.trials.trial import BoundReached, Bounds, Trials
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, rulefile
 from triage_tui.rulebook.manifest import verify
+from triage_tui.runs.clock import local_time
 from triage_tui.runs.events import default_actor
 from triage_tui.runs.reader import Run
 from triage_tui.runs.trials_model import Bisected, Change, keep
@@ -68,7 +68,7 @@ def bisect(
     with trials:
         found = _Search(trials, Attempts(trials, tell), tell).run(good, bad)
     found.actor = actor or default_actor()
-    found.wall = datetime.now().astimezone().isoformat(timespec="seconds")
+    found.wall = local_time()
     if found.guilty:
         found.proposal = _propose(workspace, run, found)
     name = keep(run.dir, found)

@@ -11,7 +11,6 @@ import hashlib
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from triage_tui.errors import TriageError
 from triage_tui.retry import pending
@@ -29,6 +28,7 @@ from triage_tui.retry.trials.trial import Bounds, Trials
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import layers, patches
 from triage_tui.rulebook.generations import Generation
+from triage_tui.runs.clock import local_time
 from triage_tui.runs.events import default_actor
 from triage_tui.runs.model import RuleHit
 from triage_tui.runs.reader import Run
@@ -166,7 +166,7 @@ def _compared(
             else "no other rule of the target",
         ],
         notes=notes,
-        wall=datetime.now().astimezone().isoformat(timespec="seconds"),
+        wall=local_time(),
         seconds=round(trials.seconds, 1),
     )
 

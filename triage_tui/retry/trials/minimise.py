@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from datetime import datetime
 
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.retry import pending
@@ -25,6 +24,7 @@ from triage_tui.retry.trials.trial import BoundReached, Bounds, Trials
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.generations import Generation
+from triage_tui.runs.clock import local_time
 from triage_tui.runs.events import default_actor
 from triage_tui.runs.reader import Run
 from triage_tui.runs.trials_model import Minimised, RuleFate, Tried, keep, kept
@@ -68,7 +68,7 @@ def minimise(
         work.refer(run)
         found = work.run(narrow)
     found.actor = actor or default_actor()
-    found.wall = datetime.now().astimezone().isoformat(timespec="seconds")
+    found.wall = local_time()
     away = [one.file for one in found.rules if one.fate == "not_needed"]
     texts = {one.file: work.texts[one.file] for one in found.rules if one.fate == "narrowed"}
     told = [f"take out {number_of(len(away), 'rule')}"] * bool(away)

@@ -20,13 +20,13 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
 from triage_tui.errors import TriageError
+from triage_tui.runs.clock import local_time
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.files import read_bounded, refuse_link, sync_directory, write_all, write_atomic
 from triage_tui.runs.record import Record
@@ -214,7 +214,7 @@ class Writer:
         line = msgspec.structs.replace(
             entry,
             number=number + 1,
-            wall=datetime.now().astimezone().isoformat(timespec="milliseconds"),
+            wall=local_time("milliseconds"),
             says=entry.says[:MAX_TEXT],
             rules=entry.rules if len(entry.rules) <= MAX_RULES else {},
             mended=len(rest),
