@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from pathlib import Path
 
-from triage_tui.diagnosis.report import diagnose, write_report
+from triage_tui.diagnosis.report import diagnose
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry import pending
+from triage_tui.retry.rules.proposing import propose
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import patches, rulefile
 from triage_tui.rulebook.evidence import EVIDENCE, Evidence, evidence_text, parse_evidence
@@ -16,7 +16,6 @@ from triage_tui.rulebook.packs.format import PackRule
 from triage_tui.rulebook.packs.imported import Kept, kept
 from triage_tui.rulebook.rulefile import PROPOSED_BY
 from triage_tui.runs.diagnosis_model import Proposal, Risk
-from triage_tui.runs.events import State, append_event
 from triage_tui.runs.reader import Run
 from triage_tui.text import number_of, safe_line
 
@@ -52,19 +51,9 @@ def propose_pack(workspace: Workspace, name: str, run_id: str, actor: str = "") 
         )
     diagnosis = run.diagnosis or diagnose(run)
     proposals = [_proposal(pack, rule, run) for rule in fitting]
-    decision = pending.pending_of("note", run, actor)
-    with pending.begun(workspace.root, decision) as held:
-        for file, text in texts.items():
-            patches.write_rule(run.dir, file, text)
-        known = {one.id for one in proposals}
-        diagnosis.proposals = [one for one in diagnosis.proposals if one.id not in known] + proposals
-        write_report(run, diagnosis)
-        payload = {"proposals": [one.id for one in proposals], "by": pack.origin}
-        # Where somebody has decided already the state stays theirs.
-        with contextlib.suppress(Conflict):
-            states: tuple[State, ...] = ("captured", "diagnosed", "proposed", "needs_person", "ended")
-            append_event(run.dir, "proposed", payload, actor or None, expect_state=states)
-        held.note()
+    known = {one.id for one in proposals}
+    diagnosis.proposals = [one for one in diagnosis.proposals if one.id not in known]
+    propose(workspace, run, diagnosis, proposals, texts, by=pack.origin, actor=actor)
     left = pack.pack.manifest.count - len(fitting)
     rest = f", {left} are for other machines" if left else ""
     return f"{number_of(len(fitting), 'rule')} of pack {name} proposed on run {run.run_id}{rest}"

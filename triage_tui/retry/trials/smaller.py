@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from triage_tui.diagnosis.report import diagnose, write_report
-from triage_tui.errors import Conflict
-from triage_tui.retry import pending
+from triage_tui.diagnosis.report import diagnose
+from triage_tui.retry.rules.proposing import propose
 from triage_tui.retry.workspace import Workspace
-from triage_tui.rulebook import patches, rulefile
+from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.generations import Generation
 from triage_tui.runs.diagnosis_model import Proposal
-from triage_tui.runs.events import State, append_event
 from triage_tui.runs.reader import Run
 from triage_tui.text import number_of, safe_line
-
-_STATES: tuple[State, ...] = ("captured", "diagnosed", "proposed", "needs_person", "ended")
 
 
 def propose_smaller(
@@ -58,17 +53,9 @@ def propose_smaller(
         source="trial",
         removes={file: active.files[file] for file in remove},
     )
-    decision = pending.pending_of("note", run, actor)
-    with pending.begun(workspace.root, decision) as held:
-        for file, text in texts.items():
-            patches.write_rule(run.dir, f"fix/{file}", text)
-        diagnosis.proposals = [one for one in diagnosis.proposals if one.source != "trial"] + [proposal]
-        write_report(run, diagnosis)
-        # Where somebody has decided already the state stays theirs.
-        with contextlib.suppress(Conflict):
-            payload = {"proposals": [identity], "by": "trial"}
-            append_event(run.dir, "proposed", payload, actor or None, expect_state=_STATES)
-        held.note()
+    diagnosis.proposals = [one for one in diagnosis.proposals if one.source != "trial"]
+    fixes = {f"fix/{file}": text for file, text in texts.items()}
+    propose(workspace, run, diagnosis, [proposal], fixes, by="trial", actor=actor)
     return identity
 
 
