@@ -9,8 +9,13 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from tests.sfemu.records import rules_directory, write_run, write_stable
+from tests.sfemu.scenes import exit_scene
 from tests.ui.conftest import RecordedActions, opened, until
 from tests.ui.kept_run import make_kept_run
+from tests.waiting import PATIENCE_S
+from triage_tui.retry.workspace import Workspace
+from triage_tui.sfemu.target import TARGET_FILE
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.panes.memory import MemoryPane
 
@@ -72,3 +77,31 @@ def test_kept_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, snap_compa
         await pilot.pause()
 
     assert snap_compare(TriageApp(Path("demo")), terminal_size=(100, 30), run_before=go)
+
+
+@pytest.mark.parametrize(("size", "key"), [((80, 24), "1"), ((80, 24), "8"), ((160, 48), "1")])
+def test_run_of_sfemu(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    snap_compare: Compare,
+    size: tuple[int, int],
+    key: str,
+) -> None:
+    """One run of SFEmu as it is taken in: its diagnosis, its logs, and all panes beside each other."""
+    rules = rules_directory(tmp_path / "rules_examples")
+    source = write_run(rules, exit_scene())
+    write_stable(rules, source, exit_scene())
+    workspace = Workspace.at(rules)
+    (workspace.root / TARGET_FILE).write_text("rules_examples-00000001\n")
+    workspace.take_in(PATIENCE_S)
+    monkeypatch.chdir(tmp_path)
+
+    async def go(pilot: Pilot[None]) -> None:
+        app = await opened(pilot, source.name)
+        await pilot.press(key)
+        await pilot.pause()
+        await until(pilot, lambda: app.main.patch.insights or not app.main.patch.display)
+        await pilot.pause()
+
+    app = TriageApp(workspace.root.relative_to(tmp_path))
+    assert snap_compare(app, terminal_size=size, run_before=go)

@@ -10,6 +10,9 @@ from triage_tui.runs.model import Snapshot, Syscall
 from triage_tui.runs.writer import TRACE_FILE
 from triage_tui.text import number_of, safe_line
 
+SFEMU = "SFEmu"
+"""The engine of runs that were taken in from there."""
+
 
 def missing_output(run_dir: Path, snapshot: Snapshot) -> list[str]:
     """Return a sentence when the program printed something and the record has not got it.
@@ -24,7 +27,12 @@ def missing_output(run_dir: Path, snapshot: Snapshot) -> list[str]:
 
 
 def missing_history(snapshot: Snapshot) -> list[str]:
-    """Return a sentence when more calls were made than the snapshot holds, and there is no longer history."""
+    """Return a sentence when more calls were made than the snapshot holds, and there is no longer history.
+
+    Of SFEmu's runs see `missing_beginning`: there is none of any.
+    """
+    if snapshot.engine.name == SFEMU:
+        return []
     known, made = len(snapshot.recent_syscalls), snapshot.statistics.syscalls
     if made <= known:
         return []
@@ -45,16 +53,16 @@ def history_gap(snapshot: Snapshot, calls: Sequence[Syscall]) -> list[str]:
     return [f"{TRACE_FILE} {end}, and the snapshot begins at call {first}: what is between them is not known"]
 
 
-def missing_beginning(snapshot: Snapshot, calls: Sequence[Syscall]) -> list[str]:
-    """Return a sentence when a history of SFEmu's, which keeps the latest calls only, begins late.
+def missing_beginning(snapshot: Snapshot, calls: Sequence[Syscall]) -> str:
+    """Return a sentence when a history of SFEmu's, which keeps the latest calls only, begins late; else "".
 
     Our own histories begin at the start, or the record says what was left out.
     """
     first = min((call.seq for call in calls), default=0)
-    if snapshot.engine.name != "SFEmu" or first <= 1:
-        return []
+    if snapshot.engine.name != SFEMU or first <= 1:
+        return ""
     made = max(snapshot.statistics.syscalls, len(calls))
-    return [f"of {number_of(made, 'call')} only the last {len(calls)}, from call {first} on, were kept"]
+    return f"of {number_of(made, 'call')} only the last {len(calls)}, from call {first} on, were kept"
 
 
 def disagreements(snapshot: Snapshot, calls: Sequence[Syscall]) -> list[str]:

@@ -90,6 +90,7 @@ class Run:
         recent = list(self.snapshot.recent_syscalls)
         if not os.path.lexists(path):
             self._lacking(missing_history(self.snapshot))
+            self._lacking_beginning(recent)
             return recent
         decoder = msgspec.json.Decoder(Syscall)
         calls: list[Syscall] = []
@@ -118,9 +119,14 @@ class Run:
                 self._lacking(passed_over)
             else:
                 self.problems += passed_over
-        self._lacking([*history_gap(self.snapshot, calls), *missing_beginning(self.snapshot, calls)])
+        self._lacking(history_gap(self.snapshot, calls))
+        self._lacking_beginning(calls)
         self.problems += disagreements(self.snapshot, calls)
         return calls
+
+    def _lacking_beginning(self, calls: list[Syscall]) -> None:
+        """Take note that calls are missing before those that SFEmu kept, which is how it records."""
+        self.history_lacks = self.history_lacks or missing_beginning(self.snapshot, calls)
 
     def _lacking(self, found: list[str]) -> None:
         """Take note of what is missing of the history."""

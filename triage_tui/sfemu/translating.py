@@ -11,6 +11,7 @@ from triage_tui.binary.load_bias import with_places
 from triage_tui.binary.sfanalysis import SfAnalysis
 from triage_tui.errors import TriageError
 from triage_tui.runs.call_signatures import signatures
+from triage_tui.runs.completeness import SFEMU
 from triage_tui.runs.errnos import names as errno_names
 from triage_tui.runs.evidence import describe_frame, describe_register
 from triage_tui.runs.files import inside, read_bounded
@@ -110,7 +111,7 @@ class _Translation:
                 program=program.path, argv=[], arch=machine.name, target_id=self._material.target_id
             ),
             engine=Engine(
-                name="SFEmu",
+                name=SFEMU,
                 version=self._material.versions,
                 emulator=f"qemu-{machine.name}" if machine.name else "qemu",
             ),

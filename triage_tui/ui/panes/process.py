@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 
 from rich.cells import cell_len
 
+from triage_tui.runs.completeness import SFEMU
 from triage_tui.runs.evidence import Link
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.process_model import Descriptor, Mapping, Process
@@ -31,7 +32,8 @@ def _target(view: RunView, width: int) -> list[Row]:
     target, engine = snapshot.target, snapshot.engine
     rows = [heading("Target", width)]
     rows += field("program", safe_line(target.program, 400), width, "strong")
-    rows += field("command", safe_line(" ".join(target.argv), 1000), width)
+    if target.argv:
+        rows += field("command", safe_line(" ".join(target.argv), 1000), width)
     rows += field("arch", short(target.arch, 40), width)
     if target.rootfs:
         rows += field("root", place(target.rootfs), width, "muted")
@@ -292,17 +294,21 @@ def section_rows(view: RunView, kind: str, width: int) -> list[Row]:
 
 def process_pieces(view: RunView) -> PieceRows:
     """Return all sections as rows that are made when they are drawn."""
+    missing = _whole(_unavailable, view)
+    # What SFEmu does not record is most of what stands here for others, and its logs are long.
+    first = view.snapshot.engine.name == SFEMU
     return PieceRows(
         join(
             (
                 _whole(_target, view),
+                *([missing] if first else []),
                 log_pieces(view),
                 _whole(_processes, view),
                 _descriptors(view),
                 _environment(view),
                 _whole(_probes, view),
                 _whole(_rules, view),
-                _whole(_unavailable, view),
+                *([] if first else [missing]),
                 _mappings(view),
             )
         )
