@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from triage_tui.telemetry import dependencies
@@ -28,17 +29,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a line (docs/schemas/doctor.schema.json)"
     )
+    parser.add_argument(
+        "--sfemu",
+        metavar="DIR",
+        help="say instead what of a rule directory of SFEmu is given here, differs, or is missing",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the checks; 1 when something is missing without which nothing runs, else 0."""
+    """Print the checks; 1 when something is missing without which nothing runs, else 0.
+
+    Of a rule directory: 1 when something is missing that it uses.
+    """
     try:
         from triage_tui.telemetry import doctor
     except Exception:
         return _without_the_rest(as_json=args.json)
-    checks = doctor.examine()
+    checks = doctor.examine() if args.sfemu is None else doctor.examine_rules(Path(args.sfemu))
     for check in checks:
         _print({name: getattr(check, name) for name in check.__struct_fields__}, as_json=args.json)
+    if args.sfemu is not None:
+        return 1 if any(check.grade == "missing" for check in checks) else 0
     return doctor.exit_code(checks)
 
 

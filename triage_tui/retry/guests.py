@@ -142,7 +142,7 @@ class RunningGuest:
             raise
         if self._directory is not None:
             self._directory.attach(self.guest)
-        for told in started_in_words(self._as_loaded()):
+        for told in started_in_words(self._as_loaded()) if self._directory is None else ():
             narrate(told)
         if self._settings:
             narrate(f"started with {self._settings_in_words()}")

@@ -13,6 +13,7 @@ from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.guest.spec import LaunchSpec, resolve_target
 from triage_tui.retry.start import Start
 from triage_tui.sfemu import rules_dir
+from triage_tui.sfemu.running.book import address_book
 from triage_tui.sfemu.running.directory import DirectoryHost
 from triage_tui.sfemu.running.opened import Opened
 from triage_tui.text import safe_line
@@ -52,5 +53,10 @@ def sfemu_host(
         keep=wanted.keep,
         has_stack=wanted.shadow_stack,
     )
+    if start.sfanalysis is not None:
+        try:
+            opened.book = address_book(Path(start.sfanalysis))
+        except TriageError as error:
+            narrate(f"the rule directory has no pseudocode: {error}")
     narrate(f"rule directory of SFEmu {found.root} (sha256 {opened.sha256[:16]}): every call is held for it")
     return DirectoryHost(opened, access, asks_person=asks_person)

@@ -139,7 +139,7 @@ class HostProcess:
         One of the two always waits for the other, and waking a second processor takes longer than what a
         rule does. Nothing depends on it.
         """
-        here = _current_cpu()
+        here = current_cpu()
         if here != self._near:
             self._near = here
             with contextlib.suppress(OSError):
@@ -191,7 +191,8 @@ class HostProcess:
         self._socket.close()
 
 
-def _current_cpu() -> int:
+def current_cpu() -> int:
+    """Return the number of the processor that this thread runs on."""
     number: int = _libc.sched_getcpu()
     return number
 

@@ -27,7 +27,7 @@ from triage_tui.telemetry.kernel import (
     tracing_features,
 )
 from triage_tui.telemetry.settings import unusable_settings
-from triage_tui.text import number_of
+from triage_tui.text import number_of, safe_line
 
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
 Grade = Literal["ok", "missing", "limited"]
@@ -70,6 +70,24 @@ def examine() -> list[Check]:
         _user,
     ]
     return [result for check in checks for result in check()]
+
+
+def examine_rules(directory: Path) -> list[Check]:
+    """Say which functions, hooks and settings of a rule directory of SFEmu are given, differ, or are missing.
+
+    Raises:
+        TriageError: it is none, or cannot be read.
+    """
+    from triage_tui.sfemu.rules_dir import find
+    from triage_tui.sfemu.running.capabilities import capabilities
+
+    rules = find(directory)
+    if rules is None:
+        shown = safe_line(str(directory), 200)
+        raise TriageError(f"{shown} is no rule directory of SFEmu: it has no entry.lua")
+    return [
+        Check(name=one.name, grade=one.grade, found=one.found, cost=one.cost) for one in capabilities(rules)
+    ]
 
 
 def exit_code(checks: Iterable[Check]) -> int:

@@ -199,7 +199,9 @@ class RuleAsker(ReturnKeeper):
         if not isinstance(wish, MakeCall) or call.num != wish.number:
             return False
         mask = self.arch.word_mask
-        return all(own & mask == other & mask for own, other in zip(call.args, wish.args, strict=False))
+        return bool(call.args) and all(
+            own & mask == other & mask for own, other in zip(call.args, wish.args, strict=False)
+        )
 
     def _fulfil(
         self,

@@ -84,11 +84,9 @@ def _ln(words: list[str]) -> tuple[int, bytes]:
     source, target = paths
     if os.path.isdir(target) and not ("n" in letters and os.path.islink(target)):
         target = os.path.join(target, os.path.basename(source))
-    if (
-        "f" in letters
-        and os.path.lexists(target)
-        and not os.path.samefile(os.path.dirname(target) or ".", target)
-    ):
+    if "f" in letters and os.path.lexists(target):
+        if os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
+            return 1, b""
         os.unlink(target)
     if "s" in letters:
         os.symlink(source, target)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -17,7 +17,7 @@ import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.rulehost import wire
-from triage_tui.rulehost.process import library_paths
+from triage_tui.rulehost.process import current_cpu, library_paths
 from triage_tui.sfemu.running import messages
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[3]
@@ -26,6 +26,9 @@ _BOOTSTRAP = (
     "from triage_tui.sfemu.running.lua_process import main; main({}, {})"
 )
 _START_S = 20.0
+_PIECE = 1 << 16
+_TIME = struct.Struct("@qq")
+"""struct timeval of SO_RCVTIMEO, socket(7)."""
 
 
 class Broken(Exception):
@@ -39,6 +42,14 @@ class LuaConnection:
         """Talk over `own`; the process greets first (`greet`)."""
         self._socket = own
         self._handle = -1
+        self._pid = 0
+        self._received = bytearray()
+        """What came behind the last message."""
+        self._patience = 0.0
+        self._is_greeted = False
+        """No descriptor comes any more."""
+        self._near = -1
+        """The processor on which the process runs, -1 for any."""
         self.greeting = messages.Hello([], [])
 
     def greet(self, deadline: float) -> None:
@@ -53,14 +64,24 @@ class LuaConnection:
         if not isinstance(greeting, messages.Hello):
             raise Broken("it did not greet")
         self.greeting = greeting
-        self._wait(deadline)
+        self._be_patient(deadline)
         _data, fds, _flags, _address = socket.recv_fds(self._socket, 1, 4)
         for fd in fds[1:]:
             os.close(fd)
+        self._is_greeted = True
         if not fds:
             raise Broken("it sent no handle of itself")
         os.set_inheritable(fds[0], False)
         self._handle = fds[0]
+        self._pid = _process_behind(fds[0])
+
+    def come_near(self) -> None:
+        """Have the process run on the processor that this thread runs on: one always waits for the other."""
+        here = current_cpu()
+        if here != self._near and self._pid:
+            self._near = here
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(self._pid, {here})
 
     def send(self, message: wire.Message, deadline: float, fds: Sequence[int] = ()) -> None:
         """Send one message, and `fds` with the byte behind it, before the monotonic time `deadline`.
@@ -68,12 +89,12 @@ class LuaConnection:
         Raises:
             Broken: that is not possible.
         """
+        self._be_patient(deadline)
         try:
-            self._socket.settimeout(max(deadline - time.monotonic(), 0.01))
             self._socket.sendall(wire.frame(message))
             if fds:
                 socket.send_fds(self._socket, [b"d"], fds)
-        except TimeoutError:
+        except BlockingIOError:
             raise Broken("it did not read what it was sent in time") from None
         except OSError:
             raise Broken("it has ended") from None
@@ -92,25 +113,38 @@ class LuaConnection:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise Broken("it sent a message that is not allowed") from None
 
-    def _wait(self, deadline: float) -> None:
-        if not select.select([self._socket], [], [], max(deadline - time.monotonic(), 0))[0]:
+    def _be_patient(self, deadline: float) -> None:
+        """Have what is waited for from here on be there before `deadline`, roughly.
+
+        The kernel's own time-outs are set anew when they are far off only: each costs a call.
+        """
+        left = deadline - time.monotonic()
+        if left <= 0:
             raise Broken("it took too long")
+        if self._patience and left / 2 < self._patience <= left:
+            return
+        self._patience = left
+        value = _TIME.pack(int(left), int(left % 1 * 1e6) or 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
     def _take(self, size: int, deadline: float) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            # Never more than is wanted: a descriptor may come with the byte behind it.
+        received = self._received
+        while len(received) < size:
+            self._be_patient(deadline)
+            # Before the greeting is over, never more than is wanted: a descriptor comes behind it.
             try:
-                self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
-                piece = self._socket.recv(size - len(data))
-            except TimeoutError:
+                piece = self._socket.recv(_PIECE if self._is_greeted else size - len(received))
+            except BlockingIOError:
                 raise Broken("it took too long") from None
             except OSError:
                 piece = b""
             if not piece:
                 raise Broken("it has ended")
-            data += piece
-        return bytes(data)
+            received += piece
+        taken = bytes(received[:size])
+        del received[:size]
+        return taken
 
     def end(self) -> None:
         """Kill the process, if it is still there, and close the socket. May be called again."""
@@ -175,6 +209,16 @@ def spawned(maker: LuaConnection, environment: dict[str, str], seconds: float) -
         made.end()
         raise
     return made
+
+
+def _process_behind(handle: int) -> int:
+    """Return the id of a process in this name space, given its pidfd; 0 where the kernel does not tell."""
+    with open(f"/proc/self/fdinfo/{handle}", encoding="ascii") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name == "Pid" and value.strip().isdecimal():
+                return int(value)
+    return 0
 
 
 def _spawn(descriptor: int) -> subprocess.Popen[bytes]:

@@ -70,6 +70,8 @@ class _State:
 
     lua: LuaConnection
     program: Program | None
+    inner: int
+    """The process as the guest numbers it."""
     variables: dict[str, str] = field(default_factory=dict)
     busy: bool = False
     """One of its hooks waits for something."""
@@ -175,10 +177,9 @@ class DirectoryHost:
         if state is None or state.busy:
             self._accounts.skip(name)
             return Answer()
-        inner = process.inner_pid(call.pid)
         arguments = self._arguments(call)
         shown = name if name in NAMED else None
-        done = yield from self._asked(state, name, messages.Entry(shown, call.num, arguments, inner))
+        done = yield from self._asked(state, name, messages.Entry(shown, call.num, arguments, state.inner))
         if done.exits is not None:
             yield EndProcess(done.exits)
             return Answer()
@@ -196,7 +197,7 @@ class DirectoryHost:
                 yield from self._asked(state, name, message)
             return Answer(intercept=True, ret=ret, rule=self._opened.name)
         if name in _FORKS and not (name == "clone" and call.args and self._makes_thread(call)):
-            self._copy(state, inner)
+            self._copy(state)
         return Answer(after=self._opened.has_finish and name not in ONE_WAY and not self._off)
 
     def _finish(self, call: GuestCall, ret: int, intercepted: bool) -> Conversation:
@@ -234,6 +235,7 @@ class DirectoryHost:
 
     def _conversation(self, state: _State, message: wire.Message) -> Generator[Wish, int, messages.Done]:
         deadline = time.monotonic() + (_HOOK_S if state.used else _LOAD_S)
+        state.lua.come_near()
         state.lua.send(message, deadline)
         while True:
             reply = state.lua.receive(deadline)
@@ -305,7 +307,7 @@ class DirectoryHost:
             del self._states[call.pid]
         elif known is not None and (copies := self._forked.get(known.parent)):
             copy = copies.pop(0)
-            copy.program = program
+            copy.program, copy.inner = program, process.inner_pid(call.pid)
             self._states[call.pid] = copy
             return copy
         self._tidy()
@@ -316,7 +318,7 @@ class DirectoryHost:
             return None
         try:
             first = self._started()
-            made = _State(spawned(first, variables, _LOAD_S), program, variables)
+            made = _State(spawned(first, variables, _LOAD_S), program, process.inner_pid(call.pid), variables)
         except (TriageError, Broken, OSError) as error:
             self._switch_off(str(error))
             return None
@@ -334,13 +336,13 @@ class DirectoryHost:
             self.log += [f"[sfemu] missing: {what}" for what in greeting.missing]
         return self._first
 
-    def _copy(self, state: _State, inner: int) -> None:
+    def _copy(self, state: _State) -> None:
         """Make a copy of a state for the child that its process is about to have."""
         if sum(map(len, self._forked.values())) >= _MOST_PROCESSES:
             return
         with contextlib.suppress(Broken):
-            copy = _State(spawned(state.lua, {}, _HOOK_S), None, dict(state.variables), used=True)
-            self._forked.setdefault(inner, []).append(copy)
+            copy = _State(spawned(state.lua, {}, _HOOK_S), None, 0, dict(state.variables), used=True)
+            self._forked.setdefault(state.inner, []).append(copy)
 
     def _tidy(self) -> None:
         for pid in [pid for pid in self._states if not os.path.exists(f"/proc/{pid}")]:

@@ -7,7 +7,6 @@ supervisor, and is copied when its guest process forks. A message comes, a hook 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import signal
@@ -23,6 +22,7 @@ from triage_tui.rulehost.host import load_lua
 from triage_tui.sfemu.running import commands, entering, messages
 
 _MOST_FDS = 16
+_PIECE = 1 << 16
 _Bridge = Callable[..., Any]
 
 
@@ -40,6 +40,9 @@ class Channel:
 
     def __init__(self, own: socket.socket) -> None:
         self.socket = own
+        self._received = bytearray()
+        """What came behind the last message."""
+        self._fds: list[int] = []
 
     def receive(self) -> messages.ToProcess:
         """Return the next message; ends the process when the supervisor has gone."""
@@ -48,9 +51,8 @@ class Channel:
 
     def receive_fds(self) -> list[int]:
         """Return the descriptors that come with the next byte."""
-        _data, fds, _flags, _address = socket.recv_fds(self.socket, 1, _MOST_FDS)
-        for fd in fds:
-            os.set_inheritable(fd, False)
+        self._take(1)
+        fds, self._fds = self._fds, []
         return fds
 
     def send(self, message: wire.Message) -> None:
@@ -61,16 +63,22 @@ class Channel:
             os._exit(0)
 
     def _take(self, size: int) -> bytes:
-        data = bytearray()
-        while len(data) < size:
+        received = self._received
+        while len(received) < size:
             try:
-                piece = self.socket.recv(size - len(data))
+                # The kernel gives no bytes together with those behind a descriptor.
+                piece, fds, _flags, _address = socket.recv_fds(self.socket, _PIECE, _MOST_FDS)
             except OSError:
-                piece = b""
+                piece, fds = b"", []
             if not piece:
                 os._exit(0)
-            data += piece
-        return bytes(data)
+            for fd in fds:
+                os.set_inheritable(fd, False)
+            self._fds += fds
+            received += piece
+        taken = bytes(received[:size])
+        del received[:size]
+        return taken
 
 
 def _refuse_attribute(_target: object, name: object, _setting: bool) -> NoReturn:
@@ -89,6 +97,7 @@ class LuaProcess:
         self._environment: dict[str, str] = {}
         self._hooks: dict[str, Any] = {}
         self._pid = 0
+        self._has_children = False
         self._runtime: Any = None
 
     def serve(self) -> NoReturn:
@@ -99,12 +108,15 @@ class LuaProcess:
                 self._spawn(message)
             else:
                 self._channel.send(self._answered(message))
-            self._reap()
+            if self._has_children:
+                self._reap()
 
     def _reap(self) -> None:
-        with contextlib.suppress(ChildProcessError):
+        try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
+        except ChildProcessError:
+            self._has_children = False
 
     def _spawn(self, message: messages.Spawn) -> None:
         fds = self._channel.receive_fds()
@@ -112,8 +124,10 @@ class LuaProcess:
             self._channel.socket.close()
             self._channel = Channel(socket.socket(fileno=fds[0]))
             self._environment |= message.environment
+            self._has_children = False
             _greet(self._channel, [], [])
         else:
+            self._has_children = True
             for fd in fds:
                 os.close(fd)
 

@@ -51,6 +51,8 @@ class Opened:
     """SFEmu's -shadowstack."""
     book: AddressBook | None = None
     sha256: str = ""
+    has_finish: bool = False
+    """Whether calls are to be shown when they have ended."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -80,6 +82,7 @@ class Opened:
             keep,
             has_stack,
             sha256=directory_digest(rules.root),
+            has_finish=(rules.root / "finish.lua").is_file(),
             environment=spec.env,
         )
 
@@ -87,11 +90,6 @@ class Opened:
     def name(self) -> str:
         """What it is called where it acted."""
         return f"sfemu:{self.rules.root.name}"
-
-    @property
-    def has_finish(self) -> bool:
-        """Whether calls are to be shown when they have ended."""
-        return (self.rules.root / "finish.lua").is_file()
 
     @property
     def logs_calls(self) -> bool:

@@ -84,7 +84,7 @@ end
 
 function M.pc(list)
   for _, register in ipairs(list) do
-    if register.name == "pc" then
+    if register.name == "pc" or register.name == "eip" or register.name == "rip" then
       return register.num
     end
   end
