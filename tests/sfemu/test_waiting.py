@@ -1,4 +1,4 @@
-"""The plugin in a real Lua 5.3: it announces a stop, waits without the processor, and believes no odd decision."""
+"""The plugin in a real Lua 5.3: announces a stop, waits without the processor, believes nothing odd."""
 
 from __future__ import annotations
 

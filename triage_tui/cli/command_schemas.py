@@ -101,6 +101,8 @@ COMMANDS: dict[str, tuple[type, ...]] = {
     "retry": (RoundsTold,),
     "rollback": (Decided, Moved),
     "run": (RoundsTold,),
+    "sfemu-ask": (Said,),
+    "sfemu-plugin": (Said,),
     "show": (Shown,),
     "show-patch": (Patch,),
     "stable-drop": (Said,),

@@ -96,6 +96,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kb": ("triage_tui.cli.kb", "check, try, explain and measure the knowledge base"),
     "golden": ("triage_tui.cli.golden", "replay recorded runs and compare with what is expected of them"),
     "rules": ("triage_tui.cli.rules", "check and explain rules, try them on recorded runs, compare them"),
+    "sfemu": ("triage_tui.cli.sfemu", "have SFEmu's pauses decided here, and its tools asked about runs"),
     "doctor": ("triage_tui.cli.doctor", "say what this machine can do and what is missing"),
     "completion": (
         "triage_tui.cli.completion",

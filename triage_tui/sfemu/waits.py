@@ -14,8 +14,9 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.events import RENEWED_S, process_start
@@ -33,8 +34,7 @@ _LINE = re.compile(r"([a-z_]+)=([\x20-\x7e]*)\Z")
 _NONCE = re.compile(r"[0-9a-f]{8,80}\Z")
 
 
-@dataclass(frozen=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """One stopped program that announced itself."""
 
     name: str
@@ -58,8 +58,7 @@ class Wait:
     """Numeric id of the user that wrote the announcement."""
 
 
-@dataclass(frozen=True)
-class Over:
+class Over(msgspec.Struct, frozen=True):
     """How a wait ended, as the plugin tells."""
 
     path: Path
