@@ -97,6 +97,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "golden": ("triage_tui.cli.golden", "replay recorded runs and compare with what is expected of them"),
     "rules": ("triage_tui.cli.rules", "check and explain rules, try them on recorded runs, compare them"),
     "sfemu": ("triage_tui.cli.sfemu", "have SFEmu's pauses decided here, and its tools asked about runs"),
+    "sfemu-ai": ("triage_tui.cli.sfemu_ai", "diagnose a stop for SFEmu: what SFEMU_AI_CMD is set to"),
     "doctor": ("triage_tui.cli.doctor", "say what this machine can do and what is missing"),
     "completion": (
         "triage_tui.cli.completion",

@@ -24,6 +24,8 @@ from triage_tui.text import safe_line
 
 _LOOK_S = 1.0
 """How often is looked at what no file tells of: processes, readers, files of the knowledge base."""
+_TAKING_IN_S = 10.0
+"""How long the start takes in what SFEmu recorded before."""
 WAITING, REMOVED = "waiting", "removed"
 
 What = Literal["event", "appeared", "changed", "removed", "now"]
@@ -77,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
     if args.timeout is not None and not 0 < args.timeout < 1e9:
         raise TriageError(f"--timeout takes a number of seconds above 0, not {args.timeout:g}")
     workspace = Workspace.at(args.workspace)
+    workspace.take_in(_TAKING_IN_S)
     chosen = {workspace.run_dir(name).name for name in args.run}
     changes: queue.SimpleQueue[set[str] | None] = queue.SimpleQueue()
     watcher = RunsWatcher(workspace.runs_dir, changes.put, lost=lambda: changes.put(None))
@@ -116,6 +119,7 @@ class _Follower:
     def __init__(
         self, workspace: Workspace, chosen: set[str], wanted: frozenset[str], args: argparse.Namespace
     ) -> None:
+        self._workspace = workspace
         self._runs_dir = workspace.runs_dir
         self._chosen = chosen
         self._wanted = wanted
@@ -138,6 +142,8 @@ class _Follower:
             if reader_is_gone():
                 return DONE
             _tell_of_knowledge()
+            # What SFEmu records and says lies beside the runs that are watched.
+            self._workspace.take_in(_LOOK_S)
             left = _LOOK_S if self._until is None else min(_LOOK_S, self._until - time.monotonic())
             if left <= 0:
                 return self._give_up()

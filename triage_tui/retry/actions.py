@@ -75,9 +75,12 @@ class LocalActions(RuleDecisions):
         found = deciding.of_run(home, run_id)
         deciding.check(home, found, action)
         payload = {"action": action, "nonce": [wait.nonce for wait in found]}
-        # Before SFEmu is told: of two who decide here one is told that the other was first.
-        self._decided(self._workspace.load(run_id), "decision", payload, expect_waiting=True)
-        return deciding.tell(home, found, action, self._actor or default_actor())
+        run = self._workspace.load(run_id)
+        # The event before SFEmu is told: of two who decide here one is told that the other was first. Nobody
+        # looks between the two, to whom the wait would seem to go on.
+        with deciding.alone(home):
+            self._decided(run, "decision", payload, expect_waiting=True)
+            return deciding.tell(home, found, action, self._actor or default_actor())
 
     def freeze(self) -> str:
         """Have the guest of this workspace that was started last frozen and recorded."""

@@ -18,21 +18,19 @@ from typing import Any
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.runs.events import Event, append_event, is_waiting, read_events
 from triage_tui.runs.form import SNAPSHOT_FILE
-from triage_tui.sfemu import rules_dir, waits
+from triage_tui.sfemu import adopted, rules_dir, waits
 from triage_tui.sfemu.waits import Over, Wait
 from triage_tui.text import safe_line
 
 SFEMU = "SFEmu"
 """The actor of what nobody here decided."""
-ORIGIN_FILE = "sfemu.json"
-"""In our record of a run of SFEmu's: where it comes from."""
 _LOOKED_AT = 400
 """Latest events of a run among which a wait is looked for."""
 
 
 def is_taken_over(run_dir: Path) -> bool:
     """Tell whether a record is of a run of SFEmu's."""
-    return (run_dir / ORIGIN_FILE).exists()
+    return (run_dir / adopted.FILE).exists()
 
 
 def take_note(home: Path) -> None:
@@ -42,7 +40,7 @@ def take_note(home: Path) -> None:
     """
     if not _anything(home):
         return
-    with _alone(home):
+    with alone(home):
         for wait in waits.waits(home):
             with contextlib.suppress(TriageError):
                 _note_wait(home, wait)
@@ -57,12 +55,18 @@ def of_run(home: Path, run_id: str) -> list[Wait]:
     Raises:
         Conflict: there is none.
     """
-    found = [wait for wait in waits.waits(home) if wait.run_id == run_id]
-    alive = [wait for wait in found if wait.alive]
+    alive = [wait for wait in waits.waits(home) if wait.run_id == run_id and wait.alive]
     if not alive:
-        gone = f": its process {found[0].pid} is gone, start it again with SFEmu" if found else ""
-        raise Conflict(f"run {run_id} does not wait for a decision{gone}")
+        told = (event for event in reversed(read_events(home / "ai_runs" / run_id)[0]) if _is_of_wait(event))
+        last = next(told, None)
+        gone = last is not None and last.kind == "holder_lost"
+        why = f": {safe_line(str(last.payload.get('why', '')), 200)}" if last is not None and gone else ""
+        raise Conflict(f"run {run_id} does not wait for a decision{why}")
     return alive
+
+
+def _is_of_wait(event: Event) -> bool:
+    return "nonce" in event.payload
 
 
 def check(home: Path, found: Sequence[Wait], action: str) -> None:
@@ -135,8 +139,8 @@ def _anything(home: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Hold the directory of announcements, so that two programs do not note the same."""
+def alone(home: Path) -> Iterator[None]:
+    """Hold the directory of announcements: of two programs that look there one does so first."""
     try:
         handle = os.open(home / waits.WAITING, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -166,9 +170,7 @@ def _note_wait(home: Path, wait: Wait) -> None:
         holder |= {"pid": wait.process[0], "start": wait.process[1]}
     else:
         holder["renewed"] = str(home / waits.WAITING / wait.name)
-    # Where a program was killed between its word and the file that carries it, the wait goes on.
-    decided = known is not None and known.kind == "decision" and waits.is_decided(home, wait)
-    if known is None or (known.kind != "waiting" and not decided):
+    if known is None or (known.kind != "waiting" and _goes_on(home, wait)):
         append_event(
             run_dir,
             "waiting",
@@ -181,6 +183,14 @@ def _note_wait(home: Path, wait: Wait) -> None:
             },
             SFEMU,
         )
+
+
+def _goes_on(home: Path, wait: Wait) -> bool:
+    """Tell whether a wait that was decided on was not: who decided was killed before SFEmu was told.
+
+    SFEmu takes its announcement away before the decision, so that without the latter the former counts.
+    """
+    return not waits.is_decided(home, wait) and any(one.nonce == wait.nonce for one in waits.waits(home))
 
 
 def _note_end(home: Path, ended: Over) -> None:

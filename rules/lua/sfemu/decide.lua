@@ -317,8 +317,9 @@ function Wait:leave(how, action)
     { "format", END_FORMAT }, { "run_id", self.run_id }, { "nonce", self.nonce }, { "how", how },
     { "action", action }, { "at", math.floor(now()) },
   }), self.nonce)
-  os.remove(self.home .. "/decisions/" .. self.name)
+  -- In this order: whoever sees an announcement and no decision sees a wait that nobody decided on.
   os.remove(self.home .. "/waiting/" .. self.name)
+  os.remove(self.home .. "/decisions/" .. self.name)
 end
 
 -- Waits; returns the action, what the decision says, and how it came to it: "decision", "deadline" or "interrupt";

@@ -21,15 +21,14 @@ from pathlib import Path
 
 import msgspec
 
-from triage_tui.diagnosis.report import diagnose, write_report
+from triage_tui.diagnosis.report import diagnose
 from triage_tui.errors import Conflict, Stopped, TriageError
 from triage_tui.retry import pending
+from triage_tui.retry.rules.proposing import propose
 from triage_tui.retry.workspace import Workspace
-from triage_tui.rulebook import patches
 from triage_tui.rulebook.kinds import SYSCALL_NAME
 from triage_tui.rulebook.rulefile import MAX_RULE_BYTES
 from triage_tui.runs.diagnosis_model import Proposal
-from triage_tui.runs.events import State, append_event
 from triage_tui.runs.files import inside, read_bounded
 from triage_tui.runs.reader import Run
 from triage_tui.runs.redaction import Redaction
@@ -203,18 +202,10 @@ def _propose(workspace: Workspace, run: Run, found: list[Written], said: str, to
         raise Conflict(f"run {run.run_id} proposes what the tool wrote already")
     diagnosis = run.diagnosis or diagnose(run)
     proposals = [_proposal(one, said, tool) for one in found]
-    with pending.begun(workspace.root, pending.pending_of("note", run, actor)) as held:
-        for one in found:
-            patches.write_rule(run.dir, one.file, one.source)
-        known = {one.id for one in proposals}
-        diagnosis.proposals = [one for one in diagnosis.proposals if one.id not in known] + proposals
-        write_report(run, diagnosis)
-        payload = {"proposals": [one.id for one in proposals], "by": f"tool {tool}"}
-        # Where somebody has decided already the state stays theirs.
-        with contextlib.suppress(Conflict):
-            states: tuple[State, ...] = ("captured", "diagnosed", "proposed", "needs_person", "ended")
-            append_event(run.dir, "proposed", payload, actor or None, expect_state=states)
-        held.note()
+    known = {one.id for one in proposals}
+    diagnosis.proposals = [one for one in diagnosis.proposals if one.id not in known]
+    texts = {one.file: one.source for one in found}
+    propose(workspace, run, diagnosis, proposals, texts, by=f"tool {tool}", actor=actor)
     return f"{number_of(len(found), 'rule')} of {tool} proposed on run {run.run_id}: review before approving"
 
 
