@@ -92,7 +92,7 @@ def test_a_run_of_every_version_is_complete_and_diagnosed(tmp_path: Path, versio
     assert patches.read_rule(run.dir, "fix/syscall/open.lua").decode() == NVRAM_RULE
     assert "run_id=" in run.text_file("logs/sfemu-retry.log")
     assert "exit" in run.text_file("logs/sfemu-diagnosis.md")
-    assert json.loads(run.text_file("logs/sfemu-stable.json"))["exported"][0]["syscall"] == "open"
+    assert json.loads(run.text_file("logs/sfemu-stable.log"))["exported"][0]["syscall"] == "open"
     about = read_adopted(run.dir)
     assert about is not None
     assert about.source == f"{records_name(version)}/ai_runs/{source.name}"

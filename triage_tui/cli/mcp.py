@@ -7,8 +7,12 @@ from importlib.util import find_spec
 
 from triage_tui.cli.output import say
 from triage_tui.errors import TriageError
+from triage_tui.retry.following_sfemu import following
 from triage_tui.retry.workspace import Workspace
 from triage_tui.text import safe_line
+
+TAKING_IN_S = 2.0
+"""How long runs of SFEmu are read before an agent may ask; the others come meanwhile."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,8 +33,10 @@ def run(args: argparse.Namespace) -> int:
     from triage_tui.agents.server import serve
 
     workspace = Workspace.at(args.workspace)
+    workspace.take_in(TAKING_IN_S)
     if not workspace.runs_dir.is_dir():
         say(f"there are no runs in {safe_line(str(workspace.runs_dir))} yet")
     say("serving the runs to an agent on standard input and output; end of input ends it")
-    serve(AgentRuns(workspace, writes=args.allow_writes, keep_secrets=args.keep_secrets), say)
+    with following(workspace.root):
+        serve(AgentRuns(workspace, writes=args.allow_writes, keep_secrets=args.keep_secrets), say)
     return 0

@@ -15,6 +15,7 @@ from triage_tui.cli.output import print_json, say, summary_fields
 from triage_tui.cli.streams import reader_is_gone
 from triage_tui.errors import TriageError
 from triage_tui.exit_codes import DONE, NO
+from triage_tui.retry.following_sfemu import following
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rule_places import user_directories
 from triage_tui.runs.events import KINDS, Event, State, depends_on_processes, read_events
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = {workspace.run_dir(name).name for name in args.run}
     changes: queue.SimpleQueue[set[str] | None] = queue.SimpleQueue()
     watcher = RunsWatcher(workspace.runs_dir, changes.put, lost=lambda: changes.put(None))
-    with watcher:
+    with following(workspace.root), watcher:
         follower = _Follower(workspace, chosen, wanted, args)
         return follower.follow(watcher, changes)
 

@@ -6,19 +6,35 @@ import contextlib
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from triage_tui.retry.background import end_with_parent
+from triage_tui.runs.foreign import is_home
 from triage_tui.runs.ids import is_run_id
 
 _END_S = 2.0
 
 
+@contextmanager
+def following(workspace: Path) -> Iterator[None]:
+    """Take in what SFEmu records beside a workspace while the block runs; of any other nothing is done."""
+    if not is_home(workspace):
+        yield
+        return
+    follower = SfemuFollower(workspace)
+    follower.start()
+    try:
+        yield
+    finally:
+        follower.stop()
+
+
 class SfemuFollower:
     """Takes in the runs of SFEmu beside a workspace until `stop`."""
 
-    def __init__(self, home: Path, changed: Callable[[set[str]], object]) -> None:
+    def __init__(self, home: Path, changed: Callable[[set[str]], object] = lambda _names: None) -> None:
         """`changed` is called, in an own thread, with each run that was taken in or cannot be."""
         self._home = home
         self._changed = changed

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import bisect
+import os
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.added_logs import AddedLog, in_words, places, read_index
+from triage_tui.runs.completeness import SFEMU
 from triage_tui.runs.model import LogFile, Syscall
 from triage_tui.runs.printed_text import offsets_of_lines
 from triage_tui.runs.reader import Run
@@ -47,7 +49,7 @@ def shown_logs(run: Run) -> list[ShownLog]:
         found.append(_guest_log(run, entry))
     for added in read_index(run).logs[:_MAX_LOGS]:
         found.append(_added_log(run, added))
-    for name in (SUPERVISOR_LOG, RULES_LOG):
+    for name in (*_sfemu_logs(run), SUPERVISOR_LOG, RULES_LOG):
         if (run.dir / "logs" / name).is_file():
             text = run.text_file(f"logs/{name}").removesuffix("\n")
             rows = [
@@ -55,6 +57,16 @@ def shown_logs(run: Run) -> list[ShownLog]:
             ]
             found.append(ShownLog(name, f"logs/{name}", rows[-MAX_LINES:]))
     return found
+
+
+def _sfemu_logs(run: Run) -> list[str]:
+    """Return the names of the logs that SFEmu kept of a run that was taken in from there."""
+    if run.snapshot.engine.name != SFEMU:
+        return []
+    try:
+        return sorted(name for name in os.listdir(run.dir / "logs") if name.startswith("sfemu-"))[:_MAX_LOGS]
+    except OSError:
+        return []
 
 
 def added_rows(run: Run, added: AddedLog) -> list[tuple[int, str, str]]:

@@ -167,7 +167,7 @@ def _write(
     snapshot.unavailable += [Unavailable(what="files of SFEmu", why=why) for why in problems[:32]]
     manifest = stable_of(rules, source.name)
     if manifest is not None:
-        logs["sfemu-stable.json"] = encode_json(manifest)
+        logs["sfemu-stable.log"] = encode_json(manifest)
     for name, text in logs.items():
         writer.add_log(name, text)
     if known is not None:
