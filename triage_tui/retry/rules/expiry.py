@@ -95,17 +95,18 @@ def expire(
     active = generations.current(target_dir)
     if active is not None and active.reason.startswith(EXPERIMENT):
         return None
+    ground = Ground(workspace, target)
     if active is None and not generations.history(target_dir):
         gone = _of_another_build(workspace, target)
     else:
-        gone = _not_so_any_more(workspace, target, active) if active is not None else {}
+        gone = _not_so_any_more(ground, active) if active is not None else {}
     made = _set_aside(workspace, target, active, gone, step) if gone else None
     now = made or active
     aside = now.set_aside if now is not None else {}
     for name in gone:
         tell(f"set aside: {name}: {aside[name].why}")
     earlier = {name: one for name, one in aside.items() if name not in gone}
-    for name, why in _looked_again(workspace, target, earlier).items():
+    for name, why in _looked_again(ground, earlier).items():
         if why is not None:
             tell(f"still set aside: {name}: {why}")
             continue
@@ -176,7 +177,7 @@ def aside_now(workspace: Workspace, target_id: str) -> dict[str, SetAside]:
     if run is None:
         return dict(aside)
     found = {}
-    for name, why in _looked_again(workspace, run.snapshot.target, aside).items():
+    for name, why in _looked_again(Ground(workspace, run.snapshot.target, run), aside).items():
         so_again = f"its evidence is so again; it was set aside because {aside[name].why}"
         found[name] = msgspec.structs.replace(aside[name], why=so_again if why is None else why)
     return found
@@ -198,16 +199,13 @@ def kept_text(rulebook: Path, name: str, one: SetAside) -> bytes:
     return text
 
 
-def _looked_again(
-    workspace: Workspace, target: Target, aside: Mapping[str, SetAside]
-) -> dict[str, str | None]:
+def _looked_again(ground: Ground, aside: Mapping[str, SetAside]) -> dict[str, str | None]:
     """Return why rules that were set aside are so now, None for those whose evidence is so again."""
     found: dict[str, str | None] = {}
-    ground = Ground(workspace, target)
     for name, one in aside.items():
         found[name] = one.why
         with contextlib.suppress(TriageError):
-            text = kept_text(workspace.rulebook, name, one)
+            text = kept_text(ground.rulebook, name, one)
             evidence = parse_evidence(rulefile.parse(text).header.extra.get(EVIDENCE, ""))
             if one.gone == "binary" and not evidence.binary:
                 continue  # It went with its program, and nothing in it tells which that was.
@@ -216,15 +214,14 @@ def _looked_again(
     return found
 
 
-def _not_so_any_more(workspace: Workspace, target: Target, active: Generation) -> dict[str, SetAside]:
+def _not_so_any_more(ground: Ground, active: Generation) -> dict[str, SetAside]:
     found: dict[str, SetAside] = {}
-    ground = Ground(workspace, target)
     for name, digest in active.files.items():
         gone = ground.lost(manifest.read_file(active, name))
         if gone is not None:
             found[name] = SetAside(
                 sha256=digest,
-                target=workspace.rulebook_dir(target.target_id).name,
+                target=ground.directory_name,
                 generation=active.number,
                 why=safe_line(gone.why, 300),
                 gone=gone.part,
@@ -235,12 +232,14 @@ def _not_so_any_more(workspace: Workspace, target: Target, active: Generation) -
 class Ground:
     """What is so now of a program, its root file system and its newest run: read once, for several rules."""
 
-    def __init__(self, workspace: Workspace, target: Target) -> None:
+    def __init__(self, workspace: Workspace, target: Target, newest: Run | None = None) -> None:
+        """`newest` is the newest run of the target where that is known; else it is looked for when needed."""
         self._workspace = workspace
         self._target = target
-        self._name = workspace.rulebook_dir(target.target_id).name
+        self.rulebook = workspace.rulebook
+        self.directory_name = workspace.rulebook_dir(target.target_id).name
         self._widened = vouched(workspace.rulebook)
-        self._newest: list[Run | None] = []
+        self._newest: list[Run | None] = [newest] if newest is not None else []
         self._digests: dict[str, str | None] = {}
 
     def lost(self, text: bytes, *, again: bool = False) -> Gone | None:
@@ -255,7 +254,7 @@ class Ground:
         evidence = parse_evidence(header.extra.get(EVIDENCE, ""))
         match = parse_match(header.match)
         foreign = evidence.binary not in ("", self._target.program_sha256)
-        if foreign and (hashlib.sha256(text).hexdigest(), self._name) in self._widened:
+        if foreign and (hashlib.sha256(text).hexdigest(), self.directory_name) in self._widened:
             # A rollout brought it here from another program, and watches what it does.
             evidence = dataclasses.replace(evidence, binary="", module="", site=None)
         if (gone := _program_or_module(evidence, self._target, self._digests)) is not None:

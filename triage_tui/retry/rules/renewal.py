@@ -18,10 +18,9 @@ from triage_tui.rulebook.kinds import kind_of
 from triage_tui.rulebook.layers import in_force, refuse_hidden
 from triage_tui.rulebook.targets import description
 from triage_tui.runs.events import default_actor
+from triage_tui.runs.reader import Run
 from triage_tui.text import number_of, safe_line
 
-_BESIDE = ("conflict", "same-id")
-"""Findings of the check about the rules beside which one would act."""
 _TOLD = 3
 
 
@@ -56,12 +55,13 @@ def renew(
     binary = where.program_sha256 if where is not None else ""
     kept = {name: kept_text(workspace.rulebook, name, aside[name]) for name in chosen}
     run = newest_run(workspace, target_id)
-    ground = Ground(workspace, run.snapshot.target) if run is not None else None
+    ground = Ground(workspace, run.snapshot.target, run) if run is not None else None
     texts = {
         name: _rebased(text, _gone_now(ground, text, aside[name]), binary, target_id)
         for name, text in kept.items()
     }
-    told = _checked(workspace, target_id, texts, where.arch if where is not None else "")
+    arch = run.snapshot.target.arch if run is not None else where.arch if where is not None else ""
+    told = _checked(workspace, target_id, texts, arch, run)
     decision = pending.pending_for(target_id, "renew", actor)
     with pending.begun(workspace.root, decision, step) as held:
         made = generations.activate(
@@ -80,7 +80,9 @@ def renew(
     return f"{number_of(len(texts), 'rule')} active again (generation {made.number}){left}{beside}"
 
 
-def _checked(workspace: Workspace, target_id: str, texts: Mapping[str, bytes], arch: str) -> list[str]:
+def _checked(
+    workspace: Workspace, target_id: str, texts: Mapping[str, bytes], arch: str, run: Run | None
+) -> list[str]:
     """Refuse what an approval would refuse; return how the rules and those that act get in each other's way.
 
     Raises:
@@ -89,8 +91,6 @@ def _checked(workspace: Workspace, target_id: str, texts: Mapping[str, bytes], a
     """
     refuse_hidden(workspace.rulebook, target_id, dict(texts))
     acting = {rule.name: rule.source for rule in in_force(workspace.rulebook, target_id)}
-    run = newest_run(workspace, target_id)
-    arch = run.snapshot.target.arch if run is not None else arch
     published = is_published(workspace.root, target_id)
     found = check_texts(texts, arch, {**acting, **texts}, published=published)
     told = []
@@ -102,14 +102,14 @@ def _checked(workspace: Workspace, target_id: str, texts: Mapping[str, bytes], a
             and kind_of(name) != "start"
             and can_be_tried(texts[name], published)
         ):
-            at_calls = check_at_calls(run.run_id, run.snapshot.target.arch, run.trace(), name, texts[name])
+            at_calls = check_at_calls(run.run_id, arch, run.trace(), name, texts[name])
             errors = [one for one in at_calls if one.severity == "error"]
         if errors:
             raise TriageError(
                 f"{safe_line(name, 120)} has an error, line {errors[0].line}, so nothing was renewed:"
                 f" {errors[0].message}"
             )
-        told += [f"{safe_line(name, 120)}: {one.message}" for one in findings if one.code in _BESIDE]
+        told += [f"{safe_line(name, 120)}: {one.message}" for one in findings if one.is_conflict]
     if len(told) > _TOLD:
         told[_TOLD:] = [f"and {len(told) - _TOLD} more"]
     return told
