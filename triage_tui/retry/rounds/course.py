@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from triage_tui.exit_codes import DONE, NO, PERSON
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.judging.judge import is_well
 from triage_tui.retry.rounds.policy import Limits, Policy
@@ -22,9 +23,6 @@ Narrator = Callable[[str], None]
 Stage = Literal["retry", "decide", "ended"]
 """Where a course stands: a retry is under way or to be made, a decision is, or nothing more is."""
 LimitName = Literal["", "rounds", "round_s", "total_s", "rules", "captures"]
-
-_NEEDS_PERSON = 4
-"""Exit code: a limit is reached, or the policy leaves it to a person."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +105,11 @@ class Course:
 
     @property
     def exit_code(self) -> int:
-        """0 when the program is well or got further; else 4 where a person must decide, 1 otherwise."""
+        """DONE when the program is well or got further; else PERSON where one must decide, NO otherwise."""
         if not self.rounds:
-            return 1
+            return NO
         if is_well(self.rounds[-1].run, self.rounds[-1].verdict):
-            return 0
+            return DONE
         if any(r.verdict and r.verdict.word in ("progressed", "resolved") for r in self.rounds):
-            return 0
-        return _NEEDS_PERSON if self.left else 1
+            return DONE
+        return PERSON if self.left else NO
