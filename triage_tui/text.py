@@ -14,9 +14,13 @@ program has put together itself goes through `shown_line` or `shown_block`, whic
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 MAX_LINE = 4096
 """Characters kept of one line unless the caller says otherwise."""
+
+_FEW = 8
+"""Numbers that are named in a sentence."""
 
 MAX_MARKS = 3
 """Combining marks kept in a row; further ones are escaped (zero-width floods, stacked marks)."""
@@ -173,6 +177,11 @@ def recordable(text: str) -> str:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:
         return "".join(_escape(char) if "\ud800" <= char <= "\udfff" else char for char in text)
+
+
+def few(numbers: Sequence[int]) -> str:
+    """Return the first numbers of some in a sentence: "1, 2, 3", " ..." where there are more, "none"."""
+    return (", ".join(map(str, numbers[:_FEW])) + (" ..." if len(numbers) > _FEW else "")) or "none"
 
 
 def number_of(count: int, one: str, many: str = "") -> str:

@@ -283,9 +283,7 @@ def _replayed(run: Run, file: str, text: bytes) -> dict[str, Any]:
     return {
         "calls": found.calls,
         "acts": [outcome.seq for outcome in found.acted],
-        "answers": {
-            str(outcome.seq): outcome.errno or outcome.ret for outcome in found.acted if outcome.answers
-        },
+        "answers": {str(seq): told for seq, told in found.answers.items()},
         "problems": [problem for outcome in found.outcomes for problem in outcome.problems],
         "failure": found.failure,
     }

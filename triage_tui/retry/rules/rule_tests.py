@@ -20,7 +20,7 @@ from triage_tui.runs.listing import run_dirs, summarize
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.record import Record
-from triage_tui.text import safe_line
+from triage_tui.text import few, safe_line
 
 MAX_RUNS = 400
 MAX_SECONDS = 120.0
@@ -195,7 +195,7 @@ def _unmet(expected: Expected, done: Replay) -> Iterator[str]:
     if isinstance(expected.acts, int) and expected.acts != len(acted):
         yield f"acts at {len(acted)} calls, {expected.acts} expected"
     elif isinstance(expected.acts, list) and sorted(expected.acts) != acted:
-        yield f"acts at calls {_numbers(acted)}, {_numbers(sorted(expected.acts))} expected"
+        yield f"acts at calls {few(acted)}, {few(sorted(expected.acts))} expected"
     outcomes = {one.seq: one for one in done.outcomes}
     for seq, wanted in sorted(expected.answers.items()):
         outcome = outcomes.get(seq)
@@ -207,11 +207,6 @@ def _unmet(expected: Expected, done: Replay) -> Iterator[str]:
 
 def _answer(outcome: Outcome) -> str:
     return (outcome.errno or str(outcome.ret)) if outcome.answers else "no answer"
-
-
-def _numbers(found: Sequence[int]) -> str:
-    shown = ", ".join(map(str, found[:8]))
-    return (shown + (" ..." if len(found) > 8 else "")) or "none"
 
 
 def read_expectations(path: Path) -> list[Expected]:
@@ -239,11 +234,7 @@ def save_expectations(path: Path, tried: Sequence[Tried]) -> None:
             run=one.recording,
             rule=_id_of(one.rule),
             acts=[outcome.seq for outcome in one.replay.acted],
-            answers={
-                outcome.seq: outcome.errno or outcome.ret or 0
-                for outcome in one.replay.acted
-                if outcome.answers
-            },
+            answers=one.replay.answers,
         )
         for one in tried
     ]

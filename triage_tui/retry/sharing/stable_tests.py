@@ -12,7 +12,7 @@ from triage_tui.diagnosis.report import diagnose
 from triage_tui.rulebook.check.replay import replay
 from triage_tui.rulebook.packs.format import Frozen, Pack
 from triage_tui.runs.diagnosis_model import Diagnosis
-from triage_tui.text import safe_line
+from triage_tui.text import few, safe_line
 
 Answers = dict[str, int | str]
 
@@ -57,20 +57,15 @@ def does(file: str, text: bytes, case: Case) -> tuple[list[int], Answers]:
         TriageError: it is no rule, or the rule host cannot be started.
     """
     done = replay("case", case.snapshot.target.arch, case.calls, file, text)
-    answers: Answers = {str(one.seq): one.errno or one.ret or 0 for one in done.acted if one.answers}
-    return [one.seq for one in done.acted], answers
+    return [one.seq for one in done.acted], {str(seq): told for seq, told in done.answers.items()}
 
 
 def _unmet(test: Frozen, pack: Pack, case: Case) -> str:
     acts, answers = does(test.rule, pack.rules[test.rule], case)
     if acts != test.acts:
-        return f"acts at calls {_few(acts)}, {_few(test.acts)} expected"
+        return f"acts at calls {few(acts)}, {few(test.acts)} expected"
     if answers != test.answers:
         seq = next(seq for seq in (*test.answers, *answers) if answers.get(seq) != test.answers.get(seq))
         got, wanted = answers.get(seq, "no answer"), test.answers.get(seq, "no answer")
         return safe_line(f"call {seq} gets {got}, {wanted} expected", 200)
     return ""
-
-
-def _few(numbers: list[int]) -> str:
-    return (", ".join(map(str, numbers[:8])) + (" ..." if len(numbers) > 8 else "")) or "none"

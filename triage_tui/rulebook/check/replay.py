@@ -84,6 +84,11 @@ class Replay:
         return [one for one in self.outcomes if one.acts]
 
     @property
+    def answers(self) -> dict[int, int | str]:
+        """The number of each call that it answered, and what the guest would get: a result, or an error."""
+        return {one.seq: one.errno or one.ret or 0 for one in self.acted if one.answers}
+
+    @property
     def unclear(self) -> int:
         """At how many calls it is not known what it would do; those without recorded arguments too."""
         return sum(bool(one.unclear) and not one.acts for one in self.outcomes)
