@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,13 +96,14 @@ def export_stable(
         raise TriageError(f"there is a stable set {name} already: choose another --name, or say --force")
     proof, proved = _proof(workspace, run, active)
     needed, left_out = _needed(active, proof)
-    failures = _failures(workspace, proof, {file: read_file(active, file) for file in needed})
+    rules = {file: read_file(active, file) for file in needed}
+    failures = _failures(workspace, proof, rules)
     if not failures:
         raise TriageError(
             f"no run is left that shows what the rules of generation {active.number} mended: a set without"
             " a case could not be tested, nor its failure be watched for"
         )
-    stable, cases = _described(active, proof, proved, needed, left_out, failures)
+    stable, cases = _described(proof, proved, rules, left_out, failures)
     raw = pack_of(
         active, target, workspace.runs_dir, name, description, stable=stable, cases=cases, only=needed
     )
@@ -269,21 +270,24 @@ def _needed(active: Generation, proof: Run) -> tuple[list[str], list[str]]:
         TriageError: none of them did anything.
     """
     acted = {hit.sha256: hit for hit in proof.snapshot.rule_hits if hit.hits and hit.sha256}
-    digests = {file: hashlib.sha256(read_file(active, file)).hexdigest() for file in active.files}
+    digests = active.files
     needed = [file for file in sorted(digests) if digests[file] in acted]
     if not needed:
         raise TriageError(
             f"run {proof.run_id} is well, and none of the {len(digests)} active rules did anything in it:"
             " roll them back, they are not needed"
         )
-    left_out = [f"{file}: did nothing in the run that proves this set" for file in sorted(digests)]
-    told = [text for text, file in zip(left_out, sorted(digests), strict=True) if file not in needed]
+    told = [
+        f"{file}: did nothing in the run that proves this set"
+        for file in sorted(digests)
+        if file not in needed
+    ]
     others = [hit for digest, hit in acted.items() if digest not in digests.values()]
     told += [f"{hit.rule}: acted, but is of the layer {hit.layer or 'not known'}" for hit in others]
     return needed, [safe_line(text, 200) for text in told]
 
 
-def _failures(workspace: Workspace, proof: Run, rules: dict[str, bytes]) -> list[Run]:
+def _failures(workspace: Workspace, proof: Run, rules: Mapping[str, bytes]) -> list[Run]:
     """Return the runs that the rules were made for, and those before the one that is well, oldest first."""
     names = {rulefile.parse(text).header.run for text in rules.values()}
     before = proof.snapshot.parent_run
@@ -305,22 +309,18 @@ def _failures(workspace: Workspace, proof: Run, rules: dict[str, bytes]) -> list
 
 
 def _described(
-    active: Generation,
-    proof: Run,
-    proved: str,
-    needed: list[str],
-    left_out: list[str],
-    failures: list[Run],
+    proof: Run, proved: str, rules: Mapping[str, bytes], left_out: list[str], failures: list[Run]
 ) -> tuple[StableSet, dict[str, bytes]]:
     """Return what the set says of itself, and its cases by name."""
     cases: dict[str, bytes] = {}
     told: list[FrozenCase] = []
     tests: list[Frozen] = []
     for run in (*failures, proof):
-        case = _case(run)
         file = f"cases/{run.run_id}.json"
-        text = case_text(case).encode()
-        diagnosis = diagnosed(parse_case(text, file))
+        text = case_text(_case(run)).encode()
+        # What is kept is what is tested: read back from its text.
+        case = parse_case(text, file)
+        diagnosis = diagnosed(case)
         told.append(
             FrozenCase(
                 file=file,
@@ -332,9 +332,9 @@ def _described(
             )
         )
         cases[file] = text
-        for rule in needed if run is not proof else ():
+        for rule in rules if run is not proof else ():
             if kind_of(rule) != "start":
-                acts, answers = does(rule, read_file(active, rule), parse_case(text, file))
+                acts, answers = does(rule, rules[rule], case)
                 if acts:
                     tests.append(Frozen(rule=rule, case=file, acts=acts, answers=answers))
     target = proof.snapshot.target
