@@ -7,6 +7,7 @@ from typing import Any
 
 from triage_tui.cli.output import print_json, print_table, say
 from triage_tui.retry.rules.named_rules import target_named
+from triage_tui.retry.rules.rule_checks import is_published
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.layers import LayeredRule, acting, layered
 from triage_tui.rulebook.layers_in_words import in_order, layer_words
@@ -35,6 +36,8 @@ def layers(args: argparse.Namespace) -> int:
     say(f"{number_of(len(act), 'rule')} of {len(found)} {verb} for target {target}")
     of_target = f"{own[0]}/syscall for this target, and " if known else ""
     say(f"files of your own go into {of_target}{own[-1]}/syscall for all")
+    if is_published(workspace.root, target):
+        say("SFEmu loads the rules of the generation only: `triage-tui rules published` lists what it finds")
     return 1 if broken else 0
 
 
