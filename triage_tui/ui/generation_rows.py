@@ -80,7 +80,9 @@ def _layer_rows(state: RulebookState, width: int) -> list[Row]:
             rows += wrapped(did(total), width, "bad" if total.hurt else "muted", 6)
     own = f"Files of your own go into rulebook/own/{short(state.target, 40)}/syscall; they are never written."
     if state.sfemu is not None:
-        own = "Only the rules of this generation are published for SFEmu, not files of your own in rulebook/own."
+        own = (
+            "SFEmu loads the rules of the active generation only, and not files of your own in rulebook/own."
+        )
     return [*rows, *wrapped(own, width, "faint", 1)]
 
 
