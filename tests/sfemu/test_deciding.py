@@ -54,6 +54,8 @@ def test_the_commands_decide_and_keep_who_decided(tmp_path: Path, capsys: pytest
         assert decision.payload["action"] == "resume"
         assert main(["decide", "-C", str(rules), run_id, "resume"]) == 3
         assert "does not wait for a decision" in capsys.readouterr().err
+        assert main(["retry", "-C", str(rules), run_id]) == 2
+        assert "start it there" in capsys.readouterr().err
 
         stopped.call(EXIT)
         stopped.waits()

@@ -17,6 +17,7 @@ from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.rulebook.start_settings import StartRule
 from triage_tui.runs.files import read_bounded, write_atomic
 from triage_tui.runs.writer import START_FILE as START_FILE
+from triage_tui.sfemu.deciding import is_taken_over
 from triage_tui.text import safe_line
 
 MIN_PROCESSES, MAX_PROCESSES = 16, 32_768
@@ -154,6 +155,10 @@ def read_start(run_dir: Path) -> Start:
         TriageError: the run does not say (it is from elsewhere, or its file is damaged).
     """
     path = run_dir / START_FILE
+    if not path.exists() and is_taken_over(run_dir):
+        raise TriageError(
+            f"run {run_dir.name} was made under SFEmu, which alone knows how it was started: start it there"
+        )
     if not path.exists():
         raise TriageError(
             f"run {run_dir.name} cannot be retried here: {START_FILE} (how it was started) is missing"
