@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from tests.ui import fixtures
 from tests.ui.exit_run import call
 from triage_tui.runs.model import Loop, Probe, Reason, Snapshot, Statistics, Target, Trigger
-from triage_tui.ui.headline import Headline, fitted, full_text, headline, what_happened, who
+from triage_tui.ui.headline import Headline, fitted, headline, what_happened, who
 from triage_tui.ui.loading import load_view
 
 LINE = Headline(
@@ -122,28 +122,27 @@ def test_the_program_is_called_as_it_was_started(program: str, argv: list[str], 
 
 def test_the_sentence_of_a_run(tmp_path: Path) -> None:
     view = load_view(fixtures.make_exit_run(tmp_path / "ai_runs"), tmp_path)
-    assert full_text(headline(view)) == (
+    assert fitted(headline(view), 1000) == (
         "udhcpc (MIPSEL, pid 2) is about to exit(1): ioctl(SIOCGIFINDEX, eth0) = ENODEV 3 calls ago, then it"
         ' printed "SIOCGIFINDEX failed: No such device". Most likely: missing_interface (0.93).'
         " 1 rule proposed, 1 observes."
     )
     assert view.diagnosis is not None
     view.diagnosis.headline = ""
-    assert ": ioctl(SIOCGIFINDEX, eth0) = ENODEV. Most likely: missing_interface (0.93)." in full_text(
-        headline(view)
+    assert ": ioctl(SIOCGIFINDEX, eth0) = ENODEV. Most likely: missing_interface (0.93)." in fitted(
+        headline(view), 1000
     ), "without the words of the diagnosis, its evidence tells"
     view.diagnosis.healthy = True
-    assert "This looks healthy: missing_interface (0.93)." in full_text(headline(view))
+    assert "This looks healthy: missing_interface (0.93)." in fitted(headline(view), 1000)
     view.run.diagnosis = None
-    assert full_text(headline(view)).endswith("is about to exit(1). No diagnosis yet.")
+    assert fitted(headline(view), 1000).endswith("is about to exit(1). No diagnosis yet.")
 
 
 def test_what_matters_most_stays_where_room_is_short() -> None:
-    assert full_text(LINE) == (
+    assert fitted(LINE, 500) == (
         'snmpd (MIPS, pid 811) is about to exit(1): open("/etc/snmp/snmpd.conf") = ENOENT 3 calls ago, then'
         ' it printed "no configuration". Most likely: missing_file (0.93). 2 rules proposed.'
     )
-    assert fitted(LINE, 500) == full_text(LINE)
     assert fitted(LINE, 150).endswith(
         "ENOENT 3 calls ago. Most likely: missing_file (0.93). 2 rules proposed."
     )

@@ -12,7 +12,7 @@ import math
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -264,8 +264,3 @@ def _seconds(file: Mapping[str, Any], path: Path) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 86400:
         raise TriageError(f"{safe_line(str(path))}, key request_seconds: needs a positive number")
     return float(given)
-
-
-def with_budget(settings: ModelSettings, **changes: Any) -> ModelSettings:
-    """Return the settings with parts of the budget replaced."""
-    return replace(settings, budget=replace(settings.budget, **changes))

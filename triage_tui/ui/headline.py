@@ -75,11 +75,6 @@ def headline(view: RunView) -> Headline:
     )
 
 
-def full_text(line: Headline) -> str:
-    """Return all of it as text."""
-    return _joined(line)
-
-
 def fitted(line: Headline, room: int) -> str:
     """Return as much of it as fits into `room` cells, the most important first.
 

@@ -26,7 +26,7 @@ from triage_tui.rulebook.lua.forms import (
     statements_in,
     walk,
 )
-from triage_tui.rulebook.lua.values import RESULT, Argument, Scope, arguments_in, constant, parts, resolve
+from triage_tui.rulebook.lua.values import Argument, Scope, arguments_in, constant, parts, resolve
 from triage_tui.runs import errnos, guest_abi
 
 _ORDERED = frozenset(("ipairs",))
@@ -320,12 +320,3 @@ def _rounds(loop: Loop) -> int | None:
         table = head.arguments[0]
         return len(table.fields) if isinstance(table, Table) else None
     return None
-
-
-def depends_on_result(act: Act) -> bool:
-    """Whether an act of after_syscall looks at the result of the call."""
-    return any(
-        RESULT in arguments_in(side, one.scope)
-        for one in comparisons(act.conditions)
-        for side in (one.left, one.right)
-    )

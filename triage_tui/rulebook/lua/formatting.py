@@ -121,13 +121,12 @@ def _joined(line: Sequence[Piece], before: Piece | None, in_label: bool) -> byte
     unary = False
     for place, one in enumerate(line):
         raw = one.raw.rstrip() if one.kind == "comment" else one.raw
-        is_unary = raw in (b"-", b"~") and one.kind == "operator" and not _ends_value(last)
-        if place and _space(line[place - 1], one, unary, is_unary, in_label):
+        if place and _space(line[place - 1], one, unary, in_label):
             parts.append(b" ")
         if raw == b"::" and one.kind == "operator":
             in_label = not in_label
         parts.append(raw)
-        unary = is_unary
+        unary = raw in (b"-", b"~") and one.kind == "operator" and not _ends_value(last)
         if one.kind != "comment":
             last = one
     return b"".join(parts)
@@ -141,7 +140,7 @@ def _ends_value(last: Piece | None) -> bool:
     return last.raw in _VALUES or (last.kind == "name" and last.raw not in _KEYWORDS)
 
 
-def _space(left: Piece, right: Piece, left_unary: bool, right_unary: bool, in_label: bool) -> bool:
+def _space(left: Piece, right: Piece, left_unary: bool, in_label: bool) -> bool:
     """Whether a space stands between two pieces of a line."""
     if "comment" in (left.kind, right.kind):
         return True

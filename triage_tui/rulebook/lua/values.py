@@ -20,12 +20,10 @@ from triage_tui.rulebook.lua.forms import (
     Expression,
     Function,
     If,
-    Index,
     Local,
     Loop,
     Name,
     Statement,
-    Table,
     Unary,
     Vararg,
     expressions_of,
@@ -264,15 +262,3 @@ def _folded(value: Binary, scope: Scope) -> Constant | None:
             case "&":
                 return Constant(value.line, a & b)
     return None
-
-
-def is_table_of(expression: Value, scope: Scope) -> Table | None:
-    """Return the table that an expression is, None where it is none or not known."""
-    value = resolve(expression, scope)
-    return value if isinstance(value, Table) else None
-
-
-def looked_up_in(expression: Expression, scope: Scope) -> Table | None:
-    """Return the constant table in which `table[key]` looks, None for anything else."""
-    value = resolve(expression, scope)
-    return is_table_of(value.table, scope) if isinstance(value, Index) else None
