@@ -78,6 +78,9 @@ def test_rules_go_from_one_workspace_to_another(
     assert choose(run, {one.id for one in run.diagnosis.proposals if one.source == "kb"}) is None
     with pytest.raises(TriageError):
         best_proposal(run, {one.id for one in run.diagnosis.proposals if one.source == "kb"})
+    assert say("show", *there, "last", "--section", "patch") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("from a pack (proposed-by in its header): a person must name it") == 2
     assert say("approve", *there, "last", "pack-x-openat-1", "pack-x-ioctl-1") == 0
     active = (theirs / "rulebook" / TARGET / "current/syscall/openat@openat-1.lua").read_text()
     assert "\n-- proposed-by: pack x " in active

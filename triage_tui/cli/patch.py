@@ -48,9 +48,10 @@ def _source(record: Run, name: str, one: Difference | str) -> dict[str, str]:
     if isinstance(one, str):
         return {}
     proposals = record.diagnosis.proposals if record.diagnosis else []
-    if any(proposal.source == "sfemu" for proposal in proposals if name in proposal.files):
-        return {"source": "sfemu"}
-    return {"source": "model" if proposed.by_model(proposals, name, one.new) else "kb"}
+    if proposed.by_model(proposals, name, one.new):
+        return {"source": "model"}
+    ideas = (proposal.source for proposal in proposals if name in proposal.files)
+    return {"source": next((idea for idea in ideas if idea != "model"), "kb")}
 
 
 def chosen(workspace: Workspace, record: Run, wanted: Sequence[str]) -> list[Approval]:
