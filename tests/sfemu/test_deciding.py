@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sfemu import records
 from tests.sfemu.stopped import EXIT, LOOP, Stopped, home_of, make_rules
 from tests.ui.conftest import said, shown, until
 from triage_tui.cli.main import main
@@ -136,3 +137,28 @@ async def test_the_apps_key_lets_the_program_go_on(tmp_path: Path) -> None:
             stopped.until("returned")
             await until(pilot, lambda: app.main.view and not app.main.view.waiting, "the end of the wait")
             await until(pilot, lambda: _kinds(home, wait.run_id)[-2:] == ["decision", "resumed"])
+
+
+def test_the_plugin_is_put_into_a_rule_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rules = records.rules_directory(tmp_path / "rules")
+    before = (rules / "entry.lua").read_bytes()
+    assert main(["sfemu", "plugin", str(rules)]) == 0
+    assert "add this line to entry.lua" in capsys.readouterr().out
+    assert b"DECISION_FORMAT" in (rules / "plugins/triage_tui/decide.lua").read_bytes()
+    assert (rules / "entry.lua").read_bytes() == before
+    (rules / "entry.lua").write_bytes(before + b'dofile(rules_dir .. "plugins/triage_tui/decide.lua")\n')
+    assert main(["sfemu", "plugin", str(rules)]) == 0
+    assert "add this line" not in capsys.readouterr().out
+    # Not through a link to another place, and not into anything else.
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (rules / "plugins/triage_tui").rename(tmp_path / "old")
+    (rules / "plugins/triage_tui").symlink_to(elsewhere)
+    assert main(["sfemu", "plugin", str(rules)]) == 2
+    assert main(["sfemu", "plugin", str(elsewhere)]) == 2
+    told = capsys.readouterr().err
+    assert "is reached by a link" in told
+    assert "no rule directory of SFEmu" in told
+    assert list(elsewhere.iterdir()) == []
+    assert main(["sfemu", "plugin", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["said"]

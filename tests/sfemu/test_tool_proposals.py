@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.sfemu import external_tool
+from triage_tui.cli.main import main
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.resources import recorded_runs
 from triage_tui.retry.sharing.tool_proposals import ask_tool, read_written
@@ -86,6 +87,8 @@ def test_what_a_tool_writes_is_proposed_for_review(workspace: Workspace) -> None
     assert next(one for one in run.diagnosis.proposals if one.source == "kb") is run.diagnosis.proposals[0]
     with pytest.raises(TriageError, match="already"):
         _ask(workspace, run_id, TOOL)
+    assert main(["sfemu", "ask", "-C", str(workspace.root), run_id, TOOL]) == 3
+    assert main(["sfemu", "ask", "-C", str(workspace.root), run_id, TOOL, "--timeout", "0"]) == 2
 
 
 @pytest.mark.parametrize(

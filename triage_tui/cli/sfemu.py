@@ -13,6 +13,7 @@ from triage_tui.text import safe_line
 
 PLUGIN = Path("plugins", "triage_tui", "decide.lua")
 """Where the plugin is put, below a rule directory."""
+_MAX_ENTRY = 4 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +67,7 @@ def _plugin(args: argparse.Namespace) -> int:
             write_atomic(path, source.read_bytes())
         except OSError as error:
             raise TriageError(f"{safe_line(str(path), 200)} cannot be written: {error.strerror}") from error
-        loaded = PLUGIN.name in (found.root / "entry.lua").read_text("utf-8", "replace")
+        loaded = _loads_it(found.root / "entry.lua")
         said = [f"the plugin is in {safe_line(str(path), 200)}"]
         said += [] if loaded else [f"add this line to entry.lua, behind the one that sets rules_dir: {line}"]
     if args.json:
@@ -75,6 +76,16 @@ def _plugin(args: argparse.Namespace) -> int:
     for sentence in said:
         print(safe_line(sentence, 600))
     return 0
+
+
+def _loads_it(entry: Path) -> bool:
+    """Tell whether an entry script names the plugin; one that cannot be read does not."""
+    from triage_tui.runs.files import read_bounded
+
+    try:
+        return PLUGIN.name.encode() in read_bounded(entry, _MAX_ENTRY)
+    except TriageError:
+        return False
 
 
 def _ask(args: argparse.Namespace) -> int:
