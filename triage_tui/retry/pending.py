@@ -17,7 +17,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -38,10 +38,8 @@ from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.record import Record
 from triage_tui.runs.verdict_model import Verdict, read_verdict
 from triage_tui.sfemu import rules_dir
+from triage_tui.sfemu.rules_dir import RulesDirectory
 from triage_tui.text import safe_line, safe_name
-
-if TYPE_CHECKING:
-    from triage_tui.sfemu.publishing import Publication
 
 PENDING_DIR = ".pending"
 """In the rulebook; no target's directory can begin with a dot."""
@@ -65,6 +63,9 @@ JUDGE_STEPS = ("begun", "written", "counted", "told", "noted", "ended")
 
 _MOVES = ("approve", "roll_back", "expire", "renew")
 """Kinds after which another generation is active."""
+
+_PUBLISHED = (*_MOVES, "move", "rollout")
+"""Kinds after which what is published for another engine has to follow."""
 
 _DEEDS = {
     "approved": "approved rules of",
@@ -107,19 +108,21 @@ def no_step(_name: str) -> None:
 class Held:
     """A decision while it is carried out."""
 
-    def __init__(self, run_dir: Path, pending: Pending, publication: Publication | None = None) -> None:
+    def __init__(self, run_dir: Path, pending: Pending, rules: RulesDirectory | None = None) -> None:
         self.pending = pending
         self.change = pending.change
         self.told = True
         self.published = ""
         """What of the rules was published for another engine, behind a comma; "" for nothing."""
         self._run_dir = run_dir
-        self._publication = publication
+        self._rules = rules
 
     def ready(self, target_dir: Path, generation: Generation | None) -> None:
         """Make ready what follows from a generation that is about to become active, see `Ready`."""
-        if self._publication is not None:
-            self._publication.make_ready(target_dir, generation)
+        if self._rules is not None:
+            from triage_tui.sfemu import publishing
+
+            publishing.make_ready(self._rules, target_dir, generation)
 
     def publish(self) -> None:
         """Put in force what was made ready, once the generation is active.
@@ -127,10 +130,12 @@ class Held:
         Raises:
             TriageError: it could not be; the next program tries again.
         """
-        if self._publication is None:
+        if self._rules is None or self.pending.kind not in _PUBLISHED:
             return
+        from triage_tui.sfemu import publishing
+
         try:
-            told = self._publication.put_in_force()
+            told = publishing.put_in_force(self._rules)
         except TriageError as error:
             raise type(error)(
                 f"the active rules changed, and what SFEmu loads does not follow yet: {error}"
@@ -172,7 +177,7 @@ def begun(root: Path, pending: Pending, step: Step = no_step, seen: Run | None =
     """
     path = root / "rulebook" / PENDING_DIR / f"{pending.change}.json"
     handle = _write_down(path, pending)
-    held = Held(root / "ai_runs" / (pending.run or "_"), pending, _publication(root))
+    held = Held(root / "ai_runs" / (pending.run or "_"), pending, rules_dir.around(root))
     try:
         step("begun")
         try:
@@ -193,14 +198,6 @@ def begun(root: Path, pending: Pending, step: Step = no_step, seen: Run | None =
         step("ended")
     finally:
         os.close(handle)
-
-
-def _publication(root: Path) -> Publication | None:
-    if root.name != rules_dir.HOME:
-        return None
-    from triage_tui.sfemu.publishing import Publication
-
-    return Publication(root)
 
 
 @contextmanager
@@ -363,7 +360,7 @@ def _settle_file(root: Path, path: Path) -> bool:
 def _settle_one(root: Path, pending: Pending) -> None:
     """Make the event log of the run, the audit log and what is published agree with what took place."""
     _settle_logs(root, pending)
-    if root.name == rules_dir.HOME and pending.kind in (*_MOVES, "move", "rollout"):
+    if root.name == rules_dir.HOME and pending.kind in _PUBLISHED:
         from triage_tui.sfemu.publishing import settle_home
 
         settle_home(root)

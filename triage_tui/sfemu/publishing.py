@@ -26,7 +26,6 @@ from triage_tui.sfemu.published_files import (
     Published,
     carry_out,
     digest,
-    make_ready,
     on_disk,
     read_state,
 )
@@ -35,44 +34,35 @@ from triage_tui.sfemu.rules_dir import RulesDirectory
 from triage_tui.text import number_of, safe_line
 
 
-class Publication:
-    """The publishing of one change of the active generation; does nothing outside of a rule directory."""
+def make_ready(rules: RulesDirectory, target_dir: Path, generation: Generation | None) -> None:
+    """Write what a generation (None: no rule) of a target publishes, without putting it in force.
 
-    def __init__(self, root: Path) -> None:
-        """`root` is the workspace in which the change is made."""
-        self._rules = rules_dir.around(root)
-        self._made_ready = False
+    Of another target than the one of the rule directory nothing is published.
 
-    def make_ready(self, target_dir: Path, generation: Generation | None) -> None:
-        """Write what a generation (None: no rule) publishes, without putting it in force.
-
-        Raises:
-            Conflict: a file of a person is in the way.
-            TriageError: it cannot be written, or a rule cannot run on SFEmu; nothing was changed.
-        """
-        rules = self._rules
-        if rules is None or target_dir != target_dir_of(rules):
-            return
-        with locked(rules.home):
-            state = read_state(rules)
-            plan = _planned(rules, state, generation)
-            if plan.problems:
-                raise plan.problems[0]
-            make_ready(rules, state, plan)
-        self._made_ready = True
-
-    def put_in_force(self) -> str:
-        """Let the files follow the active generation; say what is published, "" for no change.
-
-        Raises:
-            TriageError: they do not follow it, and why not.
-        """
-        if self._rules is None or not self._made_ready:
-            return ""
-        plan = settle(self._rules)
+    Raises:
+        Conflict: a file of a person is in the way.
+        TriageError: it cannot be written, or a rule cannot run on SFEmu; nothing was changed.
+    """
+    if target_dir != target_dir_of(rules):
+        return
+    with locked(rules.home):
+        state = read_state(rules)
+        plan = _planned(rules, state, generation)
         if plan.problems:
             raise plan.problems[0]
-        return in_words(plan)
+        published_files.make_ready(rules, state, plan)
+
+
+def put_in_force(rules: RulesDirectory) -> str:
+    """Let the files follow the active generation; say what is published, "" for no change.
+
+    Raises:
+        TriageError: they do not follow it, and why not.
+    """
+    plan = settle(rules)
+    if plan.problems:
+        raise plan.problems[0]
+    return in_words(plan)
 
 
 def settle_home(root: Path) -> None:
