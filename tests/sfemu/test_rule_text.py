@@ -212,6 +212,17 @@ end
     assert Loader(tmp_path).call("openat", 5) == (True, 15)
 
 
+def test_a_file_of_ours_that_their_tool_applied_can_be_published_itself(tmp_path: Path) -> None:
+    theirs(tmp_path, "syscall", ANSWERS.format(action="a1 == 3", ret="33"))
+    applied = published(tmp_path, answering("ours", "a1 == 1", "11"), place="syscall_override").read_bytes()
+    # Their tool is given it without the line that says that it is published.
+    text = applied.split(b"\n", 2)[2]
+    (tmp_path / "syscall_override" / "openat.lua").write_bytes(text)
+    published(tmp_path, text)
+    sfemu = Loader(tmp_path)
+    assert [sfemu.call("openat", 5, value) for value in (1, 2, 3)] == [(True, 11), (False, 0), (True, 33)]
+
+
 @pytest.mark.parametrize("helper", sorted(rule_text.NOT_THERE))
 def test_what_cannot_be_given_is_named(helper: str) -> None:
     with pytest.raises(rule_text.NotRunnable, match=helper):

@@ -21,7 +21,7 @@ from triage_tui.runs.files import read_bounded
 from triage_tui.runs.ids import is_run_id
 from triage_tui.sfemu import published_files, publishing, rules_dir
 from triage_tui.sfemu.checks import is_published
-from triage_tui.sfemu.rule_text import MARK
+from triage_tui.sfemu.rule_text import MARK, WORLD
 from triage_tui.sfemu.rules_dir import BASELINE, RulesDirectory
 from triage_tui.text import number_of, safe_line
 
@@ -101,7 +101,7 @@ def _of_call(
             data = read_bounded(path, published_files.MAX_FILE_BYTES, whole=True)
         whose = _whose(state, name, data) if inside else "outside"
         model = whose == "model"
-        found = _RULE_LINE.findall(data[:65536]) if data.startswith(MARK) else []
+        found = _RULE_LINE.findall(data[:65536]) if WORLD in data else []
         yield RuleFile(
             call=call,
             path=name,

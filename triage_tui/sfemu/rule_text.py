@@ -28,6 +28,8 @@ from triage_tui.text import safe_line
 
 MARK = b"-- triage-tui publishes this file"
 """How the first line begins."""
+WORLD = b"-- The world of published rules on SFEmu"
+"""What every such file holds: it asks the file that it hides."""
 
 NOT_THERE = {
     "c_callers": "SFEmu keeps no call stack by which frames are found",
@@ -63,8 +65,8 @@ class NotRunnable(TriageError):
 
 
 def is_theirs(rule: RuleFile) -> bool:
-    """Tell whether a rule is written for SFEmu itself, and is given its world."""
-    return not rule.has_header and not (_names(rule.source) & EXTENSIONS)
+    """Tell whether a rule is written for SFEmu itself, and is given its world; a file of ours for it is."""
+    return not rule.has_header and (WORLD in rule.source or not (_names(rule.source) & EXTENSIONS))
 
 
 def check_runnable(name: str, source: bytes, arch: str) -> None:

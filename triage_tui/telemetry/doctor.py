@@ -72,12 +72,17 @@ def examine() -> list[Check]:
     return [result for check in checks for result in check()]
 
 
+_MOST_HIDING = 4
+"""Overrides that are named; `triage-tui rules published` names all."""
+
+
 def examine_rules(directory: Path) -> list[Check]:
     """Say which functions, hooks and settings of a rule directory of SFEmu are given, differ, or are missing.
 
     Raises:
         TriageError: it is none, or cannot be read.
     """
+    from triage_tui.sfemu import lookup
     from triage_tui.sfemu.rules_dir import find
     from triage_tui.sfemu.running.capabilities import capabilities
 
@@ -85,8 +90,19 @@ def examine_rules(directory: Path) -> list[Check]:
     if rules is None:
         shown = safe_line(str(directory), 200)
         raise TriageError(f"{shown} is no rule directory of SFEmu: it has no entry.lua")
-    return [
+    found = [
         Check(name=one.name, grade=one.grade, found=one.found, cost=one.cost) for one in capabilities(rules)
+    ]
+    files = lookup.rule_files(rules)
+    told = lookup.what_hides(files)
+    return [
+        *found,
+        Check(
+            name="rule files",
+            grade="limited" if told else "ok",
+            found="; ".join(told[:_MOST_HIDING]) or f"{number_of(len(files), 'file')}, none hides another",
+            cost="SFEmu asks the first file of a syscall only" if told else "",
+        ),
     ]
 
 
