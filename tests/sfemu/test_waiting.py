@@ -271,3 +271,33 @@ def test_planted_files_and_links_are_passed_over(tmp_path: Path) -> None:
     )
     assert waits.waits(tmp_path) == []
     deciding.take_note(tmp_path)
+
+
+def test_planted_waits_hide_none_and_cost_one_look_at_the_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def by_own_number() -> dict[tuple[int, int], int]:
+        looks.append(1)
+        return {}
+
+    monkeypatch.setattr(waits, "_by_own_number", by_own_number)
+    place = tmp_path / waits.WAITING
+    place.mkdir()
+    for number in range(waits.MAX_FILES + 50):
+        run_id = f"20250131_020007_{number:08d}"
+        told = {"format": waits.WAIT_FORMAT, "run_id": run_id, "nonce": "0" * 16, "pid": "2", "start": "1"}
+        (place / f"{run_id}.txt").write_bytes(waits.compose(told))
+        (place / f"0{number}.txt").touch()
+    found = waits.waits(tmp_path)
+    assert len(found) == waits.MAX_FILES
+    assert found[-1].run_id == run_id
+    assert looks == [1]
+    [oldest] = waits.waits(tmp_path, "20250131_020007_00000000")
+    # A decision that its process would not read is not left anywhere.
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / waits.DECISIONS).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(TriageError, match="is a link"):
+        waits.write_decision(tmp_path, oldest, "end", "tester", [])
+    assert os.listdir(tmp_path / "elsewhere") == []

@@ -55,7 +55,7 @@ def of_run(home: Path, run_id: str) -> list[Wait]:
     Raises:
         Conflict: there is none.
     """
-    alive = [wait for wait in waits.waits(home) if wait.run_id == run_id and wait.alive]
+    alive = [wait for wait in waits.waits(home, run_id) if wait.alive]
     if not alive:
         told = (event for event in reversed(read_events(home / "ai_runs" / run_id)[0]) if _is_of_wait(event))
         last = next(told, None)
@@ -190,7 +190,9 @@ def _goes_on(home: Path, wait: Wait) -> bool:
 
     SFEmu takes its announcement away before the decision, so that without the latter the former counts.
     """
-    return not waits.is_decided(home, wait) and any(one.nonce == wait.nonce for one in waits.waits(home))
+    if waits.is_decided(home, wait):
+        return False
+    return any(one.nonce == wait.nonce for one in waits.waits(home, wait.run_id))
 
 
 def _note_end(home: Path, ended: Over) -> None:

@@ -10,23 +10,24 @@ processes recorded under one name the second one is `<run>.2.txt`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.events import RENEWED_S, process_start
-from triage_tui.runs.files import read_bounded, write_atomic
+from triage_tui.runs.files import read_bounded, refuse_link, write_atomic
 
 WAITING, DECISIONS, DECIDED = "waiting", "decisions", "decided"
 WAIT_FORMAT, DECISION_FORMAT, DECIDED_FORMAT = "sfemu-wait-1", "sfemu-decision-1", "sfemu-decided-1"
 MAX_BYTES = 8192
 MAX_FILES = 256
-"""Files of each kind that are looked at; more were planted."""
+"""Files of each kind that are looked at, newest runs first; more were planted."""
 ACTIONS = ("resume", "retry", "end")
 
 _NAME = re.compile(r"([0-9]{8}_[0-9]{6}_[0-9]{8,12})(\.[2-9])?\.txt\Z")
@@ -69,14 +70,15 @@ class Over(msgspec.Struct, frozen=True):
     action: str
 
 
-def waits(home: Path) -> list[Wait]:
-    """Return the announced waits of a workspace; files of another form are passed over."""
+def waits(home: Path, only: str = "") -> list[Wait]:
+    """Return the announced waits of a workspace, or of one run; files of another form are passed over."""
     found = []
-    for name, run_id in _names(home / WAITING):
+    elsewhere = functools.cache(_by_own_number)
+    for name, run_id in _names(home / WAITING, only):
         path = home / WAITING / name
         with contextlib.suppress(TriageError, OSError, ValueError):
             fields = _read(path, WAIT_FORMAT, run_id)
-            found.append(_wait(name, fields, path.stat(follow_symlinks=False)))
+            found.append(_wait(name, fields, path.stat(follow_symlinks=False), elsewhere))
     return found
 
 
@@ -117,6 +119,8 @@ def write_decision(home: Path, wait: Wait, action: str, actor: str, rules: list[
         "rules": ",".join(rules),
     }
     path = home / DECISIONS / wait.name
+    # The plugin follows none.
+    refuse_link(path.parent)
     try:
         write_atomic(path, compose(fields))
         if wait.owner != os.geteuid():
@@ -166,17 +170,16 @@ def parse(raw: bytes) -> dict[str, str]:
     return fields
 
 
-def _names(directory: Path) -> Iterator[tuple[str, str]]:
+def _names(directory: Path, only: str = "") -> Iterator[tuple[str, str]]:
     """Yield the names of files of our form in a directory that is no link, with the run that they name."""
     if directory.is_symlink():
         return
     try:
-        names = sorted(os.listdir(directory))
+        names = os.listdir(directory)
     except OSError:
         return
-    for name in [one for one in names if not one.startswith(".")][:MAX_FILES]:
-        if found := _NAME.match(name):
-            yield name, found[1]
+    found = [(name, known[1]) for name in names if (known := _NAME.match(name))]
+    yield from sorted(one for one in found if only in ("", one[1]))[-MAX_FILES:]
 
 
 def _read(path: Path, form: str, run_id: str) -> dict[str, str]:
@@ -188,8 +191,11 @@ def _read(path: Path, form: str, run_id: str) -> dict[str, str]:
     return fields
 
 
-def _wait(name: str, fields: dict[str, str], status: os.stat_result) -> Wait:
-    process = _process_here(fields)
+_Elsewhere = Callable[[], Mapping[tuple[int, int], int]]
+
+
+def _wait(name: str, fields: dict[str, str], status: os.stat_result, elsewhere: _Elsewhere) -> Wait:
+    process = _process_here(fields, elsewhere)
     fresh = abs(time.time() - status.st_mtime) < RENEWED_S
     can = tuple(action for action in ACTIONS if action in fields.get("can", "").split(","))
     return Wait(
@@ -223,11 +229,10 @@ def _is_of_this_namespace(fields: Mapping[str, str]) -> bool:
     return same and init != 0 and process_start(1) == init and _number(fields, "pid") > 0
 
 
-def _process_here(fields: Mapping[str, str]) -> tuple[int, int] | None:
+def _process_here(fields: Mapping[str, str], elsewhere: _Elsewhere) -> tuple[int, int] | None:
     """Return number and start time of the announced process as they are here, None where it is not seen.
 
-    A process of a container has another number outside: there its own is the last one of the line `NSpid` of
-    proc_pid_status(5), and its start time is the same.
+    A process of a container has another number outside, and the same start time.
     """
     pid, start = _number(fields, "pid"), _number(fields, "start")
     if not pid or not start:
@@ -236,10 +241,20 @@ def _process_here(fields: Mapping[str, str]) -> tuple[int, int] | None:
         return pid, start
     if _is_of_this_namespace(fields):
         return None
+    outside = elsewhere().get((start, pid))
+    return (outside, start) if outside is not None else None
+
+
+def _by_own_number() -> dict[tuple[int, int], int]:
+    """Return the numbers of all processes by start time and the number that each has for itself.
+
+    The latter is the last one of the line `NSpid` of proc_pid_status(5).
+    """
+    found = {}
     for name in os.listdir("/proc"):
-        if name.isdigit() and process_start(int(name)) == start and _innermost(int(name)) == pid:
-            return int(name), start
-    return None
+        if name.isdigit() and (start := process_start(int(name))) is not None:
+            found[start, _innermost(int(name))] = int(name)
+    return found
 
 
 def _innermost(pid: int) -> int:

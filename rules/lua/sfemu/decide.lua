@@ -248,6 +248,7 @@ local function can_start_again(reason)
   if type(c_request_reexec) ~= "function" then return false, "this SFEmu has no c_request_reexec" end
   local most = tonumber(os.getenv("SFEMU_REEXEC_MAX") or "") or 3
   local count = tonumber(os.getenv("SFEMU_REEXEC_COUNT") or "") or 0
+  if most <= 0 then return false, "SFEMU_REEXEC_MAX is " .. most end
   if count >= most then return false, "SFEmu started it again " .. count .. " times, the most of SFEMU_REEXEC_MAX" end
   if reason == "idle_deadloop" then return false, "SFEmu starts again at a call, and the program makes none" end
   return true
@@ -427,8 +428,10 @@ local function decided(ctx, state, meta, result)
     log("not announced: " .. tostring(problem) .. "; SFEmu asks at its terminal")
     return result
   end
-  log(("run %s waits: `triage-tui decide %s resume%s|end`, or the app"):format(
-    wait.run_id, wait.run_id, wait.starts_again and "|retry" or ""))
+  local rules = wait.home:match("^(.*)/[^/]+/triage_tui$") or "."
+  if rules:find("[^%w/._-]") then rules = "'" .. plain(rules):gsub("'", "'\\''") .. "'" end
+  log(("run %s waits: `triage-tui decide -C %s %s resume%s|end`, or the app"):format(
+    wait.run_id, rules, wait.run_id, wait.starts_again and "|retry" or ""))
   local numbers = { ctx.num or 0 }
   for _, past in ipairs(earlier_calls(state)) do numbers[#numbers + 1] = past.num or 0 end
   local period = seconds_of("SFEMU_TRIAGE_POLL_MS", 500, 50, 10000) / 1000
