@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.runs.build import a_proposal
 from triage_tui.analyst.merging import CEILING, UNSUPPORTED_CEILING, capped, merge, without_model
 from triage_tui.runs.diagnosis_model import Diagnosis, Experiment, Hypothesis, Proposal
 
@@ -20,19 +21,7 @@ def said(cause: str, confidence: float, source: str = "kb") -> Hypothesis:
 
 
 def rule(name: str, hypothesis: int, source: str = "kb") -> Proposal:
-    return Proposal(
-        id=name,
-        hypothesis=hypothesis,
-        template="t",
-        title=name,
-        intent="",
-        effect="",
-        risk="low",
-        risk_text="",
-        inverse="",
-        files=[f"fix/syscall/{name}.lua"],
-        source=source,  # type: ignore[arg-type]
-    )
+    return a_proposal(name, f"fix/syscall/{name}.lua", hypothesis=hypothesis, source=source)
 
 
 BASE = Diagnosis(

@@ -12,9 +12,10 @@ import pytest
 
 from tests.packaging.checkout import ROOT
 from tests.retry.decisions import workspace_at
+from tests.runs.build import a_proposal
 from triage_tui.cli.main import main
 from triage_tui.retry.freezing import FreezeSwitch
-from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
+from triage_tui.runs.diagnosis_model import Diagnosis
 
 HOSTILE = "a b$(touch pwned)`touch pwned`;'\"*&|"
 CONTROL = "red\x1b[2J\x0bname"
@@ -36,12 +37,7 @@ def place(tmp_path: Path) -> Path:
     file = tmp_path / "w s" / "ai_runs" / run_id / "diagnosis.json"
     diagnosis = msgspec.json.decode(file.read_bytes(), type=Diagnosis)
     for name in (HOSTILE, CONTROL):
-        diagnosis.proposals.append(
-            Proposal(
-                id=name, hypothesis=0, template="t", title="t", intent="i", effect="e", risk="low",
-                risk_text="r", inverse="roll back", files=[],
-            )
-        )  # fmt: skip
+        diagnosis.proposals.append(a_proposal(name))
     file.write_bytes(msgspec.json.encode(diagnosis))
     command = tmp_path / "bin" / "triage-tui"
     command.parent.mkdir()

@@ -8,22 +8,25 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.runs.build import a_proposal
 from triage_tui.language.catalogue import load_language
 from triage_tui.proposals.ranking import Candidate, rank
 from triage_tui.proposals.template_form import After
 from triage_tui.proposals.templates import load_library
 from triage_tui.resources import shipped
-from triage_tui.runs.diagnosis_model import Proposal
 
 
 def candidate(name: str, *, carrier: str = "syscall", files: bool = True, **fields: Any) -> Candidate:
     """A proposal that gives made-up answers by a rule for calls at low risk."""
-    proposal = Proposal(
-        id=name, hypothesis=0, template=name, title=f"Do {name}", intent="i", effect="e",
-        risk=fields.pop("risk", "low"), risk_text="r", inverse="u",
-        files=[f"fix/{carrier}/openat@{name}.lua"] if files else [],
-        observe_only=fields.pop("observe_only", False), needs_input=fields.pop("needs_input", None),
-    )  # fmt: skip
+    proposal = a_proposal(
+        name,
+        *([f"fix/{carrier}/openat@{name}.lua"] if files else []),
+        template=name,
+        title=f"Do {name}",
+        risk=fields.pop("risk", "low"),
+        observe_only=fields.pop("observe_only", False),
+        needs_input=fields.pop("needs_input", None),
+    )
     return Candidate(proposal, fields.pop("gives", "answer"), fields.pop("undone", "at_once"), **fields)
 
 

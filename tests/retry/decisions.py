@@ -13,12 +13,12 @@ from pathlib import Path
 
 import msgspec
 
-from tests.runs.build import write_run
+from tests.runs.build import a_proposal, write_run
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, patches
 from triage_tui.rulebook.audit.check import check
-from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
+from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.events import append_event
 
 TARGET = "x-1"
@@ -40,13 +40,7 @@ def workspace_at(root: Path) -> str:
     for name, call in zip(FILES, CALLS, strict=True):
         (run_dir / "rules_patch" / name).parent.mkdir(parents=True, exist_ok=True)
         patches.write_rule(run_dir, name, text_of(call))
-    proposals = [
-        Proposal(
-            id=call, hypothesis=0, template="t", title=call, intent="i", effect="e", risk="low",
-            risk_text="r", inverse="roll back", files=[name],
-        )
-        for name, call in zip(FILES, CALLS, strict=True)
-    ]  # fmt: skip
+    proposals = [a_proposal(call, name) for name, call in zip(FILES, CALLS, strict=True)]
     diagnosis = Diagnosis(run_id=run_dir.name, scene="missing_resource", headline="h", proposals=proposals)
     (run_dir / "diagnosis.json").write_bytes(msgspec.json.encode(diagnosis))
     append_event(run_dir, "captured", {})

@@ -4,7 +4,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.runs.build import write_run
+from tests.runs.build import a_proposal, write_run
 from triage_tui.cli.main import main
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry.actions import LocalActions
@@ -16,7 +16,7 @@ from triage_tui.rulebook import generations, hunks
 from triage_tui.rulebook.audit.check import check
 from triage_tui.rulebook.choices import Approval, approval_of
 from triage_tui.rulebook.hunks import compare, paragraphs
-from triage_tui.runs.diagnosis_model import Diagnosis, Proposal
+from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.events import Event, append_event, this_process
 from triage_tui.runs.listing import list_runs
 from triage_tui.runs.reader import Run
@@ -42,13 +42,6 @@ FILE = "fix/syscall/openat@fix-openat-1.lua"
 TEXT = RULE % b"fix-openat-1"
 
 
-def proposal(id: str, file: str, **fields: object) -> Proposal:
-    return Proposal(
-        id=id, hypothesis=0, template="t", title=id, intent="i", effect="e", risk="low", risk_text="r",
-        inverse="roll back", files=[file], **fields,  # type: ignore[arg-type]
-    )  # fmt: skip
-
-
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path)
@@ -66,9 +59,9 @@ def run(workspace: Workspace) -> Run:
         scene="missing_resource",
         headline="h",
         proposals=[
-            proposal("watch", "observe/syscall/openat.lua", observe_only=True),
-            proposal("ask", "fix/syscall/openat@fix-openat-2.lua", needs_input="the key"),
-            proposal("supply", "fix/syscall/openat@fix-openat-1.lua"),
+            a_proposal("watch", "observe/syscall/openat.lua", observe_only=True),
+            a_proposal("ask", "fix/syscall/openat@fix-openat-2.lua", needs_input="the key"),
+            a_proposal("supply", "fix/syscall/openat@fix-openat-1.lua"),
         ],
     )
     (run_dir / "diagnosis.json").write_bytes(msgspec.json.encode(diagnosis))
@@ -509,9 +502,9 @@ def test_a_rule_of_a_model_is_approved_by_itself_and_named_as_such(workspace: Wo
     (own / "read@fix-read-4.lua").write_bytes(left)
     diagnosis = run.diagnosis
     assert diagnosis is not None
-    diagnosis.proposals.append(proposal("idea", "fix/syscall/read@fix-read-3.lua", source="model"))
+    diagnosis.proposals.append(a_proposal("idea", "fix/syscall/read@fix-read-3.lua", source="model"))
     # What the knowledge base proposes as well is no model's alone.
-    diagnosis.proposals.append(proposal("same", FILE, source="model"))
+    diagnosis.proposals.append(a_proposal("same", FILE, source="model"))
     (run.dir / "diagnosis.json").write_bytes(msgspec.json.encode(diagnosis))
     actions = LocalActions(workspace, "ann")
     for name in ("read@fix-read-3.lua", "read@fix-read-4.lua"):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.runs.build import write_run
+from tests.runs.build import a_proposal, write_run
 from triage_tui.errors import TriageError
 from triage_tui.retry.rounds.policy import Limits, choose
-from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis, Proposal
+from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis
 from triage_tui.runs.reader import Run, load_run
 
 
@@ -37,19 +37,7 @@ def diagnosed(tmp_path: Path, *hypotheses: tuple[float, str | None]) -> Run:
             for said, _ in hypotheses
         ],
         proposals=[
-            Proposal(
-                id=f"p{idx}",
-                hypothesis=idx,
-                template="t",
-                title="t",
-                intent="",
-                effect="",
-                risk="low",
-                risk_text="",
-                inverse="",
-                files=[],
-                needs_input=wanted,
-            )
+            a_proposal(f"p{idx}", hypothesis=idx, needs_input=wanted)
             for idx, (_, wanted) in enumerate(hypotheses)
         ],
     )

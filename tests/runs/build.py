@@ -3,10 +3,20 @@
 from pathlib import Path
 from typing import Any
 
+from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.memory_model import MemoryObject
 from triage_tui.runs.model import Register, Snapshot, Syscall, Target, Trigger
 from triage_tui.runs.process_model import Process
 from triage_tui.runs.writer import RunWriter
+
+
+def a_proposal(id: str, *files: str, **fields: Any) -> Proposal:
+    """A proposal of low risk for the best hypothesis, with the rule files `files`."""
+    given = {
+        "hypothesis": 0, "template": "t", "title": id, "intent": "i", "effect": "e", "risk": "low",
+        "risk_text": "r", "inverse": "roll back", **fields,
+    }  # fmt: skip
+    return Proposal(id=id, files=list(files), **given)
 
 
 def failed_open(seq: int, path: str, errno: str = "ENOENT", ret: int = -2) -> Syscall:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from tests.runs.build import a_proposal
 from tests.ui import fixtures
 from tests.ui.conftest import RecordedActions, opened, said, shown, until
 from triage_tui.errors import TriageError
 from triage_tui.retry.trials.process import in_process
 from triage_tui.rulebook import patches
-from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.trials_model import CallLine, Counterfactual, Future, keep
@@ -126,17 +126,10 @@ async def test_a_smaller_set_says_what_it_takes_out_and_is_approved_as_a_whole(
     run_dir = workspace / "ai_runs" / RUN
     run = load_run(run_dir)
     assert run.diagnosis is not None
-    smaller = Proposal(
-        id="smaller-1",
-        hypothesis=0,
+    smaller = a_proposal(
+        "smaller-1",
         template="trial",
         title="take out 1 rule",
-        intent="",
-        effect="",
-        risk="low",
-        risk_text="",
-        inverse="",
-        files=[],
         source="trial",
         removes={"syscall/read@x.lua": "0" * 64},
     )
