@@ -36,6 +36,7 @@ from triage_tui.rulebook.evidence import (
     parse_evidence,
 )
 from triage_tui.rulebook.generations import Generation, SetAside
+from triage_tui.rulebook.plugins.configuration import OPENS
 from triage_tui.rulebook.rollouts.vouching import vouched
 from triage_tui.rulebook.targets import describe, described, description, target_dirs
 from triage_tui.runs.files import real_path
@@ -66,7 +67,6 @@ _KINDS: Mapping[int, _Kind] = {
 _FAILS_AT: Mapping[str, tuple[_Kind, ...]] = {"ENOENT": ("nothing",), "EISDIR": ("directory", "nothing")}
 """Where calls may fail so; a directory can be one that the program made by itself. ENOTDIR and ELOOP are not
 here: flags of the call (O_DIRECTORY, O_NOFOLLOW) are as good a reason."""
-_OPENS = frozenset(("open", "openat", "openat2", "creat"))
 _MORE_THAN_A_PATH = frozenset(
     [
         "execve", "execveat", "link", "linkat", "mount", "pivot_root", "rename", "renameat", "renameat2",
@@ -313,7 +313,7 @@ def _path_alone(evidence: Evidence, match: Match | None) -> str:
     """Return the path of which a rule's failing call depends on nothing but what it leads to, "" for none."""
     if match is None or evidence.errno not in _FAILS_AT or match.syscall in _MORE_THAN_A_PATH:
         return ""
-    if evidence.errno == "EISDIR" and match.syscall not in _OPENS:
+    if evidence.errno == "EISDIR" and match.syscall not in OPENS:
         return ""
     path = match.fields.get("path", "")
     outside = not path.startswith("/") or f"{path}/".startswith(_OF_THE_KERNEL)

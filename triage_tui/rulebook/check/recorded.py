@@ -18,7 +18,7 @@ from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.explain import Match, parse_match
 from triage_tui.rulebook.check.replay import replay
 from triage_tui.rulebook.kinds import kind_of
-from triage_tui.rulebook.plugins.configuration import Claim
+from triage_tui.rulebook.plugins.configuration import OPENS, Claim
 from triage_tui.runs.listing import run_dirs, summarize
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.reader import load_run
@@ -28,7 +28,6 @@ MAX_RUNS = 200
 MAX_SECONDS = 20.0
 MANY = 8
 """Recorded calls of a syscall from which on a rule can be too broad."""
-_OPENS = frozenset(("open", "openat", "openat2", "creat"))
 MAX_KEPT = 64
 """Calls that are kept by their numbers, to go to them."""
 
@@ -165,7 +164,7 @@ def _claimed(
     opened = {
         safe_line(call.path, 200)
         for call in own
-        if call.path is not None and call.name.lower() in _OPENS and not call.errno
+        if call.path is not None and call.name.lower() in OPENS and not call.errno
     }
     held = [(_is_one_of(claims, call, opened), call.seq) for call in own]
     found = [seq for holds, seq in held if holds]

@@ -92,6 +92,7 @@ def path_problems(path: str, seen: set[str]) -> Iterator[str]:
 
 
 OPENS = frozenset(("open", "openat", "openat2", "creat"))
+"""Calls that open a file by its path."""
 STATS = frozenset(("stat", "lstat", "stat64", "lstat64", "newfstatat", "fstatat64", "statx"))
 
 
