@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tests.analyst.model_server import Answer, ModelServer, Out, Request, calls, fails
 from tests.analyst.model_server import says as answers

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.guest.helpers import QUICK, shell, spec
@@ -50,7 +50,7 @@ def test_what_listens_is_asked_once_for_each_port() -> None:
 def run(
     root: Path, qemu_dir: Path, argv: tuple[str, ...], *questions: str, **triggers: float
 ) -> tuple[Stop, list[Probe]]:
-    how = dataclasses.replace(QUICK, **triggers)  # type: ignore[arg-type]
+    how = msgspec.structs.replace(QUICK, **triggers)
     asker = prober(map(parse_question, questions))
     with Guest.start(spec(root, qemu_dir, *argv, triggers=how), prober=asker) as guest:
         stop = guest.run_until_stop()

@@ -17,8 +17,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from triage_tui.analyst.failures import ModelFailure, failure_of, tells_why
 from triage_tui.analyst.settings import ModelSettings
@@ -39,8 +40,7 @@ Progress = Callable[[int, float], None]
 """Gets how many characters of an answer have come, and after how many seconds."""
 
 
-@dataclass(frozen=True)
-class ToolCall:
+class ToolCall(msgspec.Struct, frozen=True):
     """A tool that the model wants called; `arguments` is its text, which may be no JSON."""
 
     id: str
@@ -48,8 +48,7 @@ class ToolCall:
     arguments: str
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What came back for one request."""
 
     text: str

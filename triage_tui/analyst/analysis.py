@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from triage_tui.analyst import merging, rules
 from triage_tui.analyst.adapter import Client
@@ -40,17 +41,16 @@ from triage_tui.text import number_of, safe_line
 _MAX_WANTED = 6
 
 
-@dataclass
-class _Work:
+class _Work(msgspec.Struct):
     """What an analysis has come to so far."""
 
     run: Run
     facts: Facts
-    notes: Notes = field(default_factory=Notes)
-    wanted: list[ModelHypothesis] = field(default_factory=list)
-    found: list[Hypothesis] = field(default_factory=list)
-    proposed: list[tuple[int, Proposal]] = field(default_factory=list)
-    dropped: list[str] = field(default_factory=list)
+    notes: Notes = msgspec.field(default_factory=Notes)
+    wanted: list[ModelHypothesis] = msgspec.field(default_factory=list)
+    found: list[Hypothesis] = msgspec.field(default_factory=list)
+    proposed: list[tuple[int, Proposal]] = msgspec.field(default_factory=list)
+    dropped: list[str] = msgspec.field(default_factory=list)
     unsupported: int = 0
     invented: int = 0
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.diagnosis.facts import Facts, FailedCall
 from triage_tui.errors import TriageError
@@ -30,8 +31,7 @@ _KINDS = ("loop", "sleep", "wait", "listening", "identity", "child", "probe", "c
 """Facts that are told besides the end and the failed calls."""
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(msgspec.Struct, frozen=True):
     """A part of the brief. `title` is our word for it."""
 
     title: str

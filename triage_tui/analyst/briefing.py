@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cache
+
+import msgspec
 
 from triage_tui.analyst.brief import Section, case_words, sections
 from triage_tui.analyst.conversation import Conversation, Data, Part
@@ -23,13 +24,12 @@ MAX_RESULTS = 12_000
 """Characters of tool answers that later phases are given."""
 
 
-@dataclass
-class Notes:
+class Notes(msgspec.Struct):
     """What earlier phases found, for later ones."""
 
     classification: Classification | None = None
     findings: Findings | None = None
-    results: list[tuple[str, str]] = field(default_factory=list)
+    results: list[tuple[str, str]] = msgspec.field(default_factory=list)
     """Tool calls as text, and their answers."""
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from triage_tui.errors import TriageError
 from triage_tui.text import number_of, safe_line
@@ -16,8 +18,7 @@ PER = 1_000_000
 _NAMES = ("tokens", "money", "seconds", "steps")
 
 
-@dataclass(frozen=True)
-class Price:
+class Price(msgspec.Struct, frozen=True):
     """What a million tokens cost, in the currency of the provider (US dollars in the library's table)."""
 
     input: float
@@ -28,8 +29,7 @@ class Price:
         return (tokens_in * self.input + tokens_out * self.output) / PER
 
 
-@dataclass(frozen=True)
-class Budget:
+class Budget(msgspec.Struct, frozen=True):
     """Limits of one analysis. `money` None: no limit, because many models have no known price."""
 
     tokens: int = 120_000
@@ -59,7 +59,7 @@ def parse_budget(text: str, base: Budget, origin: str) -> Budget:
                 " write tokens=N,money=N,seconds=N,steps=N, any of them, each above 0"
             )
         changes[name] = max(1, int(number)) if name in ("tokens", "steps") else number
-    return replace(base, **changes)  # type: ignore[arg-type]
+    return replace(base, **changes)
 
 
 class Spending:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from triage_tui.analyst.replies import Claim
 from triage_tui.diagnosis.cite import UNSUPPORTED, inert
@@ -26,12 +27,11 @@ _FAILURE = re.compile(r"\b(?:fail(?:s|ed|ure)?|refused|denied|not found|no such)
 _WRAPPED = re.compile(r"\[[^\]]*\]\(([^)]*)\)\Z")
 
 
-@dataclass
-class Cited:
+class Cited(msgspec.Struct):
     """Claims with their links. `unsupported` counts those without one that holds."""
 
-    sentences: list[str] = field(default_factory=list)
-    evidence: list[Evidence] = field(default_factory=list)
+    sentences: list[str] = msgspec.field(default_factory=list)
+    evidence: list[Evidence] = msgspec.field(default_factory=list)
     unsupported: int = 0
     invented: int = 0
     """Ids that name nothing in the record."""

@@ -12,8 +12,9 @@ import json
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from triage_tui.analyst.adapter import Answer, Message, ToolCall, estimate_tokens
 from triage_tui.runs.redaction import Redaction
@@ -32,8 +33,7 @@ FENCE_RULE = (
 )
 
 
-@dataclass(frozen=True)
-class Data:
+class Data(msgspec.Struct, frozen=True):
     """A piece of data for a prompt. `label` is our word for what it is."""
 
     label: str
@@ -43,13 +43,12 @@ class Data:
 Part = str | Data
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """One message before it is rendered."""
 
     role: str
     parts: tuple[Part, ...]
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = msgspec.field(default_factory=dict)
     """Further fields of the message: `tool_calls`, `tool_call_id`."""
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from triage_tui.analyst.adapter import Message
 from triage_tui.analyst.briefing import Briefing, Notes, prompt_values
@@ -23,8 +24,7 @@ from triage_tui.runs.redaction import Redaction
 _NOT_YET = "(here stands {what}, which is known only then)"
 
 
-@dataclass(frozen=True)
-class Preview:
+class Preview(msgspec.Struct, frozen=True):
     """The first request of a phase."""
 
     phase: str

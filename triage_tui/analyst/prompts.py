@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.text import safe_line
@@ -39,8 +40,7 @@ _FAMILIES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Prompt:
+class Prompt(msgspec.Struct, frozen=True):
     """One prompt file. `name` is its place below the prompts directory, "base/classify.md"."""
 
     name: str
@@ -54,8 +54,7 @@ class Prompt:
     """The same, which is taken where this one cannot be."""
 
 
-@dataclass(frozen=True)
-class Assembled:
+class Assembled(msgspec.Struct, frozen=True):
     """A system prompt and the names of the files that it was put together from, in order."""
 
     text: str

@@ -7,7 +7,6 @@ gets a header of ours. The risk is ours too: whatever the model says, free Lua t
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import unicodedata
 
@@ -133,7 +132,7 @@ def _mark(run: Run, proposal: Proposal, model: str) -> None:
     for name in proposal.files:
         if name not in known:
             rule = parse(patches.read_rule(run.dir, name))
-            header = dataclasses.replace(rule.header, extra={**rule.header.extra, **_by(model)})
+            header = msgspec.structs.replace(rule.header, extra={**rule.header.extra, **_by(model)})
             patches.write_rule(run.dir, name, format_header(header).encode() + rule.body)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import msgspec
 
 from triage_tui.analyst.adapter import Answer, Client, estimate_tokens
 from triage_tui.analyst.budget import Spending
@@ -40,8 +41,7 @@ class BudgetOver(TriageError):
     """A limit is reached: the work ends with what is there."""
 
 
-@dataclass
-class Session:
+class Session(msgspec.Struct):
     """What all phases of one analysis share."""
 
     client: Client

@@ -12,10 +12,11 @@ import math
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from triage_tui.analyst.budget import Budget, Price, parse_budget
 from triage_tui.errors import TriageError
@@ -68,14 +69,13 @@ class Key:
         return text.replace(self._text, MASK) if len(self._text) >= 4 else text
 
 
-@dataclass(frozen=True)
-class ModelSettings:
+class ModelSettings(msgspec.Struct, frozen=True):
     """How a model is asked. `url` None leaves the place to the provider that the model's name begins with."""
 
     model: str
     url: str | None = None
     key: Key | None = None
-    budget: Budget = field(default_factory=Budget)
+    budget: Budget = msgspec.field(default_factory=Budget)
     price: Price | None = None
     """What the provider takes; None: what the model library knows of it, if anything."""
     request_seconds: float = 120.0

@@ -7,7 +7,8 @@ import difflib
 import re
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.binary.index_model import CERTAIN, BinaryIndex, Edge, Function, Text
 from triage_tui.errors import TriageError
@@ -16,8 +17,7 @@ from triage_tui.text import safe_line
 _ADDRESS = re.compile(r"(?:sub_|0x)([0-9a-fA-F]{1,16})\Z")
 
 
-@dataclass(frozen=True)
-class Reach:
+class Reach(msgspec.Struct, frozen=True):
     """How a function is reached: the edges on the way, first to last."""
 
     path: list[Edge]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import bisect
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 MAX_TABLE = 32 << 20
 """Largest table that is read, in bytes."""
@@ -27,8 +28,7 @@ _MAX_STATES = 64
 RuleKind = Literal["offset", "val_offset", "register", "expression", "val_expression", "same", "undefined"]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """How to get one register of the caller (DWARF 5, 6.4.1)."""
 
     kind: RuleKind
@@ -37,8 +37,7 @@ class Rule:
     expression: bytes = b""
 
 
-@dataclass(slots=True)
-class Row:
+class Row(msgspec.Struct):
     """What holds at one instruction. Registers are DWARF numbers; addresses are the file's own."""
 
     start: int
@@ -49,7 +48,7 @@ class Row:
     cfa_offset: int = 0
     cfa_expression: bytes = b""
     """Used instead of register and offset where it is not empty."""
-    rules: dict[int, Rule] = field(default_factory=dict)
+    rules: dict[int, Rule] = msgspec.field(default_factory=dict)
     signal: bool = False
     """True for code that the kernel enters a signal handler through."""
 
@@ -125,8 +124,7 @@ class Reader:
         return value & ((1 << 8 * self.word) - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Common:
+class _Common(msgspec.Struct, frozen=True):
     """A CIE: what many entries share."""
 
     code_align: int

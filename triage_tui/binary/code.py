@@ -5,7 +5,8 @@ from __future__ import annotations
 import bisect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from triage_tui.binary.constants import follow
 from triage_tui.binary.disassembly import Instruction, supports
@@ -24,16 +25,15 @@ UNKNOWN_AFTER = 160
 _MAX_STRING = 60
 
 
-@dataclass(slots=True)
-class Listing:
+class Listing(msgspec.Struct):
     """A disassembly as text."""
 
-    lines: list[str] = field(default_factory=list)
+    lines: list[str] = msgspec.field(default_factory=list)
     marked: int | None = None
     """Index of the marked line in `lines`."""
     truncated: bool = False
     """True if the function goes on outside the lines."""
-    refers: list[tuple[int, int]] = field(default_factory=list)
+    refers: list[tuple[int, int]] = msgspec.field(default_factory=list)
     """Addresses of data that the code names, each with the index of the line that does."""
 
     @property

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from triage_tui.binary.call_graph import CallGraph
 from triage_tui.binary.disassembly import lite_engine
@@ -17,8 +18,7 @@ _CHUNK = 1 << 16
 MAX_LINE = 200
 
 
-@dataclass(frozen=True, slots=True)
-class CodeLine:
+class CodeLine(msgspec.Struct, frozen=True):
     """One instruction that was found."""
 
     address: int

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 from triage_tui.binary.code import CodeReader
 from triage_tui.binary.modules import Location
 from triage_tui.runs.frame_model import Frame, PseudocodeRef
 
 
-@dataclass(frozen=True, slots=True)
-class CodePoint:
+class CodePoint(msgspec.Struct, frozen=True):
     """A place in a frozen guest whose function is wanted. Addresses are run-time addresses."""
 
     addr: int
@@ -24,8 +24,7 @@ class CodePoint:
     """Where the function starts by other evidence than symbols."""
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionCode:
+class FunctionCode(msgspec.Struct, frozen=True):
     """The code of one function as text."""
 
     text: str
@@ -67,8 +66,7 @@ class CodeSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Disassembly:
+class Disassembly(msgspec.Struct, frozen=True):
     """The last source: it has code wherever memory can be read."""
 
     reader: CodeReader

@@ -20,9 +20,10 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from triage_tui.binary.code_source import CodePoint, FunctionCode
 from triage_tui.errors import TriageError
@@ -115,8 +116,7 @@ def _limit(seconds: float) -> None:
     os.nice(5)
 
 
-@dataclass(frozen=True, slots=True)
-class Angr:
+class Angr(msgspec.Struct, frozen=True):
     """A source that decompiles functions of one program file."""
 
     program: bytes

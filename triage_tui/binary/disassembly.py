@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import capstone
+import msgspec
 from capstone import CS_GRP_CALL, CS_GRP_JUMP, CS_GRP_RET, CS_OP_IMM, CS_OP_REG
 
 MAX_INSTRUCTIONS = 4000
@@ -34,8 +34,7 @@ _FAMILIES = {
 _WIDE = ("aarch64", "mips64el", "x86_64", "riscv64", "ppc64le", "s390x")
 
 
-@dataclass(slots=True)
-class Instruction:
+class Instruction(msgspec.Struct):
     """One decoded instruction, or data between instructions (mnemonic ".byte")."""
 
     address: int

@@ -8,9 +8,9 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+import msgspec
 from elftools.elf.elffile import ELFFile
 
 from triage_tui.binary.symbols import MAX_SECTIONS
@@ -41,8 +41,7 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class VariableType:
+class VariableType(msgspec.Struct, frozen=True):
     """What the debug information says of one variable; texts are raw."""
 
     type: str

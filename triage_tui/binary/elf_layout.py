@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from triage_tui.binary.symbols import MAX_SECTIONS, ElfImage
 
 MAX_CODE = 64 << 20
@@ -17,8 +19,7 @@ _SHF_ALLOC, _SHF_EXECINSTR = 2, 4
 _LINKAGE_SECTIONS = (".plt", ".iplt", ".MIPS.stubs", ".glink")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Range:
+class Range(msgspec.Struct, frozen=True, order=True):
     """Bytes of the file at file addresses [start, end)."""
 
     start: int

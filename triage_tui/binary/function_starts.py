@@ -5,8 +5,9 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from triage_tui.binary.elf_layout import ElfLayout
 from triage_tui.binary.hidden_starts import Spans, ends_of, hidden_starts
@@ -29,22 +30,21 @@ _UNITS = {"arm": 4, "armeb": 4, "aarch64": 4, "mips": 4, "mipsel": 4, "mips64el"
 """Bytes to which instructions are aligned (Thumb: 2)."""
 
 
-@dataclass
-class Starts:
+class Starts(msgspec.Struct):
     """Where functions begin; addresses are without the Thumb bit."""
 
-    all: dict[int, tuple[Origin, bool]] = field(default_factory=dict)
+    all: dict[int, tuple[Origin, bool]] = msgspec.field(default_factory=dict)
     """Start -> (how it is known, Thumb)."""
-    certain: set[int] = field(default_factory=set)
+    certain: set[int] = msgspec.field(default_factory=set)
     """Those that the file itself names."""
-    ends: dict[int, int] = field(default_factory=dict)
+    ends: dict[int, int] = msgspec.field(default_factory=dict)
     """Start -> end, where a symbol or an unwind table says it."""
-    loader: list[int] = field(default_factory=list)
+    loader: list[int] = msgspec.field(default_factory=list)
     """Those that are started from outside: the entry, constructors, exported functions of a library."""
-    exported: set[int] = field(default_factory=set)
-    defined: set[str] = field(default_factory=set)
+    exported: set[int] = msgspec.field(default_factory=set)
+    defined: set[str] = msgspec.field(default_factory=set)
     """Names of functions that are in the file."""
-    _known: list[int] = field(default_factory=list)
+    _known: list[int] = msgspec.field(default_factory=list)
 
     def add(self, start: int, origin: Origin, thumb: bool) -> None:
         """Note a start; the first evidence of it counts."""

@@ -7,7 +7,8 @@ them for PowerPC and between instruction sets.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.binary.constants import TABLE_REGISTERS, follow
 
@@ -15,8 +16,7 @@ MAX_BYTES = 48
 MAX_INSTRUCTIONS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Jump:
+class Jump(msgspec.Struct, frozen=True):
     """An indirect jump whose word in memory is known."""
 
     loaded_from: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 MAX_ENTRIES = 50_000
 MAX_SECTIONS = 8192
@@ -14,13 +15,12 @@ EM_ARM, EM_X86_64, EM_AARCH64, EM_RISCV = 40, 62, 183, 243
 _PT_MIPS_REGINFO = 0x70000000
 
 
-@dataclass(slots=True)
-class Linkage:
+class Linkage(msgspec.Struct):
     """Imported names by file address."""
 
-    stubs: dict[int, str] = field(default_factory=dict)
+    stubs: dict[int, str] = msgspec.field(default_factory=dict)
     """PLT entry (or MIPS stub) -> symbol."""
-    got: dict[int, str] = field(default_factory=dict)
+    got: dict[int, str] = msgspec.field(default_factory=dict)
     """GOT word -> symbol."""
     gp: int | None = None
     """MIPS: the value of gp in this module."""

@@ -6,9 +6,10 @@ import bisect
 import os
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+
+import msgspec
 
 from triage_tui.binary.cfi import Row
 from triage_tui.binary.symbols import MAX_FILE, ElfImage, Symbol, parse_image
@@ -19,8 +20,7 @@ _ENTRY_CODE = 0x60
 """Bytes of entry code (_start) where no symbol gives its size; the C libraries' are no longer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
+class Module(msgspec.Struct, frozen=True):
     """One file that the guest has mapped. Run-time address = file address + `bias`."""
 
     path: str
@@ -29,8 +29,7 @@ class Module:
     image: ElfImage
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(msgspec.Struct, frozen=True):
     """Where an address lies."""
 
     module: Module

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import bisect
 import os
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -55,13 +54,12 @@ class _Analysis(msgspec.Struct):
     functions: list[Any]
 
 
-@dataclass(slots=True)
-class _Program:
+class _Program(msgspec.Struct):
     """The functions of one analysed file, ordered by address."""
 
     file: _File
     functions: list[_Function]
-    starts: list[int] = field(default_factory=list)
+    starts: list[int] = msgspec.field(default_factory=list)
 
     def at(self, vaddr: int) -> _Function | None:
         index = bisect.bisect_right(self.starts, vaddr) - 1

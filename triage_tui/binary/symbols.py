@@ -13,9 +13,9 @@ import io
 import lzma
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from elftools.elf.elffile import ELFFile
 
 from triage_tui.binary.linkage import Linkage, read_linkage
@@ -34,8 +34,7 @@ MAX_NAME = 512
 _STT_OBJECT, _STT_FUNC, _STT_GNU_IFUNC = 1, 2, 10
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True):
     """One PT_LOAD segment; addresses are the file's own."""
 
     vaddr: int
@@ -45,8 +44,7 @@ class Segment:
     executable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+class Symbol(msgspec.Struct, frozen=True):
     """A function or object [start, end), the Thumb bit removed; addresses are the file's own."""
 
     start: int
@@ -58,8 +56,7 @@ class Symbol:
     """The file says where it ends; otherwise that is at most where another one begins."""
 
 
-@dataclass(slots=True)
-class ElfImage:
+class ElfImage(msgspec.Struct):
     """One ELF file, parsed once."""
 
     sha256: str
@@ -67,20 +64,20 @@ class ElfImage:
     bits: int = 32
     little_endian: bool = True
     entry: int = 0
-    segments: list[Segment] = field(default_factory=list)
-    symbols: list[Symbol] = field(default_factory=list)
+    segments: list[Segment] = msgspec.field(default_factory=list)
+    symbols: list[Symbol] = msgspec.field(default_factory=list)
     """Ordered by start."""
-    linkage: Linkage = field(default_factory=Linkage)
+    linkage: Linkage = msgspec.field(default_factory=Linkage)
     """Names that the dynamic linker fills in."""
-    thumb_marks: list[tuple[int, str]] = field(default_factory=list)
+    thumb_marks: list[tuple[int, str]] = msgspec.field(default_factory=list)
     """ARM mapping symbols (address, "a" | "t" | "d"), ordered."""
-    unwind: UnwindTables = field(default_factory=UnwindTables)
+    unwind: UnwindTables = msgspec.field(default_factory=UnwindTables)
     """How to get from one frame to the next, where the file says it."""
     has_table: bool = False
     """It has a symbol table (`.symtab`), not only the names that the dynamic linker needs."""
     problem: str = ""
     """Why the file could not be read in full, or empty."""
-    _starts: list[int] = field(default_factory=list)
+    _starts: list[int] = msgspec.field(default_factory=list)
 
     def symbol_at(self, vaddr: int, *, functions_only: bool = False) -> Symbol | None:
         """Return the symbol that holds the file address `vaddr`, or None."""

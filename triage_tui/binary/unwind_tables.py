@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from triage_tui.binary.cfi import MAX_TABLE, CallFrameTable, DamagedError, Reader, Row
 from triage_tui.binary.exidx import ExceptionIndex
@@ -12,11 +13,10 @@ _SHF_COMPRESSED = 0x800
 _PT_ARM_EXIDX = 0x70000001
 
 
-@dataclass(slots=True)
-class UnwindTables:
+class UnwindTables(msgspec.Struct):
     """What one file says about unwinding; addresses are the file's own."""
 
-    call_frames: list[CallFrameTable] = field(default_factory=list)
+    call_frames: list[CallFrameTable] = msgspec.field(default_factory=list)
     index: ExceptionIndex | None = None
 
     def row(self, vaddr: int) -> Row | None:

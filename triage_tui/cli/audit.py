@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+import msgspec
+
 from triage_tui.cli.output import print_json
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
@@ -86,7 +88,7 @@ def _verify(args: argparse.Namespace, workspace: Workspace) -> int:
         raise TriageError(f"--head takes the digest that `audit verify` printed, {_SHOWN} hex digits or more")
     found = check(workspace.rulebook, workspace.runs_dir, head)
     if args.json:
-        print_json({"whole": found.whole, **vars(found)})
+        print_json({"whole": found.whole, **msgspec.structs.asdict(found)})
         return 0 if found.whole else 1
     for problem in found.problems:
         print(safe_line(f"problem: {problem}", 600))

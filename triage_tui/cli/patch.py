@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from triage_tui.cli.output import print_json
 from triage_tui.errors import TriageError
@@ -105,8 +106,7 @@ def _differences(workspace: Workspace, record: Run) -> dict[str, Difference | st
     return found
 
 
-@dataclass(frozen=True)
-class _Known:
+class _Known(msgspec.Struct, frozen=True):
     """What is known of a rule beyond its text."""
 
     sentence: str

@@ -116,7 +116,7 @@ def _show(args: argparse.Namespace, workspace: Workspace) -> int:
 
 def fields_of(found: Rollout, stands: Standing) -> dict[str, Any]:
     """Return a rollout and how it stands, for JSON."""
-    return {**msgspec.to_builtins(found), "standing": vars(stands)}
+    return {**msgspec.to_builtins(found), "standing": msgspec.to_builtins(stands)}
 
 
 def lines_of(workspace: Workspace, found: Rollout, stands: Standing) -> list[str]:

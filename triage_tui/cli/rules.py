@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
+
+import msgspec
 
 from triage_tui.cli.output import print_json, say
 from triage_tui.cli.unread_rules import as_data, say_unread
@@ -174,7 +175,7 @@ def _explain(args: argparse.Namespace) -> int:
     rules = legible(named(Workspace.at(args.workspace), args.rule, unread), unread)
     found = [(rule.name, explained(rule.file, rule.source, for_all=rule.for_all)) for rule in rules]
     if args.json:
-        told = [{"rule": name, "does": one.sentence, **dataclasses.asdict(one)} for name, one in found]
+        told = [{"rule": name, "does": one.sentence, **msgspec.to_builtins(one)} for name, one in found]
         print_json({"rules": told, "unread": as_data(unread)})
         return say_unread(unread)
     for number, (name, one) in enumerate(found):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
+
+import msgspec
 
 from triage_tui.cli.output import print_json, say
 from triage_tui.cli.unread_rules import as_data, say_unread
@@ -35,7 +36,7 @@ def diff(args: argparse.Namespace) -> int:
     if args.json:
         print_json(
             {
-                "rules": [dataclasses.asdict(one) for one in changes],
+                "rules": [msgspec.to_builtins(one) for one in changes],
                 "differ": len(differing),
                 "unread": as_data(unread),
             }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from typing import Any
+
+import msgspec
 
 from triage_tui.cli.output import print_json, print_table, say
 from triage_tui.cli.unread_rules import as_data, say_unread
@@ -64,4 +65,4 @@ def _timed(time_us: float | None, ratio: float | None) -> str:
 
 def _as_data(name: str, one: Cost) -> dict[str, Any]:
     ratios = {"pass_ratio": one.pass_ratio, "match_ratio": one.match_ratio, "share": one.share}
-    return {"rule": name, **dataclasses.asdict(one), **ratios}
+    return {"rule": name, **msgspec.to_builtins(one), **ratios}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.cli.output import print_json, print_line, print_table, say
 from triage_tui.errors import TriageError
@@ -28,7 +29,7 @@ def stats(args: argparse.Namespace) -> int:
         known = {total.sha256 for total in found}
         print_json(
             {
-                "rules": [dataclasses.asdict(total) for total in found],
+                "rules": [msgspec.to_builtins(total) for total in found],
                 "runs": [use for use in lines if any(rule.sha256 in known for rule in use.rules)],
             }
         )

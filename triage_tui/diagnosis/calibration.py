@@ -12,9 +12,9 @@ apart; where more of them are right than the entries say, that is no promise for
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import yaml
 
 from triage_tui.errors import TriageError
@@ -31,8 +31,7 @@ _EDGE = 0.001
 """Confidences nearer to 0 or 1 than this are taken for this."""
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
+class Calibration(msgspec.Struct, frozen=True):
     """A monotone map of confidences; the one with slope 1 and intercept 0 changes nothing."""
 
     slope: float = 1.0

@@ -9,14 +9,14 @@ set on recorded failures; the reasons are kept in words so that a person can jud
 
 from __future__ import annotations
 
-import dataclasses
 import errno as errno_names
 import os
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from triage_tui.diagnosis.facts import End, FailedCall, Message
 from triage_tui.diagnosis.ties import FACTORS, Tie
@@ -43,8 +43,7 @@ _OPTION_HELP = re.compile(r"^(-\w|--\w[\w-]*)\b")
 """A line that explains an option, "-t TAG  Log with TAG (defaults to user name)", complains of no user."""
 
 
-@dataclass(frozen=True, slots=True)
-class Noise:
+class Noise(msgspec.Struct, frozen=True):
     """One kind of failure that programs live with."""
 
     why: str
@@ -68,8 +67,7 @@ class Noise:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Hint:
+class Hint(msgspec.Struct, frozen=True):
     """Words in a message that point to an object, a path or an ioctl request, or to an error."""
 
     message: Any
@@ -84,13 +82,12 @@ class Hint:
         return bool(named) and self.message.search(text) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Causality:
+class Causality(msgspec.Struct, frozen=True):
     """The content of rules/causality.yaml."""
 
     noise: tuple[Noise, ...] = ()
     hints: tuple[Hint, ...] = ()
-    ties: Mapping[str, float] = field(default_factory=dict)
+    ties: Mapping[str, float] = msgspec.field(default_factory=dict)
     """Weight of each tie of `ties.NAMES`; one that is missing weighs nothing."""
 
     def noise_of(self, fact: FailedCall) -> Noise | None:
@@ -264,7 +261,7 @@ def weigh(
         elif fact.went_on and not fact.in_loop:
             score *= 0.65
         weighed.append(
-            dataclasses.replace(
+            msgspec.structs.replace(
                 fact,
                 relevance=round(max(0.0, min(1.0, score)), 3),
                 reasons=tuple(reasons),

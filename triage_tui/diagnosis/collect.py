@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import re
 from itertools import accumulate
@@ -120,7 +119,7 @@ def gather(run: Run, knowledge: Causality) -> Facts:
     steps_after = distances(walked.steps, quiet)
     behind = calls_behind(walked.steps)
     failed = [
-        dataclasses.replace(
+        msgspec.structs.replace(
             fact, steps=steps_after.get(fact.seq, fact.steps), behind=behind.get(fact.seq, -1)
         )
         for fact in failed
@@ -146,11 +145,11 @@ def gather(run: Run, knowledge: Causality) -> Facts:
         # It died before its first call: the emulator's own message is the only witness. It names no address.
         line = next((message for message in printed if "uncaught target signal" in message.text), None)
         if line is not None:
-            end = dataclasses.replace(end, says=without_fault(end.says), cite=without_fault(end.cite))
-            facts.by_kind["end"] = [dataclasses.replace(end, source=line.source)]
+            end = msgspec.structs.replace(end, says=without_fault(end.says), cite=without_fault(end.cite))
+            facts.by_kind["end"] = [msgspec.structs.replace(end, source=line.source)]
     if end.reason == "emulator":
         own = next((message for message in reversed(printed) if message.stream == "emulator"), None)
-        facts.by_kind["end"] = [dataclasses.replace(end, source=own.source if own else end.source)]
+        facts.by_kind["end"] = [msgspec.structs.replace(end, source=own.source if own else end.source)]
     for descriptor in run.snapshot.fds:
         if descriptor.state and descriptor.state.startswith("listening"):
             facts.add("listening", _listening_descriptor(descriptor))
@@ -335,7 +334,7 @@ def _add_opened(facts: Facts, walked: Walk, messages: list[Message], steps_after
             if step.call.ret:
                 fed.add(step.origin.seq)
             elif fact is not None and fact.seq == step.origin.seq and fact.seq not in fed and not fact.empty:
-                seen[fact.path] = dataclasses.replace(fact, empty=True)
+                seen[fact.path] = msgspec.structs.replace(fact, empty=True)
     # What a question finds last is what it cites: a file rather than a directory, best one that is spoken of.
     telling = sorted(seen.values(), key=lambda fact: (fact.path not in directories, fact.mentioned))
     for fact in telling[-MAX_OPENED:]:

@@ -17,8 +17,9 @@ Regular expressions are RE2's: linear in time on any input.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from triage_tui.diagnosis.facts import FACT_KINDS, Fact, Facts, field_types
 from triage_tui.diagnosis.matchers import (
@@ -49,8 +50,7 @@ class Condition(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class FieldTest:
+class FieldTest(msgspec.Struct, frozen=True):
     """What one field of a fact has to be."""
 
     field: str
@@ -61,8 +61,7 @@ class FieldTest:
         return self.matcher.holds(getattr(fact, self.field), bindings)
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(msgspec.Struct, frozen=True):
     """A question about the facts of one kind."""
 
     kind: str
@@ -101,8 +100,7 @@ class Leaf:
         return found[-MAX_FOUND:]
 
 
-@dataclass(frozen=True, slots=True)
-class All:
+class All(msgspec.Struct, frozen=True):
     """Every part must hold."""
 
     parts: tuple[Condition, ...]
@@ -118,8 +116,7 @@ class All:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class AnyOf:
+class AnyOf(msgspec.Struct, frozen=True):
     """At least one part must hold; all that hold are evidence."""
 
     parts: tuple[Condition, ...]
@@ -130,8 +127,7 @@ class AnyOf:
         return [fact for answer in answers for fact in answer] if answers else None
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(msgspec.Struct, frozen=True):
     """The part must not hold."""
 
     part: Condition
@@ -145,8 +141,7 @@ NEVER = AnyOf(())
 """What stands for a condition that could not be read: it never holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sequence:
+class Sequence(msgspec.Struct, frozen=True):
     """Facts for all parts, each made by a later call than the one before."""
 
     parts: tuple[Leaf, ...]

@@ -12,7 +12,8 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.diagnosis import experiment_places as places
 from triage_tui.diagnosis.cite import inert
@@ -40,8 +41,7 @@ _WAITS = frozenset(("network_wait", "normal_exit"))
 _OWN = frozenset(("config_error", "arguments", "cwd_webroot"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
+class _Kind(msgspec.Struct, frozen=True):
     """What one kind of experiment is good for."""
 
     causes: frozenset[str]

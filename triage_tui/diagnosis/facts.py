@@ -8,10 +8,10 @@ of that format.
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
 from functools import cache
 from typing import get_type_hints
+
+import msgspec
 
 from triage_tui.runs.evidence import Kind
 
@@ -19,8 +19,7 @@ NEVER = 1_000_000
 """`steps` of a fact whose distance to the end is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """Where in the run record a fact can be seen: the parts of an evidence link."""
 
     kind: Kind
@@ -35,8 +34,7 @@ def syscall_source(seq: int) -> Source:
     return Source(kind="syscall", id=str(seq))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
     """What all facts share."""
 
     source: Source | None
@@ -55,8 +53,7 @@ class Fact:
     """It happens in each round of the loop that the run was frozen in."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End(Fact):
+class End(Fact, frozen=True, kw_only=True):
     """How the run ended: exactly one per run."""
 
     reason: str
@@ -77,8 +74,7 @@ class End(Fact):
     """It made no call and was in none: user-space code ran."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedCall(Fact):
+class FailedCall(Fact, frozen=True, kw_only=True):
     """One failed request, however often and through however many syscalls it was made."""
 
     operation: str
@@ -153,8 +149,7 @@ class FailedCall(Fact):
     """What speaks for its relevance, in words."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message(Fact):
+class Message(Fact, frozen=True, kw_only=True):
     """One line that the program wrote, or an attempt to log whose text was not seen."""
 
     text: str
@@ -168,8 +163,7 @@ class Message(Fact):
     """The user or group that it says does not exist, "" where it speaks of none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoopFact(Fact):
+class LoopFact(Fact, frozen=True, kw_only=True):
     """The repeated sequence: at most one per run."""
 
     period: int
@@ -178,8 +172,7 @@ class LoopFact(Fact):
     names: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoopCall(Fact):
+class LoopCall(Fact, frozen=True, kw_only=True):
     """One call of the loop's last round, failed or not."""
 
     operation: str
@@ -196,8 +189,7 @@ class LoopCall(Fact):
     """The call that made its descriptor, where that was a file's path."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sleep(Fact):
+class Sleep(Fact, frozen=True, kw_only=True):
     """Sleeping by the clock; `count` calls in all."""
 
     name: str
@@ -206,8 +198,7 @@ class Sleep(Fact):
     """How long the last one was to take, -1 where that is not known."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait(Fact):
+class Wait(Fact, frozen=True, kw_only=True):
     """The last wait for something outside: accept, poll, select, epoll, read, recv, wait, lock."""
 
     operation: str
@@ -226,16 +217,14 @@ class Wait(Fact):
     """It is told when files change: inotify, fanotify."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listening(Fact):
+class Listening(Fact, frozen=True, kw_only=True):
     """A socket that clients can reach."""
 
     address: str
     datagram: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity(Fact):
+class Identity(Fact, frozen=True, kw_only=True):
     """The program asked who it is and the answer was not root."""
 
     name: str
@@ -243,8 +232,7 @@ class Identity(Fact):
     value: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Child(Fact):
+class Child(Fact, frozen=True, kw_only=True):
     """A forked process."""
 
     alive: bool
@@ -259,8 +247,7 @@ class Child(Fact):
     """Its process id."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessEnd(Fact):
+class ProcessEnd(Fact, frozen=True, kw_only=True):
     """A process that ended by itself, other than the one that the run is about."""
 
     process: int
@@ -269,8 +256,7 @@ class ProcessEnd(Fact):
     """It is the process that was started, of which all others come."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened(Fact):
+class Opened(Fact, frozen=True, kw_only=True):
     """A file that could be opened: what the program did have."""
 
     path: str
@@ -283,8 +269,7 @@ class Opened(Fact):
     """Id of the rule that made this open succeed; empty when the file was there by itself."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeFact(Fact):
+class ProbeFact(Fact, frozen=True, kw_only=True):
     """A question put to the service from outside before the freeze, and what came of it."""
 
     target: str
@@ -299,8 +284,7 @@ class ProbeFact(Fact):
     received: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Computing(Fact):
+class Computing(Fact, frozen=True, kw_only=True):
     """A thread that computed for a while up to the freeze and made no call, whatever others did."""
 
     tid: int
@@ -310,8 +294,7 @@ class Computing(Fact):
     """How many threads did so."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision(Fact):
+class Decision(Fact, frozen=True, kw_only=True):
     """The branch in the program's own code that led to the end; at most one per run."""
 
     function: str
@@ -323,8 +306,7 @@ class Decision(Fact):
     """The functions whose results are looked at there ("strcmp,getenv"), comma-separated; "" for none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault(Fact):
+class Fault(Fact, frozen=True, kw_only=True):
     """The instruction that a fault ended the program at; at most one per run."""
 
     address: int
@@ -335,8 +317,7 @@ class Fault(Fact):
     """It used a pointer that is zero, or a field of what such a pointer points to."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryFact(Fact):
+class MemoryFact(Fact, frozen=True, kw_only=True):
     """What a recorded piece of memory shows. `seq` is that of the call which it belongs to."""
 
     object: str
@@ -348,8 +329,7 @@ class MemoryFact(Fact):
     """The frame whose code names it, -1 for none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuledCall(Fact):
+class RuledCall(Fact, frozen=True, kw_only=True):
     """Calls that one rule answered in place of the emulator, as one fact per rule and syscall."""
 
     rule: str
@@ -363,8 +343,7 @@ class RuledCall(Fact):
     count: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Polled(Fact):
+class Polled(Fact, frozen=True, kw_only=True):
     """The word that a loop without calls and stores reads again and again; at most one per run."""
 
     address: int
@@ -421,18 +400,13 @@ def field_types(kind: str) -> dict[str, type]:
     """Return the testable fields of fact kind `kind` and their types (str, int, float or bool)."""
     hints = get_type_hints(FACT_KINDS[kind])
     usable = (str, int, float, bool)
-    return {
-        entry.name: hints[entry.name]
-        for entry in dataclasses.fields(FACT_KINDS[kind])
-        if hints[entry.name] in usable
-    }
+    return {name: hints[name] for name in FACT_KINDS[kind].__struct_fields__ if hints[name] in usable}
 
 
-@dataclass(slots=True)
-class Facts:
+class Facts(msgspec.Struct):
     """All facts of one run, per kind, oldest first."""
 
-    by_kind: dict[str, list[Fact]] = field(default_factory=dict)
+    by_kind: dict[str, list[Fact]] = msgspec.field(default_factory=dict)
 
     def add(self, kind: str, fact: Fact) -> None:
         """Add one fact of `kind`."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.diagnosis import calls as c
 from triage_tui.diagnosis.containment import refusal_of
@@ -27,8 +28,7 @@ _REACHED = frozenset(
 )
 
 
-@dataclass(slots=True)
-class _Group:
+class _Group(msgspec.Struct):
     steps: list[Step]
 
 

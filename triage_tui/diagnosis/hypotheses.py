@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+
+import msgspec
 
 from triage_tui.diagnosis.cite import Citer, fill, inert
 from triage_tui.diagnosis.facts import (
@@ -63,8 +64,7 @@ AT_MOST = 0.11
 """Confidence that is left to it: below `FLOOR`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """An adjustment that applied: what it added, and the fact that it applied for."""
 
     add: float
@@ -72,21 +72,20 @@ class Change:
     fact: Fact | None
 
 
-@dataclass(slots=True)
-class Candidate:
+class Candidate(msgspec.Struct):
     """A hypothesis in the making, with the facts behind it."""
 
     entry: Entry
     subject: Fact
     confidence: float
     bindings: dict[str, Fact]
-    support: list[tuple[Fact, str]] = field(default_factory=list)
-    against: list[tuple[Fact | None, str]] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
+    support: list[tuple[Fact, str]] = msgspec.field(default_factory=list)
+    against: list[tuple[Fact | None, str]] = msgspec.field(default_factory=list)
+    changes: list[Change] = msgspec.field(default_factory=list)
     """How the confidence came about, after `base + per_relevance * relevance` of the entry."""
     bound: str = ""
     """What ended the sum: "irrelevant" (its call matters too little), "ceiling", "floor", "" for nothing."""
-    taken: list[Change] = field(default_factory=list)
+    taken: list[Change] = msgspec.field(default_factory=list)
     """What was taken from the sum then: by a rival, and by the calibration."""
 
     @property

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.diagnosis.calibration import CALIBRATION_FILE, IDENTITY, Calibration, read_calibration
 from triage_tui.diagnosis.causality import Causality
@@ -34,21 +35,20 @@ MAX_BYTES = 8 << 20
 """Of all files of one directory."""
 
 
-@dataclass(slots=True)
-class KnowledgeBase:
+class KnowledgeBase(msgspec.Struct):
     """All entries, and what is known about failures in general."""
 
-    entries: list[Entry] = field(default_factory=list)
-    causality: Causality = field(default_factory=Causality)
+    entries: list[Entry] = msgspec.field(default_factory=list)
+    causality: Causality = msgspec.field(default_factory=Causality)
     calibration: Calibration = IDENTITY
     """What the confidences of the entries mean, measured."""
     sha256: str = ""
     """Over the files in the order read: two runs with the same value were judged alike."""
-    overridden: list[str] = field(default_factory=list)
+    overridden: list[str] = msgspec.field(default_factory=list)
     """One sentence for each shipped file or entry that a user's directory replaced."""
-    mistakes: list[Mistake] = field(default_factory=list)
+    mistakes: list[Mistake] = msgspec.field(default_factory=list)
     """What is wrong with the files; entries with mistakes are not among `entries`."""
-    disabled: list[Entry] = field(default_factory=list)
+    disabled: list[Entry] = msgspec.field(default_factory=list)
     """Entries that are switched off by their status."""
 
 

@@ -7,7 +7,8 @@ are sorted by their mnemonics, of all architectures at once: none means two thin
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 _LINE = re.compile(
     r"^(?P<mark>=>|<-|  )\s?0x(?P<addr>[0-9a-f]+)\s+[0-9a-f]+\s+(?P<name>[a-z][a-z0-9._,]*)\s*(?P<rest>.*)$"
@@ -33,8 +34,7 @@ DELAYED_CALLS = frozenset(("jal", "jalr", "bal"))
 """Calls behind which one more instruction is executed before they are made (MIPS)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """One instruction; `number` is that of its line in the text, from 1."""
 
     number: int

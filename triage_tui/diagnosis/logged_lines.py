@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import heapq
 import re
 from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
 
 from triage_tui.diagnosis.facts import NEVER, Message, Source
 from triage_tui.diagnosis.output import MAX_LINE_BYTES, is_complaint
@@ -82,4 +83,4 @@ def _of_file(
         )
     found = found[-MAX_LINES:]
     last = len(found) - 1
-    return [dataclasses.replace(message, from_last=last - index) for index, message in enumerate(found)]
+    return [msgspec.structs.replace(message, from_last=last - index) for index, message in enumerate(found)]

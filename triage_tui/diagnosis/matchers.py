@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import re2
 
 from triage_tui.diagnosis.facts import Fact, FieldValue
@@ -52,8 +52,7 @@ def choose(name: object, known: Iterable[str]) -> str:
     return f"known are {', '.join(words[:MOST_WORDS])}{more}"
 
 
-@dataclass(frozen=True, slots=True)
-class Matcher:
+class Matcher(msgspec.Struct, frozen=True):
     """What a value has to be; `words` says it: "is one of ENOENT, ENODEV"."""
 
     holds: Test

@@ -6,9 +6,10 @@ are in the object: an index that says something else than the memory it is about
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator
+
+import msgspec
 
 from triage_tui.diagnosis.facts import Fact, Facts, FailedCall, MemoryFact, Source
 from triage_tui.diagnosis.output import is_complaint
@@ -87,7 +88,8 @@ def _started(run: Run, entry: MemoryObject) -> Iterator[MemoryFact]:
             whole = MemoryField(name="", offset=0, size=len(text.encode("utf-8", "replace")), text=text)
             if _is_there(run, held, whole):
                 fact = _fact(held, f'memory holds the program to start "{text}"', text, whole)
-                yield dataclasses.replace(fact, seq=-1 if entry.seq is None else entry.seq, what=entry.kind)
+                seq = -1 if entry.seq is None else entry.seq
+                yield msgspec.structs.replace(fact, seq=seq, what=entry.kind)
                 return
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 
+import msgspec
 import re2
 
 from triage_tui.diagnosis.calls import descriptor
@@ -33,8 +33,7 @@ _COMPLAINT = re2.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """One line of output. `number` counts from 1 in the log file; `seq` is -1 when its write is not known."""
 
     number: int

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from triage_tui.diagnosis.calls import HOUSEKEEPING, OPERATIONS
 from triage_tui.diagnosis.facts import Polled, Source
@@ -52,8 +53,7 @@ _BIG = re.compile(r"armeb|aarch64_be|mips|mips64|mipsn32|ppc|ppc64|s390x|sparc\w
 """QEMU's names of architectures with the byte of most weight first."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(msgspec.Struct, frozen=True):
     line: Line
     base: str
     offset: int

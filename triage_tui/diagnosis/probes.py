@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import msgspec
 
 from triage_tui.diagnosis.facts import FailedCall, ProbeFact, Source
 from triage_tui.runs.model import Probe, Snapshot
@@ -47,7 +47,7 @@ def without_answers(failed: list[FailedCall], probes: list[ProbeFact]) -> list[F
         return failed
     first = min(probe.seq for probe in probes)
     return [
-        dataclasses.replace(fact, relevance=round(fact.relevance * _FACTOR, 3), noise=ANSWERED_NOISE)
+        msgspec.structs.replace(fact, relevance=round(fact.relevance * _FACTOR, 3), noise=ANSWERED_NOISE)
         if fact.first_seq > first
         else fact
         for fact in failed

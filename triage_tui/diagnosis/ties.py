@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from triage_tui.diagnosis import calls as c
 from triage_tui.diagnosis.experiment_places import own_frame
@@ -50,8 +51,7 @@ _ASK_NO_KERNEL = frozenset((
 """Functions whose result no failed call explains: what is compared there is something else."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tie:
+class Tie(msgspec.Struct, frozen=True):
     """One tie of one failure. `share` (0..1) says how much of the tie's weight counts."""
 
     name: str

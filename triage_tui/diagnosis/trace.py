@@ -6,14 +6,13 @@ descriptor that it works on. This is where data flow through descriptors comes f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from triage_tui.diagnosis import calls as c
 from triage_tui.runs.model import Syscall
 
 
-@dataclass(slots=True)
-class Origin:
+class Origin(msgspec.Struct):
     """What a descriptor stands for."""
 
     label: str
@@ -25,21 +24,19 @@ class Origin:
     connected: str = ""
 
 
-@dataclass(slots=True)
-class Process:
+class Process(msgspec.Struct):
     """One process as far as the trace shows it."""
 
     pid: int
     cwd: str
-    fds: dict[int, Origin] = field(default_factory=dict)
+    fds: dict[int, Origin] = msgspec.field(default_factory=dict)
     parent: int = 0
     ended: bool = False
     session_leader: bool = False
     threaded: bool = False
 
 
-@dataclass(slots=True)
-class Step:
+class Step(msgspec.Struct):
     """One call with what is known about its surroundings."""
 
     call: Syscall
@@ -50,8 +47,7 @@ class Step:
     origin: Origin | None
 
 
-@dataclass(slots=True)
-class Walk:
+class Walk(msgspec.Struct):
     """A whole history."""
 
     steps: list[Step]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.diagnosis.calibration import IDENTITY, Calibration, logit, sigmoid
 from triage_tui.diagnosis.knowledge import load_knowledge
@@ -26,8 +27,7 @@ Sample = tuple[float, bool]
 """Confidence of a first answer, and whether it was right."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(msgspec.Struct, frozen=True):
     """A calibration, and how far said and right are apart with it and without it on cases left out."""
 
     calibration: Calibration

@@ -9,8 +9,9 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from triage_tui import __version__
 from triage_tui.errors import TriageError
@@ -34,8 +35,7 @@ HANG_S = 120.0
 _LEFT_S = 86400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(msgspec.Struct, frozen=True):
     """What runs the cases: a run that another engine captured is not taken for one of this."""
 
     emulators: Path

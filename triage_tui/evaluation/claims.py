@@ -6,7 +6,7 @@ link resolves in the run and carries the hash of what it points to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from triage_tui.diagnosis.cite import UNSUPPORTED
 from triage_tui.runs.diagnosis_model import Diagnosis
@@ -14,8 +14,7 @@ from triage_tui.runs.evidence import links_in, resolve
 from triage_tui.runs.reader import Run
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(msgspec.Struct, frozen=True):
     """How many claims a diagnosis makes, and what is wrong with those that nothing supports."""
 
     total: int

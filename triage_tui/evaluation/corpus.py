@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, cast
@@ -114,15 +113,14 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-@dataclass(frozen=True, slots=True)
-class Corpus:
+class Corpus(msgspec.Struct, frozen=True):
     """Labelled cases, in the order of their files."""
 
-    cases: list[Case] = field(default_factory=list)
-    mistakes: dict[str, str] = field(default_factory=dict)
+    cases: list[Case] = msgspec.field(default_factory=list)
+    mistakes: dict[str, str] = msgspec.field(default_factory=dict)
     """Id of a case that is not well formed -> what is wrong with it. It stands in `cases` with its id and its
     label alone, since it counts, and cannot be run."""
-    left_out: list[str] = field(default_factory=list)
+    left_out: list[str] = msgspec.field(default_factory=list)
     """Sentences about fields that nobody knows; their cases are run without them."""
 
 

@@ -18,7 +18,6 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +89,7 @@ class Golden(Record):
         return str(verdict.get("word", "")) if isinstance(verdict, dict) else ""
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True):
     """What came of a golden run. `difference` has the lines of a unified diff, none where all is well."""
 
     name: str

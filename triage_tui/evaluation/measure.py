@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.diagnosis.knowledge import KnowledgeBase
 from triage_tui.diagnosis.report import DOUBT, diagnose
@@ -19,8 +20,7 @@ SURE = 0.8
 TOP = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """One hypothesis: a cause, how sure, and who had the idea."""
 
     cause: str
@@ -31,8 +31,7 @@ class Answer:
     entry: str
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What came of one case: answers, best first, or the reason why there are none."""
 
     case: Case

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 from typing import Any
+
+import msgspec
 
 from triage_tui.evaluation.measure import Result
 
@@ -14,8 +15,7 @@ BINS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Limits of the bins of said confidence; the first one holds what counts as unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bin:
+class Bin(msgspec.Struct, frozen=True):
     """Answers whose confidence lies in [low, high), the last bin with its end."""
 
     low: float

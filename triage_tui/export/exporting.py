@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, get_args
+
+import msgspec
 
 from triage_tui.errors import Stopped
 from triage_tui.export.placing import make_directory, place_file
@@ -25,8 +26,7 @@ Progress = Callable[[int, int], None]
 """Is told how many of how many steps are done."""
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """What to export, and how."""
 
     format: Format = "markdown"

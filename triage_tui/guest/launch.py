@@ -15,8 +15,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.guest.arch import Arch
@@ -46,8 +47,7 @@ _PROCESSOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _START_TIMEOUT = 30.0
 
 
-@dataclass(slots=True)
-class Launched:
+class Launched(msgspec.Struct):
     """A guest that waits at its first instruction. `release` lets it go."""
 
     cell: Cell

@@ -7,9 +7,10 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import EF_MIPS_ABI2, Arch, for_elf
@@ -51,15 +52,14 @@ def carrier_of_environment() -> str:
     return carrier
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceLimits:
+class ResourceLimits(msgspec.Struct, frozen=True):
     """What one guest may use of the host."""
 
     processes: int = 256
     """Processes and threads together, the emulators' own threads included."""
     memory_bytes: int = 4 << 30
     """Writable private memory of one process, its emulator included."""
-    tree_memory_bytes: int = field(default_factory=lambda: machine_memory() // 2)
+    tree_memory_bytes: int = msgspec.field(default_factory=lambda: machine_memory() // 2)
     """Memory in use by all processes together, their emulators included: half of the machine's."""
     disk_bytes: int = 512 << 20
     """All that it writes into its root (kept in memory)."""
@@ -74,8 +74,7 @@ class ResourceLimits:
     """Size of the compressed full trace, where one is kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchSpec:
+class LaunchSpec(msgspec.Struct, frozen=True):
     """How to start the guest.
 
     `program` is a guest path when `rootfs` is given, else a host path of a static program. `argv` is the
@@ -83,25 +82,25 @@ class LaunchSpec:
     """
 
     program: str
-    argv: list[str] = field(default_factory=list)
+    argv: list[str] = msgspec.field(default_factory=list)
     rootfs: Path | None = None
     cwd: str = "/"
-    env: dict[str, str] = field(default_factory=lambda: dict(DEFAULT_ENVIRONMENT))
+    env: dict[str, str] = msgspec.field(default_factory=lambda: dict(DEFAULT_ENVIRONMENT))
     stdin: Literal["null", "open"] | Path = "null"
     allow_root: bool = False
     """Let the guest's root be the host's root where it cannot be mapped to an unprivileged id."""
     user: int = 0
     """User and group id that the guest starts with, as it sees them; 0 is root."""
-    interfaces: list[str] = field(default_factory=list)
+    interfaces: list[str] = msgspec.field(default_factory=list)
     """Network interfaces besides `lo`: each a bridge without ports that is up and has an address."""
-    qemu_args: list[str] = field(default_factory=list)
+    qemu_args: list[str] = msgspec.field(default_factory=list)
     processor: str = ""
     """Model of the processor; empty for what `qemu_args` or the emulator choose."""
     seed: int = 0
     """What the emulator's pseudo-random numbers follow from (AT_RANDOM and the like); 0: the host's."""
     qemu_dir: Path | None = None
-    triggers: TriggerLimits = field(default_factory=TriggerLimits)
-    limits: ResourceLimits = field(default_factory=ResourceLimits)
+    triggers: TriggerLimits = msgspec.field(default_factory=TriggerLimits)
+    limits: ResourceLimits = msgspec.field(default_factory=ResourceLimits)
     observe: Literal["full", "watched"] = "full"
     """Every syscall, or, at the emulator's own speed, only those that rules may hook."""
     exec_policy: Literal["emulate", "refuse"] = "emulate"
@@ -109,7 +108,7 @@ class LaunchSpec:
     from a kernel without binfmt_misc."""
     full_trace: bool = False
     """Keep the text of all calls, compressed, in a temporary file and in each run record."""
-    carrier: str = field(default_factory=carrier_of_environment)
+    carrier: str = msgspec.field(default_factory=carrier_of_environment)
     """How watched calls are held, one of `CARRIERS`: "auto" by notification wherever that is to be had, else
     by ptrace."""
     also_notify: frozenset[str] = frozenset()

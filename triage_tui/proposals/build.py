@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.diagnosis.calls import OPERATIONS, PATH_ARGUMENT
 from triage_tui.proposals.callers import caller_of
@@ -43,8 +44,7 @@ _ONLY_FROM = re.compile(r"^([ \t]*)@only_from@\n", re.MULTILINE)
 _WORD = re.compile(r"\{([a-z_]+)\}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(msgspec.Struct, frozen=True):
     """One rule file in the making."""
 
     name: str

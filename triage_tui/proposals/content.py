@@ -6,8 +6,9 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.diagnosis.calls import is_directory_by_name
 from triage_tui.errors import TriageError
@@ -47,8 +48,7 @@ _SECRET = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(msgspec.Struct, frozen=True):
     """What a missing file could hold. `data` is None when only a person can say."""
 
     data: bytes | None

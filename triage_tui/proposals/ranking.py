@@ -17,9 +17,10 @@ stands, and why, where all of this would lead astray.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import get_args
+
+import msgspec
 
 from triage_tui.proposals.template_form import After, Gives, Undone
 from triage_tui.rulebook.kinds import Kind, kind_of
@@ -47,8 +48,7 @@ UNDONE_WORDS: dict[Undone, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """One proposal, and what counts for its place.
 
     `calls` is the number of recorded calls that it is for, 0 for a setting of the start; `after` names the

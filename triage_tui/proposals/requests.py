@@ -12,7 +12,6 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
@@ -55,8 +54,7 @@ class RequestEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     risk: _Line = "the values are made up"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What is known of one request on one architecture."""
 
     name: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.files import inside, read_bounded
@@ -25,8 +26,7 @@ _LOOP = re.compile(r"\b(while|until)\b")
 _WORD = r"[A-Za-z0-9_.:=/+-]+"
 
 
-@dataclass(frozen=True, slots=True)
-class Awaited:
+class Awaited(msgspec.Struct, frozen=True):
     """What ends a loop, of a path that it tests.
 
     `test` is the letter of test(1), as "d" for a directory, "" where the loop reads the file instead.

@@ -7,8 +7,9 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.files import inside, read_bounded
@@ -28,8 +29,7 @@ _END = re.compile(r"[;&|<>#`)]")
 _DYNAMIC = re.compile(r"[$*?{}\[\]~\\]")
 
 
-@dataclass(frozen=True, slots=True)
-class CommandLine:
+class CommandLine(msgspec.Struct, frozen=True):
     """A line of a start script. `words` are its arguments, None where only the shell knows them."""
 
     script: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from triage_tui.proposals.template_form import PLACEHOLDER
 from triage_tui.proposals.templates import Template
@@ -13,8 +14,7 @@ from triage_tui.rulebook.placeholders import unfilled
 from triage_tui.rulebook.start_settings import SINGLE
 
 
-@dataclass(frozen=True, slots=True)
-class TableText:
+class TableText(msgspec.Struct, frozen=True):
     """One rule in the making: `name` below `rules_patch/`, its id, and the text below its header."""
 
     name: str

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -48,8 +47,7 @@ MAX_FILES = 100
 MAX_TEMPLATES = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(msgspec.Struct, frozen=True):
     """One way to turn a hypothesis into rule files."""
 
     id: str
@@ -84,11 +82,11 @@ class Template:
     unless: tuple[str, ...] = ()
     """Parameters with which a better one can be built."""
     uses: tuple[str, ...] = ()
-    lua: Mapping[str, str] = field(default_factory=dict)
+    lua: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Operation (or "default", "with_path") -> Lua text."""
-    start: Mapping[Setting, str] = field(default_factory=dict)
+    start: Mapping[Setting, str] = msgspec.field(default_factory=dict)
     """Setting of the start -> the text that a rule for it has below its header."""
-    plugin: Mapping[str, str] = field(default_factory=dict)
+    plugin: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Plugin -> the text that a rule which configures it has below its header."""
     file: str = ""
     line: int = 0
@@ -99,8 +97,7 @@ class Template:
         return "" if Path(self.file).parent == shipped("rules") / DIRECTORY else origin(self.file)
 
 
-@dataclass(frozen=True, slots=True)
-class KnownContent:
+class KnownContent(msgspec.Struct, frozen=True):
     """The usual content of files whose path matches."""
 
     path: Any
@@ -110,20 +107,19 @@ class KnownContent:
     """What it is on a big-endian machine, where that is something else."""
 
 
-@dataclass(slots=True)
-class Library:
+class Library(msgspec.Struct):
     """All templates, shared Lua snippets and known file contents."""
 
-    templates: dict[str, Template] = field(default_factory=dict)
-    snippets: dict[str, str] = field(default_factory=dict)
-    contents: list[KnownContent] = field(default_factory=list)
+    templates: dict[str, Template] = msgspec.field(default_factory=dict)
+    snippets: dict[str, str] = msgspec.field(default_factory=dict)
+    contents: list[KnownContent] = msgspec.field(default_factory=list)
     """A person's own come first."""
-    requests: list[RequestEntry] = field(default_factory=list)
+    requests: list[RequestEntry] = msgspec.field(default_factory=list)
     """A person's own come first."""
-    files: list[str] = field(default_factory=list)
-    overridden: list[str] = field(default_factory=list)
+    files: list[str] = msgspec.field(default_factory=list)
+    overridden: list[str] = msgspec.field(default_factory=list)
     """One sentence for each template or snippet that a person's file replaced."""
-    mistakes: list[Mistake] = field(default_factory=list)
+    mistakes: list[Mistake] = msgspec.field(default_factory=list)
     """What is wrong with the files; templates with mistakes are not among `templates`."""
 
 

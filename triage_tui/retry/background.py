@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.runs.events import Event, holder_of, process_start, read_events, told_state
 
@@ -44,8 +45,7 @@ def end_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
-@dataclass(frozen=True)
-class AskedRetry:
+class AskedRetry(msgspec.Struct, frozen=True):
     """A retry of a run: by the holder of its guest, or by a process of its own."""
 
     run_dir: Path

@@ -24,10 +24,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.freezing.suspicion import Line, Prober
@@ -71,8 +72,7 @@ os.execv("/bin/sh", ["sh", "-c", sys.argv[3]])
 its first process, which is in the group that is killed, all of it ends, also what is in another session."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """One probe that a person named."""
 
     kind: Literal["tcp", "http", "cmd"]

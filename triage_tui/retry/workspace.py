@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.foreign import foreign_places, foreign_runs
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 ENVIRONMENT_VARIABLE = "TRIAGE_TUI_WORKSPACE"
 
 
-@dataclass(frozen=True)
-class Workspace:
+class Workspace(msgspec.Struct, frozen=True):
     """A directory of runs and of the rules that were approved for their targets."""
 
     root: Path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -30,8 +29,7 @@ class Kept(msgspec.Struct):
     points: dict[str, list[tuple[int, int]]] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Approval:
+class Approval(msgspec.Struct, frozen=True):
     """One rule text to be made active, bound to what it was shown as.
 
     `proposed` and `active` are the digests of the two texts that the hunks were chosen in ("" = no active

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+import msgspec
 
 from triage_tui.rulebook.check.explain import Match
 from triage_tui.runs.model import Snapshot, Syscall
@@ -30,8 +31,7 @@ _FORM = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(msgspec.Struct, frozen=True):
     """A place in a file of the guest: its guest path and an offset in the file, in bytes."""
 
     path: str
@@ -41,8 +41,7 @@ class Site:
         return f"{self.path}+{self.offset:#x}"
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True):
     """What a rule was born from; empty strings and None are not known."""
 
     binary: str = ""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import generations, manifest
@@ -14,22 +15,21 @@ from triage_tui.rulebook.changing import directory_of, numbers, pointer
 from triage_tui.rulebook.manifest import Generation, verify
 
 
-@dataclass(frozen=True)
-class ListedGeneration:
+class ListedGeneration(msgspec.Struct, frozen=True):
     """One generation. `added`, `replaced` and `removed` are files, against the one that it was made of."""
 
     made: Generation
     active: bool = False
     run: str = ""
     """The run that it was approved on, as the audit log tells it."""
-    added: list[str] = field(default_factory=list)
-    replaced: list[str] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
+    added: list[str] = msgspec.field(default_factory=list)
+    replaced: list[str] = msgspec.field(default_factory=list)
+    removed: list[str] = msgspec.field(default_factory=list)
     problem: str = ""
     """What is wrong with its bytes, "" for nothing."""
     last_active: str = ""
     """When it became active the last time, local time with zone; "" where the audit log does not say."""
-    moves: list[Entry] = field(default_factory=list)
+    moves: list[Entry] = msgspec.field(default_factory=list)
     """The lines of the audit log by which it became active, the oldest first."""
 
     @property

@@ -11,8 +11,9 @@ import hashlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 MAX_LINES = 4000
 """Lines of a text that are compared one by one; what differs in longer texts is one hunk."""
@@ -56,8 +57,7 @@ class Line(NamedTuple):
     new: int
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(msgspec.Struct, frozen=True):
     """Two texts and the hunks that lead from `old` to `new`. `old` is None when nothing is active."""
 
     old: bytes | None

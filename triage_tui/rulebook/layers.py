@@ -12,9 +12,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.rulebook import generations, manifest, rulefile
@@ -38,8 +40,7 @@ MAX_OWN_FILES = 1024
 """Own files of one directory."""
 
 
-@dataclass(frozen=True)
-class LayeredRule:
+class LayeredRule(msgspec.Struct, frozen=True):
     """One rule file of a layer.
 
     `name` is its path in the layer ("syscall/openat@x.lua"), `rule` the id of its header, `generation` the

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -12,12 +11,11 @@ from triage_tui.rulebook.generation_list import ListedGeneration, listed
 from triage_tui.rulebook.generations import Generation
 
 
-@dataclass
-class Moved:
+class Moved(msgspec.Struct):
     """The rule files that a move takes out of force and puts back, by the run that they were approved on."""
 
-    taken_back: dict[str, list[str]] = field(default_factory=dict)
-    put_back: dict[str, list[str]] = field(default_factory=dict)
+    taken_back: dict[str, list[str]] = msgspec.field(default_factory=dict)
+    put_back: dict[str, list[str]] = msgspec.field(default_factory=dict)
     parent: int | None = None
     """The generation that the one that is active now was made of."""
 

@@ -33,8 +33,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field, replace
 from typing import cast
+
+import msgspec
+from msgspec.structs import replace
 
 from triage_tui.errors import TriageError
 from triage_tui.rulebook.kinds import FILE_NAME, RULE_ID
@@ -66,8 +68,7 @@ _MEANT = re.compile(rb"--[ \t]*triage-rule\b", re.IGNORECASE)
 _LINE = re.compile(rb"--[ \t]*([a-z][a-z-]{0,30}):(?:[ \t]+(.*?))?[ \t]*\r?\n?\Z", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class RuleHeader:
+class RuleHeader(msgspec.Struct, frozen=True):
     """What the header says. Empty strings are keys that the file does not have.
 
     `hit_limit` None (`hit-limit: none`) is without limit; `risk` is one of `RISKS` or empty.
@@ -83,12 +84,11 @@ class RuleHeader:
     risk: str = ""
     inverse: str = ""
     template: str = ""
-    budget: Budget = field(default_factory=Budget)
-    extra: dict[str, str] = field(default_factory=dict)
+    budget: Budget = msgspec.field(default_factory=Budget)
+    extra: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class RuleFile:
+class RuleFile(msgspec.Struct, frozen=True):
     """One rule file. `source` is the whole text as it is on disk, `body` what follows the header.
 
     `has_header` is False for a plain SFEmu rule; its header then only holds an id made from the text.
@@ -234,7 +234,7 @@ def compose(header: RuleHeader, body: bytes) -> bytes:
 
 def with_header(rule: RuleFile, **changes: str | int | Budget | None) -> bytes:
     """Return the rule's text with some header fields replaced (names of `RuleHeader`); same body."""
-    return format_header(replace(rule.header, **changes)).encode() + rule.body  # type: ignore[arg-type]
+    return format_header(replace(rule.header, **changes)).encode() + rule.body
 
 
 def is_models(source: bytes) -> bool:

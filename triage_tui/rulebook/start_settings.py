@@ -18,8 +18,10 @@ import hashlib
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, cast, get_args
+
+import msgspec
+from msgspec.structs import replace
 
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import kinds, rulefile
@@ -48,8 +50,7 @@ _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 Value: TypeAlias = str | int | bool | tuple[str, ...] | dict[str, str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class StartRule:
+class StartRule(msgspec.Struct, frozen=True):
     """One setting that a rule changes, with the id of the rule.
 
     `value` is the model, the path, the vector, the id or the names; of the environment it is a mapping of

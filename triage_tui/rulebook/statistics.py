@@ -14,7 +14,6 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -81,8 +80,7 @@ class RunUse(Record):
     """From the name of the file that the line stands in."""
 
 
-@dataclass
-class RuleTotals:
+class RuleTotals(msgspec.Struct):
     """What one rule did in all runs that were judged. Times are microseconds."""
 
     sha256: str
@@ -104,8 +102,8 @@ class RuleTotals:
     """Runs that got further or became well, in which it acted and was new."""
     hurt: int = 0
     """Runs that were judged worse, in which it acted and was new."""
-    targets: list[str] = field(default_factory=list)
-    layers: list[str] = field(default_factory=list)
+    targets: list[str] = msgspec.field(default_factory=list)
+    layers: list[str] = msgspec.field(default_factory=list)
 
 
 def statistics_path(rulebook: Path, target: str) -> Path:

@@ -12,8 +12,9 @@ import contextlib
 import os
 import threading
 import time
-from dataclasses import dataclass
 from types import TracebackType
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.rulehost import wire
@@ -32,8 +33,7 @@ _FIXED_STEP_NS = 1_000_000
 _RESTARTS = 8
 
 
-@dataclass(slots=True)
-class _Outcome:
+class _Outcome(msgspec.Struct):
     """What one call of one rule came to."""
 
     intercept: bool = False

@@ -7,8 +7,9 @@ that says: everything has a bound, and nothing in it is ever executed or taken f
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import msgspec
 
 Fit = Literal["equals", "starts", "contains", "any"]
 """How a message is held against a step's text: it is that, begins with it, has it in it, or is any."""
@@ -31,8 +32,7 @@ Part: TypeAlias = bytes | tuple[int, int]
 """A piece of a reply: bytes as they are, or a piece of the message (offset, count)."""
 
 
-@dataclass(frozen=True, slots=True)
-class PeerStep:
+class PeerStep(msgspec.Struct, frozen=True):
     """A reply: to what, made of what, whether only once, and whether the peer hangs up behind it."""
 
     fit: Fit
@@ -42,8 +42,7 @@ class PeerStep:
     ends: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PeerScript:
+class PeerScript(msgspec.Struct, frozen=True):
     """What the peer says.
 
     `name` is the peer's in the log. `greeting` is sent at once. Of the steps the first that fits answers;

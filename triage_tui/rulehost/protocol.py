@@ -9,8 +9,10 @@ guest syscall numbers, and errno numbers of the target (MIPS differs from the ot
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from triage_tui.rulehost.peer_script import PeerScript
 
@@ -38,8 +40,7 @@ HOST_DEVICES: frozenset[str] = frozenset(("/dev/zero", "/dev/null", "/dev/urando
 """The exact host paths that `open_host` may open (SFEmu's allow-list of c_open_host)."""
 
 
-@dataclass(frozen=True, slots=True)
-class GuestCall:
+class GuestCall(msgspec.Struct, frozen=True):
     """One syscall that the guest is about to make.
 
     `name` and `num` are the guest's own name and number. `args` holds up to eight raw argument registers;
@@ -55,8 +56,7 @@ class GuestCall:
     ts_mono_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class MakeCall:
+class MakeCall(msgspec.Struct, frozen=True):
     """A wish of a rule that is not done yet: the thread is to make this call of the guest's, and no rule is
     asked about it. It goes on with the result."""
 
@@ -64,15 +64,13 @@ class MakeCall:
     args: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AskPerson:
+class AskPerson(msgspec.Struct, frozen=True):
     """The guest is to be frozen here, until a person has it go on. The rule goes on with 1."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class StartAgain:
+class StartAgain(msgspec.Struct, frozen=True):
     """The process is to execute its own program again, as it was started, before the call is made.
 
     `variables` are set in its environment. The rule goes on, with a negative number, only where that fails.
@@ -81,8 +79,7 @@ class StartAgain:
     variables: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class EndProcess:
+class EndProcess(msgspec.Struct, frozen=True):
     """The process is to end with this code. Where that is not possible the rule goes on."""
 
     code: int
@@ -91,8 +88,7 @@ class EndProcess:
 Wish = MakeCall | AskPerson | StartAgain | EndProcess
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """What the rules decided about one call.
 
     `intercept`: do not execute the call, return `ret` (negative target errno on failure) to the guest.
@@ -108,7 +104,7 @@ class Answer:
     ret: int = 0
     rule: str | None = None
     after: bool = False
-    log: list[str] = field(default_factory=list)
+    log: list[str] = msgspec.field(default_factory=list)
     error: str | None = None
     wish: Wish | None = None
     go_on: Callable[[int], Answer] | None = None
@@ -362,8 +358,7 @@ OnFailure = Literal["open", "closed"]
 the call is answered with -EPERM."""
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(msgspec.Struct, frozen=True):
     """What one rule may use, where that differs from `Limits`; None is no wish.
 
     A rule may ask for less than the limits and never for more: its text may come from anybody.
@@ -376,8 +371,7 @@ class Budget:
     on_failure: OnFailure | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RuleSource:
+class RuleSource(msgspec.Struct, frozen=True):
     """One rule as the host runs it. `source` is Lua text, `syscall` the guest syscall that it hooks.
 
     A plugin hooks several: `hooks` are their names then, `syscall` is what they are called together, and
@@ -405,8 +399,7 @@ class RuleSource:
         return self.hooks or frozenset((self.syscall,))
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """Budgets of the rule host. A rule that exceeds one is switched off or skipped; the guest goes on.
 
     `instructions` and `requests` count per call of one rule, `wall_seconds` is the time the rule itself may

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.rulehost.protocol import Limits, RuleSource
 from triage_tui.runs.model import RuleHit
 from triage_tui.runs.model import RuleState as StateName
 
 
-@dataclass(slots=True)
-class RuleState:
+class RuleState(msgspec.Struct):
     """One rule and what happened to it. Times are seconds of the monotonic clock."""
 
     source: RuleSource

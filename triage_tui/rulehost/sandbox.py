@@ -14,8 +14,9 @@ import platform
 import resource
 import signal
 import struct
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -42,8 +43,7 @@ _OFFSET_ARG0 = 16
 _OFFSET_ARG2 = 32
 
 
-@dataclass(frozen=True, slots=True)
-class _Machine:
+class _Machine(msgspec.Struct, frozen=True):
     """AUDIT_ARCH value and system-call numbers of one host machine."""
 
     audit: int
@@ -80,12 +80,11 @@ _MACHINES = {
 }
 
 
-@dataclass(slots=True)
-class Guards:
+class Guards(msgspec.Struct):
     """What holds the process, and what could not be had and why."""
 
-    active: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
+    active: list[str] = msgspec.field(default_factory=list)
+    missing: list[str] = msgspec.field(default_factory=list)
 
 
 class _Filter(ctypes.Structure):

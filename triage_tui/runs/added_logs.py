@@ -9,7 +9,6 @@ from __future__ import annotations
 import bisect
 import re
 import time
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -69,8 +68,7 @@ class AddedLogs(Record):
     schema_version: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where in the trace a line belongs."""
 
     first: int

@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -154,8 +153,7 @@ def recent_captures(runs_dir: Path, now: float | None = None) -> int:
     return sum(is_run_id(name) and first < name[:15] <= last for name in names)
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(msgspec.Struct, frozen=True):
     """What the next capture may hold: `max_bytes`, or only what is needed most, for the reason `brief`."""
 
     max_bytes: int

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+
+import msgspec
 
 SECOND = 1_000_000_000
 _LOOKED_AT = 400
@@ -24,8 +25,7 @@ _MONTHS = {
 _YEARS = (1971, 2200)
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(msgspec.Struct, frozen=True):
     """When a line was written."""
 
     ns: int
@@ -34,14 +34,13 @@ class Stamp:
     """How long the stamp stays the same: 1 s where it tells seconds."""
 
 
-@dataclass(slots=True)
-class Times:
+class Times(msgspec.Struct):
     """What the lines of a log tell of their times."""
 
     form: str = ""
     """Name of one of `FORMS`, "" when there is none."""
     since_boot: bool = False
-    stamps: list[Stamp | None] = field(default_factory=list)
+    stamps: list[Stamp | None] = msgspec.field(default_factory=list)
     """Of each line; one without a stamp of its own has that of the line above it."""
     stamped: int = 0
     """Lines with a stamp of their own."""
@@ -51,8 +50,7 @@ class Times:
     """Why no time can be told, in one sentence without a full stop; "" when it can."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Context:
+class _Context(msgspec.Struct, frozen=True):
     zone: tzinfo
     near: datetime
     """The moment of the run: a stamp without a year is of the year that brings it nearest."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import bisect
 import os
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.added_logs import AddedLog, in_words, places, read_index
@@ -22,15 +23,14 @@ MAX_LINE = 600
 _MAX_LOGS = 32
 
 
-@dataclass(slots=True)
-class ShownLog:
+class ShownLog(msgspec.Struct):
     """One log, safe to show."""
 
     file: str
     """Its name below `logs/`."""
     heading: str
     """What it is, in one line."""
-    rows: list[tuple[int, str, str]] = field(default_factory=list)
+    rows: list[tuple[int, str, str]] = msgspec.field(default_factory=list)
     """Number of the line, where in the trace it belongs ("#20", "" for unknown), its text."""
 
     @property

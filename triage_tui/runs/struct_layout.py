@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 Kind = Literal["signed", "unsigned", "address", "bytes"]
 
 _FIELD = re.compile(r"([A-Za-z_]\w*) ([iu](?:8|16|32|64)|u?long|ptr|b[1-9]\d{0,4})")
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """One field: bytes from the structure's begin, bytes of it, and how to read them."""
 
     offset: int
@@ -25,8 +25,7 @@ class Field:
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(msgspec.Struct, frozen=True):
     """One structure. `size` is in bytes, padding at the end included."""
 
     size: int

@@ -6,8 +6,9 @@ Nothing is guessed: a chain ends where the record ends, and says so.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+import msgspec
 
 from triage_tui.runs.place_names import PlaceName
 
@@ -40,8 +41,7 @@ class Hop(NamedTuple):
     """Whether its bytes are in the record."""
 
 
-@dataclass(frozen=True)
-class Chain:
+class Chain(msgspec.Struct, frozen=True):
     """A value that is an address, and where it leads. `hops[0]` is the value itself."""
 
     hops: tuple[Hop, ...]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.resources import cache_dir
@@ -15,8 +16,7 @@ from triage_tui.setup.cache import Progress, exclusive, point, publish, quiet, s
 from triage_tui.setup.sources import fetch, unpack
 
 
-@dataclass(frozen=True)
-class DemoProgram:
+class DemoProgram(msgspec.Struct, frozen=True):
     """One program: how it is started inside its root file system, and why it is worth watching."""
 
     name: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from triage_tui.text import number_of, safe_line
 from triage_tui.ui.rows import BLANK, Row, heading, wrapped
@@ -19,20 +20,19 @@ MAX_LINES = 500
 _COLUMN = 12
 
 
-@dataclass(eq=False)
-class AskedModel:
+class AskedModel(msgspec.Struct, eq=False):
     """One analysis that is under way."""
 
     run_id: str
     name: str
     """Of the program."""
-    cancel: threading.Event = field(default_factory=threading.Event)
-    lines: list[str] = field(default_factory=list)
+    cancel: threading.Event = msgspec.field(default_factory=threading.Event)
+    lines: list[str] = msgspec.field(default_factory=list)
     """What it told, safe to show."""
     progress: Progress | None = None
     ended: str = ""
     """The sentence that it ended with."""
-    began: float = field(default_factory=time.monotonic)
+    began: float = msgspec.field(default_factory=time.monotonic)
     took: float | None = None
     """Seconds until it ended."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 from rich.cells import cell_len
 
 from triage_tui.runs.model import Loop, Syscall
@@ -31,8 +31,7 @@ class OutputLine(NamedTuple):
     line: int
 
 
-@dataclass
-class Timeline:
+class Timeline(msgspec.Struct):
     """What the rows of a run's calls have in common; made once for each reading of the run."""
 
     view: RunView

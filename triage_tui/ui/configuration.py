@@ -11,10 +11,10 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from textual.theme import Theme
 
 from triage_tui.errors import TriageError
@@ -38,18 +38,17 @@ MOST_FILES = 200
 Stamp = tuple[tuple[str, int, int, int], ...]
 
 
-@dataclass
-class Configuration:
+class Configuration(msgspec.Struct):
     """What was read. None stands for a file that cannot be used: what held before goes on to hold."""
 
     begins: bool = False
     """Only the knowledge base was read, for the first time; no file changed."""
-    themes: list[Theme] = field(default_factory=list)
+    themes: list[Theme] = msgspec.field(default_factory=list)
     keymap: KeyMap | None = None
     settings: Settings | None = None
-    problems: list[str] = field(default_factory=list)
+    problems: list[str] = msgspec.field(default_factory=list)
     """One sentence for each thing that is wrong."""
-    knowledge: list[str] = field(default_factory=list)
+    knowledge: list[str] = msgspec.field(default_factory=list)
     """One sentence for each thing that happened to the knowledge base."""
     knowledge_sha256: str = ""
     """Which knowledge base is in force, as diagnoses say it; "" where that was not looked at."""

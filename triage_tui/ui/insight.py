@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.text import safe_line
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from triage_tui.ui.run_view import RunView
 
 
-@dataclass(frozen=True)
-class Insight:
+class Insight(msgspec.Struct, frozen=True):
     """All that is known of one rule text. What could not be found out is a sentence in `trouble`."""
 
     sentence: str = ""

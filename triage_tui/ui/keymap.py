@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from textual.keys import _character_to_key
 
 from triage_tui.errors import TriageError
@@ -26,11 +26,10 @@ _NAMED = {
 _MODIFIERS = ("ctrl+", "shift+", "alt+", "super+")
 
 
-@dataclass
-class KeyMap:
+class KeyMap(msgspec.Struct):
     """What the user changed."""
 
-    keys: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = msgspec.field(default_factory=dict)
     """Action to Textual's names of its keys, comma separated; "" takes the keys from the action."""
 
     @property

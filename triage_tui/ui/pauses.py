@@ -11,8 +11,9 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 EVERY_S = 5.0
 """How often the collector runs."""
@@ -24,8 +25,7 @@ _SWITCH_S = 0.001
 """How long a thread that reads may compute while the one that draws waits: a fifth of what is usual."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usual:
+class Usual(msgspec.Struct, frozen=True):
     """How the interpreter was set before."""
 
     collecting: bool

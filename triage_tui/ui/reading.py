@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+
+import msgspec
 
 
-@dataclass(eq=False)
-class Reading:
+class Reading(msgspec.Struct, eq=False):
     """One run that is read in a thread."""
 
     run_id: str
     serial: int
     """Of two readings of one run, the one with the higher number began later."""
-    unwanted: threading.Event = field(default_factory=threading.Event)
+    unwanted: threading.Event = msgspec.field(default_factory=threading.Event)
     """Set when another run is wanted."""
     again: bool = False
     """Whether the run changed meanwhile, so that it is to be read once more."""

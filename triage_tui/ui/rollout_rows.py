@@ -5,9 +5,10 @@ set aside.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from dataclasses import field as a_field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from triage_tui.text import safe_line
 from triage_tui.ui.rows import BLANK, Row, field, heading, short, wrapped
@@ -23,8 +24,7 @@ ASIDE = "\0aside"
 """What the rows of rules that are set aside stand for."""
 
 
-@dataclass(frozen=True)
-class RolloutsRead:
+class RolloutsRead(msgspec.Struct, frozen=True):
     """What a look at the rulebook found; `names` are those of targets by their ids."""
 
     rollouts: Sequence[tuple[Rollout, Standing]] = ()

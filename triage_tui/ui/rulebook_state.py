@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import manifest, statistics
@@ -23,18 +24,17 @@ if TYPE_CHECKING:
     from triage_tui.sfemu.lookup import Looked
 
 
-@dataclass(frozen=True)
-class RulebookState:
+class RulebookState(msgspec.Struct, frozen=True):
     """The rules of one target: who wins, what was active when, what it did, and what could be proposed."""
 
     target: str
-    layers: list[LayeredRule] = field(default_factory=list)
+    layers: list[LayeredRule] = msgspec.field(default_factory=list)
     trouble: str = ""
     """Why the rules in force cannot be told."""
-    generations: list[ListedGeneration] = field(default_factory=list)
-    shared: list[ListedGeneration] = field(default_factory=list)
-    totals: Mapping[str, RuleTotals] = field(default_factory=dict)
-    packs: list[Kept] = field(default_factory=list)
+    generations: list[ListedGeneration] = msgspec.field(default_factory=list)
+    shared: list[ListedGeneration] = msgspec.field(default_factory=list)
+    totals: Mapping[str, RuleTotals] = msgspec.field(default_factory=dict)
+    packs: list[Kept] = msgspec.field(default_factory=list)
     sfemu: Looked | None = None
     """What SFEmu finds in its rule directory, None for a target of ours."""
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from triage_tui.rulebook.hunks import Difference
 from triage_tui.runs.diagnosis_model import Diagnosis, Experiment, Proposal
 from triage_tui.runs.events import Event, experiments_done
@@ -25,12 +27,11 @@ if TYPE_CHECKING:
     from triage_tui.ui.panes.registers import ThreadPointers
 
 
-@dataclass(frozen=True)
-class CodeText:
+class CodeText(msgspec.Struct, frozen=True):
     """The code of one frame: its lines, safe to show, and whether it is pseudocode."""
 
     lines: list[str]
-    parts: list[tuple[Part, ...]] = field(default_factory=list)
+    parts: list[tuple[Part, ...]] = msgspec.field(default_factory=list)
     """The same lines in colours."""
     pseudocode: bool = False
     provenance: str = ""
@@ -40,8 +41,7 @@ class CodeText:
     """The text as it was read, for evidence that cites it; never shown."""
 
 
-@dataclass(frozen=True)
-class RuleText:
+class RuleText(msgspec.Struct, frozen=True):
     """One proposed rule file against the active rule whose place it would take, or why it cannot be shown."""
 
     name: str
@@ -68,8 +68,7 @@ class RuleText:
         return self.difference is not None and self.difference.old is not None
 
 
-@dataclass(frozen=True)
-class MemoryText:
+class MemoryText(msgspec.Struct, frozen=True):
     """One memory object and its bytes, at most `loading.MAX_OBJECT_BYTES` of them."""
 
     entry: MemoryObject

@@ -6,9 +6,10 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.text import safe_line
@@ -75,13 +76,12 @@ def _unfit(deed: Deed, run: RunSummary) -> str:
             return "being retried" if run.state == "retrying" and not run.waiting else ""
 
 
-@dataclass
-class Plan:
+class Plan(msgspec.Struct):
     """What a deed will be done to, and to which of the runs it cannot apply."""
 
     deed: Deed
-    fit: list[RunSummary] = field(default_factory=list)
-    unfit: dict[str, list[str]] = field(default_factory=dict)
+    fit: list[RunSummary] = msgspec.field(default_factory=list)
+    unfit: dict[str, list[str]] = msgspec.field(default_factory=dict)
     """Why it cannot apply, to the ids of the runs."""
 
     @property
@@ -131,13 +131,12 @@ def plan(deed: Deed, runs: Iterable[RunSummary]) -> Plan:
     return found
 
 
-@dataclass
-class Outcome:
+class Outcome(msgspec.Struct):
     """What came of a plan."""
 
     plan: Plan
-    done: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
+    done: list[str] = msgspec.field(default_factory=list)
+    failed: dict[str, str] = msgspec.field(default_factory=dict)
     """Run to the sentence that says why."""
     cancelled: bool = False
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.runs.model import Register, Snapshot
 from triage_tui.runs.process_model import Mapping, Process, Thread
@@ -13,8 +14,7 @@ MAX_SHOWN = 4096
 """Threads that can be stepped through."""
 
 
-@dataclass(frozen=True)
-class ThreadView:
+class ThreadView(msgspec.Struct, frozen=True):
     """One thread and what the record holds of it."""
 
     registers: list[Register]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.reader import Run
@@ -20,8 +21,7 @@ def _no_files(path: str) -> bytes:
     raise TriageError("the program files of this run are not at hand")
 
 
-@dataclass
-class Case:
+class Case(msgspec.Struct):
     """What tools work on. Calls on one case are made one after the other; see `lock`."""
 
     run: Run
@@ -41,11 +41,11 @@ class Case:
     actor: str = "model"
     """Who asks: stands beside what is noted in the run."""
     max_result: int = MAX_RESULT
-    redaction: Redaction = field(default_factory=Redaction)
+    redaction: Redaction = msgspec.field(default_factory=Redaction)
     progress: Callable[[str], None] = lambda text: None
     """Gets a line of raw text when something takes long."""
-    cancel: threading.Event = field(default_factory=threading.Event)
+    cancel: threading.Event = msgspec.field(default_factory=threading.Event)
     """Set by another thread, it ends what takes long."""
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    kept: dict[str, Any] = field(default_factory=dict)
+    lock: threading.RLock = msgspec.field(default_factory=threading.RLock)
+    kept: dict[str, Any] = msgspec.field(default_factory=dict)
     """What tools have read of the program files, so that it is read once."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+
+import msgspec
 
 from triage_tui.analyst.tools.case import Case
 from triage_tui.binary.call_graph import CallGraph
@@ -21,8 +22,7 @@ _MAX_MODULES = 200
 _HEX = re.compile(r"(?:0x|sub_)([0-9a-fA-F]{1,16})\Z")
 
 
-@dataclass(frozen=True)
-class CodeModule:
+class CodeModule(msgspec.Struct, frozen=True):
     """One program file of the run with its index."""
 
     path: str
@@ -46,8 +46,7 @@ class CodeModule:
         return None if self.bias is None else hex(address + self.bias)
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """A function of a file."""
 
     module: CodeModule

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from typing import ClassVar
+
+import msgspec
 
 Handler = Callable[[int, int, str], None]
 """Takes address, bytes and operands of one instruction."""
@@ -15,8 +16,7 @@ _MAX_GAP = 256
 """Bytes between the end of a function and the next one that are looked at: literals and padding."""
 
 
-@dataclass(frozen=True)
-class View:
+class View(msgspec.Struct, frozen=True):
     """The file as the code sees it; addresses are the file's own."""
 
     word: Callable[[int], int | None]
@@ -36,44 +36,43 @@ class View:
     """Registers that hold `table` all over the file, whatever seems to be put into them."""
 
 
-@dataclass
-class Notes:
+class Notes(msgspec.Struct):
     """What was found, each with the address of the instruction."""
 
-    calls: list[tuple[int, int, bool, int]] = field(default_factory=list)
+    calls: list[tuple[int, int, bool, int]] = msgspec.field(default_factory=list)
     """(site, target, Thumb, where it returns to; 0 for a jump) of direct calls."""
-    jumps: list[tuple[int, int, bool]] = field(default_factory=list)
+    jumps: list[tuple[int, int, bool]] = msgspec.field(default_factory=list)
     """The same of unconditional direct jumps: within the function, or to another in place of a call."""
-    jumps_ahead: list[tuple[int, int]] = field(default_factory=list)
+    jumps_ahead: list[tuple[int, int]] = msgspec.field(default_factory=list)
     """(address behind, target) of those that lead to a higher address."""
-    slot_calls: list[tuple[int, int, int]] = field(default_factory=list)
+    slot_calls: list[tuple[int, int, int]] = msgspec.field(default_factory=list)
     """(site, address of the word that the target comes from, where it returns to; 0 for a jump) of calls and
     jumps through a table."""
-    indirect: array[int] = field(default_factory=lambda: array("Q"))
+    indirect: array[int] = msgspec.field(default_factory=lambda: array("Q"))
     """Sites of calls whose target is not known."""
-    references: list[tuple[int, int] | None] = field(default_factory=list)
+    references: list[tuple[int, int] | None] = msgspec.field(default_factory=list)
     """(site, address that is made or loaded there); None where it was only a step to another."""
-    loads: list[tuple[int, int]] = field(default_factory=list)
+    loads: list[tuple[int, int]] = msgspec.field(default_factory=list)
     """(site, address of the word that is loaded)."""
-    conditions: array[int] = field(default_factory=lambda: array("Q"))
+    conditions: array[int] = msgspec.field(default_factory=lambda: array("Q"))
     """Sites of conditional branches."""
-    condition_targets: array[int] = field(default_factory=lambda: array("Q"))
+    condition_targets: array[int] = msgspec.field(default_factory=lambda: array("Q"))
     """Where each of them leads."""
-    cases: list[tuple[int, int]] = field(default_factory=list)
+    cases: list[tuple[int, int]] = msgspec.field(default_factory=list)
     """(site, where it may lead) of jumps by tables that were understood."""
-    ways: list[tuple[int, int]] = field(default_factory=list)
+    ways: list[tuple[int, int]] = msgspec.field(default_factory=list)
     """(site, number of different places) of the same."""
-    switches: array[int] = field(default_factory=lambda: array("Q"))
+    switches: array[int] = msgspec.field(default_factory=lambda: array("Q"))
     """Sites of jumps that may go by a table which was not understood."""
-    prologues: dict[int, bool] = field(default_factory=dict)
+    prologues: dict[int, bool] = msgspec.field(default_factory=dict)
     """Where code behind the end of a function looks like the beginning of another -> Thumb."""
-    ends: array[int] = field(default_factory=lambda: array("Q"))
+    ends: array[int] = msgspec.field(default_factory=lambda: array("Q"))
     """Addresses behind instructions after which nothing goes on."""
-    targets: set[int] = field(default_factory=set)
+    targets: set[int] = msgspec.field(default_factory=set)
     """Where branches lead: code there belongs to a function that is known already."""
-    bases: dict[int, int] = field(default_factory=dict)
+    bases: dict[int, int] = msgspec.field(default_factory=dict)
     """Target of a call -> value then of the register with which a linkage stub finds its table."""
-    literals: set[int] = field(default_factory=set)
+    literals: set[int] = msgspec.field(default_factory=set)
     """Words between the code."""
     instructions: int = 0
 

@@ -7,9 +7,10 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
+
+import msgspec
 
 from triage_tui.diagnosis.cite import PLACEHOLDER
 from triage_tui.diagnosis.conditions import NEVER, Condition, Leaf, parse_condition, parse_leaf
@@ -44,8 +45,7 @@ ID = re.compile(r"[a-z0-9][a-z0-9-]{0,79}\Z")
 """What ids of entries and names of cases look like."""
 
 
-@dataclass(frozen=True, slots=True)
-class Adjustment:
+class Adjustment(msgspec.Struct, frozen=True):
     """A change of confidence when a condition holds; a negative one is contrary evidence."""
 
     when: Condition
@@ -53,16 +53,14 @@ class Adjustment:
     says: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cases:
+class Cases(msgspec.Struct, frozen=True):
     """Names of recorded cases: where the entry has to come first, and where it must not."""
 
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One way to recognise one cause."""
 
     id: str
@@ -84,7 +82,7 @@ class Entry:
     references: tuple[str, ...]
     file: str
     line: int = 0
-    cases: Cases = field(default_factory=Cases)
+    cases: Cases = msgspec.field(default_factory=Cases)
     shipped: bool = True
     """It came with the product, not from a directory of the user's."""
     digest: str = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -19,16 +18,15 @@ from triage_tui.errors import TriageError
 from triage_tui.resources import shipped
 
 
-@dataclass(slots=True)
-class Linted:
+class Linted(msgspec.Struct):
     """What a lint found."""
 
-    files: list[str] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
+    files: list[str] = msgspec.field(default_factory=list)
+    entries: list[Entry] = msgspec.field(default_factory=list)
     """Those without a mistake of their own."""
-    mistakes: list[Mistake] = field(default_factory=list)
-    overridden: list[str] = field(default_factory=list)
-    templates: set[str] = field(default_factory=set)
+    mistakes: list[Mistake] = msgspec.field(default_factory=list)
+    overridden: list[str] = msgspec.field(default_factory=list)
+    templates: set[str] = msgspec.field(default_factory=set)
     """Rule templates of the places."""
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -59,13 +58,12 @@ class Profile(msgspec.Struct, kw_only=True):
     """Slowest first."""
 
 
-@dataclass(slots=True)
-class _Sums:
+class _Sums(msgspec.Struct):
     """Milliseconds, and counts, over all runs so far."""
 
     per_entry: dict[str, float]
-    phases: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_PHASES, 0.0))
-    fits: Counter[str] = field(default_factory=Counter)
+    phases: dict[str, float] = msgspec.field(default_factory=lambda: dict.fromkeys(_PHASES, 0.0))
+    fits: Counter[str] = msgspec.field(default_factory=Counter)
     runs: int = 0
     calls: int = 0
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
+import msgspec
+
 from triage_tui.guest.arch import syscalls
 from triage_tui.runs import errnos
 
@@ -23,8 +25,7 @@ _UNSIGNED = {
 _Read = Callable[[bytes, int], tuple[int, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterSpec:
+class RegisterSpec(msgspec.Struct, frozen=True):
     """One register as the emulator's gdb stub knows it."""
 
     name: str
@@ -36,8 +37,7 @@ class RegisterSpec:
     """Byte offset in the reply to a `g` packet."""
 
 
-@dataclass(frozen=True, slots=True)
-class EnvField:
+class EnvField(msgspec.Struct, frozen=True):
     """One register inside QEMU's CPUArchState. Values there are in the host's byte order."""
 
     name: str
@@ -47,8 +47,7 @@ class EnvField:
     """Bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class EnvPart:
+class EnvPart(msgspec.Struct, frozen=True):
     """Some bits of a register that QEMU keeps in parts, and where CPUArchState has them."""
 
     offset: int

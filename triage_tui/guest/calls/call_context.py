@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.calls.carrier import Carrier
@@ -37,8 +38,7 @@ class CallerFinder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class CallContext:
+class CallContext(msgspec.Struct, frozen=True):
     """The held call that a rule is being asked about."""
 
     views: FrozenViews
@@ -52,11 +52,11 @@ class CallContext:
     """The call has not been made."""
     executes: bool = False
     """It is an execve or execveat."""
-    changes: dict[int, int] = field(default_factory=dict)
+    changes: dict[int, int] = msgspec.field(default_factory=dict)
     """Arguments that rules have changed, by index."""
-    starts: list[bool] = field(default_factory=list)
+    starts: list[bool] = msgspec.field(default_factory=list)
     """Not empty: a rule starts the program that this call is to execute."""
-    written: list[tuple[int, bytes]] = field(default_factory=list)
+    written: list[tuple[int, bytes]] = msgspec.field(default_factory=list)
     """What rules have written, (guest address, bytes), oldest first."""
-    maps: list[GuestMapping] = field(default_factory=list)
+    maps: list[GuestMapping] = msgspec.field(default_factory=list)
     """The mappings of the process, once they were asked for."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.guest.host.seccomp import Notification
 from triage_tui.guest.processes.process_table import GuestProcess
@@ -11,8 +12,7 @@ from triage_tui.rulehost.protocol import RuleCaller
 from triage_tui.runs.model import Syscall
 
 
-@dataclass(slots=True)
-class Held:
+class Held(msgspec.Struct):
     """The notification that is kept unanswered while the guest is frozen."""
 
     notification: Notification

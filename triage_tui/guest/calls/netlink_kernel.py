@@ -14,7 +14,8 @@ import errno
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.rulehost.protocol import Endian
 
@@ -56,8 +57,7 @@ _XFRM_EMPTIES = (0x1C, 0x1D)
 """XFRM_MSG_FLUSHSA and FLUSHPOLICY: what is empty is so afterwards."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True):
     """One request."""
 
     header: bytes

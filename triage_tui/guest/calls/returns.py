@@ -16,7 +16,8 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.emulator.return_stub import (
@@ -52,8 +53,7 @@ _MAX_HELD = 64
 """Returns of one thread that may be open: more than one only inside signal handlers."""
 
 
-@dataclass(slots=True)
-class HeldReturn:
+class HeldReturn(msgspec.Struct):
     """One call whose end is waited for."""
 
     call: Syscall

@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.calls import restarts
@@ -40,8 +41,7 @@ from triage_tui.runs.model import Syscall
 _LONGEST_PIECE = 64
 
 
-@dataclass(slots=True)
-class Repeated:
+class Repeated(msgspec.Struct):
     """A call that the guest makes again because a rule changed its arguments, or a signal came."""
 
     call: Syscall

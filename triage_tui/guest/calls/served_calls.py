@@ -36,7 +36,8 @@ import os
 import re
 import time
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.guest.arch import Arch, by_name, known_names
 
@@ -175,8 +176,7 @@ def is_told(first: Arch, name: str, guest_names: Collection[str], running: Itera
     return name in SERVED or (bool(pieces) and all(len(piece) in lengths for piece in pieces))
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(msgspec.Struct, frozen=True):
     """What a piece of the log says: which calls it can be about."""
 
     names: frozenset[str]

@@ -17,7 +17,8 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from triage_tui.guest.calls import netlink_kernel
 from triage_tui.guest.calls.conversation import Conversation
@@ -113,8 +114,7 @@ def _local_sockets(pid: int) -> frozenset[int] | None:
     return frozenset(int(row[6]) for row in rows if len(row) > 6)
 
 
-@dataclass(eq=False, slots=True)
-class _Peer:
+class _Peer(msgspec.Struct, eq=False):
     """Our end of one connection."""
 
     end: socket.socket
@@ -126,7 +126,7 @@ class _Peer:
     port: int = 0
     """That of a netlink socket which the guest's end stands in for."""
     thread: threading.Thread | None = None
-    answering: threading.Lock = field(default_factory=threading.Lock)
+    answering: threading.Lock = msgspec.field(default_factory=threading.Lock)
 
 
 def _answer(peer: _Peer, message: bytes) -> bool:

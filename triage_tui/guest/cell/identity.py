@@ -12,7 +12,9 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 _KEEP = 0xFFFFFFFF
 _MAX_GROUPS = 65536
@@ -28,13 +30,12 @@ CALLS = frozenset(
 _OWNER_ARGUMENT = {"chown": 1, "lchown": 1, "fchown": 1, "fchownat": 2}
 
 
-@dataclass(slots=True)
-class Identity:
+class Identity(msgspec.Struct):
     """The ids that one process believes to have: (real, effective, saved)."""
 
     uids: tuple[int, int, int] = (0, 0, 0)
     gids: tuple[int, int, int] = (0, 0, 0)
-    groups: list[int] = field(default_factory=list)
+    groups: list[int] = msgspec.field(default_factory=list)
 
     @classmethod
     def of_user(cls, user: int) -> Identity:

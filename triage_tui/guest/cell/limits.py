@@ -15,7 +15,9 @@ import errno
 import resource
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 CALLS = frozenset(("prlimit64", "setrlimit"))
 """Host calls that this module answers in part; the emulator's C library makes getrlimit prlimit64."""
@@ -34,8 +36,7 @@ _MOST_FILES = 1 << 20
 _INFINITY = (1 << 64) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """What is asked of whom. `pid` is an inner id, 0 the caller; addresses are 0 where there is nothing."""
 
     pid: int
@@ -56,8 +57,7 @@ class Request:
         return self.resource in _NOT_ENFORCED or self.resource == resource.RLIMIT_NOFILE
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """How a call is answered: `result` is 0 or a negative host errno, `note` a clause for the record."""
 
     result: int
@@ -65,11 +65,10 @@ class Answer:
     changed: bool = False
 
 
-@dataclass(slots=True)
-class Limits:
+class Limits(msgspec.Struct):
     """What one process has wished: number of the resource -> (soft, hard)."""
 
-    wishes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    wishes: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict)
 
     @classmethod
     def beginning(cls, open_files: int) -> Limits:

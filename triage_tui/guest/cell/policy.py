@@ -10,8 +10,9 @@ import errno
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.cell import child_stops, own_descriptors, pidfds
@@ -21,8 +22,7 @@ from triage_tui.runs.model import Syscall
 from triage_tui.text import safe_line
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """How a call is answered: `result` is 0 or a negative host errno, `why` one clause for the record.
 
     `why` is empty where the file or argument itself is the reason.
@@ -119,8 +119,7 @@ _PR_REFUSED = {22: "a filter of its own", _PR_SET_DUMPABLE: "dumpable flag"}
 """prctl options: PR_SET_SECCOMP, and PR_SET_DUMPABLE, which would hide the guest from its supervisor."""
 
 
-@dataclass(frozen=True, slots=True)
-class ContainmentPolicy:
+class ContainmentPolicy(msgspec.Struct, frozen=True):
     """Which of the refusals are lifted. `allow` holds host syscall names and SIOC names."""
 
     allow: frozenset[str] = frozenset()

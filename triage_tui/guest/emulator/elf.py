@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from triage_tui.errors import TriageError
 
@@ -20,8 +21,7 @@ _MAX_INTERPRETER = 4096
 _PAGE = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class ElfInfo:
+class ElfInfo(msgspec.Struct, frozen=True):
     """The part of an ELF file's header that decides how it is run. Addresses are the file's own."""
 
     machine: int

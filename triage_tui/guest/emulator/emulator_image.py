@@ -15,7 +15,8 @@ from __future__ import annotations
 import os
 import struct
 from array import array
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
@@ -36,8 +37,7 @@ _MAX_KEY = 64
 _AT_NULL, _AT_PHDR, _AT_PHENT, _AT_PHNUM = 0, 3, 4, 5
 
 
-@dataclass(frozen=True, slots=True)
-class Landmarks:
+class Landmarks(msgspec.Struct, frozen=True):
     """Where one emulator keeps things. Offsets in bytes."""
 
     head: int

@@ -10,7 +10,8 @@ from __future__ import annotations
 import secrets
 import struct
 import sys
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
@@ -23,8 +24,7 @@ _MAX_SCAN = 64 << 20
 _AT_NULL, _AT_PHDR, AT_BASE, AT_RANDOM, AT_EXECFN, AT_SYSINFO_EHDR = 0, 3, 7, 25, 31, 33
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(msgspec.Struct, frozen=True):
     """Where one guest lives in its QEMU process."""
 
     env: int

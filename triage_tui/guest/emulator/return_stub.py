@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from triage_tui.guest.arch import Arch
 
@@ -36,8 +37,7 @@ _PAGE = 4096
 _ALIGN = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Stub:
+class Stub(msgspec.Struct, frozen=True):
     """Code for one architecture and instruction set; offsets are bytes from its first byte."""
 
     code: bytes

@@ -15,7 +15,8 @@ import signal
 import struct
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.arch.layouts import layout
@@ -51,8 +52,7 @@ _OWN_USE = frozenset(("SIGSEGV", "SIGBUS", "SIGABRT", "SIGKILL", "SIGSTOP"))
 """Signals whose action the emulator does not pass on to the kernel; QEMU 10 keeps SIGABRT for itself too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(msgspec.Struct, frozen=True):
     """What happens at one signal, if not its default. `handler` is 1 where it is ignored."""
 
     signal: str

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.guest.emulator.emulator_image import Landmarks
 from triage_tui.guest.host import host_memory, process
@@ -24,8 +25,7 @@ _POINTER = struct.Struct("=Q")
 _ID = struct.Struct("=i")
 
 
-@dataclass(frozen=True, slots=True)
-class _ListPlace:
+class _ListPlace(msgspec.Struct, frozen=True):
     """Bytes from the first general register of a CPUState back to its begin and to its link."""
 
     begin: int

@@ -6,8 +6,9 @@ import os
 import signal
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from triage_tui.guest.freezing.senders import sender_of
 from triage_tui.guest.host import process
@@ -22,8 +23,7 @@ _SPIN_SHARE = 0.5
 _STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
+class Measurement(msgspec.Struct, frozen=True):
     """The processor time that each thread had used at one moment."""
 
     at: float
@@ -46,8 +46,7 @@ def measure(pids: Iterable[int]) -> Measurement:
     return Measurement(now, found)
 
 
-@dataclass(frozen=True, slots=True)
-class Spin:
+class Spin(msgspec.Struct, frozen=True):
     """A guest that computes: `share` of one CPU in all, and the thread (host id) that used most of it."""
 
     share: float
@@ -72,8 +71,7 @@ def spin_between(before: Measurement | None, after: Measurement) -> Spin | None:
     return Spin(share, tid)
 
 
-@dataclass(frozen=True, slots=True)
-class Standstill:
+class Standstill(msgspec.Struct, frozen=True):
     """A process that a signal stopped: its id in the guest, the signal, and the call that sent it.
 
     Where the guest did not send it itself, nothing tells which signal it was.

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from triage_tui.guest.host import process
 from triage_tui.runs.process_model import Computation
@@ -31,8 +32,7 @@ _KERNEL_SHARE = 0.1
 """Share of the time from which on a thread spends it in calls, although none was observed."""
 
 
-@dataclass(slots=True)
-class _Watched:
+class _Watched(msgspec.Struct):
     """One thread since its last call."""
 
     made: tuple[int, int]

@@ -9,7 +9,7 @@ Lines on other descriptors are none of this: a program may print "waiting" for e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from triage_tui.runs.model import Syscall
 
@@ -25,8 +25,7 @@ _MOST = 4096
 """Descriptors that are remembered."""
 
 
-@dataclass(slots=True)
-class _File:
+class _File(msgspec.Struct):
     appends: bool
     at: int
     """Number of the call from which on it is written from its beginning."""

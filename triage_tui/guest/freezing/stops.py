@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from triage_tui.guest.freezing.activity import (
     Measurement,
@@ -35,8 +36,7 @@ _BETWEEN_CALLS = frozenset(("time_limit", "unknown", "requested"))
 """Reasons that may find a guest in no call at all; that of an idle one tells whether it spins."""
 
 
-@dataclass(slots=True)
-class Stop:
+class Stop(msgspec.Struct):
     """Why `run_until_stop` returned. `ended`: the guest is gone, nothing can be read from it any more."""
 
     reason: Reason

@@ -12,7 +12,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from triage_tui.guest.freezing.activity import Measurement, measure
 from triage_tui.guest.freezing.loops import TIMED_WAITS, LoopDetector
@@ -89,11 +90,10 @@ Prober = Callable[[Line], Iterable[Probe]]
 it gave it may complete afterwards."""
 
 
-@dataclass(slots=True)
-class _Asking:
+class _Asking(msgspec.Struct):
     line: Line
-    results: list[Probe] = field(default_factory=list)
-    is_done: threading.Event = field(default_factory=threading.Event)
+    results: list[Probe] = msgspec.field(default_factory=list)
+    is_done: threading.Event = msgspec.field(default_factory=threading.Event)
 
 
 def _ask(prober: Prober, line: Line) -> _Asking:

@@ -6,8 +6,10 @@ import fnmatch
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import Literal, get_args
+
+import msgspec
+from msgspec.structs import replace
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch, syscalls
@@ -27,8 +29,7 @@ _SETS, _GETS = frozenset(("setrlimit",)), frozenset(("getrlimit", "ugetrlimit"))
 SWITCHABLE: tuple[Switchable, ...] = get_args(Switchable)
 
 
-@dataclass(frozen=True, slots=True)
-class CallTrigger:
+class CallTrigger(msgspec.Struct, frozen=True):
     """A call at which the guest is to be frozen.
 
     Without `errno` it is frozen in front of the call, with it at the call's return with that error ("*": any
@@ -91,8 +92,7 @@ def parse_call_trigger(text: str) -> CallTrigger:
     return CallTrigger(name, errno, about)
 
 
-@dataclass(frozen=True, slots=True)
-class TriggerLimits:
+class TriggerLimits(msgspec.Struct, frozen=True):
     """When to freeze a guest. Times are seconds of real time."""
 
     loop_repeats: int = 64

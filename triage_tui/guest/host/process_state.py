@@ -6,7 +6,8 @@ import os
 import resource
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.guest.host import process
 from triage_tui.guest.host.signals import signals_of_mask
@@ -89,8 +90,7 @@ def directory(pid: int, link: str) -> str:
     return place.decode("utf-8", "backslashreplace")
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadFacts:
+class ThreadFacts(msgspec.Struct, frozen=True):
     """One thread as the kernel knows it."""
 
     tid: int

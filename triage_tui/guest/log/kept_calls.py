@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.log.logged_items import LoggedCall, LoggedSignal, LongerCall
@@ -16,8 +17,7 @@ from triage_tui.runs.model import Syscall
 OnSeen = Callable[[Arch, Syscall, Seen], None]
 
 
-@dataclass(slots=True)
-class RawCalls:
+class RawCalls(msgspec.Struct):
     """Whole lines of one thread's log that were counted and not read. Its calls have seq `first` and on."""
 
     arch: Arch
@@ -29,9 +29,9 @@ class RawCalls:
     text: bytes
     at: int
     """Offset of the text in its log."""
-    early: dict[int, Syscall] = field(default_factory=dict)
+    early: dict[int, Syscall] = msgspec.field(default_factory=dict)
     """Offset of a call -> the record that it already has."""
-    seen: dict[int, Seen] = field(default_factory=dict)
+    seen: dict[int, Seen] = msgspec.field(default_factory=dict)
     markers: frozenset[int] = frozenset()
     """Offsets of calls that are the engine's own."""
     settled: frozenset[int] = frozenset()

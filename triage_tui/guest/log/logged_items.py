@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(slots=True)
-class LoggedCall:
+class LoggedCall(msgspec.Struct):
     """One call in the log. `pid` is the id inside the guest's own pid name space."""
 
     pid: int
@@ -24,16 +23,14 @@ class LoggedCall:
     """Offset at which its text ended when its thread went into it."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedSignal:
+class LoggedSignal(msgspec.Struct, frozen=True):
     """A signal that is being delivered to the guest: its name and the text of its siginfo."""
 
     name: str
     details: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class LongerCall:
+class LongerCall(msgspec.Struct, frozen=True):
     """A call that has been read already: what came behind it belongs to its string too."""
 
     call: LoggedCall

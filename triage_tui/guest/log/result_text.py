@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 _ERROR_RESULT = re.compile(rb"-1 errno=(\d{1,6})")
 _NUMBER_RESULT = re.compile(rb"0x([0-9a-fA-F]{1,16})|(-?\d{1,20})")
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """A call's result in guest terms: `value` (negative errno on failure), and the error's number if any."""
 
     value: int | None

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from triage_tui.guest.log.descriptor_makers import NAMES, DescriptorMakers
 from triage_tui.runs.model import Syscall
@@ -29,13 +30,12 @@ _WRITABLE = ("O_WRONLY", "O_RDWR")
 _STANDARD = {1: "stdout", 2: "stderr"}
 
 
-@dataclass(slots=True)
-class WrittenFile:
+class WrittenFile(msgspec.Struct):
     """A file that the guest opened for writing."""
 
     path: str
     """As the guest's root has it: absolute, without "." and ".."."""
-    writes: list[Syscall] = field(default_factory=list)
+    writes: list[Syscall] = msgspec.field(default_factory=list)
     """The calls that put bytes there, in order."""
     appended: bool = False
     """It was opened for appending, which a log is."""
@@ -50,8 +50,7 @@ class WrittenFile:
         return sum(call.ret or 0 for call in self.writes)
 
 
-@dataclass(slots=True)
-class Written:
+class Written(msgspec.Struct):
     """Where the writes of a run went."""
 
     files: dict[str, WrittenFile]
@@ -60,9 +59,8 @@ class Written:
     """Number of a call that printed -> "stdout" or "stderr", the stream as it was when the guest started."""
 
 
-@dataclass(slots=True)
-class _Process:
-    makers: DescriptorMakers = field(default_factory=DescriptorMakers)
+class _Process(msgspec.Struct):
+    makers: DescriptorMakers = msgspec.field(default_factory=DescriptorMakers)
     cwd: str = "/"
 
     def copy(self) -> _Process:

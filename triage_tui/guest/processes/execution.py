@@ -31,7 +31,8 @@ import select
 import signal
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.guest.emulator.environment import reaches_emulator
 from triage_tui.guest.host import host_memory, host_syscalls, process, seccomp
@@ -49,8 +50,7 @@ _MAX_STRING = 32 * 4096
 _ANSWER_MS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Emulation:
+class Emulation(msgspec.Struct, frozen=True):
     """What is to be executed: the emulator, with `words` in front.
 
     `words` are the emulator's name, its options up to -0, a None that stands for the guest's own argv[0], and
@@ -64,8 +64,7 @@ class Emulation:
     words: tuple[bytes | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """`error` 0: the process is the new emulator now. Negative: the host errno that the call failed with.
 
     `again`: nothing was done, the call will be made again. `killed`: the process was killed, for the reason

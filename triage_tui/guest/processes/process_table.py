@@ -6,7 +6,7 @@ CPUArchState of its own, see `thread_registers`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.cell.identity import Identity
@@ -19,8 +19,7 @@ from triage_tui.guest.host import process
 from triage_tui.guest.host.process_memory import ProcessMemory
 
 
-@dataclass(frozen=True, slots=True)
-class Forking:
+class Forking(msgspec.Struct, frozen=True):
     """What a new process takes over from the thread that forks.
 
     That is program, registers, its log's descriptor, and what it wished for limits.
@@ -33,8 +32,7 @@ class Forking:
     limits: Limits
 
 
-@dataclass(slots=True)
-class Program:
+class Program(msgspec.Struct):
     """What a process executes, with its forked children: they have the same memory at the same places."""
 
     path: str
@@ -54,8 +52,7 @@ class Program:
     """How often it was looked for in vain."""
 
 
-@dataclass(slots=True)
-class GuestProcess:
+class GuestProcess(msgspec.Struct):
     """One process of the guest. `pid` is its host id, `inner` its id as the guest sees it."""
 
     pid: int
@@ -63,14 +60,14 @@ class GuestProcess:
     program: Program
     parent: int = 0
     """Inner id of the process that forked it."""
-    loops: dict[int, LoopDetector] = field(default_factory=dict)
+    loops: dict[int, LoopDetector] = msgspec.field(default_factory=dict)
     """Host tid -> what looks for loops in that thread."""
-    envs: dict[int, int | None] = field(default_factory=dict)
+    envs: dict[int, int | None] = msgspec.field(default_factory=dict)
     """Host tid -> host address of its general registers; None: looked for and not found."""
-    memory: ProcessMemory = field(default_factory=ProcessMemory)
-    identity: Identity = field(default_factory=Identity)
+    memory: ProcessMemory = msgspec.field(default_factory=ProcessMemory)
+    identity: Identity = msgspec.field(default_factory=Identity)
     """The ids that it believes to have, where it can have one only."""
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = msgspec.field(default_factory=Limits)
     """What it wished for limits that would hit the emulator."""
     forking: Forking | None = None
     """The thread that is about to fork."""

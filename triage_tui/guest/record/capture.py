@@ -6,9 +6,9 @@ A part that cannot be had never stops the others: it is named in `unavailable`, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import msgspec
 from msgspec.structs import replace
 
 from triage_tui.binary.modules import ModuleMap
@@ -51,8 +51,7 @@ _BRIEF_OUTPUT = 1 << 15
 """Bytes of the guest's output, from its end, that a brief run keeps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True):
     """How much is captured."""
 
     all_memory: bool = False

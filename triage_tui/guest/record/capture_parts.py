@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.model import Unavailable
 from triage_tui.text import safe_line
 
 
-@dataclass(slots=True)
-class Parts:
+class Parts(msgspec.Struct):
     """Collects the parts of a record that could not be had."""
 
     missing: list[Unavailable]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.binary.modules import ModuleMap
 from triage_tui.guest.arch import Arch, by_name
@@ -21,8 +22,7 @@ MAX_STACKS = 32
 MAX_THREAD_FRAMES = 24
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedMemory:
+class RecordedMemory(msgspec.Struct, frozen=True):
     """Memory of a process, with its mappings as they are recorded."""
 
     read: Callable[[int, int], bytes]

@@ -12,8 +12,9 @@ import hashlib
 import os
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
+
+import msgspec
 
 from triage_tui.guest.host import process
 from triage_tui.guest.record.memory_order import Points, in_order
@@ -35,8 +36,7 @@ MAX_EXTENTS = 100_000
 """Extents described of one process."""
 
 
-@dataclass(frozen=True, slots=True)
-class AddressSpace:
+class AddressSpace(msgspec.Struct, frozen=True):
     """The memory of one process. `pid` is its id as the guest sees it."""
 
     pid: int

@@ -7,7 +7,8 @@ then small mappings, and large ones last, smaller before larger.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.guest.arch import by_name
 from triage_tui.runs import process_model
@@ -26,8 +27,7 @@ Points = Mapping[int, Sequence[tuple[int, int]]]
 """Process id as the guest sees it -> (rank, address): what is to be kept first, lower ranks before others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """A mapping, or a part of one, of the process at `space` in the list of address spaces."""
 
     rank: tuple[int, int]

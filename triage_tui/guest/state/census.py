@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
@@ -32,14 +33,13 @@ MAX_MAPPINGS = 65_536
 _Entry = TypeVar("_Entry")
 
 
-@dataclass(slots=True)
-class Census:
+class Census(msgspec.Struct):
     """All processes, the values of their environments, and what could not be had."""
 
-    processes: list[Process] = field(default_factory=list)
-    environments: dict[int, list[str]] = field(default_factory=dict)
+    processes: list[Process] = msgspec.field(default_factory=list)
+    environments: dict[int, list[str]] = msgspec.field(default_factory=dict)
     """Process id as the guest sees it -> "NAME=value" entries."""
-    missing: list[Unavailable] = field(default_factory=list)
+    missing: list[Unavailable] = msgspec.field(default_factory=list)
 
     @contextmanager
     def part(self, what: str) -> Iterator[None]:
@@ -92,8 +92,7 @@ def take_census(guest: FrozenViews) -> Census:
     return census
 
 
-@dataclass(slots=True)
-class _Bound:
+class _Bound(msgspec.Struct):
     """How many entries of one kind may still be recorded."""
 
     left: int

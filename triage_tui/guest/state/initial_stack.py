@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
@@ -42,13 +43,12 @@ Reader = Callable[[int, int], bytes]
 """Returns up to so many bytes at a guest address; raises TriageError where nothing is readable."""
 
 
-@dataclass(slots=True)
-class InitialStack:
+class InitialStack(msgspec.Struct):
     """What was found; strings are raw bytes."""
 
-    argv: list[bytes] = field(default_factory=list)
-    env: list[bytes] = field(default_factory=list)
-    auxv: list[AuxiliaryValue] = field(default_factory=list)
+    argv: list[bytes] = msgspec.field(default_factory=list)
+    env: list[bytes] = msgspec.field(default_factory=list)
+    auxv: list[AuxiliaryValue] = msgspec.field(default_factory=list)
     program: bytes = b""
     """AT_EXECFN."""
     left_out: int = 0

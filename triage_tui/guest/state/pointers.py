@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
+
+import msgspec
 
 from triage_tui.guest.arch import Arch, layouts
 
@@ -15,8 +16,7 @@ UNKNOWN_SIZE = 64
 """Bytes kept of an argument of which only the address is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class PointerArgument:
+class PointerArgument(msgspec.Struct, frozen=True):
     """One argument that points to memory."""
 
     index: int

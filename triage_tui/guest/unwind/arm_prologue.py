@@ -5,15 +5,14 @@ Encodings: Arm Architecture Reference Manual ARMv7-A/R, chapters A6 (Thumb) and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from triage_tui.guest.unwind.model import Code, ror32
 
 LR = 14
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(msgspec.Struct, frozen=True):
     """What one instruction does, as far as unwinding is concerned."""
 
     size: int
@@ -108,15 +107,14 @@ def effect(code: Code, addr: int, thumb: bool) -> Effect | None:
     return _thumb(code, addr) if thumb else _a32(code, addr)
 
 
-@dataclass(slots=True)
-class Layout:
+class Layout(msgspec.Struct):
     """The stack of a function at some point, relative to sp at its entry."""
 
     start: int
     """Address of the first instruction looked at."""
     depth: int = 0
     """Bytes taken since entry."""
-    slots: dict[int, int] = field(default_factory=dict)
+    slots: dict[int, int] = msgspec.field(default_factory=dict)
     """Register -> bytes below the entry sp at which it was saved."""
     frame_pointer: tuple[int, int] | None = None
     """(register, bytes below the entry sp to which it points)."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from triage_tui.guest.unwind.calls import call_target, is_return_address
 from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor, Step
@@ -12,15 +13,14 @@ MAX_CANDIDATES = 200
 """Stack allocations that are looked at as a prologue for one frame."""
 
 
-@dataclass(slots=True)
-class Layout:
+class Layout(msgspec.Struct):
     """The stack of a function behind its prologue, relative to sp at its entry."""
 
     start: int
     """Address of the first allocation."""
     depth: int = 0
     """Bytes taken since entry."""
-    slots: dict[str, int] = field(default_factory=dict)
+    slots: dict[str, int] = msgspec.field(default_factory=dict)
     """Register -> bytes below the entry sp at which the caller's value is saved."""
     frame_pointer: tuple[str, int] | None = None
     """(register, bytes below the entry sp to which it points)."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from triage_tui.binary.cfi import Row
 from triage_tui.guest.state.memory import Memory
@@ -13,8 +14,7 @@ MAX_FUNCTION = 32 * 1024
 """How far back, in bytes of code, the start of a function is looked for."""
 
 
-@dataclass(slots=True)
-class Cursor:
+class Cursor(msgspec.Struct):
     """Where the unwinding stands: one frame."""
 
     pc: int
@@ -23,7 +23,7 @@ class Cursor:
     """Stack pointer while the frame is active."""
     lr: int | None
     """Return address register; trusted in an `exact` frame only, None in the others."""
-    saved: dict[str, int] = field(default_factory=dict)
+    saved: dict[str, int] = msgspec.field(default_factory=dict)
     """Registers whose values in this frame are known, by name; pc and sp are left out."""
     thumb: bool = False
     method: FrameMethod = "pc"
@@ -47,8 +47,7 @@ Step = Cursor | Outermost | None
 """The caller, or that there is none, or None if that way of looking does not say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(msgspec.Struct, frozen=True):
     """The code around the frames, as far as something is known of it."""
 
     memory: Memory
@@ -60,7 +59,7 @@ class Code:
     """Gives the call frame information of the instruction at an address."""
     exception_code: Callable[[int], bytes | None] = lambda _addr: None
     """Gives the EHABI unwind instructions of the function at an address."""
-    starts: dict[tuple[int, bool, bool], int | None] = field(default_factory=dict)
+    starts: dict[tuple[int, bool, bool], int | None] = msgspec.field(default_factory=dict)
     """Function starts that were guessed before."""
 
 

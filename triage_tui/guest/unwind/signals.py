@@ -8,7 +8,7 @@ instruction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.unwind.model import Code, Cursor, Step
@@ -19,8 +19,7 @@ _SIGINFO = 128
 """Bytes of siginfo_t, the same everywhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Saved:
+class _Saved(msgspec.Struct, frozen=True):
     """Where a signal frame holds the registers."""
 
     at: int

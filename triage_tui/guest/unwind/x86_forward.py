@@ -8,11 +8,11 @@ stack as it was; both ways of a conditional jump are tried.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import capstone
+import msgspec
 from capstone import x86_const as x86
 
 from triage_tui.guest.unwind.calls import is_return_address
@@ -26,14 +26,13 @@ _BLOCK = 512
 """Bytes decoded at once."""
 
 
-@dataclass(slots=True)
-class _Path:
+class _Path(msgspec.Struct):
     """One way through the rest of the function."""
 
     addr: int
     sp: int
     registers: dict[str, int]
-    written: dict[int, int | None] = field(default_factory=dict)
+    written: dict[int, int | None] = msgspec.field(default_factory=dict)
     """Words that the path itself has put on the stack; None where the value is unknown."""
 
     def copy(self, addr: int) -> _Path:

@@ -8,8 +8,9 @@ again from its start and lead to a new run. Each leaves its start and its end in
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from triage_tui.diagnosis.experiment_places import can_be_tried
 from triage_tui.diagnosis.experiments import SURE
@@ -30,8 +31,7 @@ from triage_tui.text import safe_line
 _READING = {"code": read_code, "memory": read_memory}
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What came of an experiment."""
 
     experiment: Experiment

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import threading
 from collections.abc import Iterator
 
@@ -81,7 +80,7 @@ def _changed(run: Run, start: Start, experiment: Experiment) -> Start:
             # What computes without a call is frozen when it has done so for this long.
             idle = min(limit, start.triggers.idle_s * factor)
             # A dataclass inside the struct.
-            triggers = dataclasses.replace(start.triggers, time_limit_s=limit, idle_s=idle)
+            triggers = msgspec.structs.replace(start.triggers, time_limit_s=limit, idle_s=idle)
             return msgspec.structs.replace(start, triggers=triggers)
         case "verbose":
             place = int(given.get("place", "1"))

@@ -10,8 +10,9 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.binary.code import CodeReader
 from triage_tui.binary.disassembly import supports, word_size
@@ -31,8 +32,7 @@ MAX_NAMED = 200
 """Files in which names are looked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramCode:
+class ProgramCode(msgspec.Struct, frozen=True):
     """The code of one function of a program file, at the addresses of the run."""
 
     address: int

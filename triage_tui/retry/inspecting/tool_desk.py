@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from triage_tui.analyst.tools import by_name, call
 from triage_tui.analyst.tools.case import Case
@@ -22,14 +23,13 @@ MAX_RESULT = 1 << 20
 """Bytes of an answer: a person reads on where a model cannot."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What a tool answered: masked, displayable text in JSON values."""
 
     tool: str
     values: dict[str, Any]
     """Without `success`; `error` alone when there is no answer."""
-    biases: dict[str, int] = field(default_factory=dict)
+    biases: dict[str, int] = msgspec.field(default_factory=dict)
     """Guest path of a program file to its run-time minus its file addresses, where the run had it mapped."""
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.rulebook.evidence import Site, maps_of, site_of
@@ -36,17 +37,16 @@ class _Reached(NamedTuple):
     unplaced: frozenset[str]
 
 
-@dataclass(slots=True)
-class Past:
+class Past(msgspec.Struct):
     """What earlier rounds reached."""
 
-    path: set[str] = field(default_factory=set)
+    path: set[str] = msgspec.field(default_factory=set)
     """Signatures of the run before, and of the rounds that led to it."""
-    others: dict[str, str] = field(default_factory=dict)
+    others: dict[str, str] = msgspec.field(default_factory=dict)
     """Signatures of the other rounds of the target, and the run that had them."""
-    sites: set[str] = field(default_factory=set)
+    sites: set[str] = msgspec.field(default_factory=set)
     """Places in the code from which calls were made, "/bin/x+0x1a2c (openat)"."""
-    unplaced: set[str] = field(default_factory=set)
+    unplaced: set[str] = msgspec.field(default_factory=set)
     """Names of calls of which some have no place on record: there another place may be none that is new."""
     rounds: int = 0
     """How many rounds that were."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+
+import msgspec
 
 from triage_tui.diagnosis.calls import descriptor, number
 from triage_tui.runs.call_signatures import subject
@@ -28,17 +29,16 @@ _ON_SOCKETS = frozenset(
 _POLLED = re.compile(r"\bfd\s*=\s*(\d{1,6})")
 
 
-@dataclass(slots=True)
-class Faked:
+class Faked(msgspec.Struct):
     """What of one run rests on rules."""
 
     calls: int = 0
     """Recorded calls that a rule answered or helped with."""
-    descriptors: dict[tuple[int, int], Syscall] = field(default_factory=dict)
+    descriptors: dict[tuple[int, int], Syscall] = msgspec.field(default_factory=dict)
     """(process, descriptor) -> the call by which a rule made it up, of those open at the end."""
-    consequences: set[int] = field(default_factory=set)
+    consequences: set[int] = msgspec.field(default_factory=set)
     """Calls of the program's own on a socket that a rule made up."""
-    watched: dict[tuple[int, int], set[int]] = field(default_factory=dict)
+    watched: dict[tuple[int, int], set[int]] = msgspec.field(default_factory=dict)
     """(process, epoll instance) -> the descriptors in it."""
 
 

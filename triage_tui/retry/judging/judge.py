@@ -10,8 +10,9 @@ A healthy look alone is not believed: what rests on nothing but the answers of r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from triage_tui.retry.judging import ends, faked
 from triage_tui.retry.judging.accidents import killed_from_outside
@@ -100,8 +101,7 @@ def _accounts(after: Run) -> list[Reason]:
     ]
 
 
-@dataclass(slots=True)
-class _Look:
+class _Look(msgspec.Struct):
     """Two runs beside each other."""
 
     before: Run

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.retry.judging.earlier_rounds import Past, counts
@@ -30,8 +31,7 @@ _VARIES = 3
 """Objects of one call in a loop from which on it is the loop that changes them."""
 
 
-@dataclass(slots=True)
-class Novelty:
+class Novelty(msgspec.Struct):
     """Signatures and places with the call that had them first, in order."""
 
     novel: dict[str, int]

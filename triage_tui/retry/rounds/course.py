@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from triage_tui.exit_codes import DONE, NO, PERSON
 from triage_tui.retry.freezing import FreezeSwitch
@@ -25,8 +26,7 @@ Stage = Literal["retry", "decide", "ended"]
 LimitName = Literal["", "rounds", "round_s", "total_s", "rules", "captures"]
 
 
-@dataclass(frozen=True)
-class Terms:
+class Terms(msgspec.Struct, frozen=True):
     """What was asked of the rounds; it stays the same from the first round to the last."""
 
     workspace: Workspace
@@ -52,8 +52,7 @@ class Terms:
         return f"policy:{self.policy}"
 
 
-@dataclass
-class Round:
+class Round(msgspec.Struct):
     """One stop of the guest and what came of it."""
 
     run: Run
@@ -75,11 +74,10 @@ class Used(Record):
     """Time of the rounds, by the monotonic clock."""
 
 
-@dataclass
-class Course:
+class Course(msgspec.Struct):
     """All rounds of one call of `run_rounds`, and in one sentence why it ended."""
 
-    rounds: list[Round] = field(default_factory=list)
+    rounds: list[Round] = msgspec.field(default_factory=list)
     ended: str = ""
     held: Run | None = None
     """The run whose guest waits frozen for a decision."""
@@ -88,10 +86,10 @@ class Course:
     """Whether it ended because a person must decide."""
     over: LimitName = ""
     """The limit that it ended at."""
-    used: Used = field(default_factory=Used)
+    used: Used = msgspec.field(default_factory=Used)
     last_s: float = 0.0
     """Seconds that the last round took."""
-    tried: set[str] = field(default_factory=set)
+    tried: set[str] = msgspec.field(default_factory=set)
     """Proposals that the policy approved, whatever came of them."""
 
     def end(self, why: str, stage: Stage = "ended") -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.supervisor import Guest
@@ -27,8 +28,7 @@ _POLL_S = 0.1
 _ROOM_POLL_S = 1.0
 
 
-@dataclass(frozen=True)
-class Next:
+class Next(msgspec.Struct, frozen=True):
     """What is done next, and the run on which that was decided."""
 
     action: Decision

@@ -7,7 +7,6 @@ user's, else the shipped one. A file can only narrow what the code allows at all
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
@@ -68,8 +67,7 @@ class _File(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     never: Annotated[list[Never], Meta(max_length=MAX_LINES)] = []
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """One statement of a policy file, and where it stands."""
 
     says: Allowed | Never
@@ -101,8 +99,7 @@ class Line:
         return sure >= says.confidence and (says.filled_in or not proposal.needs_input)
 
 
-@dataclass(frozen=True)
-class WrittenPolicy:
+class WrittenPolicy(msgspec.Struct, frozen=True):
     """A policy file that was read."""
 
     path: Path

@@ -9,7 +9,6 @@ kept, and `triage-tui rules renew` makes it active again, see `renewal`.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import hashlib
 import os
@@ -256,7 +255,7 @@ class Ground:
         foreign = evidence.binary not in ("", self._target.program_sha256)
         if foreign and (hashlib.sha256(text).hexdigest(), self.directory_name) in self._widened:
             # A rollout brought it here from another program, and watches what it does.
-            evidence = dataclasses.replace(evidence, binary="", module="", site=None)
+            evidence = msgspec.structs.replace(evidence, binary="", module="", site=None)
         if (gone := _program_or_module(evidence, self._target, self._digests)) is not None:
             return gone
         path = _path_alone(evidence, match)

@@ -6,8 +6,9 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
@@ -28,8 +29,7 @@ MAX_RULES = 5000
 _GENERATION = re.compile(r"(?P<target>[^@/]{1,80})@(?P<number>[0-9]{1,9})")
 
 
-@dataclass(frozen=True)
-class NamedRule:
+class NamedRule(msgspec.Struct, frozen=True):
     """One rule text and where it is from.
 
     `name` is what a person calls it by; `file` is its file name, which holds the syscall, below the directory
@@ -67,8 +67,7 @@ class NamedRule:
         return found["syscall"] if found else ""
 
 
-@dataclass(frozen=True)
-class Unread:
+class Unread(msgspec.Struct, frozen=True):
     """A rule that was named and cannot be read, or is none; `name` and `file` are those of a `NamedRule`."""
 
     name: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Mapping
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.retry import pending
@@ -152,7 +153,7 @@ def _rebased(text: bytes, gone: Part | None, binary: str, target_id: str) -> byt
             site=was.site if same else None,
         )
     )
-    header = dataclasses.replace(
+    header = msgspec.structs.replace(
         rule.header, target=target_id, extra={**extra, **({EVIDENCE: now} if now else {})}
     )
     return rulefile.format_header(header).encode() + rule.body

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -28,8 +27,7 @@ MAX_EXPECTATIONS = 1 << 20
 """Bytes of a file of expectations."""
 
 
-@dataclass(frozen=True)
-class Recording:
+class Recording(msgspec.Struct, frozen=True):
     """A recorded run or case on which rules are tried. `name` is what it is called by in expectations."""
 
     name: str
@@ -58,8 +56,7 @@ class Expectations(Record):
     schema: int = 1
 
 
-@dataclass(frozen=True)
-class Tried:
+class Tried(msgspec.Struct, frozen=True):
     """A rule tried on one run, and in what that is not as expected."""
 
     rule: NamedRule

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.diagnosis.report import diagnose
 from triage_tui.errors import Conflict, TriageError
@@ -75,7 +76,7 @@ def _marked(pack: Kept, rule: PackRule, binary: str) -> bytes:
         del extra[EVIDENCE]
         if now := evidence_text(Evidence(binary=binary)):
             extra[EVIDENCE] = now
-    header = dataclasses.replace(read.header, extra=extra)
+    header = msgspec.structs.replace(read.header, extra=extra)
     return rulefile.format_header(header).encode() + read.body
 
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from triage_tui.diagnosis.knowledge_base.cases import Case, parse_case
 from triage_tui.diagnosis.knowledge_base.making_cases import case_of_run, case_text, without_secrets
@@ -56,8 +57,7 @@ MAX_LOOKED_AT = 200
 """Runs of a target among which the one is looked for that proves a set."""
 
 
-@dataclass(frozen=True)
-class KeptSet:
+class KeptSet(msgspec.Struct, frozen=True):
     """A set that is watched for; `problem` is what is wrong with its file."""
 
     name: str

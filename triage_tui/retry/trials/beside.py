@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from difflib import SequenceMatcher
+
+import msgspec
 
 from triage_tui.runs.trials_model import CallLine, Counterfactual, Future
 from triage_tui.text import safe_line
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(msgspec.Struct, frozen=True):
     """What the futures have of one thing; safe to show."""
 
     label: str

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.retry import pending
@@ -40,8 +41,7 @@ _OUTPUT_LINES = 6
 _MAX_LOST = 40
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """The rules that are tried: names below `rules_patch/` to texts, and the proposal that they are of."""
 
     texts: Mapping[str, bytes]

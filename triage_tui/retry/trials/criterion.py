@@ -7,7 +7,7 @@ they were, and it makes every call that both made by themselves, without a rule'
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.retry.judging.ends import is_healthy
@@ -29,8 +29,7 @@ WELL = "the program is well"
 """The line of a criterion that only programs have to meet that were well twice."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """Whether a trial is as good, and by what it is not."""
 
     holds: bool

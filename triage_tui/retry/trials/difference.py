@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.runs.call_signatures import BY_CHANCE, signature, signatures
 from triage_tui.runs.model import Syscall
@@ -16,8 +17,7 @@ MAX_CALL = 240
 _ENDS = frozenset(("exit", "exit_group"))
 
 
-@dataclass(frozen=True)
-class Parting:
+class Parting(msgspec.Struct, frozen=True):
     """The first difference of two runs.
 
     `first` and `second` are the calls there, None where the run has no further call in that thread. `common`

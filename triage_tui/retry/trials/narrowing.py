@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.diagnosis.calls import PATH_ARGUMENT
 from triage_tui.proposals.lua import guest_bytes
@@ -52,8 +52,7 @@ _PATH_TEST = """\
 _REQUEST_TEST = "  return wanted_calls[a2 & 0xffffffff] == true"
 
 
-@dataclass(frozen=True)
-class Narrower:
+class Narrower(msgspec.Struct, frozen=True):
     """A narrower text of a rule, and what is narrower in words."""
 
     text: bytes
@@ -132,7 +131,7 @@ def _guarded(
         if name.encode() in rule.body:
             added += _WRAPPED.format(name=name, before=before)
     body = rule.body.rstrip(b"\n") + added.encode()
-    header = dataclasses.replace(rule.header, **changes) if changes else rule.header  # type: ignore[arg-type]
+    header = msgspec.structs.replace(rule.header, **changes) if changes else rule.header
     told = ", ".join(safe_line(name, 100) for name in names)
     return Narrower(
         rulefile.format_header(header).encode() + body, f"only for {told}; before for every {syscall}"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -33,8 +31,7 @@ class BoundReached(TriageError):
     """The runs or the time for trials are over."""
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(msgspec.Struct, frozen=True):
     """What trials may take: how many runs, how long all of them, how long each. Seconds."""
 
     runs: int = 40
@@ -198,7 +195,7 @@ class Trials:
             raise BoundReached(self._time_is_over)
         self.count += 1
         limit = min(self._longest, left)
-        triggers = dataclasses.replace(self._start.triggers, time_limit_s=limit)
+        triggers = msgspec.structs.replace(self._start.triggers, time_limit_s=limit)
         return self.count, msgspec.structs.replace(self._start, triggers=triggers)
 
     def _once(

@@ -7,9 +7,10 @@ a problem.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import generations, manifest
@@ -23,16 +24,15 @@ from triage_tui.text import number_of, safe_line, safe_name
 MAX_PROBLEMS = 100
 
 
-@dataclass
-class Checked:
+class Checked(msgspec.Struct):
     """What a check found; texts are whole sentences without their full stop, safe to show."""
 
     lines: int = 0
     head: str = ""
     """Digest of the last line."""
-    problems: list[str] = field(default_factory=list)
+    problems: list[str] = msgspec.field(default_factory=list)
     """What somebody changed."""
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
     """What is explained by a killed program, or by a log that is younger than the rules."""
 
     @property

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import generations, patches
@@ -36,8 +37,7 @@ _PROGRAM = frozenset(
 _FROM_RUN = re.compile(r"approved from run (\S{1,100})")
 
 
-@dataclass(frozen=True)
-class AuditFile:
+class AuditFile(msgspec.Struct, frozen=True):
     """One file that a decision was about."""
 
     name: str
@@ -49,8 +49,7 @@ class AuditFile:
     """How many hunks of it were approved; 0: all of it. Then the digest is that of the text they make."""
 
 
-@dataclass(frozen=True)
-class AuditEntry:
+class AuditEntry(msgspec.Struct, frozen=True):
     """One thing that was decided or done."""
 
     kind: str
@@ -81,13 +80,12 @@ class AuditEntry:
         return self.kind not in _PROGRAM
 
 
-@dataclass(frozen=True)
-class Audit:
+class Audit(msgspec.Struct, frozen=True):
     """The trail, oldest first, and the generations that it speaks of."""
 
     entries: tuple[AuditEntry, ...] = ()
-    generations: Mapping[int, Generation] = field(default_factory=dict)
-    problems: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    generations: Mapping[int, Generation] = msgspec.field(default_factory=dict)
+    problems: Mapping[int, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """Number of a generation to what is wrong with it."""
     left_out: int = 0
     """Older entries that are not in it."""

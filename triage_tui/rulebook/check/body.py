@@ -7,7 +7,8 @@ it that leave the function.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from triage_tui.rulebook.kinds import ENTRY_POINTS
 from triage_tui.rulebook.lua.forms import (
@@ -62,8 +63,7 @@ _MAX_ACTS = 200
 _MAX_INLINED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(msgspec.Struct, frozen=True):
     """Something that must hold (or, with `holds` False, must not) at a place."""
 
     expression: Expression
@@ -71,8 +71,7 @@ class Condition:
     scope: Scope
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(msgspec.Struct, frozen=True):
     """One comparison of a condition. `operator` is that which must hold ("==" or "~=" and so on)."""
 
     operator: str
@@ -83,8 +82,7 @@ class Comparison:
     """It must hold by itself; False where it is one of several ways (`or`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(msgspec.Struct, frozen=True):
     """A place where the rule does something: a change of the guest (`call`), or an answer (`answer`)."""
 
     line: int
@@ -101,19 +99,18 @@ class Act:
         return self.call is None
 
 
-@dataclass(slots=True)
-class Body:
+class Body(msgspec.Struct):
     """What a rule's body does."""
 
     statements: list[Statement]
     entries: dict[str, tuple[Function, Scope]]
-    acts: list[Act] = field(default_factory=list)
-    calls: list[tuple[Call, Scope]] = field(default_factory=list)
+    acts: list[Act] = msgspec.field(default_factory=list)
+    calls: list[tuple[Call, Scope]] = msgspec.field(default_factory=list)
     """Every call of a global function in the text, helpers and library, in no order."""
-    loops: list[Loop] = field(default_factory=list)
-    strings: set[bytes] = field(default_factory=set)
+    loops: list[Loop] = msgspec.field(default_factory=list)
+    strings: set[bytes] = msgspec.field(default_factory=set)
     """Every string constant of the text."""
-    kept: set[str] = field(default_factory=set)
+    kept: set[str] = msgspec.field(default_factory=set)
     """Names that outlive a call: assigned inside of a function, declared outside of it."""
     whole: bool = True
     """False where there were more places than are looked at."""

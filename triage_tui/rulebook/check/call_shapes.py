@@ -7,8 +7,9 @@ not in the tables is not judged.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from triage_tui.runs import errnos, guest_abi
 
@@ -141,8 +142,7 @@ def _name_of(number: int, arch: str) -> str | None:
 Direction = Literal["in", "out", "both"]
 
 
-@dataclass(frozen=True, slots=True)
-class Buffer:
+class Buffer(msgspec.Struct, frozen=True):
     """Memory that an argument points to. `argument` counts from 1.
 
     `size` is a number of bytes; `a3`, `*a3` or `a2*8` where an argument says it (`*` in front: what it points

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import rulefile
@@ -20,8 +21,7 @@ from triage_tui.rulebook.start_settings import StartRule, disagreement, read_sta
 from triage_tui.text import safe_line
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(msgspec.Struct, frozen=True):
     """What has to be known of a rule to tell whether it gets in the way of another."""
 
     name: str

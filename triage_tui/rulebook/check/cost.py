@@ -9,7 +9,9 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.replay import replay
@@ -28,8 +30,7 @@ _UNBOUNDED = 1_000_000_000
 _BARE = b"function do_syscall() return 0, 0 end"
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(msgspec.Struct, frozen=True):
     """Medians in microseconds of one call, and as ratio to the bare one; None where there was no such call.
 
     `match_us` is at calls at which the rule acts, `pass_us` at the others. `calls` and `acts` are those of
@@ -102,8 +103,7 @@ def measure(run_id: str, arch: str, calls: Sequence[Syscall], name: str, source:
     )
 
 
-@dataclass(slots=True)
-class _Times:
+class _Times(msgspec.Struct):
     bare: list[float]
     passing: list[float]
     matching: list[float]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import rulefile, start_settings
@@ -18,8 +19,7 @@ MATCHED = ("path", "interface", "request", "peer")
 """Fields of a match that a recorded call has too."""
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(msgspec.Struct, frozen=True):
     """What the header says about the calls that a rule is for: "openat path=/etc/x.conf"."""
 
     syscall: str

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
+from msgspec.structs import replace
 
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import rulefile
@@ -22,8 +23,7 @@ _MAX_DEEDS = 24
 _BEFORE, _AFTER = "before the call", "after the call"
 
 
-@dataclass(frozen=True)
-class Deed:
+class Deed(msgspec.Struct, frozen=True):
     """One thing that the body does. `when` are the conditions, all of which must hold."""
 
     line: int
@@ -42,8 +42,7 @@ class Deed:
         return f"{self.does} at every such call" if self.always else self.does
 
 
-@dataclass(frozen=True)
-class Explained:
+class Explained(msgspec.Struct, frozen=True):
     """A rule in words. Texts of the header are as they are written there, and untrusted."""
 
     sentence: str

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 Severity = Literal["error", "warning"]
 """An "error" means that the rule cannot do its work or does harm, and cannot be approved; a "warning" is
 something a reviewer should know."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """One thing found. `line` counts from 1; `message` may quote the rule and is untrusted text."""
 
     line: int

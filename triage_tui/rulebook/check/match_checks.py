@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from triage_tui.rulebook.check.body import Act, Body, Comparison, comparisons
 from triage_tui.rulebook.check.explain import Match, parse_match
@@ -16,8 +17,7 @@ from triage_tui.text import safe_line
 _TEXT_FIELDS = ("path", "interface")
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
+class Looked(msgspec.Struct, frozen=True):
     """What an act looks at: the numbers of arguments, and the texts and numbers they are compared with.
 
     `open` is True where it looks at arguments in a way that is not a comparison with something known.

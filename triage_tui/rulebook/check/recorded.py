@@ -10,8 +10,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import rulefile
@@ -32,8 +33,7 @@ MAX_KEPT = 64
 """Calls that are kept by their numbers, to go to them."""
 
 
-@dataclass(frozen=True)
-class Matched:
+class Matched(msgspec.Struct, frozen=True):
     """How many calls of one run a rule would have been for.
 
     `calls` is how many calls of its syscall there are, `matched` how many of them it would have been for, and
@@ -49,8 +49,7 @@ class Matched:
     caveat: str = ""
 
 
-@dataclass(frozen=True)
-class OtherRuns:
+class OtherRuns(msgspec.Struct, frozen=True):
     """The same for other runs of the workspace; `left` runs were not looked at, for the reason `why`."""
 
     found: tuple[Matched, ...] = ()

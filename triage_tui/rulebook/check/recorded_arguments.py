@@ -6,7 +6,8 @@ import re
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+
+import msgspec
 
 from triage_tui.rulebook.check import call_shapes
 from triage_tui.rulebook.check.call_shapes import Buffer
@@ -38,8 +39,7 @@ _FLAGS_OF = {
 _FAMILIES = {"unix": 1, "inet": 2}
 
 
-@dataclass(slots=True)
-class Place:
+class Place(msgspec.Struct):
     """Memory of one argument. `size` None: how long it is is not known. `content` is what is known of it."""
 
     argument: int
@@ -49,14 +49,13 @@ class Place:
     is_text: bool = False
 
 
-@dataclass(slots=True)
-class Given:
+class Given(msgspec.Struct):
     """A recorded call as a rule gets it."""
 
     arguments: list[int]
-    unknown: set[int] = field(default_factory=set)
+    unknown: set[int] = msgspec.field(default_factory=set)
     """Numbers (from 1) of the arguments whose values are not recorded; they stand as 0."""
-    places: list[Place] = field(default_factory=list)
+    places: list[Place] = msgspec.field(default_factory=list)
     complete: bool = False
     """Whether the places are all the memory that this call is about."""
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check import call_shapes
@@ -34,8 +36,7 @@ _FEW = 5
 """Calls from which on a rule that acts at each of them is called broad."""
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct):
     """What a rule made of one call. Results and errors are in guest terms, texts are untrusted."""
 
     seq: int
@@ -50,9 +51,9 @@ class Outcome:
     ret: int | None = None
     """What the guest would have got, of an answer."""
     errno: str | None = None
-    did: list[str] = field(default_factory=list)
-    log: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    did: list[str] = msgspec.field(default_factory=list)
+    log: list[str] = msgspec.field(default_factory=list)
+    problems: list[str] = msgspec.field(default_factory=list)
     """What is wrong with it: a write outside of an argument, a result out of range, a failure."""
     unclear: str = ""
     """Why it is not known for sure what the rule would do, "" where it is."""
@@ -63,8 +64,7 @@ class Outcome:
         return self.acts or bool(self.problems)
 
 
-@dataclass(slots=True)
-class Replay:
+class Replay(msgspec.Struct):
     """What a rule made of the calls of one run. `calls` counts those of its syscall."""
 
     run_id: str
@@ -76,7 +76,7 @@ class Replay:
     hit: RuleHit | None = None
     failure: str = ""
     """Why it was switched off, if it was not because it was used up."""
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Finding] = msgspec.field(default_factory=list)
 
     @property
     def acted(self) -> list[Outcome]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NoReturn
+
+import msgspec
 
 from triage_tui.rulebook.check.recorded_arguments import Given, given, place_at
 from triage_tui.rulehost.peer_script import PeerScript
@@ -19,8 +20,7 @@ _FIRST_MADE_UP = 1000
 _MAX_KEPT = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True):
     """What a rule wrote to memory. `argument` 0: to none of an argument; `room` is what that has left."""
 
     address: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.explain import parse_match
@@ -21,8 +22,7 @@ _WORDS = ("intent", "effect", "risk", "inverse", "run", "target", "template")
 _MAX_LINES = 2000
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """One field of the header that differs; "" stands for a field that is not there."""
 
     name: str
@@ -32,8 +32,7 @@ class Field:
     """What that means, "" where the values say it."""
 
 
-@dataclass(frozen=True)
-class RuleChange:
+class RuleChange(msgspec.Struct, frozen=True):
     """How the rule `id` differs. `text` are the lines of a unified diff, safe to show."""
 
     id: str

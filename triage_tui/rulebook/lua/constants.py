@@ -6,8 +6,9 @@ is no name, call, or operator but the minus of a number.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.rulebook.lua.forms import Constant, Expression, Return, Table, Unary
@@ -21,21 +22,19 @@ Value: TypeAlias = "bool | int | float | bytes | ConstantTable"
 Key: TypeAlias = str | int
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(msgspec.Struct, frozen=True):
     """A value and the line, from 1, on which it stands."""
 
     line: int
     value: Value
 
 
-@dataclass(frozen=True, slots=True)
-class ConstantTable:
+class ConstantTable(msgspec.Struct, frozen=True):
     """What a table holds: `named` what has a key, `items` what has none, in order."""
 
     line: int
-    named: dict[Key, Given] = field(default_factory=dict)
-    items: list[Given] = field(default_factory=list)
+    named: dict[Key, Given] = msgspec.field(default_factory=dict)
+    items: list[Given] = msgspec.field(default_factory=list)
 
 
 class NotConstant(TriageError):

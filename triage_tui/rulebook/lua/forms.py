@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import msgspec
 
-@dataclass(slots=True)
-class Constant:
+
+class Constant(msgspec.Struct):
     """A literal: nil, a boolean, a number, or a string as bytes."""
 
     line: int
     value: bool | int | float | bytes | None
 
 
-@dataclass(slots=True)
-class Name:
+class Name(msgspec.Struct):
     """A variable."""
 
     line: int
     text: str
 
 
-@dataclass(slots=True)
-class Index:
+class Index(msgspec.Struct):
     """`table.key` or `table[key]`."""
 
     line: int
@@ -32,8 +30,7 @@ class Index:
     key: Expression
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct):
     """`function(arguments)`; `method` is the name behind a colon."""
 
     line: int
@@ -54,8 +51,7 @@ class Call:
         return ""
 
 
-@dataclass(slots=True)
-class Binary:
+class Binary(msgspec.Struct):
     """`left operator right`."""
 
     line: int
@@ -64,8 +60,7 @@ class Binary:
     right: Expression
 
 
-@dataclass(slots=True)
-class Unary:
+class Unary(msgspec.Struct):
     """`operator operand`; operators are `-`, `not`, `#` and `~`."""
 
     line: int
@@ -73,29 +68,26 @@ class Unary:
     operand: Expression
 
 
-@dataclass(slots=True)
-class Table:
+class Table(msgspec.Struct):
     """A table constructor; the key of a field without one is None."""
 
     line: int
     fields: list[tuple[Expression | None, Expression]]
 
 
-@dataclass(slots=True)
-class Function:
+class Function(msgspec.Struct):
     """A function's parameters and body; the whole text is one too, without parameters."""
 
     line: int
     parameters: list[str]
     body: list[Statement]
-    assigned: set[str] = field(default_factory=set)
+    assigned: set[str] = msgspec.field(default_factory=set)
     """Names that are assigned to in it, declarations left out, or in the functions in it."""
-    assigned_inside: set[str] = field(default_factory=set)
+    assigned_inside: set[str] = msgspec.field(default_factory=set)
     """Of these, the names that are assigned to in the functions in it."""
 
 
-@dataclass(slots=True)
-class Vararg:
+class Vararg(msgspec.Struct):
     """`...`."""
 
     line: int
@@ -104,8 +96,7 @@ class Vararg:
 Expression: TypeAlias = Constant | Name | Index | Call | Binary | Unary | Table | Function | Vararg
 
 
-@dataclass(slots=True)
-class Local:
+class Local(msgspec.Struct):
     """`local names = values`, and a parameterless way to say `local function` (one name, one function)."""
 
     line: int
@@ -113,8 +104,7 @@ class Local:
     values: list[Expression]
 
 
-@dataclass(slots=True)
-class Assign:
+class Assign(msgspec.Struct):
     """`targets = values`, also `function name() ... end`."""
 
     line: int
@@ -122,16 +112,14 @@ class Assign:
     values: list[Expression]
 
 
-@dataclass(slots=True)
-class Do:
+class Do(msgspec.Struct):
     """A call as a statement."""
 
     line: int
     call: Expression
 
 
-@dataclass(slots=True)
-class If:
+class If(msgspec.Struct):
     """Conditions with their blocks, in order, and the block behind `else`."""
 
     line: int
@@ -139,8 +127,7 @@ class If:
     otherwise: list[Statement]
 
 
-@dataclass(slots=True)
-class Loop:
+class Loop(msgspec.Struct):
     """Any loop. `kind` is while, repeat, numeric or generic; `heads` are its expressions."""
 
     line: int
@@ -150,29 +137,26 @@ class Loop:
     body: list[Statement]
 
 
-@dataclass(slots=True)
-class Block:
+class Block(msgspec.Struct):
     """`do ... end`."""
 
     line: int
     body: list[Statement]
 
 
-@dataclass(slots=True)
-class Return:
+class Return(msgspec.Struct):
     """`return values`."""
 
     line: int
     values: list[Expression]
 
 
-@dataclass(slots=True)
-class Jump:
+class Jump(msgspec.Struct):
     """`goto`, a label, or `break`."""
 
     line: int
     kind: str
-    label: str = field(default="")
+    label: str = msgspec.field(default="")
 
 
 Statement: TypeAlias = Local | Assign | Do | If | Loop | Block | Return | Jump

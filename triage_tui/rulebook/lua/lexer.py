@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 _TOKEN = re.compile(
     rb"""
@@ -24,8 +25,7 @@ _TOKEN = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(msgspec.Struct, frozen=True):
     """One token. `kind` is "name", "number", "string" or "operator"; strings have the text ""."""
 
     kind: str
@@ -33,8 +33,7 @@ class Token:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """A token or a comment as it is written; `lines_before` counts the line ends right before it."""
 
     kind: str

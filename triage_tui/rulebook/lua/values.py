@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from triage_tui.rulebook.lua.forms import (
     Assign,
@@ -38,15 +39,13 @@ RESULT = -1
 """Stands for the result among the arguments of after_syscall."""
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(msgspec.Struct, frozen=True):
     """What the guest gave: `number` counts arguments from 1, 0 is the call's number, `RESULT` its result."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """The value number `index` (from 0) of what a call returns, or a value that a loop gives a name."""
 
     call: Expression
@@ -56,8 +55,7 @@ class Part:
 Value: TypeAlias = Expression | Argument | Part
 
 
-@dataclass(slots=True)
-class Scope:
+class Scope(msgspec.Struct):
     """What names stand for inside one function; `outer` is asked for the rest."""
 
     values: dict[str, Value | None]

@@ -20,7 +20,6 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -142,14 +141,13 @@ class PackManifest(Record):
     stable: StableSet | None = None
 
 
-@dataclass(frozen=True)
-class Pack:
+class Pack(msgspec.Struct, frozen=True):
     """A pack that was read: its manifest, the rules and cases by name, and all of its bytes."""
 
     manifest: PackManifest
     rules: Mapping[str, bytes]
     raw: bytes
-    cases: Mapping[str, bytes] = field(default_factory=dict)
+    cases: Mapping[str, bytes] = msgspec.field(default_factory=dict)
 
     @property
     def sha256(self) -> str:

@@ -16,9 +16,10 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.rulebook.audit import log as audit_log
@@ -41,8 +42,7 @@ _VERSION = re.compile(r"[0-9a-f]{16}-[0-9a-f]{4}")
 Step = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True):
     """A pack in the workspace.
 
     `key` is the id of the key that signed it, "" for none; `problem` is what is wrong with it. `replaced` is

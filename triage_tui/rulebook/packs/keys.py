@@ -12,9 +12,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.resources import config_dir
@@ -30,8 +31,7 @@ MAX_TRUSTED = 256
 COMMENT = "rule pack of triage-tui"
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """A public key; `id` is 16 hex digits, as minisign writes it."""
 
     id: str

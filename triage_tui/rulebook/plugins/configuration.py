@@ -8,7 +8,6 @@ one character (ISO 8859-1), so that texts can be held against patterns and nothi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Annotated, TypeAlias
 
@@ -36,8 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A table of named settings in a configuration."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """Calls at which a plugin acts: those of `calls` that meet all `fields` of a match ({"path": "/etc/x"}).
 
     A field that no record has ("descriptor") leaves it open which they are. `first` are the texts of the
@@ -45,7 +43,7 @@ class Claim:
     """
 
     calls: frozenset[str]
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = msgspec.field(default_factory=dict)
     first: frozenset[str] = frozenset()
 
 

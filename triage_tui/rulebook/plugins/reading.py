@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -32,8 +31,7 @@ class BadConfiguration(TriageError):
         self.line = line
 
 
-@dataclass(frozen=True)
-class PluginFile:
+class PluginFile(msgspec.Struct, frozen=True):
     """A plugin's name, its configuration, and the table that this was read from."""
 
     name: str

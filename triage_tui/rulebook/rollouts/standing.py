@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+
+import msgspec
 
 from triage_tui.rulebook import statistics
 from triage_tui.rulebook.places import SHARED, target_directory
@@ -15,8 +16,7 @@ from triage_tui.rulebook.statistics import HELPED, HURT, RunUse
 from triage_tui.text import number_of, safe_line
 
 
-@dataclass
-class Standing:
+class Standing(msgspec.Struct):
     """What was counted in the stage that a rollout is in; the numbers are those of `StageCriteria`.
 
     `lacking` says what is not met yet, and `breaches` what is beyond what is allowed, one sentence each.
@@ -30,13 +30,13 @@ class Standing:
     errors: int = 0
     share: float = 0.0
     mean_us: int = 0
-    lacking: list[str] = field(default_factory=list)
-    breaches: list[str] = field(default_factory=list)
-    gone: list[str] = field(default_factory=list)
+    lacking: list[str] = msgspec.field(default_factory=list)
+    breaches: list[str] = msgspec.field(default_factory=list)
+    gone: list[str] = msgspec.field(default_factory=list)
     """Where it does not act any more although it was put there; also among `lacking`."""
-    again: list[str] = field(default_factory=list)
+    again: list[str] = msgspec.field(default_factory=list)
     """The targets that took it back, and on which the shared rules act, or would; among `lacking` as well."""
-    hurt_in: list[str] = field(default_factory=list)
+    hurt_in: list[str] = msgspec.field(default_factory=list)
     """The runs that were judged worse."""
 
 

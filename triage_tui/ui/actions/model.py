@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 Scope = Literal[
     "app",
@@ -22,8 +23,7 @@ Scope = Literal[
 """Where a key works: everywhere, on the main screen, in any list, in one pane, in questions."""
 
 
-@dataclass(frozen=True)
-class Action:
+class Action(msgspec.Struct, frozen=True):
     """One thing a person can do."""
 
     id: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from textual.message import Message
 from textual.timer import Timer
 
@@ -25,13 +26,12 @@ _TELL_S = 0.1
 """Seconds between two messages of a search."""
 
 
-@dataclass
-class Search:
+class Search(msgspec.Struct):
     """One search that runs or has ended."""
 
     pattern: bytes
-    cancel: threading.Event = field(default_factory=threading.Event)
-    hits: list[Hit] = field(default_factory=list)
+    cancel: threading.Event = msgspec.field(default_factory=threading.Event)
+    hits: list[Hit] = msgspec.field(default_factory=list)
     at: int = -1
     """The hit that is shown."""
     percent: int = 0

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 from textual.screen import Screen
 
 from triage_tui.errors import TriageError
@@ -28,8 +28,7 @@ def _nothing() -> None:
     """Nothing of the decision is on the screen."""
 
 
-@dataclass(frozen=True)
-class Decided:
+class Decided(msgspec.Struct, frozen=True):
     """A decision that was made and can be taken back: what it was, and how it is undone and made again."""
 
     what: str

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 from rich.cells import cell_len
 
 from triage_tui.ui.rows import Marks, Rows
@@ -19,8 +19,7 @@ Spot = tuple[int, int]
 """Row and cell."""
 
 
-@dataclass
-class Drag:
+class Drag(msgspec.Struct):
     """A button held down in a list: where it went down, and where the pointer is."""
 
     start: Spot
