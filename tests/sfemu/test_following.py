@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.sfemu.broken import truncated
 from tests.sfemu.records import rules_directory, write_run
 from tests.sfemu.scenes import deadloop_scene, exit_scene, mips_scene
@@ -13,6 +15,8 @@ from tests.ui.conftest import until
 from tests.waiting import wait_until
 from triage_tui.retry.following_sfemu import SfemuFollower
 from triage_tui.retry.workspace import Workspace
+from triage_tui.runs.catalog import Catalog
+from triage_tui.runs.stories import group
 from triage_tui.sfemu.following import wanted
 from triage_tui.ui.app import TriageApp
 
@@ -65,3 +69,17 @@ def test_the_newest_come_first_and_what_was_taken_in_is_left(tmp_path: Path) -> 
     workspace = Workspace.at(rules)
     workspace.load(sources[1].name)
     assert list(wanted(workspace.root, looked_at=1)) == [sources[3], sources[2], sources[0]]
+
+
+def test_a_list_of_many_reads_none_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    names = [f"20260131_0200{number:02d}_{number:08d}" for number in range(60)]
+    for name in names:
+        (rules / "cache" / "ai_runs" / name).mkdir()
+    looked_at: list[Path] = []
+    monkeypatch.setattr("triage_tui.runs.catalog.read_summary", looked_at.append)
+    found = Catalog(Workspace.at(rules).runs_dir).read()
+    assert [run.run_id for run in found] == names[::-1]
+    assert {run.form for run in found} == {"sfemu"}
+    assert len(group(found)) == 1
+    assert not looked_at

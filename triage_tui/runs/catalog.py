@@ -30,6 +30,9 @@ MAX_RUNS = 200_000
 """Runs that are listed; a directory with more names the newest."""
 
 
+_FORMS_OF_FOREIGN = ("sfemu", "writing", "unreadable")
+
+
 class _Name(NamedTuple):
     """One name in a directory of runs."""
 
@@ -72,7 +75,7 @@ class Catalog:
             self._known, self._settled = dict(kept), set(kept)
             if seen is not None and seen.digest != digest:
                 seen = None
-        if seen is None or self._index is None:
+        if seen is None or self._index is None or foreign_places(self._runs_dir):
             self.refresh(rest)
         else:
             self._drop(seen.gone)
@@ -105,6 +108,15 @@ class Catalog:
                     rest()
                 work += 1
                 known = self._known.get(name)
+                if entry.kind == "foreign":
+                    # Ten thousand of them would keep the list from being shown: each is read when it is taken
+                    # in, or when somebody says that it cannot be.
+                    if known is None or known.summary.form not in _FORMS_OF_FOREIGN:
+                        summary = RunSummary(run_id=name, form="sfemu")
+                        self._known[name] = Kept(b"", summary)
+                        found[name] = summary
+                        self._settled.discard(name)
+                    continue
                 if known is not None and name in self._settled and _is_same(handle, name, entry, known.stamp):
                     continue
                 work += READING
@@ -244,8 +256,6 @@ def _signature(handle: int, name: str, entry: _Name) -> Signature:
 
 
 def _is_same(handle: int, name: str, entry: _Name, stamp: bytes) -> bool:
-    if entry.kind == "foreign":
-        return _signature(handle, name, entry).stamp == stamp
     return entry.kind == "directory" and same(handle, name, entry.inode, stamp)
 
 

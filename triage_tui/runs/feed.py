@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.catalog import Catalog, Seen
+from triage_tui.runs.foreign import is_home
 from triage_tui.runs.listing import RunSummary
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ LOOK_EVERY_S = 3.0
 """How often all runs are looked at when the kernel does not tell of all changes."""
 BEGIN_AFTER_S = 0.15
 """How long the drawing of the list is left alone before watching begins."""
+ONE_AT_A_TIME_S, MANY_AT_ONCE_S = 0.03, 0.3
+"""For how long changes are collected before they are told; the second where runs of SFEmu are taken in."""
 REST_S = 0.004
 """How long others may compute after each hundred runs that are looked at."""
 FIRST_SAVE_AFTER_S = 0.2
@@ -147,7 +150,11 @@ class RunsFeed:
         self._ended.wait(BEGIN_AFTER_S)
         self._catalog.save()
         watcher = RunsWatcher(
-            self._runs_dir, self.look_again, lost=self._look_at_all, rest=lambda: self._ended.wait(REST_S)
+            self._runs_dir,
+            self.look_again,
+            MANY_AT_ONCE_S if is_home(self._runs_dir.parent) else ONE_AT_A_TIME_S,
+            lost=self._look_at_all,
+            rest=lambda: self._ended.wait(REST_S),
         )
         watching = True
         try:

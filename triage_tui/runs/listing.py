@@ -29,6 +29,8 @@ DIAGNOSIS_FILE = "diagnosis.json"
 SOURCES = (SNAPSHOT_FILE, DIAGNOSIS_FILE, EVENTS_FILE)
 """The files that a summary is made from."""
 
+MAX_FOREIGN = 500
+"""Runs of SFEmu that are read to be listed before they are taken in; of the others the name is shown."""
 MAX_TEXT = 600
 MAX_ARGUMENTS = 32
 """What a summary keeps of texts and arguments at most: ten thousand of them are held in memory."""
@@ -294,11 +296,16 @@ def list_runs(runs_dir: Path) -> list[RunSummary]:
     """Return the runs in `runs_dir`, newest first. A missing directory holds none.
 
     Only directories with the form of a run id count; links are never followed. Those of SFEmu beside it that
-    were not taken in are among them.
+    were not taken in are among them, and the newest of these are read.
     """
     own = {path.name: path for path in run_dirs(runs_dir)}
-    found = own | foreign_runs(runs_dir, own)
-    return [summarize(found[name]) for name in sorted(found, reverse=True)]
+    foreign = foreign_runs(runs_dir, own)
+    found = own | foreign
+    unread = set(sorted(foreign, reverse=True)[MAX_FOREIGN:])
+    return [
+        RunSummary(run_id=name, form="sfemu") if name in unread else summarize(found[name])
+        for name in sorted(found, reverse=True)
+    ]
 
 
 def run_dirs(runs_dir: Path) -> list[Path]:

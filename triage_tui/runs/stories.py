@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Story = str
 """Name of a story: 12 hexadecimal digits, the same for the same runs on every machine; the id of a run that
-is a story of its own."""
+is a story of its own; "sfemu REASON"."""
 
 SEVERITY = {
     "signal": 1.0,
@@ -68,7 +68,12 @@ class Entry(NamedTuple):
 
 
 def story_of(run: RunSummary) -> Story:
-    """Return the story of a run; one that is wrong, or not of this version, is a story of its own."""
+    """Return the story of a run; one that is wrong, or not of this version, is a story of its own.
+
+    Runs of SFEmu that were not taken in yet are of one story for each reason: more is not known of them.
+    """
+    if run.form == "sfemu" and run.problem is None:
+        return f"sfemu {run.reason}"
     if run.problem is not None or run.form != "run":
         return run.run_id
     return run.story or story_name(run)
