@@ -35,11 +35,11 @@ def guest_of(
     asks_person: bool = False,
     idle_ms: int = 0,
     triggers: TriggerLimits = PATIENT,
+    place: str = "rules",
 ) -> Iterator[tuple[Guest, DirectoryHost]]:
     """Start the test program with `parts`, under the rule directory of the tests."""
-    directory = tmp_path / "rules"
-    if not directory.exists():
-        shutil.copytree(RULES, directory)
+    directory = tmp_path / place
+    shutil.copytree(RULES, directory)
     root = root_with(tmp_path / "root", arch, "sfemu_calls")
     names, machine = AddressNames(), by_name(qemu_name(arch))
     access = RuleAccess(machine, names.describe, names.callers)
@@ -102,6 +102,8 @@ def test_every_helper_and_hook(tmp_path: Path, qemu_dir: Path, arch: str) -> Non
     # It opened what the rule made of the path; the program that was started again has a fresh Lua state.
     assert any(line.startswith("written ") and not line.startswith("written -1") for line in first)
     assert [line for line in again if line.startswith("count")] == ["count 1 0", "count 2 0"]
+    # Registers are those of the call that is asked about, whatever the thread does in between.
+    assert said(guest, "still at ") == ["sfemu_calls true"] * 2
     assert said(guest, "made ")[0].startswith("written=12 opened=true refused=-14")
     # A 32-bit pointer from 0x80000000 on; MIPS has none in user space.
     assert said(guest, "high pointer ")[:1] == {"thumb": ["negative"], "mips": []}.get(arch, ["positive"])
@@ -154,10 +156,16 @@ def test_a_directory_that_never_comes_back_costs_itself(
     tmp_path: Path, qemu_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("triage_tui.sfemu.running.directory._HOOK_S", 0.5)
-    with guest_of(tmp_path, qemu_dir, "arm", "answer endless answer") as (guest, host):
+    # In the guest's root, where SFEmu has it: it is known by its path there.
+    place = "root/rules_examples"
+    with guest_of(tmp_path, qemu_dir, "arm", "answer error endless answer", place=place) as (guest, host):
         stop = guest.run_until_stop()
         assert (stop.reason, stop.exit_code) == ("exit", 3)
-        assert guest.output().decode().splitlines() == ["answer -1 13", "endless -1 2", "answer -1 2"]
+        assert guest.output().decode().splitlines() == [
+            *("answer -1 13", "error -1 2", "endless -1 2", "answer -1 2")
+        ]
+        assert any(": /rules_examples/entry.lua:" in line for line in guest.rule_log)
+        assert (tmp_path / place / "cache/calls.txt").is_file()
         off = "it took too long in entry() for openat"
-        assert guest.problems == [f"The rule directory sfemu:rules is not asked any more: {off}."]
+        assert guest.problems == [f"The rule directory sfemu:rules_examples is not asked any more: {off}."]
         assert {hit.disabled for hit in host.hits()} == {off}

@@ -39,6 +39,10 @@ function done.written(path, own, number, num, a1, a2, a3)
   c_write_bytes(path, "/bin\0")
   local opened = c_do_syscall(num, a1, a2, a3)
   local refused = c_do_syscall(num, a1, 16, a3)
+  if helpers.pc(c_list_regs()) then
+    local info = c_resolve_addr((c_get_reg(helpers.pc(c_list_regs()))))
+    c_log("still at " .. tostring(info and info.module_name) .. " " .. tostring(info and info.func_name ~= nil))
+  end
   c_log(("made written=%d opened=%s refused=%d"):format(written, tostring(opened > 2), refused))
   return false, 0
 end

@@ -115,6 +115,10 @@ class RuleAccess:
             found = self._views.registers()
         except TriageError as error:
             raise OSError(errno.ESRCH, str(error)) from error
+        if self._call.registers is not None:
+            found = found | self._call.registers
+            if self._call.result is not None:
+                found[self._arch.syscall_return] = self._call.result & self._arch.word_mask
         order = {spec.name: spec.num for spec in self._arch.registers}
         return dict(sorted(found.items(), key=lambda item: order.get(item[0], 1 << 16)))
 
@@ -124,6 +128,8 @@ class RuleAccess:
             self._views.write_register(name, value)
         except TriageError:
             return self._failure(errno.EINVAL)
+        if self._call.registers is not None and name in self._call.registers:
+            self._call.registers[name] = value
         return 0
 
     def set_argument(self, index: int, value: int) -> int:

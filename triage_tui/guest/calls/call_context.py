@@ -58,5 +58,10 @@ class CallContext(msgspec.Struct, frozen=True):
     """Not empty: a rule starts the program that this call is to execute."""
     written: list[tuple[int, bytes]] = msgspec.field(default_factory=list)
     """What rules have written, (guest address, bytes), oldest first."""
+    registers: dict[str, int] | None = None
+    """General registers as the call had them, where its thread waits at the engine's own call; what is
+    changed here is what the thread goes on with."""
+    result: int | None = None
+    """What the call gave, once it has ended: negative target errno on failure."""
     maps: list[GuestMapping] = msgspec.field(default_factory=list)
     """The mappings of the process, once they were asked for."""

@@ -173,8 +173,8 @@ class RuleAsker(ReturnKeeper):
             # It is let through, and its end is where the rule goes on.
             def at_end(at_return: Notification, held: HeldReturn, result: int) -> None:
                 self.pid, self.tid = known.pid, at_return.tid
-                later = self._go_on(self._context(at_return, call, is_over=True), answer, result)
-                self._fulfil(known, at_return, held, later, None)
+                context = self._context(at_return, call, is_over=True, held=held)
+                self._fulfil(known, at_return, held, self._go_on(context, answer, result), None)
 
             with contextlib.suppress(TriageError):
                 self.hold_return(known, tid, call, at_end)
@@ -217,12 +217,12 @@ class RuleAsker(ReturnKeeper):
         """
         call = held.call
         self.pid, self.tid = known.pid, notification.tid
-        context = self._context(notification, call, is_over=True)
+        context = self._context(notification, call, is_over=True, held=held, result=real)
 
         def ended(at_marker: Notification, _held: HeldReturn, result: int) -> None:
             self.pid, self.tid = known.pid, at_marker.tid
-            later = self._go_on(self._context(at_marker, call, is_over=True), answer, result)
-            self._fulfil(known, at_marker, held, later, real)
+            now = self._context(at_marker, call, is_over=True, held=held, result=real)
+            self._fulfil(known, at_marker, held, self._go_on(now, answer, result), real)
 
         while answer.wish is not None:
             if isinstance(answer.wish, AskPerson):
@@ -321,12 +321,21 @@ class RuleAsker(ReturnKeeper):
             self.access.current = None
 
     def _context(
-        self, notification: Notification, call: Syscall | None, *, is_over: bool, in_host_call: bool = False
+        self,
+        notification: Notification,
+        call: Syscall | None,
+        *,
+        is_over: bool,
+        in_host_call: bool = False,
+        held: HeldReturn | None = None,
+        result: int | None = None,
     ) -> CallContext:
         return CallContext(
             *(self, self._cell, self._carrier, notification, self.peers, in_host_call),
             may_change=not is_over,
             executes=call is not None and call.name in EXECUTIONS,
+            registers=held.registers if held is not None else None,
+            result=result,
         )
 
     # ------------------------------------------------------------ what rules answer
@@ -366,7 +375,7 @@ class RuleAsker(ReturnKeeper):
             ret = result
             asked = self.rules
             if asked is not None:
-                answer, _context = self._ask(asked, known, at_return, call, ret=result)
+                answer, _context = self._ask(asked, known, at_return, call, ret=result, held=held)
                 if answer.wish is not None:
                     self._fulfil(known, at_return, held, answer, result)
                     return
@@ -434,11 +443,14 @@ class RuleAsker(ReturnKeeper):
         *,
         ret: int | None = None,
         served: bool = False,
+        held: HeldReturn | None = None,
     ) -> tuple[Answer, CallContext]:
-        """Ask the rules of one call; with `ret`, those that want to see its result."""
+        """Ask the rules of one call; with `ret`, at its end `held`, those that want to see its result."""
         self.pid, self.tid = known.pid, notification.tid
         in_host_call = ret is None and not served
-        context = self._context(notification, call, is_over=ret is not None, in_host_call=in_host_call)
+        context = self._context(
+            notification, call, is_over=ret is not None, in_host_call=in_host_call, held=held, result=ret
+        )
         self.access.current = context
         name = self._hooked_name(call) or call.name
         arguments = tuple(call.args)

@@ -135,10 +135,10 @@ def _touch(words: list[str]) -> tuple[int, bytes]:
 
 def _chmod(words: list[str]) -> tuple[int, bytes]:
     _letters, rest = _options(words, "")
-    if len(rest) < 2 or not re.fullmatch(r"[0-7]{3,4}", rest[0]):
+    if len(rest) < 2 or not re.fullmatch(r"[0-7]{3,4}|[ugo]*a?\+x", rest[0]):
         raise _Unknown
     for path in rest[1:]:
-        os.chmod(path, int(rest[0], 8))
+        os.chmod(path, os.stat(path).st_mode & 0o7777 | 0o111 if "+" in rest[0] else int(rest[0], 8))
     return 0, b""
 
 

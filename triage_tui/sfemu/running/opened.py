@@ -105,7 +105,7 @@ class Opened:
         recorded = [path.name for path in self.rules.records]
         emulator = [views.arch.name, "-L", "/", *self.spec.emulator_options, "-0", "sh", "/bin/sh", "-c"]
         setup = messages.Setup(
-            rules_path=str(self.rules.root.resolve()),
+            rules_path=self._path_in_root(),
             recorded=recorded,
             cwd=self.spec.cwd,
             single_id=single_id,
@@ -134,6 +134,17 @@ class Opened:
                     f"the Lua of the rule directory cannot be started beside the guest: {error.strerror}"
                 ) from error
             return FirstProcess(setup, fds)
+
+    def _path_in_root(self) -> str:
+        """Return the path by which the Lua knows the directory: that in the guest's root if it lies there.
+
+        SFEmu's emulator runs in the guest's root, and has the directory there.
+        """
+        root = self.rules.root.resolve()
+        inside = self.spec.rootfs.resolve() if self.spec.rootfs is not None else None
+        if inside is not None and root.is_relative_to(inside):
+            return f"/{root.relative_to(inside)}"
+        return str(root)
 
     def close(self) -> None:
         """Let go of what was opened."""
