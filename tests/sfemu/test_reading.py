@@ -250,3 +250,17 @@ def test_runs_are_listed_before_they_are_taken_in(tmp_path: Path) -> None:
     assert workspace.take_in(0.0) == 5
     assert workspace.run_dir("last").name == sources[-1].name
     assert [run.form for run in list_runs(workspace.runs_dir)] == ["run", *["sfemu"] * 4]
+
+
+def test_records_of_both_generations_are_read_side_by_side(tmp_path: Path) -> None:
+    rules = rules_directory(rules_directory(tmp_path / "rules", 1), 6)
+    old = write_run(rules, exit_scene(), 1)
+    new = write_run(rules, deadloop_scene(), 6, number=1)
+    workspace = Workspace.at(rules)
+    assert workspace.take_in(60) == 0
+    assert workspace.root == rules / "cache" / "triage_tui"
+    assert [run.run_id for run in list_runs(workspace.runs_dir)] == [new.name, old.name]
+    about = read_adopted(workspace.run_dir(old.name))
+    assert about is not None
+    assert (about.source, about.versions) == (f"data/ai_runs/{old.name}", "1 to 3")
+    assert about.files["snapshot.json"] == hashlib.sha256((old / "snapshot.json").read_bytes()).hexdigest()

@@ -26,7 +26,7 @@ class Adopted(Record):
     stamp: str
     """Of names, sizes and times of all that was read: what has this one needs no second look."""
     files: dict[str, str] = {}
-    """Name below SFEmu's directory -> SHA-256 of what was taken in, of files that a person may read."""
+    """SHA-256 of SFEmu's `snapshot.json`, and of each of our logs of what it wrote."""
     rules: dict[str, str] = {}
     """Rule file of ours -> SHA-256 of SFEmu's text in it: one that has another was edited since."""
     schema_version: int = FORM

@@ -21,6 +21,7 @@ from triage_tui.errors import TriageError
 from triage_tui.rulebook import patches
 from triage_tui.runs.events import append_event
 from triage_tui.runs.files import can_be_made_again, read_bounded, write_atomic
+from triage_tui.runs.form import MAX_SNAPSHOT_BYTES, SNAPSHOT_FILE
 from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.model import Unavailable
 from triage_tui.runs.writer import RunWriter, encode_json
@@ -190,7 +191,10 @@ def _write(
         source=source.relative_to(rules.root).as_posix(),
         versions=_versions(source, found),
         stamp=stamp,
-        files={name: hashlib.sha256(text).hexdigest() for name, text in logs.items()},
+        files={
+            SNAPSHOT_FILE: _digest_of(source / SNAPSHOT_FILE),
+            **{f"logs/{name}": hashlib.sha256(text).hexdigest() for name, text in logs.items()},
+        },
         rules={rule.name: hashlib.sha256(rule.text).hexdigest() for rule in their_rules},
     )
     # Last: whatever ends this before, it is done again.
@@ -210,6 +214,14 @@ def _results(rules: RulesDirectory) -> SfAnalysis | None:
 @lru_cache(maxsize=1)
 def _read_results(directory: Path, _changed: int) -> SfAnalysis:
     return SfAnalysis(directory)
+
+
+def _digest_of(path: Path) -> str:
+    """Return the SHA-256 of a snapshot of SFEmu's, "" where it cannot be read any more."""
+    try:
+        return hashlib.sha256(read_bounded(path, MAX_SNAPSHOT_BYTES)).hexdigest()
+    except TriageError:
+        return ""
 
 
 def _rules_to_write(target: Path, found: list[TheirRule], known: Adopted | None) -> list[TheirRule]:
