@@ -237,8 +237,9 @@ def what_is_wrong(rules: RulesDirectory, files: list[RuleFile]) -> list[str]:
     missing = [name for name in wanted if there.get(name) not in ("ours", "changed")]
     old = [one.path for one in files if one.whose == "ours" and one.path not in wanted]
     if missing:
+        more = f" and {number_of(len(missing) - 1, 'more file')}" if len(missing) > 1 else ""
         told.append(
-            f"{number_of(len(missing), 'file')} of the active rules not there, {missing[0]} among them:"
+            f"not there, although rules for it are active: {missing[0]}{more}:"
             " `triage-tui rules publish` says why, or writes it"
         )
     told += [
