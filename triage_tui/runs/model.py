@@ -304,7 +304,7 @@ class RuleHit(Record):
     sha256: str = ""
     """Of the rule file."""
     layer: str = ""
-    """Whose rule it was: `own`, `target` or `shared`."""
+    """Whose rule it was: `own`, `target`, `shared`, or `sfemu` for a rule directory of SFEmu."""
 
 
 class StartSetting(Record):

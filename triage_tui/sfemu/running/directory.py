@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -102,8 +101,8 @@ class DirectoryHost:
         self._lines_left = 20_000
         self._guest: Guest | None = None
         self._idle = IdleWatch(opened.idle_ms)
-        self._idling: tuple[Conversation, GuestCall] | None = None
-        self._lock = threading.RLock()
+        self._idling: Conversation | None = None
+        """An `idle` that waits for a person."""
         self.log: list[str] = []
         """What there is to say beside what the Lua logged; untrusted text."""
         self.clock_offset_ns = time.time_ns() - time.monotonic_ns()
@@ -136,8 +135,7 @@ class DirectoryHost:
         if guest is None or self._off:
             return
         if self._idling is not None:
-            conversation, _call = self._idling
-            self._idling = None
+            conversation, self._idling = self._idling, None
             self._serve_idle(guest, conversation, 1)
         elif not self._answers.suspended and (found := self._idle.look(guest)) is not None:
             state = self._states.get(found.pid)
@@ -154,22 +152,20 @@ class DirectoryHost:
         if self._first is not None:
             self._first.end()
             self._first = None
-        self._opened.close()
 
     # ------------------------------------------------------------ conversations
 
     def _told(self, conversation: Conversation, value: int | None) -> Answer:
         """Go on with a conversation up to its next wish or its end."""
-        with self._lock:
-            try:
-                wish = next(conversation) if value is None else conversation.send(value)
-            except StopIteration as end:
-                answer: Answer = end.value
-            else:
-                answer = Answer(wish=wish, go_on=lambda result: self._told(conversation, result))
-            answer.log, self._lines = self._lines, []
-            answer.error, self._problem = self._problem, None
-            return answer
+        try:
+            wish = next(conversation) if value is None else conversation.send(value)
+        except StopIteration as end:
+            answer: Answer = end.value
+        else:
+            answer = Answer(wish=wish, go_on=lambda result: self._told(conversation, result))
+        answer.log, self._lines = self._lines, []
+        answer.error, self._problem = self._problem, None
+        return answer
 
     def _entry(self, call: GuestCall) -> Conversation:
         name = call.name
@@ -280,7 +276,7 @@ class DirectoryHost:
             answer = self._told(conversation, value)
             while answer.wish is not None and answer.go_on is not None:
                 if isinstance(answer.wish, AskPerson):
-                    self._idling = conversation, GuestCall("idle", -1, ())
+                    self._idling = conversation
                     guest.freeze_for(answer.wish.why)
                     break
                 guest.note_rule_log(answer)

@@ -146,9 +146,6 @@ class Opened:
             return f"/{root.relative_to(inside)}"
         return str(root)
 
-    def close(self) -> None:
-        """Let go of what was opened."""
-
 
 def directory_digest(root: Path) -> str:
     """Return a SHA-256 over names and contents of a rule directory's files, but for what is recorded in it.
