@@ -200,7 +200,6 @@ def _note_end(home: Path, ended: Over) -> None:
     if not (run_dir / SNAPSHOT_FILE).exists():
         return
     why = {
-        "decision": "as decided",
         "deadline": "nobody decided in time, so its default was done",
         "interrupt": "Ctrl-C was pressed where it waited",
         "prompt": "SFEmu asks at its own terminal",

@@ -218,7 +218,7 @@ def _says(kind: str, payload: Mapping[str, Any]) -> str:
             return _text(payload.get("action"))
         case "retry_finished":
             return _text(payload.get("verdict"))
-        case "ended" | "needs_person":
+        case "ended" | "needs_person" | "resumed" | "holder_lost":
             return _text(payload.get("why")) or _text(payload.get("verdict"))
         case _:
             return _text(payload.get("reason"))
