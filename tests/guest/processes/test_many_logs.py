@@ -30,7 +30,7 @@ def opened(guest: Guest) -> int:
 
 @pytest.mark.parametrize(
     ("kind", "count", "files"),
-    [("short", 1200, 1200), ("threads", 1100, 1100), ("forks", 400, 400), ("pairs", 550, 1100)],
+    [("short", 1200, 1200), ("threads", 1100, 1100), ("forks", 200, 200), ("pairs", 120, 240)],
 )
 def test_every_thread_is_observed_and_the_guest_sees_nothing_of_it(
     qemu_dir: Path, tmp_path: Path, kind: str, count: int, files: int
@@ -70,7 +70,7 @@ def test_without_room_for_more_logs_the_guest_goes_on_and_it_is_said(
 ) -> None:
     root = root_with(tmp_path, "arm", "swarm")
     done = subprocess.run(
-        [sys.executable, "-c", _WITH_LITTLE_ROOM, root, qemu_dir, "/bin/swarm", kind, "700"],
+        [sys.executable, "-c", _WITH_LITTLE_ROOM, root, qemu_dir, "/bin/swarm", kind, "360"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -79,10 +79,11 @@ def test_without_room_for_more_logs_the_guest_goes_on_and_it_is_said(
     )
     assert done.returncode == 0, done.stderr
     reason, output, problems, seen = json.loads(done.stdout)
-    assert (reason, output) == ("exit", f"{kind} 700 next 3\n")
+    assert (reason, output) == ("exit", f"{kind} 360 next 3\n")
     (problem,) = problems
     assert "more processes and threads at once than descriptors for their logs" in problem
-    assert 200 < seen < 700
+    # There is room for 294: two descriptors each, and some are left for other things.
+    assert 200 < seen < 360
 
 
 def test_too_low_a_limit_of_this_machine_is_one_sentence(qemu_dir: Path, tmp_path: Path) -> None:
