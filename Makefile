@@ -29,8 +29,8 @@ demo: $(VENV)/.installed ## real programs fail, are diagnosed, mended and run ag
 
 .PHONY: test
 test: ## everything that must hold: style, types, import contracts, all tests
-	@$(MAKE) --no-print-directory -j 2 typecheck programs lint
-	@$(MAKE) --no-print-directory pytest
+	@$(MAKE) --no-print-directory -j 2 programs lint
+	@$(MAKE) --no-print-directory -j 2 typecheck pytest
 
 .PHONY: programs
 programs: $(VENV)/.installed-dev
@@ -38,7 +38,7 @@ programs: $(VENV)/.installed-dev
 
 .PHONY: pytest
 pytest: programs
-	@$(BIN)/python -m pytest -n 4 --dist loadfile $(PYTEST_ARGS); status=$$?; \
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS); status=$$?; \
 	if [ $$status -eq 1 ] && grep -q :: .pytest_cache/v/cache/lastfailed; then \
 		echo "make: once more, one at a time: what fails again is broken, what passes was disturbed by its neighbours"; \
 		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 3 -rA --no-header; \
@@ -75,7 +75,7 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/.made
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.made
 	@echo "setup: installing triage-tui with its development tools"
-	@$(PIP) install -e '.[dev]'
+	@$(PIP) install --no-compile -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.made:

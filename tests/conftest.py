@@ -15,6 +15,46 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # person at a terminal has none.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+LONGEST = (
+    "guest/processes/test_many_logs.py",
+    "ui/test_footer.py",
+    "ui/test_screens.py",
+    "e2e/test_story.py",
+    "ui/test_patch_review.py",
+    "hostile/test_app.py",
+    "guest/processes/test_execution.py",
+    "e2e/test_rude_guests.py",
+    "ui/test_resizing.py",
+    "evaluation/test_bench.py",
+    "e2e/test_real_programs.py",
+    "ui/test_terminal.py",
+    "hostile/test_commands.py",
+    "e2e/test_app_story.py",
+    "e2e/test_scripting.py",
+    "proposals/test_waits.py",
+    "retry/test_trial_runs.py",
+    "retry/test_probe.py",
+    "packaging/test_screenshots.py",
+    "evaluation/test_evaluate.py",
+    "ui/test_walk.py",
+    "e2e/",
+    "guest/test_",
+    "retry/",
+    "ui/",
+)
+"""Test files, or what their paths begin with, that take long: they begin first, so that none of them is left
+when the others are done."""
+
+
+def _turn(item: pytest.Item) -> int:
+    path = item.nodeid.removeprefix("tests/")
+    return next((turn for turn, start in enumerate(LONGEST) if path.startswith(start)), len(LONGEST))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the files that take longest begin first, where several run at once."""
+    items.sort(key=_turn)
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
