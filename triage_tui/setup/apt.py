@@ -14,9 +14,8 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
-
-import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.setup.cache import Progress, quiet
@@ -47,7 +46,8 @@ class NotOfferedError(ArchiveError):
     """The archive was reached but has no such package."""
 
 
-class Package(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class Package:
     """One package as the archive offers it now; `file` holds version and architecture, `size` is in bytes."""
 
     file: str

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.resources import cache_dir
@@ -16,7 +15,8 @@ from triage_tui.setup.cache import Progress, exclusive, point, publish, quiet, s
 from triage_tui.setup.sources import fetch, unpack
 
 
-class DemoProgram(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class DemoProgram:
     """One program: how it is started inside its root file system, and why it is worth watching."""
 
     name: str
