@@ -47,6 +47,7 @@ def guest_of(
     how = spec(root, qemu_dir, PROGRAM, *parts.split(), triggers=triggers, env=env)
     found = rules_dir.find(directory)
     assert found is not None
+    (rules_dir.made_home(found) / "target_id").write_text("kept\n")
     opened = Opened.of(found, machine, how, idle_ms=idle_ms, keep=256, has_stack=True)
     host = DirectoryHost(opened, access, asks_person=asks_person)
     try:
@@ -122,6 +123,12 @@ def test_every_helper_and_hook(tmp_path: Path, qemu_dir: Path, arch: str) -> Non
     assert (tmp_path / "rules/cache/ai_runs/20260102_030405_00000001").is_dir()
     assert not (tmp_path / "rules/plugins/parts/config").exists()
     assert sorted(path.name for path in (tmp_path / "root/etc").iterdir()) == []
+    # Its records are its own; ours, and what persons decided, are not, but for how the plugin and we meet.
+    home = tmp_path / "rules/cache/triage_tui"
+    assert (home / "target_id").read_text() == "kept\n"
+    assert (home / "waiting/here").is_file()
+    # Nor does it leave a program that runs as who started it.
+    assert (tmp_path / "rules/cache/owned").stat().st_mode & 0o7777 == 0o755
     # The account.
     assert hits["openat"].hits >= 12
     assert hits["openat"].errors == 2

@@ -131,6 +131,12 @@ def program(
     check("sendmsg", [(LOAD, 0, 0, _DATA_ARGS), (JEQ, 0, 1, first_skipped_fd), (RETURN, 0, 0, ALLOW)])
     for watch in watches:
         check(watch.name, _seen(watch, held))
+    # The emulator writes its log in many small pieces, so these come first.
+    return packed([*_of_this_abi(machine), *assemble(checks, first=table["write"])])
+
+
+def _of_this_abi(machine: str) -> list[Instruction]:
+    """Return the code that kills for a call of another ABI, and loads the number of the others."""
     code = [
         (LOAD, 0, 0, _DATA_ARCH),
         (JEQ, 1, 0, host_syscalls.AUDIT_ARCH[machine]),
@@ -139,9 +145,42 @@ def program(
     ]
     if machine == "x86_64":
         code += [(JSET, 0, 1, _X32_BIT), (RETURN, 0, 0, _RET_KILL)]
-    # The emulator writes its log in many small pieces, so these come first.
-    code += assemble(checks, first=table["write"])
-    return packed(code)
+    return code
+
+
+_MODES = {
+    "chmod": 1,
+    "fchmod": 1,
+    "fchmodat": 2,
+    "fchmodat2": 2,
+    "creat": 1,
+    "open": 2,
+    "openat": 3,
+    "mknod": 1,
+    "mknodat": 2,
+}
+"""Which argument of a call is the mode of a file."""
+_SET_IDS = 0o6000
+"""S_ISUID and S_ISGID of inode(7)."""
+
+
+def program_without_set_ids(machine: str | None = None) -> bytes:
+    """Return the BPF program that gives EPERM where a file would become set-user-ID or set-group-ID.
+
+    openat2, whose mode no filter can see, gets ENOSYS, at which C libraries take openat.
+
+    Raises:
+        KeyError: the host machine has no table.
+    """
+    machine = machine or host_syscalls.host_machine()
+    table = host_syscalls.numbers(machine)
+    checks: dict[int, list[Instruction]] = {table["openat2"]: [(RETURN, 0, 0, _RET_ERRNO | errno.ENOSYS)]}
+    for name, argument in _MODES.items():
+        if name in table:
+            load = (LOAD, 0, 0, _DATA_ARGS + 8 * argument)
+            refused = (RETURN, 0, 0, _RET_ERRNO | errno.EPERM)
+            checks[table[name]] = [load, (JSET, 0, 1, _SET_IDS), refused]
+    return packed([*_of_this_abi(machine), *assemble(checks)])
 
 
 def packed(code: Iterable[Instruction]) -> bytes:

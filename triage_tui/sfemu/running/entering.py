@@ -3,8 +3,9 @@
 The process shares the guest's user, network, IPC and UTS name spaces and its root file system, which is
 copy-on-write. It has a mount name space of its own, in which the rule directory lies in its place: seen
 through an overlay whose changes go with the process, but for the directories that hold what SFEmu records,
-which are those of this machine. It also has a process name space of its own, so that neither it nor the guest
-can signal or trace the other, and that the kernel ends all processes in it with the first.
+which are those of this machine. Our own workspace in there, with what persons decided, is covered. It also
+has a process name space of its own, so that neither it nor the guest can signal or trace the other, and that
+the kernel ends all processes in it with the first.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _CAPSET = {"x86_64": 126, "aarch64": 91}
 _NO_EMULATOR_FD = 1 << 20
 """From here on a descriptor would count as the emulator's own: there are none."""
 _FALLBACK = "/.sfemu_rules"
+_COVER_BYTES = 1 << 20
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -40,11 +42,18 @@ def _check(result: int, what: str) -> int:
 
 
 def enter(
-    spaces: Sequence[int], rules_fd: int, rules_path: str, recorded: Iterable[str], overlay_bytes: int
+    spaces: Sequence[int],
+    rules_fd: int,
+    rules_path: str,
+    recorded: Iterable[str],
+    covered: str,
+    exchanged: Iterable[str],
+    overlay_bytes: int,
 ) -> str:
     """Enter the name spaces behind `spaces` (see `NAMESPACES`); return where the rule directory now lies.
 
-    `rules_fd` is the rule directory, `recorded` are the names in it that are written through.
+    `rules_fd` is the rule directory, `recorded` are the names in it that are written through, but for the
+    directory `covered` in one of them, of which only the directories `exchanged` are seen.
 
     Raises:
         OSError: the kernel refuses.
@@ -67,7 +76,7 @@ def enter(
     namespaces.unshare(namespaces.CLONE_NEWNS)
     namespaces.mount("none", "/", "", namespaces.MS_REC | namespaces.MS_PRIVATE)
     place = _mount_point(rules_path)
-    _mount_rules(tree, place, recorded, overlay_bytes)
+    _mount_rules(tree, place, recorded, covered, exchanged, overlay_bytes)
     return place
 
 
@@ -84,7 +93,9 @@ def _mount_point(wanted: str) -> str:
     raise OSError(errno.ENOTDIR, f"no directory can be made at {wanted} in the guest's root")
 
 
-def _mount_rules(tree: int, place: str, recorded: Iterable[str], overlay_bytes: int) -> None:
+def _mount_rules(
+    tree: int, place: str, recorded: Iterable[str], covered: str, exchanged: Iterable[str], overlay_bytes: int
+) -> None:
     flags = namespaces.MS_NOSUID | namespaces.MS_NODEV
     namespaces.mount("tmpfs", place, "tmpfs", flags, f"mode=755,size={overlay_bytes}")
     lower, upper, work, merged = (os.path.join(place, name) for name in ("lower", "upper", "work", "merged"))
@@ -98,6 +109,13 @@ def _mount_rules(tree: int, place: str, recorded: Iterable[str], overlay_bytes: 
         source = os.path.join(lower, name)
         if stat.S_ISDIR(os.lstat(source).st_mode):
             namespaces.mount(source, os.path.join(merged, name), "", namespaces.MS_BIND)
+    cover = os.path.join(merged, covered)
+    namespaces.mount("tmpfs", cover, "tmpfs", flags, f"mode=755,size={_COVER_BYTES}")
+    for name in exchanged:
+        source = os.path.join(lower, covered, name)
+        if stat.S_ISDIR(os.lstat(source).st_mode):
+            os.mkdir(os.path.join(cover, name), 0o755)
+            namespaces.mount(source, os.path.join(cover, name), "", namespaces.MS_BIND)
     os.chdir("/")
     namespaces.mount(merged, place, "", namespaces.MS_BIND | namespaces.MS_REC)
 
@@ -130,6 +148,8 @@ def close_in(cwd: str, single_id: bool, memory_bytes: int, file_bytes: int) -> t
     names = policy.ContainmentPolicy().never_executed() - policy.EXECUTIONS
     refused = [*names, *policy.NEVER_NEEDED.split()]
     try:
+        # First, for the other one may refuse what installs filters.
+        seccomp.install_traced(seccomp.program_without_set_ids())
         seccomp.install_traced(seccomp.program([], _NO_EMULATOR_FD, refused=refused))
     except (OSError, KeyError) as error:
         missing.append(f"seccomp filter: {error}")

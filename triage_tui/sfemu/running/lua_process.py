@@ -310,7 +310,15 @@ def main(descriptor: int, parent: int) -> NoReturn:
     mapped = pages * os.sysconf("SC_PAGE_SIZE")
     process = LuaProcess(channel, setup, lua, emulator if emulator >= 0 else None)
     try:
-        place = entering.enter(spaces, rules, setup.rules_path, setup.recorded, setup.overlay_bytes)
+        place = entering.enter(
+            spaces,
+            rules,
+            setup.rules_path,
+            setup.recorded,
+            setup.covered,
+            setup.exchanged,
+            setup.overlay_bytes,
+        )
         setup.rules_path = place
         namespaces.unshare(namespaces.CLONE_NEWPID)
     except OSError as error:

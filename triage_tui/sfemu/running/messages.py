@@ -25,6 +25,9 @@ class Setup(Message, tag="setup"):
     """The rule directory as its Lua sees it."""
     recorded: list[str]
     """Names in it that are written through to this machine: `cache`, `data`."""
+    covered: str
+    """Our workspace in one of them, of which nothing is seen but the directories `exchanged`."""
+    exchanged: list[str]
     cwd: str
     single_id: bool
     memory_bytes: int

@@ -15,7 +15,8 @@ from triage_tui.guest.emulator.qemu import find_qemu
 from triage_tui.guest.host.sealed import open_sealed
 from triage_tui.guest.spec import LaunchSpec
 from triage_tui.guest.state.views import FrozenViews
-from triage_tui.sfemu.rules_dir import RECORD_DIRECTORIES, RulesDirectory
+from triage_tui.sfemu import waits
+from triage_tui.sfemu.rules_dir import RECORD_DIRECTORIES, RulesDirectory, made_home
 from triage_tui.sfemu.running import entering, messages
 from triage_tui.sfemu.running.answers import AddressBook
 from triage_tui.sfemu.running.connection import FirstProcess
@@ -26,6 +27,8 @@ _MEMORY_BYTES = 1 << 30
 _FILE_BYTES = 256 << 20
 _OVERLAY_BYTES = 64 << 20
 """What the Lua may write in the rule directory outside of what is recorded; it goes with the guest."""
+_EXCHANGED = (waits.WAITING, waits.DECISIONS, waits.DECIDED)
+"""What its Lua sees of our workspace: by these the plugin and we meet."""
 _MOST_FILES, _MOST_BYTES = 4096, 64 << 20
 """Of a rule directory that are hashed."""
 
@@ -74,6 +77,10 @@ class Opened:
             raise TriageError(
                 f"{shown} cannot be recorded in: cache/ cannot be made ({error.strerror})"
             ) from error
+        home = made_home(rules)
+        for name in _EXCHANGED:
+            with contextlib.suppress(OSError):
+                (home / name).mkdir(exist_ok=True)
         return cls(
             rules,
             arch,
@@ -107,6 +114,8 @@ class Opened:
         setup = messages.Setup(
             rules_path=self._path_in_root(),
             recorded=recorded,
+            covered=str(self.rules.home.relative_to(self.rules.root)),
+            exchanged=list(_EXCHANGED),
             cwd=self.spec.cwd,
             single_id=single_id,
             memory_bytes=_MEMORY_BYTES,

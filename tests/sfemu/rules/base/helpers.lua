@@ -80,6 +80,12 @@ function M.run(path, own, process)
     and os.getenv("WORD") == "guest" and io.open("/proc/self/stat"):read("n") == process)
   check("commands", os.execute("mkdir -p -- '/var/with space'") and not os.execute("test -e '/no such'")
     and io.popen("ls /var"):read("a"):find("with space", 1, true))
+  local cache = SFEMU_RULES_PATH .. "/cache/"
+  io.open(cache .. "owned", "wb"):close()
+  check("no set-user-ID", not os.execute("chmod 4755 '" .. cache .. "owned'") and os.execute("chmod 755 '" .. cache .. "owned'"))
+  os.execute("rm -rf '" .. cache .. "triage_tui'")
+  check("covered", not io.open(cache .. "triage_tui/target_id")
+    and io.open(cache .. "triage_tui/waiting/here", "wb") ~= nil)
 end
 
 function M.pc(list)
