@@ -118,6 +118,16 @@ def test_a_rule_of_their_model_is_approved_when_it_is_wanted_with_its_powers(tmp
     assert Loader(rules).call("openat", 5, 1) == (True, 44)
 
 
+@pytest.mark.parametrize("way", ['_G["o" .. "s"]', '_ENV["o" .. "s"]'])
+def test_powers_that_are_had_without_their_names_have_to_be_wanted_too(tmp_path: Path, way: str) -> None:
+    rules, run_id = made(tmp_path)
+    name = "fix/syscall/openat.lua"
+    text = f"local library = {way}\nfunction do_syscall() library.execute('true') return 0, 0 end\n"
+    (Workspace.at(rules).run_dir(run_id) / "rules_patch" / name).write_text(text)
+    with pytest.raises(Conflict, match="acts with all rights of SFEmu"):
+        ann(rules).approve(run_id, [name])
+
+
 def test_what_our_rule_host_has_not_is_no_error_there_and_what_sfemu_has_not_is(tmp_path: Path) -> None:
     rules, run_id = made(tmp_path)
     workspace = Workspace.at(rules)
@@ -191,7 +201,11 @@ def test_a_persons_file_is_never_overwritten(tmp_path: Path) -> None:
     own = rules / USER / "openat.lua"
     own.write_text("function do_syscall(num, a1) return a1 == 3, 33 end\n")
     refused(rules, run_id, "move it to syscall_override/openat.lua, where the published rule asks it")
-    own.rename(rules / "syscall_override" / "openat.lua")
+    model = rules / "syscall_override" / "openat.lua"
+    model.write_bytes(BASELINE)
+    refused(rules, run_id, "so nothing was changed: rename it first, or put the rule into it by hand")
+    model.unlink()
+    own.rename(model)
     propose(rules, run_id, FILES[0], answering("openat", 11))
     ann(rules).approve(run_id, [FILES[0]])
     assert [Loader(rules).call("openat", 5, value) for value in (1, 3)] == [(True, 11), (True, 33)]

@@ -130,9 +130,10 @@ def target_dir_of(rules: RulesDirectory) -> Path:
 def place_of(rules: RulesDirectory) -> Path:
     """Return the directory to publish in: the first that SFEmu looks into below the rule directory.
 
-    One outside of it may be that of other programs as well.
+    One outside of it may be that of other programs as well, and the rule directory itself holds the scripts
+    of SFEmu.
     """
-    return next(path for path in rules.lookup_dirs if path.is_relative_to(rules.root))
+    return next(path for path in rules.lookup_dirs if rules.root in path.parents)
 
 
 # What is to change
@@ -191,8 +192,9 @@ def _check_ours(rules: RulesDirectory, state: Published, name: str, there: bytes
         )
     path = rules.root / name
     behind = rules.lookup_dirs[rules.lookup_dirs.index(path.parent) + 1 :]
-    free = next((one for one in behind if not os.path.lexists(one / path.name)), None)
-    where = f"move it to {_below(rules, free / path.name)}, where the published rule asks it" if free else ""
+    # The published rule asks the next file that there is, and no other: behind that this one would be lost.
+    free = next((one / path.name for one in behind[:1] if not os.path.lexists(one / path.name)), None)
+    where = f"move it to {_below(rules, free)}, where the published rule asks it" if free else ""
     raise Conflict(
         f"{safe_line(name)} is not ours and is never overwritten, so nothing was changed:"
         f" {where or 'rename it first, or put the rule into it by hand'}"

@@ -53,7 +53,11 @@ _STAYS = {
     "c_mkdir_p": "the directory stays",
     "c_provide_file": "the file stays",
 }
-_POWERS = ("io", "os", "debug", "package", "require", "load", "loadfile", "dofile", "c_do_syscall")
+_POWERS = (
+    *("io", "os", "debug", "package", "require", "load", "loadfile", "dofile", "c_do_syscall"),
+    # By which any of them can be had without its name.
+    *("_G", "_ENV"),
+)
 _NEEDS_GUEST = ("c_guest_info", "c_write_field", "c_ifreq_set")
 _LITERAL_ERRNO = re.compile(rb"\bc_errno\s*\(?\s*[\"'](E[A-Z0-9]+)[\"']")
 _WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
