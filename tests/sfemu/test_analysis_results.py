@@ -15,6 +15,7 @@ from triage_tui.cli.main import main
 from triage_tui.retry.inspecting.frame_code import from_results
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.frame_model import Frame as OurFrame
+from triage_tui.sfemu import adopting
 from triage_tui.sfemu.analysis_results import RESULTS_VARIABLE, results_of
 
 
@@ -33,6 +34,17 @@ def test_frames_get_places_and_names_where_the_names_leave_one_load_address(tmp_
         (None, None, None, None),
     ]
     assert (frames[4].prototype, frames[1].prototype) == ("void __uClibc_main(void)", "void exit(int)")
+
+
+def test_results_that_are_made_later_name_the_frames_of_a_run_that_was_taken_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adopting, "_LOOK_FOR_RESULTS_S", 1e-9)
+    rules = rules_directory(tmp_path / "rules")
+    source = write_run(rules, exit_scene())
+    assert Workspace.at(rules).load(source.name).snapshot.backtrace.frames[4].func_name is None
+    write_results(tmp_path / "rootfs" / "out_httpd")
+    assert Workspace.at(rules).load(source.name).snapshot.backtrace.frames[4].func_name == "__uClibc_main"
 
 
 def test_a_long_function_alone_tells_no_load_address(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,31 @@ def test_what_did_not_change_is_not_read_again_and_what_did_keeps_what_was_decid
     assert "sfemu-fix-close" in {one.id for one in again.diagnosis.proposals}
     assert [event.kind for event in again.events].count("captured") == 1
     assert again.syscall(44).ts_mono_ns > 0  # type: ignore[union-attr]
+
+
+def test_code_of_a_thumb_frame_is_found_by_the_odd_name_of_its_file(tmp_path: Path) -> None:
+    scene = exit_scene()
+    frames = (replace(scene.frames[1], addr=0x0001A3C9), *scene.frames[2:])
+    rules = rules_directory(tmp_path / "rules", 6)
+    run_dir = write_run(rules, replace(scene, frames=frames))
+    snapshot = json.loads((run_dir / "snapshot.json").read_bytes())
+    for frame in snapshot["backtrace"]["frames"]:
+        frame.pop("pseudocode_path", None)
+    (run_dir / "snapshot.json").write_text(json.dumps(snapshot))
+    found = adopted(rules, run_dir).snapshot.backtrace
+    assert [(one.frame, one.addr_hex) for one in found.pseudocode_index] == [(1, "0x1a3c8")]
+
+
+def test_call_contexts_are_read_with_and_without_blanks_between_arguments(tmp_path: Path) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    source = write_run(rules, exit_scene())
+    for path in (rules / "cache").glob("syscall_ctx_*"):
+        lines = path.read_text().split("\n")
+        told = [line.replace(", ", ",") if line.startswith("args: ") else line for line in lines]
+        path.write_text("\n".join(told))
+    run = adopted(rules, source)
+    assert "times of the calls" not in lacks(run)
+    assert all(call.ts_mono_ns for call in run.trace())
 
 
 def test_call_contexts_of_another_start_are_not_believed(tmp_path: Path) -> None:

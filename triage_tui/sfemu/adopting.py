@@ -42,6 +42,8 @@ ACTOR = "SFEmu"
 """Who captured an adopted run."""
 _MAX_STAMPED = 4096
 _WAIT_S, _POLL_S = 30.0, 0.05
+_LOOK_FOR_RESULTS_S = 2.0
+"""How long what is known of SFAnalysis results counts, when many runs are looked at."""
 
 
 def adopt(rules: RulesDirectory, source: Path) -> Path:
@@ -90,8 +92,11 @@ def _is_whole(target: Path) -> bool:
 
 
 def stamp_of(rules: RulesDirectory, source: Path) -> str:
-    """Return what changes whenever something of SFEmu's run changes: names, sizes and times of its files."""
-    digest = hashlib.sha256()
+    """Return what changes whenever something of SFEmu's run changes: names, sizes and times of its files.
+
+    SFAnalysis results that were made since, or changed, are part of it: they name frames.
+    """
+    digest = hashlib.sha256(_stamp_of_results(rules.home, int(time.monotonic() / _LOOK_FOR_RESULTS_S)))
     seq = source.name.rpartition("_")[2].lstrip("0")
     beside = [source.parent.parent / f"deadloop_{seq:0>8}.log"]
     beside += [directory / source.name / "manifest.json" for directory in rules.stable_dirs]
@@ -101,6 +106,15 @@ def stamp_of(rules: RulesDirectory, source: Path) -> str:
             name = os.fsencode(path.relative_to(rules.root))
             digest.update(b"%s\0%d %d %d\n" % (name, found.st_size, found.st_mtime_ns, found.st_mode))
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _stamp_of_results(home: Path, _when: int) -> bytes:
+    directory = results_of(home)
+    with contextlib.suppress(OSError):
+        if directory is not None:
+            return b"%s\0%d\n" % (os.fsencode(directory), directory.stat().st_mtime_ns)
+    return b""
 
 
 def _below(source: Path) -> Iterator[Path]:

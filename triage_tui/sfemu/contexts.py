@@ -122,7 +122,7 @@ def _parsed(title: str, text: str) -> Context | None:
     seq = _integer(fields.get("seq", ""))
     if what is None or seq is None or seq < 0:
         return None
-    args = [_integer(word) for word in fields.get("args", "").split(", ") if word]
+    args = [_integer(word) for word in fields.get("args", "").split(",") if word.strip()]
     call = Call(
         seq=seq,
         name="" if what[1] == "nil" else what[1],

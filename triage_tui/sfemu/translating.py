@@ -35,7 +35,7 @@ from triage_tui.sfemu.loop import loop_of
 from triage_tui.sfemu.machine import machine_of
 from triage_tui.sfemu.memory import bytes_of_pieces, objects_of
 from triage_tui.sfemu.program import program_of
-from triage_tui.sfemu.snapshot import Call, SfemuSnapshot
+from triage_tui.sfemu.snapshot import Call, Return, SfemuSnapshot
 from triage_tui.text import safe_line
 
 MAX_CODE_BYTES = 1 << 20
@@ -273,7 +273,7 @@ class _Translation:
                 method="shadow_stack",
                 confidence="high",
             )
-            if (reference := self._pseudocode(frame, one.file, truncated=one.truncated)) is not None:
+            if (reference := self._pseudocode(frame, one)) is not None:
                 frame.pseudocode_file = reference.file
                 references.append(reference)
             frames.append(frame)
@@ -297,8 +297,11 @@ class _Translation:
             pseudocode_index=references,
         )
 
-    def _pseudocode(self, frame: Frame, name: str, *, truncated: bool) -> PseudocodeRef | None:
-        for file in dict.fromkeys((name, f"frame{frame.idx:02d}_{frame.addr_hex}.txt")):
+    def _pseudocode(self, frame: Frame, one: Return) -> PseudocodeRef | None:
+        name, told = one.file, one.addr
+        # Of Thumb code the file has the odd address.
+        usual = (f"frame{frame.idx:02d}_0x{address:x}.txt" for address in (told, told & self._machine.mask))
+        for file in dict.fromkeys((name, *usual)):
             try:
                 path = inside(self._material.run_dir, f"pseudocode/{file}") if file else None
                 text = read_bounded(path, MAX_CODE_BYTES) if path and path.exists() else b""
@@ -312,7 +315,7 @@ class _Translation:
                     frame=frame.idx,
                     addr_hex=frame.addr_hex,
                     file=kept,
-                    truncated=truncated,
+                    truncated=one.truncated,
                     kind="pseudocode",
                     provenance="pseudocode from SFAnalysis, kept by SFEmu",
                 )
