@@ -251,6 +251,9 @@ def _evidence(record: Run) -> None:
 
 
 def _output(record: Run) -> None:
+    if not record.snapshot.guest_output:
+        why = next((one.why for one in record.snapshot.unavailable if one.what == "output"), "not recorded")
+        raise TriageError(f"run {record.run_id} has no output of the program: {why}")
     print(safe_block(record.text_file(record.snapshot.guest_output)))
 
 

@@ -31,8 +31,11 @@ def say_summary(record: Run, language: Catalogue) -> None:
     state = record.state.replace("_", " ")
     print_wrapped(language.sentence(f"run {record.run_id}: {state}{waiting}"))
     reason = language.sentence(snapshot.reason.replace("_", " "))
-    command = f"{' '.join(snapshot.target.argv) or snapshot.target.program}  ({snapshot.target.arch}, "
-    print_wrapped(command + language.fill("stopped by {reason}", reason=reason) + ")", "  ")
+    command = " ".join(snapshot.target.argv) or snapshot.target.program
+    stopped = language.fill("stopped by {reason}", reason=reason)
+    # SFEmu records neither program nor architecture, and not everything follows from what it does.
+    how = f"({snapshot.target.arch}, {stopped})" if snapshot.target.arch else f"({stopped})"
+    print_wrapped(f"{command}  {how}" if command else how, "  ")
     of_diagnosis = record.diagnosis.record_problems if record.diagnosis is not None else ()
     for problem in dict.fromkeys((*record.problems, *of_diagnosis)):
         print_wrapped(language.fill("note: {text}", text=problem), "  ", "    ")

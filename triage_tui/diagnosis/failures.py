@@ -130,7 +130,7 @@ def _fact(
         first_argument=c.argument(call, 0) or (str(call.args[0]) if call.args else ""),
         interface=call.interface or "",
         peer=peer,
-        whom=peer or last.path,
+        whom=peer or last.path or "?",
         detail=c.detail(call),
         origin=last.origin.label if last.origin else "",
         count=len(steps),

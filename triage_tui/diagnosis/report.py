@@ -139,8 +139,9 @@ def _said(message: Message) -> str:
 def headline(run: Run, facts: Facts, best: Hypothesis, candidate: Candidate) -> str:
     """Return in one sentence or two what happened and what is the most likely reason."""
     target = run.snapshot.target
-    name = inert(posixpath.basename(target.program) or target.program, 60)
-    who = f"{name} ({inert(target.arch.upper(), 20)}, pid {run.snapshot.trigger.pid or '?'})"
+    name = inert(posixpath.basename(target.program) or target.program, 60) or "a program without a name"
+    arch = f"{inert(target.arch.upper(), 20)}, " if target.arch else ""
+    who = f"{name} ({arch}pid {run.snapshot.trigger.pid or '?'})"
     text = f"{who} {_what_happens(run, facts)}"
     subject = candidate.subject
     last = next((m for m in reversed(facts.messages) if m.error and m.text), None)
