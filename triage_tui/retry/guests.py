@@ -113,7 +113,7 @@ class RunningGuest:
         self._clock_offset_ns = start.seed - time.monotonic_ns() if start.seed else None
         """What the rules' clock adds to the monotonic one: in every round it begins at the seed."""
         self._host: RuleHost | DirectoryHost | None = None
-        self._directory = sfemu_host(start, spec, self._access, asks_person, narrate)
+        self._directory = sfemu_host(start, spec, self._access, asks_person, narrate, cancel.is_set)
         self._past_hits: dict[tuple[str, str, str], RuleHit] = {}
         self._past_log: list[str] = []
         self.generation: Generation | None = None

@@ -31,9 +31,16 @@ def patient(start: Start) -> TriggerLimits:
 
 
 def sfemu_host(
-    start: Start, spec: LaunchSpec, access: RuleAccess, asks_person: bool, narrate: Callable[[str], None]
+    start: Start,
+    spec: LaunchSpec,
+    access: RuleAccess,
+    asks_person: bool,
+    narrate: Callable[[str], None],
+    cancelled: Callable[[], bool],
 ) -> DirectoryHost | None:
     """Return what runs the rule directory of a start, None for a start without one.
+
+    A hook of it that does not come back is waited for until `cancelled`, at most.
 
     Raises:
         TriageError: it cannot be run.
@@ -54,6 +61,7 @@ def sfemu_host(
         keep=wanted.keep,
         has_stack=wanted.shadow_stack,
     )
+    opened.cancelled = cancelled
     if start.sfanalysis is not None:
         try:
             opened.book = address_book(Path(start.sfanalysis))

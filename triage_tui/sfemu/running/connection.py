@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -29,6 +29,8 @@ _START_S = 20.0
 _PIECE = 1 << 16
 _TIME = struct.Struct("@qq")
 """struct timeval of SO_RCVTIMEO, socket(7)."""
+_LOOK_US = 300_000
+"""How often is looked whether a person wants all of it to end, in microseconds."""
 
 
 class Broken(Exception):
@@ -38,9 +40,11 @@ class Broken(Exception):
 class LuaConnection:
     """The socket to one process, and a handle of it."""
 
-    def __init__(self, own: socket.socket) -> None:
-        """Talk over `own`; the process greets first (`greet`)."""
+    def __init__(self, own: socket.socket, cancelled: Callable[[], bool]) -> None:
+        """Talk over `own`; the process greets first (`greet`). Once `cancelled` it is waited for no more."""
         self._socket = own
+        self.cancelled = cancelled
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIME.pack(0, _LOOK_US))
         self._handle = -1
         self._pid = 0
         self._received = bytearray()
@@ -64,8 +68,7 @@ class LuaConnection:
         if not isinstance(greeting, messages.Hello):
             raise Broken("it did not greet")
         self.greeting = greeting
-        self._be_patient(deadline)
-        _data, fds, _flags, _address = socket.recv_fds(self._socket, 1, 4)
+        fds = self._take_fds(deadline)
         for fd in fds[1:]:
             os.close(fd)
         self._is_greeted = True
@@ -114,9 +117,9 @@ class LuaConnection:
             raise Broken("it sent a message that is not allowed") from None
 
     def _be_patient(self, deadline: float) -> None:
-        """Have what is waited for from here on be there before `deadline`, roughly.
+        """Have what is sent from here on be read before `deadline`, roughly; that it has not passed is sure.
 
-        The kernel's own time-outs are set anew when they are far off only: each costs a call.
+        The kernel's own time-out is set anew when it is far off only: each costs a call.
         """
         left = deadline - time.monotonic()
         if left <= 0:
@@ -125,7 +128,6 @@ class LuaConnection:
             return
         self._patience = left
         value = _TIME.pack(int(left), int(left % 1 * 1e6) or 1)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
     def _take(self, size: int, deadline: float) -> bytes:
@@ -136,7 +138,8 @@ class LuaConnection:
             try:
                 piece = self._socket.recv(_PIECE if self._is_greeted else size - len(received))
             except BlockingIOError:
-                raise Broken("it took too long") from None
+                self._look_up()
+                continue
             except OSError:
                 piece = b""
             if not piece:
@@ -145,6 +148,21 @@ class LuaConnection:
         taken = bytes(received[:size])
         del received[:size]
         return taken
+
+    def _take_fds(self, deadline: float) -> list[int]:
+        """Return the descriptors that come with the next byte."""
+        while True:
+            self._be_patient(deadline)
+            try:
+                return socket.recv_fds(self._socket, 1, 4)[1]
+            except BlockingIOError:
+                self._look_up()
+            except OSError:
+                return []
+
+    def _look_up(self) -> None:
+        if self.cancelled():
+            raise Broken("it was interrupted")
 
     def end(self) -> None:
         """Kill the process, if it is still there, and close the socket. May be called again."""
@@ -159,7 +177,9 @@ class LuaConnection:
 class FirstProcess(LuaConnection):
     """The process that the others are made of, and the end of all of them with it."""
 
-    def __init__(self, setup: messages.Setup, fds: Sequence[int]) -> None:
+    def __init__(
+        self, setup: messages.Setup, fds: Sequence[int], cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
         """Start it in the cell behind `fds`, see `lua_process.main`.
 
         Raises:
@@ -174,7 +194,7 @@ class FirstProcess(LuaConnection):
                 raise TriageError(
                     f"the Lua of the rule directory cannot be started: {error.strerror}"
                 ) from error
-        super().__init__(ours)
+        super().__init__(ours, cancelled)
         deadline = time.monotonic() + _START_S
         try:
             self.send(setup, deadline, fds)
@@ -199,7 +219,7 @@ def spawned(maker: LuaConnection, environment: dict[str, str], seconds: float) -
         Broken: there is none.
     """
     ours, theirs = socket.socketpair()
-    made = LuaConnection(ours)
+    made = LuaConnection(ours, maker.cancelled)
     deadline = time.monotonic() + seconds
     try:
         with theirs:

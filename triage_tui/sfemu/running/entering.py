@@ -132,6 +132,8 @@ def close_in(cwd: str, single_id: bool, memory_bytes: int, file_bytes: int) -> t
         os.chdir("/")
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, resource.getrlimit(resource.RLIMIT_AS)[1]))
     for kind, value in (
+        # For the guest's shell, too, whose emulator reserves address space without end.
+        (resource.RLIMIT_DATA, memory_bytes),
         (resource.RLIMIT_FSIZE, file_bytes),
         (resource.RLIMIT_NOFILE, 256),
         (resource.RLIMIT_CORE, 0),

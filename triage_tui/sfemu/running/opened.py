@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,6 +57,8 @@ class Opened:
     has_finish: bool = False
     """Whether calls are to be shown when they have ended."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    cancelled: Callable[[], bool] = lambda: False
+    """Whether a person wants all of it to end."""
 
     @classmethod
     def of(
@@ -142,7 +144,7 @@ class Opened:
                 raise TriageError(
                     f"the Lua of the rule directory cannot be started beside the guest: {error.strerror}"
                 ) from error
-            return FirstProcess(setup, fds)
+            return FirstProcess(setup, fds, self.cancelled)
 
     def _path_in_root(self) -> str:
         """Return the path by which the Lua knows the directory: that in the guest's root if it lies there.
