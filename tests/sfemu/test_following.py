@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,23 @@ def test_what_sfemu_goes_on_writing_is_taken_in_and_nothing_of_it_changed(tmp_pa
     finally:
         follower.stop()
     assert told == {source.name}
+
+
+def test_a_rule_directory_in_which_nothing_was_recorded_yet_is_followed(tmp_path: Path) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    (rules / "cache" / "ai_runs").rmdir()
+    home = Workspace.at(rules).root
+    told: set[str] = set()
+    follower = SfemuFollower(home, told.update)
+    follower.start()
+    try:
+        first = write_run(rules, exit_scene())
+        wait_until(lambda: first.name in told)
+        shutil.rmtree(rules / "cache" / "ai_runs")
+        again = write_run(rules, mips_scene(), number=5)
+        wait_until(lambda: again.name in told)
+    finally:
+        follower.stop()
 
 
 def test_the_newest_come_first_and_what_was_taken_in_is_left(tmp_path: Path) -> None:

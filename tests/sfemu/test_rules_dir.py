@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from triage_tui.cli.main import main
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
 from triage_tui.sfemu.rules_dir import find, is_on, read_settings
@@ -84,3 +85,15 @@ def test_a_link_in_place_of_the_records_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(TriageError, match="reached by a link"):
         Workspace.at(root)
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_link_in_place_of_the_runs_is_named_where_no_run_is_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    assert main(["list", "-C", str(rules)]) == 0
+    assert f"no runs in {rules}/cache/ai_runs\n" in capsys.readouterr().err
+    (rules / "cache" / "ai_runs").rename(tmp_path / "large")
+    (rules / "cache" / "ai_runs").symlink_to(tmp_path / "large")
+    assert main(["list", "-C", str(rules)]) == 0
+    assert "cache/ai_runs (a link, which is not followed" in capsys.readouterr().err

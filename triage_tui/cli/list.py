@@ -6,7 +6,7 @@ import argparse
 
 from triage_tui.cli.output import cause_in_words, print_json, print_table, say, summary_fields
 from triage_tui.retry.workspace import Workspace
-from triage_tui.runs.foreign import foreign_places
+from triage_tui.runs.foreign import looked_into
 from triage_tui.runs.listing import Form, list_runs
 from triage_tui.runs.stories import ORDERS, Entry, fold, group, ordered, scores, story_of
 from triage_tui.text import number_of, safe_line
@@ -63,8 +63,7 @@ def run(args: argparse.Namespace) -> int:
             print_json({**summary_fields(row.run, workspace.runs_dir), **told})
         return 0
     if not rows:
-        places = foreign_places(workspace.runs_dir)
-        say(f"no runs in {safe_line(', '.join(map(str, places or [workspace.runs_dir])), 300)}")
+        say(f"no runs in {safe_line(', '.join(looked_into(workspace.runs_dir)), 500)}")
         return 0
     header = ["RUN", "STATE", "SEEN", "SCORE", "PROGRAM", "ARCH", "STOPPED BY", "CAUSE", "PROBLEM"]
     print_table(header, [_row(row, score[story_of(row.run)]) for row in rows])

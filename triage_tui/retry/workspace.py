@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.runs.foreign import foreign_places, foreign_runs
+from triage_tui.runs.foreign import foreign_places, foreign_runs, is_home, looked_into
 from triage_tui.runs.ids import is_run_id
 from triage_tui.sfemu import rules_dir
 from triage_tui.text import safe_line
@@ -90,8 +90,8 @@ class Workspace(msgspec.Struct, frozen=True):
         found = self._all_run_dirs()
         if run_id == "last":
             if not found:
-                if places := foreign_places(self.runs_dir):
-                    shown = safe_line(", ".join(map(str, places)), 300)
+                if is_home(self.root):
+                    shown = safe_line(", ".join(looked_into(self.runs_dir)), 500)
                     raise TriageError(f"there is no run in {shown} yet: SFEmu records them there")
                 raise TriageError(
                     f"there is no run in {safe_line(str(self.runs_dir))} yet: start one with `triage-tui run`"

@@ -33,6 +33,24 @@ def foreign_places(runs_dir: Path) -> list[Path]:
     return [place for place in places if place.is_dir() and not place.is_symlink()]
 
 
+def looked_into(runs_dir: Path) -> list[str]:
+    """Return where runs are looked for that a list of `runs_dir` shows: where SFEmu records them, or itself.
+
+    A link is none of these places, which is said: what it leads to may be anybody's.
+    """
+    home = runs_dir.parent
+    if not is_home(home):
+        return [str(runs_dir)]
+    places = [home.parent.parent / name / RUNS for name in RECORD_DIRECTORIES]
+    told = []
+    for place in places:
+        if place.is_symlink() or place.parent.is_symlink():
+            told.append(f"{place} (a link, which is not followed: put the directory itself there)")
+        elif place.is_dir():
+            told.append(str(place))
+    return told or [str(home.parent / RUNS)]
+
+
 def foreign_runs(runs_dir: Path, without: Collection[str] = ()) -> dict[str, Path]:
     """Return name -> directory of SFEmu's runs beside `runs_dir`; links are left out, and names `without`.
 

@@ -42,7 +42,7 @@ class Worker:
         """Run -> its stamp when it could not be read."""
         self._inotify = INotify()
         self._newest: list[Path] = []
-        self._watched: set[Path] = set()
+        self._watched: dict[int, Path] = {}
 
     def run(self) -> None:
         """Take in all there is, newest first, then what appears, until nobody listens."""
@@ -51,22 +51,34 @@ class Worker:
             while not self._pass():
                 take_note(self._home)
             take_note(self._home)
-            while not self._inotify.read(timeout=int(LOOK_EVERY_S * 1000)):
+            while not self._news(int(LOOK_EVERY_S * 1000)):
                 if os.getppid() == 1:
                     return
+                if self._watch():
+                    break
                 # What SFEmu still writes lies deep below its newest runs.
                 for source in self._newest:
                     self._take(source)
                 take_note(self._home)
             time.sleep(QUIET_S)
-            self._inotify.read(timeout=0)
+            self._news(0)
 
-    def _watch(self) -> None:
+    def _watch(self) -> bool:
+        """Watch what there is, and tell whether some is new: SFEmu makes directories at its first stop."""
+        before = len(self._watched)
         for place in (*foreign_places(self._home / "ai_runs"), self._home / WAITING):
-            if place not in self._watched:
+            if place not in self._watched.values():
                 with contextlib.suppress(OSError):
-                    self._inotify.add_watch(place, _NEWS)
-                    self._watched.add(place)
+                    self._watched[self._inotify.add_watch(place, _NEWS)] = place
+        return len(self._watched) > before
+
+    def _news(self, milliseconds: int) -> bool:
+        """Wait for word of the kernel's; one that was removed is watched again once it is made again."""
+        events = self._inotify.read(timeout=milliseconds)
+        for event in events:
+            if event.mask & flags.IGNORED:
+                self._watched.pop(event.wd, None)
+        return bool(events)
 
     def _pass(self) -> bool:
         """Take in what there is, newest first; False when something new came, which is to come first."""
@@ -74,7 +86,7 @@ class Worker:
         for number, source in enumerate(wanted(self._home)):
             if number < _NEWEST:
                 self._newest.append(source)
-            if number >= _NEWEST and self._inotify.read(timeout=0):
+            if number >= _NEWEST and self._news(0):
                 return False
             self._take(source)
         return True
