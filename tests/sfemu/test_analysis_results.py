@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,9 @@ def test_where_results_are_looked_for(tmp_path: Path, monkeypatch: pytest.Monkey
     beside = write_results(tmp_path / "all" / "rootfs" / "out_httpd")
     assert results_of(home) == beside
     assert results_of(tmp_path) is None
+    write_results(tmp_path / "all" / "other" / "out_httpd")
+    assert results_of(home) is None, "one of them is of other firmware"
+    assert results_of(Workspace.at(rules_directory(tmp_path / "all" / "other" / "rules")).root) is not None
     monkeypatch.setenv(RESULTS_VARIABLE, "/else")
     assert results_of(home) == Path("/else")
     assert results_of(home, "named") == Path("named")
@@ -97,3 +101,17 @@ def test_the_code_command_takes_what_lies_beside(
     # What SFEmu kept itself comes first.
     assert main(["code", "-C", str(rules), source.name, "2"]) == 0
     assert 'open("/dev/nvram"' in capsys.readouterr().out
+
+
+def test_the_end_of_a_path_names_one_file_or_none(tmp_path: Path) -> None:
+    def write(place: str, root: str, name: str) -> None:
+        entry = {"name": name, "entry": {"offset": 0x1000}, "size": 16}
+        file = {"name": "httpd", "real_path": f"{root}{place}", "fs_root": root}
+        (tmp_path / f"{name}.json").write_text(json.dumps({"file": file, "functions": [entry]}))
+
+    write("/sbin/httpd", "/a", "short")
+    write("/usr/sbin/httpd", "/b", "long")
+    results = SfAnalysis(tmp_path)
+    paths = ("/fw/usr/sbin/httpd", "/fw/sbin/httpd", "/sbin/httpd", "httpd", "/opt/httpd")
+    found = [results.name_at(path, 0x1000) for path in paths]
+    assert [one and one[0] for one in found] == ["long", "short", "short", None, None]

@@ -133,11 +133,14 @@ class SfAnalysis:
             if path in (program.file.real_path, program.guest_path):
                 return program
         same = [p for p in self._programs if PurePosixPath(p.file.real_path).name == PurePosixPath(path).name]
-        for program in same:
-            end = f"/{path.lstrip('/')}"
-            if program.file.real_path.endswith(end) or path.endswith(program.guest_path):
-                return program
-        return same[0] if len(same) == 1 else None
+        end = f"/{path.lstrip('/')}"
+        fitting = [one for one in same if one.file.real_path.endswith(end)]
+        if not fitting:
+            # Of /sbin/httpd and /usr/sbin/httpd the longer one says more.
+            within = [one for one in same if path.endswith(one.guest_path)]
+            fitting = sorted(within, key=lambda one: len(one.guest_path))[-1:] or same
+        paths = {one.file.real_path for one in fitting}
+        return fitting[0] if len(paths) == 1 else None
 
     def function(self, point: CodePoint) -> FunctionCode | None:
         """Return name, prototype and pseudocode of the function at `point`; None without all of them.

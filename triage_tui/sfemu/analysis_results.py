@@ -21,7 +21,8 @@ def results_of(workspace: Path, named: str | None = None) -> Path | None:
     """Return the directory of results for the runs of a workspace, None where there is none.
 
     The one that was `named` comes first, then that of the environment, then `out_*` in the rule directory,
-    beside it, and in the directories beside it.
+    beside it, and in the directories beside it: where several of these have results, they may be of other
+    firmware, and none is taken.
     """
     if named is not None:
         return Path(named)
@@ -30,10 +31,16 @@ def results_of(workspace: Path, named: str | None = None) -> Path | None:
     if not is_home(workspace):
         return None
     rules = workspace.parent.parent
-    for place in (rules, rules.parent, *_directories(rules.parent)):
-        for directory in _directories(place):
-            if directory.name.startswith(_PREFIX) and _holds_results(directory):
-                return directory
+    if (near := _results_in(rules) or _results_in(rules.parent)) is not None:
+        return near
+    found = [results for place in _directories(rules.parent) if (results := _results_in(place)) is not None]
+    return found[0] if len(found) == 1 else None
+
+
+def _results_in(place: Path) -> Path | None:
+    for directory in _directories(place):
+        if directory.name.startswith(_PREFIX) and _holds_results(directory):
+            return directory
     return None
 
 
