@@ -208,7 +208,10 @@ class DirectoryHost:
         return Answer()
 
     def _idle_hook(self, state: _State, message: messages.Idle) -> Conversation:
-        yield from self._asked(state, "idle", message)
+        done = yield from self._asked(state, "idle", message)
+        if done.exits is not None:
+            # Its Lua is gone with it, and the program makes no call at which it could be ended.
+            self._switch_off(f"it called os.exit({done.exits}) in idle(), where the program cannot be ended")
         return Answer()
 
     def _asked(self, state: _State, name: str, message: wire.Message) -> Generator[Wish, int, messages.Done]:
