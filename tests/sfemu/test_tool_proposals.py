@@ -131,5 +131,10 @@ def test_rules_are_taken_as_sfemu_takes_them(tmp_path: Path) -> None:
     (patch / "observe").mkdir()
     (patch / "observe" / "syscall").symlink_to(outside)
     (patch / "fix" / "syscall" / "huge.lua").write_bytes(b"-" * (1 << 20))
-    found = {(one.purpose, one.syscall): one.source for one in read_written(patch)}
+    written, left_out = read_written(patch)
+    found = {(one.purpose, one.syscall): one.source for one in written}
     assert found == {("fix", "open"): b"1", ("fix", "read"): b"3"}
+    assert left_out == [
+        "fix/syscall/huge.lua is no file of at most 256 KiB",
+        "observe/syscall is no directory of its own",
+    ]

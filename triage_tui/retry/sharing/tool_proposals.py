@@ -16,7 +16,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -99,28 +99,53 @@ def ask_tool(
         except OSError as error:
             raise TriageError(f"the run cannot be written for the tool: {error.strerror}") from error
         _call(command, asked, seconds, cancel, tell)
-        found = read_written(asked.patch_dir)
+        found, left_out = read_written(asked.patch_dir)
         said = _explanation(asked.patch_dir)
-    if not found:
+    if not found and not left_out:
         why = f": {safe_line(said, 200)}" if said else ""
         raise TriageError(f"the tool wrote no rule for run {run.run_id}{why}")
-    return _propose(workspace, run, found, said, _name_of(command), actor)
+    if not found:
+        raise TriageError(f"the tool wrote no rule for run {run.run_id} that can be taken:{_of(left_out)}")
+    told = _propose(workspace, run, found, said, _name_of(command), actor)
+    return f"{told}; {number_of(len(left_out), 'file')} left out:{_of(left_out)}" if left_out else told
 
 
-def read_written(patch_dir: Path) -> list[Written]:
-    """Return the rules in a `rules_patch/` of SFEmu; names and files of another kind are left out."""
+def _of(left_out: list[str]) -> str:
+    more = f" (and {len(left_out) - 1} more)" if len(left_out) > 1 else ""
+    return f" {left_out[0]}{more}"
+
+
+def read_written(patch_dir: Path) -> tuple[list[Written], list[str]]:
+    """Return the rules in a `rules_patch/` of SFEmu, and what is left out of it, and why."""
     found: list[Written] = []
+    left_out: list[str] = []
     taken: set[tuple[str, str]] = set()
     for purpose, place in PLACES:
-        for name in _names(patch_dir, place):
+        try:
+            names = sorted(os.listdir(inside(patch_dir, place)))
+        except FileNotFoundError:
+            continue
+        except (OSError, TriageError):
+            left_out.append(f"{place} is no directory of its own")
+            continue
+        for name in names:
+            shown = f"{place}/{safe_line(name, 60)}"
             syscall = name.removesuffix(".lua")
-            if (purpose, syscall) in taken or len(found) == MAX_FILES:
+            if (purpose, syscall) in taken:
                 continue
-            with contextlib.suppress(TriageError):
-                source = read_bounded(patch_dir / place / name, MAX_RULE_BYTES, whole=True)
+            if not _RULE.match(name):
+                left_out.append(f"{shown} is not named as a syscall")
+            elif len(found) == MAX_FILES:
+                left_out.append(f"{shown}: there are {MAX_FILES} already")
+            else:
+                try:
+                    source = read_bounded(patch_dir / place / name, MAX_RULE_BYTES, whole=True)
+                except TriageError:
+                    left_out.append(f"{shown} is no file of at most {MAX_RULE_BYTES >> 10} KiB")
+                    continue
                 taken.add((purpose, syscall))
                 found.append(Written(purpose, syscall, source))
-    return found
+    return found, left_out
 
 
 def _name_of(command: str) -> str:
@@ -131,14 +156,6 @@ def _name_of(command: str) -> str:
 
 
 _INTERPRETER = re.compile(r"(env|sh|bash|dash|node|perl|lua[0-9.]*|python[0-9.]*)\Z")
-
-
-def _names(patch_dir: Path, place: str) -> Iterator[str]:
-    try:
-        names = sorted(os.listdir(inside(patch_dir, place)))
-    except (OSError, TriageError):
-        return
-    yield from (name for name in names if _RULE.match(name))
 
 
 def _explanation(patch_dir: Path) -> str:
