@@ -27,7 +27,9 @@ from triage_tui.rulebook import patches
 from triage_tui.runs.events import append_event
 from triage_tui.runs.listing import list_runs
 from triage_tui.runs.reader import Run, load_run
+from triage_tui.sfemu import rules_dir
 from triage_tui.sfemu.adopted import read_adopted
+from triage_tui.sfemu.adopting import stamp_of
 from triage_tui.sfemu.following import ensure
 
 
@@ -227,6 +229,21 @@ def test_call_contexts_of_another_start_are_not_believed(tmp_path: Path) -> None
     run = adopted(rules, first)
     assert {call.return_address for call in run.trace()} == {None}
     assert "no syscall_ctx_*" in lacks(run)["times of the calls"]
+
+
+def test_only_as_deep_as_sfemu_writes_is_looked_for_changes(tmp_path: Path) -> None:
+    # A thousand directories in each other are more than Python can call itself.
+    rules = rules_directory(tmp_path / "rules")
+    source = write_run(rules, exit_scene())
+    found = rules_dir.find(rules)
+    assert found is not None
+    deep = source / "memory/a/b/c/d"
+    deep.mkdir(parents=True)
+    before = stamp_of(found, source)
+    (deep / "new").touch()
+    assert stamp_of(found, source) == before
+    (source / "rules_patch/fix/syscall/close.lua").touch()
+    assert stamp_of(found, source) != before
 
 
 @pytest.mark.parametrize("how", BREAKS)

@@ -78,6 +78,16 @@ def test_settings_are_read_as_it_reads_them(tmp_path: Path) -> None:
     assert [is_on(word, True) for word in ("on", "NO", "maybe", None)] == [True, False, True, True]
 
 
+def test_a_setting_with_a_zero_byte_is_none(tmp_path: Path) -> None:
+    root = rules_directory(tmp_path / "rules")
+    (root / "config").mkdir()
+    (root / "config" / "env").write_bytes(b"SFEMU_RULES_OVERRIDE_DIR=a\0b:c\nA=1\n")
+    found = find(root)
+    assert found is not None
+    assert found.settings == {"A": "1"}
+    assert main(["rules", "published", "-C", str(root)]) == 0
+
+
 def test_a_link_in_place_of_the_records_is_not_followed(tmp_path: Path) -> None:
     root = rules_directory(tmp_path / "rules")
     (tmp_path / "elsewhere").mkdir()

@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 from triage_tui.binary.sfanalysis import SfAnalysis
@@ -41,6 +42,8 @@ from triage_tui.text import safe_line
 ACTOR = "SFEmu"
 """Who captured an adopted run."""
 _MAX_STAMPED = 4096
+_MAX_DEPTH = 3
+"""SFEmu's own lie at rules_patch/fix/syscall/."""
 _WAIT_S, _POLL_S = 30.0, 0.05
 _LOOK_FOR_RESULTS_S = 2.0
 """How long what is known of SFAnalysis results counts, when many runs are looked at."""
@@ -118,15 +121,21 @@ def _stamp_of_results(home: Path, _when: int) -> bytes:
 
 
 def _below(source: Path) -> Iterator[Path]:
-    """Yield the files below a run, bounded, links not followed."""
-    count = 0
-    for place, directories, names in os.walk(source):
-        directories.sort()
-        for name in sorted(names):
-            yield Path(place, name)
-            count += 1
-            if count >= _MAX_STAMPED:
-                return
+    """Yield the files below a run, bounded in number and depth, links not followed."""
+    left, places = _MAX_STAMPED, [(source, 0)]
+    while places:
+        place, depth = places.pop(0)
+        try:
+            with os.scandir(place) as entries:
+                found = sorted((one.name, one.is_dir(follow_symlinks=False)) for one in islice(entries, left))
+        except OSError:
+            continue
+        left -= len(found)
+        for name, is_directory in found:
+            if not is_directory:
+                yield place / name
+            elif depth < _MAX_DEPTH:
+                places.append((place / name, depth + 1))
 
 
 def _writer(runs_dir: Path, run_id: str) -> RunWriter:

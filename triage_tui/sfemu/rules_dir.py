@@ -145,8 +145,11 @@ def read_settings(path: Path) -> dict[str, str]:
     except TriageError:
         return {}
     settings: dict[str, str] = {}
-    for line in raw.decode("utf-8", "backslashreplace").splitlines():
+    for line in raw.decode("utf-8", "backslashreplace").split("\n"):
         name, equals, value = line.strip().partition("=")
+        if "\0" in line:
+            # No name of a file and no text for the system's calls.
+            continue
         name = name.removeprefix("export ").strip()
         if equals and name.replace("_", "a").isalnum() and name.isascii() and not name[0].isdigit():
             settings[name] = _unquoted(value.strip())
