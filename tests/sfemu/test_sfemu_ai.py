@@ -131,3 +131,8 @@ def test_links_in_the_place_of_files_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TriageError, match="cannot be written"):
         write_answer(tmp_path / "file", Answer("text"))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(WriteFailed, match="is a link"):
+        write_answer(tmp_path / "link", Answer("text"))
+    assert list((tmp_path / "elsewhere").iterdir()) == []

@@ -57,6 +57,7 @@ def write_answer(patch_dir: Path, answer: Answer) -> None:
         WriteFailed: it cannot be written; says where and why.
     """
     try:
+        refuse_link(patch_dir)
         counts = [
             _write_rules(patch_dir / "fix", answer.fix, keep=False),
             _write_rules(patch_dir / "observe", answer.observe, keep=True),

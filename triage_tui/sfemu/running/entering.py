@@ -109,15 +109,22 @@ def _mount_rules(
         source = os.path.join(lower, name)
         if stat.S_ISDIR(os.lstat(source).st_mode):
             namespaces.mount(source, os.path.join(merged, name), "", namespaces.MS_BIND)
+    if covered:
+        _cover(lower, merged, covered, exchanged)
+    os.chdir("/")
+    namespaces.mount(merged, place, "", namespaces.MS_BIND | namespaces.MS_REC)
+
+
+def _cover(lower: str, merged: str, covered: str, exchanged: Iterable[str]) -> None:
+    """Cover the directory `covered`, in which only the directories `exchanged` are seen as they are."""
     cover = os.path.join(merged, covered)
+    flags = namespaces.MS_NOSUID | namespaces.MS_NODEV
     namespaces.mount("tmpfs", cover, "tmpfs", flags, f"mode=755,size={_COVER_BYTES}")
     for name in exchanged:
         source = os.path.join(lower, covered, name)
-        if stat.S_ISDIR(os.lstat(source).st_mode):
+        if os.path.isdir(source) and not os.path.islink(source):
             os.mkdir(os.path.join(cover, name), 0o755)
             namespaces.mount(source, os.path.join(cover, name), "", namespaces.MS_BIND)
-    os.chdir("/")
-    namespaces.mount(merged, place, "", namespaces.MS_BIND | namespaces.MS_REC)
 
 
 def close_in(cwd: str, single_id: bool, memory_bytes: int, file_bytes: int) -> tuple[list[str], list[str]]:

@@ -26,7 +26,7 @@ class Setup(Message, tag="setup"):
     recorded: list[str]
     """Names in it that are written through to this machine: `cache`, `data`."""
     covered: str
-    """Our workspace in one of them, of which nothing is seen but the directories `exchanged`."""
+    """Our workspace in one of them, of which nothing is seen but the directories `exchanged`; "" for none."""
     exchanged: list[str]
     cwd: str
     single_id: bool

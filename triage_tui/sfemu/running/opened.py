@@ -79,10 +79,16 @@ class Opened:
             raise TriageError(
                 f"{shown} cannot be recorded in: cache/ cannot be made ({error.strerror})"
             ) from error
-        home = made_home(rules)
-        for name in _EXCHANGED:
-            with contextlib.suppress(OSError):
-                (home / name).mkdir(exist_ok=True)
+        try:
+            home = made_home(rules)
+        except TriageError:
+            # Where nothing can be made its Lua makes nothing either, as the same user.
+            if os.path.lexists(rules.home):
+                raise
+        else:
+            for name in _EXCHANGED:
+                with contextlib.suppress(OSError):
+                    (home / name).mkdir(exist_ok=True)
         return cls(
             rules,
             arch,
@@ -111,12 +117,12 @@ class Opened:
         Raises:
             TriageError: it cannot be started.
         """
-        recorded = [path.name for path in self.rules.records]
+        recorded, home = [path.name for path in self.rules.records], self.rules.home
         emulator = [views.arch.name, "-L", "/", *self.spec.emulator_options, "-0", "sh", "/bin/sh", "-c"]
         setup = messages.Setup(
             rules_path=self._path_in_root(),
             recorded=recorded,
-            covered=str(self.rules.home.relative_to(self.rules.root)),
+            covered=str(home.relative_to(self.rules.root)) if home.is_dir() else "",
             exchanged=list(_EXCHANGED),
             cwd=self.spec.cwd,
             single_id=single_id,
