@@ -496,4 +496,5 @@ local function hook()
   end
 end
 
-hook()
+-- On triage-tui's own engine SFEmu's question is asked there already.
+if not rawget(_G, "SFEMU_TRIAGE_ENGINE") then hook() end

@@ -295,6 +295,8 @@ for name, value in pairs(NUMBERS) do
   _G[name] = value
 end
 SFEMU_RULES_PATH = RULES_PATH
+-- So that the plugin decide.lua stays away: here a prompt freezes the guest, and is decided on by itself.
+SFEMU_TRIAGE_ENGINE = true
 
 -- What of the library would be that of the guest's process in SFEmu ----------------------------------------
 
