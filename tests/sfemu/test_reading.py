@@ -231,6 +231,24 @@ def test_call_contexts_of_another_start_are_not_believed(tmp_path: Path) -> None
     assert "no syscall_ctx_*" in lacks(run)["times of the calls"]
 
 
+def test_a_run_whose_taking_in_was_ended_is_taken_in_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    source = write_run(rules, exit_scene())
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as ended:
+        ended.setattr("triage_tui.sfemu.adopting.explain", killed)
+        with pytest.raises(KeyboardInterrupt):
+            adopted(rules, source)
+    diagnosis = adopted(rules, source).diagnosis
+    assert diagnosis is not None
+    assert "sfemu-fix-open" in {one.id for one in diagnosis.proposals}
+
+
 def test_only_as_deep_as_sfemu_writes_is_looked_for_changes(tmp_path: Path) -> None:
     # A thousand directories in each other are more than Python can call itself.
     rules = rules_directory(tmp_path / "rules")

@@ -198,9 +198,21 @@ def _write(
         _carry_over(target, snapshot)
     writer.write_snapshot(snapshot)
     kept = _rules_to_write(target, their_rules, known)
+    about = Adopted(
+        source=source.relative_to(rules.root).as_posix(),
+        versions=_versions(source, found),
+        stamp="",
+        files={
+            SNAPSHOT_FILE: _digest_of(source / SNAPSHOT_FILE),
+            **{f"logs/{name}": hashlib.sha256(text).hexdigest() for name, text in logs.items()},
+        },
+        rules={rule.name: hashlib.sha256(rule.text).hexdigest() for rule in their_rules},
+    )
     if known is None:
         for rule in kept:
             patches.write_rule(writer.dir, rule.name, rule.text)
+        # From its first moment on it is one of SFEmu's.
+        write_atomic(writer.dir / adopted.FILE, encode_json(about))
         writer.publish()
         append_event(target, "captured", {"reason": snapshot.reason, "recorded_by": "SFEmu"}, ACTOR)
     else:
@@ -210,17 +222,8 @@ def _write(
     retry_log = logs.get(RETRY_LOG, b"").decode("utf-8", "backslashreplace")
     stable = exported(manifest)
     explain(target, [proposal_of(rule, rules, retry_log, stable) for rule in their_rules])
-    about = Adopted(
-        source=source.relative_to(rules.root).as_posix(),
-        versions=_versions(source, found),
-        stamp=stamp,
-        files={
-            SNAPSHOT_FILE: _digest_of(source / SNAPSHOT_FILE),
-            **{f"logs/{name}": hashlib.sha256(text).hexdigest() for name, text in logs.items()},
-        },
-        rules={rule.name: hashlib.sha256(rule.text).hexdigest() for rule in their_rules},
-    )
     # Last: whatever ends this before, it is done again.
+    about.stamp = stamp
     write_atomic(target / adopted.FILE, encode_json(about))
 
 
