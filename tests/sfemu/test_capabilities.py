@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.guest.helpers import spec
 from triage_tui.cli.main import main
+from triage_tui.errors import TriageError
+from triage_tui.guest.arch import by_name
 from triage_tui.sfemu import rules_dir
 from triage_tui.sfemu.running import commands
 from triage_tui.sfemu.running.capabilities import capabilities
 from triage_tui.sfemu.running.idle import repeated
+from triage_tui.sfemu.running.opened import Opened
 
 RULES = Path(__file__).with_name("rules")
 
@@ -67,6 +71,17 @@ def test_running_one_needs_trust_in_so_many_words(tmp_path: Path, capsys: pytest
     assert "its Lua runs in the guest's cell" in said
     assert main(["run", "-C", str(tmp_path), "--trust", "/bin/true"]) != 0
     assert not (tmp_path / "ai_runs").exists()
+
+
+def test_our_workspace_is_where_its_lua_cannot_make_another_one(tmp_path: Path) -> None:
+    (tmp_path / "entry.lua").touch()
+    for name in ("cache", "data/triage_tui"):
+        (tmp_path / name).mkdir(parents=True)
+    found = rules_dir.find(tmp_path)
+    assert found is not None
+    how = spec(tmp_path, tmp_path, "/bin/true")
+    with pytest.raises(TriageError, match="move it to cache/triage_tui/"):
+        Opened.of(found, by_name("arm"), how, idle_ms=0, keep=0, has_stack=False)
 
 
 def test_plain_commands(tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ class Opened:
         """Look at a rule directory; it gets a `cache/` where it has nothing to record in.
 
         Raises:
-            TriageError: it has no `entry.lua`, or cannot be read or written.
+            TriageError: it has no `entry.lua`, cannot be read or written, or our workspace is not in the first
+                of its directories of records.
         """
         shown = safe_line(str(rules.root), 200)
         if not (rules.root / "entry.lua").is_file():
@@ -79,6 +80,14 @@ class Opened:
             raise TriageError(
                 f"{shown} cannot be recorded in: cache/ cannot be made ({error.strerror})"
             ) from error
+        first, *others = rules.records
+        if rules.home.parent in others:
+            # Its Lua could make one in the first of them, which would then be taken for ours.
+            where, there = rules.home.relative_to(rules.root), first.relative_to(rules.root)
+            raise TriageError(
+                f"{shown} records in {there}/, and our workspace beside its older records is {where}/:"
+                f" move it to {there}/{where.name}/ before the directory is run here"
+            )
         try:
             home = made_home(rules)
         except TriageError:
