@@ -67,8 +67,8 @@ class Opened:
         """Look at a rule directory; it gets a `cache/` where it has nothing to record in.
 
         Raises:
-            TriageError: it has no `entry.lua`, cannot be read or written, or our workspace is not in the first
-                of its directories of records.
+            TriageError: it has no `entry.lua`, cannot be read or written, or our workspace is not in the
+                first of its directories of records.
         """
         shown = safe_line(str(rules.root), 200)
         if not (rules.root / "entry.lua").is_file():
