@@ -24,7 +24,8 @@ from triage_tui.runs.events import append_event
 from triage_tui.runs.files import can_be_made_again, read_bounded, write_atomic
 from triage_tui.runs.form import MAX_SNAPSHOT_BYTES, SNAPSHOT_FILE
 from triage_tui.runs.ids import is_run_id
-from triage_tui.runs.model import Unavailable
+from triage_tui.runs.model import Snapshot, Unavailable
+from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import RunWriter, encode_json
 from triage_tui.sfemu import adopted
 from triage_tui.sfemu.adopted import Adopted, read_adopted
@@ -71,7 +72,7 @@ def adopt(rules: RulesDirectory, source: Path) -> Path:
         raise TriageError(f"run {source.name} was made here: SFEmu's of the same name was not taken in")
     found = read_snapshot(source)
     try:
-        writer = _writer(runs_dir, source.name)
+        writer = RunWriter(runs_dir, source.name)
     except BlockingIOError:
         return _made_by_another(target, stamp)
     except OSError as error:
@@ -138,10 +139,6 @@ def _below(source: Path) -> Iterator[Path]:
                 places.append((place / name, depth + 1))
 
 
-def _writer(runs_dir: Path, run_id: str) -> RunWriter:
-    return RunWriter(runs_dir, run_id)
-
-
 def _made_by_another(target: Path, stamp: str) -> Path:
     """Wait for another process that takes in the same run.
 
@@ -200,7 +197,7 @@ def _write(
     kept = _rules_to_write(target, their_rules, known)
     about = Adopted(
         source=source.relative_to(rules.root).as_posix(),
-        versions=_versions(source, found),
+        versions=material.versions,
         stamp="",
         files={
             SNAPSHOT_FILE: _digest_of(source / SNAPSHOT_FILE),
@@ -266,12 +263,8 @@ def _rules_to_write(target: Path, found: list[TheirRule], known: Adopted | None)
     return kept
 
 
-def _carry_over(target: Path, snapshot: object) -> None:
+def _carry_over(target: Path, snapshot: Snapshot) -> None:
     """Keep what was added to our record since: code of frames from another source."""
-    from triage_tui.runs.model import Snapshot
-    from triage_tui.runs.reader import load_run
-
-    assert isinstance(snapshot, Snapshot)
     try:
         before = load_run(target).snapshot.backtrace
     except TriageError:

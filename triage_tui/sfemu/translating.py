@@ -72,7 +72,9 @@ class Material:
 
 
 def write_record(material: Material, writer: RunWriter) -> Snapshot:
-    """Write snapshot, history, code and memory of a stop into the run that `writer` makes; return the first.
+    """Write history, code and memory of a stop into the run that `writer` makes; return its snapshot.
+
+    The snapshot is left for the caller to write, who has more to put into it.
 
     Raises:
         TriageError: it cannot be written.
@@ -147,7 +149,6 @@ class _Translation:
         self._write_texts(snapshot)
         if len(history) > len(snapshot.recent_syscalls):
             self._writer.write_trace(history)
-        self._writer.write_snapshot(snapshot)
         return snapshot
 
     def _reason(self) -> Reason:
