@@ -76,7 +76,8 @@ def test_run_with_the_app(tmp_path: Path, rootfs: Callable[[str], Path]) -> None
     with Terminal(tmp_path, 24, 80, command) as terminal:
         # The headline: the list tells of a run before it is read.
         terminal.until("is about to exit")
-        terminal.until("waits for you")
+        # The list tells of the guest that waits before its run is read; then the key is offered.
+        terminal.until("E end guest")
         terminal.press("E")
         terminal.until("2 End it")
         terminal.press("2")

@@ -82,7 +82,9 @@ class Terminal:
     @property
     def text(self) -> str:
         """What the terminal shows."""
-        return "\n".join(self._screen.display)
+        # Not its `display`: that fails at a wide letter of which the program has overwritten one half.
+        lines = (self._screen.buffer[y] for y in range(self._screen.lines))
+        return "\n".join("".join(line[x].data for x in range(self._screen.columns)) for line in lines)
 
     def _take(self, data: Any) -> None:
         assert isinstance(data, bytes)

@@ -201,6 +201,8 @@ async def test_all_leaves_out_what_a_model_proposed_and_says_so(place: Workspace
         assert f"left out: {name} (by a model: look at it, and approve it with a)" in said(app)
         assert not list(active(place).rglob("read@*"))
         assert "by a model" in shown(app)
+        # The sentence comes before the pane: what it shows must be what is active, or nothing is approved.
+        await until(pilot, lambda: "active as it is" in shown(app))
         await pilot.press("A")
         await until(pilot, lambda: f"Nothing was approved; left out: {name}" in said(app))
         assert app.main.patch.go_to_file(name)

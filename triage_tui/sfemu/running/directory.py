@@ -89,7 +89,7 @@ class DirectoryHost:
         self._access = access
         self._asks_person = asks_person
         self._answers = Answers(access, opened.book, opened.has_stack)
-        self._names = seen_calls(opened.arch, opened.logs_calls)
+        self._names = set(seen_calls(opened.arch, opened.logs_calls))
         self._first: FirstProcess | None = None
         self._states: dict[int, _State] = {}
         self._forked: dict[int, list[_State]] = {}
@@ -115,7 +115,7 @@ class DirectoryHost:
 
     def hooks(self) -> set[str]:
         """Guest syscall names that the hooks see."""
-        return set() if self._off else self._names  # type: ignore[return-value]
+        return set() if self._off else self._names
 
     def hits(self) -> list[RuleHit]:
         """What the hooks did, by syscall."""

@@ -31,10 +31,13 @@ class GuestScreen(ReviewScreen):
         view = self._ready()
         if view is None:
             return
-        if not view.waiting:
+        if view.waiting:
+            self._perform(lambda actions: actions.decide(view.run_id, action), pane)
+        elif view.run_id in self.app.main.waiting_runs:
+            # The list tells of a guest that was only just frozen before its run is read.
+            self.say(f"{view.name} is not shown as it is now: press the key again when it is.", "warning")
+        else:
             self.say("No frozen guest waits in this run. R runs the program again from its start.", "warning")
-            return
-        self._perform(lambda actions: actions.decide(view.run_id, action), pane)
 
     def action_resume(self) -> None:
         """Let the frozen guest go on."""
