@@ -18,7 +18,8 @@ _KNOWLEDGE = (
 )
 """Those whose types are loaded only when they are asked for."""
 _COMMAND = "command-"
-FILES = tuple(sorted((*SCHEMAS, *_KNOWLEDGE)))
+_CAMPAIGN = ("campaign", "campaign-target", "campaign-progress")
+FILES = tuple(sorted((*SCHEMAS, *_KNOWLEDGE, *_CAMPAIGN)))
 """What there are schemas of besides the lines of commands."""
 
 
@@ -38,6 +39,10 @@ def run(args: argparse.Namespace) -> int:
         from triage_tui.diagnosis.schema import SCHEMAS as KNOWLEDGE
 
         found = KNOWLEDGE[args.name]()
+    elif args.name in _CAMPAIGN:
+        from triage_tui.campaign import schema as campaign
+
+        found = campaign.schema(args.name)
     elif args.name.startswith(_COMMAND):
         from triage_tui.cli import command_schemas
 
