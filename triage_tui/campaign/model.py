@@ -47,6 +47,8 @@ class Target(Record, kw_only=True):
     cwd: str = "/"
     env: dict[str, str] = {}
     user: int = 0
+    stdin: str = "null"
+    """"null", "open", or a file of the machine that began the campaign."""
     interfaces: list[str] = []
     """Network interfaces that the guest has besides lo."""
     qemu_args: list[str] = []
@@ -57,6 +59,10 @@ class Target(Record, kw_only=True):
     """Where it was found: "inittab line 3", "init.d/S50httpd", "targets.yaml line 12"."""
     order: int = 0
     """Its place in the order in which its device would start it."""
+    time_limit_s: float = 0.0
+    """Seconds after which its guest is frozen for its length alone; 0: what the campaign says."""
+    notes: list[str] = []
+    """What is to be known of it, one sentence each: "needs a connected socket as standard input"."""
     group: str = ""
     """Name of the firmware, or whatever its targets are told apart by."""
 
@@ -65,8 +71,14 @@ class RuleOutcome(Record, kw_only=True):
     """A rule that was tried on a target, and what came of it."""
 
     id: str
+    """Of its header."""
+    file: str = ""
+    """Its name among the active rules, "syscall/openat@fix-openat-1a2b3c4d.lua"."""
+    sha256: str = ""
     template: str = ""
     title: str = ""
+    run: str = ""
+    """The run that it was first active in."""
     helped: bool = False
     """The round with it got further than the one before."""
     hurt: bool = False
@@ -74,20 +86,26 @@ class RuleOutcome(Record, kw_only=True):
 
 
 class Need(Record, kw_only=True):
-    """What a target needs next that was not approved: a proposal of its last run."""
+    """What a target needs next that was not approved: what its last run proposes, or is about."""
 
-    template: str
+    template: str = ""
     subject: str = ""
     """What it would supply: the file, the key, the call; the same words for the same need."""
+    kind: str = ""
+    """What kind of thing the subject is: file, directory, device, key, peer, interface."""
+    run: str = ""
+    """The run that needs it."""
+    proposal: str = ""
+    """The id of a proposal of that run."""
     title: str = ""
     cause: str = ""
-    run: str = ""
-    """The run that proposes it."""
-    proposal: str = ""
-    """The proposal's id in that run."""
     risk: str = ""
     needs_input: str = ""
     """What a person must supply for it, "" for nothing."""
+    source: str = "kb"
+    """Whose idea it is, as in `Proposal.source`."""
+    rank: int = 0
+    """Its place among the proposals of the run, 0 for the best."""
 
 
 class Outcome(Record, kw_only=True):
@@ -101,6 +119,8 @@ class Outcome(Record, kw_only=True):
     """The highest rung of the judge's ladder that it stood on; None where no round was judged."""
     cause: str = ""
     """Root cause of its first run, "" for none."""
+    confidence: float = 0.0
+    """Of that cause, 0 to 1."""
     headline: str = ""
     """What happened in its first run, one line."""
     story: str = ""
