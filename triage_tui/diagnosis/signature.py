@@ -52,7 +52,7 @@ def _about(cause: str, given: Mapping[str, str], snapshot: Snapshot) -> str:
         stack = " < ".join(named_frames(snapshot.backtrace.frames))
         return f"{signal} {stack}".rstrip()
     operation = given.get("operation") or ",".join(_families(given.get("syscalls", "")))
-    thing = _thing(cause, given)
+    thing = subject_of(cause, given)
     if operation:
         return f"{operation}({thing})" if thing else operation
     if thing:
@@ -61,8 +61,11 @@ def _about(cause: str, given: Mapping[str, str], snapshot: Snapshot) -> str:
     return f"exit({code})" if snapshot.reason == "exit" and code is not None else snapshot.reason
 
 
-def _thing(cause: str, given: Mapping[str, str]) -> str:
-    """Return the object of a failure, without what is another one in each run."""
+def subject_of(cause: str, given: Mapping[str, str]) -> str:
+    """Return what a failure is about (the file, the peer, the request), without what differs in each run.
+
+    `given` are the parameters of the hypothesis; "" where they name nothing.
+    """
     if text := given.get("text"):
         return _ANY_NUMBER.sub("#", text)[:120]
     if given.get("resource") == "library":
