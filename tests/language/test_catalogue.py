@@ -44,6 +44,7 @@ def _shipped_sentences() -> dict[str, list[str]]:
             texts = [template[key] for key in keys if template.get(key)]
             found[f"template {template['id']}"] = [
                 *texts,
+                *template.get("on_sfemu", {}).values(),
                 *(one["because"] for one in template.get("after", [])),
             ]
         for content in document.get("contents", []):

@@ -155,7 +155,7 @@ def _snapshot(scene: Scene, run_dir: Path, run_id: str, named: str, rules_dir: s
             {
                 "num": num,
                 "name": name,
-                "feature": "org.gnu.gdb.arm.core" if size == 4 else "org.gnu.gdb.arm.vfp",
+                "feature": f"org.gnu.gdb.{scene.machine}.{'core' if size <= 8 else 'vector'}",
                 "size": size,
                 "rc": 0,
                 "value": f"hex:{value}" if isinstance(value, str) else value,
@@ -204,7 +204,8 @@ def _backtrace(scene: Scene, run_dir: Path, named: str) -> dict[str, Any]:
 def _memory(scene: Scene, run_dir: Path, named: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     failed = [call for call in scene.calls if call.ret is not None and call.ret < 0]
-    stack = next((value for name, value, _ in scene.registers if name == "sp"), None)
+    # The names that SFEmu looks for: of other machines it keeps no stack.
+    stack = next((value for name, value, _ in scene.registers if name in ("sp", "rsp", "esp")), None)
     for source, call in (("trigger", scene.calls[-1]), ("last_err", failed[-1] if failed else None)):
         if call is None:
             continue

@@ -1,7 +1,7 @@
 """Programs that stopped under SFEmu, as its Lua scripts saw them: what `records` writes to disk.
 
 Numbers, register names and addresses are those of a 32-bit ARM web server without position independence,
-and of the same on MIPS, of which SFEmu lists no registers.
+of the same on MIPS, of which SFEmu lists no registers, and of a smaller one on the other machines.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ class Scene:
     """(calls of a round, rounds) as SFEmu's detector counted them."""
     fixes: dict[str, str] = field(default_factory=dict)
     """Syscall name to the rule text that its model or tool wrote."""
+    machine: str = "arm"
+    """As names of features of QEMU's gdb stub have it."""
 
 
 def with_calls(scene: Scene, *calls: Call) -> Scene:
@@ -197,6 +199,166 @@ def mips_scene() -> Scene:
     )
 
 
+@dataclass(frozen=True)
+class Platform:
+    """What differs from machine to machine in what SFEmu's scripts see."""
+
+    numbers: dict[str, int]
+    """Call to number (asm/unistd.h)."""
+    registers: tuple[tuple[str, int | str, int], ...]
+    """In the order of QEMU's gdb stub (gdb-xml); of MIPS it has none."""
+    refused: int
+    """ECONNREFUSED (asm/errno.h)."""
+    family: bytes
+    """AF_UNIX as it lies in memory."""
+    wide: bool
+    """Whether words have 64 bits."""
+    has_stack: bool
+    """Whether SFEmu keeps a shadow stack of it."""
+    misnamed: tuple[str, int] | None = None
+    """A call that its scripts name by the number that it has on ARM: their name, and the number."""
+    large_file: int = 0o100000
+    """O_LARGEFILE (asm/fcntl.h)."""
+
+
+def _each(names: str, size: int, **values: int) -> tuple[tuple[str, int | str, int], ...]:
+    return tuple((name, values.get(name, 0), size) for name in names.split())
+
+
+PC, WIDE_PC, _WIDE_STACK = 0x0001A3C0, 0x5555_5000_1A3C, 0x7FFF_F7DD_0D60
+_VECTOR = "00112233445566778899aabbccddeeff"
+_R32, _X31 = " ".join(f"r{n}" for n in range(32)), " ".join(f"x{n}" for n in range(31))
+_GENERIC = {"openat": 56, "socket": 198, "connect": 203, "write": 64, "exit_group": 94}
+_OLD = {"open": 5, "write": 4}
+PLATFORMS: dict[str, Platform] = {
+    "mips": Platform(
+        {"open": 4005, "socket": 4183, "connect": 4170, "write": 4004, "exit_group": 4246},
+        (),
+        146,
+        b"\0\1",
+        False,
+        True,
+        large_file=0x2000,
+    ),
+    "aarch64": Platform(
+        _GENERIC,
+        (*_each(f"{_X31} sp pc", 8, x1=-1, sp=_WIDE_STACK, pc=WIDE_PC), ("cpsr", 0, 4), ("v0", _VECTOR, 16)),
+        111,
+        b"\1\0",
+        True,
+        True,
+        ("recv", 291),
+        0o400000,
+    ),
+    "x86_64": Platform(
+        {"openat": 257, "socket": 41, "connect": 42, "write": 1, "exit_group": 231},
+        (
+            *_each(
+                "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip",
+                8,
+                rbx=-1,
+                rsp=_WIDE_STACK,
+                rip=WIDE_PC,
+            ),
+            *_each("eflags cs ss ds es fs gs", 4),
+            ("st0", _VECTOR[:20], 10),
+        ),
+        111,
+        b"\1\0",
+        True,
+        True,
+        ("recv", 291),
+    ),
+    "i386": Platform(
+        _OLD | {"socket": 359, "connect": 362, "exit_group": 252},
+        (
+            *_each("eax ecx edx ebx esp ebp esi edi eip", 4, ecx=0xFFFFFFFF, esp=STACK, eip=PC),
+            *_each("eflags cs ss ds es fs gs", 4),
+            ("st0", _VECTOR[:20], 10),
+        ),
+        111,
+        b"\1\0",
+        False,
+        False,
+        ("recv", 291),
+    ),
+    "ppc": Platform(
+        _OLD | {"socket": 326, "connect": 328, "exit_group": 234},
+        (
+            *_each(_R32, 4, r3=0xFFFFFFFF, r1=STACK),
+            *_each("pc msr cr lr ctr xer", 4, pc=PC),
+            ("f0", 0, 8),
+        ),
+        111,
+        b"\0\1",
+        False,
+        False,
+        ("pselect6", 335),
+        0o200000,
+    ),
+    "riscv64": Platform(
+        _GENERIC,
+        _each(
+            "zero ra sp gp tp t0 t1 t2 fp s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4"
+            " t5 t6 pc",
+            8,
+            a1=-1,
+            sp=_WIDE_STACK,
+            pc=WIDE_PC,
+        ),
+        111,
+        b"\1\0",
+        True,
+        False,
+        ("select", 142),
+    ),
+    "s390x": Platform(
+        _OLD | {"socket": 359, "connect": 362, "exit_group": 248},
+        (
+            *_each(f"pswm pswa {_R32.partition(' r16')[0]}", 8, r3=-1, r15=_WIDE_STACK, pswa=WIDE_PC),
+            *_each(" ".join(f"acr{n}" for n in range(16)), 4),
+        ),
+        111,
+        b"\0\1",
+        True,
+        False,
+        ("send", 289),
+    ),
+}
+"""QEMU's name to machine; ARM and little-endian MIPS have scenes of their own."""
+
+
+def platform_scene(name: str) -> Scene:
+    """A program that ends because nobody listens at a socket, on one of `PLATFORMS`."""
+    platform = PLATFORMS[name]
+    base = 0x5555_5004_0000 if platform.wide else 0x00470000
+    path, address = base + 0xA10, base + 0x1200
+    numbers = platform.numbers
+    # The upper half of a descriptor that is an int is not sign-extended everywhere.
+    flags = 2 | platform.large_file
+    at = (0xFFFFFF9C,) if platform.wide else ()
+    opened = "openat" if "openat" in numbers else "open"
+    odd = () if platform.misnamed is None else (Call(*platform.misnamed, (3, 0, 0), 4),)
+    return Scene(
+        reason="exit",
+        calls=(
+            Call(opened, numbers[opened], (*(at if opened == "openat" else ()), path, flags, 0), 3),
+            *odd,
+            Call("socket", numbers["socket"], (1, 2 if name == "mips" else 1, 0), 5),
+            Call("connect", numbers["connect"], (5, address, 110), -platform.refused),
+            Call("write", numbers["write"], (2, base, 33), 33),
+            Call("exit_group", numbers["exit_group"], (1,)),
+        ),
+        registers=platform.registers,
+        frames=ARM_FRAMES if platform.has_stack else (),
+        memory={
+            base: b"cfgd: Connection refused\n\0",
+            address: (platform.family + b"/var/run/cfgd.sock").ljust(110, b"\0"),
+        },
+        machine=name,
+    )
+
+
 SCENES: dict[str, Any] = {
     "exit": exit_scene,
     "deadloop": deadloop_scene,
@@ -204,5 +366,6 @@ SCENES: dict[str, Any] = {
     "idle": idle_scene,
     "error": error_scene,
     "mips": mips_scene,
+    "platform": lambda: platform_scene("x86_64"),
 }
 """Name to what makes the scene. `sleep` is of version 6, `error` of versions from 4 on."""

@@ -14,11 +14,16 @@ from tests.sfemu.broken import BREAKS, UNREADABLE
 from tests.sfemu.records import VERSIONS, records_name, rules_directory, write_run, write_stable
 from tests.sfemu.scenes import (
     NVRAM_RULE,
+    PC,
+    PLATFORMS,
+    WIDE_PC,
+    Call,
     deadloop_scene,
     error_scene,
     exit_scene,
     idle_scene,
     mips_scene,
+    platform_scene,
     sleep_scene,
 )
 from triage_tui.errors import TriageError
@@ -169,6 +174,93 @@ def test_mips_is_known_by_its_numbers_and_has_its_own_errors(tmp_path: Path) -> 
     refused = run.syscall(42)
     assert refused is not None
     assert (refused.errno, refused.peer) == ("ECONNREFUSED", "unix:/var/run/cfgd.sock")
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_every_machine_is_told_from_what_its_scripts_saw(tmp_path: Path, name: str) -> None:
+    platform = PLATFORMS[name]
+    rules = rules_directory(tmp_path / "rules")
+    run = adopted(rules, write_run(rules, platform_scene(name)))
+    assert (run.snapshot.target.arch, run.problems) == (name, [])
+    calls = [call for call in run.trace() if call.name in (*platform.numbers, "connect")]
+    opened, refused = calls[0], calls[2]
+    # O_LARGEFILE has another number almost everywhere; AT_FDCWD is an int in a wide register.
+    assert "O_RDWR|O_LARGEFILE" in opened.arguments
+    assert opened.name == "open" or opened.arguments[0] == "AT_FDCWD"
+    assert calls[1].arguments == ["PF_UNIX", "SOCK_STREAM", "0"]
+    assert (refused.errno, refused.peer) == ("ECONNREFUSED", "unix:/var/run/cfgd.sock")
+    assert run.snapshot.trigger.exit_code == 1
+    assert run.diagnosis is not None
+    assert run.diagnosis.hypotheses[0].cause == "missing_peer"
+    frames = run.snapshot.backtrace.frames
+    if platform.registers:
+        assert (frames[0].idx, frames[0].addr) == (0, WIDE_PC if platform.wide else PC)
+        wide = {one.name: one.value for one in run.snapshot.regs if one.size == 8}
+        assert not platform.wide or (1 << 64) - 1 in wide.values()
+    assert ("call stack" in lacks(run)) is not platform.has_stack
+    assert platform.has_stack or lacks(run)["call stack"].endswith(f"it keeps none of {name}")
+    if platform.misnamed is not None:
+        theirs, number = platform.misnamed
+        (odd,) = (call for call in run.trace() if call.num == number)
+        assert odd.name not in (theirs, f"sys_{number}")
+        assert f"SFEmu named it {theirs}" in (odd.note or "")
+
+
+def test_the_byte_order_of_mips_is_told_by_what_lies_in_memory(tmp_path: Path) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    big = platform_scene("mips")
+    silent = replace(big, frames=(), memory={})
+    near = replace(silent, memory={0x00471200: (0x00471200).to_bytes(4, "big") * 3})
+    told = []
+    for number, scene in enumerate((big, silent, near)):
+        run = adopted(rules, write_run(rules, scene, number=number))
+        told.append((run.snapshot.target.arch, lacks(run)["architecture"].rpartition(" by ")[2]))
+    assert told[0] == ("mips", "the families of its socket addresses")
+    assert told[1][0] == "mipsel"
+    assert "byte order is not recorded" in told[1][1]
+    assert told[2] == ("mips", "the addresses in its memory")
+
+
+def test_of_what_is_not_known_nothing_is_said(tmp_path: Path) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    scene = replace(exit_scene(), registers=(), calls=(Call(None, 7001, (1,)),), fixes={})
+    run = adopted(rules, write_run(rules, scene))
+    assert run.snapshot.target.arch == ""
+    assert lacks(run)["registers"] == "SFEmu recorded none: why, it does not say"
+    assert "mips" in adopted(rules, write_run(rules, mips_scene(), number=1)).snapshot.target.arch
+
+
+def test_what_a_rule_makes_stays_in_the_root_of_sfemu_and_is_said_to(tmp_path: Path) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    missing = 0x00054C00
+    scene = replace(
+        exit_scene(),
+        calls=(Call("open", 5, (missing, 0, 0), -2), Call("exit_group", 248, (1,))),
+        memory={missing: b"/etc/httpd.conf\0".ljust(64, b"\0")},
+    )
+    run = adopted(rules, write_run(rules, scene))
+    assert run.diagnosis is not None
+    told = next(one for one in run.diagnosis.proposals if one.template == "provide_file")
+    assert told.inverse.startswith("roll back the generation, then remove the file")
+    assert "the root file system that SFEmu uses" in told.effect
+    text = patches.read_rule(run.dir, told.files[0]).decode()
+    assert f"-- inverse: {told.inverse}\n" in text
+    assert "never was" not in text
+
+
+def test_return_addresses_of_thumb_code_are_even_everywhere(tmp_path: Path) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    scene = exit_scene()
+    odd = tuple(replace(frame, addr=frame.addr | 1) for frame in scene.frames)
+    source = write_run(rules, replace(scene, frames=odd))
+    snapshot = json.loads((source / "snapshot.json").read_bytes())
+    # SFEmu looks up fewer frames than it has return addresses.
+    snapshot["backtrace"]["frames"] = snapshot["backtrace"]["frames"][:2]
+    (source / "snapshot.json").write_text(json.dumps(snapshot))
+    run = adopted(rules, source)
+    frames = run.snapshot.backtrace.frames[1:]
+    assert [(frame.addr & 1, frame.thumb) for frame in frames] == [(0, True)] * 5
+    assert run.syscall(44).return_address == 0x4082F3A4  # type: ignore[union-attr]
 
 
 def test_what_did_not_change_is_not_read_again_and_what_did_keeps_what_was_decided(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def rules_directory(root: Path, records: str = "cache") -> Path:
 @pytest.mark.parametrize("records", ["cache", "data"])
 def test_commands_work_beside_its_records(tmp_path: Path, records: str) -> None:
     root = rules_directory(tmp_path / "rules", records)
-    for named in (root, root / records):
+    for named in (root, root / records, root / records / "ai_runs"):
         assert Workspace.at(named).root == root / records / "triage_tui"
     assert sorted(path.name for path in (root / records).iterdir()) == ["ai_runs", "triage_tui"]
 

@@ -21,6 +21,7 @@ from triage_tui.rulebook import rulefile
 from triage_tui.rulebook.check.explain import parse_match
 from triage_tui.rulebook.evidence import EVIDENCE
 from triage_tui.rulebook.lua.literals import lua_string
+from triage_tui.runs.completeness import SFEMU
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis, Proposal
 from triage_tui.runs.files import inside, write_atomic
 from triage_tui.runs.reader import Run
@@ -125,6 +126,8 @@ def _build(
     run: Run, index: int, hypothesis: Hypothesis, template: Template, library: Library
 ) -> Candidate | None:
     """Return the proposal of one template for one hypothesis, None when the template does not fit."""
+    if run.snapshot.engine.name == SFEMU:
+        template = template.there()
     code, words, needs = literals(run, hypothesis, library)
     of_start = start_literals(run, hypothesis, start_names(template))
     code |= of_start

@@ -72,6 +72,16 @@ class After(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     because: _Line
 
 
+class OnSfemu(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """What is said in the place of the texts of the same name where SFEmu runs the rule.
+
+    Its programs have the real root file system: what a rule makes there stays.
+    """
+
+    inverse: _Line
+    effect: _Line = ""
+
+
 class TemplateEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """One template as it is written. `{name}` in the texts stands for what is known of the failure."""
 
@@ -105,6 +115,7 @@ class TemplateEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         None
     )
     after: list[After] = []
+    on_sfemu: OnSfemu | None = None
     start: dict[Setting, str] = {}
     plugin: dict[str, str] = {}
 

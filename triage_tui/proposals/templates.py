@@ -31,6 +31,7 @@ from triage_tui.proposals.template_form import (
     ContentEntry,
     Field,
     Gives,
+    OnSfemu,
     TemplateEntry,
     TemplatesFile,
     Undone,
@@ -75,6 +76,8 @@ class Template(msgspec.Struct, frozen=True):
     undone: Undone = "at_once"
     after: tuple[After, ...] = ()
     """Templates that it stands behind, see `ranking`."""
+    on_sfemu: OnSfemu | None = None
+    """What is said of it where SFEmu runs the rule."""
     parameters: tuple[str, ...] = ()
     """Parameters without which it cannot be built."""
     at: str = "syscalls"
@@ -90,6 +93,14 @@ class Template(msgspec.Struct, frozen=True):
     """Plugin -> the text that a rule which configures it has below its header."""
     file: str = ""
     line: int = 0
+
+    def there(self) -> Template:
+        """Return what it is where SFEmu runs the rule: what stays there is removed by hand."""
+        other = self.on_sfemu
+        if other is None:
+            return self
+        effect = other.effect or self.effect
+        return msgspec.structs.replace(self, effect=effect, inverse=other.inverse, undone="by_hand")
 
     @property
     def origin(self) -> str:
@@ -281,7 +292,7 @@ def _template(raw: object, key: str, document: Document, tell: Any) -> Template 
             name: getattr(entry, name)
             for name in (
                 "id", "title", "intent", "effect", "risk", "risk_text", "inverse", "hit_limit", "observe",
-                "needs_input", "lua", "start", "plugin", "at",
+                "needs_input", "lua", "start", "plugin", "at", "on_sfemu",
             )
         },
         gives=entry.given,

@@ -12,7 +12,7 @@ from triage_tui.runs.record import Record
 
 FILE = "sfemu.json"
 MAX_BYTES = 4 << 20
-FORM = 1
+FORM = 2
 """Counts up when an adoption would write something else: older ones are made again."""
 
 

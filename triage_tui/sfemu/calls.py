@@ -33,6 +33,11 @@ _ACCESSES = {"access": 1, "faccessat": 2, "faccessat2": 2}
 _SOCKETS = {1: "SOCK_STREAM", 2: "SOCK_DGRAM", 3: "SOCK_RAW", 5: "SOCK_SEQPACKET", 10: "SOCK_PACKET"}
 _SOCKETS_MIPS = _SOCKETS | {1: "SOCK_DGRAM", 2: "SOCK_STREAM"}
 _MAX_TEXT = 512
+_BY_ARM_NUMBER = {
+    11: "execve", 142: "select", 192: "mmap2", 289: "send", 290: "sendto", 291: "recv", 292: "recvfrom",
+    296: "sendmsg", 297: "recvmsg", 335: "pselect6", 387: "execveat", 436: "close_range",
+}  # fmt: skip
+"""Names that SFEmu's entry script gives calls for which the emulator has none, on whatever machine."""
 
 # include/uapi/asm-generic/fcntl.h, and the same of arm, arm64, powerpc and mips.
 _ACCESS = ("O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE")
@@ -41,6 +46,8 @@ _COMMON = {0o100: "O_CREAT", 0o200: "O_EXCL", 0o400: "O_NOCTTY", 0o1000: "O_TRUN
            0o4000000: "__O_SYNC", 0o1000000: "O_NOATIME", 0o10000000: "O_PATH"}  # fmt: skip
 _PLACED = {0o40000: "O_DIRECT", 0o100000: "O_LARGEFILE", 0o200000: "O_DIRECTORY", 0o400000: "O_NOFOLLOW"}
 _PLACED_ARM = {0o40000: "O_DIRECTORY", 0o100000: "O_NOFOLLOW", 0o200000: "O_DIRECT", 0o400000: "O_LARGEFILE"}
+_PLACED_POWERPC = _PLACED_ARM | {0o200000: "O_LARGEFILE", 0o400000: "O_DIRECT"}
+_PLACED_BY_NAME = {"arm": _PLACED_ARM, "aarch64": _PLACED_ARM, "ppc": _PLACED_POWERPC}
 _MIPS = {0x100: "O_CREAT", 0x400: "O_EXCL", 0x800: "O_NOCTTY", 0x200: "O_TRUNC", 0x8: "O_APPEND",
          0x80: "O_NONBLOCK", 0x10: "O_DSYNC", 0x1000: "O_ASYNC", 0x8000: "O_DIRECT", 0x2000: "O_LARGEFILE",
          0x10000: "O_DIRECTORY", 0x20000: "O_NOFOLLOW", 0x40000: "O_NOATIME", 0x80000: "O_CLOEXEC",
@@ -96,7 +103,7 @@ def translate(
         context = contexts.get(call.seq)
         if context is not None:
             one.ts_mono_ns = context.ts_ns
-            one.return_address = context.returns[0] & machine.mask if context.returns else None
+            one.return_address = machine.code_address(context.returns[0]) if context.returns else None
         done.append(one)
     return done
 
@@ -106,12 +113,19 @@ def _join(first: str | None, second: str) -> str:
 
 
 def name_of(call: Call, machine: Machine) -> str:
-    """Return the name of a call, by its number where SFEmu had none."""
+    """Return the name of a call: by its number where SFEmu had none, or that of another architecture."""
     by_number = machine.arch.syscall_name(call.num) if machine.arch else None
-    if not call.name:
+    if not call.name or (machine.arch and is_misnamed(call, machine)):
         return by_number or f"sys_{call.num}"
     # SFEmu calls both calls of ARM that are named select so; the kernel has two forms of it.
     return by_number if by_number is not None and by_number == f"_new{call.name}" else call.name
+
+
+def is_misnamed(call: Call, machine: Machine) -> bool:
+    """Tell whether SFEmu's scripts named a call of another architecture by its number on ARM."""
+    if machine.arch is None or _BY_ARM_NUMBER.get(call.num) != call.name:
+        return False
+    return machine.arch.syscall_name(call.num) not in (call.name, f"_new{call.name}")
 
 
 def _translated(call: Call, machine: Machine, contents: Contents) -> Syscall:
@@ -127,11 +141,14 @@ def _translated(call: Call, machine: Machine, contents: Contents) -> Syscall:
         arch=machine.name or None,
     )
     _set_result(one, call, machine)
+    if is_misnamed(call, machine):
+        one.note = f"SFEmu named it {call.name}, which has this number on ARM: it asks a rule of that name"
     if call.intercepted:
         if name in _REPAIRED:
             one.note = "answered by SFEmu: by a rule, or by making the call in its place"
         else:
-            one.rule, one.note = f"sfemu/{name}", "answered by a rule of SFEmu"
+            one.rule = f"sfemu/{call.name or name}"
+            one.note = _join(one.note, "answered by a rule of SFEmu")
     texts = _texts(name, args, machine, contents)
     if arch is not None:
         _add_subject(one, arch, contents)
@@ -237,8 +254,8 @@ def _name_flags(arch: Arch, name: str, texts: list[str], args: Sequence[int]) ->
     if arch.name.startswith("mips"):
         known = _MIPS
     else:
-        placed = arch.name.startswith(("arm", "aarch64", "ppc"))
-        known = _COMMON | (_PLACED_ARM if placed else _PLACED)
+        placed = (own for begin, own in _PLACED_BY_NAME.items() if arch.name.startswith(begin))
+        known = _COMMON | next(placed, _PLACED)
     words = [_ACCESS[flags & 3]]
     left = flags & ~3
     for bit, word in known.items():

@@ -17,6 +17,7 @@ from triage_tui.errors import TriageError
 from triage_tui.runs.files import read_bounded
 from triage_tui.runs.foreign import HOME as HOME
 from triage_tui.runs.foreign import RECORD_DIRECTORIES as RECORD_DIRECTORIES
+from triage_tui.runs.foreign import RUNS as RUNS
 from triage_tui.text import safe_line
 
 OVERRIDE_SETTING = "SFEMU_RULES_OVERRIDE_DIR"
@@ -107,10 +108,12 @@ class RulesDirectory:
 
 
 def find(directory: Path) -> RulesDirectory | None:
-    """Return the rule directory that `directory` is, or whose `cache/` or `data/` it is; None for neither.
+    """Return the rule directory that `directory` is, or whose `cache/`, `data/` or `ai_runs/` it is.
 
-    A workspace of ours is none, also where SFEmu's `entry.lua` lies beside it.
+    None for any other. A workspace of ours is none, also where SFEmu's `entry.lua` lies beside it.
     """
+    if directory.name == RUNS and directory.parent.name in RECORD_DIRECTORIES:
+        directory = directory.parent
     if directory.name in RECORD_DIRECTORIES and _is_rules_directory(directory.parent):
         directory = directory.parent
     elif _is_directory(directory / "rulebook") or not _is_rules_directory(directory):

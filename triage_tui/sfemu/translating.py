@@ -32,7 +32,7 @@ from triage_tui.runs.writer import RunWriter
 from triage_tui.sfemu import calls as their_calls
 from triage_tui.sfemu.contexts import Context, LoopReport
 from triage_tui.sfemu.loop import loop_of
-from triage_tui.sfemu.machine import machine_of
+from triage_tui.sfemu.machine import NO_REGISTERS, WITH_STACK, machine_of
 from triage_tui.sfemu.memory import bytes_of_pieces, objects_of
 from triage_tui.sfemu.program import program_of
 from triage_tui.sfemu.snapshot import Call, Return, SfemuSnapshot
@@ -92,7 +92,7 @@ class _Translation:
         self._bytes = bytes_of_pieces(material.run_dir, self._found.memory, problems)
         for problem in problems[:16]:
             self._lacks("memory", problem)
-        self._machine = machine_of(self._found, self._bytes.values())
+        self._machine = machine_of(self._found, self._bytes)
 
     def _lacks(self, what: str, why: str) -> None:
         self._missing.append(Unavailable(what=what, why=why))
@@ -238,7 +238,9 @@ class _Translation:
         if unread:
             self._lacks("registers", f"SFEmu could not read {safe_line(', '.join(unread), 200)}")
         if not self._found.regs:
-            self._lacks("registers", "SFEmu recorded none: QEMU lists none of this architecture")
+            lists_none = self._machine.name.startswith(NO_REGISTERS)
+            why = "QEMU lists none of this architecture" if lists_none else "why, it does not say"
+            self._lacks("registers", f"SFEmu recorded none: {why}")
         return [
             Register(
                 num=reg.num,
@@ -253,15 +255,16 @@ class _Translation:
         ]
 
     def _backtrace(self) -> Backtrace:
-        arch, mask = self._machine.arch, self._machine.mask
+        machine, mask = self._machine, self._machine.mask
         frames: list[Frame] = []
         references: list[PseudocodeRef] = []
-        pc = next((reg.value for reg in self._found.regs if arch and reg.name.lower() == arch.pc), None)
+        counter = machine.program_counter
+        pc = next((reg.value for reg in self._found.regs if counter and reg.name.lower() == counter), None)
         if isinstance(pc, int):
             frames.append(Frame(idx=0, addr=pc & mask, addr_hex=f"0x{pc & mask:x}", method="pc"))
-        thumb = arch is not None and arch.name.startswith("arm") and arch.word == 4
+        thumb = machine.is_thumb_possible
         for one in self._found.frames:
-            address = one.addr & mask & ~(1 if thumb else 0)
+            address = machine.code_address(one.addr)
             frame = Frame(
                 idx=one.idx,
                 addr=address,
@@ -278,11 +281,16 @@ class _Translation:
                 frame.pseudocode_file = reference.file
                 references.append(reference)
             frames.append(frame)
-        for index, address in enumerate(
-            self._found.raw[len(self._found.frames) :], len(self._found.frames) + 1
-        ):
+        for index, told in enumerate(self._found.raw[len(self._found.frames) :], len(self._found.frames) + 1):
+            address = machine.code_address(told)
             frames.append(
-                Frame(idx=index, addr=address & mask, addr_hex=f"0x{address & mask:x}", method="shadow_stack")
+                Frame(
+                    idx=index,
+                    addr=address,
+                    addr_hex=f"0x{address:x}",
+                    thumb=thumb and bool(told & 1),
+                    method="shadow_stack",
+                )
             )
         if self._material.results is not None:
             frames = with_places(frames, self._material.results)
@@ -291,7 +299,9 @@ class _Translation:
         elif any(frame.module_name and frame.module_offset is None for frame in frames):
             self._lacks("load addresses of modules", "SFEmu does not record them, and no names tell them")
         if not self._found.raw and not self._found.frames:
-            self._lacks("call stack", "SFEmu recorded none: it needs -shadowstack on")
+            known = not machine.name or machine.name.startswith(WITH_STACK)
+            why = "it needs -shadowstack on" if known else f"it keeps none of {machine.name}"
+            self._lacks("call stack", f"SFEmu recorded none: {why}")
         return Backtrace(
             raw=[f"0x{address & mask:x}" for address in self._found.raw],
             frames=frames,
