@@ -248,6 +248,26 @@ def test_what_a_rule_makes_stays_in_the_root_of_sfemu_and_is_said_to(tmp_path: P
     assert "never was" not in text
 
 
+def test_a_snapshot_without_an_end_is_being_written_for_a_while(tmp_path: Path) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    source = write_run(rules, exit_scene())
+    snapshot = source / "snapshot.json"
+    whole = snapshot.read_bytes()
+    snapshot.write_bytes(whole[: len(whole) // 2])
+    workspace = Workspace.at(rules)
+    (listed,) = list_runs(workspace.runs_dir)
+    assert (listed.form, listed.problem) == ("writing", "still being written")
+    with pytest.raises(TriageError, match="SFEmu is at writing"):
+        workspace.load(source.name)
+    # Nobody goes on with it.
+    os.utime(snapshot, (1e9, 1e9))
+    assert list_runs(workspace.runs_dir)[0].form == "unreadable"
+    with pytest.raises(TriageError, match="not valid JSON"):
+        workspace.load(source.name)
+    snapshot.write_bytes(whole)
+    assert adopted(rules, source).problems == []
+
+
 def test_return_addresses_of_thumb_code_are_even_everywhere(tmp_path: Path) -> None:
     rules = rules_directory(tmp_path / "rules")
     scene = exit_scene()

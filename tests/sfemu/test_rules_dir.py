@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.sfemu import records
+from tests.sfemu.scenes import exit_scene
 from triage_tui.cli.main import main
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
+from triage_tui.runs.listing import list_runs
 from triage_tui.sfemu.rules_dir import find, is_on, read_settings
 
 
@@ -18,12 +23,40 @@ def rules_directory(root: Path, records: str = "cache") -> Path:
     return root
 
 
-@pytest.mark.parametrize("records", ["cache", "data"])
-def test_commands_work_beside_its_records(tmp_path: Path, records: str) -> None:
-    root = rules_directory(tmp_path / "rules", records)
-    for named in (root, root / records, root / records / "ai_runs"):
-        assert Workspace.at(named).root == root / records / "triage_tui"
-    assert sorted(path.name for path in (root / records).iterdir()) == ["ai_runs", "triage_tui"]
+@pytest.mark.parametrize("place", ["cache", "data"])
+def test_commands_work_beside_its_records(tmp_path: Path, place: str) -> None:
+    root = rules_directory(tmp_path / "rules", place)
+    for named in (root, root / place, root / place / "ai_runs"):
+        assert Workspace.at(named).root == root / place / "triage_tui"
+    assert sorted(path.name for path in (root / place).iterdir()) == ["ai_runs", "triage_tui"]
+
+
+def test_one_that_cannot_be_written_is_read_into_the_users_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = records.rules_directory(tmp_path / "rules")
+    source = records.write_run(rules, exit_scene())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    make = Path.mkdir
+
+    def refuse(path: Path, *args: Any, **kwargs: Any) -> None:
+        if path.is_relative_to(rules):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        make(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert main(["list", "-C", str(rules)]) == 0
+    (home,) = (tmp_path / "user" / "triage-tui" / "sfemu").glob("*/cache/triage_tui")
+    assert (
+        f"{rules} cannot be written: what is read of it here is kept in {home}\n" in capsys.readouterr().err
+    )
+    run = Workspace.at(rules).load(source.name)
+    assert (run.dir, run.snapshot.rules_dir) == (home / "ai_runs" / source.name, f"{rules}/")
+    # The place itself, which a command may name, is the same workspace.
+    assert [one.form for one in list_runs(Workspace.at(home).runs_dir)] == ["run"]
+    assert not (rules / "cache" / "triage_tui").exists()
+    monkeypatch.undo()
+    assert Workspace.at(rules).root == rules / "cache" / "triage_tui"
 
 
 def test_both_generations_of_records_are_known_and_the_newer_one_holds_ours(tmp_path: Path) -> None:

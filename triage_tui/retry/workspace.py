@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from triage_tui.text import safe_line
 if TYPE_CHECKING:
     from triage_tui.runs.reader import Run
 
+_AWAY = "{rules} cannot be written: what is read of it here is kept in {home}"
 ENVIRONMENT_VARIABLE = "TRIAGE_TUI_WORKSPACE"
 
 
@@ -45,6 +47,8 @@ class Workspace(msgspec.Struct, frozen=True):
             raise TriageError(f"{what}: name an existing one with -C")
         if (found := rules_dir.find(root)) is not None:
             root = rules_dir.made_home(found)
+            if not root.is_relative_to(found.root):
+                print(safe_line(_AWAY.format(rules=found.root, home=root), 900), file=sys.stderr)
         if (root / "rulebook" / ".pending").exists():
             # Here begins a program: what a killed one left is settled before anything is read.
             from triage_tui.retry.pending import settle

@@ -1,15 +1,23 @@
 """Runs of SFEmu beside which a directory of runs lies: they are listed with its own until they are taken in.
 
 Our workspace in a rule directory of SFEmu is `<cache|data>/triage_tui/`, and SFEmu's runs are in
-`<cache|data>/ai_runs/`: in `data` up to version 3, in `cache` from 4 on.
+`<cache|data>/ai_runs/`: in `data` up to version 3, in `cache` from 4 on. Of a rule directory that cannot be
+written ours lies in the user's cache, `sfemu/<name>-<digest of the path>/cache/triage_tui/`, with a file that
+says where the rule directory is.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+import time
 from collections.abc import Collection
 from pathlib import Path
 
+from triage_tui.errors import TriageError
+from triage_tui.resources import cache_dir
+from triage_tui.runs.files import read_bounded
 from triage_tui.runs.ids import is_run_id
 
 RECORD_DIRECTORIES = ("cache", "data")
@@ -17,6 +25,13 @@ RECORD_DIRECTORIES = ("cache", "data")
 HOME = "triage_tui"
 """Our workspace in such a directory."""
 RUNS = "ai_runs"
+AWAY = "sfemu"
+"""Below the user's cache: our workspaces of rule directories that cannot be written."""
+RULES_FILE = "rules_directory"
+"""In such a workspace: the path of the rule directory."""
+_MAX_PATH = 4096
+WRITING_S = 10.0
+"""How long after its last change a snapshot that has no end yet is one that is being written."""
 
 
 def is_home(workspace: Path) -> bool:
@@ -24,12 +39,47 @@ def is_home(workspace: Path) -> bool:
     return workspace.name == HOME and workspace.parent.name in RECORD_DIRECTORIES
 
 
+def home_away(rules: Path) -> Path:
+    """Return where our workspace of a rule directory that cannot be written lies: in the user's cache.
+
+    Raises:
+        TriageError: the user has none.
+    """
+    real = os.path.realpath(rules)
+    digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:12]
+    name = "".join(sign if sign.isalnum() and sign.isascii() else "_" for sign in os.path.basename(real))
+    return cache_dir() / AWAY / f"{name[:40]}-{digest}" / RECORD_DIRECTORIES[0] / HOME
+
+
+def rules_root(home: Path) -> Path:
+    """Return the rule directory that a workspace of ours is of, given that it is one by its place.
+
+    What a file says of it counts in the user's own cache only: elsewhere a guest may have written it.
+    """
+    root = home.parent.parent
+    with contextlib.suppress(TriageError):
+        if root.parent == cache_dir() / AWAY:
+            return Path(os.fsdecode(read_bounded(home / RULES_FILE, _MAX_PATH, whole=True)))
+    return root
+
+
+def is_being_written(snapshot: Path, raw: bytes) -> bool:
+    """Tell whether SFEmu is at writing a snapshot: it has no end yet, and was changed just now."""
+    if raw.rstrip().endswith(b"}"):
+        return False
+    try:
+        return abs(time.time() - snapshot.lstat().st_mtime) < WRITING_S
+    except OSError:
+        return False
+
+
 def foreign_places(runs_dir: Path) -> list[Path]:
     """Return SFEmu's directories of runs beside which `runs_dir` lies, newest version first; else none."""
     home = runs_dir.parent
     if not is_home(home):
         return []
-    places = (home.parent.parent / name / RUNS for name in RECORD_DIRECTORIES)
+    root = rules_root(home)
+    places = (root / name / RUNS for name in RECORD_DIRECTORIES)
     return [place for place in places if place.is_dir() and not place.is_symlink()]
 
 
@@ -41,14 +91,15 @@ def looked_into(runs_dir: Path) -> list[str]:
     home = runs_dir.parent
     if not is_home(home):
         return [str(runs_dir)]
-    places = [home.parent.parent / name / RUNS for name in RECORD_DIRECTORIES]
+    root = rules_root(home)
+    places = [root / name / RUNS for name in RECORD_DIRECTORIES]
     told = []
     for place in places:
         if place.is_symlink() or place.parent.is_symlink():
             told.append(f"{place} (a link, which is not followed: put the directory itself there)")
         elif place.is_dir():
             told.append(str(place))
-    return told or [str(home.parent / RUNS)]
+    return told or [str(root / home.parent.name / RUNS)]
 
 
 def foreign_runs(runs_dir: Path, without: Collection[str] = ()) -> dict[str, Path]:

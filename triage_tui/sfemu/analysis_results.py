@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from triage_tui.runs.foreign import is_home
+from triage_tui.runs.foreign import is_home, rules_root
 
 RESULTS_VARIABLE = "QEMU_SFANALYSIS"
 MAX_ENTRIES = 256
@@ -30,7 +30,7 @@ def results_of(workspace: Path, named: str | None = None) -> Path | None:
         return Path(from_environment)
     if not is_home(workspace):
         return None
-    rules = workspace.parent.parent
+    rules = rules_root(workspace)
     if (near := _results_in(rules) or _results_in(rules.parent)) is not None:
         return near
     found = [results for place in _directories(rules.parent) if (results := _results_in(place)) is not None]

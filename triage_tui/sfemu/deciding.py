@@ -117,7 +117,7 @@ def _rules_to_load(home: Path) -> list[str]:
     It keeps rules by name until it is told: those that lie in an override directory now, and those that were
     in any generation of ours and may have been taken back.
     """
-    rules = rules_dir.find(home.parent)
+    rules = rules_dir.around(home)
     places = [*(rules.override_dirs if rules is not None else ()), *(home / "rulebook").glob(_GENERATIONS)]
     names: set[str] = set()
     for place in places[:_MAX_PLACES]:

@@ -7,6 +7,8 @@ Layout (SFEmu's public documentation, all versions): `entry.lua`, `finish.lua`, 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
 from collections.abc import Mapping
@@ -14,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from triage_tui.errors import TriageError
-from triage_tui.runs.files import read_bounded
+from triage_tui.runs.files import read_bounded, refuse_link, write_atomic
 from triage_tui.runs.foreign import HOME as HOME
 from triage_tui.runs.foreign import RECORD_DIRECTORIES as RECORD_DIRECTORIES
+from triage_tui.runs.foreign import RULES_FILE, home_away, rules_root
 from triage_tui.runs.foreign import RUNS as RUNS
 from triage_tui.text import safe_line
 
@@ -56,7 +59,12 @@ class RulesDirectory:
         homes = [path / HOME for path in self.records]
         # SFEmu may have become a newer version since ours was made.
         made = next((home for home in homes if _is_directory(home)), None)
-        return made or (homes or [self.root / RECORD_DIRECTORIES[0] / HOME])[0]
+        if made is not None:
+            return made
+        with contextlib.suppress(TriageError):
+            if (away := home_away(self.root)).is_dir() and rules_root(away) == self.root:
+                return away
+        return (homes or [self.root / RECORD_DIRECTORIES[0] / HOME])[0]
 
     @property
     def override_dirs(self) -> list[Path]:
@@ -125,7 +133,7 @@ def around(home: Path) -> RulesDirectory | None:
     """Return the rule directory whose workspace of ours is `home`, None for any other directory."""
     if home.name != HOME or home.parent.name not in RECORD_DIRECTORIES:
         return None
-    found = find(home.parent)
+    found = find(rules_root(home))
     return found if found is not None and found.home == home else None
 
 
@@ -178,24 +186,42 @@ def is_on(value: str | None, default: bool) -> bool:
 
 
 def made_home(rules: RulesDirectory) -> Path:
-    """Make our workspace in a rule directory, and return it.
+    """Make our workspace in a rule directory, else in the user's cache, and return it.
 
     Raises:
         TriageError: it cannot be made.
     """
-    home = rules.home
+    beside = (rules.records or [rules.root / RECORD_DIRECTORIES[0]])[0] / HOME
+    home = rules.home if rules.home.is_relative_to(rules.root) else beside
     try:
         if os.path.realpath(home) != os.path.join(os.path.realpath(rules.root), home.relative_to(rules.root)):
             shown = safe_line(str(home), 200)
             raise TriageError(f"{shown} is reached by a link: put a directory there, ours is made in it")
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TriageError(
-            f"{safe_line(str(rules.root), 200)} is a rule directory of SFEmu, but our records cannot be"
-            f" written beside its own in {safe_line(str(home), 200)}: {error.strerror}; make it writable, or"
-            " copy it"
-        ) from error
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise TriageError(_not_made(rules.root, home, error)) from error
+        return _made_away(rules.root)
     return home
+
+
+def _made_away(root: Path) -> Path:
+    home = home_away(root)
+    try:
+        refuse_link(home, home.parent, home.parent.parent)
+        home.mkdir(parents=True, exist_ok=True)
+        if rules_root(home) != root:
+            write_atomic(home / RULES_FILE, os.fsencode(root))
+    except OSError as error:
+        raise TriageError(_not_made(root, home, error)) from error
+    return home
+
+
+def _not_made(root: Path, home: Path, error: OSError) -> str:
+    return (
+        f"{safe_line(str(root), 200)} is a rule directory of SFEmu, but our records cannot be written in"
+        f" {safe_line(str(home), 200)}: {error.strerror}; make it writable, or copy it"
+    )
 
 
 def _is_directory(path: Path) -> bool:

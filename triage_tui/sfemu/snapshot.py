@@ -16,6 +16,7 @@ import msgspec
 
 from triage_tui.errors import TriageError
 from triage_tui.runs.files import read_bounded
+from triage_tui.runs.foreign import is_being_written
 from triage_tui.runs.form import MAX_SNAPSHOT_BYTES, SNAPSHOT_FILE
 from triage_tui.text import safe_line
 
@@ -133,6 +134,11 @@ def read_snapshot(run_dir: Path) -> SfemuSnapshot:
     try:
         data: Any = msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError) as error:
+        if is_being_written(run_dir / SNAPSHOT_FILE, raw):
+            shown = safe_line(run_dir.name)
+            raise TriageError(
+                f"SFEmu is at writing {SNAPSHOT_FILE} of {shown}: look again in a moment"
+            ) from None
         why = safe_line(str(error), 120)
         raise TriageError(f"{SNAPSHOT_FILE} of {safe_line(run_dir.name)} is not valid JSON ({why})") from None
     if not isinstance(data, dict):

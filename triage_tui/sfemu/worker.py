@@ -15,7 +15,9 @@ from pathlib import Path
 from inotify_simple import INotify, flags
 
 from triage_tui.errors import TriageError
-from triage_tui.runs.foreign import foreign_places
+from triage_tui.runs.files import read_bounded
+from triage_tui.runs.foreign import foreign_places, is_being_written
+from triage_tui.runs.form import MAX_SNAPSHOT_BYTES, SNAPSHOT_FILE
 from triage_tui.sfemu.adopting import adopt, stamp_of
 from triage_tui.sfemu.deciding import take_note
 from triage_tui.sfemu.following import rules_of_home, wanted
@@ -100,11 +102,20 @@ class Worker:
         try:
             adopt(self._rules, source)
         except TriageError:
-            self._unreadable[source.name] = stamp
+            # One that is being written is looked at again until it is whole, or clearly never will be.
+            self._unreadable[source.name] = "" if _is_half(source) else stamp
         else:
             if _changed(own) == before:
                 return
         print(source.name, flush=True)
+
+
+def _is_half(source: Path) -> bool:
+    try:
+        raw = read_bounded(source / SNAPSHOT_FILE, MAX_SNAPSHOT_BYTES, whole=True)
+    except TriageError:
+        return False
+    return is_being_written(source / SNAPSHOT_FILE, raw)
 
 
 def _changed(run_dir: Path) -> int:

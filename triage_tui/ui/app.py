@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from textual.filter import Monochrome, NoColor
 from textual.screen import Screen
 
-from triage_tui.runs.foreign import is_home
+from triage_tui.runs.foreign import is_home, rules_root
 from triage_tui.text import safe_line
 from triage_tui.ui import pauses, theming
 from triage_tui.ui.actions import ACTIONS, bindings
@@ -217,6 +217,9 @@ class TriageApp(RunReadingApp):
             self._feed = RunsFeed(self.runs_dir)
         self._feed.start(self)
         if is_home(self.workspace):
+            if not self.workspace.is_relative_to(rules := rules_root(self.workspace)):
+                told = f"{rules} cannot be written: what is read of it is kept in {self.workspace}"
+                self.notify(safe_line(told, 400), markup=False)
             # What SFEmu recorded is listed at once, and read when the list stands.
             self.set_timer(_FOLLOW_AFTER_S, self._follow_sfemu)
         self.set_interval(_LIVENESS_S, self._check_holders)

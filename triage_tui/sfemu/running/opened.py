@@ -126,12 +126,13 @@ class Opened:
         Raises:
             TriageError: it cannot be started.
         """
-        recorded, home = [path.name for path in self.rules.records], self.rules.home
+        root, home = self.rules.root, self.rules.home
+        recorded = [path.name for path in self.rules.records]
         emulator = [views.arch.name, "-L", "/", *self.spec.emulator_options, "-0", "sh", "/bin/sh", "-c"]
         setup = messages.Setup(
             rules_path=self._path_in_root(),
             recorded=recorded,
-            covered=str(home.relative_to(self.rules.root)) if home.is_dir() else "",
+            covered=str(home.relative_to(root)) if home.is_dir() and home.is_relative_to(root) else "",
             exchanged=list(_EXCHANGED),
             cwd=self.spec.cwd,
             single_id=single_id,

@@ -26,9 +26,11 @@ class RunsPane(Pane):
     SEARCH: ClassVar[bool] = False
     BINDINGS: ClassVar[list[BindingType]] = bindings("runs")
 
-    def __init__(self, runs: RunList) -> None:
+    def __init__(self, runs: RunList, empty: str = EMPTY) -> None:
         super().__init__()
         self.list = runs
+        self._empty = empty
+        """What is said where there are no runs at all."""
         self._listed = False
         self._range: tuple[str, set[str]] | None = None
         """The run at which a range begins, and what was marked before."""
@@ -209,7 +211,7 @@ class RunsPane(Pane):
     def _draw(self, before: RunSummary | None, at: str | None, first: bool = False) -> None:
         runs = self.list
         empty = (
-            "No run matches the filter." if runs.filter else self.EMPTY if self._listed else "Reading runs…"
+            "No run matches the filter." if runs.filter else self._empty if self._listed else "Reading runs…"
         )
         self.set_rows(MadeRows(len(runs.entries), self._row), empty=empty)
         place = runs.place(at)

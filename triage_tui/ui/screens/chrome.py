@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from textual.content import Content
 
-from triage_tui.runs.foreign import is_home
+from triage_tui.runs.foreign import is_home, rules_root
 from triage_tui.text import number_of, shown_line
 from triage_tui.ui.actions import ACTIONS, BY_ID, PANE_KEYS, PANES
 from triage_tui.ui.actions.model import Action
+from triage_tui.ui.panes.runs import RunsPane
 from triage_tui.ui.rows import clip, short
 from triage_tui.ui.screens.availability import available, label_of
 from triage_tui.ui.widgets.bar import Bar, Item
@@ -65,6 +67,14 @@ _ROOM_FOR_STEPS = 100
 """Columns from which the title has the step of the model, not only its time."""
 
 
+def no_runs(workspace: Path) -> str:
+    """Return what is said where there are no runs: how they come about."""
+    if not is_home(workspace):
+        return RunsPane.EMPTY
+    place = f"{workspace.parent.name}/ai_runs"
+    return f"No runs yet. SFEmu records them in {place} when it stops a program (SFEMU_AI_ENABLE)."
+
+
 def title(screen: MainScreen) -> tuple[list[Item], list[Item]]:
     """Return the title bar: product, workspace, what waits."""
     # A list without a border says here what its title would, when that is more than a number.
@@ -72,7 +82,7 @@ def title(screen: MainScreen) -> tuple[list[Item], list[Item]]:
     note = "" if note.isdigit() else note
     workspace = screen.app.workspace
     # Beside SFEmu's records it is known by the rule directory.
-    shown = workspace.parent.parent if is_home(workspace) else workspace
+    shown = rules_root(workspace) if is_home(workspace) else workspace
     where = short(place(str(shown)), 24 if note else 60)
     left = [Item(" triage-tui ", "title"), Item(f" {where}", "muted")]
     if note:

@@ -79,7 +79,7 @@ class MainScreen(Contained, BrowseScreen):
         with Container(id="body"):
             with Framed(id="runs-tile") as tile:
                 tile.entitle(Content("Runs"))
-                yield RunsPane(self.run_list)
+                yield RunsPane(self.run_list, chrome.no_runs(self.app.workspace))
             with Vertical(id="run"):
                 with Vertical(id="head"):
                     yield HeadlineView(id="headline")
