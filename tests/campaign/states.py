@@ -42,7 +42,7 @@ def target(number: int, *, group: str = "a", name: str = "", root_hash: str = ""
     )
 
 
-def need(subject: str, template: str = "provide_file", run: str = "", **more: str) -> Need:
+def need(subject: str, template: str = "provide_file", run: str = "", **more: Any) -> Need:
     """Return a need."""
     return Need(template=template, subject=subject, run=run, risk=more.pop("risk", "low"), **more)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -102,9 +102,14 @@ def _supply(state: CampaignState, known: Mapping[str, RuleCount]) -> list[Gain]:
                 asked[subject] = Counter()
             _add(gain, target, needs, place == 0, known)
             asked[subject].update({need.needs_input for need in needs if need.needs_input})
+    counted: dict[frozenset[str], tuple[int, int, int]] = {}
     for subject, gain in found.items():
         gain.inputs = [text for text, _ in asked[subject].most_common(MAX_INPUTS)]
-        _say_supply(gain, known)
+        kinds = frozenset(gain.templates)
+        if kinds not in counted:
+            counted[kinds] = _counts([known[name] for name in kinds if name in known])
+        gain.tried, gain.helped, gain.hurt = counted[kinds]
+        _say_supply(gain)
     return list(found.values())
 
 
@@ -133,7 +138,16 @@ def _chance(known: RuleCount | None) -> float:
     return (len(known.helped) + 1) / (len(known.tried) + 2) if known is not None else _UNTRIED
 
 
-def _say_supply(gain: Gain, known: Mapping[str, RuleCount]) -> None:
+def _counts(rules: Sequence[RuleCount]) -> tuple[int, int, int]:
+    """Return on how many targets any of these was tried, helped and hurt."""
+    return (
+        len({name for one in rules for name in one.tried}),
+        len({name for one in rules for name in one.helped}),
+        len({name for one in rules for name in one.hurt}),
+    )
+
+
+def _say_supply(gain: Gain) -> None:
     targets = number_of(len(gain.targets), "target")
     subject = safe_line(gain.subject, 200)
     if gain.first == len(gain.targets):
@@ -153,11 +167,6 @@ def _say_supply(gain: Gain, known: Mapping[str, RuleCount]) -> None:
     gain.says = f"{subject}: {need} {about} {verb} expected to move"
     if len(gain.targets) == 1:
         gain.says = gain.says.replace("1 target need ", "1 target needs ").replace("each after", "after")
-    tried = [known[name] for name in gain.templates if name in known]
-    everywhere = {name for one in tried for name in one.tried}
-    gain.tried = len(everywhere)
-    gain.helped = len({name for one in tried for name in one.helped})
-    gain.hurt = len({name for one in tried for name in one.hurt})
     named = [name.replace("_", " ") for name in sorted(gain.templates, key=_most(gain.templates)) if name]
     told = []
     if named:

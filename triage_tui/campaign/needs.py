@@ -56,7 +56,8 @@ def needs_of(run: Run) -> list[Need]:
     if best is not None and best.cause not in _TELLS_NOTHING:
         about = subject(best)
         if about and not any(need.subject == about for need in found):
-            found.insert(0, Need(template="", subject=about, cause=best.cause, run=run.run_id))
+            kind = _NOUNS.get(best.cause, "")
+            found.insert(0, Need(subject=about, kind=kind, cause=best.cause, run=run.run_id))
         return [*found, *keys][:MAX_NEEDS]
     # What ended it is not known: a key that it asked for in vain is the better trace.
     return [*keys, *found][:MAX_NEEDS]
@@ -81,7 +82,7 @@ def _proposed(run: Run) -> Iterator[Need]:
     assert run.diagnosis is not None
     decided = _decided(run)
     seen: set[tuple[str, str]] = set()
-    for proposal in run.diagnosis.proposals:
+    for rank, proposal in enumerate(run.diagnosis.proposals):
         hypotheses = run.diagnosis.hypotheses
         if proposal.observe_only or proposal.not_on_sfemu or _is_decided(proposal, decided):
             continue
@@ -101,6 +102,9 @@ def _proposed(run: Run) -> Iterator[Need]:
             proposal=safe_line(proposal.id, 120),
             risk=proposal.risk,
             needs_input=safe_line(proposal.needs_input or "", 300),
+            kind=_NOUNS.get(hypothesis.cause, ""),
+            source=proposal.source,
+            rank=rank,
         )
 
 
@@ -134,6 +138,7 @@ def _need_of_key(run: Run, name: str) -> Need:
     return Need(
         template="nvram_store",
         subject=safe_line(f"{KEY} {name}", 300),
+        kind="key",
         title=safe_line(f"Give the key {name} of the store a value", 300),
         cause="nvram_key",
         run=run.run_id,

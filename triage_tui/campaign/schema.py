@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from triage_tui.campaign.model import Campaign, Progress, Target
+from triage_tui.campaign.report import Report
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.writer import encode_json
 
@@ -15,8 +16,9 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "campaign": Campaign,
     "campaign-target": Target,
     "campaign-progress": Progress,
+    "campaign-report": Report,
 }
-"""`campaign.json`, and a line of `targets.jsonl` and of `progress.jsonl`."""
+"""`campaign.json`, a line of `targets.jsonl` and of `progress.jsonl`, and `campaign report --format json`."""
 
 
 def schema(name: str) -> dict[str, Any]:

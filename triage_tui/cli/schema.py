@@ -18,7 +18,7 @@ _KNOWLEDGE = (
 )
 """Those whose types are loaded only when they are asked for."""
 _COMMAND = "command-"
-_CAMPAIGN = ("campaign", "campaign-target", "campaign-progress")
+_CAMPAIGN = ("campaign", "campaign-target", "campaign-progress", "campaign-report")
 FILES = tuple(sorted((*SCHEMAS, *_KNOWLEDGE, *_CAMPAIGN)))
 """What there are schemas of besides the lines of commands."""
 
