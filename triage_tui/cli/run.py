@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+from triage_tui.cli.metrics_option import add_metrics_argument, check_metrics, metrics_of_run
 from triage_tui.cli.output import say
 from triage_tui.cli.rounds import add_round_arguments, cancelled_by_signals, finish, round_limits
 from triage_tui.cli.triggers import add_trigger_arguments, probes, trigger_limits
@@ -132,6 +133,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_sfemu_arguments(parser)
     add_trigger_arguments(parser)
+    add_metrics_argument(parser)
     parser.add_argument("program", metavar="PROGRAM", help="program to run")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="its arguments")
 
@@ -241,12 +243,17 @@ def _run(args: argparse.Namespace) -> int:
     # Its records lie beside those of SFEmu itself, where nothing else is named.
     place = args.workspace or (None if ENVIRONMENT_VARIABLE in os.environ else args.sfemu_rules)
     if args.ui:
+        check_metrics(args.metrics)
         return _run_with_app(Workspace.at(place, made=True), start)
     limits = round_limits(args)
     freeze = FreezeSwitch()
-    with cancelled_by_signals(freeze) as cancel:
+    workspace = Workspace.at(place, made=True)
+    with (
+        metrics_of_run(args.metrics, workspace.runs_dir, limits.capture.disk_bytes),
+        cancelled_by_signals(freeze) as cancel,
+    ):
         course = run_rounds(
-            Workspace.at(place, made=True),
+            workspace,
             start,
             policy=args.policy,
             limits=limits,

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from triage_tui.cli.metrics_option import add_metrics_argument, metrics_of_workspace
 from triage_tui.cli.output import print_json, say, summary_fields
 from triage_tui.cli.streams import reader_is_gone
 from triage_tui.errors import TriageError
@@ -72,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--count", type=int, default=0, metavar="N", help="end after N lines (default: never)"
     )
+    add_metrics_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = {workspace.run_dir(name).name for name in args.run}
     changes: queue.SimpleQueue[set[str] | None] = queue.SimpleQueue()
     watcher = RunsWatcher(workspace.runs_dir, changes.put, lost=lambda: changes.put(None))
-    with following(workspace.root), watcher:
+    with metrics_of_workspace(args.metrics, workspace.runs_dir), following(workspace.root), watcher:
         follower = _Follower(workspace, chosen, wanted, args)
         return follower.follow(watcher, changes)
 

@@ -148,6 +148,7 @@ class Guest(Freezer):
         self._looping_tid = 0
         self._sleepers = Sleepers()
         self._computing = ComputingThreads()
+        self._freeze_ms = 0.0
         self._started = time.monotonic()
         self._watchdog = Watchdog(spec.triggers)
         self._prober = prober

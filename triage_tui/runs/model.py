@@ -338,6 +338,8 @@ class Statistics(Record):
     output_bytes: int = 0
     log_bytes_passed_over: int = 0
     """Bytes of the emulator's log that came too fast to be read; with any, counts are lower bounds."""
+    freeze_ms: float = 0.0
+    """From the wish to freeze the guest until all of it stood still; 0 where that was not measured."""
 
 
 class Snapshot(Record):

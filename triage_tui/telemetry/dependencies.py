@@ -55,6 +55,7 @@ DEPENDENCIES = (
     Dependency("tree-sitter", "tree_sitter", _NO_TREE),
     Dependency("tree-sitter-lua", "tree_sitter_lua", _NO_TREE),
     Dependency("py-minisign", "minisign", "rule packs can neither be signed nor verified"),
+    Dependency("prometheus-client", "prometheus_client", "`--metrics` does not work; all else does"),
     Dependency("inotify-simple", "inotify_simple", "neither `triage-tui watch` nor the terminal app works"),
     Dependency("watchdog", "watchdog.observers", "changed keys and themes are looked for twice a second"),
     Dependency("detect-secrets", "detect_secrets.plugins", "nothing can be exported or shown to a model"),

@@ -33,6 +33,8 @@ class Freezer(Suspecting):
     _waiting: Notification | None
     """The notification that is being handled."""
     _computing: ComputingThreads
+    _freeze_ms: float
+    """What the last freeze took until every process stood still."""
     _reserve: DescriptorReserve
     """Kept while the guest runs, for what is read and written once it is frozen."""
 
@@ -49,6 +51,7 @@ class Freezer(Suspecting):
         self._looping_tid = 0
         self._computing = ComputingThreads()
         self._suspicions = 0
+        self._freeze_ms = 0.0
         self.probes = []
         if self._release is not None:
             self._release()
@@ -75,6 +78,7 @@ class Freezer(Suspecting):
         # Before the stop, which the kernel counts as a switch like that of a call.
         self._computing.look(self, now_at_once=True)
         pausing.stop_all(self.processes, self._carrier.holder, self._signalled, self._answered_tids())
+        self._freeze_ms = (time.monotonic_ns() - moment) / 1e6
         if self._signalled:
             self.report(
                 "the guest is frozen by a signal, which it may undo: the system does not let its threads be "

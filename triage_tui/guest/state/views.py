@@ -60,6 +60,7 @@ class FrozenViews:
     """What it wants to say to its system log."""
     _first_own_fd: int
     _started: float
+    _freeze_ms: float
 
     @property
     def program(self) -> Program:
@@ -407,6 +408,7 @@ class FrozenViews:
             listening=self.listening(),
             output_bytes=self._output.both.total,
             log_bytes_passed_over=self.trace.passed_over,
+            freeze_ms=self._freeze_ms,
         )
 
     def listening(self) -> list[str]:

@@ -1,0 +1,174 @@
+"""Turn what is new in runs into figures. Records may be hostile: they move numbers and make no labels."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import msgspec
+from prometheus_client import Histogram
+
+from triage_tui.diagnosis.report import DOUBT
+from triage_tui.errors import TriageError
+from triage_tui.rulebook.statistics import use_of
+from triage_tui.runs.events import Event, process_start, supervisor_of
+from triage_tui.runs.ids import is_run_id
+from triage_tui.runs.reader import Run, load_run
+from triage_tui.runs.verdict_model import Verdict, read_verdict
+from triage_tui.telemetry.metrics import labels
+from triage_tui.telemetry.metrics.figures import Figures
+from triage_tui.telemetry.metrics.following import News
+from triage_tui.telemetry.metrics.labels import bounded
+
+_SECOND = 1_000_000_000
+_LONGEST_S = 7 * 24 * 3600.0
+"""A longer time in a record is none that was measured."""
+_MOST = 1e12
+"""The same of what a rule did in one run."""
+_BRIEF = "the longer trace, code, memory and processes"
+"""What a brief record says that it lacks."""
+
+
+class _Open(msgspec.Struct):
+    """A run that is recorded, of which it is not known yet whether and how it is judged."""
+
+    dir: Path
+    supervisor: tuple[int, int] | None
+
+
+class Counting:
+    """Counts for `figures`."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+        self._open: dict[str, _Open] = {}
+        self._retries: dict[str, Event] = {}
+        """Of runs that are being retried, where that began."""
+
+    def take(self, news: News) -> None:
+        """Count what is new of a run."""
+        if news.problems:
+            self._figures.unreadable.inc()
+        for event in news.new:
+            self._take_event(news, event)
+
+    def settle(self) -> None:
+        """Count the runs that are judged by now, and those that nobody judges any more."""
+        for name, run in list(self._open.items()):
+            verdict = read_verdict(run.dir)
+            if verdict is not None:
+                self._finish(name, bounded(verdict.word, labels.RUN_VERDICTS), verdict)
+            elif run.supervisor is not None and process_start(run.supervisor[0]) != run.supervisor[1]:
+                self._finish(name, "unjudged")
+
+    def _take_event(self, news: News, event: Event) -> None:
+        figures, name = self._figures, news.run.dir.name
+        match event.kind:
+            case "captured":
+                self._captured(news, event)
+            case "diagnosed":
+                self._diagnosed(news, event)
+            case "analyzed":
+                causes = event.payload.get("causes")
+                first = causes[0] if isinstance(causes, list) and causes else "unknown"
+                figures.diagnoses.labels(bounded(first, labels.KNOWN_CAUSES), "model").inc()
+            case "retry_started":
+                self._retries[name] = event
+            case "retry_finished":
+                self._retried(name, event, bounded(event.payload.get("verdict"), labels.RETRY_OUTCOMES))
+            case "needs_person" if name in self._retries:
+                self._retried(name, event, "failed")
+            case "experiment_finished":
+                self._experimented(event)
+            case "reopened":
+                figures.recurrences.inc()
+            case "holder_lost":
+                figures.lost.inc()
+            case kind if kind in labels.DECISIONS:
+                policy = event.actor.startswith("policy") or "policy" in event.payload
+                figures.decisions.labels(kind, "policy" if policy else "person").inc()
+            case _:
+                pass
+
+    def _captured(self, news: News, event: Event) -> None:
+        run = self._load(news.run.dir)
+        if run is None:
+            return
+        snapshot = run.snapshot
+        moment = snapshot.trigger.ts_mono_ns
+        if moment > 0 and not event.payload.get("recorded_by"):
+            _observe(self._figures.capture, (event.ts_mono_ns - moment) / _SECOND)
+        if snapshot.statistics.freeze_ms:
+            _observe(self._figures.freeze, snapshot.statistics.freeze_ms / 1000)
+        if any(lacking.what == _BRIEF for lacking in snapshot.unavailable):
+            self._figures.brief.inc()
+        if snapshot.parent_run is None:
+            self._finish(run.run_id, "first", run=run)
+        else:
+            self._open[run.run_id] = _Open(run.dir, supervisor_of(news.events))
+
+    def _diagnosed(self, news: News, event: Event) -> None:
+        run = self._load(news.run.dir)
+        best = (
+            run.diagnosis.hypotheses[0]
+            if run is not None and run.diagnosis and run.diagnosis.hypotheses
+            else None
+        )
+        cause = event.payload.get("cause")
+        knows = cause not in ("", "unknown", None) and (best is None or best.confidence >= DOUBT)
+        self._figures.lookups.labels("hit" if knows else "miss").inc()
+        source = "knowledge_base" if knows else "heuristic"
+        self._figures.diagnoses.labels(bounded(cause or "unknown", labels.KNOWN_CAUSES), source).inc()
+        before = [one for one in news.events if one.event_id < event.event_id]
+        if before and before[-1].kind in ("captured", "log_added"):
+            _observe(self._figures.diagnosis, (event.ts_mono_ns - before[-1].ts_mono_ns) / _SECOND)
+
+    def _retried(self, name: str, event: Event, outcome: str) -> None:
+        self._figures.retries.labels(outcome).inc()
+        began = self._retries.pop(name, None)
+        if began is not None:
+            _observe(self._figures.retry, (event.ts_mono_ns - began.ts_mono_ns) / _SECOND)
+
+    def _experimented(self, event: Event) -> None:
+        name = event.payload.get("run")
+        if isinstance(name, str) and name in self._open:
+            self._finish(name, "experiment")
+
+    def _finish(self, name: str, verdict: str, judged: Verdict | None = None, run: Run | None = None) -> None:
+        """Count a run as what it came to, and what its rules did."""
+        known = self._open.pop(name, None)
+        run = run or (self._load(known.dir) if known is not None else None)
+        if run is None:
+            return
+        self._figures.runs.labels(bounded(run.snapshot.reason, labels.TRIGGERS), verdict).inc()
+        before = None
+        if judged is not None and judged.how == "resume" and is_run_id(run.snapshot.parent_run or ""):
+            with contextlib.suppress(TriageError):
+                before = load_run(run.dir.parent / str(run.snapshot.parent_run))
+        self._count_rules(run, before, judged)
+
+    def _count_rules(self, run: Run, before: Run | None, judged: Verdict | None) -> None:
+        figures = self._figures
+        for use in use_of(run, before, judged).rules:
+            named = (bounded(use.syscall, labels.SYSCALLS), bounded(use.layer, labels.LAYERS))
+            for counter, amount in (
+                (figures.rule_calls, use.calls),
+                (figures.rule_hits, use.hits),
+                (figures.rule_errors, use.errors),
+                (figures.rule_wait, use.time_us / 1e6),
+            ):
+                counter.labels(*named).inc(min(max(0, amount), _MOST))
+            if use.state == "disabled":
+                figures.rules_off.inc()
+
+    def _load(self, run_dir: Path) -> Run | None:
+        try:
+            return load_run(run_dir)
+        except TriageError:
+            self._figures.unreadable.inc()
+            return None
+
+
+def _observe(histogram: Histogram, seconds: float) -> None:
+    if 0 <= seconds <= _LONGEST_S:
+        histogram.observe(seconds)
