@@ -35,9 +35,11 @@ from triage_tui.retry import pending
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.inspecting.rediagnose import rediagnose
 from triage_tui.retry.pending import APPROVE_STEPS, EDIT_STEPS, JUDGE_STEPS, MOVE_STEPS, ROLLBACK_STEPS, Step
+from triage_tui.retry.pending_model import PENDING_DIR
 from triage_tui.retry.record import PROPOSE_STEPS, explain
 from triage_tui.retry.rounds.judged import keep_verdict
 from triage_tui.retry.rules import proposed
+from triage_tui.retry.settling import settle
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, statistics
 from triage_tui.runs.events import EVENTS_FILE, this_process
@@ -276,7 +278,7 @@ def test_a_decision_under_way_is_left_alone(template: tuple[Path, str], place: P
     def look(name: str) -> None:
         if name == "approved":
             # Another program begins while this one has approved, and not yet activated.
-            seen.append(carried_out(lambda _at: pending.settle(root)))
+            seen.append(carried_out(lambda _at: settle(root)))
             seen.append(Workspace.at(root).load(run_id).state)
 
     LocalActions(Workspace.at(root), "ann", look).approve(run_id, [FILES[2]])
@@ -300,7 +302,7 @@ def test_a_decision_under_way_is_left_alone(template: tuple[Path, str], place: P
 def test_planted_decisions_do_nothing(template: tuple[Path, str], place: Path, planted: bytes) -> None:
     root, run_id = copied(template[0], place / "w"), template[1]
     old = found(root, run_id)
-    directory = root / "rulebook" / pending.PENDING_DIR
+    directory = root / "rulebook" / PENDING_DIR
     (directory / "0000000000000001.json").write_bytes(planted.replace(b"%s", run_id.encode()))
     (directory / "link.json").symlink_to(place / "elsewhere")
     os.mkfifo(directory / "fifo.json")

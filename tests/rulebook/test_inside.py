@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tests.retry.decisions import FILES, TARGET, actions, copied, memory_directory, text_of, workspace_at
 from triage_tui.errors import TriageError
-from triage_tui.retry import pending
+from triage_tui.retry.pending_model import PENDING_DIR
 from triage_tui.retry.rules import proposed
+from triage_tui.retry.settling import settle
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, patches
 from triage_tui.rulebook.audit import log as audit_log
@@ -97,7 +98,7 @@ def test_no_name_leads_out(place: Path, name: str, target: str) -> None:
             workspace.rulebook_dir(target), add={"syscall/openat.lua": b"x"}, actor="a", reason="r"
         ),
         lambda: packs.kept(rulebook, name),
-        lambda: pending.settle(workspace.root),
+        lambda: settle(workspace.root),
     ):
         try:
             write()
@@ -124,7 +125,7 @@ def link_audit(root: Path, outside: Path) -> None:
 
 
 def link_pending(root: Path, outside: Path) -> None:
-    (root / "rulebook" / pending.PENDING_DIR).symlink_to(outside)
+    (root / "rulebook" / PENDING_DIR).symlink_to(outside)
 
 
 def link_current(root: Path, outside: Path) -> None:

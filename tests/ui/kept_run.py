@@ -25,6 +25,12 @@ def heap_byte(offset: int) -> int:
     return (offset // 4096 * 7 + offset) & 0xFF
 
 
+def _heap() -> bytes:
+    """Return all bytes of the heap, a page at a time."""
+    ramp = bytes(range(256)) * 17
+    return b"".join(ramp[(first := page * 7 & 0xFF) : first + 4096] for page in range(HEAP_SIZE // 4096))
+
+
 def make_kept_run(runs_dir: Path, root: Path) -> Path:
     """Write the DHCP client's run once more, with regions; `root` becomes its root file system."""
     run_dir = fixtures.make_exit_run(runs_dir)
@@ -32,7 +38,7 @@ def make_kept_run(runs_dir: Path, root: Path) -> Path:
     (root / "lib").mkdir(parents=True, exist_ok=True)
     (root / "lib/libkept.so").write_bytes(code)
     regions = [
-        _kept(run_dir, 2, HEAP, "[heap]", bytes(map(heap_byte, range(HEAP_SIZE)))),
+        _kept(run_dir, 2, HEAP, "[heap]", _heap()),
         MemoryRegion(
             pid=2,
             start=TEXT,

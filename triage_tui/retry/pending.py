@@ -12,46 +12,28 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from triage_tui.errors import Conflict, TriageError
+from triage_tui.retry.decision_events import tell_runs
 from triage_tui.retry.noting import note
-from triage_tui.rulebook import generations, moves, patches, statistics
-from triage_tui.rulebook.audit import log as audit_log
+from triage_tui.retry.pending_model import PENDING_DIR, PUBLISHED, Kind, Pending
+from triage_tui.retry.settling import settle_one
+from triage_tui.rulebook import generations
 from triage_tui.rulebook.generations import Generation
-from triage_tui.rulebook.hunks import digest_of
 from triage_tui.rulebook.lock import wait_for
-from triage_tui.rulebook.places import target_directory
-from triage_tui.rulebook.rollouts import settling
 from triage_tui.runs.encoding import encode_line
-from triage_tui.runs.events import EVENTS_FILE, Event, append_event, default_actor, read_events
-from triage_tui.runs.files import read_bounded, refuse_link, sync_directory, write_all
-from triage_tui.runs.ids import is_run_id
-from triage_tui.runs.reader import Run, load_run
-from triage_tui.runs.record import Record
-from triage_tui.runs.verdict_model import Verdict, read_verdict
+from triage_tui.runs.events import Event, append_event, default_actor, read_events
+from triage_tui.runs.files import refuse_link, sync_directory, write_all
+from triage_tui.runs.reader import Run
 from triage_tui.sfemu import rules_dir
 from triage_tui.sfemu.rules_dir import RulesDirectory
-from triage_tui.text import safe_line, safe_name
+from triage_tui.text import safe_line
 
-PENDING_DIR = ".pending"
-"""In the rulebook; no target's directory can begin with a dot."""
-MAX_BYTES = 64 << 10
-MAX_PENDING = 256
-"""Decisions that are settled at once."""
-
-Kind = Literal["approve", "roll_back", "edit", "note", "judge", "move", "expire", "renew", "rollout"]
-"""What is decided; "note" is anything that is one event of a run and its line in the audit log, "judge" is
-what is said of a round once it is recorded. "expire" and "renew" are about a target and no run, and so is
-"move", which goes to another generation and tells every run whose rules come or go by that. "rollout" is
-about the rollout that `file` names."""
 Step = Callable[[str], None]
 
 APPROVE_STEPS = ("begun", "approved", *generations.ACTIVATE_STEPS, "activated", "ended")
@@ -60,12 +42,6 @@ EDIT_STEPS = ("begun", "written", "edited", "noted", "ended")
 MOVE_STEPS = ("begun", *generations.ROLLBACK_STEPS, "told", "ended")
 JUDGE_STEPS = ("begun", "written", "counted", "told", "noted", "ended")
 """Names of the durable steps of decisions, in order; a rejection has its kind, "rejected", in the middle."""
-
-_MOVES = ("approve", "roll_back", "expire", "renew")
-"""Kinds after which another generation is active."""
-
-_PUBLISHED = (*_MOVES, "move", "rollout")
-"""Kinds after which what is published for another engine has to follow."""
 
 _DEEDS = {
     "approved": "approved rules of",
@@ -78,27 +54,6 @@ _DEEDS = {
     "retry_started": "started to retry",
 }
 """What was done to the rules of a run, by the kind of its event."""
-
-_CHANGE = re.compile(r"[0-9a-f]{16}")
-
-
-class Pending(Record, kw_only=True):
-    """A decision under way.
-
-    `change` is its name, which its events and its line in the audit log carry. `file` and `sha256` are those
-    of an edit: the rule file of the run, and the text that it gets. `judged` is the run that a judgement is
-    on, where `run` is the one that it retries. A move has no run; its `target` is the name of a directory.
-    """
-
-    kind: Kind
-    change: str
-    run: str
-    target: str
-    actor: str
-    file: str = ""
-    sha256: str = ""
-    before: str = ""
-    judged: str = ""
 
 
 def no_step(_name: str) -> None:
@@ -130,7 +85,7 @@ class Held:
         Raises:
             TriageError: it could not be; the next program tries again.
         """
-        if self._rules is None or self.pending.kind not in _PUBLISHED:
+        if self._rules is None or self.pending.kind not in PUBLISHED:
             return
         from triage_tui.sfemu import publishing
 
@@ -159,7 +114,7 @@ class Held:
     def tell_runs(self, directory: Path, before: int, after: int) -> None:
         """Record a move of the active generation in every run whose rules come or go by it."""
         try:
-            _tell_runs(self._run_dir.parent, directory, before, after, self.pending)
+            tell_runs(self._run_dir.parent, directory, before, after, self.pending)
         except (TriageError, OSError):
             self.told = False
 
@@ -189,7 +144,7 @@ def begun(root: Path, pending: Pending, step: Step = no_step, seen: Run | None =
         except BaseException:
             # What cannot be settled now (the disk is full) stays for the next program.
             with contextlib.suppress(OSError, TriageError):
-                _settle_one(root, pending)
+                settle_one(root, pending)
                 path.unlink()
             raise
         if held.told:
@@ -290,25 +245,6 @@ def pending_for(target_id: str, kind: Kind, actor: str, **more: str) -> Pending:
     return Pending(kind=kind, change=secrets.token_hex(8), run="", target=target_id, actor=actor, **more)
 
 
-def settle(root: Path) -> int:
-    """Settle what killed programs left of their decisions on a workspace; return how many there were.
-
-    Where that is not possible (no permission to write), it stays; nothing is raised.
-    """
-    directory = root / "rulebook" / PENDING_DIR
-    if directory.is_symlink():
-        return 0  # In a workspace from elsewhere it may lead anywhere.
-    try:
-        names = sorted(os.listdir(directory))[:MAX_PENDING]
-    except OSError:
-        return 0
-    count = 0
-    for name in names:
-        with contextlib.suppress(OSError, TriageError):
-            count += _settle_file(root, directory / name)
-    return count
-
-
 def _write_down(path: Path, pending: Pending) -> int:
     """Make the file under a lock that it has before anybody can see it; return the handle that holds it."""
     temporary = path.with_name(f".{path.name}.tmp")
@@ -331,166 +267,3 @@ def _write_down(path: Path, pending: Pending) -> int:
         where = safe_line(str(path.parent))
         raise TriageError(f"nothing was decided: {where} cannot be written: {error.strerror}") from error
     return handle
-
-
-def _settle_file(root: Path, path: Path) -> bool:
-    """Settle one file, unless the program that wrote it lives."""
-    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not path.exists():
-            return False  # Somebody settled it in between.
-        if path.name.endswith(".tmp"):
-            path.unlink()  # It was killed before anything was decided.
-            return False
-        try:
-            pending = msgspec.json.decode(read_bounded(path, MAX_BYTES, whole=True), type=Pending)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return False
-        if _CHANGE.fullmatch(pending.change) and path.name == f"{pending.change}.json":
-            _settle_one(root, pending)
-            path.unlink()
-            sync_directory(path.parent)
-            return True
-        return False
-    finally:
-        os.close(handle)
-
-
-def _settle_one(root: Path, pending: Pending) -> None:
-    """Make the event log of the run, the audit log and what is published agree with what took place."""
-    _settle_logs(root, pending)
-    if root.name == rules_dir.HOME and pending.kind in _PUBLISHED:
-        from triage_tui.sfemu.publishing import settle_home
-
-        settle_home(root)
-
-
-def _settle_logs(root: Path, pending: Pending) -> None:
-    rulebook = root / "rulebook"
-    if pending.kind == "move":
-        _settle_move_alone(root, rulebook / safe_name(pending.target), pending)
-        return
-    if pending.kind == "rollout":
-        settling.settle(rulebook, pending.file, pending.change, pending.actor)
-        return
-    target_dir = target_directory(rulebook, pending.target)
-    linked = target_dir.is_symlink() or (target_dir / "generations").is_symlink()
-    if pending.kind in _MOVES and target_dir.is_dir() and not linked:
-        generations.recover(target_dir)
-    run_dir = root / "ai_runs" / pending.run
-    if not is_run_id(pending.run) or not run_dir.is_dir():
-        return
-    mine = [e for e in read_events(run_dir)[0] if e.payload.get("change") == pending.change]
-    match pending.kind:
-        case "approve" | "roll_back":
-            _settle_move(run_dir, rulebook, pending, mine)
-        case "edit":
-            _settle_edit(run_dir, pending, mine)
-        case "judge":
-            _settle_judgement(root, run_dir, pending, mine)
-        case _:
-            pass
-    note(rulebook, run_dir, pending.target)
-
-
-def _settle_move(run_dir: Path, rulebook: Path, pending: Pending, mine: list[Event]) -> None:
-    kinds = {event.kind for event in mine}
-    moved = audit_log.announcement(rulebook, pending.change)
-    if moved is not None and pending.kind == "roll_back" and "rolled_back" not in kinds:
-        append_event(
-            run_dir, "rolled_back", rolled_back(moved.before, moved.after, pending.change), pending.actor
-        )
-    elif moved is not None and pending.kind == "approve" and "activated" not in kinds:
-        payload = activated(moved.after, moved.before, moved.rules, pending.change)
-        append_event(run_dir, "activated", payload, pending.actor)
-    elif moved is None and "approved" in kinds and "reconsidered" not in kinds:
-        # The log must not say that it was approved.
-        approved = next(event for event in mine if event.kind == "approved")
-        payload = {"event": approved.event_id, "change": pending.change}
-        append_event(run_dir, "reconsidered", payload, pending.actor)
-
-
-def _settle_move_alone(root: Path, directory: Path, pending: Pending) -> None:
-    if not directory.is_dir() or directory.is_symlink() or (directory / "generations").is_symlink():
-        return
-    generations.recover(directory)
-    told = audit_log.announcement(directory.parent, pending.change)
-    if told is not None:
-        _tell_runs(root / "ai_runs", directory, told.before or 0, told.after or 0, pending)
-
-
-def _tell_runs(runs_dir: Path, directory: Path, before: int, after: int, pending: Pending) -> None:
-    found = moves.moved(directory, before, after)
-    for run in found.runs:
-        run_dir = runs_dir / run
-        if not is_run_id(run) or not (run_dir / EVENTS_FILE).is_file():
-            continue
-        mine = {e.kind for e in read_events(run_dir)[0] if e.payload.get("change") == pending.change}
-        if run in found.taken_back and "rolled_back" not in mine:
-            payload = rolled_back(before, after, pending.change)
-            append_event(run_dir, "rolled_back", payload, pending.actor)
-        if run in found.put_back and "activated" not in mine:
-            payload = activated(after, found.parent, found.put_back[run], pending.change)
-            append_event(run_dir, "activated", payload, pending.actor)
-
-
-def _settle_edit(run_dir: Path, pending: Pending, mine: list[Event]) -> None:
-    with contextlib.suppress(TriageError, OSError):
-        patches.remove_leftovers(run_dir, pending.file)
-    try:
-        now = digest_of(patches.read_rule(run_dir, pending.file))
-    except TriageError:
-        return
-    if now == pending.sha256 and not mine:
-        append_event(run_dir, "edited", edited(pending), pending.actor)
-
-
-def _settle_judgement(root: Path, run_dir: Path, pending: Pending, mine: list[Event]) -> None:
-    judged = run_dir.parent / pending.judged
-    if not is_run_id(pending.judged) or not judged.is_dir():
-        return
-    run, verdict = load_run(judged), read_verdict(judged)
-    before = load_run(run_dir) if pending.judged != pending.run else None
-    if before is not None and verdict is None:
-        return  # It was killed before it judged.
-    statistics.count(root / "rulebook", pending.target, statistics.use_of(run, before, verdict))
-    if verdict is not None and not mine:
-        append_event(run_dir, "retry_finished", retry_finished(verdict, pending), pending.actor)
-
-
-# What the events of these decisions say
-
-
-def activated(generation: int | None, parent: int | None, files: object, change: str) -> dict[str, object]:
-    """Return the payload of the event "activated"."""
-    names = sorted(files) if isinstance(files, dict | list | tuple | set) else []
-    return {"generation": generation, "parent": parent or None, "files": names, "change": change}
-
-
-def rolled_back(before: int | None, after: int | None, change: str) -> dict[str, object]:
-    """Return the payload of the event "rolled_back"."""
-    return {"from": before, "to": after or 0, "change": change}
-
-
-def retry_finished(verdict: Verdict, pending: Pending) -> dict[str, object]:
-    """Return the payload of the event "retry_finished"."""
-    return {
-        "verdict": verdict.word,
-        "run": pending.judged,
-        "rung": verdict.rung,
-        "reasons": verdict.reasons,
-        "links": verdict.links,
-        "masked": verdict.masked[:50],
-        "change": pending.change,
-    }
-
-
-def edited(pending: Pending) -> dict[str, object]:
-    """Return the payload of the event "edited"."""
-    return {
-        "file": pending.file,
-        "sha256": pending.sha256,
-        "before": pending.before,
-        "change": pending.change,
-    }

@@ -51,7 +51,7 @@ class Workspace(msgspec.Struct, frozen=True):
                 print(safe_line(_AWAY.format(rules=found.root, home=root), 900), file=sys.stderr)
         if (root / "rulebook" / ".pending").exists():
             # Here begins a program: what a killed one left is settled before anything is read.
-            from triage_tui.retry.pending import settle
+            from triage_tui.retry.settling import settle
 
             settle(root)
         return cls(root)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.retry import pending
+from triage_tui.retry import decision_events, pending
 from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import statistics
@@ -44,7 +44,7 @@ def keep_verdict(workspace: Workspace, before: Run, run: Run, verdict: Verdict, 
         use = statistics.use_of(run, before, verdict)
         statistics.count(workspace.rulebook, run.snapshot.target.target_id, use)
         step("counted")
-        held.tell("retry_finished", pending.retry_finished(verdict, decision))
+        held.tell("retry_finished", decision_events.retry_finished(verdict, decision))
         step("told")
         held.note()
         step("noted")

@@ -11,6 +11,7 @@ from triage_tui.retry import pending
 from triage_tui.retry.pending import Step, no_step
 from triage_tui.retry.rules.expiry import Ground, kept_text, newest_run
 from triage_tui.retry.rules.rule_checks import can_be_tried, check_at_calls, check_texts, is_published
+from triage_tui.retry.settling import settle
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, rulefile
 from triage_tui.rulebook.evidence import EVIDENCE, Evidence, Part, evidence_text, parse_evidence
@@ -44,7 +45,7 @@ def renew(
         TriageError: no such rule is set aside, its text is not the one that was set aside any more, an
             approval of it would be refused, or the rulebook cannot be written.
     """
-    pending.settle(workspace.root)
+    settle(workspace.root)
     target_dir = workspace.rulebook_dir(target_id)
     active = generations.current(target_dir)
     aside = active.set_aside if active is not None else {}

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.retry import pending
+from triage_tui.retry import decision_events, pending
 from triage_tui.retry.noting import note
 from triage_tui.retry.pending import Step, no_step
+from triage_tui.retry.pending_model import Kind
 from triage_tui.retry.rules import proposed, rule_moves
+from triage_tui.retry.settling import settle
 from triage_tui.retry.trials import observed
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, layers, patches
@@ -184,7 +186,7 @@ class RuleDecisions:
                 ready=held.ready,
                 step=self._step,
             )
-            told = pending.activated(generation.number, generation.parent, additions, held.change)
+            told = decision_events.activated(generation.number, generation.parent, additions, held.change)
             held.tell("activated", told)
             self._step("activated")
         self._made.setdefault(run.run_id, []).append(generation.number)
@@ -288,7 +290,7 @@ class RuleDecisions:
         with self._begun("edit", run, file=relpath, sha256=new, before=before) as held:
             with patches.replaced(run.dir, relpath, data):
                 self._step("written")
-                append_event(run.dir, "edited", pending.edited(held.pending), self._actor)
+                append_event(run.dir, "edited", decision_events.edited(held.pending), self._actor)
             self._step("edited")
             held.note()
             self._step("noted")
@@ -315,11 +317,11 @@ class RuleDecisions:
 
     def _settled(self, run_id: str) -> Run:
         """Read a run once what a killed program left of a decision is settled."""
-        pending.settle(self._workspace.root)
+        settle(self._workspace.root)
         return self._workspace.load(run_id)
 
     @contextlib.contextmanager
-    def _begun(self, kind: pending.Kind, run: Run, **more: str) -> Iterator[pending.Held]:
+    def _begun(self, kind: Kind, run: Run, **more: str) -> Iterator[pending.Held]:
         """Write a decision down before it is carried out."""
         root = self._workspace.root
         decision = pending.pending_of(kind, run, self._actor or "", **more)
@@ -352,7 +354,7 @@ class RuleDecisions:
         `target` is its id, or "shared"; `seen` is the generation that the person saw active: refused when
         another one is by now. Every run whose rules come or go by this is told in its event log.
         """
-        pending.settle(self._workspace.root)
+        settle(self._workspace.root)
         return rule_moves.go_to(
             self._workspace, target, number, self._actor or default_actor(), reason, self._step, seen
         )

@@ -9,7 +9,7 @@ import contextlib
 from pathlib import Path
 
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.retry import pending
+from triage_tui.retry import decision_events, pending
 from triage_tui.retry.pending import Step
 from triage_tui.retry.rules.named_rules import directory_of
 from triage_tui.retry.workspace import Workspace
@@ -66,7 +66,7 @@ def roll_back(workspace: Workspace, run: Run, actor: str, step: Step, seen: int 
             step=step,
         )
         now = back.number if back else 0
-        held.tell("rolled_back", pending.rolled_back(number, now, held.change))
+        held.tell("rolled_back", decision_events.rolled_back(number, now, held.change))
         step("rolled_back")
     said = f"rolled back to generation {now} of {target_name(run)}, byte for byte"
     return (said if now else f"rolled back: no rule is active for {target_name(run)}") + held.published

@@ -8,8 +8,8 @@ import msgspec
 
 from triage_tui.diagnosis.report import diagnose
 from triage_tui.errors import Conflict, TriageError
-from triage_tui.retry import pending
 from triage_tui.retry.rules.proposing import propose
+from triage_tui.retry.settling import settle
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import patches, rulefile
 from triage_tui.rulebook.evidence import EVIDENCE, Evidence, evidence_text, parse_evidence
@@ -30,7 +30,7 @@ def propose_pack(workspace: Workspace, name: str, run_id: str, actor: str = "") 
         Conflict: all of them are proposed already, or the run is being retried.
         TriageError: there is no such pack or run, the pack is damaged, or it has no rule for this run.
     """
-    pending.settle(workspace.root)
+    settle(workspace.root)
     run = workspace.load(run_id)
     pack = kept(workspace.rulebook, name)
     if pack.pack is None or pack.problem:

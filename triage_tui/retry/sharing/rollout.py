@@ -12,8 +12,10 @@ import msgspec
 from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry import pending
 from triage_tui.retry.pending import Step, no_step
+from triage_tui.retry.pending_model import Pending
 from triage_tui.retry.rules.named_rules import one, target_named
 from triage_tui.retry.rules.rule_checks import check_named
+from triage_tui.retry.settling import settle
 from triage_tui.retry.sharing.retried_runs import newest_runs
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import rulefile
@@ -69,7 +71,7 @@ def begin(
         Conflict: a rollout of this rule is under way, or another rule is in the way.
         TriageError: there is no such rule or target, or the rule has errors.
     """
-    pending.settle(workspace.root)
+    settle(workspace.root)
     named = one(workspace, rule)
     first = target_named(workspace, target) if target else named.target_id
     if not first or first == SHARED:
@@ -120,7 +122,7 @@ def promote(
         TriageError: it is not under way, its criteria are not met, or the shared rules would act where
             somebody took the rule back.
     """
-    pending.settle(workspace.root)
+    settle(workspace.root)
     now = _under_way(workspace, identity)
     stands = standing(workspace.rulebook, now)
     unmet = [*stands.breaches, *stands.lacking]
@@ -153,7 +155,7 @@ def stop(
         Conflict: somebody else changed it.
         TriageError: there is none, it is stopped already, or the rulebook cannot be written.
     """
-    pending.settle(workspace.root)
+    settle(workspace.root)
     now = record.read(workspace.rulebook, identity)
     if now.state == "stopped":
         raise Conflict(f"rollout {now.id} is stopped already")
@@ -214,7 +216,7 @@ def _observe(workspace: Workspace, now: Rollout, run: Run) -> Rollout:
     return _keep_observed(workspace, now, seen, decision)
 
 
-def _keep_observed(workspace: Workspace, now: Rollout, seen: Observed, decision: pending.Pending) -> Rollout:
+def _keep_observed(workspace: Workspace, now: Rollout, seen: Observed, decision: Pending) -> Rollout:
     """Keep an observation with its rollout, and with its line in the audit log."""
     with pending.begun(workspace.root, decision), _unchanged(workspace.rulebook, now):
         after = msgspec.structs.replace(now, observed=[*now.observed, seen][-MAX_OBSERVED:])

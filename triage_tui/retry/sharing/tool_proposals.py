@@ -23,8 +23,8 @@ import msgspec
 
 from triage_tui.diagnosis.report import diagnose
 from triage_tui.errors import Conflict, Stopped, TriageError
-from triage_tui.retry import pending
 from triage_tui.retry.rules.proposing import propose
+from triage_tui.retry.settling import settle
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.kinds import SYSCALL_NAME
 from triage_tui.rulebook.rulefile import MAX_RULE_BYTES
@@ -91,7 +91,7 @@ def ask_tool(
         Stopped: it was cancelled.
         TriageError: it failed, took too long, or wrote no rule.
     """
-    pending.settle(workspace.root)
+    settle(workspace.root)
     run = workspace.load(run_id)
     with tempfile.TemporaryDirectory(prefix="triage-tui-tool-") as place:
         try:

@@ -16,6 +16,7 @@ from triage_tui.retry import pending
 from triage_tui.retry.one_run import Tell
 from triage_tui.retry.rules.named_rules import generation
 from triage_tui.retry.rules.rule_checks import texts_of
+from triage_tui.retry.settling import settle
 from triage_tui.retry.trials.attempts import Attempts, key
 from triage_tui.retry.trials.criterion import Criterion
 from triage_tui.retry.trials.ddmin import ddmin
@@ -54,7 +55,7 @@ def bisect(
             difference between the good and the bad rules cannot be repeated.
         Stopped: it was cancelled before anything was known.
     """
-    pending.settle(workspace.root)
+    settle(workspace.root)
     run = workspace.load(run_id)
     trials = Trials(workspace, run, bounds or Bounds(), tell, cancel or threading.Event())
     bad = run.snapshot.engine.generation

@@ -21,6 +21,7 @@ from triage_tui.retry.judging.judge import judge
 from triage_tui.retry.one_run import Tell, how_it_stopped, last_printed
 from triage_tui.retry.rules import proposed
 from triage_tui.retry.rules.rule_checks import texts_of
+from triage_tui.retry.settling import settle
 from triage_tui.retry.trials.attempts import digests
 from triage_tui.retry.trials.criterion import of_trials
 from triage_tui.retry.trials.difference import in_words, lost, parting
@@ -102,7 +103,7 @@ def observe(
         TriageError: there is no such run or rule, an approval of it would be refused, the program cannot be
             started again, or it was cancelled; nothing is kept then.
     """
-    pending.settle(workspace.root)
+    settle(workspace.root)
     run = workspace.load(run_id)
     tried = wanted(run, names)
     if not tried.texts:

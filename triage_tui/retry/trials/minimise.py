@@ -15,6 +15,7 @@ from triage_tui.retry import pending
 from triage_tui.retry.judging.ends import is_healthy
 from triage_tui.retry.one_run import Tell, how_it_stopped
 from triage_tui.retry.rules.rule_checks import check_texts, texts_of
+from triage_tui.retry.settling import settle
 from triage_tui.retry.trials.attempts import Attempts, digests
 from triage_tui.retry.trials.criterion import WELL, Criterion
 from triage_tui.retry.trials.ddmin import ddmin
@@ -55,7 +56,7 @@ def minimise(
             reach cannot be repeated.
         Stopped: it was cancelled before anything was known.
     """
-    pending.settle(workspace.root)
+    settle(workspace.root)
     run = workspace.load(run_id)
     trials = Trials(workspace, run, bounds or Bounds(), tell, cancel or threading.Event())
     active = trials.active()
