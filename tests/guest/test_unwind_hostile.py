@@ -18,9 +18,8 @@ from triage_tui.binary.symbols import ElfImage, parse_image
 from triage_tui.guest.arch import Arch
 from triage_tui.guest.emulator.elf import read_elf
 from triage_tui.guest.spec import architecture_of
-from triage_tui.guest.state.memory import Memory
+from triage_tui.guest.state.memory import Memory, OutOfWorkError
 from triage_tui.guest.unwind import MAX_FRAMES, Cursor, walk
-from triage_tui.guest.unwind.budget import MeteredMemory, OutOfWorkError
 from triage_tui.runs.process_model import Mapping
 
 STACK, STACK_SIZE = 0x7000_0000, 0x8000
@@ -163,7 +162,7 @@ def test_memory_can_be_read_so_often_and_no_more() -> None:
     guest = HandmadeGuest("ppc")
     guest.word(STACK_PAGE, 7)
     # The first word of a page costs two.
-    memory = MeteredMemory(Memory(guest, guest.arch), 3)
+    memory = Memory(guest, guest.arch).metered(3)
     assert [memory.word(STACK_PAGE), memory.word(STACK_PAGE + 4)] == [7, 0]
     with pytest.raises(OutOfWorkError):
         memory.word(STACK_PAGE)

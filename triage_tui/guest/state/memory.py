@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import bisect
+import copy
+import sys
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -16,6 +18,10 @@ PAGE = 4096
 
 MAX_READ = 1 << 20
 """Most bytes that one read returns."""
+
+
+class OutOfWorkError(Exception):
+    """More was read than a metered view may."""
 
 
 class MemorySource(Protocol):
@@ -42,6 +48,14 @@ class Memory:
         except (OSError, TriageError, ValueError):
             self.maps = []
         self._has_code = any("x" in mapping.perms for mapping in self.maps)
+        self._code_endian: Endian = arch.instruction_endian
+        self._left = sys.maxsize
+
+    def metered(self, reads: int) -> Memory:
+        """Return a view that can be read so often and no more; its methods raise `OutOfWorkError` then."""
+        view = copy.copy(self)
+        view._left = reads
+        return view
 
     def _page(self, base: int) -> bytes:
         page = self._pages.get(base)
@@ -55,6 +69,9 @@ class Memory:
 
     def read(self, addr: int, size: int) -> bytes:
         """Return the bytes from `addr` on up to the first unreadable one, at most `size` (and MAX_READ)."""
+        self._left -= 1
+        if self._left < 0:
+            raise OutOfWorkError
         parts: list[bytes] = []
         left = min(size, MAX_READ)
         while left > 0 and 0 <= addr <= self.arch.word_mask:
@@ -68,9 +85,12 @@ class Memory:
         return b"".join(parts)
 
     def _number(self, addr: int, size: int, endian: Endian) -> int | None:
+        # Unwinding reads millions of small numbers from few pages: each call in between is felt.
+        self._left -= 1
+        if self._left < 0:
+            raise OutOfWorkError
         at = addr & (PAGE - 1)
         page = self._pages.get(addr - at, b"")
-        # Unwinding reads millions of small numbers from few pages.
         data = page[at : at + size] if at + size <= len(page) else self.read(addr, size)
         return int.from_bytes(data, endian) if len(data) == size else None
 
@@ -80,11 +100,11 @@ class Memory:
 
     def instruction(self, addr: int) -> int | None:
         """Return the 32-bit instruction word at `addr`, or None if it is not readable."""
-        return self._number(addr, 4, self.arch.instruction_endian)
+        return self._number(addr, 4, self._code_endian)
 
     def halfword(self, addr: int) -> int | None:
         """Return the 16-bit instruction unit at `addr`, or None if it is not readable."""
-        return self._number(addr, 2, self.arch.instruction_endian)
+        return self._number(addr, 2, self._code_endian)
 
     def c_string(self, addr: int, limit: int = 256) -> bytes | None:
         """Return the NUL-terminated bytes at `addr` without the NUL; None if `limit` bytes hold none."""

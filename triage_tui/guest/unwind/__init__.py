@@ -9,8 +9,8 @@ from __future__ import annotations
 from contextlib import suppress
 
 from triage_tui.guest.arch import Arch
-from triage_tui.guest.state.memory import Memory
-from triage_tui.guest.unwind.budget import MeteredMemory, OutOfWorkError
+from triage_tui.guest.state.memory import Memory, OutOfWorkError
+from triage_tui.guest.unwind.budget import metered
 from triage_tui.guest.unwind.function_start import find_start
 from triage_tui.guest.unwind.model import Code, Cursor
 from triage_tui.guest.unwind.walk import MAX_FRAMES, frame_of, walk
@@ -21,5 +21,5 @@ __all__ = ["MAX_FRAMES", "Cursor", "frame_of", "guess_function_start", "walk"]
 def guess_function_start(arch: Arch, memory: Memory, addr: int, *, thumb: bool = False) -> int | None:
     """Return where the function that holds `addr` most likely starts, judged by its prologue, or None."""
     with suppress(OutOfWorkError):
-        return find_start(Code(MeteredMemory(memory), memory.may_hold_code), addr, thumb)
+        return find_start(Code(metered(memory), memory.may_hold_code), addr, thumb)
     return None

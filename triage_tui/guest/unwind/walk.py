@@ -7,9 +7,9 @@ from contextlib import suppress
 
 from triage_tui.binary.cfi import Row
 from triage_tui.guest.arch import Arch
-from triage_tui.guest.state.memory import Memory
+from triage_tui.guest.state.memory import Memory, OutOfWorkError
 from triage_tui.guest.unwind import aarch64, arm, call_frames, ehabi, mips, ppc, riscv, s390x, signals, x86
-from triage_tui.guest.unwind.budget import MeteredMemory, OutOfWorkError
+from triage_tui.guest.unwind.budget import metered
 from triage_tui.guest.unwind.calls import call_target, follows_call
 from triage_tui.guest.unwind.function_start import find_start
 from triage_tui.guest.unwind.model import MAX_FUNCTION, Code, Cursor, Outermost, Step
@@ -100,7 +100,7 @@ def walk(
     if arch.pc not in registers or arch.sp not in registers:
         return []
     code = Code(
-        MeteredMemory(memory),
+        metered(memory),
         is_code or memory.may_hold_code,
         function_start or (lambda _addr: None),
         unwind_row or (lambda _addr: None),
