@@ -228,6 +228,16 @@ def test_a_rule_that_was_used_up_is_told(tmp_path: Path, before: Run) -> None:
     assert "rule fix-openat-1 was switched off: hit limit of 16 reached" in judge(before, after).reasons
 
 
+def test_a_rule_directory_that_was_switched_off_is_told_once(tmp_path: Path, before: Run) -> None:
+    hits = [
+        RuleHit(rule=f"sfemu:{name}", hits=0, syscall=name, disabled="it took too long", layer="sfemu")
+        for name in ("openat", "rseq")
+    ]
+    after = make(tmp_path, [ok(1, "brk"), ok(2, "socket"), MISSING], cites=3, rule_hits=hits)
+    told = [reason for reason in judge(before, after).reasons if "switched off" in reason]
+    assert told == ["the rule directory of SFEmu was switched off: it took too long"]
+
+
 def test_a_service_that_answers_now_is_progress_on_a_rung_of_its_own(tmp_path: Path, before: Run) -> None:
     answer = Probe(target="tcp 127.0.0.1:80", outcome="answered", detail="tcp 127.0.0.1:80 spoke first")
     silent = Probe(target="tcp 127.0.0.1:80", outcome="silent")

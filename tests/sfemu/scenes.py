@@ -118,7 +118,8 @@ def exit_scene() -> Scene:
     return Scene(
         reason="exit",
         calls=(
-            Call("brk", 45, (0,), 0x67000),
+            # So it shows calls without a name when it is told to log them (SFEMU_LOG_UNKNOWN_SYSCALLS).
+            Call("sys_45", 45, (0,), 0x67000),
             Call("open", 5, (LOG_PATH, 1089, 438), 3),
             Call(None, 983045, (0x40A00000,), 0),
             Call("access", 33, (NVRAM_PATH, 4), 0, True),

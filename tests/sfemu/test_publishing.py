@@ -38,6 +38,7 @@ from triage_tui.retry.rules.rule_checks import check_named
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, patches
 from triage_tui.sfemu import published_files, publishing, rules_dir
+from triage_tui.sfemu.asked import asked_as
 from triage_tui.sfemu.rule_text import MARK
 from triage_tui.ui.generation_rows import rulebook_rows
 from triage_tui.ui.rulebook_state import read_rulebook
@@ -116,6 +117,46 @@ def test_a_rule_of_their_model_is_approved_when_it_is_wanted_with_its_powers(tmp
     assert Loader(rules).call("openat", 5, 1) == (True, 45)
     ann(rules).rollback(run_id)
     assert Loader(rules).call("openat", 5, 1) == (True, 44)
+
+
+ENTRY = """local names = {
+    [291] = "recv",
+    [142] = 'select',
+}
+function entry(name, num) return names[num], do_syscall end
+"""
+
+
+def test_a_rule_is_published_by_the_name_by_which_it_is_asked_and_one_that_never_is_has_to_be_wanted(
+    tmp_path: Path, unchecked: None
+) -> None:
+    rules, run_id = made(tmp_path)
+    (rules / "entry.lua").write_text(ENTRY)
+    propose(rules, run_id, "fix/syscall/mkdirat@x.lua", answering("mkdirat", 3))
+    with pytest.raises(Conflict, match="it is for mkdirat, and SFEmu has no name for that call"):
+        ann(rules).approve(run_id, ["fix/syscall/mkdirat@x.lua"])
+    found = rules_dir.find(rules)
+    assert found is not None
+    names = found.named_by_number
+    assert names == {291: "recv", 142: "select"}
+    told = [
+        (call, arch, asked_as(call, arch, names))
+        for call, arch in (
+            ("epoll_create1", "x86_64"),
+            ("recv", "arm"),
+            ("recv", "mips"),
+            ("_newselect", "arm"),
+            ("openat", "mips"),
+            ("recv", ""),
+            ("mkdirat", ""),
+        )
+    ]
+    assert [name for *_, name in told] == ["recv", "recv", "", "select", "openat", "recv", ""]
+    # Of another script than SFEmu's nothing is claimed.
+    (rules / "entry.lua").write_text("function entry() return false, 0 end\n")
+    assert rules_dir.RulesDirectory(rules, {}).named_by_number is None
+    ann(rules).approve(run_id, ["fix/syscall/mkdirat@x.lua"])
+    assert (rules / USER / "mkdirat.lua").is_file()
 
 
 @pytest.mark.parametrize("way", ['_G["o" .. "s"]', '_ENV["o" .. "s"]'])

@@ -88,7 +88,7 @@ def test_a_run_of_every_version_is_complete_and_diagnosed(tmp_path: Path, versio
     assert failed.arguments == ['"/dev/nvram"', "O_RDWR"]
     assert failed.return_address == 0x4082F3A4
     assert failed.ts_mono_ns < snapshot.trigger.ts_mono_ns
-    assert (calls[42].name, calls[43].rule) == ("set_tls", None)
+    assert (calls[40].name, calls[42].name, calls[43].rule) == ("brk", "set_tls", None)
     path = run.memory_object("last_err_arg0")
     assert path is not None
     assert (path.string, path.seq) == ("/dev/nvram", 44)

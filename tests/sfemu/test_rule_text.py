@@ -88,8 +88,12 @@ def test_their_rule_is_not_asked_again_behind_its_own_published_text(tmp_path: P
     theirs(tmp_path, "syscall", ANSWERS.format(action="1", ret="9"))
     published(tmp_path, text.encode())
     sfemu = Loader(tmp_path)
-    assert sfemu.call("openat", 5) == (True, 9)
+    # What it hides where it lies stays hidden, as in SFEmu.
+    assert sfemu.call("openat", 5) == (False, 0)
     assert sfemu.log == ["asked"]
+    # One that lies nowhere hides nothing.
+    (tmp_path / "syscall_override" / "openat.lua").unlink()
+    assert Loader(tmp_path).call("openat", 5) == (True, 9)
 
 
 def test_a_rule_that_fails_lets_the_call_go_on_and_is_left_out_in_the_end(tmp_path: Path) -> None:

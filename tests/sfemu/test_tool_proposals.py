@@ -16,7 +16,7 @@ from triage_tui.errors import Stopped, TriageError
 from triage_tui.resources import recorded_runs
 from triage_tui.retry.sharing.tool_proposals import ask_tool, read_written
 from triage_tui.retry.workspace import Workspace
-from triage_tui.runs.model import Syscall
+from triage_tui.runs.model import Register, Syscall
 from triage_tui.runs.reader import load_run
 from triage_tui.runs.redaction import Redaction
 from triage_tui.sfemu.tool_snapshot import encode, write_tool_run
@@ -116,6 +116,32 @@ def test_a_tool_without_end_is_stopped(workspace: Workspace, tmp_path: Path) -> 
     cancel.set()
     with pytest.raises(Stopped):
         ask_tool(workspace, run_id, "sleep 1000;", seconds=60, cancel=cancel, tell=lambda line: None)
+
+
+def test_what_a_tool_leaves_behind_ends_with_it(workspace: Workspace, tmp_path: Path) -> None:
+    run_id, mark = recorded_runs()[0].name, tmp_path / "pid"
+    # In a session of its own, without its parent, and holding nothing of ours open.
+    left = f"setsid sh -c 'echo $$ > {mark}; exec sleep 1000' < /dev/null > /dev/null 2>&1 &"
+    wait = f"until test -s {mark}; do sleep 0.01; done;"
+    for command, seconds in ((f"( {left} ); {wait} true", 60.0), (f"( {left} ); {wait} sleep 1000;", 2.0)):
+        mark.unlink(missing_ok=True)
+        with pytest.raises(TriageError, match=r"wrote no rule|did not end within"):
+            _ask(workspace, run_id, command, seconds)
+        assert not Path(f"/proc/{int(mark.read_text())}").exists()
+
+
+def test_an_idle_run_and_every_register_have_the_numbers_of_sfemu(tmp_path: Path) -> None:
+    run = load_run(recorded_runs()[0])
+    run.snapshot.reason = "idle"
+    run.snapshot.recent_syscalls[-1].ret = 0
+    run.snapshot.trigger.seq = run.snapshot.recent_syscalls[-1].seq
+    run.snapshot.regs.append(Register(num=-1, name="extra", value=7, size=4, feature="emulator"))
+    asked = write_tool_run(run, tmp_path / "rules", Redaction.of(run))
+    told = json.loads(asked.snapshot.read_bytes())
+    external_tool.check(told, str(asked.snapshot.parent))
+    assert told["trigger"]["seq"] == run.snapshot.trigger.seq * 100_000 + 1
+    assert told["recent_syscalls"][-1]["ret"] == 0
+    assert told["regs"][-1]["num"] == max(one.num for one in run.snapshot.regs) + 1
 
 
 def test_rules_are_taken_as_sfemu_takes_them(tmp_path: Path) -> None:

@@ -174,6 +174,12 @@ class SfAnalysis:
         found = program.at(vaddr) if program is not None else None
         return (found.name, vaddr - found.start, found.prototype) if found is not None else None
 
+    def pseudocode_file_at(self, path: str, vaddr: int) -> str | None:
+        """Return the pseudocode file of the function at an address of a file, as it is written."""
+        program = self._program(path)
+        found = program.at(vaddr) if program is not None else None
+        return found.pseudocode_file if found is not None else None
+
     def _named(self, path: str, name: str) -> list[_Function]:
         program = self._program(path)
         return [one for one in program.functions if one.name == name] if program is not None else []

@@ -28,6 +28,7 @@ from triage_tui.text import number_of, safe_line
 if TYPE_CHECKING:
     from triage_tui.export.exporting import Wanted
     from triage_tui.runs.analysis_model import Progress
+    from triage_tui.runs.reader import Run
 
 Decision = Literal["resume", "retry", "end"]
 DECISIONS: tuple[Decision, ...] = ("resume", "retry", "end")
@@ -60,13 +61,21 @@ class LocalActions(RuleDecisions):
         self._decided(run, "decision", {"action": action}, expect_waiting=True)
         if action == "retry":
             self._asked[run.run_id] = AskedRetry.by_holder(run.dir, run.events)
-        active = generations.current(self._rulebook_of(run))
-        rules = "with the active rules" if active is not None else "without rules, because none is active"
+        rules = self._rules_of(run)
         return {
             "resume": f"the guest goes on {rules}",
             "retry": f"the guest starts again {rules}",
             "end": "the guest is ended",
         }[action]
+
+    def _rules_of(self, run: Run) -> str:
+        """Return with which rules the guest of a run goes on, in words."""
+        with contextlib.suppress(TriageError):
+            if (theirs := read_start(run.dir).sfemu) is not None:
+                return f"with the rule directory {safe_line(theirs.directory, 200)}"
+        if generations.current(self._rulebook_of(run)) is not None:
+            return "with the active rules"
+        return "without rules, because none is active"
 
     def _decide_sfemu(self, run_id: str, action: Decision) -> str:
         """Tell the processes of SFEmu that wait with a run what to do with it."""

@@ -271,6 +271,8 @@ RuleState = Literal["active", "throttled", "used_up", "disabled"]
 `disabled`: switched off because it failed or took too much."""
 
 
+SFEMU_LAYER = "sfemu"
+"""`RuleHit.layer` of the accounts of a rule directory of SFEmu."""
 AT_START = "start"
 """The `syscall` in the account of a rule that changed the program's start: its one hit was there."""
 

@@ -18,6 +18,7 @@ from triage_tui.guest.log.call_arguments import decode_arguments
 from triage_tui.runs.errnos import names as errno_names
 from triage_tui.runs.model import Syscall
 from triage_tui.runs.signatures import RETURN_ADDRESSES, argument_kinds
+from triage_tui.sfemu.asked import BY_ARM_NUMBER
 from triage_tui.sfemu.contexts import Context
 from triage_tui.sfemu.machine import Machine
 from triage_tui.sfemu.request_names import request_name
@@ -33,11 +34,6 @@ _ACCESSES = {"access": 1, "faccessat": 2, "faccessat2": 2}
 _SOCKETS = {1: "SOCK_STREAM", 2: "SOCK_DGRAM", 3: "SOCK_RAW", 5: "SOCK_SEQPACKET", 10: "SOCK_PACKET"}
 _SOCKETS_MIPS = _SOCKETS | {1: "SOCK_DGRAM", 2: "SOCK_STREAM"}
 _MAX_TEXT = 512
-_BY_ARM_NUMBER = {
-    11: "execve", 142: "select", 192: "mmap2", 289: "send", 290: "sendto", 291: "recv", 292: "recvfrom",
-    296: "sendmsg", 297: "recvmsg", 335: "pselect6", 387: "execveat", 436: "close_range",
-}  # fmt: skip
-"""Names that SFEmu's entry script gives calls for which the emulator has none, on whatever machine."""
 
 # include/uapi/asm-generic/fcntl.h, and the same of arm, arm64, powerpc and mips.
 _ACCESS = ("O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE")
@@ -115,7 +111,7 @@ def _join(first: str | None, second: str) -> str:
 def name_of(call: Call, machine: Machine) -> str:
     """Return the name of a call: by its number where SFEmu had none, or that of another architecture."""
     by_number = machine.arch.syscall_name(call.num) if machine.arch else None
-    if not call.name or (machine.arch and is_misnamed(call, machine)):
+    if not call.name or call.name == f"sys_{call.num}" or (machine.arch and is_misnamed(call, machine)):
         return by_number or f"sys_{call.num}"
     # SFEmu calls both calls of ARM that are named select so; the kernel has two forms of it.
     return by_number if by_number is not None and by_number == f"_new{call.name}" else call.name
@@ -123,7 +119,7 @@ def name_of(call: Call, machine: Machine) -> str:
 
 def is_misnamed(call: Call, machine: Machine) -> bool:
     """Tell whether SFEmu's scripts named a call of another architecture by its number on ARM."""
-    if machine.arch is None or _BY_ARM_NUMBER.get(call.num) != call.name:
+    if machine.arch is None or BY_ARM_NUMBER.get(call.num) != call.name:
         return False
     return machine.arch.syscall_name(call.num) not in (call.name, f"_new{call.name}")
 

@@ -112,9 +112,9 @@ def _of_call(
             runs=known.runs_with(path.name, data) if model else (),
             stable=known.stable_with(path.name, data) if model else (),
         )
-        # A text that is published is not asked again where it lies, but what lies behind it is.
-        if goes_on and published_files.digest(data).encode() not in asked:
-            last, goes_on = name, bool(found)
+        if goes_on:
+            # A text that is published is not asked again where it lies; what it hides there stays hidden.
+            last, goes_on = name, bool(found) and published_files.digest(data).encode() not in asked
             asked.update(sha256 for _, sha256 in found)
 
 

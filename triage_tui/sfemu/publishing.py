@@ -21,6 +21,7 @@ from triage_tui.rulebook.kinds import PLACE
 from triage_tui.rulebook.lock import locked
 from triage_tui.rulebook.places import target_directory
 from triage_tui.sfemu import published_files, rules_dir, target
+from triage_tui.sfemu.asked import asked_as
 from triage_tui.sfemu.published_files import (
     Plan,
     Published,
@@ -104,22 +105,26 @@ def wanted(rules: RulesDirectory, generation: Generation | None) -> dict[str, by
     if generation is None:
         return {}
     described = targets.description(target_dir_of(rules))
+    arch = described.arch if described is not None else ""
     by_call: dict[str, dict[str, bytes]] = {}
     for rule in layers.rules_of("target", generation):
         place = PLACE.fullmatch(rule.name)
-        for call in _called(place["syscall"] if place else ""):
+        for call in _called(rules, place["syscall"] if place else "", arch):
             by_call.setdefault(call, {})[rule.name] = rule.source
     here = place_of(rules)
     directory = str(here.relative_to(rules.root))
-    arch = described.arch if described is not None else ""
     return {
         f"{directory}/{call}.lua": rule_text(call, texts, arch, directory) for call, texts in by_call.items()
     }
 
 
-def _called(call: str) -> tuple[str, ...]:
-    """Return what SFEmu calls a syscall: ARM's newer select goes by the name of the older one as well."""
-    return (call, "select") if call == "_newselect" else (call,)
+def _called(rules: RulesDirectory, call: str, arch: str) -> tuple[str, ...]:
+    """Return the files in which SFEmu looks for rules about a call: by the name that it has for it."""
+    names = rules.named_by_number
+    if names is None:
+        # Of a script of somebody's own: ARM's newer select goes by the name of the older one as well.
+        return (call, "select") if call == "_newselect" else (call,)
+    return (asked_as(call, arch, names) or call,)
 
 
 def target_dir_of(rules: RulesDirectory) -> Path:

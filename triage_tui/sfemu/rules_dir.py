@@ -21,6 +21,7 @@ from triage_tui.runs.foreign import HOME as HOME
 from triage_tui.runs.foreign import RECORD_DIRECTORIES as RECORD_DIRECTORIES
 from triage_tui.runs.foreign import RULES_FILE, home_away, rules_root
 from triage_tui.runs.foreign import RUNS as RUNS
+from triage_tui.sfemu.asked import BY_ARM_NUMBER, names_in
 from triage_tui.text import safe_line
 
 OVERRIDE_SETTING = "SFEMU_RULES_OVERRIDE_DIR"
@@ -88,6 +89,17 @@ class RulesDirectory:
     def lookup_dirs(self) -> list[Path]:
         """All directories in which SFEmu looks for the rule of a syscall, in its order."""
         return list(dict.fromkeys([*self._overrides(), self.baseline_dir]))
+
+    @property
+    def named_by_number(self) -> Mapping[int, str] | None:
+        """The calls that its entry script names by number, None where it is not known to.
+
+        Without the script it is that of the newest version.
+        """
+        try:
+            return names_in(read_bounded(self.root / "entry.lua", MAX_CONFIG_BYTES))
+        except TriageError:
+            return BY_ARM_NUMBER
 
     def _overrides(self) -> list[Path]:
         named = self.settings.get(OVERRIDE_SETTING) or OVERRIDES

@@ -104,6 +104,7 @@ def _snapshot(run: Run, root: Path, run_dir: Path, redaction: Redaction) -> dict
     ours = run.snapshot
     word = guest_abi.word(ours.target.arch)
     calls = list(ours.recent_syscalls[-RECENT:])
+    is_idle = _reason(run) == "idle_deadloop"
     trigger = _trigger(run, word)
     frames, index = _frames(run, run_dir, redaction)
     return {
@@ -118,7 +119,7 @@ def _snapshot(run: Run, root: Path, run_dir: Path, redaction: Redaction) -> dict
             "diagnosis_md": str(run_dir / "diagnosis.md"),
             "retry_log": str(run_dir / "retry.log"),
         },
-        "regs": [_register(one) for one in ours.regs],
+        "regs": _registers(ours.regs),
         "backtrace": {
             "raw": [f"0x{frame.addr:x}" for frame in ours.backtrace.frames],
             "frames": frames,
@@ -126,7 +127,7 @@ def _snapshot(run: Run, root: Path, run_dir: Path, redaction: Redaction) -> dict
         },
         "memory": list(_memory(run, run_dir, word, redaction)),
         "recent_syscalls": [
-            _call(run, call, word, redaction, last=number == len(calls))
+            _call(run, call, word, redaction, pending=number == len(calls) and not is_idle)
             for number, call in enumerate(calls, 1)
         ],
         "triage_tui": {
@@ -151,12 +152,15 @@ def _trigger(run: Run, word: int) -> dict[str, Any]:
         # SFEmu's watchdog has no call: a program counter, and three counts of its own sampling.
         pc = next((one.value for one in run.snapshot.regs if one.name in _PROGRAM_COUNTERS), 0)
         args = [pc if isinstance(pc, int) else 0, 0, 0, 0]
+        # It counts the silences of a program apart.
+        told["seq"] = max(ours.seq, 0) * _SILENCES + 1
         return {**told, "syscall_name": "idle", "syscall_num": -1, "args": args}
     args = [_signed(value, word) for value in ours.args[:ARGUMENTS]]
     args += [0] * (ARGUMENTS - len(args))
     return {**told, "syscall_name": ours.syscall_name, "syscall_num": ours.syscall_num, "args": args}
 
 
+_SILENCES = 100_000
 _PROGRAM_COUNTERS = ("pc", "rip", "eip", "nip")
 
 
@@ -166,13 +170,13 @@ def _signed(value: int, word: int) -> int:
     return value - (1 << 8 * word) if value >> (8 * word - 1) else value
 
 
-def _call(run: Run, call: Syscall, word: int, redaction: Redaction, *, last: bool) -> dict[str, Any]:
+def _call(run: Run, call: Syscall, word: int, redaction: Redaction, *, pending: bool) -> dict[str, Any]:
     told: dict[str, Any] = {
         "seq": call.seq,
         "name": call.name,
         "num": call.num,
         "args": _arguments(run, call, word),
-        "ret": None if last else call.ret,
+        "ret": None if pending else call.ret,
         "intercepted": call.intercepted,
     }
     # A tool that knows more than SFEmu's form may read them; the numbers above may lack pointers.
@@ -224,8 +228,18 @@ def _register(one: Register) -> dict[str, Any]:
     }
 
 
+def _registers(regs: list[Register]) -> list[dict[str, Any]]:
+    """Return registers, each with a number: those unknown to QEMU's gdb stub come behind the others."""
+    told = [_register(one) for one in regs]
+    behind = 1 + max((one["num"] for one in told), default=-1)
+    for one in told:
+        if one["num"] < 0:
+            one["num"], behind = behind, behind + 1
+    return told
+
+
 def _regs_text(regs: list[Register]) -> str:
-    told = map(_register, regs)
+    told = _registers(regs)
     lines = [
         f"{one['name']}({one['num']}) size={one['size']} rc={one['rc']} value={one['value']}" for one in told
     ]

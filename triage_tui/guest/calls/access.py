@@ -386,6 +386,18 @@ class RuleAccess:
             maps += self._views.maps()
         return maps
 
+    def may_write(self, address: int, size: int) -> bool:
+        """Whether the guest itself may write there, as far as its program and its calls say."""
+        end = address + size
+        for mapping in self._maps():
+            if mapping.start <= address < mapping.end:
+                if "w" not in mapping.perms[:3]:
+                    return False
+                address = mapping.end
+                if address >= end:
+                    return True
+        return False
+
     def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
         """What is mapped at a guest code address."""
         maps = self._maps()

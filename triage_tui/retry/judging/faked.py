@@ -9,7 +9,7 @@ import msgspec
 
 from triage_tui.diagnosis.calls import descriptor, number
 from triage_tui.runs.call_signatures import subject
-from triage_tui.runs.model import AT_START, Syscall
+from triage_tui.runs.model import AT_START, SFEMU_LAYER, Syscall
 from triage_tui.runs.reader import Run
 
 _MADE_UP = frozenset(("open", "openat", "openat2", "creat", "connect"))
@@ -126,11 +126,21 @@ def forged_end(run: Run) -> Syscall | None:
     return call if is_end and call is not None and call.rule else None
 
 
-def switched_off(run: Run) -> list[str]:
-    """Return, one line each, which rules did not act to the end of this run, and why."""
-    return [
-        f"rule {hit.rule} was switched off: {hit.disabled}" for hit in run.snapshot.rule_hits if hit.disabled
-    ]
+def switched_off(run: Run) -> dict[str, str]:
+    """Return which rules did not act to the end of this run, and why: rule to one line.
+
+    A rule directory of SFEmu has an account for each call, and is switched off as a whole: it is told once.
+    """
+    told: dict[str, str] = {}
+    for hit in run.snapshot.rule_hits:
+        if not hit.disabled:
+            continue
+        whole = hit.layer == SFEMU_LAYER
+        what = "the rule directory of SFEmu" if whole else f"rule {hit.rule}"
+        line = f"{what} was switched off: {hit.disabled}"
+        if not (whole and line in told.values()):
+            told[hit.rule] = line
+    return told
 
 
 def masked_calls(run: Run) -> list[str]:

@@ -93,8 +93,7 @@ def judge(before: Run, after: Run, past: Past | None = None, how: How = "retry")
 def _accounts(after: Run) -> list[Reason]:
     """Return what is to be known of the rules of a run, whatever came of it."""
     hits = {hit.rule: cited(after, "rule", hit.rule) for hit in after.snapshot.rule_hits}
-    off = [hit.rule for hit in after.snapshot.rule_hits if hit.disabled]
-    reasons = [Reason(text, hits[rule]) for rule, text in zip(off, switched_off(after), strict=True)]
+    reasons = [Reason(text, hits[rule]) for rule, text in switched_off(after).items()]
     return reasons + [
         Reason(f"it was started with {one.says}, by rule {one.rule}", hits.get(one.rule, ""))
         for one in after.snapshot.start_settings

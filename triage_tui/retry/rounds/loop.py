@@ -241,7 +241,7 @@ class _Runner:
         if before is not None:
             current.verdict = self._judge(before, current.run, how)
         elif current.run.snapshot.rule_hits:
-            for text in switched_off(current.run):
+            for text in switched_off(current.run).values():
                 self._tell(text)
             try:
                 keep_first(self._workspace, current.run)

@@ -215,10 +215,11 @@ def in_the_way(run: Run, name: str, source: bytes, active: Generation | None) ->
     It and the active rules get in each other's way, or it does more where it is published.
     """
     found = list(conflicts(name, source, texts_beside(run, active)))
-    if rule_checks.is_published(run.dir.parent.parent, run.snapshot.target.target_id):
+    home = run.dir.parent.parent
+    if rule_checks.is_published(home, run.snapshot.target.target_id):
         from triage_tui.sfemu.checks import there
 
-        found = [*there(name, source, run.snapshot.target.arch, []), *found]
+        found = [*there(name, source, run.snapshot.target.arch, [], home), *found]
     return [f"{safe_line(name)}: {safe_line(one.message)}" for one in found if one.is_conflict]
 
 

@@ -7,12 +7,10 @@ run, and a person reviews it like any other proposal.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
 import shlex
-import signal
 import subprocess
 import tempfile
 import threading
@@ -25,6 +23,7 @@ from triage_tui.diagnosis.report import diagnose
 from triage_tui.errors import Conflict, Stopped, TriageError
 from triage_tui.retry.rules.proposing import propose
 from triage_tui.retry.settling import settle
+from triage_tui.retry.sharing import foreign_tool
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.kinds import SYSCALL_NAME
 from triage_tui.rulebook.rulefile import MAX_RULE_BYTES
@@ -171,14 +170,7 @@ def _call(
 ) -> None:
     paths = [shlex.quote(str(path)) for path in (asked.snapshot, asked.patch_dir, asked.env)]
     try:
-        process = subprocess.Popen(
-            " ".join([command, *paths]),
-            shell=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = foreign_tool.start(" ".join([command, *paths]))
     except OSError as error:
         raise TriageError(f"the tool cannot be started: {error.strerror}") from error
     reader = threading.Thread(target=_tell_lines, args=(process, tell), daemon=True)
@@ -194,10 +186,7 @@ def _call(
                     f"the tool did not end within {seconds:g} seconds, so it was stopped and nothing proposed"
                 )
     finally:
-        # With what it started, whether it ended or not.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        foreign_tool.end(process)
         reader.join(1)
     if process.returncode != 0:
         meaning = MEANINGS.get(process.returncode, "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triage_tui.runs.model import RuleHit
+from triage_tui.runs.model import SFEMU_LAYER, RuleHit
 
 
 class Accounts:
@@ -17,7 +17,7 @@ class Accounts:
         account = self._of.get(name)
         if account is None:
             account = self._of[name] = RuleHit(
-                rule=f"sfemu:{name}", hits=0, syscall=name, sha256=self._sha256, layer="sfemu"
+                rule=f"sfemu:{name}", hits=0, syscall=name, sha256=self._sha256, layer=SFEMU_LAYER
             )
         return account
 

@@ -73,7 +73,7 @@ class Answers:
     def serve(self, ask: wire.Ask) -> wire.Reply:
         """Return the reply to one request; never raises for what the request holds."""
         if ask.method in _SHARED:
-            if ask.method in _WRITES and not self._is_mapped(ask.args):
+            if ask.method in _WRITES and not self._may_write(ask.args):
                 return wire.Reply(-errno.EFAULT)
             return self._service.serve(ask)
         handler = self._own.get(ask.method)
@@ -104,18 +104,11 @@ class Answers:
             raise OSError(errno.EFAULT, "not all of it is readable")
         return data
 
-    def _is_mapped(self, arguments: tuple[int | bytes, ...]) -> bool:
-        """Return whether the first and the last byte that are to be written can be read."""
+    def _may_write(self, arguments: tuple[int | bytes, ...]) -> bool:
+        """Return whether the guest itself could write there, which is what SFEmu asks."""
         address, data = arguments[0], arguments[1]
         size = len(data) if isinstance(data, bytes) else data
-        if not isinstance(address, int):
-            return False
-        try:
-            self._read(address, 1)
-            self._read(address + size - 1, 1)
-        except OSError:
-            return False
-        return True
+        return isinstance(address, int) and self._access.may_write(self._mask(address), size)
 
     def _read_bytes(self, arguments: Arguments) -> wire.Reply:
         return wire.Reply(0, (self._read(arguments.integer(), arguments.integer(1, MOST_BYTES)),))

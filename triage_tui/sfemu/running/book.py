@@ -29,6 +29,8 @@ def address_book(directory: Path) -> AddressBook:
             facts["func_size"] = sizes[0]
         if prototype:
             facts["prototype"] = prototype
+        if file := results.pseudocode_file_at(module, address):
+            facts["pseudocode_file"] = file
         try:
             code = results.function_named(module, name)
         except TriageError:

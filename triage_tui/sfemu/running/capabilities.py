@@ -34,13 +34,12 @@ class Capability:
 
 _SAME = """
 c_get_timestamp c_read_string c_read_guest_u32 c_read_guest_u64 c_write_guest_u32 c_write_guest_u64
-c_read_guest_bytes c_read_bytes c_list_regs c_set_reg c_mkdir_p c_watchdog_suspend
+c_write_guest_bytes c_write_bytes c_read_guest_bytes c_read_bytes c_list_regs c_set_reg c_mkdir_p
+c_watchdog_suspend
 """
 _DIFFERENT = {
     "c_log": "its lines are in logs/rules.log of the run, not on stderr and in no file of the guest's",
     "c_read_guest_string": "it prints no addresses",
-    "c_write_guest_bytes": "it also writes where the guest itself may not",
-    "c_write_bytes": "it also writes where the guest itself may not",
     "c_get_reg": "of the core registers only",
     "c_do_syscall": "the thread makes the call through the emulator; -ENOSYS for fork, clone, execve, "
     "exit, and in a thread's exit; calls of the process's other threads meanwhile are not shown to the hooks",

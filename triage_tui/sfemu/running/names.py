@@ -1,18 +1,11 @@
-"""Which calls of the guest the hooks of a rule directory see, and under which names."""
+"""Which calls of the guest the hooks of a rule directory see; `NAMED` are those whose names they get."""
 
 from __future__ import annotations
 
 from triage_tui.guest.arch import Arch, syscalls
 from triage_tui.guest.calls.hookable import never_hookable
 from triage_tui.guest.calls.served_calls import CLOCKS
-
-NAMED = frozenset(
-    str.split(
-        "read write open openat close stat fstat lstat poll lseek mmap mprotect munmap brk ioctl access "
-        "execve execveat exit exit_group fork clone getpid socket connect accept bind listen"
-    )
-)
-"""Calls whose name SFEmu gives its hooks; of all others they get nil (get_syscall_name of its syscall.c)."""
+from triage_tui.sfemu.asked import NAMED as NAMED
 
 NEVER_ASKED = frozenset(("futex", "futex_time64", "sched_yield"))
 """Calls that the emulator makes for itself all the time, so that each of a guest with threads would be held

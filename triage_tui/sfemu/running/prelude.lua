@@ -219,6 +219,9 @@ local function resolve(address, most)
 end
 
 function c_resolve_addr(address, most)
+  if integer(most, 2, "c_resolve_addr", 4096) < 0 then
+    return nil, -EINVAL
+  end
   return resolve(integer(address, 1, "c_resolve_addr"), integer(most, 2, "c_resolve_addr", 4096))
 end
 
@@ -232,7 +235,7 @@ function c_resolve_host_addr(pointer, most)
   local info
   info, rc = resolve(address, most)
   if info then
-    info.host_addr, info.guest_addr = host, address
+    info.addr, info.host_addr, info.guest_addr = host, host, address
   end
   return info, rc
 end
