@@ -31,6 +31,9 @@ _PRINTING: list[list[str]] = [
     ["show", RUN, "--lang", "zh"],
     ["memory", RUN],
     ["memory", RUN, ATTACKS[1]],
+    ["trace", RUN],
+    ["trace", fixtures.RETRY_RUN, "--markdown"],
+    ["trace", ATTACKS[0]],
     ["report", RUN, "--lang", "zh"],
     ["report", RUN, "--format", "html", "--keep-secrets"],
     ["report", RUN, "--lang", ATTACKS[0]],
@@ -69,7 +72,12 @@ _PRINTING: list[list[str]] = [
     ["golden", "list"],
     ["doctor"],
 ]
-_JSON: list[list[str]] = [["list", "--json"], ["show", RUN, "--json"], ["memory", RUN, "--json"]]
+_JSON: list[list[str]] = [
+    ["list", "--json"],
+    ["trace", RUN, "--json"],
+    ["show", RUN, "--json"],
+    ["memory", RUN, "--json"],
+]
 _NAMED: list[list[str]] = [
     [*command, name]
     for name in _NAMES

@@ -25,6 +25,7 @@ from triage_tui.cli.rounds import RoundsTold
 from triage_tui.cli.show import Shown
 from triage_tui.cli.stable import StableExported, StableListed, StableShown, StableTested
 from triage_tui.cli.watch import Watched
+from triage_tui.retry.tracing.model import Trace
 from triage_tui.rulebook.check.findings import Finding
 from triage_tui.rulebook.check.recorded import Matched
 from triage_tui.runs.files import write_atomic
@@ -110,6 +111,7 @@ COMMANDS: dict[str, tuple[type, ...]] = {
     "stable-list": (StableListed,),
     "stable-show": (StableShown,),
     "stable-test": (StableTested,),
+    "trace": (Trace,),
     "watch": (WatchedRun,),
 }
 """Command -> the types of its lines; `error` is the last line of any that was not carried out."""

@@ -26,6 +26,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("triage_tui.cli.run", "run a program under supervision until it exits or spins, and explain why"),
     "list": ("triage_tui.cli.list", "list the runs"),
     "show": ("triage_tui.cli.show", "show one run: what happened, why, and what is proposed"),
+    "trace": (
+        "triage_tui.cli.trace",
+        "show the way of a run, a rule or a story: evidence, decisions, what came of them",
+    ),
     "memory": (
         "triage_tui.cli.memory",
         "show the memory that was kept of a run, or more of a frozen guest's",

@@ -5,7 +5,7 @@ checker can prove that the evidence exists and still says what it said when the 
 
 Kinds: `syscall/<seq>`, `reg/<name>`, `frame/<idx>`, `code/<frame idx>#L<line>`, `mem/<object id>[+off:len]`,
 `mem/[<pid>@]0x<address>+off:len` (of kept memory), `map/<index>`, `fd/<n>`, `log/<file>#L<line>`,
-`rule/<id>`, `probe/<index>`.
+`rule/<id>`, `probe/<index>`, `event/<number>`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Literal, get_args
 import msgspec
 
 from triage_tui.errors import TriageError
+from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.frame_model import Frame
 from triage_tui.runs.memory_files import MAX_READ
 from triage_tui.runs.memory_model import Blob
@@ -25,7 +26,7 @@ from triage_tui.runs.reader import Run
 from triage_tui.runs.record import Record
 from triage_tui.text import number_of
 
-Kind = Literal["syscall", "reg", "frame", "code", "mem", "map", "fd", "log", "rule", "probe"]
+Kind = Literal["syscall", "reg", "frame", "code", "mem", "map", "fd", "log", "rule", "probe", "event"]
 
 _LINK = re.compile(
     r"ev:(?P<kind>[a-z]+)/(?P<id>[^#+~\s()\[\]]+)(?:\+(?P<off>\d+):(?P<len>\d+))?(?:#L(?P<line>\d+))?(?:~(?P<hash>[0-9a-f]{12}))?\Z"
@@ -327,6 +328,11 @@ def _probe(run: Run, link: Link) -> tuple[str, str] | None:
     return f"probe {index}", f"{probe.target}: {probe.outcome}, {probe.detail}{reply}"
 
 
+def _event(run: Run, link: Link) -> tuple[str, str] | None:
+    found = next((event for event in run.events if event.event_id == _number(link.id)), None)
+    return (f"event {link.id}", encode_line(found).decode()) if found is not None else None
+
+
 _LOOK_UP = {
     "syscall": _syscall,
     "reg": _register,
@@ -338,4 +344,5 @@ _LOOK_UP = {
     "log": _log,
     "rule": _rule,
     "probe": _probe,
+    "event": _event,
 }

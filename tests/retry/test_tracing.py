@@ -1,0 +1,180 @@
+"""`triage-tui trace`: from a verdict back to the evidence, after decisions on a real program."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.strict import printed
+from triage_tui.cli.main import main
+from triage_tui.retry.tracing.finding import find
+from triage_tui.retry.tracing.model import Trace, TraceStep
+from triage_tui.retry.tracing.trace import make_trace
+from triage_tui.retry.tracing.writing import as_markdown, as_text
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import generations
+from triage_tui.runs.events import append_event
+from triage_tui.runs.evidence import links_in, resolve
+from triage_tui.runs.listing import list_runs
+from triage_tui.runs.stories import story_of
+
+ABSENT = "/etc/absent.conf"
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory, rootfs: Callable[[str], Path]) -> Path:
+    """A workspace in which the policy mended a program and a person took that back."""
+    root = tmp_path_factory.mktemp("traced")
+    program = ["--rootfs", str(rootfs("busybox-armel")), "/bin/busybox", "cat", ABSENT]
+    main(["run", "-C", str(root), "--policy", "auto", *program])
+    first = sorted(path.name for path in (root / "ai_runs").iterdir())[0]
+    assert main(["rollback", "-C", str(root), first]) == 0
+    return root
+
+
+@pytest.fixture
+def workspace(played: Path, tmp_path: Path) -> Workspace:
+    shutil.copytree(played, tmp_path / "w", symlinks=True)
+    return Workspace(tmp_path / "w")
+
+
+def traced(workspace: Workspace, name: str, of: Any = None) -> Trace:
+    return make_trace(workspace, find(workspace, name, of))
+
+
+def runs_of(workspace: Workspace) -> list[str]:
+    return sorted(path.name for path in workspace.runs_dir.iterdir())
+
+
+def rules_of(trace: Trace) -> set[str]:
+    return {rule.id for step in trace.steps if step.kind == "rule" for rule in step.rules}
+
+
+def led_to(trace: Trace, step: TraceStep) -> list[TraceStep]:
+    """All steps that a step rests on, nearest first."""
+    found, waiting = [], list(step.because)
+    while waiting:
+        one = trace.steps[waiting.pop(0) - 1]
+        if one not in found:
+            found.append(one)
+            waiting += one.because
+    return found
+
+
+def test_the_verdict_leads_back_to_the_failed_call(workspace: Workspace) -> None:
+    first, second, *_ = runs_of(workspace)
+    trace = traced(workspace, first)
+    assert trace.lacking == []
+    (verdict,) = [step for step in trace.steps if step.kind == "verdict"]
+    chain = led_to(trace, verdict)
+    kinds = [step.kind for step in chain]
+    for kind in ("retry", "rule", "decision", "proposal", "hypothesis", "evidence", "stop"):
+        assert kind in kinds
+    decision = chain[kinds.index("decision")]
+    assert decision.actor == "policy:auto"
+    assert re.match(r"line \d+ of the shipped policy", decision.policy)
+    assert decision.audit > 0
+    failed = [ref for step in chain for ref in step.evidence if ABSENT in ref.says and "ENOENT" in ref.says]
+    run = workspace.load(first)
+    assert any(resolve(run, ref.link).holds and ref.link.startswith("ev:syscall/") for ref in failed)
+    assert ("stopped by", "exit 1") in [(figure.name, figure.before) for figure in verdict.figures]
+    assert verdict.evidence[0].run == second
+    # Each step has a link that holds, and a time.
+    for step in trace.steps:
+        assert step.evidence, step
+        assert step.at, step
+        assert all(ref.holds for ref in step.evidence)
+    activated, undone = (step for step in trace.steps if step.kind == "rule")
+    active = generations.history(workspace.rulebook_dir(run.snapshot.target.target_id))[0]
+    assert (activated.after, activated.digest) == (1, active.digest)
+    assert activated.rules[0].sha256 in active.files.values()
+    assert (undone.before, undone.after) == (1, 0)
+    assert verdict.number in undone.because
+
+
+def test_a_rule_is_traced_over_all_runs_that_it_acted_in(workspace: Workspace) -> None:
+    first, second, *_ = runs_of(workspace)
+    (rule,) = rules_of(traced(workspace, first))
+    trace = traced(workspace, rule[:-2])
+    assert (trace.of, trace.subject) == ("rule", rule)
+    assert "active nowhere now" in trace.says
+    acted = [step for step in trace.steps if step.kind == "acted"]
+    assert [step.run for step in acted] == [second]
+    assert acted[0].evidence[0].link.startswith(f"ev:rule/{rule}")
+    assert "evidence" in {step.kind for step in led_to(trace, acted[0])}
+    # Only what is about this rule: other proposals are not told.
+    assert len([step for step in trace.steps if step.kind == "proposal"]) == 1
+    sha = acted[0].rules[0].sha256
+    assert traced(workspace, sha[:16]).subject == rule
+
+
+def test_a_story_is_traced_over_its_runs(workspace: Workspace) -> None:
+    first = runs_of(workspace)[0]
+    story = next(story_of(run) for run in list_runs(workspace.runs_dir) if run.run_id == first)
+    trace = traced(workspace, story)
+    assert trace == traced(workspace, first, "story")
+    members = {run.run_id for run in list_runs(workspace.runs_dir) if story_of(run) == story}
+    assert {step.run for step in trace.steps} == members
+
+
+def test_what_is_gone_or_changed_is_said(workspace: Workspace) -> None:
+    first, second, *_ = runs_of(workspace)
+    (name,) = rules_of(traced(workspace, first))
+    (workspace.runs_dir / first / "logs" / "guest.log").write_bytes(b"something else\n")
+    shutil.rmtree(workspace.runs_dir / second)
+    target = workspace.rulebook_dir(workspace.load(first).snapshot.target.target_id)
+    shutil.rmtree(target / "generations" / "0001")
+    trace = traced(workspace, first)
+    told = "\n".join(trace.lacking)
+    assert f"run {second} is not here any more" in told
+    assert "what ev:log/guest.log#L1" in told
+    assert "is another than it was" in told
+    assert "generation 1 of run" in told
+    assert any(not ref.holds for step in trace.steps for ref in step.evidence)
+    of_rule = traced(workspace, name)
+    assert f"run {second} is not here any more" in of_rule.lacking
+    # What it did there is still counted.
+    assert [step.run for step in of_rule.steps if step.kind == "acted"] == [second]
+    (workspace.runs_dir / first / "diagnosis.json").unlink()
+    assert f"run {first} has no diagnosis" in traced(workspace, first).lacking
+
+
+def test_hostile_text_is_inert(workspace: Workspace) -> None:
+    first = runs_of(workspace)[0]
+    attack = "\x1b]52;c;eA==\x07\u202e[x](ev:syscall/1) [y](javascript:z) <b>|\n# heading"
+    append_event(workspace.runs_dir / first, "rejected", {"reason": attack}, attack)
+    append_event(workspace.runs_dir / first, "approved", {"files": {attack: attack}, "policy": [attack]}, "x")
+    append_event(workspace.runs_dir / first, "activated", {"generation": attack, "files": {attack: 1}})
+    append_event(
+        workspace.runs_dir / first, "retry_finished", {"run": attack, "reasons": [attack], "links": [attack]}
+    )
+    trace = traced(workspace, first)
+    page = list(as_markdown(trace))
+    for line in [*as_text(trace), *page]:
+        assert line.isprintable(), ascii(line)
+    assert not [line for line in page if line.startswith("# heading") or "<b>" in line]
+    assert all(target.startswith("ev:") for target in re.findall(r"\]\(([^)]*)", "\n".join(page)))
+    known = {ref.link for step in trace.steps for ref in step.evidence}
+    assert {link for line in page for _, link in links_in(line)} <= known
+
+
+def test_the_command_follows_its_schema(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    place = ["-C", str(workspace.root)]
+    first = runs_of(workspace)[0]
+    (told,) = printed(capsys, "trace", *place, first)
+    assert (told["of"], told["subject"]) == ("run", first)
+    assert main(["trace", *place, first]) == 0
+    text = capsys.readouterr().out
+    assert [text.index(word) for word in ("  Plan", "  Execution", "  Verification")] == sorted(
+        text.index(word) for word in ("  Plan", "  Execution", "  Verification")
+    )
+    assert main(["trace", *place, first, "--markdown"]) == 0
+    assert capsys.readouterr().out.startswith("# Trace of run ")
+    (refused,) = printed(capsys, "trace", *place, "no-such-thing", code=2)
+    assert "names no rule and no story here" in refused["error"]["message"]
+    assert main(["trace", *place, "fix-", "--of", "rule"]) in (0, 2)

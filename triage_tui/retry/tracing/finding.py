@@ -1,0 +1,130 @@
+"""What a name that a trace is asked for means: a run, a rule, or a story."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from triage_tui.errors import TriageError
+from triage_tui.retry.tracing.model import Subject
+from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook import generations, statistics
+from triage_tui.rulebook.audit import log as audit_log
+from triage_tui.runs.ids import is_run_id
+from triage_tui.runs.listing import RunSummary, list_runs
+from triage_tui.runs.stories import story_of
+from triage_tui.text import safe_line
+
+_STORY = re.compile(r"[0-9a-f]{12}\Z")
+_DIGEST = re.compile(r"[0-9a-f]{6,64}\Z")
+_FILE_ID = re.compile(r"(?:.*/)?[^/@]+@([^/@]+)\.lua\Z")
+_MAX_NAMED = 5
+
+
+class Found(msgspec.Struct):
+    """What a name means."""
+
+    of: Subject
+    name: str
+    """The run's id, the rule's id, the story's name."""
+    sha256: list[str] = []
+    """Of a rule: the texts that it had, those that are known."""
+
+
+def find(workspace: Workspace, name: str, wanted: Subject | None = None) -> Found:
+    """Return what `name` means; `wanted` says what kind it is.
+
+    A run is named by its id, an ending of it, or `last`; a rule by a part of its id or the beginning of its
+    SHA-256; a story by its name, or by one of its runs where `wanted` says so.
+
+    Raises:
+        TriageError: there is nothing of that name, or several things.
+    """
+    if (
+        wanted in (None, "story")
+        and _STORY.match(name)
+        and any(story_of(one) == name for one in _runs(workspace))
+    ):
+        return Found("story", name)
+    if wanted == "story":
+        run_id = workspace.run_dir(name).name
+        return Found("story", next(story_of(one) for one in _runs(workspace) if one.run_id == run_id))
+    if wanted == "run" or name == "last" or is_run_id(name):
+        return Found("run", workspace.run_dir(name).name)
+    rules = rules_named(workspace.rulebook, name)
+    if len(rules) == 1:
+        return Found("rule", *next(iter(rules.items())))
+    if rules:
+        shown = ", ".join(safe_line(one, 80) for one in list(rules)[:_MAX_NAMED])
+        raise TriageError(
+            f"{len(rules)} rules are meant by {safe_line(name, 60)!r}: {shown}; give more of its name"
+        )
+    if wanted == "rule":
+        raise TriageError(
+            f"no rule of this workspace has {safe_line(name, 60)!r} in its id or as its SHA-256"
+        )
+    try:
+        return Found("run", workspace.run_dir(name).name)
+    except TriageError as error:
+        shown = safe_line(name, 60)
+        raise TriageError(
+            f"{shown!r} names no rule and no story here (`triage-tui list --json` names stories), and {error}"
+        ) from None
+
+
+def _runs(workspace: Workspace) -> list[RunSummary]:
+    return list_runs(workspace.runs_dir)
+
+
+def rules_named(rulebook: Path, word: str) -> dict[str, list[str]]:
+    """Return the rules that a word means, by their ids, each with the SHA-256 of its texts."""
+    found: dict[str, list[str]] = {}
+    digest = _DIGEST.match(word) is not None
+    for ident, sha in _known_rules(rulebook):
+        if word and (word in ident or (digest and sha.startswith(word))):
+            shas = found.setdefault(ident, [])
+            if sha and sha not in shas:
+                shas.append(sha)
+    return {word: found[word]} if word in found else found
+
+
+def _known_rules(rulebook: Path) -> Iterable[tuple[str, str]]:
+    """Yield id and SHA-256 of the rules that generations, the audit log and the counts name."""
+    for target in _targets(rulebook):
+        for made in generations.history(target):
+            ids = dict(zip(sorted(made.files), made.rule_ids, strict=False))
+            yield from ((ids.get(name, name), sha) for name, sha in made.files.items())
+    try:
+        lines, _rest = audit_log.read_log(rulebook)
+    except TriageError:
+        lines = []
+    for line in lines:
+        for name, sha in (line.entry.rules if line.entry is not None else {}).items():
+            if (match := _FILE_ID.match(name)) is not None:
+                yield match[1], sha
+    for total in statistics.totals(statistics.uses(rulebook)).values():
+        yield total.rule, total.sha256
+
+
+def _targets(rulebook: Path) -> list[Path]:
+    try:
+        return sorted(
+            one for one in rulebook.iterdir() if one.name[0] != "." and one.is_dir() and not one.is_symlink()
+        )
+    except OSError:
+        return []
+
+
+def generations_with(rulebook: Path, shas: Iterable[str]) -> list[tuple[str, generations.Generation, str]]:
+    """Return target, generation and file name of each place where a rule of these texts is kept."""
+    wanted = set(shas)
+    return [
+        (target.name, made, name)
+        for target in _targets(rulebook)
+        for made in generations.history(target)
+        for name, sha in made.files.items()
+        if sha in wanted
+    ]
