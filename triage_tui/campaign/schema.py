@@ -9,6 +9,7 @@ import msgspec
 
 from triage_tui.campaign.model import Campaign, Progress, Target
 from triage_tui.campaign.report import Report
+from triage_tui.campaign.target_file import TargetFileForm
 from triage_tui.runs.files import write_atomic
 from triage_tui.runs.writer import encode_json
 
@@ -17,8 +18,10 @@ SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "campaign-target": Target,
     "campaign-progress": Progress,
     "campaign-report": Report,
+    "campaign-targets": TargetFileForm,
 }
-"""`campaign.json`, a line of `targets.jsonl` and of `progress.jsonl`, and `campaign report --format json`."""
+"""`campaign.json`, a line of `targets.jsonl` and of `progress.jsonl`, `campaign report --format json`, and a
+target file."""
 
 
 def schema(name: str) -> dict[str, Any]:

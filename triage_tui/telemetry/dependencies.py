@@ -54,6 +54,7 @@ DEPENDENCIES = (
     Dependency("lupa", "lupa.lua53", "no rule can act, and what rules could mend stays broken"),
     Dependency("tree-sitter", "tree_sitter", _NO_TREE),
     Dependency("tree-sitter-lua", "tree_sitter_lua", _NO_TREE),
+    Dependency("tree-sitter-bash", "tree_sitter_bash", "no services are found in root file systems"),
     Dependency("py-minisign", "minisign", "rule packs can neither be signed nor verified"),
     Dependency("prometheus-client", "prometheus_client", "`--metrics` does not work; all else does"),
     Dependency("inotify-simple", "inotify_simple", "neither `triage-tui watch` nor the terminal app works"),

@@ -1,0 +1,311 @@
+"""The order in which a root starts its programs: which init it has, and what that reads in turn."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from triage_tui.campaign.discovery import inetd, inittab, openwrt, systemd
+from triage_tui.campaign.discovery.found import Finds, LeftOut
+from triage_tui.campaign.discovery.root_view import MAX_STEPS, RootView, TooMuchError
+from triage_tui.campaign.discovery.shell.commands import ExitShell, LeaveLoop, ReturnFunction
+from triage_tui.campaign.discovery.shell.follow import Follower
+from triage_tui.campaign.discovery.shell.state import ShellState, Value
+from triage_tui.campaign.discovery.shell.syntax import parse
+from triage_tui.campaign.model import Target
+
+_KERNEL = {"HOME": "/", "TERM": "linux"}
+"""What Linux gives init (init/main.c, envp_init)."""
+_INIT = {
+    "systemd": {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+    "procd": {**_KERNEL, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+    "busybox": {**_KERNEL, "PATH": "/sbin:/usr/sbin:/bin:/usr/bin", "SHELL": "/bin/sh", "USER": "root"},
+    "sysvinit": {**_KERNEL, "PATH": "/sbin:/usr/sbin:/bin:/usr/bin", "SHELL": "/bin/sh"},
+    "": {**_KERNEL, "PATH": "/sbin:/usr/sbin:/bin:/usr/bin:/usr/local/sbin:/usr/local/bin"},
+}
+"""The environment in which each init starts programs: systemd.exec(5), procd's initd/init.c, busybox's
+init/init.c, sysvinit's init.c. "": none of these is in the root."""
+_INIT_PROGRAMS = ("/sbin/init", "/init", "/bin/init", "/usr/sbin/init", "/linuxrc")
+_SCRIPTS = (
+    "/etc/preinit",
+    "/etc/rc.sysinit",
+    "/etc/rc.d/rc.sysinit",
+    "/etc/rcS",
+    "/etc/init.d/rcS",
+    "/etc/rc.d/rcS",
+    "/etc/rc",
+    "/etc/rc.d/rc",
+    "/etc/rc.sh",
+    "/etc/init.sh",
+    "/etc/rc.local",
+    "/etc/rc.d/rc.local",
+    "/etc/init.d/rc.local",
+    "/etc/rc.common.local",
+)
+"""Start scripts that vendors have, in the order in which they are usual."""
+_SCRIPT_DIRECTORIES = ("/etc/init.d", "/etc/rc.d/init.d")
+_RC_CONF = ("/etc/rc.conf", "/etc/rc.d/rc.conf")
+_SUPERVISED = ("/etc/service", "/etc/sv", "/etc/s6", "/service")
+_NO_SERVICE_NAMES = """
+rc rcS rc.local functions README skeleton halt reboot single sendsigs umountfs umountroot umountnfs.sh
+killprocs bootlogs rcK functions.sh
+"""
+_NO_SERVICE = frozenset(_NO_SERVICE_NAMES.split())
+_LEVELS = "2345"
+"""The runlevels of a running system, the usual default first."""
+
+
+class Found(msgspec.Struct, kw_only=True):
+    """What one root would start."""
+
+    targets: list[Target]
+    """In the order in which the device would start them; without ids and hashes."""
+    left_out: list[LeftOut]
+    init: str
+    """"systemd", "procd", "busybox", "sysvinit", or "" where none was recognised."""
+
+
+def discover(
+    root: Path,
+    *,
+    group: str = "",
+    progress: Callable[[str], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> Found:
+    """Find what a root file system starts. Nothing of it is executed or changed.
+
+    Raises:
+        TriageError: it is no directory.
+        Stopped: a person cancelled.
+    """
+    view = RootView(root, progress, cancel)
+    finds = Finds(view, group)
+    init = init_of(view)
+    try:
+        _Boot(finds, init).find()
+    except TooMuchError:
+        finds.leave_out(
+            "the rest of the root",
+            f"the search ended after {MAX_STEPS} files and commands: name the rest in a target file",
+        )
+    return Found(targets=finds.targets, left_out=finds.left_out, init=init)
+
+
+def init_of(view: RootView) -> str:
+    """Return which init a root has; see `Found`."""
+    places = [real for path in _INIT_PROGRAMS if (real := view.canonical(path)) is not None]
+    names = {posixpath.basename(place) for place in places}
+    if "systemd" in names or any(view.is_file(f"{place}/systemd/systemd") for place in ("/lib", "/usr/lib")):
+        return "systemd"
+    if view.is_file("/sbin/procd") or view.is_file("/etc/rc.common"):
+        return "procd"
+    if "busybox" in names:
+        return "busybox"
+    if view.is_file("/sbin/init") and view.head("/sbin/init", 2) != b"#!":
+        return (
+            "sysvinit" if _has_runlevels(view) else "busybox" if view.is_file("/bin/busybox") else "sysvinit"
+        )
+    return ""
+
+
+def _has_runlevels(view: RootView) -> bool:
+    return any(
+        view.is_directory(f"{place}{level}.d") for place in ("/etc/rc", "/etc/rc.d/rc") for level in "S2345"
+    )
+
+
+class _Boot:
+    def __init__(self, finds: Finds, init: str) -> None:
+        self._finds = finds
+        self._view = finds.view
+        self._init = init
+        self._environment = _INIT[init]
+        self._follower = Follower(finds, self._environment, self._runlevel)
+        self._levels: set[str] = set()
+        self._began = False
+        """Whether anything was found that starts scripts."""
+
+    def find(self) -> None:
+        """Go through everything in order."""
+        units: set[str] = set()
+        if self._init == "systemd" or (not self._init and systemd.has_units(self._view)):
+            units = systemd.find(self._finds, self._environment)
+            self._began = bool(units)
+        elif systemd.has_units(self._view):
+            self._finds.leave_out("the units of systemd", "this root has another init", "/lib/systemd/system")
+        if self._init != "systemd":
+            self._inittab()
+        if self._init == "procd":
+            self._openwrt()
+        self._runlevels(units)
+        if self._init != "systemd":
+            self._vendor_scripts()
+        self._rc_conf()
+        self._supervised()
+        self._unreached(units)
+        inetd.find(self._finds, self._environment)
+
+    def _inittab(self) -> None:
+        found = inittab.entries(self._view)
+        for entry in found:
+            origin = f"{inittab.PATH} line {entry.line}"
+            if entry.left_out:
+                self._finds.leave_out(entry.process, entry.left_out, origin)
+                continue
+            script = parse(inittab.PATH, entry.process.encode("utf-8", "surrogateescape"), entry.line - 1)
+            if script is None:
+                continue
+            shell = self._follower.shell(script)
+            self._began = True
+            try:
+                for node in script.root.named_children:
+                    self._follower.statement(shell, node, entry.stays)
+            except (ExitShell, ReturnFunction, LeaveLoop):
+                continue
+            except RecursionError:
+                self._finds.leave_out(entry.process, "it nests deeper than can be followed", origin)
+        if not found and self._init == "busybox":
+            self._follow(inittab.BUSYBOX_DEFAULT)
+
+    def _follow(self, path: str, *arguments: str) -> None:
+        """Follow a script that was not followed yet; the first line says whose it is."""
+        real = self._view.canonical(path)
+        if real is None or real in self._follower.followed or not self._view.is_file(path):
+            return
+        self._began = True
+        if openwrt.is_script(self._view.head(path)):
+            openwrt.follow(self._follower, path, arguments[0] if arguments else "start", path)
+        elif self._finds.programs.is_shell_script(path):
+            self._follower.follow_file(
+                path, [Value(one) for one in arguments], None, path, self._openrc(path)
+            )
+
+    def _runlevel(self, level: str) -> None:
+        """Follow the scripts of a runlevel, as /etc/init.d/rc does."""
+        level = "S" if level == "s" else level
+        if level in self._levels:
+            return
+        self._levels.add(level)
+        for place in (f"/etc/rc{level}.d", f"/etc/rc.d/rc{level}.d"):
+            for name in self._view.names(place):
+                if name.startswith("S"):
+                    self._follow(posixpath.join(place, name), "start")
+
+    def _runlevels(self, units: set[str]) -> None:
+        """Follow the runlevels that nothing handed over to: the first ones, and one of a running system."""
+        if self._init == "systemd":
+            # systemd-sysv-generator(8): scripts of a runlevel that have no unit of their name.
+            for level in _LEVELS:
+                for name in self._view.names(f"/etc/rc{level}.d"):
+                    service = re.sub(r"^S[0-9]*", "", name)
+                    if name.startswith("S") and f"{service.removesuffix('.sh')}.service" not in units:
+                        self._follow(f"/etc/rc{level}.d/{name}", "start")
+            return
+        self._runlevel("S")
+        if not self._levels & set(_LEVELS):
+            for level in _LEVELS:
+                if any(self._view.is_directory(f"{place}{level}.d") for place in ("/etc/rc", "/etc/rc.d/rc")):
+                    self._runlevel(level)
+                    break
+
+    def _openwrt(self) -> None:
+        """Follow the scripts of /etc/rc.d, or those of /etc/init.d by their START where nothing links."""
+        links = [name for name in self._view.names("/etc/rc.d") if re.match(r"S[0-9]", name)]
+        if links:
+            for name in links:
+                self._follow(f"/etc/rc.d/{name}", "boot")
+            return
+        ordered = []
+        for name in self._view.names("/etc/init.d"):
+            number = openwrt.place_in_order(self._view.text(f"/etc/init.d/{name}") or b"")
+            if number is not None:
+                ordered.append((number, name))
+        for _, name in sorted(ordered):
+            self._follow(f"/etc/init.d/{name}", "boot")
+
+    def _vendor_scripts(self) -> None:
+        for path in (*_INIT_PROGRAMS, *_SCRIPTS):
+            self._follow(path)
+        for name in self._view.names("/etc/rc.d"):
+            if re.match(r"S[0-9]", name):
+                self._follow(f"/etc/rc.d/{name}", "start")
+        if not self._began:
+            for name in self._view.names("/etc/init.d"):
+                if re.match(r"S[0-9]", name):
+                    self._follow(f"/etc/init.d/{name}", "start")
+
+    def _rc_conf(self) -> None:
+        """Follow the services that a list names: `cfg_services="..."`, `DAEMONS="..."`, `NAME_enable=YES`."""
+        for path in _RC_CONF:
+            real = self._view.canonical(path)
+            if real is None or real in self._follower.followed:
+                continue
+            names: list[str] = []
+
+            def listed(shell: ShellState, names: list[str] = names) -> None:
+                for variable in ("cfg_services", "all_services", "DAEMONS"):
+                    names += (shell.get(variable).text or "").split()
+                for variable, value in shell.variables.items():
+                    if variable.endswith("_enable") and (value.text or "").upper() == "YES":
+                        names.append(variable.removesuffix("_enable"))
+
+            self._follower.follow_file(path, (), None, path, listed)
+            for name in names[:500]:
+                name = name.lstrip("@!")
+                for place in ("/etc/rc.d/init.d", "/etc/rc.d", "/etc/init.d"):
+                    if "/" not in name and self._view.is_file(f"{place}/{name}"):
+                        self._follow(f"{place}/{name}", "start")
+                        break
+
+    def _supervised(self) -> None:
+        """Follow the `run` scripts of runit(8) and s6."""
+        for place in _SUPERVISED:
+            for name in self._view.names(place)[:500]:
+                path = posixpath.join(place, name, "run")
+                real = self._view.canonical(path)
+                if real is None or real in self._follower.followed:
+                    continue
+                if self._view.is_file(posixpath.join(place, name, "down")):
+                    self._finds.leave_out(path, "a file `down` beside it says that it is not started", path)
+                    continue
+                self._follow(path)
+
+    def _openrc(self, path: str) -> Callable[[ShellState], None] | None:
+        """Return what starts a script of OpenRC, whose variables say what to start (openrc-run(8))."""
+        line = self._finds.programs.shebang(path)
+        if line is None or posixpath.basename(line[0]) != "openrc-run":
+            return None
+
+        def begin(shell: ShellState) -> None:
+            if "start" in shell.functions:
+                self._follower.call(shell, "start", [])
+                return
+            text = 'start-stop-daemon --start --exec "$command" --chuid "$command_user"'
+            text += ' --chdir "$directory" -- $command_args $command_args_foreground'
+            if shell.get("command").text:
+                self._follower.follow_text(shell, text)
+
+        return begin
+
+    def _unreached(self, units: set[str]) -> None:
+        """Follow the scripts that nothing starts where nothing starts any; else say so of each."""
+        began = self._began
+        for place in _SCRIPT_DIRECTORIES:
+            for name in self._view.names(place):
+                path = posixpath.join(place, name)
+                real = self._view.canonical(path)
+                if real is None or real in self._follower.followed or not self._view.is_file(path):
+                    continue
+                if name in _NO_SERVICE or name.startswith("K"):
+                    continue
+                if f"{name.removesuffix('.sh')}.service" in units:
+                    self._finds.leave_out(path, "the unit of systemd of the same name is taken", path)
+                elif began:
+                    self._finds.leave_out(path, "nothing starts this script at boot", path)
+                else:
+                    self._follow(path, "start")

@@ -1,0 +1,146 @@
+"""What the shell does itself: its built-in commands. They change what is known, and start nothing."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from triage_tui.campaign.discovery.shell.answers import Answer, test
+from triage_tui.campaign.discovery.shell.state import ShellState, Value
+
+if TYPE_CHECKING:
+    from triage_tui.campaign.discovery.shell.follow import Follower
+
+_NOTHING_NAMES = """
+: true set trap ulimit umask wait hash alias unalias jobs fg bg history enable shopt bind times let disown
+complete log_daemon_msg log_end_msg log_progress_msg log_action_msg log_action_begin_msg
+log_action_end_msg log_success_msg log_failure_msg log_warning_msg log_begin_msg success failure passed
+warning ebegin eend einfo ewarn eerror kill killproc pidofproc status status_of_proc checkpath checkpid
+confirm action_msg echo_success echo_failure
+"""
+_NOTHING = frozenset(_NOTHING_NAMES.split())
+
+
+class ExitShell(Exception):
+    """The script ends."""
+
+
+class ReturnFunction(Exception):
+    """The function, or the file that was read in, ends."""
+
+
+class LeaveLoop(Exception):
+    """The loop goes on with its next word, or ends."""
+
+    def __init__(self, ends: bool) -> None:
+        super().__init__()
+        self.ends = ends
+
+
+def built_in(follower: Follower, shell: ShellState, name: str, words: list[Value]) -> tuple[bool, Answer]:
+    """Do what a built-in command does; tell whether `name` is one, and its status."""
+    arguments = words[1:]
+    if name in _NOTHING:
+        if name == "set":
+            _set(shell, arguments)
+        return True, True
+    match name:
+        case "false":
+            return True, False
+        case "exit":
+            raise ExitShell
+        case "return":
+            raise ReturnFunction
+        case "break" | "continue":
+            raise LeaveLoop(name == "break")
+        case "test" | "[":
+            given = arguments[:-1] if name == "[" else arguments
+            return True, test(follower.view, shell.cwd, given)
+        case "cd" | "pushd":
+            return True, _cd(follower, shell, arguments)
+        case "shift":
+            count = arguments[0].text if arguments else "1"
+            del shell.positional[: int(count) if count and count.isdecimal() and len(count) < 5 else 1]
+            return True, True
+        case "export" | "readonly" | "local" | "declare" | "typeset":
+            _declare(shell, name, arguments)
+            return True, True
+        case "unset":
+            for one in arguments:
+                shell.variables.pop(one.text or "", None)
+                shell.functions.pop(one.text or "", None)
+            return True, True
+        case "read":
+            for one in arguments:
+                if one.text and not one.text.startswith("-"):
+                    shell.set(one.text, Value(None, f"{one.text} is read while the script runs"))
+            return True, None
+        case "getopts" | "pidof" | "pgrep":
+            # Nothing runs yet when the first script begins.
+            return True, False
+        case "which" | "type" | "hash":
+            return True, _is_there(follower, shell, arguments)
+        case "command" if arguments and arguments[0].text in ("-v", "-V"):
+            return True, _is_there(follower, shell, arguments[1:])
+        case "eval":
+            if all(one.text is not None for one in arguments):
+                return True, follower.follow_text(shell, " ".join(one.text or "" for one in arguments))
+            return True, None
+        case "." | "source":
+            return True, follower.read_in(shell, arguments)
+    return False, None
+
+
+def assign(shell: ShellState, text: str) -> None:
+    """Do what `NAME=VALUE` does, from an expanded word."""
+    name, equals, value = text.partition("=")
+    if equals:
+        shell.set(name, Value(value))
+
+
+def _set(shell: ShellState, arguments: list[Value]) -> None:
+    for index, one in enumerate(arguments):
+        if one.text == "--":
+            shell.positional = arguments[index + 1 :]
+            return
+    if arguments and arguments[0].text is not None and arguments[0].text[:1] not in ("-", "+"):
+        shell.positional = list(arguments)
+
+
+def _declare(shell: ShellState, name: str, arguments: list[Value]) -> None:
+    for one in arguments:
+        variable = (one.text or "").partition("=")[0]
+        if not variable or variable.startswith("-"):
+            continue
+        if name in ("local", "declare", "typeset"):
+            shell.make_local(variable)
+            if "=" not in (one.text or ""):
+                shell.variables.pop(variable, None)
+        assign(shell, one.text or "")
+        if name == "export":
+            shell.exported.add(variable)
+
+
+def _cd(follower: Follower, shell: ShellState, arguments: list[Value]) -> Answer:
+    place = arguments[0].text if arguments else (shell.get("HOME").text or "/")
+    if place is None or place == "-":
+        return None
+    path = posixpath.normpath(posixpath.join(shell.cwd, place))
+    if not follower.view.is_directory(path):
+        return False
+    shell.cwd = path
+    return True
+
+
+def _is_there(follower: Follower, shell: ShellState, arguments: list[Value]) -> Answer:
+    if not arguments:
+        return False
+    found: Answer = True
+    for one in arguments:
+        if one.text is None:
+            return None
+        if one.text.startswith("-"):
+            continue
+        known = one.text in shell.functions or follower.find(shell, one.text) is not None
+        found = found and known
+    return found

@@ -1,0 +1,320 @@
+"""Follow a script: which commands it comes to, with which words, where only the device knows the rest.
+
+A test that the root answers decides which branch is taken; what stands in the other is told as left out.
+Of a test that only the device can answer, the answer is taken to be no, and what the other branch starts is
+found too, with the condition as a note. Nothing is executed, and every file is read at most a few times.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from triage_tui.campaign.discovery.found import Finds
+from triage_tui.campaign.discovery.openwrt import Instance
+from triage_tui.campaign.discovery.settings import Settings
+from triage_tui.campaign.discovery.shell.answers import Answer, negated
+from triage_tui.campaign.discovery.shell.branches import Branches
+from triage_tui.campaign.discovery.shell.commands import ExitShell, LeaveLoop, ReturnFunction
+from triage_tui.campaign.discovery.shell.running import Runner
+from triage_tui.campaign.discovery.shell.state import Function, ShellState, Value
+from triage_tui.campaign.discovery.shell.substitutions import printed
+from triage_tui.campaign.discovery.shell.syntax import Script, parse
+from triage_tui.campaign.discovery.shell.words import Words
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
+
+MAX_DEPTH = 16
+"""Functions, scripts and texts inside of each other."""
+MAX_NESTING = 80
+"""Statements inside of each other."""
+
+
+class Follower:
+    """Follows the scripts of one root; what they start goes to `finds`."""
+
+    def __init__(
+        self,
+        finds: Finds,
+        environment: dict[str, str],
+        runlevel: Callable[[str], None] | None = None,
+    ) -> None:
+        """`runlevel` is called where a script hands over to the scripts of a runlevel."""
+        self.finds = finds
+        self.view = finds.view
+        self.environment = environment
+        self.settings = Settings(finds.view)
+        self.runlevel = runlevel
+        self.followed: set[str] = set()
+        """Real paths of the scripts that were followed."""
+        self.instance: Instance | None = None
+        """What a script is describing to procd."""
+        self.words = Words(self.view, self.substitution)
+        self.runner = Runner(self)
+        self._branches = Branches(self)
+        self._nesting = 0
+        self._at_work: list[tuple[str, tuple[str | None, ...]]] = []
+
+    def shell(self, script: Script, arguments: Sequence[str] = ()) -> ShellState:
+        """Return a shell as init starts it."""
+        return ShellState(
+            script=script,
+            positional=[Value(one) for one in arguments],
+            variables={name: Value(text) for name, text in self.environment.items()},
+            exported=set(self.environment),
+        )
+
+    def follow_file(
+        self,
+        path: str,
+        arguments: Sequence[Value] = (),
+        parent: ShellState | None = None,
+        origin: str = "",
+        after: Callable[[ShellState], None] | None = None,
+    ) -> ShellState | None:
+        """Follow a script as a process of its own; `after` has its state before it ends.
+
+        None where it is not followed."""
+        real = self.view.canonical(path)
+        key = (real or path, tuple(one.text for one in arguments))
+        depth = parent.depth if parent is not None else 0
+        if real is None or key in self._at_work or depth >= MAX_DEPTH:
+            return None
+        script = self.script(path)
+        if script is None:
+            self.finds.leave_out(path, "it cannot be read as a script", origin)
+            return None
+        self.followed.add(real)
+        if parent is None:
+            shell = self.shell(script)
+            shell.positional = list(arguments)
+        else:
+            shell = parent.child(script, list(arguments))
+        self._at_work.append(key)
+        try:
+            self.statements(shell, script.root.children)
+            if after is not None:
+                after(shell)
+        except (ExitShell, ReturnFunction, LeaveLoop):
+            pass
+        except RecursionError:
+            self.finds.leave_out(path, "it nests deeper than can be followed", origin)
+        finally:
+            self._at_work.pop()
+        return shell
+
+    def script(self, path: str) -> Script | None:
+        """Return a script of the root with its tree."""
+        source = self.view.text(path)
+        return None if source is None else parse(path, source)
+
+    def follow_text(self, shell: ShellState, text: str, *, apart: bool = False) -> Answer:
+        """Follow a text of the shell, as of `eval`, or `apart` as of `sh -c`."""
+        if shell.depth >= MAX_DEPTH or len(text) > 64 << 10:
+            return None
+        script = parse(shell.script.path, text.encode("utf-8", "surrogateescape"), shell.script.first_line)
+        if script is None:
+            return None
+        inner = shell.copy() if apart else shell
+        before, inner.script = inner.script, script
+        inner.depth += 1
+        try:
+            return self.statements(inner, script.root.children)
+        except ExitShell:
+            if not apart:
+                raise
+            return None
+        finally:
+            inner.depth -= 1
+            inner.script = before
+
+    def read_in(self, shell: ShellState, arguments: list[Value]) -> Answer:
+        """Follow a file in the same shell, as `.` does."""
+        if not arguments:
+            return None
+        if arguments[0].text is None:
+            self.finds.leave_out(f". (in {shell.script.path})", arguments[0].why, shell.script.path)
+            return None
+        path = arguments[0].text
+        path = posixpath.join(shell.cwd, path)
+        key = (path, ())
+        if shell.depth >= MAX_DEPTH or key in self._at_work:
+            return None
+        script = self.script(path)
+        if script is None:
+            return False
+        self.followed.add(self.view.canonical(path) or path)
+        before, shell.script = shell.script, script
+        shell.depth += 1
+        self._at_work.append(key)
+        try:
+            return self.statements(shell, script.root.children)
+        except ReturnFunction:
+            return None
+        finally:
+            self._at_work.pop()
+            shell.depth -= 1
+            shell.script = before
+
+    def call(self, shell: ShellState, name: str, arguments: list[Value]) -> Answer:
+        """Call a function of the script that `shell` has; None where there is none."""
+        function = shell.functions.get(name)
+        if function is None or shell.depth >= MAX_DEPTH:
+            return None
+        script, positional = shell.script, shell.positional
+        shell.script, shell.positional = function.script, list(arguments)
+        shell.depth += 1
+        shell.locals.append({})
+        try:
+            return self.statements(shell, [function.body])
+        except ReturnFunction:
+            return None
+        finally:
+            for variable, value in shell.locals.pop().items():
+                if value is None:
+                    shell.variables.pop(variable, None)
+                else:
+                    shell.variables[variable] = value
+            shell.depth -= 1
+            shell.script, shell.positional = script, positional
+
+    def find(self, shell: ShellState, name: str) -> str | None:
+        """Return the guest path of a command, None where the root has none."""
+        if "/" in name:
+            path = posixpath.normpath(posixpath.join(shell.cwd, name))
+            return path if self.view.is_file(path) else None
+        return self.view.which(name, shell.get("PATH").text or self.environment["PATH"])
+
+    def substitution(self, shell: ShellState, node: Node) -> Value:
+        """Return what a command in `$( )` or backquotes prints."""
+        text = shell.script.text(node)
+        commands = node.named_children
+        if len(commands) == 1 and commands[0].type == "command":
+            return printed(
+                self,
+                shell,
+                self.command_words(shell, commands[0]),
+                text[2:-1] if text[:1] == "$" else text[1:-1],
+            )
+        if len(commands) == 1 and commands[0].type == "redirected_statement":
+            inner = commands[0].child_by_field_name("body")
+            if inner is not None and inner.type == "command" and "<<" not in text:
+                return printed(self, shell, self.command_words(shell, inner), shell.script.text(inner))
+        return Value(None, f"what `{' '.join(text.split())[:80]}` prints is not known")
+
+    def command_words(self, shell: ShellState, node: Node) -> list[Value]:
+        """Return the words of a command, its name first, without assignments and redirections."""
+        words: list[Value] = []
+        for child in node.named_children:
+            if child.type in ("variable_assignment", "comment") or child.type.endswith("_redirect"):
+                continue
+            words += self.words.expand(shell, child)
+        return words
+
+    def statements(self, shell: ShellState, nodes: Sequence[Node]) -> Answer:
+        """Follow statements one after the other; return the status of the last."""
+        status: Answer = True
+        self._nesting += 1
+        try:
+            if self._nesting > MAX_NESTING:
+                self.finds.leave_out(shell.script.path, "it nests deeper than is followed", shell.script.path)
+                return None
+            for index, node in enumerate(nodes):
+                if not node.is_named or node.type == "comment":
+                    continue
+                following = nodes[index + 1] if index + 1 < len(nodes) else None
+                status = self.statement(shell, node, following is not None and following.type == "&")
+        finally:
+            self._nesting -= 1
+        return status
+
+    def statement(self, shell: ShellState, node: Node, background: bool = False) -> Answer:
+        """Follow one statement; `background` tells that an ampersand follows it."""
+        self.view.step()
+        if background and node.type not in ("command", "redirected_statement", "list", "pipeline"):
+            self._aside(shell, [node])
+            return True
+        match node.type:
+            case "command":
+                return self.runner.command(shell, node, background)
+            case "declaration_command" | "unset_command":
+                return self.runner.declaration(shell, node)
+            case "variable_assignment" | "variable_assignments":
+                self.runner.assignments(shell, node)
+                return True
+            case "redirected_statement":
+                body = node.child_by_field_name("body")
+                status = self.statement(shell, body, background) if body is not None else True
+                self._after_heredoc(shell, node, background)
+                return status
+            case "list":
+                return self._branches.listed(shell, node, background)
+            case "pipeline":
+                answer: Answer = None
+                for child in node.named_children:
+                    answer = self._aside(shell, [child], background)
+                return answer
+            case "negated_command":
+                return negated(self.statements(shell, node.children))
+            case "test_command":
+                return self._branches.test(shell, node)
+            case "if_statement":
+                self._branches.if_(shell, node)
+                return None
+            case "case_statement":
+                self._branches.case(shell, node)
+                return None
+            case "for_statement" | "c_style_for_statement":
+                self._branches.for_(shell, node)
+                return None
+            case "while_statement":
+                self._branches.while_(shell, node)
+                return None
+            case "function_definition":
+                name, body = node.child_by_field_name("name"), node.child_by_field_name("body")
+                if name is not None and body is not None:
+                    shell.functions[shell.script.text(name)] = Function(body, shell.script)
+                return True
+            case "subshell":
+                return self._aside(shell, node.children)
+            case "compound_statement" | "do_group" | "ERROR" | "else_clause" | "program":
+                return self.statements(shell, node.children)
+        return None
+
+    def _after_heredoc(self, shell: ShellState, node: Node, background: bool) -> None:
+        """Follow what stands behind a here-document's beginning on its line: the tree holds it inside."""
+        for redirect in node.named_children:
+            if redirect.type != "heredoc_redirect":
+                continue
+            for child in redirect.named_children:
+                if child.type in ("pipeline", "command", "list"):
+                    self.statement(shell, child, background)
+
+    def _aside(self, shell: ShellState, nodes: Sequence[Node], background: bool = False) -> Answer:
+        """Follow statements in a shell of their own."""
+        inner = shell.copy()
+        try:
+            if background and len(nodes) == 1:
+                return self.statement(inner, nodes[0], True)
+            return self.statements(inner, nodes)
+        except (ExitShell, ReturnFunction, LeaveLoop):
+            return None
+
+    def perhaps(self, shell: ShellState, nodes: Sequence[Node], condition: str) -> None:
+        """Follow what is reached only where `condition` holds, which nobody knows."""
+        inner = shell.copy()
+        inner.conditions = (*inner.conditions, condition)
+        self._apart(inner, nodes)
+
+    def never(self, shell: ShellState, nodes: Sequence[Node], why: str) -> None:
+        """Look at what is not reached in this root, to tell what is left out."""
+        inner = shell.copy()
+        inner.dead = inner.dead or why
+        self._apart(inner, nodes)
+
+    def _apart(self, inner: ShellState, nodes: Sequence[Node]) -> None:
+        with suppress(ExitShell, ReturnFunction, LeaveLoop):
+            self.statements(inner, nodes)

@@ -1,0 +1,294 @@
+"""One command of a script: an assignment, a function, a built-in, another script, or a program to run."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from triage_tui.campaign.discovery import openwrt
+from triage_tui.campaign.discovery.found import Start
+from triage_tui.campaign.discovery.launches import Launch, unwrapped
+from triage_tui.campaign.discovery.programs import MULTI_CALL
+from triage_tui.campaign.discovery.shell.answers import Answer
+from triage_tui.campaign.discovery.shell.commands import ExitShell, built_in
+from triage_tui.campaign.discovery.shell.state import ShellState, Value
+from triage_tui.campaign.discovery.tools import QUERIES, SHELLS, TOOLS, no_service
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
+
+    from triage_tui.campaign.discovery.shell.follow import Follower
+
+LIBRARIES = (
+    "/etc/init.d/functions",
+    "/etc/rc.d/init.d/functions",
+    "/etc/init.d/functions.sh",
+    "/lib/lsb/",
+    "/usr/lib/lsb/",
+    "/lib/functions",
+    "/lib/config/",
+    "/etc/rc.common",
+    "/usr/share/libubox/",
+)
+"""Where the functions that all scripts use are kept: what these do is known, and need not be followed."""
+_LIBRARY_FUNCTIONS = frozenset(("daemon", "start_daemon", "service_start"))
+_RUNLEVELS = frozenset("0123456789sS")
+
+
+class Runner:
+    """Carries out single commands for a `Follower`."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+        self.asking = 0
+        """Above 0 inside of a condition: there a program is asked, not started."""
+
+    def assignments(self, shell: ShellState, node: Node) -> None:
+        """Do what NAME=VALUE does."""
+        nodes = [node] if node.type == "variable_assignment" else node.named_children
+        for one in nodes:
+            if one.type == "variable_assignment":
+                name, value = self._assigned(shell, one)
+                if name:
+                    shell.set(name, value)
+
+    def _assigned(self, shell: ShellState, node: Node) -> tuple[str, Value]:
+        name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
+        if name is None or name.type != "variable_name":
+            return "", Value("")
+        variable = shell.script.text(name)
+        if value is None:
+            return variable, Value("")
+        if value.type == "array":
+            return variable, Value(None, f"{variable} is an array")
+        found = self._follower.words.single(shell, value)
+        if "+=" in shell.script.between(name.end_byte, value.start_byte):
+            before = shell.get(variable)
+            if before.text is None or found.text is None:
+                return variable, before if before.text is None else found
+            return variable, Value(before.text + found.text)
+        return variable, found
+
+    def declaration(self, shell: ShellState, node: Node) -> Answer:
+        """`export`, `local` and the like, and `unset`."""
+        words = [Value(shell.script.text(node.children[0]))]
+        for child in node.named_children:
+            if child.type != "variable_assignment":
+                words += self._follower.words.expand(shell, child)
+                continue
+            name, value = self._assigned(shell, child)
+            words.append(Value(name))
+            built_in(self._follower, shell, words[0].text or "", [words[0], Value(name)])
+            shell.set(name, value)
+            words.pop()
+        if len(words) > 1:
+            built_in(self._follower, shell, words[0].text or "", words)
+        return True
+
+    def command(self, shell: ShellState, node: Node, background: bool) -> Answer:
+        """Carry out a command; return its status where it is known."""
+        follower = self._follower
+        set_before = [child for child in node.named_children if child.type == "variable_assignment"]
+        words = follower.command_words(shell, node)
+        while words and words[0].text == "":
+            words = words[1:]
+        if not words:
+            for one in set_before:
+                self.assignments(shell, one)
+            return True
+        name = words[0].text
+        place = shell.script.place(node)
+        if name is None:
+            self._leave_out(shell, shell.script.text(node), words[0].why, place)
+            return None
+        environment = dict(self._assigned(shell, one) for one in set_before)
+        return self.run(shell, words, environment, background, place, shell.script.text(node))
+
+    def run(
+        self,
+        shell: ShellState,
+        words: list[Value],
+        environment: dict[str, Value],
+        background: bool,
+        place: str,
+        text: str,
+    ) -> Answer:
+        """Carry out expanded words; `text` is how the script has them."""
+        follower = self._follower
+        name = words[0].text or ""
+        function = shell.functions.get(name)
+        known = name in _LIBRARY_FUNCTIONS or openwrt.knows(name)
+        if function is not None and not (known and function.script.path.startswith(LIBRARIES)):
+            inner = shell.copy() if background else shell
+            before = {one: inner.variables.get(one) for one in environment}
+            for one, value in environment.items():
+                inner.set(one, value)
+            try:
+                return follower.call(inner, name, words[1:])
+            except ExitShell:
+                if not background:
+                    raise
+                return True
+            finally:
+                for one, old in before.items():
+                    if old is None:
+                        inner.variables.pop(one, None)
+                    else:
+                        inner.variables[one] = old
+        is_own, status = openwrt.command(follower, shell, name, words[1:], place)
+        if not is_own:
+            is_own, status = built_in(follower, shell, name, words)
+        if is_own:
+            return status
+        if name == "action" and len(words) > 2:
+            # Red Hat's functions: a message, then a command.
+            return self.run(shell, words[2:], environment, background, place, text)
+        status = self._program(shell, words, environment, background, place, text)
+        if name == "exec":
+            raise ExitShell
+        return status
+
+    def _program(
+        self,
+        shell: ShellState,
+        words: list[Value],
+        environment: dict[str, Value],
+        background: bool,
+        place: str,
+        text: str,
+    ) -> Answer:
+        name = posixpath.basename(words[0].text or "")
+        if (name in QUERIES or (self.asking and no_service(name))) and not background:
+            return None
+        unknown = next((word for word in words if word.text is None), None)
+        if unknown is not None:
+            if not no_service(name) or name in ("start-stop-daemon",):
+                self._leave_out(shell, text, unknown.why, place)
+            return None if self.asking else True
+        launch = unwrapped([word.text or "" for word in words])
+        if isinstance(launch, str):
+            if name not in ("start-stop-daemon", "command", "env", "time") or (
+                "stop or to look" not in launch and name == "start-stop-daemon"
+            ):
+                self._leave_out(shell, text, launch, place)
+            return None
+        if not launch.words:
+            return True
+        unset = [one for one, value in environment.items() if value.text is None]
+        given = {one: value.text for one, value in environment.items() if value.text is not None}
+        notes = [f"its variable {one} is not known: {environment[one].why}" for one in unset]
+        launch.env = {**shell.environment(), **given, **launch.env}
+        return self._launch(shell, launch, background, place, text, notes)
+
+    def _launch(
+        self, shell: ShellState, launch: Launch, background: bool, place: str, text: str, notes: list[str]
+    ) -> Answer:
+        follower = self._follower
+        first = launch.words[0]
+        name = posixpath.basename(first)
+        shown = name
+        if name in MULTI_CALL and len(launch.words) > 1:
+            shown = posixpath.basename(launch.words[1])
+        if self._hands_over(shell, launch, shown, place):
+            return None
+        path = follower.find(shell, first)
+        why = no_service(shown)
+        if why and not launch.daemon:
+            if shown in TOOLS and not shell.dead:
+                follower.finds.tool(shown, shell.script.path)
+            elif shown not in TOOLS:
+                self._leave_out(shell, text, why, place)
+            return None if self.asking else True
+        if path is None:
+            search = "" if "/" in first else f" along {shell.get('PATH').text}"
+            self._leave_out(shell, text, f"there is no program {first} in the root{search}", place)
+            return None if self.asking else True
+        if self.asking and not launch.daemon and not background:
+            self._leave_out(shell, text, "it is only asked something, as a condition", place)
+            return None
+        if shell.dead:
+            self._leave_out(shell, " ".join(launch.words), shell.dead, place)
+            return True
+        is_script = follower.finds.programs.is_shell_script(path)
+        if is_script:
+            inner = shell if not background else shell.copy()
+            if not (background or launch.daemon):
+                return self._follow(inner, path, launch, place)
+        added = follower.finds.add(
+            Start(
+                program=path,
+                argv=[launch.argv0 or first, *launch.words[1:]],
+                cwd=posixpath.normpath(posixpath.join(shell.cwd, launch.cwd)),
+                env=launch.env,
+                user=launch.user,
+                origin=place,
+                name=shown,
+                notes=(*notes, *launch.notes, *shell.conditions),
+            )
+        )
+        if is_script and added:
+            self._follow(shell, path, launch, place)
+        return None if self.asking else True
+
+    def _follow(self, shell: ShellState, path: str, launch: Launch, place: str) -> Answer:
+        line = self._follower.finds.programs.shebang(path)
+        if line is not None and "rc.common" in line[1]:
+            openwrt.follow(self._follower, path, "".join(launch.words[1:2]) or "start", place)
+            return None
+        self._follower.follow_file(path, [Value(word) for word in launch.words[1:]], shell, place)
+        return None
+
+    def _hands_over(self, shell: ShellState, launch: Launch, name: str, place: str) -> bool:
+        """Follow what shells and the programs that start scripts are given; tell whether it was that."""
+        follower, words = self._follower, launch.words
+        if name in MULTI_CALL:
+            return False
+        words = words[1:] if posixpath.basename(words[0]) in MULTI_CALL else words
+        if name in SHELLS and len(words) > 1:
+            while len(words) > 2 and words[1].startswith("-") and "c" not in words[1]:
+                words = [words[0], *words[2:]]
+            if words[1].startswith("-") and "c" in words[1] and len(words) > 2:
+                follower.follow_text(shell, words[2], apart=True)
+            elif not words[1].startswith("-"):
+                path = posixpath.join(shell.cwd, words[1])
+                follower.follow_file(path, [Value(word) for word in words[2:]], shell, place)
+            else:
+                return False
+            return True
+        if name == "su":
+            texts = [words[index + 1] for index, word in enumerate(words[:-1]) if word in ("-c", "--command")]
+            for text in texts:
+                follower.follow_text(shell, text, apart=True)
+            return bool(texts)
+        if name == "run-parts" and len(words) > 1:
+            self._run_parts(shell, words[1:], place)
+            return True
+        if name in ("service", "invoke-rc.d", "rc-service") and len(words) > 2:
+            path = f"/etc/init.d/{posixpath.basename(words[1])}"
+            follower.follow_file(path, [Value(word) for word in words[2:]], shell, place)
+            return True
+        if name == "rc" and len(words) == 2 and words[1] in _RUNLEVELS and follower.runlevel is not None:
+            if not shell.dead:
+                follower.runlevel(words[1])
+            return True
+        return False
+
+    def _run_parts(self, shell: ShellState, words: list[str], place: str) -> None:
+        arguments = [word.partition("=")[2] for word in words if word.startswith("--arg=")]
+        plain: list[str] = []
+        at = 0
+        while at < len(words):
+            if words[at] == "-a" and at + 1 < len(words):
+                arguments.append(words[at + 1])
+                at += 1
+            elif not words[at].startswith("-"):
+                plain.append(words[at])
+            at += 1
+        for directory in plain[:1]:
+            directory = posixpath.join(shell.cwd, directory)
+            for name in self._follower.view.names(directory):
+                given = [Value(word) for word in (*arguments, *plain[1:])]
+                self._follower.follow_file(posixpath.join(directory, name), given, shell, place)
+
+    def _leave_out(self, shell: ShellState, text: str, why: str, place: str) -> None:
+        self._follower.finds.leave_out(" ".join(text.split()), shell.dead or why, place)

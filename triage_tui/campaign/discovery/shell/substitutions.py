@@ -1,0 +1,101 @@
+"""What a command in a script would print, where a root tells it: `$(basename x)`, `$(cat /etc/hostname)`."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from triage_tui.campaign.discovery.shell.state import ShellState, Value
+
+if TYPE_CHECKING:
+    from triage_tui.campaign.discovery.shell.follow import Follower
+
+_OF_DEVICE = ("/proc/", "/sys/", "/dev/")
+_MAX_SEQUENCE = 256
+
+
+def printed(follower: Follower, shell: ShellState, words: list[Value], text: str) -> Value:
+    """Return what the command prints, without the line breaks at its end; `text` is how the script has it."""
+    unknown = Value(None, f"what `{text[:80]}` prints is not known")
+    if not words:
+        return Value("")
+    if any(word.text is None for word in words):
+        return unknown
+    name, *given = [word.text or "" for word in words]
+    name = posixpath.basename(name)
+    if name == "busybox" and given:
+        name, *given = given
+    plain = [word for word in given if not word.startswith("-")]
+    match name:
+        case "echo":
+            return Value(" ".join(given[1:] if given[:1] in (["-n"], ["-e"]) else given))
+        case "printf" if len(given) == 2 and given[0] in ("%s", "%s\\n"):
+            return Value(given[1])
+        case "printf" if len(given) == 1 and "%" not in given[0] and "\\" not in given[0]:
+            return Value(given[0])
+        case "basename" if plain:
+            last = posixpath.basename(plain[0].rstrip("/")) or "/"
+            suffix = plain[1] if len(plain) > 1 else ""
+            return Value(last.removesuffix(suffix) if last != suffix else last)
+        case "dirname" if plain:
+            return Value(
+                posixpath.dirname(plain[0].rstrip("/")) or ("/" if plain[0].startswith("/") else ".")
+            )
+        case "pwd":
+            return Value(shell.cwd)
+        case "cat" if plain and len(plain) == len(given):
+            return _contents(follower, shell, plain, unknown)
+        case "which" if len(plain) == 1:
+            return Value(follower.find(shell, plain[0]) or "")
+        case "command" if given[:1] == ["-v"] and len(given) == 2:
+            return Value(given[1] if given[1] in shell.functions else follower.find(shell, given[1]) or "")
+        case "readlink" | "realpath" if len(plain) == 1:
+            path = posixpath.join(shell.cwd, plain[0])
+            if name == "readlink" and len(given) == len(plain):
+                return Value(follower.view.link_target(path))
+            return Value(follower.view.canonical(path) or "")
+        case "ls" if given == plain:
+            return _names(follower, shell, plain)
+        case "seq" if plain and all(word.isdecimal() and len(word) < 6 for word in plain):
+            numbers = [int(word) for word in plain]
+            lowest, highest = (1, numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[-1])
+            step = numbers[1] if len(numbers) > 2 else 1
+            return Value("\n".join(map(str, range(lowest, highest + 1, step or 1)[:_MAX_SEQUENCE])))
+        case "pidof" | "pgrep" | "pidofproc":
+            # Nothing runs yet when the first script begins.
+            return Value("")
+        case "id" if given == ["-u"]:
+            return Value("0")
+        case "whoami":
+            return Value("root")
+        case "uname" if given in ([], ["-s"]):
+            return Value("Linux")
+        case "uci" if (value := follower.settings.asked(given)) is not None:
+            return Value(value)
+        case "config_get" if len(given) >= 2:
+            return Value(follower.settings.get(given[0], given[1], given[2] if len(given) > 2 else ""))
+    return unknown
+
+
+def _contents(follower: Follower, shell: ShellState, names: list[str], unknown: Value) -> Value:
+    found = []
+    for name in names:
+        path = posixpath.join(shell.cwd, name)
+        if path.startswith(_OF_DEVICE):
+            return unknown
+        data = follower.view.text(path)
+        if data is None:
+            return unknown
+        found.append(data.decode("utf-8", "surrogateescape"))
+    return Value("".join(found).rstrip("\n"))
+
+
+def _names(follower: Follower, shell: ShellState, names: list[str]) -> Value:
+    found = []
+    for name in names or [shell.cwd]:
+        path = posixpath.join(shell.cwd, name)
+        if follower.view.is_directory(path):
+            found += [one for one in follower.view.names(path) if not one.startswith(".")]
+        elif follower.view.status(path) is not None:
+            found.append(name)
+    return Value("\n".join(found))

@@ -1,0 +1,234 @@
+"""Expansion of words: POSIX.1-2017, Shell Command Language, 2.6, as far as a root tells the values."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from triage_tui.campaign.discovery.root_view import RootView, has_pattern
+from triage_tui.campaign.discovery.shell.state import MAX_VALUE, ShellState, Value
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
+
+MAX_FIELDS = 2000
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_QUOTED_ESCAPE = re.compile(r"\\([$`\"\\\n])")
+_PARAMETER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*|[0-9]+|[@*#?$!-])(:?[-=+?]|##?|%%?)?")
+
+
+class Field(msgspec.Struct, frozen=True):
+    """A word, or a piece of one. `pattern`: an unquoted part of it is a pattern of file names."""
+
+    text: str | None
+    why: str = ""
+    pattern: bool = False
+
+
+Substitute = Callable[[ShellState, "Node"], Value]
+
+
+class Words:
+    """Expands the words of scripts; `substitute` tells what a command prints."""
+
+    def __init__(self, view: RootView, substitute: Substitute) -> None:
+        self._view = view
+        self._substitute = substitute
+
+    def expand(self, shell: ShellState, node: Node) -> list[Value]:
+        """Return the words that one word of the text becomes: none, one or several."""
+        found: list[Value] = []
+        for field in self.fields(shell, node):
+            if field.text is not None and field.pattern:
+                names = self._view.glob(field.text, shell.cwd)
+                found += [Value(name) for name in names] or [Value(field.text)]
+            else:
+                found.append(Value(field.text, field.why))
+        return found[:MAX_FIELDS]
+
+    def single(self, shell: ShellState, node: Node) -> Value:
+        """Return what a word is where it is not split, as in an assignment."""
+        return _joined(self.fields(shell, node, quoted=True))
+
+    def fields(self, shell: ShellState, node: Node, quoted: bool = False) -> list[Field]:
+        """Return the fields of a node before file names are looked for."""
+        self._view.step()
+        text = shell.script.text
+        match node.type:
+            case "string":
+                return self._string(shell, node)
+            case "raw_string":
+                return [Field(text(node)[1:-1])]
+            case "ansi_c_string":
+                return [Field(text(node)[2:-1])]
+            case "translated_string" | "command_name":
+                fields: list[Field] = []
+                for child in node.named_children:
+                    fields += self.fields(shell, child, quoted)
+                return fields
+            case "concatenation":
+                return self._concatenated(shell, node, quoted)
+            case "simple_expansion":
+                return self._split(self._parameter(shell, text(node)[1:], quoted), quoted)
+            case "expansion":
+                return self._split(self._braced(shell, node, quoted), quoted)
+            case "command_substitution":
+                value = self._substitute(shell, node)
+                return self._split([Field(value.text, value.why)], quoted)
+            case "arithmetic_expansion" | "process_substitution":
+                return [Field(None, f"the value of {text(node)[:60]} is not known")]
+            case "variable_assignment":
+                return [Field(text(node))]
+        raw = text(node)
+        return [Field(_ESCAPE.sub(_unescaped, raw), pattern=not quoted and has_pattern(raw))]
+
+    def _string(self, shell: ShellState, node: Node) -> list[Field]:
+        fields = [Field("")]
+        at = node.start_byte + 1
+        for child in node.named_children:
+            if child.type == "string_content":
+                continue
+            # The tree leaves out blanks between expansions.
+            fields = _glued(fields, [Field(_quoted(shell.script.between(at, child.start_byte)))])
+            fields = _glued(fields, self.fields(shell, child, quoted=True))
+            at = child.end_byte
+        end = max(at, node.end_byte - 1)
+        fields = _glued(fields, [Field(_quoted(shell.script.between(at, end)))])
+        if len(node.named_children) == 1 and shell.script.text(node) in ('"$@"', '"${@}"'):
+            return [Field(value.text, value.why) for value in shell.positional]
+        return fields
+
+    def _concatenated(self, shell: ShellState, node: Node, quoted: bool) -> list[Field]:
+        fields: list[Field] = []
+        for child in node.children:
+            fields = _glued(fields, self.fields(shell, child, quoted))
+        return fields
+
+    def _parameter(self, shell: ShellState, name: str, quoted: bool) -> list[Field]:
+        if name in ("@", "*"):
+            return [Field(value.text, value.why) for value in shell.positional] or [Field("")]
+        value = self.parameter(shell, name)
+        return [Field(value.text, value.why, not quoted and has_pattern(value.text or ""))]
+
+    def parameter(self, shell: ShellState, name: str) -> Value:
+        """Return the value of a parameter: a variable, or one of the shell's own."""
+        if name.isdecimal():
+            if name == "0":
+                return Value(shell.script.path)
+            index = int(name[:4]) - 1
+            return shell.positional[index] if index < len(shell.positional) else Value("")
+        match name:
+            case "#":
+                return Value(str(len(shell.positional)))
+            case "?":
+                return Value(None, "the status of a command is not known")
+            case "$" | "!" | "-":
+                return Value(None, f"${name} is known only while the script runs")
+            case "@" | "*":
+                return _joined([Field(one.text, one.why) for one in shell.positional], " ")
+        return shell.get(name)
+
+    def _braced(self, shell: ShellState, node: Node, quoted: bool) -> list[Field]:
+        text = shell.script.text(node)
+        form = _PARAMETER.match(text)
+        if form is None:
+            return [Field(None, f"the value of {text[:60]} is not known")]
+        name, operator = form[1], form[2] or ""
+        rest = text[form.end() :]
+        if not operator:
+            if rest != "}":
+                return [Field(None, f"the value of {text[:60]} is not known")]
+            return self._parameter(shell, name, quoted)
+        value = self.parameter(shell, name)
+        operand = self._operand(
+            shell, node, node.start_byte + len(text[: form.end()].encode("utf-8", "surrogateescape"))
+        )
+        if operator[0] in "#%" or operator in ("#", "##", "%", "%%"):
+            return [_trimmed(value, operand, operator)]
+        unset = (
+            value.text == "" if ":" in operator else name not in shell.variables and not name.isdecimal()
+        ) and value.text is not None
+        match operator[-1]:
+            case "+":
+                return [Field("") if unset else operand if value.text is not None else Field(None, value.why)]
+            case "-" | "=" | "?" if unset:
+                if operator[-1] == "=" and not name.isdecimal():
+                    shell.set(name, Value(operand.text, operand.why))
+                return [operand]
+        return [Field(value.text, value.why, not quoted and has_pattern(value.text or ""))]
+
+    def _operand(self, shell: ShellState, node: Node, at: int) -> Field:
+        """Return what stands behind the operator of a braced expansion."""
+        fields = [Field("")]
+        for child in node.named_children:
+            if child.start_byte < at:
+                continue
+            fields = _glued(fields, [Field(shell.script.between(at, child.start_byte))])
+            fields = _glued(fields, self.fields(shell, child, quoted=True))
+            at = child.end_byte
+        fields = _glued(fields, [Field(shell.script.between(at, max(at, node.end_byte - 1)))])
+        value = _joined(fields, " ")
+        return Field(value.text, value.why)
+
+    def _split(self, fields: list[Field], quoted: bool) -> list[Field]:
+        """Split what an expansion gave at blanks, unless it stands in quotes."""
+        if quoted:
+            value = _joined(fields, " ")
+            return [Field(value.text, value.why)]
+        found: list[Field] = []
+        for field in fields:
+            if field.text is None:
+                found.append(field)
+            else:
+                found += [Field(part, "", has_pattern(part)) for part in field.text.split()]
+        return found[:MAX_FIELDS]
+
+
+def _glued(before: list[Field], after: list[Field]) -> list[Field]:
+    """Join the last field of one part of a word with the first of the next."""
+    if not before or not after:
+        return before or after
+    last, first = before[-1], after[0]
+    if last.text is None or first.text is None:
+        joined = Field(None, last.why or first.why)
+    elif len(last.text) + len(first.text) > MAX_VALUE:
+        joined = Field(None, "a word is too long")
+    else:
+        joined = Field(last.text + first.text, "", last.pattern or first.pattern)
+    return [*before[:-1], joined, *after[1:]]
+
+
+def _joined(fields: list[Field], between: str = "") -> Value:
+    unknown = next((field for field in fields if field.text is None), None)
+    if unknown is not None:
+        return Value(None, unknown.why)
+    text = between.join(field.text or "" for field in fields)
+    return Value(text) if len(text) <= MAX_VALUE else Value(None, "a word is too long")
+
+
+def _trimmed(value: Value, operand: Field, operator: str) -> Field:
+    """Take a prefix (#) or a suffix (%) away that a pattern matches, the longest where it is doubled."""
+    if value.text is None or operand.text is None:
+        return Field(None, value.why or operand.why)
+    text = value.text
+    if len(text) > 4096:
+        return Field(None, "a word is too long")
+    cuts = range(len(text) + 1)
+    order = cuts if (operator in ("#", "%%")) else reversed(cuts)
+    for cut in order:
+        part = text[:cut] if operator[0] == "#" else text[cut:]
+        if fnmatch.fnmatchcase(part, operand.text):
+            return Field(text[cut:] if operator[0] == "#" else text[:cut])
+    return Field(text)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return "" if match[1] == "\n" else match[1]
+
+
+def _quoted(text: str) -> str:
+    return _QUOTED_ESCAPE.sub(_unescaped, text)
