@@ -30,8 +30,10 @@ ABSENT = "/etc/absent.conf"
 def played(tmp_path_factory: pytest.TempPathFactory, rootfs: Callable[[str], Path]) -> Path:
     """A workspace in which the policy mended a program and a person took that back."""
     root = tmp_path_factory.mktemp("traced")
+    console = root / "console.txt"
+    console.write_bytes(b"U-Boot\r\ncat: cannot read " + ABSENT.encode() + b"\r\n")
     program = ["--rootfs", str(rootfs("busybox-armel")), "/bin/busybox", "cat", ABSENT]
-    main(["run", "-C", str(root), "--policy", "auto", *program])
+    main(["run", "-C", str(root), "--policy", "auto", "--log", str(console), *program])
     first = sorted(path.name for path in (root / "ai_runs").iterdir())[0]
     assert main(["rollback", "-C", str(root), first]) == 0
     return root
@@ -82,6 +84,9 @@ def test_the_verdict_leads_back_to_the_failed_call(workspace: Workspace) -> None
     failed = [ref for step in chain for ref in step.evidence if ABSENT in ref.says and "ENOENT" in ref.says]
     run = workspace.load(first)
     assert any(resolve(run, ref.link).holds and ref.link.startswith("ev:syscall/") for ref in failed)
+    # A log that was given at the start is evidence, too.
+    links = [ref.link for step in chain for ref in step.evidence]
+    assert [link for link in links if link.startswith("ev:log/added-console.txt.log#L2")]
     assert ("stopped by", "exit 1") in [(figure.name, figure.before) for figure in verdict.figures]
     assert verdict.evidence[0].run == second
     # Each step has a link that holds, and a time.

@@ -1,4 +1,4 @@
-"""`triage-tui add-log`: put a log from elsewhere beside a run, lined up with its calls by time stamps."""
+"""`triage-tui add-log`: put a log from elsewhere beside a run, lined up with its calls by time or content."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         for log in added:
             say(f"added {in_words(record, log)}")
+        if any(not log.why for log in added) and record.diagnosis is not None:
+            say(f"`triage-tui diagnose {record.run_id}` takes this into account")
     for text in refused:
         say(f"triage-tui: {text}")
     return REFUSED if refused else DONE

@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "add-log": (
         "triage_tui.cli.add_log",
-        "put a log from elsewhere beside a run, lined up with its calls by time stamps",
+        "put a log from elsewhere beside a run, lined up with its calls by time or content",
     ),
     "report": ("triage_tui.cli.report", "write the diagnosis of a run as a report, in English or Chinese"),
     "export": ("triage_tui.cli.export", "write runs as Markdown, HTML or a bundle, for others to read"),

@@ -89,7 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a log of this machine to put beside each stop, lined up by its times (repeatable)",
+        help="a log (console, syslog, dmesg) to put beside each stop, lined up by time or content"
+        " (repeatable)",
     )
     parser.add_argument(
         "--max-processes",
@@ -245,6 +246,9 @@ def _run(args: argparse.Namespace) -> int:
     if args.ui:
         check_metrics(args.metrics)
         return _run_with_app(Workspace.at(place, made=True), start)
+    for name in start.logs:
+        if not os.path.exists(name):
+            say(f"the log {name} is not there now; it is read each time the guest is frozen")
     limits = round_limits(args)
     freeze = FreezeSwitch()
     workspace = Workspace.at(place, made=True)

@@ -31,6 +31,7 @@ from triage_tui.diagnosis.failures import failed_calls
 from triage_tui.diagnosis.fault import fault_of
 from triage_tui.diagnosis.found_text import found_messages
 from triage_tui.diagnosis.logged_lines import in_order, logged_messages
+from triage_tui.diagnosis.logs_of_others import log_lines
 from triage_tui.diagnosis.loops import loop_facts, loop_range
 from triage_tui.diagnosis.memory_facts import memory_facts
 from triage_tui.diagnosis.output import is_complaint, lines_of, writes_to_output
@@ -129,6 +130,8 @@ def gather(run: Run, knowledge: Causality) -> Facts:
     messages = in_order(messages, logged_messages(run, calls, steps_after))
     known = {message.text for message in messages}
     messages += [message for message in found_messages(run) if message.text not in known]
+    for elsewhere in log_lines(run, steps_after):
+        facts.add("log_line", elsewhere)
     probes = probe_facts(run.snapshot)
     for probe in probes:
         facts.add("probe", probe)

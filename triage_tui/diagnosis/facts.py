@@ -163,6 +163,19 @@ class Message(Fact, frozen=True, kw_only=True):
     """The user or group that it says does not exist, "" where it speaks of none."""
 
 
+class LogLine(Fact, frozen=True, kw_only=True):
+    """A line of a log from elsewhere that a person put beside the run, of the time of the run."""
+
+    text: str
+    """Without colours, and without what stands before the words."""
+    log: str
+    """Name of the log, without its directory."""
+    error: bool = False
+    """It reads like a complaint."""
+    by_content: bool = False
+    """It was lined up by what it says, not by its time."""
+
+
 class LoopFact(Fact, frozen=True, kw_only=True):
     """The repeated sequence: at most one per run."""
 
@@ -373,6 +386,7 @@ FACT_KINDS: dict[str, type[Fact]] = {
     "end": End,
     "failed_call": FailedCall,
     "message": Message,
+    "log_line": LogLine,
     "loop": LoopFact,
     "loop_call": LoopCall,
     "sleep": Sleep,

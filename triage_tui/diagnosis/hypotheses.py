@@ -20,6 +20,7 @@ from triage_tui.diagnosis.facts import (
     Wait,
 )
 from triage_tui.diagnosis.knowledge import Entry, KnowledgeBase
+from triage_tui.diagnosis.logs_of_others import said_elsewhere
 from triage_tui.diagnosis.memory_facts import memory_about
 from triage_tui.diagnosis.ranking import reasons_below
 from triage_tui.diagnosis.rivals import SAYS, losses
@@ -158,6 +159,7 @@ def _try(entry: Entry, subject: Fact, facts: Facts) -> Candidate | None:
         bound = "ceiling"
     else:
         bound = "floor" if confidence < LEAST else ""
+    support += [(fact, "") for fact in said_elsewhere(facts, subject)]
     support += [(fact, "") for fact in memory_about(facts, subject)]
     return Candidate(
         entry=entry,

@@ -1,4 +1,4 @@
-"""Logs that a person added to a run, lined up with its calls by their time stamps.
+"""Logs that a person added to a run, lined up with its calls by their time stamps, or else by what they say.
 
 The text is copied below `logs/`, and `added_logs.json` says what it is. Only the part around the time of the
 run is kept of a long log.
@@ -18,7 +18,9 @@ import msgspec
 from triage_tui.errors import TriageError
 from triage_tui.runs.events import append_event
 from triage_tui.runs.files import inside, read_bounded, real_path, refuse_link, write_atomic
+from triage_tui.runs.log_contents import Anchor, anchors, placed, said_by
 from triage_tui.runs.log_times import SECOND, Stamp, Times, read_times
+from triage_tui.runs.printed_text import printed_text
 from triage_tui.runs.reader import Run
 from triage_tui.runs.record import Record
 from triage_tui.runs.writer import encode_json
@@ -56,6 +58,11 @@ class AddedLog(Record):
     disordered: int = 0
     why: str = ""
     """Why its lines could not be lined up; "" when they could."""
+    matched: int = 0
+    """Lines that say what a call of the run printed or was about, where the log is lined up by that."""
+    contents: list[tuple[int, int, int]] = []
+    """Where it is lined up by what it says: of each line its number, and the first and the last call that it
+    belongs to."""
     times: list[tuple[int, int, int]] = []
     """Of each line that could be: its number, its time on the clock of `ts_mono_ns`, and for how long that
     stamp stays the same, all in nanoseconds."""
@@ -95,6 +102,8 @@ def read_index(run: Run) -> AddedLogs:
 
 def places(run: Run, log: AddedLog) -> dict[int, Place]:
     """Return where the lines of a log belong, by their numbers."""
+    if log.contents:
+        return {number: Place(first, last) for number, first, last in log.contents if 0 <= first <= last}
     calls = [call for call in run.trace() if call.ts_mono_ns > 0]
     if not calls:
         return {}
@@ -132,15 +141,20 @@ def add_log(run: Run, path: Path, zone: tzinfo | None = None, actor: str | None 
     missing = len(raw) > MAX_READ
     if missing:
         raw = raw[raw.find(b"\n") + 1 :]
-    if b"\0" in raw[: 1 << 16] or not _is_text(raw):
+    if not _is_text(raw):
         raise TriageError(f"{shown} is no text, so it was not added")
-    lines = [line[:_MAX_LINE] for line in raw.removesuffix(b"\n").split(b"\n")] if raw else []
+    # Serial consoles end lines with both, and send zeros when a board starts.
+    lines = [line.strip(b"\r\0")[:_MAX_LINE] for line in raw.removesuffix(b"\n").split(b"\n")] if raw else []
     texts = [line[:200].decode("utf-8", "replace") for line in lines]
     moment, offset = _clock(run)
     times = read_times(texts, moment, zone)
     stamps = _on_clock(times, offset, run)
     why = times.why or ("" if any(stamps) else _GONE)
-    first, last = _window(lines, stamps, run)
+    # A log of another machine, or of another boot, may have times that are none of the run's.
+    known = [] if not why and _is_of_the_time(stamps, run) else _by_content(run, texts)
+    if known:
+        why = ""
+    first, last = _window(lines, stamps, run, known)
     kept = lines[first:last]
     name = _name_for(path, index)
     log = AddedLog(
@@ -153,6 +167,8 @@ def add_log(run: Run, path: Path, zone: tzinfo | None = None, actor: str | None 
         disordered=times.disordered,
         why=why,
         times=_times(stamps[first:last], run),
+        matched=len(known),
+        contents=_contents(known, first, last),
     )
     if missing:
         log.left_out += 1
@@ -176,6 +192,9 @@ def in_words(run: Run, log: AddedLog) -> str:
     if log.why:
         return f"{words}; not lined up: {safe_line(log.why, 200)}"
     found = places(run, log)
+    if log.contents:
+        lines = number_of(log.matched, "line")
+        return f"{words}; lined up by content: what calls printed or are about is in {lines}"
     within = sum(not place.outside for place in found.values())
     words += f"; times in the form of {safe_line(log.form, 40)}, {number_of(within, 'line')} of the run"
     if log.disordered:
@@ -222,12 +241,37 @@ def _times(stamps: list[Stamp | None], run: Run) -> list[tuple[int, int, int]]:
     return timed
 
 
-def _window(lines: list[bytes], stamps: list[Stamp | None], run: Run) -> tuple[int, int]:
+def _is_of_the_time(stamps: list[Stamp | None], run: Run) -> bool:
+    """Tell whether a line was written between the first call and the stop, or soon after."""
+    first = min((call.ts_mono_ns for call in run.trace() if call.ts_mono_ns > 0), default=None)
+    last = run.snapshot.trigger.ts_mono_ns + _AROUND
+    if first is None:
+        return False
+    known = (stamp for stamp in stamps if stamp is not None)
+    return any(first <= stamp.ns + stamp.span and stamp.ns <= last for stamp in known)
+
+
+def _by_content(run: Run, lines: list[str]) -> list[Anchor]:
+    calls = run.trace()
+    return anchors(lines, said_by(calls, printed_text(run, calls).texts))
+
+
+def _contents(known: list[Anchor], first: int, last: int) -> list[tuple[int, int, int]]:
+    """Return number and calls of the lines that are kept, those that are known of themselves first of all."""
+    rows = [(line - first + 1, low, high) for line, low, high in placed(known) if first <= line < last]
+    if len(rows) > MAX_TIMES:
+        rows = [row for row in rows if row[1] == row[2]]
+    return rows[-MAX_TIMES:]
+
+
+def _window(lines: list[bytes], stamps: list[Stamp | None], run: Run, known: list[Anchor]) -> tuple[int, int]:
     """Return the first line that is kept and the one behind the last."""
     if sum(map(len, lines)) + len(lines) <= MAX_KEPT:
         return 0, len(lines)
     begin, end = _span(run)
-    near = [n for n, stamp in enumerate(stamps) if stamp is not None and begin <= stamp.ns <= end]
+    near = [anchor.line for anchor in known] or [
+        n for n, stamp in enumerate(stamps) if stamp is not None and begin <= stamp.ns <= end
+    ]
     first, last = (near[0], near[-1] + 1) if near else (0, len(lines))
     size = 0
     for index in range(last - 1, first - 1, -1):
@@ -240,7 +284,7 @@ def _window(lines: list[bytes], stamps: list[Stamp | None], run: Run) -> tuple[i
 def _is_text(raw: bytes) -> bool:
     sample = raw[: 1 << 16].decode("utf-8", "replace")
     sound = sum(char.isprintable() or char in "\n\r\t\x1b" for char in sample) - sample.count("\ufffd")
-    return sound >= 0.8 * len(sample)
+    return sound >= 0.8 * (len(sample) - min(sample.count("\0"), len(sample) // 4))
 
 
 def _name_for(path: Path, index: AddedLogs) -> str:

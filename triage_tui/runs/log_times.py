@@ -1,7 +1,7 @@
-"""The time stamps of log lines: ISO 8601, syslog (RFC 3164 and 5424), web servers, dmesg, seconds since 1970.
+"""The time stamps of log lines: ISO 8601, syslog (RFC 3164 and 5424), ctime(3), web servers, dmesg, and more.
 
-All functions are pure: text in, nanoseconds out. Lines are hostile: of each only the beginning is looked at,
-by expressions of bounded length.
+`logread` and `dmesg -T` write the form of ctime(3). All functions are pure: text in, nanoseconds out. Lines
+are hostile: of each only the beginning is looked at, by expressions of bounded length.
 """
 
 from __future__ import annotations
@@ -64,6 +64,11 @@ _SYSLOG = re.compile(
     r"^(?:<\d{1,3}>)?(?:\*|\.)?([A-Z][a-z]{2}) {1,2}(\d{1,2})(?: (\d{4}))? (\d\d):(\d\d):(\d\d)"
     r"(?:\.(\d{1,9}))?(?: (\d{4})\b)?"
 )
+_CTIME = re.compile(
+    r"^(?:<\d{1,3}>)?\[?[A-Z][a-z]{2} ([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d)"
+    r"(?:\.(\d{1,9}))? (\d{4})\b"
+)
+_LOGCAT = re.compile(r"^(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)\.(\d{3}) ")
 _WEB = re.compile(r"\[(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d):(\d\d):(\d\d)(?: ([+-]\d{4}))?\]")
 _DMESG = re.compile(r"^(?:<\d{1,3}>)?\[ {0,12}(\d{1,9})\.(\d{3,9})\]")
 _EPOCH = re.compile(r"^\[?(\d{10})(?:(\d{3})(?!\d)|(?!\d))(?:\.(\d{1,9}))?\b")
@@ -119,10 +124,29 @@ def _syslog(line: str, context: _Context) -> Stamp | None:
     rest = (month, int(match[2]), int(match[4]), int(match[5]), int(match[6]))
     if year := match[3] or match[8]:
         return _at((int(year), *rest), context.zone, match[7])
+    return _nearest(rest, context, match[7])
+
+
+def _nearest(rest: Sequence[int], context: _Context, decimals: str | None) -> Stamp | None:
+    """Return the stamp of month, day, hour, minute and second, in the year nearest to the run."""
     here = context.near.astimezone(context.zone).year
-    found = [_at((year, *rest), context.zone, match[7]) for year in (here - 1, here, here + 1)]
+    found = [_at((year, *rest), context.zone, decimals) for year in (here - 1, here, here + 1)]
     near = int(context.near.timestamp()) * SECOND
     return min((stamp for stamp in found if stamp), key=lambda stamp: abs(stamp.ns - near), default=None)
+
+
+def _ctime(line: str, context: _Context) -> Stamp | None:
+    match = _CTIME.match(line)
+    month = _MONTHS.get(match[1]) if match is not None else None
+    if match is None or month is None:
+        return None
+    parts = (int(match[7]), month, *(int(match[n]) for n in (2, 3, 4, 5)))
+    return _at(parts, context.zone, match[6])
+
+
+def _logcat(line: str, context: _Context) -> Stamp | None:
+    match = _LOGCAT.match(line)
+    return None if match is None else _nearest([int(match[n]) for n in range(1, 6)], context, match[6])
 
 
 def _web(line: str, context: _Context) -> Stamp | None:
@@ -156,6 +180,8 @@ def _epoch(line: str, _context: _Context) -> Stamp | None:
 FORMS: dict[str, Callable[[str, _Context], Stamp | None]] = {
     "ISO 8601": _iso,
     "syslog": _syslog,
+    "ctime": _ctime,
+    "logcat": _logcat,
     "web server": _web,
     "dmesg": _dmesg,
     "seconds since 1970": _epoch,
