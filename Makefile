@@ -70,7 +70,7 @@ clean: ## remove what make made here (downloads stay in the user's cache)
 # The stamps are newer than pyproject.toml exactly when what it asks for has been installed.
 $(VENV)/.installed: pyproject.toml | $(VENV)/.made
 	@echo "setup: installing triage-tui and what it needs"
-	@$(PIP) install -e .
+	@$(PIP) install -e '.[campaign]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.made

@@ -156,7 +156,8 @@ class Progress(Record, kw_only=True):
 class Options(Record, kw_only=True):
     """What was asked of a campaign. Times are seconds, sizes bytes; 0 is without limit."""
 
-    policy: str = "auto"
+    policy: Literal["manual", "assist", "auto"] = "auto"
+    """`manual` runs each target once and approves nothing."""
     policy_file: str = ""
     rounds: int = 6
     """Most rounds of one target."""

@@ -11,7 +11,10 @@ from typing import Any
 
 import msgspec
 
+from triage_tui.campaign.model import Progress
 from triage_tui.cli.bisect import BisectedTold
+from triage_tui.cli.campaign import CampaignTold
+from triage_tui.cli.campaign_list import CampaignListed
 from triage_tui.cli.counterfactual import CounterfactualTold
 from triage_tui.cli.diagnose import Rediagnosed
 from triage_tui.cli.edit import Edited
@@ -83,6 +86,8 @@ class Patch(msgspec.Struct, kw_only=True):
 COMMANDS: dict[str, tuple[type, ...]] = {
     "approve": (Approved,),
     "bisect": (BisectedTold,),
+    "campaign": (Progress, CampaignTold),
+    "campaign-list": (CampaignListed,),
     "counterfactual": (CounterfactualTold,),
     "decide": (Decided,),
     "diagnose": (Rediagnosed, Undiagnosed),

@@ -93,6 +93,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "find the change of rules that made a run get less far",
     ),
     "watch": ("triage_tui.cli.watch", "print what happens to runs as it happens, and wait for something"),
+    "campaign": (
+        "triage_tui.cli.campaign",
+        "play many targets, on this machine or on many, and say what came of them",
+    ),
     "demo": ("triage_tui.cli.demo", "fetch real foreign programs and play all rounds on them"),
     "setup": ("triage_tui.cli.setup", "fetch QEMU and the demo's programs, without root"),
     "bench": ("triage_tui.cli.bench", "play labelled failures end to end and say how far the rules get"),
@@ -112,6 +116,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "print the JSON Schema of a file of a run, of the knowledge base, or of what a command prints",
     ),
 }
+
+SECOND_WORDS: dict[str, dict[str, str]] = {
+    "campaign": {
+        "list": "triage_tui.cli.campaign_list",
+        "show": "triage_tui.cli.campaign_show",
+        "report": "triage_tui.cli.campaign_report",
+    }
+}
+"""Commands that take names of files, and whose first word may be one of these instead: each has a module."""
 
 _FILE_TROUBLE = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -152,11 +165,22 @@ class _Parser(argparse.ArgumentParser):
         raise _WrongUse(message)
 
 
-def _parser(name: str) -> argparse.ArgumentParser:
-    text = COMMANDS[name][1]
+def _second_word(name: str, rest: list[str]) -> int | None:
+    """Return where the second word of a command stands that has a module of its own, None for none."""
+    words = SECOND_WORDS.get(name, {})
+    for index, word in enumerate(rest):
+        if not word.startswith("-") and (not index or rest[index - 1] not in ("-C", "--workspace")):
+            return index if word in words else None
+    return None
+
+
+def _parser(name: str, second: str = "", about: str = "") -> argparse.ArgumentParser:
+    text = about.partition("`: ")[2].partition("\n")[0].rstrip(".") if second else COMMANDS[name][1]
     # Short forms of options would be looked for among the arguments of a program to run as well.
     parser = _Parser(
-        prog=f"triage-tui {name}", description=f"{text[:1].upper()}{text[1:]}.", allow_abbrev=False
+        prog=f"triage-tui {name} {second}".strip(),
+        description=f"{text[:1].upper()}{text[1:]}.",
+        allow_abbrev=False,
     )
     _add_workspace(parser)
     return parser
@@ -200,8 +224,15 @@ def _run(name: str, rest: list[str]) -> int:
     # What follows `--` belongs to a program. Known before the rest is parsed, which may fail.
     as_json = "--json" in (rest[: rest.index("--")] if "--" in rest else rest)
     try:
-        module = importlib.import_module(COMMANDS[name][0])
-        parser = _parser(name)
+        second = _second_word(name, rest)
+        if second is None:
+            module = importlib.import_module(COMMANDS[name][0])
+            parser = _parser(name)
+        else:
+            word = rest[second]
+            module = importlib.import_module(SECOND_WORDS[name][word])
+            parser = _parser(name, word, module.__doc__ or "")
+            rest = [*rest[:second], *rest[second + 1 :]]
         module.add_arguments(parser)
         args = parser.parse_args(rest)
         as_json = getattr(args, "json", False) is True

@@ -6,7 +6,6 @@ import argparse
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from triage_tui.errors import Interrupted, TriageError
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.rounds.course import Course, LimitName
 from triage_tui.retry.rounds.policy import POLICIES, Limits
+from triage_tui.retry.signal_event import SignalEvent as SignalEvent
 from triage_tui.runs.diagnosis_model import Diagnosis
 from triage_tui.runs.limits import CaptureLimits
 from triage_tui.runs.verdict_model import Verdict
@@ -142,40 +142,6 @@ def _told(course: Course) -> RoundsTold:
         for one in course.rounds
     ]
     return RoundsTold(ended=course.ended, over=course.over, exit_code=course.exit_code, rounds=rounds)
-
-
-class SignalEvent(threading.Event):
-    """An event that a signal handler may set.
-
-    `threading.Event` takes a lock, which the very code that the signal interrupts may hold: the handler would
-    then wait for itself. Here setting is one assignment, and waiting looks again every few milliseconds.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._happened = False
-        self.number = 0
-        """The signal that set it, 0 for none."""
-
-    @property
-    def why(self) -> str:
-        """Who ended it: the name of the signal, "" without one."""
-        return signal.Signals(self.number).name if self.number else ""
-
-    def set(self) -> None:
-        """Note that it happened."""
-        self._happened = True
-
-    def is_set(self) -> bool:
-        """Tell whether it happened."""
-        return self._happened
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it happens, `timeout` seconds at most, and tell whether it did."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not self._happened and (deadline is None or time.monotonic() < deadline):
-            time.sleep(0.02)
-        return self._happened
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
@@ -12,6 +13,10 @@ _BELIEVED = 10**10
 
 _SET_BACK_S = 26 * 3600
 """How far a clock is believed to have been set back: further, the newest id has an odd date."""
+
+
+_FIRST = ".first"
+"""Holds the least number of a directory's runs, where they are to lie beside those of others later."""
 
 
 def is_run_id(name: str) -> bool:
@@ -30,7 +35,7 @@ def new_run_id(runs_dir: Path, now: float | None = None) -> str:
     """
     runs_dir.mkdir(parents=True, exist_ok=True)
     stamp, ahead = _stamp(now), _stamp((time.time() if now is None else now) + _SET_BACK_S)
-    sequence = 1
+    sequence = _begins_at(runs_dir)
     for entry in runs_dir.iterdir():
         name = entry.name.removeprefix(".tmp-")
         if is_run_id(name) and (number := int(name.rsplit("_", 1)[1])) < _BELIEVED:
@@ -46,6 +51,31 @@ def new_run_id(runs_dir: Path, now: float | None = None) -> str:
         except FileExistsError:
             pass
         sequence += 1
+
+
+def begin_at(runs_dir: Path, number: int) -> None:
+    """Have the ids of the runs that will be in `runs_dir` end in `number` or more."""
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    (runs_dir / _FIRST).write_text(str(number), encoding="ascii")
+
+
+def last_number(runs_dir: Path) -> int:
+    """Return the highest number that the id of a run in `runs_dir` ends in, 0 where there is none."""
+    try:
+        names = [entry.name.removeprefix(".tmp-") for entry in os.scandir(runs_dir)]
+    except OSError:
+        return 0
+    numbers = [int(name.rsplit("_", 1)[1]) for name in names if is_run_id(name)]
+    return max((number for number in numbers if number < _BELIEVED), default=0)
+
+
+def _begins_at(runs_dir: Path) -> int:
+    try:
+        with open(runs_dir / _FIRST, "rb") as stream:
+            number = int(stream.read(20))
+    except (OSError, ValueError):
+        return 1
+    return number if 0 < number < _BELIEVED else 1
 
 
 def _stamp(at: float | None) -> str:

@@ -1,0 +1,309 @@
+"""Workers of Dask `distributed`: the one module that imports it, while a campaign runs and never before.
+
+Without a scheduler of the lab's own, scheduler and workers are threads of this process that talk through
+memory (`inproc://`): nothing listens on any port or socket, so that nobody else reaches them. What they play
+runs in processes of its own (`player`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dask
+import distributed
+from distributed.deploy.spec import SpecCluster
+from tornado.httpserver import HTTPServer
+from tornado.web import Application
+
+from triage_tui.campaign import worker
+from triage_tui.campaign.order import VERSION
+from triage_tui.errors import Stopped, TriageError
+from triage_tui.text import number_of, safe_line
+
+CONNECT_S = 15.0
+"""How long a scheduler has to answer."""
+LOST_S = 60.0
+"""How long one that was there is waited for to come back."""
+_CONFIG = {
+    # A worker plays guests in other processes: their memory is none of its own.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    "distributed.worker.profile.enabled": False,
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.diagnostics.computations.max-history": 1,
+}
+
+
+class Tls(NamedTuple):
+    """Files by which a scheduler and its clients know each other; "" for what the settings of Dask say."""
+
+    ca_file: str = ""
+    cert: str = ""
+    key: str = ""
+
+
+class Done(NamedTuple):
+    """An order that a worker is through with: its answer as it came, or why there is none."""
+
+    name: str
+    raw: object = None
+    error: str = ""
+    lost: bool = False
+    """The scheduler is gone: whatever was under way is to be given out again."""
+    killed: bool = False
+    """Worker after worker died while it had this."""
+
+
+def _without_server(node: Any) -> None:
+    """Give a scheduler or worker a web server that listens nowhere."""
+    node.http_server = HTTPServer(Application())
+
+
+class _Scheduler(distributed.Scheduler):
+    def start_http_server(self, *_: Any, **__: Any) -> None:
+        _without_server(self)
+
+
+class _Worker(distributed.Worker):
+    def start_http_server(self, *_: Any, **__: Any) -> None:
+        _without_server(self)
+
+
+def play_task(raw: bytes, topic: str, name: str) -> bytes:
+    """Play an order on the worker that this is called on; the campaign is told that it began."""
+    here = distributed.get_worker()
+    key = here.get_current_task()
+    here.log_event(topic, {"name": name, "by": str(here.name), "address": here.address})
+
+    def cancelled() -> bool:
+        # Nobody waits for it any more: the campaign was ended, or its process is gone.
+        state = here.state.tasks.get(key)
+        return state is None or state.state in ("cancelled", "released", "forgotten")
+
+    return worker.play(raw, cancelled, here.address)
+
+
+def version_task() -> str:
+    """Return the version of what a worker would play with."""
+    return VERSION
+
+
+class Cluster:
+    """The workers of a campaign. All methods are for one thread."""
+
+    def __init__(self, client: distributed.Client, cluster: SpecCluster | None, campaign: str) -> None:
+        self._client = client
+        self._cluster = cluster
+        self._topic = f"triage-tui-{campaign}"
+        self._done: queue.SimpleQueue[Done] = queue.SimpleQueue()
+        self._futures: dict[str, distributed.Future[Any]] = {}
+        self._seen: set[str] = set()
+        self._avoided: set[str] = set()
+        self._told = False
+        self.started: queue.SimpleQueue[tuple[str, str, str]] = queue.SimpleQueue()
+        """Name of an order, name and address of the worker that began with it."""
+        client.subscribe_topic(self._topic, self._on_event)
+
+    def _on_event(self, event: tuple[float, Any]) -> None:
+        told = event[1]
+        if isinstance(told, dict):
+            name, here, address = (str(told.get(key, ""))[:200] for key in ("name", "by", "address"))
+            self.started.put((name, here, address))
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the workers are of this process, with the same files."""
+        return self._cluster is not None
+
+    def is_alive(self) -> bool:
+        """Whether the scheduler is there."""
+        return bool(self._client.status == "running")
+
+    def slots(self, tell: Callable[[str], None]) -> int:
+        """Return how many targets the workers can play at a time; 0 while there are none.
+
+        Workers that came since are looked at first; those of another version get no targets, which is told.
+
+        Raises:
+            TriageError: there are workers, and none of them has this version.
+        """
+        try:
+            found = dict(self._client.nthreads())
+            if set(found) != self._seen and not self.embedded:
+                self._look_at(found, tell)
+        except (OSError, RuntimeError, TypeError, asyncio.CancelledError):
+            # The scheduler is going away: what was under way says so.
+            return 0
+        if not found and not self._told:
+            tell("the scheduler has no workers yet; waiting for some")
+            self._told = True
+        return sum(count for address, count in found.items() if address not in self._avoided)
+
+    def _look_at(self, found: Mapping[str, int], tell: Callable[[str], None]) -> None:
+        versions: Mapping[str, Any] = self._client.run(version_task, on_error="return") if found else {}
+        self._seen = set(found)
+        bad = {a: one for a, one in versions.items() if one != VERSION and a not in self._avoided}
+        if not bad:
+            return
+        self._avoided |= set(bad)
+        address, one = next(iter(bad.items()))
+        has = f"triage-tui {one}" if isinstance(one, str) else f"no triage-tui to use ({_said(one)})"
+        said = f"worker {safe_line(address, 80)} has {safe_line(has, 160)}, and this is {VERSION}"
+        if self._avoided >= set(found):
+            raise TriageError(f"{said}: install triage-tui {VERSION.partition('/')[0]} on the workers")
+        more = f" (and {number_of(len(bad) - 1, 'more worker')})" if len(bad) > 1 else ""
+        tell(f"{said}{more}: no targets for it")
+
+    def submit(self, name: str, raw: bytes, worker_address: str = "") -> None:
+        """Give an order to a worker, if possible to the one at `worker_address`."""
+        future = self._client.submit(
+            play_task,
+            raw,
+            self._topic,
+            name,
+            key=f"{name}-{time.monotonic_ns()}",
+            pure=False,
+            # One that dies with it is a matter of ours: see `campaign.engine`.
+            retries=0,
+            workers=[worker_address] if worker_address else self._allowed(),
+            allow_other_workers=bool(worker_address),
+        )
+        self._futures[name] = future
+        future.add_done_callback(lambda one: self._on_done(name, one))
+
+    def _allowed(self) -> list[str] | None:
+        """Return the workers that may get an order, None for all."""
+        return sorted(self._seen - self._avoided) if self._avoided & self._seen else None
+
+    def _on_done(self, name: str, future: distributed.Future[Any]) -> None:
+        if future.status not in ("finished", "error"):
+            self._done.put(Done(name, error="the scheduler is gone", lost=True))
+            return
+        try:
+            self._done.put(Done(name, future.result(timeout=CONNECT_S)))
+        except Exception as error:
+            killed = isinstance(error, distributed.scheduler.KilledWorker)
+            self._done.put(Done(name, error=_said(error), killed=killed))
+
+    def wait(self, seconds: float) -> Done | None:
+        """Return what a worker is through with, None where nothing is for so long."""
+        try:
+            done = self._done.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        future = self._futures.pop(done.name, None)
+        if future is not None:
+            future.release()
+        return done
+
+    def cancel(self) -> None:
+        """Have the workers stop what they play for this campaign."""
+        with contextlib.suppress(Exception):
+            self._client.cancel(list(self._futures.values()), force=True)
+
+    def avoid(self, address: str) -> None:
+        """Give no further order to the worker at `address`."""
+        self._avoided.add(address)
+
+    def run_on(self, address: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a short function on a worker, beside what it plays.
+
+        Raises:
+            TriageError: it is gone, or it failed there.
+        """
+        try:
+            return self._client.run(function, *arguments, workers=[address])[address]
+        except Exception as error:
+            raise TriageError(f"worker {safe_line(address, 80)}: {_said(error)}") from None
+
+    def close(self) -> None:
+        """Leave the workers; those of this process end, and what they play with them."""
+        with contextlib.suppress(Exception):
+            self._client.close(timeout=5)
+        if self._cluster is not None:
+            worker.close_players()
+            with contextlib.suppress(Exception):
+                self._cluster.close(timeout=10)
+
+
+def embedded(workers: int, campaign: str) -> Cluster:
+    """Start a scheduler and `workers` workers in this process."""
+    _quiet()
+    dask.config.set(_CONFIG)
+    options = {"protocol": "inproc://", "dashboard": False}
+    spec = {
+        f"w{n}": {"cls": _Worker, "options": {**options, "nthreads": 1, "name": f"w{n}"}}
+        for n in range(1, workers + 1)
+    }
+    scheduler = {"cls": _Scheduler, "options": options}
+    cluster = SpecCluster(workers=spec, scheduler=scheduler, silence_logs=logging.CRITICAL)
+    client = distributed.Client(cluster, set_as_default=False)
+    return Cluster(client, cluster, campaign)
+
+
+def connected(address: str, tls: Tls, campaign: str, cancel: threading.Event) -> Cluster:
+    """Connect to a scheduler of the lab's own.
+
+    Raises:
+        Stopped: `cancel` was set.
+        TriageError: it cannot be reached, or has no worker that can be used.
+    """
+    _quiet()
+    dask.config.set({"distributed.client.scheduler-info-interval": "10s"})
+    shown = safe_line(address, 120)
+    for file in tls:
+        if file and not Path(file).is_file():
+            raise TriageError(f"the TLS file {safe_line(file, 200)} does not exist")
+    security = None
+    if any(tls):
+        security = distributed.Security(
+            tls_ca_file=tls.ca_file or None,
+            tls_client_cert=tls.cert or None,
+            tls_client_key=tls.key or None,
+            require_encryption=True,
+        )
+    try:
+        client = distributed.Client(address, timeout=CONNECT_S, set_as_default=False, security=security)
+    except Exception as error:
+        raise TriageError(
+            f"the scheduler {shown} cannot be reached ({_said(error)}): is it running"
+            " (`dask scheduler`), and is that its address?"
+        ) from None
+    client._timeout = LOST_S
+    found = Cluster(client, None, campaign)
+    try:
+        if cancel.is_set():
+            raise Stopped("the campaign was stopped")
+    except BaseException:
+        found.close()
+        raise
+    return found
+
+
+def _quiet() -> None:
+    """Keep what Dask tells its own users from the terminal of ours."""
+    for name in ("distributed", "tornado", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="distributed")
+
+
+def _said(error: object) -> str:
+    """Return in a few words what an error of Dask, or of a worker, says."""
+    if isinstance(error, distributed.scheduler.KilledWorker):
+        return "worker after worker died while it had this"
+    text = str(error).strip().splitlines()
+    first = text[0] if text else ""
+    name = type(error).__name__
+    return safe_line(f"{name}: {first}" if first else name, 200)

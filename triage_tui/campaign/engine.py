@@ -1,0 +1,417 @@
+"""Give the targets of a campaign to workers, take in what comes of them, and write down what happened.
+
+The directory of the campaign is the truth: `finished` is written once the runs of a target are in the
+workspace, and whatever has no such line is played by the next start. So it does not matter what is killed.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from triage_tui.campaign import taking_in
+from triage_tui.campaign.base_rules import rules_of
+from triage_tui.campaign.ending import Ended, cancelled, disk_is_full, limit_reached, scheduler_gone
+from triage_tui.campaign.model import CampaignState, EventName, Outcome, Progress, Target
+from triage_tui.campaign.order import Answer, Order, decode_answer, encode
+from triage_tui.campaign.place import ANSWER_FILE, is_full
+from triage_tui.campaign.record import ProgressLog, held, read_campaign, write_campaign
+from triage_tui.errors import TriageError
+from triage_tui.retry.workspace import Workspace
+from triage_tui.runs.clock import local_time
+from triage_tui.runs.files import read_bounded
+from triage_tui.runs.ids import last_number
+from triage_tui.runs.limits import tree_bytes
+from triage_tui.text import safe_line
+
+Tell = Callable[[str], None]
+
+if TYPE_CHECKING:
+    from triage_tui.campaign.cluster import Cluster, Done
+    from triage_tui.campaign.sending import Sender
+
+WORK = "work"
+"""Directory of the campaign in which targets are played, one directory a target."""
+MAX_ATTEMPTS = 3
+"""Times that a target is given to a worker before it is lost."""
+MAX_ANSWER_BYTES = 64 << 20
+_TICK_S = 0.1
+_SLOTS_S = 2.0
+_NUMBERS = 8
+"""Run ids that are kept free for a target, beside two for each of its rounds."""
+
+
+class Flight(msgspec.Struct):
+    """A target that a worker has, or is about to get."""
+
+    target: Target
+    order: Order
+    began: float
+    worker: str = ""
+
+
+def carry_out(
+    workspace: Workspace,
+    directory: Path,
+    opened: Callable[[], Cluster],
+    cancel: threading.Event,
+    *,
+    tell: Tell,
+    on_progress: Callable[[Progress, Target], None] = lambda progress, target: None,
+) -> Ended:
+    """Play the targets of the campaign in `directory` that are not finished, until none is left.
+
+    `opened` connects to the workers. `tell` gets a sentence now and then, `on_progress` whatever is written
+    down, as soon as it is.
+
+    Raises:
+        Conflict: another process is at work on it.
+        TriageError: the campaign cannot be read, or there are no workers.
+    """
+    with held(directory):
+        state = read_campaign(directory)
+        for problem in state.problems:
+            tell(problem)
+        engine = _Engine(workspace, state, cancel, tell, on_progress)
+        try:
+            ended = engine.run(opened)
+        finally:
+            engine.close()
+        campaign = state.campaign
+        campaign.finished, campaign.ended = local_time(), ended.says
+        try:
+            write_campaign(directory, campaign)
+        except OSError as error:
+            tell(f"how the campaign ended cannot be written: {error.strerror}")
+        return ended
+
+
+class _Engine:
+    """One start of a campaign."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        state: CampaignState,
+        cancel: threading.Event,
+        tell: Tell,
+        on_progress: Callable[[Progress, Target], None],
+    ) -> None:
+        self._workspace, self._state, self._cancel, self._tell = workspace, state, cancel, tell
+        self._directory = state.dir
+        self._options = state.campaign.options
+        self._on_progress = on_progress
+        self._log = ProgressLog(state.dir)
+        self._cluster: Cluster | None = None
+        self._sender: Sender | None = None
+        self._sent: queue.SimpleQueue[tuple[Flight, str, str]] = queue.SimpleQueue()
+        """A target whose root was sent, the worker that it was sent to, and why not, "" for none."""
+        self._flights: dict[str, Flight] = {}
+        self._attempts: Counter[str] = Counter()
+        self._waiting: deque[Target] = deque()
+        self._first = last_number(workspace.runs_dir) + 1
+        self._bytes = 0
+        self._slots_now, self._slots_until = 0, 0.0
+        self._ended: Ended | None = None
+
+    def close(self) -> None:
+        """Let the workers go, and close what is open."""
+        if self._sender is not None:
+            self._sender.close()
+        if self._cluster is not None:
+            self._cluster.cancel()
+            self._cluster.close()
+        self._log.close()
+
+    def run(self, opened: Callable[[], Cluster]) -> Ended:
+        """Play what is not finished; see `carry_out`."""
+        self._workspace.check_writable()
+        self._take_in_left_over()
+        self._waiting.extend(self._state.unfinished())
+        if not self._waiting:
+            return Ended("done", "every target is finished already")
+        self._bytes = self._bytes_so_far()
+        campaign = self._state.campaign
+        campaign.finished = campaign.ended = ""
+        write_campaign(self._directory, campaign)
+        self._cluster = cluster = opened()
+        began = time.monotonic()
+        while self._waiting or self._flights:
+            if self._ended is None:
+                self._ended = self._limit(time.monotonic() - began)
+            if self._ended is not None:
+                break
+            self._give_out(cluster)
+            self._note_started(cluster)
+            self._take_sent(cluster)
+            done = cluster.wait(_TICK_S)
+            if done is not None:
+                self._take(cluster, done)
+        if self._ended is None:
+            return Ended("done", "every target was played")
+        self._give_up()
+        return self._ended
+
+    # What is left of an earlier start
+
+    def _take_in_left_over(self) -> None:
+        """Take in what was played and not taken in when the process was killed; remove what was not."""
+        targets = {target.target: target for target in self._state.targets}
+        work = self._directory / WORK
+        places = sorted(work.iterdir()) if work.is_dir() else []
+        for place in places:
+            target = targets.get(place.name)
+            finished = target is not None and self._state.outcome(target.target) is not None
+            if target is not None and not finished and (place / ANSWER_FILE).is_file():
+                try:
+                    answer = decode_answer(read_bounded(place / ANSWER_FILE, MAX_ANSWER_BYTES, whole=True))
+                    if answer.kind == "finished" and answer.outcome is not None:
+                        self._finish(target, place, answer, answer.outcome, "")
+                except TriageError as error:
+                    self._tell(f"what is left of {safe_line(target.name, 60)} is played again: {error}")
+            taking_in.drop(place)
+
+    def _size(self, run: str) -> int:
+        try:
+            return tree_bytes(self._workspace.runs_dir / run)
+        except OSError:
+            return 0
+
+    def _bytes_so_far(self) -> int:
+        if not self._options.disk_bytes:
+            return 0
+        found = (self._state.outcome(one.target) for one in self._state.targets)
+        return sum(self._size(run) for outcome in found if outcome is not None for run in outcome.runs)
+
+    # Out
+
+    def _limit(self, seconds: float) -> Ended | None:
+        left = len(self._waiting) + len(self._flights)
+        if self._cancel.is_set():
+            return cancelled(getattr(self._cancel, "why", ""), left)
+        return limit_reached(self._options, seconds, self._bytes, left)
+
+    def _give_out(self, cluster: Cluster) -> None:
+        # No more than can be played at a time: what waits at a worker does not go to one that is free.
+        room = self._slots(cluster) - len(self._flights)
+        while self._waiting and room > 0 and self._ended is None:
+            target = self._waiting.popleft()
+            room -= self._submit(cluster, target)
+
+    def _slots(self, cluster: Cluster) -> int:
+        """Return how many targets can be played at a time, asked again every few seconds."""
+        now = time.monotonic()
+        if now >= self._slots_until:
+            self._slots_now, self._slots_until = cluster.slots(self._tell), now + _SLOTS_S
+        return self._slots_now
+
+    def _submit(self, cluster: Cluster, target: Target, address: str = "") -> int:
+        """Give a target to a worker; return how many were given."""
+        name = target.target
+        try:
+            rules = rules_of(self._directory, target)
+        except (TriageError, OSError) as error:
+            self._note("refused", target, error=str(error))
+            return 0
+        self._attempts[name] += 1
+        order = Order(
+            campaign=self._directory.name,
+            target=target,
+            options=self._options,
+            attempt=self._attempts[name],
+            first=self._first,
+            rules=rules,
+            place=str(self._directory / WORK / name) if cluster.embedded else "",
+        )
+        self._first += 2 * self._options.rounds + _NUMBERS
+        self._flights[name] = Flight(target, order, time.monotonic())
+        cluster.submit(name, encode(order), address)
+        return 1
+
+    def _note_started(self, cluster: Cluster) -> None:
+        while True:
+            try:
+                name, worker, _ = cluster.started.get_nowait()
+            except queue.Empty:
+                return
+            flight = self._flights.get(name)
+            if flight is not None and flight.worker != worker:
+                flight.worker, flight.began = safe_line(worker, 80), time.monotonic()
+                self._note("started", flight.target, worker=flight.worker, attempt=flight.order.attempt)
+
+    # Back
+
+    def _take(self, cluster: Cluster, done: Done) -> None:
+        self._note_started(cluster)
+        flight = self._flights.pop(done.name, None)
+        if flight is None:
+            return
+        if done.lost:
+            self._attempts[done.name] -= 1
+            self._waiting.appendleft(flight.target)
+            self._await_scheduler(cluster)
+            return
+        if done.error:
+            self._again(flight, done.error, for_good=done.killed)
+            return
+        try:
+            answer = decode_answer(done.raw)
+            if answer.target != done.name:
+                raise TriageError("a worker answered for another target")
+        except TriageError as error:
+            self._again(flight, str(error))
+            return
+        self._take_answer(cluster, flight, answer)
+
+    def _take_answer(self, cluster: Cluster, flight: Flight, answer: Answer) -> None:
+        target, why = flight.target, safe_line(answer.error, 600)
+        match answer.kind:
+            case "finished" if answer.outcome is not None:
+                place = self._directory / WORK / target.target
+                try:
+                    if not cluster.embedded:
+                        from triage_tui.campaign import parcel
+
+                        parcel.unpack(answer.parcel, place, target, self._options)
+                    self._finish(target, place, answer, answer.outcome, flight.worker)
+                except TriageError as error:
+                    self._again(flight, str(error))
+                except OSError as error:
+                    if not is_full(error):
+                        raise
+                    self._ended = disk_is_full(self._workspace.root)
+                    return
+                if self._ended is None:
+                    taking_in.drop(place)
+            case "refused":
+                self._note("refused", target, flight.worker, answer.seconds, flight.order.attempt, why)
+            case "root":
+                self._send_root(cluster, flight, answer.worker)
+            case "version":
+                cluster.avoid(answer.worker)
+                self._tell(f"{safe_line(answer.worker, 80)} gets no more targets: {why}")
+                self._attempts[target.target] -= 1
+                self._waiting.appendleft(target)
+            case "no room" if cluster.embedded:
+                self._ended = disk_is_full(self._workspace.root)
+            case _:
+                self._again(flight, why or f"its worker answered {answer.kind!r}")
+
+    def _send_root(self, cluster: Cluster, flight: Flight, address: str) -> None:
+        """Send the root of a target to the worker that lacks it; the target counts as under way meanwhile."""
+        from triage_tui.campaign.sending import Sender
+
+        if self._sender is None:
+            self._sender = Sender(self._directory, cluster, self._state.unfinished())
+        target = flight.target
+        self._flights[target.target] = flight
+        self._attempts[target.target] -= 1
+        self._sender.send(target, address, lambda why: self._sent.put((flight, address, why)))
+
+    def _take_sent(self, cluster: Cluster) -> None:
+        while True:
+            try:
+                flight, address, why = self._sent.get_nowait()
+            except queue.Empty:
+                return
+            self._flights.pop(flight.target.target, None)
+            if why:
+                self._attempts[flight.target.target] += 1
+                self._again(flight, why)
+            else:
+                self._submit(cluster, flight.target, address)
+
+    def _finish(self, target: Target, place: Path, answer: Answer, outcome: Outcome, worker: str) -> None:
+        taken = taking_in.take_in(self._workspace, self._directory, place, target, outcome, self._tell)
+        for arch, emulator in answer.emulators.items():
+            self._state.campaign.emulators[safe_line(arch, 40)] = safe_line(emulator, 120)
+        attempt = max(1, self._attempts[target.target])
+        self._note("finished", target, worker, answer.seconds, attempt, outcome=taken)
+        if self._options.disk_bytes:
+            self._bytes += sum(map(self._size, taken.runs))
+
+    def _again(self, flight: Flight, why: str, *, for_good: bool = False) -> None:
+        """Have a target played once more, unless that was tried often enough."""
+        target, attempt = flight.target, flight.order.attempt
+        seconds = round(time.monotonic() - flight.began, 3)
+        why = safe_line(why, 600)
+        if attempt >= MAX_ATTEMPTS or for_good:
+            said = why if for_good else f"{why}; it was tried {attempt} times"
+            self._note("lost", target, flight.worker, seconds, attempt, said)
+            return
+        self._tell(f"{safe_line(target.name, 60)} is played again: {why}")
+        self._waiting.append(target)
+
+    def _await_scheduler(self, cluster: Cluster) -> None:
+        if cluster.is_alive() or self._ended is not None:
+            return
+        from triage_tui.campaign.cluster import LOST_S
+
+        self._tell(f"the scheduler is gone; waiting {LOST_S:.0f} s for it to come back")
+        deadline = time.monotonic() + LOST_S
+        while not cluster.is_alive():
+            if self._cancel.wait(_TICK_S):
+                return
+            if time.monotonic() > deadline:
+                self._ended = scheduler_gone(len(self._waiting) + len(self._flights))
+                return
+        self._tell("the scheduler is back")
+
+    # What is written down
+
+    def _give_up(self) -> None:
+        """Say of what a worker has that it was stopped."""
+        assert self._ended is not None
+        for flight in self._flights.values():
+            if flight.worker:
+                self._note(
+                    "cancelled",
+                    flight.target,
+                    flight.worker,
+                    round(time.monotonic() - flight.began, 3),
+                    flight.order.attempt,
+                    self._ended.says,
+                )
+        self._flights.clear()
+
+    def _note(
+        self,
+        event: EventName,
+        target: Target,
+        worker: str = "",
+        seconds: float = 0.0,
+        attempt: int = 1,
+        error: str = "",
+        outcome: Outcome | None = None,
+    ) -> None:
+        progress = Progress(
+            event=event,
+            target=target.target,
+            worker=worker,
+            at=local_time("milliseconds"),
+            seconds=seconds,
+            attempt=attempt,
+            error=error,
+            outcome=outcome,
+        )
+        try:
+            self._log.add(progress)
+        except OSError as trouble:
+            if not is_full(trouble):
+                raise TriageError(
+                    f"the progress of the campaign cannot be written: {trouble.strerror}"
+                ) from trouble
+            # Where its runs are taken in already, the next start writes that down.
+            self._ended = disk_is_full(self._workspace.root)
+        else:
+            self._state.last[target.target] = progress
+            if self._sender is not None and event in ("finished", "refused", "lost"):
+                self._sender.done(target)
+            self._on_progress(progress, target)

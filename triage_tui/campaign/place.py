@@ -1,0 +1,45 @@
+"""Where a target is played: a workspace of its own, with an order, and at the end an answer."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from triage_tui.campaign.order import Order, encode
+from triage_tui.runs.files import inside, write_atomic
+from triage_tui.runs.ids import begin_at
+
+ORDER_FILE, ANSWER_FILE, LOG_FILE = "order", "answer", "log"
+"""What is to be played, what came of it (written last, so that it is whole with it), and what was told."""
+MAX_ORDER_BYTES = 64 << 20
+POINTER = "current"
+"""Name of the link to the active generation of a target; its bytes in an order are what it leads to."""
+
+
+def prepare(place: Path, order: Order) -> None:
+    """Make the workspace in which an order is played.
+
+    Raises:
+        TriageError: it names a file outside of it.
+        OSError: it cannot be written.
+    """
+    shutil.rmtree(place, ignore_errors=True)
+    rulebook = place / "rulebook"
+    rulebook.mkdir(parents=True, mode=0o700)
+    for name, data in order.rules.items():
+        path = inside(rulebook, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.name == POINTER:
+            os.symlink(data.decode("ascii", "replace"), path)
+        else:
+            path.write_bytes(data)
+            path.chmod(0o444)
+    begin_at(place / "ai_runs", order.first)
+    write_atomic(place / ORDER_FILE, encode(order))
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Tell whether an error means that the disk, or what one may use of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
