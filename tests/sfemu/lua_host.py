@@ -36,6 +36,16 @@ _REGISTERS = {
     "aarch64": ("org.gnu.gdb.aarch64.core", ("x0", "sp", "pc", "cpsr"), 8),
 }
 
+_POPEN = """
+function io.popen(command)
+  local name = os.tmpname()
+  os.execute("( " .. command .. " ) > " .. name)
+  local file = io.open(name, "rb")
+  os.remove(name)
+  return file
+end
+"""
+
 Say = Callable[..., None]
 Result = int | tuple[Any, ...] | None
 
@@ -71,6 +81,8 @@ class LuaHost:
             self.lua.globals()[alias] = self.lua.globals()[name]
         # Nothing of the host language is in SFEmu.
         self.lua.globals()["python"] = None
+        # This build of Lua has none, and the Lua that SFEmu is linked with has.
+        self.lua.execute(_POPEN)
 
     def define(self, name: str, function: Callable[..., Result]) -> None:
         """Make a function of this language a global one of Lua's kind."""

@@ -102,10 +102,16 @@ def test_override_directories_come_in_their_order_and_stay_inside(tmp_path: Path
 def test_settings_are_read_as_it_reads_them(tmp_path: Path) -> None:
     path = tmp_path / "env"
     path.write_bytes(
-        b"# comment\n; comment\nexport OPENAI_MODEL = 'gpt-4o # mini'\n"
-        b'A=1 # why\nB="x\nA=2\nno line\n=3\n1C=4\nD=\xff\n'
+        b"\xef\xbb\xbf# comment\n; comment\nexport OPENAI_MODEL = 'gpt-4o # mini'\n"
+        b'A=1 # why\nB="x\nA=2\nno line\n=3\n1C=4\nD=\xff\nexport\tE="y" # of all of it\n'
     )
-    assert read_settings(path) == {"OPENAI_MODEL": "gpt-4o # mini", "A": "2", "B": '"x', "D": "\\xff"}
+    assert read_settings(path) == {
+        "OPENAI_MODEL": "gpt-4o # mini",
+        "A": "2",
+        "B": '"x',
+        "D": "\\xff",
+        "E": '"y"',
+    }
     assert read_settings(tmp_path / "none") == {}
     assert read_settings(tmp_path) == {}
     assert [is_on(word, True) for word in ("on", "NO", "maybe", None)] == [True, False, True, True]

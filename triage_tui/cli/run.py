@@ -19,6 +19,7 @@ from triage_tui.retry.background import spawn_detached
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.guests import launch_spec
 from triage_tui.retry.rounds.loop import run_rounds
+from triage_tui.retry.sfemu_rules import published_start
 from triage_tui.retry.start import RULE_BUDGETS, SfemuRules, Start
 from triage_tui.retry.workspace import ENVIRONMENT_VARIABLE, Workspace
 from triage_tui.sfemu.analysis_results import RESULTS_VARIABLE
@@ -243,15 +244,18 @@ def _run(args: argparse.Namespace) -> int:
     )
     # Its records lie beside those of SFEmu itself, where nothing else is named.
     place = args.workspace or (None if ENVIRONMENT_VARIABLE in os.environ else args.sfemu_rules)
+    workspace = Workspace.at(place, made=True)
+    start, told = published_start(start, workspace)
+    if told:
+        say(told)
     if args.ui:
         check_metrics(args.metrics)
-        return _run_with_app(Workspace.at(place, made=True), start)
+        return _run_with_app(workspace, start)
     for name in start.logs:
         if not os.path.exists(name):
             say(f"the log {name} is not there now; it is read each time the guest is frozen")
     limits = round_limits(args)
     freeze = FreezeSwitch()
-    workspace = Workspace.at(place, made=True)
     with (
         metrics_of_run(args.metrics, workspace.runs_dir, limits.capture.disk_bytes),
         cancelled_by_signals(freeze) as cancel,

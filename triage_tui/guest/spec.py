@@ -87,6 +87,8 @@ class LaunchSpec(msgspec.Struct, frozen=True):
     cwd: str = "/"
     env: dict[str, str] = msgspec.field(default_factory=lambda: dict(DEFAULT_ENVIRONMENT))
     stdin: Literal["null", "open"] | Path = "null"
+    target_id: str = ""
+    """The name of the target, where it does not follow from program and arguments."""
     allow_root: bool = False
     """Let the guest's root be the host's root where it cannot be mapped to an unprivileged id."""
     user: int = 0
@@ -252,7 +254,7 @@ def resolve_target(spec: LaunchSpec) -> tuple[Target, ElfInfo]:
         argv=[recordable(argument) for argument in argv],
         arch=arch.name,
         program_sha256=digest,
-        target_id=identity.hexdigest()[:16],
+        target_id=spec.target_id or identity.hexdigest()[:16],
         cwd=recordable(spec.cwd),
         env_keys=sorted(map(recordable, spec.env)),
         rootfs=recordable(str(spec.rootfs)) if spec.rootfs else None,

@@ -67,6 +67,7 @@ def launch_spec(start: Start) -> LaunchSpec:
         exec_policy=start.exec_policy,
         full_trace=start.full_trace,
         triggers=patient(start),
+        target_id=start.sfemu.target_id if start.sfemu is not None else "",
         limits=ResourceLimits(processes=start.max_processes),
         carrier=start.carrier or carrier_of_environment(),
     )

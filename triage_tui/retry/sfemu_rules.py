@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from triage_tui.errors import TriageError
 from triage_tui.guest.arch import by_name
@@ -13,7 +13,8 @@ from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.guest.spec import LaunchSpec, resolve_target
 from triage_tui.retry.start import Start
-from triage_tui.sfemu import rules_dir
+from triage_tui.retry.workspace import Workspace
+from triage_tui.sfemu import rules_dir, target
 from triage_tui.sfemu.running.book import address_book
 from triage_tui.sfemu.running.directory import DirectoryHost
 from triage_tui.sfemu.running.opened import Opened
@@ -27,7 +28,23 @@ def patient(start: Start) -> TriggerLimits:
     rules, triggers = start.sfemu, start.triggers
     if rules is None or not rules.idle_ms:
         return triggers
-    return replace(triggers, idle_s=max(triggers.idle_s, 1.3 * rules.idle_ms / 1000 + _AFTER_IDLE_S))
+    return structs.replace(triggers, idle_s=max(triggers.idle_s, 1.3 * rules.idle_ms / 1000 + _AFTER_IDLE_S))
+
+
+def published_start(start: Start, workspace: Workspace) -> tuple[Start, str]:
+    """Return a start whose runs belong to its rule directory, and what is to be told of that, "" for nothing.
+
+    What is approved on them is published there then. That is so in our workspace of the directory only.
+    """
+    rules = start.sfemu
+    found = rules_dir.find(Path(rules.directory)) if rules is not None else None
+    if rules is None or found is None:
+        return start, ""
+    if found.home != workspace.root:
+        shown = safe_line(str(found.root), 200)
+        return start, f"rules that are approved in this workspace do not act: {shown} has one of its own"
+    named = structs.replace(rules, target_id=target.target_id(found))
+    return structs.replace(start, sfemu=named), ""
 
 
 def sfemu_host(
@@ -52,10 +69,10 @@ def sfemu_host(
     if found is None:
         shown = safe_line(wanted.directory, 200)
         raise TriageError(f"{shown} is no rule directory of SFEmu: it has no entry.lua")
-    target, _ = resolve_target(spec)
+    program, _ = resolve_target(spec)
     opened = Opened.of(
         found,
-        by_name(target.arch),
+        by_name(program.arch),
         spec,
         idle_ms=wanted.idle_ms,
         keep=wanted.keep,

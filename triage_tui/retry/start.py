@@ -38,6 +38,8 @@ class SfemuRules(msgspec.Struct, kw_only=True):
     """How many files of calls its Lua keeps (-rules-ctx-keep)."""
     shadow_stack: bool = False
     """Whether c_get_shadowstack looks for the call stack (-shadowstack)."""
+    target_id: str = ""
+    """The name under which what is approved is published into the directory; "": it is not."""
 
     def __post_init__(self) -> None:
         """Refuse switches that are none.

@@ -157,21 +157,29 @@ function helper.c_ifreq_set(address, field, value)
   return rc
 end
 
--- In the root that SFEmu runs in, where the file stays.
+-- In the root that SFEmu runs in, where the file stays: parents included, complete or not at all.
 function helper.c_provide_file(path, content)
   local there = io.open(path, "rb")
   if there ~= nil then
     there:close()
     return -17
   end
-  local file = io.open(path, "wb")
+  local made = path .. ".provide"
+  local file = io.open(made, "wb")
+  if file == nil and type(world.c_mkdir_p) == "function" then
+    world.c_mkdir_p(string.match(path, "^(.*)/[^/]*$") or ".", 493)
+    file = io.open(made, "wb")
+  end
   if file == nil then
     return -13
   end
   local written = file:write(content or "")
-  file:close()
-  acted = acted or written ~= nil
-  return written ~= nil and 0 or -5
+  if not (file:close() and written and os.rename(made, path)) then
+    os.remove(made)
+    return -5
+  end
+  acted = true
+  return 0
 end
 
 -- Whether a function is on the call stack: as far as SFEmu keeps one, and knows the names.

@@ -7,6 +7,7 @@ Layout (SFEmu's public documentation, all versions): `entry.lua`, `finish.lua`, 
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import os
@@ -168,23 +169,22 @@ def read_settings(path: Path) -> dict[str, str]:
     except TriageError:
         return {}
     settings: dict[str, str] = {}
-    for line in raw.decode("utf-8", "backslashreplace").split("\n"):
+    for line in raw.removeprefix(codecs.BOM_UTF8).decode("utf-8", "backslashreplace").split("\n"):
         name, equals, value = line.strip().partition("=")
         if "\0" in line:
             # No name of a file and no text for the system's calls.
             continue
-        name = name.removeprefix("export ").strip()
+        name = re.sub(r"^export\s+", "", name).strip()
         if equals and name.replace("_", "a").isalnum() and name.isascii() and not name[0].isdigit():
             settings[name] = _unquoted(value.strip())
     return settings
 
 
 def _unquoted(value: str) -> str:
-    """Return a value without its quotes, or without the comment behind it."""
-    for quote in "\"'":
-        if value.startswith(quote) and (end := value.find(quote, 1)) > 0:
-            return value[1:end]
-    for mark in (" #", " ;", "\t#", "\t;"):
+    """Return a value without the quotes around all of it, or without the comment behind it, as SFEmu does."""
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1]
+    for mark in (" #", "\t#", " ;", "\t;"):
         value = value.partition(mark)[0]
     return value.strip()
 

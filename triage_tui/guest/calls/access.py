@@ -388,15 +388,11 @@ class RuleAccess:
 
     def may_write(self, address: int, size: int) -> bool:
         """Whether the guest itself may write there, as far as its program and its calls say."""
-        end = address + size
-        for mapping in self._maps():
-            if mapping.start <= address < mapping.end:
-                if "w" not in mapping.perms[:3]:
-                    return False
-                address = mapping.end
-                if address >= end:
-                    return True
-        return False
+        if _is_writable(self._maps(), address, address + size):
+            return True
+        # A rule may have made a mapping since they were read.
+        self._call.maps.clear()
+        return _is_writable(self._maps(), address, address + size)
 
     def resolve_address(self, address: int) -> Mapping[str, int | str] | None:
         """What is mapped at a guest code address."""
@@ -416,3 +412,10 @@ class RuleAccess:
                     known |= self._describe(maps, Path(self._views.root_path), address)
                 return known
         return None
+
+
+def _is_writable(maps: Sequence[GuestMapping], address: int, end: int) -> bool:
+    for mapping in maps:
+        if mapping.start <= address < mapping.end and "w" in mapping.perms[:3]:
+            address = mapping.end
+    return address >= end

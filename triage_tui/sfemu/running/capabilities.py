@@ -69,8 +69,8 @@ _SETTINGS = {
 }
 _SWITCHES = ("SFEMU_AI_MCP_ENABLE",)
 _LIBRARY = {
-    "os.execute": "plain commands (mkdir, ln, test, rm, cp, mv, touch, chmod, cat, ls, readlink) are carried "
-    "out; others run in the guest's shell, which cannot execute programs",
+    "os.execute": "plain commands (mkdir, ln, test, rm, cp, mv, touch, chmod, cat, ls, readlink, find) are "
+    "carried out; others run in the guest's shell, which cannot execute programs",
     "io.popen": "as os.execute; for reading only",
     "os.exit": "it ends the guest process with that code",
     "package.loadlib": "libraries of this machine are not there",

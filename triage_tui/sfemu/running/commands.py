@@ -13,6 +13,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 
 _REDIRECTIONS = re.compile(r"(?<!\S)[12]?>\s*(?:/dev/null|&[12])(?!\S)|(?<!\S)&>\s*/dev/null(?!\S)")
 _SPECIAL = frozenset("|&;<>()$`\\*?[]{}~#!\n")
@@ -186,6 +187,26 @@ def _readlink(words: list[str]) -> tuple[int, bytes]:
     return 0, os.fsencode(found) + b"\n"
 
 
+_KINDS = {"f": os.path.isfile, "d": os.path.isdir, "l": os.path.islink}
+
+
+def _find(words: list[str]) -> tuple[int, bytes]:
+    """Find in one directory, not below it, by kind and name: what SFEmu's scripts list rules with."""
+    place, options = words[0] if words else "", words[1:]
+    known = dict(zip(options[::2], options[1::2], strict=False))
+    names = {"-maxdepth", "-type", "-name"}
+    if len(options) != 2 * len(known) or not known.keys() <= names or known.get("-maxdepth") != "1":
+        raise _Unknown
+    kind, pattern = known.get("-type"), known.get("-name", "*")
+    if place.startswith("-") or (kind is not None and kind not in _KINDS):
+        raise _Unknown
+    paths = [os.path.join(place, name) for name in sorted(os.listdir(place)) if fnmatchcase(name, pattern)]
+    if kind is not None:
+        # A link is of a kind of its own.
+        paths = [one for one in paths if os.path.islink(one) == (kind == "l") and _KINDS[kind](one)]
+    return 0, b"".join(os.fsencode(one) + b"\n" for one in paths)[:_MOST_OUTPUT]
+
+
 _COMMANDS: dict[str, Callable[[list[str]], tuple[int, bytes]]] = {
     "mkdir": _mkdir,
     "ln": _ln,
@@ -198,6 +219,7 @@ _COMMANDS: dict[str, Callable[[list[str]], tuple[int, bytes]]] = {
     "cat": _cat,
     "ls": _ls,
     "readlink": _readlink,
+    "find": _find,
     "true": lambda _words: (0, b""),
     "false": lambda _words: (1, b""),
     "sync": lambda _words: (0, b""),
