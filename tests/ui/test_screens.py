@@ -62,8 +62,8 @@ FILLED = {
 THEMES = ("triage-dark", "triage-light")
 PASSING = {"ModelWork", "Progress"}
 """Screens that are there only while something takes long."""
-ELSEWHERE = {"FuturesSheet"}
-"""Screens that show only what was run: test_futures.py has it, at both sizes."""
+ELSEWHERE = {"CampaignSheet", "FuturesSheet"}
+"""Screens that show only what was run: test_campaign.py and test_futures.py have them, at both sizes."""
 
 
 class Pictures(SingleFileSnapshotExtension):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,8 +18,10 @@ from triage_tui.campaign.statistics import (
     standing_of,
     story_key,
 )
-from triage_tui.runs.redaction import Redaction
 from triage_tui.text import number_of
+
+if TYPE_CHECKING:
+    from triage_tui.runs.redaction import Redaction
 
 REPORT_VERSION = 1
 
@@ -150,6 +152,8 @@ def unknown(state: CampaignState, counted: Statistics) -> list[str]:
 
 def redaction_of(state: CampaignState, *, off: bool = False) -> Redaction:
     """Return what masks the secrets in the record of a campaign: ids and hashes of ours are none."""
+    from triage_tui.runs.redaction import Redaction  # of many patterns, which a screen can do without
+
     public = {state.campaign.id, state.campaign.rules_hash}
     for target in state.targets:
         public |= {target.target, target.root_hash}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 if TYPE_CHECKING:
+    from triage_tui.campaign.following import Follower
     from triage_tui.retry.inspecting.recorded_code import RecordedCode
     from triage_tui.rulebook.check.findings import Finding
     from triage_tui.rulebook.check.recorded import Matched, OtherRuns
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from triage_tui.runs.evidence import Resolved
     from triage_tui.runs.listing import RunSummary
     from triage_tui.runs.trials_model import Counterfactual
+    from triage_tui.ui.campaign_data import CampaignData
     from triage_tui.ui.comparison.compare import Comparison
     from triage_tui.ui.insight import Insight
     from triage_tui.ui.panes.base import Pane
@@ -241,4 +243,21 @@ class SeveralDone(Message):
 class Trouble(Message):
     """Something in the background does not work."""
 
+    sentence: str
+
+
+@dataclass(eq=False, repr=False)
+class CampaignRead(Message):
+    """A campaign was read by the one who follows it; `note` says what could not be, "" for nothing."""
+
+    follower: Follower
+    data: CampaignData
+    note: str = ""
+
+
+@dataclass(eq=False, repr=False)
+class CampaignFailed(Message):
+    """A campaign cannot be read; `sentence` says why."""
+
+    follower: Follower
     sentence: str

@@ -161,6 +161,17 @@ LOOKING: tuple[Action, ...] = (
         key_text="O",
     ),
     Action(
+        "campaigns",
+        "Q",
+        "screen.campaigns",
+        "campaigns",
+        "See the campaigns: every target, stories across targets, what rules did, which step would move most"
+        " targets, and what changed since an earlier one.",
+        "main",
+        _LOOK,
+        key_text="Q",
+    ),
+    Action(
         "compare",
         "c",
         "screen.compare",

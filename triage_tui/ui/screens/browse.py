@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -191,6 +192,15 @@ class BrowseScreen(SeveralScreen):
         self.load(run_id)
         if self.active == "runs":
             self.show_pane("diagnosis")
+
+    def mark_runs(self, run_ids: Iterable[str]) -> int:
+        """Mark exactly these runs and go to the list; return how many of them it has."""
+        self.runs.set_marks(run_ids)
+        if first := min(self.run_list.marked, default=""):
+            self.runs.select(first)
+        self.show_pane("runs")
+        self.refresh_bars()
+        return len(self.run_list.marked)
 
     def _load_selected(self, run_id: str) -> None:
         if self.wanted == run_id:

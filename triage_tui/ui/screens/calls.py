@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from triage_tui.errors import Stopped, TriageError
-from triage_tui.ui.screens.rolling import RolloutScreen
+from triage_tui.ui.screens.campaigning import CampaigningScreen
 
 if TYPE_CHECKING:
     from triage_tui.diagnosis.knowledge_base.explained_lines import Line
@@ -21,7 +21,7 @@ _PANES = ("code", "backtrace")
 """The panes that show a function, so that its calls can be asked for."""
 
 
-class CallsScreen(RolloutScreen):
+class CallsScreen(CampaigningScreen):
     """The part of the main screen that asks for calls."""
 
     _reading_calls: threading.Event | None = None

@@ -155,6 +155,11 @@ class LineView(Contained, MouseLines, can_focus=True):
         self._show_cursor(centre)
 
     @property
+    def content_width(self) -> int:
+        """Cells that a row has."""
+        return self._width
+
+    @property
     def _width(self) -> int:
         # One that is hidden comes back as large as it was, without a word; one that was never shown has no
         # size, and its rows are laid out again when it gets one.

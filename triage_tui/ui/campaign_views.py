@@ -1,0 +1,225 @@
+"""The views of the campaign screen as rows: which there are, what each shows, and where the cursor is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from triage_tui.ui.campaign_data import ORDERS, CampaignData, Entry, arranged, heading_of, passing
+from triage_tui.ui.campaign_rows import (
+    What,
+    compared_row,
+    compared_summary,
+    gain_rows,
+    rule_head,
+    rule_row,
+    story_head,
+    story_row,
+    target_head,
+    target_row,
+)
+from triage_tui.ui.rows import ListRows, MadeRows, Row, Rows
+
+if TYPE_CHECKING:
+    from triage_tui.campaign.report import TargetLine
+
+VIEWS = (
+    ("targets", "Targets"),
+    ("stories", "Stories"),
+    ("rules", "Rules"),
+    ("next", "Next"),
+    ("compared", "Compared"),
+)
+"""The views in the order of their keys: name, title."""
+_HEADS = {"targets": target_head, "stories": story_head, "rules": rule_head}
+
+
+class Step(NamedTuple):
+    """Where somebody was before something was opened, to come back to."""
+
+    view: str
+    what: What | None
+    only: frozenset[str] | None
+    title: str
+
+
+class CampaignPlace:
+    """How somebody looks at campaigns; kept while the sheet is closed."""
+
+    def __init__(self) -> None:
+        self.campaign = ""
+        self.view = "targets"
+        self.filter = ""
+        self.order = next(iter(ORDERS))
+        self.folded = False
+        """Whether targets stand below the causes for which they stopped."""
+        self.opened: frozenset[str] = frozenset()
+        """The stories whose targets are shown while they are folded."""
+        self.what: What | None = None
+        """What the cursor is on."""
+        self.only: frozenset[str] | None = None
+        """The targets that are shown: those behind what was opened, None for all."""
+        self.title = ""
+        """What these have in common."""
+        self.trail: list[Step] = []
+        self.compare = ""
+        """The campaign that somebody chose to hold it against."""
+
+    def look_at(self, campaign: str) -> None:
+        """Go to another campaign: what was opened in the one before is not there."""
+        if campaign != self.campaign:
+            self.campaign, self.compare = campaign, ""
+            self.what, self.only, self.title, self.trail = None, None, "", []
+
+    def turn_to(self, view: str) -> None:
+        """Go to another view."""
+        if view != self.view:
+            self.view, self.what = view, None
+            if view != "targets":
+                self.only, self.title, self.trail = None, "", []
+
+    def drill(self, what: What, targets: Sequence[str], title: str) -> None:
+        """Show the targets behind a story, a rule or a step."""
+        self.trail.append(Step(self.view, what, self.only, self.title))
+        self.view, self.what, self.filter, self.folded = "targets", None, "", False
+        self.only, self.title = frozenset(targets), title
+
+    def return_(self) -> None:
+        """Go back to where that was opened."""
+        self.view, self.what, self.only, self.title = self.trail.pop()
+        self.filter = ""
+
+
+class HeadedRows(Rows):
+    """Rows of which those at the top are laid out whole, and the others made when they are drawn."""
+
+    def __init__(self, head: Callable[[int], list[Row]], made: MadeRows) -> None:
+        self._head, self._made = ListRows(head), made
+
+    def layout(self, width: int) -> None:
+        """Lay out both."""
+        self._head.layout(width)
+        self._made.layout(width)
+
+    def __len__(self) -> int:
+        return len(self._head) + len(self._made)
+
+    def row(self, index: int) -> Row:
+        """Return a row of the one or the other."""
+        top = len(self._head)
+        return self._head.row(index) if index < top else self._made.row(index - top)
+
+
+def columns(view: str, width: int) -> str:
+    """Return the names of the columns of a view, "" for one without."""
+    return _HEADS[view](width) if view in _HEADS else ""
+
+
+def rows_of(data: CampaignData, place: CampaignPlace, width: int) -> tuple[Rows, int]:
+    """Return the rows of the view that is chosen, `width` cells wide, and the row of the cursor."""
+    match place.view:
+        case "stories":
+            stories = [one for one in data.statistics.stories if _fits(place, one.key, one.headline)]
+            made = MadeRows(len(stories), lambda index, width: story_row(stories[index], width))
+            return made, _at(place, [one.key for one in stories])
+        case "rules":
+            rules = [
+                (number, one)
+                for number, one in enumerate(data.statistics.rules)
+                if _fits(place, one.title, one.template)
+            ]
+            made = MadeRows(
+                len(rules), lambda index, width: rule_row(rules[index][1], width, rules[index][0])
+            )
+            return made, _at(place, [one.title for _, one in rules])
+        case "next":
+            return _next_rows(data, place, width)
+        case "compared":
+            return _compared_rows(data, place, width)
+        case _:
+            return _target_rows(data, place)
+
+
+def shown_targets(data: CampaignData, place: CampaignPlace) -> list[int]:
+    """Return the places of the targets that pass the filter, and lie behind what was opened."""
+    chosen = passing(data, place.filter)
+    if place.only is not None:
+        chosen = [one for one in chosen if data.lines[one].target in place.only]
+    return chosen
+
+
+def behind(data: CampaignData, place: CampaignPlace, what: What) -> Sequence[str]:
+    """Return the targets behind a row."""
+    match what.kind:
+        case "story" if place.view == "targets":
+            shown = (data.lines[one] for one in shown_targets(data, place))
+            return [line.target for line in shown if heading_of(line) == what.key]
+        case "story":
+            return next((one.targets for one in data.statistics.stories if one.key == what.key), [])
+        case "rule":
+            return data.statistics.rules[what.place].tried
+        case "gain":
+            return data.gains[what.place].targets
+        case _:
+            return [what.key]
+
+
+def last_run(line: TargetLine) -> str:
+    """Return the last run of a target, "" where it has none."""
+    return line.runs[-1] if line.runs else ""
+
+
+def _target_rows(data: CampaignData, place: CampaignPlace) -> tuple[Rows, int]:
+    entries = arranged(data, shown_targets(data, place), place.order, place.folded, place.opened)
+    made = MadeRows(len(entries), lambda index, width: target_row(data, entries[index], width))
+    what = place.what
+    if what is None:
+        return made, 0
+    kept = data.places.get(what.key, -1) if what.kind == "target" else -1
+    return made, next((n for n, one in enumerate(entries) if _is_it(one, what, kept)), 0)
+
+
+def _is_it(entry: Entry, what: What, kept: int) -> bool:
+    if entry.place >= 0:
+        return entry.place == kept
+    return what.kind == "story" and entry.heading == what.key
+
+
+def _next_rows(data: CampaignData, place: CampaignPlace, width: int) -> tuple[Rows, int]:
+    steps = [(number, one) for number, one in enumerate(data.gains) if _fits(place, one.says, one.how)]
+    rows = ListRows(lambda width: gain_rows(data, steps, width))
+    if place.what is None:
+        return rows, 0
+    rows.layout(width)
+    key = place.what.key
+    return rows, rows.find(lambda row: isinstance(row.target, What) and row.target.key == key) or 0
+
+
+def _compared_rows(data: CampaignData, place: CampaignPlace, width: int) -> tuple[Rows, int]:
+    found = data.comparison
+    if found is None:
+        return Rows(), 0
+    changed = [
+        (number, one)
+        for number, one in enumerate(found.targets)
+        if one.change != "same" and _fits(place, one.name, one.group, one.change, one.was, one.now)
+    ]
+    made = MadeRows(
+        len(changed), lambda index, width: compared_row(changed[index][1], width, changed[index][0])
+    )
+    rows = HeadedRows(lambda width: compared_summary(found, width), made)
+    keys = [one.after or one.before for _, one in changed]
+    if place.what is None or place.what.key not in keys:
+        return rows, 0
+    rows.layout(width)
+    return rows, len(rows) - len(made) + keys.index(place.what.key)
+
+
+def _fits(place: CampaignPlace, *texts: str) -> bool:
+    """Tell whether texts hold all words of the filter."""
+    told = " ".join(texts).lower()
+    return all(word in told for word in place.filter.lower().split())
+
+
+def _at(place: CampaignPlace, keys: Sequence[str]) -> int:
+    return keys.index(place.what.key) if place.what is not None and place.what.key in keys else 0
