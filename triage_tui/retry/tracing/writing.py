@@ -8,7 +8,7 @@ from itertools import groupby
 from triage_tui.retry.tracing.model import PHASES, Phase, Reference, Trace, TracedRule, TraceStep
 from triage_tui.text import safe_line
 
-_HEADINGS: dict[Phase, str] = {"plan": "Plan", "execution": "Execution", "verification": "Verification"}
+HEADINGS: dict[Phase, str] = {"plan": "Plan", "execution": "Execution", "verification": "Verification"}
 _SUBJECTS = {"run": "run", "rule": "rule", "story": "story"}
 _DIGITS = 12
 """Hex digits of a SHA-256 that are shown."""
@@ -21,11 +21,11 @@ _LONG = 600
 def as_text(trace: Trace) -> Iterator[str]:
     """Yield the lines of a trace for a terminal."""
     yield f"Trace of {_SUBJECTS[trace.of]} {_line(trace.subject)}: {_line(trace.says)}"
-    for run, steps in _by_run(trace.steps):
+    for run, steps in by_run(trace.steps):
         yield ""
         yield f"Run {_line(run)}" if run else "Rulebook"
-        for phase, some in _by_phase(steps):
-            yield f"  {_HEADINGS[phase]}"
+        for phase, some in by_phase(steps):
+            yield f"  {HEADINGS[phase]}"
             for step in some:
                 yield from _step_lines(step)
     if trace.lacking:
@@ -36,13 +36,13 @@ def as_text(trace: Trace) -> Iterator[str]:
 
 def _step_lines(step: TraceStep) -> Iterator[str]:
     indent = " " * 8
-    yield f"  {step.number:>4}  {_clock(step)}  {step.kind:<{_WIDTH}}  {_line(step.says)}"
-    yield from (f"{indent}{text}" for text in _details(step))
+    yield f"  {step.number:>4}  {clock(step)}  {step.kind:<{_WIDTH}}  {_line(step.says)}"
+    yield from (f"{indent}{text}" for text in details(step))
     for reference in step.evidence:
         says = f"  {_line(reference.says, 120)}" if step.kind in _CITING and reference.says else ""
-        yield f"{indent}{_line(reference.link, 200)}{_where(step, reference)}{says}{_doubt(reference)}"
+        yield f"{indent}{_line(reference.link, 200)}{_where(step, reference)}{says}{doubt(reference)}"
     for rule in step.rules:
-        yield f"{indent}{_rule(rule)}"
+        yield f"{indent}{rule_words(rule)}"
     if step.figures:
         names = max(len(figure.name) for figure in step.figures)
         before = max(len(_line(figure.before, 60)) for figure in step.figures)
@@ -58,12 +58,12 @@ def as_markdown(trace: Trace) -> Iterator[str]:
     yield f"# Trace of {_SUBJECTS[trace.of]} {_prose(trace.subject)}"
     yield ""
     yield f"{_prose(trace.says)}."
-    for run, steps in _by_run(trace.steps):
+    for run, steps in by_run(trace.steps):
         yield ""
         yield f"## Run {_prose(run)}" if run else "## Rulebook"
-        for phase, some in _by_phase(steps):
+        for phase, some in by_phase(steps):
             yield ""
-            yield f"### {_HEADINGS[phase]}"
+            yield f"### {HEADINGS[phase]}"
             yield ""
             for step in some:
                 yield from _step_markdown(step)
@@ -75,16 +75,16 @@ def as_markdown(trace: Trace) -> Iterator[str]:
 
 
 def _step_markdown(step: TraceStep) -> Iterator[str]:
-    yield f"- **{step.number}** {_clock(step)} *{step.kind}*: {_prose(step.says)}"
-    yield from (f"  - {_prose(text)}" for text in _details(step))
+    yield f"- **{step.number}** {clock(step)} *{step.kind}*: {_prose(step.says)}"
+    yield from (f"  - {_prose(text)}" for text in details(step))
     for reference in step.evidence:
         says = _prose(reference.says or reference.link, 200).replace("[", "(").replace("]", ")")
         # What is in a link has been parsed, or is shown as text.
         link = _line(reference.link, 200)
         cited = f"[{says}]({link})" if link.startswith("ev:") and not set(link) & set(" ()<>") else says
-        yield f"  - {cited}{_where(step, reference)}{_doubt(reference)}"
+        yield f"  - {cited}{_where(step, reference)}{doubt(reference)}"
     for rule in step.rules:
-        yield f"  - {_prose(_rule(rule))}"
+        yield f"  - {_prose(rule_words(rule))}"
     if step.figures:
         yield ""
         yield "  | figure | before | after |"
@@ -97,7 +97,7 @@ def _step_markdown(step: TraceStep) -> Iterator[str]:
         yield ""
 
 
-def _details(step: TraceStep) -> Iterator[str]:
+def details(step: TraceStep) -> Iterator[str]:
     """Yield what a step says beside its sentence, raw but for the numbers."""
     if step.actor:
         yield f"by {_line(step.actor, 80)}" + (
@@ -114,7 +114,7 @@ def _details(step: TraceStep) -> Iterator[str]:
         yield f"line {step.audit} of the audit log"
 
 
-def _by_run(steps: Iterable[TraceStep]) -> Iterator[tuple[str, list[TraceStep]]]:
+def by_run(steps: Iterable[TraceStep]) -> Iterator[tuple[str, list[TraceStep]]]:
     """Group steps by the run that they are of, in the order in which these first come."""
     found: dict[str, list[TraceStep]] = {}
     for step in steps:
@@ -122,13 +122,15 @@ def _by_run(steps: Iterable[TraceStep]) -> Iterator[tuple[str, list[TraceStep]]]
     yield from found.items()
 
 
-def _by_phase(steps: list[TraceStep]) -> Iterator[tuple[Phase, list[TraceStep]]]:
+def by_phase(steps: list[TraceStep]) -> Iterator[tuple[Phase, list[TraceStep]]]:
+    """Group steps of one run by the part that they are of."""
     ordered = sorted(steps, key=lambda step: PHASES.index(step.phase))
     for phase, some in groupby(ordered, key=lambda step: step.phase):
         yield phase, list(some)
 
 
-def _clock(step: TraceStep) -> str:
+def clock(step: TraceStep) -> str:
+    """Return when a step was, to the second, safe to show."""
     return _line(step.at[:19].replace("T", " "), 19) if step.at else "time unknown"
 
 
@@ -136,11 +138,13 @@ def _where(step: TraceStep, reference: Reference) -> str:
     return f" (run {_line(reference.run, 40)})" if reference.run != step.run else ""
 
 
-def _doubt(reference: Reference) -> str:
+def doubt(reference: Reference) -> str:
+    """Return what is said behind evidence that does not hold."""
     return "" if reference.holds else "  UNSUPPORTED: it does not hold"
 
 
-def _rule(rule: TracedRule) -> str:
+def rule_words(rule: TracedRule) -> str:
+    """Return a rule file of a step in words, safe to show."""
     words = [_line(rule.file, 200)]
     if rule.id and rule.id not in rule.file:
         words.append(f"id {_line(rule.id, 80)}")

@@ -140,6 +140,15 @@ LOOKING: tuple[Action, ...] = (
         _LOOK,
     ),
     Action(
+        "trace",
+        "equals_sign",
+        "screen.trace",
+        "trace",
+        "See which evidence led to which decision, rule and verdict, and what came after.",
+        "main",
+        _LOOK,
+    ),
+    Action(
         "rulebook",
         "V",
         "screen.rulebook",

@@ -45,7 +45,7 @@ def available(screen: MainScreen, action: Action) -> bool:
         case "retry":
             can = view is not None and (view.waiting or view.generation is not None)
             return can and not screen.retry_goes_on
-        case "diagnose" | "explain":
+        case "diagnose" | "explain" | "trace":
             return view is not None
         case "experiment":
             return screen.offered is not None

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from triage_tui.errors import TriageError
 from triage_tui.text import safe_line
 from triage_tui.ui.backend import Actions
-from triage_tui.ui.screens.auditing import AuditScreen
 from triage_tui.ui.screens.review import Decided
+from triage_tui.ui.screens.tracing import TraceScreen
 
 if TYPE_CHECKING:
     from triage_tui.rulebook.packs.imported import LookedAt
@@ -27,7 +27,7 @@ REASONS: tuple[tuple[str, str], ...] = (
 """Reasons for another generation: what is recorded, what is shown."""
 
 
-class RulebookScreen(AuditScreen):
+class RulebookScreen(TraceScreen):
     """The part of the main screen that shows the rules of a target and goes to another generation."""
 
     def action_rulebook(self) -> None:

@@ -1,0 +1,53 @@
+"""The trace of a run in the app: one key, and each piece of evidence can be gone to."""
+
+from __future__ import annotations
+
+from tests.ui.conftest import opened, shown, until
+from triage_tui.retry.tracing.model import Reference, Trace, TraceStep
+from triage_tui.ui.app import TriageApp
+from triage_tui.ui.explained_rows import explained_rows
+from triage_tui.ui.screens.help import Sheet
+from triage_tui.ui.trace_lines import lines_of, place_of
+from triage_tui.ui.widgets.line_view import LineView
+
+HOSTILE = "\x1b]52;c;eA==\x07 \u202e [@click=app.quit]x"
+RUN, OTHER = "20260131_020000_00000001", "20260131_020000_00000002"
+
+
+def test_rows_are_safe_and_links_lead_into_their_run() -> None:
+    references = [
+        Reference(run=run, link=f"ev:event/{n}", says=HOSTILE) for n, run in enumerate((RUN, OTHER))
+    ]
+    step = TraceStep(
+        number=1,
+        phase="plan",
+        kind="stop",
+        run=HOSTILE,
+        at=HOSTILE,
+        says=HOSTILE,
+        why=HOSTILE,
+        evidence=references,
+    )
+    lines = lines_of(Trace(of="run", subject=RUN, says=HOSTILE, steps=[step], lacking=[HOSTILE]))
+    rows = explained_rows(lines, 60)
+    assert all(row.text.isprintable() for row in rows)
+    links = {link for row in rows for _, _, link in row.links}
+    assert {place_of(link, RUN) for link in links} == {(RUN, "pane:history"), (OTHER, "pane:history")}
+    assert place_of("ev:mem/12@0x10+0:4", RUN) == (RUN, "ev:mem/12@0x10+0:4")
+
+
+async def test_a_key_traces_the_run_and_evidence_is_gone_to_and_come_back_from(app: TriageApp) -> None:
+    async with app.run_test(size=(100, 40)) as pilot:
+        await opened(pilot)
+        await pilot.press("=")
+        await until(pilot, lambda: isinstance(app.screen, Sheet))
+        await until(pilot, lambda: "Plan" in shown(app))
+        view = app.screen.query_one(LineView)
+        row = view.rows.find(lambda row: any("ev:syscall/" in link for _, _, link in row.links))
+        assert row is not None
+        view.move_to(row)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.main.active == "syscalls")
+        await pilot.press("backspace")
+        await until(pilot, lambda: isinstance(app.screen, Sheet))
+        await until(pilot, lambda: app.screen.query_one(LineView).cursor == row)

@@ -1,0 +1,42 @@
+"""A trace as lines whose evidence can be followed, also into other runs."""
+
+from __future__ import annotations
+
+from triage_tui.diagnosis.knowledge_base.explained_lines import Line
+from triage_tui.retry.tracing.model import Trace, TraceStep
+from triage_tui.retry.tracing.writing import HEADINGS, by_phase, by_run, clock, details, doubt, rule_words
+
+_IN = "@"
+"""Between a link and the run that it leads into, where that is another one."""
+
+
+def lines_of(trace: Trace) -> list[Line]:
+    """Return the lines, raw text."""
+    lines = [Line(trace.says, role="entry")]
+    for run, steps in by_run(trace.steps):
+        lines += [Line(""), Line(f"Run {run}" if run else "Rulebook", role="entry")]
+        for phase, some in by_phase(steps):
+            lines.append(Line(HEADINGS[phase], 2, role="entry"))
+            for step in some:
+                lines += _of_step(trace, step)
+    if trace.lacking:
+        lines += [Line(""), Line("What is missing, or does not agree", role="entry")]
+        lines += [Line(f"- {text}", 2, 2, role="held") for text in trace.lacking]
+    return lines
+
+
+def _of_step(trace: Trace, step: TraceStep) -> list[Line]:
+    lines = [Line(f"{step.number} {clock(step)[-8:]} {step.kind}: {step.says}", 4, 3, role="held")]
+    lines += [Line(text, 7, 2) for text in details(step)]
+    for reference in step.evidence:
+        link = reference.link if reference.run == trace.subject else f"{reference.link}{_IN}{reference.run}"
+        lines.append(Line(f"{reference.says or reference.link}{doubt(reference)}", 7, 2, link))
+    lines += [Line(rule_words(rule), 7, 2) for rule in step.rules]
+    lines += [Line(f"{one.name}: {one.before} -> {one.after}", 7, 2) for one in step.figures]
+    return lines
+
+
+def place_of(link: str, run_id: str) -> tuple[str, str]:
+    """Return the run that a link of these lines leads into, and where; events are in the history."""
+    where, _, other = link.partition(_IN) if link.rpartition(_IN)[2].count("_") == 2 else (link, "", "")
+    return other or run_id, "pane:history" if where.startswith("ev:event/") else where
