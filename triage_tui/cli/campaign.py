@@ -19,7 +19,7 @@ from triage_tui.campaign.ending import Ended
 from triage_tui.campaign.engine import carry_out
 from triage_tui.campaign.model import CampaignState, Options, Progress, Target
 from triage_tui.campaign.record import campaign_dir, read_campaign
-from triage_tui.cli.metrics_option import add_metrics_argument, metrics_of_campaign
+from triage_tui.cli.metrics_option import add_metrics_argument, check_metrics, metrics_of_campaign
 from triage_tui.cli.output import print_json, say
 from triage_tui.cli.rounds import SignalEvent, cancelled_by_signals
 from triage_tui.cli.streams import silence_broken
@@ -131,11 +131,13 @@ def run(args: argparse.Namespace) -> int:
         raise TriageError("campaigns need the Python package distributed: pip install 'triage-tui[campaign]'")
     workspace = Workspace.at(args.workspace, made=True)
     options = _options(args)
+    check_metrics(args.metrics)
     with cancelled_by_signals() as cancel:
         directory = _directory(args, workspace, options, cancel)
         state = read_campaign(directory)
         printer = _Printer(state, args.json)
-        with metrics_of_campaign(args.metrics, workspace.runs_dir, directory.name, printer.counts):
+        disk = options.disk_bytes
+        with metrics_of_campaign(args.metrics, workspace.runs_dir, directory.name, printer.counts, disk):
             ended = carry_out(
                 workspace,
                 directory,
