@@ -96,6 +96,27 @@ def test_their_rule_is_not_asked_again_behind_its_own_published_text(tmp_path: P
     assert Loader(tmp_path).call("openat", 5) == (True, 9)
 
 
+CHAINING = b"""local here = debug.getinfo(1, "S").source:match("@?(.*/)") or ""
+local root = here:gsub("syscall_override/?$", "")
+local below = setmetatable({}, { __index = _G })
+local chunk = loadfile(root .. "syscall/openat.lua", "t", below)
+if chunk then chunk() end
+function do_syscall(num, a1, ...)
+  if a1 == 1 then return 1, 11 end
+  if below.do_syscall then return below.do_syscall(num, a1, ...) end
+  return 0, 0
+end
+"""
+
+
+def test_their_rule_that_loads_what_it_hides_finds_it_and_it_is_asked_once(tmp_path: Path) -> None:
+    theirs(tmp_path, "syscall", "function do_syscall(num, a1)\n  c_log('base')\n  return a1 == 2, 22\nend\n")
+    published(tmp_path, CHAINING)
+    sfemu = Loader(tmp_path)
+    assert [sfemu.call("openat", 5, value) for value in (1, 2, 3)] == [(True, 11), (True, 22), (False, 0)]
+    assert sfemu.log == ["base", "base"]
+
+
 def test_a_rule_that_fails_lets_the_call_go_on_and_is_left_out_in_the_end(tmp_path: Path) -> None:
     published(tmp_path, rule("bad", "function do_syscall() error({}) end"), answering("good", "true", "7"))
     sfemu = Loader(tmp_path)

@@ -94,7 +94,7 @@ def test_what_a_tool_writes_is_proposed_for_review(workspace: Workspace) -> None
 @pytest.mark.parametrize(
     ("command", "why"),
     [
-        ("exit 4;", "its model did not answer"),
+        ("exit 4;", r"its model did not answer .*--env"),
         ("/nonexistent/tool", "the shell does not find it"),
         ("true", "wrote no rule"),
         ("kill -9 $$;", "the tool ended with -9"),
@@ -116,6 +116,19 @@ def test_a_tool_without_end_is_stopped(workspace: Workspace, tmp_path: Path) -> 
     cancel.set()
     with pytest.raises(Stopped):
         ask_tool(workspace, run_id, "sleep 1000;", seconds=60, cancel=cancel, tell=lambda line: None)
+
+
+def test_a_tool_is_given_the_settings_that_are_named(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id, env = recorded_runs()[0].name, tmp_path / "env"
+    command = ["sfemu", "ask", "-C", str(workspace.root), run_id, 'show() { cat "$3"; exit 4; }; show']
+    assert main([*command, "--env", str(env)]) == 2
+    env.write_text("OPENAI_MODEL=mine\n")
+    assert main([*command, "--env", str(env)]) == 2
+    assert "tool: OPENAI_MODEL=mine\n" in capsys.readouterr().err
+    assert main(command) == 2
+    assert "OPENAI_MODEL" not in capsys.readouterr().err
 
 
 def test_what_a_tool_leaves_behind_ends_with_it(workspace: Workspace, tmp_path: Path) -> None:

@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ask.add_argument(
         "--timeout", type=float, default=600, metavar="SECONDS", help="longest time of the tool (default 600)"
     )
+    ask.add_argument(
+        "--env", metavar="FILE", help="settings that the tool is given, SFEmu's config/env (default: none)"
+    )
     ask.add_argument("--keep-secrets", action="store_true", help="mask nothing of what the tool is given")
 
 
@@ -96,6 +99,8 @@ def _ask(args: argparse.Namespace) -> int:
 
     if not 0 < args.timeout < 1e6:
         raise TriageError(f"--timeout takes a number of seconds above 0, not {args.timeout:g}")
+    if args.env is not None and not Path(args.env).is_file():
+        raise TriageError(f"{safe_line(args.env, 200)} is no file: --env names the settings of the tool")
     workspace = Workspace.at(args.workspace)
     run_id = workspace.run_dir(args.run).name
     with cancelled_by_signals() as cancel:
@@ -107,6 +112,7 @@ def _ask(args: argparse.Namespace) -> int:
             cancel=cancel,
             tell=lambda line: say(f"tool: {line}"),
             keep_secrets=args.keep_secrets,
+            env=Path(args.env).absolute() if args.env is not None else None,
         )
     tell(args, Said(said=[said]))
     return 0

@@ -58,6 +58,7 @@ _POWERS = (
     # By which any of them can be had without its name.
     *("_G", "_ENV"),
 )
+_LOADS = frozenset(("loadfile", "dofile"))
 _NEEDS_GUEST = ("c_guest_info", "c_write_field", "c_ifreq_set")
 _LITERAL_ERRNO = re.compile(rb"\bc_errno\s*\(?\s*[\"'](E[A-Z0-9]+)[\"']")
 _WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
@@ -189,7 +190,10 @@ def _limits(rule: RuleFile) -> str:
     header = rule.header
     limits = f"hit_limit = {header.hit_limit}, " if header.hit_limit is not None else ""
     closed = "closed = true, " if header.budget.on_failure == "closed" else ""
-    return limits + closed + ("plain = true, " if is_theirs(rule) else "")
+    if not is_theirs(rule):
+        return limits + closed
+    loads = "loads = true, " if _names(rule.source) & _LOADS else ""
+    return f"{limits}{closed}plain = true, {loads}"
 
 
 def _names(source: bytes) -> set[str]:

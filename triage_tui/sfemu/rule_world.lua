@@ -262,7 +262,9 @@ local function load_rule(rule)
   -- A rule without a header of ours is SFEmu's: it gets SFEmu's own world.
   local beyond = rule.plain and world or new_globals()
   local environment = setmetatable({ __rules_dir = rules_dir, __syscall_name = call_name }, { __index = beyond })
-  local chunk, problem = load(rule.text, "=" .. rule.id, "t", environment)
+  -- Such a rule finds its rule directory by the name of its file, in the directory of SFEmu's model.
+  local name = rule.plain and "@" .. rules_dir .. (here == "syscall" and here or "syscall_override") .. "/" .. call_name .. ".lua"
+  local chunk, problem = load(rule.text, name or "=" .. rule.id, "t", environment)
   local good = chunk ~= nil
   if good then
     asked, lines = rule, 0
@@ -398,6 +400,16 @@ local function ask_hidden(num, ...)
   return action, ret
 end
 
+-- A rule of SFEmu's own that loads files asks what it hides by itself: it is not to be asked twice.
+local function asks_it_itself()
+  for _, rule in ipairs(rules) do
+    if rule.loads and not rule.off then
+      return true
+    end
+  end
+  return false
+end
+
 -- What SFEmu calls ---------------------------------------------------------------------------------------
 
 for _, rule in ipairs(rules) do
@@ -431,7 +443,10 @@ function do_syscall(num, a1, a2, a3, a4, a5, a6, a7, a8)
   for index, value in pairs(changed) do
     args[index], wanted = value, true
   end
-  local action, ret = ask_hidden(num, unpack(args, 1, 8))
+  local action, ret = false, 0
+  if not asks_it_itself() then
+    action, ret = ask_hidden(num, unpack(args, 1, 8))
+  end
   if action == true or action == 1 then
     return action, ret
   end

@@ -41,7 +41,7 @@ MAX_EXPLANATION = 64 << 10
 MEANINGS = {
     2: "it was called otherwise than it wants to be",
     3: "it cannot read the snapshot",
-    4: "its model did not answer",
+    4: "its model did not answer (where that is, and its key, --env tells it)",
     6: "it could not write its rules",
     126: "the shell may not execute it",
     127: "the shell does not find it",
@@ -81,10 +81,12 @@ def ask_tool(
     tell: Callable[[str], None],
     actor: str = "",
     keep_secrets: bool = False,
+    env: Path | None = None,
 ) -> str:
     """Have `command` (a shell command, as in SFEMU_AI_CMD) look at a run; return one sentence.
 
-    The tool has `seconds`; `cancel` ends it. `tell` gets what it prints.
+    The tool has `seconds`; `cancel` ends it. `tell` gets what it prints. `env` is the file of its settings,
+    which it reads as it is; without it the tool is given an empty one.
 
     Raises:
         Stopped: it was cancelled.
@@ -97,6 +99,8 @@ def ask_tool(
             asked = write_tool_run(run, Path(place), Redaction.of(run, off=keep_secrets))
         except OSError as error:
             raise TriageError(f"the run cannot be written for the tool: {error.strerror}") from error
+        if env is not None:
+            asked = msgspec.structs.replace(asked, env=env)
         _call(command, asked, seconds, cancel, tell)
         found, left_out = read_written(asked.patch_dir)
         said = _explanation(asked.patch_dir)
