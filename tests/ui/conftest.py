@@ -86,8 +86,8 @@ class RecordedActions:
     def decide(self, run_id: str, action: Decision) -> str:
         return self._note("decide", run_id, action)
 
-    def retry(self, run_id: str) -> str:
-        return self._note("retry", run_id)
+    def retry(self, run_id: str, *, checkpoint: bool = False) -> str:
+        return self._note("retry", run_id, *(["checkpoint"] if checkpoint else []))
 
     def await_retry(self, run_id: str, unwanted: threading.Event) -> str:
         return "this changes nothing"

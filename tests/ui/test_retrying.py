@@ -169,3 +169,21 @@ async def test_a_defect_of_an_action_is_reported_with_a_file(workspace: Path, co
         assert "report it with /tmp/report.txt" in said(app)
     assert len(contained) == 1
     contained.clear()
+
+
+async def test_a_run_with_a_checkpoint_is_asked_where_to_begin(workspace: Path) -> None:
+    place = workspace / "ai_runs" / fixtures.RETRY_RUN / "checkpoint"
+    place.mkdir()
+    (place / "triage.json").write_text("{}")
+    actions = RecordedActions()
+    app = TriageApp(workspace, actions=actions, open_run=fixtures.RETRY_RUN)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot, fixtures.RETRY_RUN)
+        await pilot.press("R")
+        await until(pilot, lambda: "from where?" in shown(app), "the question")
+        await pilot.press("escape")
+        await pilot.press("R")
+        await until(pilot, lambda: "from where?" in shown(app), "the question")
+        await pilot.press("2")
+        await until(pilot, lambda: len(actions.calls) == 1)
+    assert actions.calls == [("retry", fixtures.RETRY_RUN, "checkpoint")]

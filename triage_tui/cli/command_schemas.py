@@ -29,6 +29,7 @@ from triage_tui.cli.show import Shown
 from triage_tui.cli.stable import StableExported, StableListed, StableShown, StableTested
 from triage_tui.cli.watch import Watched
 from triage_tui.retry.tracing.model import Trace
+from triage_tui.retry.trials.each_rule import EachRule
 from triage_tui.rulebook.check.findings import Finding
 from triage_tui.rulebook.check.recorded import Matched
 from triage_tui.runs.files import write_atomic
@@ -104,7 +105,7 @@ COMMANDS: dict[str, tuple[type, ...]] = {
     "policy": (PolicyTold,),
     "reject": (Decided,),
     "resume": (RoundsTold, Decided),
-    "retry": (RoundsTold,),
+    "retry": (RoundsTold, EachRule),
     "rollback": (Decided, Moved),
     "run": (RoundsTold,),
     "sfemu-ask": (Said,),

@@ -81,6 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "kernel without binfmt_misc: ENOEXEC",
     )
     parser.add_argument(
+        "--checkpoint",
+        action="store_true",
+        help="take a checkpoint at each stop, where that can be, for `retry --from checkpoint`",
+    )
+    parser.add_argument(
         "--full-trace",
         action="store_true",
         help="keep every syscall, compressed, in the run record (`show --section full-trace`)",
@@ -233,6 +238,7 @@ def _run(args: argparse.Namespace) -> int:
         observe=args.observe,
         exec_policy=args.exec_policy,
         full_trace=args.full_trace,
+        checkpoint=args.checkpoint,
         logs=[os.path.abspath(name) for name in args.log],
         max_processes=args.max_processes,
         carrier=args.carrier,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from triage_tui.cli.output import print_line, print_table, print_wrapped
 from triage_tui.cli.wrapping import cells
 from triage_tui.language.catalogue import ENGLISH_CATALOGUE, Catalogue
+from triage_tui.runs.checkpoint_place import checkpoint_in_words
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis
 from triage_tui.runs.events import holder_alive
 from triage_tui.runs.evidence import IN_TEXT, resolve
@@ -41,6 +42,8 @@ def say_summary(record: Run, language: Catalogue) -> None:
         print_wrapped(language.fill("note: {text}", text=problem), "  ", "    ")
     if told := reopened_said(record.events):
         print_wrapped(told, "  ", "    ")
+    if told := checkpoint_in_words(record.dir, record.events):
+        print_wrapped(language.fill("checkpoint: {text}", text=told), "  ", "    ")
     if snapshot.recorded:
         print_wrapped(language.fill("recorded: {text}", text=snapshot.recorded), "  ", "    ")
     if record.diagnosis is None:

@@ -113,6 +113,8 @@ class LaunchSpec(msgspec.Struct, frozen=True):
     carrier: str = msgspec.field(default_factory=carrier_of_environment)
     """How watched calls are held, one of `CARRIERS`: "auto" by notification wherever that is to be had, else
     by ptrace."""
+    checkpoint: bool = False
+    """Prepare for checkpoints: find what they need that only shows at the start."""
     also_notify: frozenset[str] = frozenset()
     """Guest syscalls beyond the usual ones that rules may want to hook later in this run ("read")."""
 

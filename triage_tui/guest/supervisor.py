@@ -31,6 +31,7 @@ from triage_tui.guest.calls.stand_ins import Peers
 from triage_tui.guest.cell import policy
 from triage_tui.guest.cell.identity import Identity
 from triage_tui.guest.cell.limits import Limits
+from triage_tui.guest.checkpoint.guest_side import CheckpointSide, GoesOn
 from triage_tui.guest.emulator import emulator_image
 from triage_tui.guest.freezing import killed
 from triage_tui.guest.freezing.computing import ComputingThreads
@@ -63,7 +64,7 @@ EventCallback = Callable[[str, str], None]
 """Called with (kind, text): "output" with text that the guest printed, "problem" with a sentence."""
 
 
-class Guest(Freezer):
+class Guest(Freezer, CheckpointSide):
     """One guest and its process tree. Make it with `Guest.start`, and always call `end` (or use `with`)."""
 
     @classmethod
@@ -76,18 +77,20 @@ class Guest(Freezer):
         containment: policy.ContainmentPolicy | None = None,
         access: RuleAccess | None = None,
         prober: Prober | None = None,
+        goes_on: GoesOn | None = None,
     ) -> Guest:
         """Start the guest and stop it before its first instruction; `run_until_stop` lets it run.
 
         `access` is what the rule host of `rules` was given as its `GuestAccess`. `prober` asks the guest's
-        service, in a thread of its own, before a loop or an idle state is taken for a failure.
+        service, in a thread of its own, before a loop or an idle state is taken for a failure. With `goes_on`
+        it stands where that checkpoint was taken, before or behind its call.
 
         Raises:
             TriageError: it cannot be run; nothing is left behind.
         """
         guest = cls(spec, rules, on_event, containment or policy.ContainmentPolicy(), access, prober)
         try:
-            guest._launch(cancel)
+            guest._launch(cancel, goes_on)
         except BaseException:
             guest.end()
             raise
@@ -182,7 +185,7 @@ class Guest(Freezer):
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def _launch(self, cancel: threading.Event | None) -> None:
+    def _launch(self, cancel: threading.Event | None, goes_on: GoesOn | None) -> None:
         def cancelled() -> bool:
             return cancel is not None and cancel.is_set()
 
@@ -216,6 +219,7 @@ class Guest(Freezer):
         main.identity = Identity.of_user(self.spec.user)
         main.limits = Limits.beginning(self.spec.limits.open_files)
         self.processes_known.main = main
+        self._prepare(launched, goes_on)
 
     @property
     def carrier(self) -> CarrierName:

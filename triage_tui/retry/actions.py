@@ -21,6 +21,7 @@ from triage_tui.retry.rules.rule_decisions import UNLESS_RETRIED, RuleDecisions
 from triage_tui.retry.start import read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
+from triage_tui.runs.checkpoint_place import has_checkpoint
 from triage_tui.runs.events import State, append_event, default_actor, holder_alive, is_waiting
 from triage_tui.sfemu import deciding
 from triage_tui.text import number_of, safe_line
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from triage_tui.runs.analysis_model import Progress
     from triage_tui.runs.reader import Run
 
-Decision = Literal["resume", "retry", "end"]
-DECISIONS: tuple[Decision, ...] = ("resume", "retry", "end")
+Decision = Literal["resume", "retry", "checkpoint", "end"]
+DECISIONS: tuple[Decision, ...] = ("resume", "retry", "checkpoint", "end")
 
 
 class LocalActions(RuleDecisions):
@@ -49,6 +50,8 @@ class LocalActions(RuleDecisions):
     def decide(self, run_id: str, action: Decision) -> str:
         """Tell the holder of a frozen guest what to do with it."""
         run = self._settled(run_id)
+        if action == "checkpoint" and not has_checkpoint(run.dir):
+            raise Conflict(f"run {run.run_id} has no checkpoint: retry from the start instead")
         if deciding.is_taken_over(run.dir):
             return self._decide_sfemu(run.run_id, action)
         if not is_waiting(run.events):
@@ -59,12 +62,13 @@ class LocalActions(RuleDecisions):
                 f"the process that held the guest of run {run.run_id} is gone: retry from the start instead"
             )
         self._decided(run, "decision", {"action": action}, expect_waiting=True)
-        if action == "retry":
+        if action in ("retry", "checkpoint"):
             self._asked[run.run_id] = AskedRetry.by_holder(run.dir, run.events)
         rules = self._rules_of(run)
         return {
             "resume": f"the guest goes on {rules}",
             "retry": f"the guest starts again {rules}",
+            "checkpoint": f"a new guest goes on from the checkpoint {rules}",
             "end": "the guest is ended",
         }[action]
 
@@ -229,22 +233,27 @@ class LocalActions(RuleDecisions):
         run_dirs = [self._workspace.runs_dir / run_id for run_id in run_ids]
         return export_runs(self._workspace.root, run_dirs, wanted, directory, cancel, tell)
 
-    def retry(self, run_id: str) -> str:
-        """Run the target again: by its holder when that lives, else by a new process in the background."""
+    def retry(self, run_id: str, *, checkpoint: bool = False) -> str:
+        """Run the target again: by its holder when that lives, else by a new process in the background.
+
+        With `checkpoint` it goes on from where the run was frozen.
+        """
         run = self._workspace.load(run_id)
         asked = self._asked.get(run.run_id)
         if run.state == "retrying" or (asked is not None and asked.begins):
             raise Conflict(f"run {run.run_id} is being retried already")
         if holder_alive(run.events):
-            return self.decide(run_id, "retry")
+            return self.decide(run_id, "checkpoint" if checkpoint else "retry")
         read_start(run.dir)
+        more = ("--from", "checkpoint") if checkpoint else ()
         try:
-            self._asked[run.run_id] = AskedRetry.by_process(self._workspace.root, run.dir, run.events)
+            self._asked[run.run_id] = AskedRetry.by_process(self._workspace.root, run.dir, run.events, more)
         except OSError as error:
             raise TriageError(
                 f"run {run.run_id} cannot be started again from here: {error.strerror or error}"
             ) from error
-        return f"run {run.run_id} is started again in the background"
+        how = "goes on from its checkpoint" if checkpoint else "is started again"
+        return f"run {run.run_id} {how} in the background"
 
     def await_retry(self, run_id: str, unwanted: threading.Event) -> str:
         """Wait until the retry of a run came to something, or waiting for it is `unwanted`."""

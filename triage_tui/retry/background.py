@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -56,13 +57,16 @@ class AskedRetry(msgspec.Struct, frozen=True):
     holder: tuple[int, int] | None = None
 
     @classmethod
-    def by_process(cls, workspace: Path, run_dir: Path, events: list[Event]) -> AskedRetry:
-        """Start a process that retries a run and then holds its guest.
+    def by_process(
+        cls, workspace: Path, run_dir: Path, events: list[Event], options: Sequence[str] = ()
+    ) -> AskedRetry:
+        """Start a process that retries a run, with more `options`, and then holds its guest.
 
         Raises:
             OSError: it cannot be started.
         """
-        command = [sys.executable, "-m", "triage_tui", "retry", "-C", str(workspace), "--hold", run_dir.name]
+        command = [sys.executable, "-m", "triage_tui", "retry", "-C", str(workspace), "--hold", *options]
+        command.append(run_dir.name)
         process = spawn_detached(command, run_dir / "logs" / "retry-process.log")
         return cls(run_dir, len(events), process)
 

@@ -13,6 +13,8 @@ from msgspec.structs import replace
 from triage_tui.errors import TriageError
 from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.cell.policy import ContainmentPolicy
+from triage_tui.guest.checkpoint.fitting import START_OVER
+from triage_tui.guest.checkpoint.guest_side import GoesOn
 from triage_tui.guest.freezing.stops import Stop
 from triage_tui.guest.spec import (
     LaunchSpec,
@@ -23,6 +25,7 @@ from triage_tui.guest.spec import (
 )
 from triage_tui.guest.supervisor import Guest
 from triage_tui.retry.addresses import AddressNames
+from triage_tui.retry.checkpoints import goes_on
 from triage_tui.retry.probe import parse_question, prober
 from triage_tui.retry.sfemu_rules import patient, sfemu_host
 from triage_tui.retry.start import Start, with_settings
@@ -36,8 +39,9 @@ from triage_tui.rulebook.start_settings import StartRule, start_rules
 from triage_tui.rulehost.client import RuleHost
 from triage_tui.rulehost.protocol import Limits
 from triage_tui.runs.model import AT_START, RuleHit, StartSetting
+from triage_tui.runs.reader import Run
 from triage_tui.sfemu.running.directory import DirectoryHost
-from triage_tui.text import recordable
+from triage_tui.text import recordable, safe_line
 
 Narrator = Callable[[str], None]
 Wanted = Callable[[], bool | str]
@@ -66,6 +70,7 @@ def launch_spec(start: Start) -> LaunchSpec:
         observe=start.observe,
         exec_policy=start.exec_policy,
         full_trace=start.full_trace,
+        checkpoint=start.checkpoint,
         triggers=patient(start),
         target_id=start.sfemu.target_id if start.sfemu is not None else "",
         limits=ResourceLimits(processes=start.max_processes),
@@ -96,10 +101,12 @@ class RunningGuest:
         narrate: Narrator,
         cancel: threading.Event,
         asks_person: bool = False,
+        before: Run | None = None,
     ) -> None:
         """Start the guest, frozen before its first instruction.
 
-        `asks_person`: where a rule directory of SFEmu prompts, the guest is frozen for a person.
+        `asks_person`: where a rule directory of SFEmu prompts, the guest is frozen for a person. With
+        `before` it stands where the checkpoint of that run was taken.
 
         Raises:
             TriageError: it cannot be run, or its active rules were changed; nothing is left behind.
@@ -128,6 +135,7 @@ class RunningGuest:
             if self._settings:
                 spec = launch_spec(with_settings(start, self._settings))
                 self._describe(spec)
+            self.goes_on = self._checkpoint(before, spec) if before is not None else None
             self.guest = Guest.start(
                 spec,
                 self._host,
@@ -136,6 +144,7 @@ class RunningGuest:
                 ContainmentPolicy.allowing(start.allow),
                 access=self._access,
                 prober=asker,
+                goes_on=self.goes_on,
             )
         except BaseException as error:
             self._close_host()
@@ -146,11 +155,33 @@ class RunningGuest:
             self._directory.attach(self.guest)
         for told in started_in_words(self._as_loaded()) if self._directory is None else ():
             narrate(told)
+        if before is not None and self.goes_on is not None:
+            call = safe_line(self.goes_on.checkpoint.facts.call, 60)
+            narrate(
+                f"it goes on from the checkpoint of run {before.run_id}, at {call}: "
+                f"{self.guest.restored_by} calls restored it"
+            )
         if self._settings:
             narrate(f"started with {self._settings_in_words()}")
         if self.guest.carrier != "seccomp-notify":
             held = next(note for note in self.guest.contained if note.startswith("seccomp"))
             narrate(f"watched calls cost more in this run: {held}")
+
+    def _checkpoint(self, before: Run, spec: LaunchSpec) -> GoesOn:
+        """Return what to go on from.
+
+        Raises:
+            TriageError: there is no checkpoint that fits.
+        """
+        if self._directory is not None:
+            raise TriageError("a guest with a rule directory of SFEmu starts over: its Lua kept a state")
+        then = [(one.setting, one.says) for one in before.snapshot.start_settings]
+        if [(one.setting, one.says) for one in self._settings] != then:
+            raise TriageError(
+                "the active rules change how the program is started, which a checkpoint is too late for: "
+                f"{START_OVER}"
+            )
+        return goes_on(before, spec, self.target)
 
     def run(self, cancel: threading.Event, wanted: Wanted) -> Stop:
         """Let the guest run until it is frozen, by itself or because it is `wanted`, or gone."""

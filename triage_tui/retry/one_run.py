@@ -34,11 +34,13 @@ def run_once(
     *,
     what: str = "the experiment",
     recording: AbstractContextManager[object] | None = None,
+    before: Run | None = None,
 ) -> Run:
     """Run the program of `run` once with the rules of `workspace`, record where it stops, and end it.
 
     `what` names what is being done, for who cancels it. `recording` is held while the stop is recorded: who
-    runs several guests at a time lets one be recorded after the other.
+    runs several guests at a time lets one be recorded after the other. With `before` it goes on from the
+    checkpoint of that run.
 
     Raises:
         Stopped: `cancel` was set; nothing of it is kept.
@@ -50,7 +52,7 @@ def run_once(
     limits = CaptureLimits.of({})
     if limits.disk_bytes:
         usage.bytes()
-    guest = RunningGuest(workspace, start, tell, cancel)
+    guest = RunningGuest(workspace, start, tell, cancel, before=before)
     try:
         with _telling(tell, start.triggers.time_limit_s):
             stop = guest.run(cancel, lambda: False)

@@ -15,6 +15,7 @@ from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
 from triage_tui.guest.freezing.stops import Stop
 from triage_tui.guest.record.capture import Scope, capture
 from triage_tui.proposals.build import propose
+from triage_tui.retry.checkpoints import Taken, take
 from triage_tui.retry.guests import RunningGuest
 from triage_tui.retry.inspecting.left_out_calls import take_left_out
 from triage_tui.retry.noting import note
@@ -69,16 +70,18 @@ def record_stop(
     where = safe_line(str(workspace.runs_dir))
     try:
         try:
-            run_dir, reason = _write(workspace, running, stop, start, parent, number, holds, scope)
+            run_dir, reason, taken = _write(workspace, running, stop, start, parent, number, holds, scope)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
             brief = Scope(brief=f"the disk has no room for more ({error.strerror})")
-            run_dir, reason = _write(workspace, running, stop, start, parent, number, holds, brief)
+            run_dir, reason, taken = _write(workspace, running, stop, start, parent, number, holds, brief)
     except OSError as error:
         kind = NoRoom if error.errno in _NO_ROOM else TriageError
         raise kind(f"the run could not be written in {where}: {error.strerror or error}") from error
     append_event(run_dir, "captured", {"reason": reason, "supervisor": this_process()})
+    if taken is not None:
+        taken.note(run_dir)
     _add_logs(run_dir, start.logs)
     try:
         run = explain(run_dir)
@@ -100,8 +103,8 @@ def _write(
     number: int,
     holds: bool,
     scope: Scope,
-) -> tuple[Path, str]:
-    """Write and publish the run; return its directory and the reason of the stop.
+) -> tuple[Path, str, Taken | None]:
+    """Write and publish the run; return its directory, the reason of the stop, and what came of a checkpoint.
 
     Raises:
         OSError: it cannot be written; nothing is left of it.
@@ -133,7 +136,11 @@ def _write(
             writer.add_log(RULES_LOG, _log_bytes(said))
         writer.write_snapshot(snapshot)
         write_start(writer.dir, start)
-        return writer.publish(), snapshot.reason
+        taken = None
+        if start.checkpoint:
+            room = 0 if scope.brief else max(0, scope.max_bytes - writer.disk_bytes())
+            taken = take(running.guest, writer.dir, room, ended=stop.ended)
+        return writer.publish(), snapshot.reason, taken
     except BaseException:
         writer.discard()
         raise

@@ -78,6 +78,8 @@ class Start(msgspec.Struct, kw_only=True):
     """Every syscall, or only those that rules may hook."""
     exec_policy: Literal["emulate", "refuse"] = "emulate"
     """What an execve of a foreign program gets: its emulator, or ENOEXEC."""
+    checkpoint: bool = False
+    """Whether a checkpoint is taken at each stop, where that can be, for retries to go on from."""
     full_trace: bool = False
     """Whether the text of all calls goes into the run record."""
     logs: list[str] = []

@@ -86,7 +86,8 @@ class Verdict(Record):
     """Syscall signatures of this run that no earlier round had, in order, bounded."""
     masked: list[str] = []
     """What rules answered or supplied on the way: the failure is masked there, not fixed."""
-    how: Literal["resume", "retry"] = "retry"
+    how: Literal["resume", "retry", "checkpoint"] = "retry"
+    """Whether the frozen guest went on, was started again, or went on from a checkpoint in a new process."""
     links: list[str] = []
     """For each reason the link to its evidence in this run (see `runs.evidence`), "" where it has none."""
     regained: list[str] = []

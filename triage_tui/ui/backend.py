@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from triage_tui.rulebook.choices import Approval
     from triage_tui.runs.analysis_model import Progress
 
-Decision = Literal["resume", "retry", "end"]
+Decision = Literal["resume", "retry", "checkpoint", "end"]
 
 
 class Actions(Protocol):
@@ -76,8 +76,11 @@ class Actions(Protocol):
     def add_log(self, run_id: str, path: Path) -> str:
         """Put a log from elsewhere beside a run, lined up by its times."""
 
-    def retry(self, run_id: str) -> str:
-        """Run the target again in the background, when no holder of the run is alive to do it."""
+    def retry(self, run_id: str, *, checkpoint: bool = False) -> str:
+        """Run the target again in the background, when no holder of the run is alive to do it.
+
+        With `checkpoint` it goes on from where the run was frozen.
+        """
 
     def await_retry(self, run_id: str, unwanted: threading.Event) -> str:
         """Return when the retry of a run came to something, or waiting for it is `unwanted`."""

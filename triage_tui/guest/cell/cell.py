@@ -45,11 +45,14 @@ class Cell:
         self.ended: dict[int, int] = {}
         """Inner pid -> wait status, of the processes that init reaped."""
         self.carrier: Carrier | None = None
+        self.changes = -1
+        """Descriptor of the directory that holds what the guest changes below its root, -1 for none."""
         self.gone = False
         self._replies: list[int] = []
         self._handed: list[int] = []
         """Descriptors that came with replies."""
-        self._kept: list[int] = []
+        self.kept: list[int] = []
+        """Descriptors that `keep_open` was given."""
         self._init: int | None = None
         package_root = str(Path(__file__).resolve().parents[3])
         try:
@@ -106,6 +109,8 @@ class Cell:
         elif "notes" in message:
             self.notes = message["notes"]
             self.single_id = message["single_id"]
+            if fds:
+                self.changes = fds[0]
         elif "ended" in message:
             self.ended[message["ended"]] = message["status"]
         elif "reply" in message:
@@ -155,6 +160,11 @@ class Cell:
         message = {"do": what, "path": path.hex(), "mode": mode}
         return self._exchange(message, [] if content_fd is None else [content_fd])
 
+    def put_back(self, path: bytes, entry: dict[str, Any], content_fd: int | None) -> int:
+        """Have init put back what a checkpoint says of `path`, see `cell_files.put_back`; 0 or -errno."""
+        message = {"do": "put_back", "path": path.hex(), "entry": entry}
+        return self._exchange(message, [] if content_fd is None else [content_fd])
+
     def open_file(self, path: bytes) -> int:
         """Return a descriptor of a regular file of the guest's for reading.
 
@@ -200,7 +210,7 @@ class Cell:
 
     def keep_open(self, fd: int) -> None:
         """Own `fd` until the cell ends (the write end of a guest's input)."""
-        self._kept.append(fd)
+        self.kept.append(fd)
 
     def init_pid(self) -> int | None:
         """Return the host pid of the cell's init, None when it is gone."""
@@ -228,10 +238,13 @@ class Cell:
             self.carrier.close()
         self._events.close()
         self._orders.close()
+        if self.changes >= 0:
+            os.close(self.changes)
+            self.changes = -1
         while self._handed:
             os.close(self._handed.pop())
-        while self._kept:
-            os.close(self._kept.pop())
+        while self.kept:
+            os.close(self.kept.pop())
         try:
             self.launcher.wait(5)
         except subprocess.TimeoutExpired:

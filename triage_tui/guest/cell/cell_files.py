@@ -165,6 +165,57 @@ def open_pair(kind: int) -> tuple[int, int] | int:
     return first.detach(), second.detach()
 
 
+def put_back(path: bytes, entry: dict[str, Any], content_fd: int | None) -> int:
+    """Have what a checkpoint says of `path` lie there, in the place of what does; 0 or -errno.
+
+    `entry` is {"kind", "mode", "user", "group", "mtime_ns", "target" (hex), "offset", "size"}; the bytes of a
+    file are those of `content_fd` from `offset` on. No link at the end of the path is followed.
+    """
+    if not path.startswith(b"/") or b".." in path.split(b"/") or path == b"/":
+        return -errno.EINVAL
+    try:
+        kind = entry["kind"]
+        if kind != "directory" or not os.path.isdir(path) or os.path.islink(path):
+            if os.path.lexists(path) and (result := remove(path)) < 0:
+                return result
+            _make(path, entry, content_fd)
+        if kind == "removed":
+            return 0
+        os.chown(path, entry["user"], entry["group"], follow_symlinks=False)
+        if kind != "link":
+            os.chmod(path, entry["mode"] & _MODE)
+        os.utime(path, ns=(entry["mtime_ns"], entry["mtime_ns"]), follow_symlinks=False)
+    except OSError as error:
+        return -(error.errno or errno.EIO)
+    return 0
+
+
+def _make(path: bytes, entry: dict[str, Any], content_fd: int | None) -> None:
+    match entry["kind"]:
+        case "directory":
+            os.mkdir(path, 0o700)
+        case "link":
+            os.symlink(bytes.fromhex(entry["target"]), path)
+        case "fifo":
+            os.mkfifo(path, 0o600)
+        case "file":
+            if content_fd is None:
+                raise OSError(errno.EINVAL, "no content")
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(path, flags, 0o600)
+            try:
+                at, end = entry["offset"], entry["offset"] + entry["size"]
+                while at < end:
+                    block = os.pread(content_fd, min(1 << 20, end - at), at)
+                    if not block:
+                        raise OSError(errno.EIO, "the content is cut off")
+                    at += len(block)
+                    while block:
+                        block = block[os.write(fd, block) :]
+            finally:
+                os.close(fd)
+
+
 def serve(request: dict[str, Any], fds: list[int]) -> int:
     """Do one request: {"do": ..., "path": hex, "mode": int}; the content of a file comes as fd."""
     path = bytes.fromhex(request["path"])
@@ -172,6 +223,8 @@ def serve(request: dict[str, Any], fds: list[int]) -> int:
         return -errno.EINVAL
     if request["do"] == "mkdir_p":
         return mkdir_p(path, request["mode"])
+    if request["do"] == "put_back":
+        return put_back(path, request["entry"], fds[0] if fds else None)
     if request["do"] == "provide_socket":
         return provide_socket(path, request["mode"])
     if request["do"] == "remove":

@@ -114,7 +114,10 @@ def _place() -> str:
 
 
 def _make_root(config: dict[str, Any], fds: dict[str, int]) -> list[str]:
-    """As pid 1: build the guest's root and move into it; return notes. Adds "stdin" where `fds` has none."""
+    """As pid 1: build the guest's root and move into it; return notes.
+
+    Adds to `fds` "changes", the directory that holds what the guest writes, and "stdin" where there is none.
+    """
     program_fd = fds.get("program")
     notes: list[str] = []
     namespaces.mount("none", "/", "", namespaces.MS_REC | namespaces.MS_PRIVATE)
@@ -139,6 +142,8 @@ def _make_root(config: dict[str, Any], fds: dict[str, int]) -> list[str]:
                 file.write(block)
         os.chmod(target, 0o755)
         notes.append("empty root file system with the program alone")
+    place_of_changes = upper if program_fd is None else root
+    fds["changes"] = os.open(place_of_changes, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     process_directory = os.path.join(root, "proc")
     with contextlib.suppress(OSError):
         # A filled /proc is somebody's stand-in, and a missing one is part of what is being looked at.
@@ -304,7 +309,9 @@ def _be_init(
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         config["single_id"] = _has_single_id()
         notes = notes + _make_root(config, fds)
-        _say(channel, {"notes": notes, "single_id": config["single_id"]})
+        changes = fds.pop("changes")
+        _say(channel, {"notes": notes, "single_id": config["single_id"]}, (changes,))
+        os.close(changes)
         hidden, hide = os.pipe()
         guest = os.fork()
         if guest == 0:

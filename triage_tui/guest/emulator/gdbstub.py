@@ -23,21 +23,46 @@ class GdbStub:
         self._socket.settimeout(timeout)
         self._buffer = bytearray()
 
-    def _receive(self) -> bytes:
-        while True:
-            start = self._buffer.find(b"$")
-            end = self._buffer.find(b"#", start) if start >= 0 else -1
-            if end >= 0 and len(self._buffer) >= end + 3:
-                packet = bytes(self._buffer[start + 1 : end])
-                del self._buffer[: end + 3]
-                self._socket.sendall(b"+")
-                return packet
-            if len(self._buffer) > _MAX_PACKET:
-                raise TriageError("the emulator's gdb stub sends no packets that can be understood")
-            data = self._socket.recv(65536)
-            if not data:
-                raise TriageError("the emulator ended while it was being started")
-            self._buffer += data
+    def fileno(self) -> int:
+        """Descriptor that becomes readable when the stub has replied."""
+        return self._socket.fileno()
+
+    def send(self, packet: bytes) -> None:
+        """Send one packet; the reply is for `receive_some`.
+
+        Raises:
+            TriageError: the stub hung up.
+        """
+        try:
+            self._socket.sendall(b"$" + packet + b"#%02x" % (sum(packet) & 255))
+        except OSError as error:
+            raise TriageError(f"the emulator ended while it was being started ({error.strerror})") from error
+
+    def receive_some(self) -> bytes | None:
+        """Take what has come, which must be something, and return a packet if one is complete.
+
+        Raises:
+            TriageError: the stub hung up, or sends something else.
+        """
+        if (packet := self._packet()) is not None:
+            return packet
+        if len(self._buffer) > _MAX_PACKET:
+            raise TriageError("the emulator's gdb stub sends no packets that can be understood")
+        data = self._socket.recv(65536)
+        if not data:
+            raise TriageError("the emulator ended while it was being started")
+        self._buffer += data
+        return self._packet()
+
+    def _packet(self) -> bytes | None:
+        start = self._buffer.find(b"$")
+        end = self._buffer.find(b"#", start) if start >= 0 else -1
+        if end < 0 or len(self._buffer) < end + 3:
+            return None
+        packet = bytes(self._buffer[start + 1 : end])
+        del self._buffer[: end + 3]
+        self._socket.sendall(b"+")
+        return packet
 
     def command(self, packet: bytes) -> bytes:
         """Send one packet and return the reply.
@@ -46,8 +71,10 @@ class GdbStub:
             TriageError: the stub hung up or did not answer in time.
         """
         try:
-            self._socket.sendall(b"$" + packet + b"#%02x" % (sum(packet) & 255))
-            return self._receive()
+            self.send(packet)
+            while (reply := self.receive_some()) is None:
+                pass
+            return reply
         except TimeoutError:
             raise TriageError("the emulator's gdb stub does not answer") from None
         except OSError as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import struct
+import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 
@@ -60,7 +61,7 @@ class Action(msgspec.Struct, frozen=True):
     flags: int
 
 
-def _numbers(arch: Arch) -> dict[str, int]:
+def signal_numbers(arch: Arch) -> dict[str, int]:
     """Return name -> number of the signals below the real-time ones."""
     if arch.name.startswith("mips"):
         return {f"SIG{name}": number for name, number in _NUMBERS_MIPS.items()}
@@ -131,6 +132,42 @@ class ActionTables:
         return actions
 
 
+class RawAction(msgspec.Struct, frozen=True):
+    """An entry of the table; numbers and bits are the guest's, bit 0 of the mask is signal 1."""
+
+    number: int
+    handler: int
+    flags: int
+    restorer: int
+    mask: int
+
+
+def raw_actions(arch: Arch, data: bytes, size: int) -> list[RawAction]:
+    """Return the entries of a table, `size` bytes each, that are not the default.
+
+    Handler, flags and restorer are in the host's byte order there, the mask still in the guest's.
+    """
+    fields = layout(arch, "sigaction").fields
+    found = []
+    for number in range(1, len(data) // size + 1):
+        entry = data[(number - 1) * size : number * size]
+        values = {
+            name: int.from_bytes(entry[place.offset : place.offset + place.size], sys.byteorder)
+            for name, place in fields.items()
+            if name != "sa_mask"
+        }
+        place = fields["sa_mask"]
+        words = entry[place.offset : place.offset + place.size]
+        mask = sum(
+            int.from_bytes(words[at : at + arch.word], arch.endian) << 8 * at
+            for at in range(0, len(words), arch.word)
+        )
+        if values["sa_handler"]:
+            restorer = values.get("sa_restorer", 0)
+            found.append(RawAction(number, values["sa_handler"], values["sa_flags"], restorer, mask))
+    return found
+
+
 class _Table:
     """What the table of one process must look like."""
 
@@ -144,7 +181,7 @@ class _Table:
     ) -> None:
         self.count = 128 if arch.name.startswith("mips") else 64
         self._is_code = is_code
-        self._numbers = _numbers(arch)
+        self._numbers = signal_numbers(arch)
         self._names = {number: name for name, number in self._numbers.items()}
         self._asked = {self._number(name) for name in asked} - {0}
         passed_on = {name for name in self._numbers if hasattr(signal, name)} - _OWN_USE

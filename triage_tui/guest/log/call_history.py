@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from triage_tui.guest.log.call_effects import CallEffects
 from triage_tui.guest.log.kept_calls import KeptCalls, OnSeen, bound_times
@@ -18,6 +19,7 @@ class CallHistory:
         """Keep the newest `history` calls in memory, and `cap` calls for the trace file."""
         self._history: deque[Syscall] = deque(maxlen=history)
         self._history_size = history
+        self._cap = cap
         self._kept = KeptCalls(cap)
         self.count = 0
         self.skimmed = 0
@@ -60,6 +62,26 @@ class CallHistory:
     def _note_signature(self, record: Syscall) -> None:
         if len(self.signatures) < _MAX_SIGNATURES:
             self.signatures.add((record.name, record.path, record.request, record.errno))
+
+    def continue_after(self, calls: Iterable[Syscall], count: int) -> None:
+        """Have the history be that of an earlier run up to its call `count`: what follows goes on from there.
+
+        `calls` are those of it that are known, oldest first. What the calls so far did stays known, and the
+        calls themselves do not.
+        """
+        self._history.clear()
+        self._kept = KeptCalls(self._cap, self._kept.on_seen)
+        self.count = self.failed = self.skimmed = 0
+        self.signatures.clear()
+        for call in calls:
+            if call.seq <= count:
+                self._history.append(call)
+                self._kept.add(call)
+                self._kept.left_out += max(0, call.seq - self.count - 1)
+                self.count = call.seq
+                self.failed += call.errno is not None
+                self._note_signature(call)
+        self.count = max(self.count, count)
 
     def effects(self, pid: int) -> CallEffects:
         """Return what the calls of a process did to it."""

@@ -127,7 +127,7 @@ def _bytes(entry: Entry) -> int:
 class KeptCalls:
     """The first half and the last half of at most `cap` calls and MAX_TEXT bytes, in the order of seq."""
 
-    def __init__(self, cap: int) -> None:
+    def __init__(self, cap: int, on_seen: OnSeen = lambda _arch, _call, _seen: None) -> None:
         self._half = max(1, cap // 2)
         self._head: list[Entry] = []
         self._head_size = self._head_bytes = 0
@@ -135,7 +135,7 @@ class KeptCalls:
         self._tail_size = self._tail_bytes = 0
         self.left_out = 0
         """Calls between head and tail that are not kept."""
-        self.on_seen: OnSeen = lambda _arch, _call, _seen: None
+        self.on_seen = on_seen
 
     def add(self, entry: Entry) -> None:
         """Append a call or a stretch of calls."""

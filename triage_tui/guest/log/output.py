@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 _READ_SIZE = 65536
 
@@ -54,6 +54,14 @@ class GuestOutput:
         self.pipes: dict[int, str] = {}
         """Read end -> name of the stream."""
         self._on_text = on_text
+
+    def continue_after(self, streams: Mapping[str, bytes], both: bytes, totals: Mapping[str, int]) -> None:
+        """Have what is kept begin with what an earlier run printed; `totals` are the bytes of its streams."""
+        for name, buffer in self.streams.items():
+            buffer.add(streams.get(name, b""))
+            buffer.total = max(buffer.total, totals.get(name, 0))
+        self.both.add(both)
+        self.both.total = max(self.both.total, sum(totals.values()))
 
     def read(self, fd: int) -> bool:
         """Take what is in one pipe; False when it has ended.

@@ -191,8 +191,10 @@ class ProcessKeeper(FrozenViews):
         low = [argument & 0xFFFFFFFF for argument in notification.args[:2]]
         first = self._first_own_fd
         if name == "close" and call is None and low[0] >= first:
-            # A thread has ended and the emulator closes its log.
-            self.trace.forget(notification.tid)
+            # A thread has ended and the emulator closes its log; or it closes the connection to its stub.
+            log = self.trace.logs.get(notification.tid)
+            if log is not None and log.number == low[0]:
+                self.trace.forget(notification.tid)
             return False
         if (name == "close" and low[0] >= first) or (name in ("dup2", "dup3") and low[1] >= first):
             # As for any descriptor above the limit of open files.

@@ -33,8 +33,8 @@ MAX_NOVEL = 40
 _MUCH_LOST = 3
 """Signatures that are missing from which on a run without news is worse than the one before."""
 
-How = Literal["resume", "retry"]
-"""Whether the frozen guest went on, or a new one started."""
+How = Literal["resume", "retry", "checkpoint"]
+"""Whether the frozen guest went on, a new one started, or a new one went on from a checkpoint."""
 
 _Decided = tuple[VerdictWord, list[Reason]]
 
@@ -43,8 +43,8 @@ def judge(before: Run, after: Run, past: Past | None = None, how: How = "retry")
     """Return the verdict on `after`, which retries (or continues) `before`.
 
     `past` is what the earlier rounds of the target reached, `earlier_rounds.past_of`: that is not new.
-    Without it `before` is all that is known. With `how` "resume" the two runs are two stops of one process,
-    and only calls after the first stop count.
+    Without it `before` is all that is known. With `how` "resume" or "checkpoint" the two are two stops of one
+    course of the program, and only calls after the first stop count.
     """
     if past is None:
         past = Past()
@@ -62,6 +62,8 @@ def judge(before: Run, after: Run, past: Past | None = None, how: How = "retry")
         # It was still running: that it did not end as before says nothing.
         word, reasons = "sideways", [Reason(early, cited_end(after))]
         look.news, look.same_end = Novelty({}, {}, {}, {}, {}), True
+    if how == "checkpoint":
+        reasons.append(Reason(f"it went on from the checkpoint of run {before.run_id}, not from its start"))
     reasons += _accounts(after)
     masked = masked_calls(after)
     rung = rung_of(
@@ -123,7 +125,7 @@ class _Look(msgspec.Struct):
 
     @classmethod
     def at(cls, before: Run, after: Run, past: Past, how: How) -> _Look:
-        start = before.snapshot.trigger.seq if how == "resume" else 0
+        start = before.snapshot.trigger.seq if how != "retry" else 0
         made_up = faked.look_at(after)
         news = news_of(before, after, past, made_up, start)
         lost, ground = ground_lost(before, after)

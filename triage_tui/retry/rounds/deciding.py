@@ -83,7 +83,7 @@ class Decider:
         if why := killed_from_outside(run):
             self._leave(run, f"{why}; `triage-tui resume {run.run_id}` runs the round again", "retry")
             return True
-        again = current.verdict is not None and current.verdict.how == "retry"
+        again = current.verdict is not None and current.verdict.how != "resume"
         before = self._before(run) if again else None
         if before is None or not (why := replaced(before, run)):
             return False
@@ -256,8 +256,8 @@ class Decider:
                 return True
 
     def _obey(self, run: Run, action: object) -> Next | None:
-        if action in ("resume", "retry"):
-            return Next("resume" if action == "resume" else "retry", run)
+        if action == "resume" or action == "retry" or action == "checkpoint":
+            return Next(action, run)
         self._course.end("a person ended it")
         return None
 

@@ -61,10 +61,12 @@ def run_rounds(
     cancel: threading.Event | None = None,
     freeze: FreezeSwitch | None = None,
     policy_file: str | Path | None = None,
+    checkpoint: bool = False,
 ) -> Course:
     """Run a target until it is well, nobody can help it further, or a decision ends it.
 
-    With `parent` the first round is judged as a retry of that run. Without `hold` a frozen guest is not kept
+    With `parent` the first round is judged as a retry of that run; with `checkpoint` it goes on from its
+    checkpoint. Without `hold` a frozen guest is not kept
     for a person: one round is run, recorded, judged, and the guest ended. `narrate` gets one line of raw text
     for each thing that happens. `freeze` can be set while a guest runs that is held for a person.
     `policy_file` is the written policy, None for the one in force. Whatever happens, no guest survives this
@@ -81,7 +83,8 @@ def run_rounds(
     ways = cancel or threading.Event(), freeze or FreezeSwitch()
     written = written_policy(workspace, policy, policy_file, narrate)
     terms = Terms(workspace, start, policy, limits or Limits(), hold, narrate, *ways, written)
-    return carry_out(terms, Course(), Next("retry", parent) if parent is not None else None)
+    following = Next("checkpoint" if checkpoint else "retry", parent) if parent is not None else None
+    return carry_out(terms, Course(), following)
 
 
 def written_policy(
@@ -210,9 +213,10 @@ class _Runner:
         before = following.run if following is not None else None
         action = following.action if following is not None else "retry"
         if before is not None:
-            decided(
-                self._workspace.root, before, "retry_started", this_process(), expect_state=UNLESS_RETRIED
-            )
+            begun: dict[str, object] = dict(this_process())
+            if action == "checkpoint":
+                begun["from"] = "checkpoint"
+            decided(self._workspace.root, before, "retry_started", begun, expect_state=UNLESS_RETRIED)
             self._log = RetryLog(before.dir)
             self._log.write(f"run_id={before.run_id} reason={before.snapshot.reason} {action}")
         used = self._course.used
@@ -289,10 +293,37 @@ class _Runner:
             self._usage.bytes()
         if self._is_first_of_its_program():
             expire(self._workspace, self._terms.start, self._tell)
-        self._guest = RunningGuest(
-            self._workspace, self._terms.start, self._tell, self._cancel, asks_person=self._holds
+        how: How = "retry"
+        if action == "checkpoint" and before is not None:
+            how = self._start_from_checkpoint(before)
+        if self._guest is None:
+            self._guest = self._started(None)
+        return self._guest.run(self._cancel, self._watch(before)), how
+
+    def _started(self, before: Run | None) -> RunningGuest:
+        return RunningGuest(
+            self._workspace,
+            self._terms.start,
+            self._tell,
+            self._cancel,
+            asks_person=self._holds,
+            before=before,
         )
-        return self._guest.run(self._cancel, self._watch(before)), "retry"
+
+    def _start_from_checkpoint(self, before: Run) -> How:
+        """Have a guest go on from a checkpoint; where that cannot be, say why, and let it start over.
+
+        Raises:
+            TriageError: it cannot be, and nothing else was asked for.
+        """
+        try:
+            self._guest = self._started(before)
+        except TriageError as error:
+            if not self._course.rounds:
+                raise
+            self._tell(f"{error}; so it starts again")
+            return "retry"
+        return "checkpoint"
 
     def _is_first_of_its_program(self) -> bool:
         """Tell whether the program was not run yet in this course, or is another file than before."""

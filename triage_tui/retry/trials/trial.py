@@ -74,9 +74,16 @@ class Trials:
     """Runs of the program of one run, in copies of the workspace that are gone when the block ends."""
 
     def __init__(
-        self, workspace: Workspace, run: Run, bounds: Bounds, tell: Tell, cancel: threading.Event
+        self,
+        workspace: Workspace,
+        run: Run,
+        bounds: Bounds,
+        tell: Tell,
+        cancel: threading.Event,
+        *,
+        checkpoint: bool = False,
     ) -> None:
-        """Look whether the program can be started again as it was.
+        """Look whether the program can be started again as it was; with `checkpoint` it goes on from there.
 
         Raises:
             TriageError: the run does not say how it was started, or its program is another one by now.
@@ -84,6 +91,7 @@ class Trials:
         self.workspace, self.run, self.bounds = workspace, run, bounds
         self.target_id = run.snapshot.target.target_id
         self._tell, self._cancel = tell, cancel
+        self._before = run if checkpoint else None
         self._began = time.monotonic()
         if not self.target_id:
             raise TriageError(f"run {run.run_id} does not say of which target it is")
@@ -205,7 +213,14 @@ class Trials:
         assert self._place is not None
         copy = scratch(self.workspace, self.target_id, rules, self._place / f"{number:04}")
         return run_once(
-            copy, self.run, start, _quiet(tell), cancel, what="the trial", recording=self._recording
+            copy,
+            self.run,
+            start,
+            _quiet(tell),
+            cancel,
+            what="the trial",
+            recording=self._recording,
+            before=self._before,
         )
 
 
@@ -215,7 +230,7 @@ def _trial_start(run: Run) -> Start:
     # One that does not say where its clock and random numbers began gets a beginning that all share.
     seed = start.seed or time.time_ns()
     return msgspec.structs.replace(
-        start, observe="full", memory="small", full_trace=False, logs=[], seed=seed
+        start, observe="full", memory="small", full_trace=False, checkpoint=False, logs=[], seed=seed
     )
 
 

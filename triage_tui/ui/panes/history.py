@@ -18,6 +18,7 @@ WORDS = {
     "captured": ("frozen and recorded", "info"),
     "diagnosed": ("diagnosed", "info"),
     "log_added": ("a log added", "info"),
+    "checkpoint": ("checkpoint", "info"),
     "reopened": ("reopened", "bad"),
     "analyzed": ("a model's opinion added", "info"),
     "proposed": ("rules proposed", "accent"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual import on
 
 from triage_tui.errors import TriageError
+from triage_tui.runs.checkpoint_place import has_checkpoint
 from triage_tui.ui.messages import RetryOver
 from triage_tui.ui.screens.review import ReviewScreen
 
@@ -60,10 +61,30 @@ class GuestScreen(ReviewScreen):
             self.say("This run is being retried: E stops that.", "warning")
             return
         run_id, waiting = view.run_id, view.waiting
+        if not has_checkpoint(view.run.dir):
+            self._retry(run_id, waiting)
+            return
+        from triage_tui.ui.screens.question import Question
+
+        def answered(answer: str | None) -> None:
+            if answer is not None:
+                self._retry(run_id, waiting, checkpoint=answer == "checkpoint")
+
+        answers = (
+            ("start", "From its start"),
+            ("checkpoint", "From its checkpoint: a new process goes on from where it was frozen"),
+        )
+        self.app.push_screen(Question(f"Retry {view.name} from where?", answers), answered)
+
+    def _retry(self, run_id: str, waiting: bool, *, checkpoint: bool = False) -> None:
+        """Have a run retried, by the holder of its guest where one waits."""
 
         def retry(actions: Actions) -> str:
             try:
-                said = actions.decide(run_id, "retry") if waiting else actions.retry(run_id)
+                if waiting:
+                    said = actions.decide(run_id, "checkpoint" if checkpoint else "retry")
+                else:
+                    said = actions.retry(run_id, checkpoint=checkpoint)
             except BaseException:
                 self.post_message(RetryOver(run_id))
                 raise

@@ -1,0 +1,106 @@
+"""Real programs go on from a checkpoint in another process, and end as if nothing had been between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.guest.checkpoint.crit import crit, decoded
+from tests.guest.checkpoint.work import both_ends
+from tests.guest.helpers import shell, spec
+from tests.programs import build
+from triage_tui.guest.spec import LaunchSpec
+
+SCRIPT = """
+x=0; echo begin >/a; exec 5</bin/busybox 6>>/a; trap "echo trapped" USR1; umask 027
+while [ $x -lt 20 ]; do x=$((x+1)); echo line $x; echo to6 $x >&6; done
+while read z; do echo "got $z"; done </a
+kill -USR1 $$; umask; read -r y <&5; echo "${#y}"; exec 6>&-; echo end $x
+"""
+
+
+@pytest.mark.parametrize("name", ["busybox-armel", "busybox-mipsel"])
+def test_a_shell_goes_on(rootfs: Callable[[str], Path], qemu_dir: Path, tmp_path: Path, name: str) -> None:
+    start = spec(rootfs(name), qemu_dir, *shell(SCRIPT))
+    before, after, checkpoint = both_ends(start, "kill", tmp_path / "checkpoint")
+    assert after == before
+    assert b"trapped\n0027\n" in after.output
+    assert after.output.endswith(b"end 20\n")
+    assert [one.path for one in checkpoint.facts.changed] == ["/a"]
+
+
+@pytest.mark.parametrize("arch", ["mips", "aarch64", "x86_64", "i386", "riscv64", "ppc", "ppc64le", "s390x"])
+def test_everything_that_a_process_has_comes_back(qemu_dir: Path, tmp_path: Path, arch: str) -> None:
+    program = build("goes_on", arch)
+    start = LaunchSpec(program=str(program), qemu_dir=qemu_dir)
+    before, after, checkpoint = both_ends(start, "getppid", tmp_path / "checkpoint")
+    assert after == before
+    assert after.output.decode().splitlines() == [
+        "before",
+        "errno 34 own 42 heap 104 map 109 read only by now",
+        "sum 2.725956034537",
+        "handled 1 blocked 1 0",
+        "read 6 456789 same offset 10 cloexec 1",
+        "pipe in the pipe listens 8099 umask 37",
+        "0123456789end in /made, descriptor 7",
+        f"end e {program}",
+    ]
+    assert sorted(one.path for one in checkpoint.facts.changed) == ["/made", "/made/file"]
+
+
+@pytest.mark.parametrize(
+    ("name", "argv", "call"),
+    [
+        ("haveged-armhf", ("/usr/sbin/haveged", "--help"), "write"),
+        ("runsv-mipsel", ("/usr/bin/runsv", "/tmp"), "chdir"),
+        ("xl2tpd-arm64", ("/usr/sbin/xl2tpd", "-D"), "getpid"),
+    ],
+)
+def test_a_program_with_libraries_goes_on(
+    rootfs: Callable[[str], Path], qemu_dir: Path, tmp_path: Path, name: str, argv: tuple[str, ...], call: str
+) -> None:
+    start = spec(rootfs(name), qemu_dir, *argv)
+    before, after, checkpoint = both_ends(start, call, tmp_path / "checkpoint")
+    assert after == before
+    assert any("libc.so" in path for path in checkpoint.facts.mapped)
+    assert all(len(digest) == 64 for digest in checkpoint.facts.mapped.values())
+
+
+def test_crit_reads_what_is_written(qemu_dir: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "checkpoint"
+    start = LaunchSpec(program=str(build("goes_on", "thumb")), qemu_dir=qemu_dir)
+    _, _, checkpoint = both_ends(start, "getppid", directory)
+    pid = checkpoint.pid
+    (core,) = decoded(directory, f"core-{pid}.img")
+    assert core["mtype"] == "ARM"
+    registers = core["ti_arm"]["gpregs"]
+    assert registers["pc"] == checkpoint.registers["pc"]
+    assert registers["sp"] == checkpoint.registers["sp"]
+    assert any(core["ti_arm"]["fpstate"]["vfp_regs"])
+    assert core["ti_arm"]["tls"]
+    handled = core["tc"]["sigactions"][8]
+    assert handled["sigaction"] == checkpoint.actions[0].handler
+    assert handled["mask"] == 1 << 11
+    assert core["tc"]["blk_sigset"] == 1 << 27
+    (memory,) = decoded(directory, f"mm-{pid}.img")
+    assert [(area["start"], area["end"]) for area in memory["vmas"]] == [
+        (area.start, area.end) for area in checkpoint.areas
+    ]
+    assert (memory["mm_start_brk"], memory["mm_brk"]) == checkpoint.heap
+    head, *pages = decoded(directory, f"pagemap-{pid}.img")
+    assert head["pages_id"] == 1
+    assert sum(run["nr_pages"] for run in pages) * 4096 == (directory / "pages-1.img").stat().st_size
+    assert decoded(directory, f"fs-{pid}.img")[0]["umask"] == 0o37
+    sockets = [one["isk"] for one in decoded(directory, "files.img") if one["type"] == "INETSK"]
+    assert [(one["src_port"], one["state"]) for one in sockets] == [(8099, 10)]
+    (data,) = decoded(directory, "pipes-data.img")
+    assert data["bytes"] == len("in the pipe")
+    assert "goes_on" in crit("x", str(directory), "ps")
+    assert "/made/file" in crit("x", str(directory), "fds")
+    assert "[stack]" in crit("x", str(directory), "mems")
+    assert crit("x", str(directory), "rss")
+    assert crit("show", str(directory / "files.img"))
+    for image in directory.glob("*.img"):
+        assert image.stat().st_mode & 0o777 == 0o600

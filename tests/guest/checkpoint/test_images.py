@@ -1,0 +1,244 @@
+"""Images are read as they were written, and what is wrong with them is one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from triage_tui.guest.arch import by_name
+from triage_tui.guest.checkpoint import wire
+from triage_tui.guest.checkpoint.image_files import read_image, write_image
+from triage_tui.guest.checkpoint.messages import SHAPES
+from triage_tui.guest.checkpoint.model import (
+    Action,
+    ChangedFile,
+    Checkpoint,
+    Descriptor,
+    Facts,
+    OpenFile,
+    PageRun,
+)
+from triage_tui.guest.checkpoint.reading import DamagedCheckpoint, read_checkpoint
+from triage_tui.guest.checkpoint.writing import write_checkpoint
+from triage_tui.runs.process_model import Mapping
+
+ARCH = by_name("mipsel")
+
+
+def a_checkpoint() -> Checkpoint:
+    state = bytearray(0x600)
+    state[128:132] = (0x400100).to_bytes(4, "little")
+    facts = Facts(
+        arch="mipsel",
+        emulator="qemu-mipsel-static",
+        emulator_version="7.2.22",
+        emulator_sha256="0" * 64,
+        emulator_options=[],
+        program="/bin/x",
+        program_sha256="1" * 64,
+        call="poll",
+        seq=7,
+        again=True,
+        state_end=len(state),
+        pc_offset=128,
+        streams={1: "stdout"},
+        devices=[3],
+        directories=[],
+        mapped={"/bin/x": "1" * 64},
+        emulator_pages=[],
+        changed=[ChangedFile(path="/tmp/a", kind="file", mode=0o600, size=4)],
+        pages_bytes=8192,
+    )
+    return Checkpoint(
+        facts=facts,
+        pid=2,
+        name="x",
+        registers=ARCH.registers_from_env(bytes(state), 128),
+        floats=[],
+        state=bytes(state),
+        tls=0,
+        areas=[
+            Mapping(start=0x400000, end=0x404000, perms="r-xp", path="/bin/x"),
+            Mapping(start=0x404000, end=0x408000, perms="rw-p", name="[heap]"),
+        ],
+        pages=[PageRun(0x404000, 2, 0)],
+        files=[
+            OpenFile(id=1, kind="stdout", pipe=5, flags=1),
+            OpenFile(id=2, kind="file", path="/etc/\udcff", flags=2, offset=9),
+            OpenFile(id=3, kind="device", path="/dev/null", flags=2),
+            OpenFile(id=4, kind="pipe", pipe=9, flags=0),
+            OpenFile(id=5, kind="pipe", pipe=9, flags=1),
+            OpenFile(id=6, kind="unix", path="/run/s", family=1, socket_type=1, listening=True, backlog=5),
+            OpenFile(
+                id=7, kind="inet", family=10, socket_type=2, protocol=17, address="::1", port=67, reuse=True
+            ),
+        ],
+        descriptors=[Descriptor(1, 1), Descriptor(3, 2, True), Descriptor(4, 3)]
+        + [Descriptor(number, number) for number in (5, 6, 7)]
+        + [Descriptor(8, 4)],
+        cwd="/tmp",
+        umask=0o27,
+        actions=[Action(1, 0x400200, 0x10000000, 0, 1 << 40), Action(24, 1, 0, 0, 0)],
+        blocked=1 << 63,
+        heap=(0x404000, 0x407123),
+        auxv=[3, 0x400034],
+        pipes={9: b"kept"},
+    )
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    directory = tmp_path / "checkpoint"
+    directory.mkdir()
+    (directory / "pages-1.img").write_bytes(b"p" * 8192)
+    (directory / "files.bin").write_bytes(b"abcd")
+    write_checkpoint(directory, a_checkpoint())
+    return directory
+
+
+def test_what_is_written_is_read(written: Path) -> None:
+    before, after = a_checkpoint(), read_checkpoint(written)
+    wanted = msgspec.to_builtins(before, str_keys=True)
+    found = msgspec.to_builtins(after, str_keys=True)
+    del wanted["files"], found["files"]
+    assert found == wanted
+    kinds = [(one.id, one.kind, one.path, one.flags, one.offset) for one in after.files[:7]]
+    assert kinds == [(one.id, one.kind, one.path, one.flags, one.offset) for one in before.files]
+    assert after.files[5] == before.files[5]
+    assert after.files[6] == before.files[6]
+
+
+@given(st.binary(max_size=300))
+def test_a_message_is_read_or_refused(data: bytes) -> None:
+    for name in ("core_entry", "mm_entry", "file_entry", "pagemap_entry"):
+        with suppress(wire.Damaged):
+            wire.decode(SHAPES, name, data)
+
+
+@given(st.integers(0, (1 << 64) - 1), st.integers(-(1 << 63), (1 << 63) - 1), st.binary(max_size=99))
+def test_fields_come_back(number: int, signed: int, data: bytes) -> None:
+    shapes = {
+        "x": {"a": wire.Field(1, "unsigned"), "b": wire.Field(2, "zigzag"), "c": wire.Field(300, "bytes")}
+    }
+    message = {"a": number, "b": signed, "c": data}
+    assert wire.decode(shapes, "x", wire.encode(shapes, "x", message)) == message
+
+
+def test_flipped_and_cut_images_are_refused_in_one_sentence(written: Path) -> None:
+    chance = random.Random(7)
+    refused = 0
+    for path in sorted(written.iterdir()):
+        whole = path.read_bytes()
+        cases = [whole[:size] for size in {0, 3, len(whole) // 2, len(whole) - 1} if 0 <= size < len(whole)]
+        for _ in range(60):
+            flipped = bytearray(whole)
+            for _ in range(chance.randint(1, 3)):
+                if flipped:
+                    flipped[chance.randrange(len(flipped))] ^= 1 << chance.randrange(8)
+            cases.append(bytes(flipped))
+        for case in cases:
+            path.write_bytes(case)
+            said = refusal(written)
+            refused += bool(said)
+            assert re.fullmatch(r"(the checkpoint cannot be used: [^\n]+)?", said)
+        path.write_bytes(whole)
+    assert refused > 100
+
+
+def refusal(directory: Path) -> str:
+    """Return why a checkpoint is refused, "" where it is not."""
+    try:
+        read_checkpoint(directory)
+    except DamagedCheckpoint as error:
+        return str(error)
+    return ""
+
+
+def edited(directory: Path, name: str, change: Callable[[dict[str, Any]], None]) -> None:
+    entries = [entry for entry, _ in read_image(directory, name, 99)]
+    for entry in entries:
+        change(entry)
+    (directory / name).unlink()
+    write_image(directory, name, entries)
+
+
+def facts(directory: Path, **changes: object) -> None:
+    path = directory / "triage.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def _overlap(entry: dict[str, Any]) -> None:
+    entry["vmas"][1]["start"] = 0x403000
+
+
+def _huge(entry: dict[str, Any]) -> None:
+    entry["vmas"][1]["end"] = 1 << 40
+
+
+def _stray(entry: dict[str, Any]) -> None:
+    if "vaddr" in entry:
+        entry["vaddr"] = 0x500000
+
+
+def _many(entry: dict[str, Any]) -> None:
+    if "vaddr" in entry:
+        entry["nr_pages"] = 1 << 50
+
+
+def _outside(entry: dict[str, Any]) -> None:
+    if "reg" in entry and entry["id"] == 2:
+        entry["reg"]["name"] = "/tmp/../../etc/shadow"
+
+
+def _another_pc(entry: dict[str, Any]) -> None:
+    entry["ti_mips"]["gpregs"]["cp0_epc"] = 4
+
+
+_CHANGED = {"path": "/a", "kind": "file", "size": 4}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda d: edited(d, "mm-2.img", _overlap), "overlaps the one before it"),
+        (lambda d: edited(d, "mm-2.img", _huge), "does not fit into the address space"),
+        (lambda d: edited(d, "pagemap-2.img", _stray), "lies in no mapping"),
+        (lambda d: edited(d, "pagemap-2.img", _many), "pages that cannot be"),
+        (lambda d: edited(d, "files.img", _outside), "is no path in the guest's root"),
+        (lambda d: edited(d, "core-2.img", _another_pc), "do not agree"),
+        (lambda d: (d / "pages-1.img").write_bytes(b"p" * 4096), "pages that cannot be|should have"),
+        (lambda d: (d / "core-2.img").unlink(), "cannot be read"),
+        (lambda d: os.truncate(d / "files.img", 1 << 40), "no regular file of at most"),
+        (lambda d: facts(d, changed=[_CHANGED | {"path": "/../a"}]), "no path in the guest's root"),
+        (lambda d: facts(d, changed=[_CHANGED | {"size": 1 << 40}]), "is cut off"),
+        (lambda d: facts(d, changed=[_CHANGED | {"user": -1}]), "belongs to nobody"),
+        (lambda d: facts(d, streams={"1": "inet"}), "one of its streams is none"),
+        (lambda d: facts(d, schema_version=9), "version 9"),
+        (lambda d: facts(d, arch="vax"), "is not known"),
+        (lambda d: facts(d, pc_offset=8), "not of an emulator that is known"),
+    ],
+)
+def test_hostile_checkpoints(written: Path, spoil: Callable[[Path], object], why: str) -> None:
+    spoil(written)
+    with pytest.raises(DamagedCheckpoint, match=why):
+        read_checkpoint(written)
+
+
+def test_links_are_not_followed(written: Path, tmp_path: Path) -> None:
+    (written / "emulator-state.bin").rename(tmp_path / "elsewhere")
+    (written / "emulator-state.bin").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DamagedCheckpoint, match=re.escape("emulator-state.bin cannot be read")):
+        read_checkpoint(written)
+    with pytest.raises(DamagedCheckpoint, match="there is no checkpoint"):
+        read_checkpoint(tmp_path / "nowhere")

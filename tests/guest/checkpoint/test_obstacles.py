@@ -1,0 +1,118 @@
+"""What cannot be restored is named in one sentence, and nothing is left of the attempt."""
+
+from __future__ import annotations
+
+import os
+import pty
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.guest.helpers import QUICK, shell, spec
+from tests.programs import build
+from triage_tui.guest.checkpoint.obstacles import Obstacle
+from triage_tui.guest.checkpoint.taking import take_checkpoint
+from triage_tui.guest.checkpoint.taking_files import Opened
+from triage_tui.guest.spec import LaunchSpec
+from triage_tui.guest.state.descriptors import open_descriptors
+from triage_tui.guest.supervisor import Guest
+
+
+def refusal(start: LaunchSpec, directory: Path) -> str:
+    with Guest.start(start) as guest:
+        guest.run_until_stop()
+        with pytest.raises(Obstacle) as error:
+            take_checkpoint(guest, directory)
+    assert not directory.exists()
+    return str(error.value)
+
+
+def test_several_processes(rootfs: Callable[[str], Path], qemu_dir: Path, tmp_path: Path) -> None:
+    start = spec(rootfs("busybox-mipsel"), qemu_dir, *shell("sleep 60; echo"), checkpoint=True)
+    assert refusal(start, tmp_path / "c").startswith("it has 2 processes")
+
+
+def test_the_end_and_a_computing_guest(qemu_dir: Path, rootfs: Callable[[str], Path], tmp_path: Path) -> None:
+    ends = spec(rootfs("busybox-mipsel"), qemu_dir, "/bin/busybox", "false", checkpoint=True)
+    assert refusal(ends, tmp_path / "c") == "it was just ending (exit_group), and would only end again"
+    program = str(build("spins", "arm"))
+    spins = LaunchSpec(program=program, qemu_dir=qemu_dir, triggers=QUICK, checkpoint=True)
+    assert "registers are exact in a call only" in refusal(spins, tmp_path / "c")
+
+
+@contextmanager
+def opened(make: Callable[[ExitStack], int]) -> Iterator[tuple[Opened, int]]:
+    """Give what a checkpoint sees of a descriptor of this very process."""
+    with ExitStack() as stack:
+        fd = make(stack)
+        yield Opened(os.getpid(), {}, False), fd
+
+
+def look(make: Callable[[ExitStack], int]) -> Opened:
+    with opened(make) as (found, fd):
+        for one in open_descriptors(os.getpid(), 1 << 20):
+            if one.fd == fd:
+                found.add(one)
+        assert found.descriptors
+        return found
+
+
+def _closing(stack: ExitStack, *fds: int) -> int:
+    for fd in fds:
+        stack.callback(os.close, fd)
+    return fds[0]
+
+
+def _connected(stack: ExitStack) -> int:
+    first, _second = (stack.enter_context(one) for one in socket.socketpair())
+    return first.fileno()
+
+
+def _abstract(stack: ExitStack) -> int:
+    one = stack.enter_context(socket.socket(socket.AF_UNIX))
+    one.bind(f"\0{os.getpid()}-checkpoint")
+    one.listen()
+    return one.fileno()
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (_connected, "a socket with somebody at its other end"),
+        (_abstract, "an abstract name"),
+        (lambda stack: _closing(stack, *pty.openpty()), "a terminal with a state of its own"),
+        (
+            lambda stack: _closing(stack, os.eventfd(3)),
+            "something that cannot be made again (eventfd, count 3)",
+        ),
+        (lambda stack: _closing(stack, os.memfd_create("x")), "a file without a name"),
+    ],
+)
+def test_descriptors_that_cannot_be_made_again(make: Callable[[ExitStack], int], why: str) -> None:
+    with pytest.raises(Obstacle) as error:
+        look(make)
+    assert why in str(error.value)
+
+
+def test_listening_sockets_and_pipes_can_be(tmp_path: Path) -> None:
+    def listens(stack: ExitStack) -> int:
+        one = stack.enter_context(socket.socket(socket.AF_UNIX))
+        one.bind(str(tmp_path / "s"))
+        one.listen()
+        return one.fileno()
+
+    (file,) = look(listens).files
+    assert (file.kind, file.path, file.listening) == ("unix", str(tmp_path / "s"), True)
+
+    def holds(stack: ExitStack) -> int:
+        fd = _closing(stack, *os.pipe())
+        os.write(fd + 1, b"kept")
+        return fd
+
+    found = look(holds)
+    assert list(found.pipes.values()) == [b"kept"]
+    with pytest.raises(Obstacle, match="other end of one of its pipes"):
+        found.check_pipes()

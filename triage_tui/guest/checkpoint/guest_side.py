@@ -1,0 +1,153 @@
+"""What checkpoints need of a guest beyond what its record shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingABC
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from triage_tui.errors import TriageError
+from triage_tui.guest.calls.carrier import Carrier
+from triage_tui.guest.calls.held_call import Held
+from triage_tui.guest.checkpoint.action_table import ActionTable, find_action_table, find_thread_pointer
+from triage_tui.guest.checkpoint.float_registers import FloatRegisters, find_float_registers
+from triage_tui.guest.checkpoint.injecting import PAGE, Injector
+from triage_tui.guest.checkpoint.model import Checkpoint
+from triage_tui.guest.checkpoint.restoring import restore
+from triage_tui.guest.checkpoint.served_stub import ServedStub
+from triage_tui.guest.emulator.startup import EmulatorStart
+from triage_tui.guest.host import host_syscalls
+from triage_tui.guest.host.seccomp import Notification
+from triage_tui.guest.processes.process_table import GuestProcess
+from triage_tui.guest.state.views import FrozenViews
+from triage_tui.runs.model import Syscall
+
+if TYPE_CHECKING:
+    from triage_tui.guest.launch import Launched
+
+
+class GoesOn(msgspec.Struct, frozen=True):
+    """What a guest goes on from: a checkpoint, and what its run showed up to there."""
+
+    directory: Path
+    checkpoint: Checkpoint
+    calls: Sequence[Syscall] = ()
+    """Those of the run, oldest first."""
+    streams: MappingABC[str, bytes] = {}
+    """What it had printed, by stream."""
+    output: bytes = b""
+    """The same in the order of arrival."""
+
+
+class CheckpointSide(FrozenViews):
+    """The part of a guest that checkpoints are taken of and restored into."""
+
+    _held: Held | None
+    _carrier: Carrier
+    _emulator_start: EmulatorStart
+    float_registers: FloatRegisters | None = None
+    """Where the emulator has the guest's floating-point registers, None where they were not looked for."""
+    action_table: ActionTable | None = None
+    """Where it has what the guest does at its signals, None where that was not looked for."""
+    thread_pointer: int | None = None
+    """Where it has the thread pointer, in bytes from the first general register; None: not known."""
+    restored_by: int = 0
+    """Calls that were made in its place to restore a checkpoint, 0 for a guest that was started."""
+
+    @property
+    def held(self) -> Held | None:
+        """The call at which it is frozen and that is not answered, if that is so."""
+        return self._held
+
+    @property
+    def first_own_fd(self) -> int:
+        """Descriptors from this one on are the emulator's."""
+        return self._first_own_fd
+
+    @property
+    def changes(self) -> int:
+        """Descriptor of the directory with what it has changed below its root, -1 for none."""
+        return self._cell.changes
+
+    @property
+    def output_pipes(self) -> MappingABC[int, str]:
+        """Read ends of the pipes behind its stdout and stderr -> their names."""
+        return self._output.pipes
+
+    @property
+    def input_pipes(self) -> Sequence[int]:
+        """Write ends of the pipe behind its stdin."""
+        return self._cell.kept
+
+    def _prepare(self, launched: Launched, goes_on: GoesOn | None) -> None:
+        """Look for what only the emulator's stub shows, while the guest waits at its first instruction.
+
+        With `goes_on` it is made what the checkpoint is.
+
+        Raises:
+            TriageError: it cannot be.
+        """
+        if goes_on is None and not self.spec.checkpoint:
+            return
+        stub = ServedStub(launched.stub, launched.carrier, self._serve_restoring)
+        # First: writing registers through the stub would cut those of MIPS.
+        with suppress(OSError):
+            self.float_registers = find_float_registers(
+                launched.pid, self.first_program.arch, stub, launched.location.env
+            )
+            injector = Injector(launched.pid, self.first_program.arch, launched.location, stub)
+            before = injector.registers()
+            with injector.borrowed(before[self.first_program.arch.pc] & -PAGE):
+                self.action_table = find_action_table(launched.pid, injector)
+                self.thread_pointer = find_thread_pointer(launched.pid, launched.location.env, injector)
+            injector.set_registers(before)
+        if goes_on is not None:
+            self._restore(launched, stub, goes_on)
+            return
+        self._forget_own_calls()
+
+    def _forget_own_calls(self) -> None:
+        """Leave out of the record what was called in the guest's place."""
+        full, self.trace.full = self.trace.full, None
+        self.trace.drain_all(complete=True)
+        self.trace.full = full
+        self.trace.continue_after((), 0)
+
+    def _serve_restoring(self, notification: Notification) -> None:
+        """Answer a call of the emulator's while calls are made in the guest's place: these are ours."""
+        known = self.processes_known.main
+        name = host_syscalls.names().get(notification.nr, "")
+        if known is not None and self._emulator_start.is_log_open(notification.tid, name, notification):
+            self._open_log(known, notification)
+        else:
+            self._carrier.proceed(notification)
+
+    def _open_log(self, known: GuestProcess, notification: Notification) -> None:
+        """Give a thread of the emulator its log."""
+        raise NotImplementedError
+
+    def _restore(self, launched: Launched, stub: ServedStub, goes_on: GoesOn) -> None:
+        """Make the guest what the checkpoint is, and its record that of the run up to there."""
+        facts = goes_on.checkpoint.facts
+        program = self.first_program
+        try:
+            self.restored_by = restore(
+                pid=launched.pid,
+                arch=program.arch,
+                location=launched.location,
+                stub=stub,
+                cell=self._cell,
+                maps=self.maps,
+                open_files=self.spec.limits.open_files,
+                checkpoint=goes_on.checkpoint,
+                directory=goes_on.directory,
+            )
+        except OSError as error:
+            raise TriageError(f"the checkpoint cannot be restored: {error.strerror or error}") from error
+        self._forget_own_calls()
+        self.trace.continue_after(goes_on.calls, facts.seq - 1 if facts.again else facts.seq)
+        self._output.continue_after(goes_on.streams, goes_on.output, facts.output)

@@ -1,0 +1,148 @@
+"""What a checkpoint holds, in terms of the guest: addresses, descriptors and numbers are the guest's own."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from triage_tui.runs.process_model import Mapping
+
+PAGE = 4096
+DIRECTORY = "checkpoint"
+"""Name of the directory in a run."""
+
+FileKind = Literal["file", "directory", "device", "pipe", "inet", "unix", "stdin", "stdout", "stderr"]
+"""What a descriptor leads to; the last three are the streams that every run has of its own."""
+Kept = Literal["file", "directory", "link", "fifo", "removed"]
+
+
+class OpenFile(msgspec.Struct, kw_only=True):
+    """An open file description, open(2): what several descriptors may share."""
+
+    id: int
+    kind: FileKind
+    path: str = ""
+    """As the guest names it; bytes that are no UTF-8 are surrogates."""
+    flags: int = 0
+    """Access mode and status flags with the host's values."""
+    offset: int = 0
+    pipe: int = 0
+    """A number that both ends of a pipe have."""
+    family: int = 0
+    socket_type: int = 0
+    protocol: int = 0
+    address: str = ""
+    """Of an inet socket: "0.0.0.0" or "::"."""
+    port: int = 0
+    backlog: int = 0
+    listening: bool = False
+    reuse: bool = False
+    """SO_REUSEADDR."""
+
+
+class Descriptor(msgspec.Struct, frozen=True):
+    """A descriptor, and which open file it leads to."""
+
+    fd: int
+    file: int
+    cloexec: bool = False
+
+
+class Action(msgspec.Struct, frozen=True):
+    """What happens at a signal that has not its default action; numbers and bits are the guest's."""
+
+    number: int
+    handler: int
+    flags: int
+    restorer: int
+    mask: int
+
+
+class PageRun(msgspec.Struct, frozen=True):
+    """Pages that follow one another, and where their bytes begin in the pages image."""
+
+    start: int
+    count: int
+    offset: int
+
+
+class ChangedFile(msgspec.Struct, kw_only=True):
+    """Something below the guest's root that is otherwise than in the root file system it was started with."""
+
+    path: str
+    kind: Kept
+    mode: int = 0
+    user: int = 0
+    group: int = 0
+    mtime_ns: int = 0
+    target: str = ""
+    """Of a link."""
+    offset: int = 0
+    """Where the bytes of a file begin in the image of the changed files."""
+    size: int = 0
+
+
+class Facts(msgspec.Struct, kw_only=True):
+    """What CRIU's images have no place for: `triage.json`."""
+
+    schema_version: int = 1
+    arch: str
+    emulator: str
+    """Its file name."""
+    emulator_version: str
+    emulator_sha256: str
+    emulator_options: list[str]
+    program: str
+    program_sha256: str
+    call: str
+    """The call at which the guest was frozen."""
+    seq: int
+    """Its number in the run's trace."""
+    again: bool
+    """Whether that call is made again; else the guest goes on behind it."""
+    state_end: int
+    """Bytes of the emulator's state of the thread, from the first general register on."""
+    pc_offset: int
+    streams: dict[int, FileKind]
+    """Open files that are the run's own streams."""
+    devices: list[int]
+    """Open files that are devices."""
+    directories: list[int]
+    mapped: dict[str, str]
+    """Path of each mapped file -> SHA-256 of its content."""
+    emulator_pages: list[int]
+    """Addresses of pages that the emulator itself gave the guest."""
+    changed: list[ChangedFile]
+    pages_bytes: int
+    output: dict[str, int] = {}
+    """Name of each stream -> bytes that the guest had printed to it."""
+
+
+class Checkpoint(msgspec.Struct, kw_only=True):
+    """A process with one thread that is about to make a system call, or has just made one."""
+
+    facts: Facts
+    pid: int
+    """Its id as the guest sees it."""
+    name: str
+    registers: dict[str, int]
+    floats: list[int]
+    """Floating-point or vector registers, empty where they were not found."""
+    state: bytes
+    """The emulator's state of the thread, from the first general register on: it is what is restored."""
+    tls: int
+    areas: list[Mapping]
+    pages: list[PageRun]
+    files: list[OpenFile]
+    descriptors: list[Descriptor]
+    cwd: str
+    umask: int
+    actions: list[Action]
+    blocked: int
+    """Signals that the thread does not let through; bit 0 is signal 1."""
+    heap: tuple[int, int]
+    """Begin and end, brk(2)."""
+    auxv: list[int]
+    pipes: dict[int, bytes]
+    """Pipe -> what is in it."""

@@ -1,0 +1,117 @@
+"""Where a frozen thread stands, and how it goes on from there in a new process.
+
+In a system call its registers are exact: the program counter is behind the instruction, the arguments are
+still there, and the result is not. A call that was not made, or has not ended, is made again from its
+instruction. One that has been executed, and whose failure was just being logged, has its result set.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from triage_tui.errors import TriageError
+from triage_tui.guest.arch import Arch
+from triage_tui.guest.checkpoint.obstacles import Obstacle
+from triage_tui.guest.emulator.return_stub import stub_for
+from triage_tui.guest.host import host_memory, host_syscalls
+from triage_tui.runs.model import Syscall
+
+if TYPE_CHECKING:
+    from triage_tui.guest.supervisor import Guest
+
+_ENDS = frozenset(("exit", "exit_group"))
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """Where the thread stands."""
+
+    call: Syscall
+    again: bool
+    """Whether the call is made again."""
+    waits: bool
+    """Whether it has begun: the kernel has it."""
+    env: int
+    """Host address of the first general register."""
+    changes: list[tuple[int, bytes]]
+    """What to write where into the emulator's state, in bytes from there, to go on."""
+
+
+def find_moment(guest: Guest) -> Moment:
+    """Return where the thread that is looked at stands.
+
+    Raises:
+        Obstacle: it cannot go on from there.
+    """
+    tid = guest.tid
+    known = guest.processes_known.of_thread(tid)
+    env = known.envs.get(tid) if known is not None else None
+    if env is None:
+        raise Obstacle("its registers were not found in the emulator")
+    held = guest.held
+    again, waits = True, False
+    call: Syscall | None
+    if held is not None and held.notification.tid == tid:
+        call, again = held.call, not held.is_logged
+        if call is None:
+            raise Obstacle("the emulator was just ending it")
+    else:
+        call, waits = _pending(guest, tid), True
+    if call.name in _ENDS:
+        raise Obstacle(f"it was just ending ({call.name}), and would only end again")
+    arch = guest.arch
+    registers = guest.registers(tid)
+    state = host_memory.read_memory(tid, env, arch.env_span)
+    pc_offset = guest.location.pc_offset
+    values = _again(guest, registers) if again else _answered(arch, call, registers)
+    changes = [
+        part for name, value in values.items() for part in arch.env_writes(name, value, state, pc_offset)
+    ]
+    return Moment(call, again, waits, env, changes)
+
+
+def _pending(guest: Guest, tid: int) -> Syscall:
+    """Return the call in which a thread waits that nobody holds."""
+    log = guest.trace.logs.get(tid)
+    pending = guest.trace.pending(log) if log is not None else []
+    words: list[str] = []
+    with suppress(OSError), open(f"/proc/{tid}/syscall") as file:
+        words = file.read().split()
+    if not pending or len(words) < 4 or not words[0].isdigit():
+        raise Obstacle("it was computing when it was frozen, and its registers are exact in a call only")
+    if int(words[0]) == host_syscalls.numbers().get("write") and int(words[1], 16) >= guest.first_own_fd:
+        raise Obstacle("it was between a call and its result when it was frozen")
+    return pending[-1]
+
+
+def _again(guest: Guest, registers: dict[str, int]) -> dict[str, int]:
+    """Return what to set so that the thread makes its call once more."""
+    arch = guest.arch
+    pc = registers[arch.pc]
+    try:
+        stub = stub_for(arch, guest.read_memory(pc - 4, 4))
+    except TriageError:
+        stub = None
+    if stub is None:
+        raise Obstacle("the instruction of its call was not recognised")
+    return {arch.pc: (pc - stub.step) & arch.word_mask}
+
+
+def _answered(arch: Arch, call: Syscall, registers: dict[str, int]) -> dict[str, int]:
+    """Return what to set so that the thread has the result of its call."""
+    if call.ret is None:
+        raise Obstacle("the result of its call is not known")
+    values = {arch.syscall_return: call.ret & arch.word_mask}
+    if arch.error_flag is not None:
+        name, mask = arch.error_flag
+        failed = call.ret < 0
+        values[arch.syscall_return] = abs(call.ret) if failed else call.ret
+        if name in registers:
+            flags = registers[name]
+            if mask == 0xFFFFFFFF:
+                values[name] = int(failed)
+            else:
+                values[name] = flags | mask if failed else flags & ~mask
+    return values

@@ -1,0 +1,153 @@
+"""Have a guest that has only just been started go on from a checkpoint.
+
+It waits at its first instruction under the same build of the emulator and executes the same program, so that
+what QEMU itself makes of both is the same again. The rest is made by system calls in the guest's place
+(`injecting`), so that the emulator knows of it, and by writing memory and registers.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+from triage_tui.errors import TriageError
+from triage_tui.guest.arch import Arch
+from triage_tui.guest.cell.cell import Cell
+from triage_tui.guest.checkpoint.action_table import guest_mask_bytes, mask_size, set_action
+from triage_tui.guest.checkpoint.fitting import open_changed
+from triage_tui.guest.checkpoint.injecting import PAGE, Injector
+from triage_tui.guest.checkpoint.model import ChangedFile, Checkpoint
+from triage_tui.guest.checkpoint.restoring_files import FileRestorer
+from triage_tui.guest.checkpoint.restoring_memory import MemoryRestorer, free_page
+from triage_tui.guest.checkpoint.served_stub import ServedStub
+from triage_tui.guest.emulator.env_locator import Location
+from triage_tui.guest.host import host_memory, process
+from triage_tui.runs.process_model import Mapping
+from triage_tui.text import safe_line
+
+_WORD = struct.Struct("=Q")
+
+
+def restore(
+    *,
+    pid: int,
+    arch: Arch,
+    location: Location,
+    stub: ServedStub,
+    cell: Cell,
+    maps: Callable[[], list[Mapping]],
+    open_files: int,
+    checkpoint: Checkpoint,
+    directory: Path,
+) -> int:
+    """Make the guest in process `pid` what the checkpoint in `directory` is; return how many calls it took.
+
+    `maps` gives its mappings, `open_files` is its limit of descriptors. The guest waits in `stub` before and
+    after; that it is the same program under the same emulator is for the caller to check (`fitting`).
+
+    Raises:
+        TriageError: something cannot be had again; the guest is of no use then.
+        OSError: it is gone, or the images cannot be read.
+    """
+    if location.pc_offset != checkpoint.facts.pc_offset:
+        raise TriageError("the emulator keeps the guest's registers elsewhere than the one of the checkpoint")
+    put_files_back(cell, directory, checkpoint.facts.changed)
+    injector = Injector(pid, arch, location, stub)
+    memory = MemoryRestorer(pid, location.guest_base, checkpoint, directory, injector)
+    first, last = (registers[arch.pc] & -PAGE for registers in (injector.registers(), checkpoint.registers))
+    page = free_page(arch.word, (maps(), checkpoint.areas))
+    with injector.room(first, page, last):
+        memory.check_heap()
+        memory.restore([area for area in maps() if area.start != page])
+        files = FileRestorer(
+            checkpoint, injector, lambda path: cell.request("remove", path, 0), open_files - 1
+        )
+        writers = files.restore()
+        for number, data in checkpoint.pipes.items():
+            if data:
+                _fill(pid, writers[number], data)
+        injector.call("chdir", injector.put(os.fsencode(checkpoint.cwd) + b"\0"))
+        injector.call("umask", checkpoint.umask)
+        for action in checkpoint.actions:
+            set_action(injector, action)
+        size = mask_size(arch)
+        mask = checkpoint.blocked.to_bytes(16, "little")[:size]
+        place = injector.put(guest_mask_bytes(arch, mask))
+        injector.call("rt_sigprocmask", 3 if arch.name.startswith("mips") else 2, place, 0, size)
+    _restore_state(pid, arch, location, checkpoint)
+    return injector.calls
+
+
+def put_files_back(cell: Cell, directory: Path, changed: list[ChangedFile]) -> None:
+    """Change the guest's files as they were changed.
+
+    Raises:
+        TriageError: one of them cannot be.
+        OSError: the images cannot be read.
+    """
+    if not changed:
+        return
+    content = open_changed(directory)
+    try:
+        for one in changed:
+            entry: dict[str, object] = {
+                "kind": one.kind,
+                "mode": one.mode,
+                "user": 0 if cell.single_id else one.user,
+                "group": 0 if cell.single_id else one.group,
+                "mtime_ns": one.mtime_ns,
+                "target": os.fsencode(one.target).hex(),
+                "offset": one.offset,
+                "size": one.size,
+            }
+            fd = content if one.kind == "file" else None
+            result = cell.put_back(os.fsencode(one.path), entry, fd)
+            if result < 0:
+                raise TriageError(f"{safe_line(one.path, 200)} cannot be put back: {os.strerror(-result)}")
+    finally:
+        os.close(content)
+
+
+def _fill(pid: int, fd: int, data: bytes) -> None:
+    """Put back what was in a pipe."""
+    pipe = os.open(f"/proc/{pid}/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.write(pipe, data)
+    finally:
+        os.close(pipe)
+
+
+def _restore_state(pid: int, arch: Arch, location: Location, checkpoint: Checkpoint) -> None:
+    """Make the emulator's state of the thread that of the checkpoint, but for what is the emulator's own.
+
+    Both are of one build with one processor model, so that all that differs is the guest's, and pointers into
+    the emulator: these stay what they are.
+    """
+    env, state = location.env, checkpoint.state
+    size = len(state) // _WORD.size * _WORD.size
+    now = host_memory.read_memory(pid, env, size)
+    general = len(arch.env_registers) * arch.word
+    ranges = [
+        (mapping.start, mapping.end)
+        for mapping in process.read_maps(pid)
+        if not location.guest_base <= mapping.start < location.guest_base + (1 << 32)
+    ]
+    guests = [(location.guest_base + area.start, location.guest_base + area.end) for area in checkpoint.areas]
+    result = bytearray(now)
+    for at in range(0, size, _WORD.size):
+        if now[at : at + 8] == state[at : at + 8]:
+            continue
+        (value,) = _WORD.unpack_from(now, at)
+        if at >= general and _is_within(value, ranges) and not _is_within(value, guests):
+            continue
+        result[at : at + 8] = state[at : at + 8]
+    offset = location.pc_offset
+    result[:general] = state[:general]
+    result[offset : offset + arch.word] = state[offset : offset + arch.word]
+    host_memory.write_memory(pid, env, bytes(result))
+
+
+def _is_within(value: int, ranges: list[tuple[int, int]]) -> bool:
+    return value > 0xFFFF and any(start <= value < end for start, end in ranges)

@@ -1,0 +1,296 @@
+"""Take a checkpoint of a frozen guest: everything that a new process needs to go on from here.
+
+Nothing of the guest changes. It must stand where its registers are exact, which they are in a system call,
+and have nothing that only the kernel knows: each such thing is an `Obstacle`, named in one sentence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from triage_tui.guest.arch import Arch
+from triage_tui.guest.checkpoint.changed_files import IdMap, changed_files
+from triage_tui.guest.checkpoint.model import ChangedFile, Checkpoint, Facts, FileKind
+from triage_tui.guest.checkpoint.moment import Moment, find_moment
+from triage_tui.guest.checkpoint.obstacles import Obstacle
+from triage_tui.guest.checkpoint.taking_files import Opened
+from triage_tui.guest.checkpoint.taking_memory import keep_pages
+from triage_tui.guest.checkpoint.writing import CHANGED_FILE, PAGES_FILE, write_checkpoint
+from triage_tui.guest.emulator.qemu import find_qemu, qemu_version
+from triage_tui.guest.emulator.signal_actions import signal_numbers
+from triage_tui.guest.host import host_memory, process, process_state
+from triage_tui.guest.spec import open_in_root
+from triage_tui.runs.model import Syscall
+from triage_tui.runs.process_model import Mapping
+from triage_tui.text import safe_line
+
+if TYPE_CHECKING:
+    from triage_tui.guest.supervisor import Guest
+
+MAX_BYTES = 1 << 30
+"""Pages and changed files of one checkpoint, where nothing else bounds them."""
+_TIMERS = frozenset(("alarm", "setitimer", "timer_create"))
+_STACKS = frozenset(("sigaltstack",))
+_MASKED_WAITS = {"ppoll": 3, "pselect6": 5, "epoll_pwait": 4, "rt_sigsuspend": 0, "sigsuspend": 0}
+"""Calls that let other signals through while they wait -> the argument that says which."""
+_PIECE = 1 << 20
+
+
+def take_checkpoint(guest: Guest, directory: Path, room: int = MAX_BYTES) -> Facts:
+    """Write a checkpoint of a frozen guest into `directory`, which is made; return what it is of.
+
+    `room` is how many bytes its pages and files may have. Where it comes to nothing, nothing is left of it.
+
+    Raises:
+        Obstacle: this guest cannot go on from a checkpoint; the text says why.
+        OSError: it cannot be read or written.
+    """
+    os.mkdir(directory, 0o700)
+    try:
+        return _take(guest, directory, min(room, MAX_BYTES))
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+
+
+def _take(guest: Guest, directory: Path, room: int) -> Facts:
+    pid = guest.pid
+    calls = guest.full_trace()
+    _check_processes(guest)
+    _check_calls(guest, calls)
+    moment = find_moment(guest)
+    arch, location = guest.arch, guest.location
+    fields = process_state.status(f"/proc/{pid}")
+    _check_status(fields, guest)
+    floats = guest.float_registers
+    end = floats.end(location.pc_offset) if floats is not None else 0
+    table = guest.action_table
+    if table is None:
+        raise Obstacle("what it does at its signals was not found in this emulator")
+    if floats is None:
+        raise Obstacle("the floating-point registers were not found in this emulator")
+    state = bytearray(host_memory.read_memory(guest.tid, moment.env, end))
+    for offset, content in moment.changes:
+        state[offset : offset + len(content)] = content
+    registers = arch.registers_from_env(bytes(state), location.pc_offset)
+    areas = guest.maps()
+    emulators = _check_areas(areas)
+    opened = _open_files(guest)
+    upper = guest.changes
+    if upper < 0:
+        raise Obstacle("what it changed below its root cannot be seen")
+    with open(directory / PAGES_FILE, "xb") as pages, open(directory / CHANGED_FILE, "xb") as copies:
+        os.fchmod(pages.fileno(), 0o600)
+        os.fchmod(copies.fileno(), 0o600)
+        runs, size = keep_pages(pid, location.guest_base, _kept(areas, emulators), pages, room)
+        changed = changed_files(
+            upper,
+            copies,
+            room - size,
+            _ids(pid, "uid"),
+            _ids(pid, "gid"),
+            _own_program(guest) | opened.sockets,
+        )
+    heap = guest.trace.effects(pid).heap or (0, 0)
+    emulator = find_qemu(arch, guest.spec.qemu_dir)
+    facts = Facts(
+        arch=arch.name,
+        emulator=emulator.name,
+        emulator_version=qemu_version(emulator),
+        emulator_sha256=_digest(emulator),
+        emulator_options=list(guest.spec.emulator_options),
+        program=guest.target.program,
+        program_sha256=guest.target.program_sha256,
+        call=moment.call.name,
+        seq=moment.call.seq,
+        again=moment.again,
+        state_end=end,
+        pc_offset=location.pc_offset,
+        streams={file.id: file.kind for file in opened.files if file.kind in ("stdin", "stdout", "stderr")},
+        devices=[file.id for file in opened.files if file.kind == "device"],
+        directories=[file.id for file in opened.files if file.kind == "directory"],
+        mapped=_mapped(guest, areas, changed),
+        emulator_pages=sorted(emulators),
+        changed=changed,
+        pages_bytes=size,
+        output={name: total for name, (_, total) in guest.streams().items()},
+    )
+    checkpoint = Checkpoint(
+        facts=facts,
+        pid=process.inner_pid(pid),
+        name=fields.get("Name", ""),
+        registers=registers,
+        floats=floats.values(bytes(state)),
+        state=bytes(state),
+        tls=_tls(arch, guest.thread_pointer, bytes(state), registers),
+        areas=areas,
+        pages=runs,
+        files=opened.files,
+        descriptors=opened.descriptors,
+        cwd=os.fsdecode(os.fsencode(os.readlink(f"/proc/{pid}/cwd"))),
+        umask=process_state.umask(fields) or 0,
+        actions=table.actions(pid, arch),
+        blocked=_blocked(guest, moment),
+        heap=heap,
+        auxv=[number for pair in location.auxv.items() for number in pair],
+        pipes=opened.pipes,
+    )
+    write_checkpoint(directory, checkpoint)
+    return facts
+
+
+def _check_processes(guest: Guest) -> None:
+    living = guest.processes()
+    if len(living) != 1 or guest.pid not in living:
+        raise Obstacle(
+            f"it has {len(living)} processes, and each would have to be made again with its relations"
+        )
+    known = guest.processes_known.by_pid.get(guest.pid)
+    if known is None or known.program is not guest.first_program:
+        raise Obstacle("it executes another program than the one it was started with")
+    children = []
+    for tid in process.threads(guest.pid):
+        with suppress(OSError), open(f"/proc/{guest.pid}/task/{tid}/children") as file:
+            children += file.read().split()
+    if children:
+        raise Obstacle("a child of it has ended, and it has not asked how yet")
+    census = guest.census()
+    threads = [len(entry.threads) for entry in census.processes if entry.looked_at]
+    if threads != [1]:
+        raise Obstacle(
+            f"it has {threads[0] if threads else 0} threads, and each waits for others in the kernel"
+        )
+
+
+def _check_calls(guest: Guest, calls: Iterable[Syscall]) -> None:
+    if guest.spec.observe != "full":
+        raise Obstacle("it was run with --observe watched, so that it is not known what its calls did to it")
+    if guest.trace.passed_over or guest.calls_left_out():
+        # Then the names of all kinds of calls are known, but not each call.
+        names = {str(signature[0]) for signature in guest.trace.signatures if signature[-1] is None}
+    else:
+        names = {call.name for call in calls if call.errno is None and call.ret is not None}
+    if timers := sorted(names & _TIMERS):
+        raise Obstacle(f"it has set a timer ({timers[0]}), which only the kernel knows")
+    if names & _STACKS:
+        raise Obstacle("it has given its signal handlers a stack of their own (sigaltstack)")
+    for name, what in (
+        ("ptrace", "it traces or is traced"),
+        ("seccomp", "it has set a filter on its own calls"),
+    ):
+        if name in names:
+            raise Obstacle(what)
+
+
+def _check_status(fields: dict[str, str], guest: Guest) -> None:
+    pending = [*process_state.mask(fields, "SigPnd"), *process_state.mask(fields, "ShdPnd")]
+    pending = [name for name in pending if name != "SIGSTOP"]
+    if pending:
+        raise Obstacle(f"a signal is about to be delivered to it ({pending[0]})")
+    users, groups = fields.get("Uid", "").split(), fields.get("Gid", "").split()
+    expected = guest.spec.user
+    ids = [_ids(guest.pid, kind) for kind in ("uid", "gid")]
+    found = {ids[0].inside(int(one)) for one in users} | {ids[1].inside(int(one)) for one in groups}
+    if found != {expected}:
+        raise Obstacle("it has taken another user or group id than it was started with")
+
+
+def _check_areas(areas: Iterable[Mapping]) -> set[int]:
+    """Return the addresses of the emulator's own pages."""
+    emulators: set[int] = set()
+    for area in areas:
+        if area.path and not area.path.startswith("/"):
+            raise Obstacle(
+                f"the mapping at 0x{area.start:x} is of a kind that is not made again ({area.path})"
+            )
+        if area.path.endswith(" (deleted)") or area.path.startswith(("/SYSV", "/memfd:")):
+            raise Obstacle(f"the mapping at 0x{area.start:x} is of a file without a name")
+        if area.path.startswith("/dev/") and not area.path == "/dev/zero":
+            raise Obstacle(f"the mapping at 0x{area.start:x} is of a device ({area.path})")
+        if not area.path and area.perms == "r-xp" and area.end - area.start == 4096 and not area.name:
+            emulators.add(area.start)
+    return emulators
+
+
+def _kept(areas: list[Mapping], emulators: set[int]) -> list[Mapping]:
+    """Return the areas whose pages are kept."""
+    return [area for area in areas if area.start not in emulators]
+
+
+def _ids(pid: int, kind: str) -> IdMap:
+    return IdMap(Path(f"/proc/{pid}/{kind}_map").read_text())
+
+
+def _own_program(guest: Guest) -> frozenset[str]:
+    """Return what a root holds from the beginning that was made for a program without one: its path alone."""
+    if guest.spec.rootfs is not None:
+        return frozenset()
+    program = Path(os.path.abspath(guest.spec.program))
+    return frozenset(map(str, (program, *program.parents)))
+
+
+def _open_files(guest: Guest) -> Opened:
+    streams: dict[tuple[int, int], FileKind] = {}
+    for fd, name in guest.output_pipes.items():
+        status = os.fstat(fd)
+        streams[status.st_dev, status.st_ino] = "stdout" if name == "stdout" else "stderr"
+    for fd in guest.input_pipes:
+        status = os.fstat(fd)
+        streams[status.st_dev, status.st_ino] = "stdin"
+    opened = Opened(guest.pid, streams, guest.spec.stdin not in ("null", "open"))
+    for one in guest.fds():
+        opened.add(one)
+    opened.check_pipes()
+    return opened
+
+
+def _digest(path: Path | int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _mapped(guest: Guest, areas: Iterable[Mapping], changed: Iterable[ChangedFile]) -> dict[str, str]:
+    """Return the SHA-256 of each mapped file that a new root would have by itself."""
+    own = {entry.path for entry in changed}
+    found: dict[str, str] = {}
+    for path in {area.path for area in areas if area.path} - own:
+        try:
+            if guest.spec.rootfs is None:
+                found[path] = guest.target.program_sha256
+            else:
+                found[path] = _digest(open_in_root(guest.spec.rootfs, path))
+        except OSError as error:
+            shown = safe_line(path, 200)
+            raise Obstacle(f"the mapped file {shown} cannot be read ({error.strerror})") from None
+    return found
+
+
+def _tls(arch: Arch, place: int | None, state: bytes, registers: dict[str, int]) -> int:
+    """Return the thread pointer, 0 where it is not known apart; the emulator's state has it in any case."""
+    if place is not None and place + arch.word <= len(state):
+        return int.from_bytes(state[place : place + arch.word], sys.byteorder)
+    return registers.get("fs_base", 0)
+
+
+def _blocked(guest: Guest, moment: Moment) -> int:
+    """Return the signals that the thread blocks, as the guest numbers them."""
+    index = _MASKED_WAITS.get(moment.call.name)
+    if index is not None and moment.waits:
+        given = moment.call.arguments[index] if index < len(moment.call.arguments) else "NULL"
+        if given not in ("NULL", "0"):
+            raise Obstacle(f"it waits in {moment.call.name} with other signals let through than usual")
+    fields = process_state.status(f"/proc/{guest.pid}/task/{guest.tid}")
+    return guest_mask(guest.arch, process_state.mask(fields, "SigBlk"))
+
+
+def guest_mask(arch: Arch, names: Iterable[str]) -> int:
+    """Return the bits of signals by their names; real-time signals are the emulator's to renumber."""
+    numbers = signal_numbers(arch)
+    return sum(1 << numbers[name] - 1 for name in names if name in numbers)

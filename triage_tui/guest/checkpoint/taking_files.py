@@ -1,0 +1,187 @@
+"""What a process has open, as far as a new process can open it again."""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import fcntl
+import os
+import socket
+import stat
+import termios
+from contextlib import suppress
+
+from triage_tui.guest.checkpoint.model import Descriptor, FileKind, OpenFile
+from triage_tui.guest.checkpoint.obstacles import Obstacle
+from triage_tui.guest.host import host_syscalls
+from triage_tui.guest.state import sockets
+from triage_tui.runs import process_model
+
+_KCMP_FILE = 0
+_KCMP = {"x86_64": 312, "aarch64": 272}
+_MOST = 4096
+"""Descriptors of a process that a checkpoint may have."""
+_TERMINAL_MAJORS = frozenset((4, 5, 136, 137, 138, 139, 204))
+_SO_REUSEADDR, _SO_PROTOCOL = 2, 38
+_STATUS_FLAGS = os.O_ACCMODE | os.O_APPEND | os.O_NONBLOCK | os.O_SYNC
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Opened:
+    """The open files of one process, each with its descriptors."""
+
+    def __init__(self, pid: int, streams: dict[tuple[int, int], FileKind], stdin_is_file: bool) -> None:
+        """`streams` are (device, inode) of the pipes that are the run's own."""
+        self._pid = pid
+        self._streams = streams
+        self._stdin_is_file = stdin_is_file
+        self.files: list[OpenFile] = []
+        self.descriptors: list[Descriptor] = []
+        self.pipes: dict[int, bytes] = {}
+        self.sockets: set[str] = set()
+        """Paths of the local sockets that listen."""
+        self._representative: dict[int, int] = {}
+        """Id of an open file -> a descriptor of it."""
+
+    def add(self, one: process_model.Descriptor) -> None:
+        """Take in one descriptor.
+
+        Raises:
+            Obstacle: what it leads to cannot be had in a new process.
+            OSError: it is gone.
+        """
+        if len(self.descriptors) >= _MOST:
+            raise Obstacle(f"it has more than {_MOST} descriptors")
+        found = next(
+            (file for file in self.files if self._is_same(one.fd, self._representative[file.id])), None
+        )
+        if found is None:
+            found = self._look(one)
+            self.files.append(found)
+            self._representative[found.id] = one.fd
+        self.descriptors.append(Descriptor(one.fd, found.id, one.cloexec))
+
+    def check_pipes(self) -> None:
+        """Check that both ends of each pipe are here.
+
+        Raises:
+            Obstacle: somebody else has the other end.
+        """
+        for number in self.pipes:
+            ends = {
+                file.flags & os.O_ACCMODE
+                for file in self.files
+                if file.kind == "pipe" and file.pipe == number
+            }
+            if not ends >= {os.O_RDONLY, os.O_WRONLY} and os.O_RDWR not in ends:
+                raise Obstacle("the other end of one of its pipes is closed, or with somebody else")
+
+    def _is_same(self, fd: int, other: int) -> bool:
+        """Return whether two descriptors share one open file (kcmp(2))."""
+        number = _KCMP.get(host_syscalls.host_machine())
+        if number is None:
+            return False
+        result = _libc.syscall(
+            number, self._pid, self._pid, _KCMP_FILE, ctypes.c_ulong(fd), ctypes.c_ulong(other)
+        )
+        return int(result) == 0
+
+    def _look(self, one: process_model.Descriptor) -> OpenFile:
+        number = len(self.files) + 1
+        status = os.stat(f"/proc/{self._pid}/fd/{one.fd}")
+        found = OpenFile(id=number, kind="file", flags=one.flags & _STATUS_FLAGS, offset=one.offset or 0)
+        found.path = os.fsdecode(os.fsencode(os.readlink(f"/proc/{self._pid}/fd/{one.fd}")))
+        what = f"descriptor {one.fd}"
+        if one.kind == "socket":
+            self._look_at_socket(one.fd, what, found)
+        elif stream := self._streams.get((status.st_dev, status.st_ino)):
+            found.kind, found.path, found.pipe, found.offset = stream, "", status.st_ino & 0xFFFFFFFF, 0
+        elif one.kind == "pipe":
+            self._look_at_pipe(one.fd, what, status, found)
+        elif one.kind == "device":
+            self._look_at_device(what, status, found)
+        elif one.kind == "directory":
+            found.kind = "directory"
+        elif one.kind != "file":
+            detail = one.detail or one.target
+            raise Obstacle(f"{what} is something that cannot be made again ({detail})")
+        elif self._stdin_is_file and one.fd == 0:
+            found.kind, found.path = "stdin", ""
+        elif status.st_nlink == 0 or one.detail == "deleted":
+            raise Obstacle(f"{what} is a file without a name: one that was deleted, or made by a rule")
+        if one.detail and "locked" in one.detail:
+            raise Obstacle(f"{what} is a file that is locked")
+        return found
+
+    def _look_at_device(self, what: str, status: os.stat_result, found: OpenFile) -> None:
+        found.kind, found.offset = "device", 0
+        major, minor = os.major(status.st_rdev), os.minor(status.st_rdev)
+        if not stat.S_ISCHR(status.st_mode) or major != 1:
+            kind = "a terminal" if major in _TERMINAL_MAJORS else f"a device ({major}:{minor})"
+            raise Obstacle(f"{what} is {kind} with a state of its own")
+        if minor == 3 and found.path != "/dev/null":
+            # The null device that every guest gets in the place of its input.
+            found.kind, found.path = "stdin", ""
+
+    def _look_at_pipe(self, fd: int, what: str, status: os.stat_result, found: OpenFile) -> None:
+        if found.path.startswith("/"):
+            raise Obstacle(f"{what} is a named pipe")
+        number = status.st_ino & 0xFFFFFFFF
+        found.kind, found.path, found.pipe, found.offset = "pipe", "", number, 0
+        if number not in self.pipes:
+            self.pipes[number] = _content_of_pipe(self._pid, fd)
+
+    def _look_at_socket(self, fd: int, what: str, found: OpenFile) -> None:
+        found.path = ""
+        with sockets.process_handle(self._pid) as handle, sockets.take(handle, fd) as taken:
+            described = sockets.look(handle, fd)
+            family = taken.family
+            words = sockets.in_words(described) if described is not None else "a socket"
+            if family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+                raise Obstacle(f"{what} is a socket of a kind that is not made again ({words})")
+            if described is None or described.state not in ("listening", "bound", "open"):
+                raise Obstacle(f"{what} is a socket with somebody at its other end ({words})")
+            if described.state == "bound" and taken.type != socket.SOCK_DGRAM:
+                described.state = "open"
+            found.family, found.socket_type = int(family), int(taken.type) & 0xF
+            found.protocol = taken.getsockopt(socket.SOL_SOCKET, _SO_PROTOCOL)
+            found.listening = described.state == "listening"
+            found.reuse = bool(taken.getsockopt(socket.SOL_SOCKET, _SO_REUSEADDR))
+            found.backlog = 128 if found.listening else 0
+            name = taken.getsockname()
+            if family == socket.AF_UNIX:
+                self._name_unix(what, name, found)
+            else:
+                found.kind, found.address, found.port = "inet", str(name[0]).partition("%")[0], int(name[1])
+            queued = array.array("i", [0])
+            with suppress(OSError):
+                fcntl.ioctl(taken, termios.FIONREAD, queued)
+            if queued[0] and not found.listening:
+                raise Obstacle(f"{what} is a socket with something to read in it ({words})")
+
+    def _name_unix(self, what: str, name: object, found: OpenFile) -> None:
+        raw = name if isinstance(name, bytes) else os.fsencode(str(name))
+        if raw[:1] == b"\0":
+            raise Obstacle(f"{what} is a local socket with an abstract name")
+        found.kind, found.path = "unix", os.fsdecode(raw)
+        if found.path and not found.path.startswith("/"):
+            raise Obstacle(f"{what} is a local socket with a relative name")
+        if found.path:
+            self.sockets.add(found.path)
+
+
+def _content_of_pipe(pid: int, fd: int) -> bytes:
+    """Return what is in a pipe, which stays there (tee(2))."""
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        source = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            _libc.tee(source, writer, ctypes.c_size_t(1 << 20), 2)
+        finally:
+            os.close(source)
+        with suppress(BlockingIOError):
+            return os.read(reader, 1 << 20)
+        return b""
+    finally:
+        os.close(reader)
+        os.close(writer)
