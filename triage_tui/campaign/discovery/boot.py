@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 
 from triage_tui.campaign.discovery import inetd, inittab, openwrt, systemd
-from triage_tui.campaign.discovery.found import Finds, LeftOut
+from triage_tui.campaign.discovery.found import Finds, LeftOut, Start
+from triage_tui.campaign.discovery.programs import DESCRIBING
 from triage_tui.campaign.discovery.root_view import MAX_STEPS, RootView, TooMuchError
 from triage_tui.campaign.discovery.shell.commands import ExitShell, LeaveLoop, ReturnFunction
 from triage_tui.campaign.discovery.shell.follow import Follower
@@ -41,11 +42,12 @@ _SCRIPTS = (
     "/etc/rc",
     "/etc/rc.d/rc",
     "/etc/rc.sh",
+    "/etc_ro/rcS",
+    "/etc_ro/rc.local",
     "/etc/init.sh",
     "/etc/rc.local",
     "/etc/rc.d/rc.local",
     "/etc/init.d/rc.local",
-    "/etc/rc.common.local",
 )
 """Start scripts that vendors have, in the order in which they are usual."""
 _SCRIPT_DIRECTORIES = ("/etc/init.d", "/etc/rc.d/init.d")
@@ -58,6 +60,13 @@ killprocs bootlogs rcK functions.sh
 _NO_SERVICE = frozenset(_NO_SERVICE_NAMES.split())
 _LEVELS = "2345"
 """The runlevels of a running system, the usual default first."""
+
+
+_OF_OPENRC = (
+    'start-stop-daemon --start --exec "$command" --chuid "$command_user" --chdir "${directory:-/}"'
+    " -- $command_args $command_args_foreground"
+)
+_OF_DEBIAN = 'start-stop-daemon --start --exec "$DAEMON" -- $DAEMON_ARGS'
 
 
 class Found(msgspec.Struct, kw_only=True):
@@ -134,7 +143,7 @@ class _Boot:
         """Go through everything in order."""
         units: set[str] = set()
         if self._init == "systemd" or (not self._init and systemd.has_units(self._view)):
-            units = systemd.find(self._finds, self._environment)
+            units = systemd.find(self._finds, self._environment, self._of_unit)
             self._began = bool(units)
         elif systemd.has_units(self._view):
             self._finds.leave_out("the units of systemd", "this root has another init", "/lib/systemd/system")
@@ -146,18 +155,33 @@ class _Boot:
         if self._init != "systemd":
             self._vendor_scripts()
         self._rc_conf()
+        began = self._began
         self._supervised()
-        self._unreached(units)
+        self._unreached(units, began)
         inetd.find(self._finds, self._environment)
+
+    def _of_unit(self, text: str, start: Start) -> None:
+        """Follow what a unit gives to `sh -c`."""
+        path, _, line = start.origin.rpartition(" line ")
+        number = int(line) - 1 if line.isdecimal() else 0
+        script = parse(path or start.origin, text.encode("utf-8", "surrogateescape"), number)
+        if script is None:
+            return
+        shell = self._follower.shell(script, environment=start.env)
+        shell.cwd, shell.conditions = start.cwd, start.notes
+        try:
+            self._follower.statements(shell, script.root.children)
+        except (ExitShell, ReturnFunction, LeaveLoop, RecursionError):
+            return
 
     def _inittab(self) -> None:
         found = inittab.entries(self._view)
         for entry in found:
-            origin = f"{inittab.PATH} line {entry.line}"
+            origin = f"{entry.path} line {entry.line}"
             if entry.left_out:
                 self._finds.leave_out(entry.process, entry.left_out, origin)
                 continue
-            script = parse(inittab.PATH, entry.process.encode("utf-8", "surrogateescape"), entry.line - 1)
+            script = parse(entry.path, entry.process.encode("utf-8", "surrogateescape"), entry.line - 1)
             if script is None:
                 continue
             shell = self._follower.shell(script)
@@ -172,7 +196,7 @@ class _Boot:
         if not found and self._init == "busybox":
             self._follow(inittab.BUSYBOX_DEFAULT)
 
-    def _follow(self, path: str, *arguments: str) -> None:
+    def _follow(self, path: str, *arguments: str, cwd: str = "/") -> None:
         """Follow a script that was not followed yet; the first line says whose it is."""
         real = self._view.canonical(path)
         if real is None or real in self._follower.followed or not self._view.is_file(path):
@@ -181,9 +205,8 @@ class _Boot:
         if openwrt.is_script(self._view.head(path)):
             openwrt.follow(self._follower, path, arguments[0] if arguments else "start", path)
         elif self._finds.programs.is_shell_script(path):
-            self._follower.follow_file(
-                path, [Value(one) for one in arguments], None, path, self._openrc(path)
-            )
+            given = [Value(one) for one in arguments]
+            self._follower.follow_file(path, given, None, path, self._described(path), cwd)
 
     def _runlevel(self, level: str) -> None:
         """Follow the scripts of a runlevel, as /etc/init.d/rc does."""
@@ -273,28 +296,34 @@ class _Boot:
                 if self._view.is_file(posixpath.join(place, name, "down")):
                     self._finds.leave_out(path, "a file `down` beside it says that it is not started", path)
                     continue
-                self._follow(path)
+                # runsv(8) and s6-supervise start it in its directory.
+                self._follow(path, cwd=posixpath.join(place, name))
 
-    def _openrc(self, path: str) -> Callable[[ShellState], None] | None:
-        """Return what starts a script of OpenRC, whose variables say what to start (openrc-run(8))."""
-        line = self._finds.programs.shebang(path)
-        if line is None or posixpath.basename(line[0]) != "openrc-run":
+    def _described(self, path: str) -> Callable[[ShellState], None] | None:
+        """Return what starts a script whose variables say what to start, None for other scripts.
+
+        openrc-run(8) of OpenRC, and init-d-script(5) of Debian.
+        """
+        interpreter = self._finds.programs.interpreter(path)
+        if interpreter not in DESCRIBING:
             return None
+        call = self._follower.call
 
         def begin(shell: ShellState) -> None:
-            if "start" in shell.functions:
-                self._follower.call(shell, "start", [])
-                return
-            text = 'start-stop-daemon --start --exec "$command" --chuid "$command_user"'
-            text += ' --chdir "$directory" -- $command_args $command_args_foreground'
-            if shell.get("command").text:
+            if interpreter == "init-d-script":
+                call(shell, "do_start_prepare", [])
+                own, text = "do_start_override", _OF_DEBIAN
+            else:
+                own, text = "start", _OF_OPENRC
+            if own in shell.functions:
+                call(shell, own, [])
+            elif shell.get("command").text or shell.get("DAEMON").text:
                 self._follower.follow_text(shell, text)
 
         return begin
 
-    def _unreached(self, units: set[str]) -> None:
+    def _unreached(self, units: set[str], began: bool) -> None:
         """Follow the scripts that nothing starts where nothing starts any; else say so of each."""
-        began = self._began
         for place in _SCRIPT_DIRECTORIES:
             for name in self._view.names(place):
                 path = posixpath.join(place, name)

@@ -58,6 +58,8 @@ class Finds:
         self._group = group
         self._left: dict[tuple[str, str], LeftOut] = {}
         self._left_count = 0
+        self._again = 0
+        """Finds that were there before."""
         self._seen: set[tuple[object, ...]] = set()
         self._names: dict[str, int] = {}
         self._started: set[str] = set()
@@ -68,14 +70,16 @@ class Finds:
     def left_out(self) -> list[LeftOut]:
         """What was left out, without what is started elsewhere with the same words."""
         found = [one for one in self._left.values() if one.what not in self._started]
-        for script, names in self._tools.items():
+        if self._tools:
+            names = sorted({name for called in self._tools.values() for name in called})
+            origin = next(iter(self._tools)) if len(self._tools) == 1 else f"{len(self._tools)} scripts"
             what, why = ", ".join(names), "tools that do their work and end, no services"
             found.append(
                 LeftOut(
                     root=str(self.view.root),
-                    what=safe_line(what, 300),
+                    what=safe_line(what, 4000),
                     why=why,
-                    origin=safe_line(script, 200),
+                    origin=safe_line(origin, 200),
                 )
             )
         more = self._left_count - len(self._left)
@@ -85,10 +89,16 @@ class Finds:
             )
         return found
 
+    @property
+    def told(self) -> int:
+        """How much was found and left out so far."""
+        return len(self.targets) + self._left_count + self._again
+
     def leave_out(self, what: str, why: str, origin: str = "") -> None:
         """Tell that something is not run, once for each reason."""
         what, why = safe_line(what, 300), safe_line(why, 300)
         if (what, why) in self._left:
+            self._again += 1
             return
         self._left_count += 1
         if len(self._left) < MAX_LEFT_OUT:
@@ -124,6 +134,7 @@ class Finds:
         self._started.add(words)
         key = (program.program, tuple(program.argv), cwd, tuple(sorted(start.env.items())), user, start.stdin)
         if key in self._seen:
+            self._again += 1
             return True
         if len(self.targets) >= MAX_SERVICES:
             self.leave_out(words, f"the root starts more than {MAX_SERVICES} programs", start.origin)

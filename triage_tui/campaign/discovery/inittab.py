@@ -8,7 +8,8 @@ import msgspec
 
 from triage_tui.campaign.discovery.root_view import RootView
 
-PATH = "/etc/inittab"
+PATHS = ("/etc/inittab", "/etc_ro/inittab")
+"""Where inittab is: the second in the SDK of Ralink, whose /etc is made at boot."""
 MAX_ENTRIES = 500
 BUSYBOX_DEFAULT = "/etc/init.d/rcS"
 """What busybox's init starts where there is no inittab."""
@@ -31,6 +32,7 @@ _AT_START = (*_FIRST, "wait", "once", "respawn", "askfirst", "askconsole", "resp
 class Entry(msgspec.Struct, frozen=True):
     """One line: what is started, and how."""
 
+    path: str
     line: int
     action: str
     process: str
@@ -47,7 +49,8 @@ def entries(view: RootView) -> list[Entry]:
     """Return the entries in the order in which init takes them."""
     found: list[tuple[str, Entry]] = []
     default = ""
-    for number, line in enumerate(view.lines(PATH), 1):
+    path = next((path for path in PATHS if view.is_file(path)), PATHS[0])
+    for number, line in enumerate(view.lines(path), 1):
         text = line.strip()
         if not text or text.startswith("#") or len(found) >= MAX_ENTRIES:
             continue
@@ -67,7 +70,7 @@ def entries(view: RootView) -> list[Entry]:
         if not why and action.startswith("ask"):
             why = "it waits for a person at a terminal"
         if process:
-            found.append((levels, Entry(number, action, process, why)))
+            found.append((levels, Entry(path, number, action, process, why)))
     return sorted((_in_level(levels, entry, default) for levels, entry in found), key=_turn)
 
 
@@ -76,7 +79,11 @@ def _in_level(levels: str, entry: Entry, default: str) -> Entry:
         return entry
     shown = re.sub(r"[^0-9A-Za-z]", "", levels)[:12]
     return Entry(
-        entry.line, entry.action, entry.process, f"only in runlevel {shown}, and the default is {default[0]}"
+        entry.path,
+        entry.line,
+        entry.action,
+        entry.process,
+        f"only in runlevel {shown}, and the default is {default[0]}",
     )
 
 

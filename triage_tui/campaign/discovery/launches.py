@@ -43,12 +43,22 @@ class Launch(msgspec.Struct, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
+def wraps(name: str) -> bool:
+    """Tell whether a program of that name starts what its arguments say."""
+    return name in _WRAPPERS
+
+
 def unwrapped(words: list[str]) -> Launch | str:
     """Return what a command line starts, or why it starts nothing here; `words` is not empty."""
     launch = Launch(words=list(words), env={})
     for _ in range(_MAX_WRAPPERS):
         if not launch.words:
             return "it names no program"
+        if posixpath.basename(launch.words[0]) in MULTI_CALL:
+            if len(launch.words) == 1:
+                return "it is called without the name of an applet"
+            if wraps(launch.words[1]):
+                launch.words = launch.words[1:]
         wrapper = _WRAPPERS.get(posixpath.basename(launch.words[0]))
         if wrapper is None:
             return launch
@@ -225,15 +235,6 @@ def _user_first(launch: Launch) -> str:
 
 def _other_root(launch: Launch) -> str:
     return f"it runs inside another root, {launch.words[1] if len(launch.words) > 1 else ''}".rstrip(", ")
-
-
-def _multi_call(launch: Launch) -> str:
-    if len(launch.words) < 2:
-        return "it is called without the name of an applet"
-    applet = launch.words[1]
-    if applet in _WRAPPERS and applet not in MULTI_CALL:
-        launch.words = launch.words[1:]
-    return ""
 
 
 _WRAPPERS: dict[str, Callable[[Launch], str]] = {

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _START = re.compile(rb"^START=['\"]?([0-9]{1,3})", re.MULTILINE)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _NOTHING_NAMES = """
-procd_open_trigger procd_close_trigger procd_add_reload_trigger procd_add_config_trigger procd_add_jail
+extra_command procd_open_trigger procd_close_trigger procd_add_reload_trigger
+procd_add_config_trigger procd_add_jail
 procd_add_jail_mount procd_add_jail_mount_rw procd_open_service procd_close_service procd_add_mdns
 procd_add_interface_trigger procd_add_reload_interface_trigger procd_open_data procd_close_data
 procd_add_validation procd_add_raw_trigger procd_set_config_changed procd_open_validate
@@ -47,6 +48,10 @@ class Instance(msgspec.Struct):
     env: list[Value] = []
     user: str = ""
     place: str = ""
+
+    def copy(self) -> Instance:
+        """Return one that can be changed without changing this one."""
+        return Instance(command=self.command, env=self.env, user=self.user, place=self.place)
 
 
 def knows(name: str) -> bool:

@@ -21,6 +21,13 @@ MULTI_CALL = frozenset(("busybox", "toybox", "sbase-box", "ubase-box"))
 """Programs that do what the name says by which they are called, or their first argument."""
 
 
+_SHELLS = frozenset(("sh", "ash", "bash", "dash", "busybox", "hush", "msh"))
+INIT_D_SCRIPT = "/lib/init/init-d-script"
+"""What start scripts of Debian that describe their program read in."""
+DESCRIBING = frozenset(("openrc-run", "runscript", "init-d-script"))
+"""Interpreters of start scripts that are shells and start what the script's variables describe."""
+
+
 class RunnableProgram(msgspec.Struct, frozen=True):
     """What the kernel would execute: of a script, its interpreter."""
 
@@ -72,11 +79,21 @@ class Programs:
         interpreter, _, argument = line.partition(" ") if " " in line else line.partition("\t")
         return interpreter, argument.strip()
 
+    def interpreter(self, program: str) -> str:
+        """Return the name of a script's interpreter, "" where it names none."""
+        line = self.shebang(program)
+        if line is None:
+            return ""
+        if INIT_D_SCRIPT.encode() in self._view.head(program, 512):
+            return posixpath.basename(INIT_D_SCRIPT)
+        name = posixpath.basename(line[0])
+        return posixpath.basename(line[1].split(" ")[0]) if name == "env" and line[1] else name
+
     def is_shell_script(self, program: str) -> bool:
         """Tell whether it is a script of a shell; one without a first line is the caller's shell's."""
-        line = self.shebang(program)
-        if line is not None:
-            return posixpath.basename(line[0]) in ("sh", "ash", "bash", "dash", "busybox", "hush", "msh")
+        interpreter = self.interpreter(program)
+        if interpreter:
+            return interpreter in _SHELLS or interpreter in DESCRIBING
         head = self._view.head(program)
         return bool(head) and not head.startswith(b"\x7fELF") and self._view.text(program) is not None
 

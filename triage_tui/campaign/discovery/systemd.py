@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 
 from triage_tui.campaign.discovery.found import Finds, Start
 from triage_tui.campaign.discovery.root_view import RootView
@@ -28,6 +29,7 @@ _PATH_CONDITIONS = {
     "ConditionFileIsExecutable": "-x",
     "AssertPathExists": "-e",
 }
+_OF_SYSTEMD = ("/lib/systemd/", "/usr/lib/systemd/", "/bin/systemd-", "/usr/bin/systemd-")
 _OTHER_ROOTS = ("RootDirectory", "RootImage")
 
 
@@ -36,7 +38,11 @@ def has_units(view: RootView) -> bool:
     return any(name.endswith(_SERVICE) for place in DIRECTORIES for name in view.names(place))
 
 
-def find(finds: Finds, environment: dict[str, str]) -> set[str]:
+Shell = Callable[[str, Start], None]
+"""Follows a text of the shell that a unit gives to `sh -c`, and adds what it starts."""
+
+
+def find(finds: Finds, environment: dict[str, str], shell: Shell) -> set[str]:
     """Add the services that systemd starts; return the names of all services that have a unit."""
     files = UnitFiles(finds.view)
     names = [name for name in files.names(_SERVICE) if not files.alias_of(name)]
@@ -55,8 +61,8 @@ def find(finds: Finds, environment: dict[str, str]) -> set[str]:
             finds.leave_out(name, why, unit.path)
         else:
             selected += _instances(unit, files)
-    for unit in _in_order(selected):
-        _add(finds, unit, environment, activated.get(unit.name, ""))
+    for unit in _in_order(selected, files):
+        _add(finds, unit, environment, activated.get(unit.name, ""), shell)
     return set(files.names(_SERVICE))
 
 
@@ -119,29 +125,47 @@ def _not_started(view: RootView, unit: Unit, activated: dict[str, str]) -> str:
     return ""
 
 
-def _in_order(units: list[Unit]) -> list[Unit]:
-    """Return units so that each follows those that it names with After=, else by name; circles are cut."""
+def _in_order(units: list[Unit], files: UnitFiles) -> list[Unit]:
+    """Return units in the order of their start; circles are cut.
+
+    Each follows those that it names with After=, also by way of targets, which follow what they want, and
+    basic.target, unless it says DefaultDependencies=no (systemd.service(5), systemd.target(5)).
+    """
     by_name = {unit.name: unit for unit in units}
-    before: dict[str, set[str]] = {unit.name: set() for unit in units}
-    for unit in units:
-        for other in " ".join(unit.all("Unit", "After")).split():
-            if other in by_name:
-                before[unit.name].add(other)
-        for other in " ".join(unit.all("Unit", "Before")).split():
-            if other in before:
-                before[other].add(unit.name)
+    nodes = dict(by_name)
+    for suffix in (".target", ".socket"):
+        for name in files.names(suffix):
+            if (unit := files.load(name)) is not None:
+                nodes[name] = unit
+    before: dict[str, set[str]] = {name: set() for name in nodes}
+    for name, unit in nodes.items():
+        before[name] |= {other for other in _named(unit, "After") if other in nodes}
+        for other in _named(unit, "Before"):
+            if other in nodes:
+                before[other].add(name)
+        if unit.last("Unit", "DefaultDependencies").lower() in ("no", "false", "off", "0"):
+            continue
+        if name in by_name and "basic.target" in nodes:
+            before[name].add("basic.target")
+        elif name.endswith(".target"):
+            wanted = {*files.wants.get(name, ()), *_named(unit, "Wants"), *_named(unit, "Requires")}
+            before[name] |= {other for other in wanted if other in nodes and name not in before[other]}
     done: list[Unit] = []
     placed: set[str] = set()
-    waiting = sorted(by_name)
+    waiting = sorted(nodes)
     while waiting:
         ready = [name for name in waiting if before[name] <= placed] or waiting[:1]
-        done += [by_name[name] for name in ready]
+        done += [by_name[name] for name in ready if name in by_name]
         placed |= set(ready)
         waiting = [name for name in waiting if name not in placed]
     return done
 
 
-def _add(finds: Finds, unit: Unit, manager: dict[str, str], activation: str) -> None:
+def _named(unit: Unit, key: str) -> list[str]:
+    return " ".join(unit.all("Unit", key)).split()
+
+
+def _add(finds: Finds, unit: Unit, manager: dict[str, str], activation: str, shell: Shell) -> None:
     origin = unit.origin("Service", "ExecStart")
     for key in _OTHER_ROOTS:
         if unit.all("Service", key):
@@ -184,10 +208,11 @@ def _add(finds: Finds, unit: Unit, manager: dict[str, str], activation: str) -> 
                 notes=tuple(notes),
             ),
             one_shot,
+            shell,
         )
 
 
-def _start(finds: Finds, command: Command, start: Start, one_shot: bool) -> None:
+def _start(finds: Finds, command: Command, start: Start, one_shot: bool, shell: Shell) -> None:
     program, argv = command.program, " ".join(command.argv)
     if not program.startswith("/"):
         # Since systemd 239 a name alone is looked for.
@@ -202,6 +227,14 @@ def _start(finds: Finds, command: Command, start: Start, one_shot: bool) -> None
         finds.leave_out(argv, why, start.origin)
         return
     start.program = posixpath.normpath(program)
+    if one_shot and start.program.startswith(_OF_SYSTEMD):
+        finds.leave_out(argv, "a helper of systemd, which does its work and ends", start.origin)
+        return
+    if name in SHELLS and command.argv[1:2] == ["-c"] and len(command.argv) > 2:
+        before = len(finds.targets)
+        shell(command.argv[2], start)
+        if len(finds.targets) > before:
+            return
     finds.add(start)
 
 

@@ -10,7 +10,8 @@ from triage_tui.campaign.discovery.unit_files import Unit
 
 _PREFIXES = "@-:+!"
 _SPECIFIER = re.compile(r"%(.)")
-_VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$([A-Za-z_][A-Za-z0-9_]*)")
+_VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+"""$NAME without braces is a variable only where it is a word of its own."""
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "s": " "}
 _KNOWN = {"%": "%", "t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "E": "/etc"} | {
     "T": "/tmp",
@@ -171,7 +172,7 @@ def _command(unit: Unit, words: list[str], environment: dict[str, str]) -> Comma
 def _value(match: re.Match[str], environment: dict[str, str]) -> str:
     if match[0] == "$$":
         return "$"
-    return environment.get(match[1] or match[2], "")
+    return environment.get(match[1], "")
 
 
 def assignments(text: str) -> dict[str, str]:

@@ -65,13 +65,17 @@ class UnitFiles:
         self._files: dict[str, str] = {}
         self.wanted: set[str] = set()
         """Names of units that a link in a directory of another unit starts."""
+        self.wants: dict[str, set[str]] = {}
+        """Unit -> the names of those that links in its directories start with it."""
         for place in DIRECTORIES:
             real = view.canonical(place)
             if real is None:
                 continue
             for name in view.names(real):
                 if _WANTED_BY.fullmatch(name):
-                    self.wanted |= set(view.names(posixpath.join(real, name)))
+                    wanted = set(view.names(posixpath.join(real, name)))
+                    self.wanted |= wanted
+                    self.wants.setdefault(name.rpartition(".")[0], set()).update(wanted)
                 elif len(self._files) < MAX_UNITS:
                     self._files.setdefault(name, posixpath.join(real, name))
 
@@ -122,12 +126,14 @@ class UnitFiles:
             return False
         section = ""
         held = ""
+        first = 0
         for number, line in enumerate(self._view.lines(path)[:_MAX_LINES], 1):
             text = line.strip()
             if held == "" and (not text or text[0] in "#;"):
                 continue
             if held and text[:1] in ("#", ";"):
                 continue
+            first = first if held else number
             text = held + text
             if text.endswith("\\"):
                 held = text[:-1] + " "
@@ -141,7 +147,7 @@ class UnitFiles:
                 continue
             place = (section, key.strip())
             if value.strip():
-                unit.settings.setdefault(place, []).append((value.strip(), path, number))
+                unit.settings.setdefault(place, []).append((value.strip(), path, first))
             else:
                 unit.settings[place] = []
         return True

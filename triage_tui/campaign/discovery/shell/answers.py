@@ -46,7 +46,10 @@ def test(view: RootView, cwd: str, words: list[Value]) -> Answer:
     """Return what `test WORDS` gives."""
     if len(words) > MAX_WORDS:
         return None
-    return _Reader(view, cwd, words).expression()
+    reader = _Reader(view, cwd, words)
+    answer = reader.expression()
+    # What is no expression is an error, and an error is no.
+    return answer if reader.at_end else False
 
 
 class _Reader:
@@ -55,6 +58,11 @@ class _Reader:
         self._cwd = cwd
         self._words = words
         self._at = 0
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all words were read."""
+        return self._at >= len(self._words)
 
     def _peek(self, ahead: int = 0) -> str | None:
         at = self._at + ahead

@@ -25,6 +25,10 @@ _LEAF_TESTS = frozenset(
 )
 
 
+_SPLIT = frozenset(("simple_expansion", "expansion", "command_substitution"))
+"""What becomes several words, or none, where it is not quoted."""
+
+
 class Branches:
     """Follows statements that divide, for a `Follower`; see there for what is taken where nobody knows."""
 
@@ -37,6 +41,7 @@ class Branches:
         operator = next((child.type for child in node.children if child.type in ("&&", "||")), ";")
         status = self._follower.statement(shell, first)
         said = f"`{_short(shell.script.text(first))}` ({shell.script.place(first)})"
+        outcome = "holds" if status is True else "does not hold"
         # Of what only the device tells, the usual course is followed: a script goes on.
         if operator == "&&":
             if status is False:
@@ -45,35 +50,43 @@ class Branches:
             if status is None:
                 self._follower.perhaps(shell, [last], f"only where {said} holds")
                 return None
-            return self._follower.statement(shell, last, background)
+            return self._decided(shell, last, f"{said} {outcome}", background)
         if operator == "||":
-            if status is True:
+            if status is True and not self._follower.runner.assumed:
                 return True
-            if status is None:
+            if status is not False:
                 self._follower.perhaps(shell, [last], f"only where {said} fails")
                 return None
+            return self._decided(shell, last, f"{said} {outcome}", background)
         return self._follower.statement(shell, last, background)
+
+    def _decided(self, shell: ShellState, node: Node, decision: str, background: bool) -> Answer:
+        """Follow a statement that a test led to."""
+        before, self._follower.decision = self._follower.decision, decision
+        try:
+            return self._follower.statement(shell, node, background)
+        finally:
+            self._follower.decision = before
 
     def test(self, shell: ShellState, node: Node) -> Answer:
         """Return what `[ ]` or `[[ ]]` gives."""
         if "((" in shell.script.between(node.start_byte, node.start_byte + 2):
             return None
-        return test(self._follower.view, shell.cwd, self._test_words(shell, node, 0))
+        double = shell.script.between(node.start_byte, node.start_byte + 2) == "[["
+        return test(self._follower.view, shell.cwd, self._test_words(shell, node, 0, double))
 
-    def _test_words(self, shell: ShellState, node: Node, depth: int) -> list[Value]:
+    def _test_words(self, shell: ShellState, node: Node, depth: int, double: bool) -> list[Value]:
         words: list[Value] = []
         for child in node.children:
             if child.type in _LEAF_TESTS and depth < _MAX_NESTING:
-                words += self._test_words(shell, child, depth + 1)
+                words += self._test_words(shell, child, depth + 1, double)
             elif child.type in ("[", "]", "[[", "]]", ";"):
                 continue
             elif child.is_named and child.type != "test_operator":
-                # A pattern on the right side of [[ ]] stays one.
-                words += (
-                    [self._follower.words.single(shell, child)]
-                    if child.type != "simple_expansion"
-                    else self._follower.words.expand(shell, child)
-                )
+                # In [[ ]] words are not split, and a pattern on the right side stays one.
+                split = not double and child.type in _SPLIT
+                expand = self._follower.words.expand
+                words += expand(shell, child) if split else [self._follower.words.single(shell, child)]
             else:
                 words.append(Value(shell.script.text(child)))
         return words
@@ -98,7 +111,11 @@ class Branches:
                 for clause in rest:
                     held = _parts(clause, "then")[1] if clause.type == "elif_clause" else clause.children
                     self._follower.never(shell, held, f"only where {said} does not hold, which it does here")
-                self._follower.statements(shell, body)
+                before, self._follower.decision = self._follower.decision, f"{said} holds"
+                try:
+                    self._follower.statements(shell, body)
+                finally:
+                    self._follower.decision = before
                 return
             if answer is None:
                 self._follower.perhaps(shell, body, f"only where {said} holds")

@@ -45,7 +45,7 @@ def built_in(follower: Follower, shell: ShellState, name: str, words: list[Value
             _set(shell, arguments)
         return True, True
     match name:
-        case "false":
+        case "false" | "init_is_upstart":
             return True, False
         case "exit":
             raise ExitShell
@@ -83,9 +83,10 @@ def built_in(follower: Follower, shell: ShellState, name: str, words: list[Value
         case "command" if arguments and arguments[0].text in ("-v", "-V"):
             return True, _is_there(follower, shell, arguments[1:])
         case "eval":
-            if all(one.text is not None for one in arguments):
-                return True, follower.follow_text(shell, " ".join(one.text or "" for one in arguments))
-            return True, None
+            if any(one.text is None for one in arguments):
+                return True, None
+            text = " ".join(one.text or "" for one in arguments)
+            return True, follower.follow_text(shell, text, shell.script.first_line)
         case "." | "source":
             return True, follower.read_in(shell, arguments)
     return False, None

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from triage_tui.campaign.discovery.found import Finds
 from triage_tui.campaign.discovery.openwrt import Instance
+from triage_tui.campaign.discovery.programs import INIT_D_SCRIPT
 from triage_tui.campaign.discovery.settings import Settings
 from triage_tui.campaign.discovery.shell.answers import Answer, negated
 from triage_tui.campaign.discovery.shell.branches import Branches
@@ -23,12 +23,15 @@ from triage_tui.campaign.discovery.shell.state import Function, ShellState, Valu
 from triage_tui.campaign.discovery.shell.substitutions import printed
 from triage_tui.campaign.discovery.shell.syntax import Script, parse
 from triage_tui.campaign.discovery.shell.words import Words
+from triage_tui.campaign.discovery.tools import QUERIES
 
 if TYPE_CHECKING:
     from tree_sitter import Node
 
 MAX_DEPTH = 16
 """Functions, scripts and texts inside of each other."""
+MAX_RECURSION = 3
+"""How often one script may start itself, by whatever way."""
 MAX_NESTING = 80
 """Statements inside of each other."""
 
@@ -52,19 +55,23 @@ class Follower:
         """Real paths of the scripts that were followed."""
         self.instance: Instance | None = None
         """What a script is describing to procd."""
+        self.decision = ""
+        """What was decided where the script is: the test whose answer led there."""
+        self.ended = ""
+        """Where and why the last script or function ended before its end."""
         self.words = Words(self.view, self.substitution)
         self.runner = Runner(self)
         self._branches = Branches(self)
         self._nesting = 0
         self._at_work: list[tuple[str, tuple[str | None, ...]]] = []
 
-    def shell(self, script: Script, arguments: Sequence[str] = ()) -> ShellState:
-        """Return a shell as init starts it."""
+    def shell(self, script: Script, environment: dict[str, str] | None = None) -> ShellState:
+        """Return a shell as init starts it, or with another environment."""
+        given = self.environment if environment is None else environment
         return ShellState(
             script=script,
-            positional=[Value(one) for one in arguments],
-            variables={name: Value(text) for name, text in self.environment.items()},
-            exported=set(self.environment),
+            variables={name: Value(text) for name, text in given.items()},
+            exported=set(given),
         )
 
     def follow_file(
@@ -74,6 +81,7 @@ class Follower:
         parent: ShellState | None = None,
         origin: str = "",
         after: Callable[[ShellState], None] | None = None,
+        cwd: str = "/",
     ) -> ShellState | None:
         """Follow a script as a process of its own; `after` has its state before it ends.
 
@@ -81,7 +89,8 @@ class Follower:
         real = self.view.canonical(path)
         key = (real or path, tuple(one.text for one in arguments))
         depth = parent.depth if parent is not None else 0
-        if real is None or key in self._at_work or depth >= MAX_DEPTH:
+        often = sum(one == key[0] for one, _ in self._at_work) >= MAX_RECURSION
+        if real is None or often or key in self._at_work or depth >= MAX_DEPTH:
             return None
         script = self.script(path)
         if script is None:
@@ -90,10 +99,11 @@ class Follower:
         self.followed.add(real)
         if parent is None:
             shell = self.shell(script)
-            shell.positional = list(arguments)
+            shell.positional, shell.cwd = list(arguments), cwd
         else:
             shell = parent.child(script, list(arguments))
         self._at_work.append(key)
+        told, self.ended = self.finds.told, ""
         try:
             self.statements(shell, script.root.children)
             if after is not None:
@@ -104,6 +114,8 @@ class Follower:
             self.finds.leave_out(path, "it nests deeper than can be followed", origin)
         finally:
             self._at_work.pop()
+        if self.finds.told == told and not shell.dead:
+            self.finds.leave_out(path, self.ended or "it comes to no program but tools", path)
         return shell
 
     def script(self, path: str) -> Script | None:
@@ -111,11 +123,11 @@ class Follower:
         source = self.view.text(path)
         return None if source is None else parse(path, source)
 
-    def follow_text(self, shell: ShellState, text: str, *, apart: bool = False) -> Answer:
-        """Follow a text of the shell, as of `eval`, or `apart` as of `sh -c`."""
+    def follow_text(self, shell: ShellState, text: str, line: int = 0, *, apart: bool = False) -> Answer:
+        """Follow a text of the shell, as of `eval`, or `apart` as of `sh -c`; it stands at `line` from 0."""
         if shell.depth >= MAX_DEPTH or len(text) > 64 << 10:
             return None
-        script = parse(shell.script.path, text.encode("utf-8", "surrogateescape"), shell.script.first_line)
+        script = parse(shell.script.path, text.encode("utf-8", "surrogateescape"), line)
         if script is None:
             return None
         inner = shell.copy() if apart else shell
@@ -140,6 +152,9 @@ class Follower:
             return None
         path = arguments[0].text
         path = posixpath.join(shell.cwd, path)
+        if path == INIT_D_SCRIPT:
+            # What it would start is known from the variables.
+            return True
         key = (path, ())
         if shell.depth >= MAX_DEPTH or key in self._at_work:
             return None
@@ -253,10 +268,7 @@ class Follower:
             case "list":
                 return self._branches.listed(shell, node, background)
             case "pipeline":
-                answer: Answer = None
-                for child in node.named_children:
-                    answer = self._aside(shell, [child], background)
-                return answer
+                return self._pipeline(shell, node, background)
             case "negated_command":
                 return negated(self.statements(shell, node.children))
             case "test_command":
@@ -283,6 +295,20 @@ class Follower:
             case "compound_statement" | "do_group" | "ERROR" | "else_clause" | "program":
                 return self.statements(shell, node.children)
         return None
+
+    def _pipeline(self, shell: ShellState, node: Node, background: bool) -> Answer:
+        """Follow the commands of a pipeline; what is only looked through is asked, not started."""
+        last = node.named_children[-1]
+        name = last.child_by_field_name("name") if last.type == "command" else None
+        asked = not background and name is not None and shell.script.text(name) in QUERIES
+        self.runner.asking += asked
+        try:
+            answer: Answer = None
+            for child in node.named_children:
+                answer = self._aside(shell, [child], background)
+            return answer
+        finally:
+            self.runner.asking -= asked
 
     def _after_heredoc(self, shell: ShellState, node: Node, background: bool) -> None:
         """Follow what stands behind a here-document's beginning on its line: the tree holds it inside."""
@@ -316,5 +342,11 @@ class Follower:
         self._apart(inner, nodes)
 
     def _apart(self, inner: ShellState, nodes: Sequence[Node]) -> None:
-        with suppress(ExitShell, ReturnFunction, LeaveLoop):
+        before = self.instance
+        self.instance = before.copy() if before is not None else None
+        try:
             self.statements(inner, nodes)
+        except (ExitShell, ReturnFunction, LeaveLoop):
+            return
+        finally:
+            self.instance = before

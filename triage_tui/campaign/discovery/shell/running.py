@@ -5,9 +5,11 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from triage_tui.campaign.discovery import openwrt
 from triage_tui.campaign.discovery.found import Start
-from triage_tui.campaign.discovery.launches import Launch, unwrapped
+from triage_tui.campaign.discovery.launches import Launch, unwrapped, wraps
 from triage_tui.campaign.discovery.programs import MULTI_CALL
 from triage_tui.campaign.discovery.shell.answers import Answer
 from triage_tui.campaign.discovery.shell.commands import ExitShell, built_in
@@ -35,6 +37,17 @@ _LIBRARY_FUNCTIONS = frozenset(("daemon", "start_daemon", "service_start"))
 _RUNLEVELS = frozenset("0123456789sS")
 
 
+class Said(msgspec.Struct, frozen=True):
+    """How and where a script has a command."""
+
+    unset: list[str]
+    """Variables in it that nothing has set."""
+    text: str
+    place: str
+    line: int
+    """Counted from 0."""
+
+
 class Runner:
     """Carries out single commands for a `Follower`."""
 
@@ -42,6 +55,8 @@ class Runner:
         self._follower = follower
         self.asking = 0
         """Above 0 inside of a condition: there a program is asked, not started."""
+        self.assumed = False
+        """Whether the success of the last command is only what is usual."""
 
     def assignments(self, shell: ShellState, node: Node) -> None:
         """Do what NAME=VALUE does."""
@@ -88,8 +103,11 @@ class Runner:
     def command(self, shell: ShellState, node: Node, background: bool) -> Answer:
         """Carry out a command; return its status where it is known."""
         follower = self._follower
+        self.assumed = False
         set_before = [child for child in node.named_children if child.type == "variable_assignment"]
+        follower.words.unset.clear()
         words = follower.command_words(shell, node)
+        unset = list(follower.words.unset)
         while words and words[0].text == "":
             words = words[1:]
         if not words:
@@ -97,12 +115,17 @@ class Runner:
                 self.assignments(shell, one)
             return True
         name = words[0].text
-        place = shell.script.place(node)
+        said = Said(
+            unset,
+            shell.script.text(node),
+            shell.script.place(node),
+            node.start_point[0] + shell.script.first_line,
+        )
         if name is None:
-            self._leave_out(shell, shell.script.text(node), words[0].why, place)
+            self._leave_out(shell, said, words[0].why)
             return None
         environment = dict(self._assigned(shell, one) for one in set_before)
-        return self.run(shell, words, environment, background, place, shell.script.text(node))
+        return self.run(shell, words, environment, background, said)
 
     def run(
         self,
@@ -110,10 +133,9 @@ class Runner:
         words: list[Value],
         environment: dict[str, Value],
         background: bool,
-        place: str,
-        text: str,
+        said: Said,
     ) -> Answer:
-        """Carry out expanded words; `text` is how the script has them."""
+        """Carry out expanded words."""
         follower = self._follower
         name = words[0].text or ""
         function = shell.functions.get(name)
@@ -135,15 +157,21 @@ class Runner:
                         inner.variables.pop(one, None)
                     else:
                         inner.variables[one] = old
-        is_own, status = openwrt.command(follower, shell, name, words[1:], place)
+        is_own, status = openwrt.command(follower, shell, name, words[1:], said.place)
+        if name in ("exit", "return") and not shell.dead:
+            follower.ended = f"it ends at {said.place}, as {follower.decision}" if follower.decision else ""
         if not is_own:
             is_own, status = built_in(follower, shell, name, words)
         if is_own:
             return status
+        if name == "exec" and len(words) == 1:
+            # Only its redirections are meant: the script goes on.
+            return True
         if name == "action" and len(words) > 2:
             # Red Hat's functions: a message, then a command.
-            return self.run(shell, words[2:], environment, background, place, text)
-        status = self._program(shell, words, environment, background, place, text)
+            return self.run(shell, words[2:], environment, background, said)
+        status = self._program(shell, words, environment, background, said)
+        self.assumed = True
         if name == "exec":
             raise ExitShell
         return status
@@ -154,34 +182,35 @@ class Runner:
         words: list[Value],
         environment: dict[str, Value],
         background: bool,
-        place: str,
-        text: str,
+        said: Said,
     ) -> Answer:
         name = posixpath.basename(words[0].text or "")
-        if (name in QUERIES or (self.asking and no_service(name))) and not background:
+        asked = name in QUERIES or (self.asking and no_service(name) and not wraps(name))
+        if asked and not background:
             return None
         unknown = next((word for word in words if word.text is None), None)
         if unknown is not None:
             if not no_service(name) or name in ("start-stop-daemon",):
-                self._leave_out(shell, text, unknown.why, place)
+                self._leave_out(shell, said, unknown.why)
             return None if self.asking else True
         launch = unwrapped([word.text or "" for word in words])
         if isinstance(launch, str):
             if name not in ("start-stop-daemon", "command", "env", "time") or (
                 "stop or to look" not in launch and name == "start-stop-daemon"
             ):
-                self._leave_out(shell, text, launch, place)
+                self._leave_out(shell, said, launch)
             return None
         if not launch.words:
             return True
         unset = [one for one, value in environment.items() if value.text is None]
         given = {one: value.text for one, value in environment.items() if value.text is not None}
-        notes = [f"its variable {one} is not known: {environment[one].why}" for one in unset]
+        notes = [f"nothing sets {', '.join(said.unset)}"] if said.unset else []
+        notes += [f"its variable {one} is not known: {environment[one].why}" for one in unset]
         launch.env = {**shell.environment(), **given, **launch.env}
-        return self._launch(shell, launch, background, place, text, notes)
+        return self._launch(shell, launch, background, said, notes)
 
     def _launch(
-        self, shell: ShellState, launch: Launch, background: bool, place: str, text: str, notes: list[str]
+        self, shell: ShellState, launch: Launch, background: bool, said: Said, notes: list[str]
     ) -> Answer:
         follower = self._follower
         first = launch.words[0]
@@ -189,7 +218,7 @@ class Runner:
         shown = name
         if name in MULTI_CALL and len(launch.words) > 1:
             shown = posixpath.basename(launch.words[1])
-        if self._hands_over(shell, launch, shown, place):
+        if self._hands_over(shell, launch, shown, said):
             return None
         path = follower.find(shell, first)
         why = no_service(shown)
@@ -197,23 +226,23 @@ class Runner:
             if shown in TOOLS and not shell.dead:
                 follower.finds.tool(shown, shell.script.path)
             elif shown not in TOOLS:
-                self._leave_out(shell, text, why, place)
+                self._leave_out(shell, said, why)
             return None if self.asking else True
         if path is None:
             search = "" if "/" in first else f" along {shell.get('PATH').text}"
-            self._leave_out(shell, text, f"there is no program {first} in the root{search}", place)
+            self._leave_out(shell, said, f"there is no program {first} in the root{search}")
             return None if self.asking else True
         if self.asking and not launch.daemon and not background:
-            self._leave_out(shell, text, "it is only asked something, as a condition", place)
+            self._leave_out(shell, said, "it is only asked something, as a condition")
             return None
         if shell.dead:
-            self._leave_out(shell, " ".join(launch.words), shell.dead, place)
+            follower.finds.leave_out(" ".join(launch.words), shell.dead, said.place)
             return True
         is_script = follower.finds.programs.is_shell_script(path)
         if is_script:
             inner = shell if not background else shell.copy()
             if not (background or launch.daemon):
-                return self._follow(inner, path, launch, place)
+                return self._follow(inner, path, launch, said.place)
         added = follower.finds.add(
             Start(
                 program=path,
@@ -221,13 +250,13 @@ class Runner:
                 cwd=posixpath.normpath(posixpath.join(shell.cwd, launch.cwd)),
                 env=launch.env,
                 user=launch.user,
-                origin=place,
+                origin=said.place,
                 name=shown,
                 notes=(*notes, *launch.notes, *shell.conditions),
             )
         )
         if is_script and added:
-            self._follow(shell, path, launch, place)
+            self._follow(shell, path, launch, said.place)
         return None if self.asking else True
 
     def _follow(self, shell: ShellState, path: str, launch: Launch, place: str) -> Answer:
@@ -238,7 +267,7 @@ class Runner:
         self._follower.follow_file(path, [Value(word) for word in launch.words[1:]], shell, place)
         return None
 
-    def _hands_over(self, shell: ShellState, launch: Launch, name: str, place: str) -> bool:
+    def _hands_over(self, shell: ShellState, launch: Launch, name: str, said: Said) -> bool:
         """Follow what shells and the programs that start scripts are given; tell whether it was that."""
         follower, words = self._follower, launch.words
         if name in MULTI_CALL:
@@ -248,24 +277,24 @@ class Runner:
             while len(words) > 2 and words[1].startswith("-") and "c" not in words[1]:
                 words = [words[0], *words[2:]]
             if words[1].startswith("-") and "c" in words[1] and len(words) > 2:
-                follower.follow_text(shell, words[2], apart=True)
+                follower.follow_text(shell, words[2], said.line, apart=True)
             elif not words[1].startswith("-"):
                 path = posixpath.join(shell.cwd, words[1])
-                follower.follow_file(path, [Value(word) for word in words[2:]], shell, place)
+                follower.follow_file(path, [Value(word) for word in words[2:]], shell, said.place)
             else:
                 return False
             return True
         if name == "su":
             texts = [words[index + 1] for index, word in enumerate(words[:-1]) if word in ("-c", "--command")]
             for text in texts:
-                follower.follow_text(shell, text, apart=True)
+                follower.follow_text(shell, text, said.line, apart=True)
             return bool(texts)
         if name == "run-parts" and len(words) > 1:
-            self._run_parts(shell, words[1:], place)
+            self._run_parts(shell, words[1:], said.place)
             return True
         if name in ("service", "invoke-rc.d", "rc-service") and len(words) > 2:
             path = f"/etc/init.d/{posixpath.basename(words[1])}"
-            follower.follow_file(path, [Value(word) for word in words[2:]], shell, place)
+            follower.follow_file(path, [Value(word) for word in words[2:]], shell, said.place)
             return True
         if name == "rc" and len(words) == 2 and words[1] in _RUNLEVELS and follower.runlevel is not None:
             if not shell.dead:
@@ -290,5 +319,5 @@ class Runner:
                 given = [Value(word) for word in (*arguments, *plain[1:])]
                 self._follower.follow_file(posixpath.join(directory, name), given, shell, place)
 
-    def _leave_out(self, shell: ShellState, text: str, why: str, place: str) -> None:
-        self._follower.finds.leave_out(" ".join(text.split()), shell.dead or why, place)
+    def _leave_out(self, shell: ShellState, said: Said, why: str) -> None:
+        self._follower.finds.leave_out(" ".join(said.text.split()), shell.dead or why, said.place)

@@ -5,6 +5,7 @@ A script of a broken or unknown dialect still has a tree: what is not understood
 
 from __future__ import annotations
 
+import re
 import time
 from functools import cache
 from typing import TYPE_CHECKING
@@ -51,12 +52,46 @@ def _language() -> Language:
     return tree_sitter.Language(tree_sitter_bash.language())
 
 
+_TOKEN = re.compile(
+    rb"""\\.|'|"|\#|<<-?[ \t]*(\\|["']?)([A-Za-z_][A-Za-z0-9_]*)["']?[^\n]*\n"""
+    rb"""|\$([A-Za-z_][A-Za-z0-9_]*|[0-9])""",
+    re.DOTALL,
+)
+_BEFORE_COMMENT = b" \t\n;&|("
+
+
+def _braced(source: bytes) -> bytes:
+    """Return a script with ${NAME} for $NAME, outside of single quotes, comments and here-documents.
+
+    tree-sitter-bash 0.25 takes the second variable of `$DIR/$NAME.pid` for a command of its own.
+    """
+    parts: list[bytes] = []
+    copied = at = 0
+    quoted = False
+    while (token := _TOKEN.search(source, at)) is not None:
+        at = token.end()
+        match token[0][:1]:
+            case b'"':
+                quoted = not quoted
+            case b"'" if not quoted:
+                at = source.find(b"'", at) + 1 or len(source)
+            case b"#" if not quoted and source[token.start() - 1 : token.start()] in _BEFORE_COMMENT:
+                at = source.find(b"\n", at) + 1 or len(source)
+            case b"<" if not quoted:
+                end = re.compile(rb"^\t*%s[ \t]*$" % token[2], re.MULTILINE).search(source, at)
+                at = end.end() if end is not None else token.start() + 2
+            case b"$":
+                parts += [source[copied : token.start()], b"${", token[3], b"}"]
+                copied = at
+    return b"".join([*parts, source[copied:]])
+
+
 def parse(path: str, source: bytes, first_line: int = 0) -> Script | None:
     """Return a script with its tree, None where that takes too long."""
     from tree_sitter import Parser
 
     latest = time.monotonic() + MAX_SECONDS
-    source = source.replace(b"\r\n", b"\n")
+    source = _braced(source.replace(b"\r\n", b"\n"))
 
     def piece(offset: int, _point: object) -> bytes:
         return source[offset : offset + _PIECE]

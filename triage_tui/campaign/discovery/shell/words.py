@@ -38,6 +38,8 @@ class Words:
     def __init__(self, view: RootView, substitute: Substitute) -> None:
         self._view = view
         self._substitute = substitute
+        self.unset: dict[str, None] = {}
+        """Names of variables that were asked for and that nothing had set; whoever wants them empties it."""
 
     def expand(self, shell: ShellState, node: Node) -> list[Value]:
         """Return the words that one word of the text becomes: none, one or several."""
@@ -130,6 +132,10 @@ class Words:
                 return Value(None, f"${name} is known only while the script runs")
             case "@" | "*":
                 return _joined([Field(one.text, one.why) for one in shell.positional], " ")
+        if name == "PWD":
+            return Value(shell.cwd)
+        if name not in shell.variables:
+            self.unset[name] = None
         return shell.get(name)
 
     def _braced(self, shell: ShellState, node: Node, quoted: bool) -> list[Field]:
