@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 
 from tests.cli.strict import printed
 from triage_tui.cli.main import main
+from triage_tui.retry.tracing.building import MAX_LACKING, MAX_STEPS
 from triage_tui.retry.tracing.finding import find
 from triage_tui.retry.tracing.model import Trace, TraceStep
 from triage_tui.retry.tracing.trace import make_trace
@@ -139,7 +141,7 @@ def test_what_is_gone_or_changed_is_said(workspace: Workspace) -> None:
     assert f"run {second} is not here any more" in told
     assert "what ev:log/guest.log#L1" in told
     assert "is another than it was" in told
-    assert "generation 1 of run" in told
+    assert "generation 1 of target" in told
     assert any(not ref.holds for step in trace.steps for ref in step.evidence)
     of_rule = traced(workspace, name)
     assert f"run {second} is not here any more" in of_rule.lacking
@@ -166,6 +168,21 @@ def test_hostile_text_is_inert(workspace: Workspace) -> None:
     assert all(target.startswith("ev:") for target in re.findall(r"\]\(([^)]*)", "\n".join(page)))
     known = {ref.link for step in trace.steps for ref in step.evidence}
     assert {link for line in page for _, link in links_in(line)} <= known
+
+
+def test_a_flood_of_events_is_bounded(workspace: Workspace) -> None:
+    first = runs_of(workspace)[0]
+    with (workspace.runs_dir / first / "events.jsonl").open("a") as log:
+        for number in range(1200):
+            told = {"generation": number, "files": ["a"]}
+            finished = {"run": f"20260101_000000_{number:08d}", "verdict": "resolved"}
+            for kind, payload in (("activated", told), ("retry_finished", finished)):
+                event = {"event_id": number + 100, "kind": kind, "actor": "x", "wall": "", "ts_mono_ns": 1}
+                log.write(json.dumps(event | {"payload": payload}) + "\n")
+    trace = traced(workspace, first)
+    assert len(trace.steps) == MAX_STEPS
+    assert len(trace.lacking) == MAX_LACKING
+    assert "further steps left out" in trace.lacking[-1]
 
 
 def test_the_command_follows_its_schema(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,18 @@ _CODE_LINES = 60
 _FACTS = 8
 _STRING = re.compile(rb"[\x20-\x7e]{6,120}")
 
-_KINDS = ("loop", "sleep", "wait", "listening", "identity", "child", "probe", "computing", "message")
+_KINDS = (
+    "loop",
+    "sleep",
+    "wait",
+    "listening",
+    "identity",
+    "child",
+    "probe",
+    "computing",
+    "message",
+    "log_line",
+)
 """Facts that are told besides the end and the failed calls."""
 
 

@@ -9,15 +9,21 @@ from typing import Any, get_args
 
 from triage_tui.errors import TriageError
 from triage_tui.retry.tracing.model import Kind, Phase, Reference, TraceStep
+from triage_tui.rulebook import generations
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.audit.log import Entry
+from triage_tui.rulebook.manifest import Generation
+from triage_tui.rulebook.places import target_directory
+from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.events import Event, event_digests
-from triage_tui.runs.evidence import make_link, parse_link, resolve
+from triage_tui.runs.evidence import Link, digest, parse_link, resolve
 from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.text import number_of, safe_line
 
 MAX_STEPS = 2000
+MAX_RUNS = 256
+"""Runs that one trace reads."""
 MAX_LACKING = 50
 _PHASES: Mapping[Kind, Phase] = {
     **dict.fromkeys(("stop", "evidence", "hypothesis", "proposal", "experiment", "trial"), "plan"),
@@ -37,6 +43,7 @@ class Building:
         self.lacking: list[str] = []
         self.runs: dict[str, Run | None] = {}
         self._left_out = 0
+        self._generations: dict[str, dict[int, Generation]] = {}
         self.audit: list[Entry] = self._read_audit()
         self._sources = {entry.source: entry.number for entry in self.audit if entry.source}
         self._changes = {entry.change: entry.number for entry in self.audit if entry.change}
@@ -62,12 +69,16 @@ class Building:
     def finish(self) -> None:
         """Note what is known only at the end."""
         if self._left_out:
+            del self.lacking[MAX_LACKING - 1 :]
             self.lack(
                 f"{number_of(self._left_out, 'further step')} left out: a trace has {MAX_STEPS} at most"
             )
 
     def run(self, name: str) -> Run | None:
         """Return a run, None where it is gone or unreadable, which is noted."""
+        if name not in self.runs and len(self.runs) >= MAX_RUNS:
+            self.lack(f"further runs were not read: a trace reads {MAX_RUNS} at most")
+            return None
         if name not in self.runs:
             self.runs[name] = None
             if not is_run_id(name):
@@ -98,25 +109,38 @@ class Building:
 
     def of_event(self, run: Run, event: Event) -> list[Reference]:
         """Return a reference to a line of the event log of a run."""
-        try:
-            link = make_link(run, "event", event.event_id)
-        except TriageError:
+        if self._left_out:
             return []
+        # Not looked up: of thousands of events that would take long, and this one is at hand.
+        link = str(Link(kind="event", id=str(event.event_id), hash=digest(encode_line(event).decode())))
         return [Reference(run=run.run_id, link=link, says=f"{event.kind.replace('_', ' ')} by {event.actor}")]
 
     def audit_lines(self, run: Run) -> dict[int, int]:
         """Return the lines of the audit log that tell of events of a run, by the numbers of these."""
         found: dict[int, int] = {}
-        for digest, event in event_digests(run.dir).items():
+        for source, event in event_digests(run.dir).items():
             # What moves a generation is announced in the audit log before the run tells of it.
             change = event.payload.get("change")
-            line = self._sources.get(digest) or (
+            line = self._sources.get(source) or (
                 self._changes.get(change)
                 if isinstance(change, str) and event.kind in ("activated", "rolled_back")
                 else None
             )
             if line is not None:
                 found[event.event_id] = line
+        return found
+
+    def generation(self, target_id: str, number: int) -> Generation | None:
+        """Return a generation of the rules of a target, None where it is gone, which is noted."""
+        target = target_directory(self.rulebook, target_id)
+        if target_id not in self._generations:
+            self._generations[target_id] = {one.number: one for one in generations.history(target)}
+            for one in self._generations[target_id].values():
+                for problem in generations.verify(one)[:3]:
+                    self.lack(problem)
+        found = self._generations[target_id].get(number)
+        if found is None:
+            self.lack(f"generation {number} of target {safe_line(target_id, 60)} is not in the rulebook")
         return found
 
     def _read_audit(self) -> list[Entry]:

@@ -12,9 +12,8 @@ import msgspec
 from triage_tui.errors import TriageError
 from triage_tui.retry.tracing.building import Building, names_of, time_of
 from triage_tui.retry.tracing.model import Changed, Reference, TracedRule
-from triage_tui.rulebook import generations, patches
+from triage_tui.rulebook import patches
 from triage_tui.rulebook.manifest import Generation
-from triage_tui.rulebook.places import target_directory
 from triage_tui.rulebook.rulefile import parse
 from triage_tui.runs.diagnosis_model import Evidence, Hypothesis, Proposal
 from triage_tui.runs.events import Event
@@ -281,7 +280,7 @@ class _OneRun:
     def _activated(self, event: Event) -> None:
         number, parent = event.payload.get("generation"), event.payload.get("parent")
         after = number if isinstance(number, int) else 0
-        made = self._generation(after)
+        made = self._building.generation(self._run.snapshot.target.target_id, after)
         names = names_of(event.payload.get("files"), _MAX_FILES)
         digests = made.files if made is not None else {}
         rules = [
@@ -298,18 +297,6 @@ class _OneRun:
             after=after,
             digest=made.digest if made is not None else "",
         )
-
-    def _generation(self, number: int) -> Generation | None:
-        target = target_directory(self._building.rulebook, self._run.snapshot.target.target_id)
-        found = next((one for one in generations.history(target) if one.number == number), None)
-        if found is None:
-            self._building.lack(
-                f"generation {number} of run {self._run.run_id}'s target is not in the rulebook"
-            )
-            return None
-        for problem in generations.verify(found)[:3]:
-            self._building.lack(problem)
-        return found
 
     def _rolled_back(self, event: Event) -> None:
         before, after = event.payload.get("from"), event.payload.get("to")
