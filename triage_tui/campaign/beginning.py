@@ -69,6 +69,12 @@ def interrupted(workspace: Workspace, targets: Sequence[Target], options: Option
     return None
 
 
+def forget(directory: Path) -> None:
+    """Remove a campaign of which nothing was played: its workers cannot be reached, say."""
+    if not read_campaign(directory).last:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def is_through(state: CampaignState) -> bool:
     """Tell whether every target was given out and nothing is to be gone on with."""
     return set(state.counts()) <= {"finished", "refused", "lost"}

@@ -263,17 +263,7 @@ def connected(address: str, tls: Tls, campaign: str, cancel: threading.Event) ->
     _quiet()
     dask.config.set({"distributed.client.scheduler-info-interval": "10s"})
     shown = safe_line(address, 120)
-    for file in tls:
-        if file and not Path(file).is_file():
-            raise TriageError(f"the TLS file {safe_line(file, 200)} does not exist")
-    security = None
-    if any(tls):
-        security = distributed.Security(
-            tls_ca_file=tls.ca_file or None,
-            tls_client_cert=tls.cert or None,
-            tls_client_key=tls.key or None,
-            require_encryption=True,
-        )
+    security = _security(address, tls)
     try:
         client = distributed.Client(address, timeout=CONNECT_S, set_as_default=False, security=security)
     except Exception as error:
@@ -290,6 +280,34 @@ def connected(address: str, tls: Tls, campaign: str, cancel: threading.Event) ->
         found.close()
         raise
     return found
+
+
+def _security(address: str, tls: Tls) -> distributed.Security:
+    """Return by what a scheduler and we know each other.
+
+    Raises:
+        TriageError: a file is missing or none, or a tls:// scheduler is named without any.
+    """
+    for file in tls:
+        if file and not Path(file).is_file():
+            raise TriageError(f"the TLS file {safe_line(file, 200)} does not exist")
+    given = {
+        "tls_ca_file": tls.ca_file or None,
+        "tls_client_cert": tls.cert or None,
+        "tls_client_key": tls.key or None,
+        "require_encryption": True,
+    }
+    security = distributed.Security(**given) if any(tls) else distributed.Security()
+    try:
+        context = security.get_connection_args("client").get("ssl_context")
+    except (OSError, ValueError) as error:
+        # ssl.SSLError is an OSError.
+        raise TriageError(f"the TLS files cannot be used: {_said(error)}") from None
+    if address.startswith("tls://") and context is None:
+        raise TriageError(
+            "a tls:// scheduler asks for certificates: give --tls-ca-file, --tls-cert and --tls-key"
+        )
+    return security
 
 
 def _quiet() -> None:

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from triage_tui.campaign.order import Order, encode
-from triage_tui.runs.files import inside, write_atomic
+from triage_tui.runs.files import can_be_made_again, inside, write_atomic
 from triage_tui.runs.ids import begin_at
 
 ORDER_FILE, ANSWER_FILE, LOG_FILE = "order", "answer", "log"
@@ -37,7 +37,8 @@ def prepare(place: Path, order: Order) -> None:
             path.write_bytes(data)
             path.chmod(0o444)
     begin_at(place / "ai_runs", order.first)
-    write_atomic(place / ORDER_FILE, encode(order))
+    with can_be_made_again():
+        write_atomic(place / ORDER_FILE, encode(order))
 
 
 def is_full(error: BaseException | None) -> bool:

@@ -7,6 +7,7 @@ into that of the campaign (see `taking_in`).
 from __future__ import annotations
 
 import contextlib
+import importlib
 import shutil
 import threading
 import time
@@ -18,6 +19,7 @@ from triage_tui.campaign.order import Answer, AnswerKind, Order, decode_order, e
 from triage_tui.campaign.outcome import outcome_of
 from triage_tui.campaign.place import ANSWER_FILE, MAX_ORDER_BYTES, ORDER_FILE, is_full
 from triage_tui.campaign.starting import limits_of, start_of
+from triage_tui.diagnosis.report import check_knowledge
 from triage_tui.errors import TriageError
 from triage_tui.exit_codes import CRASH
 from triage_tui.retry.freezing import FreezeSwitch
@@ -25,12 +27,20 @@ from triage_tui.retry.record import NoRoom
 from triage_tui.retry.rounds.course import Course, Terms
 from triage_tui.retry.rounds.loop import carry_out, written_policy
 from triage_tui.retry.workspace import Workspace
-from triage_tui.runs.files import read_bounded, write_atomic
+from triage_tui.runs.files import can_be_made_again, read_bounded, write_atomic
 from triage_tui.text import safe_line
 
 MAX_LOG_BYTES = 1 << 20
 NO_ROOM_BYTES = 4 << 20
 """With less free than this, what failed is put down to the disk."""
+
+
+def load() -> None:
+    """Load what every target needs, once for all that are played after this."""
+    importlib.import_module("triage_tui.rulebook.check.body_checks")
+    with contextlib.suppress(TriageError):
+        # Who plays a target says what is wrong with it.
+        check_knowledge()
 
 
 def play(place: Path, cancel: threading.Event) -> None:
@@ -44,7 +54,9 @@ def play(place: Path, cancel: threading.Event) -> None:
     began = time.monotonic()
     answer = _played(order, place, cancel)
     answer.seconds = round(time.monotonic() - began, 3)
-    write_atomic(place / ANSWER_FILE, encode(answer))
+    # Its runs are on the disk. Without the answer they are played again, and that is all.
+    with can_be_made_again():
+        write_atomic(place / ANSWER_FILE, encode(answer))
 
 
 def _played(order: Order, place: Path, cancel: threading.Event) -> Answer:

@@ -12,6 +12,7 @@ fork, where a new interpreter costs most of a second of processor time.
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -32,6 +33,9 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         # A person's Ctrl-C is for the campaign, which then asks for what is to be done.
         signal.signal(number, signal.SIG_IGN)
+    playing.load()
+    # What is loaded stays as it is, and is shared with each child.
+    gc.freeze()
     poll = select.poll()
     poll.register(0, select.POLLIN)
     child, handle, waiting = 0, -1, b""

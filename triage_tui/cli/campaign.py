@@ -23,7 +23,7 @@ from triage_tui.cli.metrics_option import add_metrics_argument, check_metrics, m
 from triage_tui.cli.output import print_json, say
 from triage_tui.cli.rounds import SignalEvent, cancelled_by_signals
 from triage_tui.cli.streams import silence_broken
-from triage_tui.errors import Interrupted, TriageError
+from triage_tui.errors import Conflict, Interrupted, TriageError
 from triage_tui.exit_codes import DONE, NO, PERSON, REFUSED, SIGNALLED
 from triage_tui.retry.rounds.policy import POLICIES
 from triage_tui.retry.workspace import Workspace
@@ -137,15 +137,21 @@ def run(args: argparse.Namespace) -> int:
         state = read_campaign(directory)
         printer = _Printer(state, args.json)
         disk = options.disk_bytes
-        with metrics_of_campaign(args.metrics, workspace.runs_dir, directory.name, printer.counts, disk):
-            ended = carry_out(
-                workspace,
-                directory,
-                _opened(args, options, directory.name, cancel),
-                cancel,
-                tell=say,
-                on_progress=printer.tell,
-            )
+        try:
+            with metrics_of_campaign(args.metrics, workspace.runs_dir, directory.name, printer.counts, disk):
+                ended = carry_out(
+                    workspace,
+                    directory,
+                    _opened(args, options, directory.name, cancel),
+                    cancel,
+                    tell=say,
+                    on_progress=printer.tell,
+                )
+        except Conflict:
+            raise
+        except TriageError:
+            beginning.forget(directory)
+            raise
     return _finish(directory, ended, cancel, args.json, printer.seconds())
 
 
@@ -227,6 +233,7 @@ def _opened(
     def connected() -> Cluster:
         from triage_tui.campaign import cluster
 
+        say(f"connecting to {args.scheduler}")
         tls = cluster.Tls(args.tls_ca_file, args.tls_cert, args.tls_key)
         return cluster.connected(args.scheduler, tls, campaign, cancel)
 
