@@ -465,7 +465,7 @@ def test_a_hostile_tree_is_seen_from_inside_only(tmp_path: Path) -> None:
 
 
 def test_a_search_can_be_cancelled_and_tells_how_far_it_is(tmp_path: Path) -> None:
-    root = make_root(tmp_path / "root", {"/etc/init.d/rcS": "#!/bin/sh\n" + "true\n" * 5000})
+    root = make_root(tmp_path / "root", {"/etc/init.d/rcS": "#!/bin/sh\n" + "true\n" * 11000})
     told: list[str] = []
     discover(root, progress=told.append)
     assert any("files and commands looked at" in line for line in told)

@@ -19,6 +19,8 @@ from triage_tui.errors import Stopped, TriageError
 from triage_tui.runs.files import real_path
 from triage_tui.text import number_of, safe_line
 
+WHOLE_ROOT = "the whole root"
+
 
 class Gathered(msgspec.Struct, kw_only=True):
     """What a campaign would run."""
@@ -34,16 +36,14 @@ class Gathered(msgspec.Struct, kw_only=True):
         """Why there is nothing to run, one sentence; "" where there is something."""
         if self.targets:
             return ""
-        more = (
-            f"; {number_of(len(self.left_out), 'thing was', 'things were')} left out" if self.left_out else ""
-        )
         if not self.searched:
-            return f"there is no target to run{more}"
+            return "there is no target to run: name targets or roots in the file"
         where = safe_line(self.searched[0], 200)
         if len(self.searched) > 1:
             where = f"{where} and {number_of(len(self.searched) - 1, 'other root')}"
-        seen = f"{more}, which `triage-tui campaign --list --rootfs` names" if more else ""
-        return f"no service to run was found in {where}{seen}: name its programs in a target file"
+        count = sum(one.what != WHOLE_ROOT for one in self.left_out)
+        told = f" ({number_of(count, 'thing')} left out, which `campaign --list` names)" if count else ""
+        return f"no service to run was found in {where}{told}: name its programs in a target file"
 
 
 def gather(
@@ -126,7 +126,7 @@ def _of_root(
         wanted.append(target)
     if not services.targets:
         found.left_out.append(
-            LeftOut(root=str(searched.root), what="the whole root", why="no service was found in it")
+            LeftOut(root=str(searched.root), what=WHOLE_ROOT, why="no service was found in it")
         )
     return wanted
 

@@ -15,6 +15,7 @@ from triage_tui.campaign.model import Progress
 from triage_tui.cli.bisect import BisectedTold
 from triage_tui.cli.campaign import CampaignTold
 from triage_tui.cli.campaign_list import CampaignListed
+from triage_tui.cli.campaign_listing import ListedLeftOut, ListedTarget
 from triage_tui.cli.counterfactual import CounterfactualTold
 from triage_tui.cli.diagnose import Rediagnosed
 from triage_tui.cli.edit import Edited
@@ -89,6 +90,7 @@ COMMANDS: dict[str, tuple[type, ...]] = {
     "bisect": (BisectedTold,),
     "campaign": (Progress, CampaignTold),
     "campaign-list": (CampaignListed,),
+    "campaign-targets": (ListedTarget, ListedLeftOut),
     "counterfactual": (CounterfactualTold,),
     "decide": (Decided,),
     "diagnose": (Rediagnosed, Undiagnosed),

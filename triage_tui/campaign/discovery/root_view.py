@@ -20,6 +20,8 @@ MAX_NAMES = 4096
 """Names of one directory that are looked at."""
 MAX_STEPS = 60_000
 """Files, directories and commands that are looked at for one root in all."""
+_TOLD_STEPS = 10_000
+"""After so many it is told how far the search is."""
 _MAX_LINKS = 40
 _MAX_MATCHES = 1000
 _PATTERN = frozenset("*?[")
@@ -68,7 +70,7 @@ class RootView:
         before, self._steps = self._steps, self._steps + count
         if self._steps > self._most_steps > 0:
             raise TooMuchError
-        if self._progress is not None and before // 2000 != self._steps // 2000:
+        if self._progress is not None and before // _TOLD_STEPS != self._steps // _TOLD_STEPS:
             self._progress(f"{safe_line(str(self.root), 200)}: {self._steps} files and commands looked at")
 
     def canonical(self, path: str) -> str | None:
