@@ -120,6 +120,18 @@ def test_a_rule_is_traced_over_all_runs_that_it_acted_in(workspace: Workspace) -
     assert traced(workspace, sha[:16]).subject == rule
 
 
+def test_a_rule_that_was_only_proposed_is_traced_to_where_it_came_from(workspace: Workspace) -> None:
+    shutil.rmtree(workspace.rulebook)
+    first = runs_of(workspace)[0]
+    found = find(workspace, "observe-openat").name
+    trace = traced(workspace, found)
+    assert trace.says.startswith("active nowhere now; in 0 judged runs")
+    assert first in trace.runs
+    (proposal,) = [step for step in trace.steps if step.kind == "proposal" and step.run == first]
+    assert [found in rule.file for rule in proposal.rules] == [True]
+    assert "hypothesis" in {step.kind for step in led_to(trace, proposal)}
+
+
 def test_a_story_is_traced_over_its_runs(workspace: Workspace) -> None:
     first = runs_of(workspace)[0]
     story = next(story_of(run) for run in list_runs(workspace.runs_dir) if run.run_id == first)

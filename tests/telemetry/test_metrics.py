@@ -237,6 +237,52 @@ def test_the_alert_rules_are_rules() -> None:
     assert "SUCCESS" in promtool("check", "rules", str(METRICS / "alerts.yaml"))
 
 
+_LOOKUPS = "triage_tui_knowledge_base_lookups_total"
+ALERT_TESTS = f"""
+rule_files: [{METRICS}/alerts.yaml]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - {{series: 'triage_tui_recorded_runs_size_bytes{{instance="a"}}', values: '95+0x200'}}
+      - {{series: 'triage_tui_recorded_runs_limit_bytes{{instance="a"}}', values: '100+0x200'}}
+      - {{series: 'triage_tui_recorded_runs_size_bytes{{instance="unlimited"}}', values: '95+0x200'}}
+      - {{series: 'triage_tui_recorded_runs_limit_bytes{{instance="unlimited"}}', values: '0+0x200'}}
+      - {{series: '{_LOOKUPS}{{result="hit"}}', values: '0+1x200'}}
+      - {{series: '{_LOOKUPS}{{result="miss"}}', values: '0+3x200'}}
+    alert_rule_test:
+      - eval_time: 30m
+        alertname: TriageTuiRunsNearLimit
+        exp_alerts:
+          - exp_labels: {{severity: warning, instance: a}}
+            exp_annotations:
+              summary: the runs on a take 95B, nearly all they may
+      - eval_time: 150m
+        alertname: TriageTuiKnowledgeBaseMisses
+        exp_alerts:
+          - exp_labels: {{severity: info}}
+            exp_annotations:
+              summary: the knowledge base knew only 25% of a day's failures
+"""
+
+
+def test_alerts_fire_where_they_should(tmp_path: Path) -> None:
+    (tmp_path / "tests.yaml").write_text(ALERT_TESTS)
+    assert "SUCCESS" in promtool("test", "rules", str(tmp_path / "tests.yaml"))
+
+
+def test_the_panels_of_the_dashboard_stand_beside_each_other() -> None:
+    panels = json.loads((METRICS / "dashboard.json").read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells: set[tuple[int, int]] = set()
+    for panel in panels:
+        at = panel["gridPos"]
+        taken = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not taken & cells, panel["title"]
+        assert at["x"] + at["w"] <= 24
+        cells |= taken
+
+
 def expressions() -> list[str]:
     """The questions of the dashboard and of the rules, as Grafana would send them."""
     dashboard = json.loads((METRICS / "dashboard.json").read_text())

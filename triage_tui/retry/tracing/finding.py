@@ -11,10 +11,10 @@ import msgspec
 from triage_tui.errors import TriageError
 from triage_tui.retry.tracing.model import Subject
 from triage_tui.retry.workspace import Workspace
-from triage_tui.rulebook import generations, statistics
+from triage_tui.rulebook import generations, patches, statistics
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.runs.ids import is_run_id
-from triage_tui.runs.listing import RunSummary, list_runs
+from triage_tui.runs.listing import RunSummary, list_runs, run_dirs
 from triage_tui.runs.stories import story_of
 from triage_tui.text import safe_line
 
@@ -22,6 +22,10 @@ _STORY = re.compile(r"[0-9a-f]{12}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{6,64}\Z")
 _FILE_ID = re.compile(r"(?:.*/)?[^/@]+@([^/@]+)\.lua\Z")
 _MAX_NAMED = 5
+_MAX_RUNS = 400
+"""Runs, the newest, whose proposals are looked through for a rule."""
+_LEAST = 4
+"""Letters by which a proposed rule is looked for."""
 
 
 class Found(msgspec.Struct):
@@ -32,6 +36,8 @@ class Found(msgspec.Struct):
     """The run's id, the rule's id, the story's name."""
     sha256: list[str] = []
     """Of a rule: the texts that it had, those that are known."""
+    runs: list[str] = []
+    """Of a rule that no rulebook knows: the runs that propose it, the oldest first."""
 
 
 def find(workspace: Workspace, name: str, wanted: Subject | None = None) -> Found:
@@ -55,8 +61,11 @@ def find(workspace: Workspace, name: str, wanted: Subject | None = None) -> Foun
     if wanted == "run" or name == "last" or is_run_id(name):
         return Found("run", workspace.run_dir(name).name)
     rules = rules_named(workspace.rulebook, name)
-    if len(rules) == 1:
-        return Found("rule", *next(iter(rules.items())))
+    proposed = {} if rules else _proposed(workspace.runs_dir, name)
+    if len(rules) + len(proposed) == 1:
+        ident = next(iter([*rules, *proposed]))
+        return Found("rule", ident, rules.get(ident, []), proposed.get(ident, []))
+    rules = rules or proposed
     if rules:
         shown = ", ".join(safe_line(one, 80) for one in list(rules)[:_MAX_NAMED])
         raise TriageError(
@@ -88,6 +97,17 @@ def rules_named(rulebook: Path, word: str) -> dict[str, list[str]]:
             shas = found.setdefault(ident, [])
             if sha and sha not in shas:
                 shas.append(sha)
+    return {word: found[word]} if word in found else found
+
+
+def _proposed(runs_dir: Path, word: str) -> dict[str, list[str]]:
+    """Return the rules with a word in their ids that the newest runs propose, each with these runs."""
+    found: dict[str, list[str]] = {}
+    for run_dir in reversed(run_dirs(runs_dir)[:_MAX_RUNS]) if len(word) >= _LEAST else ():
+        for name in patches.list_rules(run_dir):
+            match = _FILE_ID.match(name)
+            if match is not None and word in match[1]:
+                found.setdefault(match[1], []).append(run_dir.name)
     return {word: found[word]} if word in found else found
 
 

@@ -72,6 +72,7 @@ def _origins(building: Building, rule: Found, lines: list[Entry]) -> list[str]:
             building.lack(str(error))
             continue
         found.append(header.run)
+    found += rule.runs
     found += [entry.run for entry in lines if entry.kind in ("approved", "edited", "activated")]
     return [name for name in dict.fromkeys(found) if is_run_id(name)]
 
