@@ -99,7 +99,7 @@ def small(**more: str) -> CampaignState:
         2: Outcome(
             word="progressed", rung="passed", runs=[run_id(13), run_id(14)], rounds=2, **missing,
             rules=[rule("provide_file", helped=True, title="Provide /etc/a.conf")],
-            needs=[need(key, "nvram_store", run_id(14), needs_input="the value of lan_ipaddr")],
+            needs=[need(key, "nvram_store", run_id(14), needs_input="supply the value of lan_ipaddr")],
         ),
         3: Outcome(
             word="sideways", rung="runs", runs=[run_id(15), run_id(16)], rounds=2, **missing,

@@ -66,7 +66,7 @@ def test_the_next_steps_are_ranked_by_what_they_are_expected_to_move() -> None:
     assert first.runs == [run_id(14), run_id(16)]
     assert first.says == f"{KEY}: 2 targets need it next, about one is expected to move"
     assert "by nvram store; such a rule was not tried in this campaign" in first.how
-    assert "a person must supply the value of lan_ipaddr" in first.how
+    assert "a person has to: supply the value of lan_ipaddr" in first.how
     led = next(one for one in found if one.subject == "device /dev/led")
     # The target that needs it next stands before the one that has a likelier need.
     assert (led.first, led.targets) == (1, [target(4).target, target(3).target])
@@ -110,7 +110,7 @@ def test_what_nobody_proposes_anything_for_is_said_with_what_is_known() -> None:
     says = [one.says for one in gains(state_of([target(n) for n in last], last))]
     assert says == [
         "1 target stops for crash_signal SIGSEGV httpd!main, and nothing is proposed for it",
-        "1 target got further, and nothing is proposed for what stops them now: look at the last runs",
+        "1 target got further, and nothing more is proposed: look at the last runs",
     ]
 
 

@@ -240,7 +240,7 @@ def _stories(found: list[Story], names: Mapping[str, str], text: _Text) -> Secti
         Table(("cause of the first run", "targets", "programs", "how they stand now"), rows),
     ]
     examples = tuple(
-        (Span(f"{text(story.headline, 400)}: "), *_named(story.targets[:3], names))
+        (*_named(story.targets[:3], names)[:-1], Span(": "), Span(text(story.headline, 400)))
         for story in found[:10]
         if story.headline
     )

@@ -25,6 +25,7 @@ from triage_tui.campaign.place import ANSWER_FILE, is_full
 from triage_tui.campaign.record import ProgressLog, held, read_campaign, write_campaign
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook.rollouts.vouching import vouched
 from triage_tui.runs.clock import local_time
 from triage_tui.runs.files import read_bounded
 from triage_tui.runs.ids import last_number
@@ -115,6 +116,7 @@ class _Engine:
         """A target whose root was sent, the worker that it was sent to, and why not, "" for none."""
         self._flights: dict[str, Flight] = {}
         self._attempts: Counter[str] = Counter()
+        self._vouched = sorted({sha256 for sha256, _ in vouched(workspace.rulebook)})
         self._waiting: deque[Target] = deque()
         self._first = last_number(workspace.runs_dir) + 1
         self._bytes = 0
@@ -228,6 +230,7 @@ class _Engine:
             attempt=self._attempts[name],
             first=self._first,
             rules=rules,
+            vouched=self._vouched if rules else [],
             place=str(self._directory / WORK / name) if cluster.embedded else "",
         )
         self._first += 2 * self._options.rounds + _NUMBERS

@@ -80,8 +80,15 @@ def gains(state: CampaignState, counted: Statistics | None = None) -> list[Gain]
     """Return the next steps, that of the largest expected gain first."""
     counted = counted if counted is not None else count(state)
     found = [*_supply(state, by_template(counted.rules)), *_explain(state), *_run(state), *_drop(counted)]
-    found.sort(key=lambda one: (-one.expected, -len(one.targets), one.kind, one.subject))
+    # Where nothing is proposed there is nothing to do at once.
+    found.sort(
+        key=lambda one: (not _is_at_hand(one), -one.expected, -len(one.targets), one.kind, one.subject)
+    )
     return found[:MAX_GAINS]
+
+
+def _is_at_hand(gain: Gain) -> bool:
+    return gain.kind == "run" or (gain.kind == "supply" and any(gain.templates))
 
 
 def _supply(state: CampaignState, known: Mapping[str, RuleCount]) -> list[Gain]:
@@ -179,7 +186,7 @@ def _say_supply(gain: Gain) -> None:
     if bare := gain.templates.get("", 0):
         told.append(f"nothing is proposed for {number_of(bare, 'target')}")
     if gain.inputs:
-        told.append(f"a person must supply {safe_line(gain.inputs[0], 160)}")
+        told.append(f"a person has to: {safe_line(gain.inputs[0], 200)}")
     if gain.risk:
         told.append(f"risk {gain.risk}")
     gain.how = "; ".join(told)
@@ -199,28 +206,29 @@ def _explain(state: CampaignState) -> list[Gain]:
         if (standing := standing_of_outcome(outcome)) == "well":
             continue
         # The cause that is kept is that of the first run: of one that got further it says nothing any more.
-        known = safe_line(story_key(outcome), 200) if standing != "further" else ""
-        subject = known or ("got further" if standing == "further" else "no known cause")
+        further = standing == "further"
+        known = safe_line(outcome.ended if further else story_key(outcome), 200)
+        subject = known or ("got further" if further else "no known cause")
         gain = found.setdefault(subject, Gain(kind="explain", subject=subject))
         gain.targets.append(target.target)
         gain.runs.append(outcome.runs[-1] if outcome.runs else "")
-    for subject, gain in found.items():
-        gain.first = len(gain.targets)
-        gain.expected = _UNTRIED * _LESS_LIKELY * gain.first
-        stop = number_of(gain.first, "target stops", "targets stop")
-        if subject == "got further":
-            got = number_of(gain.first, "target")
-            gain.says = (
-                f"{got} got further, and nothing is proposed for what stops them now: look at the last runs"
-            )
-        elif subject == "no known cause":
-            gain.says = (
-                f"{stop} for no known cause: look at the first, and write an entry of the knowledge base"
-            )
-        else:
-            gain.says = f"{stop} for {subject}, and nothing is proposed for it"
-        gain.how = "whether one thing would move them all is not known"
+        _say_explain(gain, further, known)
     return list(found.values())
+
+
+def _say_explain(gain: Gain, further: bool, known: str) -> None:
+    gain.first = len(gain.targets)
+    # What they have in common may be nothing: then to look at one of them is about that one.
+    gain.expected = _UNTRIED * _LESS_LIKELY * (gain.first if known else 1)
+    stop = number_of(gain.first, "target stops", "targets stop")
+    if further:
+        why = f": {known}" if known else ": look at the last runs"
+        gain.says = f"{number_of(gain.first, 'target')} got further, and nothing more is proposed{why}"
+    elif known:
+        gain.says = f"{stop} for {known}, and nothing is proposed for it"
+    else:
+        gain.says = f"{stop} for no known cause: look at the first, and write an entry of the knowledge base"
+    gain.how = "whether one thing would move them all is not known"
 
 
 def _run(state: CampaignState) -> list[Gain]:

@@ -38,6 +38,8 @@ KEY = "NVRAM default"
 _ASKED = re.compile(r"\bnvram: asked for ([^\s:][^\n]{0,199}?): not set\b")
 _KEY_FILE = re.compile(r"/[^/]*nvram[^/]*/([^/]{1,200})\Z")
 """A store may be a directory with a file for each key."""
+_PASSING = ("/proc/", "/tmp/", "/var/tmp/", "/var/run/", "/run/", "/dev/shm/")
+"""Where names often hold the number of a process, or are drawn by lot."""
 _TELLS_NOTHING = frozenset(("", "unknown", "normal_exit"))
 
 
@@ -68,7 +70,7 @@ def subject(hypothesis: Hypothesis) -> str:
 
     "" where the record does not say which: two programs without "a file" do not need the same.
     """
-    cause, thing = hypothesis.cause, subject_of(hypothesis.cause, hypothesis.parameters)
+    cause, thing = hypothesis.cause, _thing(hypothesis)
     if (match := _KEY_FILE.search(thing)) is not None and cause in ("missing_file", "nvram_key"):
         return safe_line(f"{KEY} {match[1]}", 300)
     if thing and cause in _NOUNS:
@@ -76,6 +78,15 @@ def subject(hypothesis: Hypothesis) -> str:
     # Where nothing is missing, the failure itself is what has to be got past.
     told = hypothesis.signature.removeprefix(cause).strip() or thing
     return safe_line(f"{cause.replace('_', ' ')} {told}", 300) if told else ""
+
+
+def _thing(hypothesis: Hypothesis) -> str:
+    """Return what a hypothesis is about; a path as it is, unless another run may give it another name."""
+    given = hypothesis.parameters
+    path = given.get("directory" if hypothesis.cause == "missing_dir" else "absolute", "")
+    if path.startswith("/") and not path.startswith(_PASSING) and given.get("resource") != "library":
+        return path
+    return subject_of(hypothesis.cause, given)
 
 
 def _proposed(run: Run) -> Iterator[Need]:
@@ -142,5 +153,5 @@ def _need_of_key(run: Run, name: str) -> Need:
         title=safe_line(f"Give the key {name} of the store a value", 300),
         cause="nvram_key",
         run=run.run_id,
-        needs_input=safe_line(f"the value of {name}", 300),
+        needs_input=safe_line(f"supply the value of {name}", 300),
     )

@@ -40,6 +40,8 @@ class Order(Record, kw_only=True):
     rules: dict[str, bytes] = {}
     """Files of the rulebook that it starts with, by their path in it; for the pointer of a target what it
     leads to."""
+    vouched: list[str] = []
+    """SHA-256 of those of its rules that a rollout brought from another program."""
     place: str = ""
     """Directory in which it is played, on the machine of the campaign; "" for a worker elsewhere."""
 

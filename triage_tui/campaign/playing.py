@@ -27,6 +27,7 @@ from triage_tui.retry.record import NoRoom
 from triage_tui.retry.rounds.course import Course, Terms
 from triage_tui.retry.rounds.loop import carry_out, written_policy
 from triage_tui.retry.workspace import Workspace
+from triage_tui.rulebook.rollouts.vouching import believe
 from triage_tui.runs.files import can_be_made_again, read_bounded, write_atomic
 from triage_tui.text import safe_line
 
@@ -61,6 +62,7 @@ def play(place: Path, cancel: threading.Event) -> None:
 
 def _played(order: Order, place: Path, cancel: threading.Event) -> Answer:
     target, options = order.target, order.options
+    believe(order.vouched)
     workspace, course = Workspace(place), Course()
     left = MAX_LOG_BYTES
 

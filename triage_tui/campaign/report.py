@@ -9,7 +9,7 @@ import msgspec
 
 from triage_tui.campaign.comparing import Comparison, compare
 from triage_tui.campaign.gains import Gain, gains
-from triage_tui.campaign.model import Campaign, CampaignState, Need, RuleOutcome
+from triage_tui.campaign.model import HEALTHY, Campaign, CampaignState, Need, RuleOutcome
 from triage_tui.campaign.record import campaign_dir, read_campaign
 from triage_tui.campaign.statistics import (
     NO_RUNG,
@@ -120,7 +120,9 @@ def lines(state: CampaignState) -> list[TargetLine]:
             line.seconds, line.said = last.seconds, last.error
         outcome = state.outcome(target.target)
         if outcome is not None:
-            line.word, line.rung, line.story = outcome.word, outcome.rung or NO_RUNG, story_key(outcome)
+            line.word, line.rung = outcome.word, outcome.rung or NO_RUNG
+            # That a program ended well is no story.
+            line.story = story_key(outcome) if outcome.word != HEALTHY else ""
             line.headline, line.runs, line.rules = outcome.headline, outcome.runs, outcome.rules
             line.needs, line.rounds, line.said = outcome.needs, outcome.rounds, outcome.ended
         found.append(line)
@@ -140,6 +142,11 @@ def unknown(state: CampaignState, counted: Statistics) -> list[str]:
     if unjudged:
         has = number_of(unjudged, "target has", "targets have")
         found.append(f"{has} no rung: there was no retry that a judge could look at")
+    outcomes = (state.outcome(target.target) for target in state.targets)
+    at_once = sum(outcome is not None and outcome.word == HEALTHY for outcome in outcomes)
+    if at_once and state.campaign.rules_hash:
+        were = number_of(at_once, "target was", "targets were")
+        found.append(f"{were} well at once with rules that were active already: without them is not known")
     neither = sum(rule.neither for rule in counted.rules)
     if neither:
         trials = number_of(neither, "trial of a rule", "trials of rules")

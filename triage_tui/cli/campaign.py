@@ -152,7 +152,19 @@ def run(args: argparse.Namespace) -> int:
         except TriageError:
             beginning.forget(directory)
             raise
+        if not cancel.is_set() and ended.how != "disk":
+            _roll_out(workspace, directory, cancel)
     return _finish(directory, ended, cancel, args.json, printer.seconds())
+
+
+def _roll_out(workspace: Workspace, directory: Path, cancel: SignalEvent) -> None:
+    """Let the rollouts of rules go by what came of the campaign; what cannot be done is said."""
+    from triage_tui.campaign.rollouts import after_campaign
+
+    try:
+        after_campaign(workspace, directory, say, cancel)
+    except TriageError as error:
+        say(f"the rollouts were not looked at: {error}")
 
 
 def _options(args: argparse.Namespace) -> Options:

@@ -33,6 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument(
         "--auto", action="store_true", help="go on by itself as soon as the written criteria are met"
     )
+    start.add_argument(
+        "--campaign",
+        default="",
+        metavar="CAMPAIGN",
+        help="its group are the targets of this campaign that stopped for the same cause as the first",
+    )
+    start.add_argument(
+        "--of", default="", metavar="GROUP", help="with --campaign: only targets of this group of it"
+    )
     promote = subcommand(actions, "promote", "bring it to its next stage, once the written criteria are met")
     promote.add_argument(
         "--anyway", default="", metavar="REASON", help="do so although the criteria are not met"
@@ -68,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
                 workspace,
                 args.rule,
                 target=args.target,
-                group=args.group,
+                group=[*args.group, *_of_campaign(args, workspace)],
                 stage=args.stage,
                 auto=args.auto,
                 reason=args.reason,
@@ -86,6 +95,22 @@ def run(args: argparse.Namespace) -> int:
         said += f", {found.moves[-1].why}"
     print_json({"rollout": found, "said": [said]}) if args.json else print(safe_line(said, 1000))
     return 0
+
+
+def _of_campaign(args: argparse.Namespace, workspace: Workspace) -> list[str]:
+    """Return the targets of the group that a campaign gives, each as a run of it."""
+    if not args.campaign:
+        if args.of:
+            raise TriageError("--of names a group of a campaign: name that with --campaign")
+        return []
+    from triage_tui.campaign.rollouts import group_of
+    from triage_tui.retry.rules.named_rules import one, target_named
+
+    first = target_named(workspace, args.target) if args.target else one(workspace, args.rule).target_id
+    found, note = group_of(workspace, args.campaign, first, args.of)
+    if note:
+        say(note)
+    return found
 
 
 def _show(args: argparse.Namespace, workspace: Workspace) -> int:

@@ -122,9 +122,8 @@ def choose(path: str, rootfs: str | None, library: Library, arch: str = "") -> C
                 text = known.text_big_endian
             return Content(text.encode(), "the usual content of such a file", known.risk)
     if _SECRET.search(posixpath.basename(path)):
-        what = (
-            f"a key or certificate for {path}: make one, or take it from the device, and put it into the rule"
-        )
+        # No colon behind the path: what follows a name such as host_key is masked as its value.
+        what = f"put a key or certificate into the rule, a new one or the device's, as the content of {path}"
         return Content(None, "the content that a person supplies", "a made-up key is of no use", what)
     return Content(
         b"",

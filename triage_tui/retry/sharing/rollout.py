@@ -110,12 +110,14 @@ def promote(
     *,
     group: Sequence[str] = (),
     anyway: str = "",
+    by: str = "",
     actor: str = "",
     step: Step = no_step,
 ) -> Rollout:
     """Bring a rollout to its next stage, or to its end; `group` names more targets for its group.
 
-    `anyway` is the reason for which a person does so although the criteria are not met.
+    `anyway` is the reason for which a person does so although the criteria are not met, `by` says what showed
+    that they are.
 
     Raises:
         Conflict: somebody else changed it, or another rule is in the way.
@@ -138,7 +140,7 @@ def promote(
     following = after.next_stage
     if following == "all" and stands.again:
         raise TriageError(f"rollout {now.id} stays at {now.stage!r}: {'; '.join(stands.gone)}")
-    why = f"although {'; '.join(unmet)}: {anyway}" if unmet else "its criteria are met"
+    why = f"although {'; '.join(unmet)}: {anyway}" if unmet else f"its criteria are met{by}"
     if following is None:
         return _decide(
             workspace, msgspec.structs.replace(after, state="done"), "rollout_done", why, actor, step
@@ -181,23 +183,37 @@ def _after_run(workspace: Workspace, now: Rollout, run: Run, tell: Callable[[str
     if now.stage == "observe" and now.state == "under_way":
         if target not in now.candidates:
             return
-        now = _observe(workspace, now, run)
+        now = observe(workspace, now, run)
     elif now.stage != "all" and target not in now.members:
         return
+    go_by_criteria(workspace, now, tell)
+
+
+def go_by_criteria(workspace: Workspace, now: Rollout, tell: Callable[[str], None], by: str = "") -> None:
+    """Stop a rollout, bring it on, or say that it may go on, as it stands; `by` says what was looked at.
+
+    Raises:
+        TriageError: it cannot be changed.
+    """
     stands = standing(workspace.rulebook, now)
     if stands.breaches:
-        stop(workspace, now.id, "; ".join(stands.breaches), actor=ROLLOUT_ACTOR)
-        tell(f"rollout {now.id} is stopped, its rule acts nowhere by it: {'; '.join(stands.breaches)}")
+        why = f"{'; '.join(stands.breaches)}{by}"
+        stop(workspace, now.id, why, actor=ROLLOUT_ACTOR)
+        tell(f"rollout {now.id} is stopped, its rule acts nowhere by it: {why}")
     elif now.state == "under_way" and not stands.lacking:
         if now.auto:
-            after = promote(workspace, now.id, actor=ROLLOUT_ACTOR)
+            after = promote(workspace, now.id, by=by, actor=ROLLOUT_ACTOR)
             tell(f"rollout {now.id} goes on: {record.in_words(after)}")
         else:
             tell(f"rollout {now.id} may go on: triage-tui rollout promote -C {workspace.root} {now.id}")
 
 
-def _observe(workspace: Workspace, now: Rollout, run: Run) -> Rollout:
-    """Try the rule at the recorded calls of a run, and keep what came of it."""
+def observe(workspace: Workspace, now: Rollout, run: Run) -> Rollout:
+    """Try the rule at the recorded calls of a run, once, and keep what came of it.
+
+    Raises:
+        TriageError: it cannot be kept.
+    """
     rulebook = workspace.rulebook
     if any(seen.run == run.run_id for seen in now.observed):
         return now

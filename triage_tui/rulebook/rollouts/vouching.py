@@ -8,6 +8,18 @@ from pathlib import Path
 from triage_tui.errors import TriageError
 from triage_tui.rulebook.audit import log as audit_log
 from triage_tui.rulebook.rollouts import record
+from triage_tui.rulebook.targets import target_dirs
+
+_told: set[str] = set()
+
+
+def believe(digests: Collection[str]) -> None:
+    """Let rollouts elsewhere vouch for rules of these SHA-256, until this process ends.
+
+    A process that plays one target of a campaign has its rules without their rollouts, which stayed in the
+    workspace of the campaign.
+    """
+    _told.update(digests)
 
 
 def vouched(rulebook: Path) -> Collection[tuple[str, str]]:
@@ -15,7 +27,7 @@ def vouched(rulebook: Path) -> Collection[tuple[str, str]]:
 
     A rollout of which the audit log does not tell the same vouches for nothing.
     """
-    found = set()
+    found = {(sha256, place.name) for sha256 in _told for place in target_dirs(rulebook)} if _told else set()
     for identity in record.rollout_ids(rulebook):
         try:
             one = record.read(rulebook, identity)
