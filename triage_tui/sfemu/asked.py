@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from triage_tui.guest.arch import by_name, known_names
-
 NAMED = frozenset(
     str.split(
         "read write open openat close stat fstat lstat poll lseek mmap mprotect munmap brk ioctl access "
@@ -42,6 +40,9 @@ def asked_as(call: str, arch: str, by_number: Mapping[int, str]) -> str:
     """
     if call in NAMED:
         return call
+    # A list of runs needs no architecture.
+    from triage_tui.guest.arch import by_name, known_names
+
     if arch not in known_names():
         return call if call in by_number.values() else ""
     number = by_name(arch).syscall_nr(call)

@@ -21,3 +21,18 @@ from triage_tui.guest.log.result_text import parse_result
 def test_results(text: bytes, value: int | None, error: int | None) -> None:
     result = parse_result(text)
     assert (result.value, result.error) == (value, error)
+
+
+def test_large_errors_are_kept_and_internal_ones_are_none() -> None:
+    found = {
+        number: parse_result(b"-1 errno=%d (Unknown error)" % number)
+        for number in (511, 513, 1133, 4095, 4096)
+    }
+    assert {number: (one.value, one.error) for number, one in found.items()} == {
+        511: (-511, 511),
+        513: (None, None),
+        # EDQUOT of MIPS.
+        1133: (-1133, 1133),
+        4095: (-4095, 4095),
+        4096: (-4096, None),
+    }

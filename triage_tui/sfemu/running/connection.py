@@ -30,7 +30,7 @@ _PIECE = 1 << 16
 _TIME = struct.Struct("@qq")
 """struct timeval of SO_RCVTIMEO, socket(7)."""
 _LOOK_US = 300_000
-"""How often is looked whether a person wants all of it to end, in microseconds."""
+"""How often is looked whether a person wants all to end, in microseconds, also where it talks on and on."""
 
 
 class Broken(Exception):
@@ -50,6 +50,7 @@ class LuaConnection:
         self._received = bytearray()
         """What came behind the last message."""
         self._patience = 0.0
+        self._next_look = 0.0
         self._is_greeted = False
         """No descriptor comes any more."""
         self._near = -1
@@ -121,7 +122,11 @@ class LuaConnection:
 
         The kernel's own time-out is set anew when it is far off only: each costs a call.
         """
-        left = deadline - time.monotonic()
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + _LOOK_US / 1e6
+            self._look_up()
+        left = deadline - now
         if left <= 0:
             raise Broken("it took too long")
         if self._patience and left / 2 < self._patience <= left:
