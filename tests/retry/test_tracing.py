@@ -20,6 +20,7 @@ from triage_tui.retry.tracing.trace import make_trace
 from triage_tui.retry.tracing.writing import as_markdown, as_text
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
+from triage_tui.rulebook.audit.log import read_log
 from triage_tui.runs.events import append_event
 from triage_tui.runs.evidence import links_in, resolve
 from triage_tui.runs.listing import list_runs
@@ -180,6 +181,16 @@ def test_hostile_text_is_inert(workspace: Workspace) -> None:
     assert all(target.startswith("ev:") for target in re.findall(r"\]\(([^)]*)", "\n".join(page)))
     known = {ref.link for step in trace.steps for ref in step.evidence}
     assert {link for line in page for _, link in links_in(line)} <= known
+
+
+def test_who_approves_says_why(workspace: Workspace) -> None:
+    first = runs_of(workspace)[0]
+    assert main(["approve", "-C", str(workspace.root), first, "-m", "the device has\x1b it"]) == 0
+    *_, decision = (step for step in traced(workspace, first).steps if step.kind == "decision")
+    assert (decision.why, decision.policy) == ("the device has\x1b it", "")
+    lines, _ = read_log(workspace.rulebook)
+    (line,) = [one.entry for one in lines if one.entry is not None and one.entry.number == decision.audit]
+    assert "the device has" in line.says
 
 
 def test_a_flood_of_events_is_bounded(workspace: Workspace) -> None:

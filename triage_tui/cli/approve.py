@@ -11,7 +11,7 @@ from triage_tui.retry.rules.proposed import InTheWay, best_proposal
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.reader import Run
-from triage_tui.text import safe_line
+from triage_tui.text import recordable, safe_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="approve although a rule and the active ones get in each other's way",
     )
+    parser.add_argument(
+        "-m", "--reason", default="", metavar="TEXT", help="why, for the run's event log and the audit log"
+    )
     parser.add_argument("--then", choices=DECISIONS, help="what the frozen guest does next")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -40,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     workspace = Workspace.at(args.workspace)
     record = workspace.load(args.run)
     actions = LocalActions(workspace)
+    actions.reason = recordable(args.reason)
     try:
         if args.hunk:
             if args.what:

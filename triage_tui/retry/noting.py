@@ -69,7 +69,7 @@ def _says(kind: str, payload: dict[str, Any]) -> str:
             allowed = line and f"allowed by {line}"
             proposals = ", ".join(_texts(payload.get("proposals")))
             seen = _observed(payload.get("observed"))
-            return ": ".join(filter(None, [proposals, seen, although, allowed]))
+            return ": ".join(filter(None, [proposals, _text(payload, "reason"), seen, although, allowed]))
         case "counterfactual":
             return f"{_text(payload, 'verdict')}: {_text(payload, 'says')}"
         case "minimised" | "bisected":

@@ -47,6 +47,8 @@ class RuleDecisions:
     def __init__(self, workspace: Workspace, actor: str | None = None, step: Step = no_step) -> None:
         self._workspace = workspace
         self._actor = actor
+        self.reason = ""
+        """Why a person approves, in their own words."""
         self._step = step
         """Called after each durable step with its name; tests end the process there."""
         self._made: dict[str, list[int]] = {}
@@ -156,6 +158,8 @@ class RuleDecisions:
             "files": {approval.file: approval.proposed for approval in approvals},
             "proposals": [proposal.id for proposal in proposals],
         }
+        if self.reason:
+            payload["reason"] = self.reason
         if by_model:
             payload["by"] = "model"
         if removes:

@@ -26,7 +26,9 @@ MAX_RUNS = 256
 """Runs that one trace reads."""
 MAX_LACKING = 50
 _PHASES: Mapping[Kind, Phase] = {
-    **dict.fromkeys(("stop", "evidence", "hypothesis", "proposal", "experiment", "trial"), "plan"),
+    **dict.fromkeys(
+        ("stop", "checkpoint", "evidence", "hypothesis", "proposal", "experiment", "trial"), "plan"
+    ),
     **dict.fromkeys(("decision", "rule", "retry", "end"), "execution"),
     **dict.fromkeys(("verdict", "acted", "round", "recurrence"), "verification"),
 }

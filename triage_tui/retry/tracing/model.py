@@ -14,6 +14,7 @@ came of it."""
 PHASES: tuple[Phase, ...] = ("plan", "execution", "verification")
 Kind = Literal[
     "stop",
+    "checkpoint",
     "evidence",
     "hypothesis",
     "proposal",
@@ -28,10 +29,10 @@ Kind = Literal[
     "recurrence",
     "end",
 ]
-"""`stop`: the program stopped and was recorded; `trial`: it was run with other rules without making any
-active; `rule`: rules became active, or were taken back; `acted`: a rule acted in a run; `round`: another
-round of the same course; `recurrence`: a failure that was mended is back; `end`: the guest ended, or a person
-is needed."""
+"""`stop`: the program stopped and was recorded; `checkpoint`: what a retry can go on from was kept; `trial`:
+it was run with other rules without making any active; `rule`: rules became active, or were taken back;
+`acted`: a rule acted in a run; `round`: another round of the same course; `recurrence`: a mended failure is
+back; `end`: the guest ended, or a person is needed."""
 
 
 class Reference(Record, kw_only=True):

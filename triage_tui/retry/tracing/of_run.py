@@ -18,6 +18,7 @@ from triage_tui.rulebook.rulefile import parse
 from triage_tui.runs.diagnosis_model import Evidence, Hypothesis, Proposal
 from triage_tui.runs.events import Event
 from triage_tui.runs.evidence import make_link
+from triage_tui.runs.limits import show_size
 from triage_tui.runs.reader import Run
 from triage_tui.runs.verdict_figures import figure_rows, rung_in_words
 from triage_tui.runs.verdict_model import read_verdict
@@ -39,6 +40,11 @@ _ENDS = {
     "ended": "the guest was ended",
     "needs_person": "a person is needed",
     "holder_lost": "its holder was lost",
+}
+_HOW = {
+    "retry": "ran again from the start, with the rules that were active",
+    "resume": "the frozen guest went on, with the rules that were active",
+    "checkpoint": "a new guest went on from the checkpoint, with the rules that were active",
 }
 _TRIALS = {
     "counterfactual": "both futures of a rule were run",
@@ -223,7 +229,7 @@ class _OneRun:
             case "retry_started":
                 self._last_retry = self._add(
                     "retry",
-                    "ran again with the active rules",
+                    _HOW.get(_word(event, "from"), _HOW["retry"]),
                     event,
                     because=[self._last_rule or self._last_decision],
                 )
@@ -231,6 +237,11 @@ class _OneRun:
                 self._finished(event)
             case "experiment_finished" | "counterfactual" | "minimised" | "bisected" if not self._only:
                 self._tried(event)
+            case "checkpoint" if not self._only:
+                size = event.payload.get("bytes")
+                says = f"a checkpoint of {show_size(size)} was taken" if isinstance(size, int) else ""
+                says = says or "no checkpoint was taken"
+                self._add("checkpoint", says, event, why=_word(event, "why", "call"))
             case "reopened":
                 says = f"a failure that the stable set {_word(event, 'set')} had mended is back"
                 self._add("recurrence", says, event)
@@ -270,7 +281,9 @@ class _OneRun:
         if (hunks := payload.get("hunks")) and isinstance(hunks, dict):
             says += f", of {', '.join(hunks)} only chosen hunks"
         seen = payload.get("observed")
-        why = f"seen before in a trial: {seen.get('says', '')}" if isinstance(seen, dict) else ""
+        why = _word(event, "reason")
+        if isinstance(seen, dict):
+            why = "; ".join(filter(None, [why, f"seen before in a trial: {seen.get('says', '')}"]))
         if despite := names_of(payload.get("despite")):
             why = "; ".join(filter(None, [why, f"although {despite[0]}"]))
         self._last_decision = self._add(
@@ -331,6 +344,8 @@ class _OneRun:
             figures = [Changed(name=r.name, before=r.before, after=r.after) for r in figure_rows(verdict)]
             cited = zip(reasons, links, strict=False)
             evidence = [self._building.cited(after, link, says) for says, link in cited if link]
+        if verdict is not None and self._last_retry:
+            self._building.steps[self._last_retry - 1].says = _HOW[verdict.how]
         masked = names_of(payload.get("masked"))
         says = f"{word} ({rung_in_words(rung)}), run {name}" if rung else f"{word}, run {name}"
         if masked:
