@@ -6,7 +6,6 @@ workspace, and whatever has no such line is played by the next start. So it does
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections import Counter, deque
@@ -22,14 +21,15 @@ from triage_tui.campaign.ending import Ended, cancelled, disk_is_full, limit_rea
 from triage_tui.campaign.model import CampaignState, EventName, Outcome, Progress, Target
 from triage_tui.campaign.order import Answer, Order, decode_answer, encode
 from triage_tui.campaign.place import ANSWER_FILE, is_full
+from triage_tui.campaign.queues import emptied
 from triage_tui.campaign.record import ProgressLog, held, read_campaign, write_campaign
+from triage_tui.campaign.starting import given_files
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.rollouts.vouching import vouched
 from triage_tui.runs.clock import local_time
 from triage_tui.runs.files import read_bounded
 from triage_tui.runs.ids import last_number
-from triage_tui.runs.limits import tree_bytes
 from triage_tui.text import safe_line
 
 Tell = Callable[[str], None]
@@ -112,8 +112,6 @@ class _Engine:
         self._log = ProgressLog(state.dir)
         self._cluster: Cluster | None = None
         self._sender: Sender | None = None
-        self._sent: queue.SimpleQueue[tuple[Flight, str, str]] = queue.SimpleQueue()
-        """A target whose root was sent, the worker that it was sent to, and why not, "" for none."""
         self._flights: dict[str, Flight] = {}
         self._attempts: Counter[str] = Counter()
         self._vouched = sorted({sha256 for sha256, _ in vouched(workspace.rulebook)})
@@ -180,17 +178,11 @@ class _Engine:
                     self._tell(f"what is left of {safe_line(target.name, 60)} is played again: {error}")
             taking_in.drop(place)
 
-    def _size(self, run: str) -> int:
-        try:
-            return tree_bytes(self._workspace.runs_dir / run)
-        except OSError:
-            return 0
-
     def _bytes_so_far(self) -> int:
         if not self._options.disk_bytes:
             return 0
         found = (self._state.outcome(one.target) for one in self._state.targets)
-        return sum(self._size(run) for outcome in found if outcome is not None for run in outcome.runs)
+        return sum(taking_in.size_of(self._workspace, one.runs) for one in found if one is not None)
 
     # Out
 
@@ -219,6 +211,7 @@ class _Engine:
         name = target.target
         try:
             rules = rules_of(self._directory, target)
+            given = {} if cluster.embedded else given_files(target, self._options)
         except (TriageError, OSError) as error:
             self._note("refused", target, error=str(error))
             return 0
@@ -231,6 +224,7 @@ class _Engine:
             first=self._first,
             rules=rules,
             vouched=self._vouched if rules else [],
+            given=given,
             place=str(self._directory / WORK / name) if cluster.embedded else "",
         )
         self._first += 2 * self._options.rounds + _NUMBERS
@@ -239,11 +233,7 @@ class _Engine:
         return 1
 
     def _note_started(self, cluster: Cluster) -> None:
-        while True:
-            try:
-                name, worker, _ = cluster.started.get_nowait()
-            except queue.Empty:
-                return
+        for name, worker, _ in emptied(cluster.started):
             flight = self._flights.get(name)
             if flight is not None and flight.worker != worker:
                 flight.worker, flight.began = safe_line(worker, 80), time.monotonic()
@@ -313,20 +303,15 @@ class _Engine:
 
         if self._sender is None:
             self._sender = Sender(self._directory, cluster, self._state.unfinished())
-        target = flight.target
-        self._flights[target.target] = flight
-        self._attempts[target.target] -= 1
-        self._sender.send(target, address, lambda why: self._sent.put((flight, address, why)))
+        self._flights[flight.target.target] = flight
+        self._attempts[flight.target.target] -= 1
+        self._sender.send(flight.target, address)
 
     def _take_sent(self, cluster: Cluster) -> None:
-        while True:
-            try:
-                flight, address, why = self._sent.get_nowait()
-            except queue.Empty:
-                return
-            self._flights.pop(flight.target.target, None)
+        for name, address, why in self._sender.sent() if self._sender is not None else ():
+            flight = self._flights.pop(name)
             if why:
-                self._attempts[flight.target.target] += 1
+                self._attempts[name] += 1
                 self._again(flight, why)
             else:
                 self._submit(cluster, flight.target, address)
@@ -338,7 +323,7 @@ class _Engine:
         attempt = max(1, self._attempts[target.target])
         self._note("finished", target, worker, answer.seconds, attempt, outcome=taken)
         if self._options.disk_bytes:
-            self._bytes += sum(map(self._size, taken.runs))
+            self._bytes += taking_in.size_of(self._workspace, taken.runs)
 
     def _again(self, flight: Flight, why: str, *, for_good: bool = False) -> None:
         """Have a target played once more, unless that was tried often enough."""

@@ -27,6 +27,10 @@ the worker's disk is full; `version`: the worker has another version; `failed`: 
 for a reason of its own."""
 
 
+GivenFile = Literal["stdin", "policy"]
+"""What the program gets on its standard input, and the written policy."""
+
+
 class Order(Record, kw_only=True):
     """A target to be played."""
 
@@ -42,6 +46,8 @@ class Order(Record, kw_only=True):
     leads to."""
     vouched: list[str] = []
     """SHA-256 of those of its rules that a rollout brought from another program."""
+    given: dict[GivenFile, bytes] = {}
+    """Files of the campaign's machine that the target needs, where it is played elsewhere."""
     place: str = ""
     """Directory in which it is played, on the machine of the campaign; "" for a worker elsewhere."""
 

@@ -13,6 +13,8 @@ from triage_tui.runs.ids import begin_at
 
 ORDER_FILE, ANSWER_FILE, LOG_FILE = "order", "answer", "log"
 """What is to be played, what came of it (written last, so that it is whole with it), and what was told."""
+GIVEN = "given"
+"""Directory of the files that came with the order."""
 MAX_ORDER_BYTES = 64 << 20
 POINTER = "current"
 """Name of the link to the active generation of a target; its bytes in an order are what it leads to."""
@@ -26,8 +28,9 @@ def prepare(place: Path, order: Order) -> None:
         OSError: it cannot be written.
     """
     shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True, mode=0o700)
     rulebook = place / "rulebook"
-    rulebook.mkdir(parents=True, mode=0o700)
+    rulebook.mkdir()
     for name, data in order.rules.items():
         path = inside(rulebook, name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,6 +39,9 @@ def prepare(place: Path, order: Order) -> None:
         else:
             path.write_bytes(data)
             path.chmod(0o444)
+    for given, data in order.given.items():
+        (place / GIVEN).mkdir(exist_ok=True)
+        (place / GIVEN / given).write_bytes(data)
     begin_at(place / "ai_runs", order.first)
     with can_be_made_again():
         write_atomic(place / ORDER_FILE, encode(order))

@@ -14,8 +14,6 @@ from triage_tui.campaign.place import ANSWER_FILE
 from triage_tui.errors import TriageError
 
 _TICK_S = 0.2
-_END_S = 20.0
-"""How long a child has to end its guest in good order, once it was asked to."""
 _LINE = 1 << 12
 
 
@@ -50,7 +48,7 @@ class Player:
         """
         self._tell(f"play {place}\n".encode("utf-8", "surrogateescape"))
         deadline = time.monotonic() + limit_s if limit_s else None
-        asked = 0.0
+        stopped = False
         while True:
             line = self._line()
             word, _, rest = line.partition(" ")
@@ -58,17 +56,13 @@ class Player:
                 self.child = int(rest)
             elif word:
                 self.child = 0
-                if (place / ANSWER_FILE).is_file():
-                    return not asked
+                if stopped or (place / ANSWER_FILE).is_file():
+                    return not stopped
                 raise Died(_how(word, rest))
-            now = time.monotonic()
-            if not asked and (cancelled() or (deadline is not None and now > deadline)):
-                asked = now
-                self._tell(b"stop\n")
-            elif asked and now - asked > _END_S:
+            elif not stopped and (cancelled() or (deadline is not None and time.monotonic() > deadline)):
                 # The kernel ends its guest with it.
-                self.close()
-                return False
+                stopped = True
+                self._tell(b"stop\n")
 
     def _tell(self, data: bytes) -> None:
         if self._process is None or self._process.poll() is not None:

@@ -17,7 +17,7 @@ import msgspec
 
 from triage_tui.campaign.order import Answer, AnswerKind, Order, decode_order, encode
 from triage_tui.campaign.outcome import outcome_of
-from triage_tui.campaign.place import ANSWER_FILE, MAX_ORDER_BYTES, ORDER_FILE, is_full
+from triage_tui.campaign.place import ANSWER_FILE, GIVEN, MAX_ORDER_BYTES, ORDER_FILE, is_full
 from triage_tui.campaign.starting import limits_of, start_of
 from triage_tui.diagnosis.report import check_knowledge
 from triage_tui.errors import TriageError
@@ -63,6 +63,10 @@ def play(place: Path, cancel: threading.Event) -> None:
 def _played(order: Order, place: Path, cancel: threading.Event) -> Answer:
     target, options = order.target, order.options
     believe(order.vouched)
+    if "stdin" in order.given:
+        target = msgspec.structs.replace(target, stdin=str(place / GIVEN / "stdin"))
+    if "policy" in order.given:
+        options = msgspec.structs.replace(options, policy_file=str(place / GIVEN / "policy"))
     workspace, course = Workspace(place), Course()
     left = MAX_LOG_BYTES
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage_tui.campaign.model import Target
+from triage_tui.campaign.queues import emptied
 from triage_tui.campaign.roots import pack_root
 from triage_tui.errors import Stopped, TriageError
 from triage_tui.text import safe_line
@@ -33,21 +35,24 @@ class Sender:
         self._left = Counter(target.root_hash for target in targets)
         self._locks: dict[str, threading.Lock] = {}
         self._over = threading.Event()
+        self._sent: queue.SimpleQueue[tuple[str, str, str]] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="roots")
 
-    def send(self, target: Target, address: str, then: Callable[[str], None]) -> None:
-        """Send the root of a target to a worker; `then` is called with "" or why it could not be sent."""
+    def send(self, target: Target, address: str) -> None:
+        """Send the root of a target to a worker; `sent` says when it is there."""
         lock = self._locks.setdefault(target.root_hash, threading.Lock())
         future = self._pool.submit(self._send, target, address, lock)
 
         def told(done: Future[None]) -> None:
             error = done.exception() if not done.cancelled() else None
-            if error is None:
-                then("")
-            else:
-                then(str(error) if isinstance(error, TriageError) else f"{type(error).__name__}: {error}")
+            why = "" if error is None else str(error) or type(error).__name__
+            self._sent.put((target.target, address, why))
 
         future.add_done_callback(told)
+
+    def sent(self) -> Iterator[tuple[str, str, str]]:
+        """Yield the ids of targets whose roots were sent since, to whom, and why not, "" where they were."""
+        return emptied(self._sent)
 
     def _send(self, target: Target, address: str, lock: threading.Lock) -> None:
         from triage_tui.campaign.worker_roots import receive

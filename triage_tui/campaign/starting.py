@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from triage_tui.campaign.model import Options, Target
+from triage_tui.campaign.order import GivenFile
 from triage_tui.guest.freezing.triggers import TriggerLimits
 from triage_tui.retry.rounds.policy import Limits
 from triage_tui.retry.start import Start
+from triage_tui.runs.files import read_bounded
 from triage_tui.runs.limits import CaptureLimits
+
+MAX_GIVEN_BYTES = 16 << 20
+"""Of a file that travels with an order."""
 
 _PATH = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 _AT_ONCE_S = 0.001
 """How long a person is waited for whom nobody waits for: a campaign goes on without one."""
+
+
+def given_files(target: Target, options: Options) -> dict[GivenFile, bytes]:
+    """Return the files of this machine that a worker elsewhere needs for a target.
+
+    Raises:
+        TriageError: one cannot be read, or is too large to travel.
+    """
+    found: dict[GivenFile, bytes] = {}
+    if target.stdin not in ("null", "open"):
+        found["stdin"] = read_bounded(Path(target.stdin), MAX_GIVEN_BYTES, whole=True)
+    if options.policy_file:
+        found["policy"] = read_bounded(Path(options.policy_file), MAX_GIVEN_BYTES, whole=True)
+    return found
 
 
 def start_of(target: Target, options: Options) -> Start:

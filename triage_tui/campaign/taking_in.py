@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -26,6 +26,7 @@ from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.events import EVENTS_FILE, Event, append_event, read_events
 from triage_tui.runs.files import sync_directory, write_atomic
 from triage_tui.runs.ids import is_run_id
+from triage_tui.runs.limits import tree_bytes
 from triage_tui.runs.listing import summarize
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.verdict_model import read_verdict
@@ -145,6 +146,15 @@ def _count(workspace: Workspace, run_dir: Path) -> None:
                 before = load_run(workspace.runs_dir / parent)
         statistics.count(workspace.rulebook, target, statistics.use_of(run, before, verdict))
     note(workspace.rulebook, run_dir, target)
+
+
+def size_of(workspace: Workspace, runs: Iterable[str]) -> int:
+    """Return how many bytes runs of a workspace take; those that are gone take none."""
+    found = 0
+    for run in runs:
+        with contextlib.suppress(OSError):
+            found += tree_bytes(workspace.runs_dir / run)
+    return found
 
 
 def drop(place: Path) -> None:

@@ -64,6 +64,9 @@ def _answer(order: Order, cancelled: Callable[[], bool]) -> Answer:
     place = Path(tempfile.mkdtemp(prefix="triage-tui-target-"))
     try:
         with in_use(target.root_hash):
+            if not root.is_dir():
+                # Another worker of this machine needed the room in this very moment.
+                return Answer(target=target.target, kind="root")
             answer = _played(here, place / "workspace", cancelled)
         if answer.kind == "finished":
             answer.parcel = pack(place / "workspace")

@@ -28,6 +28,7 @@ from triage_tui.runs.limits import parse_size
 _HASH = re.compile(r"[0-9a-f]{64}")
 _USUAL_SIZE = "20G"
 _BYTES = "bytes"
+_BLOCK = 4096
 _ABANDONED_S = 3600.0
 
 
@@ -55,7 +56,9 @@ def root_of(sha256: str) -> Path | None:
             packed.unlink(missing_ok=True)
         (place / _BYTES).write_text(str(_size(root)), encoding="ascii")
         _make_room(keep=sha256)
-    os.utime(place)
+    # The kernel's own clock for this ticks in milliseconds.
+    now = time.time_ns()
+    os.utime(place, ns=(now, now))
     return place / "root"
 
 
@@ -101,19 +104,20 @@ def _size(root: Path) -> int:
     for directory, _, names in os.walk(root):
         for name in names:
             with contextlib.suppress(OSError):
-                found += os.lstat(os.path.join(directory, name)).st_blocks * 512
+                # Blocks of what was just written may not be counted yet.
+                found += -(-os.lstat(os.path.join(directory, name)).st_size // _BLOCK) * _BLOCK
     return found
 
 
 def _make_room(keep: str) -> None:
     """Remove the longest unused roots until the others take no more than they may."""
     most = parse_size(os.environ.get("TRIAGE_TUI_ROOTS_SIZE", _USUAL_SIZE))
-    found: list[tuple[float, int, Path]] = []
+    found: list[tuple[int, int, Path]] = []
     for path in store().iterdir():
         with contextlib.suppress(OSError, ValueError):
             status = path.lstat()
             if _HASH.fullmatch(path.name):
-                found.append((status.st_mtime, int((path / _BYTES).read_text("ascii")), path))
+                found.append((status.st_mtime_ns, int((path / _BYTES).read_text("ascii")), path))
             elif time.time() - status.st_mtime > _ABANDONED_S and path.is_file():
                 # Half of a root, whose sender was killed.
                 path.unlink()

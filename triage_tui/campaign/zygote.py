@@ -3,7 +3,7 @@
 `python -m triage_tui.campaign.zygote` reads lines from its standard input and answers on its standard output:
 
     play DIRECTORY      ->  started PID, and when it is over: ended CODE (of exit(2)), or killed SIGNAL
-    stop                    asks the child to end in good order (SIGTERM)
+    stop                    kills the child: what it played is thrown away
 
 The end of its input ends it, and whatever it plays: who is killed leaves no guest behind. The child is killed
 with it by the kernel, prctl(2) PR_SET_PDEATHSIG, and the cell of the guest with the child. A child costs a
@@ -55,7 +55,7 @@ def main() -> int:
             *lines, waiting = (waiting + data).split(b"\n")
             for line in lines:
                 if line == b"stop" and child:
-                    os.kill(child, signal.SIGTERM)
+                    os.kill(child, signal.SIGKILL)
                 elif line.startswith(b"play ") and not child:
                     child = _begin(Path(os.fsdecode(line[5:])))
                     handle = os.pidfd_open(child)

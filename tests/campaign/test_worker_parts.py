@@ -1,0 +1,93 @@
+"""What a worker keeps, and how long it lets a target go on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.waiting import wait_until
+from triage_tui.campaign import worker_roots
+from triage_tui.campaign.model import Options, Target
+from triage_tui.campaign.order import Order
+from triage_tui.campaign.place import prepare
+from triage_tui.campaign.player import Died, Player
+from triage_tui.campaign.roots import hash_root, pack_root
+from triage_tui.campaign.starting import given_files
+from triage_tui.errors import TriageError
+from triage_tui.runs.events import process_start
+
+
+def sent(place: Path, name: str) -> str:
+    """Send a root of 100 kB in two pieces; return its hash."""
+    root = place / name
+    (root / "bin").mkdir(parents=True)
+    (root / "bin" / "x").write_bytes(name.encode() * (100_000 // len(name)))
+    packed = place / f"{name}.pack"
+    sha256 = pack_root(root, packed).sha256
+    data = packed.read_bytes()
+    at = worker_roots.receive(sha256, "c", 0, data[:50], False)
+    assert worker_roots.root_of(sha256) is None
+    worker_roots.receive(sha256, "c", at, data[50:], True)
+    return sha256
+
+
+def test_roots_are_kept_by_hash_and_the_longest_unused_go_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIAGE_TUI_ROOTS", str(tmp_path / "store"))
+    monkeypatch.setenv("TRIAGE_TUI_ROOTS_SIZE", "250k")
+    one, other, third = (sent(tmp_path, name) for name in ("one", "other", "third"))
+    root = worker_roots.root_of(one)
+    assert root is not None
+    assert hash_root(root).sha256 == one
+    assert worker_roots.root_of(other)
+    assert worker_roots.root_of(one), "it is used once more"
+    assert worker_roots.root_of(third)
+    assert worker_roots.root_of(other) is None
+    assert worker_roots.root_of(one)
+    with worker_roots.in_use(one), worker_roots.in_use(third):
+        fourth = sent(tmp_path, "fourth")
+        assert worker_roots.root_of(fourth)
+        assert worker_roots.root_of(one), "what is in use stays"
+    assert {path.name for path in (tmp_path / "store").iterdir()} == {one, third, fourth}
+
+
+def test_what_came_as_another_root_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIAGE_TUI_ROOTS", str(tmp_path / "store"))
+    sha256 = sent(tmp_path, "one")
+    wrong = "0" * 64
+    (tmp_path / "store" / f"{sha256}.pack").rename(tmp_path / "store" / f"{wrong}.pack")
+    with pytest.raises(TriageError, match="is not the root file system that was asked for"):
+        worker_roots.root_of(wrong)
+    assert worker_roots.root_of(wrong) is None, "it can be sent again"
+    for name in ("../../etc", "", "A" * 64):
+        with pytest.raises(TriageError, match="by its hash"):
+            worker_roots.receive(name, "c", 0, b"x", True)
+
+
+def test_files_of_this_machine_travel_or_refuse_their_target(tmp_path: Path) -> None:
+    given = Target(target="1", name="x", root="/r", program="/x", stdin=str(tmp_path / "input"))
+    with pytest.raises(TriageError, match="cannot read"):
+        given_files(given, Options())
+    (tmp_path / "input").write_bytes(b"yes\n")
+    order = Order(campaign="c", target=given, options=Options(), given=given_files(given, Options()))
+    prepare(tmp_path / "place", order)
+    assert (tmp_path / "place" / "given" / "stdin").read_bytes() == b"yes\n"
+
+
+def test_a_target_that_takes_too_long_is_stopped_and_one_without_an_order_is_an_answer(
+    rootfs: Callable[[str], Path], tmp_path: Path
+) -> None:
+    root, words = str(rootfs("busybox-armel")), ["/bin/busybox", "sleep", "1000"]
+    target = Target(target="1", name="sleep", root=root, program=words[0], argv=words)
+    prepare(tmp_path / "place", Order(campaign="c", target=target, options=Options()))
+    player = Player()
+    try:
+        assert not player.play(tmp_path / "place", lambda: False, 0.5)
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(Died, match="left no answer"):
+            player.play(tmp_path / "empty", lambda: False)
+        zygote, start = player.pid, process_start(player.pid)
+    finally:
+        player.close()
+    wait_until(lambda: process_start(zygote) != start)
