@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaign.made_roots import ELF, commands, elf, found_in, left_out, make_root, of
-from triage_tui.campaign.discovery import root_view
+from triage_tui.campaign.discovery import boot, root_view
 from triage_tui.campaign.discovery.boot import discover
 from triage_tui.errors import Stopped, TriageError
 
@@ -360,6 +360,74 @@ def test_scripts_that_describe_their_program_are_understood(tmp_path: Path) -> N
         },
     )
     assert commands(found) == ["/usr/sbin/snmpd -LS -f", "/usr/sbin/webd -f -x"]
+
+
+def test_what_is_asked_and_what_is_started_are_told_apart(tmp_path: Path) -> None:
+    script = """\
+begin() { /usr/sbin/one -d; }
+running() { kill -0 $(cat /var/run/one.pid); }
+if running; then exit 0; fi
+if begin; then echo started; fi
+if start-stop-daemon -S -x /usr/sbin/two -- -z; then echo OK; else echo failed; fi
+if vendorctl ready; then /usr/sbin/three; fi
+vendorctl check || /usr/sbin/four
+(/usr/sbin/one -V 2>&1 | grep -q v2) || exit 0
+mount /data && /usr/sbin/five
+/usr/sbin/six | logger -t six &
+if [ "$(uname -s)" = Linux ] && which two; then /usr/sbin/two -w; elif true; then /usr/sbin/two -x; fi
+su nobody -c '/usr/sbin/six -u'
+nice -n 5 nohup env A=b /usr/sbin/six -n &
+cat <<EOF > /tmp/x
+/usr/sbin/six -no
+EOF
+/usr/sbin/six -end
+"""
+    names = ("one", "two", "three", "four", "five", "six", "vendorctl")
+    found = found_in(
+        tmp_path / "root",
+        {
+            "/etc/init.d/rcS": f"#!/bin/sh\n{script}",
+            "/etc/passwd": "nobody:x:99:99::/:/bin/false\n",
+            **{f"/usr/sbin/{name}": ELF for name in names},
+        },
+    )
+    assert commands(found) == [
+        "/usr/sbin/one -d",
+        "/usr/sbin/two -z",
+        "/usr/sbin/three",
+        "vendorctl check",
+        "/usr/sbin/four",
+        "/usr/sbin/five",
+        "/usr/sbin/six",
+        "/usr/sbin/two -w",
+        "/usr/sbin/six -u",
+        "/usr/sbin/six -n",
+        "/usr/sbin/six -end",
+    ]
+    conditions = {target.name: target.notes for target in found.targets if target.notes}
+    assert conditions == {
+        "three": ["only where `vendorctl ready` (/etc/init.d/rcS line 7) holds"],
+        "four": ["only where `vendorctl check` (/etc/init.d/rcS line 8) fails"],
+    }
+    assert (of(found, "six-2").user, of(found, "six-3").user, of(found, "six-3").env["A"]) == (99, 0, "b")
+    why = left_out(found)
+    assert why["vendorctl ready"] == why["/usr/sbin/one -V"] == "it is only asked something, as a condition"
+    assert why["/usr/sbin/two -x"].endswith("does not hold, which it does here")
+
+
+def test_an_init_of_the_vendors_own_is_named(tmp_path: Path) -> None:
+    found = found_in(tmp_path / "root", {"/sbin/rc": ELF, "/sbin/init": "-> rc", "/usr/sbin/httpd": ELF})
+    assert (found.init, commands(found)) == ("", [])
+    assert left_out(found)["/sbin/init"].startswith("this init is a program of the vendor's own")
+
+
+def test_one_endless_script_does_not_hide_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boot, "MAX_SCRIPT_STEPS", 500)
+    endless = "#!/bin/sh\n" + "for a in 1 2 3 4 5 6 7 8 9; do\n" * 4 + "true\n" + "done\n" * 4
+    files = {"/etc/rc2.d/S01a": endless, "/etc/rc2.d/S02b": "#!/bin/sh\n/bin/d -b\n"}
+    found = found_in(tmp_path / "root", {**files, "/bin/d": ELF})
+    assert commands(found) == ["/bin/d -b"]
+    assert "only its first 500 steps were followed" in left_out(found)["/etc/rc2.d/S01a"]
 
 
 def test_only_what_can_be_run_is_a_target(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from triage_tui.campaign.discovery import inetd, inittab, openwrt, systemd
 from triage_tui.campaign.discovery.found import Finds, LeftOut, Start
 from triage_tui.campaign.discovery.programs import DESCRIBING
-from triage_tui.campaign.discovery.root_view import MAX_STEPS, RootView, TooMuchError
+from triage_tui.campaign.discovery.root_view import MAX_STEPS, LongScriptError, RootView, TooMuchError
 from triage_tui.campaign.discovery.shell.commands import ExitShell, LeaveLoop, ReturnFunction
 from triage_tui.campaign.discovery.shell.follow import Follower
 from triage_tui.campaign.discovery.shell.state import ShellState, Value
@@ -32,6 +32,7 @@ _INIT = {
 """The environment in which each init starts programs: systemd.exec(5), procd's initd/init.c, busybox's
 init/init.c, sysvinit's init.c. "": none of these is in the root."""
 _INIT_PROGRAMS = ("/sbin/init", "/init", "/bin/init", "/usr/sbin/init", "/linuxrc")
+_SYSVINIT = frozenset(("init", "sysvinit", "init.sysvinit"))
 _SCRIPTS = (
     "/etc/preinit",
     "/etc/rc.sysinit",
@@ -58,6 +59,8 @@ rc rcS rc.local functions README skeleton halt reboot single sendsigs umountfs u
 killprocs bootlogs rcK functions.sh
 """
 _NO_SERVICE = frozenset(_NO_SERVICE_NAMES.split())
+MAX_SCRIPT_STEPS = 20_000
+"""Files and commands that one start script may come to, with all that it starts."""
 _LEVELS = "2345"
 """The runlevels of a running system, the usual default first."""
 
@@ -115,10 +118,8 @@ def init_of(view: RootView) -> str:
         return "procd"
     if "busybox" in names:
         return "busybox"
-    if view.is_file("/sbin/init") and view.head("/sbin/init", 2) != b"#!":
-        return (
-            "sysvinit" if _has_runlevels(view) else "busybox" if view.is_file("/bin/busybox") else "sysvinit"
-        )
+    if names & _SYSVINIT and view.head("/sbin/init", 2) != b"#!":
+        return "busybox" if view.is_file("/bin/busybox") and not _has_runlevels(view) else "sysvinit"
     return ""
 
 
@@ -147,6 +148,8 @@ class _Boot:
             self._began = bool(units)
         elif systemd.has_units(self._view):
             self._finds.leave_out("the units of systemd", "this root has another init", "/lib/systemd/system")
+        if not self._init:
+            self._own_init()
         if self._init != "systemd":
             self._inittab()
         if self._init == "procd":
@@ -159,6 +162,14 @@ class _Boot:
         self._supervised()
         self._unreached(units, began)
         inetd.find(self._finds, self._environment)
+
+    def _own_init(self) -> None:
+        """Tell of an init that starts services by itself: what it starts stands in its code."""
+        for path in _INIT_PROGRAMS:
+            if self._view.head(path, 4) == b"\x7fELF":
+                why = "this init is a program of the vendor's own: what it starts itself stands in no script"
+                self._finds.leave_out(path, f"{why}, so name it in a target file", path)
+                return
 
     def _of_unit(self, text: str, start: Start) -> None:
         """Follow what a unit gives to `sh -c`."""
@@ -187,10 +198,14 @@ class _Boot:
             shell = self._follower.shell(script)
             self._began = True
             try:
-                for node in script.root.named_children:
-                    self._follower.statement(shell, node, entry.stays)
+                with self._view.at_most(MAX_SCRIPT_STEPS):
+                    for node in script.root.named_children:
+                        self._follower.statement(shell, node, entry.stays)
             except (ExitShell, ReturnFunction, LeaveLoop):
                 continue
+            except LongScriptError:
+                why = f"only its first {MAX_SCRIPT_STEPS} steps were followed, with all that it starts"
+                self._finds.leave_out(entry.process, why, origin)
             except RecursionError:
                 self._finds.leave_out(entry.process, "it nests deeper than can be followed", origin)
         if not found and self._init == "busybox":
@@ -202,11 +217,16 @@ class _Boot:
         if real is None or real in self._follower.followed or not self._view.is_file(path):
             return
         self._began = True
-        if openwrt.is_script(self._view.head(path)):
-            openwrt.follow(self._follower, path, arguments[0] if arguments else "start", path)
-        elif self._finds.programs.is_shell_script(path):
-            given = [Value(one) for one in arguments]
-            self._follower.follow_file(path, given, None, path, self._described(path), cwd)
+        try:
+            with self._view.at_most(MAX_SCRIPT_STEPS):
+                if openwrt.is_script(self._view.head(path)):
+                    openwrt.follow(self._follower, path, arguments[0] if arguments else "start", path)
+                elif self._finds.programs.is_shell_script(path):
+                    given = [Value(one) for one in arguments]
+                    self._follower.follow_file(path, given, None, path, self._described(path), cwd)
+        except LongScriptError:
+            why = f"only its first {MAX_SCRIPT_STEPS} steps were followed, with all that it starts"
+            self._finds.leave_out(path, why, path)
 
     def _runlevel(self, level: str) -> None:
         """Follow the scripts of a runlevel, as /etc/init.d/rc does."""

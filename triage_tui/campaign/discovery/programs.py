@@ -15,6 +15,7 @@ from triage_tui.guest.spec import LaunchSpec, resolve_target
 from triage_tui.text import safe_line
 
 _MAX_INTERPRETERS = 4
+_BYTES_A_STEP = 64 << 10
 _SHEBANG = 256
 """Bytes of the line that Linux reads (BINPRM_BUF_SIZE)."""
 MULTI_CALL = frozenset(("busybox", "toybox", "sbase-box", "ubase-box"))
@@ -43,6 +44,7 @@ class Programs:
 
     def __init__(self, view: RootView) -> None:
         self._view = view
+        self._heads: dict[str, bytes] = {}
         self._archs: dict[str, tuple[str, str]] = {}
 
     def runnable(self, program: str, argv: list[str]) -> RunnableProgram | str:
@@ -72,7 +74,9 @@ class Programs:
 
     def shebang(self, program: str) -> tuple[str, str] | None:
         """Return interpreter and argument of a script, None where the file is no script."""
-        head = self._view.head(program, _SHEBANG)
+        if program not in self._heads:
+            self._heads[program] = self._view.head(program, _SHEBANG)
+        head = self._heads[program]
         if not head.startswith(b"#!"):
             return None
         line = head[2:].split(b"\n")[0].decode("utf-8", "surrogateescape").strip(" \t\r")
@@ -99,20 +103,25 @@ class Programs:
 
     def _arch(self, program: str) -> tuple[str, str]:
         """Return the architecture of an ELF program, or "" and why it cannot be run."""
+        if program not in self._archs:
+            self._archs[program] = self._look(program)
+        return self._archs[program]
+
+    def _look(self, program: str) -> tuple[str, str]:
         real = self._view.canonical(program)
         if real is None:
             return "", self._missing(program)
-        if real not in self._archs:
+        if real == program:
+            status = self._view.status(real)
+            # The whole file is read for its hash.
+            self._view.step(status.st_size // _BYTES_A_STEP if status is not None else 0)
             try:
-                target, _ = resolve_target(LaunchSpec(program, rootfs=self._view.root))
-                self._archs[real] = target.arch, ""
+                return resolve_target(LaunchSpec(program, rootfs=self._view.root))[0].arch, ""
             except TriageError as error:
                 # The root is told beside it.
-                why = (
-                    str(error).replace(f" in {self._view.root}", "").replace(str(self._view.root), "the root")
-                )
-                self._archs[real] = "", why
-        return self._archs[real]
+                root = str(self._view.root)
+                return "", str(error).replace(f" in {root}", "").replace(root, "the root")
+        return self._arch(real)
 
     def _missing(self, program: str) -> str:
         if target := self._view.link_target(program):

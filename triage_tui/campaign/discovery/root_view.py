@@ -7,7 +7,8 @@ import os
 import posixpath
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from triage_tui.errors import Stopped, TriageError
@@ -16,6 +17,8 @@ from triage_tui.text import safe_line
 
 MAX_TEXT = 256 << 10
 """Bytes of a script or a configuration file that are read."""
+MAX_KEPT_BYTES = 32 << 20
+"""Of all texts that are kept for a second look."""
 MAX_NAMES = 4096
 """Names of one directory that are looked at."""
 MAX_STEPS = 60_000
@@ -29,6 +32,10 @@ _PATTERN = frozenset("*?[")
 
 class TooMuchError(Exception):
     """The search of a root has used up its steps."""
+
+
+class LongScriptError(Exception):
+    """A script has used up its steps."""
 
 
 class RootView:
@@ -56,6 +63,8 @@ class RootView:
         self._cancel = cancel
         self._steps = 0
         self._most_steps = steps
+        self._script_end = 0
+        self._kept_bytes = 0
         self._texts: dict[str, bytes | None] = {}
 
     def step(self, count: int = 1) -> None:
@@ -64,14 +73,29 @@ class RootView:
         Raises:
             Stopped: a person cancelled.
             TooMuchError: it is more than is looked at.
+            LongScriptError: it is more than a script may come to.
         """
         if self._cancel is not None and self._cancel.is_set():
             raise Stopped(f"the search of {safe_line(str(self.root), 200)} was cancelled")
         before, self._steps = self._steps, self._steps + count
         if self._steps > self._most_steps > 0:
             raise TooMuchError
+        if self._steps > self._script_end > 0:
+            raise LongScriptError
         if self._progress is not None and before // _TOLD_STEPS != self._steps // _TOLD_STEPS:
             self._progress(f"{safe_line(str(self.root), 200)}: {self._steps} files and commands looked at")
+
+    @contextmanager
+    def at_most(self, steps: int) -> Iterator[None]:
+        """Within, end what takes more than `steps` by LongScriptError; the outermost counts."""
+        outermost = not self._script_end
+        if outermost:
+            self._script_end = self._steps + steps
+        try:
+            yield
+        finally:
+            if outermost:
+                self._script_end = 0
 
     def canonical(self, path: str) -> str | None:
         """Return the guest path without links, None where it leads to nothing."""
@@ -158,7 +182,9 @@ class RootView:
             found = None if b"\0" in data else data
         except (OSError, ValueError):
             pass
-        self._texts[path] = found
+        self._kept_bytes += len(found or b"")
+        if self._kept_bytes <= MAX_KEPT_BYTES:
+            self._texts[path] = found
         return found
 
     def lines(self, path: str) -> list[str]:

@@ -15,8 +15,7 @@ _NOTHING_NAMES = """
 : true set trap ulimit umask wait hash alias unalias jobs fg bg history enable shopt bind times let disown
 complete log_daemon_msg log_end_msg log_progress_msg log_action_msg log_action_begin_msg
 log_action_end_msg log_success_msg log_failure_msg log_warning_msg log_begin_msg success failure passed
-warning ebegin eend einfo ewarn eerror kill killproc pidofproc status status_of_proc checkpath checkpid
-confirm action_msg echo_success echo_failure
+warning ebegin eend einfo ewarn eerror checkpath confirm action_msg echo_success echo_failure
 """
 _NOTHING = frozenset(_NOTHING_NAMES.split())
 
@@ -75,7 +74,10 @@ def built_in(follower: Follower, shell: ShellState, name: str, words: list[Value
                 if one.text and not one.text.startswith("-"):
                     shell.set(one.text, Value(None, f"{one.text} is read while the script runs"))
             return True, None
-        case "getopts" | "pidof" | "pgrep":
+        case "getopts" | "pidof" | "pgrep" | "kill" | "killproc" | "pidofproc" | "checkpid":
+            # Nothing runs yet when the first script begins.
+            return True, False
+        case "status" | "status_of_proc":
             # Nothing runs yet when the first script begins.
             return True, False
         case "which" | "type" | "hash":

@@ -28,6 +28,8 @@ from triage_tui.campaign.discovery.tools import QUERIES
 if TYPE_CHECKING:
     from tree_sitter import Node
 
+_BYTES_A_STEP = 100
+"""Of a script's text that is parsed: what is no script takes longest."""
 MAX_DEPTH = 16
 """Functions, scripts and texts inside of each other."""
 MAX_RECURSION = 3
@@ -104,6 +106,7 @@ class Follower:
             shell = parent.child(script, list(arguments))
         self._at_work.append(key)
         told, self.ended = self.finds.told, ""
+        asking, self.runner.asking = self.runner.asking, 0
         try:
             self.statements(shell, script.root.children)
             if after is not None:
@@ -113,6 +116,7 @@ class Follower:
         except RecursionError:
             self.finds.leave_out(path, "it nests deeper than can be followed", origin)
         finally:
+            self.runner.asking = asking
             self._at_work.pop()
         if self.finds.told == told and not shell.dead:
             self.finds.leave_out(path, self.ended or "it comes to no program but tools", path)
@@ -121,7 +125,10 @@ class Follower:
     def script(self, path: str) -> Script | None:
         """Return a script of the root with its tree."""
         source = self.view.text(path)
-        return None if source is None else parse(path, source)
+        if source is None:
+            return None
+        self.view.step(len(source) // _BYTES_A_STEP)
+        return parse(path, source)
 
     def follow_text(self, shell: ShellState, text: str, line: int = 0, *, apart: bool = False) -> Answer:
         """Follow a text of the shell, as of `eval`, or `apart` as of `sh -c`; it stands at `line` from 0."""
@@ -183,11 +190,14 @@ class Follower:
         shell.script, shell.positional = function.script, list(arguments)
         shell.depth += 1
         shell.locals.append({})
+        # What a function does for a condition it does none the less.
+        asking, self.runner.asking = self.runner.asking, 0
         try:
             return self.statements(shell, [function.body])
         except ReturnFunction:
             return None
         finally:
+            self.runner.asking = asking
             for variable, value in shell.locals.pop().items():
                 if value is None:
                     shell.variables.pop(variable, None)

@@ -249,7 +249,7 @@ class Runner:
                 argv=[launch.argv0 or first, *launch.words[1:]],
                 cwd=posixpath.normpath(posixpath.join(shell.cwd, launch.cwd)),
                 env=launch.env,
-                user=launch.user,
+                user=launch.user or shell.user,
                 origin=said.place,
                 name=shown,
                 notes=(*notes, *launch.notes, *shell.conditions),
@@ -286,8 +286,11 @@ class Runner:
             return True
         if name == "su":
             texts = [words[index + 1] for index, word in enumerate(words[:-1]) if word in ("-c", "--command")]
+            plain = [word for word in words[1:] if not word.startswith("-") and word not in texts]
+            inner = shell.copy()
+            inner.user = plain[0] if plain else ""
             for text in texts:
-                follower.follow_text(shell, text, said.line, apart=True)
+                follower.follow_text(inner, text, said.line, apart=True)
             return bool(texts)
         if name == "run-parts" and len(words) > 1:
             self._run_parts(shell, words[1:], said.place)

@@ -39,6 +39,8 @@ class ShellState(msgspec.Struct, kw_only=True):
     exported: set[str] = set()
     functions: dict[str, Function] = {}
     cwd: str = "/"
+    user: str = ""
+    """As which it runs, "" for root."""
     conditions: tuple[str, ...] = ()
     """What must hold, and nobody knows whether it does, where this is reached."""
     dead: str = ""
@@ -56,6 +58,7 @@ class ShellState(msgspec.Struct, kw_only=True):
             exported=set(self.exported),
             functions=dict(self.functions),
             cwd=self.cwd,
+            user=self.user,
             conditions=self.conditions,
             dead=self.dead,
             depth=self.depth,
@@ -70,6 +73,7 @@ class ShellState(msgspec.Struct, kw_only=True):
             variables={name: self.variables[name] for name in self.exported if name in self.variables},
             exported=set(self.exported),
             cwd=self.cwd,
+            user=self.user,
             conditions=self.conditions,
             dead=self.dead,
             depth=self.depth + 1,

@@ -212,8 +212,9 @@ def _joined(fields: list[Field], between: str = "") -> Value:
     unknown = next((field for field in fields if field.text is None), None)
     if unknown is not None:
         return Value(None, unknown.why)
-    text = between.join(field.text or "" for field in fields)
-    return Value(text) if len(text) <= MAX_VALUE else Value(None, "a word is too long")
+    if sum(len(field.text or "") for field in fields) > MAX_VALUE:
+        return Value(None, "a word is too long")
+    return Value(between.join(field.text or "" for field in fields))
 
 
 def _trimmed(value: Value, operand: Field, operator: str) -> Field:
