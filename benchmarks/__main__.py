@@ -19,6 +19,7 @@ FIGURES = (
     "backtraces",
     "index",
     "snapshot",
+    "checkpoint",
 )
 
 

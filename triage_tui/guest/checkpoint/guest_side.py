@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
 from contextlib import suppress
@@ -57,6 +58,8 @@ class CheckpointSide(FrozenViews):
     """Where it has the thread pointer, in bytes from the first general register; None: not known."""
     restored_by: int = 0
     """Calls that were made in its place to restore a checkpoint, 0 for a guest that was started."""
+    restored_ms: float = 0.0
+    """How long restoring it took, the start of its emulator left out."""
 
     @property
     def held(self) -> Held | None:
@@ -133,6 +136,7 @@ class CheckpointSide(FrozenViews):
     def _restore(self, launched: Launched, stub: ServedStub, goes_on: GoesOn) -> None:
         """Make the guest what the checkpoint is, and its record that of the run up to there."""
         facts = goes_on.checkpoint.facts
+        began = time.monotonic()
         program = self.first_program
         try:
             self.restored_by = restore(
@@ -148,6 +152,7 @@ class CheckpointSide(FrozenViews):
             )
         except OSError as error:
             raise TriageError(f"the checkpoint cannot be restored: {error.strerror or error}") from error
+        self.restored_ms = (time.monotonic() - began) * 1000
         self._forget_own_calls()
         self.trace.continue_after(goes_on.calls, facts.seq - 1 if facts.again else facts.seq)
         self._output.continue_after(goes_on.streams, goes_on.output, facts.output)
