@@ -1,10 +1,10 @@
 """What a checkpoint costs by the memory of the guest: taking it, reading and checking it, restoring it.
 
 Run it with `python -m benchmarks.checkpoint [rounds]`. The guests are static programs that have filled so
-much memory with numbers that differ from page to page, and busybox. Starting the emulator in its cell costs the
-same with and without a checkpoint, and is a column of its own. The figures of the prototype, which had no cell,
-no record and no checks, were 42 to 89 ms for taking and 34 to 76 ms for restoring a static program of a few
-megabytes.
+much memory with numbers that differ from page to page, and busybox. Starting the emulator in its cell costs
+the same with and without a checkpoint, and is a column of its own. The figures of the prototype, which had no
+cell, no record and no checks, were 42 to 89 ms for taking and 34 to 76 ms for restoring a static program of a
+few megabytes.
 """
 
 from __future__ import annotations

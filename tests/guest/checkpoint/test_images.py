@@ -49,7 +49,6 @@ def a_checkpoint() -> Checkpoint:
         program_sha256="1" * 64,
         call="poll",
         seq=7,
-        again=True,
         state_end=len(state),
         pc_offset=128,
         streams={1: "stdout"},

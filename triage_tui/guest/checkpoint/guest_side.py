@@ -154,5 +154,5 @@ class CheckpointSide(FrozenViews):
             raise TriageError(f"the checkpoint cannot be restored: {error.strerror or error}") from error
         self.restored_ms = (time.monotonic() - began) * 1000
         self._forget_own_calls()
-        self.trace.continue_after(goes_on.calls, facts.seq - 1 if facts.again else facts.seq)
+        self.trace.continue_after(goes_on.calls, facts.seq - 1)
         self._output.continue_after(goes_on.streams, goes_on.output, facts.output)

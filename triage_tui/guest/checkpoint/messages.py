@@ -134,7 +134,7 @@ SHAPES: dict[str, Shape] = {
         "pipe_data_entry": "1 pipe_id! u, 2 bytes! u, 3 size u",
         "inet_sk_entry": "1 id! u, 2 ino! u, 3 family! u, 4 type! u, 5 proto! u, 6 state! u, 7 src_port! u, "
         "8 dst_port! u, 9 flags! u, 10 backlog! u, 11 src_addr* u, 12 dst_addr* u, 13 fown! fown_entry, "
-        "14 opts! sk_opts_entry",
+        "14 opts! sk_opts_entry, 15 v6only o",
         "unix_sk_entry": "1 id! u, 2 ino! u, 3 type! u, 4 state! u, 5 flags! u, 6 uflags! u, 7 backlog! u, "
         "8 peer! u, 9 fown! fown_entry, 10 opts! sk_opts_entry, 11 name! b",
         "sk_opts_entry": "1 so_sndbuf! u, 2 so_rcvbuf! u, 3 so_snd_tmo_sec! u, 4 so_snd_tmo_usec! u, "

@@ -39,6 +39,8 @@ class OpenFile(msgspec.Struct, kw_only=True):
     listening: bool = False
     reuse: bool = False
     """SO_REUSEADDR."""
+    v6only: bool = False
+    """IPV6_V6ONLY."""
 
 
 class Descriptor(msgspec.Struct, frozen=True):
@@ -99,8 +101,6 @@ class Facts(msgspec.Struct, kw_only=True):
     """The call at which the guest was frozen."""
     seq: int
     """Its number in the run's trace."""
-    again: bool
-    """Whether that call is made again; else the guest goes on behind it."""
     state_end: int
     """Bytes of the emulator's state of the thread, from the first general register on."""
     pc_offset: int

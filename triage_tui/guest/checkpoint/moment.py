@@ -1,8 +1,8 @@
 """Where a frozen thread stands, and how it goes on from there in a new process.
 
 In a system call its registers are exact: the program counter is behind the instruction, the arguments are
-still there, and the result is not. A call that was not made, or has not ended, is made again from its
-instruction. One that has been executed, and whose failure was just being logged, has its result set.
+still there, and the result is not. Whether the call was not made, has not ended, or has failed, it is made
+again from its instruction: what failed has done nothing, and a rule may answer it now.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.guest.arch import Arch
 from triage_tui.guest.checkpoint.obstacles import Obstacle
 from triage_tui.guest.emulator.return_stub import stub_for
 from triage_tui.guest.host import host_memory, host_syscalls
@@ -29,8 +28,6 @@ class Moment(msgspec.Struct, frozen=True):
     """Where the thread stands."""
 
     call: Syscall
-    again: bool
-    """Whether the call is made again."""
     waits: bool
     """Whether it has begun: the kernel has it."""
     env: int
@@ -51,10 +48,10 @@ def find_moment(guest: Guest) -> Moment:
     if env is None:
         raise Obstacle("its registers were not found in the emulator")
     held = guest.held
-    again, waits = True, False
+    waits = False
     call: Syscall | None
     if held is not None and held.notification.tid == tid:
-        call, again = held.call, not held.is_logged
+        call = held.call
         if call is None:
             raise Obstacle("the emulator was just ending it")
     else:
@@ -65,11 +62,11 @@ def find_moment(guest: Guest) -> Moment:
     registers = guest.registers(tid)
     state = host_memory.read_memory(tid, env, arch.env_span)
     pc_offset = guest.location.pc_offset
-    values = _again(guest, registers) if again else _answered(arch, call, registers)
+    values = _again(guest, registers)
     changes = [
         part for name, value in values.items() for part in arch.env_writes(name, value, state, pc_offset)
     ]
-    return Moment(call, again, waits, env, changes)
+    return Moment(call, waits, env, changes)
 
 
 def _pending(guest: Guest, tid: int) -> Syscall:
@@ -97,21 +94,3 @@ def _again(guest: Guest, registers: dict[str, int]) -> dict[str, int]:
     if stub is None:
         raise Obstacle("the instruction of its call was not recognised")
     return {arch.pc: (pc - stub.step) & arch.word_mask}
-
-
-def _answered(arch: Arch, call: Syscall, registers: dict[str, int]) -> dict[str, int]:
-    """Return what to set so that the thread has the result of its call."""
-    if call.ret is None:
-        raise Obstacle("the result of its call is not known")
-    values = {arch.syscall_return: call.ret & arch.word_mask}
-    if arch.error_flag is not None:
-        name, mask = arch.error_flag
-        failed = call.ret < 0
-        values[arch.syscall_return] = abs(call.ret) if failed else call.ret
-        if name in registers:
-            flags = registers[name]
-            if mask == 0xFFFFFFFF:
-                values[name] = int(failed)
-            else:
-                values[name] = flags | mask if failed else flags & ~mask
-    return values

@@ -255,6 +255,7 @@ def _inet(entry: Message, number: int, flags_mask: int) -> OpenFile:
         listening=entry["state"] == 10,
         backlog=min(entry["backlog"], 4096),
         reuse=bool(entry["opts"].get("reuseaddr")),
+        v6only=bool(entry.get("v6only")),
     )
 
 

@@ -118,7 +118,8 @@ class FileRestorer:
                 self._seek(fd, file.offset)
             return self._settled(fd, file)
         except CallFailed as error:
-            what = safe_line(file.path or file.address, 100) or f"a {file.kind}"
+            where = f"{file.address} port {file.port}" if file.address else file.path
+            what = safe_line(where, 100) or f"a {file.kind}"
             raise TriageError(f"{what} cannot be opened again: {error}") from None
 
     def _seek(self, fd: int, offset: int) -> None:
@@ -154,6 +155,9 @@ class FileRestorer:
             place = self._injector.put((1).to_bytes(4, arch.endian))
             level, name = (0xFFFF, 4) if mips else (1, 2)
             self._injector.call("setsockopt", fd, level, name, place, 4)
+        if file.v6only:
+            place = self._injector.put((1).to_bytes(4, arch.endian))
+            self._injector.call("setsockopt", fd, int(socket.IPPROTO_IPV6), int(socket.IPV6_V6ONLY), place, 4)
         if address := self._address(file):
             place = self._injector.put(address)
             self._injector.call("bind", fd, place, len(address))

@@ -110,7 +110,6 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
         program_sha256=guest.target.program_sha256,
         call=moment.call.name,
         seq=moment.call.seq,
-        again=moment.again,
         state_end=end,
         pc_offset=location.pc_offset,
         streams={file.id: file.kind for file in opened.files if file.kind in ("stdin", "stdout", "stderr")},

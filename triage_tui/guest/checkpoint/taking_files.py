@@ -153,6 +153,8 @@ class Opened:
                 self._name_unix(what, name, found)
             else:
                 found.kind, found.address, found.port = "inet", str(name[0]).partition("%")[0], int(name[1])
+                if family == socket.AF_INET6:
+                    found.v6only = bool(taken.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
             queued = array.array("i", [0])
             with suppress(OSError):
                 fcntl.ioctl(taken, termios.FIONREAD, queued)

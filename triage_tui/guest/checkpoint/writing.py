@@ -134,6 +134,7 @@ def _file_entry(file: OpenFile) -> Message:
             "dst_addr": [0] * len(words),
         }
         entry["opts"] = _NO_OPTIONS | {"reuseaddr": file.reuse}
+        entry["v6only"] = file.v6only
         return {"type": kind, "id": file.id, "isk": entry}
     if kind == messages.UNIXSK:
         name = file.path.encode("utf-8", "surrogateescape")
