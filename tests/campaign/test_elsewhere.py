@@ -138,3 +138,16 @@ def test_workers_of_this_machine_open_no_port() -> None:
     finally:
         workers.close()
     wait_until(lambda: listening() == before)
+
+
+def test_dask_is_loaded_by_a_campaign_alone_and_its_lack_is_one_sentence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = (
+        "import sys, triage_tui.cli.campaign; print({'dask', 'distributed', 'tornado'} & set(sys.modules))"
+    )
+    told = subprocess.run([sys.executable, "-c", loads], capture_output=True, text=True, check=True)
+    assert told.stdout == "set()\n"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["campaign", "-C", str(tmp_path), "targets.yaml"]) == 2
+    assert "pip install 'triage-tui[campaign]'" in capfd.readouterr().err
