@@ -12,6 +12,7 @@ import pytest
 from tests.guest.helpers import spec
 from tests.programs import qemu_name, root_with
 from triage_tui.guest.arch import by_name
+from triage_tui.guest.calls import returns
 from triage_tui.guest.calls.access import RuleAccess
 from triage_tui.guest.spec import TriggerLimits
 from triage_tui.guest.supervisor import Guest
@@ -135,6 +136,18 @@ def test_every_helper_and_hook(tmp_path: Path, qemu_dir: Path, arch: str) -> Non
     assert hits["openat"].asked_restart == "the-tag"
     assert len(hits["openat"].sha256) == 64
     assert not any(call.name in ("lseek", "_llseek") for call in trace)
+
+
+@pytest.mark.parametrize("arch", ["mips64el", "thumb"])
+def test_a_program_without_room_behind_its_code_makes_other_calls_all_the_same(
+    tmp_path: Path, qemu_dir: Path, monkeypatch: pytest.MonkeyPatch, arch: str
+) -> None:
+    monkeypatch.setattr(returns, "find_room", lambda *_: None)
+    with guest_of(tmp_path, qemu_dir, arch, "made plain written") as (guest, _host):
+        stop = guest.run_until_stop()
+        assert (stop.reason, stop.exit_code) == ("exit", 3)
+        assert said(guest, "made ")[0].startswith("written=12 opened=true refused=-14")
+        assert guest.problems == []
 
 
 def test_a_person_is_asked_at_a_call_and_between_calls(tmp_path: Path, qemu_dir: Path) -> None:

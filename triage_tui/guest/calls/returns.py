@@ -29,6 +29,7 @@ from triage_tui.guest.emulator.return_stub import (
     Stub,
     call_stub,
     find_room,
+    spare_room,
     stub_for,
 )
 from triage_tui.guest.host import host_memory
@@ -134,7 +135,7 @@ class ReturnKeeper(ProcessKeeper):
         arch = program.arch
         if program.room is None:
             size = ROOM if arch.code_align == 2 else len(stub.code)
-            program.room = find_room(self.executable_ranges(), size)
+            program.room = self._room(size, None)
         if program.room is None:
             raise TriageError("the program has no room for the code that holds the end of a call")
         place = program.room + (THUMB_OFFSET if stub.step == 2 and arch.code_align == 2 else 0)
@@ -142,6 +143,10 @@ class ReturnKeeper(ProcessKeeper):
         if self._code(known, tid, place, len(stub.code)) != stub.code:
             self.write_memory(place, stub.code)
         return place
+
+    def _room(self, size: int, taken: int | None) -> int | None:
+        found = find_room(self.executable_ranges(), size)
+        return spare_room(self.maps(), self.read_memory, size, taken) if found is None else found
 
     def _set_registers(self, tid: int, values: Mapping[str, int]) -> None:
         """Set general registers of a held thread.
@@ -240,7 +245,8 @@ class ReturnKeeper(ProcessKeeper):
         # Behind the stub that holds the end of a call, of which ARM and Thumb code may need two.
         offset = ROOM if program.arch.code_align == 2 else ROOM // 2
         if program.call_room is None:
-            program.call_room = find_room(self.executable_ranges(), offset + len(stub.code))
+            size = offset + len(stub.code)
+            program.call_room = self._room(size, program.room)
         if program.call_room is None:
             raise TriageError("the program has no room for the code that makes another call")
         place = program.call_room + offset

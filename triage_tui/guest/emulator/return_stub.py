@@ -13,19 +13,23 @@ marker of its own.
 Where the register of the result is also that of the number (MIPS, x86), or the flag of failure does not
 survive the marker (ppc: CR0.SO), the stub first moves it to a register that is put back afterwards.
 
-The stub lies behind the last byte of an executable segment, in the rest of its last page. It holds no state,
-so threads may share it, and a forked process has it too.
+The stub lies behind the last byte of an executable segment, in the rest of its last page, else in the page
+from which the emulator lets signal handlers return. It holds no state, so threads may share it, and a forked
+process has it too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import msgspec
 
+from triage_tui.errors import TriageError
 from triage_tui.guest.arch import Arch
+from triage_tui.runs.process_model import Mapping
 
 MARKER_CALL = "lseek"
 MARKER_WHENCE = 0x6D61726B
@@ -191,6 +195,24 @@ def find_room(segments: Iterable[tuple[int, int]], size: int) -> int | None:
         address = (end + _ALIGN - 1) & -_ALIGN
         if end % _PAGE and address + size <= (end + _PAGE - 1) & -_PAGE:
             return address
+    return None
+
+
+def spare_room(
+    maps: Iterable[Mapping], read: Callable[[int, int], bytes], size: int, taken: int | None
+) -> int | None:
+    """Return unused bytes in the page from which QEMU lets signal handlers return, None without one.
+
+    It holds a few instructions at its begin (setup_sigtramp of linux-user), and is executable. `taken` is the
+    place of code of ours that stands already.
+    """
+    pages = (one.start for one in maps if not one.path and one.end - one.start == _PAGE and "x" in one.perms)
+    # Behind it in memory ARM has another one, of its helpers.
+    page = next(pages, None)
+    place = page + _PAGE // 2 if page is not None else None
+    with contextlib.suppress(TriageError):
+        if place is not None and (place == taken or not any(read(place, size))):
+            return place
     return None
 
 
