@@ -24,7 +24,8 @@ from triage_tui.cli.main import main
 from triage_tui.errors import TriageError
 from triage_tui.runs.diagnosis_model import Diagnosis, Hypothesis
 from triage_tui.runs.events import append_event, this_process
-from triage_tui.runs.model import RuleHit, Statistics
+from triage_tui.runs.limits import BRIEF_LACKS
+from triage_tui.runs.model import RuleHit, Statistics, Unavailable
 from triage_tui.runs.verdict_model import VERDICT_FILE, Figures, Verdict
 from triage_tui.runs.writer import encode_json
 from triage_tui.telemetry.metrics.address import read_address
@@ -108,6 +109,31 @@ def test_a_round_is_counted_once_with_all_that_it_came_to(tmp_path: Path) -> Non
         }
         assert {name: found.get(name) for name in expected} == expected
     assert promtool("check", "metrics", given=text_of(metrics)) == ""
+
+
+def test_what_comes_to_nothing_is_counted_as_that(tmp_path: Path) -> None:
+    metrics = Metrics(tmp_path)
+    first = known(tmp_path, "missing_file")
+    append_event(first, "retry_started", this_process())
+    append_event(first, "needs_person", {"why": "the retry came to nothing"})
+    append_event(first, "needs_person", {"why": "once more"})
+    append_event(first, "holder_lost")
+    left = write_run(tmp_path, parent_run=first.name, unavailable=[Unavailable(what=BRIEF_LACKS, why="full")])
+    append_event(left, "captured", {"reason": "exit", "supervisor": {"pid": 1, "start": 0}})
+    tried = known(tmp_path, "missing_file", parent_run=first.name)
+    append_event(first, "experiment_finished", {"run": tried.name})
+    (tmp_path / "20260131_020000_00009999").mkdir()
+    append_event(tmp_path / "20260131_020000_00009999", "captured")
+    found = samples(metrics)
+    expected = {
+        'triage_tui_retries_total{outcome="failed"}': 1,
+        "triage_tui_lost_guests_total": 1,
+        "triage_tui_brief_captures_total": 1,
+        'triage_tui_runs_total{trigger="exit",verdict="unjudged"}': 1,
+        'triage_tui_runs_total{trigger="exit",verdict="experiment"}': 1,
+        "triage_tui_unreadable_records_total": 1,
+    }
+    assert {name: found.get(name) for name in expected} == expected
 
 
 def test_runs_of_others_are_not_those_of_this_process_or_campaign(tmp_path: Path) -> None:

@@ -28,6 +28,10 @@ VARIABLES = {
 """Environment variables that set the limits, by field."""
 
 
+BRIEF_LACKS = "the longer trace, code, memory and processes"
+"""What a brief record says that it lacks, in `unavailable`."""
+
+
 def parse_size(text: str) -> int:
     """Return the bytes that a text like "512", "64k", "500M" or "2GiB" means.
 

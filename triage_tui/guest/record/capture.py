@@ -33,6 +33,7 @@ from triage_tui.guest.state.memory import Memory
 from triage_tui.runs.clock import local_time
 from triage_tui.runs.emulator_text import emulator_tail
 from triage_tui.runs.frame_model import Frame
+from triage_tui.runs.limits import BRIEF_LACKS
 from triage_tui.runs.model import (
     Engine,
     Register,
@@ -102,7 +103,7 @@ def capture(
     part = Parts(snapshot.unavailable)
     scope = scope or Scope()
     if scope.brief:
-        part.note("the longer trace, code, memory and processes", scope.brief)
+        part.note(BRIEF_LACKS, scope.brief)
     calls = _capture_history(guest, snapshot, writer, part, scope, stop.ended)
     if stop.ended:
         part.note(

@@ -13,6 +13,7 @@ from triage_tui.errors import TriageError
 from triage_tui.rulebook.statistics import use_of
 from triage_tui.runs.events import Event, process_start, supervisor_of
 from triage_tui.runs.ids import is_run_id
+from triage_tui.runs.limits import BRIEF_LACKS
 from triage_tui.runs.reader import Run, load_run
 from triage_tui.runs.verdict_model import Verdict, read_verdict
 from triage_tui.telemetry.metrics import labels
@@ -25,8 +26,6 @@ _LONGEST_S = 7 * 24 * 3600.0
 """A longer time in a record is none that was measured."""
 _MOST = 1e12
 """The same of what a rule did in one run."""
-_BRIEF = "the longer trace, code, memory and processes"
-"""What a brief record says that it lacks."""
 
 
 class _Open(msgspec.Struct):
@@ -100,7 +99,7 @@ class Counting:
             _observe(self._figures.capture, (event.ts_mono_ns - moment) / _SECOND)
         if snapshot.statistics.freeze_ms:
             _observe(self._figures.freeze, snapshot.statistics.freeze_ms / 1000)
-        if any(lacking.what == _BRIEF for lacking in snapshot.unavailable):
+        if any(lacking.what == BRIEF_LACKS for lacking in snapshot.unavailable):
             self._figures.brief.inc()
         if snapshot.parent_run is None:
             self._finish(run.run_id, "first", run=run)
