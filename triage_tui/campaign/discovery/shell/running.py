@@ -230,7 +230,8 @@ class Runner:
             return None if self.asking else True
         if path is None:
             search = "" if "/" in first else f" along {shell.get('PATH').text}"
-            self._leave_out(shell, said, f"there is no program {first} in the root{search}")
+            why = shell.dead or f"there is no program {first} in the root{search}"
+            follower.finds.leave_out(" ".join(launch.words), why, said.place)
             return None if self.asking else True
         if self.asking and not launch.daemon and not background:
             self._leave_out(shell, said, "it is only asked something, as a condition")
@@ -323,4 +324,5 @@ class Runner:
                 self._follower.follow_file(posixpath.join(directory, name), given, shell, place)
 
     def _leave_out(self, shell: ShellState, said: Said, why: str) -> None:
-        self._follower.finds.leave_out(" ".join(said.text.split()), shell.dead or why, said.place)
+        text = " ".join(said.text.replace("\\\n", " ").split())
+        self._follower.finds.leave_out(text, shell.dead or why, said.place)

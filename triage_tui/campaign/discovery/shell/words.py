@@ -75,7 +75,7 @@ class Words:
             case "concatenation":
                 return self._concatenated(shell, node, quoted)
             case "simple_expansion":
-                return self._split(self._parameter(shell, text(node)[1:], quoted), quoted)
+                return self._split(self._parameter(shell, text(node).lstrip()[1:], quoted), quoted)
             case "expansion":
                 return self._split(self._braced(shell, node, quoted), quoted)
             case "command_substitution":
@@ -94,8 +94,9 @@ class Words:
         for child in node.named_children:
             if child.type == "string_content":
                 continue
-            # The tree leaves out blanks between expansions.
-            fields = _glued(fields, [Field(_quoted(shell.script.between(at, child.start_byte)))])
+            # The tree leaves blanks between expansions out, or has them as part of the next one.
+            start = child.start_byte + _blanks(shell.script.text(child))
+            fields = _glued(fields, [Field(_quoted(shell.script.between(at, start)))])
             fields = _glued(fields, self.fields(shell, child, quoted=True))
             at = child.end_byte
         end = max(at, node.end_byte - 1)
@@ -140,6 +141,8 @@ class Words:
 
     def _braced(self, shell: ShellState, node: Node, quoted: bool) -> list[Field]:
         text = shell.script.text(node)
+        blanks = _blanks(text)
+        text = text[blanks:]
         form = _PARAMETER.match(text)
         if form is None:
             return [Field(None, f"the value of {text[:60]} is not known")]
@@ -151,7 +154,7 @@ class Words:
             return self._parameter(shell, name, quoted)
         value = self.parameter(shell, name)
         operand = self._operand(
-            shell, node, node.start_byte + len(text[: form.end()].encode("utf-8", "surrogateescape"))
+            shell, node, node.start_byte + blanks + len(text[: form.end()].encode("utf-8", "surrogateescape"))
         )
         if operator[0] in "#%" or operator in ("#", "##", "%", "%%"):
             return [_trimmed(value, operand, operator)]
@@ -231,6 +234,11 @@ def _trimmed(value: Value, operand: Field, operator: str) -> Field:
         if fnmatch.fnmatchcase(part, operand.text):
             return Field(text[cut:] if operator[0] == "#" else text[:cut])
     return Field(text)
+
+
+def _blanks(text: str) -> int:
+    """Return how many blanks a text begins with."""
+    return len(text) - len(text.lstrip(" \t\n"))
 
 
 def _unescaped(match: re.Match[str]) -> str:
