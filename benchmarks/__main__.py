@@ -20,6 +20,7 @@ FIGURES = (
     "index",
     "snapshot",
     "checkpoint",
+    "campaign_screen",
 )
 
 

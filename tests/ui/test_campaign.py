@@ -17,7 +17,7 @@ from tests.ui.fixtures import EXIT_RUN, LOOP_RUN, make_exit_run, make_loop_run
 from tests.ui.pictures import picture
 from tests.ui.test_screens import Pictures, settle
 from triage_tui.campaign.model import CampaignState, Outcome
-from triage_tui.campaign.record import ProgressLog, held
+from triage_tui.campaign.record import ProgressLog, held, read_campaign
 from triage_tui.ui.app import TriageApp
 from triage_tui.ui.campaign_data import ORDERS, advice, arranged, pace, passing, reckon
 from triage_tui.ui.campaign_rows import progress_bar
@@ -308,3 +308,16 @@ async def test_many_targets_draw_only_what_is_seen(workspace: Path, actions: Rec
         await pilot.press("slash", *"httpd1234")
         await until(pilot, lambda: len(view.rows) == 1)
         assert os.path.basename(current(app).split()[1]) == "httpd1234"
+
+
+def test_of_a_campaign_that_grows_only_what_happened_is_made_anew(tmp_path: Path) -> None:
+    state = on_disk(tmp_path, small(), ended=False)
+    first = reckon(state)
+    log = ProgressLog(state.dir)
+    log.add(happened(9, Outcome(word="healthy", headline="late")))
+    log.close()
+    grown = read_campaign(state.dir, state)
+    again = reckon(grown, None, first)
+    changed = [now.target for was, now in zip(first.lines, again.lines, strict=True) if was is not now]
+    assert changed == [target(9).target]
+    assert again == reckon(grown)

@@ -9,7 +9,7 @@ import msgspec
 
 from triage_tui.campaign.comparing import Comparison, compare
 from triage_tui.campaign.gains import Gain, gains
-from triage_tui.campaign.model import HEALTHY, Campaign, CampaignState, Need, RuleOutcome
+from triage_tui.campaign.model import HEALTHY, Campaign, CampaignState, Need, RuleOutcome, Target
 from triage_tui.campaign.record import campaign_dir, read_campaign
 from triage_tui.campaign.statistics import (
     NO_RUNG,
@@ -103,30 +103,32 @@ def earlier(workspace: Path, state: CampaignState, name: str = "") -> CampaignSt
 
 def lines(state: CampaignState) -> list[TargetLine]:
     """Return the targets of a campaign, in its order, with what came of each."""
-    found = []
-    for target in state.targets:
-        line = TargetLine(
-            target=target.target,
-            name=target.name,
-            group=target.group,
-            arch=target.arch,
-            program=target.program,
-            argv=target.argv,
-            origin=target.origin,
-            standing=standing_of(state, target.target),
-        )
-        last = state.last.get(target.target)
-        if last is not None:
-            line.seconds, line.said = last.seconds, last.error
-        outcome = state.outcome(target.target)
-        if outcome is not None:
-            line.word, line.rung = outcome.word, outcome.rung or NO_RUNG
-            # That a program ended well is no story.
-            line.story = story_key(outcome) if outcome.word != HEALTHY else ""
-            line.headline, line.runs, line.rules = outcome.headline, outcome.runs, outcome.rules
-            line.needs, line.rounds, line.said = outcome.needs, outcome.rounds, outcome.ended
-        found.append(line)
-    return found
+    return [line_of(state, target) for target in state.targets]
+
+
+def line_of(state: CampaignState, target: Target) -> TargetLine:
+    """Return one target of a campaign with what came of it."""
+    line = TargetLine(
+        target=target.target,
+        name=target.name,
+        group=target.group,
+        arch=target.arch,
+        program=target.program,
+        argv=target.argv,
+        origin=target.origin,
+        standing=standing_of(state, target.target),
+    )
+    last = state.last.get(target.target)
+    if last is not None:
+        line.seconds, line.said = last.seconds, last.error
+    outcome = state.outcome(target.target)
+    if outcome is not None:
+        line.word, line.rung = outcome.word, outcome.rung or NO_RUNG
+        # That a program ended well is no story.
+        line.story = story_key(outcome) if outcome.word != HEALTHY else ""
+        line.headline, line.runs, line.rules = outcome.headline, outcome.runs, outcome.rules
+        line.needs, line.rounds, line.said = outcome.needs, outcome.rounds, outcome.ended
+    return line
 
 
 def unknown(state: CampaignState, counted: Statistics) -> list[str]:

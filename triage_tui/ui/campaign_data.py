@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from triage_tui.campaign.comparing import compare
 from triage_tui.campaign.gains import gains
-from triage_tui.campaign.report import lines, unknown
+from triage_tui.campaign.report import line_of, lines, unknown
 from triage_tui.campaign.statistics import RUNG_ORDER, STANDINGS, count
 
 if TYPE_CHECKING:
@@ -39,20 +39,39 @@ class CampaignData(NamedTuple):
         return self.state.dir.name
 
 
-def reckon(state: CampaignState, before: CampaignState | None = None) -> CampaignData:
-    """Return what is shown of a campaign, held against an earlier one."""
-    found = lines(state)
+def reckon(
+    state: CampaignState, before: CampaignState | None = None, known: CampaignData | None = None
+) -> CampaignData:
+    """Return what is shown of a campaign, held against an earlier one.
+
+    `known` is what was reckoned of an earlier reading of the same campaign: of targets to which nothing
+    happened since, what was made then is taken.
+    """
+    found, haystacks = _lines(state, known)
     counted = count(state)
     return CampaignData(
         state=state,
         lines=found,
         places={line.target: place for place, line in enumerate(found)},
-        haystacks=[_haystack(line) for line in found],
+        haystacks=haystacks,
         statistics=counted,
         gains=gains(state, counted),
         unknown=[*unknown(state, counted), *state.problems],
         comparison=compare(before, state) if before is not None else None,
     )
+
+
+def _lines(state: CampaignState, known: CampaignData | None) -> tuple[list[TargetLine], list[str]]:
+    if known is None or known.state.targets is not state.targets or known.state.running != state.running:
+        found = lines(state)
+        return found, [_haystack(line) for line in found]
+    found, haystacks = list(known.lines), list(known.haystacks)
+    last, then = state.last, known.state.last
+    for place, target in enumerate(state.targets):
+        if last.get(target.target) is not then.get(target.target):
+            found[place] = line_of(state, target)
+            haystacks[place] = _haystack(found[place])
+    return found, haystacks
 
 
 def _haystack(line: TargetLine) -> str:

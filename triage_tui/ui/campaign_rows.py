@@ -31,6 +31,8 @@ _CHANGES = {
 NO_CAUSE = "no known cause"
 NOT_RUN = ("refused", "lost", "cancelled")
 _MOST_NAMED = 6
+MAX_STEPS = 60
+"""Steps that are laid out at once."""
 
 
 class What(NamedTuple):
@@ -178,8 +180,11 @@ def rule_row(rule: RuleCount, width: int, place: int) -> Row:
 def gain_rows(data: CampaignData, found: Sequence[tuple[int, Gain]], width: int) -> list[Row]:
     """Return the next steps with their numbers, the targets behind each, and what is not known."""
     rows: list[Row] = []
-    for number, gain in found:
+    for number, gain in found[:MAX_STEPS]:
         rows += [*([BLANK] if rows else []), *_gain_rows(data, number, gain, width)]
+    if len(found) > MAX_STEPS:
+        more = f"{len(found) - MAX_STEPS} more are found by / and stand in the report."
+        rows += [BLANK, *wrapped(more, width, "muted", 1)]
     if data.unknown:
         rows += [*([BLANK] if rows else []), heading("What is not known", width)]
         for text in data.unknown:

@@ -17,8 +17,10 @@ from triage_tui.campaign.model import CampaignState
 from triage_tui.campaign.record import campaign_dir, campaign_ids, campaigns_dir, read_campaign
 from triage_tui.errors import TriageError
 from triage_tui.text import safe_line
-from triage_tui.ui.campaign_data import ORDERS, CampaignData, advice, heading_of, pace, reckon
-from triage_tui.ui.campaign_rows import What, progress_bar
+from triage_tui.ui import pauses
+from triage_tui.ui.campaign_bars import progress_items, view_items
+from triage_tui.ui.campaign_data import ORDERS, CampaignData, advice, heading_of, reckon
+from triage_tui.ui.campaign_rows import What
 from triage_tui.ui.campaign_views import (
     VIEWS,
     CampaignPlace,
@@ -26,10 +28,9 @@ from triage_tui.ui.campaign_views import (
     columns,
     last_run,
     rows_of,
-    shown_targets,
 )
 from triage_tui.ui.messages import CampaignFailed, CampaignRead
-from triage_tui.ui.rows import ListRows, Rows, short, wrapped
+from triage_tui.ui.rows import ListRows, Rows, wrapped
 from triage_tui.ui.screens.help import Sheet
 from triage_tui.ui.screens.question import Question
 from triage_tui.ui.widgets.bar import Bar, Item
@@ -138,7 +139,8 @@ class CampaignSheet(Sheet):
 
     def _told(self, follower: Follower, state: CampaignState) -> None:
         before, note = self._earlier(state)
-        data = reckon(state, before)
+        known = self._data
+        data = reckon(state, before, known if known is not None and known.id == state.dir.name else None)
         if not follower.ended:
             self.post_message(CampaignRead(follower, data, note))
 
@@ -166,6 +168,7 @@ class CampaignSheet(Sheet):
         if event.follower is self._follower:
             self._keep_cursor()
             self._data, self._note, self._trouble = event.data, event.note, ""
+            pauses.set_aside()
             self._show()
 
     @on(CampaignFailed)
@@ -215,8 +218,8 @@ class CampaignSheet(Sheet):
         name = f"Campaign {safe_line(place.campaign, 40)}{state}" if self._names else "Campaigns"
         frame.border_title = Content(name)
         frame.border_subtitle = Content(self._keys)
-        self.query_one("#campaign-progress", Bar).set_items(*self._progress(data))
-        self.query_one("#campaign-views", Bar).set_items(*self._views(data))
+        self.query_one("#campaign-progress", Bar).set_items(*progress_items(data, self.size.width))
+        self.query_one("#campaign-views", Bar).set_items(*view_items(data, self._place))
         text = columns(place.view, max(20, self._list.content_width)) if data is not None else ""
         self.query_one("#campaign-columns", Bar).set_items([Item(text, "faint")])
 
@@ -228,48 +231,6 @@ class CampaignSheet(Sheet):
         own = {"targets": "s order  o by story  ", "compared": "c with another  "}.get(self._place.view, "")
         back = "⌫ back  " if self._place.trail else ""
         return f"⏎ open  / filter  {own}m mark  {back}{more}esc leave"
-
-    def _progress(self, data: CampaignData | None) -> tuple[list[Item], list[Item]]:
-        if data is None:
-            return [], []
-        counted = data.statistics
-        bar = progress_bar(counted.standings, counted.targets, max(8, min(30, self.size.width // 8)))
-        # What goes on now comes first: where there is little room the end is cut.
-        names = sorted(counted.standings, key=lambda name: name != "running")
-        told = ", ".join(f"{counted.standings[name]} {name}" for name in names) or "no targets"
-        left = [Item(" "), *(Item(text, role) for text, role in bar), Item(f" {told}")]
-        speed = pace(data)
-        right = [Item(f"{speed} ", "info")] if speed else []
-        if data.state.problems:
-            right.append(Item("read with problems ", "bad"))
-        return left, right
-
-    def _views(self, data: CampaignData | None) -> tuple[list[Item], list[Item]]:
-        place = self._place
-        counts: dict[str, int] = {}
-        note: list[str] = []
-        if data is not None:
-            counts = {
-                "targets": len(data.lines),
-                "stories": len(data.statistics.stories),
-                "rules": len(data.statistics.rules),
-                "next": len(data.gains),
-                "compared": len(data.comparison.targets) if data.comparison is not None else 0,
-            }
-            if place.view == "targets":
-                shown = len(shown_targets(data, place))
-                note += [short(place.title, 40)] if place.only is not None else []
-                note += [place.order] if place.order != "as given" else []
-                note += [f"{shown} of these"] if shown != len(data.lines) else []
-        items: list[Item] = []
-        for number, (name, label) in enumerate(VIEWS, 1):
-            here = name == place.view
-            fill, action = "cursor" if here else "", f"screen.view('{name}')"
-            count = f"{counts[name]} " if counts.get(name) else ""
-            items.append(Item(f" {number} ", "key" if here else "faint", action, fill))
-            items.append(Item(f"{label} ", "strong" if here else "muted", action, fill))
-            items.append(Item(count, "faint", action, fill))
-        return items, [Item(f"{', '.join(note)} ", "info")] if note else []
 
     # --- what keys do -----------------------------------------------------------------------------------
 
