@@ -17,8 +17,10 @@ from triage_tui.runs.added_logs import AddedLog, Place, places, read_index
 from triage_tui.runs.log_contents import plain
 from triage_tui.runs.reader import Run
 
-MAX_LINES = 400
+MAX_LINES = 200
 """Lines of one log that are facts, the last ones."""
+MAX_ALL = 1000
+"""The same of all logs."""
 MAX_CITED = 2
 """Lines that one hypothesis cites."""
 _LEAST = 4
@@ -30,7 +32,7 @@ def log_lines(run: Run, steps_after: Mapping[int, int]) -> list[LogLine]:
     found: list[LogLine] = []
     for added in read_index(run).logs:
         found += _of_log(run, added, steps_after)
-    return found
+    return found[:MAX_ALL]
 
 
 def _of_log(run: Run, added: AddedLog, steps_after: Mapping[int, int]) -> list[LogLine]:

@@ -17,22 +17,21 @@ import msgspec
 
 from triage_tui.runs.model import Syscall
 
-MAX_LINES = 50_000
+MAX_LINES = 20_000
 """Lines that are compared, the last ones."""
 _MAX_LINE = 400
 _MAX_SAME = 32
 """Calls that one line may mean; what more calls are about tells nothing."""
-_MAX_WORDS = 16
+_MAX_WORDS = 64
 _LEAST = 8
 """Characters of a text that is repeated by no accident."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
 _SPACE = re.compile(r"\s+")
-_PATH = re.compile(r"/[\w.+@%-]{1,100}(?:/[\w.+@%-]{1,100}){0,20}")
 _ADDRESS = re.compile(r"\b(\d{1,3}(?:\.\d{1,3}){3})(?::(\d{1,5}))?\b")
 _HEAD_END = re.compile(r"[\]:>|] ")
 """What ends a time, a host, or the name of a program in front of a message."""
-_WORD = re.compile(r"\b[A-Za-z][A-Za-z0-9_.-]{1,14}\d\b")
-"""What may be an interface: it ends with a number."""
+_WORD = re.compile(r"[\w./@%+-]+")
+"""What may be a path, an address or the name of an interface."""
 _COMMON = frozenset(
     ("/dev/null", "/dev/zero", "/dev/tty", "/proc/self/exe", "/etc/localtime", "/tmp", "/dev", "/etc")
 )
@@ -123,9 +122,7 @@ def _ends(line: str) -> Iterator[str]:
 
 
 def _words(line: str) -> list[str]:
-    paths = [match.rstrip(".") for match in _PATH.findall(line)]
-    addresses = [match[0] for match in _ADDRESS.findall(line)]
-    return [*paths, *addresses, *_WORD.findall(line)][:_MAX_WORDS]
+    return [word.rstrip(".-") for word in _WORD.findall(line)[:_MAX_WORDS]]
 
 
 def _in_order(choices: list[tuple[int, list[int]]]) -> list[Anchor]:
