@@ -415,6 +415,22 @@ EOF
     assert why["/usr/sbin/two -x"].endswith("does not hold, which it does here")
 
 
+def test_what_a_branch_may_have_set_is_taken_with_a_doubt(tmp_path: Path) -> None:
+    script = """\
+OPTS=-f
+[ -z "$(nvram get web)" ] && PORT=80 || PORT=$(nvram get web)
+if [ "$(nvram get debug)" = 1 ]; then OPTS="-f -v"; fi
+if [ "$(nvram get mode)" = ap ]; then MODE=ap; else MODE=router; fi
+/bin/d $OPTS -p $PORT -m $MODE
+"""
+    found = found_in(tmp_path / "root", {"/bin/d": ELF, "/etc/init.d/rcS": f"#!/bin/sh\n{script}"})
+    assert commands(found) == ["/bin/d -f -p 80 -m router"]
+    assert found.targets[0].notes == [
+        'OPTS is another where `[ "$(nvram get debug)" = 1 ]` (/etc/init.d/rcS line 4) holds',
+        'PORT is another where `[ -z "$(nvram get web)" ] && PORT=80` (/etc/init.d/rcS line 3) fails',
+    ]
+
+
 def test_an_init_of_the_vendors_own_is_named(tmp_path: Path) -> None:
     found = found_in(tmp_path / "root", {"/sbin/rc": ELF, "/sbin/init": "-> rc", "/usr/sbin/httpd": ELF})
     assert (found.init, commands(found)) == ("", [])

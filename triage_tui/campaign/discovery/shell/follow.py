@@ -344,6 +344,7 @@ class Follower:
         inner = shell.copy()
         inner.conditions = (*inner.conditions, condition)
         self._apart(inner, nodes)
+        shell.learn(inner, condition)
 
     def never(self, shell: ShellState, nodes: Sequence[Node], why: str) -> None:
         """Look at what is not reached in this root, to tell what is left out."""

@@ -42,6 +42,8 @@ class Said(msgspec.Struct, frozen=True):
 
     unset: list[str]
     """Variables in it that nothing has set."""
+    doubts: list[str]
+    """Sentences about variables in it whose values may be others."""
     text: str
     place: str
     line: int
@@ -106,8 +108,10 @@ class Runner:
         self.assumed = False
         set_before = [child for child in node.named_children if child.type == "variable_assignment"]
         follower.words.unset.clear()
+        follower.words.doubts.clear()
         words = follower.command_words(shell, node)
         unset = list(follower.words.unset)
+        doubts = list(follower.words.doubts)
         while words and words[0].text == "":
             words = words[1:]
         if not words:
@@ -117,6 +121,7 @@ class Runner:
         name = words[0].text
         said = Said(
             unset,
+            doubts,
             shell.script.text(node),
             shell.script.place(node),
             node.start_point[0] + shell.script.first_line,
@@ -205,6 +210,7 @@ class Runner:
         unset = [one for one, value in environment.items() if value.text is None]
         given = {one: value.text for one, value in environment.items() if value.text is not None}
         notes = [f"nothing sets {', '.join(said.unset)}"] if said.unset else []
+        notes += said.doubts
         notes += [f"its variable {one} is not known: {environment[one].why}" for one in unset]
         launch.env = {**shell.environment(), **given, **launch.env}
         return self._launch(shell, launch, background, said, notes)

@@ -46,6 +46,8 @@ class ShellState(msgspec.Struct, kw_only=True):
     dead: str = ""
     """Why this is never reached on the device as its root is, "" where it is."""
     depth: int = 0
+    doubts: dict[str, str] = {}
+    """Variable -> a sentence without its end that says where its value is another one."""
     locals: list[dict[str, Value | None]] = []
     """Of each function that is called: its local variables, with what they were outside."""
 
@@ -62,6 +64,7 @@ class ShellState(msgspec.Struct, kw_only=True):
             conditions=self.conditions,
             dead=self.dead,
             depth=self.depth,
+            doubts=dict(self.doubts),
             locals=[dict(frame) for frame in self.locals],
         )
 
@@ -87,8 +90,24 @@ class ShellState(msgspec.Struct, kw_only=True):
         """Give a variable a value."""
         if value.text is not None and len(value.text) > MAX_VALUE:
             value = Value(None, f"the value of {name} is too long")
+        self.doubts.pop(name, None)
         if name in self.variables or len(self.variables) < MAX_VARIABLES:
             self.variables[name] = value
+
+    def learn(self, other: ShellState, condition: str) -> None:
+        """Take over what a branch set that may be taken or not: what had a value keeps it, and is doubted."""
+        where = condition.removeprefix("only ")
+        for name, value in other.variables.items():
+            before = self.variables.get(name)
+            if before == value:
+                continue
+            if before is None:
+                self.set(name, value)
+                self.doubts[name] = f"{name} is as it is {where}"
+            else:
+                self.doubts[name] = f"{name} is another {where}"
+        for name, function in other.functions.items():
+            self.functions.setdefault(name, function)
 
     def make_local(self, name: str) -> None:
         """Keep what a variable is outside of the function."""

@@ -40,6 +40,8 @@ class Words:
         self._substitute = substitute
         self.unset: dict[str, None] = {}
         """Names of variables that were asked for and that nothing had set; whoever wants them empties it."""
+        self.doubts: dict[str, None] = {}
+        """Sentences about variables that were asked for, whose values may be others; the same."""
 
     def expand(self, shell: ShellState, node: Node) -> list[Value]:
         """Return the words that one word of the text becomes: none, one or several."""
@@ -137,6 +139,8 @@ class Words:
             return Value(shell.cwd)
         if name not in shell.variables:
             self.unset[name] = None
+        elif name in shell.doubts:
+            self.doubts[shell.doubts[name]] = None
         return shell.get(name)
 
     def _braced(self, shell: ShellState, node: Node, quoted: bool) -> list[Field]:
