@@ -248,6 +248,18 @@ def test_what_a_rule_makes_stays_in_the_root_of_sfemu_and_is_said_to(tmp_path: P
     assert "never was" not in text
 
 
+def test_an_argument_that_is_no_number_is_not_made_up(tmp_path: Path) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    source = write_run(rules, exit_scene())
+    snapshot = json.loads((source / "snapshot.json").read_bytes())
+    snapshot["trigger"]["args"][0] = snapshot["recent_syscalls"][-1]["args"][0] = 10**30
+    (source / "snapshot.json").write_text(json.dumps(snapshot))
+    run = adopted(rules, source)
+    assert (run.snapshot.trigger.exit_code, run.snapshot.trigger.args) == (None, [])
+    assert run.diagnosis is not None
+    assert not run.diagnosis.healthy
+
+
 def test_a_snapshot_without_an_end_is_being_written_for_a_while(tmp_path: Path) -> None:
     rules = rules_directory(tmp_path / "rules")
     source = write_run(rules, exit_scene())
@@ -266,6 +278,9 @@ def test_a_snapshot_without_an_end_is_being_written_for_a_while(tmp_path: Path) 
         workspace.load(source.name)
     snapshot.write_bytes(whole)
     assert adopted(rules, source).problems == []
+    # What is whole and no run is not on its way to one.
+    snapshot.write_text("[1, 2]")
+    assert list_runs(workspace.runs_dir)[0].form != "writing"
 
 
 def test_return_addresses_of_thumb_code_are_even_everywhere(tmp_path: Path) -> None:

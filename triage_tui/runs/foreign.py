@@ -65,7 +65,8 @@ def rules_root(home: Path) -> Path:
 
 def is_being_written(snapshot: Path, raw: bytes) -> bool:
     """Tell whether SFEmu is at writing a snapshot: it has no end yet, and was changed just now."""
-    if raw.rstrip().endswith(b"}"):
+    text = raw.strip()
+    if text.endswith(b"}") or not (text.startswith(b"{") or not text):
         return False
     try:
         return abs(time.time() - snapshot.lstat().st_mtime) < WRITING_S

@@ -58,26 +58,30 @@ def take_in(home: Path, seconds: float) -> int:
     """
     rules = rules_of_home(home)
     end = time.monotonic() + seconds
-    left = 0
+    left: set[str] = set()
     for source in wanted(home):
         if time.monotonic() >= end:
-            left += not (home / "ai_runs" / source.name).is_dir()
+            left.add(source.name)
             continue
         try:
             adopt(rules, source)
         except TriageError:
             continue
     take_note(home)
-    return left
+    return len(left - _names(home / "ai_runs"))
+
+
+def _names(directory: Path) -> set[str]:
+    try:
+        return set(os.listdir(directory))
+    except OSError:
+        return set()
 
 
 def wanted(home: Path, looked_at: int = LOOKED_AT) -> Iterator[Path]:
     """Yield SFEmu's runs that may have to be taken in, newest first: the newest, and those never taken in."""
     found = foreign_runs(home / "ai_runs")
-    try:
-        known = set(os.listdir(home / "ai_runs"))
-    except OSError:
-        known = set()
+    known = _names(home / "ai_runs")
     for number, name in enumerate(sorted(found, reverse=True)):
         if number < looked_at or name not in known:
             yield found[name]

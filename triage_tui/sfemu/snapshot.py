@@ -230,7 +230,14 @@ def _word(value: object, otherwise: int = 0) -> int:
 
 
 def _arguments(value: object) -> tuple[int, ...]:
-    return tuple(_word(one) for one in value[:8]) if isinstance(value, list) else ()
+    """Return the arguments as far as they are numbers: what one that is none was is not made up."""
+    found: list[int] = []
+    for one in value[:8] if isinstance(value, list) else ():
+        word = _number(one, -(1 << 63), (1 << 64) - 1)
+        if word is None:
+            break
+        found.append(word)
+    return tuple(found)
 
 
 def _hexadecimal(text: object) -> int | None:
