@@ -82,6 +82,9 @@ class FakeCluster(Cluster):
         except queue.Empty:
             return None
 
+    def listen(self) -> None:
+        """Whoever begins is told at once."""
+
     def cancel(self) -> None:
         """Nothing is under way."""
 

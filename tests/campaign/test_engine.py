@@ -13,7 +13,8 @@ from triage_tui.campaign.cluster import Done
 from triage_tui.campaign.model import Options, Outcome
 from triage_tui.campaign.order import Answer, Order
 from triage_tui.campaign.record import held, read_campaign
-from triage_tui.errors import Conflict
+from triage_tui.errors import Conflict, TriageError
+from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import read_events
 from triage_tui.runs.listing import list_runs
 
@@ -96,6 +97,38 @@ def test_what_is_no_run_is_not_taken_in(tmp_path: Path, left: str) -> None:
     else:
         assert "where runs are expected" in told.events("lost")[0].error
         assert list_runs(tmp_path / "ai_runs") == []
+
+
+def test_a_worker_says_nothing_of_runs_and_programs_of_others(tmp_path: Path) -> None:
+    other = begun(tmp_path, 1)
+    carried(other, FakeCluster(plays))
+    ((stranger,),) = [one.runs for one in [read_campaign(other).outcome(target(0).target)] if one]
+
+    def worker(order: Order) -> Answer:
+        answer = plays(order)
+        assert answer.outcome is not None
+        answer.outcome.runs.append(stranger)
+        answer.outcome.headline = "x" * 5_000_000
+        answer.emulators = {str(number): "qemu" for number in range(1000)}
+        return answer
+
+    directory = begun(tmp_path, 1)
+    carried(directory, FakeCluster(worker))
+    state = read_campaign(directory)
+    outcome = state.outcome(target(0).target)
+    assert outcome is not None
+    assert len(outcome.runs) == 1
+    assert stranger not in outcome.runs
+    assert len(outcome.headline) == taking_in.MAX_TEXT
+    assert len(state.campaign.emulators) < 100
+
+    place = tmp_path / "place"
+    answer = played(Order(campaign="c", target=target(3), options=Options(), first=900), place)
+    assert answer.outcome is not None
+    with pytest.raises(TriageError, match="runs of another program"):
+        taking_in.take_in(
+            Workspace(tmp_path), directory, place, target(3), answer.outcome, print, program="y-1"
+        )
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

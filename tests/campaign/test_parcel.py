@@ -10,7 +10,7 @@ import pytest
 from tests.campaign.build import played, target
 from triage_tui.campaign import parcel
 from triage_tui.campaign.model import Options
-from triage_tui.campaign.order import Order, decode_answer, decode_order
+from triage_tui.campaign.order import Answer, Order, decode_answer, decode_order
 from triage_tui.errors import TriageError
 from triage_tui.retry.start import read_start
 from triage_tui.runs.reader import load_run
@@ -26,6 +26,10 @@ def zipped(files: dict[str, bytes]) -> bytes:
     return into.getvalue()
 
 
+def answer_with(data: bytes) -> Answer:
+    return Answer(target=target(1).target, kind="finished", parcel=data)
+
+
 def test_a_parcel_comes_home_whole_and_its_start_is_ours(tmp_path: Path) -> None:
     there, here = tmp_path / "there", tmp_path / "here"
     sent = target(1, root="/on/this/machine")
@@ -35,7 +39,7 @@ def test_a_parcel_comes_home_whole_and_its_start_is_ours(tmp_path: Path) -> None
     assert answer.outcome is not None
     (run,) = answer.outcome.runs
     (there / "ai_runs" / run / "start.json").write_text(json.dumps({"program": "/evil", "argv": ["/evil"]}))
-    parcel.unpack(parcel.pack(there), here, sent, Options(time_limit_s=7))
+    parcel.unpack(answer_with(parcel.pack(there)), here, sent, Options(time_limit_s=7))
     found = load_run(here / "ai_runs" / run)
     assert found.problems == []
     assert found.snapshot.target.rootfs == "/on/this/machine"
@@ -62,7 +66,7 @@ def test_a_parcel_comes_home_whole_and_its_start_is_ours(tmp_path: Path) -> None
 )
 def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(TriageError, match="which was refused"):
-        parcel.unpack(zipped({name: b"x"}), tmp_path / "place", target(1), Options())
+        parcel.unpack(answer_with(zipped({name: b"x"})), tmp_path / "place", target(1), Options())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -87,7 +91,7 @@ def test_a_damaged_or_hostile_parcel_is_one_sentence_and_leaves_nothing(
     if "4096" in why:
         monkeypatch.setattr(parcel, "MAX_BUNDLE_BYTES", 4096)
     with pytest.raises(TriageError, match=why):
-        parcel.unpack(data, tmp_path / "place", target(1), Options())
+        parcel.unpack(answer_with(data), tmp_path / "place", target(1), Options())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -95,8 +99,9 @@ def test_a_file_that_is_longer_than_it_says_ends_there(tmp_path: Path) -> None:
     data = zipped({f"{RUN}/a.txt": bytes(1000)})
     # The size in the list of files, which is what is believed (APPNOTE.TXT 4.3.12: offset 24).
     at = data.rfind(b"PK\x01\x02") + 24
+    shorter = answer_with(data[:at] + b"\x01\0\0\0" + data[at + 4 :])
     with pytest.raises(TriageError):
-        parcel.unpack(data[:at] + b"\x01\0\0\0" + data[at + 4 :], tmp_path / "place", target(1), Options())
+        parcel.unpack(shorter, tmp_path / "place", target(1), Options())
     assert list(tmp_path.iterdir()) == []
 
 

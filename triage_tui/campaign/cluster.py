@@ -114,7 +114,11 @@ class Cluster:
         self._told = False
         self.started: queue.SimpleQueue[tuple[str, str, str]] = queue.SimpleQueue()
         """Name of an order, name and address of the worker that began with it."""
-        client.subscribe_topic(self._topic, self._on_event)
+        self.listen()
+
+    def listen(self) -> None:
+        """Be told by the scheduler when workers begin with an order; a new scheduler has to be asked anew."""
+        self._client.subscribe_topic(self._topic, self._on_event)
 
     def _on_event(self, event: tuple[float, Any]) -> None:
         told = event[1]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from triage_tui.campaign import taking_in
-from triage_tui.campaign.base_rules import rules_of
+from triage_tui.campaign.base_rules import rulebook_target, rules_of
 from triage_tui.campaign.ending import Ended, cancelled, disk_is_full, limit_reached, scheduler_gone
 from triage_tui.campaign.model import CampaignState, EventName, Outcome, Progress, Target
 from triage_tui.campaign.order import Answer, Order, decode_answer, encode
@@ -45,6 +45,7 @@ MAX_ATTEMPTS = 3
 MAX_ANSWER_BYTES = 64 << 20
 _TICK_S = 0.1
 _SLOTS_S = 2.0
+_MAX_EMULATORS = 32
 _NUMBERS = 8
 """Run ids that are kept free for a target, beside two for each of its rounds."""
 
@@ -264,6 +265,7 @@ class _Engine:
         self._take_answer(cluster, flight, answer)
 
     def _take_answer(self, cluster: Cluster, flight: Flight, answer: Answer) -> None:
+        flight.worker = flight.worker or safe_line(answer.worker, 80)
         target, why = flight.target, safe_line(answer.error, 600)
         match answer.kind:
             case "finished" if answer.outcome is not None:
@@ -272,7 +274,7 @@ class _Engine:
                     if not cluster.embedded:
                         from triage_tui.campaign import parcel
 
-                        parcel.unpack(answer.parcel, place, target, self._options)
+                        parcel.unpack(answer, place, target, self._options)
                     self._finish(target, place, answer, answer.outcome, flight.worker)
                 except TriageError as error:
                     self._again(flight, str(error))
@@ -317,8 +319,11 @@ class _Engine:
                 self._submit(cluster, flight.target, address)
 
     def _finish(self, target: Target, place: Path, answer: Answer, outcome: Outcome, worker: str) -> None:
-        taken = taking_in.take_in(self._workspace, self._directory, place, target, outcome, self._tell)
-        for arch, emulator in answer.emulators.items():
+        program = rulebook_target(target) if self._options.scheduler else ""
+        taken = taking_in.take_in(
+            self._workspace, self._directory, place, target, outcome, self._tell, program=program
+        )
+        for arch, emulator in list(answer.emulators.items())[:_MAX_EMULATORS]:
             self._state.campaign.emulators[safe_line(arch, 40)] = safe_line(emulator, 120)
         attempt = max(1, self._attempts[target.target])
         self._note("finished", target, worker, answer.seconds, attempt, outcome=taken)
@@ -350,6 +355,7 @@ class _Engine:
             if time.monotonic() > deadline:
                 self._ended = scheduler_gone(len(self._waiting) + len(self._flights))
                 return
+        cluster.listen()
         self._tell("the scheduler is back")
 
     # What is written down

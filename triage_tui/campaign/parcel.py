@@ -20,8 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from triage_tui.campaign.model import Options, Target
-from triage_tui.campaign.place import POINTER
+from triage_tui.campaign.order import Answer, encode
+from triage_tui.campaign.place import ANSWER_FILE, POINTER
 from triage_tui.campaign.starting import start_of
 from triage_tui.errors import TriageError
 from triage_tui.export.bundle import MAX_BUNDLE_BYTES, MAX_FILE_BYTES, PLAIN_NAME
@@ -80,8 +83,10 @@ def _files(place: Path) -> Iterator[tuple[str, Path]]:
                 yield f"{relative}/{name}", path
 
 
-def unpack(parcel: bytes, place: Path, target: Target, options: Options) -> None:
-    """Make `place` what a parcel holds, whole or not at all; the start of each run is that of `target`.
+def unpack(answer: Answer, place: Path, target: Target, options: Options) -> None:
+    """Make `place` what the parcel of an answer holds, whole or not at all, with the answer itself.
+
+    The start of each run is that of `target`.
 
     Raises:
         TriageError: it is no parcel, is damaged or hostile, or holds more than one may.
@@ -92,7 +97,7 @@ def unpack(parcel: bytes, place: Path, target: Target, options: Options) -> None
     try:
         staging.mkdir(parents=True, mode=0o700)
         try:
-            with zipfile.ZipFile(io.BytesIO(parcel)) as archive:
+            with zipfile.ZipFile(io.BytesIO(answer.parcel)) as archive:
                 _extract(archive, staging)
         except (
             zipfile.BadZipFile,
@@ -109,6 +114,7 @@ def unpack(parcel: bytes, place: Path, target: Target, options: Options) -> None
             if not is_run_id(run_dir.name) or not run_dir.is_dir():
                 raise TriageError(f"a worker sent {safe_line(run_dir.name, 60)!r} where runs are expected")
             _come_home(run_dir, target, options)
+        write_atomic(staging / ANSWER_FILE, encode(msgspec.structs.replace(answer, parcel=b"")))
         shutil.rmtree(place, ignore_errors=True)
         os.rename(staging, place)
     except BaseException:

@@ -9,6 +9,7 @@ what is active by now, and its runs are told the numbers that hold in the worksp
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,9 +25,13 @@ from triage_tui.rulebook.places import target_directory
 from triage_tui.rulebook.targets import TARGET_FILE, described
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.files import write_atomic
+from triage_tui.runs.ids import is_run_id
 from triage_tui.runs.model import Target
+from triage_tui.text import safe_line
 
 Tell = Callable[[str], None]
+_CHANGE = re.compile(r"[0-9a-f]{16}")
+_POLICIES = ("policy:auto", "policy:assist")
 
 
 class TakenIn(msgspec.Struct):
@@ -84,11 +89,12 @@ def _moves(rulebook: Path, name: str, known: list[int]) -> list[audit_log.Entry]
 
 def _again(source: Path, goal: Path, moves: list[audit_log.Entry]) -> None:
     for entry in moves:
-        actor, before, after = entry.actor[:60], entry.before or 0, entry.after or 0
+        before, after = entry.before or 0, entry.after or 0
+        actor, says = _actor(entry.actor), safe_line(entry.says, audit_log.MAX_TEXT)
+        run = entry.run if is_run_id(entry.run) else ""
+        change = entry.change if _CHANGE.fullmatch(entry.change) else ""
         if entry.kind == "rolled_back":
-            generations.rollback(
-                goal, after, actor=actor, reason=entry.says, run=entry.run, change=entry.change, expect=before
-            )
+            generations.rollback(goal, after, actor=actor, reason=says, run=run, change=change, expect=before)
             continue
         made = _loaded(source, after)
         old = _loaded(source, before).files if before else {}
@@ -99,11 +105,16 @@ def _again(source: Path, goal: Path, moves: list[audit_log.Entry]) -> None:
             add={name: manifest.read_file(made, name) for name in new},
             remove=[name for name in old if name not in made.files],
             actor=actor,
-            reason=entry.says,
-            run=entry.run,
-            change=entry.change,
+            reason=says,
+            run=run,
+            change=change,
             expect=before,
         )
+
+
+def _actor(name: str) -> str:
+    """Return who decided: nobody but a policy does so on a worker, whatever that says."""
+    return name if name in _POLICIES else "campaign"
 
 
 def _loaded(target_dir: Path, number: int) -> Generation:
@@ -133,7 +144,7 @@ def _added(source: Path, goal: Path, base: tuple[int, list[int]], reason: str, t
         return
     run = next((rulefile.parse(data).header.run for data in add.values()), "") or ""
     try:
-        generations.activate(goal, add=add, actor=ended.actor[:60], reason=reason, run=run)
+        generations.activate(goal, add=add, actor=_actor(ended.actor), reason=reason, run=run)
     except TriageError as error:
         tell(f"rules of {reason} are not active: {error}")
 

@@ -13,6 +13,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -34,27 +35,40 @@ from triage_tui.text import safe_line
 
 Tell = Callable[[str], None]
 MAX_RUNS = 1000
+MAX_TEXT, MAX_LISTED = 1000, 200
+"""Characters of a text, and entries of a list, that are kept of an outcome."""
 
 
 def take_in(
-    workspace: Workspace, directory: Path, place: Path, target: Target, outcome: Outcome, tell: Tell
+    workspace: Workspace,
+    directory: Path,
+    place: Path,
+    target: Target,
+    outcome: Outcome,
+    tell: Tell,
+    *,
+    program: str = "",
 ) -> Outcome:
     """Move the runs of a place into the workspace and make its rules active there; return the outcome.
 
-    `directory` is that of the campaign.
+    `directory` is that of the campaign. `program` is the id under which the rulebook has the rules of the
+    target, where the place came from a worker elsewhere: it changes no others.
 
     Raises:
         TriageError: the place is not what a worker leaves, or the workspace has other runs of these ids.
         OSError: the workspace cannot be written; what is left is taken in the next time.
     """
-    names = _runs(place, outcome)
     goal = workspace.runs_dir
     goal.mkdir(parents=True, exist_ok=True)
+    names = _runs(place, outcome, goal, directory.name, target)
     here = [name for name in names if (place / "ai_runs" / name).is_dir()]
     for name in here:
         if os.path.lexists(goal / name):
             raise TriageError(f"the workspace has a run {name} already, which is another one")
     runs = [load_run(place / "ai_runs" / name) for name in here]
+    ids = {run.snapshot.target.target_id for run in runs}
+    if len(ids) > 1 or (program and not ids <= {program}):
+        raise TriageError("a worker answered with runs of another program")
     reason = f"campaign {directory.name}, target {safe_line(target.name, 60)}"
     if runs:
         taken = take_in_rules(
@@ -68,11 +82,28 @@ def take_in(
     for name in names:
         _count(workspace, goal / name)
     # A worker elsewhere has the root in another place, and a story goes by that.
-    return msgspec.structs.replace(outcome, runs=names, story=summarize(goal / names[0]).story)
+    bounded = msgspec.convert(_bounded(msgspec.to_builtins(outcome)), Outcome)
+    return msgspec.structs.replace(bounded, runs=names, story=summarize(goal / names[0]).story)
 
 
-def _runs(place: Path, outcome: Outcome) -> list[str]:
-    """Return the runs of a place, the oldest first; those that were moved already are believed to its answer.
+def _bounded(value: Any) -> Any:
+    """Return what a worker says with texts and lists no longer than a line of progress can hold."""
+    if isinstance(value, str):
+        return value[:MAX_TEXT]
+    if isinstance(value, dict):
+        return {key: _bounded(one) for key, one in value.items()}
+    return [_bounded(one) for one in value[:MAX_LISTED]] if isinstance(value, list) else value
+
+
+def _is_of(run_dir: Path, campaign: str, target: Target) -> bool:
+    """Tell whether a run of the workspace was taken in for a target before."""
+    wanted = {"campaign": campaign, "target": target.target}
+    events, _ = read_events(run_dir)
+    return any(event.kind == "campaign" and wanted.items() <= event.payload.items() for event in events)
+
+
+def _runs(place: Path, outcome: Outcome, goal: Path, campaign: str, target: Target) -> list[str]:
+    """Return the runs of a place, the oldest first, and those that were moved from there already.
 
     Raises:
         TriageError: something else is there.
@@ -85,8 +116,8 @@ def _runs(place: Path, outcome: Outcome) -> list[str]:
             if not is_run_id(entry.name) or not stat.S_ISDIR(entry.stat(follow_symlinks=False).st_mode):
                 raise TriageError(f"a worker left {safe_line(entry.name, 80)!r} where runs are expected")
             found.append(entry.name)
-    told = [name for name in outcome.runs if is_run_id(name)]
-    names = sorted({*found, *told})
+    told = [name for name in outcome.runs[:MAX_RUNS] if is_run_id(name) and name not in found]
+    names = sorted([*found, *(name for name in set(told) if _is_of(goal / name, campaign, target))])
     if not names or len(names) > MAX_RUNS:
         raise TriageError(f"a worker left {len(names)} runs of one target")
     return names
