@@ -136,6 +136,12 @@ class CheckpointSide(FrozenViews):
     def _restore(self, launched: Launched, stub: ServedStub, goes_on: GoesOn) -> None:
         """Make the guest what the checkpoint is, and its record that of the run up to there."""
         facts = goes_on.checkpoint.facts
+        floats, place = self.float_registers, launched.location.pc_offset
+        if floats is None or floats.end(place) != facts.state_end or place != facts.pc_offset:
+            # What lies behind is the emulator's own, and nothing that a checkpoint may change.
+            raise TriageError(
+                "the emulator keeps its state elsewhere than the one of the checkpoint: start over"
+            )
         began = time.monotonic()
         program = self.first_program
         try:

@@ -51,8 +51,6 @@ def restore(
         TriageError: something cannot be had again; the guest is of no use then.
         OSError: it is gone, or the images cannot be read.
     """
-    if location.pc_offset != checkpoint.facts.pc_offset:
-        raise TriageError("the emulator keeps the guest's registers elsewhere than the one of the checkpoint")
     put_files_back(cell, directory, checkpoint.facts.changed)
     injector = Injector(pid, arch, location, stub)
     memory = MemoryRestorer(pid, location.guest_base, checkpoint, directory, injector)
