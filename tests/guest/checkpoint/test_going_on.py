@@ -33,7 +33,7 @@ def test_a_shell_goes_on(rootfs: Callable[[str], Path], qemu_dir: Path, tmp_path
 
 @pytest.mark.parametrize("arch", ["mips", "aarch64", "x86_64", "riscv64", "ppc", "s390x"])
 def test_everything_that_a_process_has_comes_back(qemu_dir: Path, tmp_path: Path, arch: str) -> None:
-    program = build("goes_on", arch)
+    program = build("comes_back", arch)
     start = LaunchSpec(program=str(program), qemu_dir=qemu_dir)
     before, after, checkpoint = both_ends(start, "getppid", tmp_path / "checkpoint")
     assert after == before
@@ -79,7 +79,7 @@ def test_a_call_that_failed_is_made_again(
 
 def test_crit_reads_what_is_written(qemu_dir: Path, tmp_path: Path) -> None:
     directory = tmp_path / "checkpoint"
-    start = LaunchSpec(program=str(build("goes_on", "thumb")), qemu_dir=qemu_dir)
+    start = LaunchSpec(program=str(build("comes_back", "thumb")), qemu_dir=qemu_dir)
     _, _, checkpoint = both_ends(start, "getppid", directory)
     pid = checkpoint.pid
     (core,) = decoded(directory, f"core-{pid}.img")
@@ -106,7 +106,7 @@ def test_crit_reads_what_is_written(qemu_dir: Path, tmp_path: Path) -> None:
     assert [(one["src_port"], one["state"]) for one in sockets] == [(8099, 10)]
     (data,) = decoded(directory, "pipes-data.img")
     assert data["bytes"] == len("in the pipe")
-    assert "goes_on" in crit("x", str(directory), "ps")
+    assert "comes_back" in crit("x", str(directory), "ps")
     assert "/made/file" in crit("x", str(directory), "fds")
     assert "[stack]" in crit("x", str(directory), "mems")
     assert crit("x", str(directory), "rss")

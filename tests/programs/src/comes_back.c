@@ -1,0 +1,87 @@
+/* Has one of everything that a checkpoint must bring back, stops in front of a call, and says what is left of it. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static __thread int own = 1;
+static volatile int handled;
+
+static void handler(int number) { handled += number == SIGUSR1; }
+
+int main(int argc, char **argv) {
+    double sum = 0;
+    volatile double third = 1.0 / 3;
+    int pipes[2], file, listening, quiet;
+    char text[64] = "", *heap, *map, *fixed;
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(8099)};
+    socklen_t length = sizeof address;
+    sigset_t set;
+
+    own = argc + 41;
+    sigemptyset(&action.sa_mask);
+    sigaddset(&action.sa_mask, SIGUSR2);
+    sigaction(SIGUSR1, &action, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGWINCH);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    heap = malloc(3000000);
+    memset(heap, 'h', 3000000);
+    map = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memset(map, 'm', 5000);
+    fixed = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    strcpy(fixed, "read only by now");
+    mprotect(fixed, 8192, PROT_READ);
+    mkdir("/made", 0750);
+    file = open("/made/file", O_RDWR | O_CREAT | O_APPEND, 0640);
+    write(file, "0123456789", 10);
+    lseek(file, 4, SEEK_SET);
+    quiet = open("/dev/null", O_WRONLY);
+    dup2(file, 20);
+    fcntl(20, F_SETFD, FD_CLOEXEC);
+    close(quiet);
+    pipe(pipes);
+    write(pipes[1], "in the pipe", 11);
+    listening = socket(AF_INET, SOCK_STREAM, 0);
+    bind(listening, (struct sockaddr *)&address, sizeof address);
+    listen(listening, 3);
+    umask(037);
+    chdir("/made");
+    for (int i = 1; i < 1000; i++) sum += third / i;
+    errno = ERANGE;
+    printf("before\n");
+    fflush(stdout);
+
+    getppid();
+
+    printf("errno %d own %d heap %d map %d %s\n", errno, own, heap[2999999], map[4999], fixed);
+    for (int i = 1000; i < 2000; i++) sum += third / i;
+    printf("sum %.12f\n", sum);
+    raise(SIGUSR1);
+    sigprocmask(SIG_BLOCK, NULL, &set);
+    printf("handled %d blocked %d %d\n", handled, sigismember(&set, SIGWINCH), sigismember(&set, SIGUSR2));
+    printf("read %d", (int)read(file, text, 63));
+    printf(" %s same offset %d cloexec %d\n", text, (int)lseek(20, 0, SEEK_CUR), fcntl(20, F_GETFD));
+    memset(text, 0, sizeof text);
+    read(pipes[0], text, 63);
+    getsockname(listening, (struct sockaddr *)&address, &length);
+    printf("pipe %s listens %d umask %o\n", text, ntohs(address.sin_port), umask(0));
+    write(file, "end", 3);
+    file = open("file", O_RDONLY);
+    memset(text, 0, sizeof text);
+    read(file, text, 63);
+    printf("%s in %s, descriptor %d\n", text, getcwd(map, 4096), file);
+    free(heap);
+    heap = malloc(5000000);
+    heap[4999999] = 'e';
+    printf("end %c %s\n", heap[4999999], argv[0]);
+    return 0;
+}
