@@ -71,8 +71,7 @@ def no_runs(workspace: Path) -> str:
     """Return what is said where there are no runs: how they come about."""
     if not is_home(workspace):
         return RunsPane.EMPTY
-    place = f"{workspace.parent.name}/ai_runs"
-    return f"No runs yet. SFEmu records them in {place} when it stops a program (SFEMU_AI_ENABLE)."
+    return "No runs yet. SFEmu records one when it stops a program (SFEMU_AI_ENABLE)."
 
 
 def title(screen: MainScreen) -> tuple[list[Item], list[Item]]:
