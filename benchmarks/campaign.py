@@ -229,7 +229,7 @@ def _looked_at(
 
 
 def _throughput(place: Path, arguments: argparse.Namespace) -> None:
-    known = programs(place, arguments.corpus)
+    known = programs(place, arguments.corpus)[: arguments.targets]
     targets = repeated(place, known, arguments.targets)
     ways = [
         ("own workers", False, False),

@@ -11,18 +11,19 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import msgspec
 
 from triage_tui.campaign import taking_in
 from triage_tui.campaign.base_rules import rulebook_target, rules_of
 from triage_tui.campaign.ending import Ended, cancelled, disk_is_full, limit_reached, scheduler_gone
+from triage_tui.campaign.journal import Journal, Told
 from triage_tui.campaign.model import CampaignState, EventName, Outcome, Progress, Target
 from triage_tui.campaign.order import Answer, Order, decode_answer, encode
 from triage_tui.campaign.place import ANSWER_FILE, is_full
 from triage_tui.campaign.queues import emptied
-from triage_tui.campaign.record import ProgressLog, held, read_campaign, write_campaign
+from triage_tui.campaign.record import held, read_campaign, write_campaign
 from triage_tui.campaign.starting import given_files
 from triage_tui.errors import TriageError
 from triage_tui.retry.workspace import Workspace
@@ -57,6 +58,11 @@ class Flight(msgspec.Struct):
     order: Order
     began: float
     worker: str = ""
+
+    def told(self, error: str, seconds: float | None = None) -> Told:
+        """Return what is written down of how it ended; by default it took as long as it is under way."""
+        took = round(time.monotonic() - self.began, 3) if seconds is None else seconds
+        return Told(worker=self.worker, seconds=took, attempt=self.order.attempt, error=error)
 
 
 def carry_out(
@@ -109,8 +115,7 @@ class _Engine:
         self._workspace, self._state, self._cancel, self._tell = workspace, state, cancel, tell
         self._directory = state.dir
         self._options = state.campaign.options
-        self._on_progress = on_progress
-        self._log = ProgressLog(state.dir)
+        self._journal = Journal(state, on_progress)
         self._cluster: Cluster | None = None
         self._sender: Sender | None = None
         self._flights: dict[str, Flight] = {}
@@ -129,7 +134,7 @@ class _Engine:
         if self._cluster is not None:
             self._cluster.cancel()
             self._cluster.close()
-        self._log.close()
+        self._journal.close()
 
     def run(self, opened: Callable[[], Cluster]) -> Ended:
         """Play what is not finished; see `carry_out`."""
@@ -286,7 +291,7 @@ class _Engine:
                 if self._ended is None:
                     taking_in.drop(place)
             case "refused":
-                self._note("refused", target, flight.worker, answer.seconds, flight.order.attempt, why)
+                self._note("refused", target, **flight.told(why, answer.seconds))
             case "root":
                 self._send_root(cluster, flight, answer.worker)
             case "version":
@@ -326,18 +331,18 @@ class _Engine:
         for arch, emulator in list(answer.emulators.items())[:_MAX_EMULATORS]:
             self._state.campaign.emulators[safe_line(arch, 40)] = safe_line(emulator, 120)
         attempt = max(1, self._attempts[target.target])
-        self._note("finished", target, worker, answer.seconds, attempt, outcome=taken)
+        told = Told(worker=worker, seconds=answer.seconds, attempt=attempt, outcome=taken)
+        self._note("finished", target, **told)
         if self._options.disk_bytes:
             self._bytes += taking_in.size_of(self._workspace, taken.runs)
 
     def _again(self, flight: Flight, why: str, *, for_good: bool = False) -> None:
         """Have a target played once more, unless that was tried often enough."""
         target, attempt = flight.target, flight.order.attempt
-        seconds = round(time.monotonic() - flight.began, 3)
         why = safe_line(why, 600)
         if attempt >= MAX_ATTEMPTS or for_good:
             said = why if for_good else f"{why}; it was tried {attempt} times"
-            self._note("lost", target, flight.worker, seconds, attempt, said)
+            self._note("lost", target, **flight.told(said))
             return
         self._tell(f"{safe_line(target.name, 60)} is played again: {why}")
         self._waiting.append(target)
@@ -365,47 +370,12 @@ class _Engine:
         assert self._ended is not None
         for flight in self._flights.values():
             if flight.worker:
-                self._note(
-                    "cancelled",
-                    flight.target,
-                    flight.worker,
-                    round(time.monotonic() - flight.began, 3),
-                    flight.order.attempt,
-                    self._ended.says,
-                )
+                self._note("cancelled", flight.target, **flight.told(self._ended.says))
         self._flights.clear()
 
-    def _note(
-        self,
-        event: EventName,
-        target: Target,
-        worker: str = "",
-        seconds: float = 0.0,
-        attempt: int = 1,
-        error: str = "",
-        outcome: Outcome | None = None,
-    ) -> None:
-        progress = Progress(
-            event=event,
-            target=target.target,
-            worker=worker,
-            at=local_time("milliseconds"),
-            seconds=seconds,
-            attempt=attempt,
-            error=error,
-            outcome=outcome,
-        )
-        try:
-            self._log.add(progress)
-        except OSError as trouble:
-            if not is_full(trouble):
-                raise TriageError(
-                    f"the progress of the campaign cannot be written: {trouble.strerror}"
-                ) from trouble
+    def _note(self, event: EventName, target: Target, **told: Unpack[Told]) -> None:
+        if not self._journal.note(event, target, **told):
             # Where its runs are taken in already, the next start writes that down.
             self._ended = disk_is_full(self._workspace.root)
-        else:
-            self._state.last[target.target] = progress
-            if self._sender is not None and event in ("finished", "refused", "lost"):
-                self._sender.done(target)
-            self._on_progress(progress, target)
+        elif self._sender is not None and event in ("finished", "refused", "lost"):
+            self._sender.done(target)
