@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from tests.campaign.made_roots import ELF, make_root
+from triage_tui.cli import campaign_listing
 from triage_tui.cli.command_schemas import schema
 from triage_tui.cli.main import main
 
@@ -109,3 +112,16 @@ def test_no_name_of_a_root_reaches_the_terminal_raw(
         out, err = capsys.readouterr()
         assert "d" in out
         assert all(line.isprintable() for text in (out, err) for line in text.splitlines())
+
+
+def test_a_signal_ends_the_search_with_its_own_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_root(tmp_path / "fw", {"/etc/init.d/rcS": "#!/bin/sh\n" + "true\n" * 12000})
+
+    def asked_to_end(_text: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(campaign_listing, "say", asked_to_end)
+    assert main(["campaign", "--list", "--rootfs", str(root)]) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err.splitlines()[-1] == "triage-tui: ended by SIGTERM"

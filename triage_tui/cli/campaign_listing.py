@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import threading
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +16,8 @@ from triage_tui.campaign.gathering import Gathered, gather, look
 from triage_tui.campaign.model import Target
 from triage_tui.campaign.yaml_nodes import BadFileError
 from triage_tui.cli.output import print_json, print_line, print_wrapped, say
-from triage_tui.cli.rounds import cancelled_by_signals
-from triage_tui.errors import TriageError
+from triage_tui.cli.rounds import SignalEvent, cancelled_by_signals
+from triage_tui.errors import Interrupted, Stopped, TriageError
 from triage_tui.exit_codes import DONE
 from triage_tui.text import number_of, safe_line
 
@@ -54,7 +54,7 @@ def list_targets(files: Sequence[Path], roots: Sequence[Path], as_json: bool) ->
     """
     if not files and not roots:
         raise TriageError("nothing to list: name a file of targets, or root file systems with --rootfs DIR")
-    with cancelled_by_signals() as cancel, _mistakes_told():
+    with cancelled_by_signals() as cancel, _told(cancel):
         found = look(files, roots, progress=say, cancel=cancel)
     if as_json:
         _print_json(found)
@@ -65,22 +65,32 @@ def list_targets(files: Sequence[Path], roots: Sequence[Path], as_json: bool) ->
     return DONE
 
 
-def gathered(files: Sequence[Path], roots: Sequence[Path], cancel: threading.Event) -> Gathered:
+def gathered(files: Sequence[Path], roots: Sequence[Path], cancel: SignalEvent) -> Gathered:
     """Return the targets that a campaign is begun with; mistakes of a file are told one by one.
 
     Raises:
         TriageError: a file has mistakes, a root is no directory, or there is nothing to run.
-        Stopped: a person cancelled.
+        Interrupted: a signal came.
     """
-    with _mistakes_told():
-        return gather(files, roots, progress=say, cancel=cancel)
+    with _told(cancel):
+        found = gather(files, roots, progress=say, cancel=cancel)
+    if found.left_out:
+        count = number_of(len(found.left_out), "thing was", "things were")
+        say(f"{count} left out; --list says which and why")
+    return found
 
 
 @contextmanager
-def _mistakes_told() -> Iterator[None]:
-    """Within, the mistakes of a target file are printed one by one before its error goes on."""
+def _told(cancel: SignalEvent) -> Iterator[None]:
+    """Within, the mistakes of a target file are printed one by one before its error goes on.
+
+    Raises:
+        Interrupted: in place of `Stopped`.
+    """
     try:
         yield
+    except Stopped:
+        raise Interrupted(cancel.number or signal.SIGINT) from None
     except BadFileError as error:
         if error.count > 1:
             for mistake in error.mistakes:

@@ -54,7 +54,7 @@ def printed(follower: Follower, shell: ShellState, words: list[Value], text: str
             if name == "readlink" and len(given) == len(plain):
                 return Value(follower.view.link_target(path))
             return Value(follower.view.canonical(path) or "")
-        case "ls" if given == plain:
+        case "ls" if set(given) - set(plain) <= {"-1"}:
             return _names(follower, shell, plain)
         case "seq" if plain and all(word.isdecimal() and len(word) < 6 for word in plain):
             numbers = [int(word) for word in plain]
