@@ -85,3 +85,6 @@ def test_keys_that_a_store_did_not_have_are_needed(tmp_path: Path) -> None:
     diagnosis["hypotheses"][0]["cause"] = "unknown"
     (run.dir / "diagnosis.json").write_text(json.dumps(diagnosis))
     assert needs_of(load_run(run.dir))[0].subject == "NVRAM default lan_ipaddr"
+    # A store that gives nothing but empty values may make a program look well that is not.
+    (run.dir / "diagnosis.json").write_text(json.dumps({**diagnosis, "healthy": True}))
+    assert [one.template for one in needs_of(load_run(run.dir))] == ["nvram_store", "nvram_store"]

@@ -44,15 +44,17 @@ _TELLS_NOTHING = frozenset(("", "unknown", "normal_exit"))
 
 
 def needs_of(run: Run) -> list[Need]:
-    """Return what the program of a run needs to go on, what is likeliest first; nothing for one that is well.
+    """Return what the program of a run needs to go on, what is likeliest first.
 
     Each subject comes once with each template that could supply it, and once without one where nothing is
-    proposed for it.
+    proposed for it. One that looks well may still have asked for keys in vain; nothing else is needed by it.
     """
     diagnosis = run.diagnosis
-    if diagnosis is None or is_healthy(run):
+    if diagnosis is None:
         return []
     keys = [_need_of_key(run, name) for name in _unset_keys(run)]
+    if is_healthy(run):
+        return keys
     found = list(_proposed(run))
     best = diagnosis.hypotheses[0] if diagnosis.hypotheses else None
     if best is not None and best.cause not in _TELLS_NOTHING:
