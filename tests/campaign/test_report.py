@@ -152,3 +152,17 @@ def test_commands_show_list_and_report(tmp_path: Path, capsys: pytest.CaptureFix
     out, err = capsys.readouterr()
     assert "not compared: there is no campaign" in err
     assert msgspec.json.decode(out)["comparison"] is None
+
+
+def test_the_report_is_chinese_and_what_firmware_says_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_disk(tmp_path, small())
+    assert command(campaign_report, tmp_path, "last", "--lang", "zh") == 0
+    text = capsys.readouterr().out
+    titles = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert len(titles) == 9
+    assert not [title for title in titles if title.isascii()]
+    assert "10 个目标：2 个正常，1 个有进展" in text
+    assert "**1\\. NVRAM default `lan_ipaddr`：2 个目标下一步需要它，预计约 1 个会有进展。**" in text
+    assert "missing_file open(/etc/a.conf) ENOENT" in text

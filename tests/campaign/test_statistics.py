@@ -65,8 +65,12 @@ def test_the_next_steps_are_ranked_by_what_they_are_expected_to_move() -> None:
     assert first.targets == [target(2).target, target(3).target]
     assert first.runs == [run_id(14), run_id(16)]
     assert first.says == f"{KEY}: 2 targets need it next, about one is expected to move"
-    assert "by nvram store; such a rule was not tried in this campaign" in first.how
-    assert "a person has to: supply the value of lan_ipaddr" in first.how
+    assert first.how == [
+        "by nvram store",
+        "such a rule was not tried in this campaign",
+        "a person has to: supply the value of lan_ipaddr",
+        "risk low",
+    ]
     led = next(one for one in found if one.subject == "device /dev/led")
     # The target that needs it next stands before the one that has a likelier need.
     assert (led.first, led.targets) == (1, [target(4).target, target(3).target])

@@ -138,12 +138,11 @@ def _steps(found: list[Gain], names: Mapping[str, str], text: _Text) -> Section:
             )
         )
     for number, gain in enumerate(found[:MAX_STEPS], 1):
-        how = f" ({text(gain.how, 500)})" if gain.how else ""
         blocks += [
             Paragraph((Span(f"{number}. {text(gain.says, 400)}."),), True),
             Bullets(
                 (
-                    *(((Span(how.strip(" ()") + "."),),) if how else ()),
+                    *((Span(f"{text(one, 300)}."),) for one in gain.how),
                     (Span("Targets: "), *_named(gain.targets, names)),
                 )
             ),

@@ -51,7 +51,7 @@ class Gain(msgspec.Struct, kw_only=True):
     subject: str
     says: str = ""
     """The step in one sentence with its numbers, for people; made safe to show."""
-    how: str = ""
+    how: list[str] = []
     """What is known of how it goes: which rules would do it, how they did, what a person must supply."""
     expected: float = 0.0
     """Targets that it is expected to move: an estimate, see above."""
@@ -189,7 +189,7 @@ def _say_supply(gain: Gain) -> None:
         told.append(f"a person has to: {safe_line(gain.inputs[0], 200)}")
     if gain.risk:
         told.append(f"risk {gain.risk}")
-    gain.how = "; ".join(told)
+    gain.how = told
 
 
 def _most(counts: Mapping[str, int]) -> Callable[[str], tuple[int, str]]:
@@ -228,7 +228,7 @@ def _say_explain(gain: Gain, further: bool, known: str) -> None:
         gain.says = f"{stop} for {known}, and nothing is proposed for it"
     else:
         gain.says = f"{stop} for no known cause: look at the first, and write an entry of the knowledge base"
-    gain.how = "whether one thing would move them all is not known"
+    gain.how = ["whether one thing would move them all is not known"]
 
 
 def _run(state: CampaignState) -> list[Gain]:
@@ -246,9 +246,9 @@ def _run(state: CampaignState) -> list[Gain]:
         gain = found.setdefault((standing, why), Gain(kind="run", subject=standing))
         gain.targets.append(target.target)
         gain.runs.append("")
-        gain.how = gain.how or safe_line(
-            last.error if last is not None and last.error else "not begun yet", 300
-        )
+        gain.how = gain.how or [
+            safe_line(last.error if last is not None and last.error else "not begun yet", 300)
+        ]
     for (standing, _), gain in found.items():
         targets = number_of(len(gain.targets), "target")
         gain.first = len(gain.targets)
@@ -277,7 +277,7 @@ def _drop(counted: Statistics) -> list[Gain]:
                 subject=rule.title,
                 says=f"{title}: it hurt {number_of(len(rule.hurt), 'target')} and helped {len(rule.helped)}:"
                 " leave it out of the policy",
-                how="what it hurt was taken back; a round is saved for each target",
+                how=["what it hurt was taken back", "a round is saved for each target"],
                 expected=0.0,
                 targets=list(rule.hurt),
                 first=len(rule.hurt),

@@ -79,7 +79,9 @@ def _say_summary(state: CampaignState, counted: Statistics) -> None:
         print_line("What to do next:")
         for number, step in enumerate(steps[:_MOST], 1):
             print_wrapped(
-                f"{step.says}." + (f" {step.how[:1].upper()}{step.how[1:]}." if step.how else ""),
+                f"{step.says}. {how[:1].upper()}{how[1:]}."
+                if (how := "; ".join(step.how))
+                else f"{step.says}.",
                 f"  {number}. ",
             )
     if counted.stories:

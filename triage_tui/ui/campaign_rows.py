@@ -195,7 +195,7 @@ def gain_rows(data: CampaignData, found: Sequence[tuple[int, Gain]], width: int)
 def _gain_rows(data: CampaignData, number: int, gain: Gain, width: int) -> list[Row]:
     what = What("gain", gain.subject, number)
     role = {"supply": "strong", "drop": "warn", "run": "", "explain": ""}[gain.kind]
-    says, how = f"{short(gain.says, 500)}.", short(gain.how, 600)
+    says, how = f"{short(gain.says, 500)}.", short("; ".join(gain.how), 600)
     head: list[Part] = [(f"{number + 1:>3}. ", "accent"), (says, role)]
     names = [
         name_of(data.lines[data.places[name]]) for name in gain.targets[:_MOST_NAMED] if name in data.places

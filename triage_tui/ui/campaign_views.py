@@ -186,7 +186,7 @@ def _is_it(entry: Entry, what: What, kept: int) -> bool:
 
 
 def _next_rows(data: CampaignData, place: CampaignPlace, width: int) -> tuple[Rows, int]:
-    steps = [(number, one) for number, one in enumerate(data.gains) if _fits(place, one.says, one.how)]
+    steps = [(number, one) for number, one in enumerate(data.gains) if _fits(place, one.says, *one.how)]
     rows = ListRows(lambda width: gain_rows(data, steps, width))
     if place.what is None:
         return rows, 0
