@@ -10,7 +10,7 @@ from triage_tui.errors import Conflict, TriageError
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.rules import proposed
 from triage_tui.retry.rules.proposed import best_proposal
-from triage_tui.retry.start import Start, write_start
+from triage_tui.retry.start import SfemuRules, Start, write_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations, hunks
 from triage_tui.rulebook.audit.check import check
@@ -435,6 +435,14 @@ def test_a_dead_holder_is_told_and_recorded(workspace: Workspace, run: Run) -> N
     with pytest.raises(Conflict, match="is gone"):
         LocalActions(workspace).decide(run.run_id, "resume")
     assert workspace.load(run.run_id).events[-1].kind == "holder_lost"
+
+
+def test_a_guest_under_a_rule_directory_of_sfemu_goes_on_with_that(workspace: Workspace, run: Run) -> None:
+    rules = SfemuRules(directory="/fw/rules_examples")
+    write_start(run.dir, Start(program="/bin/true", argv=["true"], sfemu=rules))
+    append_event(run.dir, "captured", {"holder": this_process()})
+    said = LocalActions(workspace).decide(run.run_id, "resume")
+    assert said == "the guest goes on with the rule directory /fw/rules_examples"
 
 
 def test_a_living_holder_gets_the_decision(workspace: Workspace, run: Run) -> None:

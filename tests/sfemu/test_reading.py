@@ -283,6 +283,28 @@ def test_a_snapshot_without_an_end_is_being_written_for_a_while(tmp_path: Path) 
     assert list_runs(workspace.runs_dir)[0].form != "writing"
 
 
+def test_a_proposal_that_is_never_asked_says_so_once_the_entry_script_does(tmp_path: Path) -> None:
+    rules = rules_directory(tmp_path / "rules")
+    place = 0x00054C00
+    scene = replace(
+        exit_scene(),
+        calls=(Call("sys_39", 39, (place, 0o755), -2), Call("exit_group", 248, (1,))),
+        memory={place: b"/var/run/httpd/lock\0".ljust(64, b"\0")},
+    )
+    source = write_run(rules, scene)
+
+    def unasked() -> set[str]:
+        diagnosis = adopted(rules, source).diagnosis
+        assert diagnosis is not None
+        return {one.not_on_sfemu for one in diagnosis.proposals if "mkdir" in "".join(one.files)}
+
+    assert unasked() == {""}
+    (rules / "entry.lua").write_text("function entry(name) return handlers[name].do_syscall() end\n")
+    assert unasked() == {
+        "it is for mkdir, and SFEmu has no name for that call, so that it never asks a rule about it"
+    }
+
+
 def test_return_addresses_of_thumb_code_are_even_everywhere(tmp_path: Path) -> None:
     rules = rules_directory(tmp_path / "rules")
     scene = exit_scene()

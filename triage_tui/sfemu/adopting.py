@@ -17,6 +17,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
+from triage_tui import __version__
 from triage_tui.binary.sfanalysis import SfAnalysis
 from triage_tui.errors import TriageError
 from triage_tui.rulebook import patches
@@ -98,11 +99,13 @@ def _is_whole(target: Path) -> bool:
 def stamp_of(rules: RulesDirectory, source: Path) -> str:
     """Return what changes whenever something of SFEmu's run changes: names, sizes and times of its files.
 
-    SFAnalysis results that were made since, or changed, are part of it: they name frames.
+    SFAnalysis results that were made since, or changed, are part of it: they name frames. So is what says
+    about which calls SFEmu asks rules, and which version of this product looked.
     """
     digest = hashlib.sha256(_stamp_of_results(rules.home, int(time.monotonic() / _LOOK_FOR_RESULTS_S)))
     seq = source.name.rpartition("_")[2].lstrip("0")
-    beside = [source.parent.parent / f"deadloop_{seq:0>8}.log"]
+    digest.update(__version__.encode())
+    beside = [rules.root / "entry.lua", source.parent.parent / f"deadloop_{seq:0>8}.log"]
     beside += [directory / source.name / "manifest.json" for directory in rules.stable_dirs]
     for path in (*_below(source), *beside):
         with contextlib.suppress(OSError):
