@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from tests.campaign.made_roots import ELF, make_root
 from triage_tui.campaign.discovery.boot import discover
+from triage_tui.campaign.targets import read_targets, target_id
+from triage_tui.errors import TriageError
 
 _WORDS = r"""
 if then else elif fi for in do done while until case esac { } ( ) ; ;; & && || | ! [ ] [[ ]] -f -z =
@@ -63,3 +65,32 @@ def test_rubbish_never_breaks_a_search(script: str, other: str, unit: str, table
             assert one.what
             assert one.why
             assert (one.what + one.why + one.origin).isprintable()
+
+
+_YAML = """
+schema: 1 defaults: roots: targets: root: fw program: /bin/d argv: args: env: user: stdin:
+time_limit_s: probes: name: group: cwd: interfaces: only: [ ] { } , - "x" 'y' ~ null true 1 -1 1e9
+0x10 .inf 2026-01-01 & * !!str !x | > # ? : "\\0" "\\ud800" <<:
+"""
+YAML = st.lists(st.sampled_from([*_YAML.split(), "\n", "\n  ", "\n    ", "\n  - "]), max_size=40).map(
+    " ".join
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(text=st.one_of(YAML, YAML.map("schema: 1\ntargets:\n  - root: fw\n    program: /bin/d\n    ".__add__)))
+def test_rubbish_in_a_target_file_is_read_or_refused(text: str) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        make_root(Path(place) / "fw", {"/bin/d": ELF})
+        path = Path(place) / "t.yaml"
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        told, targets = "line ", []
+        try:
+            targets = read_targets(path).targets
+        except TriageError as error:
+            told = str(error)
+        assert told.isprintable()
+        assert "line " in told
+        for target in targets:
+            assert "\0" not in "".join((target.name, *target.argv, *target.env.values(), target.cwd))
+            assert target_id(target)

@@ -230,7 +230,9 @@ def test_the_same_start_is_taken_once(place: Path) -> None:
 def test_a_root_that_cannot_be_had_is_one_sentence(place: Path) -> None:
     (place / "firmware.bin").write_bytes(b"x")
     make_root(place / "bare", {"/etc/passwd": "root:x:0:0::/:/bin/sh\n"})
+    make_root(place / "taken/apart/squashfs-root", {"/etc/init.d/rcS": "#!/bin/sh\n/bin/d\n", "/bin/d": ELF})
     for path, why in (
+        (place / "taken", r"no service .*, but .*/taken/apart/squashfs-root looks like a root: name that"),
         (place / "firmware.bin", "is no directory: give the directory into which the firmware was unpacked"),
         (place / "nowhere", "does not exist"),
         (place / "bare", r"no service to run was found in .*/bare.*name its programs in a target file"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from triage_tui.campaign.discovery.boot import discover
+from triage_tui.campaign.discovery.boot import discover, inner_root
 from triage_tui.campaign.discovery.found import LeftOut
 from triage_tui.campaign.model import Target
 from triage_tui.campaign.root_walk import Tell
@@ -31,6 +31,9 @@ class Gathered(msgspec.Struct, kw_only=True):
     searched: list[str] = []
     """The roots in which services were looked for."""
 
+    inner: str = ""
+    """A directory inside of a root without services that looks like the root that was meant."""
+
     @property
     def problem(self) -> str:
         """Why there is nothing to run, one sentence; "" where there is something."""
@@ -43,6 +46,10 @@ class Gathered(msgspec.Struct, kw_only=True):
             where = f"{where} and {number_of(len(self.searched) - 1, 'other root')}"
         count = sum(one.what != WHOLE_ROOT for one in self.left_out)
         told = f" ({number_of(count, 'thing')} left out, which `campaign --list` names)" if count else ""
+        if self.inner:
+            return (
+                f"no service to run was found in {where}{told}, but {self.inner} looks like a root: name that"
+            )
         return f"no service to run was found in {where}{told}: name its programs in a target file"
 
 
@@ -125,6 +132,7 @@ def _of_root(
         target.env = {**given.env, **target.env} if searched.origin else target.env
         wanted.append(target)
     if not services.targets:
+        found.inner = found.inner or safe_line(inner_root(searched.root), 200)
         found.left_out.append(
             LeftOut(root=str(searched.root), what=WHOLE_ROOT, why="no service was found in it")
         )

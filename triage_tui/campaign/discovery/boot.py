@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import threading
@@ -61,6 +62,8 @@ killprocs bootlogs rcK functions.sh
 _NO_SERVICE = frozenset(_NO_SERVICE_NAMES.split())
 MAX_SCRIPT_STEPS = 20_000
 """Files and commands that one start script may come to, with all that it starts."""
+_MOST_DIRECTORIES, _MOST_LEVELS = 2000, 4
+"""How far a root is looked for below a directory that is none."""
 _LEVELS = "2345"
 """The runlevels of a running system, the usual default first."""
 
@@ -106,6 +109,27 @@ def discover(
             f"the search ended after {MAX_STEPS} files and commands: name the rest in a target file",
         )
     return Found(targets=finds.targets, left_out=finds.left_out, init=init)
+
+
+def inner_root(place: Path) -> str:
+    """Return the directory below `place` that looks like a root file system, "" where none does.
+
+    What takes firmware apart leaves it in a directory of its own (`squashfs-root`), some levels deep.
+    """
+    waiting, looked = [(place, 0)], 0
+    while waiting and looked < _MOST_DIRECTORIES:
+        directory, depth = waiting.pop(0)
+        looked += 1
+        try:
+            with os.scandir(directory) as entries:
+                inner = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
+        except OSError:
+            continue
+        if directory != place and {"etc", "bin"} <= inner | {"bin" if "usr" in inner else ""}:
+            return str(directory)
+        if depth < _MOST_LEVELS:
+            waiting += [(directory / name, depth + 1) for name in sorted(inner)]
+    return ""
 
 
 def init_of(view: RootView) -> str:
