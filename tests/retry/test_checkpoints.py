@@ -15,6 +15,8 @@ from triage_tui.guest.spec import TriggerLimits
 from triage_tui.retry.actions import LocalActions
 from triage_tui.retry.rounds.loop import run_rounds
 from triage_tui.retry.start import Start
+from triage_tui.retry.trials.each_rule import try_each
+from triage_tui.retry.trials.trial import Bounds
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.checkpoint_place import checkpoint_in_words
 from triage_tui.runs.reader import Run, load_run
@@ -62,6 +64,15 @@ def test_a_retry_goes_on_from_a_checkpoint_with_new_rules(
     assert "taken at " in checkpoint_in_words(first.dir, first.events)
     assert main(["show", "-C", str(tmp_path), first.run_id]) == 0
     assert "checkpoint: taken at " in capsys.readouterr().out
+    # Each proposed rule from that very moment, as many as the bounds allow.
+    tried = try_each(workspace, first.run_id, bounds=Bounds(runs=2))
+    assert not tried.complete
+    verdicts = {one.title: (one.verdict, one.ends) for one in tried.tried}
+    assert verdicts["no rule"] == ("sideways", "sleeps and tries again")
+    assert verdicts["Give the program the file /var/log/messages"][0] == "progressed"
+    assert [one.why for one in tried.tried if not one.verdict] == ["the limit of 2 runs is reached"]
+    assert [path.name for path in workspace.runs_dir.iterdir()] == [first.run_id]
+
     LocalActions(workspace).approve(
         first.run_id, first.diagnosis.proposals[0].files if first.diagnosis else []
     )
