@@ -1,14 +1,17 @@
 """What a worker keeps, and how long it lets a target go on."""
 
+import fcntl
+import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from tests.waiting import wait_until
-from triage_tui.campaign import worker_roots
+from triage_tui.campaign import worker, worker_roots
 from triage_tui.campaign.model import Options, Target
-from triage_tui.campaign.order import Order
+from triage_tui.campaign.order import Answer, Order, decode_answer, encode
 from triage_tui.campaign.place import prepare
 from triage_tui.campaign.player import Died, Player
 from triage_tui.campaign.roots import hash_root, pack_root
@@ -63,6 +66,30 @@ def test_what_came_as_another_root_is_refused(tmp_path: Path, monkeypatch: pytes
     for name in ("../../etc", "", "A" * 64):
         with pytest.raises(TriageError, match="by its hash"):
             worker_roots.receive(name, "c", 0, b"x", True)
+
+
+def test_what_a_killed_worker_left_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left, used = tmp_path / "triage-tui-target-a", tmp_path / "triage-tui-target-b"
+    for path in (left, used):
+        (path / "workspace").mkdir(parents=True)
+        os.utime(path, (0, 0))
+    handle = os.open(used, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    order = Order(
+        campaign="c", target=Target(target="1", name="x", root="/r", program="/x"), options=Options()
+    )
+    order.target.root_hash = "no hash"
+    answer = decode_answer(worker.play(encode(order)))
+    assert (answer.kind, "by its hash" in answer.error) == ("failed", True)
+    monkeypatch.setattr(worker_roots, "root_of", lambda sha256: tmp_path)
+    monkeypatch.setattr(worker_roots, "in_use", lambda sha256: nullcontext())
+    monkeypatch.setattr(worker, "_played", lambda *_: Answer(target="1", kind="refused", error="none"))
+    assert decode_answer(worker.play(encode(order))).kind == "refused"
+    os.close(handle)
+    assert [path.name for path in tmp_path.iterdir()] == [used.name]
 
 
 def test_files_of_this_machine_travel_or_refuse_their_target(tmp_path: Path) -> None:

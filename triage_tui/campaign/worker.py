@@ -7,10 +7,12 @@ each target that the worker may play at a time.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +30,8 @@ MAX_ANSWER_BYTES = 64 << 20
 _OVER_S = 120.0
 """How much longer than its limit a target may take, before it is stopped from outside."""
 _WITHOUT_LIMIT_S = 24 * 3600.0
+_PREFIX = "triage-tui-target-"
+_ABANDONED_S = 60
 _own = threading.local()
 
 
@@ -61,8 +65,12 @@ def _answer(order: Order, cancelled: Callable[[], bool]) -> Answer:
     if root is None:
         return Answer(target=target.target, kind="root")
     here = msgspec.structs.replace(order, target=msgspec.structs.replace(target, root=str(root)))
-    place = Path(tempfile.mkdtemp(prefix="triage-tui-target-"))
+    _remove_abandoned()
+    place = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        # It ends with this process: what is not locked was left by one that was killed.
+        fcntl.flock(handle, fcntl.LOCK_SH)
         with in_use(target.root_hash):
             if not root.is_dir():
                 # Another worker of this machine needed the room in this very moment.
@@ -72,7 +80,23 @@ def _answer(order: Order, cancelled: Callable[[], bool]) -> Answer:
             answer.parcel = pack(place / "workspace")
         return answer
     finally:
+        os.close(handle)
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _remove_abandoned() -> None:
+    """Remove what workers of this account left that were killed while they played."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            if status.st_uid != os.getuid() or time.time() - status.st_mtime < _ABANDONED_S:
+                continue
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(handle)
 
 
 def _played(order: Order, place: Path, cancelled: Callable[[], bool]) -> Answer:
