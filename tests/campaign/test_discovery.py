@@ -381,6 +381,10 @@ cat <<EOF > /tmp/x
 /usr/sbin/six -no
 EOF
 /usr/sbin/six -end
+start-stop-daemon -S -p /var/run/$(nvram get x).pid -x /usr/sbin/six -- -pid
+start-stop-daemon -S -x /usr/sbin/six -- -port $(nvram get x)
+exec -a renamed /usr/sbin/six -last
+/usr/sbin/six -never
 """
     names = ("one", "two", "three", "four", "five", "six", "vendorctl")
     found = found_in(
@@ -403,6 +407,8 @@ EOF
         "/usr/sbin/six -u",
         "/usr/sbin/six -n",
         "/usr/sbin/six -end",
+        "/usr/sbin/six -pid",
+        "renamed -last",
     ]
     conditions = {target.name: target.notes for target in found.targets if target.notes}
     assert conditions == {

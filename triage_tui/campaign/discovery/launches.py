@@ -29,6 +29,9 @@ _SSD_WITH_VALUE = {
 only looks for a process."""
 
 
+NO_START = "start-stop-daemon is asked to stop or to look, not to start"
+
+
 class Launch(msgspec.Struct, kw_only=True):
     """A command line without what stands around its program."""
 
@@ -93,7 +96,7 @@ def _start_stop_daemon(launch: Launch) -> str:
                     at += 1
                 _keep(given, launch, _SSD_WITH_VALUE[name], value)
             elif name in ("--stop", "--status", "--test"):
-                return "start-stop-daemon is asked to stop or to look, not to start"
+                return NO_START
             elif name == "--start":
                 start = True
         elif word.startswith("-") and len(word) > 1:
@@ -107,7 +110,7 @@ def _start_stop_daemon(launch: Launch) -> str:
                     _keep(given, launch, _SSD_WITH_VALUE[option], value)
                     break
                 if letter in "KTt":
-                    return "start-stop-daemon is asked to stop or to look, not to start"
+                    return NO_START
                 start = start or letter == "S"
         else:
             rest.append(word)
@@ -213,6 +216,17 @@ def _env(launch: Launch) -> str:
     return ""
 
 
+def _exec(launch: Launch) -> str:
+    """The shell's own, with the name that `-a` gives the program."""
+    words = launch.words[1:]
+    while words and words[0].startswith("-"):
+        word = words.pop(0)
+        if word == "-a" and words:
+            launch.argv0 = words.pop(0)
+    launch.words = words
+    return ""
+
+
 def _user_first(launch: Launch) -> str:
     """chpst(8) -u, setuidgid(8), s6-setuidgid and the like: the user, then the command."""
     words = launch.words[1:]
@@ -245,7 +259,7 @@ _WRAPPERS: dict[str, Callable[[Launch], str]] = {
     "env": _env,
     "nohup": _options(),
     "setsid": _options(),
-    "exec": _options("-a"),
+    "exec": _exec,
     "command": _options(),
     "nice": _options("-n --adjustment"),
     "ionice": _options("-c -n -p --class --classdata"),

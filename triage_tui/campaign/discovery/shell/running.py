@@ -9,7 +9,7 @@ import msgspec
 
 from triage_tui.campaign.discovery import openwrt
 from triage_tui.campaign.discovery.found import Start
-from triage_tui.campaign.discovery.launches import Launch, unwrapped, wraps
+from triage_tui.campaign.discovery.launches import NO_START, Launch, unwrapped, wraps
 from triage_tui.campaign.discovery.programs import MULTI_CALL
 from triage_tui.campaign.discovery.shell.answers import Answer
 from triage_tui.campaign.discovery.shell.commands import ExitShell, built_in
@@ -33,6 +33,8 @@ LIBRARIES = (
     "/usr/share/libubox/",
 )
 """Where the functions that all scripts use are kept: what these do is known, and need not be followed."""
+_UNKNOWN = "\0"
+"""Stands for a word that is not known: no word of a command line holds it."""
 _LIBRARY_FUNCTIONS = frozenset(("daemon", "start_daemon", "service_start"))
 _RUNLEVELS = frozenset("0123456789sS")
 
@@ -193,20 +195,18 @@ class Runner:
         asked = name in QUERIES or (self.asking and no_service(name) and not wraps(name))
         if asked and not background:
             return None
-        unknown = next((word for word in words if word.text is None), None)
-        if unknown is not None:
-            if not no_service(name) or name in ("start-stop-daemon",):
-                self._leave_out(shell, said, unknown.why)
-            return None if self.asking else True
-        launch = unwrapped([word.text or "" for word in words])
+        launch = unwrapped([_UNKNOWN if word.text is None else word.text for word in words])
         if isinstance(launch, str):
-            if name not in ("start-stop-daemon", "command", "env", "time") or (
-                "stop or to look" not in launch and name == "start-stop-daemon"
-            ):
+            if name not in ("command", "env", "time") and (name != "start-stop-daemon" or launch != NO_START):
                 self._leave_out(shell, said, launch)
             return None
         if not launch.words:
             return True
+        if _UNKNOWN in (*launch.words, launch.user, launch.cwd):
+            # What only the wrapper gets, as the name of a file for a process id, need not be known.
+            if not no_service(posixpath.basename(launch.words[0])) or launch.daemon:
+                self._leave_out(shell, said, next(word.why for word in words if word.text is None))
+            return None if self.asking else True
         unset = [one for one, value in environment.items() if value.text is None]
         given = {one: value.text for one, value in environment.items() if value.text is not None}
         notes = [f"nothing sets {', '.join(said.unset)}"] if said.unset else []
