@@ -25,7 +25,8 @@ from triage_tui.exit_codes import CRASH
 from triage_tui.retry.freezing import FreezeSwitch
 from triage_tui.retry.record import NoRoom
 from triage_tui.retry.rounds.course import Course, Terms
-from triage_tui.retry.rounds.loop import carry_out, written_policy
+from triage_tui.retry.rounds.loop import carry_out
+from triage_tui.retry.rounds.policy import written_policy
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook.rollouts.vouching import believe
 from triage_tui.runs.files import can_be_made_again, read_bounded, write_atomic

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -86,6 +85,6 @@ def _streams(run: Run) -> Mapping[str, bytes]:
 
 def _log(run: Run, name: str) -> bytes:
     try:
-        return read_bounded(run.dir / os.fspath(name), _MAX_OUTPUT)
+        return read_bounded(run.dir / name, _MAX_OUTPUT)
     except (TriageError, OSError):
         return b""

@@ -69,13 +69,15 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
     arch, location = guest.arch, guest.location
     fields = process_state.status(f"/proc/{pid}")
     _check_status(fields, guest)
-    floats = guest.float_registers
-    end = floats.end(location.pc_offset) if floats is not None else 0
-    table = guest.action_table
+    floats, table = guest.float_registers, guest.action_table
     if table is None:
         raise Obstacle("what it does at its signals was not found in this emulator")
     if floats is None:
         raise Obstacle("the floating-point registers were not found in this emulator")
+    end = floats.end(location.pc_offset)
+    cwd = os.fsdecode(os.fsencode(os.readlink(f"/proc/{pid}/cwd")))
+    if cwd.endswith(" (deleted)"):
+        raise Obstacle("its working directory was deleted")
     state = bytearray(host_memory.read_memory(guest.tid, moment.env, end))
     for offset, content in moment.changes:
         state[offset : offset + len(content)] = content
@@ -133,7 +135,7 @@ def _take(guest: Guest, directory: Path, room: int) -> Facts:
         pages=runs,
         files=opened.files,
         descriptors=opened.descriptors,
-        cwd=os.fsdecode(os.fsencode(os.readlink(f"/proc/{pid}/cwd"))),
+        cwd=cwd,
         umask=process_state.umask(fields) or 0,
         actions=table.actions(pid, arch),
         blocked=_blocked(guest, moment),

@@ -27,7 +27,7 @@ FACTS_FILE, STATE_FILE, PAGES_FILE, CHANGED_FILE = (
     "pages-1.img",
     "files.bin",
 )
-FILES_ID, FIRST_ID = 1, 1
+FILES_ID = 1
 _IMAGE_VERSION = 2
 _OWNER: Message = {"uid": 0, "euid": 0, "signum": 0, "pid_type": 0, "pid": 0}
 _NO_OPTIONS: Message = dict.fromkeys(
@@ -48,9 +48,8 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     next_id = max([file.id for file in checkpoint.files], default=0) + 1
     ids = {path: next_id + index for index, path in enumerate(mapped)}
     root, cwd, program = (next_id + len(mapped) + index for index in range(3))
-    paths = ids | {}
     files = [_file_entry(file) for file in checkpoint.files]
-    files += [_named(number, path) for path, number in paths.items()]
+    files += [_named(number, path) for path, number in ids.items()]
     files += [_named(root, "/"), _named(cwd, checkpoint.cwd), _named(program, checkpoint.facts.program)]
     thread_ids = {"vm_id": 1, "files_id": FILES_ID, "fs_id": 1, "sighand_id": 1}
     inventory: Message = {"img_version": _IMAGE_VERSION, "fdinfo_per_id": True, "root_ids": thread_ids}

@@ -30,10 +30,9 @@ from triage_tui.retry.rounds.deciding import Decider, Next, needs_person
 from triage_tui.retry.rounds.judged import keep_first, keep_verdict
 from triage_tui.retry.rounds.kept_rounds import keep
 from triage_tui.retry.rounds.left_behind import left_behind
-from triage_tui.retry.rounds.policy import Limits, Policy
+from triage_tui.retry.rounds.policy import Limits, Policy, written_policy
 from triage_tui.retry.rounds.retry_log import RetryLog
 from triage_tui.retry.rounds.round_watch import RoundWatch, ShortCycle
-from triage_tui.retry.rounds.written_policy import WrittenPolicy, policy_path, read_policy, shipped_policy
 from triage_tui.retry.rules.expiry import expire
 from triage_tui.retry.rules.rule_decisions import UNLESS_RETRIED
 from triage_tui.retry.sharing.recurrence import reopen
@@ -85,27 +84,6 @@ def run_rounds(
     terms = Terms(workspace, start, policy, limits or Limits(), hold, narrate, *ways, written)
     following = Next("checkpoint" if checkpoint else "retry", parent) if parent is not None else None
     return carry_out(terms, Course(), following)
-
-
-def written_policy(
-    workspace: Workspace, policy: Policy, named: str | Path | None, narrate: Narrator
-) -> WrittenPolicy | None:
-    """Return what a policy may approve, None for one that asks a person each time.
-
-    Raises:
-        TriageError: the file cannot be used, or was named although nothing asks it.
-    """
-    if policy == "manual":
-        if named is not None:
-            raise TriageError("a policy file is for --policy assist or auto: say which")
-        return None
-    written = read_policy(policy_path(workspace, named))
-    if written.path != shipped_policy():
-        # It may have come with the workspace.
-        narrate(f"the policy in force: {written}")
-    for problem in written.problems:
-        narrate(problem)
-    return written
 
 
 def carry_out(terms: Terms, course: Course, following: Next | None, current: Round | None = None) -> Course:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from triage_tui.errors import TriageError
-from triage_tui.retry.rounds.written_policy import Automatic, Line, WrittenPolicy, read_policy, shipped_policy
+from triage_tui.retry.rounds.written_policy import (
+    Automatic,
+    Line,
+    WrittenPolicy,
+    policy_path,
+    read_policy,
+    shipped_policy,
+)
 from triage_tui.retry.rules import proposed
+from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.diagnosis_model import Proposal
 from triage_tui.runs.limits import CaptureLimits
 from triage_tui.runs.reader import Run
@@ -102,3 +112,24 @@ def _beside_the_cause(run: Run) -> set[str]:
         for one in diagnosis.proposals
         if one.hypothesis >= len(confidences) or confidences[one.hypothesis] < SURE
     }
+
+
+def written_policy(
+    workspace: Workspace, policy: Policy, named: str | Path | None, narrate: Callable[[str], None]
+) -> WrittenPolicy | None:
+    """Return what a policy may approve, None for one that asks a person each time.
+
+    Raises:
+        TriageError: the file cannot be used, or was named although nothing asks it.
+    """
+    if policy == "manual":
+        if named is not None:
+            raise TriageError("a policy file is for --policy assist or auto: say which")
+        return None
+    written = read_policy(policy_path(workspace, named))
+    if written.path != shipped_policy():
+        # It may have come with the workspace.
+        narrate(f"the policy in force: {written}")
+    for problem in written.problems:
+        narrate(problem)
+    return written

@@ -15,8 +15,8 @@ from triage_tui.retry.rounds.course import Course, Narrator, Round, Terms
 from triage_tui.retry.rounds.deciding import Next
 from triage_tui.retry.rounds.judged import keep_verdict
 from triage_tui.retry.rounds.kept_rounds import KeptRounds, claim, read_kept
-from triage_tui.retry.rounds.loop import carry_out, written_policy
-from triage_tui.retry.rounds.policy import Limits, Policy
+from triage_tui.retry.rounds.loop import carry_out
+from triage_tui.retry.rounds.policy import Limits, Policy, written_policy
 from triage_tui.retry.start import read_start
 from triage_tui.retry.workspace import Workspace
 from triage_tui.runs.events import append_event
