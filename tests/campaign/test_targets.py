@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from tests.campaign.made_roots import ELF, make_root
-from triage_tui.campaign import yaml_nodes
+from triage_tui.campaign import root_walk, yaml_nodes
 from triage_tui.campaign.gathering import gather
 from triage_tui.campaign.schema import schema
 from triage_tui.campaign.targets import read_targets, target_id
@@ -225,6 +225,20 @@ def test_the_same_start_is_taken_once(place: Path) -> None:
     found = gather([_write(place, f"schema: 1\ntargets:\n{entry * 3}")], [])
     assert len(found.targets) == 1
     assert [one.why.endswith("targets.yaml line 3") for one in found.left_out] == [True, True]
+
+
+def test_a_root_whose_content_cannot_be_had_costs_its_own_targets(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(root_walk, "MAX_BYTES", 300)
+    (place / "two/big").write_bytes(bytes(400))
+    entry = "  - {{root: {0}, program: {1}}}\n"
+    both = entry.format("two", "/usr/sbin/service") + entry.format("one", "/bin/busybox")
+    found = gather([_write(place, f"schema: 1\ntargets:\n{both}")], [])
+    assert [target.group for target in found.targets] == ["one"]
+    assert "holds more than" in found.left_out[0].why
+    with pytest.raises(TriageError, match=r"/two holds more than .*: name one root file system"):
+        gather([_write(place, f"schema: 1\ntargets:\n{entry.format('two', '/usr/sbin/service')}")], [])
 
 
 def test_a_root_that_cannot_be_had_is_one_sentence(place: Path) -> None:

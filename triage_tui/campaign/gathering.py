@@ -34,11 +34,16 @@ class Gathered(msgspec.Struct, kw_only=True):
     inner: str = ""
     """A directory inside of a root without services that looks like the root that was meant."""
 
+    trouble: str = ""
+    """Why the content of a root cannot be had, of the first such root."""
+
     @property
     def problem(self) -> str:
         """Why there is nothing to run, one sentence; "" where there is something."""
         if self.targets:
             return ""
+        if self.trouble:
+            return self.trouble
         if not self.searched:
             return "there is no target to run: name targets or roots in the file"
         where = safe_line(self.searched[0], 200)
@@ -160,6 +165,7 @@ def _complete(
                 raise
             except TriageError as error:
                 troubles[target.root] = str(error)
+                found.trouble = found.trouble or str(error)
         words = safe_line(" ".join(target.argv) or target.program, 300)
         if target.root in troubles:
             why = troubles[target.root]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -127,7 +128,8 @@ class Reading:
 
     def unreadable(self, path: str, error: OSError) -> TriageError:
         """Return what is raised for an entry that cannot be read."""
-        return TriageError(f"{self.place(path)} cannot be read: {error.strerror}")
+        what = "; make the tree your own (chown -R)" if error.errno in (errno.EACCES, errno.EPERM) else ""
+        return TriageError(f"{self.place(path)} cannot be read: {error.strerror}{what}")
 
     @contextlib.contextmanager
     def opened(self, entry: Entry) -> Iterator[IO[bytes]]:
