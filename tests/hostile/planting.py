@@ -9,8 +9,10 @@ from typing import Any
 
 import msgspec
 
+from tests.campaign.states import happened, on_disk, state_of, target
 from tests.hostile.corpus import ATTACKS, BLOCK, FILE_NAMES, SIZE
 from tests.ui import fixtures
+from triage_tui.campaign.model import Need, Outcome, Progress, RuleOutcome
 from triage_tui.runs.analysis_model import Step
 from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.memory_model import MemoryField
@@ -153,6 +155,7 @@ def plant_workspace(root: Path) -> Path:
     surrogates.mkdir()
     (surrogates / "snapshot.json").write_text('{"run_id": "\\ud800\\udfff 7777 \\u001b[31m", "reason": 7')
     _plant_rules(root)
+    _plant_campaign(root)
     _plant_settings(root / "config" / "triage-tui")
     return root
 
@@ -162,6 +165,28 @@ def _plant_rules(root: Path) -> None:
     directory = root / "rulebook" / target / "current" / "syscall"
     directory.mkdir(parents=True)
     (directory / "ioctl.lua").write_bytes(f"-- id: {ATTACKS[0]}\n".encode() + BLOCK[: 32 << 10])
+
+
+def _plant_campaign(root: Path) -> None:
+    """A campaign with a target for each attack, which has it wherever there is text, and no run."""
+    texts = [text for text in ATTACKS if len(text) < 10_000]
+    last: dict[int, Progress | Outcome] = {}
+    for number, text in enumerate(texts):
+        last[number] = Outcome(
+            word=text,
+            cause=text,
+            signature=text,
+            headline=text,
+            ended=text,
+            rules=[RuleOutcome(id=text, template=text, title=text, helped=True)],
+            needs=[Need(template=text, subject=text, needs_input=text, risk=text)],
+        )
+    last[len(texts)] = happened(len(texts), "refused", texts[0])
+    targets = [target(number, name=text, group=text) for number, text in enumerate([*texts, texts[0]])]
+    state = state_of(targets, last)
+    state.campaign.given, state.campaign.emulators = texts, {texts[0]: texts[0]}
+    on_disk(root, state)
+    on_disk(root, state)
 
 
 def _plant_settings(config: Path) -> None:

@@ -117,6 +117,23 @@ def other_runs(terminal: Terminal) -> None:
     terminal.until("0 Runs")
 
 
+def campaigns(terminal: Terminal) -> None:
+    terminal.press("Q")
+    terminal.until("Campaign 2")
+    terminal.until("unknown")
+    # A target without a run says so.
+    terminal.press("\r")
+    terminal.until("has no run")
+    for keys in ("s", "o\r", "o", "2", "3", "4" + END, "4" + HOME + "\r", "\x1b"):
+        terminal.press(keys)
+        terminal.until("esc leave")
+    terminal.press("5c1")
+    terminal.until("Against campaign")
+    terminal.press(END + "y")
+    terminal.press("\x1b")
+    terminal.until_gone("Against campaign")
+
+
 def type_attacks(terminal: Terminal) -> None:
     """Paste and type them where something can be typed."""
     pasted = "".join(ATTACKS[:-1])
@@ -145,6 +162,7 @@ def test_only_our_own_sequences_reach_the_terminal(tmp_path: Path) -> None:
         over(terminal, "?", "Review and decide", "q")
         over(terminal, ":", "Search for commands")
         other_runs(terminal)
+        campaigns(terminal)
         type_attacks(terminal)
         for rows, columns in ((24, 80), (48, 160)):
             terminal.resize(rows, columns)
