@@ -48,7 +48,7 @@ def opened(make: Callable[[ExitStack], int]) -> Iterator[tuple[Opened, int]]:
     """Give what a checkpoint sees of a descriptor of this very process."""
     with ExitStack() as stack:
         fd = make(stack)
-        yield Opened(os.getpid(), {}, False), fd
+        yield Opened(os.getpid(), {}), fd
 
 
 def look(make: Callable[[ExitStack], int]) -> Opened:

@@ -60,7 +60,11 @@ class FileRestorer:
         streams = {number: self._park(number) for number in (0, 1, 2)}
         for file in self._checkpoint.files:
             if file.kind in _STREAMS:
-                self._at[file.id] = streams[_STREAMS[file.kind]]
+                self._at[file.id] = fd = streams[_STREAMS[file.kind]]
+                if file.offset:
+                    self._seek(fd, file.offset)
+                if file.flags & os.O_NONBLOCK:
+                    self._set_flags(fd, file)
             elif any(one.file == file.id for one in self._checkpoint.descriptors):
                 self._at[file.id] = self._made(file)
         for one in self._checkpoint.descriptors:
@@ -143,8 +147,11 @@ class FileRestorer:
         reads = file.flags & os.O_ACCMODE == os.O_RDONLY
         end = self._pipes[file.pipe][0 if reads else 1]
         if file.flags & os.O_NONBLOCK:
-            self._injector.call("fcntl", end, _F_SETFL, guest_flags(self._injector.arch, file.flags))
+            self._set_flags(end, file)
         return end
+
+    def _set_flags(self, fd: int, file: OpenFile) -> None:
+        self._injector.call("fcntl", fd, _F_SETFL, guest_flags(self._injector.arch, file.flags))
 
     def _socket(self, file: OpenFile) -> int:
         arch = self._injector.arch
@@ -164,7 +171,7 @@ class FileRestorer:
         if file.listening:
             self._injector.call("listen", fd, file.backlog)
         if file.flags & os.O_NONBLOCK:
-            self._injector.call("fcntl", fd, _F_SETFL, guest_flags(arch, file.flags))
+            self._set_flags(fd, file)
         return fd
 
     def _address(self, file: OpenFile) -> bytes:

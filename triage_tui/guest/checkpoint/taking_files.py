@@ -30,11 +30,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Opened:
     """The open files of one process, each with its descriptors."""
 
-    def __init__(self, pid: int, streams: dict[tuple[int, int], FileKind], stdin_is_file: bool) -> None:
-        """`streams` are (device, inode) of the pipes that are the run's own."""
+    def __init__(self, pid: int, streams: dict[tuple[int, int], FileKind], given: str = "") -> None:
+        """`streams` are (device, inode) of the pipes that are the run's own, `given` the name of the file of
+        which it has a copy as its input."""
         self._pid = pid
         self._streams = streams
-        self._stdin_is_file = stdin_is_file
+        self._input = f"/memfd:{given} (deleted)" if given else ""
         self.files: list[OpenFile] = []
         self.descriptors: list[Descriptor] = []
         self.pipes: dict[int, bytes] = {}
@@ -105,7 +106,7 @@ class Opened:
         elif one.kind != "file":
             detail = one.detail or one.target
             raise Obstacle(f"{what} is something that cannot be made again ({detail})")
-        elif self._stdin_is_file and one.fd == 0:
+        elif self._input and found.path == self._input:
             found.kind, found.path = "stdin", ""
         elif status.st_nlink == 0 or one.detail == "deleted":
             raise Obstacle(f"{what} is a file without a name: one that was deleted, or made by a rule")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from textual import on
 
 from triage_tui.errors import TriageError
-from triage_tui.runs.checkpoint_place import has_checkpoint
 from triage_tui.ui.messages import RetryOver
 from triage_tui.ui.screens.review import ReviewScreen
 
@@ -60,6 +59,8 @@ class GuestScreen(ReviewScreen):
         if self.retry_goes_on:
             self.say("This run is being retried: E stops that.", "warning")
             return
+        from triage_tui.runs.checkpoint_place import has_checkpoint
+
         run_id, waiting = view.run_id, view.waiting
         if not has_checkpoint(view.run.dir):
             self._retry(run_id, waiting)
