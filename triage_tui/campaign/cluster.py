@@ -42,7 +42,10 @@ _CONFIG = {
     "distributed.worker.profile.enabled": False,
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
+    # What it remembers of each task of long ago would take more memory than all the rest.
     "distributed.diagnostics.computations.max-history": 1,
+    "distributed.admin.log-length": 100,
+    "distributed.admin.low-level-log-length": 100,
 }
 
 
@@ -177,7 +180,8 @@ class Cluster:
             raw,
             self._topic,
             name,
-            key=f"{name}-{time.monotonic_ns()}",
+            # One prefix for all: of each, Dask keeps figures for ever.
+            key=("target", f"{name}-{time.monotonic_ns()}"),
             pure=False,
             # One that dies with it is a matter of ours: see `campaign.engine`.
             retries=0,
