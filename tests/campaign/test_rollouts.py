@@ -32,6 +32,7 @@ from triage_tui.runs.reader import load_run
 from triage_tui.runs.writer import RunWriter
 
 FIRST, SECOND = "x-1", "y-2"
+TRIED = Tried(seq=1, about="/etc/x.conf", was=-2, was_errno="ENOENT", acts=True)
 CAUSE = "missing_file open(/etc/x.conf) ENOENT"
 
 
@@ -39,8 +40,7 @@ CAUSE = "missing_file open(/etc/x.conf) ENOENT"
 def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     # Both start the rule host.
     monkeypatch.setattr(rolling, "check_named", lambda _w, rules, **_: {rule.name: [] for rule in rules})
-    tried = Tried(seq=1, about="/etc/x.conf", was=-2, was_errno="ENOENT", acts=True)
-    monkeypatch.setattr(rolling, "replay", lambda run, *_, **__: Replay(run, "arm", "openat", 3, [tried]))
+    monkeypatch.setattr(rolling, "replay", lambda run, *_, **__: Replay(run, "arm", "openat", 3, [TRIED]))
     with memory_directory() as place:
         yield place / "w"
 
@@ -135,6 +135,26 @@ def test_campaign_after_campaign_brings_a_rule_on_and_harm_stops_it(root: Path) 
     assert any("by campaign" in line and "stopped" in line for line in says(workspace))
     assert check(workspace.rulebook, workspace.runs_dir).problems == []
     check_nothing_left(root)
+
+
+def test_a_run_that_cannot_be_read_says_nothing_of_the_others(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, first = begun(root)
+
+    def refusing(run: str, *_: object, **__: object) -> Replay:
+        if run.endswith("1"):
+            raise TriageError("its calls cannot be read")
+        return Replay(run, "arm", "openat", 3, [TRIED])
+
+    monkeypatch.setattr(rolling, "replay", refusing)
+    told: list[str] = []
+    after_campaign(workspace, first.dir, told.append)
+    assert [one.target for one in record.read(workspace.rulebook, "openat-1").observed] == [SECOND]
+    assert told == [
+        "rollout openat-1, run 20990131_020000_00000001: its calls cannot be read",
+        "rollout openat-1 goes on: acts for one target",
+    ]
 
 
 def test_without_a_run_to_judge_against_nothing_is_concluded(root: Path) -> None:

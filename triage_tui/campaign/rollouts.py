@@ -140,11 +140,14 @@ def _look(
     for one in mine:
         if cancel.is_set():
             return
-        if observes:
-            with contextlib.suppress(FileNotFoundError):
+        try:
+            if observes:
                 now = rolling.observe(workspace, now, load_run(workspace.runs_dir / one.runs[0]))
-        else:
-            _judge(workspace, now, one)
+            else:
+                _judge(workspace, now, one)
+        except TriageError as error:
+            # One run that cannot be read says nothing of the others.
+            tell(f"rollout {now.id}, run {one.runs[0]}: {error}")
     if not mine:
         return
     stands = standing(workspace.rulebook, now)
