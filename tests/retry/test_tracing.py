@@ -9,9 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+import msgspec
 import pytest
 
 from tests.cli.strict import printed
+from tests.packaging.checkout import ROOT
 from triage_tui.cli.main import main
 from triage_tui.retry.tracing.building import MAX_LACKING, MAX_STEPS
 from triage_tui.retry.tracing.finding import find
@@ -20,7 +23,9 @@ from triage_tui.retry.tracing.trace import make_trace
 from triage_tui.retry.tracing.writing import as_markdown, as_text
 from triage_tui.retry.workspace import Workspace
 from triage_tui.rulebook import generations
+from triage_tui.rulebook.audit.log import append as append_line
 from triage_tui.rulebook.audit.log import read_log
+from triage_tui.runs.encoding import encode_line
 from triage_tui.runs.events import append_event
 from triage_tui.runs.evidence import links_in, resolve
 from triage_tui.runs.listing import list_runs
@@ -105,6 +110,23 @@ def test_the_verdict_leads_back_to_the_failed_call(workspace: Workspace) -> None
     assert verdict.number in undone.because
 
 
+def test_the_trace_of_a_retry_tells_what_it_ran_with_and_how_it_was_judged(workspace: Workspace) -> None:
+    first, second, *_ = runs_of(workspace)
+    trace = traced(workspace, second)
+    stop = next(step for step in trace.steps if (step.kind, step.run) == ("stop", second))
+    (verdict,) = (trace.steps[number - 1] for number in stop.because)
+    assert verdict.kind == "verdict"
+    assert second in verdict.says
+    assert ("stopped by", "exit 1") in [(figure.name, figure.before) for figure in verdict.figures]
+    kinds = {step.kind for step in led_to(trace, verdict)}
+    assert kinds == {"retry", "rule", "decision", "proposal", "hypothesis", "evidence", "stop"}
+    # What nobody decided on in that round is not told.
+    assert len([step for step in trace.steps if (step.kind, step.run) == ("proposal", first)]) == 1
+    # Where nothing tells how it was made, the round is told in short.
+    (workspace.runs_dir / first / "events.jsonl").unlink()
+    assert [step.kind for step in traced(workspace, second).steps if step.run == first] == ["round"]
+
+
 def test_a_rule_is_traced_over_all_runs_that_it_acted_in(workspace: Workspace) -> None:
     first, second, *_ = runs_of(workspace)
     (rule,) = rules_of(traced(workspace, first))
@@ -119,6 +141,19 @@ def test_a_rule_is_traced_over_all_runs_that_it_acted_in(workspace: Workspace) -
     assert len([step for step in trace.steps if step.kind == "proposal"]) == 1
     sha = acted[0].rules[0].sha256
     assert traced(workspace, sha[:16]).subject == rule
+
+
+def test_what_a_rule_did_follows_from_a_generation_of_the_same_target(workspace: Workspace) -> None:
+    first, *_ = runs_of(workspace)
+    (rule,) = rules_of(traced(workspace, first))
+    lines, _ = read_log(workspace.rulebook)
+    moved = next(one.entry for one in lines if one.entry is not None and one.entry.kind == "activated")
+    other = msgspec.structs.replace(moved, target="another", run="", source="", change="other")
+    append_line(workspace.rulebook, other)
+    trace = traced(workspace, rule)
+    (acted,) = (step for step in trace.steps if step.kind == "acted")
+    led = [trace.steps[number - 1] for number in acted.because]
+    assert [(step.run, step.after) for step in led] == [(first, 1)]
 
 
 def test_a_rule_that_was_only_proposed_is_traced_to_where_it_came_from(workspace: Workspace) -> None:
@@ -173,7 +208,13 @@ def test_hostile_text_is_inert(workspace: Workspace) -> None:
     append_event(
         workspace.runs_dir / first, "retry_finished", {"run": attack, "reasons": [attack], "links": [attack]}
     )
+    for odd in (True, 10**400, [attack], None):
+        append_event(workspace.runs_dir / first, "checkpoint", {"bytes": odd})
+        append_event(workspace.runs_dir / first, "activated", {"generation": odd, "parent": odd})
+        append_event(workspace.runs_dir / first, "rolled_back", {"from": odd, "to": odd})
     trace = traced(workspace, first)
+    schema = json.loads((ROOT / "docs" / "schemas" / "command-trace.schema.json").read_text())
+    jsonschema.validate(json.loads(encode_line(trace)), schema)
     page = list(as_markdown(trace))
     for line in [*as_text(trace), *page]:
         assert line.isprintable(), ascii(line)

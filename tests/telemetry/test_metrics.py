@@ -111,6 +111,13 @@ def test_a_round_is_counted_once_with_all_that_it_came_to(tmp_path: Path) -> Non
     assert promtool("check", "metrics", given=text_of(metrics)) == ""
 
 
+def test_a_scraper_may_ask_for_some_of_the_metrics(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    registry.register(Metrics(tmp_path))
+    some = generate_latest(registry.restricted_registry(["triage_tui_waiting_guests"])).decode()
+    assert [line for line in some.splitlines() if line[0] != "#"] == ["triage_tui_waiting_guests 0.0"]
+
+
 def test_what_comes_to_nothing_is_counted_as_that(tmp_path: Path) -> None:
     metrics = Metrics(tmp_path)
     first = known(tmp_path, "missing_file")
@@ -193,7 +200,9 @@ def test_hostile_records_make_no_series(tmp_path: Path) -> None:
     hostile = ['x"}\n# HELP evil', "\x1b]52;c;\x07", "\u202e", "a" * 5000]
     for number in range(40):
         word = f"{hostile[number % 4]}{number}"
-        hit = RuleHit(rule=word, hits=-(10**30), calls=10**30, syscall=word, sha256=word, layer=word)
+        large = 10**400
+        hit = RuleHit(rule=word, hits=-large, calls=large, syscall=word, sha256=word, layer=word)
+        hit.time_total_us = large
         path = known(tmp_path, word, float("1e300"), parent_run=word, rule_hits=[hit])
         judge(path, "resolved" if number % 2 else "")
         append_event(path, "retry_finished", {"verdict": word, "run": "../../etc"}, word)
@@ -201,6 +210,11 @@ def test_hostile_records_make_no_series(tmp_path: Path) -> None:
         append_event(path, "approved", {"policy": word}, word)
         append_event(path, "experiment_finished", {"run": [word]})
         append_event(path, "campaign", {"campaign": {word: word}})
+        log = path / "events.jsonl"
+        # Such moments fit no float.
+        append_event(path, "retry_started")
+        finished = b'{"event_id":99,"kind":"retry_finished","actor":"x","wall":"","ts_mono_ns":%d}\n' % large
+        log.write_bytes(log.read_bytes() + finished + finished.replace(b"retry_finished", b"captured"))
     append_event(judged, "edited", {"file": word})
     (tmp_path / "20260131_020000_00009999").mkdir()
     (tmp_path / "20260131_020000_00009999" / "events.jsonl").mkdir()
@@ -232,7 +246,8 @@ def test_all_interfaces_must_be_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "named", ["", "x", "127.0.0.1", "127.0.0.1:70000", "[::1", "a b:80", "http://a:1", "\x1b:1"]
+    "named",
+    ["", "x", "127.0.0.1", "127.0.0.1:70000", "[::1", "a b:80", "http://a:1", "\x1b:1", "*:80", "a/b:80"],
 )
 def test_what_is_no_address_is_refused_in_one_sentence(named: str) -> None:
     with pytest.raises(TriageError, match="--metrics") as caught:

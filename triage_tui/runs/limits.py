@@ -55,9 +55,13 @@ def parse_rate(text: str) -> int:
     return int(text)
 
 
+_MOST_SHOWN = 1 << 80
+"""A larger number in a record is no size, and no float may hold it."""
+
+
 def show_size(size: int) -> str:
     """Return a number of bytes for reading: "512 bytes", "64 kB", "1.5 GB" (of 1024)."""
-    value, unit = float(size), "bytes"
+    value, unit = float(max(0, min(size, _MOST_SHOWN))), "bytes"
     for larger in ("kB", "MB", "GB", "TB"):
         if value < 1024:
             break

@@ -228,7 +228,7 @@ def zone_of(text: str) -> tzinfo:
     """
     if text.upper() in ("UTC", "Z"):
         return UTC
-    if re.fullmatch(r"[+-]\d\d:?\d\d", text):
+    if re.fullmatch(r"[+-]([01]\d|2[0-3]):?[0-5]\d", text, re.ASCII):
         return _zone(text, UTC)
     from zoneinfo import ZoneInfo
 

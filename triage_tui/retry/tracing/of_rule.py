@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from triage_tui.errors import TriageError
 from triage_tui.retry.tracing.building import Building
 from triage_tui.retry.tracing.finding import Found, generations_with
-from triage_tui.retry.tracing.model import Changed, TracedRule
+from triage_tui.retry.tracing.model import Changed, TracedRule, TraceStep
 from triage_tui.retry.tracing.of_run import trace_of_run
 from triage_tui.rulebook import generations, statistics
 from triage_tui.rulebook.audit.log import Entry
@@ -46,15 +48,17 @@ def trace_of_rule(building: Building, rule: Found) -> str:
     if not began:
         building.lack(f"no run is here that proposed rule {rule.name}")
     told = {step.audit for step in building.steps if step.audit}
+    targets: dict[int, str] = {}
+    """Of steps that only the audit log tells: the target whose rules they moved."""
     for entry in lines:
         if entry.number not in told and not (entry.run in began and entry.kind in (*_OWN, "activated")):
-            _audited(building, entry)
+            targets[_audited(building, entry)] = entry.target
     uses = [
         (use, one) for use in statistics.uses(building.rulebook) for one in use.rules if one.sha256 in shas
     ]
     uses.sort(key=lambda pair: pair[0].run)
     for use, one in uses:
-        _acted(building, use, one)
+        _acted(building, use, one, targets)
     return _in_words(building, rule, uses)
 
 
@@ -77,12 +81,12 @@ def _origins(building: Building, rule: Found, lines: list[Entry]) -> list[str]:
     return [name for name in dict.fromkeys(found) if is_run_id(name)]
 
 
-def _audited(building: Building, entry: Entry) -> None:
+def _audited(building: Building, entry: Entry) -> int:
     moves = entry.before is not None or entry.after is not None
     rules = [
         TracedRule(file=n, sha256=s, generation=entry.after or 0) for n, s in list(entry.rules.items())[:32]
     ]
-    building.add(
+    return building.add(
         "rule" if moves else "decision",
         entry.run,
         sentence(entry),
@@ -98,12 +102,12 @@ def _audited(building: Building, entry: Entry) -> None:
     )
 
 
-def _acted(building: Building, use: RunUse, rule: RuleUse) -> None:
+def _acted(building: Building, use: RunUse, rule: RuleUse, targets: Mapping[int, str]) -> None:
     counts = [
         f"asked {number_of(rule.calls, 'time')}",
         number_of(rule.hits, "hit"),
         number_of(rule.errors, "error"),
-        f"{rule.time_us / 1000:.1f} ms",
+        f"{min(rule.time_us, 1 << 80) / 1000:.1f} ms",
     ]
     if rule.skipped:
         counts.append(f"skipped at {number_of(rule.skipped, 'call')}")
@@ -128,7 +132,12 @@ def _acted(building: Building, use: RunUse, rule: RuleUse) -> None:
             evidence.insert(0, building.cited(run, make_link(run, "rule", rule.rule)))
         except TriageError as error:
             building.lack(str(error))
-    moves = [step for step in building.steps if step.kind == "rule" and step.after]
+    # Each target numbers its own generations, and a rule may be active for several.
+    moves = [
+        step
+        for step in building.steps
+        if step.kind == "rule" and step.after and _target_of(building, step, targets) == use.target
+    ]
     # A generation that another rule began may have this one, too.
     because = [s.number for s in moves if s.after == use.generation] or [
         s.number for s in moves if s.at <= use.wall
@@ -144,6 +153,11 @@ def _acted(building: Building, use: RunUse, rule: RuleUse) -> None:
         evidence=evidence,
         figures=figures if rule.fresh else [],
     )
+
+
+def _target_of(building: Building, step: TraceStep, targets: Mapping[int, str]) -> str:
+    run = building.runs.get(step.run)
+    return targets.get(step.number) or (run.snapshot.target.target_id if run is not None else "")
 
 
 def _in_words(building: Building, rule: Found, uses: list[tuple[RunUse, RuleUse]]) -> str:

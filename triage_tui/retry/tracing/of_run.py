@@ -238,8 +238,8 @@ class _OneRun:
             case "experiment_finished" | "counterfactual" | "minimised" | "bisected" if not self._only:
                 self._tried(event)
             case "checkpoint" if not self._only:
-                size = event.payload.get("bytes")
-                says = f"a checkpoint of {show_size(size)} was taken" if isinstance(size, int) else ""
+                size = _number(event.payload.get("bytes"))
+                says = f"a checkpoint of {show_size(size)} was taken" if size is not None else ""
                 says = says or "no checkpoint was taken"
                 self._add("checkpoint", says, event, why=_word(event, "why", "call"))
             case "reopened":
@@ -292,7 +292,7 @@ class _OneRun:
 
     def _activated(self, event: Event) -> None:
         number, parent = event.payload.get("generation"), event.payload.get("parent")
-        after = number if isinstance(number, int) else 0
+        after = _number(number) or 0
         made = self._building.generation(self._run.snapshot.target.target_id, after)
         names = names_of(event.payload.get("files"), _MAX_FILES)
         digests = made.files if made is not None else {}
@@ -306,7 +306,7 @@ class _OneRun:
             event,
             because=[self._last_decision],
             rules=rules,
-            before=parent if isinstance(parent, int) else 0,
+            before=_number(parent) or 0,
             after=after,
             digest=made.digest if made is not None else "",
         )
@@ -322,8 +322,8 @@ class _OneRun:
             event,
             because=[self._verdict or self._last_rule],
             why=_word(event, "reason"),
-            before=before if isinstance(before, int) else None,
-            after=after if isinstance(after, int) else None,
+            before=_number(before),
+            after=_number(after),
         )
 
     def _finished(self, event: Event) -> None:
@@ -382,6 +382,11 @@ class _OneRun:
 def _word(event: Event, *keys: str) -> str:
     values = (event.payload.get(key) for key in keys)
     return next((value[:1000] for value in values if isinstance(value, str) and value), "")
+
+
+def _number(value: object) -> int | None:
+    """Return a whole number of an event; for Python, true is one, too."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _id_of(text: bytes) -> str:

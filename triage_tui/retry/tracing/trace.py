@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from triage_tui.errors import TriageError
-from triage_tui.retry.tracing.building import Building
+from triage_tui.retry.tracing.building import Building, names_of
 from triage_tui.retry.tracing.finding import Found
 from triage_tui.retry.tracing.model import Changed, Trace
 from triage_tui.retry.tracing.of_rule import trace_of_rule
@@ -55,7 +55,10 @@ def _of_run(building: Building, workspace: Workspace, name: str) -> str:
     parent = run.snapshot.parent_run
     if parent and not here:
         building.lack(f"run {parent}, which this one retries, is not here any more")
-    before = [_round(building, one, "plan") for one in rounds[:here]]
+    before: list[int] = []
+    for one in rounds[:here]:
+        made = _what_made(building, one.run_id, name, before[-1:]) if one.run_id == parent else 0
+        before.append(made or _round(building, one, "plan", because=before[-1:]))
     own = trace_of_run(building, run, because=before[-1:])
     after = rounds[here + 1 :]
     last = own
@@ -65,6 +68,28 @@ def _of_run(building: Building, workspace: Workspace, name: str) -> str:
     state = run.state.replace("_", " ")
     later = f"; {number_of(len(after), 'round')} after it" if after else ""
     return f"{run.snapshot.target.program}: {state}{later}"
+
+
+def _what_made(building: Building, parent: str, name: str, because: list[int]) -> int:
+    """Append what in the run `parent` led to the run `name`: its rules, the retry and how it was judged.
+
+    Returns the number of the verdict, 0 where no rule is known by which `name` was made.
+    """
+    run = building.run(parent)
+    if run is None or not any(
+        event.kind == "retry_finished" and event.payload.get("run") == name for event in run.events
+    ):
+        return 0
+    active = [event for event in run.events if event.kind == "activated"]
+    files = {file for event in active for file in names_of(event.payload.get("files"))}
+    if not files:
+        return 0
+    proposed = [one.files for one in (run.diagnosis.proposals if run.diagnosis is not None else ())]
+    only = {file for some in proposed for file in some if file.partition("/")[2] in files} | files
+    first = len(building.steps)
+    last = trace_of_run(building, run, only=only, because=because)
+    verdicts = (step for step in building.steps[first:] if step.kind == "verdict")
+    return next((step.number for step in verdicts if f"run {name}" in step.says), last)
 
 
 def _round(building: Building, one: RunSummary, phase: str, because: list[int] | None = None) -> int:

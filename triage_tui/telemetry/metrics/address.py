@@ -12,7 +12,7 @@ from triage_tui.errors import TriageError
 from triage_tui.text import safe_line
 
 _LOOPBACK = "127.0.0.1"
-_FORM = re.compile(r"(?:(?P<host>[^:\[\]\s]*)|\[(?P<six>[0-9A-Fa-f:.]{2,45})\]):(?P<port>[0-9]{1,5})\Z")
+_FORM = re.compile(r"(?:(?P<host>[^:\[\]\s*/@]*)|\[(?P<six>[0-9A-Fa-f:.]{2,45})\]):(?P<port>[0-9]{1,5})\Z")
 _EXAMPLE = "say --metrics 127.0.0.1:9464, or another free port"
 
 

@@ -96,7 +96,7 @@ class Counting:
         snapshot = run.snapshot
         moment = snapshot.trigger.ts_mono_ns
         if moment > 0 and not event.payload.get("recorded_by"):
-            _observe(self._figures.capture, (event.ts_mono_ns - moment) / _SECOND)
+            _observe(self._figures.capture, _between(moment, event.ts_mono_ns))
         if snapshot.statistics.freeze_ms:
             _observe(self._figures.freeze, snapshot.statistics.freeze_ms / 1000)
         if any(lacking.what == BRIEF_LACKS for lacking in snapshot.unavailable):
@@ -120,13 +120,13 @@ class Counting:
         self._figures.diagnoses.labels(bounded(cause or "unknown", labels.KNOWN_CAUSES), source).inc()
         before = [one for one in news.events if one.event_id < event.event_id]
         if before and before[-1].kind in ("captured", "log_added"):
-            _observe(self._figures.diagnosis, (event.ts_mono_ns - before[-1].ts_mono_ns) / _SECOND)
+            _observe(self._figures.diagnosis, _between(before[-1].ts_mono_ns, event.ts_mono_ns))
 
     def _retried(self, name: str, event: Event, outcome: str) -> None:
         self._figures.retries.labels(outcome).inc()
         began = self._retries.pop(name, None)
         if began is not None:
-            _observe(self._figures.retry, (event.ts_mono_ns - began.ts_mono_ns) / _SECOND)
+            _observe(self._figures.retry, _between(began.ts_mono_ns, event.ts_mono_ns))
 
     def _experimented(self, event: Event) -> None:
         name = event.payload.get("run")
@@ -154,7 +154,7 @@ class Counting:
                 (figures.rule_calls, use.calls),
                 (figures.rule_hits, use.hits),
                 (figures.rule_errors, use.errors),
-                (figures.rule_wait, use.time_us / 1e6),
+                (figures.rule_wait, min(use.time_us, _MOST) / 1e6),
             ):
                 counter.labels(*named).inc(min(max(0, amount), _MOST))
             if use.state == "disabled":
@@ -166,6 +166,12 @@ class Counting:
         except TriageError:
             self._figures.unreadable.inc()
             return None
+
+
+def _between(start_ns: int, end_ns: int) -> float:
+    """Return the seconds between two moments; whole numbers of a record may be larger than any float."""
+    most = int(_LONGEST_S + 1) * _SECOND
+    return max(-1, min(end_ns - start_ns, most)) / _SECOND
 
 
 def _observe(histogram: Histogram, seconds: float) -> None:

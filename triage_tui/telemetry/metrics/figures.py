@@ -124,6 +124,14 @@ class Figures:
 
     def families(self) -> Iterator[Metric]:
         """Yield all metrics as a registry wants them."""
-        for metric in vars(self).values():
-            if isinstance(metric, Counter | Gauge | Histogram) and self._optional.get(metric, True):
+        for metric in self._all():
+            if self._optional.get(metric, True):
                 yield from metric.collect()
+
+    def described(self) -> Iterator[Metric]:
+        """Yield all metrics, those of which nothing is known yet included, for their names."""
+        for metric in self._all():
+            yield from metric.describe()
+
+    def _all(self) -> Iterator[Counter | Gauge | Histogram]:
+        return (one for one in vars(self).values() if isinstance(one, Counter | Gauge | Histogram))

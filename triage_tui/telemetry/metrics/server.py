@@ -63,6 +63,10 @@ class Metrics(Collector):
         # What was spent before is no news.
         self._spending.look(run_dirs(runs_dir))
 
+    def describe(self) -> Iterator[Metric]:
+        """Yield the names of all metrics: a scraper may ask for some of them (`?name[]=`)."""
+        return self._figures.described()
+
     def collect(self) -> Iterator[Metric]:
         """Look at what is new, and yield all metrics."""
         with self._lock:
