@@ -263,4 +263,6 @@ def test_the_command_follows_its_schema(workspace: Workspace, capsys: pytest.Cap
     assert capsys.readouterr().out.startswith("# Trace of run ")
     (refused,) = printed(capsys, "trace", *place, "no-such-thing", code=2)
     assert "names no rule and no story here" in refused["error"]["message"]
+    (refused,) = printed(capsys, "trace", *place, "--of", "story", "ab0", code=2)
+    assert "names no story here" in refused["error"]["message"]
     assert main(["trace", *place, "fix-", "--of", "rule"]) in (0, 2)

@@ -104,7 +104,7 @@ def test_of_many_lines_the_times_near_the_run_are_kept(tmp_path: Path) -> None:
     assert str(places(run, added)[20_000]) == "#9"
 
 
-@pytest.mark.parametrize("kind", ["binary", "latin", "fifo", "directory", "missing"])
+@pytest.mark.parametrize("kind", ["binary", "latin", "fifo", "directory", "missing", "unreadable"])
 def test_what_is_no_log_is_refused_in_a_sentence(tmp_path: Path, kind: str) -> None:
     run = run_of(tmp_path)
     path = tmp_path / "what"
@@ -117,10 +117,22 @@ def test_what_is_no_log_is_refused_in_a_sentence(tmp_path: Path, kind: str) -> N
             os.mkfifo(path)
         case "directory":
             path.mkdir()
+        case "unreadable":
+            # A regular file whose first byte cannot be read: EIO.
+            path = Path("/proc/self/mem")
     before = sorted(one.name for one in run.dir.rglob("*"))
-    with pytest.raises(TriageError, match="what"):
+    with pytest.raises(TriageError, match=path.name):
         add_log(run, path)
     assert sorted(one.name for one in run.dir.rglob("*")) == before
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_hides_no_time(tmp_path: Path, encoding: str) -> None:
+    run = run_of(tmp_path)
+    text = "2026-11-21T20:57:05Z lan0: größer\r\n2026-11-21T20:57:06Z up\r\n"
+    added = add_log(run, log(tmp_path, text.encode(encoding)))
+    assert (added.why, added.form, [number for number, _at, _span in added.times]) == ("", "ISO 8601", [1, 2])
+    assert run.text_file(added.file).splitlines()[0] == "2026-11-21T20:57:05Z lan0: größer"
 
 
 def test_names_and_numbers_are_bounded(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ run is kept of a long log.
 from __future__ import annotations
 
 import bisect
+import codecs
 import re
 import time
 from datetime import datetime, tzinfo
@@ -139,8 +140,7 @@ def add_log(run: Run, path: Path, zone: tzinfo | None = None, actor: str | None 
     source = real_path(path)
     raw = read_bounded(source, MAX_READ + 1, tail=True)
     missing = len(raw) > MAX_READ
-    if missing:
-        raw = raw[raw.find(b"\n") + 1 :]
+    raw = raw[raw.find(b"\n") + 1 :] if missing else _as_utf8(raw)
     if not _is_text(raw):
         raise TriageError(f"{shown} is no text, so it was not added")
     # Serial consoles end lines with both, and send zeros when a board starts.
@@ -279,6 +279,13 @@ def _window(lines: list[bytes], stamps: list[Stamp | None], run: Run, known: lis
         if size > MAX_KEPT:
             return index + 1, last
     return first, last
+
+
+def _as_utf8(raw: bytes) -> bytes:
+    """Return a text without its byte order mark; consoles of Windows write UTF-16 with one."""
+    if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return raw.decode("utf-16", "replace").encode()
+    return raw.removeprefix(codecs.BOM_UTF8)
 
 
 def _is_text(raw: bytes) -> bool:

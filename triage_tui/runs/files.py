@@ -101,9 +101,13 @@ def read_bounded(path: Path, limit: int, *, tail: bool = False, whole: bool = Fa
             raise TriageError(
                 f"{safe_line(str(path))} holds {status.st_size} bytes, more than the {limit} read here"
             )
-        if tail and status.st_size > limit:
-            stream.seek(status.st_size - limit)
-        return stream.read(limit)
+        try:
+            if tail and status.st_size > limit:
+                stream.seek(status.st_size - limit)
+            return stream.read(limit)
+        except OSError as error:
+            # A bad disk, a server that is gone, or a file that the kernel makes up.
+            raise TriageError(f"cannot read {safe_line(str(path))}: {error.strerror}") from error
 
 
 def refuse_link(*paths: Path) -> None:

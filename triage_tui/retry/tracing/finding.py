@@ -56,7 +56,12 @@ def find(workspace: Workspace, name: str, wanted: Subject | None = None) -> Foun
     ):
         return Found("story", name)
     if wanted == "story":
-        run_id = workspace.run_dir(name).name
+        try:
+            run_id = workspace.run_dir(name).name
+        except TriageError as error:
+            raise TriageError(
+                f"{safe_line(name, 60)!r} names no story here (`triage-tui list --json` names them), and {error}"
+            ) from None
         return Found("story", next(story_of(one) for one in _runs(workspace) if one.run_id == run_id))
     if wanted == "run" or name == "last" or is_run_id(name):
         return Found("run", workspace.run_dir(name).name)
