@@ -118,6 +118,23 @@ def test_a_scraper_may_ask_for_some_of_the_metrics(tmp_path: Path) -> None:
     assert [line for line in some.splitlines() if line[0] != "#"] == ["triage_tui_waiting_guests 0.0"]
 
 
+def test_a_damaged_run_is_counted_once(tmp_path: Path) -> None:
+    (tmp_path / "20260131_020000_00000001").mkdir()
+    old = tmp_path / "20260131_020000_00000001" / "events.jsonl"
+    old.write_bytes(b"rubbish\n")
+    os.utime(old, (1, 1))
+    metrics = Metrics(tmp_path)
+    for number in (2, 3):
+        (tmp_path / f"20260131_020000_0000000{number}").mkdir()
+    without_record = tmp_path / "20260131_020000_00000002"
+    rubbish = tmp_path / "20260131_020000_00000003" / "events.jsonl"
+    for number in range(3):
+        append_event(without_record, "captured")
+        append_event(without_record, "diagnosed", {"cause": "unknown"})
+        rubbish.write_bytes(b"rubbish\n" * (number + 1))
+        assert samples(metrics)["triage_tui_unreadable_records_total"] == 2
+
+
 def test_what_comes_to_nothing_is_counted_as_that(tmp_path: Path) -> None:
     metrics = Metrics(tmp_path)
     first = known(tmp_path, "missing_file")

@@ -60,7 +60,8 @@ def find(workspace: Workspace, name: str, wanted: Subject | None = None) -> Foun
             run_id = workspace.run_dir(name).name
         except TriageError as error:
             raise TriageError(
-                f"{safe_line(name, 60)!r} names no story here (`triage-tui list --json` names them), and {error}"
+                f"{safe_line(name, 60)!r} names no story here (`triage-tui list --json` names them),"
+                f" and {error}"
             ) from None
         return Found("story", next(story_of(one) for one in _runs(workspace) if one.run_id == run_id))
     if wanted == "run" or name == "last" or is_run_id(name):

@@ -41,13 +41,15 @@ class Counting:
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
         self._open: dict[str, _Open] = {}
+        self._damaged: set[str] = set()
+        """Runs that are counted as unreadable."""
         self._retries: dict[str, Event] = {}
         """Of runs that are being retried, where that began."""
 
     def take(self, news: News) -> None:
         """Count what is new of a run."""
         if news.problems:
-            self._figures.unreadable.inc()
+            self._is_damaged(news.run.dir)
         for event in news.new:
             self._take_event(news, event)
 
@@ -164,8 +166,13 @@ class Counting:
         try:
             return load_run(run_dir)
         except TriageError:
-            self._figures.unreadable.inc()
+            self._is_damaged(run_dir)
             return None
+
+    def _is_damaged(self, run_dir: Path) -> None:
+        if run_dir.name not in self._damaged:
+            self._damaged.add(run_dir.name)
+            self._figures.unreadable.inc()
 
 
 def _between(start_ns: int, end_ns: int) -> float:

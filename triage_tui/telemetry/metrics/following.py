@@ -135,7 +135,9 @@ class Follower:
         # A log that became shorter begins no second time.
         new = events[run.told :]
         run.told = max(run.told, len(events))
-        return News(run, events, new, problems) if new else None
+        # A log of which nothing can be read is news, too.
+        damaged = bool(problems) and stamp[1] >= self._began * 1e9
+        return News(run, events, new, problems) if new or damaged else None
 
     def _wants(self, events: list[Event]) -> bool | None:
         if self._belongs(events):
